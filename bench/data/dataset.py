@@ -1,0 +1,103 @@
+"""What a data set is: integer images, three disjoint splits, a digest, and a sealed test split."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, field
+from functools import cached_property
+
+import numpy as np
+import numpy.typing as npt
+
+Images = npt.NDArray[np.integer]
+"""Integer images (n, height, width, channels) in 0..grey_levels-1."""
+Labels = npt.NDArray[np.integer]
+"""Class labels (n,) in 0..classes-1."""
+
+
+@dataclass(frozen=True)
+class DatasetInfo:
+    """What is known of a data set without opening its arrays.
+
+    Attributes:
+        name: short name, fit for a file name: ``mnist``, or the stem of the user's file.
+        image_shape: (height, width, channels).
+        grey_levels: number of values that a pixel's channel can take (2 to 256, more if the user's data has more).
+        sizes: number of images of ``train``, ``validation`` and ``test``.
+        classes: number of class labels, 0 where the data has none.
+        source: where the data comes from and under which licence, one sentence.
+    """
+
+    name: str
+    image_shape: tuple[int, int, int]
+    grey_levels: int
+    sizes: dict[str, int]
+    classes: int
+    source: str
+
+    @property
+    def dimensions(self) -> int:
+        """D = height × width × channels, the number of dimensions that bits/dim divides by."""
+        height, width, channels = self.image_shape
+        return height * width * channels
+
+
+@dataclass(frozen=True)
+class Split:
+    """Images of one split and, where the data has them, their class labels."""
+
+    images: Images = field(repr=False)
+    labels: Labels | None = field(default=None, repr=False)
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def head(self, n: int | None) -> Split:
+        """The first ``n`` images (all of them if ``n`` is None), as views."""
+        return Split(self.images[:n], None if self.labels is None else self.labels[:n])
+
+
+@dataclass(frozen=True)
+class TuningData:
+    """All that code which tunes may see: training and validation images. Nothing here leads to the test split."""
+
+    info: DatasetInfo
+    digest: str
+    train: Split
+    validation: Split
+
+
+class Dataset:
+    """A data set with its test split apart.
+
+    Args:
+        info: name, shapes and sizes.
+        train: training split.
+        validation: validation split.
+        test: test split; reached only through :meth:`open_test`.
+    """
+
+    def __init__(self, info: DatasetInfo, train: Split, validation: Split, test: Split) -> None:
+        self.info = info
+        self._train = train
+        self._validation = validation
+        self._test = test
+
+    @cached_property
+    def digest(self) -> str:
+        """SHA-256 over shape, grey levels and pixels of all three splits, in order; independent of file format."""
+        digest = hashlib.sha256()
+        digest.update(f"{self.info.image_shape} {self.info.grey_levels}".encode())
+        for name, split in (("train", self._train), ("validation", self._validation), ("test", self._test)):
+            digest.update(f" {name} {len(split)} ".encode())
+            digest.update(np.ascontiguousarray(split.images, dtype=np.uint16).tobytes())
+        return digest.hexdigest()
+
+    @cached_property
+    def tuning(self) -> TuningData:
+        """Training and validation, for the code that tunes; it holds no reference to the test split."""
+        return TuningData(self.info, self.digest, self._train, self._validation)
+
+    def open_test(self) -> Split:
+        """The test split. Only the final evaluation of an already selected configuration may call this."""
+        return self._test

@@ -1,0 +1,35 @@
+"""The errors that a user can cause or must know about, each with a message that says the way out."""
+
+
+class ReparamBenchError(Exception):
+    """Base of every error that the command line shows as one readable line."""
+
+
+class DataError(ReparamBenchError):
+    """A data set is missing, unreadable, or not of the form that the harness takes."""
+
+
+class SettingsError(ReparamBenchError):
+    """A setting is out of range, or does not fit the data or the other settings."""
+
+
+class TrackingError(ReparamBenchError):
+    """The tracking server or the study's storage cannot be reached, or does not hold what is asked for."""
+
+
+class TrialFailure(ReparamBenchError):
+    """A trial ended early for a reason that is counted in the report and does not stop the study."""
+
+    state = "failed"
+
+
+class Diverged(TrialFailure):
+    """The loss became NaN or infinite."""
+
+    state = "diverged"
+
+
+class OutOfMemory(TrialFailure):
+    """The host or the device ran out of memory."""
+
+    state = "out_of_memory"
