@@ -117,7 +117,9 @@ METRICS: dict[str, Metric] = {
         ),
         Metric("parameters", "Parameters", "", False, "Number of trainable weights."),
         Metric("training_seconds", "Training time", "s", False, "Wall-clock time of training, compilation included."),
-        Metric("first_epoch_seconds", "First epoch", "s", False, "Wall-clock time of the first epoch with compilation."),
+        Metric(
+            "first_epoch_seconds", "First epoch", "s", False, "Wall-clock time of the first epoch with compilation."
+        ),
         Metric(
             "peak_memory_bytes",
             "Peak host memory",
@@ -198,9 +200,37 @@ class StudyResults:
     images: list[ImageGrid]
 
 
-RUN_COLUMNS = ["run_id", "name", "role", "family", "number", "seed", "state", "reason", "config_hash", "started",
-               "seconds", "url"]
-MEASUREMENT_COLUMNS = ["study", "run_id", "role", "family", "trial", "seed", "config_hash", "split", "metric", "value",
-                       "standard_error", "n", "unit", "higher_is_better", "bound", "importance_samples",
-                       "dequantisation"]
+RUN_COLUMNS = [
+    "run_id",
+    "name",
+    "role",
+    "family",
+    "number",
+    "seed",
+    "state",
+    "reason",
+    "config_hash",
+    "started",
+    "seconds",
+    "url",
+]
+MEASUREMENT_COLUMNS = [
+    "study",
+    "run_id",
+    "role",
+    "family",
+    "trial",
+    "seed",
+    "config_hash",
+    "split",
+    "metric",
+    "value",
+    "standard_error",
+    "n",
+    "unit",
+    "higher_is_better",
+    "bound",
+    "importance_samples",
+    "dequantisation",
+]
 HISTORY_COLUMNS = ["run_id", "metric", "step", "images", "seconds", "value"]

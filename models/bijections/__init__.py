@@ -1,0 +1,1 @@
+"""Invertible layers with tractable log-determinants, one family a file."""

@@ -1,0 +1,220 @@
+"""Distributions, and the reparameterisation trick by name.
+
+Continuous distributions give log-densities, discrete ones log-probabilities, both elementwise: the caller sums over
+an image's dimensions with :func:`sum_event`. Discrete ones live on the grey levels 0..Q-1, sum to one over them
+exactly, and sample by inverse transform: ``quantile(u)`` maps one uniform number per element to a grey level.
+"""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from typing import Any
+
+from keras import ops
+
+Tensor = Any
+"""A backend's tensor; Keras gives it no common type."""
+
+
+def sum_event(x: Tensor, batch_axes: int = 1) -> Tensor:
+    """Sum over all axes but the first ``batch_axes``: elementwise log-probabilities to one number an image."""
+    return ops.sum(x, axis=tuple(range(batch_axes, len(x.shape))))
+
+
+def log_mean_exp(x: Tensor, axis: int = 0) -> Tensor:
+    """log (1/k) Σ exp x along ``axis`` of length k, without overflow."""
+    return ops.logsumexp(x, axis=axis) - math.log(x.shape[axis])
+
+
+def reparameterise(mean: Tensor, log_scale: Tensor, noise: Tensor) -> Tensor:
+    """The reparameterisation trick: z = μ + exp(log σ)·ε, a deterministic function of ε ~ N(0, I).
+
+    Gradients with respect to μ and σ flow through z (Kingma & Welling 2014, section 2.4).
+    """
+    return mean + ops.exp(log_scale) * noise
+
+
+def standard_normal_cdf(x: Tensor) -> Tensor:
+    """Φ(x): maps standard normal noise to uniform noise in [0, 1], kept below 1 and above 0 in working precision."""
+    tiny = 1e-7 if str(x.dtype).endswith("32") else 1e-15
+    return ops.clip(0.5 * (1.0 + ops.erf(x / math.sqrt(2.0))), tiny, 1.0 - tiny)
+
+
+class DiagonalGaussian:
+    """N(μ, diag σ²), given μ and log σ of any broadcastable shapes."""
+
+    def __init__(self, mean: Tensor, log_scale: Tensor) -> None:
+        self.mean = mean
+        self.log_scale = log_scale
+
+    def sample(self, noise: Tensor) -> Tensor:
+        """z = μ + σε, reparameterised."""
+        return reparameterise(self.mean, self.log_scale, noise)
+
+    def log_prob(self, z: Tensor) -> Tensor:
+        """-½ ((z-μ)/σ)² - log σ - ½ log 2π, elementwise."""
+        standardised = (z - self.mean) * ops.exp(-self.log_scale)
+        return -0.5 * ops.square(standardised) - self.log_scale - 0.5 * math.log(2 * math.pi)
+
+    def kl_to_standard(self) -> Tensor:
+        """KL(N(μ, σ²) ‖ N(0, 1)) = ½ (μ² + σ² - 1) - log σ, elementwise (Kingma & Welling 2014, appendix B)."""
+        return 0.5 * (ops.square(self.mean) + ops.exp(2.0 * self.log_scale) - 1.0) - self.log_scale
+
+
+def standard_normal_log_prob(z: Tensor) -> Tensor:
+    """log N(z; 0, 1), elementwise."""
+    return -0.5 * ops.square(z) - 0.5 * math.log(2 * math.pi)
+
+
+class GreyLevelDistribution(ABC):
+    """A distribution over the grey levels 0..Q-1 of each pixel and channel, factorised over them."""
+
+    @abstractmethod
+    def log_prob(self, x: Tensor) -> Tensor:
+        """Log-probability of the integer grey levels ``x`` (..., h, w, c), elementwise."""
+
+    @abstractmethod
+    def quantile(self, u: Tensor) -> Tensor:
+        """Grey levels (int32) for uniform numbers ``u`` in (0, 1), one per element: inverse-transform sampling."""
+
+    @abstractmethod
+    def mean(self) -> Tensor:
+        """Expected grey level, elementwise."""
+
+
+class Bernoulli(GreyLevelDistribution):
+    """P(1) = sigmoid(logits): two grey levels. ``logits`` (..., h, w, c)."""
+
+    def __init__(self, logits: Tensor) -> None:
+        self.logits = logits
+
+    def log_prob(self, x: Tensor) -> Tensor:
+        """x·logit - softplus(logit)."""
+        return ops.cast(x, self.logits.dtype) * self.logits - ops.softplus(self.logits)
+
+    def quantile(self, u: Tensor) -> Tensor:
+        """1 where u > 1 - P(1)."""
+        return ops.cast(u > ops.sigmoid(-self.logits), "int32")
+
+    def mean(self) -> Tensor:
+        """P(1)."""
+        return ops.sigmoid(self.logits)
+
+
+class Categorical(GreyLevelDistribution):
+    """A probability of its own for each grey level. ``logits`` (..., h, w, c, Q)."""
+
+    def __init__(self, logits: Tensor) -> None:
+        self.logits = logits
+        self.grey_levels: int = logits.shape[-1]
+
+    def log_prob(self, x: Tensor) -> Tensor:
+        """Logit of x less the log-sum-exp of all."""
+        chosen = ops.one_hot(ops.cast(x, "int32"), self.grey_levels, dtype=self.logits.dtype)
+        return ops.sum(chosen * self.logits, axis=-1) - ops.logsumexp(self.logits, axis=-1)
+
+    def quantile(self, u: Tensor) -> Tensor:
+        """Number of grey levels whose cumulative probability lies below u."""
+        cumulative = ops.cumsum(ops.softmax(self.logits, axis=-1), axis=-1)[..., :-1]
+        return ops.sum(ops.cast(cumulative < u[..., None], "int32"), axis=-1)
+
+    def mean(self) -> Tensor:
+        """Σ v P(v)."""
+        levels = ops.arange(self.grey_levels, dtype=self.logits.dtype)
+        return ops.sum(ops.softmax(self.logits, axis=-1) * levels, axis=-1)
+
+
+def _discretised_logistic_log_prob(x: Tensor, mean: Tensor, log_scale: Tensor, grey_levels: int) -> Tensor:
+    """log [σ(b) - σ(a)] for the cell (a, b) of grey level x in standardised units.
+
+    Computed as log σ(b) + log σ(-a) + log(1 - e^(a-b)), which is exact and loses nothing in the tails; the lowest
+    and highest level take all mass below and above them (Salimans et al. 2017, section 2.1).
+    """
+    level = ops.cast(x, mean.dtype)
+    inverse_scale = ops.exp(-log_scale)
+    lower = (level / grey_levels - mean) * inverse_scale
+    upper = ((level + 1.0) / grey_levels - mean) * inverse_scale
+    below = ops.where(level < 0.5, 0.0, ops.log_sigmoid(-lower))
+    above = ops.where(level > grey_levels - 1.5, 0.0, ops.log_sigmoid(upper))
+    inside = ops.where(
+        ops.logical_or(level < 0.5, level > grey_levels - 1.5),
+        0.0,
+        ops.log(-ops.expm1(-inverse_scale / grey_levels)),
+    )
+    return below + above + inside
+
+
+def _discretised_logistic_quantile(u: Tensor, mean: Tensor, log_scale: Tensor, grey_levels: int) -> Tensor:
+    """Grey level whose cell contains μ + s·logit(u), cells of the edges being open."""
+    position = mean + ops.exp(log_scale) * (ops.log(u) - ops.log1p(-u))
+    return ops.cast(ops.clip(ops.floor(position * grey_levels), 0, grey_levels - 1), "int32")
+
+
+class DiscretisedLogistic(GreyLevelDistribution):
+    """A logistic of location μ and scale s, integrated over each grey level's cell (Kingma et al. 2016).
+
+    The grey level v is the cell [v/Q, (v+1)/Q) of the unit interval; ``mean`` and ``log_scale`` (..., h, w, c) are
+    in units of that interval.
+    """
+
+    def __init__(self, mean: Tensor, log_scale: Tensor, grey_levels: int) -> None:
+        self.location = mean
+        self.log_scale = log_scale
+        self.grey_levels = grey_levels
+
+    def log_prob(self, x: Tensor) -> Tensor:
+        """Log of the logistic's mass in the cell of x."""
+        return _discretised_logistic_log_prob(x, self.location, self.log_scale, self.grey_levels)
+
+    def quantile(self, u: Tensor) -> Tensor:
+        """Grey level of the logistic's quantile."""
+        return _discretised_logistic_quantile(u, self.location, self.log_scale, self.grey_levels)
+
+    def mean(self) -> Tensor:
+        """Expected grey level: Σ over cell borders of the mass above them."""
+        borders = ops.arange(1, self.grey_levels, dtype=self.location.dtype) / self.grey_levels
+        standardised = (self.location[..., None] - borders) * ops.exp(-self.log_scale)[..., None]
+        return ops.sum(ops.sigmoid(standardised), axis=-1)
+
+
+class LogisticMixture(GreyLevelDistribution):
+    """A mixture of discretised logistics (Salimans et al. 2017), each channel on its own.
+
+    ``logits``, ``mean`` and ``log_scale`` (..., h, w, c, components), in the units of :class:`DiscretisedLogistic`.
+    """
+
+    def __init__(self, logits: Tensor, mean: Tensor, log_scale: Tensor, grey_levels: int) -> None:
+        self.logits = logits
+        self.components = DiscretisedLogistic(mean, log_scale, grey_levels)
+
+    def log_prob(self, x: Tensor) -> Tensor:
+        """log Σ π_i P_i(x)."""
+        log_weights = self.logits - ops.logsumexp(self.logits, axis=-1, keepdims=True)
+        return ops.logsumexp(log_weights + self.components.log_prob(x[..., None]), axis=-1)
+
+    def quantile(self, u: Tensor) -> Tensor:
+        """Grey level of the picked component's quantile.
+
+        One uniform number serves twice: its cell among the cumulated weights picks the component, and its place
+        within that cell is uniform again.
+        """
+        weights = ops.softmax(self.logits, axis=-1)
+        ends = ops.cumsum(weights, axis=-1)
+        starts = ends - weights
+        number = ops.sum(ops.cast(ends[..., :-1] < u[..., None], "int32"), axis=-1)
+        chosen = ops.one_hot(number, self.logits.shape[-1], dtype=self.logits.dtype)
+
+        def of_chosen(values: Tensor) -> Tensor:
+            return ops.sum(chosen * values, axis=-1)
+
+        tiny = 1e-6
+        within = ops.clip((u - of_chosen(starts)) / of_chosen(weights), tiny, 1 - tiny)
+        parts = self.components
+        return _discretised_logistic_quantile(
+            within, of_chosen(parts.location), of_chosen(parts.log_scale), parts.grey_levels
+        )
+
+    def mean(self) -> Tensor:
+        """Σ π_i E_i[x]."""
+        return ops.sum(ops.softmax(self.logits, axis=-1) * self.components.mean(), axis=-1)

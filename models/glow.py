@@ -1,0 +1,227 @@
+"""Glow, whole: Kingma & Dhariwal (2018)."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import keras
+from keras import ops
+
+from models.bijections.actnorm import ActNorm
+from models.bijections.base import Bijection, Chain, zeros_per_image
+from models.bijections.coupling import Coupling, ZeroConvolution
+from models.bijections.invertible_convolution import LUConvolution, PlainConvolution
+from models.bijections.squeeze import Squeeze
+from models.configs import GlowConfig, Shape
+from models.dequantisation import UniformDequantisation, VariationalDequantisation
+from models.distributions import DiagonalGaussian, Tensor, standard_normal_cdf, sum_event
+from models.likelihood_model import LikelihoodModel
+
+
+class TopPrior(keras.layers.Layer):
+    """Prior of the last latent: mean and log-scale per channel, plus an offset per class where there are classes.
+
+    Without labels, a class-conditional prior is the mixture of its classes at equal weights, so that log P(x) stays
+    comparable with that of a model without classes.
+    """
+
+    def __init__(self, channels: int, classes: int, learned: bool, **kwargs: Any) -> None:  # noqa: ANN401
+        super().__init__(**kwargs)
+        self.classes = classes
+        self.moments = self.add_weight(shape=(2 * channels,), initializer="zeros", trainable=learned, name="moments")
+        self.class_moments = self.add_weight(
+            shape=(max(classes, 1), 2 * channels), initializer="zeros", trainable=classes > 0, name="class_moments"
+        )
+        self.built = True
+
+    def given(self, labels: Tensor) -> DiagonalGaussian:
+        """p(z | y) for labels (m,): mean and log-scale (m, 1, 1, c)."""
+        moments = self.moments + ops.take(self.class_moments, ops.cast(labels, "int32"), axis=0)
+        return DiagonalGaussian(*ops.split(moments[:, None, None, :], 2, axis=-1))
+
+    def log_prob(self, z: Tensor, labels: Tensor | None) -> Tensor:
+        """log p(z | y), or log (1/C) Σ_y p(z | y) without labels; (n,)."""
+        if labels is not None and self.classes:
+            return sum_event(self.given(labels).log_prob(z))
+        every = self.given(ops.arange(max(self.classes, 1)))
+        by_class = sum_event(every.log_prob(z[:, None]) if self.classes else every.log_prob(z)[:, None], batch_axes=2)
+        return ops.logsumexp(by_class, axis=1) - math.log(max(self.classes, 1))
+
+
+class SplitPrior(keras.layers.Layer):
+    """Prior of the half that a split factors out, conditioned on the half that goes on (their section 3.6)."""
+
+    def __init__(self, channels: int, **kwargs: Any) -> None:  # noqa: ANN401 - Keras's own
+        super().__init__(**kwargs)
+        self.convolution = ZeroConvolution(2 * channels, name="convolution")
+
+    def build(self, shape: tuple[int | None, ...]) -> None:
+        """Build the zero-initialised convolution."""
+        self.convolution.build(shape)
+        self.built = True
+
+    def call(self, kept: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean and log-scale (n, h, w, channels) from the kept half (n, h, w, c)."""
+        mean, log_scale = ops.split(self.convolution(kept), 2, axis=-1)
+        return mean, log_scale
+
+
+@keras.saving.register_keras_serializable("reparam_bench")
+class Glow(LikelihoodModel):
+    """An invertible map from images to latents of known density, and exact log-densities through it.
+
+    The integer image is dequantised, y = (x + u)/Q - ½ with u in [0, 1), and passes L ``levels`` of a squeeze and K
+    ``flow_depth`` steps (actnorm, invertible 1x1 convolution, coupling); after each level but the last, half of the
+    channels are factored out. By the change of variables (their eq. 3) and Jensen's inequality,
+
+        log P(x) >= E_u[log p(y(u)) - D log Q - log q(u | x)],    log p(y) = log p(z) + Σ log |det ∂h_i/∂h_{i-1}|.
+
+    Deviations from the paper: the coupling networks have biases and no actnorm of their own, and learn at the
+    model's common rate.
+    """
+
+    configuration: GlowConfig
+
+    def __init__(
+        self,
+        config: GlowConfig | dict[str, Any],
+        image_shape: Shape,
+        grey_levels: int,
+        **kwargs: Any,  # noqa: ANN401
+    ) -> None:
+        super().__init__(config, image_shape, grey_levels, **kwargs)
+        settings = self.configuration
+        self.dequantisation: UniformDequantisation | VariationalDequantisation = (
+            UniformDequantisation(name="dequantisation")
+            if settings.dequantisation == "uniform"
+            else VariationalDequantisation(
+                settings.dequantisation_depth, settings.hidden_channels, name="dequantisation"
+            )
+        )
+        shape: tuple[int | None, ...] = (None, *self.image_shape)
+        self.dequantisation.build(shape)
+        self.chains: list[Chain] = []
+        self.split_priors: list[SplitPrior] = []
+        self.latent_shapes: list[Shape] = []
+        for level in range(settings.levels):
+            chain = Chain([Squeeze(), *self._steps()], name=f"level_{level}")
+            chain.build(shape)
+            shape = chain.compute_output_shape(shape)
+            self.chains.append(chain)
+            _, height, width, channels = shape
+            assert height is not None and width is not None and channels is not None
+            if level < settings.levels - 1:
+                factored = channels // 2
+                prior = SplitPrior(factored, name=f"split_prior_{level}")
+                shape = (None, height, width, channels - factored)
+                prior.build(shape)
+                self.split_priors.append(prior)
+                channels = factored
+            self.latent_shapes.append((height, width, channels))
+        self.top_prior = TopPrior(
+            self.latent_shapes[-1][-1], settings.classes, settings.learned_top_prior, name="top_prior"
+        )
+        self.built = True
+
+    def _steps(self) -> list[Bijection]:
+        settings = self.configuration
+        convolution = LUConvolution if settings.permutation == "lu" else PlainConvolution
+        steps: list[Bijection] = []
+        for k in range(settings.flow_depth):
+            steps += [
+                ActNorm(name=f"actnorm_{k}"),
+                convolution(name=f"convolution_{k}"),
+                Coupling(settings.coupling, settings.hidden_channels, name=f"coupling_{k}"),
+            ]
+        return steps
+
+    @property
+    def posterior_noise_shape(self) -> tuple[int, ...]:
+        """(h, w, c): one number for each dimension, which becomes the dequantisation."""
+        return self.image_shape
+
+    @property
+    def prior_noise_size(self) -> int:
+        """D, and one more to pick a class where there are classes."""
+        return self.dimensions + (1 if self.configuration.classes else 0)
+
+    def dequantise(self, images: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
+        """y = (x + u)/Q - ½ (n, h, w, c) and log q(u | x) (n,) for noise (n, h, w, c)."""
+        x = self.as_float(images)
+        u, log_q = self.dequantisation.dequantise(x / self.grey_levels - 0.5, noise)
+        return (x + u) / self.grey_levels - 0.5, log_q
+
+    def encode(self, y: Tensor, labels: Tensor | None = None) -> tuple[list[Tensor], Tensor]:
+        """All latents of continuous images y (n, h, w, c), finest first, and log p(y) (n,)."""
+        latents: list[Tensor] = []
+        log_prob = zeros_per_image(y)
+        for level, chain in enumerate(self.chains):
+            y, log_det = chain(y)
+            log_prob = log_prob + log_det
+            if level < len(self.split_priors):
+                y, z = self._split(y, level)
+                prior = DiagonalGaussian(*self.split_priors[level](y))
+                log_prob = log_prob + sum_event(prior.log_prob(z))
+                latents.append(z)
+        latents.append(y)
+        return latents, log_prob + self.top_prior.log_prob(y, labels)
+
+    def decode(self, latents: list[Tensor]) -> Tensor:
+        """Continuous images y (n, h, w, c) from all latents: the exact inverse of :meth:`encode`."""
+        y = latents[-1]
+        for level in reversed(range(len(self.chains))):
+            if level < len(self.split_priors):
+                y = ops.concatenate([y, latents[level]], axis=-1)
+            y = self.chains[level].inverse(y)
+        return y
+
+    def _split(self, y: Tensor, level: int) -> tuple[Tensor, Tensor]:
+        """The channels that go on, and those that are factored out."""
+        factored = self.latent_shapes[level][-1]
+        return y[..., :-factored], y[..., -factored:]
+
+    def log_weights(self, images: Tensor, noise: Tensor, labels: Tensor | None = None) -> Tensor:
+        """log p(y) - D log Q - log q(u | x) at u = u(ε); (k, n)."""
+        k = noise.shape[0]
+        tiled = images if k == 1 else ops.tile(images, (k, 1, 1, 1))  # (k·n, h, w, c)
+        if labels is not None and k > 1:
+            labels = ops.tile(labels, (k,))
+        y, log_q = self.dequantise(tiled, ops.reshape(noise, (-1, *self.image_shape)))
+        _, log_prob = self.encode(y, labels)
+        return ops.reshape(log_prob - log_q - self.dimensions * math.log(self.grey_levels), (k, -1))
+
+    def initialise(self, images: Tensor) -> None:
+        """Initialise every actnorm so that its output has mean 0 and variance 1 on ``images``."""
+        noise = keras.random.normal(tuple(images.shape), dtype=self.compute_dtype, seed=self.seed_generator)
+        y, _ = self.dequantise(images, noise)
+        for level, chain in enumerate(self.chains):
+            y = chain.initialise(y)
+            if level < len(self.split_priors):
+                y, _ = self._split(y, level)
+
+    def generate(self, noise: Tensor, temperature: Tensor | float = 1.0, labels: Tensor | None = None) -> Tensor:
+        """Each latent μ + T·σ·ε under its prior, then the inverse map, then the grey level that y lies in."""
+        if self.configuration.classes and labels is None:
+            labels = ops.floor(standard_normal_cdf(noise[:, -1]) * self.configuration.classes)
+        if labels is None:
+            labels = ops.zeros_like(noise[:, 0])
+        parts = self._latent_noise(temperature * noise[:, : self.dimensions])
+        y = self.top_prior.given(labels).sample(parts[-1])
+        for level in reversed(range(len(self.chains))):
+            if level < len(self.split_priors):
+                prior = DiagonalGaussian(*self.split_priors[level](y))
+                y = ops.concatenate([y, prior.sample(parts[level])], axis=-1)
+            y = self.chains[level].inverse(y)
+        x = ops.floor((y + 0.5) * self.grey_levels)
+        return ops.cast(ops.clip(x, 0, self.grey_levels - 1), "int32")
+
+    def _latent_noise(self, noise: Tensor) -> list[Tensor]:
+        """A noise vector (n, D) cut into the latents' shapes."""
+        parts: list[Tensor] = []
+        start = 0
+        for shape in self.latent_shapes:
+            size = math.prod(shape)
+            parts.append(ops.reshape(noise[:, start : start + size], (-1, *shape)))
+            start += size
+        return parts

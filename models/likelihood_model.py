@@ -1,0 +1,163 @@
+"""The one interface of VAE and Glow: a lower bound on log P of discrete images, and samples.
+
+All randomness enters as standard normal noise: log-weights are a deterministic function of an image and its
+*posterior noise*, samples of *prior noise*. That is the reparameterisation trick, and it is also what makes an
+evaluation repeatable on any backend and for any batch size: the noise can be drawn outside, per image.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import keras
+from keras import ops
+
+from models.configs import FAMILIES, ModelConfig, Shape
+from models.distributions import Tensor, log_mean_exp
+from models.units import bits_per_dim
+
+
+class LikelihoodModel(keras.Model):
+    """A model of integer images x in 0..Q-1, shape (n, h, w, c).
+
+    It trains through ``fit`` on images (or on (images, labels)): the loss is the negative training objective in
+    bits/dim. Its metric ``bits_per_dim`` is the bound itself, without any weight that the objective puts on its
+    parts.
+
+    Args:
+        config: the family's configuration, or its dictionary.
+        image_shape: (h, w, c).
+        grey_levels: Q, at least 2.
+
+    Raises:
+        ValueError: the configuration does not fit the images.
+    """
+
+    def __init__(
+        self,
+        config: ModelConfig | dict[str, Any],
+        image_shape: Shape,
+        grey_levels: int,
+        **kwargs: Any,  # noqa: ANN401
+    ) -> None:
+        super().__init__(**kwargs)
+        if isinstance(config, dict):
+            config = FAMILIES[config["family"]].model_validate(config)
+        self.configuration = config
+        self.image_shape: Shape = tuple(image_shape)  # type: ignore[assignment]
+        self.grey_levels = int(grey_levels)
+        if self.grey_levels < 2:
+            raise ValueError(f"grey_levels must be at least 2, got {grey_levels}")
+        config.check_images(self.image_shape, self.grey_levels)
+        self.dimensions = math.prod(self.image_shape)
+        self.seed_generator = keras.random.SeedGenerator()
+        self.bits_per_dim_tracker = keras.metrics.Mean(name="bits_per_dim")
+
+    # What a family provides.
+
+    @property
+    def posterior_noise_shape(self) -> tuple[int, ...]:
+        """Shape of the noise that one importance sample of one image needs."""
+        raise NotImplementedError
+
+    @property
+    def prior_noise_size(self) -> int:
+        """Length of the noise vector that one sampled image needs."""
+        raise NotImplementedError
+
+    @property
+    def training_samples(self) -> int:
+        """Importance samples per image in the training objective."""
+        return 1
+
+    def log_weights(self, images: Tensor, noise: Tensor, labels: Tensor | None = None) -> Tensor:
+        """Importance log-weights: their log-mean-exp over k is a lower bound on log P(x), their mean the ELBO.
+
+        Args:
+            images: integer images (n, h, w, c).
+            noise: standard normal, (k, n, *posterior_noise_shape).
+            labels: class labels (n,), where the model is conditioned on them.
+
+        Returns:
+            (k, n), in nats.
+        """
+        raise NotImplementedError
+
+    def generate(self, noise: Tensor, temperature: Tensor | float = 1.0, labels: Tensor | None = None) -> Tensor:
+        """Images g(T·ε) as a deterministic function of prior noise ε.
+
+        The temperature T scales all noise: at 0 every image is the same, the centre of the model's distribution.
+
+        Args:
+            noise: standard normal, (n, prior_noise_size).
+            temperature: T >= 0.
+            labels: class labels (n,), where the model is conditioned on them.
+
+        Returns:
+            Integer images (n, h, w, c), int32.
+        """
+        raise NotImplementedError
+
+    def initialise(self, images: Tensor) -> None:
+        """Set the weights that depend on data from a batch of training images. Call once, before training."""
+
+    def objective(self, images: Tensor, noise: Tensor, labels: Tensor | None, training: bool) -> dict[str, Tensor]:
+        """What training maximises, ``objective`` (n,), and the bound itself, ``bound`` (n,), in nats."""
+        bound = log_mean_exp(self.log_weights(images, noise, labels))
+        return {"objective": bound, "bound": bound}
+
+    # What all families share.
+
+    def call(self, inputs: Tensor, training: bool = False) -> dict[str, Tensor]:
+        """The training objective of a batch, its noise drawn from the model's seed generator."""
+        images, labels = inputs if isinstance(inputs, list | tuple) else (inputs, None)
+        shape = (self.training_samples, ops.shape(images)[0], *self.posterior_noise_shape)
+        noise = keras.random.normal(shape, dtype=self.compute_dtype, seed=self.seed_generator)
+        return self.objective(images, noise, labels, training)
+
+    def compute_loss(
+        self,
+        x: Tensor = None,
+        y: Tensor = None,
+        y_pred: Tensor = None,
+        sample_weight: Tensor = None,
+        training: bool = True,
+    ) -> Tensor:
+        """Negative mean objective in bits/dim."""
+        for name, tracker in self.trackers().items():
+            tracker.update_state(y_pred[name])
+        self.bits_per_dim_tracker.update_state(bits_per_dim(y_pred["bound"], self.dimensions))
+        return ops.mean(bits_per_dim(y_pred["objective"], self.dimensions))
+
+    def trackers(self) -> dict[str, Any]:
+        """Further running means: by the name of the entry of ``objective`` that each follows."""
+        return {}
+
+    def log_prob_bound(
+        self, images: Tensor, importance_samples: int, seed: int, labels: Tensor | None = None
+    ) -> Tensor:
+        """Lower bound on log P(x) in nats per image, (n,), from ``importance_samples`` weights drawn from ``seed``.
+
+        E[log (1/k) Σ w_i] rises with k towards log P(x) (Burda et al. 2016, theorem 1).
+        """
+        shape = (importance_samples, len(images), *self.posterior_noise_shape)
+        noise = keras.random.normal(shape, dtype=self.compute_dtype, seed=seed)
+        return log_mean_exp(self.log_weights(images, noise, labels))
+
+    def sample(self, n: int, temperature: float = 1.0, seed: int = 0, labels: Tensor | None = None) -> Tensor:
+        """``n`` images drawn at a temperature; integers (n, h, w, c)."""
+        noise = keras.random.normal((n, self.prior_noise_size), dtype=self.compute_dtype, seed=seed)
+        return self.generate(noise, temperature, labels)
+
+    def as_float(self, images: Tensor) -> Tensor:
+        """Integer images in the model's floating type."""
+        return ops.cast(images, self.compute_dtype)
+
+    def get_config(self) -> dict[str, Any]:
+        """What rebuilds the model: configuration, image shape and grey levels."""
+        return {
+            "config": self.configuration.model_dump(mode="json"),
+            "image_shape": list(self.image_shape),
+            "grey_levels": self.grey_levels,
+        }

@@ -1,0 +1,19 @@
+"""From a configuration to the model that it describes."""
+
+from __future__ import annotations
+
+from models.configs import ModelConfig, Shape
+from models.glow import Glow
+from models.likelihood_model import LikelihoodModel
+from models.vae import VAE
+
+MODELS: dict[str, type[LikelihoodModel]] = {"vae": VAE, "glow": Glow}
+
+
+def build_model(config: ModelConfig, image_shape: Shape, grey_levels: int) -> LikelihoodModel:
+    """A new model with freshly drawn weights.
+
+    Raises:
+        ValueError: the configuration does not fit the images.
+    """
+    return MODELS[config.family](config, image_shape, grey_levels)

@@ -1,0 +1,152 @@
+"""The variational autoencoder."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+import numpy as np
+from keras import ops
+
+from models.configs import Shape, VAEConfig
+from models.distributions import (
+    DiagonalGaussian,
+    GreyLevelDistribution,
+    Tensor,
+    log_mean_exp,
+    standard_normal_cdf,
+    standard_normal_log_prob,
+    sum_event,
+)
+from models.likelihood_model import LikelihoodModel
+from models.networks import decoder, encoder
+from models.observations import initial_bias, observation, parameters_per_pixel
+
+
+@keras.saving.register_keras_serializable("reparam_bench")
+class VAE(LikelihoodModel):
+    """p(x) = ∫ p(x | z) N(z; 0, I) dz with a diagonal Gaussian q(z | x) (Kingma & Welling 2014).
+
+    Unlike an autoencoder with a narrow middle, it samples z = μ(x) + σ(x)·ε, and its loss bounds log P(x):
+
+        log P(x) >= ELBO = E_q[log p(x | z)] - KL(q(z | x) ‖ N(0, I))            (their eq. 3, KL in closed form)
+        log P(x) >= E_q[log (1/k) Σ p(x, z_i) / q(z_i | x)]                       (Burda et al. 2016, eq. 8)
+
+    Training maximises E_q[log p(x | z)] - β·Σ_j max(λ, KL_j), where β rises over ``kl_warmup_steps`` and λ is
+    ``free_bits``, KL_j being the batch mean of latent j; or the second bound where ``training_samples`` is above 1.
+    """
+
+    configuration: VAEConfig
+
+    def __init__(
+        self,
+        config: VAEConfig | dict[str, Any],
+        image_shape: Shape,
+        grey_levels: int,
+        **kwargs: Any,  # noqa: ANN401
+    ) -> None:
+        super().__init__(config, image_shape, grey_levels, **kwargs)
+        settings = self.configuration
+        self.observation_kind = settings.observation_for(self.grey_levels)
+        self.parameters_per_pixel = parameters_per_pixel(
+            self.observation_kind, self.grey_levels, settings.mixture_components
+        )
+        self.encoder = encoder(settings, self.image_shape)
+        self.decoder = decoder(settings, self.image_shape, self.parameters_per_pixel)
+        self.output_bias = self.add_weight(
+            shape=(*self.image_shape, self.parameters_per_pixel), initializer="zeros", name="output_bias"
+        )
+        self.training_step = self.add_weight(shape=(), initializer="zeros", trainable=False, name="training_step")
+        self.kl_tracker = keras.metrics.Mean(name="kl_nats")
+        self.built = True
+
+    @property
+    def posterior_noise_shape(self) -> tuple[int, ...]:
+        """(latent_size,)."""
+        return (self.configuration.latent_size,)
+
+    @property
+    def prior_noise_size(self) -> int:
+        """One number for each latent and one for each pixel and channel."""
+        return self.configuration.latent_size + self.dimensions
+
+    @property
+    def training_samples(self) -> int:
+        """Importance samples of the training objective."""
+        return self.configuration.training_samples
+
+    def initialise(self, images: Tensor) -> None:
+        """Set the output bias to the marginal distribution of each pixel in ``images``."""
+        bias = initial_bias(
+            self.observation_kind,
+            np.asarray(ops.convert_to_numpy(images)),
+            self.grey_levels,
+            self.configuration.mixture_components,
+        )
+        self.output_bias.assign(bias)
+
+    def posterior(self, images: Tensor) -> DiagonalGaussian:
+        """q(z | x): mean and log-scale (n, latent_size)."""
+        scaled = 2.0 * self.as_float(images) / (self.grey_levels - 1) - 1.0
+        return DiagonalGaussian(*ops.split(self.encoder(scaled), 2, axis=-1))
+
+    def likelihood(self, z: Tensor) -> GreyLevelDistribution:
+        """p(x | z) for latents z (n, latent_size)."""
+        outputs = ops.reshape(self.decoder(z), (-1, *self.image_shape, self.parameters_per_pixel))
+        return observation(self.observation_kind, outputs + self.output_bias, self.grey_levels)
+
+    def _reconstruction(self, images: Tensor, z: Tensor) -> Tensor:
+        """log p(x | z) for z (k, n, latent_size): (k, n)."""
+        k = z.shape[0]
+        tiled = images if k == 1 else ops.tile(images, (k, 1, 1, 1))  # (k·n, h, w, c)
+        latents = ops.reshape(z, (-1, self.configuration.latent_size))  # (k·n, latent_size)
+        return ops.reshape(sum_event(self.likelihood(latents).log_prob(tiled)), (k, -1))
+
+    def log_weights(self, images: Tensor, noise: Tensor, labels: Tensor | None = None) -> Tensor:
+        """log p(x | z) + log p(z) - log q(z | x) at z = μ(x) + σ(x)·ε; (k, n)."""
+        posterior = self.posterior(images)
+        z = posterior.sample(noise)
+        log_ratio = sum_event(standard_normal_log_prob(z) - posterior.log_prob(z), batch_axes=2)
+        return self._reconstruction(images, z) + log_ratio
+
+    def objective(self, images: Tensor, noise: Tensor, labels: Tensor | None, training: bool) -> dict[str, Tensor]:
+        """The weighted ELBO, or the IWAE bound; with the bound proper and the KL (n,)."""
+        posterior = self.posterior(images)
+        z = posterior.sample(noise)
+        kl_by_latent = posterior.kl_to_standard()  # (n, latent_size)
+        kl = sum_event(kl_by_latent)
+        reconstruction = self._reconstruction(images, z)
+        settings = self.configuration
+        if settings.training_samples > 1:
+            log_ratio = sum_event(standard_normal_log_prob(z) - posterior.log_prob(z), batch_axes=2)
+            bound = log_mean_exp(reconstruction + log_ratio)
+            return {"objective": bound, "bound": bound, "kl": kl}
+        bound = reconstruction[0] - kl
+        penalised = kl
+        if settings.free_bits:
+            penalised = ops.sum(ops.maximum(settings.free_bits, ops.mean(kl_by_latent, axis=0)))
+        objective = reconstruction[0] - self._kl_weight(training) * penalised
+        return {"objective": objective, "bound": bound, "kl": kl}
+
+    def _kl_weight(self, training: bool) -> Tensor | float:
+        settings = self.configuration
+        if not settings.kl_warmup_steps:
+            return settings.beta
+        if training:
+            self.training_step.assign_add(1.0)
+        return settings.beta * ops.minimum(1.0, self.training_step / settings.kl_warmup_steps)
+
+    def trackers(self) -> dict[str, Any]:
+        """The KL of q(z | x) to the prior."""
+        return {"kl": self.kl_tracker}
+
+    def generate(self, noise: Tensor, temperature: Tensor | float = 1.0, labels: Tensor | None = None) -> Tensor:
+        """z = T·ε_z, then each pixel the Φ(T·ε_x) quantile of p(x | z): its median at T = 0."""
+        latent_size = self.configuration.latent_size
+        noise = temperature * noise
+        uniform = standard_normal_cdf(ops.reshape(noise[:, latent_size:], (-1, *self.image_shape)))
+        return self.likelihood(noise[:, :latent_size]).quantile(uniform)
+
+    def reconstruct(self, images: Tensor) -> Tensor:
+        """E[x | z = μ(x)], the mean image decoded from the posterior's mean; floats in 0..Q-1."""
+        return self.likelihood(self.posterior(images).mean).mean()
