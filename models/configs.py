@@ -28,7 +28,7 @@ class ModelConfig(BaseModel):
     presets: ClassVar[dict[str, dict[str, Any]]] = {}
 
     @classmethod
-    def preset(cls, name: str, **changes: Any) -> ModelConfig:  # noqa: ANN401 - the fields' types are checked by pydantic
+    def preset(cls, name: str, **changes: Any) -> ModelConfig:
         """The named configuration, with ``changes``.
 
         Raises:

@@ -33,7 +33,7 @@ class VariationalDequantisation(keras.layers.Layer):
     of which the logistic is the pre-image: log q(u | x) = log N(ε; 0, I) - log |det ∂u/∂ε|.
     """
 
-    def __init__(self, depth: int, hidden_channels: int, **kwargs: Any) -> None:  # noqa: ANN401 - Keras's own
+    def __init__(self, depth: int, hidden_channels: int, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.depth = depth
         self.hidden_channels = hidden_channels

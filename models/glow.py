@@ -26,7 +26,7 @@ class TopPrior(keras.layers.Layer):
     comparable with that of a model without classes.
     """
 
-    def __init__(self, channels: int, classes: int, learned: bool, **kwargs: Any) -> None:  # noqa: ANN401
+    def __init__(self, channels: int, classes: int, learned: bool, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.classes = classes
         self.moments = self.add_weight(shape=(2 * channels,), initializer="zeros", trainable=learned, name="moments")
@@ -52,7 +52,7 @@ class TopPrior(keras.layers.Layer):
 class SplitPrior(keras.layers.Layer):
     """Prior of the half that a split factors out, conditioned on the half that goes on (their section 3.6)."""
 
-    def __init__(self, channels: int, **kwargs: Any) -> None:  # noqa: ANN401 - Keras's own
+    def __init__(self, channels: int, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.convolution = ZeroConvolution(2 * channels, name="convolution")
 
@@ -88,7 +88,7 @@ class Glow(LikelihoodModel):
         config: GlowConfig | dict[str, Any],
         image_shape: Shape,
         grey_levels: int,
-        **kwargs: Any,  # noqa: ANN401
+        **kwargs: Any,
     ) -> None:
         super().__init__(config, image_shape, grey_levels, **kwargs)
         settings = self.configuration

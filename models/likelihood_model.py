@@ -39,7 +39,7 @@ class LikelihoodModel(keras.Model):
         config: ModelConfig | dict[str, Any],
         image_shape: Shape,
         grey_levels: int,
-        **kwargs: Any,  # noqa: ANN401
+        **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
         if isinstance(config, dict):

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 import keras
-from keras import ops
 
 from models.configs import Shape, VAEConfig
 from models.distributions import Tensor
@@ -14,7 +13,7 @@ from models.distributions import Tensor
 class ResidualBlock(keras.layers.Layer):
     """x + conv(act(conv(act(x)))) with 3x3 convolutions: pre-activation residual block (He et al. 2016b)."""
 
-    def __init__(self, channels: int, activation: str, **kwargs: Any) -> None:  # noqa: ANN401 - Keras's own
+    def __init__(self, channels: int, activation: str, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.activation = keras.activations.get(activation)
         self.convolutions = [
@@ -44,7 +43,7 @@ class ResidualBlock(keras.layers.Layer):
 class UpsampleTo(keras.layers.Layer):
     """Doubling transposed convolution, cropped to (height, width): undoes a halving of an odd size as well."""
 
-    def __init__(self, channels: int, height: int, width: int, activation: str, **kwargs: Any) -> None:  # noqa: ANN401
+    def __init__(self, channels: int, height: int, width: int, activation: str, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.height = height
         self.width = width

@@ -6,7 +6,7 @@ import math
 from typing import Any
 
 
-def bits_per_dim(log_prob: Any, dimensions: int) -> Any:  # noqa: ANN401 - floats, arrays and tensors alike
+def bits_per_dim(log_prob: Any, dimensions: int) -> Any:
     """-log P(x) / (D ln 2), from a log-probability in nats per image of D dimensions.
 
     P is the probability of the *discrete* image; a lower bound on log P gives an upper bound on bits/dim.
@@ -15,6 +15,6 @@ def bits_per_dim(log_prob: Any, dimensions: int) -> Any:  # noqa: ANN401 - float
     return -log_prob / (dimensions * math.log(2.0))
 
 
-def nats(bits: Any, dimensions: int) -> Any:  # noqa: ANN401 - floats, arrays and tensors alike
+def nats(bits: Any, dimensions: int) -> Any:
     """Negative log-probability in nats per image, from bits/dim: the inverse of :func:`bits_per_dim` up to sign."""
     return bits * dimensions * math.log(2.0)

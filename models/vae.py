@@ -43,7 +43,7 @@ class VAE(LikelihoodModel):
         config: VAEConfig | dict[str, Any],
         image_shape: Shape,
         grey_levels: int,
-        **kwargs: Any,  # noqa: ANN401
+        **kwargs: Any,
     ) -> None:
         super().__init__(config, image_shape, grey_levels, **kwargs)
         settings = self.configuration

@@ -1,1 +1,1 @@
-"""Data sets: integer images in three disjoint splits, with a content digest, and a test split that tuning cannot see."""
+"""Data sets: integer images in three disjoint splits, with a content digest, a test split hidden from tuning."""

@@ -42,7 +42,7 @@ def zeros_per_image(x: Tensor) -> Tensor:
 class Chain(Bijection):
     """The composition f_m ∘ … ∘ f_1 of bijections: its log-determinant is the sum of theirs."""
 
-    def __init__(self, bijections: list[Bijection], **kwargs: Any) -> None:  # noqa: ANN401 - Keras's own
+    def __init__(self, bijections: list[Bijection], **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.bijections = bijections
 

@@ -18,7 +18,7 @@ class ZeroConvolution(keras.layers.Layer):
     at first, is of their published code.
     """
 
-    def __init__(self, channels: int, **kwargs: Any) -> None:  # noqa: ANN401 - Keras's own
+    def __init__(self, channels: int, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.convolution = keras.layers.Conv2D(
             channels, 3, padding="same", kernel_initializer="zeros", name="convolution"
@@ -37,7 +37,7 @@ class ZeroConvolution(keras.layers.Layer):
 class CouplingNetwork(keras.layers.Layer):
     """Convolutions 3x3, 1x1, 3x3 with ReLU between, the last one zero at first (their section 3.3)."""
 
-    def __init__(self, hidden_channels: int, channels: int, **kwargs: Any) -> None:  # noqa: ANN401 - Keras's own
+    def __init__(self, hidden_channels: int, channels: int, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         settings = {"padding": "same", "activation": "relu", "kernel_initializer": "he_normal"}
         self.stages = [
@@ -71,7 +71,7 @@ class Coupling(Bijection):
         hidden_channels: width of the network.
     """
 
-    def __init__(self, kind: str, hidden_channels: int, **kwargs: Any) -> None:  # noqa: ANN401 - Keras's own
+    def __init__(self, kind: str, hidden_channels: int, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.affine = kind == "affine"
         self.hidden_channels = hidden_channels
