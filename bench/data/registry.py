@@ -1,0 +1,98 @@
+"""The data sets by name: the built-in ones, the user's own .npz files and the user's own folders of images.
+
+A new built-in data set is one module with its :class:`DatasetInfo` and its loader, and one line in ``_LOADERS``.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable
+from pathlib import Path
+
+from bench.data import folder, npz
+from bench.data.binarized_mnist import BINARIZED_MNIST, load_binarized_mnist
+from bench.data.bundled import DIGITS, load_digits
+from bench.data.dataset import Dataset, DatasetInfo
+from bench.data.keras_datasets import CIFAR10, FASHION_MNIST, MNIST, load_cifar10, load_fashion_mnist, load_mnist
+from bench.errors import DataError
+
+_LOADERS: dict[str, tuple[DatasetInfo, Callable[[], Dataset]]] = {
+    info.name: (info, loader)
+    for info, loader in (
+        (DIGITS, load_digits),
+        (MNIST, load_mnist),
+        (FASHION_MNIST, load_fashion_mnist),
+        (CIFAR10, load_cifar10),
+        (BINARIZED_MNIST, load_binarized_mnist),
+    )
+}
+BUILT_IN: tuple[str, ...] = tuple(_LOADERS)
+"""Names of the built-in data sets."""
+
+
+def describe(dataset: str, grey_levels: int | None = None) -> DatasetInfo:
+    """What is known of a data set before its images are loaded.
+
+    For a built-in data set nothing is opened; for the user's own data, headers and, of an .npz file, labels and the
+    pixels that tell the grey levels.
+
+    Args:
+        dataset: a built-in name, or a path to an .npz file or a folder of images. A folder or a file that has the
+            name of a built-in data set is reached as ``./name``.
+        grey_levels: number of values that a pixel's channel can take, where the user's own data does not say it.
+
+    Raises:
+        DataError: no such data set, or the user's own data is not of an accepted form.
+    """
+    if dataset in _LOADERS:
+        info, _ = _LOADERS[dataset]
+        _check_built_in_grey_levels(info, grey_levels)
+        return info
+    path = _existing_path(dataset)
+    return folder.describe(path, grey_levels) if path.is_dir() else npz.describe(path, grey_levels)
+
+
+def load(dataset: str, grey_levels: int | None = None) -> Dataset:
+    """The images of a data set, checked, in three splits.
+
+    The splits are disjoint by index: no image of the source is in two of them. Images that the source itself holds
+    twice, as real data often does, may still meet across splits; they are not searched for.
+
+    Args:
+        dataset: as for :func:`describe`.
+        grey_levels: as for :func:`describe`.
+
+    Raises:
+        DataError: as for :func:`describe`, or the data can neither be found in the cache nor downloaded, or a pixel
+            is outside 0..grey_levels-1.
+    """
+    if dataset in _LOADERS:
+        info, loader = _LOADERS[dataset]
+        _check_built_in_grey_levels(info, grey_levels)
+        return loader()
+    path = _existing_path(dataset)
+    return folder.load(path, grey_levels) if path.is_dir() else npz.load(path, grey_levels)
+
+
+def _check_built_in_grey_levels(info: DatasetInfo, grey_levels: int | None) -> None:
+    if grey_levels not in (None, info.grey_levels):
+        raise DataError(
+            f"{info.name} has {info.grey_levels} grey levels, not {grey_levels}; "
+            "leave grey_levels out, it is for your own data."
+        )
+
+
+def _existing_path(dataset: str) -> Path:
+    try:
+        path = Path(dataset).expanduser()
+        # Path("") is the current folder, which nobody means.
+        if dataset.strip() and path.exists():
+            return path
+    except (OSError, RuntimeError) as error:
+        raise DataError(f"the data set {dataset!r} cannot be opened: {error}.") from error
+    close = difflib.get_close_matches(dataset.lower().replace("-", "_"), BUILT_IN, n=1)
+    suggestion = f" Did you mean {close[0]!r}?" if close else ""
+    raise DataError(
+        f"there is no data set {dataset!r}, neither built in nor as a file or folder.{suggestion} Accepted are "
+        f"{', '.join(BUILT_IN)}, or the path to an .npz file or a folder of images."
+    )

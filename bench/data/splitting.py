@@ -1,0 +1,89 @@
+"""Which image goes to which split where the source does not say. Every source follows the rules of this module alone.
+
+A source gives *parts*: ``train`` and perhaps ``validation`` and ``test``, or ``all`` where it names no splits.
+
+- A part that is given is kept as it is, in its order.
+- ``all`` is cut into 70 % train, 10 % validation (rounded down, at least one image) and 20 % test (likewise).
+- A missing test split is taken from ``train``: one sixth of it, rounded down, at least 1 and at most 10,000 images.
+  A missing validation split is then taken from what remains, by the same rule.
+
+Images are taken in the order of a permutation that depends on the number of images alone: never on a study's seed,
+so that all studies of one data set tune and test on the same images.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from bench.errors import DataError
+
+SPLITS = ("train", "validation", "test")
+ALL = "all"
+"""The part of a source that names no splits."""
+
+_SEED = 2011
+_MOST_HELD_OUT = 10_000
+
+
+class Selection(NamedTuple):
+    """The images of one split: those at ``indices`` of the source's part ``part``."""
+
+    part: str
+    indices: slice | npt.NDArray[np.intp]
+
+
+def permutation(n: int) -> npt.NDArray[np.intp]:
+    """The fixed permutation of ``n`` images, (n,)."""
+    # RandomState, because NumPy promises its stream for ever; that of Generator may change between versions.
+    return np.random.RandomState(_SEED).permutation(n).astype(np.intp)
+
+
+def split_sizes(parts: Mapping[str, int], where: str) -> dict[str, int]:
+    """The number of images in each of the three splits.
+
+    Args:
+        parts: number of images in each part that the source gives.
+        where: the source, named in errors.
+
+    Raises:
+        DataError: there are too few images for three splits.
+    """
+    sizes = dict(parts)
+    if ALL in sizes:
+        n = sizes.pop(ALL)
+        sizes["validation"], sizes["test"] = max(1, n // 10), max(1, n // 5)
+        sizes["train"] = n - sizes["validation"] - sizes["test"]
+    for split in ("test", "validation"):
+        if split not in sizes:
+            sizes[split] = min(_MOST_HELD_OUT, max(1, sizes["train"] // 6))
+            sizes["train"] -= sizes[split]
+    if min(sizes.values()) < 1:
+        given = ", ".join(f"{n} in {part}" for part, n in parts.items())
+        raise DataError(f"{where}: too few images ({given}) for a train, a validation and a test split of one or more.")
+    return {split: sizes[split] for split in SPLITS}
+
+
+def select(parts: Mapping[str, int], where: str) -> dict[str, Selection]:
+    """Which images make each split; no image is in two of them.
+
+    Args:
+        parts: number of images in each part that the source gives.
+        where: the source, named in errors.
+
+    Raises:
+        DataError: there are too few images for three splits.
+    """
+    sizes = split_sizes(parts, where)
+    selections = {part: Selection(part, slice(None)) for part in parts if part != ALL}
+    missing = [split for split in SPLITS if split not in parts]
+    if missing:
+        pool = ALL if ALL in parts else "train"
+        order, start = permutation(parts[pool]), 0
+        for split in dict.fromkeys(["train", *missing]):
+            selections[split] = Selection(pool, order[start : start + sizes[split]])
+            start += sizes[split]
+    return {split: selections[split] for split in SPLITS}

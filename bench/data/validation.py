@@ -1,0 +1,147 @@
+"""What every source must pass before it becomes a data set; each check names what it found and what it accepts."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+
+import numpy as np
+import numpy.typing as npt
+
+from bench.data.dataset import Dataset, DatasetInfo, Images, Labels, Split
+from bench.data.splitting import SPLITS
+from bench.errors import DataError
+
+MOST_BYTES = 16 * 2**30
+"""The largest data set that is taken, in bytes of its arrays: data sets are held in memory."""
+MOST_GREY_LEVELS = 2**16
+MOST_CHANNELS = 4
+
+
+def short_name(name: str) -> str:
+    """``name`` reduced to letters, digits, ``_`` and ``-``, so that it fits a file name and an identifier."""
+    return re.sub(r"[^A-Za-z0-9_-]+", "-", name).strip("-")[:64] or "data"
+
+
+def check_grey_levels(grey_levels: int, where: str) -> int:
+    """``grey_levels``, if images can have so many.
+
+    Raises:
+        DataError: it is not in 2..65536.
+    """
+    if not 2 <= grey_levels <= MOST_GREY_LEVELS:
+        raise DataError(f"{where}: grey_levels is {grey_levels}; 2 to {MOST_GREY_LEVELS} are accepted.")
+    return grey_levels
+
+
+def check_shape(shape: tuple[int, ...], where: str) -> tuple[int, int, int]:
+    """The (height, width, channels) of an array of images (n, height, width) or (n, height, width, channels).
+
+    Raises:
+        DataError: the array has another number of axes, no image, an empty image, or too many channels.
+    """
+    if len(shape) not in (3, 4):
+        raise DataError(f"{where} has shape {shape}; (n, height, width) or (n, height, width, channels) is accepted.")
+    if shape[0] == 0:
+        raise DataError(f"{where} is empty: its shape is {shape}; one image or more is accepted.")
+    height, width, channels = shape[1:] if len(shape) == 4 else (*shape[1:], 1)
+    if height < 1 or width < 1 or not 1 <= channels <= MOST_CHANNELS:
+        raise DataError(
+            f"{where} has shape {shape}, so {height}x{width} pixels with {channels} channels; "
+            f"1 to {MOST_CHANNELS} channels on the last axis and one pixel or more are accepted."
+        )
+    return height, width, channels
+
+
+def check_image_dtype(dtype: np.dtype[np.generic], where: str) -> None:
+    """Checks that an array of images holds integers or booleans.
+
+    Raises:
+        DataError: it holds anything else.
+    """
+    if dtype.kind in "bui":
+        return
+    advice = {
+        "O": "Object arrays need pickle, which can run code, and are never opened: save a plain integer array.",
+        "f": "Convert values in 0..1 with np.round(255 * x).astype(np.uint8), whole values with x.astype(np.uint8).",
+    }.get(dtype.kind, "Save the grey levels as uint8.")
+    raise DataError(f"{where} has dtype {dtype}; integer grey levels, counted from 0, are accepted. {advice}")
+
+
+def check_labels(shape: tuple[int, ...], dtype: np.dtype[np.generic], n: int, where: str) -> None:
+    """Checks that an array of labels has one integer for each of ``n`` images: shape (n,) or (n, 1).
+
+    Raises:
+        DataError: it has another shape or dtype.
+    """
+    if shape not in ((n,), (n, 1)):
+        raise DataError(
+            f"{where} has shape {shape} for {n} images; one label for each image, shape ({n},), is accepted."
+        )
+    if dtype.kind not in "ui":
+        raise DataError(f"{where} has dtype {dtype}; integer class labels, counted from 0, are accepted.")
+
+
+def check_memory(n_bytes: int, where: str) -> None:
+    """Checks that arrays of ``n_bytes`` can be held in memory.
+
+    Raises:
+        DataError: they are larger than ``MOST_BYTES`` or than the memory available now.
+    """
+    import psutil
+
+    most = min(MOST_BYTES, psutil.virtual_memory().available)
+    if n_bytes > most:
+        raise DataError(
+            f"{where}: the arrays take {n_bytes / 2**30:.1f} GiB; up to {most / 2**30:.1f} GiB are accepted "
+            f"(the memory available now, at most {MOST_BYTES / 2**30:.0f} GiB). Give fewer or smaller images."
+        )
+
+
+def to_images(array: npt.NDArray[np.generic], grey_levels: int, where: str) -> Images:
+    """Images (n, height, width, channels) in 0..grey_levels-1 as uint8, or as uint16 above 256 grey levels.
+
+    Args:
+        array: integers or booleans (n, height, width) or (n, height, width, channels).
+        grey_levels: number of values that a pixel's channel can take.
+        where: the array, named in errors.
+
+    Raises:
+        DataError: wrong shape or dtype, or a value outside 0..grey_levels-1.
+    """
+    image_shape = check_shape(array.shape, where)
+    check_image_dtype(array.dtype, where)
+    for value in (int(array.min()), int(array.max())):
+        if not 0 <= value < grey_levels:
+            raise DataError(
+                f"{where} holds the value {value}; with {grey_levels} grey levels 0..{grey_levels - 1} are accepted. "
+                "Set grey_levels if the data has more of them."
+            )
+    dtype = np.uint8 if grey_levels <= 256 else np.uint16
+    return array.reshape(len(array), *image_shape).astype(dtype, copy=False)
+
+
+def to_labels(array: npt.NDArray[np.generic], n: int, where: str) -> Labels:
+    """Labels (n,) as int64.
+
+    Raises:
+        DataError: wrong shape or dtype, or a negative label.
+    """
+    check_labels(array.shape, array.dtype, n, where)
+    labels = array.reshape(n).astype(np.int64)
+    if labels.min() < 0:
+        raise DataError(f"{where} holds the label {labels.min()}; class labels counted from 0 are accepted.")
+    return labels
+
+
+def assemble(info: DatasetInfo, splits: Mapping[str, Split], where: str) -> Dataset:
+    """The data set ``info``, made of ``splits``.
+
+    Raises:
+        DataError: the images are not those that ``info`` announces.
+    """
+    for name in SPLITS:
+        found, expected = splits[name].images.shape, (info.sizes[name], *info.image_shape)
+        if found != expected:
+            raise DataError(f"{where}: the {name} images have shape {found}; {expected} is expected.")
+    return Dataset(info, splits["train"], splits["validation"], splits["test"])
