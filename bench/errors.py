@@ -17,19 +17,25 @@ class TrackingError(ReparamBenchError):
     """The tracking server or the study's storage cannot be reached, or does not hold what is asked for."""
 
 
-class TrialFailure(ReparamBenchError):
+class TrialError(ReparamBenchError):
     """A trial ended early for a reason that is counted in the report and does not stop the study."""
 
     state = "failed"
 
 
-class Diverged(TrialFailure):
+class DivergedError(TrialError):
     """The loss became NaN or infinite."""
 
     state = "diverged"
 
 
-class OutOfMemory(TrialFailure):
+class OutOfMemoryError(TrialError):
     """The host or the device ran out of memory."""
 
     state = "out_of_memory"
+
+
+class PrunedError(TrialError):
+    """The pruner stopped the trial: its learning curve lies behind those of earlier trials."""
+
+    state = "pruned"

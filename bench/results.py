@@ -154,6 +154,23 @@ class Measurement:
 
 
 @dataclass(frozen=True)
+class EpochRecord:
+    """One point of a learning curve.
+
+    Attributes:
+        epoch: counted from 1.
+        images: training images seen so far.
+        seconds: time since training began, compilation included.
+        values: running means of the epoch by metric key, such as ``train/bits_per_dim``.
+    """
+
+    epoch: int
+    images: int
+    seconds: float
+    values: dict[str, float]
+
+
+@dataclass(frozen=True)
 class ImageGrid:
     """A picture that a run left: ``kind`` is ``samples``, ``reconstructions``, or ``samples_temperature``."""
 

@@ -11,6 +11,8 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 Shape = tuple[int, int, int]
 """Image shape (height, width, channels)."""
+BatchShape = tuple[int | None, int, int, int]
+"""Shape of a batch of images, its number open."""
 
 Activation = Literal["relu", "tanh", "elu", "silu", "gelu"]
 Observation = Literal["auto", "bernoulli", "categorical", "discretised_logistic", "logistic_mixture"]

@@ -10,13 +10,14 @@ from keras import ops
 
 from models.bijections.coupling import CouplingNetwork
 from models.bijections.squeeze import Squeeze
+from models.configs import BatchShape
 from models.distributions import Tensor, standard_normal_cdf, standard_normal_log_prob, sum_event
 
 
 class UniformDequantisation(keras.layers.Layer):
     """u ~ U[0, 1)^D, independent of x (Theis et al. 2016, section 3.1): u = Φ(ε), log q(u | x) = 0."""
 
-    def build(self, image_shape: tuple[int | None, ...]) -> None:
+    def build(self, image_shape: BatchShape) -> None:
         """Has no weights."""
         self.built = True
 
@@ -39,10 +40,9 @@ class VariationalDequantisation(keras.layers.Layer):
         self.hidden_channels = hidden_channels
         self.squeeze = Squeeze(name="squeeze")
 
-    def build(self, image_shape: tuple[int | None, ...]) -> None:
+    def build(self, image_shape: BatchShape) -> None:
         """Create the networks for images (n, h, w, c)."""
         n, height, width, channels = self.squeeze.compute_output_shape(image_shape)
-        assert channels is not None
         self.half = channels // 2
         self.networks = [
             CouplingNetwork(self.hidden_channels, 2 * self.half, name=f"network_{i}") for i in range(self.depth)

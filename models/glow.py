@@ -13,7 +13,7 @@ from models.bijections.base import Bijection, Chain, zeros_per_image
 from models.bijections.coupling import Coupling, ZeroConvolution
 from models.bijections.invertible_convolution import LUConvolution, PlainConvolution
 from models.bijections.squeeze import Squeeze
-from models.configs import GlowConfig, Shape
+from models.configs import BatchShape, GlowConfig, Shape
 from models.dequantisation import UniformDequantisation, VariationalDequantisation
 from models.distributions import DiagonalGaussian, Tensor, standard_normal_cdf, sum_event
 from models.likelihood_model import LikelihoodModel
@@ -56,7 +56,7 @@ class SplitPrior(keras.layers.Layer):
         super().__init__(**kwargs)
         self.convolution = ZeroConvolution(2 * channels, name="convolution")
 
-    def build(self, shape: tuple[int | None, ...]) -> None:
+    def build(self, shape: BatchShape) -> None:
         """Build the zero-initialised convolution."""
         self.convolution.build(shape)
         self.built = True
@@ -99,7 +99,7 @@ class Glow(LikelihoodModel):
                 settings.dequantisation_depth, settings.hidden_channels, name="dequantisation"
             )
         )
-        shape: tuple[int | None, ...] = (None, *self.image_shape)
+        shape: BatchShape = (None, *self.image_shape)
         self.dequantisation.build(shape)
         self.chains: list[Chain] = []
         self.split_priors: list[SplitPrior] = []
@@ -110,7 +110,6 @@ class Glow(LikelihoodModel):
             shape = chain.compute_output_shape(shape)
             self.chains.append(chain)
             _, height, width, channels = shape
-            assert height is not None and width is not None and channels is not None
             if level < settings.levels - 1:
                 factored = channels // 2
                 prior = SplitPrior(factored, name=f"split_prior_{level}")

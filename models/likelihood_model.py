@@ -134,6 +134,10 @@ class LikelihoodModel(keras.Model):
         """Further running means: by the name of the entry of ``objective`` that each follows."""
         return {}
 
+    def log_weights_by_image(self, images: Tensor, noise: Tensor) -> Tensor:
+        """:meth:`log_weights` with the image first: noise (n, k, *posterior_noise_shape) to log-weights (n, k)."""
+        return ops.transpose(self.log_weights(images, ops.swapaxes(noise, 0, 1)))
+
     def log_prob_bound(
         self, images: Tensor, importance_samples: int, seed: int, labels: Tensor | None = None
     ) -> Tensor:

@@ -6,7 +6,7 @@ from typing import Any
 
 import keras
 
-from models.configs import Shape, VAEConfig
+from models.configs import BatchShape, Shape, VAEConfig
 from models.distributions import Tensor
 
 
@@ -22,7 +22,7 @@ class ResidualBlock(keras.layers.Layer):
             keras.layers.Conv2D(channels, 3, padding="same", kernel_initializer="zeros", name="second"),
         ]
 
-    def build(self, shape: tuple[int | None, ...]) -> None:
+    def build(self, shape: BatchShape) -> None:
         """Build both convolutions."""
         for convolution in self.convolutions:
             convolution.build(shape)
@@ -35,7 +35,7 @@ class ResidualBlock(keras.layers.Layer):
             y = convolution(self.activation(y))
         return x + y
 
-    def compute_output_shape(self, shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
+    def compute_output_shape(self, shape: BatchShape) -> BatchShape:
         """Unchanged."""
         return shape
 
@@ -51,7 +51,7 @@ class UpsampleTo(keras.layers.Layer):
             channels, 3, strides=2, padding="same", activation=activation, name="convolution"
         )
 
-    def build(self, shape: tuple[int | None, ...]) -> None:
+    def build(self, shape: BatchShape) -> None:
         """Build the convolution."""
         self.convolution.build(shape)
         self.built = True
@@ -60,7 +60,7 @@ class UpsampleTo(keras.layers.Layer):
         """(n, ⌈h/2⌉, ⌈w/2⌉, c) -> (n, height, width, channels)."""
         return self.convolution(x)[:, : self.height, : self.width, :]
 
-    def compute_output_shape(self, shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
+    def compute_output_shape(self, shape: BatchShape) -> BatchShape:
         """(n, height, width, channels)."""
         return shape[0], self.height, self.width, self.convolution.filters
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from keras import ops
 
 from models.bijections.base import Bijection, zeros_per_image
+from models.configs import BatchShape
 from models.distributions import Tensor
 
 SMALLEST_STANDARD_DEVIATION = 1e-6
@@ -17,12 +18,12 @@ class ActNorm(Bijection):
     ``initialise`` sets b and s so that the first batch comes out with mean 0 and variance 1 in each channel.
     """
 
-    def build(self, shape: tuple[int | None, ...]) -> None:
+    def build(self, shape: BatchShape) -> None:
         """Create ``bias`` b and ``log_scale`` s, each (c,), both zero: the identity."""
         self.bias = self.add_weight(shape=(shape[-1],), initializer="zeros", name="bias")
         self.log_scale = self.add_weight(shape=(shape[-1],), initializer="zeros", name="log_scale")
 
-    def compute_output_shape(self, shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
+    def compute_output_shape(self, shape: BatchShape) -> BatchShape:
         """Unchanged."""
         return shape
 

@@ -7,6 +7,7 @@ from typing import Any
 import keras
 from keras import ops
 
+from models.configs import BatchShape
 from models.distributions import Tensor
 
 
@@ -46,14 +47,14 @@ class Chain(Bijection):
         super().__init__(**kwargs)
         self.bijections = bijections
 
-    def build(self, shape: tuple[int | None, ...]) -> None:
+    def build(self, shape: BatchShape) -> None:
         """Build each in turn, following the shapes from one to the next."""
         for bijection in self.bijections:
             bijection.build(shape)
             shape = bijection.compute_output_shape(shape)
         self.built = True
 
-    def compute_output_shape(self, shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
+    def compute_output_shape(self, shape: BatchShape) -> BatchShape:
         """Shape of y for x of ``shape``."""
         for bijection in self.bijections:
             shape = bijection.compute_output_shape(shape)

@@ -8,6 +8,7 @@ import keras
 from keras import ops
 
 from models.bijections.base import Bijection, zeros_per_image
+from models.configs import BatchShape
 from models.distributions import Tensor, sum_event
 
 
@@ -24,7 +25,7 @@ class ZeroConvolution(keras.layers.Layer):
             channels, 3, padding="same", kernel_initializer="zeros", name="convolution"
         )
 
-    def build(self, shape: tuple[int | None, ...]) -> None:
+    def build(self, shape: BatchShape) -> None:
         """Create the convolution and the scale s (channels,)."""
         self.convolution.build(shape)
         self.log_scale = self.add_weight(shape=(self.convolution.filters,), initializer="zeros", name="log_scale")
@@ -46,7 +47,7 @@ class CouplingNetwork(keras.layers.Layer):
             ZeroConvolution(channels, name="last"),
         ]
 
-    def build(self, shape: tuple[int | None, ...]) -> None:
+    def build(self, shape: BatchShape) -> None:
         """Build the three stages."""
         for stage in self.stages:
             stage.build(shape)
@@ -76,10 +77,9 @@ class Coupling(Bijection):
         self.affine = kind == "affine"
         self.hidden_channels = hidden_channels
 
-    def build(self, shape: tuple[int | None, ...]) -> None:
+    def build(self, shape: BatchShape) -> None:
         """Create the network for c - ⌊c/2⌋ transformed channels."""
         channels = shape[-1]
-        assert channels is not None
         if channels < 2:
             raise ValueError(f"a coupling needs at least 2 channels, got {channels}")
         self.kept = channels // 2
@@ -89,7 +89,7 @@ class Coupling(Bijection):
         self.network.build((*shape[:-1], self.kept))
         self.built = True
 
-    def compute_output_shape(self, shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
+    def compute_output_shape(self, shape: BatchShape) -> BatchShape:
         """Unchanged."""
         return shape
 

@@ -10,6 +10,7 @@ import scipy.linalg
 from keras import ops
 
 from models.bijections.base import Bijection, zeros_per_image
+from models.configs import BatchShape
 from models.distributions import Tensor
 
 
@@ -24,7 +25,7 @@ def _random_rotation(channels: int) -> np.ndarray[Any, np.dtype[np.float64]]:
 class _Convolution1x1(Bijection):
     """y = W x at each pixel; log-determinant h·w·log |det W| (Kingma & Dhariwal 2018, section 3.2)."""
 
-    def compute_output_shape(self, shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
+    def compute_output_shape(self, shape: BatchShape) -> BatchShape:
         """Unchanged."""
         return shape
 
@@ -58,10 +59,9 @@ class PlainConvolution(_Convolution1x1):
     which ``slogdet`` has not.
     """
 
-    def build(self, shape: tuple[int | None, ...]) -> None:
+    def build(self, shape: BatchShape) -> None:
         """Create the weight W (c, c)."""
         channels = shape[-1]
-        assert channels is not None
         self.kernel = self.add_weight(shape=(channels, channels), initializer="zeros", name="kernel")
         self.kernel.assign(_random_rotation(channels))
 
@@ -85,10 +85,9 @@ class LUConvolution(_Convolution1x1):
     The sign of s is fixed at initialisation and its logarithm is the weight, so that log |det W| = Σ log |s|.
     """
 
-    def build(self, shape: tuple[int | None, ...]) -> None:
+    def build(self, shape: BatchShape) -> None:
         """Create L, U and log |s| from the decomposition of a random rotation; P and sign(s) are not trained."""
         channels = shape[-1]
-        assert channels is not None
         permutation, lower, upper = scipy.linalg.lu(_random_rotation(channels))
         diagonal = np.diag(upper)
         values = {

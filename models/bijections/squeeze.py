@@ -5,16 +5,17 @@ from __future__ import annotations
 from keras import ops
 
 from models.bijections.base import Bijection, zeros_per_image
+from models.configs import BatchShape
 from models.distributions import Tensor
 
 
 class Squeeze(Bijection):
     """Each 2x2 block of pixels becomes the channels of one (Dinh et al. 2017, section 3.6). Volume-preserving."""
 
-    def compute_output_shape(self, shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
+    def compute_output_shape(self, shape: BatchShape) -> BatchShape:
         """(n, h, w, c) -> (n, h/2, w/2, 4c)."""
         n, height, width, channels = shape
-        if height is None or width is None or channels is None or height % 2 or width % 2:
+        if height % 2 or width % 2:
             raise ValueError(f"squeeze needs an even height and width, got {height}x{width}")
         return n, height // 2, width // 2, 4 * channels
 

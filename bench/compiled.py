@@ -1,0 +1,39 @@
+"""Run one method of a model as a compiled program, through Keras's own ``predict``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import keras
+import numpy as np
+import numpy.typing as npt
+
+from bench.backend import jit_compile
+from models.likelihood_model import LikelihoodModel
+
+
+class CompiledMethod(keras.Model):
+    """``method(model, *arrays)`` compiled for the arrays' shapes, on whatever backend Keras runs.
+
+    Args:
+        model: the model whose weights the method uses.
+        method: a function of the model and of tensors.
+        compiled: whether to compile; a single small batch is done sooner without.
+    """
+
+    def __init__(
+        self, model: LikelihoodModel, method: Callable[..., Any], compiled: bool = True, name: str | None = None
+    ) -> None:
+        super().__init__(name=name)
+        self.model = model
+        self.method = method
+        self.built = True
+        self.compile(jit_compile=compiled and jit_compile(), run_eagerly=not compiled)
+
+    def call(self, inputs: Any) -> Any:  # noqa: D102 - Keras's own
+        return self.method(self.model, *inputs)
+
+    def run(self, *arrays: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        """The method's result for these arrays, as an array; it is complete when this returns."""
+        return np.asarray(self.predict_on_batch(list(arrays)))

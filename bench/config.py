@@ -1,0 +1,96 @@
+"""What one run is: model, training and data, frozen, typed and hashed."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from models.configs import AnyModelConfig
+
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+
+
+class TrainingConfig(BaseModel):
+    """How a model is trained, through Keras's ``fit``.
+
+    Attributes:
+        optimizer: ``adam`` (Kingma & Ba 2015) or ``adamax``.
+        learning_rate: reached after the warm-up.
+        warmup_steps: steps of linear warm-up from 0.
+        decay: ``constant`` after the warm-up, or ``cosine`` down to 0 at the end of training.
+        clip_norm: largest global norm of the gradient of the loss in bits/dim; 0 for no clipping.
+        weight_average: momentum of the exponential moving average of the weights that is evaluated in their place;
+            0 for none.
+        batch_size: images per step.
+        images: training images seen in all, an epoch's worth or less or more.
+        reports: how often training stops for a look at validation (and for the pruner); Keras calls each stretch
+            between two looks an epoch.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    optimizer: Literal["adam", "adamax"] = "adam"
+    learning_rate: Positive = 1e-3
+    warmup_steps: Annotated[int, Field(ge=0)] = 0
+    decay: Literal["constant", "cosine"] = "constant"
+    clip_norm: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 1.0
+    weight_average: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    batch_size: Annotated[int, Field(ge=1)] = 64
+    images: Annotated[int, Field(ge=1)] = 10_000
+    reports: Annotated[int, Field(ge=1)] = 10
+
+    @property
+    def steps(self) -> int:
+        """Optimizer steps in all, rounded up to fill the last report."""
+        return self.steps_per_report * self.reports
+
+    @property
+    def steps_per_report(self) -> int:
+        """Optimizer steps between two looks at validation."""
+        return max(1, round(self.images / self.batch_size / self.reports))
+
+
+class RunConfig(BaseModel):
+    """One run, but for its seed.
+
+    Attributes:
+        model: the model's configuration.
+        training: how it is trained.
+        dataset_digest: digest of the data it is trained on.
+        backend: Keras backend.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    model: AnyModelConfig
+    training: TrainingConfig
+    dataset_digest: str
+    backend: str
+
+    @property
+    def hash(self) -> str:
+        """Twelve hexadecimal digits that two configurations share only if they are equal."""
+        canonical = json.dumps(self.model_dump(mode="json"), sort_keys=True)
+        return hashlib.sha256(canonical.encode()).hexdigest()[:12]
+
+    def parameters(self) -> dict[str, Any]:
+        """Model and training settings in one flat mapping, for logging."""
+        return {**self.model.model_dump(mode="json"), **self.training.model_dump(mode="json")}
+
+    def with_values(self, values: dict[str, Any]) -> RunConfig:
+        """The configuration with swept ``values`` in place, each where its name belongs.
+
+        Raises:
+            KeyError: neither model nor training has a setting of that name.
+            pydantic.ValidationError: a value is out of range.
+        """
+        model, training = self.model.model_dump(), self.training.model_dump()
+        for name, value in values.items():
+            target = next((part for part in (model, training) if name in part), None)
+            if target is None:
+                raise KeyError(f"no setting is called {name!r}: one of {', '.join(sorted({**model, **training}))}")
+            target[name] = value
+        return RunConfig.model_validate({**self.model_dump(), "model": model, "training": training})

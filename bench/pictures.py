@@ -1,0 +1,33 @@
+"""Grids of images as PNG files."""
+
+from __future__ import annotations
+
+import io
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+TARGET_WIDTH = 640
+"""Pixels that a grid is enlarged towards, by a whole factor, so that small images can be seen."""
+
+
+def image_grid(images: npt.NDArray[np.generic], grey_levels: int, columns: int) -> bytes:
+    """PNG of images (n, h, w, c) in 0..grey_levels-1, row by row; an incomplete last row is filled with grey.
+
+    One-channel images are grey, three-channel ones colour; of others the first channel is shown.
+    """
+    _, height, width, channels = images.shape
+    pixels = np.asarray(images, dtype=np.float64) / (grey_levels - 1)
+    pixels = pixels if channels == 3 else pixels[..., :1]
+    rows = -(-len(pixels) // columns)
+    canvas = np.full((rows * columns, height + 1, width + 1, pixels.shape[-1]), 0.5)
+    canvas[: len(pixels), :height, :width] = pixels
+    canvas = canvas.reshape(rows, columns, height + 1, width + 1, -1).swapaxes(1, 2)
+    canvas = canvas.reshape(rows * (height + 1), columns * (width + 1), -1)[:-1, :-1]
+    picture = Image.fromarray(np.round(canvas * 255).clip(0, 255).astype(np.uint8).squeeze())
+    factor = max(1, TARGET_WIDTH // picture.width)
+    picture = picture.resize((picture.width * factor, picture.height * factor), Image.Resampling.NEAREST)
+    buffer = io.BytesIO()
+    picture.save(buffer, format="PNG", optimize=True)
+    return buffer.getvalue()

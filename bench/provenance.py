@@ -1,0 +1,75 @@
+"""Where a result comes from: code, versions, machine and command."""
+
+from __future__ import annotations
+
+import platform
+import shlex
+import subprocess
+import sys
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+import psutil
+
+from bench.backend import device, jit_compile
+
+PACKAGES = ("reparam-bench", "keras", "tensorflow", "jax", "jaxlib", "numpy", "mlflow", "optuna", "pandas")
+
+
+def _git(*arguments: str) -> str | None:
+    """Output of a git command in the source tree, or None outside a work tree or without git."""
+    try:
+        # S607: git is found on the user's PATH, as in their shell.
+        done = subprocess.run(  # noqa: S603
+            ["git", *arguments],  # noqa: S607
+            cwd=Path(__file__).parent,
+            capture_output=True,
+            text=True,
+            check=True,
+            timeout=10,
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return done.stdout.strip()
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "not installed"
+
+
+def _processor() -> str:
+    """The processor's own name where the system tells it."""
+    information = Path("/proc/cpuinfo")
+    if information.is_file():
+        for line in information.read_text().splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()
+
+
+def command_line() -> str:
+    """The command of this process, as a shell would take it."""
+    return shlex.join([Path(sys.executable).name, *sys.orig_argv[1:]])
+
+
+def provenance(backend: str) -> dict[str, object]:
+    """Commit and dirty state, versions, backend, device and command of this process."""
+    changes = _git("status", "--porcelain")
+    return {
+        "commit": _git("rev-parse", "HEAD") or "unknown",
+        "dirty": "unknown" if changes is None else bool(changes),
+        "versions": {"python": platform.python_version(), **{package: _version(package) for package in PACKAGES}},
+        "backend": backend,
+        "device": device(),
+        "xla": jit_compile(),
+        "processor": _processor(),
+        "cores": len(psutil.Process().cpu_affinity())
+        if hasattr(psutil.Process, "cpu_affinity")
+        else psutil.cpu_count(),
+        "memory_bytes": psutil.virtual_memory().total,
+        "platform": platform.platform(),
+        "command": command_line(),
+    }

@@ -1,0 +1,43 @@
+"""The names under which things stand in MLflow: what writing and reading agree on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from bench.data.dataset import DatasetInfo
+from bench.results import RunState
+
+STATUS = {
+    RunState.RUNNING: "RUNNING",
+    RunState.COMPLETE: "FINISHED",
+    RunState.PRUNED: "KILLED",
+    RunState.INTERRUPTED: "KILLED",
+    RunState.DIVERGED: "FAILED",
+    RunState.OUT_OF_MEMORY: "FAILED",
+    RunState.FAILED: "FAILED",
+}
+"""How a run's state shows in MLflow, which knows fewer; the state itself is the tag ``reparam.state``."""
+
+ERROR_SUFFIX = "_standard_error"
+EPOCH_SUFFIX = "_by_epoch"
+"""Keeps a learning curve apart from the final figure of the same name, which is a tighter bound."""
+LARGEST_VALUE = 500
+"""Characters that MLflow is given of a parameter or reason; more would be refused by some stores."""
+
+IMAGE_FOLDER = "images"
+"""Artifact folder of a run's pictures; their captions are in the tag ``reparam.captions``."""
+
+
+@dataclass(frozen=True)
+class StudyDescription:
+    """What identifies and explains a study: the parent run's tags and parameters."""
+
+    study_id: str
+    name: str
+    question: str
+    swept: dict[str, list[str]]
+    settings: dict[str, Any]
+    provenance: dict[str, Any]
+    dataset: DatasetInfo
+    digest: str

@@ -1,0 +1,228 @@
+"""Reading: a study's results out of an MLflow tracking store, for reports. Imports no framework."""
+
+from __future__ import annotations
+
+import json
+import math
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from mlflow.exceptions import MlflowException
+from mlflow.tracking import MlflowClient
+
+from bench.errors import TrackingError
+from bench.redaction import redact
+from bench.results import (
+    HISTORY_COLUMNS,
+    MEASUREMENT_COLUMNS,
+    METRICS,
+    RUN_COLUMNS,
+    Bound,
+    BoundKind,
+    ImageGrid,
+    RunState,
+    StudyResults,
+)
+from bench.tracking.contract import EPOCH_SUFFIX, ERROR_SUFFIX, IMAGE_FOLDER
+
+CURVES = ("train/bits_per_dim", "validation/bits_per_dim")
+"""Learning curves that reports draw."""
+
+
+def list_studies(uri: str) -> list[str]:
+    """Identifiers of the studies in a store, newest first.
+
+    Raises:
+        TrackingError: the store cannot be reached.
+    """
+    return [run.data.tags["reparam.study_id"] for run in _parents(_connect(uri), "")]
+
+
+def load_results(uri: str, study_id: str) -> StudyResults:
+    """Everything that is logged of a study: finished, partial or still running.
+
+    Raises:
+        TrackingError: the store cannot be reached, or holds no such study.
+    """
+    client = _connect(uri)
+    parents = list(_parents(client, f" AND tags.`reparam.study_id` = '{_quoted(study_id)}'"))
+    if not parents:
+        known = list_studies(uri)
+        raise TrackingError(
+            f"no study {study_id!r} in {redact(uri)}: " + (f"it holds {', '.join(known)}" if known else "it holds none")
+        )
+    parent = parents[0]
+    tags = parent.data.tags
+    study = json.loads(tags["reparam.study"])
+    selected = json.loads(tags.get("reparam.selected", "{}"))
+    children = [
+        _Child(run, selected)
+        for run in _search(client, [parent.info.experiment_id], f"tags.`mlflow.parentRunId` = '{parent.info.run_id}'")
+    ]
+    settings = json.loads(tags["reparam.settings"])
+    settings["superseded_final_runs"] = sum(child.role == "superseded" for child in children)
+    return StudyResults(
+        study_id=study_id,
+        name=study["name"],
+        question=study["question"],
+        swept=study["swept"],
+        dataset=json.loads(tags["reparam.dataset"]),
+        settings=settings,
+        provenance=json.loads(tags["reparam.provenance"]),
+        runs=_runs_frame(children, uri),
+        measurements=pd.DataFrame(
+            [row for child in children for row in child.measurements(study_id)], columns=MEASUREMENT_COLUMNS
+        ),
+        histories=pd.DataFrame([row for child in children for row in child.history(client)], columns=HISTORY_COLUMNS),
+        images=[grid for child in children if child.role == "final" for grid in child.pictures(client)],
+    )
+
+
+def _connect(uri: str) -> MlflowClient:
+    try:
+        client = MlflowClient(tracking_uri=uri)
+        client.search_experiments(max_results=1)
+    except (MlflowException, OSError) as error:
+        raise TrackingError(f"tracking store {redact(uri)} cannot be reached: {redact(str(error))}") from error
+    return client
+
+
+def _quoted(text: str) -> str:
+    """Text for a filter string: MLflow has no escape for quotes, and no identifier of ours has any."""
+    return text.replace("'", "")
+
+
+def _parents(client: MlflowClient, condition: str) -> Iterator[Any]:
+    experiments = client.search_experiments(filter_string="name LIKE 'reparam-bench/%'")
+    if experiments:
+        ids = [experiment.experiment_id for experiment in experiments]
+        yield from _search(client, ids, f"tags.`reparam.role` = 'study'{condition}", order="DESC")
+
+
+def _search(client: MlflowClient, experiment_ids: list[str], condition: str, order: str = "ASC") -> Iterator[Any]:
+    token = None
+    while True:
+        page = client.search_runs(
+            experiment_ids,
+            condition,
+            max_results=1000,
+            order_by=[f"attributes.start_time {order}"],
+            page_token=token,
+        )
+        yield from page
+        token = page.token
+        if not token:
+            return
+
+
+class _Child:
+    """One model run as logged."""
+
+    def __init__(self, run: Any, selected: dict[str, dict[str, Any]]) -> None:  # MLflow's entities are untyped
+        self.run = run
+        self.tags = run.data.tags
+        self.run_id: str = run.info.run_id
+        self.family: str = self.tags["reparam.family"]
+        self.role: str = self.tags["reparam.role"]
+        chosen = selected.get(self.family)
+        if self.role == "final" and chosen and chosen["config_hash"] != self.tags["reparam.config_hash"]:
+            self.role = "superseded"
+        self.number = int(self.tags["reparam.number"]) if "reparam.number" in self.tags else None
+        self.seed = int(self.tags["reparam.seed"])
+
+    def row(self, uri: str) -> dict[str, Any]:
+        info = self.run.info
+        row: dict[str, Any] = {
+            "run_id": self.run_id,
+            "name": info.run_name,
+            "role": self.role,
+            "family": self.family,
+            "number": self.number,
+            "seed": self.seed,
+            "state": self.tags["reparam.state"],
+            "reason": self.tags.get("reparam.reason", ""),
+            "config_hash": self.tags["reparam.config_hash"],
+            "started": pd.Timestamp(info.start_time, unit="ms", tz="UTC"),
+            "seconds": math.nan if info.end_time is None else (info.end_time - info.start_time) / 1000,
+            "url": f"{uri.rstrip('/')}/#/experiments/{info.experiment_id}/runs/{self.run_id}"
+            if uri.startswith(("http://", "https://"))
+            else "",
+        }
+        return row | {f"param.{name}": _parsed(value) for name, value in self.run.data.params.items()}
+
+    def measurements(self, study_id: str) -> Iterator[dict[str, Any]]:
+        values = self.run.data.metrics
+        for key, detail in json.loads(self.tags.get("reparam.details", "{}")).items():
+            split, _, metric = key.partition("/")
+            known = METRICS.get(metric)
+            bound = (
+                Bound(BoundKind(detail["kind"]), detail["importance_samples"], detail["dequantisation"])
+                if "kind" in detail
+                else None
+            )
+            yield {
+                "study": study_id,
+                "run_id": self.run_id,
+                "role": self.role,
+                "family": self.family,
+                "trial": self.number,
+                "seed": self.seed,
+                "config_hash": self.tags["reparam.config_hash"],
+                "split": split,
+                "metric": metric,
+                "value": values[key],
+                "standard_error": values.get(f"{key}{ERROR_SUFFIX}"),
+                "n": detail.get("n"),
+                "unit": known.unit if known else "",
+                "higher_is_better": known.higher_is_better if known else None,
+                "bound": bound.kind.value if bound else None,
+                "importance_samples": bound.importance_samples if bound else None,
+                "dequantisation": bound.dequantisation if bound else None,
+            }
+
+    def history(self, client: MlflowClient) -> Iterator[dict[str, Any]]:
+        def series(key: str) -> dict[int, float]:
+            name = f"{key}{EPOCH_SUFFIX}"
+            if name not in self.run.data.metrics:
+                return {}
+            return {point.step: point.value for point in client.get_metric_history(self.run_id, name)}
+
+        images, seconds = series("cost/images_seen"), series("cost/seconds")
+        for metric in CURVES:
+            for step, value in sorted(series(metric).items()):
+                yield {
+                    "run_id": self.run_id,
+                    "metric": metric,
+                    "step": step,
+                    "images": images.get(step),
+                    "seconds": seconds.get(step),
+                    "value": value,
+                }
+
+    def pictures(self, client: MlflowClient) -> Iterator[ImageGrid]:
+        captions = json.loads(self.tags.get("reparam.captions", "{}"))
+        for kind, caption in captions.items():
+            with tempfile.TemporaryDirectory() as folder:
+                path = client.download_artifacts(self.run_id, f"{IMAGE_FOLDER}/{kind}.png", folder)
+                yield ImageGrid(self.run_id, self.family, kind, caption, Path(path).read_bytes())
+
+
+def _runs_frame(children: list[_Child], uri: str) -> pd.DataFrame:
+    rows = [child.row(uri) for child in children]
+    for row in rows:
+        RunState(row["state"])
+    parameters = sorted({name for row in rows for name in row if name.startswith("param.")})
+    return pd.DataFrame(rows, columns=[*RUN_COLUMNS, *parameters])
+
+
+def _parsed(text: str) -> Any:  # MLflow stores every parameter as text
+    """A parameter's value as a number where it is one."""
+    for kind in (int, float):
+        try:
+            return kind(text)
+        except ValueError:
+            continue
+    return text

@@ -1,0 +1,199 @@
+"""Training through Keras's own ``fit``, with a typed reason when it ends early."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import keras
+import numpy as np
+import numpy.typing as npt
+
+from bench.backend import jit_compile
+from bench.config import TrainingConfig
+from bench.data.dataset import Split, TuningData
+from bench.errors import DivergedError
+from bench.results import EpochRecord
+from bench.seeds import derive_seed
+from models.likelihood_model import LikelihoodModel
+
+INITIALISATION_IMAGES = 1024
+"""Training images that data-dependent weights are initialised on."""
+
+
+@dataclass(frozen=True)
+class TrainingLog:
+    """What training left: its learning curve and its times."""
+
+    records: list[EpochRecord]
+    epoch_seconds: list[float]
+    """Seconds of each epoch's training steps, validation excluded."""
+    images_per_epoch: int
+
+    @property
+    def seconds(self) -> float:
+        """Seconds from the first step to the last look at validation."""
+        return self.records[-1].seconds
+
+    def images_per_second(self) -> npt.NDArray[np.float64]:
+        """Training speed of each epoch after the first, which compiles."""
+        later = self.epoch_seconds[1:] or self.epoch_seconds
+        return self.images_per_epoch / np.asarray(later)
+
+
+class ImageStream(keras.utils.PyDataset):
+    """Batches of a split in an order that is a pure function of seed and position.
+
+    The stream is one random permutation of the images after the other, cut into batches; epoch e of Keras is the
+    e-th stretch of ``steps`` batches of it, so that training budgets need not be whole passes.
+    """
+
+    def __init__(self, split: Split, batch_size: int, steps: int, seed: int, with_labels: bool) -> None:
+        super().__init__()
+        self.split = split
+        self.batch_size = batch_size
+        self.steps = steps
+        self.seed = seed
+        self.with_labels = with_labels
+        self.epoch = 0
+        self._permutations: dict[int, npt.NDArray[np.int64]] = {}
+
+    def __len__(self) -> int:
+        return self.steps
+
+    def __getitem__(self, index: int) -> tuple[Any, ...]:
+        chosen = self._indices((self.epoch * self.steps + index) * self.batch_size)
+        images = self.split.images[chosen]
+        if self.with_labels and self.split.labels is not None:
+            return ((images, self.split.labels[chosen]),)
+        return (images,)
+
+    def _indices(self, start: int) -> npt.NDArray[np.int64]:
+        """The ``batch_size`` indices from position ``start`` of the stream."""
+        n = len(self.split)
+        positions = np.arange(start, start + self.batch_size)
+        passes = positions // n
+        return np.concatenate(
+            [self._permutation(int(p))[positions[passes == p] % n] for p in range(passes[0], passes[-1] + 1)]
+        )
+
+    def _permutation(self, number: int) -> npt.NDArray[np.int64]:
+        if number not in self._permutations:
+            generator = np.random.Generator(np.random.Philox(key=derive_seed(self.seed, "order", number)))
+            self._permutations[number] = generator.permutation(len(self.split))
+            self._permutations.pop(number - 2, None)
+        return self._permutations[number]
+
+
+class _StopWhenNotFinite(keras.callbacks.Callback):
+    """Ends the run at the first batch after which the mean loss is NaN or infinite."""
+
+    def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
+        loss = float((logs or {})["loss"])
+        if not np.isfinite(loss):
+            step = int(self.model.optimizer.iterations)
+            raise DivergedError(f"training loss became {loss} at step {step}")
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        for name, value in (logs or {}).items():
+            if not np.isfinite(value):
+                raise DivergedError(f"{name} became {value} in epoch {epoch + 1}")
+
+
+class _LearningCurve(keras.callbacks.Callback):
+    """Moves the stream on, times each epoch, and hands its record over."""
+
+    def __init__(self, stream: ImageStream, on_epoch: Callable[[EpochRecord], None]) -> None:
+        super().__init__()
+        self.stream = stream
+        self.on_epoch = on_epoch
+        self.records: list[EpochRecord] = []
+        self.epoch_seconds: list[float] = []
+
+    def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
+        self.began = time.perf_counter()
+
+    def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        self.stream.epoch = epoch
+        self.epoch_began = time.perf_counter()
+
+    def on_test_begin(self, logs: dict[str, Any] | None = None) -> None:
+        self.epoch_seconds.append(time.perf_counter() - self.epoch_began)
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        record = EpochRecord(
+            epoch=epoch + 1,
+            images=(epoch + 1) * self.stream.steps * self.stream.batch_size,
+            seconds=time.perf_counter() - self.began,
+            values={_key(name): float(value) for name, value in (logs or {}).items()},
+        )
+        self.records.append(record)
+        self.on_epoch(record)
+
+
+def _key(name: str) -> str:
+    """Keras's log name as a metric key: ``val_loss`` is ``validation/loss``."""
+    return f"validation/{name[4:]}" if name.startswith("val_") else f"train/{name}"
+
+
+def build_optimizer(config: TrainingConfig) -> keras.optimizers.Optimizer:
+    """The optimizer with its learning-rate schedule, clipping and weight average."""
+    rate: float | keras.optimizers.schedules.LearningRateSchedule = config.learning_rate
+    if config.warmup_steps or config.decay == "cosine":
+        rate = keras.optimizers.schedules.CosineDecay(
+            initial_learning_rate=0.0 if config.warmup_steps else config.learning_rate,
+            decay_steps=max(1, config.steps - config.warmup_steps),
+            # A cosine decay to its own start is constant.
+            alpha=0.0 if config.decay == "cosine" else 1.0,
+            warmup_target=config.learning_rate if config.warmup_steps else None,
+            warmup_steps=config.warmup_steps,
+        )
+    optimizers = {"adam": keras.optimizers.Adam, "adamax": keras.optimizers.Adamax}
+    return optimizers[config.optimizer](
+        learning_rate=rate,
+        global_clipnorm=config.clip_norm or None,
+        use_ema=config.weight_average > 0,
+        ema_momentum=config.weight_average or None,
+    )
+
+
+def train(
+    model: LikelihoodModel,
+    data: TuningData,
+    config: TrainingConfig,
+    seed: int,
+    on_epoch: Callable[[EpochRecord], None] = lambda record: None,
+) -> TrainingLog:
+    """Initialise the model on training images, then train it and look at validation after each epoch.
+
+    Args:
+        model: a newly built model.
+        data: training and validation images.
+        config: how to train.
+        seed: orders the data; the model's own randomness was seeded when it was built.
+        on_epoch: receives each epoch's record as it ends; an error that it raises ends training.
+
+    Raises:
+        DivergedError: the loss, or validation, became NaN or infinite.
+    """
+    with_labels = bool(getattr(model.configuration, "classes", 0))
+    stream = ImageStream(data.train, config.batch_size, config.steps_per_report, seed, with_labels)
+    model.initialise(data.train.images[stream._permutation(0)[:INITIALISATION_IMAGES]])
+    model.compile(optimizer=build_optimizer(config), jit_compile=jit_compile())
+    curve = _LearningCurve(stream, on_epoch)
+    callbacks: list[keras.callbacks.Callback] = [_StopWhenNotFinite(), curve]
+    if config.weight_average:
+        # Validation then judges the averaged weights, as the final evaluation will.
+        callbacks.insert(0, keras.callbacks.SwapEMAWeights())
+    model.fit(
+        stream,
+        epochs=config.reports,
+        shuffle=False,
+        verbose=0,
+        callbacks=callbacks,
+        validation_data=(data.validation.images,),
+        validation_batch_size=min(len(data.validation), 256),
+    )
+    return TrainingLog(curve.records, curve.epoch_seconds, stream.steps * stream.batch_size)
