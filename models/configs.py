@@ -103,6 +103,15 @@ class VAEConfig(ModelConfig):
             return "bernoulli"
         return "categorical" if grey_levels <= CATEGORICAL_LIMIT else "logistic_mixture"
 
+    def parameters_per_pixel(self, grey_levels: int) -> int:
+        """How many decoder outputs describe one channel of one pixel."""
+        return {
+            "bernoulli": 1,
+            "categorical": grey_levels,
+            "discretised_logistic": 2,
+            "logistic_mixture": 3 * self.mixture_components,
+        }[self.observation_for(grey_levels)]
+
     def check_images(self, image_shape: Shape, grey_levels: int) -> None:
         """Raise ValueError if the observation distribution or the downsampling does not fit the images."""
         if self.observation == "bernoulli" and grey_levels != 2:

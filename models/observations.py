@@ -23,16 +23,6 @@ from models.distributions import (
 Array = npt.NDArray[Any]
 
 
-def parameters_per_pixel(kind: Observation, grey_levels: int, components: int) -> int:
-    """How many decoder outputs describe one channel of one pixel."""
-    return {
-        "bernoulli": 1,
-        "categorical": grey_levels,
-        "discretised_logistic": 2,
-        "logistic_mixture": 3 * components,
-    }[kind]
-
-
 def observation(kind: Observation, outputs: Tensor, grey_levels: int) -> GreyLevelDistribution:
     """p(x | z) from decoder outputs (..., h, w, c, parameters)."""
     if kind == "bernoulli":

@@ -20,7 +20,7 @@ from models.distributions import (
 )
 from models.likelihood_model import LikelihoodModel
 from models.networks import decoder, encoder
-from models.observations import initial_bias, observation, parameters_per_pixel
+from models.observations import initial_bias, observation
 
 
 @keras.saving.register_keras_serializable("reparam_bench")
@@ -48,9 +48,7 @@ class VAE(LikelihoodModel):
         super().__init__(config, image_shape, grey_levels, **kwargs)
         settings = self.configuration
         self.observation_kind = settings.observation_for(self.grey_levels)
-        self.parameters_per_pixel = parameters_per_pixel(
-            self.observation_kind, self.grey_levels, settings.mixture_components
-        )
+        self.parameters_per_pixel = settings.parameters_per_pixel(self.grey_levels)
         self.encoder = encoder(settings, self.image_shape)
         self.decoder = decoder(settings, self.image_shape, self.parameters_per_pixel)
         self.output_bias = self.add_weight(

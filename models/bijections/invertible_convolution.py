@@ -82,32 +82,30 @@ class PlainConvolution(_Convolution1x1):
 class LUConvolution(_Convolution1x1):
     """W = P L (U + diag(s)) with P a fixed permutation, L unit lower and U strictly upper triangular (their eq. 10).
 
-    The sign of s is fixed at initialisation and its logarithm is the weight, so that log |det W| = Σ log |s|.
+    The sign of s is fixed at initialisation and its logarithm is the weight, so that log |det W| = Σ log |s|. One
+    matrix (c, c) holds all that is trained: L below its diagonal, U above it, log |s| on it.
     """
 
     def build(self, shape: BatchShape) -> None:
-        """Create L, U and log |s| from the decomposition of a random rotation; P and sign(s) are not trained."""
+        """Create the weights from the decomposition of a random rotation; P and sign(s) are not trained."""
         channels = shape[-1]
         permutation, lower, upper = scipy.linalg.lu(_random_rotation(channels))
         diagonal = np.diag(upper)
-        values = {
-            "lower": np.tril(lower, -1),
-            "upper": np.triu(upper, 1),
-            "log_diagonal": np.log(np.abs(diagonal)),
-            "permutation": permutation,
-            "sign": np.sign(diagonal),
-        }
-        for name, value in values.items():
-            fixed = name in ("permutation", "sign")
-            weight = self.add_weight(shape=value.shape, initializer="zeros", name=name, trainable=not fixed)
-            weight.assign(value)
-            setattr(self, name, weight)
+        packed = np.tril(lower, -1) + np.triu(upper, 1) + np.diag(np.log(np.abs(diagonal)))
+        self.packed = self.add_weight(shape=(channels, channels), initializer="zeros", name="packed")
+        self.packed.assign(packed)
+        self.permutation = self.add_weight(
+            shape=(channels, channels), initializer="zeros", trainable=False, name="permutation"
+        )
+        self.permutation.assign(permutation)
+        self.sign = self.add_weight(shape=(channels,), initializer="zeros", trainable=False, name="sign")
+        self.sign.assign(np.sign(diagonal))
 
     def _lower(self) -> Tensor:
-        return ops.tril(self.lower, -1) + ops.eye(self.lower.shape[0], dtype=self.lower.dtype)
+        return ops.tril(self.packed, -1) + ops.eye(self.packed.shape[0], dtype=self.packed.dtype)
 
     def _upper(self) -> Tensor:
-        return ops.triu(self.upper, 1) + ops.diag(self.sign * ops.exp(self.log_diagonal))
+        return ops.triu(self.packed, 1) + ops.diag(self.sign * ops.exp(ops.diagonal(self.packed)))
 
     def matrix(self) -> Tensor:
         """P L (U + diag(s))."""
@@ -120,4 +118,4 @@ class LUConvolution(_Convolution1x1):
 
     def log_abs_det(self) -> Tensor:
         """Σ log |s|."""
-        return ops.sum(self.log_diagonal)
+        return ops.sum(ops.diagonal(self.packed))
