@@ -1,0 +1,284 @@
+"""The answer in sentences, computed from the data with its uncertainty; where the data cannot tell, it says so."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from bench.results import Bound as SchemaBound
+from bench.results import BoundKind, RunState
+from reports import formatting, statistics
+from reports.formatting import count, display, listing, quantity, state_name
+from reports.statistics import Estimate, Interval
+from reports.study import LIKELIHOOD, Finals, Study, select
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What the study found: the headline, and what a reader must know to weigh it."""
+
+    headline: str
+    details: list[str]
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A family that has finite test likelihoods: its final runs and their mean bits/dim."""
+
+    family: str
+    final: Finals
+    estimate: Estimate
+
+    @property
+    def name(self) -> str:
+        """The family's name as people write it."""
+        return display(self.family)
+
+    @property
+    def likelihood(self) -> pd.DataFrame:
+        """The rows of test bits/dim, one a seed."""
+        return select(self.final.measurements, "test", LIKELIHOOD)
+
+
+def bound_name(row: pd.Series) -> str:
+    """The bound that a likelihood figure is, in words; empty where the figure is no bound."""
+    kind, samples, dequantisation = row["bound"], row["importance_samples"], row["dequantisation"]
+    if pd.isna(kind) or not str(kind):
+        return ""
+    if kind in set(BoundKind) and not pd.isna(samples):
+        return str(SchemaBound(BoundKind(kind), int(samples), "none" if pd.isna(dequantisation) else dequantisation))
+    return str(kind)
+
+
+def bounds(frame: pd.DataFrame) -> list[str]:
+    """The different bounds among some measurements."""
+    return list(dict.fromkeys(filter(None, (bound_name(row) for _, row in frame.iterrows()))))
+
+
+def answer(study: Study) -> Answer:
+    """The study's answer, whatever its state: from no run at all to several seeds of every family."""
+    candidates = _candidates(study)
+    names = study.families
+    if not candidates:
+        return Answer(_without_finals(study), _status(study))
+    if len(names) == 1:
+        return _single_family(study, candidates[0])
+    if len(candidates) == 1:
+        only = candidates[0]
+        others = [display(name) for name in names if name != only.family]
+        headline = (
+            f"Only {only.name} has been measured on test, at {_level(only.estimate)}; "
+            f"{listing(others)} not yet, so there is nothing to compare it with."
+        )
+        return Answer(headline, [*_bounds([only]), *_caveats([only]), *_status(study)])
+    return _comparison(study, candidates[0], candidates[1], candidates[2:])
+
+
+def _candidates(study: Study) -> list[Candidate]:
+    """The families with finite test bits/dim, the lowest mean first."""
+    found = []
+    for family in study.families:
+        final = study.finals[family]
+        level = statistics.estimate(select(final.measurements, "test", LIKELIHOOD))
+        if level is not None:
+            found.append(Candidate(family, final, level))
+    return sorted(found, key=lambda candidate: candidate.estimate.mean)
+
+
+def _level(level: Estimate) -> str:
+    return quantity(level.mean, level.error, "bits/dim")
+
+
+def _comparison(study: Study, low: Candidate, high: Candidate, others: list[Candidate]) -> Answer:
+    pair = [low, high]
+    details = [*_bounds(pair), *_costs(low, high), *_budget(study, pair), *_caveats(pair), *_status(study)]
+    units = {str(unit) for unit in pd.concat([low.likelihood, high.likelihood])["unit"].dropna()}
+    if len(units) > 1:
+        return Answer(f"The families are not ranked: their test likelihoods are in {listing(sorted(units))}.", details)
+    interval = statistics.compare(high.likelihood, low.likelihood)
+    if others:
+        rest = listing([f"{other.name} at {_level(other.estimate)}" for other in others])
+        details.insert(0, f"The two lowest are compared; behind them: {rest}.")
+    levels = f"{low.name} reaches {_level(low.estimate)}, {high.name} {_level(high.estimate)}"
+    scope = f"on {_dataset(study)} at this budget"
+    if interval is None:
+        reason = "no uncertainty is known, so the data cannot tell whether they differ"
+        return Answer(f"On test {levels} {scope}; {reason}.", details)
+    value, start, end = formatting.difference(interval.value, interval.low, interval.high)
+    details.insert(0, _method(interval, low, high))
+    if interval.contains_zero:
+        headline = (
+            f"The data cannot tell which family has the lower test bits/dim {scope}: {levels}; the difference of "
+            f"{value} has the 95% interval {start} to {end}, which contains 0."
+        )
+    else:
+        headline = (
+            f"{low.name} has the lower test bits/dim {scope}: {quantity(low.estimate.mean, low.estimate.error)} "
+            f"against {quantity(high.estimate.mean, high.estimate.error)} for {high.name}, lower by {value} "
+            f"(95% interval {start} to {end})."
+        )
+    return Answer(headline, details)
+
+
+def _dataset(study: Study) -> str:
+    return formatting.plain(study.results.dataset.get("name", "this data"))
+
+
+def _method(interval: Interval, low: Candidate, high: Candidate) -> str:
+    seeds = f"{count(high.estimate.seeds, 'seed')} of {high.name} and {low.estimate.seeds} of {low.name}"
+    if interval.over_seeds:
+        return (
+            f"The interval is Welch's t interval over training seeds ({seeds}); ± is one standard error over seeds. "
+            "Both leave out the uncertainty from the choice of test images, which the families share."
+        )
+    return (
+        f"Seeds were not repeated in both families ({seeds}), so the interval covers the choice of test images alone, "
+        "taking the errors of the two families as independent: how much another training seed would change is unknown."
+    )
+
+
+def _bounds(candidates: list[Candidate]) -> list[str]:
+    named = {candidate.name: bounds(candidate.likelihood) for candidate in candidates}
+    if not any(named.values()):
+        return []
+    words = listing(
+        [f"{listing(kinds) if kinds else 'a bound that was not named'} for {name}" for name, kinds in named.items()]
+    )
+    sentences = [f"The figures are upper bounds on the true bits/dim of the same discrete images: {words}."]
+    samples = {
+        candidate.name: sorted({int(k) for k in candidate.likelihood["importance_samples"].dropna()})
+        for candidate in candidates
+    }
+    if len({tuple(ks) for ks in samples.values()}) > 1:
+        sentences.append(
+            "The number of importance samples k differs between them; more samples tighten a bound, so part of the "
+            "difference may come from k."
+        )
+    if len({float(n) for candidate in candidates for n in candidate.likelihood["n"].dropna()}) > 1:
+        sentences.append("The figures average different numbers of test images; compare them with care.")
+    return sentences
+
+
+def _costs(low: Candidate, high: Candidate) -> list[str]:
+    parts = []
+    for split, metric, unit, phrase in (
+        ("cost", "training_seconds", "s", "took {ratio} the training time of {other}"),
+        ("throughput", "sample_images_per_second", "images/s", "sampled at {ratio} the speed of {other}"),
+        ("cost", "parameters", "", "has {ratio} the parameters of {other}"),
+    ):
+        pair = [statistics.estimate(select(candidate.final.measurements, split, metric)) for candidate in (low, high)]
+        if pair[0] is None or pair[1] is None or pair[1].mean <= 0:
+            continue
+        ratio = formatting.ratio(pair[0].mean / pair[1].mean)
+        values = [quantity(level.mean, None, unit) for level in pair if level is not None]
+        parts.append(f"{phrase.format(ratio=ratio, other=high.name)} ({values[0]} against {values[1]})")
+    return [f"The cost: {low.name} {listing(parts)}."] if parts else []
+
+
+def _budget(study: Study, candidates: list[Candidate]) -> list[str]:
+    """What "this budget" is: how many trials chose, and how many images each final run was trained on."""
+    searched = study.trials["family"].value_counts()
+    points = study.histories
+    parts = []
+    for candidate in candidates:
+        part = f"{count(int(searched.get(candidate.family, 0)), 'trial')} of {candidate.name}"
+        seen = points.loc[points["run_id"].isin(candidate.final.runs["run_id"]), "images"].max()
+        parts.append(part if pd.isna(seen) else f"{part}, whose final runs saw {int(seen):,} training images each")
+    return [f"The budget: {listing(parts)}."]
+
+
+def _caveats(candidates: list[Candidate]) -> list[str]:
+    sentences = []
+    for candidate in candidates:
+        if candidate.estimate.excluded:
+            n = count(candidate.estimate.excluded, "final run")
+            sentences.append(f"{n} of {candidate.name} gave no finite test likelihood and is not in the mean.")
+        if candidate.final.superseded:
+            sentences.append(
+                f"Another trial of {candidate.name} has reached a lower validation bits/dim since its final runs were "
+                "made; the test figures are those of the earlier choice."
+            )
+        if candidate.final.left_out:
+            n = count(candidate.final.left_out, "earlier final run")
+            sentences.append(f"{n} of {candidate.name} (other configuration or repeated seed) left out.")
+    return sentences
+
+
+def _status(study: Study) -> list[str]:
+    """What is still open, so that a partial study never reads as a finished one."""
+    frame = study.runs
+    running = int((frame["state"] == RunState.RUNNING).sum())
+    sentences = [f"{count(running, 'run')} had not ended when this report was made."] if running else []
+    lost = frame[(frame["role"] == "final") & ~frame["state"].isin([RunState.COMPLETE, RunState.RUNNING])]
+    if len(lost):
+        sentences.append(f"{count(len(lost), 'final run')} did not complete ({_ends(lost)}).")
+    return sentences
+
+
+def _ends(frame: pd.DataFrame) -> str:
+    counts = frame["state"].value_counts()
+    return listing([f"{counts[state]} {state_name(state)}" for state in sorted(counts.index)])
+
+
+def _single_family(study: Study, only: Candidate) -> Answer:
+    searched = study.trials
+    values = searched.loc[searched["state"] == RunState.COMPLETE, "value"].dropna()
+    chosen = only.final.trial if only.final.trial is not None else only.final.runs.iloc[-1]
+    names = study.swept(only.family)
+    picked = [f"{name} = {formatting.plain(chosen.get(f'param.{name}'))}" for name in names]
+    selected = (
+        f"{only.name} with {listing(picked)} was selected" if picked else f"{only.name} was measured as configured"
+    )
+    headline = f"{selected}; on test it reaches {_level(only.estimate)} on {_dataset(study)} at this budget."
+    details = [*_seed_interval(only), *_spread(values)]
+    about = [*_bounds([only]), *_budget(study, [only]), *_caveats([only]), *_status(study)]
+    return Answer(headline, [*details, *about])
+
+
+def _seed_interval(only: Candidate) -> list[str]:
+    values = only.likelihood["value"].to_numpy(dtype=float)
+    values = values[np.isfinite(values)]
+    if len(values) < 2:
+        return ["Seeds were not repeated: ± is the standard error over test images alone."]
+    if np.ptp(values) == 0:
+        return [f"All {len(values)} training seeds gave the same value."]
+    low, high = statistics.mean_interval(values)
+    _, start, end = formatting.difference(float(values.mean()), low, high)
+    return [
+        f"Over {len(values)} training seeds the 95% interval of the mean is {start} to {end} bits/dim (Student's t); "
+        "± is one standard error over seeds."
+    ]
+
+
+def _spread(values: pd.Series) -> list[str]:
+    if len(values) < 2:
+        return []
+    low, high = float(values.min()), float(values.max())
+    return [
+        f"Across the {len(values)} complete trials, validation bits/dim went from {quantity(low)} to {quantity(high)}: "
+        f"the swept values made a difference of {quantity(high - low)} at most."
+    ]
+
+
+def _without_finals(study: Study) -> str:
+    """A true sentence for a study that has no test figure yet."""
+    searched = study.trials
+    frame = study.runs
+    if frame.empty:
+        return "No run has been logged yet, so there is no answer."
+    best = searched[searched["best"]]
+    if best.empty:
+        return f"No trial has completed with a finite likelihood yet, so there is no answer ({_ends(frame)})."
+    levels = []
+    for _, row in best.sort_values("value", kind="stable").iterrows():
+        number = formatting.plain(row["number"])
+        error = float(row["value_error"])
+        shown = quantity(float(row["value"]), error if math.isfinite(error) else None)
+        levels.append(f"{shown} for {display(row['family'])} (trial {number})")
+    return (
+        f"No final run has been measured on test yet. The lowest validation bits/dim so far: {listing(levels)}; "
+        "the choice was made on these figures, so they flatter and are no answer."
+    )

@@ -1,0 +1,84 @@
+"""Write a study's report: one HTML page, its Markdown twin with figures beside it, and the frames as CSV."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from bench.results import HISTORY_COLUMNS, MEASUREMENT_COLUMNS, RUN_COLUMNS
+from reports import pages
+from reports.study import with_schema
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import pandas as pd
+
+    from bench.results import StudyResults
+
+
+@dataclass(frozen=True)
+class ReportPaths:
+    """Where the parts of a report lie.
+
+    Attributes:
+        html: the self-contained page, all that a reader needs.
+        markdown: its twin for code hosts, which shows the files in ``figures`` and ``images``.
+        measurements: every measurement, CSV, the schema's columns.
+        runs: every run, CSV.
+        histories: every point of a learning curve, CSV.
+        figures: the SVG files of the Markdown twin.
+        images: its sample and reconstruction grids.
+    """
+
+    html: Path
+    markdown: Path
+    measurements: Path
+    runs: Path
+    histories: Path
+    figures: tuple[Path, ...]
+    images: tuple[Path, ...]
+
+
+def write_report(results: StudyResults, folder: Path) -> ReportPaths:
+    """Write the report of a study, whether finished, partial or without a single run, into ``folder``.
+
+    The same results give the same bytes. Each file is replaced whole, so that a reader never meets half of one, and
+    the pages are written after what they show.
+
+    Args:
+        results: what the study left behind.
+        folder: made if it does not exist; files of an earlier report in it are replaced.
+
+    Returns:
+        The paths of all files written.
+    """
+    content = pages.page(results)
+    images = tuple(_write(folder / view.path, view.png) for _, views in content.grids for view in views)
+    figures = tuple(_write(folder / view.path, view.standalone) for view in content.figures)
+    return ReportPaths(
+        figures=figures,
+        images=images,
+        measurements=_write(folder / "measurements.csv", _csv(results.measurements, MEASUREMENT_COLUMNS)),
+        runs=_write(folder / "runs.csv", _csv(results.runs, RUN_COLUMNS)),
+        histories=_write(folder / "histories.csv", _csv(results.histories, HISTORY_COLUMNS)),
+        markdown=_write(folder / "report.md", pages.markdown(content)),
+        html=_write(folder / "report.html", pages.html(content)),
+    )
+
+
+def _csv(frame: pd.DataFrame, columns: list[str]) -> str:
+    return with_schema(frame, columns).to_csv(index=False, lineterminator="\n")
+
+
+def _write(path: Path, content: str | bytes) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    data = content if isinstance(content, bytes) else content.encode("utf-8", "backslashreplace")
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        temporary.write_bytes(data)
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+    return path

@@ -1,0 +1,149 @@
+"""The study's frames made ready for reporting: complete in columns, one row for each thing counted, computed once."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+
+from bench.results import HISTORY_COLUMNS, MEASUREMENT_COLUMNS, RUN_COLUMNS, RunState
+
+if TYPE_CHECKING:
+    from bench.results import StudyResults
+
+LIKELIHOOD = "bits_per_dim"
+UNKNOWN = "unknown"
+
+
+def with_schema(frame: pd.DataFrame, columns: list[str]) -> pd.DataFrame:
+    """A frame with at least the schema's columns, as a study without any run may lack them."""
+    absent = [column for column in columns if column not in frame.columns]
+    return frame.reindex(columns=[*frame.columns, *absent]).reset_index(drop=True)
+
+
+def select(frame: pd.DataFrame, split: str, metric: str) -> pd.DataFrame:
+    """The rows of one metric on one split."""
+    return frame[(frame["split"] == split) & (frame["metric"] == metric)]
+
+
+@dataclass(frozen=True)
+class Finals:
+    """The final runs of one family.
+
+    Attributes:
+        runs: the complete final runs of one configuration, one a seed.
+        measurements: their measurements.
+        trial: the trial that the configuration comes from, None where no complete trial has it.
+        left_out: number of complete final runs of other configurations or repeated seeds.
+        superseded: whether another trial has reached a lower validation value since.
+    """
+
+    runs: pd.DataFrame
+    measurements: pd.DataFrame
+    trial: pd.Series | None
+    left_out: int
+    superseded: bool
+
+
+@dataclass(frozen=True)
+class Study:
+    """A study's results with what all parts of the report need of them."""
+
+    results: StudyResults
+
+    @cached_property
+    def runs(self) -> pd.DataFrame:
+        """All runs, with no family or state missing: a run that lacks one is counted as ``unknown``."""
+        frame = with_schema(self.results.runs, RUN_COLUMNS)
+        for column in ("family", "state", "role"):
+            frame[column] = frame[column].astype(object).where(frame[column].notna(), UNKNOWN).map(str)
+        return frame
+
+    @cached_property
+    def families(self) -> list[str]:
+        """The families of the study, those that are swept first, each once."""
+        return list(dict.fromkeys([*map(str, self.results.swept), *self.runs["family"]]))
+
+    def swept(self, family: str) -> list[str]:
+        """The names of a family's swept parameters."""
+        return self.results.swept.get(family, [])
+
+    @cached_property
+    def measurements(self) -> pd.DataFrame:
+        """One measurement for each run, split and metric: the one with the most importance samples."""
+        frame = with_schema(self.results.measurements, MEASUREMENT_COLUMNS)
+        for column in ("value", "standard_error", "importance_samples"):
+            frame[column] = pd.to_numeric(frame[column], errors="coerce")
+        frame = frame.sort_values("importance_samples", kind="stable", na_position="first")
+        return frame.drop_duplicates(["run_id", "split", "metric"], keep="last").sort_index()
+
+    @cached_property
+    def histories(self) -> pd.DataFrame:
+        """The points of the validation learning curves, in order of step; a value that is not finite is NaN."""
+        frame = with_schema(self.results.histories, HISTORY_COLUMNS)
+        frame = frame[frame["metric"] == f"validation/{LIKELIHOOD}"].copy()
+        for column in ("step", "images", "value"):
+            frame[column] = pd.to_numeric(frame[column], errors="coerce")
+        frame["value"] = frame["value"].where(np.isfinite(frame["value"]))
+        return frame.sort_values(["run_id", "step"], kind="stable")
+
+    @cached_property
+    def trials(self) -> pd.DataFrame:
+        """The search runs with ``value`` (validation bits/dim, NaN where none is finite), its ``step`` and ``best``.
+
+        A complete trial's value is the one it logged; any other trial's is the last finite one on its learning curve.
+        ``best`` marks, in each family, the complete trial with the lowest value.
+        """
+        frame = self.runs[self.runs["role"] == "search"].copy()
+        measured = select(self.measurements, "validation", LIKELIHOOD).set_index("run_id")
+        last = self.histories.dropna(subset=["value"]).groupby("run_id", sort=False).tail(1).set_index("run_id")
+        logged = frame["run_id"].isin(measured.index) & (frame["state"] == RunState.COMPLETE)
+        value = frame["run_id"].map(measured["value"]).where(logged, frame["run_id"].map(last["value"]))
+        value = pd.to_numeric(value, errors="coerce")
+        frame["value"] = value.where(np.isfinite(value))
+        frame["value_error"] = frame["run_id"].map(measured["standard_error"]).where(logged)
+        frame["step"] = frame["run_id"].map(last["step"])
+        complete = frame[(frame["state"] == RunState.COMPLETE) & frame["value"].notna()]
+        best = complete.sort_values(["value", "number"], kind="stable").drop_duplicates("family").index
+        frame["best"] = frame.index.isin(best)
+        return frame
+
+    @cached_property
+    def finals(self) -> dict[str, Finals]:
+        """Of each family the final runs to be reported."""
+        return {family: self._finals(family) for family in self.families}
+
+    def _finals(self, family: str) -> Finals:
+        """Those of the best trial's configuration, or else of the latest configuration that has any."""
+        searched = self.trials[(self.trials["family"] == family) & (self.trials["state"] == RunState.COMPLETE)]
+        searched = searched.dropna(subset=["value"]).sort_values(["value", "number"], kind="stable")
+        final = self.runs[(self.runs["family"] == family) & (self.runs["role"] == "final")]
+        final = final[final["state"] == RunState.COMPLETE].sort_values("started", kind="stable")
+        best = None if searched.empty else searched.iloc[0]
+        if final.empty:
+            return Finals(final, self.measurements.iloc[:0], best, 0, superseded=False)
+        keys, trial_keys = self._configurations(final, family), self._configurations(searched, family)
+        wanted = trial_keys[0] if trial_keys and trial_keys[0] in keys else keys[-1]
+        current = final[[key == wanted for key in keys]]
+        repeated = current["seed"].notna() & current.duplicated("seed", keep="last")
+        current = current[~repeated].sort_values("seed", kind="stable")
+        return Finals(
+            runs=current,
+            measurements=self.measurements[self.measurements["run_id"].isin(current["run_id"])],
+            trial=searched.iloc[trial_keys.index(wanted)] if wanted in trial_keys else None,
+            left_out=len(final) - len(current),
+            superseded=bool(trial_keys) and trial_keys[0] != wanted,
+        )
+
+    def _configurations(self, frame: pd.DataFrame, family: str) -> list[tuple[str, ...]]:
+        """Each run's swept values: what makes two runs of a family the same configuration but for the seed."""
+        columns = [f"param.{name}" for name in self.swept(family) if f"param.{name}" in frame.columns]
+        return [tuple(map(str, row)) for row in frame[columns].itertuples(index=False)]
+
+    @cached_property
+    def selected(self) -> set[str]:
+        """The run of each family's selected trial."""
+        return {str(final.trial["run_id"]) for final in self.finals.values() if final.trial is not None}

@@ -1,0 +1,254 @@
+"""The page's tables: frames in, rows of text out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+import numpy as np
+import pandas as pd
+
+from bench.results import METRICS, RunState
+from reports import statistics
+from reports.answer import bounds
+from reports.formatting import MISSING, count, display, plain, quantity, state_name
+from reports.study import LIKELIHOOD, select
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from reports.study import Finals, Study
+
+GROUPS = {"test": "Likelihood", "quality": "Sample quality", "throughput": "Throughput", "cost": "Cost"}
+ROLES = {"search": "trials", "final": "final runs"}
+SCALED_UNITS = {"s", "bytes", "images/s"}
+"""Units that a value scales (min, MB, k images/s), and which therefore stand in the cell and not in the row's head."""
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A table cell: its text, small notes under it, and a web address where there is one."""
+
+    text: str
+    notes: list[str] = field(default_factory=list)
+    href: str = ""
+
+
+@dataclass(frozen=True)
+class Row:
+    """One metric of the comparison: what it is, and one cell a family."""
+
+    label: str
+    unit: str
+    arrow: str
+    direction: str
+    definition: str
+    cells: list[Cell]
+
+
+@dataclass(frozen=True)
+class Table:
+    """A plain table: its caption, its column heads, and rows of cells whose first is the row's head."""
+
+    caption: str
+    columns: list[str]
+    rows: list[list[Cell]]
+
+
+def web_address(url: object) -> str:
+    """``url`` if it is an http(s) address, else nothing: no other scheme becomes a link."""
+    if not isinstance(url, str):
+        return ""
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return ""
+    return url if parts.scheme in {"http", "https"} and parts.netloc else ""
+
+
+def comparison(study: Study) -> list[tuple[str, list[Row]]]:
+    """The groups of the comparison table, each with its metrics; only what some final run measured."""
+    measured = {family: final.measurements for family, final in study.finals.items()}
+    everything = pd.concat(list(measured.values())) if measured else pd.DataFrame(columns=["split", "metric"])
+    groups = []
+    for split, title in GROUPS.items():
+        names = set(map(str, everything.loc[everything["split"] == split, "metric"]))
+        rows = [
+            _row(
+                metric,
+                {
+                    family: (select(frame, split, metric), len(study.finals[family].runs))
+                    for family, frame in measured.items()
+                },
+            )
+            for metric in statistics.metric_order(names)
+        ]
+        if rows:
+            groups.append((title, rows))
+    return groups
+
+
+def _row(name: str, frames: Mapping[str, tuple[pd.DataFrame, int]]) -> Row:
+    metric = METRICS.get(name)
+    if metric is not None:
+        label, unit, better, definition = metric.label, metric.unit, metric.higher_is_better, metric.definition
+    else:
+        rows = pd.concat([frame for frame, _ in frames.values()])
+        first = rows.iloc[0]
+        label, unit, definition = name, plain(first["unit"]).replace(MISSING, ""), ""
+        better = None if pd.isna(first["higher_is_better"]) else bool(first["higher_is_better"])
+    arrow, direction = {True: ("↑", "higher is better"), False: ("↓", "lower is better"), None: ("", "")}[better]
+    cells = [_cell(frame, unit, seeds, bare=unit not in SCALED_UNITS) for frame, seeds in frames.values()]
+    return Row(
+        label, "" if unit in SCALED_UNITS or unit == label.lower() else unit, arrow, direction, definition, cells
+    )
+
+
+def _cell(frame: pd.DataFrame, unit: str, seeds: int, *, bare: bool) -> Cell:
+    level = statistics.estimate(frame)
+    if level is None:
+        return Cell("not measured" if frame.empty else f"not finite ({count(len(frame), 'run')})")
+    spread = level.error if level.seeds < 2 or level.error else None
+    notes = [] if level.seeds == seeds else [count(level.seeds, "seed")]
+    if level.excluded:
+        notes.append(f"{level.excluded} not finite, left out")
+    sizes = sorted({int(n) for n in frame["n"].dropna()})
+    if sizes and "images/s" not in unit:
+        notes.append(f"n = {', '.join(map(str, sizes))}")
+    return Cell(quantity(level.mean, spread, unit, bare=bare), [*notes, *bounds(frame)])
+
+
+def selected(study: Study) -> Table:
+    """The selected configuration of each family: one column a family, swept parameters first."""
+    chosen = {name: runs.trial if runs.trial is not None else _last(runs) for name, runs in study.finals.items()}
+    swept = list(dict.fromkeys(parameter for family in study.families for parameter in study.swept(family)))
+    frame = study.runs
+    named = [str(column).removeprefix("param.") for column in frame.columns if str(column).startswith("param.")]
+    rows = [
+        [Cell("Trial"), *(Cell(plain(None if row is None else row["number"])) for row in chosen.values())],
+        [Cell("Validation bits/dim"), *(_validation(row) for row in chosen.values())],
+        [Cell("Final training seeds"), *(_seeds(runs) for runs in study.finals.values())],
+    ]
+    for parameter in [*swept, *(name for name in named if name not in swept)]:
+        cells = [Cell(plain(None if row is None else row.get(f"param.{parameter}"))) for row in chosen.values()]
+        if any(cell.text != MISSING for cell in cells):
+            rows.append([Cell(parameter, ["swept"] if parameter in swept else []), *cells])
+    return Table("Selected configurations, chosen on validation alone", ["", *map(display, study.finals)], rows)
+
+
+def _last(runs: Finals) -> pd.Series | None:
+    return None if runs.runs.empty else runs.runs.iloc[-1]
+
+
+def _validation(row: pd.Series | None) -> Cell:
+    if row is None or "value" not in row:
+        return Cell(MISSING)
+    return Cell(quantity(float(row["value"]), float(row["value_error"])))
+
+
+def _seeds(runs: Finals) -> Cell:
+    named = [plain(seed) for seed in runs.runs["seed"]]
+    return Cell(str(len(named)), [f"seeds {', '.join(named)}"] if named else [])
+
+
+def final_runs(study: Study) -> Table:
+    """Every final run, one row each: what it reached on test, or how it ended."""
+    frame = study.runs
+    frame = frame[frame["role"] == "final"].sort_values(["family", "seed", "started"], kind="stable")
+    test = select(study.measurements, "test", LIKELIHOOD)
+    frame = frame.merge(test[["run_id", "value", "standard_error"]], how="left", on="run_id")
+    reported = {run for final in study.finals.values() for run in final.runs["run_id"]}
+    rows = []
+    for _, run in frame.iterrows():
+        used = "yes" if run["run_id"] in reported else "no"
+        rows.append(
+            [
+                Cell(display(run["family"])),
+                Cell(plain(run["seed"])),
+                Cell(state_name(run["state"]), _reason(run)),
+                Cell(quantity(float(run["value"]), float(run["standard_error"]))),
+                Cell(used),
+                Cell(quantity(_seconds(run), None, "s")),
+                _link(run),
+            ]
+        )
+    columns = ["Family", "Seed", "State", "Test bits/dim", "In the answer", "Time", "Run"]
+    return Table("Final runs: ± is one standard error over test images", columns, rows)
+
+
+def state_counts(study: Study) -> Table:
+    """Search trials and final runs by family and state."""
+    frame = study.runs
+    rows = []
+    table = statistics.states(frame)
+    for role in frame["role"].unique():
+        by_family = statistics.states(frame[frame["role"] == role])
+        for family, counts in by_family.iterrows():
+            cells = [Cell(str(counts.get(state, 0))) for state in table.columns]
+            rows.append([Cell(f"{display(str(family))} {ROLES.get(role, role)}"), *cells, Cell(str(int(counts.sum())))])
+    return Table("Runs by how they ended", ["", *map(state_name, table.columns), "all"], rows)
+
+
+def failure_reasons(study: Study) -> Table:
+    """Runs that did not complete, by family, state and reason."""
+    rows = [
+        [
+            Cell(f"{display(row['family'])} {ROLES.get(row['role'], row['role'])}"),
+            Cell(state_name(row["state"])),
+            Cell(row["reason"] or "no reason given"),
+            Cell(str(row["count"])),
+        ]
+        for _, row in statistics.reasons(study.runs).iterrows()
+    ]
+    return Table("Reasons of the runs that did not complete", ["", "State", "Reason", "Runs"], rows)
+
+
+def trials(study: Study, family: str) -> Table:
+    """Every trial of a family: complete ones by value, then those that ended early by the value they had reached."""
+    frame = study.trials
+    frame = frame[frame["family"] == family].copy()
+    frame["rank"] = np.where(frame["state"] == RunState.COMPLETE, 0, 1)
+    frame = frame.sort_values(["rank", "value", "number"], kind="stable", na_position="last")
+    parameters = study.swept(family)
+    rows = []
+    for _, run in frame.iterrows():
+        early = run["state"] != RunState.COMPLETE and not pd.isna(run["value"])
+        notes = [f"at epoch {plain(run['step'])}"] if early else ["selected"] if run["run_id"] in study.selected else []
+        rows.append(
+            [
+                Cell(plain(run["number"])),
+                Cell(quantity(float(run["value"]), float(run["value_error"])), notes),
+                *(Cell(plain(run.get(f"param.{name}"))) for name in parameters),
+                Cell(state_name(run["state"]), _reason(run)),
+                Cell(quantity(_seconds(run), None, "s")),
+                _link(run),
+            ]
+        )
+    columns = ["Trial", "Validation bits/dim", *parameters, "State", "Time", "Run"]
+    return Table(f"{display(family)}: {count(len(rows), 'trial')}, lowest validation bits/dim first", columns, rows)
+
+
+def _reason(run: pd.Series) -> list[str]:
+    reason = run["reason"]
+    return [str(reason)] if not pd.isna(reason) and str(reason).strip() else []
+
+
+def _seconds(run: pd.Series) -> float | None:
+    return None if pd.isna(run["seconds"]) else float(run["seconds"])
+
+
+def _link(run: pd.Series) -> Cell:
+    name = MISSING if pd.isna(run["name"]) else str(run["name"])
+    return Cell(name, href=web_address(run["url"]))
+
+
+def facts(values: Mapping[str, object], prefix: str = "") -> list[tuple[str, str]]:
+    """Nested settings as (name, text) pairs, names joined by a full stop."""
+    pairs: list[tuple[str, str]] = []
+    for name, value in values.items():
+        if isinstance(value, dict):
+            pairs += facts(value, f"{prefix}{name}.")
+        else:
+            pairs.append((f"{prefix}{name}", plain(value)))
+    return pairs

@@ -1,0 +1,242 @@
+"""Synthetic studies: what a tracking server might hold, without training anything."""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from collections.abc import Callable
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from bench.results import (
+    HISTORY_COLUMNS,
+    MEASUREMENT_COLUMNS,
+    METRICS,
+    RUN_COLUMNS,
+    BoundKind,
+    ImageGrid,
+    RunState,
+    StudyResults,
+)
+
+SWEPT = {"vae": ["latent_size", "learning_rate"], "glow": ["flow_depth", "learning_rate"]}
+BOUNDS = {
+    "vae": (BoundKind.IMPORTANCE_WEIGHTED, 64, "none"),
+    "glow": (BoundKind.IMPORTANCE_WEIGHTED_DEQUANTISATION, 16, "uniform"),
+}
+LEVELS = {"vae": 2.31, "glow": 1.97}
+COSTS = {"vae": (8.0, 412_034, 5200.0, 91_000.0), "glow": (41.0, 1_254_112, 900.0, 4200.0)}
+ENDS = [
+    (RunState.PRUNED, "worse than the median at epoch 3"),
+    (RunState.DIVERGED, "the loss became NaN at step 41"),
+    (RunState.FAILED, "ValueError: latent_size must be positive"),
+    (RunState.OUT_OF_MEMORY, "the device ran out of memory allocating 3.1 GiB"),
+    (RunState.INTERRUPTED, "SIGINT"),
+    (RunState.RUNNING, ""),
+]
+
+
+def png(size: int = 40, seed: int = 0) -> bytes:
+    """A small grey PNG."""
+    pixels = np.random.default_rng(seed).integers(0, 255, (size, size), dtype=np.uint8)
+    raw = b"".join(b"\0" + row.tobytes() for row in pixels)
+
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    head = struct.pack(">IIBBBBB", size, size, 8, 0, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + chunk(b"IDAT", zlib.compress(raw)) + chunk(b"IEND", b"")
+
+
+class Builder:
+    """Collects the rows of a synthetic study."""
+
+    def __init__(self) -> None:
+        self.runs: list[dict[str, object]] = []
+        self.measurements: list[dict[str, object]] = []
+        self.histories: list[dict[str, object]] = []
+        self.images: list[ImageGrid] = []
+
+    def run(self, family: str, role: str, state: str = "complete", **known: object) -> dict[str, object]:
+        """Add a run; ``known`` overrides its columns and gives its parameters as ``param.NAME``."""
+        index = len(self.runs)
+        row: dict[str, object] = {
+            "run_id": f"run{index:04d}",
+            "name": f"{family}-{role}-{index}",
+            "role": role,
+            "family": family,
+            "number": np.nan,
+            "seed": 0,
+            "state": str(state),
+            "reason": "",
+            "config_hash": f"hash{index}",
+            "started": pd.Timestamp("2025-01-01", tz="UTC") + pd.Timedelta(minutes=index),
+            "seconds": 12.5 + index,
+            "url": f"http://127.0.0.1:5000/#/experiments/1/runs/run{index:04d}",
+        }
+        row |= {key.replace("param_", "param."): value for key, value in known.items()}
+        self.runs.append(row)
+        return row
+
+    def measure(self, run: dict[str, object], split: str, metric: str, value: float, **known: object) -> None:
+        """Add a measurement of a run."""
+        kind, samples, dequantisation = BOUNDS.get(str(run["family"]), BOUNDS["vae"])
+        likelihood = metric in {"bits_per_dim", "nll_nats"}
+        row: dict[str, object] = {
+            "study": "s",
+            "run_id": run["run_id"],
+            "role": run["role"],
+            "family": run["family"],
+            "trial": run["number"],
+            "seed": run["seed"],
+            "config_hash": run["config_hash"],
+            "split": split,
+            "metric": metric,
+            "value": value,
+            "standard_error": 0.012 if likelihood else np.nan,
+            "n": 360 if likelihood else np.nan,
+            "unit": METRICS[metric].unit if metric in METRICS else "widgets",
+            "higher_is_better": METRICS[metric].higher_is_better if metric in METRICS else None,
+            "bound": str(kind) if likelihood else None,
+            "importance_samples": samples if likelihood else np.nan,
+            "dequantisation": dequantisation if likelihood else None,
+        }
+        self.measurements.append(row | known)
+
+    def history(self, run: dict[str, object], values: list[float]) -> None:
+        """Add a validation learning curve, one point an epoch of 1,000 images."""
+        for step, value in enumerate(values, start=1):
+            self.histories.append(
+                {
+                    "run_id": run["run_id"],
+                    "metric": "validation/bits_per_dim",
+                    "step": step,
+                    "images": 1000 * step,
+                    "seconds": 0.5 * step,
+                    "value": value,
+                }
+            )
+
+    def final(self, family: str, seed: int, value: float, **known: object) -> dict[str, object]:
+        """Add a complete final run with everything that one measures."""
+        run = self.run(family, "final", seed=seed, **known)
+        seconds, parameters, training, sampling = COSTS.get(family, COSTS["vae"])
+        self.measure(run, "test", "bits_per_dim", value)
+        self.measure(run, "test", "nll_nats", value * 64 * np.log(2), standard_error=0.6)
+        self.measure(run, "quality", "pixel_kid", 0.0123 + 0.001 * seed, standard_error=0.0004, n=20)
+        self.measure(run, "quality", "pixel_kid_floor", 0.00021, standard_error=0.0001, n=20)
+        self.measure(
+            run, "throughput", "train_images_per_second", training * (1 + 0.02 * seed), standard_error=30.0, n=8
+        )
+        self.measure(
+            run, "throughput", "sample_images_per_second", sampling * (1 + 0.015 * seed), standard_error=90.0, n=5
+        )
+        self.measure(
+            run,
+            "throughput",
+            "evaluate_images_per_second",
+            0.4 * sampling * (1 + 0.01 * seed),
+            standard_error=20.0,
+            n=5,
+        )
+        self.measure(run, "cost", "parameters", parameters)
+        self.measure(run, "cost", "training_seconds", seconds + 0.3 * seed)
+        self.measure(run, "cost", "peak_memory_bytes", 812_000_000 + 1e6 * seed)
+        self.history(run, [value + 1.4 / step for step in range(1, 13)])
+        for kind in ("samples", "reconstructions"):
+            caption = f"64 {kind} at temperature 1, seed {seed}"
+            self.images.append(ImageGrid(str(run["run_id"]), family, kind, caption, png(seed=seed)))
+        return run
+
+    def results(self, swept: dict[str, list[str]] | None = None, **known: object) -> StudyResults:
+        """The study."""
+        fields: dict[str, object] = {
+            "study_id": "vae_vs_glow-digits-1a2b3c4d",
+            "name": "vae_vs_glow",
+            "question": "Which models 8×8 digits better at five minutes on two cores, a VAE or a Glow?",
+            "swept": SWEPT if swept is None else swept,
+            "dataset": {
+                "name": "digits",
+                "digest": "sha256:" + "5f" * 32,
+                "source": "scikit-learn's copy of the UCI handwritten digits, CC BY 4.0",
+                "image_shape": (8, 8, 1),
+                "grey_levels": 17,
+                "sizes": {"train": 1077, "validation": 360, "test": 360},
+            },
+            "settings": {"epochs": 12, "batch_size": 64, "trials": 24, "seeds": 3, "pruning": True},
+            "provenance": {
+                "commit": "6704154c0ffee",
+                "dirty": False,
+                "versions": {"python": "3.11.9", "keras": "3.15.0", "tensorflow": "2.21.0"},
+                "backend": "tensorflow",
+                "device": "CPU, 2 cores",
+                "command": "python studies/vae_vs_glow.py --dataset digits --trials 24 --seed 0",
+            },
+            "runs": pd.DataFrame(self.runs, columns=None if self.runs else RUN_COLUMNS),
+            "measurements": pd.DataFrame(self.measurements, columns=MEASUREMENT_COLUMNS),
+            "histories": pd.DataFrame(self.histories, columns=HISTORY_COLUMNS),
+            "images": self.images,
+        }
+        return StudyResults(**(fields | known))  # type: ignore[arg-type]
+
+
+def search(builder: Builder, family: str, trials: int = 18) -> None:
+    """A sweep of a family: two thirds complete, one of every other end among the rest, one far off the scale."""
+    rng = np.random.default_rng(len(family))
+    for number in range(trials):
+        rate = float(10 ** rng.uniform(-4, -1.5))
+        own = {"vae": "param_latent_size", "glow": "param_flow_depth"}[family]
+        size = int(rng.choice([2, 4, 8, 16, 32, 64] if family == "vae" else [2, 4, 6, 8]))
+        value = LEVELS[family] + 0.15 * abs(np.log10(rate) + 2.9) + 0.08 * rng.random() + 0.3 / size
+        state, reason = ENDS[number // 3 % len(ENDS)] if number % 3 == 2 else (RunState.COMPLETE, "")
+        run = builder.run(
+            family, "search", state, number=number, reason=reason, param_learning_rate=rate, **{own: size}
+        )
+        epochs = {"complete": 12, "pruned": 3, "diverged": 4, "interrupted": 5, "running": 6}.get(str(state), 0)
+        curve = [value + 1.2 / step + 0.02 * float(rng.random()) for step in range(1, epochs)] + [value] * (epochs > 0)
+        if state == RunState.DIVERGED:
+            curve[-1] = float("nan")
+        if number == 4:
+            curve[-1] = value = 9.7
+        builder.history(run, curve)
+        if state == RunState.COMPLETE:
+            builder.measure(run, "validation", "bits_per_dim", value)
+
+
+def best(builder: Builder, family: str) -> dict[str, object]:
+    """The swept parameters of the complete trial with the lowest validation bits/dim."""
+    rows = [row for row in builder.measurements if row["family"] == family and row["split"] == "validation"]
+    run_id = min(rows, key=lambda row: float(str(row["value"])))["run_id"]
+    run = next(row for row in builder.runs if row["run_id"] == run_id)
+    return {key.replace("param.", "param_"): value for key, value in run.items() if key.startswith("param.")}
+
+
+def whole(levels: dict[str, list[float]]) -> Builder:
+    """A finished study of the given families, each with these test bits/dim, one a seed."""
+    builder = Builder()
+    for family in levels:
+        search(builder, family)
+    for family, values in levels.items():
+        for seed, value in enumerate(values):
+            builder.final(family, seed, value, **best(builder, family))
+    return builder
+
+
+@pytest.fixture
+def study() -> Callable[..., Builder]:
+    """`whole` for tests."""
+    return whole
+
+
+@pytest.fixture
+def empty() -> Builder:
+    """A study without a run."""
+    return Builder()
+
+
+@pytest.fixture
+def finished() -> StudyResults:
+    """Glow clearly below the VAE, three seeds each."""
+    return whole({"vae": [2.31, 2.33, 2.30], "glow": [1.97, 1.99, 1.96]}).results()

@@ -1,0 +1,123 @@
+"""The answer is true of the data, whatever state the study is in."""
+
+from __future__ import annotations
+
+import pytest
+
+from reports.answer import answer
+from reports.formatting import NO_BREAK
+from reports.study import Study
+
+
+def said(results):
+    found = answer(Study(results))
+    return " ".join([found.headline, *found.details]).replace(NO_BREAK, " ")
+
+
+def test_clear_winner(finished):
+    text = said(finished)
+    assert text.startswith(
+        "Glow has the lower test bits/dim on digits at this budget: 1.9733 ± 0.0088 against 2.3133 ± 0.0088 for VAE, "
+        "lower by 0.340 (95% interval 0.305 to 0.375)."
+    )
+    assert "Welch's t interval over training seeds (3 seeds of VAE and 3 of Glow)" in text
+    assert "upper bounds on the true bits/dim" in text
+    assert "importance-weighted bound, k=64 for VAE" in text
+    assert "importance-weighted dequantisation bound, k=16, uniform dequantisation for Glow" in text
+    assert "k differs" in text
+    assert "5.0× the training time of VAE (41.3 s against 8.30 s)" in text
+    assert "3.0× the parameters" in text
+    assert "12,000 training images" in text
+
+
+def test_cannot_tell(study):
+    text = said(study({"vae": [2.0, 2.2, 2.1], "glow": [2.05, 2.15, 1.95]}).results())
+    assert text.startswith("The data cannot tell which family has the lower test bits/dim")
+    assert "which contains 0" in text
+    assert "lower by" not in text
+
+
+def test_single_seed_says_that_seeds_were_not_repeated(study):
+    text = said(study({"vae": [2.3], "glow": [2.0]}).results())
+    assert "Seeds were not repeated" in text
+    assert "test images alone" in text
+
+
+def test_identical_seeds_have_no_interval(study):
+    text = said(study({"vae": [2.3, 2.3], "glow": [2.0, 2.0]}).results())
+    assert "no uncertainty is known, so the data cannot tell" in text
+
+
+def test_single_family(study):
+    builder = study({"vae": [2.3, 2.32, 2.35]})
+    text = said(builder.results(swept={"vae": ["latent_size", "learning_rate"]}))
+    assert text.startswith("VAE with latent_size = 16 and learning_rate = ")
+    assert "was selected; on test it reaches 2.323 ± 0.015 bits/dim" in text
+    assert "Over 3 training seeds the 95% interval of the mean is" in text
+    assert "Across the 12 complete trials, validation bits/dim went from" in text
+
+
+def test_single_family_single_seed(study):
+    text = said(study({"vae": [2.3]}).results(swept={"vae": ["latent_size"]}))
+    assert "Seeds were not repeated: ± is the standard error over test images alone." in text
+
+
+def test_one_family_not_measured_yet(study):
+    builder = study({"vae": [2.3, 2.4], "glow": []})
+    assert said(builder.results()).startswith("Only VAE has been measured on test")
+
+
+def test_no_finals(study):
+    text = said(study({"vae": [], "glow": []}).results())
+    assert text.startswith("No final run has been measured on test yet. The lowest validation bits/dim so far: 2.096")
+    assert "no answer" in text
+
+
+def test_nothing_complete(empty):
+    empty.run("vae", "search", "diverged", number=0, reason="NaN")
+    empty.run("glow", "search", "out_of_memory", number=0)
+    text = said(empty.results())
+    assert "No trial has completed with a finite likelihood yet" in text
+    assert "1 diverged and 1 out of memory" in text
+
+
+def test_no_runs(empty):
+    assert said(empty.results()) == "No run has been logged yet, so there is no answer."
+
+
+def test_final_run_without_finite_likelihood_is_left_out_and_named(study):
+    text = said(study({"vae": [2.3, 2.4, float("nan")], "glow": [2.0, 2.01, float("inf")]}).results())
+    assert "1 final run of VAE gave no finite test likelihood" in text
+    assert "2 seeds of VAE and 2 of Glow" in text
+
+
+def test_failed_final_runs_are_named(study):
+    builder = study({"vae": [2.3, 2.4], "glow": [2.0, 2.01]})
+    builder.run("glow", "final", "diverged", seed=2)
+    assert "1 final run did not complete (1 diverged)." in said(builder.results())
+
+
+def test_units_that_differ_are_not_ranked(study):
+    builder = study({"vae": [2.3, 2.4], "glow": [2.0, 2.01]})
+    for row in builder.measurements:
+        if row["family"] == "vae" and row["split"] == "test":
+            row["unit"] = "nats"
+    assert said(builder.results()).startswith("The families are not ranked")
+
+
+@pytest.mark.parametrize("n", [100, 360])
+def test_different_numbers_of_test_images_are_named(study, n):
+    builder = study({"vae": [2.3, 2.4], "glow": [2.0, 2.01]})
+    for row in builder.measurements:
+        if row["family"] == "vae" and row["metric"] == "bits_per_dim":
+            row["n"] = n
+    assert ("different numbers of test images" in said(builder.results())) == (n == 100)
+
+
+def test_three_families_compare_the_lowest_two(study):
+    builder = study({"vae": [2.3, 2.32], "glow": [2.0, 2.01]})
+    for seed in (0, 1):
+        builder.final("pixelcnn", seed, 2.6 + 0.01 * seed)
+    text = said(builder.results())
+    assert text.startswith("Glow has the lower test bits/dim")
+    assert "behind them: pixelcnn at 2.6050" in text
