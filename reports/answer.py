@@ -118,7 +118,7 @@ def _comparison(study: Study, low: Candidate, high: Candidate, others: list[Cand
         headline = (
             f"{low.name} has the lower test bits/dim {scope}: {quantity(low.estimate.mean, low.estimate.error)} "
             f"against {quantity(high.estimate.mean, high.estimate.error)} for {high.name}, lower by {value} "
-            f"(95% interval {start} to {end})."
+            f"(95% interval {start} to {end}{'' if interval.over_seeds else ', with seeds not repeated'})."
         )
     return Answer(headline, details)
 
@@ -134,9 +134,13 @@ def _method(interval: Interval, low: Candidate, high: Candidate) -> str:
             f"The interval is Welch's t interval over training seeds ({seeds}); ± is one standard error over seeds. "
             "Both leave out the uncertainty from the choice of test images, which the families share."
         )
+    repeated = [candidate.name for candidate in (low, high) if candidate.estimate.seeds > 1]
+    covered = (
+        f"the choice of test images and the seeds of {repeated[0]}" if repeated else "the choice of test images alone"
+    )
     return (
-        f"Seeds were not repeated in both families ({seeds}), so the interval covers the choice of test images alone, "
-        "taking the errors of the two families as independent: how much another training seed would change is unknown."
+        f"Seeds were not repeated in both families ({seeds}), so the interval covers {covered}, taking the "
+        "errors of the two families as independent: how much another training seed would change is not fully known."
     )
 
 

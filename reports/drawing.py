@@ -62,10 +62,10 @@ class FamilyStyle:
 VAE = FamilyStyle("vae", "#0072b2", "o", "●", "○")
 GLOW = FamilyStyle("glow", "#d55e00", "s", "■", "□")
 OTHERS = (
-    FamilyStyle("other-1", "#009e73", "^", "▲", "△"),
-    FamilyStyle("other-2", "#cc79a7", "D", "◆", "◇"),
-    FamilyStyle("other-3", "#e69f00", "v", "▼", "▽"),
-    FamilyStyle("other-4", "#56b4e9", "p", "⬟", "⬠"),
+    FamilyStyle("other-1", "#009e73", "v", "▼", "▽"),
+    FamilyStyle("other-2", "#cc79a7", "p", "⬟", "⬠"),
+    FamilyStyle("other-3", "#e69f00", "h", "⬢", "⬡"),
+    FamilyStyle("other-4", "#56b4e9", "D", "◆", "◇"),
 )
 STRIP_MARKS: dict[str, tuple[str, str]] = {
     RunState.DIVERGED: ("x", "× {} diverged"),
@@ -98,7 +98,7 @@ def draw_response(data: Response, style: FamilyStyle) -> str:
             edge, axes = figure.subplots(2, 1, sharex=True, height_ratios=[1, 5], gridspec_kw={"hspace": 0})
             _draw_strip(edge, strip, style)
         _draw_points(axes, data, style)
-        axes.set_xlabel(visible(data.parameter))
+        axes.set_xlabel(_short(data.parameter, 40))
         axes.set_ylabel("validation bits/dim")
         _place_ticks(axes, data)
         return _svg(figure)
@@ -166,10 +166,14 @@ def _place_ticks(axes: Any, data: Response) -> None:
     axes.xaxis.set_minor_locator(NullLocator())
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}".replace("-", "−")))
     if data.ticks is not None:
-        labels = {place: visible(label) for place, label in data.ticks}
+        labels = {place: _short(label, 12) for place, label in data.ticks}
         axes.xaxis.set_major_locator(FixedLocator(list(labels)))
-        short = {place: label if len(label) <= 12 else f"{label[:11]}…" for place, label in labels.items()}
-        axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: short.get(value, "")))
+        axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: labels.get(value, "")))
+
+
+def _short(text: str, length: int) -> str:
+    text = visible(text)
+    return text if len(text) <= length else f"{text[: length - 1]}…"
 
 
 def draw_learning_curves(data: LearningCurves, style: FamilyStyle) -> str:

@@ -38,7 +38,7 @@ def _decimals(value: float, error: float | None) -> int:
     """Decimals that show two digits of the error, or three significant digits where there is none."""
     if error is not None and math.isfinite(error) and error > 0:
         return max(0, 1 - math.floor(math.log10(error)))
-    if value == 0 or value.is_integer():
+    if value == 0 or (value.is_integer() and abs(value) >= 10):
         return 0
     return max(0, 2 - math.floor(math.log10(abs(value))))
 

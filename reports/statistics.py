@@ -74,8 +74,8 @@ def compare(a: pd.DataFrame, b: pd.DataFrame) -> Interval | None:
     """The difference of two families' means, a - b, with its interval at `LEVEL`.
 
     Welch's t interval (Welch 1947) over training seeds where both families have two finite values or more. Otherwise
-    the normal interval from the standard errors over test images, the two taken as independent. None where neither
-    can be had, or where every seed gave the same value.
+    the normal interval from the standard errors over test images (and over seeds, in a family that has several), all
+    taken as independent. None where neither can be had, or where every seed gave the same value.
     """
     first, second = (frame[np.isfinite(frame["value"])] for frame in (a, b))
     if first.empty or second.empty:
@@ -87,13 +87,14 @@ def compare(a: pd.DataFrame, b: pd.DataFrame) -> Interval | None:
             return None
         welch = stats.ttest_ind(x, y, equal_var=False).confidence_interval(LEVEL)
         return Interval(value, float(welch.low), float(welch.high), over_seeds=True)
-    half = float(stats.norm.ppf((1 + LEVEL) / 2) * math.hypot(_image_error(first), _image_error(second)))
+    half = float(stats.norm.ppf((1 + LEVEL) / 2) * math.hypot(_error(first), _error(second)))
     return Interval(value, value - half, value + half, over_seeds=False) if math.isfinite(half) else None
 
 
-def _image_error(frame: pd.DataFrame) -> float:
-    """Standard error over test images of a mean over seeds: the images are shared, so that it does not average out."""
-    return float(frame["standard_error"].mean(skipna=False))
+def _error(frame: pd.DataFrame) -> float:
+    """Standard error over test images, which seeds share so that it does not average out, with that over seeds."""
+    over_seeds = float(stats.sem(frame["value"])) if len(frame) > 1 else 0.0
+    return math.hypot(float(frame["standard_error"].mean(skipna=False)), over_seeds)
 
 
 def states(frame: pd.DataFrame) -> pd.DataFrame:

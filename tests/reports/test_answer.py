@@ -41,6 +41,12 @@ def test_single_seed_says_that_seeds_were_not_repeated(study):
     text = said(study({"vae": [2.3], "glow": [2.0]}).results())
     assert "Seeds were not repeated" in text
     assert "test images alone" in text
+    assert "with seeds not repeated)" in text
+
+
+def test_one_family_with_a_single_seed_names_what_the_interval_covers(study):
+    text = said(study({"vae": [2.3, 2.4], "glow": [2.0]}).results())
+    assert "the choice of test images and the seeds of VAE" in text
 
 
 def test_identical_seeds_have_no_interval(study):

@@ -43,6 +43,13 @@ def test_single_seed_uses_the_error_over_images():
     assert interval.high - interval.value == pytest.approx(1.959964 * 0.05, rel=1e-5)
 
 
+def test_seeds_of_one_family_widen_the_interval_of_an_unrepeated_other():
+    interval = statistics.compare(likelihoods([2.3, 2.4], 0.03), likelihoods([2.0], 0.04))
+    assert interval is not None
+    assert not interval.over_seeds
+    assert interval.high - interval.value == pytest.approx(1.959964 * math.sqrt(0.03**2 + 0.05**2 + 0.04**2), rel=1e-5)
+
+
 @pytest.mark.parametrize(
     ("a", "b"),
     [
