@@ -52,3 +52,8 @@ def device() -> str:
     import keras
 
     return str(keras.distribution.list_devices()[0])
+
+
+def cores() -> int:
+    """Processor cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import psutil
 
-from bench.backend import device, jit_compile
+from bench.backend import cores, device, jit_compile
 
 PACKAGES = ("reparam-bench", "keras", "tensorflow", "jax", "jaxlib", "numpy", "mlflow", "optuna", "pandas")
 
@@ -66,9 +66,7 @@ def provenance(backend: str) -> dict[str, object]:
         "device": device(),
         "xla": jit_compile(),
         "processor": _processor(),
-        "cores": len(psutil.Process().cpu_affinity())
-        if hasattr(psutil.Process, "cpu_affinity")
-        else psutil.cpu_count(),
+        "cores": cores(),
         "memory_bytes": psutil.virtual_memory().total,
         "platform": platform.platform(),
         "command": command_line(),

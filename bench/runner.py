@@ -1,0 +1,310 @@
+"""A study from its first trial to its last final run: search on validation, select, retrain, open test once."""
+
+from __future__ import annotations
+
+import signal
+import time
+import traceback
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from types import FrameType
+from typing import Any
+
+from bench.backend import jit_compile
+from bench.config import RunConfig
+from bench.data.dataset import Dataset, TuningData
+from bench.errors import OutOfMemoryError, PrunedError, ReparamBenchError, TrialError
+from bench.progress import StudyProgress
+from bench.provenance import provenance
+from bench.results import EpochRecord, RunState
+from bench.search import FinishedTrial, Proposal, Search
+from bench.seeds import derive_seed
+from bench.study import BoundStudy, Family
+from bench.tracking.contract import StudyDescription
+from bench.tracking.store import ModelRun, Tracker
+from bench.trial import Outcome, run_final, run_trial, validation_bits_per_dim
+
+FAILURES_IN_A_ROW = 5
+"""So many trials failing one after the other, neither pruned nor diverged, point at a fault that all share."""
+
+
+class StudyStoppedError(ReparamBenchError):
+    """The study cannot go on; what it finished is kept."""
+
+
+@dataclass(frozen=True)
+class Selected:
+    """The trial of a family with the lowest validation bits/dim, and its configuration."""
+
+    family: Family
+    trial: FinishedTrial
+    config: RunConfig
+
+
+def limited(dataset: Dataset, evaluation_images: int | None) -> TuningData:
+    """Training and validation images, validation cut to the first ``evaluation_images``."""
+    tuning = dataset.tuning
+    return TuningData(tuning.info, tuning.digest, tuning.train, tuning.validation.head(evaluation_images))
+
+
+class StudyRunner:
+    """Runs a study, or continues it where it stopped.
+
+    Args:
+        bound: the study with its settings and data.
+        progress: where progress is shown.
+
+    Raises:
+        TrackingError: the storage or the tracking store cannot be reached.
+    """
+
+    def __init__(self, bound: BoundStudy, progress: StudyProgress) -> None:
+        self.bound = bound
+        self.progress = progress
+        settings = bound.settings
+        settings.output.mkdir(parents=True, exist_ok=True)
+        self.searches = {
+            family.name: Search(
+                name=f"{bound.study_id}/{family.name}",
+                storage=settings.storage_url,
+                space=family.sweep,
+                first=bound.first_values(family),
+                sampler=bound.sampler,
+                pruning=settings.pruning,
+                reports=bound.base(family).training.reports,
+                seed=settings.seed,
+            )
+            for family in bound.study.families
+        }
+        self.parent = Tracker(settings.tracking, settings.output / "artifacts").open_study(self._description())
+
+    def _description(self) -> StudyDescription:
+        bound, settings = self.bound, self.bound.settings
+        training = {family.name: bound.base(family).training for family in bound.study.families}
+        return StudyDescription(
+            study_id=bound.study_id,
+            name=bound.study.name,
+            question=bound.study.question,
+            swept={family.name: list(family.sweep) for family in bound.study.families},
+            settings={
+                **settings.model_dump(mode="json", exclude={"storage", "tracking_uri", "output", "epochs", "images"}),
+                "sampler": bound.sampler,
+                "training_images": {name: config.steps * config.batch_size for name, config in training.items()},
+                "xla": jit_compile(),
+            },
+            provenance=provenance(settings.backend),
+            dataset=bound.info,
+            digest=bound.digest,
+        )
+
+    def run(self, dataset: Dataset) -> None:
+        """Search, select, retrain and evaluate; what an earlier process finished is not done again.
+
+        Raises:
+            KeyboardInterrupt: after Ctrl-C or SIGTERM, once the interrupted run is marked as such.
+            StudyStoppedError: several trials in a row failed for a reason that all may share, or no trial of a
+                family completed.
+        """
+        try:
+            with _sigterm_as_interrupt():
+                self._reconcile()
+                data = limited(dataset, self.bound.settings.evaluation_images)
+                deadline = time.monotonic() + (self.bound.settings.timeout or float("inf"))
+                selected = [self._search(family, data, deadline) for family in self.bound.study.families]
+                self.parent.select(
+                    {s.family.name: {"number": s.trial.number, "config_hash": s.config.hash} for s in selected}
+                )
+                self._finals(selected, data, dataset)
+        except KeyboardInterrupt:
+            self.parent.finish(RunState.INTERRUPTED)
+            raise
+        except BaseException:
+            self.parent.finish(RunState.FAILED)
+            raise
+        self.parent.finish(RunState.COMPLETE)
+
+    def _reconcile(self) -> None:
+        """Bring what a vanished process left half-done to an end, in the search's storage and in the tracking store.
+
+        The search's storage decides: a trial that it holds as ended has ended, even if its run was not closed.
+        """
+        for family, search in self.searches.items():
+            for number in search.reclaim():
+                self.progress.say(f"{family} trial {number} was interrupted; its values are queued again")
+        ended = {
+            (family, trial.number): trial.state for family, search in self.searches.items() for trial in search.trials()
+        }
+        for run in self.parent.children():
+            if run.status != "RUNNING":
+                continue
+            if run.role == "final":
+                self.parent.resume_run(run.run_id).finish(RunState.INTERRUPTED, "its process ended before it did")
+            elif run.number is not None and (run.family, run.number) in ended:
+                state = ended[run.family, run.number]
+                reason = "its process ended before it did" if state == RunState.INTERRUPTED else ""
+                self.parent.resume_run(run.run_id).finish(state, reason)
+
+    def _search(self, family: Family, data: TuningData, deadline: float) -> Selected:
+        """Run the family's trials up to their total, and select the best on validation."""
+        search = self.searches[family.name]
+        failures = 0
+        self.progress.done(min(search.done(), self.bound.settings.trials))
+        while search.done() < self.bound.settings.trials and time.monotonic() < deadline:
+            proposal = search.ask()
+            state = self._trial(family, proposal, data)
+            failures = failures + 1 if state == RunState.FAILED else 0
+            if failures == FAILURES_IN_A_ROW:
+                raise StudyStoppedError(
+                    f"{failures} {family.name} trials in a row failed; the last one's reason is above, and its "
+                    "traceback is the artifact traceback.txt of its MLflow run"
+                )
+            self.progress.done()
+        best = search.best()
+        if best is None:
+            raise StudyStoppedError(
+                f"none of the {search.done()} {family.name} trials completed: see their reasons above, and try other "
+                "ranges, more epochs or --no-pruning"
+            )
+        return Selected(family, best, self.bound.configure(family, best.values))
+
+    def _trial(self, family: Family, proposal: Proposal, data: TuningData) -> RunState:
+        config = self.bound.configure(family, proposal.values)
+        seed = derive_seed(self.bound.settings.seed, family.name, proposal.number)
+        values = " ".join(f"{name}={_short(value)}" for name, value in proposal.values.items())
+        name = f"{family.name} #{proposal.number} {values}"
+        run = self.parent.start_run(
+            name, "search", family.name, seed, config.hash, config.parameters(), number=proposal.number
+        )
+        self.progress.start_run(name, config.training.reports)
+
+        def on_epoch(record: EpochRecord) -> None:
+            run.log_epoch(record)
+            self.progress.epoch(record)
+            # The last look cannot save anything: a trial that reaches it is complete.
+            if (
+                proposal.report(record.values["validation/bits_per_dim"], record.epoch)
+                and record.epoch < config.training.reports
+            ):
+                raise PrunedError(f"validation lags behind the median of earlier trials at epoch {record.epoch}")
+
+        def end(state: RunState, outcome: Outcome | None) -> None:
+            proposal.end(state, None if outcome is None else validation_bits_per_dim(outcome))
+
+        samples = self.bound.settings.selection_samples
+        return self._supervised(run, name, lambda: run_trial(config, data, seed, samples, on_epoch), end)
+
+    def _finals(self, selected: list[Selected], data: TuningData, dataset: Dataset) -> None:
+        """Retrain each selected configuration from several seeds, and measure each once on test."""
+        settings = self.bound.settings
+        finished = {
+            (run.config_hash, run.seed)
+            for run in self.parent.children()
+            if run.role == "final" and run.state != RunState.INTERRUPTED
+        }
+        test = dataset.open_test().head(settings.evaluation_images)
+        for chosen in selected:
+            for number in range(settings.seeds):
+                seed = derive_seed(settings.seed, "final", number)
+                if (chosen.config.hash, seed) in finished:
+                    self.progress.done()
+                    continue
+                name = f"{chosen.family.name} final, seed {number + 1} of {settings.seeds}"
+                run = self.parent.start_run(
+                    name,
+                    "final",
+                    chosen.family.name,
+                    seed,
+                    chosen.config.hash,
+                    {**chosen.config.parameters(), "importance_samples": settings.importance_samples},
+                )
+                self.progress.start_run(name, chosen.config.training.reports)
+
+                def on_epoch(record: EpochRecord, run: ModelRun = run) -> None:
+                    run.log_epoch(record)
+                    self.progress.epoch(record)
+
+                def work(chosen: Selected = chosen, seed: int = seed, on_epoch: Any = on_epoch) -> Outcome:
+                    return run_final(
+                        chosen.config,
+                        data,
+                        test,
+                        seed,
+                        settings.importance_samples,
+                        on_epoch,
+                        self.progress.evaluation,
+                    )
+
+                self._supervised(run, name, work, lambda state, outcome: None, keep_model=True)
+                self.progress.done()
+
+    def _supervised(
+        self,
+        run: ModelRun,
+        name: str,
+        work: Callable[[], Outcome],
+        end: Callable[[RunState, Outcome | None], None],
+        keep_model: bool = False,
+    ) -> RunState:
+        """Do the work of a run; whatever becomes of it, log it, end it in a typed state, and say so.
+
+        ``end`` is called between logging and closing the run: it is the moment from which the run counts.
+        """
+        try:
+            outcome = work()
+        except KeyboardInterrupt:
+            end(RunState.INTERRUPTED, None)
+            run.finish(RunState.INTERRUPTED, "stopped by the user or the scheduler")
+            raise
+        except Exception as error:  # noqa: BLE001 - no failure of one run may stop the study; it is typed and logged
+            failure = _typed(error)
+            state = RunState(failure.state)
+            if state == RunState.FAILED:
+                run.log_file(traceback.format_exc(), "traceback.txt")
+            end(state, None)
+            run.finish(state, str(failure))
+            self.progress.say(f"{name}: {state}, {failure}")
+            return state
+        run.log_measurements(outcome.measurements)
+        run.log_pictures([(picture.kind, picture.caption, picture.png) for picture in outcome.pictures])
+        if keep_model:
+            run.log_model(outcome.model)
+        end(RunState.COMPLETE, outcome)
+        run.finish(RunState.COMPLETE)
+        self.progress.say(f"{name}: {_headline(outcome)} in {outcome.log.seconds:.1f} s")
+        return RunState.COMPLETE
+
+
+def _typed(error: Exception) -> TrialError:
+    """The error as a reason that reports count."""
+    if isinstance(error, TrialError):
+        return error
+    text = str(error)
+    # TensorFlow says ResourceExhaustedError, XLA RESOURCE_EXHAUSTED, the host MemoryError.
+    if isinstance(error, MemoryError) or "RESOURCE_EXHAUSTED" in text or "ResourceExhausted" in type(error).__name__:
+        return OutOfMemoryError(text.splitlines()[0] if text else "the host ran out of memory")
+    return TrialError(f"{type(error).__name__}: {text.splitlines()[0] if text else 'no message'}")
+
+
+def _headline(outcome: Outcome) -> str:
+    row = next(m for m in outcome.measurements if m.metric == "bits_per_dim")
+    error = "" if row.standard_error is None else f" ± {row.standard_error:.4f}"
+    return f"{row.value:.4f}{error} bits/dim on {row.split}"
+
+
+def _short(value: Any) -> str:
+    return f"{value:.3g}" if isinstance(value, float) else str(value)
+
+
+@contextmanager
+def _sigterm_as_interrupt() -> Iterator[None]:
+    """Treat SIGTERM, a scheduler's way to stop a job, as Ctrl-C."""
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    earlier = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, earlier)

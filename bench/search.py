@@ -1,0 +1,218 @@
+"""The only module that talks to Optuna: it proposes trials, prunes them and remembers them."""
+
+from __future__ import annotations
+
+import os
+import socket
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import optuna
+import psutil
+from optuna.storages.journal import JournalFileBackend
+from optuna.trial import FrozenTrial, TrialState
+from sqlalchemy.exc import SQLAlchemyError
+
+from bench.errors import TrackingError
+from bench.redaction import redact
+from bench.results import RunState
+from bench.seeds import derive_seed
+from bench.space import Choices, Integers, Space
+
+optuna.logging.set_verbosity(optuna.logging.WARNING)
+warnings.filterwarnings("ignore", category=optuna.exceptions.ExperimentalWarning)
+
+TPE_STARTUP_TRIALS = 4
+"""Random trials before TPE models their outcome; fewer than Optuna's ten, for studies are small."""
+_INTERRUPTED = "interrupted:"
+PRUNER_STARTUP_TRIALS = 3
+"""Trials that are never pruned, so that there is something to compare with."""
+
+
+@dataclass(frozen=True)
+class FinishedTrial:
+    """A trial as remembered."""
+
+    number: int
+    values: dict[str, Any]
+    state: RunState
+    objective: float | None
+
+
+class Search:
+    """The sweep of one family: proposes values, takes back validation bits/dim, which it minimises.
+
+    Args:
+        name: the search's name in the storage.
+        storage: an SQLAlchemy URL, or the path of a journal file (``*.journal``).
+        space: what is swept.
+        first: values of the first trial.
+        sampler: ``tpe``, ``qmc`` or ``random``.
+        pruning: whether trials that lag behind are stopped.
+        reports: how many times a trial reports.
+        seed: seed of the proposals.
+
+    Raises:
+        TrackingError: the storage cannot be reached.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        storage: str,
+        space: Space,
+        first: dict[str, Any],
+        sampler: str,
+        pruning: bool,
+        reports: int,
+        seed: int,
+    ) -> None:
+        self.name = name
+        self.space = space
+        self.sampler = sampler
+        self.seed = seed
+        # Half of training is the least that tells: learning curves cross early on.
+        pruner = (
+            optuna.pruners.MedianPruner(n_startup_trials=PRUNER_STARTUP_TRIALS, n_warmup_steps=reports // 2)
+            if pruning
+            else optuna.pruners.NopPruner()
+        )
+        try:
+            self.study = optuna.create_study(
+                study_name=name, storage=_storage(storage), direction="minimize", pruner=pruner, load_if_exists=True
+            )
+        except (SQLAlchemyError, OSError, ImportError) as error:
+            first_line = str(error).splitlines()[0]
+            raise TrackingError(f"study storage {redact(storage)} cannot be opened: {redact(first_line)}") from error
+        if not self.study.get_trials(deepcopy=False):
+            self.study.enqueue_trial(first)
+
+    def trials(self) -> list[FinishedTrial]:
+        """All trials that have ended, interrupted ones included, in their order."""
+        ended = self.study.get_trials(deepcopy=False, states=(TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL))
+        return [FinishedTrial(t.number, t.params, self._state(t), t.value) for t in ended]
+
+    def done(self) -> int:
+        """Trials that count towards the total: all that ended but those that were interrupted."""
+        return sum(trial.state != RunState.INTERRUPTED for trial in self.trials())
+
+    def best(self) -> FinishedTrial | None:
+        """The complete trial with the lowest objective."""
+        complete = [trial for trial in self.trials() if trial.state == RunState.COMPLETE]
+        return min(complete, key=lambda trial: trial.objective or 0.0, default=None)
+
+    def ask(self) -> Proposal:
+        """Propose the next trial.
+
+        The sampler is made anew for each, from a seed of the trial's number: a continued study proposes what an
+        uninterrupted one would have.
+        """
+        number = len(self.study.get_trials(deepcopy=False, states=None))
+        seed = derive_seed(self.seed, self.name, number)
+        samplers: dict[str, Callable[[], optuna.samplers.BaseSampler]] = {
+            "tpe": lambda: optuna.samplers.TPESampler(seed=seed, n_startup_trials=TPE_STARTUP_TRIALS),
+            # One scrambled sequence for the whole search: Optuna itself counts how much of it was used.
+            "qmc": lambda: optuna.samplers.QMCSampler(
+                seed=derive_seed(self.seed, self.name), scramble=True, warn_independent_sampling=False
+            ),
+            "random": lambda: optuna.samplers.RandomSampler(seed=seed),
+        }
+        self.study.sampler = samplers[self.sampler]()
+        trial = self.study.ask()
+        trial.set_user_attr("owner", _this_process())
+        values = {name: _suggest(trial, name, parameter) for name, parameter in self.space.items()}
+        return Proposal(self, trial, values)
+
+    def reclaim(self) -> list[int]:
+        """End the trials that a vanished process of this machine left running, and queue their values again.
+
+        Returns:
+            Their numbers.
+        """
+        left = [
+            trial
+            for trial in self.study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
+            if _is_abandoned(trial)
+        ]
+        for trial in left:
+            self._interrupt(trial)
+        return [trial.number for trial in left]
+
+    def _interrupt(self, trial: FrozenTrial | optuna.trial.Trial) -> None:
+        # Kept with the study: the attributes of a trial of another process cannot be written.
+        self.study.set_user_attr(f"{_INTERRUPTED}{trial.number}", True)
+        self.study.tell(trial.number, state=TrialState.FAIL)
+        if set(trial.params) == set(self.space):
+            self.study.enqueue_trial(trial.params)
+
+    def _state(self, trial: FrozenTrial) -> RunState:
+        if f"{_INTERRUPTED}{trial.number}" in self.study.user_attrs:
+            return RunState.INTERRUPTED
+        default = {TrialState.COMPLETE: RunState.COMPLETE, TrialState.PRUNED: RunState.PRUNED}
+        return RunState(trial.user_attrs.get("state", default.get(trial.state, RunState.FAILED)))
+
+
+class Proposal:
+    """A trial that is being run."""
+
+    def __init__(self, search: Search, trial: optuna.trial.Trial, values: dict[str, Any]) -> None:
+        self._search = search
+        self._trial = trial
+        self.number = trial.number
+        self.values = values
+
+    def report(self, objective: float, step: int) -> bool:
+        """Report validation bits/dim after a step of the learning curve; whether the trial should be pruned."""
+        self._trial.report(objective, step)
+        return self._trial.should_prune()
+
+    def end(self, state: RunState, objective: float | None = None) -> None:
+        """End the trial; it is now remembered, and no other process will repeat it."""
+        if state == RunState.INTERRUPTED:
+            self._search._interrupt(self._trial)
+            return
+        self._trial.set_user_attr("state", state.value)
+        if state == RunState.COMPLETE:
+            self._search.study.tell(self._trial, objective)
+        else:
+            self._search.study.tell(
+                self._trial, state=TrialState.PRUNED if state == RunState.PRUNED else TrialState.FAIL
+            )
+
+
+def _storage(url: str) -> optuna.storages.BaseStorage:
+    if url.endswith(".journal"):
+        backend = JournalFileBackend(str(Path(url)))
+        return optuna.storages.JournalStorage(backend)
+    arguments = {"connect_args": {"timeout": 60}} if url.startswith("sqlite") else {}
+    return optuna.storages.RDBStorage(url, engine_kwargs=arguments)
+
+
+def _suggest(trial: optuna.trial.Trial, name: str, parameter: Any) -> Any:
+    if isinstance(parameter, Choices):
+        return trial.suggest_categorical(name, parameter.values)
+    suggest = trial.suggest_int if isinstance(parameter, Integers) else trial.suggest_float
+    return suggest(name, parameter.low, parameter.high, log=parameter.log)
+
+
+def _this_process() -> dict[str, Any]:
+    """What tells this process from all others, past and present, that have its number."""
+    return {"host": socket.gethostname(), "pid": os.getpid(), "created": psutil.Process().create_time()}
+
+
+def _is_abandoned(trial: FrozenTrial) -> bool:
+    """Whether the process that ran a trial is surely dead; one on another machine may well be alive."""
+    owner = trial.user_attrs.get("owner")
+    if owner is None:
+        # Its process died between taking the trial and signing it, unless it is doing that right now.
+        return trial.datetime_start is None or datetime.now() - trial.datetime_start > timedelta(minutes=1)
+    if owner["host"] != socket.gethostname():
+        return False
+    try:
+        return abs(psutil.Process(owner["pid"]).create_time() - float(owner["created"])) > 1.0
+    except psutil.NoSuchProcess:
+        return True

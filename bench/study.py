@@ -1,0 +1,240 @@
+"""What a study is: the question it asks, what it sweeps, and the settings that a user may change."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from bench.backend import BACKENDS
+from bench.config import RunConfig, TrainingConfig
+from bench.data.dataset import DatasetInfo
+from bench.errors import SettingsError
+from bench.space import Choices, Integers, Space
+from models.configs import ModelConfig
+
+Count = Annotated[int, Field(ge=1)]
+
+
+@dataclass(frozen=True)
+class Family:
+    """A model family in a study.
+
+    Attributes:
+        model: the configuration that the swept values are put into; also the first trial.
+        sweep: the swept parameters by name, of the model or of its training.
+        training: optimizer and schedule; the study's settings overwrite batch size and budget.
+    """
+
+    model: ModelConfig
+    sweep: Space
+    training: TrainingConfig = field(default_factory=TrainingConfig)
+
+    @property
+    def name(self) -> str:
+        """The family's name: ``vae`` or ``glow``."""
+        return self.model.family
+
+
+@dataclass(frozen=True)
+class Study:
+    """A question, and the families that are swept to answer it.
+
+    Attributes:
+        name: short name, the script's own.
+        question: what the study asks, one sentence.
+        families: what is swept, family by family.
+        sampler: how trials are proposed where the settings do not say: ``tpe`` looks where trials were good and finds
+            the best soonest, ``qmc`` covers the space evenly and draws the response curve best.
+    """
+
+    name: str
+    question: str
+    families: tuple[Family, ...]
+    sampler: Literal["tpe", "qmc", "random"] = "tpe"
+
+
+class StudySettings(BaseModel):
+    """What a user may set of any study. The attributes are the command line's options."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    dataset: str = "digits"
+    grey_levels: Annotated[int, Field(ge=2, le=65536)] | None = None
+    trials: Annotated[int, Field(ge=1, le=1_000_000)] = 8
+    epochs: Count | None = None
+    images: Count | None = None
+    timeout: Annotated[float, Field(gt=0)] | None = None
+    seed: Annotated[int, Field(ge=0)] = 0
+    seeds: Annotated[int, Field(ge=1, le=1000)] = 3
+    batch_size: Count = 64
+    selection_samples: Count = 16
+    importance_samples: Count = 128
+    evaluation_images: Annotated[int, Field(ge=2)] | None = None
+    sampler: Literal["tpe", "qmc", "random"] | None = None
+    pruning: bool = True
+    backend: str = "tensorflow"
+    storage: str | None = None
+    tracking_uri: str | None = None
+    output: Path = Path("runs")
+    smoke: bool = False
+
+    @model_validator(mode="after")
+    def _one_budget(self) -> StudySettings:
+        if self.epochs is not None and self.images is not None:
+            raise ValueError(f"give epochs={self.epochs} or images={self.images}, not both: each sets the budget")
+        if self.backend not in BACKENDS:
+            raise ValueError(f"backend={self.backend!r} is unknown: one of {', '.join(BACKENDS)}")
+        return self
+
+    @classmethod
+    def checked(cls, values: Mapping[str, Any]) -> StudySettings:
+        """Settings from option values.
+
+        Raises:
+            SettingsError: a value is out of range; the message names the option, the value and what is accepted.
+        """
+        try:
+            settings = cls.model_validate(dict(values))
+        except ValidationError as error:
+            raise SettingsError("; ".join(_readable(problem) for problem in error.errors())) from error
+        return settings._smaller() if settings.smoke else settings
+
+    def _smaller(self) -> StudySettings:
+        """The settings of a run whose only purpose is to go through all the motions."""
+        small = {
+            "trials": min(self.trials, 2),
+            "epochs": None,
+            "images": min(self.images or 512, 512),
+            "seeds": min(self.seeds, 2),
+            "selection_samples": min(self.selection_samples, 2),
+            "importance_samples": min(self.importance_samples, 4),
+            "evaluation_images": min(self.evaluation_images or 128, 128),
+        }
+        return self.model_copy(update=small)
+
+    @property
+    def storage_url(self) -> str:
+        """Where Optuna keeps the search."""
+        return self.storage or f"sqlite:///{self.output.resolve() / 'optuna.db'}"
+
+    @property
+    def tracking(self) -> str:
+        """Where MLflow keeps the runs."""
+        return self.tracking_uri or f"sqlite:///{self.output.resolve() / 'mlflow.db'}"
+
+    def training(self, base: TrainingConfig, train_images: int) -> TrainingConfig:
+        """``base`` with batch size and budget: ``images``, else ``epochs`` passes over the training split.
+
+        Validation is looked at after each pass, but between 10 and 50 times in all.
+        """
+        epochs = self.epochs or DEFAULT_EPOCHS
+        images = self.images or epochs * train_images
+        most = max(1, images // self.batch_size)
+        looks = min(most, 10 if self.images else max(10, min(epochs, 50)))
+        if self.smoke:
+            looks = min(looks, 2)
+        changes = {"batch_size": self.batch_size, "images": images, "reports": looks}
+        return TrainingConfig.model_validate({**base.model_dump(), **changes})
+
+
+DEFAULT_EPOCHS = 20
+
+
+def _readable(problem: Any) -> str:
+    name = ".".join(str(part) for part in problem["loc"]) or "settings"
+    message = re.sub(r"^Value error, ", "", problem["msg"])
+    return message if name == "settings" else f"{name}={problem['input']!r}: {message}"
+
+
+@dataclass(frozen=True)
+class BoundStudy:
+    """A study joined to its settings and its data: all that determines its trials.
+
+    Raises:
+        SettingsError: a family cannot take the data's images, or its sweep does not fit its configuration.
+    """
+
+    study: Study
+    settings: StudySettings
+    info: DatasetInfo
+    digest: str
+
+    def __post_init__(self) -> None:
+        for family in self.study.families:
+            for corner in (min, max):
+                try:
+                    self.configure(family, {name: _extreme(p, corner) for name, p in family.sweep.items()})
+                except (ValidationError, ValueError, KeyError) as error:
+                    reason = (
+                        "; ".join(_readable(problem) for problem in error.errors())
+                        if isinstance(error, ValidationError)
+                        else str(error)
+                    )
+                    raise SettingsError(f"{family.name} cannot be trained on {self.info.name}: {reason}") from error
+
+    @property
+    def sampler(self) -> str:
+        """The sampler that proposes trials."""
+        return self.settings.sampler or self.study.sampler
+
+    def base(self, family: Family) -> RunConfig:
+        """The family's configuration before any swept value."""
+        training = self.settings.training(family.training, self.info.sizes["train"])
+        return RunConfig.model_validate(
+            {
+                "model": family.model.model_dump(),
+                "training": training,
+                "dataset_digest": self.digest,
+                "backend": self.settings.backend,
+            }
+        )
+
+    def configure(self, family: Family, values: Mapping[str, Any]) -> RunConfig:
+        """The configuration with swept ``values`` in place."""
+        config = self.base(family).with_values(dict(values))
+        config.model.check_images(self.info.image_shape, self.info.grey_levels)
+        return config
+
+    def first_values(self, family: Family) -> dict[str, Any]:
+        """The swept parameters' values in the family's own configuration: the first trial."""
+        parameters = self.base(family).parameters()
+        return {name: parameters[name] for name in family.sweep}
+
+    @property
+    def study_id(self) -> str:
+        """Name, data set, and a hash of all that determines the trials but their number.
+
+        The same command finds its study again, with more trials if it asks for more; a changed setting that would
+        change the trials makes another study.
+        """
+        settings = self.settings
+        determining = {
+            "families": {
+                family.name: {
+                    "base": self.base(family).model_dump(mode="json"),
+                    "sweep": {name: repr(parameter) for name, parameter in family.sweep.items()},
+                }
+                for family in self.study.families
+            },
+            "sampler": self.sampler,
+            **settings.model_dump(
+                mode="json",
+                include={"seed", "selection_samples", "importance_samples", "evaluation_images", "pruning"},
+            ),
+        }
+        fingerprint = hashlib.sha256(json.dumps(determining, sort_keys=True).encode()).hexdigest()[:8]
+        return f"{self.study.name}-{self.info.name}-{fingerprint}"
+
+
+def _extreme(parameter: Any, corner: Any) -> Any:
+    if isinstance(parameter, Choices):
+        return parameter.values[0 if corner is min else -1]
+    extreme = corner(parameter.low, parameter.high)
+    return int(extreme) if isinstance(parameter, Integers) else extreme

@@ -1,0 +1,1 @@
+"""One short script per question: what is swept, on what, judged by what."""

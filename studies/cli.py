@@ -1,0 +1,216 @@
+"""The ``reparam-bench`` command. Each subcommand imports what it needs when it runs, so that ``--help`` is instant."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from studies.names import STUDIES
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from bench.study import BoundStudy, Study, StudySettings
+
+app = typer.Typer(
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    help="VAE or Glow? Sweep likelihood models on your data and hardware, and read the answer in bits/dim.",
+)
+
+TrackingUri = Annotated[
+    str | None, typer.Option(help="MLflow tracking URI [default: SQLite in the output folder].", show_default=False)
+]
+Output = Annotated[Path, typer.Option(help="Folder for databases, artifacts and reports.")]
+
+
+def main() -> None:
+    """Run the command line; errors that a user can mend are shown as one line."""
+    from bench.errors import ReparamBenchError
+
+    try:
+        app()
+    except ReparamBenchError as error:
+        typer.secho(f"error: {error}", fg="red", err=True)
+        raise SystemExit(2) from None
+    except KeyboardInterrupt:
+        typer.secho("stopped: what is finished is kept; the same command continues", err=True)
+        raise SystemExit(130) from None
+
+
+def run_script(path: str) -> None:
+    """Run the study that a script declares, with the command line's options: ``python studies/NAME.py …``."""
+    sys.argv[1:1] = ["study", path]
+    main()
+
+
+@app.command()
+def study(
+    name: Annotated[str, typer.Argument(help=f"{', '.join(STUDIES)}, or the path of your own script.")],
+    dataset: Annotated[
+        str,
+        typer.Option(
+            help="digits, mnist, fashion_mnist, cifar10, binarized_mnist, an .npz file, a folder of images."
+        ),
+    ] = "digits",
+    grey_levels: Annotated[
+        int | None, typer.Option(help="Values a pixel can take [default: told by the data].", show_default=False)
+    ] = None,
+    trials: Annotated[int, typer.Option(help="Trials per family, in all: a continued study adds what is missing.")] = 8,
+    epochs: Annotated[
+        int | None, typer.Option(help="Passes over the training images [default: 20].", show_default=False)
+    ] = None,
+    images: Annotated[int | None, typer.Option(help="Training images seen, instead of epochs.")] = None,
+    timeout: Annotated[float | None, typer.Option(help="Seconds after which no further trial begins.")] = None,
+    seed: Annotated[int, typer.Option(help="Seed from which all others derive.")] = 0,
+    seeds: Annotated[int, typer.Option(help="Final runs per family, each from a seed of its own.")] = 3,
+    batch_size: Annotated[int, typer.Option(help="Images per training step.")] = 64,
+    selection_samples: Annotated[int, typer.Option(help="Importance samples of the validation bound.")] = 16,
+    importance_samples: Annotated[int, typer.Option(help="Importance samples of the test bound.")] = 128,
+    evaluation_images: Annotated[
+        int | None, typer.Option(help="Validation and test images used [default: all].", show_default=False)
+    ] = None,
+    sampler: Annotated[
+        str | None, typer.Option(help="tpe, qmc or random [default: the study's own].", show_default=False)
+    ] = None,
+    pruning: Annotated[bool, typer.Option(help="Stop trials that lag behind.")] = True,
+    backend: Annotated[str, typer.Option(help="tensorflow or jax.")] = "tensorflow",
+    storage: Annotated[
+        str | None, typer.Option(help="Optuna storage URL [default: SQLite in the output folder].", show_default=False)
+    ] = None,
+    tracking_uri: TrackingUri = None,
+    output: Output = Path("runs"),
+    smoke: Annotated[
+        bool, typer.Option("--smoke", help="All as small as can be: a test of the set-up.")
+    ] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Say what would be done, and how long it takes.")
+    ] = False,
+) -> None:
+    """Run a study, or continue it: sweep on validation, retrain the best from several seeds, measure on test."""
+    options = {key: value for key, value in locals().items() if key not in ("name", "dry_run")}
+    from rich.console import Console
+
+    from bench.study import StudySettings
+    from studies.loading import load_study
+
+    console = Console(soft_wrap=True)
+    settings = StudySettings.checked(options)
+    declared = load_study(name)
+    if dry_run:
+        _show_plan(declared, settings, console)
+    else:
+        _run(declared, settings, console)
+
+
+def _show_plan(study: Study, settings: StudySettings, console: Console) -> None:
+    from bench.data.registry import describe
+    from bench.study import BoundStudy
+    from studies.plan import print_plan
+
+    info = describe(settings.dataset, settings.grey_levels)
+    print_plan(BoundStudy(study, settings, info, digest="not opened"), console)
+
+
+def _run(study: Study, settings: StudySettings, console: Console) -> None:
+    from bench.backend import select_backend
+    from bench.data.registry import load
+    from bench.study import BoundStudy
+
+    select_backend(settings.backend)
+    dataset = load(settings.dataset, settings.grey_levels)
+    bound = BoundStudy(study, settings, dataset.info, dataset.digest)
+
+    from bench.progress import StudyProgress
+    from bench.runner import StudyRunner, StudyStoppedError
+
+    console.print(f"{bound.study_id}: {study.question}", style="bold", highlight=False, markup=False)
+    runs = len(study.families) * (settings.trials + settings.seeds)
+    with StudyProgress(console, runs) as progress:
+        runner = StudyRunner(bound, progress)
+        try:
+            runner.run(dataset)
+        except StudyStoppedError:
+            _write_report(settings.tracking, bound.study_id, settings.output)
+            raise
+    folder = _write_report(settings.tracking, bound.study_id, settings.output)
+    runner.parent.log_report(folder)
+    _say_what_next(bound, folder, console)
+
+
+def _write_report(tracking: str, study_id: str, output: Path) -> Path:
+    from bench.tracking.read import load_results
+    from reports.build import write_report
+
+    folder = output / "reports" / study_id
+    write_report(load_results(tracking, study_id), folder)
+    return folder
+
+
+def _say_what_next(bound: BoundStudy, folder: Path, console: Console) -> None:
+    from studies.plan import next_steps
+
+    for line in next_steps(bound, folder):
+        console.print(line, highlight=False, markup=False)
+
+
+@app.command()
+def report(
+    study_id: Annotated[
+        str | None, typer.Argument(help="The study's identifier [default: the newest].", show_default=False)
+    ] = None,
+    tracking_uri: TrackingUri = None,
+    output: Output = Path("runs"),
+) -> None:
+    """Write a study's report anew from what is logged: finished, partial or still running."""
+    from bench.tracking.read import list_studies
+
+    uri = _tracking(tracking_uri, output)
+    if study_id is None:
+        from bench.errors import TrackingError
+        from bench.redaction import redact
+
+        known = list_studies(uri)
+        if not known:
+            raise TrackingError(f"{redact(uri)} holds no study yet: run one first, `reparam-bench study vae_vs_glow`")
+        study_id = known[0]
+    typer.echo(_write_report(uri, study_id, output) / "index.html")
+
+
+@app.command(name="list")
+def list_(tracking_uri: TrackingUri = None, output: Output = Path("runs")) -> None:
+    """List the studies in a tracking store, newest first."""
+    from bench.tracking.read import list_studies
+
+    for study_id in list_studies(_tracking(tracking_uri, output)):
+        typer.echo(study_id)
+
+
+@app.command()
+def ui(
+    output: Output = Path("runs"),
+    port: Annotated[int, typer.Option(help="Port on the loopback interface.", min=1, max=65535)] = 5000,
+) -> None:
+    """Open the MLflow UI on the output folder's runs, on this machine's loopback interface alone."""
+    uri = _tracking(None, output)
+    typer.echo(f"MLflow UI: http://127.0.0.1:{port} (Ctrl-C stops it)")
+    # One worker and no job runner: the default's fifteen processes serve nobody here.
+    environment = {**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
+    command = [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", uri, "--workers", "1"]
+    command += ["--host", "127.0.0.1", "--port", str(port)]
+    os.execve(sys.executable, command, environment)  # noqa: S606 - the server replaces this process
+
+
+def _tracking(tracking_uri: str | None, output: Path) -> str:
+    """The store to read: the one given, or the output folder's, which must exist."""
+    from bench.errors import TrackingError
+
+    database = output.resolve() / "mlflow.db"
+    if tracking_uri is None and not database.is_file():
+        raise TrackingError(f"{database} does not exist: run a study first, or give --output or --tracking-uri")
+    return tracking_uri or f"sqlite:///{database}"

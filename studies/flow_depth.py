@@ -1,0 +1,26 @@
+"""How deep must a Glow be?
+
+Likelihood against the steps of flow per level, the learning rate swept beside it.
+"""
+
+from bench.config import TrainingConfig
+from bench.space import Integers, Reals
+from bench.study import Family, Study
+from models.configs import GlowConfig
+from studies.cli import run_script
+
+STUDY = Study(
+    name="flow_depth",
+    question="How many steps of flow per level does a Glow need on this data?",
+    sampler="qmc",
+    families=(
+        Family(
+            GlowConfig.preset("small"),
+            sweep={"flow_depth": Integers(1, 16, log=True), "learning_rate": Reals(5e-4, 5e-3, log=True)},
+            training=TrainingConfig(learning_rate=2e-3, weight_average=0.99),
+        ),
+    ),
+)
+
+if __name__ == "__main__":
+    run_script(__file__)

@@ -1,0 +1,26 @@
+"""How many latent variables does a VAE need?
+
+Likelihood against latent size, the learning rate swept beside it so that no size is judged at another's best rate.
+"""
+
+from bench.config import TrainingConfig
+from bench.space import Integers, Reals
+from bench.study import Family, Study
+from models.configs import VAEConfig
+from studies.cli import run_script
+
+STUDY = Study(
+    name="latent_size",
+    question="How many latent variables does a VAE need on this data?",
+    sampler="qmc",
+    families=(
+        Family(
+            VAEConfig.preset("iwae", activation="relu", latent_size=16),
+            sweep={"latent_size": Integers(1, 128, log=True), "learning_rate": Reals(5e-4, 5e-3, log=True)},
+            training=TrainingConfig(learning_rate=2e-3, weight_average=0.99),
+        ),
+    ),
+)
+
+if __name__ == "__main__":
+    run_script(__file__)

@@ -1,0 +1,33 @@
+"""How sensitive is each family to its learning rate?
+
+Both families at a fixed size over three orders of magnitude; rates at which training diverges are part of the answer.
+"""
+
+from bench.config import TrainingConfig
+from bench.space import Reals
+from bench.study import Family, Study
+from models.configs import GlowConfig, VAEConfig
+from studies.cli import run_script
+
+RATES = Reals(1e-4, 1e-1, log=True)
+
+STUDY = Study(
+    name="learning_rate",
+    question="At which learning rates do a VAE and a Glow train well on this data, and where do they diverge?",
+    sampler="qmc",
+    families=(
+        Family(
+            VAEConfig.preset("iwae", activation="relu", latent_size=16),
+            sweep={"learning_rate": RATES},
+            training=TrainingConfig(weight_average=0.99),
+        ),
+        Family(
+            GlowConfig.preset("small"),
+            sweep={"learning_rate": RATES},
+            training=TrainingConfig(weight_average=0.99),
+        ),
+    ),
+)
+
+if __name__ == "__main__":
+    run_script(__file__)

@@ -1,0 +1,77 @@
+"""What the command line says of a study before it runs (``--dry-run``) and after."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterator
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from bench.estimate import plan, total_seconds
+from bench.redaction import redact
+from bench.study import BoundStudy
+
+
+def print_plan(bound: BoundStudy, console: Console) -> None:
+    """Print the space, the number of parameters and an estimate of the time."""
+    study, settings, info = bound.study, bound.settings, bound.info
+    height, width, channels = info.image_shape
+    sizes = ", ".join(f"{n:,} {split}" for split, n in info.sizes.items())
+    console.print(f"{study.name}: {study.question}", style="bold", highlight=False, markup=False)
+    console.print(
+        f"data      {info.name}: {height}x{width}x{channels}, {info.grey_levels} grey levels; {sizes}",
+        highlight=False,
+        markup=False,
+    )
+    console.print(
+        f"plan      {settings.trials} trials per family ({bound.sampler}), then {settings.seeds} seeds of the best; "
+        f"backend {settings.backend}; storage {redact(settings.storage_url)}; tracking {redact(settings.tracking)}",
+        highlight=False,
+        markup=False,
+    )
+    table = Table("family", "swept", "parameters", "images per trial", "per trial", "per final run")
+    plans = plan(bound)
+    for family in plans:
+        swept = "\n".join(f"{name}: {parameter}" for name, parameter in family.family.sweep.items())
+        table.add_row(
+            family.family.name,
+            swept,
+            f"{family.smallest.parameters:,} … {family.largest.parameters:,}",
+            f"{family.images:,}",
+            _duration(family.trial_seconds),
+            _duration(family.final_seconds),
+        )
+    console.print(table)
+    console.print(
+        f"estimate  {_duration(total_seconds(bound, plans))} in all on this processor, within a factor of about three "
+        "(the middle of each range, no pruning). Nothing was run.",
+        highlight=False,
+        markup=False,
+    )
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    if seconds < 90 * 60:
+        return f"{seconds / 60:.0f} min"
+    return f"{seconds / 3600:.1f} h"
+
+
+def next_steps(bound: BoundStudy, folder: Path) -> Iterator[str]:
+    """Where the report lies, how to open the MLflow UI, and what to run next."""
+    settings = bound.settings
+    yield ""
+    yield f"report    {folder.resolve() / 'index.html'}"
+    if settings.tracking_uri is None:
+        default = settings.output == Path("runs")
+        ui = "make ui" if default else f"reparam-bench ui --output {shlex.quote(str(settings.output))}"
+        yield f"MLflow    {ui}, then http://127.0.0.1:5000"
+    else:
+        yield f"MLflow    {redact(settings.tracking_uri)}"
+    yield (
+        f"next      reparam-bench study {bound.study.name} --dataset path/to/your.npz --dry-run   (your own data), or "
+        f"the same command with --trials {settings.trials * 2} to search on"
+    )
