@@ -125,23 +125,18 @@ class Study:
         best = None if searched.empty else searched.iloc[0]
         if final.empty:
             return Finals(final, self.measurements.iloc[:0], best, 0, superseded=False)
-        keys, trial_keys = self._configurations(final, family), self._configurations(searched, family)
-        wanted = trial_keys[0] if trial_keys and trial_keys[0] in keys else keys[-1]
-        current = final[[key == wanted for key in keys]]
+        chosen, searched_hashes = list(final["config_hash"]), list(searched["config_hash"])
+        wanted = searched_hashes[0] if searched_hashes and searched_hashes[0] in chosen else chosen[-1]
+        current = final[final["config_hash"] == wanted]
         repeated = current["seed"].notna() & current.duplicated("seed", keep="last")
         current = current[~repeated].sort_values("seed", kind="stable")
         return Finals(
             runs=current,
             measurements=self.measurements[self.measurements["run_id"].isin(current["run_id"])],
-            trial=searched.iloc[trial_keys.index(wanted)] if wanted in trial_keys else None,
+            trial=searched.iloc[searched_hashes.index(wanted)] if wanted in searched_hashes else None,
             left_out=len(final) - len(current),
-            superseded=bool(trial_keys) and trial_keys[0] != wanted,
+            superseded=bool(searched_hashes) and searched_hashes[0] != wanted,
         )
-
-    def _configurations(self, frame: pd.DataFrame, family: str) -> list[tuple[str, ...]]:
-        """Each run's swept values: what makes two runs of a family the same configuration but for the seed."""
-        columns = [f"param.{name}" for name in self.swept(family) if f"param.{name}" in frame.columns]
-        return [tuple(map(str, row)) for row in frame[columns].itertuples(index=False)]
 
     @cached_property
     def selected(self) -> set[str]:

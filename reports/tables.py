@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from reports.study import Finals, Study
 
 GROUPS = {"test": "Likelihood", "quality": "Sample quality", "throughput": "Throughput", "cost": "Cost"}
-ROLES = {"search": "trials", "final": "final runs"}
+ROLES = {"search": "trials", "final": "final runs", "superseded": "superseded final runs"}
 SCALED_UNITS = {"s", "bytes", "images/s"}
 """Units that a value scales (min, MB, k images/s), and which therefore stand in the cell and not in the row's head."""
 

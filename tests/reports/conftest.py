@@ -71,7 +71,9 @@ class Builder:
             "seed": 0,
             "state": str(state),
             "reason": "",
-            "config_hash": f"hash{index}",
+            "config_hash": "-".join(
+                sorted(f"{key}={value}" for key, value in known.items() if key.startswith("param_"))
+            ),
             "started": pd.Timestamp("2025-01-01", tz="UTC") + pd.Timedelta(minutes=index),
             "seconds": 12.5 + index,
             "url": f"http://127.0.0.1:5000/#/experiments/1/runs/run{index:04d}",
