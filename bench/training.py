@@ -182,6 +182,8 @@ def train(
     stream = ImageStream(data.train, config.batch_size, config.steps_per_report, seed, with_labels)
     model.initialise(data.train.images[stream._permutation(0)[:INITIALISATION_IMAGES]])
     model.compile(optimizer=build_optimizer(config), jit_compile=jit_compile())
+    # Built before the first step: TensorFlow traces a function twice if its first trace creates variables.
+    model.optimizer.build(model.trainable_variables)
     curve = _LearningCurve(stream, on_epoch)
     callbacks: list[keras.callbacks.Callback] = [_StopWhenNotFinite(), curve]
     if config.weight_average:

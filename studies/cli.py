@@ -138,24 +138,23 @@ def _run(study: Study, settings: StudySettings, console: Console) -> None:
         except StudyStoppedError:
             _write_report(settings.tracking, bound.study_id, settings.output)
             raise
-    folder = _write_report(settings.tracking, bound.study_id, settings.output)
-    runner.parent.log_report(folder)
-    _say_what_next(bound, folder, console)
+    page = _write_report(settings.tracking, bound.study_id, settings.output)
+    runner.parent.log_report(page.parent)
+    _say_what_next(bound, page, console)
 
 
 def _write_report(tracking: str, study_id: str, output: Path) -> Path:
+    """Write the study's report under the output folder; the path of its page."""
     from bench.tracking.read import load_results
     from reports.build import write_report
 
-    folder = output / "reports" / study_id
-    write_report(load_results(tracking, study_id), folder)
-    return folder
+    return write_report(load_results(tracking, study_id), output / "reports" / study_id).html
 
 
-def _say_what_next(bound: BoundStudy, folder: Path, console: Console) -> None:
+def _say_what_next(bound: BoundStudy, page: Path, console: Console) -> None:
     from studies.plan import next_steps
 
-    for line in next_steps(bound, folder):
+    for line in next_steps(bound, page):
         console.print(line, highlight=False, markup=False)
 
 
@@ -179,7 +178,7 @@ def report(
         if not known:
             raise TrackingError(f"{redact(uri)} holds no study yet: run one first, `reparam-bench study vae_vs_glow`")
         study_id = known[0]
-    typer.echo(_write_report(uri, study_id, output) / "index.html")
+    typer.echo(_write_report(uri, study_id, output))
 
 
 @app.command(name="list")

@@ -60,11 +60,11 @@ def _duration(seconds: float) -> str:
     return f"{seconds / 3600:.1f} h"
 
 
-def next_steps(bound: BoundStudy, folder: Path) -> Iterator[str]:
+def next_steps(bound: BoundStudy, page: Path) -> Iterator[str]:
     """Where the report lies, how to open the MLflow UI, and what to run next."""
     settings = bound.settings
     yield ""
-    yield f"report    {folder.resolve() / 'index.html'}"
+    yield f"report    {page.resolve()}"
     if settings.tracking_uri is None:
         default = settings.output == Path("runs")
         ui = "make ui" if default else f"reparam-bench ui --output {shlex.quote(str(settings.output))}"

@@ -4,3 +4,10 @@ An experiment per study, a parent run per study and data set, a child run per tr
 by slash. A value's standard error is logged beside it as ``KEY_standard_error``; its number of observations and its
 bound are kept in the tag ``reparam.details``, so that a whole study is read back with one search.
 """
+
+import logging
+import os
+
+# MLflow draws a progress bar for every small file that it fetches, and tells of every table that it makes.
+os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+logging.getLogger("mlflow").setLevel(logging.WARNING)
