@@ -11,6 +11,7 @@ import math
 from abc import ABC, abstractmethod
 from typing import Any
 
+import keras
 from keras import ops
 
 Tensor = Any
@@ -37,7 +38,7 @@ def reparameterise(mean: Tensor, log_scale: Tensor, noise: Tensor) -> Tensor:
 
 def standard_normal_cdf(x: Tensor) -> Tensor:
     """Φ(x): maps standard normal noise to uniform noise in [0, 1], kept below 1 and above 0 in working precision."""
-    tiny = 1e-7 if str(x.dtype).endswith("32") else 1e-15
+    tiny = 1e-15 if keras.backend.standardize_dtype(x.dtype) == "float64" else 1e-7
     return ops.clip(0.5 * (1.0 + ops.erf(x / math.sqrt(2.0))), tiny, 1.0 - tiny)
 
 
@@ -117,7 +118,7 @@ class Categorical(GreyLevelDistribution):
     def quantile(self, u: Tensor) -> Tensor:
         """Number of grey levels whose cumulative probability lies below u."""
         cumulative = ops.cumsum(ops.softmax(self.logits, axis=-1), axis=-1)[..., :-1]
-        return ops.sum(ops.cast(cumulative < u[..., None], "int32"), axis=-1)
+        return ops.cast(ops.sum(cumulative < u[..., None], axis=-1), "int32")
 
     def mean(self) -> Tensor:
         """Σ v P(v)."""

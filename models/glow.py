@@ -200,11 +200,14 @@ class Glow(LikelihoodModel):
                 y, _ = self._split(y, level)
 
     def generate(self, noise: Tensor, temperature: Tensor | float = 1.0, labels: Tensor | None = None) -> Tensor:
-        """Each latent μ + T·σ·ε under its prior, then the inverse map, then the grey level that y lies in."""
-        if self.configuration.classes and labels is None:
-            labels = ops.floor(standard_normal_cdf(noise[:, -1]) * self.configuration.classes)
-        if labels is None:
+        """Each latent μ + T·σ·ε under its prior, then the inverse map, then the grey level that y lies in.
+
+        Where there are classes and no labels, each class is as likely at any temperature.
+        """
+        if not self.configuration.classes:
             labels = ops.zeros_like(noise[:, 0])
+        elif labels is None:
+            labels = ops.floor(standard_normal_cdf(noise[:, -1]) * self.configuration.classes)
         parts = self._latent_noise(temperature * noise[:, : self.dimensions])
         y = self.top_prior.given(labels).sample(parts[-1])
         for level in reversed(range(len(self.chains))):

@@ -87,7 +87,8 @@ class LikelihoodModel(keras.Model):
     def generate(self, noise: Tensor, temperature: Tensor | float = 1.0, labels: Tensor | None = None) -> Tensor:
         """Images g(T·ε) as a deterministic function of prior noise ε.
 
-        The temperature T scales all noise: at 0 every image is the same, the centre of the model's distribution.
+        The temperature T scales the noise: at 0 every image is the same, the centre of the model's distribution, or
+        of that of its class.
 
         Args:
             noise: standard normal, (n, prior_noise_size).

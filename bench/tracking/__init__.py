@@ -5,9 +5,8 @@ by slash. A value's standard error is logged beside it as ``KEY_standard_error``
 bound are kept in the tag ``reparam.details``, so that a whole study is read back with one search.
 """
 
-import logging
 import os
 
 # MLflow draws a progress bar for every small file that it fetches, and tells of every table that it makes.
 os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
-logging.getLogger("mlflow").setLevel(logging.WARNING)
+os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "WARNING")

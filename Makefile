@@ -1,0 +1,56 @@
+# `make study` and `make test` set everything up by themselves, inside this folder.
+.DEFAULT_GOAL := help
+.PHONY: help study test test-slow lint ui report lock clean
+SHELL := /bin/bash
+
+PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3; do \
+	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { echo $$p; break; }; done)
+UV := $(shell command -v uv || echo .tools/bin/uv)
+BIN := .venv/bin
+INSTALLED := .venv/.installed
+export UV_PYTHON_DOWNLOADS := never
+export UV_LINK_MODE := copy
+
+help: ## Show what can be made
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 20
+
+study: $(INSTALLED) ## Run the flagship study, VAE against Glow on the bundled digits, to its report
+	$(BIN)/reparam-bench study vae_vs_glow
+
+test: $(INSTALLED) lint ## Run the linters and the tests, on TensorFlow and on JAX
+	KERAS_BACKEND=tensorflow $(BIN)/python -m pytest -m 'not slow' -n 2 --dist loadfile
+	KERAS_BACKEND=jax $(BIN)/python -m pytest -m 'backend and not slow' -n 2 --dist loadfile
+
+test-slow: $(INSTALLED) ## Run the long scientific checks, on TensorFlow and on JAX
+	KERAS_BACKEND=tensorflow $(BIN)/python -m pytest -m slow
+	KERAS_BACKEND=jax $(BIN)/python -m pytest -m 'backend and slow'
+
+lint: $(INSTALLED) ## Check style and types
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+
+ui: $(INSTALLED) ## Open the MLflow UI on the runs folder, on loopback
+	$(BIN)/reparam-bench ui
+
+report: $(INSTALLED) ## Write the newest study's report anew
+	$(BIN)/reparam-bench report
+
+lock: $(UV) ## Resolve the dependencies anew, with hashes
+	$(UV) pip compile pyproject.toml --extra jax --extra dev --universal --python-version 3.11 \
+		--generate-hashes --upgrade --quiet --custom-compile-command 'make lock' -o requirements.lock
+
+clean: ## Remove what was installed here; runs are kept
+	rm -rf .venv .tools
+
+$(INSTALLED): requirements.lock pyproject.toml | $(UV)
+	@test -n "$(PYTHON)" || { echo 'error: Python 3.11 or newer is needed; name one: make PYTHON=/path/to/python3.11' >&2; exit 1; }
+	$(UV) venv --quiet --allow-existing --python $(PYTHON) .venv
+	VIRTUAL_ENV=.venv $(UV) pip sync --require-hashes --compile-bytecode requirements.lock
+	VIRTUAL_ENV=.venv $(UV) pip install --quiet --no-deps --no-build-isolation -e .
+	@touch $@
+
+.tools/bin/uv:
+	@test -n "$(PYTHON)" || { echo 'error: Python 3.11 or newer is needed; name one: make PYTHON=/path/to/python3.11' >&2; exit 1; }
+	$(PYTHON) -m venv .tools
+	.tools/bin/pip install --quiet --disable-pip-version-check uv

@@ -1,0 +1,161 @@
+import keras
+import numpy as np
+import pytest
+from keras import ops
+from numpy.testing import assert_allclose
+
+from models.bijections.actnorm import ActNorm
+from models.bijections.base import Chain
+from models.bijections.coupling import Coupling
+from models.bijections.invertible_convolution import LUConvolution, PlainConvolution
+from models.bijections.squeeze import Squeeze
+
+pytestmark = pytest.mark.backend
+
+BIJECTIONS = {
+    "squeeze": Squeeze,
+    "actnorm": ActNorm,
+    "plain convolution": PlainConvolution,
+    "lu convolution": LUConvolution,
+    "affine coupling": lambda: Coupling("affine", 5),
+    "additive coupling": lambda: Coupling("additive", 5),
+    "chain": lambda: Chain([Squeeze(), ActNorm(), LUConvolution(), Coupling("affine", 5), ActNorm()]),
+}
+SHAPES = [(4, 2, 3), (2, 4, 2)]  # neither square; an odd and an even number of channels
+
+
+@pytest.fixture(params=BIJECTIONS)
+def bijection_name(request):
+    return request.param
+
+
+@pytest.fixture(params=SHAPES, ids=str)
+def bijection_and_images(request, bijection_name, float64, perturb, normal):
+    bijection = BIJECTIONS[bijection_name]()
+    bijection.build((None, *request.param))
+    return perturb(bijection), normal(3, *request.param)
+
+
+def test_inverse_undoes_forward_and_forward_undoes_inverse(bijection_and_images, compiled, array):
+    bijection, x = bijection_and_images
+    forward, inverse = compiled(lambda x: bijection(x)[0]), compiled(bijection.inverse)
+    y = forward(x)
+    assert y.shape[1:] == bijection.compute_output_shape(x.shape)[1:]
+    assert_allclose(array(inverse(y)), x, rtol=0, atol=1e-11)
+    assert_allclose(array(forward(inverse(y + 1))), y + 1, rtol=0, atol=1e-11)
+
+
+def test_log_det_of_each_image_is_that_of_the_autodiff_jacobian(
+    bijection_and_images, compiled, array, jacobian_log_det
+):
+    bijection, x = bijection_and_images
+    _, log_det = compiled(bijection)(x)
+    expected = jacobian_log_det(lambda x: bijection(x)[0], x)
+    assert_allclose(array(log_det), expected, rtol=0, atol=1e-10)
+
+
+@pytest.mark.parametrize("name", ["actnorm", "lu convolution", "plain convolution", "affine coupling", "chain"])
+def test_perturbed_log_dets_are_far_from_zero(name, float64, perturb, normal, array):
+    """Without this the Jacobian test could not see a wrong sign."""
+    bijection = BIJECTIONS[name]()
+    bijection.build((None, 4, 2, 3))
+    _, log_det = perturb(bijection)(normal(3, 4, 2, 3))
+    assert np.abs(array(log_det)).min() > 0.1
+
+
+@pytest.mark.parametrize("kind", [LUConvolution, PlainConvolution])
+def test_convolution_starts_as_a_rotation(kind, float64, array):
+    convolution = kind()
+    convolution.build((None, 2, 2, 7))
+    w = array(convolution.matrix())
+    assert_allclose(w @ w.T, np.eye(7), atol=1e-12)
+    assert_allclose(array(convolution.log_abs_det()), 0, atol=1e-12)
+    assert np.abs(w - np.eye(7)).max() > 0.1
+
+
+@pytest.mark.parametrize("kind", [LUConvolution, PlainConvolution])
+def test_two_seeds_give_two_rotations_and_one_seed_the_same(kind, array):
+    matrices = []
+    for seed in (1, 1, 2):
+        keras.utils.set_random_seed(seed)
+        convolution = kind()
+        convolution.build((None, 2, 2, 4))
+        matrices.append(array(convolution.matrix()))
+    assert_allclose(matrices[0], matrices[1], rtol=0, atol=0)
+    assert np.abs(matrices[0] - matrices[2]).max() > 0.1
+
+
+def test_gradient_of_log_abs_det_is_the_inverse_transpose(float64, perturb, normal, gradient, array):
+    convolution = PlainConvolution()
+    convolution.build((None, 2, 2, 5))
+    w = array(perturb(convolution).matrix())
+
+    def log_abs_det(kernel):
+        convolution.matrix = lambda: kernel
+        return convolution.log_abs_det()
+
+    assert_allclose(gradient(log_abs_det, w), np.linalg.inv(w).T, atol=1e-10)
+
+
+def test_squeeze_moves_each_block_of_two_by_two_into_the_channels_of_one_pixel(array):
+    x = np.arange(4 * 6 * 3).reshape(1, 4, 6, 3)
+    y = array(Squeeze().forward(ops.convert_to_tensor(x))[0])
+    for row in range(2):
+        for column in range(3):
+            block = x[0, 2 * row : 2 * row + 2, 2 * column : 2 * column + 2]
+            assert set(y[0, row, column]) == set(block.ravel())
+
+
+def test_coupling_leaves_the_first_half_of_the_channels_alone(float64, perturb, normal, array):
+    coupling = Coupling("affine", 5)
+    coupling.build((None, 2, 2, 5))
+    x = normal(2, 2, 2, 5)
+    y = array(perturb(coupling)(x)[0])
+    assert_allclose(y[..., :2], x[..., :2], rtol=0, atol=0)
+    assert (y[..., 2:] != array(x)[..., 2:]).all()
+
+
+def test_additive_coupling_starts_as_the_identity(normal, array):
+    coupling = Coupling("additive", 5)
+    coupling.build((None, 2, 2, 4))
+    x = normal(2, 2, 2, 4)
+    assert_allclose(array(coupling(x)[0]), x, rtol=0, atol=0)
+
+
+def test_actnorm_initialises_to_mean_0_and_variance_1_in_each_channel(float64, normal, array):
+    actnorm = ActNorm()
+    actnorm.build((None, 2, 4, 3))
+    x = normal(16, 2, 4, 3) * np.array([0.1, 1.0, 30.0]) + np.array([5.0, -2.0, 0.0])
+    for y in (array(actnorm.initialise(x)), array(actnorm(x)[0])):
+        assert_allclose(y.mean(axis=(0, 1, 2)), 0, atol=1e-5)  # ops.mean is of single precision on JAX
+        assert_allclose(y.var(axis=(0, 1, 2)), 1, atol=1e-11)
+
+
+def test_actnorm_centres_but_does_not_scale_a_constant_channel(normal, array):
+    actnorm = ActNorm()
+    actnorm.build((None, 2, 2, 2))
+    x = array(normal(8, 2, 2, 2))
+    x[..., 1] = 0.3
+    y = array(actnorm.initialise(ops.convert_to_tensor(x)))
+    assert_allclose(y[..., 1], 0, atol=1e-6)
+    assert array(actnorm.log_scale)[1] == 0
+    assert_allclose(y[..., 0].std(), 1, rtol=1e-5)
+
+
+def test_chain_standardises_behind_each_of_its_actnorms(float64, normal, perturb, array):
+    chain = Chain([Squeeze(), ActNorm(), LUConvolution(), Coupling("affine", 5), ActNorm()])
+    chain.build((None, 4, 2, 1))
+    x = 5 * normal(32, 4, 2, 1) + 2
+    chain.initialise(x)
+    for bijection in chain.bijections:
+        x, _ = bijection(x)
+        if isinstance(bijection, ActNorm):
+            assert_allclose(array(x).mean(axis=(0, 1, 2)), 0, atol=1e-6)
+            assert_allclose(array(x).var(axis=(0, 1, 2)), 1, atol=1e-11)
+
+
+def test_squeeze_refuses_an_odd_image_and_coupling_a_single_channel():
+    with pytest.raises(ValueError, match="even height and width, got 3x4"):
+        Squeeze().compute_output_shape((None, 3, 4, 1))
+    with pytest.raises(ValueError, match="at least 2 channels, got 1"):
+        Coupling("affine", 5).build((None, 2, 2, 1))
