@@ -123,7 +123,7 @@ def test_probabilities_of_all_images_sum_to_1(glow, normal, compiled, array, deq
     log_weights = array(compiled(model.log_weights)(images, normal(k, 16, 2, 2, 1)))
     total = np.exp(log_weights).mean(axis=0).sum()
     error = np.exp(log_weights).sum(axis=1).std() / np.sqrt(k)
-    assert error < 0.02
+    assert error < 0.05
     assert abs(total - 1) < 4 * error + 2e-3
     sums = [np.exp(_mean_bound(log_weights, few)).sum() for few in (1, 10, 1000)]
     assert 0 < sums[0] < sums[1] < sums[2] < total + error

@@ -100,7 +100,8 @@ from pathlib import Path
 for folder in map(Path, sys.argv[1:]):
     model = keras.saving.load_model(folder / "model.keras")
     inputs = np.load(folder / "inputs.npz")
-    np.save(folder / "log_weights.npy", keras.ops.convert_to_numpy(model.log_weights(inputs["images"], inputs["noise"])))
+    log_weights = model.log_weights(inputs["images"], inputs["noise"])
+    np.save(folder / "log_weights.npy", keras.ops.convert_to_numpy(log_weights))
 print(keras.backend.backend())
 """
 

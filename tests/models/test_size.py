@@ -17,7 +17,6 @@ CONFIGURATIONS = {
 }
 
 
-@pytest.mark.backend
 @pytest.mark.parametrize("name", CONFIGURATIONS)
 def test_told_size_is_that_of_the_built_model(name):
     from models.registry import build_model

@@ -104,6 +104,9 @@ def test_elbo_lies_below_the_analytic_log_p_by_the_kl_to_the_exact_posterior(lin
 def test_probabilities_of_all_images_sum_to_1_and_importance_sampling_finds_each(vae, normal, compiled, array):
     """The integral over two latents by Gauss-Hermite quadrature."""
     model = vae(scale=0.5)
+    kernel, bias = model.encoder.trainable_variables[-2:]
+    kernel.assign(0.2 * array(kernel))
+    bias.assign([0.1, -0.2, 0.3, 0.2])  # wider than the exact posterior: no weight is far above the others
     nodes, weights = np.polynomial.hermite_e.hermegauss(40)
     z = ops.convert_to_tensor(np.array(list(itertools.product(nodes, repeat=2))))
     weights = np.outer(weights, weights).ravel() / weights.sum() ** 2
@@ -117,7 +120,7 @@ def test_probabilities_of_all_images_sum_to_1_and_importance_sampling_finds_each
     k = 40_000
     w = np.exp(array(compiled(model.log_weights)(ALL_BINARY_IMAGES, normal(k, 16, 2))))
     errors = w.std(axis=0) / np.sqrt(k)
-    assert (errors < 0.05 * p).all()
+    assert (errors < 0.02 * p).all()
     assert (np.abs(w.mean(axis=0) - p) < 4.5 * errors).all()
 
 
@@ -211,12 +214,13 @@ def test_free_bits_bound_each_latent_s_mean_kl_from_below(vae, normal, array):
 
 
 def test_free_bits_compare_the_batch_mean_and_not_each_image(vae, normal, array):
-    model = vae(free_bits=0.3, scale=1.0)
+    model = vae(free_bits=0.3)
+    mean = np.zeros((16, 2))
+    mean[::2, 0], mean[:, 1] = 1.0, 2.0  # KLs of the first latent 0.5 and 0: 0.25 in the mean; of the second 2
+    model.posterior = lambda images: DiagonalGaussian(ops.convert_to_tensor(mean), ops.zeros((16, 2)))
     result = model.objective(ALL_BINARY_IMAGES, normal(1, 16, 2), None, training=True)
-    kl = array(model.posterior(ALL_BINARY_IMAGES).kl_to_standard())
-    assert np.maximum(0.3, kl).mean(axis=0).sum() > np.maximum(0.3, kl.mean(axis=0)).sum() + 1e-3
     penalised = array(result["bound"] + result["kl"] - result["objective"])
-    assert_allclose(penalised, np.maximum(0.3, kl.mean(axis=0)).sum(), rtol=1e-10)
+    assert_allclose(penalised, 0.3 + 2.0, rtol=1e-10)
 
 
 def test_iwae_objective_is_the_log_mean_exp_of_the_log_weights_of_the_same_noise(vae, normal, array):
