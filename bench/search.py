@@ -108,20 +108,28 @@ class Search:
     def ask(self) -> Proposal:
         """Propose the next trial.
 
-        The sampler is made anew for each, from a seed of the trial's number: a continued study proposes what an
-        uninterrupted one would have.
+        The sampler is made anew for each, from a seed of the number of trials before it, interrupted ones left out: a
+        continued study proposes what an uninterrupted one would have.
         """
-        number = len(self.study.get_trials(deepcopy=False, states=None))
+        trials = self.study.get_trials(deepcopy=False)
+        number = sum(f"{_INTERRUPTED}{trial.number}" not in self.study.user_attrs for trial in trials)
         seed = derive_seed(self.seed, self.name, number)
+        random = optuna.samplers.RandomSampler(seed=seed)
         samplers: dict[str, Callable[[], optuna.samplers.BaseSampler]] = {
             "tpe": lambda: optuna.samplers.TPESampler(seed=seed, n_startup_trials=TPE_STARTUP_TRIALS),
-            # One scrambled sequence for the whole search: Optuna itself counts how much of it was used.
+            # One scrambled sequence for the whole search: Optuna itself counts how much of it was used. It begins
+            # after the first trial that did not fail; those before it are drawn at random.
             "qmc": lambda: optuna.samplers.QMCSampler(
-                seed=derive_seed(self.seed, self.name), scramble=True, warn_independent_sampling=False
+                seed=derive_seed(self.seed, self.name),
+                scramble=True,
+                independent_sampler=random,
+                warn_independent_sampling=False,
             ),
-            "random": lambda: optuna.samplers.RandomSampler(seed=seed),
+            "random": lambda: random,
         }
-        self.study.sampler = samplers[self.sampler]()
+        # The values of a queued trial are known: they must not use up any of the sequence.
+        queued = any(trial.state == TrialState.WAITING for trial in trials)
+        self.study.sampler = random if queued else samplers[self.sampler]()
         trial = self.study.ask()
         trial.set_user_attr("owner", _this_process())
         values = {name: _suggest(trial, name, parameter) for name, parameter in self.space.items()}
@@ -139,15 +147,17 @@ class Search:
             if _is_abandoned(trial)
         ]
         for trial in left:
-            self._interrupt(trial)
+            self._interrupt(trial.number)
         return [trial.number for trial in left]
 
-    def _interrupt(self, trial: FrozenTrial | optuna.trial.Trial) -> None:
+    def _interrupt(self, number: int) -> None:
         # Kept with the study: the attributes of a trial of another process cannot be written.
-        self.study.set_user_attr(f"{_INTERRUPTED}{trial.number}", True)
-        self.study.tell(trial.number, state=TrialState.FAIL)
-        if set(trial.params) == set(self.space):
-            self.study.enqueue_trial(trial.params)
+        self.study.set_user_attr(f"{_INTERRUPTED}{number}", True)
+        trial = self.study.tell(number, state=TrialState.FAIL)
+        # A process may die before it has asked for the values that were queued for it.
+        values = {**trial.system_attrs.get("fixed_params", {}), **trial.params}
+        if set(values) == set(self.space):
+            self.study.enqueue_trial(values)
 
     def _state(self, trial: FrozenTrial) -> RunState:
         if f"{_INTERRUPTED}{trial.number}" in self.study.user_attrs:
@@ -173,7 +183,7 @@ class Proposal:
     def end(self, state: RunState, objective: float | None = None) -> None:
         """End the trial; it is now remembered, and no other process will repeat it."""
         if state == RunState.INTERRUPTED:
-            self._search._interrupt(self._trial)
+            self._search._interrupt(self.number)
             return
         self._trial.set_user_attr("state", state.value)
         if state == RunState.COMPLETE:

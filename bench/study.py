@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -16,7 +16,7 @@ from bench.backend import BACKENDS
 from bench.config import RunConfig, TrainingConfig
 from bench.data.dataset import DatasetInfo
 from bench.errors import SettingsError
-from bench.space import Choices, Integers, Space
+from bench.space import Choices, Space
 from models.configs import ModelConfig
 
 Count = Annotated[int, Field(ge=1)]
@@ -167,17 +167,28 @@ class BoundStudy:
     digest: str
 
     def __post_init__(self) -> None:
+        names = [family.name for family in self.study.families]
+        if not names or len(set(names)) < len(names):
+            raise SettingsError(
+                f"{self.study.name} has the families {', '.join(names) or '(none)'}: it needs one or more, each once"
+            )
         for family in self.study.families:
-            for corner in (min, max):
+            for values in _probes(family.sweep):
                 try:
-                    self.configure(family, {name: _extreme(p, corner) for name, p in family.sweep.items()})
+                    self.configure(family, values)
                 except (ValidationError, ValueError, KeyError) as error:
                     reason = (
                         "; ".join(_readable(problem) for problem in error.errors())
                         if isinstance(error, ValidationError)
-                        else str(error)
+                        else str(error.args[0])
                     )
                     raise SettingsError(f"{family.name} cannot be trained on {self.info.name}: {reason}") from error
+            for name, value in self.first_values(family).items():
+                if value not in family.sweep[name]:
+                    raise SettingsError(
+                        f"{family.name}: {name}={value!r} of its own configuration, the first trial, lies outside "
+                        f"its sweep {family.sweep[name]}: change one of the two"
+                    )
 
     @property
     def sampler(self) -> str:
@@ -233,8 +244,8 @@ class BoundStudy:
         return f"{self.study.name}-{self.info.name}-{fingerprint}"
 
 
-def _extreme(parameter: Any, corner: Any) -> Any:
-    if isinstance(parameter, Choices):
-        return parameter.values[0 if corner is min else -1]
-    extreme = corner(parameter.low, parameter.high)
-    return int(extreme) if isinstance(parameter, Integers) else extreme
+def _probes(sweep: Space) -> Iterator[dict[str, Any]]:
+    """Values for which a configuration is checked: both ends of every range, and every choice."""
+    probes = {name: p.values if isinstance(p, Choices) else (p.low, p.high) for name, p in sweep.items()}
+    for i in range(max(map(len, probes.values()), default=1)):
+        yield {name: values[min(i, len(values) - 1)] for name, values in probes.items()}

@@ -1,0 +1,120 @@
+"""Small data, a tiny study, and a quick way to run it."""
+
+from __future__ import annotations
+
+import io
+import os
+import shutil
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+
+from bench.config import TrainingConfig
+from bench.data.bundled import DIGITS, load_digits
+from bench.data.dataset import Dataset, TuningData
+from bench.space import Integers, Reals
+from bench.study import BoundStudy, Family, Study, StudySettings
+from models.configs import GlowConfig, VAEConfig
+
+if TYPE_CHECKING:
+    from bench.runner import StudyRunner
+
+SIZES = {"train": 256, "validation": 64, "test": 64}
+
+
+@pytest.fixture(scope="session")
+def digits() -> Dataset:
+    """A few hundred of the digits."""
+    full = load_digits()
+    tuning = full.tuning
+    splits = (tuning.train, tuning.validation, full.open_test())
+    cut = [split.head(n) for split, n in zip(splits, SIZES.values(), strict=True)]
+    return Dataset(replace(DIGITS, sizes=SIZES), *cut)
+
+
+@pytest.fixture(scope="session")
+def tuning(digits: Dataset) -> TuningData:
+    return digits.tuning
+
+
+@pytest.fixture(scope="session")
+def images(tuning: TuningData) -> np.ndarray:
+    """Images (n, 8, 8, 1) in 0..16."""
+    return tuning.validation.images
+
+
+@pytest.fixture(scope="session")
+def tiny_study() -> Study:
+    """Two families that train in a second each."""
+    training = TrainingConfig(learning_rate=2e-3)
+    return Study(
+        name="tiny",
+        question="Does it run?",
+        families=(
+            Family(
+                VAEConfig(hidden_sizes=(16,), latent_size=4),
+                sweep={"latent_size": Integers(2, 16), "learning_rate": Reals(1e-3, 1e-2, log=True)},
+                training=training,
+            ),
+            Family(
+                GlowConfig(levels=1, flow_depth=1, hidden_channels=8),
+                sweep={"hidden_channels": Integers(4, 12), "learning_rate": Reals(1e-3, 1e-2, log=True)},
+                training=training,
+            ),
+        ),
+    )
+
+
+@pytest.fixture(scope="session")
+def _empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An MLflow database without runs: making one takes a second, copying it none."""
+    from bench.tracking.store import Tracker
+
+    folder = tmp_path_factory.mktemp("store")
+    Tracker(f"sqlite:///{folder / 'mlflow.db'}", folder)
+    return folder / "mlflow.db"
+
+
+@pytest.fixture(scope="session")
+def settings_for(_empty_store: Path) -> Callable[..., StudySettings]:
+    """Settings of a small study whose output is a folder, its MLflow database already made."""
+
+    def settings(output: Path, **changes: Any) -> StudySettings:
+        output.mkdir(exist_ok=True, parents=True)
+        if not (output / "mlflow.db").exists():
+            shutil.copy(_empty_store, output / "mlflow.db")
+        small = {
+            "trials": 2,
+            "seeds": 1,
+            "images": 512,
+            "batch_size": 128,
+            "selection_samples": 2,
+            "importance_samples": 4,
+            "output": output,
+            "storage": str(output / "search.journal"),
+            "backend": os.environ["KERAS_BACKEND"],
+        }
+        return StudySettings.checked(small | changes)
+
+    return settings
+
+
+@pytest.fixture(scope="session")
+def start(settings_for: Callable[..., StudySettings]) -> Callable[..., StudyRunner]:
+    """A runner of a study, its log kept in ``runner.progress.console.file``."""
+
+    def runner(study: Study, dataset: Dataset, output: Path, **changes: Any) -> StudyRunner:
+        from rich.console import Console
+
+        from bench.progress import StudyProgress
+        from bench.runner import StudyRunner
+
+        bound = BoundStudy(study, settings_for(output, **changes), dataset.info, dataset.digest)
+        console = Console(file=io.StringIO(), width=1000)
+        return StudyRunner(bound, StudyProgress(console, runs=1))
+
+    return runner

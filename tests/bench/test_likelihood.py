@@ -1,0 +1,157 @@
+"""The audited place: every figure of every report comes from here."""
+
+import math
+from itertools import pairwise
+
+import numpy as np
+import pytest
+from scipy.special import logsumexp
+
+import bench.likelihood as likelihood
+from bench.likelihood import bound_of, log_likelihood
+from bench.results import BoundKind
+from bench.seeds import derive_seed
+from models.configs import GlowConfig, VAEConfig
+from models.likelihood_model import LikelihoodModel
+from models.registry import build_model
+
+pytestmark = pytest.mark.backend
+
+CONFIGURATIONS = {
+    "vae": VAEConfig(hidden_sizes=(8,), latent_size=3),
+    "glow": GlowConfig(levels=1, flow_depth=1, hidden_channels=4),
+    "variational": GlowConfig(levels=1, flow_depth=1, hidden_channels=4, dequantisation="variational"),
+}
+
+
+class Toy(LikelihoodModel):
+    """log w = level - D ln Q + spread·(sum of the noise): a bound that can be written down."""
+
+    level, spread = 0.0, 0.0
+
+    def __init__(self, image_shape=(2, 2, 1), grey_levels=4):
+        super().__init__(VAEConfig(), image_shape, grey_levels)
+        self.built = True
+
+    @property
+    def posterior_noise_shape(self):
+        return (3,)
+
+    def log_weights(self, images, noise, labels=None):
+        from keras import ops
+
+        uniform = ops.sum(0.0 * self.as_float(images), axis=(1, 2, 3)) - self.dimensions * math.log(self.grey_levels)
+        return self.level + uniform + self.spread * ops.sum(noise, axis=-1)
+
+
+@pytest.fixture
+def model(perturb, images):
+    """A small model of the digits with weights that are not the initial ones."""
+
+    def build(name):
+        model = build_model(CONFIGURATIONS[name], (8, 8, 1), 17)
+        model.initialise(images)
+        return perturb(model, scale=0.1)
+
+    return build
+
+
+def stated_noise(model, n, k, seed):
+    """(k, n, ...): the noise of image i is a Philox stream keyed by (seed, i)."""
+    key = derive_seed(seed, "posterior noise")
+    shape = (k, *model.posterior_noise_shape)
+    streams = (np.random.Generator(np.random.Philox(key=(key, i))) for i in range(n))
+    return np.stack([stream.standard_normal(shape, dtype=np.float32) for stream in streams], axis=1)
+
+
+@pytest.mark.parametrize("name", CONFIGURATIONS)
+def test_the_bound_is_the_log_mean_exp_of_the_weights_under_the_stated_noise(model, images, name):
+    model, images = model(name), images[:5]
+    log_weights = np.asarray(model.log_weights(images, stated_noise(model, 5, 6, seed=3)), dtype=np.float64)
+    direct = logsumexp(log_weights, axis=0) - math.log(6)
+    assert np.ptp(log_weights, axis=0).min() > 0.01
+    np.testing.assert_allclose(log_likelihood(model, images, 6, seed=3).bound, direct, rtol=1e-5)
+
+
+@pytest.mark.parametrize(("rows", "values"), [(1, 2**21), (4, 2**21), (5, 2**21), (1024, 64), (1024, 64 * 7)])
+def test_the_bound_is_the_same_for_every_batch_size(model, images, monkeypatch, rows, values):
+    model, images = model("vae"), images[:7]
+    expected = log_likelihood(model, images, 6, seed=0).bound
+    monkeypatch.setattr(likelihood, "ROWS_PER_BATCH", rows)
+    monkeypatch.setattr(likelihood, "VALUES_PER_BATCH", values)
+    np.testing.assert_allclose(log_likelihood(model, images, 6, seed=0).bound, expected, rtol=2e-6)
+
+
+def test_the_bound_is_the_same_compiled_or_not(model, images):
+    model = model("vae")
+    compiled, eager = (log_likelihood(model, images[:5], 4, seed=0, compiled=c).bound for c in (True, False))
+    np.testing.assert_allclose(compiled, eager, rtol=2e-6)
+
+
+def test_an_image_is_judged_by_itself_whatever_stands_beside_it(model, images):
+    model = model("vae")
+    among_others = log_likelihood(model, images[:6], 4, seed=0).bound
+    others = np.concatenate([images[:2], images[20:24]])
+    np.testing.assert_allclose(log_likelihood(model, others, 4, seed=0).bound[:2], among_others[:2], rtol=2e-6)
+    np.testing.assert_allclose(log_likelihood(model, images[:1], 4, seed=0).bound, among_others[:1], rtol=2e-6)
+
+
+def test_the_seed_alone_decides_the_noise(model, images):
+    model = model("vae")
+    first, again, other = (log_likelihood(model, images[:4], 2, seed=seed).bound for seed in (1, 1, 2))
+    np.testing.assert_array_equal(first, again)
+    assert np.all(first != other)
+
+
+@pytest.mark.parametrize("level", [-1e4, 0.0, 1e4])
+def test_weights_far_outside_the_range_of_floats_are_averaged_exactly(monkeypatch, level):
+    toy = Toy()
+    toy.level, toy.spread = level, 10.0
+    monkeypatch.setattr(likelihood, "ROWS_PER_BATCH", 4)
+    sums = stated_noise(toy, 3, 12, seed=0).sum(axis=-1, dtype=np.float64)  # (k, n)
+    expected = level - 4 * math.log(4) + logsumexp(10 * sums, axis=0) - math.log(12)
+    found = log_likelihood(toy, np.zeros((3, 2, 2, 1), np.uint8), 12, seed=0).bound
+    np.testing.assert_allclose(found, expected, rtol=1e-6, atol=1e-4)
+
+
+def test_a_uniform_model_needs_log2_q_bits_per_dimension():
+    bits, nats = log_likelihood(Toy(), np.zeros((5, 2, 2, 1), np.uint8), 3, seed=0).measurements("test")
+    assert bits.value == pytest.approx(2.0, abs=1e-6)
+    assert nats.value == pytest.approx(4 * math.log(4), abs=1e-5)
+    assert (bits.key, nats.key, bits.n, nats.n) == ("test/bits_per_dim", "test/nll_nats", 5, 5)
+
+
+def test_the_bound_rises_with_the_number_of_samples_on_average(model, images):
+    model = model("vae")
+    by_samples = [log_likelihood(model, images, k, seed=0).bound.mean() for k in (1, 4, 16, 64)]
+    assert all(later > earlier + 0.01 for earlier, later in pairwise(by_samples))
+
+
+def test_the_standard_error_is_that_of_the_mean_over_images():
+    measured = likelihood.LogLikelihood(np.array([-1.0, -2.0, -6.0]), 4, bound_of(Toy(), 1)).measurements("test")
+    deviation = math.sqrt((2**2 + 1**2 + 3**2) / 2)
+    bits, nats = measured
+    assert (nats.value, nats.standard_error) == pytest.approx((3.0, deviation / math.sqrt(3)))
+    assert bits.standard_error == pytest.approx(nats.standard_error / (4 * math.log(2)))
+
+
+def test_one_image_has_no_standard_error():
+    measured = likelihood.LogLikelihood(np.array([-1.0]), 4, bound_of(Toy(), 1)).measurements("test")
+    assert [row.standard_error for row in measured] == [None, None]
+
+
+def test_each_family_states_which_bound_it_is(model):
+    bounds = {name: bound_of(model(name), 8) for name in CONFIGURATIONS}
+    assert {name: (b.kind, b.importance_samples, b.dequantisation) for name, b in bounds.items()} == {
+        "vae": (BoundKind.IMPORTANCE_WEIGHTED, 8, "none"),
+        "glow": (BoundKind.IMPORTANCE_WEIGHTED_DEQUANTISATION, 8, "uniform"),
+        "variational": (BoundKind.IMPORTANCE_WEIGHTED_DEQUANTISATION, 8, "variational"),
+    }
+
+
+def test_progress_counts_log_weights_up_to_their_total(monkeypatch):
+    monkeypatch.setattr(likelihood, "ROWS_PER_BATCH", 4)
+    seen = []
+    log_likelihood(Toy(), np.zeros((5, 2, 2, 1), np.uint8), 6, 0, on_progress=lambda *progress: seen.append(progress))
+    assert seen[-1] == (30, 30)
+    assert [done for done, _ in seen] == sorted({done for done, _ in seen})

@@ -1,0 +1,249 @@
+"""Training does what its configuration says, and tells what it did."""
+
+import math
+
+import keras
+import numpy as np
+import pytest
+
+import bench.training as training
+from bench.config import TrainingConfig
+from bench.data.dataset import Split, TuningData
+from bench.errors import DivergedError
+from bench.likelihood import log_likelihood
+from bench.training import ImageStream, build_optimizer, train
+from models.configs import GlowConfig, VAEConfig
+from models.registry import build_model
+
+pytestmark = pytest.mark.backend
+
+
+def numbered(n):
+    """A split whose image i is filled with i."""
+    return Split(np.arange(n, dtype=np.uint16).reshape(n, 1, 1, 1), np.arange(n) * 10)
+
+
+def stream_of(n, batch_size, steps, seed=0, with_labels=False):
+    return ImageStream(numbered(n), batch_size, steps, seed, with_labels)
+
+
+def epoch_of(stream, epoch):
+    stream.epoch = epoch
+    return [stream[index][0].ravel().tolist() for index in range(len(stream))]
+
+
+@pytest.mark.parametrize(("n", "batch_size", "steps"), [(10, 4, 3), (12, 4, 3), (7, 16, 2), (5, 1, 4)])
+def test_each_pass_visits_every_image_once_even_where_it_ends_inside_a_batch(n, batch_size, steps):
+    stream = stream_of(n, batch_size, steps)
+    epochs = math.ceil(4 * n / (batch_size * steps))
+    visited = [image for epoch in range(epochs) for batch in epoch_of(stream, epoch) for image in batch]
+    passes = [visited[i * n : (i + 1) * n] for i in range(4)]
+    assert all(sorted(each) == list(range(n)) for each in passes)
+    assert len({tuple(each) for each in passes}) == 4
+
+
+def test_a_batch_is_a_function_of_seed_epoch_and_index_alone():
+    one, other = stream_of(10, 4, 3), stream_of(10, 4, 3)
+    forwards = [epoch_of(one, epoch) for epoch in range(4)]
+    backwards = [epoch_of(other, epoch) for epoch in reversed(range(4))]
+    assert forwards == backwards[::-1]
+    assert epoch_of(stream_of(10, 4, 3, seed=1), 0) != forwards[0]
+
+
+def test_labels_stay_with_their_images():
+    ((images, labels),) = stream_of(10, 4, 3, with_labels=True)[1]
+    assert labels.tolist() == [10 * image for image in images.ravel().tolist()]
+
+
+def test_training_sees_the_stream_from_its_start_each_batch_once(tuning, monkeypatch):
+    asked = []
+    original = ImageStream.__getitem__
+
+    def recording(stream, index):
+        asked.append((stream.epoch, index))
+        return original(stream, index)
+
+    monkeypatch.setattr(ImageStream, "__getitem__", recording)
+    train(tiny_vae(), tuning, TrainingConfig(batch_size=16, images=96, reports=3), seed=0)
+    assert asked[-6:] == [(0, 0), (0, 1), (1, 0), (1, 1), (2, 0), (2, 1)]
+    # Keras looks at the data before it trains on it.
+    assert {epoch for epoch, _ in asked[:-6]} <= {0}
+
+
+def tiny_vae(**changes):
+    return build_model(VAEConfig(hidden_sizes=(8,), latent_size=2, **changes), (8, 8, 1), 17)
+
+
+def rates(steps, **settings):
+    """The learning rate at some steps of ten."""
+    optimizer = build_optimizer(TrainingConfig(batch_size=1, images=10, reports=1, learning_rate=0.5, **settings))
+    found = []
+    for step in steps:
+        optimizer.iterations.assign(step)
+        found.append(float(optimizer.learning_rate))
+    return found
+
+
+def test_the_rate_is_constant_unless_told_otherwise():
+    assert rates([0, 5, 10]) == [0.5, 0.5, 0.5]
+
+
+def test_the_rate_rises_linearly_from_zero_and_then_stays():
+    assert rates([0, 1, 2, 4, 7, 10], warmup_steps=4) == pytest.approx([0, 0.125, 0.25, 0.5, 0.5, 0.5])
+
+
+def test_the_rate_falls_as_a_cosine_to_zero_at_the_end_of_training():
+    expected = [0.25 * (1 + math.cos(math.pi * step / 10)) for step in (0, 3, 5, 10)]
+    assert rates([0, 3, 5, 10], decay="cosine") == pytest.approx(expected, abs=1e-7)
+
+
+def test_the_cosine_begins_where_the_warm_up_ends():
+    found = rates([0, 1, 2, 6, 10], warmup_steps=2, decay="cosine")
+    assert found == pytest.approx([0, 0.25, 0.5, 0.25, 0], abs=1e-7)
+
+
+@pytest.mark.parametrize(("name", "kind"), [("adam", keras.optimizers.Adam), ("adamax", keras.optimizers.Adamax)])
+def test_the_optimizer_is_the_one_named(name, kind):
+    assert type(build_optimizer(TrainingConfig(optimizer=name))) is kind
+
+
+def test_the_gradient_is_clipped_by_its_global_norm():
+    assert build_optimizer(TrainingConfig(clip_norm=0.25)).global_clipnorm == 0.25
+    assert build_optimizer(TrainingConfig(clip_norm=0)).global_clipnorm is None
+
+
+def test_a_tiny_clipping_norm_holds_the_weights_near_their_start(tuning):
+    moved = {}
+    for clip_norm in (1e-12, 1.0):
+        keras.utils.set_random_seed(0)
+        model = tiny_vae()
+        start = np.asarray(model.encoder.trainable_variables[0])
+        # Adam divides by the gradient's size, but not by less than its epsilon of 1e-7.
+        train(model, tuning, TrainingConfig(clip_norm=clip_norm, batch_size=32, images=64, reports=1), seed=0)
+        moved[clip_norm] = np.abs(np.asarray(model.encoder.trainable_variables[0]) - start).max()
+    assert moved[1e-12] < 1e-3 * moved[1.0]
+
+
+@pytest.mark.parametrize(
+    ("batch_size", "images", "reports", "per_report"),
+    [(64, 10_000, 10, 16), (64, 64, 1, 1), (7, 100, 3, 5), (8, 8, 4, 1)],
+)
+def test_steps_come_nearest_to_the_budget_of_images_in_equal_stretches(batch_size, images, reports, per_report):
+    config = TrainingConfig(batch_size=batch_size, images=images, reports=reports)
+    assert (config.steps_per_report, config.steps) == (per_report, per_report * reports)
+    rounding = batch_size * reports / 2
+    assert per_report == 1 or abs(config.steps * batch_size - images) <= rounding
+
+
+def test_the_learning_curve_has_one_record_a_look_that_counts_images_and_time(tuning):
+    received = []
+    config = TrainingConfig(batch_size=16, images=96, reports=3)
+    log = train(tiny_vae(), tuning, config, seed=0, on_epoch=received.append)
+    assert log.records == received
+    assert [(record.epoch, record.images) for record in received] == [(1, 32), (2, 64), (3, 96)]
+    assert 0 < received[0].seconds < received[1].seconds < received[2].seconds == log.seconds
+    for record in received:
+        assert {"train/loss", "train/bits_per_dim", "validation/bits_per_dim"} <= set(record.values)
+    assert len(log.epoch_seconds) == 3
+    assert log.images_per_second() == pytest.approx(32 / np.array(log.epoch_seconds[1:]))
+
+
+def test_training_improves_on_the_initial_model(tuning):
+    model = build_model(GlowConfig(levels=1, flow_depth=1, hidden_channels=4), (8, 8, 1), 17)
+    log = train(model, tuning, TrainingConfig(learning_rate=1e-2, batch_size=32, images=1024, reports=4), seed=0)
+    bits = [record.values["validation/bits_per_dim"] for record in log.records]
+    assert bits[-1] < bits[0] - 0.1
+
+
+def test_training_repeats_itself_bitwise(tuning):
+    curves = []
+    for _ in range(2):
+        keras.utils.clear_session()
+        keras.utils.set_random_seed(5)
+        log = train(tiny_vae(), tuning, TrainingConfig(batch_size=32, images=128, reports=2), seed=3)
+        curves.append([record.values for record in log.records])
+    assert curves[0] == curves[1]
+
+
+def test_the_average_of_the_weights_is_what_validation_and_the_final_evaluation_see(tuning):
+    """With momentum 1 - 1e-9 the average never leaves its start, so neither may what is evaluated."""
+    kept, moved = {}, {}
+    for momentum in (0.0, 1 - 1e-9):
+        keras.utils.set_random_seed(0)
+        model = tiny_vae()
+        # The average starts from the first step's weights; warm-up makes that step one of no length.
+        config = TrainingConfig(
+            learning_rate=0.05, warmup_steps=1, weight_average=momentum, batch_size=32, images=256, reports=4
+        )
+        start = [np.asarray(weight) for weight in model.encoder.trainable_variables]
+        log = train(model, tuning, config, seed=0)
+        moved[momentum] = max(
+            np.abs(np.asarray(w) - s).max() for w, s in zip(model.encoder.trainable_variables, start, strict=True)
+        )
+        kept[momentum] = [record.values["validation/bits_per_dim"] for record in log.records]
+    frozen = 1 - 1e-9
+    assert moved[frozen] < 1e-4 < 1e-2 < moved[0.0]
+    assert np.ptp(kept[frozen]) < 0.02 < np.ptp(kept[0.0])
+
+
+def test_the_model_that_training_leaves_is_the_one_that_validation_last_saw(tuning):
+    model = tiny_vae()
+    config = TrainingConfig(learning_rate=0.02, weight_average=0.9, batch_size=32, images=512, reports=2)
+    log = train(model, tuning, config, seed=0)
+    left = log_likelihood(model, tuning.validation.images, 4, seed=0).measurements("validation")[0]
+    # Two estimates of one bound: their noise differs, and four samples tighten it a little.
+    assert left.value == pytest.approx(log.records[-1].values["validation/bits_per_dim"], abs=0.05)
+
+
+def test_a_learning_rate_without_measure_ends_as_divergence_at_once(tuning):
+    model = build_model(GlowConfig(levels=1, flow_depth=1, hidden_channels=4), (8, 8, 1), 17)
+    seen = []
+    config = TrainingConfig(learning_rate=1e30, clip_norm=0, batch_size=32, images=320, reports=1)
+    with pytest.raises(DivergedError, match=r"loss became (nan|inf|-inf) at step \d+$") as raised:
+        train(model, tuning, config, seed=0, on_epoch=seen.append)
+    assert int(str(raised.value).rsplit(maxsplit=1)[-1]) < 10
+    assert seen == []
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_a_loss_that_is_no_number_ends_training_at_its_step(tuning, monkeypatch, value):
+    model = tiny_vae()
+    objective = type(model).objective
+    monkeypatch.setattr(
+        type(model), "objective", lambda *args, **kwargs: {k: v - value for k, v in objective(*args, **kwargs).items()}
+    )
+    with pytest.raises(DivergedError, match=rf"^training loss became {value} at step 1$"):
+        train(model, tuning, TrainingConfig(batch_size=32, images=64, reports=1), seed=0)
+
+
+def test_a_validation_that_is_no_number_ends_training_before_it_is_recorded(tuning, monkeypatch):
+    seen = []
+    monkeypatch.setattr(training, "_key", lambda name: name)
+    broken = TuningData(tuning.info, tuning.digest, tuning.train, tuning.validation)
+    model = tiny_vae()
+    objective = type(model).objective
+
+    def only_in_validation(self, images, noise, labels, training):
+        entries = objective(self, images, noise, labels, training)
+        return entries if training else {name: entry * float("nan") for name, entry in entries.items()}
+
+    monkeypatch.setattr(type(model), "objective", only_in_validation)
+    with pytest.raises(DivergedError, match=r"^val_\w+ became nan in epoch 1$"):
+        train(model, broken, TrainingConfig(batch_size=32, images=64, reports=2), seed=0, on_epoch=seen.append)
+    assert seen == []
+
+
+def test_an_error_of_the_listener_ends_training(tuning):
+    def stop(record):
+        raise InterruptedError
+
+    with pytest.raises(InterruptedError):
+        train(tiny_vae(), tuning, TrainingConfig(batch_size=32, images=96, reports=3), seed=0, on_epoch=stop)
+
+
+def test_labels_reach_a_model_that_is_conditioned_on_them(tuning):
+    model = build_model(GlowConfig(levels=1, flow_depth=1, hidden_channels=4, classes=10), (8, 8, 1), 17)
+    prior = [np.asarray(weight) for weight in model.trainable_variables]
+    train(model, tuning, TrainingConfig(learning_rate=1e-2, batch_size=32, images=64, reports=1), seed=0)
+    moved = [np.abs(np.asarray(w) - s).max() for w, s in zip(model.trainable_variables, prior, strict=True)]
+    assert min(moved) > 0
