@@ -36,17 +36,6 @@ def select_backend(name: str) -> None:
             )
 
 
-def jit_compile() -> bool:
-    """Whether to compile with XLA: always on JAX, on TensorFlow only on an accelerator.
-
-    On a CPU TensorFlow's convolutions are faster without XLA. Keras's ``auto`` makes the same choice; it is made
-    here so that it is known and recorded, for XLA draws other random numbers.
-    """
-    import keras
-
-    return bool(keras.backend.backend() == "jax" or "gpu" in device().lower())
-
-
 def device() -> str:
     """The device that the backend computes on, such as ``cpu:0`` or ``gpu:0``."""
     import keras

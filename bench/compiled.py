@@ -9,7 +9,6 @@ import keras
 import numpy as np
 import numpy.typing as npt
 
-from bench.backend import jit_compile
 from models.likelihood_model import LikelihoodModel
 
 
@@ -29,7 +28,7 @@ class CompiledMethod(keras.Model):
         self.model = model
         self.method = method
         self.built = True
-        self.compile(jit_compile=compiled and jit_compile(), run_eagerly=not compiled)
+        self.compile(jit_compile=compiled, run_eagerly=not compiled)
 
     def call(self, inputs: Any) -> Any:  # noqa: D102 - Keras's own
         return self.method(self.model, *inputs)

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from types import FrameType
 from typing import Any
 
-from bench.backend import jit_compile
 from bench.config import RunConfig
 from bench.data.dataset import Dataset, TuningData
 from bench.errors import OutOfMemoryError, PrunedError, ReparamBenchError, TrialError
@@ -91,7 +90,6 @@ class StudyRunner:
                 **settings.model_dump(mode="json", exclude={"storage", "tracking_uri", "output", "epochs", "images"}),
                 "sampler": bound.sampler,
                 "training_images": {name: config.steps * config.batch_size for name, config in training.items()},
-                "xla": jit_compile(),
             },
             provenance=provenance(settings.backend),
             dataset=bound.info,
@@ -111,7 +109,11 @@ class StudyRunner:
                 self._reconcile()
                 data = limited(dataset, self.bound.settings.evaluation_images)
                 deadline = time.monotonic() + (self.bound.settings.timeout or float("inf"))
-                selected = [self._search(family, data, deadline) for family in self.bound.study.families]
+                families = self.bound.study.families
+                selected = [
+                    self._search(family, data, _share(deadline, len(families) - done))
+                    for done, family in enumerate(families)
+                ]
                 self.parent.select(
                     {s.family.name: {"number": s.trial.number, "config_hash": s.config.hash} for s in selected}
                 )
@@ -161,6 +163,10 @@ class StudyRunner:
                 )
             self.progress.done()
         best = search.best()
+        if best is None and not search.done():
+            raise StudyStoppedError(
+                f"timeout={self.bound.settings.timeout} was over before any {family.name} trial was: allow more time"
+            )
         if best is None:
             raise StudyStoppedError(
                 f"none of the {search.done()} {family.name} trials completed: see their reasons above, and try other "
@@ -290,6 +296,12 @@ def _headline(outcome: Outcome) -> str:
     row = next(m for m in outcome.measurements if m.metric == "bits_per_dim")
     error = "" if row.standard_error is None else f" ± {row.standard_error:.4f}"
     return f"{row.value:.4f}{error} bits/dim on {row.split}"
+
+
+def _share(deadline: float, families: int) -> float:
+    """Until when the next of ``families`` may begin trials: each has an equal share of the time that is left."""
+    now = time.monotonic()
+    return now + (deadline - now) / families
 
 
 def _short(value: Any) -> str:

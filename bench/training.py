@@ -11,10 +11,10 @@ import keras
 import numpy as np
 import numpy.typing as npt
 
-from bench.backend import jit_compile
 from bench.config import TrainingConfig
 from bench.data.dataset import Split, TuningData
 from bench.errors import DivergedError
+from bench.flat_adam import FlatAdam
 from bench.results import EpochRecord
 from bench.seeds import derive_seed
 from models.likelihood_model import LikelihoodModel
@@ -150,7 +150,7 @@ def build_optimizer(config: TrainingConfig) -> keras.optimizers.Optimizer:
             warmup_target=config.learning_rate if config.warmup_steps else None,
             warmup_steps=config.warmup_steps,
         )
-    optimizers = {"adam": keras.optimizers.Adam, "adamax": keras.optimizers.Adamax}
+    optimizers = {"adam": FlatAdam, "adamax": keras.optimizers.Adamax}
     return optimizers[config.optimizer](
         learning_rate=rate,
         global_clipnorm=config.clip_norm or None,
@@ -181,7 +181,9 @@ def train(
     with_labels = bool(getattr(model.configuration, "classes", 0))
     stream = ImageStream(data.train, config.batch_size, config.steps_per_report, seed, with_labels)
     model.initialise(data.train.images[stream._permutation(0)[:INITIALISATION_IMAGES]])
-    model.compile(optimizer=build_optimizer(config), jit_compile=jit_compile())
+    # XLA on every backend, and said so: Keras's "auto" leaves it out on a CPU under TensorFlow, where flows of small
+    # images then run at half the speed, and draws other random numbers.
+    model.compile(optimizer=build_optimizer(config), jit_compile=True)
     # Built before the first step: TensorFlow traces a function twice if its first trace creates variables.
     model.optimizer.build(model.trainable_variables)
     curve = _LearningCurve(stream, on_epoch)

@@ -12,7 +12,8 @@ import numpy as np
 
 from bench.config import RunConfig
 from bench.data.dataset import DatasetInfo, Images, Split, TuningData
-from bench.likelihood import log_likelihood
+from bench.errors import DivergedError
+from bench.likelihood import LogLikelihood, log_likelihood
 from bench.pictures import image_grid
 from bench.quality import SMALLEST_SET, sample_quality
 from bench.results import EpochRecord, Measurement
@@ -74,6 +75,7 @@ def run_trial(config: RunConfig, data: TuningData, seed: int, importance_samples
     validation = log_likelihood(
         model, data.validation.images, importance_samples, derive_seed("validation"), compiled=False
     )
+    _check_finite(validation, "validation")
     measurements = [*validation.measurements("validation"), *_cost(model, log)]
     return Outcome(model, log, measurements, _pictures(model, data.info, data.validation.images, seed))
 
@@ -103,6 +105,7 @@ def run_final(
     """
     model, log = _train(config, data, seed, on_epoch)
     likelihood = log_likelihood(model, test.images, importance_samples, derive_seed("test"), on_progress=on_progress)
+    _check_finite(likelihood, "test")
     measurements = [
         *likelihood.measurements("test"),
         *throughput(model, data.train.images, config.training.batch_size),
@@ -120,6 +123,13 @@ def _train(config: RunConfig, data: TuningData, seed: int, on_epoch: OnEpoch) ->
     keras.utils.set_random_seed(derive_seed(seed, "weights and noise"))
     model = build_model(config.model, data.info.image_shape, data.info.grey_levels)
     return model, train(model, data, config.training, seed, on_epoch)
+
+
+def _check_finite(likelihood: LogLikelihood, split: str) -> None:
+    """A model whose training loss is finite may still give an image no probability at all."""
+    lost = int(np.sum(~np.isfinite(likelihood.bound)))
+    if lost:
+        raise DivergedError(f"the {split} bound is not finite for {lost} of {len(likelihood.bound)} images")
 
 
 def _cost(model: LikelihoodModel, log: TrainingLog) -> list[Measurement]:

@@ -54,9 +54,7 @@ def study(
     name: Annotated[str, typer.Argument(help=f"{', '.join(STUDIES)}, or the path of your own script.")],
     dataset: Annotated[
         str,
-        typer.Option(
-            help="digits, mnist, fashion_mnist, cifar10, binarized_mnist, an .npz file, a folder of images."
-        ),
+        typer.Option(help="digits, mnist, fashion_mnist, cifar10, binarized_mnist, an .npz file, a folder of images."),
     ] = "digits",
     grey_levels: Annotated[
         int | None, typer.Option(help="Values a pixel can take [default: told by the data].", show_default=False)
@@ -85,12 +83,8 @@ def study(
     ] = None,
     tracking_uri: TrackingUri = None,
     output: Output = Path("runs"),
-    smoke: Annotated[
-        bool, typer.Option("--smoke", help="All as small as can be: a test of the set-up.")
-    ] = False,
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Say what would be done, and how long it takes.")
-    ] = False,
+    smoke: Annotated[bool, typer.Option("--smoke", help="All as small as can be: a test of the set-up.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be done, and how long it takes.")] = False,
 ) -> None:
     """Run a study, or continue it: sweep on validation, retrain the best from several seeds, measure on test."""
     options = {key: value for key, value in locals().items() if key not in ("name", "dry_run")}

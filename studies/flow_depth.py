@@ -17,7 +17,7 @@ STUDY = Study(
         Family(
             GlowConfig.preset("small"),
             sweep={"flow_depth": Integers(1, 16, log=True), "learning_rate": Reals(5e-4, 5e-3, log=True)},
-            training=TrainingConfig(learning_rate=2e-3, weight_average=0.99),
+            training=TrainingConfig(learning_rate=3e-3, decay="cosine"),
         ),
     ),
 )

@@ -15,9 +15,9 @@ STUDY = Study(
     sampler="qmc",
     families=(
         Family(
-            VAEConfig.preset("iwae", activation="relu", latent_size=16),
+            VAEConfig.preset("iwae", activation="relu", latent_size=16, kl_warmup_steps=200),
             sweep={"latent_size": Integers(1, 128, log=True), "learning_rate": Reals(5e-4, 5e-3, log=True)},
-            training=TrainingConfig(learning_rate=2e-3, weight_average=0.99),
+            training=TrainingConfig(learning_rate=3e-3, decay="cosine"),
         ),
     ),
 )

@@ -17,14 +17,14 @@ STUDY = Study(
     sampler="qmc",
     families=(
         Family(
-            VAEConfig.preset("iwae", activation="relu", latent_size=16),
+            VAEConfig.preset("iwae", activation="relu", latent_size=16, kl_warmup_steps=200),
             sweep={"learning_rate": RATES},
-            training=TrainingConfig(weight_average=0.99),
+            training=TrainingConfig(decay="cosine"),
         ),
         Family(
             GlowConfig.preset("small"),
             sweep={"learning_rate": RATES},
-            training=TrainingConfig(weight_average=0.99),
+            training=TrainingConfig(decay="cosine"),
         ),
     ),
 )

@@ -15,14 +15,14 @@ STUDY = Study(
     question="Is a VAE or a Glow the better likelihood model of this data, and at what size and learning rate?",
     families=(
         Family(
-            VAEConfig.preset("iwae", activation="relu", latent_size=16),
+            VAEConfig.preset("iwae", activation="relu", latent_size=16, kl_warmup_steps=200),
             sweep={"latent_size": Integers(2, 64, log=True), "learning_rate": Reals(3e-4, 1e-2, log=True)},
-            training=TrainingConfig(learning_rate=2e-3, weight_average=0.99),
+            training=TrainingConfig(learning_rate=3e-3, decay="cosine"),
         ),
         Family(
             GlowConfig.preset("small"),
-            sweep={"flow_depth": Integers(1, 8), "learning_rate": Reals(3e-4, 1e-2, log=True)},
-            training=TrainingConfig(learning_rate=2e-3, weight_average=0.99),
+            sweep={"flow_depth": Integers(2, 8, log=True), "learning_rate": Reals(3e-4, 1e-2, log=True)},
+            training=TrainingConfig(learning_rate=3e-3, decay="cosine"),
         ),
     ),
 )

@@ -121,10 +121,10 @@ class StudyRun:
             ),
             "reparam.dataset": json.dumps(data),
             "reparam.settings": json.dumps(study.settings),
-            "reparam.provenance": redact(json.dumps(study.provenance)),
+            "reparam.provenance": json.dumps(study.provenance),
             "mlflow.source.git.commit": str(study.provenance["commit"]),
         }
-        self.client.log_batch(self.run_id, tags=[RunTag(name, value) for name, value in tags.items()])
+        self.client.log_batch(self.run_id, tags=[RunTag(name, redact(value)) for name, value in tags.items()])
         self.log_dataset(self.run_id, "all splits")
 
     def log_dataset(self, run_id: str, context: str) -> None:
