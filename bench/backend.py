@@ -5,6 +5,9 @@ from __future__ import annotations
 import importlib.util
 import os
 import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from bench.errors import SettingsError
 
@@ -12,7 +15,7 @@ BACKENDS = ("tensorflow", "jax")
 
 
 def select_backend(name: str) -> None:
-    """Make Keras use backend ``name`` in this process.
+    """Import Keras on backend ``name`` in this process.
 
     Raises:
         SettingsError: the backend is unknown or not installed, or Keras already runs on another.
@@ -23,17 +26,38 @@ def select_backend(name: str) -> None:
         raise SettingsError(
             f"backend {name!r} is not installed: pip install 'reparam-bench[{name}]', or another backend"
         )
-    os.environ["KERAS_BACKEND"] = name
-    # TensorFlow's C++ start-up messages would bury the first lines of a study.
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    if "keras" in sys.modules:
-        import keras
+    if "keras" not in sys.modules:
+        os.environ["KERAS_BACKEND"] = name
+        with _start_up_messages_held_back():
+            device()
+    import keras
 
-        if keras.backend.backend() != name:
-            raise SettingsError(
-                f"Keras already runs on {keras.backend.backend()!r} in this process and cannot change to {name!r}: "
-                "start a new process"
-            )
+    if keras.backend.backend() != name:
+        raise SettingsError(
+            f"Keras already runs on {keras.backend.backend()!r} in this process and cannot change to {name!r}: "
+            "start a new process"
+        )
+
+
+@contextmanager
+def _start_up_messages_held_back() -> Iterator[None]:
+    """Keep what the backend's libraries write to stderr while they start, and show it only if starting fails.
+
+    TensorFlow tells of every accelerator that it does not find, from C++, whatever its log level.
+    """
+    sys.stderr.flush()
+    stderr = os.dup(2)
+    with tempfile.TemporaryFile() as held:
+        os.dup2(held.fileno(), 2)
+        try:
+            yield
+        except BaseException:
+            held.seek(0)
+            os.write(stderr, held.read())
+            raise
+        finally:
+            os.dup2(stderr, 2)
+            os.close(stderr)
 
 
 def device() -> str:

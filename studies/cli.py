@@ -113,9 +113,11 @@ def _show_plan(study: Study, settings: StudySettings, console: Console) -> None:
 
 def _run(study: Study, settings: StudySettings, console: Console) -> None:
     from bench.backend import select_backend
-    from bench.data.registry import load
+    from bench.data.registry import describe, load
     from bench.study import BoundStudy
 
+    # What can be told to be wrong is told before a framework is imported or a data set downloaded.
+    BoundStudy(study, settings, describe(settings.dataset, settings.grey_levels), digest="not opened")
     select_backend(settings.backend)
     dataset = load(settings.dataset, settings.grey_levels)
     bound = BoundStudy(study, settings, dataset.info, dataset.digest)
