@@ -1,0 +1,351 @@
+"""The contract with MLflow: what is written is found by MLflow's own client, and read back for reports as it was."""
+
+from __future__ import annotations
+
+import json
+import math
+import shutil
+from dataclasses import replace
+from types import SimpleNamespace
+
+import numpy as np
+import pandas as pd
+import pytest
+from mlflow.tracking import MlflowClient
+
+from bench.data.bundled import DIGITS
+from bench.errors import TrackingError
+from bench.pictures import image_grid
+from bench.results import (
+    HISTORY_COLUMNS,
+    MEASUREMENT_COLUMNS,
+    RUN_COLUMNS,
+    Bound,
+    BoundKind,
+    EpochRecord,
+    Measurement,
+    RunState,
+)
+from bench.tracking.contract import StudyDescription
+from bench.tracking.read import list_studies, load_results
+from bench.tracking.store import Tracker
+
+COMMIT = "0123456789abcdef0123456789abcdef01234567"
+STUDY = StudyDescription(
+    study_id="tiny-digits-12345678",
+    name="tiny",
+    question="Does it run?",
+    swept={"vae": ["latent_size"], "glow": ["flow_depth"]},
+    settings={"trials": 3, "seed": 0, "training_images": {"vae": 512}},
+    provenance={
+        "commit": COMMIT,
+        "dirty": True,
+        "command": "reparam-bench study tiny --storage postgresql://user:secret@host/db",
+    },
+    dataset=DIGITS,
+    digest="f" * 64,
+)
+BOUND = Bound(BoundKind.IMPORTANCE_WEIGHTED_DEQUANTISATION, 16, "uniform")
+MEASURED = [
+    Measurement("validation", "bits_per_dim", 1.25, 0.0625, 64, BOUND),
+    Measurement("validation", "nll_nats", 55.5, 2.5, 64, BOUND),
+    Measurement("throughput", "train_images_per_second", 1000.0, None, 1),
+    Measurement("cost", "parameters", 1234),
+    Measurement("quality", "pixel_kid", math.nan, math.nan, 64),
+]
+RECORDS = [
+    EpochRecord(
+        epoch, 128 * epoch, 0.5 * epoch, {"train/bits_per_dim": 3 / epoch, "validation/bits_per_dim": 4 / epoch}
+    )
+    for epoch in (1, 2, 3)
+]
+PARAMETERS = {"family": "glow", "flow_depth": 3, "learning_rate": 1e-3, "hidden_sizes": [200, 200], "lu": True}
+PNG = image_grid(np.zeros((4, 8, 8, 1), np.uint8), 17, 2)
+MODEL = SimpleNamespace(save=lambda path: path.write_text("a model"))
+
+
+@pytest.fixture
+def uri(tmp_path, _empty_store):
+    shutil.copy(_empty_store, tmp_path / "mlflow.db")
+    return f"sqlite:///{tmp_path / 'mlflow.db'}"
+
+
+@pytest.fixture
+def tracker(uri, tmp_path):
+    return Tracker(uri, tmp_path / "artifacts")
+
+
+@pytest.fixture
+def client(uri):
+    """MLflow's own, not ours."""
+    return MlflowClient(tracking_uri=uri)
+
+
+def write_run(parent, role="search", number=0, config_hash="cafe", state=RunState.COMPLETE, reason="", family="glow"):
+    run = parent.start_run(
+        f"{family} #{number}", role, family, 7, config_hash, PARAMETERS, number=number if role == "search" else None
+    )
+    for record in RECORDS:
+        run.log_epoch(record)
+    run.log_measurements(MEASURED)
+    run.log_pictures([("samples", "four black images", PNG)])
+    run.finish(state, reason)
+    return run.run_id
+
+
+def test_a_study_is_an_experiment_with_a_parent_run_that_says_what_it_is(tracker, client):
+    parent = tracker.open_study(STUDY)
+    parent.finish(RunState.COMPLETE)
+    run = client.get_run(parent.run_id)
+    assert client.get_experiment(run.info.experiment_id).name == "reparam-bench/tiny"
+    assert run.info.run_name.startswith("tiny digits 20")
+    assert run.info.status == "FINISHED"
+    tags = run.data.tags
+    assert (tags["reparam.study_id"], tags["reparam.role"]) == (STUDY.study_id, "study")
+    assert (tags["mlflow.note.content"], tags["mlflow.source.git.commit"]) == (STUDY.question, COMMIT)
+    assert json.loads(tags["reparam.provenance"])["dirty"] is True
+    assert json.loads(tags["reparam.settings"]) == STUDY.settings
+    assert run.data.params["trials"] == "3"
+
+
+def test_a_trained_model_is_a_child_run_with_its_parameters(tracker, client):
+    parent = tracker.open_study(STUDY)
+    run = client.get_run(write_run(parent, number=5))
+    assert run.info.run_name == "glow #5"
+    assert run.data.tags["mlflow.parentRunId"] == parent.run_id
+    expected = {"role": "search", "family": "glow", "number": "5", "seed": "7", "config_hash": "cafe"}
+    assert {name: run.data.tags[f"reparam.{name}"] for name in expected} == expected
+    assert run.data.params == {name: str(value) for name, value in PARAMETERS.items()}
+
+
+def test_metrics_stand_in_groups_with_their_standard_errors(tracker, client):
+    metrics = client.get_run(write_run(tracker.open_study(STUDY))).data.metrics
+    assert metrics["validation/bits_per_dim"] == 1.25
+    assert metrics["validation/bits_per_dim_standard_error"] == 0.0625
+    assert metrics["cost/parameters"] == 1234
+    assert "cost/parameters_standard_error" not in metrics
+    assert math.isnan(metrics["quality/pixel_kid"])
+    assert {key.split("/")[0] for key in metrics} == {"train", "validation", "throughput", "cost", "quality"}
+
+
+def test_a_learning_curve_is_a_history_by_epoch_apart_from_the_final_figure(tracker, client):
+    run_id = write_run(tracker.open_study(STUDY))
+    curve = client.get_metric_history(run_id, "validation/bits_per_dim_by_epoch")
+    assert [(point.step, point.value) for point in curve] == [(1, 4.0), (2, 2.0), (3, 4 / 3)]
+    images = client.get_metric_history(run_id, "cost/images_seen_by_epoch")
+    assert [point.value for point in images] == [128, 256, 384]
+    assert len(client.get_metric_history(run_id, "validation/bits_per_dim")) == 1
+
+
+def test_a_long_curve_arrives_whole(tracker, client):
+    run = tracker.open_study(STUDY).start_run("long", "search", "vae", 0, "cafe", {}, number=0)
+    for epoch in range(1, 701):
+        run.log_epoch(EpochRecord(epoch, epoch, epoch, {"train/bits_per_dim": 1.0 / epoch}))
+    run.finish(RunState.COMPLETE)
+    curve = client.get_metric_history(run.run_id, "train/bits_per_dim_by_epoch")
+    assert [point.step for point in curve] == list(range(1, 701))
+
+
+@pytest.mark.parametrize(
+    ("state", "status"),
+    [
+        (RunState.COMPLETE, "FINISHED"),
+        (RunState.PRUNED, "KILLED"),
+        (RunState.INTERRUPTED, "KILLED"),
+        (RunState.DIVERGED, "FAILED"),
+        (RunState.OUT_OF_MEMORY, "FAILED"),
+        (RunState.FAILED, "FAILED"),
+    ],
+)
+def test_a_run_ends_in_its_state_and_in_the_nearest_that_mlflow_knows(tracker, client, uri, state, status):
+    run_id = write_run(tracker.open_study(STUDY), state=state, reason="because")
+    run = client.get_run(run_id)
+    assert (run.info.status, run.data.tags["reparam.state"], run.data.tags["reparam.reason"]) == (
+        status,
+        state.value,
+        "because",
+    )
+    assert run.info.end_time is not None
+    row = load_results(uri, STUDY.study_id).runs.iloc[0]
+    assert (row["state"], row["reason"]) == (state.value, "because")
+
+
+def test_a_run_that_goes_on_is_running(tracker, client, uri):
+    run = tracker.open_study(STUDY).start_run("on", "search", "vae", 0, "cafe", {}, number=0)
+    assert client.get_run(run.run_id).info.status == "RUNNING"
+    row = load_results(uri, STUDY.study_id).runs.iloc[0]
+    assert row["state"] == "running"
+    assert math.isnan(row["seconds"])
+
+
+def test_the_data_set_is_an_input_of_every_run_with_its_digest(tracker, client):
+    parent = tracker.open_study(STUDY)
+    contexts = {}
+    for role in ("study", "search", "final"):
+        run_id = parent.run_id if role == "study" else write_run(parent, role)
+        (entry,) = client.get_run(run_id).inputs.dataset_inputs
+        assert (entry.dataset.name, entry.dataset.digest) == ("digits", STUDY.digest[:36])
+        assert json.loads(entry.dataset.source)["source"] == DIGITS.source
+        assert json.loads(entry.dataset.profile)["sizes"] == DIGITS.sizes
+        contexts[role] = {tag.key: tag.value for tag in entry.tags}["mlflow.data.context"]
+    assert contexts == {"study": "all splits", "search": "training and validation", "final": "all splits"}
+
+
+def test_pictures_files_and_models_are_artifacts(tracker, client, tmp_path):
+    parent = tracker.open_study(STUDY)
+    run = parent.start_run("r", "final", "vae", 0, "cafe", {})
+    run.log_pictures([("samples", "caption", PNG)])
+    run.log_file("Traceback …: http://user:secret@host", "traceback.txt")
+    run.log_model(MODEL)
+    run.finish(RunState.COMPLETE)
+    fetched = client.download_artifacts(run.run_id, "", str(tmp_path))
+    found = {
+        p.relative_to(fetched).as_posix(): p for p in tmp_path.glob("**/*") if p.is_file() and "db" not in p.suffix
+    }
+    content = {name: path for name, path in found.items() if not name.startswith("artifacts")}
+    assert set(content) == {"images/samples.png", "traceback.txt", "model/model.keras"}
+    assert content["images/samples.png"].read_bytes() == PNG
+    assert content["traceback.txt"].read_text(encoding="utf-8") == "Traceback …: http://***@host"
+    assert json.loads(client.get_run(run.run_id).data.tags["reparam.captions"]) == {"samples": "caption"}
+
+
+@pytest.mark.backend
+def test_a_logged_model_loads_in_safe_mode_and_gives_the_same_likelihood(tracker, client, images, perturb, tmp_path):
+    import keras
+
+    from models.configs import GlowConfig
+    from models.registry import build_model
+
+    model = build_model(GlowConfig(levels=1, flow_depth=1, hidden_channels=4), (8, 8, 1), 17)
+    model.initialise(images)
+    perturb(model, scale=0.1)
+    run = tracker.open_study(STUDY).start_run("r", "final", "glow", 0, "cafe", {})
+    run.log_model(model)
+    path = client.download_artifacts(run.run_id, "model/model.keras", str(tmp_path))
+    loaded = keras.saving.load_model(path, safe_mode=True)
+    before, after = (np.asarray(m.log_prob_bound(images[:4], 2, seed=0)) for m in (model, loaded))
+    np.testing.assert_array_equal(after, before)
+
+
+def test_credentials_reach_neither_parameters_nor_reasons_nor_commands(tracker, client, uri):
+    leaky = replace(STUDY, settings={"storage": "mysql://user:secret@host"})
+    parent = tracker.open_study(leaky)
+    run = parent.start_run("r", "search", "vae", 0, "cafe", {"uri": "http://user:secret@host"}, number=0)
+    run.finish(RunState.FAILED, "cannot reach http://user:secret@host")
+    parent.finish(RunState.FAILED)
+    for run_id in (parent.run_id, run.run_id):
+        logged = client.get_run(run_id)
+        assert "secret" not in json.dumps([logged.data.params, logged.data.tags])
+    results = load_results(uri, STUDY.study_id)
+    assert results.provenance["command"].endswith("--storage postgresql://***@host/db")
+    assert results.runs.iloc[0]["reason"] == "cannot reach http://***@host"
+
+
+def test_long_parameters_and_reasons_are_cut_not_refused(tracker, client):
+    run = tracker.open_study(STUDY).start_run("r", "search", "vae", 0, "cafe", {"long": "x" * 9000}, number=0)
+    run.finish(RunState.FAILED, "y" * 9000)
+    logged = client.get_run(run.run_id)
+    assert logged.data.params["long"] == "x" * 500
+    assert logged.data.tags["reparam.reason"] == "y" * 500
+
+
+def test_reports_read_back_what_was_logged(tracker, uri):
+    parent = tracker.open_study(STUDY)
+    run_id = write_run(parent, "search", number=2)
+    final_id = write_run(parent, "final")
+    parent.select({"glow": {"number": 2, "config_hash": "cafe"}})
+    results = load_results(uri, STUDY.study_id)
+    assert (results.study_id, results.name, results.question) == (STUDY.study_id, STUDY.name, STUDY.question)
+    assert (results.swept, results.dataset["digest"]) == (STUDY.swept, STUDY.digest)
+    assert results.dataset["sizes"] == DIGITS.sizes
+    assert results.settings == {**STUDY.settings, "superseded_final_runs": 0}
+
+    parameters = [f"param.{name}" for name in sorted(PARAMETERS)]
+    assert list(results.runs.columns) == [*RUN_COLUMNS, *parameters]
+    row = results.runs.set_index("run_id").loc[run_id]
+    assert (row["role"], row["family"], row["number"], row["seed"], row["config_hash"]) == (
+        "search",
+        "glow",
+        2,
+        7,
+        "cafe",
+    )
+    assert (row["param.flow_depth"], row["param.learning_rate"]) == (3, 1e-3)
+    assert row["started"].tz is not None
+    assert row["seconds"] >= 0
+    assert results.runs.set_index("run_id").loc[final_id, "role"] == "final"
+    assert pd.isna(results.runs.set_index("run_id").loc[final_id, "number"])
+
+    assert list(results.measurements.columns) == MEASUREMENT_COLUMNS
+    rows = results.measurements[results.measurements["run_id"] == run_id]
+    for expected, (_, found) in zip(MEASURED, rows.iterrows(), strict=True):
+        assert (found["split"], found["metric"]) == (expected.split, expected.metric)
+        np.testing.assert_equal(found["value"], expected.value)
+        for column in ("standard_error", "n"):
+            value = getattr(expected, column)
+            assert pd.isna(found[column]) if value is None or math.isnan(value) else found[column] == value
+    bits = rows.iloc[0]
+    assert (bits["bound"], bits["importance_samples"], bits["dequantisation"]) == (BOUND.kind.value, 16, "uniform")
+    assert (bits["unit"], bits["higher_is_better"], bits["trial"]) == ("bits/dim", False, 2)
+
+    assert list(results.histories.columns) == HISTORY_COLUMNS
+    curve = results.histories.query("run_id == @run_id and metric == 'validation/bits_per_dim'")
+    expected = [(r.epoch, r.images, r.seconds, r.values["validation/bits_per_dim"]) for r in RECORDS]
+    assert [tuple(row) for row in curve[["step", "images", "seconds", "value"]].to_numpy()] == expected
+
+    (grid,) = results.images
+    assert (grid.run_id, grid.family, grid.kind, grid.caption) == (final_id, "glow", "samples", "four black images")
+    assert grid.png == PNG
+
+
+def test_final_runs_of_a_configuration_that_is_no_longer_selected_are_superseded(tracker, uri):
+    parent = tracker.open_study(STUDY)
+    old, new = write_run(parent, "final", config_hash="old"), write_run(parent, "final", config_hash="new")
+    parent.select({"glow": {"number": 0, "config_hash": "old"}})
+    parent.select({"glow": {"number": 1, "config_hash": "new"}})
+    results = load_results(uri, STUDY.study_id)
+    assert dict(zip(results.runs["run_id"], results.runs["role"], strict=True)) == {old: "superseded", new: "final"}
+    assert results.settings["superseded_final_runs"] == 1
+    assert {grid.run_id for grid in results.images} == {new}
+
+
+def test_a_study_without_runs_is_read_as_empty_frames_of_the_schema(tracker, uri):
+    tracker.open_study(STUDY)
+    results = load_results(uri, STUDY.study_id)
+    assert list(results.runs.columns) == RUN_COLUMNS
+    assert list(results.measurements.columns) == MEASUREMENT_COLUMNS
+    assert list(results.histories.columns) == HISTORY_COLUMNS
+    assert len(results.runs) == len(results.measurements) == len(results.histories) == len(results.images) == 0
+
+
+def test_a_continued_study_is_the_same_parent_run_with_its_settings_anew(tracker, client, uri):
+    first = tracker.open_study(STUDY)
+    first.finish(RunState.INTERRUPTED)
+    again = tracker.open_study(replace(STUDY, settings={**STUDY.settings, "trials": 9}))
+    assert again.run_id == first.run_id
+    assert client.get_run(again.run_id).info.status == "RUNNING"
+    assert load_results(uri, STUDY.study_id).settings["trials"] == 9
+
+
+def test_studies_are_listed_newest_first_and_do_not_mix(tracker, uri):
+    other = replace(STUDY, study_id="tiny-digits-other", name="tiny")
+    for study in (STUDY, other):
+        write_run(tracker.open_study(study))
+    assert list_studies(uri) == [other.study_id, STUDY.study_id]
+    assert len(load_results(uri, other.study_id).runs) == 1
+
+
+def test_an_unknown_study_is_refused_with_those_that_are_known(tracker, uri):
+    with pytest.raises(TrackingError, match=r"no study 'nothing' in sqlite:.*: it holds none"):
+        load_results(uri, "nothing")
+    tracker.open_study(STUDY)
+    with pytest.raises(TrackingError, match=rf"no study 'else' in sqlite:.*: it holds {STUDY.study_id}"):
+        load_results(uri, "else")
+
+
+@pytest.mark.parametrize("open_store", [lambda uri, path: Tracker(uri, path), lambda uri, path: list_studies(uri)])
+def test_an_unreachable_store_is_told_without_its_credentials(open_store, tmp_path, monkeypatch):
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    with pytest.raises(TrackingError, match=r"tracking store http://\*\*\*@127.0.0.1:1 cannot be reached") as raised:
+        open_store("http://user:secret@127.0.0.1:1", tmp_path)
+    assert "secret" not in str(raised.value)

@@ -1,0 +1,225 @@
+"""Real runs: what one leaves, what it may see, and that a study's search sees nothing of the test split."""
+
+from __future__ import annotations
+
+import gc
+import json
+from types import FunctionType, ModuleType
+
+import numpy as np
+import pytest
+from mlflow.tracking import MlflowClient
+
+import bench.runner
+import bench.trial
+from bench.config import RunConfig, TrainingConfig
+from bench.data.dataset import Dataset, Split
+from bench.errors import DivergedError
+from bench.likelihood import log_likelihood
+from bench.results import METRICS
+from bench.seeds import derive_seed
+from bench.tracking.read import load_results
+from models.configs import GlowConfig, VAEConfig
+
+pytestmark = pytest.mark.backend
+
+TRAINING = TrainingConfig(batch_size=64, images=128, reports=1)
+
+
+def config_of(model, tuning):
+    return RunConfig(model=model, training=TRAINING, dataset_digest=tuning.digest, backend="jax")
+
+
+VAE, GLOW = VAEConfig(hidden_sizes=(8,), latent_size=2), GlowConfig(levels=1, flow_depth=1, hidden_channels=4)
+
+
+def test_a_trial_leaves_validation_figures_costs_and_pictures_and_nothing_of_test(tuning):
+    outcome = bench.trial.run_trial(config_of(VAE, tuning), tuning, 0, 2, lambda record: None)
+    keys = [row.key for row in outcome.measurements]
+    assert keys[:2] == ["validation/bits_per_dim", "validation/nll_nats"]
+    assert not any(key.startswith(("test/", "quality/")) for key in keys)
+    assert {"throughput/train_images_per_second", "cost/parameters", "cost/peak_memory_bytes"} < set(keys)
+    assert bench.trial.validation_bits_per_dim(outcome) == outcome.measurements[0].value
+    assert [picture.kind for picture in outcome.pictures] == ["samples", "samples_temperature", "reconstructions"]
+    assert all(picture.png.startswith(b"\x89PNG") for picture in outcome.pictures)
+
+
+def test_a_final_run_leaves_test_figures_quality_and_speed(digits):
+    tuning, progress = digits.tuning, []
+    outcome = bench.trial.run_final(
+        config_of(GLOW, tuning), tuning, digits.open_test(), 0, 2, lambda record: None, lambda *p: progress.append(p)
+    )
+    keys = {row.key for row in outcome.measurements}
+    assert {"test/bits_per_dim", "test/nll_nats", "quality/pixel_kid", "quality/pixel_kid_floor"} < keys
+    assert {"throughput/sample_images_per_second", "throughput/evaluate_images_per_second"} < keys
+    assert not any(key.startswith("validation/") for key in keys)
+    assert all(row.metric in METRICS and np.isfinite(row.value) for row in outcome.measurements)
+    assert [picture.kind for picture in outcome.pictures] == ["samples", "samples_temperature"]
+    assert progress[-1] == (128, 128)
+
+
+def test_a_test_split_too_small_for_sample_quality_is_measured_without(digits):
+    tuning = digits.tuning
+    outcome = bench.trial.run_final(
+        config_of(VAE, tuning), tuning, digits.open_test().head(49), 0, 1, lambda r: None, lambda *p: None
+    )
+    assert not any(row.split == "quality" for row in outcome.measurements)
+
+
+def test_a_run_repeats_itself_bitwise_whatever_ran_before_it(tuning):
+    def bits(model, seed):
+        return bench.trial.validation_bits_per_dim(
+            bench.trial.run_trial(config_of(model, tuning), tuning, seed, 2, lambda record: None)
+        )
+
+    first = bits(VAE, 0)
+    other_seed = bits(VAE, 1)
+    assert bits(VAE, 0) == first != other_seed
+
+
+@pytest.mark.parametrize("split", ["validation", "test"])
+def test_a_bound_that_is_no_number_is_a_divergence(digits, monkeypatch, split):
+    def broken(*arguments, **options):
+        likelihood = log_likelihood(*arguments, **options)
+        likelihood.bound[3] = -np.inf
+        return likelihood
+
+    monkeypatch.setattr(bench.trial, "log_likelihood", broken)
+    shared = (config_of(VAE, digits.tuning), digits.tuning)
+    runs = {
+        "validation": lambda: bench.trial.run_trial(*shared, 0, 1, lambda record: None),
+        "test": lambda: bench.trial.run_final(*shared, digits.open_test(), 0, 1, lambda r: None, lambda *p: None),
+    }
+    with pytest.raises(DivergedError, match=f"^the {split} bound is not finite for 1 of 64 images$"):
+        runs[split]()
+
+
+@pytest.fixture(scope="module")
+def finished(start, tiny_study, digits, tmp_path_factory):
+    """The tiny study, trained in earnest."""
+    runner = start(tiny_study, digits, tmp_path_factory.mktemp("finished"), images=256)
+    runner.run(digits)
+    return runner
+
+
+def results_of(runner):
+    return load_results(runner.bound.settings.tracking, runner.bound.study_id)
+
+
+def test_a_finished_study_has_a_row_for_everything(finished):
+    results = results_of(finished)
+    assert results.runs.groupby(["role", "family", "state"]).size().to_dict() == {
+        ("final", "glow", "complete"): 1,
+        ("final", "vae", "complete"): 1,
+        ("search", "glow", "complete"): 2,
+        ("search", "vae", "complete"): 2,
+    }
+    assert results.measurements.groupby("role")["split"].unique().map(set).to_dict() == {
+        "search": {"validation", "throughput", "cost"},
+        "final": {"test", "throughput", "cost", "quality"},
+    }
+    likelihoods = results.measurements.query("metric == 'bits_per_dim'")
+    assert likelihoods[["standard_error", "n", "bound", "importance_samples", "dequantisation"]].notna().all(axis=None)
+    assert set(likelihoods.query("split == 'test'")["importance_samples"]) == {4}
+    assert results.histories.groupby("run_id").size().tolist() == [4] * 6
+    kinds = {(grid.family, grid.kind) for grid in results.images}
+    assert kinds == {(f, k) for f in ("vae", "glow") for k in ("samples", "samples_temperature")} | {
+        ("vae", "reconstructions")
+    }
+    assert results.provenance["backend"] == finished.bound.settings.backend
+
+
+def test_the_selected_trial_is_the_best_on_validation_and_its_configuration_is_the_final_one(finished):
+    results = results_of(finished)
+    client = MlflowClient(tracking_uri=finished.bound.settings.tracking)
+    selected = json.loads(client.get_run(finished.parent.run_id).data.tags["reparam.selected"])
+    validation = results.measurements.query("split == 'validation' and metric == 'bits_per_dim'")
+    for family, chosen in selected.items():
+        rows = validation[validation["family"] == family]
+        best = rows.loc[rows["value"].idxmin()]
+        assert (chosen["number"], chosen["config_hash"]) == (best["trial"], best["config_hash"])
+        finals = results.runs.query("role == 'final' and family == @family")
+        assert set(finals["config_hash"]) == {chosen["config_hash"]}
+
+
+def test_a_model_kept_by_a_final_run_has_the_likelihood_that_was_logged(finished, digits, tmp_path):
+    import keras
+
+    results = results_of(finished)
+    client = MlflowClient(tracking_uri=finished.bound.settings.tracking)
+    for run_id in results.runs.query("role == 'final'")["run_id"]:
+        model = keras.saving.load_model(client.download_artifacts(run_id, "model/model.keras", str(tmp_path)))
+        found = log_likelihood(model, digits.open_test().images, 4, derive_seed("test")).measurements("test")[0]
+        logged = results.measurements.query("run_id == @run_id and split == 'test' and metric == 'bits_per_dim'").iloc[
+            0
+        ]
+        assert (found.value, found.standard_error) == pytest.approx(
+            (logged["value"], logged["standard_error"]), rel=1e-6
+        )
+
+
+def test_the_search_is_bitwise_the_same_whatever_the_test_split_holds(
+    finished, start, tiny_study, digits, tmp_path, monkeypatch
+):
+    garbage = np.random.default_rng(0).integers(0, 17, digits.open_test().images.shape, dtype=np.uint8)
+    tuning = digits.tuning
+    other = Dataset(digits.info, tuning.train, tuning.validation, Split(garbage))
+    assert other.digest != digits.digest
+    # The digest names the study and seeds its search: kept, so that the images alone differ.
+    vars(other)["digest"] = digits.digest
+
+    def sealed(dataset):
+        raise PermissionError("the test split was opened")
+
+    monkeypatch.setattr(Dataset, "open_test", sealed)
+    runner = start(tiny_study, other, tmp_path, images=256)
+    with pytest.raises(PermissionError):
+        runner.run(other)
+    for family in ("vae", "glow"):
+        assert runner.searches[family].trials() == finished.searches[family].trials()
+    one, two = (
+        MlflowClient(tracking_uri=r.bound.settings.tracking).get_run(r.parent.run_id).data.tags["reparam.selected"]
+        for r in (finished, runner)
+    )
+    assert one == two
+
+
+def reachable_arrays(*roots):
+    """Every array that can be reached from objects: through containers, attributes, closures and views."""
+    seen, arrays, queue = set(), [], list(roots)
+    while queue:
+        item = queue.pop()
+        # Modules and globals lead everywhere, to this very test too: what counts is what is handed over.
+        if id(item) in seen or isinstance(item, ModuleType | type):
+            continue
+        seen.add(id(item))
+        if isinstance(item, FunctionType):
+            queue += [item.__closure__, item.__defaults__, item.__kwdefaults__]
+        elif isinstance(item, np.ndarray):
+            arrays.append(item)
+            queue.append(item.base)
+        else:
+            queue += gc.get_referents(item)
+    return arrays
+
+
+def test_what_a_trial_is_given_does_not_lead_to_the_test_split(start, tiny_study, tmp_path, monkeypatch):
+    """As real data comes: the three splits out of one archive, and a runner that knows its study."""
+    from bench.data.registry import load
+
+    digits = load("digits")
+    test = digits.open_test().images
+    given = []
+
+    def refuse(*arguments):
+        given.append(arguments)
+        arrays = reachable_arrays(*arguments)
+        assert any(np.shares_memory(array, digits.tuning.train.images) for array in arrays)
+        assert not any(array.nbytes and np.shares_memory(array, test) for array in arrays)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(bench.runner, "run_trial", refuse)
+    with pytest.raises(KeyboardInterrupt):
+        start(tiny_study, digits, tmp_path).run(digits)
+    assert len(given) == 1
+    assert any(np.shares_memory(array, test) for array in reachable_arrays(digits))
