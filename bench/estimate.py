@@ -17,12 +17,12 @@ from models.size import Size, model_size
 
 TRAINING_PASSES = 3
 """A training step costs about three forward passes: one forward, two backward."""
-EFFICIENCY = 0.12
+EFFICIENCY = 0.15
 """Share of the processor's matrix-product speed that small models reach, measured on two cores."""
-SECONDS_PER_STEP = 0.003
+SECONDS_PER_STEP = 0.005
 """Cost of a training step beside its arithmetic: dispatch, batching, callbacks."""
-COMPILE_SECONDS = 4.0
-COMPILE_SECONDS_PER_FLOW_STEP = 0.5
+COMPILE_SECONDS = 3.0
+COMPILE_SECONDS_PER_FLOW_STEP = 1.1
 """Time to build, initialise, trace and compile a model; that of a flow grows with its steps."""
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -40,11 +41,13 @@ class LogLikelihood:
         bound: log (1/k) Σ w_i for each image (n,).
         dimensions: D, which bits/dim divides by.
         kind: the bound's kind and k.
+        rates: log-weights per second of each batch after the first, which compiles; of that one if there is no other.
     """
 
     bound: Array
     dimensions: int
     kind: Bound
+    rates: Array
 
     def measurements(self, split: str) -> list[Measurement]:
         """Mean bits/dim and mean NLL in nats, each with the standard error of the mean over images."""
@@ -85,6 +88,7 @@ def log_likelihood(
     noise_seed = derive_seed(seed, "posterior noise")
     total = len(images) * importance_samples
     bounds = np.empty(len(images))
+    rates: list[float] = []
     done = 0
     for start in range(0, len(images), images_per_batch):
         batch = images[start : start + images_per_batch]
@@ -96,12 +100,15 @@ def log_likelihood(
         for _ in range(importance_samples // samples_per_batch):
             shape = (samples_per_batch, *model.posterior_noise_shape)
             noise = np.stack([stream.standard_normal(shape, dtype=np.float32) for stream in streams])
+            began = time.perf_counter()
             log_weights = program.run(padded, noise).astype(np.float64)  # (images, samples)
+            rates.append(log_weights.size / (time.perf_counter() - began))
             log_sum = np.logaddexp(log_sum, np.logaddexp.reduce(log_weights, axis=1))
             done += len(batch) * samples_per_batch
             on_progress(done, total)
         bounds[start : start + len(batch)] = (log_sum - math.log(importance_samples))[: len(batch)]
-    return LogLikelihood(bounds, model.dimensions, bound_of(model, importance_samples))
+    kind = bound_of(model, importance_samples)
+    return LogLikelihood(bounds, model.dimensions, kind, np.asarray(rates[1:] or rates))
 
 
 def _largest_divisor(number: int, limit: int) -> int:

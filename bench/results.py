@@ -4,7 +4,9 @@ This module is the border between measuring and reporting. It imports no framewo
 a thousand runs compiles on a laptop without Keras.
 
 A *run* is one trained model. Runs have a role: ``search`` (one trial of the sweep, judged on validation alone)
-or ``final`` (the selected configuration, retrained from one seed, then measured once on test).
+or ``final`` (the selected configuration, retrained from one seed, then measured once on test). A final run becomes
+``superseded`` when a later trial is selected in place of the one it retrained; it stays in the record. The hash of a
+configuration leaves the seed out: a trial and the final runs that retrain it share it.
 """
 
 from __future__ import annotations
@@ -106,14 +108,15 @@ METRICS: dict[str, Metric] = {
             "Sampling speed",
             "images/s",
             True,
-            "Median over timed windows of images sampled per second at the stated batch size, after a warm-up.",
+            "Median over timed windows of images sampled per second in batches of 64, after a warm-up.",
         ),
         Metric(
             "evaluate_images_per_second",
             "Likelihood speed",
             "images/s",
             True,
-            "Median over timed windows of one-sample bounds computed per second, after a warm-up.",
+            "Median over the batches of the test evaluation, after the first, of log-weights (one image, one importance "
+            "sample) computed per second.",
         ),
         Metric("parameters", "Parameters", "", False, "Number of trainable weights."),
         Metric("training_seconds", "Training time", "s", False, "Wall-clock time of training, compilation included."),

@@ -1,17 +1,14 @@
-"""Speed: images per second of likelihood evaluation and of sampling, warm, in several windows."""
+"""Speed: images per second, warm, in several windows."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 
 import numpy as np
 import numpy.typing as npt
 
-from bench.compiled import CompiledMethod
-from bench.data.dataset import Images
 from bench.results import Measurement
-from models.likelihood_model import LikelihoodModel
+from bench.sampling import Sampler
 
 WINDOWS = 5
 WINDOW_SECONDS = 0.2
@@ -25,38 +22,18 @@ def speed(metric: str, rates: npt.NDArray[np.float64]) -> Measurement:
     return Measurement("throughput", metric, float(np.median(rates)), error, n)
 
 
-def _rates(run: Callable[[], object], images: int) -> npt.NDArray[np.float64]:
-    """Images per second in each window; ``run`` handles ``images`` and returns when its result is there."""
-    run()
-    began = time.perf_counter()
-    run()
-    repeats = max(1, round(WINDOW_SECONDS / (time.perf_counter() - began)))
-    rates = []
-    for _ in range(WINDOWS):
-        began = time.perf_counter()
-        for _ in range(repeats):
-            run()
-        rates.append(images * repeats / (time.perf_counter() - began))
-    return np.asarray(rates)
+def sampling_speed(sampler: Sampler) -> Measurement:
+    """Images sampled per second at the sampler's batch size, compilation and warm-up excluded.
 
-
-def throughput(model: LikelihoodModel, images: Images, batch_size: int) -> list[Measurement]:
-    """Speed of one-sample bounds and of sampling, in images per second, compilation and warm-up excluded.
-
-    The noise is drawn beforehand, and each call returns its result to the host, so that the device is done.
-
-    Args:
-        model: a trained model.
-        images: integer images to evaluate, (n, h, w, c).
-        batch_size: images per call, at most n.
+    Each call draws its noise, computes, and returns the images to the host, so that the device is done.
     """
-    batch = images[:batch_size]
-    generator = np.random.default_rng(0)
-    posterior_noise = generator.standard_normal((len(batch), 1, *model.posterior_noise_shape), dtype=np.float32)
-    prior_noise = generator.standard_normal((len(batch), model.prior_noise_size), dtype=np.float32)
-    evaluate = CompiledMethod(model, LikelihoodModel.log_weights_by_image, name="throughput_evaluate")
-    generate = CompiledMethod(model, lambda model, noise: model.generate(noise), name="throughput_generate")
-    return [
-        speed("evaluate_images_per_second", _rates(lambda: evaluate.run(batch, posterior_noise), len(batch))),
-        speed("sample_images_per_second", _rates(lambda: generate.run(prior_noise), len(batch))),
-    ]
+    sampler.draw(sampler.batch_size, 1.0, 0)
+    began = time.perf_counter()
+    sampler.draw(sampler.batch_size, 1.0, 0)
+    batches = max(1, round(WINDOW_SECONDS / (time.perf_counter() - began)))
+    rates = []
+    for window in range(WINDOWS):
+        began = time.perf_counter()
+        sampler.draw(batches * sampler.batch_size, 1.0, window)
+        rates.append(batches * sampler.batch_size / (time.perf_counter() - began))
+    return speed("sample_images_per_second", np.asarray(rates))

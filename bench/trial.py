@@ -17,8 +17,9 @@ from bench.likelihood import LogLikelihood, log_likelihood
 from bench.pictures import image_grid
 from bench.quality import SMALLEST_SET, sample_quality
 from bench.results import EpochRecord, Measurement
+from bench.sampling import Sampler
 from bench.seeds import derive_seed
-from bench.throughput import speed, throughput
+from bench.throughput import sampling_speed, speed
 from bench.training import TrainingLog, train
 from models.likelihood_model import LikelihoodModel
 from models.registry import build_model
@@ -77,7 +78,8 @@ def run_trial(config: RunConfig, data: TuningData, seed: int, importance_samples
     )
     _check_finite(validation, "validation")
     measurements = [*validation.measurements("validation"), *_cost(model, log)]
-    return Outcome(model, log, measurements, _pictures(model, data.info, data.validation.images, seed))
+    sampler = Sampler(model, compiled=False)
+    return Outcome(model, log, measurements, _pictures(sampler, data.info, data.validation.images, seed))
 
 
 def run_final(
@@ -106,15 +108,17 @@ def run_final(
     model, log = _train(config, data, seed, on_epoch)
     likelihood = log_likelihood(model, test.images, importance_samples, derive_seed("test"), on_progress=on_progress)
     _check_finite(likelihood, "test")
+    sampler = Sampler(model)
     measurements = [
         *likelihood.measurements("test"),
-        *throughput(model, data.train.images, config.training.batch_size),
+        speed("evaluate_images_per_second", likelihood.rates),
+        sampling_speed(sampler),
         *_cost(model, log),
     ]
     if len(test) >= SMALLEST_SET:
-        samples = _sample(model, len(test), 1.0, derive_seed(seed, "quality samples"))
+        samples = sampler.draw(len(test), 1.0, derive_seed(seed, "quality samples"))
         measurements += sample_quality(samples, test.images, data.train.images, data.info.grey_levels)
-    return Outcome(model, log, measurements, _pictures(model, data.info, test.images, seed))
+    return Outcome(model, log, measurements, _pictures(sampler, data.info, test.images, seed))
 
 
 def _train(config: RunConfig, data: TuningData, seed: int, on_epoch: OnEpoch) -> tuple[LikelihoodModel, TrainingLog]:
@@ -145,27 +149,16 @@ def _cost(model: LikelihoodModel, log: TrainingLog) -> list[Measurement]:
     ]
 
 
-def _sample(model: LikelihoodModel, n: int, temperature: float, seed: int) -> Images:
-    """Images drawn at a temperature, in batches of a bounded size."""
-    batch = max(1, min(n, 256, 2**20 // model.dimensions))
-    generator = np.random.default_rng(seed)
-    drawn: list[Images] = []
-    for start in range(0, n, batch):
-        noise = generator.standard_normal((min(batch, n - start), model.prior_noise_size), dtype=np.float32)
-        drawn.append(np.asarray(keras.ops.convert_to_numpy(model.generate(noise, temperature))))
-    return np.concatenate(drawn)
-
-
-def _pictures(model: LikelihoodModel, info: DatasetInfo, images: Images, seed: int) -> list[Picture]:
+def _pictures(sampler: Sampler, info: DatasetInfo, images: Images, seed: int) -> list[Picture]:
     """Samples at temperature 1 and below, from the same noise; for a VAE reconstructions beside their originals."""
     pictures = []
     for kind, temperature in (("samples", 1.0), ("samples_temperature", TEMPERATURE)):
-        samples = _sample(model, GRID, temperature, derive_seed(seed, "grid"))
+        samples = sampler.draw(GRID, temperature, derive_seed(seed, "grid"))
         caption = f"{GRID} samples at temperature {temperature:g}, not selected"
         pictures.append(Picture(kind, caption, image_grid(samples, info.grey_levels, COLUMNS)))
-    if isinstance(model, VAE):
+    if isinstance(sampler.model, VAE):
         originals = images[: GRID // 2]
-        means = np.asarray(keras.ops.convert_to_numpy(model.reconstruct(originals)))
+        means = np.asarray(keras.ops.convert_to_numpy(sampler.model.reconstruct(originals)))
         # Pairs side by side: original, reconstruction, original, reconstruction, …
         pairs = np.stack([originals, means], axis=1).reshape(-1, *info.image_shape)
         caption = "Held-out images, each followed by its reconstruction (mean image at the posterior mean)"

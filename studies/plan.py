@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from rich.console import Console
-from rich.table import Table
 
 from bench.estimate import plan, total_seconds
 from bench.redaction import redact
@@ -19,36 +18,32 @@ def print_plan(bound: BoundStudy, console: Console) -> None:
     study, settings, info = bound.study, bound.settings, bound.info
     height, width, channels = info.image_shape
     sizes = ", ".join(f"{n:,} {split}" for split, n in info.sizes.items())
-    console.print(f"{study.name}: {study.question}", style="bold", highlight=False, markup=False)
-    console.print(
-        f"data      {info.name}: {height}x{width}x{channels}, {info.grey_levels} grey levels; {sizes}",
-        highlight=False,
-        markup=False,
-    )
-    console.print(
+
+    def line(text: str) -> None:
+        console.print(text, highlight=False, markup=False)
+
+    line(f"{study.name}: {study.question}")
+    line(f"data      {info.name}: {height}x{width}x{channels}, {info.grey_levels} grey levels; {sizes}")
+    line(
         f"plan      {settings.trials} trials per family ({bound.sampler}), then {settings.seeds} seeds of the best; "
-        f"backend {settings.backend}; storage {redact(settings.storage_url)}; tracking {redact(settings.tracking)}",
-        highlight=False,
-        markup=False,
+        f"backend {settings.backend}"
     )
-    table = Table("family", "swept", "parameters", "images per trial", "per trial", "per final run")
+    line(f"storage   {redact(settings.storage_url)}")
+    line(f"tracking  {redact(settings.tracking)}")
     plans = plan(bound)
     for family in plans:
-        swept = "\n".join(f"{name}: {parameter}" for name, parameter in family.family.sweep.items())
-        table.add_row(
-            family.family.name,
-            swept,
-            f"{family.smallest.parameters:,} … {family.largest.parameters:,}",
-            f"{family.images:,}",
-            _duration(family.trial_seconds),
-            _duration(family.final_seconds),
+        label = f"{family.family.name:9s}"
+        for name, parameter in family.family.sweep.items():
+            line(f"{label} {name}: {parameter}")
+            label = " " * 9
+        line(
+            f"{label} {family.smallest.parameters:,} to {family.largest.parameters:,} parameters; {family.images:,} "
+            f"images a trial, {family.looks} looks at validation; {_duration(family.trial_seconds)} a trial, "
+            f"{_duration(family.final_seconds)} a final run"
         )
-    console.print(table)
-    console.print(
+    line(
         f"estimate  {_duration(total_seconds(bound, plans))} in all on this processor, within a factor of about three "
-        "(the middle of each range, no pruning). Nothing was run.",
-        highlight=False,
-        markup=False,
+        "(the middle of each range, no pruning). Nothing was run."
     )
 
 

@@ -1,0 +1,41 @@
+"""Samples in any number, by one program of a fixed batch size."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from bench.compiled import CompiledMethod
+from bench.data.dataset import Images
+from models.distributions import Tensor
+from models.likelihood_model import LikelihoodModel
+
+VALUES_PER_BATCH = 2**20
+"""Largest number of pixel values in a batch: it bounds the memory."""
+
+
+class Sampler:
+    """Draws images from a model.
+
+    Args:
+        model: a trained model.
+        batch_size: images per call of the program; fewer where the images are large.
+        compiled: whether to compile; a single batch is drawn sooner without.
+    """
+
+    def __init__(self, model: LikelihoodModel, batch_size: int = 64, compiled: bool = True) -> None:
+        self.model = model
+        self.batch_size = max(1, min(batch_size, VALUES_PER_BATCH // model.dimensions))
+        self._program = CompiledMethod(model, _generate, compiled, name="generate")
+
+    def draw(self, n: int, temperature: float, seed: int) -> Images:
+        """``n`` images at a temperature, integers (n, h, w, c); the same for the same seed."""
+        generator = np.random.default_rng(seed)
+        drawn = []
+        for _ in range(-(-n // self.batch_size)):
+            noise = generator.standard_normal((self.batch_size, self.model.prior_noise_size), dtype=np.float32)
+            drawn.append(self._program.run(noise, np.full(self.batch_size, temperature, dtype=np.float32)))
+        return np.concatenate(drawn)[:n]
+
+
+def _generate(model: LikelihoodModel, noise: Tensor, temperature: Tensor) -> Tensor:
+    return model.generate(noise, temperature[:, None])
