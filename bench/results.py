@@ -115,8 +115,8 @@ METRICS: dict[str, Metric] = {
             "Likelihood speed",
             "images/s",
             True,
-            "Median over the batches of the test evaluation, after the first, of log-weights (one image, one importance "
-            "sample) computed per second.",
+            "Median over the batches of the test evaluation, after the first, of log-weights (one for each image and "
+            "importance sample) computed per second.",
         ),
         Metric("parameters", "Parameters", "", False, "Number of trainable weights."),
         Metric("training_seconds", "Training time", "s", False, "Wall-clock time of training, compilation included."),

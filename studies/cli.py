@@ -59,7 +59,7 @@ def study(
     grey_levels: Annotated[
         int | None, typer.Option(help="Values a pixel can take [default: told by the data].", show_default=False)
     ] = None,
-    trials: Annotated[int, typer.Option(help="Trials per family, in all: a continued study adds what is missing.")] = 8,
+    trials: Annotated[int, typer.Option(help="Trials per family, in all: a continued study adds what is missing.")] = 6,
     epochs: Annotated[
         int | None, typer.Option(help="Passes over the training images [default: 20].", show_default=False)
     ] = None,

@@ -21,7 +21,7 @@ STUDY = Study(
         ),
         Family(
             GlowConfig.preset("small"),
-            sweep={"flow_depth": Integers(2, 8, log=True), "learning_rate": Reals(3e-4, 1e-2, log=True)},
+            sweep={"flow_depth": Integers(2, 6, log=True), "learning_rate": Reals(3e-4, 1e-2, log=True)},
             training=TrainingConfig(learning_rate=3e-3, decay="cosine"),
         ),
     ),
