@@ -114,7 +114,9 @@ def _axis(values: pd.Series) -> tuple[np.ndarray, list[tuple[float, str]] | None
     numbers = numeric.to_numpy(dtype=float)
     log = bool(numbers.min() > 0 and numbers.max() > LOG_SPAN * numbers.min())
     distinct = np.unique(numbers)
-    ticks = [(float(value), f"{value:g}") for value in distinct] if len(distinct) <= 7 else None
+    # Values that a sampler drew are crooked and may lie side by side; whole numbers are what was meant.
+    whole = bool(np.all(np.asarray(distinct, dtype=float) % 1 == 0))
+    ticks = [(float(value), f"{value:g}") for value in distinct] if whole and len(distinct) <= 7 else None
     return numbers, ticks, log
 
 
