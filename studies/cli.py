@@ -197,6 +197,7 @@ def ui(
     # One worker and no job runner: the default's fifteen processes serve nobody here.
     environment = {**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
     command = [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", uri, "--workers", "1"]
+    command += ["--default-artifact-root", (output.resolve() / "artifacts").as_uri()]
     command += ["--host", "127.0.0.1", "--port", str(port)]
     os.execve(sys.executable, command, environment)  # noqa: S606 - the server replaces this process
 

@@ -22,6 +22,8 @@ from bench.tracking.contract import EPOCH_SUFFIX, ERROR_SUFFIX, IMAGE_FOLDER, LA
 
 FLUSH_SECONDS = 2.0
 """Learning curves are sent this often, not once an epoch: a request costs more than a short epoch."""
+_EXPERIMENT_TAGS = {"mlflow.experimentKind": "custom_model_development"}
+"""Makes the UI open on training runs; its own guess is traces of language models."""
 
 
 class Tracker:
@@ -77,7 +79,7 @@ class Tracker:
             return cast(str, experiment.experiment_id)
         embedded = self.uri.startswith("sqlite:")
         location = (self.artifacts / name).resolve().as_uri() if embedded else None
-        return cast(str, self.client.create_experiment(full_name, artifact_location=location))
+        return cast(str, self.client.create_experiment(full_name, artifact_location=location, tags=_EXPERIMENT_TAGS))
 
     def _search(self, experiment_ids: Sequence[str], condition: str) -> list[Any]:
         """All runs that meet the condition, page by page, oldest first."""
