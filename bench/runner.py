@@ -5,11 +5,10 @@ from __future__ import annotations
 import signal
 import time
 import traceback
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
-from types import FrameType
-from typing import Any
+from types import FrameType, TracebackType
+from typing import Any, TypeVar
 
 from bench.config import RunConfig
 from bench.data.dataset import Dataset, TuningData
@@ -23,6 +22,8 @@ from bench.study import BoundStudy, Family
 from bench.tracking.contract import StudyDescription
 from bench.tracking.store import ModelRun, Tracker
 from bench.trial import Outcome, run_final, run_trial, validation_bits_per_dim
+
+Result = TypeVar("Result")
 
 FAILURES_IN_A_ROW = 5
 """So many trials failing one after the other, neither pruned nor diverged, point at a fault that all share."""
@@ -61,6 +62,7 @@ class StudyRunner:
     def __init__(self, bound: BoundStudy, progress: StudyProgress) -> None:
         self.bound = bound
         self.progress = progress
+        self._stop = _StopRequest()
         settings = bound.settings
         settings.output.mkdir(parents=True, exist_ok=True)
         self.searches = {
@@ -105,19 +107,8 @@ class StudyRunner:
                 family completed.
         """
         try:
-            with _sigterm_as_interrupt():
-                self._reconcile()
-                data = limited(dataset, self.bound.settings.evaluation_images)
-                deadline = time.monotonic() + (self.bound.settings.timeout or float("inf"))
-                families = self.bound.study.families
-                selected = [
-                    self._search(family, data, _share(deadline, len(families) - done))
-                    for done, family in enumerate(families)
-                ]
-                self.parent.select(
-                    {s.family.name: {"number": s.trial.number, "config_hash": s.config.hash} for s in selected}
-                )
-                self._finals(selected, data, dataset)
+            with self._stop:
+                self._stop.honoured(lambda: self._run(dataset))
         except KeyboardInterrupt:
             self.parent.finish(RunState.INTERRUPTED)
             raise
@@ -125,6 +116,17 @@ class StudyRunner:
             self.parent.finish(RunState.FAILED)
             raise
         self.parent.finish(RunState.COMPLETE)
+
+    def _run(self, dataset: Dataset) -> None:
+        self._reconcile()
+        data = limited(dataset, self.bound.settings.evaluation_images)
+        deadline = time.monotonic() + (self.bound.settings.timeout or float("inf"))
+        families = self.bound.study.families
+        selected = [
+            self._search(family, data, _share(deadline, len(families) - done)) for done, family in enumerate(families)
+        ]
+        self.parent.select({s.family.name: {"number": s.trial.number, "config_hash": s.config.hash} for s in selected})
+        self._finals(selected, data, dataset)
 
     def _reconcile(self) -> None:
         """Bring what a vanished process left half-done to an end, in the search's storage and in the tracking store.
@@ -153,6 +155,7 @@ class StudyRunner:
         failures = 0
         self.progress.done(min(search.done(), self.bound.settings.trials))
         while search.done() < self.bound.settings.trials and time.monotonic() < deadline:
+            self._stop.check()
             proposal = search.ask()
             state = self._trial(family, proposal, data)
             failures = failures + 1 if state == RunState.FAILED else 0
@@ -185,6 +188,7 @@ class StudyRunner:
         self.progress.start_run(name, config.training.reports)
 
         def on_epoch(record: EpochRecord) -> None:
+            self._stop.check()
             run.log_epoch(record)
             self.progress.epoch(record)
             # The last look cannot save anything: a trial that reaches it is complete.
@@ -209,6 +213,11 @@ class StudyRunner:
             if run.role == "final" and run.state != RunState.INTERRUPTED
         }
         test = dataset.open_test().head(settings.evaluation_images)
+
+        def on_progress(done: int, total: int) -> None:
+            self._stop.check()
+            self.progress.evaluation(done, total)
+
         for chosen in selected:
             for number in range(settings.seeds):
                 seed = derive_seed(settings.seed, "final", number)
@@ -227,6 +236,7 @@ class StudyRunner:
                 self.progress.start_run(name, chosen.config.training.reports)
 
                 def on_epoch(record: EpochRecord, run: ModelRun = run) -> None:
+                    self._stop.check()
                     run.log_epoch(record)
                     self.progress.epoch(record)
 
@@ -238,7 +248,7 @@ class StudyRunner:
                         seed,
                         settings.importance_samples,
                         on_epoch,
-                        self.progress.evaluation,
+                        on_progress,
                     )
 
                 self._supervised(run, name, work, lambda state, outcome: None, keep_model=True)
@@ -257,7 +267,7 @@ class StudyRunner:
         ``end`` is called between logging and closing the run: it is the moment from which the run counts.
         """
         try:
-            outcome = work()
+            outcome = self._stop.honoured(work)
         except KeyboardInterrupt:
             end(RunState.INTERRUPTED, None)
             run.finish(RunState.INTERRUPTED, "stopped by the user or the scheduler")
@@ -308,15 +318,39 @@ def _short(value: Any) -> str:
     return f"{value:.3g}" if isinstance(value, float) else str(value)
 
 
-@contextmanager
-def _sigterm_as_interrupt() -> Iterator[None]:
-    """Treat SIGTERM, a scheduler's way to stop a job, as Ctrl-C."""
+class _StopRequest:
+    """Ctrl-C and SIGTERM, a scheduler's way to stop a job: both raise KeyboardInterrupt, and are remembered.
 
-    def interrupt(number: int, frame: FrameType | None) -> None:
+    Python raises in whatever it is doing. If that is a callback of the backend's, from its garbage collector or its
+    data pipeline, the exception is swallowed or comes out as another one: then it is the memory that counts.
+    """
+
+    def __init__(self) -> None:
+        self.made = False
+
+    def __enter__(self) -> None:
+        self.made = False
+        self._earlier = {each: signal.signal(each, self._interrupt) for each in (signal.SIGINT, signal.SIGTERM)}
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        for each, handler in self._earlier.items():
+            signal.signal(each, handler)
+
+    def _interrupt(self, number: int, frame: FrameType | None) -> None:
+        self.made = True
         raise KeyboardInterrupt
 
-    earlier = signal.signal(signal.SIGTERM, interrupt)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, earlier)
+    def check(self) -> None:
+        """Raise KeyboardInterrupt if a stop was requested."""
+        if self.made:
+            raise KeyboardInterrupt
+
+    def honoured(self, work: Callable[[], Result]) -> Result:
+        """The result of ``work``; an error that a request to stop came out as is that request."""
+        try:
+            return work()
+        except Exception:
+            self.check()
+            raise

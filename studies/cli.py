@@ -38,9 +38,6 @@ def main() -> None:
     except ReparamBenchError as error:
         typer.secho(f"error: {error}", fg="red", err=True)
         raise SystemExit(2) from None
-    except KeyboardInterrupt:
-        typer.secho("stopped: what is finished is kept; the same command continues", err=True)
-        raise SystemExit(130) from None
 
 
 def run_script(path: str) -> None:
@@ -98,8 +95,13 @@ def study(
     declared = load_study(name)
     if dry_run:
         _show_plan(declared, settings, console)
-    else:
+        return
+    try:
         _run(declared, settings, console)
+    except KeyboardInterrupt:
+        # Told here, for Typer ends the command on Ctrl-C without a word.
+        typer.secho("stopped: what is finished is kept; the same command continues", err=True)
+        raise typer.Exit(130) from None
 
 
 def _show_plan(study: Study, settings: StudySettings, console: Console) -> None:

@@ -5,6 +5,7 @@ What a trial would reach is written down as a function of its configuration, so 
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 from types import SimpleNamespace
@@ -309,16 +310,35 @@ def test_an_interrupted_final_run_is_marked_and_done_again(start, tiny_study, di
     assert states(runner, "final") == {"vae": ["interrupted", "complete"], "glow": ["complete"]}
 
 
-def test_a_request_to_terminate_is_an_interruption_and_the_old_handler_returns(
-    start, tiny_study, digits, tmp_path, trainer
+def swallowed(number: int) -> None:
+    """A signal that arrives in a callback of the backend's, which ignores what is raised there."""
+    with contextlib.suppress(KeyboardInterrupt):
+        os.kill(os.getpid(), number)
+
+
+def translated(number: int) -> None:
+    """A signal that arrives in a data pipeline, which raises an error of its own."""
+    try:
+        os.kill(os.getpid(), number)
+    except KeyboardInterrupt:
+        raise RuntimeError("UnknownError: KeyboardInterrupt") from None
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=lambda number: number.name)
+@pytest.mark.parametrize("arrives", [lambda number: os.kill(os.getpid(), number), swallowed, translated])
+@pytest.mark.parametrize("role", ["search", "final"])
+def test_a_signal_is_an_interruption_wherever_it_arrives(
+    start, tiny_study, digits, tmp_path, trainer, number, arrives, role
 ):
-    before = signal.getsignal(signal.SIGTERM)
-    trainer.accidents = {0: lambda: os.kill(os.getpid(), signal.SIGTERM)}
+    before = [signal.getsignal(each) for each in (signal.SIGINT, signal.SIGTERM)]
+    trainer.accidents = {0 if role == "search" else -1: lambda: arrives(number)}
     runner = start(tiny_study, digits, tmp_path)
     with pytest.raises(KeyboardInterrupt):
         runner.run(digits)
-    assert states(runner) == {"vae": ["interrupted"]}
-    assert signal.getsignal(signal.SIGTERM) is before
+    assert states(runner, role) == {"vae": ["interrupted"]}
+    client = MlflowClient(tracking_uri=runner.bound.settings.tracking)
+    assert client.get_run(runner.parent.run_id).info.status == "KILLED"
+    assert [signal.getsignal(each) for each in (signal.SIGINT, signal.SIGTERM)] == before
 
 
 def test_a_trial_that_has_ended_counts_even_if_its_process_died_before_closing_its_run(
