@@ -1,0 +1,236 @@
+"""The command line as a user meets it."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from bench.data.bundled import DIGITS
+from bench.data.keras_datasets import MNIST
+from bench.study import BoundStudy, StudySettings
+from studies.cli import main
+from studies.loading import load_study
+from studies.names import STUDIES
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture
+def cli(tmp_path, monkeypatch, capsys):
+    """Run a command line in an empty folder: exit status, standard output, standard error."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("NO_COLOR", "1")
+
+    def run(*arguments):
+        monkeypatch.setattr(sys, "argv", ["reparam-bench", *arguments])
+        with pytest.raises(SystemExit) as ended:
+            main()
+        captured = capsys.readouterr()
+        return ended.value.code or 0, captured.out, captured.err
+
+    return run
+
+
+@pytest.mark.parametrize("command", [[], ["study"], ["report"], ["list"], ["ui"]], ids=lambda c: " ".join(c) or "all")
+@pytest.mark.parametrize("flag", ["-h", "--help"])
+def test_every_command_has_its_help(cli, command, flag):
+    code, out, _ = cli(*command, flag)
+    assert code == 0
+    assert "Usage: reparam-bench" in out
+
+
+def test_the_help_of_a_study_tells_every_setting(cli):
+    _, out, _ = cli("study", "--help")
+    for name in StudySettings.model_fields:
+        # A narrow terminal cuts the longest names short.
+        assert f"--{name.replace('_', '-')}"[:16] in out
+
+
+SCRIPTS = {
+    "none.py": "QUESTION = 'what?'\n",
+    "text.py": "STUDY = 'vae_vs_glow'\n",
+    "empty_range.py": "from bench.space import Integers\nINTEGERS = Integers(8, 2)\n",
+}
+
+BAD = {
+    "unknown study, close": (
+        ["study", "vae_v_glow"],
+        r"no study is called 'vae_v_glow' \(did you mean vae_vs_glow\?\)",
+    ),
+    "unknown study": (["study", "x"], r"no study is called 'x': one of vae_vs_glow, .*path of a \.py file"),
+    "missing script": (["study", "gone.py"], r"study script 'gone.py' does not exist"),
+    "script without STUDY": (["study", "none.py"], r"'none.py' declares no study: it needs STUDY = Study"),
+    "STUDY of another type": (["study", "text.py"], r"'text.py' declares no study"),
+    "script with an empty range": (["study", "empty_range.py"], r"the range 8 … 2, whole is empty"),
+    "unknown data": (["study", "vae_vs_glow", "--dataset", "digit"], r"no data set 'digit'.*Did you mean 'digits'\?"),
+    "missing npz": (["study", "vae_vs_glow", "--dataset", "my.npz"], r"no data set 'my.npz'"),
+    "broken npz": (["study", "vae_vs_glow", "--dataset", "broken.npz"], r"broken\.npz"),
+    "grey levels of built-in data": (
+        ["study", "vae_vs_glow", "--grey-levels", "2"],
+        r"digits has 17 grey levels, not 2",
+    ),
+    "images of odd size": (["study", "flow_depth", "--dataset", "odd.npz"], r"glow cannot be trained on odd: .*7x7"),
+    "two budgets": (["study", "vae_vs_glow", "--epochs", "2", "--images", "9"], r"epochs=2 or images=9, not both"),
+    "no trials": (["study", "vae_vs_glow", "--trials", "0"], r"trials=0: .*greater than or equal to 1"),
+    "no seeds": (["study", "vae_vs_glow", "--seeds", "0"], r"seeds=0: "),
+    "unknown backend": (
+        ["study", "vae_vs_glow", "--backend", "torch"],
+        r"backend='torch' is unknown: one of tensorflow, jax",
+    ),
+    "unknown sampler": (["study", "vae_vs_glow", "--sampler", "grid"], r"sampler='grid': .*'tpe', 'qmc' or 'random'"),
+    "no batch": (["study", "vae_vs_glow", "--batch-size", "0"], r"batch_size=0: "),
+    "negative seed": (["study", "vae_vs_glow", "--seed", "-1"], r"seed=-1: .*greater than or equal to 0"),
+    "no time": (["study", "vae_vs_glow", "--timeout", "0"], r"timeout=0\.0: .*greater than 0"),
+    "one evaluation image": (["study", "vae_vs_glow", "--evaluation-images", "1"], r"evaluation_images=1: "),
+    "report without runs": (["report"], r"mlflow\.db does not exist: run a study first, or give --output"),
+    "list without runs": (["list"], r"mlflow\.db does not exist"),
+    "ui without runs": (["ui"], r"mlflow\.db does not exist"),
+    "report of another folder": (["report", "--output", "elsewhere"], r"elsewhere/mlflow\.db does not exist"),
+    "unreachable server": (
+        ["list", "--tracking-uri", "http://me:secret@127.0.0.1:1"],
+        r"http://\*\*\*@127.0.0.1:1 cannot be reached",
+    ),
+}
+
+
+@pytest.mark.parametrize(
+    ("name", "dry"), [(name, dry) for name in BAD for dry in (False, True) if not dry or BAD[name][0][0] == "study"]
+)
+def test_a_bad_command_line_is_refused_in_one_line_and_leaves_nothing_behind(cli, tmp_path, monkeypatch, name, dry):
+    arguments, message = BAD[name]
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    for script, text in SCRIPTS.items():
+        Path(script).write_text(text)
+    Path("broken.npz").write_bytes(b"PK no archive")
+    np.savez("odd.npz", x_train=np.zeros((60, 7, 7), np.uint8), grey_levels=4)
+    before = sorted(tmp_path.iterdir())
+    code, out, err = cli(*arguments, *(["--dry-run"] if dry else []))
+    assert code == 2
+    assert len(err.splitlines()) == 1, err
+    assert err.startswith("error: ")
+    assert re.search(message, err)
+    assert "Traceback" not in out + err
+    assert "secret" not in out + err
+    assert sorted(tmp_path.iterdir()) == before
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["stud"],
+        ["study"],
+        ["study", "vae_vs_glow", "--trials", "many"],
+        ["study", "vae_vs_glow", "--epoch", "2"],
+        ["ui", "--port", "0"],
+    ],
+    ids=" ".join,
+)
+def test_a_misspelt_command_line_is_a_usage_error(cli, tmp_path, arguments):
+    code, out, err = cli(*arguments)
+    assert code == 2
+    assert "Usage: reparam-bench" in err
+    assert "Traceback" not in out + err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_dry_run_tells_data_space_sizes_and_time_and_runs_nothing(cli, tmp_path):
+    code, out, _ = cli("study", "vae_vs_glow", "--dry-run", "--trials", "5", "--storage", "mysql://me:secret@host/db")
+    assert code == 0
+    for told in (
+        "digits: 8x8x1, 17 grey levels",
+        "1,259 train",
+        "5 trials per family (tpe), then 3 seeds",
+        "mysql://***@host/db",
+    ):
+        assert told in out
+    for told in ("latent_size: 2 … 64, whole, log", "flow_depth: ", "Nothing was run."):
+        assert told in out
+    assert "secret" not in out
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("name", STUDIES)
+@pytest.mark.parametrize("info", [DIGITS, MNIST], ids=lambda info: info.name)
+def test_every_bundled_study_asks_a_question_and_fits_small_and_usual_data(name, info):
+    study = load_study(name)
+    assert study.name == name
+    assert study.question.endswith("?")
+    bound = BoundStudy(study, StudySettings(), info, "d")
+    for family in study.families:
+        assert family.sweep
+        assert bound.configure(family, bound.first_values(family)) == bound.base(family)
+
+
+def test_a_study_script_runs_as_a_program_with_the_options_of_the_command_line(tmp_path):
+    done = subprocess.run(
+        [sys.executable, str(ROOT / "studies" / "latent_size.py"), "--dry-run", "--trials", "3"],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "3 trials per family (qmc)" in done.stdout
+
+
+@pytest.fixture(scope="module")
+def partial_store(tmp_path_factory):
+    """An output folder with a study that has just begun: one trial complete, one under way."""
+    from bench.results import Bound, BoundKind, EpochRecord, Measurement, RunState
+    from bench.tracking.contract import StudyDescription
+    from bench.tracking.store import Tracker
+
+    output = tmp_path_factory.mktemp("partial")
+    study = StudyDescription(
+        study_id="partial-digits-00000000",
+        name="partial",
+        question="How far is it?",
+        swept={"vae": ["latent_size"]},
+        settings={"trials": 4, "seeds": 1},
+        provenance={"commit": "0" * 40, "dirty": False, "backend": "jax", "command": "reparam-bench study partial"},
+        dataset=DIGITS,
+        digest="0" * 64,
+    )
+    parent = Tracker(f"sqlite:///{output / 'mlflow.db'}", output / "artifacts").open_study(study)
+    for number in range(2):
+        run = parent.start_run(f"vae #{number}", "search", "vae", 0, f"{number}", {"latent_size": 4 + number}, number)
+        run.log_epoch(EpochRecord(1, 128, 0.5, {"train/bits_per_dim": 3.0, "validation/bits_per_dim": 2.75}))
+        if number == 0:
+            bound = Bound(BoundKind.IMPORTANCE_WEIGHTED, 16)
+            run.log_measurements([Measurement("validation", "bits_per_dim", 2.5, 0.01, 179, bound)])
+            run.finish(RunState.COMPLETE)
+    return output
+
+
+def test_a_study_that_has_just_begun_has_its_report(cli, partial_store, tmp_path):
+    output = shutil.copytree(partial_store, tmp_path / "runs")
+    code, out, _ = cli("report")
+    page = Path(out.strip())
+    assert code == 0
+    assert page == Path("runs/reports/partial-digits-00000000/report.html")
+    text = (output / "reports" / "partial-digits-00000000" / "report.md").read_text(encoding="utf-8")
+    assert "How far is it?" in text
+    assert "running" in text
+
+
+def test_the_list_names_the_studies_of_a_folder(cli, partial_store):
+    code, out, _ = cli("list", "--output", str(partial_store))
+    assert (code, out.split()) == (0, ["partial-digits-00000000"])
+
+
+def test_a_report_of_an_unknown_study_names_those_that_are_known(cli, partial_store):
+    code, _, err = cli("report", "other", "--output", str(partial_store))
+    assert code == 2
+    assert len(err.splitlines()) == 1
+    assert "no study 'other'" in err
+    assert "it holds partial-digits-00000000" in err
+    assert not (partial_store / "reports").exists()
