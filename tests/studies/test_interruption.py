@@ -1,0 +1,171 @@
+"""A study that is stopped in every way a process can be, and continued with the same command."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from contextlib import closing
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+
+import optuna
+import pytest
+from mlflow.tracking import MlflowClient
+from optuna.trial import TrialState
+
+from bench.tracking.read import list_studies, load_results
+
+ROOT = Path(__file__).resolve().parents[2]
+SCRIPT = """
+from bench.space import Integers
+from bench.study import Family, Study
+from models.configs import VAEConfig
+
+STUDY = Study(
+    name="small",
+    question="Does a stopped study go on?",
+    families=(Family(VAEConfig(hidden_sizes=(8,), latent_size=2), sweep={"latent_size": Integers(1, 64)}),),
+)
+"""
+TRIALS = 3
+COMMAND = (
+    f"study small.py --trials {TRIALS} --seeds 1 --images 2560 --batch-size 32 --selection-samples 2 "
+    "--importance-samples 4 --evaluation-images 60 --no-pruning --backend tensorflow --output runs"
+).split()
+DEADLINE = 240
+"""Seconds within which a process must come so far, or end."""
+
+
+@dataclass(frozen=True)
+class Finished:
+    """A trial as Optuna remembers it."""
+
+    number: int
+    values: dict[str, object]
+    objective: float
+
+
+def started(folder: Path) -> subprocess.Popen[str]:
+    """The command in a process of its own."""
+    return subprocess.Popen(
+        [sys.executable, "-c", "from studies.cli import main; main()", *COMMAND],
+        cwd=folder,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+
+
+def is_running(database: Path, tag: str, value: str) -> bool:
+    """Whether a run with this tag is under way, its parameters logged: asked of the database itself."""
+    query = (
+        "SELECT COUNT(*) FROM runs JOIN tags USING (run_uuid) JOIN params USING (run_uuid) "
+        "JOIN inputs ON destination_id = run_uuid WHERE status = 'RUNNING' AND tags.key = ? AND tags.value = ?"
+    )
+    try:
+        with closing(sqlite3.connect(f"file:{database}?mode=ro", uri=True)) as connection:
+            return bool(connection.execute(query, (tag, value)).fetchone()[0])
+    except sqlite3.OperationalError:  # not there yet, or just being made
+        return False
+
+
+def stop_during(folder: Path, tag: str, value: str, how: signal.Signals) -> tuple[int, str]:
+    """Run the command until a run with this tag is under way, then send a signal; exit status and output."""
+    process = started(folder)
+    try:
+        until = time.monotonic() + DEADLINE
+        while not is_running(folder / "runs" / "mlflow.db", tag, value):
+            assert process.poll() is None, process.communicate()[0]
+            assert time.monotonic() < until, f"no run with {tag}={value}"
+            time.sleep(0.05)
+        process.send_signal(how)
+        output, _ = process.communicate(timeout=DEADLINE)
+    finally:
+        process.kill()
+    return process.returncode, output
+
+
+def finished_trials(folder: Path) -> list[Finished]:
+    study = optuna.load_study(study_name=None, storage=f"sqlite:///{folder / 'runs' / 'optuna.db'}")
+    return [Finished(t.number, t.params, t.value) for t in study.get_trials(states=(TrialState.COMPLETE,))]
+
+
+@pytest.fixture(scope="module")
+def history(tmp_path_factory: pytest.TempPathFactory) -> dict[str, object]:
+    """Ctrl-C in trial 1, kill -9 in the trial that makes up for it, a scheduler's SIGTERM in the final run; the end."""
+    folder = tmp_path_factory.mktemp("stopped")
+    (folder / "small.py").write_text(SCRIPT)
+    stops, seen = [], []
+    for tag, value, how in (
+        ("reparam.number", "1", signal.SIGINT),
+        ("reparam.number", "2", signal.SIGKILL),
+        ("reparam.role", "final", signal.SIGTERM),
+    ):
+        stops.append(stop_during(folder, tag, value, how))
+        seen.append(finished_trials(folder))
+    process = started(folder)
+    output, _ = process.communicate(timeout=DEADLINE)
+    seen.append(finished_trials(folder))
+    uri = f"sqlite:///{folder / 'runs' / 'mlflow.db'}"
+    (study_id,) = list_studies(uri)
+    return {
+        "folder": folder,
+        "stops": stops,
+        "seen": seen,
+        "end": (process.returncode, output),
+        "uri": uri,
+        "results": load_results(uri, study_id),
+    }
+
+
+def test_a_stopped_command_says_that_it_can_be_continued(history):
+    (interrupted, first), (killed, _), (terminated, last) = history["stops"]
+    assert (interrupted, killed, terminated) == (130, -signal.SIGKILL, 130)
+    for output in (first, last):
+        assert output.splitlines()[-1] == "stopped: what is finished is kept; the same command continues"
+        assert "Traceback" not in output
+    assert history["end"][0] == 0, history["end"][1]
+    assert "vae trial 2 was interrupted; its values are queued again" in history["stops"][2][1]
+
+
+def test_exactly_the_trials_that_were_asked_for_finish_and_none_is_lost_or_changed(history):
+    seen = history["seen"]
+    assert [len(trials) for trials in seen] == [1, 1, TRIALS, TRIALS]
+    for earlier, later in pairwise(seen):
+        assert later[: len(earlier)] == earlier
+
+
+def test_each_configuration_finishes_once_and_the_interrupted_one_is_made_up_for(history):
+    runs = history["results"].runs.query("role == 'search'").sort_values("number")
+    assert runs["state"].tolist() == ["complete", "interrupted", "interrupted", "complete", "complete"]
+    assert runs.query("state == 'complete'")["config_hash"].is_unique
+    assert runs["config_hash"].iloc[1:4].nunique() == 1
+
+
+def test_the_final_run_is_done_again_once(history):
+    finals = history["results"].runs.query("role == 'final'")
+    assert finals["state"].tolist() == ["interrupted", "complete"]
+    assert finals["seed"].nunique() == finals["config_hash"].nunique() == 1
+
+
+def test_no_run_is_left_running(history):
+    client = MlflowClient(tracking_uri=history["uri"])
+    experiments = [experiment.experiment_id for experiment in client.search_experiments()]
+    statuses = [run.info.status for run in client.search_runs(experiments)]
+    assert sorted(statuses) == ["FINISHED"] * 5 + ["KILLED"] * 3
+
+
+def test_interrupted_runs_have_their_reason(history):
+    runs = history["results"].runs.query("state == 'interrupted'")
+    assert sorted(runs["reason"]) == ["its process ended before it did"] + ["stopped by the user or the scheduler"] * 2
+
+
+def test_the_report_counts_the_interrupted_runs(history):
+    (page,) = (history["folder"] / "runs" / "reports").glob("*/report.md")
+    assert "interrupted" in page.read_text(encoding="utf-8").lower()
