@@ -59,12 +59,17 @@ class LogLikelihood:
         return rows
 
 
+def likelihood_program(model: LikelihoodModel, compiled: bool = True) -> CompiledMethod:
+    """The program that computes the model's log-weights: compiled, or for a few small batches not."""
+    return CompiledMethod(model, LikelihoodModel.log_weights_by_image, compiled, name="log_weights")
+
+
 def log_likelihood(
     model: LikelihoodModel,
     images: Images,
     importance_samples: int,
     seed: int,
-    compiled: bool = True,
+    program: CompiledMethod | None = None,
     on_progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> LogLikelihood:
     """Importance-weighted bound on log P(x) for every image: log (1/k) Σ w_i (Burda et al. 2016, eq. 8).
@@ -78,13 +83,13 @@ def log_likelihood(
         images: integer images (n, h, w, c).
         importance_samples: k.
         seed: seed of the noise.
-        compiled: whether to compile the computation.
+        program: the model's :func:`likelihood_program`, where it is at hand; else one is compiled.
         on_progress: called with the number of log-weights done and their total.
     """
     rows = max(1, min(ROWS_PER_BATCH, VALUES_PER_BATCH // model.dimensions))
     samples_per_batch = _largest_divisor(importance_samples, rows)
     images_per_batch = min(len(images), max(1, rows // samples_per_batch))
-    program = CompiledMethod(model, LikelihoodModel.log_weights_by_image, compiled, name="log_weights")
+    program = program or likelihood_program(model)
     noise_seed = derive_seed(seed, "posterior noise")
     total = len(images) * importance_samples
     bounds = np.empty(len(images))

@@ -67,7 +67,7 @@ class StudySettings(BaseModel):
 
     dataset: str = "digits"
     grey_levels: Annotated[int, Field(ge=2, le=65536)] | None = None
-    trials: Annotated[int, Field(ge=1, le=1_000_000)] = 6
+    trials: Annotated[int, Field(ge=1, le=1_000_000)] = 5
     epochs: Count | None = None
     images: Count | None = None
     timeout: Annotated[float, Field(gt=0)] | None = None
@@ -144,7 +144,7 @@ class StudySettings(BaseModel):
         return TrainingConfig.model_validate({**base.model_dump(), **changes})
 
 
-DEFAULT_EPOCHS = 20
+DEFAULT_EPOCHS = 15
 
 
 def _readable(problem: Any) -> str:

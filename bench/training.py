@@ -15,6 +15,7 @@ from bench.config import TrainingConfig
 from bench.data.dataset import Split, TuningData
 from bench.errors import DivergedError
 from bench.flat_adam import FlatAdam
+from bench.likelihood import likelihood_program, log_likelihood
 from bench.results import EpochRecord
 from bench.seeds import derive_seed
 from models.likelihood_model import LikelihoodModel
@@ -96,18 +97,19 @@ class _StopWhenNotFinite(keras.callbacks.Callback):
             step = int(self.model.optimizer.iterations)
             raise DivergedError(f"training loss became {loss} at step {step}")
 
-    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
-        for name, value in (logs or {}).items():
-            if not np.isfinite(value):
-                raise DivergedError(f"{name} became {value} in epoch {epoch + 1}")
-
 
 class _LearningCurve(keras.callbacks.Callback):
-    """Moves the stream on, times each epoch, and hands its record over."""
+    """Moves the stream on, times each epoch, looks at validation, and hands the record over."""
 
-    def __init__(self, stream: ImageStream, on_epoch: Callable[[EpochRecord], None]) -> None:
+    def __init__(
+        self,
+        stream: ImageStream,
+        look: Callable[[], dict[str, float]],
+        on_epoch: Callable[[EpochRecord], None],
+    ) -> None:
         super().__init__()
         self.stream = stream
+        self.look = look
         self.on_epoch = on_epoch
         self.records: list[EpochRecord] = []
         self.epoch_seconds: list[float] = []
@@ -119,23 +121,20 @@ class _LearningCurve(keras.callbacks.Callback):
         self.stream.epoch = epoch
         self.epoch_began = time.perf_counter()
 
-    def on_test_begin(self, logs: dict[str, Any] | None = None) -> None:
-        self.epoch_seconds.append(time.perf_counter() - self.epoch_began)
-
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        self.epoch_seconds.append(time.perf_counter() - self.epoch_began)
+        values = {f"train/{name}": float(value) for name, value in (logs or {}).items()} | self.look()
+        for name, value in values.items():
+            if not np.isfinite(value):
+                raise DivergedError(f"{name} became {value} in epoch {epoch + 1}")
         record = EpochRecord(
             epoch=epoch + 1,
             images=(epoch + 1) * self.stream.steps * self.stream.batch_size,
             seconds=time.perf_counter() - self.began,
-            values={_key(name): float(value) for name, value in (logs or {}).items()},
+            values=values,
         )
         self.records.append(record)
         self.on_epoch(record)
-
-
-def _key(name: str) -> str:
-    """Keras's log name as a metric key: ``val_loss`` is ``validation/loss``."""
-    return f"validation/{name[4:]}" if name.startswith("val_") else f"train/{name}"
 
 
 def build_optimizer(config: TrainingConfig) -> keras.optimizers.Optimizer:
@@ -159,6 +158,15 @@ def build_optimizer(config: TrainingConfig) -> keras.optimizers.Optimizer:
     )
 
 
+def compile_for_training(model: LikelihoodModel, config: TrainingConfig) -> None:
+    """Give the model its optimizer, and have its training step compiled when it is first run."""
+    # XLA on every backend, and said so: Keras's "auto" leaves it out on a CPU under TensorFlow, where flows of small
+    # images then run at half the speed, and draws other random numbers.
+    model.compile(optimizer=build_optimizer(config), jit_compile=True)
+    # Built before the first step: TensorFlow traces a function twice if its first trace creates variables.
+    model.optimizer.build(model.trainable_variables)
+
+
 def train(
     model: LikelihoodModel,
     data: TuningData,
@@ -168,8 +176,11 @@ def train(
 ) -> TrainingLog:
     """Initialise the model on training images, then train it and look at validation after each epoch.
 
+    A look is the one-sample bound on every validation image, from the same noise at every look of every run, so that
+    learning curves differ by their models alone.
+
     Args:
-        model: a newly built model.
+        model: a newly built model, or one that :func:`compile_for_training` has prepared for this ``config``.
         data: training and validation images.
         config: how to train.
         seed: orders the data; the model's own randomness was seeded when it was built.
@@ -181,23 +192,19 @@ def train(
     with_labels = bool(getattr(model.configuration, "classes", 0))
     stream = ImageStream(data.train, config.batch_size, config.steps_per_report, seed, with_labels)
     model.initialise(data.train.images[stream._permutation(0)[:INITIALISATION_IMAGES]])
-    # XLA on every backend, and said so: Keras's "auto" leaves it out on a CPU under TensorFlow, where flows of small
-    # images then run at half the speed, and draws other random numbers.
-    model.compile(optimizer=build_optimizer(config), jit_compile=True)
-    # Built before the first step: TensorFlow traces a function twice if its first trace creates variables.
-    model.optimizer.build(model.trainable_variables)
-    curve = _LearningCurve(stream, on_epoch)
+    if not model.compiled:
+        compile_for_training(model, config)
+    # A look is soon done, and compiling it would take longer than all looks together.
+    program = likelihood_program(model, compiled=False)
+
+    def look() -> dict[str, float]:
+        likelihood = log_likelihood(model, data.validation.images, 1, derive_seed("validation"), program)
+        return {f"validation/{row.metric}": row.value for row in likelihood.measurements("validation")}
+
+    curve = _LearningCurve(stream, look, on_epoch)
     callbacks: list[keras.callbacks.Callback] = [_StopWhenNotFinite(), curve]
     if config.weight_average:
-        # Validation then judges the averaged weights, as the final evaluation will.
-        callbacks.insert(0, keras.callbacks.SwapEMAWeights())
-    model.fit(
-        stream,
-        epochs=config.reports,
-        shuffle=False,
-        verbose=0,
-        callbacks=callbacks,
-        validation_data=(data.validation.images,),
-        validation_batch_size=min(len(data.validation), 256),
-    )
+        # A look then judges the averaged weights, as the final evaluation will.
+        callbacks.insert(0, keras.callbacks.SwapEMAWeights(swap_on_epoch=True))
+    model.fit(stream, epochs=config.reports, shuffle=False, verbose=0, callbacks=callbacks)
     return TrainingLog(curve.records, curve.epoch_seconds, stream.steps * stream.batch_size)

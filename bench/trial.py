@@ -6,6 +6,7 @@ import resource
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 import keras
 import numpy as np
@@ -13,14 +14,15 @@ import numpy as np
 from bench.config import RunConfig
 from bench.data.dataset import DatasetInfo, Images, Split, TuningData
 from bench.errors import DivergedError
-from bench.likelihood import LogLikelihood, log_likelihood
+from bench.likelihood import LogLikelihood, likelihood_program, log_likelihood
 from bench.pictures import image_grid
 from bench.quality import SMALLEST_SET, sample_quality
 from bench.results import EpochRecord, Measurement
 from bench.sampling import Sampler
 from bench.seeds import derive_seed
 from bench.throughput import sampling_speed, speed
-from bench.training import TrainingLog, train
+from bench.training import TrainingLog, compile_for_training, train
+from models.configs import Shape
 from models.likelihood_model import LikelihoodModel
 from models.registry import build_model
 from models.vae import VAE
@@ -71,11 +73,10 @@ def run_trial(config: RunConfig, data: TuningData, seed: int, importance_samples
     Raises:
         DivergedError: the loss or the validation bound is not finite.
     """
-    model, log = _train(config, data, seed, on_epoch)
-    # A look at validation is one small batch, done sooner than it would be compiled.
-    validation = log_likelihood(
-        model, data.validation.images, importance_samples, derive_seed("validation"), compiled=False
-    )
+    model, log = _train(_workbench(config, data.info), data, seed, on_epoch)
+    # Done sooner than it would be compiled.
+    program = likelihood_program(model, compiled=False)
+    validation = log_likelihood(model, data.validation.images, importance_samples, derive_seed("validation"), program)
     _check_finite(validation, "validation")
     measurements = [*validation.measurements("validation"), *_cost(model, log)]
     sampler = Sampler(model, compiled=False)
@@ -105,10 +106,13 @@ def run_final(
     Raises:
         DivergedError: the loss or a bound is not finite.
     """
-    model, log = _train(config, data, seed, on_epoch)
-    likelihood = log_likelihood(model, test.images, importance_samples, derive_seed("test"), on_progress=on_progress)
+    workbench = _workbench(config, data.info)
+    model, log = _train(workbench, data, seed, on_epoch)
+    likelihood = log_likelihood(
+        model, test.images, importance_samples, derive_seed("test"), workbench.likelihood_program, on_progress
+    )
     _check_finite(likelihood, "test")
-    sampler = Sampler(model)
+    sampler = workbench.sampler
     measurements = [
         *likelihood.measurements("test"),
         speed("evaluate_images_per_second", likelihood.rates),
@@ -121,12 +125,62 @@ def run_final(
     return Outcome(model, log, measurements, _pictures(sampler, data.info, test.images, seed))
 
 
-def _train(config: RunConfig, data: TuningData, seed: int, on_epoch: OnEpoch) -> tuple[LikelihoodModel, TrainingLog]:
-    # Names of layers and the graphs of earlier runs would otherwise pile up in the process.
-    keras.utils.clear_session()
-    keras.utils.set_random_seed(derive_seed(seed, "weights and noise"))
-    model = build_model(config.model, data.info.image_shape, data.info.grey_levels)
-    return model, train(model, data, config.training, seed, on_epoch)
+class _Workbench:
+    """The model of one configuration with its compiled programs, for one run after the other.
+
+    On small data compiling takes longer than training. Runs that differ by their seed alone share every program: each
+    begins with :meth:`reset`, which leaves nothing of the one before.
+    """
+
+    def __init__(self, config: RunConfig, image_shape: Shape, grey_levels: int) -> None:
+        # Names of layers and the graphs of earlier runs would otherwise pile up in the process.
+        keras.utils.clear_session()
+        self.config = config
+        self.image_shape = image_shape
+        self.grey_levels = grey_levels
+        self.model = self._build()
+        compile_for_training(self.model, config.training)
+        self.likelihood_program = likelihood_program(self.model)
+        self.sampler = Sampler(self.model)
+
+    def _build(self) -> LikelihoodModel:
+        return build_model(self.config.model, self.image_shape, self.grey_levels)
+
+    def reset(self, seed: int) -> None:
+        """Put weights, random state and optimizer where those of a newly built model are under this seed."""
+        keras.utils.set_random_seed(derive_seed(seed, "weights and noise"))
+        fresh = self._build()
+        compile_for_training(fresh, self.config.training)
+        self.model.seed_generator.state.assign(fresh.seed_generator.state)
+        for now, new in (
+            (self.model.weights, fresh.weights),
+            (self.model.optimizer.variables, fresh.optimizer.variables),
+        ):
+            for variable, value in zip(now, new, strict=True):
+                variable.assign(value)
+
+
+@lru_cache(maxsize=1)
+def _workbench_of(config: RunConfig, image_shape: Shape, grey_levels: int) -> _Workbench:
+    return _Workbench(config, image_shape, grey_levels)
+
+
+def _workbench(config: RunConfig, info: DatasetInfo) -> _Workbench:
+    """The workbench of the run before, if its configuration was the same; else a new one in its place."""
+    return _workbench_of(config, info.image_shape, info.grey_levels)
+
+
+def _train(
+    workbench: _Workbench, data: TuningData, seed: int, on_epoch: OnEpoch
+) -> tuple[LikelihoodModel, TrainingLog]:
+    workbench.reset(seed)
+    try:
+        log = train(workbench.model, data, workbench.config.training, seed, on_epoch)
+    except BaseException:
+        # Training that broke off may leave the model's arrays handed over to the device, and unusable.
+        _workbench_of.cache_clear()
+        raise
+    return workbench.model, log
 
 
 def _check_finite(likelihood: LogLikelihood, split: str) -> None:
