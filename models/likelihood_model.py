@@ -155,6 +155,13 @@ class LikelihoodModel(keras.Model):
         noise = keras.random.normal((n, self.prior_noise_size), dtype=self.compute_dtype, seed=seed)
         return self.generate(noise, temperature, labels)
 
+    def bare_copy(self) -> LikelihoodModel:
+        """A model of the same weights, without optimizer or compiled programs: what is worth keeping after training."""
+        copy = type(self)(self.configuration, self.image_shape, self.grey_levels)
+        for variable, value in zip(copy.weights, self.weights, strict=True):
+            variable.assign(value)
+        return copy
+
     def as_float(self, images: Tensor) -> Tensor:
         """Integer images in the model's floating type."""
         return ops.cast(images, self.compute_dtype)

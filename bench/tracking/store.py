@@ -8,7 +8,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from mlflow.entities import Dataset as DatasetEntity
 from mlflow.entities import DatasetInput, InputTag, Metric, Param, RunTag
@@ -19,6 +19,9 @@ from bench.errors import TrackingError
 from bench.redaction import redact
 from bench.results import EpochRecord, Measurement, RunState
 from bench.tracking.contract import EPOCH_SUFFIX, ERROR_SUFFIX, IMAGE_FOLDER, LARGEST_VALUE, STATUS, StudyDescription
+
+if TYPE_CHECKING:
+    from models.likelihood_model import LikelihoodModel
 
 FLUSH_SECONDS = 2.0
 """Learning curves are sent this often, not once an epoch: a request costs more than a short epoch."""
@@ -282,11 +285,14 @@ class ModelRun:
         captions = {kind: caption for kind, caption, _ in pictures}
         self.client.set_tag(self.run_id, "reparam.captions", json.dumps(captions))
 
-    def log_model(self, model: Any) -> None:
-        """Keep the model as ``model/model.keras``, which loads without unpickling anything."""
+    def log_model(self, model: LikelihoodModel) -> None:
+        """Keep the model as ``model/model.keras``, which loads without unpickling anything.
+
+        Its optimizer stays out: it weighs more than the model, and loading would need its class too.
+        """
         with tempfile.TemporaryDirectory() as folder:
             file = Path(folder, "model.keras")
-            model.save(file)
+            model.bare_copy().save(file)
             self.client.log_artifact(self.run_id, str(file), "model")
 
     def finish(self, state: RunState, reason: str = "") -> None:

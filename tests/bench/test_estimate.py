@@ -50,17 +50,18 @@ def _steady_processor(monkeypatch):
 
 def test_a_plan_tells_each_family_with_finite_positive_times(tiny_study):
     plans, total = planned(tiny_study)
+    s = StudySettings()
     assert [p.family.name for p in plans] == ["vae", "glow"]
     for p in plans:
         assert 0 < p.trial_seconds < math.inf
         assert 0 < p.final_seconds < math.inf
         assert 0 < p.smallest.parameters < p.largest.parameters
-    assert total == pytest.approx(sum(8 * p.trial_seconds + 3 * p.final_seconds for p in plans))
+    assert total == pytest.approx(sum(s.trials * p.trial_seconds + s.seeds * p.final_seconds for p in plans))
 
 
 @pytest.mark.parametrize(
     "more",
-    [{"trials": 9}, {"seeds": 4}, {"epochs": 21}, {"images": 10**6}, {"selection_samples": 17}, {"batch_size": 32}],
+    [{"trials": 99}, {"seeds": 99}, {"epochs": 40}, {"images": 10**6}, {"selection_samples": 17}, {"batch_size": 32}],
     ids=lambda more: next(iter(more)),
 )
 def test_more_of_anything_takes_longer(tiny_study, more):
@@ -73,7 +74,15 @@ def test_the_ends_of_the_sweep_give_the_smallest_and_the_largest_model(tiny_stud
         model_size(VAEConfig(hidden_sizes=(16,), latent_size=latent_size), (8, 8, 1), 17) for latent_size in (2, 16)
     ]
     assert [vae.smallest, vae.largest] == sizes
-    assert glow.images == 20 * 1259 // 64 * 64 or abs(glow.images - 20 * 1259) < 64 * 20
+    glow_sizes = [
+        model_size(GlowConfig(levels=1, flow_depth=1, hidden_channels=channels), (8, 8, 1), 17) for channels in (4, 12)
+    ]
+    assert [glow.smallest, glow.largest] == glow_sizes
+
+
+def test_a_plan_counts_the_images_that_training_will_see(tiny_study):
+    plans, _ = planned(tiny_study, images=6400, batch_size=64)
+    assert [(p.images, p.looks) for p in plans] == [(6400, 10)] * 2
 
 
 def test_the_processor_is_measured_as_some_multiplications_per_second(monkeypatch):

@@ -8,7 +8,7 @@ import pytest
 from scipy.special import logsumexp
 
 import bench.likelihood as likelihood
-from bench.likelihood import bound_of, log_likelihood
+from bench.likelihood import LogLikelihood, bound_of, likelihood_program, log_likelihood
 from bench.results import BoundKind
 from bench.seeds import derive_seed
 from models.configs import GlowConfig, VAEConfig
@@ -56,6 +56,11 @@ def model(perturb, images):
     return build
 
 
+def judged(bound):
+    """Images of four dimensions with these bounds."""
+    return LogLikelihood(np.array(bound), 4, bound_of(Toy(), 1), rates=np.ones(1))
+
+
 def stated_noise(model, n, k, seed):
     """(k, n, ...): the noise of image i is a Philox stream keyed by (seed, i)."""
     key = derive_seed(seed, "posterior noise")
@@ -84,7 +89,8 @@ def test_the_bound_is_the_same_for_every_batch_size(model, images, monkeypatch, 
 
 def test_the_bound_is_the_same_compiled_or_not(model, images):
     model = model("vae")
-    compiled, eager = (log_likelihood(model, images[:5], 4, seed=0, compiled=c).bound for c in (True, False))
+    programs = (likelihood_program(model, compiled) for compiled in (True, False))
+    compiled, eager = (log_likelihood(model, images[:5], 4, seed=0, program=program).bound for program in programs)
     np.testing.assert_allclose(compiled, eager, rtol=2e-6)
 
 
@@ -128,7 +134,7 @@ def test_the_bound_rises_with_the_number_of_samples_on_average(model, images):
 
 
 def test_the_standard_error_is_that_of_the_mean_over_images():
-    measured = likelihood.LogLikelihood(np.array([-1.0, -2.0, -6.0]), 4, bound_of(Toy(), 1)).measurements("test")
+    measured = judged([-1.0, -2.0, -6.0]).measurements("test")
     deviation = math.sqrt((2**2 + 1**2 + 3**2) / 2)
     bits, nats = measured
     assert (nats.value, nats.standard_error) == pytest.approx((3.0, deviation / math.sqrt(3)))
@@ -136,7 +142,7 @@ def test_the_standard_error_is_that_of_the_mean_over_images():
 
 
 def test_one_image_has_no_standard_error():
-    measured = likelihood.LogLikelihood(np.array([-1.0]), 4, bound_of(Toy(), 1)).measurements("test")
+    measured = judged([-1.0]).measurements("test")
     assert [row.standard_error for row in measured] == [None, None]
 
 
@@ -147,6 +153,15 @@ def test_each_family_states_which_bound_it_is(model):
         "glow": (BoundKind.IMPORTANCE_WEIGHTED_DEQUANTISATION, 8, "uniform"),
         "variational": (BoundKind.IMPORTANCE_WEIGHTED_DEQUANTISATION, 8, "variational"),
     }
+
+
+def test_the_speed_leaves_out_the_first_batch_which_compiles(monkeypatch):
+    monkeypatch.setattr(likelihood, "ROWS_PER_BATCH", 4)
+    toy = Toy()
+    found = log_likelihood(toy, np.zeros((8, 2, 2, 1), np.uint8), 4, 0)
+    assert len(found.rates) == 7
+    assert np.all(found.rates > 0)
+    assert len(log_likelihood(toy, np.zeros((1, 2, 2, 1), np.uint8), 4, 0).rates) == 1
 
 
 def test_progress_counts_log_weights_up_to_their_total(monkeypatch):

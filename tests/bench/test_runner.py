@@ -25,7 +25,7 @@ from bench.training import TrainingLog
 from bench.trial import Outcome, Picture
 
 BOUND = Bound(BoundKind.IMPORTANCE_WEIGHTED, 2)
-SAVED = SimpleNamespace(save=lambda path: path.write_text("a model"))
+SAVED = SimpleNamespace(bare_copy=lambda: SimpleNamespace(save=lambda path: path.write_text("a model")))
 
 
 def reached(config: Any) -> float:

@@ -9,7 +9,7 @@ from bench.config import TrainingConfig
 from bench.data.bundled import DIGITS
 from bench.errors import SettingsError
 from bench.space import Choices, Integers, Reals
-from bench.study import BoundStudy, Family, Study, StudySettings
+from bench.study import DEFAULT_EPOCHS, BoundStudy, Family, Study, StudySettings
 from models.configs import GlowConfig, VAEConfig
 
 VAE = Family(VAEConfig(latent_size=4), sweep={"latent_size": Integers(2, 64)})
@@ -71,7 +71,7 @@ def test_a_smoke_run_never_grows_what_is_small_already():
 @pytest.mark.parametrize(
     ("settings", "train_images", "images", "reports"),
     [
-        ({}, 1000, 20_000, 20),
+        ({}, 1000, 15_000, 15),
         ({"epochs": 3}, 1000, 3000, 10),
         ({"epochs": 200}, 1000, 200_000, 50),
         ({"images": 5000}, 1000, 5000, 10),
@@ -105,7 +105,7 @@ CHANGES_TRIALS = {
     "the study's sampler": {"study": replace(BOTH, sampler="random")},
     "sampler": {"sampler": "qmc"},
     "seed": {"seed": 1},
-    "epochs": {"epochs": 21},
+    "epochs": {"epochs": DEFAULT_EPOCHS + 1},
     "images": {"images": 512},
     "batch size": {"batch_size": 32},
     "selection samples": {"selection_samples": 8},
@@ -131,7 +131,7 @@ def test_whatever_changes_the_trials_makes_another_study():
         {"storage": "sqlite:///x.db"},
         {"tracking_uri": "http://h"},
         {"sampler": "tpe"},
-        {"epochs": 20},
+        {"epochs": 15},
     ],
     ids=lambda same: next(iter(same)),
 )

@@ -61,7 +61,7 @@ RECORDS = [
 ]
 PARAMETERS = {"family": "glow", "flow_depth": 3, "learning_rate": 1e-3, "hidden_sizes": [200, 200], "lu": True}
 PNG = image_grid(np.zeros((4, 8, 8, 1), np.uint8), 17, 2)
-MODEL = SimpleNamespace(save=lambda path: path.write_text("a model"))
+MODEL = SimpleNamespace(bare_copy=lambda: SimpleNamespace(save=lambda path: path.write_text("a model")))
 
 
 @pytest.fixture

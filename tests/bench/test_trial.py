@@ -66,15 +66,35 @@ def test_a_test_split_too_small_for_sample_quality_is_measured_without(digits):
     assert not any(row.split == "quality" for row in outcome.measurements)
 
 
-def test_a_run_repeats_itself_bitwise_whatever_ran_before_it(tuning):
-    def bits(model, seed):
-        return bench.trial.validation_bits_per_dim(
-            bench.trial.run_trial(config_of(model, tuning), tuning, seed, 2, lambda record: None)
-        )
+@pytest.mark.parametrize("model", [VAEConfig(hidden_sizes=(8,), latent_size=2, kl_warmup_steps=3), GLOW])
+def test_a_run_repeats_itself_bitwise_whatever_ran_before_it(tuning, model):
+    """Runs of one configuration share their compiled programs: nothing else may pass from one to the next."""
+    training = TrainingConfig(batch_size=64, images=256, reports=2, weight_average=0.9, decay="cosine")
+    config = config_of(model, tuning).model_copy(update={"training": training})
 
-    first = bits(VAE, 0)
-    other_seed = bits(VAE, 1)
-    assert bits(VAE, 0) == first != other_seed
+    def figures(seed):
+        curve = []
+        outcome = bench.trial.run_trial(config, tuning, seed, 2, lambda record: curve.append(record.values))
+        return bench.trial.validation_bits_per_dim(outcome), curve
+
+    in_a_row = [figures(seed) for seed in (0, 1, 0)]
+    bench.trial.run_trial(config_of(VAE, tuning), tuning, 7, 1, lambda record: None)
+    alone = figures(1)
+    assert in_a_row[0] == in_a_row[2]
+    assert in_a_row[1] == alone
+    assert in_a_row[0] != in_a_row[1]
+
+
+def test_a_run_after_one_that_was_stopped_is_as_if_there_had_been_none(tuning):
+    def stop(record):
+        raise KeyboardInterrupt
+
+    config = config_of(VAE, tuning)
+    undisturbed = bench.trial.validation_bits_per_dim(bench.trial.run_trial(config, tuning, 0, 1, lambda record: None))
+    with pytest.raises(KeyboardInterrupt):
+        bench.trial.run_trial(config, tuning, 1, 1, stop)
+    again = bench.trial.run_trial(config, tuning, 0, 1, lambda record: None)
+    assert bench.trial.validation_bits_per_dim(again) == undisturbed
 
 
 @pytest.mark.parametrize("split", ["validation", "test"])
@@ -149,6 +169,7 @@ def test_a_model_kept_by_a_final_run_has_the_likelihood_that_was_logged(finished
     client = MlflowClient(tracking_uri=finished.bound.settings.tracking)
     for run_id in results.runs.query("role == 'final'")["run_id"]:
         model = keras.saving.load_model(client.download_artifacts(run_id, "model/model.keras", str(tmp_path)))
+        assert not model.compiled
         found = log_likelihood(model, digits.open_test().images, 4, derive_seed("test")).measurements("test")[0]
         logged = results.measurements.query("run_id == @run_id and split == 'test' and metric == 'bits_per_dim'").iloc[
             0
@@ -223,3 +244,19 @@ def test_what_a_trial_is_given_does_not_lead_to_the_test_split(start, tiny_study
         start(tiny_study, digits, tmp_path).run(digits)
     assert len(given) == 1
     assert any(np.shares_memory(array, test) for array in reachable_arrays(digits))
+
+
+@pytest.mark.backend
+def test_runs_that_share_programs_equal_runs_that_do_not(digits):
+    config = config_of(GlowConfig(levels=1, flow_depth=1, hidden_channels=4), digits.tuning)
+
+    def figures(seed):
+        outcome = bench.trial.run_trial(config, digits.tuning, seed, 2, lambda record: None)
+        values = [m.value for m in outcome.measurements if m.split == "validation"]
+        return values + [record.values["train/loss"] for record in outcome.log.records]
+
+    first, second, first_again = figures(1), figures(2), figures(1)
+    bench.trial._workbench_of.cache_clear()
+    assert first == first_again
+    assert first != second
+    assert figures(2) == second
