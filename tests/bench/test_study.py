@@ -71,7 +71,7 @@ def test_a_smoke_run_never_grows_what_is_small_already():
 @pytest.mark.parametrize(
     ("settings", "train_images", "images", "reports"),
     [
-        ({}, 1000, 15_000, 15),
+        ({}, 1000, DEFAULT_EPOCHS * 1000, DEFAULT_EPOCHS),
         ({"epochs": 3}, 1000, 3000, 10),
         ({"epochs": 200}, 1000, 200_000, 50),
         ({"images": 5000}, 1000, 5000, 10),
@@ -131,7 +131,7 @@ def test_whatever_changes_the_trials_makes_another_study():
         {"storage": "sqlite:///x.db"},
         {"tracking_uri": "http://h"},
         {"sampler": "tpe"},
-        {"epochs": 15},
+        {"epochs": DEFAULT_EPOCHS},
     ],
     ids=lambda same: next(iter(same)),
 )
