@@ -67,7 +67,7 @@ class StudySettings(BaseModel):
 
     dataset: str = "digits"
     grey_levels: Annotated[int, Field(ge=2, le=65536)] | None = None
-    trials: Annotated[int, Field(ge=1, le=1_000_000)] = 5
+    trials: Annotated[int, Field(ge=1, le=1_000_000)] = 4
     epochs: Count | None = None
     images: Count | None = None
     timeout: Annotated[float, Field(gt=0)] | None = None
@@ -132,19 +132,18 @@ class StudySettings(BaseModel):
     def training(self, base: TrainingConfig, train_images: int) -> TrainingConfig:
         """``base`` with batch size and budget: ``images``, else ``epochs`` passes over the training split.
 
-        Validation is looked at after each pass, but between 10 and 50 times in all.
+        Validation is looked at ten times: often enough to draw a curve and to prune by it, and each look costs time.
         """
         epochs = self.epochs or DEFAULT_EPOCHS
         images = self.images or epochs * train_images
         most = max(1, images // self.batch_size)
-        looks = min(most, 10 if self.images else max(10, min(epochs, 50)))
-        if self.smoke:
-            looks = min(looks, 2)
+        looks = min(most, 2 if self.smoke else LOOKS)
         changes = {"batch_size": self.batch_size, "images": images, "reports": looks}
         return TrainingConfig.model_validate({**base.model_dump(), **changes})
 
 
-DEFAULT_EPOCHS = 15
+DEFAULT_EPOCHS = 10
+LOOKS = 10
 
 
 def _readable(problem: Any) -> str:
