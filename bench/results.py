@@ -119,9 +119,20 @@ METRICS: dict[str, Metric] = {
             "importance sample) computed per second.",
         ),
         Metric("parameters", "Parameters", "", False, "Number of trainable weights."),
-        Metric("training_seconds", "Training time", "s", False, "Wall-clock time of training, compilation included."),
         Metric(
-            "first_epoch_seconds", "First epoch", "s", False, "Wall-clock time of the first epoch with compilation."
+            "training_seconds",
+            "Training time",
+            "s",
+            False,
+            "Wall-clock time of training with its looks at validation; in the first run of a configuration in a process "
+            "with compilation too, which later seeds share.",
+        ),
+        Metric(
+            "first_epoch_seconds",
+            "First epoch",
+            "s",
+            False,
+            "Wall-clock time of the first epoch, with compilation where the run had to compile.",
         ),
         Metric(
             "peak_memory_bytes",
