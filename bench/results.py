@@ -124,7 +124,7 @@ METRICS: dict[str, Metric] = {
             "Training time",
             "s",
             False,
-            "Wall-clock time of training with its looks at validation; in the first run of a configuration in a process "
+            "Wall-clock time of training and its looks at validation; in the first run of a configuration in a process "
             "with compilation too, which later seeds share.",
         ),
         Metric(
