@@ -13,8 +13,3 @@ def bits_per_dim(log_prob: Any, dimensions: int) -> Any:
     A uniform distribution over Q grey levels has exactly log2 Q bits/dim.
     """
     return -log_prob / (dimensions * math.log(2.0))
-
-
-def nats(bits: Any, dimensions: int) -> Any:
-    """Negative log-probability in nats per image, from bits/dim: the inverse of :func:`bits_per_dim` up to sign."""
-    return bits * dimensions * math.log(2.0)

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from models.units import bits_per_dim, nats
+from models.units import bits_per_dim
 
 
 def test_a_fair_coin_per_dimension_is_one_bit():
@@ -10,7 +10,3 @@ def test_a_fair_coin_per_dimension_is_one_bit():
 
 def test_lower_log_probability_is_more_bits():
     assert bits_per_dim(-20.0, 3) > bits_per_dim(-10.0, 3) > 0
-
-
-def test_nats_undo_bits_per_dim():
-    assert nats(bits_per_dim(-123.4, 48), 48) == pytest.approx(123.4, rel=1e-14)
