@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 FLUSH_SECONDS = 2.0
 """Learning curves are sent this often, not once an epoch: a request costs more than a short epoch."""
 _EXPERIMENT_TAGS = {"mlflow.experimentKind": "custom_model_development"}
-"""Makes the UI open on training runs; its own guess is traces of language models."""
+"""Tells MLflow that these are training runs, which it would otherwise have to guess."""
 
 
 class Tracker:
