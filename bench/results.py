@@ -68,6 +68,24 @@ class Metric:
     definition: str
 
 
+FLOOR_SUFFIX = "_floor"
+"""Of a sample-quality metric's twin: what training images score in the samples' place."""
+
+
+def _with_floor(
+    name: str, label: str, unit: str, higher_is_better: bool | None, definition: str
+) -> tuple[Metric, Metric]:
+    """A metric of samples, and the same of as many training images: what a perfect sampler would score."""
+    floor = Metric(
+        name + FLOOR_SUFFIX,
+        f"{label} of real images",
+        unit,
+        higher_is_better,
+        f"{label} of training images in the samples' place: what a perfect sampler would score.",
+    )
+    return Metric(name, label, unit, higher_is_better, definition), floor
+
+
 METRICS: dict[str, Metric] = {
     metric.name: metric
     for metric in (
@@ -81,20 +99,126 @@ METRICS: dict[str, Metric] = {
         ),
         Metric("nll_nats", "NLL", "nats", False, "Mean over images of -ln P(x), by the stated lower bound on ln P."),
         Metric(
-            "pixel_kid",
-            "Pixel KID",
-            "MMD²",
-            False,
-            "Unbiased squared maximum mean discrepancy between samples and held-out images under the cubic polynomial "
-            "kernel of the Kernel Inception Distance (Bińkowski et al. 2018), on raw pixels scaled to [0, 1] instead "
-            "of Inception features.",
+            "elbo_nats",
+            "ELBO",
+            "nats",
+            True,
+            "Mean over images of the one-sample bound on ln P: the importance-weighted bound at k = 1.",
         ),
         Metric(
-            "pixel_kid_floor",
-            "Pixel KID of real images",
+            "effective_sample_size",
+            "Effective sample size",
+            "of k",
+            True,
+            "Mean over images of (Σ w)² / Σ w² over the k importance weights of the bound: k where the proposal is the "
+            "posterior, 1 where a single weight carries the bound.",
+        ),
+        Metric(
+            "auroc",
+            "Told from the other data set",
+            "AUROC",
+            None,
+            "Probability that a held-out image has a higher likelihood bound than an image of the other data set. "
+            "Below 0.5 the model finds the other data likelier than its own (Nalisnick et al. 2019).",
+        ),
+        Metric(
+            "kl_nats",
+            "KL to the prior",
+            "nats",
+            None,
+            "Mean over held-out images of KL(q(z|x) ‖ p(z)), summed over latents: what the latents tell of the image.",
+        ),
+        Metric(
+            "active_units",
+            "Active units",
+            "latents",
+            None,
+            "Latents whose posterior mean varies over held-out images with a variance above 0.01 "
+            "(Burda et al. 2016, section 5).",
+        ),
+        Metric(
+            "collapsed_share",
+            "Collapsed latents",
+            "of 1",
+            False,
+            "Share of the latents that are not active: those that the model has, and does not use.",
+        ),
+        Metric(
+            "round_trip_error",
+            "Round-trip error",
+            "grey levels",
+            False,
+            "Largest difference between dequantised held-out images and their image under the flow and its inverse.",
+        ),
+        Metric(
+            "condition_number",
+            "Worst conditioned 1x1 convolution",
+            "",
+            False,
+            "Largest ratio of singular values among the flow's invertible 1x1 convolutions.",
+        ),
+        *_with_floor(
+            "frechet_distance",
+            "Fréchet distance",
+            "",
+            False,
+            "||m - m'||² + tr(S + S' - 2 (S S')^½) of the means and covariances of features of samples and of held-out "
+            "images (Heusel et al. 2017). It is biased upwards by few samples.",
+        ),
+        *_with_floor(
+            "frechet_distance_infinity",
+            "Fréchet distance, extrapolated",
+            "",
+            False,
+            "The Fréchet distance at 1/n = 0, by a line through its values at several n "
+            "(Chong & Forsyth 2020): the bias of few samples taken out.",
+        ),
+        *_with_floor(
+            "kid",
+            "Kernel distance (KID)",
             "MMD²",
             False,
-            "The same distance between training images and held-out images: what a perfect sampler would score.",
+            "Unbiased squared maximum mean discrepancy between features of samples and of held-out images under the "
+            "cubic polynomial kernel of the Kernel Inception Distance (Bińkowski et al. 2018).",
+        ),
+        *_with_floor(
+            "precision",
+            "Precision",
+            "of 1",
+            True,
+            "Share of samples within the manifold of held-out images, the union of balls that reach to each image's "
+            "5th nearest neighbour (Kynkäänniemi et al. 2019): do samples look real?",
+        ),
+        *_with_floor(
+            "recall",
+            "Recall",
+            "of 1",
+            True,
+            "Share of held-out images within the manifold of samples (Kynkäänniemi et al. 2019): is all of the data "
+            "covered?",
+        ),
+        *_with_floor(
+            "density",
+            "Density",
+            "",
+            True,
+            "Mean number of held-out images' balls that a sample lies in, over their 5 (Naeem et al. 2020): precision "
+            "that outliers cannot inflate; 1 for real images, and more where samples crowd the densest parts.",
+        ),
+        *_with_floor(
+            "coverage",
+            "Coverage",
+            "of 1",
+            True,
+            "Share of held-out images whose ball holds a sample (Naeem et al. 2020).",
+        ),
+        Metric(
+            "data_copying",
+            "Nearer to training images",
+            "AUROC",
+            None,
+            "Probability that a sample is nearer to its nearest training image, in pixels, than a held-out image is to "
+            "its own (after Meehan et al. 2020): 0.5 for a perfect sampler, towards 1 for one that copies.",
         ),
         Metric(
             "train_images_per_second",
@@ -104,13 +228,6 @@ METRICS: dict[str, Metric] = {
             "Median over epochs of training images per second, the first epoch (with its compilation) excluded.",
         ),
         Metric(
-            "sample_images_per_second",
-            "Sampling speed",
-            "images/s",
-            True,
-            "Median over timed windows of images sampled per second in batches of 64, after a warm-up.",
-        ),
-        Metric(
             "evaluate_images_per_second",
             "Likelihood speed",
             "images/s",
@@ -118,7 +235,51 @@ METRICS: dict[str, Metric] = {
             "Median over the batches of the test evaluation, after the first, of log-weights (one for each image and "
             "importance sample) computed per second.",
         ),
+        Metric(
+            "sample_images_per_second",
+            "Sampling speed",
+            "images/s",
+            True,
+            "Median over timed windows of images sampled per second in large batches, after a warm-up.",
+        ),
+        Metric(
+            "sample_latency_p50_seconds",
+            "Latency of one sample, median",
+            "s",
+            False,
+            "Median time from asking for one image to having it on the host, after a warm-up.",
+        ),
+        Metric(
+            "sample_latency_p95_seconds",
+            "Latency of one sample, 95th percentile",
+            "s",
+            False,
+            "Time within which 95 of 100 images asked for one at a time were on the host.",
+        ),
+        Metric(
+            "sample_latency_p99_seconds",
+            "Latency of one sample, 99th percentile",
+            "s",
+            False,
+            "Time within which 99 of 100 images asked for one at a time were on the host.",
+        ),
         Metric("parameters", "Parameters", "", False, "Number of trainable weights."),
+        Metric(
+            "operations_per_image",
+            "Operations per image",
+            "FLOP",
+            False,
+            "Floating-point operations of one likelihood of one image, a forward pass, as the backend counts them in "
+            "its program; a multiply-add is two.",
+        ),
+        Metric(
+            "peak_fraction",
+            "Share of peak in training",
+            "of 1",
+            True,
+            "Training operations per second, three forward passes an image, over those of a large matrix product on "
+            "the same device, backend and precision.",
+        ),
         Metric(
             "training_seconds",
             "Training time",
@@ -135,11 +296,35 @@ METRICS: dict[str, Metric] = {
             "Wall-clock time of the first epoch, with compilation where the run had to compile.",
         ),
         Metric(
+            "compile_seconds",
+            "Compilation",
+            "s",
+            False,
+            "First epoch of training, first batch of the likelihood and first batch of sampling, each less the median "
+            "of those after it: tracing and compiling; near 0 where an earlier run's programs served.",
+        ),
+        Metric(
             "peak_memory_bytes",
             "Peak host memory",
             "bytes",
             False,
             "Largest resident set of the process up to the end of the run (of all runs before it in the process too).",
+        ),
+        Metric(
+            "peak_device_memory_bytes",
+            "Peak device memory",
+            "bytes",
+            False,
+            "Largest memory in use on the accelerator up to the end of the run (of all runs before it in the process "
+            "too).",
+        ),
+        Metric(
+            "training_joules",
+            "Training energy",
+            "J",
+            False,
+            "Energy of the whole device during training, as its own meter counts it: the accelerator's (NVML), else "
+            "the processor package's (RAPL).",
         ),
     )
 }
@@ -151,7 +336,13 @@ class Measurement:
 
     ``standard_error`` is that of the mean over the ``n`` images (or windows, or blocks) that the value averages.
     ``split`` is ``train``, ``validation``, ``test``, or the name of a group without a split
-    (``quality``, ``throughput``, ``cost``).
+    (``out_of_distribution``, ``diagnostics``, ``quality``, ``throughput``, ``cost``).
+
+    ``monte_carlo_error`` is the standard deviation that another draw of the same number of importance samples would
+    give the value, the images being the same.
+
+    ``conditions`` says what else the value depends on: the feature extractor of a sample-quality score, the batch
+    size, precision, backend and device of a speed. Values of one metric under different conditions are not comparable.
     """
 
     split: str
@@ -160,6 +351,8 @@ class Measurement:
     standard_error: float | None = None
     n: int | None = None
     bound: Bound | None = None
+    monte_carlo_error: float | None = None
+    conditions: str = ""
 
     @property
     def key(self) -> str:
@@ -184,9 +377,19 @@ class EpochRecord:
     values: dict[str, float]
 
 
+PICTURES: dict[str, str] = {
+    "samples": "Samples",
+    "temperatures": "Samples over temperatures",
+    "neighbours": "Samples and their nearest training images",
+    "reconstructions": "Reconstructions",
+    "interpolations": "Interpolations between held-out images",
+}
+"""The kinds of pictures that a run leaves, and their titles."""
+
+
 @dataclass(frozen=True)
 class ImageGrid:
-    """A picture that a run left: ``kind`` is ``samples``, ``reconstructions``, or ``samples_temperature``."""
+    """A picture that a run left; ``kind`` is one of :data:`PICTURES`."""
 
     run_id: str
     family: str
@@ -212,10 +415,13 @@ class StudyResults:
             and one ``param.NAME`` column for each parameter. ``number`` is the trial's number within its family
             (missing for final runs), ``started`` a UTC timestamp, ``reason`` empty where there is nothing to say.
         measurements: one row a number: ``study run_id role family trial seed config_hash split metric value
-            standard_error n unit higher_is_better bound importance_samples dequantisation``.
+            standard_error n unit higher_is_better bound importance_samples dequantisation monte_carlo_error
+            conditions``.
         histories: one row a point of a learning curve: ``run_id metric step images seconds value``; ``metric`` is
             ``train/bits_per_dim`` or ``validation/bits_per_dim``, ``step`` the epoch counted from 1.
-        images: the sample and reconstruction grids of the final runs.
+        images: the picture grids of the final runs.
+        tables: by name, what the final runs measured that is more than a number: the columns of :data:`TABLES`, with
+            ``run_id`` before them.
     """
 
     study_id: str
@@ -229,6 +435,7 @@ class StudyResults:
     measurements: pd.DataFrame
     histories: pd.DataFrame
     images: list[ImageGrid]
+    tables: dict[str, pd.DataFrame] = field(default_factory=dict)
 
 
 RUN_COLUMNS = [
@@ -263,5 +470,18 @@ MEASUREMENT_COLUMNS = [
     "bound",
     "importance_samples",
     "dequantisation",
+    "monte_carlo_error",
+    "conditions",
 ]
 HISTORY_COLUMNS = ["run_id", "metric", "step", "images", "seconds", "value"]
+TABLES: dict[str, list[str]] = {
+    # One row a test image, in the order of the split: log P(x) in nats, and how well k weights determine it.
+    "likelihood_by_image": ["image", "bound_nats", "monte_carlo_error", "effective_sample_size"],
+    # The mean test bits/dim at k' = 1, 2, 4, ... k, from the same weights in groups of k'.
+    "bound_by_samples": ["importance_samples", "bits_per_dim", "monte_carlo_error"],
+    # One row a latent of a VAE.
+    "latents": ["latent", "kl_nats", "variance_of_mean", "active"],
+    # One row an invertible 1x1 convolution of a Glow.
+    "convolutions": ["level", "step", "channels", "condition_number", "log_abs_det"],
+}
+"""Tables that a final run leaves beside its measurements, by name, with their columns."""
