@@ -6,7 +6,7 @@ import hashlib
 import json
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from models.configs import AnyModelConfig
 
@@ -20,7 +20,9 @@ class TrainingConfig(BaseModel):
         optimizer: ``adam`` (Kingma & Ba 2015) or ``adamax``.
         learning_rate: reached after the warm-up.
         warmup_steps: steps of linear warm-up from 0.
-        decay: ``constant`` after the warm-up, or ``cosine`` down to 0 at the end of training.
+        decay: ``constant`` after the warm-up; ``cosine`` down to 0 at the end of training; or ``staged``, without
+            warm-up: stage i = 0, 1, … 7 takes 3^i parts of the steps at 10^(-i/7) times the rate (Burda et al. 2016,
+            section 5).
         clip_norm: largest global norm of the gradient of the loss in bits/dim; 0 for no clipping.
         weight_average: momentum of the exponential moving average of the weights that is evaluated in their place;
             0 for none.
@@ -35,12 +37,20 @@ class TrainingConfig(BaseModel):
     optimizer: Literal["adam", "adamax"] = "adam"
     learning_rate: Positive = 1e-3
     warmup_steps: Annotated[int, Field(ge=0)] = 0
-    decay: Literal["constant", "cosine"] = "constant"
+    decay: Literal["constant", "cosine", "staged"] = "constant"
     clip_norm: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 1.0
     weight_average: Annotated[float, Field(ge=0, lt=1)] = 0.0
     batch_size: Annotated[int, Field(ge=1)] = 64
     images: Annotated[int, Field(ge=1)] = 10_000
     reports: Annotated[int, Field(ge=1)] = 10
+
+    @model_validator(mode="after")
+    def _staged_has_no_warmup(self) -> TrainingConfig:
+        if self.decay == "staged" and self.warmup_steps:
+            raise ValueError(
+                f"decay=staged begins at its highest rate: it needs warmup_steps=0, got {self.warmup_steps}"
+            )
+        return self
 
     @property
     def steps(self) -> int:

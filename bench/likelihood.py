@@ -9,10 +9,12 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+import pandas as pd
+from scipy.special import logsumexp
 
 from bench.compiled import CompiledMethod
 from bench.data.dataset import Images
-from bench.results import Bound, BoundKind, Measurement
+from bench.results import TABLES, Bound, BoundKind, Measurement
 from bench.seeds import derive_seed
 from models.likelihood_model import LikelihoodModel
 from models.units import bits_per_dim
@@ -23,6 +25,8 @@ VALUES_PER_BATCH = 2**21
 """Largest number of noise values (rows × D) in one evaluation batch: it bounds the memory."""
 ROWS_PER_BATCH = 1024
 """Largest number of rows, images × samples, in one evaluation batch: beyond it nothing gets faster."""
+WEIGHTS_AT_ONCE = 2**22
+"""Largest number of log-weights that are held at once, unless a single image has more: 32 MiB."""
 
 
 def bound_of(model: LikelihoodModel, importance_samples: int) -> Bound:
@@ -35,28 +39,84 @@ def bound_of(model: LikelihoodModel, importance_samples: int) -> Bound:
 
 @dataclass(frozen=True)
 class LogLikelihood:
-    """Per-image lower bounds on log P(x), in nats.
+    """Per-image lower bounds on log P(x) in nats, and how well their weights determine them.
 
     Attributes:
-        bound: log (1/k) Σ w_i for each image (n,).
+        samples: k' = 1, 2, 4, … up to k, the number of importance samples (levels,).
+        bounds: each image's bound from k' samples, averaged over the ⌊k/k'⌋ groups of k' among its weights; the last
+            row is the bound from all (levels, n).
+        monte_carlo_errors: standard deviation of each of ``bounds`` over draws of the weights (levels, n).
+        effective_sample_size: (Σ w_i)² / Σ w_i² over each image's k weights (n,).
         dimensions: D, which bits/dim divides by.
         kind: the bound's kind and k.
         rates: log-weights per second of each batch after the first, which compiles; of that one if there is no other.
+        compile_seconds: what the first batch took beyond the median of those after it.
     """
 
-    bound: Array
+    samples: npt.NDArray[np.int64]
+    bounds: Array
+    monte_carlo_errors: Array
+    effective_sample_size: Array
     dimensions: int
     kind: Bound
     rates: Array
+    compile_seconds: float
+
+    @property
+    def bound(self) -> Array:
+        """log (1/k) Σ w_i for each image (n,)."""
+        last: Array = self.bounds[-1]
+        return last
+
+    @property
+    def monte_carlo_error(self) -> Array:
+        """Standard deviation of each image's bound over draws of its k weights (n,); NaN where k is 1."""
+        last: Array = self.monte_carlo_errors[-1]
+        return last
+
+    @property
+    def bits_per_nat(self) -> float:
+        """By which a bound in nats is multiplied for bits/dim, its sign changed: 1 / (D ln 2)."""
+        return float(bits_per_dim(-1.0, self.dimensions))
 
     def measurements(self, split: str) -> list[Measurement]:
-        """Mean bits/dim and mean NLL in nats, each with the standard error of the mean over images."""
+        """Mean bits/dim and NLL in nats, each with the standard error of the mean over images.
+
+        Their Monte Carlo error is that of the mean, √(Σ e_i²) / n, for the images' noise is independent.
+        """
         n = len(self.bound)
+        monte_carlo = error_of_mean(self.monte_carlo_error)
         rows = []
-        for metric, values in (("bits_per_dim", bits_per_dim(self.bound, self.dimensions)), ("nll_nats", -self.bound)):
-            error = float(np.std(values, ddof=1) / math.sqrt(n)) if n > 1 else None
-            rows.append(Measurement(split, metric, float(np.mean(values)), error, n, self.kind))
+        for metric, scale in (("bits_per_dim", self.bits_per_nat), ("nll_nats", 1.0)):
+            values = -scale * self.bound
+            rows.append(
+                Measurement(
+                    split,
+                    metric,
+                    float(np.mean(values)),
+                    float(np.std(values, ddof=1) / math.sqrt(n)) if n > 1 else None,
+                    n,
+                    self.kind,
+                    scale * monte_carlo if math.isfinite(monte_carlo) else None,
+                )
+            )
         return rows
+
+    def table_by_image(self) -> pd.DataFrame:
+        """One row an image: ``likelihood_by_image`` of the result schema."""
+        columns = (np.arange(len(self.bound)), self.bound, self.monte_carlo_error, self.effective_sample_size)
+        return pd.DataFrame(dict(zip(TABLES["likelihood_by_image"], columns, strict=True)))
+
+    def table_by_samples(self) -> pd.DataFrame:
+        """The mean bits/dim against the number of samples: ``bound_by_samples`` of the result schema."""
+        means = -self.bits_per_nat * self.bounds.mean(axis=1)
+        errors = [self.bits_per_nat * error_of_mean(row) for row in self.monte_carlo_errors]
+        return pd.DataFrame(dict(zip(TABLES["bound_by_samples"], (self.samples, means, errors), strict=True)))
+
+
+def error_of_mean(errors: Array) -> float:
+    """Standard error of the mean of independent values with these: √(Σ e_i²) / n."""
+    return float(np.sqrt(np.sum(np.square(errors))) / len(errors))
 
 
 def likelihood_program(model: LikelihoodModel, compiled: bool = True) -> CompiledMethod:
@@ -76,7 +136,8 @@ def log_likelihood(
 
     The noise of image i is a stream of its own, keyed by (seed, i): the same numbers enter whatever the batch size,
     the order or the backend, and two models evaluated with one seed see the same noise where its shape is the same.
-    Weights are gathered in double precision by a running log-sum-exp, in memory that does not grow with n or k.
+    Weights are averaged in double precision, in memory that does not grow with n, and with k only once a single image
+    has more than four million.
 
     Args:
         model: a trained model.
@@ -88,12 +149,12 @@ def log_likelihood(
     """
     rows = max(1, min(ROWS_PER_BATCH, VALUES_PER_BATCH // model.dimensions))
     samples_per_batch = _largest_divisor(importance_samples, rows)
-    images_per_batch = min(len(images), max(1, rows // samples_per_batch))
+    images_per_batch = max(1, min(len(images), rows // samples_per_batch, WEIGHTS_AT_ONCE // importance_samples))
     program = program or likelihood_program(model)
     noise_seed = derive_seed(seed, "posterior noise")
     total = len(images) * importance_samples
-    bounds = np.empty(len(images))
-    rates: list[float] = []
+    batches: list[tuple[Array, Array, Array]] = []
+    seconds: list[float] = []
     done = 0
     for start in range(0, len(images), images_per_batch):
         batch = images[start : start + images_per_batch]
@@ -101,19 +162,59 @@ def log_likelihood(
         filler = images_per_batch - len(batch)
         padded = np.concatenate([batch, np.repeat(batch[:1], filler, axis=0)]) if filler else batch
         streams = [np.random.Generator(np.random.Philox(key=(noise_seed, start + i))) for i in range(images_per_batch)]
-        log_sum = np.full(images_per_batch, -np.inf)
-        for _ in range(importance_samples // samples_per_batch):
+        log_weights = np.empty((images_per_batch, importance_samples))
+        for first in range(0, importance_samples, samples_per_batch):
             shape = (samples_per_batch, *model.posterior_noise_shape)
             noise = np.stack([stream.standard_normal(shape, dtype=np.float32) for stream in streams])
             began = time.perf_counter()
-            log_weights = program.run(padded, noise).astype(np.float64)  # (images, samples)
-            rates.append(log_weights.size / (time.perf_counter() - began))
-            log_sum = np.logaddexp(log_sum, np.logaddexp.reduce(log_weights, axis=1))
+            log_weights[:, first : first + samples_per_batch] = program.run(padded, noise)
+            seconds.append(time.perf_counter() - began)
             done += len(batch) * samples_per_batch
             on_progress(done, total)
-        bounds[start : start + len(batch)] = (log_sum - math.log(importance_samples))[: len(batch)]
-    kind = bound_of(model, importance_samples)
-    return LogLikelihood(bounds, model.dimensions, kind, np.asarray(rates[1:] or rates))
+        with np.errstate(invalid="ignore"):  # infinite bounds are reported by the caller, as a divergence
+            batches.append(_summarise(log_weights[: len(batch)]))
+    bounds, errors, effective = (np.concatenate(parts, axis=-1) for parts in zip(*batches, strict=True))
+    later = np.asarray(seconds[1:] or seconds)
+    return LogLikelihood(
+        samples=_sample_numbers(importance_samples),
+        bounds=bounds,
+        monte_carlo_errors=errors,
+        effective_sample_size=effective,
+        dimensions=model.dimensions,
+        kind=bound_of(model, importance_samples),
+        rates=images_per_batch * samples_per_batch / later,
+        compile_seconds=max(0.0, seconds[0] - float(np.median(later))),
+    )
+
+
+def _sample_numbers(importance_samples: int) -> npt.NDArray[np.int64]:
+    """1, 2, 4, … below k, and k."""
+    doubled = 2 ** np.arange(importance_samples.bit_length())
+    return np.append(doubled[doubled < importance_samples], importance_samples)
+
+
+def _summarise(log_weights: Array) -> tuple[Array, Array, Array]:
+    """Bounds and their Monte Carlo errors at each number of samples (levels, n), and effective sample sizes (n,).
+
+    Below k, the error is that of a mean over independent groups. At k it is the delta method's for log (1/k) Σ w_i,
+    √(k/(k-1) Σ (v_i - 1/k)²) with v_i = w_i / Σ w_j (Owen 2013, section 9.2); where few weights carry the sum, it is
+    too small.
+    """
+    n, k = log_weights.shape
+    bounds, errors = [], []
+    for samples in _sample_numbers(k)[:-1]:
+        groups = k // samples
+        by_group = logsumexp(log_weights[:, : groups * samples].reshape(n, groups, samples), axis=2) - math.log(samples)
+        bounds.append(by_group.mean(axis=1))
+        errors.append(by_group.std(axis=1, ddof=1) / math.sqrt(groups) if groups > 1 else np.full(n, np.nan))
+    log_sum = logsumexp(log_weights, axis=1)
+    # An image to which the model gives no probability at all has no weights to speak of.
+    possible = np.isfinite(log_sum)
+    shares = np.exp(log_weights - np.where(possible, log_sum, 0.0)[:, None])
+    concentration = np.where(possible, np.sum(np.square(shares), axis=1), np.nan)
+    bounds.append(log_sum - math.log(k))
+    errors.append(np.sqrt(np.maximum(0.0, concentration - 1 / k) * k / (k - 1)) if k > 1 else np.full(n, np.nan))
+    return np.stack(bounds), np.stack(errors), 1.0 / concentration
 
 
 def _largest_divisor(number: int, limit: int) -> int:

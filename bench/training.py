@@ -22,6 +22,8 @@ from models.likelihood_model import LikelihoodModel
 
 INITIALISATION_IMAGES = 1024
 """Training images that data-dependent weights are initialised on."""
+STAGES = 8
+"""Of the ``staged`` decay of the learning rate."""
 
 
 @dataclass(frozen=True)
@@ -140,7 +142,13 @@ class _LearningCurve(keras.callbacks.Callback):
 def build_optimizer(config: TrainingConfig) -> keras.optimizers.Optimizer:
     """The optimizer with its learning-rate schedule, clipping and weight average."""
     rate: float | keras.optimizers.schedules.LearningRateSchedule = config.learning_rate
-    if config.warmup_steps or config.decay == "cosine":
+    if config.decay == "staged":
+        ends = np.cumsum(3.0 ** np.arange(STAGES)) / np.sum(3.0 ** np.arange(STAGES))
+        rate = keras.optimizers.schedules.PiecewiseConstantDecay(
+            boundaries=[round(float(end) * config.steps) for end in ends[:-1]],
+            values=[config.learning_rate * 10 ** (-stage / (STAGES - 1)) for stage in range(STAGES)],
+        )
+    elif config.warmup_steps or config.decay == "cosine":
         rate = keras.optimizers.schedules.CosineDecay(
             initial_learning_rate=0.0 if config.warmup_steps else config.learning_rate,
             decay_steps=max(1, config.steps - config.warmup_steps),

@@ -179,6 +179,68 @@ def report(
     typer.echo(_write_report(uri, study_id, output))
 
 
+@app.command()
+def reproduce(
+    anchors: Annotated[
+        list[str] | None,
+        typer.Argument(help="Published results by name [default: say which there are].", show_default=False),
+    ] = None,
+    images: Annotated[
+        int | None, typer.Option(help="Training images seen [default: as published].", show_default=False, min=1)
+    ] = None,
+    seeds: Annotated[int, typer.Option(help="Runs of each, from seeds of their own.", min=1)] = 1,
+    importance_samples: Annotated[
+        int | None, typer.Option(help="Importance samples of the test bound [default: as published].", min=1)
+    ] = None,
+    evaluation_images: Annotated[
+        int | None, typer.Option(help="Validation and test images used [default: all].", min=2)
+    ] = None,
+    dataset: Annotated[
+        str | None, typer.Option(help="File that holds the data set [default: download it].", show_default=False)
+    ] = None,
+    backend: Annotated[str, typer.Option(help="tensorflow or jax.")] = "tensorflow",
+    tracking_uri: TrackingUri = None,
+    output: Output = Path("runs"),
+) -> None:
+    """Train published models by their recipes, and set what is obtained beside what was published."""
+    from studies.published import ANCHORS
+
+    if not anchors:
+        for anchor in ANCHORS.values():
+            typer.echo(f"{anchor.name:18s}{anchor.title} ({anchor.training.images:,} images)")
+        return
+    from bench.errors import SettingsError
+
+    unknown = [name for name in anchors if name not in ANCHORS]
+    if unknown:
+        raise SettingsError(f"no published result is called {unknown[0]!r}: one of {', '.join(ANCHORS)}")
+    from bench.backend import select_backend
+
+    select_backend(backend)
+
+    from rich.console import Console
+
+    from bench.data.registry import load
+    from bench.progress import StudyProgress
+    from bench.reproduction import Budget, record, reproduce
+    from bench.tracking.store import Tracker
+
+    output.mkdir(parents=True, exist_ok=True)
+    tracker = Tracker(tracking_uri or f"sqlite:///{output.resolve() / 'mlflow.db'}", output / "artifacts")
+    budget = Budget(images, seeds, importance_samples, evaluation_images)
+    folder = output / "published"
+    with StudyProgress(Console(soft_wrap=True), runs=len(anchors) * seeds) as progress:
+        for anchor in (ANCHORS[name] for name in anchors):
+            progress.start_run(anchor.name, anchor.training.reports)
+            data = load(dataset or anchor.dataset)
+            obtained = reproduce(anchor, data, budget, backend, tracker, progress.epoch, progress.evaluation)
+            record(obtained, folder)
+            for row in (each.row for each in obtained):
+                progress.say(f"{anchor.title}: {row['obtained']:.3f} (published {anchor.published or 'nothing'})")
+            progress.done(seeds)
+    typer.echo(folder / "obtained.csv")
+
+
 @app.command(name="list")
 def list_(tracking_uri: TrackingUri = None, output: Output = Path("runs")) -> None:
     """List the studies in a tracking store, newest first."""

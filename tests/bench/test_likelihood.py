@@ -9,7 +9,7 @@ from scipy.special import logsumexp
 
 import bench.likelihood as likelihood
 from bench.likelihood import LogLikelihood, bound_of, likelihood_program, log_likelihood
-from bench.results import BoundKind
+from bench.results import TABLES, BoundKind
 from bench.seeds import derive_seed
 from models.configs import GlowConfig, VAEConfig
 from models.likelihood_model import LikelihoodModel
@@ -58,7 +58,9 @@ def model(perturb, images):
 
 def judged(bound):
     """Images of four dimensions with these bounds."""
-    return LogLikelihood(np.array(bound), 4, bound_of(Toy(), 1), rates=np.ones(1))
+    values = np.array([bound])
+    nothing = np.full_like(values, np.nan)
+    return LogLikelihood(np.array([1]), values, nothing, nothing[0], 4, bound_of(Toy(), 1), np.ones(1), 0.0)
 
 
 def stated_noise(model, n, k, seed):
@@ -144,6 +146,70 @@ def test_the_standard_error_is_that_of_the_mean_over_images():
 def test_one_image_has_no_standard_error():
     measured = judged([-1.0]).measurements("test")
     assert [row.standard_error for row in measured] == [None, None]
+
+
+def test_the_monte_carlo_error_is_the_spread_over_seeds():
+    toy = Toy()
+    toy.spread = 0.5
+    images = np.zeros((6, 2, 2, 1), np.uint8)
+    program = likelihood_program(toy, compiled=False)
+    runs = [log_likelihood(toy, images, 64, seed=seed, program=program) for seed in range(100)]
+    for level in (-1, 2):
+        spread = np.std([run.bounds[level] for run in runs], axis=0, ddof=1)
+        stated = np.mean([run.monte_carlo_errors[level] for run in runs], axis=0)
+        # The standard deviation of 100 draws is known to 7 %.
+        np.testing.assert_allclose(stated, spread, rtol=0.3)
+    means = [run.measurements("test")[1] for run in runs]
+    assert np.mean([m.monte_carlo_error for m in means]) == pytest.approx(np.std([m.value for m in means]), rel=0.25)
+    bits, nats = runs[0].measurements("test")
+    assert bits.monte_carlo_error == pytest.approx(nats.monte_carlo_error / (4 * math.log(2)))
+
+
+def test_one_sample_has_no_monte_carlo_error():
+    measured = log_likelihood(Toy(), np.zeros((3, 2, 2, 1), np.uint8), 1, 0)
+    assert np.isnan(measured.monte_carlo_error).all()
+    assert [row.monte_carlo_error for row in measured.measurements("test")] == [None, None]
+
+
+def test_the_bound_against_the_number_of_samples_comes_from_the_same_weights(model, images):
+    model = model("vae")
+    log_weights = np.asarray(model.log_weights(images[:3], stated_noise(model, 3, 6, seed=1)), dtype=np.float64)
+    found = log_likelihood(model, images[:3], 6, seed=1)
+    assert found.samples.tolist() == [1, 2, 4, 6]
+    by_pairs = (logsumexp(log_weights.reshape(3, 2, 3), axis=1) - math.log(2)).mean(axis=0)
+    expected = [log_weights.mean(axis=0), by_pairs, logsumexp(log_weights[:4], axis=0) - math.log(4), found.bound]
+    np.testing.assert_allclose(found.bounds, expected, rtol=1e-5)
+    table = found.table_by_samples()
+    assert table["importance_samples"].tolist() == [1, 2, 4, 6]
+    assert table["bits_per_dim"].iloc[-1] == pytest.approx(found.measurements("test")[0].value)
+    assert table["monte_carlo_error"].notna().tolist() == [True, True, False, True]
+    shares = np.exp(log_weights - logsumexp(log_weights, axis=0))
+    np.testing.assert_allclose(found.effective_sample_size, 1 / np.sum(shares**2, axis=0), rtol=1e-4)
+
+
+def test_the_table_by_image_has_the_bound_of_each(model, images):
+    found = log_likelihood(model("vae"), images[:5], 4, seed=0)
+    table = found.table_by_image()
+    assert list(table) == TABLES["likelihood_by_image"]
+    np.testing.assert_array_equal(table["bound_nats"], found.bound)
+    assert table["image"].tolist() == list(range(5))
+
+
+def test_more_weights_than_are_held_at_once_are_cut_by_images(monkeypatch):
+    toy = Toy()
+    toy.spread = 1.0
+    images = np.zeros((5, 2, 2, 1), np.uint8)
+    expected = log_likelihood(toy, images, 12, seed=0).bounds
+    monkeypatch.setattr(likelihood, "WEIGHTS_AT_ONCE", 24)
+    np.testing.assert_allclose(log_likelihood(toy, images, 12, seed=0).bounds, expected, rtol=1e-6)
+
+
+def test_an_image_without_any_probability_is_told_by_an_infinite_bound():
+    toy = Toy()
+    toy.level = -np.inf
+    found = log_likelihood(toy, np.zeros((2, 2, 2, 1), np.uint8), 4, seed=0)
+    assert np.all(found.bound == -np.inf)
+    assert np.isnan(found.effective_sample_size).all()
 
 
 def test_each_family_states_which_bound_it_is(model):

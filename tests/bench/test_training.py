@@ -98,6 +98,17 @@ def test_the_rate_falls_as_a_cosine_to_zero_at_the_end_of_training():
     assert rates([0, 3, 5, 10], decay="cosine") == pytest.approx(expected, abs=1e-7)
 
 
+def test_the_staged_rate_takes_three_times_as_long_for_each_stage():
+    """Burda et al. (2016): 3^i passes at 10^(-i/7) times the first rate, 3,280 passes in all."""
+    config = TrainingConfig(learning_rate=1e-3, decay="staged", batch_size=1, images=3280, reports=1)
+    schedule = build_optimizer(config)._learning_rate
+    firsts = [(3**i - 1) // 2 for i in range(8)]
+    found = [float(schedule(first + 1)) for first in firsts]
+    assert found == pytest.approx([1e-3 * 10 ** (-i / 7) for i in range(8)], rel=1e-5)
+    assert float(schedule(3280)) == pytest.approx(1e-4, rel=1e-5)
+    assert float(schedule(13)) == pytest.approx(1e-3 * 10 ** (-2 / 7), rel=1e-5)
+
+
 def test_the_cosine_begins_where_the_warm_up_ends():
     found = rates([0, 1, 2, 6, 10], warmup_steps=2, decay="cosine")
     assert found == pytest.approx([0, 0.25, 0.5, 0.25, 0], abs=1e-7)

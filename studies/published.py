@@ -1,0 +1,112 @@
+"""Do published likelihoods come out? Each anchor is a model of the literature with the recipe that trained it.
+
+``reparam-bench reproduce`` trains them within the budget it is given, and keeps the obtained beside the published.
+"""
+
+from bench.config import TrainingConfig
+from bench.reproduction import Anchor
+from models.configs import GlowConfig, VAEConfig
+
+TRAIN_IMAGES = 50_000
+"""Of binarised MNIST."""
+BURDA_PASSES = sum(3**stage for stage in range(8))
+BURDA = "Burda, Grosse & Salakhutdinov (2016), table 1"
+BURDA_DEVIATIONS = (
+    "Batches of 100 (published: 20); Adam's epsilon is 1e-7 on the loss in bits/dim, which is 5.4e-5 in nats "
+    "(published: 1e-4); the published split of training data holds the 10,000 validation images too."
+)
+BURDA_TRAINING = TrainingConfig(
+    learning_rate=1e-3,
+    decay="staged",
+    clip_norm=0.0,
+    batch_size=100,
+    images=BURDA_PASSES * TRAIN_IMAGES,
+    reports=40,
+)
+
+
+def _burda(name: str, samples: int, published: float) -> Anchor:
+    return Anchor(
+        name=name,
+        title=f"{'VAE' if samples == 1 else f'IWAE, k={samples}'}: 200-200 tanh, 50 latents, binarised MNIST",
+        dataset="binarized_mnist",
+        model=VAEConfig.preset("iwae", training_samples=samples),
+        training=BURDA_TRAINING,
+        metric="nll_nats",
+        published=published,
+        importance_samples=5000,
+        source=BURDA,
+        deviations=BURDA_DEVIATIONS,
+    )
+
+
+ANCHORS: dict[str, Anchor] = {
+    anchor.name: anchor
+    for anchor in (
+        _burda("vae", 1, 88.71),
+        _burda("iwae-5", 5, 87.63),
+        _burda("iwae-50", 50, 87.10),
+        Anchor(
+            name="vae-400",
+            title="VAE: 400 ReLU, 40 latents, binarised MNIST",
+            dataset="binarized_mnist",
+            model=VAEConfig(hidden_sizes=(400,), latent_size=40),
+            training=TrainingConfig(
+                learning_rate=1e-3, clip_norm=0.0, batch_size=100, images=500 * TRAIN_IMAGES, reports=40
+            ),
+            metric="nll_nats",
+            published=89.8,
+            importance_samples=5000,
+            source="quoted of this architecture; the publication was not found",
+            deviations="Schedule unpublished: constant rate of 1e-3.",
+        ),
+        Anchor(
+            name="vae-ours",
+            title="Ours: 512-512 SiLU, 50 latents, binarised MNIST",
+            dataset="binarized_mnist",
+            model=VAEConfig(hidden_sizes=(512, 512), latent_size=50, activation="silu", kl_warmup_steps=5000),
+            training=TrainingConfig(
+                learning_rate=1e-3,
+                decay="cosine",
+                weight_average=0.999,
+                clip_norm=0.0,
+                batch_size=100,
+                images=BURDA_PASSES * TRAIN_IMAGES,
+                reports=40,
+            ),
+            metric="nll_nats",
+            published=None,
+            importance_samples=5000,
+            source="this project",
+            deviations="",
+        ),
+        Anchor(
+            name="glow-mnist",
+            title="Glow: K=32, L=3, width 512, 8-bit MNIST",
+            dataset="mnist",
+            model=GlowConfig.preset("paper", levels=2, dequantisation="variational"),
+            training=TrainingConfig(
+                learning_rate=1e-3, warmup_steps=1000, batch_size=64, images=50_000_000, reports=100, clip_norm=1.0
+            ),
+            metric="bits_per_dim",
+            published=1.05,
+            importance_samples=16,
+            source="Grathwohl et al. (2019), table 2",
+            deviations="28x28 halves only twice, so L=2; variational dequantisation (Ho et al. 2019).",
+        ),
+        Anchor(
+            name="glow-mnist-small",
+            title="A small Glow on its way: K=4, L=2, width 64, 8-bit MNIST",
+            dataset="mnist",
+            model=GlowConfig.preset("small"),
+            training=TrainingConfig(
+                learning_rate=2e-3, warmup_steps=200, batch_size=64, images=5_000_000, reports=40, decay="cosine"
+            ),
+            metric="bits_per_dim",
+            published=1.05,
+            importance_samples=16,
+            source="Grathwohl et al. (2019), table 2, of a far larger Glow",
+            deviations="A far smaller network than the published one.",
+        ),
+    )
+}
