@@ -11,6 +11,7 @@ from pathlib import Path
 import keras
 import pandas as pd
 
+from bench.anchor import Anchor
 from bench.config import RunConfig, TrainingConfig
 from bench.data.dataset import Dataset
 from bench.errors import SettingsError
@@ -22,39 +23,9 @@ from bench.seeds import derive_seed
 from bench.tracking.contract import StudyDescription
 from bench.tracking.store import Tracker
 from bench.training import TrainingLog, train
-from models.configs import ModelConfig
 from models.registry import build_model
 
 STUDY = "reproduce"
-
-
-@dataclass(frozen=True)
-class Anchor:
-    """A published likelihood, and the recipe that gave it.
-
-    Attributes:
-        name: short name.
-        title: what it is, as a table's row head.
-        dataset: built-in data set.
-        model: the published architecture.
-        training: the published optimisation; ``images`` is its whole budget.
-        metric: ``nll_nats`` or ``bits_per_dim``.
-        published: the published test figure, in that metric; None where the model is ours.
-        importance_samples: k of the published test bound.
-        source: where it was published.
-        deviations: in what the recipe here differs from the published one, beside its budget.
-    """
-
-    name: str
-    title: str
-    dataset: str
-    model: ModelConfig
-    training: TrainingConfig
-    metric: str
-    published: float | None
-    importance_samples: int
-    source: str
-    deviations: str
 
 
 @dataclass(frozen=True)

@@ -3,8 +3,8 @@
 ``reparam-bench reproduce`` trains them within the budget it is given, and keeps the obtained beside the published.
 """
 
+from bench.anchor import Anchor
 from bench.config import TrainingConfig
-from bench.reproduction import Anchor
 from models.configs import GlowConfig, VAEConfig
 
 TRAIN_IMAGES = 50_000
