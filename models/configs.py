@@ -16,6 +16,9 @@ BatchShape = tuple[int | None, int, int, int]
 
 Activation = Literal["relu", "tanh", "elu", "silu", "gelu"]
 Observation = Literal["auto", "bernoulli", "categorical", "discretised_logistic", "logistic_mixture"]
+GradientEstimator = Literal[
+    "pathwise", "score_function", "score_function_baseline", "sticking_the_landing", "doubly_reparameterised"
+]
 
 CATEGORICAL_LIMIT = 32
 """Largest number of grey levels for which ``auto`` gives each level a probability of its own."""
@@ -61,6 +64,8 @@ class VAEConfig(ModelConfig):
         kl_warmup_steps: training steps over which that weight rises linearly from 0 (Sønderby et al. 2016).
         free_bits: nats per latent dimension below which the KL is not penalised (Kingma et al. 2016).
         training_samples: k of the training objective; above 1 it is the IWAE objective (Burda et al. 2016).
+        gradient_estimator: how the encoder's gradient is estimated: ``pathwise``, the reparameterisation trick, or
+            one of :mod:`models.gradient_estimators`.
     """
 
     family: Literal["vae"] = "vae"
@@ -77,6 +82,7 @@ class VAEConfig(ModelConfig):
     kl_warmup_steps: Annotated[int, Field(ge=0)] = 0
     free_bits: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0
     training_samples: Annotated[int, Field(ge=1)] = 1
+    gradient_estimator: GradientEstimator = "pathwise"
 
     presets: ClassVar[dict[str, dict[str, Any]]] = {
         "sketch": {"network": "dense", "hidden_sizes": (128, 64), "activation": "relu"},
@@ -92,6 +98,22 @@ class VAEConfig(ModelConfig):
                 f"training_samples={self.training_samples} trains the IWAE bound, which has no KL term to weigh: "
                 f"it needs beta=1, free_bits=0 and kl_warmup_steps=0, got beta={self.beta}, "
                 f"free_bits={self.free_bits}, kl_warmup_steps={self.kl_warmup_steps}"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _estimator_fits_the_objective(self) -> VAEConfig:
+        estimator = self.gradient_estimator
+        if estimator != "pathwise" and (self.beta != 1 or self.free_bits or self.kl_warmup_steps):
+            raise ValueError(
+                f"gradient_estimator={estimator} estimates the gradient of the bound itself: "
+                f"it needs beta=1, free_bits=0 and kl_warmup_steps=0, got beta={self.beta}, "
+                f"free_bits={self.free_bits}, kl_warmup_steps={self.kl_warmup_steps}"
+            )
+        if estimator not in ("pathwise", "doubly_reparameterised") and self.training_samples > 1:
+            raise ValueError(
+                f"gradient_estimator={estimator} needs training_samples=1, got {self.training_samples}: "
+                "take pathwise or doubly_reparameterised for the IWAE bound"
             )
         return self
 

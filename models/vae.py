@@ -18,6 +18,7 @@ from models.distributions import (
     standard_normal_log_prob,
     sum_event,
 )
+from models.gradient_estimators import ESTIMATORS, with_value
 from models.likelihood_model import LikelihoodModel
 from models.networks import decoder, encoder
 from models.observations import initial_bias, observation
@@ -34,6 +35,7 @@ class VAE(LikelihoodModel):
 
     Training maximises E_q[log p(x | z)] - β·Σ_j max(λ, KL_j), where β rises over ``kl_warmup_steps`` and λ is
     ``free_bits``, KL_j being the batch mean of latent j; or the second bound where ``training_samples`` is above 1.
+    ``gradient_estimator`` can put another estimator in the place of the reparameterised gradient.
     """
 
     configuration: VAEConfig
@@ -109,6 +111,8 @@ class VAE(LikelihoodModel):
 
     def objective(self, images: Tensor, noise: Tensor, labels: Tensor | None, training: bool) -> dict[str, Tensor]:
         """The weighted ELBO, or the IWAE bound; with the bound proper and the KL (n,)."""
+        if self.configuration.gradient_estimator != "pathwise":
+            return self._estimated(images, noise)
         posterior = self.posterior(images)
         z = posterior.sample(noise)
         kl_by_latent = posterior.kl_to_standard()  # (n, latent_size)
@@ -125,6 +129,14 @@ class VAE(LikelihoodModel):
             penalised = ops.sum(ops.maximum(settings.free_bits, ops.mean(kl_by_latent, axis=0)))
         objective = reconstruction[0] - self._kl_weight(training) * penalised
         return {"objective": objective, "bound": bound, "kl": kl}
+
+    def _estimated(self, images: Tensor, noise: Tensor) -> dict[str, Tensor]:
+        """The bound, its gradient by the configured estimator."""
+        posterior = self.posterior(images)
+        estimator = ESTIMATORS[self.configuration.gradient_estimator]
+        surrogate, bound = estimator(posterior, noise, lambda z: self._reconstruction(images, z))
+        kl = sum_event(posterior.kl_to_standard())
+        return {"objective": with_value(bound, surrogate), "bound": bound, "kl": kl}
 
     def _kl_weight(self, training: bool) -> Tensor | float:
         settings = self.configuration

@@ -1,0 +1,67 @@
+"""Gradients on any backend: the one place that knows how each differentiates."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import keras
+import numpy as np
+import numpy.typing as npt
+
+Array = npt.NDArray[Any]
+
+
+def gradient_program(
+    function: Callable[..., Any], variables: Sequence[keras.Variable]
+) -> Callable[..., list[npt.NDArray[np.floating]]]:
+    """A compiled program of arrays that returns the gradient of a scalar function with respect to each variable.
+
+    Args:
+        function: takes the arrays as tensors and returns a scalar. Other variables that it reads must keep the values
+            that they have at the program's first run: JAX takes them for constants.
+        variables: what to differentiate with respect to; the gradient of one that is not used is 0.
+
+    Raises:
+        NotImplementedError: Keras runs on a backend other than TensorFlow and JAX.
+    """
+    backend = keras.backend.backend()
+    if backend == "jax":
+        program = _jax_program(function, variables)
+    elif backend == "tensorflow":
+        program = _tensorflow_program(function, variables)
+    else:
+        raise NotImplementedError(f"gradients on backend {backend!r}: only tensorflow and jax are supported")
+    return lambda *arrays: [np.asarray(gradient) for gradient in program(*arrays)]
+
+
+def gradients(
+    function: Callable[..., Any], variables: Sequence[keras.Variable], *arrays: Array
+) -> list[npt.NDArray[np.floating]]:
+    """The gradient of ``function(*arrays)``, a scalar, with respect to each of ``variables``."""
+    return gradient_program(function, variables)(*arrays)
+
+
+def _jax_program(function: Callable[..., Any], variables: Sequence[keras.Variable]) -> Callable[..., Any]:
+    import jax
+
+    def value(values: list[Any], *arrays: Any) -> Any:
+        with keras.StatelessScope(state_mapping=list(zip(variables, values, strict=True))):
+            return function(*arrays)
+
+    gradient = jax.jit(jax.grad(value))
+    return lambda *arrays: gradient([variable.value for variable in variables], *arrays)
+
+
+def _tensorflow_program(function: Callable[..., Any], variables: Sequence[keras.Variable]) -> Callable[..., Any]:
+    import tensorflow as tf
+
+    @tf.function
+    def gradient(*arrays: Any) -> Any:
+        watched = [variable.value for variable in variables]
+        with tf.GradientTape(watch_accessed_variables=False) as tape:
+            tape.watch(watched)
+            value = function(*arrays)
+        return tape.gradient(value, watched, unconnected_gradients=tf.UnconnectedGradients.ZERO)
+
+    return lambda *arrays: gradient(*map(tf.convert_to_tensor, arrays))
