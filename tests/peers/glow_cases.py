@@ -41,6 +41,12 @@ def make_split_priors_constant(model: Glow) -> None:
         kernel.assign(np.zeros(kernel.shape))
 
 
+def inputs(name: str, n: int = 6) -> Array:
+    """Continuous images (n, h, w, c), somewhat wider than the range -½..½ of images, exact in float32."""
+    _, shape = CASES[name]
+    return np.random.default_rng(0).normal(scale=0.4, size=(n, *shape)).astype(np.float32).astype(np.float64)
+
+
 def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
     """The function compiled on JAX, where single operations are slow."""
     if keras.backend.backend() == "jax":
