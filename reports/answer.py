@@ -10,10 +10,11 @@ import pandas as pd
 
 from bench.results import Bound as SchemaBound
 from bench.results import BoundKind, RunState
-from reports import formatting, statistics
+from reports import differences, formatting, statistics
+from reports.diagnostics import findings
 from reports.formatting import count, display, listing, quantity, state_name
 from reports.statistics import Estimate, Interval
-from reports.study import LIKELIHOOD, Finals, Study, select
+from reports.study import LIKELIHOOD, Finals, Study, select, variants
 
 
 @dataclass(frozen=True)
@@ -73,7 +74,7 @@ def answer(study: Study) -> Answer:
             f"Only {only.name} has been measured on test, at {_level(only.estimate)}; "
             f"{listing(others)} not yet, so there is nothing to compare it with."
         )
-        return Answer(headline, [*_bounds([only]), *_caveats([only]), *_status(study)])
+        return Answer(headline, [*_bounds([only]), *_alarms(study), *_caveats([only]), *_status(study)])
     return _comparison(study, candidates[0], candidates[1], candidates[2:])
 
 
@@ -88,17 +89,23 @@ def _candidates(study: Study) -> list[Candidate]:
     return sorted(found, key=lambda candidate: candidate.estimate.mean)
 
 
+def _alarms(study: Study) -> list[str]:
+    """What the diagnostics found to speak against a figure."""
+    return [finding.text for finding in findings(study) if finding.alarm]
+
+
 def _level(level: Estimate) -> str:
     return quantity(level.mean, level.error, "bits/dim")
 
 
 def _comparison(study: Study, low: Candidate, high: Candidate, others: list[Candidate]) -> Answer:
     pair = [low, high]
-    details = [*_bounds(pair), *_costs(low, high), *_budget(study, pair), *_caveats(pair), *_status(study)]
+    about = [*_costs(low, high), *_budget(study, pair), *_caveats(pair), *_status(study)]
+    details = [*_bounds(pair), *_alarms(study), *about]
     units = {str(unit) for unit in pd.concat([low.likelihood, high.likelihood])["unit"].dropna()}
     if len(units) > 1:
         return Answer(f"The families are not ranked: their test likelihoods are in {listing(sorted(units))}.", details)
-    interval = statistics.compare(high.likelihood, low.likelihood)
+    interval = differences.likelihood(study, high.family, low.family)
     if others:
         rest = listing([f"{other.name} at {_level(other.estimate)}" for other in others])
         details.insert(0, f"The two lowest are compared; behind them: {rest}.")
@@ -129,6 +136,12 @@ def _dataset(study: Study) -> str:
 
 def _method(interval: Interval, low: Candidate, high: Candidate) -> str:
     seeds = f"{count(high.estimate.seeds, 'seed')} of {high.name} and {low.estimate.seeds} of {low.name}"
+    if interval.over_seeds and interval.paired:
+        return (
+            f"The interval covers both another draw of training seeds ({seeds}) and of test images: Welch's t interval "
+            "over seeds with the error over images added, paired image by image as both families are measured on the "
+            "same ones. ± is one standard error over seeds."
+        )
     if interval.over_seeds:
         return (
             f"The interval is Welch's t interval over training seeds ({seeds}); ± is one standard error over seeds. "
@@ -138,9 +151,10 @@ def _method(interval: Interval, low: Candidate, high: Candidate) -> str:
     covered = (
         f"the choice of test images and the seeds of {repeated[0]}" if repeated else "the choice of test images alone"
     )
+    pairing = "paired image by image" if interval.paired else "taking the errors of the two families as independent"
     return (
-        f"Seeds were not repeated in both families ({seeds}), so the interval covers {covered}, taking the "
-        "errors of the two families as independent: how much another training seed would change is not fully known."
+        f"Seeds were not repeated in both families ({seeds}), so the interval covers {covered}, {pairing}: how much "
+        "another training seed would change is not fully known."
     )
 
 
@@ -173,12 +187,17 @@ def _costs(low: Candidate, high: Candidate) -> list[str]:
         ("throughput", "sample_images_per_second", "images/s", "sampled at {ratio} the speed of {other}"),
         ("cost", "parameters", "", "has {ratio} the parameters of {other}"),
     ):
-        pair = [statistics.estimate(select(candidate.final.measurements, split, metric)) for candidate in (low, high)]
+        rows = [select(candidate.final.measurements, split, metric) for candidate in (low, high)]
+        shared = [variant for variant in variants(rows[0]) if variant in variants(rows[1])]
+        if not shared:
+            continue
+        pair = [statistics.estimate(shared[0].of(frame)) for frame in rows]
         if pair[0] is None or pair[1] is None or pair[1].mean <= 0:
             continue
         ratio = formatting.ratio(pair[0].mean / pair[1].mean)
         values = [quantity(level.mean, None, unit) for level in pair if level is not None]
-        parts.append(f"{phrase.format(ratio=ratio, other=high.name)} ({values[0]} against {values[1]})")
+        under = "".join(f"; {note}" for note in shared[0].notes)
+        parts.append(f"{phrase.format(ratio=ratio, other=high.name)} ({values[0]} against {values[1]}{under})")
     return [f"The cost: {low.name} {listing(parts)}."] if parts else []
 
 
@@ -238,7 +257,7 @@ def _single_family(study: Study, only: Candidate) -> Answer:
     )
     headline = f"{selected}; on test it reaches {_level(only.estimate)} on {_dataset(study)} at this budget."
     details = [*_seed_interval(only), *_spread(values)]
-    about = [*_bounds([only]), *_budget(study, [only]), *_caveats([only]), *_status(study)]
+    about = [*_bounds([only]), *_alarms(study), *_budget(study, [only]), *_caveats([only]), *_status(study)]
     return Answer(headline, [*details, *about])
 
 

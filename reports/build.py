@@ -6,7 +6,7 @@ import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from bench.results import HISTORY_COLUMNS, MEASUREMENT_COLUMNS, RUN_COLUMNS
+from bench.results import HISTORY_COLUMNS, MEASUREMENT_COLUMNS, RUN_COLUMNS, TABLES
 from reports import pages
 from reports.study import with_schema
 
@@ -30,6 +30,7 @@ class ReportPaths:
         histories: every point of a learning curve, CSV.
         figures: the SVG files of the Markdown twin.
         images: its sample and reconstruction grids.
+        tables: what final runs left beyond single numbers, CSV, one file for each of the schema's `TABLES` they left.
     """
 
     html: Path
@@ -39,6 +40,7 @@ class ReportPaths:
     histories: Path
     figures: tuple[Path, ...]
     images: tuple[Path, ...]
+    tables: tuple[Path, ...] = ()
 
 
 def write_report(results: StudyResults, folder: Path) -> ReportPaths:
@@ -55,16 +57,21 @@ def write_report(results: StudyResults, folder: Path) -> ReportPaths:
         The paths of all files written.
     """
     content = pages.page(results)
-    images = tuple(_write(folder / view.path, view.png) for _, views in content.grids for view in views)
-    figures = tuple(_write(folder / view.path, view.standalone) for view in content.figures)
+    images = tuple(write_file(folder / view.path, view.png) for _, views in content.grids for view in views)
+    figures = tuple(write_file(folder / view.path, view.standalone) for view in content.figures)
     return ReportPaths(
         figures=figures,
         images=images,
-        measurements=_write(folder / "measurements.csv", _csv(results.measurements, MEASUREMENT_COLUMNS)),
-        runs=_write(folder / "runs.csv", _csv(results.runs, RUN_COLUMNS)),
-        histories=_write(folder / "histories.csv", _csv(results.histories, HISTORY_COLUMNS)),
-        markdown=_write(folder / "report.md", pages.markdown(content)),
-        html=_write(folder / "report.html", pages.html(content)),
+        measurements=write_file(folder / "measurements.csv", _csv(results.measurements, MEASUREMENT_COLUMNS)),
+        runs=write_file(folder / "runs.csv", _csv(results.runs, RUN_COLUMNS)),
+        histories=write_file(folder / "histories.csv", _csv(results.histories, HISTORY_COLUMNS)),
+        tables=tuple(
+            write_file(folder / "tables" / f"{name}.csv", _csv(results.tables[name], ["run_id", *columns]))
+            for name, columns in TABLES.items()
+            if name in results.tables
+        ),
+        markdown=write_file(folder / "report.md", pages.markdown(content)),
+        html=write_file(folder / "report.html", pages.html(content)),
     )
 
 
@@ -72,7 +79,8 @@ def _csv(frame: pd.DataFrame, columns: list[str]) -> str:
     return with_schema(frame, columns).to_csv(index=False, lineterminator="\n")
 
 
-def _write(path: Path, content: str | bytes) -> Path:
+def write_file(path: Path, content: str | bytes) -> Path:
+    """Write a file whole or not at all, its folder made if need be; returns ``path``."""
     path.parent.mkdir(parents=True, exist_ok=True)
     data = content if isinstance(content, bytes) else content.encode("utf-8", "backslashreplace")
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")

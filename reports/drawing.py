@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import matplotlib as mpl
+import numpy as np
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
@@ -23,6 +24,9 @@ from reports.formatting import visible
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    from reports.budget import BestSoFar
+    from reports.figures import BoundCurve, LatentProfile
 
 INK = "#010203"
 MANY = 400
@@ -197,6 +201,91 @@ def draw_learning_curves(data: LearningCurves, style: FamilyStyle) -> str:
         axes.set_ylabel("validation bits/dim")
         axes.grid(axis="y", color=INK, alpha=0.12, linewidth=0.7)
         return _svg(figure)
+
+
+def draw_bound_curve(data: BoundCurve, style: FamilyStyle) -> str:
+    """Test bits/dim against the number of importance samples, with a band of two Monte Carlo errors, as raw SVG."""
+    with mpl.rc_context(STYLE):
+        figure = Figure(figsize=(4.8, 3.4), layout="constrained")
+        axes = figure.subplots()
+        samples, value = data.points["importance_samples"], data.points["value"]
+        error = 2 * data.points["error"].fillna(0.0)
+        axes.fill_between(samples, value - error, value + error, color=style.colour, alpha=0.2, linewidth=0)
+        axes.plot(samples, value, marker=style.marker, color=style.colour, markersize=5)
+        axes.set_xscale("log", base=2)
+        axes.xaxis.set_major_formatter(FuncFormatter(lambda k, _: f"{k:g}"))
+        axes.xaxis.set_minor_locator(NullLocator())
+        axes.set_xlabel("importance samples k")
+        axes.set_ylabel("test bits/dim")
+        _finish_scale(axes)
+        return _svg(figure)
+
+
+def draw_latent_profile(data: LatentProfile, style: FamilyStyle) -> str:
+    """KL of each latent, in descending order, active ones filled, as raw SVG."""
+    with mpl.rc_context(STYLE):
+        figure = Figure(figsize=(4.8, 3.4), layout="constrained")
+        axes = figure.subplots()
+        rank = np.arange(1, len(data.points) + 1)
+        dense = len(rank) > MANY
+        for active, fill in ((True, style.colour), (False, "none")):
+            some = (data.points["active"] == active).to_numpy()
+            axes.plot(
+                rank[some],
+                data.points.loc[some, "kl_nats"],
+                style.marker,
+                color=style.colour,
+                markerfacecolor=fill,
+                markersize=5,
+                rasterized=dense,
+            )
+        most, least = float(data.points["kl_nats"].max()), float(data.points["kl_nats"].min())
+        axes.set_ylim(bottom=min(0.0, least) - 0.04 * (most or 1.0))  # so that marks at 0 show whole
+        axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
+        axes.set_xlabel("latent, by its KL")
+        axes.set_ylabel("KL to the prior (nats)")
+        _finish_scale(axes)
+        return _svg(figure)
+
+
+def draw_budget(data: BestSoFar, style: FamilyStyle) -> str:
+    """The best value so far against trials, images and seconds, one panel each on one scale, as raw SVG."""
+    best = data.observed["best"]
+    limits = (float(best.min()), float(best.max()))
+    if data.band is not None:
+        inside = data.band["median"][np.isfinite(data.band["median"])]
+        limits = (min([limits[0], *inside]), max([limits[1], *inside]))
+    margin = 0.1 * (limits[1] - limits[0]) or 0.05
+    low, high = limits[0] - margin, limits[1] + margin
+    with mpl.rc_context(STYLE):
+        figure = Figure(figsize=(4.8, 6.6), layout="constrained")
+        for axes, (column, label) in zip(
+            figure.subplots(3, 1, sharey=True),
+            (("trials", "trials"), ("images", "training images seen"), ("seconds", "seconds")),
+            strict=True,
+        ):
+            spent = data.observed[column]
+            axes.step(spent, best, where="post", color=style.colour, linewidth=1.6)
+            axes.plot(spent.iloc[-1:], best.iloc[-1:], style.marker, color=style.colour, markersize=5)
+            if column == "trials" and data.band is not None:
+                band = data.band.clip(lower=low - 1, upper=high + 1)  # infinite ends leave the scale
+                n = data.band["trials"]
+                axes.fill_between(n, band["low"], band["high"], step="mid", color=style.colour, alpha=0.18, linewidth=0)
+                axes.step(n, band["median"], where="mid", color=style.colour, linewidth=1.2, linestyle="--")
+            axes.set_xlim(0, 1.03 * max(float(spent.max()), 1e-9))
+            axes.set_ylim(low, high)
+            axes.xaxis.set_major_locator(MaxNLocator(5, integer=column == "trials"))
+            axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: _images(value)))
+            axes.set_xlabel(label)
+            _finish_scale(axes)
+        figure.supylabel("best validation bits/dim", fontsize=10.5)
+        return _svg(figure)
+
+
+def _finish_scale(axes: Any) -> None:
+    axes.yaxis.set_major_locator(MaxNLocator(5))
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.6g}".replace("-", "−")))
+    axes.grid(axis="y", color=INK, alpha=0.12, linewidth=0.7)
 
 
 def _images(value: float) -> str:

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from bench.results import RunState
+from reports.formatting import plain
 
 if TYPE_CHECKING:
     from reports.study import Study
@@ -60,6 +61,36 @@ class LearningCurves:
     searched: list[np.ndarray]
     final: list[np.ndarray]
     limits: tuple[float, float]
+
+
+@dataclass(frozen=True)
+class BoundCurve:
+    """Test bits/dim of a family's final runs against the number of importance samples k.
+
+    Attributes:
+        family: the family.
+        points: ``importance_samples``, ``value`` (mean over seeds) and ``error`` (its Monte Carlo error), k ascending.
+        seeds: number of final runs in the mean; k that not all of them have are left out.
+    """
+
+    family: str
+    points: pd.DataFrame
+    seeds: int
+
+
+@dataclass(frozen=True)
+class LatentProfile:
+    """What each latent of a family's first final run carries.
+
+    Attributes:
+        family: the family.
+        seed: the training seed of that run, as text.
+        points: ``kl_nats`` in descending order and ``active``, one row a latent.
+    """
+
+    family: str
+    seed: str
+    points: pd.DataFrame
 
 
 def fence(values: pd.Series) -> tuple[float, float] | None:
@@ -138,4 +169,40 @@ def learning_curves(study: Study) -> list[LearningCurves]:
         final = [curves[run] for run in reported if run in curves]
         if searched or final:
             found.append(LearningCurves(family, searched, final, (lower, upper)))
+    return found
+
+
+def bound_curves(study: Study) -> list[BoundCurve]:
+    """The bound against k, of each family whose final runs measured it at more than one k."""
+    found = []
+    for family in study.families:
+        table = study.table("bound_by_samples", family)
+        table = table[np.isfinite(table["bits_per_dim"]) & (table["importance_samples"] > 0)]
+        seeds = table["run_id"].nunique()
+        points = (
+            table.groupby("importance_samples")
+            .agg(
+                value=("bits_per_dim", "mean"),
+                error=("monte_carlo_error", lambda errors: float(np.sqrt((errors**2).sum(skipna=False)) / len(errors))),
+                runs=("run_id", "nunique"),
+            )
+            .reset_index()
+        )
+        points = points[points["runs"] == seeds].drop(columns="runs").reset_index(drop=True)
+        if len(points) > 1:
+            found.append(BoundCurve(family, points, seeds))
+    return found
+
+
+def latent_profiles(study: Study) -> list[LatentProfile]:
+    """KL by latent of the first seed of each family that has latents."""
+    found = []
+    for family in study.families:
+        table = study.table("latents", family).dropna(subset=["kl_nats"])
+        runs = study.finals[family].runs
+        first = runs[runs["run_id"].isin(table["run_id"])].head(1)
+        for _, run in first.iterrows():
+            points = table[table["run_id"] == run["run_id"]].sort_values("kl_nats", ascending=False, kind="stable")
+            points = points.assign(active=points["active"].fillna(0).astype(bool))[["kl_nats", "active"]]
+            found.append(LatentProfile(family, plain(run["seed"]), points.reset_index(drop=True)))
     return found

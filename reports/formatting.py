@@ -44,8 +44,8 @@ def _decimals(value: float, error: float | None) -> int:
 
 
 def number(value: float, decimals: int) -> str:
-    """``value`` with so many decimals and a true minus sign."""
-    return f"{value:.{decimals}f}".replace("-", "−")
+    """``value`` with so many decimals, its thousands set apart, and a true minus sign."""
+    return f"{value:,.{decimals}f}".replace("-", "−")
 
 
 def quantity(value: float | None, error: float | None = None, unit: str = "", *, bare: bool = False) -> str:
@@ -69,6 +69,16 @@ def quantity(value: float | None, error: float | None = None, unit: str = "", *,
     if scaled_error:
         text = f"{text} ±{NO_BREAK}{number(scaled_error, decimals)}"
     return NO_BREAK.join(filter(None, [text, prefix, "" if bare else unit]))
+
+
+def error(value: float) -> str:
+    """An error alone, with two significant digits."""
+    return number(value, _decimals(0.0, value))
+
+
+def probability(p: float) -> str:
+    """A p-value with three decimals."""
+    return MISSING if math.isnan(p) else "< 0.001" if p < 0.0005 else number(p, 3)
 
 
 def difference(value: float, low: float, high: float) -> tuple[str, str, str]:

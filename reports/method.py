@@ -5,6 +5,12 @@ RESPONSE_NOTE = (
     "reached. Trials that have no place on the scale stand in the strip at the top edge, so that none is left out."
 )
 
+DIFFERENCES_NOTE = (
+    "A difference is read by its interval and its size first; p is the chance of a difference at least as large "
+    "between families that do not differ, and Holm's p is corrected for there being many. A large p is no proof of "
+    "equality."
+)
+
 NOTES: list[tuple[str, str]] = [
     (
         "Bits/dim",
@@ -29,10 +35,61 @@ NOTES: list[tuple[str, str]] = [
         "not.",
     ),
     (
-        "Errors",
-        "Where a figure has two training seeds or more, ± is one standard error of the mean over seeds. With one seed, "
-        "± is the standard error within that run, over the images or time windows that it averages. Intervals are at "
-        "95%.",
+        "Three errors",
+        "A test figure is uncertain in three ways, told apart. Over training seeds: another seed trains another model; "
+        "± is one standard error of the mean over seeds, and its 95% interval is Student's t. Over test images: other "
+        "images of the same kind would give another mean; this standard error does not shrink with more seeds, as they "
+        "share the images. Monte Carlo: another draw of as many importance samples would give another bound; this is "
+        "its standard deviation. With one seed, ± is the standard error within that run, over the images or time "
+        "windows that it averages.",
+    ),
+    (
+        "Comparison of two families",
+        "Where each test image's bound is known for both families, they are compared image by image: an image that is "
+        "hard for both then adds nothing to the error. The interval adds the variance over training seeds of each "
+        "family to that of the mean difference over images, and is Student's t with Satterthwaite's degrees of "
+        "freedom, so that few seeds make it wide. A bootstrap over seeds is not used: with two or three seeds its "
+        "intervals are too narrow. Without the figures of each image the interval is Welch's t over seeds alone.",
+    ),
+    (
+        "Effect sizes and p-values",
+        "Hedges' g is the difference over the standard deviation between seeds, corrected for few seeds; it is large "
+        "where seeds hardly differ, whatever the difference means in practice. p is that of the same t statistic as "
+        "the interval, which takes the means over seeds to be normal. A permutation test would not, but with three "
+        "seeds each it knows 20 arrangements and cannot go below p = 0.1. Holm's method (1979) adjusts the p-values of "
+        "one table so that the chance of any false finding among them stays below 5% if it is taken as the level. Left "
+        "out are the NLL, which is bits/dim in another unit, the cost, metrics without a better direction, and metrics "
+        "without two seeds of each family under the same conditions. Three families or more are compared in test "
+        "bits/dim alone, in all pairs.",
+    ),
+    (
+        "Conditions",
+        "Speeds depend on device, backend, precision and batch size, scores of samples on the feature extractor and "
+        "the number of samples. Numbers under different conditions stand in different rows, with the conditions in the "
+        "row's head. Beside a score stands what training images score in the samples' place: no sampler should be "
+        "expected to do better.",
+    ),
+    (
+        "Bound against k",
+        "From the same weights the bound is computed with fewer samples. It has flattened where the last doubling of k "
+        "changed it by less than 0.1%. Where it changed more, but by less than two Monte Carlo errors, the samples "
+        "cannot tell. Otherwise the true bits/dim lies below the figure by an unknown amount.",
+    ),
+    (
+        "Alarms",
+        "The answer repeats these alarms: half of the latents or more inactive, or none active; a flow that gives back "
+        "an image more than 0.5 grey levels off; a 1x1 convolution with a condition number above 10,000; an effective "
+        "sample size below 2; a bound that has not flattened; samples nearer to training images than held-out images "
+        "are, or another data set likelier than the model's own, with the 95% interval of the AUROC clear of 0.5. An "
+        "alarm does not make a figure wrong: it says what to look at before relying on it.",
+    ),
+    (
+        "Best so far",
+        "The best validation value rises with luck as well as with budget. For independent random trials, the median "
+        "best of n and its band follow from the distribution of trial values, which Kolmogorov's statistic bounds with "
+        "no assumption on its shape (Lourie et al. 2024). With few trials the band is wide or has no end; that is "
+        "what they can say. Other samplers learn from earlier trials, so that one study is one observation and has no "
+        "interval. Time and images are those that the trials spent, failed ones included.",
     ),
     (
         "Trials that ended early",

@@ -10,35 +10,19 @@ from typing import TYPE_CHECKING
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from bench.results import RunState
-from reports import answer, drawing, figures, formatting, method, svg, tables
+from bench.results import PICTURES, TABLES
+from reports import answer, diagnostics, differences, drawing, formatting, method, tables, views
 from reports.study import Study
 
 if TYPE_CHECKING:
     from bench.results import ImageGrid, StudyResults
+    from reports.views import FigureView
 
 IMAGE_BUDGET = 3_000_000
 """Bytes of pictures that the page embeds; further grids are files beside it, as the page must stay under 6 MB."""
 MOST_ROWS = 1000
 """Rows of a trials table in the page; all of them are in ``runs.csv``."""
-GRID_TITLES = {
-    "samples": "Samples",
-    "samples_temperature": "Samples over temperatures",
-    "reconstructions": "Reconstructions",
-}
 PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
-
-
-@dataclass(frozen=True)
-class FigureView:
-    """A figure in both forms, its heading and caption."""
-
-    family: str
-    title: str
-    caption: str
-    inline: Markup
-    standalone: str
-    path: str
 
 
 @dataclass(frozen=True)
@@ -60,11 +44,16 @@ class Page:
     families: list[tuple[str, drawing.FamilyStyle, int]]
     answer: answer.Answer
     comparison: list[tuple[str, list[tables.Row]]]
+    differences: tables.Table
+    findings: list[diagnostics.Finding]
+    bounds: list[FigureView]
+    latents: list[FigureView]
     selected: tables.Table
     final_runs: tables.Table
     counts: tables.Table
     reasons: tables.Table
     responses: list[FigureView]
+    budgets: list[FigureView]
     curves: list[FigureView]
     trials: list[tuple[str, tables.Table]]
     grids: list[tuple[str, list[GridView]]]
@@ -76,7 +65,19 @@ class Page:
     @property
     def figures(self) -> list[FigureView]:
         """All figures, in their order on the page."""
-        return [*self.responses, *self.curves]
+        return [*self.bounds, *self.latents, *self.responses, *self.budgets, *self.curves]
+
+    @property
+    def glossary(self) -> list[tuple[str, str]]:
+        """The definition of each metric of the comparison that has one, by its label."""
+        rows = [row for _, rows in self.comparison for row in rows if row.definition]
+        return list({row.label: row.definition for row in rows}.items())
+
+    @property
+    def files(self) -> str:
+        """The frames that lie beside the page, as a listing."""
+        tables = [f"tables/{name}.csv" for name in TABLES if name in self.results.tables]
+        return formatting.listing(["measurements.csv", "runs.csv", "histories.csv", *tables])
 
 
 def page(results: StudyResults) -> Page:
@@ -92,12 +93,17 @@ def page(results: StudyResults) -> Page:
         families=[(formatting.display(family), styles[family], len(study.finals[family].runs)) for family in names],
         answer=answer.answer(study),
         comparison=tables.comparison(study),
+        differences=tables.differences(differences.differences(study)),
+        findings=diagnostics.findings(study),
+        bounds=views.bound_curves(study, styles),
+        latents=views.latent_profiles(study, styles),
         selected=tables.selected(study),
         final_runs=tables.final_runs(study),
         counts=tables.state_counts(study),
         reasons=tables.failure_reasons(study),
-        responses=_responses(study, styles),
-        curves=_curves(study, styles),
+        responses=views.responses(study, styles),
+        budgets=views.budgets(study, styles),
+        curves=views.learning_curves(study, styles),
         trials=[(formatting.display(family), data) for family, data in searched if data.rows],
         grids=_grids(study),
         dataset=tables.facts(results.dataset),
@@ -107,92 +113,25 @@ def page(results: StudyResults) -> Page:
     )
 
 
-def _view(
-    raw: str, title: str, caption: str, family: str, stem: str, styles: dict[str, drawing.FamilyStyle]
-) -> FigureView:
-    title, caption = formatting.visible(title), formatting.visible(caption)
-    palette = {style.colour: f"var(--{style.name})" for style in styles.values()}
-    return FigureView(
-        family,
-        title,
-        caption,
-        svg.inline(raw, title, f"{stem}-", palette),
-        svg.standalone(raw, title),
-        f"figures/{stem}.svg",
-    )
-
-
-def _responses(study: Study, styles: dict[str, drawing.FamilyStyle]) -> list[FigureView]:
-    views: list[FigureView] = []
-    for family, style in styles.items():
-        for parameter in study.swept(family):
-            data = figures.response(study, family, parameter)
-            if data is None:
-                continue
-            stem = f"response-{len(views) + 1}-{formatting.slug(family)}-{formatting.slug(parameter)}"
-            title = f"{formatting.display(family)}: validation bits/dim against {parameter}"
-            caption = _response_caption(data, style)
-            views.append(_view(drawing.draw_response(data, style), title, caption, family, stem, styles))
-    return views
-
-
-def _response_caption(data: figures.Response, style: drawing.FamilyStyle) -> str:
-    body = data.points[~data.points["strip"]]
-    counts = body["mark"].value_counts()
-    key = [
-        f"{symbol} {counts[mark]} {words}"
-        for mark, symbol, words in (
-            (RunState.COMPLETE, style.filled, "complete"),
-            (RunState.PRUNED, style.hollow, "pruned"),
-            (RunState.INTERRUPTED, "◊", "interrupted"),
-            (RunState.RUNNING, "◊", "running"),
-        )
-        if mark in counts
-    ]
-    if body["selected"].any():
-        key.append("◯ the selected one")
-    edge = data.points.loc[data.points["strip"], "mark"].value_counts(sort=False)
-    strip = [drawing.STRIP_MARKS.get(mark, drawing.UNKNOWN_MARK)[1].format(n) for mark, n in edge.items()]
-    sentences = [f"{', '.join(key)}." if key else "", f"In the strip: {', '.join(strip)}." if strip else ""]
-    if data.without:
-        sentences.append(f"{formatting.count(data.without, 'trial')} without a value of this parameter not drawn.")
-    return " ".join(filter(None, sentences))
-
-
-def _curves(study: Study, styles: dict[str, drawing.FamilyStyle]) -> list[FigureView]:
-    views: list[FigureView] = []
-    for data in figures.learning_curves(study):
-        title = f"{formatting.display(data.family)}: validation bits/dim against training images seen"
-        runs = [
-            f"{formatting.count(len(data.searched), 'search trial')} thin" if data.searched else "",
-            f"{formatting.count(len(data.final), 'final run')} bold" if data.final else "",
-        ]
-        caption = f"{', '.join(filter(None, runs))}. One scale for all families, without the highest 5% of points."
-        stem = f"learning-{len(views) + 1}-{formatting.slug(data.family)}"
-        raw = drawing.draw_learning_curves(data, styles[data.family])
-        views.append(_view(raw, title, caption, data.family, stem, styles))
-    return views
-
-
 def _grids(study: Study) -> list[tuple[str, list[GridView]]]:
     """One grid of each kind and family, that of the first reported seed, side by side by kind."""
     budget = IMAGE_BUDGET
     groups = []
     kinds = list(dict.fromkeys(image.kind for image in study.results.images))
-    kinds.sort(key=lambda kind: (list(GRID_TITLES).index(kind) if kind in GRID_TITLES else len(GRID_TITLES), kind))
+    kinds.sort(key=lambda kind: (list(PICTURES).index(kind) if kind in PICTURES else len(PICTURES), kind))
     for kind_number, kind in enumerate(kinds, start=1):
-        views: list[GridView] = []
+        shown: list[GridView] = []
         for family, runs in study.finals.items():
             image = _first_grid(study.results.images, kind, list(runs.runs["run_id"]))
             if image is None:
                 continue
-            stem = f"{kind_number}-{formatting.slug(kind)}-{len(views) + 1}-{formatting.slug(family)}"
+            stem = f"{kind_number}-{formatting.slug(kind)}-{len(shown) + 1}-{formatting.slug(family)}"
             fits = len(image.png) <= budget
             budget -= len(image.png) if fits else 0
             data_uri = f"data:image/png;base64,{base64.b64encode(image.png).decode('ascii')}" if fits else ""
-            views.append(GridView(formatting.display(family), image.caption, f"images/{stem}.png", image.png, data_uri))
-        if views:
-            groups.append((GRID_TITLES.get(kind, kind), views))
+            shown.append(GridView(formatting.display(family), image.caption, f"images/{stem}.png", image.png, data_uri))
+        if shown:
+            groups.append((PICTURES.get(kind, kind), shown))
     return groups
 
 
@@ -226,6 +165,7 @@ def html(content: Page) -> str:
         css=Markup(style),  # noqa: S704 - the package's own style sheet
         notes=method.NOTES,
         response_note=method.RESPONSE_NOTE,
+        differences_note=method.DIFFERENCES_NOTE,
         most_rows=MOST_ROWS,
     )
 
@@ -244,5 +184,8 @@ def markdown(content: Page) -> str:
     environment.filters["fence"] = formatting.fence
     environment.filters["address"] = formatting.address
     return environment.get_template("report.md.j2").render(
-        page=content, notes=method.NOTES, response_note=method.RESPONSE_NOTE
+        page=content,
+        notes=method.NOTES,
+        response_note=method.RESPONSE_NOTE,
+        differences_note=method.DIFFERENCES_NOTE,
     )

@@ -1,7 +1,8 @@
 """From measurements to the numbers that the page states.
 
 Notation: per family f the final runs give y_{f,s}, the test bits/dim of training seed s = 1..S_f.
-The mean over seeds has the standard error sd(y_f) / sqrt(S_f); two families are compared by Welch's interval.
+The mean over seeds has the standard error sd(y_f) / sqrt(S_f); two families are compared by Welch's interval, to which
+the paired error over test images is added where the figure of each image is known.
 """
 
 from __future__ import annotations
@@ -37,12 +38,25 @@ class Estimate:
 
 @dataclass(frozen=True)
 class Interval:
-    """A difference with its interval at `LEVEL`; ``over_seeds`` says whether training seeds or images vary in it."""
+    """A difference of two families with its interval at `LEVEL`.
+
+    Attributes:
+        value: the difference of the means.
+        low: lower end.
+        high: upper end.
+        over_seeds: whether the interval covers another draw of training seeds, in both families.
+        over_images: whether it covers another draw of test images.
+        p: two-sided p-value of no difference, of the same statistic as the interval.
+        paired: whether the families were compared image by image.
+    """
 
     value: float
     low: float
     high: float
     over_seeds: bool
+    over_images: bool
+    p: float
+    paired: bool = False
 
     @property
     def contains_zero(self) -> bool:
@@ -57,7 +71,7 @@ def estimate(frame: pd.DataFrame) -> Estimate | None:
         return None
     values = finite["value"].to_numpy(dtype=float)
     if len(values) >= 2:
-        error: float | None = float(stats.sem(values))
+        error: float | None = math.sqrt(_variance_of_mean(values))
     else:
         own = float(finite["standard_error"].iloc[0])
         error = own if math.isfinite(own) else None
@@ -83,18 +97,123 @@ def compare(a: pd.DataFrame, b: pd.DataFrame) -> Interval | None:
     x, y = first["value"].to_numpy(dtype=float), second["value"].to_numpy(dtype=float)
     value = float(x.mean() - y.mean())
     if min(len(x), len(y)) >= 2:
-        if np.ptp(x) == 0 and np.ptp(y) == 0:
-            return None
-        welch = stats.ttest_ind(x, y, equal_var=False).confidence_interval(LEVEL)
-        return Interval(value, float(welch.low), float(welch.high), over_seeds=True)
-    half = float(stats.norm.ppf((1 + LEVEL) / 2) * math.hypot(_error(first), _error(second)))
-    return Interval(value, value - half, value + half, over_seeds=False) if math.isfinite(half) else None
+        variances = [_variance_of_mean(x), _variance_of_mean(y)]
+        return _satterthwaite(value, variances, [len(x) - 1, len(y) - 1], over_seeds=True, over_images=False)
+    error = math.hypot(_error(first), _error(second))
+    if not math.isfinite(error):
+        return None
+    return _satterthwaite(value, [error**2], [math.inf], over_seeds=False, over_images=True)
+
+
+def compare_paired(x: np.ndarray, y: np.ndarray) -> Interval | None:
+    """The difference of two families' means, x - y, with an interval over training seeds and test images at once.
+
+    With x_{s,i} the bits/dim of image i under seed s = 1..S_x, and likewise y on *the same* images i = 1..n, the mean
+    difference d = x.. - y.. varies with the seeds of either family and with the images that both share:
+
+        var(d) = sd_s(x_s.)² / S_x + sd_s(y_s.)² / S_y + sd_i(x._i - y._i)² / n.
+
+    The interval is Student's t with Satterthwaite's (1946) degrees of freedom for the sum of three mean squares of
+    S_x - 1, S_y - 1 and n - 1: Welch's interval with the paired error over images added. The interaction of seeds and
+    images is in each of the terms, so that the sum errs on the wide side.
+
+    A hierarchical bootstrap, which resamples seeds and then images, is not used: its spread of S seeds is too narrow by
+    the factor ((S - 1) / S)^½, and it knows nothing of the tails of few values. Simulated where seeds vary more than
+    images do, its 95% interval covers the truth 72 times in 100 with two seeds and 85 times with three; this one 94 and
+    95 times (``tests/reports/test_differences.py``).
+
+    Args:
+        x: bits/dim of a family, ``(seeds, images)``.
+        y: bits/dim of another family on the same images, ``(seeds, images)``.
+
+    Returns:
+        The interval; it covers the images alone where a family has a single seed. None with fewer than two images, or
+        where nothing varies.
+
+    Raises:
+        ValueError: ``x`` and ``y`` have different numbers of images.
+    """
+    if x.shape[1] != y.shape[1]:
+        raise ValueError(f"x has {x.shape[1]} images and y {y.shape[1]}: pairing needs the same images in both")
+    images = x.shape[1]
+    if images < 2:
+        return None
+    paired = x.mean(axis=0) - y.mean(axis=0)  # (images,)
+    variances, degrees = [_variance_of_mean(paired)], [images - 1.0]
+    for family in (x, y):
+        if len(family) >= 2:
+            variances.append(_variance_of_mean(family.mean(axis=1)))
+            degrees.append(len(family) - 1.0)
+    both = min(len(x), len(y)) >= 2
+    return _satterthwaite(float(paired.mean()), variances, degrees, over_seeds=both, over_images=True, paired=True)
+
+
+def _variance_of_mean(values: np.ndarray) -> float:
+    """Variance of the mean of at least two values; 0, and not a rounding error, where all are the same."""
+    return float(values.var(ddof=1) / len(values)) if np.ptp(values) > 0 else 0.0
+
+
+def _satterthwaite(
+    value: float,
+    variances: list[float],
+    degrees: list[float],
+    *,
+    over_seeds: bool,
+    over_images: bool,
+    paired: bool = False,
+) -> Interval | None:
+    """Student's t interval for a value whose variance is a sum of mean squares; None where the sum is 0.
+
+    The degrees of freedom are (Σ v)² / Σ (v² / degrees): Satterthwaite (1946).
+    """
+    v, nu = np.asarray(variances), np.asarray(degrees)
+    if not v.sum() > 0:
+        return None
+    curvature = float((v**2 / nu).sum())
+    freedom = float(v.sum() ** 2 / curvature) if curvature > 0 else math.inf
+    error = math.sqrt(v.sum())
+    half = float(stats.t.ppf((1 + LEVEL) / 2, freedom)) * error
+    p = 2 * float(stats.t.sf(abs(value) / error, freedom))
+    return Interval(value, value - half, value + half, over_seeds, over_images, p, paired)
+
+
+def hedges_g(x: np.ndarray, y: np.ndarray) -> float:
+    """Hedges' g (Hedges 1981): the difference of means over the pooled standard deviation, corrected for few values.
+
+    g = (1 - 3 / (4 m - 1)) (mean(x) - mean(y)) / s, with m = n_x + n_y - 2 and s² the pooled variance.
+    """
+    m = len(x) + len(y) - 2
+    pooled = (len(x) * (len(x) - 1) * _variance_of_mean(x) + len(y) * (len(y) - 1) * _variance_of_mean(y)) / m
+    return float((1 - 3 / (4 * m - 1)) * (x.mean() - y.mean()) / math.sqrt(pooled)) if pooled > 0 else math.nan
+
+
+def holm(p: np.ndarray) -> np.ndarray:
+    """p-values adjusted so that the chance of any false finding among them stays below the level (Holm 1979).
+
+    With p sorted, p_(1) <= ... <= p_(m), the adjusted values are max over j <= i of min(1, (m - j + 1) p_(j)).
+    """
+    order = np.argsort(p, kind="stable")
+    stepped = np.maximum.accumulate(np.minimum(1.0, np.arange(len(p), 0, -1) * p[order]))
+    adjusted = np.empty_like(stepped)
+    adjusted[order] = stepped
+    return adjusted
 
 
 def _error(frame: pd.DataFrame) -> float:
-    """Standard error over test images, which seeds share so that it does not average out, with that over seeds."""
+    """Standard error over test images, with that over seeds."""
     over_seeds = float(stats.sem(frame["value"])) if len(frame) > 1 else 0.0
-    return math.hypot(float(frame["standard_error"].mean(skipna=False)), over_seeds)
+    return math.hypot(images_error(frame), over_seeds)
+
+
+def images_error(frame: pd.DataFrame) -> float:
+    """Standard error over test images of the mean over seeds: they share the images, so it does not average out."""
+    return float(frame["standard_error"].mean(skipna=False))
+
+
+def monte_carlo_error(frame: pd.DataFrame) -> float:
+    """Monte Carlo error of the mean over seeds, whose importance samples are independent."""
+    errors = frame["monte_carlo_error"].to_numpy(dtype=float)
+    return float(np.sqrt((errors**2).sum()) / len(errors)) if len(errors) else math.nan
 
 
 def states(frame: pd.DataFrame) -> pd.DataFrame:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from bench.results import HISTORY_COLUMNS, MEASUREMENT_COLUMNS, RUN_COLUMNS, RunState
+from bench.results import HISTORY_COLUMNS, MEASUREMENT_COLUMNS, RUN_COLUMNS, TABLES, RunState
 
 if TYPE_CHECKING:
     from bench.results import StudyResults
@@ -27,6 +27,33 @@ def with_schema(frame: pd.DataFrame, columns: list[str]) -> pd.DataFrame:
 def select(frame: pd.DataFrame, split: str, metric: str) -> pd.DataFrame:
     """The rows of one metric on one split."""
     return frame[(frame["split"] == split) & (frame["metric"] == metric)]
+
+
+@dataclass(frozen=True)
+class Variant:
+    """What numbers of one metric must share to be comparable: conditions and, for sample quality, the sample size.
+
+    ``size`` is None where the sample size only changes a number's error, as it does everywhere but in sample quality.
+    """
+
+    conditions: str
+    size: int | None
+
+    @property
+    def notes(self) -> list[str]:
+        """The conditions in words."""
+        return [*filter(None, [self.conditions]), *([] if self.size is None else [f"n = {self.size:,}"])]
+
+    def of(self, frame: pd.DataFrame) -> pd.DataFrame:
+        """The rows of ``frame`` that were measured so."""
+        size = frame["size"].isna() if self.size is None else frame["size"] == self.size
+        return frame[(frame["conditions"] == self.conditions) & size]
+
+
+def variants(frame: pd.DataFrame) -> list[Variant]:
+    """The different conditions among measurements, in order of appearance."""
+    distinct = frame[["conditions", "size"]].drop_duplicates().itertuples(index=False, name=None)
+    return [Variant(str(conditions), None if pd.isna(size) else int(size)) for conditions, size in distinct]
 
 
 @dataclass(frozen=True)
@@ -73,12 +100,26 @@ class Study:
 
     @cached_property
     def measurements(self) -> pd.DataFrame:
-        """One measurement for each run, split and metric: the one with the most importance samples."""
+        """One measurement for each run, split, metric and `Variant`: the one with the most importance samples.
+
+        ``size`` is the ``n`` of sample quality and missing elsewhere.
+        """
         frame = with_schema(self.results.measurements, MEASUREMENT_COLUMNS)
-        for column in ("value", "standard_error", "importance_samples"):
+        for column in ("value", "standard_error", "n", "importance_samples", "monte_carlo_error"):
             frame[column] = pd.to_numeric(frame[column], errors="coerce")
+        frame["conditions"] = frame["conditions"].astype(object).where(frame["conditions"].notna(), "").map(str)
+        frame["size"] = frame["n"].where((frame["split"] == "quality") & np.isfinite(frame["n"]))
         frame = frame.sort_values("importance_samples", kind="stable", na_position="first")
-        return frame.drop_duplicates(["run_id", "split", "metric"], keep="last").sort_index()
+        return frame.drop_duplicates(["run_id", "split", "metric", "conditions", "size"], keep="last").sort_index()
+
+    def table(self, name: str, family: str) -> pd.DataFrame:
+        """What a family's reported final runs left of one of the schema's `TABLES`, its columns numeric."""
+        columns = ["run_id", *TABLES[name]]
+        frame = with_schema(self.results.tables.get(name, pd.DataFrame()), columns)
+        frame = frame.loc[frame["run_id"].isin(self.finals[family].runs["run_id"]), columns].copy()
+        for column in TABLES[name]:
+            frame[column] = pd.to_numeric(frame[column], errors="coerce")
+        return frame
 
     @cached_property
     def histories(self) -> pd.DataFrame:

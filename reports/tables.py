@@ -9,18 +9,26 @@ from urllib.parse import urlsplit
 import numpy as np
 import pandas as pd
 
-from bench.results import METRICS, RunState
-from reports import statistics
+from bench.results import FLOOR_SUFFIX, METRICS, RunState
+from reports import formatting, statistics
 from reports.answer import bounds
 from reports.formatting import MISSING, count, display, plain, quantity, state_name
-from reports.study import LIKELIHOOD, select
+from reports.study import LIKELIHOOD, Variant, select, variants
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from reports.differences import Difference
     from reports.study import Finals, Study
 
-GROUPS = {"test": "Likelihood", "quality": "Sample quality", "throughput": "Throughput", "cost": "Cost"}
+GROUPS = {
+    "test": "Likelihood",
+    "out_of_distribution": "Out of distribution",
+    "diagnostics": "Diagnostics",
+    "quality": "Sample quality",
+    "throughput": "Throughput",
+    "cost": "Cost",
+}
 ROLES = {"search": "trials", "final": "final runs", "superseded": "superseded final runs"}
 SCALED_UNITS = {"s", "bytes", "images/s"}
 """Units that a value scales (min, MB, k images/s), and which therefore stand in the cell and not in the row's head."""
@@ -37,13 +45,14 @@ class Cell:
 
 @dataclass(frozen=True)
 class Row:
-    """One metric of the comparison: what it is, and one cell a family."""
+    """One metric under one set of conditions: what it is, the conditions as notes, and one cell a family."""
 
     label: str
     unit: str
     arrow: str
     direction: str
     definition: str
+    notes: list[str]
     cells: list[Cell]
 
 
@@ -68,41 +77,44 @@ def web_address(url: object) -> str:
 
 
 def comparison(study: Study) -> list[tuple[str, list[Row]]]:
-    """The groups of the comparison table, each with its metrics; only what some final run measured."""
-    measured = {family: final.measurements for family, final in study.finals.items()}
-    everything = pd.concat(list(measured.values())) if measured else pd.DataFrame(columns=["split", "metric"])
+    """The groups of the comparison table: a row for each metric and set of conditions that some final run measured."""
+    measured = [(final.measurements, len(final.runs)) for final in study.finals.values()]
+    everything = pd.concat([frame for frame, _ in measured]) if measured else study.measurements
     groups = []
     for split, title in GROUPS.items():
         names = set(map(str, everything.loc[everything["split"] == split, "metric"]))
         rows = [
-            _row(
-                metric,
-                {
-                    family: (select(frame, split, metric), len(study.finals[family].runs))
-                    for family, frame in measured.items()
-                },
-            )
+            _row(split, metric, variant, measured)
             for metric in statistics.metric_order(names)
+            if not metric.endswith(FLOOR_SUFFIX)
+            for variant in variants(select(everything, split, metric))
         ]
         if rows:
             groups.append((title, rows))
     return groups
 
 
-def _row(name: str, frames: Mapping[str, tuple[pd.DataFrame, int]]) -> Row:
+def _row(split: str, name: str, variant: Variant, measured: list[tuple[pd.DataFrame, int]]) -> Row:
+    frames = [variant.of(select(frame, split, name)) for frame, _ in measured]
     metric = METRICS.get(name)
     if metric is not None:
         label, unit, better, definition = metric.label, metric.unit, metric.higher_is_better, metric.definition
     else:
-        rows = pd.concat([frame for frame, _ in frames.values()])
-        first = rows.iloc[0]
+        first = pd.concat(frames).iloc[0]
         label, unit, definition = name, plain(first["unit"]).replace(MISSING, ""), ""
         better = None if pd.isna(first["higher_is_better"]) else bool(first["higher_is_better"])
-    arrow, direction = {True: ("↑", "higher is better"), False: ("↓", "lower is better"), None: ("", "")}[better]
-    cells = [_cell(frame, unit, seeds, bare=unit not in SCALED_UNITS) for frame, seeds in frames.values()]
-    return Row(
-        label, "" if unit in SCALED_UNITS or unit == label.lower() else unit, arrow, direction, definition, cells
-    )
+    arrow, direction = _direction(better)
+    cells = []
+    for (everything, seeds), frame in zip(measured, frames, strict=True):
+        cell = _cell(frame, unit, seeds, bare=unit not in SCALED_UNITS)
+        cell.notes.extend(_floor(select(everything, split, name + FLOOR_SUFFIX), variant, unit))
+        cells.append(cell)
+    shown = "" if unit in SCALED_UNITS or unit == label.lower() else unit
+    return Row(label, shown, arrow, direction, definition, variant.notes, cells)
+
+
+def _direction(better: bool | None) -> tuple[str, str]:
+    return {True: ("↑", "higher is better"), False: ("↓", "lower is better"), None: ("", "")}[better]
 
 
 def _cell(frame: pd.DataFrame, unit: str, seeds: int, *, bare: bool) -> Cell:
@@ -113,10 +125,62 @@ def _cell(frame: pd.DataFrame, unit: str, seeds: int, *, bare: bool) -> Cell:
     notes = [] if level.seeds == seeds else [count(level.seeds, "seed")]
     if level.excluded:
         notes.append(f"{level.excluded} not finite, left out")
-    sizes = sorted({int(n) for n in frame["n"].dropna()})
+    if (frame["split"] == "test").all():
+        notes += _errors(frame[np.isfinite(frame["value"])])
+    sizes = sorted({int(n) for n in frame.loc[frame["size"].isna(), "n"].dropna()})
     if sizes and "images/s" not in unit:
         notes.append(f"n = {', '.join(map(str, sizes))}")
     return Cell(quantity(level.mean, spread, unit, bare=bare), [*notes, *bounds(frame)])
+
+
+def _errors(frame: pd.DataFrame) -> list[str]:
+    """The three errors of a test figure, each named: over training seeds, over test images, and Monte Carlo."""
+    values = frame["value"].to_numpy(dtype=float)
+    notes = []
+    if len(values) < 2:
+        notes.append("seeds: not repeated; ± is over images")
+    elif np.ptp(values) > 0:
+        _, low, high = formatting.difference(float(values.mean()), *statistics.mean_interval(values))
+        notes.append(f"seeds: 95% interval {low} to {high}")
+    for source, error in (
+        ("images: standard error", statistics.images_error(frame) if len(values) > 1 else np.nan),
+        ("bound: Monte Carlo error", statistics.monte_carlo_error(frame)),
+    ):
+        if np.isfinite(error):
+            notes.append(f"{source} {formatting.error(error)}")
+    return notes
+
+
+def _floor(frame: pd.DataFrame, variant: Variant, unit: str) -> list[str]:
+    """What real images score under the same conditions."""
+    same = frame[frame["conditions"] == variant.conditions]
+    sized = variant.of(frame)
+    level = statistics.estimate(same if sized.empty else sized)
+    return [] if level is None else [f"real images: {quantity(level.mean, level.error, unit, bare=True)}"]
+
+
+def differences(found: list[Difference]) -> Table:
+    """Every tested difference between two families: its interval, effect size and p-values."""
+    rows = []
+    for difference in found:
+        metric, interval = METRICS[difference.metric], difference.interval
+        value, low, high = formatting.difference(interval.value, interval.low, interval.high)
+        pair = f"{display(difference.first)} less {display(difference.second)}"
+        _, direction = _direction(metric.higher_is_better)
+        head = ", ".join(filter(None, [pair, metric.unit, direction]))
+        covers = "seeds and images" if interval.over_images else "seeds"
+        rows.append(
+            [
+                Cell(metric.label, [head, *difference.variant.notes]),
+                Cell(value),
+                Cell(f"{low} to {high}", [f"over {covers}"]),
+                Cell(formatting.number(difference.effect, 2)),
+                Cell(formatting.probability(interval.p)),
+                Cell(formatting.probability(difference.adjusted)),
+            ]
+        )
+    caption = f"Differences: Welch's t over training seeds, p adjusted by Holm over {count(len(rows), 'difference')}"
+    return Table(caption, ["Metric", "Difference", "95% interval", "Hedges' g", "p", "Holm's p"], rows)
 
 
 def selected(study: Study) -> Table:

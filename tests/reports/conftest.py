@@ -14,7 +14,9 @@ from bench.results import (
     HISTORY_COLUMNS,
     MEASUREMENT_COLUMNS,
     METRICS,
+    PICTURES,
     RUN_COLUMNS,
+    TABLES,
     BoundKind,
     ImageGrid,
     RunState,
@@ -58,6 +60,7 @@ class Builder:
         self.measurements: list[dict[str, object]] = []
         self.histories: list[dict[str, object]] = []
         self.images: list[ImageGrid] = []
+        self.tables: dict[str, list[pd.DataFrame]] = {}
 
     def run(self, family: str, role: str, state: str = "complete", **known: object) -> dict[str, object]:
         """Add a run; ``known`` overrides its columns and gives its parameters as ``param.NAME``."""
@@ -152,6 +155,104 @@ class Builder:
             self.images.append(ImageGrid(str(run["run_id"]), family, kind, caption, png(seed=seed)))
         return run
 
+    def table(self, run: dict[str, object], name: str, **columns: object) -> None:
+        """Add a run's rows of one of the schema's tables."""
+        frame = pd.DataFrame(columns).assign(run_id=run["run_id"])
+        self.tables.setdefault(name, []).append(frame[["run_id", *TABLES[name]]])
+
+    def measured(self, family: str, seed: int, value: float, **known: object) -> dict[str, object]:
+        """Add a final run with all that one measures now: errors, conditions, diagnostics and tables."""
+        run = self.run(family, "final", seed=seed, **known)
+        _, samples, _ = BOUNDS[family]
+        seconds, parameters, training, sampling = COSTS[family]
+        images = 360
+        common = np.random.default_rng(0).normal(0, 0.3, images)
+        own = np.random.default_rng([seed, len(family)]).normal(0, 0.05, images)
+        bits = common + own
+        bits += value - bits.mean()
+        nats = bits * 64 * np.log(2)
+        sizes = {"standard_error": float(bits.std() / np.sqrt(images)), "n": images}
+        self.measure(run, "test", "bits_per_dim", value, monte_carlo_error=0.0004, **sizes)
+        nats_sizes = {"standard_error": float(nats.std() / np.sqrt(images)), "n": images}
+        self.measure(run, "test", "nll_nats", float(nats.mean()), monte_carlo_error=0.018, **nats_sizes)
+        self.measure(run, "test", "elbo_nats", float(-nats.mean() - 2.5), **nats_sizes)
+        self.measure(run, "test", "effective_sample_size", 0.2 * samples + seed, importance_samples=samples, n=images)
+        self.measure(
+            run, "out_of_distribution", "auroc", 0.91 - 0.01 * seed, standard_error=0.01, n=720, conditions="mnist 8x8"
+        )
+        for extractor, factor in (("classifier features", 1.0), ("random features", 0.1)):
+            for metric, score, floor in (
+                ("kid", 0.0123, 0.0002),
+                ("frechet_distance", 41.0, 3.0),
+                ("recall", 0.6, 0.7),
+            ):
+                here = {"n": 1000, "conditions": extractor}
+                level = factor * (score + (0.02 if family == "vae" else 0.0)) * (1 + 0.02 * seed)
+                self.measure(run, "quality", metric, level, standard_error=0.01 * score, **here)
+                self.measure(run, "quality", f"{metric}_floor", factor * floor, standard_error=0.1 * floor, **here)
+        self.measure(
+            run, "quality", "data_copying", 0.51 + 0.01 * seed, standard_error=0.02, n=1000, conditions="pixels"
+        )
+        for batch in (1, 64):
+            self.measure(
+                run,
+                "throughput",
+                "sample_images_per_second",
+                sampling * (1 + 0.015 * seed) * (0.1 if batch == 1 else 1.0),
+                standard_error=90.0,
+                conditions=f"CPU, tensorflow, float32, batch {batch}",
+            )
+        self.measure(
+            run,
+            "throughput",
+            "train_images_per_second",
+            training * (1 + 0.02 * seed),
+            standard_error=30.0,
+            conditions="CPU, tensorflow, float32, batch 64",
+        )
+        self.measure(run, "cost", "parameters", parameters)
+        self.measure(run, "cost", "training_seconds", seconds + 0.3 * seed)
+        self.history(run, [value + 1.4 / step for step in range(1, 13)])
+        for kind in PICTURES:
+            self.images.append(ImageGrid(str(run["run_id"]), family, kind, f"64 images, seed {seed}", png(seed=seed)))
+        self.table(
+            run,
+            "likelihood_by_image",
+            image=np.arange(images),
+            bound_nats=-nats,
+            monte_carlo_error=0.05,
+            effective_sample_size=0.2 * samples,
+        )
+        ks = 2 ** np.arange(int(np.log2(samples)) + 1)
+        self.table(
+            run,
+            "bound_by_samples",
+            importance_samples=ks,
+            bits_per_dim=value + 0.1 / ks - 0.1 / samples,
+            monte_carlo_error=0.004 / np.sqrt(ks),
+        )
+        if family == "vae":
+            kl = np.concatenate([np.linspace(3, 1, 12), np.full(20, 0.002)])
+            self.measure(run, "diagnostics", "active_units", 12)
+            self.measure(run, "diagnostics", "collapsed_share", 20 / 32)
+            self.measure(run, "diagnostics", "kl_nats", float(kl.sum()), standard_error=0.3, n=images)
+            self.table(
+                run, "latents", latent=np.arange(32), kl_nats=kl, variance_of_mean=kl / 4, active=np.arange(32) < 12
+            )
+        else:
+            self.measure(run, "diagnostics", "round_trip_error", 0.0004)
+            self.measure(run, "diagnostics", "condition_number", 31.0 + seed)
+            self.table(
+                run,
+                "convolutions",
+                level=[1, 1, 2, 2],
+                step=[1, 2, 1, 2],
+                channels=[4, 4, 8, 8],
+                condition_number=[3.0, 12.0, 31.0 + seed, 7.0],
+                log_abs_det=[0.1, -0.2, 0.3, 0.0],
+            )
+        return run
+
     def results(self, swept: dict[str, list[str]] | None = None, **known: object) -> StudyResults:
         """The study."""
         fields: dict[str, object] = {
@@ -180,6 +281,7 @@ class Builder:
             "measurements": pd.DataFrame(self.measurements, columns=MEASUREMENT_COLUMNS),
             "histories": pd.DataFrame(self.histories, columns=HISTORY_COLUMNS),
             "images": self.images,
+            "tables": {name: pd.concat(frames, ignore_index=True) for name, frames in self.tables.items()},
         }
         return StudyResults(**(fields | known))  # type: ignore[arg-type]
 
@@ -215,14 +317,18 @@ def best(builder: Builder, family: str) -> dict[str, object]:
     return {key.replace("param.", "param_"): value for key, value in run.items() if key.startswith("param.")}
 
 
-def whole(levels: dict[str, list[float]]) -> Builder:
-    """A finished study of the given families, each with these test bits/dim, one a seed."""
+def whole(levels: dict[str, list[float]], *, measured: bool = False) -> Builder:
+    """A finished study of the given families, each with these test bits/dim, one a seed.
+
+    ``measured`` gives the final runs all that one measures now, and not what the first ones did.
+    """
     builder = Builder()
     for family in levels:
         search(builder, family)
     for family, values in levels.items():
         for seed, value in enumerate(values):
-            builder.final(family, seed, value, **best(builder, family))
+            final = builder.measured if measured else builder.final
+            final(family, seed, value, **best(builder, family))
     return builder
 
 
@@ -242,3 +348,10 @@ def empty() -> Builder:
 def finished() -> StudyResults:
     """Glow clearly below the VAE, three seeds each."""
     return whole({"vae": [2.31, 2.33, 2.30], "glow": [1.97, 1.99, 1.96]}).results()
+
+
+@pytest.fixture
+def measured() -> StudyResults:
+    """Glow below the VAE, three seeds each, with tables, conditions and a random sampler."""
+    builder = whole({"vae": [2.31, 2.33, 2.30], "glow": [1.97, 1.99, 1.96]}, measured=True)
+    return builder.results(settings={"epochs": 12, "sampler": "random", "seeds": 3})

@@ -30,6 +30,31 @@ def test_clear_winner(finished):
     assert "12,000 training images" in text
 
 
+def test_paired_over_images_where_both_families_left_each_image(measured):
+    text = said(measured)
+    assert "lower by 0.340 (95% interval 0.306 to 0.374)" in text
+    assert "covers both another draw of training seeds (3 seeds of VAE and 3 of Glow) and of test images" in text
+    assert "k=64" in text
+    assert "float32, batch 1)" in text
+    assert "has not flattened" in text
+
+
+def test_single_seeds_paired_over_images(study):
+    text = said(study({"vae": [2.3], "glow": [2.0]}, measured=True).results())
+    assert "the interval covers the choice of test images alone, paired image by image" in text
+    assert "with seeds not repeated)" in text
+
+
+def test_speeds_under_different_conditions_are_not_set_against_each_other(study):
+    builder = study({"vae": [2.3, 2.4], "glow": [2.0, 2.1]}, measured=True)
+    for row in builder.measurements:
+        if row["split"] == "throughput" and row["family"] == "vae":
+            row["conditions"] = "GPU"
+    text = said(builder.results())
+    assert "the training time of" in text
+    assert "the speed of" not in text
+
+
 def test_cannot_tell(study):
     text = said(study({"vae": [2.0, 2.2, 2.1], "glow": [2.05, 2.15, 1.95]}).results())
     assert text.startswith("The data cannot tell which family has the lower test bits/dim")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 import subprocess
 import sys
@@ -12,7 +13,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from bench.results import HISTORY_COLUMNS, MEASUREMENT_COLUMNS, RUN_COLUMNS, ImageGrid
+from bench.results import HISTORY_COLUMNS, MEASUREMENT_COLUMNS, RUN_COLUMNS, TABLES, ImageGrid
 from reports import statistics, write_report
 from reports.formatting import NO_BREAK
 
@@ -95,9 +96,65 @@ def test_report_of_a_finished_study(finished, tmp_path):
         assert "importance-weighted bound, k=64" in text
         assert "python studies/vae_vs_glow.py --dataset digits --trials 24 --seed 0" in text
         assert "6704154c0ffee" in text
-    assert page.tags.count("svg") == 6
+    assert page.tags.count("svg") == 8
     assert page.tags.count("img") == 4
     assert page.tags.count("main") == page.tags.count("header") == page.tags.count("footer") == 1
+
+
+def rows_of(markdown, label):
+    return [line for line in markdown.splitlines() if line.startswith(f"| {label}")]
+
+
+def test_report_of_all_that_a_run_measures(measured, tmp_path):
+    page, _, markdown = read(measured, tmp_path)
+    for text in (page.text.replace(NO_BREAK, " "), markdown):
+        assert "seeds: 95% interval 1.935 to 2.011" in text
+        assert "images: standard error 0.016" in text
+        assert "bound: Monte Carlo error 0.00023" in text
+        assert "Posterior collapse: 12 of 32 latents of VAE are active" in text
+        assert "Holm" in text
+        assert "KL to the prior of each latent, seed 0" in text
+        assert "Interpolations between held-out images" in text
+        assert "tables/likelihood_by_image.csv" in text.replace("\\", "")
+        assert " wins" not in text
+    # Four responses, two learning curves, two budgets, two bounds, one of latents.
+    assert page.tags.count("svg") == 11
+
+
+def test_numbers_under_different_conditions_share_no_row(measured, study, tmp_path):
+    _, _, markdown = read(measured, tmp_path)
+    kid, *_ = heads = rows_of(markdown, "Kernel distance (KID)")[:2]
+    assert "classifier features; n = 1,000" in heads[0]
+    assert "random features; n = 1,000" in heads[1]
+    assert kid.count("real images: 2.00 × 10⁻⁴") == 2
+    assert "of real images" not in markdown
+    builder = study({"vae": [2.3, 2.4], "glow": [2.0, 2.1]}, measured=True)
+    for row in builder.measurements:
+        if row["metric"] == "kid" and row["family"] == "vae":
+            row["n"] = 500
+    _, _, markdown = read(builder.results(), tmp_path / "other")
+    split = [line for line in rows_of(markdown, "Kernel distance (KID)") if "real images" in line]
+    assert len(split) == 4
+    assert all(line.count("not measured") == 1 for line in split)
+
+
+def test_extra_tables_lie_beside_the_page(measured, finished, tmp_path):
+    paths = write_report(measured, tmp_path / "new")
+    assert [path.relative_to(tmp_path / "new").as_posix() for path in paths.tables] == [
+        f"tables/{name}.csv" for name in TABLES
+    ]
+    for path in paths.tables:
+        stored = pd.read_csv(path)
+        assert list(stored.columns) == ["run_id", *TABLES[path.stem]]
+        assert len(stored) == len(measured.tables[path.stem])
+    assert write_report(finished, tmp_path / "old").tables == ()
+
+
+def test_results_from_before_the_new_columns_still_give_a_report(finished, tmp_path):
+    old = finished.measurements.drop(columns=["monte_carlo_error", "conditions"])
+    page, _, _ = read(dataclasses.replace(finished, measurements=old), tmp_path)
+    assert "The final runs have left no diagnostics yet." in page.text
+    assert "real images: " in page.text
 
 
 def test_counts_in_the_page_are_those_of_the_frame(finished, tmp_path):
@@ -193,6 +250,8 @@ def hostile(builder):
     builder.history(strange, [3.0])
     final = builder.final(family, 0, 2.0, **{f"param_{HOSTILE}": HOSTILE})
     builder.measure(final, "quality", HOSTILE, 1.0)
+    builder.measure(final, "quality", "kid", 1.0, conditions=HOSTILE)
+    builder.measure(final, "out_of_distribution", "auroc", 0.1, conditions=HOSTILE, standard_error=0.01)
     for image in list(builder.images):
         builder.images.append(ImageGrid(image.run_id, image.family, f"../{HOSTILE}", HOSTILE, image.png))
     return builder.results(
