@@ -56,7 +56,6 @@ def _jax_program(function: Callable[..., Any], variables: Sequence[keras.Variabl
 def _tensorflow_program(function: Callable[..., Any], variables: Sequence[keras.Variable]) -> Callable[..., Any]:
     import tensorflow as tf
 
-    @tf.function
     def gradient(*arrays: Any) -> Any:
         watched = [variable.value for variable in variables]
         with tf.GradientTape(watch_accessed_variables=False) as tape:
@@ -64,4 +63,5 @@ def _tensorflow_program(function: Callable[..., Any], variables: Sequence[keras.
             value = function(*arrays)
         return tape.gradient(value, watched, unconnected_gradients=tf.UnconnectedGradients.ZERO)
 
-    return lambda *arrays: gradient(*map(tf.convert_to_tensor, arrays))
+    program = tf.function(gradient)
+    return lambda *arrays: program(*map(tf.convert_to_tensor, arrays))
