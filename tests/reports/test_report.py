@@ -14,8 +14,9 @@ import pandas as pd
 import pytest
 
 from bench.results import HISTORY_COLUMNS, MEASUREMENT_COLUMNS, RUN_COLUMNS, TABLES, ImageGrid
-from reports import statistics, write_report
+from reports import statistics, tables, write_report
 from reports.formatting import NO_BREAK
+from reports.study import Study
 
 VOID = {"meta", "br", "img", "link", "input", "hr"}
 HOSTILE = "<script>alert('x')</script> \"quoted\" | `tick` $math$ [a](javascript:1)\n# line 😀 שלום \u202egnp.exe \x00"
@@ -101,10 +102,6 @@ def test_report_of_a_finished_study(finished, tmp_path):
     assert page.tags.count("main") == page.tags.count("header") == page.tags.count("footer") == 1
 
 
-def rows_of(markdown, label):
-    return [line for line in markdown.splitlines() if line.startswith(f"| {label}")]
-
-
 def test_report_of_all_that_a_run_measures(measured, tmp_path):
     page, _, markdown = read(measured, tmp_path)
     for text in (page.text.replace(NO_BREAK, " "), markdown):
@@ -119,35 +116,31 @@ def test_report_of_all_that_a_run_measures(measured, tmp_path):
         assert " wins" not in text
     # Four responses, two learning curves, two budgets, two bounds, one of latents.
     assert page.tags.count("svg") == 11
+    assert sorted(path.stem for path in (tmp_path / "tables").iterdir()) == sorted(TABLES)
+    for name, columns in TABLES.items():
+        stored = pd.read_csv(tmp_path / "tables" / f"{name}.csv")
+        assert list(stored.columns) == ["run_id", *columns]
+        assert len(stored) == len(measured.tables[name])
 
 
-def test_numbers_under_different_conditions_share_no_row(measured, study, tmp_path):
-    _, _, markdown = read(measured, tmp_path)
-    kid, *_ = heads = rows_of(markdown, "Kernel distance (KID)")[:2]
-    assert "classifier features; n = 1,000" in heads[0]
-    assert "random features; n = 1,000" in heads[1]
-    assert kid.count("real images: 2.00 × 10⁻⁴") == 2
-    assert "of real images" not in markdown
+def test_numbers_under_different_conditions_share_no_row(study):
     builder = study({"vae": [2.3, 2.4], "glow": [2.0, 2.1]}, measured=True)
+
+    def rows():
+        groups = dict(tables.comparison(Study(builder.results())))
+        assert not any("of real images" in row.label for rows in groups.values() for row in rows)
+        return [row for row in groups["Sample quality"] if row.label == "Kernel distance (KID)"]
+
+    one, other = rows()
+    assert (one.notes, other.notes) == (["classifier features", "n = 1,000"], ["random features", "n = 1,000"])
+    for cell in one.cells:
+        assert [note.replace(NO_BREAK, " ") for note in cell.notes] == ["real images: 2.00 × 10⁻⁴"]
     for row in builder.measurements:
         if row["metric"] == "kid" and row["family"] == "vae":
             row["n"] = 500
-    _, _, markdown = read(builder.results(), tmp_path / "other")
-    split = [line for line in rows_of(markdown, "Kernel distance (KID)") if "real images" in line]
-    assert len(split) == 4
-    assert all(line.count("not measured") == 1 for line in split)
-
-
-def test_extra_tables_lie_beside_the_page(measured, finished, tmp_path):
-    paths = write_report(measured, tmp_path / "new")
-    assert [path.relative_to(tmp_path / "new").as_posix() for path in paths.tables] == [
-        f"tables/{name}.csv" for name in TABLES
-    ]
-    for path in paths.tables:
-        stored = pd.read_csv(path)
-        assert list(stored.columns) == ["run_id", *TABLES[path.stem]]
-        assert len(stored) == len(measured.tables[path.stem])
-    assert write_report(finished, tmp_path / "old").tables == ()
+    split = rows()
+    assert [row.notes[1] for row in split] == ["n = 500", "n = 500", "n = 1,000", "n = 1,000"]
+    assert all([cell.text for cell in row.cells].count("not measured") == 1 for row in split)
 
 
 def test_results_from_before_the_new_columns_still_give_a_report(finished, tmp_path):
@@ -178,6 +171,7 @@ def test_reasons_are_told(finished, tmp_path):
 
 def test_csv_files_hold_the_frames(finished, tmp_path):
     paths = write_report(finished, tmp_path)
+    assert paths.tables == ()
     for path, frame, columns in (
         (paths.measurements, finished.measurements, MEASUREMENT_COLUMNS),
         (paths.runs, finished.runs, RUN_COLUMNS),
@@ -279,8 +273,8 @@ def test_foreign_text_shows_as_text(study, tmp_path):
     assert "<script" not in outside_fences
     assert "\\[a\\](javascript:1)" in outside_fences
     assert not re.search(r"(?<!\\)`", outside_fences)
-    tables = [line for line in outside_fences.splitlines() if line.startswith("|")]
-    assert all(line.endswith("|") for line in tables)
+    table_lines = [line for line in outside_fences.splitlines() if line.startswith("|")]
+    assert all(line.endswith("|") for line in table_lines)
     assert not re.search(r"^# line", outside_fences, re.MULTILINE)
     assert {path.resolve().parent.name for path in write_report(results, tmp_path).images} == {"images"}
 
