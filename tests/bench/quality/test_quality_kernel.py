@@ -2,15 +2,15 @@ import numpy as np
 import pytest
 
 from bench.errors import SettingsError
-from bench.quality import kernel_distance, pixel_features, sample_quality
+from bench.quality import kernel_distance
 
 
 def two_modes(n, share, seed):
-    """Images (n, 4, 4, 1) in 0..15 around one of two patterns, around the second with probability ``share``."""
+    """Features (n, 16) in 0..1 around one of two patterns, around the second with probability ``share``."""
     rng = np.random.default_rng(seed)
     patterns = np.array([[12] * 8 + [3] * 8, [3] * 8 + [12] * 8])
     chosen = patterns[(rng.random(n) < share).astype(int)]
-    return np.clip(chosen + rng.integers(-2, 3, chosen.shape), 0, 15).reshape(n, 4, 4, 1).astype(np.uint8)
+    return (chosen + rng.integers(-2, 3, chosen.shape)) / 15
 
 
 def test_the_distance_is_that_of_a_double_loop_over_distinct_pairs():
@@ -46,15 +46,15 @@ def test_the_standard_error_is_the_delete_a_group_jackknife():
 def test_sets_equal_in_law_are_no_distance_apart_within_the_error():
     z = []
     for seed in range(20):
-        value, error = kernel_distance(*(pixel_features(two_modes(200, 0.5, 2 * seed + i), 16) for i in (0, 1)))
+        value, error = kernel_distance(*(two_modes(200, 0.5, 2 * seed + i) for i in (0, 1)))
         z.append(value / error)
     assert abs(np.mean(z)) < 1.0
     assert np.mean(np.abs(z) < 3) > 0.8
 
 
 def test_a_dropped_mode_is_detected_and_other_images_are_further_still():
-    real, same, dropped = (pixel_features(two_modes(200, share, seed), 16) for seed, share in enumerate((0.5, 0.5, 0)))
-    disjoint = pixel_features(np.full((200, 4, 4, 1), 15) - two_modes(200, 0.5, 5) // 8, 16)
+    real, same, dropped = (two_modes(200, share, seed) for seed, share in enumerate((0.5, 0.5, 0)))
+    disjoint = 1 - two_modes(200, 0.5, 5) / 8
     floor, drop, far = (kernel_distance(other, real) for other in (same, dropped, disjoint))
     assert drop[0] - 3 * drop[1] > floor[0] + 3 * floor[1]
     assert far[0] > 3 * drop[0]
@@ -65,23 +65,3 @@ def test_sets_too_small_for_an_estimate_are_refused(sizes):
     x, y = (np.zeros((n, 3)) for n in sizes)
     with pytest.raises(SettingsError, match=f"at least 50 images in each set, got {sizes[0]} and {sizes[1]}"):
         kernel_distance(x, y)
-
-
-def test_the_floor_is_what_training_images_score_as_samples():
-    held_out, train, samples = (two_modes(120, share, seed) for seed, share in enumerate((0.5, 0.5, 0)))
-    score, floor = sample_quality(samples, held_out, train, 16)
-    as_samples, same_floor = sample_quality(train, held_out, train, 16)
-    assert (score.key, floor.key) == ("quality/pixel_kid", "quality/pixel_kid_floor")
-    assert as_samples.value == same_floor.value == floor.value
-    assert score.value > floor.value
-    assert score.n == floor.n == 120
-
-
-def test_scores_of_differently_many_images_use_equally_many_of_each():
-    score, floor = sample_quality(two_modes(90, 0, 0), two_modes(70, 0.5, 1), two_modes(200, 0.5, 2), 16)
-    assert score.n == floor.n == 70
-
-
-def test_features_do_not_depend_on_the_number_of_grey_levels():
-    binary = np.array([0, 1], np.uint8).reshape(2, 1, 1, 1)
-    np.testing.assert_array_equal(pixel_features(binary, 2), pixel_features(255 * binary, 256))

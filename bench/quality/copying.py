@@ -1,0 +1,70 @@
+"""Does a model copy its training images? Distances in pixels from samples and from held-out images."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+from scipy.stats import mannwhitneyu, rankdata
+from sklearn.metrics import pairwise_distances_argmin_min
+
+from bench.data.dataset import Images
+from bench.errors import SettingsError
+from bench.quality.estimate import SMALLEST_SET, Array, Estimate
+
+Indices = npt.NDArray[np.intp]
+
+_CHUNK_BYTES = 64 * 2**20
+
+
+def nearest_training_images(samples: Images, train: Images) -> Indices:
+    """Indices (n,) of the training image nearest to each sample in L2 over pixels; the first of several.
+
+    Args:
+        samples: images (n, h, w, c).
+        train: training images (m, h, w, c), taken in pieces of 64 MiB.
+    """
+    return nearest(samples, train)[0]
+
+
+def nearest(images: Images, train: Images) -> tuple[Indices, Array]:
+    """Index of the nearest training image of each image, and the L2 distance to it, both (n,)."""
+    points = _flat(images)
+    index, distance = np.zeros(len(points), dtype=np.intp), np.full(len(points), np.inf)
+    rows = max(1, _CHUNK_BYTES // (8 * points.shape[1]))
+    for start in range(0, len(train) if len(points) else 0, rows):
+        # In double precision squared distances of integers are exact, and so are ties.
+        nearest_here, distance_here = pairwise_distances_argmin_min(points, _flat(train[start : start + rows]))
+        nearer = distance_here < distance
+        index[nearer], distance[nearer] = start + nearest_here[nearer], distance_here[nearer]
+    return index, distance
+
+
+def _flat(images: Images) -> Array:
+    return np.asarray(images, dtype=np.float64).reshape(len(images), int(np.prod(images.shape[1:])))
+
+
+def data_copying(sample_distances: Array, held_out_distances: Array) -> Estimate:
+    """P(sample nearer to its nearest training image than a held-out image to its own), ties counted half.
+
+    U / (m n), where U is the statistic of Mann and Whitney (1947): the two-sample test of Meehan et al. (2020,
+    section 3) over all of the space at once. A perfect sampler scores 0.5 and one that copies 1; one whose samples
+    are further from all data than real images are scores less. The standard error is that of DeLong et al. (1988,
+    eqs. 5-8) for the area under a ROC curve; it holds the training images fixed.
+
+    Args:
+        sample_distances: distances (m,) of samples to their nearest training image.
+        held_out_distances: distances (n,) of held-out images to theirs.
+
+    Raises:
+        SettingsError: there are fewer than 50 of either.
+    """
+    m, n = len(sample_distances), len(held_out_distances)
+    if min(m, n) < SMALLEST_SET:
+        raise SettingsError(f"needs at least {SMALLEST_SET} images in each set, got {m} and {n}.")
+    value = mannwhitneyu(held_out_distances, sample_distances).statistic / (m * n)
+    # Share of the other set that each member is nearer (or further) than, from midranks: Sun & Xu 2014, section III.
+    ranks = rankdata(np.concatenate([sample_distances, held_out_distances]))
+    nearer = 1 - (ranks[:m] - rankdata(sample_distances)) / n
+    further = (ranks[m:] - rankdata(held_out_distances)) / m
+    error = np.sqrt(np.var(nearer, ddof=1) / m + np.var(further, ddof=1) / n)
+    return Estimate(float(value), float(error))
