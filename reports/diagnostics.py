@@ -140,7 +140,7 @@ def _conditioning(study: Study, family: str) -> Iterator[Finding]:
     where = ""
     if len(table):
         worst = table.sort_values("condition_number", kind="stable").iloc[-1]
-        where = f", at level {worst['level']:g}, step {worst['step']:g}"
+        where = f", at level {worst['level']:g}, step {worst['step']:g} counted from 0"
     text = (
         f"the worst conditioned 1x1 convolution of {display(family)} has the condition number {values.max():.3g}{where}"
     )

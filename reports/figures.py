@@ -69,7 +69,8 @@ class BoundCurve:
 
     Attributes:
         family: the family.
-        points: ``importance_samples``, ``value`` (mean over seeds) and ``error`` (its Monte Carlo error), k ascending.
+        points: ``importance_samples``, ``value`` (mean over seeds) and ``error`` (its Monte Carlo error, at
+            most), k ascending.
         seeds: number of final runs in the mean; k that not all of them have are left out.
     """
 
@@ -183,7 +184,8 @@ def bound_curves(study: Study) -> list[BoundCurve]:
             table.groupby("importance_samples")
             .agg(
                 value=("bits_per_dim", "mean"),
-                error=("monte_carlo_error", lambda errors: float(np.sqrt((errors**2).sum(skipna=False)) / len(errors))),
+                # All runs are evaluated with the same noise: their errors may not average out.
+                error=("monte_carlo_error", lambda errors: errors.mean(skipna=False)),
                 runs=("run_id", "nunique"),
             )
             .reset_index()

@@ -40,7 +40,8 @@ NOTES: list[tuple[str, str]] = [
         "± is one standard error of the mean over seeds, and its 95% interval is Student's t. Over test images: other "
         "images of the same kind would give another mean; this standard error does not shrink with more seeds, as they "
         "share the images. Monte Carlo: another draw of as many importance samples would give another bound; this is "
-        "its standard deviation. With one seed, ± is the standard error within that run, over the images or time "
+        "its standard deviation, which does not shrink with more seeds either, as every run is evaluated with the same "
+        "noise. With one seed, ± is the standard error within that run, over the images or time "
         "windows that it averages.",
     ),
     (

@@ -79,7 +79,7 @@ def test_what_the_last_doubling_changed(study, last, error, words, alarm):
 
 def test_worst_convolution_is_named(study):
     said = texts(study(LEVELS, measured=True).results(), alarm=False)
-    assert any("the condition number 33, at level 2, step 1" in text for text in map(str.lower, said))
+    assert any("the condition number 33, at level 2, step 1 counted from 0" in text for text in map(str.lower, said))
 
 
 def test_nothing_to_say_of_old_results(finished):

@@ -102,6 +102,30 @@ def test_learning_curves_tell_searched_from_final(finished):
     assert all(np.isfinite(curve).all() for data in curves.values() for curve in (*data.searched, *data.final))
 
 
+def test_bound_curves_are_means_over_the_seeds_that_have_each_k(study):
+    builder = study({"vae": [2.30, 2.34], "glow": [2.0]}, measured=True)
+    results = builder.results()
+    frame = results.tables["bound_by_samples"]
+    incomplete = frame[~((frame["run_id"] == "run0036") & (frame["importance_samples"] == 4))]
+    curves = figures.bound_curves(Study(builder.results(tables={"bound_by_samples": incomplete})))
+    vae, glow = curves
+    assert (vae.family, vae.seeds, glow.family, glow.seeds) == ("vae", 2, "glow", 1)
+    assert list(vae.points["importance_samples"]) == [1, 2, 8, 16, 32, 64]
+    assert vae.points["value"].iloc[-1] == pytest.approx(2.32)
+    assert vae.points["error"].iloc[-1] == pytest.approx(0.0005)
+    assert figures.bound_curves(Study(builder.results(tables={}))) == []
+    raw = drawing.draw_bound_curve(vae, drawing.VAE)
+    ET.fromstring(raw)  # noqa: S314 - our own drawing
+
+
+def test_latents_of_the_first_seed_in_descending_order(measured):
+    (profile,) = figures.latent_profiles(Study(measured))
+    assert (profile.family, profile.seed, len(profile.points)) == ("vae", "0", 32)
+    assert profile.points["kl_nats"].is_monotonic_decreasing
+    assert profile.points["active"].sum() == 12
+    ET.fromstring(drawing.draw_latent_profile(profile, drawing.VAE))  # noqa: S314 - our own drawing
+
+
 def test_many_trials_become_one_picture(empty):
     rng = np.random.default_rng(0)
     for number in range(drawing.MANY + 100):

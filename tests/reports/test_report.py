@@ -107,7 +107,7 @@ def test_report_of_all_that_a_run_measures(measured, tmp_path):
     for text in (page.text.replace(NO_BREAK, " "), markdown):
         assert "seeds: 95% interval 1.935 to 2.011" in text
         assert "images: standard error 0.016" in text
-        assert "bound: Monte Carlo error 0.00023" in text
+        assert "bound: Monte Carlo error 0.00040" in text
         assert "Posterior collapse: 12 of 32 latents of VAE are active" in text
         assert "Holm" in text
         assert "KL to the prior of each latent, seed 0" in text
