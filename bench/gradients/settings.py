@@ -59,7 +59,7 @@ class GradientSettings(BaseModel):
     seed: Annotated[int, Field(ge=0)] = 0
     draws: Annotated[int, Field(ge=128)] = 65_536
     gradient_draws: Annotated[int, Field(ge=32)] = 256
-    gradient_images: Count = 64
+    gradient_images: Count = 16
     selection_samples: Count = 64
     backend: str = "tensorflow"
     tracking_uri: str | None = None
