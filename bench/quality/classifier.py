@@ -66,11 +66,12 @@ def open_classifier(data: TuningData, folder: Path) -> NetworkExtractor:
     """
     with_labels = data.info.classes >= 2 and data.train.labels is not None and data.validation.labels is not None
     outputs = data.info.classes if with_labels else ORIENTATIONS
+    task = f"{outputs} classes" if with_labels else f"{ORIENTATIONS} orientations, self-supervised"
     stem = folder / f"classifier-v{ARCHITECTURE}-{data.digest[:12]}"
     weights_file, record_file = stem.with_suffix(".npz"), stem.with_suffix(".json")
     features, classifier = _networks(data.info.image_shape, outputs)
     if weights_file.exists() and record_file.exists():
-        weights, record = _load(weights_file, record_file, classifier, data.digest)
+        weights, record = _load(weights_file, record_file, classifier, data.digest, task)
         classifier.set_weights(weights)
     else:
         _train(classifier, data, with_labels)
@@ -78,7 +79,7 @@ def open_classifier(data: TuningData, folder: Path) -> NetworkExtractor:
         record = _Record(
             architecture=ARCHITECTURE,
             data_digest=data.digest,
-            task=f"{outputs} classes" if with_labels else f"{ORIENTATIONS} orientations, self-supervised",
+            task=task,
             seed=SEED,
             accuracy=_accuracy(classifier, data, with_labels),
             weights_digest=weights_digest(weights),
@@ -101,12 +102,12 @@ def _networks(image_shape: tuple[int, int, int], outputs: int) -> tuple[keras.Mo
     Convolutions halve the image until its smaller side is at most 4. SiLU rather than ReLU, whose units can die: their
     constant features would make covariances singular.
     """
+    # In single precision under any policy; NumPy draws the weights.
+    plain = {"dtype": "float32", "kernel_initializer": "zeros"}
 
     def convolution(channels: int, stride: int) -> keras.layers.Layer:
         return keras.layers.Conv2D(channels, 3, strides=stride, padding="same", activation="silu", **plain)
 
-    # In single precision under any policy; NumPy draws the weights.
-    plain = {"dtype": "float32", "kernel_initializer": "zeros"}
     side = min(image_shape[:2])
     stride = 1 if side < 16 else 2
     images = keras.Input(image_shape, dtype="float32", name="images")
@@ -206,13 +207,18 @@ def _replace(path: Path, write: Callable[[IO[bytes]], Any]) -> None:
             raise
 
 
-def _load(weights_file: Path, record_file: Path, classifier: keras.Model, data_digest: str) -> tuple[Weights, _Record]:
+def _load(
+    weights_file: Path, record_file: Path, classifier: keras.Model, data_digest: str, task: str
+) -> tuple[Weights, _Record]:
     try:
         record = _Record(**json.loads(record_file.read_text()))
         with np.load(weights_file, allow_pickle=False) as arrays:
             weights = [arrays[name] for name in arrays.files]
         if record.data_digest != data_digest:
             raise ValueError("it was trained on other data")
+        if record.task != task:
+            # The digest of the data is of its pixels: the labels may have come later.
+            raise ValueError(f"it tells {record.task} apart, and the data has {task}")
         if [weight.shape for weight in weights] != [tuple(weight.shape) for weight in classifier.weights]:
             raise ValueError("its weights have other shapes")
         if weights_digest(weights) != record.weights_digest:

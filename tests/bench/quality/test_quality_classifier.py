@@ -174,6 +174,7 @@ def test_a_damaged_classifier_is_named_with_the_way_out(tmp_path, short):
     refused("")
     weights_file.write_bytes(whole)
     refused("other data", of=noise((8, 8, 1), 17, digest="ab" * 6 + "f" * 52))
+    refused("tells 4 orientations, self-supervised apart, and the data has 10 classes", of=noise((8, 8, 1), 17, 10))
     for text in ("{", "[]", json.dumps(record | {"surplus": 1})):
         record_file.write_text(text)
         refused("")
