@@ -16,7 +16,6 @@ Array = npt.NDArray[np.float64]
 
 SMALL: dict[str, Any] = {"levels": 2, "flow_depth": 2, "hidden_channels": 5}
 CASES: dict[str, tuple[GlowConfig, Shape]] = {
-    "affine": (GlowConfig(**SMALL), (8, 8, 1)),
     "affine in colour": (GlowConfig(**SMALL), (8, 8, 3)),
     "additive, three steps": (GlowConfig(**SMALL | {"coupling": "additive", "flow_depth": 3}), (8, 8, 1)),
     "plain, three levels": (GlowConfig(**SMALL | {"permutation": "plain", "levels": 3, "flow_depth": 1}), (8, 16, 1)),
@@ -47,21 +46,28 @@ def inputs(name: str, n: int = 6) -> Array:
     return np.random.default_rng(0).normal(scale=0.4, size=(n, *shape)).astype(np.float32).astype(np.float64)
 
 
-def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
-    """The function compiled on JAX, where single operations are slow."""
+Program = Callable[[Array, list[Array]], tuple[list[Array], Array, Array]]
+
+
+def program(model: Glow) -> Program:
+    """A function of images y and of latents that gives latents of y, log p(y), and the latents decoded.
+
+    It is compiled on JAX, where single operations are slow; weights that change later enter it as well.
+    """
+
+    def both_ways(values: list[Any], y: Any, latents: list[Any]) -> Any:
+        with keras.StatelessScope(state_mapping=list(zip(model.weights, values, strict=True))):
+            return *model.encode(y), model.decode(latents)
+
     if keras.backend.backend() == "jax":
         import jax
 
-        return jax.jit(function)
-    return function
+        both_ways = jax.jit(both_ways)
 
+    def run(y: Array, latents: list[Array]) -> tuple[list[Array], Array, Array]:
+        values = [keras.ops.convert_to_tensor(weight) for weight in model.weights]
+        tensors = [keras.ops.convert_to_tensor(x) for x in (y, *latents)]
+        encoded, log_prob, decoded = both_ways(values, tensors[0], tensors[1:])
+        return [np.asarray(z) for z in encoded], np.asarray(log_prob), np.asarray(decoded)
 
-def encode(model: Glow, y: Array) -> tuple[list[Array], Array]:
-    """Latents (n, h, w, c), finest first, and log p(y) (n,)."""
-    latents, log_prob = compiled(model.encode)(keras.ops.convert_to_tensor(y))
-    return [np.asarray(z) for z in latents], np.asarray(log_prob)
-
-
-def decode(model: Glow, latents: list[Array]) -> Array:
-    """Continuous images y (n, h, w, c) from their latents."""
-    return np.asarray(compiled(model.decode)([keras.ops.convert_to_tensor(z) for z in latents]))
+    return run
