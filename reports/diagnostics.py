@@ -108,7 +108,7 @@ def _collapse(study: Study, family: str) -> Iterator[Finding]:
         return
     latents = study.table("latents", family).groupby("run_id").size()
     total = f" of {int(latents.iloc[0])}" if len(latents) else ""
-    units = f"{quantity(float(active.mean()))}{total} latents" if len(active) else "some latents"
+    units = f"{round(float(active.mean()), 1):g}{total} latents" if len(active) else "some latents"
     share = f", {number(100 * float(shares.mean()), 0)}% are not" if len(shares) else ""
     text = f"{units} of {display(family)} are active{share} ({_seeds(active if len(active) else shares)})"
     if (len(shares) and shares.mean() >= COLLAPSED) or (len(active) and active.mean() == 0):
@@ -162,9 +162,10 @@ def _against_half(frame: pd.DataFrame) -> tuple[str, float, float] | None:
     else:
         half = 1.96 * level.error if level.error is not None else math.nan
         low, high = level.mean - half, level.mean + half
-    shown = quantity(level.mean)
+    shown = number(level.mean, 3)
     if math.isfinite(low) and high > low:
-        shown += f" (95% interval {number(low, 3)} to {number(high, 3)}, {count(level.seeds, 'seed')})"
+        ends = f"{number(max(low, 0.0), 3)} to {number(min(high, 1.0), 3)}"  # no AUROC lies outside
+        shown += f" (95% interval {ends}, {count(level.seeds, 'seed')})"
     return shown, low, high
 
 

@@ -82,6 +82,11 @@ def test_worst_convolution_is_named(study):
     assert any("the condition number 33, at level 2, step 1 counted from 0" in text for text in map(str.lower, said))
 
 
+def test_interval_of_an_auroc_stays_within_0_and_1(study):
+    said = texts(changed(study, "auroc", [0.97, 0.98, 1.0]), alarm=False)
+    assert any("AUROC 0.983 (95% interval 0.945 to 1.000, 3 seeds)" in text for text in said)
+
+
 def test_nothing_to_say_of_old_results(finished):
     assert findings(Study(finished)) == []
 
