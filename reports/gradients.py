@@ -203,8 +203,9 @@ def _times(value: float) -> str:
     """A ratio in words: three digits, thousands apart."""
     if not np.isfinite(value):
         return "∞ times"
-    digits = 0 if value >= 100 else 1 if value >= 10 else 2
-    return f"{value:,.{digits}f} times" if value < 1e6 else f"{value:.2g} times".replace("e+0", "·10^")
+    if value >= 1e6:
+        return f"{value / 1e6:,.3g} million times"
+    return f"{value:,.{0 if value >= 100 else 1 if value >= 10 else 2}f} times"
 
 
 class _Answers:
