@@ -105,7 +105,7 @@ def draw_response(data: Response, style: FamilyStyle) -> str:
         axes.set_xlabel(_short(data.parameter, 40))
         axes.set_ylabel("validation bits/dim")
         _place_ticks(axes, data)
-        return _svg(figure)
+        return as_svg(figure)
 
 
 def _draw_points(axes: Any, data: Response, style: FamilyStyle) -> None:
@@ -196,11 +196,11 @@ def draw_learning_curves(data: LearningCurves, style: FamilyStyle) -> str:
         axes.set_xlim(0, 1.03 * max(float(curve[:, 0].max()) for curve in (*data.searched, *data.final)))
         axes.yaxis.set_major_locator(MaxNLocator(5))
         axes.xaxis.set_major_locator(MaxNLocator(5))
-        axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: _images(value)))
+        axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: images_label(value)))
         axes.set_xlabel("training images seen")
         axes.set_ylabel("validation bits/dim")
         axes.grid(axis="y", color=INK, alpha=0.12, linewidth=0.7)
-        return _svg(figure)
+        return as_svg(figure)
 
 
 def draw_bound_curve(data: BoundCurve, style: FamilyStyle) -> str:
@@ -218,7 +218,7 @@ def draw_bound_curve(data: BoundCurve, style: FamilyStyle) -> str:
         axes.set_xlabel("importance samples k")
         axes.set_ylabel("test bits/dim")
         _finish_scale(axes)
-        return _svg(figure)
+        return as_svg(figure)
 
 
 def draw_latent_profile(data: LatentProfile, style: FamilyStyle) -> str:
@@ -245,7 +245,7 @@ def draw_latent_profile(data: LatentProfile, style: FamilyStyle) -> str:
         axes.set_xlabel("latent, by its KL")
         axes.set_ylabel("KL to the prior (nats)")
         _finish_scale(axes)
-        return _svg(figure)
+        return as_svg(figure)
 
 
 def draw_budget(data: BestSoFar, style: FamilyStyle) -> str:
@@ -275,11 +275,11 @@ def draw_budget(data: BestSoFar, style: FamilyStyle) -> str:
             axes.set_xlim(0, 1.03 * max(float(spent.max()), 1e-9))
             axes.set_ylim(low, high)
             axes.xaxis.set_major_locator(MaxNLocator(5, integer=column == "trials"))
-            axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: _images(value)))
+            axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: images_label(value)))
             axes.set_xlabel(label)
             _finish_scale(axes)
         figure.supylabel("best validation bits/dim", fontsize=10.5)
-        return _svg(figure)
+        return as_svg(figure)
 
 
 def _finish_scale(axes: Any) -> None:
@@ -288,12 +288,14 @@ def _finish_scale(axes: Any) -> None:
     axes.grid(axis="y", color=INK, alpha=0.12, linewidth=0.7)
 
 
-def _images(value: float) -> str:
+def images_label(value: float) -> str:
+    """A number of images as a tick label, such as ``40 k``."""
     factor, suffix = (1e6, " M") if value >= 1e6 else (1e3, " k") if value >= 1e3 else (1.0, "")
     return f"{value / factor:g}{suffix}"
 
 
-def _svg(figure: Figure) -> str:
+def as_svg(figure: Figure) -> str:
+    """A figure as matplotlib's raw SVG, the same bytes each time."""
     buffer = io.StringIO()
     with warnings.catch_warnings():
         # The reader's browser draws the text in its own fonts: what matplotlib's font lacks only blurs the measuring.
