@@ -202,7 +202,7 @@ class _Walk:
         for (beta, step), increment in zip(schedule.moves, schedule.increments[1:], strict=True):
             z, log_p = self._move(z, log_p, beta, step)
             total += increment * log_p
-        return total
+        return np.asarray(total)
 
     def _move(self, z: Latents, log_p: Array, beta: float, step: float) -> tuple[Latents, Array]:
         noise = self.noise.standard_normal(z.shape, dtype=np.float32)
