@@ -1,6 +1,6 @@
 # `make study` and `make test` set everything up by themselves, inside this folder.
 .DEFAULT_GOAL := help
-.PHONY: help study test test-slow lint ui report lock clean
+.PHONY: help study test test-slow test-peers lint ui report lock clean
 SHELL := /bin/bash
 
 PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3; do \
@@ -26,6 +26,12 @@ test-slow: $(INSTALLED) ## Run the long scientific checks, on TensorFlow and on 
 	KERAS_BACKEND=tensorflow $(BIN)/python -m pytest -m slow
 	KERAS_BACKEND=jax $(BIN)/python -m pytest -m 'backend and slow'
 
+test-peers: $(INSTALLED) ## Compare with other packages on PyTorch, installed beside (.venv-peers)
+	$(PYTHON) -m venv .venv-peers
+	.venv-peers/bin/pip install --quiet --disable-pip-version-check -e '.[jax,dev,peers]'
+	KERAS_BACKEND=tensorflow .venv-peers/bin/python -m pytest tests/peers
+	KERAS_BACKEND=jax .venv-peers/bin/python -m pytest tests/peers
+
 lint: $(INSTALLED) ## Check style and types
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
@@ -42,7 +48,7 @@ lock: $(UV) ## Resolve the dependencies anew, with hashes
 		--generate-hashes --upgrade --quiet --custom-compile-command 'make lock' -o requirements.lock
 
 clean: ## Remove what was installed here; runs are kept
-	rm -rf .venv .tools
+	rm -rf .venv .venv-peers .tools
 
 $(INSTALLED): requirements.lock pyproject.toml | $(UV)
 	@test -n "$(PYTHON)" || { echo 'error: Python 3.11 or newer is needed; name one: make PYTHON=/path/to/python3.11' >&2; exit 1; }

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -50,6 +50,7 @@ class LogLikelihood:
         dimensions: D, which bits/dim divides by.
         kind: the bound's kind and k.
         rates: log-weights per second of each batch after the first, which compiles; of that one if there is no other.
+        batch_size: log-weights in a batch.
         compile_seconds: what the first batch took beyond the median of those after it.
     """
 
@@ -60,6 +61,7 @@ class LogLikelihood:
     dimensions: int
     kind: Bound
     rates: Array
+    batch_size: int
     compile_seconds: float
 
     @property
@@ -101,6 +103,27 @@ class LogLikelihood:
                 )
             )
         return rows
+
+    def tightness(self, split: str) -> list[Measurement]:
+        """The ELBO, and the effective sample size of the k weights: how far the bound has come, and how surely."""
+        n = len(self.bound)
+        kind = replace(self.kind, importance_samples=1)
+        error, own_error = (
+            float(np.std(values, ddof=1) / math.sqrt(n)) if n > 1 else None
+            for values in (self.bounds[0], self.effective_sample_size)
+        )
+        monte_carlo = error_of_mean(self.monte_carlo_errors[0])
+        elbo = Measurement(
+            split,
+            "elbo_nats",
+            float(np.mean(self.bounds[0])),
+            error,
+            n,
+            kind,
+            monte_carlo if math.isfinite(monte_carlo) else None,
+        )
+        effective = float(np.mean(self.effective_sample_size))
+        return [elbo, Measurement(split, "effective_sample_size", effective, own_error, n, self.kind)]
 
     def table_by_image(self) -> pd.DataFrame:
         """One row an image: ``likelihood_by_image`` of the result schema."""
@@ -183,6 +206,7 @@ def log_likelihood(
         dimensions=model.dimensions,
         kind=bound_of(model, importance_samples),
         rates=images_per_batch * samples_per_batch / later,
+        batch_size=images_per_batch * samples_per_batch,
         compile_seconds=max(0.0, seconds[0] - float(np.median(later))),
     )
 

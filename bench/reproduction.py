@@ -108,9 +108,7 @@ def reproduce(
     obtained = []
     for number in range(budget.seeds):
         seed = derive_seed(STUDY, number)
-        run = parent.start_run(
-            f"{anchor.name}, seed {number + 1}", "final", anchor.model.family, seed, config.hash, config.parameters()
-        )
+        run = parent.start_run(f"{anchor.name}, seed {number + 1}", "final", anchor.model.family, seed, config)
         curve: list[EpochRecord] = []
 
         def watch(record: EpochRecord, curve: list[EpochRecord] = curve, run: object = run) -> None:

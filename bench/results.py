@@ -296,12 +296,19 @@ METRICS: dict[str, Metric] = {
             "Wall-clock time of the first epoch, with compilation where the run had to compile.",
         ),
         Metric(
-            "compile_seconds",
-            "Compilation",
+            "training_compile_seconds",
+            "Compilation for training",
             "s",
             False,
-            "First epoch of training, first batch of the likelihood and first batch of sampling, each less the median "
-            "of those after it: tracing and compiling; near 0 where an earlier run's programs served.",
+            "First epoch less the median of those after it: tracing and compiling; near 0 where an earlier run's "
+            "program served.",
+        ),
+        Metric(
+            "evaluation_compile_seconds",
+            "Compilation for evaluation",
+            "s",
+            False,
+            "First batch of the likelihood and of sampling, each less the median of those after it.",
         ),
         Metric(
             "peak_memory_bytes",

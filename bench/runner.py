@@ -14,8 +14,10 @@ from typing import Any, TypeVar
 from bench.config import RunConfig
 from bench.data.dataset import Dataset, TuningData
 from bench.errors import OutOfMemoryError, PrunedError, ReparamBenchError, TrialError
+from bench.evaluation import Yardstick, open_outside
 from bench.progress import StudyProgress
 from bench.provenance import provenance
+from bench.quality import open_extractor
 from bench.results import EpochRecord, RunState
 from bench.search import FinishedTrial, Proposal, Search
 from bench.seeds import derive_seed
@@ -119,6 +121,7 @@ class StudyRunner:
         self.parent.finish(RunState.COMPLETE)
 
     def _run(self, dataset: Dataset) -> None:
+        yardstick = self._yardstick(dataset.tuning)
         self._reconcile()
         data = limited(dataset, self.bound.settings.evaluation_images)
         deadline = time.monotonic() + (self.bound.settings.timeout or float("inf"))
@@ -127,7 +130,17 @@ class StudyRunner:
             self._search(family, data, _share(deadline, len(families) - done)) for done, family in enumerate(families)
         ]
         self.parent.select({s.family.name: {"number": s.trial.number, "config_hash": s.config.hash} for s in selected})
-        self._finals(selected, data, dataset)
+        self._finals(selected, data, dataset, yardstick)
+
+    def _yardstick(self, data: TuningData) -> Yardstick:
+        """With what the final runs are measured; opened first, so that what it lacks is told before any work."""
+        settings = self.bound.settings
+        outside = settings.outside_dataset
+        return Yardstick(
+            settings.importance_samples,
+            open_extractor(settings.extractor, data, settings.output / "extractors"),
+            None if outside is None else open_outside(outside, data.info),
+        )
 
     def _reconcile(self) -> None:
         """Bring what a vanished process left half-done to an end, in the search's storage and in the tracking store.
@@ -183,9 +196,7 @@ class StudyRunner:
         seed = derive_seed(self.bound.settings.seed, family.name, proposal.number)
         values = " ".join(f"{name}={_short(value)}" for name, value in proposal.values.items())
         name = f"{family.name} #{proposal.number} {values}"
-        run = self.parent.start_run(
-            name, "search", family.name, seed, config.hash, config.parameters(), number=proposal.number
-        )
+        run = self.parent.start_run(name, "search", family.name, seed, config, proposal.number)
         self.progress.start_run(name, config.training.reports)
 
         def on_epoch(record: EpochRecord) -> None:
@@ -205,7 +216,7 @@ class StudyRunner:
         samples = self.bound.settings.selection_samples
         return self._supervised(run, name, lambda: run_trial(config, data, seed, samples, on_epoch), end)
 
-    def _finals(self, selected: list[Selected], data: TuningData, dataset: Dataset) -> None:
+    def _finals(self, selected: list[Selected], data: TuningData, dataset: Dataset, yardstick: Yardstick) -> None:
         """Retrain each selected configuration from several seeds, and measure each once on test."""
         settings = self.bound.settings
         finished = {
@@ -231,8 +242,8 @@ class StudyRunner:
                     "final",
                     chosen.family.name,
                     seed,
-                    chosen.config.hash,
-                    {**chosen.config.parameters(), "importance_samples": settings.importance_samples},
+                    chosen.config,
+                    importance_samples=settings.importance_samples,
                 )
                 self.progress.start_run(name, chosen.config.training.reports)
 
@@ -247,7 +258,7 @@ class StudyRunner:
                         data,
                         test,
                         seed,
-                        settings.importance_samples,
+                        yardstick,
                         on_epoch,
                         on_progress,
                     )
@@ -284,6 +295,8 @@ class StudyRunner:
             return state
         run.log_measurements(outcome.measurements)
         run.log_pictures([(picture.kind, picture.caption, picture.png) for picture in outcome.pictures])
+        run.log_tables(outcome.tables)
+        run.log_refused(outcome.refused)
         if keep_model:
             run.log_model(outcome.model)
         end(RunState.COMPLETE, outcome)

@@ -9,6 +9,8 @@ from bench.data.dataset import Images
 from models.distributions import Tensor
 from models.likelihood_model import LikelihoodModel
 
+BATCH_SIZE = 256
+"""Images in a large batch: about where a processor gets no faster, and small enough for any memory."""
 VALUES_PER_BATCH = 2**20
 """Largest number of pixel values in a batch: it bounds the memory."""
 
@@ -22,7 +24,7 @@ class Sampler:
         compiled: whether to compile; a single batch is drawn sooner without.
     """
 
-    def __init__(self, model: LikelihoodModel, batch_size: int = 64, compiled: bool = True) -> None:
+    def __init__(self, model: LikelihoodModel, batch_size: int = BATCH_SIZE, compiled: bool = True) -> None:
         self.model = model
         self.batch_size = max(1, min(batch_size, VALUES_PER_BATCH // model.dimensions))
         self._program = CompiledMethod(model, _generate, compiled, name="generate")

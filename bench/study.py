@@ -77,6 +77,8 @@ class StudySettings(BaseModel):
     selection_samples: Count = 16
     importance_samples: Count = 128
     evaluation_images: Annotated[int, Field(ge=2)] | None = None
+    extractor: Literal["classifier", "inception_v3"] = "classifier"
+    outside_dataset: str | None = None
     sampler: Literal["tpe", "qmc", "random"] | None = None
     pruning: bool = True
     backend: str = "tensorflow"
@@ -236,7 +238,15 @@ class BoundStudy:
             "sampler": self.sampler,
             **settings.model_dump(
                 mode="json",
-                include={"seed", "selection_samples", "importance_samples", "evaluation_images", "pruning"},
+                include={
+                    "seed",
+                    "selection_samples",
+                    "importance_samples",
+                    "evaluation_images",
+                    "extractor",
+                    "outside_dataset",
+                    "pruning",
+                },
             ),
         }
         fingerprint = hashlib.sha256(json.dumps(determining, sort_keys=True).encode()).hexdigest()[:8]

@@ -40,6 +40,12 @@ class TrainingLog:
         """Seconds from the first step to the last look at validation."""
         return self.records[-1].seconds
 
+    @property
+    def compile_seconds(self) -> float:
+        """What the first epoch took beyond the median of those after it: tracing and compiling, where it had to."""
+        later = self.epoch_seconds[1:] or self.epoch_seconds
+        return max(0.0, self.epoch_seconds[0] - float(np.median(later)))
+
     def images_per_second(self) -> npt.NDArray[np.float64]:
         """Training speed of each epoch after the first, which compiles."""
         later = self.epoch_seconds[1:] or self.epoch_seconds

@@ -2,57 +2,50 @@
 
 from __future__ import annotations
 
-import resource
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import cached_property, lru_cache
 
 import keras
 import numpy as np
+import pandas as pd
 
 from bench.config import RunConfig
-from bench.data.dataset import DatasetInfo, Images, Split, TuningData
-from bench.errors import DivergedError
-from bench.likelihood import LogLikelihood, likelihood_program, log_likelihood
-from bench.pictures import image_grid
-from bench.quality import SMALLEST_SET, sample_quality
+from bench.cost.energy import EnergyMeter
+from bench.cost.memory import peak_device_bytes, peak_host_bytes
+from bench.cost.operations import peak_operations_per_second
+from bench.data.dataset import DatasetInfo, Split, TuningData
+from bench.evaluation import Evaluator, Yardstick, check_finite
+from bench.gallery import GRID, Picture, trial_pictures
+from bench.likelihood import likelihood_program, log_likelihood
 from bench.results import EpochRecord, Measurement
 from bench.sampling import Sampler
 from bench.seeds import derive_seed
-from bench.throughput import sampling_speed, speed
+from bench.throughput import conditions, speed
 from bench.training import TrainingLog, compile_for_training, train
 from models.configs import Shape
 from models.likelihood_model import LikelihoodModel
 from models.registry import build_model
-from models.vae import VAE
 
-GRID = 64
-"""Images in a grid of samples."""
-COLUMNS = 8
-TEMPERATURE = 0.7
-"""Of the second grid of samples; the paper's figures use it (Kingma & Dhariwal 2018, section 6)."""
+TRAINING_PASSES = 3
+"""A training step costs about three forward passes: one forward, two backward."""
 
 OnEpoch = Callable[[EpochRecord], None]
 
 
 @dataclass(frozen=True)
-class Picture:
-    """A grid of images with its caption."""
-
-    kind: str
-    caption: str
-    png: bytes = field(repr=False)
-
-
-@dataclass(frozen=True)
 class Outcome:
-    """What a run leaves: its model, learning curve, measurements and pictures."""
+    """What a run leaves: its model, learning curve, measurements, tables and pictures.
+
+    ``refused`` says of each metric that could not be measured why.
+    """
 
     model: LikelihoodModel
     log: TrainingLog
     measurements: list[Measurement]
     pictures: list[Picture]
+    tables: dict[str, pd.DataFrame] = field(default_factory=dict)
+    refused: dict[str, str] = field(default_factory=dict)
 
 
 def validation_bits_per_dim(outcome: Outcome) -> float:
@@ -73,14 +66,16 @@ def run_trial(config: RunConfig, data: TuningData, seed: int, importance_samples
     Raises:
         DivergedError: the loss or the validation bound is not finite.
     """
-    model, log = _train(_workbench(config, data.info), data, seed, on_epoch)
+    workbench = _workbench(config, data.info)
+    log, meter = _train(workbench, data, seed, on_epoch)
+    model = workbench.model
     # Done sooner than it would be compiled.
     program = likelihood_program(model, compiled=False)
     validation = log_likelihood(model, data.validation.images, importance_samples, derive_seed("validation"), program)
-    _check_finite(validation, "validation")
-    measurements = [*validation.measurements("validation"), *_cost(model, log)]
-    sampler = Sampler(model, compiled=False)
-    return Outcome(model, log, measurements, _pictures(sampler, data.info, data.validation.images, seed))
+    check_finite(validation, "validation")
+    measurements = [*validation.measurements("validation"), *_cost(model, config, log, meter)]
+    sampler = Sampler(model, GRID, compiled=False)
+    return Outcome(model, log, measurements, trial_pictures(sampler, data.validation.images, seed))
 
 
 def run_final(
@@ -88,7 +83,7 @@ def run_final(
     data: TuningData,
     test: Split,
     seed: int,
-    importance_samples: int,
+    yardstick: Yardstick,
     on_epoch: OnEpoch,
     on_progress: Callable[[int, int], None],
 ) -> Outcome:
@@ -99,7 +94,7 @@ def run_final(
         data: training and validation images.
         test: test images, used for nothing but measuring.
         seed: the run's seed.
-        importance_samples: k of the test bound.
+        yardstick: with what to measure.
         on_epoch: receives the learning curve as it grows.
         on_progress: receives (done, total) log-weights of the test evaluation.
 
@@ -107,22 +102,29 @@ def run_final(
         DivergedError: the loss or a bound is not finite.
     """
     workbench = _workbench(config, data.info)
-    model, log = _train(workbench, data, seed, on_epoch)
-    likelihood = log_likelihood(
-        model, test.images, importance_samples, derive_seed("test"), workbench.likelihood_program, on_progress
+    log, meter = _train(workbench, data, seed, on_epoch)
+    model, evaluator = workbench.model, workbench.evaluator
+    found = evaluator.evaluate(test.images, "test", data.train.images, yardstick, seed, on_progress)
+    training = TRAINING_PASSES * model.training_samples * evaluator.operations * np.median(log.images_per_second())
+    share = Measurement(
+        "cost",
+        "peak_fraction",
+        float(training / peak_operations_per_second()),
+        conditions=conditions(config.training.batch_size),
     )
-    _check_finite(likelihood, "test")
-    sampler = workbench.sampler
-    measurements = [
-        *likelihood.measurements("test"),
-        speed("evaluate_images_per_second", likelihood.rates),
-        sampling_speed(sampler),
-        *_cost(model, log),
-    ]
-    if len(test) >= SMALLEST_SET:
-        samples = sampler.draw(len(test), 1.0, derive_seed(seed, "quality samples"))
-        measurements += sample_quality(samples, test.images, data.train.images, data.info.grey_levels)
-    return Outcome(model, log, measurements, _pictures(sampler, data.info, test.images, seed))
+    measurements = [*found.measurements, *_cost(model, config, log, meter), share]
+    return Outcome(model, log, measurements, found.pictures, found.tables, found.refused)
+
+
+def trained_model(config: RunConfig, data: TuningData, seed: int, on_epoch: OnEpoch) -> LikelihoodModel:
+    """The model of a run, trained again from its configuration and seed.
+
+    Raises:
+        DivergedError: the loss, or validation, became NaN or infinite.
+    """
+    workbench = _workbench(config, data.info)
+    _train(workbench, data, seed, on_epoch)
+    return workbench.model
 
 
 class _Workbench:
@@ -140,8 +142,11 @@ class _Workbench:
         self.grey_levels = grey_levels
         self.model = self._build()
         compile_for_training(self.model, config.training)
-        self.likelihood_program = likelihood_program(self.model)
-        self.sampler = Sampler(self.model)
+
+    @cached_property
+    def evaluator(self) -> Evaluator:
+        """The programs that measure the model on test; a trial needs none of them."""
+        return Evaluator(self.model)
 
     def _build(self) -> LikelihoodModel:
         return build_model(self.config.model, self.image_shape, self.grey_levels)
@@ -170,51 +175,32 @@ def _workbench(config: RunConfig, info: DatasetInfo) -> _Workbench:
     return _workbench_of(config, info.image_shape, info.grey_levels)
 
 
-def _train(
-    workbench: _Workbench, data: TuningData, seed: int, on_epoch: OnEpoch
-) -> tuple[LikelihoodModel, TrainingLog]:
+def _train(workbench: _Workbench, data: TuningData, seed: int, on_epoch: OnEpoch) -> tuple[TrainingLog, EnergyMeter]:
     workbench.reset(seed)
     try:
-        log = train(workbench.model, data, workbench.config.training, seed, on_epoch)
+        with EnergyMeter() as meter:
+            log = train(workbench.model, data, workbench.config.training, seed, on_epoch)
     except BaseException:
         # Training that broke off may leave the model's arrays handed over to the device, and unusable.
         _workbench_of.cache_clear()
         raise
-    return workbench.model, log
+    return log, meter
 
 
-def _check_finite(likelihood: LogLikelihood, split: str) -> None:
-    """A model whose training loss is finite may still give an image no probability at all."""
-    lost = int(np.sum(~np.isfinite(likelihood.bound)))
-    if lost:
-        raise DivergedError(f"the {split} bound is not finite for {lost} of {len(likelihood.bound)} images")
-
-
-def _cost(model: LikelihoodModel, log: TrainingLog) -> list[Measurement]:
+def _cost(model: LikelihoodModel, config: RunConfig, log: TrainingLog, meter: EnergyMeter) -> list[Measurement]:
     parameters = sum(int(np.prod(weight.shape)) for weight in model.trainable_weights)
-    # ru_maxrss counts kilobytes on Linux and bytes on macOS.
-    unit = 1 if sys.platform == "darwin" else 1024
+    device_bytes = peak_device_bytes()
     return [
-        speed("train_images_per_second", log.images_per_second()),
+        speed("train_images_per_second", log.images_per_second(), config.training.batch_size),
         Measurement("cost", "parameters", parameters),
         Measurement("cost", "training_seconds", log.seconds),
         Measurement("cost", "first_epoch_seconds", log.epoch_seconds[0]),
-        Measurement("cost", "peak_memory_bytes", resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit),
+        Measurement("cost", "training_compile_seconds", log.compile_seconds),
+        Measurement("cost", "peak_memory_bytes", peak_host_bytes()),
+        *([] if device_bytes is None else [Measurement("cost", "peak_device_memory_bytes", device_bytes)]),
+        *(
+            []
+            if meter.joules is None
+            else [Measurement("cost", "training_joules", meter.joules, conditions=meter.source)]
+        ),
     ]
-
-
-def _pictures(sampler: Sampler, info: DatasetInfo, images: Images, seed: int) -> list[Picture]:
-    """Samples at temperature 1 and below, from the same noise; for a VAE reconstructions beside their originals."""
-    pictures = []
-    for kind, temperature in (("samples", 1.0), ("samples_temperature", TEMPERATURE)):
-        samples = sampler.draw(GRID, temperature, derive_seed(seed, "grid"))
-        caption = f"{GRID} samples at temperature {temperature:g}, not selected"
-        pictures.append(Picture(kind, caption, image_grid(samples, info.grey_levels, COLUMNS)))
-    if isinstance(sampler.model, VAE):
-        originals = images[: GRID // 2]
-        means = np.asarray(keras.ops.convert_to_numpy(sampler.model.reconstruct(originals)))
-        # Pairs side by side: original, reconstruction, original, reconstruction, …
-        pairs = np.stack([originals, means], axis=1).reshape(-1, *info.image_shape)
-        caption = "Held-out images, each followed by its reconstruction (mean image at the posterior mean)"
-        pictures.append(Picture("reconstructions", caption, image_grid(pairs, info.grey_levels, COLUMNS)))
-    return pictures

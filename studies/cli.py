@@ -70,6 +70,12 @@ def study(
     evaluation_images: Annotated[
         int | None, typer.Option(help="Validation and test images used [default: all].", show_default=False)
     ] = None,
+    extractor: Annotated[
+        str, typer.Option(help="Of the features of sample quality: classifier or inception_v3.")
+    ] = "classifier",
+    outside_dataset: Annotated[
+        str | None, typer.Option(help="Another data set whose likelihood is asked for.", show_default=False)
+    ] = None,
     sampler: Annotated[
         str | None, typer.Option(help="tpe, qmc or random [default: the study's own].", show_default=False)
     ] = None,
@@ -177,6 +183,66 @@ def report(
             raise TrackingError(f"{redact(uri)} holds no study yet: run one first, `reparam-bench study vae_vs_glow`")
         study_id = known[0]
     typer.echo(_write_report(uri, study_id, output))
+
+
+@app.command()
+def evaluate(
+    run: Annotated[str, typer.Argument(help="A run's identifier in MLflow, or its first digits; see runs.csv.")],
+    importance_samples: Annotated[
+        int | None, typer.Option(help="Importance samples of the bound [default: the study's].", min=1)
+    ] = None,
+    evaluation_images: Annotated[
+        int | None, typer.Option(help="Held-out images used [default: all].", show_default=False, min=2)
+    ] = None,
+    extractor: Annotated[
+        str, typer.Option(help="Of the features of sample quality: classifier or inception_v3.")
+    ] = "classifier",
+    outside_dataset: Annotated[
+        str | None, typer.Option(help="Another data set whose likelihood is asked for.", show_default=False)
+    ] = None,
+    dataset: Annotated[
+        str | None, typer.Option(help="Where the run's data is now [default: where it was].", show_default=False)
+    ] = None,
+    backend: Annotated[
+        str | None, typer.Option(help="tensorflow or jax [default: the run's].", show_default=False)
+    ] = None,
+    tracking_uri: TrackingUri = None,
+    output: Output = Path("runs"),
+) -> None:
+    """Measure any logged run anew, in full: a final run on test, a trial on validation."""
+    from bench.backend import select_backend
+    from bench.data.registry import describe, load
+    from bench.tracking.read import load_run
+
+    uri = _tracking(tracking_uri, output)
+    logged = load_run(uri, run)
+    name, grey_levels = (dataset, None) if dataset else logged.dataset
+    describe(name, grey_levels)
+    select_backend(backend or logged.backend)
+
+    from rich.console import Console
+
+    from bench.evaluation import Yardstick, open_outside
+    from bench.measure_again import Observers, measure_again, write_evaluation
+    from bench.progress import StudyProgress
+    from bench.quality import open_extractor
+    from studies.plan import print_evaluation
+
+    data = load(name, grey_levels)
+    k = importance_samples or int(logged.settings.get("importance_samples", 128))
+    yardstick = Yardstick(
+        k,
+        open_extractor(extractor, data.tuning, output / "extractors"),
+        None if outside_dataset is None else open_outside(outside_dataset, data.info),
+    )
+    console = Console(soft_wrap=True)
+    with StudyProgress(console, runs=1) as progress:
+        progress.start_run(logged.name, logged.looks)
+        observers = Observers(progress.epoch, progress.evaluation)
+        evaluation = measure_again(uri, logged, data, yardstick, evaluation_images, observers)
+        progress.done()
+    print_evaluation(evaluation, console)
+    typer.echo(write_evaluation(evaluation, output / "evaluations" / logged.run_id))
 
 
 @app.command()

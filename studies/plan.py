@@ -5,12 +5,18 @@ from __future__ import annotations
 import shlex
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rich.console import Console
+from rich.table import Table
 
 from bench.estimate import plan, total_seconds
 from bench.redaction import redact
+from bench.results import METRICS
 from bench.study import BoundStudy
+
+if TYPE_CHECKING:
+    from bench.evaluation import Evaluation
 
 
 def print_plan(bound: BoundStudy, console: Console) -> None:
@@ -53,6 +59,24 @@ def _duration(seconds: float) -> str:
     if seconds < 90 * 60:
         return f"{seconds / 60:.0f} min"
     return f"{seconds / 3600:.1f} h"
+
+
+def print_evaluation(evaluation: Evaluation, console: Console) -> None:
+    """Print every measurement of a run with its errors, and why others could not be made."""
+    table = Table("metric", "value", "± over images", "± Monte Carlo", "unit", "n", "conditions", box=None)
+    for row in evaluation.measurements:
+        errors = (row.standard_error, row.monte_carlo_error)
+        table.add_row(
+            row.key,
+            f"{row.value:.6g}",
+            *("" if error is None else f"{error:.2g}" for error in errors),
+            METRICS[row.metric].unit,
+            "" if row.n is None else str(row.n),
+            str(row.bound or row.conditions),
+        )
+    console.print(table, highlight=False)
+    for metric, reason in evaluation.refused.items():
+        console.print(f"{metric}: not measured, {reason}", highlight=False, markup=False)
 
 
 def next_steps(bound: BoundStudy, page: Path) -> Iterator[str]:

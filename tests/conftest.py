@@ -4,6 +4,7 @@ Keras is imported inside the fixtures alone: tests of the reports and of the com
 """
 
 import os
+import shutil
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -34,6 +35,20 @@ def _seeded_keras(request: pytest.FixtureRequest) -> None:
 
         keras.utils.clear_session(free_memory=False)
         keras.utils.set_random_seed(0)
+
+
+@pytest.fixture(scope="session")
+def keep_classifier(request: pytest.FixtureRequest) -> Callable[[Any, Path], None]:
+    """Put the trained feature extractor of a data set into a study's output folder: training one takes seconds."""
+    kept = request.config.cache.mkdir("extractors")
+
+    def keep(tuning: Any, output: Path) -> None:
+        from bench.quality import open_extractor
+
+        open_extractor("classifier", tuning, kept)
+        shutil.copytree(kept, output / "extractors", dirs_exist_ok=True)
+
+    return keep
 
 
 @pytest.fixture

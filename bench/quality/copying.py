@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import numpy.typing as npt
-from scipy.stats import mannwhitneyu, rankdata
 from sklearn.metrics import pairwise_distances_argmin_min
 
+from bench.auroc import auroc
 from bench.data.dataset import Images
 from bench.errors import SettingsError
 from bench.quality.estimate import SMALLEST_SET, Array, Estimate
@@ -46,10 +46,9 @@ def _flat(images: Images) -> Array:
 def data_copying(sample_distances: Array, held_out_distances: Array) -> Estimate:
     """P(sample nearer to its nearest training image than a held-out image to its own), ties counted half.
 
-    U / (m n), where U is the statistic of Mann and Whitney (1947): the two-sample test of Meehan et al. (2020,
-    section 3) over all of the space at once. A perfect sampler scores 0.5 and one that copies 1; one whose samples
-    are further from all data than real images are scores less. The standard error is that of DeLong et al. (1988,
-    eqs. 5-8) for the area under a ROC curve; it holds the training images fixed.
+    The two-sample test of Meehan et al. (2020, section 3) over all of the space at once, as an area under a ROC curve.
+    A perfect sampler scores 0.5 and one that copies 1; one whose samples are further from all data than real images
+    are scores less. The standard error holds the training images fixed.
 
     Args:
         sample_distances: distances (m,) of samples to their nearest training image.
@@ -61,10 +60,4 @@ def data_copying(sample_distances: Array, held_out_distances: Array) -> Estimate
     m, n = len(sample_distances), len(held_out_distances)
     if min(m, n) < SMALLEST_SET:
         raise SettingsError(f"needs at least {SMALLEST_SET} images in each set, got {m} and {n}.")
-    value = mannwhitneyu(held_out_distances, sample_distances).statistic / (m * n)
-    # Share of the other set that each member is nearer (or further) than, from midranks: Sun & Xu 2014, section III.
-    ranks = rankdata(np.concatenate([sample_distances, held_out_distances]))
-    nearer = 1 - (ranks[:m] - rankdata(sample_distances)) / n
-    further = (ranks[m:] - rankdata(held_out_distances)) / m
-    error = np.sqrt(np.var(nearer, ddof=1) / m + np.var(further, ddof=1) / n)
-    return Estimate(float(value), float(error))
+    return Estimate(*auroc(held_out_distances, sample_distances))

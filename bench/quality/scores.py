@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
@@ -163,8 +164,14 @@ def _feature_scores(x: Array, y: Array) -> _Scores:
     return scores
 
 
+def _known(error: float) -> float | None:
+    return error if math.isfinite(error) else None
+
+
 def _rows(scores: _Scores, suffix: str, conditions: str) -> list[Measurement]:
     return [
-        Measurement("quality", metric + suffix, estimate.value, estimate.standard_error, n, conditions=conditions)
+        Measurement(
+            "quality", metric + suffix, estimate.value, _known(estimate.standard_error), n, conditions=conditions
+        )
         for metric, (estimate, n) in scores.estimates.items()
     ]

@@ -20,6 +20,7 @@ STATUS = {
 """How a run's state shows in MLflow, which knows fewer; the state itself is the tag ``reparam.state``."""
 
 ERROR_SUFFIX = "_standard_error"
+MONTE_CARLO_SUFFIX = "_monte_carlo_error"
 EPOCH_SUFFIX = "_by_epoch"
 """Keeps a learning curve apart from the final figure of the same name, which is a tighter bound."""
 LARGEST_VALUE = 500
@@ -27,6 +28,11 @@ LARGEST_VALUE = 500
 
 IMAGE_FOLDER = "images"
 """Artifact folder of a run's pictures; their captions are in the tag ``reparam.captions``."""
+TABLE_FOLDER = "tables"
+"""Artifact folder of a run's tables, CSV; their names are in the tag ``reparam.tables``."""
+MODEL_FILE = "model/model.keras"
+DETAILS_TAG = "reparam.details."
+"""Followed by a split: what there is to know of that split's measurements beside their values, as JSON."""
 
 
 @dataclass(frozen=True)

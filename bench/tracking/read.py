@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import io
 import json
 import math
+import re
 import tempfile
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +29,15 @@ from bench.results import (
     RunState,
     StudyResults,
 )
-from bench.tracking.contract import EPOCH_SUFFIX, ERROR_SUFFIX, IMAGE_FOLDER
+from bench.tracking.contract import (
+    DETAILS_TAG,
+    EPOCH_SUFFIX,
+    ERROR_SUFFIX,
+    IMAGE_FOLDER,
+    MODEL_FILE,
+    MONTE_CARLO_SUFFIX,
+    TABLE_FOLDER,
+)
 
 CURVES = ("train/bits_per_dim", "validation/bits_per_dim")
 """Learning curves that reports draw."""
@@ -78,7 +89,94 @@ def load_results(uri: str, study_id: str) -> StudyResults:
         ),
         histories=pd.DataFrame([row for child in children for row in child.history(client)], columns=HISTORY_COLUMNS),
         images=[grid for child in children if child.role == "final" for grid in child.pictures(client)],
+        tables=_tables([child for child in children if child.role == "final"], client),
     )
+
+
+def _tables(children: list[_Child], client: MlflowClient) -> dict[str, pd.DataFrame]:
+    """The tables of some runs, those of one name as one."""
+    parts: dict[str, list[pd.DataFrame]] = {}
+    for child in children:
+        for name, table in child.tables(client):
+            parts.setdefault(name, []).append(table)
+    return {name: pd.concat(tables, ignore_index=True) for name, tables in parts.items()}
+
+
+@dataclass(frozen=True)
+class LoggedModel:
+    """A model run as logged, with all that it takes to measure it again.
+
+    Attributes:
+        run_id: MLflow's identifier.
+        name: the run's name.
+        role: ``search`` or ``final``.
+        seed: the run's seed.
+        config: its configuration, as JSON of :class:`bench.config.RunConfig`.
+        backend: the backend that trained it.
+        looks: how often its training looked at validation.
+        dataset: the data set as the study's settings name it, and its number of grey levels where they say so.
+        settings: the study's settings.
+        keeps_model: whether the trained model was kept.
+    """
+
+    run_id: str
+    name: str
+    role: str
+    seed: int
+    config: str
+    backend: str
+    looks: int
+    dataset: tuple[str, int | None]
+    settings: dict[str, Any]
+    keeps_model: bool
+
+
+def load_run(uri: str, run_id: str) -> LoggedModel:
+    """A model run by MLflow's identifier, or by the beginning of one that no other run shares.
+
+    Raises:
+        TrackingError: the store cannot be reached, or holds no such run, or the run is none of a model.
+    """
+    client = _connect(uri)
+    run = _find_run(client, uri, run_id)
+    tags = run.data.tags
+    if "reparam.config" not in tags:
+        raise TrackingError(f"run {run_id!r} is not the run of a model: give that of a trial or of a final run")
+    config = json.loads(tags["reparam.config"])
+    settings = json.loads(client.get_run(tags["mlflow.parentRunId"]).data.tags["reparam.settings"])
+    kept = {artifact.path for artifact in client.list_artifacts(run.info.run_id, str(Path(MODEL_FILE).parent))}
+    return LoggedModel(
+        run_id=run.info.run_id,
+        name=run.info.run_name,
+        role=tags["reparam.role"],
+        seed=int(tags["reparam.seed"]),
+        config=tags["reparam.config"],
+        backend=config["backend"],
+        looks=config["training"]["reports"],
+        dataset=(settings["dataset"], settings.get("grey_levels")),
+        settings=settings,
+        keeps_model=MODEL_FILE in kept,
+    )
+
+
+def _find_run(client: MlflowClient, uri: str, run_id: str) -> Any:
+    if re.fullmatch(r"[0-9a-f]{4,32}", run_id):
+        experiments = client.search_experiments(filter_string="name LIKE 'reparam-bench/%'")
+        ids = [experiment.experiment_id for experiment in experiments]
+        found = list(_search(client, ids, f"attributes.run_id LIKE '{run_id}%'")) if ids else []
+        if len(found) == 1:
+            return found[0]
+        if found:
+            raise TrackingError(f"{len(found)} runs in {redact(uri)} begin with {run_id!r}: give more digits")
+    raise TrackingError(
+        f"no run {run_id!r} in {redact(uri)}: give a run's identifier, 32 hexadecimal digits or the first few, as "
+        "runs.csv beside a report lists them"
+    )
+
+
+def load_model_file(uri: str, run_id: str, folder: Path) -> Path:
+    """The ``.keras`` file of a run that keeps its model, copied into ``folder``."""
+    return Path(_connect(uri).download_artifacts(run_id, MODEL_FILE, str(folder)))
 
 
 def _connect(uri: str) -> MlflowClient:
@@ -155,8 +253,8 @@ class _Child:
 
     def measurements(self, study_id: str) -> Iterator[dict[str, Any]]:
         values = self.run.data.metrics
-        for key, detail in json.loads(self.tags.get("reparam.details", "{}")).items():
-            split, _, metric = key.partition("/")
+        for split, metric, detail in self._details():
+            key = f"{split}/{metric}"
             known = METRICS.get(metric)
             bound = (
                 Bound(BoundKind(detail["kind"]), detail["importance_samples"], detail["dequantisation"])
@@ -181,7 +279,15 @@ class _Child:
                 "bound": bound.kind.value if bound else None,
                 "importance_samples": bound.importance_samples if bound else None,
                 "dequantisation": bound.dequantisation if bound else None,
+                "monte_carlo_error": values.get(f"{key}{MONTE_CARLO_SUFFIX}"),
+                "conditions": detail.get("conditions", ""),
             }
+
+    def _details(self) -> Iterator[tuple[str, str, dict[str, Any]]]:
+        for tag, text in self.tags.items():
+            if tag.startswith(DETAILS_TAG):
+                for metric, detail in json.loads(text).items():
+                    yield tag.removeprefix(DETAILS_TAG), metric, detail
 
     def history(self, client: MlflowClient) -> Iterator[dict[str, Any]]:
         def series(key: str) -> dict[int, float]:
@@ -205,9 +311,19 @@ class _Child:
     def pictures(self, client: MlflowClient) -> Iterator[ImageGrid]:
         captions = json.loads(self.tags.get("reparam.captions", "{}"))
         for kind, caption in captions.items():
-            with tempfile.TemporaryDirectory() as folder:
-                path = client.download_artifacts(self.run_id, f"{IMAGE_FOLDER}/{kind}.png", folder)
-                yield ImageGrid(self.run_id, self.family, kind, caption, Path(path).read_bytes())
+            png = _artifact(client, self.run_id, f"{IMAGE_FOLDER}/{kind}.png")
+            yield ImageGrid(self.run_id, self.family, kind, caption, png)
+
+    def tables(self, client: MlflowClient) -> Iterator[tuple[str, pd.DataFrame]]:
+        for name in json.loads(self.tags.get("reparam.tables", "[]")):
+            table = pd.read_csv(io.BytesIO(_artifact(client, self.run_id, f"{TABLE_FOLDER}/{name}.csv")))
+            table.insert(0, "run_id", self.run_id)
+            yield name, table
+
+
+def _artifact(client: MlflowClient, run_id: str, path: str) -> bytes:
+    with tempfile.TemporaryDirectory() as folder:
+        return Path(client.download_artifacts(run_id, path, folder)).read_bytes()
 
 
 def _runs_frame(children: list[_Child], uri: str) -> pd.DataFrame:

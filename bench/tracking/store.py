@@ -18,9 +18,23 @@ from mlflow.tracking import MlflowClient
 from bench.errors import TrackingError
 from bench.redaction import redact
 from bench.results import EpochRecord, Measurement, RunState
-from bench.tracking.contract import EPOCH_SUFFIX, ERROR_SUFFIX, IMAGE_FOLDER, LARGEST_VALUE, STATUS, StudyDescription
+from bench.tracking.contract import (
+    DETAILS_TAG,
+    EPOCH_SUFFIX,
+    ERROR_SUFFIX,
+    IMAGE_FOLDER,
+    LARGEST_VALUE,
+    MODEL_FILE,
+    MONTE_CARLO_SUFFIX,
+    STATUS,
+    TABLE_FOLDER,
+    StudyDescription,
+)
 
 if TYPE_CHECKING:
+    import pandas as pd
+
+    from bench.config import RunConfig
     from models.likelihood_model import LikelihoodModel
 
 FLUSH_SECONDS = 2.0
@@ -151,23 +165,34 @@ class StudyRun:
         role: str,
         family: str,
         seed: int,
-        config_hash: str,
-        parameters: Mapping[str, Any],
+        config: RunConfig,
         number: int | None = None,
+        **parameters: Any,
     ) -> ModelRun:
-        """Begin the run of one trained model; ``number`` is its trial's within the family."""
+        """Begin the run of one trained model.
+
+        Args:
+            name: how MLflow shows it.
+            role: ``search`` or ``final``.
+            family: the model's family.
+            seed: the run's seed.
+            config: what is trained.
+            number: the trial's number within the family.
+            parameters: what else there is to log beside the configuration's own parameters.
+        """
         tags = {
             "mlflow.parentRunId": self.run_id,
             "reparam.study_id": self.study.study_id,
             "reparam.role": role,
             "reparam.family": family,
             "reparam.seed": str(seed),
-            "reparam.config_hash": config_hash,
+            "reparam.config_hash": config.hash,
+            "reparam.config": config.model_dump_json(),
             "reparam.state": RunState.RUNNING,
             **({} if number is None else {"reparam.number": str(number)}),
         }
         run = self.client.create_run(self.experiment_id, run_name=name, tags=tags)
-        self.tracker._log_parameters(run.info.run_id, parameters)
+        self.tracker._log_parameters(run.info.run_id, {**config.parameters(), **parameters})
         self.log_dataset(run.info.run_id, "training and validation" if role == "search" else "all splits")
         return ModelRun(self.client, run.info.run_id)
 
@@ -255,17 +280,30 @@ class ModelRun:
     def log_measurements(self, measurements: Sequence[Measurement]) -> None:
         """Log values with their errors, and what else there is to know of them."""
         now = int(time.time() * 1000)
-        details = {}
+        details: dict[str, dict[str, dict[str, Any]]] = {}
         for row in measurements:
             self._pending.append(Metric(row.key, row.value, now, 0))
-            if row.standard_error is not None:
-                self._pending.append(Metric(f"{row.key}{ERROR_SUFFIX}", row.standard_error, now, 0))
-            details[row.key] = {
+            for suffix, error in ((ERROR_SUFFIX, row.standard_error), (MONTE_CARLO_SUFFIX, row.monte_carlo_error)):
+                if error is not None:
+                    self._pending.append(Metric(f"{row.key}{suffix}", error, now, 0))
+            details.setdefault(row.split, {})[row.metric] = {
                 **({} if row.n is None else {"n": row.n}),
                 **({} if row.bound is None else asdict(row.bound)),
+                **({"conditions": redact(row.conditions)} if row.conditions else {}),
             }
         self._flush()
-        self.client.set_tag(self.run_id, "reparam.details", json.dumps(details))
+        tags = [RunTag(f"{DETAILS_TAG}{split}", json.dumps(known)) for split, known in details.items()]
+        self.client.log_batch(self.run_id, tags=tags)
+
+    def log_tables(self, tables: Mapping[str, pd.DataFrame]) -> None:
+        """Keep tables of the result schema under ``tables/``, as CSV."""
+        for name, table in tables.items():
+            self.log_file(table.to_csv(index=False), f"{TABLE_FOLDER}/{name}.csv")
+        self.client.set_tag(self.run_id, "reparam.tables", json.dumps(list(tables)))
+
+    def log_refused(self, refused: Mapping[str, str]) -> None:
+        """Keep why metrics could not be measured."""
+        self.client.set_tag(self.run_id, "reparam.refused", json.dumps(dict(refused)))
 
     def log_file(self, content: bytes | str, name: str) -> None:
         """Keep a small file as an artifact; ``name`` may have folders, ``images/samples.png``."""
@@ -291,9 +329,9 @@ class ModelRun:
         Its optimizer stays out: it weighs more than the model, and loading would need its class too.
         """
         with tempfile.TemporaryDirectory() as folder:
-            file = Path(folder, "model.keras")
+            file = Path(folder, Path(MODEL_FILE).name)
             model.bare_copy().save(file)
-            self.client.log_artifact(self.run_id, str(file), "model")
+            self.client.log_artifact(self.run_id, str(file), str(Path(MODEL_FILE).parent))
 
     def finish(self, state: RunState, reason: str = "") -> None:
         """End the run in a state, with its reason."""

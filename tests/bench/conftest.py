@@ -21,6 +21,7 @@ from bench.study import BoundStudy, Family, Study, StudySettings
 from models.configs import GlowConfig, VAEConfig
 
 if TYPE_CHECKING:
+    from bench.evaluation import Yardstick
     from bench.runner import StudyRunner
 
 SIZES = {"train": 256, "validation": 64, "test": 64}
@@ -103,8 +104,27 @@ def settings_for(_empty_store: Path) -> Callable[..., StudySettings]:
     return settings
 
 
+class PixelExtractor:
+    """Features that need no training: the first pixels, in units of white."""
+
+    name, size, description = "pixels", 8, "first pixels"
+
+    def features(self, images: np.ndarray) -> np.ndarray:
+        return np.asarray(images, dtype=np.float64).reshape(len(images), -1)[:, 16:24] / 16
+
+
 @pytest.fixture(scope="session")
-def start(settings_for: Callable[..., StudySettings]) -> Callable[..., StudyRunner]:
+def yardstick() -> Callable[..., Yardstick]:
+    """With what a model is measured, k first; its extractor needs no training."""
+    from bench.evaluation import Yardstick
+
+    return lambda importance_samples, **others: Yardstick(importance_samples, PixelExtractor(), **others)
+
+
+@pytest.fixture(scope="session")
+def start(
+    settings_for: Callable[..., StudySettings], keep_classifier: Callable[[TuningData, Path], None]
+) -> Callable[..., StudyRunner]:
     """A runner of a study, its log kept in ``runner.progress.console.file``."""
 
     def runner(study: Study, dataset: Dataset, output: Path, **changes: Any) -> StudyRunner:
@@ -114,6 +134,7 @@ def start(settings_for: Callable[..., StudySettings]) -> Callable[..., StudyRunn
         from bench.runner import StudyRunner
 
         bound = BoundStudy(study, settings_for(output, **changes), dataset.info, dataset.digest)
+        keep_classifier(dataset.tuning, output)
         console = Console(file=io.StringIO(), width=1000)
         return StudyRunner(bound, StudyProgress(console, runs=1))
 

@@ -60,7 +60,7 @@ def judged(bound):
     """Images of four dimensions with these bounds."""
     values = np.array([bound])
     nothing = np.full_like(values, np.nan)
-    return LogLikelihood(np.array([1]), values, nothing, nothing[0], 4, bound_of(Toy(), 1), np.ones(1), 0.0)
+    return LogLikelihood(np.array([1]), values, nothing, nothing[0], 4, bound_of(Toy(), 1), np.ones(1), 1, 0.0)
 
 
 def stated_noise(model, n, k, seed):

@@ -17,12 +17,13 @@ import bench.runner
 import bench.trial
 from bench.data.dataset import Dataset
 from bench.errors import DivergedError, TrackingError
+from bench.gallery import Picture
 from bench.results import Bound, BoundKind, EpochRecord, Measurement, RunState
 from bench.runner import FAILURES_IN_A_ROW, StudyStoppedError
 from bench.tracking.read import load_results
 from bench.tracking.store import ModelRun
 from bench.training import TrainingLog
-from bench.trial import Outcome, Picture
+from bench.trial import Outcome
 
 BOUND = Bound(BoundKind.IMPORTANCE_WEIGHTED, 2)
 SAVED = SimpleNamespace(bare_copy=lambda: SimpleNamespace(save=lambda path: path.write_text("a model")))
@@ -59,7 +60,7 @@ class Trainer:
                 self.accidents[order]()
         return self._outcome("validation", reached(config) + extra, records)
 
-    def run_final(self, config, data, test, seed, importance_samples, on_epoch, on_progress):
+    def run_final(self, config, data, test, seed, yardstick, on_epoch, on_progress):
         self.finals.append((config, seed))
         record = EpochRecord(1, 128, 0.1, {"validation/bits_per_dim": reached(config)})
         on_epoch(record)

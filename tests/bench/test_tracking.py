@@ -13,6 +13,7 @@ import pandas as pd
 import pytest
 from mlflow.tracking import MlflowClient
 
+from bench.config import RunConfig, TrainingConfig
 from bench.data.bundled import DIGITS
 from bench.errors import TrackingError
 from bench.pictures import image_grid
@@ -27,8 +28,9 @@ from bench.results import (
     RunState,
 )
 from bench.tracking.contract import StudyDescription
-from bench.tracking.read import list_studies, load_results
+from bench.tracking.read import list_studies, load_results, load_run
 from bench.tracking.store import Tracker
+from models.configs import GlowConfig
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 STUDY = StudyDescription(
@@ -47,11 +49,11 @@ STUDY = StudyDescription(
 )
 BOUND = Bound(BoundKind.IMPORTANCE_WEIGHTED_DEQUANTISATION, 16, "uniform")
 MEASURED = [
-    Measurement("validation", "bits_per_dim", 1.25, 0.0625, 64, BOUND),
+    Measurement("validation", "bits_per_dim", 1.25, 0.0625, 64, BOUND, 0.015625),
     Measurement("validation", "nll_nats", 55.5, 2.5, 64, BOUND),
-    Measurement("throughput", "train_images_per_second", 1000.0, None, 1),
+    Measurement("throughput", "train_images_per_second", 1000.0, None, 1, conditions="batch 64, float32, jax on cpu:0"),
     Measurement("cost", "parameters", 1234),
-    Measurement("quality", "pixel_kid", math.nan, math.nan, 64),
+    Measurement("quality", "kid", math.nan, math.nan, 64),
 ]
 RECORDS = [
     EpochRecord(
@@ -59,7 +61,15 @@ RECORDS = [
     )
     for epoch in (1, 2, 3)
 ]
-PARAMETERS = {"family": "glow", "flow_depth": 3, "learning_rate": 1e-3, "hidden_sizes": [200, 200], "lu": True}
+CONFIG = RunConfig(
+    model=GlowConfig(flow_depth=3, hidden_channels=16),
+    training=TrainingConfig(learning_rate=1e-3, reports=3),
+    dataset_digest="f" * 64,
+    backend="jax",
+)
+OTHER = CONFIG.with_values({"flow_depth": 4})
+PARAMETERS = CONFIG.parameters() | {"lu": True}
+TABLE = pd.DataFrame({"importance_samples": [1, 2], "bits_per_dim": [1.3, 1 / 3], "monte_carlo_error": [0.1, math.nan]})
 PNG = image_grid(np.zeros((4, 8, 8, 1), np.uint8), 17, 2)
 MODEL = SimpleNamespace(bare_copy=lambda: SimpleNamespace(save=lambda path: path.write_text("a model")))
 
@@ -81,14 +91,16 @@ def client(uri):
     return MlflowClient(tracking_uri=uri)
 
 
-def write_run(parent, role="search", number=0, config_hash="cafe", state=RunState.COMPLETE, reason="", family="glow"):
+def write_run(parent, role="search", number=0, config=CONFIG, state=RunState.COMPLETE, reason="", family="glow"):
     run = parent.start_run(
-        f"{family} #{number}", role, family, 7, config_hash, PARAMETERS, number=number if role == "search" else None
+        f"{family} #{number}", role, family, 7, config, number if role == "search" else None, lu=True
     )
     for record in RECORDS:
         run.log_epoch(record)
     run.log_measurements(MEASURED)
     run.log_pictures([("samples", "four black images", PNG)])
+    run.log_tables({"bound_by_samples": TABLE})
+    run.log_refused({"kid": "too few"})
     run.finish(state, reason)
     return run.run_id
 
@@ -113,7 +125,7 @@ def test_a_trained_model_is_a_child_run_with_its_parameters(tracker, client):
     run = client.get_run(write_run(parent, number=5))
     assert run.info.run_name == "glow #5"
     assert run.data.tags["mlflow.parentRunId"] == parent.run_id
-    expected = {"role": "search", "family": "glow", "number": "5", "seed": "7", "config_hash": "cafe"}
+    expected = {"role": "search", "family": "glow", "number": "5", "seed": "7", "config_hash": CONFIG.hash}
     assert {name: run.data.tags[f"reparam.{name}"] for name in expected} == expected
     assert run.data.params == {name: str(value) for name, value in PARAMETERS.items()}
 
@@ -123,8 +135,10 @@ def test_metrics_stand_in_groups_with_their_standard_errors(tracker, client):
     assert metrics["validation/bits_per_dim"] == 1.25
     assert metrics["validation/bits_per_dim_standard_error"] == 0.0625
     assert metrics["cost/parameters"] == 1234
+    assert metrics["validation/bits_per_dim_monte_carlo_error"] == 0.015625
     assert "cost/parameters_standard_error" not in metrics
-    assert math.isnan(metrics["quality/pixel_kid"])
+    assert "cost/parameters_monte_carlo_error" not in metrics
+    assert math.isnan(metrics["quality/kid"])
     assert {key.split("/")[0] for key in metrics} == {"train", "validation", "throughput", "cost", "quality"}
 
 
@@ -138,7 +152,7 @@ def test_a_learning_curve_is_a_history_by_epoch_apart_from_the_final_figure(trac
 
 
 def test_a_long_curve_arrives_whole(tracker, client):
-    run = tracker.open_study(STUDY).start_run("long", "search", "vae", 0, "cafe", {}, number=0)
+    run = tracker.open_study(STUDY).start_run("long", "search", "vae", 0, CONFIG, 0)
     for epoch in range(1, 701):
         run.log_epoch(EpochRecord(epoch, epoch, epoch, {"train/bits_per_dim": 1.0 / epoch}))
     run.finish(RunState.COMPLETE)
@@ -171,7 +185,7 @@ def test_a_run_ends_in_its_state_and_in_the_nearest_that_mlflow_knows(tracker, c
 
 
 def test_a_run_that_goes_on_is_running(tracker, client, uri):
-    run = tracker.open_study(STUDY).start_run("on", "search", "vae", 0, "cafe", {}, number=0)
+    run = tracker.open_study(STUDY).start_run("on", "search", "vae", 0, CONFIG, 0)
     assert client.get_run(run.run_id).info.status == "RUNNING"
     row = load_results(uri, STUDY.study_id).runs.iloc[0]
     assert row["state"] == "running"
@@ -193,7 +207,7 @@ def test_the_data_set_is_an_input_of_every_run_with_its_digest(tracker, client):
 
 def test_pictures_files_and_models_are_artifacts(tracker, client, tmp_path):
     parent = tracker.open_study(STUDY)
-    run = parent.start_run("r", "final", "vae", 0, "cafe", {})
+    run = parent.start_run("r", "final", "vae", 0, CONFIG)
     run.log_pictures([("samples", "caption", PNG)])
     run.log_file("Traceback …: http://user:secret@host", "traceback.txt")
     run.log_model(MODEL)
@@ -219,7 +233,7 @@ def test_a_logged_model_loads_in_safe_mode_and_gives_the_same_likelihood(tracker
     model = build_model(GlowConfig(levels=1, flow_depth=1, hidden_channels=4), (8, 8, 1), 17)
     model.initialise(images)
     perturb(model, scale=0.1)
-    run = tracker.open_study(STUDY).start_run("r", "final", "glow", 0, "cafe", {})
+    run = tracker.open_study(STUDY).start_run("r", "final", "glow", 0, CONFIG)
     run.log_model(model)
     path = client.download_artifacts(run.run_id, "model/model.keras", str(tmp_path))
     loaded = keras.saving.load_model(path, safe_mode=True)
@@ -230,7 +244,7 @@ def test_a_logged_model_loads_in_safe_mode_and_gives_the_same_likelihood(tracker
 def test_credentials_reach_neither_parameters_nor_reasons_nor_commands(tracker, client, uri):
     leaky = replace(STUDY, settings={"storage": "mysql://user:secret@host"})
     parent = tracker.open_study(leaky)
-    run = parent.start_run("r", "search", "vae", 0, "cafe", {"uri": "http://user:secret@host"}, number=0)
+    run = parent.start_run("r", "search", "vae", 0, CONFIG, 0, uri="http://user:secret@host")
     run.finish(RunState.FAILED, "cannot reach http://user:secret@host")
     parent.finish(RunState.FAILED)
     for run_id in (parent.run_id, run.run_id):
@@ -242,7 +256,7 @@ def test_credentials_reach_neither_parameters_nor_reasons_nor_commands(tracker, 
 
 
 def test_long_parameters_and_reasons_are_cut_not_refused(tracker, client):
-    run = tracker.open_study(STUDY).start_run("r", "search", "vae", 0, "cafe", {"long": "x" * 9000}, number=0)
+    run = tracker.open_study(STUDY).start_run("r", "search", "vae", 0, CONFIG, 0, long="x" * 9000)
     run.finish(RunState.FAILED, "y" * 9000)
     logged = client.get_run(run.run_id)
     assert logged.data.params["long"] == "x" * 500
@@ -253,7 +267,7 @@ def test_reports_read_back_what_was_logged(tracker, uri):
     parent = tracker.open_study(STUDY)
     run_id = write_run(parent, "search", number=2)
     final_id = write_run(parent, "final")
-    parent.select({"glow": {"number": 2, "config_hash": "cafe"}})
+    parent.select({"glow": {"number": 2, "config_hash": CONFIG.hash}})
     results = load_results(uri, STUDY.study_id)
     assert (results.study_id, results.name, results.question) == (STUDY.study_id, STUDY.name, STUDY.question)
     assert (results.swept, results.dataset["digest"]) == (STUDY.swept, STUDY.digest)
@@ -268,7 +282,7 @@ def test_reports_read_back_what_was_logged(tracker, uri):
         "glow",
         2,
         7,
-        "cafe",
+        CONFIG.hash,
     )
     assert (row["param.flow_depth"], row["param.learning_rate"]) == (3, 1e-3)
     assert row["started"].tz is not None
@@ -281,9 +295,10 @@ def test_reports_read_back_what_was_logged(tracker, uri):
     for expected, (_, found) in zip(MEASURED, rows.iterrows(), strict=True):
         assert (found["split"], found["metric"]) == (expected.split, expected.metric)
         np.testing.assert_equal(found["value"], expected.value)
-        for column in ("standard_error", "n"):
+        for column in ("standard_error", "n", "monte_carlo_error"):
             value = getattr(expected, column)
             assert pd.isna(found[column]) if value is None or math.isnan(value) else found[column] == value
+        assert found["conditions"] == expected.conditions
     bits = rows.iloc[0]
     assert (bits["bound"], bits["importance_samples"], bits["dequantisation"]) == (BOUND.kind.value, 16, "uniform")
     assert (bits["unit"], bits["higher_is_better"], bits["trial"]) == ("bits/dim", False, 2)
@@ -296,17 +311,46 @@ def test_reports_read_back_what_was_logged(tracker, uri):
     (grid,) = results.images
     assert (grid.run_id, grid.family, grid.kind, grid.caption) == (final_id, "glow", "samples", "four black images")
     assert grid.png == PNG
+    table = TABLE.assign(run_id=final_id)[["run_id", *TABLE.columns]]
+    pd.testing.assert_frame_equal(results.tables["bound_by_samples"], table)
 
 
 def test_final_runs_of_a_configuration_that_is_no_longer_selected_are_superseded(tracker, uri):
     parent = tracker.open_study(STUDY)
-    old, new = write_run(parent, "final", config_hash="old"), write_run(parent, "final", config_hash="new")
-    parent.select({"glow": {"number": 0, "config_hash": "old"}})
-    parent.select({"glow": {"number": 1, "config_hash": "new"}})
+    old, new = write_run(parent, "final"), write_run(parent, "final", config=OTHER)
+    parent.select({"glow": {"number": 0, "config_hash": CONFIG.hash}})
+    parent.select({"glow": {"number": 1, "config_hash": OTHER.hash}})
     results = load_results(uri, STUDY.study_id)
     assert dict(zip(results.runs["run_id"], results.runs["role"], strict=True)) == {old: "superseded", new: "final"}
     assert results.settings["superseded_final_runs"] == 1
-    assert {grid.run_id for grid in results.images} == {new}
+    assert {grid.run_id for grid in results.images} == set(results.tables["bound_by_samples"]["run_id"]) == {new}
+
+
+def test_a_run_is_found_by_the_first_digits_of_its_identifier_with_all_that_measures_it_again(tracker, uri):
+    parent = tracker.open_study(replace(STUDY, settings={**STUDY.settings, "dataset": "mine.npz", "grey_levels": 17}))
+    run_id = write_run(parent, "final")
+    found = load_run(uri, run_id[:8])
+    assert (found.run_id, found.role, found.seed, found.backend, found.looks) == (run_id, "final", 7, "jax", 3)
+    assert RunConfig.model_validate_json(found.config) == CONFIG
+    assert found.dataset == ("mine.npz", 17)
+    assert not found.keeps_model
+    parent.resume_run(run_id).log_model(MODEL)
+    assert load_run(uri, run_id).keeps_model
+
+
+def test_an_unknown_run_or_the_run_of_a_study_is_refused(tracker, uri):
+    parent = tracker.open_study(STUDY)
+    for wrong in ("nothing", "'; DROP TABLE runs", "0" * 32, "abc"):
+        with pytest.raises(TrackingError, match="32 hexadecimal digits or the first few"):
+            load_run(uri, wrong)
+    with pytest.raises(TrackingError, match="not the run of a model"):
+        load_run(uri, parent.run_id)
+
+
+def test_a_run_without_tables_is_read_as_one_that_has_none(tracker, uri):
+    run = tracker.open_study(STUDY).start_run("r", "final", "glow", 0, CONFIG)
+    run.finish(RunState.COMPLETE)
+    assert load_results(uri, STUDY.study_id).tables == {}
 
 
 def test_a_study_without_runs_is_read_as_empty_frames_of_the_schema(tracker, uri):

@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import gc
 import json
+import re
 from types import FunctionType, ModuleType
 
 import numpy as np
 import pytest
 from mlflow.tracking import MlflowClient
 
+import bench.evaluation
 import bench.runner
 import bench.trial
 from bench.config import RunConfig, TrainingConfig
 from bench.data.dataset import Dataset, Split
 from bench.errors import DivergedError
+from bench.evaluation import OutsideData
 from bench.likelihood import log_likelihood
-from bench.results import METRICS
+from bench.results import METRICS, TABLES
 from bench.seeds import derive_seed
 from bench.tracking.read import load_results
 from models.configs import GlowConfig, VAEConfig
@@ -30,6 +33,35 @@ def config_of(model, tuning):
     return RunConfig(model=model, training=TRAINING, dataset_digest=tuning.digest, backend="jax")
 
 
+LIKELIHOOD = {f"test/{name}" for name in ("bits_per_dim", "nll_nats", "elbo_nats", "effective_sample_size")}
+OUTSIDE = {f"out_of_distribution/{name}" for name in ("bits_per_dim", "nll_nats", "auroc")}
+SCORES = ("frechet_distance", "frechet_distance_infinity", "kid", "precision", "recall", "density", "coverage")
+QUALITY = {f"quality/{name}{suffix}" for name in SCORES for suffix in ("", "_floor")} | {"quality/data_copying"}
+SPEEDS = {f"throughput/{name}_images_per_second" for name in ("train", "evaluate", "sample")} | {
+    f"throughput/sample_latency_p{percentile}_seconds" for percentile in (50, 95, 99)
+}
+COSTS = {
+    f"cost/{name}"
+    for name in (
+        "parameters",
+        "operations_per_image",
+        "peak_fraction",
+        "training_seconds",
+        "first_epoch_seconds",
+        "training_compile_seconds",
+        "evaluation_compile_seconds",
+        "peak_memory_bytes",
+    )
+}
+EXPECTED = LIKELIHOOD | OUTSIDE | QUALITY | SPEEDS | COSTS
+LATENT = {f"diagnostics/{name}" for name in ("kl_nats", "active_units", "collapsed_share")}
+FLOW = {f"diagnostics/{name}" for name in ("round_trip_error", "condition_number")}
+
+
+def noise(n):
+    return np.random.default_rng(0).integers(0, 17, (n, 8, 8, 1), dtype=np.uint8)
+
+
 VAE, GLOW = VAEConfig(hidden_sizes=(8,), latent_size=2), GlowConfig(levels=1, flow_depth=1, hidden_channels=4)
 
 
@@ -40,30 +72,53 @@ def test_a_trial_leaves_validation_figures_costs_and_pictures_and_nothing_of_tes
     assert not any(key.startswith(("test/", "quality/")) for key in keys)
     assert {"throughput/train_images_per_second", "cost/parameters", "cost/peak_memory_bytes"} < set(keys)
     assert bench.trial.validation_bits_per_dim(outcome) == outcome.measurements[0].value
-    assert [picture.kind for picture in outcome.pictures] == ["samples", "samples_temperature", "reconstructions"]
+    assert [picture.kind for picture in outcome.pictures] == ["samples", "reconstructions"]
     assert all(picture.png.startswith(b"\x89PNG") for picture in outcome.pictures)
 
 
-def test_a_final_run_leaves_test_figures_quality_and_speed(digits):
+@pytest.mark.parametrize(("model", "own"), [(VAE, ["reconstructions", "interpolations"]), (GLOW, [])])
+def test_a_final_run_leaves_everything_that_is_measured(digits, yardstick, model, own):
     tuning, progress = digits.tuning, []
     outcome = bench.trial.run_final(
-        config_of(GLOW, tuning), tuning, digits.open_test(), 0, 2, lambda record: None, lambda *p: progress.append(p)
+        config_of(model, tuning),
+        tuning,
+        digits.open_test(),
+        0,
+        yardstick(2, outside=OutsideData("noise", noise(64))),
+        lambda record: None,
+        lambda *p: progress.append(p),
     )
-    keys = {row.key for row in outcome.measurements}
-    assert {"test/bits_per_dim", "test/nll_nats", "quality/pixel_kid", "quality/pixel_kid_floor"} < keys
-    assert {"throughput/sample_images_per_second", "throughput/evaluate_images_per_second"} < keys
-    assert not any(key.startswith("validation/") for key in keys)
+    found = {row.key for row in outcome.measurements}
+    # A processor has no device memory, and its energy may be read by few.
+    missing = {key for key in EXPECTED - found if key.split("/")[1] not in ("training_joules",)}
+    family = FLOW if model is GLOW else LATENT
+    assert not missing
+    assert family < found
+    assert found <= EXPECTED | family | {"cost/training_joules", "cost/peak_device_memory_bytes"}
+    assert len(outcome.measurements) == len(found)
     assert all(row.metric in METRICS and np.isfinite(row.value) for row in outcome.measurements)
-    assert [picture.kind for picture in outcome.pictures] == ["samples", "samples_temperature"]
+    assert {picture.kind for picture in outcome.pictures} == {"samples", "temperatures", "neighbours", *own}
     assert progress[-1] == (128, 128)
+    assert {name: list(table) for name, table in outcome.tables.items()} == {
+        name: TABLES[name]
+        for name in ("likelihood_by_image", "bound_by_samples", "convolutions" if model is GLOW else "latents")
+    }
+    assert outcome.refused == {}
+    speeds = [row for row in outcome.measurements if row.split == "throughput"]
+    assert all(re.search(r"^batch \d+, float32, \w+ on \w+:\d$", row.conditions) for row in speeds)
 
 
-def test_a_test_split_too_small_for_sample_quality_is_measured_without(digits):
+def test_what_a_test_split_is_too_small_for_is_refused_with_the_reason(digits, yardstick):
     tuning = digits.tuning
     outcome = bench.trial.run_final(
-        config_of(VAE, tuning), tuning, digits.open_test().head(49), 0, 1, lambda r: None, lambda *p: None
+        config_of(VAE, tuning), tuning, digits.open_test().head(49), 0, yardstick(1), lambda r: None, lambda *p: None
     )
-    assert not any(row.split == "quality" for row in outcome.measurements)
+    measured = {row.metric for row in outcome.measurements if row.split == "quality"}
+    assert {"kid", "kid_floor", "precision", "coverage", "data_copying"} < set(outcome.refused)
+    # The extractor of these tests has few features, for whose covariance 49 images are enough.
+    assert "frechet_distance" in measured
+    assert not measured & set(outcome.refused)
+    assert all("at least 50" in reason for reason in outcome.refused.values())
 
 
 @pytest.mark.parametrize("model", [VAEConfig(hidden_sizes=(8,), latent_size=2, kl_warmup_steps=3), GLOW])
@@ -98,17 +153,19 @@ def test_a_run_after_one_that_was_stopped_is_as_if_there_had_been_none(tuning):
 
 
 @pytest.mark.parametrize("split", ["validation", "test"])
-def test_a_bound_that_is_no_number_is_a_divergence(digits, monkeypatch, split):
+def test_a_bound_that_is_no_number_is_a_divergence(digits, yardstick, monkeypatch, split):
     def broken(*arguments, **options):
         likelihood = log_likelihood(*arguments, **options)
         likelihood.bound[3] = -np.inf
         return likelihood
 
-    monkeypatch.setattr(bench.trial, "log_likelihood", broken)
+    for module in (bench.trial, bench.evaluation):
+        monkeypatch.setattr(module, "log_likelihood", broken)
     shared = (config_of(VAE, digits.tuning), digits.tuning)
+    nobody = (lambda record: None, lambda *progress: None)
     runs = {
-        "validation": lambda: bench.trial.run_trial(*shared, 0, 1, lambda record: None),
-        "test": lambda: bench.trial.run_final(*shared, digits.open_test(), 0, 1, lambda r: None, lambda *p: None),
+        "validation": lambda: bench.trial.run_trial(*shared, 0, 1, nobody[0]),
+        "test": lambda: bench.trial.run_final(*shared, digits.open_test(), 0, yardstick(1), *nobody),
     }
     with pytest.raises(DivergedError, match=f"^the {split} bound is not finite for 1 of 64 images$"):
         runs[split]()
@@ -136,16 +193,28 @@ def test_a_finished_study_has_a_row_for_everything(finished):
     }
     assert results.measurements.groupby("role")["split"].unique().map(set).to_dict() == {
         "search": {"validation", "throughput", "cost"},
-        "final": {"test", "throughput", "cost", "quality"},
+        "final": {"test", "diagnostics", "throughput", "cost", "quality"},
     }
     likelihoods = results.measurements.query("metric == 'bits_per_dim'")
+    assert likelihoods["monte_carlo_error"].notna().all()
     assert likelihoods[["standard_error", "n", "bound", "importance_samples", "dequantisation"]].notna().all(axis=None)
     assert set(likelihoods.query("split == 'test'")["importance_samples"]) == {4}
     assert results.histories.groupby("run_id").size().tolist() == [4] * 6
     kinds = {(grid.family, grid.kind) for grid in results.images}
-    assert kinds == {(f, k) for f in ("vae", "glow") for k in ("samples", "samples_temperature")} | {
-        ("vae", "reconstructions")
+    assert kinds == {(f, k) for f in ("vae", "glow") for k in ("samples", "temperatures", "neighbours")} | {
+        ("vae", "reconstructions"),
+        ("vae", "interpolations"),
     }
+    finals = results.runs.query("role == 'final'")
+    assert {name: set(table["run_id"]) for name, table in results.tables.items()} == {
+        "likelihood_by_image": set(finals["run_id"]),
+        "bound_by_samples": set(finals["run_id"]),
+        "latents": set(finals.query("family == 'vae'")["run_id"]),
+        "convolutions": set(finals.query("family == 'glow'")["run_id"]),
+    }
+    by_image = results.tables["likelihood_by_image"].groupby("run_id")["bound_nats"].mean()
+    logged = results.measurements.query("split == 'test' and metric == 'nll_nats'").set_index("run_id")["value"]
+    np.testing.assert_allclose(-by_image.loc[logged.index], logged, rtol=1e-12)
     assert results.provenance["backend"] == finished.bound.settings.backend
 
 

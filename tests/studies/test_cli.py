@@ -185,9 +185,11 @@ def test_a_study_script_runs_as_a_program_with_the_options_of_the_command_line(t
 @pytest.fixture(scope="module")
 def partial_store(tmp_path_factory):
     """An output folder with a study that has just begun: one trial complete, one under way."""
+    from bench.config import RunConfig, TrainingConfig
     from bench.results import Bound, BoundKind, EpochRecord, Measurement, RunState
     from bench.tracking.contract import StudyDescription
     from bench.tracking.store import Tracker
+    from models.configs import VAEConfig
 
     output = tmp_path_factory.mktemp("partial")
     study = StudyDescription(
@@ -201,8 +203,10 @@ def partial_store(tmp_path_factory):
         digest="0" * 64,
     )
     parent = Tracker(f"sqlite:///{output / 'mlflow.db'}", output / "artifacts").open_study(study)
+    config = RunConfig(model=VAEConfig(latent_size=4), training=TrainingConfig(), dataset_digest="0", backend="jax")
     for number in range(2):
-        run = parent.start_run(f"vae #{number}", "search", "vae", 0, f"{number}", {"latent_size": 4 + number}, number)
+        tried = config.with_values({"latent_size": 4 + number})
+        run = parent.start_run(f"vae #{number}", "search", "vae", 0, tried, number)
         run.log_epoch(EpochRecord(1, 128, 0.5, {"train/bits_per_dim": 3.0, "validation/bits_per_dim": 2.75}))
         if number == 0:
             bound = Bound(BoundKind.IMPORTANCE_WEIGHTED, 16)

@@ -8,6 +8,7 @@ import sqlite3
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass
 from itertools import pairwise
@@ -18,6 +19,8 @@ import pytest
 from mlflow.tracking import MlflowClient
 from optuna.trial import TrialState
 
+from bench.data.bundled import load_digits
+from bench.data.dataset import TuningData
 from bench.tracking.read import list_studies, load_results
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -48,6 +51,15 @@ class Finished:
     number: int
     values: dict[str, object]
     objective: float
+
+
+@pytest.fixture(scope="module")
+def small(tmp_path_factory: pytest.TempPathFactory, keep_classifier: Callable[[TuningData, Path], None]) -> Path:
+    """A folder with the script, and the trained feature extractor, as an earlier study would have left it."""
+    folder = tmp_path_factory.mktemp("small")
+    (folder / "small.py").write_text(SCRIPT)
+    keep_classifier(load_digits().tuning, folder / "runs")
+    return folder
 
 
 def started(folder: Path) -> subprocess.Popen[str]:
@@ -97,10 +109,9 @@ def finished_trials(folder: Path) -> list[Finished]:
 
 
 @pytest.fixture(scope="module")
-def history(tmp_path_factory: pytest.TempPathFactory) -> dict[str, object]:
+def history(small: Path) -> dict[str, object]:
     """Ctrl-C in trial 1, kill -9 in the trial that makes up for it, a scheduler's SIGTERM in the final run; the end."""
-    folder = tmp_path_factory.mktemp("stopped")
-    (folder / "small.py").write_text(SCRIPT)
+    folder = small
     stops, seen = [], []
     for tag, value, how in (
         ("reparam.number", "1", signal.SIGINT),

@@ -1,0 +1,1 @@
+"""What a measurement costs: operations, the device's peak, memory, energy."""

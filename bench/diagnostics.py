@@ -1,0 +1,107 @@
+"""Diagnostics: what a trained VAE does with its latents, and whether a Glow is still invertible in its precision."""
+
+from __future__ import annotations
+
+from functools import cached_property
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from keras import ops
+
+from bench.compiled import CompiledMethod
+from bench.data.dataset import Images
+from bench.results import TABLES, Measurement
+from models.bijections.invertible_convolution import LUConvolution, PlainConvolution
+from models.distributions import Tensor
+from models.glow import Glow
+from models.likelihood_model import LikelihoodModel
+from models.vae import VAE
+
+Array = npt.NDArray[np.float64]
+
+ACTIVE_VARIANCE = 0.01
+"""Of a latent's posterior mean over images, above which it counts as active (Burda et al. 2016, section 5)."""
+IMAGES_PER_BATCH = 256
+
+
+class Diagnostics:
+    """The diagnostics of a model, whose weights may change between two calls: its programs are kept.
+
+    Args:
+        model: the model.
+    """
+
+    def __init__(self, model: LikelihoodModel) -> None:
+        self.model = model
+
+    def measure(self, images: Images, seed: int) -> tuple[list[Measurement], dict[str, pd.DataFrame]]:
+        """The family's diagnostics on held-out images: numbers, and tables of the result schema by name."""
+        if isinstance(self.model, VAE):
+            return self._vae(images)
+        if isinstance(self.model, Glow):
+            return self._glow(self.model, images, seed)
+        return [], {}
+
+    @cached_property
+    def _posterior(self) -> CompiledMethod:
+        return CompiledMethod(self.model, _posterior_moments, compiled=False, name="posterior")
+
+    @cached_property
+    def _round_trip(self) -> CompiledMethod:
+        return CompiledMethod(self.model, _round_trip_error, name="round_trip")
+
+    def _vae(self, images: Images) -> tuple[list[Measurement], dict[str, pd.DataFrame]]:
+        """KL of each latent, and Burda et al.'s active units: Var_x(E_q(z|x)[z_j]) > 0.01."""
+        batches = [images[i : i + IMAGES_PER_BATCH] for i in range(0, len(images), IMAGES_PER_BATCH)]
+        moments = np.concatenate([self._posterior.run(batch) for batch in batches]).astype(np.float64)
+        mean, kl = moments[..., 0], moments[..., 1]  # (n, latent_size)
+        variance = mean.var(axis=0, ddof=1) if len(images) > 1 else np.zeros(mean.shape[1])
+        active = variance > ACTIVE_VARIANCE
+        columns = (np.arange(len(active)), kl.mean(axis=0), variance, active)
+        table = pd.DataFrame(dict(zip(TABLES["latents"], columns, strict=True)))
+        total = kl.sum(axis=1)
+        error = float(total.std(ddof=1) / np.sqrt(len(total))) if len(total) > 1 else None
+        measurements = [
+            Measurement("diagnostics", "kl_nats", float(total.mean()), error, len(total)),
+            Measurement("diagnostics", "active_units", float(active.sum()), None, len(total)),
+            Measurement("diagnostics", "collapsed_share", float(1 - active.mean()), None, len(total)),
+        ]
+        return measurements, {"latents": table}
+
+    def _glow(self, model: Glow, images: Images, seed: int) -> tuple[list[Measurement], dict[str, pd.DataFrame]]:
+        """Round trip of dequantised images, and the condition of each 1x1 convolution."""
+        some = images[:IMAGES_PER_BATCH]
+        noise = np.random.default_rng(seed).standard_normal(some.shape, dtype=np.float32)
+        worst = float(np.max(self._round_trip.run(some, noise)))
+        table = convolutions(model)
+        measurements = [
+            Measurement("diagnostics", "round_trip_error", worst, None, len(some)),
+            Measurement("diagnostics", "condition_number", float(table["condition_number"].max()), None, len(table)),
+        ]
+        return measurements, {"convolutions": table}
+
+
+def convolutions(model: Glow) -> pd.DataFrame:
+    """Condition number σ_max/σ_min and log |det W| of each 1x1 convolution: ``convolutions`` of the result schema."""
+    rows = []
+    for level, chain in enumerate(model.chains):
+        layers = [each for each in chain.bijections if isinstance(each, LUConvolution | PlainConvolution)]
+        for step, layer in enumerate(layers):
+            matrix = np.asarray(ops.convert_to_numpy(layer.matrix()), dtype=np.float64)
+            log_abs_det = float(np.linalg.slogdet(matrix)[1])
+            rows.append((level, step, len(matrix), float(np.linalg.cond(matrix)), log_abs_det))
+    return pd.DataFrame(rows, columns=TABLES["convolutions"])
+
+
+def _posterior_moments(model: VAE, images: Tensor) -> Tensor:
+    """Mean of q(z | x) and its KL to the prior, by latent: (n, latent_size, 2)."""
+    posterior = model.posterior(images)
+    return ops.stack([posterior.mean, posterior.kl_to_standard()], axis=-1)
+
+
+def _round_trip_error(model: Glow, images: Tensor, noise: Tensor) -> Tensor:
+    """max |f⁻¹(f(y)) - y| of each dequantised image, in grey levels (n,)."""
+    y, _ = model.dequantise(images, noise)
+    latents, _ = model.encode(y)
+    return ops.max(ops.abs(model.decode(latents) - y), axis=(1, 2, 3)) * model.grey_levels
