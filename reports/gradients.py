@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from importlib import resources
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -208,6 +208,22 @@ def _times(value: float) -> str:
     return f"{value:,.{0 if value >= 100 else 1 if value >= 10 else 2}f} times"
 
 
+def _span(ratios: dict[int, float]) -> str:
+    """The smallest and the largest of ratios, in words."""
+    low, high = min(ratios.values()), max(ratios.values())
+    return _times(low) if low == high else f"{_times(low)} to {_times(high)}"
+
+
+class _Seeds(NamedTuple):
+    """What the training runs of one estimator reached, over seeds."""
+
+    estimator: str
+    mean: float
+    low: float
+    high: float
+    runs: int
+
+
 class _Answers:
     """The sentences, each computed from the frames."""
 
@@ -224,8 +240,8 @@ class _Answers:
             f"value: in {plain(int(top.dimension))} dimensions the score function's gradient of E‖x‖² has "
             f"{_times(top.ratio)} the variance"
         )
-        factor = self._ratio("score_function")
-        return f"{sentence}, and in this VAE {_times(factor)}." if factor is not None else f"{sentence}."
+        inside = self._ratios("score_function")
+        return f"{sentence}, and in this VAE {_span(inside)}." if inside else f"{sentence}."
 
     def details(self) -> list[str]:
         parts = (
@@ -247,17 +263,14 @@ class _Answers:
         ]
         return None if chosen.empty else float(chosen[column].iloc[0])
 
-    def _latent_size(self) -> int | None:
-        sizes = self.vae.loc[self.vae["samples"] == 1, "latent_size"]
-        return None if sizes.empty else int(sizes.max())
-
-    def _ratio(self, estimator: str, latent_size: int | None = None) -> float | None:
-        """Variance over the pathwise one, in the VAE with most latents."""
-        latent_size = latent_size or self._latent_size()
-        if latent_size is None:
-            return None
-        variance, pathwise = (self._cell(name, 1, latent_size, "variance") for name in (estimator, "pathwise"))
-        return variance / pathwise if variance is not None and pathwise else None
+    def _ratios(self, estimator: str) -> dict[int, float]:
+        """Variance over the pathwise one at k = 1, by latent size."""
+        found = {}
+        for size in sorted(self.vae.loc[self.vae["samples"] == 1, "latent_size"].unique()):
+            variance, pathwise = (self._cell(name, 1, size, "variance") for name in (estimator, "pathwise"))
+            if variance is not None and pathwise:
+                found[int(size)] = variance / pathwise
+        return found
 
     def _verdict(self) -> str:
         missed = int((~self.judged["within"]).sum())
@@ -269,9 +282,7 @@ class _Answers:
         )
 
     def _dimension(self) -> str:
-        sizes = sorted(self.vae.loc[self.vae["samples"] == 1, "latent_size"].unique())
-        found = [(size, self._ratio("score_function", int(size))) for size in sizes]
-        parts = [f"{_times(ratio)} with {size} latents" for size, ratio in found if ratio is not None]
+        parts = [f"{_times(ratio)} with {size} latents" for size, ratio in self._ratios("score_function").items()]
         return (
             "Without a slope, the one number f(x) must tell how f depends on each of D coordinates, and what the "
             "others add to it is noise: for E‖x‖² the ratio of variances is (D+2)(D+4)/4. In the trained VAE the score "
@@ -283,8 +294,8 @@ class _Answers:
     def _baseline(self) -> str:
         ratios = self.results.closed_forms.quadratic
         top = ratios[ratios["estimator"] == "score_function_baseline"].sort_values("dimension").iloc[-1]
-        factor = self._ratio("score_function_baseline")
-        inside = "" if factor is None else f", and to {_times(factor)} in the VAE"
+        ratios_inside = self._ratios("score_function_baseline")
+        inside = f", and to {_span(ratios_inside)} in the VAE" if ratios_inside else ""
         return (
             f"A baseline takes most of that away, to {_times(top.ratio)} at D = {plain(int(top.dimension))}, where "
             f"theory has (D+4)/2{inside}; it does not take away the growth with D."
@@ -295,12 +306,16 @@ class _Answers:
         complete = runs[(runs["state"] == RunState.COMPLETE) & (runs["samples"] == 1)]
         size = complete.loc[complete["estimator"] != "pathwise", "latent_size"]
         complete = complete[complete["latent_size"].isin(size)]
-        means = complete.groupby("estimator")["bits_per_dim"].mean().sort_values()
-        if "pathwise" not in means.index or len(means) < 2:
+        bits = complete.groupby("estimator")["bits_per_dim"].agg(["mean", "min", "max", "count"]).sort_values("mean")
+        if "pathwise" not in bits.index or len(bits) < 2:
             return ""
-        parts = [f"{number(value, 3)} by {_name(str(name))}" for name, value in means.items()]
+        parts = [
+            f"{number(row.mean, 3)} by {_name(row.estimator)}"
+            + (f" ({number(row.low, 3)} to {number(row.high, 3)} over seeds)" if row.runs > 1 else "")
+            for row in (_Seeds(*values) for values in bits.reset_index().to_numpy())
+        ]
         return (
-            f"Trained for equally many images, the VAE reaches {listing(parts)} (validation bits/dim, lower is better)."
+            f"Trained on equally many images, the VAE reaches {listing(parts)} (validation bits/dim, lower is better)."
         )
 
     def _cosine(self) -> str:
@@ -334,13 +349,12 @@ class _Answers:
             f"({quantity(landing)}), and the pathwise gradient with a sampled KL "
             f"{quantity(pathwise)}."
         )
-        factor = self._ratio("sticking_the_landing")
-        if factor is None:
+        parts = [f"{_times(ratio)} with {size} latents" for size, ratio in self._ratios("sticking_the_landing").items()]
+        if not parts:
             return exact
-        verdict = "even there it is the better one" if factor < 1 else "there it is the worse one"
         return (
-            f"{exact} In this VAE, whose q is not exact, it has {_times(factor)} the variance of the pathwise gradient "
-            f"with its KL in closed form: {verdict}."
+            f"{exact} In this VAE, whose q is not exact, it has the variance of the pathwise gradient with its KL in "
+            f"closed form {listing(parts)}: below 1 it is the better one."
         )
 
     def _weighted(self) -> str:

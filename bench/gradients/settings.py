@@ -114,7 +114,7 @@ class GradientSettings(BaseModel):
             model=VAEConfig(
                 latent_size=latent_size,
                 hidden_sizes=(64, 64),
-                # With relu, and at higher rates, the posterior of some seeds collapses: nothing is left to compare.
+                # With relu the posterior of some seeds collapses onto the prior, and there is nothing left to compare.
                 activation="tanh",
                 gradient_estimator=estimator,
                 training_samples=samples,
