@@ -115,12 +115,12 @@ def test_sentences_follow_the_numbers(results):
     assert "in this VAE 10.0 times." in headline
     text = " ".join(details)
     assert "2.000 by pathwise (2.000 to 2.000 over seeds)" in text
-    assert "1,000 times with 2 latents and 1,000 times with 8 latents: below 1" in text
+    assert "1,000 with 2 latents and 1,000 with 8 latents: below 1" in text
     assert "IWAE from 0.71 to 0.35 and doubly reparameterised from 1.41 to 2.83" in text
     vae = results.in_the_vae
     less = vae["variance"].mask((vae["estimator"] == "score_function") & (vae["latent_size"] == 2), 0.4)
     calmer = dataclasses.replace(results, in_the_vae=vae.assign(variance=less))
-    assert "in this VAE 0.20 times to 10.0 times." in gradients.answer(calmer)[0]
+    assert "in this VAE 0.20 to 10.0 times." in gradients.answer(calmer)[0]
 
 
 def test_the_pages_escape_what_they_show_and_load_nothing(written):
