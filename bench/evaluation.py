@@ -138,7 +138,9 @@ class Evaluator:
     def _likelihood(
         self, images: Images, name: str, k: int, on_progress: Callable[[int, int], None] = lambda done, total: None
     ) -> LogLikelihood:
-        return log_likelihood(self.model, images, k, derive_seed(name), self.likelihood_program, on_progress)
+        return log_likelihood(
+            self.model, images, k, derive_seed(name), self.likelihood_program, on_progress, timed=True
+        )
 
     def _outside(self, yardstick: Yardstick, own: LogLikelihood) -> list[Measurement]:
         """The other data set's bits/dim under the model, and how well the likelihood tells the two apart."""

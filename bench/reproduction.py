@@ -57,6 +57,7 @@ def reproduce(
     anchor: Anchor,
     dataset: Dataset,
     budget: Budget,
+    source: str,
     backend: str,
     tracker: Tracker,
     on_epoch: Callable[[EpochRecord], None] = lambda record: None,
@@ -68,6 +69,7 @@ def reproduce(
         anchor: what to reproduce.
         dataset: its data, perhaps from a file of the user's.
         budget: how much of it to run.
+        source: where the data came from: a built-in name, or a path.
         backend: the Keras backend that runs.
         tracker: where runs are logged.
         on_epoch: receives the learning curve as it grows.
@@ -98,7 +100,7 @@ def reproduce(
             name=STUDY,
             question=f"Does {anchor.title} come out as published?",
             swept={anchor.model.family: []},
-            settings={"anchor": anchor.name, "dataset": anchor.dataset, **anchor.training.model_dump(mode="json")},
+            settings={"anchor": anchor.name, "dataset": source, **anchor.training.model_dump(mode="json")},
             provenance=origin,
             dataset=dataset.info,
             digest=dataset.digest,

@@ -290,6 +290,7 @@ def reproduce(
     from bench.progress import StudyProgress
     from bench.reproduction import Budget, record, reproduce
     from bench.tracking.store import Tracker
+    from reports.published import write_published
 
     output.mkdir(parents=True, exist_ok=True)
     tracker = Tracker(tracking_uri or f"sqlite:///{output.resolve() / 'mlflow.db'}", output / "artifacts")
@@ -298,13 +299,15 @@ def reproduce(
     with StudyProgress(Console(soft_wrap=True), runs=len(anchors) * seeds) as progress:
         for anchor in (ANCHORS[name] for name in anchors):
             progress.start_run(anchor.name, anchor.training.reports)
-            data = load(dataset or anchor.dataset)
-            obtained = reproduce(anchor, data, budget, backend, tracker, progress.epoch, progress.evaluation)
+            source = dataset or anchor.dataset
+            obtained = reproduce(
+                anchor, load(source), budget, source, backend, tracker, progress.epoch, progress.evaluation
+            )
             record(obtained, folder)
             for row in (each.row for each in obtained):
                 progress.say(f"{anchor.title}: {row['obtained']:.3f} (published {anchor.published or 'nothing'})")
             progress.done(seeds)
-    typer.echo(folder / "obtained.csv")
+    typer.echo(write_published(folder))
 
 
 @app.command(name="list")

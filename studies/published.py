@@ -82,7 +82,7 @@ ANCHORS: dict[str, Anchor] = {
         ),
         Anchor(
             name="glow-mnist",
-            title="Glow: K=32, L=3, width 512, 8-bit MNIST",
+            title="Glow: K=32, L=2, width 512, 8-bit MNIST",
             dataset="mnist",
             model=GlowConfig.preset("paper", levels=2, dequantisation="variational"),
             training=TrainingConfig(

@@ -1,6 +1,7 @@
 """The audited place: every figure of every report comes from here."""
 
 import math
+import time
 from itertools import pairwise
 
 import numpy as np
@@ -227,7 +228,28 @@ def test_the_speed_leaves_out_the_first_batch_which_compiles(monkeypatch):
     found = log_likelihood(toy, np.zeros((8, 2, 2, 1), np.uint8), 4, 0)
     assert len(found.rates) == 7
     assert np.all(found.rates > 0)
-    assert len(log_likelihood(toy, np.zeros((1, 2, 2, 1), np.uint8), 4, 0).rates) == 1
+    single = np.zeros((1, 2, 2, 1), np.uint8)
+    assert len(log_likelihood(toy, single, 4, 0).rates) == 1
+
+
+@pytest.mark.parametrize(("timed", "calls"), [(False, 1), (True, 2)])
+def test_a_single_batch_is_computed_again_where_its_speed_counts(timed, calls):
+    class Slow:
+        """A program that takes longer the first time."""
+
+        made = 0
+
+        def run(self, images, noise):
+            self.made += 1
+            time.sleep(0.05 if self.made == 1 else 0.005)
+            return np.zeros(noise.shape[:2])
+
+    program = Slow()
+    found = log_likelihood(Toy(), np.zeros((2, 2, 2, 1), np.uint8), 4, 0, program=program, timed=timed)
+    assert program.made == calls
+    if timed:
+        assert 100 < found.rates[0] < 8 / 0.005
+        assert found.compile_seconds > 0.02
 
 
 def test_progress_counts_log_weights_up_to_their_total(monkeypatch):

@@ -42,7 +42,7 @@ def tracker(tmp_path, _empty_store):
 def test_an_anchor_leaves_its_figure_its_budget_and_a_logged_model(digits, tracker, tmp_path):
     seen = []
     budget = Budget(images=256, seeds=2, importance_samples=8, evaluation_images=40)
-    obtained = reproduce(ANCHOR, digits, budget, "jax", tracker, seen.append)
+    obtained = reproduce(ANCHOR, digits, budget, "digits", "jax", tracker, seen.append)
     assert len(obtained) == 2
     assert obtained[0].row["obtained"] != obtained[1].row["obtained"]
     row = obtained[0].row
@@ -73,7 +73,7 @@ def test_an_anchor_leaves_its_figure_its_budget_and_a_logged_model(digits, track
 def test_a_model_that_does_not_fit_the_images_is_refused_before_anything_is_logged(digits, tracker):
     flow = replace(ANCHOR, model=GlowConfig(levels=6))
     with pytest.raises(SettingsError, match="small cannot be trained on digits: levels=6"):
-        reproduce(flow, digits, Budget(), "jax", tracker)
+        reproduce(flow, digits, Budget(), "digits", "jax", tracker)
     assert tracker.client.search_experiments(filter_string="name LIKE 'reparam-bench/%'") == []
 
 
