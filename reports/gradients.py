@@ -355,7 +355,6 @@ class _Answers:
         )
         ratios = self._ratios("sticking_the_landing")
         parts = [f"{_factor(ratio)} with {size} latents" for size, ratio in ratios.items()]
-        ]
         if not parts:
             return exact
         return (
