@@ -101,7 +101,8 @@ def simulate(model: VAE, n: int, seed: int) -> tuple[Images, Latents]:
     noise = _stream(seed, "simulation").standard_normal((n, model.prior_noise_size), dtype=np.float32)
     batch = max(1, VALUES_PER_BATCH // model.dimensions)
     images = [np.asarray(model.generate(noise[start : start + batch])) for start in range(0, n, batch)]
-    return np.concatenate(images).astype(np.uint8), noise[:, : model.configuration.latent_size]
+    kind = np.uint8 if model.grey_levels <= 256 else np.uint16
+    return np.concatenate(images).astype(kind), noise[:, : model.configuration.latent_size]
 
 
 def inverse_temperatures(temperatures: int) -> Array:

@@ -11,6 +11,7 @@ from pathlib import Path
 import keras
 import pandas as pd
 
+from bench.annealing import bidirectional_check
 from bench.config import RunConfig
 from bench.data.dataset import Dataset
 from bench.errors import SettingsError
@@ -19,6 +20,11 @@ from bench.results import METRICS, EpochRecord
 from bench.tracking.read import LoggedModel, load_model_file
 from bench.trial import trained_model
 from models.likelihood_model import LikelihoodModel
+from models.vae import VAE
+
+ANNEALED_IMAGES = 100
+"""Images that a VAE simulates for the bidirectional check of its bound."""
+ANNEALING_CHAINS = 4
 
 
 @dataclass(frozen=True)
@@ -36,6 +42,7 @@ def measure_again(
     yardstick: Yardstick,
     evaluation_images: int | None,
     observers: Observers,
+    annealing: int = 0,
 ) -> Evaluation:
     """Everything that can be measured of a logged run, whether or not it was measured before.
 
@@ -50,9 +57,10 @@ def measure_again(
         yardstick: with what to measure.
         evaluation_images: use only so many held-out images; None for all.
         observers: who is told how far the work is.
+        annealing: temperatures of a bidirectional check of a VAE's bound on simulated images; 0 for none.
 
     Raises:
-        SettingsError: the data is not what the run was trained on.
+        SettingsError: the data is not what the run was trained on, or a flow's bound is to be checked by annealing.
         DivergedError: the run, trained again, diverges again, or gives an image no probability.
     """
     config = RunConfig.model_validate_json(logged.config)
@@ -66,7 +74,15 @@ def measure_again(
     held_out = (dataset.open_test() if final else dataset.tuning.validation).head(evaluation_images)
     split = "test" if final else "validation"
     train = dataset.tuning.train.images
-    return Evaluator(model).evaluate(held_out.images, split, train, yardstick, logged.seed, observers.on_progress)
+    if annealing and not isinstance(model, VAE):
+        raise SettingsError(f"annealing={annealing} checks the bound of a VAE, and run {logged.name!r} is none")
+    found = Evaluator(model).evaluate(held_out.images, split, train, yardstick, logged.seed, observers.on_progress)
+    if annealing and isinstance(model, VAE):
+        check = bidirectional_check(
+            model, ANNEALED_IMAGES, annealing, ANNEALING_CHAINS, yardstick.importance_samples, logged.seed
+        )
+        found.tables["bidirectional"] = check.frame().reset_index()
+    return found
 
 
 def _model(uri: str, logged: LoggedModel, config: RunConfig, dataset: Dataset, observers: Observers) -> LikelihoodModel:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from studies import gradient_estimators
 from studies.names import STUDIES
 
 if TYPE_CHECKING:
@@ -200,6 +201,9 @@ def evaluate(
     outside_dataset: Annotated[
         str | None, typer.Option(help="Another data set whose likelihood is asked for.", show_default=False)
     ] = None,
+    annealing: Annotated[
+        int, typer.Option(help="Temperatures of a check of a VAE's bound on simulated images; 0 for none.", min=0)
+    ] = 0,
     dataset: Annotated[
         str | None, typer.Option(help="Where the run's data is now [default: where it was].", show_default=False)
     ] = None,
@@ -239,7 +243,7 @@ def evaluate(
     with StudyProgress(console, runs=1) as progress:
         progress.start_run(logged.name, logged.looks)
         observers = Observers(progress.epoch, progress.evaluation)
-        evaluation = measure_again(uri, logged, data, yardstick, evaluation_images, observers)
+        evaluation = measure_again(uri, logged, data, yardstick, evaluation_images, observers, annealing)
         progress.done()
     print_evaluation(evaluation, console)
     typer.echo(write_evaluation(evaluation, output / "evaluations" / logged.run_id))
@@ -308,6 +312,9 @@ def reproduce(
                 progress.say(f"{anchor.title}: {row['obtained']:.3f} (published {anchor.published or 'nothing'})")
             progress.done(seeds)
     typer.echo(write_published(folder))
+
+
+app.command(name="gradients")(gradient_estimators.command)
 
 
 @app.command(name="list")

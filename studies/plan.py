@@ -12,7 +12,7 @@ from rich.table import Table
 
 from bench.estimate import plan, total_seconds
 from bench.redaction import redact
-from bench.results import METRICS
+from bench.results import METRICS, Measurement
 from bench.study import BoundStudy
 
 if TYPE_CHECKING:
@@ -63,18 +63,28 @@ def _duration(seconds: float) -> str:
 
 def print_evaluation(evaluation: Evaluation, console: Console) -> None:
     """Print every measurement of a run with its errors, and why others could not be made."""
-    table = Table("metric", "value", "± over images", "± Monte Carlo", "unit", "n", "conditions", box=None)
+    groups: dict[str, list[Measurement]] = {}
     for row in evaluation.measurements:
-        errors = (row.standard_error, row.monte_carlo_error)
-        table.add_row(
-            row.key,
-            f"{row.value:.6g}",
-            *("" if error is None else f"{error:.2g}" for error in errors),
-            METRICS[row.metric].unit,
-            "" if row.n is None else str(row.n),
-            str(row.bound or row.conditions),
-        )
-    console.print(table, highlight=False)
+        stated = str(row.bound) if row.bound else ""
+        groups.setdefault(": ".join(filter(None, (row.split, row.conditions or stated))), []).append(row)
+    for title, rows in groups.items():
+        table = Table("metric", "value", "± images", "± Monte Carlo", "unit", "n", box=None, pad_edge=False)
+        for row in rows:
+            known = METRICS[row.metric]
+            errors = (row.standard_error, row.monte_carlo_error)
+            table.add_row(
+                known.label,
+                f"{row.value:.6g}",
+                *("" if error is None else f"{error:.2g}" for error in errors),
+                known.unit,
+                "" if row.n is None else str(row.n),
+            )
+        console.print(title, style="bold", highlight=False, markup=False)
+        console.print(table, highlight=False)
+        console.print()
+    if "bidirectional" in evaluation.tables:
+        console.print("bounds on simulated images, nats:", highlight=False)
+        console.print(evaluation.tables["bidirectional"].to_string(index=False), highlight=False, markup=False)
     for metric, reason in evaluation.refused.items():
         console.print(f"{metric}: not measured, {reason}", highlight=False, markup=False)
 
