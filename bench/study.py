@@ -75,7 +75,7 @@ class StudySettings(BaseModel):
     seeds: Annotated[int, Field(ge=1, le=1000)] = 3
     batch_size: Count = 64
     selection_samples: Count = 16
-    importance_samples: Count = 128
+    importance_samples: Count = 256
     evaluation_images: Annotated[int, Field(ge=2)] | None = None
     extractor: Literal["classifier", "inception_v3"] = "classifier"
     outside_dataset: str | None = None

@@ -14,9 +14,9 @@ import numpy.typing as npt
 from bench.config import TrainingConfig
 from bench.data.dataset import Split, TuningData
 from bench.errors import DivergedError
-from bench.flat_adam import FlatAdam
 from bench.likelihood import likelihood_program, log_likelihood
 from bench.results import EpochRecord
+from bench.scheduled_rate import ScheduledAdam, ScheduledAdamax
 from bench.seeds import derive_seed
 from models.likelihood_model import LikelihoodModel
 
@@ -147,25 +147,26 @@ class _LearningCurve(keras.callbacks.Callback):
 
 def build_optimizer(config: TrainingConfig) -> keras.optimizers.Optimizer:
     """The optimizer with its learning-rate schedule, clipping and weight average."""
-    rate: float | keras.optimizers.schedules.LearningRateSchedule = config.learning_rate
+    schedule: keras.optimizers.schedules.LearningRateSchedule | None = None
     if config.decay == "staged":
         ends = np.cumsum(3.0 ** np.arange(STAGES)) / np.sum(3.0 ** np.arange(STAGES))
-        rate = keras.optimizers.schedules.PiecewiseConstantDecay(
+        schedule = keras.optimizers.schedules.PiecewiseConstantDecay(
             boundaries=[round(float(end) * config.steps) for end in ends[:-1]],
-            values=[config.learning_rate * 10 ** (-stage / (STAGES - 1)) for stage in range(STAGES)],
+            values=[10 ** (-stage / (STAGES - 1)) for stage in range(STAGES)],
         )
     elif config.warmup_steps or config.decay == "cosine":
-        rate = keras.optimizers.schedules.CosineDecay(
-            initial_learning_rate=0.0 if config.warmup_steps else config.learning_rate,
+        schedule = keras.optimizers.schedules.CosineDecay(
+            initial_learning_rate=0.0 if config.warmup_steps else 1.0,
             decay_steps=max(1, config.steps - config.warmup_steps),
             # A cosine decay to its own start is constant.
             alpha=0.0 if config.decay == "cosine" else 1.0,
-            warmup_target=config.learning_rate if config.warmup_steps else None,
+            warmup_target=1.0 if config.warmup_steps else None,
             warmup_steps=config.warmup_steps,
         )
-    optimizers = {"adam": FlatAdam, "adamax": keras.optimizers.Adamax}
+    optimizers = {"adam": ScheduledAdam, "adamax": ScheduledAdamax}
     return optimizers[config.optimizer](
-        learning_rate=rate,
+        config.learning_rate,
+        schedule,
         global_clipnorm=config.clip_norm or None,
         use_ema=config.weight_average > 0,
         ema_momentum=config.weight_average or None,

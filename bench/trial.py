@@ -27,6 +27,8 @@ from models.configs import Shape
 from models.likelihood_model import LikelihoodModel
 from models.registry import build_model
 
+SHAPES_KEPT = 4
+"""Models of different shapes whose programs are kept, the latest used; the final runs find their trials' again."""
 TRAINING_PASSES = 3
 """A training step costs about three forward passes: one forward, two backward."""
 
@@ -67,7 +69,7 @@ def run_trial(config: RunConfig, data: TuningData, seed: int, importance_samples
         DivergedError: the loss or the validation bound is not finite.
     """
     workbench = _workbench(config, data.info)
-    log, meter = _train(workbench, data, seed, on_epoch)
+    log, meter = _train(workbench, config, data, seed, on_epoch)
     model = workbench.model
     # Done sooner than it would be compiled.
     program = likelihood_program(model, compiled=False)
@@ -102,7 +104,7 @@ def run_final(
         DivergedError: the loss or a bound is not finite.
     """
     workbench = _workbench(config, data.info)
-    log, meter = _train(workbench, data, seed, on_epoch)
+    log, meter = _train(workbench, config, data, seed, on_epoch)
     model, evaluator = workbench.model, workbench.evaluator
     found = evaluator.evaluate(test.images, "test", data.train.images, yardstick, seed, on_progress)
     training = TRAINING_PASSES * model.training_samples * evaluator.operations * np.median(log.images_per_second())
@@ -123,39 +125,38 @@ def trained_model(config: RunConfig, data: TuningData, seed: int, on_epoch: OnEp
         DivergedError: the loss, or validation, became NaN or infinite.
     """
     workbench = _workbench(config, data.info)
-    _train(workbench, data, seed, on_epoch)
+    _train(workbench, config, data, seed, on_epoch)
     return workbench.model
 
 
 class _Workbench:
-    """The model of one configuration with its compiled programs, for one run after the other.
+    """The model of one shape with its compiled programs, for one run after the other.
 
-    On small data compiling takes longer than training. Runs that differ by their seed alone share every program: each
-    begins with :meth:`reset`, which leaves nothing of the one before.
+    On small data compiling takes longer than training. Runs that differ by their seed and learning rate alone share
+    every program: each begins with :meth:`reset`, which leaves nothing of the one before.
     """
 
     def __init__(self, config: RunConfig, image_shape: Shape, grey_levels: int) -> None:
         # Names of layers and the graphs of earlier runs would otherwise pile up in the process.
         keras.utils.clear_session()
-        self.config = config
         self.image_shape = image_shape
         self.grey_levels = grey_levels
-        self.model = self._build()
-        compile_for_training(self.model, config.training)
+        self.model = self._build(config)
 
     @cached_property
     def evaluator(self) -> Evaluator:
         """The programs that measure the model on test; a trial needs none of them."""
         return Evaluator(self.model)
 
-    def _build(self) -> LikelihoodModel:
-        return build_model(self.config.model, self.image_shape, self.grey_levels)
+    def _build(self, config: RunConfig) -> LikelihoodModel:
+        model = build_model(config.model, self.image_shape, self.grey_levels)
+        compile_for_training(model, config.training)
+        return model
 
-    def reset(self, seed: int) -> None:
+    def reset(self, config: RunConfig, seed: int) -> None:
         """Put weights, random state and optimizer where those of a newly built model are under this seed."""
         keras.utils.set_random_seed(derive_seed(seed, "weights and noise"))
-        fresh = self._build()
-        compile_for_training(fresh, self.config.training)
+        fresh = self._build(config)
         self.model.seed_generator.state.assign(fresh.seed_generator.state)
         for now, new in (
             (self.model.weights, fresh.weights),
@@ -165,21 +166,25 @@ class _Workbench:
                 variable.assign(value)
 
 
-@lru_cache(maxsize=1)
-def _workbench_of(config: RunConfig, image_shape: Shape, grey_levels: int) -> _Workbench:
-    return _Workbench(config, image_shape, grey_levels)
+@lru_cache(maxsize=SHAPES_KEPT)
+def _workbench_of(shape: RunConfig, image_shape: Shape, grey_levels: int) -> _Workbench:
+    return _Workbench(shape, image_shape, grey_levels)
 
 
 def _workbench(config: RunConfig, info: DatasetInfo) -> _Workbench:
-    """The workbench of the run before, if its configuration was the same; else a new one in its place."""
-    return _workbench_of(config, info.image_shape, info.grey_levels)
+    """The workbench of an earlier run of the same shape, if it is still kept; else a new one."""
+    # The one setting that is no part of any program: it is a weight of the optimizer.
+    shape = config.with_values({"learning_rate": 1.0})
+    return _workbench_of(shape, info.image_shape, info.grey_levels)
 
 
-def _train(workbench: _Workbench, data: TuningData, seed: int, on_epoch: OnEpoch) -> tuple[TrainingLog, EnergyMeter]:
-    workbench.reset(seed)
+def _train(
+    workbench: _Workbench, config: RunConfig, data: TuningData, seed: int, on_epoch: OnEpoch
+) -> tuple[TrainingLog, EnergyMeter]:
+    workbench.reset(config, seed)
     try:
         with EnergyMeter() as meter:
-            log = train(workbench.model, data, workbench.config.training, seed, on_epoch)
+            log = train(workbench.model, data, config.training, seed, on_epoch)
     except BaseException:
         # Training that broke off may leave the model's arrays handed over to the device, and unusable.
         _workbench_of.cache_clear()

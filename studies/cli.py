@@ -67,7 +67,7 @@ def study(
     seeds: Annotated[int, typer.Option(help="Final runs per family, each from a seed of its own.")] = 3,
     batch_size: Annotated[int, typer.Option(help="Images per training step.")] = 64,
     selection_samples: Annotated[int, typer.Option(help="Importance samples of the validation bound.")] = 16,
-    importance_samples: Annotated[int, typer.Option(help="Importance samples of the test bound.")] = 128,
+    importance_samples: Annotated[int, typer.Option(help="Importance samples of the test bound.")] = 256,
     evaluation_images: Annotated[
         int | None, typer.Option(help="Validation and test images used [default: all].", show_default=False)
     ] = None,
@@ -233,7 +233,7 @@ def evaluate(
     from studies.plan import print_evaluation
 
     data = load(name, grey_levels)
-    k = importance_samples or int(logged.settings.get("importance_samples", 128))
+    k = importance_samples or int(logged.settings.get("importance_samples", 256))
     yardstick = Yardstick(
         k,
         open_extractor(extractor, data.tuning, output / "extractors"),

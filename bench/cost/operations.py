@@ -46,6 +46,8 @@ def _count_jax(model: LikelihoodModel, *arrays: np.ndarray[Any, Any]) -> float:
 def _count_tensorflow(model: LikelihoodModel, *arrays: np.ndarray[Any, Any]) -> float:
     import tensorflow as tf
 
+    # Its profiler tells of functions of its own that will go.
+    tf.get_logger().setLevel("ERROR")
     specifications = [tf.TensorSpec(array.shape, array.dtype) for array in arrays]
     graph = tf.function(model.log_weights).get_concrete_function(*specifications).graph
     profiler = tf.compat.v1.profiler
