@@ -14,7 +14,7 @@ NO_BREAK = "\u00a0"
 
 _DECIMAL_STEPS = ((1e9, "G"), (1e6, "M"), (1e3, "k"))
 _BYTE_STEPS = ((1e9, "GB"), (1e6, "MB"), (1e3, "kB"))
-_TIME_STEPS = ((7200.0, 3600.0, "h"), (120.0, 60.0, "min"))
+_TIME_STEPS = ((7200.0, 3600.0, "h"), (120.0, 60.0, "min"), (0.1, 1.0, "s"), (1e-4, 1e-3, "ms"))
 _SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 

@@ -1,4 +1,4 @@
-"""Mutation check of the mathematics: break one line at a time, and see that the tests of ``models`` fail.
+"""Mutation check of the mathematics: break one line at a time, and see that the tests fail.
 
     KERAS_BACKEND=tensorflow python tests/mutations.py [NAME ...]
 
@@ -19,7 +19,7 @@ ROOT = Path(__file__).resolve().parents[1]
 
 
 class Mutation(NamedTuple):
-    """Replaces ``old`` by ``new`` in ``models/<file>``; ``tests`` are the files of tests/models that must notice."""
+    """Replaces ``old`` by ``new`` in ``file``; ``tests`` is the file under tests/, without suffix, that must notice."""
 
     file: str
     old: str
@@ -27,94 +27,174 @@ class Mutation(NamedTuple):
     tests: str
 
 
-COUPLING = "bijections/coupling.py"
-CONVOLUTION = "bijections/invertible_convolution.py"
+COUPLING = "models/bijections/coupling.py"
+CONVOLUTION = "models/bijections/invertible_convolution.py"
 MUTATIONS = {
     "actnorm: sign of the log-det": Mutation(
-        "bijections/actnorm.py", "zeros_per_image(x) + log_det", "zeros_per_image(x) - log_det", "bijections"
+        "models/bijections/actnorm.py",
+        "zeros_per_image(x) + log_det",
+        "zeros_per_image(x) - log_det",
+        "models/test_bijections",
     ),
     "actnorm: inverse scales the wrong way": Mutation(
-        "bijections/actnorm.py", "ops.exp(-self.log_scale) * y", "ops.exp(self.log_scale) * y", "bijections"
+        "models/bijections/actnorm.py",
+        "ops.exp(-self.log_scale) * y",
+        "ops.exp(self.log_scale) * y",
+        "models/test_bijections",
     ),
     "convolution: no h·w in the log-det": Mutation(
-        CONVOLUTION, "+ height * width * self.log_abs_det()", "+ self.log_abs_det()", "bijections"
+        CONVOLUTION, "+ height * width * self.log_abs_det()", "+ self.log_abs_det()", "models/test_bijections"
     ),
     "convolution: forward not transposed": Mutation(
-        CONVOLUTION, "ops.matmul(x, ops.transpose(self.matrix()))", "ops.matmul(x, self.matrix())", "bijections"
+        CONVOLUTION,
+        "ops.matmul(x, ops.transpose(self.matrix()))",
+        "ops.matmul(x, self.matrix())",
+        "models/test_bijections",
     ),
     "coupling: inverse scales the wrong way": Mutation(
-        COUPLING, "b * ops.exp(-log_scale) - shift", "b * ops.exp(log_scale) - shift", "bijections"
+        COUPLING, "b * ops.exp(-log_scale) - shift", "b * ops.exp(log_scale) - shift", "models/test_bijections"
     ),
     "coupling: sign of the log-det": Mutation(
-        COUPLING, "sum_event(log_scale) if self.affine", "-sum_event(log_scale) if self.affine", "bijections"
+        COUPLING,
+        "sum_event(log_scale) if self.affine",
+        "-sum_event(log_scale) if self.affine",
+        "models/test_bijections",
     ),
     "chain: keeps the last log-det alone": Mutation(
-        "bijections/base.py", "log_det = log_det + step_log_det", "log_det = step_log_det", "bijections"
+        "models/bijections/base.py",
+        "log_det = log_det + step_log_det",
+        "log_det = step_log_det",
+        "models/test_bijections",
     ),
     "squeeze: inverse swaps rows and columns": Mutation(
-        "bijections/squeeze.py", "(0, 1, 4, 2, 5, 3)", "(0, 1, 5, 2, 4, 3)", "bijections"
+        "models/bijections/squeeze.py", "(0, 1, 4, 2, 5, 3)", "(0, 1, 5, 2, 4, 3)", "models/test_bijections"
     ),
     "variational dequantisation: sign of the sigmoid's log-det": Mutation(
-        "dequantisation.py",
+        "models/dequantisation.py",
         "log_q - sum_event(ops.log_sigmoid(v)",
         "log_q + sum_event(ops.log_sigmoid(v)",
-        "dequantisation",
+        "models/test_dequantisation",
     ),
     "variational dequantisation: no h·w": Mutation(
-        "dequantisation.py", "height * width * ops.sum(self.log_scale)", "ops.sum(self.log_scale)", "dequantisation"
+        "models/dequantisation.py",
+        "height * width * ops.sum(self.log_scale)",
+        "ops.sum(self.log_scale)",
+        "models/test_dequantisation",
     ),
-    "glow: log-weights without log q": Mutation("glow.py", "log_prob - log_q - self", "log_prob - self", "glow"),
+    "glow: log-weights without log q": Mutation(
+        "models/glow.py", "log_prob - log_q - self", "log_prob - self", "models/test_glow"
+    ),
     "glow: no D log Q": Mutation(
-        "glow.py", "- self.dimensions * math.log(self.grey_levels)", "- math.log(self.grey_levels)", "glow"
+        "models/glow.py",
+        "- self.dimensions * math.log(self.grey_levels)",
+        "- math.log(self.grey_levels)",
+        "models/test_glow",
     ),
     "glow: split prior left out": Mutation(
-        "glow.py", "log_prob = log_prob + sum_event(prior.log_prob(z))", "_ = prior", "glow"
+        "models/glow.py", "log_prob = log_prob + sum_event(prior.log_prob(z))", "_ = prior", "models/test_glow"
     ),
-    "glow: classes not averaged": Mutation("glow.py", "- math.log(max(self.classes, 1))", "", "glow"),
+    "glow: classes not averaged": Mutation(
+        "models/glow.py", "- math.log(max(self.classes, 1))", "", "models/test_glow"
+    ),
     "vae: sign of log q in the log-weights": Mutation(
-        "vae.py",
+        "models/vae.py",
         "log_ratio = sum_event(standard_normal_log_prob(z) - posterior.log_prob(z), batch_axes=2)\n        return",
         "log_ratio = sum_event(standard_normal_log_prob(z) + posterior.log_prob(z), batch_axes=2)\n        return",
-        "vae",
+        "models/test_vae",
     ),
     "vae: sign of the KL in the bound": Mutation(
-        "vae.py", "reconstruction[0] - kl\n", "reconstruction[0] + kl\n", "vae"
+        "models/vae.py", "reconstruction[0] - kl\n", "reconstruction[0] + kl\n", "models/test_vae"
     ),
     "vae: free bits ignored": Mutation(
-        "vae.py",
+        "models/vae.py",
         "ops.maximum(settings.free_bits, ops.mean(kl_by_latent, axis=0))",
         "ops.mean(kl_by_latent, axis=0)",
-        "vae",
+        "models/test_vae",
     ),
     "vae: images and samples out of step": Mutation(
-        "vae.py", "ops.tile(images, (k, 1, 1, 1))", "ops.repeat(images, k, axis=0)", "vae"
+        "models/vae.py", "ops.tile(images, (k, 1, 1, 1))", "ops.repeat(images, k, axis=0)", "models/test_vae"
     ),
-    "kl: no log σ": Mutation("distributions.py", "- 1.0) - self.log_scale", "- 1.0)", "distributions"),
-    "log-mean-exp: no log k": Mutation("distributions.py", " - math.log(x.shape[axis])", "", "distributions"),
+    "kl: no log σ": Mutation(
+        "models/distributions.py", "- 1.0) - self.log_scale", "- 1.0)", "models/test_distributions"
+    ),
+    "log-mean-exp: no log k": Mutation(
+        "models/distributions.py", " - math.log(x.shape[axis])", "", "models/test_distributions"
+    ),
     "reparameterisation: σ squared": Mutation(
-        "distributions.py", "ops.exp(log_scale) * noise", "ops.exp(2 * log_scale) * noise", "distributions"
+        "models/distributions.py",
+        "ops.exp(log_scale) * noise",
+        "ops.exp(2 * log_scale) * noise",
+        "models/test_distributions",
     ),
     "discretised logistic: highest level is no edge": Mutation(
-        "distributions.py",
+        "models/distributions.py",
         "above = ops.where(level > grey_levels - 1.5, 0.0, ops.log_sigmoid(upper))",
         "above = ops.log_sigmoid(upper)",
-        "distributions",
+        "models/test_distributions",
     ),
     "discretised logistic: quantile one level off": Mutation(
-        "distributions.py", "ops.floor(position * grey_levels)", "ops.ceil(position * grey_levels)", "distributions"
+        "models/distributions.py",
+        "ops.floor(position * grey_levels)",
+        "ops.ceil(position * grey_levels)",
+        "models/test_distributions",
     ),
     "mixture: component picked from the wrong end": Mutation(
-        "distributions.py", "starts = ends - weights", "starts = ends", "distributions"
+        "models/distributions.py", "starts = ends - weights", "starts = ends", "models/test_distributions"
     ),
     "units: natural logarithm for bits": Mutation(
-        "units.py", "-log_prob / (dimensions * math.log(2.0))", "-log_prob / dimensions", "units"
+        "models/units.py", "-log_prob / (dimensions * math.log(2.0))", "-log_prob / dimensions", "models/test_units"
+    ),
+    "dreg: weights not squared for the encoder": Mutation(
+        "models/gradient_estimators.py",
+        "scaled = value + weights[..., None] * (z - value)",
+        "scaled = value + (z - value)",
+        "models/test_gradient_estimators",
+    ),
+    "sticking the landing: the score is left in": Mutation(
+        "models/gradient_estimators.py",
+        "reconstruction + _log_ratio(_frozen(posterior), z)",
+        "reconstruction + _log_ratio(posterior, z)",
+        "models/test_gradient_estimators",
+    ),
+    "likelihood: Monte Carlo error of the weights, not of their mean": Mutation(
+        "bench/likelihood.py", "concentration - 1 / k", "concentration", "bench/test_likelihood"
+    ),
+    "likelihood: groups not averaged by their size": Mutation(
+        "bench/likelihood.py", "axis=2) - math.log(samples)", "axis=2) - math.log(groups)", "bench/test_likelihood"
+    ),
+    "auroc: error by the other group's size": Mutation(
+        "bench/auroc.py", "np.var(above, ddof=1) / m", "np.var(above, ddof=1) / n", "bench/test_auroc"
+    ),
+    "diagnostics: variance of latents over latents": Mutation(
+        "bench/diagnostics.py", "mean.var(axis=0, ddof=1)", "mean.var(axis=1, ddof=1)", "bench/test_diagnostics"
+    ),
+    "fréchet: covariances' overlap once": Mutation(
+        "bench/quality/frechet.py", "- 2 * overlap", "- overlap", "bench/quality/test_quality_frechet"
+    ),
+    "density: not over the number of neighbours": Mutation(
+        "bench/quality/manifold.py",
+        "_mean(balls_around / neighbours)",
+        "_mean(balls_around)",
+        "bench/quality/test_quality_manifold",
+    ),
+    "annealing: moves accepted the wrong way": Mutation(
+        "bench/annealing.py",
+        "beta * (proposal_log_p - log_p)",
+        "beta * (log_p - proposal_log_p)",
+        "bench/test_annealing",
+    ),
+    "annealing: reversed walk keeps its order": Mutation(
+        "bench/annealing.py",
+        "self.increments[::-1], self.moves[::-1]",
+        "self.increments, self.moves",
+        "bench/test_annealing",
     ),
 }
 
 
 def run_tests(copy: Path, names: list[str]) -> tuple[bool, str]:
     """Whether the named test files pass in ``copy``, and their last line."""
-    files = [f"tests/models/test_{name}.py" for name in names]
+    files = [f"tests/{name}.py" for name in names]
     environment = {**os.environ, "PYTHONPATH": str(copy), "PYTHONDONTWRITEBYTECODE": "1"}
     # What JAX compiled of the unbroken lines serves every mutant.
     environment.setdefault("JAX_COMPILATION_CACHE_DIR", str(ROOT / ".pytest_cache" / "jax"))
@@ -132,7 +212,7 @@ def mutated(source: str, mutation: Mutation) -> str:
         ValueError: the mutation's text does not occur exactly once.
     """
     if source.count(mutation.old) != 1:
-        raise ValueError(f"occurs {source.count(mutation.old)} times in models/{mutation.file}: {mutation.old!r}")
+        raise ValueError(f"occurs {source.count(mutation.old)} times in {mutation.file}: {mutation.old!r}")
     return source.replace(mutation.old, mutation.new)
 
 
@@ -140,19 +220,19 @@ def main(chosen: list[str]) -> int:
     """Print a line for each mutant, and return the number that survived."""
     mutations = {name: m for name, m in MUTATIONS.items() if not chosen or any(part in name for part in chosen)}
     for mutation in mutations.values():
-        mutated((ROOT / "models" / mutation.file).read_text(), mutation)
+        mutated((ROOT / mutation.file).read_text(), mutation)
     survivors = 0
     with tempfile.TemporaryDirectory() as folder:
         copy = Path(folder) / "copy"
         copy.mkdir()
-        for part in ("models", "tests"):
+        for part in ("models", "bench", "reports", "studies", "tests"):
             shutil.copytree(ROOT / part, copy / part, ignore=shutil.ignore_patterns("__pycache__"))
         shutil.copy(ROOT / "pyproject.toml", copy)
         passed, summary = run_tests(copy, sorted({m.tests for m in mutations.values()}))
         if not passed:
             raise RuntimeError(f"the unbroken project fails its tests: {summary}")
         for name, mutation in mutations.items():
-            file = copy / "models" / mutation.file
+            file = copy / mutation.file
             source = file.read_text()
             file.write_text(mutated(source, mutation))
             start = time.perf_counter()

@@ -19,6 +19,7 @@ from reports.formatting import NO_BREAK
         (812e6, None, "bytes", "812 MB"),
         (3.2e9, None, "bytes", "3.20 GB"),
         (42.13, None, "s", "42.1 s"),
+        (0.00161, 0.00016, "s", "1.61 ± 0.16 ms"),
         (300.0, 12.0, "s", "5.00 ± 0.20 min"),
         (9000.0, None, "s", "2.50 h"),
         (0.00021, 0.00004, "MMD²", "2.10 ± 0.40 × 10⁻⁴ MMD²"),
