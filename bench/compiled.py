@@ -28,6 +28,7 @@ class CompiledMethod(keras.Model):
         self.model = model
         self.method = method
         self.built = True
+        self._programs: dict[tuple[tuple[int, ...], ...], Any] = {}
         self.compile(jit_compile=compiled, run_eagerly=not compiled)
 
     def call(self, inputs: Any) -> Any:  # noqa: D102 - Keras's own
@@ -35,4 +36,9 @@ class CompiledMethod(keras.Model):
 
     def run(self, *arrays: npt.NDArray[Any]) -> npt.NDArray[Any]:
         """The method's result for these arrays, as an array; it is complete when this returns."""
-        return np.asarray(self.predict_on_batch(list(arrays)))
+        # A program for each set of shapes: TensorFlow would make a single one of several, with sizes left open.
+        shapes = tuple(array.shape for array in arrays)
+        self.predict_function = self._programs.get(shapes)
+        result = np.asarray(self.predict_on_batch(list(arrays)))
+        self._programs[shapes] = self.predict_function
+        return result

@@ -97,6 +97,15 @@ def test_the_bound_is_the_same_compiled_or_not(model, images):
     np.testing.assert_allclose(compiled, eager, rtol=2e-6)
 
 
+def test_one_program_serves_batches_of_several_shapes(model, images):
+    model = model("glow")
+    program = likelihood_program(model)
+    for n, k in ((6, 4), (3, 2), (6, 4), (1, 1)):
+        found = log_likelihood(model, images[:n], k, seed=0, program=program).bound
+        direct = log_likelihood(model, images[:n], k, seed=0, program=likelihood_program(model, compiled=False)).bound
+        np.testing.assert_allclose(found, direct, rtol=2e-6)
+
+
 def test_an_image_is_judged_by_itself_whatever_stands_beside_it(model, images):
     model = model("vae")
     among_others = log_likelihood(model, images[:6], 4, seed=0).bound
