@@ -87,7 +87,7 @@ def measure_again(
 
 def _model(uri: str, logged: LoggedModel, config: RunConfig, dataset: Dataset, observers: Observers) -> LikelihoodModel:
     if not logged.keeps_model:
-        return trained_model(config, dataset.tuning, logged.seed, observers.on_epoch)
+        return trained_model(config, dataset.tuning, logged.seed, observers.on_epoch)[0]
     with tempfile.TemporaryDirectory() as folder:
         file = load_model_file(uri, logged.run_id, Path(folder))
         model: LikelihoodModel = keras.saving.load_model(file)

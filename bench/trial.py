@@ -118,15 +118,19 @@ def run_final(
     return Outcome(model, log, measurements, found.pictures, found.tables, found.refused)
 
 
-def trained_model(config: RunConfig, data: TuningData, seed: int, on_epoch: OnEpoch) -> LikelihoodModel:
-    """The model of a run, trained again from its configuration and seed.
+def trained_model(
+    config: RunConfig, data: TuningData, seed: int, on_epoch: OnEpoch
+) -> tuple[LikelihoodModel, TrainingLog]:
+    """The model that a configuration and a seed give, and its learning curve.
+
+    A later run of the same shape trains the same model anew: keep a copy.
 
     Raises:
         DivergedError: the loss, or validation, became NaN or infinite.
     """
     workbench = _workbench(config, data.info)
-    _train(workbench, config, data, seed, on_epoch)
-    return workbench.model
+    log, _ = _train(workbench, config, data, seed, on_epoch)
+    return workbench.model, log
 
 
 class _Workbench:

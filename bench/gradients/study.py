@@ -6,7 +6,6 @@ import traceback
 from collections.abc import Callable
 from dataclasses import asdict
 
-import keras
 import pandas as pd
 
 from bench.config import RunConfig
@@ -29,7 +28,7 @@ from bench.results import EpochRecord, Measurement, RunState
 from bench.seeds import derive_seed
 from bench.tracking.contract import StudyDescription
 from bench.tracking.store import StudyRun, Tracker
-from bench.training import compile_for_training, train
+from bench.trial import trained_model
 from models.vae import VAE
 
 OnStep = Callable[[str], None]
@@ -64,7 +63,6 @@ class GradientStudy:
         self.provenance = provenance(settings.backend)
         self._runs: list[dict[str, object]] = []
         self._histories: list[dict[str, object]] = []
-        self._compiled: tuple[RunConfig, VAE] | None = None
         settings.output.mkdir(parents=True, exist_ok=True)
         description = StudyDescription(
             study_id=self.study_id,
@@ -79,7 +77,7 @@ class GradientStudy:
         self.parent: StudyRun = Tracker(settings.tracking, settings.output / "artifacts").open_study(description)
 
     def _settings(self) -> dict[str, object]:
-        return self.settings.model_dump(mode="json", exclude={"tracking_uri", "output", "dataset"})
+        return self.settings.model_dump(mode="json", exclude={"tracking_uri", "output"})
 
     def run(self) -> GradientResults:
         """Measure everything.
@@ -159,13 +157,10 @@ class GradientStudy:
             end(RunState.INTERRUPTED)
             raise
         except TrialError as error:
-            # Training that broke off may leave the model's arrays handed over to the device, and unusable.
-            self._compiled = None
             end(RunState(error.state), str(error))
             return None
         except Exception as error:  # noqa: BLE001 - a run that fails is told of, and the study goes on
             run.log_file(traceback.format_exc(), "traceback.txt")
-            self._compiled = None
             end(RunState.FAILED, f"{type(error).__name__}: {error}".splitlines()[0])
             return None
         run.log_measurements(measurements)
@@ -176,8 +171,9 @@ class GradientStudy:
     def _trained(
         self, config: RunConfig, seed: int, on_epoch: Callable[[EpochRecord], None]
     ) -> tuple[VAE, float, list[Measurement]]:
-        model = self._model(config, seed)
-        log = train(model, self.data, config.training, seed, on_epoch)
+        model, log = trained_model(config, self.data, seed, on_epoch)
+        if not isinstance(model, VAE):
+            raise TypeError(f"a VAE was asked for, and {type(model).__name__} was trained")
         likelihood = log_likelihood(
             model,
             self.data.validation.images,
@@ -186,24 +182,6 @@ class GradientStudy:
             likelihood_program(model, compiled=False),
         )
         return model, log.seconds, likelihood.measurements("validation")
-
-    def _model(self, config: RunConfig, seed: int) -> VAE:
-        """A newly initialised model, its training step compiled already if the run before had the same configuration.
-
-        On small data compiling takes longer than training.
-        """
-        keras.utils.set_random_seed(derive_seed(seed, "weights and noise"))
-        fresh = VAE(config.model.model_dump(), self.data.info.image_shape, self.data.info.grey_levels)
-        compile_for_training(fresh, config.training)
-        if self._compiled is None or self._compiled[0] != config:
-            self._compiled = (config, fresh)
-            return fresh
-        model = self._compiled[1]
-        model.seed_generator.state.assign(fresh.seed_generator.state)
-        for now, new in ((model.weights, fresh.weights), (model.optimizer.variables, fresh.optimizer.variables)):
-            for variable, value in zip(now, new, strict=True):
-                variable.assign(value)
-        return model
 
     def _gradient(self, model: VAE, estimator: str, samples: int) -> dict[str, object]:
         settings = self.settings

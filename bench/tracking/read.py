@@ -144,6 +144,8 @@ def load_run(uri: str, run_id: str) -> LoggedModel:
         raise TrackingError(f"run {run_id!r} is not the run of a model: give that of a trial or of a final run")
     config = json.loads(tags["reparam.config"])
     settings = json.loads(client.get_run(tags["mlflow.parentRunId"]).data.tags["reparam.settings"])
+    if "dataset" not in settings:
+        raise TrackingError(f"the study of run {run_id!r} does not say what data it used, and cannot be measured anew")
     kept = {artifact.path for artifact in client.list_artifacts(run.info.run_id, str(Path(MODEL_FILE).parent))}
     return LoggedModel(
         run_id=run.info.run_id,

@@ -345,6 +345,8 @@ def test_an_unknown_run_or_the_run_of_a_study_is_refused(tracker, uri):
             load_run(uri, wrong)
     with pytest.raises(TrackingError, match="not the run of a model"):
         load_run(uri, parent.run_id)
+    with pytest.raises(TrackingError, match="does not say what data it used"):
+        load_run(uri, write_run(parent))
 
 
 def test_a_run_without_tables_is_read_as_one_that_has_none(tracker, uri):
