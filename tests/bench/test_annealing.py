@@ -173,9 +173,11 @@ def test_what_cannot_be_annealed_is_refused(vae):
 
 
 @pytest.mark.slow
-def test_a_bound_of_many_samples_is_tight_at_ten_latents(vae):
+def test_more_samples_bring_a_bound_at_ten_latents_closer_to_the_enclosed_value_and_never_past_it(vae):
     model = vae(10, (8, 8, 1), scale=0.3, hidden=(32,))
-    check = bidirectional_check(model, 200, temperatures=2000, chains=8, importance_samples=5000, seed=0)
-    frame = check.frame()
-    assert frame.nats["width"] < 0.2
-    assert -4 * frame.standard_error["shortfall"] < frame.nats["shortfall"] < 1.0
+    few, many = (
+        bidirectional_check(model, 200, temperatures=2000, chains=8, importance_samples=k, seed=0).frame()
+        for k in (50, 5000)
+    )
+    assert many.nats["width"] < 0.2
+    assert -4 * many.standard_error["shortfall"] < many.nats["shortfall"] < 0.6 * few.nats["shortfall"]
