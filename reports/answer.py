@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import pandas as pd
@@ -13,16 +13,18 @@ from bench.results import BoundKind, RunState
 from reports import differences, formatting, statistics
 from reports.diagnostics import findings
 from reports.formatting import count, display, listing, quantity, state_name
+from reports.outlook import outlook
 from reports.statistics import Estimate, Interval
 from reports.study import LIKELIHOOD, Finals, Study, select, variants
 
 
 @dataclass(frozen=True)
 class Answer:
-    """What the study found: the headline, and what a reader must know to weigh it."""
+    """What the study found: the headline, what a reader must know to weigh it, and what would change it."""
 
     headline: str
     details: list[str]
+    outlook: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -127,7 +129,7 @@ def _comparison(study: Study, low: Candidate, high: Candidate, others: list[Cand
             f"against {quantity(high.estimate.mean, high.estimate.error)} for {high.name}, lower by {value} "
             f"(95% interval {start} to {end}{'' if interval.over_seeds else ', with seeds not repeated'})."
         )
-    return Answer(headline, details)
+    return Answer(headline, details, outlook(study, low.family, high.family))
 
 
 def _dataset(study: Study) -> str:

@@ -1,4 +1,4 @@
-"""Write a study's report: one HTML page, its Markdown twin with figures beside it, and the frames as CSV."""
+"""Write a study's report: an HTML page, its Markdown twin with figures beside it, the frames as CSV and Parquet."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ class ReportPaths:
     Attributes:
         html: the self-contained page, all that a reader needs.
         markdown: its twin for code hosts, which shows the files in ``figures`` and ``images``.
-        measurements: every measurement, CSV, the schema's columns.
-        runs: every run, CSV.
-        histories: every point of a learning curve, CSV.
+        measurements: every measurement, CSV, the schema's columns; ``measurements.parquet`` beside it holds the same.
+        runs: every run, likewise.
+        histories: every point of a learning curve, likewise.
         figures: the SVG files of the Markdown twin.
         images: its sample and reconstruction grids.
         tables: what final runs left beyond single numbers, CSV, one file for each of the schema's `TABLES` they left.
@@ -57,26 +57,50 @@ def write_report(results: StudyResults, folder: Path) -> ReportPaths:
         The paths of all files written.
     """
     content = pages.page(results)
+    frames = {
+        "measurements": with_schema(results.measurements, MEASUREMENT_COLUMNS),
+        "runs": with_schema(results.runs, RUN_COLUMNS),
+        "histories": with_schema(results.histories, HISTORY_COLUMNS),
+    }
     images = tuple(write_file(folder / view.path, view.png) for _, views in content.grids for view in views)
     figures = tuple(write_file(folder / view.path, view.standalone) for view in content.figures)
+    for name, frame in frames.items():
+        write_file(folder / f"{name}.parquet", _parquet(frame))
+    written = {name: write_file(folder / f"{name}.csv", _csv(frame)) for name, frame in frames.items()}
+    tables = tuple(
+        write_file(folder / "tables" / f"{name}.csv", _csv(with_schema(results.tables[name], ["run_id", *columns])))
+        for name, columns in TABLES.items()
+        if name in results.tables
+    )
+    _remove_others(folder, {*figures, *images, *tables})
     return ReportPaths(
         figures=figures,
         images=images,
-        measurements=write_file(folder / "measurements.csv", _csv(results.measurements, MEASUREMENT_COLUMNS)),
-        runs=write_file(folder / "runs.csv", _csv(results.runs, RUN_COLUMNS)),
-        histories=write_file(folder / "histories.csv", _csv(results.histories, HISTORY_COLUMNS)),
-        tables=tuple(
-            write_file(folder / "tables" / f"{name}.csv", _csv(results.tables[name], ["run_id", *columns]))
-            for name, columns in TABLES.items()
-            if name in results.tables
-        ),
+        measurements=written["measurements"],
+        runs=written["runs"],
+        histories=written["histories"],
+        tables=tables,
         markdown=write_file(folder / "report.md", pages.markdown(content)),
         html=write_file(folder / "report.html", pages.html(content)),
     )
 
 
-def _csv(frame: pd.DataFrame, columns: list[str]) -> str:
-    return with_schema(frame, columns).to_csv(index=False, lineterminator="\n")
+def _csv(frame: pd.DataFrame) -> str:
+    return frame.to_csv(index=False, lineterminator="\n")
+
+
+def _parquet(frame: pd.DataFrame) -> bytes:
+    """The frame as Parquet, in which a column has one type: text where a parameter is a number in some runs only."""
+    mixed = [name for name in frame.columns if frame[name].dropna().map(type).nunique() > 1]
+    return frame.assign(**{name: frame[name].map(str, na_action="ignore") for name in mixed}).to_parquet(index=False)
+
+
+def _remove_others(folder: Path, kept: set[Path]) -> None:
+    """Remove what an earlier report has left in the folders that this one fills."""
+    for name in ("figures", "images", "tables"):
+        for path in (folder / name).glob("*.*"):
+            if path not in kept:
+                path.unlink()
 
 
 def write_file(path: Path, content: str | bytes) -> Path:

@@ -1,14 +1,12 @@
 """Figure data -> matplotlib -> SVG.
 
-Families have one colour and one marker each, from the palette of Okabe and Ito (2008), which colour-blind readers
-tell apart. Text and axes are drawn in `INK`, which `reports.svg` turns into the colour of the text around.
+Text and axes are drawn in `INK`, which `reports.svg` turns into the colour of the text around.
 """
 
 from __future__ import annotations
 
 import io
 import warnings
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import matplotlib as mpl
@@ -19,14 +17,18 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, MaxNLocator, NullLocator
 
 from bench.results import RunState
-from reports.figures import HOLLOW_STATES, NO_VALUE, OFF_SCALE, LearningCurves, Response
+from reports.figures import HOLLOW_STATES, fence
 from reports.formatting import visible
+from reports.styles import ENDS, UNKNOWN_END
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from reports.budget import BestSoFar
-    from reports.figures import BoundCurve, LatentProfile
+    from reports.figures import BoundCurve, LatentProfile, LearningCurves, Response
+    from reports.importance import Importances
+    from reports.styles import FamilyStyle
+    from reports.trade_offs import TradeOff
 
 INK = "#010203"
 MANY = 400
@@ -50,45 +52,6 @@ STYLE = {
     "figure.facecolor": "none",
     "axes.facecolor": "none",
 }
-
-
-@dataclass(frozen=True)
-class FamilyStyle:
-    """A family's style class, colour on light paper, marker, and that marker as a character, filled and hollow."""
-
-    name: str
-    colour: str
-    marker: str
-    filled: str
-    hollow: str
-
-
-VAE = FamilyStyle("vae", "#0072b2", "o", "●", "○")
-GLOW = FamilyStyle("glow", "#d55e00", "s", "■", "□")
-OTHERS = (
-    FamilyStyle("other-1", "#009e73", "v", "▼", "▽"),
-    FamilyStyle("other-2", "#cc79a7", "p", "⬟", "⬠"),
-    FamilyStyle("other-3", "#e69f00", "h", "⬢", "⬡"),
-    FamilyStyle("other-4", "#56b4e9", "D", "◆", "◇"),
-)
-STRIP_MARKS: dict[str, tuple[str, str]] = {
-    RunState.DIVERGED: ("x", "× {} diverged"),
-    RunState.OUT_OF_MEMORY: ("+", "+ {} out of memory"),
-    RunState.FAILED: ("2", "⅄ {} failed"),
-    RunState.INTERRUPTED: ("|", "| {} interrupted"),
-    RunState.RUNNING: ("_", "– {} running"),
-    RunState.PRUNED: (".", "⚬ {} pruned without a value"),
-    NO_VALUE: ("*", "★ {} complete without a finite value"),
-    OFF_SCALE: ("^", "▲ {} above the scale"),
-}
-UNKNOWN_MARK = ("x", "× {} in another state")
-
-
-def family_styles(families: list[str]) -> dict[str, FamilyStyle]:
-    """One style a family, the same throughout a report; after six families they repeat."""
-    others = iter([*OTHERS] * (1 + len(families) // len(OTHERS)))
-    known = {"vae": VAE, "glow": GLOW}
-    return {family: known.get(family) or next(others) for family in families}
 
 
 def draw_response(data: Response, style: FamilyStyle) -> str:
@@ -138,7 +101,7 @@ def _draw_strip(edge: Any, strip: pd.DataFrame, style: FamilyStyle) -> None:
     height = (rank + 1) / (rank.groupby(strip["x"]).transform("size") + 1)
     for mark in strip["mark"].unique():
         some = strip["mark"] == mark
-        marker = STRIP_MARKS.get(mark, UNKNOWN_MARK)[0]
+        marker = ENDS.get(mark, UNKNOWN_END).marker
         edge.plot(
             strip.loc[some, "x"],
             height[some],
@@ -181,25 +144,87 @@ def _short(text: str, length: int) -> str:
 
 
 def draw_learning_curves(data: LearningCurves, style: FamilyStyle) -> str:
-    """Learning curves, search trials thin and reported final runs bold, as raw SVG."""
+    """Learning curves against images and, where logged, seconds: trials thin, final runs a band with its mean; SVG."""
+    curves = [*data.searched, *data.final]
+    axes_of = [("images", "training images seen")]
+    if all(curve.points["seconds"].notna().all() for curve in curves):
+        axes_of.append(("seconds", "seconds of training"))
+    with mpl.rc_context(STYLE):
+        figure = Figure(figsize=(4.8, 3.2 * len(axes_of)), layout="constrained")
+        panels = np.atleast_1d(figure.subplots(len(axes_of), 1, sharey=True))
+        for axes, (column, label) in zip(panels, axes_of, strict=True):
+            _draw_curves(axes, data, column, style)
+            axes.set_xlim(0, 1.03 * max(float(curve.points[column].max()) for curve in curves))
+            axes.xaxis.set_major_locator(MaxNLocator(5))
+            axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: images_label(value)))
+            axes.set_xlabel(label)
+            _finish_scale(axes)
+        low, high = data.limits
+        margin = 0.05 * (high - low) or 0.05
+        panels[0].set_ylim(low - margin, high + margin)
+        figure.supylabel("validation bits/dim", fontsize=10.5)
+        return as_svg(figure)
+
+
+def _draw_curves(axes: Any, data: LearningCurves, column: str, style: FamilyStyle) -> None:
+    searched = [curve.points[[column, "value"]].to_numpy(dtype=float) for curve in data.searched]
+    lines = LineCollection(searched, colors=style.colour, linewidths=0.9, alpha=0.35)
+    lines.set_rasterized(len(searched) > MANY)
+    axes.add_collection(lines)
+    single = [curve[0] for curve in searched if len(curve) == 1]
+    axes.plot(*zip(*single, strict=True) if single else ([], []), style.marker, color=style.colour, alpha=0.35)
+    band = data.band
+    axes.fill_between(band[column], band["low"], band["high"], color=style.colour, alpha=0.25, linewidth=0)
+    axes.plot(band[column], band["mean"], color=style.colour, linewidth=1.9, marker=style.marker, markersize=3.5)
+
+
+def draw_trade_off(data: TradeOff, styles: dict[str, FamilyStyle], label: str) -> str:
+    """Bits/dim of runs of all families against a cost, the Pareto front joined, as raw SVG."""
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(4.8, 3.4), layout="constrained")
         axes = figure.subplots()
-        for curves, width, alpha in ((data.searched, 0.9, 0.4), (data.final, 1.9, 1.0)):
-            lines = LineCollection(curves, colors=style.colour, linewidths=width, alpha=alpha)
-            lines.set_rasterized(len(curves) > MANY)
-            axes.add_collection(lines)
-            points = [curve[0] for curve in curves if len(curve) == 1]
-            axes.plot(*zip(*points, strict=True) if points else ([], []), style.marker, color=style.colour, alpha=alpha)
-        low, high = data.limits
-        axes.set_ylim(low - (0.05 * (high - low) or 0.05), high + (0.05 * (high - low) or 0.05))
-        axes.set_xlim(0, 1.03 * max(float(curve[:, 0].max()) for curve in (*data.searched, *data.final)))
-        axes.yaxis.set_major_locator(MaxNLocator(5))
-        axes.xaxis.set_major_locator(MaxNLocator(5))
+        front = data.front
+        step = "pre" if data.higher_is_better else "post"
+        axes.step(front["cost"], front["value"], where=step, color=INK, linewidth=1.0, alpha=0.55, linestyle="--")
+        for family, points in data.points.groupby("family", sort=False):
+            style = styles[str(family)]
+            dense = len(points) > MANY
+            for front_too, face in ((True, style.colour), (False, "none")):
+                some = points[points["front"] == front_too]
+                axes.plot(
+                    some["cost"],
+                    some["value"],
+                    style.marker,
+                    color=style.colour,
+                    markerfacecolor=face,
+                    markersize=6.5,
+                    rasterized=dense and not front_too,
+                )
+        axes.set_xscale("log")
         axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: images_label(value)))
-        axes.set_xlabel("training images seen")
-        axes.set_ylabel("validation bits/dim")
-        axes.grid(axis="y", color=INK, alpha=0.12, linewidth=0.7)
+        axes.xaxis.set_minor_formatter(FuncFormatter(lambda value, _: ""))
+        low, high = fence(data.points["value"]) or (0.0, 1.0)
+        margin = 0.08 * (high - low) or 0.05
+        axes.set_ylim(low - margin, high + margin)
+        axes.set_xlabel(label)
+        axes.set_ylabel(f"{data.split} bits/dim")
+        _finish_scale(axes)
+        return as_svg(figure)
+
+
+def draw_importances(data: Importances, style: FamilyStyle) -> str:
+    """Each parameter's share as a bar with the interval over resampled trials, as raw SVG."""
+    with mpl.rc_context(STYLE):
+        figure = Figure(figsize=(4.8, 0.9 + 0.55 * len(data.shares)), layout="constrained")
+        axes = figure.subplots()
+        place = np.arange(len(data.shares))[::-1]
+        share, low, high = (data.shares[name].to_numpy() for name in ("share", "low", "high"))
+        axes.barh(place, share, height=0.55, color=style.colour, alpha=0.75)
+        axes.hlines(place, low, high, color=INK, linewidth=1.2)
+        axes.set_yticks(place, [_short(name, 30) for name in data.shares["parameter"]])
+        axes.tick_params(axis="y", length=0)
+        axes.set_xlim(0, 1)
+        axes.set_xlabel("share of the variation that single parameters explain")
         return as_svg(figure)
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from bench.results import RunState
-from reports.formatting import plain
+from reports.formatting import display, plain, state_name, visible
 
 if TYPE_CHECKING:
     from reports.study import Study
@@ -29,8 +29,9 @@ class Response:
     Attributes:
         family: the family.
         parameter: the swept parameter.
-        points: one row a trial: ``x``, ``value`` (NaN in the strip), ``mark`` (a state, `OFF_SCALE` or `NO_VALUE`),
-            ``strip`` (drawn in the strip at the top edge) and ``selected``.
+        points: one row a trial: ``run_id``, ``about`` (the trial in words), ``x``, ``value`` (NaN in the strip),
+            ``mark`` (a state, `OFF_SCALE` or `NO_VALUE`), ``strip`` (drawn in the strip at the top edge) and
+            ``selected``.
         limits: lowest and highest bits/dim of the scale; None where no trial has a value.
         ticks: places and labels of the horizontal axis; None where the axis chooses its own.
         log: whether the horizontal axis is logarithmic.
@@ -47,19 +48,37 @@ class Response:
 
 
 @dataclass(frozen=True)
+class Curve:
+    """A run's validation bits/dim.
+
+    Attributes:
+        run_id: the run.
+        about: the run in words.
+        points: ``images``, ``seconds`` (NaN where not logged) and ``value``, one row a look at validation.
+    """
+
+    run_id: str
+    about: str
+    points: pd.DataFrame
+
+
+@dataclass(frozen=True)
 class LearningCurves:
-    """Validation bits/dim of a family's runs against training images seen.
+    """Validation bits/dim of a family's runs against training images seen and against seconds.
 
     Attributes:
         family: the family.
-        searched: the curves of the search trials, each an array of (images, bits/dim) rows.
-        final: the curves of the reported final runs, likewise.
+        searched: the curves of the search trials.
+        final: the curves of the reported final runs.
+        band: ``images``, ``seconds`` (mean), and ``mean``, ``low`` and ``high`` over the final runs, at the looks that
+            all of them had.
         limits: lowest and highest bits/dim of the scale, shared by the families.
     """
 
     family: str
-    searched: list[np.ndarray]
-    final: list[np.ndarray]
+    searched: list[Curve]
+    final: list[Curve]
+    band: pd.DataFrame
     limits: tuple[float, float]
 
 
@@ -124,13 +143,15 @@ def response(study: Study, family: str, parameter: str) -> Response | None:
     mark = mark.where((frame["state"] != RunState.COMPLETE) | frame["value"].notna(), NO_VALUE)
     points = pd.DataFrame(
         {
+            "run_id": frame["run_id"],
+            "about": about(study, frame),
             "x": place,
             "value": frame["value"].where(shown & ~above),
             "mark": mark,
             "strip": ~shown | above,
             "selected": frame["run_id"].isin(study.selected),
         }
-    )
+    ).sort_values("value", kind="stable")
     return Response(family, parameter, points.reset_index(drop=True), limits, ticks, log, without)
 
 
@@ -155,22 +176,53 @@ def _axis(values: pd.Series) -> tuple[np.ndarray, list[tuple[float, str]] | None
 def learning_curves(study: Study) -> list[LearningCurves]:
     """The learning curves of each family that has any, on one scale."""
     points = study.histories
-    points = points.assign(x=points["images"].fillna(points["step"])).dropna(subset=["x", "value"])
+    points = points.assign(images=points["images"].fillna(points["step"])).dropna(subset=["images", "value"])
     if points.empty:
         return []
-    frame = study.runs.set_index("run_id")
-    curves = {run: group[["x", "value"]].to_numpy(dtype=float) for run, group in points.groupby("run_id", sort=False)}
+    curves = {
+        str(run): group[["images", "seconds", "value"]].reset_index(drop=True)
+        for run, group in points.groupby("run_id", sort=False)
+    }
     upper = float(points["value"].quantile(0.95))
     lower = float(points["value"].min())
     found = []
     for family in study.families:
-        of_family = frame[frame["family"] == family]
-        reported = list(study.finals[family].runs["run_id"])
-        searched = [curves[run] for run in of_family.index[of_family["role"] == "search"] if run in curves]
-        final = [curves[run] for run in reported if run in curves]
+        searched = _curves(study, study.trials[study.trials["family"] == family], curves)
+        final = _curves(study, study.finals[family].runs, curves)
         if searched or final:
-            found.append(LearningCurves(family, searched, final, (lower, upper)))
+            found.append(LearningCurves(family, searched, final, _band(final), (lower, upper)))
     return found
+
+
+def _curves(study: Study, runs: pd.DataFrame, curves: dict[str, pd.DataFrame]) -> list[Curve]:
+    named = zip(runs["run_id"], about(study, runs), strict=True)
+    return [Curve(run, words, curves[run]) for run, words in named if run in curves]
+
+
+def _band(final: list[Curve]) -> pd.DataFrame:
+    """Mean and range over the final runs at each number of images that all of them were looked at."""
+    if not final:
+        return pd.DataFrame(columns=["images", "seconds", "mean", "low", "high"], dtype=float)
+    points = pd.concat([curve.points for curve in final])
+    by_images = points.groupby("images")
+    band = by_images["value"].agg(["mean", "min", "max", "size"]).assign(seconds=by_images["seconds"].mean())
+    band = band[band["size"] == len(final)].reset_index()
+    return band.rename(columns={"min": "low", "max": "high"})[["images", "seconds", "mean", "low", "high"]]
+
+
+def about(study: Study, runs: pd.DataFrame) -> pd.Series:
+    """Each of some runs in words: its number or seed, its swept values, and how it ended."""
+
+    def words(run: pd.Series) -> str:
+        name = f"seed {plain(run['seed'])}" if run["role"] == "final" else f"trial {plain(run['number'])}"
+        values = [
+            f"{parameter} = {plain(run[f'param.{parameter}'])}"
+            for parameter in study.swept(str(run["family"]))
+            if f"param.{parameter}" in run and not pd.isna(run[f"param.{parameter}"])
+        ]
+        return visible(", ".join([f"{display(str(run['family']))} {name}", *values, state_name(run["state"])]))
+
+    return pd.Series([words(run) for _, run in runs.iterrows()], index=runs.index, dtype=object)
 
 
 def bound_curves(study: Study) -> list[BoundCurve]:

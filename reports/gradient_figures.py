@@ -13,7 +13,8 @@ from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, MaxNLocator, NullLocator
 
-from reports.drawing import GLOW, INK, OTHERS, STYLE, VAE, FamilyStyle
+from reports.drawing import INK, STYLE
+from reports.styles import GLOW, OTHERS, VAE, FamilyStyle
 
 STYLES: dict[str, FamilyStyle] = {
     "pathwise": VAE,

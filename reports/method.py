@@ -11,6 +11,11 @@ DIFFERENCES_NOTE = (
     "equality."
 )
 
+PUBLISHED_NOTE = (
+    "Published figures come from other budgets, mostly far larger ones, and other bounds; they say what is possible on "
+    "these images, and are not ranked with this study's."
+)
+
 NOTES: list[tuple[str, str]] = [
     (
         "Bits/dim",
@@ -83,6 +88,20 @@ NOTES: list[tuple[str, str]] = [
         "sample size below 2; a bound that has not flattened; samples nearer to training images than held-out images "
         "are, or another data set likelier than the model's own, with the 95% interval of the AUROC clear of 0.5. An "
         "alarm does not make a figure wrong: it says what to look at before relying on it.",
+    ),
+    (
+        "What would change the answer",
+        "Where the order is open, the number of seeds follows from the variance over seeds and over images, for a "
+        "difference of the observed size to be told from 0 at the 5% level four times in five. What longer training "
+        "would do is read off the mean learning curves: their fall over the second half of the images is taken as the "
+        "gain of a doubling. A learning rate that ends at 0 makes this fall larger than a longer run would continue "
+        "it, so that it is the most that can be hoped for.",
+    ),
+    (
+        "Importances",
+        "Functional ANOVA (Hutter et al. 2014) on a random forest of the complete trials, from twelve of them on. The "
+        "shares are of what single parameters explain over the ranges swept: another range gives other shares. Trials "
+        "far above the others count as high as the scale of the figures goes.",
     ),
     (
         "Best so far",

@@ -3,24 +3,30 @@
 from __future__ import annotations
 
 import base64
+import gzip
+import hashlib
 from dataclasses import dataclass
+from functools import cache
 from importlib import resources
 from typing import TYPE_CHECKING
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
+from plotly.offline import get_plotlyjs
 
 from bench.results import PICTURES, TABLES
-from reports import answer, diagnostics, differences, drawing, formatting, method, tables, views
+from reports import answer, diagnostics, differences, formatting, method, tables, views
 from reports.study import Study
+from reports.styles import family_styles
 
 if TYPE_CHECKING:
     from bench.results import ImageGrid, StudyResults
+    from reports.styles import FamilyStyle
     from reports.views import FigureView
 
-IMAGE_BUDGET = 3_000_000
+IMAGE_BUDGET = 1_200_000
 """Bytes of pictures that the page embeds; further grids are files beside it, as the page must stay under 6 MB."""
-MOST_ROWS = 1000
+MOST_ROWS = 500
 """Rows of a trials table in the page; all of them are in ``runs.csv``."""
 PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 
@@ -41,18 +47,22 @@ class Page:
     """What both templates read."""
 
     results: StudyResults
-    families: list[tuple[str, drawing.FamilyStyle, int]]
+    families: list[tuple[str, FamilyStyle, int]]
     answer: answer.Answer
     comparison: list[tuple[str, list[tables.Row]]]
     differences: tables.Table
     findings: list[diagnostics.Finding]
     bounds: list[FigureView]
     latents: list[FigureView]
+    trade_offs: list[FigureView]
+    published: tables.Table
     selected: tables.Table
     final_runs: tables.Table
     counts: tables.Table
     reasons: tables.Table
     responses: list[FigureView]
+    importances: list[FigureView]
+    stability: list[tables.Table]
     budgets: list[FigureView]
     curves: list[FigureView]
     trials: list[tuple[str, tables.Table]]
@@ -65,7 +75,20 @@ class Page:
     @property
     def figures(self) -> list[FigureView]:
         """All figures, in their order on the page."""
-        return [*self.bounds, *self.latents, *self.responses, *self.budgets, *self.curves]
+        return [
+            *self.trade_offs,
+            *self.bounds,
+            *self.latents,
+            *self.responses,
+            *self.importances,
+            *self.budgets,
+            *self.curves,
+        ]
+
+    @property
+    def closer(self) -> bool:
+        """Whether any figure can be looked at closer, which takes plotly."""
+        return any(view.plot for view in self.figures)
 
     @property
     def glossary(self) -> list[tuple[str, str]]:
@@ -77,15 +100,20 @@ class Page:
     def files(self) -> str:
         """The frames that lie beside the page, as a listing."""
         tables = [f"tables/{name}.csv" for name in TABLES if name in self.results.tables]
-        return formatting.listing(["measurements.csv", "runs.csv", "histories.csv", *tables])
+        names = ["measurements.csv", "runs.csv", "histories.csv", *tables]
+        return f"{formatting.listing(names)}, and as Parquet"
 
 
 def page(results: StudyResults) -> Page:
     """Compute the page of a study, in whatever state it is."""
     study = Study(results)
     names = study.families
-    styles = drawing.family_styles(names)
-    searched = [(family, tables.trials(study, family)) for family in names]
+    styles = family_styles(names)
+    budget = _Budget(IMAGE_BUDGET)
+    grids = _grids(study, budget)
+    pictures = _trial_pictures(study, budget)
+    searched = [(family, tables.trials(study, family, pictures)) for family in names]
+    stability = [tables.learning_rate_stability(study, family) for family in names]
     provenance = dict(results.provenance)
     command = provenance.pop("command", "")
     return Page(
@@ -97,15 +125,19 @@ def page(results: StudyResults) -> Page:
         findings=diagnostics.findings(study),
         bounds=views.bound_curves(study, styles),
         latents=views.latent_profiles(study, styles),
+        trade_offs=views.trade_offs(study, styles),
+        published=tables.published(study),
         selected=tables.selected(study),
         final_runs=tables.final_runs(study),
         counts=tables.state_counts(study),
         reasons=tables.failure_reasons(study),
         responses=views.responses(study, styles),
+        importances=views.importances(study, styles),
+        stability=[table for table in stability if table is not None],
         budgets=views.budgets(study, styles),
         curves=views.learning_curves(study, styles),
         trials=[(formatting.display(family), data) for family, data in searched if data.rows],
-        grids=_grids(study),
+        grids=grids,
         dataset=tables.facts(results.dataset),
         settings=tables.facts(results.settings),
         provenance=tables.facts(provenance),
@@ -113,11 +145,32 @@ def page(results: StudyResults) -> Page:
     )
 
 
-def _grids(study: Study) -> list[tuple[str, list[GridView]]]:
+class _Budget:
+    """What is left of the bytes that pictures may take."""
+
+    def __init__(self, left: int) -> None:
+        self.left = left
+
+    def embed(self, png: bytes) -> str:
+        """The data address of a picture; empty where there is no room for it."""
+        if len(png) > self.left:
+            return ""
+        self.left -= len(png)
+        return f"data:image/png;base64,{base64.b64encode(png).decode('ascii')}"
+
+
+def _trial_pictures(study: Study, budget: _Budget) -> dict[str, str]:
+    """Samples of the trials that left any, by run."""
+    trials = set(study.trials["run_id"])
+    samples = [image for image in study.results.images if image.kind == "samples" and image.run_id in trials]
+    return {image.run_id: budget.embed(image.png) for image in samples if image.png.startswith(PNG_SIGNATURE)}
+
+
+def _grids(study: Study, budget: _Budget) -> list[tuple[str, list[GridView]]]:
     """One grid of each kind and family, that of the first reported seed, side by side by kind."""
-    budget = IMAGE_BUDGET
     groups = []
-    kinds = list(dict.fromkeys(image.kind for image in study.results.images))
+    finals = {run for final in study.finals.values() for run in final.runs["run_id"]}
+    kinds = list(dict.fromkeys(image.kind for image in study.results.images if image.run_id in finals))
     kinds.sort(key=lambda kind: (list(PICTURES).index(kind) if kind in PICTURES else len(PICTURES), kind))
     for kind_number, kind in enumerate(kinds, start=1):
         shown: list[GridView] = []
@@ -126,10 +179,8 @@ def _grids(study: Study) -> list[tuple[str, list[GridView]]]:
             if image is None:
                 continue
             stem = f"{kind_number}-{formatting.slug(kind)}-{len(shown) + 1}-{formatting.slug(family)}"
-            fits = len(image.png) <= budget
-            budget -= len(image.png) if fits else 0
-            data_uri = f"data:image/png;base64,{base64.b64encode(image.png).decode('ascii')}" if fits else ""
-            shown.append(GridView(formatting.display(family), image.caption, f"images/{stem}.png", image.png, data_uri))
+            path, data_uri = f"images/{stem}.png", budget.embed(image.png)
+            shown.append(GridView(formatting.display(family), image.caption, path, image.png, data_uri))
         if shown:
             groups.append((PICTURES.get(kind, kind), shown))
     return groups
@@ -149,7 +200,10 @@ def _markdown(value: object) -> object:
 
 
 def html(content: Page) -> str:
-    """The page as one self-contained HTML file: every value escaped, no script, nothing loaded."""
+    """The page as one self-contained HTML file: every value escaped, nothing loaded, whole without its scripts.
+
+    Only two scripts may run, by their digests: the page's own, and plotly where a figure can be looked at closer.
+    """
     environment = Environment(
         loader=PackageLoader("reports"),
         autoescape=True,
@@ -158,16 +212,42 @@ def html(content: Page) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    style = resources.files("reports").joinpath("templates/style.css").read_text(encoding="utf-8")
+    environment.filters["data_block"] = _data_block
+    script = _own("page.js")
+    scripts = [script, get_plotlyjs()] if content.closer else [script]
     template = environment.get_template("report.html.j2")
     return template.render(
         page=content,
-        css=Markup(style),  # noqa: S704 - the package's own style sheet
+        css=Markup(_own("style.css")),  # noqa: S704 - the package's own style sheet
+        script=Markup(script),  # noqa: S704 - the package's own script
+        plotly=_plotly() if content.closer else "",
+        allowed=" ".join(f"'sha256-{_digest(each)}'" for each in scripts),
         notes=method.NOTES,
         response_note=method.RESPONSE_NOTE,
         differences_note=method.DIFFERENCES_NOTE,
+        published_note=method.PUBLISHED_NOTE,
         most_rows=MOST_ROWS,
     )
+
+
+def _own(name: str) -> str:
+    return resources.files("reports").joinpath(f"templates/{name}").read_text(encoding="utf-8")
+
+
+def _digest(script: str) -> str:
+    return base64.b64encode(hashlib.sha256(script.encode("utf-8")).digest()).decode("ascii")
+
+
+@cache
+def _plotly() -> str:
+    """plotly's script, packed: unpacked it would be four fifths of what a page may weigh."""
+    packed = gzip.compress(get_plotlyjs().encode("utf-8"), compresslevel=9, mtime=0)
+    return base64.b64encode(packed).decode("ascii")
+
+
+def _data_block(json: str) -> Markup:
+    """JSON as the content of a script element, which nothing in it can end."""
+    return Markup(json.replace("<", r"\u003c"))  # noqa: S704 - no "<" is left
 
 
 def markdown(content: Page) -> str:
@@ -188,4 +268,5 @@ def markdown(content: Page) -> str:
         notes=method.NOTES,
         response_note=method.RESPONSE_NOTE,
         differences_note=method.DIFFERENCES_NOTE,
+        published_note=method.PUBLISHED_NOTE,
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from numbers import Real
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
@@ -10,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from bench.results import FLOOR_SUFFIX, METRICS, RunState
-from reports import formatting, statistics
+from reports import formatting, literature, statistics
 from reports.answer import bounds
 from reports.formatting import MISSING, count, display, plain, quantity, state_name
 from reports.study import LIKELIHOOD, Variant, select, variants
@@ -36,11 +37,21 @@ SCALED_UNITS = {"s", "bytes", "images/s"}
 
 @dataclass(frozen=True)
 class Cell:
-    """A table cell: its text, small notes under it, and a web address where there is one."""
+    """A table cell.
+
+    Attributes:
+        text: what it says.
+        notes: small ones under the text.
+        href: a web address, where there is one.
+        order: by what to sort, where not by the text.
+        picture: the data address of a small picture.
+    """
 
     text: str
     notes: list[str] = field(default_factory=list)
     href: str = ""
+    order: float | None = None
+    picture: str = ""
 
 
 @dataclass(frozen=True)
@@ -58,11 +69,19 @@ class Row:
 
 @dataclass(frozen=True)
 class Table:
-    """A plain table: its caption, its column heads, and rows of cells whose first is the row's head."""
+    """A plain table.
+
+    Attributes:
+        caption: what it shows.
+        columns: its column heads.
+        rows: cells, the first of each being the row's head.
+        runs: where each row is a run, their identifiers; such a table can be sorted, and its runs selected.
+    """
 
     caption: str
     columns: list[str]
     rows: list[list[Cell]]
+    runs: list[str] = field(default_factory=list)
 
 
 def web_address(url: object) -> str:
@@ -231,14 +250,15 @@ def final_runs(study: Study) -> Table:
                 Cell(display(run["family"])),
                 Cell(plain(run["seed"])),
                 Cell(state_name(run["state"]), _reason(run)),
-                Cell(quantity(float(run["value"]), float(run["standard_error"]))),
+                Cell(quantity(float(run["value"]), float(run["standard_error"])), order=float(run["value"])),
                 Cell(used),
-                Cell(quantity(_seconds(run), None, "s")),
+                Cell(quantity(_seconds(run), None, "s"), order=_seconds(run)),
                 _link(run),
             ]
         )
     columns = ["Family", "Seed", "State", "Test bits/dim", "In the answer", "Time", "Run"]
-    return Table("Final runs: ± is one standard error over test images", columns, rows)
+    caption = "Final runs: ± is one standard error over test images"
+    return Table(caption, columns, rows, list(map(str, frame["run_id"])))
 
 
 def state_counts(study: Study) -> Table:
@@ -268,8 +288,14 @@ def failure_reasons(study: Study) -> Table:
     return Table("Reasons of the runs that did not complete", ["", "State", "Reason", "Runs"], rows)
 
 
-def trials(study: Study, family: str) -> Table:
-    """Every trial of a family: complete ones by value, then those that ended early by the value they had reached."""
+def trials(study: Study, family: str, pictures: Mapping[str, str]) -> Table:
+    """Every trial of a family: complete ones by value, then those that ended early by the value they had reached.
+
+    Args:
+        study: the study.
+        family: the family.
+        pictures: data addresses of samples, by run, for those runs that have any to show.
+    """
     frame = study.trials
     frame = frame[frame["family"] == family].copy()
     frame["rank"] = np.where(frame["state"] == RunState.COMPLETE, 0, 1)
@@ -281,16 +307,68 @@ def trials(study: Study, family: str) -> Table:
         notes = [f"at epoch {plain(run['step'])}"] if early else ["selected"] if run["run_id"] in study.selected else []
         rows.append(
             [
-                Cell(plain(run["number"])),
-                Cell(quantity(float(run["value"]), float(run["value_error"])), notes),
-                *(Cell(plain(run.get(f"param.{name}"))) for name in parameters),
+                Cell(plain(run["number"]), picture=pictures.get(str(run["run_id"]), "")),
+                Cell(quantity(float(run["value"]), float(run["value_error"])), notes, order=float(run["value"])),
+                *(_parameter(run.get(f"param.{name}")) for name in parameters),
                 Cell(state_name(run["state"]), _reason(run)),
-                Cell(quantity(_seconds(run), None, "s")),
+                Cell(quantity(_seconds(run), None, "s"), order=_seconds(run)),
                 _link(run),
             ]
         )
     columns = ["Trial", "Validation bits/dim", *parameters, "State", "Time", "Run"]
-    return Table(f"{display(family)}: {count(len(rows), 'trial')}, lowest validation bits/dim first", columns, rows)
+    caption = f"{display(family)}: {count(len(rows), 'trial')}, lowest validation bits/dim first"
+    return Table(caption, columns, rows, list(map(str, frame["run_id"])))
+
+
+def _parameter(value: object) -> Cell:
+    numeric = isinstance(value, Real) and not isinstance(value, bool)
+    return Cell(plain(value), order=float(value) if numeric else None)  # type: ignore[arg-type]
+
+
+def learning_rate_stability(study: Study, family: str) -> Table | None:
+    """How a family's trials ended in each half decade of the learning rate; None where it is not swept."""
+    column = "param.learning_rate"
+    if "learning_rate" not in study.swept(family) or column not in study.trials:
+        return None
+    frame = study.trials[study.trials["family"] == family]
+    rate = pd.to_numeric(frame[column], errors="coerce")
+    frame = frame.assign(bin=np.floor(2 * np.log10(rate.where(rate > 0))))[rate > 0]
+    if frame.empty:
+        return None
+    best = frame.loc[frame["state"] == RunState.COMPLETE, "value"].min()
+    rows = []
+    for number, trials_in in frame.groupby("bin"):
+        low, high = 10 ** (number / 2), 10 ** ((number + 1) / 2)
+        counts = trials_in["state"].value_counts()
+        complete = trials_in.loc[trials_in["state"] == RunState.COMPLETE, "value"].dropna()
+        lost = sum(int(counts.get(state, 0)) for state in (RunState.DIVERGED, RunState.FAILED, RunState.OUT_OF_MEMORY))
+        rows.append(
+            [
+                Cell(f"{low:.1e} to {high:.1e}", order=float(low)),
+                Cell(str(len(trials_in))),
+                Cell(str(counts.get(RunState.COMPLETE, 0))),
+                Cell(str(counts.get(RunState.PRUNED, 0))),
+                Cell(str(lost)),
+                Cell(quantity(None if complete.empty else float(complete.min() - best))),
+                Cell(quantity(None if complete.empty else float(complete.median() - best))),
+            ]
+        )
+    columns = ["Learning rate", "Trials", "Complete", "Pruned", "Diverged or failed", "Best, above the best of all"]
+    caption = f"{display(family)}: how stable training is, by learning rate; validation bits/dim above the best trial's"
+    return Table(caption, [*columns, "Median, likewise"], rows)
+
+
+def published(study: Study) -> Table:
+    """What was published of the study's data set, and what its families obtained in the same metric."""
+    figures = literature.published(study.results.dataset)
+    rows = [[Cell(f.model), Cell(f"{f.value:g}", order=f.value), Cell(f.source)] for f in figures]
+    unit = METRICS[figures[0].metric].unit if figures else ""
+    for family, final in study.finals.items():
+        level = statistics.estimate(select(final.measurements, "test", figures[0].metric)) if figures else None
+        if level is not None:
+            obtained = Cell(quantity(level.mean, level.error), order=level.mean)
+            rows.append([Cell(f"{display(family)}, this study"), obtained, Cell(MISSING)])
+    return Table("Obtained beside published", ["Model", f"Test {unit}", "Source"], rows)
 
 
 def _reason(run: pd.Series) -> list[str]:

@@ -6,20 +6,34 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from bench.results import RunState
-from reports import budget, drawing, figures, formatting, svg
+from reports import budget, drawing, figures, formatting, interactive, svg
 from reports.formatting import count, display
+from reports.importance import importances as importances_of
+from reports.styles import ENDS, UNKNOWN_END, FamilyStyle
+from reports.trade_offs import TradeOff
+from reports.trade_offs import trade_offs as trade_offs_of
 
 if TYPE_CHECKING:
     from markupsafe import Markup
 
     from reports.study import Study
 
-Styles = dict[str, drawing.FamilyStyle]
+Styles = dict[str, FamilyStyle]
 
 
 @dataclass(frozen=True)
 class FigureView:
-    """A figure in both forms, its heading and caption."""
+    """A figure in all its forms, its heading and caption.
+
+    Attributes:
+        family: whose it is; empty where several families share it.
+        title: its heading, and its name for screen readers.
+        caption: what is to be seen.
+        inline: as SVG for the page.
+        standalone: as an SVG file.
+        path: that file's place beside the page.
+        plot: as JSON for plotly; empty where looking closer shows nothing more.
+    """
 
     family: str
     title: str
@@ -27,9 +41,10 @@ class FigureView:
     inline: Markup
     standalone: str
     path: str
+    plot: str = ""
 
 
-def _view(raw: str, title: str, caption: str, family: str, stem: str, styles: Styles) -> FigureView:
+def _view(raw: str, title: str, caption: str, family: str, stem: str, styles: Styles, plot: str = "") -> FigureView:
     title, caption = formatting.visible(title), formatting.visible(caption)
     palette = {style.colour: f"var(--{style.name})" for style in styles.values()}
     return FigureView(
@@ -39,6 +54,7 @@ def _view(raw: str, title: str, caption: str, family: str, stem: str, styles: St
         svg.inline(raw, title, f"{stem}-", palette),
         svg.standalone(raw, title),
         f"figures/{stem}.svg",
+        plot,
     )
 
 
@@ -53,11 +69,12 @@ def responses(study: Study, styles: Styles) -> list[FigureView]:
             stem = f"response-{len(views) + 1}-{formatting.slug(family)}-{formatting.slug(parameter)}"
             title = f"{formatting.display(family)}: validation bits/dim against {parameter}"
             caption = _response_caption(data, style)
-            views.append(_view(drawing.draw_response(data, style), title, caption, family, stem, styles))
+            raw, plot = drawing.draw_response(data, style), interactive.response(data, style)
+            views.append(_view(raw, title, caption, family, stem, styles, plot))
     return views
 
 
-def _response_caption(data: figures.Response, style: drawing.FamilyStyle) -> str:
+def _response_caption(data: figures.Response, style: FamilyStyle) -> str:
     body = data.points[~data.points["strip"]]
     counts = body["mark"].value_counts()
     key = [
@@ -73,7 +90,7 @@ def _response_caption(data: figures.Response, style: drawing.FamilyStyle) -> str
     if body["selected"].any():
         key.append("◯ the selected one")
     edge = data.points.loc[data.points["strip"], "mark"].value_counts(sort=False)
-    strip = [drawing.STRIP_MARKS.get(mark, drawing.UNKNOWN_MARK)[1].format(n) for mark, n in edge.items()]
+    strip = [ENDS.get(mark, UNKNOWN_END).caption.format(n) for mark, n in edge.items()]
     sentences = [f"{', '.join(key)}." if key else "", f"In the strip: {', '.join(strip)}." if strip else ""]
     if data.without:
         sentences.append(f"{formatting.count(data.without, 'trial')} without a value of this parameter not drawn.")
@@ -84,14 +101,64 @@ def learning_curves(study: Study, styles: Styles) -> list[FigureView]:
     """The learning curves of each family."""
     views: list[FigureView] = []
     for data in figures.learning_curves(study):
-        title = f"{formatting.display(data.family)}: validation bits/dim against training images seen"
+        title = f"{formatting.display(data.family)}: validation bits/dim against images seen and seconds"
         runs = [
             f"{formatting.count(len(data.searched), 'search trial')} thin" if data.searched else "",
-            f"{formatting.count(len(data.final), 'final run')} bold" if data.final else "",
+            f"{formatting.count(len(data.final), 'final run')} as their mean and the range over seeds"
+            if data.final
+            else "",
         ]
         caption = f"{', '.join(filter(None, runs))}. One scale for all families, without the highest 5% of points."
         stem = f"learning-{len(views) + 1}-{formatting.slug(data.family)}"
         raw = drawing.draw_learning_curves(data, styles[data.family])
+        plot = interactive.learning_curves(data, styles[data.family])
+        views.append(_view(raw, title, caption, data.family, stem, styles, plot))
+    return views
+
+
+COSTS = {
+    "training_seconds": ("training time", "training time (s)"),
+    "parameters": ("size", "trainable parameters"),
+    "sample_images_per_second": ("sampling speed", "images sampled per second"),
+}
+
+
+def trade_offs(study: Study, styles: Styles) -> list[FigureView]:
+    """Likelihood against training time, size and sampling speed, each with its Pareto front."""
+    views: list[FigureView] = []
+    for data in trade_offs_of(study):
+        cost, label = COSTS[data.metric]
+        under = f" ({data.conditions})" if data.conditions else ""
+        title = f"{data.split.capitalize()} bits/dim against {cost}{under}"
+        stem = f"trade-off-{len(views) + 1}-{formatting.slug(data.metric)}"
+        raw = drawing.draw_trade_off(data, styles, label)
+        plot = interactive.trade_off(data, styles, label)
+        views.append(_view(raw, title, _trade_off_caption(data, styles), "", stem, styles, plot))
+    return views
+
+
+def _trade_off_caption(data: TradeOff, styles: Styles) -> str:
+    runs = "complete trials" if data.split == "validation" else "final runs"
+    key = [f"{styles[family].filled} {display(family)}" for family in data.points["family"].unique()]
+    counts = data.front["family"].value_counts()
+    front = [f"{counts[family]} of {display(family)}" for family in counts.index]
+    return (
+        f"{', '.join(key)}: {len(data.points)} {runs}. Filled and joined: the Pareto front, runs that no other beats "
+        f"in both figures, {formatting.listing(front)}."
+    )
+
+
+def importances(study: Study, styles: Styles) -> list[FigureView]:
+    """Which swept parameter the likelihood depends on, of each family with enough complete trials."""
+    views: list[FigureView] = []
+    for data in importances_of(study):
+        title = f"{display(data.family)}: which swept parameter matters"
+        caption = (
+            f"Shares of the variation of validation bits/dim over the swept ranges, by functional ANOVA on "
+            f"{count(data.trials, 'complete trial')}; the line is the 95% range over resampled trials."
+        )
+        stem = f"importance-{len(views) + 1}-{formatting.slug(data.family)}"
+        raw = drawing.draw_importances(data, styles[data.family])
         views.append(_view(raw, title, caption, data.family, stem, styles))
     return views
 

@@ -10,7 +10,7 @@ from models.configs import GlowConfig, VAEConfig
 TRAIN_IMAGES = 50_000
 """Of binarised MNIST."""
 BURDA_PASSES = sum(3**stage for stage in range(8))
-BURDA = "Burda, Grosse & Salakhutdinov (2016), table 1"
+BURDA = "Burda, Grosse & Salakhutdinov (2016), on the fixed binarisation"
 BURDA_DEVIATIONS = (
     "Batches of 100 (published: 20); Adam's epsilon is 1e-7 on the loss in bits/dim, which is 5.4e-5 in nats "
     "(published: 1e-4); the published split of training data holds the 10,000 validation images too."

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from reports import budget, drawing, views
+from reports import budget, drawing, styles, views
 from reports.study import Study
 
 
@@ -65,10 +65,10 @@ def test_only_random_trials_have_a_band(measured, study):
         results = builder.results(settings={"sampler": sampler} if sampler else {})
         (data,) = budget.best_so_far(Study(results))
         assert data.band is None
-        (view,) = views.budgets(Study(results), drawing.family_styles(["vae"]))
+        (view,) = views.budgets(Study(results), styles.family_styles(["vae"]))
         assert "No interval is drawn" in view.caption
         assert "repeated studies" in view.caption
-    captions = [view.caption for view in views.budgets(Study(measured), drawing.family_styles(["vae", "glow"]))]
+    captions = [view.caption for view in views.budgets(Study(measured), styles.family_styles(["vae", "glow"]))]
     assert all("15 independent draws" in caption and "only approximately" in caption for caption in captions)
 
 
@@ -79,7 +79,7 @@ def test_a_single_trial(empty, sampler):
     results = empty.results(settings={"sampler": sampler})
     (data,) = budget.best_so_far(Study(results))
     assert data.band is None
-    assert "<svg" in drawing.draw_budget(data, drawing.VAE)
+    assert "<svg" in drawing.draw_budget(data, styles.VAE)
 
 
 def test_without_a_finite_value_there_is_no_course(empty):

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from bench.results import RunState
-from reports import drawing, figures, svg
+from reports import drawing, figures, styles, svg
 from reports.study import Study
 
 
@@ -70,7 +70,7 @@ def test_any_kind_of_parameter_can_be_drawn(empty, values):
     data = figures.response(Study(empty.results()), "vae", "latent_size")
     assert data is not None
     assert np.isfinite(data.points["x"]).all()
-    ET.fromstring(drawing.draw_response(data, drawing.VAE))  # noqa: S314 - our own drawing
+    ET.fromstring(drawing.draw_response(data, styles.VAE))  # noqa: S314 - our own drawing
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf, None])
@@ -82,7 +82,7 @@ def test_figures_survive_values_that_are_not_finite(empty, value):
     assert data.limits is None
     assert data.points["strip"].all()
     assert len(data.points) == len(RunState)
-    assert "no trial has a finite value" in drawing.draw_response(data, drawing.VAE)
+    assert "no trial has a finite value" in drawing.draw_response(data, styles.VAE)
     assert figures.learning_curves(Study(empty.results())) == []
 
 
@@ -99,7 +99,12 @@ def test_learning_curves_tell_searched_from_final(finished):
     curves = {data.family: data for data in figures.learning_curves(Study(finished))}
     assert {len(data.final) for data in curves.values()} == {3}
     assert len({data.limits for data in curves.values()}) == 1
-    assert all(np.isfinite(curve).all() for data in curves.values() for curve in (*data.searched, *data.final))
+    drawn = [curve.points for data in curves.values() for curve in (*data.searched, *data.final)]
+    assert all(np.isfinite(points).all(axis=None) for points in drawn)
+    glow = curves["glow"].band
+    assert list(glow["images"]) == [1000.0 * step for step in range(1, 13)]
+    last = glow.iloc[-1][["mean", "low", "high"]] - 1.4 / 12
+    assert list(last) == pytest.approx([1.97333, 1.96, 1.99], abs=1e-5)
 
 
 def test_bound_curves_are_means_over_the_seeds_that_have_each_k(study):
@@ -114,7 +119,7 @@ def test_bound_curves_are_means_over_the_seeds_that_have_each_k(study):
     assert vae.points["value"].iloc[-1] == pytest.approx(2.32)
     assert vae.points["error"].iloc[-1] == pytest.approx(0.0005)
     assert figures.bound_curves(Study(builder.results(tables={}))) == []
-    raw = drawing.draw_bound_curve(vae, drawing.VAE)
+    raw = drawing.draw_bound_curve(vae, styles.VAE)
     ET.fromstring(raw)  # noqa: S314 - our own drawing
 
 
@@ -123,7 +128,7 @@ def test_latents_of_the_first_seed_in_descending_order(measured):
     assert (profile.family, profile.seed, len(profile.points)) == ("vae", "0", 32)
     assert profile.points["kl_nats"].is_monotonic_decreasing
     assert profile.points["active"].sum() == 12
-    ET.fromstring(drawing.draw_latent_profile(profile, drawing.VAE))  # noqa: S314 - our own drawing
+    ET.fromstring(drawing.draw_latent_profile(profile, styles.VAE))  # noqa: S314 - our own drawing
 
 
 def test_many_trials_become_one_picture(empty):
@@ -134,15 +139,15 @@ def test_many_trials_become_one_picture(empty):
     known = Study(empty.results())
     data = figures.response(known, "vae", "latent_size")
     assert data is not None
-    assert len(drawing.draw_response(data, drawing.VAE)) < 200_000
-    assert len(drawing.draw_learning_curves(figures.learning_curves(known)[0], drawing.VAE)) < 200_000
+    assert len(drawing.draw_response(data, styles.VAE)) < 200_000
+    assert len(drawing.draw_learning_curves(figures.learning_curves(known)[0], styles.VAE)) < 200_000
 
 
 def test_inline_figures_share_no_id_and_follow_the_theme(finished):
     data = figures.response(Study(finished), "vae", "latent_size")
     assert data is not None
-    raw = drawing.draw_response(data, drawing.VAE)
-    palette = {drawing.VAE.colour: "var(--vae)"}
+    raw = drawing.draw_response(data, styles.VAE)
+    palette = {styles.VAE.colour: "var(--vae)"}
     texts = [svg.inline(raw, "a <b> & c", prefix, palette) for prefix in ("a-", "b-")]
     first, second = (ET.fromstring(text) for text in texts)  # noqa: S314 - our own drawing
     ids = [{element.get("id") for element in root.iter()} - {None} for root in (first, second)]
@@ -159,7 +164,7 @@ def test_inline_figures_share_no_id_and_follow_the_theme(finished):
 
 
 def test_each_family_keeps_its_own_style():
-    styles = drawing.family_styles(["glow", "x", "vae", "y"])
-    assert styles["vae"] == drawing.VAE
-    assert styles["glow"] == drawing.GLOW
-    assert len({style.colour for style in styles.values()}) == len({style.marker for style in styles.values()}) == 4
+    found = styles.family_styles(["glow", "x", "vae", "y"])
+    assert found["vae"] == styles.VAE
+    assert found["glow"] == styles.GLOW
+    assert len({style.colour for style in found.values()}) == len({style.marker for style in found.values()}) == 4

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import base64
 import dataclasses
+import hashlib
 import re
 import subprocess
 import sys
@@ -13,11 +15,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
+import reports
 from bench.results import HISTORY_COLUMNS, MEASUREMENT_COLUMNS, RUN_COLUMNS, TABLES, ImageGrid
 from reports import statistics, tables, write_report
 from reports.formatting import NO_BREAK
 from reports.study import Study
 
+DATA = {"application/json", "application/octet-stream"}
 VOID = {"meta", "br", "img", "link", "input", "hr"}
 HOSTILE = "<script>alert('x')</script> \"quoted\" | `tick` $math$ [a](javascript:1)\n# line 😀 שלום \u202egnp.exe \x00"
 
@@ -35,6 +39,8 @@ class Page(HTMLParser):
         self.tags: list[str] = []
         self.images_without_alt = 0
         self.text = ""
+        self.scripts: list[str] = []
+        self.policy = ""
         self.feed(text)
         self.close()
 
@@ -43,6 +49,10 @@ class Page(HTMLParser):
         self.tags.append(tag)
         if tag not in VOID:
             self.open.append(tag)
+        if tag == "script":
+            self.scripts += [] if known.get("type") in DATA else [""]
+        if known.get("http-equiv") == "Content-Security-Policy":
+            self.policy = str(known["content"])
         if re.fullmatch(r"h[1-6]", tag):
             self.headings.append(int(tag[1]))
         if tag == "img" and not known.get("alt"):
@@ -61,7 +71,10 @@ class Page(HTMLParser):
             self.faults.append(f"</{tag}>")
 
     def handle_data(self, data):
-        if self.open and self.open[-1] != "style":
+        if self.open and self.open[-1] == "script":
+            if self.scripts:
+                self.scripts[-1] += data
+        elif self.open and self.open[-1] != "style":
             self.text += data
 
 
@@ -72,7 +85,10 @@ def read(results, folder: Path) -> tuple[Page, str, str]:
     assert not page.faults
     assert not page.open
     assert len(page.ids) == len(set(page.ids))
-    assert "script" not in page.tags
+    assert page.scripts == [(Path(reports.__file__).parent / "templates" / "page.js").read_text("utf-8")]
+    digest = base64.b64encode(hashlib.sha256(page.scripts[0].encode()).digest()).decode()
+    assert f"script-src 'sha256-{digest}'" in page.policy
+    assert "default-src 'none'" in page.policy
     assert page.images_without_alt == 0
     assert page.headings[0] == 1
     assert all(after - before <= 1 for before, after in zip(page.headings, page.headings[1:], strict=False))
@@ -97,7 +113,7 @@ def test_report_of_a_finished_study(finished, tmp_path):
         assert "importance-weighted bound, k=64" in text
         assert "python studies/vae_vs_glow.py --dataset digits --trials 24 --seed 0" in text
         assert "6704154c0ffee" in text
-    assert page.tags.count("svg") == 8
+    assert page.tags.count("svg") == 11
     assert page.tags.count("img") == 4
     assert page.tags.count("main") == page.tags.count("header") == page.tags.count("footer") == 1
 
@@ -114,8 +130,8 @@ def test_report_of_all_that_a_run_measures(measured, tmp_path):
         assert "Interpolations between held-out images" in text
         assert "tables/likelihood_by_image.csv" in text.replace("\\", "")
         assert " wins" not in text
-    # Four responses, two learning curves, two budgets, two bounds, one of latents.
-    assert page.tags.count("svg") == 11
+    # Two trade-offs, four responses, two importances, two learning curves, two budgets, two bounds, one of latents.
+    assert page.tags.count("svg") == 15
     assert sorted(path.stem for path in (tmp_path / "tables").iterdir()) == sorted(TABLES)
     for name, columns in TABLES.items():
         stored = pd.read_csv(tmp_path / "tables" / f"{name}.csv")
@@ -180,13 +196,16 @@ def test_csv_files_hold_the_frames(finished, tmp_path):
         stored = pd.read_csv(path)
         assert list(stored.columns[: len(columns)]) == columns
         assert len(stored) == len(frame)
+        binary = pd.read_parquet(path.with_suffix(".parquet"))
+        assert list(binary.columns) == list(stored.columns)
+        assert len(binary) == len(frame)
     np.testing.assert_allclose(pd.read_csv(paths.measurements)["value"], finished.measurements["value"].astype(float))
 
 
 def test_same_results_give_the_same_bytes(finished, tmp_path):
     first, second = write_report(finished, tmp_path / "a"), write_report(finished, tmp_path / "b")
     files = [path for path in sorted((tmp_path / "a").rglob("*")) if path.is_file()]
-    assert len(files) == 5 + len(first.figures) + len(first.images)
+    assert len(files) == 8 + len(first.figures) + len(first.images)
     for path in files:
         assert path.read_bytes() == (tmp_path / "b" / path.relative_to(tmp_path / "a")).read_bytes()
     assert second.html.exists()
@@ -195,9 +214,11 @@ def test_same_results_give_the_same_bytes(finished, tmp_path):
 def test_writing_again_replaces_and_leaves_no_temporary_file(finished, tmp_path):
     write_report(finished, tmp_path)
     (tmp_path / "report.html").write_text("old")
+    (tmp_path / "figures" / "response-9-vae-beta.svg").write_text("of a sweep that is no more")
     write_report(finished, tmp_path)
     assert (tmp_path / "report.html").read_text("utf-8").startswith("<!DOCTYPE html>")
     assert not list(tmp_path.rglob("*.tmp"))
+    assert not (tmp_path / "figures" / "response-9-vae-beta.svg").exists()
 
 
 @pytest.mark.parametrize("levels", [{"vae": [2.3]}, {"vae": [2.3, 2.4], "glow": []}, {"vae": [], "glow": []}])
@@ -293,7 +314,7 @@ def test_only_web_addresses_become_links(study, tmp_path):
 
 def test_large_pictures_stay_beside_the_page(study, tmp_path):
     builder = study({"vae": [2.3], "glow": [2.0]})
-    grown = [ImageGrid(i.run_id, i.family, i.kind, i.caption, i.png + b"\0" * 2_000_000) for i in builder.images]
+    grown = [ImageGrid(i.run_id, i.family, i.kind, i.caption, i.png + b"\0" * 1_000_000) for i in builder.images]
     page, _, _ = read(builder.results(images=grown), tmp_path)
     assert page.tags.count("img") == 1
     assert page.text.count("Too large for this page") == 3

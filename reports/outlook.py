@@ -1,0 +1,120 @@
+"""What would change the answer: more seeds, more test images, more training, or nothing within reach."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from reports import differences
+from reports.figures import learning_curves
+from reports.formatting import count, display, number, quantity
+from reports.study import LIKELIHOOD, select
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from reports.statistics import Interval
+    from reports.study import Study
+
+POWER = 2.8
+"""A difference of so many standard errors is told apart from 0 at the 5% level four times in five (1.96 + 0.84)."""
+MOST_SEEDS = 1000
+MOST_DOUBLINGS = 10
+
+
+def outlook(study: Study, low: str, high: str) -> list[str]:
+    """What would decide the order of two families where it is open, or turn it where it is not.
+
+    Args:
+        study: the study.
+        low: the family with the lower mean test bits/dim.
+        high: the other.
+    """
+    interval = differences.likelihood(study, high, low)
+    if interval is None:
+        return []
+    order = _to_decide(study, low, high, interval) if interval.contains_zero else _to_turn(study, low, high, interval)
+    return [*order, *_more_training(study, low, high, interval.value)]
+
+
+def _seeds(study: Study, family: str) -> np.ndarray:
+    """The finite test bits/dim of a family, one a seed."""
+    values = select(study.finals[family].measurements, "test", LIKELIHOOD)["value"].to_numpy(dtype=float)
+    finite: np.ndarray = values[np.isfinite(values)]
+    return finite
+
+
+def _to_turn(study: Study, low: str, high: str, interval: Interval) -> list[str]:
+    sentence = (
+        f"The order would turn only if {display(high)} gained {quantity(interval.value, None, 'bits/dim')} on "
+        f"{display(low)}"
+    )
+    spread = max((float(v.std(ddof=1)) for v in (_seeds(study, low), _seeds(study, high)) if len(v) > 1), default=0.0)
+    if spread > 0:
+        sentence += f": {number(interval.value / spread, 1)} times the larger standard deviation between seeds"
+    return [f"{sentence}."]
+
+
+def _to_decide(study: Study, low: str, high: str, interval: Interval) -> list[str]:
+    """How many seeds would tell a difference of the observed size from 0, four times in five."""
+    values = [_seeds(study, family) for family in (low, high)]
+    if min(map(len, values)) < 2:
+        return ["Seeds were not repeated in both families; final runs from more seeds come first (--seeds)."]
+    images = _variance_over_images(study, low, high)
+    left = (interval.value / POWER) ** 2 - images
+    if left <= 0:
+        return [
+            "If the difference is what it appears to be, no number of seeds would tell it from 0 on these test images: "
+            "more test images would be needed."
+        ]
+    needed = math.ceil(sum(float(v.var(ddof=1)) for v in values) / left)
+    if needed > MOST_SEEDS:
+        return [f"If the difference is what it appears to be, more than {MOST_SEEDS} seeds would be needed to tell it."]
+    return [
+        f"If the difference is what it appears to be, about {count(max(needed, 2), 'seed')} of each family would tell "
+        "it from 0 four times in five."
+    ]
+
+
+def _variance_over_images(study: Study, low: str, high: str) -> float:
+    """Of the mean difference, where each image's figure is known for both families; else 0."""
+    bits = [differences.bits_by_image(study, family) for family in (low, high)]
+    if bits[0] is None or bits[1] is None or not bits[0].columns.equals(bits[1].columns):
+        return 0.0
+    paired = bits[1].mean(axis=0) - bits[0].mean(axis=0)
+    return float(paired.var(ddof=1) / len(paired))
+
+
+def _more_training(study: Study, low: str, high: str, gap: float) -> list[str]:
+    """What the second half of training gained, and for how long that would have to go on."""
+    gains = {data.family: _last_doubling(data.band) for data in learning_curves(study)}
+    gain_low, gain_high = gains.get(low), gains.get(high)
+    if gain_low is None or gain_high is None:
+        return []
+    sentence = (
+        f"The second half of training still gained {quantity(gain_low)} bits/dim of {display(low)} and "
+        f"{quantity(gain_high)} of {display(high)} on validation"
+    )
+    closing = gain_high - gain_low
+    if closing <= 0:
+        return [f"{sentence}: a longer budget would not bring {display(high)} closer, if that goes on."]
+    doublings = gap / closing
+    if doublings > MOST_DOUBLINGS:
+        return [
+            f"{sentence}: over {MOST_DOUBLINGS} doublings of the budget would have to gain as much to close the gap."
+        ]
+    return [
+        f"{sentence}: if every further doubling of the budget gained as much, {number(doublings, 1)} of them would "
+        "close the gap. They mostly gain less and less."
+    ]
+
+
+def _last_doubling(band: pd.DataFrame) -> float | None:
+    """By how much the mean curve fell from half of its images to all of them."""
+    if len(band) < 2:
+        return None
+    images, mean = band["images"].to_numpy(dtype=float), band["mean"].to_numpy(dtype=float)
+    half = images[-1] / 2
+    return float(np.interp(half, images, mean) - mean[-1]) if images[0] <= half else None
