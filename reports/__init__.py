@@ -1,7 +1,7 @@
 """Measurements in, pages out: frames -> statistics -> sentences, tables and figures -> HTML, Markdown and CSV.
 
-Nothing here imports an array framework, a tracker or a sampler: the one thing known of the rest of the project is
-the result schema, `bench.results`.
+Nothing here imports an array framework or a tracker: the one thing known of the rest of the project is the result
+schema, `bench.results`. Of Optuna only the importances are used, as a library of statistics.
 """
 
 from reports.build import ReportPaths, write_report

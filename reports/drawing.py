@@ -184,8 +184,15 @@ def draw_trade_off(data: TradeOff, styles: dict[str, FamilyStyle], label: str) -
         figure = Figure(figsize=(4.8, 3.4), layout="constrained")
         axes = figure.subplots()
         front = data.front
-        step = "pre" if data.higher_is_better else "post"
-        axes.step(front["cost"], front["value"], where=step, color=INK, linewidth=1.0, alpha=0.55, linestyle="--")
+        axes.step(
+            front["cost"],
+            front["value"],
+            where="pre" if data.higher_is_better else "post",
+            color=INK,
+            linewidth=1.0,
+            alpha=0.55,
+            linestyle="--",
+        )
         for family, points in data.points.groupby("family", sort=False):
             style = styles[str(family)]
             dense = len(points) > MANY
@@ -201,8 +208,11 @@ def draw_trade_off(data: TradeOff, styles: dict[str, FamilyStyle], label: str) -
                     rasterized=dense and not front_too,
                 )
         axes.set_xscale("log")
+        cost = data.points["cost"]
+        wide = float(cost.max()) > 30 * float(cost.min())
+        axes.xaxis.set_major_locator(LogLocator(subs=(1.0, 3.0) if wide else tuple(range(1, 10))))
+        axes.xaxis.set_minor_locator(NullLocator())
         axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: images_label(value)))
-        axes.xaxis.set_minor_formatter(FuncFormatter(lambda value, _: ""))
         low, high = fence(data.points["value"]) or (0.0, 1.0)
         margin = 0.08 * (high - low) or 0.05
         axes.set_ylim(low - margin, high + margin)

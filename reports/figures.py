@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from bench.results import RunState
-from reports.formatting import display, plain, state_name, visible
+from reports.formatting import plain
 
 if TYPE_CHECKING:
     from reports.study import Study
@@ -144,7 +144,7 @@ def response(study: Study, family: str, parameter: str) -> Response | None:
     points = pd.DataFrame(
         {
             "run_id": frame["run_id"],
-            "about": about(study, frame),
+            "about": frame["run_id"].map(study.described),
             "x": place,
             "value": frame["value"].where(shown & ~above),
             "mark": mark,
@@ -195,7 +195,7 @@ def learning_curves(study: Study) -> list[LearningCurves]:
 
 
 def _curves(study: Study, runs: pd.DataFrame, curves: dict[str, pd.DataFrame]) -> list[Curve]:
-    named = zip(runs["run_id"], about(study, runs), strict=True)
+    named = zip(runs["run_id"], runs["run_id"].map(study.described), strict=True)
     return [Curve(run, words, curves[run]) for run, words in named if run in curves]
 
 
@@ -208,21 +208,6 @@ def _band(final: list[Curve]) -> pd.DataFrame:
     band = by_images["value"].agg(["mean", "min", "max", "size"]).assign(seconds=by_images["seconds"].mean())
     band = band[band["size"] == len(final)].reset_index()
     return band.rename(columns={"min": "low", "max": "high"})[["images", "seconds", "mean", "low", "high"]]
-
-
-def about(study: Study, runs: pd.DataFrame) -> pd.Series:
-    """Each of some runs in words: its number or seed, its swept values, and how it ended."""
-
-    def words(run: pd.Series) -> str:
-        name = f"seed {plain(run['seed'])}" if run["role"] == "final" else f"trial {plain(run['number'])}"
-        values = [
-            f"{parameter} = {plain(run[f'param.{parameter}'])}"
-            for parameter in study.swept(str(run["family"]))
-            if f"param.{parameter}" in run and not pd.isna(run[f"param.{parameter}"])
-        ]
-        return visible(", ".join([f"{display(str(run['family']))} {name}", *values, state_name(run["state"])]))
-
-    return pd.Series([words(run) for _, run in runs.iterrows()], index=runs.index, dtype=object)
 
 
 def bound_curves(study: Study) -> list[BoundCurve]:

@@ -62,7 +62,7 @@ def _shares(parameters: pd.DataFrame, values: pd.Series) -> pd.DataFrame:
     _, highest = fence(values) or (0.0, 0.0)
     # A single trial far off would otherwise be all that there is to explain.
     clipped = values.clip(upper=highest)
-    distributions = {column: _distribution(parameters[column]) for column in parameters}
+    distributions = {str(column): _distribution(parameters[column]) for column in parameters}
     rng = np.random.default_rng(0)
     draws = []
     for _ in range(RESAMPLES):
@@ -82,19 +82,21 @@ def _shares(parameters: pd.DataFrame, values: pd.Series) -> pd.DataFrame:
 
 def _one(parameters: pd.DataFrame, values: pd.Series, distributions: dict[str, BaseDistribution]) -> dict[str, float]:
     """The importances of one sample of trials."""
-    import optuna
+    import optuna  # slow, and few reports need it
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     study = optuna.create_study()
     study.add_trials(
         [
-            optuna.create_trial(params=row, distributions=distributions, value=float(value))
-            for row, value in zip(parameters.to_dict("records"), values, strict=True)
+            optuna.create_trial(
+                params=dict(zip(distributions, row, strict=True)), distributions=distributions, value=value
+            )
+            for row, value in zip(parameters.itertuples(index=False, name=None), values.map(float), strict=True)
         ]
     )
     evaluator = optuna.importance.FanovaImportanceEvaluator(n_trees=TREES, seed=0)
     found = optuna.importance.get_param_importances(study, evaluator=evaluator)
-    return {column: float(found.get(column, 0.0)) for column in parameters}
+    return {name: float(found.get(name, 0.0)) for name in distributions}
 
 
 def _distribution(values: pd.Series) -> BaseDistribution:

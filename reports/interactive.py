@@ -91,15 +91,16 @@ def trade_off(data: TradeOff, styles: dict[str, FamilyStyle], label: str) -> str
         points, style = points.head(MOST_POINTS), styles[str(family)]
         symbols = [style.symbol if on_front else f"{style.symbol}-open" for on_front in points["front"]]
         marker = {"symbol": symbols, "size": 9, "color": colour(style)}
-        words = points["about"] + ", " + points["cost"].map(plain) + " " + label
+        words = [f"{about}, {plain(cost)} {label}" for about, cost in points[["about", "cost"]].itertuples(index=False)]
         figure.add_trace(_points(points.assign(about=words), "cost", points["value"], str(family), marker))
-    figure.update_xaxes(title_text=_text(label), type="log", dtick="D2")
+    wide = float(best["cost"].max()) > 30 * float(best["cost"].min())
+    figure.update_xaxes(title_text=_text(label), type="log", dtick="D2" if wide else "D1")
     figure.update_yaxes(title_text=f"{data.split} bits/dim")
     return _json(figure)
 
 
 def _points(frame: pd.DataFrame, x: str, y: pd.Series, name: str, marker: dict[str, Any]) -> go.Scatter:
-    values = frame["value"].map(lambda value: "" if np.isnan(value) else f"<br>{quantity(float(value))} bits/dim")
+    values = ["" if np.isnan(value) else f"<br>{quantity(float(value))} bits/dim" for value in frame["value"]]
     return go.Scatter(
         x=_numbers(frame[x]),
         y=_numbers(y),
@@ -107,7 +108,7 @@ def _points(frame: pd.DataFrame, x: str, y: pd.Series, name: str, marker: dict[s
         name=_text(name),
         marker=marker,
         customdata=list(frame["run_id"].map(str)),
-        hovertext=list(frame["about"].map(_text) + values),
+        hovertext=[_text(about) + value for about, value in zip(frame["about"], values, strict=True)],
         hoverinfo="text",
     )
 

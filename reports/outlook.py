@@ -94,12 +94,12 @@ def _more_training(study: Study, low: str, high: str, gap: float) -> list[str]:
     if gain_low is None or gain_high is None:
         return []
     sentence = (
-        f"The second half of training still gained {quantity(gain_low)} bits/dim of {display(low)} and "
-        f"{quantity(gain_high)} of {display(high)} on validation"
+        f"Over the second half of training the validation bits/dim of {display(low)} changed by {_signed(-gain_low)} "
+        f"and that of {display(high)} by {_signed(-gain_high)}"
     )
     closing = gain_high - gain_low
     if closing <= 0:
-        return [f"{sentence}: a longer budget would not bring {display(high)} closer, if that goes on."]
+        return [f"{sentence}: if that goes on, a longer budget would not bring {display(high)} closer."]
     doublings = gap / closing
     if doublings > MOST_DOUBLINGS:
         return [
@@ -109,6 +109,10 @@ def _more_training(study: Study, low: str, high: str, gap: float) -> list[str]:
         f"{sentence}: if every further doubling of the budget gained as much, {number(doublings, 1)} of them would "
         "close the gap. They mostly gain less and less."
     ]
+
+
+def _signed(value: float) -> str:
+    return f"{'+' if value > 0 else ''}{quantity(value)}"
 
 
 def _last_doubling(band: pd.DataFrame) -> float | None:

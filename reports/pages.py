@@ -57,6 +57,7 @@ class Page:
     trade_offs: list[FigureView]
     published: tables.Table
     selected: tables.Table
+    fixed: tables.Table
     final_runs: tables.Table
     counts: tables.Table
     reasons: tables.Table
@@ -128,6 +129,7 @@ def page(results: StudyResults) -> Page:
         trade_offs=views.trade_offs(study, styles),
         published=tables.published(study),
         selected=tables.selected(study),
+        fixed=tables.fixed(study),
         final_runs=tables.final_runs(study),
         counts=tables.state_counts(study),
         reasons=tables.failure_reasons(study),

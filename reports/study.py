@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 
 from bench.results import HISTORY_COLUMNS, MEASUREMENT_COLUMNS, RUN_COLUMNS, TABLES, RunState
+from reports.formatting import display, plain, state_name, visible
 
 if TYPE_CHECKING:
+    from collections.abc import Hashable
+
     from bench.results import StudyResults
 
 LIKELIHOOD = "bits_per_dim"
@@ -151,6 +154,19 @@ class Study:
         best = complete.sort_values(["value", "number"], kind="stable").drop_duplicates("family").index
         frame["best"] = frame.index.isin(best)
         return frame
+
+    @cached_property
+    def described(self) -> pd.Series:
+        """Each run in words, by its identifier: its number or seed, its swept values, and how it ended."""
+        runs = self.runs
+        words = [self._words(run) for run in runs.to_dict("records")]
+        return pd.Series(words, index=runs["run_id"], dtype=object)
+
+    def _words(self, run: dict[Hashable, Any]) -> str:
+        name = f"seed {plain(run['seed'])}" if run["role"] == "final" else f"trial {plain(run['number'])}"
+        swept = {parameter: run.get(f"param.{parameter}") for parameter in self.swept(run["family"])}
+        values = [f"{parameter} = {plain(value)}" for parameter, value in swept.items() if not pd.isna(value)]
+        return visible(", ".join([f"{display(run['family'])} {name}", *values, state_name(run["state"])]))
 
     @cached_property
     def finals(self) -> dict[str, Finals]:

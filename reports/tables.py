@@ -75,13 +75,15 @@ class Table:
         caption: what it shows.
         columns: its column heads.
         rows: cells, the first of each being the row's head.
-        runs: where each row is a run, their identifiers; such a table can be sorted, and its runs selected.
+        runs: where each row is a run, their identifiers, by which it can be selected.
+        sortable: whether the values of a column can be compared, so that the page may sort by it.
     """
 
     caption: str
     columns: list[str]
     rows: list[list[Cell]]
     runs: list[str] = field(default_factory=list)
+    sortable: bool = False
 
 
 def web_address(url: object) -> str:
@@ -199,25 +201,45 @@ def differences(found: list[Difference]) -> Table:
             ]
         )
     caption = f"Differences: Welch's t over training seeds, p adjusted by Holm over {count(len(rows), 'difference')}"
-    return Table(caption, ["Metric", "Difference", "95% interval", "Hedges' g", "p", "Holm's p"], rows)
+    return Table(caption, ["Metric", "Difference", "95% interval", "Hedges' g", "p", "Holm's p"], rows, sortable=True)
 
 
 def selected(study: Study) -> Table:
-    """The selected configuration of each family: one column a family, swept parameters first."""
-    chosen = {name: runs.trial if runs.trial is not None else _last(runs) for name, runs in study.finals.items()}
-    swept = list(dict.fromkeys(parameter for family in study.families for parameter in study.swept(family)))
-    frame = study.runs
-    named = [str(column).removeprefix("param.") for column in frame.columns if str(column).startswith("param.")]
+    """The selected trial of each family with the values of its swept parameters: one column a family."""
+    chosen = _chosen(study)
     rows = [
         [Cell("Trial"), *(Cell(plain(None if row is None else row["number"])) for row in chosen.values())],
         [Cell("Validation bits/dim"), *(_validation(row) for row in chosen.values())],
         [Cell("Final training seeds"), *(_seeds(runs) for runs in study.finals.values())],
     ]
-    for parameter in [*swept, *(name for name in named if name not in swept)]:
+    rows += _values(_swept(study), chosen)
+    return Table("Selected configurations, chosen on validation alone", ["", *map(display, study.finals)], rows)
+
+
+def fixed(study: Study) -> Table:
+    """The selected configurations' parameters that were not swept."""
+    named = [str(column).removeprefix("param.") for column in study.runs if str(column).startswith("param.")]
+    rows = _values([name for name in named if name not in _swept(study)], _chosen(study))
+    return Table("What was not swept", ["", *map(display, study.finals)], rows)
+
+
+def _chosen(study: Study) -> dict[str, pd.Series | None]:
+    """The run that shows each family's reported configuration: its trial, or else a final run."""
+    return {name: runs.trial if runs.trial is not None else _last(runs) for name, runs in study.finals.items()}
+
+
+def _swept(study: Study) -> list[str]:
+    return list(dict.fromkeys(parameter for family in study.families for parameter in study.swept(family)))
+
+
+def _values(parameters: list[str], chosen: Mapping[str, pd.Series | None]) -> list[list[Cell]]:
+    """A row for each parameter that any of the runs has."""
+    rows = []
+    for parameter in parameters:
         cells = [Cell(plain(None if row is None else row.get(f"param.{parameter}"))) for row in chosen.values()]
         if any(cell.text != MISSING for cell in cells):
-            rows.append([Cell(parameter, ["swept"] if parameter in swept else []), *cells])
-    return Table("Selected configurations, chosen on validation alone", ["", *map(display, study.finals)], rows)
+            rows.append([Cell(parameter), *cells])
+    return rows
 
 
 def _last(runs: Finals) -> pd.Series | None:
@@ -258,7 +280,7 @@ def final_runs(study: Study) -> Table:
         )
     columns = ["Family", "Seed", "State", "Test bits/dim", "In the answer", "Time", "Run"]
     caption = "Final runs: ± is one standard error over test images"
-    return Table(caption, columns, rows, list(map(str, frame["run_id"])))
+    return Table(caption, columns, rows, list(map(str, frame["run_id"])), sortable=True)
 
 
 def state_counts(study: Study) -> Table:
@@ -317,7 +339,7 @@ def trials(study: Study, family: str, pictures: Mapping[str, str]) -> Table:
         )
     columns = ["Trial", "Validation bits/dim", *parameters, "State", "Time", "Run"]
     caption = f"{display(family)}: {count(len(rows), 'trial')}, lowest validation bits/dim first"
-    return Table(caption, columns, rows, list(map(str, frame["run_id"])))
+    return Table(caption, columns, rows, list(map(str, frame["run_id"])), sortable=True)
 
 
 def _parameter(value: object) -> Cell:
@@ -337,14 +359,15 @@ def learning_rate_stability(study: Study, family: str) -> Table | None:
         return None
     best = frame.loc[frame["state"] == RunState.COMPLETE, "value"].min()
     rows = []
-    for number, trials_in in frame.groupby("bin"):
-        low, high = 10 ** (number / 2), 10 ** ((number + 1) / 2)
+    for number in sorted(frame["bin"].unique()):
+        trials_in = frame[frame["bin"] == number]
+        low, high = 10 ** (float(number) / 2), 10 ** (float(number + 1) / 2)
         counts = trials_in["state"].value_counts()
         complete = trials_in.loc[trials_in["state"] == RunState.COMPLETE, "value"].dropna()
         lost = sum(int(counts.get(state, 0)) for state in (RunState.DIVERGED, RunState.FAILED, RunState.OUT_OF_MEMORY))
         rows.append(
             [
-                Cell(f"{low:.1e} to {high:.1e}", order=float(low)),
+                Cell(f"{low:.1e} to {high:.1e}", order=low),
                 Cell(str(len(trials_in))),
                 Cell(str(counts.get(RunState.COMPLETE, 0))),
                 Cell(str(counts.get(RunState.PRUNED, 0))),
@@ -355,7 +378,7 @@ def learning_rate_stability(study: Study, family: str) -> Table | None:
         )
     columns = ["Learning rate", "Trials", "Complete", "Pruned", "Diverged or failed", "Best, above the best of all"]
     caption = f"{display(family)}: how stable training is, by learning rate; validation bits/dim above the best trial's"
-    return Table(caption, [*columns, "Median, likewise"], rows)
+    return Table(caption, [*columns, "Median, likewise"], rows, sortable=True)
 
 
 def published(study: Study) -> Table:
@@ -368,7 +391,7 @@ def published(study: Study) -> Table:
         if level is not None:
             obtained = Cell(quantity(level.mean, level.error), order=level.mean)
             rows.append([Cell(f"{display(family)}, this study"), obtained, Cell(MISSING)])
-    return Table("Obtained beside published", ["Model", f"Test {unit}", "Source"], rows)
+    return Table("Obtained beside published", ["Model", f"Test {unit}", "Source"], rows, sortable=True)
 
 
 def _reason(run: pd.Series) -> list[str]:

@@ -9,7 +9,6 @@ import numpy as np
 import pandas as pd
 
 from bench.results import METRICS, RunState
-from reports.figures import about
 from reports.study import LIKELIHOOD, select, variants
 
 if TYPE_CHECKING:
@@ -68,9 +67,7 @@ def _points(study: Study, runs: pd.DataFrame, costs: pd.DataFrame) -> pd.DataFra
     cost = runs["run_id"].map(costs.drop_duplicates("run_id").set_index("run_id")["value"]).astype(float)
     runs = runs.assign(cost=cost)[np.isfinite(cost) & (cost > 0)]
     more = not costs.empty and bool(costs["higher_is_better"].iloc[0])
-    points = pd.DataFrame(
-        {name: runs[name] for name in ("run_id", "family", "cost", "value")} | {"about": about(study, runs)}
-    )
+    points = runs[["run_id", "family", "cost", "value"]].assign(about=runs["run_id"].map(study.described))
     return points.assign(front=on_front(points["cost"] * (-1 if more else 1), points["value"])).reset_index(drop=True)
 
 
