@@ -1,0 +1,20 @@
+"""A study of which some trials diverge: Adam takes steps as long as its learning rate."""
+
+from bench.space import Choices, Integers
+from bench.study import Family, Study
+from models.configs import GlowConfig, VAEConfig
+from studies.cli import run_script
+
+RATES = Choices((1e-3, 1e9))
+STUDY = Study(
+    name="with_failures",
+    question="How does a report show trials that failed?",
+    families=(
+        Family(VAEConfig(latent_size=2, hidden_sizes=(16,)), {"learning_rate": RATES, "latent_size": Integers(2, 4)}),
+        Family(GlowConfig(flow_depth=1, levels=1, hidden_channels=8), {"learning_rate": RATES}),
+    ),
+    sampler="random",
+)
+
+if __name__ == "__main__":
+    run_script(__file__)

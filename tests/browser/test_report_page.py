@@ -1,0 +1,158 @@
+"""The report of a real study with failures in it, as a browser shows it."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+OPTIONS = "--trials 5 --seeds 2 --images 256 --batch-size 32 --evaluation-images 32 --importance-samples 4"
+
+
+@pytest.fixture(scope="session")
+def report(browser, tmp_path_factory, keep_classifier) -> Path:
+    """The HTML page of the study."""
+    from bench.data.bundled import load_digits
+
+    output = tmp_path_factory.mktemp("study")
+    keep_classifier(load_digits().tuning, output)
+    script = str(Path(__file__).with_name("study_with_failures.py"))
+    command = [sys.executable, script, *OPTIONS.split(), "--no-pruning"]
+    command += ["--selection-samples", "2", "--backend", os.environ["KERAS_BACKEND"], "--output", str(output)]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-3000:]
+    (page,) = (output / "reports").glob("*/report.html")
+    return page
+
+
+@pytest.fixture
+def opened(watch, report):
+    """Open the report with options of playwright's ``new_context``."""
+
+    def open_it(**options):
+        watched = watch(**options)
+        watched.page.goto(report.as_uri())
+        return watched
+
+    return open_it
+
+
+def scroll_through(page):
+    """Bring every part of the page into view, as figures are drawn when they come near it."""
+    page.evaluate(
+        """async () => {
+            for (let y = 0; y < document.documentElement.scrollHeight; y += 400) {
+                scrollTo(0, y);
+                await new Promise((resolve) => setTimeout(resolve, 30));
+            }
+        }"""
+    )
+
+
+def test_every_figure_is_drawn_without_an_error(opened):
+    watched = opened(viewport={"width": 1280, "height": 900})
+    page = watched.page
+    scroll_through(page)
+    closer = page.locator("figure.plot:has(> script)")
+    assert closer.count() >= 6
+    page.wait_for_function("document.querySelectorAll('figure.plot:has(> script):not(.drawn)').length === 0")
+    for figure in closer.all():
+        assert figure.locator(".main-svg").first.bounding_box()["width"] > 200
+        assert figure.locator(".scatterlayer path").count() > 0
+        assert not figure.locator(".still").is_visible()
+    still = page.locator("figure.plot:not(:has(> script)) .still svg")
+    assert still.count() >= 3
+    assert all(figure.bounding_box()["height"] > 50 for figure in still.all())
+    assert watched.problems == []
+
+
+def test_failures_are_shown(opened):
+    page = opened().page
+    text = page.locator("#trials").inner_text()
+    assert "diverged" in text
+    assert "× " in text
+
+
+def test_a_table_sorts_by_its_head(opened):
+    watched = opened()
+    page = watched.page
+    page.locator("#trials details").first.locator("summary").click()
+    table = page.locator("#trials details table.sortable").first
+    head = table.get_by_role("columnheader", name="Trial")
+
+    def numbers():
+        return [int(text) for text in table.locator("tbody th button").all_inner_texts()]
+
+    head.get_by_role("button").click()
+    assert numbers() == sorted(numbers()) == [0, 1, 2, 3, 4]
+    assert head.get_attribute("aria-sort") == "ascending"
+    head.get_by_role("button").click()
+    assert numbers() == [4, 3, 2, 1, 0]
+    assert head.get_attribute("aria-sort") == "descending"
+    assert watched.problems == []
+
+
+def test_a_trial_is_selected_by_its_mark_or_by_the_keyboard(opened):
+    watched = opened(viewport={"width": 1280, "height": 900})
+    page = watched.page
+    figure = page.locator("#trials figure.plot:has(> script)").first
+    figure.scroll_into_view_if_needed()
+    figure.locator(".scatterlayer .point").first.wait_for()
+    chosen = page.locator("#chosen")
+    assert not chosen.is_visible()
+    figure.locator(".scatterlayer .point").first.click(force=True)
+    assert chosen.is_visible()
+    assert "learning_rate" in chosen.inner_text()
+    assert chosen.get_by_role("link").count() == 1
+    chosen.get_by_role("button", name="Close").click()
+    assert not chosen.is_visible()
+    page.locator("#trials details summary").first.focus()
+    page.keyboard.press("Enter")
+    page.locator("#trials details tbody button").first.focus()
+    page.keyboard.press("Enter")
+    assert chosen.is_visible()
+    assert chosen.locator("img").evaluate("image => image.naturalWidth") > 0
+    assert watched.problems == []
+
+
+@pytest.mark.parametrize("width", [390, 768, 1600])
+def test_no_width_scrolls_sideways(opened, width):
+    page = opened(viewport={"width": width, "height": 844}).page
+    scroll_through(page)
+    for details in page.locator("details > summary").all():
+        details.click()
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_axe_finds_no_violation(opened, axe, scheme):
+    page = opened(color_scheme=scheme).page
+    scroll_through(page)
+    for details in page.locator("details > summary").all():
+        details.click()
+    page.locator("#trials details tbody button").first.click()
+    found = [(each["id"], each["nodes"][0]["html"][:200]) for each in axe(page)]
+    assert found == []
+
+
+def test_the_page_is_whole_without_scripts(opened):
+    page = opened(java_script_enabled=False).page
+    for figure in page.locator("figure.plot .still svg").all():
+        assert figure.is_visible()
+    assert page.locator("#answer .headline").inner_text()
+    assert not page.locator("#chosen").is_visible()
+
+
+def test_the_print_has_the_still_figures(opened):
+    page = opened().page
+    scroll_through(page)
+    page.wait_for_function("document.querySelectorAll('figure.plot:has(> script):not(.drawn)').length === 0")
+    page.emulate_media(media="print")
+    for figure in page.locator("figure.plot").all():
+        assert figure.locator(".still svg").is_visible()
+        assert not figure.locator(".closer").is_visible()
