@@ -1,6 +1,6 @@
 # `make study` and `make test` set everything up by themselves, inside this folder.
 .DEFAULT_GOAL := help
-.PHONY: help study test test-slow test-peers lint ui report lock clean
+.PHONY: help study test test-slow test-peers lint ui report screenshots lock clean
 SHELL := /bin/bash
 
 PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3; do \
@@ -42,6 +42,9 @@ ui: $(INSTALLED) ## Open the MLflow UI on the runs folder, on loopback
 
 report: $(INSTALLED) ## Write the newest study's report anew
 	$(BIN)/reparam-bench report
+
+screenshots: $(INSTALLED) ## Take pictures of the newest study's report and MLflow pages for reports/examples
+	$(BIN)/python tests/browser/screenshots.py
 
 lock: $(UV) ## Resolve the dependencies anew, with hashes
 	$(UV) pip compile pyproject.toml --extra jax --extra dev --universal --python-version 3.11 \

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import logging
 import os
 import sys
 import tempfile
@@ -11,7 +12,23 @@ from contextlib import contextmanager
 
 from bench.errors import SettingsError
 
+log = logging.getLogger(__name__)
+
 BACKENDS = ("tensorflow", "jax")
+
+
+def check_backend(name: str) -> None:
+    """Refuse a backend that cannot be had, before anything is imported.
+
+    Raises:
+        SettingsError: the backend is unknown or not installed.
+    """
+    if name not in BACKENDS:
+        raise SettingsError(f"backend {name!r} is unknown: one of {', '.join(BACKENDS)}")
+    if importlib.util.find_spec(name) is None:
+        raise SettingsError(
+            f"backend {name!r} is not installed: pip install 'reparam-bench[{name}]', or another backend"
+        )
 
 
 def select_backend(name: str) -> None:
@@ -20,14 +37,11 @@ def select_backend(name: str) -> None:
     Raises:
         SettingsError: the backend is unknown or not installed, or Keras already runs on another.
     """
-    if name not in BACKENDS:
-        raise SettingsError(f"backend {name!r} is unknown: one of {', '.join(BACKENDS)}")
-    if importlib.util.find_spec(name) is None:
-        raise SettingsError(
-            f"backend {name!r} is not installed: pip install 'reparam-bench[{name}]', or another backend"
-        )
+    check_backend(name)
     if "keras" not in sys.modules:
         os.environ["KERAS_BACKEND"] = name
+        # TensorFlow's C++ tells of every program that it compiles; its errors are still shown.
+        os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
         with _start_up_messages_held_back():
             device()
     import keras
@@ -41,7 +55,7 @@ def select_backend(name: str) -> None:
 
 @contextmanager
 def _start_up_messages_held_back() -> Iterator[None]:
-    """Keep what the backend's libraries write to stderr while they start, and show it only if starting fails.
+    """Keep what the backend's libraries write to stderr while they start: the log has it, stderr if starting fails.
 
     TensorFlow tells of every accelerator that it does not find, from C++, whatever its log level.
     """
@@ -58,6 +72,8 @@ def _start_up_messages_held_back() -> Iterator[None]:
         finally:
             os.dup2(stderr, 2)
             os.close(stderr)
+        held.seek(0)
+        log.debug("the backend's libraries on starting:\n%s", held.read().decode(errors="replace"))
 
 
 def device() -> str:

@@ -17,6 +17,10 @@ class TrackingError(ReparamBenchError):
     """The tracking server or the study's storage cannot be reached, or does not hold what is asked for."""
 
 
+class UnexpectedError(ReparamBenchError):
+    """What nobody foresaw; the message says where its traceback is."""
+
+
 class TrialError(ReparamBenchError):
     """A trial ended early for a reason that is counted in the report and does not stop the study."""
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from bench.remaining import ExpectedRuns, RemainingStudy
 from bench.space import Choices, Integers
 from bench.study import BoundStudy, Family
 from models.configs import GlowConfig
@@ -43,6 +44,17 @@ def plan(bound: BoundStudy) -> list[FamilyPlan]:
     """Sizes and times of each family, the times for the middle of its swept ranges."""
     rate = _multiplications_per_second() * EFFICIENCY
     return [_plan(bound, family, rate) for family in bound.study.families]
+
+
+def remaining_study(bound: BoundStudy) -> RemainingStudy:
+    """A prediction of the study's remaining time that begins with these estimates and goes on with what runs take."""
+    settings = bound.settings
+    expected = {}
+    for each in plan(bound):
+        name = each.family.name
+        expected[f"{name} search"] = ExpectedRuns(settings.trials, each.trial_seconds)
+        expected[f"{name} final"] = ExpectedRuns(settings.seeds, each.final_seconds)
+    return RemainingStudy(expected)
 
 
 def total_seconds(bound: BoundStudy, plans: list[FamilyPlan]) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import signal
 import sys
 import time
@@ -27,6 +28,8 @@ from bench.tracking.store import ModelRun, Tracker
 from bench.trial import Outcome, run_final, run_trial, validation_bits_per_dim
 
 Result = TypeVar("Result")
+
+log = logging.getLogger(__name__)
 
 FAILURES_IN_A_ROW = 5
 """So many trials failing one after the other, neither pruned nor diverged, point at a fault that all share."""
@@ -167,8 +170,10 @@ class StudyRunner:
         """Run the family's trials up to their total, and select the best on validation."""
         search = self.searches[family.name]
         failures = 0
-        self.progress.done(min(search.done(), self.bound.settings.trials))
-        while search.done() < self.bound.settings.trials and time.monotonic() < deadline:
+        trials = self.bound.settings.trials
+        self.progress.done(min(search.done(), trials), f"{family.name} search")
+        self._show_best(family, search.best())
+        while search.done() < trials and time.monotonic() < deadline:
             self._stop.check()
             proposal = search.ask()
             state = self._trial(family, proposal, data)
@@ -178,6 +183,7 @@ class StudyRunner:
                     f"{failures} {family.name} trials in a row failed; the last one's reason is above, and its "
                     "traceback is the artifact traceback.txt of its MLflow run"
                 )
+            self._show_best(family, search.best())
             self.progress.done()
         best = search.best()
         if best is None and not search.done():
@@ -191,13 +197,18 @@ class StudyRunner:
             )
         return Selected(family, best, self.bound.configure(family, best.values))
 
+    def _show_best(self, family: Family, best: FinishedTrial | None) -> None:
+        if best is not None and best.objective is not None:
+            self.progress.best(family.name, best.objective, best.number)
+
     def _trial(self, family: Family, proposal: Proposal, data: TuningData) -> RunState:
         config = self.bound.configure(family, proposal.values)
         seed = derive_seed(self.bound.settings.seed, family.name, proposal.number)
         values = " ".join(f"{name}={_short(value)}" for name, value in proposal.values.items())
         name = f"{family.name} #{proposal.number} {values}"
         run = self.parent.start_run(name, "search", family.name, seed, config, proposal.number)
-        self.progress.start_run(name, config.training.reports)
+        done, trials = self.searches[family.name].done(), self.bound.settings.trials
+        self.progress.start_run(name, config.training.reports, f"{family.name} search", done, trials)
 
         def on_epoch(record: EpochRecord) -> None:
             self._stop.check()
@@ -233,8 +244,9 @@ class StudyRunner:
         for chosen in selected:
             for number in range(settings.seeds):
                 seed = derive_seed(settings.seed, "final", number)
+                kind = f"{chosen.family.name} final"
                 if (chosen.config.hash, seed) in finished:
-                    self.progress.done()
+                    self.progress.done(1, kind)
                     continue
                 name = f"{chosen.family.name} final, seed {number + 1} of {settings.seeds}"
                 run = self.parent.start_run(
@@ -245,7 +257,7 @@ class StudyRunner:
                     chosen.config,
                     importance_samples=settings.importance_samples,
                 )
-                self.progress.start_run(name, chosen.config.training.reports)
+                self.progress.start_run(name, chosen.config.training.reports, kind, number, settings.seeds)
 
                 def on_epoch(record: EpochRecord, run: ModelRun = run) -> None:
                     self._stop.check()
@@ -284,10 +296,11 @@ class StudyRunner:
             end(RunState.INTERRUPTED, None)
             run.finish(RunState.INTERRUPTED, "stopped by the user or the scheduler")
             raise
-        except Exception as error:  # noqa: BLE001 - no failure of one run may stop the study; it is typed and logged
+        except Exception as error:
             failure = _typed(error)
             state = RunState(failure.state)
             if state == RunState.FAILED:
+                log.exception("%s: failed", name)
                 run.log_file(traceback.format_exc(), "traceback.txt")
             end(state, None)
             run.finish(state, str(failure))

@@ -13,6 +13,7 @@ from typing import Any
 
 import optuna
 import psutil
+import sqlalchemy
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy.exc import SQLAlchemyError
@@ -24,6 +25,9 @@ from bench.seeds import derive_seed
 from bench.space import Choices, Integers, Space
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
+# What it warns of goes where the command's log goes, not past it to stderr.
+optuna.logging.disable_default_handler()
+optuna.logging.enable_propagation()
 warnings.filterwarnings("ignore", category=optuna.exceptions.ExperimentalWarning)
 
 TPE_STARTUP_TRIALS = 4
@@ -192,6 +196,28 @@ class Proposal:
             self._search.study.tell(
                 self._trial, state=TrialState.PRUNED if state == RunState.PRUNED else TrialState.FAIL
             )
+
+
+def look_into(storage: str) -> str:
+    """What a storage holds, in words; nothing is made or changed in it.
+
+    Args:
+        storage: as for :class:`Search`.
+
+    Raises:
+        TrackingError: the storage cannot be reached.
+    """
+    try:
+        if storage.endswith(".journal"):
+            return f"{len(_storage(storage).get_all_studies())} searches"
+        engine = sqlalchemy.create_engine(storage)
+        if not sqlalchemy.inspect(engine).has_table("studies"):
+            return "no search yet"
+        with engine.connect() as connection:
+            count = connection.execute(sqlalchemy.text("SELECT COUNT(*) FROM studies")).scalar_one()
+        return f"{count} searches"
+    except (SQLAlchemyError, OSError, ImportError) as error:
+        raise TrackingError(redact(str(error).splitlines()[0])) from error
 
 
 def _storage(url: str) -> optuna.storages.BaseStorage:

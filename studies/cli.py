@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from studies import gradient_estimators
+from studies import completion, doctor, gradient_estimators
 from studies.names import STUDIES
+from studies.terminal import LogFile, Quiet, command_log, open_console, run_program
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -31,14 +32,8 @@ Output = Annotated[Path, typer.Option(help="Folder for databases, artifacts and 
 
 
 def main() -> None:
-    """Run the command line; errors that a user can mend are shown as one line."""
-    from bench.errors import ReparamBenchError
-
-    try:
-        app()
-    except ReparamBenchError as error:
-        typer.secho(f"error: {error}", fg="red", err=True)
-        raise SystemExit(2) from None
+    """Run the command line; whatever ends it is told in one line."""
+    run_program(lambda: app(prog_name="reparam-bench"))
 
 
 def run_script(path: str) -> None:
@@ -49,10 +44,18 @@ def run_script(path: str) -> None:
 
 @app.command()
 def study(
-    name: Annotated[str, typer.Argument(help=f"{', '.join(STUDIES)}, or the path of your own script.")],
+    name: Annotated[
+        str,
+        typer.Argument(
+            help=f"{', '.join(STUDIES)}, or the path of your own script.", autocompletion=completion.studies
+        ),
+    ],
     dataset: Annotated[
         str,
-        typer.Option(help="digits, mnist, fashion_mnist, cifar10, binarized_mnist, an .npz file, a folder of images."),
+        typer.Option(
+            help="digits, mnist, fashion_mnist, cifar10, binarized_mnist, an .npz file, a folder of images.",
+            autocompletion=completion.datasets,
+        ),
     ] = "digits",
     grey_levels: Annotated[
         int | None, typer.Option(help="Values a pixel can take [default: told by the data].", show_default=False)
@@ -72,16 +75,29 @@ def study(
         int | None, typer.Option(help="Validation and test images used [default: all].", show_default=False)
     ] = None,
     extractor: Annotated[
-        str, typer.Option(help="Of the features of sample quality: classifier or inception_v3.")
+        str,
+        typer.Option(
+            help="Of the features of sample quality: classifier or inception_v3.", autocompletion=completion.extractors
+        ),
     ] = "classifier",
     outside_dataset: Annotated[
-        str | None, typer.Option(help="Another data set whose likelihood is asked for.", show_default=False)
+        str | None,
+        typer.Option(
+            help="Another data set whose likelihood is asked for.",
+            show_default=False,
+            autocompletion=completion.datasets,
+        ),
     ] = None,
     sampler: Annotated[
-        str | None, typer.Option(help="tpe, qmc or random [default: the study's own].", show_default=False)
+        str | None,
+        typer.Option(
+            help="tpe, qmc or random [default: the study's own].",
+            show_default=False,
+            autocompletion=completion.samplers,
+        ),
     ] = None,
     pruning: Annotated[bool, typer.Option(help="Stop trials that lag behind.")] = True,
-    backend: Annotated[str, typer.Option(help="tensorflow or jax.")] = "tensorflow",
+    backend: Annotated[str, typer.Option(help="tensorflow or jax.", autocompletion=completion.backends)] = "tensorflow",
     storage: Annotated[
         str | None, typer.Option(help="Optuna storage URL [default: SQLite in the output folder].", show_default=False)
     ] = None,
@@ -89,22 +105,21 @@ def study(
     output: Output = Path("runs"),
     smoke: Annotated[bool, typer.Option("--smoke", help="All as small as can be: a test of the set-up.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be done, and how long it takes.")] = False,
+    quiet: Quiet = False,
+    log_file: LogFile = None,
 ) -> None:
     """Run a study, or continue it: sweep on validation, retrain the best from several seeds, measure on test."""
-    options = {key: value for key, value in locals().items() if key not in ("name", "dry_run")}
-    from rich.console import Console
-
+    options = {key: value for key, value in locals().items() if key not in ("name", "dry_run", "quiet", "log_file")}
     from bench.study import StudySettings
     from studies.loading import load_study
 
-    console = Console(soft_wrap=True)
     settings = StudySettings.checked(options)
     declared = load_study(name)
     if dry_run:
-        _show_plan(declared, settings, console)
+        _show_plan(declared, settings, open_console())
         return
     try:
-        _run(declared, settings, console)
+        _run(declared, settings, quiet, log_file)
     except KeyboardInterrupt:
         # Told here, for Typer ends the command on Ctrl-C without a word.
         typer.secho("stopped: what is finished is kept; the same command continues", err=True)
@@ -120,13 +135,28 @@ def _show_plan(study: Study, settings: StudySettings, console: Console) -> None:
     print_plan(BoundStudy(study, settings, info, digest="not opened"), console)
 
 
-def _run(study: Study, settings: StudySettings, console: Console) -> None:
-    from bench.backend import select_backend
-    from bench.data.registry import describe, load
+def _run(study: Study, settings: StudySettings, quiet: bool, log_file: Path | None) -> None:
+    from bench.backend import check_backend
+    from bench.data.registry import describe
     from bench.study import BoundStudy
 
     # What can be told to be wrong is told before a framework is imported or a data set downloaded.
     BoundStudy(study, settings, describe(settings.dataset, settings.grey_levels), digest="not opened")
+    check_backend(settings.backend)
+    console = open_console(quiet)
+    with command_log(study.name, settings.output, log_file, console) as log:
+        bound, page = _search_and_report(study, settings, console)
+    _say_what_next(bound, page, log, console)
+    if quiet:
+        typer.echo(page)
+
+
+def _search_and_report(study: Study, settings: StudySettings, console: Console) -> tuple[BoundStudy, Path]:
+    from bench.backend import select_backend
+    from bench.data.registry import load
+    from bench.estimate import remaining_study
+    from bench.study import BoundStudy
+
     select_backend(settings.backend)
     dataset = load(settings.dataset, settings.grey_levels)
     bound = BoundStudy(study, settings, dataset.info, dataset.digest)
@@ -136,7 +166,7 @@ def _run(study: Study, settings: StudySettings, console: Console) -> None:
 
     console.print(f"{bound.study_id}: {study.question}", style="bold", highlight=False, markup=False)
     runs = len(study.families) * (settings.trials + settings.seeds)
-    with StudyProgress(console, runs) as progress:
+    with StudyProgress(console, runs, remaining_study(bound)) as progress:
         runner = StudyRunner(bound, progress)
         try:
             runner.run(dataset)
@@ -145,7 +175,7 @@ def _run(study: Study, settings: StudySettings, console: Console) -> None:
             raise
     page = _write_report(settings.tracking, bound.study_id, settings.output)
     runner.parent.log_report(page.parent)
-    _say_what_next(bound, page, console)
+    return bound, page
 
 
 def _write_report(tracking: str, study_id: str, output: Path) -> Path:
@@ -156,17 +186,22 @@ def _write_report(tracking: str, study_id: str, output: Path) -> Path:
     return write_report(load_results(tracking, study_id), output / "reports" / study_id).html
 
 
-def _say_what_next(bound: BoundStudy, page: Path, console: Console) -> None:
+def _say_what_next(bound: BoundStudy, page: Path, log: Path, console: Console) -> None:
     from studies.plan import next_steps
 
-    for line in next_steps(bound, page):
+    for line in next_steps(bound, page, log):
         console.print(line, highlight=False, markup=False)
 
 
 @app.command()
 def report(
     study_id: Annotated[
-        str | None, typer.Argument(help="The study's identifier [default: the newest].", show_default=False)
+        str | None,
+        typer.Argument(
+            help="The study's identifier [default: the newest].",
+            show_default=False,
+            autocompletion=completion.study_ids,
+        ),
     ] = None,
     tracking_uri: TrackingUri = None,
     output: Output = Path("runs"),
@@ -196,10 +231,18 @@ def evaluate(
         int | None, typer.Option(help="Held-out images used [default: all].", show_default=False, min=2)
     ] = None,
     extractor: Annotated[
-        str, typer.Option(help="Of the features of sample quality: classifier or inception_v3.")
+        str,
+        typer.Option(
+            help="Of the features of sample quality: classifier or inception_v3.", autocompletion=completion.extractors
+        ),
     ] = "classifier",
     outside_dataset: Annotated[
-        str | None, typer.Option(help="Another data set whose likelihood is asked for.", show_default=False)
+        str | None,
+        typer.Option(
+            help="Another data set whose likelihood is asked for.",
+            show_default=False,
+            autocompletion=completion.datasets,
+        ),
     ] = None,
     annealing: Annotated[
         int, typer.Option(help="Temperatures of a check of a VAE's bound on simulated images; 0 for none.", min=0)
@@ -208,13 +251,18 @@ def evaluate(
         str | None, typer.Option(help="Where the run's data is now [default: where it was].", show_default=False)
     ] = None,
     backend: Annotated[
-        str | None, typer.Option(help="tensorflow or jax [default: the run's].", show_default=False)
+        str | None,
+        typer.Option(
+            help="tensorflow or jax [default: the run's].", show_default=False, autocompletion=completion.backends
+        ),
     ] = None,
     tracking_uri: TrackingUri = None,
     output: Output = Path("runs"),
+    quiet: Quiet = False,
+    log_file: LogFile = None,
 ) -> None:
     """Measure any logged run anew, in full: a final run on test, a trial on validation."""
-    from bench.backend import select_backend
+    from bench.backend import check_backend, select_backend
     from bench.data.registry import describe, load
     from bench.tracking.read import load_run
 
@@ -222,38 +270,43 @@ def evaluate(
     logged = load_run(uri, run)
     name, grey_levels = (dataset, None) if dataset else logged.dataset
     describe(name, grey_levels)
-    select_backend(backend or logged.backend)
+    check_backend(backend or logged.backend)
+    console = open_console(quiet)
+    with command_log("evaluate", output, log_file, console):
+        select_backend(backend or logged.backend)
 
-    from rich.console import Console
+        from bench.evaluation import Yardstick, open_outside
+        from bench.measure_again import Observers, measure_again, write_evaluation
+        from bench.progress import StudyProgress
+        from bench.quality import open_extractor
+        from studies.plan import print_evaluation
 
-    from bench.evaluation import Yardstick, open_outside
-    from bench.measure_again import Observers, measure_again, write_evaluation
-    from bench.progress import StudyProgress
-    from bench.quality import open_extractor
-    from studies.plan import print_evaluation
-
-    data = load(name, grey_levels)
-    k = importance_samples or int(logged.settings.get("importance_samples", 256))
-    yardstick = Yardstick(
-        k,
-        open_extractor(extractor, data.tuning, output / "extractors"),
-        None if outside_dataset is None else open_outside(outside_dataset, data.info),
-    )
-    console = Console(soft_wrap=True)
-    with StudyProgress(console, runs=1) as progress:
-        progress.start_run(logged.name, logged.looks)
-        observers = Observers(progress.epoch, progress.evaluation)
-        evaluation = measure_again(uri, logged, data, yardstick, evaluation_images, observers, annealing)
-        progress.done()
+        data = load(name, grey_levels)
+        k = importance_samples or int(logged.settings.get("importance_samples", 256))
+        yardstick = Yardstick(
+            k,
+            open_extractor(extractor, data.tuning, output / "extractors"),
+            None if outside_dataset is None else open_outside(outside_dataset, data.info),
+        )
+        with StudyProgress(console, runs=1) as progress:
+            progress.start_run(logged.name, logged.looks)
+            observers = Observers(progress.epoch, progress.evaluation)
+            evaluation = measure_again(uri, logged, data, yardstick, evaluation_images, observers, annealing)
+            progress.done()
+        folder = write_evaluation(evaluation, output / "evaluations" / logged.run_id)
     print_evaluation(evaluation, console)
-    typer.echo(write_evaluation(evaluation, output / "evaluations" / logged.run_id))
+    typer.echo(folder)
 
 
 @app.command()
 def reproduce(
     anchors: Annotated[
         list[str] | None,
-        typer.Argument(help="Published results by name [default: say which there are].", show_default=False),
+        typer.Argument(
+            help="Published results by name [default: say which there are].",
+            show_default=False,
+            autocompletion=completion.anchors,
+        ),
     ] = None,
     images: Annotated[
         int | None, typer.Option(help="Training images seen [default: as published].", show_default=False, min=1)
@@ -268,9 +321,11 @@ def reproduce(
     dataset: Annotated[
         str | None, typer.Option(help="File that holds the data set [default: download it].", show_default=False)
     ] = None,
-    backend: Annotated[str, typer.Option(help="tensorflow or jax.")] = "tensorflow",
+    backend: Annotated[str, typer.Option(help="tensorflow or jax.", autocompletion=completion.backends)] = "tensorflow",
     tracking_uri: TrackingUri = None,
     output: Output = Path("runs"),
+    quiet: Quiet = False,
+    log_file: LogFile = None,
 ) -> None:
     """Train published models by their recipes, and set what is obtained beside what was published."""
     from studies.published import ANCHORS
@@ -284,37 +339,40 @@ def reproduce(
     unknown = [name for name in anchors if name not in ANCHORS]
     if unknown:
         raise SettingsError(f"no published result is called {unknown[0]!r}: one of {', '.join(ANCHORS)}")
-    from bench.backend import select_backend
+    from bench.backend import check_backend, select_backend
 
-    select_backend(backend)
+    check_backend(backend)
+    console = open_console(quiet)
+    with command_log("reproduce", output, log_file, console):
+        select_backend(backend)
 
-    from rich.console import Console
+        from bench.data.registry import load
+        from bench.progress import StudyProgress
+        from bench.reproduction import Budget, record, reproduce
+        from bench.tracking.store import Tracker
+        from reports.published import write_published
 
-    from bench.data.registry import load
-    from bench.progress import StudyProgress
-    from bench.reproduction import Budget, record, reproduce
-    from bench.tracking.store import Tracker
-    from reports.published import write_published
-
-    output.mkdir(parents=True, exist_ok=True)
-    tracker = Tracker(tracking_uri or f"sqlite:///{output.resolve() / 'mlflow.db'}", output / "artifacts")
-    budget = Budget(images, seeds, importance_samples, evaluation_images)
-    folder = output / "published"
-    with StudyProgress(Console(soft_wrap=True), runs=len(anchors) * seeds) as progress:
-        for anchor in (ANCHORS[name] for name in anchors):
-            progress.start_run(anchor.name, anchor.training.reports)
-            source = dataset or anchor.dataset
-            obtained = reproduce(
-                anchor, load(source), budget, source, backend, tracker, progress.epoch, progress.evaluation
-            )
-            record(obtained, folder)
-            for row in (each.row for each in obtained):
-                progress.say(f"{anchor.title}: {row['obtained']:.3f} (published {anchor.published or 'nothing'})")
-            progress.done(seeds)
-    typer.echo(write_published(folder))
+        output.mkdir(parents=True, exist_ok=True)
+        tracker = Tracker(tracking_uri or f"sqlite:///{output.resolve() / 'mlflow.db'}", output / "artifacts")
+        budget = Budget(images, seeds, importance_samples, evaluation_images)
+        folder = output / "published"
+        with StudyProgress(console, runs=len(anchors) * seeds) as progress:
+            for anchor in (ANCHORS[name] for name in anchors):
+                progress.start_run(anchor.name, anchor.training.reports)
+                source = dataset or anchor.dataset
+                obtained = reproduce(
+                    anchor, load(source), budget, source, backend, tracker, progress.epoch, progress.evaluation
+                )
+                record(obtained, folder)
+                for row in (each.row for each in obtained):
+                    progress.say(f"{anchor.title}: {row['obtained']:.3f} (published {anchor.published or 'nothing'})")
+                progress.done(seeds)
+        page = write_published(folder)
+    typer.echo(page)
 
 
 app.command(name="gradients")(gradient_estimators.command)
+app.command(name="doctor")(doctor.command)
 
 
 @app.command(name="list")
@@ -332,14 +390,12 @@ def ui(
     port: Annotated[int, typer.Option(help="Port on the loopback interface.", min=1, max=65535)] = 5000,
 ) -> None:
     """Open the MLflow UI on the output folder's runs, on this machine's loopback interface alone."""
+    from bench.tracking.server import ENVIRONMENT, server_command
+
     uri = _tracking(None, output)
     typer.echo(f"MLflow UI: http://127.0.0.1:{port} (Ctrl-C stops it)")
-    # One worker and no job runner: the default's fifteen processes serve nobody here.
-    environment = {**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
-    command = [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", uri, "--workers", "1"]
-    command += ["--default-artifact-root", (output.resolve() / "artifacts").as_uri()]
-    command += ["--host", "127.0.0.1", "--port", str(port)]
-    os.execve(sys.executable, command, environment)  # noqa: S606 - the server replaces this process
+    command = server_command(uri, output / "artifacts", port)
+    os.execve(command[0], command, {**os.environ, **ENVIRONMENT})  # noqa: S606 - the server replaces this process
 
 
 def _tracking(tracking_uri: str | None, output: Path) -> str:

@@ -7,16 +7,31 @@ of a VAE that is trained with each.
 
 from __future__ import annotations
 
+import logging
+import math
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+from studies import completion
+from studies.terminal import LogFile, Quiet, command_log, open_console, run_program
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from bench.gradients.settings import GradientSettings
+
+log = logging.getLogger(__name__)
 
 
 def command(
     dataset: Annotated[
         str,
-        typer.Option(help="digits, mnist, fashion_mnist, cifar10, binarized_mnist, an .npz file, a folder of images."),
+        typer.Option(
+            help="digits, mnist, fashion_mnist, cifar10, binarized_mnist, an .npz file, a folder of images.",
+            autocompletion=completion.datasets,
+        ),
     ] = "digits",
     grey_levels: Annotated[
         int | None, typer.Option(help="Values a pixel can take [default: told by the data].", show_default=False)
@@ -27,24 +42,33 @@ def command(
     seed: Annotated[int, typer.Option(help="Seed from which all others derive.")] = 0,
     draws: Annotated[int, typer.Option(help="Draws of each closed form.")] = 65_536,
     gradient_draws: Annotated[int, typer.Option(help="Gradients of the trained VAE per estimator.")] = 256,
-    backend: Annotated[str, typer.Option(help="tensorflow or jax.")] = "tensorflow",
+    backend: Annotated[str, typer.Option(help="tensorflow or jax.", autocompletion=completion.backends)] = "tensorflow",
     tracking_uri: Annotated[
         str | None, typer.Option(help="MLflow tracking URI [default: SQLite in the output folder].", show_default=False)
     ] = None,
     output: Annotated[Path, typer.Option(help="Folder for databases, artifacts and reports.")] = Path("runs"),
     smoke: Annotated[bool, typer.Option("--smoke", help="All as small as can be: a test of the set-up.")] = False,
+    quiet: Quiet = False,
+    log_file: LogFile = None,
 ) -> None:
     """Compare gradient estimators: variance, signal-to-noise and training, beside what theory says."""
+    options = {key: value for key, value in locals().items() if key not in ("quiet", "log_file")}
     try:
-        run(dict(locals()))
+        page = run(options, quiet, log_file)
     except KeyboardInterrupt:
         # Told here, for Typer ends the command on Ctrl-C without a word.
         typer.secho("stopped: what is finished is kept in MLflow", err=True)
         raise typer.Exit(130) from None
+    typer.echo(page if quiet else f"report: {page}")
 
 
-def run(options: dict[str, Any]) -> Path:
+def run(options: dict[str, Any], quiet: bool = False, log_file: Path | None = None) -> Path:
     """Run the study with these option values, and write its report.
+
+    Args:
+        options: option values by name.
+        quiet: whether to print nothing.
+        log_file: where to log; None for a new file in the output folder.
 
     Returns:
         The path of the report's page.
@@ -54,29 +78,53 @@ def run(options: dict[str, Any]) -> Path:
         DataError: the data cannot be read.
         TrackingError: the tracking store cannot be reached.
     """
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+    from bench.backend import check_backend
+    from bench.gradients.settings import GradientSettings
+
+    settings = GradientSettings.checked(options)
+    check_backend(settings.backend)
+    console = open_console(quiet)
+    with command_log("gradients", settings.output, log_file, console):
+        return _run(settings, console)
+
+
+def _run(settings: GradientSettings, console: Console) -> Path:
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
 
     from bench.backend import select_backend
     from bench.data.registry import load
-    from bench.gradients.settings import QUESTION, GradientSettings
+    from bench.gradients.settings import QUESTION
 
-    settings = GradientSettings.checked(options)
     select_backend(settings.backend)
     data = load(settings.dataset, settings.grey_levels).tuning
 
     from bench.gradients.study import GradientStudy, count_steps
     from reports.gradients import write_report
 
-    console = Console(soft_wrap=True)
     console.print(QUESTION, style="bold", highlight=False, markup=False)
-    columns = (BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TextColumn("{task.description}"))
-    with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
+    columns = (
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+        TextColumn("{task.description}"),
+    )
+    live = console.is_terminal and not console.quiet
+    # The pace of all steps so far: a step may take minutes.
+    with Progress(*columns, console=console, disable=not live, speed_estimate_period=math.inf) as progress:
         task = progress.add_task("starting", total=count_steps(settings), completed=-1)
 
         def on_step(step: str) -> None:
+            log.info("%s", step)
             progress.update(task, advance=1, description=step)
-            if not console.is_terminal:
+            if not live:
                 console.print(step, highlight=False, markup=False)
 
         study = GradientStudy(settings, data, on_step)
@@ -84,19 +132,12 @@ def run(options: dict[str, Any]) -> Path:
         progress.update(task, advance=1, description="done")
     page = write_report(results, settings.output / "reports" / study.study_id)
     study.parent.log_report(page.parent)
-    console.print(f"report: {page}", highlight=False, markup=False)
     return page
 
 
 def main() -> None:
-    """Run the script; errors that a user can mend are shown as one line."""
-    from bench.errors import ReparamBenchError
-
-    try:
-        typer.run(command)
-    except ReparamBenchError as error:
-        typer.secho(f"error: {error}", fg="red", err=True)
-        raise SystemExit(2) from None
+    """Run the script; whatever ends it is told in one line."""
+    run_program(lambda: typer.run(command))
 
 
 if __name__ == "__main__":

@@ -89,8 +89,8 @@ def print_evaluation(evaluation: Evaluation, console: Console) -> None:
         console.print(f"{metric}: not measured, {reason}", highlight=False, markup=False)
 
 
-def next_steps(bound: BoundStudy, page: Path) -> Iterator[str]:
-    """Where the report lies, how to open the MLflow UI, and what to run next."""
+def next_steps(bound: BoundStudy, page: Path, log: Path) -> Iterator[str]:
+    """Where the report and the log lie, how to open the MLflow UI, and what to run next."""
     settings = bound.settings
     yield ""
     yield f"report    {page.resolve()}"
@@ -100,6 +100,7 @@ def next_steps(bound: BoundStudy, page: Path) -> Iterator[str]:
         yield f"MLflow    {ui}, then http://127.0.0.1:5000"
     else:
         yield f"MLflow    {redact(settings.tracking_uri)}"
+    yield f"log       {log}"
     yield (
         f"next      reparam-bench study {bound.study.name} --dataset path/to/your.npz --dry-run   (your own data), or "
         f"the same command with --trials {settings.trials * 2} to search on"

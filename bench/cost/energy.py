@@ -51,6 +51,11 @@ class EnergyMeter:
         self.source = ", ".join(names)
 
 
+def readable_meters() -> list[str]:
+    """Names of the meters that an :class:`EnergyMeter` would read here; none if there is none that may be read."""
+    return [counter.name for counter in _read()]
+
+
 def _difference(before: _Counter, after: _Counter) -> float:
     passed = after.joules - before.joules
     return passed if passed >= 0 or after.wraps_at is None else passed + after.wraps_at

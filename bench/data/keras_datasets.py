@@ -34,7 +34,16 @@ CIFAR10 = DatasetInfo(
     "validation is the last 5,000 training images.",
 )
 
-_CACHED_FILES = {
+CACHED_FILES = {
+    "mnist": ("mnist.npz",),
+    "fashion_mnist": tuple(
+        f"fashion-mnist/{part}-ubyte.gz"
+        for part in ("train-images-idx3", "train-labels-idx1", "t10k-images-idx3", "t10k-labels-idx1")
+    ),
+    "cifar10": ("cifar-10-batches-py-target_archive",),
+}
+"""What lies in Keras's cache of a data set that was downloaded."""
+_FILES_IN_WORDS = {
     "mnist": "mnist.npz",
     "fashion_mnist": "fashion-mnist/train-images-idx3-ubyte.gz, fashion-mnist/train-labels-idx1-ubyte.gz, "
     "fashion-mnist/t10k-images-idx3-ubyte.gz and fashion-mnist/t10k-labels-idx1-ubyte.gz",
@@ -76,7 +85,7 @@ def _load(info: DatasetInfo) -> Dataset:
         with one_at_a_time():
             (x_train, y_train), (x_test, y_test) = getattr(keras.datasets, info.name).load_data()
     except Exception as error:  # Keras raises a bare Exception where a download fails.
-        raise download_failed(info.name, _CACHED_FILES[info.name], cache_folder(), error) from error
+        raise download_failed(info.name, _FILES_IN_WORDS[info.name], cache_folder(), error) from error
 
     images = to_images(x_train, info.grey_levels, f"{info.name}: x_train")
     labels = to_labels(y_train, len(images), f"{info.name}: y_train")

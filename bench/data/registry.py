@@ -12,8 +12,17 @@ from pathlib import Path
 from bench.data import folder, npz
 from bench.data.binarized_mnist import BINARIZED_MNIST, load_binarized_mnist
 from bench.data.bundled import DIGITS, load_digits
+from bench.data.cache import cache_folder
 from bench.data.dataset import Dataset, DatasetInfo
-from bench.data.keras_datasets import CIFAR10, FASHION_MNIST, MNIST, load_cifar10, load_fashion_mnist, load_mnist
+from bench.data.keras_datasets import (
+    CACHED_FILES,
+    CIFAR10,
+    FASHION_MNIST,
+    MNIST,
+    load_cifar10,
+    load_fashion_mnist,
+    load_mnist,
+)
 from bench.errors import DataError
 
 _LOADERS: dict[str, tuple[DatasetInfo, Callable[[], Dataset]]] = {
@@ -28,6 +37,12 @@ _LOADERS: dict[str, tuple[DatasetInfo, Callable[[], Dataset]]] = {
 }
 BUILT_IN: tuple[str, ...] = tuple(_LOADERS)
 """Names of the built-in data sets."""
+
+
+def is_at_hand(built_in: str) -> bool:
+    """Whether a built-in data set can be loaded without downloading anything; no file is opened to find out."""
+    files = {**CACHED_FILES, "binarized_mnist": ("binarized_mnist.npz",)}.get(built_in, ())
+    return all((cache_folder() / file).exists() for file in files)
 
 
 def describe(dataset: str, grey_levels: int | None = None) -> DatasetInfo:

@@ -10,3 +10,5 @@ import os
 # MLflow draws a progress bar for every small file that it fetches, and tells of every table that it makes.
 os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
 os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "WARNING")
+# Its warnings go where the command's log goes, not past it to stderr.
+os.environ.setdefault("MLFLOW_CONFIGURE_LOGGING", "false")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import json
 import tempfile
 import time
@@ -80,7 +81,8 @@ class Tracker:
                 tags={
                     "reparam.study_id": study.study_id,
                     "reparam.role": "study",
-                    "mlflow.note.content": study.question,
+                    # MLflow shows it as Markdown, in which HTML would be HTML.
+                    "mlflow.note.content": html.escape(study.question, quote=False),
                 },
             )
             run_id = run.info.run_id

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
@@ -238,3 +239,86 @@ def test_a_report_of_an_unknown_study_names_those_that_are_known(cli, partial_st
     assert "no study 'other'" in err
     assert "it holds partial-digits-00000000" in err
     assert not (partial_store / "reports").exists()
+
+
+LINE_AND_LOG = r"error: {}; the traceback is in (\S+\.log); .*\n"
+
+
+def test_an_unexpected_error_of_a_study_is_one_line_and_its_traceback_is_in_the_output_folder(
+    cli, tmp_path, monkeypatch
+):
+    def load(*arguments):
+        raise RuntimeError("broken\ndisk at http://me:secret@host")
+
+    monkeypatch.setattr("bench.backend.select_backend", lambda name: None)
+    monkeypatch.setattr("bench.data.registry.load", load)
+    code, out, err = cli("study", "vae_vs_glow", "--output", "mine")
+    assert (code, out) == (1, "")
+    line = re.fullmatch(LINE_AND_LOG.format(r"RuntimeError: broken disk at http://\*\*\*@host"), err)
+    log = Path(line[1])
+    assert log.parent == Path("mine/logs")
+    assert log.name.endswith("-vae_vs_glow.log")
+    text = log.read_text()
+    assert "Traceback (most recent call last)" in text
+    assert "in load" in text
+    assert "secret" not in text
+
+
+def test_the_log_goes_where_the_user_says(cli, monkeypatch):
+    monkeypatch.setattr("bench.backend.select_backend", lambda name: 1 / 0)
+    code, _, err = cli("study", "vae_vs_glow", "--output", "mine", "--log-file", "a/b.log", "--quiet")
+    assert code == 1
+    assert re.fullmatch(LINE_AND_LOG.format("ZeroDivisionError: division by zero"), err)[1] == "a/b.log"
+    assert "ZeroDivisionError" in Path("a/b.log").read_text()
+    assert not Path("mine").exists()
+
+
+def test_an_unexpected_error_of_a_command_without_a_log_gets_one(cli, partial_store, monkeypatch):
+    monkeypatch.setattr("bench.tracking.read.list_studies", lambda uri: 1 / 0)
+    code, _, err = cli("list", "--output", str(partial_store))
+    assert code == 1
+    log = Path(re.fullmatch(LINE_AND_LOG.format("ZeroDivisionError: division by zero"), err)[1])
+    assert log.parent == Path("runs/logs")
+    assert "in list_" in log.read_text()
+
+
+def test_a_log_file_that_cannot_be_written_is_a_user_s_error(cli, tmp_path):
+    (tmp_path / "file").write_text("")
+    code, _, err = cli("study", "vae_vs_glow", "--log-file", "file/a.log")
+    assert code == 2
+    assert re.fullmatch(r"error: the log file 'file/a.log' cannot be written \(.*\): give another.*\n", err)
+    assert not (tmp_path / "runs").exists()
+
+
+def test_the_doctor_tells_a_ready_machine_from_one_that_is_not(cli, monkeypatch):
+    from bench.machine import Finding, Status
+
+    found = [Finding("packages", "python", Status.GOOD, "3.11"), Finding("extras", "jax", Status.MISSING, "no", "do")]
+    monkeypatch.setattr("bench.machine.examine", lambda stores: found)
+    code, out, _ = cli("doctor")
+    assert code == 0
+    assert "jax: do" in out
+    assert out.splitlines()[-1] == "ready for the default study"
+    found.append(Finding("stores", "tracking", Status.BROKEN, "http://[bold]gone", "start it"))
+    code, out, _ = cli("doctor")
+    assert code == 1
+    assert "http://[bold]gone" in out
+    assert "tracking: start it" in out
+    code, out, _ = cli("doctor", "--json")
+    told = json.loads(out)
+    assert (code, told["ready"]) == (1, False)
+    assert told["findings"][2] == {
+        "group": "stores",
+        "name": "tracking",
+        "status": "broken",
+        "detail": "http://[bold]gone",
+        "remedy": "start it",
+    }
+
+
+def test_the_doctor_looks_at_this_very_machine(cli, partial_store):
+    code, out, err = cli("doctor", "--json", "--output", str(partial_store))
+    found = {each["name"]: each for each in json.loads(out)["findings"]}
+    assert (code, err) == (0, ""), out
+    assert "float32" in found["tensorflow"]["detail"]
+    assert found["tracking"]["detail"].endswith("mlflow.db: 1 studies")

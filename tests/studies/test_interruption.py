@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import re
+import shutil
 import signal
 import sqlite3
 import subprocess
@@ -180,3 +182,39 @@ def test_interrupted_runs_have_their_reason(history):
 def test_the_report_counts_the_interrupted_runs(history):
     (page,) = (history["folder"] / "runs" / "reports").glob("*/report.md")
     assert "interrupted" in page.read_text(encoding="utf-8").lower()
+
+
+def test_a_tracking_store_that_is_lost_ends_a_quiet_study_in_one_line_with_its_traceback_in_the_log(
+    small: Path, tmp_path: Path
+):
+    """It is the only line: what the backend tells of its start and its compilations is not there."""
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    folder = shutil.copytree(small, tmp_path / "lost", ignore=shutil.ignore_patterns("*.db*", "logs", "reports"))
+    process = subprocess.Popen(
+        [sys.executable, "-c", "from studies.cli import main; main()", *COMMAND, "--quiet", "--log-file", "a.log"],
+        cwd=folder,
+        env={name: value for name, value in environment.items() if name != "TF_CPP_MIN_LOG_LEVEL"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        until = time.monotonic() + DEADLINE
+        while not is_running(folder / "runs" / "mlflow.db", "reparam.number", "0"):
+            assert process.poll() is None, process.communicate()[1]
+            assert time.monotonic() < until, "no trial began"
+            time.sleep(0.05)
+        with closing(sqlite3.connect(folder / "runs" / "mlflow.db", timeout=60)) as database:
+            for table in ("metrics", "latest_metrics"):
+                database.execute(f"DROP TABLE {table}")
+        out, err = process.communicate(timeout=DEADLINE)
+    finally:
+        process.kill()
+    assert process.returncode == 1
+    assert out == ""
+    assert len(err.splitlines()) == 1, err
+    assert re.match(r"error: MlflowException: .*the traceback is in a\.log; is the tracking store .* gone\?", err)
+    log = (folder / "a.log").read_text()
+    assert "no such table: metrics" in log
+    assert "ended by an unexpected error\nTraceback (most recent call last)" in log
+    assert re.search(r"INFO +bench\.progress: vae #0 latent_size=2: begins\n", log)

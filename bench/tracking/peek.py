@@ -1,0 +1,23 @@
+"""A look into a tracking store that is an SQLite file, without MLflow, whose import alone takes seconds."""
+
+from __future__ import annotations
+
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
+_STUDIES = """
+SELECT studies.value FROM tags AS studies
+JOIN tags AS roles ON roles.run_uuid = studies.run_uuid AND roles.key = 'reparam.role' AND roles.value = 'study'
+JOIN runs ON runs.run_uuid = studies.run_uuid
+WHERE studies.key = 'reparam.study_id' ORDER BY runs.start_time DESC
+"""
+
+
+def peek_studies(database: Path) -> list[str]:
+    """Identifiers of the studies in an MLflow database, newest first; none where it is not there or not readable."""
+    try:
+        with closing(sqlite3.connect(f"{database.resolve().as_uri()}?mode=ro", uri=True, timeout=1)) as connection:
+            return [study_id for (study_id,) in connection.execute(_STUDIES)]
+    except sqlite3.Error:
+        return []
