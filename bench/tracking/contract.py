@@ -26,6 +26,11 @@ EPOCH_SUFFIX = "_by_epoch"
 LARGEST_VALUE = 500
 """Characters that MLflow is given of a parameter or reason; more would be refused by some stores."""
 
+UI_ADDRESS = "http://127.0.0.1:5000"
+"""Where ``reparam-bench ui`` shows an embedded store."""
+TRAINING_MODE = "workflowType=machine_learning"
+"""In an address, opens the UI as one of trained models; by itself it opens as one of language models."""
+
 IMAGE_FOLDER = "images"
 """Artifact folder of a run's pictures; their captions are in the tag ``reparam.captions``."""
 TABLE_FOLDER = "tables"

@@ -37,10 +37,14 @@ from bench.tracking.contract import (
     MODEL_FILE,
     MONTE_CARLO_SUFFIX,
     TABLE_FOLDER,
+    TRAINING_MODE,
+    UI_ADDRESS,
 )
 
 CURVES = ("train/bits_per_dim", "validation/bits_per_dim")
 """Learning curves that reports draw."""
+TRIALS_PICTURED = 12
+"""Trials of a family, the best, whose pictures are read."""
 
 
 def list_studies(uri: str) -> list[str]:
@@ -73,6 +77,7 @@ def load_results(uri: str, study_id: str) -> StudyResults:
         _Child(run, selected)
         for run in _search(client, [parent.info.experiment_id], f"tags.`mlflow.parentRunId` = '{parent.info.run_id}'")
     ]
+    finals = [child for child in children if child.role == "final"]
     settings = json.loads(tags["reparam.settings"])
     settings["superseded_final_runs"] = sum(child.role == "superseded" for child in children)
     return StudyResults(
@@ -88,9 +93,24 @@ def load_results(uri: str, study_id: str) -> StudyResults:
             [row for child in children for row in child.measurements(study_id)], columns=MEASUREMENT_COLUMNS
         ),
         histories=pd.DataFrame([row for child in children for row in child.history(client)], columns=HISTORY_COLUMNS),
-        images=[grid for child in children if child.role == "final" for grid in child.pictures(client)],
-        tables=_tables([child for child in children if child.role == "final"], client),
+        images=[grid for child in [*finals, *_best(children)] for grid in child.pictures(client)],
+        tables=_tables(finals, client),
     )
+
+
+def _best(children: list[_Child]) -> list[_Child]:
+    """The best trials of each family: of all, a server would be asked for thousands of pictures."""
+    key = "validation/bits_per_dim"
+    measured = [child for child in children if child.role == "search" and key in child.run.data.metrics]
+    by_family: dict[str, list[_Child]] = {}
+    for child in sorted(measured, key=lambda child: float(child.run.data.metrics[key])):
+        by_family.setdefault(child.family, []).append(child)
+    return [child for of_family in by_family.values() for child in of_family[:TRIALS_PICTURED]]
+
+
+def _ui(uri: str) -> str:
+    """Where the MLflow UI shows a store: a server itself, any other where `reparam-bench ui` serves it."""
+    return uri.rstrip("/") if uri.startswith(("http://", "https://")) else UI_ADDRESS
 
 
 def _tables(children: list[_Child], client: MlflowClient) -> dict[str, pd.DataFrame]:
@@ -247,9 +267,7 @@ class _Child:
             "config_hash": self.tags["reparam.config_hash"],
             "started": pd.Timestamp(info.start_time, unit="ms", tz="UTC"),
             "seconds": math.nan if info.end_time is None else (info.end_time - info.start_time) / 1000,
-            "url": f"{uri.rstrip('/')}/#/experiments/{info.experiment_id}/runs/{self.run_id}"
-            if uri.startswith(("http://", "https://"))
-            else "",
+            "url": f"{_ui(uri)}/#/experiments/{info.experiment_id}/runs/{self.run_id}?{TRAINING_MODE}",
         }
         return row | {f"param.{name}": _parsed(value) for name, value in self.run.data.params.items()}
 

@@ -30,7 +30,7 @@ const draw = async (figure) => {
   if (!place) {
     place = document.createElement("div");
     place.className = "closer";
-    place.setAttribute("role", "img");
+    place.setAttribute("role", "group");
     place.setAttribute("aria-label", figure.querySelector("svg").getAttribute("aria-label"));
     figure.querySelector(".still").after(place);
   }

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+sync_api = pytest.importorskip("playwright.sync_api", reason="playwright: pip install -e '.[dev]'")
+
 ROOT = Path(__file__).parents[2]
 OPTIONS = "--trials 5 --seeds 2 --images 256 --batch-size 32 --evaluation-images 32 --importance-samples 4"
 
@@ -43,15 +45,10 @@ def opened(watch, report):
 
 
 def scroll_through(page):
-    """Bring every part of the page into view, as figures are drawn when they come near it."""
-    page.evaluate(
-        """async () => {
-            for (let y = 0; y < document.documentElement.scrollHeight; y += 400) {
-                scrollTo(0, y);
-                await new Promise((resolve) => setTimeout(resolve, 30));
-            }
-        }"""
-    )
+    """Bring each figure into view, as it is then that it is drawn, and wait until it is."""
+    for figure in page.locator("figure.plot:has(> script)").all():
+        figure.scroll_into_view_if_needed()
+        sync_api.expect(figure).to_contain_class("drawn", timeout=30_000)
 
 
 def test_every_figure_is_drawn_without_an_error(opened):
@@ -60,7 +57,6 @@ def test_every_figure_is_drawn_without_an_error(opened):
     scroll_through(page)
     closer = page.locator("figure.plot:has(> script)")
     assert closer.count() >= 6
-    page.wait_for_function("document.querySelectorAll('figure.plot:has(> script):not(.drawn)').length === 0")
     for figure in closer.all():
         assert figure.locator(".main-svg").first.bounding_box()["width"] > 200
         assert figure.locator(".scatterlayer path").count() > 0
@@ -151,7 +147,6 @@ def test_the_page_is_whole_without_scripts(opened):
 def test_the_print_has_the_still_figures(opened):
     page = opened().page
     scroll_through(page)
-    page.wait_for_function("document.querySelectorAll('figure.plot:has(> script):not(.drawn)').length === 0")
     page.emulate_media(media="print")
     for figure in page.locator("figure.plot").all():
         assert figure.locator(".still svg").is_visible()
