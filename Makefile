@@ -37,7 +37,7 @@ lint: $(INSTALLED) ## Check style and types
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 
-ui: $(INSTALLED) ## Open the MLflow UI on the runs folder, on loopback
+ui: $(INSTALLED) ## Open the MLflow UI and optuna-dashboard on the runs folder, on loopback
 	$(BIN)/reparam-bench ui
 
 report: $(INSTALLED) ## Write the newest study's report anew
@@ -47,7 +47,7 @@ screenshots: $(INSTALLED) ## Take pictures of the newest study's report and MLfl
 	$(BIN)/python tests/browser/screenshots.py
 
 lock: $(UV) ## Resolve the dependencies anew, with hashes
-	$(UV) pip compile pyproject.toml --extra jax --extra dev --universal --python-version 3.11 \
+	$(UV) pip compile pyproject.toml --extra jax --extra dashboard --extra dev --universal --python-version 3.11 \
 		--generate-hashes --upgrade --quiet --custom-compile-command 'make lock' -o requirements.lock
 
 clean: ## Remove what was installed here; runs are kept

@@ -17,6 +17,8 @@ from models.vae import VAE
 
 GRID = 64
 """Images in a grid of samples."""
+FEW = 16
+"""Images in a grid that is drawn while a model trains."""
 COLUMNS = 8
 TEMPERATURES = (0.0, 0.25, 0.5, 0.7, 0.85, 1.0)
 """One row each; the paper's figures use 0.7 (Kingma & Dhariwal 2018, section 6)."""
@@ -58,6 +60,16 @@ def samples(sampler: Sampler, seed: int) -> Picture:
     """A grid of samples as they come."""
     caption = f"{GRID} samples at temperature 1, not selected"
     return _picture("samples", caption, _drawn(sampler, GRID, 1.0, seed), sampler)
+
+
+def shows_samples(epoch: int, last: int) -> bool:
+    """Whether samples are drawn at an epoch: at 1, 2, 4, 8, … and the last, for samples change less and less."""
+    return epoch == last or (epoch & (epoch - 1) == 0 and 3 * epoch < 2 * last)
+
+
+def watched_samples(sampler: Sampler) -> bytes:
+    """PNG of a few samples from the same noise whatever the run and its epoch: what differs is the model."""
+    return image_grid(_drawn(sampler, FEW, 1.0, 0), sampler.model.grey_levels, COLUMNS)
 
 
 def _drawn(sampler: Sampler, n: int, temperature: float, seed: int) -> Images:

@@ -123,7 +123,7 @@ def reproduce(
             keras.utils.set_random_seed(derive_seed(seed, "weights and noise"))
             model = build_model(config.model, dataset.info.image_shape, dataset.info.grey_levels)
             log = train(model, data, training, seed, watch)
-            run.log_model(model)
+            run.log_model(model, data.validation.images[:1])
             k = budget.importance_samples or anchor.importance_samples
             likelihood = log_likelihood(model, test.images, k, derive_seed("test"), on_progress=on_progress)
         except BaseException as error:

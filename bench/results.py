@@ -374,14 +374,16 @@ class EpochRecord:
     Attributes:
         epoch: counted from 1.
         images: training images seen so far.
-        seconds: time since training began, compilation included.
+        seconds: time since training began, compilation included, what watches the training excluded.
         values: running means of the epoch by metric key, such as ``train/bits_per_dim``.
+        samples: PNG of a grid of samples, drawn from the same noise at every epoch; None where none was drawn.
     """
 
     epoch: int
     images: int
     seconds: float
     values: dict[str, float]
+    samples: bytes | None = field(default=None, repr=False)
 
 
 PICTURES: dict[str, str] = {

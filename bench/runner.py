@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import signal
 import sys
 import time
@@ -13,8 +14,8 @@ from types import FrameType, TracebackType
 from typing import Any, TypeVar
 
 from bench.config import RunConfig
-from bench.data.dataset import Dataset, TuningData
-from bench.errors import OutOfMemoryError, PrunedError, ReparamBenchError, TrialError
+from bench.data.dataset import Dataset, Images, TuningData
+from bench.errors import OutOfMemoryError, PrunedError, ReparamBenchError, TrackingError, TrialError
 from bench.evaluation import Yardstick, open_outside
 from bench.progress import StudyProgress
 from bench.provenance import provenance
@@ -24,7 +25,7 @@ from bench.search import FinishedTrial, Proposal, Search
 from bench.seeds import derive_seed
 from bench.study import BoundStudy, Family
 from bench.tracking.contract import StudyDescription
-from bench.tracking.store import ModelRun, Tracker
+from bench.tracking.store import LoggedRun, ModelRun, Tracker
 from bench.trial import Outcome, run_final, run_trial, validation_bits_per_dim
 
 Result = TypeVar("Result")
@@ -134,6 +135,7 @@ class StudyRunner:
         ]
         self.parent.select({s.family.name: {"number": s.trial.number, "config_hash": s.config.hash} for s in selected})
         self._finals(selected, data, dataset, yardstick)
+        self._register(selected)
 
     def _yardstick(self, data: TuningData) -> Yardstick:
         """With what the final runs are measured; opened first, so that what it lacks is told before any work."""
@@ -221,8 +223,9 @@ class StudyRunner:
             ):
                 raise PrunedError(f"validation lags behind the median of earlier trials at epoch {record.epoch}")
 
-        def end(state: RunState, outcome: Outcome | None) -> None:
+        def end(state: RunState, outcome: Outcome | None) -> str:
             proposal.end(state, None if outcome is None else validation_bits_per_dim(outcome))
+            return "" if outcome is None else _standing(self.searches[family.name], proposal.number)
 
         samples = self.bound.settings.selection_samples
         return self._supervised(run, name, lambda: run_trial(config, data, seed, samples, on_epoch), end)
@@ -275,20 +278,38 @@ class StudyRunner:
                         on_progress,
                     )
 
-                self._supervised(run, name, work, lambda state, outcome: None, keep_model=True)
+                def end(state: RunState, outcome: Outcome | None, chosen: Selected = chosen) -> str:
+                    return f"Retrains {chosen.family.name} trial {chosen.trial.number}, selected on validation"
+
+                self._supervised(run, name, work, end, example=data.validation.images[:1])
                 self.progress.done()
+
+    def _register(self, selected: list[Selected]) -> None:
+        """Register the final run of each family that validation, not test, finds best."""
+        runs = [run for run in self.parent.children() if run.role == "final" and run.state == RunState.COMPLETE]
+        champions = {}
+        for chosen in selected:
+            own = [run for run in runs if (run.family, run.config_hash) == (chosen.family.name, chosen.config.hash)]
+            if own:
+                champions[chosen.family.name] = min(own, key=_by_validation)
+        try:
+            self.parent.register(champions)
+        except TrackingError as error:
+            # The models are kept with their runs all the same.
+            self.progress.say(f"not registered: {error}")
 
     def _supervised(
         self,
         run: ModelRun,
         name: str,
         work: Callable[[], Outcome],
-        end: Callable[[RunState, Outcome | None], None],
-        keep_model: bool = False,
+        end: Callable[[RunState, Outcome | None], str],
+        example: Images | None = None,
     ) -> RunState:
         """Do the work of a run; whatever becomes of it, log it, end it in a typed state, and say so.
 
-        ``end`` is called between logging and closing the run: it is the moment from which the run counts.
+        ``end`` is called between logging and closing the run: it is the moment from which the run counts, and it says
+        where the run then stands. With an ``example`` image the model is kept.
         """
         try:
             outcome = self._stop.honoured(work)
@@ -306,14 +327,13 @@ class StudyRunner:
             run.finish(state, str(failure))
             self.progress.say(f"{name}: {state}, {failure}")
             return state
+        if example is not None:
+            run.log_model(outcome.model, example)
         run.log_measurements(outcome.measurements)
         run.log_pictures([(picture.kind, picture.caption, picture.png) for picture in outcome.pictures])
         run.log_tables(outcome.tables)
         run.log_refused(outcome.refused)
-        if keep_model:
-            run.log_model(outcome.model)
-        end(RunState.COMPLETE, outcome)
-        run.finish(RunState.COMPLETE)
+        run.finish(RunState.COMPLETE, "", end(RunState.COMPLETE, outcome))
         self.progress.say(f"{name}: {_headline(outcome)} in {outcome.log.seconds:.1f} s")
         return RunState.COMPLETE
 
@@ -333,6 +353,19 @@ def _headline(outcome: Outcome) -> str:
     row = next(m for m in outcome.measurements if m.metric == "bits_per_dim")
     error = "" if row.standard_error is None else f" ± {row.standard_error:.4f}"
     return f"{row.value:.4f}{error} bits/dim on {row.split}"
+
+
+def _by_validation(run: LoggedRun) -> tuple[float, int]:
+    """Orders final runs, the best first: by validation at the end of training, never by test."""
+    return (math.inf if run.validation is None else run.validation, run.seed)
+
+
+def _standing(search: Search, number: int) -> str:
+    """Where a complete trial stands among those before it."""
+    complete = [trial for trial in search.trials() if trial.state == RunState.COMPLETE]
+    order = sorted(complete, key=lambda trial: math.inf if trial.objective is None else trial.objective)
+    rank = 1 + next(i for i, trial in enumerate(order) if trial.number == number)
+    return f"At its end number {rank} of {len(order)} complete trials of its family, by bits/dim on validation"
 
 
 def _share(deadline: float, families: int) -> float:

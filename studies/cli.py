@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from studies import completion, doctor, gradient_estimators
+from studies import completion, doctor, gradient_estimators, ui
 from studies.names import STUDIES
+from studies.stores import tracking_store
 from studies.terminal import LogFile, Quiet, command_log, open_console, run_program
 
 if TYPE_CHECKING:
@@ -173,17 +173,21 @@ def _search_and_report(study: Study, settings: StudySettings, console: Console) 
         except StudyStoppedError:
             _write_report(settings.tracking, bound.study_id, settings.output)
             raise
-    page = _write_report(settings.tracking, bound.study_id, settings.output)
-    runner.parent.log_report(page.parent)
+    page, headline = _write_report(settings.tracking, bound.study_id, settings.output)
+    runner.parent.log_report(page.parent, headline)
     return bound, page
 
 
-def _write_report(tracking: str, study_id: str, output: Path) -> Path:
-    """Write the study's report under the output folder; the path of its page."""
+def _write_report(tracking: str, study_id: str, output: Path) -> tuple[Path, str]:
+    """Write the study's report under the output folder; the path of its page, and its answer in a sentence."""
     from bench.tracking.read import load_results
+    from reports.answer import answer
     from reports.build import write_report
+    from reports.study import Study as Results
 
-    return write_report(load_results(tracking, study_id), output / "reports" / study_id).html
+    results = load_results(tracking, study_id)
+    page = write_report(results, output / "reports" / study_id).html
+    return page, answer(Results(results)).headline
 
 
 def _say_what_next(bound: BoundStudy, page: Path, log: Path, console: Console) -> None:
@@ -209,7 +213,7 @@ def report(
     """Write a study's report anew from what is logged: finished, partial or still running."""
     from bench.tracking.read import list_studies
 
-    uri = _tracking(tracking_uri, output)
+    uri = tracking_store(tracking_uri, output)
     if study_id is None:
         from bench.errors import TrackingError
         from bench.redaction import redact
@@ -218,7 +222,8 @@ def report(
         if not known:
             raise TrackingError(f"{redact(uri)} holds no study yet: run one first, `reparam-bench study vae_vs_glow`")
         study_id = known[0]
-    typer.echo(_write_report(uri, study_id, output))
+    page, _ = _write_report(uri, study_id, output)
+    typer.echo(page)
 
 
 @app.command()
@@ -266,7 +271,7 @@ def evaluate(
     from bench.data.registry import describe, load
     from bench.tracking.read import load_run
 
-    uri = _tracking(tracking_uri, output)
+    uri = tracking_store(tracking_uri, output)
     logged = load_run(uri, run)
     name, grey_levels = (dataset, None) if dataset else logged.dataset
     describe(name, grey_levels)
@@ -380,29 +385,8 @@ def list_(tracking_uri: TrackingUri = None, output: Output = Path("runs")) -> No
     """List the studies in a tracking store, newest first."""
     from bench.tracking.read import list_studies
 
-    for study_id in list_studies(_tracking(tracking_uri, output)):
+    for study_id in list_studies(tracking_store(tracking_uri, output)):
         typer.echo(study_id)
 
 
-@app.command()
-def ui(
-    output: Output = Path("runs"),
-    port: Annotated[int, typer.Option(help="Port on the loopback interface.", min=1, max=65535)] = 5000,
-) -> None:
-    """Open the MLflow UI on the output folder's runs, on this machine's loopback interface alone."""
-    from bench.tracking.server import ENVIRONMENT, server_command
-
-    uri = _tracking(None, output)
-    typer.echo(f"MLflow UI: http://127.0.0.1:{port} (Ctrl-C stops it)")
-    command = server_command(uri, output / "artifacts", port)
-    os.execve(command[0], command, {**os.environ, **ENVIRONMENT})  # noqa: S606 - the server replaces this process
-
-
-def _tracking(tracking_uri: str | None, output: Path) -> str:
-    """The store to read: the one given, or the output folder's, which must exist."""
-    from bench.errors import TrackingError
-
-    database = output.resolve() / "mlflow.db"
-    if tracking_uri is None and not database.is_file():
-        raise TrackingError(f"{database} does not exist: run a study first, or give --output or --tracking-uri")
-    return tracking_uri or f"sqlite:///{database}"
+app.command(name="ui")(ui.command)

@@ -12,3 +12,5 @@ os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
 os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "WARNING")
 # Its warnings go where the command's log goes, not past it to stderr.
 os.environ.setdefault("MLFLOW_CONFIGURE_LOGGING", "false")
+# It would copy a uv.lock from the folder that a person happens to be in into every logged model.
+os.environ.setdefault("MLFLOW_UV_AUTO_DETECT", "false")

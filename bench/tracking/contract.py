@@ -31,11 +31,17 @@ UI_ADDRESS = "http://127.0.0.1:5000"
 TRAINING_MODE = "workflowType=machine_learning"
 """In an address, opens the UI as one of trained models; by itself it opens as one of language models."""
 
-IMAGE_FOLDER = "images"
-"""Artifact folder of a run's pictures; their captions are in the tag ``reparam.captions``."""
+IMAGE_FOLDER = "pictures"
+"""Artifact folder of a run's pictures; their captions are in the tag ``reparam.captions``.
+
+``images`` is MLflow's own, for grids by epoch: its UI shows none of them if it finds another file there.
+"""
 TABLE_FOLDER = "tables"
 """Artifact folder of a run's tables, CSV; their names are in the tag ``reparam.tables``."""
-MODEL_FILE = "model/model.keras"
+MODEL_FOLDER = "model"
+"""Artifact folder of a run's model, in a store that knows no logged models."""
+MODEL_FILE = "artifacts/model.keras"
+"""The trained model within its package."""
 DETAILS_TAG = "reparam.details."
 """Followed by a split: what there is to know of that split's measurements beside their values, as JSON."""
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+from mlflow.artifacts import download_artifacts
 from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 
@@ -35,11 +36,13 @@ from bench.tracking.contract import (
     ERROR_SUFFIX,
     IMAGE_FOLDER,
     MODEL_FILE,
+    MODEL_FOLDER,
     MONTE_CARLO_SUFFIX,
     TABLE_FOLDER,
     TRAINING_MODE,
     UI_ADDRESS,
 )
+from bench.tracking.registry import model_location
 
 CURVES = ("train/bits_per_dim", "validation/bits_per_dim")
 """Learning curves that reports draw."""
@@ -166,7 +169,7 @@ def load_run(uri: str, run_id: str) -> LoggedModel:
     settings = json.loads(client.get_run(tags["mlflow.parentRunId"]).data.tags["reparam.settings"])
     if "dataset" not in settings:
         raise TrackingError(f"the study of run {run_id!r} does not say what data it used, and cannot be measured anew")
-    kept = {artifact.path for artifact in client.list_artifacts(run.info.run_id, str(Path(MODEL_FILE).parent))}
+    kept = (run.outputs and run.outputs.model_outputs) or client.list_artifacts(run.info.run_id, MODEL_FOLDER)
     return LoggedModel(
         run_id=run.info.run_id,
         name=run.info.run_name,
@@ -177,7 +180,7 @@ def load_run(uri: str, run_id: str) -> LoggedModel:
         looks=config["training"]["reports"],
         dataset=(settings["dataset"], settings.get("grey_levels")),
         settings=settings,
-        keeps_model=MODEL_FILE in kept,
+        keeps_model=bool(kept),
     )
 
 
@@ -198,7 +201,9 @@ def _find_run(client: MlflowClient, uri: str, run_id: str) -> Any:
 
 def load_model_file(uri: str, run_id: str, folder: Path) -> Path:
     """The ``.keras`` file of a run that keeps its model, copied into ``folder``."""
-    return Path(_connect(uri).download_artifacts(run_id, MODEL_FILE, str(folder)))
+    client = _connect(uri)
+    location, _ = model_location(client, client.get_run(run_id))
+    return Path(download_artifacts(f"{location}/{MODEL_FILE}", dst_path=str(folder), tracking_uri=uri))
 
 
 def _connect(uri: str) -> MlflowClient:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import html
+import io
 import json
+import re
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
@@ -12,9 +13,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from mlflow.entities import Dataset as DatasetEntity
-from mlflow.entities import DatasetInput, InputTag, Metric, Param, RunTag
+from mlflow.entities import DatasetInput, InputTag, LoggedModelOutput, Metric, Param, RunTag
 from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
+from PIL import Image
 
 from bench.errors import TrackingError
 from bench.redaction import redact
@@ -25,23 +27,34 @@ from bench.tracking.contract import (
     ERROR_SUFFIX,
     IMAGE_FOLDER,
     LARGEST_VALUE,
-    MODEL_FILE,
+    MODEL_FOLDER,
     MONTE_CARLO_SUFFIX,
     STATUS,
     TABLE_FOLDER,
+    TRAINING_MODE,
     StudyDescription,
 )
+from bench.tracking.notes import experiment_note, registered_model_note, run_note, study_note, version_note
+from bench.tracking.registry import register
+from bench.tracking.views import saved_views
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from bench.config import RunConfig
+    from bench.data.dataset import Images
     from models.likelihood_model import LikelihoodModel
 
 FLUSH_SECONDS = 2.0
 """Learning curves are sent this often, not once an epoch: a request costs more than a short epoch."""
+NOTE_TAG = "mlflow.note.content"
+"""MLflow shows it, as Markdown, as the description of a run or an experiment."""
 _EXPERIMENT_TAGS = {"mlflow.experimentKind": "custom_model_development"}
 """Tells MLflow that these are training runs, which it would otherwise have to guess."""
+_UNFIT_FOR_MODELS = re.compile(r"[/:.%\"']+")
+"""Characters that MLflow refuses in the name of a logged model."""
+SAMPLES_KEY = "samples/by epoch"
+"""The section and the name under which the UI shows sample grids, with a slider."""
 
 
 class Tracker:
@@ -66,7 +79,7 @@ class Tracker:
 
     def open_study(self, study: StudyDescription) -> StudyRun:
         """The parent run of the study: the one that exists, or a new one."""
-        experiment_id = self._experiment(study.name)
+        experiment_id = self._experiment(study)
         found = self._search(
             [experiment_id], f"tags.`reparam.study_id` = '{study.study_id}' AND tags.`reparam.role` = 'study'"
         )
@@ -78,12 +91,7 @@ class Tracker:
             run = self.client.create_run(
                 experiment_id,
                 run_name=f"{study.name} {study.dataset.name} {date}",
-                tags={
-                    "reparam.study_id": study.study_id,
-                    "reparam.role": "study",
-                    # MLflow shows it as Markdown, in which HTML would be HTML.
-                    "mlflow.note.content": html.escape(study.question, quote=False),
-                },
+                tags={"reparam.study_id": study.study_id, "reparam.role": "study"},
             )
             run_id = run.info.run_id
             self._log_parameters(run_id, study.settings)
@@ -91,14 +99,19 @@ class Tracker:
         parent.describe()
         return parent
 
-    def _experiment(self, name: str) -> str:
-        full_name = f"reparam-bench/{name}"
+    def _experiment(self, study: StudyDescription) -> str:
+        full_name = f"reparam-bench/{study.name}"
         experiment = self.client.get_experiment_by_name(full_name)
         if experiment is not None:
             return cast(str, experiment.experiment_id)
         embedded = self.uri.startswith("sqlite:")
-        location = (self.artifacts / name).resolve().as_uri() if embedded else None
-        return cast(str, self.client.create_experiment(full_name, artifact_location=location, tags=_EXPERIMENT_TAGS))
+        location = (self.artifacts / study.name).resolve().as_uri() if embedded else None
+        experiment_id = cast(str, self.client.create_experiment(full_name, location, _EXPERIMENT_TAGS))
+        # Written once, so that a person's own changes stay.
+        tags = {NOTE_TAG: experiment_note(study, experiment_id), **saved_views(study)}
+        for name, value in tags.items():
+            self.client.set_experiment_tag(experiment_id, name, value)
+        return experiment_id
 
     def _search(self, experiment_ids: Sequence[str], condition: str) -> list[Any]:
         """All runs that meet the condition, page by page, oldest first."""
@@ -132,6 +145,11 @@ class StudyRun:
         self.experiment_id = experiment_id
         self.study = study
 
+    def address(self, artifact: str = "") -> str:
+        """The page of the run, or of an artifact of it, relative to the UI's."""
+        shown = f"/artifacts/{artifact}" if artifact else ""
+        return f"#/experiments/{self.experiment_id}/runs/{self.run_id}{shown}?{TRAINING_MODE}"
+
     def describe(self) -> None:
         """Log what the study is and where it runs, anew each time that it is continued."""
         study = self.study
@@ -144,6 +162,7 @@ class StudyRun:
             "reparam.settings": json.dumps(study.settings),
             "reparam.provenance": json.dumps(study.provenance),
             "mlflow.source.git.commit": str(study.provenance["commit"]),
+            NOTE_TAG: study_note(study),
         }
         self.client.log_batch(self.run_id, tags=[RunTag(name, redact(value)) for name, value in tags.items()])
         self.log_dataset(self.run_id, "all splits")
@@ -196,7 +215,7 @@ class StudyRun:
         run = self.client.create_run(self.experiment_id, run_name=name, tags=tags)
         self.tracker._log_parameters(run.info.run_id, {**config.parameters(), **parameters})
         self.log_dataset(run.info.run_id, "training and validation" if role == "search" else "all splits")
-        return ModelRun(self.client, run.info.run_id)
+        return ModelRun(self, run.info.run_id)
 
     def children(self) -> list[LoggedRun]:
         """The study's model runs, oldest first."""
@@ -205,15 +224,40 @@ class StudyRun:
 
     def resume_run(self, run_id: str) -> ModelRun:
         """A run that another process began, to end it."""
-        return ModelRun(self.client, run_id)
+        return ModelRun(self, run_id)
 
     def select(self, chosen: Mapping[str, Mapping[str, Any]]) -> None:
         """Record the selected trial of each family: its number and its configuration's hash."""
         self.client.set_tag(self.run_id, "reparam.selected", json.dumps(chosen))
 
-    def log_report(self, folder: Path) -> None:
-        """Keep the report's files as artifacts of the parent run."""
+    def register(self, champions: Mapping[str, LoggedRun]) -> list[str]:
+        """Register the model of a final run of each family, as ``models:/NAME@champion``.
+
+        Args:
+            champions: the final run by family.
+
+        Returns:
+            The names of the registered models.
+
+        Raises:
+            TrackingError: the store keeps no registry, or refuses.
+        """
+        names = []
+        for family, run in champions.items():
+            name = f"reparam-bench.{self.study.study_id}.{family}"
+            about = registered_model_note(self.study, name, self.tracker.uri)
+            try:
+                names.append(register(self.client, name, run.run_id, about, version_note(run)))
+            except MlflowException as error:
+                reason = redact(str(error).splitlines()[0])
+                raise TrackingError(f"{redact(self.tracker.uri)} does not register {name!r}: {reason}") from error
+        return names
+
+    def log_report(self, folder: Path, headline: str = "") -> None:
+        """Keep the report's files as artifacts of the parent run, and its ``headline`` in the run's description."""
         self.client.log_artifacts(self.run_id, str(folder), "report")
+        note = study_note(self.study, headline, self.address("report/report.html"))
+        self.client.set_tag(self.run_id, NOTE_TAG, note)
 
     def finish(self, state: RunState) -> None:
         """End the parent run."""
@@ -233,6 +277,8 @@ class LoggedRun:
     config_hash: str
     state: RunState
     status: str
+    validation: float | None
+    """One-sample bound in bits/dim on validation at the last look of its training."""
 
     @classmethod
     def of(cls, run: Any) -> LoggedRun:
@@ -248,15 +294,19 @@ class LoggedRun:
             config_hash=tags["reparam.config_hash"],
             state=RunState(tags["reparam.state"]),
             status=run.info.status,
+            validation=run.data.metrics.get(f"validation/bits_per_dim{EPOCH_SUFFIX}"),
         )
 
 
 class ModelRun:
     """The run of one trained model, while it is written."""
 
-    def __init__(self, client: MlflowClient, run_id: str) -> None:
-        self.client = client
+    def __init__(self, study: StudyRun, run_id: str) -> None:
+        self.study = study
+        self.client = study.client
         self.run_id = run_id
+        self._measured: list[Measurement] = []
+        self._model: dict[str, Any] = {}
         self._pending: list[Metric] = []
         self._flushed = time.monotonic()
 
@@ -269,6 +319,9 @@ class ModelRun:
             f"cost/seconds{EPOCH_SUFFIX}": record.seconds,
         }
         self._pending += [Metric(key, value, now, record.epoch) for key, value in values.items()]
+        if record.samples is not None:
+            picture = Image.open(io.BytesIO(record.samples))
+            self.client.log_image(self.run_id, picture, key=SAMPLES_KEY, step=record.epoch)
         if time.monotonic() - self._flushed > FLUSH_SECONDS:
             self._flush()
 
@@ -280,11 +333,12 @@ class ModelRun:
         self._flushed = time.monotonic()
 
     def log_measurements(self, measurements: Sequence[Measurement]) -> None:
-        """Log values with their errors, and what else there is to know of them."""
+        """Log values with their errors, and what else there is to know of them; also those of the logged model."""
+        self._measured += measurements
         now = int(time.time() * 1000)
         details: dict[str, dict[str, dict[str, Any]]] = {}
         for row in measurements:
-            self._pending.append(Metric(row.key, row.value, now, 0))
+            self._pending.append(Metric(row.key, row.value, now, 0, **self._model))
             for suffix, error in ((ERROR_SUFFIX, row.standard_error), (MONTE_CARLO_SUFFIX, row.monte_carlo_error)):
                 if error is not None:
                     self._pending.append(Metric(f"{row.key}{suffix}", error, now, 0))
@@ -308,7 +362,7 @@ class ModelRun:
         self.client.set_tag(self.run_id, "reparam.refused", json.dumps(dict(refused)))
 
     def log_file(self, content: bytes | str, name: str) -> None:
-        """Keep a small file as an artifact; ``name`` may have folders, ``images/samples.png``."""
+        """Keep a small file as an artifact; ``name`` may have folders, ``pictures/samples.png``."""
         path = Path(name)
         with tempfile.TemporaryDirectory() as folder:
             file = Path(folder, path.name)
@@ -319,26 +373,56 @@ class ModelRun:
             self.client.log_artifact(self.run_id, str(file), str(path.parent) if path.parent.name else None)
 
     def log_pictures(self, pictures: Sequence[tuple[str, str, bytes]]) -> None:
-        """Keep pictures (kind, caption, PNG) under ``images/``."""
+        """Keep pictures (kind, caption, PNG) under ``pictures/``."""
         for kind, _, png in pictures:
             self.log_file(png, f"{IMAGE_FOLDER}/{kind}.png")
         captions = {kind: caption for kind, caption, _ in pictures}
         self.client.set_tag(self.run_id, "reparam.captions", json.dumps(captions))
 
-    def log_model(self, model: LikelihoodModel) -> None:
-        """Keep the model as ``model/model.keras``, which loads without unpickling anything.
+    def log_model(self, model: LikelihoodModel, example: Images) -> None:
+        """Keep the model, ready to be served, as the run's logged model; what is measured next is measured of it.
 
-        Its optimizer stays out: it weighs more than the model, and loading would need its class too.
+        A store that knows no logged models keeps the same files as artifacts of the run.
+
+        Args:
+            model: the trained model.
+            example: an image (1, h, w, c) to show what it takes.
         """
-        with tempfile.TemporaryDirectory() as folder:
-            file = Path(folder, Path(MODEL_FILE).name)
-            model.bare_copy().save(file)
-            self.client.log_artifact(self.run_id, str(file), str(Path(MODEL_FILE).parent))
+        # Here, for reading a store takes no framework.
+        from bench.tracking.package import write_package
 
-    def finish(self, state: RunState, reason: str = "") -> None:
-        """End the run in a state, with its reason."""
+        run = self.client.get_run(self.run_id)
+        with tempfile.TemporaryDirectory() as temporary:
+            folder = Path(temporary, MODEL_FOLDER)
+            try:
+                logged = self.client.create_logged_model(
+                    self.study.experiment_id,
+                    _UNFIT_FOR_MODELS.sub("-", run.info.run_name),
+                    self.run_id,
+                    params=run.data.params,
+                    model_type=str(model.configuration.family),
+                )
+            except MlflowException:
+                write_package(model, example, folder, self.run_id, None)
+                self.client.log_artifacts(self.run_id, str(folder), MODEL_FOLDER)
+                return
+            write_package(model, example, folder, self.run_id, logged.model_id)
+            self.client.log_model_artifacts(logged.model_id, str(folder))
+        self.client.finalize_logged_model(logged.model_id, "READY")
+        self.client.log_outputs(self.run_id, [LoggedModelOutput(logged.model_id, step=0)])
+        data = self.study.study
+        self._model = {
+            "model_id": logged.model_id,
+            "dataset_name": data.dataset.name,
+            "dataset_digest": data.digest[:36],
+            "run_id": self.run_id,
+        }
+
+    def finish(self, state: RunState, reason: str = "", standing: str = "") -> None:
+        """End the run in a state, with its reason, and in words where it stands among the others."""
         self._flush()
-        tags = [RunTag("reparam.state", state)]
+        note = run_note(self.study.study, self.study.address(), state, reason, standing, self._measured)
+        tags = [RunTag("reparam.state", state), RunTag(NOTE_TAG, note)]
         if reason:
             tags.append(RunTag("reparam.reason", redact(reason)[:LARGEST_VALUE]))
         self.client.log_batch(self.run_id, tags=tags)

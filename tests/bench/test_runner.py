@@ -6,14 +6,17 @@ What a trial would reach is written down as a function of its configuration, so 
 from __future__ import annotations
 
 import os
+import re
 import signal
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 
 import bench.runner
+import bench.tracking.package
 import bench.trial
 from bench.data.dataset import Dataset
 from bench.errors import DivergedError, TrackingError
@@ -26,7 +29,14 @@ from bench.training import TrainingLog
 from bench.trial import Outcome
 
 BOUND = Bound(BoundKind.IMPORTANCE_WEIGHTED, 2)
-SAVED = SimpleNamespace(bare_copy=lambda: SimpleNamespace(save=lambda path: path.write_text("a model")))
+SAVED = SimpleNamespace(configuration=SimpleNamespace(family="either"))
+
+
+def write_package(model, example, folder, run_id, model_id):
+    """Stands for packaging a model, which takes half a second."""
+    assert example.shape == (1, 8, 8, 1)
+    folder.mkdir()
+    (folder / "MLmodel").write_text(f"run_id: {run_id}")
 
 
 def reached(config: Any) -> float:
@@ -46,6 +56,8 @@ class Trainer:
         """By the number of the trial in order of training, or -1 for the finals: a function that raises."""
         self.lag: set[int] = set()
         """Trials whose learning curve lies far above all others."""
+        self.luck: list[float] = [0.0]
+        """By seed, in turn: by how much a final run's validation lies above its configuration's, and test below."""
 
     def run_trial(self, config, data, seed, importance_samples, on_epoch):
         order = len(self.trials)
@@ -61,13 +73,14 @@ class Trainer:
         return self._outcome("validation", reached(config) + extra, records)
 
     def run_final(self, config, data, test, seed, yardstick, on_epoch, on_progress):
+        luck = self.luck[sum(config == other for other, _ in self.finals) % len(self.luck)]
         self.finals.append((config, seed))
-        record = EpochRecord(1, 128, 0.1, {"validation/bits_per_dim": reached(config)})
+        record = EpochRecord(1, 128, 0.1, {"validation/bits_per_dim": reached(config) + luck})
         on_epoch(record)
         if -1 in self.accidents:
             self.accidents[-1]()
         on_progress(1, 1)
-        return self._outcome("test", reached(config), [record])
+        return self._outcome("test", reached(config) - luck, [record])
 
     def _outcome(self, split, bits, records):
         measured = [Measurement(split, "bits_per_dim", bits, 0.01, 64, BOUND)]
@@ -79,6 +92,7 @@ def trainer(monkeypatch):
     stand_in = Trainer()
     monkeypatch.setattr(bench.runner, "run_trial", stand_in.run_trial)
     monkeypatch.setattr(bench.runner, "run_final", stand_in.run_final)
+    monkeypatch.setattr(bench.tracking.package, "write_package", write_package)
     return stand_in
 
 
@@ -403,3 +417,62 @@ def test_what_goes_wrong_between_runs_ends_the_study_as_failed(
     client = MlflowClient(tracking_uri=runner.bound.settings.tracking)
     run = client.get_run(runner.parent.run_id)
     assert (run.info.status, run.data.tags["reparam.state"]) == ("FAILED", RunState.FAILED)
+
+
+NAMES = {family: "reparam-bench.{}." + family for family in ("vae", "glow")}
+
+
+def champions(runner):
+    """By family, the run of the registered model's champion, and its version."""
+    client = MlflowClient(tracking_uri=runner.bound.settings.tracking)
+    found = {}
+    for family, name in NAMES.items():
+        version = client.get_model_version_by_alias(name.format(runner.bound.study_id), "champion")
+        found[family] = (client.get_run(version.run_id), int(version.version))
+    return found
+
+
+def test_the_champion_is_the_final_run_that_validation_finds_best_whatever_it_reaches_on_test(study_run, trainer):
+    trainer.luck = [0.3, 0.1, 0.2]
+    runner = study_run(seeds=3)
+    for family, (run, version) in champions(runner).items():
+        assert run.info.run_name == f"{family} final, seed 2 of 3"
+        figures = run.data.metrics
+        assert figures["test/bits_per_dim"] == max(
+            other["value"]
+            for _, other in results_of(runner).measurements.query("family == @family and split == 'test'").iterrows()
+        )
+        assert version == 1
+
+
+def test_a_continued_study_registers_again_only_what_has_changed(study_run, trainer):
+    first = champions(study_run(seeds=2))
+    again = champions(study_run(seeds=2))
+    assert {family: (run.info.run_id, version) for family, (run, version) in again.items()} == {
+        family: (run.info.run_id, version) for family, (run, version) in first.items()
+    }
+    trainer.luck = [-1.0]
+    later = champions(study_run(seeds=3))
+    assert {(run.info.run_name[-6:], version) for run, version in later.values()} == {("3 of 3", 2)}
+
+
+def test_a_store_without_a_registry_costs_the_study_a_line(study_run, monkeypatch):
+    def refuse(*arguments, **options):
+        raise MlflowException("no registry here")
+
+    monkeypatch.setattr(MlflowClient, "create_registered_model", refuse)
+    runner = study_run()
+    lines = [line for line in said(runner).splitlines() if line.startswith("not registered: ")]
+    assert len(lines) == 1
+    assert re.fullmatch(r"not registered: sqlite:.* does not register 'reparam-bench\..*': no registry here", lines[0])
+    assert states(runner, "final") == {"vae": ["complete"], "glow": ["complete"]}
+
+
+def test_the_description_of_a_trial_says_where_it_stands(study_run):
+    runner = study_run(trials=2)
+    client = MlflowClient(tracking_uri=runner.bound.settings.tracking)
+    runs = results_of(runner).runs.query("family == 'vae'")
+    notes = [client.get_run(run_id).data.tags["mlflow.note.content"] for run_id in runs["run_id"]]
+    assert "number 1 of 1 complete trials" in notes[0]
+    assert re.search(r"number [12] of 2 complete trials", notes[1])
+    assert re.search(r"Retrains vae trial \d, selected on validation", notes[2])

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import html
 import json
 import math
+import re
 import shutil
 from dataclasses import replace
-from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
 import pytest
+from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 
 from bench.config import RunConfig, TrainingConfig
@@ -28,7 +30,8 @@ from bench.results import (
     RunState,
 )
 from bench.tracking.contract import StudyDescription
-from bench.tracking.read import list_studies, load_results, load_run
+from bench.tracking.notes import plain
+from bench.tracking.read import list_studies, load_model_file, load_results, load_run
 from bench.tracking.store import Tracker
 from models.configs import GlowConfig
 
@@ -71,7 +74,7 @@ OTHER = CONFIG.with_values({"flow_depth": 4})
 PARAMETERS = CONFIG.parameters() | {"lu": True}
 TABLE = pd.DataFrame({"importance_samples": [1, 2], "bits_per_dim": [1.3, 1 / 3], "monte_carlo_error": [0.1, math.nan]})
 PNG = image_grid(np.zeros((4, 8, 8, 1), np.uint8), 17, 2)
-MODEL = SimpleNamespace(bare_copy=lambda: SimpleNamespace(save=lambda path: path.write_text("a model")))
+EXAMPLE = np.zeros((1, 8, 8, 1), np.uint8)
 
 
 @pytest.fixture
@@ -83,6 +86,14 @@ def uri(tmp_path, _empty_store):
 @pytest.fixture
 def tracker(uri, tmp_path):
     return Tracker(uri, tmp_path / "artifacts")
+
+
+@pytest.fixture(scope="module")
+def model():
+    """A small Glow as it is built."""
+    from models.registry import build_model
+
+    return build_model(GlowConfig(levels=1, flow_depth=1, hidden_channels=4), (8, 8, 1), 17)
 
 
 @pytest.fixture
@@ -114,7 +125,8 @@ def test_a_study_is_an_experiment_with_a_parent_run_that_says_what_it_is(tracker
     assert run.info.status == "FINISHED"
     tags = run.data.tags
     assert (tags["reparam.study_id"], tags["reparam.role"]) == (STUDY.study_id, "study")
-    assert (tags["mlflow.note.content"], tags["mlflow.source.git.commit"]) == (STUDY.question, COMMIT)
+    assert tags["mlflow.source.git.commit"] == COMMIT
+    assert STUDY.question in tags["mlflow.note.content"]
     assert json.loads(tags["reparam.provenance"])["dirty"] is True
     assert json.loads(tags["reparam.settings"]) == STUDY.settings
     assert run.data.params["trials"] == "3"
@@ -205,40 +217,135 @@ def test_the_data_set_is_an_input_of_every_run_with_its_digest(tracker, client):
     assert contexts == {"study": "all splits", "search": "training and validation", "final": "all splits"}
 
 
-def test_pictures_files_and_models_are_artifacts(tracker, client, tmp_path):
+def test_pictures_and_files_are_artifacts(tracker, client, tmp_path):
     parent = tracker.open_study(STUDY)
     run = parent.start_run("r", "final", "vae", 0, CONFIG)
     run.log_pictures([("samples", "caption", PNG)])
     run.log_file("Traceback …: http://user:secret@host", "traceback.txt")
-    run.log_model(MODEL)
     run.finish(RunState.COMPLETE)
     fetched = client.download_artifacts(run.run_id, "", str(tmp_path))
     found = {
         p.relative_to(fetched).as_posix(): p for p in tmp_path.glob("**/*") if p.is_file() and "db" not in p.suffix
     }
     content = {name: path for name, path in found.items() if not name.startswith("artifacts")}
-    assert set(content) == {"images/samples.png", "traceback.txt", "model/model.keras"}
-    assert content["images/samples.png"].read_bytes() == PNG
+    assert set(content) == {"pictures/samples.png", "traceback.txt"}
+    assert content["pictures/samples.png"].read_bytes() == PNG
     assert content["traceback.txt"].read_text(encoding="utf-8") == "Traceback …: http://***@host"
     assert json.loads(client.get_run(run.run_id).data.tags["reparam.captions"]) == {"samples": "caption"}
 
 
-@pytest.mark.backend
-def test_a_logged_model_loads_in_safe_mode_and_gives_the_same_likelihood(tracker, client, images, perturb, tmp_path):
-    import keras
+def test_a_kept_model_is_the_runs_logged_model_with_its_data_and_figures(tracker, client, model):
+    run = tracker.open_study(STUDY).start_run("a/b: c, seed 1", "final", "glow", 0, CONFIG)
+    run.log_model(model, EXAMPLE)
+    run.log_measurements(MEASURED)
+    run.finish(RunState.COMPLETE)
+    logged = client.get_run(run.run_id)
+    (output,) = logged.outputs.model_outputs
+    kept = client.get_logged_model(output.model_id)
+    assert (kept.source_run_id, kept.status, kept.model_type) == (run.run_id, "READY", "glow")
+    assert kept.name == "a-b- c, seed 1"
+    assert kept.params == logged.data.params
+    figures = {metric.key: metric for metric in kept.metrics}
+    assert figures["validation/bits_per_dim"].value == 1.25
+    assert figures["validation/bits_per_dim"].dataset_digest == STUDY.digest[:36]
 
-    from models.configs import GlowConfig
-    from models.registry import build_model
 
-    model = build_model(GlowConfig(levels=1, flow_depth=1, hidden_channels=4), (8, 8, 1), 17)
-    model.initialise(images)
-    perturb(model, scale=0.1)
-    run = tracker.open_study(STUDY).start_run("r", "final", "glow", 0, CONFIG)
-    run.log_model(model)
-    path = client.download_artifacts(run.run_id, "model/model.keras", str(tmp_path))
-    loaded = keras.saving.load_model(path, safe_mode=True)
-    before, after = (np.asarray(m.log_prob_bound(images[:4], 2, seed=0)) for m in (model, loaded))
-    np.testing.assert_array_equal(after, before)
+def test_a_store_that_knows_no_logged_models_keeps_the_same_files(tracker, client, model, monkeypatch, uri, tmp_path):
+    def refuse(*arguments, **options):
+        raise MlflowException("no such endpoint")
+
+    study = replace(STUDY, settings={**STUDY.settings, "dataset": "digits"})
+    run = tracker.open_study(study).start_run("r", "final", "glow", 0, CONFIG)
+    with monkeypatch.context() as patch:
+        patch.setattr(MlflowClient, "create_logged_model", refuse)
+        run.log_model(model, EXAMPLE)
+    assert client.search_logged_models([run.study.experiment_id]) == []
+    assert load_run(uri, run.run_id).keeps_model
+    assert load_model_file(uri, run.run_id, tmp_path).stat().st_size > 1000
+    run.log_measurements(MEASURED)
+    run.finish(RunState.COMPLETE)
+    assert client.get_run(run.run_id).data.metrics["cost/parameters"] == 1234
+
+
+def test_samples_can_be_stepped_through_by_epoch(tracker, client):
+    run = tracker.open_study(STUDY).start_run("r", "search", "glow", 0, CONFIG, 0)
+    for record, samples in zip(RECORDS, (PNG, None, PNG), strict=True):
+        run.log_epoch(replace(record, samples=samples))
+    run.log_pictures([("samples", "caption", PNG)])
+    run.finish(RunState.COMPLETE)
+    # All that lies there: the UI shows no grid at all once it meets another file.
+    names = [file.path for file in client.list_artifacts(run.run_id, "images") if not file.path.endswith(".webp")]
+    steps = [re.match(r"images/samples~by epoch\+step\+(\d+)\+timestamp\+", name) for name in names]
+    assert sorted(step.group(1) for step in steps) == ["1", "3"]
+    assert client.get_run(run.run_id).data.tags["mlflow.loggedImages"] == "True"
+
+
+def test_descriptions_tell_the_question_the_answer_and_what_was_reached(tracker, client, tmp_path):
+    parent = tracker.open_study(STUDY)
+    run_id = write_run(parent, reason="")
+    failed = parent.start_run("f", "search", "vae", 0, CONFIG, 1)
+    failed.finish(RunState.DIVERGED, "loss became nan")
+    (tmp_path / "report").mkdir()
+    (tmp_path / "report" / "report.html").write_text("<p>")
+    parent.log_report(tmp_path / "report", "Glow is better.")
+
+    def note(run_id):
+        return client.get_run(run_id).data.tags["mlflow.note.content"]
+
+    experiment = client.get_experiment(parent.experiment_id).tags["mlflow.note.content"]
+    assert experiment.startswith(f"**{STUDY.question}** [")
+    page = f"#/experiments/{parent.experiment_id}/runs/{parent.run_id}"
+    assert "**Glow is better.**" in note(parent.run_id)
+    assert f"({page}/artifacts/report/report.html?workflowType=machine_learning)" in note(parent.run_id)
+    assert "1.2500 ± 0.0625 bits/dim on validation" in note(run_id)
+    assert "k=16" in note(run_id)
+    assert f"({page}?" in note(run_id)
+    assert "**Diverged.** loss became nan." in note(failed.run_id)
+
+
+HOSTILE = "<script>alert('1')</script> \"q\"\n# 1 [a](javascript:b) *x* ![i](//e) `c` 🙂 مرحبا \u202eevil &lt;"
+
+
+def test_foreign_text_in_a_description_is_text(tracker, client):
+    shown = plain(HOSTILE)
+    assert not re.search(r"[<>*_`\[\]!#](?!\d+;)", shown)
+    assert "\n" not in shown
+    assert "\u202e" not in shown
+    assert "🙂" in html.unescape(shown)
+    assert html.unescape(shown) == " ".join(HOSTILE.split()).replace("\u202e", "\\u202e")
+    study = replace(STUDY, question=HOSTILE, dataset=replace(DIGITS, source=HOSTILE))
+    parent = tracker.open_study(study)
+    run = parent.start_run(HOSTILE, "search", "vae", 0, CONFIG, 0, note=HOSTILE)
+    run.finish(RunState.FAILED, HOSTILE)
+    logged = client.get_run(run.run_id)
+    assert (logged.info.run_name, logged.data.params["note"]) == (HOSTILE, HOSTILE)
+    for run_id in (run.run_id, parent.run_id):
+        note = client.get_run(run_id).data.tags["mlflow.note.content"]
+        assert plain(HOSTILE) in note
+        assert "<script>" not in note
+
+
+def test_the_experiment_has_views_with_the_columns_that_matter(tracker, client):
+    experiment_id = tracker.open_study(STUDY).experiment_id
+    tags = client.get_experiment(experiment_id).tags
+    views = {name: json.loads(value) for name, value in tags.items() if name.startswith("mlflow.sharedViewState.")}
+    assert len(views) == 2
+    for name, view in views.items():
+        state = json.loads(view["state"])
+        ordered = state["orderByKey"].removeprefix("metrics.`").removesuffix("`")
+        assert ordered.endswith("/bits_per_dim")
+        assert state["orderByKey"] in state["selectedColumns"]
+        assert "params.`latent_size`" in state["selectedColumns"]
+        assert client.search_runs([experiment_id], state["searchFilter"], order_by=[f"{state['orderByKey']} ASC"]) == []
+        assert f"viewStateShareKey={name.rpartition('.')[2]})" in tags["mlflow.note.content"]
+        assert view["createdAt"] > 1e12
+
+
+def test_what_a_person_writes_about_an_experiment_stays(tracker, client):
+    experiment_id = tracker.open_study(STUDY).experiment_id
+    client.set_experiment_tag(experiment_id, "mlflow.note.content", "mine")
+    tracker.open_study(replace(STUDY, study_id="tiny-digits-other"))
+    assert client.get_experiment(experiment_id).tags["mlflow.note.content"] == "mine"
 
 
 def test_credentials_reach_neither_parameters_nor_reasons_nor_commands(tracker, client, uri):
@@ -326,7 +433,7 @@ def test_final_runs_of_a_configuration_that_is_no_longer_selected_are_superseded
     assert {grid.run_id for grid in results.images} == set(results.tables["bound_by_samples"]["run_id"]) == {new}
 
 
-def test_a_run_is_found_by_the_first_digits_of_its_identifier_with_all_that_measures_it_again(tracker, uri):
+def test_a_run_is_found_by_the_first_digits_of_its_identifier_with_all_that_measures_it_again(tracker, uri, model):
     parent = tracker.open_study(replace(STUDY, settings={**STUDY.settings, "dataset": "mine.npz", "grey_levels": 17}))
     run_id = write_run(parent, "final")
     found = load_run(uri, run_id[:8])
@@ -334,8 +441,9 @@ def test_a_run_is_found_by_the_first_digits_of_its_identifier_with_all_that_meas
     assert RunConfig.model_validate_json(found.config) == CONFIG
     assert found.dataset == ("mine.npz", 17)
     assert not found.keeps_model
-    parent.resume_run(run_id).log_model(MODEL)
-    assert load_run(uri, run_id).keeps_model
+    kept = parent.start_run("kept", "final", "glow", 0, CONFIG)
+    kept.log_model(model, EXAMPLE)
+    assert load_run(uri, kept.run_id).keeps_model
 
 
 def test_an_unknown_run_or_the_run_of_a_study_is_refused(tracker, uri):

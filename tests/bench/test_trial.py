@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import io
 import json
 import re
 from types import FunctionType, ModuleType
@@ -10,6 +11,7 @@ from types import FunctionType, ModuleType
 import numpy as np
 import pytest
 from mlflow.tracking import MlflowClient
+from PIL import Image
 
 import bench.evaluation
 import bench.runner
@@ -21,7 +23,7 @@ from bench.evaluation import OutsideData
 from bench.likelihood import log_likelihood
 from bench.results import METRICS, TABLES
 from bench.seeds import derive_seed
-from bench.tracking.read import load_results
+from bench.tracking.read import load_model_file, load_results
 from models.configs import GlowConfig, VAEConfig
 
 pytestmark = pytest.mark.backend
@@ -234,10 +236,9 @@ def test_the_selected_trial_is_the_best_on_validation_and_its_configuration_is_t
 def test_a_model_kept_by_a_final_run_has_the_likelihood_that_was_logged(finished, digits, tmp_path):
     import keras
 
-    results = results_of(finished)
-    client = MlflowClient(tracking_uri=finished.bound.settings.tracking)
+    results, uri = results_of(finished), finished.bound.settings.tracking
     for run_id in results.runs.query("role == 'final'")["run_id"]:
-        model = keras.saving.load_model(client.download_artifacts(run_id, "model/model.keras", str(tmp_path)))
+        model = keras.saving.load_model(load_model_file(uri, run_id, tmp_path))
         assert not model.compiled
         found = log_likelihood(model, digits.open_test().images, 4, derive_seed("test")).measurements("test")[0]
         logged = results.measurements.query("run_id == @run_id and split == 'test' and metric == 'bits_per_dim'").iloc[
@@ -313,6 +314,27 @@ def test_what_a_trial_is_given_does_not_lead_to_the_test_split(start, tiny_study
         start(tiny_study, digits, tmp_path).run(digits)
     assert len(given) == 1
     assert any(np.shares_memory(array, test) for array in reachable_arrays(digits))
+
+
+def test_samples_are_drawn_while_a_model_trains_and_leave_its_training_as_it_was(tuning, monkeypatch):
+    config = config_of(VAE, tuning).with_values({"reports": 5, "images": 5 * 64})
+
+    def curve():
+        records = []
+        outcome = bench.trial.run_trial(config, tuning, 0, 1, records.append)
+        return records, bench.trial.validation_bits_per_dim(outcome)
+
+    records, reached = curve()
+    grids = {record.epoch: record.samples for record in records}
+    assert [epoch for epoch, grid in grids.items() if grid] == [1, 2, 5]
+    width, height = Image.open(io.BytesIO(grids[1])).size
+    assert width > 3 * height
+    assert grids[1] != grids[5]
+    monkeypatch.setattr(bench.trial, "shows_samples", lambda epoch, last: False)
+    without, same = curve()
+    assert [record.samples for record in without] == [None] * 5
+    assert [record.values for record in without] == [record.values for record in records]
+    assert same == reached
 
 
 @pytest.mark.backend

@@ -6,11 +6,17 @@ import json
 import os
 import re
 import shutil
+import signal
+import socket
 import subprocess
 import sys
+import time
+import urllib.error
+import urllib.request
 from pathlib import Path
 
 import numpy as np
+import psutil
 import pytest
 
 from bench.data.bundled import DIGITS
@@ -322,3 +328,102 @@ def test_the_doctor_looks_at_this_very_machine(cli, partial_store):
     assert (code, err) == (0, ""), out
     assert "float32" in found["tensorflow"]["detail"]
     assert found["tracking"]["detail"].endswith("mlflow.db: 1 studies")
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def answers(url, host=None):
+    """The status with which a page answers, waiting until its server is there."""
+    deadline = time.monotonic() + 120
+    while True:
+        try:
+            request = urllib.request.Request(url, headers={"Host": host} if host else {})  # noqa: S310 - loopback
+            with urllib.request.urlopen(request, timeout=30) as page:  # noqa: S310
+                return page.status
+        except urllib.error.HTTPError as error:
+            return error.code
+        except OSError:
+            assert time.monotonic() < deadline, f"{url} does not answer"
+            time.sleep(0.5)
+
+
+@pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM], ids=lambda number: number.name)
+def test_the_ui_serves_both_on_loopback_until_it_is_stopped(partial_store, tmp_path, sent):
+    pytest.importorskip("optuna_dashboard")
+    import optuna
+
+    output = shutil.copytree(partial_store, tmp_path / "runs")
+    optuna.storages.RDBStorage(f"sqlite:///{output / 'optuna.db'}")
+    port, dashboard_port = free_port(), free_port()
+    options = ["--output", str(output), "--port", str(port), "--dashboard-port", str(dashboard_port)]
+    command = [sys.executable, "-c", "from studies.cli import main; main()", "ui", *options]
+    process = subprocess.Popen(
+        command, env={**os.environ, "PYTHONPATH": str(ROOT)}, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    try:
+        assert answers(f"http://127.0.0.1:{port}/") == 200
+        assert answers(f"http://127.0.0.1:{dashboard_port}/api/studies") == 200
+        assert answers(f"http://127.0.0.1:{dashboard_port}/api/studies", host="elsewhere.example") == 403
+        servers = psutil.Process(process.pid).children(recursive=True)
+        listening = {
+            connection.laddr
+            for each in (psutil.Process(process.pid), *servers)
+            for connection in each.net_connections("tcp")
+            if connection.status == psutil.CONN_LISTEN
+        }
+        assert {address.ip for address in listening} == {"127.0.0.1"}
+        assert {port, dashboard_port} <= {address.port for address in listening}
+        process.send_signal(sent)
+        out, err = process.communicate(timeout=60)
+    finally:
+        process.kill()
+    assert process.returncode == 130
+    assert f"http://127.0.0.1:{port}/" in out
+    assert f"http://127.0.0.1:{dashboard_port}/dashboard" in out
+    assert "Traceback" not in err
+    assert not [each for each in servers if each.is_running() and each.status() != psutil.STATUS_ZOMBIE]
+
+
+def test_the_ui_says_how_to_get_the_dashboard_where_it_is_not_installed(monkeypatch, tmp_path):
+    from studies import ui
+
+    monkeypatch.setattr(ui.importlib.util, "find_spec", lambda name: None)
+    assert "pip install optuna-dashboard" in ui._start_dashboard(None, tmp_path, 8080)
+
+
+def test_the_ui_says_where_no_search_is_stored(tmp_path):
+    pytest.importorskip("optuna_dashboard")
+    from studies import ui
+
+    assert ui._start_dashboard(None, tmp_path, 8080) == f"{tmp_path / 'optuna.db'} does not exist: give --storage"
+
+
+def test_a_storage_that_holds_no_search_is_told_without_its_credentials(cli, partial_store):
+    pytest.importorskip("optuna_dashboard")
+    Path(partial_store / "empty.db").touch()
+    for storage in (f"sqlite:///{partial_store / 'empty.db'}", "postgresql://me:secret@127.0.0.1:1/none"):
+        code, out, err = cli("ui", "--output", str(partial_store), "--storage", storage)
+        assert code == 2
+        assert len(err.splitlines()) == 1
+        assert err.startswith("error: study storage ")
+        assert "secret" not in out + err
+
+
+def test_a_port_that_is_taken_is_told_before_anything_is_served(cli, partial_store):
+    pytest.importorskip("optuna_dashboard")
+    import optuna
+
+    optuna.storages.RDBStorage(f"sqlite:///{partial_store / 'search.db'}")
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = str(taken.getsockname()[1])
+        storage = f"sqlite:///{partial_store / 'search.db'}"
+        code, _, err = cli("ui", "--output", str(partial_store), "--storage", storage, "--dashboard-port", port)
+    assert code == 2
+    assert len(err.splitlines()) == 1
+    assert f"dashboard_port={port} cannot be opened" in err
