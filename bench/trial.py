@@ -16,7 +16,7 @@ from bench.cost.memory import peak_device_bytes, peak_host_bytes
 from bench.cost.operations import peak_operations_per_second
 from bench.data.dataset import DatasetInfo, Split, TuningData
 from bench.evaluation import Evaluator, Yardstick, check_finite
-from bench.gallery import FEW, GRID, Picture, shows_samples, trial_pictures, watched_samples
+from bench.gallery import GRID, Picture, shows_samples, trial_pictures, watched_samples
 from bench.likelihood import likelihood_program, log_likelihood
 from bench.results import EpochRecord, Measurement
 from bench.sampling import Sampler
@@ -69,7 +69,7 @@ def run_trial(config: RunConfig, data: TuningData, seed: int, importance_samples
         DivergedError: the loss or the validation bound is not finite.
     """
     workbench = _workbench(config, data.info)
-    log, meter = _train(workbench, config, data, seed, _with_samples(workbench.model, config, on_epoch))
+    log, meter = _train(workbench, config, data, seed, on_epoch)
     model = workbench.model
     # Done sooner than it would be compiled.
     program = likelihood_program(model, compiled=False)
@@ -104,8 +104,8 @@ def run_final(
         DivergedError: the loss or a bound is not finite.
     """
     workbench = _workbench(config, data.info)
-    log, meter = _train(workbench, config, data, seed, _with_samples(workbench.model, config, on_epoch))
     model, evaluator = workbench.model, workbench.evaluator
+    log, meter = _train(workbench, config, data, seed, _with_samples(evaluator.sampler, config, on_epoch))
     found = evaluator.evaluate(test.images, "test", data.train.images, yardstick, seed, on_progress)
     training = TRAINING_PASSES * model.training_samples * evaluator.operations * np.median(log.images_per_second())
     share = Measurement(
@@ -196,9 +196,11 @@ def _train(
     return log, meter
 
 
-def _with_samples(model: LikelihoodModel, config: RunConfig, on_epoch: OnEpoch) -> OnEpoch:
-    """``on_epoch``, which at some of its epochs is also shown samples of the model as it then is."""
-    sampler = Sampler(model, FEW, compiled=False)
+def _with_samples(sampler: Sampler, config: RunConfig, on_epoch: OnEpoch) -> OnEpoch:
+    """``on_epoch``, which at some of its epochs is also shown samples of the model as it then is.
+
+    Of final runs alone: they sample in numbers later, so that the program that does it costs nothing more.
+    """
 
     def shown(record: EpochRecord) -> None:
         drawn = shows_samples(record.epoch, config.training.reports)

@@ -316,13 +316,14 @@ def test_what_a_trial_is_given_does_not_lead_to_the_test_split(start, tiny_study
     assert any(np.shares_memory(array, test) for array in reachable_arrays(digits))
 
 
-def test_samples_are_drawn_while_a_model_trains_and_leave_its_training_as_it_was(tuning, monkeypatch):
+def test_samples_are_drawn_while_a_final_model_trains_and_leave_its_training_as_it_was(digits, yardstick, monkeypatch):
+    tuning, test = digits.tuning, digits.open_test()
     config = config_of(VAE, tuning).with_values({"reports": 5, "images": 5 * 64})
 
     def curve():
         records = []
-        outcome = bench.trial.run_trial(config, tuning, 0, 1, records.append)
-        return records, bench.trial.validation_bits_per_dim(outcome)
+        outcome = bench.trial.run_final(config, tuning, test, 0, yardstick(2), records.append, lambda *p: None)
+        return records, outcome.measurements[0].value
 
     records, reached = curve()
     grids = {record.epoch: record.samples for record in records}
