@@ -92,7 +92,8 @@ def _draw_curves(obtained: pd.DataFrame, curves: pd.DataFrame, column: str, unit
         shown = []
         for colour, (_, row) in zip(COLOURS * len(obtained), obtained.iterrows(), strict=False):
             points = curves[curves["run_id"] == row["run_id"]].dropna(subset=[column])
-            axes.plot(points["images"], points[column], color=colour, label=str(row["anchor"]))
+            label = f"{row['anchor']}, {images_label(float(row['images_seen']))}"
+            axes.plot(points["images"], points[column], color=colour, label=label)
             shown.append(points[column])
         values = pd.concat(shown)
         for published in sorted(set(obtained["published"].dropna())):

@@ -29,7 +29,7 @@ from bench.results import (
     Measurement,
     RunState,
 )
-from bench.tracking.contract import StudyDescription
+from bench.tracking.contract import UI_ADDRESS, StudyDescription
 from bench.tracking.notes import plain
 from bench.tracking.read import list_studies, load_model_file, load_results, load_run
 from bench.tracking.store import Tracker
@@ -415,11 +415,28 @@ def test_reports_read_back_what_was_logged(tracker, uri):
     expected = [(r.epoch, r.images, r.seconds, r.values["validation/bits_per_dim"]) for r in RECORDS]
     assert [tuple(row) for row in curve[["step", "images", "seconds", "value"]].to_numpy()] == expected
 
-    (grid,) = results.images
+    grid, of_trial = results.images
+    assert (of_trial.run_id, of_trial.kind) == (run_id, "samples")
     assert (grid.run_id, grid.family, grid.kind, grid.caption) == (final_id, "glow", "samples", "four black images")
     assert grid.png == PNG
     table = TABLE.assign(run_id=final_id)[["run_id", *TABLE.columns]]
     pd.testing.assert_frame_equal(results.tables["bound_by_samples"], table)
+
+
+def test_pictures_are_read_of_the_best_trials_of_each_family_alone(tracker, uri, monkeypatch):
+    monkeypatch.setattr("bench.tracking.read.TRIALS_PICTURED", 2)
+    parent = tracker.open_study(STUDY)
+    runs = [write_run(parent, "search", number=number) for number in range(3)]
+    for run, value in zip(runs, (3.0, 1.0, 2.0), strict=True):
+        tracker.client.log_metric(run, "validation/bits_per_dim", value, step=1)
+    assert [image.run_id for image in load_results(uri, STUDY.study_id).images] == [runs[1], runs[2]]
+
+
+def test_every_run_has_its_page_where_the_ui_shows_an_embedded_store(tracker, uri):
+    parent = tracker.open_study(STUDY)
+    run = write_run(parent, "search", number=2)
+    (url,) = load_results(uri, STUDY.study_id).runs["url"]
+    assert url.startswith(f"{UI_ADDRESS}/#/experiments/{parent.experiment_id}/runs/{run}?")
 
 
 def test_final_runs_of_a_configuration_that_is_no_longer_selected_are_superseded(tracker, uri):
