@@ -13,11 +13,12 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from chromium import NoBrowserError, chromium, mlflow_server, new_context, unfold_study
+from chromium import NoBrowserError, chromium, mlflow_server, new_context
 from PIL import Image
 
 from bench.errors import ReparamBenchError, TrackingError
 from bench.tracking.read import list_studies, load_results
+from bench.tracking.views import VIEWS, view_address
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page
@@ -64,17 +65,16 @@ def take(output: Path, study_id: str | None, folder: Path) -> list[Path]:
         page.goto(report.as_uri())
         height = min(REPORT_HEIGHT, page.evaluate("document.documentElement.scrollHeight"))
         page.set_viewport_size({"width": 1280, "height": height})
-        pictures = [save(page.screenshot(), folder / f"{study_id}-report.png")]
+        pictures = [save(page.screenshot(), folder / "report.png")]
         page.set_viewport_size({"width": 1280, "height": 900})
         results = load_results(address, study_id)
         runs = results.runs[results.runs["state"] == "complete"]
         final = runs[runs["role"] == "final"].iloc[0]
-        runs_page = str(final["url"]).rpartition("/")[0]
-        open_page(page, runs_page, f"{results.name} ")
-        unfold_study(page)
-        pictures.append(save(at_rest(page), folder / f"{study_id}-mlflow-runs.png"))
+        experiment = str(final["url"]).split("/experiments/")[1].split("/")[0]
+        open_page(page, f"{address}/{view_address(experiment, VIEWS[0])}", str(final["name"]))
+        pictures.append(save(at_rest(page), folder / "mlflow-runs.png"))
         open_page(page, str(final["url"]), str(final["name"]))
-        pictures.append(save(at_rest(page), folder / f"{study_id}-mlflow-run.png"))
+        pictures.append(save(at_rest(page), folder / "mlflow-run.png"))
     return pictures
 
 
