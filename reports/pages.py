@@ -206,6 +206,28 @@ def html(content: Page) -> str:
 
     Only two scripts may run, by their digests: the page's own, and plotly where a figure can be looked at closer.
     """
+    script = own_file("page.js")
+    scripts = [script, get_plotlyjs()] if content.closer else [script]
+    return (
+        html_environment()
+        .get_template("report.html.j2")
+        .render(
+            page=content,
+            css=own_file("style.css"),
+            script=script,
+            plotly=_plotly() if content.closer else "",
+            allowed=" ".join(f"'sha256-{_digest(each)}'" for each in scripts),
+            notes=method.NOTES,
+            response_note=method.RESPONSE_NOTE,
+            differences_note=method.DIFFERENCES_NOTE,
+            published_note=method.PUBLISHED_NOTE,
+            most_rows=MOST_ROWS,
+        )
+    )
+
+
+def html_environment() -> Environment:
+    """Templates of HTML, in which every value is escaped."""
     environment = Environment(
         loader=PackageLoader("reports"),
         autoescape=True,
@@ -215,25 +237,13 @@ def html(content: Page) -> str:
         lstrip_blocks=True,
     )
     environment.filters["data_block"] = _data_block
-    script = _own("page.js")
-    scripts = [script, get_plotlyjs()] if content.closer else [script]
-    template = environment.get_template("report.html.j2")
-    return template.render(
-        page=content,
-        css=Markup(_own("style.css")),  # noqa: S704 - the package's own style sheet
-        script=Markup(script),  # noqa: S704 - the package's own script
-        plotly=_plotly() if content.closer else "",
-        allowed=" ".join(f"'sha256-{_digest(each)}'" for each in scripts),
-        notes=method.NOTES,
-        response_note=method.RESPONSE_NOTE,
-        differences_note=method.DIFFERENCES_NOTE,
-        published_note=method.PUBLISHED_NOTE,
-        most_rows=MOST_ROWS,
-    )
+    return environment
 
 
-def _own(name: str) -> str:
-    return resources.files("reports").joinpath(f"templates/{name}").read_text(encoding="utf-8")
+def own_file(name: str) -> Markup:
+    """The package's own style sheet or script, to stand in a page as it is."""
+    text = resources.files("reports").joinpath(f"templates/{name}").read_text(encoding="utf-8")
+    return Markup(text)  # noqa: S704 - the package's own
 
 
 def _digest(script: str) -> str:
@@ -252,8 +262,8 @@ def _data_block(json: str) -> Markup:
     return Markup(json.replace("<", r"\u003c"))  # noqa: S704 - no "<" is left
 
 
-def markdown(content: Page) -> str:
-    """The page's Markdown twin, every value escaped for Markdown."""
+def markdown_environment() -> Environment:
+    """Templates of Markdown, in which every value is escaped."""
     environment = Environment(
         loader=PackageLoader("reports"),
         autoescape=False,  # noqa: S701 - not HTML: `finalize` escapes for Markdown, HTML included
@@ -265,10 +275,19 @@ def markdown(content: Page) -> str:
     )
     environment.filters["fence"] = formatting.fence
     environment.filters["address"] = formatting.address
-    return environment.get_template("report.md.j2").render(
-        page=content,
-        notes=method.NOTES,
-        response_note=method.RESPONSE_NOTE,
-        differences_note=method.DIFFERENCES_NOTE,
-        published_note=method.PUBLISHED_NOTE,
+    return environment
+
+
+def markdown(content: Page) -> str:
+    """The page's Markdown twin, every value escaped for Markdown."""
+    return (
+        markdown_environment()
+        .get_template("report.md.j2")
+        .render(
+            page=content,
+            notes=method.NOTES,
+            response_note=method.RESPONSE_NOTE,
+            differences_note=method.DIFFERENCES_NOTE,
+            published_note=method.PUBLISHED_NOTE,
+        )
     )

@@ -8,13 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 import matplotlib as mpl
 import pandas as pd
-from jinja2 import Environment, PackageLoader, StrictUndefined
-from markupsafe import Markup
 from matplotlib.figure import Figure
 
 from reports import formatting, svg
 from reports.drawing import INK, STYLE, as_svg, images_label
 from reports.formatting import quantity
+from reports.pages import markdown_environment
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -36,17 +35,12 @@ def write_published(folder: Path) -> Path:
             raw = _draw_curves(of_metric, curves, f"validation/{metric}", unit)
             _write(folder / name, svg.standalone(raw, title))
             figures.append((title, name))
-    environment = Environment(
-        loader=PackageLoader("reports"),
-        autoescape=False,  # noqa: S701 - not HTML: `finalize` escapes for Markdown, HTML included
-        undefined=StrictUndefined,
-        finalize=lambda value: value if isinstance(value, Markup) else formatting.markdown(str(value)),
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-    )
     rows = [_row(row) for _, row in obtained.iterrows()]
-    page = environment.get_template("published.md.j2").render(rows=rows, figures=figures, notes=_notes(obtained))
+    page = (
+        markdown_environment()
+        .get_template("published.md.j2")
+        .render(rows=rows, figures=figures, notes=_notes(obtained))
+    )
     return _write(folder / "README.md", page)
 
 

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from studies import completion, doctor, gradient_estimators, ui
+from studies import compare, completion, doctor, gradient_estimators, ui
 from studies.names import STUDIES
-from studies.stores import tracking_store
+from studies.stores import study_named, tracking_store
 from studies.terminal import LogFile, Quiet, command_log, open_console, run_program
 
 if TYPE_CHECKING:
@@ -199,10 +199,11 @@ def _say_what_next(bound: BoundStudy, page: Path, log: Path, console: Console) -
 
 @app.command()
 def report(
-    study_id: Annotated[
-        str | None,
+    study_ids: Annotated[
+        list[str] | None,
         typer.Argument(
-            help="The study's identifier [default: the newest].",
+            metavar="STUDY...",
+            help="Studies, by identifier or its beginning [default: the newest].",
             show_default=False,
             autocompletion=completion.study_ids,
         ),
@@ -210,20 +211,27 @@ def report(
     tracking_uri: TrackingUri = None,
     output: Output = Path("runs"),
 ) -> None:
-    """Write a study's report anew from what is logged: finished, partial or still running."""
+    """Write the reports of studies anew from what is logged: finished, partial or still running."""
     from bench.tracking.read import list_studies
 
     uri = tracking_store(tracking_uri, output)
-    if study_id is None:
+    if not study_ids:
         from bench.errors import TrackingError
         from bench.redaction import redact
 
         known = list_studies(uri)
         if not known:
             raise TrackingError(f"{redact(uri)} holds no study yet: run one first, `reparam-bench study vae_vs_glow`")
-        study_id = known[0]
-    page, _ = _write_report(uri, study_id, output)
-    typer.echo(page)
+        study_ids = known[:1]
+    chosen = list(dict.fromkeys(study_named(uri, name) for name in study_ids))
+    answers = {}
+    for study_id in chosen:
+        page, answers[study_id] = _write_report(uri, study_id, output)
+        typer.echo(page)
+    if len(chosen) > 1:
+        from reports.index import write_index
+
+        typer.echo(write_index(answers, output / "reports"))
 
 
 @app.command()
@@ -389,4 +397,5 @@ def list_(tracking_uri: TrackingUri = None, output: Output = Path("runs")) -> No
         typer.echo(study_id)
 
 
+app.command(name="compare")(compare.command)
 app.command(name="ui")(ui.command)
