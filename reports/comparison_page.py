@@ -36,12 +36,13 @@ def changes(comparison: Comparison) -> Table:
 
 def _row(change: Change) -> list[Cell]:
     metric = METRICS[change.metric]
+    bare = metric.unit not in tables.SCALED_UNITS
     value, low, high = formatting.difference(change.interval.value, change.interval.low, change.interval.high)
     ratio = formatting.ratio(change.after / change.before) if change.before > 0 and change.after > 0 else ""
     return [
         Cell(f"{display(change.family)}: {metric.label}", [*filter(None, [metric.unit]), *change.variant.notes]),
-        Cell(quantity(change.before, None, metric.unit, bare=True)),
-        Cell(quantity(change.after, None, metric.unit, bare=True)),
+        Cell(quantity(change.before, None, metric.unit, bare=bare)),
+        Cell(quantity(change.after, None, metric.unit, bare=bare)),
         Cell(value, [ratio] if ratio and change.metric not in ("bits_per_dim", "nll_nats") else []),
         Cell(f"{low} to {high}"),
         Cell(change.verdict),

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from chromium import NoBrowserError, chromium, mlflow_server, new_context
 from PIL import Image
+from playwright.sync_api import expect
 
 from bench.errors import ReparamBenchError, TrackingError
 from bench.tracking.read import list_studies, load_results
@@ -66,6 +67,11 @@ def take(output: Path, study_id: str | None, folder: Path) -> list[Path]:
         height = min(REPORT_HEIGHT, page.evaluate("document.documentElement.scrollHeight"))
         page.set_viewport_size({"width": 1280, "height": height})
         pictures = [save(page.screenshot(), folder / "report.png")]
+        figures = page.locator("#trials .plots").first
+        figures.scroll_into_view_if_needed()
+        for figure in figures.locator("figure:has(> script)").all():
+            expect(figure).to_contain_class("drawn", timeout=PATIENCE)
+        pictures.append(save(figures.screenshot(), folder / "report-trials.png"))
         page.set_viewport_size({"width": 1280, "height": 900})
         results = load_results(address, study_id)
         runs = results.runs[results.runs["state"] == "complete"]
@@ -99,7 +105,8 @@ def save(png: bytes, path: Path) -> Path:
     """Write a picture with a palette, with as many colours as fit into its size."""
     image = Image.open(io.BytesIO(png)).convert("RGB")
     for colours in COLOURS:
-        image.quantize(colours, dither=Image.Dither.NONE).save(path, optimize=True)
+        # Maximum coverage keeps the few pixels of a family's colour, which the default melts into grey.
+        image.quantize(colours, Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE).save(path, optimize=True)
         if path.stat().st_size <= MOST_BYTES:
             break
     return path
