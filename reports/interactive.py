@@ -41,7 +41,9 @@ def colour(style: FamilyStyle) -> str:
 def response(data: Response, style: FamilyStyle) -> str:
     """A response curve with its strip."""
     strip, body = (data.points[data.points["strip"] == there].head(MOST_POINTS) for there in (True, False))
-    figure = make_subplots(rows=2, shared_xaxes=True, row_heights=[0.15, 0.85], vertical_spacing=0.02)
+    heights = [1.0] if strip.empty else [0.15, 0.85]
+    rows = len(heights)
+    figure = make_subplots(rows=rows, shared_xaxes=True, row_heights=heights, vertical_spacing=0.02)
     for mark, points in strip.groupby("mark", sort=False):
         rank = points.groupby("x").cumcount()
         end = ENDS.get(str(mark), UNKNOWN_END)
@@ -51,17 +53,18 @@ def response(data: Response, style: FamilyStyle) -> str:
         symbol = style.symbol if mark in (RunState.COMPLETE, RunState.PRUNED) else "diamond-tall"
         hollow = "-open" if mark in HOLLOW_STATES else ""
         marker = {"symbol": symbol + hollow, "size": 9, "color": colour(style), "opacity": 0.85}
-        figure.add_trace(_points(points, "x", points["value"], str(mark), marker), row=2, col=1)
+        figure.add_trace(_points(points, "x", points["value"], str(mark), marker), row=rows, col=1)
     chosen = body[body["selected"]]
     ring = {"symbol": "circle-open", "size": 17, "color": INK}
-    figure.add_trace(_points(chosen, "x", chosen["value"], "selected", ring), row=2, col=1)
+    figure.add_trace(_points(chosen, "x", chosen["value"], "selected", ring), row=rows, col=1)
     if data.log:
         figure.update_xaxes(type="log", dtick="D3")
     if data.ticks is not None:
         figure.update_xaxes(tickvals=[x for x, _ in data.ticks], ticktext=[_text(label) for _, label in data.ticks])
-    figure.update_xaxes(title_text=_text(data.parameter), row=2, col=1)
-    figure.update_yaxes(visible=False, row=1, col=1)
-    figure.update_yaxes(title_text="validation bits/dim", row=2, col=1)
+    figure.update_xaxes(title_text=_text(data.parameter), row=rows, col=1)
+    figure.update_yaxes(title_text="validation bits/dim", row=rows, col=1)
+    if not strip.empty:
+        figure.update_yaxes(visible=False, row=1, col=1)
     return _json(figure)
 
 
