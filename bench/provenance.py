@@ -40,7 +40,7 @@ def _version(package: str) -> str:
         return "not installed"
 
 
-def _processor() -> str:
+def processor() -> str:
     """The processor's own name where the system tells it."""
     information = Path("/proc/cpuinfo")
     if information.is_file():
@@ -48,6 +48,11 @@ def _processor() -> str:
             if line.startswith("model name"):
                 return line.partition(":")[2].strip()
     return platform.processor() or platform.machine()
+
+
+def commit() -> str:
+    """The commit of the source tree, ``unknown`` outside one."""
+    return _git("rev-parse", "HEAD") or "unknown"
 
 
 def command_line() -> str:
@@ -59,13 +64,13 @@ def provenance(backend: str) -> dict[str, object]:
     """Commit and dirty state, versions, backend, device and command of this process."""
     changes = _git("status", "--porcelain")
     return {
-        "commit": _git("rev-parse", "HEAD") or "unknown",
+        "commit": commit(),
         "dirty": "unknown" if changes is None else bool(changes),
         "versions": {"python": platform.python_version(), **{package: _version(package) for package in PACKAGES}},
         "backend": backend,
         "device": device(),
         "xla": True,
-        "processor": _processor(),
+        "processor": processor(),
         "cores": cores(),
         "memory_bytes": psutil.virtual_memory().total,
         "platform": platform.platform(),

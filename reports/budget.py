@@ -77,7 +77,7 @@ def best_so_far(study: Study) -> list[BestSoFar]:
     """The course of each family's search, of those in which a trial has completed with a finite value."""
     sampler = str(study.results.settings.get("sampler") or "")
     searched = study.trials[study.trials["state"] != RunState.RUNNING]
-    seen = study.histories.groupby("run_id")["images"].max()
+    seen = study.histories.groupby("run_id", observed=True)["images"].max()
     found = []
     for family in study.families:
         frame = searched[searched["family"] == family].sort_values("number", kind="stable")

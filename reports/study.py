@@ -143,7 +143,12 @@ class Study:
         """
         frame = self.runs[self.runs["role"] == "search"].copy()
         measured = select(self.measurements, "validation", LIKELIHOOD).set_index("run_id")
-        last = self.histories.dropna(subset=["value"]).groupby("run_id", sort=False).tail(1).set_index("run_id")
+        last = (
+            self.histories.dropna(subset=["value"])
+            .groupby("run_id", sort=False, observed=True)
+            .tail(1)
+            .set_index("run_id")
+        )
         logged = frame["run_id"].isin(measured.index) & (frame["state"] == RunState.COMPLETE)
         value = frame["run_id"].map(measured["value"]).where(logged, frame["run_id"].map(last["value"]))
         value = pd.to_numeric(value, errors="coerce")

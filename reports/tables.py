@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from numbers import Real
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 import numpy as np
@@ -17,7 +17,7 @@ from reports.formatting import MISSING, count, display, plain, quantity, state_n
 from reports.study import LIKELIHOOD, Variant, select, variants
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Hashable, Mapping
 
     from reports.differences import Difference
     from reports.study import Finals, Study
@@ -265,7 +265,7 @@ def final_runs(study: Study) -> Table:
     frame = frame.merge(test[["run_id", "value", "standard_error"]], how="left", on="run_id")
     reported = {run for final in study.finals.values() for run in final.runs["run_id"]}
     rows = []
-    for _, run in frame.iterrows():
+    for run in frame.to_dict("records"):
         used = "yes" if run["run_id"] in reported else "no"
         rows.append(
             [
@@ -324,7 +324,7 @@ def trials(study: Study, family: str, pictures: Mapping[str, str]) -> Table:
     frame = frame.sort_values(["rank", "value", "number"], kind="stable", na_position="last")
     parameters = study.swept(family)
     rows = []
-    for _, run in frame.iterrows():
+    for run in frame.to_dict("records"):
         early = run["state"] != RunState.COMPLETE and not pd.isna(run["value"])
         notes = [f"at epoch {plain(run['step'])}"] if early else ["selected"] if run["run_id"] in study.selected else []
         rows.append(
@@ -394,16 +394,16 @@ def published(study: Study) -> Table:
     return Table("Obtained beside published", ["Model", f"Test {unit}", "Source"], rows, sortable=True)
 
 
-def _reason(run: pd.Series) -> list[str]:
+def _reason(run: Mapping[Hashable, Any]) -> list[str]:
     reason = run["reason"]
     return [str(reason)] if not pd.isna(reason) and str(reason).strip() else []
 
 
-def _seconds(run: pd.Series) -> float | None:
+def _seconds(run: Mapping[Hashable, Any]) -> float | None:
     return None if pd.isna(run["seconds"]) else float(run["seconds"])
 
 
-def _link(run: pd.Series) -> Cell:
+def _link(run: Mapping[Hashable, Any]) -> Cell:
     name = MISSING if pd.isna(run["name"]) else str(run["name"])
     return Cell(name, href=web_address(run["url"]))
 

@@ -43,6 +43,7 @@ from bench.tracking.contract import (
     UI_ADDRESS,
 )
 from bench.tracking.registry import model_location
+from bench.tracking.sources import ClientSource, StoredRun, open_source, search_runs
 
 CURVES = ("train/bits_per_dim", "validation/bits_per_dim")
 """Learning curves that reports draw."""
@@ -76,10 +77,8 @@ def load_results(uri: str, study_id: str) -> StudyResults:
     tags = parent.data.tags
     study = json.loads(tags["reparam.study"])
     selected = json.loads(tags.get("reparam.selected", "{}"))
-    children = [
-        _Child(run, selected)
-        for run in _search(client, [parent.info.experiment_id], f"tags.`mlflow.parentRunId` = '{parent.info.run_id}'")
-    ]
+    source = open_source(client, uri)
+    children = [_Child(run, selected) for run in source.children(parent.info.experiment_id, parent.info.run_id)]
     finals = [child for child in children if child.role == "final"]
     settings = json.loads(tags["reparam.settings"])
     settings["superseded_final_runs"] = sum(child.role == "superseded" for child in children)
@@ -92,10 +91,11 @@ def load_results(uri: str, study_id: str) -> StudyResults:
         settings=settings,
         provenance=json.loads(tags["reparam.provenance"]),
         runs=_runs_frame(children, uri),
-        measurements=pd.DataFrame(
-            [row for child in children for row in child.measurements(study_id)], columns=MEASUREMENT_COLUMNS
+        measurements=pd.DataFrame.from_records(
+            [tuple(row.values()) for child in children for row in child.measurements(study_id)],
+            columns=MEASUREMENT_COLUMNS,
         ),
-        histories=pd.DataFrame([row for child in children for row in child.history(client)], columns=HISTORY_COLUMNS),
+        histories=_histories(source, parent.info.run_id, children),
         images=[grid for child in [*finals, *_best(children)] for grid in child.pictures(client)],
         tables=_tables(finals, client),
     )
@@ -104,9 +104,9 @@ def load_results(uri: str, study_id: str) -> StudyResults:
 def _best(children: list[_Child]) -> list[_Child]:
     """The best trials of each family: of all, a server would be asked for thousands of pictures."""
     key = "validation/bits_per_dim"
-    measured = [child for child in children if child.role == "search" and key in child.run.data.metrics]
+    measured = [child for child in children if child.role == "search" and key in child.run.metrics]
     by_family: dict[str, list[_Child]] = {}
-    for child in sorted(measured, key=lambda child: float(child.run.data.metrics[key])):
+    for child in sorted(measured, key=lambda child: float(child.run.metrics[key])):
         by_family.setdefault(child.family, []).append(child)
     return [child for of_family in by_family.values() for child in of_family[:TRIALS_PICTURED]]
 
@@ -188,7 +188,7 @@ def _find_run(client: MlflowClient, uri: str, run_id: str) -> Any:
     if re.fullmatch(r"[0-9a-f]{4,32}", run_id):
         experiments = client.search_experiments(filter_string="name LIKE 'reparam-bench/%'")
         ids = [experiment.experiment_id for experiment in experiments]
-        found = list(_search(client, ids, f"attributes.run_id LIKE '{run_id}%'")) if ids else []
+        found = list(search_runs(client, ids, f"attributes.run_id LIKE '{run_id}%'")) if ids else []
         if len(found) == 1:
             return found[0]
         if found:
@@ -224,32 +224,16 @@ def _parents(client: MlflowClient, condition: str) -> Iterator[Any]:
     experiments = client.search_experiments(filter_string="name LIKE 'reparam-bench/%'")
     if experiments:
         ids = [experiment.experiment_id for experiment in experiments]
-        yield from _search(client, ids, f"tags.`reparam.role` = 'study'{condition}", order="DESC")
-
-
-def _search(client: MlflowClient, experiment_ids: list[str], condition: str, order: str = "ASC") -> Iterator[Any]:
-    token = None
-    while True:
-        page = client.search_runs(
-            experiment_ids,
-            condition,
-            max_results=1000,
-            order_by=[f"attributes.start_time {order}"],
-            page_token=token,
-        )
-        yield from page
-        token = page.token
-        if not token:
-            return
+        yield from search_runs(client, ids, f"tags.`reparam.role` = 'study'{condition}", order="DESC")
 
 
 class _Child:
     """One model run as logged."""
 
-    def __init__(self, run: Any, selected: dict[str, dict[str, Any]]) -> None:  # MLflow's entities are untyped
+    def __init__(self, run: StoredRun, selected: dict[str, dict[str, Any]]) -> None:
         self.run = run
-        self.tags = run.data.tags
-        self.run_id: str = run.info.run_id
+        self.tags = run.tags
+        self.run_id = run.run_id
         self.family: str = self.tags["reparam.family"]
         self.role: str = self.tags["reparam.role"]
         chosen = selected.get(self.family)
@@ -259,10 +243,10 @@ class _Child:
         self.seed = int(self.tags["reparam.seed"])
 
     def row(self, uri: str) -> dict[str, Any]:
-        info = self.run.info
+        run = self.run
         row: dict[str, Any] = {
             "run_id": self.run_id,
-            "name": info.run_name,
+            "name": run.name,
             "role": self.role,
             "family": self.family,
             "number": self.number,
@@ -270,14 +254,14 @@ class _Child:
             "state": self.tags["reparam.state"],
             "reason": self.tags.get("reparam.reason", ""),
             "config_hash": self.tags["reparam.config_hash"],
-            "started": pd.Timestamp(info.start_time, unit="ms", tz="UTC"),
-            "seconds": math.nan if info.end_time is None else (info.end_time - info.start_time) / 1000,
-            "url": f"{_ui(uri)}/#/experiments/{info.experiment_id}/runs/{self.run_id}?{TRAINING_MODE}",
+            "started": pd.Timestamp(run.start_time, unit="ms", tz="UTC"),
+            "seconds": math.nan if run.end_time is None else (run.end_time - run.start_time) / 1000,
+            "url": f"{_ui(uri)}/#/experiments/{run.experiment_id}/runs/{self.run_id}?{TRAINING_MODE}",
         }
-        return row | {f"param.{name}": _parsed(value) for name, value in self.run.data.params.items()}
+        return row | {f"param.{name}": _parsed(value) for name, value in run.params.items()}
 
     def measurements(self, study_id: str) -> Iterator[dict[str, Any]]:
-        values = self.run.data.metrics
+        values = self.run.metrics
         for split, metric, detail in self._details():
             key = f"{split}/{metric}"
             known = METRICS.get(metric)
@@ -314,25 +298,6 @@ class _Child:
                 for metric, detail in json.loads(text).items():
                     yield tag.removeprefix(DETAILS_TAG), metric, detail
 
-    def history(self, client: MlflowClient) -> Iterator[dict[str, Any]]:
-        def series(key: str) -> dict[int, float]:
-            name = f"{key}{EPOCH_SUFFIX}"
-            if name not in self.run.data.metrics:
-                return {}
-            return {point.step: point.value for point in client.get_metric_history(self.run_id, name)}
-
-        images, seconds = series("cost/images_seen"), series("cost/seconds")
-        for metric in CURVES:
-            for step, value in sorted(series(metric).items()):
-                yield {
-                    "run_id": self.run_id,
-                    "metric": metric,
-                    "step": step,
-                    "images": images.get(step),
-                    "seconds": seconds.get(step),
-                    "value": value,
-                }
-
     def pictures(self, client: MlflowClient) -> Iterator[ImageGrid]:
         captions = json.loads(self.tags.get("reparam.captions", "{}"))
         for kind, caption in captions.items():
@@ -349,6 +314,29 @@ class _Child:
 def _artifact(client: MlflowClient, run_id: str, path: str) -> bytes:
     with tempfile.TemporaryDirectory() as folder:
         return Path(client.download_artifacts(run_id, path, folder)).read_bytes()
+
+
+def _histories(source: ClientSource, parent_id: str, children: list[_Child]) -> pd.DataFrame:
+    """The learning curves of some runs, each point beside the images and seconds until then, run by run."""
+    place, order = ["run_id", "step"], pd.CategoricalDtype([child.run_id for child in children])
+    metrics = pd.CategoricalDtype(list(CURVES))
+
+    def points(key: str, name: str) -> pd.DataFrame:
+        logged = f"{key}{EPOCH_SUFFIX}"
+        runs = [child.run_id for child in children if logged in child.run.metrics]
+        frame = source.history(parent_id, runs, logged)
+        frame = frame.drop_duplicates(place, keep="last")  # logged anew, the last one counts
+        return frame.assign(run_id=frame["run_id"].astype(order)).rename(columns={"value": name})
+
+    spent = [points("cost/images_seen", "images"), points("cost/seconds", "seconds")]
+    curves = []
+    for metric in CURVES:
+        curve = points(metric, "value")
+        for each in spent:
+            curve = curve.merge(each, how="left", on=place)
+        curves.append(curve.assign(metric=pd.Categorical([metric], dtype=metrics).repeat(len(curve))))
+    frame = pd.concat(curves, ignore_index=True)[HISTORY_COLUMNS]
+    return frame.sort_values(["run_id", "metric", "step"], ignore_index=True)
 
 
 def _runs_frame(children: list[_Child], uri: str) -> pd.DataFrame:
