@@ -147,14 +147,14 @@ def draw_learning_curves(data: LearningCurves, style: FamilyStyle) -> str:
     """Learning curves against images and, where logged, seconds: trials thin, final runs a band with its mean; SVG."""
     curves = [*data.searched, *data.final]
     axes_of = [("images", "training images seen")]
-    if all(curve.points["seconds"].notna().all() for curve in curves):
+    if all(np.isfinite(curve.seconds).all() for curve in curves):
         axes_of.append(("seconds", "seconds of training"))
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(4.8, 3.2 * len(axes_of)), layout="constrained")
         panels = np.atleast_1d(figure.subplots(len(axes_of), 1, sharey=True))
         for axes, (column, label) in zip(panels, axes_of, strict=True):
             _draw_curves(axes, data, column, style)
-            axes.set_xlim(0, 1.03 * max(float(curve.points[column].max()) for curve in curves))
+            axes.set_xlim(0, 1.03 * max(float(getattr(curve, column).max()) for curve in curves))
             axes.xaxis.set_major_locator(MaxNLocator(5))
             axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: images_label(value)))
             axes.set_xlabel(label)
@@ -167,7 +167,7 @@ def draw_learning_curves(data: LearningCurves, style: FamilyStyle) -> str:
 
 
 def _draw_curves(axes: Any, data: LearningCurves, column: str, style: FamilyStyle) -> None:
-    searched = [curve.points[[column, "value"]].to_numpy(dtype=float) for curve in data.searched]
+    searched = [np.column_stack([getattr(curve, column), curve.value]) for curve in data.searched]
     lines = LineCollection(searched, colors=style.colour, linewidths=0.9, alpha=0.35)
     lines.set_rasterized(len(searched) > MANY)
     axes.add_collection(lines)

@@ -54,12 +54,16 @@ class Curve:
     Attributes:
         run_id: the run.
         about: the run in words.
-        points: ``images``, ``seconds`` (NaN where not logged) and ``value``, one row a look at validation.
+        images: training images seen at each look at validation.
+        seconds: time until then, NaN where not logged.
+        value: bits/dim.
     """
 
     run_id: str
     about: str
-    points: pd.DataFrame
+    images: np.ndarray
+    seconds: np.ndarray
+    value: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -175,35 +179,48 @@ def _axis(values: pd.Series) -> tuple[np.ndarray, list[tuple[float, str]] | None
 
 def learning_curves(study: Study) -> list[LearningCurves]:
     """The learning curves of each family that has any, on one scale."""
-    points = study.histories
-    points = points.assign(images=points["images"].fillna(points["step"])).dropna(subset=["images", "value"])
+    points = _points(study)
     if points.empty:
         return []
-    curves = {
-        str(run): group[["images", "seconds", "value"]].reset_index(drop=True)
-        for run, group in points.groupby("run_id", sort=False)
-    }
-    upper = float(points["value"].quantile(0.95))
-    lower = float(points["value"].min())
+    curves = _curves(study, points)
+    limits = float(points["value"].min()), float(points["value"].quantile(0.95))
     found = []
     for family in study.families:
-        searched = _curves(study, study.trials[study.trials["family"] == family], curves)
-        final = _curves(study, study.finals[family].runs, curves)
+        trials = study.trials.loc[study.trials["family"] == family, "run_id"]
+        searched = [curves[run] for run in trials if run in curves]
+        final = [curves[run] for run in study.finals[family].runs["run_id"] if run in curves]
         if searched or final:
-            found.append(LearningCurves(family, searched, final, _band(final), (lower, upper)))
+            found.append(LearningCurves(family, searched, final, _band(final), limits))
     return found
 
 
-def _curves(study: Study, runs: pd.DataFrame, curves: dict[str, pd.DataFrame]) -> list[Curve]:
-    named = zip(runs["run_id"], runs["run_id"].map(study.described), strict=True)
-    return [Curve(run, words, curves[run]) for run, words in named if run in curves]
+def final_band(study: Study, family: str) -> pd.DataFrame:
+    """The mean learning curve of a family's reported final runs with its range, as in `LearningCurves`."""
+    points = _points(study)
+    final = points[points["run_id"].isin(study.finals[family].runs["run_id"])]
+    return _band(list(_curves(study, final).values()))
+
+
+def _points(study: Study) -> pd.DataFrame:
+    points = study.histories
+    return points.assign(images=points["images"].fillna(points["step"])).dropna(subset=["images", "value"])
+
+
+def _curves(study: Study, points: pd.DataFrame) -> dict[str, Curve]:
+    """The curve of each run; the points of a run lie together, so that cutting them apart takes no grouping."""
+    starts = np.flatnonzero(points["run_id"].ne(points["run_id"].shift()).to_numpy())
+    columns = [points[name].to_numpy(dtype=float) for name in ("images", "seconds", "value")]
+    runs = points["run_id"].iloc[starts].map(str)
+    parts = zip(*(np.split(column, starts[1:]) for column in columns), strict=True)
+    return {run: Curve(run, str(study.described[run]), *part) for run, part in zip(runs, parts, strict=True)}
 
 
 def _band(final: list[Curve]) -> pd.DataFrame:
     """Mean and range over the final runs at each number of images that all of them were looked at."""
     if not final:
         return pd.DataFrame(columns=["images", "seconds", "mean", "low", "high"], dtype=float)
-    points = pd.concat([curve.points for curve in final])
+    names = ("images", "seconds", "value")
+    points = pd.DataFrame({name: np.concatenate([getattr(curve, name) for curve in final]) for name in names})
     by_images = points.groupby("images")
     band = by_images["value"].agg(["mean", "min", "max", "size"]).assign(seconds=by_images["seconds"].mean())
     band = band[band["size"] == len(final)].reset_index()

@@ -20,6 +20,8 @@ from reports.formatting import plain, quantity
 from reports.styles import ENDS, UNKNOWN_END
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     import pandas as pd
 
     from reports.figures import Curve, LearningCurves, Response
@@ -71,7 +73,7 @@ def response(data: Response, style: FamilyStyle) -> str:
 def learning_curves(data: LearningCurves, style: FamilyStyle) -> str:
     """Learning curves against training images seen: trials thin, final runs bold."""
     figure = go.Figure()
-    best = sorted(data.searched, key=lambda curve: float(curve.points["value"].iloc[-1]))[:MOST_CURVES]
+    best = sorted(data.searched, key=lambda curve: float(curve.value[-1]))[:MOST_CURVES]
     for curves, width, opacity in ((best, 1, 0.45), (data.final, 2.5, 1.0)):
         for curve in curves:
             figure.add_trace(_line(curve, {"color": colour(style), "width": width}, opacity))
@@ -118,8 +120,8 @@ def _points(frame: pd.DataFrame, x: str, y: pd.Series, name: str, marker: dict[s
 
 def _line(curve: Curve, line: dict[str, Any], opacity: float) -> go.Scatter:
     return go.Scatter(
-        x=_numbers(curve.points["images"]),
-        y=_numbers(curve.points["value"]),
+        x=_numbers(curve.images),
+        y=_numbers(curve.value),
         mode="lines+markers",
         line=line,
         marker={"size": 3 + line["width"]},
@@ -130,7 +132,7 @@ def _line(curve: Curve, line: dict[str, Any], opacity: float) -> go.Scatter:
     )
 
 
-def _numbers(values: pd.Series) -> list[float]:
+def _numbers(values: Iterable[float]) -> list[float]:
     """Seven digits: more would fill the page and show nowhere."""
     return [float(f"{value:.7g}") for value in values]
 

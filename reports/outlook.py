@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from reports import differences
-from reports.figures import learning_curves
+from reports.figures import final_band
 from reports.formatting import count, display, number, quantity
 from reports.study import LIKELIHOOD, select
 
@@ -89,8 +89,7 @@ def _variance_over_images(study: Study, low: str, high: str) -> float:
 
 def _more_training(study: Study, low: str, high: str, gap: float) -> list[str]:
     """What the second half of training gained, and for how long that would have to go on."""
-    gains = {data.family: _last_doubling(data.band) for data in learning_curves(study)}
-    gain_low, gain_high = gains.get(low), gains.get(high)
+    gain_low, gain_high = (_last_doubling(final_band(study, family)) for family in (low, high))
     if gain_low is None or gain_high is None:
         return []
     sentence = (

@@ -155,7 +155,7 @@ def importances(study: Study, styles: Styles) -> list[FigureView]:
         title = f"{display(data.family)}: which swept parameter matters"
         caption = (
             f"Shares of the variation of validation bits/dim over the swept ranges, by functional ANOVA on "
-            f"{count(data.trials, 'complete trial')}; the line is the 95% range over resampled trials."
+            f"{count(data.trials, 'complete trial')}; the line is the range over resampled trials."
         )
         stem = f"importance-{len(views) + 1}-{formatting.slug(data.family)}"
         raw = drawing.draw_importances(data, styles[data.family])

@@ -10,7 +10,7 @@ import typer
 
 from studies import compare, completion, doctor, gradient_estimators, ui
 from studies.names import STUDIES
-from studies.stores import study_named, tracking_store
+from studies.stores import studies_to_report, tracking_store
 from studies.terminal import LogFile, Quiet, command_log, open_console, run_program
 
 if TYPE_CHECKING:
@@ -212,18 +212,8 @@ def report(
     output: Output = Path("runs"),
 ) -> None:
     """Write the reports of studies anew from what is logged: finished, partial or still running."""
-    from bench.tracking.read import list_studies
-
     uri = tracking_store(tracking_uri, output)
-    if not study_ids:
-        from bench.errors import TrackingError
-        from bench.redaction import redact
-
-        known = list_studies(uri)
-        if not known:
-            raise TrackingError(f"{redact(uri)} holds no study yet: run one first, `reparam-bench study vae_vs_glow`")
-        study_ids = known[:1]
-    chosen = list(dict.fromkeys(study_named(uri, name) for name in study_ids))
+    chosen = studies_to_report(uri, study_ids or [])
     answers = {}
     for study_id in chosen:
         page, answers[study_id] = _write_report(uri, study_id, output)

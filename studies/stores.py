@@ -37,3 +37,29 @@ def study_named(uri: str, name: str) -> str:
         raise TrackingError(f"{name!r} is the beginning of {', '.join(meant)}: give more of it")
     held = f"it holds {', '.join(known)}" if known else "it holds none"
     raise TrackingError(f"no study {name!r} in {redact(uri)}: {held}")
+
+
+def studies_to_report(uri: str, names: list[str]) -> list[str]:
+    """The identifiers of the studies that names mean, each once; of the newest where there is no name.
+
+    Raises:
+        TrackingError: the store cannot be reached or holds no study to report, or a name means none, several, or one
+            of gradient estimators, whose page a general report would replace.
+    """
+    from bench.errors import TrackingError
+    from bench.gradients.settings import NAME
+    from bench.redaction import redact
+    from bench.tracking.read import list_studies
+
+    chosen = list(dict.fromkeys(study_named(uri, name) for name in names))
+    of_gradients = [study_id for study_id in chosen if study_id.startswith(f"{NAME}-")]
+    if of_gradients:
+        raise TrackingError(
+            f"{of_gradients[0]} is a study of gradient estimators: `reparam-bench gradients` writes its own report"
+        )
+    if chosen:
+        return chosen
+    known = [study_id for study_id in list_studies(uri) if not study_id.startswith(f"{NAME}-")]
+    if not known:
+        raise TrackingError(f"{redact(uri)} holds no study yet: run one first, `reparam-bench study vae_vs_glow`")
+    return known[:1]

@@ -104,7 +104,7 @@ def load_results(uri: str, study_id: str) -> StudyResults:
 def _best(children: list[_Child]) -> list[_Child]:
     """The best trials of each family: of all, a server would be asked for thousands of pictures."""
     key = "validation/bits_per_dim"
-    measured = [child for child in children if child.role == "search" and key in child.run.metrics]
+    measured = [c for c in children if c.role == "search" and math.isfinite(c.run.metrics.get(key, math.nan))]
     by_family: dict[str, list[_Child]] = {}
     for child in sorted(measured, key=lambda child: float(child.run.metrics[key])):
         by_family.setdefault(child.family, []).append(child)

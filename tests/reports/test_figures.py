@@ -99,8 +99,10 @@ def test_learning_curves_tell_searched_from_final(finished):
     curves = {data.family: data for data in figures.learning_curves(Study(finished))}
     assert {len(data.final) for data in curves.values()} == {3}
     assert len({data.limits for data in curves.values()}) == 1
-    drawn = [curve.points for data in curves.values() for curve in (*data.searched, *data.final)]
-    assert all(np.isfinite(points).all(axis=None) for points in drawn)
+    drawn = [curve for data in curves.values() for curve in (*data.searched, *data.final)]
+    assert all(np.isfinite([curve.images, curve.seconds, curve.value]).all() for curve in drawn)
+    rows = finished.histories[finished.histories["run_id"] == drawn[0].run_id]
+    assert [list(drawn[0].images), list(drawn[0].value)] == [list(rows["images"]), list(rows["value"])]
     glow = curves["glow"].band
     assert list(glow["images"]) == [1000.0 * step for step in range(1, 13)]
     last = glow.iloc[-1][["mean", "low", "high"]] - 1.4 / 12

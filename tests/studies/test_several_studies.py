@@ -1,0 +1,85 @@
+"""Studies as commands take them: by identifier or its beginning, one or several, and not of every kind."""
+
+from __future__ import annotations
+
+import sys
+
+import pytest
+
+from bench.data.bundled import DIGITS
+from bench.errors import TrackingError
+from bench.gradients.settings import NAME as GRADIENTS
+from bench.tracking.contract import StudyDescription
+from bench.tracking.store import Tracker
+from studies.cli import main
+from studies.stores import studies_to_report
+
+OLD, NEW, OTHER = "flow_depth-digits-11aa", "flow_depth-digits-11bb", "latent_size-digits-22"
+
+
+@pytest.fixture(scope="module")
+def output(tmp_path_factory):
+    """An output folder with studies that have no run yet; the newest is one of gradient estimators."""
+    folder = tmp_path_factory.mktemp("several")
+    tracker = Tracker(f"sqlite:///{folder / 'mlflow.db'}", folder / "artifacts")
+    for study_id in (OLD, OTHER, NEW, f"{GRADIENTS}-digits-33"):
+        tracker.open_study(
+            StudyDescription(
+                study_id=study_id,
+                name=study_id.partition("-")[0],
+                question="Which?",
+                swept={"vae": []},
+                settings={},
+                provenance={"commit": "0" * 40},
+                dataset=DIGITS,
+                digest="0" * 64,
+            )
+        )
+    return folder
+
+
+@pytest.fixture
+def uri(output):
+    return f"sqlite:///{output / 'mlflow.db'}"
+
+
+@pytest.mark.parametrize(
+    ("names", "meant"),
+    [
+        ([OLD], [OLD]),
+        (["latent"], [OTHER]),
+        (["flow_depth-digits-11b", "l", OTHER], [NEW, OTHER]),
+        ([], [NEW]),
+    ],
+    ids=str,
+)
+def test_names_and_their_beginnings_are_understood_and_none_is_the_newest(uri, names, meant):
+    assert studies_to_report(uri, names) == meant
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("flow", rf"'flow' is the beginning of {NEW}, {OLD}: give more of it"),
+        ("glow", rf"no study 'glow' in sqlite:.*: it holds {GRADIENTS}-digits-33, {NEW}, {OTHER}, {OLD}"),
+        (GRADIENTS, rf"{GRADIENTS}-digits-33 is a study of gradient estimators: `reparam-bench gradients` writes"),
+    ],
+)
+def test_a_name_that_means_several_or_none_or_has_a_report_of_its_own_is_refused(uri, name, message):
+    with pytest.raises(TrackingError, match=message):
+        studies_to_report(uri, [OLD, name])
+
+
+def test_several_reports_have_an_index(output, monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["reparam-bench", "report", "latent", OLD, "--output", str(output)])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert not ended.value.code
+    pages = capsys.readouterr().out.split()
+    reports = output / "reports"
+    expected = [reports / OTHER / "report.html", reports / OLD / "report.html", reports / "index.html"]
+    assert pages == list(map(str, expected))
+    index = expected[-1].read_text(encoding="utf-8")
+    assert f'href="{OTHER}/report.html"' in index
+    assert f'href="{OLD}/report.html"' in index
+    assert "No run has been logged yet" in index
