@@ -208,9 +208,10 @@ class StudyRunner:
         seed = derive_seed(self.bound.settings.seed, family.name, proposal.number)
         values = " ".join(f"{name}={_short(value)}" for name, value in proposal.values.items())
         name = f"{family.name} #{proposal.number} {values}"
-        run = self.parent.start_run(name, "search", family.name, seed, config, proposal.number)
         done, trials = self.searches[family.name].done(), self.bound.settings.trials
         self.progress.start_run(name, config.training.reports, f"{family.name} search", done, trials)
+        # Last, for a stop between here and the work would leave the run open until the study is continued.
+        run = self.parent.start_run(name, "search", family.name, seed, config, proposal.number)
 
         def on_epoch(record: EpochRecord) -> None:
             self._stop.check()
@@ -252,6 +253,7 @@ class StudyRunner:
                     self.progress.done(1, kind)
                     continue
                 name = f"{chosen.family.name} final, seed {number + 1} of {settings.seeds}"
+                self.progress.start_run(name, chosen.config.training.reports, kind, number, settings.seeds)
                 run = self.parent.start_run(
                     name,
                     "final",
@@ -260,7 +262,6 @@ class StudyRunner:
                     chosen.config,
                     importance_samples=settings.importance_samples,
                 )
-                self.progress.start_run(name, chosen.config.training.reports, kind, number, settings.seeds)
 
                 def on_epoch(record: EpochRecord, run: ModelRun = run) -> None:
                     self._stop.check()

@@ -142,6 +142,6 @@ def test_a_failed_run_s_traceback_and_a_complete_one_s_pictures_show_as_what_the
     watched = open_page(watch, f"{served.children[RunState.FAILED]}/artifacts/traceback.txt", "Traceback")
     watched.page.get_by_text("window.attacked").first.wait_for(timeout=PATIENCE)
     assert_harmless(watched)
-    watched = open_page(watch, f"{served.children[RunState.COMPLETE]}/artifacts/images/samples.png", "samples.png")
+    watched = open_page(watch, f"{served.children[RunState.COMPLETE]}/artifacts/pictures/samples.png", "samples.png")
     watched.page.locator("img, canvas").first.wait_for(timeout=PATIENCE)
     assert_harmless(watched)
