@@ -17,6 +17,10 @@ class TrackingError(ReparamBenchError):
     """The tracking server or the study's storage cannot be reached, or does not hold what is asked for."""
 
 
+class StudyStoppedError(ReparamBenchError):
+    """The study cannot go on; what it finished is kept."""
+
+
 class UnexpectedError(ReparamBenchError):
     """What nobody foresaw; the message says where its traceback is."""
 
@@ -37,6 +41,10 @@ class OutOfMemoryError(TrialError):
     """The host or the device ran out of memory."""
 
     state = "out_of_memory"
+
+
+class LostTrialError(ReparamBenchError):
+    """The trial was taken away from this process, which others took for dead: another one does it now, or did."""
 
 
 class PrunedError(TrialError):

@@ -64,7 +64,7 @@ print("\\n" + json.dumps(f"{len(list_studies(uri))} studies"))
 """
 _STORAGE_PROBE = """
 import json, sys
-from bench.search import look_into
+from bench.storage.connection import look_into
 print("\\n" + json.dumps(look_into(sys.stdin.read())))
 """
 
@@ -316,7 +316,7 @@ def _tracking(stores: Stores) -> Finding:
 
 
 def _storage(stores: Stores) -> Finding:
-    uri = stores.storage or f"sqlite:///{stores.output.resolve() / 'optuna.db'}"
+    uri = stores.storage or str(stores.output.resolve() / "optuna.journal")
     return _store("storage", uri, _STORAGE_PROBE, "--storage")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import platform
 import shlex
 import subprocess
@@ -53,6 +54,19 @@ def processor() -> str:
 def commit() -> str:
     """The commit of the source tree, ``unknown`` outside one."""
     return _git("rev-parse", "HEAD") or "unknown"
+
+
+def code_version(backend: str) -> dict[str, str]:
+    """What decides a result beside its configuration: a digest of the models' and the harness's source, and versions.
+
+    Args:
+        backend: the Keras backend whose version counts.
+    """
+    root = Path(__file__).resolve().parents[1]
+    digest = hashlib.sha256()
+    for path in sorted(path for package in ("bench", "models") for path in (root / package).rglob("*.py")):
+        digest.update(f"{path.relative_to(root)}\0".encode() + path.read_bytes() + b"\0")
+    return {"code": digest.hexdigest()[:12], **{package: _version(package) for package in ("keras", backend, "numpy")}}
 
 
 def command_line() -> str:

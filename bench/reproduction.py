@@ -18,7 +18,7 @@ from bench.errors import SettingsError
 from bench.likelihood import log_likelihood
 from bench.provenance import provenance
 from bench.results import EpochRecord, Measurement, RunState
-from bench.runner import limited
+from bench.shared_study import limited
 from bench.seeds import derive_seed
 from bench.tracking.contract import StudyDescription
 from bench.tracking.store import Tracker

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from typing import Any
 
 from bench.errors import SettingsError
 
@@ -70,3 +72,40 @@ def _check_range(parameter: Integers | Reals) -> None:
 
 Parameter = Integers | Reals | Choices
 Space = Mapping[str, Parameter]
+
+
+_KINDS: dict[str, type[Parameter]] = {"integers": Integers, "reals": Reals, "choices": Choices}
+
+
+def value_at(parameter: Parameter, u: float) -> Any:
+    """The value that lies at ``u`` in [0, 1) of a parameter's range, spaced evenly or by ratio as the range says."""
+    if isinstance(parameter, Choices):
+        return parameter.values[int(u * len(parameter.values))]
+    # A whole number stands for the unit of the scale around it: the ends are as likely as the others.
+    margin = 0.5 if isinstance(parameter, Integers) else 0.0
+    low, high = parameter.low - margin, parameter.high + margin
+    value = low * math.exp(u * math.log(high / low)) if parameter.log else low + u * (high - low)
+    value = min(max(value, parameter.low), parameter.high)
+    return round(value) if isinstance(parameter, Integers) else value
+
+
+def to_json(space: Space) -> dict[str, Any]:
+    """A space as JSON holds it."""
+    names = {kind: name for name, kind in _KINDS.items()}
+    return {name: {"kind": names[type(parameter)], **asdict(parameter)} for name, parameter in space.items()}
+
+
+def from_json(space: Mapping[str, Mapping[str, Any]]) -> dict[str, Parameter]:
+    """What :func:`to_json` has written.
+
+    Raises:
+        SettingsError: a range is empty.
+        KeyError, TypeError: it was not written by :func:`to_json`.
+    """
+    return {name: _parameter(**written) for name, written in space.items()}
+
+
+def _parameter(kind: str, **settings: Any) -> Parameter:
+    if kind == "choices":
+        return Choices(tuple(settings["values"]))
+    return _KINDS[kind](**settings)

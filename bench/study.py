@@ -85,6 +85,9 @@ class StudySettings(BaseModel):
     storage: str | None = None
     tracking_uri: str | None = None
     output: Path = Path("runs")
+    workers: Annotated[int, Field(ge=0, le=1024)] = 1
+    lease: Annotated[float, Field(ge=1, le=86_400)] = 60.0
+    mixed_code: bool = False
     smoke: bool = False
 
     @model_validator(mode="after")
@@ -124,7 +127,7 @@ class StudySettings(BaseModel):
     @property
     def storage_url(self) -> str:
         """Where Optuna keeps the search."""
-        return self.storage or f"sqlite:///{self.output.resolve() / 'optuna.db'}"
+        return self.storage or str(self.output.resolve() / "optuna.journal")
 
     @property
     def tracking(self) -> str:
@@ -144,6 +147,8 @@ class StudySettings(BaseModel):
         return TrainingConfig.model_validate({**base.model_dump(), **changes})
 
 
+STORAGE_LAYOUT = 2
+"""Of a study in the storage: those that an earlier version laid out otherwise are not gone on with."""
 DEFAULT_EPOCHS = 10
 LOOKS = 10
 
@@ -228,6 +233,7 @@ class BoundStudy:
         """
         settings = self.settings
         determining = {
+            "layout": STORAGE_LAYOUT,
             "families": {
                 family.name: {
                     "base": self.base(family).model_dump(mode="json"),

@@ -8,14 +8,28 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from studies import compare, completion, doctor, gradient_estimators, ui
+from studies import compare, completion, doctor, gradient_estimators, ui, worker
 from studies.names import STUDIES
 from studies.stores import studies_to_report, tracking_store
-from studies.terminal import LogFile, Quiet, command_log, open_console, run_program
+from studies.terminal import (
+    LogFile,
+    Output,
+    Quiet,
+    Storage,
+    TrackingUri,
+    command_log,
+    open_console,
+    run_program,
+)
 
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from bench.crews.crew import Crew
+    from bench.data.dataset import Dataset
+    from bench.interruption import StopRequest
+    from bench.progress import StudyProgress
+    from bench.shared_study import SharedStudy
     from bench.study import BoundStudy, Study, StudySettings
 
 app = typer.Typer(
@@ -24,12 +38,6 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
     help="VAE or Glow? Sweep likelihood models on your data and hardware, and read the answer in bits/dim.",
 )
-
-TrackingUri = Annotated[
-    str | None, typer.Option(help="MLflow tracking URI [default: SQLite in the output folder].", show_default=False)
-]
-Output = Annotated[Path, typer.Option(help="Folder for databases, artifacts and reports.")]
-
 
 def main() -> None:
     """Run the command line; whatever ends it is told in one line."""
@@ -98,11 +106,18 @@ def study(
     ] = None,
     pruning: Annotated[bool, typer.Option(help="Stop trials that lag behind.")] = True,
     backend: Annotated[str, typer.Option(help="tensorflow or jax.", autocompletion=completion.backends)] = "tensorflow",
-    storage: Annotated[
-        str | None, typer.Option(help="Optuna storage URL [default: SQLite in the output folder].", show_default=False)
-    ] = None,
+    storage: Storage = None,
     tracking_uri: TrackingUri = None,
     output: Output = Path("runs"),
+    workers: Annotated[
+        int, typer.Option(help="Processes that work at once; 1 is this one, 0 leaves the work to `worker`s elsewhere.")
+    ] = 1,
+    lease: Annotated[
+        float, typer.Option(help="Seconds without a sign of life after which a worker's trial goes to another.")
+    ] = 60.0,
+    mixed_code: Annotated[
+        bool, typer.Option("--mixed-code", help="Go on with a study that another version of the code began.")
+    ] = False,
     smoke: Annotated[bool, typer.Option("--smoke", help="All as small as can be: a test of the set-up.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be done, and how long it takes.")] = False,
     quiet: Quiet = False,
@@ -154,6 +169,7 @@ def _run(study: Study, settings: StudySettings, quiet: bool, log_file: Path | No
 def _search_and_report(study: Study, settings: StudySettings, console: Console) -> tuple[BoundStudy, Path]:
     from bench.backend import select_backend
     from bench.data.registry import load
+    from bench.errors import StudyStoppedError
     from bench.estimate import remaining_study
     from bench.study import BoundStudy
 
@@ -161,21 +177,48 @@ def _search_and_report(study: Study, settings: StudySettings, console: Console) 
     dataset = load(settings.dataset, settings.grey_levels)
     bound = BoundStudy(study, settings, dataset.info, dataset.digest)
 
+    from bench.coordinator import Coordinator
+    from bench.interruption import StopRequest
     from bench.progress import StudyProgress
-    from bench.runner import StudyRunner, StudyStoppedError
+    from bench.shared_study import open_study
+    from bench.worker import open_yardstick
 
     console.print(f"{bound.study_id}: {study.question}", style="bold", highlight=False, markup=False)
     runs = len(study.families) * (settings.trials + settings.seeds)
-    with StudyProgress(console, runs, remaining_study(bound)) as progress:
-        runner = StudyRunner(bound, progress)
+    remaining = remaining_study(bound) if settings.workers == 1 else None
+    with StopRequest() as stop, StudyProgress(console, runs, remaining) as progress:
+        shared = open_study(bound)
         try:
-            runner.run(dataset)
+            # What it lacks is told before any work, and no two workers make it at once.
+            open_yardstick(shared, dataset)
+            crew = _crew(shared, dataset, progress, stop)
+            Coordinator(shared, crew, progress, stop).run()
         except StudyStoppedError:
             _write_report(settings.tracking, bound.study_id, settings.output)
             raise
+        finally:
+            shared.tracker.close()
     page, headline = _write_report(settings.tracking, bound.study_id, settings.output)
-    runner.parent.log_report(page.parent, headline)
+    shared.parent.log_report(page.parent, headline)
     return bound, page
+
+
+def _crew(shared: SharedStudy, dataset: Dataset, progress: StudyProgress, stop: StopRequest) -> Crew:
+    """Who does the work of the study."""
+    from bench.crews.crew import Others, OwnHands
+    from bench.crews.local import LocalWorkers
+    from bench.data.shared import share
+    from bench.worker import Worker
+    from studies.worker import worker_command, worker_environment
+
+    settings = shared.bound.settings
+    if settings.workers == 0:
+        return Others()
+    if settings.workers == 1:
+        return OwnHands(Worker(shared, dataset, progress, stop))
+    share(dataset, settings.output / "data")
+    command = worker_command(shared.bound.study_id, settings.output)
+    return LocalWorkers(settings.workers, command, worker_environment(settings), settings.output / "logs")
 
 
 def _write_report(tracking: str, study_id: str, output: Path) -> tuple[Path, str]:

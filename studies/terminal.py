@@ -24,6 +24,26 @@ def open_console(quiet: bool = False) -> Console:
 
     return Console(soft_wrap=True, quiet=quiet)
 
+STORAGE_VARIABLE = "REPARAM_BENCH_STORAGE"
+TRACKING_VARIABLE = "REPARAM_BENCH_TRACKING_URI"
+TrackingUri = Annotated[
+    str | None,
+    typer.Option(
+        help="MLflow tracking URI [default: SQLite in the output folder].",
+        show_default=False,
+        envvar=TRACKING_VARIABLE,
+    ),
+]
+Storage = Annotated[
+    str | None,
+    typer.Option(
+        help="Optuna storage: a database's URL, grpc://host:port, a .journal file [default: one in the output folder].",
+        show_default=False,
+        envvar=STORAGE_VARIABLE,
+    ),
+]
+Output = Annotated[Path, typer.Option(help="Folder for databases, artifacts and reports.")]
+
 
 @contextmanager
 def command_log(command: str, output: Path, log_file: Path | None, console: Console) -> Iterator[Path]:

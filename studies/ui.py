@@ -71,23 +71,17 @@ def _end(server: subprocess.Popen[bytes]) -> None:
 
 def _start_dashboard(storage: str | None, output: Path, port: int) -> str:
     """Serve optuna-dashboard beside, until this process ends; its address, or why it is not served."""
-    database = output.resolve() / "optuna.db"
+    journal = output.resolve() / "optuna.journal"
     if importlib.util.find_spec("optuna_dashboard") is None:
         return "not installed: pip install optuna-dashboard, or pip install -e '.[dashboard]'"
-    if storage is None and not database.is_file():
-        return f"{database} does not exist: give --storage"
-    from optuna.exceptions import StorageInternalError
+    if storage is None and not journal.is_file():
+        return f"{journal} does not exist: give --storage"
     from optuna_dashboard import wsgi
-    from sqlalchemy.exc import SQLAlchemyError
 
-    from bench.errors import SettingsError, TrackingError
-    from bench.redaction import redact
+    from bench.errors import SettingsError
+    from bench.storage.connection import open_storage
 
-    try:
-        application = wsgi(storage or f"sqlite:///{database}")
-    except (StorageInternalError, SQLAlchemyError, ImportError) as error:
-        shown = redact(storage or str(database))
-        raise TrackingError(f"study storage {shown} cannot be opened: no study is stored there") from error
+    application = wsgi(open_storage(storage or str(journal)))
     try:
         server = make_server(HOST, port, own_host_only(application, port), _Server, _Quiet)
     except OSError as error:

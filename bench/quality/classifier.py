@@ -9,6 +9,7 @@ import json
 import tempfile
 import zipfile
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import IO, Any
@@ -16,6 +17,7 @@ from typing import IO, Any
 import keras
 import numpy as np
 import numpy.typing as npt
+from filelock import FileLock
 
 from bench.data.dataset import Images, Labels, Split, TuningData
 from bench.errors import DataError
@@ -70,22 +72,24 @@ def open_classifier(data: TuningData, folder: Path) -> NetworkExtractor:
     stem = folder / f"classifier-v{ARCHITECTURE}-{data.digest[:12]}"
     weights_file, record_file = stem.with_suffix(".npz"), stem.with_suffix(".json")
     features, classifier = _networks(data.info.image_shape, outputs)
-    if weights_file.exists() and record_file.exists():
-        weights, record = _load(weights_file, record_file, classifier, data.digest, task)
-        classifier.set_weights(weights)
-    else:
-        _train(classifier, data, with_labels)
-        weights = classifier.get_weights()
-        record = _Record(
-            architecture=ARCHITECTURE,
-            data_digest=data.digest,
-            task=task,
-            seed=SEED,
-            accuracy=_accuracy(classifier, data, with_labels),
-            weights_digest=weights_digest(weights),
-            trained_with=f"keras {keras.__version__} on {keras.backend.backend()}",
-        )
-        _save(weights_file, record_file, weights, record)
+    # The first of several workers trains it; the others wait for that.
+    with _locked(stem):
+        if weights_file.exists() and record_file.exists():
+            weights, record = _load(weights_file, record_file, classifier, data.digest, task)
+            classifier.set_weights(weights)
+        else:
+            _train(classifier, data, with_labels)
+            weights = classifier.get_weights()
+            record = _Record(
+                architecture=ARCHITECTURE,
+                data_digest=data.digest,
+                task=task,
+                seed=SEED,
+                accuracy=_accuracy(classifier, data, with_labels),
+                weights_digest=weights_digest(weights),
+                trained_with=f"keras {keras.__version__} on {keras.backend.backend()}",
+            )
+            _save(weights_file, record_file, weights, record)
     return NetworkExtractor(
         name="classifier",
         description=f"classifier of {record.task} (seed {record.seed}, {100 * record.accuracy:.1f} % on validation, "
@@ -182,11 +186,25 @@ def _accuracy(classifier: keras.Model, data: TuningData, with_labels: bool) -> f
     return float(np.mean(program.features(images).argmax(1) == truth))
 
 
+@contextmanager
+def _locked(stem: Path) -> Iterator[None]:
+    """Hold other processes off; the system lets them in again if this one dies."""
+    lock = FileLock(stem.with_suffix(".lock"))
+    try:
+        stem.parent.mkdir(parents=True, exist_ok=True)
+        lock.acquire()
+    except OSError as error:
+        raise DataError(f"the classifier cannot be kept in {stem.parent}: {error}.") from error
+    try:
+        yield
+    finally:
+        lock.release()
+
+
 def _save(weights_file: Path, record_file: Path, weights: Weights, record: _Record) -> None:
     """Weights first: a record is there only if its weights are."""
     text = json.dumps(asdict(record), indent=2) + "\n"
     try:
-        weights_file.parent.mkdir(parents=True, exist_ok=True)
         _replace(weights_file, lambda file: np.savez(file, *weights))
         _replace(record_file, lambda file: file.write(text.encode()))
     except OSError as error:

@@ -142,7 +142,7 @@ def test_stores_that_answer_and_stores_that_do_not_are_told_without_credentials(
 
 def test_an_optuna_database_is_counted_and_an_empty_one_is_left_empty(tmp_path):
     from bench.errors import TrackingError
-    from bench.search import look_into
+    from bench.storage.connection import look_into
 
     filled, empty = f"sqlite:///{tmp_path / 'filled.db'}", tmp_path / "empty.db"
     optuna.create_study(storage=filled)

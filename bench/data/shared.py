@@ -1,0 +1,52 @@
+"""One copy of a data set's images for all processes of a machine: files that the system maps into each one's memory."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from pathlib import Path
+
+import numpy as np
+
+from bench.data.dataset import Dataset, DatasetInfo, Split
+
+_SPLITS = ("train", "validation", "test")
+
+
+def share(dataset: Dataset, folder: Path) -> None:
+    """Lay a data set's arrays down for :func:`open_shared`, unless they are there already.
+
+    They appear all at once: no process sees a part of them.
+    """
+    final = folder / dataset.digest
+    if final.is_dir():
+        return
+    folder.mkdir(parents=True, exist_ok=True)
+    temporary = Path(tempfile.mkdtemp(dir=folder, prefix="."))
+    try:
+        tuning = dataset.tuning
+        for name, split in zip(_SPLITS, (tuning.train, tuning.validation, dataset.open_test()), strict=True):
+            np.save(temporary / f"{name}.npy", split.images, allow_pickle=False)
+            if split.labels is not None:
+                np.save(temporary / f"{name}_labels.npy", split.labels, allow_pickle=False)
+        temporary.rename(final)
+    except OSError:
+        shutil.rmtree(temporary, ignore_errors=True)
+        if not final.is_dir():
+            raise
+
+
+def open_shared(info: DatasetInfo, digest: str, folder: Path) -> Dataset | None:
+    """The data set of this digest, mapped and not copied; None if it was not laid down in ``folder``."""
+    found = folder / digest
+    if not found.is_dir():
+        return None
+    return Dataset(info, *(_open(found, name) for name in _SPLITS), digest=digest)
+
+
+def _open(folder: Path, name: str) -> Split:
+    labels = folder / f"{name}_labels.npy"
+    return Split(
+        np.load(folder / f"{name}.npy", mmap_mode="r", allow_pickle=False),
+        np.load(labels, allow_pickle=False) if labels.exists() else None,
+    )

@@ -1,0 +1,61 @@
+"""A search in a storage of this test's own, and a quick way to run it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bench.results import RunState
+from bench.space import Choices, Integers, Reals
+from bench.storage.connection import open_storage
+from bench.storage.search import Search
+
+SPACE = {"depth": Integers(1, 64), "rate": Reals(1e-4, 1e-1, log=True), "kind": Choices(("a", "b", "c"))}
+FIRST = {"depth": 4, "rate": 1e-3, "kind": "b"}
+
+
+def objective(values):
+    return abs(values["depth"] - 20) + values.get("rate", 0.0)
+
+
+@pytest.fixture(params=["journal", "sqlite"])
+def address(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """Both kinds of storage that need no server."""
+    return str(tmp_path / "s.journal") if request.param == "journal" else f"sqlite:///{tmp_path / 's.db'}"
+
+
+@pytest.fixture
+def journal(tmp_path: Path) -> str:
+    return str(tmp_path / "s.journal")
+
+
+@pytest.fixture(scope="session")
+def search() -> Callable[..., Search]:
+    """A search that is open; opened again at the same address it is the same one."""
+
+    def opened(address: str, sampler: str = "tpe", space: Any = SPACE, first: Any = FIRST, **changes: Any) -> Search:
+        settings = {"pruning": False, "reports": 10, "seed": 0, **changes}
+        made = Search(open_storage(address), "study/family", space, first, sampler, **settings)
+        made.set_open(True)
+        return made
+
+    return opened
+
+
+@pytest.fixture(scope="session")
+def run() -> Callable[[Search, int], list[dict[str, Any]]]:
+    """Complete so many trials; their values."""
+
+    def complete(search: Search, trials: int) -> list[dict[str, Any]]:
+        search.offer(search.slots(len(search.settled()) + trials))
+        proposed = []
+        for _ in range(trials):
+            claim = search.claim()
+            proposed.append(claim.values)
+            claim.end(RunState.COMPLETE, objective(claim.values))
+        return proposed
+
+    return complete
