@@ -246,8 +246,6 @@ class Coordinator:
             self.progress.say(f"not registered: {error}")
 
 
-
-
 def _share(deadline: float, families: int) -> float:
     """Until when the next of ``families`` may begin trials: each has an equal share of the time that is left."""
     now = time.monotonic()

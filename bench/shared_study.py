@@ -95,9 +95,7 @@ def open_study(bound: BoundStudy) -> SharedStudy:
     if earlier is not None:
         check_code(earlier, settings.mixed_code)
     parent = tracker.open_study(_description(bound))
-    ledger.publish(
-        {**to_json(bound), "experiment_id": parent.experiment_id, "run_id": parent.run_id}
-    )
+    ledger.publish({**to_json(bound), "experiment_id": parent.experiment_id, "run_id": parent.run_id})
     return SharedStudy(bound, ledger, _searches(bound, ledger), tracker, parent)
 
 

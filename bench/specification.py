@@ -40,9 +40,7 @@ def to_json(bound: BoundStudy) -> dict[str, Any]:
     }
 
 
-def from_json(
-    written: Mapping[str, Any], storage: str | None, tracking_uri: str | None, output: Path
-) -> BoundStudy:
+def from_json(written: Mapping[str, Any], storage: str | None, tracking_uri: str | None, output: Path) -> BoundStudy:
     """The study that :func:`to_json` wrote, with this process's own addresses and folder.
 
     Raises:
@@ -78,7 +76,11 @@ def check_code(written: Mapping[str, Any], mixed: bool) -> None:
     """
     theirs = written["code"]
     ours = code_version(written["settings"]["backend"])
-    changed = [f"{name} {theirs.get(name)} then, {version} now" for name, version in ours.items() if theirs.get(name) != version]
+    changed = [
+        f"{name} {theirs.get(name)} then, {version} now"
+        for name, version in ours.items()
+        if theirs.get(name) != version
+    ]
     if changed and not mixed:
         raise SettingsError(
             f"{written['study_id']} was begun by other code ({'; '.join(changed)}), and two must not mix unseen: go on "

@@ -205,9 +205,7 @@ class Worker:
             self.progress.say(f"{name}: {_headline(outcome)} in {outcome.log.seconds:.1f} s")
         checkpoint.remove()
 
-    def _trained(
-        self, job: _Job, claim: Claim, checkpoint: Checkpoint, run: ModelRun, heartbeat: Heartbeat
-    ) -> Outcome:
+    def _trained(self, job: _Job, claim: Claim, checkpoint: Checkpoint, run: ModelRun, heartbeat: Heartbeat) -> Outcome:
         """Train from where an earlier attempt came to, measure, and log it all."""
 
         def known(record: EpochRecord) -> None:

@@ -39,6 +39,7 @@ app = typer.Typer(
     help="VAE or Glow? Sweep likelihood models on your data and hardware, and read the answer in bits/dim.",
 )
 
+
 def main() -> None:
     """Run the command line; whatever ends it is told in one line."""
     run_program(lambda: app(prog_name="reparam-bench"))

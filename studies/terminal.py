@@ -24,6 +24,7 @@ def open_console(quiet: bool = False) -> Console:
 
     return Console(soft_wrap=True, quiet=quiet)
 
+
 STORAGE_VARIABLE = "REPARAM_BENCH_STORAGE"
 TRACKING_VARIABLE = "REPARAM_BENCH_TRACKING_URI"
 TrackingUri = Annotated[

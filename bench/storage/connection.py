@@ -15,7 +15,7 @@ import optuna
 import sqlalchemy
 from filelock import FileLock
 from optuna.exceptions import StorageInternalError
-from optuna.storages import BaseStorage, GrpcStorageProxy, JournalStorage, RDBStorage
+from optuna.storages import BaseStorage, GrpcStorageProxy, JournalStorage, RDBStorage, get_storage
 from optuna.storages.journal import JournalFileBackend
 from sqlalchemy.exc import InterfaceError, OperationalError, SQLAlchemyError
 
@@ -57,7 +57,7 @@ def open_storage(address: str) -> BaseStorage:
         # RuntimeError: tables of a later Optuna. ValueError, KeyError: a journal that is none.
         if address.startswith("sqlite"):
             return _sqlite(address)
-        return RDBStorage(address, engine_kwargs={"pool_pre_ping": True})
+        return get_storage(RDBStorage(address, engine_kwargs={"pool_pre_ping": True}))
     except (SQLAlchemyError, StorageInternalError, OSError, ImportError, RuntimeError, ValueError, KeyError) as error:
         reason = redact((str(error.__cause__ or error) or type(error).__name__).splitlines()[0])
         raise TrackingError(f"study storage {redact(address)} cannot be opened: {reason}") from error
@@ -70,7 +70,7 @@ def _sqlite(address: str) -> BaseStorage:
     """
     storage = RDBStorage(address, engine_kwargs={"connect_args": {"timeout": 60, "isolation_level": None}})
     sqlalchemy.event.listen(storage.engine, "begin", _begin_immediately)
-    return storage
+    return get_storage(storage)
 
 
 def _begin_immediately(connection: sqlalchemy.Connection) -> None:

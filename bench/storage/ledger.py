@@ -91,7 +91,9 @@ class Ledger:
                 )
             if watch.still("coordinator", held["beat"]) > self.lease:
                 return
-            log.info("%s: watching for %g s whether its coordinator on another machine lives", self.study_id, self.lease)
+            log.info(
+                "%s: watching for %g s whether its coordinator on another machine lives", self.study_id, self.lease
+            )
             time.sleep(self.lease / BEATS_PER_LEASE)
 
     def _read(self) -> dict[str, Any]:

@@ -15,7 +15,12 @@ Owner = dict[str, Any]
 
 def this_process() -> Owner:
     """The owner that this process is."""
-    return {"host": socket.gethostname(), "boot": _boot(), "pid": os.getpid(), "created": psutil.Process().create_time()}
+    return {
+        "host": socket.gethostname(),
+        "boot": _boot(),
+        "pid": os.getpid(),
+        "created": psutil.Process().create_time(),
+    }
 
 
 def is_this_machine(owner: Owner) -> bool:

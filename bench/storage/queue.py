@@ -174,10 +174,20 @@ class Queue:
             return False
 
     def _claimed(self, trial: FrozenTrial) -> Claim:
-        taken = patiently(lambda: Trial(self.study, self._id(trial.number)))
-        claim = Claim(self, taken, _attempt(trial))
+        sampler = self._sampler(int(trial.user_attrs["slot"]))
+        # Anew for each: a study remembers the trials that it saw when it proposed the last one.
+        study = patiently(
+            lambda: optuna.load_study(
+                study_name=self.name, storage=self.storage, sampler=sampler, pruner=self.study.pruner
+            )
+        )
+        claim = Claim(self, patiently(lambda: Trial(study, self._id(trial.number))), _attempt(trial))
         claim.write("owner", this_process())
         return claim
+
+    def _sampler(self, number: int) -> optuna.samplers.BaseSampler:
+        """What proposes the values of a slot that does not have them yet."""
+        return optuna.samplers.RandomSampler(seed=number)
 
     def reclaim(self) -> list[Attempt]:
         """Take back what processes that are gone were working on; an :meth:`offer` has it waited for again.

@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 import optuna
 from optuna.storages import BaseStorage
-from optuna.trial import FrozenTrial
 from scipy.stats import qmc
 
 from bench.seeds import derive_seed
@@ -77,7 +76,9 @@ class Search(Queue):
             return [float(u) for u in generator.random(len(self.space))]
         # One scrambled Sobol sequence for the whole search.
         sequence = qmc.Sobol(len(self.space), rng=np.random.default_rng(derive_seed(self.seed, self.name)))
-        return [float(u) for u in sequence.fast_forward(number - 1).random(1)[0]]
+        if number > 1:
+            sequence.fast_forward(number - 1)
+        return [float(u) for u in sequence.random(1)[0]]
 
     def claim(self) -> Claim | None:
         """Take a waiting slot, and propose the values that it does not have yet."""
@@ -93,7 +94,6 @@ class Search(Queue):
         suggest = trial.suggest_int if isinstance(parameter, Integers) else trial.suggest_float
         return patiently(lambda: suggest(name, parameter.low, parameter.high, log=parameter.log))
 
-    def _claimed(self, trial: FrozenTrial) -> Claim:
-        seed = derive_seed(self.seed, self.name, trial.user_attrs["slot"])
-        self.study.sampler = optuna.samplers.TPESampler(seed=seed, n_startup_trials=TPE_STARTUP_TRIALS)
-        return super()._claimed(trial)
+    def _sampler(self, number: int) -> optuna.samplers.BaseSampler:
+        seed = derive_seed(self.seed, self.name, number)
+        return optuna.samplers.TPESampler(seed=seed, n_startup_trials=TPE_STARTUP_TRIALS)

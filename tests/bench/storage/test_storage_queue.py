@@ -179,9 +179,7 @@ def test_a_process_of_another_machine_is_alive_as_long_as_its_signs_of_life_go_o
             assert one.reclaim() == []
 
 
-def test_a_process_of_another_machine_that_gives_no_sign_for_the_lease_loses_its_attempt(
-    journal, of_another_machine
-):
+def test_a_process_of_another_machine_that_gives_no_sign_for_the_lease_loses_its_attempt(journal, of_another_machine):
     one = queue(journal, 1, lease=0.2)
     claim = one.claim()
     assert one.reclaim() == []

@@ -63,9 +63,7 @@ def test_failing_first_trials_do_not_make_a_search_repeat_itself(search, journal
 
 
 @pytest.mark.parametrize("sampler", ["qmc", "random"])
-def test_a_design_that_does_not_look_at_outcomes_is_the_same_for_any_number_of_workers(
-    search, run, tmp_path, sampler
-):
+def test_a_design_that_does_not_look_at_outcomes_is_the_same_for_any_number_of_workers(search, run, tmp_path, sampler):
     alone = run(search(str(tmp_path / "alone.journal"), sampler), 9)
     shared = str(tmp_path / "shared.journal")
     search(shared, sampler).offer(search(shared, sampler).slots(9))
@@ -109,8 +107,11 @@ def test_quasi_random_values_cover_the_space_evenly(search, run, journal):
 )
 def test_a_range_is_spaced_evenly_or_by_ratio_from_end_to_end(parameter, at_0, at_half, at_1):
     found = [value_at(parameter, u) for u in (0.0, 0.5, 1 - 1e-12)]
-    assert found == [at_0, pytest.approx(at_half) if isinstance(at_half, float) else at_half, pytest.approx(at_1)
-                     if isinstance(at_1, float) else at_1]
+    assert found == [
+        at_0,
+        pytest.approx(at_half) if isinstance(at_half, float) else at_half,
+        pytest.approx(at_1) if isinstance(at_1, float) else at_1,
+    ]
     assert all(value in parameter for value in found)
 
 
