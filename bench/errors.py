@@ -17,6 +17,10 @@ class TrackingError(ReparamBenchError):
     """The tracking server or the study's storage cannot be reached, or does not hold what is asked for."""
 
 
+class SpoolError(ReparamBenchError):
+    """What a run logs cannot be kept on disk until the tracking store has it."""
+
+
 class UnexpectedError(ReparamBenchError):
     """What nobody foresaw; the message says where its traceback is."""
 

@@ -24,8 +24,8 @@ from bench.results import EpochRecord, RunState
 from bench.search import FinishedTrial, Proposal, Search
 from bench.seeds import derive_seed
 from bench.study import BoundStudy, Family
-from bench.tracking.contract import StudyDescription
-from bench.tracking.store import LoggedRun, ModelRun, Tracker
+from bench.tracking.contract import LOST, StudyDescription
+from bench.tracking.store import DRAIN_SECONDS, LoggedRun, ModelRun, Tracker
 from bench.trial import Outcome, run_final, run_trial, validation_bits_per_dim
 
 Result = TypeVar("Result")
@@ -85,7 +85,9 @@ class StudyRunner:
             )
             for family in bound.study.families
         }
-        self.parent = Tracker(settings.tracking, settings.output / "artifacts").open_study(self._description())
+        self.tracker = Tracker(settings.tracking, settings.output / "artifacts", settings.output / "spool")
+        self.tracker.deliver_orphans()
+        self.parent = self.tracker.open_study(self._description())
 
     def _description(self) -> StudyDescription:
         bound, settings = self.bound, self.bound.settings
@@ -117,12 +119,19 @@ class StudyRunner:
             with self._stop:
                 self._stop.honoured(lambda: self._run(dataset))
         except KeyboardInterrupt:
-            self.parent.finish(RunState.INTERRUPTED)
+            self._end(RunState.INTERRUPTED)
             raise
         except BaseException:
-            self.parent.finish(RunState.FAILED)
+            self._end(RunState.FAILED)
             raise
-        self.parent.finish(RunState.COMPLETE)
+        self._end(RunState.COMPLETE)
+
+    def _end(self, state: RunState) -> None:
+        """Deliver what is logged, as far as that is possible, and end the study's own run."""
+        if left := self.tracker.drain(DRAIN_SECONDS):
+            self.progress.say(f"{left} entries wait in {self.tracker.spool}: `reparam-bench deliver` delivers them")
+        self.tracker.close()
+        self.parent.finish_if_reachable(state)
 
     def _run(self, dataset: Dataset) -> None:
         yardstick = self._yardstick(dataset.tuning)
@@ -155,18 +164,16 @@ class StudyRunner:
         for family, search in self.searches.items():
             for number in search.reclaim():
                 self.progress.say(f"{family} trial {number} was interrupted; its values are queued again")
-        ended = {
+        ended: dict[tuple[str, int | None], RunState] = {
             (family, trial.number): trial.state for family, search in self.searches.items() for trial in search.trials()
         }
         for run in self.parent.children():
-            if run.status != "RUNNING":
-                continue
-            if run.role == "final":
-                self.parent.resume_run(run.run_id).finish(RunState.INTERRUPTED, "its process ended before it did")
-            elif run.number is not None and (run.family, run.number) in ended:
+            if run.role == "final" and run.status == "RUNNING":
+                self.parent.end_run(run.run_id, RunState.INTERRUPTED, LOST)
+            elif run.state in (RunState.RUNNING, RunState.INTERRUPTED) and (run.family, run.number) in ended:
                 state = ended[run.family, run.number]
-                reason = "its process ended before it did" if state == RunState.INTERRUPTED else ""
-                self.parent.resume_run(run.run_id).finish(state, reason)
+                if state != run.state:
+                    self.parent.end_run(run.run_id, state, LOST if state == RunState.INTERRUPTED else "")
 
     def _search(self, family: Family, data: TuningData, deadline: float) -> Selected:
         """Run the family's trials up to their total, and select the best on validation."""
@@ -287,6 +294,7 @@ class StudyRunner:
 
     def _register(self, selected: list[Selected]) -> None:
         """Register the final run of each family that validation, not test, finds best."""
+        self.tracker.drain(DRAIN_SECONDS)
         runs = [run for run in self.parent.children() if run.role == "final" and run.state == RunState.COMPLETE]
         champions = {}
         for chosen in selected:
