@@ -14,7 +14,7 @@ from bench.progress import StudyProgress
 from bench.results import RunState
 from bench.shared_study import FINAL, SharedStudy
 from bench.storage.queue import DIED, Attempt, Slot
-from bench.tracking.store import LoggedRun
+from bench.tracking.store import DRAIN_SECONDS, LoggedRun
 from bench.worker import short
 
 log = logging.getLogger(__name__)
@@ -23,8 +23,6 @@ FAILURES_IN_A_ROW = 20
 """So many trials failing one after the other, neither pruned nor diverged, point at a fault that all share."""
 SLOTS_AHEAD = 32
 """At least so many slots wait at a time; with more workers, as many as are being worked on."""
-DELIVERY_SECONDS = 60.0
-"""That the tracking store is given at the end to take what was logged."""
 
 
 class Coordinator:
@@ -66,7 +64,7 @@ class Coordinator:
             raise
         finally:
             self._bring_tracking_up_to_date()
-            self.study.parent.finish(state)
+            self.study.parent.finish_if_reachable(state)
 
     def _run(self) -> None:
         self._bring_tracking_up_to_date()
@@ -204,13 +202,11 @@ class Coordinator:
         tracker, parent = self.study.tracker, self.study.parent
         try:
             tracker.deliver_orphans()
-            waiting = tracker.drain(DELIVERY_SECONDS)
-            if waiting:
-                self.progress.say(f"{waiting} entries wait for the tracking store: reparam-bench deliver")
+            if left := tracker.drain(DRAIN_SECONDS):
+                self.progress.say(f"{left} entries wait in {tracker.spool}: `reparam-bench deliver` delivers them")
                 return
             for run, attempt in self._differing():
-                parent.resume_run(run.run_id).finish(attempt.state or RunState.INTERRUPTED, attempt.reason)
-            tracker.drain(DELIVERY_SECONDS)
+                parent.end_run(run.run_id, attempt.state or RunState.INTERRUPTED, attempt.reason)
         except TrackingError as error:
             self.progress.say(f"the tracking store cannot be reached, and is brought up to date later: {error}")
 
@@ -218,12 +214,12 @@ class Coordinator:
         """Runs that do not say how their attempt ended, though whoever worked on it has had the time to say so."""
         attempts = [each for queue in self.study.queues.values() for each in queue.attempts()]
         ended = {each.key: each for each in attempts if each.state not in (None, RunState.RUNNING)}
-        until = time.monotonic() + DELIVERY_SECONDS
+        until = time.monotonic() + DRAIN_SECONDS
         while True:
             runs = [run for run in self.study.parent.children() if run.key in ended]
             differing = [(run, ended[run.key]) for run in runs if run.state != ended[run.key].state]
             told_soon = any(
-                attempt.reason != DIED and attempt.ended_seconds_ago < DELIVERY_SECONDS for _, attempt in differing
+                attempt.reason != DIED and attempt.ended_seconds_ago < DRAIN_SECONDS for _, attempt in differing
             )
             if not told_soon or time.monotonic() > until:
                 return differing

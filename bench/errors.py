@@ -19,6 +19,8 @@ class TrackingError(ReparamBenchError):
 
 class StudyStoppedError(ReparamBenchError):
     """The study cannot go on; what it finished is kept."""
+class SpoolError(ReparamBenchError):
+    """What a run logs cannot be kept on disk until the tracking store has it."""
 
 
 class UnexpectedError(ReparamBenchError):

@@ -18,6 +18,9 @@ from bench.redaction import redact
 OWN_PACKAGES = ("bench", "models", "reports", "studies")
 LONGEST_REASON = 300
 """Characters of a library's own words that a terminal is given; the log has them all."""
+COURIER_THREAD = "courier"
+"""The thread that delivers to the tracking store: it tells by itself what its libraries warn of at each attempt."""
+COURIER_LOGGER = "bench.tracking.courier"
 _STORES = ("mlflow", "optuna", "sqlalchemy", "sqlite3", "requests", "urllib3")
 
 log = logging.getLogger(__name__)
@@ -125,14 +128,18 @@ class _Lines(logging.Formatter):
 
 
 class _LibraryWarnings(logging.Handler):
-    """Shows what libraries warn of as one line; the project's own messages are shown where they are made."""
+    """Shows what libraries and the courier warn of as one line.
+
+    The project's other messages are shown where they are made; the courier's come from nowhere in the command.
+    """
 
     def __init__(self, console: Console) -> None:
         super().__init__(logging.WARNING)
         self.console = console
 
     def emit(self, record: logging.LogRecord) -> None:
-        if record.name.partition(".")[0] not in OWN_PACKAGES:
+        of_a_library = record.name.partition(".")[0] not in OWN_PACKAGES and record.threadName != COURIER_THREAD
+        if of_a_library or record.name == COURIER_LOGGER:
             self.console.print(f"warning: {shortened(record.getMessage())}", highlight=False, markup=False)
 
 

@@ -21,7 +21,7 @@ from bench.results import EpochRecord, Measurement, RunState
 from bench.shared_study import limited
 from bench.seeds import derive_seed
 from bench.tracking.contract import StudyDescription
-from bench.tracking.store import Tracker
+from bench.tracking.store import DRAIN_SECONDS, ModelRun, Tracker
 from bench.training import TrainingLog, train
 from models.registry import build_model
 
@@ -113,9 +113,9 @@ def reproduce(
         run = parent.start_run(f"{anchor.name}, seed {number + 1}", "final", anchor.model.family, seed, config)
         curve: list[EpochRecord] = []
 
-        def watch(record: EpochRecord, curve: list[EpochRecord] = curve, run: object = run) -> None:
+        def watch(record: EpochRecord, curve: list[EpochRecord] = curve, run: ModelRun = run) -> None:
             curve.append(record)
-            run.log_epoch(record)  # type: ignore[attr-defined]
+            run.log_epoch(record)
             on_epoch(record)
 
         try:
@@ -129,14 +129,18 @@ def reproduce(
         except BaseException as error:
             stopped = isinstance(error, KeyboardInterrupt)
             run.finish(RunState.INTERRUPTED if stopped else RunState.FAILED, str(error))
-            parent.finish(RunState.INTERRUPTED if stopped else RunState.FAILED)
+            tracker.drain(DRAIN_SECONDS)
+            parent.finish_if_reachable(RunState.INTERRUPTED if stopped else RunState.FAILED)
             raise
         measurements = likelihood.measurements("test")
         run.log_measurements(measurements)
         run.finish(RunState.COMPLETE)
         figure = next(m for m in measurements if m.metric == anchor.metric)
-        obtained.append(Obtained(_row(anchor, config, figure, log, number, origin, run.run_id), curve))
-    parent.finish(RunState.COMPLETE)
+        tracker.drain(DRAIN_SECONDS)
+        # While the store is away, the run's key: the tag by which it will be found there.
+        run_id = run.run_id or run.key
+        obtained.append(Obtained(_row(anchor, config, figure, log, number, origin, run_id), curve))
+    parent.finish_if_reachable(RunState.COMPLETE)
     return obtained
 
 

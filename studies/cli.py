@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from studies import compare, completion, doctor, gradient_estimators, ui, worker
+from studies import compare, completion, deliver, doctor, gradient_estimators, ui, worker
 from studies.names import STUDIES
 from studies.stores import studies_to_report, tracking_store
 from studies.terminal import (
@@ -400,7 +400,9 @@ def reproduce(
         from reports.published import write_published
 
         output.mkdir(parents=True, exist_ok=True)
-        tracker = Tracker(tracking_uri or f"sqlite:///{output.resolve() / 'mlflow.db'}", output / "artifacts")
+        uri = tracking_uri or f"sqlite:///{output.resolve() / 'mlflow.db'}"
+        tracker = Tracker(uri, output / "artifacts", output / "spool")
+        tracker.deliver_orphans()
         budget = Budget(images, seeds, importance_samples, evaluation_images)
         folder = output / "published"
         with StudyProgress(console, runs=len(anchors) * seeds) as progress:
@@ -420,6 +422,8 @@ def reproduce(
 
 app.command(name="gradients")(gradient_estimators.command)
 app.command(name="doctor")(doctor.command)
+app.command(name="worker")(worker.command)
+app.command(name="deliver")(deliver.command)
 
 
 @app.command(name="list")

@@ -50,6 +50,7 @@ def _work(study_id: str, storage: str | None, tracking_uri: str | None, output: 
         study = join_study(study_id, storage, tracking_uri, output)
 
         from bench.progress import StudyProgress
+        from bench.tracking.store import DRAIN_SECONDS
         from bench.worker import Worker
 
         settings = study.bound.settings
@@ -59,9 +60,9 @@ def _work(study_id: str, storage: str | None, tracking_uri: str | None, output: 
                 worker = Worker(study, open_data(study.bound), progress, stop)
                 stop.honoured(worker.work_until_over)
             finally:
-                left = study.tracker.close()
-                if left:
-                    progress.say(f"{left} entries wait for the tracking store: reparam-bench deliver")
+                if left := study.tracker.drain(DRAIN_SECONDS):
+                    progress.say(f"{left} entries wait in {study.tracker.spool}: `reparam-bench deliver` delivers them")
+                study.tracker.close()
 
 
 def worker_command(study_id: str, output: Path) -> list[str]:

@@ -27,7 +27,7 @@ from bench.provenance import provenance
 from bench.results import EpochRecord, Measurement, RunState
 from bench.seeds import derive_seed
 from bench.tracking.contract import StudyDescription
-from bench.tracking.store import StudyRun, Tracker
+from bench.tracking.store import DRAIN_SECONDS, StudyRun, Tracker
 from bench.trial import trained_model
 from models.vae import VAE
 
@@ -74,7 +74,9 @@ class GradientStudy:
             dataset=data.info,
             digest=data.digest,
         )
-        self.parent: StudyRun = Tracker(settings.tracking, settings.output / "artifacts").open_study(description)
+        self.tracker = Tracker(settings.tracking, settings.output / "artifacts", settings.output / "spool")
+        self.tracker.deliver_orphans()
+        self.parent: StudyRun = self.tracker.open_study(description)
 
     def _settings(self) -> dict[str, object]:
         return self.settings.model_dump(mode="json", exclude={"tracking_uri", "output"})
@@ -88,13 +90,18 @@ class GradientStudy:
         try:
             results = self._run()
         except KeyboardInterrupt:
-            self.parent.finish(RunState.INTERRUPTED)
+            self._end(RunState.INTERRUPTED)
             raise
         except BaseException:
-            self.parent.finish(RunState.FAILED)
+            self._end(RunState.FAILED)
             raise
-        self.parent.finish(RunState.COMPLETE)
+        self._end(RunState.COMPLETE)
         return results
+
+    def _end(self, state: RunState) -> None:
+        self.tracker.drain(DRAIN_SECONDS)
+        self.tracker.close()
+        self.parent.finish_if_reachable(state)
 
     def _run(self) -> GradientResults:
         settings = self.settings

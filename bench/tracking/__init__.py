@@ -14,3 +14,7 @@ os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "WARNING")
 os.environ.setdefault("MLFLOW_CONFIGURE_LOGGING", "false")
 # It would copy a uv.lock from the folder that a person happens to be in into every logged model.
 os.environ.setdefault("MLFLOW_UV_AUTO_DETECT", "false")
+# It would ask for every run that ends once more, to print its address between the lines of the command.
+os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
+# A server that hangs is given up after this many seconds, not after two minutes: it is asked again anyway.
+os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "30")

@@ -23,6 +23,12 @@ ERROR_SUFFIX = "_standard_error"
 MONTE_CARLO_SUFFIX = "_monte_carlo_error"
 EPOCH_SUFFIX = "_by_epoch"
 """Keeps a learning curve apart from the final figure of the same name, which is a tighter bound."""
+NOTE_TAG = "mlflow.note.content"
+"""MLflow shows it, as Markdown, as the description of a run or an experiment."""
+KEY_TAG = "reparam.key"
+"""Identifies a run from before it is created: by it a run is found of which it is not known whether it was created."""
+LOST = "its process ended before it did"
+"""The reason of a run that its process did not live to end."""
 LARGEST_VALUE = 500
 """Characters that MLflow is given of a parameter or reason; more would be refused by some stores."""
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import keras
 import mlflow.pyfunc
 import numpy as np
-from mlflow.models import Model, ModelSignature
+from mlflow.models import ModelSignature
 from mlflow.types import ParamSchema, ParamSpec, Schema, TensorSpec
 
 import models
@@ -34,17 +34,16 @@ PARAMETERS = ParamSchema(
 """What a request may set: the task, and what each task is done with. See :mod:`bench.tracking.served_model`."""
 
 
-def write_package(model: LikelihoodModel, example: Images, folder: Path, run_id: str, model_id: str | None) -> None:
+def write_package(model: LikelihoodModel, example: Images, folder: Path) -> None:
     """Write an MLflow model that ``mlflow models serve`` and ``mlflow.pyfunc.load_model`` take.
 
-    The optimizer stays out: it weighs more than the model. Nothing in the package is pickled.
+    The optimizer stays out: it weighs more than the model. Nothing in the package is pickled. Of which run it is, and
+    which logged model, is written when the tracking store has said so.
 
     Args:
         model: the trained model.
         example: an image (1, h, w, c) as an example of what to send.
         folder: where to write; it must not exist.
-        run_id: the run that trained the model.
-        model_id: the logged model that the package becomes, if it becomes one.
     """
     with tempfile.TemporaryDirectory() as temporary:
         file = Path(temporary, Path(MODEL_FILE).name)
@@ -58,7 +57,6 @@ def write_package(model: LikelihoodModel, example: Images, folder: Path, run_id:
             input_example=example.astype(np.float64),
             pip_requirements=_requirements(),
             model_config={"backend": keras.backend.backend()},
-            mlflow_model=Model(run_id=run_id, model_id=model_id, model_uuid=model_id),
         )
 
 

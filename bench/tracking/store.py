@@ -1,24 +1,31 @@
-"""Writing: studies and runs into an MLflow tracking store."""
+"""Writing: studies and runs into an MLflow tracking store.
+
+A study's own run is written at once, by the coordinator. The runs of its models are written to spools on disk, and
+delivered by a courier: training neither waits for the store nor stops where it is away.
+"""
 
 from __future__ import annotations
 
-import io
 import json
-import re
-import tempfile
+import logging
+import math
 import time
-from collections.abc import Mapping, Sequence
+import uuid
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar, cast
 
 from mlflow.entities import Dataset as DatasetEntity
-from mlflow.entities import DatasetInput, InputTag, LoggedModelOutput, Metric, Param, RunTag
+from mlflow.entities import DatasetInput, InputTag, Param, RunTag
 from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
-from PIL import Image
+from sqlalchemy.exc import SQLAlchemyError
 
-from bench.errors import TrackingError
+from bench.errors import SpoolError, TrackingError
+from bench.logs import shortened
 from bench.redaction import redact
 from bench.results import EpochRecord, Measurement, RunState
 from bench.tracking.contract import (
@@ -26,16 +33,24 @@ from bench.tracking.contract import (
     EPOCH_SUFFIX,
     ERROR_SUFFIX,
     IMAGE_FOLDER,
+    KEY_TAG,
     LARGEST_VALUE,
+    LOST,
     MODEL_FOLDER,
     MONTE_CARLO_SUFFIX,
+    NOTE_TAG,
     STATUS,
     TABLE_FOLDER,
     TRAINING_MODE,
     StudyDescription,
 )
-from bench.tracking.notes import experiment_note, registered_model_note, run_note, study_note, version_note
+from bench.tracking.courier import Courier
+from bench.tracking.delivery import Delivery, RunRefusedError
+from bench.tracking.entries import Creation, End, Entry, File, Package, Samples, Values
+from bench.tracking.failures import may_pass
+from bench.tracking.notes import experiment_note, plain, registered_model_note, run_note, study_note, version_note
 from bench.tracking.registry import register
+from bench.tracking.spool import Spool, spools, stores, writing
 from bench.tracking.views import saved_views
 
 if TYPE_CHECKING:
@@ -45,46 +60,174 @@ if TYPE_CHECKING:
     from bench.data.dataset import Images
     from models.likelihood_model import LikelihoodModel
 
-FLUSH_SECONDS = 2.0
-"""Learning curves are sent this often, not once an epoch: a request costs more than a short epoch."""
-NOTE_TAG = "mlflow.note.content"
-"""MLflow shows it, as Markdown, as the description of a run or an experiment."""
+Result = TypeVar("Result")
+
+log = logging.getLogger(__name__)
+
+DRAIN_SECONDS = 60.0
+"""How long a command waits at its end for what it logged to be delivered; the rest is left to a later one."""
+PAUSES = (0.5, 1.0)
+"""Seconds between attempts at what is written at once."""
 _EXPERIMENT_TAGS = {"mlflow.experimentKind": "custom_model_development"}
 """Tells MLflow that these are training runs, which it would otherwise have to guess."""
-_UNFIT_FOR_MODELS = re.compile(r"[/:.%\"']+")
-"""Characters that MLflow refuses in the name of a logged model."""
 SAMPLES_KEY = "samples/by epoch"
 """The section and the name under which the UI shows sample grids, with a slider."""
 
 
+class Waiting(NamedTuple):
+    """What waits to be delivered: runs, and lines of them."""
+
+    runs: int
+    lines: int
+
+
 class Tracker:
-    """A connection to a tracking store.
+    """A tracking store, and the spools of what waits to be delivered to it.
 
     Args:
         uri: any MLflow tracking URI; ``sqlite:///path`` keeps everything in one file.
         artifacts: folder for artifacts of an embedded store; a server has its own place for them.
-
-    Raises:
-        TrackingError: the store cannot be reached.
+        spool: folder in which what is logged waits until the store has it.
     """
 
-    def __init__(self, uri: str, artifacts: Path) -> None:
+    def __init__(self, uri: str, artifacts: Path, spool: Path) -> None:
         self.uri = uri
         self.artifacts = artifacts
-        try:
-            self.client = MlflowClient(tracking_uri=uri)
-            self.client.search_experiments(max_results=1)
-        except (MlflowException, OSError) as error:
-            raise TrackingError(f"tracking store {redact(uri)} cannot be reached: {redact(str(error))}") from error
+        self.spool = spool
+        self.store = redact(uri).rstrip("/")
+        """The URI without its credentials: what spools are marked with."""
+        self.courier = Courier(lambda: self.client, self.store, spool)
+
+    def __enter__(self) -> Tracker:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    @cached_property
+    def client(self) -> MlflowClient:
+        """MLflow's own; for a database it is opened by the first use, and may fail."""
+        return MlflowClient(tracking_uri=self.uri)
 
     def open_study(self, study: StudyDescription) -> StudyRun:
-        """The parent run of the study: the one that exists, or a new one."""
+        """The parent run of the study: the one that exists, or a new one.
+
+        Raises:
+            TrackingError: the store cannot be reached, or refuses.
+        """
+        return self.asked(lambda: self._opened(study))
+
+    def join_study(self, study: StudyDescription, experiment_id: str, run_id: str) -> StudyRun:
+        """The parent run of a study that another process opened. The store is not asked, and may be away.
+
+        Args:
+            study: as it was opened.
+            experiment_id: :attr:`StudyRun.experiment_id` of the run that was opened.
+            run_id: its :attr:`StudyRun.run_id`.
+        """
+        return StudyRun(self, run_id, experiment_id, study)
+
+    def asked(self, call: Callable[[], Result], fault: str = "cannot be reached") -> Result:
+        """The outcome of a call to the store that may be repeated; a failure that passes at once is none.
+
+        Args:
+            call: what to do.
+            fault: what to say of the store if it fails.
+
+        Raises:
+            TrackingError: it failed.
+        """
+        pauses = list(PAUSES)
+        while True:
+            try:
+                return call()
+            except (MlflowException, SQLAlchemyError, OSError) as error:
+                if not pauses or not may_pass(error):
+                    reason = shortened(str(error))
+                    raise TrackingError(f"tracking store {redact(self.uri)} {fault}: {reason}") from error
+            time.sleep(pauses.pop(0))
+
+    def deliver_orphans(self) -> int:
+        """Deliver what processes logged that are gone, to its end; a run that its process did not end is interrupted.
+
+        Several processes may do so at once: each run is delivered by one of them.
+
+        Returns:
+            How many runs were delivered.
+
+        Raises:
+            TrackingError: the store cannot be reached; what is left waits.
+            SpoolError: the spools cannot be written.
+        """
+        delivered = 0
+        for folder in spools(self.spool):
+            spool = Spool.take(folder, self.store)
+            if spool is not None:
+                delivered += self._delivered(spool)
+        return delivered
+
+    def _delivered(self, spool: Spool) -> bool:
+        """Deliver a spool that was taken over; whether the store took the run."""
+        try:
+            spool.end_if_lost()
+            Delivery(self.client, spool, self.courier.tell).send()
+        except RunRefusedError as error:
+            spool.release()
+            self.courier.tell(f"the tracking store refused a run ({error}); what it logged is kept in {spool.folder}")
+            return False
+        except Exception as error:
+            spool.release()
+            if isinstance(error, SpoolError):
+                raise
+            raise TrackingError(
+                f"tracking store {redact(self.uri)} cannot be reached: {shortened(str(error))}; what earlier commands "
+                f"logged waits in {self.spool}: `reparam-bench deliver` delivers it"
+            ) from error
+        spool.finish()
+        return True
+
+    def waiting(self) -> Waiting:
+        """What :meth:`deliver_orphans` would deliver."""
+        runs = lines = 0
+        for folder in spools(self.spool):
+            spool = Spool.take(folder, self.store)
+            if spool is not None:
+                runs, lines = runs + 1, lines + spool.waiting()
+                spool.release()
+        return Waiting(runs, lines)
+
+    def waiting_elsewhere(self) -> dict[str, int]:
+        """How many runs wait for other stores, by their URIs without credentials."""
+        return {store: runs for store, runs in stores(self.spool).items() if store != self.store}
+
+    def drain(self, seconds: float = math.inf) -> int:
+        """Wait until all that this process logged is delivered, or the time is over.
+
+        Args:
+            seconds: how long to wait at most.
+
+        Returns:
+            How many lines are left.
+        """
+        return self.courier.drain(seconds)
+
+    def problems(self) -> list[str]:
+        """What the store refused so far, in sentences."""
+        return list(self.courier.problems)
+
+    def close(self) -> None:
+        """Stop delivering; what is left is delivered by a later process, and so is the end of a run that has none."""
+        self.courier.close()
+
+    def _opened(self, study: StudyDescription) -> StudyRun:
         experiment_id = self._experiment(study)
         found = self._search(
             [experiment_id], f"tags.`reparam.study_id` = '{study.study_id}' AND tags.`reparam.role` = 'study'"
         )
         if found:
-            run_id = found[0].info.run_id
+            run_id, known = found[0].info.run_id, found[0].data.params
             self.client.update_run(run_id, status="RUNNING")
         else:
             date = time.strftime("%Y-%m-%d", time.gmtime())
@@ -93,24 +236,29 @@ class Tracker:
                 run_name=f"{study.name} {study.dataset.name} {date}",
                 tags={"reparam.study_id": study.study_id, "reparam.role": "study"},
             )
-            run_id = run.info.run_id
-            self._log_parameters(run_id, study.settings)
+            run_id, known = run.info.run_id, {}
+        # Those of an earlier process stay, which a continued study may not change, and which it may not have written.
+        rows = [Param(name, value) for name, value in _parameters(study.settings).items() if name not in known]
+        self.client.log_batch(run_id, params=rows)
         parent = StudyRun(self, run_id, experiment_id, study)
-        parent.describe()
+        parent._describe()
         return parent
 
     def _experiment(self, study: StudyDescription) -> str:
         full_name = f"reparam-bench/{study.name}"
         experiment = self.client.get_experiment_by_name(full_name)
-        if experiment is not None:
-            return cast(str, experiment.experiment_id)
-        embedded = self.uri.startswith("sqlite:")
-        location = (self.artifacts / study.name).resolve().as_uri() if embedded else None
-        experiment_id = cast(str, self.client.create_experiment(full_name, location, _EXPERIMENT_TAGS))
+        if experiment is None:
+            embedded = self.uri.startswith("sqlite:")
+            location = (self.artifacts / study.name).resolve().as_uri() if embedded else None
+            experiment_id = cast(str, self.client.create_experiment(full_name, location, _EXPERIMENT_TAGS))
+            known = {}
+        else:
+            experiment_id, known = cast(str, experiment.experiment_id), experiment.tags
         # Written once, so that a person's own changes stay.
         tags = {NOTE_TAG: experiment_note(study, experiment_id), **saved_views(study)}
         for name, value in tags.items():
-            self.client.set_experiment_tag(experiment_id, name, value)
+            if name not in known:
+                self.client.set_experiment_tag(experiment_id, name, value)
         return experiment_id
 
     def _search(self, experiment_ids: Sequence[str], condition: str) -> list[Any]:
@@ -130,27 +278,32 @@ class Tracker:
             if not token:
                 return runs
 
-    def _log_parameters(self, run_id: str, parameters: Mapping[str, Any]) -> None:
-        rows = [Param(name, redact(str(value))[:LARGEST_VALUE]) for name, value in parameters.items()]
-        self.client.log_batch(run_id, params=rows)
+
+def _parameters(values: Mapping[str, Any]) -> dict[str, str]:
+    """Parameters as MLflow takes them."""
+    return {name: redact(str(value))[:LARGEST_VALUE] for name, value in values.items()}
 
 
 class StudyRun:
-    """The parent run of a study."""
+    """The parent run of a study. What it does it does at once, and may be repeated: a failure loses nothing."""
 
     def __init__(self, tracker: Tracker, run_id: str, experiment_id: str, study: StudyDescription) -> None:
         self.tracker = tracker
-        self.client = tracker.client
         self.run_id = run_id
         self.experiment_id = experiment_id
         self.study = study
+
+    @property
+    def client(self) -> MlflowClient:
+        """MLflow's own."""
+        return self.tracker.client
 
     def address(self, artifact: str = "") -> str:
         """The page of the run, or of an artifact of it, relative to the UI's."""
         shown = f"/artifacts/{artifact}" if artifact else ""
         return f"#/experiments/{self.experiment_id}/runs/{self.run_id}{shown}?{TRAINING_MODE}"
 
-    def describe(self) -> None:
+    def _describe(self) -> None:
         """Log what the study is and where it runs, anew each time that it is continued."""
         study = self.study
         data = asdict(study.dataset) | {"digest": study.digest}
@@ -165,20 +318,21 @@ class StudyRun:
             NOTE_TAG: study_note(study),
         }
         self.client.log_batch(self.run_id, tags=[RunTag(name, redact(value)) for name, value in tags.items()])
-        self.log_dataset(self.run_id, "all splits")
+        tag = InputTag("mlflow.data.context", "all splits")
+        self.client.log_inputs(self.run_id, datasets=[DatasetInput(DatasetEntity(**self._dataset()), [tag])])
 
-    def log_dataset(self, run_id: str, context: str) -> None:
-        """Log the data set as an input of a run, with its digest."""
+    def _dataset(self) -> dict[str, str]:
+        """The data set as an input of a run, with its digest."""
         info = self.study.dataset
-        entity = DatasetEntity(
-            name=info.name,
-            digest=self.study.digest[:36],
-            source_type="reparam-bench",
-            source=json.dumps({"source": info.source}),
-            profile=json.dumps({"sizes": info.sizes, "grey_levels": info.grey_levels, "image_shape": info.image_shape}),
-        )
-        tag = InputTag("mlflow.data.context", context)
-        self.client.log_inputs(run_id, datasets=[DatasetInput(entity, [tag])])
+        return {
+            "name": info.name,
+            "digest": self.study.digest[:36],
+            "source_type": "reparam-bench",
+            "source": json.dumps({"source": redact(info.source)}),
+            "profile": json.dumps(
+                {"sizes": info.sizes, "grey_levels": info.grey_levels, "image_shape": info.image_shape}
+            ),
+        }
 
     def start_run(
         self,
@@ -188,6 +342,9 @@ class StudyRun:
         seed: int,
         config: RunConfig,
         number: int | None = None,
+        attempt: int = 1,
+        key: str | None = None,
+        continuation: str = "",
         **parameters: Any,
     ) -> ModelRun:
         """Begin the run of one trained model.
@@ -199,36 +356,75 @@ class StudyRun:
             seed: the run's seed.
             config: what is trained.
             number: the trial's number within the family.
+            attempt: which attempt at this trial it is, counted from 1.
+            key: tells it from all other runs; made up where there is none yet.
+            continuation: in words, what it goes on from: ``attempt 1, from epoch 3``.
             parameters: what else there is to log beside the configuration's own parameters.
+
+        Raises:
+            SpoolError: it cannot be kept on disk.
         """
+        key = key or uuid.uuid4().hex
         tags = {
             "mlflow.parentRunId": self.run_id,
+            KEY_TAG: key,
             "reparam.study_id": self.study.study_id,
             "reparam.role": role,
             "reparam.family": family,
             "reparam.seed": str(seed),
             "reparam.config_hash": config.hash,
             "reparam.config": config.model_dump_json(),
+            "reparam.attempt": str(attempt),
             "reparam.state": RunState.RUNNING,
             **({} if number is None else {"reparam.number": str(number)}),
+            **({"reparam.continuation": redact(continuation)} if continuation else {}),
         }
-        run = self.client.create_run(self.experiment_id, run_name=name, tags=tags)
-        self.tracker._log_parameters(run.info.run_id, {**config.parameters(), **parameters})
-        self.log_dataset(run.info.run_id, "training and validation" if role == "search" else "all splits")
-        return ModelRun(self, run.info.run_id)
+        creation = Creation(
+            store=self.tracker.store,
+            experiment_id=self.experiment_id,
+            name=name,
+            at=_now(),
+            tags=tags,
+            parameters=_parameters({**config.parameters(), **parameters}),
+            dataset=self._dataset(),
+            context="training and validation" if role == "search" else "all splits",
+            note_if_lost=run_note(self.study, self.address(), RunState.INTERRUPTED, LOST, _continues(continuation), []),
+        )
+        spool = Spool.begin(self.tracker.spool, self.study.study_id, creation)
+        self.tracker.courier.add(spool)
+        return ModelRun(self, spool, continuation)
 
     def children(self) -> list[LoggedRun]:
-        """The study's model runs, oldest first."""
-        condition = f"tags.`mlflow.parentRunId` = '{self.run_id}'"
-        return [LoggedRun.of(run) for run in self.tracker._search([self.experiment_id], condition)]
+        """The study's model runs that the store has, oldest first.
 
-    def resume_run(self, run_id: str) -> ModelRun:
-        """A run that another process began, to end it."""
-        return ModelRun(self, run_id)
+        Raises:
+            TrackingError: the store cannot be reached.
+        """
+        condition = f"tags.`mlflow.parentRunId` = '{self.run_id}'"
+        runs = self.tracker.asked(lambda: self.tracker._search([self.experiment_id], condition))
+        return [LoggedRun.of(run) for run in runs]
+
+    def end_run(self, run_id: str, state: RunState, reason: str = "") -> None:
+        """End a model run that another process began, and that has no spool any more.
+
+        Raises:
+            TrackingError: the store cannot be reached.
+        """
+        tags = _end_tags(run_note(self.study, self.address(), state, reason, "", []), state, reason)
+
+        def end() -> None:
+            self.client.log_batch(run_id, tags=[RunTag(name, value) for name, value in tags.items()])
+            self.client.set_terminated(run_id, STATUS[state])
+
+        self.tracker.asked(end)
 
     def select(self, chosen: Mapping[str, Mapping[str, Any]]) -> None:
-        """Record the selected trial of each family: its number and its configuration's hash."""
-        self.client.set_tag(self.run_id, "reparam.selected", json.dumps(chosen))
+        """Record the selected trial of each family: its number and its configuration's hash.
+
+        Raises:
+            TrackingError: the store cannot be reached.
+        """
+        self.tracker.asked(lambda: self.client.set_tag(self.run_id, "reparam.selected", json.dumps(chosen)))
 
     def register(self, champions: Mapping[str, LoggedRun]) -> list[str]:
         """Register the model of a final run of each family, as ``models:/NAME@champion``.
@@ -240,29 +436,52 @@ class StudyRun:
             The names of the registered models.
 
         Raises:
-            TrackingError: the store keeps no registry, or refuses.
+            TrackingError: the store cannot be reached, keeps no registry, or refuses.
         """
         names = []
         for family, run in champions.items():
             name = f"reparam-bench.{self.study.study_id}.{family}"
             about = registered_model_note(self.study, name, self.tracker.uri)
-            try:
-                names.append(register(self.client, name, run.run_id, about, version_note(run)))
-            except MlflowException as error:
-                reason = redact(str(error).splitlines()[0])
-                raise TrackingError(f"{redact(self.tracker.uri)} does not register {name!r}: {reason}") from error
+
+            def registered(name: str = name, run: LoggedRun = run, about: str = about) -> str:
+                return register(self.client, name, run.run_id, about, version_note(run))
+
+            names.append(self.tracker.asked(registered, f"does not register {name!r}"))
         return names
 
     def log_report(self, folder: Path, headline: str = "") -> None:
-        """Keep the report's files as artifacts of the parent run, and its ``headline`` in the run's description."""
-        self.client.log_artifacts(self.run_id, str(folder), "report")
+        """Keep the report's files as artifacts of the parent run, and its ``headline`` in the run's description.
+
+        Raises:
+            TrackingError: the store cannot be reached.
+        """
         note = study_note(self.study, headline, self.address("report/report.html"))
-        self.client.set_tag(self.run_id, NOTE_TAG, note)
+
+        def keep() -> None:
+            self.client.log_artifacts(self.run_id, str(folder), "report")
+            self.client.set_tag(self.run_id, NOTE_TAG, note)
+
+        self.tracker.asked(keep)
+
+    def finish_if_reachable(self, state: RunState) -> None:
+        """End the parent run; a store that is away is told of, for the results that there are do not depend on it."""
+        try:
+            self.finish(state)
+        except TrackingError as error:
+            log.warning("the study's own run is not ended: %s", error)
 
     def finish(self, state: RunState) -> None:
-        """End the parent run."""
-        self.client.set_tag(self.run_id, "reparam.state", state)
-        self.client.set_terminated(self.run_id, STATUS[state])
+        """End the parent run.
+
+        Raises:
+            TrackingError: the store cannot be reached.
+        """
+
+        def end() -> None:
+            self.client.set_tag(self.run_id, "reparam.state", state)
+            self.client.set_terminated(self.run_id, STATUS[state])
+
+        self.tracker.asked(end)
 
 
 @dataclass(frozen=True)
@@ -279,6 +498,10 @@ class LoggedRun:
     status: str
     validation: float | None
     """One-sample bound in bits/dim on validation at the last look of its training."""
+    attempt: int = 1
+    """Which attempt at its trial it is, counted from 1."""
+    key: str = ""
+    """Identifies it from before it was created; empty if it was written by an earlier version."""
 
     @classmethod
     def of(cls, run: Any) -> LoggedRun:
@@ -295,89 +518,89 @@ class LoggedRun:
             state=RunState(tags["reparam.state"]),
             status=run.info.status,
             validation=run.data.metrics.get(f"validation/bits_per_dim{EPOCH_SUFFIX}"),
+            attempt=int(tags.get("reparam.attempt", 1)),
+            key=tags.get(KEY_TAG, ""),
         )
 
 
 class ModelRun:
-    """The run of one trained model, while it is written."""
+    """The run of one trained model, while it is written: to its spool, from which the courier delivers it.
 
-    def __init__(self, study: StudyRun, run_id: str) -> None:
+    All its methods raise :class:`bench.errors.SpoolError` where the spool cannot be written, and wait for nothing else.
+    """
+
+    def __init__(self, study: StudyRun, spool: Spool, continuation: str = "") -> None:
         self.study = study
-        self.client = study.client
-        self.run_id = run_id
+        self.key = spool.creation.tags[KEY_TAG]
+        self._spool = spool
+        self._continuation = continuation
         self._measured: list[Measurement] = []
-        self._model: dict[str, Any] = {}
-        self._pending: list[Metric] = []
-        self._flushed = time.monotonic()
+        self._keeps_model = False
+
+    @property
+    def run_id(self) -> str | None:
+        """MLflow's identifier; None until the store has the run."""
+        return self._spool.state.run_id
 
     def log_epoch(self, record: EpochRecord) -> None:
         """Log one point of the learning curve; sent with others every few seconds and at the end."""
-        now = int(time.time() * 1000)
+        now = _now()
         values = {
-            **{f"{key}{EPOCH_SUFFIX}": value for key, value in record.values.items()},
+            **{f"{key}{EPOCH_SUFFIX}": float(value) for key, value in record.values.items()},
             f"cost/images_seen{EPOCH_SUFFIX}": float(record.images),
-            f"cost/seconds{EPOCH_SUFFIX}": record.seconds,
+            f"cost/seconds{EPOCH_SUFFIX}": float(record.seconds),
         }
-        self._pending += [Metric(key, value, now, record.epoch) for key, value in values.items()]
+        self._write(Values(at=now, step=record.epoch, metrics=values))
         if record.samples is not None:
-            picture = Image.open(io.BytesIO(record.samples))
-            self.client.log_image(self.run_id, picture, key=SAMPLES_KEY, step=record.epoch)
-        if time.monotonic() - self._flushed > FLUSH_SECONDS:
-            self._flush()
-
-    def _flush(self) -> None:
-        # MLflow takes at most 1,000 metrics a request.
-        while self._pending:
-            batch, self._pending = self._pending[:1000], self._pending[1000:]
-            self.client.log_batch(self.run_id, metrics=batch)
-        self._flushed = time.monotonic()
+            # As MLflow's own names are, but for the last part, which would be another one each time that it is sent.
+            grid = f"{SAMPLES_KEY.replace('/', '~')}+step+{record.epoch}+timestamp+{now}"
+            name = f"{grid}+{uuid.uuid5(uuid.UUID(self.key), grid)}.png"
+            self._write(Samples(path=self._spool.keep(name, record.samples)))
 
     def log_measurements(self, measurements: Sequence[Measurement]) -> None:
         """Log values with their errors, and what else there is to know of them; also those of the logged model."""
         self._measured += measurements
-        now = int(time.time() * 1000)
+        metrics: dict[str, float] = {}
         details: dict[str, dict[str, dict[str, Any]]] = {}
         for row in measurements:
-            self._pending.append(Metric(row.key, row.value, now, 0, **self._model))
+            metrics[row.key] = float(row.value)
             for suffix, error in ((ERROR_SUFFIX, row.standard_error), (MONTE_CARLO_SUFFIX, row.monte_carlo_error)):
                 if error is not None:
-                    self._pending.append(Metric(f"{row.key}{suffix}", error, now, 0))
+                    metrics[f"{row.key}{suffix}"] = float(error)
             details.setdefault(row.split, {})[row.metric] = {
                 **({} if row.n is None else {"n": row.n}),
                 **({} if row.bound is None else asdict(row.bound)),
                 **({"conditions": redact(row.conditions)} if row.conditions else {}),
             }
-        self._flush()
-        tags = [RunTag(f"{DETAILS_TAG}{split}", json.dumps(known)) for split, known in details.items()]
-        self.client.log_batch(self.run_id, tags=tags)
+        self._write(
+            Values(
+                at=_now(),
+                metrics=metrics,
+                of_model=tuple(row.key for row in measurements) if self._keeps_model else (),
+                tags={f"{DETAILS_TAG}{split}": json.dumps(known) for split, known in details.items()},
+            )
+        )
 
     def log_tables(self, tables: Mapping[str, pd.DataFrame]) -> None:
         """Keep tables of the result schema under ``tables/``, as CSV."""
         for name, table in tables.items():
             self.log_file(table.to_csv(index=False), f"{TABLE_FOLDER}/{name}.csv")
-        self.client.set_tag(self.run_id, "reparam.tables", json.dumps(list(tables)))
+        self._tag("reparam.tables", list(tables))
 
     def log_refused(self, refused: Mapping[str, str]) -> None:
         """Keep why metrics could not be measured."""
-        self.client.set_tag(self.run_id, "reparam.refused", json.dumps(dict(refused)))
+        self._tag("reparam.refused", {metric: redact(reason) for metric, reason in refused.items()})
 
     def log_file(self, content: bytes | str, name: str) -> None:
         """Keep a small file as an artifact; ``name`` may have folders, ``pictures/samples.png``."""
-        path = Path(name)
-        with tempfile.TemporaryDirectory() as folder:
-            file = Path(folder, path.name)
-            if isinstance(content, bytes):
-                file.write_bytes(content)
-            else:
-                file.write_text(redact(content), encoding="utf-8")
-            self.client.log_artifact(self.run_id, str(file), str(path.parent) if path.parent.name else None)
+        data = content if isinstance(content, bytes) else redact(content).encode()
+        self._write(File(path=self._spool.keep(Path(name).name, data), name=name))
 
     def log_pictures(self, pictures: Sequence[tuple[str, str, bytes]]) -> None:
         """Keep pictures (kind, caption, PNG) under ``pictures/``."""
         for kind, _, png in pictures:
             self.log_file(png, f"{IMAGE_FOLDER}/{kind}.png")
-        captions = {kind: caption for kind, caption, _ in pictures}
-        self.client.set_tag(self.run_id, "reparam.captions", json.dumps(captions))
+        self._tag("reparam.captions", {kind: caption for kind, caption, _ in pictures})
 
     def log_model(self, model: LikelihoodModel, example: Images) -> None:
         """Keep the model, ready to be served, as the run's logged model; what is measured next is measured of it.
@@ -391,39 +614,37 @@ class ModelRun:
         # Here, for reading a store takes no framework.
         from bench.tracking.package import write_package
 
-        run = self.client.get_run(self.run_id)
-        with tempfile.TemporaryDirectory() as temporary:
-            folder = Path(temporary, MODEL_FOLDER)
-            try:
-                logged = self.client.create_logged_model(
-                    self.study.experiment_id,
-                    _UNFIT_FOR_MODELS.sub("-", run.info.run_name),
-                    self.run_id,
-                    params=run.data.params,
-                    model_type=str(model.configuration.family),
-                )
-            except MlflowException:
-                write_package(model, example, folder, self.run_id, None)
-                self.client.log_artifacts(self.run_id, str(folder), MODEL_FOLDER)
-                return
-            write_package(model, example, folder, self.run_id, logged.model_id)
-            self.client.log_model_artifacts(logged.model_id, str(folder))
-        self.client.finalize_logged_model(logged.model_id, "READY")
-        self.client.log_outputs(self.run_id, [LoggedModelOutput(logged.model_id, step=0)])
-        data = self.study.study
-        self._model = {
-            "model_id": logged.model_id,
-            "dataset_name": data.dataset.name,
-            "dataset_digest": data.digest[:36],
-            "run_id": self.run_id,
-        }
+        path = self._spool.new_path(MODEL_FOLDER)
+        folder = self._spool.folder / path
+        with writing(folder):
+            write_package(model, example, folder)
+        self._write(Package(path=path, model_type=str(model.configuration.family)))
+        self._keeps_model = True
 
     def finish(self, state: RunState, reason: str = "", standing: str = "") -> None:
         """End the run in a state, with its reason, and in words where it stands among the others."""
-        self._flush()
-        note = run_note(self.study.study, self.study.address(), state, reason, standing, self._measured)
-        tags = [RunTag("reparam.state", state), RunTag(NOTE_TAG, note)]
-        if reason:
-            tags.append(RunTag("reparam.reason", redact(reason)[:LARGEST_VALUE]))
-        self.client.log_batch(self.run_id, tags=tags)
-        self.client.set_terminated(self.run_id, STATUS[state])
+        about = [text for text in (_continues(self._continuation), standing) if text]
+        note = run_note(self.study.study, self.study.address(), state, reason, ". ".join(about), self._measured)
+        end = End(at=_now(), status=STATUS[state], tags=_end_tags(note, state, reason))
+        self._write(end, durable=True)
+
+    def _tag(self, name: str, content: Any) -> None:
+        self._write(Values(at=_now(), tags={name: json.dumps(content)}))
+
+    def _write(self, entry: Entry, durable: bool = False) -> None:
+        self._spool.append(entry, durable)
+        self.study.tracker.courier.notice(self._spool, entry)
+
+
+def _now() -> int:
+    """Milliseconds since 1970."""
+    return int(time.time() * 1000)
+
+
+def _continues(continuation: str) -> str:
+    return f"Continues {plain(continuation)}" if continuation else ""
+
+
+def _end_tags(note: str, state: RunState, reason: str) -> dict[str, str]:
+    tags = {"reparam.state": state, NOTE_TAG: note}
+    return tags | ({"reparam.reason": redact(reason)[:LARGEST_VALUE]} if reason else {})

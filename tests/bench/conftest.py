@@ -76,7 +76,7 @@ def _empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from bench.tracking.store import Tracker
 
     folder = tmp_path_factory.mktemp("store")
-    Tracker(f"sqlite:///{folder / 'mlflow.db'}", folder)
+    assert Tracker(f"sqlite:///{folder / 'mlflow.db'}", folder, folder).client.search_experiments()
     return folder / "mlflow.db"
 
 

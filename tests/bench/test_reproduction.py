@@ -35,7 +35,8 @@ ANCHOR = Anchor(
 @pytest.fixture
 def tracker(tmp_path, _empty_store):
     (tmp_path / "mlflow.db").write_bytes(_empty_store.read_bytes())
-    return Tracker(f"sqlite:///{tmp_path / 'mlflow.db'}", tmp_path / "artifacts")
+    with Tracker(f"sqlite:///{tmp_path / 'mlflow.db'}", tmp_path / "artifacts", tmp_path / "spool") as opened:
+        yield opened
 
 
 @pytest.mark.backend

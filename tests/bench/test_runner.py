@@ -32,11 +32,11 @@ BOUND = Bound(BoundKind.IMPORTANCE_WEIGHTED, 2)
 SAVED = SimpleNamespace(configuration=SimpleNamespace(family="either"))
 
 
-def write_package(model, example, folder, run_id, model_id):
+def write_package(model, example, folder):
     """Stands for packaging a model, which takes half a second."""
     assert example.shape == (1, 8, 8, 1)
     folder.mkdir()
-    (folder / "MLmodel").write_text(f"run_id: {run_id}")
+    (folder / "MLmodel").write_text("flavors: {}")
 
 
 def reached(config: Any) -> float:
@@ -464,7 +464,9 @@ def test_a_store_without_a_registry_costs_the_study_a_line(study_run, monkeypatc
     runner = study_run()
     lines = [line for line in said(runner).splitlines() if line.startswith("not registered: ")]
     assert len(lines) == 1
-    assert re.fullmatch(r"not registered: sqlite:.* does not register 'reparam-bench\..*': no registry here", lines[0])
+    assert re.fullmatch(
+        r"not registered: tracking store sqlite:.* does not register 'reparam-bench\..*': no registry here", lines[0]
+    )
     assert states(runner, "final") == {"vae": ["complete"], "glow": ["complete"]}
 
 

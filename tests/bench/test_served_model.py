@@ -45,10 +45,12 @@ def registered(request, tmp_path_factory, digits):
     rng = np.random.default_rng(0)
     for weight in model.trainable_variables:
         weight.assign(np.asarray(weight) + 0.1 * rng.standard_normal(weight.shape))
-    parent = Tracker(uri, folder / "artifacts").open_study(STUDY)
-    run = parent.start_run("final", "final", request.param, 0, settings_of(request.param))
-    run.log_model(model, digits.tuning.validation.images[:1])
-    run.finish(RunState.COMPLETE)
+    with Tracker(uri, folder / "artifacts", folder / "spool") as tracker:
+        parent = tracker.open_study(STUDY)
+        run = parent.start_run("final", "final", request.param, 0, settings_of(request.param))
+        run.log_model(model, digits.tuning.validation.images[:1])
+        run.finish(RunState.COMPLETE)
+        tracker.drain()
     (name,) = parent.register({request.param: parent.children()[0]})
     return model, uri, name
 
@@ -139,8 +141,10 @@ def test_the_package_tells_its_use_and_holds_no_pickle(registered, tmp_path):
 
 def test_a_model_whose_study_has_an_awkward_name_is_registered_under_one_that_is_not(registered, tmp_path):
     _, uri, _ = registered
-    parent = Tracker(uri, tmp_path).open_study(replace(STUDY, study_id="tiny-a:b/c-1"))
-    run = parent.start_run("final", "final", "vae", 0, settings_of("vae"))
-    run.client.log_dict(run.run_id, {}, "model/MLmodel")
-    run.finish(RunState.COMPLETE)
+    with Tracker(uri, tmp_path, tmp_path / "spool") as tracker:
+        parent = tracker.open_study(replace(STUDY, study_id="tiny-a:b/c-1"))
+        run = parent.start_run("final", "final", "vae", 0, settings_of("vae"))
+        run.log_file("{}", "model/MLmodel")
+        run.finish(RunState.COMPLETE)
+        tracker.drain()
     assert parent.register({"vae": parent.children()[0]}) == ["reparam-bench.tiny-a-b-c-1.vae"]

@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from mlflow.exceptions import MlflowException
+from mlflow.protos.databricks_pb2 import ENDPOINT_NOT_FOUND
 from mlflow.tracking import MlflowClient
 
 from bench.config import RunConfig, TrainingConfig
@@ -85,7 +86,8 @@ def uri(tmp_path, _empty_store):
 
 @pytest.fixture
 def tracker(uri, tmp_path):
-    return Tracker(uri, tmp_path / "artifacts")
+    with Tracker(uri, tmp_path / "artifacts", tmp_path / "spool") as opened:
+        yield opened
 
 
 @pytest.fixture(scope="module")
@@ -102,6 +104,12 @@ def client(uri):
     return MlflowClient(tracking_uri=uri)
 
 
+def delivered(run):
+    """Its identifier, once MLflow has all of it."""
+    assert run.study.tracker.drain(30) == 0
+    return run.run_id
+
+
 def write_run(parent, role="search", number=0, config=CONFIG, state=RunState.COMPLETE, reason="", family="glow"):
     run = parent.start_run(
         f"{family} #{number}", role, family, 7, config, number if role == "search" else None, lu=True
@@ -113,7 +121,7 @@ def write_run(parent, role="search", number=0, config=CONFIG, state=RunState.COM
     run.log_tables({"bound_by_samples": TABLE})
     run.log_refused({"kid": "too few"})
     run.finish(state, reason)
-    return run.run_id
+    return delivered(run)
 
 
 def test_a_study_is_an_experiment_with_a_parent_run_that_says_what_it_is(tracker, client):
@@ -168,7 +176,7 @@ def test_a_long_curve_arrives_whole(tracker, client):
     for epoch in range(1, 701):
         run.log_epoch(EpochRecord(epoch, epoch, epoch, {"train/bits_per_dim": 1.0 / epoch}))
     run.finish(RunState.COMPLETE)
-    curve = client.get_metric_history(run.run_id, "train/bits_per_dim_by_epoch")
+    curve = client.get_metric_history(delivered(run), "train/bits_per_dim_by_epoch")
     assert [point.step for point in curve] == list(range(1, 701))
 
 
@@ -198,7 +206,7 @@ def test_a_run_ends_in_its_state_and_in_the_nearest_that_mlflow_knows(tracker, c
 
 def test_a_run_that_goes_on_is_running(tracker, client, uri):
     run = tracker.open_study(STUDY).start_run("on", "search", "vae", 0, CONFIG, 0)
-    assert client.get_run(run.run_id).info.status == "RUNNING"
+    assert client.get_run(delivered(run)).info.status == "RUNNING"
     row = load_results(uri, STUDY.study_id).runs.iloc[0]
     assert row["state"] == "running"
     assert math.isnan(row["seconds"])
@@ -223,7 +231,7 @@ def test_pictures_and_files_are_artifacts(tracker, client, tmp_path):
     run.log_pictures([("samples", "caption", PNG)])
     run.log_file("Traceback …: http://user:secret@host", "traceback.txt")
     run.finish(RunState.COMPLETE)
-    fetched = client.download_artifacts(run.run_id, "", str(tmp_path))
+    fetched = client.download_artifacts(delivered(run), "", str(tmp_path))
     found = {
         p.relative_to(fetched).as_posix(): p for p in tmp_path.glob("**/*") if p.is_file() and "db" not in p.suffix
     }
@@ -231,7 +239,7 @@ def test_pictures_and_files_are_artifacts(tracker, client, tmp_path):
     assert set(content) == {"pictures/samples.png", "traceback.txt"}
     assert content["pictures/samples.png"].read_bytes() == PNG
     assert content["traceback.txt"].read_text(encoding="utf-8") == "Traceback …: http://***@host"
-    assert json.loads(client.get_run(run.run_id).data.tags["reparam.captions"]) == {"samples": "caption"}
+    assert json.loads(client.get_run(delivered(run)).data.tags["reparam.captions"]) == {"samples": "caption"}
 
 
 def test_a_kept_model_is_the_runs_logged_model_with_its_data_and_figures(tracker, client, model):
@@ -239,7 +247,7 @@ def test_a_kept_model_is_the_runs_logged_model_with_its_data_and_figures(tracker
     run.log_model(model, EXAMPLE)
     run.log_measurements(MEASURED)
     run.finish(RunState.COMPLETE)
-    logged = client.get_run(run.run_id)
+    logged = client.get_run(delivered(run))
     (output,) = logged.outputs.model_outputs
     kept = client.get_logged_model(output.model_id)
     assert (kept.source_run_id, kept.status, kept.model_type) == (run.run_id, "READY", "glow")
@@ -252,19 +260,20 @@ def test_a_kept_model_is_the_runs_logged_model_with_its_data_and_figures(tracker
 
 def test_a_store_that_knows_no_logged_models_keeps_the_same_files(tracker, client, model, monkeypatch, uri, tmp_path):
     def refuse(*arguments, **options):
-        raise MlflowException("no such endpoint")
+        raise MlflowException("no such endpoint", ENDPOINT_NOT_FOUND)
 
     study = replace(STUDY, settings={**STUDY.settings, "dataset": "digits"})
     run = tracker.open_study(study).start_run("r", "final", "glow", 0, CONFIG)
     with monkeypatch.context() as patch:
         patch.setattr(MlflowClient, "create_logged_model", refuse)
         run.log_model(model, EXAMPLE)
+        delivered(run)
     assert client.search_logged_models([run.study.experiment_id]) == []
-    assert load_run(uri, run.run_id).keeps_model
+    assert load_run(uri, delivered(run)).keeps_model
     assert load_model_file(uri, run.run_id, tmp_path).stat().st_size > 1000
     run.log_measurements(MEASURED)
     run.finish(RunState.COMPLETE)
-    assert client.get_run(run.run_id).data.metrics["cost/parameters"] == 1234
+    assert client.get_run(delivered(run)).data.metrics["cost/parameters"] == 1234
 
 
 def test_samples_can_be_stepped_through_by_epoch(tracker, client):
@@ -274,10 +283,10 @@ def test_samples_can_be_stepped_through_by_epoch(tracker, client):
     run.log_pictures([("samples", "caption", PNG)])
     run.finish(RunState.COMPLETE)
     # All that lies there: the UI shows no grid at all once it meets another file.
-    names = [file.path for file in client.list_artifacts(run.run_id, "images") if not file.path.endswith(".webp")]
+    names = [file.path for file in client.list_artifacts(delivered(run), "images") if not file.path.endswith(".webp")]
     steps = [re.match(r"images/samples~by epoch\+step\+(\d+)\+timestamp\+", name) for name in names]
     assert sorted(step.group(1) for step in steps) == ["1", "3"]
-    assert client.get_run(run.run_id).data.tags["mlflow.loggedImages"] == "True"
+    assert client.get_run(delivered(run)).data.tags["mlflow.loggedImages"] == "True"
 
 
 def test_descriptions_tell_the_question_the_answer_and_what_was_reached(tracker, client, tmp_path):
@@ -300,7 +309,7 @@ def test_descriptions_tell_the_question_the_answer_and_what_was_reached(tracker,
     assert "1.2500 ± 0.0625 bits/dim on validation" in note(run_id)
     assert "k=16" in note(run_id)
     assert f"({page}?" in note(run_id)
-    assert "**Diverged.** loss became nan." in note(failed.run_id)
+    assert "**Diverged.** loss became nan." in note(delivered(failed))
 
 
 HOSTILE = "<script>alert('1')</script> \"q\"\n# 1 [a](javascript:b) *x* ![i](//e) `c` 🙂 مرحبا \u202eevil &lt;"
@@ -317,7 +326,7 @@ def test_foreign_text_in_a_description_is_text(tracker, client):
     parent = tracker.open_study(study)
     run = parent.start_run(HOSTILE, "search", "vae", 0, CONFIG, 0, note=HOSTILE)
     run.finish(RunState.FAILED, HOSTILE)
-    logged = client.get_run(run.run_id)
+    logged = client.get_run(delivered(run))
     assert (logged.info.run_name, logged.data.params["note"]) == (HOSTILE, HOSTILE)
     for run_id in (run.run_id, parent.run_id):
         note = client.get_run(run_id).data.tags["mlflow.note.content"]
@@ -365,7 +374,7 @@ def test_credentials_reach_neither_parameters_nor_reasons_nor_commands(tracker, 
 def test_long_parameters_and_reasons_are_cut_not_refused(tracker, client):
     run = tracker.open_study(STUDY).start_run("r", "search", "vae", 0, CONFIG, 0, long="x" * 9000)
     run.finish(RunState.FAILED, "y" * 9000)
-    logged = client.get_run(run.run_id)
+    logged = client.get_run(delivered(run))
     assert logged.data.params["long"] == "x" * 500
     assert logged.data.tags["reparam.reason"] == "y" * 500
 
@@ -460,7 +469,7 @@ def test_a_run_is_found_by_the_first_digits_of_its_identifier_with_all_that_meas
     assert not found.keeps_model
     kept = parent.start_run("kept", "final", "glow", 0, CONFIG)
     kept.log_model(model, EXAMPLE)
-    assert load_run(uri, kept.run_id).keeps_model
+    assert load_run(uri, delivered(kept)).keeps_model
 
 
 def test_an_unknown_run_or_the_run_of_a_study_is_refused(tracker, uri):
@@ -477,6 +486,7 @@ def test_an_unknown_run_or_the_run_of_a_study_is_refused(tracker, uri):
 def test_a_run_without_tables_is_read_as_one_that_has_none(tracker, uri):
     run = tracker.open_study(STUDY).start_run("r", "final", "glow", 0, CONFIG)
     run.finish(RunState.COMPLETE)
+    delivered(run)
     assert load_results(uri, STUDY.study_id).tables == {}
 
 
@@ -514,7 +524,11 @@ def test_an_unknown_study_is_refused_with_those_that_are_known(tracker, uri):
         load_results(uri, "else")
 
 
-@pytest.mark.parametrize("open_store", [lambda uri, path: Tracker(uri, path), lambda uri, path: list_studies(uri)])
+@pytest.mark.parametrize(
+    "open_store",
+    [lambda uri, path: Tracker(uri, path, path).open_study(STUDY), lambda uri, path: list_studies(uri)],
+    ids=["write", "read"],
+)
 def test_an_unreachable_store_is_told_without_its_credentials(open_store, tmp_path, monkeypatch):
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     with pytest.raises(TrackingError, match=r"tracking store http://\*\*\*@127.0.0.1:1 cannot be reached") as raised:

@@ -39,7 +39,7 @@ CONFIG = RunConfig(
 
 def write_store(folder):
     """Runs in every state a store can hold: with a NaN, a step logged anew, without curves, deleted, and another's."""
-    tracker = Tracker(f"sqlite:///{folder / 'mlflow.db'}", folder / "artifacts")
+    tracker = Tracker(f"sqlite:///{folder / 'mlflow.db'}", folder / "artifacts", folder / "spool")
     for study_id in (STUDY.study_id, "another-digits-12345678"):
         parent = tracker.open_study(StudyDescription(**{**vars(STUDY), "study_id": study_id}))
         for number, (state, epochs) in enumerate(
@@ -56,12 +56,13 @@ def write_store(folder):
             run.finish(state, "" if state == RunState.COMPLETE else "because")
         unfinished = parent.start_run("glow #4", "search", "glow", 4, CONFIG, 4)
         unfinished.log_epoch(EpochRecord(1, 64, 0.1, {CURVE: 2.0}))
-        unfinished._flush()
+        tracker.drain()
         # Once more at the same step, later: what counts is the last.
         tracker.client.log_batch(unfinished.run_id, [Metric(f"{CURVE}_by_epoch", 1.5, 2**42, 1)])
         deleted = parent.start_run("glow #5", "search", "glow", 5, CONFIG, 5)
         deleted.log_epoch(EpochRecord(1, 64, 0.1, {CURVE: 9.0}))
         deleted.finish(RunState.COMPLETE)
+        tracker.drain()
         tracker.client.delete_run(deleted.run_id)
     return tracker.uri
 

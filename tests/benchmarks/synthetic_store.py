@@ -57,10 +57,12 @@ def write_store(folder: Path, trials: int, steps: int = 100) -> str:
     """
     folder.mkdir(parents=True, exist_ok=True)
     uri = f"sqlite:///{folder.resolve() / 'mlflow.db'}"
-    parent = Tracker(uri, folder / "artifacts").open_study(_description(trials))
-    templates = [_templates(parent, family, steps) for family in LEVELS]
-    for each in templates:
-        _final_runs(parent, each, steps)
+    with Tracker(uri, folder / "artifacts", folder / "spool") as tracker:
+        parent = tracker.open_study(_description(trials))
+        templates = [_templates(parent, family, steps) for family in LEVELS]
+        for each in templates:
+            _final_runs(parent, each, steps)
+        tracker.drain()
     parent.select({each.family: {"number": 0, "config_hash": each.config.hash} for each in templates})
     parent.finish(RunState.COMPLETE)
     with closing(sqlite3.connect(folder / "mlflow.db")) as database:
@@ -106,7 +108,8 @@ def _templates(parent: StudyRun, family: str, steps: int) -> _Templates:
     early = parent.start_run(f"{family} #1", "search", family, 1, config.with_values({SWEPT[family]: 2}), 1)
     _log_curve(early, 1.1 * LEVELS[family], steps)
     early.finish(RunState.PRUNED, ENDS[5][1])
-    return _Templates(family, config, complete.run_id, early.run_id)
+    parent.tracker.drain()
+    return _Templates(family, config, str(complete.run_id), str(early.run_id))
 
 
 def _final_runs(parent: StudyRun, templates: _Templates, steps: int) -> None:

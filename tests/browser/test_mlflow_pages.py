@@ -65,7 +65,8 @@ def served(browser: object, tmp_path_factory: pytest.TempPathFactory) -> Iterato
         dataset=DIGITS,
         digest="0" * 64,
     )
-    parent = Tracker(uri, folder / "artifacts").open_study(study)
+    tracker = Tracker(uri, folder / "artifacts", folder / "spool")
+    parent = tracker.open_study(study)
     config = RunConfig(model=VAEConfig(latent_size=4), training=TrainingConfig(), dataset_digest="0", backend="jax")
     names, children = [], {}
     for number, (state, reason) in enumerate(ENDS.items()):
@@ -81,6 +82,7 @@ def served(browser: object, tmp_path_factory: pytest.TempPathFactory) -> Iterato
         if state == RunState.FAILED:
             run.log_file(f"Traceback\n{HOSTILE}", "traceback.txt")
         run.finish(state, reason)
+        assert tracker.drain() == 0
         children[state] = run.run_id
     parent.finish(RunState.FAILED)
     with mlflow_server(uri, folder / "artifacts") as address:

@@ -209,7 +209,8 @@ def partial_store(tmp_path_factory):
         dataset=DIGITS,
         digest="0" * 64,
     )
-    parent = Tracker(f"sqlite:///{output / 'mlflow.db'}", output / "artifacts").open_study(study)
+    tracker = Tracker(f"sqlite:///{output / 'mlflow.db'}", output / "artifacts", output / "spool")
+    parent = tracker.open_study(study)
     config = RunConfig(model=VAEConfig(latent_size=4), training=TrainingConfig(), dataset_digest="0", backend="jax")
     for number in range(2):
         tried = config.with_values({"latent_size": 4 + number})
@@ -219,6 +220,7 @@ def partial_store(tmp_path_factory):
             bound = Bound(BoundKind.IMPORTANCE_WEIGHTED, 16)
             run.log_measurements([Measurement("validation", "bits_per_dim", 2.5, 0.01, 179, bound)])
             run.finish(RunState.COMPLETE)
+    assert tracker.drain() == 0
     return output
 
 

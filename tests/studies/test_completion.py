@@ -109,7 +109,7 @@ def test_the_studies_of_a_real_store_are_offered(offered, tmp_path):
     provenance = {"commit": "0" * 40}
     study = StudyDescription("tiny-digits-0", "tiny", "Is it listed?", {}, {}, provenance, DIGITS, "0" * 64)
     (tmp_path / "runs").mkdir()
-    Tracker(f"sqlite:///{tmp_path / 'runs' / 'mlflow.db'}", tmp_path).open_study(study)
+    Tracker(f"sqlite:///{tmp_path / 'runs' / 'mlflow.db'}", tmp_path, tmp_path).open_study(study)
     assert offered("reparam-bench report ti") == ["tiny-digits-0"]
 
 
