@@ -23,6 +23,9 @@ from bench.seeds import derive_seed
 from bench.tracking.contract import StudyDescription
 from bench.tracking.store import DRAIN_SECONDS, ModelRun, Tracker
 from bench.training import TrainingLog, train
+from bench.tracking.store import Tracker
+from bench.training import train
+from bench.training_log import TrainingLog
 from models.registry import build_model
 
 STUDY = "reproduce"
