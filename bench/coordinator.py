@@ -176,19 +176,14 @@ class Coordinator:
     def _show(self, kind: str, attempts: list[Attempt]) -> None:
         """Count what has ended since the last time, and say of what other processes did how it ended."""
         settled = {each.number: each for each in attempts if each.counts}
-        before = self._shown.get(kind)
+        earlier = self._shown.get(kind)
         self._shown[kind] = set(settled)
-        if before is None:
-            before = set(settled)
-            self.progress.done(len(settled), f"{kind} search")
-        for number in sorted(set(settled) - before):
+        for number in sorted(set(settled) - (earlier or set())):
             each = settled[number]
-            mine = each.is_this_processes
-            if not mine:
-                figure = each.reason if each.objective is None else f"{each.objective:.4f} bits/dim on validation"
-                values = " ".join(f"{name}={short(value)}" for name, value in each.values.items())
-                self.progress.say(" ".join(filter(None, (f"{kind} #{number}", values))) + f": {each.state}, {figure}")
-            self.progress.done(1, None if mine else f"{kind} search")
+            if earlier is not None and not each.is_this_processes:
+                self.progress.say(_told(kind, each))
+            family_kind = f"{each.note['family']} final" if kind == FINAL else f"{kind} search"
+            self.progress.done(1, None if earlier is not None and each.is_this_processes else family_kind)
         complete = [each for each in settled.values() if each.objective is not None]
         if complete and kind != FINAL:
             best = min(complete, key=lambda each: (each.objective, each.number))
@@ -240,6 +235,17 @@ class Coordinator:
         except TrackingError as error:
             # The models are kept with their runs all the same.
             self.progress.say(f"not registered: {error}")
+
+
+def _told(kind: str, attempt: Attempt) -> str:
+    """How an attempt of another process ended, in a line."""
+    if kind == FINAL:
+        name = f"{attempt.note['family']} final, seed {attempt.note['seed'] + 1}"
+    else:
+        values = " ".join(f"{name}={short(value)}" for name, value in attempt.values.items())
+        name = f"{kind} #{attempt.number} {values}"
+    figure = attempt.reason if attempt.objective is None else f"{attempt.objective:.4f} bits/dim on validation"
+    return f"{name}: {attempt.state}, {figure}"
 
 
 def _share(deadline: float, families: int) -> float:

@@ -19,8 +19,12 @@ class TrackingError(ReparamBenchError):
 
 class StudyStoppedError(ReparamBenchError):
     """The study cannot go on; what it finished is kept."""
+
+
 class SpoolError(ReparamBenchError):
     """What a run logs cannot be kept on disk until the tracking store has it."""
+
+
 class CheckpointError(ReparamBenchError):
     """The state of a training cannot be kept: the disk is full, or the folder may not be written to."""
 

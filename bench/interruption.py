@@ -21,10 +21,11 @@ class StopRequest:
     def __init__(self) -> None:
         self.made = False
 
-    def __enter__(self) -> None:
+    def __enter__(self) -> StopRequest:
         self.made = False
         self._earlier = {each: signal.signal(each, self._interrupt) for each in (signal.SIGINT, signal.SIGTERM)}
         self._earlier_hook, sys.unraisablehook = sys.unraisablehook, self._ignored
+        return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None

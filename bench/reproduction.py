@@ -18,12 +18,10 @@ from bench.errors import SettingsError
 from bench.likelihood import log_likelihood
 from bench.provenance import provenance
 from bench.results import EpochRecord, Measurement, RunState
-from bench.shared_study import limited
 from bench.seeds import derive_seed
+from bench.shared_study import limited
 from bench.tracking.contract import StudyDescription
 from bench.tracking.store import DRAIN_SECONDS, ModelRun, Tracker
-from bench.training import TrainingLog, train
-from bench.tracking.store import Tracker
 from bench.training import train
 from bench.training_log import TrainingLog
 from models.registry import build_model

@@ -139,8 +139,8 @@ def open_data(bound: BoundStudy) -> Dataset:
     dataset = load(settings.dataset, settings.grey_levels)
     if dataset.digest != bound.digest:
         raise DataError(
-            f"the data set {settings.dataset!r} has the digest {dataset.digest[:12]} here, and {bound.digest[:12]} where "
-            "the study began: give this worker the same data"
+            f"the data set {settings.dataset!r} is another here (digest {dataset.digest[:12]}) than where the study "
+            f"began ({bound.digest[:12]}): give this worker the same data"
         )
     return dataset
 

@@ -14,7 +14,16 @@ from typing import Any
 from bench.checkpoint import Checkpoint
 from bench.config import RunConfig
 from bench.data.dataset import Dataset
-from bench.errors import LostTrialError, PrunedError, TrackingError, TrialError, out_of_memory
+from bench.errors import (
+    CheckpointError,
+    LostTrialError,
+    OutOfMemoryError,
+    PrunedError,
+    SpoolError,
+    TrackingError,
+    TrialError,
+    is_out_of_memory,
+)
 from bench.evaluation import Yardstick, open_outside
 from bench.interruption import StopRequest
 from bench.progress import StudyProgress
@@ -174,6 +183,7 @@ class Worker:
         # Last, for a stop between here and the work would leave the run open until the study is continued.
         run = self.study.parent.start_run(
             *(name, job.role, job.family, job.seed, job.config, claim.number, claim.attempt, claim.key),
+            continuation=_continuation(claim, checkpoint),
             **job.parameters,
         )
         try:
@@ -187,9 +197,11 @@ class Worker:
         except LostTrialError as error:
             run.finish(RunState.INTERRUPTED, str(error))
             raise
-        except TrackingError as error:
-            # No fault of the trial's: the next process goes on with it.
-            run.finish(RunState.INTERRUPTED, str(error))
+        except (SpoolError, CheckpointError, TrackingError) as error:
+            # The machine's fault, not the trial's: another process goes on with it. What the storage cannot be told,
+            # the end of the lease tells.
+            if not isinstance(error, TrackingError):
+                claim.end(RunState.INTERRUPTED, reason=str(error))
             raise
         except Exception as error:
             failure = typed(error)
@@ -261,16 +273,21 @@ def typed(error: Exception) -> TrialError:
     """The error as a reason that reports count."""
     if isinstance(error, TrialError):
         return error
-    memory = out_of_memory(error)
-    if memory is not None:
-        return memory
     text = str(error)
+    if is_out_of_memory(error):
+        return OutOfMemoryError(text.splitlines()[0] if text else "the host ran out of memory")
     return TrialError(f"{type(error).__name__}: {text.splitlines()[0] if text else 'no message'}")
 
 
 def short(value: Any) -> str:
     """A swept value as names show it."""
     return f"{value:.3g}" if isinstance(value, float) else str(value)
+
+
+def _continuation(claim: Claim, checkpoint: Checkpoint) -> str:
+    """What an attempt goes on from, in words."""
+    looks = len(checkpoint.records())
+    return f"attempt {claim.attempt - 1}, from epoch {looks}" if looks else ""
 
 
 def _headline(outcome: Outcome) -> str:

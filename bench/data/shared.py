@@ -41,7 +41,8 @@ def open_shared(info: DatasetInfo, digest: str, folder: Path) -> Dataset | None:
     found = folder / digest
     if not found.is_dir():
         return None
-    return Dataset(info, *(_open(found, name) for name in _SPLITS), digest=digest)
+    train, validation, test = (_open(found, name) for name in _SPLITS)
+    return Dataset(info, train, validation, test, digest)
 
 
 def _open(folder: Path, name: str) -> Split:

@@ -107,13 +107,14 @@ class _Lock:
         self._lock.release()
 
 
-class _Journal(JournalFileBackend):  # type: ignore[misc]
+class _Journal(JournalFileBackend):
     """Optuna's journal file, in which a line that was torn by a crash or a full disk does no harm."""
 
     def __init__(self, path: str) -> None:
         self._path = Path(path)
         self._own_lock = _Lock(path)
-        super().__init__(path, self._own_lock)
+        # Any object with these two methods will do; the class that names them is private.
+        super().__init__(path, self._own_lock)  # type: ignore[arg-type]
 
     def append_logs(self, logs: list[dict[str, Any]]) -> None:
         """Append whole lines, or nothing."""

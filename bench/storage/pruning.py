@@ -13,7 +13,7 @@ FIRST_TO_COMPARE = 3
 """Trials that must have come as far before one is stopped."""
 
 
-class AsynchronousHalving(optuna.pruners.BasePruner):  # type: ignore[misc]
+class AsynchronousHalving(optuna.pruners.BasePruner):
     """Stops a trial whose best look so far is worse than the median of all others at its latest look.
 
     The rule of asynchronous successive halving (Li et al. 2020, ASHA) with a rung at each look from the first one that

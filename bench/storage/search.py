@@ -91,7 +91,7 @@ class Search(Queue):
         parameter, trial = self.space[name], claim._trial
         if isinstance(parameter, Choices):
             return patiently(lambda: trial.suggest_categorical(name, parameter.values))
-        suggest = trial.suggest_int if isinstance(parameter, Integers) else trial.suggest_float
+        suggest: Any = trial.suggest_int if isinstance(parameter, Integers) else trial.suggest_float
         return patiently(lambda: suggest(name, parameter.low, parameter.high, log=parameter.log))
 
     def _sampler(self, number: int) -> optuna.samplers.BaseSampler:
