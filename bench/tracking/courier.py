@@ -79,7 +79,7 @@ class Courier:
         pause = 0.0 if isinstance(entry, Creation | End) else FLUSH_SECONDS
         due = time.monotonic() + pause
         with self._changed:
-            if spool in self._aside:
+            if spool in self._aside or spool not in self._spools:
                 return
             # A spool that waits for its store's return goes on waiting.
             if spool in self._failures or self._due.get(spool, math.inf) <= due:
@@ -174,6 +174,7 @@ class Courier:
             self._failures.pop(spool, None)
             if spool.state.ended:
                 self._spools.remove(spool)
+                self._due.pop(spool, None)
             back = self._told_away and not self._failures
             self._told_away &= not back
         if back:

@@ -80,15 +80,15 @@ def unfold_study(page: Page) -> None:
 
 
 @contextmanager
-def mlflow_server(uri: str, artifacts: Path) -> Iterator[str]:
-    """An MLflow server on a free loopback port while the block lasts; its address."""
+def mlflow_server(uri: str, artifacts: Path, *options: str) -> Iterator[str]:
+    """An MLflow server on a free loopback port while the block lasts, with more options; its address."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     address = f"http://127.0.0.1:{port}"
     with TemporaryFile() as output:
         process = subprocess.Popen(
-            server_command(uri, artifacts, port),
+            [*server_command(uri, artifacts, port), *options],
             env={**os.environ, **ENVIRONMENT},
             stdout=output,
             stderr=subprocess.STDOUT,
