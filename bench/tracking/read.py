@@ -250,6 +250,7 @@ class _Child:
             "role": self.role,
             "family": self.family,
             "number": self.number,
+            "attempt": int(self.tags.get("reparam.attempt", 1)),
             "seed": self.seed,
             "state": self.tags["reparam.state"],
             "reason": self.tags.get("reparam.reason", ""),
