@@ -17,6 +17,10 @@ class TrackingError(ReparamBenchError):
     """The tracking server or the study's storage cannot be reached, or does not hold what is asked for."""
 
 
+class CheckpointError(ReparamBenchError):
+    """The state of a training cannot be kept: the disk is full, or the folder may not be written to."""
+
+
 class UnexpectedError(ReparamBenchError):
     """What nobody foresaw; the message says where its traceback is."""
 

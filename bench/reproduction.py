@@ -22,7 +22,8 @@ from bench.runner import limited
 from bench.seeds import derive_seed
 from bench.tracking.contract import StudyDescription
 from bench.tracking.store import Tracker
-from bench.training import TrainingLog, train
+from bench.training import train
+from bench.training_log import TrainingLog
 from models.registry import build_model
 
 STUDY = "reproduce"

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import replace
 from typing import Any
 
 import keras
 import numpy as np
 import numpy.typing as npt
 
+from bench.checkpoint import Checkpoint
 from bench.config import TrainingConfig
 from bench.data.dataset import Split, TuningData
 from bench.errors import DivergedError
@@ -18,38 +19,13 @@ from bench.likelihood import likelihood_program, log_likelihood
 from bench.results import EpochRecord
 from bench.scheduled_rate import ScheduledAdam, ScheduledAdamax
 from bench.seeds import derive_seed
+from bench.training_log import TrainingLog
 from models.likelihood_model import LikelihoodModel
 
 INITIALISATION_IMAGES = 1024
 """Training images that data-dependent weights are initialised on."""
 STAGES = 8
 """Of the ``staged`` decay of the learning rate."""
-
-
-@dataclass(frozen=True)
-class TrainingLog:
-    """What training left: its learning curve and its times."""
-
-    records: list[EpochRecord]
-    epoch_seconds: list[float]
-    """Seconds of each epoch's training steps, validation excluded."""
-    images_per_epoch: int
-
-    @property
-    def seconds(self) -> float:
-        """Seconds from the first step to the last look at validation."""
-        return self.records[-1].seconds
-
-    @property
-    def compile_seconds(self) -> float:
-        """What the first epoch took beyond the median of those after it: tracing and compiling, where it had to."""
-        later = self.epoch_seconds[1:] or self.epoch_seconds
-        return max(0.0, self.epoch_seconds[0] - float(np.median(later)))
-
-    def images_per_second(self) -> npt.NDArray[np.float64]:
-        """Training speed of each epoch after the first, which compiles."""
-        later = self.epoch_seconds[1:] or self.epoch_seconds
-        return self.images_per_epoch / np.asarray(later)
 
 
 class ImageStream(keras.utils.PyDataset):
@@ -107,30 +83,34 @@ class _StopWhenNotFinite(keras.callbacks.Callback):
 
 
 class _LearningCurve(keras.callbacks.Callback):
-    """Moves the stream on, times each epoch, looks at validation, and hands the record over."""
+    """Moves the stream on, times each epoch, looks at validation, hands the record over, and saves the state."""
 
     def __init__(
         self,
         stream: ImageStream,
         look: Callable[[], dict[str, float]],
+        picture: Callable[[int], bytes | None],
         on_epoch: Callable[[EpochRecord], None],
+        log: TrainingLog,
+        checkpoint: Checkpoint | None,
     ) -> None:
         super().__init__()
         self.stream = stream
         self.look = look
+        self.picture = picture
         self.on_epoch = on_epoch
-        self.records: list[EpochRecord] = []
-        self.epoch_seconds: list[float] = []
+        self.log = log
+        self.checkpoint = checkpoint
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
-        self.began = time.perf_counter()
+        self.began = time.perf_counter() - self.log.seconds
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         self.stream.epoch = epoch
         self.epoch_began = time.perf_counter()
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
-        self.epoch_seconds.append(time.perf_counter() - self.epoch_began)
+        self.log.epoch_seconds.append(time.perf_counter() - self.epoch_began)
         values = {f"train/{name}": float(value) for name, value in (logs or {}).items()} | self.look()
         for name, value in values.items():
             if not np.isfinite(value):
@@ -141,10 +121,13 @@ class _LearningCurve(keras.callbacks.Callback):
             seconds=time.perf_counter() - self.began,
             values=values,
         )
-        self.records.append(record)
         before = time.perf_counter()
+        record = replace(record, samples=self.picture(record.epoch))
+        self.log.records.append(record)
         self.on_epoch(record)
-        # What watches the training, logging and pictures, is no part of its time.
+        if self.checkpoint is not None:
+            self.checkpoint.save(self.model, self.log, last=record.epoch == self.params["epochs"])
+        # What watches the training, logging, pictures and checkpoints, is no part of its time.
         self.began += time.perf_counter() - before
 
 
@@ -191,11 +174,16 @@ def train(
     config: TrainingConfig,
     seed: int,
     on_epoch: Callable[[EpochRecord], None] = lambda record: None,
+    checkpoint: Checkpoint | None = None,
+    picture: Callable[[int], bytes | None] = lambda epoch: None,
 ) -> TrainingLog:
     """Initialise the model on training images, then train it and look at validation after each epoch.
 
     A look is the one-sample bound on every validation image, from the same noise at every look of every run, so that
     learning curves differ by their models alone.
+
+    With a checkpoint, training goes on after the epochs of ``checkpoint.records()``, which ``on_epoch`` is not told of
+    again; where these are all, nothing is left to train. The state of an epoch is saved once ``on_epoch`` has returned.
 
     Args:
         model: a newly built model, or one that :func:`compile_for_training` has prepared for this ``config``.
@@ -203,15 +191,24 @@ def train(
         config: how to train.
         seed: orders the data; the model's own randomness was seeded when it was built.
         on_epoch: receives each epoch's record as it ends; an error that it raises ends training.
+        checkpoint: where the state is kept.
+        picture: gives the samples that the record of an epoch holds, if it is to hold any.
 
     Raises:
         DivergedError: the loss, or validation, became NaN or infinite.
+        CheckpointError: the state cannot be saved.
     """
     with_labels = bool(getattr(model.configuration, "classes", 0))
     stream = ImageStream(data.train, config.batch_size, config.steps_per_report, seed, with_labels)
-    model.initialise(data.train.images[stream._permutation(0)[:INITIALISATION_IMAGES]])
     if not model.compiled:
         compile_for_training(model, config)
+    earlier = None if checkpoint is None else checkpoint.restore(model)
+    if earlier is None:
+        model.initialise(data.train.images[stream._permutation(0)[:INITIALISATION_IMAGES]])
+        log = TrainingLog([], [], stream.steps * stream.batch_size)
+    else:
+        log = earlier.continued()
+    done = len(log.records)
     # A look is soon done, and compiling it would take longer than all looks together.
     program = likelihood_program(model, compiled=False)
 
@@ -219,10 +216,16 @@ def train(
         likelihood = log_likelihood(model, data.validation.images, 1, derive_seed("validation"), program)
         return {f"validation/{row.metric}": row.value for row in likelihood.measurements("validation")}
 
-    curve = _LearningCurve(stream, look, on_epoch)
-    callbacks: list[keras.callbacks.Callback] = [_StopWhenNotFinite(), curve]
+    callbacks: list[keras.callbacks.Callback] = [
+        _StopWhenNotFinite(),
+        _LearningCurve(stream, look, picture, on_epoch, log, checkpoint),
+    ]
     if config.weight_average:
         # A look then judges the averaged weights, as the final evaluation will.
-        callbacks.insert(0, keras.callbacks.SwapEMAWeights(swap_on_epoch=True))
-    model.fit(stream, epochs=config.reports, shuffle=False, verbose=0, callbacks=callbacks)
-    return TrainingLog(curve.records, curve.epoch_seconds, stream.steps * stream.batch_size)
+        swap = keras.callbacks.SwapEMAWeights(swap_on_epoch=True)
+        # So does a checkpoint hold them, the weights that are trained being with the optimizer: the next epoch begins
+        # by swapping them back. Keras has no public way to say that they are swapped already.
+        swap._ema_weights_in_model = done > 0
+        callbacks.insert(0, swap)
+    model.fit(stream, epochs=config.reports, initial_epoch=done, shuffle=False, verbose=0, callbacks=callbacks)
+    return log

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
 
 import keras
 import numpy as np
 import pandas as pd
 
+from bench.checkpoint import Checkpoint
 from bench.config import RunConfig
 from bench.cost.energy import EnergyMeter
 from bench.cost.memory import peak_device_bytes, peak_host_bytes
@@ -22,7 +23,8 @@ from bench.results import EpochRecord, Measurement
 from bench.sampling import Sampler
 from bench.seeds import derive_seed
 from bench.throughput import conditions, speed
-from bench.training import TrainingLog, compile_for_training, train
+from bench.training import compile_for_training, train
+from bench.training_log import TrainingLog
 from models.configs import Shape
 from models.likelihood_model import LikelihoodModel
 from models.registry import build_model
@@ -55,7 +57,14 @@ def validation_bits_per_dim(outcome: Outcome) -> float:
     return next(m.value for m in outcome.measurements if m.key == "validation/bits_per_dim")
 
 
-def run_trial(config: RunConfig, data: TuningData, seed: int, importance_samples: int, on_epoch: OnEpoch) -> Outcome:
+def run_trial(
+    config: RunConfig,
+    data: TuningData,
+    seed: int,
+    importance_samples: int,
+    on_epoch: OnEpoch,
+    checkpoint: Checkpoint | None = None,
+) -> Outcome:
     """Train one configuration and judge it on validation.
 
     Args:
@@ -64,12 +73,14 @@ def run_trial(config: RunConfig, data: TuningData, seed: int, importance_samples
         seed: the run's seed; all of its randomness derives from it.
         importance_samples: k of the validation bound.
         on_epoch: receives the learning curve as it grows; an error that it raises ends the run.
+        checkpoint: where the state of the training is kept, and taken up again.
 
     Raises:
         DivergedError: the loss or the validation bound is not finite.
+        CheckpointError: the state of the training cannot be saved.
     """
     workbench = _workbench(config, data.info)
-    log, meter = _train(workbench, config, data, seed, on_epoch)
+    log, meter = _train(workbench, config, data, seed, on_epoch, checkpoint)
     model = workbench.model
     # Done sooner than it would be compiled.
     program = likelihood_program(model, compiled=False)
@@ -88,6 +99,7 @@ def run_final(
     yardstick: Yardstick,
     on_epoch: OnEpoch,
     on_progress: Callable[[int, int], None],
+    checkpoint: Checkpoint | None = None,
 ) -> Outcome:
     """Train an already selected configuration from one seed, then measure it on test.
 
@@ -99,13 +111,16 @@ def run_final(
         yardstick: with what to measure.
         on_epoch: receives the learning curve as it grows.
         on_progress: receives (done, total) log-weights of the test evaluation.
+        checkpoint: where the state of the training is kept, and taken up again.
 
     Raises:
         DivergedError: the loss or a bound is not finite.
+        CheckpointError: the state of the training cannot be saved.
     """
     workbench = _workbench(config, data.info)
     model, evaluator = workbench.model, workbench.evaluator
-    log, meter = _train(workbench, config, data, seed, _with_samples(evaluator.sampler, config, on_epoch))
+    picture = _samples_while_training(evaluator.sampler, config)
+    log, meter = _train(workbench, config, data, seed, on_epoch, checkpoint, picture)
     found = evaluator.evaluate(test.images, "test", data.train.images, yardstick, seed, on_progress)
     training = TRAINING_PASSES * model.training_samples * evaluator.operations * np.median(log.images_per_second())
     share = Measurement(
@@ -119,7 +134,7 @@ def run_final(
 
 
 def trained_model(
-    config: RunConfig, data: TuningData, seed: int, on_epoch: OnEpoch
+    config: RunConfig, data: TuningData, seed: int, on_epoch: OnEpoch, checkpoint: Checkpoint | None = None
 ) -> tuple[LikelihoodModel, TrainingLog]:
     """The model that a configuration and a seed give, and its learning curve.
 
@@ -127,9 +142,10 @@ def trained_model(
 
     Raises:
         DivergedError: the loss, or validation, became NaN or infinite.
+        CheckpointError: the state of the training cannot be saved.
     """
     workbench = _workbench(config, data.info)
-    log, _ = _train(workbench, config, data, seed, on_epoch)
+    log, _ = _train(workbench, config, data, seed, on_epoch, checkpoint)
     return workbench.model, log
 
 
@@ -183,12 +199,18 @@ def _workbench(config: RunConfig, info: DatasetInfo) -> _Workbench:
 
 
 def _train(
-    workbench: _Workbench, config: RunConfig, data: TuningData, seed: int, on_epoch: OnEpoch
+    workbench: _Workbench,
+    config: RunConfig,
+    data: TuningData,
+    seed: int,
+    on_epoch: OnEpoch,
+    checkpoint: Checkpoint | None,
+    picture: Callable[[int], bytes | None] = lambda epoch: None,
 ) -> tuple[TrainingLog, EnergyMeter]:
     workbench.reset(config, seed)
     try:
         with EnergyMeter() as meter:
-            log = train(workbench.model, data, config.training, seed, on_epoch)
+            log = train(workbench.model, data, config.training, seed, on_epoch, checkpoint, picture)
     except BaseException:
         # Training that broke off may leave the model's arrays handed over to the device, and unusable.
         _workbench_of.cache_clear()
@@ -196,17 +218,16 @@ def _train(
     return log, meter
 
 
-def _with_samples(sampler: Sampler, config: RunConfig, on_epoch: OnEpoch) -> OnEpoch:
-    """``on_epoch``, which at some of its epochs is also shown samples of the model as it then is.
+def _samples_while_training(sampler: Sampler, config: RunConfig) -> Callable[[int], bytes | None]:
+    """What gives the record of some epochs samples of the model as it then is.
 
     Of final runs alone: they sample in numbers later, so that the program that does it costs nothing more.
     """
 
-    def shown(record: EpochRecord) -> None:
-        drawn = shows_samples(record.epoch, config.training.reports)
-        on_epoch(replace(record, samples=watched_samples(sampler)) if drawn else record)
+    def drawn(epoch: int) -> bytes | None:
+        return watched_samples(sampler) if shows_samples(epoch, config.training.reports) else None
 
-    return shown
+    return drawn
 
 
 def _cost(model: LikelihoodModel, config: RunConfig, log: TrainingLog, meter: EnergyMeter) -> list[Measurement]:
@@ -222,7 +243,8 @@ def _cost(model: LikelihoodModel, config: RunConfig, log: TrainingLog, meter: En
         *([] if device_bytes is None else [Measurement("cost", "peak_device_memory_bytes", device_bytes)]),
         *(
             []
-            if meter.joules is None
+            # The meter has seen this process alone.
+            if meter.joules is None or log.was_continued
             else [Measurement("cost", "training_joules", meter.joules, conditions=meter.source)]
         ),
     ]
