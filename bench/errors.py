@@ -38,7 +38,11 @@ class DivergedError(TrialError):
 
 
 class OutOfMemoryError(TrialError):
-    """The host or the device ran out of memory."""
+    """The host or the device ran out of memory.
+
+    An evaluation that does is repeated in smaller batches, for its noise belongs to the image. Training that does ends
+    so: in smaller batches it would draw other noise, and be another run than its configuration says.
+    """
 
     state = "out_of_memory"
 
@@ -47,3 +51,17 @@ class PrunedError(TrialError):
     """The pruner stopped the trial: its learning curve lies behind those of earlier trials."""
 
     state = "pruned"
+
+
+OUT_OF_MEMORY = ("RESOURCE_EXHAUSTED", "CUDA_ERROR_OUT_OF_MEMORY", "_STATUS_ALLOC_FAILED")
+"""What the message of an error says where a device ran out of memory: XLA's, CUDA's, those of its libraries."""
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an error says that the host or the device ran out of memory, in whosever words."""
+    return (
+        isinstance(error, MemoryError | OutOfMemoryError)
+        # TensorFlow's own; imported, it would bring TensorFlow along.
+        or "ResourceExhausted" in type(error).__name__
+        or any(words in str(error) for words in OUT_OF_MEMORY)
+    )

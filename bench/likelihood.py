@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import time
 from collections.abc import Callable
@@ -14,12 +15,15 @@ from scipy.special import logsumexp
 
 from bench.compiled import CompiledMethod
 from bench.data.dataset import Images
+from bench.errors import is_out_of_memory
 from bench.results import TABLES, Bound, BoundKind, Measurement
 from bench.seeds import derive_seed
 from models.likelihood_model import LikelihoodModel
 from models.units import bits_per_dim
 
 Array = npt.NDArray[np.float64]
+
+log = logging.getLogger(__name__)
 
 VALUES_PER_BATCH = 2**21
 """Largest number of noise values (rows × D) in one evaluation batch: it bounds the memory."""
@@ -160,6 +164,7 @@ def log_likelihood(
 
     The noise of image i is a stream of its own, keyed by (seed, i): the same numbers enter whatever the batch size,
     the order or the backend, and two models evaluated with one seed see the same noise where its shape is the same.
+    Where the host or the device has no room for a batch, half of it is tried, down to a single weight at once.
     Weights are averaged in double precision, in memory that does not grow with n, and with k only once a single image
     has more than four million.
 
@@ -172,33 +177,48 @@ def log_likelihood(
         on_progress: called with the number of log-weights done and their total.
         timed: whether the speed counts: where there is one batch only, it is computed again, warm.
     """
-    rows = max(1, min(ROWS_PER_BATCH, VALUES_PER_BATCH // model.dimensions))
-    samples_per_batch = _largest_divisor(importance_samples, rows)
-    images_per_batch = max(1, min(len(images), rows // samples_per_batch, WEIGHTS_AT_ONCE // importance_samples))
     program = program or likelihood_program(model)
     noise_seed = derive_seed(seed, "posterior noise")
     total = len(images) * importance_samples
+    rows = max(1, min(ROWS_PER_BATCH, VALUES_PER_BATCH // model.dimensions))
+    size = _BatchSize.within(rows, len(images), importance_samples)
     batches: list[tuple[Array, Array, Array]] = []
     seconds: list[float] = []
-    done = 0
-    for start in range(0, len(images), images_per_batch):
-        batch = images[start : start + images_per_batch]
+
+    def log_weights_from(start: int) -> Array:
+        """The log-weights of the images from ``start`` on, as many as are taken at once."""
+        batch = images[start : start + size.images]
         # One shape for all batches, so that one program serves: the last is filled up with its own first image.
-        filler = images_per_batch - len(batch)
+        filler = size.images - len(batch)
         padded = np.concatenate([batch, np.repeat(batch[:1], filler, axis=0)]) if filler else batch
-        streams = [np.random.Generator(np.random.Philox(key=(noise_seed, start + i))) for i in range(images_per_batch)]
-        log_weights = np.empty((images_per_batch, importance_samples))
-        for first in range(0, importance_samples, samples_per_batch):
-            shape = (samples_per_batch, *model.posterior_noise_shape)
+        streams = [np.random.Generator(np.random.Philox(key=(noise_seed, start + i))) for i in range(size.images)]
+        log_weights = np.empty((size.images, importance_samples))
+        for first in range(0, importance_samples, size.samples):
+            shape = (size.samples, *model.posterior_noise_shape)
             noise = np.stack([stream.standard_normal(shape, dtype=np.float32) for stream in streams])
-            for _ in range(2 if timed and total == images_per_batch * samples_per_batch else 1):
+            the_last = start + len(batch) == len(images) and first + size.samples == importance_samples
+            for _ in range(2 if timed and the_last and not seconds else 1):
                 began = time.perf_counter()
-                log_weights[:, first : first + samples_per_batch] = program.run(padded, noise)
+                log_weights[:, first : first + size.samples] = program.run(padded, noise)
                 seconds.append(time.perf_counter() - began)
-            done += len(batch) * samples_per_batch
-            on_progress(done, total)
+            on_progress(start * importance_samples + len(batch) * (first + size.samples), total)
+        return log_weights[: len(batch)]
+
+    done = 0
+    while done < len(images):
+        try:
+            log_weights = log_weights_from(done)
+        except Exception as error:
+            if size.rows == 1 or not is_out_of_memory(error):
+                raise
+            # The noise belongs to the image, so that the result is the same but for rounding.
+            smaller = _BatchSize.within(size.rows // 2, len(images), importance_samples)
+            log.warning("out of memory with %s at once: repeated with %s", size, smaller)
+            size, seconds = smaller, []
+            continue
         with np.errstate(invalid="ignore"):  # infinite bounds are reported by the caller, as a divergence
-            batches.append(_summarise(log_weights[: len(batch)]))
+            batches.append(_summarise(log_weights))
+        done += len(log_weights)
     bounds, errors, effective = (np.concatenate(parts, axis=-1) for parts in zip(*batches, strict=True))
     later = np.asarray(seconds[1:] or seconds)
     return LogLikelihood(
@@ -208,10 +228,31 @@ def log_likelihood(
         effective_sample_size=effective,
         dimensions=model.dimensions,
         kind=bound_of(model, importance_samples),
-        rates=images_per_batch * samples_per_batch / later,
-        batch_size=images_per_batch * samples_per_batch,
+        rates=size.rows / later,
+        batch_size=size.rows,
         compile_seconds=max(0.0, seconds[0] - float(np.median(later))),
     )
+
+
+@dataclass(frozen=True)
+class _BatchSize:
+    """How many images, and how many of their importance samples, are computed at once."""
+
+    images: int
+    samples: int
+
+    @classmethod
+    def within(cls, rows: int, images: int, importance_samples: int) -> _BatchSize:
+        """The largest of at most ``rows`` log-weights, as many samples of an image as possible."""
+        samples = _largest_divisor(importance_samples, rows)
+        return cls(max(1, min(images, rows // samples, WEIGHTS_AT_ONCE // importance_samples)), samples)
+
+    @property
+    def rows(self) -> int:
+        return self.images * self.samples
+
+    def __str__(self) -> str:
+        return f"{self.images} images of {self.samples} samples"
 
 
 def _sample_numbers(importance_samples: int) -> npt.NDArray[np.int64]:
