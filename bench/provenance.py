@@ -12,6 +12,7 @@ from pathlib import Path
 import psutil
 
 from bench.backend import cores, device
+from bench.redaction import redact
 
 PACKAGES = ("reparam-bench", "keras", "tensorflow", "jax", "jaxlib", "numpy", "mlflow", "optuna", "pandas")
 
@@ -56,8 +57,9 @@ def commit() -> str:
 
 
 def command_line() -> str:
-    """The command of this process, as a shell would take it."""
-    return shlex.join([Path(sys.executable).name, *sys.orig_argv[1:]])
+    """The command of this process, as a shell would take it, without credentials."""
+    # Before they are quoted, for quotes within an address would hide its end.
+    return shlex.join([Path(sys.executable).name, *map(redact, sys.orig_argv[1:])])
 
 
 def provenance(backend: str) -> dict[str, object]:

@@ -213,11 +213,9 @@ def look_into(storage: str) -> str:
         engine = sqlalchemy.create_engine(storage)
         if not sqlalchemy.inspect(engine).has_table("studies"):
             return "no search yet"
-        with engine.connect() as connection:
-            count = connection.execute(sqlalchemy.text("SELECT COUNT(*) FROM studies")).scalar_one()
-        return f"{count} searches"
-    except (SQLAlchemyError, OSError, ImportError) as error:
-        raise TrackingError(redact(str(error).splitlines()[0])) from error
+        return f"{len(_storage(storage).get_all_studies())} searches"
+    except Exception as error:  # A damaged journal fails in whatever way its content leads to.
+        raise TrackingError(redact(f"{type(error).__name__}: {error}".splitlines()[0])) from error
 
 
 def _storage(url: str) -> optuna.storages.BaseStorage:

@@ -15,12 +15,12 @@ from typing import TYPE_CHECKING, Any, cast
 from mlflow.entities import Dataset as DatasetEntity
 from mlflow.entities import DatasetInput, InputTag, LoggedModelOutput, Metric, Param, RunTag
 from mlflow.exceptions import MlflowException
-from mlflow.tracking import MlflowClient
 from PIL import Image
 
 from bench.errors import TrackingError
 from bench.redaction import redact
 from bench.results import EpochRecord, Measurement, RunState
+from bench.tracking.connection import connect
 from bench.tracking.contract import (
     DETAILS_TAG,
     EPOCH_SUFFIX,
@@ -71,11 +71,7 @@ class Tracker:
     def __init__(self, uri: str, artifacts: Path) -> None:
         self.uri = uri
         self.artifacts = artifacts
-        try:
-            self.client = MlflowClient(tracking_uri=uri)
-            self.client.search_experiments(max_results=1)
-        except (MlflowException, OSError) as error:
-            raise TrackingError(f"tracking store {redact(uri)} cannot be reached: {redact(str(error))}") from error
+        self.client = connect(uri, make=True)
 
     def open_study(self, study: StudyDescription) -> StudyRun:
         """The parent run of the study: the one that exists, or a new one."""

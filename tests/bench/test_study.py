@@ -99,7 +99,9 @@ CHANGES_TRIALS = {
     "the question's name": {"study": replace(BOTH, name="other")},
     "a family's configuration": {"study": replace(BOTH, families=(replace(VAE, model=VAEConfig(latent_size=5)), GLOW))},
     "a range": {"study": replace(BOTH, families=(replace(VAE, sweep={"latent_size": Integers(2, 65)}), GLOW))},
-    "its spacing": {"study": replace(BOTH, families=(replace(VAE, sweep={"latent_size": Integers(2, 64, 1)}), GLOW))},
+    "its spacing": {
+        "study": replace(BOTH, families=(replace(VAE, sweep={"latent_size": Integers(2, 64, True)}), GLOW))
+    },
     "its training": {"study": replace(BOTH, families=(replace(VAE, training=TrainingConfig(decay="cosine")), GLOW))},
     "fewer families": {"study": replace(BOTH, families=(VAE,))},
     "the study's sampler": {"study": replace(BOTH, sampler="random")},
