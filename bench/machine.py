@@ -34,7 +34,7 @@ from bench.preflight import check_output
 from bench.redaction import redact
 
 PROJECT = "reparam-bench"
-EXTRAS = ("jax", "cuda", "dev")
+EXTRAS = ("jax", "cuda", "server", "dev")
 BACKEND_SECONDS = 120.0
 """After so long an import is taken to hang; a cold one from a slow disk may well take half of it."""
 STORE_SECONDS = 60.0
