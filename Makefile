@@ -22,7 +22,7 @@ test: $(INSTALLED) lint ## Run the linters and the tests, on TensorFlow and on J
 	KERAS_BACKEND=tensorflow $(BIN)/python -m pytest -m 'not slow' -n 2 --dist loadfile
 	KERAS_BACKEND=jax $(BIN)/python -m pytest -m 'backend and not slow' -n 2 --dist loadfile
 
-test-slow: $(INSTALLED) ## Run the long scientific checks, on TensorFlow and on JAX
+test-slow: $(INSTALLED) ## Run the long checks, on TensorFlow and on JAX
 	KERAS_BACKEND=tensorflow $(BIN)/python -m pytest -m slow
 	KERAS_BACKEND=jax $(BIN)/python -m pytest -m 'backend and slow'
 
@@ -50,7 +50,7 @@ benchmark-report: $(INSTALLED) ## Measure the report of 1,000, 3,000 and 10,000 
 	$(BIN)/python tests/benchmarks/report_of_many_runs.py
 
 lock: $(UV) ## Resolve the dependencies anew, with hashes
-	$(UV) pip compile pyproject.toml --extra jax --extra dashboard --extra dev --universal --python-version 3.11 \
+	$(UV) pip compile pyproject.toml --extra jax --extra dashboard --extra server --extra dev --universal --python-version 3.11 \
 		--generate-hashes --upgrade --quiet --custom-compile-command 'make lock' -o requirements.lock
 
 clean: ## Remove what was installed here; runs are kept

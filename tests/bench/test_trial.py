@@ -8,7 +8,6 @@ import json
 import re
 from types import FunctionType, ModuleType
 
-import bench.worker
 import numpy as np
 import pytest
 from mlflow.tracking import MlflowClient
@@ -16,6 +15,7 @@ from PIL import Image
 
 import bench.evaluation
 import bench.trial
+import bench.worker
 from bench.config import RunConfig, TrainingConfig
 from bench.data.dataset import Dataset, Split
 from bench.errors import DivergedError
