@@ -37,8 +37,8 @@ def test_a_users_own_sweep_comes_back_too(bound, tmp_path):
     family = Family(
         VAEConfig(hidden_sizes=(8, 8), latent_size=2),
         sweep={
-            "learning_rate": Reals(1, 2.0),
-            "clip_norm": Choices((0, 1.5)),
+            "clip_norm": Reals(1, 2.0),
+            "warmup_steps": Choices((0, 5)),
             "decay": Choices(("constant", "cosine")),
         },
     )

@@ -71,9 +71,13 @@ def test_a_worker_that_dies_is_replaced_and_the_others_are_left_alone(crew):
 
 def test_workers_that_end_again_and_again_stop_the_study_with_where_to_look(crew, tmp_path):
     workers = crew(1, "import sys; sys.exit('no such module')")
-    with pytest.raises(StudyStoppedError, match=r"worker 0 ended 10 times within 30 s .* by 1: see (.*)worker-0\.log"):
+
+    def tend_for_long():
         for _ in range(2000):
             workers.tend()
+
+    with pytest.raises(StudyStoppedError, match=r"worker 0 ended 10 times within 30 s .* by 1: see (.*)worker-0\.log"):
+        tend_for_long()
     (log,) = (tmp_path / "logs").iterdir()
     assert log.read_text().count("no such module") == local.MOST_EARLY_ENDS
 
