@@ -17,7 +17,7 @@ from mlflow.artifacts import download_artifacts
 from mlflow.tracking import MlflowClient
 from pydantic import BaseModel
 
-from bench.errors import TrackingError
+from bench.errors import SettingsError, TrackingError
 from bench.redaction import redact
 from bench.results import (
     HISTORY_COLUMNS,
@@ -167,6 +167,19 @@ class LoggedModel:
     settings: dict[str, Any]
     keeps_model: bool
 
+    def check_data(self, name: str, digest: str) -> None:
+        """Check that a data set is what the run was trained on.
+
+        Raises:
+            SettingsError: it is not.
+        """
+        own = json.loads(self.config)["dataset_digest"]
+        if digest != own:
+            raise SettingsError(
+                f"run {self.name!r} was trained on data of digest {own[:12]}, but {name} has {digest[:12]}: give the "
+                "same data with --dataset"
+            )
+
 
 def load_run(uri: str, run_id: str) -> LoggedModel:
     """A model run by MLflow's identifier, or by the beginning of one that no other run shares.
@@ -196,6 +209,20 @@ def load_run(uri: str, run_id: str) -> LoggedModel:
         settings=settings,
         keeps_model=bool(kept),
     )
+
+
+def load_curve(uri: str, run_id: str) -> pd.DataFrame:
+    """The learning curve of a run, ``epoch metric value``: every figure of training and validation, times left out."""
+    client = connect(uri)
+    keys = [
+        key for key in client.get_run(run_id).data.metrics if re.fullmatch(rf"(train|validation)/.*{EPOCH_SUFFIX}", key)
+    ]
+    points = [
+        {"epoch": point.step, "metric": key.removesuffix(EPOCH_SUFFIX), "value": point.value}
+        for key in keys
+        for point in client.get_metric_history(run_id, key)
+    ]
+    return pd.DataFrame(points, columns=["epoch", "metric", "value"])
 
 
 def _find_run(client: MlflowClient, uri: str, run_id: str) -> Any:
