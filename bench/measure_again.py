@@ -86,7 +86,7 @@ def _model(uri: str, logged: LoggedModel, config: RunConfig, dataset: Dataset, o
         return trained_model(config, dataset.tuning, logged.seed, observers.on_epoch)[0]
     with tempfile.TemporaryDirectory() as folder:
         file = load_model_file(uri, logged.run_id, Path(folder))
-        model: LikelihoodModel = keras.saving.load_model(file)
+        model: LikelihoodModel = keras.saving.load_model(file, safe_mode=True)
     return model
 
 

@@ -7,12 +7,14 @@ import json
 import math
 import re
 import tempfile
+import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
+import psutil
 from mlflow.artifacts import download_artifacts
 from mlflow.tracking import MlflowClient
 from pydantic import BaseModel
@@ -127,7 +129,9 @@ def _best(children: list[_Child]) -> list[_Child]:
 
 def _ui(uri: str) -> str:
     """Where the MLflow UI shows a store: a server itself, any other where `reparam-bench ui` serves it."""
-    return uri.rstrip("/") if uri.startswith(("http://", "https://")) else UI_ADDRESS
+    scheme, _, rest = uri.rstrip("/").partition("://")
+    # Without credentials, for it goes into reports; a browser asks for them.
+    return f"{scheme}://{rest.rpartition('@')[2]}" if scheme in ("http", "https") else UI_ADDRESS
 
 
 def _tables(children: list[_Child], client: MlflowClient) -> dict[str, pd.DataFrame]:
@@ -241,10 +245,22 @@ def _find_run(client: MlflowClient, uri: str, run_id: str) -> Any:
 
 
 def load_model_file(uri: str, run_id: str, folder: Path) -> Path:
-    """The ``.keras`` file of a run that keeps its model, copied into ``folder``."""
+    """The ``.keras`` file of a run that keeps its model, copied into ``folder``.
+
+    Raises:
+        TrackingError: the store cannot be reached, or the file is no archive, or would not fit into memory.
+    """
     client = connect(uri)
     location, _ = model_location(client, client.get_run(run_id))
-    return Path(download_artifacts(f"{location}/{MODEL_FILE}", dst_path=str(folder), tracking_uri=uri))
+    file = Path(download_artifacts(f"{location}/{MODEL_FILE}", dst_path=str(folder), tracking_uri=uri))
+    try:
+        with zipfile.ZipFile(file) as archive:
+            unpacked = sum(member.file_size for member in archive.infolist())
+    except zipfile.BadZipFile as error:
+        raise TrackingError(f"the model of run {run_id} cannot be opened: {error}") from error
+    if unpacked > psutil.virtual_memory().available:
+        raise TrackingError(f"the model of run {run_id} takes {unpacked / 2**30:.1f} GiB: more than the memory at hand")
+    return file
 
 
 def _quoted(text: str) -> str:
