@@ -13,7 +13,7 @@ from typing import Any
 
 from bench.checkpoint import Checkpoint
 from bench.config import RunConfig
-from bench.data.dataset import Dataset
+from bench.data.dataset import Dataset, Split
 from bench.errors import (
     CheckpointError,
     LostTrialError,
@@ -86,6 +86,11 @@ class Worker:
         """With what final runs are measured."""
         return open_yardstick(self.study, self.dataset)
 
+    @cached_property
+    def _test(self) -> Split:
+        """The test split, opened by the first final run: no trial is left to be judged by then."""
+        return self.dataset.open_test().head(self.study.bound.settings.evaluation_images)
+
     def work(self) -> bool:
         """Do the first slot that waits; False where none does.
 
@@ -155,8 +160,7 @@ class Worker:
             self.progress.evaluation(done, total)
 
         def train(on_epoch: OnEpoch, checkpoint: Checkpoint) -> Outcome:
-            test = self.dataset.open_test().head(settings.evaluation_images)
-            return run_final(config, self.data, test, seed, self.yardstick, on_epoch, on_progress, checkpoint)
+            return run_final(config, self.data, self._test, seed, self.yardstick, on_epoch, on_progress, checkpoint)
 
         return _Job(
             name=f"{note['family']} final, seed {note['seed'] + 1} of {settings.seeds}",
@@ -222,19 +226,21 @@ class Worker:
 
     def _trained(self, job: _Job, claim: Claim, checkpoint: Checkpoint, run: ModelRun, heartbeat: Heartbeat) -> Outcome:
         """Train from where an earlier attempt came to, measure, and log it all."""
+        # Nothing here may lead to the worker, which holds the test split: training is given these functions.
+        stop, progress, name, looks = self.stop, self.progress, job.name, job.config.training.reports
 
         def known(record: EpochRecord) -> None:
             claim.report(record.values[VALIDATION], record.epoch)
             run.log_epoch(record)
-            self.progress.epoch(record)
+            progress.epoch(record)
 
         def on_epoch(record: EpochRecord) -> None:
-            self.stop.check()
+            stop.check()
             if heartbeat.lost:
-                raise LostTrialError(f"{job.name} was taken away from this process")
+                raise LostTrialError(f"{name} was taken away from this process")
             known(record)
             # The last look cannot save anything: a trial that reaches it is complete.
-            if record.epoch < job.config.training.reports and claim.lags_behind():
+            if record.epoch < looks and claim.lags_behind():
                 raise PrunedError(f"validation lags behind the median of other trials at epoch {record.epoch}")
 
         for record in checkpoint.records():

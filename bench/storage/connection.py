@@ -183,8 +183,8 @@ def _is_outage(error: Exception) -> bool:
     return isinstance(error, gone) or type(error).__module__.partition(".")[0] == "grpc"
 
 
-def look_into(storage: str) -> str:
-    """What a storage holds, in words; nothing is made or changed in it.
+def count_searches(storage: str) -> int:
+    """How many searches a storage holds; nothing is made or changed in it.
 
     Args:
         storage: as for :func:`open_storage`.
@@ -194,11 +194,17 @@ def look_into(storage: str) -> str:
     """
     try:
         if storage.endswith(".journal") and not Path(storage).is_file():
-            return "no search yet"
-        if storage.endswith(".journal") or storage.startswith("grpc://"):
-            return f"{len(open_storage(storage).get_all_studies())} searches"
-        if not sqlalchemy.inspect(sqlalchemy.create_engine(storage)).has_table("studies"):
-            return "no search yet"
-        return f"{len(open_storage(storage).get_all_studies())} searches"
+            return 0
+        database = not storage.endswith(".journal") and not storage.startswith("grpc://")
+        # Opened as a storage, a database without the tables would be given them.
+        if database and not sqlalchemy.inspect(sqlalchemy.create_engine(storage)).has_table("studies"):
+            return 0
+        return len(open_storage(storage).get_all_studies())
     except (SQLAlchemyError, OSError, ImportError) as error:
         raise TrackingError(redact(f"{type(error).__name__}: {error}".splitlines()[0])) from error
+
+
+def look_into(storage: str) -> str:
+    """What a storage holds, in words; see :func:`count_searches`."""
+    count = count_searches(storage)
+    return f"{count} searches" if count else "no search yet"

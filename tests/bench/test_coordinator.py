@@ -239,11 +239,11 @@ def test_a_model_that_cannot_be_built_leaves_its_traceback(study_run, trainer, m
 
 
 def test_a_trial_that_lags_behind_is_pruned_and_counted_but_never_selected(study_run, trainer):
-    trainer.lag = {4}
-    runner = study_run(trials=5, images=128 * 8)
-    assert states(runner)["vae"] == ["complete"] * 4 + ["pruned"]
+    trainer.lag = {3}
+    runner = study_run(trials=4, images=128 * 8)
+    assert states(runner)["vae"] == ["complete"] * 3 + ["pruned"]
     assert "lags behind" in results_of(runner).runs.query("state == 'pruned'").iloc[0]["reason"]
-    assert len(runner.searches["vae"].settled()) == 5
+    assert len(runner.searches["vae"].settled()) == 4
 
 
 def test_a_final_run_that_fails_is_counted_and_not_repeated(study_run, trainer):

@@ -368,13 +368,14 @@ def test_a_port_that_is_taken_is_told_before_anything_is_served(cli, partial_sto
     pytest.importorskip("optuna_dashboard")
     import optuna
 
-    optuna.storages.RDBStorage(f"sqlite:///{partial_store / 'search.db'}")
+    optuna.create_study(storage=f"sqlite:///{partial_store / 'search.db'}")
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         port = str(taken.getsockname()[1])
         storage = f"sqlite:///{partial_store / 'search.db'}"
-        code, _, err = cli("ui", "--output", str(partial_store), "--storage", storage, "--dashboard-port", port)
+        stores = ("--output", str(partial_store), "--storage", storage)
+        code, _, err = cli("ui", *stores, "--port", str(free_port()), "--dashboard-port", port)
     assert code == 2
     assert len(err.splitlines()) == 1
     assert f"dashboard_port={port} cannot be opened" in err
