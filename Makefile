@@ -1,6 +1,6 @@
 # `make study` and `make test` set everything up by themselves, inside this folder.
 .DEFAULT_GOAL := help
-.PHONY: help study test test-slow test-peers lint ui report screenshots benchmark-report lock clean
+.PHONY: help study test test-slow test-peers lint audit ui report screenshots benchmark-report lock clean
 SHELL := /bin/bash
 
 PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3; do \
@@ -18,11 +18,11 @@ help: ## Show what can be made
 study: $(INSTALLED) ## Run the flagship study, VAE against Glow on the bundled digits, to its report
 	$(BIN)/reparam-bench study vae_vs_glow
 
-test: $(INSTALLED) lint ## Run the linters and the tests, on TensorFlow and on JAX
+test: $(INSTALLED) lint audit ## Run the linters, the audit and the tests, on TensorFlow and on JAX
 	KERAS_BACKEND=tensorflow $(BIN)/python -m pytest -m 'not slow' -n 2 --dist loadfile
 	KERAS_BACKEND=jax $(BIN)/python -m pytest -m 'backend and not slow' -n 2 --dist loadfile
 
-test-slow: $(INSTALLED) ## Run the long scientific checks, on TensorFlow and on JAX
+test-slow: $(INSTALLED) ## Run the long checks, on TensorFlow and on JAX
 	KERAS_BACKEND=tensorflow $(BIN)/python -m pytest -m slow
 	KERAS_BACKEND=jax $(BIN)/python -m pytest -m 'backend and slow'
 
@@ -37,6 +37,9 @@ lint: $(INSTALLED) ## Check style and types
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 
+audit: $(INSTALLED) ## Look the locked dependencies up among known vulnerabilities
+	$(BIN)/python tests/audit.py
+
 ui: $(INSTALLED) ## Open the MLflow UI and optuna-dashboard on the runs folder, on loopback
 	$(BIN)/reparam-bench ui
 
@@ -50,7 +53,7 @@ benchmark-report: $(INSTALLED) ## Measure the report of 1,000, 3,000 and 10,000 
 	$(BIN)/python tests/benchmarks/report_of_many_runs.py
 
 lock: $(UV) ## Resolve the dependencies anew, with hashes
-	$(UV) pip compile pyproject.toml --extra jax --extra dashboard --extra dev --universal --python-version 3.11 \
+	$(UV) pip compile pyproject.toml --extra jax --extra dashboard --extra server --extra dev --universal --python-version 3.11 \
 		--generate-hashes --upgrade --quiet --custom-compile-command 'make lock' -o requirements.lock
 
 clean: ## Remove what was installed here; runs are kept

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from bench.config import TrainingConfig
+from bench.data.dataset import DatasetInfo
+from bench.errors import SettingsError
 from models.configs import ModelConfig
 
 
@@ -35,3 +37,14 @@ class Anchor:
     importance_samples: int
     source: str
     deviations: str
+
+    def check_data(self, info: DatasetInfo) -> None:
+        """Check that the model can be trained on a data set.
+
+        Raises:
+            SettingsError: it cannot take such images.
+        """
+        try:
+            self.model.check_images(info.image_shape, info.grey_levels)
+        except ValueError as error:
+            raise SettingsError(f"{self.name} cannot be trained on {info.name}: {error}") from error

@@ -14,9 +14,10 @@ from bench.cost.operations import operations_per_image
 from bench.data.dataset import DatasetInfo, Images
 from bench.data.registry import describe, load
 from bench.diagnostics import Diagnostics
-from bench.errors import DivergedError, SettingsError
+from bench.errors import DivergedError
 from bench.gallery import Picture, final_pictures
 from bench.likelihood import LogLikelihood, likelihood_program, log_likelihood
+from bench.preflight import check_outside
 from bench.quality import Extractor, sample_quality
 from bench.results import Measurement
 from bench.sampling import Sampler
@@ -181,13 +182,3 @@ def open_outside(dataset: str, info: DatasetInfo) -> OutsideData:
     """
     check_outside(dataset, info)
     return OutsideData(describe(dataset).name, load(dataset).open_test().images)
-
-
-def check_outside(dataset: str, info: DatasetInfo) -> None:
-    """Raise SettingsError if the images of another data set are not of the kind that ``info`` describes."""
-    other = describe(dataset)
-    if (other.image_shape, other.grey_levels) != (info.image_shape, info.grey_levels):
-        mine, others = (
-            f"{'x'.join(map(str, each.image_shape))} with {each.grey_levels} grey levels" for each in (info, other)
-        )
-        raise SettingsError(f"outside_dataset={dataset!r} has images {others}: those of {info.name} are {mine}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import sys
 import time
@@ -56,6 +57,8 @@ def logged_to(path: Path, console: Console) -> Iterator[None]:
         UnexpectedError: the block raised what is no :class:`ReparamBenchError`; the log holds the traceback.
     """
     try:
+        if path.is_fifo():
+            raise OSError(errno.EINVAL, "it is a pipe, and whoever reads it may never come")
         path.parent.mkdir(parents=True, exist_ok=True)
         file = _File(path)
     except OSError as error:
@@ -93,7 +96,7 @@ class _File(logging.FileHandler):
     """Appends to the log file. A log that cannot be written, as on a full disk, does not stop the work."""
 
     def __init__(self, path: Path) -> None:
-        super().__init__(path, encoding="utf-8")
+        super().__init__(path, encoding="utf-8", errors="backslashreplace")
         self.path = path
         self.setFormatter(_Lines("%(asctime)s %(levelname)-7s %(name)s: %(message)s", "%Y-%m-%dT%H:%M:%S%z"))
         self.problem = ""

@@ -28,11 +28,13 @@ from packaging.specifiers import SpecifierSet
 from bench.backend import BACKENDS, cores
 from bench.cost.energy import readable_meters
 from bench.data.registry import BUILT_IN, is_at_hand
+from bench.errors import SettingsError
 from bench.logs import one_line, shortened
+from bench.preflight import check_output
 from bench.redaction import redact
 
 PROJECT = "reparam-bench"
-EXTRAS = ("jax", "cuda", "dev")
+EXTRAS = ("jax", "cuda", "server", "dev")
 BACKEND_SECONDS = 120.0
 """After so long an import is taken to hang; a cold one from a slow disk may well take half of it."""
 STORE_SECONDS = 60.0
@@ -58,14 +60,19 @@ print("\\n" + json.dumps(found))
 """
 _TRACKING_PROBE = """
 import json, sys
+from bench.databases import MLFLOW, check_database, is_database
 from bench.tracking.read import list_studies
 uri = sys.stdin.read()
-print("\\n" + json.dumps(f"{len(list_studies(uri))} studies"))
+empty = is_database(uri) and not check_database(uri, MLFLOW, "tracking store")
+print("\\n" + json.dumps("no study yet" if empty else f"{len(list_studies(uri))} studies"))
 """
 _STORAGE_PROBE = """
 import json, sys
+from bench.databases import OPTUNA, check_database
 from bench.storage.connection import look_into
-print("\\n" + json.dumps(look_into(sys.stdin.read())))
+storage = sys.stdin.read()
+empty = not storage.endswith(".journal") and not check_database(storage, OPTUNA, "study storage")
+print("\\n" + json.dumps("no search yet" if empty else look_into(storage)))
 """
 
 
@@ -273,15 +280,20 @@ def _machine(output: Path) -> list[Finding]:
     memory = psutil.virtual_memory()
     existing = next(folder for folder in (output.resolve(), *output.resolve().parents) if folder.exists())
     disk = shutil.disk_usage(existing)
-    writable = os.access(existing, os.W_OK)
     return [
         Finding("machine", "processor", Status.GOOD, f"{cores()} of {os.cpu_count()} cores may be used"),
         _room("memory", memory.available, memory.total, LEAST_MEMORY_GIB, "end what else runs here"),
         _room("disk", disk.free, disk.total, LEAST_DISK_GIB, "make room, or give --output on another disk"),
-        Finding("machine", "output folder", Status.GOOD, str(output))
-        if writable
-        else Finding("machine", "output folder", Status.BROKEN, f"{existing} is not writable", "give another --output"),
+        _output_folder(output),
     ]
+
+
+def _output_folder(output: Path) -> Finding:
+    try:
+        check_output(output)
+    except SettingsError as error:
+        return Finding("machine", "output folder", Status.BROKEN, one_line(str(error)), "give another --output")
+    return Finding("machine", "output folder", Status.GOOD, str(output))
 
 
 def _room(name: str, free: int, total: int, least_gib: float, remedy: str) -> Finding:
@@ -310,9 +322,7 @@ def _data() -> list[Finding]:
 
 def _tracking(stores: Stores) -> Finding:
     uri = stores.tracking_uri or f"sqlite:///{stores.output.resolve() / 'mlflow.db'}"
-    # A server that does not answer is asked once again, not for minutes.
-    patience = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1", "MLFLOW_HTTP_REQUEST_TIMEOUT": "10"}
-    return _store("tracking", uri, _TRACKING_PROBE, "--tracking-uri", **patience)
+    return _store("tracking", uri, _TRACKING_PROBE, "--tracking-uri")
 
 
 def _storage(stores: Stores) -> Finding:
@@ -320,12 +330,12 @@ def _storage(stores: Stores) -> Finding:
     return _store("storage", uri, _STORAGE_PROBE, "--storage")
 
 
-def _store(name: str, uri: str, program: str, option: str, **environment: str) -> Finding:
+def _store(name: str, uri: str, program: str, option: str) -> Finding:
     file = Path(uri.removeprefix("sqlite:///"))
     if (uri.startswith("sqlite:///") or uri.endswith(".journal")) and not file.exists():
         return Finding("stores", name, Status.GOOD, one_line(f"{file} will be made by the first study"))
     try:
-        found = _asked(program, uri, STORE_SECONDS, **environment)
+        found = _asked(program, uri, STORE_SECONDS)
     except _ProbeError as error:
         told = str(error)
         detail = told if redact(uri) in told else one_line(f"{uri}: {told}")

@@ -13,6 +13,7 @@ from pathlib import Path
 import psutil
 
 from bench.backend import cores, device
+from bench.redaction import redact
 
 PACKAGES = ("reparam-bench", "keras", "tensorflow", "jax", "jaxlib", "numpy", "mlflow", "optuna", "pandas")
 
@@ -70,8 +71,9 @@ def code_version(backend: str) -> dict[str, str]:
 
 
 def command_line() -> str:
-    """The command of this process, as a shell would take it."""
-    return shlex.join([Path(sys.executable).name, *sys.orig_argv[1:]])
+    """The command of this process, as a shell would take it, without credentials."""
+    # Before they are quoted, for quotes within an address would hide its end.
+    return shlex.join([Path(sys.executable).name, *map(redact, sys.orig_argv[1:])])
 
 
 def provenance(backend: str) -> dict[str, object]:

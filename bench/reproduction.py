@@ -14,7 +14,6 @@ import pandas as pd
 from bench.anchor import Anchor
 from bench.config import RunConfig, TrainingConfig
 from bench.data.dataset import Dataset
-from bench.errors import SettingsError
 from bench.likelihood import log_likelihood
 from bench.provenance import provenance
 from bench.results import EpochRecord, Measurement, RunState
@@ -80,10 +79,7 @@ def reproduce(
         SettingsError: the model cannot take these images.
         DivergedError: training diverged.
     """
-    try:
-        anchor.model.check_images(dataset.info.image_shape, dataset.info.grey_levels)
-    except ValueError as error:
-        raise SettingsError(f"{anchor.name} cannot be trained on {dataset.info.name}: {error}") from error
+    anchor.check_data(dataset.info)
     images = budget.images or anchor.training.images
     training = TrainingConfig.model_validate({**anchor.training.model_dump(), "images": images})
     config = RunConfig.model_validate(

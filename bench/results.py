@@ -420,9 +420,10 @@ class StudyResults:
         dataset: ``name``, ``digest``, ``source``, ``image_shape``, ``grey_levels``, ``sizes`` (split -> n).
         settings: the study's settings (epochs, batch size, seeds, ...), flat.
         provenance: commit, dirty state, versions, backend, device, command.
-        runs: one row a run: ``run_id name role family number seed state reason config_hash started seconds url``
-            and one ``param.NAME`` column for each parameter. ``number`` is the trial's number within its family
-            (missing for final runs), ``started`` a UTC timestamp, ``reason`` empty where there is nothing to say.
+        runs: one row a run: ``run_id name role family number attempt seed state reason config_hash started seconds
+            url`` and one ``param.NAME`` column for each parameter. ``number`` is the trial's number within its family
+            (missing for final runs), ``attempt`` counts the runs of one trial, ``started`` is a UTC timestamp,
+            ``reason`` empty where there is nothing to say.
         measurements: one row a number: ``study run_id role family trial seed config_hash split metric value
             standard_error n unit higher_is_better bound importance_samples dequantisation monte_carlo_error
             conditions``.
@@ -453,6 +454,7 @@ RUN_COLUMNS = [
     "role",
     "family",
     "number",
+    "attempt",
     "seed",
     "state",
     "reason",

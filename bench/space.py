@@ -4,18 +4,25 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import asdict
+from typing import Annotated, Any
+
+from pydantic import ConfigDict, Field
+from pydantic.dataclasses import dataclass
 
 from bench.errors import SettingsError
 
+_EXACT = 2**53
+"""The largest whole number to which all smaller ones are exact as floating-point numbers, in which samplers count."""
+Whole = Annotated[int, Field(ge=-_EXACT, le=_EXACT)]
 
-@dataclass(frozen=True)
+
+@dataclass(frozen=True, config=ConfigDict(strict=True))
 class Integers:
     """Whole numbers from ``low`` to ``high``, both included; ``log`` spaces them by ratio."""
 
-    low: int
-    high: int
+    low: Whole
+    high: Whole
     log: bool = False
 
     def __post_init__(self) -> None:
@@ -27,13 +34,18 @@ class Integers:
     def __contains__(self, value: object) -> bool:
         return isinstance(value, int) and self.low <= value <= self.high
 
+    @property
+    def probes(self) -> tuple[int, ...]:
+        """Values that a configuration must take for it to take all: the ends."""
+        return self.low, self.high
 
-@dataclass(frozen=True)
+
+@dataclass(frozen=True, config=ConfigDict(strict=True, allow_inf_nan=False))
 class Reals:
     """Real numbers from ``low`` to ``high``; ``log`` spaces them by ratio."""
 
-    low: float
-    high: float
+    low: Whole | float
+    high: Whole | float
     log: bool = False
 
     def __post_init__(self) -> None:
@@ -45,8 +57,13 @@ class Reals:
     def __contains__(self, value: object) -> bool:
         return isinstance(value, int | float) and self.low <= value <= self.high
 
+    @property
+    def probes(self) -> tuple[float, ...]:
+        """Values that a configuration must take for it to take all: the ends, and one between that is not whole."""
+        return self.low, self.high, self.low + (self.high - self.low) * 0.382
 
-@dataclass(frozen=True)
+
+@dataclass(frozen=True, config=ConfigDict(allow_inf_nan=False))
 class Choices:
     """One of several values."""
 
@@ -61,6 +78,11 @@ class Choices:
 
     def __contains__(self, value: object) -> bool:
         return value in self.values
+
+    @property
+    def probes(self) -> tuple[str | int | float | bool, ...]:
+        """Values that a configuration must take for it to take all."""
+        return self.values
 
 
 def _check_range(parameter: Integers | Reals) -> None:

@@ -4,27 +4,34 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic.dataclasses import dataclass as checked_dataclass
 
 from bench.backend import BACKENDS
 from bench.config import RunConfig, TrainingConfig
 from bench.data.dataset import DatasetInfo
 from bench.errors import SettingsError
-from bench.space import Choices, Space
+from bench.space import Space
+from bench.validated import explained, validated
 from models.configs import ModelConfig
 
-Count = Annotated[int, Field(ge=1)]
+Images = Annotated[int, Field(ge=1, le=10**12)]
+Samples = Annotated[int, Field(ge=1, le=10**6)]
+LARGEST_SEED = 2**63 - 1
+"""Tables of results hold seeds as 64-bit integers."""
 
 
-@dataclass(frozen=True)
+@checked_dataclass(frozen=True)
 class Family:
     """A model family in a study.
+
+    Raises:
+        pydantic.ValidationError: an attribute is of another type.
 
     Attributes:
         model: the configuration that the swept values are put into; also the first trial.
@@ -42,19 +49,22 @@ class Family:
         return self.model.family
 
 
-@dataclass(frozen=True)
+@checked_dataclass(frozen=True)
 class Study:
     """A question, and the families that are swept to answer it.
 
+    Raises:
+        pydantic.ValidationError: an attribute is of another type or form.
+
     Attributes:
-        name: short name, the script's own.
+        name: short name, the script's own: letters, digits, ``_`` and ``-``, for it names folders.
         question: what the study asks, one sentence.
         families: what is swept, family by family.
         sampler: how trials are proposed where the settings do not say: ``tpe`` looks where trials were good and finds
             the best soonest, ``qmc`` covers the space evenly and draws the response curve best.
     """
 
-    name: str
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$")]
     question: str
     families: tuple[Family, ...]
     sampler: Literal["tpe", "qmc", "random"] = "tpe"
@@ -68,15 +78,15 @@ class StudySettings(BaseModel):
     dataset: str = "digits"
     grey_levels: Annotated[int, Field(ge=2, le=65536)] | None = None
     trials: Annotated[int, Field(ge=1, le=1_000_000)] = 4
-    epochs: Count | None = None
-    images: Count | None = None
-    timeout: Annotated[float, Field(gt=0)] | None = None
-    seed: Annotated[int, Field(ge=0)] = 0
+    epochs: Annotated[int, Field(ge=1, le=10**6)] | None = None
+    images: Images | None = None
+    timeout: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
+    seed: Annotated[int, Field(ge=0, le=LARGEST_SEED)] = 0
     seeds: Annotated[int, Field(ge=1, le=1000)] = 3
-    batch_size: Count = 64
-    selection_samples: Count = 16
-    importance_samples: Count = 256
-    evaluation_images: Annotated[int, Field(ge=2)] | None = None
+    batch_size: Annotated[int, Field(ge=1, le=10**6)] = 64
+    selection_samples: Samples = 16
+    importance_samples: Samples = 256
+    evaluation_images: Annotated[int, Field(ge=2, le=10**9)] | None = None
     extractor: Literal["classifier", "inception_v3"] = "classifier"
     outside_dataset: str | None = None
     sampler: Literal["tpe", "qmc", "random"] | None = None
@@ -105,10 +115,7 @@ class StudySettings(BaseModel):
         Raises:
             SettingsError: a value is out of range; the message names the option, the value and what is accepted.
         """
-        try:
-            settings = cls.model_validate(dict(values))
-        except ValidationError as error:
-            raise SettingsError("; ".join(_readable(problem) for problem in error.errors())) from error
+        settings = validated(cls, values)
         return settings._smaller() if settings.smoke else settings
 
     def _smaller(self) -> StudySettings:
@@ -153,12 +160,6 @@ DEFAULT_EPOCHS = 10
 LOOKS = 10
 
 
-def _readable(problem: Any) -> str:
-    name = ".".join(str(part) for part in problem["loc"]) or "settings"
-    message = re.sub(r"^Value error, ", "", problem["msg"])
-    return message if name == "settings" else f"{name}={problem['input']!r}: {message}"
-
-
 @dataclass(frozen=True)
 class BoundStudy:
     """A study joined to its settings and its data: all that determines its trials.
@@ -183,11 +184,7 @@ class BoundStudy:
                 try:
                     self.configure(family, values)
                 except (ValidationError, ValueError, KeyError) as error:
-                    reason = (
-                        "; ".join(_readable(problem) for problem in error.errors())
-                        if isinstance(error, ValidationError)
-                        else str(error.args[0])
-                    )
+                    reason = explained(error) if isinstance(error, ValidationError) else str(error.args[0])
                     raise SettingsError(f"{family.name} cannot be trained on {self.info.name}: {reason}") from error
             for name, value in self.first_values(family).items():
                 if value not in family.sweep[name]:
@@ -260,7 +257,7 @@ class BoundStudy:
 
 
 def _probes(sweep: Space) -> Iterator[dict[str, Any]]:
-    """Values for which a configuration is checked: both ends of every range, and every choice."""
-    probes = {name: p.values if isinstance(p, Choices) else (p.low, p.high) for name, p in sweep.items()}
+    """Values for which a configuration is checked: every parameter's first together, then their second, and so on."""
+    probes = {name: parameter.probes for name, parameter in sweep.items()}
     for i in range(max(map(len, probes.values()), default=1)):
         yield {name: values[min(i, len(values) - 1)] for name, values in probes.items()}

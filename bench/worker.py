@@ -182,7 +182,10 @@ class Worker:
         self.progress.start_run(name, job.config.training.reports, job.kind, len(queue.settled()), total)
         # Last, for a stop between here and the work would leave the run open until the study is continued.
         run = self.study.parent.start_run(
-            *(name, job.role, job.family, job.seed, job.config, claim.number, claim.attempt, claim.key),
+            *(name, job.role, job.family, job.seed, job.config),
+            number=claim.number if job.role == "search" else None,
+            attempt=claim.attempt,
+            key=claim.key,
             continuation=_continuation(claim, checkpoint),
             **job.parameters,
         )

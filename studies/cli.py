@@ -10,17 +10,9 @@ import typer
 
 from studies import compare, completion, deliver, doctor, gradient_estimators, ui, worker
 from studies.names import STUDIES
+from studies.options import Output, Storage, TrackingUri
 from studies.stores import studies_to_report, tracking_store
-from studies.terminal import (
-    LogFile,
-    Output,
-    Quiet,
-    Storage,
-    TrackingUri,
-    command_log,
-    open_console,
-    run_program,
-)
+from studies.terminal import LogFile, Quiet, command_log, open_console, run_program
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -42,7 +34,7 @@ app = typer.Typer(
 
 def main() -> None:
     """Run the command line; whatever ends it is told in one line."""
-    run_program(lambda: app(prog_name="reparam-bench"))
+    run_program(app, "reparam-bench")
 
 
 def run_script(path: str) -> None:
@@ -126,10 +118,12 @@ def study(
 ) -> None:
     """Run a study, or continue it: sweep on validation, retrain the best from several seeds, measure on test."""
     options = {key: value for key, value in locals().items() if key not in ("name", "dry_run", "quiet", "log_file")}
+    from bench.preflight import check_output
     from bench.study import StudySettings
     from studies.loading import load_study
 
     settings = StudySettings.checked(options)
+    check_output(output)
     declared = load_study(name)
     if dry_run:
         _show_plan(declared, settings, open_console())
@@ -144,21 +138,27 @@ def study(
 
 def _show_plan(study: Study, settings: StudySettings, console: Console) -> None:
     from bench.data.registry import describe
+    from bench.preflight import check_measuring
     from bench.study import BoundStudy
     from studies.plan import print_plan
 
     info = describe(settings.dataset, settings.grey_levels)
+    check_measuring(settings.extractor, settings.outside_dataset, info)
     print_plan(BoundStudy(study, settings, info, digest="not opened"), console)
 
 
 def _run(study: Study, settings: StudySettings, quiet: bool, log_file: Path | None) -> None:
     from bench.backend import check_backend
     from bench.data.registry import describe
+    from bench.preflight import check_measuring, check_stores
     from bench.study import BoundStudy
 
-    # What can be told to be wrong is told before a framework is imported or a data set downloaded.
-    BoundStudy(study, settings, describe(settings.dataset, settings.grey_levels), digest="not opened")
+    # What can be told to be wrong is told before a framework is imported, a data set downloaded, or anything made.
+    info = describe(settings.dataset, settings.grey_levels)
+    BoundStudy(study, settings, info, digest="not opened")
+    check_measuring(settings.extractor, settings.outside_dataset, info)
     check_backend(settings.backend)
+    check_stores(settings.tracking, settings.storage_url, settings.output)
     console = open_console(quiet)
     with command_log(study.name, settings.output, log_file, console) as log:
         bound, page = _search_and_report(study, settings, console)
@@ -256,7 +256,10 @@ def report(
     output: Output = Path("runs"),
 ) -> None:
     """Write the reports of studies anew from what is logged: finished, partial or still running."""
+    from bench.preflight import check_output
+
     uri = tracking_store(tracking_uri, output)
+    check_output(output)
     chosen = studies_to_report(uri, study_ids or [])
     answers = {}
     for study_id in chosen:
@@ -292,7 +295,10 @@ def evaluate(
         ),
     ] = None,
     annealing: Annotated[
-        int, typer.Option(help="Temperatures of a check of a VAE's bound on simulated images; 0 for none.", min=0)
+        int,
+        typer.Option(
+            help="Temperatures of a check of a VAE's bound on simulated images; 0 for none.", min=0, max=1_000_000
+        ),
     ] = 0,
     dataset: Annotated[
         str | None, typer.Option(help="Where the run's data is now [default: where it was].", show_default=False)
@@ -311,12 +317,17 @@ def evaluate(
     """Measure any logged run anew, in full: a final run on test, a trial on validation."""
     from bench.backend import check_backend, select_backend
     from bench.data.registry import describe, load
+    from bench.preflight import check_measuring, check_output
+    from bench.study import StudySettings
     from bench.tracking.read import load_run
 
+    given = {"importance_samples": importance_samples, "evaluation_images": evaluation_images, "extractor": extractor}
+    StudySettings.checked({option: value for option, value in given.items() if value is not None})
+    check_output(output)
     uri = tracking_store(tracking_uri, output)
     logged = load_run(uri, run)
-    name, grey_levels = (dataset, None) if dataset else logged.dataset
-    describe(name, grey_levels)
+    name, grey_levels = logged.dataset if dataset is None else (dataset, None)
+    check_measuring(extractor, outside_dataset, describe(name, grey_levels))
     check_backend(backend or logged.backend)
     console = open_console(quiet)
     with command_log("evaluate", output, log_file, console):
@@ -387,8 +398,20 @@ def reproduce(
     if unknown:
         raise SettingsError(f"no published result is called {unknown[0]!r}: one of {', '.join(ANCHORS)}")
     from bench.backend import check_backend, select_backend
+    from bench.data.registry import describe
+    from bench.preflight import check_output, check_stores
+    from bench.study import StudySettings
 
+    given = {"images": images, "importance_samples": importance_samples, "evaluation_images": evaluation_images}
+    settings = StudySettings.checked(
+        {option: value for option, value in given.items() if value is not None}
+        | {"seeds": seeds, "backend": backend, "tracking_uri": tracking_uri, "output": output}
+    )
+    for anchor in (ANCHORS[name] for name in anchors):
+        anchor.check_data(describe(anchor.dataset if dataset is None else dataset))
     check_backend(backend)
+    check_output(output)
+    check_stores(settings.tracking, None, output)
     console = open_console(quiet)
     with command_log("reproduce", output, log_file, console):
         select_backend(backend)
@@ -400,15 +423,14 @@ def reproduce(
         from reports.published import write_published
 
         output.mkdir(parents=True, exist_ok=True)
-        uri = tracking_uri or f"sqlite:///{output.resolve() / 'mlflow.db'}"
-        tracker = Tracker(uri, output / "artifacts", output / "spool")
+        tracker = Tracker(settings.tracking, output / "artifacts", output / "spool")
         tracker.deliver_orphans()
         budget = Budget(images, seeds, importance_samples, evaluation_images)
         folder = output / "published"
         with StudyProgress(console, runs=len(anchors) * seeds) as progress:
             for anchor in (ANCHORS[name] for name in anchors):
                 progress.start_run(anchor.name, anchor.training.reports)
-                source = dataset or anchor.dataset
+                source = anchor.dataset if dataset is None else dataset
                 obtained = reproduce(
                     anchor, load(source), budget, source, backend, tracker, progress.epoch, progress.evaluation
                 )

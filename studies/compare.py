@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from studies import completion
+from studies.options import Output, TrackingUri, TrackingUriAfter
 from studies.stores import study_named, tracking_store
 from studies.terminal import open_console
 
@@ -20,13 +21,9 @@ def command(
         str, typer.Argument(help="A study's identifier, or its beginning.", autocompletion=completion.study_ids)
     ],
     after: Annotated[str, typer.Argument(help="Another's, likewise.", autocompletion=completion.study_ids)],
-    tracking_uri: Annotated[
-        str | None, typer.Option(help="MLflow tracking URI [default: SQLite in the output folder].", show_default=False)
-    ] = None,
-    output: Annotated[Path, typer.Option(help="Folder for databases, artifacts and reports.")] = Path("runs"),
-    tracking_uri_after: Annotated[
-        str | None, typer.Option(help="Tracking URI of the second study [default: the same].", show_default=False)
-    ] = None,
+    tracking_uri: TrackingUri = None,
+    output: Output = Path("runs"),
+    tracking_uri_after: TrackingUriAfter = None,
     output_after: Annotated[
         Path | None, typer.Option(help="Output folder of the second study [default: the same].", show_default=False)
     ] = None,
@@ -37,14 +34,16 @@ def command(
     its own, and name that with --output-after.
     """
     from bench.errors import SettingsError
+    from bench.preflight import check_output
     from bench.tracking.read import load_results
     from reports.comparison import compare
     from reports.comparison_page import write_comparison
     from reports.study import Study
 
     first = tracking_store(tracking_uri, output)
+    check_output(output)
     same = tracking_uri_after is None and output_after is None
-    second = first if same else tracking_store(tracking_uri_after, output_after or output)
+    second = first if same else tracking_store(tracking_uri_after, output if output_after is None else output_after)
     ids = study_named(first, before), study_named(second, after)
     if first == second and ids[0] == ids[1]:
         raise SettingsError(f"{before!r} and {after!r} are the same study, {ids[0]}: give two, or --output-after")

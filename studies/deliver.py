@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
 
 import typer
 
+from studies.options import Output, TrackingUri
 from studies.terminal import LogFile, command_log, open_console
 
 
 def command(
-    tracking_uri: Annotated[
-        str | None, typer.Option(help="MLflow tracking URI [default: SQLite in the output folder].", show_default=False)
-    ] = None,
-    output: Annotated[Path, typer.Option(help="Folder for databases, artifacts and reports.")] = Path("runs"),
+    tracking_uri: TrackingUri = None,
+    output: Output = Path("runs"),
     log_file: LogFile = None,
 ) -> None:
     """Deliver to the tracking store what earlier commands logged while it was away.

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from studies.options import Output, Storage, TrackingUri
 from studies.terminal import open_console
 
 if TYPE_CHECKING:
@@ -16,13 +17,9 @@ if TYPE_CHECKING:
 
 
 def command(
-    tracking_uri: Annotated[
-        str | None, typer.Option(help="MLflow tracking URI [default: SQLite in the output folder].", show_default=False)
-    ] = None,
-    storage: Annotated[
-        str | None, typer.Option(help="Optuna storage URL [default: SQLite in the output folder].", show_default=False)
-    ] = None,
-    output: Annotated[Path, typer.Option(help="Folder for databases, artifacts and reports.")] = Path("runs"),
+    tracking_uri: TrackingUri = None,
+    storage: Storage = None,
+    output: Output = Path("runs"),
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON, for machines.")] = False,
 ) -> None:
     """Say what this machine offers: packages, backends, devices, meters, data sets, room, stores.

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from studies import completion
+from studies.options import Output, TrackingUri
 from studies.terminal import LogFile, Quiet, command_log, open_console, run_program
 
 if TYPE_CHECKING:
@@ -43,10 +44,8 @@ def command(
     draws: Annotated[int, typer.Option(help="Draws of each closed form.")] = 65_536,
     gradient_draws: Annotated[int, typer.Option(help="Gradients of the trained VAE per estimator.")] = 256,
     backend: Annotated[str, typer.Option(help="tensorflow or jax.", autocompletion=completion.backends)] = "tensorflow",
-    tracking_uri: Annotated[
-        str | None, typer.Option(help="MLflow tracking URI [default: SQLite in the output folder].", show_default=False)
-    ] = None,
-    output: Annotated[Path, typer.Option(help="Folder for databases, artifacts and reports.")] = Path("runs"),
+    tracking_uri: TrackingUri = None,
+    output: Output = Path("runs"),
     smoke: Annotated[bool, typer.Option("--smoke", help="All as small as can be: a test of the set-up.")] = False,
     quiet: Quiet = False,
     log_file: LogFile = None,
@@ -79,10 +78,15 @@ def run(options: dict[str, Any], quiet: bool = False, log_file: Path | None = No
         TrackingError: the tracking store cannot be reached.
     """
     from bench.backend import check_backend
+    from bench.data.registry import describe
     from bench.gradients.settings import GradientSettings
+    from bench.preflight import check_output, check_stores
 
     settings = GradientSettings.checked(options)
+    describe(settings.dataset, settings.grey_levels)
     check_backend(settings.backend)
+    check_output(settings.output)
+    check_stores(settings.tracking, None, settings.output)
     console = open_console(quiet)
     with command_log("gradients", settings.output, log_file, console):
         return _run(settings, console)
@@ -137,7 +141,9 @@ def _run(settings: GradientSettings, console: Console) -> Path:
 
 def main() -> None:
     """Run the script; whatever ends it is told in one line."""
-    run_program(lambda: typer.run(command))
+    program = typer.Typer(pretty_exceptions_enable=False, add_completion=False)
+    program.command()(command)
+    run_program(program)
 
 
 if __name__ == "__main__":

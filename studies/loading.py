@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import difflib
 import runpy
+import traceback
 from pathlib import Path
+from typing import Any
 
-from bench.errors import SettingsError
+from pydantic import ValidationError
+
+from bench.errors import ReparamBenchError, SettingsError
 from bench.study import Study
+from bench.validated import explained
 from studies.names import STUDIES
 
 
@@ -30,8 +35,29 @@ def load_study(name: str) -> Study:
             f"no study is called {name!r}{hint}: one of {', '.join(STUDIES)}, or the path of a .py file"
         )
     if not path.is_file():
-        raise SettingsError(f"study script {name!r} does not exist")
-    study = runpy.run_path(str(path), run_name="studies._loaded").get("STUDY")
+        wrong = "is not a file" if path.exists() else "does not exist"
+        raise SettingsError(f"study script {name!r} {wrong}: {', '.join(STUDIES)}, or a .py file, is accepted")
+    study = _run(path).get("STUDY")
     if not isinstance(study, Study):
         raise SettingsError(f"{name!r} declares no study: it needs STUDY = Study(...), with Study from bench.study")
     return study
+
+
+def _run(path: Path) -> dict[str, Any]:
+    """The names that a script defines.
+
+    Raises:
+        SettingsError: it cannot be run; the message says in which of its lines, and why.
+    """
+    try:
+        return runpy.run_path(str(path), run_name="studies._loaded")
+    except (Exception, SystemExit) as error:  # The script is the user's: it may raise anything.
+        lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(path)]
+        where = f", line {lines[-1]}" if lines else ""
+        raise SettingsError(f"study script {str(path)!r} cannot be run{where}: {_reason(error)}") from error
+
+
+def _reason(error: BaseException) -> str:
+    if isinstance(error, ValidationError):
+        return explained(error)
+    return str(error) if isinstance(error, ReparamBenchError) else f"{type(error).__name__}: {error}"

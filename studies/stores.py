@@ -13,10 +13,16 @@ def tracking_store(tracking_uri: str | None, output: Path) -> str:
     """
     from bench.errors import TrackingError
 
-    database = output.resolve() / "mlflow.db"
-    if tracking_uri is None and not database.is_file():
+    if tracking_uri is not None:
+        return tracking_uri
+    try:
+        database = output.resolve() / "mlflow.db"
+        there = database.is_file()
+    except (OSError, RuntimeError) as error:
+        raise TrackingError(f"output={str(output)!r} cannot be opened ({error}): give another") from error
+    if not there:
         raise TrackingError(f"{database} does not exist: run a study first, or give --output or --tracking-uri")
-    return tracking_uri or f"sqlite:///{database}"
+    return f"sqlite:///{database}"
 
 
 def study_named(uri: str, name: str) -> str:
@@ -30,7 +36,8 @@ def study_named(uri: str, name: str) -> str:
     from bench.tracking.read import list_studies
 
     known = list_studies(uri)
-    meant = [name] if name in known else [study_id for study_id in known if study_id.startswith(name)]
+    # Every identifier begins with the empty name, which means none.
+    meant = [name] if name in known else [study_id for study_id in known if name and study_id.startswith(name)]
     if len(meant) == 1:
         return meant[0]
     if meant:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -12,6 +12,8 @@ import typer
 if TYPE_CHECKING:
     from rich.console import Console
 
+LONGEST_LINE = 1000
+"""Characters of an error."""
 Quiet = Annotated[bool, typer.Option("--quiet", help="Print errors and the result's path alone; the log has the rest.")]
 LogFile = Annotated[
     Path | None, typer.Option(help="Log file [default: a new one in the output folder's logs/].", show_default=False)
@@ -25,27 +27,6 @@ def open_console(quiet: bool = False) -> Console:
     return Console(soft_wrap=True, quiet=quiet)
 
 
-STORAGE_VARIABLE = "REPARAM_BENCH_STORAGE"
-TRACKING_VARIABLE = "REPARAM_BENCH_TRACKING_URI"
-TrackingUri = Annotated[
-    str | None,
-    typer.Option(
-        help="MLflow tracking URI [default: SQLite in the output folder].",
-        show_default=False,
-        envvar=TRACKING_VARIABLE,
-    ),
-]
-Storage = Annotated[
-    str | None,
-    typer.Option(
-        help="Optuna storage: a database's URL, grpc://host:port, a .journal file [default: one in the output folder].",
-        show_default=False,
-        envvar=STORAGE_VARIABLE,
-    ),
-]
-Output = Annotated[Path, typer.Option(help="Folder for databases, artifacts and reports.")]
-
-
 @contextmanager
 def command_log(command: str, output: Path, log_file: Path | None, console: Console) -> Iterator[Path]:
     """Log what a command does in the block, to a given file or to one in its output folder; yields the file's path."""
@@ -56,21 +37,54 @@ def command_log(command: str, output: Path, log_file: Path | None, console: Cons
         yield path
 
 
-def run_program(program: Callable[[], object]) -> None:
+def run_program(program: typer.Typer, name: str | None = None) -> None:
     """Run a command line; whatever ends it is told in one line.
 
     The exit status is 2 for what the user can mend, and 1 for what nobody foresaw, whose traceback is logged.
+
+    Args:
+        program: the commands.
+        name: how the user calls them; by default as this process was called.
     """
     from bench.errors import ReparamBenchError, UnexpectedError
 
     try:
         with _unexpected_errors_logged():
-            program()
+            # Not standalone, for Typer would tell of a usage error in a box of many lines.
+            status = program(prog_name=name, standalone_mode=False)
     except ReparamBenchError as error:
-        from bench.logs import one_line
-
-        typer.secho(f"error: {one_line(str(error))}", fg="red", err=True)
+        _tell(str(error))
         raise SystemExit(1 if isinstance(error, UnexpectedError) else 2) from None
+    except typer.TyperException as error:
+        # Empty where no command was given: then the help was shown.
+        if message := _usage(error):
+            context: typer.Context | None = getattr(error, "ctx", None)
+            command = name if context is None else context.command_path
+            _tell(f"{message.rstrip('.')}: `{command} --help` tells what is accepted")
+        raise SystemExit(error.exit_code) from None
+    raise SystemExit(status)
+
+
+def _usage(error: typer.TyperException) -> str:
+    """What is wrong with a command line, with the value that is refused."""
+    from pydantic import ValidationError
+
+    from bench.validated import explained
+
+    parameter: typer.CallbackParam | None = getattr(error, "param", None)
+    if isinstance(error.__cause__, ValidationError) and parameter is not None:
+        return explained(error.__cause__, str(parameter.name))
+    return error.format_message()
+
+
+def _tell(message: str) -> None:
+    from bench.logs import one_line
+
+    line = one_line(message)
+    if len(line) > LONGEST_LINE:
+        # What is accepted stands at the end.
+        line = f"{line[: LONGEST_LINE // 2]} … {line[-LONGEST_LINE // 2 :]}"
+    typer.secho(f"error: {line}", fg="red", err=True)
 
 
 @contextmanager
@@ -80,7 +94,7 @@ def _unexpected_errors_logged() -> Iterator[None]:
 
     try:
         yield
-    except ReparamBenchError:
+    except (ReparamBenchError, typer.TyperException):
         raise
     except Exception:
         with command_log("error", Path("runs"), None, open_console(quiet=True)):

@@ -6,19 +6,23 @@ import contextlib
 import importlib.util
 import os
 import signal
+import socket
 import subprocess
 import threading
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from socketserver import ThreadingMixIn
+from tempfile import TemporaryDirectory
 from typing import Annotated, Any
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 
 import typer
 
+from bench.tracking.server import ADMINISTRATOR, LOOPBACK
+from studies.options import Output, Storage
 from studies.stores import tracking_store
 
-HOST = "127.0.0.1"
+PASSWORD = "REPARAM_BENCH_UI_PASSWORD"  # noqa: S105 - the name of the variable that holds it
 STOP_SECONDS = 10
 """What MLflow has to end in, before it is killed."""
 
@@ -26,37 +30,102 @@ Application = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
 
 
 def command(
-    output: Annotated[Path, typer.Option(help="Folder for databases, artifacts and reports.")] = Path("runs"),
-    port: Annotated[int, typer.Option(help="MLflow's port on the loopback interface.", min=1, max=65535)] = 5000,
+    output: Output = Path("runs"),
+    host: Annotated[
+        str,
+        typer.Option(help=f"MLflow's address; any but this machine's own needs a password in {PASSWORD}."),
+    ] = LOOPBACK,
+    port: Annotated[int, typer.Option(help="MLflow's port.", min=1, max=65535)] = 5000,
     dashboard_port: Annotated[
         int, typer.Option(help="optuna-dashboard's port on the loopback interface.", min=1, max=65535)
     ] = 8080,
-    storage: Annotated[
-        str | None, typer.Option(help="Optuna storage URL [default: SQLite in the output folder].", show_default=False)
-    ] = None,
+    storage: Storage = None,
 ) -> None:
-    """Open the MLflow UI, and optuna-dashboard if it is installed, on this machine's loopback interface alone."""
-    from bench.tracking.contract import TRAINING_MODE
-    from bench.tracking.server import ENVIRONMENT, server_command
+    """Open the MLflow UI, and optuna-dashboard if it is installed, on this machine's loopback interface.
 
+    With --host, others reach the MLflow UI, and sign in as admin with the password in REPARAM_BENCH_UI_PASSWORD.
+    optuna-dashboard asks for no password, and stays on the loopback interface.
+    """
+    from bench.tracking.connection import connect
+    from bench.tracking.contract import TRAINING_MODE
+    from bench.tracking.server import is_loopback, password_environment, server_command, server_environment
+
+    password = None if is_loopback(host) else _password(host)
     tracking = tracking_store(None, output)
+    connect(tracking)
+    _check_free(host, port)
     dashboard = _start_dashboard(storage, output, dashboard_port)
-    mlflow = subprocess.Popen(  # noqa: S603
-        server_command(tracking, output / "artifacts", port),
-        env={**os.environ, **ENVIRONMENT},
-        # Ctrl-C reaches this process alone, which then ends the server and all that it has started.
-        start_new_session=True,
-    )
-    typer.echo(f"MLflow            http://{HOST}:{port}/#/experiments?{TRAINING_MODE}")
-    typer.echo(f"optuna-dashboard  {dashboard}")
-    typer.echo("Ctrl-C stops both")
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
-    try:
-        status = mlflow.wait()
-    except KeyboardInterrupt:
-        _end(mlflow)
-        raise typer.Exit(130) from None
+    with TemporaryDirectory(prefix="reparam-bench-ui-") as private:
+        secret = {} if password is None else password_environment(password, host, port, Path(private))
+        environment = {name: value for name, value in os.environ.items() if name != PASSWORD}
+        mlflow = subprocess.Popen(  # noqa: S603
+            server_command(output / "artifacts", port, host, with_password=password is not None),
+            env={**environment, **server_environment(tracking), **secret},
+            # Ctrl-C reaches this process alone, which then ends the server and all that it has started.
+            start_new_session=True,
+        )
+        typer.echo(f"MLflow            http://{_in_address(host)}:{port}/#/experiments?{TRAINING_MODE}")
+        if password is not None:
+            typer.echo(
+                f"                  sign in as {ADMINISTRATOR}; nothing is encrypted: put a proxy with TLS before it"
+            )
+        typer.echo(f"optuna-dashboard  {dashboard}")
+        typer.echo("Ctrl-C stops both")
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
+        try:
+            status = mlflow.wait()
+        except KeyboardInterrupt:
+            _end(mlflow)
+            raise typer.Exit(130) from None
     raise typer.Exit(status)
+
+
+def _password(host: str) -> str:
+    """The password that guards a server on an address that others reach.
+
+    Raises:
+        SettingsError: there is none, or it is short, or what checks it is not installed.
+    """
+    from bench.errors import SettingsError
+    from bench.tracking.server import KNOWN_PASSWORD, LEAST_PASSWORD
+
+    if importlib.util.find_spec("flask_wtf") is None:
+        raise SettingsError(
+            f"host={host!r} is reached by others, and what asks them for a password is not installed: "
+            "pip install -e '.[server]', or leave --host out"
+        )
+    password = os.environ.get(PASSWORD, "")
+    if len(password) < LEAST_PASSWORD or password == KNOWN_PASSWORD:
+        raise SettingsError(
+            f"host={host!r} is reached by others: put a password of your own, {LEAST_PASSWORD} characters or more, "
+            f"into the environment variable {PASSWORD}, or leave --host out"
+        )
+    return password
+
+
+def _check_free(host: str, port: int) -> None:
+    """Check that MLflow can listen, which would tell of it in a traceback.
+
+    Raises:
+        SettingsError: the address is not this machine's, or the port is taken.
+    """
+    from bench.errors import SettingsError
+
+    try:
+        family, kind, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[
+            0
+        ]
+        with socket.socket(family, kind) as probe:
+            # As the server does, for a port that a server has just left is free.
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(address)
+    except (OSError, UnicodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is no address"
+        raise SettingsError(f"host={host!r}, port={port} cannot be opened: {reason}; give another") from error
+
+
+def _in_address(host: str) -> str:
+    return f"[{host}]" if ":" in host else host
 
 
 def _end(server: subprocess.Popen[bytes]) -> None:
@@ -79,15 +148,17 @@ def _start_dashboard(storage: str | None, output: Path, port: int) -> str:
     from optuna_dashboard import wsgi
 
     from bench.errors import SettingsError
+    from bench.preflight import check_storage
     from bench.storage.connection import open_storage
 
+    check_storage(storage or str(journal), output)
     application = wsgi(open_storage(storage or str(journal)))
     try:
-        server = make_server(HOST, port, own_host_only(application, port), _Server, _Quiet)
+        server = make_server(LOOPBACK, port, own_host_only(application, port), _Server, _Quiet)
     except OSError as error:
         raise SettingsError(f"dashboard_port={port} cannot be opened: {error.strerror}; give another") from error
     threading.Thread(target=server.serve_forever, daemon=True).start()
-    return f"http://{HOST}:{port}/dashboard"
+    return f"http://{LOOPBACK}:{port}/dashboard"
 
 
 class _Server(ThreadingMixIn, WSGIServer):
@@ -109,7 +180,7 @@ def own_host_only(application: Application, port: int) -> Application:
     The dashboard deletes studies without a question: a page in the same browser whose domain name is made to point
     here (DNS rebinding) must not reach it. MLflow refuses such requests itself.
     """
-    own = {f"{name}:{port}" for name in (HOST, "localhost")}
+    own = {f"{name}:{port}" for name in (LOOPBACK, "localhost")}
 
     def guarded(environment: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
         if environment.get("HTTP_HOST") not in own:

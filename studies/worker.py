@@ -8,17 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from studies.terminal import (
-    STORAGE_VARIABLE,
-    TRACKING_VARIABLE,
-    LogFile,
-    Output,
-    Quiet,
-    Storage,
-    TrackingUri,
-    command_log,
-    open_console,
-)
+from studies.options import STORAGE_VARIABLE, TRACKING_VARIABLE, Output, Storage, TrackingUri
+from studies.terminal import LogFile, Quiet, command_log, open_console
 
 if TYPE_CHECKING:
     from bench.study import StudySettings

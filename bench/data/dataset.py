@@ -13,6 +13,8 @@ Images = npt.NDArray[np.integer]
 """Integer images (n, height, width, channels) in 0..grey_levels-1."""
 Labels = npt.NDArray[np.integer]
 """Class labels (n,) in 0..classes-1."""
+_DIGESTED_AT_ONCE = 4096
+"""Images."""
 
 
 @dataclass(frozen=True)
@@ -96,7 +98,10 @@ class Dataset:
         digest.update(f"{self.info.image_shape} {self.info.grey_levels}".encode())
         for name, split in (("train", self._train), ("validation", self._validation), ("test", self._test)):
             digest.update(f" {name} {len(split)} ".encode())
-            digest.update(np.ascontiguousarray(split.images, dtype=np.uint16).tobytes())
+            # Some at a time, for widened at once the images would take several times their own memory.
+            for start in range(0, len(split), _DIGESTED_AT_ONCE):
+                some = split.images[start : start + _DIGESTED_AT_ONCE]
+                digest.update(np.ascontiguousarray(some, dtype=np.uint16).tobytes())
         return digest.hexdigest()
 
     @cached_property

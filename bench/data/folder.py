@@ -101,7 +101,8 @@ def _describe(folder: Path, parts: dict[str, list[Path]], grey_levels: int | Non
         grey_levels=check_grey_levels(grey_levels, str(folder)),
         sizes=sizes,
         classes=0,
-        source=f"the user's own folder {folder.resolve().name}",
+        # Names of files may be no text at all.
+        source=f"the user's own folder {folder.resolve().name.encode(errors='replace').decode()}",
     )
 
 
@@ -144,8 +145,15 @@ def _walk(top: Path, root: Path) -> Iterator[Path]:
         for path in (Path(parent, name) for name in folders):
             _refuse_link(path)
         for file in (Path(parent, name) for name in images):
-            if not file.resolve().is_relative_to(root):
-                raise DataError(f"{file} links to {file.resolve()}, outside {root}; images inside it are accepted.")
+            try:
+                target = file.resolve()
+            except (OSError, RuntimeError) as error:  # a link to itself
+                raise DataError(f"{file} cannot be followed: {error}. Files are accepted.") from error
+            if not target.is_relative_to(root):
+                raise DataError(f"{file} links to {target}, outside {root}; images inside it are accepted.")
+            # Not opened to find out, for a pipe would be waited for.
+            if not file.is_file():
+                raise DataError(f"{file} is a pipe, a device or a broken link; files are accepted.")
             yield file
 
 

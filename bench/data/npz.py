@@ -40,6 +40,8 @@ _LABEL_NAMES = {
     "test": ("y_test",),
     ALL: ("labels", "y"),
 }
+MOST_LISTED = 12
+"""Names of arrays that an error lists."""
 _ACCEPTED = "x_train (with optional x_validation and x_test), or images alone"
 
 
@@ -109,7 +111,8 @@ def _describe(archive: NpzArchive, grey_levels: int | None) -> DatasetInfo:
         grey_levels=_grey_levels(archive, [arrays[part] for part in arrays if part != "test"], grey_levels),
         sizes=split_sizes(parts, str(archive.path)),
         classes=_classes(archive, parts),
-        source=f"the user's own file {archive.path.name}",
+        # Names of files may be no text at all.
+        source=f"the user's own file {archive.path.name.encode(errors='replace').decode()}",
     )
 
 
@@ -151,4 +154,6 @@ def _classes(archive: NpzArchive, parts: dict[str, int]) -> int:
 
 
 def _listed(names: Iterable[str]) -> str:
-    return ", ".join(names) or "none"
+    listed = list(names)
+    shown = listed if len(listed) <= MOST_LISTED else [*listed[:MOST_LISTED], f"{len(listed) - MOST_LISTED:,} more"]
+    return ", ".join(shown) or "none"

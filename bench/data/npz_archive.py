@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import lzma
+import io
 import math
 import zipfile
-import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,9 +15,12 @@ import numpy as np
 import numpy.typing as npt
 
 from bench.errors import DataError
+from bench.logs import shortened
 
 _READ_HEADER = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
 _CHUNK_BYTES = 2**20
+_MOST_HEADER_BYTES = 16 * 1024
+"""An array's header is a line of text; one that claims to be longer is not read to its end."""
 
 
 class Header(NamedTuple):
@@ -68,7 +70,7 @@ class NpzArchive:
             DataError: the header is damaged.
         """
         with self._explained(name), self._zip.open(f"{name}.npy") as stream:
-            return _read_header(stream)
+            return self._read_header(name, stream)
 
     def read(self, name: str) -> npt.NDArray[np.generic]:
         """The array ``name``. Look at its header first: it is decompressed whole.
@@ -87,36 +89,38 @@ class NpzArchive:
             DataError: the array is damaged.
         """
         with self._explained(name), self._zip.open(f"{name}.npy") as stream:
-            header = _read_header(stream)
+            header = self._read_header(name, stream)
             for start in range(0, header.n_bytes, _CHUNK_BYTES):
-                yield np.frombuffer(stream.read(min(_CHUNK_BYTES, header.n_bytes - start)), header.dtype)
+                data = stream.read(min(_CHUNK_BYTES, header.n_bytes - start))
+                if not data:
+                    raise EOFError("it ends before its last value")
+                yield np.frombuffer(data, header.dtype)
+
+    def _read_header(self, name: str, stream: IO[bytes]) -> Header:
+        """Shape and dtype; the stream then stands before the data."""
+        beginning = io.BytesIO(stream.read(_MOST_HEADER_BYTES))
+        version = np.lib.format.read_magic(beginning)
+        if version not in _READ_HEADER:
+            raise ValueError(f"its array format is version {version}, not 1.0 or 2.0")
+        shape, _, dtype = _READ_HEADER[version](beginning)
+        if not 0 <= min(shape, default=0) <= max(shape, default=0) < 2**63:
+            raise ValueError(f"its header gives the shape {shape}")
+        header = Header(shape, dtype)
+        # Both say how large the array is, and must agree before memory is taken for it; objects have no size.
+        held, needed = self._zip.getinfo(f"{name}.npy").file_size - beginning.tell(), header.n_bytes
+        if held != needed and not dtype.hasobject:
+            raise ValueError(f"it holds {held:,} bytes, but its shape {shape} takes {needed:,}")
+        stream.seek(beginning.tell())
+        return header
 
     @contextmanager
     def _explained(self, name: str | None = None) -> Iterator[None]:
         """Turns what zipfile, its decompressors and NumPy raise on a bad file into an error that names it."""
         try:
             yield
-        except (
-            OSError,
-            EOFError,
-            ValueError,
-            RuntimeError,  # an encrypted member
-            NotImplementedError,  # an unknown compression
-            zipfile.BadZipFile,
-            zlib.error,
-            lzma.LZMAError,
-        ) as error:
+        except Exception as error:  # They raise errors of many unrelated kinds, NumPy's parser of headers almost any.
             where = self.where(name) if name else str(self.path)
             raise DataError(
-                f"{where} cannot be read: {error}. A complete .npz file, as np.savez_compressed writes it, is accepted."
+                f"{where} cannot be read: {shortened(str(error))}. A complete .npz file, as np.savez_compressed writes "
+                "it, is accepted."
             ) from error
-
-
-def _read_header(stream: IO[bytes]) -> Header:
-    version = np.lib.format.read_magic(stream)
-    if version not in _READ_HEADER:
-        raise ValueError(f"its array format is version {version}, not 1.0 or 2.0")
-    shape, _, dtype = _READ_HEADER[version](stream)
-    if min(shape, default=0) < 0:
-        raise ValueError(f"its header gives the shape {shape}")
-    return Header(shape, dtype)

@@ -99,10 +99,17 @@ def _check_built_in_grey_levels(info: DatasetInfo, grey_levels: int | None) -> N
 
 def _existing_path(dataset: str) -> Path:
     try:
+        # The name is logged, and logs and databases hold text.
+        dataset.encode()
         path = Path(dataset).expanduser()
         # Path("") is the current folder, which nobody means.
         if dataset.strip() and path.exists():
+            # Not opened to find out, for a pipe would be waited for.
+            if not path.is_file() and not path.is_dir():
+                raise DataError(f"the data set {dataset!r} is a pipe or a device; a file or a folder is accepted.")
             return path
+    except UnicodeEncodeError as error:
+        raise DataError(f"the data set {dataset!r} has a name that is no text: rename it.") from error
     except (OSError, RuntimeError) as error:
         raise DataError(f"the data set {dataset!r} cannot be opened: {error}.") from error
     close = difflib.get_close_matches(dataset.lower().replace("-", "_"), BUILT_IN, n=1)

@@ -16,6 +16,7 @@ MOST_BYTES = 16 * 2**30
 """The largest data set that is taken, in bytes of its arrays: data sets are held in memory."""
 MOST_GREY_LEVELS = 2**16
 MOST_CHANNELS = 4
+MOST_CLASSES = 2**16
 
 
 def short_name(name: str) -> str:
@@ -125,13 +126,16 @@ def to_labels(array: npt.NDArray[np.generic], n: int, where: str) -> Labels:
     """Labels (n,) as int64.
 
     Raises:
-        DataError: wrong shape or dtype, or a negative label.
+        DataError: wrong shape or dtype, or a label outside 0..65535.
     """
     check_labels(array.shape, array.dtype, n, where)
-    labels = array.reshape(n).astype(np.int64)
-    if labels.min() < 0:
-        raise DataError(f"{where} holds the label {labels.min()}; class labels counted from 0 are accepted.")
-    return labels
+    labels = array.reshape(n)
+    for label in (int(labels.min()), int(labels.max())):
+        if not 0 <= label < MOST_CLASSES:
+            raise DataError(
+                f"{where} holds the label {label}; class labels counted from 0, up to {MOST_CLASSES - 1}, are accepted."
+            )
+    return labels.astype(np.int64)
 
 
 def assemble(info: DatasetInfo, splits: Mapping[str, Split], where: str) -> Dataset:

@@ -8,11 +8,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
 from bench.config import RunConfig, TrainingConfig
 from bench.data.dataset import DatasetInfo
-from bench.errors import SettingsError
+from bench.validated import validated
 from models.configs import VAEConfig
 
 NAME = "gradient_estimators"
@@ -26,7 +26,7 @@ ESTIMATORS_OF_ONE_SAMPLE = ("pathwise", "score_function", "score_function_baseli
 ESTIMATORS_OF_MANY = ("pathwise", "doubly_reparameterised")
 """Estimators of the IWAE bound's gradient: pathwise is the one that Burda et al. (2016) train with."""
 
-Count = Annotated[int, Field(ge=1)]
+Count = Annotated[int, Field(ge=1, le=10**6)]
 
 
 class GradientSettings(BaseModel):
@@ -53,12 +53,12 @@ class GradientSettings(BaseModel):
 
     dataset: str = "digits"
     grey_levels: Annotated[int, Field(ge=2, le=65536)] | None = None
-    images: Count = 30_000
+    images: Annotated[int, Field(ge=1, le=10**12)] = 30_000
     batch_size: Count = 64
     seeds: Annotated[int, Field(ge=1, le=1000)] = 2
-    seed: Annotated[int, Field(ge=0)] = 0
-    draws: Annotated[int, Field(ge=128)] = 65_536
-    gradient_draws: Annotated[int, Field(ge=32)] = 256
+    seed: Annotated[int, Field(ge=0, le=2**63 - 1)] = 0
+    draws: Annotated[int, Field(ge=128, le=10**8)] = 65_536
+    gradient_draws: Annotated[int, Field(ge=32, le=10**6)] = 256
     gradient_images: Count = 16
     selection_samples: Count = 64
     backend: str = "tensorflow"
@@ -73,11 +73,7 @@ class GradientSettings(BaseModel):
         Raises:
             SettingsError: a value is out of range; the message names the option, the value and what is accepted.
         """
-        try:
-            settings = cls.model_validate(dict(values))
-        except ValidationError as error:
-            problems = (f"{p['loc'][0]}={p['input']!r}: {p['msg']}" for p in error.errors())
-            raise SettingsError("; ".join(problems)) from error
+        settings = validated(cls, values)
         small = {"images": 256, "draws": 2048, "gradient_draws": 32, "gradient_images": 8, "selection_samples": 2}
         changes = {name: min(getattr(settings, name), value) for name, value in small.items()} | {"seeds": 1}
         return settings.model_copy(update=changes) if settings.smoke else settings

@@ -54,11 +54,10 @@ def open_storage(address: str) -> BaseStorage:
             return _proxy(address)
         if address.endswith(".journal"):
             return JournalStorage(_Journal(address))
-        # RuntimeError: tables of a later Optuna. ValueError, KeyError: a journal that is none.
         if address.startswith("sqlite"):
             return _sqlite(address)
         return get_storage(RDBStorage(address, engine_kwargs={"pool_pre_ping": True}))
-    except (SQLAlchemyError, StorageInternalError, OSError, ImportError, RuntimeError, ValueError, KeyError) as error:
+    except Exception as error:  # A damaged journal fails in whatever way its content leads to.
         reason = redact((str(error.__cause__ or error) or type(error).__name__).splitlines()[0])
         raise TrackingError(f"study storage {redact(address)} cannot be opened: {reason}") from error
 
@@ -198,11 +197,8 @@ def look_into(storage: str) -> str:
             return "no search yet"
         if storage.endswith(".journal") or storage.startswith("grpc://"):
             return f"{len(open_storage(storage).get_all_studies())} searches"
-        engine = sqlalchemy.create_engine(storage)
-        if not sqlalchemy.inspect(engine).has_table("studies"):
+        if not sqlalchemy.inspect(sqlalchemy.create_engine(storage)).has_table("studies"):
             return "no search yet"
-        with engine.connect() as connection:
-            count = connection.execute(sqlalchemy.text("SELECT COUNT(*) FROM studies")).scalar_one()
-        return f"{count} searches"
+        return f"{len(open_storage(storage).get_all_studies())} searches"
     except (SQLAlchemyError, OSError, ImportError) as error:
-        raise TrackingError(redact(str(error).splitlines()[0])) from error
+        raise TrackingError(redact(f"{type(error).__name__}: {error}".splitlines()[0])) from error

@@ -14,8 +14,8 @@ from typing import Any
 
 import pandas as pd
 from mlflow.artifacts import download_artifacts
-from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
+from pydantic import BaseModel
 
 from bench.errors import TrackingError
 from bench.redaction import redact
@@ -30,6 +30,7 @@ from bench.results import (
     RunState,
     StudyResults,
 )
+from bench.tracking.connection import connect
 from bench.tracking.contract import (
     DETAILS_TAG,
     EPOCH_SUFFIX,
@@ -57,16 +58,17 @@ def list_studies(uri: str) -> list[str]:
     Raises:
         TrackingError: the store cannot be reached.
     """
-    return [run.data.tags["reparam.study_id"] for run in _parents(_connect(uri), "")]
+    tags = (run.data.tags for run in _parents(connect(uri), ""))
+    return [each["reparam.study_id"] for each in tags if "reparam.study_id" in each]
 
 
 def load_results(uri: str, study_id: str) -> StudyResults:
     """Everything that is logged of a study: finished, partial or still running.
 
     Raises:
-        TrackingError: the store cannot be reached, or holds no such study.
+        TrackingError: the store cannot be reached, or holds no such study, or one that is not as a study logs it.
     """
-    client = _connect(uri)
+    client = connect(uri)
     parents = list(_parents(client, f" AND tags.`reparam.study_id` = '{_quoted(study_id)}'"))
     if not parents:
         known = list_studies(uri)
@@ -75,21 +77,25 @@ def load_results(uri: str, study_id: str) -> StudyResults:
         )
     parent = parents[0]
     tags = parent.data.tags
-    study = json.loads(tags["reparam.study"])
-    selected = json.loads(tags.get("reparam.selected", "{}"))
+    try:
+        study = _About.model_validate_json(tags["reparam.study"])
+        dataset, provenance = (json.loads(tags[f"reparam.{name}"]) for name in ("dataset", "provenance"))
+        settings = dict(json.loads(tags["reparam.settings"]))
+        selected = json.loads(tags.get("reparam.selected", "{}"))
+    except (KeyError, ValueError, TypeError) as error:
+        raise TrackingError(f"{study_id} in {redact(uri)} is not as a study logs it: {error!r}") from error
     source = open_source(client, uri)
     children = [_Child(run, selected) for run in source.children(parent.info.experiment_id, parent.info.run_id)]
     finals = [child for child in children if child.role == "final"]
-    settings = json.loads(tags["reparam.settings"])
     settings["superseded_final_runs"] = sum(child.role == "superseded" for child in children)
     return StudyResults(
         study_id=study_id,
-        name=study["name"],
-        question=study["question"],
-        swept=study["swept"],
-        dataset=json.loads(tags["reparam.dataset"]),
+        name=study.name,
+        question=study.question,
+        swept=study.swept,
+        dataset=dataset,
         settings=settings,
-        provenance=json.loads(tags["reparam.provenance"]),
+        provenance=provenance,
         runs=_runs_frame(children, uri),
         measurements=pd.DataFrame.from_records(
             [tuple(row.values()) for child in children for row in child.measurements(study_id)],
@@ -99,6 +105,14 @@ def load_results(uri: str, study_id: str) -> StudyResults:
         images=[grid for child in [*finals, *_best(children)] for grid in child.pictures(client)],
         tables=_tables(finals, client),
     )
+
+
+class _About(BaseModel):
+    """What a study says of itself."""
+
+    name: str
+    question: str
+    swept: dict[str, list[str]]
 
 
 def _best(children: list[_Child]) -> list[_Child]:
@@ -160,7 +174,7 @@ def load_run(uri: str, run_id: str) -> LoggedModel:
     Raises:
         TrackingError: the store cannot be reached, or holds no such run, or the run is none of a model.
     """
-    client = _connect(uri)
+    client = connect(uri)
     run = _find_run(client, uri, run_id)
     tags = run.data.tags
     if "reparam.config" not in tags:
@@ -201,18 +215,9 @@ def _find_run(client: MlflowClient, uri: str, run_id: str) -> Any:
 
 def load_model_file(uri: str, run_id: str, folder: Path) -> Path:
     """The ``.keras`` file of a run that keeps its model, copied into ``folder``."""
-    client = _connect(uri)
+    client = connect(uri)
     location, _ = model_location(client, client.get_run(run_id))
     return Path(download_artifacts(f"{location}/{MODEL_FILE}", dst_path=str(folder), tracking_uri=uri))
-
-
-def _connect(uri: str) -> MlflowClient:
-    try:
-        client = MlflowClient(tracking_uri=uri)
-        client.search_experiments(max_results=1)
-    except (MlflowException, OSError) as error:
-        raise TrackingError(f"tracking store {redact(uri)} cannot be reached: {redact(str(error))}") from error
-    return client
 
 
 def _quoted(text: str) -> str:
@@ -250,6 +255,7 @@ class _Child:
             "role": self.role,
             "family": self.family,
             "number": self.number,
+            "attempt": int(self.tags.get("reparam.attempt", 1)),
             "seed": self.seed,
             "state": self.tags["reparam.state"],
             "reason": self.tags.get("reparam.reason", ""),

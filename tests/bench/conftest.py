@@ -22,7 +22,6 @@ from models.configs import GlowConfig, VAEConfig
 
 if TYPE_CHECKING:
     from bench.evaluation import Yardstick
-    from bench.runner import StudyRunner
 
 SIZES = {"train": 256, "validation": 64, "test": 64}
 
@@ -121,21 +120,45 @@ def yardstick() -> Callable[..., Yardstick]:
     return lambda importance_samples, **others: Yardstick(importance_samples, PixelExtractor(), **others)
 
 
-@pytest.fixture(scope="session")
-def start(
-    settings_for: Callable[..., StudySettings], keep_classifier: Callable[[TuningData, Path], None]
-) -> Callable[..., StudyRunner]:
-    """A runner of a study, its log kept in ``runner.progress.console.file``."""
+class StudyInThisProcess:
+    """A study that was opened, and that this process can run to its end; it can be opened again after that."""
 
-    def runner(study: Study, dataset: Dataset, output: Path, **changes: Any) -> StudyRunner:
+    def __init__(self, bound: BoundStudy) -> None:
         from rich.console import Console
 
         from bench.progress import StudyProgress
-        from bench.runner import StudyRunner
+        from bench.shared_study import open_study
 
+        self.bound = bound
+        self.progress = StudyProgress(Console(file=io.StringIO(), width=1000), runs=1)
+        self.shared = open_study(bound)
+        self.parent = self.shared.parent
+        self.searches = self.shared.searches
+
+    def run(self, dataset: Dataset) -> None:
+        from bench.coordinator import Coordinator
+        from bench.crews.crew import OwnHands
+        from bench.interruption import StopRequest
+        from bench.worker import Worker, open_yardstick
+
+        try:
+            with StopRequest() as stop:
+                open_yardstick(self.shared, dataset)
+                worker = Worker(self.shared, dataset, self.progress, stop)
+                Coordinator(self.shared, OwnHands(worker), self.progress, stop).run()
+        finally:
+            self.shared.tracker.close()
+
+
+@pytest.fixture(scope="session")
+def start(
+    settings_for: Callable[..., StudySettings], keep_classifier: Callable[[TuningData, Path], None]
+) -> Callable[..., StudyInThisProcess]:
+    """Opens a study, its log kept in ``progress.console.file``."""
+
+    def opened(study: Study, dataset: Dataset, output: Path, **changes: Any) -> StudyInThisProcess:
         bound = BoundStudy(study, settings_for(output, **changes), dataset.info, dataset.digest)
         keep_classifier(dataset.tuning, output)
-        console = Console(file=io.StringIO(), width=1000)
-        return StudyRunner(bound, StudyProgress(console, runs=1))
+        return StudyInThisProcess(bound)
 
-    return runner
+    return opened

@@ -267,3 +267,69 @@ def test_progress_counts_log_weights_up_to_their_total(monkeypatch):
     log_likelihood(Toy(), np.zeros((5, 2, 2, 1), np.uint8), 6, 0, on_progress=lambda *progress: seen.append(progress))
     assert seen[-1] == (30, 30)
     assert [done for done, _ in seen] == sorted({done for done, _ in seen})
+
+
+class Cramped:
+    """A program that a device has room for only up to so many log-weights at once, from one of its calls on."""
+
+    def __init__(self, program, most, error, roomy_calls=0):
+        self.program, self.most, self.error, self.roomy_calls = program, most, error, roomy_calls
+        self.asked = []
+
+    def run(self, images, noise):
+        self.asked.append((len(images), noise.shape[1]))
+        if len(images) * noise.shape[1] > self.most and len(self.asked) > self.roomy_calls:
+            raise self.error
+        return self.program.run(images, noise)
+
+
+NO_ROOM = RuntimeError("RESOURCE_EXHAUSTED: Out of memory allocating 1234 bytes.")
+
+
+@pytest.mark.parametrize(("most", "sizes"), [(20, [(5, 6), (2, 6)]), (6, [(5, 6), (2, 6), (1, 6)]), (1, None)])
+def test_what_there_is_no_room_for_is_computed_in_smaller_batches_to_the_same_bound(model, images, caplog, most, sizes):
+    model, images = model("vae"), images[:5]
+    program = likelihood_program(model, compiled=False)
+    expected = log_likelihood(model, images, 6, seed=0, program=program)
+    cramped, seen = Cramped(program, most, NO_ROOM), []
+    found = log_likelihood(model, images, 6, 0, cramped, lambda *progress: seen.append(progress))
+    np.testing.assert_allclose(found.bounds, expected.bounds, rtol=2e-6)
+    assert [record.levelname for record in caplog.records] == ["WARNING"] * (len(set(cramped.asked)) - 1)
+    assert "out of memory with 5 images of 6 samples at once: repeated with 2 images of 6 samples" in caplog.messages
+    assert list(dict.fromkeys(cramped.asked)) == sizes or most == 1
+    assert math.prod(cramped.asked[-1]) <= most
+    assert found.batch_size == math.prod(cramped.asked[-1])
+    assert seen[-1] == (30, 30)
+
+
+def test_images_that_were_done_before_the_memory_ran_out_are_not_done_again(model, images, monkeypatch):
+    monkeypatch.setattr(likelihood, "ROWS_PER_BATCH", 12)
+    model, images = model("vae"), images[:8]
+    program = likelihood_program(model, compiled=False)
+    cramped = Cramped(program, 6, NO_ROOM, roomy_calls=3)
+    found = log_likelihood(model, images, 6, seed=0, program=cramped)
+    assert cramped.asked == [(2, 6)] * 4 + [(1, 6)] * 2
+    np.testing.assert_allclose(found.bound, log_likelihood(model, images, 6, 0, program).bound, rtol=2e-6)
+    assert len(found.rates) == 1
+
+
+def test_a_single_weight_that_there_is_no_room_for_is_an_error(model, images):
+    cramped = Cramped(None, 0, NO_ROOM)
+    with pytest.raises(RuntimeError, match="RESOURCE_EXHAUSTED"):
+        log_likelihood(model("vae"), images[:5], 6, 0, cramped)
+    assert cramped.asked[-1] == (1, 1)
+
+
+def test_another_error_is_not_tried_again(model, images):
+    cramped = Cramped(None, 0, RuntimeError("INVALID_ARGUMENT: no such thing"))
+    with pytest.raises(RuntimeError, match="INVALID_ARGUMENT"):
+        log_likelihood(model("vae"), images[:5], 6, 0, cramped)
+    assert len(cramped.asked) == 1
+
+
+def test_a_batch_that_was_made_smaller_is_timed_warm_too(monkeypatch):
+    monkeypatch.setattr(likelihood, "ROWS_PER_BATCH", 2)
+    cramped = Cramped(likelihood_program(Toy(), compiled=False), 1, NO_ROOM, roomy_calls=1)
+    found = log_likelihood(Toy(), np.zeros((3, 2, 2, 1), np.uint8), 1, 0, cramped, timed=True)
+    assert cramped.asked == [(2, 1), (2, 1), (1, 1), (1, 1)]
+    assert len(found.rates) == 1

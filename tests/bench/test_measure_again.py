@@ -11,8 +11,9 @@ import pytest
 from bench.config import RunConfig, TrainingConfig
 from bench.data.dataset import Dataset, Split
 from bench.errors import DataError, SettingsError
-from bench.evaluation import check_outside, open_outside
+from bench.evaluation import open_outside
 from bench.measure_again import Observers, measure_again, write_evaluation
+from bench.preflight import check_outside
 from bench.results import METRICS
 from bench.tracking.read import load_results, load_run
 

@@ -88,7 +88,7 @@ def test_a_budget_is_images_or_passes_over_the_training_split(settings, train_im
 
 def test_everything_is_kept_in_the_output_folder_unless_told_otherwise(tmp_path):
     settings = StudySettings.checked({"output": tmp_path})
-    assert settings.storage_url == f"sqlite:///{tmp_path / 'optuna.db'}"
+    assert settings.storage_url == str(tmp_path / "optuna.journal")
     assert settings.tracking == f"sqlite:///{tmp_path / 'mlflow.db'}"
     elsewhere = StudySettings.checked({"storage": "postgresql://h/o", "tracking_uri": "http://h:5000"})
     assert (elsewhere.storage_url, elsewhere.tracking) == ("postgresql://h/o", "http://h:5000")
@@ -99,7 +99,9 @@ CHANGES_TRIALS = {
     "the question's name": {"study": replace(BOTH, name="other")},
     "a family's configuration": {"study": replace(BOTH, families=(replace(VAE, model=VAEConfig(latent_size=5)), GLOW))},
     "a range": {"study": replace(BOTH, families=(replace(VAE, sweep={"latent_size": Integers(2, 65)}), GLOW))},
-    "its spacing": {"study": replace(BOTH, families=(replace(VAE, sweep={"latent_size": Integers(2, 64, 1)}), GLOW))},
+    "its spacing": {
+        "study": replace(BOTH, families=(replace(VAE, sweep={"latent_size": Integers(2, 64, True)}), GLOW))
+    },
     "its training": {"study": replace(BOTH, families=(replace(VAE, training=TrainingConfig(decay="cosine")), GLOW))},
     "fewer families": {"study": replace(BOTH, families=(VAE,))},
     "the study's sampler": {"study": replace(BOTH, sampler="random")},

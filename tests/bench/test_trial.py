@@ -14,8 +14,8 @@ from mlflow.tracking import MlflowClient
 from PIL import Image
 
 import bench.evaluation
-import bench.runner
 import bench.trial
+import bench.worker
 from bench.config import RunConfig, TrainingConfig
 from bench.data.dataset import Dataset, Split
 from bench.errors import DivergedError
@@ -309,7 +309,7 @@ def test_what_a_trial_is_given_does_not_lead_to_the_test_split(start, tiny_study
         assert not any(array.nbytes and np.shares_memory(array, test) for array in arrays)
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(bench.runner, "run_trial", refuse)
+    monkeypatch.setattr(bench.worker, "run_trial", refuse)
     with pytest.raises(KeyboardInterrupt):
         start(tiny_study, digits, tmp_path).run(digits)
     assert len(given) == 1

@@ -15,7 +15,7 @@ from pathlib import Path
 from tempfile import TemporaryFile
 from typing import TYPE_CHECKING, Any
 
-from bench.tracking.server import ENVIRONMENT, server_command
+from bench.tracking.server import server_command, server_environment
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, BrowserContext, Page
@@ -88,8 +88,8 @@ def mlflow_server(uri: str, artifacts: Path, *options: str) -> Iterator[str]:
     address = f"http://127.0.0.1:{port}"
     with TemporaryFile() as output:
         process = subprocess.Popen(
-            [*server_command(uri, artifacts, port), *options],
-            env={**os.environ, **ENVIRONMENT},
+            [*server_command(artifacts, port), *options],
+            env={**os.environ, **server_environment(uri)},
             stdout=output,
             stderr=subprocess.STDOUT,
             start_new_session=True,

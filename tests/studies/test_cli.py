@@ -22,27 +22,10 @@ import pytest
 from bench.data.bundled import DIGITS
 from bench.data.keras_datasets import MNIST
 from bench.study import BoundStudy, StudySettings
-from studies.cli import main
 from studies.loading import load_study
 from studies.names import STUDIES
 
 ROOT = Path(__file__).resolve().parents[2]
-
-
-@pytest.fixture
-def cli(tmp_path, monkeypatch, capsys):
-    """Run a command line in an empty folder: exit status, standard output, standard error."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("NO_COLOR", "1")
-
-    def run(*arguments):
-        monkeypatch.setattr(sys, "argv", ["reparam-bench", *arguments])
-        with pytest.raises(SystemExit) as ended:
-            main()
-        captured = capsys.readouterr()
-        return ended.value.code or 0, captured.out, captured.err
-
-    return run
 
 
 @pytest.mark.parametrize("command", [[], ["study"], ["report"], ["list"], ["ui"]], ids=lambda c: " ".join(c) or "all")
@@ -141,9 +124,9 @@ def test_a_bad_command_line_is_refused_in_one_line_and_leaves_nothing_behind(cli
 )
 def test_a_misspelt_command_line_is_a_usage_error(cli, tmp_path, arguments):
     code, out, err = cli(*arguments)
-    assert code == 2
-    assert "Usage: reparam-bench" in err
-    assert "Traceback" not in out + err
+    assert (code, out) == (2, "")
+    command = " ".join(["reparam-bench", *(arguments[:1] if arguments[0] in ("study", "ui") else [])])
+    assert re.fullmatch(rf"error: .*: `{command} --help` tells what is accepted\n", err)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -187,41 +170,6 @@ def test_a_study_script_runs_as_a_program_with_the_options_of_the_command_line(t
     )
     assert done.returncode == 0, done.stderr
     assert "3 trials per family (qmc)" in done.stdout
-
-
-@pytest.fixture(scope="module")
-def partial_store(tmp_path_factory):
-    """An output folder with a study that has just begun: one trial complete, one under way."""
-    from bench.config import RunConfig, TrainingConfig
-    from bench.results import Bound, BoundKind, EpochRecord, Measurement, RunState
-    from bench.tracking.contract import StudyDescription
-    from bench.tracking.store import Tracker
-    from models.configs import VAEConfig
-
-    output = tmp_path_factory.mktemp("partial")
-    study = StudyDescription(
-        study_id="partial-digits-00000000",
-        name="partial",
-        question="How far is it?",
-        swept={"vae": ["latent_size"]},
-        settings={"trials": 4, "seeds": 1},
-        provenance={"commit": "0" * 40, "dirty": False, "backend": "jax", "command": "reparam-bench study partial"},
-        dataset=DIGITS,
-        digest="0" * 64,
-    )
-    tracker = Tracker(f"sqlite:///{output / 'mlflow.db'}", output / "artifacts", output / "spool")
-    parent = tracker.open_study(study)
-    config = RunConfig(model=VAEConfig(latent_size=4), training=TrainingConfig(), dataset_digest="0", backend="jax")
-    for number in range(2):
-        tried = config.with_values({"latent_size": 4 + number})
-        run = parent.start_run(f"vae #{number}", "search", "vae", 0, tried, number)
-        run.log_epoch(EpochRecord(1, 128, 0.5, {"train/bits_per_dim": 3.0, "validation/bits_per_dim": 2.75}))
-        if number == 0:
-            bound = Bound(BoundKind.IMPORTANCE_WEIGHTED, 16)
-            run.log_measurements([Measurement("validation", "bits_per_dim", 2.5, 0.01, 179, bound)])
-            run.finish(RunState.COMPLETE)
-    assert tracker.drain() == 0
-    return output
 
 
 def test_a_study_that_has_just_begun_has_its_report(cli, partial_store, tmp_path):
@@ -359,7 +307,8 @@ def test_the_ui_serves_both_on_loopback_until_it_is_stopped(partial_store, tmp_p
     import optuna
 
     output = shutil.copytree(partial_store, tmp_path / "runs")
-    optuna.storages.RDBStorage(f"sqlite:///{output / 'optuna.db'}")
+    backend = optuna.storages.journal.JournalFileBackend(str(output / "optuna.journal"))
+    optuna.create_study(storage=optuna.storages.JournalStorage(backend))
     port, dashboard_port = free_port(), free_port()
     options = ["--output", str(output), "--port", str(port), "--dashboard-port", str(dashboard_port)]
     command = [sys.executable, "-c", "from studies.cli import main; main()", "ui", *options]
@@ -401,7 +350,7 @@ def test_the_ui_says_where_no_search_is_stored(tmp_path):
     pytest.importorskip("optuna_dashboard")
     from studies import ui
 
-    assert ui._start_dashboard(None, tmp_path, 8080) == f"{tmp_path / 'optuna.db'} does not exist: give --storage"
+    assert ui._start_dashboard(None, tmp_path, 8080) == f"{tmp_path / 'optuna.journal'} does not exist: give --storage"
 
 
 def test_a_storage_that_holds_no_search_is_told_without_its_credentials(cli, partial_store):

@@ -19,6 +19,8 @@ from pathlib import Path
 import optuna
 import pytest
 from mlflow.tracking import MlflowClient
+from optuna.storages import JournalStorage
+from optuna.storages.journal import JournalFileBackend
 from optuna.trial import TrialState
 
 from bench.data.bundled import load_digits
@@ -106,8 +108,10 @@ def stop_during(folder: Path, tag: str, value: str, how: signal.Signals) -> tupl
 
 
 def finished_trials(folder: Path) -> list[Finished]:
-    study = optuna.load_study(study_name=None, storage=f"sqlite:///{folder / 'runs' / 'optuna.db'}")
-    return [Finished(t.number, t.params, t.value) for t in study.get_trials(states=(TrialState.COMPLETE,))]
+    storage = JournalStorage(JournalFileBackend(str(folder / "runs" / "optuna.journal")))
+    (name,) = (each.study_name for each in storage.get_all_studies() if each.study_name.endswith("/vae"))
+    study = optuna.load_study(study_name=name, storage=storage)
+    return [Finished(t.user_attrs["slot"], t.params, t.value) for t in study.get_trials(states=(TrialState.COMPLETE,))]
 
 
 @pytest.fixture(scope="module")
@@ -117,7 +121,7 @@ def history(small: Path) -> dict[str, object]:
     stops, seen = [], []
     for tag, value, how in (
         ("reparam.number", "1", signal.SIGINT),
-        ("reparam.number", "2", signal.SIGKILL),
+        ("reparam.attempt", "2", signal.SIGKILL),
         ("reparam.role", "final", signal.SIGTERM),
     ):
         stops.append(stop_during(folder, tag, value, how))
@@ -144,7 +148,7 @@ def test_a_stopped_command_says_that_it_can_be_continued(history):
         assert output.splitlines()[-1] == "stopped: what is finished is kept; the same command continues"
         assert "Traceback" not in output
     assert history["end"][0] == 0, history["end"][1]
-    assert "vae trial 2 was interrupted; its values are queued again" in history["stops"][2][1]
+    assert "vae 1, attempt 2: its process ended before it did; it is queued again" in history["stops"][2][1]
 
 
 def test_exactly_the_trials_that_were_asked_for_finish_and_none_is_lost_or_changed(history):
@@ -155,10 +159,12 @@ def test_exactly_the_trials_that_were_asked_for_finish_and_none_is_lost_or_chang
 
 
 def test_each_configuration_finishes_once_and_the_interrupted_one_is_made_up_for(history):
-    runs = history["results"].runs.query("role == 'search'").sort_values("number")
+    runs = history["results"].runs.query("role == 'search'").sort_values(["number", "attempt"])
+    assert runs["number"].tolist() == [0, 1, 1, 1, 2]
     assert runs["state"].tolist() == ["complete", "interrupted", "interrupted", "complete", "complete"]
     assert runs.query("state == 'complete'")["config_hash"].is_unique
-    assert runs["config_hash"].iloc[1:4].nunique() == 1
+    for column in ("config_hash", "seed"):
+        assert runs[column].iloc[1:4].nunique() == 1
 
 
 def test_the_final_run_is_done_again_once(history):

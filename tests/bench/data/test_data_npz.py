@@ -234,8 +234,24 @@ def forge(path: Path, shape: tuple[int, ...], data: bytes = b"", version: tuple[
 
 @pytest.mark.parametrize("read", [describe, load])
 def test_declared_size_is_checked_before_reading(tmp_path: Path, read: Callable[[str], object]) -> None:
-    with pytest.raises(DataError, match=r"the arrays take 931\.3 GiB; up to .* GiB are accepted"):
+    with pytest.raises(
+        DataError, match=r"images cannot be read: it holds 0 bytes, but its shape .* takes 1,000,000,000"
+    ):
         read(forge(tmp_path / "bomb.npz", (10**6, 1000, 1000)))
+
+
+def test_a_size_that_the_whole_archive_lies_about_is_checked_before_reading(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = Path(forge(tmp_path / "bomb.npz", (10**6, 64, 64)))
+    content = bytearray(path.read_bytes())
+    directory = content.index(b"PK\x01\x02")
+    header = int.from_bytes(content[directory + 24 : directory + 28], "little")
+    content[directory + 24 : directory + 28] = (header + 4096 * 10**6).to_bytes(4, "little")
+    path.write_bytes(content)
+    monkeypatch.setattr(psutil, "virtual_memory", lambda: SimpleNamespace(available=2**30))
+    with pytest.raises(DataError, match=r"the arrays take 3\.8 GiB; up to 1\.0 GiB are accepted"):
+        load(str(path))
 
 
 def test_available_memory_is_checked(save_npz: Save, monkeypatch: pytest.MonkeyPatch) -> None:

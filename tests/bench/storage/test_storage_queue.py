@@ -192,7 +192,7 @@ def test_a_process_of_another_machine_that_gives_no_sign_for_the_lease_loses_its
         lambda: claim.end(RunState.COMPLETE, 1.0),
         lambda: claim.end(RunState.DIVERGED),
     ):
-        with pytest.raises(LostTrialError, match="no sign of life for 0.2 s"):
+        with pytest.raises(LostTrialError, match=r"no sign of life for 0\.2 s"):
             act()
     assert [each.state for each in one.attempts()] == [RunState.INTERRUPTED]
 
@@ -274,7 +274,7 @@ def test_a_journal_on_a_full_disk_keeps_whole_lines(journal, monkeypatch):
 
     with monkeypatch.context() as patch:
         patch.setattr("optuna.storages.journal.JournalFileBackend.append_logs", full)
-        with pytest.raises(TrackingError, match="cannot be written: .*No space left on device"):
+        with pytest.raises(TrackingError, match=r"cannot be written: .*No space left on device"):
             one.claim()
     assert Path(journal).read_bytes() == written
     assert queue(journal).claim().number == 0

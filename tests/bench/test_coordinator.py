@@ -15,17 +15,18 @@ import pytest
 from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 
-import bench.runner
+import bench.coordinator
 import bench.tracking.package
 import bench.trial
+import bench.worker
+from bench.coordinator import FAILURES_IN_A_ROW
 from bench.data.dataset import Dataset
-from bench.errors import DivergedError, TrackingError
+from bench.errors import DivergedError, StudyStoppedError, TrackingError
 from bench.gallery import Picture
 from bench.results import Bound, BoundKind, EpochRecord, Measurement, RunState
-from bench.runner import FAILURES_IN_A_ROW, StudyStoppedError
 from bench.tracking.read import load_results
 from bench.tracking.store import ModelRun
-from bench.training import TrainingLog
+from bench.training_log import TrainingLog
 from bench.trial import Outcome
 
 BOUND = Bound(BoundKind.IMPORTANCE_WEIGHTED, 2)
@@ -59,7 +60,7 @@ class Trainer:
         self.luck: list[float] = [0.0]
         """By seed, in turn: by how much a final run's validation lies above its configuration's, and test below."""
 
-    def run_trial(self, config, data, seed, importance_samples, on_epoch):
+    def run_trial(self, config, data, seed, importance_samples, on_epoch, checkpoint):
         order = len(self.trials)
         self.trials.append(config)
         extra = 5.0 if order in self.lag else 0.0
@@ -72,7 +73,7 @@ class Trainer:
                 self.accidents[order]()
         return self._outcome("validation", reached(config) + extra, records)
 
-    def run_final(self, config, data, test, seed, yardstick, on_epoch, on_progress):
+    def run_final(self, config, data, test, seed, yardstick, on_epoch, on_progress, checkpoint):
         luck = self.luck[sum(config == other for other, _ in self.finals) % len(self.luck)]
         self.finals.append((config, seed))
         record = EpochRecord(1, 128, 0.1, {"validation/bits_per_dim": reached(config) + luck})
@@ -90,8 +91,8 @@ class Trainer:
 @pytest.fixture
 def trainer(monkeypatch):
     stand_in = Trainer()
-    monkeypatch.setattr(bench.runner, "run_trial", stand_in.run_trial)
-    monkeypatch.setattr(bench.runner, "run_final", stand_in.run_final)
+    monkeypatch.setattr(bench.worker, "run_trial", stand_in.run_trial)
+    monkeypatch.setattr(bench.worker, "run_final", stand_in.run_final)
     monkeypatch.setattr(bench.tracking.package, "write_package", write_package)
     return stand_in
 
@@ -215,7 +216,7 @@ def test_a_trial_that_fails_ends_in_a_typed_state_with_its_reason_and_the_study_
     runner = study_run(trials=3)
     end = ENDS.get(accident, "failed")
     assert states(runner) == {"vae": ["complete", end, "complete"], "glow": ["complete"] * 3}
-    assert [trial.state for trial in runner.searches["vae"].trials()] == ["complete", end, "complete"]
+    assert [trial.state for trial in runner.searches["vae"].attempts()] == ["complete", end, "complete"]
     row = results_of(runner).runs.query("state == @end").iloc[0]
     assert (row["number"], row["reason"]) == (1, reason)
     assert f"{end}, {reason}" in said(runner)
@@ -242,7 +243,7 @@ def test_a_trial_that_lags_behind_is_pruned_and_counted_but_never_selected(study
     runner = study_run(trials=5, images=128 * 8)
     assert states(runner)["vae"] == ["complete"] * 4 + ["pruned"]
     assert "lags behind" in results_of(runner).runs.query("state == 'pruned'").iloc[0]["reason"]
-    assert runner.searches["vae"].done() == 5
+    assert len(runner.searches["vae"].settled()) == 5
 
 
 def test_a_final_run_that_fails_is_counted_and_not_repeated(study_run, trainer):
@@ -258,7 +259,7 @@ def test_failures_one_after_the_other_stop_the_study_with_their_reason(
     study_run, trainer, tmp_path, start, tiny_study, digits
 ):
     trainer.accidents = dict.fromkeys(range(1, 99), raising(ValueError("no space left")))
-    runner = start(tiny_study, digits, tmp_path, trials=20)
+    runner = start(tiny_study, digits, tmp_path, trials=FAILURES_IN_A_ROW + 5)
     with pytest.raises(StudyStoppedError, match=rf"^{FAILURES_IN_A_ROW} vae trials in a row failed"):
         runner.run(digits)
     assert len(trainer.trials) == 1 + FAILURES_IN_A_ROW
@@ -287,7 +288,8 @@ def test_a_family_without_any_complete_trial_stops_the_study(start, tiny_study, 
 
 def test_after_the_time_is_up_no_trial_begins_but_what_was_found_is_measured(study_run, trainer, monkeypatch):
     """Each trial takes one second of a clock that only trials move; both families get their half of the time."""
-    monkeypatch.setattr(bench.runner, "time", SimpleNamespace(monotonic=lambda: float(len(trainer.trials))))
+    clock = SimpleNamespace(monotonic=lambda: float(len(trainer.trials)))
+    monkeypatch.setattr(bench.coordinator, "time", clock)
     runner = study_run(trials=50, timeout=6.0)
     assert {family: len(ended) for family, ended in states(runner).items()} == {"vae": 3, "glow": 3}
     assert len(trainer.finals) == 2
