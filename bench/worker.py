@@ -112,7 +112,7 @@ class Worker:
         Raises:
             KeyboardInterrupt: as for :meth:`work`.
         """
-        ledger, watch = self.study.ledger, Watch()
+        ledger, watch = self.study.ledger, Watch(self.study.ledger.lease)
         while True:
             if self.work():
                 continue

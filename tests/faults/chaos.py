@@ -18,7 +18,7 @@ from typing import Protocol
 from tests.faults.processes import Place, start_coordinator, start_worker
 from tests.faults.proxy import Mode, Proxy
 
-RESTART_SECONDS = 0.3
+RESTART_SECONDS = 0.7
 """Between the end of a process and the start of the next in its place."""
 DEADLINE_SECONDS = 600.0
 """No scenario takes so long, unless it hangs."""
@@ -146,7 +146,7 @@ class Chaos:
     def run(self) -> Tally:
         """Until the study is complete, after all faults."""
         began = time.monotonic()
-        due = began + 2 * self._pause
+        due = float("inf")
         try:
             while True:
                 now = time.monotonic()
@@ -159,6 +159,8 @@ class Chaos:
                         break
                     self.trials += MORE_TRIALS
                     self._coordinator = None
+                if due == float("inf") and (self.place.output / "spool").exists():
+                    due = now
                 if self._left and now > due:
                     due = now + self._rng.uniform(0.5, 1.5) * self._pause
                     self._break()
