@@ -95,7 +95,8 @@ def parsed(url: str) -> URL:
     except ImportError as error:
         raise TrackingError(f"its driver is not installed ({error}): install it, or name another") from error
     except ValueError as error:
-        raise TrackingError(f"it is no URL of a database ({error})") from error
+        # Its words may be of the password, where the host was forgotten.
+        raise TrackingError("it is no URL of a database; its port is to be a number") from error
     return parts
 
 

@@ -64,11 +64,7 @@ def measure_again(
         DivergedError: the run, trained again, diverges again, or gives an image no probability.
     """
     config = RunConfig.model_validate_json(logged.config)
-    if dataset.digest != config.dataset_digest:
-        raise SettingsError(
-            f"run {logged.name!r} was trained on data of digest {config.dataset_digest[:12]}, but {dataset.info.name} "
-            f"has {dataset.digest[:12]}: give the same data with --dataset"
-        )
+    logged.check_data(dataset.info.name, dataset.digest)
     model = _model(uri, logged, config, dataset, observers)
     final = logged.role == "final"
     held_out = (dataset.open_test() if final else dataset.tuning.validation).head(evaluation_images)
@@ -90,7 +86,7 @@ def _model(uri: str, logged: LoggedModel, config: RunConfig, dataset: Dataset, o
         return trained_model(config, dataset.tuning, logged.seed, observers.on_epoch)[0]
     with tempfile.TemporaryDirectory() as folder:
         file = load_model_file(uri, logged.run_id, Path(folder))
-        model: LikelihoodModel = keras.saving.load_model(file)
+        model: LikelihoodModel = keras.saving.load_model(file, safe_mode=True)
     return model
 
 

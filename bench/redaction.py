@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from urllib.parse import urlsplit
 
 from bench.errors import SettingsError
 
@@ -19,24 +20,36 @@ def redact(text: str) -> str:
 
 
 def check_address(option: str, address: str) -> None:
-    """Check that an address is not empty, and that :func:`redact` can tell its credentials from the text around them.
+    """Check that an address is not empty, and that :func:`redact` can tell its credentials from all else.
 
     Args:
         option: the setting that holds the address, named in errors.
         address: the address of a tracking store or a storage.
 
     Raises:
-        SettingsError: it is empty, or holds what has to be percent-encoded; the message shows no credentials.
+        SettingsError: it is empty, or has another form than an address; the message shows nothing but its scheme.
     """
     if not address.strip():
         raise SettingsError(f"{option}={address!r} is empty: leave it out, or give an address")
-    scheme, _, rest = address.partition("://")
-    if scheme.startswith("sqlite"):
-        credentials, rest = "", address
-    else:
-        credentials, _, rest = rest.rpartition("@")
-    if re.search(r"[\s'\"]|@.*/|/.*@", credentials) or any(unicodedata.category(c) in ("Cc", "Cs") for c in address):
+    if not _is_well_formed(address):
+        scheme = re.match(r"[A-Za-z0-9+.-]*://", address)
         raise SettingsError(
-            f"{option}={scheme.encode('ascii', 'replace').decode()}://… holds a character that an address cannot have "
-            "as it is: write it percent-encoded (%20 for a space, %27 and %22 for quotes, %2F for /, %40 for @)"
+            f"{option}={scheme[0] if scheme else ''}… is no address: SCHEME://USER:PASSWORD@HOST:PORT/NAME is "
+            "accepted, special characters percent-encoded (%20 for a space, %22 and %27 for quotes, %23 for #, %2F for "
+            "/, %40 for @)"
         )
+
+
+def _is_well_formed(address: str) -> bool:
+    if any(unicodedata.category(character) in ("Cc", "Cs") for character in address):
+        return False
+    if address.startswith("sqlite"):
+        return True
+    try:
+        # What stands for the port may well be a password, where the host was forgotten or a character not encoded.
+        parts = urlsplit(address)
+        parts.port  # noqa: B018 - raises
+    except ValueError:
+        return False
+    before_host = address.partition("://")[2].rpartition("@")[0]
+    return not re.search(r"[\s'\"]", parts.netloc) and before_host in ("", parts.netloc.rpartition("@")[0])

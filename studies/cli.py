@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from studies import compare, completion, deliver, doctor, gradient_estimators, ui, worker
+from studies import compare, completion, deliver, doctor, gradient_estimators, repeat, ui, worker
 from studies.names import STUDIES
 from studies.options import Output, Storage, TrackingUri
 from studies.stores import studies_to_report, tracking_store
@@ -444,6 +444,7 @@ def reproduce(
 
 app.command(name="gradients")(gradient_estimators.command)
 app.command(name="doctor")(doctor.command)
+app.command(name="repeat")(repeat.command)
 app.command(name="worker")(worker.command)
 app.command(name="deliver")(deliver.command)
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import tempfile
-import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -20,6 +19,7 @@ import numpy.typing as npt
 from filelock import FileLock
 
 from bench.data.dataset import Images, Labels, Split, TuningData
+from bench.data.npz_archive import NpzArchive
 from bench.errors import DataError
 from bench.quality.network import NetworkExtractor, scale, weights_digest
 
@@ -230,18 +230,19 @@ def _load(
 ) -> tuple[Weights, _Record]:
     try:
         record = _Record(**json.loads(record_file.read_text()))
-        with np.load(weights_file, allow_pickle=False) as arrays:
-            weights = [arrays[name] for name in arrays.files]
         if record.data_digest != data_digest:
             raise ValueError("it was trained on other data")
         if record.task != task:
             # The digest of the data is of its pixels: the labels may have come later.
             raise ValueError(f"it tells {record.task} apart, and the data has {task}")
-        if [weight.shape for weight in weights] != [tuple(weight.shape) for weight in classifier.weights]:
-            raise ValueError("its weights have other shapes")
+        with NpzArchive(weights_file) as archive:
+            headers = [archive.header(name) for name in archive.names]
+            if [header.shape for header in headers] != [tuple(weight.shape) for weight in classifier.weights]:
+                raise ValueError("its weights have other shapes")
+            weights = [archive.read(name).astype(np.float32, copy=False) for name in archive.names]
         if weights_digest(weights) != record.weights_digest:
             raise ValueError("its weights are not those that were recorded")
-    except (OSError, ValueError, TypeError, KeyError, EOFError, zipfile.BadZipFile) as error:
+    except (DataError, OSError, ValueError, TypeError, KeyError) as error:
         raise DataError(
             f"the kept classifier {weights_file} cannot be used: {error}. Delete it and {record_file.name}, and it is "
             "trained anew (figures measured with the old one do not compare with those of the new one)."

@@ -7,17 +7,19 @@ import json
 import math
 import re
 import tempfile
+import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
+import psutil
 from mlflow.artifacts import download_artifacts
 from mlflow.tracking import MlflowClient
 from pydantic import BaseModel
 
-from bench.errors import TrackingError
+from bench.errors import SettingsError, TrackingError
 from bench.redaction import redact
 from bench.results import (
     HISTORY_COLUMNS,
@@ -127,7 +129,9 @@ def _best(children: list[_Child]) -> list[_Child]:
 
 def _ui(uri: str) -> str:
     """Where the MLflow UI shows a store: a server itself, any other where `reparam-bench ui` serves it."""
-    return uri.rstrip("/") if uri.startswith(("http://", "https://")) else UI_ADDRESS
+    scheme, _, rest = uri.rstrip("/").partition("://")
+    # Without credentials, for it goes into reports; a browser asks for them.
+    return f"{scheme}://{rest.rpartition('@')[2]}" if scheme in ("http", "https") else UI_ADDRESS
 
 
 def _tables(children: list[_Child], client: MlflowClient) -> dict[str, pd.DataFrame]:
@@ -167,6 +171,19 @@ class LoggedModel:
     settings: dict[str, Any]
     keeps_model: bool
 
+    def check_data(self, name: str, digest: str) -> None:
+        """Check that a data set is what the run was trained on.
+
+        Raises:
+            SettingsError: it is not.
+        """
+        own = json.loads(self.config)["dataset_digest"]
+        if digest != own:
+            raise SettingsError(
+                f"run {self.name!r} was trained on data of digest {own[:12]}, but {name} has {digest[:12]}: give the "
+                "same data with --dataset"
+            )
+
 
 def load_run(uri: str, run_id: str) -> LoggedModel:
     """A model run by MLflow's identifier, or by the beginning of one that no other run shares.
@@ -198,6 +215,20 @@ def load_run(uri: str, run_id: str) -> LoggedModel:
     )
 
 
+def load_curve(uri: str, run_id: str) -> pd.DataFrame:
+    """The learning curve of a run, ``epoch metric value``: every figure of training and validation, times left out."""
+    client = connect(uri)
+    keys = [
+        key for key in client.get_run(run_id).data.metrics if re.fullmatch(rf"(train|validation)/.*{EPOCH_SUFFIX}", key)
+    ]
+    points = [
+        {"epoch": point.step, "metric": key.removesuffix(EPOCH_SUFFIX), "value": point.value}
+        for key in keys
+        for point in client.get_metric_history(run_id, key)
+    ]
+    return pd.DataFrame(points, columns=["epoch", "metric", "value"])
+
+
 def _find_run(client: MlflowClient, uri: str, run_id: str) -> Any:
     if re.fullmatch(r"[0-9a-f]{4,32}", run_id):
         experiments = client.search_experiments(filter_string="name LIKE 'reparam-bench/%'")
@@ -214,10 +245,22 @@ def _find_run(client: MlflowClient, uri: str, run_id: str) -> Any:
 
 
 def load_model_file(uri: str, run_id: str, folder: Path) -> Path:
-    """The ``.keras`` file of a run that keeps its model, copied into ``folder``."""
+    """The ``.keras`` file of a run that keeps its model, copied into ``folder``.
+
+    Raises:
+        TrackingError: the store cannot be reached, or the file is no archive, or would not fit into memory.
+    """
     client = connect(uri)
     location, _ = model_location(client, client.get_run(run_id))
-    return Path(download_artifacts(f"{location}/{MODEL_FILE}", dst_path=str(folder), tracking_uri=uri))
+    file = Path(download_artifacts(f"{location}/{MODEL_FILE}", dst_path=str(folder), tracking_uri=uri))
+    try:
+        with zipfile.ZipFile(file) as archive:
+            unpacked = sum(member.file_size for member in archive.infolist())
+    except zipfile.BadZipFile as error:
+        raise TrackingError(f"the model of run {run_id} cannot be opened: {error}") from error
+    if unpacked > psutil.virtual_memory().available:
+        raise TrackingError(f"the model of run {run_id} takes {unpacked / 2**30:.1f} GiB: more than the memory at hand")
+    return file
 
 
 def _quoted(text: str) -> str:

@@ -14,8 +14,9 @@ from bench.errors import DataError, SettingsError
 from bench.evaluation import open_outside
 from bench.measure_again import Observers, measure_again, write_evaluation
 from bench.preflight import check_outside
+from bench.repetition import repeat
 from bench.results import METRICS
-from bench.tracking.read import load_results, load_run
+from bench.tracking.read import load_curve, load_results, load_run
 
 pytestmark = pytest.mark.backend
 
@@ -92,3 +93,27 @@ def test_the_configuration_of_a_run_survives_the_store(study):
     config = RunConfig.model_validate_json(logged_run(study, "final").config)
     assert isinstance(config.training, TrainingConfig)
     assert config.hash == study.results.runs.query("role == 'final'").iloc[0]["config_hash"]
+
+
+@pytest.mark.parametrize("role", ["final", "search"])
+def test_a_run_trained_again_comes_out_bit_by_bit(study, digits, role):
+    logged = logged_run(study, role)
+    curve = load_curve(study.uri, logged.run_id)
+    compared = repeat(logged, curve, digits, lambda record: None)
+    assert len(compared) == len(curve) >= 4 * logged.looks
+    assert (compared["difference"] == 0).all()
+
+
+def test_a_figure_that_does_not_come_out_again_is_told(study, digits):
+    logged = logged_run(study, "search")
+    curve = load_curve(study.uri, logged.run_id)
+    curve.loc[3, "value"] += 1e-9
+    compared = repeat(logged, curve.head(6), digits, lambda record: None)
+    assert (compared["difference"] != 0).tolist() == [False] * 3 + [True] + [False] * 2
+    assert compared["epoch"].max() < logged.looks
+
+
+def test_a_run_without_a_learning_curve_cannot_be_compared(study, digits):
+    logged = logged_run(study, "search")
+    with pytest.raises(SettingsError, match="has no learning curve"):
+        repeat(logged, load_curve(study.uri, logged.run_id).head(0), digits, lambda record: None)

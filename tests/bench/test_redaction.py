@@ -1,6 +1,9 @@
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from bench.redaction import redact
+from bench.errors import SettingsError
+from bench.redaction import check_address, redact
 
 
 @pytest.mark.parametrize(
@@ -51,3 +54,62 @@ def test_text_without_credentials_is_left_as_it_is(harmless):
 def test_redacting_twice_changes_nothing_more():
     once = redact("postgresql://user:hunter2@host/db?password=hunter2")
     assert redact(once) == once
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "http://127.0.0.1:5000",
+        "https://runs.example.org/mlflow/",
+        "postgresql+psycopg2://me:hunter2@host:5432/db?sslmode=require",
+        "postgresql://me:%40%2F%23%20hunter2@host/db",
+        "http://me:hunter2@[::1]:5000/",
+        "sqlite:////home/me/it's my @folder/x.db",
+        "runs/search.journal",
+        "databricks",
+    ],
+)
+def test_an_address_is_taken_as_it_is(address):
+    check_address("storage", address)
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "",
+        " ",
+        "\n",
+        "http://me:hunter2",
+        "http://me:hunter2/x@host",
+        "http://me:hunter2?x@host",
+        "http://me:hunter2#x@host",
+        "http://me:hunter 2@host",
+        "http://me:hunter2'@host",
+        'http://me:hunter2"@host',
+        "http://me:hunter2\x1b@host",
+        "http://me:hunter2\udcff@host",
+        "http://[me:hunter2@host",
+        "http://host:hunter2/",
+    ],
+)
+def test_an_address_whose_password_cannot_be_told_from_all_else_is_refused_without_it(address):
+    with pytest.raises(SettingsError, match=r"^storage=.*(is empty|is no address)") as refused:
+        check_address("storage", address)
+    assert "hunter" not in str(refused.value)
+
+
+@given(
+    st.sampled_from(["http://{}:{}@host:1/x", "postgresql+psycopg2://{}:{}@host/x?y=1", "mysql://{}:{}@1.2.3.4"]),
+    st.text("ab/%:#@'\" ?&[]\\é", max_size=4),
+    st.text("cd/%:#@'\" ?&[]\\é", max_size=4),
+)
+def test_no_password_gets_past_both(address, user, rest):
+    """Whatever is in an address that is taken, what is shown of it in any company is not its password."""
+    whole = address.format(user, f"hunter{rest}2")
+    try:
+        check_address("storage", whole)
+    except SettingsError as error:
+        shown = str(error)
+    else:
+        shown = redact(f"{{'it': '{whole}', \"is\": \"{whole}\"}} ({whole}): it's {whole}")
+    assert "hunter" not in shown

@@ -131,6 +131,11 @@ def test_a_server_gives_many_histories_at_once(uri, server, monkeypatch):
     assert_same_results(read.load_results(server, STUDY.study_id), expected)
 
 
+def test_the_pages_of_runs_are_named_without_credentials(server):
+    results = read.load_results(server.replace("//", "//me:hunter2@"), STUDY.study_id)
+    assert results.runs["url"].str.startswith(f"{server}/#/experiments/").all()
+
+
 def test_a_server_without_the_bulk_endpoint_is_asked_run_by_run(uri, server, monkeypatch):
     monkeypatch.setattr(sources, "BULK_ENDPOINT", "/ajax-api/2.0/mlflow/no-such-endpoint")
     assert_same_results(read.load_results(server, STUDY.study_id), through_the_client(uri, monkeypatch))
