@@ -22,7 +22,9 @@ RESTART_SECONDS = 0.7
 """Between the end of a process and the start of the next in its place."""
 DEADLINE_SECONDS = 600.0
 """No scenario takes so long, unless it hangs."""
-MORE_TRIALS = 8
+SECONDS_A_TRIAL = 6.0
+"""Of a worker that is disturbed all the time."""
+MORE_TRIALS = 12
 """Are asked for of each family, when all are done before all faults are."""
 NETWORK: dict[str, Mode] = {
     "server refuses": "refuse",
@@ -80,8 +82,7 @@ class FullDisk:
 
 def can_be_made_unwritable(folder: Path) -> bool:
     """Whether a folder can be made one that even root may not write to."""
-    done = _immutable(folder, True) and _immutable(folder, False)
-    return done
+    return _immutable(folder, True) and _immutable(folder, False)
 
 
 def _immutable(folder: Path, is_it: bool) -> bool:
@@ -131,7 +132,8 @@ class Chaos:
         self.place = place
         self.proxy, self.database, self.disk = proxy, database, disk
         self.tally = Tally()
-        self.trials = MORE_TRIALS
+        # About as many as the workers do while faults are injected; if they do more, more are asked for.
+        self.trials = max(MORE_TRIALS, round(count * pause * workers / SECONDS_A_TRIAL / 2))
         self._faults = faults
         self._left = count
         self._pause = pause
