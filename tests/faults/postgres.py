@@ -74,7 +74,17 @@ class Postgres:
             subprocess.run(
                 [
                     *(self._programs / "initdb", "--pgdata", self._data, "--username", "bench"),
-                    *("--auth", "scram-sha-256", "--pwfile", secret, "--no-sync", "--encoding", "UTF8", "--locale", "C"),
+                    *(
+                        "--auth",
+                        "scram-sha-256",
+                        "--pwfile",
+                        secret,
+                        "--no-sync",
+                        "--encoding",
+                        "UTF8",
+                        "--locale",
+                        "C",
+                    ),
                 ],
                 check=True,
                 stdout=subprocess.DEVNULL,

@@ -165,6 +165,7 @@ bench.backend.select_backend = _nothing
 bench.backend.device = lambda: "none"
 
 # Now, so that processes which are forked from this one have it all.
-import bench.coordinator  # noqa: E402, F401
-import bench.tracking.store  # noqa: E402, F401
 import mlflow.store.tracking.rest_store  # noqa: E402, F401
+
+import bench.coordinator  # noqa: E402
+import bench.tracking.store  # noqa: E402

@@ -110,7 +110,9 @@ def run(scenario: Scenario, seed: int, folder: Path, server: tuple[Proxy, str]) 
             pruning=scenario.pruning,
         )
         storage: Database | None = database
-        chaos = Chaos(place, scenario.workers, scenario.faults, scenario.count, scenario.pause, seed, proxy, storage, disk)
+        chaos = Chaos(
+            place, scenario.workers, scenario.faults, scenario.count, scenario.pause, seed, proxy, storage, disk
+        )
         tally = chaos.run()
         return tally, check(place.bound(chaos.trials), address)
 

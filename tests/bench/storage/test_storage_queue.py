@@ -351,6 +351,21 @@ def test_a_storage_that_cannot_be_reached_for_a_while_is_waited_for():
     assert len(tries) == 3
 
 
+def test_a_connection_that_breaks_within_a_transaction_is_waited_for():
+    from optuna.exceptions import StorageInternalError
+    from sqlalchemy.exc import PendingRollbackError
+
+    tries = []
+
+    def action():
+        tries.append(1)
+        if len(tries) < 2:
+            raise StorageInternalError("commit") from PendingRollbackError("can't reconnect")
+        return "done"
+
+    assert patiently(action) == "done"
+
+
 def test_patience_has_an_end_and_other_errors_are_not_waited_for():
     from sqlalchemy.exc import OperationalError
 
