@@ -1,4 +1,4 @@
-"""The page of tests/benchmarks/scaling.py: its tables, and what they say of 1,000 workers."""
+"""The page of what was measured: its tables, and what they say of 1,000 workers."""
 
 from __future__ import annotations
 
@@ -170,6 +170,6 @@ def _plan(value: Mapping[tuple[str, str, str], float]) -> str:
         f"a time, or as many as are being worked on.\n"
         f"- **Harness overhead** in a worker: {cpu:.2f} s of CPU for a trial ({largest[1]}), beside its training.\n"
         f"- **Order of measures** for 1,000 workers and trials of 10 minutes: PostgreSQL for the storage; "
-        f"`--lease 300`; an MLflow server of several processes on PostgreSQL; no more than that is needed until trials take less than "
-        f"a minute, which are better batched into longer ones.\n"
+        f"`--lease 300`; an MLflow server of several processes on PostgreSQL. Trials of less than a minute are better "
+        f"batched into longer ones.\n"
     )
