@@ -1,6 +1,6 @@
 # `make study` and `make test` set everything up by themselves, inside this folder.
 .DEFAULT_GOAL := help
-.PHONY: help study test test-slow test-peers lint audit ui report screenshots benchmark-report lock clean
+.PHONY: help study test test-slow test-faults test-peers lint audit ui report screenshots benchmark-report benchmark-scaling lock clean
 SHELL := /bin/bash
 
 PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3; do \
@@ -19,12 +19,16 @@ study: $(INSTALLED) ## Run the flagship study, VAE against Glow on the bundled d
 	$(BIN)/reparam-bench study vae_vs_glow
 
 test: $(INSTALLED) lint audit ## Run the linters, the audit and the tests, on TensorFlow and on JAX
-	KERAS_BACKEND=tensorflow $(BIN)/python -m pytest -m 'not slow' -n 2 --dist loadfile
+	KERAS_BACKEND=tensorflow $(BIN)/python -m pytest -m 'not slow and not faults' -n 2 --dist loadfile
 	KERAS_BACKEND=jax $(BIN)/python -m pytest -m 'backend and not slow' -n 2 --dist loadfile
 
 test-slow: $(INSTALLED) ## Run the long checks, on TensorFlow and on JAX
 	KERAS_BACKEND=tensorflow $(BIN)/python -m pytest -m slow
 	KERAS_BACKEND=jax $(BIN)/python -m pytest -m 'backend and slow'
+
+test-faults: $(INSTALLED) ## Have studies live through hundreds of faults: reports/benchmarks/fault_injection.csv
+	rm -f reports/benchmarks/fault_injection.csv
+	FAULTS_TABLE=reports/benchmarks/fault_injection.csv $(BIN)/python -m pytest tests/faults -m faults -s
 
 test-peers: $(INSTALLED) ## Compare with other packages on PyTorch, installed beside (.venv-peers)
 	$(PYTHON) -m venv .venv-peers
@@ -51,6 +55,9 @@ screenshots: $(INSTALLED) ## Take pictures of the newest study's report and MLfl
 
 benchmark-report: $(INSTALLED) ## Measure the report of 1,000, 3,000 and 10,000 runs: time and memory
 	$(BIN)/python tests/benchmarks/report_of_many_runs.py
+
+benchmark-scaling: $(INSTALLED) ## Measure studies of 1 to 16 worker processes, and what bounds those of 1,000
+	$(BIN)/python -m tests.benchmarks.scaling
 
 lock: $(UV) ## Resolve the dependencies anew, with hashes
 	$(UV) pip compile pyproject.toml --extra jax --extra dashboard --extra server --extra dev --universal --python-version 3.11 \

@@ -29,6 +29,10 @@ LARGEST_SHARE = 0.02
 _HEADER = "header"
 
 
+_Content = tuple[TrainingLog, dict[str, npt.NDArray[np.generic]]]
+"""The log and all arrays."""
+
+
 class _Identity(BaseModel):
     """Which training a checkpoint is of: none but the very same may go on from it."""
 
@@ -69,12 +73,18 @@ class Checkpoint:
         self.path = path
         self.identity = _Identity(config_hash=config_hash, seed=seed, code_version=code_version)
         self._warned = False
+        self._latest: _Content | None = None
+        self._is_read = False
         self._saved_at: float | None = None
         self._seconds_to_save = 0.0
 
     def records(self) -> list[EpochRecord]:
-        """The records of the epochs that need not be trained again; none if there is no checkpoint to go on from."""
-        content = self._read()
+        """The records of the epochs that need not be trained again; none if there is no checkpoint to go on from.
+
+        They are those that the next :meth:`restore` goes on from, whatever is saved in the meantime by a process that
+        was stopped, and goes on though its work was taken away.
+        """
+        content = self._content()
         return [] if content is None else content[0].records
 
     def restore(self, model: LikelihoodModel) -> TrainingLog | None:
@@ -90,7 +100,8 @@ class Checkpoint:
             CheckpointError: what an earlier process left half-written cannot be removed.
         """
         self._remove_unfinished()
-        content = self._read()
+        content = self._content()
+        self._latest, self._is_read = None, False
         if content is None:
             return None
         training_log, arrays = content
@@ -154,7 +165,13 @@ class Checkpoint:
         except OSError as error:
             raise self._failed("written", error) from error
 
-    def _read(self) -> tuple[TrainingLog, dict[str, npt.NDArray[np.generic]]] | None:
+    def _content(self) -> _Content | None:
+        """What is read once, until it is restored."""
+        if not self._is_read:
+            self._latest, self._is_read = self._read(), True
+        return self._latest
+
+    def _read(self) -> _Content | None:
         """The log and all arrays, each checked against its sum."""
         if not self.path.is_file():
             return None

@@ -5,10 +5,11 @@ from __future__ import annotations
 import logging
 import math
 import time
+from typing import Any
 
 from bench.config import RunConfig
 from bench.crews.crew import Crew
-from bench.errors import StudyStoppedError, TrackingError
+from bench.errors import SpoolError, StudyStoppedError, TrackingError
 from bench.interruption import StopRequest
 from bench.progress import StudyProgress
 from bench.results import RunState
@@ -21,6 +22,8 @@ log = logging.getLogger(__name__)
 
 FAILURES_IN_A_ROW = 20
 """So many trials failing one after the other, neither pruned nor diverged, point at a fault that all share."""
+TRACKING_SECONDS = 60.0
+"""Between two times that the runs of dead processes are seen to while others work."""
 SLOTS_AHEAD = 32
 """At least so many slots wait at a time; with more workers, as many as are being worked on."""
 
@@ -41,6 +44,7 @@ class Coordinator:
         self.progress = progress
         self.stop = stop
         self._shown: dict[str, set[int]] = {}
+        self._tracking_due = 0.0
 
     def run(self) -> None:
         """Search, select, retrain and evaluate; what is finished is not done again.
@@ -70,13 +74,24 @@ class Coordinator:
         self._bring_tracking_up_to_date()
         selected = self._search()
         configs = {name: self._config(name, trial) for name, trial in selected.items()}
-        self.study.parent.select(
-            {name: {"number": trial.number, "config_hash": configs[name].hash} for name, trial in selected.items()}
-        )
+        chosen = {name: {"number": each.number, "config_hash": configs[name].hash} for name, each in selected.items()}
+        is_recorded = self._record_selection(chosen)
         self._finals(selected)
         self._end_work()
         self._bring_tracking_up_to_date()
+        if not is_recorded:
+            self._record_selection(chosen)
         self._register(configs)
+        self.study.remove_checkpoints_of_settled_slots()
+
+    def _record_selection(self, chosen: dict[str, dict[str, Any]]) -> bool:
+        """Whether the tracking store has it; where it is away, final runs do not wait for its return."""
+        try:
+            self.study.parent.select(chosen)
+        except TrackingError as error:
+            self.progress.say(f"the selection is not recorded: {error}")
+            return False
+        return True
 
     def _end_work(self) -> None:
         for queue in self.study.queues.values():
@@ -151,8 +166,9 @@ class Coordinator:
         for attempt in lost:
             again = "; it is queued again" if attempt.state == RunState.INTERRUPTED else ""
             self.progress.say(f"{kind} {attempt.number}, attempt {attempt.attempt}: {attempt.reason}{again}")
-        if lost:
-            self._bring_tracking_up_to_date()
+        if lost and time.monotonic() >= self._tracking_due:
+            self._bring_tracking_up_to_date(patience=0.0)
+            self._tracking_due = time.monotonic() + TRACKING_SECONDS
         attempts = queue.attempts()
         self._show(kind, attempts)
         settled = {each.number for each in attempts if each.counts}
@@ -189,36 +205,46 @@ class Coordinator:
             best = min(complete, key=lambda each: (each.objective, each.number))
             self.progress.best(kind, best.objective or 0.0, best.number)
 
-    def _bring_tracking_up_to_date(self) -> None:
+    def _bring_tracking_up_to_date(self, patience: float = DRAIN_SECONDS) -> None:
         """Have delivered what ended processes left, and end the runs of attempts that ended without a word.
 
         The storage decides: an attempt that it holds as ended has ended so, whatever its run says.
+
+        Args:
+            patience: seconds that processes which have just ended an attempt are given to say so.
         """
         tracker, parent = self.study.tracker, self.study.parent
         try:
             tracker.deliver_orphans()
-            if left := tracker.drain(DRAIN_SECONDS):
+            if patience and (left := tracker.drain(patience)):
                 self.progress.say(f"{left} entries wait in {tracker.spool}: `reparam-bench deliver` delivers them")
                 return
+            until = time.monotonic() + patience
+            while any(_is_told_soon(attempt) for _, attempt in self._differing()) and time.monotonic() < until:
+                time.sleep(1.0)
             for run, attempt in self._differing():
-                parent.end_run(run.run_id, attempt.state or RunState.INTERRUPTED, attempt.reason)
-        except TrackingError as error:
-            self.progress.say(f"the tracking store cannot be reached, and is brought up to date later: {error}")
+                if patience or not _is_told_soon(attempt):
+                    parent.end_run(run.run_id, attempt.state or RunState.INTERRUPTED, attempt.reason)
+        except (SpoolError, TrackingError) as error:
+            self.progress.say(f"the tracking store is brought up to date later: {error}")
 
     def _differing(self) -> list[tuple[LoggedRun, Attempt]]:
-        """Runs that do not say how their attempt ended, though whoever worked on it has had the time to say so."""
+        """Runs that do not say how their attempt ended; of two that stand for one attempt, the open one is removed.
+
+        A request to create a run may arrive when nobody waits for its answer any more, and another one was made.
+        """
         attempts = [each for queue in self.study.queues.values() for each in queue.attempts()]
         ended = {each.key: each for each in attempts if each.state not in (None, RunState.RUNNING)}
-        until = time.monotonic() + DRAIN_SECONDS
-        while True:
-            runs = [run for run in self.study.parent.children() if run.key in ended]
-            differing = [(run, ended[run.key]) for run in runs if run.state != ended[run.key].state]
-            told_soon = any(
-                attempt.reason != DIED and attempt.ended_seconds_ago < DRAIN_SECONDS for _, attempt in differing
-            )
-            if not told_soon or time.monotonic() > until:
-                return differing
-            time.sleep(1.0)
+        runs = [run for run in self.study.parent.children() if run.key in ended]
+        told = {run.key for run in runs if run.state != RunState.RUNNING}
+        for run in runs:
+            if run.state == RunState.RUNNING and run.key in told:
+                self.study.parent.remove_run(run.run_id)
+        return [
+            (run, ended[run.key])
+            for run in runs
+            if run.state != ended[run.key].state and not (run.state == RunState.RUNNING and run.key in told)
+        ]
 
     def _register(self, configs: dict[str, RunConfig]) -> None:
         """Register the final run of each family that validation, not test, finds best."""
@@ -235,6 +261,11 @@ class Coordinator:
         except TrackingError as error:
             # The models are kept with their runs all the same.
             self.progress.say(f"not registered: {error}")
+
+
+def _is_told_soon(attempt: Attempt) -> bool:
+    """Whether the process that ended an attempt may yet tell the tracking store so."""
+    return attempt.reason != DIED and attempt.ended_seconds_ago < DRAIN_SECONDS
 
 
 def _told(kind: str, attempt: Attempt) -> str:

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import logging
+import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from bench.backend import select_backend
 from bench.checkpoint import Checkpoint
@@ -22,8 +26,12 @@ from bench.study import BoundStudy, Family, StudySettings
 from bench.tracking.contract import StudyDescription
 from bench.tracking.store import StudyRun, Tracker
 
+log = logging.getLogger(__name__)
+
 FINAL = "final"
 """The kind of work that final runs are; each search is of the kind of its family."""
+_CHECKPOINT = re.compile(r"\.?(?P<kind>.+)-(?P<slot>\d+)\.npz")
+"""A checkpoint's file, or what is left of one that was being written."""
 
 
 @dataclass(frozen=True)
@@ -74,9 +82,22 @@ class SharedStudy:
 
     def checkpoint(self, kind: str, slot: int, config: RunConfig, seed: int) -> Checkpoint:
         """Where the training of a slot is kept while it lasts."""
-        settings = self.bound.settings
-        folder = settings.output / "checkpoints" / self.bound.study_id
-        return Checkpoint(folder / f"{kind}-{slot}.npz", config.hash, seed, code_version(settings.backend)["code"])
+        code = code_version(self.bound.settings.backend)["code"]
+        return Checkpoint(self._checkpoints / f"{kind}-{slot}.npz", config.hash, seed, code)
+
+    def remove_checkpoints_of_settled_slots(self) -> None:
+        """Remove what a process left that died between the end of its slot and the removal of its checkpoint."""
+        if not self._checkpoints.is_dir():
+            return
+        settled = {kind: queue.settled() for kind, queue in self.queues.items()}
+        for file in self._checkpoints.iterdir():
+            found = _CHECKPOINT.match(file.name)
+            if found and int(found["slot"]) in settled.get(found["kind"], ()):
+                file.unlink(missing_ok=True)
+
+    @property
+    def _checkpoints(self) -> Path:
+        return self.bound.settings.output / "checkpoints" / self.bound.study_id
 
 
 def open_study(bound: BoundStudy) -> SharedStudy:
@@ -94,9 +115,24 @@ def open_study(bound: BoundStudy) -> SharedStudy:
     earlier = ledger.specification
     if earlier is not None:
         check_code(earlier, settings.mixed_code)
-    parent = tracker.open_study(_description(bound))
+    parent = _parent(tracker, _description(bound), earlier)
     ledger.publish({**to_json(bound), "experiment_id": parent.experiment_id, "run_id": parent.run_id})
     return SharedStudy(bound, ledger, _searches(bound, ledger), tracker, parent)
+
+
+def _parent(tracker: Tracker, description: StudyDescription, earlier: Mapping[str, Any] | None) -> StudyRun:
+    """The study's run; where the store is away, that of an earlier process, for the work does not wait for the store.
+
+    Raises:
+        TrackingError: the store cannot be reached, and no earlier process has opened the study.
+    """
+    try:
+        return tracker.open_study(description)
+    except TrackingError as error:
+        if earlier is None:
+            raise
+        log.warning("the study goes on without its tracking store: %s", error)
+        return tracker.join_study(description, earlier["experiment_id"], earlier["run_id"])
 
 
 def join_study(study_id: str, storage: str | None, tracking_uri: str | None, output: Path) -> SharedStudy:

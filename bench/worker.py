@@ -6,7 +6,8 @@ import logging
 import math
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -100,15 +101,16 @@ class Worker:
         """
         for kind, queue in self.study.queues.items():
             self.stop.check()
-            claim = queue.claim()
-            if claim is not None:
+            try:
+                claim = queue.claim()
+                if claim is None:
+                    continue
                 job = self._final(claim) if kind == FINAL else self._trial(kind, claim)
-                try:
-                    self._do(job, kind, claim)
-                except LostTrialError as error:
-                    # Whoever took it has said what became of it, here and in the tracking store.
-                    self.progress.say(str(error))
-                return True
+                self._do(job, kind, claim)
+            except LostTrialError as error:
+                # Whoever took it has said what became of it, here and in the tracking store.
+                self.progress.say(str(error))
+            return True
         return False
 
     def work_until_over(self) -> None:
@@ -117,7 +119,7 @@ class Worker:
         Raises:
             KeyboardInterrupt: as for :meth:`work`.
         """
-        ledger, watch = self.study.ledger, Watch()
+        ledger, watch = self.study.ledger, Watch(self.study.ledger.lease)
         while True:
             if self.work():
                 continue
@@ -183,16 +185,17 @@ class Worker:
         total = settings.seeds * len(self.study.searches) if kind == FINAL else settings.trials
         name = f"{job.name}, attempt {claim.attempt}" if claim.attempt > 1 else job.name
         checkpoint = self.study.checkpoint(kind, claim.number, job.config, job.seed)
-        self.progress.start_run(name, job.config.training.reports, job.kind, len(queue.settled()), total)
-        # Last, for a stop between here and the work would leave the run open until the study is continued.
-        run = self.study.parent.start_run(
-            *(name, job.role, job.family, job.seed, job.config),
-            number=claim.number if job.role == "search" else None,
-            attempt=claim.attempt,
-            key=claim.key,
-            continuation=_continuation(claim, checkpoint),
-            **job.parameters,
-        )
+        with _given_back_on_failure(claim):
+            self.progress.start_run(name, job.config.training.reports, job.kind, len(queue.settled()), total)
+            # Last, for a stop between here and the work would leave the run open until the study is continued.
+            run = self.study.parent.start_run(
+                *(name, job.role, job.family, job.seed, job.config),
+                number=claim.number if job.role == "search" else None,
+                attempt=claim.attempt,
+                key=claim.key,
+                continuation=_continuation(claim, checkpoint),
+                **job.parameters,
+            )
         try:
             with claim.kept_alive() as heartbeat:
                 outcome = self._trained(job, claim, checkpoint, run, heartbeat)
@@ -202,6 +205,9 @@ class Worker:
             run.finish(RunState.INTERRUPTED, STOPPED)
             raise
         except LostTrialError as error:
+            if claim.number in queue.settled():
+                # Its next attempt has removed the checkpoint, which this one may have written again.
+                checkpoint.remove()
             run.finish(RunState.INTERRUPTED, str(error))
             raise
         except (SpoolError, CheckpointError, TrackingError) as error:
@@ -261,6 +267,19 @@ class Worker:
         order = sorted(complete, key=lambda each: math.inf if each.objective is None else each.objective)
         rank = 1 + next(i for i, each in enumerate(order) if each.number == number)
         return f"At its end number {rank} of {len(order)} complete trials of its family, by bits/dim on validation"
+
+
+@contextmanager
+def _given_back_on_failure(claim: Claim) -> Iterator[None]:
+    """Have another process do the slot if this one fails or is stopped before it has begun: that is no death."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        claim.end(RunState.INTERRUPTED, reason=STOPPED)
+        raise
+    except SpoolError as error:
+        claim.end(RunState.INTERRUPTED, reason=str(error))
+        raise
 
 
 def open_yardstick(study: SharedStudy, dataset: Dataset) -> Yardstick:

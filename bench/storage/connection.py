@@ -17,7 +17,7 @@ from filelock import FileLock
 from optuna.exceptions import StorageInternalError
 from optuna.storages import BaseStorage, GrpcStorageProxy, JournalStorage, RDBStorage, get_storage
 from optuna.storages.journal import JournalFileBackend
-from sqlalchemy.exc import InterfaceError, OperationalError, SQLAlchemyError
+from sqlalchemy.exc import InterfaceError, OperationalError, PendingRollbackError, SQLAlchemyError
 
 from bench.errors import TrackingError
 from bench.redaction import redact
@@ -176,7 +176,8 @@ def patiently(action: Callable[[], Result], patience: float = PATIENCE) -> Resul
 
 def _is_outage(error: Exception) -> bool:
     """Whether an error means that the storage cannot be reached now, or is held by others for too long."""
-    gone = (OperationalError, InterfaceError)
+    # The last is what is said of a connection that broke within a transaction, by whoever asks for more of it.
+    gone = (OperationalError, InterfaceError, PendingRollbackError)
     if isinstance(error, StorageInternalError):
         return isinstance(error.__cause__, gone)
     # Without the proxy's library there is no proxy, and none of its errors.

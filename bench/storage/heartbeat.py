@@ -60,16 +60,25 @@ class Heartbeat:
 
 
 class Watch:
-    """Tells for how long a counter has stood still, by the watcher's own clock: hosts' clocks need not agree."""
+    """Tells for how long a counter has stood still, by the watcher's own clock: hosts' clocks need not agree.
 
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+    A watcher that did not look for long knows nothing of that time: it may have been stopped, or cut off from the
+    storage, and with it those whom it watches. Between two looks half the lease counts at most.
+
+    Args:
+        lease: seconds of standing still that mean death.
+        clock: seconds, of any beginning.
+    """
+
+    def __init__(self, lease: float, clock: Callable[[], float] = time.monotonic) -> None:
+        self._longest_gap = lease / 2
         self._clock = clock
-        self._seen: dict[Hashable, tuple[object, float]] = {}
+        self._seen: dict[Hashable, tuple[object, float, float]] = {}
 
     def still(self, key: Hashable, counter: object) -> float:
-        """Seconds since the counter of ``key`` was first seen at this value; 0 the first time."""
-        seen, since = self._seen.get(key, (None, 0.0))
-        if key not in self._seen or seen != counter:
-            since = self._clock()
-            self._seen[key] = (counter, since)
-        return self._clock() - since
+        """Seconds for which the counter of ``key`` has been seen at this value; 0 the first time."""
+        now = self._clock()
+        seen, last, seconds = self._seen.get(key, (None, now, 0.0))
+        seconds = seconds + min(now - last, self._longest_gap) if seen == counter else 0.0
+        self._seen[key] = (counter, now, seconds)
+        return seconds

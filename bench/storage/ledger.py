@@ -13,7 +13,7 @@ from optuna.storages import BaseStorage
 from bench.errors import SettingsError, TrackingError
 from bench.storage.connection import patiently
 from bench.storage.heartbeat import BEATS_PER_LEASE, Heartbeat, Watch
-from bench.storage.processes import is_surely_dead, is_this_machine, this_process
+from bench.storage.processes import Owner, is_surely_dead, is_this_machine, this_process
 from bench.storage.queue import Queue
 
 log = logging.getLogger(__name__)
@@ -67,7 +67,7 @@ class Ledger:
         owner = this_process()
         self._write("coordinator", {"owner": owner, "beat": 0})
         try:
-            with Heartbeat(lambda count: self._write("coordinator", {"owner": owner, "beat": count}), self.lease):
+            with Heartbeat(lambda count: self._beat(owner, count), self.lease):
                 yield
         finally:
             self._write("coordinator", None)
@@ -77,7 +77,7 @@ class Ledger:
 
         A living one there is known by its next sign of life.
         """
-        watch = Watch()
+        watch = Watch(self.lease)
         first = self._read().get("coordinator")
         while True:
             held = self._read().get("coordinator")
@@ -98,6 +98,10 @@ class Ledger:
 
     def _read(self) -> dict[str, Any]:
         return patiently(lambda: self.finals.study.user_attrs)
+
+    def _beat(self, owner: Owner, count: int) -> None:
+        """A sign of life. It is not waited for: the next one is due before long."""
+        self.finals.study.set_user_attr("coordinator", {"owner": owner, "beat": count})
 
     def _write(self, name: str, value: Any) -> None:
         patiently(lambda: self.finals.study.set_user_attr(name, value))

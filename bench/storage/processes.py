@@ -33,7 +33,9 @@ def is_surely_dead(owner: Owner) -> bool:
     if not is_this_machine(owner):
         return False
     try:
-        return abs(psutil.Process(owner["pid"]).create_time() - float(owner["created"])) > 1.0
+        process = psutil.Process(owner["pid"])
+        # One that has ended keeps its number until its parent asks for it, which may be never.
+        return process.status() == psutil.STATUS_ZOMBIE or abs(process.create_time() - float(owner["created"])) > 1.0
     except psutil.NoSuchProcess:
         return True
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from typing import Any, TypeVar
 
 import optuna
 from optuna.exceptions import UpdateFinishedTrialError
@@ -18,6 +18,8 @@ from bench.results import RunState
 from bench.storage.connection import patiently
 from bench.storage.heartbeat import Heartbeat, Watch
 from bench.storage.processes import is_surely_dead, this_process
+
+Result = TypeVar("Result")
 
 MOST_DEATHS = 3
 """A slot whose process died so often has failed: it is likely to be what kills them."""
@@ -105,7 +107,7 @@ class Queue:
         self.name = name
         self.storage = storage
         self.lease = lease
-        self._watch = Watch()
+        self._watch = Watch(lease)
         self.study = patiently(
             lambda: optuna.create_study(
                 study_name=name,
@@ -158,7 +160,11 @@ class Queue:
         return bool(patiently(lambda: self.study.user_attrs).get("open", False))
 
     def claim(self) -> Claim | None:
-        """Take the waiting slot of the lowest number; None where none waits, or the queue is closed."""
+        """Take the waiting slot of the lowest number; None where none waits, or the queue is closed.
+
+        Raises:
+            LostTrialError: it was taken away before all was prepared.
+        """
         if not self.is_open:
             return None
         waiting = patiently(lambda: self.study.get_trials(deepcopy=False, states=(TrialState.WAITING,)))
@@ -183,7 +189,12 @@ class Queue:
         )
         claim = Claim(self, patiently(lambda: Trial(study, self._id(trial.number))), _attempt(trial))
         claim.write("owner", this_process())
+        with claim.kept_alive():
+            self._prepare(claim)
         return claim
+
+    def _prepare(self, claim: Claim) -> None:
+        """See to what a slot needs that was just claimed."""
 
     def _sampler(self, number: int) -> optuna.samplers.BaseSampler:
         """What proposes the values of a slot that does not have them yet."""
@@ -246,21 +257,27 @@ class Claim:
 
     def write(self, name: str, value: Any) -> None:
         """Note something with the attempt."""
-        try:
-            patiently(lambda: self._trial.set_user_attr(name, value))
-        except UpdateFinishedTrialError as error:
-            raise self._lost() from error
+        self.unless_lost(lambda: patiently(lambda: self._trial.set_user_attr(name, value)))
 
     def kept_alive(self) -> Heartbeat:
-        """Gives signs of life while the block runs."""
-        return Heartbeat(lambda count: self.write("beat", count), self._queue.lease)
+        """Gives signs of life while the block runs.
+
+        None is waited for, however long the storage is away: the next one is due before long.
+        """
+        return Heartbeat(
+            lambda count: self.unless_lost(lambda: self._trial.set_user_attr("beat", count)), self._queue.lease
+        )
+
+    def unless_lost(self, action: Callable[[], Result]) -> Result:
+        """What ``action`` gives, which changes the attempt."""
+        try:
+            return action()
+        except UpdateFinishedTrialError as error:
+            raise self._lost() from error
 
     def report(self, objective: float, look: int) -> None:
         """Report validation bits/dim at a look of the learning curve."""
-        try:
-            patiently(lambda: self._trial.report(objective, look))
-        except UpdateFinishedTrialError as error:
-            raise self._lost() from error
+        self.unless_lost(lambda: patiently(lambda: self._trial.report(objective, look)))
 
     def lags_behind(self) -> bool:
         """Whether the pruner would stop it at its latest look."""

@@ -80,12 +80,9 @@ class Search(Queue):
             sequence.fast_forward(number - 1)
         return [float(u) for u in sequence.random(1)[0]]
 
-    def claim(self) -> Claim | None:
-        """Take a waiting slot, and propose the values that it does not have yet."""
-        claim = super().claim()
-        if claim is not None:
-            claim.values = {name: self._suggest(claim, name) for name in self.space}
-        return claim
+    def _prepare(self, claim: Claim) -> None:
+        """Propose the values that the slot does not have yet."""
+        claim.values = {name: claim.unless_lost(lambda name=name: self._suggest(claim, name)) for name in self.space}  # type: ignore[misc]
 
     def _suggest(self, claim: Claim, name: str) -> Any:
         parameter, trial = self.space[name], claim._trial

@@ -410,13 +410,23 @@ class StudyRun:
         Raises:
             TrackingError: the store cannot be reached.
         """
-        tags = _end_tags(run_note(self.study, self.address(), state, reason, "", []), state, reason)
+        note = run_note(self.study, self.address(), state, reason, "", [])
+        # Whoever delivered the rest of what its process logged may have taken it for interrupted.
+        tags = {"reparam.reason": "", **_end_tags(note, state, reason)}
 
         def end() -> None:
             self.client.log_batch(run_id, tags=[RunTag(name, value) for name, value in tags.items()])
             self.client.set_terminated(run_id, STATUS[state])
 
         self.tracker.asked(end)
+
+    def remove_run(self, run_id: str) -> None:
+        """Delete a run that stands for an attempt of which there is another run.
+
+        Raises:
+            TrackingError: the store cannot be reached.
+        """
+        self.tracker.asked(lambda: self.client.delete_run(run_id))
 
     def select(self, chosen: Mapping[str, Mapping[str, Any]]) -> None:
         """Record the selected trial of each family: its number and its configuration's hash.

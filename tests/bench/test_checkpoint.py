@@ -130,6 +130,20 @@ def test_interrupted_and_continued_is_the_same_as_uninterrupted(monkeypatch, pat
 
 
 @pytest.mark.usefixtures("every_look")
+def test_what_was_told_of_a_checkpoint_is_what_training_goes_on_from_though_another_process_saves_meanwhile(path):
+    with pytest.raises(InterruptedTestError):
+        trial("vae", checkpoint_of("vae", path), lambda record: interrupt() if record.epoch == 3 else None)
+    checkpoint = checkpoint_of("vae", path)
+    replayed = checkpoint.records()
+    # It was stopped for long, and does not know yet that its work was taken away.
+    trial("vae", checkpoint_of("vae", path))
+    told = []
+    found = trial("vae", checkpoint, told.append)
+    assert_same(found, uninterrupted("vae"))
+    assert found.log.records == replayed + told
+
+
+@pytest.mark.usefixtures("every_look")
 def test_interrupted_again_and_again_is_the_same_as_uninterrupted(monkeypatch, path):
     for _ in range(EPOCHS - 1):
         with monkeypatch.context() as patch:

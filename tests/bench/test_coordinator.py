@@ -21,9 +21,10 @@ import bench.trial
 import bench.worker
 from bench.coordinator import FAILURES_IN_A_ROW
 from bench.data.dataset import Dataset
-from bench.errors import DivergedError, StudyStoppedError, TrackingError
+from bench.errors import DivergedError, LostTrialError, SpoolError, StudyStoppedError, TrackingError
 from bench.gallery import Picture
 from bench.results import Bound, BoundKind, EpochRecord, Measurement, RunState
+from bench.storage.queue import DIED, MOST_DEATHS, Queue
 from bench.tracking.read import load_results
 from bench.tracking.store import ModelRun
 from bench.training_log import TrainingLog
@@ -373,6 +374,115 @@ def test_a_trial_that_has_ended_counts_even_if_its_process_died_before_closing_i
     runner = study_run()
     assert states(runner) == {"vae": ["complete"] * 2, "glow": ["complete"] * 2}
     assert len(trainer.trials) == 4
+
+
+def test_a_run_that_was_taken_for_interrupted_though_its_trial_ended_gives_no_reason(
+    start, tiny_study, digits, tmp_path, trainer, study_run, monkeypatch
+):
+    with monkeypatch.context() as patch:
+        patch.setattr(ModelRun, "finish", lambda *arguments: raising(KeyboardInterrupt)())
+        with pytest.raises(KeyboardInterrupt):
+            start(tiny_study, digits, tmp_path).run(digits)
+    runner = study_run()
+    client = MlflowClient(tracking_uri=runner.bound.settings.tracking)
+    (first,) = [run for run in runner.parent.children() if (run.family, run.number) == ("vae", 0)]
+    tags = client.get_run(first.run_id).data.tags
+    assert (tags["reparam.state"], tags.get("reparam.reason", "")) == (RunState.COMPLETE, "")
+
+
+def test_a_checkpoint_that_a_dying_process_left_of_a_settled_trial_is_removed_in_the_end(
+    start, tiny_study, digits, tmp_path, trainer
+):
+    runner = start(tiny_study, digits, tmp_path)
+    folder = tmp_path / "checkpoints" / runner.bound.study_id
+    folder.mkdir(parents=True)
+    left = [folder / name for name in ("vae-1.npz", ".glow-0.npz.abc.tmp", "final-0.npz")]
+    of_no_settled_trial = [folder / name for name in ("vae-99.npz", "notes.txt")]
+    for file in (*left, *of_no_settled_trial):
+        file.touch()
+    runner.run(digits)
+    assert sorted(folder.iterdir()) == sorted(of_no_settled_trial)
+
+
+def test_a_run_that_was_created_again_after_its_attempt_had_ended_is_removed(
+    start, tiny_study, digits, tmp_path, trainer
+):
+    runner = start(tiny_study, digits, tmp_path)
+
+    def late() -> None:
+        """The request that nobody waits for any more arrives."""
+        client = runner.parent.client
+        (first,) = [run for run in runner.parent.children() if (run.family, run.number) == ("vae", 0)]
+        tags = client.get_run(first.run_id).data.tags | {"reparam.state": RunState.RUNNING}
+        client.create_run(runner.parent.experiment_id, tags=tags)
+
+    trainer.accidents = {-1: late}
+    runner.run(digits)
+    keys = [run.key for run in runner.parent.children()]
+    assert len(keys) == len(set(keys))
+
+
+@pytest.mark.parametrize(
+    ("problem", "raised"), [(SpoolError("disk full"), SpoolError), (KeyboardInterrupt(), KeyboardInterrupt)]
+)
+def test_a_process_that_cannot_begin_a_trial_gives_it_back_which_is_no_death(
+    start, tiny_study, digits, tmp_path, trainer, study_run, monkeypatch, problem, raised
+):
+    with monkeypatch.context() as patch:
+        patch.setattr(bench.tracking.store.StudyRun, "start_run", lambda *_, **__: raising(problem)())
+        for _ in range(MOST_DEATHS):
+            runner = start(tiny_study, digits, tmp_path)
+            with pytest.raises(raised):
+                runner.run(digits)
+    assert {each.state for each in runner.searches["vae"].attempts()} == {RunState.INTERRUPTED, None}
+    assert [each.reason for each in runner.searches["vae"].attempts() if each.reason == DIED] == []
+    assert states(study_run()) == {"vae": ["complete"] * 2, "glow": ["complete"] * 2}
+
+
+def test_a_trial_that_is_lost_while_it_is_claimed_costs_the_worker_nothing_else(
+    start, tiny_study, digits, tmp_path, trainer, monkeypatch
+):
+    runner = start(tiny_study, digits, tmp_path)
+    claim, lost = Queue.claim, []
+
+    def sometimes_lost(queue):
+        if not lost:
+            lost.append(queue)
+            raise LostTrialError("it was taken away")
+        return claim(queue)
+
+    monkeypatch.setattr(Queue, "claim", sometimes_lost)
+    runner.run(digits)
+    assert "it was taken away" in said(runner)
+    assert states(runner) == {"vae": ["complete"] * 2, "glow": ["complete"] * 2}
+
+
+def test_a_study_goes_on_while_its_tracking_store_is_away_and_is_whole_once_it_is_back(
+    start, tiny_study, digits, tmp_path, trainer, study_run, monkeypatch
+):
+    trainer.accidents = {1: raising(KeyboardInterrupt)}
+    with pytest.raises(KeyboardInterrupt):
+        start(tiny_study, digits, tmp_path).run(digits)
+    trainer.accidents.clear()
+
+    def away(*arguments, **named):
+        raise MlflowException("it is away")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(bench.tracking.store, "PAUSES", ())
+        patch.setattr(bench.coordinator, "DRAIN_SECONDS", 0.1)
+        for method in ("search_runs", "set_tag", "log_batch", "create_run", "get_experiment_by_name"):
+            patch.setattr(MlflowClient, method, away)
+        runner = start(tiny_study, digits, tmp_path)
+        runner.run(digits)
+    assert "it is away" in said(runner)
+    trainer.trials.clear(), trainer.finals.clear()
+    runner = study_run()
+    assert (trainer.trials, trainer.finals) == ([], [])
+    assert states(runner) == {"vae": ["complete", "interrupted", "complete"], "glow": ["complete"] * 2}
+    assert set(champions(runner)) == {"vae", "glow"}
+    tags = MlflowClient(tracking_uri=runner.bound.settings.tracking).get_run(runner.parent.run_id).data.tags
+    assert "reparam.selected" in tags
 
 
 def test_the_selection_is_recorded_before_the_test_split_is_opened_once(study_run, monkeypatch):

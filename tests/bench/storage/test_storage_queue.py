@@ -5,9 +5,11 @@ from __future__ import annotations
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 
 import optuna
+import psutil
 import pytest
 
 from bench.errors import LostTrialError, TrackingError
@@ -170,6 +172,15 @@ def of_another_machine(monkeypatch):
     )
 
 
+def after_lease(one):
+    """What is taken back of a process that gives no sign of life."""
+    for _ in range(8):
+        threading.Event().wait(one.lease / 4)
+        if lost := one.reclaim():
+            return lost
+    return []
+
+
 def test_a_process_of_another_machine_is_alive_as_long_as_its_signs_of_life_go_on(journal, of_another_machine):
     one = queue(journal, 1, lease=0.6)
     with one.claim().kept_alive():
@@ -183,8 +194,7 @@ def test_a_process_of_another_machine_that_gives_no_sign_for_the_lease_loses_its
     one = queue(journal, 1, lease=0.2)
     claim = one.claim()
     assert one.reclaim() == []
-    threading.Event().wait(0.3)
-    (lost,) = one.reclaim()
+    (lost,) = after_lease(one)
     assert lost.state == RunState.INTERRUPTED
     for act in (
         lambda: claim.report(1.0, 2),
@@ -200,9 +210,7 @@ def test_a_process_of_another_machine_that_gives_no_sign_for_the_lease_loses_its
 def test_the_heart_notices_that_the_attempt_was_taken_away(journal, of_another_machine):
     one = queue(journal, 1, lease=0.3)
     claim = one.claim()
-    one.reclaim()
-    threading.Event().wait(0.4)
-    one.reclaim()
+    assert after_lease(one)
     with claim.kept_alive() as heartbeat:
         threading.Event().wait(0.5)
         assert heartbeat.lost
@@ -246,13 +254,60 @@ def test_a_process_of_this_machine_before_its_last_start_is_not_looked_for_by_it
 
 def test_a_counter_is_watched_by_the_watchers_own_clock():
     now = [100.0]
-    watch = Watch(lambda: now[0])
+    watch = Watch(lease=60.0, clock=lambda: now[0])
     assert watch.still("a", 1) == 0.0
     now[0] = 130.0
     assert (watch.still("a", 1), watch.still("b", 1)) == (30.0, 0.0)
     assert watch.still("a", 2) == 0.0
     now[0] = 131.0
     assert watch.still("a", None) == 0.0
+
+
+def test_time_in_which_the_watcher_could_not_look_does_not_count_as_standing_still():
+    now = [0.0]
+    watch = Watch(lease=6.0, clock=lambda: now[0])
+    watch.still("a", 1)
+    now[0] = 1000.0
+    assert watch.still("a", 1) == 3.0
+    now[0] = 1002.0
+    assert watch.still("a", 1) == 5.0
+
+
+def test_after_an_outage_living_processes_have_the_time_to_give_signs_of_life(journal, of_another_machine):
+    one = queue(journal, 1, lease=0.6)
+    with one.claim().kept_alive():
+        one.reclaim()
+        storage_is_away = one.storage._backend._own_lock
+        with storage_is_away._lock:
+            threading.Event().wait(2.0)
+        for _ in range(4):
+            assert one.reclaim() == []
+            threading.Event().wait(0.2)
+
+
+def test_a_slot_that_is_taken_away_while_its_values_are_proposed_is_lost_to_its_worker(search, journal, monkeypatch):
+    one = search(journal)
+    one.offer(one.slots(1))
+
+    def suggest(claim, name):
+        (running,) = one.attempts()
+        one._take_back(running, RunState.INTERRUPTED, DIED)
+        return type(one)._suggest(one, claim, name)
+
+    monkeypatch.setattr(one, "_suggest", suggest)
+    with pytest.raises(LostTrialError):
+        one.claim()
+
+
+def test_a_process_that_has_ended_is_dead_though_its_parent_has_not_asked_for_it():
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as child:
+        owner = processes.this_process() | {"pid": child.pid, "created": psutil.Process(child.pid).create_time()}
+        assert not processes.is_surely_dead(owner)
+        child.stdin.close()
+        until = time.monotonic() + 20
+        while not processes.is_surely_dead(owner):
+            assert time.monotonic() < until
+            time.sleep(0.02)
 
 
 def test_a_torn_line_of_a_journal_does_no_harm(journal):
@@ -294,6 +349,21 @@ def test_a_storage_that_cannot_be_reached_for_a_while_is_waited_for():
 
     assert patiently(action) == "done"
     assert len(tries) == 3
+
+
+def test_a_connection_that_breaks_within_a_transaction_is_waited_for():
+    from optuna.exceptions import StorageInternalError
+    from sqlalchemy.exc import PendingRollbackError
+
+    tries = []
+
+    def action():
+        tries.append(1)
+        if len(tries) < 2:
+            raise StorageInternalError("commit") from PendingRollbackError("can't reconnect")
+        return "done"
+
+    assert patiently(action) == "done"
 
 
 def test_patience_has_an_end_and_other_errors_are_not_waited_for():

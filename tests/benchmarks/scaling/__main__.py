@@ -1,0 +1,5 @@
+"""`make benchmark-scaling`."""
+
+from tests.benchmarks.scaling.measure import main
+
+main()

@@ -1,0 +1,398 @@
+"""How studies scale over worker processes: what is measured, and written to reports/benchmarks/scaling.csv and .md.
+
+Trials wait instead of computing, so that what is left is the harness itself: claims, reports, signs of life, spools,
+deliveries, the coordinator. Then each part by itself, to tell which one is the first that 1,000 workers would exhaust.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import io
+import json
+import multiprocessing
+import os
+import platform
+import shutil
+import statistics
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from optuna.storages import InMemoryStorage, RDBStorage, run_grpc_proxy_server
+from optuna.trial import TrialState, create_trial
+from scipy.stats import mannwhitneyu
+
+from bench.errors import LostTrialError
+from bench.provenance import commit, processor
+from bench.results import RunState
+from bench.space import Integers, Reals
+from bench.storage.connection import open_storage
+from bench.storage.queue import Queue, Slot
+from bench.storage.search import Search
+from tests.benchmarks.scaling.page import page
+from tests.browser.chromium import mlflow_server
+from tests.faults.expected import LOOKS
+from tests.faults.invariants import check
+from tests.faults.postgres import Postgres, find_programs, free_port
+from tests.faults.processes import Place
+from tests.faults.proxy import Proxy
+
+OUTPUT = Path(__file__).resolve().parents[3] / "reports" / "benchmarks"
+WORKERS = (1, 2, 4, 8, 16)
+ATTEMPTS = (100, 1_000, 10_000)
+SEEDS = 20
+Row = tuple[str, str, str, float]
+"""Part, what it was measured of, figure, value."""
+
+_context = multiprocessing.get_context("forkserver")
+# All that is forked has what it needs at once: what is timed is work, not imports.
+_context.set_forkserver_preload(["tests.faults.stand_in", "tests.benchmarks.scaling.measure"])
+
+
+def study_of_waiting_trials(workers: int, storage: str | None, look_seconds: float, trials: int) -> list[Row]:
+    """A whole study, through the real coordinator and its worker processes; ``trials`` for each of them."""
+    from rich.console import Console
+
+    from bench.coordinator import Coordinator
+    from bench.crews.local import LocalWorkers
+    from bench.data.bundled import load_digits
+    from bench.data.shared import share
+    from bench.interruption import StopRequest
+    from bench.progress import StudyProgress
+    from bench.shared_study import open_study
+    from tests.faults import stand_in  # noqa: F401 - takes training's place in this process, from here on
+    from tests.faults.waiting_worker import STORAGE, TRACKING
+
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        place = Place(
+            storage or str(folder / "optuna.journal"),
+            f"sqlite:///{folder / 'mlflow.db'}",
+            folder,
+            folder / "logs",
+            lease=60.0,
+            seeds=1,
+        )
+        bound = place.bound(max(1, workers * trials // 2))
+        share(load_digits(), folder / "data")
+        study = open_study(bound)
+        command = [sys.executable, "-m", "tests.faults.waiting_worker", bound.study_id]
+        command += ["--output", name, "--workers", str(workers), "--look-seconds", str(look_seconds)]
+        environment = {STORAGE: place.storage, TRACKING: place.tracking_uri or "", "PYTHONPATH": str(Path.cwd())}
+        crew = LocalWorkers(workers, command, environment, folder / "logs")
+        before = time.process_time()
+        with StopRequest() as stop:
+            Coordinator(study, crew, StudyProgress(Console(file=io.StringIO()), runs=1), stop).run()
+        cpu = time.process_time() - before
+        attempts = [each for search in study.searches.values() for each in search.attempts()]
+        began = min(each.frozen.datetime_start for each in attempts if each.frozen.datetime_start)
+        seconds = (max(each.ended for each in attempts) - began).total_seconds()
+        study.tracker.close()
+        found = check(bound, place.tracking_uri or "")
+        told = [json.loads(each.read_text()) for each in (folder / "operations").iterdir()]
+        logs = "".join(each.read_text() for each in (folder / "logs").glob("*worker*.log"))
+        shutil.rmtree(folder / "logs")
+    done = len(attempts) + len(study.ledger.finals.attempts())
+    kind = "journal" if storage is None else "postgresql"
+    figures = {
+        "trials": len(attempts),
+        "seconds": seconds,
+        "trials a minute": 60 * len(attempts) / seconds,
+        "storage operations a trial": sum(sum(each["calls"].values()) for each in told) / done,
+        "storage seconds a trial": sum(each["seconds"] for each in told) / done,
+        "worker CPU seconds a trial": sum(each["cpu_seconds"] for each in told) / done,
+        "coordinator CPU seconds": cpu,
+        "workers that ended in error": workers - len(told),
+        "warnings and errors logged": logs.count("WARNING:") + logs.count("ERROR:"),
+        "lost or doubled": len(found.violations),
+    }
+    for violation in found.violations:
+        print(violation, file=sys.stderr)
+    return [(f"study on {kind}", f"{workers} workers", figure, value) for figure, value in figures.items()]
+
+
+def _claim_and_report(address: str, plain: bool, reports: int, ready: Any, results: Any) -> None:
+    queue = _queue(address, plain)
+    ready.wait()
+    operations, claimed = 0, []
+    while True:
+        claim = queue.claim()
+        if claim is None:
+            break
+        claimed.append(claim.number)
+        # Where two have claimed one trial, one of them finds it ended.
+        with suppress(LostTrialError):
+            for look in range(reports):
+                claim.report(1.0 / (look + 1), look)
+            claim.end(RunState.COMPLETE, 1.0)
+        operations += reports + 3
+    results.put((operations, claimed))
+
+
+def _queue(address: str, plain: bool = False) -> Queue:
+    storage = RDBStorage(address, engine_kwargs={"connect_args": {"timeout": 60}}) if plain else open_storage(address)
+    return Queue(storage, "study/kind")
+
+
+def claims(name: str, address: str, processes: int, trials: int, plain: bool = False, reports: int = 10) -> list[Row]:
+    """So many processes that claim, report and end trials, without a pause: operations a second, and double claims."""
+    queue = _queue(address)
+    queue.set_open(True)
+    queue.offer([Slot(number) for number in range(processes * trials)])
+    results, ready = _context.Queue(), _context.Barrier(processes + 1)
+    crowd = [
+        _context.Process(target=_claim_and_report, args=(address, plain, reports, ready, results))
+        for _ in range(processes)
+    ]
+    for each in crowd:
+        each.start()
+    ready.wait()
+    began = time.monotonic()
+    told = [results.get(timeout=600) for _ in crowd]
+    seconds = time.monotonic() - began
+    for each in crowd:
+        each.join()
+    claimed = [number for _, numbers in told for number in numbers]
+    figures = {
+        "seconds": seconds,
+        "operations a second": sum(operations for operations, _ in told) / seconds,
+        "trials claimed twice": float(len(claimed) - len(set(claimed))),
+        "trials never claimed": float(processes * trials - len(set(claimed))),
+    }
+    what = f"{processes} processes × {trials} trials × {reports} reports"
+    return [(f"claims, {name}", what, figure, value) for figure, value in figures.items()]
+
+
+def looking_at_attempts(name: str, address: str) -> list[Row]:
+    """What the coordinator does twice a second, by the number of attempts that there are."""
+    rows: list[Row] = []
+    queue = Queue(open_storage(address), "study/kind")
+    queue.set_open(True)
+    there = 0
+    for count in ATTEMPTS:
+        for number in range(there, count):
+            known = {"slot": number, "attempt": 1, "key": str(number), "note": {}}
+            queue.study.add_trial(
+                create_trial(state=TrialState.COMPLETE, value=1.0, user_attrs=known, intermediate_values={1: 1.0})
+            )
+        there = count
+        cold = _seconds(lambda: Queue(open_storage(address), "study/kind").attempts(), 1)
+        again = Queue(open_storage(address), "study/kind")
+        again.attempts()
+        warm = _seconds(again.attempts, 5)
+        rows.append((f"attempts, {name}", f"{count} attempts", "milliseconds, the first time", 1000 * cold))
+        rows.append((f"attempts, {name}", f"{count} attempts", "milliseconds, each further time", 1000 * warm))
+    return rows
+
+
+def _seconds(action: Callable[[], object], times: int) -> float:
+    began = time.perf_counter()
+    for _ in range(times):
+        action()
+    return (time.perf_counter() - began) / times
+
+
+def tracking_requests(folder: Path, seconds: float = 6.0, clients: int = 8) -> list[Row]:
+    """How many of a courier's requests an MLflow server answers in a second."""
+    from mlflow.entities import Metric
+    from mlflow.tracking import MlflowClient
+
+    with mlflow_server(f"sqlite:///{folder / 'mlflow.db'}", folder / "artifacts") as address:
+        experiment = MlflowClient(address).create_experiment("rate")
+        answered, over = [0] * clients, threading.Event()
+
+        def send(i: int) -> None:
+            client = MlflowClient(address)
+            run = client.create_run(experiment).info.run_id
+            step = 0
+            while not over.is_set():
+                step += 1
+                client.log_batch(run, [Metric(f"m{k}", 1.0, 0, step) for k in range(6)])
+                answered[i] += 1
+
+        threads = [threading.Thread(target=send, args=(i,)) for i in range(clients)]
+        began = time.monotonic()
+        for each in threads:
+            each.start()
+        time.sleep(seconds)
+        over.set()
+        for each in threads:
+            each.join()
+        rate = sum(answered) / (time.monotonic() - began)
+    return [("MLflow server on SQLite", f"{clients} clients", "requests a second", rate)]
+
+
+def requests_a_trial(folder: Path) -> list[Row]:
+    """What the courier of a worker asks of a server for one trial of ten looks that each take a while."""
+    from tests.faults.chaos import Chaos
+
+    proxied = ("--artifacts-destination", str(folder / "kept"), "--default-artifact-root", "mlflow-artifacts:/")
+    with (
+        mlflow_server(f"sqlite:///{folder / 'mlflow.db'}", folder, *proxied) as address,
+        Proxy(int(address.rpartition(":")[2])) as proxy,
+    ):
+        place = Place(str(folder / "s.journal"), proxy.address, folder / "output", folder / "logs", look_seconds=0.5)
+        chaos = Chaos(place, 2, {}, count=0, pause=0.0, seed=0, proxy=proxy)
+        chaos.run()
+        runs = 2 * (chaos.trials + place.seeds)
+        requests = sum(proxy.forwarded.values())
+    return [("courier", f"{runs} runs", "requests a run", requests / runs)]
+
+
+@contextmanager
+def grpc_proxy(folder: Path) -> Iterator[str]:
+    """Optuna's proxy before a journal, in a process of its own; its address."""
+    port = free_port()
+    process = _context.Process(target=_serve, args=(str(folder / "grpc.journal"), port), daemon=True)
+    process.start()
+    try:
+        yield f"grpc://127.0.0.1:{port}"
+    finally:
+        process.kill()
+        process.join()
+
+
+def _serve(path: str, port: int) -> None:
+    run_grpc_proxy_server(open_storage(path), host="127.0.0.1", port=port)
+
+
+SPACE = {"x": Reals(-5.0, 5.0), "y": Reals(1e-3, 10.0, log=True), "n": Integers(1, 64, log=True)}
+FIRST = {"x": 4.0, "y": 5.0, "n": 2}
+
+
+def synthetic_objective(values: dict[str, Any]) -> float:
+    """A smooth valley with its bottom, 0, away from the first trial, as bits/dim have over learning rate and size."""
+    return float(
+        (values["x"] - 1.0) ** 2 / 10 + np.log10(values["y"] / 0.1) ** 2 / 4 + np.log2(values["n"] / 24) ** 2 / 20
+    )
+
+
+def simulated_search(workers: int, seed: int, trials: int, looks: int = 8) -> float:
+    """The best value that so many workers find: each look takes them a time drawn at random, and none is waited for."""
+    search = Search(InMemoryStorage(), "study/synthetic", SPACE, FIRST, "tpe", True, looks, seed)
+    search.set_open(True)
+    search.offer(search.slots(trials))
+    rng = np.random.default_rng(seed)
+    due = [(float(rng.uniform(0, 1)), i) for i in range(workers)]
+    working: dict[int, tuple[Any, int]] = {}
+    while due:
+        now, i = min(due)
+        due.remove((now, i))
+        if i not in working:
+            claim = search.claim()
+            if claim is None:
+                continue
+            working[i] = (claim, 0)
+        else:
+            claim, look = working[i]
+            look += 1
+            reached = synthetic_objective(claim.values)
+            claim.report(reached + 2.0 * 0.6**look, look)
+            working[i] = (claim, look)
+            if look == looks:
+                claim.end(RunState.COMPLETE, reached)
+                del working[i]
+            elif claim.lags_behind():
+                claim.end(RunState.PRUNED, reason="lags behind")
+                del working[i]
+        due.append((now + float(rng.uniform(0.5, 1.5)), i))
+    best = search.best()
+    assert best is not None
+    assert len(search.settled()) == trials
+    assert best.objective is not None
+    return best.objective
+
+
+def outcome_by_workers(trials: int) -> list[Row]:
+    """The best-found value for 1, 4 and 16 workers over several seeds, each against one worker."""
+    found = {workers: [simulated_search(workers, seed, trials) for seed in range(SEEDS)] for workers in (1, 4, 16)}
+    rows: list[Row] = []
+    rng = np.random.default_rng(0)
+    for workers, values in found.items():
+        what = f"{workers} workers, {trials} trials, {SEEDS} seeds"
+        rows.append(("best found", what, "median", statistics.median(values)))
+        rows.append(("best found", what, "lower quartile", float(np.quantile(values, 0.25))))
+        rows.append(("best found", what, "upper quartile", float(np.quantile(values, 0.75))))
+        if workers > 1:
+            one = found[1]
+            rows.append(
+                ("best found", what, "p, Mann-Whitney, against 1 worker", float(mannwhitneyu(one, values).pvalue))
+            )
+            differences = [
+                np.median(rng.choice(values, SEEDS)) - np.median(rng.choice(one, SEEDS)) for _ in range(5_000)
+            ]
+            low, high = np.quantile(differences, [0.025, 0.975])
+            rows.append(("best found", what, "difference of medians, 95 % from", float(low)))
+            rows.append(("best found", what, "difference of medians, 95 % to", float(high)))
+    return rows
+
+
+def measure(options: argparse.Namespace) -> list[Row]:
+    """All figures, one part after the other."""
+    rows: list[Row] = []
+
+    def keep(new: list[Row]) -> None:
+        rows.extend(new)
+        for row in new:
+            print(*row, sep=" | ", flush=True)
+
+    programs = find_programs()
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        postgres = stack.enter_context(Postgres(programs)) if programs else None
+        keep(outcome_by_workers(options.trials))
+        for name, address, plain in (
+            ("journal", str(folder / "a.journal"), False),
+            ("SQLite, BEGIN IMMEDIATE", f"sqlite:///{folder / 'a.db'}", False),
+            ("SQLite as Optuna uses it", f"sqlite:///{folder / 'b.db'}", True),
+            *([("PostgreSQL", postgres.url, False)] if postgres else []),
+        ):
+            keep(claims(name, address, processes=16, trials=options.claims, plain=plain))
+        with grpc_proxy(folder) as address:
+            keep(claims("gRPC proxy before a journal", address, processes=16, trials=options.claims))
+        keep(looking_at_attempts("journal", str(folder / "c.journal")))
+        if postgres:
+            other = stack.enter_context(Postgres(programs)) if programs else postgres
+            keep(looking_at_attempts("PostgreSQL", other.url))
+        for part in ("rate", "courier"):
+            (folder / part).mkdir()
+        keep(tracking_requests(folder / "rate"))
+        keep(requests_a_trial(folder / "courier"))
+        for workers in WORKERS:
+            keep(study_of_waiting_trials(workers, None, options.look_seconds, options.trials_a_worker))
+        if programs:
+            fresh = stack.enter_context(Postgres(programs))
+            keep(study_of_waiting_trials(WORKERS[-1], fresh.url, options.look_seconds, options.trials_a_worker))
+    return rows
+
+
+def main() -> None:
+    """Measure, and write what was measured."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--look-seconds", type=float, default=0.5, help="that a trial waits before each look")
+    parser.add_argument("--trials-a-worker", type=int, default=4)
+    parser.add_argument("--claims", type=int, default=5, help="trials that each process claims without a pause")
+    parser.add_argument("--trials", type=int, default=40, help="of a simulated search")
+    parser.add_argument("--output", type=Path, default=OUTPUT)
+    options = parser.parse_args()
+    rows = measure(options)
+    options.output.mkdir(parents=True, exist_ok=True)
+    with (options.output / "scaling.csv").open("w", newline="") as file:
+        table = csv.writer(file)
+        table.writerow(("part", "of", "figure", "value"))
+        table.writerows((*row[:3], f"{row[3]:.6g}") for row in rows)
+    about = {
+        "command": f"python -m tests.benchmarks.scaling {' '.join(sys.argv[1:])}".strip(),
+        "machine": f"{processor()}, {os.cpu_count()} processors, {platform.system()}",
+        "commit": commit(),
+        "looks": f"{LOOKS} looks of {options.look_seconds:g} s",
+    }
+    (options.output / "scaling.md").write_text(page(rows, about, LOOKS * options.look_seconds))
+    print(options.output / "scaling.md")

@@ -1,0 +1,67 @@
+"""What the stand-in for training reaches: a function of configuration and seed, so that every check knows the answer.
+
+Each look depends on the one before it, through a state that only a checkpoint hands from one process to the next.
+"""
+
+from __future__ import annotations
+
+from bench.config import RunConfig, TrainingConfig
+from bench.seeds import derive_seed
+from bench.space import Integers, Reals
+from bench.study import Family, Study
+from models.configs import GlowConfig, VAEConfig
+
+LOOKS = 8
+VALUE = "validation/bits_per_dim"
+_STATES = 1 << 31
+_DIVERGES_AT = 3
+
+STUDY = Study(
+    name="faults",
+    question="Is anything lost?",
+    sampler="qmc",
+    families=(
+        Family(
+            VAEConfig(hidden_sizes=(16,), latent_size=4),
+            sweep={"latent_size": Integers(2, 16), "learning_rate": Reals(1e-3, 1e-2, log=True)},
+            training=TrainingConfig(),
+        ),
+        Family(
+            GlowConfig(levels=1, flow_depth=1, hidden_channels=8),
+            sweep={"hidden_channels": Integers(4, 12), "learning_rate": Reals(1e-3, 1e-2, log=True)},
+            training=TrainingConfig(),
+        ),
+    ),
+)
+
+
+def first_state(config: RunConfig, seed: int) -> int:
+    """The state before the first look."""
+    return derive_seed(seed, config.hash) % _STATES
+
+
+def next_state(state: int) -> int:
+    """The state a look later."""
+    return (state * 1_103_515_245 + 12_345) % _STATES
+
+
+def bits_per_dim(config: RunConfig, state: int, epoch: int) -> float:
+    """Validation at a look."""
+    size = getattr(config.model, "latent_size", None) or getattr(config.model, "hidden_channels", 0)
+    return 2.0 + size / 100 + 1 / epoch + state / _STATES / 100
+
+
+def diverges(config: RunConfig, epoch: int) -> bool:
+    """Whether training ends here: it does for a few configurations."""
+    return epoch == _DIVERGES_AT and derive_seed("accident", config.hash) % 12 == 0
+
+
+def curve(config: RunConfig, seed: int) -> list[float]:
+    """The learning curve, up to where training diverges if it does."""
+    state, values = first_state(config, seed), []
+    for epoch in range(1, config.training.reports + 1):
+        if diverges(config, epoch):
+            break
+        state = next_state(state)
+        values.append(bits_per_dim(config, state, epoch))
+    return values

@@ -1,0 +1,199 @@
+"""What must hold of a study after its end, whatever happened to it: nothing lost, nothing doubled, all as computed."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from dataclasses import dataclass, field
+from typing import Any
+
+from mlflow.entities import ViewType
+from mlflow.tracking import MlflowClient
+
+from bench.config import RunConfig
+from bench.results import RunState
+from bench.seeds import derive_seed
+from bench.shared_study import FINAL
+from bench.storage.connection import open_storage
+from bench.storage.ledger import Ledger
+from bench.storage.queue import DIED, MOST_DEATHS, Attempt, Queue
+from bench.study import BoundStudy
+from bench.tracking.contract import EPOCH_SUFFIX, KEY_TAG, STATUS
+from tests.faults import expected
+
+LONGEST_LIST = 12
+
+
+@dataclass
+class Findings:
+    """What was found of a study.
+
+    Attributes:
+        counts: figures for a table.
+        violations: what should not be, in sentences.
+    """
+
+    counts: Counter[str] = field(default_factory=Counter)
+    violations: list[str] = field(default_factory=list)
+
+    def expect(self, holds: object, count: str, what: str) -> None:
+        """Note a violation of the kind ``count`` unless something holds."""
+        self.counts[count] += not holds
+        if not holds:
+            self.violations.append(f"{count}: {what}")
+
+    def assert_none(self) -> None:
+        """Raises AssertionError: something is not as it should be."""
+        shown = "\n".join(self.violations[:LONGEST_LIST])
+        assert not self.violations, f"{len(self.violations)} violations:\n{shown}"
+
+
+def check(bound: BoundStudy, tracking_uri: str) -> Findings:
+    """Look at a study that is complete, in storage, tracking store and output folder."""
+    found = Findings()
+    storage = open_storage(bound.settings.storage_url)
+    ledger = Ledger(storage, bound.study_id, bound.settings.lease)
+    queues = {
+        family.name: (Queue(storage, f"{bound.study_id}/{family.name}"), set(range(bound.settings.trials)))
+        for family in bound.study.families
+    }
+    finals = {each.number for each in ledger.finals.attempts()}
+    found.expect(len(finals) >= bound.settings.seeds * len(queues), "lost trials", "final runs were never offered")
+    queues[FINAL] = (ledger.finals, finals)
+    attempts: dict[str, tuple[str, Attempt]] = {}
+    for kind, (queue, wanted) in queues.items():
+        _check_slots(found, kind, queue.attempts(), wanted)
+        attempts.update({each.key: (kind, each) for each in queue.attempts()})
+    found.expect(ledger.is_over, "unended", "the storage has a coordinator")
+    _check_runs(found, bound, attempts, MlflowClient(tracking_uri))
+    for folder in ("spool", "checkpoints"):
+        left = [str(each) for each in (bound.settings.output / folder).rglob("*") if each.is_file()]
+        found.expect(not left, f"{folder} left", f"{len(left)} files: {left[:4]}")
+    return found
+
+
+def _check_slots(found: Findings, kind: str, attempts: list[Attempt], wanted: set[int]) -> None:
+    """Each slot is settled, once; its attempts are numbered; three deaths are the end of it, and not two."""
+    by_slot: dict[int, list[Attempt]] = defaultdict(list)
+    for each in attempts:
+        by_slot[each.number].append(each)
+    found.counts["slots"] += len(wanted)
+    found.counts["attempts"] += len(attempts)
+    found.expect(set(by_slot) == wanted, "lost trials", f"{kind}: {wanted ^ set(by_slot)} offered or not")
+    for number, those in sorted(by_slot.items()):
+        name = f"{kind} {number}"
+        counting = [each for each in those if each.counts]
+        found.expect(counting, "lost trials", f"{name} is not settled: {[each.state for each in those]}")
+        found.expect(len(counting) < 2, "duplicates", f"{name} is settled {len(counting)} times")
+        numbers = [each.attempt for each in those]
+        found.expect(numbers == list(range(1, len(those) + 1)), "duplicates", f"{name} has the attempts {numbers}")
+        states = [each.state for each in those if each.state in (None, RunState.RUNNING)]
+        found.expect(not states, "unended", f"{name} has attempts that are {states}")
+        deaths = sum(each.reason == DIED and each.state == RunState.INTERRUPTED for each in those)
+        given_up = [each for each in those if each.state == RunState.FAILED]
+        found.counts["deaths"] += deaths + len(given_up)
+        found.counts["interrupted otherwise"] += sum(
+            each.state == RunState.INTERRUPTED and each.reason != DIED for each in those
+        )
+        found.counts["given up after three deaths"] += len(given_up)
+        found.expect(
+            (deaths == MOST_DEATHS - 1 and "died" in given_up[0].reason) if given_up else deaths < MOST_DEATHS,
+            "wrongly given up",
+            f"{name} after {deaths} deaths: {[each.reason for each in those]}",
+        )
+
+
+def _check_runs(
+    found: Findings, bound: BoundStudy, attempts: dict[str, tuple[str, Attempt]], client: MlflowClient
+) -> None:
+    experiment = client.get_experiment_by_name(f"reparam-bench/{bound.study.name}")
+    assert experiment is not None
+    everything: list[Any] = []
+    token = None
+    while True:
+        page = client.search_runs([experiment.experiment_id], "", ViewType.ACTIVE_ONLY, 1000, page_token=token)
+        everything += page
+        token = page.token
+        if not token:
+            break
+    parents = [run for run in everything if run.data.tags.get("reparam.role") == "study"]
+    found.expect(len(parents) == 1, "duplicates", f"{len(parents)} runs of the study itself")
+    found.expect(
+        all(run.info.status == "FINISHED" for run in parents), "unended", f"study {[r.info.status for r in parents]}"
+    )
+    runs: dict[str, list[Any]] = defaultdict(list)
+    for run in everything:
+        if run not in parents:
+            runs[run.data.tags[KEY_TAG]].append(run)
+    found.counts["runs"] += len(everything) - len(parents)
+    found.expect(not set(runs) - set(attempts), "duplicates", f"runs of no attempt: {set(runs) - set(attempts)}")
+    for key, (kind, attempt) in attempts.items():
+        own = runs.get(key, [])
+        name = f"{kind} {attempt.number}, attempt {attempt.attempt} ({attempt.state})"
+        needs_one = attempt.counts and attempt.state != RunState.FAILED
+        found.expect(len(own) < 2, "duplicates", f"{name} has {len(own)} runs")
+        found.expect(own or not needs_one, "lost trials", f"{name} has no run")
+        for run in own:
+            _check_run(found, bound, name, kind, attempt, run, client)
+    for family in bound.study.families:
+        models = client.search_registered_models(f"name = 'reparam-bench.{bound.study_id}.{family.name}'")
+        found.expect(models and "champion" in models[0].aliases, "lost models", f"{family.name} has no champion")
+        for model in models:
+            versions = client.search_model_versions(f"name = '{model.name}'")
+            distinct = {version.run_id for version in versions}
+            found.expect(len(distinct) == len(versions), "duplicates", f"{family.name} has a model registered twice")
+
+
+def _check_run(
+    found: Findings,
+    bound: BoundStudy,
+    name: str,
+    kind: str,
+    attempt: Attempt,
+    run: Any,
+    client: MlflowClient,
+) -> None:
+    state = attempt.state or RunState.RUNNING
+    found.expect(run.info.status != "RUNNING", "RUNNING", f"{name}: its run {run.info.run_id}")
+    found.expect(run.info.status == STATUS[state], "wrong ends", f"{name}: its run is {run.info.status}")
+    told = run.data.tags.get("reparam.state"), run.data.tags.get("reparam.reason", "")
+    found.expect(told[0] == state, "wrong ends", f"{name}: its run says {told[0]}")
+    found.expect(
+        bool(told[1]) == (state != RunState.COMPLETE), "wrong ends", f"{name}: its run gives the reason {told[1]!r}"
+    )
+    if kind == FINAL:
+        config = RunConfig.model_validate(attempt.note["config"])
+        seed = derive_seed(bound.settings.seed, FINAL, attempt.note["seed"])
+    else:
+        family = next(each for each in bound.study.families if each.name == kind)
+        config = bound.configure(family, attempt.values)
+        seed = derive_seed(bound.settings.seed, kind, attempt.number)
+    curve = expected.curve(config, seed)
+    looks = _looks(client, run.info.run_id, f"{expected.VALUE}{EPOCH_SUFFIX}")
+    is_whole = state in (RunState.COMPLETE, RunState.DIVERGED)
+    due = curve if is_whole else curve[: len(looks)]
+    found.counts["metrics"] += len(looks)
+    steps = [step for step, _ in looks]
+    found.counts["doubled metrics"] += len(steps) - len(set(steps))
+    found.counts["lost metrics"] += len(set(range(1, len(due) + 1)) - set(steps))
+    if looks != list(enumerate(due, 1)):
+        found.violations.append(f"metrics of {name}, run {run.info.run_id}: {looks} instead of {due}")
+    told_looks = attempt.frozen.intermediate_values
+    if attempt.counts and state != RunState.FAILED:
+        found.expect(
+            told_looks == dict(enumerate(due, 1)), "lost metrics", f"{name} reported {told_looks} instead of {due}"
+        )
+    if state == RunState.COMPLETE:
+        found.expect(attempt.objective == curve[-1], "wrong objectives", f"{name} reached {attempt.objective}")
+        split = "test" if kind == FINAL else "validation"
+        found.expect(run.data.metrics.get(f"{split}/bits_per_dim") == curve[-1], "lost metrics", f"{name}: its figure")
+        if kind == FINAL:
+            outputs = run.outputs.model_outputs if run.outputs else []
+            found.expect(len(outputs) == 1, "lost models", f"{name} has {len(outputs)} models")
+            pictures = {each.path for each in client.list_artifacts(run.info.run_id, "pictures")}
+            found.expect(pictures == {"pictures/samples.png"}, "lost files", f"{name} has {pictures}")
+
+
+def _looks(client: MlflowClient, run_id: str, key: str) -> list[tuple[int, float]]:
+    """Steps and values in the order in which they were logged."""
+    history = client.get_metric_history(run_id, key)
+    return [(each.step, each.value) for each in sorted(history, key=lambda each: (each.timestamp, each.step))]

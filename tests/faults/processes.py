@@ -1,0 +1,144 @@
+"""The processes of a study that faults are tried on: its coordinator and its workers.
+
+Each is forked from a server that has imported all it needs, so that dozens can be killed and started in a minute.
+"""
+
+from __future__ import annotations
+
+import io
+import logging
+import multiprocessing
+import os
+from dataclasses import dataclass
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+from typing import Any
+
+from bench.data.bundled import load_digits
+from bench.study import BoundStudy, StudySettings
+from tests.faults.expected import LOOKS, STUDY
+
+HTTP_SECONDS = 2
+"""After which a client gives up waiting for the tracking server."""
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a study is run.
+
+    Attributes:
+        storage: address of the storage.
+        tracking_uri: of the tracking store.
+        output: folder of spools and checkpoints.
+        logs: folder of the processes' logs.
+        lease: seconds without a sign of life that mean death.
+        look_seconds: that training to a look takes.
+        sampler: who proposes values.
+        pruning: whether trials that lag behind are stopped.
+        seeds: final runs of each family.
+    """
+
+    storage: str
+    tracking_uri: str | None
+    output: Path
+    logs: Path
+    lease: float = 3.0
+    look_seconds: float = 0.2
+    sampler: str = "qmc"
+    pruning: bool = False
+    seeds: int = 2
+
+    def bound(self, trials: int) -> BoundStudy:
+        """The study with so many trials of each family."""
+        dataset = load_digits()
+        settings = StudySettings(
+            trials=trials,
+            seeds=self.seeds,
+            images=LOOKS * 128,
+            batch_size=128,
+            sampler=self.sampler,
+            pruning=self.pruning,
+            lease=self.lease,
+            storage=self.storage,
+            tracking_uri=self.tracking_uri,
+            output=self.output,
+            workers=0,
+        )
+        return BoundStudy(STUDY, settings, dataset.info, dataset.digest)
+
+
+_context = multiprocessing.get_context("forkserver")
+_context.set_forkserver_preload(["tests.faults.stand_in"])
+
+
+def start_coordinator(place: Place, trials: int) -> BaseProcess:
+    """A process that runs the study; it ends with status 0 once all is done."""
+    return _started(_coordinate, place, trials)
+
+
+def start_worker(place: Place) -> BaseProcess:
+    """A process that works on the study until it is over."""
+    return _started(_work, place)
+
+
+def _started(target: Any, *arguments: Any) -> BaseProcess:
+    process = _context.Process(target=target, args=arguments, daemon=True)
+    process.start()
+    return process
+
+
+def _coordinate(place: Place, trials: int) -> None:
+    _prepare(place, "coordinator")
+    from bench.coordinator import Coordinator
+    from bench.crews.crew import Others
+    from bench.data.shared import share
+    from bench.interruption import StopRequest
+    from bench.shared_study import open_study
+
+    bound = place.bound(trials)
+    with StopRequest() as stop:
+        share(load_digits(), place.output / "data")
+        study = open_study(bound)
+        try:
+            Coordinator(study, Others(), _progress(), stop).run()
+        finally:
+            study.tracker.close()
+
+
+def _work(place: Place) -> None:
+    _prepare(place, "worker")
+    from bench.interruption import StopRequest
+    from bench.shared_study import join_study, open_data
+    from bench.tracking.store import DRAIN_SECONDS
+    from bench.worker import Worker
+
+    with StopRequest() as stop:
+        study = join_study(place.bound(1).study_id, place.storage, place.tracking_uri, place.output)
+        try:
+            worker = Worker(study, open_data(study.bound), _progress(), stop)
+            stop.honoured(worker.work_until_over)
+        finally:
+            study.tracker.drain(DRAIN_SECONDS)
+            study.tracker.close()
+
+
+def _progress() -> Any:
+    from rich.console import Console
+
+    from bench.progress import StudyProgress
+
+    return StudyProgress(Console(file=io.StringIO()), runs=1)
+
+
+def _prepare(place: Place, role: str) -> None:
+    from tests.faults import stand_in
+
+    stand_in.look_seconds = place.look_seconds
+    os.environ["MLFLOW_HTTP_REQUEST_TIMEOUT"] = str(HTTP_SECONDS)
+    place.logs.mkdir(parents=True, exist_ok=True)
+    path = place.logs / f"{role}-{os.getpid()}.log"
+    errors = path.open("ab", buffering=0)
+    os.dup2(errors.fileno(), 2)
+    logging.basicConfig(
+        filename=path, level=logging.INFO, format="%(asctime)s.%(msecs)03d %(levelname)s %(name)s: %(message)s"
+    )

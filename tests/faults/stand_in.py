@@ -1,0 +1,171 @@
+"""Stands for training in the processes of a study that faults are tried on. It waits where a model would train.
+
+Importing this puts the stand-in where the harness looks for training, and leaves Keras out: a process then takes a
+tenth of the memory, and begins within a second. The rest is the harness's own: slots, heartbeats, checkpoints, spools.
+"""
+
+from __future__ import annotations
+
+import io
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import ModuleType, SimpleNamespace
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+import bench.backend
+from bench.checkpoint import Checkpoint
+from bench.config import RunConfig
+from bench.errors import DivergedError
+from bench.results import Bound, BoundKind, EpochRecord, Measurement
+from bench.training_log import TrainingLog
+from tests.faults import expected
+
+IMAGES_A_LOOK = 128
+LARGEST_PARAMETERS = 5_000
+"""Numbers that a checkpoint holds beside the state."""
+
+look_seconds = 0.2
+"""How long training to a look takes."""
+
+
+class _Variable:
+    """What a checkpoint takes for a Keras variable."""
+
+    def __init__(self, value: np.ndarray) -> None:
+        self.value = value
+        self.shape, self.dtype = value.shape, value.dtype
+
+    def assign(self, value: np.ndarray) -> None:
+        self.value = value
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+        return self.value if dtype is None else self.value.astype(dtype)
+
+
+class _Model:
+    """What a checkpoint takes for a model."""
+
+    def __init__(self, config: RunConfig, seed: int) -> None:
+        self.configuration = config.model
+        self.state = _Variable(np.asarray(expected.first_state(config, seed), np.int64))
+        self.variables = [self.state, _Variable(np.zeros(LARGEST_PARAMETERS, np.float32))]
+        self.optimizer = SimpleNamespace(variables=[_Variable(np.zeros((), np.int64))])
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """As :class:`bench.trial.Outcome`, whose module brings Keras along."""
+
+    model: Any
+    log: TrainingLog
+    measurements: list[Measurement]
+    pictures: list[Any] = field(default_factory=list)
+    tables: dict[str, Any] = field(default_factory=dict)
+    refused: dict[str, str] = field(default_factory=dict)
+
+
+def run_trial(
+    config: RunConfig,
+    data: Any,
+    seed: int,
+    importance_samples: int,
+    on_epoch: Callable[[EpochRecord], None],
+    checkpoint: Checkpoint,
+) -> Outcome:
+    model, log = _trained(config, seed, on_epoch, checkpoint)
+    return Outcome(model, log, _measured("validation", log))
+
+
+def run_final(
+    config: RunConfig,
+    data: Any,
+    test: Any,
+    seed: int,
+    yardstick: Any,
+    on_epoch: Callable[[EpochRecord], None],
+    on_progress: Callable[[int, int], None],
+    checkpoint: Checkpoint,
+) -> Outcome:
+    model, log = _trained(config, seed, on_epoch, checkpoint, _png())
+    time.sleep(look_seconds)
+    on_progress(1, 1)
+    return Outcome(model, log, _measured("test", log), [SimpleNamespace(kind="samples", caption="None", png=_png())])
+
+
+def _trained(
+    config: RunConfig,
+    seed: int,
+    on_epoch: Callable[[EpochRecord], None],
+    checkpoint: Checkpoint,
+    samples: bytes | None = None,
+) -> tuple[_Model, TrainingLog]:
+    """In the order in which :func:`bench.training.train` does it."""
+    model = _Model(config, seed)
+    earlier = checkpoint.restore(model)  # type: ignore[arg-type]
+    log = TrainingLog([], [], IMAGES_A_LOOK) if earlier is None else earlier.continued()
+    reports = config.training.reports
+    for epoch in range(len(log.records) + 1, reports + 1):
+        time.sleep(look_seconds)
+        if expected.diverges(config, epoch):
+            raise DivergedError(f"loss became nan in epoch {epoch}")
+        model.state.assign(np.asarray(expected.next_state(int(model.state.value)), np.int64))
+        value = expected.bits_per_dim(config, int(model.state.value), epoch)
+        shown = samples if epoch == reports else None
+        log.epoch_seconds.append(look_seconds)
+        log.records.append(EpochRecord(epoch, epoch * IMAGES_A_LOOK, epoch * 0.5, {expected.VALUE: value}, shown))
+        on_epoch(log.records[-1])
+        checkpoint.save(model, log, last=epoch == reports)  # type: ignore[arg-type]
+    return model, log
+
+
+def _measured(split: str, log: TrainingLog) -> list[Measurement]:
+    bound = Bound(BoundKind.IMPORTANCE_WEIGHTED, 2)
+    return [Measurement(split, "bits_per_dim", log.records[-1].values[expected.VALUE], 0.01, 64, bound)]
+
+
+def _png() -> bytes:
+    picture = io.BytesIO()
+    Image.new("L", (8, 8)).save(picture, "png")
+    return picture.getvalue()
+
+
+def _write_package(model: Any, example: Any, folder: Path) -> None:
+    folder.mkdir()
+    (folder / "MLmodel").write_text("flavors: {}")
+
+
+def _put(name: str, **content: Any) -> None:
+    module = ModuleType(name)
+    vars(module).update(content)
+    sys.modules[name] = module
+
+
+def _nothing(*arguments: Any, **named: Any) -> None:
+    return None
+
+
+_put(
+    "bench.trial",
+    OnEpoch=Any,
+    Outcome=Outcome,
+    run_trial=run_trial,
+    run_final=run_final,
+    validation_bits_per_dim=lambda outcome: outcome.measurements[0].value,
+)
+_put("bench.evaluation", Yardstick=_nothing, open_outside=_nothing)
+_put("bench.quality", open_extractor=_nothing)
+_put("bench.tracking.package", write_package=_write_package)
+bench.backend.select_backend = _nothing
+bench.backend.device = lambda: "none"
+
+# Now, so that processes which are forked from this one have it all.
+import mlflow.store.tracking.rest_store  # noqa: E402, F401
+
+import bench.coordinator  # noqa: E402
+import bench.tracking.store  # noqa: E402

@@ -1,0 +1,159 @@
+"""Whatever breaks, and whenever: nothing of a study is lost, and nothing of it is there twice.
+
+Real processes on loopback, a real tracking server behind a proxy that fails, a real storage. Training alone is a
+stand-in that waits, but for the last scenario. What breaks is drawn under a seed; when it meets what is left to chance.
+"""
+
+from __future__ import annotations
+
+import csv
+import os
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from tests.browser.chromium import mlflow_server
+from tests.faults.chaos import NETWORK, Chaos, Database, FullDisk, Tally, can_be_made_unwritable
+from tests.faults.invariants import Findings, check
+from tests.faults.postgres import Postgres, find_programs
+from tests.faults.processes import Place
+from tests.faults.proxy import Proxy
+
+TABLE = "FAULTS_TABLE"
+"""Environment variable: the CSV file that the scenarios' figures are written to."""
+PROCESSES = {
+    "worker killed": 5.0,
+    "worker stopped shortly": 2.0,
+    "worker stopped for long": 3.0,
+    "worker terminated": 2.0,
+    "coordinator killed": 1.0,
+    "coordinator stopped shortly": 0.5,
+    "coordinator stopped for long": 0.5,
+}
+SERVER = dict.fromkeys(NETWORK, 1.0)
+DATABASE = {"database killed": 2.0, "database restarted": 2.0}
+DISK = {"disk full": 6.0}
+FOLDER = {"spool not writable": 6.0}
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """What a study is run on, and what breaks.
+
+    Attributes:
+        faults: kinds of faults, and how likely each is beside the others.
+        count: how many there are.
+        workers: processes that work.
+        storage: ``journal`` or ``postgres``.
+        sampler: who proposes values.
+        pruning: whether trials that lag behind are stopped.
+        pause: seconds between two faults, on average.
+    """
+
+    faults: dict[str, float]
+    count: int = 50
+    workers: int = 8
+    storage: str = "journal"
+    sampler: str = "qmc"
+    pruning: bool = False
+    pause: float = 1.5
+
+
+SCENARIOS = {
+    "journal": Scenario({**PROCESSES, **SERVER}, count=60),
+    "postgres": Scenario({**PROCESSES, **SERVER, **DATABASE}, count=60, storage="postgres", pause=2.0),
+    "postgres, many workers": Scenario(
+        {**PROCESSES, **SERVER, **DATABASE}, workers=16, storage="postgres", sampler="tpe", pruning=True, pause=2.0
+    ),
+    "full disk": Scenario({**PROCESSES, **SERVER, **DISK}, count=40),
+    "folder not writable": Scenario({**PROCESSES, **FOLDER}, count=30),
+}
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[tuple[Proxy, str]]:
+    """A tracking server behind a network that can be made to fail, and its own address."""
+    proxied = ("--artifacts-destination", str(tmp_path / "kept"), "--default-artifact-root", "mlflow-artifacts:/")
+    with (
+        mlflow_server(f"sqlite:///{tmp_path / 'mlflow.db'}", tmp_path, *proxied) as address,
+        Proxy(int(address.rpartition(":")[2])) as proxy,
+    ):
+        yield proxy, address
+
+
+def run(scenario: Scenario, seed: int, folder: Path, server: tuple[Proxy, str]) -> tuple[Tally, Findings]:
+    """Let a study live through it; what happened, and what is found afterwards."""
+    proxy, address = server
+    with ExitStack() as stack:
+        database = None
+        if scenario.storage == "postgres":
+            programs = find_programs()
+            if programs is None:
+                pytest.skip("PostgreSQL is not installed here: this scenario needs its programs")
+            pytest.importorskip("psycopg2", reason="psycopg2 is not installed here: PostgreSQL cannot be reached")
+            database = stack.enter_context(Postgres(programs))
+        disk = FullDisk(folder / "output")
+        stack.callback(disk.close)
+        if "disk full" in scenario.faults and not disk.mounted:
+            pytest.skip("no file system may be mounted here: a full disk needs one of its own")
+        if "spool not writable" in scenario.faults and not can_be_made_unwritable(disk.folder):
+            pytest.skip("no folder can be closed to this user here: chattr does not work")
+        place = Place(
+            database.url if database else str(folder / "study.journal"),
+            proxy.address,
+            disk.folder,
+            folder / "logs",
+            sampler=scenario.sampler,
+            pruning=scenario.pruning,
+        )
+        storage: Database | None = database
+        chaos = Chaos(
+            place, scenario.workers, scenario.faults, scenario.count, scenario.pause, seed, proxy, storage, disk
+        )
+        tally = chaos.run()
+        return tally, check(place.bound(chaos.trials), address)
+
+
+def told(name: str, tally: Tally, found: Findings) -> None:
+    """Print the figures, and add them to the table if one is asked for."""
+    figures = {
+        "scenario": name,
+        "seconds": round(tally.seconds),
+        "faults": tally.faults.total(),
+        **{f"fault: {kind}": n for kind, n in sorted(tally.faults.items())},
+        "requests hit": tally.requests_hit,
+        "processes ended": tally.ends.total(),
+        **dict(found.counts),
+        "violations": len(found.violations),
+    }
+    print(*(f"{figure}: {value}" for figure, value in figures.items()), sep="\n")
+    if TABLE in os.environ:
+        path = Path(os.environ[TABLE])
+        is_new = not path.exists()
+        with path.open("a", newline="") as file:
+            rows = csv.writer(file)
+            if is_new:
+                rows.writerow(("scenario", "figure", "value"))
+            rows.writerows((name, figure, value) for figure, value in figures.items() if figure != "scenario")
+
+
+@pytest.mark.faults
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize("name", SCENARIOS)
+def test_nothing_is_lost_and_nothing_is_doubled(name: str, tmp_path: Path, server: tuple[Proxy, str]) -> None:
+    scenario = SCENARIOS[name]
+    tally, found = run(scenario, seed=sorted(SCENARIOS).index(name), folder=tmp_path, server=server)
+    told(name, tally, found)
+    assert tally.faults.total() == scenario.count
+    found.assert_none()
+
+
+def test_a_study_lives_through_a_few_faults_of_each_kind(tmp_path: Path, server: tuple[Proxy, str]) -> None:
+    scenario = Scenario({**PROCESSES, **SERVER}, count=15, workers=4, pause=0.8)
+    tally, found = run(scenario, seed=7, folder=tmp_path, server=server)
+    told("short", tally, found)
+    assert tally.faults.total() == scenario.count
+    found.assert_none()

@@ -1,0 +1,149 @@
+"""A study that really trains comes to the very same figures, whatever becomes of its processes and of its server."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+from mlflow.tracking import MlflowClient
+
+from bench.storage.connection import open_storage
+from bench.storage.queue import Attempt, Queue
+from bench.tracking.contract import EPOCH_SUFFIX, KEY_TAG
+from tests.browser.chromium import mlflow_server
+from tests.faults.expected import VALUE
+from tests.faults.proxy import FAULTS, Proxy
+
+ROOT = Path(__file__).resolve().parents[2]
+LEASE = 5.0
+COUNT = 10
+OPTIONS = {
+    "--epochs": "20",
+    "--trials": "3",
+    "--seeds": "1",
+    "--sampler": "qmc",
+    "--backend": "jax",
+    "--workers": "2",
+    "--lease": str(LEASE),
+    "--selection-samples": "2",
+    "--importance-samples": "4",
+    "--evaluation-images": "64",
+}
+
+
+def start(output: Path, tracking_uri: str) -> subprocess.Popen[bytes]:
+    """The command, with two worker processes."""
+    program = "from studies.cli import main; main()"
+    options = [part for option in OPTIONS.items() for part in option]
+    where = ["--output", str(output), "--tracking-uri", tracking_uri, "--no-pruning", "--quiet"]
+    return subprocess.Popen(
+        [sys.executable, "-c", program, "study", str(ROOT / "tests/faults/expected.py"), *options, *where],
+        env={**os.environ, "PYTHONPATH": str(ROOT), "MLFLOW_HTTP_REQUEST_TIMEOUT": "3"},
+        stdout=subprocess.DEVNULL,
+    )
+
+
+def workers(output: Path) -> list[psutil.Process]:
+    """The worker processes of a study that is run there, those that have lost their coordinator too."""
+    found = []
+    for process in psutil.process_iter(["cmdline"]):
+        command = process.info["cmdline"] or []
+        if "worker" in command and str(output) in command:
+            found.append(process)
+    return found
+
+
+def disturbed(output: Path, proxy: Proxy) -> Counter[str]:
+    """Run the study with faults, and without them to its end; their kinds."""
+    rng, faults = random.Random(1), Counter[str]()  # noqa: S311 - no secret
+    study = start(output, proxy.address)
+    try:
+        while study.poll() is None or study.returncode or faults.total() < COUNT:
+            if study.poll() is not None:
+                # Killed, or at an end without its server: the same command goes on.
+                study = start(output, proxy.address)
+            time.sleep(rng.uniform(4.0, 10.0))
+            if faults.total() == COUNT:
+                continue
+            kind = rng.choice(["worker killed", "worker stopped", "coordinator killed", "server away"])
+            if kind == "server away":
+                proxy.mode = rng.choice(FAULTS)
+                time.sleep(rng.uniform(1.0, 4.0))
+                proxy.mode = "pass"
+            elif kind == "coordinator killed":
+                study.kill()
+                study.wait()
+            elif living := workers(output):
+                victim = rng.choice(living)
+                if kind == "worker killed":
+                    victim.kill()
+                else:
+                    victim.suspend()
+                    time.sleep(LEASE * rng.uniform(0.5, 2.0))
+                    victim.resume()
+            else:
+                continue
+            faults[kind] += 1
+        psutil.wait_procs(workers(output), timeout=120)
+    finally:
+        if study.poll() is None:
+            study.send_signal(signal.SIGTERM)
+            study.wait()
+        for process in workers(output):
+            process.kill()
+    return faults
+
+
+def settled(output: Path) -> dict[tuple[str, int], Attempt]:
+    """Each slot's attempt that counts, by the name of its queue and its number."""
+    storage = open_storage(str(output / "optuna.journal"))
+    names = [each.study_name for each in storage.get_all_studies()]
+    return {(name, number): each for name in names for number, each in Queue(storage, name).settled().items()}
+
+
+def assert_logged_once(client: MlflowClient, experiment: str, found: dict[tuple[str, int], Attempt]) -> None:
+    runs: dict[str, list[Any]] = {}
+    for run in client.search_runs([experiment], max_results=1000):
+        assert run.info.status != "RUNNING"
+        runs.setdefault(run.data.tags.get(KEY_TAG, ""), []).append(run)
+    for attempt in found.values():
+        (run,) = runs[attempt.key]
+        assert run.info.status == "FINISHED"
+        history = client.get_metric_history(run.info.run_id, f"{VALUE}{EPOCH_SUFFIX}")
+        logged = [(each.step, each.value) for each in sorted(history, key=lambda each: each.step)]
+        assert logged == sorted(attempt.frozen.intermediate_values.items())
+
+
+@pytest.mark.faults
+@pytest.mark.timeout(1800)
+def test_training_comes_to_the_same_figures_whatever_breaks(tmp_path: Path) -> None:
+    quiet, loud = tmp_path / "quiet", tmp_path / "loud"
+    undisturbed = start(quiet, f"sqlite:///{tmp_path / 'quiet.db'}")
+    assert undisturbed.wait() == 0
+    proxied = ("--artifacts-destination", str(tmp_path / "kept"), "--default-artifact-root", "mlflow-artifacts:/")
+    with (
+        mlflow_server(f"sqlite:///{tmp_path / 'mlflow.db'}", tmp_path, *proxied) as address,
+        Proxy(int(address.rpartition(":")[2])) as proxy,
+    ):
+        faults = disturbed(loud, proxy)
+        print(dict(faults))
+        client = MlflowClient(address)
+        (experiment,) = [each for each in client.search_experiments() if each.name.startswith("reparam-bench/")]
+        expected, found = settled(quiet), settled(loud)
+        assert_logged_once(client, experiment.experiment_id, found)
+    assert faults.total() == COUNT
+    assert expected.keys() == found.keys()
+    for slot, attempt in expected.items():
+        assert (found[slot].state, found[slot].objective) == (attempt.state, attempt.objective), slot
+        assert found[slot].frozen.intermediate_values == attempt.frozen.intermediate_values, slot
+    for folder in ("spool", "checkpoints"):
+        assert [file for file in (loud / folder).rglob("*") if file.is_file()] == []
