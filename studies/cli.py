@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from studies import compare, completion, deliver, doctor, gradient_estimators, repeat, ui, worker
+from studies import compare, completion, deliver, doctor, gradient_estimators, repeat, storage_server, ui, worker
 from studies.names import STUDIES
 from studies.options import Output, Storage, TrackingUri
 from studies.stores import studies_to_report, tracking_store
@@ -447,6 +447,7 @@ app.command(name="doctor")(doctor.command)
 app.command(name="repeat")(repeat.command)
 app.command(name="worker")(worker.command)
 app.command(name="deliver")(deliver.command)
+app.command(name="storage")(storage_server.command)
 
 
 @app.command(name="list")
