@@ -83,14 +83,15 @@ class Delivery:
         self._sent: list[Path] = []
 
     def send(self) -> None:
-        """Deliver all whole lines that there are.
+        """Deliver all whole lines that there are now; those that are added meanwhile wait for others.
 
         Raises:
             RunRefusedError: the store refuses to create the run.
             SpoolError: how far it is delivered cannot be remembered.
             Exception: any failure that may pass; another delivery goes on where this one stopped.
         """
-        while not self.stopped() and (lines := self.spool.lines()):
+        size = self.spool.size()
+        while self._read < size and not self.stopped() and (lines := self.spool.lines()):
             for line in lines:
                 if self.stopped():
                     break
@@ -115,9 +116,7 @@ class Delivery:
             self._attempt(line, lambda: self._end(entry))
             self.spool.save(ended=True)
         else:
-            # What was measured is not kept waiting by a file; tags are, for they tell of the files before them.
-            if any(part.metrics or part.parameters for part in self._parts):
-                self._flush()
+            self._flush()
             self._attempt(line, lambda: self._handle(line, entry))
 
     def _handle(self, line: bytes, entry: Creation | File | Samples | Package) -> None:
@@ -206,7 +205,7 @@ class Delivery:
                 runs = self._runs() if tried else []
                 self.spool.save(creating="run", doubtful=tried)
                 run_id = runs[0] if runs else self._created(entry)
-            except MlflowException as error:
+            except Exception as error:
                 if may_pass(error):
                     raise
                 raise RunRefusedError(shortened(str(error))) from error
@@ -265,7 +264,9 @@ class Delivery:
         if model_id is None:
             self.client.log_artifacts(self._run_id, str(folder), MODEL_FOLDER)
             return
-        self.client.log_model_artifacts(model_id, str(folder))
+        if not self.spool.state.uploaded:
+            self.client.log_model_artifacts(model_id, str(folder))
+            self.spool.save(uploaded=True)
         self.client.finalize_logged_model(model_id, "READY")
         outputs = self.client.get_run(self._run_id).outputs
         if model_id not in {output.model_id for output in (outputs.model_outputs if outputs else [])}:

@@ -50,6 +50,7 @@ class State(BaseModel):
         doubtful: whether the run was created again after an attempt whose outcome is unknown.
         run_id: MLflow's identifier of the run.
         model_id: that of its logged model; empty in a store that knows none.
+        uploaded: whether the files of its logged model are delivered.
         ended: whether the run's end is delivered.
     """
 
@@ -60,6 +61,7 @@ class State(BaseModel):
     doubtful: bool = False
     run_id: str | None = None
     model_id: str | None = None
+    uploaded: bool = False
     ended: bool = False
 
 
@@ -200,6 +202,10 @@ class Spool:
             file.seek(self.state.delivered)
             lines = file.readlines(BYTES_AT_ONCE)
         return [line for line in lines if line.endswith(b"\n")]
+
+    def size(self) -> int:
+        """Bytes of all lines."""
+        return (self.folder / ENTRIES).stat().st_size
 
     def waiting(self) -> int:
         """How many whole lines are not delivered."""

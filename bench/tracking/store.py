@@ -64,7 +64,7 @@ Result = TypeVar("Result")
 
 log = logging.getLogger(__name__)
 
-DRAIN_SECONDS = 60.0
+DRAIN_SECONDS = 30.0
 """How long a command waits at its end for what it logged to be delivered; the rest is left to a later one."""
 PAUSES = (0.5, 1.0)
 """Seconds between attempts at what is written at once."""
@@ -181,9 +181,10 @@ class Tracker:
             spool.release()
             if isinstance(error, SpoolError):
                 raise
+            waiting = self.waiting()
             raise TrackingError(
-                f"tracking store {redact(self.uri)} cannot be reached: {shortened(str(error))}; what earlier commands "
-                f"logged waits in {self.spool}: `reparam-bench deliver` delivers it"
+                f"tracking store {redact(self.uri)} cannot be reached: {shortened(str(error))}; {waiting.lines} "
+                f"entries of {waiting.runs} runs wait in {self.spool}: `reparam-bench deliver` delivers them"
             ) from error
         spool.finish()
         return True
@@ -550,9 +551,8 @@ class ModelRun:
         }
         self._write(Values(at=now, step=record.epoch, metrics=values))
         if record.samples is not None:
-            # As MLflow's own names are, but for the last part, which would be another one each time that it is sent.
-            grid = f"{SAMPLES_KEY.replace('/', '~')}+step+{record.epoch}+timestamp+{now}"
-            name = f"{grid}+{uuid.uuid5(uuid.UUID(self.key), grid)}.png"
+            # As MLflow's client names it, but here, so that it has the same name if it is sent again.
+            name = f"{SAMPLES_KEY.replace('/', '~')}+step+{record.epoch}+timestamp+{now}+{uuid.uuid4()}.png"
             self._write(Samples(path=self._spool.keep(name, record.samples)))
 
     def log_measurements(self, measurements: Sequence[Measurement]) -> None:
