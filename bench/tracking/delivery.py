@@ -10,7 +10,6 @@ from __future__ import annotations
 import logging
 import os
 import re
-import shutil
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -80,7 +79,6 @@ class Delivery:
         self.stopped = stopped
         self._read = spool.state.delivered
         self._parts: list[_Part] = []
-        self._sent: list[Path] = []
 
     def send(self) -> None:
         """Deliver all whole lines that there are now; those that are added meanwhile wait for others.
@@ -130,8 +128,6 @@ class Delivery:
             self._add(_Part(line, tags={"mlflow.loggedImages": "True"}))
         else:
             self._keep_model(entry)
-        if not isinstance(entry, Creation):
-            self._sent.append((self.spool.folder / entry.path).parent)
 
     def _attempt(self, line: bytes, deliver: Callable[[], None]) -> None:
         """Deliver a line; one that is refused is kept, and the next ones have their turn."""
@@ -184,11 +180,8 @@ class Delivery:
         )
 
     def _advance(self) -> None:
-        """Remember that all that was read is delivered, and remove the files that were."""
+        """Remember that all that was read is delivered."""
         self.spool.save(delivered=self._read)
-        sent, self._sent = self._sent, []
-        for path in sent:
-            shutil.rmtree(path)
 
     @property
     def _run_id(self) -> str:

@@ -282,7 +282,12 @@ class Tracker:
 
 def _parameters(values: Mapping[str, Any]) -> dict[str, str]:
     """Parameters as MLflow takes them."""
-    return {name: redact(str(value))[:LARGEST_VALUE] for name, value in values.items()}
+    return {name: _clean(str(value))[:LARGEST_VALUE] for name, value in values.items()}
+
+
+def _clean(text: str) -> str:
+    """Text without credentials, and with what is no text, as of the name of a file, spelt out."""
+    return redact(text).encode(errors="backslashreplace").decode()
 
 
 class StudyRun:
@@ -376,12 +381,12 @@ class StudyRun:
             "reparam.attempt": str(attempt),
             "reparam.state": RunState.RUNNING,
             **({} if number is None else {"reparam.number": str(number)}),
-            **({"reparam.continuation": redact(continuation)} if continuation else {}),
+            **({"reparam.continuation": _clean(continuation)} if continuation else {}),
         }
         creation = Creation(
             store=self.tracker.store,
             experiment_id=self.experiment_id,
-            name=name,
+            name=_clean(name),
             at=_now(),
             tags=tags,
             parameters=_parameters({**config.parameters(), **parameters}),
@@ -568,7 +573,7 @@ class ModelRun:
             details.setdefault(row.split, {})[row.metric] = {
                 **({} if row.n is None else {"n": row.n}),
                 **({} if row.bound is None else asdict(row.bound)),
-                **({"conditions": redact(row.conditions)} if row.conditions else {}),
+                **({"conditions": _clean(row.conditions)} if row.conditions else {}),
             }
         self._write(
             Values(
@@ -587,11 +592,11 @@ class ModelRun:
 
     def log_refused(self, refused: Mapping[str, str]) -> None:
         """Keep why metrics could not be measured."""
-        self._tag("reparam.refused", {metric: redact(reason) for metric, reason in refused.items()})
+        self._tag("reparam.refused", {metric: _clean(reason) for metric, reason in refused.items()})
 
     def log_file(self, content: bytes | str, name: str) -> None:
         """Keep a small file as an artifact; ``name`` may have folders, ``pictures/samples.png``."""
-        data = content if isinstance(content, bytes) else redact(content).encode()
+        data = content if isinstance(content, bytes) else _clean(content).encode()
         self._write(File(path=self._spool.keep(Path(name).name, data), name=name))
 
     def log_pictures(self, pictures: Sequence[tuple[str, str, bytes]]) -> None:
@@ -645,4 +650,4 @@ def _continues(continuation: str) -> str:
 
 def _end_tags(note: str, state: RunState, reason: str) -> dict[str, str]:
     tags = {"reparam.state": state, NOTE_TAG: note}
-    return tags | ({"reparam.reason": redact(reason)[:LARGEST_VALUE]} if reason else {})
+    return tags | ({"reparam.reason": _clean(reason)[:LARGEST_VALUE]} if reason else {})

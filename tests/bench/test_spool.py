@@ -521,17 +521,20 @@ def test_a_process_that_died_before_its_first_line_was_whole_leaves_nothing(uri,
 
 def test_a_state_that_was_lost_costs_a_second_delivery_that_changes_nothing(uri, tmp_path, client):
     with tracking(uri, tmp_path) as tracker:
+        tracker.client.fault = lambda call: "before" if call == "set_terminated" else ""
         run = begin(tracker.open_study(STUDY))
-        train(run)
-        assert tracker.drain(30) == 0
+        log_all(run)
+        assert tracker.drain(1) == 1
         run_id = run.run_id
     (state,) = (path for path in spooled(tmp_path) if path.name == "state.json")
     state.write_bytes(b"")
     with tracking(uri, tmp_path) as later:
         assert later.deliver_orphans() == 1
+        assert later.problems() == []
         (child,) = later.open_study(STUDY).children()
     assert child.run_id == run_id
-    assert_arrived(client, run_id, ended=False)
+    assert_arrived(client, run_id)
+    assert spooled(tmp_path) == []
 
 
 def test_the_runs_of_living_processes_are_left_to_them(uri, tmp_path, parent, tracker):
@@ -571,6 +574,14 @@ def test_no_spool_holds_credentials(tmp_path):
     files = spooled(tmp_path)
     assert {"entries.jsonl", "state.json", "traceback.txt"} <= {path.name for path in files}
     assert not [path for path in files if b"secret" in path.read_bytes()]
+
+
+def test_a_reason_that_is_no_text_is_spelt_out(parent, tracker, client):
+    run = begin(parent)
+    run.log_file("cannot open a\udcff.png", "traceback.txt")
+    run.finish(RunState.FAILED, "cannot open a\udcff.png")
+    assert tracker.drain(30) == 0
+    assert client.get_run(run.run_id).data.tags["reparam.reason"] == r"cannot open a\udcff.png"
 
 
 @contextmanager
