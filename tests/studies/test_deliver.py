@@ -91,8 +91,7 @@ def test_what_waits_for_another_store_is_named_without_its_credentials(deliver, 
 
 
 def test_what_the_store_refuses_is_told_and_shows_in_the_exit_status(deliver, store, tmp_path):
-    with Tracker(store, tmp_path, tmp_path):
-        pass
+    assert Tracker(store, tmp_path, tmp_path).client.search_experiments()
     leave_runs(store, tmp_path / "runs", experiment_id="999")
     code, out, err = deliver()
     assert (code, err) == (1, [])
