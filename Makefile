@@ -1,6 +1,6 @@
 # `make study` and `make test` set everything up by themselves, inside this folder.
 .DEFAULT_GOAL := help
-.PHONY: help study test test-slow test-peers lint ui report screenshots benchmark-report lock clean
+.PHONY: help study test test-slow test-peers lint ui report screenshots benchmark-report benchmark-memory lock clean
 SHELL := /bin/bash
 
 PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3; do \
@@ -48,6 +48,10 @@ screenshots: $(INSTALLED) ## Take pictures of the newest study's report and MLfl
 
 benchmark-report: $(INSTALLED) ## Measure the report of 1,000, 3,000 and 10,000 runs: time and memory
 	$(BIN)/python tests/benchmarks/report_of_many_runs.py
+
+benchmark-memory: $(INSTALLED) ## Measure the memory of a process over 200 trials, on TensorFlow and on JAX
+	$(BIN)/python tests/benchmarks/memory_over_trials.py --backend tensorflow
+	$(BIN)/python tests/benchmarks/memory_over_trials.py --backend jax
 
 lock: $(UV) ## Resolve the dependencies anew, with hashes
 	$(UV) pip compile pyproject.toml --extra jax --extra dashboard --extra dev --universal --python-version 3.11 \

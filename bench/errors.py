@@ -53,8 +53,8 @@ class PrunedError(TrialError):
     state = "pruned"
 
 
-OUT_OF_MEMORY = ("RESOURCE_EXHAUSTED", "CUDA_ERROR_OUT_OF_MEMORY", "_STATUS_ALLOC_FAILED")
-"""What the message of an error says where a device ran out of memory: XLA's, CUDA's, those of its libraries."""
+OUT_OF_MEMORY = ("resource_exhausted", "out of memory", "out_of_memory", "_alloc_failed", "bad_alloc")
+"""What the message of an error says, in whatever case, where memory ran out: XLA's, CUDA's, those of its libraries."""
 
 
 def is_out_of_memory(error: BaseException) -> bool:
@@ -63,5 +63,5 @@ def is_out_of_memory(error: BaseException) -> bool:
         isinstance(error, MemoryError | OutOfMemoryError)
         # TensorFlow's own; imported, it would bring TensorFlow along.
         or "ResourceExhausted" in type(error).__name__
-        or any(words in str(error) for words in OUT_OF_MEMORY)
+        or any(words in str(error).lower() for words in OUT_OF_MEMORY)
     )
