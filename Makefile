@@ -1,10 +1,7 @@
 # `make study` and `make test` set everything up by themselves, inside this folder.
 .DEFAULT_GOAL := help
-<<<<<<< HEAD
 .PHONY: help study test test-slow test-faults test-peers lint audit ui report screenshots benchmark-report benchmark-scaling lock clean
-=======
 .PHONY: help study test test-slow test-peers lint ui report screenshots benchmark-report benchmark-memory lock clean
->>>>>>> checkpoint
 SHELL := /bin/bash
 
 PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3; do \
@@ -60,14 +57,11 @@ screenshots: $(INSTALLED) ## Take pictures of the newest study's report and MLfl
 benchmark-report: $(INSTALLED) ## Measure the report of 1,000, 3,000 and 10,000 runs: time and memory
 	$(BIN)/python tests/benchmarks/report_of_many_runs.py
 
-<<<<<<< HEAD
 benchmark-scaling: $(INSTALLED) ## Measure studies of 1 to 16 worker processes, and what bounds those of 1,000
 	$(BIN)/python -m tests.benchmarks.scaling
-=======
 benchmark-memory: $(INSTALLED) ## Measure the memory of a process over 200 trials, on TensorFlow and on JAX
 	$(BIN)/python tests/benchmarks/memory_over_trials.py --backend tensorflow
 	$(BIN)/python tests/benchmarks/memory_over_trials.py --backend jax
->>>>>>> checkpoint
 
 lock: $(UV) ## Resolve the dependencies anew, with hashes
 	$(UV) pip compile pyproject.toml --extra jax --extra dashboard --extra server --extra dev --universal --python-version 3.11 \

@@ -12,7 +12,7 @@ from studies import compare, completion, deliver, doctor, gradient_estimators, r
 from studies.names import STUDIES
 from studies.options import Output, Storage, TrackingUri
 from studies.stores import studies_to_report, tracking_store
-from studies.terminal import LogFile, Quiet, command_log, open_console, run_program
+from studies.terminal import LogFile, Quiet, command_log, open_console, run_program, start_afresh
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -118,6 +118,7 @@ def study(
 ) -> None:
     """Run a study, or continue it: sweep on validation, retrain the best from several seeds, measure on test."""
     options = {key: value for key, value in locals().items() if key not in ("name", "dry_run", "quiet", "log_file")}
+    from bench.errors import WornOutError
     from bench.preflight import check_output
     from bench.study import StudySettings
     from studies.loading import load_study
@@ -130,6 +131,8 @@ def study(
         return
     try:
         _run(declared, settings, quiet, log_file)
+    except WornOutError:
+        start_afresh()
     except KeyboardInterrupt:
         # Told here, for Typer ends the command on Ctrl-C without a word.
         typer.secho("stopped: what is finished is kept; the same command continues", err=True)
