@@ -63,7 +63,7 @@ class Coordinator:
                 finally:
                     self._end_work()
             state = RunState.COMPLETE
-        except KeyboardInterrupt:
+        except (KeyboardInterrupt, WornOutError):
             state = RunState.INTERRUPTED
             raise
         finally:

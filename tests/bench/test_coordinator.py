@@ -21,7 +21,7 @@ import bench.trial
 import bench.worker
 from bench.coordinator import FAILURES_IN_A_ROW
 from bench.data.dataset import Dataset
-from bench.errors import DivergedError, LostTrialError, SpoolError, StudyStoppedError, TrackingError
+from bench.errors import DivergedError, LostTrialError, SpoolError, StudyStoppedError, TrackingError, WornOutError
 from bench.gallery import Picture
 from bench.results import Bound, BoundKind, EpochRecord, Measurement, RunState
 from bench.storage.queue import DIED, MOST_DEATHS, Queue
