@@ -16,12 +16,21 @@ from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 
 import bench.coordinator
+import bench.specification
 import bench.tracking.package
 import bench.trial
 import bench.worker
 from bench.coordinator import FAILURES_IN_A_ROW
 from bench.data.dataset import Dataset
-from bench.errors import DivergedError, LostTrialError, SpoolError, StudyStoppedError, TrackingError, WornOutError
+from bench.errors import (
+    DivergedError,
+    LostTrialError,
+    SettingsError,
+    SpoolError,
+    StudyStoppedError,
+    TrackingError,
+    WornOutError,
+)
 from bench.gallery import Picture
 from bench.results import Bound, BoundKind, EpochRecord, Measurement, RunState
 from bench.storage.queue import DIED, MOST_DEATHS, Queue
@@ -612,3 +621,18 @@ def test_a_process_that_has_grown_too_large_makes_way_and_the_next_goes_on(
     monkeypatch.setattr(bench.worker, "host_bytes", lambda: 0)
     start(tiny_study, digits, tmp_path, trials=2).run(digits)
     assert (len(trainer.trials), len(trainer.finals)) == (4, 2)
+
+
+def test_a_study_that_other_code_goes_on_with_says_so_and_only_if_it_was_asked_for(
+    start, tiny_study, digits, tmp_path, trainer, monkeypatch
+):
+    start(tiny_study, digits, tmp_path, trials=1).run(digits)
+    before = results_of(start(tiny_study, digits, tmp_path)).provenance["code"]
+    other = {"code": "0123456789ab", "keras": "9.9"}
+    monkeypatch.setattr(bench.specification, "code_version", lambda backend: other)
+    with pytest.raises(SettingsError, match="begun by other code"):
+        start(tiny_study, digits, tmp_path, trials=2)
+    mixed = start(tiny_study, digits, tmp_path, trials=2, mixed_code=True)
+    mixed.run(digits)
+    assert results_of(mixed).provenance["code"] == f"{before}, then 0123456789ab"
+    assert len(trainer.trials) == 4
