@@ -19,7 +19,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -67,7 +67,6 @@ def study_of_waiting_trials(workers: int, storage: str | None, look_seconds: flo
     from bench.interruption import StopRequest
     from bench.progress import StudyProgress
     from bench.shared_study import open_study
-    from tests.faults import stand_in  # noqa: F401 - takes training's place in this process, from here on
     from tests.faults.waiting_worker import STORAGE, TRACKING
 
     with tempfile.TemporaryDirectory() as name:
@@ -170,13 +169,13 @@ def claims(name: str, address: str, processes: int, trials: int, plain: bool = F
     return [(f"claims, {name}", what, figure, value) for figure, value in figures.items()]
 
 
-def looking_at_attempts(name: str, address: str) -> list[Row]:
+def looking_at_attempts(name: str, address: str, counts: Sequence[int]) -> list[Row]:
     """What the coordinator does twice a second, by the number of attempts that there are."""
     rows: list[Row] = []
     queue = Queue(open_storage(address), "study/kind")
     queue.set_open(True)
     there = 0
-    for count in ATTEMPTS:
+    for count in counts:
         for number in range(there, count):
             known = {"slot": number, "attempt": 1, "key": str(number), "note": {}}
             queue.study.add_trial(
@@ -347,7 +346,11 @@ def measure(options: argparse.Namespace) -> list[Row]:
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         postgres = stack.enter_context(Postgres(programs)) if programs else None
-        keep(outcome_by_workers(options.trials))
+        for workers in WORKERS:
+            keep(study_of_waiting_trials(workers, None, options.look_seconds, options.trials_a_worker))
+        if programs:
+            fresh = stack.enter_context(Postgres(programs))
+            keep(study_of_waiting_trials(WORKERS[-1], fresh.url, options.look_seconds, options.trials_a_worker))
         for name, address, plain in (
             ("journal", str(folder / "a.journal"), False),
             ("SQLite, BEGIN IMMEDIATE", f"sqlite:///{folder / 'a.db'}", False),
@@ -357,19 +360,16 @@ def measure(options: argparse.Namespace) -> list[Row]:
             keep(claims(name, address, processes=16, trials=options.claims, plain=plain))
         with grpc_proxy(folder) as address:
             keep(claims("gRPC proxy before a journal", address, processes=16, trials=options.claims))
-        keep(looking_at_attempts("journal", str(folder / "c.journal")))
+        keep(looking_at_attempts("journal", str(folder / "c.journal"), ATTEMPTS))
         if postgres:
             other = stack.enter_context(Postgres(programs)) if programs else postgres
-            keep(looking_at_attempts("PostgreSQL", other.url))
+            # To make 10,000 there would take longer than all else.
+            keep(looking_at_attempts("PostgreSQL", other.url, ATTEMPTS[:-1]))
         for part in ("rate", "courier"):
             (folder / part).mkdir()
         keep(tracking_requests(folder / "rate"))
         keep(requests_a_trial(folder / "courier"))
-        for workers in WORKERS:
-            keep(study_of_waiting_trials(workers, None, options.look_seconds, options.trials_a_worker))
-        if programs:
-            fresh = stack.enter_context(Postgres(programs))
-            keep(study_of_waiting_trials(WORKERS[-1], fresh.url, options.look_seconds, options.trials_a_worker))
+        keep(outcome_by_workers(options.trials))
     return rows
 
 
@@ -379,7 +379,7 @@ def main() -> None:
     parser.add_argument("--look-seconds", type=float, default=0.5, help="that a trial waits before each look")
     parser.add_argument("--trials-a-worker", type=int, default=4)
     parser.add_argument("--claims", type=int, default=5, help="trials that each process claims without a pause")
-    parser.add_argument("--trials", type=int, default=40, help="of a simulated search")
+    parser.add_argument("--trials", type=int, default=30, help="of a simulated search")
     parser.add_argument("--output", type=Path, default=OUTPUT)
     options = parser.parse_args()
     rows = measure(options)
