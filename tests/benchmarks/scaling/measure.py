@@ -13,7 +13,6 @@ import json
 import multiprocessing
 import os
 import platform
-import shutil
 import statistics
 import sys
 import tempfile
@@ -97,8 +96,7 @@ def study_of_waiting_trials(workers: int, storage: str | None, look_seconds: flo
         found = check(bound, place.tracking_uri or "")
         told = [json.loads(each.read_text()) for each in (folder / "operations").iterdir()]
         logs = "".join(each.read_text() for each in (folder / "logs").glob("*worker*.log"))
-        shutil.rmtree(folder / "logs")
-    done = len(attempts) + len(study.ledger.finals.attempts())
+        done = len(attempts) + len(study.ledger.finals.attempts())
     kind = "journal" if storage is None else "postgresql"
     figures = {
         "trials": len(attempts),
