@@ -282,7 +282,7 @@ def _environment(share: Share) -> dict[str, str]:
     environment = {}
     root = str(Path(__file__).resolve().parents[2])
     if root not in site.getsitepackages():
-        environment["PYTHONPATH"] = f"{root}:${{PYTHONPATH}}"
+        environment["PYTHONPATH"] = os.pathsep.join(filter(None, (root, os.environ.get("PYTHONPATH"))))
     if share.gpus:
         environment["TF_FORCE_GPU_ALLOW_GROWTH"] = "true"
         environment["XLA_PYTHON_CLIENT_MEM_FRACTION"] = f"{0.9 * min(1.0, share.gpus):.3f}"
