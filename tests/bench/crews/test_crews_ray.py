@@ -13,7 +13,7 @@ from bench.crews import ray as crews_ray
 from bench.crews.ray import FAILURES_A_PLACE, RayTasks, Share, connect
 from bench.errors import SettingsError, StudyStoppedError
 
-SECRET = "postgresql://me:secret@host/db"
+ADDRESS = "postgresql://me:secret@host/db"
 
 
 class RayError(Exception):
@@ -89,7 +89,7 @@ def crew(ray, tmp_path):
     """Makes a crew of a study in which so many slots wait."""
 
     def make(waiting, count=None, share=None):
-        settings = SimpleNamespace(storage=SECRET, tracking_uri=None, output=tmp_path)
+        settings = SimpleNamespace(storage=ADDRESS, tracking_uri=None, output=tmp_path)
         queues = {"vae": SimpleNamespace(waiting=waiting), "final": SimpleNamespace(waiting=0)}
         study = SimpleNamespace(bound=SimpleNamespace(study_id="tiny-1", settings=settings), queues=queues)
         return RayTasks(study, share or Share(), count)
@@ -133,7 +133,7 @@ def test_ray_retries_nothing_and_is_told_no_address_that_it_would_write_down(cre
     assert ray.options["max_retries"] == 0
     assert "secret" not in repr(ray.options)
     ((where,),) = ray.submitted
-    assert where.storage == SECRET
+    assert where.storage == ADDRESS
 
 
 def test_the_code_is_found_where_it_is_not_installed_and_memory_is_shared(crew, ray):
@@ -162,7 +162,7 @@ def test_many_lost_tasks_in_a_row_stop_the_study_with_the_last_reason(crew, ray)
     ray.ended = dict.fromkeys(range(1, 3 * FAILURES_A_PLACE), error) | {FAILURES_A_PLACE: True}
     for _ in range(2 * FAILURES_A_PLACE - 1):
         tended.tend()
-    with pytest.raises(StudyStoppedError, match="5 Ray tasks in a row failed, .* by: ImportError: no module named b"):
+    with pytest.raises(StudyStoppedError, match=r"5 Ray tasks in a row failed, .* by: ImportError: no module named b"):
         tended.tend()
 
 
