@@ -19,13 +19,14 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
 import psutil
 
+from bench.crews.ray import Where
 from tests.faults.processes import Place
 
 START_SECONDS = 150.0
@@ -112,6 +113,9 @@ class Killer(threading.Thread):
 
 def main() -> None:
     """Run the study."""
+    # Before the harness, for it puts the stand-in there.
+    from tests.faults.ray_slots import do_slot
+
     folder, trials = Path(sys.argv[1]), int(sys.argv[2])
     bring_loopback_up()
     where = place(folder)
@@ -125,16 +129,14 @@ def main() -> None:
         stack.enter_context(node(where.logs / "head.log", *alone, f"--temp-dir={session}"))
         joining = (f"--address={head}", f"--node-ip-address={OTHER_NODE}")
         other = stack.enter_context(node(where.logs / "other.log", *joining))
-        killed = _run(where, trials, head, other)
+        killed = _run(where, trials, head, other, do_slot)
         logs = [each for each in Path(session).glob("session_*/logs/**/*") if each.is_file()]
         told = [str(each) for each in logs if where.storage.encode() in each.read_bytes()]
     print(json.dumps({"killed": killed, "logs": len(logs), "told the address": told}))
 
 
-def _run(where: Place, trials: int, head: str, other: psutil.Process) -> list[int]:
+def _run(where: Place, trials: int, head: str, other: psutil.Process, do_slot: Callable[[Where], bool]) -> list[int]:
     """Run the study to its end; the processes of the node that was killed."""
-    from tests.faults import ray_slots  # first, for it puts the stand-in there
-
     from rich.console import Console
 
     from bench.coordinator import Coordinator
@@ -145,7 +147,7 @@ def _run(where: Place, trials: int, head: str, other: psutil.Process) -> list[in
     from bench.progress import StudyProgress
     from bench.shared_study import open_study
 
-    crews_ray.do_slot = ray_slots.do_slot
+    crews_ray.do_slot = do_slot
     crews_ray.connect(head, crews_ray.Share())
     with StopRequest() as stop:
         share(load_digits(), where.output / "data")
