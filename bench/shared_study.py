@@ -22,7 +22,7 @@ from bench.storage.connection import open_storage
 from bench.storage.ledger import Ledger, find_study
 from bench.storage.queue import Attempt, Queue, Slot
 from bench.storage.search import Search
-from bench.study import BoundStudy, Family, StudySettings
+from bench.study import ENGINE, BoundStudy, Family, StudySettings
 from bench.tracking.contract import StudyDescription
 from bench.tracking.store import StudyRun, Tracker
 
@@ -224,7 +224,8 @@ def _description(bound: BoundStudy, codes: Sequence[str]) -> StudyDescription:
         swept={family.name: list(family.sweep) for family in bound.study.families},
         settings={
             **settings.model_dump(
-                mode="json", exclude={"storage", "tracking_uri", "output", "epochs", "images", "lease", "mixed_code"}
+                mode="json",
+                exclude={"storage", "tracking_uri", "output", "epochs", "images", "lease", "mixed_code", *ENGINE},
             ),
             "sampler": bound.sampler,
             "training_images": {name: config.steps * config.batch_size for name, config in training.items()},
