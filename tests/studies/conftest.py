@@ -103,7 +103,7 @@ def stores(tmp_path_factory: pytest.TempPathFactory) -> SimpleNamespace:
     from bench.tracking.store import Tracker
 
     folder = tmp_path_factory.mktemp("stores")
-    Tracker(f"sqlite:///{folder / 'mlflow.db'}", folder)
+    assert Tracker(f"sqlite:///{folder / 'mlflow.db'}", folder, folder / "spool").client.search_experiments()
     backend = optuna.storages.journal.JournalFileBackend(str(folder / "journal.journal"))
     for kept in (f"sqlite:///{folder / 'optuna.db'}", optuna.storages.JournalStorage(backend)):
         optuna.create_study(storage=kept, study_name="a").add_trial(optuna.trial.create_trial(value=1.0))
