@@ -30,7 +30,7 @@ submit() {
     coordinator=$(queued COORDINATOR_OPTIONS "--cpus-per-task=2 --time=3-00:00:00" coordinate "$@")
     echo "coordinator: job $coordinator"
     # No node waits for a study whose coordinator has not started.
-    workers "$beginning" "$workers" "--dependency=after:$coordinator"
+    workers "$beginning" "$workers" "--dependency=after:${coordinator%%;*}"
 }
 
 workers() {
