@@ -288,6 +288,10 @@ def test_servers_start_serve_and_stop(unprivileged, folder, monkeypatch):
         assert servers("stop").returncode == 0
         assert servers("status").returncode == 3
         assert not any(lives(process) for process in mine)
+        again = servers("start")
+        assert (again.returncode, again.stdout) == (0, began.stdout), again.stderr
+        with engine.connect() as connection:
+            assert connection.execute(sqlalchemy.text("SELECT current_user")).scalar() == "optuna"
     finally:
         servers("stop")
 
