@@ -14,6 +14,7 @@ from typing import Any
 
 from bench.checkpoint import Checkpoint
 from bench.config import RunConfig
+from bench.cost.memory import host_bytes
 from bench.data.dataset import Dataset, Split
 from bench.errors import (
     CheckpointError,
@@ -23,6 +24,7 @@ from bench.errors import (
     SpoolError,
     TrackingError,
     TrialError,
+    WornOutError,
     is_out_of_memory,
 )
 from bench.evaluation import Yardstick, open_outside
@@ -39,6 +41,12 @@ from bench.trial import OnEpoch, Outcome, run_final, run_trial, validation_bits_
 
 log = logging.getLogger(__name__)
 
+LEAST_SLOTS = 10
+MOST_GROWTH = 2**30
+"""Bytes by which a process may grow after its first slot; after so many slots it then makes way for a fresh one.
+
+The backends keep every program that they compiled: each shape of a model costs tens of megabytes for good.
+"""
 IDLE_SECONDS = 0.5
 """Between two looks for a slot, while none waits."""
 VALIDATION = "validation/bits_per_dim"
@@ -81,6 +89,8 @@ class Worker:
         self.progress = progress
         self.stop = stop
         self.data = limited(dataset, study.bound.settings.evaluation_images)
+        self._slots = 0
+        self._first_bytes = 0
 
     @cached_property
     def yardstick(self) -> Yardstick:
@@ -98,7 +108,9 @@ class Worker:
         Raises:
             KeyboardInterrupt: a stop was requested; the slot is marked as interrupted.
             TrackingError: the storage cannot be reached for long.
+            WornOutError: this process has grown too large, and a fresh one must go on.
         """
+        self._check_growth()
         for kind, queue in self.study.queues.items():
             self.stop.check()
             try:
@@ -107,17 +119,27 @@ class Worker:
                     continue
                 job = self._final(claim) if kind == FINAL else self._trial(kind, claim)
                 self._do(job, kind, claim)
+                self._slots += 1
             except LostTrialError as error:
                 # Whoever took it has said what became of it, here and in the tracking store.
                 self.progress.say(str(error))
             return True
         return False
 
+    def _check_growth(self) -> None:
+        now = host_bytes()
+        if self._slots <= 1:
+            self._first_bytes = now
+        elif self._slots >= LEAST_SLOTS and now - self._first_bytes > MOST_GROWTH:
+            raise WornOutError(
+                f"after {self._slots} runs this process holds {now / 2**30:.1f} GiB: a fresh one goes on in its place"
+            )
+
     def work_until_over(self) -> None:
         """Do all slots until the coordinator has ended the study, or is gone and none waits.
 
         Raises:
-            KeyboardInterrupt: as for :meth:`work`.
+            KeyboardInterrupt, WornOutError: as for :meth:`work`.
         """
         ledger, watch = self.study.ledger, Watch(self.study.ledger.lease)
         while True:

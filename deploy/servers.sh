@@ -41,7 +41,7 @@ find_programs() {
 find_python() {
     local python=${PYTHON:-$HERE/../.venv/bin/python}
     "$python" -c 'import importlib.util as u, sys; sys.exit(not all(map(u.find_spec, ("mlflow", "psycopg2"))))' ||
-        fail "$python cannot be run, or lacks mlflow or psycopg2 (pip install psycopg2-binary): see PYTHON" 2
+        fail "$python cannot be run, or lacks mlflow or psycopg2 (pip install -e '.[cluster]'): see PYTHON" 2
     echo "$python"
 }
 

@@ -15,15 +15,18 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Protocol
 
-from tests.faults.processes import Place, start_coordinator, start_worker
+from tests.faults.processes import HTTP_SECONDS, Place, start_coordinator, start_worker
 from tests.faults.proxy import Mode, Proxy
 
 RESTART_SECONDS = 0.7
 """Between the end of a process and the start of the next in its place."""
+OVER_SECONDS = 5.0
 DEADLINE_SECONDS = 600.0
 """No scenario takes so long, unless it hangs."""
 SECONDS_A_TRIAL = 6.0
 """Of a worker that is disturbed all the time."""
+WORKERS_SECONDS = 120.0
+"""That workers have to end in, once the study has."""
 MORE_TRIALS = 12
 """Are asked for of each family, when all are done before all faults are."""
 NETWORK: dict[str, Mode] = {
@@ -185,7 +188,8 @@ class Chaos:
                 if process is not None:
                     self._note("worker", process)
                     self._workers[i] = None
-                    self._ended[name] = now
+                    # One that has found the study to be over would find so again until it is continued.
+                    self._ended[name] = now + (0 if process.exitcode else OVER_SECONDS)
                 elif now - self._ended.get(name, 0.0) > RESTART_SECONDS:
                     self._workers[i] = start_worker(self.place)
 
@@ -207,7 +211,7 @@ class Chaos:
 
     def _await_workers(self) -> None:
         """They see by themselves that the study is over."""
-        until = time.monotonic() + 30
+        until = time.monotonic() + WORKERS_SECONDS
         for process in self._workers:
             if process is not None:
                 process.join(max(0.1, until - time.monotonic()))
@@ -280,7 +284,7 @@ class Chaos:
 
     def _network(self, mode: Mode) -> None:
         assert self.proxy is not None
-        self.proxy.seconds = self._rng.uniform(0.5, 4.0)
+        self.proxy.seconds = self._rng.uniform(0.2, 2.0) * HTTP_SECONDS
         self.proxy.mode = mode
 
     def _network_passes(self) -> None:

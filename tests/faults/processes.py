@@ -18,7 +18,7 @@ from bench.data.bundled import load_digits
 from bench.study import BoundStudy, StudySettings
 from tests.faults.expected import LOOKS, STUDY
 
-HTTP_SECONDS = 2
+HTTP_SECONDS = 5
 """After which a client gives up waiting for the tracking server."""
 
 

@@ -25,7 +25,8 @@ from tests.faults.proxy import FAULTS, Proxy
 
 ROOT = Path(__file__).resolve().parents[2]
 LEASE = 5.0
-COUNT = 10
+KINDS = ["worker killed"] * 4 + ["worker stopped"] * 2 + ["coordinator killed"] * 2 + ["server away"] * 2
+COUNT = len(KINDS)
 OPTIONS = {
     "--epochs": "20",
     "--trials": "3",
@@ -65,6 +66,7 @@ def workers(output: Path) -> list[psutil.Process]:
 def disturbed(output: Path, proxy: Proxy) -> Counter[str]:
     """Run the study with faults, and without them to its end; their kinds."""
     rng, faults = random.Random(1), Counter[str]()  # noqa: S311 - no secret
+    kinds = rng.sample(KINDS, COUNT)
     study = start(output, proxy.address)
     try:
         while study.poll() is None or study.returncode or faults.total() < COUNT:
@@ -74,7 +76,7 @@ def disturbed(output: Path, proxy: Proxy) -> Counter[str]:
             time.sleep(rng.uniform(4.0, 10.0))
             if faults.total() == COUNT:
                 continue
-            kind = rng.choice(["worker killed", "worker stopped", "coordinator killed", "server away"])
+            kind = kinds[faults.total()]
             if kind == "server away":
                 proxy.mode = rng.choice(FAULTS)
                 time.sleep(rng.uniform(1.0, 4.0))

@@ -16,6 +16,7 @@ import os
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -89,7 +90,9 @@ def main() -> None:
         _wait_for_all(options.output / "ready", options.workers)
         timed.calls.clear()
         timed.seconds, began = 0.0, time.process_time()
-        worker.work_until_over()
+        # So the coordinator ends its workers.
+        with suppress(KeyboardInterrupt):
+            worker.work_until_over()
         used = time.process_time() - began
         left = study.tracker.drain(DRAIN_SECONDS)
         study.tracker.close()

@@ -15,13 +15,12 @@ CALLS_A_TRIAL = 9.0
 FLUSH_SECONDS = 2.0
 
 
-def page(rows: list[Row], about: Mapping[str, str], ideal: float) -> str:
+def page(rows: list[Row], about: Mapping[str, str]) -> str:
     """The page, Markdown.
 
     Args:
         rows: part, of what, figure, value.
         about: the command, the machine, the commit and how long trials wait.
-        ideal: seconds of a trial that costs nothing but its waiting.
     """
     value = {row[:3]: row[3] for row in rows}
     parts = [
@@ -30,7 +29,9 @@ def page(rows: list[Row], about: Mapping[str, str], ideal: float) -> str:
         f"({about['looks']}), so that what is measured is the harness. All figures are in "
         "[scaling.csv](scaling.csv).\n",
         "## A study, by number of workers\n",
-        _studies(value, ideal),
+        "From the first claim of a trial to the end of the last one. The share of waiting is what would be training: "
+        "all else is the harness, and the unevenness of the last trials.\n",
+        _studies(value),
         "## Which storage\n",
         _storages(value),
         "Optuna's SQLite storage is not safe for several processes: its compare-and-set reads and writes in two steps, "
@@ -51,19 +52,17 @@ def _table(head: Iterable[str], lines: Iterable[Iterable[str]]) -> str:
     return "\n".join("| " + " | ".join(line) + " |" for line in shown) + "\n"
 
 
-def _studies(value: Mapping[Row | tuple[str, str, str], float], ideal: float) -> str:
+def _studies(value: Mapping[tuple[str, str, str], float]) -> str:
     studies = list(dict.fromkeys(key[:2] for key in value if key[0].startswith("study on ")))
-    one = value[(*studies[0], "trials a minute")]
+    efficiency = {each: value[(*each, "seconds of waiting")] / value[(*each, "seconds")] for each in studies}
     lines = []
     for study in studies:
-        workers = int(study[1].split()[0])
-        rate = value[(*study, "trials a minute")]
         figures = [
             f"{value[(*study, 'trials')]:.0f}",
             f"{value[(*study, 'seconds')]:.1f}",
-            f"{rate:.1f}",
-            f"{rate / one / workers:.0%}",
-            f"{rate * ideal / 60 / workers:.0%}",
+            f"{value[(*study, 'trials a minute')]:.1f}",
+            f"{efficiency[study]:.0%}",
+            f"{efficiency[study] / efficiency[studies[0]]:.0%}",
             f"{value[(*study, 'storage operations a trial')]:.0f}",
             f"{value[(*study, 'storage seconds a trial')]:.2f}",
             f"{value[(*study, 'worker CPU seconds a trial')]:.2f}",
@@ -73,7 +72,7 @@ def _studies(value: Mapping[Row | tuple[str, str, str], float], ideal: float) ->
         ]
         lines.append([f"{study[1]}, {study[0].removeprefix('study on ')}", *figures])
     head = (
-        *("", "trials", "seconds", "a minute", "efficiency against 1 worker", "against waiting alone"),
+        *("", "trials", "seconds", "a minute", "share of waiting", "efficiency against 1 worker"),
         *("storage operations a trial", "their seconds a trial", "worker CPU s a trial", "coordinator CPU s"),
         *("errors", "lost or doubled"),
     )
