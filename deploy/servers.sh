@@ -41,7 +41,7 @@ find_programs() {
 find_python() {
     local python=${PYTHON:-$HERE/../.venv/bin/python}
     "$python" -c 'import importlib.util as u, sys; sys.exit(not all(map(u.find_spec, ("mlflow", "psycopg2"))))' ||
-        fail "$python lacks mlflow or psycopg2: install psycopg2-binary there, or name another in PYTHON" 2
+        fail "$python cannot be run, or lacks mlflow or psycopg2 (pip install -e '.[cluster]'): see PYTHON" 2
     echo "$python"
 }
 
@@ -52,6 +52,7 @@ new_password() {
 # Beside its final name, so that what is interrupted is begun anew.
 make_databases() {
     local new=$folder/postgres.new superuser
+    if postgres_runs "$new"; then stop_postgres "$new"; fi
     rm -rf -- "$new"
     superuser=$(new_password)
     OPTUNA_PASSWORD=$(new_password)
@@ -83,7 +84,7 @@ postgres_runs() {
 
 start_postgres() {
     "$programs/pg_ctl" start --silent --wait --timeout "$START_SECONDS" --pgdata "$1" --log "$folder/postgres.log" \
-        --options "-p $POSTGRES_PORT" || fail "PostgreSQL does not start: $(tail -n 1 "$folder/postgres.log")"
+        --options "-p $POSTGRES_PORT" || fail "PostgreSQL does not start: see $folder/postgres.log"
 }
 
 stop_postgres() {

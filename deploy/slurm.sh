@@ -21,7 +21,7 @@ set -euo pipefail
 readonly OUTPUT=${OUTPUT:-runs}
 readonly START_SECONDS=${START_SECONDS:-1800}
 readonly RETRY_SECONDS=${RETRY_SECONDS:-30}
-readonly STOPPED=130
+readonly STOPPED='^(130|143)$'
 readonly REFUSED=2
 
 submit() {
@@ -30,11 +30,11 @@ submit() {
     coordinator=$(queued COORDINATOR_OPTIONS "--cpus-per-task=2 --time=3-00:00:00" coordinate "$@")
     echo "coordinator: job $coordinator"
     # No node waits for a study whose coordinator has not started.
-    workers "$beginning" "$workers" "--dependency=after:$coordinator"
+    workers "$beginning" "$workers" "--dependency=after:${coordinator%%;*}"
 }
 
 workers() {
-    local defaults="--cpus-per-task=4 --gpus=1 --time=12:00:00 --array=1-$2${3:+ $3}"
+    local defaults="--cpus-per-task=4 --time=12:00:00 --array=1-$2${3:+ $3}"
     echo "workers: array $(queued WORKER_OPTIONS "$defaults" work "$1")"
 }
 
@@ -71,7 +71,7 @@ work() {
 step() {
     local status=0
     srun --ntasks=1 "$@" || status=$?
-    if ((status == STOPPED && $(date +%s) > ${SLURM_JOB_END_TIME:-0} - 180 && ${SLURM_JOB_END_TIME:-0} > 0)); then
+    if [[ $status =~ $STOPPED && -n ${SLURM_JOB_END_TIME:-} ]] && (($(date +%s) > SLURM_JOB_END_TIME - 180)); then
         scontrol requeue "$SLURM_JOB_ID"
     fi
     return "$status"
