@@ -133,12 +133,9 @@ def check_storage(storage: str, output: Path) -> None:
         held = check_database(storage, OPTUNA, role) if journal is None else journal.is_file()
         _check_file(journal or sqlite_file(parsed(storage)), output, f"{role} {redact(storage)}")
     if held:
-        from bench.storage.connection import look_into
+        from bench.storage.connection import count_searches
 
-        try:
-            look_into(storage)
-        except TrackingError as error:
-            raise TrackingError(f"{role} {redact(storage)} cannot be opened: {error}") from error
+        count_searches(storage)
 
 
 def _check_file(file: Path | None, output: Path, name: str) -> None:

@@ -246,7 +246,8 @@ def count_searches(storage: str) -> int:
             return 0
         return len(open_storage(storage).get_all_studies())
     except (SQLAlchemyError, OSError, ImportError) as error:
-        raise TrackingError(redact(f"{type(error).__name__}: {error}".splitlines()[0])) from error
+        reason = redact(f"{type(error).__name__}: {error}".splitlines()[0])
+        raise TrackingError(f"study storage {redact(storage)} cannot be opened: {reason}") from error
 
 
 def look_into(storage: str) -> str:

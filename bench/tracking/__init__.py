@@ -18,5 +18,7 @@ os.environ.setdefault("MLFLOW_CONFIGURE_LOGGING", "false")
 os.environ.setdefault("MLFLOW_UV_AUTO_DETECT", "false")
 # It would ask for every run that ends once more, to print its address between the lines of the command.
 os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
+TIMEOUT = "MLFLOW_HTTP_REQUEST_TIMEOUT"
+TIMEOUT_IS_THE_USERS = TIMEOUT in os.environ
 # A server that hangs is given up after this many seconds, not after two minutes: it is asked again anyway.
-os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "30")
+os.environ.setdefault(TIMEOUT, "30")

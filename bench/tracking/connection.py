@@ -12,6 +12,7 @@ from bench.databases import MLFLOW, check_database, is_database
 from bench.errors import TrackingError
 from bench.logs import shortened
 from bench.redaction import redact
+from bench.tracking import TIMEOUT, TIMEOUT_IS_THE_USERS
 
 _NOBODY_S = "reparam-bench/an experiment that nobody made"
 PATIENCE_SECONDS = 5
@@ -53,11 +54,14 @@ def _reason(error: BaseException) -> str:
 @contextmanager
 def _impatience() -> Iterator[None]:
     """Give up on a server that does not answer within seconds, unless the user's environment says otherwise."""
-    wanted = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1", "MLFLOW_HTTP_REQUEST_TIMEOUT": str(PATIENCE_SECONDS)}
-    added = {name: value for name, value in wanted.items() if name not in os.environ}
-    os.environ.update(added)
+    before = dict(os.environ)
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
+    if not TIMEOUT_IS_THE_USERS:
+        os.environ[TIMEOUT] = str(PATIENCE_SECONDS)
     try:
         yield
     finally:
-        for name in added:
-            del os.environ[name]
+        for name in ("MLFLOW_HTTP_REQUEST_MAX_RETRIES", TIMEOUT):
+            os.environ.pop(name)
+            if name in before:
+                os.environ[name] = before[name]

@@ -161,13 +161,13 @@ def test_a_server_that_is_none_of_mlflow_is_refused(refused, monkeypatch, answer
 def test_a_server_that_never_answers_is_given_up_within_seconds(refused, monkeypatch):
     monkeypatch.delenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES")
     monkeypatch.setattr("bench.tracking.connection.PATIENCE_SECONDS", 1)
-    began = time.monotonic()
+    began, before = time.monotonic(), dict(os.environ)
     with socket.socket() as silent:
         silent.bind(("127.0.0.1", 0))
         silent.listen()
         refused(r"cannot be reached: .*timed? ?out", *tracking(f"http://127.0.0.1:{silent.getsockname()[1]}"))
     assert time.monotonic() - began < 15
-    assert not {"MLFLOW_HTTP_REQUEST_TIMEOUT", "MLFLOW_HTTP_REQUEST_MAX_RETRIES"} & os.environ.keys()
+    assert dict(os.environ) == before
 
 
 def test_one_program_s_database_is_refused_for_another_s(refused, tmp_path, stores):
@@ -195,7 +195,7 @@ def test_a_database_of_another_version_of_mlflow_is_refused(refused, tmp_path, s
 def test_a_database_of_another_version_of_optuna_is_refused(refused, tmp_path, stores, revision):
     (tmp_path / "x.db").write_bytes(stores.optuna)
     database(f"UPDATE alembic_version SET version_num = '{revision}'")(tmp_path / "x.db")  # noqa: S608
-    refused(r"x\.db cannot be opened: RuntimeError: .*no longer compatible", *storage("sqlite:///x.db"))
+    refused(r"x\.db cannot be opened: .*no longer compatible", *storage("sqlite:///x.db"))
 
 
 @pytest.mark.parametrize(
