@@ -1,6 +1,7 @@
 # `make study` and `make test` set everything up by themselves, inside this folder.
 .DEFAULT_GOAL := help
-.PHONY: help study test test-slow test-faults test-peers lint audit ui report screenshots benchmark-report benchmark-scaling lock clean
+.PHONY: help study test test-slow test-faults test-peers lint audit ui report screenshots benchmark-report \
+	benchmark-scaling benchmark-memory lock clean
 SHELL := /bin/bash
 
 PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3; do \
@@ -58,6 +59,10 @@ benchmark-report: $(INSTALLED) ## Measure the report of 1,000, 3,000 and 10,000 
 
 benchmark-scaling: $(INSTALLED) ## Measure studies of 1 to 16 worker processes, and what bounds those of 1,000
 	$(BIN)/python -m tests.benchmarks.scaling
+
+benchmark-memory: $(INSTALLED) ## Measure the memory of a process over 200 trials, on TensorFlow and on JAX
+	$(BIN)/python tests/benchmarks/memory_over_trials.py --backend tensorflow
+	$(BIN)/python tests/benchmarks/memory_over_trials.py --backend jax
 
 lock: $(UV) ## Resolve the dependencies anew, with hashes
 	$(UV) pip compile pyproject.toml --extra jax --extra dashboard --extra server --extra dev --universal --python-version 3.11 \

@@ -9,7 +9,7 @@ from typing import Any
 
 from bench.config import RunConfig
 from bench.crews.crew import Crew
-from bench.errors import SpoolError, StudyStoppedError, TrackingError
+from bench.errors import SpoolError, StudyStoppedError, TrackingError, WornOutError
 from bench.interruption import StopRequest
 from bench.progress import StudyProgress
 from bench.results import RunState
@@ -63,7 +63,7 @@ class Coordinator:
                 finally:
                     self._end_work()
             state = RunState.COMPLETE
-        except KeyboardInterrupt:
+        except (KeyboardInterrupt, WornOutError):
             state = RunState.INTERRUPTED
             raise
         finally:

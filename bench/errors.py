@@ -29,6 +29,10 @@ class CheckpointError(ReparamBenchError):
     """The state of a training cannot be kept: the disk is full, or the folder may not be written to."""
 
 
+class WornOutError(ReparamBenchError):
+    """This process has grown too large to go on; a fresh one can, for all that is done is kept."""
+
+
 class UnexpectedError(ReparamBenchError):
     """What nobody foresaw; the message says where its traceback is."""
 
@@ -65,8 +69,8 @@ class PrunedError(TrialError):
     state = "pruned"
 
 
-OUT_OF_MEMORY = ("RESOURCE_EXHAUSTED", "CUDA_ERROR_OUT_OF_MEMORY", "_STATUS_ALLOC_FAILED")
-"""What the message of an error says where a device ran out of memory: XLA's, CUDA's, those of its libraries."""
+OUT_OF_MEMORY = ("resource_exhausted", "out of memory", "out_of_memory", "_alloc_failed", "bad_alloc")
+"""What the message of an error says, in whatever case, where memory ran out: XLA's, CUDA's, those of its libraries."""
 
 
 def is_out_of_memory(error: BaseException) -> bool:
@@ -75,5 +79,5 @@ def is_out_of_memory(error: BaseException) -> bool:
         isinstance(error, MemoryError | OutOfMemoryError)
         # TensorFlow's own; imported, it would bring TensorFlow along.
         or "ResourceExhausted" in type(error).__name__
-        or any(words in str(error) for words in OUT_OF_MEMORY)
+        or any(words in str(error).lower() for words in OUT_OF_MEMORY)
     )

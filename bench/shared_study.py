@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,7 @@ from bench.storage.connection import open_storage
 from bench.storage.ledger import Ledger, find_study
 from bench.storage.queue import Attempt, Queue, Slot
 from bench.storage.search import Search
-from bench.study import BoundStudy, Family, StudySettings
+from bench.study import ENGINE, BoundStudy, Family, StudySettings
 from bench.tracking.contract import StudyDescription
 from bench.tracking.store import StudyRun, Tracker
 
@@ -115,8 +115,11 @@ def open_study(bound: BoundStudy) -> SharedStudy:
     earlier = ledger.specification
     if earlier is not None:
         check_code(earlier, settings.mixed_code)
-    parent = _parent(tracker, _description(bound), earlier)
-    ledger.publish({**to_json(bound), "experiment_id": parent.experiment_id, "run_id": parent.run_id})
+    specification = to_json(bound)
+    codes = [] if earlier is None else [code for code in earlier["codes"] if code != specification["code"]["code"]]
+    codes.append(specification["code"]["code"])
+    parent = _parent(tracker, _description(bound, codes), earlier)
+    ledger.publish({**specification, "codes": codes, "experiment_id": parent.experiment_id, "run_id": parent.run_id})
     return SharedStudy(bound, ledger, _searches(bound, ledger), tracker, parent)
 
 
@@ -158,7 +161,7 @@ def join_study(study_id: str, storage: str | None, tracking_uri: str | None, out
     select_backend(bound.settings.backend)
     ledger = Ledger(opened, found, bound.settings.lease)
     tracker = _tracker(bound)
-    parent = tracker.join_study(_description(bound), written["experiment_id"], written["run_id"])
+    parent = tracker.join_study(_description(bound, written["codes"]), written["experiment_id"], written["run_id"])
     return SharedStudy(bound, ledger, _searches(bound, ledger), tracker, parent)
 
 
@@ -210,7 +213,8 @@ def _searches(bound: BoundStudy, ledger: Ledger) -> dict[str, Search]:
     }
 
 
-def _description(bound: BoundStudy) -> StudyDescription:
+def _description(bound: BoundStudy, codes: Sequence[str]) -> StudyDescription:
+    """What is logged of the study; ``codes`` are the versions of the code that worked on it, the latest last."""
     settings = bound.settings
     training = {family.name: bound.base(family).training for family in bound.study.families}
     return StudyDescription(
@@ -220,12 +224,13 @@ def _description(bound: BoundStudy) -> StudyDescription:
         swept={family.name: list(family.sweep) for family in bound.study.families},
         settings={
             **settings.model_dump(
-                mode="json", exclude={"storage", "tracking_uri", "output", "epochs", "images", "lease", "mixed_code"}
+                mode="json",
+                exclude={"storage", "tracking_uri", "output", "epochs", "images", "lease", "mixed_code", *ENGINE},
             ),
             "sampler": bound.sampler,
             "training_images": {name: config.steps * config.batch_size for name, config in training.items()},
         },
-        provenance=provenance(settings.backend),
+        provenance={**provenance(settings.backend), "code": ", then ".join(codes)},
         dataset=bound.info,
         digest=bound.digest,
     )

@@ -12,10 +12,10 @@ from bench.config import TrainingConfig
 from bench.data.dataset import DatasetInfo
 from bench.errors import SettingsError
 from bench.provenance import code_version
-from bench.study import BoundStudy, Family, Study, StudySettings
+from bench.study import ENGINE, BoundStudy, Family, Study, StudySettings
 from models.configs import FAMILIES
 
-_OWN = {"storage", "tracking_uri", "output", "workers"}
+_OWN = {"storage", "tracking_uri", "output", "workers", *ENGINE}
 """Settings that each process has of its own; addresses may hold credentials, which are kept nowhere."""
 
 

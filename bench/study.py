@@ -70,6 +70,10 @@ class Study:
     sampler: Literal["tpe", "qmc", "random"] = "tpe"
 
 
+ENGINE = ("engine", "address", "cpus_per_trial", "gpus_per_trial")
+"""Settings of who does the work: they change nothing of what comes out."""
+
+
 class StudySettings(BaseModel):
     """What a user may set of any study. The attributes are the command line's options."""
 
@@ -95,7 +99,11 @@ class StudySettings(BaseModel):
     storage: str | None = None
     tracking_uri: str | None = None
     output: Path = Path("runs")
-    workers: Annotated[int, Field(ge=0, le=1024)] = 1
+    workers: Annotated[int, Field(ge=0, le=1024)] | None = None
+    engine: Literal["local", "ray"] = "local"
+    address: str | None = None
+    cpus_per_trial: Annotated[float, Field(gt=0, le=1024)] = 1.0
+    gpus_per_trial: Annotated[float, Field(ge=0, le=1024)] = 0.0
     lease: Annotated[float, Field(ge=1, le=86_400)] = 60.0
     mixed_code: bool = False
     smoke: bool = False
@@ -106,6 +114,12 @@ class StudySettings(BaseModel):
             raise ValueError(f"give epochs={self.epochs} or images={self.images}, not both: each sets the budget")
         if self.backend not in BACKENDS:
             raise ValueError(f"backend={self.backend!r} is unknown: one of {', '.join(BACKENDS)}")
+        if self.engine == "ray" and self.workers == 0:
+            raise ValueError("workers=0 leaves the work to others, and engine='ray' has tasks do it: give one of them")
+        if self.engine == "local" and self.address is not None:
+            raise ValueError(f"address={self.address!r} is that of a Ray cluster: give engine='ray' with it")
+        if self.gpus_per_trial > 1 and self.gpus_per_trial % 1:
+            raise ValueError(f"gpus_per_trial={self.gpus_per_trial}: a part of one, or whole ones")
         return self
 
     @classmethod
@@ -130,6 +144,11 @@ class StudySettings(BaseModel):
             "evaluation_images": min(self.evaluation_images or 128, 128),
         }
         return self.model_copy(update=small)
+
+    @property
+    def is_alone(self) -> bool:
+        """Whether one process does it all."""
+        return self.engine == "local" and self.workers in (None, 1)
 
     @property
     def storage_url(self) -> str:

@@ -14,7 +14,8 @@ from typing import Any
 
 from bench.checkpoint import Checkpoint
 from bench.config import RunConfig
-from bench.data.dataset import Dataset
+from bench.cost.memory import host_bytes
+from bench.data.dataset import Dataset, Split
 from bench.errors import (
     CheckpointError,
     LostTrialError,
@@ -23,6 +24,7 @@ from bench.errors import (
     SpoolError,
     TrackingError,
     TrialError,
+    WornOutError,
     is_out_of_memory,
 )
 from bench.evaluation import Yardstick, open_outside
@@ -39,6 +41,12 @@ from bench.trial import OnEpoch, Outcome, run_final, run_trial, validation_bits_
 
 log = logging.getLogger(__name__)
 
+LEAST_SLOTS = 10
+MOST_GROWTH = 2**30
+"""Bytes by which a process may grow after its first slot; after so many slots it then makes way for a fresh one.
+
+The backends keep every program that they compiled: each shape of a model costs tens of megabytes for good.
+"""
 IDLE_SECONDS = 0.5
 """Between two looks for a slot, while none waits."""
 VALIDATION = "validation/bits_per_dim"
@@ -81,11 +89,18 @@ class Worker:
         self.progress = progress
         self.stop = stop
         self.data = limited(dataset, study.bound.settings.evaluation_images)
+        self._slots = 0
+        self._first_bytes = 0
 
     @cached_property
     def yardstick(self) -> Yardstick:
         """With what final runs are measured."""
         return open_yardstick(self.study, self.dataset)
+
+    @cached_property
+    def _test(self) -> Split:
+        """The test split, opened by the first final run: no trial is left to be judged by then."""
+        return self.dataset.open_test().head(self.study.bound.settings.evaluation_images)
 
     def work(self) -> bool:
         """Do the first slot that waits; False where none does.
@@ -93,7 +108,9 @@ class Worker:
         Raises:
             KeyboardInterrupt: a stop was requested; the slot is marked as interrupted.
             TrackingError: the storage cannot be reached for long.
+            WornOutError: this process has grown too large, and a fresh one must go on.
         """
+        self._check_growth()
         for kind, queue in self.study.queues.items():
             self.stop.check()
             try:
@@ -102,17 +119,27 @@ class Worker:
                     continue
                 job = self._final(claim) if kind == FINAL else self._trial(kind, claim)
                 self._do(job, kind, claim)
+                self._slots += 1
             except LostTrialError as error:
                 # Whoever took it has said what became of it, here and in the tracking store.
                 self.progress.say(str(error))
             return True
         return False
 
+    def _check_growth(self) -> None:
+        now = host_bytes()
+        if self._slots <= 1:
+            self._first_bytes = now
+        elif self._slots >= LEAST_SLOTS and now - self._first_bytes > MOST_GROWTH:
+            raise WornOutError(
+                f"after {self._slots} runs this process holds {now / 2**30:.1f} GiB: a fresh one goes on in its place"
+            )
+
     def work_until_over(self) -> None:
         """Do all slots until the coordinator has ended the study, or is gone and none waits.
 
         Raises:
-            KeyboardInterrupt: as for :meth:`work`.
+            KeyboardInterrupt, WornOutError: as for :meth:`work`.
         """
         ledger, watch = self.study.ledger, Watch(self.study.ledger.lease)
         while True:
@@ -157,8 +184,7 @@ class Worker:
             self.progress.evaluation(done, total)
 
         def train(on_epoch: OnEpoch, checkpoint: Checkpoint) -> Outcome:
-            test = self.dataset.open_test().head(settings.evaluation_images)
-            return run_final(config, self.data, test, seed, self.yardstick, on_epoch, on_progress, checkpoint)
+            return run_final(config, self.data, self._test, seed, self.yardstick, on_epoch, on_progress, checkpoint)
 
         return _Job(
             name=f"{note['family']} final, seed {note['seed'] + 1} of {settings.seeds}",
@@ -228,19 +254,21 @@ class Worker:
 
     def _trained(self, job: _Job, claim: Claim, checkpoint: Checkpoint, run: ModelRun, heartbeat: Heartbeat) -> Outcome:
         """Train from where an earlier attempt came to, measure, and log it all."""
+        # Nothing here may lead to the worker, which holds the test split: training is given these functions.
+        stop, progress, name, looks = self.stop, self.progress, job.name, job.config.training.reports
 
         def known(record: EpochRecord) -> None:
             claim.report(record.values[VALIDATION], record.epoch)
             run.log_epoch(record)
-            self.progress.epoch(record)
+            progress.epoch(record)
 
         def on_epoch(record: EpochRecord) -> None:
-            self.stop.check()
+            stop.check()
             if heartbeat.lost:
-                raise LostTrialError(f"{job.name} was taken away from this process")
+                raise LostTrialError(f"{name} was taken away from this process")
             known(record)
             # The last look cannot save anything: a trial that reaches it is complete.
-            if record.epoch < job.config.training.reports and claim.lags_behind():
+            if record.epoch < looks and claim.lags_behind():
                 raise PrunedError(f"validation lags behind the median of other trials at epoch {record.epoch}")
 
         for record in checkpoint.records():

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from studies import compare, completion, deliver, doctor, gradient_estimators, repeat, ui, worker
+from studies import compare, completion, deliver, doctor, gradient_estimators, repeat, storage_server, ui, worker
 from studies.names import STUDIES
 from studies.options import Output, Storage, TrackingUri
 from studies.stores import studies_to_report, tracking_store
-from studies.terminal import LogFile, Quiet, command_log, open_console, run_program
+from studies.terminal import LogFile, Quiet, command_log, open_console, run_program, start_afresh
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -103,8 +103,29 @@ def study(
     tracking_uri: TrackingUri = None,
     output: Output = Path("runs"),
     workers: Annotated[
-        int, typer.Option(help="Processes that work at once; 1 is this one, 0 leaves the work to `worker`s elsewhere.")
-    ] = 1,
+        int | None,
+        typer.Option(
+            help="Processes that work at once; 1 is this one, 0 leaves the work to `worker`s elsewhere [default: 1; on "
+            "Ray, as many as it has room for].",
+            show_default=False,
+        ),
+    ] = None,
+    engine: Annotated[
+        str,
+        typer.Option(
+            help="Who does the work: local, or ray for tasks of a Ray cluster.", autocompletion=completion.engines
+        ),
+    ] = "local",
+    address: Annotated[
+        str | None,
+        typer.Option(
+            help="HOST:PORT of the Ray cluster [default: the one that runs on this machine].", show_default=False
+        ),
+    ] = None,
+    cpus_per_trial: Annotated[float, typer.Option(help="Processors that Ray reserves for a trial.")] = 1.0,
+    gpus_per_trial: Annotated[
+        float, typer.Option(help="Accelerators that Ray reserves for a trial: whole ones, or a part of one.")
+    ] = 0.0,
     lease: Annotated[
         float, typer.Option(help="Seconds without a sign of life after which a worker's trial goes to another.")
     ] = 60.0,
@@ -118,6 +139,7 @@ def study(
 ) -> None:
     """Run a study, or continue it: sweep on validation, retrain the best from several seeds, measure on test."""
     options = {key: value for key, value in locals().items() if key not in ("name", "dry_run", "quiet", "log_file")}
+    from bench.errors import WornOutError
     from bench.preflight import check_output
     from bench.study import StudySettings
     from studies.loading import load_study
@@ -130,6 +152,8 @@ def study(
         return
     try:
         _run(declared, settings, quiet, log_file)
+    except WornOutError:
+        start_afresh()
     except KeyboardInterrupt:
         # Told here, for Typer ends the command on Ctrl-C without a word.
         typer.secho("stopped: what is finished is kept; the same command continues", err=True)
@@ -149,6 +173,7 @@ def _show_plan(study: Study, settings: StudySettings, console: Console) -> None:
 
 def _run(study: Study, settings: StudySettings, quiet: bool, log_file: Path | None) -> None:
     from bench.backend import check_backend
+    from bench.crews.ray import Share, connect
     from bench.data.registry import describe
     from bench.preflight import check_measuring, check_stores
     from bench.study import BoundStudy
@@ -159,6 +184,9 @@ def _run(study: Study, settings: StudySettings, quiet: bool, log_file: Path | No
     check_measuring(settings.extractor, settings.outside_dataset, info)
     check_backend(settings.backend)
     check_stores(settings.tracking, settings.storage_url, settings.output)
+    if settings.engine == "ray":
+        # Before signals are handled here, which Ray's driver would take for itself.
+        connect(settings.address, Share(settings.cpus_per_trial, settings.gpus_per_trial))
     console = open_console(quiet)
     with command_log(study.name, settings.output, log_file, console) as log:
         bound, page = _search_and_report(study, settings, console)
@@ -186,7 +214,7 @@ def _search_and_report(study: Study, settings: StudySettings, console: Console) 
 
     console.print(f"{bound.study_id}: {study.question}", style="bold", highlight=False, markup=False)
     runs = len(study.families) * (settings.trials + settings.seeds)
-    remaining = remaining_study(bound) if settings.workers == 1 else None
+    remaining = remaining_study(bound) if settings.is_alone else None
     with StopRequest() as stop, StudyProgress(console, runs, remaining) as progress:
         shared = open_study(bound)
         try:
@@ -208,6 +236,7 @@ def _crew(shared: SharedStudy, dataset: Dataset, progress: StudyProgress, stop: 
     """Who does the work of the study."""
     from bench.crews.crew import Others, OwnHands
     from bench.crews.local import LocalWorkers
+    from bench.crews.ray import RayTasks, Share
     from bench.data.shared import share
     from bench.worker import Worker
     from studies.worker import worker_command, worker_environment
@@ -215,11 +244,13 @@ def _crew(shared: SharedStudy, dataset: Dataset, progress: StudyProgress, stop: 
     settings = shared.bound.settings
     if settings.workers == 0:
         return Others()
-    if settings.workers == 1:
+    if settings.is_alone:
         return OwnHands(Worker(shared, dataset, progress, stop))
     share(dataset, settings.output / "data")
+    if settings.engine == "ray":
+        return RayTasks(shared, Share(settings.cpus_per_trial, settings.gpus_per_trial), settings.workers)
     command = worker_command(shared.bound.study_id, settings.output)
-    return LocalWorkers(settings.workers, command, worker_environment(settings), settings.output / "logs")
+    return LocalWorkers(settings.workers or 1, command, worker_environment(settings), settings.output / "logs")
 
 
 def _write_report(tracking: str, study_id: str, output: Path) -> tuple[Path, str]:
@@ -447,6 +478,7 @@ app.command(name="doctor")(doctor.command)
 app.command(name="repeat")(repeat.command)
 app.command(name="worker")(worker.command)
 app.command(name="deliver")(deliver.command)
+app.command(name="storage")(storage_server.command)
 
 
 @app.command(name="list")

@@ -34,6 +34,11 @@ def samplers(incomplete: str) -> list[str]:
     return _beginning(incomplete, _choices("sampler"))
 
 
+def engines(incomplete: str) -> list[str]:
+    """Who can do the work of a study."""
+    return _beginning(incomplete, _choices("engine"))
+
+
 def extractors(incomplete: str) -> list[str]:
     """The feature extractors of sample quality."""
     return _beginning(incomplete, _choices("extractor"))

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
@@ -85,6 +87,13 @@ def _tell(message: str) -> None:
         # What is accepted stands at the end.
         line = f"{line[: LONGEST_LINE // 2]} … {line[-LONGEST_LINE // 2 :]}"
     typer.secho(f"error: {line}", fg="red", err=True)
+
+
+def start_afresh() -> NoReturn:
+    """Put a fresh process, of the same number and on the same command line, in the place of this one."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])  # noqa: S606 - it is this very command
 
 
 @contextmanager

@@ -147,12 +147,16 @@ def _start_dashboard(storage: str | None, output: Path, port: int) -> str:
         return f"{journal} does not exist: give --storage"
     from optuna_dashboard import wsgi
 
-    from bench.errors import SettingsError
+    from bench.errors import SettingsError, TrackingError
     from bench.preflight import check_storage
-    from bench.storage.connection import open_storage
+    from bench.redaction import redact
+    from bench.storage.connection import count_searches, open_storage
 
-    check_storage(storage or str(journal), output)
-    application = wsgi(open_storage(storage or str(journal)))
+    address = storage or str(journal)
+    check_storage(address, output)
+    if not count_searches(address):
+        raise TrackingError(f"study storage {redact(address)} holds no study: give the --storage of one")
+    application = wsgi(open_storage(address))
     try:
         server = make_server(LOOPBACK, port, own_host_only(application, port), _Server, _Quiet)
     except OSError as error:

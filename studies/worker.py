@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from studies.options import STORAGE_VARIABLE, TRACKING_VARIABLE, Output, Storage, TrackingUri
-from studies.terminal import LogFile, Quiet, command_log, open_console
+from studies.terminal import LogFile, Quiet, command_log, open_console, start_afresh
 
 if TYPE_CHECKING:
     from bench.study import StudySettings
@@ -24,10 +24,14 @@ def command(
     log_file: LogFile = None,
 ) -> None:
     """Work on a study that `reparam-bench study` runs elsewhere, against the same storage, until it is over."""
+    from bench.errors import WornOutError
+
     console = open_console(quiet)
     try:
         with command_log("worker", output, log_file, console):
             _work(study, storage, tracking_uri, output, quiet)
+    except WornOutError:
+        start_afresh()
     except KeyboardInterrupt:
         typer.secho("stopped: what it was doing is queued again", err=True)
         raise typer.Exit(130) from None

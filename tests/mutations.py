@@ -29,6 +29,8 @@ class Mutation(NamedTuple):
 
 COUPLING = "models/bijections/coupling.py"
 CONVOLUTION = "models/bijections/invertible_convolution.py"
+CHECKPOINT = "bench/checkpoint.py"
+TRAINING = "bench/training.py"
 MUTATIONS = {
     "actnorm: sign of the log-det": Mutation(
         "models/bijections/actnorm.py",
@@ -188,6 +190,55 @@ MUTATIONS = {
         "self.increments[::-1], self.moves[::-1]",
         "self.increments, self.moves",
         "bench/test_annealing",
+    ),
+    "checkpoint: without the optimizer": Mutation(
+        CHECKPOINT,
+        '"model": model.variables, "optimizer": model.optimizer.variables',
+        '"model": model.variables',
+        "bench/test_checkpoint",
+    ),
+    "checkpoint: without the seed generators": Mutation(
+        CHECKPOINT, '"model": model.variables', '"model": model.weights', "bench/test_checkpoint"
+    ),
+    "checkpoint: steps of the optimizer begin anew": Mutation(
+        CHECKPOINT,
+        "variable.assign(arrays[name])",
+        'variable.assign(0 if name == "optimizer_0" else arrays[name])',
+        "bench/test_checkpoint",
+    ),
+    "checkpoint: another training's is taken": Mutation(
+        CHECKPOINT, "if header.identity != self.identity", "if False", "bench/test_checkpoint"
+    ),
+    "checkpoint: written over the earlier one": Mutation(
+        CHECKPOINT, "np.savez(file, allow", "np.savez(self.path, allow", "bench/test_checkpoint"
+    ),
+    "training: continued weights are initialised": Mutation(
+        TRAINING,
+        "        log = earlier.continued()",
+        "        log = earlier.continued()\n        model.initialise(data.train.images)",
+        "bench/test_checkpoint",
+    ),
+    "training: continued with the averaged weights": Mutation(
+        TRAINING, "swap._ema_weights_in_model = done > 0", "swap._ema_weights_in_model = False", "bench/test_checkpoint"
+    ),
+    "training: continued from the first images": Mutation(
+        TRAINING,
+        "self.stream.epoch = epoch",
+        "self.stream.epoch = epoch - self.log.starts[-1]",
+        "bench/test_checkpoint",
+    ),
+    "training: saved before it is told of": Mutation(
+        TRAINING,
+        "        self.on_epoch(record)\n        if self.checkpoint is not None:",
+        "        if self.checkpoint is not None:\n            self.checkpoint.save(self.model, self.log)\n"
+        "        self.on_epoch(record)\n        if self.checkpoint is not None:",
+        "bench/test_checkpoint",
+    ),
+    "likelihood: smaller batches begin after the one that failed": Mutation(
+        "bench/likelihood.py",
+        "            size, seconds = smaller, []",
+        "            done += size.images\n            size, seconds = smaller, []",
+        "bench/test_likelihood",
     ),
 }
 

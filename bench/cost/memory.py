@@ -6,8 +6,14 @@ import resource
 import sys
 
 import keras
+import psutil
 
 from bench.backend import device
+
+
+def host_bytes() -> int:
+    """Resident set of the process."""
+    return int(psutil.Process().memory_info().rss)
 
 
 def peak_host_bytes() -> int:

@@ -17,7 +17,15 @@ from filelock import FileLock
 from optuna.exceptions import StorageInternalError
 from optuna.storages import BaseStorage, GrpcStorageProxy, JournalStorage, RDBStorage, get_storage
 from optuna.storages.journal import JournalFileBackend
-from sqlalchemy.exc import InterfaceError, OperationalError, PendingRollbackError, SQLAlchemyError
+from sqlalchemy.exc import (
+    DBAPIError,
+    IntegrityError,
+    InterfaceError,
+    OperationalError,
+    PendingRollbackError,
+    SQLAlchemyError,
+)
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from bench.errors import TrackingError
 from bench.redaction import redact
@@ -37,6 +45,16 @@ PATIENCE = 600.0
 LONGEST_PAUSE = 10.0
 PROXY_SECONDS = 10.0
 """That a gRPC proxy has to answer in, at the start."""
+TABLES = 20
+"""More than Optuna makes in a database."""
+_SIGNS_OF_LIFE = {
+    "connect_timeout": 10,
+    "keepalives_idle": 30,
+    "keepalives_interval": 10,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 60_000,
+}
+"""What PostgreSQL's client library asks of a connection, where the URL does not say otherwise."""
 
 
 def open_storage(address: str) -> BaseStorage:
@@ -54,22 +72,46 @@ def open_storage(address: str) -> BaseStorage:
             return _proxy(address)
         if address.endswith(".journal"):
             return JournalStorage(_Journal(address))
-        if address.startswith("sqlite"):
-            return _sqlite(address)
-        return get_storage(RDBStorage(address, engine_kwargs={"pool_pre_ping": True}))
+        return get_storage(_database(address))
     except Exception as error:  # A damaged journal fails in whatever way its content leads to.
         reason = redact((str(error.__cause__ or error) or type(error).__name__).splitlines()[0])
+        if isinstance(error, ImportError):
+            reason += "; pip install 'reparam-bench[cluster]' has what PostgreSQL and the proxy need"
         raise TrackingError(f"study storage {redact(address)} cannot be opened: {reason}") from error
 
 
-def _sqlite(address: str) -> BaseStorage:
+def _database(address: str) -> RDBStorage:
+    """A database; its tables are made if they are not there, perhaps by several processes at once.
+
+    Whoever comes second to a table fails, and finds it the next time.
+    """
+    connect = _sqlite if address.startswith("sqlite") else _server
+    for _ in range(TABLES):
+        try:
+            return connect(address)
+        except SQLAlchemyError as error:
+            if not isinstance(error, IntegrityError) and "already exists" not in str(error):
+                raise
+    return connect(address)
+
+
+def _server(address: str) -> RDBStorage:
+    connect = {}
+    url = sqlalchemy.make_url(address)
+    if url.get_driver_name() in ("psycopg2", "psycopg"):
+        # What a cut cable or a machine without power would otherwise hold up for hours is an outage soon.
+        connect = {name: value for name, value in _SIGNS_OF_LIFE.items() if name not in url.query}
+    return RDBStorage(address, engine_kwargs={"pool_pre_ping": True, "connect_args": connect})
+
+
+def _sqlite(address: str) -> RDBStorage:
     """SQLite whose every transaction takes the database for itself before it reads.
 
     It knows no lock of a row: as Optuna itself uses it, two processes can both find a trial waiting and both take it.
     """
     storage = RDBStorage(address, engine_kwargs={"connect_args": {"timeout": 60, "isolation_level": None}})
     sqlalchemy.event.listen(storage.engine, "begin", _begin_immediately)
-    return get_storage(storage)
+    return storage
 
 
 def _begin_immediately(connection: sqlalchemy.Connection) -> None:
@@ -176,16 +218,18 @@ def patiently(action: Callable[[], Result], patience: float = PATIENCE) -> Resul
 
 def _is_outage(error: Exception) -> bool:
     """Whether an error means that the storage cannot be reached now, or is held by others for too long."""
-    # The last is what is said of a connection that broke within a transaction, by whoever asks for more of it.
-    gone = (OperationalError, InterfaceError, PendingRollbackError)
-    if isinstance(error, StorageInternalError):
-        return isinstance(error.__cause__, gone)
+    cause = error.__cause__ if isinstance(error, StorageInternalError) else error
+    # A rollback is pending where Optuna itself tried again on a connection that was cut.
+    if isinstance(cause, (OperationalError, InterfaceError, PendingRollbackError, PoolTimeoutError)):
+        return True
+    if isinstance(cause, DBAPIError):
+        return cause.connection_invalidated
     # Without the proxy's library there is no proxy, and none of its errors.
-    return isinstance(error, gone) or type(error).__module__.partition(".")[0] == "grpc"
+    return type(error).__module__.partition(".")[0] == "grpc"
 
 
-def look_into(storage: str) -> str:
-    """What a storage holds, in words; nothing is made or changed in it.
+def count_searches(storage: str) -> int:
+    """How many searches a storage holds; nothing is made or changed in it.
 
     Args:
         storage: as for :func:`open_storage`.
@@ -195,11 +239,17 @@ def look_into(storage: str) -> str:
     """
     try:
         if storage.endswith(".journal") and not Path(storage).is_file():
-            return "no search yet"
-        if storage.endswith(".journal") or storage.startswith("grpc://"):
-            return f"{len(open_storage(storage).get_all_studies())} searches"
-        if not sqlalchemy.inspect(sqlalchemy.create_engine(storage)).has_table("studies"):
-            return "no search yet"
-        return f"{len(open_storage(storage).get_all_studies())} searches"
+            return 0
+        database = not storage.endswith(".journal") and not storage.startswith("grpc://")
+        # Opened as a storage, a database without the tables would be given them.
+        if database and not sqlalchemy.inspect(sqlalchemy.create_engine(storage)).has_table("studies"):
+            return 0
+        return len(open_storage(storage).get_all_studies())
     except (SQLAlchemyError, OSError, ImportError) as error:
         raise TrackingError(redact(f"{type(error).__name__}: {error}".splitlines()[0])) from error
+
+
+def look_into(storage: str) -> str:
+    """What a storage holds, in words; see :func:`count_searches`."""
+    count = count_searches(storage)
+    return f"{count} searches" if count else "no search yet"

@@ -159,6 +159,14 @@ class Queue:
         """Whether waiting slots may be claimed."""
         return bool(patiently(lambda: self.study.user_attrs).get("open", False))
 
+    @property
+    def waiting(self) -> int:
+        """How many slots wait and may be claimed."""
+        return len(self._claimable()) if self.is_open else 0
+
+    def _claimable(self) -> list[FrozenTrial]:
+        return patiently(lambda: self.study.get_trials(deepcopy=False, states=(TrialState.WAITING,)))
+
     def claim(self) -> Claim | None:
         """Take the waiting slot of the lowest number; None where none waits, or the queue is closed.
 
@@ -167,8 +175,7 @@ class Queue:
         """
         if not self.is_open:
             return None
-        waiting = patiently(lambda: self.study.get_trials(deepcopy=False, states=(TrialState.WAITING,)))
-        for trial in sorted(waiting, key=lambda each: int(each.user_attrs["slot"])):
+        for trial in sorted(self._claimable(), key=lambda each: int(each.user_attrs["slot"])):
             if patiently(lambda trial=trial: self._take(trial)):  # type: ignore[misc]
                 return self._claimed(trial)
         return None

@@ -46,7 +46,8 @@ class Courier:
         self._spools: list[Spool] = []
         self._due: dict[Spool, float] = {}
         """When the spools that have something to deliver are to be delivered."""
-        self._aside: set[Spool] = set()
+        self._aside: list[Spool] = []
+        """Those whose run the store refused."""
         self._failures: dict[Spool, int] = {}
         """Failures one after the other of spools whose delivery fails."""
         self._told_away = False
@@ -79,7 +80,7 @@ class Courier:
         pause = 0.0 if isinstance(entry, Creation | End) else FLUSH_SECONDS
         due = time.monotonic() + pause
         with self._changed:
-            if spool in self._aside or spool not in self._spools:
+            if spool not in self._spools:
                 return
             # A spool that waits for its store's return goes on waiting.
             if spool in self._failures or self._due.get(spool, math.inf) <= due:
@@ -95,8 +96,8 @@ class Courier:
             self._due = dict.fromkeys(self._due, now)
             self._changed.notify_all()
             limit = None if math.isinf(seconds) else seconds
-            self._changed.wait_for(lambda: not self._due and not self._busy, limit)
-            return sum(spool.waiting() for spool in self._spools)
+            self._changed.wait_for(lambda: self._closed or not (self._due or self._busy), limit)
+            return sum(spool.waiting() for spool in self._spools + self._aside)
 
     def close(self) -> None:
         """Stop after the request that is under way; other processes may take the spools that are left."""
@@ -108,9 +109,9 @@ class Courier:
             self._thread.join(SECONDS_TO_STOP)
             if self._thread.is_alive():
                 return
-        for spool in self._spools:
+        for spool in self._spools + self._aside:
             spool.release()
-        self._spools.clear()
+        self._spools, self._aside = [], []
 
     def tell(self, problem: str) -> None:
         """Tell what the store refused."""
@@ -124,7 +125,8 @@ class Courier:
                 if spool.state.ended:
                     spool.finish()
             except RunRefusedError as error:
-                self._set_aside(spool, f"the tracking store refused a run ({error}); what it logs is kept in")
+                self._set_aside(spool)
+                self.tell(f"the tracking store refused a run ({error}); what it logs is kept in {spool.folder}")
             except Exception as error:  # noqa: BLE001 - whatever it is, what is logged is not lost, and it is told
                 self._fail(spool, error)
             else:
@@ -145,18 +147,23 @@ class Courier:
                 self._changed.wait(pause)
             return None
 
-    def _set_aside(self, spool: Spool, reason: str) -> None:
+    def _set_aside(self, spool: Spool) -> None:
         """Leave a spool that cannot be delivered where it is, for a later process."""
         with self._changed:
-            self._aside.add(spool)
-            self._due.pop(spool, None)
-            self._failures.pop(spool, None)
-        self.tell(f"{reason} {spool.folder}")
+            self._aside.append(spool)
+            self._forget(spool)
+
+    def _forget(self, spool: Spool) -> None:
+        self._spools.remove(spool)
+        self._due.pop(spool, None)
+        self._failures.pop(spool, None)
 
     def _fail(self, spool: Spool, error: Exception) -> None:
         reason = shortened(str(error))
         if not spool.folder.exists():
-            self._set_aside(spool, "what a run logs is lost, for somebody removed its folder")
+            with self._changed:
+                self._forget(spool)
+            self.tell(f"what a run logs is lost, for somebody removed {spool.folder}")
             return
         with self._changed:
             failures = self._failures[spool] = self._failures.get(spool, 0) + 1
@@ -173,8 +180,7 @@ class Courier:
         with self._changed:
             self._failures.pop(spool, None)
             if spool.state.ended:
-                self._spools.remove(spool)
-                self._due.pop(spool, None)
+                self._forget(spool)
             back = self._told_away and not self._failures
             self._told_away &= not back
         if back:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import logging
 import os
 import re
-import shutil
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -80,17 +79,17 @@ class Delivery:
         self.stopped = stopped
         self._read = spool.state.delivered
         self._parts: list[_Part] = []
-        self._sent: list[Path] = []
 
     def send(self) -> None:
-        """Deliver all whole lines that there are.
+        """Deliver all whole lines that there are now; those that are added meanwhile wait for others.
 
         Raises:
             RunRefusedError: the store refuses to create the run.
             SpoolError: how far it is delivered cannot be remembered.
             Exception: any failure that may pass; another delivery goes on where this one stopped.
         """
-        while not self.stopped() and (lines := self.spool.lines()):
+        size = self.spool.size()
+        while self._read < size and not self.stopped() and (lines := self.spool.lines()):
             for line in lines:
                 if self.stopped():
                     break
@@ -115,9 +114,7 @@ class Delivery:
             self._attempt(line, lambda: self._end(entry))
             self.spool.save(ended=True)
         else:
-            # What was measured is not kept waiting by a file; tags are, for they tell of the files before them.
-            if any(part.metrics or part.parameters for part in self._parts):
-                self._flush()
+            self._flush()
             self._attempt(line, lambda: self._handle(line, entry))
 
     def _handle(self, line: bytes, entry: Creation | File | Samples | Package) -> None:
@@ -131,8 +128,6 @@ class Delivery:
             self._add(_Part(line, tags={"mlflow.loggedImages": "True"}))
         else:
             self._keep_model(entry)
-        if not isinstance(entry, Creation):
-            self._sent.append((self.spool.folder / entry.path).parent)
 
     def _attempt(self, line: bytes, deliver: Callable[[], None]) -> None:
         """Deliver a line; one that is refused is kept, and the next ones have their turn."""
@@ -185,11 +180,8 @@ class Delivery:
         )
 
     def _advance(self) -> None:
-        """Remember that all that was read is delivered, and remove the files that were."""
+        """Remember that all that was read is delivered."""
         self.spool.save(delivered=self._read)
-        sent, self._sent = self._sent, []
-        for path in sent:
-            shutil.rmtree(path)
 
     @property
     def _run_id(self) -> str:
@@ -206,7 +198,7 @@ class Delivery:
                 runs = self._runs() if tried else []
                 self.spool.save(creating="run", doubtful=tried)
                 run_id = runs[0] if runs else self._created(entry)
-            except MlflowException as error:
+            except Exception as error:
                 if may_pass(error):
                     raise
                 raise RunRefusedError(shortened(str(error))) from error
@@ -265,7 +257,9 @@ class Delivery:
         if model_id is None:
             self.client.log_artifacts(self._run_id, str(folder), MODEL_FOLDER)
             return
-        self.client.log_model_artifacts(model_id, str(folder))
+        if not self.spool.state.uploaded:
+            self.client.log_model_artifacts(model_id, str(folder))
+            self.spool.save(uploaded=True)
         self.client.finalize_logged_model(model_id, "READY")
         outputs = self.client.get_run(self._run_id).outputs
         if model_id not in {output.model_id for output in (outputs.model_outputs if outputs else [])}:

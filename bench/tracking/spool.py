@@ -20,6 +20,7 @@ import itertools
 import os
 import re
 import shutil
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cached_property
@@ -35,6 +36,7 @@ from bench.tracking.entries import Creation, End, Entry
 ENTRIES = "entries.jsonl"
 FILES = "files"
 REFUSED = "refused.jsonl"
+STATE = "state.json"
 BYTES_AT_ONCE = 1 << 20
 """About as much is read of a spool at once: after days without a server one may be large."""
 _UNFIT_FOR_FOLDERS = re.compile(r"[^\w.-]+|^\.+")
@@ -50,6 +52,7 @@ class State(BaseModel):
         doubtful: whether the run was created again after an attempt whose outcome is unknown.
         run_id: MLflow's identifier of the run.
         model_id: that of its logged model; empty in a store that knows none.
+        uploaded: whether the files of its logged model are delivered.
         ended: whether the run's end is delivered.
     """
 
@@ -60,6 +63,7 @@ class State(BaseModel):
     doubtful: bool = False
     run_id: str | None = None
     model_id: str | None = None
+    uploaded: bool = False
     ended: bool = False
 
 
@@ -85,7 +89,7 @@ class Spool:
         self._lock = lock
         self._entries = (folder / ENTRIES).open("ab", buffering=0)
         self._numbers = itertools.count(1)
-        self.state = self._read_state()
+        self.state = _state_of(folder)
 
     @classmethod
     def begin(cls, root: Path, study_id: str, creation: Creation) -> Spool:
@@ -120,21 +124,25 @@ class Spool:
         Args:
             folder: the spool's.
             store: the tracking URI to deliver to, without credentials.
+
+        Raises:
+            SpoolError: it cannot be written.
         """
         # Looked at first, so that those who deliver to other stores do not find it locked.
         if _store_of(folder) not in (store, None):
             return None
-        try:
-            lock = _locked(folder)
-        except FileNotFoundError:  # just delivered by another process
-            return None
-        if lock is None:
-            return None
-        # Only now is it certain: until here another process may have held it, and delivered it.
-        if not (folder / ENTRIES).is_file():
-            os.close(lock)
-            return None
-        spool = cls(folder, lock, taken=True)
+        with writing(folder):
+            try:
+                lock = _locked(folder)
+            except FileNotFoundError:  # just delivered by another process
+                return None
+            if lock is None:
+                return None
+            # Only now is it certain: until here another process may have held it, and delivered it.
+            if not (folder / ENTRIES).is_file():
+                os.close(lock)
+                return None
+            spool = cls(folder, lock, taken=True)
         if _store_of(folder) is None:
             # Its process died before the first line was whole: nothing was logged.
             spool.remove()
@@ -201,6 +209,10 @@ class Spool:
             lines = file.readlines(BYTES_AT_ONCE)
         return [line for line in lines if line.endswith(b"\n")]
 
+    def size(self) -> int:
+        """Bytes of all lines."""
+        return (self.folder / ENTRIES).stat().st_size
+
     def waiting(self) -> int:
         """How many whole lines are not delivered."""
         if self.state.ended:
@@ -216,7 +228,7 @@ class Spool:
             SpoolError: it cannot be written.
         """
         self.state = self.state.model_copy(update=changes)
-        path = self.folder / "state.json"
+        path = self.folder / STATE
         temporary = path.with_suffix(".new")
         with writing(self.folder):
             temporary.write_text(self.state.model_dump_json())
@@ -273,25 +285,18 @@ class Spool:
         with writing(self.folder):
             # In one step, so that no process takes what is half removed.
             self.folder.rename(gone)
-            shutil.rmtree(gone)
+        # Before the files go, for network file systems keep files that are open.
         self.release()
+        shutil.rmtree(gone, ignore_errors=True)
 
     def release(self) -> None:
         """Let go of it: any process may take it."""
         self._entries.close()
         os.close(self._lock)
 
-    def _read_state(self) -> State:
-        path = self.folder / "state.json"
-        try:
-            return State.model_validate_json(path.read_bytes())
-        except (FileNotFoundError, ValidationError):
-            # None yet, or lost with the machine's power: from the beginning, for what is sent again changes nothing.
-            return State()
-
 
 def spools(root: Path) -> Iterator[Path]:
-    """The folders of all spools; what an earlier process was about to remove is removed."""
+    """The folders of all spools; what an earlier process could not remove is removed."""
     for half_removed in root.glob("*/.*"):
         # Another process may be at the same.
         shutil.rmtree(half_removed, ignore_errors=True)
@@ -301,12 +306,17 @@ def spools(root: Path) -> Iterator[Path]:
 
 def stores(root: Path) -> dict[str, int]:
     """How many runs wait by the store that they wait for, without its credentials; those of living processes too."""
-    found: dict[str, int] = {}
-    for folder in spools(root):
-        store = _store_of(folder)
-        if store is not None:
-            found[store] = found.get(store, 0) + 1
-    return found
+    return Counter(
+        store for folder in spools(root) if (store := _store_of(folder)) is not None and not _state_of(folder).ended
+    )
+
+
+def _state_of(folder: Path) -> State:
+    try:
+        return State.model_validate_json((folder / STATE).read_bytes())
+    except (FileNotFoundError, ValidationError):
+        # None yet, or lost with the machine's power: from the beginning, for what is sent again changes nothing.
+        return State()
 
 
 def _store_of(folder: Path) -> str | None:

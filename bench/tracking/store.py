@@ -64,7 +64,7 @@ Result = TypeVar("Result")
 
 log = logging.getLogger(__name__)
 
-DRAIN_SECONDS = 60.0
+DRAIN_SECONDS = 30.0
 """How long a command waits at its end for what it logged to be delivered; the rest is left to a later one."""
 PAUSES = (0.5, 1.0)
 """Seconds between attempts at what is written at once."""
@@ -181,9 +181,10 @@ class Tracker:
             spool.release()
             if isinstance(error, SpoolError):
                 raise
+            waiting = self.waiting()
             raise TrackingError(
-                f"tracking store {redact(self.uri)} cannot be reached: {shortened(str(error))}; what earlier commands "
-                f"logged waits in {self.spool}: `reparam-bench deliver` delivers it"
+                f"tracking store {redact(self.uri)} cannot be reached: {shortened(str(error))}; {waiting.lines} "
+                f"entries of {waiting.runs} runs wait in {self.spool}: `reparam-bench deliver` delivers them"
             ) from error
         spool.finish()
         return True
@@ -281,7 +282,12 @@ class Tracker:
 
 def _parameters(values: Mapping[str, Any]) -> dict[str, str]:
     """Parameters as MLflow takes them."""
-    return {name: redact(str(value))[:LARGEST_VALUE] for name, value in values.items()}
+    return {name: _clean(str(value))[:LARGEST_VALUE] for name, value in values.items()}
+
+
+def _clean(text: str) -> str:
+    """Text without credentials, and with what is no text, as of the name of a file, spelt out."""
+    return redact(text).encode(errors="backslashreplace").decode()
 
 
 class StudyRun:
@@ -377,12 +383,12 @@ class StudyRun:
             "reparam.attempt": str(attempt),
             "reparam.state": RunState.RUNNING,
             **({} if number is None else {"reparam.number": str(number)}),
-            **({"reparam.continuation": redact(continuation)} if continuation else {}),
+            **({"reparam.continuation": _clean(continuation)} if continuation else {}),
         }
         creation = Creation(
             store=self.tracker.store,
             experiment_id=self.experiment_id,
-            name=name,
+            name=_clean(name),
             at=_now(),
             tags=tags,
             parameters=_parameters({**config.parameters(), **parameters}),
@@ -562,9 +568,8 @@ class ModelRun:
         }
         self._write(Values(at=now, step=record.epoch, metrics=values))
         if record.samples is not None:
-            # As MLflow's own names are, but for the last part, which would be another one each time that it is sent.
-            grid = f"{SAMPLES_KEY.replace('/', '~')}+step+{record.epoch}+timestamp+{now}"
-            name = f"{grid}+{uuid.uuid5(uuid.UUID(self.key), grid)}.png"
+            # As MLflow's client names it, but here, so that it has the same name if it is sent again.
+            name = f"{SAMPLES_KEY.replace('/', '~')}+step+{record.epoch}+timestamp+{now}+{uuid.uuid4()}.png"
             self._write(Samples(path=self._spool.keep(name, record.samples)))
 
     def log_measurements(self, measurements: Sequence[Measurement]) -> None:
@@ -580,7 +585,7 @@ class ModelRun:
             details.setdefault(row.split, {})[row.metric] = {
                 **({} if row.n is None else {"n": row.n}),
                 **({} if row.bound is None else asdict(row.bound)),
-                **({"conditions": redact(row.conditions)} if row.conditions else {}),
+                **({"conditions": _clean(row.conditions)} if row.conditions else {}),
             }
         self._write(
             Values(
@@ -599,11 +604,11 @@ class ModelRun:
 
     def log_refused(self, refused: Mapping[str, str]) -> None:
         """Keep why metrics could not be measured."""
-        self._tag("reparam.refused", {metric: redact(reason) for metric, reason in refused.items()})
+        self._tag("reparam.refused", {metric: _clean(reason) for metric, reason in refused.items()})
 
     def log_file(self, content: bytes | str, name: str) -> None:
         """Keep a small file as an artifact; ``name`` may have folders, ``pictures/samples.png``."""
-        data = content if isinstance(content, bytes) else redact(content).encode()
+        data = content if isinstance(content, bytes) else _clean(content).encode()
         self._write(File(path=self._spool.keep(Path(name).name, data), name=name))
 
     def log_pictures(self, pictures: Sequence[tuple[str, str, bytes]]) -> None:
@@ -657,4 +662,4 @@ def _continues(continuation: str) -> str:
 
 def _end_tags(note: str, state: RunState, reason: str) -> dict[str, str]:
     tags = {"reparam.state": state, NOTE_TAG: note}
-    return tags | ({"reparam.reason": redact(reason)[:LARGEST_VALUE]} if reason else {})
+    return tags | ({"reparam.reason": _clean(reason)[:LARGEST_VALUE]} if reason else {})

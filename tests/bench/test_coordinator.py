@@ -16,12 +16,21 @@ from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 
 import bench.coordinator
+import bench.specification
 import bench.tracking.package
 import bench.trial
 import bench.worker
 from bench.coordinator import FAILURES_IN_A_ROW
 from bench.data.dataset import Dataset
-from bench.errors import DivergedError, LostTrialError, SpoolError, StudyStoppedError, TrackingError
+from bench.errors import (
+    DivergedError,
+    LostTrialError,
+    SettingsError,
+    SpoolError,
+    StudyStoppedError,
+    TrackingError,
+    WornOutError,
+)
 from bench.gallery import Picture
 from bench.results import Bound, BoundKind, EpochRecord, Measurement, RunState
 from bench.storage.queue import DIED, MOST_DEATHS, Queue
@@ -240,11 +249,11 @@ def test_a_model_that_cannot_be_built_leaves_its_traceback(study_run, trainer, m
 
 
 def test_a_trial_that_lags_behind_is_pruned_and_counted_but_never_selected(study_run, trainer):
-    trainer.lag = {4}
-    runner = study_run(trials=5, images=128 * 8)
-    assert states(runner)["vae"] == ["complete"] * 4 + ["pruned"]
+    trainer.lag = {3}
+    runner = study_run(trials=4, images=128 * 8)
+    assert states(runner)["vae"] == ["complete"] * 3 + ["pruned"]
     assert "lags behind" in results_of(runner).runs.query("state == 'pruned'").iloc[0]["reason"]
-    assert len(runner.searches["vae"].settled()) == 5
+    assert len(runner.searches["vae"].settled()) == 4
 
 
 def test_a_final_run_that_fails_is_counted_and_not_repeated(study_run, trainer):
@@ -590,3 +599,40 @@ def test_the_description_of_a_trial_says_where_it_stands(study_run):
     assert "number 1 of 1 complete trials" in notes[0]
     assert re.search(r"number [12] of 2 complete trials", notes[1])
     assert re.search(r"Retrains vae trial \d, selected on validation", notes[2])
+
+
+def test_a_process_that_has_grown_too_large_makes_way_and_the_next_goes_on(
+    start, tiny_study, digits, tmp_path, trainer, monkeypatch
+):
+    size = [0]
+
+    def host_bytes():
+        size[0] += 600 * 2**20
+        return size[0]
+
+    monkeypatch.setattr(bench.worker, "host_bytes", host_bytes)
+    monkeypatch.setattr(bench.worker, "LEAST_SLOTS", 3)
+    with pytest.raises(WornOutError, match="after 3 runs this process holds"):
+        start(tiny_study, digits, tmp_path, trials=2).run(digits)
+    assert len(trainer.trials) == 3
+    client = MlflowClient(tracking_uri=f"sqlite:///{tmp_path / 'mlflow.db'}")
+    experiments = [each.experiment_id for each in client.search_experiments()]
+    assert "RUNNING" not in {run.info.status for run in client.search_runs(experiments)}
+    monkeypatch.setattr(bench.worker, "host_bytes", lambda: 0)
+    start(tiny_study, digits, tmp_path, trials=2).run(digits)
+    assert (len(trainer.trials), len(trainer.finals)) == (4, 2)
+
+
+def test_a_study_that_other_code_goes_on_with_says_so_and_only_if_it_was_asked_for(
+    start, tiny_study, digits, tmp_path, trainer, monkeypatch
+):
+    start(tiny_study, digits, tmp_path, trials=1).run(digits)
+    before = results_of(start(tiny_study, digits, tmp_path)).provenance["code"]
+    other = {"code": "0123456789ab", "keras": "9.9"}
+    monkeypatch.setattr(bench.specification, "code_version", lambda backend: other)
+    with pytest.raises(SettingsError, match="begun by other code"):
+        start(tiny_study, digits, tmp_path, trials=2)
+    mixed = start(tiny_study, digits, tmp_path, trials=2, mixed_code=True)
+    mixed.run(digits)
+    assert results_of(mixed).provenance["code"] == f"{before}, then 0123456789ab"
+    assert len(trainer.trials) == 4

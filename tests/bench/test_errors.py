@@ -15,6 +15,7 @@ class ResourceExhaustedError(Exception):
         (MemoryError(), True),
         (ResourceExhaustedError("OOM when allocating tensor with shape[8,8]"), True),
         (RuntimeError("RESOURCE_EXHAUSTED: Out of memory while trying to allocate 8 bytes."), True),
+        (RuntimeError("INTERNAL: Error dispatching computation: Out of memory allocating 8 bytes."), True),
         (RuntimeError("INTERNAL: CUDA_ERROR_OUT_OF_MEMORY: out of memory"), True),
         (RuntimeError("INTERNAL: cuBLAS: CUBLAS_STATUS_ALLOC_FAILED"), True),
         (OutOfMemoryError("the host ran out of memory"), True),

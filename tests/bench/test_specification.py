@@ -53,6 +53,11 @@ def test_no_address_is_in_it(bound, tiny_study):
     assert "secret" not in json.dumps(to_json(one))
 
 
+def test_who_does_the_work_is_not_in_it(bound, tiny_study):
+    written = to_json(bound(tiny_study, engine="ray", address="host:6379", gpus_per_trial=0.5, workers=3))
+    assert not {"engine", "address", "cpus_per_trial", "gpus_per_trial", "workers"} & set(written["settings"])
+
+
 def test_other_code_is_refused_unless_it_is_asked_for(bound, tiny_study, monkeypatch, tmp_path):
     one = bound(tiny_study)
     written = to_json(one)

@@ -41,6 +41,12 @@ def bind(*families, info=DIGITS, digest="d", study=BOTH, **settings):
         ({"backend": "torch"}, r"backend='torch' is unknown: one of tensorflow, jax"),
         ({"epochs": 3, "images": 100}, r"epochs=3 or images=100, not both"),
         ({"epoch": 3}, r"epoch=3: "),
+        ({"engine": "dask"}, r"engine='dask': .*'local' or 'ray'"),
+        ({"engine": "ray", "workers": 0}, r"workers=0 leaves the work to others"),
+        ({"address": "host:6379"}, r"address='host:6379' is that of a Ray cluster: give engine='ray'"),
+        ({"cpus_per_trial": 0}, r"cpus_per_trial=0: .*greater than 0"),
+        ({"gpus_per_trial": -1}, r"gpus_per_trial=-1: .*greater than or equal to 0"),
+        ({"gpus_per_trial": 1.5}, r"gpus_per_trial=1.5: a part of one, or whole ones"),
     ],
 )
 def test_a_bad_setting_is_refused_by_name_with_its_value_and_what_is_accepted(bad, message):
@@ -134,6 +140,7 @@ def test_whatever_changes_the_trials_makes_another_study():
         {"tracking_uri": "http://h"},
         {"sampler": "tpe"},
         {"epochs": DEFAULT_EPOCHS},
+        {"engine": "ray", "address": "host:6379", "cpus_per_trial": 2.0, "gpus_per_trial": 0.5},
     ],
     ids=lambda same: next(iter(same)),
 )

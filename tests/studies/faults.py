@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 Make = Callable[[Path], object]
 """Makes a file or a folder."""
 
-ANY = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+ANY = settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 """Of tests whose every example leaves nothing behind for the next."""
 
 

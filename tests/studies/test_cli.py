@@ -280,12 +280,6 @@ def test_the_doctor_looks_at_this_very_machine(cli, partial_store):
     assert found["tracking"]["detail"].endswith("mlflow.db: 1 studies")
 
 
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
-
-
 def answers(url, host=None):
     """The status with which a page answers, waiting until its server is there."""
     deadline = time.monotonic() + 120
@@ -302,7 +296,7 @@ def answers(url, host=None):
 
 
 @pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM], ids=lambda number: number.name)
-def test_the_ui_serves_both_on_loopback_until_it_is_stopped(partial_store, tmp_path, sent):
+def test_the_ui_serves_both_on_loopback_until_it_is_stopped(partial_store, tmp_path, free_port, sent):
     pytest.importorskip("optuna_dashboard")
     import optuna
 
@@ -353,28 +347,29 @@ def test_the_ui_says_where_no_search_is_stored(tmp_path):
     assert ui._start_dashboard(None, tmp_path, 8080) == f"{tmp_path / 'optuna.journal'} does not exist: give --storage"
 
 
-def test_a_storage_that_holds_no_search_is_told_without_its_credentials(cli, partial_store):
+def test_a_storage_that_holds_no_search_is_told_without_its_credentials(cli, partial_store, free_port):
     pytest.importorskip("optuna_dashboard")
     Path(partial_store / "empty.db").touch()
     for storage in (f"sqlite:///{partial_store / 'empty.db'}", "postgresql://me:secret@127.0.0.1:1/none"):
-        code, out, err = cli("ui", "--output", str(partial_store), "--storage", storage)
+        code, out, err = cli("ui", "--output", str(partial_store), "--storage", storage, "--port", str(free_port()))
         assert code == 2
         assert len(err.splitlines()) == 1
         assert err.startswith("error: study storage ")
         assert "secret" not in out + err
 
 
-def test_a_port_that_is_taken_is_told_before_anything_is_served(cli, partial_store):
+def test_a_port_that_is_taken_is_told_before_anything_is_served(cli, partial_store, free_port):
     pytest.importorskip("optuna_dashboard")
     import optuna
 
-    optuna.storages.RDBStorage(f"sqlite:///{partial_store / 'search.db'}")
+    optuna.create_study(storage=f"sqlite:///{partial_store / 'search.db'}")
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         port = str(taken.getsockname()[1])
         storage = f"sqlite:///{partial_store / 'search.db'}"
-        code, _, err = cli("ui", "--output", str(partial_store), "--storage", storage, "--dashboard-port", port)
+        ports = ["--port", str(free_port()), "--dashboard-port", port]
+        code, _, err = cli("ui", "--output", str(partial_store), "--storage", storage, *ports)
     assert code == 2
     assert len(err.splitlines()) == 1
     assert f"dashboard_port={port} cannot be opened" in err

@@ -98,7 +98,7 @@ def test_an_address_that_leads_to_no_store_is_refused(refused, option, address, 
         ("https://127.0.0.1:1/?token=secret", r"\?token=\*\*\* cannot be reached"),
         ("http://127.0.0.1:99999", r"=http://… is no address"),
         ("http://", r"cannot be reached"),
-        ("http://no such host", r"cannot be reached"),
+        ("http://no such host", r"=http://… is no address"),
         ("file:///tmp/mlruns", r"file:///tmp/mlruns cannot be reached: .*maintenance mode"),
         ("./mlruns", r"\./mlruns cannot be reached: .*maintenance mode"),
         ("databricks-uc", r"databricks-uc cannot be reached"),
@@ -267,12 +267,13 @@ def test_a_store_that_is_wrong_leaves_the_other_as_it_was(refused, tmp_path, sto
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
-def test_a_store_that_is_read_is_not_made(refused, tmp_path, partial_store, arguments, message):
+def test_a_store_that_is_read_is_not_made(refused, tmp_path, partial_store, free_port, arguments, message):
     (tmp_path / "folder").mkdir()
     (tmp_path / "empty.db").touch()
     (tmp_path / "garbage.journal").write_text("garbage\n\n")
     MINE(tmp_path / "mine.db")
-    refused(message, *arguments, *(["--output", str(partial_store)] if arguments[0] == "ui" else []))
+    served = ["--output", str(partial_store), "--port", str(free_port())] if arguments[0] == "ui" else []
+    refused(message, *arguments, *served)
 
 
 @pytest.mark.parametrize(

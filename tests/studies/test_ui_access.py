@@ -111,12 +111,10 @@ def asked(address: str, user: str = "", **headers: str) -> int:
 
 
 @pytest.mark.slow
-def test_others_must_sign_in(partial_store, tmp_path):
+def test_others_must_sign_in(partial_store, tmp_path, free_port):
     pytest.importorskip("flask_wtf")
     output = shutil.copytree(partial_store, tmp_path / "runs")
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     private = tmp_path / "private"
     private.mkdir()
     process = subprocess.Popen(

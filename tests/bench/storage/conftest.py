@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,8 @@ from bench.results import RunState
 from bench.space import Choices, Integers, Reals
 from bench.storage.connection import open_storage
 from bench.storage.search import Search
+from tests.faults.postgres import Postgres, find_programs
+from tests.faults.storage_server import StorageServer
 
 SPACE = {"depth": Integers(1, 64), "rate": Reals(1e-4, 1e-1, log=True), "kind": Choices(("a", "b", "c"))}
 FIRST = {"depth": 4, "rate": 1e-3, "kind": "b"}
@@ -21,10 +23,35 @@ def objective(values):
     return abs(values["depth"] - 20) + values.get("rate", 0.0)
 
 
-@pytest.fixture(params=["journal", "sqlite"])
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Postgres]:
+    pytest.importorskip("psycopg2", reason="psycopg2 is not installed: PostgreSQL is not tested")
+    programs = find_programs()
+    if programs is None:
+        pytest.skip("PostgreSQL is not installed, and is not tested")
+    with Postgres(programs) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def storage_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StorageServer]:
+    """Optuna's gRPC proxy before a journal."""
+    with StorageServer(tmp_path_factory.mktemp("served")) as server:
+        yield server
+
+
+@pytest.fixture(params=["journal", "sqlite", "postgresql", "grpc"])
 def address(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """Both kinds of storage that need no server."""
-    return str(tmp_path / "s.journal") if request.param == "journal" else f"sqlite:///{tmp_path / 's.db'}"
+    """Every kind of storage, empty."""
+    if request.param == "journal":
+        return str(tmp_path / "s.journal")
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path / 's.db'}"
+    url = str(request.getfixturevalue("postgres" if request.param == "postgresql" else "storage_server").url)
+    storage = open_storage(url)
+    for study in storage.get_all_studies():
+        storage.delete_study(study._study_id)
+    return url
 
 
 @pytest.fixture

@@ -1,0 +1,99 @@
+"""``reparam-bench deliver``, after a command that could not reach its tracking store."""
+
+from __future__ import annotations
+
+import re
+import sys
+
+import pytest
+
+from bench.config import RunConfig, TrainingConfig
+from bench.data.bundled import DIGITS
+from bench.results import EpochRecord, RunState
+from bench.tracking.contract import StudyDescription
+from bench.tracking.read import load_results
+from bench.tracking.store import Tracker
+from models.configs import VAEConfig
+from studies.cli import main
+
+STUDY = StudyDescription("away-digits-0", "away", "Does it arrive?", {}, {}, {"commit": "0" * 40}, DIGITS, "0" * 64)
+CONFIG = RunConfig(model=VAEConfig(), training=TrainingConfig(), dataset_digest="0", backend="jax")
+ELSEWHERE = "http://me:secret@127.0.0.1:1"
+
+
+@pytest.fixture
+def deliver(tmp_path, monkeypatch, capsys):
+    """Run the command in an empty folder: exit status, and its lines on standard output and error."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("NO_COLOR", "1")
+    (tmp_path / "runs").mkdir()
+
+    def run(*arguments):
+        monkeypatch.setattr(sys, "argv", ["reparam-bench", "deliver", *arguments])
+        capsys.readouterr()  # what a test's own store said as it was made
+        with pytest.raises(SystemExit) as ended:
+            main()
+        captured = capsys.readouterr()
+        return ended.value.code or 0, captured.out.splitlines(), captured.err.splitlines()
+
+    return run
+
+
+@pytest.fixture
+def store(tmp_path):
+    return f"sqlite:///{tmp_path / 'runs' / 'mlflow.db'}"
+
+
+class Away:
+    """Stands for MLflow's client of a store that is away."""
+
+    def __getattr__(self, name):
+        raise ConnectionError("away")
+
+
+def leave_runs(uri, folder, experiment_id="1", run_id="0" * 32):
+    """Two runs that are logged and not delivered, one without its end."""
+    with Tracker(uri, folder / "artifacts", folder / "spool") as tracker:
+        vars(tracker)["client"] = Away()
+        parent = tracker.join_study(STUDY, experiment_id, run_id)
+        for number in range(2):
+            run = parent.start_run(f"vae #{number}", "search", "vae", 0, CONFIG, number)
+            run.log_epoch(EpochRecord(1, 128, 0.5, {"train/bits_per_dim": 3.0}))
+            if number == 0:
+                run.finish(RunState.COMPLETE)
+
+
+def test_what_waits_is_delivered_once(deliver, store, tmp_path):
+    with Tracker(store, tmp_path / "runs" / "artifacts", tmp_path / "runs" / "spool") as tracker:
+        parent = tracker.open_study(STUDY)
+    leave_runs(store, tmp_path / "runs", parent.experiment_id, parent.run_id)
+    assert deliver() == (0, ["delivered 2 of 2 runs, 5 entries"], [])
+    runs = load_results(store, STUDY.study_id).runs.sort_values("number")
+    assert runs["state"].tolist() == ["complete", "interrupted"]
+    assert deliver() == (0, ["nothing waits in runs/spool"], [])
+
+
+def test_a_store_that_cannot_be_reached_is_told_in_a_line_with_what_waits(deliver, tmp_path):
+    leave_runs(ELSEWHERE, tmp_path / "runs")
+    for _ in range(2):
+        code, out, err = deliver("--tracking-uri", ELSEWHERE)
+        assert (code, out, len(err)) == (2, [], 1)
+        assert "tracking store http://***@127.0.0.1:1 cannot be reached: " in err[0]
+        # One more, once the run that had none has an end.
+        assert re.search(r"; [56] entries of 2 runs wait in runs/spool: `reparam-bench deliver` delivers them$", err[0])
+
+
+def test_what_waits_for_another_store_is_named_without_its_credentials(deliver, tmp_path):
+    leave_runs(ELSEWHERE, tmp_path / "runs")
+    lines = ["2 runs wait for http://***@127.0.0.1:1: give it with --tracking-uri", "nothing waits in runs/spool"]
+    assert deliver() == (0, lines, [])
+    assert not (tmp_path / "runs" / "mlflow.db").exists()
+
+
+def test_what_the_store_refuses_is_told_and_shows_in_the_exit_status(deliver, store, tmp_path):
+    assert Tracker(store, tmp_path, tmp_path).client.search_experiments()
+    leave_runs(store, tmp_path / "runs", experiment_id="999")
+    code, out, err = deliver()
+    assert (code, err) == (1, [])
+    assert len([line for line in out if "the tracking store refused a run (No Experiment with id=999" in line]) == 2
+    assert out[-1] == "delivered 0 of 2 runs, 5 entries"
