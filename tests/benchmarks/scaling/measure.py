@@ -126,12 +126,12 @@ def _claim_and_report(address: str, plain: bool, reports: int, ready: Any, resul
     ready.wait()
     operations, claimed = 0, []
     while True:
-        claim = queue.claim()
-        if claim is None:
-            break
-        claimed.append(claim.number)
         # Where two have claimed one trial, one of them finds it ended.
         with suppress(LostTrialError):
+            claim = queue.claim()
+            if claim is None:
+                break
+            claimed.append(claim.number)
             for look in range(reports):
                 claim.report(1.0 / (look + 1), look)
             claim.end(RunState.COMPLETE, 1.0)
