@@ -383,7 +383,7 @@ def main() -> None:
     parser.add_argument("--look-seconds", type=float, default=0.5, help="that a trial waits before each look")
     parser.add_argument("--trials-a-worker", type=int, default=4)
     parser.add_argument("--claims", type=int, default=5, help="trials that each process claims without a pause")
-    parser.add_argument("--trials", type=int, default=30, help="of a simulated search")
+    parser.add_argument("--trials", type=int, default=96, help="of a simulated search")
     parser.add_argument("--output", type=Path, default=OUTPUT)
     options = parser.parse_args()
     rows = measure(options)
