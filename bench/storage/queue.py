@@ -136,19 +136,21 @@ class Queue:
 
         The values of an earlier attempt, if it came to know them, are those of the next.
         """
-        for slot in slots:
-            patiently(lambda slot=slot: self._offer(slot))  # type: ignore[misc]
+        if slots:
+            patiently(lambda: self._offer(slots))
 
-    def _offer(self, slot: Slot) -> None:
-        before = [each for each in self.attempts() if each.number == slot.number]
-        if any(each.state != RunState.INTERRUPTED for each in before):
-            return
-        values = next((each.values for each in reversed(before) if each.values), dict(slot.values))
-        note = before[-1].note if before else dict(slot.note)
-        self.study.enqueue_trial(
-            values,
-            user_attrs={"slot": slot.number, "attempt": len(before) + 1, "key": uuid.uuid4().hex, "note": note},
-        )
+    def _offer(self, slots: list[Slot]) -> None:
+        attempts = self.attempts()
+        for slot in slots:
+            before = [each for each in attempts if each.number == slot.number]
+            if any(each.state != RunState.INTERRUPTED for each in before):
+                continue
+            values = next((each.values for each in reversed(before) if each.values), dict(slot.values))
+            note = before[-1].note if before else dict(slot.note)
+            self.study.enqueue_trial(
+                values,
+                user_attrs={"slot": slot.number, "attempt": len(before) + 1, "key": uuid.uuid4().hex, "note": note},
+            )
 
     def set_open(self, is_open: bool) -> None:
         """Let waiting slots be claimed, or no longer."""
@@ -222,6 +224,8 @@ class Queue:
             else:
                 reason = f"its process died, as those of {deaths - 1} attempts before it"
                 patiently(lambda each=each, why=reason: self._take_back(each, RunState.FAILED, why))  # type: ignore[misc]
+        if not gone:
+            return []
         names = {each.key for each in gone}
         return [each for each in self.attempts() if each.key in names and each.state != RunState.RUNNING]
 

@@ -161,6 +161,7 @@ _put(
 _put("bench.evaluation", Yardstick=_nothing, open_outside=_nothing)
 _put("bench.quality", open_extractor=_nothing)
 _put("bench.tracking.package", write_package=_write_package)
+_put("bench.cost.memory", host_bytes=lambda: 0)
 bench.backend.select_backend = _nothing
 bench.backend.device = lambda: "none"
 

@@ -126,12 +126,12 @@ def _claim_and_report(address: str, plain: bool, reports: int, ready: Any, resul
     ready.wait()
     operations, claimed = 0, []
     while True:
-        claim = queue.claim()
-        if claim is None:
-            break
-        claimed.append(claim.number)
         # Where two have claimed one trial, one of them finds it ended.
         with suppress(LostTrialError):
+            claim = queue.claim()
+            if claim is None:
+                break
+            claimed.append(claim.number)
             for look in range(reports):
                 claim.report(1.0 / (look + 1), look)
             claim.end(RunState.COMPLETE, 1.0)
@@ -383,7 +383,7 @@ def main() -> None:
     parser.add_argument("--look-seconds", type=float, default=0.5, help="that a trial waits before each look")
     parser.add_argument("--trials-a-worker", type=int, default=4)
     parser.add_argument("--claims", type=int, default=5, help="trials that each process claims without a pause")
-    parser.add_argument("--trials", type=int, default=30, help="of a simulated search")
+    parser.add_argument("--trials", type=int, default=96, help="of a simulated search")
     parser.add_argument("--output", type=Path, default=OUTPUT)
     options = parser.parse_args()
     rows = measure(options)

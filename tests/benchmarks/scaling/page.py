@@ -29,8 +29,8 @@ def page(rows: list[Row], about: Mapping[str, str]) -> str:
         f"({about['looks']}), so that what is measured is the harness. All figures are in "
         "[scaling.csv](scaling.csv).\n",
         "## A study, by number of workers\n",
-        "From the first claim of a trial to the end of the last one. The share of waiting is what would be training: "
-        "all else is the harness, and the unevenness of the last trials.\n",
+        "From the first claim of a trial to the end of the last one. The share of waiting would be training: all "
+        "else is the harness, and the unevenness of the last trials.\n",
         _studies(value),
         "## Which storage\n",
         _storages(value),
