@@ -32,6 +32,7 @@ from bench.pictures import image_grid
 from bench.results import EpochRecord, Measurement, RunState
 from bench.tracking import courier
 from bench.tracking.contract import LOST, StudyDescription
+from bench.tracking.entries import Creation, Values
 from bench.tracking.failures import may_pass
 from bench.tracking.store import Tracker
 from models.configs import VAEConfig
@@ -510,6 +511,24 @@ def test_a_run_that_its_process_did_not_end_is_interrupted_and_a_line_cut_off_co
     assert f"**Interrupted.** {LOST}." in run.data.tags["mlflow.note.content"]
 
 
+def test_a_line_that_is_being_written_is_not_read_before_it_is_whole(parent, tracker, client, tmp_path):
+    run = begin(parent)
+    train(run, EPOCHS - 1)
+    assert tracker.drain(30) == 0
+    (entries,) = (path for path in spooled(tmp_path) if path.name == "entries.jsonl")
+    last = Values(at=int(time.time() * 1000), step=EPOCHS, metrics={CURVE: 1 / EPOCHS}).model_dump_json() + "\n"
+    with entries.open("a") as file:
+        file.write(last[:40])
+        file.flush()
+        tracker.courier.notice(run._spool, Creation.model_construct())
+        assert tracker.drain(30) == 0
+        file.write(last[40:])
+    run.finish(RunState.COMPLETE)
+    assert tracker.drain(30) == 0
+    assert tracker.problems() == []
+    assert_arrived(client, run.run_id, ended=False)
+
+
 def test_a_process_that_died_before_its_first_line_was_whole_leaves_nothing(uri, tmp_path):
     leave(uri, tmp_path)
     (entries,) = (path for path in spooled(tmp_path) if path.name == "entries.jsonl")
@@ -551,7 +570,8 @@ def test_runs_go_to_no_other_store_than_their_own_whatever_its_password(uri, tmp
     with Tracker(server.format("secret"), tmp_path, tmp_path / "spool") as tracker:
         begin(tracker.join_study(STUDY, "1", "0" * 32)).finish(RunState.COMPLETE)
     with tracking(uri, tmp_path) as other:
-        assert other.deliver_orphans() == 0
+        assert other.waiting() == (0, 0)
+        assert (other.deliver_orphans(), other.problems()) == (0, [])
         assert other.waiting_elsewhere() == {"http://***@127.0.0.1:1": 1}
     with Tracker(server.format("changed") + "/", tmp_path, tmp_path / "spool") as same:
         assert same.waiting() == (1, 2)
