@@ -85,7 +85,7 @@ class Checkpoint:
         was stopped, and goes on though its work was taken away.
         """
         content = self._content()
-        return [] if content is None else content[0].records
+        return [] if content is None else list(content[0].records)
 
     def restore(self, model: LikelihoodModel) -> TrainingLog | None:
         """Put a model and its optimizer where they were when the checkpoint was saved.
