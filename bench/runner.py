@@ -170,9 +170,10 @@ class StudyRunner:
         for run in self.parent.children():
             if run.role == "final" and run.status == "RUNNING":
                 self.parent.end_run(run.run_id, RunState.INTERRUPTED, LOST)
-            elif run.state in (RunState.RUNNING, RunState.INTERRUPTED) and (run.family, run.number) in ended:
+            elif run.role == "search" and (run.family, run.number) in ended:
                 state = ended[run.family, run.number]
-                if state != run.state:
+                # One that was delivered without its end is interrupted, though its trial may have ended in time.
+                if run.status == "RUNNING" or (run.state == RunState.INTERRUPTED and state != RunState.INTERRUPTED):
                     self.parent.end_run(run.run_id, state, LOST if state == RunState.INTERRUPTED else "")
 
     def _search(self, family: Family, data: TuningData, deadline: float) -> Selected:
