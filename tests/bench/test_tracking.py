@@ -363,7 +363,7 @@ def test_credentials_reach_neither_parameters_nor_reasons_nor_commands(tracker, 
     run = parent.start_run("r", "search", "vae", 0, CONFIG, 0, uri="http://user:secret@host")
     run.finish(RunState.FAILED, "cannot reach http://user:secret@host")
     parent.finish(RunState.FAILED)
-    for run_id in (parent.run_id, run.run_id):
+    for run_id in (parent.run_id, delivered(run)):
         logged = client.get_run(run_id)
         assert "secret" not in json.dumps([logged.data.params, logged.data.tags])
     results = load_results(uri, STUDY.study_id)
