@@ -71,7 +71,9 @@ def command(
             )
         typer.echo(f"optuna-dashboard  {dashboard}")
         typer.echo("Ctrl-C stops both")
-        signal.signal(signal.SIGTERM, signal.default_int_handler)
+        # Both, for a process started in the background is made to ignore Ctrl-C.
+        for each in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(each, signal.default_int_handler)
         try:
             status = mlflow.wait()
         except KeyboardInterrupt:

@@ -71,6 +71,7 @@ class Builder:
             "role": role,
             "family": family,
             "number": np.nan,
+            "attempt": 1,
             "seed": 0,
             "state": str(state),
             "reason": "",

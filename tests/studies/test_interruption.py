@@ -197,7 +197,17 @@ def test_a_tracking_store_that_is_lost_ends_a_quiet_study_in_one_line_with_its_t
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     folder = shutil.copytree(small, tmp_path / "lost", ignore=shutil.ignore_patterns("*.db*", "logs", "reports"))
     process = subprocess.Popen(
-        [sys.executable, "-c", "from studies.cli import main; main()", *COMMAND, "--quiet", "--log-file", "a.log"],
+        [
+            sys.executable,
+            "-c",
+            "from studies.cli import main; main()",
+            *COMMAND,
+            "--images",
+            "100000",
+            "--quiet",
+            "--log-file",
+            "a.log",
+        ],
         cwd=folder,
         env={name: value for name, value in environment.items() if name != "TF_CPP_MIN_LOG_LEVEL"},
         stdout=subprocess.PIPE,
