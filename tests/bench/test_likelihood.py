@@ -106,6 +106,15 @@ def test_one_program_serves_batches_of_several_shapes(model, images):
         np.testing.assert_allclose(found, direct, rtol=2e-6)
 
 
+@pytest.mark.parametrize("compiled", [True, False])
+def test_a_program_only_reads_the_weights(model, images, compiled):
+    """One that fails for want of memory would else take them with it: JAX can hand them over to the device."""
+    model = model("vae")
+    before = [variable.value for variable in model.variables]
+    log_likelihood(model, images[:5], 4, seed=0, program=likelihood_program(model, compiled))
+    assert all(variable.value is value for variable, value in zip(model.variables, before, strict=True))
+
+
 def test_an_image_is_judged_by_itself_whatever_stands_beside_it(model, images):
     model = model("vae")
     among_others = log_likelihood(model, images[:6], 4, seed=0).bound
