@@ -3,6 +3,7 @@
 Keras is imported inside the fixtures alone: tests of the reports and of the command line run without a framework.
 """
 
+import importlib
 import os
 import shutil
 import sys
@@ -16,6 +17,9 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 # The folders of the tests mirror those of the project: its root must come first for `import models` to mean the latter.
 sys.path.insert(0, str(ROOT))
+
+# How MLflow logs is settled when it is first imported, which a test module may do before the project does.
+importlib.import_module("bench.tracking")
 
 os.environ.setdefault("KERAS_BACKEND", "tensorflow")
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")

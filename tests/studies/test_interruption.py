@@ -203,7 +203,7 @@ def test_a_tracking_store_that_is_lost_ends_a_quiet_study_in_one_line_with_its_t
             "from studies.cli import main; main()",
             *COMMAND,
             "--images",
-            "100000",
+            "15000",
             "--quiet",
             "--log-file",
             "a.log",
@@ -229,7 +229,7 @@ def test_a_tracking_store_that_is_lost_ends_a_quiet_study_in_one_line_with_its_t
     assert process.returncode == 2
     assert out == ""
     assert len(err.splitlines()) == 1, err
-    assert re.match(r"error: tracking store sqlite:.* cannot be reached: .*no such table: (latest_)?metrics", err)
+    assert re.match(r"error: tracking store sqlite:.* cannot be (reached|used): ", err)
     log = (folder / "a.log").read_text()
     assert "no such table: metrics" in log
     assert re.search(r"ended by an error: tracking store .*\nTraceback \(most recent call last\)", log)

@@ -80,7 +80,7 @@ def test_digits_are_told_apart_within_seconds_and_the_classifier_is_kept(tmp_pat
     for survivor in (extractor, again):
         np.testing.assert_allclose(survivor.features(images), features, rtol=1e-6)
     assert sorted(path.name for path in tmp_path.iterdir()) == [
-        f"classifier-v1-{data.digest[:12]}.{ending}" for ending in ("json", "npz")
+        f"classifier-v1-{data.digest[:12]}.{ending}" for ending in ("json", "lock", "npz")
     ]
 
 
