@@ -205,14 +205,16 @@ class Coordinator:
             best = min(complete, key=lambda each: (each.objective, each.number))
             self.progress.best(kind, best.objective or 0.0, best.number)
 
-    def _bring_tracking_up_to_date(self, patience: float = DRAIN_SECONDS) -> None:
+    def _bring_tracking_up_to_date(self, patience: float | None = None) -> None:
         """Have delivered what ended processes left, and end the runs of attempts that ended without a word.
 
         The storage decides: an attempt that it holds as ended has ended so, whatever its run says.
 
         Args:
-            patience: seconds that processes which have just ended an attempt are given to say so.
+            patience: seconds that processes which have just ended an attempt are given to say so; by default as many
+                as a delivery may take.
         """
+        patience = DRAIN_SECONDS if patience is None else patience
         tracker, parent = self.study.tracker, self.study.parent
         try:
             tracker.deliver_orphans()

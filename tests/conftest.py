@@ -3,7 +3,6 @@
 Keras is imported inside the fixtures alone: tests of the reports and of the command line run without a framework.
 """
 
-import importlib
 import os
 import shutil
 import sys
@@ -18,9 +17,8 @@ ROOT = Path(__file__).resolve().parents[1]
 # The folders of the tests mirror those of the project: its root must come first for `import models` to mean the latter.
 sys.path.insert(0, str(ROOT))
 
-# How MLflow logs is settled when it is first imported, which a test module may do before the project does.
-importlib.import_module("bench.tracking")
-
+# As the project has it, for a test module may import MLflow before the project does.
+os.environ.setdefault("MLFLOW_CONFIGURE_LOGGING", "false")
 os.environ.setdefault("KERAS_BACKEND", "tensorflow")
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 # Lets JAX hold float64 where a test asks for it; models of the default policy stay float32.

@@ -108,6 +108,7 @@ class Queue:
         self.storage = storage
         self.lease = lease
         self._watch = Watch(lease)
+        self._ended: dict[int, Attempt] = {}
         self.study = patiently(
             lambda: optuna.create_study(
                 study_name=name,
@@ -120,7 +121,16 @@ class Queue:
 
     def attempts(self) -> list[Attempt]:
         """All attempts, in the order in which they were offered."""
-        return [_attempt(trial) for trial in patiently(lambda: self.study.get_trials(deepcopy=False))]
+        return [self._attempt(trial) for trial in patiently(lambda: self.study.get_trials(deepcopy=False))]
+
+    def _attempt(self, trial: FrozenTrial) -> Attempt:
+        """What does not change any more is not read twice: of a long study, nearly all."""
+        found = self._ended.get(trial.number)
+        if found is None:
+            found = _attempt(trial)
+            if trial.state.is_finished():
+                self._ended[trial.number] = found
+        return found
 
     def settled(self) -> dict[int, Attempt]:
         """The attempt that counts, by slot."""

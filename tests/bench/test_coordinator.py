@@ -139,6 +139,12 @@ def raising(error):
     return accident
 
 
+@pytest.fixture(autouse=True)
+def _short_patience(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No process is left that could say later how its attempt ended."""
+    monkeypatch.setattr(bench.coordinator, "DRAIN_SECONDS", 2.0)
+
+
 def test_a_study_runs_its_trials_then_finals_of_the_best_of_each_family(study_run, trainer):
     runner = study_run(trials=3, seeds=2)
     assert [config.model.family for config in trainer.trials] == ["vae"] * 3 + ["glow"] * 3

@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 import os
-import re
-import shutil
 import signal
-import sqlite3
 import subprocess
 import sys
 import time
 from collections.abc import Callable
-from contextlib import closing
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -23,29 +19,9 @@ from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import TrialState
 
-from bench.data.bundled import load_digits
 from bench.data.dataset import TuningData
 from bench.tracking.read import list_studies, load_results
-
-ROOT = Path(__file__).resolve().parents[2]
-SCRIPT = """
-from bench.space import Integers
-from bench.study import Family, Study
-from models.configs import VAEConfig
-
-STUDY = Study(
-    name="small",
-    question="Does a stopped study go on?",
-    families=(Family(VAEConfig(hidden_sizes=(8,), latent_size=2), sweep={"latent_size": Integers(1, 64)}),),
-)
-"""
-TRIALS = 3
-COMMAND = (
-    f"study small.py --trials {TRIALS} --seeds 1 --images 2560 --batch-size 32 --selection-samples 2 "
-    "--importance-samples 4 --evaluation-images 60 --no-pruning --backend tensorflow --output runs"
-).split()
-DEADLINE = 240
-"""Seconds within which a process must come so far, or end."""
+from tests.studies.small_study import COMMAND, DEADLINE, ROOT, TRIALS, is_running, small_study
 
 
 @dataclass(frozen=True)
@@ -57,38 +33,16 @@ class Finished:
     objective: float
 
 
-@pytest.fixture(scope="module")
-def small(tmp_path_factory: pytest.TempPathFactory, keep_classifier: Callable[[TuningData, Path], None]) -> Path:
-    """A folder with the script, and the trained feature extractor, as an earlier study would have left it."""
-    folder = tmp_path_factory.mktemp("small")
-    (folder / "small.py").write_text(SCRIPT)
-    keep_classifier(load_digits().tuning, folder / "runs")
-    return folder
-
-
 def started(folder: Path) -> subprocess.Popen[str]:
     """The command in a process of its own."""
     return subprocess.Popen(
-        [sys.executable, "-c", "from studies.cli import main; main()", *COMMAND],
+        [sys.executable, "-c", "from studies.cli import main; main()", *COMMAND, "--backend", "jax"],
         cwd=folder,
         env={**os.environ, "PYTHONPATH": str(ROOT)},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
     )
-
-
-def is_running(database: Path, tag: str, value: str) -> bool:
-    """Whether a run with this tag is under way, its parameters logged: asked of the database itself."""
-    query = (
-        "SELECT COUNT(*) FROM runs JOIN tags USING (run_uuid) JOIN params USING (run_uuid) "
-        "JOIN inputs ON destination_id = run_uuid WHERE status = 'RUNNING' AND tags.key = ? AND tags.value = ?"
-    )
-    try:
-        with closing(sqlite3.connect(f"file:{database}?mode=ro", uri=True)) as connection:
-            return bool(connection.execute(query, (tag, value)).fetchone()[0])
-    except sqlite3.OperationalError:  # not there yet, or just being made
-        return False
 
 
 def stop_during(folder: Path, tag: str, value: str, how: signal.Signals) -> tuple[int, str]:
@@ -115,9 +69,11 @@ def finished_trials(folder: Path) -> list[Finished]:
 
 
 @pytest.fixture(scope="module")
-def history(small: Path) -> dict[str, object]:
+def history(
+    tmp_path_factory: pytest.TempPathFactory, keep_classifier: Callable[[TuningData, Path], None]
+) -> dict[str, object]:
     """Ctrl-C in trial 1, kill -9 in the trial that makes up for it, a scheduler's SIGTERM in the final run; the end."""
-    folder = small
+    folder = small_study(tmp_path_factory.mktemp("small"), keep_classifier)
     stops, seen = [], []
     for tag, value, how in (
         ("reparam.number", "1", signal.SIGINT),
@@ -188,50 +144,3 @@ def test_interrupted_runs_have_their_reason(history):
 def test_the_report_counts_the_interrupted_runs(history):
     (page,) = (history["folder"] / "runs" / "reports").glob("*/report.md")
     assert "interrupted" in page.read_text(encoding="utf-8").lower()
-
-
-def test_a_tracking_store_that_is_lost_ends_a_quiet_study_in_one_line_with_its_traceback_in_the_log(
-    small: Path, tmp_path: Path
-):
-    """It is the only line: what the backend tells of its start and its compilations is not there."""
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    folder = shutil.copytree(small, tmp_path / "lost", ignore=shutil.ignore_patterns("*.db*", "logs", "reports"))
-    process = subprocess.Popen(
-        [
-            sys.executable,
-            "-c",
-            "from studies.cli import main; main()",
-            *COMMAND,
-            "--images",
-            "15000",
-            "--quiet",
-            "--log-file",
-            "a.log",
-        ],
-        cwd=folder,
-        env={name: value for name, value in environment.items() if name != "TF_CPP_MIN_LOG_LEVEL"},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    try:
-        until = time.monotonic() + DEADLINE
-        while not is_running(folder / "runs" / "mlflow.db", "reparam.number", "0"):
-            assert process.poll() is None, process.communicate()[1]
-            assert time.monotonic() < until, "no trial began"
-            time.sleep(0.05)
-        with closing(sqlite3.connect(folder / "runs" / "mlflow.db", timeout=60)) as database:
-            for table in ("metrics", "latest_metrics"):
-                database.execute(f"DROP TABLE {table}")
-        out, err = process.communicate(timeout=DEADLINE)
-    finally:
-        process.kill()
-    assert process.returncode == 2
-    assert out == ""
-    assert len(err.splitlines()) == 1, err
-    assert re.match(r"error: tracking store sqlite:.* cannot be (reached|used): ", err)
-    log = (folder / "a.log").read_text()
-    assert "no such table: metrics" in log
-    assert re.search(r"ended by an error: tracking store .*\nTraceback \(most recent call last\)", log)
-    assert len(re.findall("tracking server .* cannot be reached", log)) == 1
-    assert re.search(r"INFO +bench\.progress: vae #0 latent_size=2: begins\n", log)

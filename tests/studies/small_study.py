@@ -1,0 +1,51 @@
+"""A study of a few seconds in processes of its own, for tests that stop it or take its stores away."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+
+from bench.data.bundled import load_digits
+from bench.data.dataset import TuningData
+
+ROOT = Path(__file__).resolve().parents[2]
+SCRIPT = """
+from bench.space import Integers
+from bench.study import Family, Study
+from models.configs import VAEConfig
+
+STUDY = Study(
+    name="small",
+    question="Does a stopped study go on?",
+    families=(Family(VAEConfig(hidden_sizes=(8,), latent_size=2), sweep={"latent_size": Integers(1, 64)}),),
+)
+"""
+TRIALS = 3
+COMMAND = (
+    f"study small.py --trials {TRIALS} --seeds 1 --images 2560 --batch-size 32 --selection-samples 2 "
+    "--importance-samples 4 --evaluation-images 60 --no-pruning --output runs"
+).split()
+DEADLINE = 240
+"""Seconds within which a process must come so far, or end."""
+
+
+def small_study(folder: Path, keep_classifier: Callable[[TuningData, Path], None]) -> Path:
+    """The folder with the script, and the trained feature extractor, as an earlier study would have left it."""
+    (folder / "small.py").write_text(SCRIPT)
+    keep_classifier(load_digits().tuning, folder / "runs")
+    return folder
+
+
+def is_running(database: Path, tag: str, value: str) -> bool:
+    """Whether a run with this tag is under way, its parameters logged: asked of the database itself."""
+    query = (
+        "SELECT COUNT(*) FROM runs JOIN tags USING (run_uuid) JOIN params USING (run_uuid) "
+        "JOIN inputs ON destination_id = run_uuid WHERE status = 'RUNNING' AND tags.key = ? AND tags.value = ?"
+    )
+    try:
+        with closing(sqlite3.connect(f"file:{database}?mode=ro", uri=True)) as connection:
+            return bool(connection.execute(query, (tag, value)).fetchone()[0])
+    except sqlite3.OperationalError:  # not there yet, or just being made
+        return False
