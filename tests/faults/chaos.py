@@ -147,6 +147,8 @@ class Chaos:
         self._stopped: set[int] = set()
         self._later: list[tuple[float, Callable[[], None]]] = []
         self._broken: set[str] = set()
+        self._mended = 0.0
+        self._coordinator_began = 0.0
 
     def run(self) -> Tally:
         """Until the study is complete, after all faults."""
@@ -160,9 +162,11 @@ class Chaos:
                 self._mend(now)
                 self._tend_workers(now)
                 if self._tend_coordinator(now):
-                    if not self._left and not self._later:
+                    if self._left or self._later:
+                        self.trials += MORE_TRIALS
+                    elif self._coordinator_began > self._mended:
                         break
-                    self.trials += MORE_TRIALS
+                    # One that ended while something was broken may have left what a later one delivers.
                     self._coordinator = None
                 if due == float("inf") and (self.place.output / "spool").exists():
                     due = now
@@ -199,6 +203,7 @@ class Chaos:
         if process is None:
             if now - self._ended.get("coordinator", 0.0) > RESTART_SECONDS:
                 self._coordinator = start_coordinator(self.place, self.trials)
+                self._coordinator_began = now
             return False
         if process.is_alive():
             return False
@@ -228,6 +233,7 @@ class Chaos:
         for due, mend in [each for each in self._later if each[0] <= now]:
             self._later.remove((due, mend))
             mend()
+            self._mended = now
 
     def _break(self) -> None:
         kinds = [kind for kind in self._faults if kind not in self._broken]
