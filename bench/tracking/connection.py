@@ -6,7 +6,9 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
+from sqlalchemy.exc import SQLAlchemyError
 
 from bench.databases import MLFLOW, check_database, is_database
 from bench.errors import TrackingError
@@ -41,6 +43,19 @@ def connect(uri: str, make: bool = False) -> MlflowClient:
     except Exception as error:  # Stores are plugins: each raises errors of its own kinds.
         raise TrackingError(f"tracking store {redact(uri)} cannot be reached: {_reason(error)}") from error
     return client
+
+
+@contextmanager
+def reading(uri: str) -> Iterator[None]:
+    """Tell in one line where a store that answered stops answering while it is read.
+
+    Raises:
+        TrackingError: the store went away, or has lost what it should hold.
+    """
+    try:
+        yield
+    except (MlflowException, OSError, SQLAlchemyError) as error:
+        raise TrackingError(f"tracking store {redact(uri)} cannot be read to the end: {_reason(error)}") from error
 
 
 def _reason(error: BaseException) -> str:

@@ -32,7 +32,7 @@ from bench.results import (
     RunState,
     StudyResults,
 )
-from bench.tracking.connection import connect
+from bench.tracking.connection import connect, reading
 from bench.tracking.contract import (
     DETAILS_TAG,
     EPOCH_SUFFIX,
@@ -71,6 +71,11 @@ def load_results(uri: str, study_id: str) -> StudyResults:
         TrackingError: the store cannot be reached, or holds no such study, or one that is not as a study logs it.
     """
     client = connect(uri)
+    with reading(uri):
+        return _loaded(client, uri, study_id)
+
+
+def _loaded(client: MlflowClient, uri: str, study_id: str) -> StudyResults:
     parents = list(_parents(client, f" AND tags.`reparam.study_id` = '{_quoted(study_id)}'"))
     if not parents:
         known = list_studies(uri)

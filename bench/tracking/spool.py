@@ -121,6 +121,8 @@ class Spool:
     def take(cls, folder: Path, store: str) -> Spool | None:
         """The spool of a run whose process is gone; None if it is not, or the run is another store's or delivered.
 
+        What is delivered and still there is removed.
+
         Args:
             folder: the spool's.
             store: the tracking URI to deliver to, without credentials.
@@ -148,7 +150,8 @@ class Spool:
             spool.remove()
             return None
         if spool.state.ended:
-            spool.release()
+            # Its process could not remove it: the folder was not writable just then.
+            spool.finish()
             return None
         return spool
 

@@ -34,6 +34,7 @@ from bench.tracking import courier
 from bench.tracking.contract import LOST, StudyDescription
 from bench.tracking.entries import Creation, Values
 from bench.tracking.failures import may_pass
+from bench.tracking.spool import Spool
 from bench.tracking.store import Tracker
 from models.configs import VAEConfig
 from tests.browser.chromium import mlflow_server
@@ -477,9 +478,13 @@ def leave(uri, folder, number=0, ended=True):
 
 
 def open_study(uri, folder):
-    with tracking(uri, folder) as tracker:
-        parent = tracker.open_study(STUDY)
+    parent = parent_of(uri, folder)
     return parent.experiment_id, parent.run_id
+
+
+def parent_of(uri, folder):
+    with tracking(uri, folder) as tracker:
+        return tracker.open_study(STUDY)
 
 
 def test_what_a_process_left_is_delivered_by_a_later_one(uri, tmp_path, client):
@@ -493,6 +498,20 @@ def test_what_a_process_left_is_delivered_by_a_later_one(uri, tmp_path, client):
     for child in children:
         assert_arrived(client, child.run_id)
     assert spooled(tmp_path) == []
+
+
+def test_what_was_delivered_but_could_not_be_removed_is_removed_by_a_later_process(uri, tmp_path, client, monkeypatch):
+    with monkeypatch.context() as patch:
+        patch.setattr(Spool, "remove", lambda spool: spool.release())
+        leave(uri, tmp_path)
+        with tracking(uri, tmp_path) as tracker:
+            assert tracker.deliver_orphans() == 1
+    assert spooled(tmp_path) != []
+    with tracking(uri, tmp_path) as tracker:
+        assert tracker.deliver_orphans() == 0
+    assert spooled(tmp_path) == []
+    (child,) = parent_of(uri, tmp_path).children()
+    assert_arrived(client, child.run_id)
 
 
 def test_a_run_that_its_process_did_not_end_is_interrupted_and_a_line_cut_off_counts_for_nothing(uri, tmp_path, client):

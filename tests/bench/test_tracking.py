@@ -534,3 +534,15 @@ def test_an_unreachable_store_is_told_without_its_credentials(open_store, tmp_pa
     with pytest.raises(TrackingError, match=r"tracking store http://\*\*\*@127.0.0.1:1 cannot be reached") as raised:
         open_store("http://user:secret@127.0.0.1:1", tmp_path)
     assert "secret" not in str(raised.value)
+
+
+@pytest.mark.parametrize("lost", [MlflowException("no answer"), ConnectionError("no answer")])
+def test_a_store_that_goes_away_while_it_is_read_is_told_in_a_line(tracker, uri, monkeypatch, lost):
+    tracker.open_study(STUDY)
+
+    def away(*arguments):
+        raise lost
+
+    monkeypatch.setattr("bench.tracking.read._histories", away)
+    with pytest.raises(TrackingError, match=r"^tracking store sqlite:.* cannot be read to the end: no answer$"):
+        load_results(uri, STUDY.study_id)
