@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from bench.tracking.read import load_results
+from reports.build import write_report
 from tests.faults.invariants import check
 from tests.faults.processes import start_coordinator, start_worker
 from tests.faults.ray_study import place
@@ -45,6 +47,8 @@ def test_a_study_outlives_a_node_of_its_cluster_and_goes_on_without_one(tmp_path
     assert found.counts["deaths"] == 1
     assert told["logs"] > 0
     assert told["told the address"] == []
+    results = load_results(str(where.tracking_uri), where.bound(TRIALS).study_id)
+    assert write_report(results, tmp_path / "report").html.stat().st_size > 0
 
     coordinator = start_coordinator(where, MORE_TRIALS)
     while coordinator.is_alive():

@@ -113,7 +113,10 @@ def study_of_waiting_trials(workers: int, storage: str | None, look_seconds: flo
     }
     for violation in found.violations:
         print(violation, file=sys.stderr)
-    return [(f"study on {kind}", f"{workers} workers", figure, value) for figure, value in figures.items()]
+    return [
+        (f"study on {kind}", f"{workers} worker{'s' * (workers > 1)}", figure, value)
+        for figure, value in figures.items()
+    ]
 
 
 def _looks(attempt: Attempt) -> int:
@@ -319,7 +322,7 @@ def outcome_by_workers(trials: int) -> list[Row]:
     rows: list[Row] = []
     rng = np.random.default_rng(0)
     for workers, values in found.items():
-        what = f"{workers} workers, {trials} trials, {SEEDS} seeds"
+        what = f"{workers} worker{'s' * (workers > 1)}, {trials} trials, {SEEDS} seeds"
         rows.append(("best found", what, "median", statistics.median(values)))
         rows.append(("best found", what, "lower quartile", float(np.quantile(values, 0.25))))
         rows.append(("best found", what, "upper quartile", float(np.quantile(values, 0.75))))

@@ -124,10 +124,21 @@ def _outcomes(value: Mapping[tuple[str, str, str], float]) -> str:
     return (
         "TPE with pruning on a synthetic valley whose bottom is 0, workers simulated with looks of random length.\n\n"
         + _table(("", "median of the best", "quartiles", "difference of medians, 95 %", "p (Mann-Whitney)"), lines)
-        + "\nA proposal can only learn from what has ended: with 16 workers, the first 16 know nothing, and each "
-        "later one 15 trials less than it would one after the other. What that costs shrinks with the number of trials "
-        "per worker; the designs that do not look at outcomes (`qmc`, `random`) are the same for any number.\n"
+        + f"\n{_verdicts(value, found)} A proposal can only learn from what has ended: of W workers, each knows of W - 1 "
+        "trials less than it would one after the other, and the first W know nothing. No sampler that learns escapes "
+        "this; the designs that do not look at outcomes (`qmc`, `random`) try the same values for any number.\n"
     )
+
+
+def _verdicts(value: Mapping[tuple[str, str, str], float], found: Iterable[tuple[str, str]]) -> str:
+    """Whether each number of workers can be told from one by what it finds."""
+    said = []
+    for each in found:
+        p = value.get((*each, "p, Mann-Whitney, against 1 worker"))
+        if p is not None:
+            told = "cannot be told from 1 worker" if p > 0.05 else "find worse values than 1 worker does"
+            said.append(f"{each[1].partition(',')[0].capitalize()} {told} (p = {p:.2g}).")
+    return " ".join(said)
 
 
 def _plan(value: Mapping[tuple[str, str, str], float]) -> str:
@@ -138,7 +149,9 @@ def _plan(value: Mapping[tuple[str, str, str], float]) -> str:
     storages.pop("SQLite as Optuna uses it", None)
     server = next(number for key, number in value.items() if key[0] == "MLflow server on SQLite")
     requests = next(number for key, number in value.items() if key[0] == "courier")
-    largest = max((key for key in value if key[2] == "worker CPU seconds a trial"), key=lambda key: key[1])
+    largest = max(
+        (key for key in value if key[2] == "worker CPU seconds a trial"), key=lambda key: int(key[1].split()[0])
+    )
     cpu = value[largest]
     lines = []
     for length, seconds in LENGTHS.items():
@@ -159,16 +172,16 @@ def _plan(value: Mapping[tuple[str, str, str], float]) -> str:
         f"{60 / BEATS_A_MINUTE:.0f} s for each worker at the default lease of 60 s. `--lease 600` makes it a tenth.\n"
         f"- **The journal** is one file on one machine: for the workers of a machine, not for 1,000. Each process "
         f"reads what all others write, so its rate falls with their number; it was measured with 16.\n"
-        f"- **PostgreSQL** is what 1,000 workers need: it has cores of its own and takes several writers at once. A "
+        f"- **PostgreSQL** is what 1,000 workers need, for it is reached from all machines. Its rate here is that of a "
+        f"server which shares its processors with the 16 processes that ask: of one with its own, a lower bound. A "
         f"worker holds up to two connections: 2,000 want `max_connections` raised or PgBouncer before it.\n"
         f"- **MLflow** is written to from spools, so that a server which is too slow delays what is shown, and nothing "
-        f"else; what waits is delivered when trials are over. `mlflow server --workers 8` on PostgreSQL takes several "
-        f"times as much as one process on SQLite.\n"
+        f"else; what waits is delivered when trials are over. For more, `mlflow server --workers N` on PostgreSQL, which "
+        f"was not measured.\n"
         f"- **The coordinator** looks at all attempts of a family three times in half a second: "
         f"{journal:.1f} ms each with 10,000 of them, {6 * journal / 10:.0f} % of a core. Slots are offered 32 at "
         f"a time, or as many as are being worked on.\n"
         f"- **Harness overhead** in a worker: {cpu:.2f} s of CPU for a trial ({largest[1]}), beside its training.\n"
         f"- **Order of measures** for 1,000 workers and trials of 10 minutes: PostgreSQL for the storage; "
-        f"`--lease 300`; an MLflow server of several processes on PostgreSQL. Trials of less than a minute are better "
-        f"batched into longer ones.\n"
+        f"`--lease 300`; for trials of a minute, an MLflow server of several processes.\n"
     )
