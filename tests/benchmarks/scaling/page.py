@@ -124,8 +124,8 @@ def _outcomes(value: Mapping[tuple[str, str, str], float]) -> str:
     return (
         "TPE with pruning on a synthetic valley whose bottom is 0, workers simulated with looks of random length.\n\n"
         + _table(("", "median of the best", "quartiles", "difference of medians, 95 %", "p (Mann-Whitney)"), lines)
-        + f"\n{_verdicts(value, found)} A proposal can only learn from what has ended: of W workers, each knows of W - 1 "
-        "trials less than it would one after the other, and the first W know nothing. No sampler that learns escapes "
+        + f"\n{_verdicts(value, found)} A proposal can only learn from what has ended: of W workers, each knows of "
+        "W - 1 trials less than it would one after the other, and the first W know nothing. No sampler that learns escapes "
         "this; the designs that do not look at outcomes (`qmc`, `random`) try the same values for any number.\n"
     )
 
@@ -176,8 +176,8 @@ def _plan(value: Mapping[tuple[str, str, str], float]) -> str:
         f"server which shares its processors with the 16 processes that ask: of one with its own, a lower bound. A "
         f"worker holds up to two connections: 2,000 want `max_connections` raised or PgBouncer before it.\n"
         f"- **MLflow** is written to from spools, so that a server which is too slow delays what is shown, and nothing "
-        f"else; what waits is delivered when trials are over. For more, `mlflow server --workers N` on PostgreSQL, which "
-        f"was not measured.\n"
+        f"else; what waits is delivered when trials are over. For more, `mlflow server --workers N` on PostgreSQL, "
+        f"which was not measured.\n"
         f"- **The coordinator** looks at all attempts of a family three times in half a second: "
         f"{journal:.1f} ms each with 10,000 of them, {6 * journal / 10:.0f} % of a core. Slots are offered 32 at "
         f"a time, or as many as are being worked on.\n"
