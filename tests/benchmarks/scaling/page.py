@@ -125,8 +125,8 @@ def _outcomes(value: Mapping[tuple[str, str, str], float]) -> str:
         "TPE with pruning on a synthetic valley whose bottom is 0, workers simulated with looks of random length.\n\n"
         + _table(("", "median of the best", "quartiles", "difference of medians, 95 %", "p (Mann-Whitney)"), lines)
         + f"\n{_verdicts(value, found)} A proposal can only learn from what has ended: of W workers, each knows of "
-        "W - 1 trials less than it would one after the other, and the first W know nothing. No sampler that learns escapes "
-        "this; the designs that do not look at outcomes (`qmc`, `random`) try the same values for any number.\n"
+        "W - 1 trials less than it would one after the other, and the first W know nothing. No sampler that learns "
+        "escapes this; the designs that do not look at outcomes (`qmc`, `random`) try the same values for any number.\n"
     )
 
 
