@@ -1,7 +1,7 @@
 # `make study` and `make test` set everything up by themselves, inside this folder.
 .DEFAULT_GOAL := help
 .PHONY: help study test test-slow test-faults test-peers lint audit ui report screenshots benchmark-report \
-	benchmark-scaling benchmark-memory lock clean
+	benchmark-scaling benchmark-memory benchmark-peers benchmark-study lock clean
 SHELL := /bin/bash
 
 PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3; do \
@@ -9,6 +9,7 @@ PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3; do \
 UV := $(shell command -v uv || echo .tools/bin/uv)
 BIN := .venv/bin
 INSTALLED := .venv/.installed
+PEERS := .venv-peers/.installed
 export UV_PYTHON_DOWNLOADS := never
 export UV_LINK_MODE := copy
 export UV_SYSTEM_CERTS := true
@@ -31,9 +32,7 @@ test-faults: $(INSTALLED) ## Have studies live through hundreds of faults: repor
 	rm -f reports/benchmarks/fault_injection.csv
 	FAULTS_TABLE=reports/benchmarks/fault_injection.csv $(BIN)/python -m pytest tests/faults -m faults -s
 
-test-peers: $(INSTALLED) ## Compare with other packages on PyTorch, installed beside (.venv-peers)
-	$(PYTHON) -m venv .venv-peers
-	.venv-peers/bin/pip install --quiet --disable-pip-version-check -e '.[jax,dev,peers]'
+test-peers: $(INSTALLED) $(PEERS) ## Compare with other packages on PyTorch, installed beside (.venv-peers)
 	KERAS_BACKEND=tensorflow .venv-peers/bin/python -m pytest tests/peers
 	KERAS_BACKEND=jax .venv-peers/bin/python -m pytest tests/peers
 
@@ -64,6 +63,12 @@ benchmark-memory: $(INSTALLED) ## Measure the memory of a process over 200 trial
 	$(BIN)/python tests/benchmarks/memory_over_trials.py --backend tensorflow
 	$(BIN)/python tests/benchmarks/memory_over_trials.py --backend jax
 
+benchmark-study: $(INSTALLED) ## Time whole studies beside a loop written by hand; BEFORE=PATH: and an earlier checkout
+	$(BIN)/python -m tests.benchmarks.whole_study $(if $(BEFORE),--before $(BEFORE))
+
+benchmark-peers: $(PEERS) ## Measure the speed of Glow and VAE beside packages on PyTorch (.venv-peers)
+	.venv-peers/bin/python -m tests.benchmarks.peers
+
 lock: $(UV) ## Resolve the dependencies anew, with hashes
 	$(UV) pip compile pyproject.toml --extra jax --extra dashboard --extra server --extra dev --universal --python-version 3.11 \
 		--generate-hashes --upgrade --quiet --custom-compile-command 'make lock' -o requirements.lock
@@ -76,6 +81,12 @@ $(INSTALLED): requirements.lock pyproject.toml | $(UV)
 	$(UV) venv --quiet --allow-existing --python $(PYTHON) .venv
 	VIRTUAL_ENV=.venv $(UV) pip sync --require-hashes --compile-bytecode requirements.lock
 	VIRTUAL_ENV=.venv $(UV) pip install --quiet --no-deps --no-build-isolation -e .
+	@touch $@
+
+$(PEERS): pyproject.toml
+	@test -n "$(PYTHON)" || { echo 'error: Python 3.11 or newer is needed; name one: make PYTHON=/path/to/python3.11' >&2; exit 1; }
+	$(PYTHON) -m venv .venv-peers
+	.venv-peers/bin/pip install --quiet --disable-pip-version-check -e '.[jax,dev,peers]'
 	@touch $@
 
 .tools/bin/uv:

@@ -42,6 +42,8 @@ def select_backend(name: str) -> None:
         os.environ["KERAS_BACKEND"] = name
         # TensorFlow's C++ tells of every program that it compiles; its errors are still shown.
         os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+        # JAX sees each core as a device, so that a batch can be divided among them.
+        os.environ.setdefault("JAX_NUM_CPU_DEVICES", str(cores()))
         with _start_up_messages_held_back():
             device()
     import keras

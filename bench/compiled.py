@@ -18,19 +18,19 @@ class CompiledMethod(keras.Model):
     Args:
         model: the model whose weights the method uses.
         method: a function of the model and of tensors.
-        compiled: whether to compile; a single small batch is done sooner without.
     """
 
     def __init__(
-        self, model: LikelihoodModel, method: Callable[..., Any], compiled: bool = True, name: str | None = None
+        self, model: LikelihoodModel, method: Callable[..., Any], name: str | None = None
     ) -> None:
         super().__init__(name=name)
         self.model = model
         self.method = method
         self.built = True
         self._programs: dict[tuple[tuple[int, ...], ...], Any] = {}
-        self.compile(jit_compile=compiled, run_eagerly=not compiled)
-        self._jax_program = _jax_program(self) if compiled and keras.backend.backend() == "jax" else None
+        on_jax = keras.backend.backend() == "jax"
+        self.compile(jit_compile=on_jax)
+        self._jax_program = _jax_program(self) if on_jax else None
 
     def call(self, inputs: Any) -> Any:  # noqa: D102 - Keras's own
         return self.method(self.model, *inputs)

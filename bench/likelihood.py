@@ -146,9 +146,9 @@ def error_of_mean(errors: Array) -> float:
     return float(np.sqrt(np.sum(np.square(errors))) / len(errors))
 
 
-def likelihood_program(model: LikelihoodModel, compiled: bool = True) -> CompiledMethod:
-    """The program that computes the model's log-weights: compiled, or for a few small batches not."""
-    return CompiledMethod(model, LikelihoodModel.log_weights_by_image, compiled, name="log_weights")
+def likelihood_program(model: LikelihoodModel) -> CompiledMethod:
+    """The program that computes the model's log-weights."""
+    return CompiledMethod(model, LikelihoodModel.log_weights_by_image, name="log_weights")
 
 
 def log_likelihood(
@@ -159,6 +159,7 @@ def log_likelihood(
     program: CompiledMethod | None = None,
     on_progress: Callable[[int, int], None] = lambda done, total: None,
     timed: bool = False,
+    samples_at_once: int | None = None,
 ) -> LogLikelihood:
     """Importance-weighted bound on log P(x) for every image: log (1/k) Σ w_i (Burda et al. 2016, eq. 8).
 
@@ -176,12 +177,14 @@ def log_likelihood(
         program: the model's :func:`likelihood_program`, where it is at hand; else one is compiled.
         on_progress: called with the number of log-weights done and their total.
         timed: whether the speed counts: where there is one batch only, it is computed again, warm.
+        samples_at_once: importance samples of an image in a batch; as many as have room, if not given. With 1 a bound
+            of k samples takes the very program of a look at validation, and compiles none of its own.
     """
     program = program or likelihood_program(model)
     noise_seed = derive_seed(seed, "posterior noise")
     total = len(images) * importance_samples
     rows = max(1, min(ROWS_PER_BATCH, VALUES_PER_BATCH // model.dimensions))
-    size = _BatchSize.within(rows, len(images), importance_samples)
+    size = _BatchSize.within(rows, len(images), importance_samples, samples_at_once)
     batches: list[tuple[Array, Array, Array]] = []
     seconds: list[float] = []
 
@@ -242,9 +245,9 @@ class _BatchSize:
     samples: int
 
     @classmethod
-    def within(cls, rows: int, images: int, importance_samples: int) -> _BatchSize:
-        """The largest of at most ``rows`` log-weights, as many samples of an image as possible."""
-        samples = _largest_divisor(importance_samples, rows)
+    def within(cls, rows: int, images: int, importance_samples: int, most: int | None = None) -> _BatchSize:
+        """The largest of at most ``rows`` log-weights, as many samples of an image as possible and at most ``most``."""
+        samples = _largest_divisor(importance_samples, min(rows, most or rows))
         return cls(max(1, min(images, rows // samples, WEIGHTS_AT_ONCE // importance_samples)), samples)
 
     @property

@@ -85,7 +85,7 @@ def provenance(backend: str) -> dict[str, object]:
         "versions": {"python": platform.python_version(), **{package: _version(package) for package in PACKAGES}},
         "backend": backend,
         "device": device(),
-        "xla": True,
+        "xla": backend == "jax",
         "processor": processor(),
         "cores": cores(),
         "memory_bytes": psutil.virtual_memory().total,

@@ -21,13 +21,12 @@ class Sampler:
     Args:
         model: a trained model.
         batch_size: images per call of the program; fewer where the images are large.
-        compiled: whether to compile; a single batch is drawn sooner without.
     """
 
-    def __init__(self, model: LikelihoodModel, batch_size: int = BATCH_SIZE, compiled: bool = True) -> None:
+    def __init__(self, model: LikelihoodModel, batch_size: int = BATCH_SIZE) -> None:
         self.model = model
         self.batch_size = max(1, min(batch_size, VALUES_PER_BATCH // model.dimensions))
-        self._program = CompiledMethod(model, _generate, compiled, name="generate")
+        self._program = CompiledMethod(model, _generate, name="generate")
 
     def draw(self, n: int, temperature: float, seed: int) -> Images:
         """``n`` images at a temperature, integers (n, h, w, c); the same for the same seed."""

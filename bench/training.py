@@ -1,17 +1,17 @@
-"""Training through Keras's own ``fit``, with a typed reason when it ends early."""
+"""Training, with a look at validation now and then, and a typed reason when it ends early."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
 
 import keras
 import numpy as np
 import numpy.typing as npt
 
 from bench.checkpoint import Checkpoint
+from bench.compiled import CompiledMethod
 from bench.config import TrainingConfig
 from bench.data.dataset import Split, TuningData
 from bench.errors import DivergedError
@@ -20,115 +20,56 @@ from bench.results import EpochRecord
 from bench.scheduled_rate import ScheduledAdam, ScheduledAdamax
 from bench.seeds import derive_seed
 from bench.training_log import TrainingLog
+from bench.training_program import Figures, training_program
 from models.likelihood_model import LikelihoodModel
 
 INITIALISATION_IMAGES = 1024
 """Training images that data-dependent weights are initialised on."""
+STRETCH_SECONDS = 0.5
+"""About how long the device trains before the host looks whether the loss is finite and a stop was asked for."""
+STRETCH_GROWTH = 8.0
+"""By which a stretch is at most longer than the one before: the first one of all has compiled."""
 STAGES = 8
 """Of the ``staged`` decay of the learning rate."""
 
 
-class ImageStream(keras.utils.PyDataset):
-    """Batches of a split in an order that is a pure function of seed and position.
+class ImageStream:
+    """The order in which a split's images are trained on, a pure function of seed and position.
 
-    The stream is one random permutation of the images after the other, cut into batches; epoch e of Keras is the
-    e-th stretch of ``steps`` batches of it, so that training budgets need not be whole passes.
+    The stream is one random permutation of the images after the other, cut into batches; epoch e is the e-th stretch
+    of ``steps`` batches of it, so that training budgets need not be whole passes.
     """
 
-    def __init__(self, split: Split, batch_size: int, steps: int, seed: int, with_labels: bool) -> None:
-        super().__init__()
-        self.split = split
+    def __init__(self, n: int, batch_size: int, steps: int, seed: int) -> None:
+        self.n = n
         self.batch_size = batch_size
         self.steps = steps
         self.seed = seed
-        self.with_labels = with_labels
-        self.epoch = 0
-        self._permutations: dict[int, npt.NDArray[np.int64]] = {}
 
-    def __len__(self) -> int:
-        return self.steps
+    def epoch(self, epoch: int) -> npt.NDArray[np.int64]:
+        """Indices of the images of each of an epoch's batches (steps, batch_size)."""
+        length = self.steps * self.batch_size
+        positions = np.arange(epoch * length, (epoch + 1) * length)
+        passes = positions // self.n
+        chosen = [
+            self.permutation(number)[positions[passes == number] % self.n]
+            for number in range(int(passes[0]), int(passes[-1]) + 1)
+        ]
+        return np.concatenate(chosen).reshape(self.steps, self.batch_size)
 
-    def __getitem__(self, index: int) -> tuple[Any, ...]:
-        chosen = self._indices((self.epoch * self.steps + index) * self.batch_size)
-        images = self.split.images[chosen]
-        if self.with_labels and self.split.labels is not None:
-            return ((images, self.split.labels[chosen]),)
-        return (images,)
-
-    def _indices(self, start: int) -> npt.NDArray[np.int64]:
-        """The ``batch_size`` indices from position ``start`` of the stream."""
-        n = len(self.split)
-        positions = np.arange(start, start + self.batch_size)
-        passes = positions // n
-        return np.concatenate(
-            [self._permutation(int(p))[positions[passes == p] % n] for p in range(passes[0], passes[-1] + 1)]
-        )
-
-    def _permutation(self, number: int) -> npt.NDArray[np.int64]:
-        if number not in self._permutations:
-            generator = np.random.Generator(np.random.Philox(key=derive_seed(self.seed, "order", number)))
-            self._permutations[number] = generator.permutation(len(self.split))
-            self._permutations.pop(number - 2, None)
-        return self._permutations[number]
+    def permutation(self, number: int) -> npt.NDArray[np.int64]:
+        """The order of the images in a pass over them all."""
+        generator = np.random.Generator(np.random.Philox(key=derive_seed(self.seed, "order", number)))
+        return generator.permutation(self.n)
 
 
-class _StopWhenNotFinite(keras.callbacks.Callback):
-    """Ends the run at the first batch after which the mean loss is NaN or infinite."""
+class TrainingPrograms:
+    """The compiled programs that training a model takes; they serve one training after the other."""
 
-    def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
-        loss = float((logs or {})["loss"])
-        if not np.isfinite(loss):
-            step = int(self.model.optimizer.iterations)
-            raise DivergedError(f"training loss became {loss} at step {step}")
-
-
-class _LearningCurve(keras.callbacks.Callback):
-    """Moves the stream on, times each epoch, looks at validation, hands the record over, and saves the state."""
-
-    def __init__(
-        self,
-        stream: ImageStream,
-        look: Callable[[], dict[str, float]],
-        picture: Callable[[int], bytes | None],
-        on_epoch: Callable[[EpochRecord], None],
-        log: TrainingLog,
-        checkpoint: Checkpoint | None,
-    ) -> None:
-        super().__init__()
-        self.stream = stream
-        self.look = look
-        self.picture = picture
-        self.on_epoch = on_epoch
-        self.log = log
-        self.checkpoint = checkpoint
-
-    def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
-        self.began = time.perf_counter() - self.log.seconds
-
-    def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
-        self.stream.epoch = epoch
-        self.epoch_began = time.perf_counter()
-
-    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
-        self.log.epoch_seconds.append(time.perf_counter() - self.epoch_began)
-        values = {f"train/{name}": float(value) for name, value in (logs or {}).items()} | self.look()
-        for name, value in values.items():
-            if not np.isfinite(value):
-                raise DivergedError(f"{name} became {value} in epoch {epoch + 1}")
-        record = EpochRecord(
-            epoch=epoch + 1,
-            images=(epoch + 1) * self.stream.steps * self.stream.batch_size,
-            seconds=time.perf_counter() - self.began,
-            values=values,
-        )
-        before = time.perf_counter()
-        record = replace(record, samples=self.picture(record.epoch))
-        self.log.records.append(record)
-        self.on_epoch(record)
-        if self.checkpoint is not None:
-            self.checkpoint.save(self.model, self.log, last=record.epoch == self.params["epochs"])
-        # What watches the training, logging, pictures and checkpoints, is no part of its time.
-        self.began += time.perf_counter() - before
+    def __init__(self, model: LikelihoodModel) -> None:
+        self.training = training_program(model)
+        self.likelihood = likelihood_program(model)
+        self.steps_at_once = 1
 
 
 def build_optimizer(config: TrainingConfig) -> keras.optimizers.Optimizer:
@@ -160,11 +101,10 @@ def build_optimizer(config: TrainingConfig) -> keras.optimizers.Optimizer:
 
 
 def compile_for_training(model: LikelihoodModel, config: TrainingConfig) -> None:
-    """Give the model its optimizer, and have its training step compiled when it is first run."""
-    # XLA on every backend, and said so: Keras's "auto" leaves it out on a CPU under TensorFlow, where flows of small
-    # images then run at half the speed, and draws other random numbers.
-    model.compile(optimizer=build_optimizer(config), jit_compile=True)
-    # Built before the first step: TensorFlow traces a function twice if its first trace creates variables.
+    """Give the model its optimizer, with its variables."""
+    # XLA on JAX alone, and said so. TensorFlow's own kernels are the faster ones on a processor, and its XLA cannot
+    # differentiate a loop over a flow's steps.
+    model.compile(optimizer=build_optimizer(config), jit_compile=keras.backend.backend() == "jax")
     model.optimizer.build(model.trainable_variables)
 
 
@@ -176,6 +116,7 @@ def train(
     on_epoch: Callable[[EpochRecord], None] = lambda record: None,
     checkpoint: Checkpoint | None = None,
     picture: Callable[[int], bytes | None] = lambda epoch: None,
+    programs: TrainingPrograms | None = None,
 ) -> TrainingLog:
     """Initialise the model on training images, then train it and look at validation after each epoch.
 
@@ -193,39 +134,95 @@ def train(
         on_epoch: receives each epoch's record as it ends; an error that it raises ends training.
         checkpoint: where the state is kept.
         picture: gives the samples that the record of an epoch holds, if it is to hold any.
+        programs: the model's, where an earlier training has left them; else they are compiled.
 
     Raises:
         DivergedError: the loss, or validation, became NaN or infinite.
         CheckpointError: the state cannot be saved.
     """
-    with_labels = bool(getattr(model.configuration, "classes", 0))
-    stream = ImageStream(data.train, config.batch_size, config.steps_per_report, seed, with_labels)
+    stream = ImageStream(len(data.train), config.batch_size, config.steps_per_report, seed)
     if not model.compiled:
         compile_for_training(model, config)
+    programs = programs or TrainingPrograms(model)
     earlier = None if checkpoint is None else checkpoint.restore(model)
     if earlier is None:
-        model.initialise(data.train.images[stream._permutation(0)[:INITIALISATION_IMAGES]])
-        log = TrainingLog([], [], stream.steps * stream.batch_size)
+        programs.training.initialise(data.train.images[stream.permutation(0)[:INITIALISATION_IMAGES]])
+        log = TrainingLog([], [], config.steps_per_report * config.batch_size)
     else:
         log = earlier.continued()
     done = len(log.records)
-    # A look is soon done, and compiling it would take longer than all looks together.
-    program = likelihood_program(model, compiled=False)
-
-    def look() -> dict[str, float]:
-        likelihood = log_likelihood(model, data.validation.images, 1, derive_seed("validation"), program)
-        return {f"validation/{row.metric}": row.value for row in likelihood.measurements("validation")}
-
-    callbacks: list[keras.callbacks.Callback] = [
-        _StopWhenNotFinite(),
-        _LearningCurve(stream, look, picture, on_epoch, log, checkpoint),
-    ]
-    if config.weight_average:
-        # A look then judges the averaged weights, as the final evaluation will.
-        swap = keras.callbacks.SwapEMAWeights(swap_on_epoch=True)
-        # So does a checkpoint hold them, the weights that are trained being with the optimizer: the next epoch begins
-        # by swapping them back. Keras has no public way to say that they are swapped already.
-        swap._ema_weights_in_model = done > 0
-        callbacks.insert(0, swap)
-    model.fit(stream, epochs=config.reports, initial_epoch=done, shuffle=False, verbose=0, callbacks=callbacks)
+    began = time.perf_counter() - log.seconds
+    for epoch in range(done, config.reports):
+        if config.weight_average and epoch:
+            _swap_averages(model)
+        epoch_began = time.perf_counter()
+        figures = _train_epoch(model, programs, data.train, stream.epoch(epoch), epoch * config.steps_per_report)
+        log.epoch_seconds.append(time.perf_counter() - epoch_began)
+        if config.weight_average:
+            # A look then judges the averaged weights, as the final evaluation will; so does a checkpoint hold them, the
+            # weights that are trained being with the optimizer.
+            _swap_averages(model)
+        values = {f"train/{name}": value for name, value in figures.items()} | _look(model, data.validation, programs.likelihood)
+        for name, value in values.items():
+            if not np.isfinite(value):
+                raise DivergedError(f"{name} became {value} in epoch {epoch + 1}")
+        record = EpochRecord(
+            epoch=epoch + 1,
+            images=(epoch + 1) * log.images_per_epoch,
+            seconds=time.perf_counter() - began,
+            values=values,
+        )
+        before = time.perf_counter()
+        record = replace(record, samples=picture(record.epoch))
+        log.records.append(record)
+        on_epoch(record)
+        if checkpoint is not None:
+            checkpoint.save(model, log, last=record.epoch == config.reports)
+        # What watches the training, logging, pictures and checkpoints, is no part of its time.
+        began += time.perf_counter() - before
     return log
+
+
+def _train_epoch(
+    model: LikelihoodModel, programs: TrainingPrograms, train: Split, order: npt.NDArray[np.int64], steps_before: int
+) -> dict[str, float]:
+    """Train on the batches of an epoch, a stretch at a time; the mean of each figure over its steps.
+
+    Raises:
+        DivergedError: the loss of a step is not finite.
+    """
+    labels = train.labels if getattr(model.configuration, "classes", 0) else None
+    told: list[Figures] = []
+    start = 0
+    while start < len(order):
+        stop = min(start + programs.steps_at_once, len(order))
+        began = time.perf_counter()
+        told.append(programs.training.train(train.images, labels, order, start, stop))
+        seconds = time.perf_counter() - began
+        _check_finite(told[-1]["loss"], steps_before + start)
+        # Shorter than a person's patience, longer than the way to the device and back.
+        change = min(STRETCH_GROWTH, STRETCH_SECONDS / seconds)
+        programs.steps_at_once = max(1, round((stop - start) * change))
+        start = stop
+    return {name: float(np.mean(np.concatenate([each[name] for each in told]))) for name in told[0]}
+
+
+def _check_finite(losses: npt.NDArray[np.float32], steps_before: int) -> None:
+    lost = np.flatnonzero(~np.isfinite(losses))
+    if len(lost):
+        raise DivergedError(f"training loss became {losses[lost[0]]} at step {steps_before + lost[0] + 1}")
+
+
+def _look(model: LikelihoodModel, validation: Split, program: CompiledMethod) -> dict[str, float]:
+    likelihood = log_likelihood(model, validation.images, 1, derive_seed("validation"), program)
+    return {f"validation/{row.metric}": row.value for row in likelihood.measurements("validation")}
+
+
+def _swap_averages(model: LikelihoodModel) -> None:
+    """Exchange the weights and their moving averages, which Keras's optimizer keeps but has no public name for."""
+    for weight, average in zip(
+        model.trainable_variables, model.optimizer._model_variables_moving_average, strict=True
+    ):
+        value = np.array(weight)
+        weight.assign(average)
+        average.assign(value)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
@@ -18,12 +19,12 @@ from bench.cost.operations import peak_operations_per_second
 from bench.data.dataset import DatasetInfo, Split, TuningData
 from bench.evaluation import Evaluator, Yardstick, check_finite
 from bench.gallery import GRID, Picture, shows_samples, trial_pictures, watched_samples
-from bench.likelihood import likelihood_program, log_likelihood
+from bench.likelihood import log_likelihood
 from bench.results import EpochRecord, Measurement
 from bench.sampling import Sampler
 from bench.seeds import derive_seed
 from bench.throughput import conditions, speed
-from bench.training import compile_for_training, train
+from bench.training import TrainingPrograms, compile_for_training, train
 from bench.training_log import TrainingLog
 from models.configs import Shape
 from models.likelihood_model import LikelihoodModel
@@ -82,13 +83,17 @@ def run_trial(
     workbench = _workbench(config, data.info)
     log, meter = _train(workbench, config, data, seed, on_epoch, checkpoint)
     model = workbench.model
-    # Done sooner than it would be compiled.
-    program = likelihood_program(model, compiled=False)
-    validation = log_likelihood(model, data.validation.images, importance_samples, derive_seed("validation"), program)
+    validation = log_likelihood(
+        model,
+        data.validation.images,
+        importance_samples,
+        derive_seed("validation"),
+        workbench.programs.likelihood,
+        samples_at_once=1,
+    )
     check_finite(validation, "validation")
     measurements = [*validation.measurements("validation"), *_cost(model, config, log, meter)]
-    sampler = Sampler(model, GRID, compiled=False)
-    return Outcome(model, log, measurements, trial_pictures(sampler, data.validation.images, seed))
+    return Outcome(model, log, measurements, trial_pictures(workbench.grid_sampler, data.validation.images, seed))
 
 
 def run_final(
@@ -162,11 +167,13 @@ class _Workbench:
         self.image_shape = image_shape
         self.grey_levels = grey_levels
         self.model = self._build(config)
+        self.programs = TrainingPrograms(self.model)
+        self.grid_sampler = Sampler(self.model, GRID)
 
     @cached_property
     def evaluator(self) -> Evaluator:
         """The programs that measure the model on test; a trial needs none of them."""
-        return Evaluator(self.model)
+        return Evaluator(self.model, self.programs.likelihood)
 
     def _build(self, config: RunConfig) -> LikelihoodModel:
         model = build_model(config.model, self.image_shape, self.grey_levels)
@@ -175,7 +182,9 @@ class _Workbench:
 
     def reset(self, config: RunConfig, seed: int) -> None:
         """Put weights, random state and optimizer where those of a newly built model are under this seed."""
-        keras.utils.set_random_seed(derive_seed(seed, "weights and noise"))
+        # What Keras draws the seeds of initialisers from. ``keras.utils.set_random_seed`` would have TensorFlow forget
+        # what it prepared of every program, which takes seconds.
+        random.seed(derive_seed(seed, "weights and noise"))
         fresh = self._build(config)
         self.model.seed_generator.state.assign(fresh.seed_generator.state)
         for now, new in (
@@ -210,7 +219,7 @@ def _train(
     workbench.reset(config, seed)
     try:
         with EnergyMeter() as meter:
-            log = train(workbench.model, data, config.training, seed, on_epoch, checkpoint, picture)
+            log = train(workbench.model, data, config.training, seed, on_epoch, checkpoint, picture, workbench.programs)
     except BaseException:
         # Training that broke off may leave the model's arrays handed over to the device, and unusable.
         _workbench_of.cache_clear()

@@ -161,6 +161,8 @@ class GlowConfig(ModelConfig):
         classes: number of class labels that condition the last latent's prior; 0 for none.
         dequantisation: ``uniform`` (Theis et al. 2016) or ``variational`` (Ho et al. 2019).
         dequantisation_depth: coupling steps of the variational dequantisation.
+        recompute: whether the backward pass computes the inside of each step of flow again instead of keeping it:
+            memory then hardly grows with the depth, and a training step costs a forward pass more.
     """
 
     family: Literal["glow"] = "glow"
@@ -173,6 +175,7 @@ class GlowConfig(ModelConfig):
     classes: Annotated[int, Field(ge=0)] = 0
     dequantisation: Literal["uniform", "variational"] = "uniform"
     dequantisation_depth: Annotated[int, Field(ge=1)] = 2
+    recompute: bool = False
 
     presets: ClassVar[dict[str, dict[str, Any]]] = {
         "small": {"levels": 2, "flow_depth": 4, "hidden_channels": 64},

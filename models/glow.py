@@ -8,9 +8,9 @@ from typing import Any
 import keras
 from keras import ops
 
-from models.bijections.actnorm import ActNorm
-from models.bijections.base import Bijection, Chain, zeros_per_image
-from models.bijections.coupling import Coupling, ZeroConvolution
+from models.bijections.base import Chain, zeros_per_image
+from models.bijections.coupling import ZeroConvolution
+from models.bijections.flow_step import FlowStep, Repeated
 from models.bijections.invertible_convolution import LUConvolution, PlainConvolution
 from models.bijections.squeeze import Squeeze
 from models.configs import BatchShape, GlowConfig, Shape
@@ -105,7 +105,8 @@ class Glow(LikelihoodModel):
         self.split_priors: list[SplitPrior] = []
         self.latent_shapes: list[Shape] = []
         for level in range(settings.levels):
-            chain = Chain([Squeeze(), *self._steps()], name=f"level_{level}")
+            steps = Repeated(self._step, settings.flow_depth, settings.recompute, name="steps")
+            chain = Chain([Squeeze(), steps], name=f"level_{level}")
             chain.build(shape)
             shape = chain.compute_output_shape(shape)
             self.chains.append(chain)
@@ -123,17 +124,10 @@ class Glow(LikelihoodModel):
         )
         self.built = True
 
-    def _steps(self) -> list[Bijection]:
+    def _step(self) -> FlowStep:
         settings = self.configuration
         convolution = LUConvolution if settings.permutation == "lu" else PlainConvolution
-        steps: list[Bijection] = []
-        for k in range(settings.flow_depth):
-            steps += [
-                ActNorm(name=f"actnorm_{k}"),
-                convolution(name=f"convolution_{k}"),
-                Coupling(settings.coupling, settings.hidden_channels, name=f"coupling_{k}"),
-            ]
-        return steps
+        return FlowStep(convolution, settings.coupling, settings.hidden_channels, name="step")
 
     @property
     def posterior_noise_shape(self) -> tuple[int, ...]:

@@ -52,7 +52,7 @@ class LikelihoodModel(keras.Model):
         config.check_images(self.image_shape, self.grey_levels)
         self.dimensions = math.prod(self.image_shape)
         self.seed_generator = keras.random.SeedGenerator()
-        self.bits_per_dim_tracker = keras.metrics.Mean(name="bits_per_dim")
+        self.trackers = [keras.metrics.Mean(name="bits_per_dim")]
 
     # What a family provides.
 
@@ -113,9 +113,22 @@ class LikelihoodModel(keras.Model):
     def call(self, inputs: Tensor, training: bool = False) -> dict[str, Tensor]:
         """The training objective of a batch, its noise drawn from the model's seed generator."""
         images, labels = inputs if isinstance(inputs, list | tuple) else (inputs, None)
-        shape = (self.training_samples, ops.shape(images)[0], *self.posterior_noise_shape)
-        noise = keras.random.normal(shape, dtype=self.compute_dtype, seed=self.seed_generator)
-        return self.objective(images, noise, labels, training)
+        return self.objective(images, self.training_noise(ops.shape(images)[0]), labels, training)
+
+    def training_noise(self, n: int) -> Tensor:
+        """Posterior noise for the objective of n images, (training_samples, n, …), from the model's seed generator."""
+        shape = (self.training_samples, n, *self.posterior_noise_shape)
+        return keras.random.normal(shape, dtype=self.compute_dtype, seed=self.seed_generator)
+
+    def figures(self, outputs: dict[str, Tensor]) -> dict[str, Tensor]:
+        """What training tells of a batch, from the outputs of :meth:`objective`: means over its images.
+
+        ``loss``, the negative objective, and ``bits_per_dim``, the bound itself, are in bits/dim.
+        """
+        return {
+            "loss": ops.mean(bits_per_dim(outputs["objective"], self.dimensions)),
+            "bits_per_dim": ops.mean(bits_per_dim(outputs["bound"], self.dimensions)),
+        }
 
     def compute_loss(
         self,
@@ -125,15 +138,16 @@ class LikelihoodModel(keras.Model):
         sample_weight: Tensor = None,
         training: bool = True,
     ) -> Tensor:
-        """Negative mean objective in bits/dim."""
-        for name, tracker in self.trackers().items():
-            tracker.update_state(y_pred[name])
-        self.bits_per_dim_tracker.update_state(bits_per_dim(y_pred["bound"], self.dimensions))
-        return ops.mean(bits_per_dim(y_pred["objective"], self.dimensions))
+        """Negative mean objective in bits/dim; the other figures go to the trackers of their names."""
+        figures = self.figures(y_pred)
+        for tracker in self.trackers:
+            tracker.update_state(figures[tracker.name], sample_weight=ops.shape(y_pred["bound"])[0])
+        return figures["loss"]
 
-    def trackers(self) -> dict[str, Any]:
-        """Further running means: by the name of the entry of ``objective`` that each follows."""
-        return {}
+    @property
+    def objective_is_by_image(self) -> bool:
+        """Whether the objective of an image is the same whatever else is in its batch."""
+        return True
 
     def log_weights_by_image(self, images: Tensor, noise: Tensor) -> Tensor:
         """:meth:`log_weights` with the image first: noise (n, k, *posterior_noise_shape) to log-weights (n, k)."""

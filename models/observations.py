@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import math
-from typing import Any
-
+import keras
 import numpy as np
-import numpy.typing as npt
 import scipy.stats
 from keras import ops
 
@@ -19,8 +17,6 @@ from models.distributions import (
     LogisticMixture,
     Tensor,
 )
-
-Array = npt.NDArray[Any]
 
 
 def observation(kind: Observation, outputs: Tensor, grey_levels: int) -> GreyLevelDistribution:
@@ -35,27 +31,28 @@ def observation(kind: Observation, outputs: Tensor, grey_levels: int) -> GreyLev
     return LogisticMixture(logits, means, log_scales, grey_levels)
 
 
-def initial_bias(kind: Observation, images: Array, grey_levels: int, components: int) -> Array:
+def initial_bias(kind: Observation, images: Tensor, grey_levels: int, components: int) -> Tensor:
     """Decoder bias (h, w, c, parameters) that gives each pixel its own distribution over the training ``images``.
 
     A model that starts from the data's marginals spends no epochs on learning them. Frequencies are smoothed by one
     pseudo-count per grey level, so that no probability begins at 0.
     """
-    n = len(images)
+    n = images.shape[0]
+    images = ops.cast(images, keras.config.floatx())
     if kind == "bernoulli":
-        on = (images.sum(axis=0) + 1.0) / (n + 2.0)
-        return np.asarray(np.log(on) - np.log1p(-on))[..., None]
+        on = (ops.sum(images, axis=0) + 1.0) / (n + 2.0)
+        return (ops.log(on) - ops.log1p(-on))[..., None]
     if kind == "categorical":
-        counts = np.stack([(images == level).sum(axis=0) for level in range(grey_levels)], axis=-1)
-        return np.asarray(np.log((counts + 1.0) / (n + grey_levels)))
+        levels = [ops.sum(ops.cast(ops.equal(images, level), images.dtype), axis=0) for level in range(grey_levels)]
+        return ops.log((ops.stack(levels, axis=-1) + 1.0) / (n + grey_levels))
     positions = (images + 0.5) / grey_levels
-    mean = positions.mean(axis=0)
+    mean = ops.mean(positions, axis=0)
     # A logistic of scale s has standard deviation sπ/√3; half a grey level keeps constant pixels from s = 0.
-    deviation = np.maximum(positions.std(axis=0), 0.5 / grey_levels)
-    log_scale = np.log(deviation * math.sqrt(3) / math.pi)
+    deviation = ops.maximum(ops.std(positions, axis=0), 0.5 / grey_levels)
+    log_scale = ops.log(deviation * (math.sqrt(3) / math.pi))
     if kind == "discretised_logistic":
-        return np.stack([mean, log_scale], axis=-1)
-    quantiles = scipy.stats.norm.ppf((np.arange(components) + 0.5) / components)
+        return ops.stack([mean, log_scale], axis=-1)
+    quantiles = scipy.stats.norm.ppf((np.arange(components) + 0.5) / components).astype(images.dtype)
     means = mean[..., None] + deviation[..., None] * quantiles
-    log_scales = np.repeat(log_scale[..., None] - 0.5 * math.log(components), components, axis=-1)
-    return np.concatenate([np.zeros_like(means), means, log_scales], axis=-1)
+    log_scales = ops.repeat((log_scale - 0.5 * math.log(components))[..., None], components, axis=-1)
+    return ops.concatenate([ops.zeros_like(means), means, log_scales], axis=-1)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 import keras
-import numpy as np
 from keras import ops
 
 from models.configs import Shape, VAEConfig
@@ -57,7 +56,7 @@ class VAE(LikelihoodModel):
             shape=(*self.image_shape, self.parameters_per_pixel), initializer="zeros", name="output_bias"
         )
         self.training_step = self.add_weight(shape=(), initializer="zeros", trainable=False, name="training_step")
-        self.kl_tracker = keras.metrics.Mean(name="kl_nats")
+        self.trackers.append(keras.metrics.Mean(name="kl_nats"))
         self.built = True
 
     @property
@@ -79,7 +78,7 @@ class VAE(LikelihoodModel):
         """Set the output bias to the marginal distribution of each pixel in ``images``."""
         bias = initial_bias(
             self.observation_kind,
-            np.asarray(ops.convert_to_numpy(images)),
+            images,
             self.grey_levels,
             self.configuration.mixture_components,
         )
@@ -146,9 +145,15 @@ class VAE(LikelihoodModel):
             self.training_step.assign_add(1.0)
         return settings.beta * ops.minimum(1.0, self.training_step / settings.kl_warmup_steps)
 
-    def trackers(self) -> dict[str, Any]:
-        """The KL of q(z | x) to the prior."""
-        return {"kl": self.kl_tracker}
+    def figures(self, outputs: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Those of every model, and ``kl_nats``, the KL of q(z | x) to the prior."""
+        return super().figures(outputs) | {"kl_nats": ops.mean(outputs["kl"])}
+
+    @property
+    def objective_is_by_image(self) -> bool:
+        """Not with free bits, which go by the mean KL of the batch, nor where other images make the baseline."""
+        settings = self.configuration
+        return not settings.free_bits and settings.gradient_estimator != "score_function_baseline"
 
     def generate(self, noise: Tensor, temperature: Tensor | float = 1.0, labels: Tensor | None = None) -> Tensor:
         """z = T·ε_z, then each pixel the Φ(T·ε_x) quantile of p(x | z): its median at T = 0."""

@@ -186,7 +186,7 @@ class GradientStudy:
             self.data.validation.images,
             self.settings.selection_samples,
             derive_seed("validation"),
-            likelihood_program(model, compiled=False),
+            likelihood_program(model),
         )
         return model, log.seconds, likelihood.measurements("validation")
 

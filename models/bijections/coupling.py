@@ -9,6 +9,7 @@ from keras import ops
 
 from models.bijections.base import Bijection, zeros_per_image
 from models.configs import BatchShape
+from models.convolution import Convolution
 from models.distributions import Tensor, sum_event
 
 
@@ -21,9 +22,7 @@ class ZeroConvolution(keras.layers.Layer):
 
     def __init__(self, channels: int, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self.convolution = keras.layers.Conv2D(
-            channels, 3, padding="same", kernel_initializer="zeros", name="convolution"
-        )
+        self.convolution = Convolution(channels, 3, kernel_initializer="zeros", name="convolution")
 
     def build(self, shape: BatchShape) -> None:
         """Create the convolution and the scale s (channels,)."""
@@ -40,10 +39,9 @@ class CouplingNetwork(keras.layers.Layer):
 
     def __init__(self, hidden_channels: int, channels: int, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        settings = {"padding": "same", "activation": "relu", "kernel_initializer": "he_normal"}
         self.stages = [
-            keras.layers.Conv2D(hidden_channels, 3, name="first", **settings),
-            keras.layers.Conv2D(hidden_channels, 1, name="second", **settings),
+            Convolution(hidden_channels, 3, activation="relu", name="first"),
+            Convolution(hidden_channels, 1, activation="relu", name="second"),
             ZeroConvolution(channels, name="last"),
         ]
 

@@ -11,6 +11,7 @@ from keras import ops
 
 from models.bijections.base import Bijection, zeros_per_image
 from models.configs import BatchShape
+from models.convolution import by_pixel
 from models.distributions import Tensor
 
 
@@ -44,12 +45,12 @@ class _Convolution1x1(Bijection):
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Multiply each pixel's channels by W."""
         _, height, width, _ = x.shape
-        y = ops.matmul(x, ops.transpose(self.matrix()))
+        y = by_pixel(x, ops.transpose(self.matrix()))
         return y, zeros_per_image(x) + height * width * self.log_abs_det()
 
     def inverse(self, y: Tensor) -> Tensor:
         """Multiply each pixel's channels by W⁻¹."""
-        return ops.matmul(y, ops.transpose(self.inverse_matrix()))
+        return by_pixel(y, ops.transpose(self.inverse_matrix()))
 
 
 class PlainConvolution(_Convolution1x1):

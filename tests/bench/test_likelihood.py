@@ -102,7 +102,7 @@ def test_one_program_serves_batches_of_several_shapes(model, images):
     program = likelihood_program(model)
     for n, k in ((6, 4), (3, 2), (6, 4), (1, 1)):
         found = log_likelihood(model, images[:n], k, seed=0, program=program).bound
-        direct = log_likelihood(model, images[:n], k, seed=0, program=likelihood_program(model, compiled=False)).bound
+        direct = log_likelihood(model, images[:n], k, seed=0, program=likelihood_program(model)).bound
         np.testing.assert_allclose(found, direct, rtol=2e-6)
 
 
@@ -171,7 +171,7 @@ def test_the_monte_carlo_error_is_the_spread_over_seeds():
     toy = Toy()
     toy.spread = 0.5
     images = np.zeros((6, 2, 2, 1), np.uint8)
-    program = likelihood_program(toy, compiled=False)
+    program = likelihood_program(toy)
     runs = [log_likelihood(toy, images, 64, seed=seed, program=program) for seed in range(100)]
     for level in (-1, 2):
         spread = np.std([run.bounds[level] for run in runs], axis=0, ddof=1)
@@ -298,7 +298,7 @@ NO_ROOM = RuntimeError("RESOURCE_EXHAUSTED: Out of memory allocating 1234 bytes.
 @pytest.mark.parametrize(("most", "sizes"), [(20, [(5, 6), (2, 6)]), (6, [(5, 6), (2, 6), (1, 6)]), (1, None)])
 def test_what_there_is_no_room_for_is_computed_in_smaller_batches_to_the_same_bound(model, images, caplog, most, sizes):
     model, images = model("vae"), images[:5]
-    program = likelihood_program(model, compiled=False)
+    program = likelihood_program(model)
     expected = log_likelihood(model, images, 6, seed=0, program=program)
     cramped, seen = Cramped(program, most, NO_ROOM), []
     found = log_likelihood(model, images, 6, 0, cramped, lambda *progress: seen.append(progress))
@@ -314,7 +314,7 @@ def test_what_there_is_no_room_for_is_computed_in_smaller_batches_to_the_same_bo
 def test_images_that_were_done_before_the_memory_ran_out_are_not_done_again(model, images, monkeypatch):
     monkeypatch.setattr(likelihood, "ROWS_PER_BATCH", 12)
     model, images = model("vae"), images[:8]
-    program = likelihood_program(model, compiled=False)
+    program = likelihood_program(model)
     cramped = Cramped(program, 6, NO_ROOM, roomy_calls=3)
     found = log_likelihood(model, images, 6, seed=0, program=cramped)
     assert cramped.asked == [(2, 6)] * 4 + [(1, 6)] * 2
@@ -338,7 +338,7 @@ def test_another_error_is_not_tried_again(model, images):
 
 def test_a_batch_that_was_made_smaller_is_timed_warm_too(monkeypatch):
     monkeypatch.setattr(likelihood, "ROWS_PER_BATCH", 2)
-    cramped = Cramped(likelihood_program(Toy(), compiled=False), 1, NO_ROOM, roomy_calls=1)
+    cramped = Cramped(likelihood_program(Toy()), 1, NO_ROOM, roomy_calls=1)
     found = log_likelihood(Toy(), np.zeros((3, 2, 2, 1), np.uint8), 1, 0, cramped, timed=True)
     assert cramped.asked == [(2, 1), (2, 1), (1, 1), (1, 1)]
     assert len(found.rates) == 1

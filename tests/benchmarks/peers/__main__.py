@@ -1,0 +1,5 @@
+"""`make benchmark-peers`."""
+
+from tests.benchmarks.peers.measure import main
+
+main()

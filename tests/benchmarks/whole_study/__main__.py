@@ -1,0 +1,5 @@
+"""`make benchmark-study`."""
+
+from tests.benchmarks.whole_study.measure import main
+
+main()
