@@ -1,7 +1,7 @@
 # `make study` and `make test` set everything up by themselves, inside this folder.
 .DEFAULT_GOAL := help
 .PHONY: help study test test-slow test-faults test-peers lint audit ui report screenshots benchmark-report \
-	benchmark-scaling benchmark-memory benchmark-peers benchmark-study lock clean
+	benchmark-scaling benchmark-memory benchmark-peers benchmark-study benchmark-accelerator lock clean
 SHELL := /bin/bash
 
 PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3; do \
@@ -68,6 +68,10 @@ benchmark-study: $(INSTALLED) ## Time whole studies beside a loop written by han
 
 benchmark-peers: $(PEERS) ## Measure the speed of Glow and VAE beside packages on PyTorch (.venv-peers)
 	.venv-peers/bin/python -m tests.benchmarks.peers
+
+benchmark-accelerator: $(INSTALLED) ## Measure what one accelerator does, by JAX; DATA=mnist.npz OUTPUT=FOLDER BINARIZED=FILE
+	$(BIN)/python -m tests.benchmarks.accelerator --data $(DATA) --output $(or $(OUTPUT),runs/accelerator) \
+		$(if $(BINARIZED),--binarized $(BINARIZED))
 
 lock: $(UV) ## Resolve the dependencies anew, with hashes
 	$(UV) pip compile pyproject.toml --extra jax --extra dashboard --extra server --extra dev --universal --python-version 3.11 \

@@ -12,7 +12,6 @@ from keras import ops
 from bench.compiled import CompiledMethod
 from bench.data.dataset import Images
 from bench.results import TABLES, Measurement
-from models.bijections.invertible_convolution import LUConvolution, PlainConvolution
 from models.distributions import Tensor
 from models.glow import Glow
 from models.likelihood_model import LikelihoodModel
@@ -86,9 +85,8 @@ def convolutions(model: Glow) -> pd.DataFrame:
     """Condition number σ_max/σ_min and log |det W| of each 1x1 convolution: ``convolutions`` of the result schema."""
     rows = []
     for level, chain in enumerate(model.chains):
-        layers = [each for each in chain.bijections if isinstance(each, LUConvolution | PlainConvolution)]
-        for step, layer in enumerate(layers):
-            matrix = np.asarray(ops.convert_to_numpy(layer.matrix()), dtype=np.float64)
+        for step, bijection in enumerate(chain.bijections[-1].unrolled()):
+            matrix = np.asarray(ops.convert_to_numpy(bijection.convolution.matrix()), dtype=np.float64)
             log_abs_det = float(np.linalg.slogdet(matrix)[1])
             rows.append((level, step, len(matrix), float(np.linalg.cond(matrix)), log_abs_det))
     return pd.DataFrame(rows, columns=TABLES["convolutions"])

@@ -207,7 +207,7 @@ class _JaxProgram(TrainingProgram):
 
         model = self.model
         mesh = Mesh(np.array(jax.devices()[: layout.shards]), ("shard",))
-        gradients = _gradients(model, layout.pieces)
+        gradients = gradients_of(model, layout.pieces)
         if layout.shards > 1:
             # Within a shard nothing is added up before the end: one exchange a step, of all gradients together.
             whole, part = PartitionSpec(), PartitionSpec("shard")
@@ -227,7 +227,7 @@ class _JaxProgram(TrainingProgram):
 
         def step(state: list[Any], images: Any, labels: Any) -> tuple[list[Any], dict[str, Any]]:
             weights, others, optimizer_values = state
-            noise, others = _drawn(model, others, images.shape[0])
+            noise, others = noise_for(model, others, images.shape[0])
             figures, others, found = gradients(weights, others, images, labels, noise)
             weights, optimizer_values = model.optimizer.stateless_apply(optimizer_values, found, weights)
             return [weights, others, optimizer_values], figures
@@ -246,7 +246,7 @@ class _JaxProgram(TrainingProgram):
         return jax.jit(stretch, donate_argnums=0), NamedSharding(mesh, PartitionSpec())
 
 
-def _drawn(model: LikelihoodModel, others: list[Any], n: int) -> tuple[Any, list[Any]]:
+def noise_for(model: LikelihoodModel, others: list[Any], n: int) -> tuple[Any, list[Any]]:
     """Noise for the objective of n images, and the variables that are not trained, the seed generator's among them."""
     variables = model.non_trainable_variables
     with keras.StatelessScope(state_mapping=list(zip(variables, others, strict=True))) as scope:
@@ -254,7 +254,7 @@ def _drawn(model: LikelihoodModel, others: list[Any], n: int) -> tuple[Any, list
     return noise, [scope.get_current_value(variable) for variable in variables]
 
 
-def _gradients(model: LikelihoodModel, pieces: int) -> Callable[..., Any]:
+def gradients_of(model: LikelihoodModel, pieces: int) -> Callable[..., Any]:
     """A function of weights, other variables, images, labels and noise: figures, other variables, and gradients."""
     import jax
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -131,14 +131,18 @@ class Repeated(Bijection):
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Apply the bijections first to last."""
 
+        def apply(x: Tensor, *weights: Tensor) -> tuple[Tensor, Tensor]:
+            with self._one_of(weights) as (bijection, _):
+                return bijection.forward(x)
+
+        applied = keras.remat(apply) if self.recompute else apply
+
         def step(carry: tuple[Tensor, Tensor], weights: list[Tensor]) -> tuple[tuple[Tensor, Tensor], None]:
             x, log_det = carry
-            with self._one_of(weights) as (bijection, _):
-                y, own_log_det = bijection.forward(x)
+            y, own_log_det = applied(x, *weights)
             return (y, log_det + own_log_det), None
 
-        body = keras.remat(step) if self.recompute else step
-        (y, log_det), _ = ops.scan(body, (x, zeros_per_image(x)), self._weights(), length=self.depth)
+        (y, log_det), _ = ops.scan(step, (x, zeros_per_image(x)), self._weights(), length=self.depth)
         return y, log_det
 
     def inverse(self, y: Tensor) -> Tensor:
@@ -160,7 +164,7 @@ class Repeated(Bijection):
                 y = bijection.initialise(x)
             initialised = [scope.get_current_value(weight) for weight in bijection.weights]
             changed = [
-                ops.slice_update(stack, (k, *[0] * len(weight.shape)), weight[None])
+                ops.slice_update(stack, (k, *[ops.zeros_like(k)] * len(weight.shape)), weight[None])
                 for stack, weight in zip(stacks, initialised, strict=True)
             ]
             return (k + 1, y, changed), None
@@ -175,7 +179,7 @@ class Repeated(Bijection):
         return [stack.value for stack in self.stacks]
 
     @contextmanager
-    def _one_of(self, weights: list[Tensor]) -> Iterator[tuple[Bijection, keras.StatelessScope]]:
+    def _one_of(self, weights: Sequence[Tensor]) -> Iterator[tuple[Bijection, keras.StatelessScope]]:
         """The bijection that has these weights, while the context lasts, and the scope that knows what becomes of them."""
         bijection = self._template.bijection
         with keras.StatelessScope(state_mapping=list(zip(bijection.weights, weights, strict=True))) as scope:

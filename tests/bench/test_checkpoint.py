@@ -73,7 +73,7 @@ def assert_same(found, expected):
 
 
 def during_the_first_epoch(patch):
-    patch.setattr(bench.training._StopWhenNotFinite, "on_train_batch_end", at_step(1, 2, interrupt))
+    patch.setattr(bench.training, "_check_finite", at_step(1, 2, interrupt))
 
 
 def after_a_look_but_before_saving(patch):
@@ -92,7 +92,7 @@ def after_saving(patch):
 
 
 def within_a_late_epoch(patch):
-    patch.setattr(bench.training._StopWhenNotFinite, "on_train_batch_end", at_step(EPOCHS, 3, interrupt))
+    patch.setattr(bench.training, "_check_finite", at_step(EPOCHS, 3, interrupt))
 
 
 def during_evaluation(patch):
@@ -147,7 +147,7 @@ def test_what_was_told_of_a_checkpoint_is_what_training_goes_on_from_though_anot
 def test_interrupted_again_and_again_is_the_same_as_uninterrupted(monkeypatch, path):
     for _ in range(EPOCHS - 1):
         with monkeypatch.context() as patch:
-            patch.setattr(bench.training._StopWhenNotFinite, "on_train_batch_end", at_step(2, 1, interrupt))
+            patch.setattr(bench.training, "_check_finite", at_step(2, 1, interrupt))
             with pytest.raises(InterruptedTestError):
                 trial("glow", checkpoint_of("glow", path))
     found = trial("glow", checkpoint_of("glow", path))

@@ -6,39 +6,31 @@ import keras
 import numpy as np
 import pytest
 
+import bench.training
+import bench.training_program
 from bench.config import TrainingConfig
-from bench.data.dataset import Split
 from bench.errors import DivergedError
 from bench.flat_adam import FlatAdam
 from bench.likelihood import log_likelihood
 from bench.scheduled_rate import ScheduledRate
 from bench.seeds import derive_seed
-from bench.training import ImageStream, build_optimizer, train
+from bench.training import INITIALISATION_IMAGES, ImageStream, build_optimizer, compile_for_training, train
+from bench.training_program import CACHE_BYTES, Layout, layout_of, training_program
 from models.configs import GlowConfig, VAEConfig
 from models.registry import build_model
 
 pytestmark = pytest.mark.backend
 
 
-def numbered(n):
-    """A split whose image i is filled with i."""
-    return Split(np.arange(n, dtype=np.uint16).reshape(n, 1, 1, 1), np.arange(n) * 10)
-
-
-def stream_of(n, batch_size, steps, seed=0, with_labels=False):
-    return ImageStream(numbered(n), batch_size, steps, seed, with_labels)
-
-
-def epoch_of(stream, epoch):
-    stream.epoch = epoch
-    return [stream[index][0].ravel().tolist() for index in range(len(stream))]
+def stream_of(n, batch_size, steps, seed=0):
+    return ImageStream(n, batch_size, steps, seed)
 
 
 @pytest.mark.parametrize(("n", "batch_size", "steps"), [(10, 4, 3), (12, 4, 3), (7, 16, 2), (5, 1, 4)])
 def test_each_pass_visits_every_image_once_even_where_it_ends_inside_a_batch(n, batch_size, steps):
     stream = stream_of(n, batch_size, steps)
     epochs = math.ceil(4 * n / (batch_size * steps))
-    visited = [image for epoch in range(epochs) for batch in epoch_of(stream, epoch) for image in batch]
+    visited = np.concatenate([stream.epoch(epoch).ravel() for epoch in range(epochs)]).tolist()
     passes = [visited[i * n : (i + 1) * n] for i in range(4)]
     assert all(sorted(each) == list(range(n)) for each in passes)
     assert len({tuple(each) for each in passes}) == 4
@@ -46,30 +38,98 @@ def test_each_pass_visits_every_image_once_even_where_it_ends_inside_a_batch(n, 
 
 def test_a_batch_is_a_function_of_seed_epoch_and_index_alone():
     one, other = stream_of(10, 4, 3), stream_of(10, 4, 3)
-    forwards = [epoch_of(one, epoch) for epoch in range(4)]
-    backwards = [epoch_of(other, epoch) for epoch in reversed(range(4))]
+    forwards = [one.epoch(epoch).tolist() for epoch in range(4)]
+    backwards = [other.epoch(epoch).tolist() for epoch in reversed(range(4))]
     assert forwards == backwards[::-1]
-    assert epoch_of(stream_of(10, 4, 3, seed=1), 0) != forwards[0]
-
-
-def test_labels_stay_with_their_images():
-    ((images, labels),) = stream_of(10, 4, 3, with_labels=True)[1]
-    assert labels.tolist() == [10 * image for image in images.ravel().tolist()]
+    assert stream_of(10, 4, 3, seed=1).epoch(0).tolist() != forwards[0]
 
 
 def test_training_sees_the_stream_from_its_start_each_batch_once(tuning, monkeypatch):
     asked = []
-    original = ImageStream.__getitem__
+    kind = type(training_program(tiny_vae()))
+    original = kind.train
 
-    def recording(stream, index):
-        asked.append((stream.epoch, index))
-        return original(stream, index)
+    def recording(program, images, labels, order, start, stop):
+        assert images is tuning.train.images
+        asked.extend(order[start:stop].tolist())
+        return original(program, images, labels, order, start, stop)
 
-    monkeypatch.setattr(ImageStream, "__getitem__", recording)
-    train(tiny_vae(), tuning, TrainingConfig(batch_size=16, images=96, reports=3), seed=0)
-    assert asked[-6:] == [(0, 0), (0, 1), (1, 0), (1, 1), (2, 0), (2, 1)]
-    # Keras looks at the data before it trains on it.
-    assert {epoch for epoch, _ in asked[:-6]} <= {0}
+    monkeypatch.setattr(kind, "train", recording)
+    train(tiny_vae(), tuning, TrainingConfig(batch_size=16, images=96, reports=3), seed=5)
+    stream = ImageStream(len(tuning.train), 16, 2, 5)
+    assert asked == [batch for epoch in range(3) for batch in stream.epoch(epoch).tolist()]
+
+
+FITTED = {
+    "vae": VAEConfig(hidden_sizes=(8,), latent_size=2, kl_warmup_steps=10),
+    "iwae": VAEConfig(hidden_sizes=(8,), latent_size=2, training_samples=3),
+    "vae, free bits": VAEConfig(hidden_sizes=(8,), latent_size=2, free_bits=0.5),
+    "glow": GlowConfig(levels=2, flow_depth=2, hidden_channels=4),
+    "glow, classes": GlowConfig(levels=1, flow_depth=2, hidden_channels=4, classes=10, recompute=True),
+    "glow, variational": GlowConfig(levels=1, flow_depth=1, hidden_channels=4, dequantisation="variational"),
+}
+
+
+@pytest.mark.parametrize(("name", "cache_bytes"), [*((name, 2**20) for name in FITTED), ("glow", 2**13)])
+def test_training_agrees_with_fit(tuning, monkeypatch, name, cache_bytes):
+    """Weights, figures and random state after the same steps, whether a batch is computed whole or in pieces."""
+    monkeypatch.setattr(bench.training_program, "CACHE_BYTES", cache_bytes)
+    config = TrainingConfig(learning_rate=3e-3, batch_size=32, images=384, reports=2, warmup_steps=3)
+    stream = ImageStream(len(tuning.train), 32, config.steps_per_report, 0)
+    with_labels = "classes" in name
+    trained, fitted = (_seeded(FITTED[name], config) for _ in range(2))
+    log = train(trained, tuning, config, seed=0)
+    training_program(fitted).initialise(tuning.train.images[stream.permutation(0)[:INITIALISATION_IMAGES]])
+    for epoch in range(config.reports):
+        order = stream.epoch(epoch).ravel()
+        images = tuning.train.images[order]
+        inputs = (images, tuning.train.labels[order]) if with_labels else images
+        told = fitted.fit(inputs, batch_size=32, shuffle=False, verbose=0).history
+        for figure, (value,) in told.items():
+            assert log.records[epoch].values[f"train/{figure}"] == pytest.approx(value, rel=2e-5)
+    for found, expected in zip(trained.variables, fitted.variables, strict=True):
+        np.testing.assert_allclose(np.array(found), np.array(expected), atol=2e-4, err_msg=found.path)
+
+
+def _seeded(model_config, config):
+    keras.utils.set_random_seed(0)
+    model = build_model(model_config, (8, 8, 1), 17)
+    compile_for_training(model, config)
+    return model
+
+
+def test_a_batch_is_divided_among_cores_and_into_pieces_that_fit_their_caches():
+    glow = build_model(GlowConfig(levels=1, flow_depth=1, hidden_channels=64), (8, 8, 1), 17)
+    bytes_by_image = 4 * 16 * (9 * 2 + 2 * 64 + 9 * 4)
+    assert layout_of(glow, 64, cores=2) == Layout(2, 1)
+    assert layout_of(glow, 64, cores=6) == Layout(4, 1)
+    assert layout_of(glow, 7, cores=2) == Layout(1, 1)
+    fitting = CACHE_BYTES // bytes_by_image
+    shards, pieces = 2, 2048 // 2 // 64
+    assert fitting // 2 < 64 <= fitting
+    assert layout_of(glow, 2048, cores=2) == Layout(shards, pieces)
+
+
+def test_a_batch_whose_images_depend_on_each_other_is_not_divided():
+    assert layout_of(tiny_vae(free_bits=0.1), 64, cores=2) == Layout()
+    assert not tiny_vae(free_bits=0.1).objective_is_by_image
+    assert not tiny_vae(gradient_estimator="score_function_baseline").objective_is_by_image
+    assert tiny_vae().objective_is_by_image
+
+
+def test_the_device_is_asked_after_stretches_that_grow_to_a_good_length(tuning, monkeypatch):
+    stretches = []
+    kind = type(training_program(tiny_vae()))
+    original = kind.train
+
+    def recording(program, images, labels, order, start, stop):
+        stretches.append(stop - start)
+        return original(program, images, labels, order, start, stop)
+
+    monkeypatch.setattr(kind, "train", recording)
+    monkeypatch.setattr(bench.training, "STRETCH_SECONDS", 1e9)
+    train(tiny_vae(), tuning, TrainingConfig(batch_size=8, images=320, reports=1), seed=0)
+    assert stretches == [1, 8, 31]
 
 
 def tiny_vae(**changes):

@@ -69,7 +69,7 @@ def jacobian_log_det() -> Callable[..., np.ndarray]:
         if keras.backend.backend() == "jax":
             import jax
 
-            jacobians = jax.jit(jax.vmap(jax.jacfwd(lambda image: function(image[None])[0])))(x)
+            jacobians = jax.jit(jax.vmap(jax.jacrev(lambda image: function(image[None])[0])))(x)
         else:
             import tensorflow as tf
 

@@ -7,6 +7,7 @@ from numpy.testing import assert_allclose
 from models.bijections.actnorm import ActNorm
 from models.bijections.base import Chain
 from models.bijections.coupling import Coupling
+from models.bijections.flow_step import FlowStep, Repeated
 from models.bijections.invertible_convolution import LUConvolution, PlainConvolution
 from models.bijections.squeeze import Squeeze
 
@@ -19,6 +20,10 @@ BIJECTIONS = {
     "lu convolution": LUConvolution,
     "affine coupling": lambda: Coupling("affine", 5),
     "additive coupling": lambda: Coupling("additive", 5),
+    "flow step": lambda: FlowStep(LUConvolution, "affine", 5),
+    "plain flow step": lambda: FlowStep(PlainConvolution, "additive", 5),
+    "repeated": lambda: Repeated(lambda: FlowStep(LUConvolution, "affine", 5), 2),
+    "recomputed": lambda: Repeated(lambda: FlowStep(LUConvolution, "affine", 5), 2, recompute=True),
     "chain": lambda: Chain([Squeeze(), ActNorm(), LUConvolution(), Coupling("affine", 5), ActNorm()]),
 }
 SHAPES = [(4, 2, 3), (2, 4, 2)]  # neither square; an odd and an even number of channels
@@ -33,7 +38,9 @@ def bijection_name(request):
 def bijection_and_images(request, bijection_name, float64, perturb, normal):
     bijection = BIJECTIONS[bijection_name]()
     bijection.build((None, *request.param))
-    return perturb(bijection), normal(3, *request.param)
+    # Several steps of flow together would stretch what is far from the origin beyond all bounds.
+    scale = 0.1 if isinstance(bijection, Repeated) else 0.3
+    return perturb(bijection, scale), normal(3, *request.param)
 
 
 def test_inverse_undoes_forward_and_forward_undoes_inverse(bijection_and_images, compiled, array):
@@ -54,7 +61,7 @@ def test_log_det_of_each_image_is_that_of_the_autodiff_jacobian(
     assert_allclose(array(log_det), expected, rtol=0, atol=1e-10)
 
 
-@pytest.mark.parametrize("name", ["actnorm", "lu convolution", "plain convolution", "affine coupling", "chain"])
+@pytest.mark.parametrize("name", ["actnorm", "lu convolution", "plain convolution", "affine coupling", "chain", "repeated"])
 def test_perturbed_log_dets_are_far_from_zero(name, float64, perturb, normal, array):
     """Without this the Jacobian test could not see a wrong sign."""
     bijection = BIJECTIONS[name]()
@@ -152,6 +159,78 @@ def test_chain_standardises_behind_each_of_its_actnorms(float64, normal, perturb
         if isinstance(bijection, ActNorm):
             assert_allclose(array(x).mean(axis=(0, 1, 2)), 0, atol=1e-6)
             assert_allclose(array(x).var(axis=(0, 1, 2)), 1, atol=1e-11)
+
+
+@pytest.fixture
+def repeated(float64, perturb):
+    repeated = Repeated(lambda: FlowStep(LUConvolution, "affine", 5), 3)
+    repeated.build((None, 4, 2, 3))
+    return perturb(repeated, scale=0.1)
+
+
+def test_a_step_of_flow_is_its_three_parts_one_after_the_other(float64, perturb, normal, array):
+    for convolution, coupling in ((LUConvolution, "affine"), (PlainConvolution, "additive")):
+        step = FlowStep(convolution, coupling, 5)
+        step.build((None, 4, 2, 3))
+        x = normal(3, 4, 2, 3)
+        found, log_det = perturb(step)(x)
+        expected, expected_log_det = Chain(step.parts).forward(x)
+        assert_allclose(array(found), array(expected), atol=1e-12)
+        assert_allclose(array(log_det), array(expected_log_det), atol=1e-12)
+
+
+def test_repeated_is_the_chain_of_its_copies(repeated, normal, compiled, array):
+    x = normal(3, 4, 2, 3)
+    chain = Chain(repeated.unrolled())
+    for found, expected in zip(compiled(repeated)(x), compiled(chain.forward)(x), strict=True):
+        assert_allclose(array(found), array(expected), atol=1e-12)
+    assert_allclose(array(compiled(repeated.inverse)(x)), array(compiled(chain.inverse)(x)), atol=1e-11)
+
+
+def test_repeated_initialises_as_the_chain_of_its_copies(repeated, normal, array):
+    x = 3 * normal(32, 4, 2, 3) + 1
+    chain = Chain(repeated.unrolled())
+    assert_allclose(array(repeated.initialise(x)), array(chain.initialise(x)), atol=1e-11)
+    for copy, original in zip(repeated.unrolled(), chain.bijections, strict=True):
+        for found, expected in zip(copy.weights, original.weights, strict=True):
+            assert_allclose(array(found), array(expected), atol=1e-12)
+
+
+def test_repeated_begins_as_steps_built_one_after_the_other(array):
+    keras.utils.set_random_seed(1)
+    repeated = Repeated(lambda: FlowStep(LUConvolution, "affine", 5), 2)
+    repeated.build((None, 4, 2, 3))
+    keras.utils.set_random_seed(1)
+    for k in range(2):
+        step = FlowStep(LUConvolution, "affine", 5)
+        step.build((None, 4, 2, 3))
+        for stack, weight in zip(repeated.stacks, step.weights, strict=True):
+            assert_allclose(array(stack)[k], array(weight), rtol=0, atol=0)
+    assert len(repeated.trainable_variables) == len(step.trainable_variables)
+
+
+@pytest.mark.parametrize("recompute", [False, True])
+def test_the_gradient_through_a_loop_is_that_through_the_chain(float64, perturb, normal, recompute):
+    from bench.autodiff import gradients
+
+    repeated = Repeated(lambda: FlowStep(LUConvolution, "affine", 5), 3, recompute)
+    repeated.build((None, 4, 2, 3))
+    perturb(repeated, scale=0.1)
+    chain, x = Chain(repeated.unrolled()), np.asarray(normal(3, 4, 2, 3))
+
+    def loss(bijection):
+        def of(x):
+            y, log_det = bijection.forward(x)
+            return ops.sum(ops.sin(y)) + ops.sum(log_det)
+
+        return of
+
+    found = gradients(loss(repeated), repeated.trainable_variables, x)
+    copies = [step.trainable_variables for step in chain.bijections]
+    expected = gradients(loss(chain), [variable for own in copies for variable in own], x)
+    for i, stacked in enumerate(found):
+        for k, own in enumerate(stacked):
+            assert_allclose(own, expected[k * len(found) + i], atol=1e-10)
 
 
 def test_squeeze_refuses_an_odd_image_and_coupling_a_single_channel():

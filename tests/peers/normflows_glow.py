@@ -54,11 +54,9 @@ class Peer:
     def _level(model: Glow, level: int) -> list[torch.nn.Module]:
         """The blocks of one level, last first, and the squeeze."""
         settings = model.configuration
-        steps = model.chains[level].bijections[1:]
         blocks = []
-        for k in range(settings.flow_depth):
-            actnorm, convolution, coupling = steps[3 * k : 3 * k + 3]
-            channels = actnorm.bias.shape[0]
+        for step in model.chains[level].bijections[1].unrolled():
+            channels = step.actnorm.bias.shape[0]
             block = normflows.flows.GlowBlock(
                 channels,
                 settings.hidden_channels,
@@ -67,9 +65,9 @@ class Peer:
                 use_lu=settings.permutation == "lu",
             ).double()
             their_coupling, their_convolution, their_actnorm = block.flows
-            _copy_actnorm(actnorm, their_actnorm)
-            _copy_convolution(convolution, their_convolution)
-            _copy_network(coupling, their_coupling.flows[1].param_map.net)
+            _copy_actnorm(step.actnorm, their_actnorm)
+            _copy_convolution(step.convolution, their_convolution)
+            _copy_network(step.coupling, their_coupling.flows[1].param_map.net)
             blocks.append(block)
         return [*reversed(blocks), normflows.flows.Squeeze()]
 

@@ -1,0 +1,5 @@
+"""`make benchmark-accelerator`."""
+
+from tests.benchmarks.accelerator.measure import main
+
+main()

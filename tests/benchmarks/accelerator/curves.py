@@ -1,0 +1,68 @@
+"""Learning curves towards published figures, for as many seconds as there are. Imported once JAX is selected."""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+
+from bench.config import TrainingConfig
+from bench.results import EpochRecord
+from bench.training import train
+from models.configs import GlowConfig, ModelConfig
+from models.registry import build_model
+from studies.published import ANCHORS
+from tests.benchmarks.accelerator.data import tuning_data
+from tests.benchmarks.accelerator.part import Part
+from tests.benchmarks.accelerator.rows import FAILED
+
+POINTS = 100
+"""Rows of a curve at most: looks that come faster than that are not told."""
+LOOKS = 100_000
+"""More than any budget has time for: the seconds end a curve."""
+
+
+class TimeIsOverError(Exception):
+    """Ends a training that has had its seconds."""
+
+
+def measure(part: Part) -> None:
+    """A large Glow on MNIST, and the IWAE paper's VAE on binarised MNIST."""
+    levels, depth, width = part.sizes.curve_glow
+    glow = GlowConfig(levels=levels, flow_depth=depth, hidden_channels=width)
+    published = ANCHORS["glow-mnist"].published
+    name = f"Glow K={depth} L={levels} width {width}, MNIST (published, of a larger one: {published})"
+    _curve(part, name, glow, part.data, part.sizes.curve_batch, "bits_per_dim", warmup=500)
+    vae = ANCHORS["vae"]
+    name = f"{vae.title} (published: {vae.published})"
+    if part.binarized is None:
+        part.tell(name, FAILED, note="no --binarized FILE was given")
+    else:
+        _curve(part, name, vae.model, part.binarized, vae.training.batch_size, "nll_nats", warmup=0)
+
+
+def _curve(part: Part, subject: str, config: ModelConfig, file: Path, batch: int, metric: str, warmup: int) -> None:
+    """Train, and tell the validation figure at each look, a bound from one sample."""
+    data = tuning_data(file, part.sizes.validation_images)
+    training = TrainingConfig(
+        learning_rate=1e-3, warmup_steps=warmup, batch_size=batch, images=LOOKS * part.sizes.curve_look, reports=LOOKS
+    )
+    unit = {"bits_per_dim": "validation bits/dim", "nll_nats": "validation nats"}[metric]
+
+    told = float("-inf")
+
+    def tell(record: EpochRecord) -> None:
+        nonlocal told
+        is_over = record.seconds > part.sizes.curve_seconds
+        if is_over or record.seconds - told >= part.sizes.curve_seconds / POINTS:
+            told = record.seconds
+            value = record.values[f"validation/{metric}"]
+            part.tell(subject, unit, value, images=record.images, seconds=record.seconds)
+        if is_over:
+            raise TimeIsOverError
+
+    random.seed(0)
+    model = build_model(config, data.info.image_shape, data.info.grey_levels)
+    try:
+        train(model, data, training, seed=0, on_epoch=tell)
+    except TimeIsOverError:
+        return

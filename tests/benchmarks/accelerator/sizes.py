@@ -1,0 +1,127 @@
+"""How much each part computes: on an accelerator, or with ``--small`` on a processor of two cores."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from tests.benchmarks.peers.works import WORKS, GlowWork, VAEWork
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """Everything whose amount can be chosen.
+
+    Attributes:
+        budgets: seconds of each part, by name, after which it is stopped.
+        tests: folders or files of the models' tests.
+        works: whose speed is measured, by name.
+        rounds: turns of each activity.
+        turn_seconds: of each.
+        packs: numbers of trainings at once.
+        packed_glow: levels, depth and width of the Glow of small trainings.
+        packed_batch: images of a step of each training.
+        precision_glow: levels, depth and width of the Glow that is trained in several precisions.
+        precision_images: that it sees.
+        product: rows of the square matrices whose product is timed.
+        curve_glow: levels, depth and width of the Glow on its way to the published figure.
+        curve_batch: images of its steps.
+        curve_look: training images between two looks at validation.
+        curve_seconds: of each learning curve.
+        validation_images: that a curve or a precision is judged by.
+        depths: numbers of steps whose memory is told.
+        memory_glow: levels and width of the Glow whose memory is told.
+        memory_images: batch, and its image shape.
+        study: options of the flagship study.
+    """
+
+    budgets: dict[str, float]
+    tests: tuple[str, ...]
+    works: dict[str, GlowWork | VAEWork]
+    rounds: int
+    turn_seconds: float
+    packs: tuple[int, ...]
+    packed_glow: tuple[int, int, int]
+    packed_batch: int
+    precision_glow: tuple[int, int, int]
+    precision_images: int
+    product: int
+    curve_glow: tuple[int, int, int]
+    curve_batch: int
+    curve_look: int
+    curve_seconds: float
+    validation_images: int
+    depths: tuple[int, ...]
+    memory_glow: tuple[int, int]
+    memory_images: tuple[int, tuple[int, int, int]]
+    study: tuple[str, ...]
+
+
+FULL = Sizes(
+    budgets={
+        "tests": 220,
+        "speed": 330,
+        "packing": 150,
+        "precision": 180,
+        "study": 270,
+        "curves": 200,
+        "memory": 120,
+    },
+    tests=("tests/models",),
+    works={**WORKS, "glow-32x3-512": GlowWork(3, 32, 512, 64, (32, 32, 3))},
+    rounds=3,
+    turn_seconds=2.0,
+    packs=(1, 2, 4, 8, 16),
+    packed_glow=(2, 4, 64),
+    packed_batch=64,
+    precision_glow=(2, 8, 256),
+    precision_images=60_000,
+    product=8192,
+    curve_glow=(2, 16, 512),
+    curve_batch=128,
+    curve_look=16_384,
+    curve_seconds=80.0,
+    validation_images=2_000,
+    depths=(8, 16, 32),
+    memory_glow=(3, 512),
+    memory_images=(64, (32, 32, 3)),
+    study=(
+        *("--trials", "8", "--images", "200000", "--timeout", "90", "--seeds", "2"),
+        *("--importance-samples", "64", "--evaluation-images", "2000"),
+    ),
+)
+
+SMALL = Sizes(
+    budgets={
+        "tests": 60,
+        "speed": 120,
+        "packing": 80,
+        "precision": 120,
+        "study": 240,
+        "curves": 70,
+        "memory": 100,
+    },
+    tests=("tests/models/test_dequantisation.py",),
+    works={
+        "glow-2x2-16": GlowWork(2, 2, 16, 16, (16, 16, 3), images=32, samples=16),
+        "vae": VAEWork((50,), 10, 50, (28, 28, 1), images=500, samples=64),
+    },
+    rounds=2,
+    turn_seconds=0.2,
+    packs=(4,),
+    packed_glow=(1, 1, 8),
+    packed_batch=16,
+    precision_glow=(1, 1, 8),
+    precision_images=512,
+    product=512,
+    curve_glow=(2, 2, 16),
+    curve_batch=64,
+    curve_look=1_024,
+    curve_seconds=10.0,
+    validation_images=100,
+    depths=(2, 4),
+    memory_glow=(2, 16),
+    memory_images=(8, (16, 16, 3)),
+    study=("--smoke",),
+)
+
+TESTS, SPEED, PACKING, PRECISION, STUDY, CURVES, MEMORY = PARTS = tuple(FULL.budgets)

@@ -1,0 +1,75 @@
+"""Images per second of Glow and VAE in training, likelihood and sampling, beside PyTorch where it is installed."""
+
+from __future__ import annotations
+
+import json
+import statistics
+import subprocess
+import sys
+from typing import Any
+
+from tests.benchmarks.accelerator.measure import ROOT, last_line
+from tests.benchmarks.accelerator.part import Part
+from tests.benchmarks.accelerator.rows import FAILED
+from tests.benchmarks.accelerator.side import OURS
+from tests.benchmarks.peers.works import TRAINING, GlowWork
+
+OPERATIONS_PER_MULTIPLICATION = 2 * 3
+"""Of training: a multiply-add is two, and the backward pass takes two products for each of the forward pass."""
+
+Rates = dict[str, list[float]]
+
+
+def measure(part: Part) -> None:
+    """Each work on each side, one process after the other."""
+    missing = _missing(part.peer_python)
+    for key, work in part.sizes.works.items():
+        about, ours = _side(part, sys.executable, OURS, key, f"{work}: ours")
+        module = "normflows_side" if isinstance(work, GlowWork) else "torch_vae"
+        name = f"{work}: {'normflows' if isinstance(work, GlowWork) else 'plain PyTorch'}"
+        theirs: Rates = {}
+        if missing:
+            part.tell(name, FAILED, note=missing)
+        else:
+            their_about, theirs = _side(part, part.peer_python, module, key, name)
+            if about and their_about and about["device"] != their_about["device"]:
+                part.tell(name, "device differs", note=f"ours {about['device']}, theirs {their_about['device']}")
+                theirs = {}
+        for activity in ours:
+            if activity in theirs:
+                ratio = statistics.median(ours[activity]) / statistics.median(theirs[activity])
+                part.tell(f"{work}: ours", f"{activity}, ours over theirs", ratio)
+        if about and ours:
+            operations = OPERATIONS_PER_MULTIPLICATION * about["multiplications"]
+            fraction = operations * statistics.median(ours[TRAINING]) / about["peak"]
+            part.tell(f"{work}: ours", "training, fraction of peak", fraction)
+            part.tell(f"{work}: ours", "peak, operations/s", about["peak"], note="a matrix product, default precision")
+
+
+def _missing(python: str) -> str:
+    """Why the sides on PyTorch cannot be measured; empty if they can."""
+    tried = subprocess.run([python, "-c", "import torch, normflows"], capture_output=True, text=True, check=False)
+    return tried.stderr.strip().rpartition("\n")[2] if tried.returncode else ""
+
+
+def _side(part: Part, python: str, module: str, key: str, subject: str) -> tuple[dict[str, Any], Rates]:
+    """What one side says of itself, and its rates by activity; what it did until it failed, if it did."""
+    command = [python, "-m", "tests.benchmarks.accelerator.side", module, key, *["--small"] * part.small]
+    about: dict[str, Any] = {}
+    rates: Rates = {}
+    errors = part.output / f"speed_{module}_{key}.log"
+    with (
+        errors.open("w") as log,
+        subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=log, text=True) as process,
+    ):
+        assert process.stdout is not None
+        for line in process.stdout:
+            answer = json.loads(line)
+            if "activity" in answer:
+                rates.setdefault(answer["activity"], []).append(answer["rate"])
+                part.tell(subject, f"{answer['activity']}, images/s", answer["rate"])
+            else:
+                about = answer
+    if process.returncode:
+        part.tell(subject, FAILED, note=f"exit status {process.returncode}: {last_line(errors)}")
+    return about, rates
