@@ -24,8 +24,10 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-LARGEST_SHARE = 0.02
+LARGEST_SHARE = 0.01
 """Of the time that training takes, for saving."""
+FIRST_SECONDS = 0.05
+"""Taken for the duration of a save before one was made."""
 _HEADER = "header"
 
 
@@ -75,8 +77,8 @@ class Checkpoint:
         self._warned = False
         self._latest: _Content | None = None
         self._is_read = False
-        self._saved_at: float | None = None
-        self._seconds_to_save = 0.0
+        self._saved_at = time.perf_counter()
+        self._seconds_to_save = FIRST_SECONDS
 
     def records(self) -> list[EpochRecord]:
         """The records of the epochs that need not be trained again; none if there is no checkpoint to go on from.
@@ -114,19 +116,20 @@ class Checkpoint:
             variable.assign(arrays[name])
         return training_log
 
-    def save(self, model: LikelihoodModel, training_log: TrainingLog, last: bool = False) -> None:
+    def save(self, model: LikelihoodModel, training_log: TrainingLog) -> None:
         """Save the state after an epoch, unless saving so soon would take too great a share of the time.
+
+        A training that is over within seconds is never saved: it is done again as soon as it would be read.
 
         Args:
             model: the model that trains.
             training_log: its log up to now.
-            last: whether this is the end of training, which is saved in any case, as the first state is.
 
         Raises:
             CheckpointError: the file cannot be written; the one before is as it was.
         """
         began = time.perf_counter()
-        if not last and self._saved_at is not None and self._seconds_to_save > LARGEST_SHARE * (began - self._saved_at):
+        if self._seconds_to_save > LARGEST_SHARE * (began - self._saved_at):
             return
         header = _Header(identity=self.identity, log=training_log).model_dump_json().encode()
         # Variables become arrays one by one, as they are written: a copy of all would double the memory.

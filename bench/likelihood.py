@@ -7,6 +7,7 @@ import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
@@ -194,11 +195,12 @@ def log_likelihood(
         # One shape for all batches, so that one program serves: the last is filled up with its own first image.
         filler = size.images - len(batch)
         padded = np.concatenate([batch, np.repeat(batch[:1], filler, axis=0)]) if filler else batch
-        streams = [np.random.Generator(np.random.Philox(key=(noise_seed, start + i))) for i in range(size.images)]
+        shape = (size.samples, *model.posterior_noise_shape)
+        whole = size.samples == importance_samples
+        streams = [] if whole else _streams(noise_seed, start, size.images)
         log_weights = np.empty((size.images, importance_samples))
         for first in range(0, importance_samples, size.samples):
-            shape = (size.samples, *model.posterior_noise_shape)
-            noise = np.stack([stream.standard_normal(shape, dtype=np.float32) for stream in streams])
+            noise = _only_noise(noise_seed, start, size.images, shape) if whole else _next_noise(streams, shape)
             the_last = start + len(batch) == len(images) and first + size.samples == importance_samples
             for _ in range(2 if timed and the_last and not seconds else 1):
                 began = time.perf_counter()
@@ -235,6 +237,23 @@ def log_likelihood(
         batch_size=size.rows,
         compile_seconds=max(0.0, seconds[0] - float(np.median(later))),
     )
+
+
+def _streams(seed: int, start: int, n: int) -> list[np.random.Generator]:
+    """The noise streams of the images ``start`` to ``start + n``."""
+    return [np.random.Generator(np.random.Philox(key=(seed, start + i))) for i in range(n)]
+
+
+def _next_noise(streams: list[np.random.Generator], shape: tuple[int, ...]) -> npt.NDArray[np.float32]:
+    return np.stack([stream.standard_normal(shape, dtype=np.float32) for stream in streams])
+
+
+@lru_cache(maxsize=8)
+def _only_noise(seed: int, start: int, n: int, shape: tuple[int, ...]) -> npt.NDArray[np.float32]:
+    """The noise of a batch whose images need no more than this: kept, for every look at validation takes the same."""
+    noise = _next_noise(_streams(seed, start, n), shape)
+    noise.flags.writeable = False
+    return noise
 
 
 @dataclass(frozen=True)

@@ -177,7 +177,7 @@ def train(
         log.records.append(record)
         on_epoch(record)
         if checkpoint is not None:
-            checkpoint.save(model, log, last=record.epoch == config.reports)
+            checkpoint.save(model, log)
         # What watches the training, logging, pictures and checkpoints, is no part of its time.
         began += time.perf_counter() - before
     return log

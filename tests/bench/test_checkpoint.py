@@ -41,8 +41,8 @@ def interrupt(*arguments, **options):
     raise InterruptedTestError
 
 
-@pytest.fixture
-def every_look(monkeypatch):
+@pytest.fixture(autouse=True)
+def _every_look(monkeypatch):
     """The state after each look is saved, however little time has passed."""
     monkeypatch.setattr(bench.checkpoint, "LARGEST_SHARE", float("inf"))
 
@@ -108,7 +108,6 @@ INTERRUPTIONS = {
 }
 
 
-@pytest.mark.usefixtures("every_look")
 @pytest.mark.parametrize("name", MODELS)
 @pytest.mark.parametrize(("interruption", "kept"), INTERRUPTIONS.items())
 def test_interrupted_and_continued_is_the_same_as_uninterrupted(monkeypatch, path, name, interruption, kept):
@@ -129,7 +128,6 @@ def test_interrupted_and_continued_is_the_same_as_uninterrupted(monkeypatch, pat
     assert seconds == sorted(seconds)
 
 
-@pytest.mark.usefixtures("every_look")
 def test_what_was_told_of_a_checkpoint_is_what_training_goes_on_from_though_another_process_saves_meanwhile(path):
     with pytest.raises(InterruptedTestError):
         trial("vae", checkpoint_of("vae", path), lambda record: interrupt() if record.epoch == 3 else None)
@@ -143,7 +141,6 @@ def test_what_was_told_of_a_checkpoint_is_what_training_goes_on_from_though_anot
     assert found.log.records == replayed + told
 
 
-@pytest.mark.usefixtures("every_look")
 def test_interrupted_again_and_again_is_the_same_as_uninterrupted(monkeypatch, path):
     for _ in range(EPOCHS - 1):
         with monkeypatch.context() as patch:
@@ -416,7 +413,7 @@ def test_a_full_disk_or_a_read_only_folder_is_a_clear_error_and_leaves_the_earli
     with monkeypatch.context() as patch:
         fails(patch)
         with pytest.raises(CheckpointError) as raised:
-            checkpoint.save(model, log_of(2), last=True)
+            checkpoint.save(model, log_of(2))
     assert isinstance(raised.value, ReparamBenchError)
     assert str(raised.value) == f"the checkpoint {path} cannot be written: {reason}"
     assert list(path.parent.iterdir()) == [path]
@@ -434,7 +431,7 @@ def test_a_file_that_may_grow_no_further_is_a_clear_error_and_leaves_the_earlier
     resource.setrlimit(resource.RLIMIT_FSIZE, (n_bytes, limits[1]))
     try:
         with pytest.raises(CheckpointError, match=r"npz cannot be written: File too large$"):
-            checkpoint.save(model, log_of(2), last=True)
+            checkpoint.save(model, log_of(2))
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     assert list(path.parent.iterdir()) == [path]
@@ -466,14 +463,19 @@ def test_a_save_is_left_out_where_it_would_cost_more_than_its_share(path, monkey
         written.append(len(json.loads(content["header"].tobytes())["log"]["records"]))
 
     written = []
+    monkeypatch.setattr(bench.checkpoint, "LARGEST_SHARE", 0.01)
     monkeypatch.setattr(bench.checkpoint, "time", SimpleNamespace(perf_counter=lambda: now))
     monkeypatch.setattr(Checkpoint, "_write", write)
     checkpoint, model = checkpoint_of("vae", path), small_model()
-    for epoch in range(1, 22):
-        now += 20.0
-        checkpoint.save(model, log_of(epoch), last=epoch == 21)
-    # A save takes 1 s: the next but one epoch of 20 s would be too soon, the third is 60 s after it.
-    assert written == [1, 4, 7, 10, 13, 16, 19, 21]
+    for epoch in range(1, 12):
+        now += 4.0
+        checkpoint.save(model, log_of(epoch))
+    # Before the first, 0.05 s are taken for it: 4 s of training are too few, 8 s are enough. It takes 1 s, so that the
+    # next is due after 100 s.
+    assert written == [2]
+    now += 100.0
+    checkpoint.save(model, log_of(12))
+    assert written == [2, 12]
 
 
 def test_the_energy_of_one_process_is_not_taken_for_that_of_all(path, monkeypatch):
@@ -497,7 +499,7 @@ def test_the_energy_of_one_process_is_not_taken_for_that_of_all(path, monkeypatc
 def test_final_runs_and_models_trained_again_keep_their_state_too(path, monkeypatch, run):
     given = []
 
-    def fake(model, data, config, seed, on_epoch, checkpoint, picture):
+    def fake(model, data, config, seed, on_epoch, checkpoint, picture, programs):
         given.append(checkpoint)
         interrupt()
 

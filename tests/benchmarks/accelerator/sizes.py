@@ -93,7 +93,7 @@ FULL = Sizes(
 SMALL = Sizes(
     budgets={
         "tests": 60,
-        "speed": 120,
+        "speed": 180,
         "packing": 80,
         "precision": 120,
         "study": 240,
@@ -102,10 +102,10 @@ SMALL = Sizes(
     },
     tests=("tests/models/test_dequantisation.py",),
     works={
-        "glow-2x2-16": GlowWork(2, 2, 16, 16, (16, 16, 3), images=32, samples=16),
+        "glow-1x1-8": GlowWork(1, 1, 8, 16, (8, 8, 1), images=32, samples=16),
         "vae": VAEWork((50,), 10, 50, (28, 28, 1), images=500, samples=64),
     },
-    rounds=2,
+    rounds=1,
     turn_seconds=0.2,
     packs=(4,),
     packed_glow=(1, 1, 8),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import statistics
 import subprocess
 import sys
@@ -58,9 +59,17 @@ def _side(part: Part, python: str, module: str, key: str, subject: str) -> tuple
     about: dict[str, Any] = {}
     rates: Rates = {}
     errors = part.output / f"speed_{module}_{key}.log"
+    # Each turn of training makes its programs anew: they are compiled once, and then found.
+    kept = {
+        "JAX_COMPILATION_CACHE_DIR": str(part.output / "compiled"),
+        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
+        "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1",
+    }
     with (
         errors.open("w") as log,
-        subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=log, text=True) as process,
+        subprocess.Popen(
+            command, cwd=ROOT, env={**os.environ, **kept}, stdout=subprocess.PIPE, stderr=log, text=True
+        ) as process,
     ):
         assert process.stdout is not None
         for line in process.stdout:
