@@ -20,9 +20,7 @@ class CompiledMethod(keras.Model):
         method: a function of the model and of tensors.
     """
 
-    def __init__(
-        self, model: LikelihoodModel, method: Callable[..., Any], name: str | None = None
-    ) -> None:
+    def __init__(self, model: LikelihoodModel, method: Callable[..., Any], name: str | None = None) -> None:
         super().__init__(name=name)
         self.model = model
         self.method = method

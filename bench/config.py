@@ -14,7 +14,7 @@ Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
 
 class TrainingConfig(BaseModel):
-    """How a model is trained, through Keras's ``fit``.
+    """How a model is trained.
 
     Attributes:
         optimizer: ``adam`` (Kingma & Ba 2015) or ``adamax``.
@@ -28,8 +28,8 @@ class TrainingConfig(BaseModel):
             0 for none.
         batch_size: images per step.
         images: training images seen in all, an epoch's worth or less or more.
-        reports: how often training stops for a look at validation (and for the pruner); Keras calls each stretch
-            between two looks an epoch.
+        reports: how often training stops for a look at validation (and for the pruner); the
+            stretch between two looks is called an epoch.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")

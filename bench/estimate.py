@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from bench.remaining import ExpectedRuns, RemainingStudy
-from bench.space import Choices, Integers
+from bench.space import Choices, Integers, Space
 from bench.study import BoundStudy, Family
 from models.configs import GlowConfig
 from models.size import Size, model_size
@@ -70,7 +70,7 @@ def _plan(bound: BoundStudy, family: Family, rate: float) -> FamilyPlan:
         config = bound.configure(family, _values(family.sweep, corner))
         return model_size(config.model, info.image_shape, info.grey_levels)
 
-    middle = bound.configure(family, _values(family.sweep, "middle"))
+    middle = bound.configure(family, middle_values(family.sweep))
     work = size("middle").multiplications
     training = middle.training
     images = training.steps * training.batch_size
@@ -94,6 +94,11 @@ def _plan(bound: BoundStudy, family: Family, rate: float) -> FamilyPlan:
         trial_seconds=train_seconds + looks_seconds + selection,
         final_seconds=train_seconds + looks_seconds + test,
     )
+
+
+def middle_values(sweep: Space) -> dict[str, Any]:
+    """Every swept parameter in the middle of its range."""
+    return _values(sweep, "middle")
 
 
 def _values(sweep: Mapping[str, Any], corner: str) -> dict[str, Any]:

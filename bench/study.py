@@ -70,6 +70,8 @@ class Study:
     sampler: Literal["tpe", "qmc", "random"] = "tpe"
 
 
+AUTO = "auto"
+"""Stands for the backend that :func:`bench.backend_choice.choose_backend` finds."""
 ENGINE = ("engine", "address", "cpus_per_trial", "gpus_per_trial")
 """Settings of who does the work: they change nothing of what comes out."""
 
@@ -112,8 +114,8 @@ class StudySettings(BaseModel):
     def _one_budget(self) -> StudySettings:
         if self.epochs is not None and self.images is not None:
             raise ValueError(f"give epochs={self.epochs} or images={self.images}, not both: each sets the budget")
-        if self.backend not in BACKENDS:
-            raise ValueError(f"backend={self.backend!r} is unknown: one of {', '.join(BACKENDS)}")
+        if self.backend not in (*BACKENDS, AUTO):
+            raise ValueError(f"backend={self.backend!r} is unknown: one of {', '.join((*BACKENDS, AUTO))}")
         if self.engine == "ray" and self.workers == 0:
             raise ValueError("workers=0 leaves the work to others, and engine='ray' has tasks do it: give one of them")
         if self.engine == "local" and self.address is not None:

@@ -162,7 +162,9 @@ def train(
             # A look then judges the averaged weights, as the final evaluation will; so does a checkpoint hold them, the
             # weights that are trained being with the optimizer.
             _swap_averages(model)
-        values = {f"train/{name}": value for name, value in figures.items()} | _look(model, data.validation, programs.likelihood)
+        values = {f"train/{name}": value for name, value in figures.items()} | _look(
+            model, data.validation, programs.likelihood
+        )
         for name, value in values.items():
             if not np.isfinite(value):
                 raise DivergedError(f"{name} became {value} in epoch {epoch + 1}")
@@ -220,9 +222,7 @@ def _look(model: LikelihoodModel, validation: Split, program: CompiledMethod) ->
 
 def _swap_averages(model: LikelihoodModel) -> None:
     """Exchange the weights and their moving averages, which Keras's optimizer keeps but has no public name for."""
-    for weight, average in zip(
-        model.trainable_variables, model.optimizer._model_variables_moving_average, strict=True
-    ):
+    for weight, average in zip(model.trainable_variables, model.optimizer._model_variables_moving_average, strict=True):
         value = np.array(weight)
         weight.assign(average)
         average.assign(value)

@@ -78,28 +78,33 @@ class _TensorFlowProgram(TrainingProgram):
     def train(self, images: Array, labels: Array | None, order: Array, start: int, stop: int) -> Figures:
         import tensorflow as tf
 
-        for array in (images, labels):
-            if array is not None and id(array) not in self._resident:
-                self._resident[id(array)] = (array, tf.constant(array))
-        pool, classes = (None if array is None else self._resident[id(array)][1] for array in (images, labels))
+        arguments = [self._on_device(array) for array in (images, labels) if array is not None]
         batch_size = order.shape[1]
         if batch_size not in self._programs:
             # However many steps a stretch has, it is one program.
+            known = [tf.TensorSpec.from_tensor(each) for each in arguments]
             steps = tf.TensorSpec((None, batch_size), tf.int64)
-            known = [None if array is None else tf.TensorSpec.from_tensor(array) for array in (pool, classes)]
-            self._programs[batch_size] = tf.function(self._steps).get_concrete_function(*known, steps)
-        told = self._programs[batch_size](*(each for each in (pool, classes, tf.constant(order[start:stop], tf.int64)) if each is not None))
+            self._programs[batch_size] = tf.function(self._steps).get_concrete_function(steps, *known)
+        told = self._programs[batch_size](tf.constant(order[start:stop], tf.int64), *arguments)
         return {name: np.asarray(values) for name, values in told.items()}
 
-    def _steps(self, images: Any, labels: Any, order: Any) -> dict[str, Any]:
+    def _on_device(self, array: Array) -> Any:
+        import tensorflow as tf
+
+        if id(array) not in self._resident:
+            self._resident[id(array)] = (array, tf.constant(array))
+        return self._resident[id(array)][1]
+
+    def _steps(self, order: Any, images: Any, labels: Any = None) -> dict[str, Any]:
         import tensorflow as tf
 
         def step(chosen: Any) -> dict[str, Any]:
             batch, classes = tf.gather(images, chosen), None if labels is None else tf.gather(labels, chosen)
             return self._step(batch, classes)
 
-        names = ["loss", *(tracker.name for tracker in self.model.trackers)]
-        return tf.map_fn(step, order, fn_output_signature=dict.fromkeys(names, tf.float32), parallel_iterations=1)
+        signature = dict.fromkeys(_names(self.model), tf.float32)
+        told: dict[str, Any] = tf.map_fn(step, order, fn_output_signature=signature, parallel_iterations=1)
+        return told
 
     def _step(self, images: Any, labels: Any) -> dict[str, Any]:
         import tensorflow as tf
@@ -109,6 +114,11 @@ class _TensorFlowProgram(TrainingProgram):
             figures = model.figures(model.objective(images, model.training_noise(images.shape[0]), labels, True))
         model.optimizer.apply(tape.gradient(figures["loss"], [weight.value for weight in weights]), weights)
         return figures
+
+
+def _names(model: LikelihoodModel) -> list[str]:
+    """The figures that a step tells."""
+    return ["loss", *(tracker.name for tracker in model.trackers)]
 
 
 @dataclass(frozen=True)
@@ -178,9 +188,7 @@ class _JaxProgram(TrainingProgram):
         program, everywhere = self._programs[order.shape]
         owners = self._owners()
         state = jax.device_put([[variable.value for variable in own] for own in owners], everywhere)
-        pool, classes = (
-            None if array is None else self._on_devices(array, everywhere) for array in (images, labels)
-        )
+        pool, classes = (None if array is None else self._on_devices(array, everywhere) for array in (images, labels))
         state, told = program(state, pool, classes, order.astype(np.int32), start, stop)
         for own, values in zip(owners, state, strict=True):
             for variable, value in zip(own, values, strict=True):
@@ -240,8 +248,8 @@ class _JaxProgram(TrainingProgram):
                 state, figures = step(state, batch, classes)
                 return state, {name: told[name].at[i].set(figures[name]) for name in told}
 
-            names = ["loss", *(tracker.name for tracker in model.trackers)]
-            return lax.fori_loop(start, stop, body, (state, {name: jax.numpy.zeros(len(order)) for name in names}))
+            nothing = {name: jax.numpy.zeros(len(order)) for name in _names(model)}
+            return lax.fori_loop(start, stop, body, (state, nothing))
 
         return jax.jit(stretch, donate_argnums=0), NamedSharding(mesh, PartitionSpec())
 

@@ -36,7 +36,7 @@ def _patches(x: Tensor, size: int, flipped: bool = False) -> Tensor:
 
 
 def _shifted_sum(parts: Tensor, size: int, flipped: bool = False) -> Tensor:
-    """parts (n, h, w, s²·m) -> (n, h, w, m): Σ_ij part (i, j) shifted by (i, j) - r, or by r - (i, j) if ``flipped``."""
+    """parts (n, h, w, s²·m) -> (n, h, w, m): Σ_ij part (i, j) shifted by (i, j) - r, or the other way."""
     _, height, width, channels = parts.shape
     margin, shifts, m = (size // 2, size // 2), _shifts(size, flipped), channels // size**2
     by_row = ops.reshape(parts, (-1, height, width, size, size * m))
@@ -52,7 +52,7 @@ def _sum(tensors: list[Tensor]) -> Tensor:
 def patches(x: Tensor, size: int) -> Tensor:
     """The s² shifted copies of x (n, h, w, c) side by side: (n, h, w, s²·c)."""
 
-    @ops.custom_gradient
+    @ops.custom_gradient  # type: ignore[untyped-decorator]
     def laid_out(x: Tensor) -> tuple[Tensor, Any]:
         def gradient(*arguments: Tensor, upstream: Tensor = None) -> Tensor:
             return _shifted_sum(arguments[0] if upstream is None else upstream, size, flipped=True)
@@ -65,7 +65,7 @@ def patches(x: Tensor, size: int) -> Tensor:
 def shifted_sum(parts: Tensor, size: int) -> Tensor:
     """The s² parts of (n, h, w, s²·m) shifted and added: (n, h, w, m)."""
 
-    @ops.custom_gradient
+    @ops.custom_gradient  # type: ignore[untyped-decorator]
     def added(parts: Tensor) -> tuple[Tensor, Any]:
         def gradient(*arguments: Tensor, upstream: Tensor = None) -> Tensor:
             return _patches(arguments[0] if upstream is None else upstream, size, flipped=True)

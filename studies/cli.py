@@ -98,7 +98,13 @@ def study(
         ),
     ] = None,
     pruning: Annotated[bool, typer.Option(help="Stop trials that lag behind.")] = True,
-    backend: Annotated[str, typer.Option(help="tensorflow or jax.", autocompletion=completion.backends)] = "tensorflow",
+    backend: Annotated[
+        str,
+        typer.Option(
+            help="tensorflow, jax, or auto: whichever a short measurement finds faster.",
+            autocompletion=completion.backends_or_auto,
+        ),
+    ] = "tensorflow",
     storage: Storage = None,
     tracking_uri: TrackingUri = None,
     output: Output = Path("runs"),
@@ -176,19 +182,25 @@ def _run(study: Study, settings: StudySettings, quiet: bool, log_file: Path | No
     from bench.crews.ray import Share, connect
     from bench.data.registry import describe
     from bench.preflight import check_measuring, check_stores
-    from bench.study import BoundStudy
+    from bench.study import AUTO, BoundStudy
 
     # What can be told to be wrong is told before a framework is imported, a data set downloaded, or anything made.
     info = describe(settings.dataset, settings.grey_levels)
-    BoundStudy(study, settings, info, digest="not opened")
+    planned = BoundStudy(study, settings, info, digest="not opened")
     check_measuring(settings.extractor, settings.outside_dataset, info)
-    check_backend(settings.backend)
+    if settings.backend != AUTO:
+        check_backend(settings.backend)
     check_stores(settings.tracking, settings.storage_url, settings.output)
     if settings.engine == "ray":
         # Before signals are handled here, which Ray's driver would take for itself.
         connect(settings.address, Share(settings.cpus_per_trial, settings.gpus_per_trial))
     console = open_console(quiet)
     with command_log(study.name, settings.output, log_file, console) as log:
+        if settings.backend == AUTO:
+            from bench.backend_choice import choose_backend
+
+            chosen = choose_backend(planned, lambda text: console.print(text, highlight=False, markup=False))
+            settings = settings.model_copy(update={"backend": chosen})
         bound, page = _search_and_report(study, settings, console)
     _say_what_next(bound, page, log, console)
     if quiet:

@@ -29,6 +29,14 @@ def backends(incomplete: str) -> list[str]:
     return _beginning(incomplete, BACKENDS)
 
 
+def backends_or_auto(incomplete: str) -> list[str]:
+    """The backends, and the word for whichever is faster."""
+    from bench.backend import BACKENDS
+    from bench.study import AUTO
+
+    return _beginning(incomplete, (*BACKENDS, AUTO))
+
+
 def samplers(incomplete: str) -> list[str]:
     """The samplers."""
     return _beginning(incomplete, _choices("sampler"))

@@ -29,6 +29,7 @@ class Mutation(NamedTuple):
 
 COUPLING = "models/bijections/coupling.py"
 CONVOLUTION = "models/bijections/invertible_convolution.py"
+STEP = "models/bijections/flow_step.py"
 CHECKPOINT = "bench/checkpoint.py"
 TRAINING = "bench/training.py"
 MUTATIONS = {
@@ -49,8 +50,8 @@ MUTATIONS = {
     ),
     "convolution: forward not transposed": Mutation(
         CONVOLUTION,
-        "ops.matmul(x, ops.transpose(self.matrix()))",
-        "ops.matmul(x, self.matrix())",
+        "by_pixel(x, ops.transpose(self.matrix()))",
+        "by_pixel(x, self.matrix())",
         "models/test_bijections",
     ),
     "coupling: inverse scales the wrong way": Mutation(
@@ -67,6 +68,28 @@ MUTATIONS = {
         "log_det = log_det + step_log_det",
         "log_det = step_log_det",
         "models/test_bijections",
+    ),
+    "flow step: no h·w in the log-det": Mutation(
+        STEP, "log_det + height * width * of_a_pixel", "log_det + of_a_pixel", "models/test_bijections"
+    ),
+    "flow step: bias added behind the scale": Mutation(
+        STEP, "ops.matmul(scale * self.actnorm.bias", "ops.matmul(self.actnorm.bias", "models/test_bijections"
+    ),
+    "repeated: keeps the last log-det alone": Mutation(
+        STEP, "(y, log_det + own_log_det)", "(y, own_log_det)", "models/test_bijections"
+    ),
+    "repeated: inverse goes forwards": Mutation(STEP, ", reverse=True)", ")", "models/test_bijections"),
+    "patches: gradient is not flipped": Mutation(
+        "models/convolution.py",
+        "return _shifted_sum(arguments[0] if upstream is None else upstream, size, flipped=True)",
+        "return _shifted_sum(arguments[0] if upstream is None else upstream, size)",
+        "models/test_convolution",
+    ),
+    "shifted sum: gradient is not flipped": Mutation(
+        "models/convolution.py",
+        "return _patches(arguments[0] if upstream is None else upstream, size, flipped=True)",
+        "return _patches(arguments[0] if upstream is None else upstream, size)",
+        "models/test_convolution",
     ),
     "squeeze: inverse swaps rows and columns": Mutation(
         "models/bijections/squeeze.py", "(0, 1, 4, 2, 5, 3)", "(0, 1, 5, 2, 4, 3)", "models/test_bijections"
@@ -219,19 +242,22 @@ MUTATIONS = {
         "bench/test_checkpoint",
     ),
     "training: continued with the averaged weights": Mutation(
-        TRAINING, "swap._ema_weights_in_model = done > 0", "swap._ema_weights_in_model = False", "bench/test_checkpoint"
+        TRAINING,
+        "if config.weight_average and epoch:",
+        "if config.weight_average and epoch > done:",
+        "bench/test_checkpoint",
     ),
     "training: continued from the first images": Mutation(
         TRAINING,
-        "self.stream.epoch = epoch",
-        "self.stream.epoch = epoch - self.log.starts[-1]",
+        "stream.epoch(epoch), epoch",
+        "stream.epoch(epoch - done), epoch",
         "bench/test_checkpoint",
     ),
     "training: saved before it is told of": Mutation(
         TRAINING,
-        "        self.on_epoch(record)\n        if self.checkpoint is not None:",
-        "        if self.checkpoint is not None:\n            self.checkpoint.save(self.model, self.log)\n"
-        "        self.on_epoch(record)\n        if self.checkpoint is not None:",
+        "        on_epoch(record)\n        if checkpoint is not None:",
+        "        if checkpoint is not None:\n            checkpoint.save(model, log)\n"
+        "        on_epoch(record)\n        if checkpoint is not None:",
         "bench/test_checkpoint",
     ),
     "likelihood: smaller batches begin after the one that failed": Mutation(

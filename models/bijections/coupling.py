@@ -39,7 +39,7 @@ class CouplingNetwork(keras.layers.Layer):
 
     def __init__(self, hidden_channels: int, channels: int, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self.stages = [
+        self.stages: list[Any] = [
             Convolution(hidden_channels, 3, activation="relu", name="first"),
             Convolution(hidden_channels, 1, activation="relu", name="second"),
             ZeroConvolution(channels, name="last"),

@@ -180,7 +180,7 @@ class Repeated(Bijection):
 
     @contextmanager
     def _one_of(self, weights: Sequence[Tensor]) -> Iterator[tuple[Bijection, keras.StatelessScope]]:
-        """The bijection that has these weights, while the context lasts, and the scope that knows what becomes of them."""
+        """The bijection that has these weights within the context, and the scope that knows what becomes of them."""
         bijection = self._template.bijection
         with keras.StatelessScope(state_mapping=list(zip(bijection.weights, weights, strict=True))) as scope:
             yield bijection, scope

@@ -61,7 +61,9 @@ def test_log_det_of_each_image_is_that_of_the_autodiff_jacobian(
     assert_allclose(array(log_det), expected, rtol=0, atol=1e-10)
 
 
-@pytest.mark.parametrize("name", ["actnorm", "lu convolution", "plain convolution", "affine coupling", "chain", "repeated"])
+@pytest.mark.parametrize(
+    "name", ["actnorm", "lu convolution", "plain convolution", "affine coupling", "flow step", "chain", "repeated"]
+)
 def test_perturbed_log_dets_are_far_from_zero(name, float64, perturb, normal, array):
     """Without this the Jacobian test could not see a wrong sign."""
     bijection = BIJECTIONS[name]()
