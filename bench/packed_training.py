@@ -47,8 +47,7 @@ class PackedTraining:
             raise SettingsError("the model of packed trainings has been trained already: compile it anew")
         import jax
 
-        self.model = model
-        self.trainings = len(rates)
+        self.model, self.trainings = model, len(rates)
         alone = [self._beginning(rate, seed) for rate, seed in zip(rates, seeds, strict=True)]
         self._state = jax.tree.map(lambda *values: jax.numpy.stack(values), *alone)
         self._initialise = jax.jit(jax.vmap(self._initialised, in_axes=(0, None, 0)))

@@ -20,6 +20,7 @@ from keras import ops
 from bench.backend import device
 from models.configs import GlowConfig
 from models.likelihood_model import LikelihoodModel
+from models.size import model_size
 
 Array = npt.NDArray[Any]
 Figures = dict[str, npt.NDArray[np.float32]]
@@ -146,10 +147,13 @@ def layout_of(model: LikelihoodModel, batch_size: int, cores: int) -> Layout:
     channels *= 4
     # A coupling's input and output, shifted nine times, and its hidden layers.
     widths = 9 * (channels // 2) + 2 * configuration.hidden_channels + 9 * channels
-    image_bytes = 4 * (height // 2) * (width // 2) * widths
     own = batch_size // shards
-    size = _largest_divisor(own, max(1, CACHE_BYTES // image_bytes))
-    return Layout(shards, own // size)
+    needed_bytes = own * 4 * (height // 2) * (width // 2) * widths
+    wanted = -(-needed_bytes // CACHE_BYTES)
+    # Each piece adds its gradients to those before: where weights are many, that costs more than the cache saves.
+    weight_bytes = 4 * model_size(configuration, model.image_shape, model.grey_levels).parameters
+    affordable = max(1, 4 * needed_bytes // weight_bytes)
+    return Layout(shards, _largest_divisor(own, min(wanted, affordable)))
 
 
 def _largest_divisor(number: int, limit: int) -> int:

@@ -86,10 +86,16 @@ def trial(
 
 
 def at_step(epoch: int, step: int, do: Callable[[], None]) -> Callable[..., None]:
-    """A ``_check_finite`` of training that does something once this step of this epoch, both from 1, is done."""
+    """A ``_check_finite`` of training that does something once this step of this epoch, both from 1, is done.
+
+    Counted from where this process began; where several steps are done at once, after the last of them.
+    """
+    wanted, steps = (epoch - 1) * STEPS + step, 0
 
     def check(losses: Any, steps_before: int) -> None:
-        if steps_before + len(losses) >= (epoch - 1) * STEPS + step:
+        nonlocal steps
+        steps += len(losses)
+        if steps - len(losses) < wanted <= steps:
             do()
 
     return check

@@ -41,10 +41,12 @@ def interrupt(*arguments, **options):
     raise InterruptedTestError
 
 
-@pytest.fixture(autouse=True)
-def _every_look(monkeypatch):
+@pytest.fixture(scope="module", autouse=True)
+def _every_look():
     """The state after each look is saved, however little time has passed."""
-    monkeypatch.setattr(bench.checkpoint, "LARGEST_SHARE", float("inf"))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(bench.checkpoint, "LARGEST_SHARE", float("inf"))
+        yield
 
 
 @pytest.fixture(autouse=True)

@@ -98,16 +98,23 @@ def _seeded(model_config, config):
     return model
 
 
+def glow_of(**changes):
+    return build_model(GlowConfig(levels=1, flow_depth=1, hidden_channels=64, **changes), (8, 8, 1), 17)
+
+
 def test_a_batch_is_divided_among_cores_and_into_pieces_that_fit_their_caches():
-    glow = build_model(GlowConfig(levels=1, flow_depth=1, hidden_channels=64), (8, 8, 1), 17)
-    bytes_by_image = 4 * 16 * (9 * 2 + 2 * 64 + 9 * 4)
+    glow = glow_of()
     assert layout_of(glow, 64, cores=2) == Layout(2, 1)
     assert layout_of(glow, 64, cores=6) == Layout(4, 1)
     assert layout_of(glow, 7, cores=2) == Layout(1, 1)
-    fitting = CACHE_BYTES // bytes_by_image
-    shards, pieces = 2, 2048 // 2 // 64
-    assert fitting // 2 < 64 <= fitting
-    assert layout_of(glow, 2048, cores=2) == Layout(shards, pieces)
+    # 1,024 images of 4·16·(9·2 + 2·64 + 9·4) bytes are 11.4 times the cache: 8 is the largest divisor up to 12.
+    assert CACHE_BYTES == 2**20
+    assert layout_of(glow, 2048, cores=2) == Layout(2, 8)
+
+
+def test_gradients_of_many_weights_are_not_added_up_piece_by_piece():
+    wide = build_model(GlowConfig(levels=1, flow_depth=16, hidden_channels=512), (8, 8, 1), 17)
+    assert layout_of(wide, 128, cores=2) == Layout(2, 1)
 
 
 def test_a_batch_whose_images_depend_on_each_other_is_not_divided():

@@ -83,4 +83,5 @@ def _about(options: argparse.Namespace) -> dict[str, str]:
         "command": "python -m tests.benchmarks.accelerator" + " --small" * options.small,
         "machine": f"{processor()}, {os.cpu_count()} processors",
         "commit": commit(),
+        "caution": "All of it tiny, to see whether it runs: **no figure here measures anything.**" * options.small,
     }

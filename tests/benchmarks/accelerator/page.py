@@ -17,7 +17,8 @@ PARTS = {
         "Speed",
         "Images/s, the median of the turns. Each side has a process of its own, one after the other, and is warm. The "
         "fraction of peak counts 2 operations for each multiplication of the forward pass, times 3 for training, "
-        "over the rate of a large matrix product in the default precision.",
+        "over the rate of a large matrix product in the default precision. Ratios are told of GPUs alone: beside other "
+        "processes PyTorch's threads wait for each other, and `make benchmark-peers` is what measures it.",
     ),
     PACKING: (
         "Trainings at once",
@@ -50,12 +51,13 @@ def page(rows: Sequence[Row], about: Mapping[str, str]) -> str:
 
     Args:
         rows: all that was measured.
-        about: command, machine and commit.
+        about: command, machine, commit, and a caution, empty where none is due.
     """
     parts = [
         "# What one accelerator does\n",
         f"`{about['command']}` on {about['machine']}, commit {about['commit'][:12]}, Keras on JAX. All rows are in "
         "[accelerator.csv](accelerator.csv).\n",
+        f"{about['caution']}\n" if about["caution"] else "",
     ]
     for name, (title, explained) in PARTS.items():
         own = [row for row in rows if row.part == name]

@@ -45,8 +45,8 @@ def measure(part: Part) -> None:
                 random.seed(0)
                 model = build_model(config, data.info.image_shape, data.info.grey_levels)
                 log = train(model, data, training, seed=0)
-        except (ValueError, NotImplementedError, jax.errors.JaxRuntimeError) as error:
-            part.tell(subject, FAILED, note=f"not supported here: {str(error).splitlines()[0]}")
+        except (ValueError, NotImplementedError, jax.errors.JaxRuntimeError) as refusal:
+            part.tell(subject, FAILED, note=f"not supported here: {str(refusal).splitlines()[0]}")
             continue
         part.tell(subject, "training, images/s", float(np.median(log.images_per_second())))
         with jax.default_matmul_precision(FLOAT32):

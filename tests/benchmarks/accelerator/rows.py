@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
+from typing import Any
 
 FAILED = "failed"
 """The figure of what could not be measured; its note says why."""
@@ -62,15 +63,12 @@ class Table:
         if not self.path.exists():
             return []
         with self.path.open(newline="") as file:
-            return [
-                Row(
-                    **{
-                        name: (NUMBERS[name](text) if text else None) if name in NUMBERS else text
-                        for name, text in row.items()
-                    }
-                )
-                for row in csv.DictReader(file)
-            ]
+            return [Row(**{name: _read(name, text) for name, text in row.items()}) for row in csv.DictReader(file)]
+
+
+def _read(name: str, text: str) -> Any:
+    """A column's value from its text; an empty number is None."""
+    return text if name not in NUMBERS else NUMBERS[name](text) if text else None
 
 
 def _shown(value: object) -> str:

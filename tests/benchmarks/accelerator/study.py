@@ -32,6 +32,7 @@ def measure(part: Part) -> None:
     newest = max((part.output / "runs" / "reports").iterdir(), key=lambda folder: folder.stat().st_mtime)
     shutil.copytree(newest, part.output / "report", dirs_exist_ok=True)
     _tell_finals(part, newest / "measurements.csv")
+    _tell_failures(part, newest / "runs.csv")
 
 
 def _tell_finals(part: Part, measurements: Path) -> None:
@@ -39,5 +40,13 @@ def _tell_finals(part: Part, measurements: Path) -> None:
     with measurements.open(newline="") as file:
         for row in csv.DictReader(file):
             if (row["role"], row["split"], row["metric"]) == ("final", "test", "bits_per_dim"):
-                subject = f"vae_vs_glow: {row['family']}, final run {float(row['trial']) + 1:.0f}"
+                subject = f"vae_vs_glow: {row['family']}, final run of seed {row['seed']}"
                 part.tell(subject, "test bits/dim", float(row["value"]), error=float(row["standard_error"]))
+
+
+def _tell_failures(part: Part, runs: Path) -> None:
+    """The runs that came to nothing, which the command itself survives."""
+    with runs.open(newline="") as file:
+        for row in csv.DictReader(file):
+            if row["state"] not in ("complete", "pruned"):
+                part.tell(f"vae_vs_glow: {row['name']}", FAILED, note=f"{row['state']}: {row['reason']}")

@@ -5,9 +5,9 @@ that they can be carried one after the other. There, all of them are installed b
 
     pip install --no-index --no-deps FOLDER/*/*.whl
 
-Two sets: what every part but the study needs, and with ``--study`` what the study needs too. mlflow-skinny stands for
-mlflow, whose pages and servers a study that logs to a file does not use. What it does need is large: pyarrow alone,
-which writes the tables of the report, is 48 MiB, so that the study's set takes more than one folder.
+Two sets: what every part but the study needs, and with ``--study`` what the study needs too. Of mlflow, only
+what mlflow-skinny needs comes along: a study that logs to a file uses none of mlflow's servers. What it does use is
+large: pyarrow alone, which writes the tables of the report, is 48 MiB, so that the study's set takes several folders.
 """
 
 from __future__ import annotations
@@ -28,6 +28,8 @@ STUDY = (
     *("filelock", "jinja2", "matplotlib", "mlflow-skinny", "optuna", "packaging", "pillow", "plotly", "pyarrow"),
     *("rich", "scikit-learn", "sqlalchemy", "sqlparse", "threadpoolctl", "typer"),
 )
+BARE = ("mlflow",)
+"""For the study, without what they need themselves; a served model names mlflow, and not mlflow-skinny."""
 THERE = ("jax", "jaxlib", "numpy", "scipy", "ml-dtypes", "opt-einsum")
 """With JAX comes what it needs itself."""
 PLATFORMS = ("manylinux_2_28_x86_64", "manylinux_2_27_x86_64", "manylinux2014_x86_64", "manylinux_2_24_x86_64")
@@ -42,7 +44,7 @@ def main() -> None:
     parser.add_argument("--python-version", help="of the machine, such as 3.12 [default: this one's]")
     parser.add_argument("--limit", type=float, default=58.0, help="MiB of a folder")
     options = parser.parse_args()
-    names = closure([*MEASUREMENTS, *STUDY] if options.study else MEASUREMENTS)
+    names = [*closure([*MEASUREMENTS, *STUDY]), *BARE] if options.study else closure(MEASUREMENTS)
     options.folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=options.folder) as temporary:
         _download(names, Path(temporary), options.python_version)
