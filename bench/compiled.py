@@ -9,11 +9,12 @@ import keras
 import numpy as np
 import numpy.typing as npt
 
+from bench.layout import Layout, forward_layout, jax_cores
 from models.likelihood_model import LikelihoodModel
 
 
 class CompiledMethod(keras.Model):
-    """``method(model, *arrays)`` compiled for the arrays' shapes, on whatever backend Keras runs.
+    """``method(model, *arrays)`` compiled for the arrays' shapes, on whatever backend Keras runs; an image a row.
 
     Args:
         model: the model whose weights the method uses.
@@ -45,18 +46,48 @@ class CompiledMethod(keras.Model):
         return result
 
 
-def _jax_program(model: keras.Model) -> Callable[[list[npt.NDArray[Any]]], Any]:
+def _jax_program(model: CompiledMethod) -> Callable[[list[npt.NDArray[Any]]], Any]:
     """The compiled call of a model on JAX, which only reads its variables.
 
     Keras's own ``predict`` hands them over to the device and takes back what the program returns: a program that fails,
     for want of memory, would take the model's weights with it.
     """
     import jax
+    from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-    program = jax.jit(lambda trainable, others, inputs: model.stateless_call(trainable, others, inputs)[0])
+    whole, part = PartitionSpec(), PartitionSpec("shard")
+
+    def mesh_of(layout: Layout) -> Mesh:
+        return Mesh(np.array(jax.devices()[: layout.shards]), ("shard",))
+
+    def call(layout: Layout, trainable: list[Any], others: list[Any], inputs: list[Any]) -> Any:
+        size = len(inputs[0]) // layout.shards // layout.pieces
+
+        def of_a_shard(trainable: list[Any], others: list[Any], inputs: list[Any]) -> Any:
+            return _by_pieces(lambda piece: model.stateless_call(trainable, others, piece)[0], inputs, size)
+
+        divided = jax.shard_map(
+            of_a_shard, mesh=mesh_of(layout), in_specs=(whole, whole, part), out_specs=part, check_vma=False
+        )
+        return (divided if layout.shards > 1 else of_a_shard)(trainable, others, inputs)
+
+    program = jax.jit(call, static_argnums=0)
 
     def run(inputs: list[npt.NDArray[Any]]) -> Any:
-        trainable = [variable.value for variable in model.trainable_variables]
-        return program(trainable, [variable.value for variable in model.non_trainable_variables], inputs)
+        layout = forward_layout(model.model, len(inputs[0]), jax_cores())
+        own = [model.trainable_variables, model.non_trainable_variables]
+        values = [[variable.value for variable in variables] for variables in own]
+        return program(layout, *jax.device_put(values, NamedSharding(mesh_of(layout), whole)), inputs)
 
     return run
+
+
+def _by_pieces(function: Callable[[list[Any]], Any], inputs: list[Any], size: int) -> Any:
+    """The function's result for all rows of the inputs, computed ``size`` rows at a time."""
+    import jax
+    from jax import lax
+
+    if len(inputs[0]) == size:
+        return function(inputs)
+    pieces = [each.reshape(-1, size, *each.shape[1:]) for each in inputs]
+    return jax.tree.map(lambda each: each.reshape(-1, *each.shape[2:]), lax.map(function, pieces))

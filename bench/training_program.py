@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 import keras
@@ -17,17 +16,12 @@ import numpy as np
 import numpy.typing as npt
 from keras import ops
 
-from bench.backend import device
-from models.configs import GlowConfig
+from bench.layout import Layout, jax_cores, training_layout
 from models.likelihood_model import LikelihoodModel
-from models.size import model_size
 
 Array = npt.NDArray[Any]
 Figures = dict[str, npt.NDArray[np.float32]]
 """What the steps of a stretch told, by name: one number a step."""
-
-CACHE_BYTES = 2**20
-"""About what one core of a processor has close by, for what a piece of a batch needs at once."""
 
 
 class TrainingProgram(ABC):
@@ -122,44 +116,6 @@ def _names(model: LikelihoodModel) -> list[str]:
     return ["loss", *(tracker.name for tracker in model.trackers)]
 
 
-@dataclass(frozen=True)
-class Layout:
-    """How a batch is laid over a processor: ``shards`` at once, each in ``pieces`` one after the other.
-
-    A core that has a part of the batch to itself waits for nobody until its gradients are added to the others', and a
-    piece whose intermediate results stay in its cache is done faster than a large one.
-    """
-
-    shards: int = 1
-    pieces: int = 1
-
-
-def layout_of(model: LikelihoodModel, batch_size: int, cores: int) -> Layout:
-    """The layout for a processor of so many cores; an accelerator, which has its own ways, gets the batch whole.
-
-    A dense VAE, with many weights for little work, is not divided either: its gradients are too large to be added up.
-    """
-    configuration = model.configuration
-    if not model.objective_is_by_image or not isinstance(configuration, GlowConfig):
-        return Layout()
-    shards = _largest_divisor(batch_size, cores)
-    height, width, channels = model.image_shape
-    channels *= 4
-    # A coupling's input and output, shifted nine times, and its hidden layers.
-    widths = 9 * (channels // 2) + 2 * configuration.hidden_channels + 9 * channels
-    own = batch_size // shards
-    needed_bytes = own * 4 * (height // 2) * (width // 2) * widths
-    wanted = -(-needed_bytes // CACHE_BYTES)
-    # Each piece adds its gradients to those before: where weights are many, that costs more than the cache saves.
-    weight_bytes = 4 * model_size(configuration, model.image_shape, model.grey_levels).parameters
-    affordable = max(1, 4 * needed_bytes // weight_bytes)
-    return Layout(shards, _largest_divisor(own, min(wanted, affordable)))
-
-
-def _largest_divisor(number: int, limit: int) -> int:
-    return next(d for d in range(min(number, limit), 0, -1) if number % d == 0)
-
-
 class _JaxProgram(TrainingProgram):
     """One XLA program, whose number of steps is an argument."""
 
@@ -167,7 +123,6 @@ class _JaxProgram(TrainingProgram):
         super().__init__(model)
         import jax
 
-        self._cores = len(jax.devices()) if device().startswith("cpu") else 1
         self._programs: dict[tuple[int, ...], tuple[Any, Any]] = {}
         self._resident: dict[tuple[int, int], tuple[Array, Any]] = {}
         self._initialise = jax.jit(self._initialised)
@@ -188,7 +143,7 @@ class _JaxProgram(TrainingProgram):
         import jax
 
         if order.shape not in self._programs:
-            self._programs[order.shape] = self._program(layout_of(self.model, order.shape[1], self._cores))
+            self._programs[order.shape] = self._program(training_layout(self.model, order.shape[1], jax_cores()))
         program, everywhere = self._programs[order.shape]
         owners = self._owners()
         state = jax.device_put([[variable.value for variable in own] for own in owners], everywhere)

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from scipy.special import logsumexp
 
+import bench.layout
 import bench.likelihood as likelihood
 from bench.likelihood import LogLikelihood, bound_of, likelihood_program, log_likelihood
 from bench.results import TABLES, BoundKind
@@ -90,11 +91,15 @@ def test_the_bound_is_the_same_for_every_batch_size(model, images, monkeypatch, 
     np.testing.assert_allclose(log_likelihood(model, images, 6, seed=0).bound, expected, rtol=2e-6)
 
 
-def test_the_bound_is_the_same_compiled_or_not(model, images):
-    model = model("vae")
-    programs = (likelihood_program(model, compiled) for compiled in (True, False))
-    compiled, eager = (log_likelihood(model, images[:5], 4, seed=0, program=program).bound for program in programs)
-    np.testing.assert_allclose(compiled, eager, rtol=2e-6)
+@pytest.mark.parametrize("family", ["vae", "glow"])
+@pytest.mark.parametrize("cache_bytes", [2**20, 2**10])
+def test_the_program_computes_what_the_model_does(model, images, family, cache_bytes, monkeypatch):
+    monkeypatch.setattr(bench.layout, "CACHE_BYTES", cache_bytes)
+    model = model(family)
+    noise = np.random.default_rng(0).standard_normal((6, 4, *model.posterior_noise_shape), dtype=np.float32)
+    found = likelihood_program(model).run(images[:6], noise)
+    expected = np.asarray(model.log_weights_by_image(images[:6], noise))
+    np.testing.assert_allclose(found, expected, rtol=1e-5)
 
 
 def test_one_program_serves_batches_of_several_shapes(model, images):
@@ -106,12 +111,11 @@ def test_one_program_serves_batches_of_several_shapes(model, images):
         np.testing.assert_allclose(found, direct, rtol=2e-6)
 
 
-@pytest.mark.parametrize("compiled", [True, False])
-def test_a_program_only_reads_the_weights(model, images, compiled):
+def test_a_program_only_reads_the_weights(model, images):
     """One that fails for want of memory would else take them with it: JAX can hand them over to the device."""
     model = model("vae")
     before = [variable.value for variable in model.variables]
-    log_likelihood(model, images[:5], 4, seed=0, program=likelihood_program(model, compiled))
+    log_likelihood(model, images[:5], 4, seed=0, program=likelihood_program(model))
     assert all(variable.value is value for variable, value in zip(model.variables, before, strict=True))
 
 
@@ -121,6 +125,15 @@ def test_an_image_is_judged_by_itself_whatever_stands_beside_it(model, images):
     others = np.concatenate([images[:2], images[20:24]])
     np.testing.assert_allclose(log_likelihood(model, others, 4, seed=0).bound[:2], among_others[:2], rtol=2e-6)
     np.testing.assert_allclose(log_likelihood(model, images[:1], 4, seed=0).bound, among_others[:1], rtol=2e-6)
+
+
+def test_kept_noise_is_that_of_the_images_own_streams(model, images):
+    """Whether all samples of an image are drawn at once, and kept for the next look, or one after the other."""
+    model = model("vae")
+    at_once = [log_likelihood(model, images[:5], 4, seed=0).bound for _ in range(2)]
+    one_by_one = log_likelihood(model, images[:5], 4, seed=0, samples_at_once=1).bound
+    np.testing.assert_array_equal(*at_once)
+    np.testing.assert_allclose(one_by_one, at_once[0], rtol=2e-6)
 
 
 def test_the_seed_alone_decides_the_noise(model, images):

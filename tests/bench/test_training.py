@@ -6,16 +6,18 @@ import keras
 import numpy as np
 import pytest
 
+import bench.layout
 import bench.training
-import bench.training_program
 from bench.config import TrainingConfig
 from bench.errors import DivergedError
 from bench.flat_adam import FlatAdam
+from bench.layout import CACHE_BYTES, Layout, forward_layout
+from bench.layout import training_layout as layout_of
 from bench.likelihood import log_likelihood
 from bench.scheduled_rate import ScheduledRate
 from bench.seeds import derive_seed
 from bench.training import INITIALISATION_IMAGES, ImageStream, build_optimizer, compile_for_training, train
-from bench.training_program import CACHE_BYTES, Layout, layout_of, training_program
+from bench.training_program import training_program
 from models.configs import GlowConfig, VAEConfig
 from models.registry import build_model
 
@@ -73,7 +75,7 @@ FITTED = {
 @pytest.mark.parametrize(("name", "cache_bytes"), [*((name, 2**20) for name in FITTED), ("glow", 2**13)])
 def test_training_agrees_with_fit(tuning, monkeypatch, name, cache_bytes):
     """Weights, figures and random state after the same steps, whether a batch is computed whole or in pieces."""
-    monkeypatch.setattr(bench.training_program, "CACHE_BYTES", cache_bytes)
+    monkeypatch.setattr(bench.layout, "CACHE_BYTES", cache_bytes)
     config = TrainingConfig(learning_rate=3e-3, batch_size=32, images=384, reports=2, warmup_steps=3)
     stream = ImageStream(len(tuning.train), 32, config.steps_per_report, 0)
     with_labels = "classes" in name
@@ -115,6 +117,7 @@ def test_a_batch_is_divided_among_cores_and_into_pieces_that_fit_their_caches():
 def test_gradients_of_many_weights_are_not_added_up_piece_by_piece():
     wide = build_model(GlowConfig(levels=1, flow_depth=16, hidden_channels=512), (8, 8, 1), 17)
     assert layout_of(wide, 128, cores=2) == Layout(2, 1)
+    assert forward_layout(wide, 128, cores=2).pieces > 1
 
 
 def test_a_batch_whose_images_depend_on_each_other_is_not_divided():

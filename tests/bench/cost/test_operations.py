@@ -39,6 +39,8 @@ def traced_operations(model):
 
 @pytest.mark.parametrize("name", MODELS)
 def test_operations_are_about_those_that_the_backend_counts_in_the_program(name):
+    if name == "glow" and keras.backend.backend() == "tensorflow":
+        pytest.skip("TensorFlow's profiler does not look into the loop over a flow's steps")
     model = build_model(MODELS[name], (8, 8, 1), 2)
     # The backend counts activations and densities as well, and what is computed once a batch.
     assert 0.6 < operations_per_image(model) / traced_operations(model) < 1.1
