@@ -43,7 +43,7 @@ CASES = {
     "reparam-bench study latent_size --dataset ": list(BUILT_IN),
     "reparam-bench study latent_size --dataset fa": ["fashion_mnist"],
     "reparam-bench study latent_size --outside-dataset fa": ["fashion_mnist"],
-    "reparam-bench study latent_size --backend ": ["tensorflow", "jax"],
+    "reparam-bench study latent_size --backend ": ["tensorflow", "jax", "auto"],
     "reparam-bench study latent_size --sampler ": ["tpe", "qmc", "random"],
     "reparam-bench study latent_size --extractor i": ["inception_v3"],
     "reparam-bench evaluate 0123 --backend j": ["jax"],
