@@ -9,6 +9,7 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 from bench.errors import SettingsError
 
@@ -44,6 +45,10 @@ def select_backend(name: str) -> None:
         os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
         # JAX sees each core as a device, so that a batch can be divided among them.
         os.environ.setdefault("JAX_NUM_CPU_DEVICES", str(cores()))
+        # What XLA compiled for one process serves the next: other workers, and the same study taken up again.
+        os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(_cache_folder() / "jax"))
+        os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.1")
+        os.environ.setdefault("JAX_COMPILATION_CACHE_MAX_SIZE", str(2**30))
         with _start_up_messages_held_back():
             device()
     import keras
@@ -53,6 +58,11 @@ def select_backend(name: str) -> None:
             f"Keras already runs on {keras.backend.backend()!r} in this process and cannot change to {name!r}: "
             "start a new process"
         )
+
+
+def _cache_folder() -> Path:
+    """``$XDG_CACHE_HOME/reparam-bench``, or ``~/.cache/reparam-bench``."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "reparam-bench"
 
 
 @contextmanager

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any
 
 import keras
@@ -20,17 +19,12 @@ class CompiledMethod(keras.Model):
     Args:
         model: the model whose weights the method uses.
         method: a function of the model and of tensors.
-        in_pieces: whether the rows may be computed a few at a time; what is the same for all of them is then computed
-            anew for each piece.
     """
 
-    def __init__(
-        self, model: LikelihoodModel, method: Callable[..., Any], in_pieces: bool = True, name: str | None = None
-    ) -> None:
+    def __init__(self, model: LikelihoodModel, method: Callable[..., Any], name: str | None = None) -> None:
         super().__init__(name=name)
         self.model = model
         self.method = method
-        self.in_pieces = in_pieces
         self.built = True
         self._programs: dict[tuple[tuple[int, ...], ...], Any] = {}
         on_jax = keras.backend.backend() == "jax"
@@ -81,8 +75,6 @@ def _jax_program(model: CompiledMethod) -> Callable[[list[npt.NDArray[Any]]], An
 
     def run(inputs: list[npt.NDArray[Any]]) -> Any:
         layout = forward_layout(model.model, len(inputs[0]), jax_cores())
-        if not model.in_pieces:
-            layout = replace(layout, pieces=1)
         own = [model.trainable_variables, model.non_trainable_variables]
         values = [[variable.value for variable in variables] for variables in own]
         return program(layout, *jax.device_put(values, NamedSharding(mesh_of(layout), whole)), inputs)

@@ -61,9 +61,8 @@ class _TensorFlowProgram(TrainingProgram):
 
     def __init__(self, model: LikelihoodModel) -> None:
         super().__init__(model)
-        import tensorflow as tf
 
-        self._initialise = tf.function(model.initialise)
+        self._initialise = model.initialise
         self._programs: dict[int, Any] = {}
         self._resident: dict[int, tuple[Array, Any]] = {}
 
@@ -79,7 +78,7 @@ class _TensorFlowProgram(TrainingProgram):
             # However many steps a stretch has, it is one program.
             known = [tf.TensorSpec.from_tensor(each) for each in arguments]
             steps = tf.TensorSpec((None, batch_size), tf.int64)
-            self._programs[batch_size] = tf.function(self._steps).get_concrete_function(steps, *known)
+            self._programs[batch_size] = tf.function(self._steps, autograph=False).get_concrete_function(steps, *known)
         told = self._programs[batch_size](tf.constant(order[start:stop], tf.int64), *arguments)
         return {name: np.asarray(values) for name, values in told.items()}
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import random
+from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from functools import cached_property, lru_cache
+from functools import cached_property
 
 import keras
 import numpy as np
@@ -30,8 +31,10 @@ from models.configs import Shape
 from models.likelihood_model import LikelihoodModel
 from models.registry import build_model
 
-SHAPES_KEPT = 4
+SHAPES_KEPT = 12
 """Models of different shapes whose programs are kept, the latest used; the final runs find their trials' again."""
+WEIGHT_BYTES_KEPT = 2**28
+"""Largest size of all these models' weights, unless a single one has more."""
 TRAINING_PASSES = 3
 """A training step costs about three forward passes: one forward, two backward."""
 
@@ -195,16 +198,29 @@ class _Workbench:
                 variable.assign(value)
 
 
-@lru_cache(maxsize=SHAPES_KEPT)
-def _workbench_of(shape: RunConfig, image_shape: Shape, grey_levels: int) -> _Workbench:
-    return _Workbench(shape, image_shape, grey_levels)
+_kept: OrderedDict[tuple[RunConfig, Shape, int], _Workbench] = OrderedDict()
+"""By their shapes, the one that was used last at the end."""
 
 
 def _workbench(config: RunConfig, info: DatasetInfo) -> _Workbench:
     """The workbench of an earlier run of the same shape, if it is still kept; else a new one."""
     # The one setting that is no part of any program: it is a weight of the optimizer.
-    shape = config.with_values({"learning_rate": 1.0})
-    return _workbench_of(shape, info.image_shape, info.grey_levels)
+    shape = (config.with_values({"learning_rate": 1.0}), info.image_shape, info.grey_levels)
+    if shape not in _kept:
+        _kept[shape] = _Workbench(*shape)
+    _kept.move_to_end(shape)
+    while len(_kept) > SHAPES_KEPT or (len(_kept) > 1 and _weight_bytes() > WEIGHT_BYTES_KEPT):
+        _kept.popitem(last=False)
+    return _kept[shape]
+
+
+def forget_programs() -> None:
+    """Let later runs begin with models and programs of their own."""
+    _kept.clear()
+
+
+def _weight_bytes() -> int:
+    return sum(4 * each.model.count_params() for each in _kept.values())
 
 
 def _train(
@@ -222,7 +238,7 @@ def _train(
             log = train(workbench.model, data, config.training, seed, on_epoch, checkpoint, picture, workbench.programs)
     except BaseException:
         # Training that broke off may leave the model's arrays handed over to the device, and unusable.
-        _workbench_of.cache_clear()
+        forget_programs()
         raise
     return log, meter
 

@@ -63,11 +63,14 @@ class FlowStep(Bijection):
         of_a_pixel = ops.sum(self.actnorm.log_scale) + self.convolution.log_abs_det()
         return y, log_det + height * width * of_a_pixel
 
-    def inverse(self, y: Tensor) -> Tensor:
-        """y (n, h, w, c) -> (n, h, w, c)."""
-        mixed = self.coupling.inverse(y)
-        scale = ops.exp(-self.actnorm.log_scale)
-        return by_pixel(mixed, ops.transpose(self.convolution.inverse_matrix()) * scale) - self.actnorm.bias
+    def inverse_matrix(self) -> Tensor:
+        """W⁻ᵀ·diag(e^-s), by which the inverse multiplies each pixel's channels (c, c)."""
+        return ops.transpose(self.convolution.inverse_matrix()) * ops.exp(-self.actnorm.log_scale)
+
+    def inverse(self, y: Tensor, matrix: Tensor | None = None) -> Tensor:
+        """y (n, h, w, c) -> (n, h, w, c); with the :meth:`inverse_matrix`, where it is at hand."""
+        matrix = self.inverse_matrix() if matrix is None else matrix
+        return by_pixel(self.coupling.inverse(y), matrix) - self.actnorm.bias
 
     def initialise(self, x: Tensor) -> Tensor:
         """Initialise the actnorm on x."""
@@ -77,10 +80,10 @@ class FlowStep(Bijection):
 
 
 class Repeated(Bijection):
-    """The composition f_K ∘ … ∘ f_1 of bijections that differ by their weights alone.
+    """The composition f_K ∘ … ∘ f_1 of steps that differ by their weights alone.
 
     Each weight is held once for all K, stacked (K, …), and the composition is a loop over them: the program that comes
-    of it is as small, and as soon compiled, as that of one bijection, and the optimizer has as few weights to see to.
+    of it is as small, and as soon compiled, as that of one step, and the optimizer has as few weights to see to.
 
     Args:
         make: makes one of them, not built; it leaves the shape as it is.
@@ -89,7 +92,7 @@ class Repeated(Bijection):
             from one to the next.
     """
 
-    def __init__(self, make: Callable[[], Bijection], depth: int, recompute: bool = False, **kwargs: Any) -> None:
+    def __init__(self, make: Callable[[], FlowStep], depth: int, recompute: bool = False, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.make = make
         self.depth = depth
@@ -111,12 +114,12 @@ class Repeated(Bijection):
         self._template = _Untracked(built[0])
         self.built = True
 
-    def _built(self) -> Bijection:
+    def _built(self) -> FlowStep:
         bijection = self.make()
         bijection.build(self.shape)
         return bijection
 
-    def unrolled(self) -> list[Bijection]:
+    def unrolled(self) -> list[FlowStep]:
         """Copies of the K bijections, first to last, each with weights of its own."""
         copies = [self._built() for _ in range(self.depth)]
         for k, bijection in enumerate(copies):
@@ -148,11 +151,18 @@ class Repeated(Bijection):
     def inverse(self, y: Tensor) -> Tensor:
         """Undo the bijections last to first."""
 
-        def step(y: Tensor, weights: list[Tensor]) -> tuple[Tensor, None]:
-            with self._one_of(weights) as (bijection, _):
-                return bijection.inverse(y), None
+        def matrix(k: int) -> Tensor:
+            with self._one_of([stack[k] for stack in self._weights()]) as (bijection, _):
+                return bijection.inverse_matrix()
 
-        x, _ = ops.scan(step, y, self._weights(), length=self.depth, reverse=True)
+        def step(y: Tensor, given: tuple[list[Tensor], Tensor]) -> tuple[Tensor, None]:
+            weights, inverse_matrix = given
+            with self._one_of(weights) as (bijection, _):
+                return bijection.inverse(y, inverse_matrix), None
+
+        # Outside of the loop, so that images which are computed in pieces need them only once.
+        matrices = ops.stack([matrix(k) for k in range(self.depth)])
+        x, _ = ops.scan(step, y, (self._weights(), matrices), length=self.depth, reverse=True)
         return x
 
     def initialise(self, x: Tensor) -> Tensor:
@@ -179,7 +189,7 @@ class Repeated(Bijection):
         return [stack.value for stack in self.stacks]
 
     @contextmanager
-    def _one_of(self, weights: Sequence[Tensor]) -> Iterator[tuple[Bijection, keras.StatelessScope]]:
+    def _one_of(self, weights: Sequence[Tensor]) -> Iterator[tuple[FlowStep, keras.StatelessScope]]:
         """The bijection that has these weights within the context, and the scope that knows what becomes of them."""
         bijection = self._template.bijection
         with keras.StatelessScope(state_mapping=list(zip(bijection.weights, weights, strict=True))) as scope:
@@ -190,4 +200,4 @@ class Repeated(Bijection):
 class _Untracked:
     """Keeps a bijection from Keras, which would take its weights for some of the layer that holds it."""
 
-    bijection: Bijection
+    bijection: FlowStep

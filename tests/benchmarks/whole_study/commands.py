@@ -58,7 +58,8 @@ def study(checkout: Path, options: Sequence[str]) -> Outcome:
     """``reparam-bench study vae_vs_glow`` of a checkout, in a fresh output folder."""
     with tempfile.TemporaryDirectory() as output:
         command = [sys.executable, "-c", REPARAM_BENCH, "study", "vae_vs_glow", "--output", output, *options]
-        done = _run(command, checkout, cwd=checkout)
+        # What an earlier command compiled must not serve this one.
+        done = _run(command, checkout, checkout, {"JAX_COMPILATION_CACHE_DIR": str(Path(output, "compiled"))})
         runs = _model_runs(Path(output))
         backend = json.loads(runs[0].data.tags["reparam.config"])["backend"]
         return Outcome(backend, {**done.figures, **_phases(done, runs), **_search(runs), **_bests(runs)})
