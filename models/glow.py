@@ -196,7 +196,8 @@ class Glow(LikelihoodModel):
     def generate(self, noise: Tensor, temperature: Tensor | float = 1.0, labels: Tensor | None = None) -> Tensor:
         """Each latent μ + T·σ·ε under its prior, then the inverse map, then the grey level that y lies in.
 
-        Where there are classes and no labels, each class is as likely at any temperature.
+        Where there are classes and no labels, each class is as likely at any temperature. A latent far out may leave
+        the floating type's range on its way back: what is then no number is given the grey level 0.
         """
         if not self.configuration.classes:
             labels = ops.zeros_like(noise[:, 0])
@@ -209,8 +210,8 @@ class Glow(LikelihoodModel):
                 prior = DiagonalGaussian(*self.split_priors[level](y))
                 y = ops.concatenate([y, prior.sample(parts[level])], axis=-1)
             y = self.chains[level].inverse(y)
-        x = ops.floor((y + 0.5) * self.grey_levels)
-        return ops.cast(ops.clip(x, 0, self.grey_levels - 1), "int32")
+        x = ops.clip(ops.floor((y + 0.5) * self.grey_levels), 0, self.grey_levels - 1)
+        return ops.cast(ops.nan_to_num(x), "int32")
 
     def _latent_noise(self, noise: Tensor) -> list[Tensor]:
         """A noise vector (n, D) cut into the latents' shapes."""

@@ -134,6 +134,16 @@ def test_probabilities_of_all_images_sum_to_1(glow, normal, compiled, array, deq
     assert 0 < sums[0] < sums[1] < sums[2] < total + error
 
 
+def test_samples_are_grey_levels_even_where_the_inverse_overflows(normal, perturb, compiled, array):
+    model = perturb(Glow(GlowConfig(**SMALL), (4, 4, 1), 8), scale=0.2)
+    for weight in model.split_priors[0].trainable_variables:
+        weight.assign(np.full(weight.shape, 50.0))
+    noise = normal(64, model.prior_noise_size)
+    images = array(compiled(model.generate)(noise))
+    assert images.min() >= 0
+    assert images.max() <= 7
+
+
 def _mean_bound(log_weights, k):
     groups = log_weights.reshape(-1, k, log_weights.shape[1])
     return (scipy.special.logsumexp(groups, axis=1) - np.log(k)).mean(axis=0)

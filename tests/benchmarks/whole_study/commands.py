@@ -21,6 +21,7 @@ from bench.tracking.sources import search_runs
 ROOT = Path(__file__).resolve().parents[3]
 BY_HAND = Path(__file__).with_name("by_hand.py")
 REPARAM_BENCH = "from studies.cli import main; main()"
+NAMED = "import bench.study; bench.study.BoundStudy.study_id = {study_id!r}; "
 PACKAGES = ("bench", "models", "reports", "studies")
 FAMILIES = ("vae", "glow")
 OTHER_STORES = ("REPARAM_BENCH_", "MLFLOW_")
@@ -34,10 +35,12 @@ class Outcome:
     Attributes:
         backend: what it trained on.
         figures: by their names.
+        study_id: of a study, from which its proposals derive.
     """
 
     backend: str
     figures: dict[str, float]
+    study_id: str = ""
 
 
 @dataclass(frozen=True)
@@ -54,15 +57,21 @@ class _Done:
         return {"seconds": self.ended - self.began, "processor seconds": self.processor_seconds}
 
 
-def study(checkout: Path, options: Sequence[str]) -> Outcome:
-    """``reparam-bench study vae_vs_glow`` of a checkout, in a fresh output folder."""
+def study(checkout: Path, options: Sequence[str], study_id: str = "") -> Outcome:
+    """``reparam-bench study vae_vs_glow`` of a checkout, in a fresh output folder; under another study's id, if given.
+
+    A version that knows more settings than an earlier one has another id for the same study, and with it other
+    proposals: other models would be trained.
+    """
     with tempfile.TemporaryDirectory() as output:
-        command = [sys.executable, "-c", REPARAM_BENCH, "study", "vae_vs_glow", "--output", output, *options]
+        named = NAMED.format(study_id=study_id) if study_id else ""
+        command = [sys.executable, "-c", named + REPARAM_BENCH, "study", "vae_vs_glow", "--output", output, *options]
         # What an earlier command compiled must not serve this one.
         done = _run(command, checkout, checkout, {"JAX_COMPILATION_CACHE_DIR": str(Path(output, "compiled"))})
         runs = _model_runs(Path(output))
         backend = json.loads(runs[0].data.tags["reparam.config"])["backend"]
-        return Outcome(backend, {**done.figures, **_phases(done, runs), **_search(runs), **_bests(runs)})
+        figures = {**done.figures, **_phases(done, runs), **_search(runs), **_bests(runs)}
+        return Outcome(backend, figures, runs[0].data.tags["reparam.study_id"])
 
 
 def by_hand(trials: int, epochs: int, seed: int) -> Outcome:

@@ -39,13 +39,16 @@ def against_by_hand(options: argparse.Namespace) -> Iterator[Row]:
 
 
 def against_before(options: argparse.Namespace) -> Iterator[Row]:
-    """The study with all its defaults, of the earlier checkout and of this one, in turns."""
+    """The study with all its defaults, of the earlier checkout and of this one, in turns; the same models in both."""
     checkouts = {BEFORE: options.before.resolve(), NOW: commands.ROOT}
     for checkout in checkouts.values():
         commands.prepare(checkout)
     for number in range(1, options.rounds + 1):
+        study_id = ""
         for name, checkout in checkouts.items():
-            yield from _rows(BEFORE, name, number, commands.study(checkout, shlex.split(options.before_options)))
+            outcome = commands.study(checkout, shlex.split(options.before_options), study_id)
+            study_id = outcome.study_id
+            yield from _rows(BEFORE, name, number, outcome)
 
 
 def within_a_trial(options: argparse.Namespace) -> Iterator[Row]:
