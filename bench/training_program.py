@@ -61,8 +61,10 @@ class _TensorFlowProgram(TrainingProgram):
 
     def __init__(self, model: LikelihoodModel) -> None:
         super().__init__(model)
+        import tensorflow as tf
 
-        self._initialise = model.initialise
+        # Nothing is converted from Python: it would double the time that a program takes to be made.
+        self._initialise = tf.function(model.initialise, autograph=False)
         self._programs: dict[int, Any] = {}
         self._resident: dict[int, tuple[Array, Any]] = {}
 
