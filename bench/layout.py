@@ -44,17 +44,17 @@ def training_layout(model: LikelihoodModel, batch_size: int, cores: int) -> Layo
     own = batch_size // layout.shards
     weight_bytes = 4 * model_size(model.configuration, model.image_shape, model.grey_levels).parameters
     affordable = max(1, 4 * own * _image_bytes(model) // weight_bytes)
-    return Layout(layout.shards, _largest_divisor(own, min(layout.pieces, affordable)))
+    return Layout(layout.shards, largest_divisor(own, min(layout.pieces, affordable)))
 
 
 def forward_layout(model: LikelihoodModel, rows: int, cores: int) -> Layout:
     """The layout of so many rows, images or importance samples of images, that are computed without a gradient."""
     if not isinstance(model.configuration, GlowConfig):
         return Layout()
-    shards = _largest_divisor(rows, cores)
+    shards = largest_divisor(rows, cores)
     own = rows // shards
     wanted = -(-own * _image_bytes(model) // CACHE_BYTES)
-    return Layout(shards, _largest_divisor(own, wanted))
+    return Layout(shards, largest_divisor(own, wanted))
 
 
 def _image_bytes(model: LikelihoodModel) -> int:
@@ -68,5 +68,6 @@ def _image_bytes(model: LikelihoodModel) -> int:
     return 4 * (height // 2) * (width // 2) * widths
 
 
-def _largest_divisor(number: int, limit: int) -> int:
+def largest_divisor(number: int, limit: int) -> int:
+    """The largest divisor of ``number`` that is at most ``limit``."""
     return next(d for d in range(min(number, limit), 0, -1) if number % d == 0)

@@ -17,6 +17,7 @@ from scipy.special import logsumexp
 from bench.compiled import CompiledMethod
 from bench.data.dataset import Images
 from bench.errors import is_out_of_memory
+from bench.layout import largest_divisor
 from bench.results import TABLES, Bound, BoundKind, Measurement
 from bench.seeds import derive_seed
 from models.likelihood_model import LikelihoodModel
@@ -273,7 +274,7 @@ class _BatchSize:
     @classmethod
     def within(cls, rows: int, images: int, importance_samples: int, most: int | None = None) -> _BatchSize:
         """The largest of at most ``rows`` log-weights, as many samples of an image as possible and at most ``most``."""
-        samples = _largest_divisor(importance_samples, min(rows, most or rows))
+        samples = largest_divisor(importance_samples, min(rows, most or rows))
         return cls(max(1, min(images, rows // samples, WEIGHTS_AT_ONCE // importance_samples)), samples)
 
     @property
@@ -312,8 +313,3 @@ def _summarise(log_weights: Array) -> tuple[Array, Array, Array]:
     bounds.append(log_sum - math.log(k))
     errors.append(np.sqrt(np.maximum(0.0, concentration - 1 / k) * k / (k - 1)) if k > 1 else np.full(n, np.nan))
     return np.stack(bounds), np.stack(errors), 1.0 / concentration
-
-
-def _largest_divisor(number: int, limit: int) -> int:
-    """The largest divisor of ``number`` that is at most ``limit``."""
-    return next(d for d in range(min(number, limit), 0, -1) if number % d == 0)

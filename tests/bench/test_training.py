@@ -11,8 +11,7 @@ import bench.training
 from bench.config import TrainingConfig
 from bench.errors import DivergedError
 from bench.flat_adam import FlatAdam
-from bench.layout import CACHE_BYTES, Layout, forward_layout
-from bench.layout import training_layout as layout_of
+from bench.layout import CACHE_BYTES, Layout, forward_layout, training_layout
 from bench.likelihood import log_likelihood
 from bench.scheduled_rate import ScheduledRate
 from bench.seeds import derive_seed
@@ -106,22 +105,22 @@ def glow_of(**changes):
 
 def test_a_batch_is_divided_among_cores_and_into_pieces_that_fit_their_caches():
     glow = glow_of()
-    assert layout_of(glow, 64, cores=2) == Layout(2, 1)
-    assert layout_of(glow, 64, cores=6) == Layout(4, 1)
-    assert layout_of(glow, 7, cores=2) == Layout(1, 1)
+    assert training_layout(glow, 64, cores=2) == Layout(2, 1)
+    assert training_layout(glow, 64, cores=6) == Layout(4, 1)
+    assert training_layout(glow, 7, cores=2) == Layout(1, 1)
     # 1,024 images of 4·16·(9·2 + 2·64 + 9·4) bytes are 11.4 times the cache: 8 is the largest divisor up to 12.
     assert CACHE_BYTES == 2**20
-    assert layout_of(glow, 2048, cores=2) == Layout(2, 8)
+    assert training_layout(glow, 2048, cores=2) == Layout(2, 8)
 
 
 def test_gradients_of_many_weights_are_not_added_up_piece_by_piece():
     wide = build_model(GlowConfig(levels=1, flow_depth=16, hidden_channels=512), (8, 8, 1), 17)
-    assert layout_of(wide, 128, cores=2) == Layout(2, 1)
+    assert training_layout(wide, 128, cores=2) == Layout(2, 1)
     assert forward_layout(wide, 128, cores=2).pieces > 1
 
 
 def test_a_batch_whose_images_depend_on_each_other_is_not_divided():
-    assert layout_of(tiny_vae(free_bits=0.1), 64, cores=2) == Layout()
+    assert training_layout(tiny_vae(free_bits=0.1), 64, cores=2) == Layout()
     assert not tiny_vae(free_bits=0.1).objective_is_by_image
     assert not tiny_vae(gradient_estimator="score_function_baseline").objective_is_by_image
     assert tiny_vae().objective_is_by_image
