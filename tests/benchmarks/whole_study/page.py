@@ -159,8 +159,8 @@ def _before(figures: Figures, about: Mapping[str, str]) -> list[str]:
     return [
         "## Against an earlier version\n",
         f"`reparam-bench study vae_vs_glow{about['before options']}`, as `make study` runs it, of two checkouts in "
-        "turns, each in a fresh folder, from the start of the process to its end. Both go by the earlier one's study id, "
-        "from which seeds and proposals derive.\n",
+        "turns, each in a fresh folder, from the start of the process to its end. Both go by the earlier one's study "
+        "id, from which seeds and proposals derive.\n",
         _table(
             ("", "backend", "seconds", "processor s", *PHASES),
             [_study_line(figures, of, f"{of}, commit {commit}") for of, commit in commits.items()],
