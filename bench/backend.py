@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from bench.errors import SettingsError
+from bench.host_allocator import keep_freed_memory
 
 log = logging.getLogger(__name__)
 
@@ -49,6 +50,7 @@ def select_backend(name: str) -> None:
         os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(_cache_folder() / "jax"))
         os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.1")
         os.environ.setdefault("JAX_COMPILATION_CACHE_MAX_SIZE", str(2**30))
+        keep_freed_memory()
         with _start_up_messages_held_back():
             device()
     import keras
