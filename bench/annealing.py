@@ -134,7 +134,7 @@ def annealed_bounds(
     expected = (len(images), model.configuration.latent_size)
     if latents.shape != expected:
         raise ValueError(f"latents must be {expected}, one for each image, got {latents.shape}")
-    program = CompiledMethod(model, _log_observation, name="log_observation")
+    program = CompiledMethod(model, _log_observation)
     batch = max(1, VALUES_PER_BATCH // (chains * model.dimensions))
     lower, upper, accepted = [], [], []
     for start in range(0, len(images), batch):

@@ -150,7 +150,7 @@ def error_of_mean(errors: Array) -> float:
 
 def likelihood_program(model: LikelihoodModel) -> CompiledMethod:
     """The program that computes the model's log-weights."""
-    return CompiledMethod(model, LikelihoodModel.log_weights_by_image, name="log_weights")
+    return CompiledMethod(model, LikelihoodModel.log_weights_by_image)
 
 
 def log_likelihood(

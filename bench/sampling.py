@@ -26,7 +26,7 @@ class Sampler:
     def __init__(self, model: LikelihoodModel, batch_size: int = BATCH_SIZE) -> None:
         self.model = model
         self.batch_size = max(1, min(batch_size, VALUES_PER_BATCH // model.dimensions))
-        self._program = CompiledMethod(model, _generate, name="generate")
+        self._program = CompiledMethod(model, _generate)
 
     def draw(self, n: int, temperature: float, seed: int) -> Images:
         """``n`` images at a temperature, integers (n, h, w, c); the same for the same seed."""

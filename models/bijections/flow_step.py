@@ -151,8 +151,8 @@ class Repeated(Bijection):
     def inverse(self, y: Tensor) -> Tensor:
         """Undo the bijections last to first."""
 
-        def matrix(k: int) -> Tensor:
-            with self._one_of([stack[k] for stack in self._weights()]) as (bijection, _):
+        def matrix(weights: list[Tensor]) -> Tensor:
+            with self._one_of(weights) as (bijection, _):
                 return bijection.inverse_matrix()
 
         def step(y: Tensor, given: tuple[list[Tensor], Tensor]) -> tuple[Tensor, None]:
@@ -161,7 +161,7 @@ class Repeated(Bijection):
                 return bijection.inverse(y, inverse_matrix), None
 
         # Outside of the loop, so that images which are computed in pieces need them only once.
-        matrices = ops.stack([matrix(k) for k in range(self.depth)])
+        matrices = ops.map(matrix, self._weights())
         x, _ = ops.scan(step, y, (self._weights(), matrices), length=self.depth, reverse=True)
         return x
 
