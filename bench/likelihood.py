@@ -300,11 +300,14 @@ def _summarise(log_weights: Array) -> tuple[Array, Array, Array]:
     """
     n, k = log_weights.shape
     bounds, errors = [], []
+    log_sums = log_weights  # of groups of 1, then of 2, of 4, …
     for samples in _sample_numbers(k)[:-1]:
         groups = k // samples
-        by_group = logsumexp(log_weights[:, : groups * samples].reshape(n, groups, samples), axis=2) - math.log(samples)
+        by_group = log_sums - math.log(samples)
         bounds.append(by_group.mean(axis=1))
         errors.append(by_group.std(axis=1, ddof=1) / math.sqrt(groups) if groups > 1 else np.full(n, np.nan))
+        pairs = groups // 2 * 2
+        log_sums = np.logaddexp(log_sums[:, :pairs:2], log_sums[:, 1:pairs:2])
     log_sum = logsumexp(log_weights, axis=1)
     # An image to which the model gives no probability at all has no weights to speak of.
     possible = np.isfinite(log_sum)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import keras
@@ -9,6 +10,14 @@ from keras import ops
 
 from models.configs import BatchShape
 from models.distributions import Tensor
+
+Values = Callable[[keras.Variable], Tensor]
+"""Gives the value that a weight is to have; or K values of it at once, stacked before its own axes: (K, …)."""
+
+
+def current(weight: keras.Variable) -> Tensor:
+    """The value that the weight has: the usual :data:`Values`."""
+    return ops.convert_to_tensor(weight)
 
 
 class Bijection(keras.layers.Layer):

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,7 +10,7 @@ import keras
 from keras import ops
 
 from models.bijections.actnorm import ActNorm
-from models.bijections.base import Bijection, zeros_per_image
+from models.bijections.base import Bijection, Values, current, zeros_per_image
 from models.bijections.coupling import Coupling
 from models.bijections.invertible_convolution import LUConvolution, PlainConvolution
 from models.configs import BatchShape
@@ -56,12 +55,25 @@ class FlowStep(Bijection):
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """x (n, h, w, c) -> (n, h, w, c), and log |det ∂y/∂x| (n,)."""
         _, height, width, _ = x.shape
-        weight = ops.transpose(self.convolution.matrix())
-        scale = ops.exp(self.actnorm.log_scale)
-        mixed = by_pixel(x, scale[:, None] * weight) + ops.matmul(scale * self.actnorm.bias, weight)
-        y, log_det = self.coupling(mixed)
-        of_a_pixel = ops.sum(self.actnorm.log_scale) + self.convolution.log_abs_det()
+        matrix, offset, of_a_pixel = self.affine()
+        y, log_det = self.transform(x, matrix, offset)
         return y, log_det + height * width * of_a_pixel
+
+    def affine(self, value: Values = current) -> tuple[Tensor, Tensor, Tensor]:
+        """Diag(e^s)·Wᵀ and (e^s·b)·Wᵀ, which a pixel's channels are multiplied by and moved by, and log |det| of it.
+
+        Shapes (c, c), (c,) and (); with K values of the weights at once, (K, c, c), (K, c) and (K,).
+        """
+        weight = ops.swapaxes(self.convolution.matrix(value), -1, -2)
+        log_scale = value(self.actnorm.log_scale)
+        scale = ops.exp(log_scale)
+        offset = ops.matmul((scale * value(self.actnorm.bias))[..., None, :], weight)[..., 0, :]
+        log_abs_det = ops.sum(log_scale, axis=-1) + self.convolution.log_abs_det(value)
+        return scale[..., None] * weight, offset, log_abs_det
+
+    def transform(self, x: Tensor, matrix: Tensor, offset: Tensor) -> tuple[Tensor, Tensor]:
+        """The affine map of each pixel's channels, then the coupling, and the log-determinant of the latter (n,)."""
+        return self.coupling(by_pixel(x, matrix) + offset)
 
     def inverse_matrix(self) -> Tensor:
         """W⁻ᵀ·diag(e^-s), by which the inverse multiplies each pixel's channels (c, c)."""
@@ -133,67 +145,81 @@ class Repeated(Bijection):
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Apply the bijections first to last."""
+        template = self._template.bijection
+        _, height, width, _ = x.shape
+        # All at once, and outside of the loop: a program of a few small products, where each takes as long as a large one.
+        matrices, offsets, of_a_pixel = template.affine(lambda weight: current(self._stack_of(weight)))
+        coupling = template.coupling.weights
 
-        def apply(x: Tensor, *weights: Tensor) -> tuple[Tensor, Tensor]:
-            with self._one_of(weights) as (bijection, _):
-                return bijection.forward(x)
+        def apply(x: Tensor, matrix: Tensor, offset: Tensor, *weights: Tensor) -> tuple[Tensor, Tensor]:
+            with _values_of(coupling, weights):
+                return template.transform(x, matrix, offset)
 
         applied = keras.remat(apply) if self.recompute else apply
 
-        def step(carry: tuple[Tensor, Tensor], weights: list[Tensor]) -> tuple[tuple[Tensor, Tensor], None]:
+        def step(carry: tuple[Tensor, Tensor], given: list[Tensor]) -> tuple[tuple[Tensor, Tensor], None]:
             x, log_det = carry
-            y, own_log_det = applied(x, *weights)
+            y, own_log_det = applied(x, *given)
             return (y, log_det + own_log_det), None
 
-        (y, log_det), _ = ops.scan(step, (x, zeros_per_image(x)), self._weights(), length=self.depth)
-        return y, log_det
+        given = [matrices, offsets, *self._values(coupling)]
+        (y, log_det), _ = ops.scan(step, (x, zeros_per_image(x)), given, length=self.depth)
+        return y, log_det + height * width * ops.sum(of_a_pixel)
 
     def inverse(self, y: Tensor) -> Tensor:
         """Undo the bijections last to first."""
+        template = self._template.bijection
+        mixing = [template.actnorm.log_scale, *template.convolution.weights]
+        others = [template.actnorm.bias, *template.coupling.weights]
 
         def matrix(weights: list[Tensor]) -> Tensor:
-            with self._one_of(weights) as (bijection, _):
-                return bijection.inverse_matrix()
+            with _values_of(mixing, weights):
+                return template.inverse_matrix()
 
-        def step(y: Tensor, given: tuple[list[Tensor], Tensor]) -> tuple[Tensor, None]:
-            weights, inverse_matrix = given
-            with self._one_of(weights) as (bijection, _):
-                return bijection.inverse(y, inverse_matrix), None
+        def step(y: Tensor, given: list[Tensor]) -> tuple[Tensor, None]:
+            inverse_matrix, *weights = given
+            with _values_of(others, weights):
+                return template.inverse(y, inverse_matrix), None
 
         # Outside of the loop, so that images which are computed in pieces need them only once.
-        matrices = ops.map(matrix, self._weights())
-        x, _ = ops.scan(step, y, (self._weights(), matrices), length=self.depth, reverse=True)
+        matrices = ops.map(matrix, self._values(mixing))
+        x, _ = ops.scan(step, y, [matrices, *self._values(others)], length=self.depth, reverse=True)
         return x
 
     def initialise(self, x: Tensor) -> Tensor:
         """Initialise each on what the ones before it make of x."""
+        template = self._template.bijection
+        initialised = template.actnorm.weights
 
         def step(carry: tuple[Tensor, Tensor, list[Tensor]], weights: list[Tensor]) -> tuple[Any, None]:
             k, x, stacks = carry
-            with self._one_of(weights) as (bijection, scope):
-                y = bijection.initialise(x)
-            initialised = [scope.get_current_value(weight) for weight in bijection.weights]
+            with _values_of(template.weights, weights) as scope:
+                y = template.initialise(x)
             changed = [
-                ops.slice_update(stack, (k, *[ops.zeros_like(k)] * len(weight.shape)), weight[None])
+                ops.slice_update(stack, (k, ops.zeros_like(k)), scope.get_current_value(weight)[None])
                 for stack, weight in zip(stacks, initialised, strict=True)
             ]
             return (k + 1, y, changed), None
 
-        weights = self._weights()
-        (_, y, changed), _ = ops.scan(step, (ops.zeros((), dtype="int32"), x, weights), weights, length=self.depth)
-        for stack, value in zip(self.stacks, changed, strict=True):
-            stack.assign(value)
+        begin = (ops.zeros((), dtype="int32"), x, self._values(initialised))
+        (_, y, changed), _ = ops.scan(step, begin, self._values(template.weights), length=self.depth)
+        for weight, value in zip(initialised, changed, strict=True):
+            self._stack_of(weight).assign(value)
         return y
 
-    def _weights(self) -> list[Tensor]:
-        return [stack.value for stack in self.stacks]
+    def _stack_of(self, weight: keras.Variable) -> keras.Variable:
+        """What holds the values of a weight of the template."""
+        return next(
+            stack for stack, own in zip(self.stacks, self._template.bijection.weights, strict=True) if own is weight
+        )
 
-    @contextmanager
-    def _one_of(self, weights: Sequence[Tensor]) -> Iterator[tuple[FlowStep, keras.StatelessScope]]:
-        """The bijection that has these weights within the context, and the scope that knows what becomes of them."""
-        bijection = self._template.bijection
-        with keras.StatelessScope(state_mapping=list(zip(bijection.weights, weights, strict=True))) as scope:
-            yield bijection, scope
+    def _values(self, weights: Sequence[keras.Variable]) -> list[Tensor]:
+        return [self._stack_of(weight).value for weight in weights]
+
+
+def _values_of(weights: Sequence[keras.Variable], values: Sequence[Tensor]) -> keras.StatelessScope:
+    """A context in which weights have these values, and which knows what becomes of them."""
+    return keras.StatelessScope(state_mapping=list(zip(weights, values, strict=True)))
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ import numpy as np
 import scipy.linalg
 from keras import ops
 
-from models.bijections.base import Bijection, zeros_per_image
+from models.bijections.base import Bijection, Values, current, zeros_per_image
 from models.configs import BatchShape
 from models.convolution import by_pixel
 from models.distributions import Tensor
@@ -30,16 +30,16 @@ class _Convolution1x1(Bijection):
         """Unchanged."""
         return shape
 
-    def matrix(self) -> Tensor:
-        """W (c, c)."""
+    def matrix(self, value: Values = current) -> Tensor:
+        """W (c, c); the K of K values of the weights, (K, c, c)."""
         raise NotImplementedError
 
     def inverse_matrix(self) -> Tensor:
         """W⁻¹ (c, c)."""
         raise NotImplementedError
 
-    def log_abs_det(self) -> Tensor:
-        """log |det W|, a scalar."""
+    def log_abs_det(self, value: Values = current) -> Tensor:
+        """log |det W|, a scalar; or that of each of K, (K,)."""
         raise NotImplementedError
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
@@ -66,18 +66,18 @@ class PlainConvolution(_Convolution1x1):
         self.kernel = self.add_weight(shape=(channels, channels), initializer="zeros", name="kernel")
         self.kernel.assign(_random_rotation(channels))
 
-    def matrix(self) -> Tensor:
-        """W (c, c)."""
-        return ops.convert_to_tensor(self.kernel)
+    def matrix(self, value: Values = current) -> Tensor:
+        """W."""
+        return value(self.kernel)
 
     def inverse_matrix(self) -> Tensor:
         """W⁻¹ (c, c)."""
         return ops.inv(self.matrix())
 
-    def log_abs_det(self) -> Tensor:
+    def log_abs_det(self, value: Values = current) -> Tensor:
         """Σ log |diag R|."""
-        _, upper = ops.qr(self.matrix())
-        return ops.sum(ops.log(ops.abs(ops.diagonal(upper))))
+        _, upper = ops.qr(self.matrix(value))
+        return ops.sum(ops.log(ops.abs(_diagonal(upper))), axis=-1)
 
 
 class LUConvolution(_Convolution1x1):
@@ -102,21 +102,30 @@ class LUConvolution(_Convolution1x1):
         self.sign = self.add_weight(shape=(channels,), initializer="zeros", trainable=False, name="sign")
         self.sign.assign(np.sign(diagonal))
 
-    def _lower(self) -> Tensor:
-        return ops.tril(self.packed, -1) + ops.eye(self.packed.shape[0], dtype=self.packed.dtype)
+    def _lower(self, value: Values) -> Tensor:
+        packed = value(self.packed)
+        return ops.tril(packed, -1) + ops.eye(packed.shape[-1], dtype=packed.dtype)
 
-    def _upper(self) -> Tensor:
-        return ops.triu(self.packed, 1) + ops.diag(self.sign * ops.exp(ops.diagonal(self.packed)))
+    def _upper(self, value: Values) -> Tensor:
+        packed = value(self.packed)
+        diagonal = value(self.sign) * ops.exp(_diagonal(packed))
+        return ops.triu(packed, 1) + diagonal[..., None, :] * ops.eye(packed.shape[-1], dtype=packed.dtype)
 
-    def matrix(self) -> Tensor:
+    def matrix(self, value: Values = current) -> Tensor:
         """P L (U + diag(s))."""
-        return ops.matmul(self.permutation, ops.matmul(self._lower(), self._upper()))
+        return ops.matmul(value(self.permutation), ops.matmul(self._lower(value), self._upper(value)))
 
     def inverse_matrix(self) -> Tensor:
         """(U + diag(s))⁻¹ L⁻¹ Pᵀ, by two triangular solves."""
-        below = ops.solve_triangular(self._lower(), ops.transpose(self.permutation), lower=True)
-        return ops.solve_triangular(self._upper(), below, lower=False)
+        transposed = ops.transpose(ops.convert_to_tensor(self.permutation))
+        below = ops.solve_triangular(self._lower(current), transposed, lower=True)
+        return ops.solve_triangular(self._upper(current), below, lower=False)
 
-    def log_abs_det(self) -> Tensor:
+    def log_abs_det(self, value: Values = current) -> Tensor:
         """Σ log |s|."""
-        return ops.sum(ops.diagonal(self.packed))
+        return ops.sum(_diagonal(value(self.packed)), axis=-1)
+
+
+def _diagonal(matrix: Tensor) -> Tensor:
+    """The diagonal of each matrix: (…, c, c) -> (…, c)."""
+    return ops.diagonal(matrix, axis1=-2, axis2=-1)
