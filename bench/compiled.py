@@ -21,18 +21,23 @@ class CompiledMethod:
     Args:
         model: the model whose weights the method uses, and only reads.
         method: a function of the model and of tensors.
+        seldom: whether it is run a few times at most. TensorFlow then computes it operation by operation, which takes
+            less time than to compile it; JAX would compile each operation.
     """
 
-    def __init__(self, model: LikelihoodModel, method: Method) -> None:
-        make = _jax_program if keras.backend.backend() == "jax" else _tensorflow_program
-        self._program = make(model, method)
+    def __init__(self, model: LikelihoodModel, method: Method, seldom: bool = False) -> None:
+        self._program = (
+            _jax_program(model, method)
+            if keras.backend.backend() == "jax"
+            else _tensorflow_program(model, method, seldom)
+        )
 
     def run(self, *arrays: npt.NDArray[Any]) -> npt.NDArray[Any]:
         """The method's result for these arrays, as an array; it is complete when this returns."""
         return np.asarray(self._program(*arrays))
 
 
-def _tensorflow_program(model: LikelihoodModel, method: Method) -> Callable[..., Any]:
+def _tensorflow_program(model: LikelihoodModel, method: Method, seldom: bool) -> Callable[..., Any]:
     """A program for each set of shapes: TensorFlow would make a single one of several, with sizes left open."""
     import tensorflow as tf
 
@@ -40,6 +45,8 @@ def _tensorflow_program(model: LikelihoodModel, method: Method) -> Callable[...,
 
     def run(*arrays: npt.NDArray[Any]) -> Any:
         inputs = [tf.convert_to_tensor(array) for array in arrays]
+        if seldom:
+            return method(model, *inputs)
         shapes = tuple(array.shape for array in arrays)
         if shapes not in programs:
             # Without a gradient to take, XLA makes a flow's program that is twice as fast as TensorFlow's own kernels.

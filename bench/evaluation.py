@@ -73,15 +73,12 @@ class Evaluator:
     Args:
         model: the model.
         program: its :func:`bench.likelihood.likelihood_program`, where there is one already.
-        sampler: the same of its sampler.
     """
 
-    def __init__(
-        self, model: LikelihoodModel, program: CompiledMethod | None = None, sampler: Sampler | None = None
-    ) -> None:
+    def __init__(self, model: LikelihoodModel, program: CompiledMethod | None = None) -> None:
         self.model = model
         self.likelihood_program = program or likelihood_program(model)
-        self.sampler = sampler or Sampler(model)
+        self.sampler = Sampler(model)
         self.single = Sampler(model, batch_size=1)
         self.diagnostics = Diagnostics(model)
 

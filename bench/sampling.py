@@ -21,12 +21,13 @@ class Sampler:
     Args:
         model: a trained model.
         batch_size: images per call of the program; fewer where the images are large.
+        seldom: whether it draws a few times at most, as for :class:`bench.compiled.CompiledMethod`.
     """
 
-    def __init__(self, model: LikelihoodModel, batch_size: int = BATCH_SIZE) -> None:
+    def __init__(self, model: LikelihoodModel, batch_size: int = BATCH_SIZE, seldom: bool = False) -> None:
         self.model = model
         self.batch_size = max(1, min(batch_size, VALUES_PER_BATCH // model.dimensions))
-        self._program = CompiledMethod(model, _generate)
+        self._program = CompiledMethod(model, _generate, seldom)
 
     def draw(self, n: int, temperature: float, seed: int) -> Images:
         """``n`` images at a temperature, integers (n, h, w, c); the same for the same seed."""

@@ -13,7 +13,7 @@ from bench.results import Measurement
 from bench.sampling import Sampler
 
 WINDOWS = 5
-WINDOW_SECONDS = 0.2
+WINDOW_SECONDS = 0.1
 LATENCIES = 100
 """Single images asked for, one after the other."""
 LATENCY_SECONDS = 2.0

@@ -19,7 +19,7 @@ from bench.cost.memory import peak_device_bytes, peak_host_bytes
 from bench.cost.operations import peak_operations_per_second
 from bench.data.dataset import DatasetInfo, Split, TuningData
 from bench.evaluation import Evaluator, Yardstick, check_finite
-from bench.gallery import Picture, shows_samples, trial_pictures, watched_samples
+from bench.gallery import GRID, Picture, shows_samples, trial_pictures, watched_samples
 from bench.likelihood import log_likelihood
 from bench.results import EpochRecord, Measurement
 from bench.sampling import Sampler
@@ -96,7 +96,7 @@ def run_trial(
     )
     check_finite(validation, "validation")
     measurements = [*validation.measurements("validation"), *_cost(model, config, log, meter)]
-    return Outcome(model, log, measurements, trial_pictures(workbench.sampler, data.validation.images, seed))
+    return Outcome(model, log, measurements, trial_pictures(workbench.grid_sampler, data.validation.images, seed))
 
 
 def run_final(
@@ -127,7 +127,7 @@ def run_final(
     """
     workbench = _workbench(config, data.info)
     model, evaluator = workbench.model, workbench.evaluator
-    picture = _samples_while_training(workbench.sampler, config)
+    picture = _samples_while_training(evaluator.sampler, config)
     log, meter = _train(workbench, config, data, seed, on_epoch, checkpoint, picture)
     found = evaluator.evaluate(test.images, "test", data.train.images, yardstick, seed, on_progress)
     training = TRAINING_PASSES * model.training_samples * evaluator.operations * np.median(log.images_per_second())
@@ -171,12 +171,12 @@ class _Workbench:
         self.grey_levels = grey_levels
         self.model = self._build(config)
         self.programs = TrainingPrograms(self.model)
-        self.sampler = Sampler(self.model)
+        self.grid_sampler = Sampler(self.model, GRID, seldom=True)
 
     @cached_property
     def evaluator(self) -> Evaluator:
         """The programs that measure the model on test; a trial needs none of them."""
-        return Evaluator(self.model, self.programs.likelihood, self.sampler)
+        return Evaluator(self.model, self.programs.likelihood)
 
     def _build(self, config: RunConfig) -> LikelihoodModel:
         model = build_model(config.model, self.image_shape, self.grey_levels)
