@@ -16,7 +16,7 @@ Method = Callable[..., Any]
 
 
 class CompiledMethod:
-    """``method(model, *arrays)`` compiled by XLA for the arrays' shapes, on whatever backend Keras runs; an image a row.
+    """``method(model, *arrays)`` compiled by XLA for the arrays' shapes, on either backend; an image a row.
 
     Args:
         model: the model whose weights the method uses, and only reads.

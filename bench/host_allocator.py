@@ -32,4 +32,4 @@ def keep_freed_memory() -> bool:
     if platform.libc_ver()[0] != "glibc" or any(name.startswith(OWN_SETTINGS) for name in os.environ):
         return False
     mallopt = ctypes.CDLL(None).mallopt
-    return all([mallopt(parameter, value) == 1 for parameter, value in SETTINGS.items()])
+    return [mallopt(parameter, value) for parameter, value in SETTINGS.items()] == [1] * len(SETTINGS)

@@ -18,6 +18,7 @@ from bench.cost.energy import EnergyMeter
 from bench.cost.memory import peak_device_bytes, peak_host_bytes
 from bench.cost.operations import peak_operations_per_second
 from bench.data.dataset import DatasetInfo, Split, TuningData
+from bench.errors import TrialError
 from bench.evaluation import Evaluator, Yardstick, check_finite
 from bench.gallery import GRID, Picture, shows_samples, trial_pictures, watched_samples
 from bench.likelihood import log_likelihood
@@ -219,6 +220,11 @@ def forget_programs() -> None:
     _kept.clear()
 
 
+def _forget(workbench: _Workbench) -> None:
+    for shape in [shape for shape, kept in _kept.items() if kept is workbench]:
+        del _kept[shape]
+
+
 def _weight_bytes() -> int:
     return sum(4 * each.model.count_params() for each in _kept.values())
 
@@ -236,9 +242,12 @@ def _train(
     try:
         with EnergyMeter() as meter:
             log = train(workbench.model, data, config.training, seed, on_epoch, checkpoint, picture, workbench.programs)
+    except TrialError:
+        # Pruned or diverged, between two calls of a program: what comes next begins with a reset.
+        raise
     except BaseException:
-        # Training that broke off may leave the model's arrays handed over to the device, and unusable.
-        forget_programs()
+        # A program that broke off may leave the model's arrays handed over to the device, and unusable.
+        _forget(workbench)
         raise
     return log, meter
 

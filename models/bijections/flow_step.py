@@ -147,7 +147,7 @@ class Repeated(Bijection):
         """Apply the bijections first to last."""
         template = self._template.bijection
         _, height, width, _ = x.shape
-        # All at once, and outside of the loop: a program of a few small products, where each takes as long as a large one.
+        # Of all at once, outside of the loop: so small a product takes as long as a few of them.
         matrices, offsets, of_a_pixel = template.affine(lambda weight: current(self._stack_of(weight)))
         coupling = template.coupling.weights
 

@@ -53,7 +53,7 @@ def _every_look():
 def _quick_trials(monkeypatch):
     """Without pictures, and without compiling anew what an interruption drops: it would take most of the time."""
     monkeypatch.setattr(bench.trial, "trial_pictures", lambda *arguments: [])
-    monkeypatch.setattr(bench.trial, "forget_programs", lambda: None)
+    monkeypatch.setattr(bench.trial, "_forget", lambda workbench: None)
 
 
 @pytest.fixture

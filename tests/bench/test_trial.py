@@ -18,7 +18,7 @@ import bench.trial
 import bench.worker
 from bench.config import RunConfig, TrainingConfig
 from bench.data.dataset import Dataset, Split
-from bench.errors import DivergedError
+from bench.errors import DivergedError, PrunedError
 from bench.evaluation import OutsideData
 from bench.likelihood import log_likelihood
 from bench.results import METRICS, TABLES
@@ -142,14 +142,20 @@ def test_a_run_repeats_itself_bitwise_whatever_ran_before_it(tuning, model):
     assert in_a_row[0] != in_a_row[1]
 
 
-def test_a_run_after_one_that_was_stopped_is_as_if_there_had_been_none(tuning):
+@pytest.mark.backend
+@pytest.mark.parametrize(
+    ("reason", "keeps"), [(KeyboardInterrupt(), False), (PrunedError("late"), True), (DivergedError("NaN"), True)]
+)
+def test_a_run_after_one_that_was_stopped_is_as_if_there_had_been_none(tuning, reason, keeps):
     def stop(record):
-        raise KeyboardInterrupt
+        raise reason
 
     config = config_of(VAE, tuning)
     undisturbed = bench.trial.validation_bits_per_dim(bench.trial.run_trial(config, tuning, 0, 1, lambda record: None))
-    with pytest.raises(KeyboardInterrupt):
+    workbench = bench.trial._workbench(config, tuning.info)
+    with pytest.raises(type(reason)):
         bench.trial.run_trial(config, tuning, 1, 1, stop)
+    assert (bench.trial._workbench(config, tuning.info) is workbench) == keeps
     again = bench.trial.run_trial(config, tuning, 0, 1, lambda record: None)
     assert bench.trial.validation_bits_per_dim(again) == undisturbed
 
