@@ -73,7 +73,13 @@ MUTATIONS = {
         STEP, "log_det + height * width * of_a_pixel", "log_det + of_a_pixel", "models/test_bijections"
     ),
     "flow step: bias added behind the scale": Mutation(
-        STEP, "ops.matmul(scale * self.actnorm.bias", "ops.matmul(self.actnorm.bias", "models/test_bijections"
+        STEP, "(scale * value(self.actnorm.bias))", "(value(self.actnorm.bias))", "models/test_bijections"
+    ),
+    "repeated: no h·w in the log-dets of its affine maps": Mutation(
+        STEP,
+        "log_det + height * width * ops.sum(of_a_pixel)",
+        "log_det + ops.sum(of_a_pixel)",
+        "models/test_bijections",
     ),
     "repeated: keeps the last log-det alone": Mutation(
         STEP, "(y, log_det + own_log_det)", "(y, own_log_det)", "models/test_bijections"
@@ -185,7 +191,7 @@ MUTATIONS = {
         "bench/likelihood.py", "concentration - 1 / k", "concentration", "bench/test_likelihood"
     ),
     "likelihood: groups not averaged by their size": Mutation(
-        "bench/likelihood.py", "axis=2) - math.log(samples)", "axis=2) - math.log(groups)", "bench/test_likelihood"
+        "bench/likelihood.py", "log_sums - math.log(samples)", "log_sums - math.log(groups)", "bench/test_likelihood"
     ),
     "auroc: error by the other group's size": Mutation(
         "bench/auroc.py", "np.var(above, ddof=1) / m", "np.var(above, ddof=1) / n", "bench/test_auroc"

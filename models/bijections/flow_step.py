@@ -73,7 +73,8 @@ class FlowStep(Bijection):
 
     def transform(self, x: Tensor, matrix: Tensor, offset: Tensor) -> tuple[Tensor, Tensor]:
         """The affine map of each pixel's channels, then the coupling, and the log-determinant of the latter (n,)."""
-        return self.coupling(by_pixel(x, matrix) + offset)
+        y, log_det = self.coupling(by_pixel(x, matrix) + offset)
+        return y, log_det
 
     def inverse_matrix(self) -> Tensor:
         """W⁻ᵀ·diag(e^-s), by which the inverse multiplies each pixel's channels (c, c)."""

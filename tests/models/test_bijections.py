@@ -162,9 +162,10 @@ def test_chain_standardises_behind_each_of_its_actnorms(float64, normal, perturb
             assert_allclose(array(x).var(axis=(0, 1, 2)), 1, atol=1e-11)
 
 
-@pytest.fixture
-def repeated(float64, perturb):
-    repeated = Repeated(lambda: FlowStep(LUConvolution, "affine", 5), 3)
+@pytest.fixture(params=[(LUConvolution, "affine"), (PlainConvolution, "additive")], ids=["lu", "plain"])
+def repeated(request, float64, perturb):
+    convolution, coupling = request.param
+    repeated = Repeated(lambda: FlowStep(convolution, coupling, 5), 3)
     repeated.build((None, 4, 2, 3))
     return perturb(repeated, scale=0.1)
 
