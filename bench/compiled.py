@@ -49,7 +49,7 @@ def _tensorflow_program(model: LikelihoodModel, method: Method, seldom: bool) ->
             return method(model, *inputs)
         shapes = tuple(array.shape for array in arrays)
         if shapes not in programs:
-            # Without a gradient to take, XLA makes a flow's program that is twice as fast as TensorFlow's own kernels.
+            # Where no gradient is taken, XLA's program of a flow is 1.4 to 2.4 times as fast as TensorFlow's kernels.
             compiled = tf.function(lambda *tensors: method(model, *tensors), autograph=False, jit_compile=True)
             programs[shapes] = compiled.get_concrete_function(*map(tf.TensorSpec.from_tensor, inputs))
         return programs[shapes](*inputs)
@@ -58,7 +58,11 @@ def _tensorflow_program(model: LikelihoodModel, method: Method, seldom: bool) ->
 
 
 def _jax_program(model: LikelihoodModel, method: Method) -> Callable[..., Any]:
-    """A program for each set of shapes, laid out by the processor's cores."""
+    """A program for each set of shapes, laid out by the processor's cores.
+
+    It only reads the model's variables. Keras's own ``predict`` hands them over to the device and takes back what the
+    program returns: a program that fails, for want of memory, would take the model's weights with it.
+    """
     import jax
     from jax.sharding import Mesh, NamedSharding, PartitionSpec
 

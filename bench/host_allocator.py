@@ -19,17 +19,18 @@ OWN_SETTINGS = ("MALLOC_", "GLIBC_TUNABLES")
 """How environment variables begin by which a user sets the allocator."""
 
 
-def keep_freed_memory() -> bool:
-    """Have glibc serve arrays of up to 1 GiB from memory that the process has already; True if it does.
+def keep_freed_memory() -> None:
+    """Have glibc serve arrays of up to 1 GiB from memory that the process has already.
 
     By default each array of more than 128 KiB to 32 MiB is fetched from the system and given back when it is freed
     (mallopt(3)), and the system clears its pages each time that they are touched for the first time. TensorFlow and XLA
-    allocate on a processor by ``malloc``, several arrays an operation: a model on small images spends half of its time
-    so. The process then holds as much as it ever needed at once.
+    allocate on a processor by ``malloc``, several arrays an operation: a model on small images may spend half of its
+    time so. The process then holds as much as it ever needed at once.
 
     Nothing is changed where the C library is another one, or where the user has set its allocator by the environment.
     """
     if platform.libc_ver()[0] != "glibc" or any(name.startswith(OWN_SETTINGS) for name in os.environ):
-        return False
+        return
     mallopt = ctypes.CDLL(None).mallopt
-    return [mallopt(parameter, value) for parameter, value in SETTINGS.items()] == [1] * len(SETTINGS)
+    for parameter, value in SETTINGS.items():
+        mallopt(parameter, value)

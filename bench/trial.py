@@ -215,11 +215,6 @@ def _workbench(config: RunConfig, info: DatasetInfo) -> _Workbench:
     return _kept[shape]
 
 
-def forget_programs() -> None:
-    """Let later runs begin with models and programs of their own."""
-    _kept.clear()
-
-
 def _forget(workbench: _Workbench) -> None:
     for shape in [shape for shape, kept in _kept.items() if kept is workbench]:
         del _kept[shape]

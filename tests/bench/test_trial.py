@@ -360,7 +360,7 @@ def test_runs_that_share_programs_equal_runs_that_do_not(digits):
         return values + [record.values["train/loss"] for record in outcome.log.records]
 
     first, second, first_again = figures(1), figures(2), figures(1)
-    bench.trial.forget_programs()
+    bench.trial._kept.clear()
     assert first == first_again
     assert first != second
     assert figures(2) == second
@@ -368,7 +368,7 @@ def test_runs_that_share_programs_equal_runs_that_do_not(digits):
 
 @pytest.mark.backend
 def test_programs_are_kept_for_so_many_shapes_and_bytes_the_latest_used(digits, monkeypatch):
-    bench.trial.forget_programs()
+    bench.trial._kept.clear()
     shapes = [config_of(VAEConfig(latent_size=size, hidden_sizes=(4,)), digits.tuning) for size in (1, 2, 3)]
 
     def bench_of(config):
@@ -383,4 +383,4 @@ def test_programs_are_kept_for_so_many_shapes_and_bytes_the_latest_used(digits, 
     monkeypatch.setattr(bench.trial, "WEIGHT_BYTES_KEPT", 1)
     assert bench_of(shapes[1]) is bench_of(shapes[1])
     assert bench_of(shapes[0]) is not first
-    bench.trial.forget_programs()
+    bench.trial._kept.clear()
