@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import keras
+import numpy as np
 from keras import ops
 
 from models.bijections.actnorm import ActNorm
@@ -41,6 +44,15 @@ class FlowStep(Bijection):
     def parts(self) -> list[Bijection]:
         """The three, in order."""
         return [self.actnorm, self.convolution, self.coupling]
+
+    @property
+    def groups(self) -> dict[str, list[keras.Variable]]:
+        """The weights by what they are used for: to mix channels, what of that is not trained, and to couple."""
+        return {
+            "mixing": [*self.actnorm.weights, *self.convolution.trainable_weights],
+            "fixed": self.convolution.non_trainable_weights,
+            "coupling": self.coupling.weights,
+        }
 
     def build(self, shape: BatchShape) -> None:
         """Build the three."""
@@ -95,8 +107,9 @@ class FlowStep(Bijection):
 class Repeated(Bijection):
     """The composition f_K ∘ … ∘ f_1 of steps that differ by their weights alone.
 
-    Each weight is held once for all K, stacked (K, …), and the composition is a loop over them: the program that comes
-    of it is as small, and as soon compiled, as that of one step, and the optimizer has as few weights to see to.
+    The composition is a loop over the steps: the program that comes of it is as small, and as soon compiled, as that of
+    one step. Weights that are used together are one variable, a row a step, so that a round of the loop takes, and its
+    gradient gives, a single row, and the optimizer has few variables to see to.
 
     Args:
         make: makes one of them, not built; it leaves the shape as it is.
@@ -112,32 +125,39 @@ class Repeated(Bijection):
         self.recompute = recompute
 
     def build(self, shape: BatchShape) -> None:
-        """Create the stacked weights, as K bijections built one after the other would begin."""
+        """Create the weights, as K bijections built one after the other would begin."""
         self.shape = shape
         built = [self._built() for _ in range(self.depth)]
-        self.stacks = [
-            self.add_weight(
-                shape=(self.depth, *same[0].shape),
-                initializer=lambda shape, dtype, same=same: ops.stack([each.value for each in same]),
-                trainable=same[0].trainable,
-                name="_".join(same[0].path.split("/")[-2:]),
-            )
-            for same in zip(*(each.weights for each in built), strict=True)
-        ]
         self._template = _Untracked(built[0])
+        self._rows = {
+            name: _Rows(weights, self._variable(name, weights)) for name, weights in built[0].groups.items() if weights
+        }
+        self.become(built)
         self.built = True
+
+    def _variable(self, name: str, weights: Sequence[keras.Variable]) -> keras.Variable:
+        size = sum(math.prod(weight.shape) for weight in weights)
+        return self.add_weight(shape=(self.depth, size), initializer="zeros", trainable=weights[0].trainable, name=name)
 
     def _built(self) -> FlowStep:
         bijection = self.make()
         bijection.build(self.shape)
         return bijection
 
+    def become(self, steps: Sequence[FlowStep]) -> None:
+        """Take over the weights of K bijections, first to last."""
+        for name, rows in self._rows.items():
+            values = [[np.ravel(ops.convert_to_numpy(weight)) for weight in step.groups[name]] for step in steps]
+            rows.variable.assign(np.stack([np.concatenate(own) for own in values]))
+
     def unrolled(self) -> list[FlowStep]:
         """Copies of the K bijections, first to last, each with weights of its own."""
         copies = [self._built() for _ in range(self.depth)]
-        for k, bijection in enumerate(copies):
-            for weight, stack in zip(bijection.weights, self.stacks, strict=True):
-                weight.assign(stack[k])
+        for name, rows in self._rows.items():
+            by_weight = np.split(ops.convert_to_numpy(rows.variable), rows.ends[:-1], axis=1)
+            for k, bijection in enumerate(copies):
+                for weight, values in zip(bijection.groups[name], by_weight, strict=True):
+                    weight.assign(values[k].reshape(weight.shape))
         return copies
 
     def compute_output_shape(self, shape: BatchShape) -> BatchShape:
@@ -149,11 +169,10 @@ class Repeated(Bijection):
         template = self._template.bijection
         _, height, width, _ = x.shape
         # Of all at once, outside of the loop: so small a product takes as long as a few of them.
-        matrices, offsets, of_a_pixel = template.affine(lambda weight: current(self._stack_of(weight)))
-        coupling = template.coupling.weights
+        matrices, offsets, of_a_pixel = template.affine(self._of_all_steps)
 
-        def apply(x: Tensor, matrix: Tensor, offset: Tensor, *weights: Tensor) -> tuple[Tensor, Tensor]:
-            with _values_of(coupling, weights):
+        def apply(x: Tensor, matrix: Tensor, offset: Tensor, coupling: Tensor) -> tuple[Tensor, Tensor]:
+            with self._step_of(coupling=coupling):
                 return template.transform(x, matrix, offset)
 
         applied = keras.remat(apply) if self.recompute else apply
@@ -163,64 +182,88 @@ class Repeated(Bijection):
             y, own_log_det = applied(x, *given)
             return (y, log_det + own_log_det), None
 
-        given = [matrices, offsets, *self._values(coupling)]
+        given = [matrices, offsets, self._values("coupling")["coupling"]]
         (y, log_det), _ = ops.scan(step, (x, zeros_per_image(x)), given, length=self.depth)
         return y, log_det + height * width * ops.sum(of_a_pixel)
 
     def inverse(self, y: Tensor) -> Tensor:
         """Undo the bijections last to first."""
         template = self._template.bijection
-        mixing = [template.actnorm.log_scale, *template.convolution.weights]
-        others = [template.actnorm.bias, *template.coupling.weights]
 
-        def matrix(weights: list[Tensor]) -> Tensor:
-            with _values_of(mixing, weights):
+        def matrix(given: dict[str, Tensor]) -> Tensor:
+            with self._step_of(**given):
                 return template.inverse_matrix()
 
-        def step(y: Tensor, given: list[Tensor]) -> tuple[Tensor, None]:
-            inverse_matrix, *weights = given
-            with _values_of(others, weights):
+        def step(y: Tensor, given: tuple[Tensor, dict[str, Tensor]]) -> tuple[Tensor, None]:
+            inverse_matrix, rows = given
+            with self._step_of(**rows):
                 return template.inverse(y, inverse_matrix), None
 
         # Outside of the loop, so that images which are computed in pieces need them only once.
-        matrices = ops.map(matrix, self._values(mixing))
-        x, _ = ops.scan(step, y, [matrices, *self._values(others)], length=self.depth, reverse=True)
+        matrices = ops.map(matrix, self._values("mixing", "fixed"))
+        x, _ = ops.scan(step, y, (matrices, self._values("mixing", "coupling")), length=self.depth, reverse=True)
         return x
 
     def initialise(self, x: Tensor) -> Tensor:
         """Initialise each on what the ones before it make of x."""
         template = self._template.bijection
-        initialised = template.actnorm.weights
+        mixing = self._rows["mixing"]
 
-        def step(carry: tuple[Tensor, Tensor, list[Tensor]], weights: list[Tensor]) -> tuple[Any, None]:
-            k, x, stacks = carry
-            with _values_of(template.weights, weights) as scope:
+        def step(carry: tuple[Tensor, Tensor, Tensor], given: dict[str, Tensor]) -> tuple[Any, None]:
+            k, x, changed = carry
+            with self._step_of(**given) as scope:
                 y = template.initialise(x)
-            changed = [
-                ops.slice_update(stack, (k, ops.zeros_like(k)), scope.get_current_value(weight)[None])
-                for stack, weight in zip(stacks, initialised, strict=True)
-            ]
-            return (k + 1, y, changed), None
+            row = ops.concatenate([ops.reshape(scope.get_current_value(weight), (-1,)) for weight in mixing.weights])
+            return (k + 1, y, ops.slice_update(changed, (k, ops.zeros_like(k)), row[None])), None
 
-        begin = (ops.zeros((), dtype="int32"), x, self._values(initialised))
-        (_, y, changed), _ = ops.scan(step, begin, self._values(template.weights), length=self.depth)
-        for weight, value in zip(initialised, changed, strict=True):
-            self._stack_of(weight).assign(value)
+        values = self._values(*self._rows)
+        begin = (ops.zeros((), dtype="int32"), x, values["mixing"])
+        (_, y, changed), _ = ops.scan(step, begin, values, length=self.depth)
+        mixing.variable.assign(changed)
         return y
 
-    def _stack_of(self, weight: keras.Variable) -> keras.Variable:
-        """What holds the values of a weight of the template."""
-        return next(
-            stack for stack, own in zip(self.stacks, self._template.bijection.weights, strict=True) if own is weight
-        )
+    def _values(self, *names: str) -> dict[str, Tensor]:
+        """The rows of the groups of weights of these names, (K, …), where there are any."""
+        return {name: ops.convert_to_tensor(self._rows[name].variable) for name in names if name in self._rows}
 
-    def _values(self, weights: Sequence[keras.Variable]) -> list[Tensor]:
-        return [self._stack_of(weight).value for weight in weights]
+    def _step_of(self, **given: Tensor) -> keras.StatelessScope:
+        """A context in which the template is the step that has these rows, and which knows what becomes of them."""
+        values = [pair for name, row in given.items() for pair in self._rows[name].by_weight(row)]
+        return keras.StatelessScope(state_mapping=values)
+
+    def _of_all_steps(self, weight: keras.Variable) -> Tensor:
+        """The values of a weight of the template in all steps (K, …)."""
+        rows = next(rows for rows in self._rows.values() if any(own is weight for own in rows.weights))
+        return rows.of_all_steps(weight)
 
 
-def _values_of(weights: Sequence[keras.Variable], values: Sequence[Tensor]) -> keras.StatelessScope:
-    """A context in which weights have these values, and which knows what becomes of them."""
-    return keras.StatelessScope(state_mapping=list(zip(weights, values, strict=True)))
+class _Rows:
+    """The values of some weights in K steps: a row a step, in which they lie flat, one after the other.
+
+    Args:
+        weights: those of one step.
+        variable: all values (K, sum of their sizes).
+    """
+
+    def __init__(self, weights: Sequence[keras.Variable], variable: keras.Variable) -> None:
+        self.weights = tuple(weights)
+        self.variable = variable
+        self.ends = list(itertools.accumulate(math.prod(weight.shape) for weight in weights))
+
+    def apart(self, row: Tensor) -> list[Tensor]:
+        """A row as the values of the weights."""
+        parts = ops.split(row, self.ends[:-1]) if len(self.weights) > 1 else [row]
+        return [ops.reshape(part, weight.shape) for part, weight in zip(parts, self.weights, strict=True)]
+
+    def by_weight(self, row: Tensor) -> list[tuple[keras.Variable, Tensor]]:
+        """Each weight with its value in a row."""
+        return list(zip(self.weights, self.apart(row), strict=True))
+
+    def of_all_steps(self, weight: keras.Variable) -> Tensor:
+        """The values of one of the weights in all steps (K, …)."""
+        i = next(i for i, own in enumerate(self.weights) if own is weight)
+        values = ops.convert_to_tensor(self.variable)[:, ([0, *self.ends])[i] : self.ends[i]]
+        return ops.reshape(values, (-1, *weight.shape))
 
 
 @dataclass(frozen=True)

@@ -202,13 +202,24 @@ def test_repeated_begins_as_steps_built_one_after_the_other(array):
     keras.utils.set_random_seed(1)
     repeated = Repeated(lambda: FlowStep(LUConvolution, "affine", 5), 2)
     repeated.build((None, 4, 2, 3))
+    copies = repeated.unrolled()
     keras.utils.set_random_seed(1)
-    for k in range(2):
+    for copy in copies:
         step = FlowStep(LUConvolution, "affine", 5)
         step.build((None, 4, 2, 3))
-        for stack, weight in zip(repeated.stacks, step.weights, strict=True):
-            assert_allclose(array(stack)[k], array(weight), rtol=0, atol=0)
-    assert len(repeated.trainable_variables) == len(step.trainable_variables)
+        for found, weight in zip(copy.weights, step.weights, strict=True):
+            assert_allclose(array(found), array(weight), rtol=0, atol=0)
+    assert repeated.count_params() == 2 * step.count_params()
+    trained = sum(int(np.prod(weight.shape)) for weight in repeated.trainable_weights)
+    assert trained == 2 * sum(int(np.prod(weight.shape)) for weight in step.trainable_weights)
+
+
+def test_repeated_becomes_the_steps_it_is_given(repeated, perturb, normal, array):
+    steps = [perturb(step, scale=0.1) for step in repeated.unrolled()]
+    x = normal(3, 4, 2, 3)
+    repeated.become(steps)
+    for found, expected in zip(repeated.forward(x), Chain(steps).forward(x), strict=True):
+        assert_allclose(array(found), array(expected), atol=1e-12)
 
 
 @pytest.mark.parametrize("recompute", [False, True])
@@ -228,11 +239,11 @@ def test_the_gradient_through_a_loop_is_that_through_the_chain(float64, perturb,
         return of
 
     found = gradients(loss(repeated), repeated.trainable_variables, x)
-    copies = [step.trainable_variables for step in chain.bijections]
-    expected = gradients(loss(chain), [variable for own in copies for variable in own], x)
-    for i, stacked in enumerate(found):
-        for k, own in enumerate(stacked):
-            assert_allclose(own, expected[k * len(found) + i], atol=1e-10)
+    variables = [variable for step in chain.bijections for variable in step.trainable_variables]
+    expected = {id(v): g for v, g in zip(variables, gradients(loss(chain), variables, x), strict=True)}
+    for by_step, group in zip(found, ("mixing", "coupling"), strict=True):
+        for own, step in zip(by_step, chain.bijections, strict=True):
+            assert_allclose(own, np.concatenate([np.ravel(expected[id(v)]) for v in step.groups[group]]), atol=1e-10)
 
 
 def test_squeeze_refuses_an_odd_image_and_coupling_a_single_channel():
