@@ -60,6 +60,11 @@ def select_backend(name: str) -> None:
             f"Keras already runs on {keras.backend.backend()!r} in this process and cannot change to {name!r}: "
             "start a new process"
         )
+    if name == "tensorflow":
+        import tensorflow as tf
+
+        # Its rewriting of graphs takes up to a second and a half of each new shape of a flow, and gives no speed back.
+        tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": True})
 
 
 def _cache_folder() -> Path:

@@ -116,7 +116,8 @@ def _study_seconds(bound: BoundStudy, family: Family, first: float, step: float)
 def measure(backend: str, job: dict[str, Any]) -> dict[str, tuple[float, float]]:
     """Seconds to the first step, and of a warm one, by family."""
     select_backend(backend)
-    from bench.training import TrainingPrograms, compile_for_training
+    from bench.training import compile_for_training
+    from bench.training_program import training_program
     from models.registry import build_model
 
     height, width, channels = job["shape"]
@@ -129,7 +130,7 @@ def measure(backend: str, job: dict[str, Any]) -> dict[str, tuple[float, float]]
         began = time.perf_counter()
         model = build_model(config.model, (height, width, channels), job["grey_levels"])
         compile_for_training(model, config.training)
-        program = TrainingPrograms(model).training
+        program = training_program(model)
         program.initialise(images)
         order = generator.integers(0, IMAGES, (4096, config.training.batch_size))
         program.train(images, None, order, 0, 1)

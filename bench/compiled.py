@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Literal
 
 import keras
 import numpy as np
@@ -13,23 +13,26 @@ from bench.layout import Layout, forward_layout, jax_cores
 from models.likelihood_model import LikelihoodModel
 
 Method = Callable[..., Any]
+Use = Literal["seldom", "sometimes", "often"]
+"""How much is asked of a program: a few runs, some seconds of work, or more."""
 
 
 class CompiledMethod:
-    """``method(model, *arrays)`` compiled by XLA for the arrays' shapes, on either backend; an image a row.
+    """``method(model, *arrays)`` compiled for the arrays' shapes; an image a row.
+
+    On JAX it is one of XLA's programs. TensorFlow has three ways to compute it, each sooner begun and slower than the
+    next: operation by operation, as a graph, and by XLA, whose program of a flow is 1.4 to 2.4 times as fast as the
+    graph and takes a second or two to compile.
 
     Args:
         model: the model whose weights the method uses, and only reads.
         method: a function of the model and of tensors.
-        seldom: whether it is run a few times at most. TensorFlow then computes it operation by operation, which takes
-            less time than to compile it; JAX would compile each operation.
+        use: how much will be asked of it, by which TensorFlow's way is chosen.
     """
 
-    def __init__(self, model: LikelihoodModel, method: Method, seldom: bool = False) -> None:
+    def __init__(self, model: LikelihoodModel, method: Method, use: Use = "often") -> None:
         self._program = (
-            _jax_program(model, method)
-            if keras.backend.backend() == "jax"
-            else _tensorflow_program(model, method, seldom)
+            _jax_program(model, method) if keras.backend.backend() == "jax" else _tensorflow_program(model, method, use)
         )
 
     def run(self, *arrays: npt.NDArray[Any]) -> npt.NDArray[Any]:
@@ -37,7 +40,7 @@ class CompiledMethod:
         return np.asarray(self._program(*arrays))
 
 
-def _tensorflow_program(model: LikelihoodModel, method: Method, seldom: bool) -> Callable[..., Any]:
+def _tensorflow_program(model: LikelihoodModel, method: Method, use: Use) -> Callable[..., Any]:
     """A program for each set of shapes: TensorFlow would make a single one of several, with sizes left open."""
     import tensorflow as tf
 
@@ -45,12 +48,12 @@ def _tensorflow_program(model: LikelihoodModel, method: Method, seldom: bool) ->
 
     def run(*arrays: npt.NDArray[Any]) -> Any:
         inputs = [tf.convert_to_tensor(array) for array in arrays]
-        if seldom:
+        if use == "seldom":
             return method(model, *inputs)
         shapes = tuple(array.shape for array in arrays)
         if shapes not in programs:
-            # Where no gradient is taken, XLA's program of a flow is 1.4 to 2.4 times as fast as TensorFlow's kernels.
-            compiled = tf.function(lambda *tensors: method(model, *tensors), autograph=False, jit_compile=True)
+            by_xla = use == "often"
+            compiled = tf.function(lambda *tensors: method(model, *tensors), autograph=False, jit_compile=by_xla)
             programs[shapes] = compiled.get_concrete_function(*map(tf.TensorSpec.from_tensor, inputs))
         return programs[shapes](*inputs)
 

@@ -44,11 +44,11 @@ class Diagnostics:
 
     @cached_property
     def _posterior(self) -> CompiledMethod:
-        return CompiledMethod(self.model, _posterior_moments, seldom=True)
+        return CompiledMethod(self.model, _posterior_moments, use="seldom")
 
     @cached_property
     def _round_trip(self) -> CompiledMethod:
-        return CompiledMethod(self.model, _round_trip_error, seldom=True)
+        return CompiledMethod(self.model, _round_trip_error, use="seldom")
 
     def _vae(self, images: Images) -> tuple[list[Measurement], dict[str, pd.DataFrame]]:
         """KL of each latent, and Burda et al.'s active units: Var_x(E_q(z|x)[z_j]) > 0.01."""

@@ -10,7 +10,6 @@ import numpy as np
 import pandas as pd
 
 from bench.auroc import auroc
-from bench.compiled import CompiledMethod
 from bench.cost.operations import operations_per_image
 from bench.data.dataset import DatasetInfo, Images
 from bench.data.registry import describe, load
@@ -72,12 +71,11 @@ class Evaluator:
 
     Args:
         model: the model.
-        program: its :func:`bench.likelihood.likelihood_program`, where there is one already.
     """
 
-    def __init__(self, model: LikelihoodModel, program: CompiledMethod | None = None) -> None:
+    def __init__(self, model: LikelihoodModel) -> None:
         self.model = model
-        self.likelihood_program = program or likelihood_program(model)
+        self.likelihood_program = likelihood_program(model)
         self.sampler = Sampler(model)
         self.single = Sampler(model, batch_size=1)
         self.diagnostics = Diagnostics(model)

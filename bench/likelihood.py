@@ -14,7 +14,7 @@ import numpy.typing as npt
 import pandas as pd
 from scipy.special import logsumexp
 
-from bench.compiled import CompiledMethod
+from bench.compiled import CompiledMethod, Use
 from bench.data.dataset import Images
 from bench.errors import is_out_of_memory
 from bench.layout import largest_divisor
@@ -148,9 +148,14 @@ def error_of_mean(errors: Array) -> float:
     return float(np.sqrt(np.sum(np.square(errors))) / len(errors))
 
 
-def likelihood_program(model: LikelihoodModel) -> CompiledMethod:
-    """The program that computes the model's log-weights."""
-    return CompiledMethod(model, LikelihoodModel.log_weights_by_image)
+def likelihood_program(model: LikelihoodModel, use: Use = "often") -> CompiledMethod:
+    """The program that computes the model's log-weights.
+
+    Args:
+        model: the model.
+        use: how much will be asked of it.
+    """
+    return CompiledMethod(model, LikelihoodModel.log_weights_by_image, use)
 
 
 def log_likelihood(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from bench.compiled import CompiledMethod
+from bench.compiled import CompiledMethod, Use
 from bench.data.dataset import Images
 from models.distributions import Tensor
 from models.likelihood_model import LikelihoodModel
@@ -21,13 +21,13 @@ class Sampler:
     Args:
         model: a trained model.
         batch_size: images per call of the program; fewer where the images are large.
-        seldom: whether it draws a few times at most, as for :class:`bench.compiled.CompiledMethod`.
+        use: how much will be asked of it, as for :class:`bench.compiled.CompiledMethod`.
     """
 
-    def __init__(self, model: LikelihoodModel, batch_size: int = BATCH_SIZE, seldom: bool = False) -> None:
+    def __init__(self, model: LikelihoodModel, batch_size: int = BATCH_SIZE, use: Use = "often") -> None:
         self.model = model
         self.batch_size = max(1, min(batch_size, VALUES_PER_BATCH // model.dimensions))
-        self._program = CompiledMethod(model, _generate, seldom)
+        self._program = CompiledMethod(model, _generate, use)
 
     def draw(self, n: int, temperature: float, seed: int) -> Images:
         """``n`` images at a temperature, integers (n, h, w, c); the same for the same seed."""

@@ -29,6 +29,8 @@ STRETCH_SECONDS = 0.5
 """About how long the device trains before the host looks whether the loss is finite and a stop was asked for."""
 STRETCH_GROWTH = 8.0
 """By which a stretch is at most longer than the one before: the first one of all has compiled."""
+VALUES_WORTH_XLA = 2**22
+"""About so many pixel values are looked at in the time that XLA takes longer to compile a flow than a graph takes."""
 STAGES = 8
 """Of the ``staged`` decay of the learning rate."""
 
@@ -64,11 +66,17 @@ class ImageStream:
 
 
 class TrainingPrograms:
-    """The compiled programs that training a model takes; they serve one training after the other."""
+    """The compiled programs that training a model takes; they serve one training after the other.
 
-    def __init__(self, model: LikelihoodModel) -> None:
+    Args:
+        model: the model.
+        looked_at: about how many images are looked at in all of a training's looks at validation.
+    """
+
+    def __init__(self, model: LikelihoodModel, looked_at: int) -> None:
         self.training = training_program(model)
-        self.likelihood = likelihood_program(model)
+        many = looked_at * model.dimensions > VALUES_WORTH_XLA
+        self.look = likelihood_program(model, "often" if many else "sometimes")
         self.steps_at_once = 1
 
 
@@ -143,7 +151,7 @@ def train(
     stream = ImageStream(len(data.train), config.batch_size, config.steps_per_report, seed)
     if not model.compiled:
         compile_for_training(model, config)
-    programs = programs or TrainingPrograms(model)
+    programs = programs or TrainingPrograms(model, config.reports * len(data.validation))
     earlier = None if checkpoint is None else checkpoint.restore(model)
     if earlier is None:
         programs.training.initialise(data.train.images[stream.permutation(0)[:INITIALISATION_IMAGES]])
@@ -163,7 +171,7 @@ def train(
             # weights that are trained being with the optimizer.
             _swap_averages(model)
         values = {f"train/{name}": value for name, value in figures.items()} | _look(
-            model, data.validation, programs.likelihood
+            model, data.validation, programs.look
         )
         for name, value in values.items():
             if not np.isfinite(value):

@@ -84,7 +84,7 @@ def run_trial(
         DivergedError: the loss or the validation bound is not finite.
         CheckpointError: the state of the training cannot be saved.
     """
-    workbench = _workbench(config, data.info)
+    workbench = _workbench(config, data, seed)
     log, meter = _train(workbench, config, data, seed, on_epoch, checkpoint)
     model = workbench.model
     validation = log_likelihood(
@@ -92,7 +92,7 @@ def run_trial(
         data.validation.images,
         importance_samples,
         derive_seed("validation"),
-        workbench.programs.likelihood,
+        workbench.programs.look,
         samples_at_once=1,
     )
     check_finite(validation, "validation")
@@ -126,7 +126,7 @@ def run_final(
         DivergedError: the loss or a bound is not finite.
         CheckpointError: the state of the training cannot be saved.
     """
-    workbench = _workbench(config, data.info)
+    workbench = _workbench(config, data, seed)
     model, evaluator = workbench.model, workbench.evaluator
     picture = _samples_while_training(evaluator.sampler, config)
     log, meter = _train(workbench, config, data, seed, on_epoch, checkpoint, picture)
@@ -153,7 +153,7 @@ def trained_model(
         DivergedError: the loss, or validation, became NaN or infinite.
         CheckpointError: the state of the training cannot be saved.
     """
-    workbench = _workbench(config, data.info)
+    workbench = _workbench(config, data, seed)
     log, _ = _train(workbench, config, data, seed, on_epoch, checkpoint)
     return workbench.model, log
 
@@ -163,33 +163,42 @@ class _Workbench:
 
     On small data compiling takes longer than training. Runs that differ by their seed and learning rate alone share
     every program: each begins with :meth:`reset`, which leaves nothing of the one before.
+
+    Args:
+        config: what the first run trains.
+        info: the data.
+        seed: the first run's.
+        looked_at: images that a run looks at in validation.
     """
 
-    def __init__(self, config: RunConfig, image_shape: Shape, grey_levels: int) -> None:
+    def __init__(self, config: RunConfig, info: DatasetInfo, seed: int, looked_at: int) -> None:
         # Names of layers and the graphs of earlier runs would otherwise pile up in the process.
         keras.utils.clear_session()
-        self.image_shape = image_shape
-        self.grey_levels = grey_levels
-        self.model = self._build(config)
-        self.programs = TrainingPrograms(self.model)
-        self.grid_sampler = Sampler(self.model, GRID, seldom=True)
+        self.info = info
+        self.model = self._build(config, seed)
+        self._built_for: tuple[RunConfig, int] | None = (config, seed)
+        self.programs = TrainingPrograms(self.model, looked_at)
+        self.grid_sampler = Sampler(self.model, GRID, use="seldom")
 
     @cached_property
     def evaluator(self) -> Evaluator:
         """The programs that measure the model on test; a trial needs none of them."""
-        return Evaluator(self.model, self.programs.likelihood)
+        return Evaluator(self.model)
 
-    def _build(self, config: RunConfig) -> LikelihoodModel:
-        model = build_model(config.model, self.image_shape, self.grey_levels)
+    def _build(self, config: RunConfig, seed: int) -> LikelihoodModel:
+        # What Keras draws the seeds of initialisers from. ``keras.utils.set_random_seed`` would have TensorFlow forget
+        # what it prepared of every program, which takes seconds.
+        random.seed(derive_seed(seed, "weights and noise"))
+        model = build_model(config.model, self.info.image_shape, self.info.grey_levels)
         compile_for_training(model, config.training)
         return model
 
     def reset(self, config: RunConfig, seed: int) -> None:
         """Put weights, random state and optimizer where those of a newly built model are under this seed."""
-        # What Keras draws the seeds of initialisers from. ``keras.utils.set_random_seed`` would have TensorFlow forget
-        # what it prepared of every program, which takes seconds.
-        random.seed(derive_seed(seed, "weights and noise"))
-        fresh = self._build(config)
+        built_for, self._built_for = self._built_for, None
+        if built_for == (config, seed):
+            return
+        fresh = self._build(config, seed)
         self.model.seed_generator.state.assign(fresh.seed_generator.state)
         for now, new in (
             (self.model.weights, fresh.weights),
@@ -199,16 +208,17 @@ class _Workbench:
                 variable.assign(value)
 
 
-_kept: OrderedDict[tuple[RunConfig, Shape, int], _Workbench] = OrderedDict()
+_kept: OrderedDict[tuple[RunConfig, Shape, int, int], _Workbench] = OrderedDict()
 """By their shapes, the one that was used last at the end."""
 
 
-def _workbench(config: RunConfig, info: DatasetInfo) -> _Workbench:
-    """The workbench of an earlier run of the same shape, if it is still kept; else a new one."""
+def _workbench(config: RunConfig, data: TuningData, seed: int) -> _Workbench:
+    """The workbench of an earlier run of the same shape, if it is still kept; else one that is built for this run."""
     # The one setting that is no part of any program: it is a weight of the optimizer.
-    shape = (config.with_values({"learning_rate": 1.0}), info.image_shape, info.grey_levels)
+    info, looked_at = data.info, config.training.reports * len(data.validation)
+    shape = (config.with_values({"learning_rate": 1.0}), info.image_shape, info.grey_levels, looked_at)
     if shape not in _kept:
-        _kept[shape] = _Workbench(*shape)
+        _kept[shape] = _Workbench(config, info, seed, looked_at)
     _kept.move_to_end(shape)
     while len(_kept) > SHAPES_KEPT or (len(_kept) > 1 and _weight_bytes() > WEIGHT_BYTES_KEPT):
         _kept.popitem(last=False)

@@ -347,7 +347,7 @@ def test_the_log_comes_back_as_it_was_with_its_pictures(path):
 def test_samples_drawn_while_training_are_kept_with_their_record(path):
     told, config = [], config_of("vae")
     bench.trial._train(
-        bench.trial._workbench(config, data().info),
+        bench.trial._workbench(config, data(), SEED),
         config,
         data(),
         SEED,

@@ -13,11 +13,11 @@ MODELS = [GlowConfig(levels=2, flow_depth=2, hidden_channels=4), VAEConfig(laten
 
 
 @pytest.mark.backend
-@pytest.mark.parametrize("seldom", [False, True])
+@pytest.mark.parametrize("use", ["seldom", "sometimes", "often"])
 @pytest.mark.parametrize("config", MODELS, ids=lambda config: config.family)
-def test_a_compiled_method_is_the_method_for_any_shapes_and_for_the_weights_of_the_moment(config, seldom, perturb):
+def test_a_compiled_method_is_the_method_for_any_shapes_and_for_the_weights_of_the_moment(config, use, perturb):
     model = build_model(config, (4, 4, 1), 5)
-    program = CompiledMethod(model, LikelihoodModel.log_weights_by_image, seldom)
+    program = CompiledMethod(model, LikelihoodModel.log_weights_by_image, use)
     generator = np.random.default_rng(0)
     for images, samples in ((2, 3), (4, 1), (2, 3)):
         perturb(model, scale=0.1)

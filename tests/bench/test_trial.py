@@ -152,10 +152,10 @@ def test_a_run_after_one_that_was_stopped_is_as_if_there_had_been_none(tuning, r
 
     config = config_of(VAE, tuning)
     undisturbed = bench.trial.validation_bits_per_dim(bench.trial.run_trial(config, tuning, 0, 1, lambda record: None))
-    workbench = bench.trial._workbench(config, tuning.info)
+    workbench = bench.trial._workbench(config, tuning, seed=0)
     with pytest.raises(type(reason)):
         bench.trial.run_trial(config, tuning, 1, 1, stop)
-    assert (bench.trial._workbench(config, tuning.info) is workbench) == keeps
+    assert (bench.trial._workbench(config, tuning, seed=0) is workbench) == keeps
     again = bench.trial.run_trial(config, tuning, 0, 1, lambda record: None)
     assert bench.trial.validation_bits_per_dim(again) == undisturbed
 
@@ -372,7 +372,7 @@ def test_programs_are_kept_for_so_many_shapes_and_bytes_the_latest_used(digits, 
     shapes = [config_of(VAEConfig(latent_size=size, hidden_sizes=(4,)), digits.tuning) for size in (1, 2, 3)]
 
     def bench_of(config):
-        return bench.trial._workbench(config, digits.info)
+        return bench.trial._workbench(config, digits.tuning, seed=0)
 
     monkeypatch.setattr(bench.trial, "SHAPES_KEPT", 2)
     first, second = bench_of(shapes[0]), bench_of(shapes[1])
