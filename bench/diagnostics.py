@@ -85,8 +85,8 @@ def convolutions(model: Glow) -> pd.DataFrame:
     """Condition number σ_max/σ_min and log |det W| of each 1x1 convolution: ``convolutions`` of the result schema."""
     rows = []
     for level, chain in enumerate(model.chains):
-        for step, bijection in enumerate(chain.bijections[-1].unrolled()):
-            matrix = np.asarray(ops.convert_to_numpy(bijection.convolution.matrix()), dtype=np.float64)
+        matrices = np.asarray(ops.convert_to_numpy(chain.bijections[-1].convolutions()), dtype=np.float64)
+        for step, matrix in enumerate(matrices):
             log_abs_det = float(np.linalg.slogdet(matrix)[1])
             rows.append((level, step, len(matrix), float(np.linalg.cond(matrix)), log_abs_det))
     return pd.DataFrame(rows, columns=TABLES["convolutions"])

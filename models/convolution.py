@@ -107,9 +107,16 @@ class Convolution(keras.layers.Layer):
     def build(self, shape: BatchShape) -> None:
         """Create the kernel (s, s, c, m) and the bias (m,)."""
         self.kernel = self.add_weight(
-            shape=(self.size, self.size, shape[-1], self.filters), initializer=self.kernel_initializer, name="kernel"
+            shape=(self.size, self.size, shape[-1], self.filters), initializer="zeros", name="kernel"
         )
         self.bias = self.add_weight(shape=(self.filters,), initializer="zeros", name="bias")
+        self.redraw()
+
+    def redraw(self) -> None:
+        """Draw the kernel anew, as it is drawn when the layer is built."""
+        if self.kernel_initializer != "zeros":
+            initializer = keras.initializers.get(self.kernel_initializer)
+            self.kernel.assign(initializer(self.kernel.shape, self.kernel.dtype))
 
     def call(self, x: Tensor) -> Tensor:
         """(n, h, w, c) -> (n, h, w, filters)."""

@@ -52,6 +52,11 @@ class CouplingNetwork(keras.layers.Layer):
             shape = (*shape[:-1], self.stages[0].filters)
         self.built = True
 
+    def redraw(self) -> None:
+        """Draw the weights that begin at random anew: the kernels of all but the last stage."""
+        for stage in self.stages[:-1]:
+            stage.redraw()
+
     def call(self, x: Tensor) -> Tensor:
         """(n, h, w, c) -> (n, h, w, channels)."""
         for stage in self.stages:

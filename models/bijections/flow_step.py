@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import keras
 import numpy as np
+import numpy.typing as npt
 from keras import ops
 
 from models.bijections.actnorm import ActNorm
@@ -59,6 +60,11 @@ class FlowStep(Bijection):
         for part in self.parts:
             part.build(shape)
         self.built = True
+
+    def redraw(self) -> None:
+        """Draw the weights that begin at random anew, as those of another step."""
+        self.convolution.redraw()
+        self.coupling.network.redraw()
 
     def compute_output_shape(self, shape: BatchShape) -> BatchShape:
         """Unchanged."""
@@ -127,13 +133,21 @@ class Repeated(Bijection):
     def build(self, shape: BatchShape) -> None:
         """Create the weights, as K bijections built one after the other would begin."""
         self.shape = shape
-        built = [self._built() for _ in range(self.depth)]
-        self._template = _Untracked(built[0])
+        template = self._built()
+        self._template = _Untracked(template)
         self._rows = {
-            name: _Rows(weights, self._variable(name, weights)) for name, weights in built[0].groups.items() if weights
+            name: _Rows(weights, self._variable(name, weights)) for name, weights in template.groups.items() if weights
         }
-        self.become(built)
+        # Other values for the same layers: making layers takes ten times as long.
+        self.become(self._redrawn(template))
         self.built = True
+
+    def _redrawn(self, template: FlowStep) -> Iterator[FlowStep]:
+        """The template as it is, and drawn anew K - 1 times."""
+        yield template
+        for _ in range(self.depth - 1):
+            template.redraw()
+            yield template
 
     def _variable(self, name: str, weights: Sequence[keras.Variable]) -> keras.Variable:
         size = sum(math.prod(weight.shape) for weight in weights)
@@ -144,11 +158,11 @@ class Repeated(Bijection):
         bijection.build(self.shape)
         return bijection
 
-    def become(self, steps: Sequence[FlowStep]) -> None:
+    def become(self, steps: Iterable[FlowStep]) -> None:
         """Take over the weights of K bijections, first to last."""
+        taken = [{name: _flat(step.groups[name]) for name in self._rows} for step in steps]
         for name, rows in self._rows.items():
-            values = [[np.ravel(ops.convert_to_numpy(weight)) for weight in step.groups[name]] for step in steps]
-            rows.variable.assign(np.stack([np.concatenate(own) for own in values]))
+            rows.variable.assign(np.stack([own[name] for own in taken]))
 
     def unrolled(self) -> list[FlowStep]:
         """Copies of the K bijections, first to last, each with weights of its own."""
@@ -159,6 +173,10 @@ class Repeated(Bijection):
                 for weight, values in zip(bijection.groups[name], by_weight, strict=True):
                     weight.assign(values[k].reshape(weight.shape))
         return copies
+
+    def convolutions(self) -> Tensor:
+        """The matrix W of each step's 1x1 convolution, first to last (K, c, c)."""
+        return self._template.bijection.convolution.matrix(self._of_all_steps)
 
     def compute_output_shape(self, shape: BatchShape) -> BatchShape:
         """Unchanged."""
@@ -235,6 +253,10 @@ class Repeated(Bijection):
         """The values of a weight of the template in all steps (K, …)."""
         rows = next(rows for rows in self._rows.values() if any(own is weight for own in rows.weights))
         return rows.of_all_steps(weight)
+
+
+def _flat(weights: Sequence[keras.Variable]) -> npt.NDArray[Any]:
+    return np.concatenate([np.ravel(ops.convert_to_numpy(weight)) for weight in weights])
 
 
 class _Rows:

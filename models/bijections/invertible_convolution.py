@@ -64,7 +64,11 @@ class PlainConvolution(_Convolution1x1):
         """Create the weight W (c, c)."""
         channels = shape[-1]
         self.kernel = self.add_weight(shape=(channels, channels), initializer="zeros", name="kernel")
-        self.kernel.assign(_random_rotation(channels))
+        self.redraw()
+
+    def redraw(self) -> None:
+        """Take another random rotation."""
+        self.kernel.assign(_random_rotation(self.kernel.shape[-1]))
 
     def matrix(self, value: Values = current) -> Tensor:
         """W."""
@@ -90,16 +94,19 @@ class LUConvolution(_Convolution1x1):
     def build(self, shape: BatchShape) -> None:
         """Create the weights from the decomposition of a random rotation; P and sign(s) are not trained."""
         channels = shape[-1]
-        permutation, lower, upper = scipy.linalg.lu(_random_rotation(channels))
-        diagonal = np.diag(upper)
-        packed = np.tril(lower, -1) + np.triu(upper, 1) + np.diag(np.log(np.abs(diagonal)))
         self.packed = self.add_weight(shape=(channels, channels), initializer="zeros", name="packed")
-        self.packed.assign(packed)
         self.permutation = self.add_weight(
             shape=(channels, channels), initializer="zeros", trainable=False, name="permutation"
         )
-        self.permutation.assign(permutation)
         self.sign = self.add_weight(shape=(channels,), initializer="zeros", trainable=False, name="sign")
+        self.redraw()
+
+    def redraw(self) -> None:
+        """Take the decomposition of another random rotation."""
+        permutation, lower, upper = scipy.linalg.lu(_random_rotation(self.packed.shape[-1]))
+        diagonal = np.diag(upper)
+        self.packed.assign(np.tril(lower, -1) + np.triu(upper, 1) + np.diag(np.log(np.abs(diagonal))))
+        self.permutation.assign(permutation)
         self.sign.assign(np.sign(diagonal))
 
     def _lower(self, value: Values) -> Tensor:

