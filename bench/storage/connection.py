@@ -245,8 +245,9 @@ def count_searches(storage: str) -> int:
         if database and not sqlalchemy.inspect(sqlalchemy.create_engine(storage)).has_table("studies"):
             return 0
         return len(open_storage(storage).get_all_studies())
-    except (SQLAlchemyError, OSError, ImportError) as error:
-        reason = redact(f"{type(error).__name__}: {error}".splitlines()[0])
+    except (SQLAlchemyError, StorageInternalError, OSError, ImportError) as error:
+        cause = (error.__cause__ if isinstance(error, StorageInternalError) else None) or error
+        reason = redact(f"{type(cause).__name__}: {cause}".splitlines()[0])
         raise TrackingError(f"study storage {redact(storage)} cannot be opened: {reason}") from error
 
 

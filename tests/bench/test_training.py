@@ -285,6 +285,14 @@ def test_the_average_of_the_weights_is_what_validation_and_the_final_evaluation_
     assert np.ptp(kept[frozen]) < 0.02 < np.ptp(kept[0.0])
 
 
+@pytest.mark.parametrize(("looked_at", "expected"), [(2**16, "sometimes"), (2**16 + 1, "often")])
+def test_xla_looks_at_validation_where_there_is_much_to_look_at(monkeypatch, looked_at, expected):
+    uses = []
+    monkeypatch.setattr(bench.training, "likelihood_program", lambda model, use: uses.append(use))
+    bench.training.TrainingPrograms(tiny_vae(), looked_at)
+    assert uses == [expected]
+
+
 def test_the_model_that_training_leaves_is_the_one_that_validation_last_saw(tuning):
     model = tiny_vae()
     config = TrainingConfig(learning_rate=0.02, weight_average=0.9, batch_size=32, images=512, reports=2)

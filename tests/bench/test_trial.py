@@ -160,6 +160,23 @@ def test_a_run_after_one_that_was_stopped_is_as_if_there_had_been_none(tuning, r
     assert bench.trial.validation_bits_per_dim(again) == undisturbed
 
 
+@pytest.mark.backend
+def test_a_run_on_a_model_that_was_built_for_another_is_as_if_it_were_built_for_it(tuning):
+    config = config_of(VAE, tuning)
+
+    def bound(seed):
+        return bench.trial.validation_bits_per_dim(bench.trial.run_trial(config, tuning, seed, 1, lambda record: None))
+
+    bench.trial._kept.clear()
+    expected = bound(0)
+    bench.trial._kept.clear()
+    bench.trial._workbench(config.with_values({"learning_rate": 0.5}), tuning, seed=0)
+    assert bound(0) == expected
+    bench.trial._kept.clear()
+    bench.trial._workbench(config, tuning, seed=1)
+    assert bound(0) == expected
+
+
 @pytest.mark.parametrize("split", ["validation", "test"])
 def test_a_bound_that_is_no_number_is_a_divergence(digits, yardstick, monkeypatch, split):
     def broken(*arguments, **options):

@@ -239,6 +239,13 @@ def test_any_bytes_are_a_store_or_are_refused(tmp_path, stores, kind, data):
     assert file.name in told
 
 
+def test_a_database_that_shows_its_damage_only_when_it_is_read_is_refused(refused, tmp_path, stores):
+    damaged = bytearray(stores.optuna)
+    damaged[4096] = 255  # what kind of page the second one is
+    (tmp_path / "x.db").write_bytes(damaged)
+    refused(r"x\.db cannot be opened: .*malformed", *storage("sqlite:///x.db"))
+
+
 def test_a_store_that_is_wrong_leaves_the_other_as_it_was(refused, tmp_path, stores):
     """Before either is opened, both are looked at."""
     (tmp_path / "mlflow.db").write_bytes(stores.mlflow)
