@@ -30,7 +30,10 @@ STRETCH_SECONDS = 0.5
 STRETCH_GROWTH = 8.0
 """By which a stretch is at most longer than the one before: the first one of all has compiled."""
 VALUES_WORTH_XLA = 2**22
-"""About so many pixel values are looked at in the time that XLA takes longer to compile a flow than a graph takes."""
+"""Pixel values looked at in a training beyond which XLA compiles the looks, on TensorFlow.
+
+For a Glow of 6 steps on 8x8 digits its compilation repays after about 2 million; a dense VAE gains next to nothing.
+"""
 STAGES = 8
 """Of the ``staged`` decay of the learning rate."""
 

@@ -84,6 +84,12 @@ MUTATIONS = {
     "repeated: keeps the last log-det alone": Mutation(
         STEP, "(y, log_det + own_log_det)", "(y, own_log_det)", "models/test_bijections"
     ),
+    "repeated: every step begins as the first": Mutation(
+        STEP, "            template.redraw()\n", "", "models/test_bijections"
+    ),
+    "repeated: a weight's values from the beginning of the row": Mutation(
+        STEP, "[:, end - math.prod(weight.shape) : end]", "[:, : math.prod(weight.shape)]", "models/test_bijections"
+    ),
     "repeated: inverse goes forwards": Mutation(STEP, ", reverse=True)", ")", "models/test_bijections"),
     "patches: gradient is not flipped": Mutation(
         "models/convolution.py",

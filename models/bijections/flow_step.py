@@ -138,7 +138,7 @@ class Repeated(Bijection):
         self._rows = {
             name: _Rows(weights, self._variable(name, weights)) for name, weights in template.groups.items() if weights
         }
-        # Other values for the same layers: making layers takes ten times as long.
+        # Other values for the same layers, for most of the time that a step takes to be built goes into its layers.
         self.become(self._redrawn(template))
         self.built = True
 
@@ -200,7 +200,7 @@ class Repeated(Bijection):
             y, own_log_det = applied(x, *given)
             return (y, log_det + own_log_det), None
 
-        given = [matrices, offsets, self._values("coupling")["coupling"]]
+        given = [matrices, offsets, current(self._rows["coupling"].variable)]
         (y, log_det), _ = ops.scan(step, (x, zeros_per_image(x)), given, length=self.depth)
         return y, log_det + height * width * ops.sum(of_a_pixel)
 
@@ -242,7 +242,7 @@ class Repeated(Bijection):
 
     def _values(self, *names: str) -> dict[str, Tensor]:
         """The rows of the groups of weights of these names, (K, …), where there are any."""
-        return {name: ops.convert_to_tensor(self._rows[name].variable) for name in names if name in self._rows}
+        return {name: current(self._rows[name].variable) for name in names if name in self._rows}
 
     def _step_of(self, **given: Tensor) -> keras.StatelessScope:
         """A context in which the template is the step that has these rows, and which knows what becomes of them."""
@@ -283,8 +283,8 @@ class _Rows:
 
     def of_all_steps(self, weight: keras.Variable) -> Tensor:
         """The values of one of the weights in all steps (K, …)."""
-        i = next(i for i, own in enumerate(self.weights) if own is weight)
-        values = ops.convert_to_tensor(self.variable)[:, ([0, *self.ends])[i] : self.ends[i]]
+        end = next(end for own, end in zip(self.weights, self.ends, strict=True) if own is weight)
+        values = current(self.variable)[:, end - math.prod(weight.shape) : end]
         return ops.reshape(values, (-1, *weight.shape))
 
 
