@@ -1,7 +1,7 @@
 # `make study` and `make test` set everything up by themselves, inside this folder.
 .DEFAULT_GOAL := help
 .PHONY: help study test test-slow test-faults test-peers lint audit ui report screenshots benchmark-report \
-	benchmark-scaling benchmark-memory benchmark-peers benchmark-study benchmark-accelerator lock clean
+	benchmark-scaling benchmark-memory benchmark-peers benchmark-recipes benchmark-study benchmark-accelerator lock clean
 SHELL := /bin/bash
 
 PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3; do \
@@ -66,8 +66,13 @@ benchmark-memory: $(INSTALLED) ## Measure the memory of a process over 200 trial
 benchmark-study: $(INSTALLED) ## Time whole studies beside a loop written by hand; BEFORE=PATH: and an earlier checkout
 	$(BIN)/python -m tests.benchmarks.whole_study $(if $(BEFORE),--before $(BEFORE))
 
-benchmark-peers: $(PEERS) ## Measure the speed of Glow and VAE beside packages on PyTorch (.venv-peers)
+benchmark-peers: $(PEERS) ## Measure speed and likelihood beside packages on PyTorch; MNIST=FILE BINARIZED=FILE CONTINUE=1
 	.venv-peers/bin/python -m tests.benchmarks.peers
+	.venv-peers/bin/python -m tests.benchmarks.peers.likelihood $(if $(MNIST),--mnist $(MNIST)) \
+		$(if $(BINARIZED),--binarized $(BINARIZED)) $(if $(CONTINUE),--continue)
+
+benchmark-recipes: $(INSTALLED) ## Measure which recipe is best on which data; DATA='NAME=FILE …' CONTINUE=1
+	$(BIN)/python -m tests.benchmarks.recipes $(if $(DATA),--data $(DATA)) $(if $(CONTINUE),--continue)
 
 benchmark-accelerator: $(INSTALLED) ## Measure what one accelerator does, by JAX; DATA=mnist.npz OUTPUT=FOLDER BINARIZED=FILE
 	$(BIN)/python -m tests.benchmarks.accelerator --data $(DATA) --output $(or $(OUTPUT),runs/accelerator) \

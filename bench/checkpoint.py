@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from bench.best_state import Arrays
 from bench.data.npz_archive import NpzArchive
 from bench.errors import CheckpointError, DataError
 from bench.results import EpochRecord
@@ -29,6 +30,8 @@ LARGEST_SHARE = 0.01
 FIRST_SECONDS = 0.05
 """Taken for the duration of a save before one was made."""
 _HEADER = "header"
+_BEST = "best_"
+"""Begins the names of the best evaluation's arrays."""
 
 
 _Content = tuple[TrainingLog, dict[str, npt.NDArray[np.generic]]]
@@ -55,7 +58,7 @@ class _Header(BaseModel):
 
 
 class Checkpoint:
-    """The latest saved state of one training: every variable of model and optimizer, and its log.
+    """The latest saved state of one training: every variable of model and optimizer, its log, and its best weights.
 
     Data order and noise are functions of the seed, of the position and of the seed generators, which are among the
     model's variables, so that training goes on bitwise as if it had not been interrupted, where the device computes
@@ -75,6 +78,7 @@ class Checkpoint:
         self.path = path
         self.identity = _Identity(config_hash=config_hash, seed=seed, code_version=code_version)
         self._warned = False
+        self.best: Arrays = {}
         self._latest: _Content | None = None
         self._is_read = False
         self._saved_at = time.perf_counter()
@@ -107,6 +111,7 @@ class Checkpoint:
         if content is None:
             return None
         training_log, arrays = content
+        best = {name.removeprefix(_BEST): arrays.pop(name) for name in list(arrays) if name.startswith(_BEST)}
         variables = _variables(model)
         expected = {name: (tuple(each.shape), str(each.dtype)) for name, each in variables.items()}
         if expected != {name: (each.shape, str(each.dtype)) for name, each in arrays.items()}:
@@ -114,9 +119,10 @@ class Checkpoint:
             return None
         for name, variable in variables.items():
             variable.assign(arrays[name])
+        self.best = best
         return training_log
 
-    def save(self, model: LikelihoodModel, training_log: TrainingLog) -> None:
+    def save(self, model: LikelihoodModel, training_log: TrainingLog, best: Arrays) -> None:
         """Save the state after an epoch, unless saving so soon would take too great a share of the time.
 
         A training that is over within seconds is never saved: it is done again as soon as it would be read.
@@ -124,6 +130,7 @@ class Checkpoint:
         Args:
             model: the model that trains.
             training_log: its log up to now.
+            best: the state of its best evaluation, by name; a later :meth:`restore` leaves it in :attr:`best`.
 
         Raises:
             CheckpointError: the file cannot be written; the one before is as it was.
@@ -133,7 +140,8 @@ class Checkpoint:
             return
         header = _Header(identity=self.identity, log=training_log).model_dump_json().encode()
         # Variables become arrays one by one, as they are written: a copy of all would double the memory.
-        self._write({_HEADER: np.frombuffer(header, np.uint8), **_variables(model)})
+        kept = {f"{_BEST}{name}": array for name, array in best.items()}
+        self._write({_HEADER: np.frombuffer(header, np.uint8), **_variables(model), **kept})
         self._saved_at = time.perf_counter()
         self._seconds_to_save = self._saved_at - began
 

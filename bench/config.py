@@ -20,16 +20,22 @@ class TrainingConfig(BaseModel):
         optimizer: ``adam`` (Kingma & Ba 2015) or ``adamax``.
         learning_rate: reached after the warm-up.
         warmup_steps: steps of linear warm-up from 0.
-        decay: ``constant`` after the warm-up; ``cosine`` down to 0 at the end of training; or ``staged``, without
-            warm-up: stage i = 0, 1, … 7 takes 3^i parts of the steps at 10^(-i/7) times the rate (Burda et al. 2016,
-            section 5).
+        decay: ``constant`` after the warm-up; ``plateau``, which takes back the best weights and lowers the rate to a
+            third each time that ``patience`` evaluations brought no new best, three times at most; ``cosine`` down to 0
+            at the end of training; or ``staged``, without warm-up: stage i = 0, 1, … 7 takes 3^i parts of the steps at
+            10^(-i/7) times the rate (Burda et al. 2016, section 5). The first two know no horizon: a longer training
+            begins with the shorter one, step by step.
         clip_norm: largest global norm of the gradient of the loss in bits/dim; 0 for no clipping.
         weight_average: momentum of the exponential moving average of the weights that is evaluated in their place;
-            0 for none.
+            it rises to that as (1 + t)/(10 + t) over the steps t, so that the average never rests on the initial
+            weights. 0 for none.
+        weight_decay: share of each kernel that a step at the rate 1 takes away, decoupled from the gradient
+            (Loshchilov & Hutter 2019); 0 for none.
+        patience: evaluations without a new best after which training ends (or, with ``plateau``, after which the rate
+            is lowered); 0 trains to the end of the budget.
         batch_size: images per step.
-        images: training images seen in all, an epoch's worth or less or more.
-        reports: how often training stops for a look at validation (and for the pruner); the
-            stretch between two looks is called an epoch.
+        images: training images seen in all, at most.
+        reports: number of validation evaluations over all ``images``, evenly spaced.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -37,9 +43,11 @@ class TrainingConfig(BaseModel):
     optimizer: Literal["adam", "adamax"] = "adam"
     learning_rate: Positive = 1e-3
     warmup_steps: Annotated[int, Field(ge=0)] = 0
-    decay: Literal["constant", "cosine", "staged"] = "constant"
+    decay: Literal["constant", "plateau", "cosine", "staged"] = "constant"
     clip_norm: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 1.0
     weight_average: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    weight_decay: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0
+    patience: Annotated[int, Field(ge=0)] = 0
     batch_size: Annotated[int, Field(ge=1)] = 64
     images: Annotated[int, Field(ge=1)] = 10_000
     reports: Annotated[int, Field(ge=1)] = 10
@@ -52,6 +60,12 @@ class TrainingConfig(BaseModel):
             )
         return self
 
+    @model_validator(mode="after")
+    def _plateau_has_patience(self) -> TrainingConfig:
+        if self.decay == "plateau" and not self.patience:
+            raise ValueError("decay=plateau waits for patience evaluations without a new best: give patience >= 1")
+        return self
+
     @property
     def steps(self) -> int:
         """Optimizer steps in all, rounded up to fill the last report."""
@@ -59,8 +73,12 @@ class TrainingConfig(BaseModel):
 
     @property
     def steps_per_report(self) -> int:
-        """Optimizer steps between two looks at validation."""
+        """Optimizer steps between two evaluations on validation."""
         return max(1, round(self.images / self.batch_size / self.reports))
+
+
+RECIPE = TrainingConfig(learning_rate=5e-3, weight_average=0.99, decay="plateau", patience=6, weight_decay=0.1)
+"""The optimisation of the studies, which knows no horizon; reports/benchmarks/recipes.md says why this one."""
 
 
 class RunConfig(BaseModel):

@@ -22,6 +22,8 @@ Array = npt.NDArray[np.float64]
 ACTIVE_VARIANCE = 0.01
 """Of a latent's posterior mean over images, above which it counts as active (Burda et al. 2016, section 5)."""
 IMAGES_PER_BATCH = 256
+SAMPLES = 256
+"""Drawn to see how many of their values lie outside the range of the data."""
 
 
 class Diagnostics:
@@ -50,6 +52,10 @@ class Diagnostics:
     def _round_trip(self) -> CompiledMethod:
         return CompiledMethod(self.model, _round_trip_error, use="seldom")
 
+    @cached_property
+    def _outside(self) -> CompiledMethod:
+        return CompiledMethod(self.model, _outside_share, use="seldom")
+
     def _vae(self, images: Images) -> tuple[list[Measurement], dict[str, pd.DataFrame]]:
         """KL of each latent, and Burda et al.'s active units: Var_x(E_q(z|x)[z_j]) > 0.01."""
         batches = [images[i : i + IMAGES_PER_BATCH] for i in range(0, len(images), IMAGES_PER_BATCH)]
@@ -69,12 +75,15 @@ class Diagnostics:
         return measurements, {"latents": table}
 
     def _glow(self, model: Glow, images: Images, seed: int) -> tuple[list[Measurement], dict[str, pd.DataFrame]]:
-        """Round trip of dequantised images, and the condition of each 1x1 convolution."""
-        some = images[:IMAGES_PER_BATCH]
-        noise = np.random.default_rng(seed).standard_normal(some.shape, dtype=np.float32)
-        worst = float(np.max(self._round_trip.run(some, noise)))
+        """Round trip of dequantised images, what it samples outside the cube, and the condition of its convolutions."""
+        some, rng = images[:IMAGES_PER_BATCH], np.random.default_rng(seed)
+        worst = float(np.max(self._round_trip.run(some, rng.standard_normal(some.shape, dtype=np.float32))))
+        prior_noise = rng.standard_normal((SAMPLES, model.prior_noise_size), dtype=np.float32)
+        outside = self._outside.run(prior_noise).astype(np.float64)
+        error = float(outside.std(ddof=1) / np.sqrt(SAMPLES))
         table = convolutions(model)
         measurements = [
+            Measurement("diagnostics", "outside_share", float(outside.mean()), error, SAMPLES),
             Measurement("diagnostics", "round_trip_error", worst, None, len(some)),
             Measurement("diagnostics", "condition_number", float(table["condition_number"].max()), None, len(table)),
         ]
@@ -98,8 +107,15 @@ def _posterior_moments(model: VAE, images: Tensor) -> Tensor:
     return ops.stack([posterior.mean, posterior.kl_to_standard()], axis=-1)
 
 
+def _outside_share(model: Glow, noise: Tensor) -> Tensor:
+    """Share of the values of each sample that lie outside the cube, or are no numbers (n,)."""
+    v = model.continuous(noise)
+    inside = ops.logical_and(v >= 0.0, v <= 1.0)
+    return 1.0 - ops.mean(ops.cast(inside, v.dtype), axis=(1, 2, 3))
+
+
 def _round_trip_error(model: Glow, images: Tensor, noise: Tensor) -> Tensor:
-    """max |f⁻¹(f(y)) - y| of each dequantised image, in grey levels (n,)."""
-    y, _ = model.dequantise(images, noise)
-    latents, _ = model.encode(y)
-    return ops.max(ops.abs(model.decode(latents) - y), axis=(1, 2, 3)) * model.grey_levels
+    """max |f⁻¹(f(v)) - v| of each dequantised image, in grey levels (n,)."""
+    v, _ = model.dequantise(images, noise)
+    latents, _ = model.encode(v)
+    return ops.max(ops.abs(model.decode(latents) - v), axis=(1, 2, 3)) * model.grey_levels

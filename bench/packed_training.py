@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from bench.errors import SettingsError
 from bench.seeds import derive_seed
-from bench.training_program import gradients_of, noise_for
+from bench.training_program import clipping, gradients_of, noise_for, step_metrics
 from models.likelihood_model import LikelihoodModel
 
 Array = npt.NDArray[Any]
@@ -136,6 +136,7 @@ class PackedTraining:
             noise, others = noise_for(model, others, len(chosen))
             classes = None if labels is None else labels[chosen]
             figures, others, found = gradients(weights, others, images[chosen], classes, noise)
+            figures |= clipping(model, found)
             weights, optimizer_values = model.optimizer.stateless_apply(optimizer_values, found, weights)
             return [weights, others, optimizer_values], figures
 
@@ -144,6 +145,5 @@ class PackedTraining:
             state, figures = jax.vmap(step)(state, orders[:, i])
             return state, {name: told[name].at[i].set(figures[name]) for name in told}
 
-        names = ["loss", *(tracker.name for tracker in model.trackers)]
         nothing = jax.numpy.zeros((orders.shape[1], self.trainings), "float32")
-        return jax.lax.fori_loop(start, stop, body, (state, dict.fromkeys(names, nothing)))
+        return jax.lax.fori_loop(start, stop, body, (state, dict.fromkeys(step_metrics(model), nothing)))

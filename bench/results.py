@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -151,6 +151,14 @@ METRICS: dict[str, Metric] = {
             "Largest difference between dequantised held-out images and their image under the flow and its inverse.",
         ),
         Metric(
+            "outside_share",
+            "Samples outside the data's range",
+            "of 1",
+            False,
+            "Share of the pixel values of the model's own samples that lie outside the range of the data before they "
+            "are clipped to it: probability that is spent on what is no image, which the bound can never win back.",
+        ),
+        Metric(
             "condition_number",
             "Worst conditioned 1x1 convolution",
             "",
@@ -262,6 +270,29 @@ METRICS: dict[str, Metric] = {
             "s",
             False,
             "Time within which 99 of 100 images asked for one at a time were on the host.",
+        ),
+        Metric(
+            "selection_optimism",
+            "Optimism of the kept evaluation",
+            "bits/dim",
+            None,
+            "One-sample validation bound of the kept weights under fresh noise, less the value by which this "
+            "evaluation was chosen among all of the run: what the choice owed to lucky noise.",
+        ),
+        Metric(
+            "best_images",
+            "Images to the best evaluation",
+            "images",
+            None,
+            "Training images seen at the evaluation with the lowest validation bits/dim: its weights are kept, judged "
+            "and served.",
+        ),
+        Metric(
+            "clipped_share",
+            "Clipped steps",
+            "of 1",
+            None,
+            "Share of the training steps whose gradient norm exceeded clip_norm and was scaled down to it.",
         ),
         Metric("parameters", "Parameters", "", False, "Number of trainable weights."),
         Metric(
@@ -432,6 +463,8 @@ class StudyResults:
         images: the picture grids of the final runs.
         tables: by name, what the final runs measured that is more than a number: the columns of :data:`TABLES`, with
             ``run_id`` before them.
+        space: for each family, the ranges of the swept parameters by name, as :func:`bench.space.to_json` writes them;
+            empty where the study did not log any.
     """
 
     study_id: str
@@ -446,6 +479,7 @@ class StudyResults:
     histories: pd.DataFrame
     images: list[ImageGrid]
     tables: dict[str, pd.DataFrame] = field(default_factory=dict)
+    space: dict[str, dict[str, dict[str, Any]]] = field(default_factory=dict)
 
 
 RUN_COLUMNS = [

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from bench import space
 from bench.backend import select_backend
 from bench.checkpoint import Checkpoint
 from bench.config import RunConfig
@@ -222,6 +223,7 @@ def _description(bound: BoundStudy, codes: Sequence[str]) -> StudyDescription:
         name=bound.study.name,
         question=bound.study.question,
         swept={family.name: list(family.sweep) for family in bound.study.families},
+        space={family.name: space.to_json(family.sweep) for family in bound.study.families},
         settings={
             **settings.model_dump(
                 mode="json",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from pydantic.dataclasses import dataclass as checked_dataclass
 
 from bench.backend import BACKENDS
-from bench.config import RunConfig, TrainingConfig
+from bench.config import RECIPE, RunConfig, TrainingConfig
 from bench.data.dataset import DatasetInfo
 from bench.errors import SettingsError
 from bench.space import Space
@@ -36,12 +36,12 @@ class Family:
     Attributes:
         model: the configuration that the swept values are put into; also the first trial.
         sweep: the swept parameters by name, of the model or of its training.
-        training: optimizer and schedule; the study's settings overwrite batch size and budget.
+        training: optimizer and schedule; the study's settings overwrite batch size, budget and evaluations.
     """
 
     model: ModelConfig
     sweep: Space
-    training: TrainingConfig = field(default_factory=TrainingConfig)
+    training: TrainingConfig = RECIPE
 
     @property
     def name(self) -> str:
@@ -83,7 +83,7 @@ class StudySettings(BaseModel):
 
     dataset: str = "digits"
     grey_levels: Annotated[int, Field(ge=2, le=65536)] | None = None
-    trials: Annotated[int, Field(ge=1, le=1_000_000)] = 4
+    trials: Annotated[int, Field(ge=1, le=1_000_000)] = 8
     epochs: Annotated[int, Field(ge=1, le=10**6)] | None = None
     images: Images | None = None
     timeout: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
@@ -165,20 +165,34 @@ class StudySettings(BaseModel):
     def training(self, base: TrainingConfig, train_images: int) -> TrainingConfig:
         """``base`` with batch size and budget: ``images``, else ``epochs`` passes over the training split.
 
-        Validation is looked at ten times: often enough to draw a curve and to prune by it, and each look costs time.
+        Validation is evaluated once a pass, at least ten times a run and at most four hundred times: a longer budget
+        of the same data then begins with the evaluations of a shorter one.
         """
-        epochs = self.epochs or DEFAULT_EPOCHS
-        images = self.images or epochs * train_images
+        images = self.images or (self.epochs * train_images if self.epochs else default_images(train_images))
         most = max(1, images // self.batch_size)
-        looks = min(most, 2 if self.smoke else LOOKS)
+        wanted = 2 if self.smoke else min(max(round(images / train_images), LEAST_EVALUATIONS), MOST_EVALUATIONS)
+        looks = min(most, wanted)
         changes = {"batch_size": self.batch_size, "images": images, "reports": looks}
         return TrainingConfig.model_validate({**base.model_dump(), **changes})
 
 
-STORAGE_LAYOUT = 2
-"""Of a study in the storage: those that an earlier version laid out otherwise are not gone on with."""
-DEFAULT_EPOCHS = 10
-LOOKS = 10
+STORAGE_LAYOUT = 3
+"""Version of a study's storage. Studies written by another version are not resumed."""
+LEAST_EVALUATIONS = 10
+MOST_EVALUATIONS = 400
+DEFAULT_PASSES = 60
+"""Over small data: both families come near their best on the digits by then."""
+DEFAULT_IMAGES = 100_000
+"""At most so many where that is ..."""
+LEAST_PASSES = 10
+"""... no fewer passes than this: the default grows with the data."""
+CONVERGENT_PASSES = 100
+"""After so many both families had come to their best on the digits; larger data may need more images, not passes."""
+
+
+def default_images(train_images: int) -> int:
+    """The training budget, in images, of data of this size where none is asked for."""
+    return max(LEAST_PASSES * train_images, min(DEFAULT_PASSES * train_images, DEFAULT_IMAGES))
 
 
 @dataclass(frozen=True)

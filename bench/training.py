@@ -1,4 +1,4 @@
-"""Training, with a look at validation now and then, and a typed reason when it ends early."""
+"""Training, with an evaluation on validation now and then; it gives the weights of the best one."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import keras
 import numpy as np
 import numpy.typing as npt
 
+from bench.best_state import BestState
 from bench.checkpoint import Checkpoint
 from bench.compiled import CompiledMethod
 from bench.config import TrainingConfig
@@ -19,6 +20,7 @@ from bench.likelihood import likelihood_program, log_likelihood
 from bench.results import EpochRecord
 from bench.scheduled_rate import ScheduledAdam, ScheduledAdamax
 from bench.seeds import derive_seed
+from bench.training_course import REDUCTION, course
 from bench.training_log import TrainingLog
 from bench.training_program import Figures, training_program
 from models.likelihood_model import LikelihoodModel
@@ -36,6 +38,8 @@ For a Glow of 6 steps on 8x8 digits its compilation repays after about 2 million
 """
 STAGES = 8
 """Of the ``staged`` decay of the learning rate."""
+UNDECAYED = ["bias", "mixing", "moments", "scale", "shift"]
+"""Parts of the names of weights that weight decay leaves alone."""
 
 
 class ImageStream:
@@ -102,13 +106,18 @@ def build_optimizer(config: TrainingConfig) -> keras.optimizers.Optimizer:
             warmup_steps=config.warmup_steps,
         )
     optimizers = {"adam": ScheduledAdam, "adamax": ScheduledAdamax}
-    return optimizers[config.optimizer](
+    optimizer = optimizers[config.optimizer](
         config.learning_rate,
         schedule,
+        config.weight_decay or None,
         global_clipnorm=config.clip_norm or None,
         use_ema=config.weight_average > 0,
         ema_momentum=config.weight_average or None,
     )
+    if config.weight_decay:
+        # Kernels alone: what shifts, scales and mixes channels is no excess of capacity.
+        optimizer.exclude_from_weight_decay(var_names=UNDECAYED)
+    return optimizer
 
 
 def compile_for_training(model: LikelihoodModel, config: TrainingConfig) -> None:
@@ -129,10 +138,12 @@ def train(
     picture: Callable[[int], bytes | None] = lambda epoch: None,
     programs: TrainingPrograms | None = None,
 ) -> TrainingLog:
-    """Initialise the model on training images, then train it and look at validation after each epoch.
+    """Initialise the model on training images, train it, evaluate it at intervals, and leave it at its best evaluation.
 
-    A look is the one-sample bound on every validation image, from the same noise at every look of every run, so that
-    learning curves differ by their models alone.
+    An evaluation is the one-sample bound on every validation image, from the same noise in every evaluation of every
+    run, so that learning curves differ by their models alone. The weights of the one with the lowest bits/dim are what
+    the model has in the end, and :func:`bench.training_course.course` says from the values when the learning rate is
+    lowered and when training ends before its budget does.
 
     With a checkpoint, training goes on after the epochs of ``checkpoint.records()``, which ``on_epoch`` is not told of
     again; where these are all, nothing is left to train. The state of an epoch is saved once ``on_epoch`` has returned.
@@ -161,9 +172,14 @@ def train(
         log = TrainingLog([], [], config.steps_per_report * config.batch_size)
     else:
         log = earlier.continued()
+    best = BestState(model, with_optimizer=config.decay == "plateau")
+    if checkpoint is not None and earlier is not None:
+        best.arrays = checkpoint.best
     done = len(log.records)
     began = time.perf_counter() - log.seconds
     for epoch in range(done, config.reports):
+        if course(log.validation, config).is_over:
+            break
         if config.weight_average and epoch:
             _swap_averages(model)
         epoch_began = time.perf_counter()
@@ -189,10 +205,17 @@ def train(
         record = replace(record, samples=picture(record.epoch))
         log.records.append(record)
         on_epoch(record)
+        now = course(log.validation, config)
+        if now.best == epoch:
+            best.take()
+        if now.is_reduced:
+            best.restore()
+            model.optimizer.base_rate.assign(config.learning_rate * REDUCTION**now.reductions)
         if checkpoint is not None:
-            checkpoint.save(model, log)
+            checkpoint.save(model, log, best.arrays)
         # What watches the training, logging, pictures and checkpoints, is no part of its time.
         began += time.perf_counter() - before
+    best.restore()
     return log
 
 
@@ -227,7 +250,8 @@ def _check_finite(losses: npt.NDArray[np.float32], steps_before: int) -> None:
 
 
 def _look(model: LikelihoodModel, validation: Split, program: CompiledMethod) -> dict[str, float]:
-    likelihood = log_likelihood(model, validation.images, 1, derive_seed("validation"), program)
+    # Not the noise that judges the kept weights in the end: the choice among evaluations profits from this one.
+    likelihood = log_likelihood(model, validation.images, 1, derive_seed("evaluation"), program)
     return {f"validation/{row.metric}": row.value for row in likelihood.measurements("validation")}
 
 

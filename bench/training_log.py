@@ -9,13 +9,17 @@ import numpy.typing as npt
 
 from bench.results import EpochRecord
 
+VALIDATION = "validation/bits_per_dim"
+"""The metric of an evaluation that chooses among evaluations and trials."""
+CLIPPED = "train/clipped"
+
 
 @dataclass(frozen=True)
 class TrainingLog:
     """The learning curve of one training and its times, over all processes that took part in it.
 
     Attributes:
-        records: one for each look at validation.
+        records: one for each evaluation on validation.
         epoch_seconds: seconds of each epoch's training steps, validation excluded.
         images_per_epoch: training images in an epoch.
         starts: the epochs, counted from 0, with which a process began to train: the first is 0, and one more for each
@@ -31,6 +35,26 @@ class TrainingLog:
     def seconds(self) -> float:
         """Seconds from the first step to the last look at validation, those between processes left out."""
         return self.records[-1].seconds if self.records else 0.0
+
+    @property
+    def validation(self) -> list[float]:
+        """The validation value of each evaluation, by which the best is chosen: its one-sample bound in bits/dim."""
+        return [record.values[VALIDATION] for record in self.records]
+
+    @property
+    def best(self) -> EpochRecord:
+        """The evaluation whose weights the training left: the first of those with the lowest validation value.
+
+        Raises:
+            ValueError: nothing was evaluated yet.
+        """
+        return min(self.records, key=lambda record: record.values[VALIDATION])
+
+    @property
+    def clipped_share(self) -> float | None:
+        """Share of the steps whose gradient was clipped; None where none is ever clipped."""
+        shares = [record.values[CLIPPED] for record in self.records if CLIPPED in record.values]
+        return float(np.mean(shares)) if shares else None
 
     @property
     def was_continued(self) -> bool:

@@ -8,7 +8,7 @@ trains on the same batches and the same noise as ``fit``, so that both agree up 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import keras
@@ -98,7 +98,7 @@ class _TensorFlowProgram(TrainingProgram):
             batch, classes = tf.gather(images, chosen), None if labels is None else tf.gather(labels, chosen)
             return self._step(batch, classes)
 
-        signature = dict.fromkeys(_names(self.model), tf.float32)
+        signature = dict.fromkeys(step_metrics(self.model), tf.float32)
         told: dict[str, Any] = tf.map_fn(step, order, fn_output_signature=signature, parallel_iterations=1)
         return told
 
@@ -108,13 +108,24 @@ class _TensorFlowProgram(TrainingProgram):
         model, weights = self.model, self.model.trainable_variables
         with tf.GradientTape() as tape:
             figures = model.figures(model.objective(images, model.training_noise(images.shape[0]), labels, True))
-        model.optimizer.apply(tape.gradient(figures["loss"], [weight.value for weight in weights]), weights)
-        return figures
+        gradients = tape.gradient(figures["loss"], [weight.value for weight in weights])
+        model.optimizer.apply(gradients, weights)
+        return figures | clipping(model, gradients)
 
 
-def _names(model: LikelihoodModel) -> list[str]:
-    """The figures that a step tells."""
-    return ["loss", *(tracker.name for tracker in model.trackers)]
+def step_metrics(model: LikelihoodModel) -> list[str]:
+    """The names of the metrics of a step."""
+    clipped = ["clipped"] if model.optimizer.global_clipnorm else []
+    return ["loss", *(tracker.name for tracker in model.trackers), *clipped]
+
+
+def clipping(model: LikelihoodModel, gradients: Sequence[Any]) -> dict[str, Any]:
+    """``clipped``: 1 where the norm of all gradients exceeds the optimizer's limit, else 0; nothing without a limit."""
+    limit = model.optimizer.global_clipnorm
+    if not limit:
+        return {}
+    norm = ops.sqrt(sum(ops.sum(ops.square(gradient)) for gradient in gradients))
+    return {"clipped": ops.cast(norm > limit, "float32")}
 
 
 class _JaxProgram(TrainingProgram):
@@ -197,6 +208,7 @@ class _JaxProgram(TrainingProgram):
             weights, others, optimizer_values = state
             noise, others = noise_for(model, others, images.shape[0])
             figures, others, found = gradients(weights, others, images, labels, noise)
+            figures |= clipping(model, found)
             weights, optimizer_values = model.optimizer.stateless_apply(optimizer_values, found, weights)
             return [weights, others, optimizer_values], figures
 
@@ -208,7 +220,7 @@ class _JaxProgram(TrainingProgram):
                 state, figures = step(state, batch, classes)
                 return state, {name: told[name].at[i].set(figures[name]) for name in told}
 
-            nothing = {name: jax.numpy.zeros(len(order)) for name in _names(model)}
+            nothing = {name: jax.numpy.zeros(len(order)) for name in step_metrics(model)}
             return lax.fori_loop(start, stop, body, (state, nothing))
 
         return jax.jit(stretch, donate_argnums=0), NamedSharding(mesh, PartitionSpec())

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import random
 from collections import OrderedDict
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import keras
@@ -21,13 +22,13 @@ from bench.data.dataset import DatasetInfo, Split, TuningData
 from bench.errors import TrialError
 from bench.evaluation import Evaluator, Yardstick, check_finite
 from bench.gallery import GRID, Picture, shows_samples, trial_pictures, watched_samples
-from bench.likelihood import log_likelihood
+from bench.likelihood import LogLikelihood, error_of_mean, log_likelihood
 from bench.results import EpochRecord, Measurement
 from bench.sampling import Sampler
 from bench.seeds import derive_seed
 from bench.throughput import conditions, speed
 from bench.training import TrainingPrograms, compile_for_training, train
-from bench.training_log import TrainingLog
+from bench.training_log import VALIDATION, TrainingLog
 from models.configs import Shape
 from models.likelihood_model import LikelihoodModel
 from models.registry import build_model
@@ -96,7 +97,11 @@ def run_trial(
         samples_at_once=1,
     )
     check_finite(validation, "validation")
-    measurements = [*validation.measurements("validation"), *_cost(model, config, log, meter)]
+    measurements = [
+        *validation.measurements("validation"),
+        selection_optimism(validation, log),
+        *_cost(model, config, log, meter),
+    ]
     return Outcome(model, log, measurements, trial_pictures(workbench.grid_sampler, data.validation.images, seed))
 
 
@@ -142,6 +147,25 @@ def run_final(
     return Outcome(model, log, measurements, found.pictures, found.tables, found.refused)
 
 
+def selection_optimism(validation: LogLikelihood, log: TrainingLog) -> Measurement:
+    """How much higher the kept weights' one-sample bound is under fresh noise than in the evaluation that chose them.
+
+    Args:
+        validation: of the kept weights, under noise that no evaluation has seen; its first row is the one-sample bound.
+        log: of their training.
+    """
+    fresh = -validation.bits_per_nat * validation.bounds[0]
+    error = validation.bits_per_nat * error_of_mean(validation.monte_carlo_errors[0])
+    return Measurement(
+        "validation",
+        "selection_optimism",
+        float(fresh.mean()) - log.best.values[VALIDATION],
+        n=len(fresh),
+        bound=replace(validation.kind, importance_samples=1),
+        monte_carlo_error=error if math.isfinite(error) else None,
+    )
+
+
 def trained_model(
     config: RunConfig, data: TuningData, seed: int, on_epoch: OnEpoch, checkpoint: Checkpoint | None = None
 ) -> tuple[LikelihoodModel, TrainingLog]:
@@ -161,8 +185,8 @@ def trained_model(
 class _Workbench:
     """The model of one shape with its compiled programs, for one run after the other.
 
-    On small data compiling takes longer than training. Runs that differ by their seed and learning rate alone share
-    every program: each begins with :meth:`reset`, which leaves nothing of the one before.
+    On small data compiling takes longer than training. Runs that differ by their seed, learning rate and weight decay
+    alone share every program: each begins with :meth:`reset`, which leaves nothing of the one before.
 
     Args:
         config: what the first run trains.
@@ -214,9 +238,10 @@ _kept: OrderedDict[tuple[RunConfig, Shape, int, int], _Workbench] = OrderedDict(
 
 def _workbench(config: RunConfig, data: TuningData, seed: int) -> _Workbench:
     """The workbench of an earlier run of the same shape, if it is still kept; else one that is built for this run."""
-    # The one setting that is no part of any program: it is a weight of the optimizer.
+    # What is no part of any program: these are variables of the optimizer.
+    variables = {"learning_rate": 1.0, "weight_decay": float(config.training.weight_decay > 0)}
     info, looked_at = data.info, config.training.reports * len(data.validation)
-    shape = (config.with_values({"learning_rate": 1.0}), info.image_shape, info.grey_levels, looked_at)
+    shape = (config.with_values(variables), info.image_shape, info.grey_levels, looked_at)
     if shape not in _kept:
         _kept[shape] = _Workbench(config, info, seed, looked_at)
     _kept.move_to_end(shape)
@@ -271,11 +296,13 @@ def _samples_while_training(sampler: Sampler, config: RunConfig) -> Callable[[in
 
 def _cost(model: LikelihoodModel, config: RunConfig, log: TrainingLog, meter: EnergyMeter) -> list[Measurement]:
     parameters = sum(int(np.prod(weight.shape)) for weight in model.trainable_weights)
-    device_bytes = peak_device_bytes()
+    device_bytes, clipped = peak_device_bytes(), log.clipped_share
     return [
         speed("train_images_per_second", log.images_per_second(), config.training.batch_size),
         Measurement("cost", "parameters", parameters),
         Measurement("cost", "training_seconds", log.seconds),
+        Measurement("cost", "best_images", log.best.images),
+        *([] if clipped is None else [Measurement("cost", "clipped_share", clipped)]),
         Measurement("cost", "first_epoch_seconds", log.epoch_seconds[0]),
         Measurement("cost", "training_compile_seconds", log.compile_seconds),
         Measurement("cost", "peak_memory_bytes", peak_host_bytes()),

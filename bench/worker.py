@@ -37,6 +37,7 @@ from bench.shared_study import FINAL, SharedStudy, limited
 from bench.storage.heartbeat import Heartbeat, Watch
 from bench.storage.queue import STOPPED, Claim
 from bench.tracking.store import ModelRun
+from bench.training_log import VALIDATION
 from bench.trial import OnEpoch, Outcome, run_final, run_trial, validation_bits_per_dim
 
 log = logging.getLogger(__name__)
@@ -49,8 +50,6 @@ The backends keep every program that they compiled: each shape of a model costs 
 """
 IDLE_SECONDS = 0.5
 """Between two looks for a slot, while none waits."""
-VALIDATION = "validation/bits_per_dim"
-"""The figure of a look that the search is told of."""
 
 
 @dataclass(frozen=True)
@@ -193,7 +192,7 @@ class Worker:
             seed=seed,
             config=config,
             train=train,
-            objective=lambda outcome: outcome.log.records[-1].values[VALIDATION],
+            objective=lambda outcome: outcome.log.best.values[VALIDATION],
             standing=lambda: f"Retrains {note['family']} trial {note['trial']}, selected on validation",
             parameters={"importance_samples": settings.importance_samples},
         )

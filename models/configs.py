@@ -53,10 +53,16 @@ class VAEConfig(ModelConfig):
         network: kind of encoder and decoder.
         latent_size: dimensions of z.
         hidden_sizes: widths of a dense encoder's layers; the decoder mirrors them.
+        hidden_width: where given, the width of all these layers, of which ``hidden_sizes`` then says the number alone:
+            a width that can be swept.
         hidden_channels: channels of a convolutional or residual network at full resolution, doubled at each halving.
         downsamplings: how often a convolutional or residual encoder halves the image.
         blocks: residual blocks per resolution.
         activation: nonlinearity of hidden layers.
+        input_scaling: what the encoder sees of a pixel: x/(Q-1) less its mean over training images (``centred``),
+            x/(Q-1) itself (``unit``), or 2x/(Q-1) - 1 (``symmetric``), which makes the background of most images a
+            large constant and costs likelihood.
+        dropout: share of a dense network's hidden units that are left out at random in training.
         observation: distribution of a pixel given z; ``auto`` takes Bernoulli for 2 grey levels, a categorical up to
             32, and a mixture of discretised logistics above.
         mixture_components: logistics in ``logistic_mixture``.
@@ -72,10 +78,13 @@ class VAEConfig(ModelConfig):
     network: Literal["dense", "convolutional", "residual"] = "dense"
     latent_size: Annotated[int, Field(ge=1, le=65536)] = 16
     hidden_sizes: Annotated[tuple[Annotated[int, Field(ge=1)], ...], Field(min_length=1)] = (200, 200)
+    hidden_width: Annotated[int, Field(ge=1)] | None = None
     hidden_channels: Annotated[int, Field(ge=1)] = 32
     downsamplings: Annotated[int, Field(ge=0, le=8)] = 2
     blocks: Annotated[int, Field(ge=1)] = 2
     activation: Activation = "relu"
+    input_scaling: Literal["centred", "unit", "symmetric"] = "centred"
+    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
     observation: Observation = "auto"
     mixture_components: Annotated[int, Field(ge=1)] = 5
     beta: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 1.0
@@ -116,6 +125,11 @@ class VAEConfig(ModelConfig):
                 "take pathwise or doubly_reparameterised for the IWAE bound"
             )
         return self
+
+    @property
+    def layer_sizes(self) -> tuple[int, ...]:
+        """The widths of a dense encoder's layers."""
+        return self.hidden_sizes if self.hidden_width is None else (self.hidden_width,) * len(self.hidden_sizes)
 
     def observation_for(self, grey_levels: int) -> Observation:
         """The observation distribution that ``auto`` stands for on data with ``grey_levels`` levels."""
@@ -161,6 +175,9 @@ class GlowConfig(ModelConfig):
         classes: number of class labels that condition the last latent's prior; 0 for none.
         dequantisation: ``uniform`` (Theis et al. 2016) or ``variational`` (Ho et al. 2019).
         dequantisation_depth: coupling steps of the variational dequantisation.
+        preprocessing: the map from the unit cube to the flow's space: ``linear``, ``logit``, or ``marginal``, a logit
+            of each channel's distribution function (:mod:`models.bijections.preprocessing`).
+        logit_alpha: α, the margin of the last two.
         recompute: whether the backward pass computes the inside of each step of flow again instead of keeping it:
             memory then hardly grows with the depth, and a training step costs a forward pass more.
     """
@@ -174,6 +191,8 @@ class GlowConfig(ModelConfig):
     learned_top_prior: bool = True
     classes: Annotated[int, Field(ge=0)] = 0
     dequantisation: Literal["uniform", "variational"] = "uniform"
+    preprocessing: Literal["linear", "logit", "marginal"] = "marginal"
+    logit_alpha: Annotated[float, Field(gt=0, lt=0.5, allow_inf_nan=False)] = 1e-2
     dequantisation_depth: Annotated[int, Field(ge=1)] = 2
     recompute: bool = False
 

@@ -8,10 +8,11 @@ from typing import Any
 import keras
 from keras import ops
 
-from models.bijections.base import Chain, zeros_per_image
+from models.bijections.base import Chain
 from models.bijections.coupling import ZeroConvolution
 from models.bijections.flow_step import FlowStep, Repeated
 from models.bijections.invertible_convolution import LUConvolution, PlainConvolution
+from models.bijections.preprocessing import Marginal, preprocessing
 from models.bijections.squeeze import Squeeze
 from models.configs import BatchShape, GlowConfig, Shape
 from models.dequantisation import UniformDequantisation, VariationalDequantisation
@@ -71,11 +72,13 @@ class SplitPrior(keras.layers.Layer):
 class Glow(LikelihoodModel):
     """An invertible map from images to latents of known density, and exact log-densities through it.
 
-    The integer image is dequantised, y = (x + u)/Q - ½ with u in [0, 1), and passes L ``levels`` of a squeeze and K
-    ``flow_depth`` steps (actnorm, invertible 1x1 convolution, coupling); after each level but the last, half of the
-    channels are factored out. By the change of variables (their eq. 3) and Jensen's inequality,
+    The integer image is dequantised, v = (x + u)/Q with u in [0, 1), preprocessed, and passes L ``levels`` of a squeeze
+    and K ``flow_depth`` steps (actnorm, invertible 1x1 convolution, coupling); after each level but the last, half of
+    the channels are factored out. By the change of variables (their eq. 3) and Jensen's inequality,
 
-        log P(x) >= E_u[log p(y(u)) - D log Q - log q(u | x)],    log p(y) = log p(z) + Σ log |det ∂h_i/∂h_{i-1}|.
+        log P(x) >= E_u[log p(v(u)) - D log Q - log q(u | x)],    log p(v) = log p(z) + Σ log |det ∂h_i/∂h_{i-1}|,
+
+    where the first of the h_i is the preprocessed image.
 
     Deviations from the paper: the coupling networks have biases and no actnorm of their own, and learn at the
     model's common rate.
@@ -101,6 +104,8 @@ class Glow(LikelihoodModel):
         )
         shape: BatchShape = (None, *self.image_shape)
         self.dequantisation.build(shape)
+        self.preprocessing = preprocessing(settings, self.grey_levels)
+        self.preprocessing.build(shape)
         self.chains: list[Chain] = []
         self.split_priors: list[SplitPrior] = []
         self.latent_shapes: list[Shape] = []
@@ -140,15 +145,15 @@ class Glow(LikelihoodModel):
         return self.dimensions + (1 if self.configuration.classes else 0)
 
     def dequantise(self, images: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
-        """y = (x + u)/Q - ½ (n, h, w, c) and log q(u | x) (n,) for noise (n, h, w, c)."""
+        """v = (x + u)/Q (n, h, w, c) and log q(u | x) (n,) for noise (n, h, w, c)."""
         x = self.as_float(images)
         u, log_q = self.dequantisation.dequantise(x / self.grey_levels - 0.5, noise)
-        return (x + u) / self.grey_levels - 0.5, log_q
+        return (x + u) / self.grey_levels, log_q
 
-    def encode(self, y: Tensor, labels: Tensor | None = None) -> tuple[list[Tensor], Tensor]:
-        """All latents of continuous images y (n, h, w, c), finest first, and log p(y) (n,)."""
+    def encode(self, v: Tensor, labels: Tensor | None = None) -> tuple[list[Tensor], Tensor]:
+        """All latents of continuous images v (n, h, w, c), finest first, and log p(v) (n,)."""
         latents: list[Tensor] = []
-        log_prob = zeros_per_image(y)
+        y, log_prob = self.preprocessing(v)
         for level, chain in enumerate(self.chains):
             y, log_det = chain(y)
             log_prob = log_prob + log_det
@@ -161,13 +166,13 @@ class Glow(LikelihoodModel):
         return latents, log_prob + self.top_prior.log_prob(y, labels)
 
     def decode(self, latents: list[Tensor]) -> Tensor:
-        """Continuous images y (n, h, w, c) from all latents: the exact inverse of :meth:`encode`."""
+        """Continuous images v (n, h, w, c) from all latents: the exact inverse of :meth:`encode`."""
         y = latents[-1]
         for level in reversed(range(len(self.chains))):
             if level < len(self.split_priors):
                 y = ops.concatenate([y, latents[level]], axis=-1)
             y = self.chains[level].inverse(y)
-        return y
+        return self.preprocessing.inverse(y)
 
     def _split(self, y: Tensor, level: int) -> tuple[Tensor, Tensor]:
         """The channels that go on, and those that are factored out."""
@@ -175,29 +180,39 @@ class Glow(LikelihoodModel):
         return y[..., :-factored], y[..., -factored:]
 
     def log_weights(self, images: Tensor, noise: Tensor, labels: Tensor | None = None) -> Tensor:
-        """log p(y) - D log Q - log q(u | x) at u = u(ε); (k, n)."""
+        """log p(v) - D log Q - log q(u | x) at u = u(ε); (k, n)."""
         k = noise.shape[0]
         tiled = images if k == 1 else ops.tile(images, (k, 1, 1, 1))  # (k·n, h, w, c)
         if labels is not None and k > 1:
             labels = ops.tile(labels, (k,))
-        y, log_q = self.dequantise(tiled, ops.reshape(noise, (-1, *self.image_shape)))
-        _, log_prob = self.encode(y, labels)
+        v, log_q = self.dequantise(tiled, ops.reshape(noise, (-1, *self.image_shape)))
+        _, log_prob = self.encode(v, labels)
         return ops.reshape(log_prob - log_q - self.dimensions * math.log(self.grey_levels), (k, -1))
 
     def initialise(self, images: Tensor) -> None:
-        """Initialise every actnorm so that its output has mean 0 and variance 1 on ``images``."""
+        """Fit the preprocessing to ``images``; have every actnorm give mean 0 and variance 1 on them."""
         noise = keras.random.normal(tuple(images.shape), dtype=self.compute_dtype, seed=self.seed_generator)
-        y, _ = self.dequantise(images, noise)
+        if isinstance(self.preprocessing, Marginal):
+            self.preprocessing.fit(images)
+        y, _ = self.preprocessing(self.dequantise(images, noise)[0])
         for level, chain in enumerate(self.chains):
             y = chain.initialise(y)
             if level < len(self.split_priors):
                 y, _ = self._split(y, level)
 
     def generate(self, noise: Tensor, temperature: Tensor | float = 1.0, labels: Tensor | None = None) -> Tensor:
-        """Each latent μ + T·σ·ε under its prior, then the inverse map, then the grey level that y lies in.
+        """The grey level that each value of :meth:`continuous` lies in; those outside the cube get the nearest.
 
-        Where there are classes and no labels, each class is as likely at any temperature. A latent far out may leave
-        the floating type's range on its way back: what is then no number is given the grey level 0.
+        A latent far out may leave the floating type's range on its way back: what is then no number is given the grey
+        level 0.
+        """
+        x = ops.floor(self.continuous(noise, temperature, labels) * self.grey_levels)
+        return ops.cast(ops.nan_to_num(ops.clip(x, 0, self.grey_levels - 1)), "int32")
+
+    def continuous(self, noise: Tensor, temperature: Tensor | float = 1.0, labels: Tensor | None = None) -> Tensor:
+        """Continuous images v (n, h, w, c): each latent μ + T·σ·ε under its prior, then the inverse map.
+
+        Where there are classes and no labels, each class is as likely at any temperature.
         """
         if not self.configuration.classes:
             labels = ops.zeros_like(noise[:, 0])
@@ -210,8 +225,7 @@ class Glow(LikelihoodModel):
                 prior = DiagonalGaussian(*self.split_priors[level](y))
                 y = ops.concatenate([y, prior.sample(parts[level])], axis=-1)
             y = self.chains[level].inverse(y)
-        x = ops.clip(ops.floor((y + 0.5) * self.grey_levels), 0, self.grey_levels - 1)
-        return ops.cast(ops.nan_to_num(x), "int32")
+        return self.preprocessing.inverse(y)
 
     def _latent_noise(self, noise: Tensor) -> list[Tensor]:
         """A noise vector (n, D) cut into the latents' shapes."""

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import keras
 
 from models.configs import BatchShape, Shape, VAEConfig
 from models.distributions import Tensor
+
+SeedOf = Callable[[], keras.random.SeedGenerator]
 
 
 class ResidualBlock(keras.layers.Layer):
@@ -36,6 +39,30 @@ class ResidualBlock(keras.layers.Layer):
         return x + y
 
     def compute_output_shape(self, shape: BatchShape) -> BatchShape:
+        """Unchanged."""
+        return shape
+
+
+class Dropout(keras.layers.Layer):
+    """Each input is 0 with probability p and 1/(1-p) times as large otherwise, in training (Srivastava et al. 2014).
+
+    Args:
+        rate: p.
+        seed_generator: gives the model's own, from which the choice is drawn. A function, as Keras would count the
+            state of one that is held here a second time.
+    """
+
+    def __init__(self, rate: float, seed_generator: SeedOf, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.rate = rate
+        self.seed_generator = seed_generator
+        self.built = True
+
+    def call(self, x: Tensor, training: bool = False) -> Tensor:
+        """(n, …) -> the same."""
+        return keras.random.dropout(x, self.rate, seed=self.seed_generator()) if training else x
+
+    def compute_output_shape(self, shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
         """Unchanged."""
         return shape
 
@@ -74,12 +101,13 @@ def resolutions(image_shape: Shape, downsamplings: int) -> list[tuple[int, int]]
     return sizes
 
 
-def encoder(config: VAEConfig, image_shape: Shape) -> keras.Sequential:
+def encoder(config: VAEConfig, image_shape: Shape, seed_generator: SeedOf) -> keras.Sequential:
     """Scaled images (n, h, w, c) to the posterior's mean and log-scale, (n, 2·latent_size)."""
     layers: list[keras.layers.Layer] = []
     if config.network == "dense":
         layers.append(keras.layers.Flatten())
-        layers += [keras.layers.Dense(size, activation=config.activation) for size in config.hidden_sizes]
+        for size in config.layer_sizes:
+            layers += [keras.layers.Dense(size, activation=config.activation), *_dropout(config, seed_generator)]
     else:
         for i in range(config.downsamplings + 1):
             channels = config.hidden_channels * 2**i
@@ -93,7 +121,7 @@ def encoder(config: VAEConfig, image_shape: Shape) -> keras.Sequential:
     return _built(layers, (None, *image_shape), "encoder")
 
 
-def decoder(config: VAEConfig, image_shape: Shape, parameters: int) -> keras.Sequential:
+def decoder(config: VAEConfig, image_shape: Shape, parameters: int, seed_generator: SeedOf) -> keras.Sequential:
     """Latents (n, latent_size) to ``parameters`` numbers per pixel and channel, (n, h, w, c·parameters).
 
     The last layer has no bias: the VAE adds one for each pixel, which it initialises from the data.
@@ -102,7 +130,8 @@ def decoder(config: VAEConfig, image_shape: Shape, parameters: int) -> keras.Seq
     outputs = image_channels * parameters
     layers: list[keras.layers.Layer] = []
     if config.network == "dense":
-        layers += [keras.layers.Dense(size, activation=config.activation) for size in reversed(config.hidden_sizes)]
+        for size in reversed(config.layer_sizes):
+            layers += [keras.layers.Dense(size, activation=config.activation), *_dropout(config, seed_generator)]
         layers.append(keras.layers.Dense(height * width * outputs, use_bias=False))
         layers.append(keras.layers.Reshape((height, width, outputs)))
     else:
@@ -119,6 +148,10 @@ def decoder(config: VAEConfig, image_shape: Shape, parameters: int) -> keras.Seq
                 layers += [ResidualBlock(channels, config.activation) for _ in range(config.blocks)]
         layers.append(keras.layers.Conv2D(outputs, 3, padding="same", use_bias=False))
     return _built(layers, (None, config.latent_size), "decoder")
+
+
+def _dropout(config: VAEConfig, seed_generator: SeedOf) -> list[keras.layers.Layer]:
+    return [Dropout(config.dropout, seed_generator)] if config.dropout else []
 
 
 def _built(layers: list[keras.layers.Layer], shape: tuple[int | None, ...], name: str) -> keras.Sequential:

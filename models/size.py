@@ -45,11 +45,11 @@ def _vae(config: VAEConfig, image_shape: Shape, grey_levels: int) -> Iterator[Si
     per_pixel = config.parameters_per_pixel(grey_levels)
     yield Size(dimensions * per_pixel, 0)  # output bias
     if config.network == "dense":
-        widths = [dimensions, *config.hidden_sizes]
+        widths = [dimensions, *config.layer_sizes]
         for inputs, outputs in pairwise(widths):
             yield _dense(inputs, outputs)
         yield _dense(widths[-1], 2 * config.latent_size)
-        widths = [config.latent_size, *reversed(config.hidden_sizes)]
+        widths = [config.latent_size, *reversed(config.layer_sizes)]
         for inputs, outputs in pairwise(widths):
             yield _dense(inputs, outputs)
         yield _dense(widths[-1], dimensions * per_pixel, bias=False)

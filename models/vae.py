@@ -50,10 +50,13 @@ class VAE(LikelihoodModel):
         settings = self.configuration
         self.observation_kind = settings.observation_for(self.grey_levels)
         self.parameters_per_pixel = settings.parameters_per_pixel(self.grey_levels)
-        self.encoder = encoder(settings, self.image_shape)
-        self.decoder = decoder(settings, self.image_shape, self.parameters_per_pixel)
+        self.encoder = encoder(settings, self.image_shape, lambda: self.seed_generator)
+        self.decoder = decoder(settings, self.image_shape, self.parameters_per_pixel, lambda: self.seed_generator)
         self.output_bias = self.add_weight(
             shape=(*self.image_shape, self.parameters_per_pixel), initializer="zeros", name="output_bias"
+        )
+        self.input_mean = self.add_weight(
+            shape=self.image_shape, initializer="zeros", trainable=False, name="input_mean"
         )
         self.training_step = self.add_weight(shape=(), initializer="zeros", trainable=False, name="training_step")
         self.trackers.append(keras.metrics.Mean(name="kl_nats"))
@@ -75,7 +78,7 @@ class VAE(LikelihoodModel):
         return self.configuration.training_samples
 
     def initialise(self, images: Tensor) -> None:
-        """Set the output bias to the marginal distribution of each pixel in ``images``."""
+        """Set the output bias to the marginal distribution of each pixel in ``images``, and the input's centre."""
         bias = initial_bias(
             self.observation_kind,
             images,
@@ -83,23 +86,28 @@ class VAE(LikelihoodModel):
             self.configuration.mixture_components,
         )
         self.output_bias.assign(bias)
+        if self.configuration.input_scaling == "centred":
+            self.input_mean.assign(ops.mean(self.as_float(images), axis=0) / (self.grey_levels - 1))
 
-    def posterior(self, images: Tensor) -> DiagonalGaussian:
-        """q(z | x): mean and log-scale (n, latent_size)."""
-        scaled = 2.0 * self.as_float(images) / (self.grey_levels - 1) - 1.0
-        return DiagonalGaussian(*ops.split(self.encoder(scaled), 2, axis=-1))
+    def posterior(self, images: Tensor, training: bool = False) -> DiagonalGaussian:
+        """q(z | x): mean and log-scale (n, latent_size); dropout only in training."""
+        scaled = self.as_float(images) / (self.grey_levels - 1)
+        if self.configuration.input_scaling == "symmetric":
+            scaled = 2.0 * scaled - 1.0
+        scaled = scaled - self.input_mean
+        return DiagonalGaussian(*ops.split(self.encoder(scaled, training=training), 2, axis=-1))
 
-    def likelihood(self, z: Tensor) -> GreyLevelDistribution:
-        """p(x | z) for latents z (n, latent_size)."""
-        outputs = ops.reshape(self.decoder(z), (-1, *self.image_shape, self.parameters_per_pixel))
+    def likelihood(self, z: Tensor, training: bool = False) -> GreyLevelDistribution:
+        """p(x | z) for latents z (n, latent_size); dropout only in training."""
+        outputs = ops.reshape(self.decoder(z, training=training), (-1, *self.image_shape, self.parameters_per_pixel))
         return observation(self.observation_kind, outputs + self.output_bias, self.grey_levels)
 
-    def _reconstruction(self, images: Tensor, z: Tensor) -> Tensor:
+    def _reconstruction(self, images: Tensor, z: Tensor, training: bool = False) -> Tensor:
         """log p(x | z) for z (k, n, latent_size): (k, n)."""
         k = z.shape[0]
         tiled = images if k == 1 else ops.tile(images, (k, 1, 1, 1))  # (k·n, h, w, c)
         latents = ops.reshape(z, (-1, self.configuration.latent_size))  # (k·n, latent_size)
-        return ops.reshape(sum_event(self.likelihood(latents).log_prob(tiled)), (k, -1))
+        return ops.reshape(sum_event(self.likelihood(latents, training).log_prob(tiled)), (k, -1))
 
     def log_weights(self, images: Tensor, noise: Tensor, labels: Tensor | None = None) -> Tensor:
         """log p(x | z) + log p(z) - log q(z | x) at z = μ(x) + σ(x)·ε; (k, n)."""
@@ -111,12 +119,12 @@ class VAE(LikelihoodModel):
     def objective(self, images: Tensor, noise: Tensor, labels: Tensor | None, training: bool) -> dict[str, Tensor]:
         """The weighted ELBO, or the IWAE bound; with the bound proper and the KL (n,)."""
         if self.configuration.gradient_estimator != "pathwise":
-            return self._estimated(images, noise)
-        posterior = self.posterior(images)
+            return self._estimated(images, noise, training)
+        posterior = self.posterior(images, training)
         z = posterior.sample(noise)
         kl_by_latent = posterior.kl_to_standard()  # (n, latent_size)
         kl = sum_event(kl_by_latent)
-        reconstruction = self._reconstruction(images, z)
+        reconstruction = self._reconstruction(images, z, training)
         settings = self.configuration
         if settings.training_samples > 1:
             log_ratio = sum_event(standard_normal_log_prob(z) - posterior.log_prob(z), batch_axes=2)
@@ -129,11 +137,11 @@ class VAE(LikelihoodModel):
         objective = reconstruction[0] - self._kl_weight(training) * penalised
         return {"objective": objective, "bound": bound, "kl": kl}
 
-    def _estimated(self, images: Tensor, noise: Tensor) -> dict[str, Tensor]:
+    def _estimated(self, images: Tensor, noise: Tensor, training: bool) -> dict[str, Tensor]:
         """The bound, its gradient by the configured estimator."""
-        posterior = self.posterior(images)
+        posterior = self.posterior(images, training)
         estimator = ESTIMATORS[self.configuration.gradient_estimator]
-        surrogate, bound = estimator(posterior, noise, lambda z: self._reconstruction(images, z))
+        surrogate, bound = estimator(posterior, noise, lambda z: self._reconstruction(images, z, training))
         kl = sum_event(posterior.kl_to_standard())
         return {"objective": with_value(bound, surrogate), "bound": bound, "kl": kl}
 

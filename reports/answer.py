@@ -1,4 +1,4 @@
-"""The answer in sentences, computed from the data with its uncertainty; where the data cannot tell, it says so."""
+"""The answer in sentences, computed from the data with its uncertainty; where the data leave it open, it says so."""
 
 from __future__ import annotations
 
@@ -10,8 +10,9 @@ import pandas as pd
 
 from bench.results import Bound as SchemaBound
 from bench.results import BoundKind, RunState
-from reports import differences, formatting, statistics
+from reports import convergence, differences, formatting, statistics
 from reports.diagnostics import findings
+from reports.equal_time import at_equal_time
 from reports.formatting import count, display, listing, quantity, state_name
 from reports.outlook import outlook
 from reports.statistics import Estimate, Interval
@@ -73,7 +74,7 @@ def answer(study: Study) -> Answer:
         only = candidates[0]
         others = [display(name) for name in names if name != only.family]
         headline = (
-            f"Only {only.name} has been measured on test, at {_level(only.estimate)}; "
+            f"Only {_label(study, only)} has been measured on test, at {_level(only.estimate)}; "
             f"{listing(others)} not yet, so there is nothing to compare it with."
         )
         return Answer(headline, [*_bounds([only]), *_alarms(study), *_caveats([only]), *_status(study)])
@@ -100,36 +101,62 @@ def _level(level: Estimate) -> str:
     return quantity(level.mean, level.error, "bits/dim")
 
 
+def _label(study: Study, candidate: Candidate) -> str:
+    """A family with its selected values and how far its training had come: ``VAE (latent_size = 8; converged)``."""
+    final = candidate.final
+    chosen = final.trial if final.trial is not None else final.runs.iloc[-1]
+    values = [f"{name} = {formatting.short(chosen.get(f'param.{name}'))}" for name in study.swept(candidate.family)]
+    inside = "; ".join(filter(None, [", ".join(values), convergence.in_words(study, candidate.family)]))
+    return f"{candidate.name} ({inside})" if inside else candidate.name
+
+
+def _could_fall(study: Study, candidates: list[Candidate]) -> str:
+    """Which figures longer training could still lower; empty where no family was still improving."""
+    falls = {each.name: [run.fall for run in convergence.improving(study, each.family)] for each in candidates}
+    falls = {name: found for name, found in falls.items() if found}
+    if not falls:
+        return ""
+    whose, by = listing(list(falls)), listing([quantity(float(np.mean(found))) for found in falls.values()])
+    figures = f"The figure of {whose}" if len(falls) == 1 else f"The figures of {whose}"
+    return (
+        f" {figures} could still fall: the best validation bits/dim fell by {by} over the last quarter of the "
+        "evaluations."
+    )
+
+
 def _comparison(study: Study, low: Candidate, high: Candidate, others: list[Candidate]) -> Answer:
     pair = [low, high]
-    about = [*_costs(low, high), *_budget(study, pair), *_caveats(pair), *_status(study)]
-    details = [*_bounds(pair), *_alarms(study), *about]
+    about = [*_bounds(pair), *_alarms(study), *_costs(low, high), *_budget(study, pair), *_caveats(pair)]
+    about += _status(study)
     units = {str(unit) for unit in pd.concat([low.likelihood, high.likelihood])["unit"].dropna()}
     if len(units) > 1:
-        return Answer(f"The families are not ranked: their test likelihoods are in {listing(sorted(units))}.", details)
-    interval = differences.likelihood(study, high.family, low.family)
+        return Answer(f"The families are not ranked: their test likelihoods are in {listing(sorted(units))}.", about)
     if others:
         rest = listing([f"{other.name} at {_level(other.estimate)}" for other in others])
-        details.insert(0, f"The two lowest are compared; behind them: {rest}.")
-    levels = f"{low.name} reaches {_level(low.estimate)}, {high.name} {_level(high.estimate)}"
-    scope = f"on {_dataset(study)} at this budget"
+        about.insert(0, f"The two lowest are compared; behind them: {rest}.")
+    equal_time = at_equal_time(study, low.family, high.family)
+    first, second = _label(study, low), _label(study, high)
+    levels = f"{first} reaches {_level(low.estimate)}, {second} {_level(high.estimate)}"
+    could_fall = _could_fall(study, pair)
+    scope = f"on {_dataset(study)} at this budget{', so far' if could_fall else ''}"
+    interval = differences.likelihood(study, high.family, low.family)
     if interval is None:
-        reason = "no uncertainty is known, so the data cannot tell whether they differ"
-        return Answer(f"On test {levels} {scope}; {reason}.", details)
+        reason = "no uncertainty is known, so it is open whether they differ"
+        return Answer(f"On test {levels} {scope}; {reason}.{could_fall}", [*equal_time, *about])
     value, start, end = formatting.difference(interval.value, interval.low, interval.high)
-    details.insert(0, _method(interval, low, high))
     if interval.contains_zero:
         headline = (
-            f"The data cannot tell which family has the lower test bits/dim {scope}: {levels}; the difference of "
+            f"The data do not decide which family has the lower test bits/dim {scope}: {levels}; the difference of "
             f"{value} has the 95% interval {start} to {end}, which contains 0."
         )
     else:
         headline = (
-            f"{low.name} has the lower test bits/dim {scope}: {quantity(low.estimate.mean, low.estimate.error)} "
-            f"against {quantity(high.estimate.mean, high.estimate.error)} for {high.name}, lower by {value} "
+            f"{first} has the lower test bits/dim {scope}: {quantity(low.estimate.mean, low.estimate.error)} "
+            f"against {quantity(high.estimate.mean, high.estimate.error)} for {second}, lower by {value} "
             f"(95% interval {start} to {end}{'' if interval.over_seeds else ', with seeds not repeated'})."
         )
-    return Answer(headline, details, outlook(study, low.family, high.family))
+    details = [*equal_time, _method(interval, low, high), *about]
+    return Answer(f"{headline}{could_fall}", details, outlook(study, low.family, high.family))
 
 
 def _dataset(study: Study) -> str:
@@ -210,8 +237,12 @@ def _budget(study: Study, candidates: list[Candidate]) -> list[str]:
     parts = []
     for candidate in candidates:
         part = f"{count(int(searched.get(candidate.family, 0)), 'trial')} of {candidate.name}"
-        seen = points.loc[points["run_id"].isin(candidate.final.runs["run_id"]), "images"].max()
-        parts.append(part if pd.isna(seen) else f"{part}, whose final runs saw {int(seen):,} training images each")
+        points_of = points[points["run_id"].isin(candidate.final.runs["run_id"])]
+        seen = points_of.groupby("run_id", observed=True)["images"].max().dropna()
+        if len(seen):
+            ends = dict.fromkeys([f"{int(seen.min()):,}", f"{int(seen.max()):,}"])
+            part = f"{part}, whose final runs saw {' to '.join(ends)} training images each"
+        parts.append(part)
     return [f"The budget: {listing(parts)}."]
 
 
@@ -251,31 +282,39 @@ def _ends(frame: pd.DataFrame) -> str:
 def _single_family(study: Study, only: Candidate) -> Answer:
     searched = study.trials
     values = searched.loc[searched["state"] == RunState.COMPLETE, "value"].dropna()
-    chosen = only.final.trial if only.final.trial is not None else only.final.runs.iloc[-1]
-    names = study.swept(only.family)
-    picked = [f"{name} = {formatting.plain(chosen.get(f'param.{name}'))}" for name in names]
-    selected = (
-        f"{only.name} with {listing(picked)} was selected" if picked else f"{only.name} was measured as configured"
+    span, could_fall = _over_seeds(only), _could_fall(study, [only])
+    headline = (
+        f"{_label(study, only)} reaches {_level(only.estimate)} on test{f' ({span})' if span else ''}, on "
+        f"{_dataset(study)} at this budget{', so far' if could_fall else ''}.{could_fall}"
     )
-    headline = f"{selected}; on test it reaches {_level(only.estimate)} on {_dataset(study)} at this budget."
     details = [*_seed_interval(only), *_spread(values)]
     about = [*_bounds([only]), *_alarms(study), *_budget(study, [only]), *_caveats([only]), *_status(study)]
     return Answer(headline, [*details, *about])
 
 
+def _finite(candidate: Candidate) -> np.ndarray:
+    """The finite test bits/dim, one a seed."""
+    values = candidate.likelihood["value"].to_numpy(dtype=float)
+    finite: np.ndarray = values[np.isfinite(values)]
+    return finite
+
+
+def _over_seeds(only: Candidate) -> str:
+    """The 95% interval of the mean over seeds; empty where they give none."""
+    values = _finite(only)
+    if len(values) < 2 or np.ptp(values) == 0:
+        return ""
+    _, start, end = formatting.difference(float(values.mean()), *statistics.mean_interval(values))
+    return f"95% interval {start} to {end}"
+
+
 def _seed_interval(only: Candidate) -> list[str]:
-    values = only.likelihood["value"].to_numpy(dtype=float)
-    values = values[np.isfinite(values)]
-    if len(values) < 2:
+    seeds = len(_finite(only))
+    if seeds < 2:
         return ["Seeds were not repeated: ± is the standard error over test images alone."]
-    if np.ptp(values) == 0:
-        return [f"All {len(values)} training seeds gave the same value."]
-    low, high = statistics.mean_interval(values)
-    _, start, end = formatting.difference(float(values.mean()), low, high)
-    return [
-        f"Over {len(values)} training seeds the 95% interval of the mean is {start} to {end} bits/dim (Student's t); "
-        "± is one standard error over seeds."
-    ]
+    if not _over_seeds(only):
+        return [f"All {seeds} training seeds gave the same value."]
+    return [f"The interval is Student's t over {seeds} training seeds; ± is one standard error over seeds."]
 
 
 def _spread(values: pd.Series) -> list[str]:

@@ -19,6 +19,9 @@ from reports.statistics import LEVEL
 if TYPE_CHECKING:
     from reports.study import Study
 
+TPE_STARTUP_TRIALS = 4
+"""Trials before TPE models their outcome: the family's own configuration, then random draws."""
+
 
 @dataclass(frozen=True)
 class BestSoFar:

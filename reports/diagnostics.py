@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from numbers import Real
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from reports import statistics
+from reports import convergence, statistics
+from reports.convergence import State
 from reports.figures import bound_curves
-from reports.formatting import count, display, number, quantity
-from reports.study import select, variants
+from reports.formatting import count, display, listing, number, quantity, short
+from reports.study import LIKELIHOOD, select, variants
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
+    from typing import Any
 
     import pandas as pd
 
@@ -31,6 +34,25 @@ FEW_WEIGHTS = 2.0
 """Below it the bound of an average image rests on one importance weight."""
 FLAT = 1e-3
 """Relative change of the bound over a doubling of k below which its curve counts as flat."""
+MATERIAL = 0.05
+"""Share of the gap between families from which a change of one family's figure matters."""
+FAR_FROM_DATA = 0.25
+"""Probability that a sample is nearer to training images below which it lies far from all data."""
+OUTSIDE = 0.01
+"""Share of pixel values outside the data's range from which the lost probability is called out."""
+EDGE = 0.02
+"""Share of a range of real numbers, by ratio where it is spaced so, that counts as its edge."""
+EARLY = 0.1
+"""Share of the training: a run that is best before it and then overfits trained on too long or with too little data."""
+MUCH_WORSE = 10
+"""Tolerances of :mod:`reports.convergence` that the last weights may lie above the best ones."""
+FEWEST_SEEDS = 3
+OUTLYING = 5.0
+"""Times the range of the other seeds from which a seed's distance to their median makes it an outlier."""
+OUTLYING_OF_THREE = 30.0
+"""Likewise among three, where the range is that of two others and often small by chance: 1 in 20 alarms falsely."""
+OUTLYING_BITS = 0.005
+"""Bits/dim below which an outlier does not matter."""
 
 
 @dataclass(frozen=True)
@@ -47,8 +69,19 @@ def findings(study: Study) -> list[Finding]:
     found: list[Finding] = []
     for family in study.families:
         if family in curves:
-            found += _tightness(curves[family])
-        for finder in (_weights, _collapse, _inverse, _conditioning, _copying, _out_of_distribution):
+            found += _tightness(curves[family], _gap(study, family))
+        for finder in (
+            _rising,
+            _edges,
+            _outlying_seed,
+            _outside,
+            _weights,
+            _collapse,
+            _inverse,
+            _conditioning,
+            _copying,
+            _out_of_distribution,
+        ):
             found += finder(study, family)
     return sorted(found, key=lambda finding: not finding.alarm)
 
@@ -64,7 +97,16 @@ def _seeds(values: np.ndarray) -> str:
     return "of one seed" if len(values) == 1 else f"mean over {len(values)} seeds"
 
 
-def _tightness(curve: BoundCurve) -> Iterator[Finding]:
+def _gap(study: Study, family: str) -> float | None:
+    """How far the mean test bits/dim of a family are from those of the nearest other; None where there is none."""
+    levels = {name: _values(study, name, "test", LIKELIHOOD) for name in study.families}
+    means = {name: float(values.mean()) for name, values in levels.items() if len(values)}
+    if family not in means:
+        return None
+    return min((abs(mean - means[family]) for name, mean in means.items() if name != family), default=None)
+
+
+def _tightness(curve: BoundCurve, gap: float | None) -> Iterator[Finding]:
     """What the last doubling of k changed: noise, nothing that matters, or enough to say that the bound is loose."""
     if len(curve.points) < 2:
         return
@@ -78,12 +120,110 @@ def _tightness(curve: BoundCurve) -> Iterator[Finding]:
     if abs(change) < FLAT * abs(float(last["value"])):
         yield Finding(f"{course}: it has flattened, and more samples would hardly change the figure.")
     elif abs(change) <= 2 * float(last["error"]):
-        yield Finding(f"{course}, within two Monte Carlo errors: the samples cannot tell whether it has flattened.")
+        yield Finding(f"{course}, within two Monte Carlo errors: the samples do not show whether it has flattened.")
+    elif gap is not None and abs(change) <= MATERIAL * gap:
+        share = number(100 * abs(change) / gap, 1)
+        yield Finding(f"{course}: small beside the gap of {quantity(gap)} between the families ({share}% of it).")
     else:
         yield Finding(
             f"{course}: it has not flattened, so the true bits/dim lies lower than the figure by an unknown amount.",
             alarm=True,
         )
+
+
+def _rising(study: Study, family: str) -> Iterator[Finding]:
+    """Validation that rose after its best evaluation, where that came early, cost much, or is what was measured."""
+    courses = list(convergence.courses(study, family).values())
+    over = [each for each in courses if each.state == State.OVERFITTED]
+    kept = convergence.keeps_best(study, family)
+    loud = [
+        each
+        for each in over
+        if not kept or each.best_share <= EARLY or each.rise > MUCH_WORSE * convergence.tolerance(each.best)
+    ]
+    if not loud:
+        return
+    share = number(100 * float(np.mean([each.best_share for each in over])), 0)
+    rise = quantity(float(np.mean([each.rise for each in over])), None, "bits/dim")
+    text = (
+        f"Validation rising: {display(family)} overfitted in {len(over)} of {count(len(courses), 'final run')}; it was "
+        f"best after {share}% of its training and ended {rise} above that (mean)"
+    )
+    measured = (
+        "The best weights are the ones measured; more regularisation or a smaller model may do better"
+        if kept
+        else "The last weights are the ones measured, so the figure is worse than the family's best"
+    )
+    yield Finding(f"{text}. {measured}.", alarm=True)
+
+
+def _edges(study: Study, family: str) -> Iterator[Finding]:
+    """Selected values at an end of their range beyond which a better one may lie."""
+    trial = study.finals[family].trial
+    if trial is None:
+        return
+    found = [
+        f"{name} = {short(trial[f'param.{name}'])} of {short(swept['low'])} to {short(swept['high'])}"
+        for name, swept in study.results.space.get(family, {}).items()
+        if f"param.{name}" in trial and _on_edge(swept, trial[f"param.{name}"])
+    ]
+    if found:
+        yield Finding(
+            f"On the edge of the range: {display(family)} was selected with {listing(found)}; a wider range may give a "
+            "lower figure.",
+            alarm=True,
+        )
+
+
+def _on_edge(swept: Mapping[str, Any], value: object) -> bool:
+    """Whether a value lies at an end of its range that could be moved: not 0, nor the whole number 1, from above."""
+    if swept["kind"] == "choices" or not isinstance(value, Real) or not swept["low"] < swept["high"]:
+        return False
+    low, high, here = float(swept["low"]), float(swept["high"]), float(value)
+    whole = swept["kind"] == "integers"
+    smallest = low == 0 or (whole and low == 1)
+    if swept["log"] and here > 0:
+        low, high, here = math.log(low), math.log(high), math.log(here)
+    margin = 0.0 if whole else EDGE * (high - low)
+    return here >= high - margin or (here <= low + margin and not smallest)
+
+
+def _outlying_seed(study: Study, family: str) -> Iterator[Finding]:
+    """A seed far from all others, by which means and intervals over few seeds mislead."""
+    values = _values(study, family, "test", LIKELIHOOD)
+    if len(values) < FEWEST_SEEDS:
+        return
+    times = OUTLYING_OF_THREE if len(values) == FEWEST_SEEDS else OUTLYING
+    least = max(OUTLYING_BITS, MATERIAL * (_gap(study, family) or 0.0))
+    for i, value in enumerate(values):
+        others = np.delete(values, i)
+        distance = abs(float(value - np.median(others)))
+        if distance > max(least, times * float(np.ptp(others))):
+            yield Finding(
+                f"Outlying seed: one of {len(values)} final runs of {display(family)} reached {quantity(float(value))} "
+                f"on test, {quantity(distance, None, 'bits/dim')} from the median of the others. Intervals over few "
+                "seeds then cover less than 95%, about 85% where one seed in ten is an outlier.",
+                alarm=True,
+            )
+            return
+
+
+def _outside(study: Study, family: str) -> Iterator[Finding]:
+    values = _values(study, family, "diagnostics", "outside_share")
+    if not len(values):
+        return
+    mean = float(values.mean())
+    text = (
+        f"{quantity(100 * mean)}% of the pixel values that {display(family)} samples lie outside the range of the data "
+        f"({_seeds(values)})"
+    )
+    if mean > OUTSIDE:
+        yield Finding(
+            f"Mass outside the data: {text}: this probability is lost to images, and no tighter bound wins it back.",
+            alarm=True,
+        )
+    else:
+        yield Finding(f"{text}.")
 
 
 def _weights(study: Study, family: str) -> Iterator[Finding]:
@@ -175,13 +315,19 @@ def _copying(study: Study, family: str) -> Iterator[Finding]:
         known = _against_half(variant.of(rows))
         if known is None:
             continue
-        shown, low, _ = known
+        shown, low, high = known
+        mean = float(variant.of(rows)["value"].mean())
         samples = f"samples of {display(family)}"
         text = f"{samples} are nearer to training images than held-out images are with probability {shown}"
+        stated = f"{text[0].upper()}{text[1:]}; a perfect sampler has 0.5"
         if low > 0.5:
-            yield Finding(f"Data copying: {text}; a sampler that copies nothing has 0.5.", alarm=True)
+            yield Finding(f"Data copying: {text}; a perfect sampler has 0.5, and well above it is copying.", alarm=True)
+        elif high < 0.5 and mean < FAR_FROM_DATA:
+            yield Finding(f"{stated}: so far below it, the samples lie far from all data.")
+        elif high < 0.5:
+            yield Finding(f"{stated}: below it, samples are further from the data than real images are.")
         else:
-            yield Finding(f"{text[0].upper()}{text[1:]}; 0.5 is that of a sampler that copies nothing.")
+            yield Finding(f"{stated}.")
 
 
 def _out_of_distribution(study: Study, family: str) -> Iterator[Finding]:
@@ -200,5 +346,5 @@ def _out_of_distribution(study: Study, family: str) -> Iterator[Finding]:
             )
         else:
             yield Finding(
-                f"{display(family)} tells its own held-out data from {other} by likelihood with AUROC {shown}."
+                f"{display(family)} separates its own held-out data from {other} by likelihood with AUROC {shown}."
             )

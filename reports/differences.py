@@ -115,9 +115,10 @@ def _of_pair(study: Study, first: str, second: str, *, only_likelihood: bool) ->
     frames = [_finite(study.finals[family].measurements) for family in (first, second)]
     found = []
     for split, metrics in {"test": [LIKELIHOOD]}.items() if only_likelihood else COMPARED.items():
-        names = set(map(str, frames[0].loc[frames[0]["split"] == split, "metric"]))
-        for name in statistics.metric_order(names if metrics is None else names & set(metrics)):
-            if name.endswith(FLOOR_SUFFIX) or name not in METRICS or METRICS[name].higher_is_better is None:
+        of_split = frames[0][frames[0]["split"] == split]
+        names = set(map(str, of_split["metric"])) & set(METRICS if metrics is None else metrics)
+        for name in statistics.metric_order(names, of_split["size"].max()):
+            if name.endswith(FLOOR_SUFFIX) or METRICS[name].higher_is_better is None:
                 continue
             a, b = (select(frame, split, name) for frame in frames)
             for variant in variants(a):

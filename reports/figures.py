@@ -54,7 +54,7 @@ class Curve:
     Attributes:
         run_id: the run.
         about: the run in words.
-        images: training images seen at each look at validation.
+        images: training images seen at each validation evaluation.
         seconds: time until then, NaN where not logged.
         value: bits/dim.
     """
@@ -74,8 +74,8 @@ class LearningCurves:
         family: the family.
         searched: the curves of the search trials.
         final: the curves of the reported final runs.
-        band: ``images``, ``seconds`` (mean), and ``mean``, ``low`` and ``high`` over the final runs, at the looks that
-            all of them had.
+        band: ``images``, ``seconds`` (mean), and ``mean``, ``low`` and ``high`` over the final runs, at the
+            evaluations that all of them had.
         limits: lowest and highest bits/dim of the scale, shared by the families.
     """
 
@@ -179,7 +179,7 @@ def _axis(values: pd.Series) -> tuple[np.ndarray, list[tuple[float, str]] | None
 
 def learning_curves(study: Study) -> list[LearningCurves]:
     """The learning curves of each family that has any, on one scale."""
-    points = _points(study)
+    points = _points(study.histories)
     if points.empty:
         return []
     curves = _curves(study, points)
@@ -196,18 +196,24 @@ def learning_curves(study: Study) -> list[LearningCurves]:
 
 def final_band(study: Study, family: str) -> pd.DataFrame:
     """The mean learning curve of a family's reported final runs with its range, as in `LearningCurves`."""
-    points = _points(study)
-    final = points[points["run_id"].isin(study.finals[family].runs["run_id"])]
-    return _band(list(_curves(study, final).values()))
+    return _band(final_curves(study, family))
 
 
-def _points(study: Study) -> pd.DataFrame:
+def final_curves(study: Study, family: str) -> list[Curve]:
+    """The learning curves of a family's reported final runs that have any."""
     points = study.histories
+    final = points[points["run_id"].isin(study.finals[family].runs["run_id"])]
+    return list(_curves(study, _points(final)).values())
+
+
+def _points(points: pd.DataFrame) -> pd.DataFrame:
     return points.assign(images=points["images"].fillna(points["step"])).dropna(subset=["images", "value"])
 
 
 def _curves(study: Study, points: pd.DataFrame) -> dict[str, Curve]:
     """The curve of each run; the points of a run lie together, so that cutting them apart takes no grouping."""
+    if points.empty:
+        return {}
     starts = np.flatnonzero(points["run_id"].ne(points["run_id"].shift()).to_numpy())
     columns = [points[name].to_numpy(dtype=float) for name in ("images", "seconds", "value")]
     runs = points["run_id"].iloc[starts].map(str)
@@ -216,7 +222,7 @@ def _curves(study: Study, points: pd.DataFrame) -> dict[str, Curve]:
 
 
 def _band(final: list[Curve]) -> pd.DataFrame:
-    """Mean and range over the final runs at each number of images that all of them were looked at."""
+    """Mean and range over the final runs at each number of images at which all of them were evaluated."""
     if not final:
         return pd.DataFrame(columns=["images", "seconds", "mean", "low", "high"], dtype=float)
     names = ("images", "seconds", "value")

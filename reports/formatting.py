@@ -112,6 +112,11 @@ def plain(value: object) -> str:
     return str(value)
 
 
+def short(value: object) -> str:
+    """A setting or parameter within a sentence: real numbers with three significant digits."""
+    return f"{value:.3g}" if isinstance(value, float) and not value.is_integer() else plain(value)
+
+
 def count(n: int, noun: str) -> str:
     """``1 trial``, ``2 trials``."""
     return f"{n} {noun}" if n == 1 else f"{n} {noun}s"

@@ -288,7 +288,7 @@ class _Answers:
     def _dimension(self) -> str:
         parts = [f"{_factor(ratio)} with {size} latents" for size, ratio in self._ratios("score_function").items()]
         return (
-            "Without a slope, the one number f(x) must tell how f depends on each of D coordinates, and what the "
+            "Without a slope, the one number f(x) must show how f depends on each of D coordinates, and what the "
             "others add to it is noise: for E‖x‖² the ratio of variances is (D+2)(D+4)/4. For the encoder of the "
             f"trained VAE the ratio of the score function's variance to the pathwise one's is {listing(parts)}."
             if parts
@@ -528,7 +528,7 @@ def _training(results: GradientResults) -> list[FigureView]:
     points = points[points["latent_size"].isin(compared.index[compared > 1])]
     if points.empty:
         return []
-    # The first looks would press all others into a line.
+    # The first evaluations would press all others into a line.
     late = points[points["images"] >= 0.2 * points["images"].max()]["bits_per_dim"]
     margin = 0.08 * (float(late.max()) - float(late.min())) or 0.05
     limits = (float(late.min()) - margin, float(late.max()) + margin)

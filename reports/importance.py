@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from reports.study import Study
 
 FEWEST_TRIALS = 12
-"""Complete trials below which a forest has nothing to tell."""
+"""Complete trials below which a forest says nothing."""
 MOST_TRIALS = 150
 """Trials that a forest is fitted to; of more, so many are drawn: its time grows faster than they do."""
 RESAMPLES = 5

@@ -1,4 +1,4 @@
-"""What would change the answer: more seeds, more test images, more training, or nothing within reach."""
+"""What would change the answer: more seeds, more test images, other configurations, or more training."""
 
 from __future__ import annotations
 
@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from bench.results import RunState
 from reports import differences
 from reports.figures import final_band
-from reports.formatting import count, display, number, quantity
+from reports.formatting import count, display, listing, number, quantity
 from reports.study import LIKELIHOOD, select
 
 if TYPE_CHECKING:
@@ -19,13 +20,13 @@ if TYPE_CHECKING:
     from reports.study import Study
 
 POWER = 2.8
-"""A difference of so many standard errors is told apart from 0 at the 5% level four times in five (1.96 + 0.84)."""
+"""A difference of so many standard errors is separated from 0 at the 5% level four times in five (1.96 + 0.84)."""
 MOST_SEEDS = 1000
 MOST_DOUBLINGS = 10
 
 
 def outlook(study: Study, low: str, high: str) -> list[str]:
-    """What would decide the order of two families where it is open, or turn it where it is not.
+    """What would decide the order of two families where it is open, and what it holds for where it is not.
 
     Args:
         study: the study.
@@ -35,7 +36,8 @@ def outlook(study: Study, low: str, high: str) -> list[str]:
     interval = differences.likelihood(study, high, low)
     if interval is None:
         return []
-    order = _to_decide(study, low, high, interval) if interval.contains_zero else _to_turn(study, low, high, interval)
+    open_order = interval.contains_zero
+    order = _to_decide(study, low, high, interval) if open_order else _over_configurations(study, low, high)
     return [*order, *_more_training(study, low, high, interval.value)]
 
 
@@ -46,19 +48,33 @@ def _seeds(study: Study, family: str) -> np.ndarray:
     return finite
 
 
-def _to_turn(study: Study, low: str, high: str, interval: Interval) -> list[str]:
-    sentence = (
-        f"The order would turn only if {display(high)} gained {quantity(interval.value, None, 'bits/dim')} on "
-        f"{display(low)}"
+def _over_configurations(study: Study, low: str, high: str) -> list[str]:
+    """How the gap compares with the spread over the configurations that were tried, and what the order holds for."""
+    scope = "The order holds for these implementations and this search space, not for the families as such"
+    complete = study.trials[study.trials["state"] == RunState.COMPLETE].dropna(subset=["value"])
+    values = [complete.loc[complete["family"] == family, "value"] for family in (low, high)]
+    if min(map(len, values)) < 2:
+        return [f"{scope}."]
+    ranges = listing(
+        [
+            f"from {quantity(float(of_family.min()))} to {quantity(float(of_family.max()))} for {display(family)} "
+            f"({len(of_family)})"
+            for family, of_family in zip((low, high), values, strict=True)
+        ]
     )
-    spread = max((float(v.std(ddof=1)) for v in (_seeds(study, low), _seeds(study, high)) if len(v) > 1), default=0.0)
-    if spread > 0:
-        sentence += f": {number(interval.value / spread, 1)} times the larger standard deviation between seeds"
-    return [f"{sentence}."]
+    if max(of_family.min() for of_family in values) <= min(of_family.max() for of_family in values):
+        above = int((values[0] > values[1].min()).sum())
+        overlap = (
+            f"the ranges overlap, with {above} of {count(len(values[0]), 'trial')} of {display(low)} above the best of "
+            f"{display(high)}: which family is lower depends on how well each is configured"
+        )
+    else:
+        overlap = "the ranges do not overlap"
+    return [f"Over the complete trials, validation bits/dim go {ranges}: {overlap}. {scope}."]
 
 
 def _to_decide(study: Study, low: str, high: str, interval: Interval) -> list[str]:
-    """How many seeds would tell a difference of the observed size from 0, four times in five."""
+    """How many seeds would separate a difference of the observed size from 0, four times in five."""
     values = [_seeds(study, family) for family in (low, high)]
     if min(map(len, values)) < 2:
         return ["Seeds were not repeated in both families; final runs from more seeds come first (--seeds)."]
@@ -66,15 +82,15 @@ def _to_decide(study: Study, low: str, high: str, interval: Interval) -> list[st
     left = (interval.value / POWER) ** 2 - images
     if left <= 0:
         return [
-            "If the difference is what it appears to be, no number of seeds would tell it from 0 on these test images: "
-            "more test images would be needed."
+            "If the difference is what it appears to be, no number of seeds would separate it from 0 on these test "
+            "images: more test images would be needed."
         ]
     needed = math.ceil(sum(float(v.var(ddof=1)) for v in values) / left)
     if needed > MOST_SEEDS:
-        return [f"If the difference is what it appears to be, more than {MOST_SEEDS} seeds would be needed to tell it."]
+        return [f"If the difference is what it appears to be, more than {MOST_SEEDS} seeds would be needed to find it."]
     return [
-        f"If the difference is what it appears to be, about {count(max(needed, 2), 'seed')} of each family would tell "
-        "it from 0 four times in five."
+        f"If the difference is what it appears to be, about {count(max(needed, 2), 'seed')} of each family would "
+        "separate it from 0 four times in five."
     ]
 
 
@@ -88,17 +104,17 @@ def _variance_over_images(study: Study, low: str, high: str) -> float:
 
 
 def _more_training(study: Study, low: str, high: str, gap: float) -> list[str]:
-    """What the second half of training gained, and for how long that would have to go on."""
+    """What the second half of training gained, and for how long that would have to continue."""
     gain_low, gain_high = (_last_doubling(final_band(study, family)) for family in (low, high))
     if gain_low is None or gain_high is None:
         return []
     sentence = (
-        f"Over the second half of training the validation bits/dim of {display(low)} changed by {_signed(-gain_low)} "
-        f"and that of {display(high)} by {_signed(-gain_high)}"
+        f"Over the second half of training the best validation bits/dim of {display(low)} changed by "
+        f"{_signed(0.0 - gain_low)} and that of {display(high)} by {_signed(0.0 - gain_high)}"
     )
     closing = gain_high - gain_low
     if closing <= 0:
-        return [f"{sentence}: if that goes on, a longer budget would not bring {display(high)} closer."]
+        return [f"{sentence}: if that continues, a longer budget would not bring {display(high)} closer."]
     doublings = gap / closing
     if doublings > MOST_DOUBLINGS:
         return [
@@ -115,9 +131,9 @@ def _signed(value: float) -> str:
 
 
 def _last_doubling(band: pd.DataFrame) -> float | None:
-    """By how much the mean curve fell from half of its images to all of them."""
+    """By how much the best of the mean curve so far fell from half of its images to all of them."""
     if len(band) < 2:
         return None
-    images, mean = band["images"].to_numpy(dtype=float), band["mean"].to_numpy(dtype=float)
+    images, mean = band["images"].to_numpy(dtype=float), band["mean"].cummin().to_numpy(dtype=float)
     half = images[-1] / 2
     return float(np.interp(half, images, mean) - mean[-1]) if images[0] <= half else None

@@ -65,6 +65,7 @@ class Page:
     importances: list[FigureView]
     stability: list[tables.Table]
     budgets: list[FigureView]
+    course: tables.Table
     curves: list[FigureView]
     trials: list[tuple[str, tables.Table]]
     grids: list[tuple[str, list[GridView]]]
@@ -88,7 +89,7 @@ class Page:
 
     @property
     def closer(self) -> bool:
-        """Whether any figure can be looked at closer, which takes plotly."""
+        """Whether any figure can be drawn interactively, which takes plotly."""
         return any(view.plot for view in self.figures)
 
     @property
@@ -137,6 +138,7 @@ def page(results: StudyResults) -> Page:
         importances=views.importances(study, styles),
         stability=[table for table in stability if table is not None],
         budgets=views.budgets(study, styles),
+        course=tables.training_course(study),
         curves=views.learning_curves(study, styles),
         trials=[(formatting.display(family), data) for family, data in searched if data.rows],
         grids=grids,
@@ -204,7 +206,7 @@ def _markdown(value: object) -> object:
 def html(content: Page) -> str:
     """The page as one self-contained HTML file: every value escaped, nothing loaded, whole without its scripts.
 
-    Only two scripts may run, by their digests: the page's own, and plotly where a figure can be looked at closer.
+    Only two scripts may run, by their digests: the page's own, and plotly where a figure can be drawn interactively.
     """
     script = own_file("page.js")
     scripts = [script, get_plotlyjs()] if content.closer else [script]
@@ -220,6 +222,7 @@ def html(content: Page) -> str:
             notes=method.NOTES,
             response_note=method.RESPONSE_NOTE,
             differences_note=method.DIFFERENCES_NOTE,
+            course_note=method.COURSE_NOTE,
             published_note=method.PUBLISHED_NOTE,
             most_rows=MOST_ROWS,
         )
@@ -288,6 +291,7 @@ def markdown(content: Page) -> str:
             notes=method.NOTES,
             response_note=method.RESPONSE_NOTE,
             differences_note=method.DIFFERENCES_NOTE,
+            course_note=method.COURSE_NOTE,
             published_note=method.PUBLISHED_NOTE,
         )
     )

@@ -1,7 +1,7 @@
 """How a family and a trial's end look, the same in every figure of a report.
 
 Families have one colour and one marker each, from the palette of Okabe and Ito (2008), which colour-blind readers
-tell apart.
+distinguish.
 """
 
 from __future__ import annotations

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from bench.results import FLOOR_SUFFIX, METRICS, RunState
-from reports import formatting, literature, statistics
+from reports import convergence, formatting, literature, statistics
 from reports.answer import bounds
 from reports.formatting import MISSING, count, display, plain, quantity, state_name
 from reports.study import LIKELIHOOD, Variant, select, variants
@@ -103,10 +103,10 @@ def comparison(study: Study) -> list[tuple[str, list[Row]]]:
     everything = pd.concat([frame for frame, _ in measured]) if measured else study.measurements
     groups = []
     for split, title in GROUPS.items():
-        names = set(map(str, everything.loc[everything["split"] == split, "metric"]))
+        of_split = everything[everything["split"] == split]
         rows = [
             _row(split, metric, variant, measured)
-            for metric in statistics.metric_order(names)
+            for metric in statistics.metric_order(set(map(str, of_split["metric"])), of_split["size"].max())
             if not metric.endswith(FLOOR_SUFFIX)
             for variant in variants(select(everything, split, metric))
         ]
@@ -173,11 +173,15 @@ def _errors(frame: pd.DataFrame) -> list[str]:
 
 
 def _floor(frame: pd.DataFrame, variant: Variant, unit: str) -> list[str]:
-    """What real images score under the same conditions."""
+    """What real images score under the same conditions: the same for every seed, with its error over redraws."""
     same = frame[frame["conditions"] == variant.conditions]
     sized = variant.of(frame)
-    level = statistics.estimate(same if sized.empty else sized)
-    return [] if level is None else [f"real images: {quantity(level.mean, level.error, unit, bare=True)}"]
+    known = same if sized.empty else sized
+    level = statistics.estimate(known)
+    if level is None:
+        return []
+    error = float(known["standard_error"].mean())
+    return [f"real images: {quantity(level.mean, error, unit, bare=True)}"]
 
 
 def differences(found: list[Difference]) -> Table:
@@ -283,6 +287,45 @@ def final_runs(study: Study) -> Table:
     return Table(caption, columns, rows, list(map(str, frame["run_id"])), sortable=True)
 
 
+def training_course(study: Study) -> Table:
+    """Of each reported final run when it was best and how far it had come when it stopped."""
+    noted = {
+        "Clipped steps": select(study.measurements, "cost", "clipped_share"),
+        "Owed to lucky noise": select(study.measurements, "validation", "selection_optimism"),
+    }
+    finals = pd.concat([final.runs for final in study.finals.values()]) if study.finals else study.runs.iloc[:0]
+    noted = {name: frame.drop_duplicates("run_id").set_index("run_id") for name, frame in noted.items()}
+    noted = {name: frame for name, frame in noted.items() if frame.index.isin(finals["run_id"]).any()}
+    rows, runs = [], []
+    for family, final in study.finals.items():
+        courses = convergence.courses(study, family)
+        for run in final.runs[final.runs["run_id"].isin(courses)].to_dict("records"):
+            course = courses[run["run_id"]]
+            share = formatting.number(100 * course.best_share, 0)
+            rows.append(
+                [
+                    Cell(display(family)),
+                    Cell(plain(run["seed"])),
+                    Cell(course.state),
+                    Cell(quantity(course.best), order=course.best),
+                    Cell(f"{course.best_images:,.0f}", [f"{share}% of training"], order=course.best_images),
+                    Cell(quantity(course.fall), order=course.fall),
+                    Cell(quantity(course.rise), order=course.rise),
+                    *(_noted(frame, str(run["run_id"])) for frame in noted.values()),
+                ]
+            )
+            runs.append(str(run["run_id"]))
+    columns = ["Family", "Seed", "When stopped", "Best validation bits/dim", "Training images until then"]
+    columns += ["Fall over the last quarter", "End above the best", *noted]
+    caption = "Course of training of the final runs: validation is the one-sample bound"
+    return Table(caption, columns, rows, runs, sortable=True)
+
+
+def _noted(frame: pd.DataFrame, run_id: str) -> Cell:
+    value, error = (float(frame[column].get(run_id, np.nan)) for column in ("value", "monte_carlo_error"))
+    return Cell(quantity(value, error), order=value)
+
+
 def state_counts(study: Study) -> Table:
     """Search trials and final runs by family and state."""
     frame = study.runs
@@ -326,7 +369,9 @@ def trials(study: Study, family: str, pictures: Mapping[str, str]) -> Table:
     rows = []
     for run in frame.to_dict("records"):
         early = run["state"] != RunState.COMPLETE and not pd.isna(run["value"])
-        notes = [f"at epoch {plain(run['step'])}"] if early else ["selected"] if run["run_id"] in study.selected else []
+        notes = ["selected"] if run["run_id"] in study.selected else []
+        if early:
+            notes = [f"at evaluation {plain(run['step'])}"]
         rows.append(
             [
                 Cell(plain(run["number"]), picture=pictures.get(str(run["run_id"]), "")),

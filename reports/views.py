@@ -203,11 +203,16 @@ def budgets(study: Study, styles: Styles) -> list[FigureView]:
 def _budget_caption(data: budget.BestSoFar) -> str:
     if data.band is None:
         how = f" by the {data.sampler} sampler" if data.sampler else ""
-        reason = (
-            "no trial is a random draw yet"
-            if data.sampler == "random"
-            else f"its trials were proposed{how} and not drawn independently"
-        )
+        trials = int(data.observed["trials"].iloc[-1])
+        if data.sampler == "random":
+            reason = "no trial is a random draw yet"
+        elif data.sampler == "tpe" and trials <= budget.TPE_STARTUP_TRIALS:
+            reason = (
+                "its trials are the family's own configuration and random draws, as the tpe sampler proposes none "
+                f"before {budget.TPE_STARTUP_TRIALS} trials have completed, and they are too few"
+            )
+        else:
+            reason = f"its trials were proposed{how} and not drawn independently"
         return (
             f"The line is what this one study found, in its order. No interval is drawn: {reason}, so only repeated "
             "studies could say how far another one would differ."

@@ -61,9 +61,10 @@ def study(
     grey_levels: Annotated[
         int | None, typer.Option(help="Values a pixel can take [default: told by the data].", show_default=False)
     ] = None,
-    trials: Annotated[int, typer.Option(help="Trials per family, in all: a continued study adds what is missing.")] = 4,
+    trials: Annotated[int, typer.Option(help="Trials per family, in all: a continued study adds what is missing.")] = 8,
     epochs: Annotated[
-        int | None, typer.Option(help="Passes over the training images [default: 10].", show_default=False)
+        int | None,
+        typer.Option(help="Passes over the training images at most [default: 10 to 60].", show_default=False),
     ] = None,
     images: Annotated[int | None, typer.Option(help="Training images seen, instead of epochs.")] = None,
     timeout: Annotated[float | None, typer.Option(help="Seconds after which no further trial begins.")] = None,

@@ -3,7 +3,7 @@
 Likelihood against the steps of flow per level, the learning rate swept beside it.
 """
 
-from bench.config import TrainingConfig
+from bench.config import RECIPE
 from bench.space import Integers, Reals
 from bench.study import Family, Study
 from models.configs import GlowConfig
@@ -17,7 +17,7 @@ STUDY = Study(
         Family(
             GlowConfig.preset("small"),
             sweep={"flow_depth": Integers(1, 16, log=True), "learning_rate": Reals(5e-4, 5e-3, log=True)},
-            training=TrainingConfig(learning_rate=3e-3, decay="cosine"),
+            training=RECIPE,
         ),
     ),
 )

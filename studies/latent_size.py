@@ -3,7 +3,7 @@
 Likelihood against latent size, the learning rate swept beside it so that no size is judged at another's best rate.
 """
 
-from bench.config import TrainingConfig
+from bench.config import RECIPE
 from bench.space import Integers, Reals
 from bench.study import Family, Study
 from models.configs import VAEConfig
@@ -17,7 +17,7 @@ STUDY = Study(
         Family(
             VAEConfig.preset("iwae", activation="relu", latent_size=16, kl_warmup_steps=200),
             sweep={"latent_size": Integers(1, 128, log=True), "learning_rate": Reals(5e-4, 5e-3, log=True)},
-            training=TrainingConfig(learning_rate=3e-3, decay="cosine"),
+            training=RECIPE,
         ),
     ),
 )

@@ -3,7 +3,7 @@
 Both families at a fixed size over three orders of magnitude; rates at which training diverges are part of the answer.
 """
 
-from bench.config import TrainingConfig
+from bench.config import RECIPE
 from bench.space import Reals
 from bench.study import Family, Study
 from models.configs import GlowConfig, VAEConfig
@@ -19,12 +19,12 @@ STUDY = Study(
         Family(
             VAEConfig.preset("iwae", activation="relu", latent_size=16, kl_warmup_steps=200),
             sweep={"learning_rate": RATES},
-            training=TrainingConfig(decay="cosine"),
+            training=RECIPE,
         ),
         Family(
             GlowConfig.preset("small"),
             sweep={"learning_rate": RATES},
-            training=TrainingConfig(decay="cosine"),
+            training=RECIPE,
         ),
     ),
 )

@@ -68,7 +68,7 @@ def frechet_distance_infinity(x: Array, y: Array) -> Estimate:
     beyond 1/n remain, and matter where n is not much more than d.
 
     The standard error is a delete-a-group jackknife over the whole procedure: ten times, a tenth of both sets is left
-    out of every subset, and the line fitted anew. The subsets are the same in every call.
+    out of every subset, and the line fitted again. The subsets are the same in every call.
 
     Args:
         x: features (m, d), in random order.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from bench.data.dataset import DatasetInfo
@@ -54,7 +54,10 @@ DETAILS_TAG = "reparam.details."
 
 @dataclass(frozen=True)
 class StudyDescription:
-    """What identifies and explains a study: the parent run's tags and parameters."""
+    """What identifies and explains a study: the parent run's tags and parameters.
+
+    ``space`` holds the ranges of the swept parameters by family and name, as :func:`bench.space.to_json` writes them.
+    """
 
     study_id: str
     name: str
@@ -64,3 +67,4 @@ class StudyDescription:
     provenance: dict[str, Any]
     dataset: DatasetInfo
     digest: str
+    space: dict[str, dict[str, Any]] = field(default_factory=dict)

@@ -17,7 +17,7 @@ import pandas as pd
 import psutil
 from mlflow.artifacts import download_artifacts
 from mlflow.tracking import MlflowClient
-from pydantic import BaseModel
+from pydantic import BaseModel, TypeAdapter
 
 from bench.errors import SettingsError, TrackingError
 from bench.redaction import redact
@@ -89,6 +89,7 @@ def _loaded(client: MlflowClient, uri: str, study_id: str) -> StudyResults:
         dataset, provenance = (json.loads(tags[f"reparam.{name}"]) for name in ("dataset", "provenance"))
         settings = dict(json.loads(tags["reparam.settings"]))
         selected = json.loads(tags.get("reparam.selected", "{}"))
+        space = _SPACE.validate_json(tags.get("reparam.space", "{}"))
     except (KeyError, ValueError, TypeError) as error:
         raise TrackingError(f"{study_id} in {redact(uri)} is not as a study logs it: {error!r}") from error
     source = open_source(client, uri)
@@ -111,6 +112,7 @@ def _loaded(client: MlflowClient, uri: str, study_id: str) -> StudyResults:
         histories=_histories(source, parent.info.run_id, children),
         images=[grid for child in [*finals, *_best(children)] for grid in child.pictures(client)],
         tables=_tables(finals, client),
+        space=space,
     )
 
 
@@ -120,6 +122,10 @@ class _About(BaseModel):
     name: str
     question: str
     swept: dict[str, list[str]]
+
+
+_SPACE = TypeAdapter(dict[str, dict[str, dict[str, Any]]])
+"""The ranges of the swept parameters, by family and name."""
 
 
 def _best(children: list[_Child]) -> list[_Child]:

@@ -317,6 +317,7 @@ class StudyRun:
             "reparam.study": json.dumps(
                 {"id": study.study_id, "name": study.name, "question": study.question, "swept": study.swept}
             ),
+            "reparam.space": json.dumps(study.space),
             "reparam.dataset": json.dumps(data),
             "reparam.settings": json.dumps(study.settings),
             "reparam.provenance": json.dumps(study.provenance),

@@ -41,7 +41,7 @@ VIEWS = (
         (
             "test/bits_per_dim",
             f"test/bits_per_dim{ERROR_SUFFIX}",
-            "quality/frechet_distance",
+            "quality/frechet_distance_infinity",
             "throughput/train_images_per_second",
             "cost/training_seconds",
         ),

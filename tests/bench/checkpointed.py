@@ -37,10 +37,15 @@ BUDGET = {"learning_rate": 0.01, "batch_size": 48, "images": EPOCHS * STEPS * 48
 MODELS = {
     "vae": VAEConfig(hidden_sizes=(8,), latent_size=2, kl_warmup_steps=30),
     "glow": GlowConfig(levels=1, flow_depth=1, hidden_channels=4),
+    "plateau": VAEConfig(hidden_sizes=(8,), latent_size=2, dropout=0.2),
 }
 TRAINING = {
     "vae": TrainingConfig(**BUDGET, decay="cosine", warmup_steps=6, weight_average=0.9, optimizer="adamax"),
     "glow": TrainingConfig(**BUDGET, decay="staged", weight_average=0.8),
+    # At this rate hardly an evaluation brings a new best: the best state is taken back once or more.
+    "plateau": TrainingConfig(
+        **BUDGET | {"learning_rate": 0.3}, decay="plateau", patience=1, weight_average=0.5, weight_decay=0.01
+    ),
 }
 
 

@@ -30,6 +30,7 @@ from bench.results import (
     Measurement,
     RunState,
 )
+from bench.space import Choices, Integers, from_json, to_json
 from bench.tracking.contract import UI_ADDRESS, StudyDescription
 from bench.tracking.notes import plain
 from bench.tracking.read import list_studies, load_model_file, load_results, load_run
@@ -50,6 +51,10 @@ STUDY = StudyDescription(
     },
     dataset=DIGITS,
     digest="f" * 64,
+    space={
+        "vae": to_json({"latent_size": Integers(2, 64, log=True)}),
+        "glow": to_json({"flow_depth": Choices(tuple(range(300)))}),
+    },
 )
 BOUND = Bound(BoundKind.IMPORTANCE_WEIGHTED_DEQUANTISATION, 16, "uniform")
 MEASURED = [
@@ -379,6 +384,19 @@ def test_long_parameters_and_reasons_are_cut_not_refused(tracker, client):
     assert logged.data.tags["reparam.reason"] == "y" * 500
 
 
+def test_a_study_that_logged_no_ranges_is_read_without(tracker, uri, client):
+    parent = tracker.open_study(STUDY)
+    client.delete_tag(parent.run_id, "reparam.space")
+    assert load_results(uri, STUDY.study_id).space == {}
+
+
+def test_ranges_that_are_none_are_refused(tracker, uri, client):
+    parent = tracker.open_study(STUDY)
+    client.set_tag(parent.run_id, "reparam.space", '{"vae": [2, 64]}')
+    with pytest.raises(TrackingError, match="is not as a study logs it"):
+        load_results(uri, STUDY.study_id)
+
+
 def test_reports_read_back_what_was_logged(tracker, uri):
     parent = tracker.open_study(STUDY)
     run_id = write_run(parent, "search", number=2)
@@ -387,6 +405,10 @@ def test_reports_read_back_what_was_logged(tracker, uri):
     results = load_results(uri, STUDY.study_id)
     assert (results.study_id, results.name, results.question) == (STUDY.study_id, STUDY.name, STUDY.question)
     assert (results.swept, results.dataset["digest"]) == (STUDY.swept, STUDY.digest)
+    assert {family: from_json(space) for family, space in results.space.items()} == {
+        "vae": {"latent_size": Integers(2, 64, log=True)},
+        "glow": {"flow_depth": Choices(tuple(range(300)))},  # as text longer than MLflow's parameters may be
+    }
     assert results.dataset["sizes"] == DIGITS.sizes
     assert results.settings == {**STUDY.settings, "superseded_final_runs": 0}
 

@@ -41,14 +41,14 @@ class LinearGaussianVAE(VAE):
         self.loadings, self.mean, self.variance = loadings, mean, variance
         self.shift = self.widening = 0.0
 
-    def posterior(self, images):
+    def posterior(self, images, training=False):
         precisions = 1 + (self.loadings**2).sum(axis=0) / self.variance
         projection = (self.loadings / self.variance / precisions).astype(np.float32)
         mean = ops.matmul(ops.reshape(self.as_float(images) - self.mean.reshape(8, 8, 1), (-1, 64)), projection)
         log_scale = (-0.5 * np.log(precisions)).astype(np.float32)
         return DiagonalGaussian(mean + self.shift * np.exp(log_scale), ops.zeros_like(mean) + log_scale + self.widening)
 
-    def likelihood(self, z):
+    def likelihood(self, z, training=False):
         mean = ops.matmul(z, self.loadings.T.astype(np.float32)) + self.mean.astype(np.float32)
         return PixelGaussian(ops.reshape(mean, (-1, 8, 8, 1)), np.float32(0.5 * np.log(self.variance)))
 

@@ -16,8 +16,9 @@ pytestmark = pytest.mark.backend
 
 SMALL = {"levels": 2, "flow_depth": 2, "hidden_channels": 4}
 VARIANTS = {
-    "affine, lu": {},
-    "additive, plain": {"coupling": "additive", "permutation": "plain"},
+    "affine, lu, marginal": {},
+    "additive, plain, logit": {"coupling": "additive", "permutation": "plain", "preprocessing": "logit"},
+    "affine, lu, linear": {"preprocessing": "linear"},
 }
 
 
@@ -34,6 +35,12 @@ def glow(float64, perturb):
 @pytest.fixture(params=VARIANTS)
 def variant(request):
     return VARIANTS[request.param]
+
+
+@pytest.fixture
+def cube(normal):
+    """Continuous images within the unit cube."""
+    return lambda *shape: ops.convert_to_tensor(scipy.stats.norm.cdf(normal(*shape)))
 
 
 def images_of(shape, grey_levels, n=5, seed=0):
@@ -60,22 +67,22 @@ def log_prior(model, latents, labels, array):
 
 
 @pytest.mark.parametrize("image_shape", [(4, 4, 1), (4, 8, 3)], ids=str)
-def test_decode_undoes_encode(glow, normal, compiled, array, variant, image_shape):
+def test_decode_undoes_encode(glow, cube, compiled, array, variant, image_shape):
     model = glow(image_shape, **variant)
-    y = 0.3 * normal(3, *image_shape)
-    latents, _ = compiled(model.encode)(y)
+    v = cube(3, *image_shape)
+    latents, _ = compiled(model.encode)(v)
     assert [z.shape[1:] for z in latents] == model.latent_shapes
     assert sum(z[0].shape[0] * z[0].shape[1] * z[0].shape[2] for z in latents) == model.dimensions
-    assert_allclose(array(compiled(model.decode)(latents)), y, atol=1e-10)
+    assert_allclose(array(compiled(model.decode)(latents)), v, atol=1e-10)
 
 
 def test_log_density_is_the_prior_plus_the_log_det_of_the_autodiff_jacobian(
-    glow, normal, compiled, array, jacobian_log_det, variant
+    glow, cube, compiled, array, jacobian_log_det, variant
 ):
     model = glow(**variant)
-    y = 0.5 * normal(3, 4, 4, 1)
-    latents, log_prob = compiled(model.encode)(y)
-    log_det = jacobian_log_det(lambda y: flat(model.encode(y)[0]), y)
+    v = cube(3, 4, 4, 1)
+    latents, log_prob = compiled(model.encode)(v)
+    log_det = jacobian_log_det(lambda v: flat(model.encode(v)[0]), v)
     expected = log_prior(model, latents, np.zeros(3, int), array) + log_det
     assert np.abs(log_det).min() > 0.1
     assert_allclose(array(log_prob), expected, atol=1e-9)
@@ -83,7 +90,7 @@ def test_log_density_is_the_prior_plus_the_log_det_of_the_autodiff_jacobian(
 
 def test_density_integrates_to_1(glow, normal, compiled, array):
     """By the trapezoid rule on a grid of four dimensions, along the axes of the model's own covariance."""
-    model = glow((2, 2, 1), levels=1)
+    model = glow((2, 2, 1), levels=1, preprocessing="linear")
     mean, log_scale = np.split(array(model.top_prior.moments), 2)
     drawn = model.decode([normal(4000, 1, 1, 4) * np.exp(log_scale) + mean])
     drawn = np.reshape(array(drawn), (-1, 4))
@@ -103,9 +110,9 @@ def test_log_weights_are_density_less_dequantisation_less_d_log_q(glow, normal, 
     log_weights = array(compiled(model.log_weights)(images, noise))
     assert log_weights.shape == (3, 5)
     for i in range(3):
-        y, log_q = compiled(model.dequantise)(images, noise[i])
-        _, log_prob = compiled(model.encode)(y)
-        assert (array(ops.floor((y + 0.5) * 8)) == images).all()
+        v, log_q = compiled(model.dequantise)(images, noise[i])
+        _, log_prob = compiled(model.encode)(v)
+        assert (array(ops.floor(v * 8)) == images).all()
         assert_allclose(log_weights[i], array(log_prob - log_q) - 16 * np.log(8), rtol=1e-10)
 
 
@@ -114,7 +121,7 @@ def test_probabilities_of_all_images_sum_to_1(glow, normal, compiled, array, deq
     """Exactly so in expectation, as the density is gathered well inside the unit cube; for few samples the sum of the
     bounds' exponentials lies below and rises. The expectation is taken over wider noise, weighted: q is small at the
     cube's edges, and 1/q under q itself would be too heavy-tailed for its standard error to be believed."""
-    model = glow((2, 2, 1), 2, levels=1, dequantisation=dequantisation, scale=0.1)
+    model = glow((2, 2, 1), 2, levels=1, dequantisation=dequantisation, scale=0.1, preprocessing="linear")
     repeated = model.chains[0].bijections[1]
     steps = repeated.unrolled()
     actnorm = steps[0].actnorm
@@ -134,6 +141,21 @@ def test_probabilities_of_all_images_sum_to_1(glow, normal, compiled, array, deq
     log_weights = array(log_weights_of(images, noise))
     sums = [np.exp(_mean_bound(log_weights, few)).sum() for few in (1, 10, 1000)]
     assert 0 < sums[0] < sums[1] < sums[2] < total + error
+
+
+@pytest.mark.parametrize("dequantisation", ["uniform", "variational"])
+@pytest.mark.parametrize("preprocessing", ["logit", "marginal"])
+def test_probabilities_sum_to_1_wherever_the_density_lies(glow, normal, compiled, array, dequantisation, preprocessing):
+    """All of the flow's space but its farthest ends is inside the cube, so that nothing has to be gathered there."""
+    model = glow((2, 2, 1), 3, levels=1, dequantisation=dequantisation, scale=0.1, preprocessing=preprocessing)
+    images = np.array(list(itertools.product(range(3), repeat=4))).reshape(81, 2, 2, 1)
+    if preprocessing == "marginal":
+        model.preprocessing.fit(images_of((2, 2, 1), 2, n=64))
+    k = 4000
+    weights = np.exp(array(compiled(model.log_weights)(images, normal(k, 81, 2, 2, 1))))
+    error = weights.sum(axis=1).std() / np.sqrt(k)
+    assert error < 0.02
+    assert abs(weights.mean(axis=0).sum() - 1) < 4 * error + 2e-3
 
 
 def test_samples_are_grey_levels_even_where_the_inverse_overflows(normal, perturb, compiled, array):
@@ -193,7 +215,8 @@ def test_initialise_standardises_behind_every_actnorm(float64, compiled, array):
     model = Glow(GlowConfig(**SMALL), (4, 4, 1), 256)
     images = np.random.default_rng(0).binomial(255, 0.2, size=(500, 4, 4, 1))
     model.initialise(ops.convert_to_tensor(images))
-    y, _ = model.dequantise(images, np.random.default_rng(1).standard_normal(images.shape))
+    v, _ = model.dequantise(images, np.random.default_rng(1).standard_normal(images.shape))
+    y, _ = model.preprocessing(v)
     actnorms = 0
     for level, chain in enumerate(model.chains):
         squeeze, repeated = chain.bijections
@@ -218,17 +241,17 @@ def test_initialise_leaves_a_finite_likelihood_where_pixels_are_constant(normal,
 
 
 def test_density_with_classes_is_that_of_the_class_and_without_labels_their_mixture(
-    glow, normal, compiled, array, jacobian_log_det
+    glow, cube, compiled, array, jacobian_log_det
 ):
     model = glow(classes=3, scale=0.3)
-    y = 0.5 * normal(4, 4, 4, 1)
-    log_det = jacobian_log_det(lambda y: flat(model.encode(y)[0]), y)
+    v = cube(4, 4, 4, 1)
+    log_det = jacobian_log_det(lambda v: flat(model.encode(v)[0]), v)
     encode = compiled(model.encode)
-    latents, marginal = encode(y)
+    latents, marginal = encode(v)
     by_class = []
     for label in range(3):
         labels = np.full(4, label)
-        by_class.append(array(encode(y, labels)[1]))
+        by_class.append(array(encode(v, labels)[1]))
         assert_allclose(by_class[-1], log_prior(model, latents, labels, array) + log_det, atol=1e-9)
     assert np.std(by_class, axis=0).min() > 1e-2
     assert_allclose(array(marginal), scipy.special.logsumexp(by_class, axis=0) - np.log(3), rtol=1e-10)
@@ -246,7 +269,7 @@ def test_log_weights_give_each_image_its_own_label(glow, normal, compiled, array
 
 def test_samples_without_labels_are_of_every_class_alike(glow, array):
     """Each class's mean lies far from the others' in the top latent, where the samples are found again."""
-    model = glow(classes=3, levels=1, grey_levels=256, scale=0.02)
+    model = glow(classes=3, levels=1, grey_levels=256, scale=0.02, preprocessing="linear")
     channels = model.latent_shapes[-1][-1]
     offsets = np.zeros((3, 2 * channels))
     offsets[:, :channels] = np.array([-0.2, 0.0, 0.2])[:, None]
@@ -254,7 +277,7 @@ def test_samples_without_labels_are_of_every_class_alike(glow, array):
     model.top_prior.class_moments.assign(offsets)
 
     def classes_of(samples):
-        latents, _ = model.encode((samples + 0.5) / 256 - 0.5)
+        latents, _ = model.encode((samples + 0.5) / 256)
         return np.round(array(latents[-1]).mean(axis=(1, 2, 3)) / 0.2 + 1).astype(int)
 
     drawn = classes_of(array(model.sample(600, seed=1)))

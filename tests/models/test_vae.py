@@ -43,12 +43,12 @@ class LinearGaussianVAE(VAE):
 
     error = 0.0
 
-    def posterior(self, images):
+    def posterior(self, images, training=False):
         x = ops.reshape(self.as_float(images), (-1, 4))
         mean = ops.matmul(x - OFFSET, LOADINGS / NOISE_SCALE**2 / PRECISIONS)
         return DiagonalGaussian(mean + self.error, ops.zeros_like(mean) - 0.5 * np.log(PRECISIONS) + self.error)
 
-    def likelihood(self, z):
+    def likelihood(self, z, training=False):
         mean = ops.matmul(z, ops.convert_to_tensor(LOADINGS.T)) + OFFSET
         return DiagonalGaussian(ops.reshape(mean, (-1, 2, 2, 1)), np.log(NOISE_SCALE))
 

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from bench.storage import search
 from reports import budget, drawing, styles, views
 from reports.study import Study
 
@@ -85,3 +86,18 @@ def test_a_single_trial(empty, sampler):
 def test_without_a_finite_value_there_is_no_course(empty):
     empty.run("vae", "search", "diverged", number=0)
     assert budget.best_so_far(Study(empty.results())) == []
+
+
+@pytest.mark.parametrize(("trials", "random"), [(4, True), (5, False)])
+def test_tpe_before_it_models_anything_is_called_random(empty, trials, random):
+    for number in range(trials):
+        run = empty.run("vae", "search", number=number, param_latent_size=number)
+        empty.measure(run, "validation", "bits_per_dim", 2.0 + number)
+    known = Study(empty.results(settings={"sampler": "tpe"}, swept={"vae": ["latent_size"]}))
+    (view,) = views.budgets(known, {"vae": styles.VAE})
+    assert ("the family's own configuration and random draws" in view.caption) == random
+    assert ("its trials were proposed by the tpe sampler" in view.caption) != random
+
+
+def test_the_random_start_is_that_of_the_search():
+    assert budget.TPE_STARTUP_TRIALS == search.TPE_STARTUP_TRIALS

@@ -86,3 +86,8 @@ def test_visible_keeps_what_writing_systems_need():
 
 def test_ratio_has_two_digits():
     assert [formatting.ratio(x) for x in (5.2345, 0.0461, 120.0, 0.0)] == ["5.2×", "0.046×", "120×", "–"]
+
+
+@pytest.mark.parametrize(("value", "text"), [(0.00274813, "0.00275"), (16.0, "16"), (3, "3"), ("logit", "logit")])
+def test_values_within_a_sentence_are_short(value, text):
+    assert formatting.short(value) == text

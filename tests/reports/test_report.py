@@ -106,7 +106,8 @@ def test_report_of_a_finished_study(finished, tmp_path):
     page, html, markdown = read(finished, tmp_path)
     assert html.index('id="answer"') < html.index('id="comparison"') < html.index('id="trials"')
     for text in (page.text.replace(NO_BREAK, " "), markdown):
-        assert "Glow has the lower test bits/dim on digits" in text
+        assert "has the lower test bits/dim on digits at this budget, so far" in text
+        assert "Course of training of the final runs" in text
         assert "1.9733 ± 0.0088" in text
         assert "92.36 ± 0.79 k images/s" in text
         assert "1.25 M" in text
@@ -150,7 +151,7 @@ def test_numbers_under_different_conditions_share_no_row(study):
     one, other = rows()
     assert (one.notes, other.notes) == (["classifier features", "n = 1,000"], ["random features", "n = 1,000"])
     for cell in one.cells:
-        assert [note.replace(NO_BREAK, " ") for note in cell.notes] == ["real images: 2.00 × 10⁻⁴"]
+        assert [note.replace(NO_BREAK, " ") for note in cell.notes] == ["real images: 2.00 ± 0.20 × 10⁻⁴"]
     for row in builder.measurements:
         if row["metric"] == "kid" and row["family"] == "vae":
             row["n"] = 500

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import pytest
+
 from bench.results import RunState
-from reports import literature, tables
+from reports import differences, literature, tables
 from reports.study import Study
 
 
@@ -56,3 +58,18 @@ def test_selected_configurations_show_what_was_swept_and_the_rest_apart(study):
     shown = [row[0].text for row in tables.selected(known).rows]
     assert shown[3:] == ["latent_size", "learning_rate", "flow_depth"]
     assert texts(tables.fixed(known)) == [["optimizer", "adam", "adam"]]
+
+
+@pytest.mark.parametrize(("n", "first"), [(1000, "Fréchet distance, extrapolated"), (2000, "Fréchet distance")])
+def test_the_extrapolated_frechet_distance_leads_where_images_are_few(study, n, first):
+    builder = study({"vae": [2.3, 2.31], "glow": [2.0, 2.01]}, measured=True)
+    for row in [row for row in builder.measurements if row["metric"] == "frechet_distance"]:
+        row["n"] = n
+        builder.measurements.append(
+            {**row, "metric": "frechet_distance_infinity", "value": float(str(row["value"])) - 1}
+        )
+    known = Study(builder.results())
+    labels = [row.label for row in dict(tables.comparison(known))["Sample quality"] if "Fréchet" in row.label]
+    assert labels[0] == first
+    found = tables.differences(differences.differences(known))
+    assert next(row[0].text for row in found.rows if "Fréchet" in row[0].text) == first

@@ -26,6 +26,14 @@ class Pixels:
         return images.reshape(len(images), 3, -1).mean(-1).astype(float)
 
 
+class Whole(Pixels):
+    """All pixels as features, so that no two images have the same."""
+
+    def features(self, images):
+        super().features(images)
+        return images.reshape(len(images), -1).astype(float)
+
+
 def noise(n, seed, low=0, high=16):
     return np.random.default_rng(seed).integers(low, high, (n, 3, 4, 1)).astype(np.uint8)
 
@@ -46,7 +54,7 @@ def test_every_metric_of_the_schema_is_measured():
         assert row.conditions == ("pixels" if row.metric == "data_copying" else "three means of pixels")
 
 
-def test_floors_are_what_training_images_score_as_samples():
+def test_floors_of_a_single_draw_are_what_training_images_score_as_samples():
     held_out, train = noise(120, 1), noise(120, 2)
     rows = {row.metric: row for row in quality(train, held_out, train).measurements}
     for metric in OF_FEATURES:
@@ -73,6 +81,29 @@ def test_sets_are_cut_to_what_each_metric_takes(monkeypatch):
     assert {row.n for row in rows if row.metric.startswith("frechet")} == {100}
     assert {row.n for row in rows if not row.metric.startswith("frechet")} == {60}
     assert extractor.seen == 3 * 100
+
+
+@pytest.mark.parametrize(("images", "disjoint"), [(600, 5), (300, 2)])
+def test_floors_are_means_over_redraws_of_training_images(monkeypatch, images, disjoint):
+    draws, measure = [], scores._feature_scores
+    monkeypatch.setattr(scores, "_feature_scores", lambda x, y: draws.append(x) or measure(x, y))
+    extractor = Whole()
+    held_out, train = noise(120, 1), noise(images, 2)
+    rows = {row.metric: row for row in quality(noise(120, 0), held_out, train, extractor).measurements}
+    assert extractor.seen == 2 * 120 + min(images, 600)
+    assert len(draws) == 1 + scores.REDRAWS
+    values = [kernel_distance(draw, extractor.features(scores._choose(held_out, 120))).value for draw in draws[:5]]
+    assert rows["kid_floor"].value == pytest.approx(np.mean(values))
+    assert rows["kid_floor"].standard_error == pytest.approx(np.std(values, ddof=1) / np.sqrt(5))
+    everything = np.concatenate(draws[:disjoint])
+    assert len(np.unique(everything, axis=0)) == len(everything)
+
+
+def test_a_floor_takes_no_more_images_than_one_draw_may(monkeypatch):
+    monkeypatch.setattr(scores, "LARGEST_FRECHET_SET", 200)
+    extractor = Pixels()
+    quality(noise(120, 0), noise(120, 1), noise(900, 2), extractor)
+    assert extractor.seen == 120 + 120 + 200
 
 
 def test_sorted_files_are_not_cut_to_their_first_images():

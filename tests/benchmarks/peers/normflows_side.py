@@ -30,7 +30,8 @@ def prepare(work: GlowWork) -> Side:
     )
 
 
-def _glow(work: GlowWork) -> normflows.MultiscaleFlow:
+def glow(work: GlowWork) -> normflows.MultiscaleFlow:
+    """The flow, with the settings of normflows' example."""
     height, width, channels = work.image_shape
     bases, flows, merges = [], [], []
     for i in range(work.levels):  # the coarsest first
@@ -54,7 +55,7 @@ class _Peer:
     def __init__(self, work: GlowWork) -> None:
         height, width, channels = work.image_shape
         self.work = work
-        self.flow = _glow(work).to(DEVICE)
+        self.flow = glow(work).to(DEVICE)
         self.optimizer = torch.optim.Adam(self.flow.parameters(), lr=LEARNING_RATE)
         shape = (work.images, channels, height, width)
         self.images = torch.randint(work.grey_levels, shape, dtype=torch.uint8, device=DEVICE)

@@ -49,24 +49,16 @@ class SideProcess:
     def go(self, activity: str, seconds: float) -> tuple[float, float]:
         """It is its turn: how much it does a second, and the share of the processors that others took meanwhile."""
         assert self.process.stdin is not None
-        began, others = time.perf_counter(), self._seconds_of_others()
+        began, others = time.perf_counter(), seconds_of_others(self.process.pid)
         self.process.stdin.write(f"{activity} {seconds}\n")
         rate = float(self._answer()["rate"])
         there_were = (time.perf_counter() - began) * (os.cpu_count() or 1)
-        return rate, max(0.0, (self._seconds_of_others() - others) / there_were)
+        return rate, max(0.0, (seconds_of_others(self.process.pid) - others) / there_were)
 
     def close(self) -> None:
         """Tell it that no further turn comes, and wait until it is gone."""
         with self.process:
             pass  # closes both pipes and waits
-
-    def _seconds_of_others(self) -> float:
-        """Processor seconds so far of all that is not this side's process, other virtual machines included."""
-        all_times, own = psutil.cpu_times(), psutil.Process(self.process.pid).cpu_times()
-        waited = all_times.idle + getattr(all_times, "iowait", 0.0)
-        # The time of guests is within that of users.
-        guests = getattr(all_times, "guest", 0.0) + getattr(all_times, "guest_nice", 0.0)
-        return sum(all_times) - waited - guests - own.user - own.system
 
     def _answer(self) -> dict[str, Any]:
         assert self.process.stdout is not None
@@ -75,3 +67,12 @@ class SideProcess:
             raise RuntimeError(f"{self.name} ended with exit status {self.process.wait()}, as it says above")
         answer: dict[str, Any] = json.loads(line)
         return answer
+
+
+def seconds_of_others(pid: int) -> float:
+    """Processor seconds so far of all that is not this process, other virtual machines included."""
+    all_times, own = psutil.cpu_times(), psutil.Process(pid).cpu_times()
+    waited = all_times.idle + getattr(all_times, "iowait", 0.0)
+    # The time of guests is within that of users.
+    guests = getattr(all_times, "guest", 0.0) + getattr(all_times, "guest_nice", 0.0)
+    return sum(all_times) - waited - guests - own.user - own.system

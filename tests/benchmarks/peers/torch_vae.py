@@ -33,11 +33,11 @@ def prepare(work: VAEWork) -> Side:
     )
 
 
-def dense(sizes: Sequence[int]) -> nn.Sequential:
-    """Dense layers with ReLUs between them."""
+def dense(sizes: Sequence[int], activation: type[nn.Module] = nn.ReLU) -> nn.Sequential:
+    """Dense layers with activations between them."""
     layers: list[nn.Module] = []
     for inputs, outputs in pairwise(sizes):
-        layers += [nn.Linear(inputs, outputs), nn.ReLU()]
+        layers += [nn.Linear(inputs, outputs), activation()]
     return nn.Sequential(*layers[:-1])
 
 

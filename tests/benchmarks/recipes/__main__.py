@@ -1,0 +1,5 @@
+"""`make benchmark-recipes`."""
+
+from tests.benchmarks.recipes.measure import main
+
+main()

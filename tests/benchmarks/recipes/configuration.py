@@ -1,0 +1,15 @@
+"""What a case is, as text. It imports no framework."""
+
+from __future__ import annotations
+
+import json
+
+from bench.config import TrainingConfig
+from models.configs import ModelConfig
+
+
+def configuration(model: ModelConfig, training: TrainingConfig) -> str:
+    """What of both departs from the defaults, as JSON."""
+    changed = {**model.model_dump(mode="json", exclude_defaults=True)}
+    changed |= training.model_dump(mode="json", exclude_defaults=True)
+    return json.dumps({"family": model.family, **changed}, sort_keys=True)
