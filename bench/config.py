@@ -77,7 +77,9 @@ class TrainingConfig(BaseModel):
         return max(1, round(self.images / self.batch_size / self.reports))
 
 
-RECIPE = TrainingConfig(learning_rate=5e-3, weight_average=0.99, decay="plateau", patience=6, weight_decay=0.1)
+RECIPE = TrainingConfig(
+    learning_rate=5e-3, warmup_steps=100, decay="plateau", patience=6, weight_average=0.99, weight_decay=0.1
+)
 """The optimisation of the studies, which knows no horizon; reports/benchmarks/recipes.md says why this one."""
 
 

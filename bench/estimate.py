@@ -5,14 +5,15 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cache
 from typing import Any
 
 import numpy as np
 
 from bench.remaining import ExpectedRuns, RemainingStudy
 from bench.space import Choices, Integers, Space
-from bench.study import BoundStudy, Family
+from bench.study import CONVERGENT_PASSES, BoundStudy, Family
 from models.configs import GlowConfig
 from models.size import Size, model_size
 
@@ -44,6 +45,26 @@ def plan(bound: BoundStudy) -> list[FamilyPlan]:
     """Sizes and times of each family, the times for the middle of its swept ranges."""
     rate = _multiplications_per_second() * EFFICIENCY
     return [_plan(bound, family, rate) for family in bound.study.families]
+
+
+@dataclass(frozen=True)
+class LongerStudy:
+    """A study at the budget after which both families had converged on the digits."""
+
+    bound: BoundStudy
+    plans: list[FamilyPlan]
+
+    @property
+    def images(self) -> int:
+        """Training images of a trial."""
+        return max(each.images for each in self.plans)
+
+
+def at_convergent_budget(bound: BoundStudy) -> LongerStudy:
+    """The study with a budget of ``CONVERGENT_PASSES`` passes over its training images."""
+    budget = {"epochs": CONVERGENT_PASSES, "images": None}
+    longer = replace(bound, settings=bound.settings.model_copy(update=budget))
+    return LongerStudy(longer, plan(longer))
 
 
 def remaining_study(bound: BoundStudy) -> RemainingStudy:
@@ -114,6 +135,7 @@ def _values(sweep: Mapping[str, Any], corner: str) -> dict[str, Any]:
     return values
 
 
+@cache
 def _multiplications_per_second() -> float:
     """Multiply-adds per second of a float32 matrix product on this processor, all cores; about 50 ms to measure."""
     n = 512

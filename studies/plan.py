@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 from rich.table import Table
 
-from bench.estimate import plan, total_seconds
+from bench.estimate import at_convergent_budget, plan, total_seconds
 from bench.redaction import redact
 from bench.results import METRICS, Measurement
-from bench.study import BoundStudy
+from bench.study import CONVERGENT_PASSES, BoundStudy
 
 if TYPE_CHECKING:
     from bench.evaluation import Evaluation
@@ -44,12 +44,18 @@ def print_plan(bound: BoundStudy, console: Console) -> None:
             label = " " * 9
         line(
             f"{label} {family.smallest.parameters:,} to {family.largest.parameters:,} parameters; {family.images:,} "
-            f"images a trial, {family.looks} looks at validation; {_duration(family.trial_seconds)} a trial, "
+            f"images a trial, {family.looks} evaluations; {_duration(family.trial_seconds)} a trial, "
             f"{_duration(family.final_seconds)} a final run"
         )
     line(
         f"estimate  {_duration(total_seconds(bound, plans))} in all on this processor, within a factor of about three "
-        "(the middle of each range, no pruning). Nothing was run."
+        "(the middle of each range, none stopped early)"
+    )
+    longer = at_convergent_budget(bound)
+    line(
+        f"converge  both families had converged on the digits by --epochs {CONVERGENT_PASSES}; here that is "
+        f"{longer.images:,} images a trial, {_duration(total_seconds(longer.bound, longer.plans))} in all. The report "
+        "says of each run whether it had converged. Nothing was run."
     )
 
 

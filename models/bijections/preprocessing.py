@@ -92,7 +92,7 @@ class Marginal(_Pointwise):
         self.bins = min(grey_levels, MOST_BINS)
 
     def build(self, shape: BatchShape) -> None:
-        """Create the values of F at the ends of the bins, (c·(B + 1),), those of a channel side by side: the identity."""
+        """Create F at the ends of the bins, (c·(B + 1),), those of a channel side by side: at first the identity."""
         self.channels = shape[-1]
         self.edges = self.add_weight(
             shape=(self.channels * (self.bins + 1),), initializer="zeros", trainable=False, name="edges"

@@ -9,7 +9,7 @@ from bench.config import TrainingConfig
 from bench.data.bundled import DIGITS
 from bench.errors import SettingsError
 from bench.space import Choices, Integers, Reals
-from bench.study import DEFAULT_EPOCHS, BoundStudy, Family, Study, StudySettings
+from bench.study import BoundStudy, Family, Study, StudySettings
 from models.configs import GlowConfig, VAEConfig
 
 VAE = Family(VAEConfig(latent_size=4), sweep={"latent_size": Integers(2, 64)})
@@ -77,9 +77,12 @@ def test_a_smoke_run_never_grows_what_is_small_already():
 @pytest.mark.parametrize(
     ("settings", "train_images", "images", "reports"),
     [
-        ({}, 1000, DEFAULT_EPOCHS * 1000, DEFAULT_EPOCHS),
+        ({}, 1000, 60_000, 60),
+        ({}, 5000, 100_000, 20),
+        ({}, 50_000, 500_000, 10),
         ({"epochs": 3}, 1000, 3000, 10),
-        ({"epochs": 200}, 1000, 200_000, 10),
+        ({"epochs": 200}, 1000, 200_000, 200),
+        ({"epochs": 2000}, 1000, 2_000_000, 400),
         ({"images": 5000}, 1000, 5000, 10),
         ({"images": 100}, 1000, 100, 1),
         ({"images": 300, "batch_size": 100}, 1000, 300, 3),
@@ -113,7 +116,7 @@ CHANGES_TRIALS = {
     "the study's sampler": {"study": replace(BOTH, sampler="random")},
     "sampler": {"sampler": "qmc"},
     "seed": {"seed": 1},
-    "epochs": {"epochs": DEFAULT_EPOCHS + 1},
+    "epochs": {"epochs": 61},
     "images": {"images": 512},
     "batch size": {"batch_size": 32},
     "selection samples": {"selection_samples": 8},
@@ -139,7 +142,7 @@ def test_whatever_changes_the_trials_makes_another_study():
         {"storage": "sqlite:///x.db"},
         {"tracking_uri": "http://h"},
         {"sampler": "tpe"},
-        {"epochs": DEFAULT_EPOCHS},
+        {"epochs": 60},
         {"engine": "ray", "address": "host:6379", "cpus_per_trial": 2.0, "gpus_per_trial": 0.5},
     ],
     ids=lambda same: next(iter(same)),

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from bench.config import TrainingConfig
+from bench.config import RECIPE, TrainingConfig
 from models.configs import GlowConfig, ModelConfig, VAEConfig
 
 
@@ -71,47 +71,48 @@ IMAGES_BETWEEN_EVALUATIONS = {
 }
 
 GLOW = {"levels": 2, "flow_depth": 4, "hidden_channels": 64}
-GLOW_BUDGETS = {
-    "digits": (12_800, 51_200),
-    "mnist": (32_000, 64_000),
-    "fashion_mnist": (32_000, 64_000),
-    "cifar10": (16_000,),
-}
+GLOW_BUDGETS = {"digits": (12_800, 51_200), "mnist": (32_000,), "fashion_mnist": (32_000,), "cifar10": (16_000,)}
 VAE_MNIST = {"hidden_sizes": (200, 200), "activation": "tanh", "latent_size": 50}
 VAE_DIGITS = {"hidden_sizes": (200, 200), "latent_size": 16}
 VAE_BUDGETS = {
-    "digits": (12_800, 51_200),
+    "digits": (12_800, 25_600),
     "binarized_mnist": (200_000, 400_000),
-    "mnist": (200_000, 400_000),
-    "cifar10": (64_000,),
+    "mnist": (96_000,),
+    "cifar10": (32_000,),
 }
-LONG_BUDGETS = {"digits": (12_800, 51_200, 102_400, 252_160)}
+LONG_BUDGETS = {"digits": (12_800, 25_600, 76_800, 256_000)}
+MNIST_BUDGETS = {"mnist": (32_000, 64_000, 128_000, 400_000)}
 
 GROUPS: dict[str, Group] = {
     "preprocessing": Group(
         "Preprocessing before the flow",
-        "Glow K=4 L=2 width 64, learning rate 3e-3 (2e-3 on CIFAR-10), batch 64.",
+        "Glow K=4 L=2 width 64, uniform dequantisation, the studies' recipe at the rate 3e-3, batch 64.",
         GLOW_BUDGETS,
     ),
     "input": Group(
         "Input of the VAE",
-        "Dense VAE: 200-200 tanh, 50 latents (digits: 200-200 ReLU, 16 latents), clipping off.",
+        "Dense VAE: 200-200 tanh, 50 latents (digits: ReLU, 16 latents); constant rate, no average, no clipping.",
         VAE_BUDGETS,
     ),
     "optimisation of Glow": Group(
         "Optimisation of Glow",
-        "Glow K=4 L=2 width 64, learning rate 3e-3, one setting changed at a time.",
+        "Glow K=4 L=2 width 64; the studies' recipe (rate 5e-3), one setting changed at a time.",
         GLOW_BUDGETS,
     ),
     "optimisation of the VAE": Group(
         "Optimisation of the VAE",
-        "The VAEs of the table above, learning rate 1e-3, one setting changed at a time.",
+        "The VAEs of the table above; the studies' recipe at the rate 1e-3, one setting changed at a time.",
         VAE_BUDGETS,
     ),
     "overfitting": Group(
         "Long budgets on small data",
-        "200 epochs and more of the digits: the best evaluation, and the last one.",
+        "200 passes over the digits: the best evaluation, and the last one.",
         LONG_BUDGETS,
+    ),
+    "mnist": Group(
+        "One small Glow on MNIST",
+        "Glow K=4 L=2 width 64, the studies' recipe at the rate 8e-3, batch 64.",
+        MNIST_BUDGETS,
     ),
 }
 
@@ -120,7 +121,7 @@ def training(data: str, images: int, **settings: Any) -> TrainingConfig:
     """A training on a data set with its batch size, evaluated at its usual interval."""
     settings.setdefault("batch_size", BATCH.get(data, 64))
     settings.setdefault("reports", max(1, images // IMAGES_BETWEEN_EVALUATIONS[data]))
-    return TrainingConfig(images=images, **settings)
+    return TrainingConfig.model_validate({**RECIPE.model_dump(), "images": images, **settings})
 
 
 PREPROCESSING: dict[str, dict[str, Any]] = {
@@ -130,6 +131,8 @@ PREPROCESSING: dict[str, dict[str, Any]] = {
     "logit 1e-2": {"preprocessing": "logit", "logit_alpha": 1e-2},
     "logit 0.05": {"preprocessing": "logit", "logit_alpha": 0.05},
     "marginal 1e-4": {"preprocessing": "marginal", "logit_alpha": 1e-4},
+    "marginal 1e-2": {"preprocessing": "marginal", "logit_alpha": 1e-2},
+    "marginal 0.05": {"preprocessing": "marginal", "logit_alpha": 0.05},
 }
 """By case, what it changes in a GlowConfig."""
 INPUTS: dict[str, dict[str, Any]] = {
@@ -140,39 +143,44 @@ INPUTS: dict[str, dict[str, Any]] = {
 """By case, what it changes in a VAEConfig."""
 INPUT_RATES = (1e-3, 3e-3)
 OPTIMISATION: dict[str, dict[str, Any]] = {
-    "as by default": {},
-    "clip 0": {"clip_norm": 0.0},
-    "clip 1": {"clip_norm": 1.0},
-    "clip 10": {"clip_norm": 10.0},
+    "the recipe": {},
+    "no clipping": {"clip_norm": 0.0},
     "warm-up 200": {"warmup_steps": 200},
-    "cosine": {"decay": "cosine"},
-    "warm-up 200, cosine": {"warmup_steps": 200, "decay": "cosine"},
-    "plateau, patience 5": {"decay": "plateau", "patience": 5},
-    "weight average 0.99": {"weight_average": 0.99},
-    "weight average 0.999": {"weight_average": 0.999},
+    "constant rate, no average": {"decay": "constant", "weight_average": 0.0},
+    "cosine, no average": {"decay": "cosine", "weight_average": 0.0},
+    "no average": {"weight_average": 0.0},
+    "average 0.999": {"weight_average": 0.999},
+    "no weight decay": {"weight_decay": 0.0},
     "weight decay 0.01": {"weight_decay": 0.01},
-    "weight decay 0.1": {"weight_decay": 0.1},
-    "batch 16": {"batch_size": 16},
+    "twice the rate": {"learning_rate": 2.0},
 }
-"""By case, what it changes in a TrainingConfig."""
+"""By case, what it changes in the recipe; a learning rate is a factor."""
 OPTIMISED: tuple[tuple[str, str, ModelConfig, float], ...] = (
-    ("optimisation of Glow", "digits", GlowConfig(**GLOW), 3e-3),
-    ("optimisation of Glow", "mnist", GlowConfig(**GLOW), 3e-3),
-    ("optimisation of Glow", "fashion_mnist", GlowConfig(**GLOW), 3e-3),
-    ("optimisation of the VAE", "digits", VAEConfig(**VAE_DIGITS), 1e-3),
+    ("optimisation of Glow", "digits", GlowConfig(**GLOW), RECIPE.learning_rate),
+    ("optimisation of Glow", "mnist", GlowConfig(**GLOW), RECIPE.learning_rate),
+    ("optimisation of Glow", "fashion_mnist", GlowConfig(**GLOW), RECIPE.learning_rate),
+    ("optimisation of the VAE", "digits", VAEConfig(**VAE_DIGITS, kl_warmup_steps=200), 3e-3),
     ("optimisation of the VAE", "binarized_mnist", VAEConfig(**VAE_MNIST), 1e-3),
 )
 """Group, data, model and learning rate that every optimisation is tried on."""
+PLAIN = {"decay": "constant", "weight_average": 0.0, "weight_decay": 0.0, "patience": 0}
+"""A constant rate to the end of the budget."""
+VAE_LONG = {"latent_size": 16, "kl_warmup_steps": 200}
 LONG: dict[str, tuple[ModelConfig, float, dict[str, Any]]] = {
-    "VAE z=16": (VAEConfig(latent_size=16), 3e-3, {}),
-    "VAE z=16, weight decay 0.1": (VAEConfig(latent_size=16), 3e-3, {"weight_decay": 0.1}),
-    "VAE z=16, dropout 0.2": (VAEConfig(latent_size=16, dropout=0.2), 3e-3, {}),
-    "Glow K=6 linear": (GlowConfig(flow_depth=6, preprocessing="linear"), 4.8e-3, {}),
-    "Glow K=6 logit 1e-4": (GlowConfig(flow_depth=6, preprocessing="logit", logit_alpha=1e-4), 4.8e-3, {}),
-    "Glow K=6 logit 1e-2": (GlowConfig(flow_depth=6, preprocessing="logit", logit_alpha=1e-2), 4.8e-3, {}),
-    "Glow K=6 marginal 1e-4": (GlowConfig(flow_depth=6, preprocessing="marginal", logit_alpha=1e-4), 4.8e-3, {}),
+    "VAE, symmetric input, constant rate": (VAEConfig(**VAE_LONG, input_scaling="symmetric"), 3e-3, PLAIN),
+    "VAE, constant rate": (VAEConfig(**VAE_LONG), 3e-3, PLAIN),
+    "VAE, the recipe": (VAEConfig(**VAE_LONG), 3e-3, {}),
+    "VAE, the recipe, dropout 0.2": (VAEConfig(**VAE_LONG, dropout=0.2), 3e-3, {}),
+    "Glow K=6 linear, constant rate": (GlowConfig(flow_depth=6, preprocessing="linear"), 4.8e-3, PLAIN),
+    "Glow K=6 logit 1e-4, constant rate": (
+        GlowConfig(flow_depth=6, preprocessing="logit", logit_alpha=1e-4),
+        4.8e-3,
+        PLAIN,
+    ),
+    "Glow K=6, the recipe": (GlowConfig(flow_depth=6), 4.8e-3, {}),
+    "Glow K=6, the recipe, variational": (GlowConfig(flow_depth=6, dequantisation="variational"), 4.8e-3, {}),
 }
-"""By case, the model, its learning rate and what it changes in a TrainingConfig."""
+"""By case, the model, its learning rate and what it changes in the recipe."""
 
 
 def _preprocessing() -> list[Case]:
@@ -182,7 +190,7 @@ def _preprocessing() -> list[Case]:
             "preprocessing",
             data,
             GlowConfig(**GLOW, **settings),
-            training(data, max(budgets), learning_rate=2e-3 if data == "cifar10" else 3e-3),
+            training(data, max(budgets), learning_rate=3e-3),
         )
         for data, budgets in GLOW_BUDGETS.items()
         for name, settings in PREPROCESSING.items()
@@ -196,11 +204,11 @@ def _input() -> list[Case]:
             "input",
             data,
             VAEConfig(**(VAE_DIGITS if data == "digits" else VAE_MNIST), **settings),
-            training(data, max(budgets), learning_rate=rate, clip_norm=0.0),
+            training(data, max(budgets), learning_rate=rate, clip_norm=0.0, **PLAIN),
         )
         for data, budgets in VAE_BUDGETS.items()
         for name, settings in INPUTS.items()
-        for rate in INPUT_RATES
+        for rate in (INPUT_RATES if data in ("digits", "binarized_mnist") else INPUT_RATES[:1])
     ]
 
 
@@ -211,7 +219,11 @@ def _optimisation() -> list[Case]:
             group,
             data,
             model,
-            training(data, max(GROUPS[group].budgets[data]), **{"learning_rate": rate, **settings}),
+            training(
+                data,
+                max(GROUPS[group].budgets[data]),
+                **{**settings, "learning_rate": rate * settings.get("learning_rate", 1.0)},
+            ),
         )
         for group, data, model, rate in OPTIMISED
         for name, settings in OPTIMISATION.items()
@@ -226,4 +238,18 @@ def _overfitting() -> list[Case]:
     ]
 
 
-CASES: tuple[Case, ...] = (*_preprocessing(), *_input(), *_optimisation(), *_overfitting())
+def _mnist() -> list[Case]:
+    images = max(MNIST_BUDGETS["mnist"])
+    return [
+        Case(
+            f"{kind} dequantisation",
+            "mnist",
+            "mnist",
+            GlowConfig(**GLOW, dequantisation=kind),
+            training("mnist", images, learning_rate=8e-3),
+        )
+        for kind in ("uniform", "variational")
+    ]
+
+
+CASES: tuple[Case, ...] = (*_preprocessing(), *_input(), *_optimisation(), *_overfitting(), *_mnist())

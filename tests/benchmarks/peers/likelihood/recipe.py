@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bench.config import TrainingConfig
+from bench.config import RECIPE, TrainingConfig
 from models.configs import GlowConfig, ModelConfig, VAEConfig
 from tests.benchmarks.peers.likelihood.works import LikelihoodWork
 from tests.benchmarks.peers.works import GlowWork
@@ -21,12 +21,13 @@ def model(work: LikelihoodWork) -> ModelConfig:
 
 def recipe(work: LikelihoodWork, learning_rate: float, images: int) -> TrainingConfig:
     """How our side is trained from a budget of so many images."""
-    return TrainingConfig(
-        learning_rate=learning_rate,
-        batch_size=work.architecture.batch_size,
-        images=images,
-        reports=images // work.images_between_evaluations,
-    )
+    changes = {
+        "learning_rate": learning_rate,
+        "batch_size": work.architecture.batch_size,
+        "images": images,
+        "reports": images // work.images_between_evaluations,
+    }
+    return RECIPE.model_copy(update=changes)
 
 
 def budgets_of_runs(work: LikelihoodWork) -> tuple[int, ...]:

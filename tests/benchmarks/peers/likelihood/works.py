@@ -104,7 +104,7 @@ WORKS: dict[str, LikelihoodWork] = {
         architecture=GlowWork(2, 4, 64, 64, (8, 8, 1), grey_levels=17),
         steps=20,
         budgets=(12_800, 51_200),
-        rates=(1e-3, 3e-3, 6e-3),
+        rates=(1e-3, 3e-3, 8e-3),
         metric="bits_per_dim",
     ),
     "vae-digits": LikelihoodWork(
@@ -131,8 +131,8 @@ WORKS: dict[str, LikelihoodWork] = {
         data="mnist",
         architecture=GlowWork(2, 4, 64, 64, (28, 28, 1)),
         steps=250,
-        budgets=(32_000, 64_000, 128_000, 400_000),
-        rates=(1e-3, 3e-3, 6e-3),
+        budgets=(32_000, 64_000, 128_000),
+        rates=(1e-3, 3e-3, 8e-3),
         metric="bits_per_dim",
     ),
 }
