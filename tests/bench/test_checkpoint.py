@@ -85,8 +85,8 @@ def after_a_look_but_before_saving(patch):
 def after_saving(patch):
     save = Checkpoint.save
 
-    def interrupted(checkpoint, model, log, **options):
-        save(checkpoint, model, log, **options)
+    def interrupted(checkpoint, model, log, best):
+        save(checkpoint, model, log, best)
         if len(log.records) == 2:
             interrupt()
 
@@ -339,7 +339,7 @@ def test_nothing_is_there_at_first(path, caplog):
 def test_the_log_comes_back_as_it_was_with_its_pictures(path):
     model, log = small_model(), log_of(3)
     log.records[1] = replace(log.records[1], samples=bytes(range(256)))
-    checkpoint_of("vae", path).save(model, log)
+    checkpoint_of("vae", path).save(model, log, {})
     assert checkpoint_of("vae", path).records() == log.records
     assert checkpoint_of("vae", path).restore(model) == log
 
@@ -362,14 +362,14 @@ def test_samples_drawn_while_training_are_kept_with_their_record(path):
 def test_a_checkpoint_that_was_removed_is_gone(path):
     checkpoint = checkpoint_of("vae", path)
     checkpoint.remove()
-    checkpoint.save(small_model(), log_of(1))
+    checkpoint.save(small_model(), log_of(1), {})
     (path.parent / f".{path.name}.x.tmp").write_bytes(b"half")
     checkpoint.remove()
     assert list(path.parent.iterdir()) == []
 
 
 def test_what_a_killed_process_left_half_written_is_removed_and_nothing_else(path):
-    checkpoint_of("vae", path).save(small_model(), log_of(2))
+    checkpoint_of("vae", path).save(small_model(), log_of(2), {})
     half = path.with_name(f".{path.name}.abc.tmp")
     others = path.with_name(f".other-{path.name}.abc.tmp")
     for file in (half, others):
@@ -410,12 +410,12 @@ def test_a_full_disk_or_a_read_only_folder_is_a_clear_error_and_leaves_the_earli
 ):
     checkpoint = checkpoint_of("vae", path)
     model = small_model()
-    checkpoint.save(model, log_of(1))
+    checkpoint.save(model, log_of(1), {})
     before = path.read_bytes()
     with monkeypatch.context() as patch:
         fails(patch)
         with pytest.raises(CheckpointError) as raised:
-            checkpoint.save(model, log_of(2))
+            checkpoint.save(model, log_of(2), {})
     assert isinstance(raised.value, ReparamBenchError)
     assert str(raised.value) == f"the checkpoint {path} cannot be written: {reason}"
     assert list(path.parent.iterdir()) == [path]
@@ -426,14 +426,14 @@ def test_a_full_disk_or_a_read_only_folder_is_a_clear_error_and_leaves_the_earli
 def test_a_file_that_may_grow_no_further_is_a_clear_error_and_leaves_the_earlier_state(path, n_bytes):
     checkpoint = checkpoint_of("vae", path)
     model = small_model()
-    checkpoint.save(model, log_of(1))
+    checkpoint.save(model, log_of(1), {})
     before = path.read_bytes()
     assert len(before) > 5_000
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (n_bytes, limits[1]))
     try:
         with pytest.raises(CheckpointError, match=r"npz cannot be written: File too large$"):
-            checkpoint.save(model, log_of(2))
+            checkpoint.save(model, log_of(2), {})
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     assert list(path.parent.iterdir()) == [path]
@@ -444,7 +444,7 @@ def test_a_folder_that_cannot_be_made_is_a_clear_error(tmp_path):
     (tmp_path / "file").write_text("")
     checkpoint = checkpoint_of("vae", tmp_path / "file" / "vae.npz")
     with pytest.raises(CheckpointError, match=r"vae\.npz cannot be written: "):
-        checkpoint.save(small_model(), log_of(1))
+        checkpoint.save(small_model(), log_of(1), {})
 
 
 def test_an_error_of_saving_ends_training(path, monkeypatch):
@@ -471,12 +471,12 @@ def test_a_save_is_left_out_where_it_would_cost_more_than_its_share(path, monkey
     checkpoint, model = checkpoint_of("vae", path), small_model()
     for epoch in range(1, 12):
         now += 4.0
-        checkpoint.save(model, log_of(epoch))
+        checkpoint.save(model, log_of(epoch), {})
     # Before the first, 0.05 s are taken for it: 4 s of training are too few, 8 s are enough. It takes 1 s, so that the
     # next is due after 100 s.
     assert written == [2]
     now += 100.0
-    checkpoint.save(model, log_of(12))
+    checkpoint.save(model, log_of(12), {})
     assert written == [2, 12]
 
 

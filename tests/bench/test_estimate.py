@@ -61,7 +61,7 @@ def test_a_plan_tells_each_family_with_finite_positive_times(tiny_study):
 
 @pytest.mark.parametrize(
     "more",
-    [{"trials": 99}, {"seeds": 99}, {"epochs": 40}, {"images": 10**6}, {"selection_samples": 17}, {"batch_size": 32}],
+    [{"trials": 99}, {"seeds": 99}, {"epochs": 90}, {"images": 10**6}, {"selection_samples": 17}, {"batch_size": 32}],
     ids=lambda more: next(iter(more)),
 )
 def test_more_of_anything_takes_longer(tiny_study, more):

@@ -38,8 +38,8 @@ def test_a_users_own_sweep_comes_back_too(bound, tmp_path):
         VAEConfig(hidden_sizes=(8, 8), latent_size=2),
         sweep={
             "clip_norm": Reals(1, 2.0),
-            "warmup_steps": Choices((0, 5)),
-            "decay": Choices(("constant", "cosine")),
+            "warmup_steps": Choices((100, 5)),
+            "decay": Choices(("constant", "plateau")),
         },
     )
     one = bound(Study(name="own", question="Does it?", families=(family,)), storage=None)

@@ -53,11 +53,13 @@ COSTS = {
         "training_compile_seconds",
         "evaluation_compile_seconds",
         "peak_memory_bytes",
+        "best_images",
+        "clipped_share",
     )
 }
 EXPECTED = LIKELIHOOD | OUTSIDE | QUALITY | SPEEDS | COSTS
 LATENT = {f"diagnostics/{name}" for name in ("kl_nats", "active_units", "collapsed_share")}
-FLOW = {f"diagnostics/{name}" for name in ("round_trip_error", "condition_number")}
+FLOW = {f"diagnostics/{name}" for name in ("round_trip_error", "condition_number", "outside_share")}
 
 
 def noise(n):
@@ -73,6 +75,7 @@ def test_a_trial_leaves_validation_figures_costs_and_pictures_and_nothing_of_tes
     assert keys[:2] == ["validation/bits_per_dim", "validation/nll_nats"]
     assert not any(key.startswith(("test/", "quality/")) for key in keys)
     assert {"throughput/train_images_per_second", "cost/parameters", "cost/peak_memory_bytes"} < set(keys)
+    assert {"validation/selection_optimism", "cost/best_images", "cost/clipped_share"} < set(keys)
     assert bench.trial.validation_bits_per_dim(outcome) == outcome.measurements[0].value
     assert [picture.kind for picture in outcome.pictures] == ["samples", "reconstructions"]
     assert all(picture.png.startswith(b"\x89PNG") for picture in outcome.pictures)

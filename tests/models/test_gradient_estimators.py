@@ -33,12 +33,12 @@ class LinearGaussianVAE(VAE):
         self.log_scale = self.add_weight(shape=(2,), initializer="zeros", name="log_scale")
         self.offset = self.add_weight(shape=(4,), initializer="zeros", name="offset")
 
-    def posterior(self, images):
+    def posterior(self, images, training=False):
         x = ops.reshape(self.as_float(images), (-1, 4))
         mean = ops.matmul(x, LOADINGS / NOISE_SCALE**2 / PRECISIONS) + self.shift
         return DiagonalGaussian(mean, ops.zeros_like(mean) + self.log_scale)
 
-    def likelihood(self, z):
+    def likelihood(self, z, training=False):
         mean = ops.matmul(z, ops.convert_to_tensor(LOADINGS.T)) + self.offset
         return DiagonalGaussian(ops.reshape(mean, (-1, 2, 2, 1)), ops.log(NOISE_SCALE * ops.ones_like(mean[0, 0])))
 

@@ -217,7 +217,7 @@ def test_free_bits_compare_the_batch_mean_and_not_each_image(vae, normal, array)
     model = vae(free_bits=0.3)
     mean = np.zeros((16, 2))
     mean[::2, 0], mean[:, 1] = 1.0, 2.0  # KLs of the first latent 0.5 and 0: 0.25 in the mean; of the second 2
-    model.posterior = lambda images: DiagonalGaussian(ops.convert_to_tensor(mean), ops.zeros((16, 2)))
+    model.posterior = lambda images, training: DiagonalGaussian(ops.convert_to_tensor(mean), ops.zeros((16, 2)))
     result = model.objective(ALL_BINARY_IMAGES, normal(1, 16, 2), None, training=True)
     penalised = array(result["bound"] + result["kl"] - result["objective"])
     assert_allclose(penalised, 0.3 + 2.0, rtol=1e-10)
