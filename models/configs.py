@@ -175,9 +175,11 @@ class GlowConfig(ModelConfig):
         classes: number of class labels that condition the last latent's prior; 0 for none.
         dequantisation: ``uniform`` (Theis et al. 2016) or ``variational`` (Ho et al. 2019).
         dequantisation_depth: coupling steps of the variational dequantisation.
-        preprocessing: the map from the unit cube to the flow's space: ``linear``, ``logit``, or ``marginal``, a logit
-            of each channel's distribution function (:mod:`models.bijections.preprocessing`).
-        logit_alpha: α, the margin of the last two.
+        preprocessing: the map from the unit cube to the flow's space: ``linear``, ``logit``, or ``marginal``, which
+            makes the marginal of each channel normal (:mod:`models.bijections.preprocessing`).
+        alpha: α, by which the last two keep the ends of the cube at a finite distance.
+        dropout: share of the coupling networks' last hidden channels that are left out at random in training, image by
+            image.
         recompute: whether the backward pass computes the inside of each step of flow again instead of keeping it:
             memory then hardly grows with the depth, and a training step costs a forward pass more.
     """
@@ -192,7 +194,8 @@ class GlowConfig(ModelConfig):
     classes: Annotated[int, Field(ge=0)] = 0
     dequantisation: Literal["uniform", "variational"] = "uniform"
     preprocessing: Literal["linear", "logit", "marginal"] = "marginal"
-    logit_alpha: Annotated[float, Field(gt=0, lt=0.5, allow_inf_nan=False)] = 1e-2
+    alpha: Annotated[float, Field(gt=0, lt=0.5, allow_inf_nan=False)] = 1e-4
+    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
     dequantisation_depth: Annotated[int, Field(ge=1)] = 2
     recompute: bool = False
 

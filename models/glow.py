@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, cast
 
 import keras
 from keras import ops
@@ -150,12 +150,19 @@ class Glow(LikelihoodModel):
         u, log_q = self.dequantisation.dequantise(x / self.grey_levels - 0.5, noise)
         return (x + u) / self.grey_levels, log_q
 
-    def encode(self, v: Tensor, labels: Tensor | None = None) -> tuple[list[Tensor], Tensor]:
-        """All latents of continuous images v (n, h, w, c), finest first, and log p(v) (n,)."""
+    def encode(
+        self, v: Tensor, labels: Tensor | None = None, kept: list[Tensor] | None = None
+    ) -> tuple[list[Tensor], Tensor]:
+        """All latents of continuous images v (n, h, w, c), finest first, and log p(v) (n,).
+
+        ``kept`` is what dropout leaves of the networks' hidden channels, by level; None leaves all.
+        """
         latents: list[Tensor] = []
         y, log_prob = self.preprocessing(v)
         for level, chain in enumerate(self.chains):
-            y, log_det = chain(y)
+            squeeze, steps = chain.bijections
+            y, _ = squeeze(y)
+            y, log_det = cast(Repeated, steps).forward(y, None if kept is None else kept[level])
             log_prob = log_prob + log_det
             if level < len(self.split_priors):
                 y, z = self._split(y, level)
@@ -179,14 +186,29 @@ class Glow(LikelihoodModel):
         factored = self.latent_shapes[level][-1]
         return y[..., :-factored], y[..., -factored:]
 
+    def objective(self, images: Tensor, noise: Tensor, labels: Tensor | None, training: bool) -> dict[str, Tensor]:
+        """The one-sample bound; in training with ``dropout`` of the networks' hidden channels (Tompson et al. 2015)."""
+        if not (training and self.configuration.dropout):
+            return super().objective(images, noise, labels, training)
+        settings, n = self.configuration, ops.shape(images)[0]
+        whole = ops.ones((settings.flow_depth, n, 1, 1, settings.hidden_channels), dtype=self.compute_dtype)
+        kept = [keras.random.dropout(whole, settings.dropout, seed=self.seed_generator) for _ in self.chains]
+        bound = self._log_weights(images, noise, labels, kept)[0]
+        return {"objective": bound, "bound": bound}
+
     def log_weights(self, images: Tensor, noise: Tensor, labels: Tensor | None = None) -> Tensor:
         """log p(v) - D log Q - log q(u | x) at u = u(ε); (k, n)."""
+        return self._log_weights(images, noise, labels)
+
+    def _log_weights(
+        self, images: Tensor, noise: Tensor, labels: Tensor | None, kept: list[Tensor] | None = None
+    ) -> Tensor:
         k = noise.shape[0]
         tiled = images if k == 1 else ops.tile(images, (k, 1, 1, 1))  # (k·n, h, w, c)
         if labels is not None and k > 1:
             labels = ops.tile(labels, (k,))
         v, log_q = self.dequantise(tiled, ops.reshape(noise, (-1, *self.image_shape)))
-        _, log_prob = self.encode(v, labels)
+        _, log_prob = self.encode(v, labels, kept)
         return ops.reshape(log_prob - log_q - self.dimensions * math.log(self.grey_levels), (k, -1))
 
     def initialise(self, images: Tensor) -> None:

@@ -93,8 +93,8 @@ ANCHORS: dict[str, Anchor] = {
             published=1.05,
             importance_samples=16,
             source="Grathwohl et al. (2019), table 2",
-            deviations="28x28 halves only twice, so L=2; variational dequantisation (Ho et al. 2019); inputs preprocessed "
-            "by their marginal.",
+            deviations="28x28 halves only twice, so L=2; variational dequantisation (Ho et al. 2019); inputs "
+            "preprocessed by their marginal.",
         ),
         Anchor(
             name="glow-mnist-small",
@@ -121,8 +121,8 @@ ANCHORS: dict[str, Anchor] = {
                 decay="cosine",
                 weight_average=0.995,
                 batch_size=64,
-                images=1_500_000,
-                reports=50,
+                images=800_000,
+                reports=25,
             ),
             metric="bits_per_dim",
             published=None,

@@ -13,11 +13,11 @@ from keras import ops
 
 from models.bijections.base import Bijection, zeros_per_image
 from models.configs import BatchShape, GlowConfig
-from models.distributions import Tensor, sum_event
+from models.distributions import Tensor, standard_normal_cdf, standard_normal_log_prob, sum_event
 
 MOST_BINS = 256
 """Of a histogram of pixel values; neighbouring grey levels share one where there are more levels."""
-UNIFORM_SHARE = 0.2
+UNIFORM_SHARE = 0.5
 """Of the uniform distribution in the distribution that ``Marginal`` maps by.
 
 The histogram alone would leave rare values next to no room: the flow would see them as jumps.
@@ -70,24 +70,24 @@ class Logit(_Pointwise):
 
 
 class Marginal(_Pointwise):
-    """y = logit(F(v)): each channel's values are spread evenly first (as by Gaussianization, Chen & Gopinath 2000).
+    """y = Φ⁻¹(α + (1 - 2α)·F(v)): the marginal of each channel becomes normal (Gaussianization, Chen & Gopinath 2000).
 
     F is the distribution function of ``UNIFORM_SHARE`` parts of the uniform distribution and, for the rest, of the
     histogram of the channel's values in training images. It is linear within a bin of mass m and width 1/B, so that
 
-        log |det| = Σ log(m·B) + log |det| of the logit.
+        log |det| = Σ log(m·B) + log(1 - 2α) - log φ(y),    φ the standard normal density.
 
     Where most pixels have one value, as the black ones of handwritten digits, F gives that value most of the room, and
     the flow is spared to learn slopes of hundreds.
 
     Args:
-        alpha: α of the logit.
+        alpha: α, how far from 0 and 1 the argument of Φ⁻¹ stays.
         grey_levels: Q.
     """
 
     def __init__(self, alpha: float, grey_levels: int, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self.logit = Logit(alpha, name="logit")
+        self.alpha = alpha
         self.grey_levels = grey_levels
         self.bins = min(grey_levels, MOST_BINS)
 
@@ -117,12 +117,14 @@ class Marginal(_Pointwise):
         scaled = x * self.bins
         index = ops.clip(ops.cast(ops.floor(scaled), "int32"), 0, self.bins - 1)
         low, mass = self._bin(index)
-        y, log_det = self.logit.forward(low + mass * (scaled - ops.cast(index, x.dtype)))
-        return y, log_det + sum_event(ops.log(mass * self.bins))
+        share = low + mass * (scaled - ops.cast(index, x.dtype))
+        y = math.sqrt(2.0) * ops.erfinv((1.0 - 2.0 * self.alpha) * (2.0 * share - 1.0))
+        slope = math.log1p(-2.0 * self.alpha) + ops.log(mass * self.bins) - standard_normal_log_prob(y)
+        return y, sum_event(slope)
 
     def inverse(self, y: Tensor) -> Tensor:
         """v: the bin of F(v) by bisection, then its place there; outside the cube as the end bins go on."""
-        value = self.logit.inverse(y)
+        value = (standard_normal_cdf(y) - self.alpha) / (1.0 - 2.0 * self.alpha)
         index = ops.zeros_like(value, dtype="int32")
         for exponent in reversed(range(self.bins.bit_length())):
             higher = index + 2**exponent
@@ -147,5 +149,5 @@ def preprocessing(config: GlowConfig, grey_levels: int) -> Preprocessing:
     if config.preprocessing == "linear":
         return Linear(name="preprocessing")
     if config.preprocessing == "logit":
-        return Logit(config.logit_alpha, name="preprocessing")
-    return Marginal(config.logit_alpha, grey_levels, name="preprocessing")
+        return Logit(config.alpha, name="preprocessing")
+    return Marginal(config.alpha, grey_levels, name="preprocessing")

@@ -147,7 +147,8 @@ def test_probabilities_of_all_images_sum_to_1(glow, normal, compiled, array, deq
 @pytest.mark.parametrize("preprocessing", ["logit", "marginal"])
 def test_probabilities_sum_to_1_wherever_the_density_lies(glow, normal, compiled, array, dequantisation, preprocessing):
     """All of the flow's space but its farthest ends is inside the cube, so that nothing has to be gathered there."""
-    model = glow((2, 2, 1), 3, levels=1, dequantisation=dequantisation, scale=0.1, preprocessing=preprocessing)
+    settings = {"dequantisation": dequantisation, "preprocessing": preprocessing, "alpha": 1e-7}
+    model = glow((2, 2, 1), 3, levels=1, scale=0.1, **settings)
     images = np.array(list(itertools.product(range(3), repeat=4))).reshape(81, 2, 2, 1)
     if preprocessing == "marginal":
         model.preprocessing.fit(images_of((2, 2, 1), 2, n=64))
@@ -176,7 +177,7 @@ def _mean_bound(log_weights, k):
 class UniformGlow(Glow):
     """Density 1 on the unit cube."""
 
-    def encode(self, y, labels=None):
+    def encode(self, y, labels=None, kept=None):
         return [y], zeros_per_image(y)
 
 
@@ -299,3 +300,17 @@ def test_a_fixed_top_prior_is_not_trained():
     trained = Glow(GlowConfig(**SMALL), (4, 4, 1), 2)
     fixed = Glow(GlowConfig(**SMALL, learned_top_prior=False), (4, 4, 1), 2)
     assert len(trained.trainable_variables) == len(fixed.trainable_variables) + 1
+
+
+def test_dropout_is_random_in_training_and_absent_elsewhere(glow, normal, array):
+    """In the mean over its draws the hidden layers are as without it, so that a small network's bound stays near."""
+    model, whole = glow(dropout=0.5, scale=0.05), glow(scale=0.05)
+    for weight, value in zip(model.weights, whole.weights, strict=True):
+        weight.assign(value)
+    images, noise = images_of((4, 4, 1), 8), normal(1, 5, 4, 4, 1)
+    expected = array(whole.objective(images, noise, None, training=True)["bound"])
+    assert_allclose(array(model.objective(images, noise, None, training=False)["bound"]), expected)
+    assert_allclose(array(model.log_weights(images, noise))[0], expected)
+    drawn = np.stack([array(model.objective(images, noise, None, training=True)["bound"]) for _ in range(30)])
+    assert drawn.std(axis=0).min() > 1e-6
+    assert np.abs(drawn.mean(axis=0) - expected).max() < 0.1 * np.abs(expected).max()

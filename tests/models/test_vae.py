@@ -265,3 +265,27 @@ def test_with_a_decoder_of_zeros_the_initialised_model_has_the_data_s_smoothed_m
         frequency = ((images == level).sum(axis=0) + 1) / (30 + grey_levels)
         p = np.exp(array(likelihood.log_prob(np.full((1, 2, 2, 1), level))))[0]
         assert_allclose(p, frequency, rtol=1e-10)
+
+
+def test_dropout_is_random_in_training_and_absent_elsewhere(vae, normal, array):
+    model, whole = vae(dropout=0.5), vae()
+    for weight, value in zip(model.weights, whole.weights, strict=True):
+        weight.assign(value)
+    noise = normal(1, 16, 2)
+    expected = array(whole.objective(ALL_BINARY_IMAGES, noise, None, training=True)["bound"])
+    assert_allclose(array(model.objective(ALL_BINARY_IMAGES, noise, None, training=False)["bound"]), expected)
+    drawn = np.stack([array(model.objective(ALL_BINARY_IMAGES, noise, None, True)["bound"]) for _ in range(3)])
+    assert drawn.std(axis=0).min() > 1e-4
+
+
+@pytest.mark.parametrize(("scaling", "expected"), [("unit", "x"), ("symmetric", "2x - 1"), ("centred", "x - mean")])
+def test_the_encoder_sees_pixels_as_its_input_scaling_says(vae, array, scaling, expected):
+    model = vae(grey_levels=5, input_scaling=scaling)
+    images = np.random.default_rng(0).integers(0, 5, size=(32, 2, 2, 1))
+    model.initialise(ops.convert_to_tensor(images))
+    x = images / 4
+    seen = {"x": x, "2x - 1": 2 * x - 1, "x - mean": x - x.mean(axis=0)}[expected]
+    mean, log_scale = np.split(array(model.encoder(ops.convert_to_tensor(seen))), 2, axis=-1)
+    found = model.posterior(images)
+    assert_allclose(array(found.mean), mean, rtol=1e-6, atol=1e-9)
+    assert_allclose(array(found.log_scale), log_scale, rtol=1e-6, atol=1e-9)
