@@ -32,6 +32,7 @@ CONVOLUTION = "models/bijections/invertible_convolution.py"
 STEP = "models/bijections/flow_step.py"
 CHECKPOINT = "bench/checkpoint.py"
 TRAINING = "bench/training.py"
+PREPROCESSING = "models/bijections/preprocessing.py"
 MUTATIONS = {
     "actnorm: sign of the log-det": Mutation(
         "models/bijections/actnorm.py",
@@ -265,12 +266,63 @@ MUTATIONS = {
         "stream.epoch(epoch - done), epoch",
         "bench/test_checkpoint",
     ),
-    "training: saved before it is told of": Mutation(
+    "training: saved before its record is received": Mutation(
         TRAINING,
-        "        on_epoch(record)\n        if checkpoint is not None:",
-        "        if checkpoint is not None:\n            checkpoint.save(model, log)\n"
-        "        on_epoch(record)\n        if checkpoint is not None:",
+        "        on_epoch(record)\n        now =",
+        "        if checkpoint is not None:\n            checkpoint.save(model, log, best.arrays)\n"
+        "        on_epoch(record)\n        now =",
         "bench/test_checkpoint",
+    ),
+    "training: leaves the last weights": Mutation(
+        TRAINING, "    best.restore()\n    return log", "    return log", "bench/test_training"
+    ),
+    "training: a plateau trains on from where it is": Mutation(
+        TRAINING,
+        "            best.restore()\n            model.optimizer.base_rate",
+        "            model.optimizer.base_rate",
+        "bench/test_checkpoint",
+    ),
+    "training: the best state is not kept with the checkpoint": Mutation(
+        TRAINING, "best.arrays = checkpoint.best", "pass", "bench/test_checkpoint"
+    ),
+    "course: the last of the lowest is the best": Mutation(
+        "bench/training_course.py", "value < values[best]", "value <= values[best]", "bench/test_training_course"
+    ),
+    "course: patience counts from the best": Mutation(
+        "bench/training_course.py",
+        "            since = 0\n            is_over",
+        "            is_over",
+        "bench/test_training_course",
+    ),
+    "average: begins at the initial weights": Mutation(
+        "bench/scheduled_rate.py",
+        "ops.minimum(self.ema_momentum, (1.0 + step) / (10.0 + step))",
+        "self.ema_momentum + 0.0 * step",
+        "bench/test_training",
+    ),
+    "logit: no slope of the margin": Mutation(
+        PREPROCESSING,
+        "math.log1p(-2.0 * self.alpha) - log_s - log_rest",
+        "-log_s - log_rest",
+        "models/test_preprocessing",
+    ),
+    "marginal: no slope of the bins": Mutation(
+        PREPROCESSING, "+ ops.log(mass * self.bins) - standard", "- standard", "models/test_preprocessing"
+    ),
+    "marginal: the histogram of all channels together": Mutation(
+        PREPROCESSING,
+        'levels + self.bins * ops.arange(self.channels, dtype="int32")',
+        "levels",
+        "models/test_preprocessing",
+    ),
+    "marginal: inverse finds the bin above": Mutation(
+        PREPROCESSING, "low <= value), higher", "low > value), higher", "models/test_preprocessing"
+    ),
+    "glow: the log-det of the preprocessing left out": Mutation(
+        "models/glow.py",
+        "y, log_prob = self.preprocessing(v)",
+        "y, log_prob = self.preprocessing(v)[0], 0.0 * v[:, 0, 0, 0]",
+        "models/test_glow",
     ),
     "likelihood: smaller batches begin after the one that failed": Mutation(
         "bench/likelihood.py",
