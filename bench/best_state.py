@@ -16,7 +16,7 @@ Arrays = dict[str, npt.NDArray[Any]]
 class BestState:
     """Copies of the weights of the best evaluation, and of the optimizer's state where training may return to it.
 
-    The noise of training is left out: it goes on where it is.
+    The noise of training is left out: it continues from where it is.
 
     Args:
         model: the model that trains, its optimizer built.
@@ -30,7 +30,11 @@ class BestState:
 
     def take(self) -> None:
         """Keep the state as it is now."""
-        self.arrays = {name: np.array(variable) for name, variable in self.variables.items()}
+        for name, variable in self.variables.items():
+            if name in self.arrays:
+                np.copyto(self.arrays[name], np.asarray(variable))
+            else:
+                self.arrays[name] = np.array(variable)
 
     def restore(self) -> None:
         """Put the variables where they were at the last :meth:`take`; they stay as they are if there was none."""

@@ -139,7 +139,7 @@ class Checkpoint:
         if self._seconds_to_save > LARGEST_SHARE * (began - self._saved_at):
             return
         header = _Header(identity=self.identity, log=training_log).model_dump_json().encode()
-        # Variables become arrays one by one, as they are written: a copy of all would double the memory.
+        # Variables become arrays one by one, as they are written, without another copy of all.
         kept = {f"{_BEST}{name}": array for name, array in best.items()}
         self._write({_HEADER: np.frombuffer(header, np.uint8), **_variables(model), **kept})
         self._saved_at = time.perf_counter()

@@ -29,8 +29,8 @@ class TrainingConfig(BaseModel):
         weight_average: momentum of the exponential moving average of the weights that is evaluated in their place;
             it rises to that as (1 + t)/(10 + t) over the steps t, so that the average never rests on the initial
             weights. 0 for none.
-        weight_decay: share of each kernel that a step at the rate 1 takes away, decoupled from the gradient
-            (Loshchilov & Hutter 2019); 0 for none.
+        weight_decay: share of each kernel, and of all weights of a flow's coupling networks, that a step at the rate 1
+            takes away, decoupled from the gradient (Loshchilov & Hutter 2019); 0 for none.
         patience: evaluations without a new best after which training ends (or, with ``plateau``, after which the rate
             is lowered); 0 trains to the end of the budget.
         batch_size: images per step.

@@ -273,11 +273,11 @@ METRICS: dict[str, Metric] = {
         ),
         Metric(
             "selection_optimism",
-            "Optimism of the kept evaluation",
+            "Best evaluation under fresh noise",
             "bits/dim",
             None,
             "One-sample validation bound of the kept weights under fresh noise, less the value by which this "
-            "evaluation was chosen among all of the run: what the choice owed to lucky noise.",
+            "evaluation was chosen among all of the run: what lucky noise may have contributed to the choice.",
         ),
         Metric(
             "best_images",

@@ -49,7 +49,7 @@ class ScheduledRate(keras.optimizers.Optimizer):
             variable.assign_sub(variable * self.decay * self.learning_rate)
 
     def _update_model_variables_moving_average(self, trainable_variables: Sequence[Any]) -> None:
-        """Keras's average begins at the initial weights and forgets them slowly; this one by (1 + t)/(10 + t)."""
+        """Keras's average begins at the first step's weights and forgets them slowly; this one by (1 + t)/(10 + t)."""
         step = ops.cast(self.iterations, "float32")
         momentum = ops.minimum(self.ema_momentum, (1.0 + step) / (10.0 + step))
         for weight, average in zip(trainable_variables, self._model_variables_moving_average, strict=True):

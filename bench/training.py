@@ -39,7 +39,7 @@ For a Glow of 6 steps on 8x8 digits its compilation repays after about 2 million
 STAGES = 8
 """Of the ``staged`` decay of the learning rate."""
 UNDECAYED = ["bias", "mixing", "moments", "scale", "shift"]
-"""Parts of the names of weights that weight decay leaves alone."""
+"""Parts of the names of weights that weight decay leaves alone; those of a flow's coupling networks are one weight."""
 
 
 class ImageStream:
@@ -115,7 +115,7 @@ def build_optimizer(config: TrainingConfig) -> keras.optimizers.Optimizer:
         ema_momentum=config.weight_average or None,
     )
     if config.weight_decay:
-        # Kernels alone: what shifts, scales and mixes channels is no excess of capacity.
+        # What shifts, scales and mixes channels is no excess of capacity.
         optimizer.exclude_from_weight_decay(var_names=UNDECAYED)
     return optimizer
 
@@ -174,7 +174,7 @@ def train(
         log = earlier.continued()
     best = BestState(model, with_optimizer=config.decay == "plateau")
     if checkpoint is not None and earlier is not None:
-        best.arrays = checkpoint.best
+        best.arrays, checkpoint.best = checkpoint.best, {}
     done = len(log.records)
     began = time.perf_counter() - log.seconds
     for epoch in range(done, config.reports):

@@ -37,6 +37,8 @@ SHAPES_KEPT = 12
 """Models of different shapes whose programs are kept, the latest used; the final runs find their trials' again."""
 WEIGHT_BYTES_KEPT = 2**28
 """Largest size of all these models' weights, unless a single one has more."""
+OPTIMISM_SAMPLES = 4
+"""Of fresh noise for each validation image, by which a final run's kept weights are measured again."""
 TRAINING_PASSES = 3
 """A training step costs about three forward passes: one forward, two backward."""
 
@@ -88,14 +90,7 @@ def run_trial(
     workbench = _workbench(config, data, seed)
     log, meter = _train(workbench, config, data, seed, on_epoch, checkpoint)
     model = workbench.model
-    validation = log_likelihood(
-        model,
-        data.validation.images,
-        importance_samples,
-        derive_seed("validation"),
-        workbench.programs.look,
-        samples_at_once=1,
-    )
+    validation = _validation(workbench, data, importance_samples)
     check_finite(validation, "validation")
     measurements = [
         *validation.measurements("validation"),
@@ -135,6 +130,7 @@ def run_final(
     model, evaluator = workbench.model, workbench.evaluator
     picture = _samples_while_training(evaluator.sampler, config)
     log, meter = _train(workbench, config, data, seed, on_epoch, checkpoint, picture)
+    fresh = _validation(workbench, data, OPTIMISM_SAMPLES)
     found = evaluator.evaluate(test.images, "test", data.train.images, yardstick, seed, on_progress)
     training = TRAINING_PASSES * model.training_samples * evaluator.operations * np.median(log.images_per_second())
     share = Measurement(
@@ -143,8 +139,20 @@ def run_final(
         float(training / peak_operations_per_second()),
         conditions=conditions(config.training.batch_size),
     )
-    measurements = [*found.measurements, *_cost(model, config, log, meter), share]
+    measurements = [*found.measurements, selection_optimism(fresh, log), *_cost(model, config, log, meter), share]
     return Outcome(model, log, measurements, found.pictures, found.tables, found.refused)
+
+
+def _validation(workbench: _Workbench, data: TuningData, importance_samples: int) -> LogLikelihood:
+    """The validation bound of the weights that training left, under noise that no evaluation has seen."""
+    return log_likelihood(
+        workbench.model,
+        data.validation.images,
+        importance_samples,
+        derive_seed("validation"),
+        workbench.programs.look,
+        samples_at_once=1,
+    )
 
 
 def selection_optimism(validation: LogLikelihood, log: TrainingLog) -> Measurement:
@@ -155,7 +163,9 @@ def selection_optimism(validation: LogLikelihood, log: TrainingLog) -> Measureme
         log: of their training.
     """
     fresh = -validation.bits_per_nat * validation.bounds[0]
-    error = validation.bits_per_nat * error_of_mean(validation.monte_carlo_errors[0])
+    samples = validation.kind.importance_samples
+    # Of the mean over the fresh samples, and of the single one that the evaluation drew.
+    error = validation.bits_per_nat * error_of_mean(validation.monte_carlo_errors[0]) * math.sqrt(1 + samples)
     return Measurement(
         "validation",
         "selection_optimism",

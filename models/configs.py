@@ -176,7 +176,7 @@ class GlowConfig(ModelConfig):
         dequantisation: ``uniform`` (Theis et al. 2016) or ``variational`` (Ho et al. 2019).
         dequantisation_depth: coupling steps of the variational dequantisation.
         preprocessing: the map from the unit cube to the flow's space: ``linear``, ``logit``, or ``marginal``, which
-            makes the marginal of each channel normal (:mod:`models.bijections.preprocessing`).
+            brings the marginal of each channel near a normal one (:mod:`models.bijections.preprocessing`).
         alpha: α, by which the last two keep the ends of the cube at a finite distance.
         dropout: share of the coupling networks' last hidden channels that are left out at random in training, image by
             image.
@@ -194,7 +194,7 @@ class GlowConfig(ModelConfig):
     classes: Annotated[int, Field(ge=0)] = 0
     dequantisation: Literal["uniform", "variational"] = "uniform"
     preprocessing: Literal["linear", "logit", "marginal"] = "marginal"
-    alpha: Annotated[float, Field(gt=0, lt=0.5, allow_inf_nan=False)] = 1e-4
+    alpha: Annotated[float, Field(ge=1e-6, lt=0.5, allow_inf_nan=False)] = 1e-4
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
     dequantisation_depth: Annotated[int, Field(ge=1)] = 2
     recompute: bool = False

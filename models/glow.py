@@ -151,18 +151,18 @@ class Glow(LikelihoodModel):
         return (x + u) / self.grey_levels, log_q
 
     def encode(
-        self, v: Tensor, labels: Tensor | None = None, kept: list[Tensor] | None = None
+        self, v: Tensor, labels: Tensor | None = None, masks: list[Tensor] | None = None
     ) -> tuple[list[Tensor], Tensor]:
         """All latents of continuous images v (n, h, w, c), finest first, and log p(v) (n,).
 
-        ``kept`` is what dropout leaves of the networks' hidden channels, by level; None leaves all.
+        ``masks`` are those of dropout on the networks' hidden channels, by level; None leaves all.
         """
         latents: list[Tensor] = []
         y, log_prob = self.preprocessing(v)
         for level, chain in enumerate(self.chains):
             squeeze, steps = chain.bijections
             y, _ = squeeze(y)
-            y, log_det = cast(Repeated, steps).forward(y, None if kept is None else kept[level])
+            y, log_det = cast(Repeated, steps).forward(y, None if masks is None else masks[level])
             log_prob = log_prob + log_det
             if level < len(self.split_priors):
                 y, z = self._split(y, level)
@@ -192,23 +192,28 @@ class Glow(LikelihoodModel):
             return super().objective(images, noise, labels, training)
         settings, n = self.configuration, ops.shape(images)[0]
         whole = ops.ones((settings.flow_depth, n, 1, 1, settings.hidden_channels), dtype=self.compute_dtype)
-        kept = [keras.random.dropout(whole, settings.dropout, seed=self.seed_generator) for _ in self.chains]
-        bound = self._log_weights(images, noise, labels, kept)[0]
+        masks = [keras.random.dropout(whole, settings.dropout, seed=self.seed_generator) for _ in self.chains]
+        bound = self._log_weights(images, noise, labels, masks)[0]
         return {"objective": bound, "bound": bound}
+
+    @property
+    def objective_is_by_image(self) -> bool:
+        """Not with dropout, whose draws are of the whole batch."""
+        return not self.configuration.dropout
 
     def log_weights(self, images: Tensor, noise: Tensor, labels: Tensor | None = None) -> Tensor:
         """log p(v) - D log Q - log q(u | x) at u = u(ε); (k, n)."""
         return self._log_weights(images, noise, labels)
 
     def _log_weights(
-        self, images: Tensor, noise: Tensor, labels: Tensor | None, kept: list[Tensor] | None = None
+        self, images: Tensor, noise: Tensor, labels: Tensor | None, masks: list[Tensor] | None = None
     ) -> Tensor:
         k = noise.shape[0]
         tiled = images if k == 1 else ops.tile(images, (k, 1, 1, 1))  # (k·n, h, w, c)
         if labels is not None and k > 1:
             labels = ops.tile(labels, (k,))
         v, log_q = self.dequantise(tiled, ops.reshape(noise, (-1, *self.image_shape)))
-        _, log_prob = self.encode(v, labels, kept)
+        _, log_prob = self.encode(v, labels, masks)
         return ops.reshape(log_prob - log_q - self.dimensions * math.log(self.grey_levels), (k, -1))
 
     def initialise(self, images: Tensor) -> None:

@@ -16,7 +16,7 @@ STUDY = Study(
     families=(
         Family(
             GlowConfig.preset("small"),
-            sweep={"flow_depth": Integers(1, 16, log=True), "learning_rate": Reals(5e-4, 5e-3, log=True)},
+            sweep={"flow_depth": Integers(1, 16, log=True), "learning_rate": Reals(1e-3, 2e-2, log=True)},
             training=RECIPE,
         ),
     ),

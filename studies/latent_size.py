@@ -16,7 +16,7 @@ STUDY = Study(
     families=(
         Family(
             VAEConfig.preset("iwae", activation="relu", latent_size=16, kl_warmup_steps=200),
-            sweep={"latent_size": Integers(1, 128, log=True), "learning_rate": Reals(5e-4, 5e-3, log=True)},
+            sweep={"latent_size": Integers(1, 128, log=True), "learning_rate": Reals(5e-4, 1e-2, log=True)},
             training=RECIPE,
         ),
     ),

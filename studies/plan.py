@@ -52,6 +52,9 @@ def print_plan(bound: BoundStudy, console: Console) -> None:
         "(the middle of each range, none stopped early)"
     )
     longer = at_convergent_budget(bound)
+    if longer.images <= max(each.images for each in plans):
+        line("Nothing was run.")
+        return
     line(
         f"converge  both families had converged on the digits by --epochs {CONVERGENT_PASSES}; here that is "
         f"{longer.images:,} images a trial, {_duration(total_seconds(longer.bound, longer.plans))} in all. The report "

@@ -121,7 +121,7 @@ ANCHORS: dict[str, Anchor] = {
                 decay="cosine",
                 weight_average=0.995,
                 batch_size=64,
-                images=800_000,
+                images=400_000,
                 reports=25,
             ),
             metric="bits_per_dim",

@@ -11,7 +11,6 @@ from bench.study import Family, Study
 from models.configs import GlowConfig, VAEConfig
 from studies.cli import run_script
 
-RATES = Reals(1e-3, 2e-2, log=True)
 DECAYS = Reals(1e-3, 0.3, log=True)
 
 STUDY = Study(
@@ -25,8 +24,8 @@ STUDY = Study(
             sweep={
                 "latent_size": Integers(4, 64, log=True),
                 "hidden_width": Integers(100, 400, log=True),
-                "dropout": Choices((0.0, 0.1, 0.2, 0.3)),
-                "learning_rate": RATES,
+                "dropout": Reals(0.0, 0.4),
+                "learning_rate": Reals(5e-4, 1e-2, log=True),
                 "weight_decay": DECAYS,
             },
             training=RECIPE,
@@ -38,7 +37,7 @@ STUDY = Study(
                 "hidden_channels": Integers(32, 96, log=True),
                 "preprocessing": Choices(("marginal", "logit")),
                 "dequantisation": Choices(("uniform", "variational")),
-                "learning_rate": RATES,
+                "learning_rate": Reals(1e-3, 2e-2, log=True),
                 "weight_decay": DECAYS,
             },
             training=RECIPE,

@@ -294,7 +294,7 @@ MUTATIONS = {
         "            is_over",
         "bench/test_training_course",
     ),
-    "average: begins at the initial weights": Mutation(
+    "average: at its full momentum from the start": Mutation(
         "bench/scheduled_rate.py",
         "ops.minimum(self.ema_momentum, (1.0 + step) / (10.0 + step))",
         "self.ema_momentum + 0.0 * step",

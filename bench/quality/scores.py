@@ -154,17 +154,19 @@ def _floor(pool: Array, y: Array) -> _Scores:
     """What draws of as many of a pool of training images as held-out ones y (n, d) score, averaged over the draws."""
     n = len(y)
     rng = np.random.RandomState(_SEED)
-    draws = [pool[start : start + n] for start in range(0, len(pool) - n + 1, n)]
+    draws = [pool[start : start + n] for start in range(0, len(pool) - n + 1, n)][:REDRAWS]
+    disjoint = len(draws)
     # Disjoint ones first; where they do not suffice, the next ones share images with them.
     while len(pool) > n and len(draws) < REDRAWS:
         draws.append(pool[rng.permutation(len(pool))[:n]])
-    scored = [_feature_scores(draw, y) for draw in draws[:REDRAWS]]
+    scored = [_feature_scores(draw, y) for draw in draws]
     if len(scored) == 1:
         return scored[0]
     floor = _Scores(refused=scored[0].refused)
     for metric, (_, size) in scored[0].estimates.items():
         values = [each.estimates[metric][0].value for each in scored]
-        error = float(np.std(values, ddof=1) / math.sqrt(len(values)))
+        # Draws that share images differ by less than independent ones would: as many as are disjoint count.
+        error = float(np.std(values, ddof=1) / math.sqrt(disjoint))
         floor.estimates[metric] = Estimate(float(np.mean(values)), error), size
     return floor
 

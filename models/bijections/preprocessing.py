@@ -70,7 +70,7 @@ class Logit(_Pointwise):
 
 
 class Marginal(_Pointwise):
-    """y = Φ⁻¹(α + (1 - 2α)·F(v)): the marginal of each channel becomes normal (Gaussianization, Chen & Gopinath 2000).
+    """y = Φ⁻¹(α + (1 - 2α)·F(v)), which brings each channel's marginal near N(0, 1) (after Chen & Gopinath 2000).
 
     F is the distribution function of ``UNIFORM_SHARE`` parts of the uniform distribution and, for the rest, of the
     histogram of the channel's values in training images. It is linear within a bin of mass m and width 1/B, so that
@@ -123,7 +123,7 @@ class Marginal(_Pointwise):
         return y, sum_event(slope)
 
     def inverse(self, y: Tensor) -> Tensor:
-        """v: the bin of F(v) by bisection, then its place there; outside the cube as the end bins go on."""
+        """v: the bin of F(v) by bisection, then its place there; outside the cube by the slope of the end bins."""
         value = (standard_normal_cdf(y) - self.alpha) / (1.0 - 2.0 * self.alpha)
         index = ops.zeros_like(value, dtype="int32")
         for exponent in reversed(range(self.bins.bit_length())):

@@ -121,7 +121,7 @@ def _trained(
         log.epoch_seconds.append(look_seconds)
         log.records.append(EpochRecord(epoch, epoch * IMAGES_A_LOOK, epoch * 0.5, {expected.VALUE: value}, shown))
         on_epoch(log.records[-1])
-        checkpoint.save(model, log)  # type: ignore[arg-type]
+        checkpoint.save(model, log, {"model_0": np.array(model.state.value)})  # type: ignore[arg-type]
     return model, log
 
 

@@ -140,7 +140,12 @@ def test_a_dry_run_tells_data_space_sizes_and_time_and_runs_nothing(cli, tmp_pat
         "mysql://***@host/db",
     ):
         assert told in out
-    for told in ("latent_size: 2 … 64, whole, log", "flow_depth: ", "Nothing was run."):
+    for told in (
+        "latent_size: 4 … 64, whole, log",
+        "preprocessing: marginal | logit",
+        "--epochs 100; here",
+        "Nothing was run.",
+    ):
         assert told in out
     assert "secret" not in out
     assert list(tmp_path.iterdir()) == []
