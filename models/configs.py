@@ -62,7 +62,8 @@ class VAEConfig(ModelConfig):
         input_scaling: what the encoder sees of a pixel: x/(Q-1) less its mean over training images (``centred``),
             x/(Q-1) itself (``unit``), or 2x/(Q-1) - 1 (``symmetric``), which makes the background of most images a
             large constant and costs likelihood.
-        dropout: share of a dense network's hidden units that are left out at random in training.
+        dropout: share of the hidden units, behind each dense layer or each resolution, that are left out at random in
+            training.
         observation: distribution of a pixel given z; ``auto`` takes Bernoulli for 2 grey levels, a categorical up to
             32, and a mixture of discretised logistics above.
         mixture_components: logistics in ``logistic_mixture``.

@@ -116,6 +116,7 @@ def encoder(config: VAEConfig, image_shape: Shape, seed_generator: SeedOf) -> ke
             )
             if config.network == "residual":
                 layers += [ResidualBlock(channels, config.activation) for _ in range(config.blocks)]
+            layers += _dropout(config, seed_generator)
         layers.append(keras.layers.Flatten())
     layers.append(keras.layers.Dense(2 * config.latent_size))
     return _built(layers, (None, *image_shape), "encoder")
@@ -146,6 +147,7 @@ def decoder(config: VAEConfig, image_shape: Shape, parameters: int, seed_generat
                 layers.append(UpsampleTo(channels, *sizes[i], config.activation))
             if config.network == "residual":
                 layers += [ResidualBlock(channels, config.activation) for _ in range(config.blocks)]
+            layers += _dropout(config, seed_generator)
         layers.append(keras.layers.Conv2D(outputs, 3, padding="same", use_bias=False))
     return _built(layers, (None, config.latent_size), "decoder")
 

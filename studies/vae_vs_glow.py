@@ -1,8 +1,8 @@
 """VAE or Glow: which is the better likelihood model of this data?
 
-Each family is swept over what limits it, on validation: the VAE over latent size, width and dropout, the Glow over
-depth, width, preprocessing and dequantisation, both over learning rate and weight decay. The best of each is retrained
-from several seeds and measured on test, both in bits/dim of the same discrete images.
+Each family is swept over what limits it, on validation: the VAE over latent size, kind and width of its networks, and
+dropout; the Glow over depth, width, preprocessing and dequantisation; both over learning rate and weight decay. The best
+of each is retrained from several seeds and measured on test, both in bits/dim of the same discrete images.
 """
 
 from bench.config import RECIPE
@@ -18,13 +18,12 @@ STUDY = Study(
     question="Is a VAE or a Glow the better likelihood model of this data, and at what size and learning rate?",
     families=(
         Family(
-            VAEConfig.preset(
-                "iwae", activation="relu", latent_size=16, hidden_width=200, dropout=0.2, kl_warmup_steps=200
-            ),
+            VAEConfig.preset("convolutional", activation="silu", latent_size=16, kl_warmup_steps=200),
             sweep={
                 "latent_size": Integers(4, 64, log=True),
-                "hidden_width": Integers(100, 400, log=True),
-                "dropout": Reals(0.0, 0.4),
+                "hidden_channels": Integers(16, 64, log=True),
+                "network": Choices(("convolutional", "dense")),
+                "dropout": Reals(0.0, 0.2),
                 "learning_rate": Reals(5e-4, 1e-2, log=True),
                 "weight_decay": DECAYS,
             },
