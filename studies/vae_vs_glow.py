@@ -1,8 +1,8 @@
 """VAE or Glow: which is the better likelihood model of this data?
 
 Each family is swept over what limits it, on validation: the VAE over latent size, kind and width of its networks, and
-dropout; the Glow over depth, width, preprocessing and dequantisation; both over learning rate and weight decay. The best
-of each is retrained from several seeds and measured on test, both in bits/dim of the same discrete images.
+dropout; the Glow over depth, width, preprocessing and dequantisation; both over learning rate and weight decay. The
+best of each is retrained from several seeds and measured on test, both in bits/dim of the same discrete images.
 """
 
 from bench.config import RECIPE

@@ -57,12 +57,12 @@ class CouplingNetwork(keras.layers.Layer):
         for stage in self.stages[:-1]:
             stage.redraw()
 
-    def call(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
-        """(n, h, w, c) -> (n, h, w, channels); ``mask`` (n, 1, 1, hidden channels) multiplies the last hidden layer."""
+    def call(self, x: Tensor, keep: Tensor | None = None) -> Tensor:
+        """(n, h, w, c) -> (n, h, w, channels); ``keep`` (n, 1, 1, hidden channels) multiplies the last hidden layer."""
         *hidden, last = self.stages
         for stage in hidden:
             x = stage(x)
-        return last(x if mask is None else x * mask)
+        return last(x if keep is None else x * keep)
 
 
 class Coupling(Bijection):
@@ -97,17 +97,17 @@ class Coupling(Bijection):
         """Unchanged."""
         return shape
 
-    def _shift_and_log_scale(self, a: Tensor, mask: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        outputs = self.network(a, mask)
+    def _shift_and_log_scale(self, a: Tensor, keep: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        outputs = self.network(a, keep)
         if not self.affine:
             return outputs, ops.zeros_like(outputs)
         shift, raw = ops.split(outputs, 2, axis=-1)
         return shift, ops.log_sigmoid(raw + 2.0)
 
-    def forward(self, x: Tensor, mask: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """(a, b) -> (a, scale·(b + shift)); with dropout in the network where a ``mask`` is given."""
+    def forward(self, x: Tensor, keep: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """(a, b) -> (a, scale·(b + shift)); with dropout in the network where a ``keep`` is given."""
         a, b = x[..., : self.kept], x[..., self.kept :]
-        shift, log_scale = self._shift_and_log_scale(a, mask)
+        shift, log_scale = self._shift_and_log_scale(a, keep)
         y = ops.concatenate([a, (b + shift) * ops.exp(log_scale)], axis=-1)
         return y, sum_event(log_scale) if self.affine else zeros_per_image(x)
 

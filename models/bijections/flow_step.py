@@ -89,9 +89,9 @@ class FlowStep(Bijection):
         log_abs_det = ops.sum(log_scale, axis=-1) + self.convolution.log_abs_det(value)
         return scale[..., None] * weight, offset, log_abs_det
 
-    def transform(self, x: Tensor, matrix: Tensor, offset: Tensor, mask: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    def transform(self, x: Tensor, matrix: Tensor, offset: Tensor, keep: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """The affine map of each pixel's channels, then the coupling, and the log-determinant of the latter (n,)."""
-        return self.coupling.forward(by_pixel(x, matrix) + offset, mask)
+        return self.coupling.forward(by_pixel(x, matrix) + offset, keep)
 
     def inverse_matrix(self) -> Tensor:
         """W⁻ᵀ·diag(e^-s), by which the inverse multiplies each pixel's channels (c, c)."""
@@ -181,10 +181,10 @@ class Repeated(Bijection):
         """Unchanged."""
         return shape
 
-    def forward(self, x: Tensor, mask: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    def forward(self, x: Tensor, keep: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Apply the bijections first to last.
 
-        ``mask`` (K, n, 1, 1, hidden channels), where given, multiplies the hidden layers of their networks: dropout.
+        ``keep`` (K, n, 1, 1, hidden channels), where given, multiplies the hidden layers of their networks: dropout.
         """
         template = self._template.bijection
         _, height, width, _ = x.shape
@@ -192,10 +192,10 @@ class Repeated(Bijection):
         matrices, offsets, of_a_pixel = template.affine(self._of_all_steps)
 
         def apply(
-            x: Tensor, matrix: Tensor, offset: Tensor, coupling: Tensor, mask: Tensor | None = None
+            x: Tensor, matrix: Tensor, offset: Tensor, coupling: Tensor, keep: Tensor | None = None
         ) -> tuple[Tensor, Tensor]:
             with self._step_of(coupling=coupling):
-                return template.transform(x, matrix, offset, mask)
+                return template.transform(x, matrix, offset, keep)
 
         applied = keras.remat(apply) if self.recompute else apply
 
@@ -204,7 +204,7 @@ class Repeated(Bijection):
             y, own_log_det = applied(x, *given)
             return (y, log_det + own_log_det), None
 
-        given = [matrices, offsets, current(self._rows["coupling"].variable), *([] if mask is None else [mask])]
+        given = [matrices, offsets, current(self._rows["coupling"].variable), *([] if keep is None else [keep])]
         (y, log_det), _ = ops.scan(step, (x, zeros_per_image(x)), given, length=self.depth)
         return y, log_det + height * width * ops.sum(of_a_pixel)
 

@@ -57,7 +57,7 @@ COSTS = {
         "clipped_share",
     )
 }
-EXPECTED = LIKELIHOOD | OUTSIDE | QUALITY | SPEEDS | COSTS
+EXPECTED = LIKELIHOOD | OUTSIDE | QUALITY | SPEEDS | COSTS | {"validation/selection_optimism"}
 LATENT = {f"diagnostics/{name}" for name in ("kl_nats", "active_units", "collapsed_share")}
 FLOW = {f"diagnostics/{name}" for name in ("round_trip_error", "condition_number", "outside_share")}
 
@@ -221,7 +221,7 @@ def test_a_finished_study_has_a_row_for_everything(finished):
     }
     assert results.measurements.groupby("role")["split"].unique().map(set).to_dict() == {
         "search": {"validation", "throughput", "cost"},
-        "final": {"test", "diagnostics", "throughput", "cost", "quality"},
+        "final": {"test", "diagnostics", "throughput", "cost", "quality", "validation"},
     }
     likelihoods = results.measurements.query("metric == 'bits_per_dim'")
     assert likelihoods["monte_carlo_error"].notna().all()

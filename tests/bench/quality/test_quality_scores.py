@@ -94,7 +94,7 @@ def test_floors_are_means_over_redraws_of_training_images(monkeypatch, images, d
     assert len(draws) == 1 + scores.REDRAWS
     values = [kernel_distance(draw, extractor.features(scores._choose(held_out, 120))).value for draw in draws[:5]]
     assert rows["kid_floor"].value == pytest.approx(np.mean(values))
-    assert rows["kid_floor"].standard_error == pytest.approx(np.std(values, ddof=1) / np.sqrt(5))
+    assert rows["kid_floor"].standard_error == pytest.approx(np.std(values, ddof=1) / np.sqrt(disjoint))
     everything = np.concatenate(draws[:disjoint])
     assert len(np.unique(everything, axis=0)) == len(everything)
 
