@@ -65,11 +65,18 @@ class _TensorFlowProgram(TrainingProgram):
 
         # Nothing is converted from Python: it would double the time that a program takes to be made.
         self._initialise = tf.function(model.initialise, autograph=False)
+        self._initialised: dict[tuple[int, ...], Any] = {}
         self._programs: dict[int, Any] = {}
         self._resident: dict[int, tuple[Array, Any]] = {}
 
     def initialise(self, images: Array) -> None:
-        self._initialise(images)
+        import tensorflow as tf
+
+        if images.shape not in self._initialised:
+            # Traced at once: of a call that traces TensorFlow would warn, model after model.
+            spec = tf.TensorSpec(images.shape, tf.as_dtype(images.dtype))
+            self._initialised[images.shape] = self._initialise.get_concrete_function(spec)
+        self._initialised[images.shape](tf.constant(images))
 
     def train(self, images: Array, labels: Array | None, order: Array, start: int, stop: int) -> Figures:
         import tensorflow as tf

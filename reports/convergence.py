@@ -118,6 +118,14 @@ def improving(study: Study, family: str) -> list[Course]:
     return [each for each in courses(study, family).values() if each.state == State.IMPROVING]
 
 
+def ended_by_itself(study: Study, family: str) -> bool:
+    """Whether every final run stopped before it had seen all images of its budget; False where that is not known."""
+    budgets = study.results.settings.get("training_images")
+    budget = float(budgets.get(family, 0)) if isinstance(budgets, dict) else 0.0
+    seen = [each.images for each in courses(study, family).values()]
+    return bool(seen) and max(seen) < budget
+
+
 def keeps_best(study: Study, family: str) -> bool:
     """Whether the final runs were measured at their best evaluation; earlier versions measured the last weights."""
     final = study.finals[family]

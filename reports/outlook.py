@@ -9,6 +9,7 @@ import numpy as np
 
 from bench.results import RunState
 from reports import differences
+from reports.convergence import ended_by_itself
 from reports.figures import final_band
 from reports.formatting import count, display, listing, number, quantity
 from reports.study import LIKELIHOOD, select
@@ -105,6 +106,11 @@ def _variance_over_images(study: Study, low: str, high: str) -> float:
 
 def _more_training(study: Study, low: str, high: str, gap: float) -> list[str]:
     """What the second half of training gained, and for how long that would have to continue."""
+    if all(ended_by_itself(study, family) for family in (low, high)):
+        return [
+            f"All final runs of {display(low)} and {display(high)} ended by patience before their budget was spent: a "
+            "larger one would train them no longer."
+        ]
     gain_low, gain_high = (_last_doubling(final_band(study, family)) for family in (low, high))
     if gain_low is None or gain_high is None:
         return []

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -79,3 +81,11 @@ def test_rising_validation_is_no_loss_of_longer_training(study):
 @pytest.mark.parametrize("levels", [{"vae": [2.3], "glow": []}, {"vae": [], "glow": []}])
 def test_nothing_is_said_where_there_is_nothing_to_compare(study, levels):
     assert outlook(Study(study(levels).results()), "glow", "vae") == []
+
+
+def test_a_budget_that_patience_left_unspent_is_no_reason_to_hope_for_more(finished):
+    seen = int(finished.histories["images"].max())
+    for budget, ended in ((seen + 1, True), (seen, False)):
+        settings = {**finished.settings, "training_images": {"vae": budget, "glow": budget}}
+        _, second = outlook(Study(replace(finished, settings=settings)), "glow", "vae")
+        assert second.startswith("All final runs of Glow and VAE ended by patience") == ended
