@@ -27,7 +27,7 @@ STUDY = Study(
                 "learning_rate": Reals(5e-4, 1e-2, log=True),
                 "weight_decay": DECAYS,
             },
-            training=RECIPE,
+            training=RECIPE.model_copy(update={"learning_rate": 3e-3}),
         ),
         Family(
             GlowConfig.preset("small", dequantisation="variational"),
@@ -39,7 +39,7 @@ STUDY = Study(
                 "learning_rate": Reals(1e-3, 2e-2, log=True),
                 "weight_decay": DECAYS,
             },
-            training=RECIPE,
+            training=RECIPE.model_copy(update={"learning_rate": 1e-2}),
         ),
     ),
 )
