@@ -1,5 +1,6 @@
 """A study of which some trials diverge: Adam takes steps as long as its learning rate."""
 
+from bench.config import TrainingConfig
 from bench.space import Choices, Integers
 from bench.study import Family, Study
 from models.configs import GlowConfig, VAEConfig
@@ -10,8 +11,12 @@ STUDY = Study(
     name="with_failures",
     question="How does a report show trials that failed?",
     families=(
-        Family(VAEConfig(latent_size=2, hidden_sizes=(16,)), {"learning_rate": RATES, "latent_size": Integers(2, 4)}),
-        Family(GlowConfig(flow_depth=1, levels=1, hidden_channels=8), {"learning_rate": RATES}),
+        Family(
+            VAEConfig(latent_size=2, hidden_sizes=(16,)),
+            {"learning_rate": RATES, "latent_size": Integers(2, 4)},
+            TrainingConfig(),
+        ),
+        Family(GlowConfig(flow_depth=1, levels=1, hidden_channels=8), {"learning_rate": RATES}, TrainingConfig()),
     ),
     sampler="random",
 )

@@ -14,7 +14,7 @@ from models.glow import Glow
 
 Array = npt.NDArray[np.float64]
 
-SMALL: dict[str, Any] = {"levels": 2, "flow_depth": 2, "hidden_channels": 5}
+SMALL: dict[str, Any] = {"levels": 2, "flow_depth": 2, "hidden_channels": 5, "preprocessing": "linear"}
 CASES: dict[str, tuple[GlowConfig, Shape]] = {
     "affine in colour": (GlowConfig(**SMALL), (8, 8, 3)),
     "additive, three steps": (GlowConfig(**SMALL | {"coupling": "additive", "flow_depth": 3}), (8, 8, 1)),
@@ -57,7 +57,8 @@ def program(model: Glow) -> Program:
 
     def both_ways(values: list[Any], y: Any, latents: list[Any]) -> Any:
         with keras.StatelessScope(state_mapping=list(zip(model.weights, values, strict=True))):
-            return *model.encode(y), model.decode(latents)
+            # The linear preprocessing takes the unit cube to the y, which is where normflows begins.
+            return *model.encode(y + 0.5), model.decode(latents) - 0.5
 
     if keras.backend.backend() == "jax":
         import jax
