@@ -283,7 +283,7 @@ MUTATIONS = {
         "bench/test_checkpoint",
     ),
     "training: the best state is not kept with the checkpoint": Mutation(
-        TRAINING, "best.arrays = checkpoint.best", "pass", "bench/test_checkpoint"
+        TRAINING, "best.arrays, checkpoint.best = checkpoint.best, {}", "pass", "bench/test_checkpoint"
     ),
     "course: the last of the lowest is the best": Mutation(
         "bench/training_course.py", "value < values[best]", "value <= values[best]", "bench/test_training_course"
