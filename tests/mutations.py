@@ -280,7 +280,7 @@ MUTATIONS = {
         TRAINING,
         "            best.restore()\n            model.optimizer.base_rate",
         "            model.optimizer.base_rate",
-        "bench/test_checkpoint",
+        "bench/test_training",
     ),
     "training: the best state is not kept with the checkpoint": Mutation(
         TRAINING, "best.arrays, checkpoint.best = checkpoint.best, {}", "pass", "bench/test_checkpoint"

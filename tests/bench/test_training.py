@@ -349,13 +349,30 @@ def test_patience_ends_training(tuning):
     assert log.best.epoch >= len(log.records) - 10
 
 
+class Saved:
+    """A checkpoint that keeps, of each evaluation that lowered the rate, the weights that train on and the best ones."""
+
+    def __init__(self, config):
+        self.config, self.pairs = config, []
+
+    def restore(self, model):
+        return None
+
+    def save(self, model, log, best):
+        if course(log.validation, self.config).is_reduced:
+            self.pairs += [(np.array(w), best[f"model_{i}"].copy()) for i, w in enumerate(model.weights)]
+
+
 def test_a_plateau_takes_back_the_best_weights_and_lowers_the_rate(tuning):
     few, model, rates = few_images(tuning), tiny_vae(), []
     config = TrainingConfig(**OVERFITTING, images=24 * 2000, reports=400, decay="plateau", patience=4)
-    log = train(model, few, config, 0, lambda record: rates.append(float(model.optimizer.base_rate)))
+    saved = Saved(config)
+    log = train(model, few, config, 0, lambda record: rates.append(float(model.optimizer.base_rate)), saved)
     reductions = [course(log.validation[:i], config).reductions for i in range(len(log.records))]
     assert reductions[-1] >= 1
     assert rates == pytest.approx([0.01 / 3**each for each in reductions], rel=1e-5)
+    for weight, best in saved.pairs:
+        np.testing.assert_array_equal(weight, best)
     assert evaluated(model, few) == pytest.approx(min(log.validation), rel=1e-6)
 
 
