@@ -350,7 +350,7 @@ def test_patience_ends_training(tuning):
 
 
 class Saved:
-    """A checkpoint that keeps, of each evaluation that lowered the rate, the weights that train on and the best ones."""
+    """Keeps, of each evaluation that lowered the rate, the weights that train on and the best ones."""
 
     def __init__(self, config):
         self.config, self.pairs = config, []
