@@ -17,6 +17,7 @@ HEAVY = ("keras", "tensorflow", "jax", "mlflow", "optuna", "pandas", "sklearn", 
 SPREAD = {
     "digits, dense": (VAEConfig.preset("iwae"), (8, 8, 1), 17),
     "digits, latent 64": (VAEConfig(latent_size=64, hidden_sizes=(16,)), (8, 8, 1), 17),
+    "digits, one width": (VAEConfig(hidden_sizes=(16, 8), hidden_width=24, dropout=0.1), (8, 8, 1), 17),
     "mnist, sketch": (VAEConfig.preset("sketch"), (28, 28, 1), 256),
     "odd, convolutional": (VAEConfig(network="convolutional", hidden_channels=4, downsamplings=3), (9, 13, 1), 2),
     "odd, residual": (VAEConfig(network="residual", hidden_channels=4, blocks=1), (7, 7, 3), 33),
