@@ -36,10 +36,11 @@ test-peers: $(INSTALLED) $(PEERS) ## Compare with other packages on PyTorch, ins
 	KERAS_BACKEND=tensorflow .venv-peers/bin/python -m pytest tests/peers
 	KERAS_BACKEND=jax .venv-peers/bin/python -m pytest tests/peers
 
-lint: $(INSTALLED) ## Check style and types
+lint: $(INSTALLED) ## Check style, types and which folder imports which
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
+	$(BIN)/lint-imports --no-logo --cache-dir .ruff_cache/imports
 
 audit: $(INSTALLED) ## Look the locked dependencies up among known vulnerabilities
 	$(BIN)/python tests/audit.py
@@ -51,7 +52,7 @@ report: $(INSTALLED) ## Write the newest study's report anew
 	$(BIN)/reparam-bench report
 
 screenshots: $(INSTALLED) ## Take pictures of the newest study's report and MLflow pages for reports/examples
-	$(BIN)/python tests/browser/screenshots.py
+	$(BIN)/python -m tests.browser.screenshots
 
 benchmark-report: $(INSTALLED) ## Measure the report of 1,000, 3,000 and 10,000 runs: time and memory
 	$(BIN)/python tests/benchmarks/report_of_many_runs.py

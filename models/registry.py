@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from models.configs import ModelConfig, Shape
-from models.glow import Glow
-from models.likelihood_model import LikelihoodModel
-from models.vae import VAE
+from models.base.config import ModelConfig, Shape
+from models.base.likelihood_model import LikelihoodModel
+from models.glow.model import Glow
+from models.vae.model import VAE
 
 MODELS: dict[str, type[LikelihoodModel]] = {"vae": VAE, "glow": Glow}
 

@@ -3,11 +3,11 @@
 Likelihood against the steps of flow per level, the learning rate swept beside it.
 """
 
-from bench.config import RECIPE
-from bench.space import Integers, Reals
-from bench.study import Family, Study
-from models.configs import GlowConfig
-from studies.cli import run_script
+from bench.study.config import RECIPE
+from bench.study.definition import Family, Study
+from bench.study.search_space import Integers, Reals
+from models.base.config import GlowConfig
+from studies.cli.main import run_script
 
 STUDY = Study(
     name="flow_depth",

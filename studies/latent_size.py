@@ -3,11 +3,11 @@
 Likelihood against latent size, the learning rate swept beside it so that no size is judged at another's best rate.
 """
 
-from bench.config import RECIPE
-from bench.space import Integers, Reals
-from bench.study import Family, Study
-from models.configs import VAEConfig
-from studies.cli import run_script
+from bench.study.config import RECIPE
+from bench.study.definition import Family, Study
+from bench.study.search_space import Integers, Reals
+from models.base.config import VAEConfig
+from studies.cli.main import run_script
 
 STUDY = Study(
     name="latent_size",

@@ -3,11 +3,11 @@
 Both families at a fixed size over three orders of magnitude; rates at which training diverges are part of the answer.
 """
 
-from bench.config import RECIPE
-from bench.space import Reals
-from bench.study import Family, Study
-from models.configs import GlowConfig, VAEConfig
-from studies.cli import run_script
+from bench.study.config import RECIPE
+from bench.study.definition import Family, Study
+from bench.study.search_space import Reals
+from models.base.config import GlowConfig, VAEConfig
+from studies.cli.main import run_script
 
 RATES = Reals(1e-4, 1e-1, log=True)
 

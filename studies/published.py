@@ -3,9 +3,9 @@
 ``reparam-bench reproduce`` trains them within the budget it is given, and keeps the obtained beside the published.
 """
 
-from bench.anchor import Anchor
-from bench.config import TrainingConfig
-from models.configs import GlowConfig, VAEConfig
+from bench.study.config import TrainingConfig
+from bench.workflows.published_result import Anchor
+from models.base.config import GlowConfig, VAEConfig
 
 TRAIN_IMAGES = 50_000
 """Of binarised MNIST."""

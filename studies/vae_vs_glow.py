@@ -5,11 +5,11 @@ dropout; the Glow over depth, width, preprocessing and dequantisation; both over
 best of each is retrained from several seeds and measured on test, both in bits/dim of the same discrete images.
 """
 
-from bench.config import RECIPE
-from bench.space import Choices, Integers, Reals
-from bench.study import Family, Study
-from models.configs import GlowConfig, VAEConfig
-from studies.cli import run_script
+from bench.study.config import RECIPE
+from bench.study.definition import Family, Study
+from bench.study.search_space import Choices, Integers, Reals
+from models.base.config import GlowConfig, VAEConfig
+from studies.cli.main import run_script
 
 DECAYS = Reals(1e-3, 0.3, log=True)
 

@@ -45,7 +45,7 @@ def keep_classifier(request: pytest.FixtureRequest) -> Callable[[Any, Path], Non
     kept = request.config.cache.mkdir("extractors")
 
     def keep(tuning: Any, output: Path) -> None:
-        from bench.quality import open_extractor
+        from bench.evaluation.quality import open_extractor
 
         open_extractor("classifier", tuning, kept)
         shutil.copytree(kept, output / "extractors", dirs_exist_ok=True)

@@ -30,305 +30,329 @@ class Mutation(NamedTuple):
 COUPLING = "models/bijections/coupling.py"
 CONVOLUTION = "models/bijections/invertible_convolution.py"
 STEP = "models/bijections/flow_step.py"
-CHECKPOINT = "bench/checkpoint.py"
-TRAINING = "bench/training.py"
+CHECKPOINT = "bench/training/checkpoint.py"
+TRAINING = "bench/training/loop.py"
 PREPROCESSING = "models/bijections/preprocessing.py"
 MUTATIONS = {
     "actnorm: sign of the log-det": Mutation(
         "models/bijections/actnorm.py",
         "zeros_per_image(x) + log_det",
         "zeros_per_image(x) - log_det",
-        "models/test_bijections",
+        "models/bijections/test_bijections",
     ),
     "actnorm: inverse scales the wrong way": Mutation(
         "models/bijections/actnorm.py",
         "ops.exp(-self.log_scale) * y",
         "ops.exp(self.log_scale) * y",
-        "models/test_bijections",
+        "models/bijections/test_bijections",
     ),
     "convolution: no h·w in the log-det": Mutation(
-        CONVOLUTION, "+ height * width * self.log_abs_det()", "+ self.log_abs_det()", "models/test_bijections"
+        CONVOLUTION,
+        "+ height * width * self.log_abs_det()",
+        "+ self.log_abs_det()",
+        "models/bijections/test_bijections",
     ),
     "convolution: forward not transposed": Mutation(
         CONVOLUTION,
         "by_pixel(x, ops.transpose(self.matrix()))",
         "by_pixel(x, self.matrix())",
-        "models/test_bijections",
+        "models/bijections/test_bijections",
     ),
     "coupling: inverse scales the wrong way": Mutation(
-        COUPLING, "b * ops.exp(-log_scale) - shift", "b * ops.exp(log_scale) - shift", "models/test_bijections"
+        COUPLING,
+        "b * ops.exp(-log_scale) - shift",
+        "b * ops.exp(log_scale) - shift",
+        "models/bijections/test_bijections",
     ),
     "coupling: sign of the log-det": Mutation(
         COUPLING,
         "sum_event(log_scale) if self.affine",
         "-sum_event(log_scale) if self.affine",
-        "models/test_bijections",
+        "models/bijections/test_bijections",
     ),
     "chain: keeps the last log-det alone": Mutation(
         "models/bijections/base.py",
         "log_det = log_det + step_log_det",
         "log_det = step_log_det",
-        "models/test_bijections",
+        "models/bijections/test_bijections",
     ),
     "flow step: no h·w in the log-det": Mutation(
-        STEP, "log_det + height * width * of_a_pixel", "log_det + of_a_pixel", "models/test_bijections"
+        STEP, "log_det + height * width * of_a_pixel", "log_det + of_a_pixel", "models/bijections/test_bijections"
     ),
     "flow step: bias added behind the scale": Mutation(
-        STEP, "(scale * value(self.actnorm.bias))", "(value(self.actnorm.bias))", "models/test_bijections"
+        STEP, "(scale * value(self.actnorm.bias))", "(value(self.actnorm.bias))", "models/bijections/test_bijections"
     ),
     "repeated: no h·w in the log-dets of its affine maps": Mutation(
         STEP,
         "log_det + height * width * ops.sum(of_a_pixel)",
         "log_det + ops.sum(of_a_pixel)",
-        "models/test_bijections",
+        "models/bijections/test_bijections",
     ),
     "repeated: keeps the last log-det alone": Mutation(
-        STEP, "(y, log_det + own_log_det)", "(y, own_log_det)", "models/test_bijections"
+        STEP, "(y, log_det + own_log_det)", "(y, own_log_det)", "models/bijections/test_bijections"
     ),
     "repeated: every step begins as the first": Mutation(
-        STEP, "            template.redraw()\n", "", "models/test_bijections"
+        STEP, "            template.redraw()\n", "", "models/bijections/test_bijections"
     ),
     "repeated: a weight's values from the beginning of the row": Mutation(
-        STEP, "[:, end - math.prod(weight.shape) : end]", "[:, : math.prod(weight.shape)]", "models/test_bijections"
+        STEP,
+        "[:, end - math.prod(weight.shape) : end]",
+        "[:, : math.prod(weight.shape)]",
+        "models/bijections/test_bijections",
     ),
-    "repeated: inverse goes forwards": Mutation(STEP, ", reverse=True)", ")", "models/test_bijections"),
+    "repeated: inverse goes forwards": Mutation(STEP, ", reverse=True)", ")", "models/bijections/test_bijections"),
     "patches: gradient is not flipped": Mutation(
-        "models/convolution.py",
+        "models/layers/convolution.py",
         "return _shifted_sum(arguments[0] if upstream is None else upstream, size, flipped=True)",
         "return _shifted_sum(arguments[0] if upstream is None else upstream, size)",
-        "models/test_convolution",
+        "models/layers/test_convolution",
     ),
     "shifted sum: gradient is not flipped": Mutation(
-        "models/convolution.py",
+        "models/layers/convolution.py",
         "return _patches(arguments[0] if upstream is None else upstream, size, flipped=True)",
         "return _patches(arguments[0] if upstream is None else upstream, size)",
-        "models/test_convolution",
+        "models/layers/test_convolution",
     ),
     "squeeze: inverse swaps rows and columns": Mutation(
-        "models/bijections/squeeze.py", "(0, 1, 4, 2, 5, 3)", "(0, 1, 5, 2, 4, 3)", "models/test_bijections"
+        "models/bijections/squeeze.py", "(0, 1, 4, 2, 5, 3)", "(0, 1, 5, 2, 4, 3)", "models/bijections/test_bijections"
     ),
     "variational dequantisation: sign of the sigmoid's log-det": Mutation(
-        "models/dequantisation.py",
+        "models/glow/dequantisation.py",
         "log_q - sum_event(ops.log_sigmoid(v)",
         "log_q + sum_event(ops.log_sigmoid(v)",
-        "models/test_dequantisation",
+        "models/glow/test_dequantisation",
     ),
     "variational dequantisation: no h·w": Mutation(
-        "models/dequantisation.py",
+        "models/glow/dequantisation.py",
         "height * width * ops.sum(self.log_scale)",
         "ops.sum(self.log_scale)",
-        "models/test_dequantisation",
+        "models/glow/test_dequantisation",
     ),
     "glow: log-weights without log q": Mutation(
-        "models/glow.py", "log_prob - log_q - self", "log_prob - self", "models/test_glow"
+        "models/glow/model.py", "log_prob - log_q - self", "log_prob - self", "models/glow/test_glow"
     ),
     "glow: no D log Q": Mutation(
-        "models/glow.py",
+        "models/glow/model.py",
         "- self.dimensions * math.log(self.grey_levels)",
         "- math.log(self.grey_levels)",
-        "models/test_glow",
+        "models/glow/test_glow",
     ),
     "glow: split prior left out": Mutation(
-        "models/glow.py", "log_prob = log_prob + sum_event(prior.log_prob(z))", "_ = prior", "models/test_glow"
+        "models/glow/model.py",
+        "log_prob = log_prob + sum_event(prior.log_prob(z))",
+        "_ = prior",
+        "models/glow/test_glow",
     ),
     "glow: classes not averaged": Mutation(
-        "models/glow.py", "- math.log(max(self.classes, 1))", "", "models/test_glow"
+        "models/glow/model.py", "- math.log(max(self.classes, 1))", "", "models/glow/test_glow"
     ),
     "vae: sign of log q in the log-weights": Mutation(
-        "models/vae.py",
+        "models/vae/model.py",
         "log_ratio = sum_event(standard_normal_log_prob(z) - posterior.log_prob(z), batch_axes=2)\n        return",
         "log_ratio = sum_event(standard_normal_log_prob(z) + posterior.log_prob(z), batch_axes=2)\n        return",
-        "models/test_vae",
+        "models/vae/test_vae",
     ),
     "vae: sign of the KL in the bound": Mutation(
-        "models/vae.py", "reconstruction[0] - kl\n", "reconstruction[0] + kl\n", "models/test_vae"
+        "models/vae/model.py", "reconstruction[0] - kl\n", "reconstruction[0] + kl\n", "models/vae/test_vae"
     ),
     "vae: free bits ignored": Mutation(
-        "models/vae.py",
+        "models/vae/model.py",
         "ops.maximum(settings.free_bits, ops.mean(kl_by_latent, axis=0))",
         "ops.mean(kl_by_latent, axis=0)",
-        "models/test_vae",
+        "models/vae/test_vae",
     ),
     "vae: images and samples out of step": Mutation(
-        "models/vae.py", "ops.tile(images, (k, 1, 1, 1))", "ops.repeat(images, k, axis=0)", "models/test_vae"
+        "models/vae/model.py", "ops.tile(images, (k, 1, 1, 1))", "ops.repeat(images, k, axis=0)", "models/vae/test_vae"
     ),
     "kl: no log σ": Mutation(
-        "models/distributions.py", "- 1.0) - self.log_scale", "- 1.0)", "models/test_distributions"
+        "models/base/distributions.py", "- 1.0) - self.log_scale", "- 1.0)", "models/base/test_distributions"
     ),
     "log-mean-exp: no log k": Mutation(
-        "models/distributions.py", " - math.log(x.shape[axis])", "", "models/test_distributions"
+        "models/base/distributions.py", " - math.log(x.shape[axis])", "", "models/base/test_distributions"
     ),
     "reparameterisation: σ squared": Mutation(
-        "models/distributions.py",
+        "models/base/distributions.py",
         "ops.exp(log_scale) * noise",
         "ops.exp(2 * log_scale) * noise",
-        "models/test_distributions",
+        "models/base/test_distributions",
     ),
     "discretised logistic: highest level is no edge": Mutation(
-        "models/distributions.py",
+        "models/base/distributions.py",
         "above = ops.where(level > grey_levels - 1.5, 0.0, ops.log_sigmoid(upper))",
         "above = ops.log_sigmoid(upper)",
-        "models/test_distributions",
+        "models/base/test_distributions",
     ),
     "discretised logistic: quantile one level off": Mutation(
-        "models/distributions.py",
+        "models/base/distributions.py",
         "ops.floor(position * grey_levels)",
         "ops.ceil(position * grey_levels)",
-        "models/test_distributions",
+        "models/base/test_distributions",
     ),
     "mixture: component picked from the wrong end": Mutation(
-        "models/distributions.py", "starts = ends - weights", "starts = ends", "models/test_distributions"
+        "models/base/distributions.py", "starts = ends - weights", "starts = ends", "models/base/test_distributions"
     ),
     "units: natural logarithm for bits": Mutation(
-        "models/units.py", "-log_prob / (dimensions * math.log(2.0))", "-log_prob / dimensions", "models/test_units"
+        "models/base/units.py",
+        "-log_prob / (dimensions * math.log(2.0))",
+        "-log_prob / dimensions",
+        "models/base/test_units",
     ),
     "dreg: weights not squared for the encoder": Mutation(
-        "models/gradient_estimators.py",
+        "models/vae/gradient_estimators.py",
         "scaled = value + weights[..., None] * (z - value)",
         "scaled = value + (z - value)",
-        "models/test_gradient_estimators",
+        "models/vae/test_gradient_estimators",
     ),
     "sticking the landing: the score is left in": Mutation(
-        "models/gradient_estimators.py",
+        "models/vae/gradient_estimators.py",
         "reconstruction + _log_ratio(_frozen(posterior), z)",
         "reconstruction + _log_ratio(posterior, z)",
-        "models/test_gradient_estimators",
+        "models/vae/test_gradient_estimators",
     ),
     "likelihood: Monte Carlo error of the weights, not of their mean": Mutation(
-        "bench/likelihood.py", "concentration - 1 / k", "concentration", "bench/test_likelihood"
+        "bench/evaluation/likelihood.py", "concentration - 1 / k", "concentration", "bench/evaluation/test_likelihood"
     ),
     "likelihood: groups not averaged by their size": Mutation(
-        "bench/likelihood.py", "log_sums - math.log(samples)", "log_sums - math.log(groups)", "bench/test_likelihood"
+        "bench/evaluation/likelihood.py",
+        "log_sums - math.log(samples)",
+        "log_sums - math.log(groups)",
+        "bench/evaluation/test_likelihood",
     ),
     "auroc: error by the other group's size": Mutation(
-        "bench/auroc.py", "np.var(above, ddof=1) / m", "np.var(above, ddof=1) / n", "bench/test_auroc"
+        "bench/evaluation/auroc.py",
+        "np.var(above, ddof=1) / m",
+        "np.var(above, ddof=1) / n",
+        "bench/evaluation/test_auroc",
     ),
     "diagnostics: variance of latents over latents": Mutation(
-        "bench/diagnostics.py", "mean.var(axis=0, ddof=1)", "mean.var(axis=1, ddof=1)", "bench/test_diagnostics"
+        "bench/evaluation/diagnostics.py",
+        "mean.var(axis=0, ddof=1)",
+        "mean.var(axis=1, ddof=1)",
+        "bench/evaluation/test_diagnostics",
     ),
     "fréchet: covariances' overlap once": Mutation(
-        "bench/quality/frechet.py", "- 2 * overlap", "- overlap", "bench/quality/test_quality_frechet"
+        "bench/evaluation/quality/frechet.py", "- 2 * overlap", "- overlap", "bench/evaluation/quality/test_frechet"
     ),
     "density: not over the number of neighbours": Mutation(
-        "bench/quality/manifold.py",
+        "bench/evaluation/quality/prdc.py",
         "_mean(balls_around / neighbours)",
         "_mean(balls_around)",
-        "bench/quality/test_quality_manifold",
+        "bench/evaluation/quality/test_prdc",
     ),
     "annealing: moves accepted the wrong way": Mutation(
-        "bench/annealing.py",
+        "bench/evaluation/annealing.py",
         "beta * (proposal_log_p - log_p)",
         "beta * (log_p - proposal_log_p)",
-        "bench/test_annealing",
+        "bench/evaluation/test_annealing",
     ),
     "annealing: reversed walk keeps its order": Mutation(
-        "bench/annealing.py",
+        "bench/evaluation/annealing.py",
         "self.increments[::-1], self.moves[::-1]",
         "self.increments, self.moves",
-        "bench/test_annealing",
+        "bench/evaluation/test_annealing",
     ),
     "checkpoint: without the optimizer": Mutation(
         CHECKPOINT,
         '"model": model.variables, "optimizer": model.optimizer.variables',
         '"model": model.variables',
-        "bench/test_checkpoint",
+        "bench/training/test_checkpoint",
     ),
     "checkpoint: without the seed generators": Mutation(
-        CHECKPOINT, '"model": model.variables', '"model": model.weights', "bench/test_checkpoint"
+        CHECKPOINT, '"model": model.variables', '"model": model.weights', "bench/training/test_checkpoint"
     ),
     "checkpoint: steps of the optimizer begin anew": Mutation(
         CHECKPOINT,
         "variable.assign(arrays[name])",
         'variable.assign(0 if name == "optimizer_0" else arrays[name])',
-        "bench/test_checkpoint",
+        "bench/training/test_checkpoint",
     ),
     "checkpoint: another training's is taken": Mutation(
-        CHECKPOINT, "if header.identity != self.identity", "if False", "bench/test_checkpoint"
+        CHECKPOINT, "if header.identity != self.identity", "if False", "bench/training/test_checkpoint"
     ),
     "checkpoint: written over the earlier one": Mutation(
-        CHECKPOINT, "np.savez(file, allow", "np.savez(self.path, allow", "bench/test_checkpoint"
+        CHECKPOINT, "np.savez(file, allow", "np.savez(self.path, allow", "bench/training/test_checkpoint"
     ),
     "training: continued weights are initialised": Mutation(
         TRAINING,
         "        log = earlier.continued()",
         "        log = earlier.continued()\n        model.initialise(data.train.images)",
-        "bench/test_checkpoint",
+        "bench/training/test_checkpoint",
     ),
     "training: continued with the averaged weights": Mutation(
         TRAINING,
         "if config.weight_average and epoch:",
         "if config.weight_average and epoch > done:",
-        "bench/test_checkpoint",
+        "bench/training/test_checkpoint",
     ),
     "training: continued from the first images": Mutation(
         TRAINING,
         "stream.epoch(epoch), epoch",
         "stream.epoch(epoch - done), epoch",
-        "bench/test_checkpoint",
+        "bench/training/test_checkpoint",
     ),
     "training: saved before its record is received": Mutation(
         TRAINING,
         "        on_epoch(record)\n        now =",
         "        if checkpoint is not None:\n            checkpoint.save(model, log, best.arrays)\n"
         "        on_epoch(record)\n        now =",
-        "bench/test_checkpoint",
+        "bench/training/test_checkpoint",
     ),
     "training: leaves the last weights": Mutation(
-        TRAINING, "    best.restore()\n    return log", "    return log", "bench/test_training"
+        TRAINING, "    best.restore()\n    return log", "    return log", "bench/training/test_loop"
     ),
     "training: a plateau trains on from where it is": Mutation(
         TRAINING,
         "            best.restore()\n            model.optimizer.base_rate",
         "            model.optimizer.base_rate",
-        "bench/test_training",
+        "bench/training/test_loop",
     ),
     "training: the best state is not kept with the checkpoint": Mutation(
-        TRAINING, "best.arrays, checkpoint.best = checkpoint.best, {}", "pass", "bench/test_checkpoint"
+        TRAINING, "best.arrays, checkpoint.best = checkpoint.best, {}", "pass", "bench/training/test_checkpoint"
     ),
     "course: the last of the lowest is the best": Mutation(
-        "bench/training_course.py", "value < values[best]", "value <= values[best]", "bench/test_training_course"
+        "bench/training/course.py", "value < values[best]", "value <= values[best]", "bench/training/test_course"
     ),
     "course: patience counts from the best": Mutation(
-        "bench/training_course.py",
+        "bench/training/course.py",
         "            since = 0\n            is_over",
         "            is_over",
-        "bench/test_training_course",
+        "bench/training/test_course",
     ),
     "average: at its full momentum from the start": Mutation(
-        "bench/scheduled_rate.py",
+        "bench/training/optimizers.py",
         "ops.minimum(self.ema_momentum, (1.0 + step) / (10.0 + step))",
         "self.ema_momentum + 0.0 * step",
-        "bench/test_training",
+        "bench/training/test_loop",
     ),
     "logit: no slope of the margin": Mutation(
         PREPROCESSING,
         "math.log1p(-2.0 * self.alpha) - log_s - log_rest",
         "-log_s - log_rest",
-        "models/test_preprocessing",
+        "models/bijections/test_preprocessing",
     ),
     "marginal: no slope of the bins": Mutation(
-        PREPROCESSING, "+ ops.log(mass * self.bins) - standard", "- standard", "models/test_preprocessing"
+        PREPROCESSING, "+ ops.log(mass * self.bins) - standard", "- standard", "models/bijections/test_preprocessing"
     ),
     "marginal: the histogram of all channels together": Mutation(
         PREPROCESSING,
         'levels + self.bins * ops.arange(self.channels, dtype="int32")',
         "levels",
-        "models/test_preprocessing",
+        "models/bijections/test_preprocessing",
     ),
     "marginal: inverse finds the bin above": Mutation(
-        PREPROCESSING, "low <= value), higher", "low > value), higher", "models/test_preprocessing"
+        PREPROCESSING, "low <= value), higher", "low > value), higher", "models/bijections/test_preprocessing"
     ),
     "glow: the log-det of the preprocessing left out": Mutation(
-        "models/glow.py",
+        "models/glow/model.py",
         "y, log_prob = self.preprocessing(v)",
         "y, log_prob = self.preprocessing(v)[0], 0.0 * v[:, 0, 0, 0]",
-        "models/test_glow",
+        "models/glow/test_glow",
     ),
     "likelihood: smaller batches begin after the one that failed": Mutation(
-        "bench/likelihood.py",
+        "bench/evaluation/likelihood.py",
         "            size, seconds = smaller, []",
         "            done += size.images\n            size, seconds = smaller, []",
-        "bench/test_likelihood",
+        "bench/evaluation/test_likelihood",
     ),
 }
 

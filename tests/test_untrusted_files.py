@@ -19,7 +19,7 @@ SAFE = {"load": ("allow_pickle", False), "read_array": ("allow_pickle", False), 
 UNSAFE = {"read_pickle", "to_pickle", "unpack_archive", "extractall", "enable_unsafe_deserialization", "run_path"}
 BUILT_IN = {"eval", "exec", "compile"}
 """Python's own functions; methods have these names too."""
-ALLOWED = {"studies/loading.py": {"run_path"}}
+ALLOWED = {"studies/cli/loading.py": {"run_path"}}
 """A study script is the user's own program."""
 
 

@@ -9,12 +9,12 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from bench.core.errors import DataError
 from bench.data import npz
 from bench.data.cache import cache_folder, download_failed, one_at_a_time
 from bench.data.dataset import Dataset, DatasetInfo, Split
 from bench.data.splitting import SPLITS
 from bench.data.validation import assemble
-from bench.errors import DataError
 
 BINARIZED_MNIST = DatasetInfo(
     name="binarized_mnist",

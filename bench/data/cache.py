@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from bench.errors import DataError
+from bench.core.errors import DataError
 
 
 def cache_folder() -> Path:

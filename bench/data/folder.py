@@ -19,10 +19,10 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from bench.core.errors import DataError
 from bench.data.dataset import Dataset, DatasetInfo, Split
 from bench.data.splitting import ALL, permutation, select, split_sizes
 from bench.data.validation import assemble, check_grey_levels, check_memory, short_name, to_images
-from bench.errors import DataError
 
 if TYPE_CHECKING:
     from PIL import Image

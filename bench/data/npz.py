@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
+from bench.core.errors import DataError
 from bench.data.dataset import Dataset, DatasetInfo, Split
 from bench.data.npz_archive import NpzArchive
 from bench.data.splitting import ALL, select, split_sizes
@@ -26,7 +27,6 @@ from bench.data.validation import (
     to_images,
     to_labels,
 )
-from bench.errors import DataError
 
 _IMAGE_NAMES = {
     "train": ("x_train",),

@@ -14,8 +14,8 @@ from typing import IO, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from bench.errors import DataError
-from bench.logs import shortened
+from bench.core.errors import DataError
+from bench.core.logs import shortened
 
 _READ_HEADER = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
 _CHUNK_BYTES = 2**20

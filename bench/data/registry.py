@@ -9,6 +9,7 @@ import difflib
 from collections.abc import Callable
 from pathlib import Path
 
+from bench.core.errors import DataError, SettingsError
 from bench.data import folder, npz
 from bench.data.binarized_mnist import BINARIZED_MNIST, load_binarized_mnist
 from bench.data.bundled import DIGITS, load_digits
@@ -23,7 +24,6 @@ from bench.data.keras_datasets import (
     load_fashion_mnist,
     load_mnist,
 )
-from bench.errors import DataError
 
 _LOADERS: dict[str, tuple[DatasetInfo, Callable[[], Dataset]]] = {
     info.name: (info, loader)
@@ -118,3 +118,18 @@ def _existing_path(dataset: str) -> Path:
         f"there is no data set {dataset!r}, neither built in nor as a file or folder.{suggestion} Accepted are "
         f"{', '.join(BUILT_IN)}, or the path to an .npz file or a folder of images."
     )
+
+
+def check_outside(dataset: str, info: DatasetInfo) -> None:
+    """Check that the images of another data set are of the kind that ``info`` describes.
+
+    Raises:
+        DataError: there is no such data set.
+        SettingsError: its images have another shape or number of grey levels.
+    """
+    other = describe(dataset)
+    if (other.image_shape, other.grey_levels) != (info.image_shape, info.grey_levels):
+        mine, others = (
+            f"{'x'.join(map(str, each.image_shape))} with {each.grey_levels} grey levels" for each in (info, other)
+        )
+        raise SettingsError(f"outside_dataset={dataset!r} has images {others}: those of {info.name} are {mine}")

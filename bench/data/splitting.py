@@ -19,7 +19,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from bench.errors import DataError
+from bench.core.errors import DataError
 
 SPLITS = ("train", "validation", "test")
 ALL = "all"

@@ -8,9 +8,9 @@ from collections.abc import Mapping
 import numpy as np
 import numpy.typing as npt
 
+from bench.core.errors import DataError
 from bench.data.dataset import Dataset, DatasetInfo, Images, Labels, Split
 from bench.data.splitting import SPLITS
-from bench.errors import DataError
 
 MOST_BYTES = 16 * 2**30
 """The largest data set that is taken, in bytes of its arrays: data sets are held in memory."""

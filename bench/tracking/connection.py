@@ -10,10 +10,10 @@ from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 from sqlalchemy.exc import SQLAlchemyError
 
-from bench.databases import MLFLOW, check_database, is_database
-from bench.errors import TrackingError
-from bench.logs import shortened
-from bench.redaction import redact
+from bench.core.databases import MLFLOW, check_database, is_database
+from bench.core.errors import TrackingError
+from bench.core.logs import shortened
+from bench.core.redaction import redact
 from bench.tracking import TIMEOUT, TIMEOUT_IS_THE_USERS
 
 _NOBODY_S = "reparam-bench/an experiment that nobody made"

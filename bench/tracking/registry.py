@@ -8,7 +8,7 @@ from mlflow.exceptions import MlflowException
 from mlflow.protos.databricks_pb2 import RESOURCE_ALREADY_EXISTS, ErrorCode
 from mlflow.tracking import MlflowClient
 
-from bench.tracking.contract import MODEL_FOLDER
+from bench.tracking.schema import MODEL_FOLDER
 
 ALIAS = "champion"
 

@@ -84,7 +84,7 @@ class ServedModel(mlflow.pyfunc.PythonModel):
     def _bits_per_dim(self, images: npt.NDArray[np.int32], samples: int, seed: int) -> npt.NDArray[np.float64]:
         import keras
 
-        from models.units import bits_per_dim
+        from models.base.units import bits_per_dim
 
         model = self.model
         noise = keras.random.normal((samples, 1, *model.posterior_noise_shape), dtype=model.compute_dtype, seed=seed)

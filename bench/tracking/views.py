@@ -11,7 +11,7 @@ import time
 from dataclasses import dataclass
 from typing import Any
 
-from bench.tracking.contract import EPOCH_SUFFIX, ERROR_SUFFIX, TRAINING_MODE, StudyDescription
+from bench.tracking.schema import EPOCH_SUFFIX, ERROR_SUFFIX, TRAINING_MODE, StudyDescription
 
 _TAG = "mlflow.sharedViewState."
 

@@ -8,8 +8,8 @@ from typing import Any
 import keras
 from keras import ops
 
-from models.configs import BatchShape
-from models.distributions import Tensor
+from models.base.config import BatchShape
+from models.base.distributions import Tensor
 
 Values = Callable[[keras.Variable], Tensor]
 """Gives the value that a weight is to have; or K values of it at once, stacked before its own axes: (K, …)."""

@@ -7,10 +7,10 @@ from typing import Any
 import keras
 from keras import ops
 
+from models.base.config import BatchShape
+from models.base.distributions import Tensor, sum_event
 from models.bijections.base import Bijection, zeros_per_image
-from models.configs import BatchShape
-from models.convolution import Convolution
-from models.distributions import Tensor, sum_event
+from models.layers.convolution import Convolution
 
 
 class ZeroConvolution(keras.layers.Layer):

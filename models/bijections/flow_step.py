@@ -13,13 +13,13 @@ import numpy as np
 import numpy.typing as npt
 from keras import ops
 
+from models.base.config import BatchShape
+from models.base.distributions import Tensor
 from models.bijections.actnorm import ActNorm
 from models.bijections.base import Bijection, Values, current, zeros_per_image
 from models.bijections.coupling import Coupling
 from models.bijections.invertible_convolution import LUConvolution, PlainConvolution
-from models.configs import BatchShape
-from models.convolution import by_pixel
-from models.distributions import Tensor
+from models.layers.convolution import by_pixel
 
 
 class FlowStep(Bijection):

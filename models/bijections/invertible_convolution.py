@@ -9,10 +9,10 @@ import numpy as np
 import scipy.linalg
 from keras import ops
 
+from models.base.config import BatchShape
+from models.base.distributions import Tensor
 from models.bijections.base import Bijection, Values, current, zeros_per_image
-from models.configs import BatchShape
-from models.convolution import by_pixel
-from models.distributions import Tensor
+from models.layers.convolution import by_pixel
 
 
 def _random_rotation(channels: int) -> np.ndarray[Any, np.dtype[np.float64]]:

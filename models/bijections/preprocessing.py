@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 from keras import ops
 
+from models.base.config import BatchShape, GlowConfig
+from models.base.distributions import Tensor, standard_normal_cdf, standard_normal_log_prob, sum_event
 from models.bijections.base import Bijection, zeros_per_image
-from models.configs import BatchShape, GlowConfig
-from models.distributions import Tensor, standard_normal_cdf, standard_normal_log_prob, sum_event
 
 MOST_BINS = 256
 """Of a histogram of pixel values; neighbouring grey levels share one where there are more levels."""

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from keras import ops
 
+from models.base.config import BatchShape
+from models.base.distributions import Tensor
 from models.bijections.base import Bijection, zeros_per_image
-from models.configs import BatchShape
-from models.distributions import Tensor
 
 
 class Squeeze(Bijection):

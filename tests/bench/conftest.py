@@ -13,15 +13,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
-from bench.config import TrainingConfig
 from bench.data.bundled import DIGITS, load_digits
 from bench.data.dataset import Dataset, TuningData
-from bench.space import Integers, Reals
-from bench.study import BoundStudy, Family, Study, StudySettings
-from models.configs import GlowConfig, VAEConfig
+from bench.study.config import TrainingConfig
+from bench.study.definition import BoundStudy, Family, Study, StudySettings
+from bench.study.search_space import Integers, Reals
+from models.base.config import GlowConfig, VAEConfig
 
 if TYPE_CHECKING:
-    from bench.evaluation import Yardstick
+    from bench.evaluation.evaluator import Yardstick
 
 SIZES = {"train": 256, "validation": 64, "test": 64}
 
@@ -72,7 +72,7 @@ def tiny_study() -> Study:
 @pytest.fixture(scope="session")
 def _empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An MLflow database without runs: making one takes a second, copying it none."""
-    from bench.tracking.store import Tracker
+    from bench.tracking.writer import Tracker
 
     folder = tmp_path_factory.mktemp("store")
     assert Tracker(f"sqlite:///{folder / 'mlflow.db'}", folder, folder).client.search_experiments()
@@ -115,7 +115,7 @@ class PixelExtractor:
 @pytest.fixture(scope="session")
 def yardstick() -> Callable[..., Yardstick]:
     """With what a model is measured, k first; its extractor needs no training."""
-    from bench.evaluation import Yardstick
+    from bench.evaluation.evaluator import Yardstick
 
     return lambda importance_samples, **others: Yardstick(importance_samples, PixelExtractor(), **others)
 
@@ -126,8 +126,8 @@ class StudyInThisProcess:
     def __init__(self, bound: BoundStudy) -> None:
         from rich.console import Console
 
-        from bench.progress import StudyProgress
-        from bench.shared_study import open_study
+        from bench.execution.progress import StudyProgress
+        from bench.execution.session import open_study
 
         self.bound = bound
         self.progress = StudyProgress(Console(file=io.StringIO(), width=1000), runs=1)
@@ -136,10 +136,10 @@ class StudyInThisProcess:
         self.searches = self.shared.searches
 
     def run(self, dataset: Dataset) -> None:
-        from bench.coordinator import Coordinator
-        from bench.crews.crew import OwnHands
-        from bench.interruption import StopRequest
-        from bench.worker import Worker, open_yardstick
+        from bench.core.signals import StopRequest
+        from bench.execution.coordinator import Coordinator
+        from bench.execution.executors.base import OwnHands
+        from bench.execution.worker import Worker, open_yardstick
 
         try:
             with StopRequest() as stop:

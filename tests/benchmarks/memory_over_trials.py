@@ -25,11 +25,11 @@ def measure(trials: int) -> list[dict[str, object]]:
     """One row a trial: what it was, how long it took, and the process's memory after it."""
     import psutil
 
-    import bench.trial
-    from bench.config import RunConfig, TrainingConfig
+    import bench.execution.trial
     from bench.data.bundled import load_digits
     from bench.data.dataset import TuningData
-    from models.configs import GlowConfig, VAEConfig
+    from bench.study.config import RunConfig, TrainingConfig
+    from models.base.config import GlowConfig, VAEConfig
 
     full = load_digits().tuning
     data = TuningData(full.info, full.digest, full.train.head(256), full.validation.head(64))
@@ -45,7 +45,7 @@ def measure(trials: int) -> list[dict[str, object]]:
         )
         config = RunConfig(model=model, training=training, dataset_digest="digits", backend="")
         began = time.perf_counter()
-        bench.trial.run_trial(config, data, number, 2, lambda record: None)
+        bench.execution.trial.run_trial(config, data, number, 2, lambda record: None)
         rows.append(
             {
                 "trial": number + 1,
@@ -74,7 +74,7 @@ def main() -> None:
     parser.add_argument("--output", type=Path, default=OUTPUT, help="folder of the results")
     options = parser.parse_args()
 
-    from bench.backend import select_backend
+    from bench.runtime.backend import select_backend
 
     select_backend(options.backend)
     import pandas as pd

@@ -43,7 +43,7 @@ COLUMNS = {
 def measure(uri: str, folder: Path) -> dict[str, float]:
     """Make a report in this process."""
     started = time.perf_counter()
-    from bench.tracking.read import list_studies, load_results
+    from bench.tracking.reading.reader import list_studies, load_results
     from reports import write_report
 
     imported = time.perf_counter()
@@ -95,8 +95,8 @@ def run(sizes: list[int], served: bool, output: Path) -> None:
 
 
 def _provenance() -> dict[str, str]:
-    from bench.backend import cores
-    from bench.provenance import commit, processor
+    from bench.runtime.backend import cores
+    from bench.runtime.provenance import commit, processor
 
     return {
         "cores": str(cores()),

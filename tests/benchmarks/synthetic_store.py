@@ -1,6 +1,6 @@
 """A tracking store with a study of thousands of runs, written in seconds.
 
-A few runs are logged as the harness logs them, by :class:`bench.tracking.store.Tracker`; the others are copies of
+A few runs are logged as the harness logs them, by :class:`bench.tracking.writer.Tracker`; the others are copies of
 their rows in MLflow's SQLite database, with identifiers, states, times and values of their own.
 """
 
@@ -15,13 +15,13 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from bench.config import RunConfig, TrainingConfig
+from bench.core.results import METRICS, Bound, BoundKind, EpochRecord, Measurement, RunState
 from bench.data.bundled import DIGITS
-from bench.pictures import image_grid
-from bench.results import METRICS, Bound, BoundKind, EpochRecord, Measurement, RunState
-from bench.tracking.contract import STATUS, StudyDescription
-from bench.tracking.store import ModelRun, StudyRun, Tracker
-from models.configs import GlowConfig, VAEConfig
+from bench.evaluation.image_grid import image_grid
+from bench.study.config import RunConfig, TrainingConfig
+from bench.tracking.schema import STATUS, StudyDescription
+from bench.tracking.writer import ModelRun, StudyRun, Tracker
+from models.base.config import GlowConfig, VAEConfig
 
 STUDY_ID = "many_runs-digits-00000000"
 LEVELS = {"vae": 2.3, "glow": 2.0}

@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from chromium import NoBrowserError, chromium, new_context
+
+from tests.browser.chromium import NoBrowserError, chromium, new_context
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page

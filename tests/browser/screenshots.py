@@ -1,6 +1,6 @@
 """Pictures of a study's report and of its MLflow pages, for the README.
 
-    python tests/browser/screenshots.py [--output runs] [--study STUDY_ID] [--to reports/examples]
+    python -m tests.browser.screenshots [--output runs] [--study STUDY_ID] [--to reports/examples]
 
 Without a study it is the newest one. Needs the dev extra and a Chromium.
 """
@@ -13,13 +13,13 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from chromium import NoBrowserError, chromium, mlflow_server, new_context
 from PIL import Image
 from playwright.sync_api import expect
 
-from bench.errors import ReparamBenchError, TrackingError
-from bench.tracking.read import list_studies, load_results
+from bench.core.errors import ReparamBenchError, TrackingError
+from bench.tracking.reading.reader import list_studies, load_results
 from bench.tracking.views import VIEWS, view_address
+from tests.browser.chromium import NoBrowserError, chromium, mlflow_server, new_context
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page

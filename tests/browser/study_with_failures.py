@@ -1,10 +1,10 @@
 """A study of which some trials diverge: Adam takes steps as long as its learning rate."""
 
-from bench.config import TrainingConfig
-from bench.space import Choices, Integers
-from bench.study import Family, Study
-from models.configs import GlowConfig, VAEConfig
-from studies.cli import run_script
+from bench.study.config import TrainingConfig
+from bench.study.definition import Family, Study
+from bench.study.search_space import Choices, Integers
+from models.base.config import GlowConfig, VAEConfig
+from studies.cli.main import run_script
 
 RATES = Choices((1e-3, 1e9))
 STUDY = Study(

@@ -41,7 +41,7 @@ def test_a_browser_that_does_not_start_is_told(tmp_path):
     broken.write_text("#!/bin/sh\nexit 1\n")
     broken.chmod(0o755)
     done = subprocess.run(
-        [sys.executable, "-c", "from chromium import chromium; chromium().__enter__()"],
+        [sys.executable, "-c", "from tests.browser.chromium import chromium; chromium().__enter__()"],
         env={**os.environ, "PATH": str(tmp_path), "PYTHONPATH": os.pathsep.join((str(HERE), str(HERE.parents[1])))},
         capture_output=True,
         text=True,

@@ -8,15 +8,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from chromium import mlflow_server, unfold_study
 from PIL import Image
 
-from bench.config import RunConfig, TrainingConfig
+from bench.core.results import Bound, BoundKind, EpochRecord, Measurement, RunState
 from bench.data.bundled import DIGITS
-from bench.results import Bound, BoundKind, EpochRecord, Measurement, RunState
-from bench.tracking.contract import StudyDescription
-from bench.tracking.store import Tracker
-from models.configs import VAEConfig
+from bench.study.config import RunConfig, TrainingConfig
+from bench.tracking.schema import StudyDescription
+from bench.tracking.writer import Tracker
+from models.base.config import VAEConfig
+from tests.browser.chromium import mlflow_server, unfold_study
 
 ATTACK = "<script>window.attacked = 1; alert(1)</script><img src=x onerror='window.attacked = 2'>"
 WORDS = "שלום مرحبا 🎲"

@@ -5,11 +5,11 @@ Each look depends on the one before it, through a state that only a checkpoint h
 
 from __future__ import annotations
 
-from bench.config import RunConfig, TrainingConfig
-from bench.seeds import derive_seed
-from bench.space import Integers, Reals
-from bench.study import Family, Study
-from models.configs import GlowConfig, VAEConfig
+from bench.core.seeds import derive_seed
+from bench.study.config import RunConfig, TrainingConfig
+from bench.study.definition import Family, Study
+from bench.study.search_space import Integers, Reals
+from models.base.config import GlowConfig, VAEConfig
 
 LOOKS = 8
 VALUE = "validation/bits_per_dim"

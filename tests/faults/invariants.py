@@ -9,15 +9,15 @@ from typing import Any
 from mlflow.entities import ViewType
 from mlflow.tracking import MlflowClient
 
-from bench.config import RunConfig
-from bench.results import RunState
-from bench.seeds import derive_seed
-from bench.shared_study import FINAL
-from bench.storage.connection import open_storage
-from bench.storage.ledger import Ledger
-from bench.storage.queue import DIED, MOST_DEATHS, Attempt, Queue
-from bench.study import BoundStudy
-from bench.tracking.contract import EPOCH_SUFFIX, KEY_TAG, STATUS
+from bench.core.results import RunState
+from bench.core.seeds import derive_seed
+from bench.execution.session import FINAL
+from bench.search.queue import DIED, MOST_DEATHS, Attempt, Queue
+from bench.search.storage import open_storage
+from bench.search.study_record import Ledger
+from bench.study.config import RunConfig
+from bench.study.definition import BoundStudy
+from bench.tracking.schema import EPOCH_SUFFIX, KEY_TAG, STATUS
 from tests.faults import expected
 
 LONGEST_LIST = 12

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.data.bundled import load_digits
-from bench.study import BoundStudy, StudySettings
+from bench.study.definition import BoundStudy, StudySettings
 from tests.faults.expected import LOOKS, STUDY
 
 HTTP_SECONDS = 5
@@ -89,11 +89,11 @@ def _started(target: Any, *arguments: Any) -> BaseProcess:
 
 def _coordinate(place: Place, trials: int) -> None:
     _prepare(place, "coordinator")
-    from bench.coordinator import Coordinator
-    from bench.crews.crew import Others
+    from bench.core.signals import StopRequest
     from bench.data.shared import share
-    from bench.interruption import StopRequest
-    from bench.shared_study import open_study
+    from bench.execution.coordinator import Coordinator
+    from bench.execution.executors.base import Others
+    from bench.execution.session import open_study
 
     bound = place.bound(trials)
     with StopRequest() as stop:
@@ -107,10 +107,10 @@ def _coordinate(place: Place, trials: int) -> None:
 
 def _work(place: Place) -> None:
     _prepare(place, "worker")
-    from bench.interruption import StopRequest
-    from bench.shared_study import join_study, open_data
-    from bench.tracking.store import DRAIN_SECONDS
-    from bench.worker import Worker
+    from bench.core.signals import StopRequest
+    from bench.execution.session import join_study, open_data
+    from bench.execution.worker import Worker
+    from bench.tracking.writer import DRAIN_SECONDS
 
     with StopRequest() as stop:
         study = join_study(place.bound(1).study_id, place.storage, place.tracking_uri, place.output)
@@ -125,7 +125,7 @@ def _work(place: Place) -> None:
 def _progress() -> Any:
     from rich.console import Console
 
-    from bench.progress import StudyProgress
+    from bench.execution.progress import StudyProgress
 
     return StudyProgress(Console(file=io.StringIO()), runs=1)
 

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from bench.crews.ray import Where
-from bench.crews.ray import do_slot as do_real_slot
+from bench.execution.executors.ray import Where
+from bench.execution.executors.ray import do_slot as do_real_slot
 from tests.faults import stand_in
 
 LOOK_SECONDS = 0.4
 
 
 def do_slot(where: Where) -> bool:
-    """Do one slot of a study, as :func:`bench.crews.ray.do_slot` does."""
+    """Do one slot of a study, as :func:`bench.execution.executors.ray.do_slot` does."""
     stand_in.look_seconds = LOOK_SECONDS
     return do_real_slot(where)

@@ -26,7 +26,7 @@ from typing import Any
 
 import psutil
 
-from bench.crews.ray import Where
+from bench.execution.executors.ray import Where
 from tests.faults.processes import Place
 
 START_SECONDS = 150.0
@@ -139,13 +139,13 @@ def _run(where: Place, trials: int, head: str, other: psutil.Process, do_slot: C
     """Run the study to its end; the processes of the node that was killed."""
     from rich.console import Console
 
-    from bench.coordinator import Coordinator
-    from bench.crews import ray as crews_ray
+    from bench.core.signals import StopRequest
     from bench.data.bundled import load_digits
     from bench.data.shared import share
-    from bench.interruption import StopRequest
-    from bench.progress import StudyProgress
-    from bench.shared_study import open_study
+    from bench.execution.coordinator import Coordinator
+    from bench.execution.executors import ray as crews_ray
+    from bench.execution.progress import StudyProgress
+    from bench.execution.session import open_study
 
     crews_ray.do_slot = do_slot
     crews_ray.connect(head, crews_ray.Share())

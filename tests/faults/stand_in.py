@@ -18,13 +18,13 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-import bench.backend
-import bench.checkpoint
-from bench.checkpoint import Checkpoint
-from bench.config import RunConfig
-from bench.errors import DivergedError
-from bench.results import Bound, BoundKind, EpochRecord, Measurement
-from bench.training_log import TrainingLog
+import bench.runtime.backend
+import bench.training.checkpoint
+from bench.core.errors import DivergedError
+from bench.core.results import Bound, BoundKind, EpochRecord, Measurement
+from bench.study.config import RunConfig
+from bench.training.checkpoint import Checkpoint
+from bench.training.history import TrainingLog
 from tests.faults import expected
 
 IMAGES_A_LOOK = 128
@@ -61,7 +61,7 @@ class _Model:
 
 @dataclass(frozen=True)
 class Outcome:
-    """As :class:`bench.trial.Outcome`, whose module brings Keras along."""
+    """As :class:`bench.execution.trial.Outcome`, whose module brings Keras along."""
 
     model: Any
     log: TrainingLog
@@ -106,7 +106,7 @@ def _trained(
     checkpoint: Checkpoint,
     samples: bytes | None = None,
 ) -> tuple[_Model, TrainingLog]:
-    """In the order in which :func:`bench.training.train` does it."""
+    """In the order in which :func:`bench.training.loop.train` does it."""
     model = _Model(config, seed)
     earlier = checkpoint.restore(model)  # type: ignore[arg-type]
     log = TrainingLog([], [], IMAGES_A_LOOK) if earlier is None else earlier.continued()
@@ -152,24 +152,24 @@ def _nothing(*arguments: Any, **named: Any) -> None:
 
 
 _put(
-    "bench.trial",
+    "bench.execution.trial",
     OnEpoch=Any,
     Outcome=Outcome,
     run_trial=run_trial,
     run_final=run_final,
     validation_bits_per_dim=lambda outcome: outcome.measurements[0].value,
 )
-_put("bench.evaluation", Yardstick=_nothing, open_outside=_nothing)
-_put("bench.quality", open_extractor=_nothing)
-_put("bench.tracking.package", write_package=_write_package)
-_put("bench.cost.memory", host_bytes=lambda: 0)
+_put("bench.evaluation.evaluator", Yardstick=_nothing, open_outside=_nothing)
+_put("bench.evaluation.quality", open_extractor=_nothing)
+_put("bench.tracking.logged_model", write_package=_write_package)
+_put("bench.evaluation.cost.memory", host_bytes=lambda: 0)
 # What waits is over within seconds, and would not be worth saving.
-bench.checkpoint.LARGEST_SHARE = float("inf")
-bench.backend.select_backend = _nothing
-bench.backend.device = lambda: "none"
+bench.training.checkpoint.LARGEST_SHARE = float("inf")
+bench.runtime.backend.select_backend = _nothing
+bench.runtime.backend.device = lambda: "none"
 
 # Now, so that processes which are forked from this one have it all.
 import mlflow.store.tracking.rest_store  # noqa: E402, F401
 
-import bench.coordinator  # noqa: E402
-import bench.tracking.store  # noqa: E402
+import bench.execution.coordinator  # noqa: E402
+import bench.tracking.writer  # noqa: E402

@@ -8,8 +8,8 @@ import sys
 from pathlib import Path
 from types import TracebackType
 
-from bench.errors import TrackingError
-from bench.storage.connection import open_storage
+from bench.core.errors import TrackingError
+from bench.search.storage import open_storage
 from tests.faults.postgres import free_port
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -46,7 +46,7 @@ class StorageServer:
 
     def start(self) -> None:
         """Start it, on the same port as before, and wait until it answers."""
-        program = "from studies.cli import main; main()"
+        program = "from studies.cli.main import main; main()"
         self._process = subprocess.Popen(
             [sys.executable, "-c", program, "storage", "--port", str(self.port), "--output", self._folder],
             env=self._environment,

@@ -16,10 +16,10 @@ import psutil
 import pytest
 from mlflow.tracking import MlflowClient
 
-from bench.results import RunState
-from bench.storage.connection import open_storage
-from bench.storage.queue import MOST_DEATHS, Attempt, Queue
-from bench.tracking.contract import EPOCH_SUFFIX, KEY_TAG
+from bench.core.results import RunState
+from bench.search.queue import MOST_DEATHS, Attempt, Queue
+from bench.search.storage import open_storage
+from bench.tracking.schema import EPOCH_SUFFIX, KEY_TAG
 from tests.browser.chromium import mlflow_server
 from tests.faults.expected import VALUE
 from tests.faults.proxy import FAULTS, Proxy
@@ -44,7 +44,7 @@ OPTIONS = {
 
 def start(output: Path, tracking_uri: str) -> subprocess.Popen[bytes]:
     """The command, with two worker processes."""
-    program = "from studies.cli import main; main()"
+    program = "from studies.cli.main import main; main()"
     options = [part for option in OPTIONS.items() for part in option]
     where = ["--output", str(output), "--tracking-uri", tracking_uri, "--no-pruning", "--quiet"]
     return subprocess.Popen(

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from bench.tracking.read import load_results
-from reports.build import write_report
+from bench.tracking.reading.reader import load_results
+from reports.pages.write import write_report
 from tests.faults.invariants import check
 from tests.faults.processes import start_coordinator, start_worker
 from tests.faults.ray_study import place

@@ -72,20 +72,20 @@ def main() -> None:
 
     from rich.console import Console
 
-    import bench.shared_study
-    from bench.interruption import StopRequest
-    from bench.progress import StudyProgress
-    from bench.tracking.store import DRAIN_SECONDS
-    from bench.worker import Worker
+    import bench.execution.session
+    from bench.core.signals import StopRequest
+    from bench.execution.progress import StudyProgress
+    from bench.execution.worker import Worker
+    from bench.tracking.writer import DRAIN_SECONDS
 
     timed = Timed()
-    opened = bench.shared_study.open_storage
-    bench.shared_study.open_storage = lambda address: timed.watch(opened(address))
+    opened = bench.execution.session.open_storage
+    bench.execution.session.open_storage = lambda address: timed.watch(opened(address))
     with StopRequest() as stop:
-        study = bench.shared_study.join_study(
+        study = bench.execution.session.join_study(
             options.study, os.environ[STORAGE], os.environ.get(TRACKING), options.output
         )
-        dataset = bench.shared_study.open_data(study.bound)
+        dataset = bench.execution.session.open_data(study.bound)
         worker = Worker(study, dataset, StudyProgress(Console(file=io.StringIO()), runs=1), stop)
         _wait_for_all(options.output / "ready", options.workers)
         timed.calls.clear()

@@ -14,10 +14,10 @@ from numpy.testing import assert_allclose
 from sklearn.datasets import load_digits
 from sklearn.decomposition import PCA
 
-from bench.likelihood import log_likelihood
-from models.configs import VAEConfig
-from models.distributions import DiagonalGaussian
-from models.vae import VAE
+from bench.evaluation.likelihood import log_likelihood
+from models.base.config import VAEConfig
+from models.base.distributions import DiagonalGaussian
+from models.vae.model import VAE
 
 pytestmark = pytest.mark.backend
 

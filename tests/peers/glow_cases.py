@@ -9,8 +9,8 @@ import keras
 import numpy as np
 import numpy.typing as npt
 
-from models.configs import GlowConfig, Shape
-from models.glow import Glow
+from models.base.config import GlowConfig, Shape
+from models.glow.model import Glow
 
 Array = npt.NDArray[np.float64]
 

@@ -16,8 +16,9 @@ from pathlib import Path
 
 import keras
 import numpy as np
-from glow_cases import CASES, inputs, make_split_priors_constant, perturbed_glow
-from normflows_glow import Peer
+
+from tests.peers.glow_cases import CASES, inputs, make_split_priors_constant, perturbed_glow
+from tests.peers.normflows_glow import Peer
 
 FIXTURE = Path(__file__).parent / "data" / "normflows.npz"
 

@@ -29,7 +29,7 @@ import torch
 from models.bijections.actnorm import ActNorm
 from models.bijections.coupling import Coupling, ZeroConvolution
 from models.bijections.invertible_convolution import LUConvolution, PlainConvolution
-from models.glow import Glow
+from models.glow.model import Glow
 
 Array = npt.NDArray[np.float64]
 

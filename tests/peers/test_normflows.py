@@ -1,12 +1,13 @@
 """Our Glow beside normflows', weights copied over: needs the packages of the extra ``peers``."""
 
 import pytest
-from glow_cases import CASES, inputs, make_split_priors_constant, perturbed_glow, program
 from numpy.testing import assert_allclose
+
+from tests.peers.glow_cases import CASES, inputs, make_split_priors_constant, perturbed_glow, program
 
 pytest.importorskip("normflows", reason="normflows is of the extra `peers`: make test-peers")
 
-from normflows_glow import Peer
+from tests.peers.normflows_glow import Peer
 
 pytestmark = [pytest.mark.backend, pytest.mark.usefixtures("float64")]
 

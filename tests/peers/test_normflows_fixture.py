@@ -4,10 +4,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from glow_cases import CASES, make_split_priors_constant, program
 from numpy.testing import assert_allclose
 
-from models.glow import Glow
+from models.glow.model import Glow
+from tests.peers.glow_cases import CASES, make_split_priors_constant, program
 
 pytestmark = pytest.mark.backend
 

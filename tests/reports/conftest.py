@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from bench.results import (
+from bench.core.results import (
     HISTORY_COLUMNS,
     MEASUREMENT_COLUMNS,
     METRICS,

@@ -20,7 +20,7 @@ Cli = Callable[..., tuple[int, str, str]]
 @pytest.fixture
 def cli(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Cli:
     """Run a command line in an empty folder: exit status, standard output, standard error."""
-    from studies.cli import main
+    from studies.cli.main import main
 
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("NO_COLOR", "1")
@@ -89,7 +89,7 @@ def refused(cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Refusa
     def begin(*arguments: object) -> None:
         raise AssertionError("it was not refused")
 
-    monkeypatch.setattr("bench.backend.select_backend", begin)
+    monkeypatch.setattr("bench.runtime.backend.select_backend", begin)
     # Nobody waits for a server.
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     return Refusals(cli, tmp_path)
@@ -100,7 +100,7 @@ def stores(tmp_path_factory: pytest.TempPathFactory) -> SimpleNamespace:
     """The bytes of a database of MLflow's, of one of Optuna's and of a journal, with little in them."""
     import optuna
 
-    from bench.tracking.store import Tracker
+    from bench.tracking.writer import Tracker
 
     folder = tmp_path_factory.mktemp("stores")
     assert Tracker(f"sqlite:///{folder / 'mlflow.db'}", folder, folder / "spool").client.search_experiments()
@@ -113,11 +113,11 @@ def stores(tmp_path_factory: pytest.TempPathFactory) -> SimpleNamespace:
 @pytest.fixture(scope="session")
 def partial_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An output folder with a study that has just begun: one trial complete, one under way."""
-    from bench.config import RunConfig, TrainingConfig
-    from bench.results import Bound, BoundKind, EpochRecord, Measurement, RunState
-    from bench.tracking.contract import StudyDescription
-    from bench.tracking.store import Tracker
-    from models.configs import VAEConfig
+    from bench.core.results import Bound, BoundKind, EpochRecord, Measurement, RunState
+    from bench.study.config import RunConfig, TrainingConfig
+    from bench.tracking.schema import StudyDescription
+    from bench.tracking.writer import Tracker
+    from models.base.config import VAEConfig
 
     output = tmp_path_factory.mktemp("partial")
     study = StudyDescription(

@@ -12,9 +12,9 @@ from bench.data.dataset import TuningData
 
 ROOT = Path(__file__).resolve().parents[2]
 SCRIPT = """
-from bench.space import Integers
-from bench.study import Family, Study
-from models.configs import VAEConfig
+from bench.study.search_space import Integers
+from bench.study.definition import Family, Study
+from models.base.config import VAEConfig
 
 STUDY = Study(
     name="small",

@@ -21,9 +21,9 @@ import pytest
 
 from bench.data.bundled import DIGITS
 from bench.data.keras_datasets import MNIST
-from bench.study import BoundStudy, StudySettings
-from studies.loading import load_study
-from studies.names import STUDIES
+from bench.study.definition import BoundStudy, StudySettings
+from studies.cli.loading import load_study
+from studies.cli.names import STUDIES
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -46,7 +46,7 @@ def test_the_help_of_a_study_tells_every_setting(cli):
 SCRIPTS = {
     "none.py": "QUESTION = 'what?'\n",
     "text.py": "STUDY = 'vae_vs_glow'\n",
-    "empty_range.py": "from bench.space import Integers\nINTEGERS = Integers(8, 2)\n",
+    "empty_range.py": "from bench.study.search_space import Integers\nINTEGERS = Integers(8, 2)\n",
 }
 
 BAD = {
@@ -211,7 +211,7 @@ def test_an_unexpected_error_of_a_study_is_one_line_and_its_traceback_is_in_the_
     def load(*arguments):
         raise RuntimeError("broken\ndisk at http://me:secret@host")
 
-    monkeypatch.setattr("bench.backend.select_backend", lambda name: None)
+    monkeypatch.setattr("bench.runtime.backend.select_backend", lambda name: None)
     monkeypatch.setattr("bench.data.registry.load", load)
     code, out, err = cli("study", "vae_vs_glow", "--output", "mine")
     assert (code, out) == (1, "")
@@ -226,7 +226,7 @@ def test_an_unexpected_error_of_a_study_is_one_line_and_its_traceback_is_in_the_
 
 
 def test_the_log_goes_where_the_user_says(cli, monkeypatch):
-    monkeypatch.setattr("bench.backend.select_backend", lambda name: 1 / 0)
+    monkeypatch.setattr("bench.runtime.backend.select_backend", lambda name: 1 / 0)
     code, _, err = cli("study", "vae_vs_glow", "--output", "mine", "--log-file", "a/b.log", "--quiet")
     assert code == 1
     assert re.fullmatch(LINE_AND_LOG.format("ZeroDivisionError: division by zero"), err)[1] == "a/b.log"
@@ -235,7 +235,7 @@ def test_the_log_goes_where_the_user_says(cli, monkeypatch):
 
 
 def test_an_unexpected_error_of_a_command_without_a_log_gets_one(cli, partial_store, monkeypatch):
-    monkeypatch.setattr("bench.tracking.read.list_studies", lambda uri: 1 / 0)
+    monkeypatch.setattr("bench.tracking.reading.reader.list_studies", lambda uri: 1 / 0)
     code, _, err = cli("list", "--output", str(partial_store))
     assert code == 1
     log = Path(re.fullmatch(LINE_AND_LOG.format("ZeroDivisionError: division by zero"), err)[1])
@@ -252,10 +252,10 @@ def test_a_log_file_that_cannot_be_written_is_a_user_s_error(cli, tmp_path):
 
 
 def test_the_doctor_tells_a_ready_machine_from_one_that_is_not(cli, monkeypatch):
-    from bench.machine import Finding, Status
+    from bench.checks.doctor import Finding, Status
 
     found = [Finding("packages", "python", Status.GOOD, "3.11"), Finding("extras", "jax", Status.MISSING, "no", "do")]
-    monkeypatch.setattr("bench.machine.examine", lambda stores: found)
+    monkeypatch.setattr("bench.checks.doctor.examine", lambda stores: found)
     code, out, _ = cli("doctor")
     assert code == 0
     assert "jax: do" in out
@@ -310,7 +310,7 @@ def test_the_ui_serves_both_on_loopback_until_it_is_stopped(partial_store, tmp_p
     optuna.create_study(storage=optuna.storages.JournalStorage(backend))
     port, dashboard_port = free_port(), free_port()
     options = ["--output", str(output), "--port", str(port), "--dashboard-port", str(dashboard_port)]
-    command = [sys.executable, "-c", "from studies.cli import main; main()", "ui", *options]
+    command = [sys.executable, "-c", "from studies.cli.main import main; main()", "ui", *options]
     process = subprocess.Popen(
         command, env={**os.environ, "PYTHONPATH": str(ROOT)}, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
@@ -339,7 +339,7 @@ def test_the_ui_serves_both_on_loopback_until_it_is_stopped(partial_store, tmp_p
 
 
 def test_the_ui_says_how_to_get_the_dashboard_where_it_is_not_installed(monkeypatch, tmp_path):
-    from studies import ui
+    from studies.cli import ui
 
     monkeypatch.setattr(ui.importlib.util, "find_spec", lambda name: None)
     assert "pip install optuna-dashboard" in ui._start_dashboard(None, tmp_path, 8080)
@@ -347,7 +347,7 @@ def test_the_ui_says_how_to_get_the_dashboard_where_it_is_not_installed(monkeypa
 
 def test_the_ui_says_where_no_search_is_stored(tmp_path):
     pytest.importorskip("optuna_dashboard")
-    from studies import ui
+    from studies.cli import ui
 
     assert ui._start_dashboard(None, tmp_path, 8080) == f"{tmp_path / 'optuna.journal'} does not exist: give --storage"
 

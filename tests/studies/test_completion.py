@@ -13,8 +13,8 @@ import pytest
 from typer.testing import CliRunner
 
 from bench.data.registry import BUILT_IN
-from studies.cli import app
-from studies.names import STUDIES
+from studies.cli.main import app
+from studies.cli.names import STUDIES
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -103,8 +103,8 @@ def test_the_studies_of_a_store_are_offered_newest_first(offered, tmp_path):
 
 def test_the_studies_of_a_real_store_are_offered(offered, tmp_path):
     from bench.data.bundled import DIGITS
-    from bench.tracking.contract import StudyDescription
-    from bench.tracking.store import Tracker
+    from bench.tracking.schema import StudyDescription
+    from bench.tracking.writer import Tracker
 
     provenance = {"commit": "0" * 40}
     study = StudyDescription("tiny-digits-0", "tiny", "Is it listed?", {}, {}, provenance, DIGITS, "0" * 64)
@@ -115,7 +115,7 @@ def test_the_studies_of_a_real_store_are_offered(offered, tmp_path):
 
 def test_neither_help_nor_completion_of_names_imports_a_framework_or_a_store():
     program = (
-        "import sys; from studies.cli import app; from studies import completion; completion.study_ids; "
+        "import sys; from studies.cli.main import app; from studies.cli import completion; completion.study_ids; "
         "print({'keras', 'tensorflow', 'mlflow', 'optuna', 'pandas', 'numpy', 'pydantic'} & set(sys.modules))"
     )
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}

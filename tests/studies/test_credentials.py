@@ -35,7 +35,7 @@ def told_in(text: str) -> list[str]:
 def test_a_process_tells_nobody_the_credentials_of_stores_that_it_cannot_reach(tmp_path, addresses):
     done = subprocess.run(
         [
-            *(sys.executable, "-c", "from studies.cli import main; main()", "study", "vae_vs_glow"),
+            *(sys.executable, "-c", "from studies.cli.main import main; main()", "study", "vae_vs_glow"),
             *(*addresses, "--log-file", "mine/a.log"),
         ],
         cwd=tmp_path,
@@ -72,8 +72,8 @@ def failure() -> None:
 
 def test_a_study_that_breaks_tells_nobody_the_credentials(cli, tmp_path, monkeypatch):
     """The log has the tracebacks of all the errors, without what must not be in them."""
-    monkeypatch.setattr("bench.preflight.check_stores", lambda *arguments: None)
-    monkeypatch.setattr("bench.backend.select_backend", lambda name: None)
+    monkeypatch.setattr("bench.checks.preflight.check_stores", lambda *arguments: None)
+    monkeypatch.setattr("bench.runtime.backend.select_backend", lambda name: None)
     monkeypatch.setattr("bench.data.registry.load", lambda *arguments: failure())
     stores = ["--tracking-uri", TRACKING, "--storage", STORAGE]
     code, out, err = cli("study", "vae_vs_glow", *stores, "--log-file", "a.log")
@@ -92,7 +92,7 @@ def test_a_plan_tells_nobody_the_credentials(cli, tmp_path):
 
 
 def test_the_command_that_is_kept_with_results_has_no_credentials(monkeypatch):
-    from bench.provenance import command_line
+    from bench.runtime.provenance import command_line
 
     words = ["python", "-m", "x", "--tracking-uri", TRACKING, f"--storage={STORAGE}", "it's here"]
     monkeypatch.setattr(sys, "orig_argv", words)

@@ -7,14 +7,14 @@ import sys
 
 import pytest
 
-from bench.config import RunConfig, TrainingConfig
+from bench.core.results import EpochRecord, RunState
 from bench.data.bundled import DIGITS
-from bench.results import EpochRecord, RunState
-from bench.tracking.contract import StudyDescription
-from bench.tracking.read import load_results
-from bench.tracking.store import Tracker
-from models.configs import VAEConfig
-from studies.cli import main
+from bench.study.config import RunConfig, TrainingConfig
+from bench.tracking.reading.reader import load_results
+from bench.tracking.schema import StudyDescription
+from bench.tracking.writer import Tracker
+from models.base.config import VAEConfig
+from studies.cli.main import main
 
 STUDY = StudyDescription("away-digits-0", "away", "Does it arrive?", {}, {}, {"commit": "0" * 40}, DIGITS, "0" * 64)
 CONFIG = RunConfig(model=VAEConfig(), training=TrainingConfig(), dataset_digest="0", backend="jax")

@@ -8,8 +8,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from bench.errors import SettingsError
-from studies import gradient_estimators
+from bench.core.errors import SettingsError
+from studies.cli import gradient_estimators
 
 ROOT = Path(__file__).resolve().parents[2]
 SCRIPT = ROOT / "studies" / "gradient_estimators.py"
@@ -30,7 +30,7 @@ def test_help_tells_every_option_and_imports_no_framework():
     assert done.returncode == 0
     for option in ("--dataset", "--backend", "--output", "--images", "--seeds", "--smoke"):
         assert option in done.stdout
-    names = "import sys, studies.gradient_estimators; print({'keras', 'tensorflow', 'pandas'} & set(sys.modules))"
+    names = "import sys, studies.cli.gradient_estimators; print({'keras', 'tensorflow', 'pandas'} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", names], capture_output=True, text=True, cwd=ROOT)
     assert done.stdout.strip() == "set()"
 

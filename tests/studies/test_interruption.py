@@ -20,7 +20,7 @@ from optuna.storages.journal import JournalFileBackend
 from optuna.trial import TrialState
 
 from bench.data.dataset import TuningData
-from bench.tracking.read import list_studies, load_results
+from bench.tracking.reading.reader import list_studies, load_results
 from tests.studies.small_study import COMMAND, DEADLINE, ROOT, TRIALS, is_running, small_study
 
 
@@ -36,7 +36,7 @@ class Finished:
 def started(folder: Path) -> subprocess.Popen[str]:
     """The command in a process of its own."""
     return subprocess.Popen(
-        [sys.executable, "-c", "from studies.cli import main; main()", *COMMAND, "--backend", "jax"],
+        [sys.executable, "-c", "from studies.cli.main import main; main()", *COMMAND, "--backend", "jax"],
         cwd=folder,
         env={**os.environ, "PYTHONPATH": str(ROOT)},
         stdout=subprocess.PIPE,

@@ -26,7 +26,7 @@ def test_a_tracking_store_that_is_lost_ends_a_quiet_study_in_one_line_with_its_t
         [
             sys.executable,
             "-c",
-            "from studies.cli import main; main()",
+            "from studies.cli.main import main; main()",
             *COMMAND,
             "--backend",
             "tensorflow",

@@ -14,8 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
+from bench.core.errors import DataError
 from bench.data.registry import load
-from bench.errors import DataError
 from tests.studies.faults import ANY, Make, any_bytes, raw
 
 STUDY = ("study", "vae_vs_glow")
@@ -249,7 +249,7 @@ def test_data_that_turns_out_to_be_damaged_as_it_is_read_leaves_a_log_and_no_stu
     content = bytearray((tmp_path / "my.npz").read_bytes())
     content[-9000:-8900] = bytes(100)
     (tmp_path / "my.npz").write_bytes(content)
-    monkeypatch.setattr("bench.backend.select_backend", lambda name: None)
+    monkeypatch.setattr("bench.runtime.backend.select_backend", lambda name: None)
     refused.check(cli(*STUDY, "--dataset", "my.npz"), r"x_train cannot be read: ")
     left = [path.relative_to(tmp_path) for path in tmp_path.rglob("*") if path.is_file() and path.name != "my.npz"]
     assert [path.parent for path in left] == [Path("runs/logs")]

@@ -120,7 +120,7 @@ def test_a_command_line_that_makes_no_sense_is_refused(refused, tmp_path, argume
     | st.text(st.characters(codec="utf-8", exclude_characters="\0")),
 )
 def test_any_value_of_any_option_is_taken_or_refused(refused, tmp_path, monkeypatch, option, value):
-    monkeypatch.setattr("studies.plan.print_plan", lambda bound, console: None)
+    monkeypatch.setattr("studies.cli.plan.print_plan", lambda bound, console: None)
     outcome = refused.cli(*STUDY, "--dry-run", f"{option}={value}")
     if outcome[0]:
         refused.check(outcome, "tells what is accepted|: Input should be|digits has 17 grey levels")
@@ -184,7 +184,7 @@ def test_a_study_that_is_not_as_it_was_logged_is_refused(refused, tmp_path, part
 )
 def test_a_process_ends_as_the_command_does(refused, tmp_path, arguments, message):
     done = subprocess.run(
-        [sys.executable, "-c", "from studies.cli import main; main()", *arguments],
+        [sys.executable, "-c", "from studies.cli.main import main; main()", *arguments],
         cwd=tmp_path,
         env={**os.environ, "PYTHONPATH": str(ROOT)},
         input="",

@@ -9,16 +9,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bench.errors import SettingsError
-from bench.study import Study
-from studies.loading import load_study
+from bench.core.errors import SettingsError
+from bench.study.definition import Study
+from studies.cli.loading import load_study
 from tests.studies.faults import ANY
 
 PRELUDE = """
-from bench.config import TrainingConfig
-from bench.space import Choices, Integers, Reals
-from bench.study import Family, Study
-from models.configs import GlowConfig, VAEConfig
+from bench.study.config import TrainingConfig
+from bench.study.search_space import Choices, Integers, Reals
+from bench.study.definition import Family, Study
+from models.base.config import GlowConfig, VAEConfig
 VAE = Family(VAEConfig(latent_size=8), sweep={'latent_size': Integers(2, 16)})
 """
 

@@ -16,8 +16,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bench.errors import ReparamBenchError
-from bench.preflight import check_storage, check_tracking
+from bench.checks.preflight import check_storage, check_tracking
+from bench.core.errors import ReparamBenchError
 from tests.studies.faults import ANY, any_bytes, database, raw
 
 STUDY = ("study", "vae_vs_glow")

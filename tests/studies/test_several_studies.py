@@ -6,13 +6,13 @@ import sys
 
 import pytest
 
+from bench.core.errors import TrackingError
 from bench.data.bundled import DIGITS
-from bench.errors import TrackingError
-from bench.gradients.settings import NAME as GRADIENTS
-from bench.tracking.contract import StudyDescription
-from bench.tracking.store import Tracker
-from studies.cli import main
-from studies.stores import studies_to_report
+from bench.tracking.schema import StudyDescription
+from bench.tracking.writer import Tracker
+from bench.workflows.gradients.settings import NAME as GRADIENTS
+from studies.cli.main import main
+from studies.cli.stores import studies_to_report
 
 OLD, NEW, OTHER = "flow_depth-digits-11aa", "flow_depth-digits-11bb", "latent_size-digits-22"
 

@@ -37,7 +37,7 @@ def test_any_other_address_may_be_reached_by_others(host):
 @pytest.fixture
 def with_password_check(monkeypatch):
     """Whether or not it is installed here, what asks for passwords is found."""
-    from studies import ui
+    from studies.cli import ui
 
     found = ui.importlib.util.find_spec
     monkeypatch.setattr(ui.importlib.util, "find_spec", lambda name: name == "flask_wtf" or found(name))
@@ -53,7 +53,7 @@ def test_others_are_not_served_without_a_password_of_one_s_own(refused, monkeypa
 
 
 def test_others_are_not_served_where_nothing_can_ask_for_a_password(refused, monkeypatch):
-    from studies import ui
+    from studies.cli import ui
 
     monkeypatch.setattr(ui.importlib.util, "find_spec", lambda name: None)
     monkeypatch.setenv("REPARAM_BENCH_UI_PASSWORD", PASSWORD)
@@ -119,7 +119,7 @@ def test_others_must_sign_in(partial_store, tmp_path, free_port):
     private.mkdir()
     process = subprocess.Popen(
         [
-            *(sys.executable, "-c", "from studies.cli import main; main()", "ui", "--output", str(output)),
+            *(sys.executable, "-c", "from studies.cli.main import main; main()", "ui", "--output", str(output)),
             *("--host", ALL, "--port", str(port)),
         ],
         env={**os.environ, "PYTHONPATH": str(ROOT), "REPARAM_BENCH_UI_PASSWORD": PASSWORD, "TMPDIR": str(private)},

@@ -5,10 +5,10 @@ from __future__ import annotations
 import random
 from pathlib import Path
 
-from bench.config import TrainingConfig
-from bench.results import EpochRecord
-from bench.training import train
-from models.configs import GlowConfig, ModelConfig
+from bench.core.results import EpochRecord
+from bench.study.config import TrainingConfig
+from bench.training.loop import train
+from models.base.config import GlowConfig, ModelConfig
 from models.registry import build_model
 from studies.published import ANCHORS
 from tests.benchmarks.accelerator.data import tuning_data

@@ -14,7 +14,7 @@ import sys
 import time
 from pathlib import Path
 
-from bench.provenance import commit, processor
+from bench.runtime.provenance import commit, processor
 from tests.benchmarks.accelerator.page import page
 from tests.benchmarks.accelerator.part import TABLE
 from tests.benchmarks.accelerator.rows import FAILED, WHOLE, Row, Table

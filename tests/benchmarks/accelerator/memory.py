@@ -32,17 +32,17 @@ def _step(
     depth: int, recompute: bool, levels: int, width: int, batch: int, shape: tuple[int, int, int]
 ) -> dict[str, float]:
     """Compile a training step and take some: its memory and its time."""
-    from bench.backend import select_backend
+    from bench.runtime.backend import select_backend
 
     select_backend("jax")
     import jax
     import numpy as np
 
-    from bench.config import TrainingConfig
-    from bench.cost.memory import peak_device_bytes
-    from bench.training import compile_for_training
-    from bench.training_program import gradients_of, noise_for
-    from models.configs import GlowConfig
+    from bench.evaluation.cost.memory import peak_device_bytes
+    from bench.study.config import TrainingConfig
+    from bench.training.loop import compile_for_training
+    from bench.training.program import gradients_of, noise_for
+    from models.base.config import GlowConfig
     from models.registry import build_model
 
     config = GlowConfig(levels=levels, flow_depth=depth, hidden_channels=width, recompute=recompute)

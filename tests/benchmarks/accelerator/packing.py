@@ -9,12 +9,12 @@ from collections.abc import Callable
 
 import numpy as np
 
-from bench.config import TrainingConfig
-from bench.packed_training import PackedTraining
-from bench.training import compile_for_training
-from bench.training_program import training_program
-from models.configs import GlowConfig, ModelConfig, VAEConfig
-from models.likelihood_model import LikelihoodModel
+from bench.study.config import TrainingConfig
+from bench.training.loop import compile_for_training
+from bench.training.program import training_program
+from bench.training.vectorized import PackedTraining
+from models.base.config import GlowConfig, ModelConfig, VAEConfig
+from models.base.likelihood_model import LikelihoodModel
 from models.registry import build_model
 from tests.benchmarks.accelerator.data import tuning_data
 from tests.benchmarks.accelerator.part import Part

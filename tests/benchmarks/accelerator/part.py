@@ -60,7 +60,7 @@ def main() -> None:
     parser.add_argument("--small", action="store_true")
     part = Part(**vars(parser.parse_args()))
     if part.name in ON_KERAS:
-        from bench.backend import select_backend
+        from bench.runtime.backend import select_backend
 
         # Before anything imports Keras.
         select_backend("jax")

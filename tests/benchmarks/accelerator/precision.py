@@ -12,11 +12,11 @@ import time
 import jax
 import numpy as np
 
-from bench.config import TrainingConfig
-from bench.likelihood import log_likelihood
-from bench.seeds import derive_seed
-from bench.training import train
-from models.configs import GlowConfig
+from bench.core.seeds import derive_seed
+from bench.evaluation.likelihood import log_likelihood
+from bench.study.config import TrainingConfig
+from bench.training.loop import train
+from models.base.config import GlowConfig
 from models.registry import build_model
 from tests.benchmarks.accelerator.data import tuning_data
 from tests.benchmarks.accelerator.part import Part

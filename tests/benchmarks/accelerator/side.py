@@ -28,7 +28,7 @@ def main() -> None:
     with os.fdopen(os.dup(1), "w", buffering=1) as answers:
         os.dup2(2, 1)
         if options.module == OURS:
-            from bench.backend import select_backend
+            from bench.runtime.backend import select_backend
 
             select_backend("jax")
         side = importlib.import_module(f"tests.benchmarks.peers.{options.module}").prepare(sizes.works[options.work])
@@ -39,7 +39,7 @@ def main() -> None:
 
 
 def _peak() -> dict[str, float]:
-    from bench.cost.operations import peak_operations_per_second
+    from bench.evaluation.cost.flops import peak_operations_per_second
 
     return {"peak": peak_operations_per_second()}
 

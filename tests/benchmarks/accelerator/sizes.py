@@ -100,7 +100,7 @@ SMALL = Sizes(
         "curves": 110,
         "memory": 100,
     },
-    tests=("tests/models/test_dequantisation.py",),
+    tests=("tests/models/glow/test_dequantisation.py",),
     works={
         "glow-1x1-8": GlowWork(1, 1, 8, 16, (8, 8, 1), images=32, samples=16),
         "vae": VAEWork((50,), 10, 50, (28, 28, 1), images=500, samples=64),

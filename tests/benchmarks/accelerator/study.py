@@ -13,7 +13,7 @@ from tests.benchmarks.accelerator.measure import ROOT
 from tests.benchmarks.accelerator.part import Part
 from tests.benchmarks.accelerator.rows import FAILED
 
-COMMAND = "from studies.cli import main; main()"
+COMMAND = "from studies.cli.main import main; main()"
 """What the installed ``reparam-bench`` runs: here from the source tree, installed or not."""
 
 

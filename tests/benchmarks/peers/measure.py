@@ -22,8 +22,8 @@ from typing import Any
 
 import numpy as np
 
-from bench.backend import BACKENDS
-from bench.provenance import commit, processor
+from bench.runtime.backend import BACKENDS
+from bench.runtime.provenance import commit, processor
 from tests.benchmarks.peers.page import Line, page
 from tests.benchmarks.peers.peak import PRODUCT
 from tests.benchmarks.peers.processes import ROOT, SideProcess

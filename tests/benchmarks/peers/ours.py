@@ -11,15 +11,15 @@ from importlib.metadata import version
 import keras
 import numpy as np
 
-from bench.backend import device
-from bench.config import TrainingConfig
 from bench.data.dataset import DatasetInfo, Split, TuningData
-from bench.likelihood import likelihood_program, log_likelihood
-from bench.sampling import Sampler
-from bench.training import train
-from models.configs import GlowConfig, ModelConfig, VAEConfig
+from bench.evaluation.likelihood import likelihood_program, log_likelihood
+from bench.evaluation.sampling import Sampler
+from bench.runtime.backend import device
+from bench.study.config import TrainingConfig
+from bench.training.loop import train
+from models.base.config import GlowConfig, ModelConfig, VAEConfig
+from models.base.size import model_size
 from models.registry import build_model
-from models.size import model_size
 from tests.benchmarks.peers.side import Side, rate
 from tests.benchmarks.peers.works import LEARNING_RATE, LIKELIHOOD, SAMPLING, TRAINING, GlowWork, VAEWork
 

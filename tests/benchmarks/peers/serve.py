@@ -40,7 +40,7 @@ def main() -> None:
 def _prepared(options: argparse.Namespace) -> Side:
     """The side, from its own module: only its own process imports PyTorch or Keras."""
     if options.backend:
-        from bench.backend import select_backend
+        from bench.runtime.backend import select_backend
 
         select_backend(options.backend)
     side: Side = importlib.import_module(f"tests.benchmarks.peers.{options.module}").prepare(WORKS[options.work])

@@ -9,8 +9,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from bench.config import RECIPE, TrainingConfig
-from models.configs import GlowConfig, ModelConfig, VAEConfig
+from bench.study.config import RECIPE, TrainingConfig
+from models.base.config import GlowConfig, ModelConfig, VAEConfig
 
 
 @dataclass(frozen=True)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 
-from bench.config import TrainingConfig
-from models.configs import ModelConfig
+from bench.study.config import TrainingConfig
+from models.base.config import ModelConfig
 
 
 def configuration(model: ModelConfig, training: TrainingConfig) -> str:

@@ -9,13 +9,13 @@ from dataclasses import dataclass
 import keras
 import numpy as np
 
-from bench.config import TrainingConfig
+from bench.core.results import EpochRecord
+from bench.core.seeds import derive_seed
 from bench.data.dataset import TuningData
-from bench.likelihood import likelihood_program, log_likelihood
-from bench.results import EpochRecord
-from bench.seeds import derive_seed
-from bench.training import train
-from models.configs import ModelConfig
+from bench.evaluation.likelihood import likelihood_program, log_likelihood
+from bench.study.config import TrainingConfig
+from bench.training.loop import train
+from models.base.config import ModelConfig
 from models.registry import build_model
 
 

@@ -14,11 +14,11 @@ from dataclasses import replace
 from fnmatch import fnmatch
 from pathlib import Path
 
-from bench.backend import BACKENDS, select_backend
+from bench.core.errors import DataError, DivergedError
 from bench.data.dataset import TuningData
 from bench.data.registry import load
-from bench.errors import DataError, DivergedError
-from bench.provenance import commit, processor
+from bench.runtime.backend import BACKENDS, select_backend
+from bench.runtime.provenance import commit, processor
 from tests.benchmarks.recipes import table
 from tests.benchmarks.recipes.cases import CASES, DATA, Case
 from tests.benchmarks.recipes.configuration import configuration

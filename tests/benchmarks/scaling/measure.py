@@ -28,13 +28,13 @@ from optuna.storages import InMemoryStorage, RDBStorage, run_grpc_proxy_server
 from optuna.trial import TrialState, create_trial
 from scipy.stats import mannwhitneyu
 
-from bench.errors import LostTrialError
-from bench.provenance import commit, processor
-from bench.results import RunState
-from bench.space import Integers, Reals
-from bench.storage.connection import open_storage
-from bench.storage.queue import Attempt, Queue, Slot
-from bench.storage.search import Search
+from bench.core.errors import LostTrialError
+from bench.core.results import RunState
+from bench.runtime.provenance import commit, processor
+from bench.search.queue import Attempt, Queue, Slot
+from bench.search.sampler import Search
+from bench.search.storage import open_storage
+from bench.study.search_space import Integers, Reals
 from tests.benchmarks.scaling.page import page
 from tests.browser.chromium import mlflow_server
 from tests.faults.expected import LOOKS
@@ -59,13 +59,13 @@ def study_of_waiting_trials(workers: int, storage: str | None, look_seconds: flo
     """A whole study, through the real coordinator and its worker processes; ``trials`` for each of them."""
     from rich.console import Console
 
-    from bench.coordinator import Coordinator
-    from bench.crews.local import LocalWorkers
+    from bench.core.signals import StopRequest
     from bench.data.bundled import load_digits
     from bench.data.shared import share
-    from bench.interruption import StopRequest
-    from bench.progress import StudyProgress
-    from bench.shared_study import open_study
+    from bench.execution.coordinator import Coordinator
+    from bench.execution.executors.local import LocalWorkers
+    from bench.execution.progress import StudyProgress
+    from bench.execution.session import open_study
     from tests.faults.waiting_worker import STORAGE, TRACKING
 
     with tempfile.TemporaryDirectory() as name:

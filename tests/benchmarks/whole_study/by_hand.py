@@ -19,10 +19,10 @@ import optuna
 
 from bench.data.dataset import Images
 from bench.data.registry import load
-from models.configs import GlowConfig, ModelConfig, VAEConfig
-from models.likelihood_model import LikelihoodModel
+from models.base.config import GlowConfig, ModelConfig, VAEConfig
+from models.base.likelihood_model import LikelihoodModel
+from models.base.units import bits_per_dim
 from models.registry import build_model
-from models.units import bits_per_dim
 
 BATCH_SIZE = 64
 INITIALISATION_IMAGES = 1024

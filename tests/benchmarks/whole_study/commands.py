@@ -16,12 +16,12 @@ from typing import Any
 
 from mlflow.tracking import MlflowClient
 
-from bench.tracking.sources import search_runs
+from bench.tracking.reading.sources import search_runs
 
 ROOT = Path(__file__).resolve().parents[3]
 BY_HAND = Path(__file__).with_name("by_hand.py")
-REPARAM_BENCH = "from studies.cli import main; main()"
-NAMED = "import bench.study; bench.study.BoundStudy.study_id = {study_id!r}; "
+REPARAM_BENCH = "from studies.cli.main import main; main()"
+NAMED = "import bench.study.definition; bench.study.definition.BoundStudy.study_id = {study_id!r}; "
 PACKAGES = ("bench", "models", "reports", "studies")
 FAMILIES = ("vae", "glow")
 OTHER_STORES = ("REPARAM_BENCH_", "MLFLOW_")

@@ -14,9 +14,9 @@ import shlex
 from collections.abc import Iterator
 from pathlib import Path
 
-from bench.backend import cores, select_backend
-from bench.provenance import processor
-from bench.study import StudySettings
+from bench.runtime.backend import cores, select_backend
+from bench.runtime.provenance import processor
+from bench.study.definition import StudySettings
 from tests.benchmarks.whole_study import commands
 from tests.benchmarks.whole_study.page import BEFORE, BY_HAND, NOW, OURS, Row, page
 

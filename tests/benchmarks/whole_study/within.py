@@ -19,21 +19,21 @@ from unittest.mock import patch
 
 from rich.console import Console
 
-import bench.worker
-from bench.checkpoint import Checkpoint
-from bench.config import RunConfig
+import bench.execution.worker
+from bench.core.results import EpochRecord
+from bench.core.seeds import derive_seed
+from bench.core.signals import StopRequest
 from bench.data.dataset import TuningData
 from bench.data.registry import load
-from bench.interruption import StopRequest
-from bench.progress import StudyProgress
-from bench.results import EpochRecord
-from bench.seeds import derive_seed
-from bench.shared_study import open_study
-from bench.storage.queue import Claim, Slot
-from bench.study import BoundStudy, Family, StudySettings
-from bench.tracking.store import DRAIN_SECONDS, ModelRun
-from bench.trial import OnEpoch, Outcome, run_trial, validation_bits_per_dim
-from bench.worker import Worker
+from bench.execution.progress import StudyProgress
+from bench.execution.session import open_study
+from bench.execution.trial import OnEpoch, Outcome, run_trial, validation_bits_per_dim
+from bench.execution.worker import Worker
+from bench.search.queue import Claim, Slot
+from bench.study.config import RunConfig
+from bench.study.definition import BoundStudy, Family, StudySettings
+from bench.tracking.writer import DRAIN_SECONDS, ModelRun
+from bench.training.checkpoint import Checkpoint
 from studies.vae_vs_glow import STUDY
 from tests.benchmarks.whole_study.page import WATCHED, WITHIN, Row
 
@@ -99,7 +99,7 @@ class _Clock:
                 timed = self.timed(name, getattr(*method))
                 stack.enter_context(patch.object(*method, _asked_in_vain(timed) if method == _LAGS_BEHIND else timed))
             stack.enter_context(patch.object(Worker, "_do", claimed))
-            stack.enter_context(patch.object(bench.worker, "run_trial", self.run_trial))
+            stack.enter_context(patch.object(bench.execution.worker, "run_trial", self.run_trial))
             yield
 
     def told(self) -> dict[str, float]:

@@ -21,10 +21,10 @@ from pathlib import Path
 import numpy as np
 import psutil
 
-from bench.backend import BACKENDS
+from bench.core.errors import DataError
 from bench.data.registry import load
-from bench.errors import DataError
-from bench.provenance import commit, processor
+from bench.runtime.backend import BACKENDS
+from bench.runtime.provenance import commit, processor
 from tests.benchmarks.peers.likelihood import recipe
 from tests.benchmarks.peers.likelihood.page import write_page
 from tests.benchmarks.peers.likelihood.rows import Row

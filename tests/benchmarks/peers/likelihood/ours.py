@@ -8,8 +8,8 @@ from importlib.metadata import version
 import keras
 import numpy as np
 
+from bench.core.errors import DivergedError
 from bench.data.dataset import DatasetInfo, Split, TuningData
-from bench.errors import DivergedError
 from tests.benchmarks.peers.likelihood.recipe import model, recipe
 from tests.benchmarks.peers.likelihood.side import Answer
 from tests.benchmarks.peers.likelihood.works import Run
@@ -18,7 +18,7 @@ from tests.benchmarks.recipes.curve import Evaluation, learning_curve
 
 
 def train(run: Run) -> Answer:
-    """One training by :func:`bench.training.train`."""
+    """One training by :func:`bench.training.loop.train`."""
     work = run.of
     config, training = model(work), recipe(work, run.learning_rate, run.images)
     backend = keras.backend.backend()

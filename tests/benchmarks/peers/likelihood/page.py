@@ -10,8 +10,8 @@ import matplotlib as mpl
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, NullLocator
 
-from reports import svg
-from reports.drawing import INK, STYLE, as_svg, images_label
+from reports.analysis.curves import svg
+from reports.figures.matplotlib import INK, STYLE, as_svg, images_label
 from tests.benchmarks.peers.likelihood.rows import Best, Comparison, Row, best_within, compare
 from tests.benchmarks.peers.likelihood.works import ALPHA, OURS, LikelihoodWork
 
@@ -198,8 +198,8 @@ def _explained(works: Mapping[str, LikelihoodWork], rows: Sequence[Row]) -> str:
         "log-determinant in its bound; normflows with (x + u)/Q. Both are built as in its own example.\n"
         "- **PyTorch.** Inputs x/(Q − 1), `nn.Linear` as it comes, Adam as it comes; with the marginals as bias the "
         "output begins at each pixel's frequencies over the training images, counted once more each.\n"
-        f"- **Ours** is `bench.training.train` by `tests/benchmarks/peers/likelihood/recipe.py`, here at the lowest "
-        f"rate, what departs from the defaults:\n{recipes}"
+        f"- **Ours** is `bench.training.loop.train` by `tests/benchmarks/peers/likelihood/recipe.py`, here at the "
+        f"lowest rate, what departs from the defaults:\n{recipes}"
     )
 
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from bench.config import RECIPE, TrainingConfig
-from models.configs import GlowConfig, ModelConfig, VAEConfig
+from bench.study.config import RECIPE, TrainingConfig
+from models.base.config import GlowConfig, ModelConfig, VAEConfig
 from tests.benchmarks.peers.likelihood.works import LikelihoodWork
 from tests.benchmarks.peers.works import GlowWork
 

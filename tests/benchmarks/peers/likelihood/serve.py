@@ -26,7 +26,7 @@ def main() -> None:
     with os.fdopen(os.dup(1), "w") as answers:
         os.dup2(2, 1)
         if options.backend:
-            from bench.backend import select_backend
+            from bench.runtime.backend import select_backend
 
             select_backend(options.backend)
         # Only this process imports PyTorch or Keras.

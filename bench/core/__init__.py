@@ -1,0 +1,1 @@
+"""What every part of the harness uses: errors, seeds, logs, the result schema."""

@@ -1,0 +1,159 @@
+"""The log file of a command: what happened and when, tracebacks in full, credentials removed."""
+
+from __future__ import annotations
+
+import errno
+import logging
+import sys
+import time
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from rich.console import Console
+
+from bench.core.errors import ReparamBenchError, SettingsError, UnexpectedError
+from bench.core.redaction import redact
+
+OWN_PACKAGES = ("bench", "models", "reports", "studies")
+LONGEST_REASON = 300
+"""Characters of a library's own words that a terminal is given; the log has them all."""
+COURIER_THREAD = "courier"
+"""The thread that delivers to the tracking store: it tells by itself what its libraries warn of at each attempt."""
+COURIER_LOGGER = "bench.tracking.outbox.uploader"
+_STORES = ("mlflow", "optuna", "sqlalchemy", "sqlite3", "requests", "urllib3")
+
+log = logging.getLogger(__name__)
+
+
+def one_line(text: str) -> str:
+    """``text`` on one line, without credentials and without characters that would command a terminal."""
+    visible = "".join(character if character.isprintable() else " " for character in redact(text))
+    return " ".join(visible.split())
+
+
+def shortened(text: str) -> str:
+    """``text`` on one line, cut to what a terminal is given of a library's own words."""
+    line = one_line(text)
+    return line if len(line) <= LONGEST_REASON else f"{line[:LONGEST_REASON]} …"
+
+
+def default_log_file(output: Path, command: str) -> Path:
+    """A file of this moment's own in the ``logs`` folder of a command's output."""
+    return output / "logs" / f"{time.strftime('%Y-%m-%dT%H%M%S')}-{command}.log"
+
+
+@contextmanager
+def logged_to(path: Path, console: Console) -> Iterator[None]:
+    """Log to a file what happens in the block, and what ends it.
+
+    Args:
+        path: the file, which is appended to; missing folders are made.
+        console: where warnings of libraries are shown, each as one line.
+
+    Raises:
+        SettingsError: the file cannot be written.
+        UnexpectedError: the block raised what is no :class:`ReparamBenchError`; the log holds the traceback.
+    """
+    try:
+        if path.is_fifo():
+            raise OSError(errno.EINVAL, "it is a pipe, and whoever reads it may never come")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        file = _File(path)
+    except OSError as error:
+        raise SettingsError(
+            f"the log file {str(path)!r} cannot be written ({error.strerror}): give another with --log-file"
+        ) from error
+    root = logging.getLogger()
+    handlers: tuple[logging.Handler, ...] = (file, _LibraryWarnings(console))
+    for handler in handlers:
+        root.addHandler(handler)
+    for package in OWN_PACKAGES:
+        logging.getLogger(package).setLevel(logging.DEBUG)
+    logging.captureWarnings(True)
+    try:
+        yield
+    except ReparamBenchError as error:
+        log.exception("ended by an error: %s", error)
+        raise
+    except Exception as error:
+        log.exception("ended by an unexpected error")
+        raise UnexpectedError(
+            f"{shortened(f'{type(error).__name__}: {error}')}; {file.where_traceback_is(error)}; {_way_out(error)}"
+        ) from error
+    except BaseException as error:
+        log.warning("ended by %s", type(error).__name__)
+        raise
+    finally:
+        logging.captureWarnings(False)
+        for handler in handlers:
+            root.removeHandler(handler)
+            handler.close()
+
+
+class _File(logging.FileHandler):
+    """Appends to the log file. A log that cannot be written, as on a full disk, does not stop the work."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path, encoding="utf-8", errors="backslashreplace")
+        self.path = path
+        self.setFormatter(_Lines("%(asctime)s %(levelname)-7s %(name)s: %(message)s", "%Y-%m-%dT%H:%M:%S%z"))
+        self.problem = ""
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - the name that logging calls
+        self._tell(sys.exc_info()[1])
+
+    def close(self) -> None:
+        try:
+            super().close()
+        except OSError as error:
+            self._tell(error)
+
+    def _tell(self, problem: BaseException | None) -> None:
+        if not self.problem:
+            self.problem = str(problem)
+            print(f"warning: {self.path} cannot be written: {self.problem}", file=sys.stderr)
+
+    def where_traceback_is(self, error: BaseException) -> str:
+        """Where to find the traceback, which is shown here and now if the file could not take it."""
+        if not self.problem:
+            return f"the traceback is in {self.path}"
+        print(redact("".join(traceback.format_exception(error))), file=sys.stderr)
+        return "the traceback is above"
+
+
+class _Lines(logging.Formatter):
+    """Lines without credentials, tracebacks included."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return redact(super().format(record))
+
+
+class _LibraryWarnings(logging.Handler):
+    """Shows what libraries and the courier warn of as one line.
+
+    The project's other messages are shown where they are made; the courier's come from nowhere in the command.
+    """
+
+    def __init__(self, console: Console) -> None:
+        super().__init__(logging.WARNING)
+        self.console = console
+
+    def emit(self, record: logging.LogRecord) -> None:
+        of_a_library = record.name.partition(".")[0] not in OWN_PACKAGES and record.threadName != COURIER_THREAD
+        if of_a_library or record.name == COURIER_LOGGER:
+            self.console.print(f"warning: {shortened(record.getMessage())}", highlight=False, markup=False)
+
+
+def _way_out(error: Exception) -> str:
+    if type(error).__module__.partition(".")[0] in _STORES:
+        return (
+            "is the tracking store or the storage gone? `reparam-bench doctor` with the same --tracking-uri and "
+            "--storage tells; then the same command continues with what is finished"
+        )
+    if isinstance(error, MemoryError):
+        return "the machine ran out of memory: take a smaller --batch-size, or a larger machine"
+    if isinstance(error, OSError) and error.filename is not None:
+        return "check that the file can be reached and that its disk has room; then run the same command again"
+    return "run the same command again; if it ends so again, report it with that file"

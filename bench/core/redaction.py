@@ -1,0 +1,55 @@
+"""Credentials in URIs never reach logs, parameters, artifacts or reports."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from urllib.parse import urlsplit
+
+from bench.core.errors import SettingsError
+
+_CREDENTIALS = re.compile(r"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]*://)(?:[^\s/'\"]*|[^\s/@:'\"]*:[^\s@'\"]*)@")
+_SECRET = re.compile(
+    r"(?P<name>[?&;][\w.-]*(?:password|passwd|token|secret|api_?key|signature)=)[^&\s;'\"]+", re.IGNORECASE
+)
+
+
+def redact(text: str) -> str:
+    """``text`` with the credentials of every URI in it, and secrets in query strings, replaced by ``***``."""
+    return _SECRET.sub(r"\g<name>***", _CREDENTIALS.sub(r"\g<scheme>***@", text))
+
+
+def check_address(option: str, address: str) -> None:
+    """Check that an address is not empty, and that :func:`redact` can tell its credentials from all else.
+
+    Args:
+        option: the setting that holds the address, named in errors.
+        address: the address of a tracking store or a storage.
+
+    Raises:
+        SettingsError: it is empty, or has another form than an address; the message shows nothing but its scheme.
+    """
+    if not address.strip():
+        raise SettingsError(f"{option}={address!r} is empty: leave it out, or give an address")
+    if not _is_well_formed(address):
+        scheme = re.match(r"[A-Za-z0-9+.-]*://", address)
+        raise SettingsError(
+            f"{option}={scheme[0] if scheme else ''}… is no address: SCHEME://USER:PASSWORD@HOST:PORT/NAME is "
+            "accepted, special characters percent-encoded (%20 for a space, %22 and %27 for quotes, %23 for #, %2F for "
+            "/, %40 for @)"
+        )
+
+
+def _is_well_formed(address: str) -> bool:
+    if any(unicodedata.category(character) in ("Cc", "Cs") for character in address):
+        return False
+    if address.startswith("sqlite"):
+        return True
+    try:
+        # What stands for the port may well be a password, where the host was forgotten or a character not encoded.
+        parts = urlsplit(address)
+        parts.port  # noqa: B018 - raises
+    except ValueError:
+        return False
+    before_host = address.partition("://")[2].rpartition("@")[0]
+    return not re.search(r"[\s'\"]", parts.netloc) and before_host in ("", parts.netloc.rpartition("@")[0])

@@ -1,0 +1,226 @@
+"""Bidirectional Monte Carlo: how far an importance-weighted bound lies below log P(x), on data simulated from the VAE.
+
+Notation: prior p(z) = N(0, I), likelihood p(x | z), and on the way from prior to posterior the distributions
+
+    π_β(z) ∝ p(z) p(x | z)^β,    0 = β_0 < β_1 < ... < β_T = 1.
+
+Annealed importance sampling (Neal 2001) draws z_0 ~ p(z), then z_t from a transition that leaves π_{β_t} as it is:
+
+    log w = Σ_{t=1}^{T} (β_t - β_{t-1}) log p(x | z_{t-1}),    E[w] = P(x),
+
+so that log w, and log (1/C) Σ w_c over C chains, is on average a lower bound on log P(x). Run backwards from an exact
+posterior sample, the same sum has E[1/w] = 1/P(x), and -log (1/C) Σ 1/w_c is on average an upper bound (Grosse,
+Ghahramani & Adams 2015; Grosse, Ancha & Roy 2016). An exact posterior sample is at hand where the image was simulated:
+the z that it came from. Both bounds close as T grows. That is how Wu et al. (2017) found what an importance-weighted
+bound misses; what it misses on simulated data stands for the model, not for images that are unlike its samples.
+
+The transitions are preconditioned Crank-Nicolson moves (Neal 1998, eq. 15; Cotter et al. 2013): z' = √(1-s²) z + s·ε,
+which is reversible for N(0, I) at any step s, is accepted with probability min(1, [p(x | z') / p(x | z)]^β). They need
+no gradient, and one decoder evaluation each.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from scipy.special import expit, logsumexp
+
+from bench.core.seeds import derive_seed
+from bench.data.dataset import Images
+from bench.evaluation.likelihood import log_likelihood
+from bench.runtime.compiled import CompiledMethod
+from models.base.distributions import Tensor, sum_event
+from models.vae.model import VAE
+
+Array = npt.NDArray[np.float64]
+Latents = npt.NDArray[np.float32]
+
+STEPS = (0.9, 0.6, 0.3, 0.1)
+"""Step sizes s of the moves, in turn: wide ones travel while β is small, narrow ones are accepted when it is near 1."""
+VALUES_PER_BATCH = 2**21
+"""Largest number of pixel values (images × chains × D) decoded at once: it bounds the memory."""
+
+
+@dataclass(frozen=True)
+class AnnealedBounds:
+    """Stochastic bounds on log P(x) in nats, for images whose latents are known.
+
+    Attributes:
+        lower: from forward chains (n,): E[lower] <= log P(x).
+        upper: from reverse chains (n,): E[upper] >= log P(x), the mean being over images simulated from the model.
+        acceptance: share of moves that were accepted, forward and reverse together; NaN where there was none.
+    """
+
+    lower: Array
+    upper: Array
+    acceptance: float
+
+
+@dataclass(frozen=True)
+class BidirectionalCheck:
+    """An importance-weighted bound between two annealed ones, on the same simulated images; all in nats.
+
+    Attributes:
+        annealed: the annealed bounds.
+        importance_weighted: the bound under test (n,).
+        importance_samples: its k.
+    """
+
+    annealed: AnnealedBounds
+    importance_weighted: Array
+    importance_samples: int
+
+    def frame(self) -> pd.DataFrame:
+        """Mean and standard error over images of each bound, and of the differences, image by image.
+
+        ``shortfall`` is the upper bound less the importance-weighted one: on average the latter misses at most this
+        much of log P(x), and it is no bound if the shortfall lies below 0 by more than its error. ``width`` is what
+        the annealing leaves open.
+        """
+        lower, upper, between = self.annealed.lower, self.annealed.upper, self.importance_weighted
+        quantities = {
+            "lower": lower,
+            "importance_weighted": between,
+            "upper": upper,
+            "shortfall": upper - between,
+            "width": upper - lower,
+        }
+        rows = [
+            (name, float(values.mean()), float(values.std(ddof=1) / math.sqrt(len(values))))
+            for name, values in quantities.items()
+        ]
+        return pd.DataFrame(rows, columns=["quantity", "nats", "standard_error"]).set_index("quantity")
+
+
+def simulate(model: VAE, n: int, seed: int) -> tuple[Images, Latents]:
+    """``n`` images (n, h, w, c) drawn from the model, and the latents (n, latent_size) that each came from."""
+    noise = _stream(seed, "simulation").standard_normal((n, model.prior_noise_size), dtype=np.float32)
+    batch = max(1, VALUES_PER_BATCH // model.dimensions)
+    images = [np.asarray(model.generate(noise[start : start + batch])) for start in range(0, n, batch)]
+    kind = np.uint8 if model.grey_levels <= 256 else np.uint16
+    return np.concatenate(images).astype(kind), noise[:, : model.configuration.latent_size]
+
+
+def inverse_temperatures(temperatures: int) -> Array:
+    """β_0 = 0 .. β_T = 1, (T + 1,): a sigmoid's course, fine at both ends (Wu et al. 2017, their δ = 4)."""
+    course = expit(np.linspace(-4.0, 4.0, temperatures + 1))
+    return np.asarray((course - course[0]) / (course[-1] - course[0]))
+
+
+def annealed_bounds(
+    model: VAE, images: Images, latents: Latents, temperatures: int, chains: int, seed: int
+) -> AnnealedBounds:
+    """Stochastic lower and upper bounds on log P(x), by annealing forwards and backwards.
+
+    It costs 2·T·C decoder evaluations an image.
+
+    Args:
+        model: a VAE.
+        images: images that were simulated from the model, (n, h, w, c).
+        latents: what each came from, (n, latent_size): a draw of its exact posterior.
+        temperatures: T; each is one annealing step.
+        chains: C, over which the weights of an image are averaged.
+        seed: seed of all noise.
+
+    Raises:
+        ValueError: T or C is below 1, or the latents do not belong to the images.
+    """
+    if temperatures < 1 or chains < 1:
+        raise ValueError(f"temperatures and chains must be at least 1, got {temperatures} and {chains}")
+    expected = (len(images), model.configuration.latent_size)
+    if latents.shape != expected:
+        raise ValueError(f"latents must be {expected}, one for each image, got {latents.shape}")
+    program = CompiledMethod(model, _log_observation)
+    batch = max(1, VALUES_PER_BATCH // (chains * model.dimensions))
+    lower, upper, accepted = [], [], []
+    for start in range(0, len(images), batch):
+        some, origin = images[start : start + batch], np.repeat(latents[start : start + batch], chains, axis=0)
+        walk = _Walk(program, np.repeat(some, chains, axis=0), _stream(seed, "annealing", start))
+        schedule = _Schedule.of(inverse_temperatures(temperatures))
+        prior = walk.noise.standard_normal(origin.shape, dtype=np.float32)
+        forward = walk.log_weights(prior, schedule).reshape(-1, chains)
+        reverse = walk.log_weights(origin, schedule.reversed()).reshape(-1, chains)
+        lower.append(logsumexp(forward, axis=1) - math.log(chains))
+        upper.append(math.log(chains) - logsumexp(-reverse, axis=1))
+        accepted += walk.accepted
+    acceptance = float(np.mean(accepted)) if accepted else math.nan
+    return AnnealedBounds(np.concatenate(lower), np.concatenate(upper), acceptance)
+
+
+def bidirectional_check(
+    model: VAE, n: int, temperatures: int, chains: int, importance_samples: int, seed: int
+) -> BidirectionalCheck:
+    """The importance-weighted bound of ``n`` images simulated from the model, between annealed bounds.
+
+    Args:
+        model: a VAE.
+        n: simulated images.
+        temperatures: T of the annealing.
+        chains: C of the annealing.
+        importance_samples: k of the bound under test, that of :func:`bench.evaluation.likelihood.log_likelihood`.
+        seed: seed of the simulation and of all other noise.
+    """
+    images, latents = simulate(model, n, seed)
+    annealed = annealed_bounds(model, images, latents, temperatures, chains, seed)
+    return BidirectionalCheck(
+        annealed, log_likelihood(model, images, importance_samples, seed).bound, importance_samples
+    )
+
+
+@dataclass(frozen=True)
+class _Schedule:
+    """The weight of log p(x | z) at each state (T,), and between two states the move: (β, s), (T - 1,)."""
+
+    increments: Array
+    moves: list[tuple[float, float]]
+
+    @classmethod
+    def of(cls, betas: Array) -> _Schedule:
+        return cls(np.diff(betas), [(float(beta), STEPS[t % len(STEPS)]) for t, beta in enumerate(betas[1:-1])])
+
+    def reversed(self) -> _Schedule:
+        """The same backwards: each move is reversible, so that the moves in reverse order undo the walk."""
+        return _Schedule(self.increments[::-1], self.moves[::-1])
+
+
+class _Walk:
+    """Annealed chains of a batch of images, all in step."""
+
+    def __init__(self, program: CompiledMethod, images: Images, noise: np.random.Generator) -> None:
+        self.program = program
+        self.images = images
+        self.noise = noise
+        self.accepted: list[float] = []
+
+    def log_weights(self, z: Latents, schedule: _Schedule) -> Array:
+        """Σ Δβ·log p(x | z) over the states of a walk that begins at z (m, latent_size): (m,)."""
+        log_p = self._log_p(z)
+        total = schedule.increments[0] * log_p
+        for (beta, step), increment in zip(schedule.moves, schedule.increments[1:], strict=True):
+            z, log_p = self._move(z, log_p, beta, step)
+            total += increment * log_p
+        return np.asarray(total)
+
+    def _move(self, z: Latents, log_p: Array, beta: float, step: float) -> tuple[Latents, Array]:
+        noise = self.noise.standard_normal(z.shape, dtype=np.float32)
+        proposal = np.float32(math.sqrt(1 - step**2)) * z + np.float32(step) * noise
+        proposal_log_p = self._log_p(proposal)
+        taken = -self.noise.standard_exponential(len(z)) < beta * (proposal_log_p - log_p)
+        self.accepted.append(float(taken.mean()))
+        return np.where(taken[:, None], proposal, z), np.where(taken, proposal_log_p, log_p)
+
+    def _log_p(self, z: Latents) -> Array:
+        return self.program.run(self.images, z).astype(np.float64)
+
+
+def _log_observation(model: VAE, images: Tensor, z: Tensor) -> Tensor:
+    """log p(x | z) of each image and its latent, (m,)."""
+    return sum_event(model.likelihood(z).log_prob(images))
+
+
+def _stream(seed: int, *names: object) -> np.random.Generator:
+    return np.random.Generator(np.random.Philox(key=derive_seed(seed, *names)))

@@ -1,0 +1,250 @@
+"""Features of a small classifier, trained on the data set's own training split and then kept.
+
+No network that is pre-trained on photographs suits 8 x 8 digits or binary images, and none needs to be downloaded here.
+"""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import IO, Any
+
+import keras
+import numpy as np
+import numpy.typing as npt
+from filelock import FileLock
+
+from bench.core.errors import DataError
+from bench.data.dataset import Images, Labels, Split, TuningData
+from bench.data.npz_archive import NpzArchive
+from bench.evaluation.quality.network import NetworkExtractor, scale, weights_digest
+
+ARCHITECTURE = 1
+"""Counted up when the network or its training changes, so that a classifier of another kind is not taken for it."""
+FEATURES = 64
+SEED = 0
+EPOCHS = 12
+MOST_STEPS = 600
+"""Training ends after 12 epochs or this many steps, whichever comes first."""
+TRAINING_BATCH = 64
+LEARNING_RATE = 4e-3
+BATCH_SIZE = 256
+"""Of extracting features."""
+MOST_VALIDATION = 2_000
+"""Validation images that the accuracy is measured on."""
+ORIENTATIONS = 4
+
+Weights = list[npt.NDArray[np.float32]]
+
+
+@dataclass(frozen=True)
+class _Record:
+    """What is kept beside the weights."""
+
+    architecture: int
+    data_digest: str
+    task: str
+    seed: int
+    accuracy: float
+    weights_digest: str
+    trained_with: str
+
+
+def open_classifier(data: TuningData, folder: Path) -> NetworkExtractor:
+    """The 64 features before the output layer of a small convolutional network that was trained on ``data``.
+
+    It tells the class labels of the training split apart; where the data has none, it tells which of four
+    shape-preserving orientations (as it is, flipped left-right, up-down, or both) an image was put into
+    (self-supervision after Gidaris et al. 2018). It is trained once and kept in ``folder``, as weights (.npz) and a
+    record (.json); from then on every run, on either backend, uses the same weights. All of its randomness is its own:
+    Keras's and NumPy's global random states are neither used nor changed.
+
+    Raises:
+        DataError: the kept classifier is damaged or belongs to other data, or cannot be written.
+    """
+    with_labels = data.info.classes >= 2 and data.train.labels is not None and data.validation.labels is not None
+    outputs = data.info.classes if with_labels else ORIENTATIONS
+    task = f"{outputs} classes" if with_labels else f"{ORIENTATIONS} orientations, self-supervised"
+    stem = folder / f"classifier-v{ARCHITECTURE}-{data.digest[:12]}"
+    weights_file, record_file = stem.with_suffix(".npz"), stem.with_suffix(".json")
+    features, classifier = _networks(data.info.image_shape, outputs)
+    # The first of several workers trains it; the others wait for that.
+    with _locked(stem):
+        if weights_file.exists() and record_file.exists():
+            weights, record = _load(weights_file, record_file, classifier, data.digest, task)
+            classifier.set_weights(weights)
+        else:
+            _train(classifier, data, with_labels)
+            weights = classifier.get_weights()
+            record = _Record(
+                architecture=ARCHITECTURE,
+                data_digest=data.digest,
+                task=task,
+                seed=SEED,
+                accuracy=_accuracy(classifier, data, with_labels),
+                weights_digest=weights_digest(weights),
+                trained_with=f"keras {keras.__version__} on {keras.backend.backend()}",
+            )
+            _save(weights_file, record_file, weights, record)
+    return NetworkExtractor(
+        name="classifier",
+        description=f"classifier of {record.task} (seed {record.seed}, {100 * record.accuracy:.1f} % on validation, "
+        f"weights {record.weights_digest[:8]})",
+        network=features,
+        grey_levels=data.info.grey_levels,
+        batch_size=BATCH_SIZE,
+    )
+
+
+def _networks(image_shape: tuple[int, int, int], outputs: int) -> tuple[keras.Model, keras.Model]:
+    """Images (n, h, w, c) in [-1, 1] -> features (n, 64); and -> logits (n, outputs), by the same layers.
+
+    Convolutions halve the image until its smaller side is at most 4. SiLU rather than ReLU, whose units can die: their
+    constant features would make covariances singular.
+    """
+    # In single precision under any policy; NumPy draws the weights.
+    plain = {"dtype": "float32", "kernel_initializer": "zeros"}
+
+    def convolution(channels: int, stride: int) -> keras.layers.Layer:
+        return keras.layers.Conv2D(channels, 3, strides=stride, padding="same", activation="silu", **plain)
+
+    side = min(image_shape[:2])
+    stride = 1 if side < 16 else 2
+    images = keras.Input(image_shape, dtype="float32", name="images")
+    x = convolution(32, stride)(images)
+    side = -(-side // stride)
+    while side > 4:
+        x = convolution(32, 2)(x)
+        side = -(-side // 2)
+    x = convolution(64, 1)(x)
+    x = keras.layers.GlobalAveragePooling2D(dtype="float32", name="pool")(x)
+    features = keras.layers.Dense(FEATURES, activation="silu", **plain)(x)
+    logits = keras.layers.Dense(outputs, **plain)(features)
+    return keras.Model(images, features, name="features"), keras.Model(images, logits, name="classifier")
+
+
+def _initialise(classifier: keras.Model) -> None:
+    """Normal weights of variance 2 / inputs (He et al. 2015), the same on every backend; biases of 0."""
+    rng = np.random.RandomState(SEED)
+    shapes = [tuple(weight.shape) for weight in classifier.weights]
+    classifier.set_weights(
+        [
+            rng.normal(scale=np.sqrt(2 / np.prod(shape[:-1])), size=shape) if len(shape) > 1 else np.zeros(shape)
+            for shape in shapes
+        ]
+    )
+
+
+def _train(classifier: keras.Model, data: TuningData, with_labels: bool) -> None:
+    _initialise(classifier)
+    steps = min(MOST_STEPS, EPOCHS * -(-len(data.train) // TRAINING_BATCH))
+    schedule = keras.optimizers.schedules.CosineDecay(LEARNING_RATE, steps)
+    classifier.compile(
+        optimizer=keras.optimizers.Adam(schedule),
+        loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+    )
+    batches = _batches(data.train, data.info.grey_levels, steps, with_labels)
+    classifier.fit(batches, steps_per_epoch=steps, epochs=1, shuffle=False, verbose=0)
+
+
+def _batches(
+    split: Split, grey_levels: int, steps: int, with_labels: bool
+) -> Iterator[tuple[npt.NDArray[np.float32], Labels]]:
+    """One random permutation of the split after the other, cut into batches."""
+    rng = np.random.RandomState(SEED)
+    waiting = np.empty(0, dtype=np.intp)
+    for _ in range(steps):
+        while len(waiting) < TRAINING_BATCH:
+            waiting = np.concatenate([waiting, rng.permutation(len(split))])
+        chosen, waiting = waiting[:TRAINING_BATCH], waiting[TRAINING_BATCH:]
+        images = split.images[chosen]
+        if with_labels and split.labels is not None:
+            yield scale(images, grey_levels), split.labels[chosen]
+        else:
+            orientations = rng.randint(ORIENTATIONS, size=len(images))
+            yield scale(orient(images, orientations), grey_levels), orientations
+
+
+def orient(images: Images, orientations: Labels) -> Images:
+    """Images (n, h, w, c) put into orientations (n,): 0 as it is, 1 flipped left-right, 2 up-down, 3 both."""
+    across = np.where((orientations % 2 == 1)[:, None, None, None], images[:, :, ::-1], images)
+    return np.where((orientations >= 2)[:, None, None, None], across[:, ::-1], across)
+
+
+def _accuracy(classifier: keras.Model, data: TuningData, with_labels: bool) -> float:
+    """Share of validation images, in every orientation where those are the task, that are told right."""
+    validation = data.validation.head(MOST_VALIDATION)
+    images, truth = validation.images, validation.labels
+    if not with_labels or truth is None:
+        truth = np.repeat(np.arange(ORIENTATIONS), len(images))
+        images = orient(np.concatenate([images] * ORIENTATIONS), truth)
+    program = NetworkExtractor("classifier", "", classifier, data.info.grey_levels, BATCH_SIZE)
+    return float(np.mean(program.features(images).argmax(1) == truth))
+
+
+@contextmanager
+def _locked(stem: Path) -> Iterator[None]:
+    """Hold other processes off; the system lets them in again if this one dies."""
+    lock = FileLock(stem.with_suffix(".lock"))
+    try:
+        stem.parent.mkdir(parents=True, exist_ok=True)
+        lock.acquire()
+    except OSError as error:
+        raise DataError(f"the classifier cannot be kept in {stem.parent}: {error}.") from error
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _save(weights_file: Path, record_file: Path, weights: Weights, record: _Record) -> None:
+    """Weights first: a record is there only if its weights are."""
+    text = json.dumps(asdict(record), indent=2) + "\n"
+    try:
+        _replace(weights_file, lambda file: np.savez(file, *weights))
+        _replace(record_file, lambda file: file.write(text.encode()))
+    except OSError as error:
+        raise DataError(f"the classifier cannot be kept in {weights_file.parent}: {error}.") from error
+
+
+def _replace(path: Path, write: Callable[[IO[bytes]], Any]) -> None:
+    """Write a file so that it is there either whole or not at all."""
+    with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}-", delete=False) as file:
+        temporary = Path(file.name)
+        try:
+            write(file)
+            file.close()
+            temporary.chmod(0o644)
+            temporary.replace(path)
+        except BaseException:
+            temporary.unlink(missing_ok=True)
+            raise
+
+
+def _load(
+    weights_file: Path, record_file: Path, classifier: keras.Model, data_digest: str, task: str
+) -> tuple[Weights, _Record]:
+    try:
+        record = _Record(**json.loads(record_file.read_text()))
+        if record.data_digest != data_digest:
+            raise ValueError("it was trained on other data")
+        if record.task != task:
+            # The digest of the data is of its pixels: the labels may have come later.
+            raise ValueError(f"it tells {record.task} apart, and the data has {task}")
+        with NpzArchive(weights_file) as archive:
+            headers = [archive.header(name) for name in archive.names]
+            if [header.shape for header in headers] != [tuple(weight.shape) for weight in classifier.weights]:
+                raise ValueError("its weights have other shapes")
+            weights = [archive.read(name).astype(np.float32, copy=False) for name in archive.names]
+        if weights_digest(weights) != record.weights_digest:
+            raise ValueError("its weights are not those that were recorded")
+    except (DataError, OSError, ValueError, TypeError, KeyError) as error:
+        raise DataError(
+            f"the kept classifier {weights_file} cannot be used: {error}. Delete it and {record_file.name}, and it is "
+            "trained anew (figures measured with the old one do not compare with those of the new one)."
+        ) from error
+    return weights, record

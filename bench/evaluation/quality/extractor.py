@@ -1,0 +1,60 @@
+"""What turns images into the features that sample quality is measured on."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Protocol
+
+from bench.core.errors import SettingsError
+from bench.data.dataset import Images, TuningData
+from bench.evaluation.quality.estimate import Array
+
+EXTRACTORS = ("classifier", "inception_v3")
+"""The kinds of extractor."""
+
+
+class Extractor(Protocol):
+    """Turns integer images into feature vectors."""
+
+    @property
+    def name(self) -> str:
+        """One of :data:`EXTRACTORS`."""
+        ...
+
+    @property
+    def size(self) -> int:
+        """Number of features d."""
+        ...
+
+    @property
+    def description(self) -> str:
+        """What a figure under this extractor is measured with: it tells two extractors apart."""
+        ...
+
+    def features(self, images: Images) -> Array:
+        """Images (n, h, w, c) in 0..Q-1 -> features (n, d), in batches."""
+        ...
+
+
+def open_extractor(kind: str, data: TuningData, folder: Path) -> Extractor:
+    """The extractor of a kind for a data set.
+
+    Args:
+        kind: ``classifier`` (small, trained on the data set's own training split and kept in ``folder``) or
+            ``inception_v3`` (Keras's ImageNet weights, for colour images).
+        data: the data set, without its test split.
+        folder: where the classifier is kept, so that all runs of a study, on any backend, share one.
+
+    Raises:
+        SettingsError: the kind is unknown, or does not fit the data.
+        DataError: a kept classifier is damaged, or the weights of Inception cannot be had.
+    """
+    if kind == "classifier":
+        from bench.evaluation.quality.classifier import open_classifier
+
+        return open_classifier(data, folder)
+    if kind == "inception_v3":
+        from bench.evaluation.quality.inception import open_inception
+
+        return open_inception(data.info)
+    raise SettingsError(f"feature extractor {kind!r} is unknown: one of {', '.join(EXTRACTORS)} is accepted.")

@@ -1,0 +1,86 @@
+"""Precision, recall, density and coverage: fidelity and diversity apart, by nearest neighbours among features."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+from scipy.spatial.distance import cdist
+
+from bench.evaluation.quality.estimate import SMALLEST_SET, Array, Estimate, check_features
+
+NEIGHBOURS = 5
+"""k: the ball around an image reaches to its k-th nearest neighbour in its own set."""
+_CHUNK_BYTES = 64 * 2**20
+
+
+class Manifold(NamedTuple):
+    """The four metrics that compare samples with the manifold of held-out images, and the other way round."""
+
+    precision: Estimate
+    recall: Estimate
+    density: Estimate
+    coverage: Estimate
+
+
+def manifold_metrics(samples: Array, held_out: Array, neighbours: int = NEIGHBOURS) -> Manifold:
+    """Precision, recall, density and coverage of samples, with their standard errors.
+
+    Let B(u, U) be the closed ball around u that reaches to its k-th nearest neighbour in the rest of U. With samples
+    Y = {y_1 … y_m} and held-out images X = {x_1 … x_n}:
+
+    - precision = share of y_j in ∪_i B(x_i, X) and recall = share of x_i in ∪_j B(y_j, Y)
+      (Kynkäänniemi et al. 2019, eqs. 1-2);
+    - density = 1/(k m) Σ_j Σ_i 1[y_j ∈ B(x_i, X)] and coverage = share of x_i whose B(x_i, X) holds a y_j
+      (Naeem et al. 2020, eqs. 3-4).
+
+    The standard errors are those of a mean over the m samples (precision, density) or the n held-out images (recall,
+    coverage), which for a share is the binomial √(p(1-p)/n). They hold the balls and the other set fixed, leave out
+    the noise in those, and are 0 where every image agrees.
+
+    Distances are computed in pieces of 64 MiB.
+
+    Args:
+        samples: features (m, d).
+        held_out: features (n, d).
+        neighbours: k.
+
+    Raises:
+        SettingsError: a set has fewer than 50 members.
+    """
+    check_features(samples, held_out, max(SMALLEST_SET, neighbours + 1))
+    sample_radii, held_out_radii = (_radii(points, neighbours) for points in (samples, held_out))
+    balls_around = np.empty(len(samples))
+    recalled, covered = np.zeros((2, len(held_out)), dtype=bool)
+    for chunk, distances in _distances(samples, held_out):  # (chunk, n)
+        in_held_out_ball = distances <= held_out_radii
+        balls_around[chunk] = in_held_out_ball.sum(1)
+        covered |= in_held_out_ball.any(0)
+        recalled |= (distances <= sample_radii[chunk, None]).any(0)
+    return Manifold(
+        precision=_mean(balls_around > 0),
+        recall=_mean(recalled),
+        density=_mean(balls_around / neighbours),
+        coverage=_mean(covered),
+    )
+
+
+def _distances(x: Array, y: Array) -> Iterator[tuple[slice, Array]]:
+    """Distances (chunk, n) of a few rows of x to all of y at a time."""
+    rows = max(1, _CHUNK_BYTES // (8 * len(y)))
+    for start in range(0, len(x), rows):
+        # Subtracted rather than multiplied out, which is faster: balls are closed, and equal distances must stay so.
+        yield slice(start, start + rows), cdist(x[start : start + rows], y)
+
+
+def _radii(points: Array, neighbours: int) -> Array:
+    """Distance of each point (n, d) to its k-th nearest among the others, (n,)."""
+    # Each point is the nearest to itself.
+    return np.concatenate([np.partition(d, neighbours, axis=1)[:, neighbours] for _, d in _distances(points, points)])
+
+
+def _mean(values: npt.NDArray[np.generic]) -> Estimate:
+    numbers = np.asarray(values, dtype=np.float64)
+    return Estimate(float(numbers.mean()), float(numbers.std() / np.sqrt(len(numbers))))

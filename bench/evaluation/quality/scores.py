@@ -1,0 +1,204 @@
+"""All metrics of sample quality of one run, each beside what real images score."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from threadpoolctl import threadpool_limits
+
+from bench.core.errors import SettingsError
+from bench.core.results import FLOOR_SUFFIX, Measurement
+from bench.data.dataset import Images
+from bench.evaluation.quality.estimate import Array, Estimate
+from bench.evaluation.quality.extractor import Extractor
+from bench.evaluation.quality.frechet import frechet_distance, frechet_distance_infinity
+from bench.evaluation.quality.kid import kernel_distance
+from bench.evaluation.quality.memorization import data_copying, nearest
+from bench.evaluation.quality.prdc import Manifold, manifold_metrics
+
+LARGEST_FRECHET_SET = 10_000
+"""Images used of each set by the Fréchet distances."""
+LARGEST_SET = 2_000
+"""Images used of each set by the other metrics, whose cost grows with its square."""
+REDRAWS = 5
+"""Random draws of training images that a floor is the mean over, where there are more than one draw takes."""
+SMALL_FEATURES = 512
+"""Up to so many features, matrices are so small that threads wait for each other longer than they work."""
+_SEED = 2017
+
+
+@dataclass(frozen=True)
+class Quality:
+    """Sample quality of one run.
+
+    Attributes:
+        measurements: what could be measured.
+        refused: metric -> why it was not, one sentence.
+    """
+
+    measurements: list[Measurement]
+    refused: dict[str, str]
+
+
+@dataclass
+class _Scores:
+    """Estimates with the number of images of each set, and refusals, by metric."""
+
+    estimates: dict[str, tuple[Estimate, int]] = field(default_factory=dict)
+    refused: dict[str, str] = field(default_factory=dict)
+
+    def attempt(self, metrics: Sequence[str], n: int, measure: Callable[[], Sequence[Estimate]]) -> None:
+        """Note what ``measure`` returns for ``metrics``, or why it refuses."""
+        try:
+            self.estimates |= {metric: (estimate, n) for metric, estimate in zip(metrics, measure(), strict=True)}
+        except SettingsError as error:
+            self.refused |= dict.fromkeys(metrics, str(error))
+
+
+@dataclass(frozen=True)
+class _Reference:
+    """What depends on the data and the extractor alone."""
+
+    extractor: Extractor
+    digest: str
+    features: Array
+    held_out_distances: Array
+    floor: _Scores
+
+
+_latest: _Reference | None = None
+
+
+def sample_quality(samples: Images, held_out: Images, train: Images, extractor: Extractor, grey_levels: int) -> Quality:
+    """Every metric of samples against held-out images, and of as many training images in the samples' place.
+
+    The same number n of each of the three sets is used: a fixed random choice of at most 10,000 images for the
+    Fréchet distances, and of at most 2,000 for the other metrics. What training images score, the floor, is the mean
+    over five draws of n from at most 10,000 of them, with the standard error over the draws; a single draw with its own
+    error where these are no more than n. Data copying compares with all training images.
+    A metric that n is too small for is refused, with the reason. What depends on the data and the extractor alone is
+    computed once for runs that follow each other in a process.
+
+    Args:
+        samples: images (m, h, w, c) in 0..Q-1 drawn from the model.
+        held_out: images that the model was not trained on.
+        train: training images, all of them.
+        extractor: gives the features.
+        grey_levels: Q.
+
+    Raises:
+        SettingsError: the images differ in shape, or are not integers in 0..Q-1.
+    """
+    for name, images in (("samples", samples), ("held-out images", held_out), ("training images", train)):
+        _check_images(name, images, held_out.shape[1:], grey_levels)
+    n = min(len(samples), len(held_out), len(train), LARGEST_FRECHET_SET)
+    reference = _reference(held_out, train, extractor, n)
+    chosen = _choose(samples, n)
+    scores = _feature_scores(extractor.features(chosen), reference.features)
+
+    few = chosen[:LARGEST_SET]
+    copying = _Scores()
+    copying.attempt(
+        ["data_copying"], len(few), lambda: [data_copying(nearest(few, train)[1], reference.held_out_distances)]
+    )
+    conditions = extractor.description
+    return Quality(
+        measurements=[
+            *_rows(scores, "", conditions),
+            *_rows(reference.floor, FLOOR_SUFFIX, conditions),
+            *_rows(copying, "", "pixels"),
+        ],
+        refused=scores.refused
+        | {metric + FLOOR_SUFFIX: reason for metric, reason in reference.floor.refused.items()}
+        | copying.refused,
+    )
+
+
+def _check_images(name: str, images: Images, image_shape: tuple[int, ...], grey_levels: int) -> None:
+    if images.ndim != 4 or images.shape[1:] != image_shape or images.dtype.kind not in "ui":
+        raise SettingsError(
+            f"sample quality: the {name} have shape {images.shape} and dtype {images.dtype}; integer images "
+            f"(n, {', '.join(map(str, image_shape))}) are accepted."
+        )
+    if images.size and not 0 <= int(images.min()) <= int(images.max()) < grey_levels:
+        raise SettingsError(
+            f"sample quality: the {name} hold values in {images.min()}..{images.max()}; with {grey_levels} grey levels "
+            f"0..{grey_levels - 1} are accepted."
+        )
+
+
+def _choose(images: Images, n: int) -> Images:
+    """A fixed random choice of ``n`` images, in random order: the user's files may be sorted."""
+    return images[np.random.RandomState(_SEED).permutation(len(images))[:n]]
+
+
+def _reference(held_out: Images, train: Images, extractor: Extractor, n: int) -> _Reference:
+    global _latest
+    digest = _digest(held_out, train, n)
+    if _latest is None or _latest.extractor is not extractor or _latest.digest != digest:
+        chosen = _choose(held_out, n)
+        features = extractor.features(chosen)
+        # No more images go through the extractor than one draw may take.
+        pool = extractor.features(_choose(train, min(REDRAWS * n, LARGEST_FRECHET_SET)))
+        floor = _floor(pool, features)
+        _, distances = nearest(chosen[:LARGEST_SET], train)
+        _latest = _Reference(extractor, digest, features, distances, floor)
+    return _latest
+
+
+def _floor(pool: Array, y: Array) -> _Scores:
+    """What draws of as many of a pool of training images as held-out ones y (n, d) score, averaged over the draws."""
+    n = len(y)
+    rng = np.random.RandomState(_SEED)
+    draws = [pool[start : start + n] for start in range(0, len(pool) - n + 1, n)][:REDRAWS]
+    disjoint = len(draws)
+    # Disjoint ones first; where they do not suffice, the next ones share images with them.
+    while len(pool) > n and len(draws) < REDRAWS:
+        draws.append(pool[rng.permutation(len(pool))[:n]])
+    scored = [_feature_scores(draw, y) for draw in draws]
+    if len(scored) == 1:
+        return scored[0]
+    floor = _Scores(refused=scored[0].refused)
+    for metric, (_, size) in scored[0].estimates.items():
+        values = [each.estimates[metric][0].value for each in scored]
+        # Draws that share images differ by less than independent ones would: as many as are disjoint count.
+        error = float(np.std(values, ddof=1) / math.sqrt(disjoint))
+        floor.estimates[metric] = Estimate(float(np.mean(values)), error), size
+    return floor
+
+
+def _digest(held_out: Images, train: Images, n: int) -> str:
+    digest = hashlib.sha256(f"{n}".encode())
+    for images in (held_out, train):
+        digest.update(f" {images.shape} {images.dtype} ".encode())
+        digest.update(np.ascontiguousarray(images).data)
+    return digest.hexdigest()
+
+
+def _feature_scores(x: Array, y: Array) -> _Scores:
+    """All metrics of features x (n, d) in the samples' place against those of held-out images y (n, d)."""
+    few_x, few_y = x[:LARGEST_SET], y[:LARGEST_SET]
+    scores = _Scores()
+    with threadpool_limits(limits=1 if x.shape[1] <= SMALL_FEATURES else None):
+        scores.attempt(["frechet_distance"], len(x), lambda: [frechet_distance(x, y)])
+        scores.attempt(["frechet_distance_infinity"], len(x), lambda: [frechet_distance_infinity(x, y)])
+        scores.attempt(["kid"], len(few_x), lambda: [kernel_distance(few_x, few_y)])
+        scores.attempt(Manifold._fields, len(few_x), lambda: manifold_metrics(few_x, few_y))
+    return scores
+
+
+def _known(error: float) -> float | None:
+    return error if math.isfinite(error) else None
+
+
+def _rows(scores: _Scores, suffix: str, conditions: str) -> list[Measurement]:
+    return [
+        Measurement(
+            "quality", metric + suffix, estimate.value, _known(estimate.standard_error), n, conditions=conditions
+        )
+        for metric, (estimate, n) in scores.estimates.items()
+    ]

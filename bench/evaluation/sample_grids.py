@@ -1,0 +1,119 @@
+"""The pictures that a run leaves: samples, temperatures, neighbours, reconstructions, interpolations."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import keras
+import numpy as np
+import numpy.typing as npt
+
+from bench.core.seeds import derive_seed
+from bench.data.dataset import Images
+from bench.evaluation.image_grid import image_grid
+from bench.evaluation.quality import nearest_training_images
+from bench.evaluation.sampling import Sampler
+from models.vae.model import VAE
+
+GRID = 64
+"""Images in a grid of samples."""
+FEW = 16
+"""Images in a grid that is drawn while a model trains."""
+COLUMNS = 8
+TEMPERATURES = (0.0, 0.25, 0.5, 0.7, 0.85, 1.0)
+"""One row each; the paper's figures use 0.7 (Kingma & Dhariwal 2018, section 6)."""
+INTERPOLATIONS = 8
+"""Pairs of images between which a VAE interpolates."""
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A grid of images with its caption."""
+
+    kind: str
+    caption: str
+    png: bytes = field(repr=False)
+
+
+def trial_pictures(sampler: Sampler, images: Images, seed: int) -> list[Picture]:
+    """What a trial shows: samples, and for a VAE reconstructions of held-out ``images``."""
+    return [samples(sampler, seed), *_reconstructions(sampler, images)]
+
+
+def final_pictures(sampler: Sampler, images: Images, train: Images, seed: int) -> list[Picture]:
+    """What a final run shows: all kinds that its family has.
+
+    Args:
+        sampler: of the trained model.
+        images: held-out images.
+        train: training images, among which the samples' nearest neighbours are looked for.
+        seed: of the samples.
+    """
+    pictures = [samples(sampler, seed), _temperatures(sampler, seed), _neighbours(sampler, train, seed)]
+    pictures += _reconstructions(sampler, images)
+    if isinstance(sampler.model, VAE) and len(images) >= 2:
+        pictures.append(_interpolations(sampler.model, images))
+    return pictures
+
+
+def samples(sampler: Sampler, seed: int) -> Picture:
+    """A grid of samples as they come."""
+    caption = f"{GRID} samples at temperature 1, not selected"
+    return _picture("samples", caption, _drawn(sampler, GRID, 1.0, seed), sampler)
+
+
+def shows_samples(epoch: int, last: int) -> bool:
+    """Whether samples are drawn at an epoch: at 1, 2, 4, 8, … and the last, for samples change less and less."""
+    return epoch == last or (epoch & (epoch - 1) == 0 and 3 * epoch < 2 * last)
+
+
+def watched_samples(sampler: Sampler) -> bytes:
+    """PNG of a few samples from the same noise whatever the run and its epoch: what differs is the model."""
+    return image_grid(_drawn(sampler, FEW, 1.0, 0), sampler.model.grey_levels, COLUMNS)
+
+
+def _drawn(sampler: Sampler, n: int, temperature: float, seed: int) -> Images:
+    return sampler.draw(n, temperature, derive_seed(seed, "grid"))
+
+
+def _picture(kind: str, caption: str, images: npt.NDArray[np.generic], sampler: Sampler) -> Picture:
+    return Picture(kind, caption, image_grid(images, sampler.model.grey_levels, COLUMNS))
+
+
+def _temperatures(sampler: Sampler, seed: int) -> Picture:
+    rows = [_drawn(sampler, COLUMNS, temperature, seed) for temperature in TEMPERATURES]
+    named = ", ".join(f"{temperature:g}" for temperature in TEMPERATURES)
+    caption = f"Samples from the same noise at temperatures {named}, one row each"
+    return _picture("temperatures", caption, np.concatenate(rows), sampler)
+
+
+def _neighbours(sampler: Sampler, train: Images, seed: int) -> Picture:
+    drawn = _drawn(sampler, GRID // 2, 1.0, seed)
+    caption = "Samples, each followed by the training image nearest to it in pixels"
+    return _picture("neighbours", caption, _pairs(drawn, train[nearest_training_images(drawn, train)]), sampler)
+
+
+def _reconstructions(sampler: Sampler, images: Images) -> list[Picture]:
+    if not isinstance(sampler.model, VAE):
+        return []
+    originals = images[: GRID // 2]
+    means = np.asarray(keras.ops.convert_to_numpy(sampler.model.reconstruct(originals)))
+    caption = "Held-out images, each followed by its reconstruction (mean image at the posterior mean)"
+    return [_picture("reconstructions", caption, _pairs(originals, means), sampler)]
+
+
+def _interpolations(model: VAE, images: Images) -> Picture:
+    """Mean images along straight lines between the posterior means of pairs of images."""
+    n = min(INTERPOLATIONS, len(images) // 2)
+    means = np.asarray(keras.ops.convert_to_numpy(model.posterior(images[: 2 * n]).mean))  # (2n, latent_size)
+    share = np.linspace(0.0, 1.0, COLUMNS, dtype=np.float32)[None, :, None]
+    z = (1 - share) * means[:n, None] + share * means[n:, None]  # (n, columns, latent_size)
+    decoded = model.likelihood(z.reshape(n * COLUMNS, -1)).mean()
+    caption = "Mean images along straight lines between the posterior means of two held-out images, one pair a row"
+    pixels = np.asarray(keras.ops.convert_to_numpy(decoded))
+    return Picture("interpolations", caption, image_grid(pixels, model.grey_levels, COLUMNS))
+
+
+def _pairs(first: npt.NDArray[np.generic], second: npt.NDArray[np.generic]) -> npt.NDArray[np.generic]:
+    """One of the first and one of the second in turn."""
+    return np.stack([first, second], axis=1).reshape(-1, *first.shape[1:])

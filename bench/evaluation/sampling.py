@@ -1,0 +1,43 @@
+"""Samples in any number, by one program of a fixed batch size."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from bench.data.dataset import Images
+from bench.runtime.compiled import CompiledMethod, Use
+from models.base.distributions import Tensor
+from models.base.likelihood_model import LikelihoodModel
+
+BATCH_SIZE = 256
+"""Images in a large batch: about where a processor gets no faster, and small enough for any memory."""
+VALUES_PER_BATCH = 2**20
+"""Largest number of pixel values in a batch: it bounds the memory."""
+
+
+class Sampler:
+    """Draws images from a model.
+
+    Args:
+        model: a trained model.
+        batch_size: images per call of the program; fewer where the images are large.
+        use: how much will be asked of it, as for :class:`bench.runtime.compiled.CompiledMethod`.
+    """
+
+    def __init__(self, model: LikelihoodModel, batch_size: int = BATCH_SIZE, use: Use = "often") -> None:
+        self.model = model
+        self.batch_size = max(1, min(batch_size, VALUES_PER_BATCH // model.dimensions))
+        self._program = CompiledMethod(model, _generate, use)
+
+    def draw(self, n: int, temperature: float, seed: int) -> Images:
+        """``n`` images at a temperature, integers (n, h, w, c); the same for the same seed."""
+        generator = np.random.default_rng(seed)
+        drawn = []
+        for _ in range(-(-n // self.batch_size)):
+            noise = generator.standard_normal((self.batch_size, self.model.prior_noise_size), dtype=np.float32)
+            drawn.append(self._program.run(noise, np.full(self.batch_size, temperature, dtype=np.float32)))
+        return np.concatenate(drawn)[:n]
+
+
+def _generate(model: LikelihoodModel, noise: Tensor, temperature: Tensor) -> Tensor:
+    return model.generate(noise, temperature[:, None])

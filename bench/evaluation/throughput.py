@@ -1,0 +1,83 @@
+"""Speed: images per second and latencies, warm, in several windows."""
+
+from __future__ import annotations
+
+import time
+
+import keras
+import numpy as np
+import numpy.typing as npt
+
+from bench.core.results import Measurement
+from bench.evaluation.sampling import Sampler
+from bench.runtime.backend import device
+
+WINDOWS = 5
+WINDOW_SECONDS = 0.1
+LATENCIES = 100
+"""Single images asked for, one after the other."""
+LATENCY_SECONDS = 2.0
+"""After which no further one is asked for, once there are twenty."""
+FEWEST_LATENCIES = 20
+PERCENTILES = (50, 95, 99)
+
+Rates = npt.NDArray[np.float64]
+
+
+def conditions(batch_size: int) -> str:
+    """What a speed depends on beside the model: batch size, precision, backend and device."""
+    return f"batch {batch_size}, {keras.config.floatx()}, {keras.backend.backend()} on {device()}"
+
+
+def speed(metric: str, rates: Rates, batch_size: int) -> Measurement:
+    """Median of ``rates`` (images per second) with the standard error of a median over them."""
+    return Measurement("throughput", metric, *_median(rates), len(rates), conditions=conditions(batch_size))
+
+
+def _median(values: Rates) -> tuple[float, float | None]:
+    n = len(values)
+    # The median of normal observations varies √(π/2) times as much as their mean.
+    error = float(np.std(values, ddof=1) / np.sqrt(n) * np.sqrt(np.pi / 2)) if n > 1 else None
+    return float(np.median(values)), error
+
+
+def sampling_speed(sampler: Sampler) -> tuple[Measurement, float]:
+    """Images sampled per second at the sampler's batch size, and the seconds that compiling its program took.
+
+    Each call draws its noise, computes, and returns the images to the host, so that the device is done.
+    """
+    first = _seconds(sampler, 1, 0)
+    again = _seconds(sampler, 1, 0)
+    batches = max(1, round(WINDOW_SECONDS / again))
+    rates = [batches * sampler.batch_size / _seconds(sampler, batches, window) for window in range(WINDOWS)]
+    measured = speed("sample_images_per_second", np.asarray(rates), sampler.batch_size)
+    return measured, max(0.0, first - again)
+
+
+def sampling_latency(single: Sampler) -> list[Measurement]:
+    """Percentiles of the time from asking for one image to having it on the host.
+
+    Args:
+        single: a sampler whose batch size is 1.
+    """
+    _seconds(single, 1, 0)
+    seconds: list[float] = []
+    began = time.perf_counter()
+    while len(seconds) < LATENCIES:
+        seconds.append(_seconds(single, 1, len(seconds)))
+        if len(seconds) >= FEWEST_LATENCIES and time.perf_counter() - began > LATENCY_SECONDS:
+            break
+    times = np.asarray(seconds)
+    stated = conditions(single.batch_size)
+    rows = []
+    for percentile in PERCENTILES:
+        value, error = _median(times) if percentile == 50 else (float(np.percentile(times, percentile)), None)
+        metric = f"sample_latency_p{percentile}_seconds"
+        rows.append(Measurement("throughput", metric, value, error, len(times), conditions=stated))
+    return rows
+
+
+def _seconds(sampler: Sampler, batches: int, seed: int) -> float:
+    began = time.perf_counter()
+    sampler.draw(batches * sampler.batch_size, 1.0, seed)
+    return time.perf_counter() - began

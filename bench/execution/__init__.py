@@ -1,0 +1,1 @@
+"""Runs a study: coordinator, workers, and the executors that start them."""

@@ -1,0 +1,288 @@
+"""The course of a study: search on validation, select, retrain, open test once; whoever does the work."""
+
+from __future__ import annotations
+
+import logging
+import math
+import time
+from typing import Any
+
+from bench.core.errors import SpoolError, StudyStoppedError, TrackingError, WornOutError
+from bench.core.results import RunState
+from bench.core.signals import StopRequest
+from bench.execution.executors.base import Crew
+from bench.execution.progress import StudyProgress
+from bench.execution.session import FINAL, SharedStudy
+from bench.execution.worker import short
+from bench.search.queue import DIED, Attempt, Slot
+from bench.study.config import RunConfig
+from bench.tracking.logged_run import LoggedRun
+from bench.tracking.writer import DRAIN_SECONDS
+
+log = logging.getLogger(__name__)
+
+FAILURES_IN_A_ROW = 20
+"""So many trials failing one after the other, neither pruned nor diverged, point at a fault that all share."""
+TRACKING_SECONDS = 60.0
+"""Between two times that the runs of dead processes are seen to while others work."""
+SLOTS_AHEAD = 32
+"""At least so many slots wait at a time; with more workers, as many as are being worked on."""
+
+
+class Coordinator:
+    """Runs a study, or continues it where it stopped.
+
+    Args:
+        study: the opened study.
+        crew: who does the work.
+        progress: where progress is shown.
+        stop: tells when to end.
+    """
+
+    def __init__(self, study: SharedStudy, crew: Crew, progress: StudyProgress, stop: StopRequest) -> None:
+        self.study = study
+        self.crew = crew
+        self.progress = progress
+        self.stop = stop
+        self._shown: dict[str, set[int]] = {}
+        self._tracking_due = 0.0
+
+    def run(self) -> None:
+        """Search, select, retrain and evaluate; what is finished is not done again.
+
+        Raises:
+            KeyboardInterrupt: after Ctrl-C or SIGTERM, once the interrupted runs are marked as such.
+            StudyStoppedError: many trials in a row failed for a reason that all may share, or no trial of a family
+                completed.
+            SettingsError: another process is running the study.
+        """
+        state = RunState.FAILED
+        try:
+            with self.study.ledger.in_charge():
+                try:
+                    self.stop.honoured(self._run)
+                finally:
+                    self._end_work()
+            state = RunState.COMPLETE
+        except (KeyboardInterrupt, WornOutError):
+            state = RunState.INTERRUPTED
+            raise
+        finally:
+            self._bring_tracking_up_to_date()
+            self.study.parent.finish_if_reachable(state)
+
+    def _run(self) -> None:
+        self._bring_tracking_up_to_date()
+        selected = self._search()
+        configs = {name: self._config(name, trial) for name, trial in selected.items()}
+        chosen = {name: {"number": each.number, "config_hash": configs[name].hash} for name, each in selected.items()}
+        is_recorded = self._record_selection(chosen)
+        self._finals(selected)
+        self._end_work()
+        self._bring_tracking_up_to_date()
+        if not is_recorded:
+            self._record_selection(chosen)
+        self._register(configs)
+        self.study.remove_checkpoints_of_settled_slots()
+
+    def _record_selection(self, chosen: dict[str, dict[str, Any]]) -> bool:
+        """Whether the tracking store has it; where it is away, final runs do not wait for its return."""
+        try:
+            self.study.parent.select(chosen)
+        except TrackingError as error:
+            self.progress.say(f"the selection is not recorded: {error}")
+            return False
+        return True
+
+    def _end_work(self) -> None:
+        for queue in self.study.queues.values():
+            queue.set_open(False)
+        self.crew.dismiss()
+
+    def _config(self, name: str, trial: Attempt) -> RunConfig:
+        return self.study.bound.configure(self.study.family(name), trial.values)
+
+    def _search(self) -> dict[str, Attempt]:
+        """Have each family's trials done up to their total, or to the end of its time; the best of each.
+
+        Workers turn to the next family as soon as no trial of the first waits. Each has an equal share of what time is
+        left when the one before it is done.
+        """
+        settings, searches = self.study.bound.settings, self.study.searches
+        slots = {name: search.slots(settings.trials) for name, search in searches.items()}
+        deadline = time.monotonic() + (settings.timeout or math.inf)
+        for search in searches.values():
+            search.set_open(True)
+        left = list(searches)
+        until = _share(deadline, len(left))
+        while left:
+            for name in [name for name in left if self._is_done(name, slots[name])]:
+                left.remove(name)
+                until = _share(deadline, len(left))
+            if left and time.monotonic() >= until:
+                self._close(left.pop(0))
+                until = _share(deadline, len(left))
+            elif left:
+                self._check_failures(left[0])
+                self.crew.tend()
+        return {name: self._best(name) for name in searches}
+
+    def _close(self, name: str) -> None:
+        """Let no further trial of a family begin, and wait for those that have begun."""
+        search = self.study.searches[name]
+        search.set_open(False)
+        while any(each.state == RunState.RUNNING for each in search.attempts()):
+            self.stop.check()
+            search.reclaim()
+            self.crew.tend()
+        self._show(name, search.attempts())
+
+    def _best(self, name: str) -> Attempt:
+        search = self.study.searches[name]
+        best, done = search.best(), len(search.settled())
+        if best is None and not done:
+            raise StudyStoppedError(
+                f"timeout={self.study.bound.settings.timeout} was over before any {name} trial was: allow more time"
+            )
+        if best is None:
+            raise StudyStoppedError(
+                f"none of the {done} {name} trials completed: see their reasons above, and try other ranges, more "
+                "epochs or --no-pruning"
+            )
+        return best
+
+    def _finals(self, selected: dict[str, Attempt]) -> None:
+        """Have each selected configuration retrained from several seeds, and each measured once on test."""
+        finals = self.study.ledger.finals
+        finals.set_open(True)
+        slots = self.study.final_slots(selected)
+        while not self._is_done(FINAL, slots):
+            self.crew.tend()
+
+    def _is_done(self, kind: str, slots: list[Slot]) -> bool:
+        """Whether all slots are settled; what is to be done of them is offered, what was lost taken back."""
+        self.stop.check()
+        queue = self.study.queues[kind]
+        lost = queue.reclaim()
+        for attempt in lost:
+            again = "; it is queued again" if attempt.state == RunState.INTERRUPTED else ""
+            self.progress.say(f"{kind} {attempt.number}, attempt {attempt.attempt}: {attempt.reason}{again}")
+        if lost and time.monotonic() >= self._tracking_due:
+            self._bring_tracking_up_to_date(patience=0.0)
+            self._tracking_due = time.monotonic() + TRACKING_SECONDS
+        attempts = queue.attempts()
+        self._show(kind, attempts)
+        settled = {each.number for each in attempts if each.counts}
+        under_way = {each.number for each in attempts if each.state == RunState.RUNNING}
+        waiting = {each.number for each in attempts if each.state is None}
+        wanted = [slot for slot in slots if slot.number not in settled]
+        ahead = max(SLOTS_AHEAD, len(under_way)) - len(waiting)
+        missing = [slot for slot in wanted if slot.number not in under_way | waiting]
+        queue.offer(missing[: max(0, ahead)])
+        return not wanted
+
+    def _check_failures(self, name: str) -> None:
+        ended = sorted(self.study.searches[name].settled().values(), key=lambda each: each.ended)
+        latest = ended[-FAILURES_IN_A_ROW:]
+        if len(latest) == FAILURES_IN_A_ROW and all(each.state == RunState.FAILED for each in latest):
+            raise StudyStoppedError(
+                f"{FAILURES_IN_A_ROW} {name} trials in a row failed, the last one by: {latest[-1].reason}; its "
+                "traceback is the artifact traceback.txt of its MLflow run"
+            )
+
+    def _show(self, kind: str, attempts: list[Attempt]) -> None:
+        """Count what has ended since the last time, and say of what other processes did how it ended."""
+        settled = {each.number: each for each in attempts if each.counts}
+        earlier = self._shown.get(kind)
+        self._shown[kind] = set(settled)
+        for number in sorted(set(settled) - (earlier or set())):
+            each = settled[number]
+            if earlier is not None and not each.is_this_processes:
+                self.progress.say(_told(kind, each))
+            family_kind = f"{each.note['family']} final" if kind == FINAL else f"{kind} search"
+            self.progress.done(1, None if earlier is not None and each.is_this_processes else family_kind)
+        complete = [each for each in settled.values() if each.objective is not None]
+        if complete and kind != FINAL:
+            best = min(complete, key=lambda each: (each.objective, each.number))
+            self.progress.best(kind, best.objective or 0.0, best.number)
+
+    def _bring_tracking_up_to_date(self, patience: float | None = None) -> None:
+        """Have delivered what ended processes left, and end the runs of attempts that ended without a word.
+
+        The storage decides: an attempt that it holds as ended has ended so, whatever its run says.
+
+        Args:
+            patience: seconds that processes which have just ended an attempt are given to say so; by default as many
+                as a delivery may take.
+        """
+        patience = DRAIN_SECONDS if patience is None else patience
+        tracker, parent = self.study.tracker, self.study.parent
+        try:
+            tracker.deliver_orphans()
+            if patience and (left := tracker.drain(patience)):
+                self.progress.say(f"{left} entries wait in {tracker.spool}: `reparam-bench deliver` delivers them")
+                return
+            until = time.monotonic() + patience
+            while any(_is_told_soon(attempt) for _, attempt in self._differing()) and time.monotonic() < until:
+                time.sleep(1.0)
+            for run, attempt in self._differing():
+                if patience or not _is_told_soon(attempt):
+                    parent.end_run(run.run_id, attempt.state or RunState.INTERRUPTED, attempt.reason)
+        except (SpoolError, TrackingError) as error:
+            self.progress.say(f"the tracking store is brought up to date later: {error}")
+
+    def _differing(self) -> list[tuple[LoggedRun, Attempt]]:
+        """Runs that do not say how their attempt ended; of two that stand for one attempt, the open one is removed.
+
+        A request to create a run may arrive when nobody waits for its answer any more, and another one was made.
+        """
+        attempts = [each for queue in self.study.queues.values() for each in queue.attempts()]
+        ended = {each.key: each for each in attempts if each.state not in (None, RunState.RUNNING)}
+        runs = [run for run in self.study.parent.children() if run.key in ended]
+        told = {run.key for run in runs if run.state != RunState.RUNNING}
+        for run in runs:
+            if run.state == RunState.RUNNING and run.key in told:
+                self.study.parent.remove_run(run.run_id)
+        return [
+            (run, ended[run.key])
+            for run in runs
+            if run.state != ended[run.key].state and not (run.state == RunState.RUNNING and run.key in told)
+        ]
+
+    def _register(self, configs: dict[str, RunConfig]) -> None:
+        """Register the final run of each family that validation, not test, finds best."""
+        attempts = self.study.ledger.finals.attempts()
+        complete = [each for each in attempts if each.state == RunState.COMPLETE and each.objective is not None]
+        best: dict[str, Attempt] = {}
+        for name, config in configs.items():
+            own = [each for each in complete if each.note["config_hash"] == config.hash]
+            if own:
+                best[name] = min(own, key=lambda each: (each.objective, each.number))
+        try:
+            runs: dict[str, LoggedRun] = {run.key: run for run in self.study.parent.children()}
+            self.study.parent.register({name: runs[each.key] for name, each in best.items() if each.key in runs})
+        except TrackingError as error:
+            # The models are kept with their runs all the same.
+            self.progress.say(f"not registered: {error}")
+
+
+def _is_told_soon(attempt: Attempt) -> bool:
+    """Whether the process that ended an attempt may yet tell the tracking store so."""
+    return attempt.reason != DIED and attempt.ended_seconds_ago < DRAIN_SECONDS
+
+
+def _told(kind: str, attempt: Attempt) -> str:
+    """How an attempt of another process ended, in a line."""
+    if kind == FINAL:
+        name = f"{attempt.note['family']} final, seed {attempt.note['seed'] + 1}"
+    else:
+        values = " ".join(f"{name}={short(value)}" for name, value in attempt.values.items())
+        name = f"{kind} #{attempt.number} {values}"
+    figure = attempt.reason if attempt.objective is None else f"{attempt.objective:.4f} bits/dim on validation"
+    return f"{name}: {attempt.state}, {figure}"
+
+
+def _share(deadline: float, families: int) -> float:
+    """Until when the next of ``families`` may begin trials: each has an equal share of the time that is left."""
+    now = time.monotonic()
+    return now + (deadline - now) / max(1, families)

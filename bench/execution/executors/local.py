@@ -1,0 +1,158 @@
+"""Worker processes on this machine, each on its share of the processors or on its accelerator."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+
+from bench.core.errors import StudyStoppedError
+
+log = logging.getLogger(__name__)
+
+POLL_SECONDS = 0.5
+EARLY_SECONDS = 30.0
+"""A worker that ends sooner after its start has hardly worked."""
+MOST_EARLY_ENDS = 10
+"""So many in a row, and it is not started again: the fault is not the work's."""
+GRACE_SECONDS = 60.0
+"""That workers have to end in when they are asked to: they mark what they do, and deliver what they logged."""
+_GPUS = Path("/proc/driver/nvidia/gpus")
+
+
+@dataclass
+class _Member:
+    number: int
+    process: subprocess.Popen[bytes]
+    began: float
+    early_ends: int = 0
+
+
+class LocalWorkers:
+    """Processes of this machine, started anew when they die.
+
+    Args:
+        count: how many.
+        command: what starts one; ``--log-file PATH`` is added to it.
+        environment: added to this process's own: addresses, which may hold credentials and must not show in lists of
+            processes.
+        logs: folder of their logs.
+    """
+
+    def __init__(self, count: int, command: Sequence[str], environment: Mapping[str, str], logs: Path) -> None:
+        self.count = count
+        self._command = list(command)
+        self._environment = dict(environment)
+        self._logs = logs
+        self._stem = time.strftime("%Y-%m-%dT%H%M%S")
+        self._members: list[_Member] = []
+
+    @property
+    def processes(self) -> list[int]:
+        """Numbers of the processes that live."""
+        return [each.process.pid for each in self._members if each.process.poll() is None]
+
+    def tend(self) -> None:
+        """Start those that are missing, then wait a moment.
+
+        Raises:
+            StudyStoppedError: one ends soon after each start.
+        """
+        if not self._members:
+            self._logs.mkdir(parents=True, exist_ok=True)
+            self._members = [self._started(number) for number in range(self.count)]
+        for i, member in enumerate(self._members):
+            if member.process.poll() is not None:
+                self._members[i] = self._replaced(member)
+        time.sleep(POLL_SECONDS)
+
+    def _replaced(self, member: _Member) -> _Member:
+        log.warning("worker %d ended by %s; another takes its place", member.number, member.process.returncode)
+        early = time.monotonic() - member.began < EARLY_SECONDS
+        ends = member.early_ends + 1 if early else 0
+        if ends == MOST_EARLY_ENDS:
+            raise StudyStoppedError(
+                f"worker {member.number} ended {ends} times within {EARLY_SECONDS:.0f} s of its start, the last time "
+                f"by {member.process.returncode}: see {self._log(member.number)}"
+            )
+        replaced = self._started(member.number)
+        replaced.early_ends = ends
+        return replaced
+
+    def _started(self, number: int) -> _Member:
+        path = self._log(number)
+        cores = share_of_cores(number, self.count)
+        with path.open("ab") as errors:
+            process = subprocess.Popen(  # noqa: S603
+                [*self._command, "--log-file", str(path)],
+                env={**os.environ, **self._environment, **_device_share(number, self.count, len(cores))},
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                # What libraries say when they abort the process is found where its log is.
+                stderr=errors,
+                # Ctrl-C reaches the coordinator alone, which then ends its workers.
+                start_new_session=True,
+            )
+        _pin(process.pid, cores)
+        return _Member(number, process, time.monotonic())
+
+    def _log(self, number: int) -> Path:
+        return self._logs / f"{self._stem}-worker-{number}.log"
+
+    def dismiss(self) -> None:
+        """Ask all to end, and kill those that do not."""
+        living = [each.process for each in self._members if each.process.poll() is None]
+        for process in living:
+            process.terminate()
+        until = time.monotonic() + GRACE_SECONDS
+        for process in living:
+            try:
+                process.wait(max(0.1, until - time.monotonic()))
+            except subprocess.TimeoutExpired:
+                log.warning("worker process %d did not end in %.0f s and is killed", process.pid, GRACE_SECONDS)
+                os.killpg(process.pid, signal.SIGKILL)
+                process.wait()
+        self._members = []
+
+
+def share_of_cores(number: int, count: int) -> list[int]:
+    """The processors of one of ``count`` workers: a part of those that this process may use, or one of them."""
+    cores = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else list(range(os.cpu_count() or 1))
+    if count >= len(cores):
+        return [cores[number % len(cores)]]
+    return cores[number * len(cores) // count : (number + 1) * len(cores) // count]
+
+
+def _pin(process: int, cores: list[int]) -> None:
+    # Soon enough: it has one thread yet, and those to come inherit this.
+    if hasattr(psutil.Process, "cpu_affinity"):
+        try:
+            psutil.Process(process).cpu_affinity(cores)
+        except psutil.NoSuchProcess:
+            log.warning("worker process %d ended at once", process)
+
+
+def _device_share(number: int, count: int, cores: int) -> dict[str, str]:
+    """Environment of a worker: its threads, and where there are accelerators its own one or its share of one."""
+    share = {"OMP_NUM_THREADS": str(cores)}
+    devices = _accelerators()
+    if devices:
+        sharers = -(-count // len(devices))
+        share["CUDA_VISIBLE_DEVICES"] = devices[number % len(devices)]
+        share["TF_FORCE_GPU_ALLOW_GROWTH"] = "true"
+        share["XLA_PYTHON_CLIENT_MEM_FRACTION"] = f"{0.9 / sharers:.3f}"
+    return share
+
+
+def _accelerators() -> list[str]:
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if visible is not None:
+        return [each.strip() for each in visible.split(",") if each.strip() not in ("", "-1")]
+    return [str(i) for i, _ in enumerate(_GPUS.iterdir())] if _GPUS.is_dir() else []

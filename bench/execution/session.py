@@ -1,0 +1,238 @@
+"""A study as one of its processes holds it: what to do, where the work is waited for, where it is logged."""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from bench.core.errors import DataError, TrackingError
+from bench.data.dataset import Dataset, TuningData
+from bench.data.registry import load
+from bench.data.shared import open_shared
+from bench.runtime.backend import select_backend
+from bench.runtime.provenance import code_version, provenance
+from bench.search.queue import Attempt, Queue, Slot
+from bench.search.sampler import Search
+from bench.search.storage import open_storage
+from bench.search.study_record import Ledger, find_study
+from bench.study import search_space as space
+from bench.study.config import RunConfig
+from bench.study.definition import ENGINE, BoundStudy, Family, StudySettings
+from bench.study.serialization import check_code, from_json, to_json
+from bench.tracking.schema import StudyDescription
+from bench.tracking.writer import StudyRun, Tracker
+from bench.training.checkpoint import Checkpoint
+
+log = logging.getLogger(__name__)
+
+FINAL = "final"
+"""The kind of work that final runs are; each search is of the kind of its family."""
+_CHECKPOINT = re.compile(r"\.?(?P<kind>.+)-(?P<slot>\d+)\.npz")
+"""A checkpoint's file, or what is left of one that was being written."""
+
+
+@dataclass(frozen=True)
+class SharedStudy:
+    """What coordinator and workers have in common.
+
+    Attributes:
+        bound: the study with its settings and data.
+        ledger: the study in the storage.
+        searches: the search of each family, by its name, in their order.
+        tracker: the connection to the tracking store.
+        parent: the study's run there.
+    """
+
+    bound: BoundStudy
+    ledger: Ledger
+    searches: dict[str, Search]
+    tracker: Tracker
+    parent: StudyRun
+
+    @property
+    def queues(self) -> dict[str, Queue]:
+        """All work by its kind, in the order in which it is done."""
+        return {**self.searches, FINAL: self.ledger.finals}
+
+    def family(self, name: str) -> Family:
+        """The family of this name."""
+        return next(family for family in self.bound.study.families if family.name == name)
+
+    def final_slots(self, selected: dict[str, Attempt]) -> list[Slot]:
+        """A slot for each final run of the selected trials; those of trials selected earlier keep theirs."""
+        known = {(each.note["config_hash"], each.note["seed"]): each.number for each in self.ledger.finals.attempts()}
+        slots: list[Slot] = []
+        for name, trial in selected.items():
+            config = self.bound.configure(self.family(name), trial.values)
+            for seed in range(self.bound.settings.seeds):
+                number = known.get((config.hash, seed), max(known.values(), default=-1) + 1)
+                known[config.hash, seed] = number
+                note = {
+                    "family": name,
+                    "trial": trial.number,
+                    "config": config.model_dump(mode="json"),
+                    "config_hash": config.hash,
+                    "seed": seed,
+                }
+                slots.append(Slot(number, note=note))
+        return slots
+
+    def checkpoint(self, kind: str, slot: int, config: RunConfig, seed: int) -> Checkpoint:
+        """Where the training of a slot is kept while it lasts."""
+        code = code_version(self.bound.settings.backend)["code"]
+        return Checkpoint(self._checkpoints / f"{kind}-{slot}.npz", config.hash, seed, code)
+
+    def remove_checkpoints_of_settled_slots(self) -> None:
+        """Remove what a process left that died between the end of its slot and the removal of its checkpoint."""
+        if not self._checkpoints.is_dir():
+            return
+        settled = {kind: queue.settled() for kind, queue in self.queues.items()}
+        for file in self._checkpoints.iterdir():
+            found = _CHECKPOINT.match(file.name)
+            if found and int(found["slot"]) in settled.get(found["kind"], ()):
+                file.unlink(missing_ok=True)
+
+    @property
+    def _checkpoints(self) -> Path:
+        return self.bound.settings.output / "checkpoints" / self.bound.study_id
+
+
+def open_study(bound: BoundStudy) -> SharedStudy:
+    """Make what a study needs in storage and tracking store, or find it there.
+
+    Raises:
+        TrackingError: one of them cannot be reached.
+        SettingsError: other code began the study.
+    """
+    settings = bound.settings
+    settings.output.mkdir(parents=True, exist_ok=True)
+    storage = open_storage(settings.storage_url)
+    tracker = _tracker(bound)
+    ledger = Ledger(storage, bound.study_id, settings.lease)
+    earlier = ledger.specification
+    if earlier is not None:
+        check_code(earlier, settings.mixed_code)
+    specification = to_json(bound)
+    codes = [] if earlier is None else [code for code in earlier["codes"] if code != specification["code"]["code"]]
+    codes.append(specification["code"]["code"])
+    parent = _parent(tracker, _description(bound, codes), earlier)
+    ledger.publish({**specification, "codes": codes, "experiment_id": parent.experiment_id, "run_id": parent.run_id})
+    return SharedStudy(bound, ledger, _searches(bound, ledger), tracker, parent)
+
+
+def _parent(tracker: Tracker, description: StudyDescription, earlier: Mapping[str, Any] | None) -> StudyRun:
+    """The study's run; where the store is away, that of an earlier process, for the work does not wait for the store.
+
+    Raises:
+        TrackingError: the store cannot be reached, and no earlier process has opened the study.
+    """
+    try:
+        return tracker.open_study(description)
+    except TrackingError as error:
+        if earlier is None:
+            raise
+        log.warning("the study goes on without its tracking store: %s", error)
+        return tracker.join_study(description, earlier["experiment_id"], earlier["run_id"])
+
+
+def join_study(study_id: str, storage: str | None, tracking_uri: str | None, output: Path) -> SharedStudy:
+    """Hold a study that another process has opened.
+
+    Args:
+        study_id: its identifier, or how it alone begins.
+        storage: the storage's address; by default the one of the output folder.
+        tracking_uri: the tracking store's; by default the one of the output folder.
+        output: folder for what this process leaves: checkpoints, its log, what is not delivered yet.
+
+    Raises:
+        TrackingError: the storage cannot be reached, or holds no such study.
+        SettingsError: other code than this began it.
+    """
+    address = StudySettings(storage=storage, output=output).storage_url
+    opened = open_storage(address)
+    found = find_study(opened, study_id)
+    written = Ledger(opened, found, 60.0).specification
+    if written is None:
+        raise TrackingError(f"{found} has not begun yet: it has no specification")
+    bound = from_json(written, storage, tracking_uri, output)
+    select_backend(bound.settings.backend)
+    ledger = Ledger(opened, found, bound.settings.lease)
+    tracker = _tracker(bound)
+    parent = tracker.join_study(_description(bound, written["codes"]), written["experiment_id"], written["run_id"])
+    return SharedStudy(bound, ledger, _searches(bound, ledger), tracker, parent)
+
+
+def open_data(bound: BoundStudy) -> Dataset:
+    """The study's images: as another process of this machine holds them in memory already, or loaded.
+
+    Raises:
+        DataError: they cannot be loaded, or are others than the study's.
+    """
+    settings = bound.settings
+    shared = open_shared(bound.info, bound.digest, settings.output / "data")
+    if shared is not None:
+        return shared
+    dataset = load(settings.dataset, settings.grey_levels)
+    if dataset.digest != bound.digest:
+        raise DataError(
+            f"the data set {settings.dataset!r} is another here (digest {dataset.digest[:12]}) than where the study "
+            f"began ({bound.digest[:12]}): give this worker the same data"
+        )
+    return dataset
+
+
+def limited(dataset: Dataset, evaluation_images: int | None) -> TuningData:
+    """Training and validation images, validation cut to the first ``evaluation_images``."""
+    tuning = dataset.tuning
+    return TuningData(tuning.info, tuning.digest, tuning.train, tuning.validation.head(evaluation_images))
+
+
+def _tracker(bound: BoundStudy) -> Tracker:
+    settings = bound.settings
+    return Tracker(settings.tracking, settings.output / "artifacts", settings.output / "spool")
+
+
+def _searches(bound: BoundStudy, ledger: Ledger) -> dict[str, Search]:
+    settings = bound.settings
+    return {
+        family.name: Search(
+            ledger.storage,
+            f"{bound.study_id}/{family.name}",
+            space=family.sweep,
+            first=bound.first_values(family),
+            sampler=bound.sampler,
+            pruning=settings.pruning,
+            reports=bound.base(family).training.reports,
+            seed=settings.seed,
+            lease=settings.lease,
+        )
+        for family in bound.study.families
+    }
+
+
+def _description(bound: BoundStudy, codes: Sequence[str]) -> StudyDescription:
+    """What is logged of the study; ``codes`` are the versions of the code that worked on it, the latest last."""
+    settings = bound.settings
+    training = {family.name: bound.base(family).training for family in bound.study.families}
+    return StudyDescription(
+        study_id=bound.study_id,
+        name=bound.study.name,
+        question=bound.study.question,
+        swept={family.name: list(family.sweep) for family in bound.study.families},
+        space={family.name: space.to_json(family.sweep) for family in bound.study.families},
+        settings={
+            **settings.model_dump(
+                mode="json",
+                exclude={"storage", "tracking_uri", "output", "epochs", "images", "lease", "mixed_code", *ENGINE},
+            ),
+            "sampler": bound.sampler,
+            "training_images": {name: config.steps * config.batch_size for name, config in training.items()},
+        },
+        provenance={**provenance(settings.backend), "code": ", then ".join(codes)},
+        dataset=bound.info,
+        digest=bound.digest,
+    )

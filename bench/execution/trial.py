@@ -1,0 +1,326 @@
+"""One run from its configuration to its measurements: a trial of the search, or a final run."""
+
+from __future__ import annotations
+
+import math
+import random
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+
+import keras
+import numpy as np
+import pandas as pd
+
+from bench.core.errors import TrialError
+from bench.core.results import EpochRecord, Measurement
+from bench.core.seeds import derive_seed
+from bench.data.dataset import DatasetInfo, Split, TuningData
+from bench.evaluation.cost.energy import EnergyMeter
+from bench.evaluation.cost.flops import peak_operations_per_second
+from bench.evaluation.cost.memory import peak_device_bytes, peak_host_bytes
+from bench.evaluation.evaluator import Evaluator, Yardstick, check_finite
+from bench.evaluation.likelihood import LogLikelihood, error_of_mean, log_likelihood
+from bench.evaluation.sample_grids import GRID, Picture, shows_samples, trial_pictures, watched_samples
+from bench.evaluation.sampling import Sampler
+from bench.evaluation.throughput import conditions, speed
+from bench.study.config import RunConfig
+from bench.training.checkpoint import Checkpoint
+from bench.training.history import VALIDATION, TrainingLog
+from bench.training.loop import TrainingPrograms, compile_for_training, train
+from models.base.config import Shape
+from models.base.likelihood_model import LikelihoodModel
+from models.registry import build_model
+
+SHAPES_KEPT = 12
+"""Models of different shapes whose programs are kept, the latest used; the final runs find their trials' again."""
+WEIGHT_BYTES_KEPT = 2**28
+"""Largest size of all these models' weights, unless a single one has more."""
+OPTIMISM_SAMPLES = 4
+"""Of fresh noise for each validation image, by which a final run's kept weights are measured again."""
+TRAINING_PASSES = 3
+"""A training step costs about three forward passes: one forward, two backward."""
+
+OnEpoch = Callable[[EpochRecord], None]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a run leaves: its model, learning curve, measurements, tables and pictures.
+
+    ``refused`` says of each metric that could not be measured why.
+    """
+
+    model: LikelihoodModel
+    log: TrainingLog
+    measurements: list[Measurement]
+    pictures: list[Picture]
+    tables: dict[str, pd.DataFrame] = field(default_factory=dict)
+    refused: dict[str, str] = field(default_factory=dict)
+
+
+def validation_bits_per_dim(outcome: Outcome) -> float:
+    """The number that selection minimises."""
+    return next(m.value for m in outcome.measurements if m.key == "validation/bits_per_dim")
+
+
+def run_trial(
+    config: RunConfig,
+    data: TuningData,
+    seed: int,
+    importance_samples: int,
+    on_epoch: OnEpoch,
+    checkpoint: Checkpoint | None = None,
+) -> Outcome:
+    """Train one configuration and judge it on validation.
+
+    Args:
+        config: what to train.
+        data: training and validation images; the test split is out of reach from here.
+        seed: the run's seed; all of its randomness derives from it.
+        importance_samples: k of the validation bound.
+        on_epoch: receives the learning curve as it grows; an error that it raises ends the run.
+        checkpoint: where the state of the training is kept, and taken up again.
+
+    Raises:
+        DivergedError: the loss or the validation bound is not finite.
+        CheckpointError: the state of the training cannot be saved.
+    """
+    workbench = _workbench(config, data, seed)
+    log, meter = _train(workbench, config, data, seed, on_epoch, checkpoint)
+    model = workbench.model
+    validation = _validation(workbench, data, importance_samples)
+    check_finite(validation, "validation")
+    measurements = [
+        *validation.measurements("validation"),
+        selection_optimism(validation, log),
+        *_cost(model, config, log, meter),
+    ]
+    return Outcome(model, log, measurements, trial_pictures(workbench.grid_sampler, data.validation.images, seed))
+
+
+def run_final(
+    config: RunConfig,
+    data: TuningData,
+    test: Split,
+    seed: int,
+    yardstick: Yardstick,
+    on_epoch: OnEpoch,
+    on_progress: Callable[[int, int], None],
+    checkpoint: Checkpoint | None = None,
+) -> Outcome:
+    """Train an already selected configuration from one seed, then measure it on test.
+
+    Args:
+        config: what to train.
+        data: training and validation images.
+        test: test images, used for nothing but measuring.
+        seed: the run's seed.
+        yardstick: with what to measure.
+        on_epoch: receives the learning curve as it grows.
+        on_progress: receives (done, total) log-weights of the test evaluation.
+        checkpoint: where the state of the training is kept, and taken up again.
+
+    Raises:
+        DivergedError: the loss or a bound is not finite.
+        CheckpointError: the state of the training cannot be saved.
+    """
+    workbench = _workbench(config, data, seed)
+    model, evaluator = workbench.model, workbench.evaluator
+    picture = _samples_while_training(evaluator.sampler, config)
+    log, meter = _train(workbench, config, data, seed, on_epoch, checkpoint, picture)
+    fresh = _validation(workbench, data, OPTIMISM_SAMPLES)
+    found = evaluator.evaluate(test.images, "test", data.train.images, yardstick, seed, on_progress)
+    training = TRAINING_PASSES * model.training_samples * evaluator.operations * np.median(log.images_per_second())
+    share = Measurement(
+        "cost",
+        "peak_fraction",
+        float(training / peak_operations_per_second()),
+        conditions=conditions(config.training.batch_size),
+    )
+    measurements = [*found.measurements, selection_optimism(fresh, log), *_cost(model, config, log, meter), share]
+    return Outcome(model, log, measurements, found.pictures, found.tables, found.refused)
+
+
+def _validation(workbench: _Workbench, data: TuningData, importance_samples: int) -> LogLikelihood:
+    """The validation bound of the weights that training left, under noise that no evaluation has seen."""
+    return log_likelihood(
+        workbench.model,
+        data.validation.images,
+        importance_samples,
+        derive_seed("validation"),
+        workbench.programs.look,
+        samples_at_once=1,
+    )
+
+
+def selection_optimism(validation: LogLikelihood, log: TrainingLog) -> Measurement:
+    """How much higher the kept weights' one-sample bound is under fresh noise than in the evaluation that chose them.
+
+    Args:
+        validation: of the kept weights, under noise that no evaluation has seen; its first row is the one-sample bound.
+        log: of their training.
+    """
+    fresh = -validation.bits_per_nat * validation.bounds[0]
+    samples = validation.kind.importance_samples
+    # Of the mean over the fresh samples, and of the single one that the evaluation drew.
+    error = validation.bits_per_nat * error_of_mean(validation.monte_carlo_errors[0]) * math.sqrt(1 + samples)
+    return Measurement(
+        "validation",
+        "selection_optimism",
+        float(fresh.mean()) - log.best.values[VALIDATION],
+        n=len(fresh),
+        bound=replace(validation.kind, importance_samples=1),
+        monte_carlo_error=error if math.isfinite(error) else None,
+    )
+
+
+def trained_model(
+    config: RunConfig, data: TuningData, seed: int, on_epoch: OnEpoch, checkpoint: Checkpoint | None = None
+) -> tuple[LikelihoodModel, TrainingLog]:
+    """The model that a configuration and a seed give, and its learning curve.
+
+    A later run of the same shape trains the same model anew: keep a copy.
+
+    Raises:
+        DivergedError: the loss, or validation, became NaN or infinite.
+        CheckpointError: the state of the training cannot be saved.
+    """
+    workbench = _workbench(config, data, seed)
+    log, _ = _train(workbench, config, data, seed, on_epoch, checkpoint)
+    return workbench.model, log
+
+
+class _Workbench:
+    """The model of one shape with its compiled programs, for one run after the other.
+
+    On small data compiling takes longer than training. Runs that differ by their seed, learning rate and weight decay
+    alone share every program: each begins with :meth:`reset`, which leaves nothing of the one before.
+
+    Args:
+        config: what the first run trains.
+        info: the data.
+        seed: the first run's.
+        looked_at: images that a run looks at in validation.
+    """
+
+    def __init__(self, config: RunConfig, info: DatasetInfo, seed: int, looked_at: int) -> None:
+        # Names of layers and the graphs of earlier runs would otherwise pile up in the process.
+        keras.utils.clear_session()
+        self.info = info
+        self.model = self._build(config, seed)
+        self._built_for: tuple[RunConfig, int] | None = (config, seed)
+        self.programs = TrainingPrograms(self.model, looked_at)
+        self.grid_sampler = Sampler(self.model, GRID, use="seldom")
+
+    @cached_property
+    def evaluator(self) -> Evaluator:
+        """The programs that measure the model on test; a trial needs none of them."""
+        return Evaluator(self.model)
+
+    def _build(self, config: RunConfig, seed: int) -> LikelihoodModel:
+        # What Keras draws the seeds of initialisers from. ``keras.utils.set_random_seed`` would have TensorFlow forget
+        # what it prepared of every program, which takes seconds.
+        random.seed(derive_seed(seed, "weights and noise"))
+        model = build_model(config.model, self.info.image_shape, self.info.grey_levels)
+        compile_for_training(model, config.training)
+        return model
+
+    def reset(self, config: RunConfig, seed: int) -> None:
+        """Put weights, random state and optimizer where those of a newly built model are under this seed."""
+        built_for, self._built_for = self._built_for, None
+        if built_for == (config, seed):
+            return
+        fresh = self._build(config, seed)
+        self.model.seed_generator.state.assign(fresh.seed_generator.state)
+        for now, new in (
+            (self.model.weights, fresh.weights),
+            (self.model.optimizer.variables, fresh.optimizer.variables),
+        ):
+            for variable, value in zip(now, new, strict=True):
+                variable.assign(value)
+
+
+_kept: OrderedDict[tuple[RunConfig, Shape, int, int], _Workbench] = OrderedDict()
+"""By their shapes, the one that was used last at the end."""
+
+
+def _workbench(config: RunConfig, data: TuningData, seed: int) -> _Workbench:
+    """The workbench of an earlier run of the same shape, if it is still kept; else one that is built for this run."""
+    # What is no part of any program: these are variables of the optimizer.
+    variables = {"learning_rate": 1.0, "weight_decay": float(config.training.weight_decay > 0)}
+    info, looked_at = data.info, config.training.reports * len(data.validation)
+    shape = (config.with_values(variables), info.image_shape, info.grey_levels, looked_at)
+    if shape not in _kept:
+        _kept[shape] = _Workbench(config, info, seed, looked_at)
+    _kept.move_to_end(shape)
+    while len(_kept) > SHAPES_KEPT or (len(_kept) > 1 and _weight_bytes() > WEIGHT_BYTES_KEPT):
+        _kept.popitem(last=False)
+    return _kept[shape]
+
+
+def _forget(workbench: _Workbench) -> None:
+    for shape in [shape for shape, kept in _kept.items() if kept is workbench]:
+        del _kept[shape]
+
+
+def _weight_bytes() -> int:
+    return sum(4 * each.model.count_params() for each in _kept.values())
+
+
+def _train(
+    workbench: _Workbench,
+    config: RunConfig,
+    data: TuningData,
+    seed: int,
+    on_epoch: OnEpoch,
+    checkpoint: Checkpoint | None,
+    picture: Callable[[int], bytes | None] = lambda epoch: None,
+) -> tuple[TrainingLog, EnergyMeter]:
+    workbench.reset(config, seed)
+    try:
+        with EnergyMeter() as meter:
+            log = train(workbench.model, data, config.training, seed, on_epoch, checkpoint, picture, workbench.programs)
+    except TrialError:
+        # Pruned or diverged, between two calls of a program: what comes next begins with a reset.
+        raise
+    except BaseException:
+        # A program that broke off may leave the model's arrays handed over to the device, and unusable.
+        _forget(workbench)
+        raise
+    return log, meter
+
+
+def _samples_while_training(sampler: Sampler, config: RunConfig) -> Callable[[int], bytes | None]:
+    """What gives the record of some epochs samples of the model as it then is.
+
+    Of final runs alone: they sample in numbers later, so that the program that does it costs nothing more.
+    """
+
+    def drawn(epoch: int) -> bytes | None:
+        return watched_samples(sampler) if shows_samples(epoch, config.training.reports) else None
+
+    return drawn
+
+
+def _cost(model: LikelihoodModel, config: RunConfig, log: TrainingLog, meter: EnergyMeter) -> list[Measurement]:
+    parameters = sum(int(np.prod(weight.shape)) for weight in model.trainable_weights)
+    device_bytes, clipped = peak_device_bytes(), log.clipped_share
+    return [
+        speed("train_images_per_second", log.images_per_second(), config.training.batch_size),
+        Measurement("cost", "parameters", parameters),
+        Measurement("cost", "training_seconds", log.seconds),
+        Measurement("cost", "best_images", log.best.images),
+        *([] if clipped is None else [Measurement("cost", "clipped_share", clipped)]),
+        Measurement("cost", "first_epoch_seconds", log.epoch_seconds[0]),
+        Measurement("cost", "training_compile_seconds", log.compile_seconds),
+        Measurement("cost", "peak_memory_bytes", peak_host_bytes()),
+        *([] if device_bytes is None else [Measurement("cost", "peak_device_memory_bytes", device_bytes)]),
+        *(
+            []
+            # The meter has seen this process alone.
+            if meter.joules is None or log.was_continued
+            else [Measurement("cost", "training_joules", meter.joules, conditions=meter.source)]
+        ),
+    ]

@@ -1,0 +1,107 @@
+"""The Keras backend: chosen before Keras is imported, and described afterwards."""
+
+from __future__ import annotations
+
+import importlib.util
+import logging
+import os
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from bench.core.errors import SettingsError
+from bench.runtime.allocator import keep_freed_memory
+
+log = logging.getLogger(__name__)
+
+BACKENDS = ("tensorflow", "jax")
+
+
+def check_backend(name: str) -> None:
+    """Refuse a backend that cannot be had, before anything is imported.
+
+    Raises:
+        SettingsError: the backend is unknown or not installed.
+    """
+    if name not in BACKENDS:
+        raise SettingsError(f"backend {name!r} is unknown: one of {', '.join(BACKENDS)}")
+    if importlib.util.find_spec(name) is None:
+        raise SettingsError(
+            f"backend {name!r} is not installed: pip install 'reparam-bench[{name}]', or another backend"
+        )
+
+
+def select_backend(name: str) -> None:
+    """Import Keras on backend ``name`` in this process.
+
+    Raises:
+        SettingsError: the backend is unknown or not installed, or Keras already runs on another.
+    """
+    check_backend(name)
+    if "keras" not in sys.modules:
+        os.environ["KERAS_BACKEND"] = name
+        # TensorFlow's C++ tells of every program that it compiles; its errors are still shown.
+        os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+        # JAX sees each core as a device, so that a batch can be divided among them.
+        os.environ.setdefault("JAX_NUM_CPU_DEVICES", str(cores()))
+        # What XLA compiled for one process serves the next: other workers, and the same study taken up again.
+        os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(_cache_folder() / "jax"))
+        os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.1")
+        os.environ.setdefault("JAX_COMPILATION_CACHE_MAX_SIZE", str(2**30))
+        keep_freed_memory()
+        with _start_up_messages_held_back():
+            device()
+    import keras
+
+    if keras.backend.backend() != name:
+        raise SettingsError(
+            f"Keras already runs on {keras.backend.backend()!r} in this process and cannot change to {name!r}: "
+            "start a new process"
+        )
+    if name == "tensorflow":
+        import tensorflow as tf
+
+        # Its rewriting of graphs takes up to a second and a half of each new shape of a flow, and gives no speed back.
+        tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": True})
+
+
+def _cache_folder() -> Path:
+    """``$XDG_CACHE_HOME/reparam-bench``, or ``~/.cache/reparam-bench``."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "reparam-bench"
+
+
+@contextmanager
+def _start_up_messages_held_back() -> Iterator[None]:
+    """Keep what the backend's libraries write to stderr while they start: the log has it, stderr if starting fails.
+
+    TensorFlow tells of every accelerator that it does not find, from C++, whatever its log level.
+    """
+    sys.stderr.flush()
+    stderr = os.dup(2)
+    with tempfile.TemporaryFile() as held:
+        os.dup2(held.fileno(), 2)
+        try:
+            yield
+        except BaseException:
+            held.seek(0)
+            os.write(stderr, held.read())
+            raise
+        finally:
+            os.dup2(stderr, 2)
+            os.close(stderr)
+        held.seek(0)
+        log.debug("the backend's libraries on starting:\n%s", held.read().decode(errors="replace"))
+
+
+def device() -> str:
+    """The device that the backend computes on, such as ``cpu:0`` or ``gpu:0``."""
+    import keras
+
+    return str(keras.distribution.list_devices()[0])
+
+
+def cores() -> int:
+    """Processor cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

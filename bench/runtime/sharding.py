@@ -1,0 +1,73 @@
+"""How XLA's programs lay a batch over a processor: divided among its cores, and into pieces that fit their caches."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from bench.runtime.backend import device
+from models.base.config import GlowConfig
+from models.base.likelihood_model import LikelihoodModel
+from models.base.size import model_size
+
+CACHE_BYTES = 2**20
+"""About what one core of a processor has close by, for what a piece of a batch needs at once."""
+
+
+@dataclass(frozen=True)
+class Layout:
+    """A batch in ``shards``, computed at once, each in ``pieces``, one after the other.
+
+    A core that has a part of the batch to itself waits for nobody until the end, and a piece whose intermediate results
+    stay in its cache is done faster than a large one.
+    """
+
+    shards: int = 1
+    pieces: int = 1
+
+
+def jax_cores() -> int:
+    """The processor's cores that JAX sees as devices; 1 on an accelerator, which gets every batch whole."""
+    import jax
+
+    return len(jax.devices()) if device().startswith("cpu") else 1
+
+
+def training_layout(model: LikelihoodModel, batch_size: int, cores: int) -> Layout:
+    """The layout of a batch that is trained on.
+
+    A dense VAE, with many weights for little work, is not divided: its gradients are too large to be added up.
+    """
+    if not model.objective_is_by_image:
+        return Layout()
+    layout = forward_layout(model, batch_size, cores)
+    # Each piece adds its gradients to those before: where weights are many, that costs more than the cache saves.
+    own = batch_size // layout.shards
+    weight_bytes = 4 * model_size(model.configuration, model.image_shape, model.grey_levels).parameters
+    affordable = max(1, 4 * own * _image_bytes(model) // weight_bytes)
+    return Layout(layout.shards, largest_divisor(own, min(layout.pieces, affordable)))
+
+
+def forward_layout(model: LikelihoodModel, rows: int, cores: int) -> Layout:
+    """The layout of so many rows, images or importance samples of images, that are computed without a gradient."""
+    if not isinstance(model.configuration, GlowConfig):
+        return Layout()
+    shards = largest_divisor(rows, cores)
+    own = rows // shards
+    wanted = -(-own * _image_bytes(model) // CACHE_BYTES)
+    return Layout(shards, largest_divisor(own, wanted))
+
+
+def _image_bytes(model: LikelihoodModel) -> int:
+    """What a coupling of the first level needs: its input and output, shifted nine times, and its hidden layers."""
+    configuration = model.configuration
+    if not isinstance(configuration, GlowConfig):
+        return 0
+    height, width, channels = model.image_shape
+    channels *= 4
+    widths = 9 * (channels // 2) + 2 * configuration.hidden_channels + 9 * channels
+    return 4 * (height // 2) * (width // 2) * widths
+
+
+def largest_divisor(number: int, limit: int) -> int:
+    """The largest divisor of ``number`` that is at most ``limit``."""
+    return next(d for d in range(min(number, limit), 0, -1) if number % d == 0)

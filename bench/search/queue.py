@@ -1,0 +1,358 @@
+"""Slots of work: offered by the coordinator, claimed by workers, each settled by one attempt that counts."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, TypeVar
+
+import optuna
+from optuna.exceptions import UpdateFinishedTrialError
+from optuna.storages import BaseStorage
+from optuna.trial import FrozenTrial, Trial, TrialState
+
+from bench.core.errors import LostTrialError
+from bench.core.results import RunState
+from bench.search.heartbeat import Heartbeat, Watch
+from bench.search.processes import is_surely_dead, this_process
+from bench.search.storage import patiently
+
+Result = TypeVar("Result")
+
+MOST_DEATHS = 3
+"""A slot whose process died so often has failed: it is likely to be what kills them."""
+DIED = "its process ended before it did"
+STOPPED = "stopped by the user or the scheduler"
+_ENDS = {TrialState.COMPLETE: RunState.COMPLETE, TrialState.PRUNED: RunState.PRUNED}
+
+
+@dataclass(frozen=True)
+class Slot:
+    """A piece of work that is asked for.
+
+    Attributes:
+        number: its number, from which its seed derives.
+        values: of the swept parameters, as far as they are known before it is claimed.
+        note: what else its worker must know.
+    """
+
+    number: int
+    values: Mapping[str, Any] = field(default_factory=dict)
+    note: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """One attempt at a slot, as remembered.
+
+    Attributes:
+        number: the slot's number.
+        attempt: 1, and one more for each attempt before it.
+        key: tells the attempt from all others, of other studies too.
+        state: how it ended, ``running``, or None while it waits.
+        values: of the swept parameters, as far as they are known.
+        objective: bits/dim on validation, of a complete one.
+        reason: why it ended so.
+        note: of its slot.
+    """
+
+    number: int
+    attempt: int
+    key: str
+    state: RunState | None
+    values: dict[str, Any]
+    objective: float | None
+    reason: str
+    note: dict[str, Any]
+    frozen: FrozenTrial = field(repr=False, compare=False)
+
+    @property
+    def counts(self) -> bool:
+        """Whether it settles its slot."""
+        return self.state not in (None, RunState.RUNNING, RunState.INTERRUPTED)
+
+    @property
+    def ended(self) -> datetime:
+        """When it ended, by the clock of the machine that ended it; at the end of time where it has not."""
+        return self.frozen.datetime_complete or datetime.max
+
+    @property
+    def ended_seconds_ago(self) -> float:
+        """Seconds since then, as far as the two machines' clocks agree."""
+        return (datetime.now() - self.ended).total_seconds()
+
+    @property
+    def is_this_processes(self) -> bool:
+        """Whether this process works or worked on it."""
+        return bool(self.frozen.user_attrs.get("owner") == this_process())
+
+
+class Queue:
+    """The slots of one kind of work, in a storage that any number of processes share.
+
+    Slots are offered, taken back and closed by one process at a time, the coordinator; claimed by all.
+
+    Args:
+        storage: where it is kept.
+        name: its name there.
+        pruner: decides whether an attempt lags behind.
+        lease: seconds without a sign of life after which an attempt is taken back.
+    """
+
+    def __init__(
+        self, storage: BaseStorage, name: str, pruner: optuna.pruners.BasePruner | None = None, lease: float = 60.0
+    ) -> None:
+        self.name = name
+        self.storage = storage
+        self.lease = lease
+        self._watch = Watch(lease)
+        self._ended: dict[int, Attempt] = {}
+        self.study = patiently(
+            lambda: optuna.create_study(
+                study_name=name,
+                storage=storage,
+                direction="minimize",
+                pruner=pruner or optuna.pruners.NopPruner(),
+                load_if_exists=True,
+            )
+        )
+
+    def attempts(self) -> list[Attempt]:
+        """All attempts, in the order in which they were offered."""
+        return [self._attempt(trial) for trial in patiently(lambda: self.study.get_trials(deepcopy=False))]
+
+    def _attempt(self, trial: FrozenTrial) -> Attempt:
+        """What does not change any more is not read twice: of a long study, nearly all."""
+        found = self._ended.get(trial.number)
+        if found is None:
+            found = _attempt(trial)
+            if trial.state.is_finished():
+                self._ended[trial.number] = found
+        return found
+
+    def settled(self) -> dict[int, Attempt]:
+        """The attempt that counts, by slot."""
+        return {attempt.number: attempt for attempt in self.attempts() if attempt.counts}
+
+    def best(self) -> Attempt | None:
+        """The complete attempt with the lowest objective."""
+        complete = [each for each in self.attempts() if each.state == RunState.COMPLETE and each.objective is not None]
+        return min(complete, key=lambda each: (each.objective, each.number), default=None)
+
+    def offer(self, slots: list[Slot]) -> None:
+        """Have those slots waited for that are neither settled nor waiting nor being worked on.
+
+        The values of an earlier attempt, if it came to know them, are those of the next.
+        """
+        if slots:
+            patiently(lambda: self._offer(slots))
+
+    def _offer(self, slots: list[Slot]) -> None:
+        attempts = self.attempts()
+        for slot in slots:
+            before = [each for each in attempts if each.number == slot.number]
+            if any(each.state != RunState.INTERRUPTED for each in before):
+                continue
+            values = next((each.values for each in reversed(before) if each.values), dict(slot.values))
+            note = before[-1].note if before else dict(slot.note)
+            self.study.enqueue_trial(
+                values,
+                user_attrs={"slot": slot.number, "attempt": len(before) + 1, "key": uuid.uuid4().hex, "note": note},
+            )
+
+    def set_open(self, is_open: bool) -> None:
+        """Let waiting slots be claimed, or no longer."""
+        patiently(lambda: self.study.set_user_attr("open", is_open))
+
+    @property
+    def is_open(self) -> bool:
+        """Whether waiting slots may be claimed."""
+        return bool(patiently(lambda: self.study.user_attrs).get("open", False))
+
+    @property
+    def waiting(self) -> int:
+        """How many slots wait and may be claimed."""
+        return len(self._claimable()) if self.is_open else 0
+
+    def _claimable(self) -> list[FrozenTrial]:
+        return patiently(lambda: self.study.get_trials(deepcopy=False, states=(TrialState.WAITING,)))
+
+    def claim(self) -> Claim | None:
+        """Take the waiting slot of the lowest number; None where none waits, or the queue is closed.
+
+        Raises:
+            LostTrialError: it was taken away before all was prepared.
+        """
+        if not self.is_open:
+            return None
+        for trial in sorted(self._claimable(), key=lambda each: int(each.user_attrs["slot"])):
+            if patiently(lambda trial=trial: self._take(trial)):  # type: ignore[misc]
+                return self._claimed(trial)
+        return None
+
+    def _take(self, trial: FrozenTrial) -> bool:
+        try:
+            return bool(self.storage.set_trial_state_values(self._id(trial.number), TrialState.RUNNING))
+        except UpdateFinishedTrialError:
+            return False
+
+    def _claimed(self, trial: FrozenTrial) -> Claim:
+        sampler = self._sampler(int(trial.user_attrs["slot"]))
+        # Anew for each: a study remembers the trials that it saw when it proposed the last one.
+        study = patiently(
+            lambda: optuna.load_study(
+                study_name=self.name, storage=self.storage, sampler=sampler, pruner=self.study.pruner
+            )
+        )
+        claim = Claim(self, patiently(lambda: Trial(study, self._id(trial.number))), _attempt(trial))
+        claim.write("owner", this_process())
+        with claim.kept_alive():
+            self._prepare(claim)
+        return claim
+
+    def _prepare(self, claim: Claim) -> None:
+        """See to what a slot needs that was just claimed."""
+
+    def _sampler(self, number: int) -> optuna.samplers.BaseSampler:
+        """What proposes the values of a slot that does not have them yet."""
+        return optuna.samplers.RandomSampler(seed=number)
+
+    def reclaim(self) -> list[Attempt]:
+        """Take back what processes that are gone were working on; an :meth:`offer` has it waited for again.
+
+        Returns:
+            The attempts that ended by this: interrupted, or failed where their slot's process has died too often.
+        """
+        attempts = self.attempts()
+        gone = [each for each in attempts if each.state == RunState.RUNNING and self._is_gone(each.frozen)]
+        for each in gone:
+            deaths = sum(other.number == each.number and other.reason == DIED for other in attempts) + 1
+            if deaths < MOST_DEATHS:
+                patiently(lambda each=each: self._take_back(each, RunState.INTERRUPTED, DIED))  # type: ignore[misc]
+            else:
+                reason = f"its process died, as those of {deaths - 1} attempts before it"
+                patiently(lambda each=each, why=reason: self._take_back(each, RunState.FAILED, why))  # type: ignore[misc]
+        if not gone:
+            return []
+        names = {each.key for each in gone}
+        return [each for each in self.attempts() if each.key in names and each.state != RunState.RUNNING]
+
+    def _is_gone(self, trial: FrozenTrial) -> bool:
+        owner = trial.user_attrs.get("owner")
+        if owner is not None and is_surely_dead(owner):
+            return True
+        return self._watch.still(trial.number, trial.user_attrs.get("beat")) > self.lease
+
+    def _take_back(self, attempt: Attempt, state: RunState, reason: str) -> None:
+        trial = self._id(attempt.frozen.number)
+        try:
+            self.storage.set_trial_user_attr(trial, "reason", reason)
+            self.storage.set_trial_user_attr(trial, "state", state.value)
+            self.storage.set_trial_state_values(trial, TrialState.FAIL)
+        except UpdateFinishedTrialError:
+            # It came to its own end meanwhile.
+            return
+
+    def _id(self, number: int) -> int:
+        study = self.storage.get_study_id_from_name(self.name)
+        return int(self.storage.get_trial_id_from_study_id_trial_number(study, number))
+
+
+class Claim:
+    """A slot while this process works on it.
+
+    Every method raises :class:`LostTrialError` where the attempt was taken away meanwhile, as from a process that was
+    stopped for longer than the lease: whoever meets it drops the work.
+    """
+
+    def __init__(self, queue: Queue, trial: Trial, attempt: Attempt) -> None:
+        self._queue = queue
+        self._trial = trial
+        self.number = attempt.number
+        self.attempt = attempt.attempt
+        self.key = attempt.key
+        self.note = attempt.note
+        self.values = attempt.values
+
+    def write(self, name: str, value: Any) -> None:
+        """Note something with the attempt."""
+        self.unless_lost(lambda: patiently(lambda: self._trial.set_user_attr(name, value)))
+
+    def kept_alive(self) -> Heartbeat:
+        """Gives signs of life while the block runs.
+
+        None is waited for, however long the storage is away: the next one is due before long.
+        """
+        return Heartbeat(
+            lambda count: self.unless_lost(lambda: self._trial.set_user_attr("beat", count)), self._queue.lease
+        )
+
+    def unless_lost(self, action: Callable[[], Result]) -> Result:
+        """What ``action`` gives, which changes the attempt."""
+        try:
+            return action()
+        except UpdateFinishedTrialError as error:
+            raise self._lost() from error
+
+    def report(self, objective: float, look: int) -> None:
+        """Report validation bits/dim at a look of the learning curve."""
+        self.unless_lost(lambda: patiently(lambda: self._trial.report(objective, look)))
+
+    def lags_behind(self) -> bool:
+        """Whether the pruner would stop it at its latest look."""
+        return bool(patiently(self._trial.should_prune))
+
+    def end(self, state: RunState, objective: float | None = None, reason: str = "") -> None:
+        """End the attempt; from now on it counts, unless it was interrupted.
+
+        Raises:
+            LostTrialError: it was ended by another process.
+        """
+        if state != RunState.COMPLETE:
+            self.write("reason", reason)
+            self.write("state", state.value)
+        patiently(lambda: self._end(state, objective))
+
+    def _end(self, state: RunState, objective: float | None) -> None:
+        ends = {RunState.COMPLETE: TrialState.COMPLETE, RunState.PRUNED: TrialState.PRUNED}
+        trial = self._queue._id(self._trial.number)
+        values = None if objective is None else (objective,)
+        try:
+            self._queue.storage.set_trial_state_values(trial, ends.get(state, TrialState.FAIL), values)
+        except UpdateFinishedTrialError as error:
+            # Perhaps by this very call, if the storage was cut off before it could say so.
+            found = _attempt(self._queue.storage.get_trial(trial))
+            if (found.state, found.objective) != (state, objective):
+                raise self._lost() from error
+
+    def _lost(self) -> LostTrialError:
+        return LostTrialError(
+            f"attempt {self.attempt} at {self._queue.name} {self.number} was taken away: its process gave no sign of "
+            f"life for {self._queue.lease:g} s"
+        )
+
+
+def _attempt(trial: FrozenTrial) -> Attempt:
+    known = trial.user_attrs
+    values = {**trial.system_attrs.get("fixed_params", {}), **trial.params}
+    return Attempt(
+        number=int(known["slot"]),
+        attempt=int(known["attempt"]),
+        key=str(known["key"]),
+        state=_state(trial),
+        values=values,
+        objective=trial.value if trial.state == TrialState.COMPLETE else None,
+        reason=str(known.get("reason", "")),
+        note=dict(known["note"]),
+        frozen=trial,
+    )
+
+
+def _state(trial: FrozenTrial) -> RunState | None:
+    if trial.state == TrialState.WAITING:
+        return None
+    if trial.state == TrialState.RUNNING:
+        return RunState.RUNNING
+    return _ENDS.get(trial.state) or RunState(trial.user_attrs.get("state", RunState.FAILED))

@@ -1,0 +1,1 @@
+"""What a study is: its definition, search spaces, configurations and settings."""

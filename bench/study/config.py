@@ -1,0 +1,126 @@
+"""What one run is: model, training and data, frozen, typed and hashed."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from models.base.config import AnyModelConfig
+
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+
+
+class TrainingConfig(BaseModel):
+    """How a model is trained.
+
+    Attributes:
+        optimizer: ``adam`` (Kingma & Ba 2015) or ``adamax``.
+        learning_rate: reached after the warm-up.
+        warmup_steps: steps of linear warm-up from 0.
+        decay: ``constant`` after the warm-up; ``plateau``, which takes back the best weights and lowers the rate to a
+            third each time that ``patience`` evaluations brought no new best, three times at most; ``cosine`` down to 0
+            at the end of training; or ``staged``, without warm-up: stage i = 0, 1, … 7 takes 3^i parts of the steps at
+            10^(-i/7) times the rate (Burda et al. 2016, section 5). The first two know no horizon: a longer training
+            begins with the shorter one, step by step.
+        clip_norm: largest global norm of the gradient of the loss in bits/dim; 0 for no clipping.
+        weight_average: momentum of the exponential moving average of the weights that is evaluated in their place;
+            it rises to that as (1 + t)/(10 + t) over the steps t, so that the average never rests on the initial
+            weights. 0 for none.
+        weight_decay: share of each kernel, and of all weights of a flow's coupling networks, that a step at the rate 1
+            takes away, decoupled from the gradient (Loshchilov & Hutter 2019); 0 for none.
+        patience: evaluations without a new best after which training ends (or, with ``plateau``, after which the rate
+            is lowered); 0 trains to the end of the budget.
+        batch_size: images per step.
+        images: training images seen in all, at most.
+        reports: number of validation evaluations over all ``images``, evenly spaced.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    optimizer: Literal["adam", "adamax"] = "adam"
+    learning_rate: Positive = 1e-3
+    warmup_steps: Annotated[int, Field(ge=0)] = 0
+    decay: Literal["constant", "plateau", "cosine", "staged"] = "constant"
+    clip_norm: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 1.0
+    weight_average: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    weight_decay: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0
+    patience: Annotated[int, Field(ge=0)] = 0
+    batch_size: Annotated[int, Field(ge=1)] = 64
+    images: Annotated[int, Field(ge=1)] = 10_000
+    reports: Annotated[int, Field(ge=1)] = 10
+
+    @model_validator(mode="after")
+    def _staged_has_no_warmup(self) -> TrainingConfig:
+        if self.decay == "staged" and self.warmup_steps:
+            raise ValueError(
+                f"decay=staged begins at its highest rate: it needs warmup_steps=0, got {self.warmup_steps}"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _plateau_has_patience(self) -> TrainingConfig:
+        if self.decay == "plateau" and not self.patience:
+            raise ValueError("decay=plateau waits for patience evaluations without a new best: give patience >= 1")
+        return self
+
+    @property
+    def steps(self) -> int:
+        """Optimizer steps in all, rounded up to fill the last report."""
+        return self.steps_per_report * self.reports
+
+    @property
+    def steps_per_report(self) -> int:
+        """Optimizer steps between two evaluations on validation."""
+        return max(1, round(self.images / self.batch_size / self.reports))
+
+
+RECIPE = TrainingConfig(
+    learning_rate=5e-3, warmup_steps=100, decay="plateau", patience=6, weight_average=0.99, weight_decay=0.1
+)
+"""The optimisation of the studies, which knows no horizon; reports/benchmarks/recipes.md says why this one."""
+
+
+class RunConfig(BaseModel):
+    """One run, but for its seed.
+
+    Attributes:
+        model: the model's configuration.
+        training: how it is trained.
+        dataset_digest: digest of the data it is trained on.
+        backend: Keras backend.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    model: AnyModelConfig
+    training: TrainingConfig
+    dataset_digest: str
+    backend: str
+
+    @property
+    def hash(self) -> str:
+        """Twelve hexadecimal digits that two configurations share only if they are equal."""
+        canonical = json.dumps(self.model_dump(mode="json"), sort_keys=True)
+        return hashlib.sha256(canonical.encode()).hexdigest()[:12]
+
+    def parameters(self) -> dict[str, Any]:
+        """Model and training settings in one flat mapping, for logging."""
+        return {**self.model.model_dump(mode="json"), **self.training.model_dump(mode="json")}
+
+    def with_values(self, values: dict[str, Any]) -> RunConfig:
+        """The configuration with swept ``values`` in place, each where its name belongs.
+
+        Raises:
+            KeyError: neither model nor training has a setting of that name.
+            pydantic.ValidationError: a value is out of range.
+        """
+        model, training = self.model.model_dump(), self.training.model_dump()
+        for name, value in values.items():
+            target = next((part for part in (model, training) if name in part), None)
+            if target is None:
+                raise KeyError(f"no setting is called {name!r}: one of {', '.join(sorted({**model, **training}))}")
+            target[name] = value
+        return RunConfig.model_validate({**self.model_dump(), "model": model, "training": training})

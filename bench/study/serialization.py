@@ -1,0 +1,88 @@
+"""A study as JSON, kept with its storage, from which any worker rebuilds it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from bench.core.errors import SettingsError
+from bench.data.dataset import DatasetInfo
+from bench.runtime.provenance import code_version
+from bench.study import search_space as space
+from bench.study.config import TrainingConfig
+from bench.study.definition import ENGINE, BoundStudy, Family, Study, StudySettings
+from models.base.config import FAMILIES
+
+_OWN = {"storage", "tracking_uri", "output", "workers", *ENGINE}
+"""Settings that each process has of its own; addresses may hold credentials, which are kept nowhere."""
+
+
+def to_json(bound: BoundStudy) -> dict[str, Any]:
+    """The study, its settings, its data and the code that runs it."""
+    study = bound.study
+    return {
+        "study_id": bound.study_id,
+        "study": {"name": study.name, "question": study.question, "sampler": study.sampler},
+        "families": [
+            {
+                "model": family.model.model_dump(mode="json"),
+                "sweep": space.to_json(family.sweep),
+                "training": family.training.model_dump(mode="json"),
+            }
+            for family in study.families
+        ],
+        "settings": bound.settings.model_dump(mode="json", exclude=_OWN),
+        "info": asdict(bound.info),
+        "digest": bound.digest,
+        "code": code_version(bound.settings.backend),
+    }
+
+
+def from_json(written: Mapping[str, Any], storage: str | None, tracking_uri: str | None, output: Path) -> BoundStudy:
+    """The study that :func:`to_json` wrote, with this process's own addresses and folder.
+
+    Raises:
+        SettingsError: it was written by other code than this, or comes out as another study than it was.
+    """
+    check_code(written, mixed=bool(written["settings"]["mixed_code"]))
+    families = tuple(
+        Family(
+            model=FAMILIES[family["model"]["family"]].model_validate(family["model"]),
+            sweep=space.from_json(family["sweep"]),
+            training=TrainingConfig.model_validate(family["training"]),
+        )
+        for family in written["families"]
+    )
+    settings = StudySettings.checked(
+        {**written["settings"], "storage": storage, "tracking_uri": tracking_uri, "output": output}
+    )
+    info = dict(written["info"])
+    info["image_shape"] = tuple(info["image_shape"])
+    bound = BoundStudy(Study(families=families, **written["study"]), settings, DatasetInfo(**info), written["digest"])
+    if bound.study_id != written["study_id"]:
+        raise SettingsError(
+            f"{written['study_id']} comes out as {bound.study_id} here: its configuration or this code has changed"
+        )
+    return bound
+
+
+def check_code(written: Mapping[str, Any], mixed: bool) -> None:
+    """Refuse to go on with a study that other code began, unless that is asked for.
+
+    Raises:
+        SettingsError: what differs, and the ways out.
+    """
+    theirs = written["code"]
+    ours = code_version(written["settings"]["backend"])
+    changed = [
+        f"{name} {theirs.get(name)} then, {version} now"
+        for name, version in ours.items()
+        if theirs.get(name) != version
+    ]
+    if changed and not mixed:
+        raise SettingsError(
+            f"{written['study_id']} was begun by other code ({'; '.join(changed)}), and two must not mix unseen: go on "
+            "with that code, begin anew with another --output, or mix them knowingly with --mixed-code"
+        )

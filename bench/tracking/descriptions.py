@@ -1,0 +1,122 @@
+"""Descriptions in the MLflow UI, as Markdown: of experiments, studies, runs and registered models."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from bench.core.redaction import redact
+from bench.core.results import METRICS, Measurement, RunState
+from bench.tracking.schema import StudyDescription
+from bench.tracking.views import VIEWS, view_address
+
+if TYPE_CHECKING:
+    from bench.tracking.logged_run import LoggedRun
+
+_UNSAFE = re.compile(r"[^\w ,.;?()%-]|_")
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")
+
+
+def plain(text: str) -> str:
+    r"""Foreign text that Markdown shows as it is, on one line.
+
+    Credentials are removed. What could be markup, of Markdown or of HTML, becomes a character reference; characters
+    that control the terminal or the direction of writing are spelt out, such as ``\u202e``.
+    """
+    # First, for an escaped address is none.
+    known = " ".join(redact(text).split())
+    visible = _CONTROL.sub(lambda found: f"\\u{ord(found.group()):04x}", known)
+    return _UNSAFE.sub(lambda found: f"&#{ord(found.group())};", visible)
+
+
+def experiment_note(study: StudyDescription, experiment_id: str) -> str:
+    """What the experiment holds, and how to look at it."""
+    # In the first line, for that is all that is shown until a person unfolds it.
+    views = " · ".join(f"[{view.name}]({view_address(experiment_id, view)})" for view in VIEWS)
+    return f"""**{plain(study.question)}** {views}
+
+Each parent run is one study: this question on one data set, with one set of settings. Its children are models: the
+trials of the search, judged on validation alone, and the final runs, which retrain the best trial's configuration from
+several seeds and are measured once on test.
+
+Bits/dim are upper bounds: smaller is better. The standard error of a figure over images stands beside it, as
+`…_standard_error`. `…_by_epoch` are learning curves, of the one-sample bound.
+"""
+
+
+def study_note(study: StudyDescription, headline: str = "", report: str = "") -> str:
+    """The study's question; once there is a report, its answer and where it is."""
+    answer = f"**{plain(headline)}** " if headline else ""
+    answer += f"[Read the report]({report}).\n\n" if report else ""
+    swept = "; ".join(
+        f"{family} by {', '.join(plain(name) for name in names)}" for family, names in study.swept.items() if names
+    )
+    data = study.dataset
+    height, width, channels = data.image_shape
+    return f"""*{plain(study.question)}*
+
+{answer}Data: {plain(data.name)}, {height}x{width}x{channels}, {data.grey_levels} grey levels. {plain(data.source)}
+
+{f"Swept: {swept}." if swept else ""}
+"""
+
+
+def run_note(
+    study: StudyDescription,
+    parent: str,
+    state: RunState,
+    reason: str,
+    standing: str,
+    measured: Sequence[Measurement],
+) -> str:
+    """How a run ended, what it reached, and where it stands.
+
+    Args:
+        study: the study that it is part of.
+        parent: the address of the study's run.
+        state: how it ended.
+        reason: why it ended so, if it did not complete.
+        standing: where it stands among the others.
+        measured: its measurements.
+    """
+    ended = f"**{state.replace('_', ' ').capitalize()}.**" + (f" {plain(reason)}." if reason else "")
+    figures = [_figure(row) for row in measured if row.metric == "bits_per_dim"]
+    lines = [ended, *figures, standing and f"{standing}.", f"Part of [{plain(study.study_id)}]({parent})."]
+    return "\n\n".join(line for line in lines if line) + "\n"
+
+
+def _figure(row: Measurement) -> str:
+    error = "" if row.standard_error is None else f" ± {row.standard_error:.4f}"
+    over = "" if row.standard_error is None else f"; ± is the standard error over {row.n:,} images"
+    about = f" ({row.bound}{over})" if row.bound else ""
+    return f"{row.value:.4f}{error} {METRICS[row.metric].unit} on {plain(row.split)}{about}."
+
+
+def registered_model_note(study: StudyDescription, name: str, uri: str) -> str:
+    """What a registered model is, how its champion is chosen, and how to serve it."""
+    height, width, channels = study.dataset.image_shape
+    return f"""*{plain(study.question)}* Asked of {plain(study.dataset.name)}.
+
+The alias `champion` is the final run of the selected configuration with the lowest bits/dim on *validation* at the end
+of its training (one-sample bound). The test split has no part in the choice.
+
+Serve it, with reparam-bench's environment active:
+
+    MLFLOW_TRACKING_URI='{redact(uri)}' mlflow models serve --env-manager local --port 5001 -m 'models:/{name}@champion'
+
+Ask for the bits/dim of images (high for images unlike those of training), or for samples. An image is
+{height}x{width}x{channels} integers from 0 to {study.dataset.grey_levels - 1}.
+
+    curl http://127.0.0.1:5001/invocations -H 'Content-Type: application/json' -d @request.json
+
+where `request.json` is `{{"inputs": [IMAGE, …], "params": {{"task": "bits_per_dim", "importance_samples": 64}}}}`, or
+`{{"inputs": [IMAGE], "params": {{"task": "sample", "n": 16, "temperature": 0.7, "seed": 0}}}}`; the images sent with a
+request for samples are not looked at.
+"""
+
+
+def version_note(run: LoggedRun) -> str:
+    """Which final run a registered model's version is."""
+    reached = "" if run.validation is None else f": {run.validation:.4f} bits/dim on validation (one-sample bound)"
+    return f"The final run of {plain(run.family)} from seed {run.seed}{reached}."

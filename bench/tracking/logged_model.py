@@ -1,0 +1,74 @@
+"""A trained model as an MLflow model: its Keras file, the code that serves it, its signature and requirements."""
+
+from __future__ import annotations
+
+import logging
+import tempfile
+from importlib.metadata import version
+from pathlib import Path
+
+import keras
+import mlflow.pyfunc
+import numpy as np
+from mlflow.models import ModelSignature
+from mlflow.types import ParamSchema, ParamSpec, Schema, TensorSpec
+
+import models
+from bench.data.dataset import Images
+from bench.tracking import served_model
+from bench.tracking.schema import MODEL_FILE
+from models.base.likelihood_model import LikelihoodModel
+
+# It warns wherever pip itself is not installed, which the requirements do not need to name.
+logging.getLogger("mlflow.utils.environment").setLevel(logging.ERROR)
+
+PARAMETERS = ParamSchema(
+    [
+        ParamSpec("task", "string", "bits_per_dim"),
+        ParamSpec("importance_samples", "long", 64),
+        ParamSpec("seed", "long", 0),
+        ParamSpec("n", "long", 16),
+        ParamSpec("temperature", "double", 1.0),
+    ]
+)
+"""What a request may set: the task, and what each task is done with. See :mod:`bench.tracking.served_model`."""
+
+
+def write_package(model: LikelihoodModel, example: Images, folder: Path) -> None:
+    """Write an MLflow model that ``mlflow models serve`` and ``mlflow.pyfunc.load_model`` take.
+
+    The optimizer stays out: it weighs more than the model. Nothing in the package is pickled. Of which run it is, and
+    which logged model, is written when the tracking store has said so.
+
+    Args:
+        model: the trained model.
+        example: an image (1, h, w, c) as an example of what to send.
+        folder: where to write; it must not exist.
+    """
+    with tempfile.TemporaryDirectory() as temporary:
+        file = Path(temporary, Path(MODEL_FILE).name)
+        model.bare_copy().save(file)
+        mlflow.pyfunc.save_model(
+            str(folder),
+            python_model=str(Path(served_model.__file__)),
+            artifacts={"model": str(file)},
+            code_paths=[str(Path(str(models.__file__)).parent)],
+            signature=_signature(model),
+            input_example=example.astype(np.float64),
+            pip_requirements=_requirements(),
+            model_config={"backend": keras.backend.backend()},
+        )
+
+
+def _signature(model: LikelihoodModel) -> ModelSignature:
+    # Numbers of any kind are taken, and those that are no grey levels refused: an integer type would make MLflow cut
+    # off decimals in silence, and score images in 0..1 as black ones.
+    images = TensorSpec(np.dtype(np.float64), (-1, *model.image_shape))
+    scores = TensorSpec(np.dtype(np.float64), (-1,))
+    return ModelSignature(Schema([images]), Schema([scores]), PARAMETERS)
+
+
+def _requirements() -> list[str]:
+    """What the served model imports, in the versions that trained it."""
+    packages = ("mlflow", "keras", keras.backend.backend(), "numpy", "pydantic")
+    return [f"{package}=={version(package)}" for package in packages]

@@ -1,0 +1,48 @@
+"""A model run as the tracking store holds it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from bench.core.results import RunState
+from bench.tracking.schema import EPOCH_SUFFIX, KEY_TAG
+
+
+@dataclass(frozen=True)
+class LoggedRun:
+    """What a continued study needs to know of a model run that is in the store already."""
+
+    run_id: str
+    role: str
+    family: str
+    number: int | None
+    seed: int
+    config_hash: str
+    state: RunState
+    status: str
+    validation: float | None
+    """One-sample bound in bits/dim on validation at the last look of its training."""
+    attempt: int = 1
+    """Which attempt at its trial it is, counted from 1."""
+    key: str = ""
+    """Identifies it from before it was created; empty if it was written by an earlier version."""
+
+    @classmethod
+    def of(cls, run: Any) -> LoggedRun:
+        """From MLflow's own run."""
+        tags = run.data.tags
+        number = tags.get("reparam.number")
+        return cls(
+            run_id=run.info.run_id,
+            role=tags["reparam.role"],
+            family=tags["reparam.family"],
+            number=None if number is None else int(number),
+            seed=int(tags["reparam.seed"]),
+            config_hash=tags["reparam.config_hash"],
+            state=RunState(tags["reparam.state"]),
+            status=run.info.status,
+            validation=run.data.metrics.get(f"validation/bits_per_dim{EPOCH_SUFFIX}"),
+            attempt=int(tags.get("reparam.attempt", 1)),
+            key=tags.get(KEY_TAG, ""),
+        )

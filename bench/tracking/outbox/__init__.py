@@ -1,0 +1,1 @@
+"""Keeps on disk what is logged until the tracking server has it."""

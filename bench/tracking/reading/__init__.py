@@ -1,0 +1,1 @@
+"""Reads a study back from MLflow."""

@@ -1,0 +1,417 @@
+"""Reading: a study's results out of an MLflow tracking store, for reports. Imports no framework."""
+
+from __future__ import annotations
+
+import io
+import json
+import math
+import re
+import tempfile
+import zipfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import psutil
+from mlflow.artifacts import download_artifacts
+from mlflow.tracking import MlflowClient
+from pydantic import BaseModel, TypeAdapter
+
+from bench.core.errors import SettingsError, TrackingError
+from bench.core.redaction import redact
+from bench.core.results import (
+    HISTORY_COLUMNS,
+    MEASUREMENT_COLUMNS,
+    METRICS,
+    RUN_COLUMNS,
+    Bound,
+    BoundKind,
+    ImageGrid,
+    RunState,
+    StudyResults,
+)
+from bench.tracking.connection import connect, reading
+from bench.tracking.reading.sources import ClientSource, StoredRun, open_source, search_runs
+from bench.tracking.registry import model_location
+from bench.tracking.schema import (
+    DETAILS_TAG,
+    EPOCH_SUFFIX,
+    ERROR_SUFFIX,
+    IMAGE_FOLDER,
+    MODEL_FILE,
+    MODEL_FOLDER,
+    MONTE_CARLO_SUFFIX,
+    TABLE_FOLDER,
+    TRAINING_MODE,
+    UI_ADDRESS,
+)
+
+CURVES = ("train/bits_per_dim", "validation/bits_per_dim")
+"""Learning curves that reports draw."""
+TRIALS_PICTURED = 12
+"""Trials of a family, the best, whose pictures are read."""
+
+
+def list_studies(uri: str) -> list[str]:
+    """Identifiers of the studies in a store, newest first.
+
+    Raises:
+        TrackingError: the store cannot be reached.
+    """
+    tags = (run.data.tags for run in _parents(connect(uri), ""))
+    return [each["reparam.study_id"] for each in tags if "reparam.study_id" in each]
+
+
+def load_results(uri: str, study_id: str) -> StudyResults:
+    """Everything that is logged of a study: finished, partial or still running.
+
+    Raises:
+        TrackingError: the store cannot be reached, or holds no such study, or one that is not as a study logs it.
+    """
+    client = connect(uri)
+    with reading(uri):
+        return _loaded(client, uri, study_id)
+
+
+def _loaded(client: MlflowClient, uri: str, study_id: str) -> StudyResults:
+    parents = list(_parents(client, f" AND tags.`reparam.study_id` = '{_quoted(study_id)}'"))
+    if not parents:
+        known = list_studies(uri)
+        raise TrackingError(
+            f"no study {study_id!r} in {redact(uri)}: " + (f"it holds {', '.join(known)}" if known else "it holds none")
+        )
+    parent = parents[0]
+    tags = parent.data.tags
+    try:
+        study = _About.model_validate_json(tags["reparam.study"])
+        dataset, provenance = (json.loads(tags[f"reparam.{name}"]) for name in ("dataset", "provenance"))
+        settings = dict(json.loads(tags["reparam.settings"]))
+        selected = json.loads(tags.get("reparam.selected", "{}"))
+        space = _SPACE.validate_json(tags.get("reparam.space", "{}"))
+    except (KeyError, ValueError, TypeError) as error:
+        raise TrackingError(f"{study_id} in {redact(uri)} is not as a study logs it: {error!r}") from error
+    source = open_source(client, uri)
+    children = [_Child(run, selected) for run in source.children(parent.info.experiment_id, parent.info.run_id)]
+    finals = [child for child in children if child.role == "final"]
+    settings["superseded_final_runs"] = sum(child.role == "superseded" for child in children)
+    return StudyResults(
+        study_id=study_id,
+        name=study.name,
+        question=study.question,
+        swept=study.swept,
+        dataset=dataset,
+        settings=settings,
+        provenance=provenance,
+        runs=_runs_frame(children, uri),
+        measurements=pd.DataFrame.from_records(
+            [tuple(row.values()) for child in children for row in child.measurements(study_id)],
+            columns=MEASUREMENT_COLUMNS,
+        ),
+        histories=_histories(source, parent.info.run_id, children),
+        images=[grid for child in [*finals, *_best(children)] for grid in child.pictures(client)],
+        tables=_tables(finals, client),
+        space=space,
+    )
+
+
+class _About(BaseModel):
+    """What a study says of itself."""
+
+    name: str
+    question: str
+    swept: dict[str, list[str]]
+
+
+_SPACE = TypeAdapter(dict[str, dict[str, dict[str, Any]]])
+"""The ranges of the swept parameters, by family and name."""
+
+
+def _best(children: list[_Child]) -> list[_Child]:
+    """The best trials of each family: of all, a server would be asked for thousands of pictures."""
+    key = "validation/bits_per_dim"
+    measured = [c for c in children if c.role == "search" and math.isfinite(c.run.metrics.get(key, math.nan))]
+    by_family: dict[str, list[_Child]] = {}
+    for child in sorted(measured, key=lambda child: float(child.run.metrics[key])):
+        by_family.setdefault(child.family, []).append(child)
+    return [child for of_family in by_family.values() for child in of_family[:TRIALS_PICTURED]]
+
+
+def _ui(uri: str) -> str:
+    """Where the MLflow UI shows a store: a server itself, any other where `reparam-bench ui` serves it."""
+    scheme, _, rest = uri.rstrip("/").partition("://")
+    # Without credentials, for it goes into reports; a browser asks for them.
+    return f"{scheme}://{rest.rpartition('@')[2]}" if scheme in ("http", "https") else UI_ADDRESS
+
+
+def _tables(children: list[_Child], client: MlflowClient) -> dict[str, pd.DataFrame]:
+    """The tables of some runs, those of one name as one."""
+    parts: dict[str, list[pd.DataFrame]] = {}
+    for child in children:
+        for name, table in child.tables(client):
+            parts.setdefault(name, []).append(table)
+    return {name: pd.concat(tables, ignore_index=True) for name, tables in parts.items()}
+
+
+@dataclass(frozen=True)
+class LoggedModel:
+    """A model run as logged, with all that it takes to measure it again.
+
+    Attributes:
+        run_id: MLflow's identifier.
+        name: the run's name.
+        role: ``search`` or ``final``.
+        seed: the run's seed.
+        config: its configuration, as JSON of :class:`bench.study.config.RunConfig`.
+        backend: the backend that trained it.
+        looks: how often its training looked at validation.
+        dataset: the data set as the study's settings name it, and its number of grey levels where they say so.
+        settings: the study's settings.
+        keeps_model: whether the trained model was kept.
+    """
+
+    run_id: str
+    name: str
+    role: str
+    seed: int
+    config: str
+    backend: str
+    looks: int
+    dataset: tuple[str, int | None]
+    settings: dict[str, Any]
+    keeps_model: bool
+
+    def check_data(self, name: str, digest: str) -> None:
+        """Check that a data set is what the run was trained on.
+
+        Raises:
+            SettingsError: it is not.
+        """
+        own = json.loads(self.config)["dataset_digest"]
+        if digest != own:
+            raise SettingsError(
+                f"run {self.name!r} was trained on data of digest {own[:12]}, but {name} has {digest[:12]}: give the "
+                "same data with --dataset"
+            )
+
+
+def load_run(uri: str, run_id: str) -> LoggedModel:
+    """A model run by MLflow's identifier, or by the beginning of one that no other run shares.
+
+    Raises:
+        TrackingError: the store cannot be reached, or holds no such run, or the run is none of a model.
+    """
+    client = connect(uri)
+    run = _find_run(client, uri, run_id)
+    tags = run.data.tags
+    if "reparam.config" not in tags:
+        raise TrackingError(f"run {run_id!r} is not the run of a model: give that of a trial or of a final run")
+    config = json.loads(tags["reparam.config"])
+    settings = json.loads(client.get_run(tags["mlflow.parentRunId"]).data.tags["reparam.settings"])
+    if "dataset" not in settings:
+        raise TrackingError(f"the study of run {run_id!r} does not say what data it used, and cannot be measured anew")
+    kept = (run.outputs and run.outputs.model_outputs) or client.list_artifacts(run.info.run_id, MODEL_FOLDER)
+    return LoggedModel(
+        run_id=run.info.run_id,
+        name=run.info.run_name,
+        role=tags["reparam.role"],
+        seed=int(tags["reparam.seed"]),
+        config=tags["reparam.config"],
+        backend=config["backend"],
+        looks=config["training"]["reports"],
+        dataset=(settings["dataset"], settings.get("grey_levels")),
+        settings=settings,
+        keeps_model=bool(kept),
+    )
+
+
+def load_curve(uri: str, run_id: str) -> pd.DataFrame:
+    """The learning curve of a run, ``epoch metric value``: every figure of training and validation, times left out."""
+    client = connect(uri)
+    keys = [
+        key for key in client.get_run(run_id).data.metrics if re.fullmatch(rf"(train|validation)/.*{EPOCH_SUFFIX}", key)
+    ]
+    points = [
+        {"epoch": point.step, "metric": key.removesuffix(EPOCH_SUFFIX), "value": point.value}
+        for key in keys
+        for point in client.get_metric_history(run_id, key)
+    ]
+    return pd.DataFrame(points, columns=["epoch", "metric", "value"])
+
+
+def _find_run(client: MlflowClient, uri: str, run_id: str) -> Any:
+    if re.fullmatch(r"[0-9a-f]{4,32}", run_id):
+        experiments = client.search_experiments(filter_string="name LIKE 'reparam-bench/%'")
+        ids = [experiment.experiment_id for experiment in experiments]
+        found = list(search_runs(client, ids, f"attributes.run_id LIKE '{run_id}%'")) if ids else []
+        if len(found) == 1:
+            return found[0]
+        if found:
+            raise TrackingError(f"{len(found)} runs in {redact(uri)} begin with {run_id!r}: give more digits")
+    raise TrackingError(
+        f"no run {run_id!r} in {redact(uri)}: give a run's identifier, 32 hexadecimal digits or the first few, as "
+        "runs.csv beside a report lists them"
+    )
+
+
+def load_model_file(uri: str, run_id: str, folder: Path) -> Path:
+    """The ``.keras`` file of a run that keeps its model, copied into ``folder``.
+
+    Raises:
+        TrackingError: the store cannot be reached, or the file is no archive, or would not fit into memory.
+    """
+    client = connect(uri)
+    location, _ = model_location(client, client.get_run(run_id))
+    file = Path(download_artifacts(f"{location}/{MODEL_FILE}", dst_path=str(folder), tracking_uri=uri))
+    try:
+        with zipfile.ZipFile(file) as archive:
+            unpacked = sum(member.file_size for member in archive.infolist())
+    except zipfile.BadZipFile as error:
+        raise TrackingError(f"the model of run {run_id} cannot be opened: {error}") from error
+    if unpacked > psutil.virtual_memory().available:
+        raise TrackingError(f"the model of run {run_id} takes {unpacked / 2**30:.1f} GiB: more than the memory at hand")
+    return file
+
+
+def _quoted(text: str) -> str:
+    """Text for a filter string: MLflow has no escape for quotes, and no identifier of ours has any."""
+    return text.replace("'", "")
+
+
+def _parents(client: MlflowClient, condition: str) -> Iterator[Any]:
+    experiments = client.search_experiments(filter_string="name LIKE 'reparam-bench/%'")
+    if experiments:
+        ids = [experiment.experiment_id for experiment in experiments]
+        yield from search_runs(client, ids, f"tags.`reparam.role` = 'study'{condition}", order="DESC")
+
+
+class _Child:
+    """One model run as logged."""
+
+    def __init__(self, run: StoredRun, selected: dict[str, dict[str, Any]]) -> None:
+        self.run = run
+        self.tags = run.tags
+        self.run_id = run.run_id
+        self.family: str = self.tags["reparam.family"]
+        self.role: str = self.tags["reparam.role"]
+        chosen = selected.get(self.family)
+        if self.role == "final" and chosen and chosen["config_hash"] != self.tags["reparam.config_hash"]:
+            self.role = "superseded"
+        self.number = int(self.tags["reparam.number"]) if "reparam.number" in self.tags else None
+        self.seed = int(self.tags["reparam.seed"])
+
+    def row(self, uri: str) -> dict[str, Any]:
+        run = self.run
+        row: dict[str, Any] = {
+            "run_id": self.run_id,
+            "name": run.name,
+            "role": self.role,
+            "family": self.family,
+            "number": self.number,
+            "attempt": int(self.tags.get("reparam.attempt", 1)),
+            "seed": self.seed,
+            "state": self.tags["reparam.state"],
+            "reason": self.tags.get("reparam.reason", ""),
+            "config_hash": self.tags["reparam.config_hash"],
+            "started": pd.Timestamp(run.start_time, unit="ms", tz="UTC"),
+            "seconds": math.nan if run.end_time is None else (run.end_time - run.start_time) / 1000,
+            "url": f"{_ui(uri)}/#/experiments/{run.experiment_id}/runs/{self.run_id}?{TRAINING_MODE}",
+        }
+        return row | {f"param.{name}": _parsed(value) for name, value in run.params.items()}
+
+    def measurements(self, study_id: str) -> Iterator[dict[str, Any]]:
+        values = self.run.metrics
+        for split, metric, detail in self._details():
+            key = f"{split}/{metric}"
+            known = METRICS.get(metric)
+            bound = (
+                Bound(BoundKind(detail["kind"]), detail["importance_samples"], detail["dequantisation"])
+                if "kind" in detail
+                else None
+            )
+            yield {
+                "study": study_id,
+                "run_id": self.run_id,
+                "role": self.role,
+                "family": self.family,
+                "trial": self.number,
+                "seed": self.seed,
+                "config_hash": self.tags["reparam.config_hash"],
+                "split": split,
+                "metric": metric,
+                "value": values[key],
+                "standard_error": values.get(f"{key}{ERROR_SUFFIX}"),
+                "n": detail.get("n"),
+                "unit": known.unit if known else "",
+                "higher_is_better": known.higher_is_better if known else None,
+                "bound": bound.kind.value if bound else None,
+                "importance_samples": bound.importance_samples if bound else None,
+                "dequantisation": bound.dequantisation if bound else None,
+                "monte_carlo_error": values.get(f"{key}{MONTE_CARLO_SUFFIX}"),
+                "conditions": detail.get("conditions", ""),
+            }
+
+    def _details(self) -> Iterator[tuple[str, str, dict[str, Any]]]:
+        for tag, text in self.tags.items():
+            if tag.startswith(DETAILS_TAG):
+                for metric, detail in json.loads(text).items():
+                    yield tag.removeprefix(DETAILS_TAG), metric, detail
+
+    def pictures(self, client: MlflowClient) -> Iterator[ImageGrid]:
+        captions = json.loads(self.tags.get("reparam.captions", "{}"))
+        for kind, caption in captions.items():
+            png = _artifact(client, self.run_id, f"{IMAGE_FOLDER}/{kind}.png")
+            yield ImageGrid(self.run_id, self.family, kind, caption, png)
+
+    def tables(self, client: MlflowClient) -> Iterator[tuple[str, pd.DataFrame]]:
+        for name in json.loads(self.tags.get("reparam.tables", "[]")):
+            table = pd.read_csv(io.BytesIO(_artifact(client, self.run_id, f"{TABLE_FOLDER}/{name}.csv")))
+            table.insert(0, "run_id", self.run_id)
+            yield name, table
+
+
+def _artifact(client: MlflowClient, run_id: str, path: str) -> bytes:
+    with tempfile.TemporaryDirectory() as folder:
+        return Path(client.download_artifacts(run_id, path, folder)).read_bytes()
+
+
+def _histories(source: ClientSource, parent_id: str, children: list[_Child]) -> pd.DataFrame:
+    """The learning curves of some runs, each point beside the images and seconds until then, run by run."""
+    place, order = ["run_id", "step"], pd.CategoricalDtype([child.run_id for child in children])
+    metrics = pd.CategoricalDtype(list(CURVES))
+
+    def points(key: str, name: str) -> pd.DataFrame:
+        logged = f"{key}{EPOCH_SUFFIX}"
+        runs = [child.run_id for child in children if logged in child.run.metrics]
+        frame = source.history(parent_id, runs, logged)
+        frame = frame.drop_duplicates(place, keep="last")  # logged anew, the last one counts
+        return frame.assign(run_id=frame["run_id"].astype(order)).rename(columns={"value": name})
+
+    spent = [points("cost/images_seen", "images"), points("cost/seconds", "seconds")]
+    curves = []
+    for metric in CURVES:
+        curve = points(metric, "value")
+        for each in spent:
+            curve = curve.merge(each, how="left", on=place)
+        curves.append(curve.assign(metric=pd.Categorical([metric], dtype=metrics).repeat(len(curve))))
+    frame = pd.concat(curves, ignore_index=True)[HISTORY_COLUMNS]
+    return frame.sort_values(["run_id", "metric", "step"], ignore_index=True)
+
+
+def _runs_frame(children: list[_Child], uri: str) -> pd.DataFrame:
+    rows = [child.row(uri) for child in children]
+    for row in rows:
+        RunState(row["state"])
+    parameters = sorted({name for row in rows for name in row if name.startswith("param.")})
+    return pd.DataFrame(rows, columns=[*RUN_COLUMNS, *parameters])
+
+
+def _parsed(text: str) -> Any:  # MLflow stores every parameter as text
+    """A parameter's value as a number where it is one."""
+    for kind in (int, float):
+        try:
+            return kind(text)
+        except ValueError:
+            continue
+    return text

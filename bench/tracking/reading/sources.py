@@ -1,0 +1,251 @@
+"""The fast ways to pull thousands of runs and their learning curves out of MLflow.
+
+MLflow's client builds an object for each tag, parameter and value, and asks for histories run by run and metric by
+metric: minutes for ten thousand runs. A database is read by a few queries instead; a tracking server gives histories
+a hundred runs at a time to its own user interface, and to us. Any other store is read through the client.
+"""
+
+from __future__ import annotations
+
+import math
+import sys
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import sqlalchemy as sa
+from mlflow.store.db.db_types import DATABASE_ENGINES
+from mlflow.store.db.utils import create_sqlalchemy_engine
+from mlflow.tracking import MlflowClient
+from mlflow.utils.credentials import get_default_host_creds
+from mlflow.utils.rest_utils import http_request
+
+from bench.core.errors import TrackingError
+
+PARENT_TAG = "mlflow.parentRunId"
+ROWS_AT_ONCE = 20_000
+RUNS_AT_ONCE = 500
+"""Runs whose tags, parameters and values are read by one query: databases bound the length of one."""
+BULK_RUNS = 100
+"""Runs that a server takes in one request for histories."""
+BULK_POINTS = 25_000
+"""Points that a server gives at most in one answer; it says nothing of those that it leaves out."""
+BULK_ENDPOINT = "/ajax-api/2.0/mlflow/metrics/get-history-bulk"
+REQUESTS_AT_ONCE = 4
+
+
+@dataclass(frozen=True)
+class StoredRun:
+    """A run as the store holds it; times are in milliseconds since 1970, ``end_time`` None while it goes on."""
+
+    run_id: str
+    name: str
+    experiment_id: str
+    start_time: int
+    end_time: int | None
+    tags: dict[str, str]
+    params: dict[str, str]
+    metrics: dict[str, float]
+
+
+def search_runs(
+    client: MlflowClient, experiment_ids: Sequence[str], condition: str, order: str = "ASC"
+) -> Iterator[Any]:
+    """MLflow's own run objects that meet a condition, in the order of their start, page by page."""
+    token = None
+    while True:
+        page = client.search_runs(
+            list(experiment_ids),
+            condition,
+            max_results=1000,
+            order_by=[f"attributes.start_time {order}"],
+            page_token=token,
+        )
+        yield from page
+        token = page.token
+        if not token:
+            return
+
+
+class ClientSource:
+    """The general way, through MLflow's client: any store, at a request for each run and metric."""
+
+    def __init__(self, client: MlflowClient) -> None:
+        self.client = client
+
+    def children(self, experiment_id: str, parent_id: str) -> Iterator[StoredRun]:
+        """The runs below a parent run, oldest first."""
+        for run in search_runs(self.client, [experiment_id], f"tags.`{PARENT_TAG}` = '{parent_id}'"):
+            info, data = run.info, run.data
+            yield StoredRun(
+                run_id=info.run_id,
+                name=info.run_name,
+                experiment_id=info.experiment_id,
+                start_time=info.start_time,
+                end_time=info.end_time,
+                tags=data.tags,
+                params=data.params,
+                metrics=data.metrics,
+            )
+
+    def history(self, parent_id: str, runs: Sequence[str], key: str) -> pd.DataFrame:
+        """All points of one metric.
+
+        Args:
+            parent_id: the parent run.
+            runs: those of its children that have the metric.
+            key: the metric's key.
+
+        Returns:
+            ``run_id`` (categorical), ``step`` and ``value``, one row a point; those of one run and step in the order
+            of their logging.
+        """
+        histories = ((run_id, self.client.get_metric_history(run_id, key)) for run_id in runs)
+        return _frame([(run_id, point.step, point.value) for run_id, points in histories for point in points], runs)
+
+
+class ServerSource(ClientSource):
+    """A tracking server: histories by its bulk endpoint, a few requests at a time."""
+
+    def __init__(self, client: MlflowClient, uri: str) -> None:
+        super().__init__(client)
+        self.credentials = get_default_host_creds(uri)
+
+    def history(self, parent_id: str, runs: Sequence[str], key: str) -> pd.DataFrame:
+        """See :meth:`ClientSource.history`."""
+        batches = [runs[start : start + BULK_RUNS] for start in range(0, len(runs), BULK_RUNS)]
+        with ThreadPoolExecutor(REQUESTS_AT_ONCE) as pool:
+            frames = list(pool.map(lambda batch: self._bulk(parent_id, batch, key), batches))
+        return _joined(frames, runs)
+
+    def _bulk(self, parent_id: str, runs: Sequence[str], key: str) -> pd.DataFrame:
+        """One request; asked for in halves where the answer may have been cut, at last run by run."""
+        if len(runs) == 1:
+            return super().history(parent_id, runs, key)
+        query = [*(("run_id", run_id) for run_id in runs), ("metric_key", key), ("max_results", str(BULK_POINTS))]
+        answer = http_request(self.credentials, BULK_ENDPOINT, "GET", params=query)
+        if answer.status_code == 404:  # a server that does not serve MLflow's user interface
+            return super().history(parent_id, runs, key)
+        if not answer.ok:
+            raise TrackingError(f"the tracking server answers a request for histories with status {answer.status_code}")
+        points = answer.json()["metrics"]
+        if len(points) >= BULK_POINTS:
+            middle = len(runs) // 2
+            return _joined([self._bulk(parent_id, half, key) for half in (runs[:middle], runs[middle:])], runs)
+        return _frame([(point["run_id"], point["step"], float(point["value"])) for point in points], runs)
+
+
+class DatabaseSource(ClientSource):
+    """A database that MLflow's client would open itself: its tables, read by queries. Nothing is written."""
+
+    def __init__(self, client: MlflowClient, uri: str) -> None:
+        super().__init__(client)
+        self.engine = create_sqlalchemy_engine(uri)
+
+    def children(self, experiment_id: str, parent_id: str) -> Iterator[StoredRun]:
+        """See :meth:`ClientSource.children`."""
+        runs = _RUNS.c
+        found = (
+            sa.select(runs.run_uuid, runs.name, runs.start_time, runs.end_time)
+            .where(
+                runs.experiment_id == int(experiment_id),
+                runs.lifecycle_stage == "active",
+                runs.run_uuid.in_(_child_ids(parent_id)),
+            )
+            .order_by(runs.start_time, runs.run_uuid)
+        )
+        with self.engine.connect() as connection:
+            for rows in connection.execute(found).partitions(RUNS_AT_ONCE):
+                ids = [row.run_uuid for row in rows]
+                tags, params, metrics = (_by_run(connection, table, ids) for table in (_TAGS, _PARAMS, _LATEST))
+                for run_id, name, start, end in rows:
+                    known = (tags[run_id], params[run_id], metrics[run_id])
+                    yield StoredRun(run_id, name, experiment_id, start, end, *known)
+
+    def history(self, parent_id: str, runs: Sequence[str], key: str) -> pd.DataFrame:
+        """See :meth:`ClientSource.history`."""
+        points = _METRICS.c
+        # One query for all runs: in parts, SQLite reads the metric's whole index for each of them.
+        query = (
+            sa.select(points.run_uuid, points.step, _value(_METRICS))
+            .where(points.key == key, points.run_uuid.in_(_child_ids(parent_id)))
+            .order_by(points.timestamp, points.step, points.run_uuid, points.value)  # as the primary key has them
+        )
+        text = str(query.compile(self.engine, compile_kwargs={"literal_binds": True}))
+        frames = []
+        # The driver's own cursor: for millions of rows, SQLAlchemy's row objects cost half as much as the query.
+        with closing(self.engine.raw_connection()) as connection, closing(connection.cursor()) as cursor:
+            cursor.execute(text)
+            while rows := cursor.fetchmany(ROWS_AT_ONCE):
+                frames.append(_frame(rows, runs))
+        return _joined(frames, runs)
+
+
+def open_source(client: MlflowClient, uri: str) -> ClientSource:
+    """The fastest way to read a store.
+
+    Args:
+        client: connected to the store.
+        uri: the store's tracking URI.
+    """
+    scheme = uri.partition("://")[0].partition("+")[0]
+    if scheme in DATABASE_ENGINES:
+        return DatabaseSource(client, uri)
+    if scheme in ("http", "https"):
+        return ServerSource(client, uri)
+    return ClientSource(client)
+
+
+def _table(name: str, *columns: str) -> sa.TableClause:
+    return sa.table(name, *(sa.column(column, sa.Boolean if column == "is_nan" else None) for column in columns))
+
+
+_RUNS = _table("runs", "run_uuid", "name", "experiment_id", "lifecycle_stage", "start_time", "end_time")
+_TAGS = _table("tags", "run_uuid", "key", "value")
+_PARAMS = _table("params", "run_uuid", "key", "value")
+_LATEST = _table("latest_metrics", "run_uuid", "key", "value", "is_nan")
+_METRICS = _table("metrics", "run_uuid", "key", "step", "value", "is_nan", "timestamp")
+"""Of MLflow's tables the columns that are read."""
+
+
+def _value(table: sa.TableClause) -> sa.ColumnElement[Any]:
+    """A metric's value, null where it is NaN: MLflow keeps that as 0 with a mark."""
+    return sa.case((table.c.is_nan == sa.true(), sa.null()), else_=table.c.value)
+
+
+def _child_ids(parent_id: str) -> sa.Select[Any]:
+    return sa.select(_TAGS.c.run_uuid).where(_TAGS.c.key == PARENT_TAG, _TAGS.c.value == parent_id)
+
+
+def _by_run(connection: sa.Connection, table: sa.TableClause, ids: list[str]) -> dict[str, dict[str, Any]]:
+    """A table's keys and values for each run."""
+    value, missing = (_value(table), math.nan) if "is_nan" in table.c else (table.c.value, None)
+    found: dict[str, dict[str, Any]] = {run_id: {} for run_id in ids}
+    query = sa.select(table.c.run_uuid, table.c.key, value).where(table.c.run_uuid.in_(ids))
+    for run_id, key, content in connection.execute(query):
+        found[run_id][sys.intern(key)] = missing if content is None else content
+    return found
+
+
+def _frame(rows: Sequence[tuple[Any, ...]], runs: Sequence[str]) -> pd.DataFrame:
+    """Points as columns; ``run_id`` as a category of ``runs``, for millions of copies of it would fill the memory."""
+    # A run that began after ``runs`` were listed is not among them.
+    place = defaultdict(lambda: -1, {run_id: index for index, run_id in enumerate(runs)})
+    codes = np.fromiter((place[row[0]] for row in rows), np.int32, len(rows))
+    columns: dict[str, Any] = {
+        "run_id": pd.Categorical.from_codes(codes, categories=pd.Index(list(runs))),
+        "step": np.fromiter((row[1] for row in rows), np.int64, len(rows)),
+        "value": np.array([row[2] for row in rows], np.float64),  # null is NaN
+    }
+    return pd.DataFrame(columns)[codes >= 0]
+
+
+def _joined(frames: list[pd.DataFrame], runs: Sequence[str]) -> pd.DataFrame:
+    dtype = pd.CategoricalDtype(list(runs))
+    aligned = [frame.assign(run_id=frame["run_id"].astype(dtype)) for frame in frames]
+    return pd.concat(aligned, ignore_index=True) if aligned else _frame([], runs)

@@ -1,0 +1,1 @@
+"""Training: the loop, its compiled steps, optimizers, schedules and checkpoints."""

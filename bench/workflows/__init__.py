@@ -1,0 +1,1 @@
+"""Work beside a study: measuring a logged run again, repeating it, published models, gradient estimators."""

@@ -1,0 +1,132 @@
+"""Measure a logged run once more: with more samples, another extractor, other data beside it."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import keras
+import pandas as pd
+
+from bench.core.errors import SettingsError
+from bench.core.results import METRICS, EpochRecord
+from bench.data.dataset import Dataset
+from bench.evaluation.annealing import bidirectional_check
+from bench.evaluation.evaluator import Evaluation, Evaluator, Yardstick
+from bench.execution.trial import trained_model
+from bench.study.config import RunConfig
+from bench.tracking.reading.reader import LoggedModel, load_model_file
+from models.base.likelihood_model import LikelihoodModel
+from models.vae.model import VAE
+
+ANNEALED_IMAGES = 100
+"""Images that a VAE simulates for the bidirectional check of its bound."""
+ANNEALING_CHAINS = 4
+
+
+@dataclass(frozen=True)
+class Observers:
+    """Who is told how far the work is: training, and (done, total) log-weights of the likelihood."""
+
+    on_epoch: Callable[[EpochRecord], None] = lambda record: None
+    on_progress: Callable[[int, int], None] = lambda done, total: None
+
+
+def measure_again(
+    uri: str,
+    logged: LoggedModel,
+    dataset: Dataset,
+    yardstick: Yardstick,
+    evaluation_images: int | None,
+    observers: Observers,
+    annealing: int = 0,
+) -> Evaluation:
+    """Everything that can be measured of a logged run, whether or not it was measured before.
+
+    A final run is measured on test. A trial of the search is measured on validation: the test split is for what is
+    selected already. A run that keeps no model is trained again from its configuration and seed, to its end even if
+    it was pruned.
+
+    Args:
+        uri: the tracking store.
+        logged: the run.
+        dataset: the data that it was trained on.
+        yardstick: with what to measure.
+        evaluation_images: use only so many held-out images; None for all.
+        observers: who is told how far the work is.
+        annealing: temperatures of a bidirectional check of a VAE's bound on simulated images; 0 for none.
+
+    Raises:
+        SettingsError: the data is not what the run was trained on, or a flow's bound is to be checked by annealing.
+        DivergedError: the run, trained again, diverges again, or gives an image no probability.
+    """
+    config = RunConfig.model_validate_json(logged.config)
+    logged.check_data(dataset.info.name, dataset.digest)
+    model = _model(uri, logged, config, dataset, observers)
+    final = logged.role == "final"
+    held_out = (dataset.open_test() if final else dataset.tuning.validation).head(evaluation_images)
+    split = "test" if final else "validation"
+    train = dataset.tuning.train.images
+    if annealing and not isinstance(model, VAE):
+        raise SettingsError(f"annealing={annealing} checks the bound of a VAE, and run {logged.name!r} is none")
+    found = Evaluator(model).evaluate(held_out.images, split, train, yardstick, logged.seed, observers.on_progress)
+    if annealing and isinstance(model, VAE):
+        check = bidirectional_check(
+            model, ANNEALED_IMAGES, annealing, ANNEALING_CHAINS, yardstick.importance_samples, logged.seed
+        )
+        found.tables["bidirectional"] = check.frame().reset_index()
+    return found
+
+
+def _model(uri: str, logged: LoggedModel, config: RunConfig, dataset: Dataset, observers: Observers) -> LikelihoodModel:
+    if not logged.keeps_model:
+        return trained_model(config, dataset.tuning, logged.seed, observers.on_epoch)[0]
+    with tempfile.TemporaryDirectory() as folder:
+        file = load_model_file(uri, logged.run_id, Path(folder))
+        model: LikelihoodModel = keras.saving.load_model(file, safe_mode=True)
+    return model
+
+
+def measurements_frame(evaluation: Evaluation) -> pd.DataFrame:
+    """The measurements as rows, with the unit and direction of each metric."""
+    rows = []
+    for row in evaluation.measurements:
+        metric = METRICS[row.metric]
+        bound = {} if row.bound is None else {**asdict(row.bound), "kind": row.bound.kind.value}
+        rows.append(
+            {
+                "split": row.split,
+                "metric": row.metric,
+                "value": row.value,
+                "standard_error": row.standard_error,
+                "monte_carlo_error": row.monte_carlo_error,
+                "n": row.n,
+                "unit": metric.unit,
+                "higher_is_better": metric.higher_is_better,
+                "bound": bound.get("kind"),
+                "importance_samples": bound.get("importance_samples"),
+                "dequantisation": bound.get("dequantisation"),
+                "conditions": row.conditions,
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def write_evaluation(evaluation: Evaluation, folder: Path) -> Path:
+    """Write measurements, tables and pictures of an evaluation; the path of ``measurements.csv``."""
+    for name, table in evaluation.tables.items():
+        _write(folder / "tables" / f"{name}.csv", table.to_csv(index=False).encode())
+    for picture in evaluation.pictures:
+        _write(folder / "images" / f"{picture.kind}.png", picture.png)
+    return _write(folder / "measurements.csv", measurements_frame(evaluation).to_csv(index=False).encode())
+
+
+def _write(path: Path, content: bytes) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary.write_bytes(content)
+    temporary.replace(path)
+    return path

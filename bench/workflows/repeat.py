@@ -1,0 +1,62 @@
+"""Train a logged run once more, and compare what comes out with what was logged."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable
+
+import pandas as pd
+
+from bench.core.errors import SettingsError
+from bench.core.results import EpochRecord
+from bench.data.dataset import Dataset
+from bench.execution.trial import trained_model
+from bench.study.config import RunConfig
+from bench.tracking.reading.reader import LoggedModel
+
+
+def repeat(
+    logged: LoggedModel, curve: pd.DataFrame, dataset: Dataset, on_epoch: Callable[[EpochRecord], None]
+) -> pd.DataFrame:
+    """Train a run again from its configuration and seed, over the epochs that were logged.
+
+    On the same device, backend and versions every figure comes out the same, bit by bit, where the device computes
+    repeatably, as processors do.
+
+    Args:
+        logged: the run.
+        curve: its learning curve, ``epoch metric value``, as :func:`bench.tracking.reading.reader.load_curve` reads it.
+        dataset: the data that it was trained on.
+        on_epoch: is told how far the training is.
+
+    Returns:
+        ``epoch metric logged again difference``, one row for each logged figure; ``difference`` is 0 where they are
+        the same.
+
+    Raises:
+        SettingsError: the data is not what the run was trained on, or the run has no learning curve.
+        DivergedError: the run diverges sooner than it did.
+    """
+    config = RunConfig.model_validate_json(logged.config)
+    logged.check_data(dataset.info.name, dataset.digest)
+    if curve.empty:
+        raise SettingsError(
+            f"run {logged.name!r} has no learning curve to compare with: it ended before its first look"
+        )
+    last = int(curve["epoch"].max())
+    again: list[dict[str, object]] = []
+
+    def keep(record: EpochRecord) -> None:
+        on_epoch(record)
+        again.extend({"epoch": record.epoch, "metric": key, "again": value} for key, value in record.values.items())
+        if record.epoch == last:
+            raise _AllRepeated
+
+    with contextlib.suppress(_AllRepeated):
+        trained_model(config, dataset.tuning, logged.seed, keep)
+    compared = curve.rename(columns={"value": "logged"}).merge(pd.DataFrame(again), on=["epoch", "metric"], how="left")
+    return compared.assign(difference=compared["again"] - compared["logged"])
+
+
+class _AllRepeated(Exception):  # noqa: N818 - no error: there is nothing more to compare with
+    """The last logged epoch was trained again."""

@@ -1,0 +1,1 @@
+"""Glow, a normalizing flow."""

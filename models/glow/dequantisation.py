@@ -1,0 +1,78 @@
+"""Dequantisation: from integer grey levels to the continuous images that a flow takes."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import keras
+from keras import ops
+
+from models.base.config import BatchShape
+from models.base.distributions import Tensor, standard_normal_cdf, standard_normal_log_prob, sum_event
+from models.bijections.coupling import CouplingNetwork
+from models.bijections.squeeze import Squeeze
+
+
+class UniformDequantisation(keras.layers.Layer):
+    """u ~ U[0, 1)^D, independent of x (Theis et al. 2016, section 3.1): u = Φ(ε), log q(u | x) = 0."""
+
+    def build(self, image_shape: BatchShape) -> None:
+        """Has no weights."""
+        self.built = True
+
+    def dequantise(self, x: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
+        """From scaled images x and noise ε (n, h, w, c), u in (0, 1) of the same shape and log q(u | x) (n,)."""
+        return standard_normal_cdf(noise), ops.zeros_like(noise[:, 0, 0, 0])
+
+
+class VariationalDequantisation(keras.layers.Layer):
+    """u = sigmoid(f(ε; x)) with f a flow conditioned on the image (Ho et al. 2019, section 3.1).
+
+    f is a scale and a shift per channel of the squeezed image, then ``depth`` affine couplings that alternate
+    between its halves and see the image beside the half they keep. It begins close to the uniform distribution,
+    of which the logistic is the pre-image: log q(u | x) = log N(ε; 0, I) - log |det ∂u/∂ε|.
+    """
+
+    def __init__(self, depth: int, hidden_channels: int, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.depth = depth
+        self.hidden_channels = hidden_channels
+        self.squeeze = Squeeze(name="squeeze")
+
+    def build(self, image_shape: BatchShape) -> None:
+        """Create the networks for images (n, h, w, c)."""
+        n, height, width, channels = self.squeeze.compute_output_shape(image_shape)
+        self.half = channels // 2
+        self.networks = [
+            CouplingNetwork(self.hidden_channels, 2 * self.half, name=f"network_{i}") for i in range(self.depth)
+        ]
+        for network in self.networks:
+            network.build((n, height, width, channels + self.half))
+        self.shift = self.add_weight(shape=(channels,), initializer="zeros", name="shift")
+        # The logistic distribution has standard deviation π/√3.
+        self.log_scale = self.add_weight(
+            shape=(channels,),
+            initializer=keras.initializers.Constant(math.log(math.pi / math.sqrt(3))),
+            name="log_scale",
+        )
+        self.built = True
+
+    def dequantise(self, x: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
+        """From scaled images x and noise ε (n, h, w, c), u in (0, 1) of the same shape and log q(u | x) (n,)."""
+        log_q = sum_event(standard_normal_log_prob(noise))
+        context, _ = self.squeeze.forward(x)
+        v, _ = self.squeeze.forward(noise)
+        v = v * ops.exp(self.log_scale) + self.shift
+        _, height, width, _ = v.shape
+        log_q = log_q - height * width * ops.sum(self.log_scale)
+        for network in self.networks:
+            kept, changed = v[..., : self.half], v[..., self.half :]
+            shift, raw = ops.split(network(ops.concatenate([context, kept], axis=-1)), 2, axis=-1)
+            log_scale = ops.tanh(raw)
+            changed = changed * ops.exp(log_scale) + shift
+            log_q = log_q - sum_event(log_scale)
+            v = ops.concatenate([changed, kept], axis=-1)
+        v = self.squeeze.inverse(v)
+        log_q = log_q - sum_event(ops.log_sigmoid(v) + ops.log_sigmoid(-v))
+        return ops.sigmoid(v), log_q

@@ -1,0 +1,265 @@
+"""Glow, whole: Kingma & Dhariwal (2018)."""
+
+from __future__ import annotations
+
+import math
+from typing import Any, cast
+
+import keras
+from keras import ops
+
+from models.base.config import BatchShape, GlowConfig, Shape
+from models.base.distributions import DiagonalGaussian, Tensor, standard_normal_cdf, sum_event
+from models.base.likelihood_model import LikelihoodModel
+from models.bijections.base import Chain
+from models.bijections.coupling import ZeroConvolution
+from models.bijections.flow_step import FlowStep, Repeated
+from models.bijections.invertible_convolution import LUConvolution, PlainConvolution
+from models.bijections.preprocessing import Marginal, preprocessing
+from models.bijections.squeeze import Squeeze
+from models.glow.dequantisation import UniformDequantisation, VariationalDequantisation
+
+
+class TopPrior(keras.layers.Layer):
+    """Prior of the last latent: mean and log-scale per channel, plus an offset per class where there are classes.
+
+    Without labels, a class-conditional prior is the mixture of its classes at equal weights, so that log P(x) stays
+    comparable with that of a model without classes.
+    """
+
+    def __init__(self, channels: int, classes: int, learned: bool, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.classes = classes
+        self.moments = self.add_weight(shape=(2 * channels,), initializer="zeros", trainable=learned, name="moments")
+        self.class_moments = self.add_weight(
+            shape=(max(classes, 1), 2 * channels), initializer="zeros", trainable=classes > 0, name="class_moments"
+        )
+        self.built = True
+
+    def given(self, labels: Tensor) -> DiagonalGaussian:
+        """p(z | y) for labels (m,): mean and log-scale (m, 1, 1, c)."""
+        moments = self.moments + ops.take(self.class_moments, ops.cast(labels, "int32"), axis=0)
+        return DiagonalGaussian(*ops.split(moments[:, None, None, :], 2, axis=-1))
+
+    def log_prob(self, z: Tensor, labels: Tensor | None) -> Tensor:
+        """log p(z | y), or log (1/C) Σ_y p(z | y) without labels; (n,)."""
+        if labels is not None and self.classes:
+            return sum_event(self.given(labels).log_prob(z))
+        every = self.given(ops.arange(max(self.classes, 1)))
+        by_class = sum_event(every.log_prob(z[:, None]) if self.classes else every.log_prob(z)[:, None], batch_axes=2)
+        return ops.logsumexp(by_class, axis=1) - math.log(max(self.classes, 1))
+
+
+class SplitPrior(keras.layers.Layer):
+    """Prior of the half that a split factors out, conditioned on the half that goes on (their section 3.6)."""
+
+    def __init__(self, channels: int, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.convolution = ZeroConvolution(2 * channels, name="convolution")
+
+    def build(self, shape: BatchShape) -> None:
+        """Build the zero-initialised convolution."""
+        self.convolution.build(shape)
+        self.built = True
+
+    def call(self, kept: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean and log-scale (n, h, w, channels) from the kept half (n, h, w, c)."""
+        mean, log_scale = ops.split(self.convolution(kept), 2, axis=-1)
+        return mean, log_scale
+
+
+@keras.saving.register_keras_serializable("reparam_bench")
+class Glow(LikelihoodModel):
+    """An invertible map from images to latents of known density, and exact log-densities through it.
+
+    The integer image is dequantised, v = (x + u)/Q with u in [0, 1), preprocessed, and passes L ``levels`` of a squeeze
+    and K ``flow_depth`` steps (actnorm, invertible 1x1 convolution, coupling); after each level but the last, half of
+    the channels are factored out. By the change of variables (their eq. 3) and Jensen's inequality,
+
+        log P(x) >= E_u[log p(v(u)) - D log Q - log q(u | x)],    log p(v) = log p(z) + Σ log |det ∂h_i/∂h_{i-1}|,
+
+    where the first of the h_i is the preprocessed image.
+
+    Deviations from the paper: the coupling networks have biases and no actnorm of their own, and learn at the
+    model's common rate.
+    """
+
+    configuration: GlowConfig
+
+    def __init__(
+        self,
+        config: GlowConfig | dict[str, Any],
+        image_shape: Shape,
+        grey_levels: int,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(config, image_shape, grey_levels, **kwargs)
+        settings = self.configuration
+        self.dequantisation: UniformDequantisation | VariationalDequantisation = (
+            UniformDequantisation(name="dequantisation")
+            if settings.dequantisation == "uniform"
+            else VariationalDequantisation(
+                settings.dequantisation_depth, settings.hidden_channels, name="dequantisation"
+            )
+        )
+        shape: BatchShape = (None, *self.image_shape)
+        self.dequantisation.build(shape)
+        self.preprocessing = preprocessing(settings, self.grey_levels)
+        self.preprocessing.build(shape)
+        self.chains: list[Chain] = []
+        self.split_priors: list[SplitPrior] = []
+        self.latent_shapes: list[Shape] = []
+        for level in range(settings.levels):
+            steps = Repeated(self._step, settings.flow_depth, settings.recompute, name="steps")
+            chain = Chain([Squeeze(), steps], name=f"level_{level}")
+            chain.build(shape)
+            shape = chain.compute_output_shape(shape)
+            self.chains.append(chain)
+            _, height, width, channels = shape
+            if level < settings.levels - 1:
+                factored = channels // 2
+                prior = SplitPrior(factored, name=f"split_prior_{level}")
+                shape = (None, height, width, channels - factored)
+                prior.build(shape)
+                self.split_priors.append(prior)
+                channels = factored
+            self.latent_shapes.append((height, width, channels))
+        self.top_prior = TopPrior(
+            self.latent_shapes[-1][-1], settings.classes, settings.learned_top_prior, name="top_prior"
+        )
+        self.built = True
+
+    def _step(self) -> FlowStep:
+        settings = self.configuration
+        convolution = LUConvolution if settings.permutation == "lu" else PlainConvolution
+        return FlowStep(convolution, settings.coupling, settings.hidden_channels, name="step")
+
+    @property
+    def posterior_noise_shape(self) -> tuple[int, ...]:
+        """(h, w, c): one number for each dimension, which becomes the dequantisation."""
+        return self.image_shape
+
+    @property
+    def prior_noise_size(self) -> int:
+        """D, and one more to pick a class where there are classes."""
+        return self.dimensions + (1 if self.configuration.classes else 0)
+
+    def dequantise(self, images: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
+        """v = (x + u)/Q (n, h, w, c) and log q(u | x) (n,) for noise (n, h, w, c)."""
+        x = self.as_float(images)
+        u, log_q = self.dequantisation.dequantise(x / self.grey_levels - 0.5, noise)
+        return (x + u) / self.grey_levels, log_q
+
+    def encode(
+        self, v: Tensor, labels: Tensor | None = None, masks: list[Tensor] | None = None
+    ) -> tuple[list[Tensor], Tensor]:
+        """All latents of continuous images v (n, h, w, c), finest first, and log p(v) (n,).
+
+        ``masks`` are those of dropout on the networks' hidden channels, by level; None leaves all.
+        """
+        latents: list[Tensor] = []
+        y, log_prob = self.preprocessing(v)
+        for level, chain in enumerate(self.chains):
+            squeeze, steps = chain.bijections
+            y, _ = squeeze(y)
+            y, log_det = cast(Repeated, steps).forward(y, None if masks is None else masks[level])
+            log_prob = log_prob + log_det
+            if level < len(self.split_priors):
+                y, z = self._split(y, level)
+                prior = DiagonalGaussian(*self.split_priors[level](y))
+                log_prob = log_prob + sum_event(prior.log_prob(z))
+                latents.append(z)
+        latents.append(y)
+        return latents, log_prob + self.top_prior.log_prob(y, labels)
+
+    def decode(self, latents: list[Tensor]) -> Tensor:
+        """Continuous images v (n, h, w, c) from all latents: the exact inverse of :meth:`encode`."""
+        y = latents[-1]
+        for level in reversed(range(len(self.chains))):
+            if level < len(self.split_priors):
+                y = ops.concatenate([y, latents[level]], axis=-1)
+            y = self.chains[level].inverse(y)
+        return self.preprocessing.inverse(y)
+
+    def _split(self, y: Tensor, level: int) -> tuple[Tensor, Tensor]:
+        """The channels that go on, and those that are factored out."""
+        factored = self.latent_shapes[level][-1]
+        return y[..., :-factored], y[..., -factored:]
+
+    def objective(self, images: Tensor, noise: Tensor, labels: Tensor | None, training: bool) -> dict[str, Tensor]:
+        """The one-sample bound; in training with ``dropout`` of the networks' hidden channels (Tompson et al. 2015)."""
+        if not (training and self.configuration.dropout):
+            return super().objective(images, noise, labels, training)
+        settings, n = self.configuration, ops.shape(images)[0]
+        whole = ops.ones((settings.flow_depth, n, 1, 1, settings.hidden_channels), dtype=self.compute_dtype)
+        masks = [keras.random.dropout(whole, settings.dropout, seed=self.seed_generator) for _ in self.chains]
+        bound = self._log_weights(images, noise, labels, masks)[0]
+        return {"objective": bound, "bound": bound}
+
+    @property
+    def objective_is_by_image(self) -> bool:
+        """Not with dropout, whose draws are of the whole batch."""
+        return not self.configuration.dropout
+
+    def log_weights(self, images: Tensor, noise: Tensor, labels: Tensor | None = None) -> Tensor:
+        """log p(v) - D log Q - log q(u | x) at u = u(ε); (k, n)."""
+        return self._log_weights(images, noise, labels)
+
+    def _log_weights(
+        self, images: Tensor, noise: Tensor, labels: Tensor | None, masks: list[Tensor] | None = None
+    ) -> Tensor:
+        k = noise.shape[0]
+        tiled = images if k == 1 else ops.tile(images, (k, 1, 1, 1))  # (k·n, h, w, c)
+        if labels is not None and k > 1:
+            labels = ops.tile(labels, (k,))
+        v, log_q = self.dequantise(tiled, ops.reshape(noise, (-1, *self.image_shape)))
+        _, log_prob = self.encode(v, labels, masks)
+        return ops.reshape(log_prob - log_q - self.dimensions * math.log(self.grey_levels), (k, -1))
+
+    def initialise(self, images: Tensor) -> None:
+        """Fit the preprocessing to ``images``; have every actnorm give mean 0 and variance 1 on them."""
+        noise = keras.random.normal(tuple(images.shape), dtype=self.compute_dtype, seed=self.seed_generator)
+        if isinstance(self.preprocessing, Marginal):
+            self.preprocessing.fit(images)
+        y, _ = self.preprocessing(self.dequantise(images, noise)[0])
+        for level, chain in enumerate(self.chains):
+            y = chain.initialise(y)
+            if level < len(self.split_priors):
+                y, _ = self._split(y, level)
+
+    def generate(self, noise: Tensor, temperature: Tensor | float = 1.0, labels: Tensor | None = None) -> Tensor:
+        """The grey level that each value of :meth:`continuous` lies in; those outside the cube get the nearest.
+
+        A latent far out may leave the floating type's range on its way back: what is then no number is given the grey
+        level 0.
+        """
+        x = ops.floor(self.continuous(noise, temperature, labels) * self.grey_levels)
+        return ops.cast(ops.nan_to_num(ops.clip(x, 0, self.grey_levels - 1)), "int32")
+
+    def continuous(self, noise: Tensor, temperature: Tensor | float = 1.0, labels: Tensor | None = None) -> Tensor:
+        """Continuous images v (n, h, w, c): each latent μ + T·σ·ε under its prior, then the inverse map.
+
+        Where there are classes and no labels, each class is as likely at any temperature.
+        """
+        if not self.configuration.classes:
+            labels = ops.zeros_like(noise[:, 0])
+        elif labels is None:
+            labels = ops.floor(standard_normal_cdf(noise[:, -1]) * self.configuration.classes)
+        parts = self._latent_noise(temperature * noise[:, : self.dimensions])
+        y = self.top_prior.given(labels).sample(parts[-1])
+        for level in reversed(range(len(self.chains))):
+            if level < len(self.split_priors):
+                prior = DiagonalGaussian(*self.split_priors[level](y))
+                y = ops.concatenate([y, prior.sample(parts[level])], axis=-1)
+            y = self.chains[level].inverse(y)
+        return self.preprocessing.inverse(y)
+
+    def _latent_noise(self, noise: Tensor) -> list[Tensor]:
+        """A noise vector (n, D) cut into the latents' shapes."""
+        parts: list[Tensor] = []
+        start = 0
+        for shape in self.latent_shapes:
+            size = math.prod(shape)
+            parts.append(ops.reshape(noise[:, start : start + size], (-1, *shape)))
+            start += size
+        return parts

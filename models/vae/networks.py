@@ -1,0 +1,162 @@
+"""Encoders and decoders of the VAE: dense, convolutional and residual, for images of any size."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import keras
+
+from models.base.config import BatchShape, Shape, VAEConfig
+from models.base.distributions import Tensor
+
+SeedOf = Callable[[], keras.random.SeedGenerator]
+
+
+class ResidualBlock(keras.layers.Layer):
+    """x + conv(act(conv(act(x)))) with 3x3 convolutions: pre-activation residual block (He et al. 2016b)."""
+
+    def __init__(self, channels: int, activation: str, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.activation = keras.activations.get(activation)
+        self.convolutions = [
+            keras.layers.Conv2D(channels, 3, padding="same", kernel_initializer="he_normal", name="first"),
+            # Zero at first, so that a deep network begins as the identity.
+            keras.layers.Conv2D(channels, 3, padding="same", kernel_initializer="zeros", name="second"),
+        ]
+
+    def build(self, shape: BatchShape) -> None:
+        """Build both convolutions."""
+        for convolution in self.convolutions:
+            convolution.build(shape)
+        self.built = True
+
+    def call(self, x: Tensor) -> Tensor:
+        """(n, h, w, channels) -> the same."""
+        y = x
+        for convolution in self.convolutions:
+            y = convolution(self.activation(y))
+        return x + y
+
+    def compute_output_shape(self, shape: BatchShape) -> BatchShape:
+        """Unchanged."""
+        return shape
+
+
+class Dropout(keras.layers.Layer):
+    """Each input is 0 with probability p and 1/(1-p) times as large otherwise, in training (Srivastava et al. 2014).
+
+    Args:
+        rate: p.
+        seed_generator: gives the model's own, from which the choice is drawn. A function, as Keras would count the
+            state of one that is held here a second time.
+    """
+
+    def __init__(self, rate: float, seed_generator: SeedOf, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.rate = rate
+        self.seed_generator = seed_generator
+        self.built = True
+
+    def call(self, x: Tensor, training: bool = False) -> Tensor:
+        """(n, …) -> the same."""
+        return keras.random.dropout(x, self.rate, seed=self.seed_generator()) if training else x
+
+    def compute_output_shape(self, shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
+        """Unchanged."""
+        return shape
+
+
+class UpsampleTo(keras.layers.Layer):
+    """Doubling transposed convolution, cropped to (height, width): undoes a halving of an odd size as well."""
+
+    def __init__(self, channels: int, height: int, width: int, activation: str, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.height = height
+        self.width = width
+        self.convolution = keras.layers.Conv2DTranspose(
+            channels, 3, strides=2, padding="same", activation=activation, name="convolution"
+        )
+
+    def build(self, shape: BatchShape) -> None:
+        """Build the convolution."""
+        self.convolution.build(shape)
+        self.built = True
+
+    def call(self, x: Tensor) -> Tensor:
+        """(n, ⌈h/2⌉, ⌈w/2⌉, c) -> (n, height, width, channels)."""
+        return self.convolution(x)[:, : self.height, : self.width, :]
+
+    def compute_output_shape(self, shape: BatchShape) -> BatchShape:
+        """(n, height, width, channels)."""
+        return shape[0], self.height, self.width, self.convolution.filters
+
+
+def resolutions(image_shape: Shape, downsamplings: int) -> list[tuple[int, int]]:
+    """Height and width at each resolution, from the image's own to the coarsest; odd sizes are halved upwards."""
+    sizes = [image_shape[:2]]
+    for _ in range(downsamplings):
+        height, width = sizes[-1]
+        sizes.append(((height + 1) // 2, (width + 1) // 2))
+    return sizes
+
+
+def encoder(config: VAEConfig, image_shape: Shape, seed_generator: SeedOf) -> keras.Sequential:
+    """Scaled images (n, h, w, c) to the posterior's mean and log-scale, (n, 2·latent_size)."""
+    layers: list[keras.layers.Layer] = []
+    if config.network == "dense":
+        layers.append(keras.layers.Flatten())
+        for size in config.layer_sizes:
+            layers += [keras.layers.Dense(size, activation=config.activation), *_dropout(config, seed_generator)]
+    else:
+        for i in range(config.downsamplings + 1):
+            channels = config.hidden_channels * 2**i
+            layers.append(
+                keras.layers.Conv2D(channels, 3, strides=2 if i else 1, padding="same", activation=config.activation)
+            )
+            if config.network == "residual":
+                layers += [ResidualBlock(channels, config.activation) for _ in range(config.blocks)]
+            layers += _dropout(config, seed_generator)
+        layers.append(keras.layers.Flatten())
+    layers.append(keras.layers.Dense(2 * config.latent_size))
+    return _built(layers, (None, *image_shape), "encoder")
+
+
+def decoder(config: VAEConfig, image_shape: Shape, parameters: int, seed_generator: SeedOf) -> keras.Sequential:
+    """Latents (n, latent_size) to ``parameters`` numbers per pixel and channel, (n, h, w, c·parameters).
+
+    The last layer has no bias: the VAE adds one for each pixel, which it initialises from the data.
+    """
+    height, width, image_channels = image_shape
+    outputs = image_channels * parameters
+    layers: list[keras.layers.Layer] = []
+    if config.network == "dense":
+        for size in reversed(config.layer_sizes):
+            layers += [keras.layers.Dense(size, activation=config.activation), *_dropout(config, seed_generator)]
+        layers.append(keras.layers.Dense(height * width * outputs, use_bias=False))
+        layers.append(keras.layers.Reshape((height, width, outputs)))
+    else:
+        sizes = resolutions(image_shape, config.downsamplings)
+        coarse_height, coarse_width = sizes[-1]
+        channels = config.hidden_channels * 2**config.downsamplings
+        layers.append(keras.layers.Dense(coarse_height * coarse_width * channels, activation=config.activation))
+        layers.append(keras.layers.Reshape((coarse_height, coarse_width, channels)))
+        for i in reversed(range(config.downsamplings + 1)):
+            channels = config.hidden_channels * 2**i
+            if i < config.downsamplings:
+                layers.append(UpsampleTo(channels, *sizes[i], config.activation))
+            if config.network == "residual":
+                layers += [ResidualBlock(channels, config.activation) for _ in range(config.blocks)]
+            layers += _dropout(config, seed_generator)
+        layers.append(keras.layers.Conv2D(outputs, 3, padding="same", use_bias=False))
+    return _built(layers, (None, config.latent_size), "decoder")
+
+
+def _dropout(config: VAEConfig, seed_generator: SeedOf) -> list[keras.layers.Layer]:
+    return [Dropout(config.dropout, seed_generator)] if config.dropout else []
+
+
+def _built(layers: list[keras.layers.Layer], shape: tuple[int | None, ...], name: str) -> keras.Sequential:
+    network = keras.Sequential(layers, name=name)
+    network.build(shape)
+    return network

@@ -1,0 +1,104 @@
+"""What tuning gains: the best validation bits/dim so far against trials, training images and time.
+
+Notation: N random trials with values y_1..y_N are independent draws from a distribution F, and the best of n of them
+has the distribution 1 - (1 - F)^n. Its median is the value at which F reaches q_n = 1 - (1/2)^(1/n).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+
+from bench.core.results import RunState
+from reports.analysis.statistics import LEVEL
+
+if TYPE_CHECKING:
+    from reports.analysis.results import Study
+
+TPE_STARTUP_TRIALS = 4
+"""Trials before TPE models their outcome: the family's own configuration, then random draws."""
+
+
+@dataclass(frozen=True)
+class BestSoFar:
+    """The best validation bits/dim of a family's search so far.
+
+    Attributes:
+        family: the family.
+        observed: one row a trial that has ended, in their order: ``trials`` (interrupted ones are made again and do not
+            count), ``images`` and ``seconds`` spent until then, and ``best``, NaN until a trial completes.
+        band: ``trials``, ``median``, ``low`` and ``high`` of the best of so many random trials; None where trials were
+            not independent draws.
+        draws: number of trials that the band rests on.
+        sampler: how trials were proposed; empty where the study does not say.
+        pruned: whether any trial was pruned.
+    """
+
+    family: str
+    observed: pd.DataFrame
+    band: pd.DataFrame | None
+    draws: int
+    sampler: str
+    pruned: bool
+
+
+def best_of(values: np.ndarray) -> pd.DataFrame:
+    """Median of the best (lowest) of n = 1..N independent draws, with a band that holds for all n at once.
+
+    The band is distribution-free and exact (Lourie, Cho & He 2024, "Show Your Work with Confidence"): with probability
+    `LEVEL`, or more where F has steps, F lies everywhere within c of the observed share F̂ of values, where c is the
+    quantile of Kolmogorov's statistic of N values. The median of the best of n then lies between the values at which
+    F̂ + c and F̂ - c reach q_n.
+
+    Args:
+        values: the values of N trials, inf for one that gave none.
+
+    Returns:
+        ``trials``, ``median``, ``low`` and ``high``; ``low`` is -inf where the trials are too few to bound it, and
+        ``median`` and ``high`` are inf where too many of them gave no value.
+    """
+    y = np.sort(np.asarray(values, dtype=float))
+    n = np.arange(1, len(y) + 1)
+    c = float(stats.kstwo.ppf(LEVEL, len(y)))
+    q = 1 - 0.5 ** (1 / n)
+
+    def reaches(level: np.ndarray) -> np.ndarray:
+        """The lowest value at which F̂ is at least ``level``: -inf for a level of 0 or below, inf for one above 1."""
+        # F̂ is a multiple of 1/N: rounding must not push a level that equals one up to the next.
+        rank = np.ceil(level * len(y) - 1e-9).astype(int)
+        reached: np.ndarray = np.concatenate([[-np.inf], y, [np.inf]])[np.clip(rank, 0, len(y) + 1)]
+        return reached
+
+    return pd.DataFrame({"trials": n, "median": reaches(q), "low": reaches(q - c), "high": reaches(q + c)})
+
+
+def best_so_far(study: Study) -> list[BestSoFar]:
+    """The course of each family's search, of those in which a trial has completed with a finite value."""
+    sampler = str(study.results.settings.get("sampler") or "")
+    searched = study.trials[study.trials["state"] != RunState.RUNNING]
+    seen = study.histories.groupby("run_id", observed=True)["images"].max()
+    found = []
+    for family in study.families:
+        frame = searched[searched["family"] == family].sort_values("number", kind="stable")
+        value = frame["value"].where(frame["state"] == RunState.COMPLETE)
+        if value.isna().all():
+            continue
+        counted = frame["state"] != RunState.INTERRUPTED
+        observed = pd.DataFrame(
+            {
+                "trials": counted.cumsum(),
+                "images": frame["run_id"].map(seen).fillna(0.0).cumsum(),
+                "seconds": pd.to_numeric(frame["seconds"], errors="coerce").fillna(0.0).cumsum(),
+                "best": value.cummin().ffill(),
+            }
+        )
+        # The first trial is the family's own configuration, not a draw.
+        drawn = value[counted & (frame["config_hash"] != frame["config_hash"].iloc[0])].fillna(np.inf)
+        band = best_of(drawn.to_numpy(dtype=float)) if sampler == "random" and len(drawn) else None
+        pruned = bool((frame["state"] == RunState.PRUNED).any())
+        found.append(BestSoFar(family, observed.reset_index(drop=True), band, len(drawn), sampler, pruned))
+    return found

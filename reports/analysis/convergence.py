@@ -1,0 +1,147 @@
+"""The course of training: whether a run had converged, was still improving, or had begun to overfit when it stopped.
+
+Notation: v_1..v_N are a run's validation bits/dim (one-sample bound), evaluated at regular intervals with the same
+noise, so that they differ by the weights alone; v_b is the lowest, the best evaluation.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from reports.analysis.curves import final_curves
+from reports.analysis.results import select
+from reports.formatting import listing
+
+if TYPE_CHECKING:
+    from reports.analysis.results import Study
+
+FEWEST_EVALUATIONS = 4
+ABSOLUTE_TOLERANCE = 0.001
+RELATIVE_TOLERANCE = 0.001
+"""A change of validation counts from 0.001 bits/dim or 0.1%, whichever is larger."""
+CLEAR_FALL = 2.0
+CLEAR_RISE = 5.0
+"""Standard deviations of the curve's wobble that a change must exceed; the lowest of many points flatters a rise."""
+FEWEST_FOR_WOBBLE = 6
+
+
+class State(StrEnum):
+    """How far the training of a run had come when it stopped."""
+
+    IMPROVING = "still improving"
+    OVERFITTED = "overfitted"
+    CONVERGED = "converged"
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True)
+class Course:
+    """The course of a run's training.
+
+    Attributes:
+        state: how far it had come.
+        best: lowest validation bits/dim.
+        best_images: training images seen at that evaluation.
+        images: training images seen in all.
+        fall: by how much the best validation bits/dim so far fell over the last quarter of the evaluations.
+        rise: by how much validation lay above its best at the end, the median of the last quarter of the evaluations.
+    """
+
+    state: State
+    best: float
+    best_images: float
+    images: float
+    fall: float
+    rise: float
+
+    @property
+    def best_share(self) -> float:
+        """Share of the training at which the run was best."""
+        return self.best_images / self.images
+
+
+def tolerance(value: float) -> float:
+    """The least change that counts."""
+    return max(ABSOLUTE_TOLERANCE, RELATIVE_TOLERANCE * abs(value))
+
+
+def course(images: np.ndarray, values: np.ndarray) -> Course:
+    """Classify a run by its validation curve.
+
+    Args:
+        images: training images seen at each evaluation, one or more.
+        values: validation bits/dim, finite.
+    """
+    n, b = len(values), int(np.argmin(values))
+    quarter = max(2, n // 4)
+    best, after = float(values[b]), values[b + 1 :]
+    fall = float(values[: n - max(1, n // 4)].min() - best) if n > 1 else 0.0
+    rise = float(np.median(after[-quarter:]) - best) if len(after) else 0.0
+    least, wobble = tolerance(best), _wobble(values)
+    if n < FEWEST_EVALUATIONS:
+        state = State.UNKNOWN
+    elif b >= n - max(2, n // 8) and fall > max(least, CLEAR_FALL * wobble):
+        state = State.IMPROVING
+    elif len(after) > 1 and rise > max(least, CLEAR_RISE * wobble):
+        state = State.OVERFITTED
+    else:
+        state = State.CONVERGED
+    return Course(state, best, float(images[b]), float(images[-1]), fall, rise)
+
+
+def _wobble(values: np.ndarray) -> float:
+    """Standard deviation of a curve's points around a smooth course, over its second half; 0 where that is monotone.
+
+    From the second differences, which have the variance 6 σ² and hardly contain the course: their median absolute
+    deviation, scaled to the normal distribution.
+    """
+    tail = values[-max(FEWEST_FOR_WOBBLE, math.ceil(len(values) / 2)) :]
+    steps = np.diff(tail)
+    if (steps <= 0).all() or (steps >= 0).all():
+        return 0.0
+    bends = np.diff(steps)
+    return float(np.median(np.abs(bends - np.median(bends))) / (0.6745 * math.sqrt(6)))
+
+
+def courses(study: Study, family: str) -> dict[str, Course]:
+    """The course of each reported final run of a family that has a validation curve, by run."""
+    return {curve.run_id: course(curve.images, curve.value) for curve in final_curves(study, family)}
+
+
+def improving(study: Study, family: str) -> list[Course]:
+    """Those of the final runs that were still improving."""
+    return [each for each in courses(study, family).values() if each.state == State.IMPROVING]
+
+
+def ended_by_itself(study: Study, family: str) -> bool:
+    """Whether every final run stopped before it had seen all images of its budget; False where that is not known."""
+    budgets = study.results.settings.get("training_images")
+    budget = float(budgets.get(family, 0)) if isinstance(budgets, dict) else 0.0
+    seen = [each.images for each in courses(study, family).values()]
+    return bool(seen) and max(seen) < budget
+
+
+def keeps_best(study: Study, family: str) -> bool:
+    """Whether the final runs were measured at their best evaluation; earlier versions measured the last weights."""
+    final = study.finals[family]
+    return not final.runs.empty and len(select(final.measurements, "cost", "best_images")) == len(final.runs)
+
+
+def in_words(study: Study, family: str) -> str:
+    """How far a family's final runs had come when they stopped; empty where no run has enough evaluations."""
+    states = [each.state for each in courses(study, family).values() if each.state != State.UNKNOWN]
+    measured = "at its best evaluation, before it began to overfit" if keeps_best(study, family) else "overfitted"
+    words = {
+        State.CONVERGED: "converged",
+        State.IMPROVING: "still improving when it stopped",
+        State.OVERFITTED: f"measured {measured}",
+    }
+    found = [(text, states.count(state)) for state, text in words.items() if state in states]
+    if len(found) == 1:
+        return found[0][0]
+    return listing([f"{text} in {n} of {len(states)} seeds" for text, n in found])

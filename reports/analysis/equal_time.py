@@ -1,0 +1,87 @@
+"""The answer at equal training time: best validation bits/dim so far against seconds, from the final runs' curves."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+
+from reports import formatting
+from reports.analysis import statistics
+from reports.analysis.curves import final_curves
+from reports.formatting import display, number, quantity
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from reports.analysis.curves import Curve
+    from reports.analysis.results import Study
+
+
+def at_equal_time(study: Study, low: str, high: str) -> list[str]:
+    """Which of two families is lower at equal training time, and where their order changes.
+
+    Args:
+        study: the study.
+        low: the family with the lower mean test bits/dim.
+        high: the other.
+    """
+    curves = {family: final_curves(study, family) for family in (low, high)}
+    if not all(found and all(np.isfinite(each.seconds).all() for each in found) for found in curves.values()):
+        return []
+    totals = {family: float(np.mean([each.seconds[-1] for each in found])) for family, found in curves.items()}
+    shorter, longer = sorted(totals, key=lambda family: totals[family])
+    budget = quantity(totals[shorter], None, "s")
+    spent = f"{budget}, all that {display(shorter)} took ({display(longer)}: {quantity(totals[longer], None, 's')})"
+    reached = {family: _best_until(found, totals[shorter]) for family, found in curves.items()}
+    if np.isnan(reached[longer]).any():
+        return [f"At equal training time, {spent}, {display(longer)} had not been evaluated in every seed yet."]
+    ahead, behind = sorted(reached, key=lambda family: float(np.nanmean(reached[family])))
+    means = {family: float(np.mean(values)) for family, values in reached.items()}
+    interval, difference = _difference(reached[behind], reached[ahead]), means[behind] - means[ahead]
+    shown, span = quantity(difference), ""
+    if interval is not None:
+        shown, start, end = formatting.difference(interval.value, interval.low, interval.high)
+        span = f", 95% interval over seeds {start} to {end}"
+    decimals = min(4, max(2, 1 - math.floor(math.log10(difference)))) if difference else 2
+    first, second = (number(means[family], decimals) for family in (ahead, behind))
+    if interval is not None and interval.contains_zero:
+        verdict = (
+            f"the seeds do not separate the families: {first} for {display(ahead)}, {second} for {display(behind)}"
+        )
+    else:
+        turned = "" if ahead == low else ", the reverse of their order on test"
+        verdict = f"{display(ahead)} is lower{turned}: {first} against {second}, by {shown}"
+    note = f"validation, one-sample bound, best evaluation so far, mean over seeds{span}"
+    return [f"At equal training time, {spent}, {verdict} ({note}).", *_crossing(curves, low, high)]
+
+
+def _best_until(curves: Sequence[Curve], seconds: float) -> np.ndarray:
+    """Of each run the lowest validation bits/dim up to a time; NaN for one not evaluated by then."""
+    found = [curve.value[curve.seconds <= seconds].min(initial=np.inf) for curve in curves]
+    return np.where(np.isfinite(found), found, np.nan)
+
+
+def _difference(x: np.ndarray, y: np.ndarray) -> statistics.Interval | None:
+    frames = [pd.DataFrame({"value": values, "standard_error": np.nan}) for values in (x, y)]
+    return statistics.compare(*frames)
+
+
+def _crossing(curves: dict[str, list[Curve]], low: str, high: str) -> list[str]:
+    """Where the order of the mean curves changes for the last time; each holds its best value after its end."""
+    times = np.unique(np.concatenate([each.seconds for found in curves.values() for each in found]))
+    gap = np.array(
+        [np.mean(_best_until(curves[high], time)) - np.mean(_best_until(curves[low], time)) for time in times]
+    )
+    known = np.isfinite(gap) & (gap != 0)
+    times, lower = times[known], gap[known] > 0
+    changes = np.flatnonzero(lower[1:] != lower[:-1]) + 1
+    if not len(changes):
+        return []
+    last = int(changes[-1])
+    after, before = (display(low), display(high)) if lower[last] else (display(high), display(low))
+    times_changed = "" if len(changes) == 1 else f" for the last of {len(changes)} times"
+    moment = quantity(float(times[last]), None, "s")
+    return [f"Their order changes{times_changed} at {moment}: {before} is lower before, {after} after."]

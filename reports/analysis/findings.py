@@ -1,0 +1,350 @@
+"""What speaks against a figure: sentences computed from the diagnostics of the final runs, alarms first."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from numbers import Real
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from reports.analysis import convergence, statistics
+from reports.analysis.convergence import State
+from reports.analysis.curves import bound_curves
+from reports.analysis.results import LIKELIHOOD, select, variants
+from reports.formatting import count, display, listing, number, quantity, short
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from typing import Any
+
+    import pandas as pd
+
+    from reports.analysis.curves import BoundCurve
+    from reports.analysis.results import Study
+
+COLLAPSED = 0.5
+"""Share of latents without use from which posterior collapse is called out."""
+ROUND_TRIP = 0.5
+"""Grey levels: an inverse that errs by more gives back another image."""
+CONDITION = 1e4
+"""Above it a 1x1 convolution loses four of the seven digits of single precision."""
+FEW_WEIGHTS = 2.0
+"""Below it the bound of an average image rests on one importance weight."""
+FLAT = 1e-3
+"""Relative change of the bound over a doubling of k below which its curve counts as flat."""
+MATERIAL = 0.05
+"""Share of the gap between families from which a change of one family's figure matters."""
+FAR_FROM_DATA = 0.25
+"""Probability that a sample is nearer to training images below which it lies far from all data."""
+OUTSIDE = 0.01
+"""Share of pixel values outside the data's range from which the lost probability is called out."""
+EDGE = 0.02
+"""Share of a range of real numbers, by ratio where it is spaced so, that counts as its edge."""
+EARLY = 0.1
+"""Share of the training: a run that is best before it and then overfits trained on too long or with too little data."""
+MUCH_WORSE = 10
+"""Tolerances of :mod:`reports.analysis.convergence` that the last weights may lie above the best ones."""
+FEWEST_SEEDS = 3
+OUTLYING = 5.0
+"""Times the range of the other seeds from which a seed's distance to their median makes it an outlier."""
+OUTLYING_OF_THREE = 30.0
+"""Likewise among three, where the range is that of two others and often small by chance: 1 in 20 alarms falsely."""
+OUTLYING_BITS = 0.005
+"""Bits/dim below which an outlier does not matter."""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """A sentence about a family's figures, and whether it is an alarm."""
+
+    text: str
+    alarm: bool = False
+
+
+def findings(study: Study) -> list[Finding]:
+    """All findings of a study, alarms first."""
+    curves = {curve.family: curve for curve in bound_curves(study)}
+    found: list[Finding] = []
+    for family in study.families:
+        if family in curves:
+            found += _tightness(curves[family], _gap(study, family))
+        for finder in (
+            _rising,
+            _edges,
+            _outlying_seed,
+            _outside,
+            _weights,
+            _collapse,
+            _inverse,
+            _conditioning,
+            _copying,
+            _out_of_distribution,
+        ):
+            found += finder(study, family)
+    return sorted(found, key=lambda finding: not finding.alarm)
+
+
+def _values(study: Study, family: str, split: str, metric: str) -> np.ndarray:
+    """The finite values of a metric, one a seed."""
+    values = select(study.finals[family].measurements, split, metric)["value"]
+    finite: np.ndarray = values[np.isfinite(values)].to_numpy(dtype=float)
+    return finite
+
+
+def _seeds(values: np.ndarray) -> str:
+    return "of one seed" if len(values) == 1 else f"mean over {len(values)} seeds"
+
+
+def _gap(study: Study, family: str) -> float | None:
+    """How far the mean test bits/dim of a family are from those of the nearest other; None where there is none."""
+    levels = {name: _values(study, name, "test", LIKELIHOOD) for name in study.families}
+    means = {name: float(values.mean()) for name, values in levels.items() if len(values)}
+    if family not in means:
+        return None
+    return min((abs(mean - means[family]) for name, mean in means.items() if name != family), default=None)
+
+
+def _tightness(curve: BoundCurve, gap: float | None) -> Iterator[Finding]:
+    """What the last doubling of k changed: noise, nothing that matters, or enough to say that the bound is loose."""
+    if len(curve.points) < 2:
+        return
+    before, last = curve.points.iloc[-2], curve.points.iloc[-1]
+    change = float(last["value"] - before["value"])
+    size = f"{number(abs(change), 5)} bits/dim ({number(100 * abs(change) / abs(float(last['value'])), 2)}%)"
+    course = (
+        f"{display(curve.family)}: from k = {int(before['importance_samples'])} to {int(last['importance_samples'])} "
+        f"the bound {'fell' if change < 0 else 'rose'} by {size}"
+    )
+    if abs(change) < FLAT * abs(float(last["value"])):
+        yield Finding(f"{course}: it has flattened, and more samples would hardly change the figure.")
+    elif abs(change) <= 2 * float(last["error"]):
+        yield Finding(f"{course}, within two Monte Carlo errors: the samples do not show whether it has flattened.")
+    elif gap is not None and abs(change) <= MATERIAL * gap:
+        share = number(100 * abs(change) / gap, 1)
+        yield Finding(f"{course}: small beside the gap of {quantity(gap)} between the families ({share}% of it).")
+    else:
+        yield Finding(
+            f"{course}: it has not flattened, so the true bits/dim lies lower than the figure by an unknown amount.",
+            alarm=True,
+        )
+
+
+def _rising(study: Study, family: str) -> Iterator[Finding]:
+    """Validation that rose after its best evaluation, where that came early, cost much, or is what was measured."""
+    courses = list(convergence.courses(study, family).values())
+    over = [each for each in courses if each.state == State.OVERFITTED]
+    kept = convergence.keeps_best(study, family)
+    loud = [
+        each
+        for each in over
+        if not kept or each.best_share <= EARLY or each.rise > MUCH_WORSE * convergence.tolerance(each.best)
+    ]
+    if not loud:
+        return
+    share = number(100 * float(np.mean([each.best_share for each in over])), 0)
+    rise = quantity(float(np.mean([each.rise for each in over])), None, "bits/dim")
+    text = (
+        f"Validation rising: {display(family)} overfitted in {len(over)} of {count(len(courses), 'final run')}; it was "
+        f"best after {share}% of its training and ended {rise} above that (mean)"
+    )
+    measured = (
+        "The best weights are the ones measured; more regularisation or a smaller model may do better"
+        if kept
+        else "The last weights are the ones measured, so the figure is worse than the family's best"
+    )
+    yield Finding(f"{text}. {measured}.", alarm=True)
+
+
+def _edges(study: Study, family: str) -> Iterator[Finding]:
+    """Selected values at an end of their range beyond which a better one may lie."""
+    trial = study.finals[family].trial
+    if trial is None:
+        return
+    found = [
+        f"{name} = {short(trial[f'param.{name}'])} of {short(swept['low'])} to {short(swept['high'])}"
+        for name, swept in study.results.space.get(family, {}).items()
+        if f"param.{name}" in trial and _on_edge(swept, trial[f"param.{name}"])
+    ]
+    if found:
+        yield Finding(
+            f"On the edge of the range: {display(family)} was selected with {listing(found)}; a wider range may give a "
+            "lower figure.",
+            alarm=True,
+        )
+
+
+def _on_edge(swept: Mapping[str, Any], value: object) -> bool:
+    """Whether a value lies at an end of its range that could be moved: not 0, nor the whole number 1, from above."""
+    if swept["kind"] == "choices" or not isinstance(value, Real) or not swept["low"] < swept["high"]:
+        return False
+    low, high, here = float(swept["low"]), float(swept["high"]), float(value)
+    whole = swept["kind"] == "integers"
+    smallest = low == 0 or (whole and low == 1)
+    if swept["log"] and here > 0:
+        low, high, here = math.log(low), math.log(high), math.log(here)
+    margin = 0.0 if whole else EDGE * (high - low)
+    return here >= high - margin or (here <= low + margin and not smallest)
+
+
+def _outlying_seed(study: Study, family: str) -> Iterator[Finding]:
+    """A seed far from all others, by which means and intervals over few seeds mislead."""
+    values = _values(study, family, "test", LIKELIHOOD)
+    if len(values) < FEWEST_SEEDS:
+        return
+    times = OUTLYING_OF_THREE if len(values) == FEWEST_SEEDS else OUTLYING
+    least = max(OUTLYING_BITS, MATERIAL * (_gap(study, family) or 0.0))
+    for i, value in enumerate(values):
+        others = np.delete(values, i)
+        distance = abs(float(value - np.median(others)))
+        if distance > max(least, times * float(np.ptp(others))):
+            yield Finding(
+                f"Outlying seed: one of {len(values)} final runs of {display(family)} reached {quantity(float(value))} "
+                f"on test, {quantity(distance, None, 'bits/dim')} from the median of the others. Intervals over few "
+                "seeds then cover less than 95%, about 85% where one seed in ten is an outlier.",
+                alarm=True,
+            )
+            return
+
+
+def _outside(study: Study, family: str) -> Iterator[Finding]:
+    values = _values(study, family, "diagnostics", "outside_share")
+    if not len(values):
+        return
+    mean = float(values.mean())
+    text = (
+        f"{quantity(100 * mean)}% of the pixel values that {display(family)} samples lie outside the range of the data "
+        f"({_seeds(values)})"
+    )
+    if mean > OUTSIDE:
+        yield Finding(
+            f"Mass outside the data: {text}: this probability is lost to images, and no tighter bound wins it back.",
+            alarm=True,
+        )
+    else:
+        yield Finding(f"{text}.")
+
+
+def _weights(study: Study, family: str) -> Iterator[Finding]:
+    values = _values(study, family, "test", "effective_sample_size")
+    if not len(values):
+        return
+    rows = select(study.finals[family].measurements, "test", "effective_sample_size")
+    samples = rows["importance_samples"].dropna()
+    among = f" of {int(samples.max())}" if len(samples) else ""
+    mean = float(values.mean())
+    text = f"{display(family)}: the effective sample size of the bound is {quantity(mean)}{among} ({_seeds(values)})"
+    if mean < FEW_WEIGHTS:
+        yield Finding(f"{text}: the bound rests on single weights and is likely to be loose.", alarm=True)
+    else:
+        yield Finding(f"{text}.")
+
+
+def _collapse(study: Study, family: str) -> Iterator[Finding]:
+    shares = _values(study, family, "diagnostics", "collapsed_share")
+    active = _values(study, family, "diagnostics", "active_units")
+    if not len(shares) and not len(active):
+        return
+    latents = study.table("latents", family).groupby("run_id").size()
+    total = f" of {int(latents.iloc[0])}" if len(latents) else ""
+    units = f"{round(float(active.mean()), 1):g}{total} latents" if len(active) else "some latents"
+    share = f", {number(100 * float(shares.mean()), 0)}% are not" if len(shares) else ""
+    text = f"{units} of {display(family)} are active{share} ({_seeds(active if len(active) else shares)})"
+    if (len(shares) and shares.mean() >= COLLAPSED) or (len(active) and active.mean() == 0):
+        yield Finding(f"Posterior collapse: {text}. The model has latents that it does not use.", alarm=True)
+    else:
+        yield Finding(f"{text}.")
+
+
+def _inverse(study: Study, family: str) -> Iterator[Finding]:
+    values = _values(study, family, "diagnostics", "round_trip_error")
+    if not len(values):
+        return
+    worst = quantity(float(values.max()), None, "grey levels")
+    if values.max() > ROUND_TRIP:
+        yield Finding(
+            f"{display(family)} loses images: the flow and its inverse change a held-out image by up to {worst}, so "
+            "its likelihood is not that of what it samples.",
+            alarm=True,
+        )
+    else:
+        yield Finding(f"{display(family)} gives held-out images back to within {worst} (worst seed).")
+
+
+def _conditioning(study: Study, family: str) -> Iterator[Finding]:
+    values = _values(study, family, "diagnostics", "condition_number")
+    if not len(values):
+        return
+    table = study.table("convolutions", family).dropna(subset=["condition_number"])
+    where = ""
+    if len(table):
+        worst = table.sort_values("condition_number", kind="stable").iloc[-1]
+        where = f", at level {worst['level']:g}, step {worst['step']:g} counted from 0"
+    text = (
+        f"the worst conditioned 1x1 convolution of {display(family)} has the condition number {values.max():.3g}{where}"
+    )
+    if values.max() > CONDITION:
+        yield Finding(f"Ill conditioned: {text}; single precision keeps few digits through it.", alarm=True)
+    else:
+        yield Finding(f"{text[0].upper()}{text[1:]} (worst seed).")
+
+
+def _against_half(frame: pd.DataFrame) -> tuple[str, float, float] | None:
+    """An AUROC in words with its 95% interval: over seeds where there are two, else over images."""
+    level = statistics.estimate(frame)
+    if level is None:
+        return None
+    values = frame["value"].to_numpy(dtype=float)
+    values = values[np.isfinite(values)]
+    if level.seeds >= 2:
+        low, high = statistics.mean_interval(values)
+    else:
+        half = 1.96 * level.error if level.error is not None else math.nan
+        low, high = level.mean - half, level.mean + half
+    shown = number(level.mean, 3)
+    if math.isfinite(low) and high > low:
+        ends = f"{number(max(low, 0.0), 3)} to {number(min(high, 1.0), 3)}"  # no AUROC lies outside
+        shown += f" (95% interval {ends}, {count(level.seeds, 'seed')})"
+    return shown, low, high
+
+
+def _copying(study: Study, family: str) -> Iterator[Finding]:
+    rows = select(study.finals[family].measurements, "quality", "data_copying")
+    for variant in variants(rows):
+        known = _against_half(variant.of(rows))
+        if known is None:
+            continue
+        shown, low, high = known
+        mean = float(variant.of(rows)["value"].mean())
+        samples = f"samples of {display(family)}"
+        text = f"{samples} are nearer to training images than held-out images are with probability {shown}"
+        stated = f"{text[0].upper()}{text[1:]}; a perfect sampler has 0.5"
+        if low > 0.5:
+            yield Finding(f"Data copying: {text}; a perfect sampler has 0.5, and well above it is copying.", alarm=True)
+        elif high < 0.5 and mean < FAR_FROM_DATA:
+            yield Finding(f"{stated}: so far below it, the samples lie far from all data.")
+        elif high < 0.5:
+            yield Finding(f"{stated}: below it, samples are further from the data than real images are.")
+        else:
+            yield Finding(f"{stated}.")
+
+
+def _out_of_distribution(study: Study, family: str) -> Iterator[Finding]:
+    rows = select(study.finals[family].measurements, "out_of_distribution", "auroc")
+    for variant in variants(rows):
+        known = _against_half(variant.of(rows))
+        if known is None:
+            continue
+        shown, _, high = known
+        other = variant.conditions or "the other data set"
+        if high < 0.5:
+            yield Finding(
+                f"{display(family)} finds {other} likelier than its own held-out data: AUROC {shown}. Its likelihood "
+                "is no measure of what belongs to the data (Nalisnick et al. 2019).",
+                alarm=True,
+            )
+        else:
+            yield Finding(
+                f"{display(family)} separates its own held-out data from {other} by likelihood with AUROC {shown}."
+            )

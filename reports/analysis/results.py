@@ -1,0 +1,221 @@
+"""The study's frames made ready for reporting: complete in columns, one row for each thing counted, computed once."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from bench.core.results import HISTORY_COLUMNS, MEASUREMENT_COLUMNS, RUN_COLUMNS, TABLES, Bound, BoundKind, RunState
+from reports.formatting import display, plain, state_name, visible
+
+if TYPE_CHECKING:
+    from collections.abc import Hashable
+
+    from bench.core.results import StudyResults
+
+LIKELIHOOD = "bits_per_dim"
+UNKNOWN = "unknown"
+
+
+def with_schema(frame: pd.DataFrame, columns: list[str]) -> pd.DataFrame:
+    """A frame with at least the schema's columns, as a study without any run may lack them."""
+    absent = [column for column in columns if column not in frame.columns]
+    return frame.reindex(columns=[*frame.columns, *absent]).reset_index(drop=True)
+
+
+def select(frame: pd.DataFrame, split: str, metric: str) -> pd.DataFrame:
+    """The rows of one metric on one split."""
+    return frame[(frame["split"] == split) & (frame["metric"] == metric)]
+
+
+def bound_name(row: pd.Series) -> str:
+    """The bound that a likelihood figure is, in words; empty where the figure is no bound."""
+    kind, samples, dequantisation = row["bound"], row["importance_samples"], row["dequantisation"]
+    if pd.isna(kind) or not str(kind):
+        return ""
+    if kind in set(BoundKind) and not pd.isna(samples):
+        return str(Bound(BoundKind(kind), int(samples), "none" if pd.isna(dequantisation) else dequantisation))
+    return str(kind)
+
+
+def bounds(frame: pd.DataFrame) -> list[str]:
+    """The different bounds among some measurements."""
+    return list(dict.fromkeys(filter(None, (bound_name(row) for _, row in frame.iterrows()))))
+
+
+@dataclass(frozen=True)
+class Variant:
+    """What numbers of one metric must share to be comparable: conditions and, for sample quality, the sample size.
+
+    ``size`` is None where the sample size only changes a number's error, as it does everywhere but in sample quality.
+    """
+
+    conditions: str
+    size: int | None
+
+    @property
+    def notes(self) -> list[str]:
+        """The conditions in words."""
+        return [*filter(None, [self.conditions]), *([] if self.size is None else [f"n = {self.size:,}"])]
+
+    def of(self, frame: pd.DataFrame) -> pd.DataFrame:
+        """The rows of ``frame`` that were measured so."""
+        size = frame["size"].isna() if self.size is None else frame["size"] == self.size
+        return frame[(frame["conditions"] == self.conditions) & size]
+
+
+def variants(frame: pd.DataFrame) -> list[Variant]:
+    """The different conditions among measurements, in order of appearance."""
+    distinct = frame[["conditions", "size"]].drop_duplicates().itertuples(index=False, name=None)
+    return [Variant(str(conditions), None if pd.isna(size) else int(size)) for conditions, size in distinct]
+
+
+@dataclass(frozen=True)
+class Finals:
+    """The final runs of one family.
+
+    Attributes:
+        runs: the complete final runs of one configuration, one a seed.
+        measurements: their measurements.
+        trial: the trial that the configuration comes from, None where no complete trial has it.
+        left_out: number of complete final runs of other configurations or repeated seeds.
+        superseded: whether another trial has reached a lower validation value since.
+    """
+
+    runs: pd.DataFrame
+    measurements: pd.DataFrame
+    trial: pd.Series | None
+    left_out: int
+    superseded: bool
+
+
+@dataclass(frozen=True)
+class Study:
+    """A study's results with what all parts of the report need of them."""
+
+    results: StudyResults
+
+    @cached_property
+    def runs(self) -> pd.DataFrame:
+        """All runs, with no family or state missing: a run that lacks one is counted as ``unknown``."""
+        frame = with_schema(self.results.runs, RUN_COLUMNS)
+        for column in ("family", "state", "role"):
+            frame[column] = frame[column].astype(object).where(frame[column].notna(), UNKNOWN).map(str)
+        return frame
+
+    @cached_property
+    def families(self) -> list[str]:
+        """The families of the study, those that are swept first, each once."""
+        return list(dict.fromkeys([*map(str, self.results.swept), *self.runs["family"]]))
+
+    def swept(self, family: str) -> list[str]:
+        """The names of a family's swept parameters."""
+        return self.results.swept.get(family, [])
+
+    @cached_property
+    def measurements(self) -> pd.DataFrame:
+        """One measurement for each run, split, metric and `Variant`: the one with the most importance samples.
+
+        ``size`` is the ``n`` of sample quality and missing elsewhere.
+        """
+        frame = with_schema(self.results.measurements, MEASUREMENT_COLUMNS)
+        for column in ("value", "standard_error", "n", "importance_samples", "monte_carlo_error"):
+            frame[column] = pd.to_numeric(frame[column], errors="coerce")
+        frame["conditions"] = frame["conditions"].astype(object).where(frame["conditions"].notna(), "").map(str)
+        frame["size"] = frame["n"].where((frame["split"] == "quality") & np.isfinite(frame["n"]))
+        frame = frame.sort_values("importance_samples", kind="stable", na_position="first")
+        return frame.drop_duplicates(["run_id", "split", "metric", "conditions", "size"], keep="last").sort_index()
+
+    def table(self, name: str, family: str) -> pd.DataFrame:
+        """What a family's reported final runs left of one of the schema's `TABLES`, its columns numeric."""
+        columns = ["run_id", *TABLES[name]]
+        frame = with_schema(self.results.tables.get(name, pd.DataFrame()), columns)
+        frame = frame.loc[frame["run_id"].isin(self.finals[family].runs["run_id"]), columns].copy()
+        for column in TABLES[name]:
+            frame[column] = pd.to_numeric(frame[column], errors="coerce")
+        return frame
+
+    @cached_property
+    def histories(self) -> pd.DataFrame:
+        """The points of the validation learning curves, in order of step; a value that is not finite is NaN."""
+        frame = with_schema(self.results.histories, HISTORY_COLUMNS)
+        frame = frame[frame["metric"] == f"validation/{LIKELIHOOD}"].copy()
+        for column in ("step", "images", "value"):
+            frame[column] = pd.to_numeric(frame[column], errors="coerce")
+        frame["value"] = frame["value"].where(np.isfinite(frame["value"]))
+        return frame.sort_values(["run_id", "step"], kind="stable")
+
+    @cached_property
+    def trials(self) -> pd.DataFrame:
+        """The search runs with ``value`` (validation bits/dim, NaN where none is finite), its ``step`` and ``best``.
+
+        A complete trial's value is the one it logged; any other trial's is the last finite one on its learning curve.
+        ``best`` marks, in each family, the complete trial with the lowest value.
+        """
+        frame = self.runs[self.runs["role"] == "search"].copy()
+        measured = select(self.measurements, "validation", LIKELIHOOD).set_index("run_id")
+        last = (
+            self.histories.dropna(subset=["value"])
+            .groupby("run_id", sort=False, observed=True)
+            .tail(1)
+            .set_index("run_id")
+        )
+        logged = frame["run_id"].isin(measured.index) & (frame["state"] == RunState.COMPLETE)
+        value = frame["run_id"].map(measured["value"]).where(logged, frame["run_id"].map(last["value"]))
+        value = pd.to_numeric(value, errors="coerce")
+        frame["value"] = value.where(np.isfinite(value))
+        frame["value_error"] = frame["run_id"].map(measured["standard_error"]).where(logged)
+        frame["step"] = frame["run_id"].map(last["step"])
+        complete = frame[(frame["state"] == RunState.COMPLETE) & frame["value"].notna()]
+        best = complete.sort_values(["value", "number"], kind="stable").drop_duplicates("family").index
+        frame["best"] = frame.index.isin(best)
+        return frame
+
+    @cached_property
+    def described(self) -> pd.Series:
+        """Each run in words, by its identifier: its number or seed, its swept values, and how it ended."""
+        runs = self.runs
+        words = [self._words(run) for run in runs.to_dict("records")]
+        return pd.Series(words, index=runs["run_id"], dtype=object)
+
+    def _words(self, run: dict[Hashable, Any]) -> str:
+        name = f"seed {plain(run['seed'])}" if run["role"] == "final" else f"trial {plain(run['number'])}"
+        swept = {parameter: run.get(f"param.{parameter}") for parameter in self.swept(run["family"])}
+        values = [f"{parameter} = {plain(value)}" for parameter, value in swept.items() if not pd.isna(value)]
+        return visible(", ".join([f"{display(run['family'])} {name}", *values, state_name(run["state"])]))
+
+    @cached_property
+    def finals(self) -> dict[str, Finals]:
+        """Of each family the final runs to be reported."""
+        return {family: self._finals(family) for family in self.families}
+
+    def _finals(self, family: str) -> Finals:
+        """Those of the best trial's configuration, or else of the latest configuration that has any."""
+        searched = self.trials[(self.trials["family"] == family) & (self.trials["state"] == RunState.COMPLETE)]
+        searched = searched.dropna(subset=["value"]).sort_values(["value", "number"], kind="stable")
+        final = self.runs[(self.runs["family"] == family) & (self.runs["role"] == "final")]
+        final = final[final["state"] == RunState.COMPLETE].sort_values("started", kind="stable")
+        best = None if searched.empty else searched.iloc[0]
+        if final.empty:
+            return Finals(final, self.measurements.iloc[:0], best, 0, superseded=False)
+        chosen, searched_hashes = list(final["config_hash"]), list(searched["config_hash"])
+        wanted = searched_hashes[0] if searched_hashes and searched_hashes[0] in chosen else chosen[-1]
+        current = final[final["config_hash"] == wanted]
+        repeated = current["seed"].notna() & current.duplicated("seed", keep="last")
+        current = current[~repeated].sort_values("seed", kind="stable")
+        return Finals(
+            runs=current,
+            measurements=self.measurements[self.measurements["run_id"].isin(current["run_id"])],
+            trial=searched.iloc[searched_hashes.index(wanted)] if wanted in searched_hashes else None,
+            left_out=len(final) - len(current),
+            superseded=bool(searched_hashes) and searched_hashes[0] != wanted,
+        )
+
+    @cached_property
+    def selected(self) -> set[str]:
+        """The run of each family's selected trial."""
+        return {str(final.trial["run_id"]) for final in self.finals.values() if final.trial is not None}

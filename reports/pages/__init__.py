@@ -1,0 +1,1 @@
+"""Whole pages, as HTML, Markdown and CSV."""

@@ -1,0 +1,87 @@
+"""A comparison of two studies as a page of Markdown and a table of CSV."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pandas as pd
+
+from bench.core.results import METRICS
+from reports import formatting
+from reports.formatting import display, plain, quantity
+from reports.pages.study import markdown_environment
+from reports.pages.write import write_file
+from reports.text import tables
+from reports.text.tables import Cell, Table
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from reports.analysis.comparison import Change, Comparison
+
+
+def write_comparison(comparison: Comparison, folder: Path) -> Path:
+    """Write ``compare.md`` and ``changes.csv`` into a folder; the path of the former."""
+    write_file(folder / "changes.csv", _frame(comparison).to_csv(index=False, lineterminator="\n"))
+    template = markdown_environment().get_template("compare.md.j2")
+    shown = [table for table in (changes(comparison), *configurations(comparison)) if table.rows]
+    return write_file(folder / "compare.md", template.render(comparison=comparison, tables=shown))
+
+
+def changes(comparison: Comparison) -> Table:
+    """Every tested change: before, after, interval, verdict and p-values."""
+    columns = ["Metric", "Before", "After", "Change", "95% interval", "Verdict", "Hedges' g", "p", "Holm's p"]
+    rows = [_row(change) for change in comparison.changes]
+    return Table("Changes, after less before: final runs, mean over seeds", columns, rows)
+
+
+def _row(change: Change) -> list[Cell]:
+    metric = METRICS[change.metric]
+    bare = metric.unit not in tables.SCALED_UNITS
+    value, low, high = formatting.difference(change.interval.value, change.interval.low, change.interval.high)
+    ratio = formatting.ratio(change.after / change.before) if change.before > 0 and change.after > 0 else ""
+    return [
+        Cell(f"{display(change.family)}: {metric.label}", [*filter(None, [metric.unit]), *change.variant.notes]),
+        Cell(quantity(change.before, None, metric.unit, bare=bare)),
+        Cell(quantity(change.after, None, metric.unit, bare=bare)),
+        Cell(value, [ratio] if ratio and change.metric not in ("bits_per_dim", "nll_nats") else []),
+        Cell(f"{low} to {high}"),
+        Cell(change.verdict),
+        Cell(formatting.number(change.effect, 2) if change.effect == change.effect else formatting.MISSING),
+        Cell(formatting.probability(change.interval.p)),
+        Cell(formatting.probability(change.adjusted)),
+    ]
+
+
+def configurations(comparison: Comparison) -> list[Table]:
+    """How both studies' runs ended, and what they selected."""
+    found = []
+    for study in (comparison.before, comparison.after):
+        for table in (tables.selected(study), tables.state_counts(study)):
+            caption = f"{plain(study.results.study_id)}: {table.caption[0].lower()}{table.caption[1:]}"
+            found.append(Table(caption, table.columns, table.rows))
+    return found
+
+
+def _frame(comparison: Comparison) -> pd.DataFrame:
+    return pd.DataFrame(
+        [
+            {
+                "family": change.family,
+                "metric": change.metric,
+                "conditions": change.variant.conditions,
+                "before": change.before,
+                "after": change.after,
+                "change": change.interval.value,
+                "low": change.interval.low,
+                "high": change.interval.high,
+                "over_seeds": change.interval.over_seeds,
+                "paired": change.interval.paired,
+                "hedges_g": change.effect,
+                "p": change.interval.p,
+                "holm_p": change.adjusted,
+                "verdict": change.verdict,
+            }
+            for change in comparison.changes
+        ]
+    )

@@ -1,0 +1,333 @@
+"""The answer in sentences, computed from the data with its uncertainty; where the data leave it open, it says so."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+
+import numpy as np
+import pandas as pd
+
+from bench.core.results import RunState
+from reports import formatting
+from reports.analysis import convergence, differences, statistics
+from reports.analysis.equal_time import at_equal_time
+from reports.analysis.findings import findings
+from reports.analysis.results import LIKELIHOOD, Finals, Study, bounds, select, variants
+from reports.analysis.statistics import Estimate, Interval
+from reports.formatting import count, display, listing, quantity, state_name
+from reports.text.outlook import outlook
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What the study found: the headline, what a reader must know to weigh it, and what would change it."""
+
+    headline: str
+    details: list[str]
+    outlook: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A family that has finite test likelihoods: its final runs and their mean bits/dim."""
+
+    family: str
+    final: Finals
+    estimate: Estimate
+
+    @property
+    def name(self) -> str:
+        """The family's name as people write it."""
+        return display(self.family)
+
+    @property
+    def likelihood(self) -> pd.DataFrame:
+        """The rows of test bits/dim, one a seed."""
+        return select(self.final.measurements, "test", LIKELIHOOD)
+
+
+def answer(study: Study) -> Answer:
+    """The study's answer, whatever its state: from no run at all to several seeds of every family."""
+    candidates = _candidates(study)
+    names = study.families
+    if not candidates:
+        return Answer(_without_finals(study), _status(study))
+    if len(names) == 1:
+        return _single_family(study, candidates[0])
+    if len(candidates) == 1:
+        only = candidates[0]
+        others = [display(name) for name in names if name != only.family]
+        headline = (
+            f"Only {_label(study, only)} has been measured on test, at {_level(only.estimate)}; "
+            f"{listing(others)} not yet, so there is nothing to compare it with."
+        )
+        return Answer(headline, [*_bounds([only]), *_alarms(study), *_caveats([only]), *_status(study)])
+    return _comparison(study, candidates[0], candidates[1], candidates[2:])
+
+
+def _candidates(study: Study) -> list[Candidate]:
+    """The families with finite test bits/dim, the lowest mean first."""
+    found = []
+    for family in study.families:
+        final = study.finals[family]
+        level = statistics.estimate(select(final.measurements, "test", LIKELIHOOD))
+        if level is not None:
+            found.append(Candidate(family, final, level))
+    return sorted(found, key=lambda candidate: candidate.estimate.mean)
+
+
+def _alarms(study: Study) -> list[str]:
+    """What the diagnostics found to speak against a figure."""
+    return [finding.text for finding in findings(study) if finding.alarm]
+
+
+def _level(level: Estimate) -> str:
+    return quantity(level.mean, level.error, "bits/dim")
+
+
+def _label(study: Study, candidate: Candidate) -> str:
+    """A family with its selected values and how far its training had come: ``VAE (latent_size = 8; converged)``."""
+    final = candidate.final
+    chosen = final.trial if final.trial is not None else final.runs.iloc[-1]
+    values = [f"{name} = {formatting.short(chosen.get(f'param.{name}'))}" for name in study.swept(candidate.family)]
+    inside = "; ".join(filter(None, [", ".join(values), convergence.in_words(study, candidate.family)]))
+    return f"{candidate.name} ({inside})" if inside else candidate.name
+
+
+def _could_fall(study: Study, candidates: list[Candidate]) -> str:
+    """Which figures longer training could still lower; empty where no family was still improving."""
+    falls = {each.name: [run.fall for run in convergence.improving(study, each.family)] for each in candidates}
+    falls = {name: found for name, found in falls.items() if found}
+    if not falls:
+        return ""
+    whose, by = listing(list(falls)), listing([quantity(float(np.mean(found))) for found in falls.values()])
+    figures = f"The figure of {whose}" if len(falls) == 1 else f"The figures of {whose}"
+    return (
+        f" {figures} could still fall: the best validation bits/dim fell by {by} over the last quarter of the "
+        "evaluations."
+    )
+
+
+def _comparison(study: Study, low: Candidate, high: Candidate, others: list[Candidate]) -> Answer:
+    pair = [low, high]
+    about = [*_bounds(pair), *_alarms(study), *_costs(low, high), *_budget(study, pair), *_caveats(pair)]
+    about += _status(study)
+    units = {str(unit) for unit in pd.concat([low.likelihood, high.likelihood])["unit"].dropna()}
+    if len(units) > 1:
+        return Answer(f"The families are not ranked: their test likelihoods are in {listing(sorted(units))}.", about)
+    if others:
+        rest = listing([f"{other.name} at {_level(other.estimate)}" for other in others])
+        about.insert(0, f"The two lowest are compared; behind them: {rest}.")
+    equal_time = at_equal_time(study, low.family, high.family)
+    first, second = _label(study, low), _label(study, high)
+    levels = f"{first} reaches {_level(low.estimate)}, {second} {_level(high.estimate)}"
+    could_fall = _could_fall(study, pair)
+    scope = f"on {_dataset(study)} at this budget{', so far' if could_fall else ''}"
+    interval = differences.likelihood(study, high.family, low.family)
+    if interval is None:
+        reason = "no uncertainty is known, so it is open whether they differ"
+        return Answer(f"On test {levels} {scope}; {reason}.{could_fall}", [*equal_time, *about])
+    value, start, end = formatting.difference(interval.value, interval.low, interval.high)
+    if interval.contains_zero:
+        headline = (
+            f"The data do not decide which family has the lower test bits/dim {scope}: {levels}; the difference of "
+            f"{value} has the 95% interval {start} to {end}, which contains 0."
+        )
+    else:
+        headline = (
+            f"{first} has the lower test bits/dim {scope}: {quantity(low.estimate.mean, low.estimate.error)} "
+            f"against {quantity(high.estimate.mean, high.estimate.error)} for {second}, lower by {value} "
+            f"(95% interval {start} to {end}{'' if interval.over_seeds else ', with seeds not repeated'})."
+        )
+    details = [*equal_time, _method(interval, low, high), *about]
+    return Answer(f"{headline}{could_fall}", details, outlook(study, low.family, high.family))
+
+
+def _dataset(study: Study) -> str:
+    return formatting.plain(study.results.dataset.get("name", "this data"))
+
+
+def _method(interval: Interval, low: Candidate, high: Candidate) -> str:
+    seeds = f"{count(high.estimate.seeds, 'seed')} of {high.name} and {low.estimate.seeds} of {low.name}"
+    if interval.over_seeds and interval.paired:
+        return (
+            f"The interval covers both another draw of training seeds ({seeds}) and of test images: Welch's t interval "
+            "over seeds with the error over images added, paired image by image as both families are measured on the "
+            "same ones. ± is one standard error over seeds."
+        )
+    if interval.over_seeds:
+        return (
+            f"The interval is Welch's t interval over training seeds ({seeds}); ± is one standard error over seeds. "
+            "Both leave out the uncertainty from the choice of test images, which the families share."
+        )
+    repeated = [candidate.name for candidate in (low, high) if candidate.estimate.seeds > 1]
+    covered = (
+        f"the choice of test images and the seeds of {repeated[0]}" if repeated else "the choice of test images alone"
+    )
+    pairing = "paired image by image" if interval.paired else "taking the errors of the two families as independent"
+    return (
+        f"Seeds were not repeated in both families ({seeds}), so the interval covers {covered}, {pairing}: how much "
+        "another training seed would change is not fully known."
+    )
+
+
+def _bounds(candidates: list[Candidate]) -> list[str]:
+    named = {candidate.name: bounds(candidate.likelihood) for candidate in candidates}
+    if not any(named.values()):
+        return []
+    words = listing(
+        [f"{listing(kinds) if kinds else 'a bound that was not named'} for {name}" for name, kinds in named.items()]
+    )
+    sentences = [f"The figures are upper bounds on the true bits/dim of the same discrete images: {words}."]
+    samples = {
+        candidate.name: sorted({int(k) for k in candidate.likelihood["importance_samples"].dropna()})
+        for candidate in candidates
+    }
+    if len({tuple(ks) for ks in samples.values()}) > 1:
+        sentences.append(
+            "The number of importance samples k differs between them; more samples tighten a bound, so part of the "
+            "difference may come from k."
+        )
+    if len({float(n) for candidate in candidates for n in candidate.likelihood["n"].dropna()}) > 1:
+        sentences.append("The figures average different numbers of test images; compare them with care.")
+    return sentences
+
+
+def _costs(low: Candidate, high: Candidate) -> list[str]:
+    parts = []
+    for split, metric, unit, phrase in (
+        ("cost", "training_seconds", "s", "took {ratio} the training time of {other}"),
+        ("throughput", "sample_images_per_second", "images/s", "sampled at {ratio} the speed of {other}"),
+        ("cost", "parameters", "", "has {ratio} the parameters of {other}"),
+    ):
+        rows = [select(candidate.final.measurements, split, metric) for candidate in (low, high)]
+        shared = [variant for variant in variants(rows[0]) if variant in variants(rows[1])]
+        if not shared:
+            continue
+        pair = [statistics.estimate(shared[0].of(frame)) for frame in rows]
+        if pair[0] is None or pair[1] is None or pair[1].mean <= 0:
+            continue
+        ratio = formatting.ratio(pair[0].mean / pair[1].mean)
+        values = [quantity(level.mean, None, unit) for level in pair if level is not None]
+        under = "".join(f"; {note}" for note in shared[0].notes)
+        parts.append(f"{phrase.format(ratio=ratio, other=high.name)} ({values[0]} against {values[1]}{under})")
+    return [f"The cost: {low.name} {listing(parts)}."] if parts else []
+
+
+def _budget(study: Study, candidates: list[Candidate]) -> list[str]:
+    """What "this budget" is: how many trials chose, and how many images each final run was trained on."""
+    searched = study.trials["family"].value_counts()
+    points = study.histories
+    parts = []
+    for candidate in candidates:
+        part = f"{count(int(searched.get(candidate.family, 0)), 'trial')} of {candidate.name}"
+        points_of = points[points["run_id"].isin(candidate.final.runs["run_id"])]
+        seen = points_of.groupby("run_id", observed=True)["images"].max().dropna()
+        if len(seen):
+            ends = dict.fromkeys([f"{int(seen.min()):,}", f"{int(seen.max()):,}"])
+            part = f"{part}, whose final runs saw {' to '.join(ends)} training images each"
+        parts.append(part)
+    return [f"The budget: {listing(parts)}."]
+
+
+def _caveats(candidates: list[Candidate]) -> list[str]:
+    sentences = []
+    for candidate in candidates:
+        if candidate.estimate.excluded:
+            n = count(candidate.estimate.excluded, "final run")
+            sentences.append(f"{n} of {candidate.name} gave no finite test likelihood and is not in the mean.")
+        if candidate.final.superseded:
+            sentences.append(
+                f"Another trial of {candidate.name} has reached a lower validation bits/dim since its final runs were "
+                "made; the test figures are those of the earlier choice."
+            )
+        if candidate.final.left_out:
+            n = count(candidate.final.left_out, "earlier final run")
+            sentences.append(f"{n} of {candidate.name} (other configuration or repeated seed) left out.")
+    return sentences
+
+
+def _status(study: Study) -> list[str]:
+    """What is still open, so that a partial study never reads as a finished one."""
+    frame = study.runs
+    running = int((frame["state"] == RunState.RUNNING).sum())
+    sentences = [f"{count(running, 'run')} had not ended when this report was made."] if running else []
+    lost = frame[(frame["role"] == "final") & ~frame["state"].isin([RunState.COMPLETE, RunState.RUNNING])]
+    if len(lost):
+        sentences.append(f"{count(len(lost), 'final run')} did not complete ({_ends(lost)}).")
+    return sentences
+
+
+def _ends(frame: pd.DataFrame) -> str:
+    counts = frame["state"].value_counts()
+    return listing([f"{counts[state]} {state_name(state)}" for state in sorted(counts.index)])
+
+
+def _single_family(study: Study, only: Candidate) -> Answer:
+    searched = study.trials
+    values = searched.loc[searched["state"] == RunState.COMPLETE, "value"].dropna()
+    span, could_fall = _over_seeds(only), _could_fall(study, [only])
+    headline = (
+        f"{_label(study, only)} reaches {_level(only.estimate)} on test{f' ({span})' if span else ''}, on "
+        f"{_dataset(study)} at this budget{', so far' if could_fall else ''}.{could_fall}"
+    )
+    details = [*_seed_interval(only), *_spread(values)]
+    about = [*_bounds([only]), *_alarms(study), *_budget(study, [only]), *_caveats([only]), *_status(study)]
+    return Answer(headline, [*details, *about])
+
+
+def _finite(candidate: Candidate) -> np.ndarray:
+    """The finite test bits/dim, one a seed."""
+    values = candidate.likelihood["value"].to_numpy(dtype=float)
+    finite: np.ndarray = values[np.isfinite(values)]
+    return finite
+
+
+def _over_seeds(only: Candidate) -> str:
+    """The 95% interval of the mean over seeds; empty where they give none."""
+    values = _finite(only)
+    if len(values) < 2 or np.ptp(values) == 0:
+        return ""
+    _, start, end = formatting.difference(float(values.mean()), *statistics.mean_interval(values))
+    return f"95% interval {start} to {end}"
+
+
+def _seed_interval(only: Candidate) -> list[str]:
+    seeds = len(_finite(only))
+    if seeds < 2:
+        return ["Seeds were not repeated: ± is the standard error over test images alone."]
+    if not _over_seeds(only):
+        return [f"All {seeds} training seeds gave the same value."]
+    return [f"The interval is Student's t over {seeds} training seeds; ± is one standard error over seeds."]
+
+
+def _spread(values: pd.Series) -> list[str]:
+    if len(values) < 2:
+        return []
+    low, high = float(values.min()), float(values.max())
+    return [
+        f"Across the {len(values)} complete trials, validation bits/dim went from {quantity(low)} to {quantity(high)}: "
+        f"the swept values made a difference of {quantity(high - low)} at most."
+    ]
+
+
+def _without_finals(study: Study) -> str:
+    """A true sentence for a study that has no test figure yet."""
+    searched = study.trials
+    frame = study.runs
+    if frame.empty:
+        return "No run has been logged yet, so there is no answer."
+    best = searched[searched["best"]]
+    if best.empty:
+        return f"No trial has completed with a finite likelihood yet, so there is no answer ({_ends(frame)})."
+    levels = []
+    for _, row in best.sort_values("value", kind="stable").iterrows():
+        number = formatting.plain(row["number"])
+        error = float(row["value_error"])
+        shown = quantity(float(row["value"]), error if math.isfinite(error) else None)
+        levels.append(f"{shown} for {display(row['family'])} (trial {number})")
+    return (
+        f"No final run has been measured on test yet. The lowest validation bits/dim so far: {listing(levels)}; "
+        "the choice was made on these figures, so they flatter and are no answer."
+    )

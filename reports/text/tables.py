@@ -1,0 +1,464 @@
+"""The page's tables: frames in, rows of text out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from numbers import Real
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+import numpy as np
+import pandas as pd
+
+from bench.core.results import FLOOR_SUFFIX, METRICS, RunState
+from reports import formatting
+from reports.analysis import convergence, literature, statistics
+from reports.analysis.results import LIKELIHOOD, Variant, bounds, select, variants
+from reports.formatting import MISSING, count, display, plain, quantity, state_name
+
+if TYPE_CHECKING:
+    from collections.abc import Hashable, Mapping
+
+    from reports.analysis.differences import Difference
+    from reports.analysis.results import Finals, Study
+
+GROUPS = {
+    "test": "Likelihood",
+    "out_of_distribution": "Out of distribution",
+    "diagnostics": "Diagnostics",
+    "quality": "Sample quality",
+    "throughput": "Throughput",
+    "cost": "Cost",
+}
+ROLES = {"search": "trials", "final": "final runs", "superseded": "superseded final runs"}
+SCALED_UNITS = {"s", "bytes", "images/s"}
+"""Units that a value scales (min, MB, k images/s), and which therefore stand in the cell and not in the row's head."""
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A table cell.
+
+    Attributes:
+        text: what it says.
+        notes: small ones under the text.
+        href: a web address, where there is one.
+        order: by what to sort, where not by the text.
+        picture: the data address of a small picture.
+    """
+
+    text: str
+    notes: list[str] = field(default_factory=list)
+    href: str = ""
+    order: float | None = None
+    picture: str = ""
+
+
+@dataclass(frozen=True)
+class Row:
+    """One metric under one set of conditions: what it is, the conditions as notes, and one cell a family."""
+
+    label: str
+    unit: str
+    arrow: str
+    direction: str
+    definition: str
+    notes: list[str]
+    cells: list[Cell]
+
+
+@dataclass(frozen=True)
+class Table:
+    """A plain table.
+
+    Attributes:
+        caption: what it shows.
+        columns: its column heads.
+        rows: cells, the first of each being the row's head.
+        runs: where each row is a run, their identifiers, by which it can be selected.
+        sortable: whether the values of a column can be compared, so that the page may sort by it.
+    """
+
+    caption: str
+    columns: list[str]
+    rows: list[list[Cell]]
+    runs: list[str] = field(default_factory=list)
+    sortable: bool = False
+
+
+def web_address(url: object) -> str:
+    """``url`` if it is an http(s) address, else nothing: no other scheme becomes a link."""
+    if not isinstance(url, str):
+        return ""
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return ""
+    return url if parts.scheme in {"http", "https"} and parts.netloc else ""
+
+
+def comparison(study: Study) -> list[tuple[str, list[Row]]]:
+    """The groups of the comparison table: a row for each metric and set of conditions that some final run measured."""
+    measured = [(final.measurements, len(final.runs)) for final in study.finals.values()]
+    everything = pd.concat([frame for frame, _ in measured]) if measured else study.measurements
+    groups = []
+    for split, title in GROUPS.items():
+        of_split = everything[everything["split"] == split]
+        rows = [
+            _row(split, metric, variant, measured)
+            for metric in statistics.metric_order(set(map(str, of_split["metric"])), of_split["size"].max())
+            if not metric.endswith(FLOOR_SUFFIX)
+            for variant in variants(select(everything, split, metric))
+        ]
+        if rows:
+            groups.append((title, rows))
+    return groups
+
+
+def _row(split: str, name: str, variant: Variant, measured: list[tuple[pd.DataFrame, int]]) -> Row:
+    frames = [variant.of(select(frame, split, name)) for frame, _ in measured]
+    metric = METRICS.get(name)
+    if metric is not None:
+        label, unit, better, definition = metric.label, metric.unit, metric.higher_is_better, metric.definition
+    else:
+        first = pd.concat(frames).iloc[0]
+        label, unit, definition = name, plain(first["unit"]).replace(MISSING, ""), ""
+        better = None if pd.isna(first["higher_is_better"]) else bool(first["higher_is_better"])
+    arrow, direction = _direction(better)
+    cells = []
+    for (everything, seeds), frame in zip(measured, frames, strict=True):
+        cell = _cell(frame, unit, seeds, bare=unit not in SCALED_UNITS)
+        cell.notes.extend(_floor(select(everything, split, name + FLOOR_SUFFIX), variant, unit))
+        cells.append(cell)
+    shown = "" if unit in SCALED_UNITS or unit == label.lower() else unit
+    return Row(label, shown, arrow, direction, definition, variant.notes, cells)
+
+
+def _direction(better: bool | None) -> tuple[str, str]:
+    return {True: ("↑", "higher is better"), False: ("↓", "lower is better"), None: ("", "")}[better]
+
+
+def _cell(frame: pd.DataFrame, unit: str, seeds: int, *, bare: bool) -> Cell:
+    level = statistics.estimate(frame)
+    if level is None:
+        return Cell("not measured" if frame.empty else f"not finite ({count(len(frame), 'run')})")
+    spread = level.error if level.seeds < 2 or level.error else None
+    notes = [] if level.seeds == seeds else [count(level.seeds, "seed")]
+    if level.excluded:
+        notes.append(f"{level.excluded} not finite, left out")
+    if (frame["split"] == "test").all():
+        notes += _errors(frame[np.isfinite(frame["value"])])
+    sizes = sorted({int(n) for n in frame.loc[frame["size"].isna(), "n"].dropna()})
+    if sizes and "images/s" not in unit:
+        notes.append(f"n = {', '.join(map(str, sizes))}")
+    return Cell(quantity(level.mean, spread, unit, bare=bare), [*notes, *bounds(frame)])
+
+
+def _errors(frame: pd.DataFrame) -> list[str]:
+    """The three errors of a test figure, each named: over training seeds, over test images, and Monte Carlo."""
+    values = frame["value"].to_numpy(dtype=float)
+    notes = []
+    if len(values) < 2:
+        notes.append("seeds: not repeated; ± is over images")
+    elif np.ptp(values) > 0:
+        _, low, high = formatting.difference(float(values.mean()), *statistics.mean_interval(values))
+        notes.append(f"seeds: 95% interval {low} to {high}")
+    for source, error in (
+        ("images: standard error", statistics.images_error(frame) if len(values) > 1 else np.nan),
+        ("bound: Monte Carlo error", statistics.monte_carlo_error(frame)),
+    ):
+        if np.isfinite(error):
+            notes.append(f"{source} {formatting.error(error)}")
+    return notes
+
+
+def _floor(frame: pd.DataFrame, variant: Variant, unit: str) -> list[str]:
+    """What real images score under the same conditions: the same for every seed, with its error over redraws."""
+    same = frame[frame["conditions"] == variant.conditions]
+    sized = variant.of(frame)
+    known = same if sized.empty else sized
+    level = statistics.estimate(known)
+    if level is None:
+        return []
+    error = float(known["standard_error"].mean())
+    return [f"real images: {quantity(level.mean, error, unit, bare=True)}"]
+
+
+def differences(found: list[Difference]) -> Table:
+    """Every tested difference between two families: its interval, effect size and p-values."""
+    rows = []
+    for difference in found:
+        metric, interval = METRICS[difference.metric], difference.interval
+        value, low, high = formatting.difference(interval.value, interval.low, interval.high)
+        pair = f"{display(difference.first)} less {display(difference.second)}"
+        _, direction = _direction(metric.higher_is_better)
+        head = ", ".join(filter(None, [pair, metric.unit, direction]))
+        covers = "seeds and images" if interval.over_images else "seeds"
+        rows.append(
+            [
+                Cell(metric.label, [head, *difference.variant.notes]),
+                Cell(value),
+                Cell(f"{low} to {high}", [f"over {covers}"]),
+                Cell(formatting.number(difference.effect, 2)),
+                Cell(formatting.probability(interval.p)),
+                Cell(formatting.probability(difference.adjusted)),
+            ]
+        )
+    caption = f"Differences: Welch's t over training seeds, p adjusted by Holm over {count(len(rows), 'difference')}"
+    return Table(caption, ["Metric", "Difference", "95% interval", "Hedges' g", "p", "Holm's p"], rows, sortable=True)
+
+
+def selected(study: Study) -> Table:
+    """The selected trial of each family with the values of its swept parameters: one column a family."""
+    chosen = _chosen(study)
+    rows = [
+        [Cell("Trial"), *(Cell(plain(None if row is None else row["number"])) for row in chosen.values())],
+        [Cell("Validation bits/dim"), *(_validation(row) for row in chosen.values())],
+        [Cell("Final training seeds"), *(_seeds(runs) for runs in study.finals.values())],
+    ]
+    rows += _values(_swept(study), chosen)
+    return Table("Selected configurations, chosen on validation alone", ["", *map(display, study.finals)], rows)
+
+
+def fixed(study: Study) -> Table:
+    """The selected configurations' parameters that were not swept."""
+    named = [str(column).removeprefix("param.") for column in study.runs if str(column).startswith("param.")]
+    rows = _values([name for name in named if name not in _swept(study)], _chosen(study))
+    return Table("What was not swept", ["", *map(display, study.finals)], rows)
+
+
+def _chosen(study: Study) -> dict[str, pd.Series | None]:
+    """The run that shows each family's reported configuration: its trial, or else a final run."""
+    return {name: runs.trial if runs.trial is not None else _last(runs) for name, runs in study.finals.items()}
+
+
+def _swept(study: Study) -> list[str]:
+    return list(dict.fromkeys(parameter for family in study.families for parameter in study.swept(family)))
+
+
+def _values(parameters: list[str], chosen: Mapping[str, pd.Series | None]) -> list[list[Cell]]:
+    """A row for each parameter that any of the runs has."""
+    rows = []
+    for parameter in parameters:
+        cells = [Cell(plain(None if row is None else row.get(f"param.{parameter}"))) for row in chosen.values()]
+        if any(cell.text != MISSING for cell in cells):
+            rows.append([Cell(parameter), *cells])
+    return rows
+
+
+def _last(runs: Finals) -> pd.Series | None:
+    return None if runs.runs.empty else runs.runs.iloc[-1]
+
+
+def _validation(row: pd.Series | None) -> Cell:
+    if row is None or "value" not in row:
+        return Cell(MISSING)
+    return Cell(quantity(float(row["value"]), float(row["value_error"])))
+
+
+def _seeds(runs: Finals) -> Cell:
+    named = [plain(seed) for seed in runs.runs["seed"]]
+    return Cell(str(len(named)), [f"seeds {', '.join(named)}"] if named else [])
+
+
+def final_runs(study: Study) -> Table:
+    """Every final run, one row each: what it reached on test, or how it ended."""
+    frame = study.runs
+    frame = frame[frame["role"] == "final"].sort_values(["family", "seed", "started"], kind="stable")
+    test = select(study.measurements, "test", LIKELIHOOD)
+    frame = frame.merge(test[["run_id", "value", "standard_error"]], how="left", on="run_id")
+    reported = {run for final in study.finals.values() for run in final.runs["run_id"]}
+    rows = []
+    for run in frame.to_dict("records"):
+        used = "yes" if run["run_id"] in reported else "no"
+        rows.append(
+            [
+                Cell(display(run["family"])),
+                Cell(plain(run["seed"])),
+                Cell(state_name(run["state"]), _reason(run)),
+                Cell(quantity(float(run["value"]), float(run["standard_error"])), order=float(run["value"])),
+                Cell(used),
+                Cell(quantity(_seconds(run), None, "s"), order=_seconds(run)),
+                _link(run),
+            ]
+        )
+    columns = ["Family", "Seed", "State", "Test bits/dim", "In the answer", "Time", "Run"]
+    caption = "Final runs: ± is one standard error over test images"
+    return Table(caption, columns, rows, list(map(str, frame["run_id"])), sortable=True)
+
+
+def training_course(study: Study) -> Table:
+    """Of each reported final run when it was best and how far it had come when it stopped."""
+    noted = {
+        "Clipped steps": select(study.measurements, "cost", "clipped_share"),
+        "Owed to lucky noise": select(study.measurements, "validation", "selection_optimism"),
+    }
+    finals = pd.concat([final.runs for final in study.finals.values()]) if study.finals else study.runs.iloc[:0]
+    noted = {name: frame.drop_duplicates("run_id").set_index("run_id") for name, frame in noted.items()}
+    noted = {name: frame for name, frame in noted.items() if frame.index.isin(finals["run_id"]).any()}
+    rows, runs = [], []
+    for family, final in study.finals.items():
+        courses = convergence.courses(study, family)
+        for run in final.runs[final.runs["run_id"].isin(courses)].to_dict("records"):
+            course = courses[run["run_id"]]
+            share = formatting.number(100 * course.best_share, 0)
+            rows.append(
+                [
+                    Cell(display(family)),
+                    Cell(plain(run["seed"])),
+                    Cell(course.state),
+                    Cell(quantity(course.best), order=course.best),
+                    Cell(f"{course.best_images:,.0f}", [f"{share}% of training"], order=course.best_images),
+                    Cell(quantity(course.fall), order=course.fall),
+                    Cell(quantity(course.rise), order=course.rise),
+                    *(_noted(frame, str(run["run_id"])) for frame in noted.values()),
+                ]
+            )
+            runs.append(str(run["run_id"]))
+    columns = ["Family", "Seed", "When stopped", "Best validation bits/dim", "Training images until then"]
+    columns += ["Fall over the last quarter", "End above the best", *noted]
+    caption = "Course of training of the final runs: validation is the one-sample bound"
+    return Table(caption, columns, rows, runs, sortable=True)
+
+
+def _noted(frame: pd.DataFrame, run_id: str) -> Cell:
+    value, error = (float(frame[column].get(run_id, np.nan)) for column in ("value", "monte_carlo_error"))
+    return Cell(quantity(value, error), order=value)
+
+
+def state_counts(study: Study) -> Table:
+    """Search trials and final runs by family and state."""
+    frame = study.runs
+    rows = []
+    table = statistics.states(frame)
+    for role in frame["role"].unique():
+        by_family = statistics.states(frame[frame["role"] == role])
+        for family, counts in by_family.iterrows():
+            cells = [Cell(str(counts.get(state, 0))) for state in table.columns]
+            rows.append([Cell(f"{display(str(family))} {ROLES.get(role, role)}"), *cells, Cell(str(int(counts.sum())))])
+    return Table("Runs by how they ended", ["", *map(state_name, table.columns), "all"], rows)
+
+
+def failure_reasons(study: Study) -> Table:
+    """Runs that did not complete, by family, state and reason."""
+    rows = [
+        [
+            Cell(f"{display(row['family'])} {ROLES.get(row['role'], row['role'])}"),
+            Cell(state_name(row["state"])),
+            Cell(row["reason"] or "no reason given"),
+            Cell(str(row["count"])),
+        ]
+        for _, row in statistics.reasons(study.runs).iterrows()
+    ]
+    return Table("Reasons of the runs that did not complete", ["", "State", "Reason", "Runs"], rows)
+
+
+def trials(study: Study, family: str, pictures: Mapping[str, str]) -> Table:
+    """Every trial of a family: complete ones by value, then those that ended early by the value they had reached.
+
+    Args:
+        study: the study.
+        family: the family.
+        pictures: data addresses of samples, by run, for those runs that have any to show.
+    """
+    frame = study.trials
+    frame = frame[frame["family"] == family].copy()
+    frame["rank"] = np.where(frame["state"] == RunState.COMPLETE, 0, 1)
+    frame = frame.sort_values(["rank", "value", "number"], kind="stable", na_position="last")
+    parameters = study.swept(family)
+    rows = []
+    for run in frame.to_dict("records"):
+        early = run["state"] != RunState.COMPLETE and not pd.isna(run["value"])
+        notes = ["selected"] if run["run_id"] in study.selected else []
+        if early:
+            notes = [f"at evaluation {plain(run['step'])}"]
+        rows.append(
+            [
+                Cell(plain(run["number"]), picture=pictures.get(str(run["run_id"]), "")),
+                Cell(quantity(float(run["value"]), float(run["value_error"])), notes, order=float(run["value"])),
+                *(_parameter(run.get(f"param.{name}")) for name in parameters),
+                Cell(state_name(run["state"]), _reason(run)),
+                Cell(quantity(_seconds(run), None, "s"), order=_seconds(run)),
+                _link(run),
+            ]
+        )
+    columns = ["Trial", "Validation bits/dim", *parameters, "State", "Time", "Run"]
+    caption = f"{display(family)}: {count(len(rows), 'trial')}, lowest validation bits/dim first"
+    return Table(caption, columns, rows, list(map(str, frame["run_id"])), sortable=True)
+
+
+def _parameter(value: object) -> Cell:
+    numeric = isinstance(value, Real) and not isinstance(value, bool)
+    return Cell(plain(value), order=float(value) if numeric else None)  # type: ignore[arg-type]
+
+
+def learning_rate_stability(study: Study, family: str) -> Table | None:
+    """How a family's trials ended in each half decade of the learning rate; None where it is not swept."""
+    column = "param.learning_rate"
+    if "learning_rate" not in study.swept(family) or column not in study.trials:
+        return None
+    frame = study.trials[study.trials["family"] == family]
+    rate = pd.to_numeric(frame[column], errors="coerce")
+    frame = frame.assign(bin=np.floor(2 * np.log10(rate.where(rate > 0))))[rate > 0]
+    if frame.empty:
+        return None
+    best = frame.loc[frame["state"] == RunState.COMPLETE, "value"].min()
+    rows = []
+    for number in sorted(frame["bin"].unique()):
+        trials_in = frame[frame["bin"] == number]
+        low, high = 10 ** (float(number) / 2), 10 ** (float(number + 1) / 2)
+        counts = trials_in["state"].value_counts()
+        complete = trials_in.loc[trials_in["state"] == RunState.COMPLETE, "value"].dropna()
+        lost = sum(int(counts.get(state, 0)) for state in (RunState.DIVERGED, RunState.FAILED, RunState.OUT_OF_MEMORY))
+        rows.append(
+            [
+                Cell(f"{low:.1e} to {high:.1e}", order=low),
+                Cell(str(len(trials_in))),
+                Cell(str(counts.get(RunState.COMPLETE, 0))),
+                Cell(str(counts.get(RunState.PRUNED, 0))),
+                Cell(str(lost)),
+                Cell(quantity(None if complete.empty else float(complete.min() - best))),
+                Cell(quantity(None if complete.empty else float(complete.median() - best))),
+            ]
+        )
+    columns = ["Learning rate", "Trials", "Complete", "Pruned", "Diverged or failed", "Best, above the best of all"]
+    caption = f"{display(family)}: how stable training is, by learning rate; validation bits/dim above the best trial's"
+    return Table(caption, [*columns, "Median, likewise"], rows, sortable=True)
+
+
+def published(study: Study) -> Table:
+    """What was published of the study's data set, and what its families obtained in the same metric."""
+    figures = literature.published(study.results.dataset)
+    rows = [[Cell(f.model), Cell(f"{f.value:g}", order=f.value), Cell(f.source)] for f in figures]
+    unit = METRICS[figures[0].metric].unit if figures else ""
+    for family, final in study.finals.items():
+        level = statistics.estimate(select(final.measurements, "test", figures[0].metric)) if figures else None
+        if level is not None:
+            obtained = Cell(quantity(level.mean, level.error), order=level.mean)
+            rows.append([Cell(f"{display(family)}, this study"), obtained, Cell(MISSING)])
+    return Table("Obtained beside published", ["Model", f"Test {unit}", "Source"], rows, sortable=True)
+
+
+def _reason(run: Mapping[Hashable, Any]) -> list[str]:
+    reason = run["reason"]
+    return [str(reason)] if not pd.isna(reason) and str(reason).strip() else []
+
+
+def _seconds(run: Mapping[Hashable, Any]) -> float | None:
+    return None if pd.isna(run["seconds"]) else float(run["seconds"])
+
+
+def _link(run: Mapping[Hashable, Any]) -> Cell:
+    name = MISSING if pd.isna(run["name"]) else str(run["name"])
+    return Cell(name, href=web_address(run["url"]))
+
+
+def facts(values: Mapping[str, object], prefix: str = "") -> list[tuple[str, str]]:
+    """Nested settings as (name, text) pairs, names joined by a full stop."""
+    pairs: list[tuple[str, str]] = []
+    for name, value in values.items():
+        if isinstance(value, dict):
+            pairs += facts(value, f"{prefix}{name}.")
+        else:
+            pairs.append((f"{prefix}{name}", plain(value)))
+    return pairs

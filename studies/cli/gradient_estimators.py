@@ -1,0 +1,150 @@
+"""Why reparameterise? Gradient estimators on closed forms, in the VAE itself, and by what each does to training.
+
+Pathwise (the reparameterisation trick), score-function with and without a baseline, sticking-the-landing and doubly
+reparameterised gradients: their variance and signal-to-noise beside what theory says of them, and the learning curves
+of a VAE that is trained with each.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from studies.cli import completion
+from studies.cli.options import Output, TrackingUri
+from studies.cli.terminal import LogFile, Quiet, command_log, open_console, run_program
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from bench.workflows.gradients.settings import GradientSettings
+
+log = logging.getLogger(__name__)
+
+
+def command(
+    dataset: Annotated[
+        str,
+        typer.Option(
+            help="digits, mnist, fashion_mnist, cifar10, binarized_mnist, an .npz file, a folder of images.",
+            autocompletion=completion.datasets,
+        ),
+    ] = "digits",
+    grey_levels: Annotated[
+        int | None, typer.Option(help="Values a pixel can take [default: told by the data].", show_default=False)
+    ] = None,
+    images: Annotated[int, typer.Option(help="Training images that each VAE sees.")] = 30_000,
+    batch_size: Annotated[int, typer.Option(help="Images per training step.")] = 64,
+    seeds: Annotated[int, typer.Option(help="Training runs per estimator.")] = 2,
+    seed: Annotated[int, typer.Option(help="Seed from which all others derive.")] = 0,
+    draws: Annotated[int, typer.Option(help="Draws of each closed form.")] = 65_536,
+    gradient_draws: Annotated[int, typer.Option(help="Gradients of the trained VAE per estimator.")] = 256,
+    backend: Annotated[str, typer.Option(help="tensorflow or jax.", autocompletion=completion.backends)] = "tensorflow",
+    tracking_uri: TrackingUri = None,
+    output: Output = Path("runs"),
+    smoke: Annotated[bool, typer.Option("--smoke", help="All as small as can be: a test of the set-up.")] = False,
+    quiet: Quiet = False,
+    log_file: LogFile = None,
+) -> None:
+    """Compare gradient estimators: variance, signal-to-noise and training, beside what theory says."""
+    options = {key: value for key, value in locals().items() if key not in ("quiet", "log_file")}
+    try:
+        page = run(options, quiet, log_file)
+    except KeyboardInterrupt:
+        # Told here, for Typer ends the command on Ctrl-C without a word.
+        typer.secho("stopped: what is finished is kept in MLflow", err=True)
+        raise typer.Exit(130) from None
+    typer.echo(page if quiet else f"report: {page}")
+
+
+def run(options: dict[str, Any], quiet: bool = False, log_file: Path | None = None) -> Path:
+    """Run the study with these option values, and write its report.
+
+    Args:
+        options: option values by name.
+        quiet: whether to print nothing.
+        log_file: where to log; None for a new file in the output folder.
+
+    Returns:
+        The path of the report's page.
+
+    Raises:
+        SettingsError: an option is out of range.
+        DataError: the data cannot be read.
+        TrackingError: the tracking store cannot be reached.
+    """
+    from bench.checks.preflight import check_output, check_stores
+    from bench.data.registry import describe
+    from bench.runtime.backend import check_backend
+    from bench.workflows.gradients.settings import GradientSettings
+
+    settings = GradientSettings.checked(options)
+    describe(settings.dataset, settings.grey_levels)
+    check_backend(settings.backend)
+    check_output(settings.output)
+    check_stores(settings.tracking, None, settings.output)
+    console = open_console(quiet)
+    with command_log("gradients", settings.output, log_file, console):
+        return _run(settings, console)
+
+
+def _run(settings: GradientSettings, console: Console) -> Path:
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
+
+    from bench.data.registry import load
+    from bench.runtime.backend import select_backend
+    from bench.workflows.gradients.settings import QUESTION
+
+    select_backend(settings.backend)
+    data = load(settings.dataset, settings.grey_levels).tuning
+
+    from bench.workflows.gradients.study import GradientStudy, count_steps
+    from reports.pages.gradients import write_report
+
+    console.print(QUESTION, style="bold", highlight=False, markup=False)
+    columns = (
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+        TextColumn("{task.description}"),
+    )
+    live = console.is_terminal and not console.quiet
+    # The pace of all steps so far: a step may take minutes.
+    with Progress(*columns, console=console, disable=not live, speed_estimate_period=math.inf) as progress:
+        task = progress.add_task("starting", total=count_steps(settings), completed=-1)
+
+        def on_step(step: str) -> None:
+            log.info("%s", step)
+            progress.update(task, advance=1, description=step)
+            if not live:
+                console.print(step, highlight=False, markup=False)
+
+        study = GradientStudy(settings, data, on_step)
+        results = study.run()
+        progress.update(task, advance=1, description="done")
+    page = write_report(results, settings.output / "reports" / study.study_id)
+    study.parent.log_report(page.parent)
+    return page
+
+
+def main() -> None:
+    """Run the script; whatever ends it is told in one line."""
+    program = typer.Typer(pretty_exceptions_enable=False, add_completion=False)
+    program.command()(command)
+    run_program(program)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,46 @@
+"""Options that several commands share: where MLflow, Optuna and the reports keep theirs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+STORAGE_VARIABLE = "REPARAM_BENCH_STORAGE"
+TRACKING_VARIABLE = "REPARAM_BENCH_TRACKING_URI"
+
+
+def _address(context: typer.Context, parameter: typer.CallbackParam, value: str | None) -> str | None:
+    """The address of a store, if its credentials can be told from the rest of it."""
+    from bench.core.redaction import check_address
+
+    # On Tab nothing is refused: the command is not typed to its end.
+    if value is not None and not context.resilient_parsing:
+        check_address(str(parameter.name), value)
+    return value
+
+
+TrackingUri = Annotated[
+    str | None,
+    typer.Option(
+        help="MLflow tracking URI [default: SQLite in the output folder].",
+        show_default=False,
+        callback=_address,
+        envvar=TRACKING_VARIABLE,
+    ),
+]
+TrackingUriAfter = Annotated[
+    str | None,
+    typer.Option(help="Tracking URI of the second study [default: the same].", show_default=False, callback=_address),
+]
+Storage = Annotated[
+    str | None,
+    typer.Option(
+        help="Optuna storage: a database's URL, grpc://host:port, a .journal file [default: one in the output folder].",
+        show_default=False,
+        callback=_address,
+        envvar=STORAGE_VARIABLE,
+    ),
+]
+Output = Annotated[Path, typer.Option(help="Folder for databases, artifacts and reports.")]

@@ -1,0 +1,70 @@
+"""``reparam-bench repeat``: does a logged run come out again?"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from studies.cli.options import Output, TrackingUri
+from studies.cli.stores import tracking_store
+from studies.cli.terminal import LogFile, Quiet, command_log, open_console
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+def command(
+    run: Annotated[str, typer.Argument(help="A run's identifier in MLflow, or its first digits; see runs.csv.")],
+    dataset: Annotated[
+        str | None, typer.Option(help="Where the run's data is now [default: where it was].", show_default=False)
+    ] = None,
+    tracking_uri: TrackingUri = None,
+    output: Output = Path("runs"),
+    quiet: Quiet = False,
+    log_file: LogFile = None,
+) -> None:
+    """Train any logged run again from its configuration and seed, and compare each figure of its learning curve.
+
+    The exit status is 1 if one differs.
+    """
+    from bench.checks.preflight import check_output
+    from bench.data.registry import describe, load
+    from bench.runtime.backend import check_backend, select_backend
+    from bench.tracking.reading.reader import load_curve, load_run
+
+    check_output(output)
+    uri = tracking_store(tracking_uri, output)
+    logged = load_run(uri, run)
+    name, grey_levels = logged.dataset if dataset is None else (dataset, None)
+    describe(name, grey_levels)
+    check_backend(logged.backend)
+    console = open_console(quiet)
+    with command_log("repeat", output, log_file, console):
+        curve = load_curve(uri, logged.run_id)
+        select_backend(logged.backend)
+
+        from bench.execution.progress import StudyProgress
+        from bench.workflows.repeat import repeat
+
+        with StudyProgress(console, runs=1) as progress:
+            progress.start_run(logged.name, logged.looks)
+            compared = repeat(logged, curve, load(name, grey_levels), progress.epoch)
+            progress.done()
+    typer.echo(_verdict(compared))
+    if (compared["difference"] != 0).any():
+        raise typer.Exit(1)
+
+
+def _verdict(compared: pd.DataFrame) -> str:
+    """What came out, in a sentence."""
+    figures, epochs = len(compared), compared["epoch"].nunique()
+    if (compared["difference"] == 0).all():
+        return f"the same, bit by bit: {figures} figures of {epochs} epochs"
+    differing = compared[compared["difference"] != 0]
+    worst = differing.iloc[int(differing["difference"].abs().fillna(float("inf")).to_numpy().argmax())]
+    return (
+        f"not the same: from epoch {differing['epoch'].min()} on, at most {abs(worst['difference']):.3g} off "
+        f"({worst['metric']} in epoch {worst['epoch']}: {worst['logged']:.6g} then, {worst['again']:.6g} now)"
+    )

@@ -1,0 +1,193 @@
+"""The classifier whose features sample quality is measured on: trained once, kept, the same on both backends."""
+
+import json
+
+import keras
+import numpy as np
+import pytest
+
+from bench.core.errors import DataError, SettingsError
+from bench.data.bundled import load_digits
+from bench.data.dataset import DatasetInfo, Split, TuningData
+from bench.evaluation.quality import classifier, open_extractor
+
+pytestmark = pytest.mark.backend
+
+
+@pytest.fixture
+def short(monkeypatch):
+    """Four steps of training: enough for all but the accuracy."""
+    monkeypatch.setattr(classifier, "MOST_STEPS", 4)
+
+
+def noise(image_shape, grey_levels, classes=0, n=40, digest="ab" * 32):
+    rng = np.random.default_rng(0)
+
+    def split(size):
+        images = rng.integers(0, grey_levels, (size, *image_shape)).astype(np.uint16)
+        return Split(images, rng.integers(0, classes, size) if classes else None)
+
+    sizes = {"train": n, "validation": 10, "test": 10}
+    info = DatasetInfo("noise", image_shape, grey_levels, sizes, classes, "made up")
+    return TuningData(info, digest, split(n), split(10))
+
+
+def by_hand(images, grey_levels, weights):
+    """The features in NumPy, convolution by convolution."""
+    x = 2 * images.astype(float) / (grey_levels - 1) - 1
+    *convolutions, (dense, bias), _ = zip(weights[::2], weights[1::2], strict=True)
+    for number, (kernel, offset) in enumerate(convolutions):
+        stride = 2 if 0 < number < len(convolutions) - 1 or (number == 0 and min(images.shape[1:3]) >= 16) else 1
+        pads = [(0, 0)]
+        for side in x.shape[1:3]:
+            total = max((-(-side // stride) - 1) * stride + 3 - side, 0)
+            pads.append((total // 2, total - total // 2))
+        padded = np.pad(x, [*pads, (0, 0)])
+        windows = np.lib.stride_tricks.sliding_window_view(padded, (3, 3), axis=(1, 2))[:, ::stride, ::stride]
+        y = np.einsum("nhwcij,ijcd->nhwd", windows, kernel) + offset
+        x = y / (1 + np.exp(-y))
+    y = x.mean((1, 2)) @ dense + bias
+    return y / (1 + np.exp(-y))
+
+
+def test_digits_are_told_apart_within_seconds_and_the_classifier_is_kept(tmp_path, monkeypatch):
+    data = load_digits().tuning
+    extractor = open_extractor("classifier", data, tmp_path)
+    record = json.loads((tmp_path / f"classifier-v1-{data.digest[:12]}.json").read_text())
+    assert record["accuracy"] > 0.93
+    assert (extractor.name, extractor.size) == ("classifier", 64)
+    assert extractor.description == (
+        f"classifier of 10 classes (seed 0, {100 * record['accuracy']:.1f} % on validation, "
+        f"weights {record['weights_digest'][:8]})"
+    )
+    images = data.validation.images
+    features = extractor.features(images)
+
+    with np.load(tmp_path / f"classifier-v1-{data.digest[:12]}.npz", allow_pickle=False) as arrays:
+        weights = [arrays[name] for name in arrays.files]
+    np.testing.assert_allclose(features, by_hand(images, 17, weights), rtol=1e-3, atol=1e-4)
+
+    # The features must serve the task: the output layer is linear in them.
+    assert np.mean((features @ weights[-2] + weights[-1]).argmax(1) == data.validation.labels) == record["accuracy"]
+
+    def untrainable(*_, **__):
+        raise AssertionError("trained again")
+
+    monkeypatch.setattr(classifier, "_train", untrainable)
+    again = open_extractor("classifier", data, tmp_path)
+    assert again.description == extractor.description
+    keras.utils.clear_session()
+    for survivor in (extractor, again):
+        np.testing.assert_allclose(survivor.features(images), features, rtol=1e-6)
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        f"classifier-v1-{data.digest[:12]}.{ending}" for ending in ("json", "lock", "npz")
+    ]
+
+
+@pytest.mark.parametrize(
+    ("image_shape", "grey_levels", "classes"), [((64, 64, 3), 256, 3), ((5, 17, 1), 2, 0), ((1, 1, 4), 65536, 2)]
+)
+def test_images_of_any_shape_and_grey_levels(image_shape, grey_levels, classes, tmp_path, short):
+    data = noise(image_shape, grey_levels, classes)
+    extractor = open_extractor("classifier", data, tmp_path)
+    features = extractor.features(data.train.images)
+    assert features.shape == (40, 64)
+    assert features.dtype == np.float64
+    assert np.isfinite(features).all()
+    task = f"of {classes} classes" if classes else "of 4 orientations, self-supervised"
+    assert task in extractor.description
+    (kept,) = tmp_path.glob("*.npz")
+    with np.load(kept, allow_pickle=False) as arrays:
+        weights = [arrays[name] for name in arrays.files]
+    np.testing.assert_allclose(features, by_hand(data.train.images, grey_levels, weights), rtol=1e-3, atol=1e-4)
+
+
+def test_training_is_the_same_under_any_global_state_and_leaves_it_alone(tmp_path, short, tuning):
+    def draws():
+        return np.asarray(keras.random.normal((3,))), np.random.normal(size=3)  # noqa: NPY002
+
+    keras.utils.set_random_seed(5)
+    expected = draws()
+    keras.utils.set_random_seed(5)
+    extractor = open_extractor("classifier", tuning, tmp_path / "first")
+    np.testing.assert_array_equal(draws(), expected)
+
+    keras.config.set_dtype_policy("mixed_bfloat16")
+    try:
+        again = open_extractor("classifier", tuning, tmp_path / "second")
+    finally:
+        keras.config.set_dtype_policy("float32")
+    assert again.description == extractor.description
+
+    images = np.concatenate([tuning.train.images, tuning.train.images[:44]])  # 300: a batch of 256 and a part of one
+    features = extractor.features(images)
+    np.testing.assert_allclose(features[256:], extractor.features(images[256:]), rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(features[:44], features[256:], rtol=1e-5, atol=1e-6)
+    assert extractor.features(images[:0]).shape == (0, 64)
+
+
+def test_orientations_are_the_four_flips():
+    image = np.arange(6).reshape(1, 2, 3, 1)
+    flipped = classifier.orient(np.repeat(image, 4, axis=0), np.arange(4))[..., 0]
+    np.testing.assert_array_equal(
+        flipped,
+        [[[0, 1, 2], [3, 4, 5]], [[2, 1, 0], [5, 4, 3]], [[3, 4, 5], [0, 1, 2]], [[5, 4, 3], [2, 1, 0]]],
+    )
+
+
+def test_without_labels_it_learns_orientations(tmp_path, monkeypatch):
+    """Images that are brightest at their upper left, whose orientation can be told."""
+    rng = np.random.default_rng(0)
+    slope = 12 - np.add.outer(np.arange(6), np.arange(6))[..., None]
+
+    def split(n):
+        return Split((slope + rng.integers(0, 4, (n, 6, 6, 1))).astype(np.uint8))
+
+    info = DatasetInfo("slopes", (6, 6, 1), 16, {"train": 200, "validation": 50, "test": 1}, 0, "made up")
+    monkeypatch.setattr(classifier, "MOST_STEPS", 60)
+    extractor = open_extractor("classifier", TuningData(info, "cd" * 32, split(200), split(50)), tmp_path)
+    assert "4 orientations, self-supervised (seed 0, 100.0 % on validation" in extractor.description
+
+
+def test_a_damaged_classifier_is_named_with_the_way_out(tmp_path, short):
+    data = noise((8, 8, 1), 17)
+    open_extractor("classifier", data, tmp_path)
+    weights_file, record_file = (next(tmp_path.glob(f"*.{ending}")) for ending in ("npz", "json"))
+    whole, record = weights_file.read_bytes(), json.loads(record_file.read_text())
+    with np.load(weights_file, allow_pickle=False) as arrays:
+        weights = [arrays[name] for name in arrays.files]
+
+    def refused(reason, of=data):
+        with pytest.raises(DataError, match=rf"{weights_file.name} cannot be used: .*{reason}.*Delete it and .*json"):
+            open_extractor("classifier", of, tmp_path)
+
+    weights_file.write_bytes(whole[:-200])
+    refused("")
+    weights_file.write_bytes(b"")
+    refused("")
+    weights[0][0, 0, 0, 0] += 1e-3
+    np.savez(weights_file, *weights)
+    refused("not those that were recorded")
+    np.savez(weights_file, *weights[:-1])
+    refused("other shapes")
+    np.savez(weights_file, np.array([print], dtype=object))
+    refused("")
+    weights_file.write_bytes(whole)
+    refused("other data", of=noise((8, 8, 1), 17, digest="ab" * 6 + "f" * 52))
+    refused("tells 4 orientations, self-supervised apart, and the data has 10 classes", of=noise((8, 8, 1), 17, 10))
+    for text in ("{", "[]", json.dumps(record | {"surplus": 1})):
+        record_file.write_text(text)
+        refused("")
+    record_file.write_text(json.dumps(record))
+    open_extractor("classifier", data, tmp_path)
+
+
+def test_a_folder_that_cannot_be_written_is_named(tmp_path, short):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(DataError, match=r"cannot be kept in .*file"):
+        open_extractor("classifier", noise((4, 4, 1), 2), tmp_path / "file")
+
+
+def test_an_unknown_extractor_is_named_with_those_that_exist(tmp_path, tuning):
+    with pytest.raises(SettingsError, match="'vgg' is unknown: one of classifier, inception_v3"):
+        open_extractor("vgg", tuning, tmp_path)

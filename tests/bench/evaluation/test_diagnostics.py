@@ -1,0 +1,85 @@
+"""Diagnostics against what is known: latents that are or are not used, flows that are or are not invertible."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from bench.core.results import TABLES
+from bench.evaluation.diagnostics import Diagnostics, convolutions
+from models.base.config import GlowConfig, VAEConfig
+from models.registry import build_model
+
+pytestmark = pytest.mark.backend
+
+
+def by_name(measurements):
+    return {row.metric: row for row in measurements}
+
+
+@pytest.fixture
+def vae(perturb):
+    return perturb(build_model(VAEConfig(hidden_sizes=(16,), latent_size=3), (8, 8, 1), 17), scale=0.2)
+
+
+def test_the_kl_of_each_latent_is_that_of_its_posterior(vae, images):
+    measured, tables = Diagnostics(vae).measure(images, seed=0)
+    posterior = vae.posterior(images)
+    mean, log_scale = (np.asarray(part, dtype=np.float64) for part in (posterior.mean, posterior.log_scale))
+    kl = 0.5 * (mean**2 + np.exp(2 * log_scale) - 1) - log_scale
+    table = tables["latents"]
+    assert list(table) == TABLES["latents"]
+    np.testing.assert_allclose(table["kl_nats"], kl.mean(axis=0), rtol=1e-4)
+    np.testing.assert_allclose(table["variance_of_mean"], mean.var(axis=0, ddof=1), rtol=1e-4)
+    total = by_name(measured)["kl_nats"]
+    assert total.value == pytest.approx(kl.sum(axis=1).mean(), rel=1e-4)
+    assert total.standard_error == pytest.approx(kl.sum(axis=1).std(ddof=1) / 8, rel=1e-4)
+
+
+def test_a_latent_whose_mean_does_not_move_has_collapsed(vae, images):
+    last = vae.encoder.layers[-1]
+    kernel, bias = (np.asarray(weight).copy() for weight in (last.kernel, last.bias))
+    kernel[:, [1, 4]], bias[[1, 4]] = 0.0, 0.0  # mean and log-scale of the second of three latents
+    last.kernel.assign(kernel)
+    last.bias.assign(bias)
+    measured, tables = Diagnostics(vae).measure(images, seed=0)
+    assert tables["latents"]["active"].tolist() == [True, False, True]
+    assert tables["latents"]["kl_nats"][1] == pytest.approx(0.0, abs=1e-6)
+    assert by_name(measured)["active_units"].value == 2
+    assert by_name(measured)["collapsed_share"].value == pytest.approx(1 / 3)
+
+
+@pytest.fixture
+def glow(perturb, images):
+    model = build_model(GlowConfig(levels=2, flow_depth=1, hidden_channels=4), (8, 8, 1), 17)
+    model.initialise(images)
+    return perturb(model, scale=0.1)
+
+
+def test_a_sound_flow_comes_back_to_where_it_began(glow, images):
+    measured, _ = Diagnostics(glow).measure(images[:8], seed=0)
+    assert 0 < by_name(measured)["round_trip_error"].value < 1e-3
+
+
+def test_a_nearly_singular_convolution_shows_in_condition_and_round_trip(glow, images):
+    diagnostics = Diagnostics(glow)
+    sound = by_name(diagnostics.measure(images[:8], seed=0)[0])
+    repeated = glow.chains[0].bijections[1]
+    steps = repeated.unrolled()
+    packed = np.array(steps[0].convolution.packed)
+    packed[0, 0] = -16.0
+    steps[0].convolution.packed.assign(packed)
+    repeated.become(steps)
+    broken = by_name(diagnostics.measure(images[:8], seed=0)[0])
+    assert broken["condition_number"].value > 1e4 * sound["condition_number"].value
+    assert broken["round_trip_error"].value > 10 * sound["round_trip_error"].value
+
+
+def test_each_convolution_has_its_row(glow):
+    table = convolutions(glow)
+    assert list(table) == TABLES["convolutions"]
+    assert table[["level", "step", "channels"]].to_numpy().tolist() == [[0, 0, 4], [1, 0, 8]]
+    matrix = np.asarray(glow.chains[1].bijections[1].unrolled()[0].convolution.matrix(), dtype=np.float64)
+    singular = np.linalg.svd(matrix, compute_uv=False)
+    assert table["condition_number"][1] == pytest.approx(singular[0] / singular[-1], rel=1e-4)
+    assert table["log_abs_det"][1] == pytest.approx(np.log(singular).sum(), abs=1e-4)

@@ -1,0 +1,77 @@
+"""Speeds of a sampler whose speed is known."""
+
+from __future__ import annotations
+
+import keras
+import numpy as np
+import pytest
+
+import bench.evaluation.throughput as throughput
+from bench.evaluation.throughput import conditions, sampling_latency, sampling_speed, speed
+
+
+class Metronome:
+    """A sampler and a clock in one: each batch takes as long as the test says."""
+
+    def __init__(self, batch_size, seconds):
+        self.batch_size = batch_size
+        self.seconds = iter(seconds)
+        self.now = 0.0
+
+    def draw(self, n, temperature, seed):
+        for _ in range(n // self.batch_size):
+            self.now += next(self.seconds)
+
+    def perf_counter(self):
+        return self.now
+
+
+@pytest.fixture
+def metronome(monkeypatch):
+    def build(batch_size, seconds):
+        sampler = Metronome(batch_size, seconds)
+        monkeypatch.setattr(throughput, "time", sampler)
+        return sampler
+
+    return build
+
+
+def forever(first, then):
+    yield from first
+    while True:
+        yield then
+
+
+def test_the_sampling_speed_leaves_out_the_first_batch_which_is_told_as_compilation(metronome):
+    measured, compile_seconds = sampling_speed(metronome(64, forever([5.0], 0.5)))
+    assert measured.value == pytest.approx(128.0)
+    assert compile_seconds == pytest.approx(4.5)
+    assert (measured.key, measured.n) == ("throughput/sample_images_per_second", throughput.WINDOWS)
+    assert measured.conditions == conditions(64)
+
+
+def test_latencies_are_percentiles_of_single_images(metronome):
+    seconds = [9.0] + [0.0001 * (i + 1) for i in range(100)]
+    rows = {row.metric: row for row in sampling_latency(metronome(1, seconds))}
+    assert rows["sample_latency_p50_seconds"].value == pytest.approx(0.00505)
+    assert rows["sample_latency_p95_seconds"].value == pytest.approx(np.percentile(seconds[1:], 95))
+    assert rows["sample_latency_p99_seconds"].value == pytest.approx(np.percentile(seconds[1:], 99))
+    assert {row.n for row in rows.values()} == {100}
+
+
+def test_slow_sampling_is_measured_on_fewer_images(metronome):
+    rows = sampling_latency(metronome(1, forever([], 1.0)))
+    assert {row.n for row in rows} == {throughput.FEWEST_LATENCIES}
+
+
+def test_a_speed_is_the_median_with_the_error_of_a_median():
+    rates = np.array([1.0, 2.0, 3.0, 4.0, 100.0])
+    row = speed("train_images_per_second", rates, 32)
+    assert row.value == 3.0
+    assert row.standard_error == pytest.approx(rates.std(ddof=1) / np.sqrt(5) * np.sqrt(np.pi / 2))
+    assert speed("train_images_per_second", rates[:1], 32).standard_error is None
+
+
+def test_the_conditions_name_what_a_speed_depends_on():
+    stated = conditions(32)
+    assert stated.startswith(f"batch 32, float32, {keras.backend.backend()} on ")

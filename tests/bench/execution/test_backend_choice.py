@@ -1,0 +1,86 @@
+"""The backend that is expected to be done first is chosen, and the choice is kept."""
+
+import json
+from types import SimpleNamespace
+
+import keras
+import pytest
+
+import bench.execution.backend_choice
+from bench.core.errors import SettingsError
+from bench.data.bundled import DIGITS
+from bench.execution.backend_choice import choose_backend, measure
+from bench.study.definition import BoundStudy, Family, Study, StudySettings
+from bench.study.search_space import Integers, Reals
+from models.base.config import GlowConfig, VAEConfig
+
+SWEEP = {"learning_rate": Reals(1e-3, 1e-2, log=True)}
+STUDY = Study(
+    name="small",
+    question="Which backend?",
+    families=(
+        Family(VAEConfig(hidden_sizes=(8,), latent_size=2), sweep=SWEEP),
+        Family(GlowConfig(levels=1, flow_depth=1, hidden_channels=4), sweep=SWEEP | {"flow_depth": Integers(1, 3)}),
+    ),
+)
+
+
+@pytest.fixture
+def bound(tmp_path):
+    settings = StudySettings(output=tmp_path / "runs", trials=10, seeds=2, images=640, backend="auto")
+    return BoundStudy(STUDY, settings, DIGITS, digest="not opened")
+
+
+@pytest.fixture
+def measured(monkeypatch):
+    """Lets each backend answer with given seconds by family, or fail with a message; tells which were asked."""
+    asked = []
+
+    def answers(**by_backend):
+        def run(command, **options):
+            asked.append(command[-1])
+            answer = by_backend[command[-1]]
+            if isinstance(answer, str):
+                return SimpleNamespace(returncode=1, stdout="", stderr=f"a traceback\n{answer}\n")
+            return SimpleNamespace(returncode=0, stdout=f"noise\n{json.dumps(answer)}\n", stderr="")
+
+        monkeypatch.setattr(bench.execution.backend_choice.subprocess, "run", run)
+        return asked
+
+    return answers
+
+
+def test_it_counts_the_first_step_of_each_shape_and_the_steps_of_each_run(bound, measured):
+    measured(tensorflow={"vae": (1, 0.01), "glow": (10, 0.1)}, jax={"vae": (2, 0.001), "glow": (50, 0.02)})
+    said = []
+    # 12 runs of 10 steps; one shape of VAE, three of Glow: 1 + 1.2 + 30 + 12, against 2 + 0.12 + 150 + 2.4.
+    assert choose_backend(bound, said.append) == "tensorflow"
+    assert said[-1].endswith("whole study: tensorflow 44 s, jax 155 s")
+
+
+def test_what_was_measured_is_not_measured_again_unless_something_else_is_asked(bound, measured, tmp_path):
+    asked = measured(tensorflow={"vae": (1, 1), "glow": (1, 1)}, jax={"vae": (1, 0.1), "glow": (1, 0.1)})
+    assert choose_backend(bound, lambda text: None) == "jax"
+    assert choose_backend(bound, lambda text: None) == "jax"
+    assert asked == ["tensorflow", "jax"]
+    other = bound.settings.model_copy(update={"images": 64_000})
+    assert choose_backend(BoundStudy(STUDY, other, DIGITS, digest="not opened"), lambda text: None) == "jax"
+    assert len(asked) == 4
+
+
+def test_a_backend_that_fails_is_not_chosen_and_where_all_do_the_reasons_are_told(bound, measured):
+    measured(tensorflow="ValueError: no room", jax={"vae": (1, 1), "glow": (1, 1)})
+    assert choose_backend(bound, lambda text: None) == "jax"
+    other = bound.settings.model_copy(update={"batch_size": 32})
+    measured(tensorflow="ValueError: no room", jax="RuntimeError: no device")
+    with pytest.raises(SettingsError, match=r"tensorflow: ValueError: no room; jax: RuntimeError: no device"):
+        choose_backend(BoundStudy(STUDY, other, DIGITS, digest="not opened"), lambda text: None)
+
+
+@pytest.mark.backend
+def test_a_measurement_takes_real_steps(bound, monkeypatch):
+    monkeypatch.setattr(bench.execution.backend_choice, "WARM_SECONDS", 0.01)
+    found = measure(keras.backend.backend(), bench.execution.backend_choice._job(bound))
+    for first, step in found.values():
+        assert first > step > 0
+    assert set(found) == {"vae", "glow"}

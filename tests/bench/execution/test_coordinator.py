@@ -1,0 +1,644 @@
+"""A study from its first trial to its last final run, with a stand-in for training that takes no time.
+
+What a trial would reach is written down as a function of its configuration, so that every test knows the answer.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from mlflow.exceptions import MlflowException
+from mlflow.tracking import MlflowClient
+
+import bench.execution.coordinator
+import bench.execution.trial
+import bench.execution.worker
+import bench.study.serialization
+import bench.tracking.logged_model
+from bench.core.errors import (
+    DivergedError,
+    LostTrialError,
+    SettingsError,
+    SpoolError,
+    StudyStoppedError,
+    TrackingError,
+    WornOutError,
+)
+from bench.core.results import Bound, BoundKind, EpochRecord, Measurement, RunState
+from bench.data.dataset import Dataset
+from bench.evaluation.sample_grids import Picture
+from bench.execution.coordinator import FAILURES_IN_A_ROW
+from bench.execution.trial import Outcome
+from bench.search.queue import DIED, MOST_DEATHS, Queue
+from bench.tracking.reading.reader import load_results
+from bench.tracking.writer import ModelRun
+from bench.training.history import TrainingLog
+
+BOUND = Bound(BoundKind.IMPORTANCE_WEIGHTED, 2)
+SAVED = SimpleNamespace(configuration=SimpleNamespace(family="either"))
+
+
+def write_package(model, example, folder):
+    """Stands for packaging a model, which takes half a second."""
+    assert example.shape == (1, 8, 8, 1)
+    folder.mkdir()
+    (folder / "MLmodel").write_text("flavors: {}")
+
+
+def reached(config: Any) -> float:
+    """Bits/dim of a configuration: the best VAE has few latents, the best Glow few channels."""
+    model = config.model
+    size = model.latent_size if model.family == "vae" else model.hidden_channels
+    return 2.0 + size / 100
+
+
+class Trainer:
+    """Stands for training: keeps what it was asked for, and has the accidents that a test arranges."""
+
+    def __init__(self) -> None:
+        self.trials: list[Any] = []
+        self.finals: list[tuple[Any, int]] = []
+        self.accidents: dict[int, Any] = {}
+        """By the number of the trial in order of training, or -1 for the finals: a function that raises."""
+        self.lag: set[int] = set()
+        """Trials whose learning curve lies far above all others."""
+        self.luck: list[float] = [0.0]
+        """By seed, in turn: by how much a final run's validation lies above its configuration's, and test below."""
+
+    def run_trial(self, config, data, seed, importance_samples, on_epoch, checkpoint):
+        order = len(self.trials)
+        self.trials.append(config)
+        extra = 5.0 if order in self.lag else 0.0
+        records = []
+        for epoch in range(1, config.training.reports + 1):
+            bits = reached(config) + extra + 1 / epoch
+            records.append(EpochRecord(epoch, 128 * epoch, 0.1 * epoch, {"validation/bits_per_dim": bits}))
+            on_epoch(records[-1])
+            if epoch == 1 and order in self.accidents:
+                self.accidents[order]()
+        return self._outcome("validation", reached(config) + extra, records)
+
+    def run_final(self, config, data, test, seed, yardstick, on_epoch, on_progress, checkpoint):
+        luck = self.luck[sum(config == other for other, _ in self.finals) % len(self.luck)]
+        self.finals.append((config, seed))
+        record = EpochRecord(1, 128, 0.1, {"validation/bits_per_dim": reached(config) + luck})
+        on_epoch(record)
+        if -1 in self.accidents:
+            self.accidents[-1]()
+        on_progress(1, 1)
+        return self._outcome("test", reached(config) - luck, [record])
+
+    def _outcome(self, split, bits, records):
+        measured = [Measurement(split, "bits_per_dim", bits, 0.01, 64, BOUND)]
+        return Outcome(SAVED, TrainingLog(records, [0.1], 128), measured, [Picture("samples", "caption", b"png")])
+
+
+@pytest.fixture
+def trainer(monkeypatch):
+    stand_in = Trainer()
+    monkeypatch.setattr(bench.execution.worker, "run_trial", stand_in.run_trial)
+    monkeypatch.setattr(bench.execution.worker, "run_final", stand_in.run_final)
+    monkeypatch.setattr(bench.tracking.logged_model, "write_package", write_package)
+    return stand_in
+
+
+@pytest.fixture
+def study_run(start, tiny_study, digits, tmp_path, trainer):
+    """Run the study with some settings, in this test's folder; its runner."""
+
+    def run(**settings):
+        runner = start(tiny_study, digits, tmp_path, **settings)
+        runner.run(digits)
+        return runner
+
+    return run
+
+
+def results_of(runner):
+    return load_results(runner.bound.settings.tracking, runner.bound.study_id)
+
+
+def states(runner, role="search"):
+    runs = results_of(runner).runs
+    return runs[runs["role"] == role].groupby("family")["state"].agg(list).to_dict()
+
+
+def said(runner):
+    return runner.progress.console.file.getvalue()
+
+
+def raising(error):
+    def accident():
+        raise error
+
+    return accident
+
+
+@pytest.fixture(autouse=True)
+def _short_patience(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No process is left that could say later how its attempt ended."""
+    monkeypatch.setattr(bench.execution.coordinator, "DRAIN_SECONDS", 2.0)
+
+
+def test_a_study_runs_its_trials_then_finals_of_the_best_of_each_family(study_run, trainer):
+    runner = study_run(trials=3, seeds=2)
+    assert [config.model.family for config in trainer.trials] == ["vae"] * 3 + ["glow"] * 3
+    best = {
+        family: min((c for c in trainer.trials if c.model.family == family), key=reached) for family in ("vae", "glow")
+    }
+    assert [config for config, _ in trainer.finals] == [best["vae"]] * 2 + [best["glow"]] * 2
+    assert trainer.trials[0] == runner.bound.base(runner.bound.study.families[0])
+    results = results_of(runner)
+    assert results.runs.groupby(["role", "state"]).size().to_dict() == {
+        ("final", "complete"): 4,
+        ("search", "complete"): 6,
+    }
+    assert "vae final, seed 2 of 2" in said(runner)
+
+
+def test_final_runs_of_both_families_use_the_same_seeds_each_another_than_the_last(study_run, trainer):
+    study_run(seeds=3)
+    seeds = [seed for _, seed in trainer.finals]
+    assert seeds[:3] == seeds[3:]
+    assert len(set(seeds)) == 3
+
+
+def test_the_same_command_again_does_no_new_run(study_run, trainer):
+    first = results_of(study_run())
+    trainer.trials.clear(), trainer.finals.clear()
+    again = results_of(study_run())
+    assert (trainer.trials, trainer.finals) == ([], [])
+    assert again.runs.equals(first.runs)
+    assert again.measurements.equals(first.measurements)
+
+
+def test_more_trials_add_only_what_is_missing(study_run, trainer):
+    study_run(trials=2)
+    two = list(trainer.trials)
+    trainer.trials.clear()
+    runner = study_run(trials=5)
+    assert [config.model.family for config in trainer.trials] == ["vae"] * 3 + ["glow"] * 3
+    assert len({config.hash for config in [*two, *trainer.trials]}) == 10
+    assert {family: len(ended) for family, ended in states(runner).items()} == {"vae": 5, "glow": 5}
+
+
+def test_a_study_continued_trial_by_trial_trains_what_one_in_one_go_does(start, tiny_study, digits, tmp_path, trainer):
+    for trials in (1, 2, 3, 4):
+        start(tiny_study, digits, tmp_path / "parts", trials=trials).run(digits)
+    parts = sorted(config.hash for config in trainer.trials)
+    trainer.trials.clear()
+    start(tiny_study, digits, tmp_path / "whole", trials=4).run(digits)
+    assert sorted(config.hash for config in trainer.trials) == parts
+
+
+def test_more_seeds_add_only_final_runs(study_run, trainer):
+    study_run(seeds=1)
+    trainer.trials.clear(), trainer.finals.clear()
+    runner = study_run(seeds=3)
+    assert (len(trainer.trials), len(trainer.finals)) == (0, 4)
+    assert states(runner, "final") == {"vae": ["complete"] * 3, "glow": ["complete"] * 3}
+
+
+def test_a_better_configuration_found_later_is_retrained_and_the_old_finals_are_superseded(study_run, trainer):
+    study_run(trials=1)
+    runner = study_run(trials=12)
+    results = results_of(runner)
+    assert (results.runs["role"] == "superseded").sum() == 2 == results.settings["superseded_final_runs"]
+    finals = results.runs[results.runs["role"] == "final"].set_index("family")
+    for family in ("vae", "glow"):
+        best = min((c for c in trainer.trials if c.model.family == family), key=reached)
+        assert finals.loc[family, "config_hash"] == best.hash
+
+
+ACCIDENTS = {
+    "diverged": (DivergedError("loss became nan at step 3"), "loss became nan at step 3"),
+    "host memory": (MemoryError(), "the host ran out of memory"),
+    "device memory": (RuntimeError("RESOURCE_EXHAUSTED: 3 GiB\nmore"), "RESOURCE_EXHAUSTED: 3 GiB"),
+    "failed": (ValueError("bad\nluck"), "ValueError: bad"),
+    "failed silently": (RuntimeError(), "RuntimeError: no message"),
+}
+ENDS = {"diverged": "diverged", "host memory": "out_of_memory", "device memory": "out_of_memory"}
+
+
+@pytest.mark.parametrize("accident", ACCIDENTS)
+def test_a_trial_that_fails_ends_in_a_typed_state_with_its_reason_and_the_study_goes_on(study_run, trainer, accident):
+    error, reason = ACCIDENTS[accident]
+    trainer.accidents = {1: raising(error)}
+    runner = study_run(trials=3)
+    end = ENDS.get(accident, "failed")
+    assert states(runner) == {"vae": ["complete", end, "complete"], "glow": ["complete"] * 3}
+    assert [trial.state for trial in runner.searches["vae"].attempts()] == ["complete", end, "complete"]
+    row = results_of(runner).runs.query("state == @end").iloc[0]
+    assert (row["number"], row["reason"]) == (1, reason)
+    assert f"{end}, {reason}" in said(runner)
+    assert len(trainer.finals) == 2
+
+
+def test_a_model_that_cannot_be_built_leaves_its_traceback(study_run, trainer, monkeypatch, tmp_path, digits):
+    def build_model(*arguments):
+        raise ValueError("the pieces do not fit")
+
+    real = bench.execution.trial.run_trial
+    monkeypatch.setattr(bench.execution.trial, "build_model", build_model)
+    trainer.accidents = {1: lambda: real(trainer.trials[1], digits.tuning, 0, 2, lambda record: None)}
+    runner = study_run()
+    row = results_of(runner).runs.query("state == 'failed'").iloc[0]
+    assert row["reason"] == "ValueError: the pieces do not fit"
+    client = MlflowClient(tracking_uri=runner.bound.settings.tracking)
+    with open(client.download_artifacts(row["run_id"], "traceback.txt", str(tmp_path))) as file:  # noqa: PTH123
+        assert "in build_model" in file.read()
+
+
+def test_a_trial_that_lags_behind_is_pruned_and_counted_but_never_selected(study_run, trainer):
+    trainer.lag = {3}
+    runner = study_run(trials=4, images=128 * 8)
+    assert states(runner)["vae"] == ["complete"] * 3 + ["pruned"]
+    assert "lags behind" in results_of(runner).runs.query("state == 'pruned'").iloc[0]["reason"]
+    assert len(runner.searches["vae"].settled()) == 4
+
+
+def test_a_final_run_that_fails_is_counted_and_not_repeated(study_run, trainer):
+    trainer.accidents = {-1: raising(DivergedError("loss became nan"))}
+    runner = study_run()
+    assert states(runner, "final") == {"vae": ["diverged"], "glow": ["diverged"]}
+    trainer.finals.clear()
+    study_run()
+    assert trainer.finals == []
+
+
+def test_failures_one_after_the_other_stop_the_study_with_their_reason(
+    study_run, trainer, tmp_path, start, tiny_study, digits
+):
+    trainer.accidents = dict.fromkeys(range(1, 99), raising(ValueError("no space left")))
+    runner = start(tiny_study, digits, tmp_path, trials=FAILURES_IN_A_ROW + 5)
+    with pytest.raises(StudyStoppedError, match=rf"^{FAILURES_IN_A_ROW} vae trials in a row failed"):
+        runner.run(digits)
+    assert len(trainer.trials) == 1 + FAILURES_IN_A_ROW
+    assert "ValueError: no space left" in said(runner)
+    client = MlflowClient(tracking_uri=runner.bound.settings.tracking)
+    assert client.get_run(runner.parent.run_id).info.status == "FAILED"
+
+
+@pytest.mark.parametrize("between", [None, DivergedError("nan")], ids=["a success", "a divergence"])
+def test_failures_with_something_else_between_them_do_not_stop_the_study(study_run, trainer, between):
+    trainer.accidents = dict.fromkeys(range(1, 9), raising(ValueError("no luck")))
+    if between is None:
+        del trainer.accidents[4]
+    else:
+        trainer.accidents[4] = raising(between)
+    runner = study_run(trials=9, pruning=False)
+    assert states(runner)["vae"].count("failed") == 7
+    assert states(runner)["glow"] == ["complete"] * 9
+
+
+def test_a_family_without_any_complete_trial_stops_the_study(start, tiny_study, digits, tmp_path, trainer):
+    trainer.accidents = dict.fromkeys(range(3), raising(DivergedError("loss became nan")))
+    with pytest.raises(StudyStoppedError, match="none of the 3 vae trials completed"):
+        start(tiny_study, digits, tmp_path, trials=3).run(digits)
+
+
+def test_after_the_time_is_up_no_trial_begins_but_what_was_found_is_measured(study_run, trainer, monkeypatch):
+    """Each trial takes one second of a clock that only trials move; both families get their half of the time."""
+    clock = SimpleNamespace(monotonic=lambda: float(len(trainer.trials)))
+    monkeypatch.setattr(bench.execution.coordinator, "time", clock)
+    runner = study_run(trials=50, timeout=6.0)
+    assert {family: len(ended) for family, ended in states(runner).items()} == {"vae": 3, "glow": 3}
+    assert len(trainer.finals) == 2
+
+
+def test_a_time_too_short_for_any_trial_is_told_as_such(start, tiny_study, digits, tmp_path, trainer):
+    with pytest.raises(StudyStoppedError, match=r"timeout=1e-09 was over before any vae trial"):
+        start(tiny_study, digits, tmp_path, timeout=1e-9).run(digits)
+
+
+def test_an_interrupted_trial_is_marked_and_its_values_are_trained_by_the_same_command(
+    start, tiny_study, digits, tmp_path, trainer, study_run
+):
+    trainer.accidents = {1: raising(KeyboardInterrupt)}
+    stopped = start(tiny_study, digits, tmp_path, trials=3)
+    with pytest.raises(KeyboardInterrupt):
+        stopped.run(digits)
+    client = MlflowClient(tracking_uri=stopped.bound.settings.tracking)
+    assert client.get_run(stopped.parent.run_id).info.status == "KILLED"
+    trainer.accidents.clear()
+    runner = study_run(trials=3)
+    assert trainer.trials[2] == trainer.trials[1]
+    assert states(runner)["vae"] == ["complete", "interrupted", "complete", "complete"]
+    hashes = results_of(runner).runs.query("role == 'search' and state == 'complete'")["config_hash"]
+    assert hashes.is_unique
+
+
+def test_an_interrupted_final_run_is_marked_and_done_again(start, tiny_study, digits, tmp_path, trainer, study_run):
+    trainer.accidents = {-1: raising(KeyboardInterrupt)}
+    with pytest.raises(KeyboardInterrupt):
+        start(tiny_study, digits, tmp_path).run(digits)
+    trainer.accidents.clear()
+    runner = study_run()
+    assert states(runner, "final") == {"vae": ["interrupted", "complete"], "glow": ["complete"]}
+
+
+def swallowed(number: int) -> None:
+    """A signal that arrives in a callback of the garbage collector, where Python ignores what is raised."""
+
+    class Node:
+        def __del__(self) -> None:
+            os.kill(os.getpid(), number)
+
+    Node()
+
+
+def translated(number: int) -> None:
+    """A signal that arrives in a data pipeline, which raises an error of its own."""
+    try:
+        os.kill(os.getpid(), number)
+    except KeyboardInterrupt:
+        raise RuntimeError("UnknownError: KeyboardInterrupt") from None
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=lambda number: number.name)
+@pytest.mark.parametrize("arrives", [lambda number: os.kill(os.getpid(), number), swallowed, translated])
+@pytest.mark.parametrize("role", ["search", "final"])
+def test_a_signal_is_an_interruption_wherever_it_arrives(
+    start, tiny_study, digits, tmp_path, trainer, capfd, number, arrives, role
+):
+    before = [signal.getsignal(each) for each in (signal.SIGINT, signal.SIGTERM)]
+    trainer.accidents = {0 if role == "search" else -1: lambda: arrives(number)}
+    runner = start(tiny_study, digits, tmp_path)
+    with pytest.raises(KeyboardInterrupt):
+        runner.run(digits)
+    assert states(runner, role) == {"vae": ["interrupted"]}
+    client = MlflowClient(tracking_uri=runner.bound.settings.tracking)
+    assert client.get_run(runner.parent.run_id).info.status == "KILLED"
+    assert [signal.getsignal(each) for each in (signal.SIGINT, signal.SIGTERM)] == before
+    assert "Traceback" not in capfd.readouterr().err
+
+
+def test_a_trial_that_has_ended_counts_even_if_its_process_died_before_closing_its_run(
+    start, tiny_study, digits, tmp_path, trainer, study_run, monkeypatch
+):
+    with monkeypatch.context() as patch:
+        patch.setattr(ModelRun, "finish", lambda *arguments: raising(KeyboardInterrupt)())
+        with pytest.raises(KeyboardInterrupt):
+            start(tiny_study, digits, tmp_path).run(digits)
+    assert len(trainer.trials) == 1
+    runner = study_run()
+    assert states(runner) == {"vae": ["complete"] * 2, "glow": ["complete"] * 2}
+    assert len(trainer.trials) == 4
+
+
+def test_a_run_that_was_taken_for_interrupted_though_its_trial_ended_gives_no_reason(
+    start, tiny_study, digits, tmp_path, trainer, study_run, monkeypatch
+):
+    with monkeypatch.context() as patch:
+        patch.setattr(ModelRun, "finish", lambda *arguments: raising(KeyboardInterrupt)())
+        with pytest.raises(KeyboardInterrupt):
+            start(tiny_study, digits, tmp_path).run(digits)
+    runner = study_run()
+    client = MlflowClient(tracking_uri=runner.bound.settings.tracking)
+    (first,) = [run for run in runner.parent.children() if (run.family, run.number) == ("vae", 0)]
+    tags = client.get_run(first.run_id).data.tags
+    assert (tags["reparam.state"], tags.get("reparam.reason", "")) == (RunState.COMPLETE, "")
+
+
+def test_a_checkpoint_that_a_dying_process_left_of_a_settled_trial_is_removed_in_the_end(
+    start, tiny_study, digits, tmp_path, trainer
+):
+    runner = start(tiny_study, digits, tmp_path)
+    folder = tmp_path / "checkpoints" / runner.bound.study_id
+    folder.mkdir(parents=True)
+    left = [folder / name for name in ("vae-1.npz", ".glow-0.npz.abc.tmp", "final-0.npz")]
+    of_no_settled_trial = [folder / name for name in ("vae-99.npz", "notes.txt")]
+    for file in (*left, *of_no_settled_trial):
+        file.touch()
+    runner.run(digits)
+    assert sorted(folder.iterdir()) == sorted(of_no_settled_trial)
+
+
+def test_a_run_that_was_created_again_after_its_attempt_had_ended_is_removed(
+    start, tiny_study, digits, tmp_path, trainer
+):
+    runner = start(tiny_study, digits, tmp_path)
+
+    def late() -> None:
+        """The request that nobody waits for any more arrives."""
+        client = runner.parent.client
+        (first,) = [run for run in runner.parent.children() if (run.family, run.number) == ("vae", 0)]
+        tags = client.get_run(first.run_id).data.tags | {"reparam.state": RunState.RUNNING}
+        client.create_run(runner.parent.experiment_id, tags=tags)
+
+    trainer.accidents = {-1: late}
+    runner.run(digits)
+    keys = [run.key for run in runner.parent.children()]
+    assert len(keys) == len(set(keys))
+
+
+@pytest.mark.parametrize(
+    ("problem", "raised"), [(SpoolError("disk full"), SpoolError), (KeyboardInterrupt(), KeyboardInterrupt)]
+)
+def test_a_process_that_cannot_begin_a_trial_gives_it_back_which_is_no_death(
+    start, tiny_study, digits, tmp_path, trainer, study_run, monkeypatch, problem, raised
+):
+    with monkeypatch.context() as patch:
+        patch.setattr(bench.tracking.writer.StudyRun, "start_run", lambda *_, **__: raising(problem)())
+        for _ in range(MOST_DEATHS):
+            runner = start(tiny_study, digits, tmp_path)
+            with pytest.raises(raised):
+                runner.run(digits)
+    assert {each.state for each in runner.searches["vae"].attempts()} == {RunState.INTERRUPTED, None}
+    assert [each.reason for each in runner.searches["vae"].attempts() if each.reason == DIED] == []
+    assert states(study_run()) == {"vae": ["complete"] * 2, "glow": ["complete"] * 2}
+
+
+def test_a_trial_that_is_lost_while_it_is_claimed_costs_the_worker_nothing_else(
+    start, tiny_study, digits, tmp_path, trainer, monkeypatch
+):
+    runner = start(tiny_study, digits, tmp_path)
+    claim, lost = Queue.claim, []
+
+    def sometimes_lost(queue):
+        if not lost:
+            lost.append(queue)
+            raise LostTrialError("it was taken away")
+        return claim(queue)
+
+    monkeypatch.setattr(Queue, "claim", sometimes_lost)
+    runner.run(digits)
+    assert "it was taken away" in said(runner)
+    assert states(runner) == {"vae": ["complete"] * 2, "glow": ["complete"] * 2}
+
+
+def test_a_study_goes_on_while_its_tracking_store_is_away_and_is_whole_once_it_is_back(
+    start, tiny_study, digits, tmp_path, trainer, study_run, monkeypatch
+):
+    trainer.accidents = {1: raising(KeyboardInterrupt)}
+    with pytest.raises(KeyboardInterrupt):
+        start(tiny_study, digits, tmp_path).run(digits)
+    trainer.accidents.clear()
+
+    def away(*arguments, **named):
+        raise MlflowException("it is away")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(bench.tracking.writer, "PAUSES", ())
+        patch.setattr(bench.execution.coordinator, "DRAIN_SECONDS", 0.1)
+        for method in ("search_runs", "set_tag", "log_batch", "create_run", "get_experiment_by_name"):
+            patch.setattr(MlflowClient, method, away)
+        runner = start(tiny_study, digits, tmp_path)
+        runner.run(digits)
+    assert "it is away" in said(runner)
+    trainer.trials.clear(), trainer.finals.clear()
+    runner = study_run()
+    assert (trainer.trials, trainer.finals) == ([], [])
+    assert states(runner) == {"vae": ["complete", "interrupted", "complete"], "glow": ["complete"] * 2}
+    assert set(champions(runner)) == {"vae", "glow"}
+    tags = MlflowClient(tracking_uri=runner.bound.settings.tracking).get_run(runner.parent.run_id).data.tags
+    assert "reparam.selected" in tags
+
+
+def test_the_selection_is_recorded_before_the_test_split_is_opened_once(study_run, monkeypatch):
+    events = []
+    open_test, select = Dataset.open_test, bench.tracking.writer.StudyRun.select
+
+    def recorded(event, method):
+        def call(*arguments):
+            events.append(event)
+            return method(*arguments)
+
+        return call
+
+    monkeypatch.setattr(Dataset, "open_test", recorded("open", open_test))
+    monkeypatch.setattr(bench.tracking.writer.StudyRun, "select", recorded("select", select))
+    runner = study_run()
+    assert events == ["select", "open"]
+    tags = MlflowClient(tracking_uri=runner.bound.settings.tracking).get_run(runner.parent.run_id).data.tags
+    assert '"number": ' in tags["reparam.selected"]
+
+
+def test_every_run_shows_its_progress_and_its_headline(study_run):
+    lines = said(study_run()).splitlines()
+    assert lines[0].startswith("vae #0 latent_size=4 learning_rate=0.002: 2.0400 ± 0.0100 bits/dim on validation in ")
+    assert len(lines) == 6
+
+
+def test_an_unreachable_tracking_store_is_told_before_any_trial(
+    start, tiny_study, digits, tmp_path, trainer, monkeypatch
+):
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    with pytest.raises(TrackingError, match="cannot be reached"):
+        start(tiny_study, digits, tmp_path, tracking_uri="http://127.0.0.1:1")
+    assert trainer.trials == []
+
+
+def test_what_goes_wrong_between_runs_ends_the_study_as_failed(
+    start, tiny_study, digits, tmp_path, trainer, monkeypatch
+):
+    runner = start(tiny_study, digits, tmp_path)
+    monkeypatch.setattr(runner.parent, "select", lambda chosen: raising(OSError("disk full"))())
+    with pytest.raises(OSError, match="disk full"):
+        runner.run(digits)
+    client = MlflowClient(tracking_uri=runner.bound.settings.tracking)
+    run = client.get_run(runner.parent.run_id)
+    assert (run.info.status, run.data.tags["reparam.state"]) == ("FAILED", RunState.FAILED)
+
+
+NAMES = {family: "reparam-bench.{}." + family for family in ("vae", "glow")}
+
+
+def champions(runner):
+    """By family, the run of the registered model's champion, and its version."""
+    client = MlflowClient(tracking_uri=runner.bound.settings.tracking)
+    found = {}
+    for family, name in NAMES.items():
+        version = client.get_model_version_by_alias(name.format(runner.bound.study_id), "champion")
+        found[family] = (client.get_run(version.run_id), int(version.version))
+    return found
+
+
+def test_the_champion_is_the_final_run_that_validation_finds_best_whatever_it_reaches_on_test(study_run, trainer):
+    trainer.luck = [0.3, 0.1, 0.2]
+    runner = study_run(seeds=3)
+    for family, (run, version) in champions(runner).items():
+        assert run.info.run_name == f"{family} final, seed 2 of 3"
+        figures = run.data.metrics
+        assert figures["test/bits_per_dim"] == max(
+            other["value"]
+            for _, other in results_of(runner).measurements.query("family == @family and split == 'test'").iterrows()
+        )
+        assert version == 1
+
+
+def test_a_continued_study_registers_again_only_what_has_changed(study_run, trainer):
+    first = champions(study_run(seeds=2))
+    again = champions(study_run(seeds=2))
+    assert {family: (run.info.run_id, version) for family, (run, version) in again.items()} == {
+        family: (run.info.run_id, version) for family, (run, version) in first.items()
+    }
+    trainer.luck = [-1.0]
+    later = champions(study_run(seeds=3))
+    assert {(run.info.run_name[-6:], version) for run, version in later.values()} == {("3 of 3", 2)}
+
+
+def test_a_store_without_a_registry_costs_the_study_a_line(study_run, monkeypatch):
+    def refuse(*arguments, **options):
+        raise MlflowException("no registry here")
+
+    monkeypatch.setattr(MlflowClient, "create_registered_model", refuse)
+    runner = study_run()
+    lines = [line for line in said(runner).splitlines() if line.startswith("not registered: ")]
+    assert len(lines) == 1
+    assert re.fullmatch(
+        r"not registered: tracking store sqlite:.* does not register 'reparam-bench\..*': no registry here", lines[0]
+    )
+    assert states(runner, "final") == {"vae": ["complete"], "glow": ["complete"]}
+
+
+def test_the_description_of_a_trial_says_where_it_stands(study_run):
+    runner = study_run(trials=2)
+    client = MlflowClient(tracking_uri=runner.bound.settings.tracking)
+    runs = results_of(runner).runs.query("family == 'vae'")
+    notes = [client.get_run(run_id).data.tags["mlflow.note.content"] for run_id in runs["run_id"]]
+    assert "number 1 of 1 complete trials" in notes[0]
+    assert re.search(r"number [12] of 2 complete trials", notes[1])
+    assert re.search(r"Retrains vae trial \d, selected on validation", notes[2])
+
+
+def test_a_process_that_has_grown_too_large_makes_way_and_the_next_goes_on(
+    start, tiny_study, digits, tmp_path, trainer, monkeypatch
+):
+    size = [0]
+
+    def host_bytes():
+        size[0] += 600 * 2**20
+        return size[0]
+
+    monkeypatch.setattr(bench.execution.worker, "host_bytes", host_bytes)
+    monkeypatch.setattr(bench.execution.worker, "LEAST_SLOTS", 3)
+    with pytest.raises(WornOutError, match="after 3 runs this process holds"):
+        start(tiny_study, digits, tmp_path, trials=2).run(digits)
+    assert len(trainer.trials) == 3
+    client = MlflowClient(tracking_uri=f"sqlite:///{tmp_path / 'mlflow.db'}")
+    experiments = [each.experiment_id for each in client.search_experiments()]
+    assert "RUNNING" not in {run.info.status for run in client.search_runs(experiments)}
+    monkeypatch.setattr(bench.execution.worker, "host_bytes", lambda: 0)
+    start(tiny_study, digits, tmp_path, trials=2).run(digits)
+    assert (len(trainer.trials), len(trainer.finals)) == (4, 2)
+
+
+def test_a_study_that_other_code_goes_on_with_says_so_and_only_if_it_was_asked_for(
+    start, tiny_study, digits, tmp_path, trainer, monkeypatch
+):
+    start(tiny_study, digits, tmp_path, trials=1).run(digits)
+    before = results_of(start(tiny_study, digits, tmp_path)).provenance["code"]
+    other = {"code": "0123456789ab", "keras": "9.9"}
+    monkeypatch.setattr(bench.study.serialization, "code_version", lambda backend: other)
+    with pytest.raises(SettingsError, match="begun by other code"):
+        start(tiny_study, digits, tmp_path, trials=2)
+    mixed = start(tiny_study, digits, tmp_path, trials=2, mixed_code=True)
+    mixed.run(digits)
+    assert results_of(mixed).provenance["code"] == f"{before}, then 0123456789ab"
+    assert len(trainer.trials) == 4

@@ -1,0 +1,31 @@
+"""Compiled methods of a model against the methods themselves."""
+
+import os
+
+import numpy as np
+import pytest
+from numpy.testing import assert_allclose
+
+from bench.runtime.compiled import CompiledMethod
+from models.base.config import GlowConfig, VAEConfig
+from models.base.likelihood_model import LikelihoodModel
+from models.registry import build_model
+
+# JAX computes them all in one way.
+USES = ["often"] if os.environ["KERAS_BACKEND"] == "jax" else ["seldom", "sometimes", "often"]
+MODELS = [GlowConfig(levels=2, flow_depth=2, hidden_channels=4), VAEConfig(latent_size=3, hidden_sizes=(5,))]
+
+
+@pytest.mark.backend
+@pytest.mark.parametrize("use", USES)
+@pytest.mark.parametrize("config", MODELS, ids=lambda config: config.family)
+def test_a_compiled_method_is_the_method_for_any_shapes_and_for_the_weights_of_the_moment(config, use, perturb):
+    model = build_model(config, (4, 4, 1), 5)
+    program = CompiledMethod(model, LikelihoodModel.log_weights_by_image, use)
+    generator = np.random.default_rng(0)
+    for images, samples in ((2, 3), (4, 1), (2, 3)):
+        perturb(model, scale=0.1)
+        x = generator.integers(5, size=(images, 4, 4, 1), dtype=np.uint8)
+        noise = generator.standard_normal((images, samples, *model.posterior_noise_shape), dtype=np.float32)
+        expected = np.asarray(model.log_weights_by_image(x, noise))
+        assert_allclose(program.run(x, noise), expected, rtol=1e-4, atol=1e-4)

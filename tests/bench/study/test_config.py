@@ -1,0 +1,80 @@
+import pytest
+from pydantic import ValidationError
+
+from bench.study.config import RunConfig, TrainingConfig
+from models.base.config import GlowConfig, VAEConfig
+
+
+def config(model=None, digest="d", backend="jax", **training):
+    return RunConfig(
+        model=model or VAEConfig(), training=TrainingConfig(**training), dataset_digest=digest, backend=backend
+    )
+
+
+DIFFERENT = [
+    config(),
+    config(VAEConfig(latent_size=17)),
+    config(VAEConfig(hidden_sizes=(200, 100))),
+    config(VAEConfig(hidden_sizes=(100, 200))),
+    config(GlowConfig()),
+    config(digest="e"),
+    config(backend="tensorflow"),
+    config(learning_rate=1.0000001e-3),
+    config(images=10_001),
+    config(reports=9),
+    config(weight_average=0.99),
+]
+
+
+def test_configurations_share_a_hash_only_if_they_are_equal():
+    assert len({each.hash for each in DIFFERENT}) == len(DIFFERENT)
+
+
+@pytest.mark.parametrize("one", DIFFERENT)
+def test_equal_configurations_share_their_hash_however_they_came_about(one):
+    assert RunConfig.model_validate_json(one.model_dump_json()).hash == one.hash
+    assert RunConfig.model_validate(dict(reversed(one.model_dump().items()))).hash == one.hash
+
+
+def test_hashes_of_logged_runs_stay_what_they_were():
+    assert DIFFERENT[0].hash == "bed7572ddbe8"
+
+
+def test_swept_values_go_where_their_names_belong():
+    changed = config().with_values({"latent_size": 3, "learning_rate": 0.5})
+    assert (changed.model.latent_size, changed.training.learning_rate) == (3, 0.5)
+    assert changed.with_values({"latent_size": 16, "learning_rate": 1e-3}) == config()
+
+
+def test_an_unknown_name_is_refused_with_those_that_exist():
+    with pytest.raises(KeyError, match=r"no setting is called 'flow_depth': one of .*latent_size.*learning_rate"):
+        config().with_values({"flow_depth": 3})
+
+
+def test_a_swept_value_out_of_range_is_refused():
+    with pytest.raises(ValidationError, match="latent_size"):
+        config().with_values({"latent_size": 0})
+
+
+def test_parameters_are_the_settings_of_model_and_training():
+    parameters = config(VAEConfig(latent_size=3), batch_size=7).parameters()
+    assert (parameters["family"], parameters["latent_size"], parameters["batch_size"]) == ("vae", 3, 7)
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        {"learning_rate": 0},
+        {"learning_rate": float("nan")},
+        {"clip_norm": -1},
+        {"weight_average": 1},
+        {"batch_size": 0},
+        {"images": 0},
+        {"reports": 0},
+        {"optimizer": "sgd"},
+        {"warmup": 3},
+    ],
+)
+def test_training_settings_out_of_range_or_unknown_are_refused(bad):
+    with pytest.raises(ValidationError, match=next(iter(bad))):
+        TrainingConfig(**bad)

@@ -1,0 +1,118 @@
+import math
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from bench.data.bundled import DIGITS
+from bench.study.definition import BoundStudy, StudySettings
+from bench.study.plan import plan, total_seconds
+from models.base.config import GlowConfig, VAEConfig
+from models.base.size import model_size
+
+ROOT = Path(__file__).resolve().parents[2]
+HEAVY = ("keras", "tensorflow", "jax", "mlflow", "optuna", "pandas", "sklearn", "scipy")
+
+SPREAD = {
+    "digits, dense": (VAEConfig.preset("iwae"), (8, 8, 1), 17),
+    "digits, latent 64": (VAEConfig(latent_size=64, hidden_sizes=(16,)), (8, 8, 1), 17),
+    "digits, one width": (VAEConfig(hidden_sizes=(16, 8), hidden_width=24, dropout=0.1), (8, 8, 1), 17),
+    "mnist, sketch": (VAEConfig.preset("sketch"), (28, 28, 1), 256),
+    "odd, convolutional": (VAEConfig(network="convolutional", hidden_channels=4, downsamplings=3), (9, 13, 1), 2),
+    "odd, residual": (VAEConfig(network="residual", hidden_channels=4, blocks=1), (7, 7, 3), 33),
+    "digits, glow": (GlowConfig.preset("small"), (8, 8, 1), 17),
+    "cifar, deep": (GlowConfig(levels=3, flow_depth=2, hidden_channels=8), (32, 32, 3), 256),
+    "variational": (GlowConfig(hidden_channels=8, dequantisation="variational"), (8, 12, 1), 2),
+}
+
+
+@pytest.mark.backend
+@pytest.mark.parametrize("name", SPREAD)
+def test_the_size_that_a_plan_tells_is_that_of_the_model_that_is_trained(name):
+    from models.registry import build_model
+
+    config, image_shape, grey_levels = SPREAD[name]
+    model = build_model(config, image_shape, grey_levels)
+    built = sum(math.prod(weight.shape) for weight in model.trainable_variables)
+    assert model_size(config, image_shape, grey_levels).parameters == built
+
+
+def planned(study, **settings):
+    bound = BoundStudy(study, StudySettings.checked(settings), DIGITS, "d")
+    plans = plan(bound)
+    return plans, total_seconds(bound, plans)
+
+
+@pytest.fixture(autouse=True)
+def _steady_processor(monkeypatch):
+    monkeypatch.setattr("bench.study.plan._multiplications_per_second", lambda: 1e10)
+
+
+def test_a_plan_tells_each_family_with_finite_positive_times(tiny_study):
+    plans, total = planned(tiny_study)
+    s = StudySettings()
+    assert [p.family.name for p in plans] == ["vae", "glow"]
+    for p in plans:
+        assert 0 < p.trial_seconds < math.inf
+        assert 0 < p.final_seconds < math.inf
+        assert 0 < p.smallest.parameters < p.largest.parameters
+    assert total == pytest.approx(sum(s.trials * p.trial_seconds + s.seeds * p.final_seconds for p in plans))
+
+
+@pytest.mark.parametrize(
+    "more",
+    [{"trials": 99}, {"seeds": 99}, {"epochs": 90}, {"images": 10**6}, {"selection_samples": 17}, {"batch_size": 32}],
+    ids=lambda more: next(iter(more)),
+)
+def test_more_of_anything_takes_longer(tiny_study, more):
+    assert planned(tiny_study, **more)[1] > planned(tiny_study)[1]
+
+
+def test_the_ends_of_the_sweep_give_the_smallest_and_the_largest_model(tiny_study):
+    (vae, glow), _ = planned(tiny_study)
+    sizes = [
+        model_size(VAEConfig(hidden_sizes=(16,), latent_size=latent_size), (8, 8, 1), 17) for latent_size in (2, 16)
+    ]
+    assert [vae.smallest, vae.largest] == sizes
+    glow_sizes = [
+        model_size(GlowConfig(levels=1, flow_depth=1, hidden_channels=channels), (8, 8, 1), 17) for channels in (4, 12)
+    ]
+    assert [glow.smallest, glow.largest] == glow_sizes
+
+
+def test_a_plan_counts_the_images_that_training_will_see(tiny_study):
+    plans, _ = planned(tiny_study, images=6400, batch_size=64)
+    assert [(p.images, p.looks) for p in plans] == [(6400, 10)] * 2
+
+
+def test_the_processor_is_measured_as_some_multiplications_per_second(monkeypatch):
+    monkeypatch.undo()
+    from bench.study.plan import _multiplications_per_second
+
+    assert 1e7 < _multiplications_per_second() < 1e14
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "import bench.study.plan",
+        "from studies.cli.main import main; sys.argv = ['reparam-bench', 'study', 'vae_vs_glow', '--dry-run']; main()",
+        "from studies.cli.main import main; sys.argv = ['reparam-bench', '--help']; main()",
+    ],
+    ids=["estimate", "dry run", "help"],
+)
+def test_telling_a_plan_imports_no_framework(statement, tmp_path):
+    program = f"""
+import atexit, sys
+heavy = {HEAVY!r}
+atexit.register(lambda: print("imported:", sorted(set(heavy) & set(sys.modules)), file=sys.stderr))
+sys.path.insert(0, {str(ROOT)!r})
+{statement}
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.splitlines()[-1] == "imported: []"
+    assert list(tmp_path.iterdir()) == []

@@ -1,0 +1,150 @@
+"""The package that a final run leaves: what it answers, what it refuses, and that nothing in it is pickled."""
+
+from __future__ import annotations
+
+import os
+import zipfile
+from dataclasses import replace
+from pathlib import Path
+
+import mlflow
+import numpy as np
+import pytest
+from mlflow.exceptions import MlflowException
+from mlflow.tracking import MlflowClient
+
+from bench.core.results import RunState
+from bench.data.bundled import DIGITS
+from bench.study.config import RunConfig, TrainingConfig
+from bench.tracking.schema import StudyDescription
+from bench.tracking.writer import Tracker
+from models.base.config import GlowConfig, VAEConfig
+from models.base.units import bits_per_dim
+
+CONFIGS = {
+    "vae": VAEConfig(hidden_sizes=(8,), latent_size=3),
+    "glow": GlowConfig(levels=1, flow_depth=1, hidden_channels=4),
+}
+STUDY = StudyDescription("tiny-digits-12345678", "tiny", "Does it run?", {}, {}, {"commit": "0" * 40}, DIGITS, "f" * 64)
+
+
+def settings_of(family):
+    backend = os.environ["KERAS_BACKEND"]
+    return RunConfig(model=CONFIGS[family], training=TrainingConfig(), dataset_digest="f", backend=backend)
+
+
+@pytest.fixture(scope="module", params=CONFIGS)
+def registered(request, tmp_path_factory, digits):
+    """A registered model as it was, the store that holds it, and its name."""
+    from models.registry import build_model
+
+    folder = tmp_path_factory.mktemp(request.param)
+    uri = f"sqlite:///{folder / 'mlflow.db'}"
+    model = build_model(CONFIGS[request.param], (8, 8, 1), 17)
+    model.initialise(digits.tuning.train.images)
+    rng = np.random.default_rng(0)
+    for weight in model.trainable_variables:
+        weight.assign(np.asarray(weight) + 0.1 * rng.standard_normal(weight.shape))
+    with Tracker(uri, folder / "artifacts", folder / "spool") as tracker:
+        parent = tracker.open_study(STUDY)
+        run = parent.start_run("final", "final", request.param, 0, settings_of(request.param))
+        run.log_model(model, digits.tuning.validation.images[:1])
+        run.finish(RunState.COMPLETE)
+        tracker.drain()
+    (name,) = parent.register({request.param: parent.children()[0]})
+    return model, uri, name
+
+
+@pytest.fixture(scope="module")
+def served(registered):
+    """The champion, loaded as `mlflow models serve` loads it."""
+    _, uri, name = registered
+    before = mlflow.get_tracking_uri()
+    mlflow.set_tracking_uri(uri)
+    try:
+        return mlflow.pyfunc.load_model(f"models:/{name}@champion")
+    finally:
+        mlflow.set_tracking_uri(before)
+
+
+@pytest.fixture
+def sent(digits):
+    """Images as they come in: floating-point numbers, for JSON knows no others."""
+    return digits.tuning.validation.images[:5].astype(np.float64)
+
+
+def test_scores_are_the_models_own_bound_of_each_image_in_bits_per_dim(registered, served, sent):
+    model = registered[0]
+    scores = served.predict(sent, params={"importance_samples": 7, "seed": 3})
+    bounds = [float(np.asarray(model.log_prob_bound(sent[i : i + 1], 7, seed=3))[0]) for i in range(len(sent))]
+    np.testing.assert_allclose(scores, bits_per_dim(np.asarray(bounds), 64), rtol=1e-5)
+
+
+def test_a_score_depends_neither_on_the_other_images_nor_on_the_batches(served, sent, monkeypatch):
+    whole = served.predict(sent, params={"importance_samples": 8})
+    np.testing.assert_allclose(served.predict(sent[2:3], params={"importance_samples": 8}), whole[2:3], rtol=1e-6)
+    script = served.unwrap_python_model()
+    monkeypatch.setitem(type(script)._bits_per_dim.__globals__, "VALUES_PER_BATCH", 3 * 64)
+    np.testing.assert_allclose(served.predict(sent, params={"importance_samples": 8}), whole, rtol=1e-5)
+
+
+def test_samples_are_the_models_own(registered, served, sent):
+    asked = {"task": "sample", "n": 3, "temperature": 0.5, "seed": 4}
+    np.testing.assert_array_equal(served.predict(sent[:1], params=asked), registered[0].sample(3, 0.5, seed=4))
+
+
+@pytest.mark.parametrize(
+    ("change", "params", "message"),
+    [
+        (lambda x: x / 16, {}, r"whole numbers from 0 to 16, .* not scaled"),
+        (lambda x: x + 10, {}, r"the images hold (1[7-9]|2[0-6])\.0: this model takes whole numbers from 0 to 16"),
+        (lambda x: -x, {}, "whole numbers from 0 to 16"),
+        (lambda x: x * np.nan, {}, "the images hold nan"),
+        (lambda x: x[:, :7], {}, r"Shape of input \(5, 7, 8, 1\) does not match expected shape \(-1, 8, 8, 1\)"),
+        (lambda x: x[:0], {}, r"the images have shape \(0, 8, 8, 1\): this model takes \(n, 8, 8, 1\)"),
+        (lambda x: x, {"task": "classify"}, "task='classify' is unknown: one of bits_per_dim, sample"),
+        (lambda x: x, {"importance_samples": 0}, "importance_samples=0 is out of range: 1 to 10000"),
+        (lambda x: x, {"task": "sample", "n": 10**9}, "n=1000000000 is out of range"),
+        (lambda x: x, {"task": "sample", "temperature": -0.5}, "temperature=-0.5"),
+    ],
+)
+def test_a_bad_request_is_refused_with_its_reason(served, sent, change, params, message):
+    with pytest.raises(MlflowException, match=message):
+        served.predict(change(sent), params=params)
+
+
+def test_the_package_tells_its_use_and_holds_no_pickle(registered, tmp_path):
+    _, uri, name = registered
+    client = MlflowClient(tracking_uri=uri)
+    version = client.get_model_version_by_alias(name, "champion")
+    folder = Path(mlflow.artifacts.download_artifacts(version.source, dst_path=str(tmp_path)))
+    # Loading the model, as other tests do, makes Python keep the compiled script beside it.
+    files = [path for path in folder.rglob("*") if path.is_file() and path.parent.name != "__pycache__"]
+    assert {path.suffix for path in files} <= {"", ".json", ".keras", ".py", ".txt", ".yaml"}
+    with zipfile.ZipFile(folder / "artifacts" / "model.keras") as archive:
+        assert {Path(member).suffix for member in archive.namelist()} == {".json", ".h5"}
+    # The protocol's own first bytes, whatever a file is called.
+    assert not [path for path in files if path.read_bytes()[:1] == b"\x80"]
+    described = mlflow.models.Model.load(str(folder))
+    assert described.signature.inputs.inputs[0].shape == (-1, 8, 8, 1)
+    assert next(param.name for param in described.signature.params.params) == "task"
+    requirements = (folder / "requirements.txt").read_text().split()
+    assert {line.partition("==")[0] for line in requirements} == {
+        "mlflow",
+        "keras",
+        os.environ["KERAS_BACKEND"],
+        "numpy",
+        "pydantic",
+    }
+    assert "lowest bits/dim on *validation*" in client.get_registered_model(name).description
+
+
+def test_a_model_whose_study_has_an_awkward_name_is_registered_under_one_that_is_not(registered, tmp_path):
+    _, uri, _ = registered
+    with Tracker(uri, tmp_path, tmp_path / "spool") as tracker:
+        parent = tracker.open_study(replace(STUDY, study_id="tiny-a:b/c-1"))
+        run = parent.start_run("final", "final", "vae", 0, settings_of("vae"))
+        run.log_file("{}", "model/MLmodel")
+        run.finish(RunState.COMPLETE)
+        tracker.drain()
+    assert parent.register({"vae": parent.children()[0]}) == ["reparam-bench.tiny-a-b-c-1.vae"]

@@ -1,0 +1,570 @@
+"""The contract with MLflow: what is written is found by MLflow's own client, and read back for reports as it was."""
+
+from __future__ import annotations
+
+import html
+import json
+import math
+import re
+import shutil
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+from mlflow.exceptions import MlflowException
+from mlflow.protos.databricks_pb2 import ENDPOINT_NOT_FOUND
+from mlflow.tracking import MlflowClient
+
+from bench.core.errors import TrackingError
+from bench.core.results import (
+    HISTORY_COLUMNS,
+    MEASUREMENT_COLUMNS,
+    RUN_COLUMNS,
+    Bound,
+    BoundKind,
+    EpochRecord,
+    Measurement,
+    RunState,
+)
+from bench.data.bundled import DIGITS
+from bench.evaluation.image_grid import image_grid
+from bench.study.config import RunConfig, TrainingConfig
+from bench.study.search_space import Choices, Integers, from_json, to_json
+from bench.tracking.descriptions import plain
+from bench.tracking.reading.reader import list_studies, load_model_file, load_results, load_run
+from bench.tracking.schema import UI_ADDRESS, StudyDescription
+from bench.tracking.writer import Tracker
+from models.base.config import GlowConfig
+
+COMMIT = "0123456789abcdef0123456789abcdef01234567"
+STUDY = StudyDescription(
+    study_id="tiny-digits-12345678",
+    name="tiny",
+    question="Does it run?",
+    swept={"vae": ["latent_size"], "glow": ["flow_depth"]},
+    settings={"trials": 3, "seed": 0, "training_images": {"vae": 512}},
+    provenance={
+        "commit": COMMIT,
+        "dirty": True,
+        "command": "reparam-bench study tiny --storage postgresql://user:secret@host/db",
+    },
+    dataset=DIGITS,
+    digest="f" * 64,
+    space={
+        "vae": to_json({"latent_size": Integers(2, 64, log=True)}),
+        "glow": to_json({"flow_depth": Choices(tuple(range(300)))}),
+    },
+)
+BOUND = Bound(BoundKind.IMPORTANCE_WEIGHTED_DEQUANTISATION, 16, "uniform")
+MEASURED = [
+    Measurement("validation", "bits_per_dim", 1.25, 0.0625, 64, BOUND, 0.015625),
+    Measurement("validation", "nll_nats", 55.5, 2.5, 64, BOUND),
+    Measurement("throughput", "train_images_per_second", 1000.0, None, 1, conditions="batch 64, float32, jax on cpu:0"),
+    Measurement("cost", "parameters", 1234),
+    Measurement("quality", "kid", math.nan, math.nan, 64),
+]
+RECORDS = [
+    EpochRecord(
+        epoch, 128 * epoch, 0.5 * epoch, {"train/bits_per_dim": 3 / epoch, "validation/bits_per_dim": 4 / epoch}
+    )
+    for epoch in (1, 2, 3)
+]
+CONFIG = RunConfig(
+    model=GlowConfig(flow_depth=3, hidden_channels=16),
+    training=TrainingConfig(learning_rate=1e-3, reports=3),
+    dataset_digest="f" * 64,
+    backend="jax",
+)
+OTHER = CONFIG.with_values({"flow_depth": 4})
+PARAMETERS = CONFIG.parameters() | {"lu": True}
+TABLE = pd.DataFrame({"importance_samples": [1, 2], "bits_per_dim": [1.3, 1 / 3], "monte_carlo_error": [0.1, math.nan]})
+PNG = image_grid(np.zeros((4, 8, 8, 1), np.uint8), 17, 2)
+EXAMPLE = np.zeros((1, 8, 8, 1), np.uint8)
+
+
+@pytest.fixture
+def uri(tmp_path, _empty_store):
+    shutil.copy(_empty_store, tmp_path / "mlflow.db")
+    return f"sqlite:///{tmp_path / 'mlflow.db'}"
+
+
+@pytest.fixture
+def tracker(uri, tmp_path):
+    with Tracker(uri, tmp_path / "artifacts", tmp_path / "spool") as opened:
+        yield opened
+
+
+@pytest.fixture(scope="module")
+def model():
+    """A small Glow as it is built."""
+    from models.registry import build_model
+
+    return build_model(GlowConfig(levels=1, flow_depth=1, hidden_channels=4), (8, 8, 1), 17)
+
+
+@pytest.fixture
+def client(uri):
+    """MLflow's own, not ours."""
+    return MlflowClient(tracking_uri=uri)
+
+
+def delivered(run):
+    """Its identifier, once MLflow has all of it."""
+    assert run.study.tracker.drain(30) == 0
+    return run.run_id
+
+
+def write_run(parent, role="search", number=0, config=CONFIG, state=RunState.COMPLETE, reason="", family="glow"):
+    run = parent.start_run(
+        f"{family} #{number}", role, family, 7, config, number if role == "search" else None, lu=True
+    )
+    for record in RECORDS:
+        run.log_epoch(record)
+    run.log_measurements(MEASURED)
+    run.log_pictures([("samples", "four black images", PNG)])
+    run.log_tables({"bound_by_samples": TABLE})
+    run.log_refused({"kid": "too few"})
+    run.finish(state, reason)
+    return delivered(run)
+
+
+def test_a_study_is_an_experiment_with_a_parent_run_that_says_what_it_is(tracker, client):
+    parent = tracker.open_study(STUDY)
+    parent.finish(RunState.COMPLETE)
+    run = client.get_run(parent.run_id)
+    assert client.get_experiment(run.info.experiment_id).name == "reparam-bench/tiny"
+    assert run.info.run_name.startswith("tiny digits 20")
+    assert run.info.status == "FINISHED"
+    tags = run.data.tags
+    assert (tags["reparam.study_id"], tags["reparam.role"]) == (STUDY.study_id, "study")
+    assert tags["mlflow.source.git.commit"] == COMMIT
+    assert STUDY.question in tags["mlflow.note.content"]
+    assert json.loads(tags["reparam.provenance"])["dirty"] is True
+    assert json.loads(tags["reparam.settings"]) == STUDY.settings
+    assert run.data.params["trials"] == "3"
+
+
+def test_a_trained_model_is_a_child_run_with_its_parameters(tracker, client):
+    parent = tracker.open_study(STUDY)
+    run = client.get_run(write_run(parent, number=5))
+    assert run.info.run_name == "glow #5"
+    assert run.data.tags["mlflow.parentRunId"] == parent.run_id
+    expected = {"role": "search", "family": "glow", "number": "5", "seed": "7", "config_hash": CONFIG.hash}
+    assert {name: run.data.tags[f"reparam.{name}"] for name in expected} == expected
+    assert run.data.params == {name: str(value) for name, value in PARAMETERS.items()}
+
+
+def test_metrics_stand_in_groups_with_their_standard_errors(tracker, client):
+    metrics = client.get_run(write_run(tracker.open_study(STUDY))).data.metrics
+    assert metrics["validation/bits_per_dim"] == 1.25
+    assert metrics["validation/bits_per_dim_standard_error"] == 0.0625
+    assert metrics["cost/parameters"] == 1234
+    assert metrics["validation/bits_per_dim_monte_carlo_error"] == 0.015625
+    assert "cost/parameters_standard_error" not in metrics
+    assert "cost/parameters_monte_carlo_error" not in metrics
+    assert math.isnan(metrics["quality/kid"])
+    assert {key.split("/")[0] for key in metrics} == {"train", "validation", "throughput", "cost", "quality"}
+
+
+def test_a_learning_curve_is_a_history_by_epoch_apart_from_the_final_figure(tracker, client):
+    run_id = write_run(tracker.open_study(STUDY))
+    curve = client.get_metric_history(run_id, "validation/bits_per_dim_by_epoch")
+    assert [(point.step, point.value) for point in curve] == [(1, 4.0), (2, 2.0), (3, 4 / 3)]
+    images = client.get_metric_history(run_id, "cost/images_seen_by_epoch")
+    assert [point.value for point in images] == [128, 256, 384]
+    assert len(client.get_metric_history(run_id, "validation/bits_per_dim")) == 1
+
+
+def test_a_long_curve_arrives_whole(tracker, client):
+    run = tracker.open_study(STUDY).start_run("long", "search", "vae", 0, CONFIG, 0)
+    for epoch in range(1, 701):
+        run.log_epoch(EpochRecord(epoch, epoch, epoch, {"train/bits_per_dim": 1.0 / epoch}))
+    run.finish(RunState.COMPLETE)
+    curve = client.get_metric_history(delivered(run), "train/bits_per_dim_by_epoch")
+    assert [point.step for point in curve] == list(range(1, 701))
+
+
+@pytest.mark.parametrize(
+    ("state", "status"),
+    [
+        (RunState.COMPLETE, "FINISHED"),
+        (RunState.PRUNED, "KILLED"),
+        (RunState.INTERRUPTED, "KILLED"),
+        (RunState.DIVERGED, "FAILED"),
+        (RunState.OUT_OF_MEMORY, "FAILED"),
+        (RunState.FAILED, "FAILED"),
+    ],
+)
+def test_a_run_ends_in_its_state_and_in_the_nearest_that_mlflow_knows(tracker, client, uri, state, status):
+    run_id = write_run(tracker.open_study(STUDY), state=state, reason="because")
+    run = client.get_run(run_id)
+    assert (run.info.status, run.data.tags["reparam.state"], run.data.tags["reparam.reason"]) == (
+        status,
+        state.value,
+        "because",
+    )
+    assert run.info.end_time is not None
+    row = load_results(uri, STUDY.study_id).runs.iloc[0]
+    assert (row["state"], row["reason"]) == (state.value, "because")
+
+
+def test_a_run_that_goes_on_is_running(tracker, client, uri):
+    run = tracker.open_study(STUDY).start_run("on", "search", "vae", 0, CONFIG, 0)
+    assert client.get_run(delivered(run)).info.status == "RUNNING"
+    row = load_results(uri, STUDY.study_id).runs.iloc[0]
+    assert row["state"] == "running"
+    assert math.isnan(row["seconds"])
+
+
+def test_the_data_set_is_an_input_of_every_run_with_its_digest(tracker, client):
+    parent = tracker.open_study(STUDY)
+    contexts = {}
+    for role in ("study", "search", "final"):
+        run_id = parent.run_id if role == "study" else write_run(parent, role)
+        (entry,) = client.get_run(run_id).inputs.dataset_inputs
+        assert (entry.dataset.name, entry.dataset.digest) == ("digits", STUDY.digest[:36])
+        assert json.loads(entry.dataset.source)["source"] == DIGITS.source
+        assert json.loads(entry.dataset.profile)["sizes"] == DIGITS.sizes
+        contexts[role] = {tag.key: tag.value for tag in entry.tags}["mlflow.data.context"]
+    assert contexts == {"study": "all splits", "search": "training and validation", "final": "all splits"}
+
+
+def test_pictures_and_files_are_artifacts(tracker, client, tmp_path):
+    parent = tracker.open_study(STUDY)
+    run = parent.start_run("r", "final", "vae", 0, CONFIG)
+    run.log_pictures([("samples", "caption", PNG)])
+    run.log_file("Traceback …: http://user:secret@host", "traceback.txt")
+    run.finish(RunState.COMPLETE)
+    fetched = client.download_artifacts(delivered(run), "", str(tmp_path))
+    found = {
+        p.relative_to(fetched).as_posix(): p for p in tmp_path.glob("**/*") if p.is_file() and "db" not in p.suffix
+    }
+    content = {name: path for name, path in found.items() if not name.startswith("artifacts")}
+    assert set(content) == {"pictures/samples.png", "traceback.txt"}
+    assert content["pictures/samples.png"].read_bytes() == PNG
+    assert content["traceback.txt"].read_text(encoding="utf-8") == "Traceback …: http://***@host"
+    assert json.loads(client.get_run(delivered(run)).data.tags["reparam.captions"]) == {"samples": "caption"}
+
+
+def test_a_kept_model_is_the_runs_logged_model_with_its_data_and_figures(tracker, client, model):
+    run = tracker.open_study(STUDY).start_run("a/b: c, seed 1", "final", "glow", 0, CONFIG)
+    run.log_model(model, EXAMPLE)
+    run.log_measurements(MEASURED)
+    run.finish(RunState.COMPLETE)
+    logged = client.get_run(delivered(run))
+    (output,) = logged.outputs.model_outputs
+    kept = client.get_logged_model(output.model_id)
+    assert (kept.source_run_id, kept.status, kept.model_type) == (run.run_id, "READY", "glow")
+    assert kept.name == "a-b- c, seed 1"
+    assert kept.params == logged.data.params
+    figures = {metric.key: metric for metric in kept.metrics}
+    assert figures["validation/bits_per_dim"].value == 1.25
+    assert figures["validation/bits_per_dim"].dataset_digest == STUDY.digest[:36]
+
+
+def test_a_store_that_knows_no_logged_models_keeps_the_same_files(tracker, client, model, monkeypatch, uri, tmp_path):
+    def refuse(*arguments, **options):
+        raise MlflowException("no such endpoint", ENDPOINT_NOT_FOUND)
+
+    study = replace(STUDY, settings={**STUDY.settings, "dataset": "digits"})
+    run = tracker.open_study(study).start_run("r", "final", "glow", 0, CONFIG)
+    with monkeypatch.context() as patch:
+        patch.setattr(MlflowClient, "create_logged_model", refuse)
+        run.log_model(model, EXAMPLE)
+        delivered(run)
+    assert client.search_logged_models([run.study.experiment_id]) == []
+    assert load_run(uri, delivered(run)).keeps_model
+    assert load_model_file(uri, run.run_id, tmp_path).stat().st_size > 1000
+    run.log_measurements(MEASURED)
+    run.finish(RunState.COMPLETE)
+    assert client.get_run(delivered(run)).data.metrics["cost/parameters"] == 1234
+
+
+def test_samples_can_be_stepped_through_by_epoch(tracker, client):
+    run = tracker.open_study(STUDY).start_run("r", "search", "glow", 0, CONFIG, 0)
+    for record, samples in zip(RECORDS, (PNG, None, PNG), strict=True):
+        run.log_epoch(replace(record, samples=samples))
+    run.log_pictures([("samples", "caption", PNG)])
+    run.finish(RunState.COMPLETE)
+    # All that lies there: the UI shows no grid at all once it meets another file.
+    names = [file.path for file in client.list_artifacts(delivered(run), "images") if not file.path.endswith(".webp")]
+    steps = [re.match(r"images/samples~by epoch\+step\+(\d+)\+timestamp\+", name) for name in names]
+    assert sorted(step.group(1) for step in steps) == ["1", "3"]
+    assert client.get_run(delivered(run)).data.tags["mlflow.loggedImages"] == "True"
+
+
+def test_descriptions_tell_the_question_the_answer_and_what_was_reached(tracker, client, tmp_path):
+    parent = tracker.open_study(STUDY)
+    run_id = write_run(parent, reason="")
+    failed = parent.start_run("f", "search", "vae", 0, CONFIG, 1)
+    failed.finish(RunState.DIVERGED, "loss became nan")
+    (tmp_path / "report").mkdir()
+    (tmp_path / "report" / "report.html").write_text("<p>")
+    parent.log_report(tmp_path / "report", "Glow is better.")
+
+    def note(run_id):
+        return client.get_run(run_id).data.tags["mlflow.note.content"]
+
+    experiment = client.get_experiment(parent.experiment_id).tags["mlflow.note.content"]
+    assert experiment.startswith(f"**{STUDY.question}** [")
+    page = f"#/experiments/{parent.experiment_id}/runs/{parent.run_id}"
+    assert "**Glow is better.**" in note(parent.run_id)
+    assert f"({page}/artifacts/report/report.html?workflowType=machine_learning)" in note(parent.run_id)
+    assert "1.2500 ± 0.0625 bits/dim on validation" in note(run_id)
+    assert "k=16" in note(run_id)
+    assert f"({page}?" in note(run_id)
+    assert "**Diverged.** loss became nan." in note(delivered(failed))
+
+
+HOSTILE = "<script>alert('1')</script> \"q\"\n# 1 [a](javascript:b) *x* ![i](//e) `c` 🙂 مرحبا \u202eevil &lt;"
+
+
+def test_foreign_text_in_a_description_is_text(tracker, client):
+    shown = plain(HOSTILE)
+    assert not re.search(r"[<>*_`\[\]!#](?!\d+;)", shown)
+    assert "\n" not in shown
+    assert "\u202e" not in shown
+    assert "🙂" in html.unescape(shown)
+    assert html.unescape(shown) == " ".join(HOSTILE.split()).replace("\u202e", "\\u202e")
+    study = replace(STUDY, question=HOSTILE, dataset=replace(DIGITS, source=HOSTILE))
+    parent = tracker.open_study(study)
+    run = parent.start_run(HOSTILE, "search", "vae", 0, CONFIG, 0, note=HOSTILE)
+    run.finish(RunState.FAILED, HOSTILE)
+    logged = client.get_run(delivered(run))
+    assert (logged.info.run_name, logged.data.params["note"]) == (HOSTILE, HOSTILE)
+    for run_id in (run.run_id, parent.run_id):
+        note = client.get_run(run_id).data.tags["mlflow.note.content"]
+        assert plain(HOSTILE) in note
+        assert "<script>" not in note
+
+
+def test_the_experiment_has_views_with_the_columns_that_matter(tracker, client):
+    experiment_id = tracker.open_study(STUDY).experiment_id
+    tags = client.get_experiment(experiment_id).tags
+    views = {name: json.loads(value) for name, value in tags.items() if name.startswith("mlflow.sharedViewState.")}
+    assert len(views) == 2
+    for name, view in views.items():
+        state = json.loads(view["state"])
+        ordered = state["orderByKey"].removeprefix("metrics.`").removesuffix("`")
+        assert ordered.endswith("/bits_per_dim")
+        assert state["orderByKey"] in state["selectedColumns"]
+        assert "params.`latent_size`" in state["selectedColumns"]
+        assert client.search_runs([experiment_id], state["searchFilter"], order_by=[f"{state['orderByKey']} ASC"]) == []
+        assert f"viewStateShareKey={name.rpartition('.')[2]})" in tags["mlflow.note.content"]
+        assert view["createdAt"] > 1e12
+
+
+def test_what_a_person_writes_about_an_experiment_stays(tracker, client):
+    experiment_id = tracker.open_study(STUDY).experiment_id
+    client.set_experiment_tag(experiment_id, "mlflow.note.content", "mine")
+    tracker.open_study(replace(STUDY, study_id="tiny-digits-other"))
+    assert client.get_experiment(experiment_id).tags["mlflow.note.content"] == "mine"
+
+
+def test_credentials_reach_neither_parameters_nor_reasons_nor_commands(tracker, client, uri):
+    leaky = replace(STUDY, settings={"storage": "mysql://user:secret@host"})
+    parent = tracker.open_study(leaky)
+    run = parent.start_run("r", "search", "vae", 0, CONFIG, 0, uri="http://user:secret@host")
+    run.finish(RunState.FAILED, "cannot reach http://user:secret@host")
+    parent.finish(RunState.FAILED)
+    for run_id in (parent.run_id, delivered(run)):
+        logged = client.get_run(run_id)
+        assert "secret" not in json.dumps([logged.data.params, logged.data.tags])
+    results = load_results(uri, STUDY.study_id)
+    assert results.provenance["command"].endswith("--storage postgresql://***@host/db")
+    assert results.runs.iloc[0]["reason"] == "cannot reach http://***@host"
+
+
+def test_long_parameters_and_reasons_are_cut_not_refused(tracker, client):
+    run = tracker.open_study(STUDY).start_run("r", "search", "vae", 0, CONFIG, 0, long="x" * 9000)
+    run.finish(RunState.FAILED, "y" * 9000)
+    logged = client.get_run(delivered(run))
+    assert logged.data.params["long"] == "x" * 500
+    assert logged.data.tags["reparam.reason"] == "y" * 500
+
+
+def test_a_study_that_logged_no_ranges_is_read_without(tracker, uri, client):
+    parent = tracker.open_study(STUDY)
+    client.delete_tag(parent.run_id, "reparam.space")
+    assert load_results(uri, STUDY.study_id).space == {}
+
+
+def test_ranges_that_are_none_are_refused(tracker, uri, client):
+    parent = tracker.open_study(STUDY)
+    client.set_tag(parent.run_id, "reparam.space", '{"vae": [2, 64]}')
+    with pytest.raises(TrackingError, match="is not as a study logs it"):
+        load_results(uri, STUDY.study_id)
+
+
+def test_reports_read_back_what_was_logged(tracker, uri):
+    parent = tracker.open_study(STUDY)
+    run_id = write_run(parent, "search", number=2)
+    final_id = write_run(parent, "final")
+    parent.select({"glow": {"number": 2, "config_hash": CONFIG.hash}})
+    results = load_results(uri, STUDY.study_id)
+    assert (results.study_id, results.name, results.question) == (STUDY.study_id, STUDY.name, STUDY.question)
+    assert (results.swept, results.dataset["digest"]) == (STUDY.swept, STUDY.digest)
+    assert {family: from_json(space) for family, space in results.space.items()} == {
+        "vae": {"latent_size": Integers(2, 64, log=True)},
+        "glow": {"flow_depth": Choices(tuple(range(300)))},  # as text longer than MLflow's parameters may be
+    }
+    assert results.dataset["sizes"] == DIGITS.sizes
+    assert results.settings == {**STUDY.settings, "superseded_final_runs": 0}
+
+    parameters = [f"param.{name}" for name in sorted(PARAMETERS)]
+    assert list(results.runs.columns) == [*RUN_COLUMNS, *parameters]
+    row = results.runs.set_index("run_id").loc[run_id]
+    assert (row["role"], row["family"], row["number"], row["seed"], row["config_hash"]) == (
+        "search",
+        "glow",
+        2,
+        7,
+        CONFIG.hash,
+    )
+    assert (row["param.flow_depth"], row["param.learning_rate"]) == (3, 1e-3)
+    assert row["started"].tz is not None
+    assert row["seconds"] >= 0
+    assert results.runs.set_index("run_id").loc[final_id, "role"] == "final"
+    assert pd.isna(results.runs.set_index("run_id").loc[final_id, "number"])
+
+    assert list(results.measurements.columns) == MEASUREMENT_COLUMNS
+    rows = results.measurements[results.measurements["run_id"] == run_id]
+    for expected, (_, found) in zip(MEASURED, rows.iterrows(), strict=True):
+        assert (found["split"], found["metric"]) == (expected.split, expected.metric)
+        np.testing.assert_equal(found["value"], expected.value)
+        for column in ("standard_error", "n", "monte_carlo_error"):
+            value = getattr(expected, column)
+            assert pd.isna(found[column]) if value is None or math.isnan(value) else found[column] == value
+        assert found["conditions"] == expected.conditions
+    bits = rows.iloc[0]
+    assert (bits["bound"], bits["importance_samples"], bits["dequantisation"]) == (BOUND.kind.value, 16, "uniform")
+    assert (bits["unit"], bits["higher_is_better"], bits["trial"]) == ("bits/dim", False, 2)
+
+    assert list(results.histories.columns) == HISTORY_COLUMNS
+    curve = results.histories.query("run_id == @run_id and metric == 'validation/bits_per_dim'")
+    expected = [(r.epoch, r.images, r.seconds, r.values["validation/bits_per_dim"]) for r in RECORDS]
+    assert [tuple(row) for row in curve[["step", "images", "seconds", "value"]].to_numpy()] == expected
+
+    grid, of_trial = results.images
+    assert (of_trial.run_id, of_trial.kind) == (run_id, "samples")
+    assert (grid.run_id, grid.family, grid.kind, grid.caption) == (final_id, "glow", "samples", "four black images")
+    assert grid.png == PNG
+    table = TABLE.assign(run_id=final_id)[["run_id", *TABLE.columns]]
+    pd.testing.assert_frame_equal(results.tables["bound_by_samples"], table)
+
+
+def test_pictures_are_read_of_the_best_trials_of_each_family_alone(tracker, uri, monkeypatch):
+    monkeypatch.setattr("bench.tracking.reading.reader.TRIALS_PICTURED", 2)
+    parent = tracker.open_study(STUDY)
+    runs = [write_run(parent, "search", number=number) for number in range(3)]
+    for run, value in zip(runs, (3.0, 1.0, 2.0), strict=True):
+        tracker.client.log_metric(run, "validation/bits_per_dim", value, step=1)
+    assert [image.run_id for image in load_results(uri, STUDY.study_id).images] == [runs[1], runs[2]]
+
+
+def test_every_run_has_its_page_where_the_ui_shows_an_embedded_store(tracker, uri):
+    parent = tracker.open_study(STUDY)
+    run = write_run(parent, "search", number=2)
+    (url,) = load_results(uri, STUDY.study_id).runs["url"]
+    assert url.startswith(f"{UI_ADDRESS}/#/experiments/{parent.experiment_id}/runs/{run}?")
+
+
+def test_final_runs_of_a_configuration_that_is_no_longer_selected_are_superseded(tracker, uri):
+    parent = tracker.open_study(STUDY)
+    old, new = write_run(parent, "final"), write_run(parent, "final", config=OTHER)
+    parent.select({"glow": {"number": 0, "config_hash": CONFIG.hash}})
+    parent.select({"glow": {"number": 1, "config_hash": OTHER.hash}})
+    results = load_results(uri, STUDY.study_id)
+    assert dict(zip(results.runs["run_id"], results.runs["role"], strict=True)) == {old: "superseded", new: "final"}
+    assert results.settings["superseded_final_runs"] == 1
+    assert {grid.run_id for grid in results.images} == set(results.tables["bound_by_samples"]["run_id"]) == {new}
+
+
+def test_a_run_is_found_by_the_first_digits_of_its_identifier_with_all_that_measures_it_again(tracker, uri, model):
+    parent = tracker.open_study(replace(STUDY, settings={**STUDY.settings, "dataset": "mine.npz", "grey_levels": 17}))
+    run_id = write_run(parent, "final")
+    found = load_run(uri, run_id[:8])
+    assert (found.run_id, found.role, found.seed, found.backend, found.looks) == (run_id, "final", 7, "jax", 3)
+    assert RunConfig.model_validate_json(found.config) == CONFIG
+    assert found.dataset == ("mine.npz", 17)
+    assert not found.keeps_model
+    kept = parent.start_run("kept", "final", "glow", 0, CONFIG)
+    kept.log_model(model, EXAMPLE)
+    assert load_run(uri, delivered(kept)).keeps_model
+
+
+def test_an_unknown_run_or_the_run_of_a_study_is_refused(tracker, uri):
+    parent = tracker.open_study(STUDY)
+    for wrong in ("nothing", "'; DROP TABLE runs", "0" * 32, "abc"):
+        with pytest.raises(TrackingError, match="32 hexadecimal digits or the first few"):
+            load_run(uri, wrong)
+    with pytest.raises(TrackingError, match="not the run of a model"):
+        load_run(uri, parent.run_id)
+    with pytest.raises(TrackingError, match="does not say what data it used"):
+        load_run(uri, write_run(parent))
+
+
+def test_a_run_without_tables_is_read_as_one_that_has_none(tracker, uri):
+    run = tracker.open_study(STUDY).start_run("r", "final", "glow", 0, CONFIG)
+    run.finish(RunState.COMPLETE)
+    delivered(run)
+    assert load_results(uri, STUDY.study_id).tables == {}
+
+
+def test_a_study_without_runs_is_read_as_empty_frames_of_the_schema(tracker, uri):
+    tracker.open_study(STUDY)
+    results = load_results(uri, STUDY.study_id)
+    assert list(results.runs.columns) == RUN_COLUMNS
+    assert list(results.measurements.columns) == MEASUREMENT_COLUMNS
+    assert list(results.histories.columns) == HISTORY_COLUMNS
+    assert len(results.runs) == len(results.measurements) == len(results.histories) == len(results.images) == 0
+
+
+def test_a_continued_study_is_the_same_parent_run_with_its_settings_anew(tracker, client, uri):
+    first = tracker.open_study(STUDY)
+    first.finish(RunState.INTERRUPTED)
+    again = tracker.open_study(replace(STUDY, settings={**STUDY.settings, "trials": 9}))
+    assert again.run_id == first.run_id
+    assert client.get_run(again.run_id).info.status == "RUNNING"
+    assert load_results(uri, STUDY.study_id).settings["trials"] == 9
+
+
+def test_studies_are_listed_newest_first_and_do_not_mix(tracker, uri):
+    other = replace(STUDY, study_id="tiny-digits-other", name="tiny")
+    for study in (STUDY, other):
+        write_run(tracker.open_study(study))
+    assert list_studies(uri) == [other.study_id, STUDY.study_id]
+    assert len(load_results(uri, other.study_id).runs) == 1
+
+
+def test_an_unknown_study_is_refused_with_those_that_are_known(tracker, uri):
+    with pytest.raises(TrackingError, match=r"no study 'nothing' in sqlite:.*: it holds none"):
+        load_results(uri, "nothing")
+    tracker.open_study(STUDY)
+    with pytest.raises(TrackingError, match=rf"no study 'else' in sqlite:.*: it holds {STUDY.study_id}"):
+        load_results(uri, "else")
+
+
+@pytest.mark.parametrize(
+    "open_store",
+    [lambda uri, path: Tracker(uri, path, path).open_study(STUDY), lambda uri, path: list_studies(uri)],
+    ids=["write", "read"],
+)
+def test_an_unreachable_store_is_told_without_its_credentials(open_store, tmp_path, monkeypatch):
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    with pytest.raises(TrackingError, match=r"tracking store http://\*\*\*@127.0.0.1:1 cannot be reached") as raised:
+        open_store("http://user:secret@127.0.0.1:1", tmp_path)
+    assert "secret" not in str(raised.value)
+
+
+@pytest.mark.parametrize("lost", [MlflowException("no answer"), ConnectionError("no answer")])
+def test_a_store_that_goes_away_while_it_is_read_is_told_in_a_line(tracker, uri, monkeypatch, lost):
+    tracker.open_study(STUDY)
+
+    def away(*arguments):
+        raise lost
+
+    monkeypatch.setattr("bench.tracking.reading.reader._histories", away)
+    with pytest.raises(TrackingError, match=r"^tracking store sqlite:.* cannot be read to the end: no answer$"):
+        load_results(uri, STUDY.study_id)

@@ -1,0 +1,119 @@
+"""Small trials that keep their state, for the tests of checkpoints.
+
+As a script, one in a process of its own, which may kill itself at a step of an epoch, or keep what it ends with:
+
+    python checkpointed.py NAME CHECKPOINT kill EPOCH STEP
+    python checkpointed.py NAME CHECKPOINT keep RESULT
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+
+import bench.execution.trial
+import bench.training.checkpoint
+import bench.training.loop
+from bench.core.results import EpochRecord
+from bench.data.bundled import DIGITS, load_digits
+from bench.data.dataset import Dataset, TuningData
+from bench.study.config import RunConfig, TrainingConfig
+from bench.training.checkpoint import Checkpoint
+from bench.training.history import TrainingLog
+from models.base.config import GlowConfig, VAEConfig
+
+EPOCHS, STEPS = 4, 3
+SEED = 3
+# 48 does not divide the number of images: a pass over them ends inside a batch.
+BUDGET = {"learning_rate": 0.01, "batch_size": 48, "images": EPOCHS * STEPS * 48, "reports": EPOCHS}
+MODELS = {
+    "vae": VAEConfig(hidden_sizes=(8,), latent_size=2, kl_warmup_steps=30),
+    "glow": GlowConfig(levels=1, flow_depth=1, hidden_channels=4),
+    "plateau": VAEConfig(hidden_sizes=(8,), latent_size=2, dropout=0.2),
+}
+TRAINING = {
+    "vae": TrainingConfig(**BUDGET, decay="cosine", warmup_steps=6, weight_average=0.9, optimizer="adamax"),
+    "glow": TrainingConfig(**BUDGET, decay="staged", weight_average=0.8),
+    # At this rate hardly an evaluation brings a new best: the best state is taken back once or more.
+    "plateau": TrainingConfig(
+        **BUDGET | {"learning_rate": 0.3}, decay="plateau", patience=1, weight_average=0.5, weight_decay=0.01
+    ),
+}
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a trial came to; all of it must be the same whether or not the trial was interrupted."""
+
+    variables: list[np.ndarray]
+    bound: float
+    log: TrainingLog
+
+    @property
+    def curve(self) -> list[dict[str, float]]:
+        return [record.values for record in self.log.records]
+
+
+def data() -> TuningData:
+    full = load_digits()
+    sizes = {"train": 256, "validation": 64, "test": 0}
+    splits = [full.tuning.train.head(256), full.tuning.validation.head(64), full.open_test()]
+    return Dataset(replace(DIGITS, sizes=sizes), *splits).tuning
+
+
+def config_of(name: str) -> RunConfig:
+    return RunConfig(
+        model=MODELS[name], training=TRAINING[name], dataset_digest="digits", backend=keras.backend.backend()
+    )
+
+
+def checkpoint_of(name: str, path: Path, **changes: Any) -> Checkpoint:
+    """The checkpoint of a trial as a new process opens it."""
+    identity = {"config_hash": config_of(name).hash, "seed": SEED, "code_version": "abc"} | changes
+    return Checkpoint(path, **identity)
+
+
+def trial(
+    name: str, checkpoint: Checkpoint | None = None, on_epoch: Callable[[EpochRecord], None] = lambda record: None
+) -> Result:
+    outcome = bench.execution.trial.run_trial(config_of(name), data(), SEED, 2, on_epoch, checkpoint)
+    model = outcome.model
+    variables = [np.array(each) for each in [*model.variables, *model.optimizer.variables]]
+    return Result(variables, bench.execution.trial.validation_bits_per_dim(outcome), outcome.log)
+
+
+def at_step(epoch: int, step: int, do: Callable[[], None]) -> Callable[..., None]:
+    """A ``_check_finite`` of training that does something once this step of this epoch, both from 1, is done.
+
+    Counted from where this process began; where several steps are done at once, after the last of them.
+    """
+    wanted, steps = (epoch - 1) * STEPS + step, 0
+
+    def check(losses: Any, steps_before: int) -> None:
+        nonlocal steps
+        steps += len(losses)
+        if steps - len(losses) < wanted <= steps:
+            do()
+
+    return check
+
+
+def main(name: str, path: str, action: str, *arguments: str) -> None:
+    bench.training.checkpoint.LARGEST_SHARE = float("inf")
+    if action == "kill":
+        epoch, step = map(int, arguments)
+        bench.training.loop._check_finite = at_step(epoch, step, lambda: os.kill(os.getpid(), signal.SIGKILL))
+    result = trial(name, checkpoint_of(name, Path(path)))
+    np.savez(*arguments, *result.variables, bound=result.bound, starts=result.log.starts, curve=str(result.curve))
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -1,0 +1,430 @@
+"""Training does what its configuration says, and tells what it did."""
+
+import math
+from dataclasses import replace
+from itertools import pairwise
+
+import keras
+import numpy as np
+import pytest
+
+import bench.runtime.sharding
+import bench.training.loop
+from bench.core.errors import DivergedError
+from bench.core.seeds import derive_seed
+from bench.evaluation.likelihood import log_likelihood
+from bench.runtime.sharding import CACHE_BYTES, Layout, forward_layout, training_layout
+from bench.study.config import TrainingConfig
+from bench.training.course import course
+from bench.training.flat_adam import FlatAdam
+from bench.training.loop import INITIALISATION_IMAGES, ImageStream, build_optimizer, compile_for_training, train
+from bench.training.optimizers import ScheduledRate
+from bench.training.program import training_program
+from models.base.config import GlowConfig, VAEConfig
+from models.registry import build_model
+
+pytestmark = pytest.mark.backend
+
+
+def stream_of(n, batch_size, steps, seed=0):
+    return ImageStream(n, batch_size, steps, seed)
+
+
+@pytest.mark.parametrize(("n", "batch_size", "steps"), [(10, 4, 3), (12, 4, 3), (7, 16, 2), (5, 1, 4)])
+def test_each_pass_visits_every_image_once_even_where_it_ends_inside_a_batch(n, batch_size, steps):
+    stream = stream_of(n, batch_size, steps)
+    epochs = math.ceil(4 * n / (batch_size * steps))
+    visited = np.concatenate([stream.epoch(epoch).ravel() for epoch in range(epochs)]).tolist()
+    passes = [visited[i * n : (i + 1) * n] for i in range(4)]
+    assert all(sorted(each) == list(range(n)) for each in passes)
+    assert len({tuple(each) for each in passes}) == 4
+
+
+def test_a_batch_is_a_function_of_seed_epoch_and_index_alone():
+    one, other = stream_of(10, 4, 3), stream_of(10, 4, 3)
+    forwards = [one.epoch(epoch).tolist() for epoch in range(4)]
+    backwards = [other.epoch(epoch).tolist() for epoch in reversed(range(4))]
+    assert forwards == backwards[::-1]
+    assert stream_of(10, 4, 3, seed=1).epoch(0).tolist() != forwards[0]
+
+
+def test_training_sees_the_stream_from_its_start_each_batch_once(tuning, monkeypatch):
+    asked = []
+    kind = type(training_program(tiny_vae()))
+    original = kind.train
+
+    def recording(program, images, labels, order, start, stop):
+        assert images is tuning.train.images
+        asked.extend(order[start:stop].tolist())
+        return original(program, images, labels, order, start, stop)
+
+    monkeypatch.setattr(kind, "train", recording)
+    train(tiny_vae(), tuning, TrainingConfig(batch_size=16, images=96, reports=3), seed=5)
+    stream = ImageStream(len(tuning.train), 16, 2, 5)
+    assert asked == [batch for epoch in range(3) for batch in stream.epoch(epoch).tolist()]
+
+
+FITTED = {
+    "vae": VAEConfig(hidden_sizes=(8,), latent_size=2, kl_warmup_steps=10),
+    "iwae": VAEConfig(hidden_sizes=(8,), latent_size=2, training_samples=3),
+    "vae, free bits": VAEConfig(hidden_sizes=(8,), latent_size=2, free_bits=0.5),
+    "glow": GlowConfig(levels=2, flow_depth=2, hidden_channels=4),
+    "glow, classes": GlowConfig(levels=1, flow_depth=2, hidden_channels=4, classes=10, recompute=True),
+    "glow, variational": GlowConfig(levels=1, flow_depth=1, hidden_channels=4, dequantisation="variational"),
+}
+
+
+@pytest.mark.parametrize(("name", "cache_bytes"), [*((name, 2**20) for name in FITTED), ("glow", 2**13)])
+def test_training_agrees_with_fit(tuning, monkeypatch, name, cache_bytes):
+    """Weights, figures and random state after the same steps, whether a batch is computed whole or in pieces."""
+    monkeypatch.setattr(bench.runtime.sharding, "CACHE_BYTES", cache_bytes)
+    config = TrainingConfig(learning_rate=3e-3, batch_size=32, images=384, reports=2, warmup_steps=3)
+    stream = ImageStream(len(tuning.train), 32, config.steps_per_report, 0)
+    with_labels = "classes" in name
+    trained, fitted = (_seeded(FITTED[name], config) for _ in range(2))
+    log = train(trained, tuning, config, seed=0)
+    training_program(fitted).initialise(tuning.train.images[stream.permutation(0)[:INITIALISATION_IMAGES]])
+    for epoch in range(config.reports):
+        order = stream.epoch(epoch).ravel()
+        images = tuning.train.images[order]
+        inputs = (images, tuning.train.labels[order]) if with_labels else images
+        told = fitted.fit(inputs, batch_size=32, shuffle=False, verbose=0).history
+        for figure, (value,) in told.items():
+            assert log.records[epoch].values[f"train/{figure}"] == pytest.approx(value, rel=2e-5)
+    for found, expected in zip(trained.variables, fitted.variables, strict=True):
+        np.testing.assert_allclose(np.array(found), np.array(expected), atol=2e-4, err_msg=found.path)
+
+
+def _seeded(model_config, config):
+    keras.utils.set_random_seed(0)
+    model = build_model(model_config, (8, 8, 1), 17)
+    compile_for_training(model, config)
+    return model
+
+
+def glow_of(**changes):
+    return build_model(GlowConfig(levels=1, flow_depth=1, hidden_channels=64, **changes), (8, 8, 1), 17)
+
+
+def test_a_batch_is_divided_among_cores_and_into_pieces_that_fit_their_caches():
+    glow = glow_of()
+    assert training_layout(glow, 64, cores=2) == Layout(2, 1)
+    assert training_layout(glow, 64, cores=6) == Layout(4, 1)
+    assert training_layout(glow, 7, cores=2) == Layout(1, 1)
+    # 1,024 images of 4·16·(9·2 + 2·64 + 9·4) bytes are 11.4 times the cache: 8 is the largest divisor up to 12.
+    assert CACHE_BYTES == 2**20
+    assert training_layout(glow, 2048, cores=2) == Layout(2, 8)
+
+
+def test_gradients_of_many_weights_are_not_added_up_piece_by_piece():
+    wide = build_model(GlowConfig(levels=1, flow_depth=16, hidden_channels=512), (8, 8, 1), 17)
+    assert training_layout(wide, 128, cores=2) == Layout(2, 1)
+    assert forward_layout(wide, 128, cores=2).pieces > 1
+
+
+def test_a_batch_whose_images_depend_on_each_other_is_not_divided():
+    assert training_layout(tiny_vae(free_bits=0.1), 64, cores=2) == Layout()
+    assert not tiny_vae(free_bits=0.1).objective_is_by_image
+    assert not tiny_vae(gradient_estimator="score_function_baseline").objective_is_by_image
+    assert tiny_vae().objective_is_by_image
+
+
+def test_the_device_is_asked_after_stretches_that_grow_to_a_good_length(tuning, monkeypatch):
+    stretches = []
+    kind = type(training_program(tiny_vae()))
+    original = kind.train
+
+    def recording(program, images, labels, order, start, stop):
+        stretches.append(stop - start)
+        return original(program, images, labels, order, start, stop)
+
+    monkeypatch.setattr(kind, "train", recording)
+    monkeypatch.setattr(bench.training.loop, "STRETCH_SECONDS", 1e9)
+    train(tiny_vae(), tuning, TrainingConfig(batch_size=8, images=320, reports=1), seed=0)
+    assert stretches == [1, 8, 31]
+
+
+def tiny_vae(**changes):
+    return build_model(VAEConfig(hidden_sizes=(8,), latent_size=2, **changes), (8, 8, 1), 17)
+
+
+def rates(steps, **settings):
+    """The learning rate at some steps of ten."""
+    optimizer = build_optimizer(TrainingConfig(batch_size=1, images=10, reports=1, learning_rate=0.5, **settings))
+    found = []
+    for step in steps:
+        optimizer.iterations.assign(step)
+        found.append(float(optimizer.learning_rate))
+    return found
+
+
+def test_the_rate_is_constant_unless_told_otherwise():
+    assert rates([0, 5, 10]) == [0.5, 0.5, 0.5]
+
+
+def test_the_rate_rises_linearly_from_zero_and_then_stays():
+    assert rates([0, 1, 2, 4, 7, 10], warmup_steps=4) == pytest.approx([0, 0.125, 0.25, 0.5, 0.5, 0.5])
+
+
+def test_the_rate_falls_as_a_cosine_to_zero_at_the_end_of_training():
+    expected = [0.25 * (1 + math.cos(math.pi * step / 10)) for step in (0, 3, 5, 10)]
+    assert rates([0, 3, 5, 10], decay="cosine") == pytest.approx(expected, abs=1e-7)
+
+
+def test_the_staged_rate_takes_three_times_as_long_for_each_stage():
+    """Burda et al. (2016): 3^i passes at 10^(-i/7) times the first rate, 3,280 passes in all."""
+    config = TrainingConfig(learning_rate=1e-3, decay="staged", batch_size=1, images=3280, reports=1)
+    optimizer = build_optimizer(config)
+
+    def schedule(step):
+        optimizer.iterations.assign(step)
+        return float(optimizer.learning_rate)
+
+    firsts = [(3**i - 1) // 2 for i in range(8)]
+    found = [schedule(first + 1) for first in firsts]
+    assert found == pytest.approx([1e-3 * 10 ** (-i / 7) for i in range(8)], rel=1e-5)
+    assert schedule(3280) == pytest.approx(1e-4, rel=1e-5)
+    assert schedule(13) == pytest.approx(1e-3 * 10 ** (-2 / 7), rel=1e-5)
+
+
+def test_the_cosine_begins_where_the_warm_up_ends():
+    found = rates([0, 1, 2, 6, 10], warmup_steps=2, decay="cosine")
+    assert found == pytest.approx([0, 0.25, 0.5, 0.25, 0], abs=1e-7)
+
+
+@pytest.mark.parametrize(("name", "kind"), [("adam", FlatAdam), ("adamax", keras.optimizers.Adamax)])
+def test_the_optimizer_is_the_one_named(name, kind):
+    assert isinstance(build_optimizer(TrainingConfig(optimizer=name)), kind)
+
+
+def test_the_gradient_is_clipped_by_its_global_norm():
+    assert build_optimizer(TrainingConfig(clip_norm=0.25)).global_clipnorm == 0.25
+    assert build_optimizer(TrainingConfig(clip_norm=0)).global_clipnorm is None
+
+
+def stepped(optimizer, gradients):
+    """Two weights of different shapes after a step for each gradient, and their averages."""
+    weights = [keras.Variable(np.ones((2, 3), "float32")), keras.Variable(np.float32(2.0))]
+    optimizer.build(weights)
+    for gradient in gradients:
+        optimizer.apply([keras.ops.convert_to_tensor(part) for part in (gradient, gradient.sum())], weights)
+    raw = [np.asarray(weight) for weight in weights]
+    optimizer.finalize_variable_values(weights)
+    return raw + [np.asarray(weight) for weight in weights]
+
+
+GRADIENTS = [np.random.default_rng(i).standard_normal((2, 3)).astype("float32") for i in range(3)]
+
+
+def test_a_tiny_clipping_norm_holds_the_weights_near_their_start():
+    # Adam divides by the gradient's size, but not by less than its epsilon of 1e-7.
+    (held, *_), (moved, *_) = (
+        stepped(build_optimizer(TrainingConfig(clip_norm=norm, learning_rate=0.1)), GRADIENTS) for norm in (1e-12, 0)
+    )
+    assert np.abs(held - 1).max() < 1e-4 < 1e-2 < np.abs(moved - 1).max()
+
+
+def test_adam_on_one_vector_takes_the_steps_of_keras_adam():
+    config = TrainingConfig(learning_rate=0.1, warmup_steps=2, weight_average=0.9, clip_norm=0.5)
+
+    class PlainAdam(ScheduledRate, keras.optimizers.Adam):
+        """Keras's own, at the same rates."""
+
+    flat = build_optimizer(config)
+    plain = PlainAdam(0.1, flat._learning_rate, global_clipnorm=0.5, use_ema=True, ema_momentum=0.9)
+    for found, expected in zip(stepped(flat, GRADIENTS), stepped(plain, GRADIENTS), strict=True):
+        np.testing.assert_allclose(found, expected, rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("batch_size", "images", "reports", "per_report"),
+    [(64, 10_000, 10, 16), (64, 64, 1, 1), (7, 100, 3, 5), (8, 8, 4, 1)],
+)
+def test_steps_come_nearest_to_the_budget_of_images_in_equal_stretches(batch_size, images, reports, per_report):
+    config = TrainingConfig(batch_size=batch_size, images=images, reports=reports)
+    assert (config.steps_per_report, config.steps) == (per_report, per_report * reports)
+    rounding = batch_size * reports / 2
+    assert per_report == 1 or abs(config.steps * batch_size - images) <= rounding
+
+
+def test_the_learning_curve_has_one_record_a_look_that_counts_images_and_time(tuning):
+    received = []
+    config = TrainingConfig(batch_size=16, images=96, reports=3)
+    log = train(tiny_vae(), tuning, config, seed=0, on_epoch=received.append)
+    assert log.records == received
+    assert [(record.epoch, record.images) for record in received] == [(1, 32), (2, 64), (3, 96)]
+    assert 0 < received[0].seconds < received[1].seconds < received[2].seconds == log.seconds
+    for record in received:
+        assert {"train/loss", "train/bits_per_dim", "validation/bits_per_dim"} <= set(record.values)
+    assert len(log.epoch_seconds) == 3
+    assert log.images_per_second() == pytest.approx(32 / np.array(log.epoch_seconds[1:]))
+
+
+def test_training_improves_on_the_initial_model(tuning):
+    model = build_model(GlowConfig(levels=1, flow_depth=1, hidden_channels=4), (8, 8, 1), 17)
+    log = train(model, tuning, TrainingConfig(learning_rate=1e-2, batch_size=32, images=1024, reports=4), seed=0)
+    bits = [record.values["validation/bits_per_dim"] for record in log.records]
+    assert bits[-1] < bits[0] - 0.02
+
+
+def test_the_average_of_the_weights_is_what_is_evaluated_and_kept(tuning):
+    """The weights that train stay with the optimizer; the model has their average, near but not equal."""
+    model = tiny_vae()
+    config = TrainingConfig(learning_rate=0.05, weight_average=0.99, batch_size=32, images=256, reports=1)
+    log = train(model, tuning, config, seed=0)
+    raw = model.optimizer._model_variables_moving_average
+    apart = [np.abs(np.asarray(w) - np.asarray(r)).max() for w, r in zip(model.trainable_variables, raw, strict=True)]
+    assert 1e-3 < max(apart) < 0.5
+    assert evaluated(model, tuning) == pytest.approx(log.best.values["validation/bits_per_dim"], rel=1e-6)
+
+
+def test_the_average_forgets_the_initial_weights_soon():
+    """Momentum (1 + t)/(10 + t) at step t = 0, 1, …, until it reaches the one that was asked for."""
+    gradients = [np.full((2, 3), 1.0, "float32")] * 30
+    optimizer = build_optimizer(TrainingConfig(learning_rate=0.1, weight_average=0.6, clip_norm=0))
+    weight, other = (keras.Variable(np.zeros((2, 3), "float32")) for _ in range(2))
+    optimizer.build([weight, other])
+    expected = np.zeros((2, 3))
+    for t, gradient in enumerate(gradients):
+        optimizer.apply([keras.ops.convert_to_tensor(gradient)] * 2, [weight, other])
+        momentum = min(0.6, (1 + t) / (10 + t))
+        expected = momentum * expected + (1 - momentum) * np.asarray(weight)
+    np.testing.assert_allclose(np.asarray(optimizer._model_variables_moving_average[0]), expected, rtol=1e-5)
+
+
+def test_weight_decay_shrinks_kernels_and_leaves_biases_alone():
+    kernel, bias = (keras.Variable(np.ones((2, 2), "float32"), name=name) for name in ("kernel", "output_bias"))
+    optimizer = build_optimizer(TrainingConfig(learning_rate=0.1, weight_decay=0.5, clip_norm=0))
+    optimizer.build([kernel, bias])
+    optimizer.apply([keras.ops.zeros((2, 2))] * 2, [kernel, bias])
+    np.testing.assert_allclose(np.asarray(kernel), 1 - 0.1 * 0.5, rtol=1e-6)
+    np.testing.assert_array_equal(np.asarray(bias), 1.0)
+
+
+def few_images(tuning, n=24):
+    """A data set that a VAE learns by heart within a few hundred steps."""
+    return replace(tuning, train=tuning.train.head(n), validation=tuning.validation.head(64))
+
+
+def evaluated(model, tuning):
+    """The value of an evaluation of a model as it is."""
+    measured = log_likelihood(model, tuning.validation.images, 1, derive_seed("evaluation"))
+    return measured.measurements("validation")[0].value
+
+
+OVERFITTING = {"learning_rate": 0.01, "batch_size": 24}
+
+
+def test_training_leaves_the_weights_of_its_best_evaluation(tuning):
+    few, model = few_images(tuning), tiny_vae()
+    log = train(model, few, TrainingConfig(**OVERFITTING, images=24 * 200, reports=20), seed=0)
+    assert log.best.epoch < 20
+    assert log.validation[-1] > log.best.values["validation/bits_per_dim"] + 0.05
+    assert evaluated(model, few) == pytest.approx(log.best.values["validation/bits_per_dim"], rel=1e-6)
+
+
+@pytest.mark.parametrize("decay", ["constant", "plateau"])
+def test_more_budget_never_makes_the_answer_worse(tuning, decay):
+    """The longer training begins with the shorter one, and keeps the best evaluation of both."""
+    few, best, curves = few_images(tuning), [], []
+    for passes in (5, 60, 200):
+        keras.utils.set_random_seed(0)
+        model = tiny_vae()
+        config = TrainingConfig(**OVERFITTING, images=24 * passes, reports=passes // 5, decay=decay, patience=5)
+        log = train(model, few, config, seed=0)
+        best.append(evaluated(model, few))
+        curves.append(log.validation)
+    assert best[2] <= best[1] + 1e-6
+    assert best[1] <= best[0] + 1e-6
+    assert max(log.validation[-5:]) > best[2] + (0.01 if decay == "constant" else 0)  # there was something to lose
+    for shorter, longer in pairwise(curves):
+        np.testing.assert_allclose(longer[: len(shorter)], shorter, rtol=1e-6)
+
+
+def test_patience_ends_training(tuning):
+    few = few_images(tuning)
+    config = TrainingConfig(**OVERFITTING, images=24 * 1000, reports=200, patience=4)
+    log = train(tiny_vae(), few, config, seed=0)
+    assert len(log.records) < 100
+    assert log.best.epoch >= len(log.records) - 10
+
+
+class Saved:
+    """Keeps, of each evaluation that lowered the rate, the weights that train on and the best ones."""
+
+    def __init__(self, config):
+        self.config, self.pairs = config, []
+
+    def restore(self, model):
+        return None
+
+    def save(self, model, log, best):
+        if course(log.validation, self.config).is_reduced:
+            self.pairs += [(np.array(w), best[f"model_{i}"].copy()) for i, w in enumerate(model.weights)]
+
+
+def test_a_plateau_takes_back_the_best_weights_and_lowers_the_rate(tuning):
+    few, model, rates = few_images(tuning), tiny_vae(), []
+    config = TrainingConfig(**OVERFITTING, images=24 * 2000, reports=400, decay="plateau", patience=4)
+    saved = Saved(config)
+    log = train(model, few, config, 0, lambda record: rates.append(float(model.optimizer.base_rate)), saved)
+    reductions = [course(log.validation[:i], config).reductions for i in range(len(log.records))]
+    assert reductions[-1] >= 1
+    assert rates == pytest.approx([0.01 / 3**each for each in reductions], rel=1e-5)
+    for weight, best in saved.pairs:
+        np.testing.assert_array_equal(weight, best)
+    assert evaluated(model, few) == pytest.approx(min(log.validation), rel=1e-6)
+
+
+@pytest.mark.parametrize(("clip_norm", "share"), [(1e-6, 1.0), (1e6, 0.0), (0.0, None)])
+def test_the_share_of_clipped_steps_is_logged(tuning, clip_norm, share):
+    log = train(tiny_vae(), tuning, TrainingConfig(batch_size=32, images=128, reports=2, clip_norm=clip_norm), seed=0)
+    assert log.clipped_share == share
+
+
+@pytest.mark.parametrize(("looked_at", "expected"), [(2**16, "sometimes"), (2**16 + 1, "often")])
+def test_xla_looks_at_validation_where_there_is_much_to_look_at(monkeypatch, looked_at, expected):
+    uses = []
+    monkeypatch.setattr(bench.training.loop, "likelihood_program", lambda model, use: uses.append(use))
+    bench.training.loop.TrainingPrograms(tiny_vae(), looked_at)
+    assert uses == [expected]
+
+
+def test_a_learning_rate_without_measure_ends_as_divergence_at_once(tuning):
+    model = build_model(GlowConfig(levels=1, flow_depth=1, hidden_channels=4), (8, 8, 1), 17)
+    seen = []
+    config = TrainingConfig(learning_rate=1e30, clip_norm=0, batch_size=32, images=320, reports=1)
+    with pytest.raises(DivergedError, match=r"loss became (nan|inf|-inf) at step \d+$") as raised:
+        train(model, tuning, config, seed=0, on_epoch=seen.append)
+    assert int(str(raised.value).rsplit(maxsplit=1)[-1]) < 10
+    assert seen == []
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_a_loss_that_is_no_number_ends_training_at_its_step(tuning, monkeypatch, value):
+    model = tiny_vae()
+    objective = type(model).objective
+    monkeypatch.setattr(
+        type(model), "objective", lambda *args, **kwargs: {k: v - value for k, v in objective(*args, **kwargs).items()}
+    )
+    with pytest.raises(DivergedError, match=rf"^training loss became {value} at step 1$"):
+        train(model, tuning, TrainingConfig(batch_size=32, images=64, reports=1), seed=0)
+
+
+def test_a_validation_that_is_no_number_ends_training_before_it_is_recorded(tuning, monkeypatch):
+    seen = []
+    model = tiny_vae()
+    # Training has an objective of its own; a look at validation goes through the log-weights.
+    log_weights = type(model).log_weights
+    monkeypatch.setattr(type(model), "log_weights", lambda *arguments: log_weights(*arguments) * float("nan"))
+    with pytest.raises(DivergedError, match=r"^validation/\w+ became nan in epoch 1$"):
+        train(model, tuning, TrainingConfig(batch_size=32, images=64, reports=2), seed=0, on_epoch=seen.append)
+    assert seen == []
+
+
+def test_labels_reach_a_model_that_is_conditioned_on_them(tuning):
+    model = build_model(GlowConfig(levels=1, flow_depth=1, hidden_channels=4, classes=10), (8, 8, 1), 17)
+    prior = [np.asarray(weight) for weight in model.trainable_variables]
+    train(model, tuning, TrainingConfig(learning_rate=1e-2, batch_size=32, images=64, reports=1), seed=0)
+    moved = [np.abs(np.asarray(w) - s).max() for w, s in zip(model.trainable_variables, prior, strict=True)]
+    assert min(moved) > 0

@@ -1,0 +1,118 @@
+"""A logged run, measured once more: what was logged comes out again."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from bench.core.errors import DataError, SettingsError
+from bench.core.results import METRICS
+from bench.data.dataset import Dataset, Split
+from bench.data.registry import check_outside
+from bench.evaluation.evaluator import open_outside
+from bench.study.config import RunConfig, TrainingConfig
+from bench.tracking.reading.reader import load_curve, load_results, load_run
+from bench.workflows.evaluate import Observers, measure_again, write_evaluation
+from bench.workflows.repeat import repeat
+
+pytestmark = pytest.mark.backend
+
+
+@pytest.fixture(scope="module")
+def study(start, tiny_study, digits, tmp_path_factory):
+    """The tiny study, trained in earnest, Glow left out."""
+    from dataclasses import replace
+
+    small = replace(tiny_study, families=tiny_study.families[:1])
+    runner = start(small, digits, tmp_path_factory.mktemp("again"), images=256)
+    runner.run(digits)
+    uri = runner.bound.settings.tracking
+    return SimpleNamespace(uri=uri, results=load_results(uri, runner.bound.study_id))
+
+
+def logged_run(study, role):
+    run_id = study.results.runs.query("role == @role").iloc[0]["run_id"]
+    return load_run(study.uri, run_id)
+
+
+@pytest.mark.parametrize(("role", "split", "k"), [("final", "test", 4), ("search", "validation", 2)])
+def test_a_run_measured_again_has_the_likelihood_that_was_logged(study, digits, yardstick, role, split, k):
+    """A final run's model was kept; a trial's was not, and is trained again from its seed."""
+    logged = logged_run(study, role)
+    assert logged.keeps_model == (role == "final")
+    again = measure_again(study.uri, logged, digits, yardstick(k), None, Observers())
+    found = next(row for row in again.measurements if row.key == f"{split}/bits_per_dim")
+    rows = study.results.measurements.query("run_id == @logged.run_id and metric == 'bits_per_dim' and split == @split")
+    assert found.value == pytest.approx(rows.iloc[0]["value"], rel=1e-6)
+    assert not any(row.split == {"test": "validation", "validation": "test"}[split] for row in again.measurements)
+    assert {"diagnostics", "quality", "throughput", "cost"} < {row.split for row in again.measurements}
+
+
+def test_a_trial_never_opens_the_test_split(study, digits, yardstick, monkeypatch):
+    def sealed(dataset):
+        raise PermissionError("the test split was opened")
+
+    monkeypatch.setattr(Dataset, "open_test", sealed)
+    measure_again(study.uri, logged_run(study, "search"), digits, yardstick(1), 50, Observers())
+
+
+def test_other_data_than_the_runs_own_is_refused(study, digits, yardstick):
+    tuning = digits.tuning
+    other = Dataset(digits.info, tuning.train, tuning.validation, Split(digits.open_test().images[::-1]))
+    with pytest.raises(SettingsError, match=f"digest {digits.digest[:12]}.*has {other.digest[:12]}.*--dataset"):
+        measure_again(study.uri, logged_run(study, "final"), other, yardstick(1), None, Observers())
+
+
+def test_an_evaluation_is_written_as_files(study, digits, yardstick, tmp_path):
+    evaluation = measure_again(study.uri, logged_run(study, "final"), digits, yardstick(2), 50, Observers())
+    path = write_evaluation(evaluation, tmp_path)
+    frame = pd.read_csv(path)
+    assert len(frame) == len(evaluation.measurements)
+    assert set(frame["metric"]) <= set(METRICS)
+    row = frame.query("split == 'test' and metric == 'bits_per_dim'").iloc[0]
+    assert (row["importance_samples"], row["n"], row["unit"]) == (2, 50, "bits/dim")
+    written = {path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*") if path.is_file()}
+    assert {"tables/likelihood_by_image.csv", "tables/latents.csv", "images/interpolations.png"} < written
+
+
+def test_images_of_another_kind_cannot_stand_outside(digits, tmp_path):
+    path = tmp_path / "colour.npz"
+    np.savez(path, images=np.zeros((20, 8, 8, 3), np.uint8))
+    with pytest.raises(SettingsError, match=r"8x8x3 with .* grey levels: those of digits are 8x8x1 with 17"):
+        check_outside(str(path), digits.info)
+    with pytest.raises(DataError, match="no data set 'nowhere'"):
+        open_outside("nowhere", digits.info)
+    outside = open_outside("digits", digits.info)
+    assert (outside.name, outside.images.shape[1:]) == ("digits", (8, 8, 1))
+
+
+def test_the_configuration_of_a_run_survives_the_store(study):
+    config = RunConfig.model_validate_json(logged_run(study, "final").config)
+    assert isinstance(config.training, TrainingConfig)
+    assert config.hash == study.results.runs.query("role == 'final'").iloc[0]["config_hash"]
+
+
+@pytest.mark.parametrize("role", ["final", "search"])
+def test_a_run_trained_again_comes_out_bit_by_bit(study, digits, role):
+    logged = logged_run(study, role)
+    curve = load_curve(study.uri, logged.run_id)
+    compared = repeat(logged, curve, digits, lambda record: None)
+    assert len(compared) == len(curve) >= 4 * logged.looks
+    assert (compared["difference"] == 0).all()
+
+
+def test_a_figure_that_does_not_come_out_again_is_told(study, digits):
+    logged = logged_run(study, "search")
+    curve = load_curve(study.uri, logged.run_id)
+    curve.loc[3, "value"] += 1e-9
+    compared = repeat(logged, curve.head(6), digits, lambda record: None)
+    assert (compared["difference"] != 0).tolist() == [False] * 3 + [True] + [False] * 2
+
+
+def test_a_run_without_a_learning_curve_cannot_be_compared(study, digits):
+    logged = logged_run(study, "search")
+    with pytest.raises(SettingsError, match="has no learning curve"):
+        repeat(logged, load_curve(study.uri, logged.run_id).head(0), digits, lambda record: None)

@@ -1,0 +1,39 @@
+import math
+
+import pytest
+
+from models.base.config import GlowConfig, VAEConfig
+from models.base.size import model_size
+
+CONFIGURATIONS = {
+    "dense": (VAEConfig(hidden_sizes=(7, 5), latent_size=3), 256),
+    "convolutional": (VAEConfig(network="convolutional", hidden_channels=3, downsamplings=2), 2),
+    "residual": (VAEConfig(network="residual", hidden_channels=3, downsamplings=1, blocks=2), 17),
+    "glow": (GlowConfig(levels=2, flow_depth=3, hidden_channels=5), 256),
+    "additive, plain": (GlowConfig(levels=2, flow_depth=2, coupling="additive", permutation="plain"), 2),
+    "variational": (GlowConfig(hidden_channels=5, dequantisation="variational", dequantisation_depth=3), 2),
+    "fixed prior": (GlowConfig(levels=1, flow_depth=1, hidden_channels=5, learned_top_prior=False), 2),
+    "with classes": (GlowConfig(levels=2, flow_depth=1, hidden_channels=5, classes=10), 2),
+}
+
+
+@pytest.mark.parametrize("name", CONFIGURATIONS)
+def test_told_size_is_that_of_the_built_model(name):
+    from models.registry import build_model
+
+    config, grey_levels = CONFIGURATIONS[name]
+    model = build_model(config, (4, 8, 3), grey_levels)
+    built = sum(math.prod(weight.shape) for weight in model.trainable_variables)
+    assert model_size(config, (4, 8, 3), grey_levels).parameters == built
+
+
+def test_a_dense_vae_multiplies_once_for_each_weight_of_its_matrices():
+    config = VAEConfig(hidden_sizes=(7, 5), latent_size=3)
+    matrices = 16 * 7 + 7 * 5 + 5 * 6 + 3 * 5 + 5 * 7 + 7 * 16
+    assert model_size(config, (4, 4, 1), 2).multiplications == matrices
+
+
+def test_a_glow_multiplies_at_each_squeezed_pixel():
+    config = GlowConfig(levels=1, flow_depth=1, hidden_channels=5)
+    at_each_pixel = 4 * 4 + 9 * 2 * 5 + 5 * 5 + 9 * 5 * 4  # rotation; 3x3, 1x1 and 3x3 of the coupling
+    assert model_size(config, (6, 8, 1), 2).multiplications == at_each_pixel * 3 * 4

@@ -1,0 +1,68 @@
+"""The answer at equal training time, from curves whose order at every moment is known."""
+
+from __future__ import annotations
+
+import pytest
+
+from reports.analysis.equal_time import at_equal_time
+from reports.analysis.results import Study
+from reports.formatting import NO_BREAK
+from reports.text.answer import answer
+
+
+@pytest.fixture
+def said(study):
+    """What is said of two seeds of a VAE (one evaluation a second) and of a Glow (one every ``slower`` seconds)."""
+
+    def say(vae, glow, slower=2.0, differ=0.001):
+        builder = study({"vae": [2.3, 2.31], "glow": [2.0, 2.01]})
+        builder.histories = []
+        for run in builder.runs:
+            if run["role"] == "final":
+                values = vae if run["family"] == "vae" else glow
+                builder.history(run, [value + differ * int(str(run["seed"])) for value in values])
+        glows = {run["run_id"] for run in builder.runs if run["family"] == "glow"}
+        for row in builder.histories:
+            row["seconds"] = float(str(row["step"])) * (slower if row["run_id"] in glows else 1.0)
+        return Study(builder.results())
+
+    def sentences(*curves, **known):
+        return [text.replace(NO_BREAK, " ") for text in at_equal_time(say(*curves, **known), "glow", "vae")]
+
+    sentences.study = say
+    return sentences
+
+
+def test_the_faster_family_may_be_lower_at_equal_time(said):
+    # At 4 s the VAE is at its best, 2.3, and Glow at its second evaluation; Glow passes 2.3 at its third, 6 s.
+    first, second = said([3.0, 2.6, 2.3, 2.5], [2.9, 2.5, 2.1, 2.0])
+    assert first.startswith(
+        "At equal training time, 4.00 s, all that VAE took (Glow: 8.00 s), VAE is lower, the reverse of their order on "
+        "test: 2.30 against 2.50, by 0.2000 (validation, one-sample bound, best evaluation so far, mean over seeds, "
+    )
+    assert second == "Their order changes at 6.00 s: VAE is lower before, Glow after."
+
+
+def test_an_order_that_never_changes_has_no_crossing(said):
+    (only,) = said([3.0, 2.6, 2.5, 2.4], [2.2, 2.0, 2.0, 2.0])
+    assert "Glow is lower: 2.00 against 2.40, by 0.4000" in only
+
+
+def test_seeds_that_differ_more_than_the_families(said):
+    first, *_ = said([3.0, 2.6, 2.5, 2.4], [2.6, 2.41, 2.0, 1.9], differ=0.3)
+    assert "the seeds do not separate the families" in first
+
+
+def test_a_family_that_was_not_evaluated_in_that_time(said):
+    (only,) = said([3.0, 2.6], [2.6, 2.41], slower=5.0)
+    assert only.endswith("Glow had not been evaluated in every seed yet.")
+
+
+def test_nothing_without_seconds(said):
+    assert said([3.0, 2.6], [2.6, 2.41], slower=float("nan")) == []
+    assert said([], []) == []
+
+
+def test_it_stands_right_after_the_headline(said):
+    found = answer(said.study([3.0, 2.6, 2.5, 2.4], [2.2, 2.0, 2.0, 2.0]))
+    assert found.details[0].startswith("At equal training time")

@@ -1,0 +1,234 @@
+"""Alarms sound where they should, and only there."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from reports.analysis.findings import findings
+from reports.analysis.results import Study
+from reports.formatting import NO_BREAK
+from reports.text.answer import answer
+
+LEVELS = {"vae": [2.31, 2.33, 2.30], "glow": [1.97, 1.99, 1.96]}
+
+
+def texts(results, *, alarm):
+    return [f.text.replace(NO_BREAK, " ") for f in findings(Study(results)) if f.alarm == alarm]
+
+
+def changed(study, metric, values, **known):
+    """The study with a metric's value replaced in every final run that has it, one value a seed."""
+    builder = study(LEVELS, measured=True)
+    for row in builder.measurements:
+        if row["metric"] == metric:
+            row |= {"value": values[int(str(row["seed"]))], **known}
+    return builder.results()
+
+
+@pytest.mark.parametrize(
+    ("metric", "silent", "loud", "words"),
+    [
+        (
+            "collapsed_share",
+            [0.4] * 3,
+            [0.5] * 3,
+            "Posterior collapse: 12 of 32 latents of VAE are active, 50% are not",
+        ),
+        ("round_trip_error", [0.5] * 3, [0.1, 0.1, 0.6], "Glow loses images"),
+        ("condition_number", [1e4] * 3, [10, 2e4, 10], "Ill conditioned"),
+        ("effective_sample_size", [2.0] * 3, [1.9] * 3, "rests on single weights"),
+        ("data_copying", [0.5, 0.6, 0.7], [0.6, 0.61, 0.62], "Data copying: samples of VAE"),
+        ("auroc", [0.3, 0.5, 0.7], [0.2, 0.21, 0.22], "VAE finds mnist 8x8 likelier than its own held-out data"),
+    ],
+)
+def test_alarm_thresholds(study, metric, silent, loud, words):
+    assert not any(words in text for text in texts(changed(study, metric, silent), alarm=True))
+    results = changed(study, metric, loud)
+    assert any(words in text for text in texts(results, alarm=True))
+    assert any(words in detail.replace(NO_BREAK, " ") for detail in answer(Study(results)).details)
+
+
+def test_no_active_unit_is_collapse_even_where_the_share_is_not_known(study):
+    builder = study(LEVELS, measured=True)
+    builder.measurements = [row for row in builder.measurements if row["metric"] != "collapsed_share"]
+    for row in builder.measurements:
+        if row["metric"] == "active_units":
+            row["value"] = 0
+    assert any("Posterior collapse: 0 of 32 latents" in text for text in texts(builder.results(), alarm=True))
+
+
+@pytest.mark.parametrize(
+    ("last", "error", "other", "words", "alarm"),
+    [
+        (2.2995, 0.00001, [2.0], "it has flattened", False),
+        (2.28, 0.05, [2.0], "do not show whether it has flattened", False),
+        (2.28, 0.0001, [2.0], "it has not flattened", True),
+        (2.297, 0.0001, [2.0], "small beside the gap of 0.300 between the families (1.0% of it)", False),
+        (2.297, 0.0001, [2.26], "it has not flattened", True),
+        (2.297, 0.0001, [], "it has not flattened", True),
+    ],
+)
+def test_what_the_last_doubling_changed(study, last, error, other, words, alarm):
+    builder = study({"vae": [2.3], "glow": other}, measured=True)
+    tables = builder.results().tables
+    frame = tables["bound_by_samples"]
+    run = frame["run_id"].iloc[0]
+    mine = frame[frame["run_id"] == run].tail(2).copy()
+    mine["bits_per_dim"], mine["monte_carlo_error"] = [2.3, last], error
+    said = texts(builder.results(tables={"bound_by_samples": mine}), alarm=alarm)
+    assert any(text.startswith("VAE: from k = 32 to 64 the bound fell by") and words in text for text in said)
+
+
+def test_worst_convolution_is_named(study):
+    said = texts(study(LEVELS, measured=True).results(), alarm=False)
+    assert any("the condition number 33, at level 2, step 1 counted from 0" in text for text in map(str.lower, said))
+
+
+def test_interval_of_an_auroc_stays_within_0_and_1(study):
+    said = texts(changed(study, "auroc", [0.97, 0.98, 1.0]), alarm=False)
+    assert any("AUROC 0.983 (95% interval 0.945 to 1.000, 3 seeds)" in text for text in said)
+
+
+def test_nothing_to_say_of_old_results(finished):
+    assert findings(Study(finished)) == []
+
+
+def test_values_that_are_not_finite_raise_nothing(study):
+    for metric in ("collapsed_share", "round_trip_error", "condition_number", "data_copying", "auroc"):
+        findings(Study(changed(study, metric, [np.nan, np.inf, np.nan])))
+
+
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [
+        ([0.02, 0.03, 0.025], "a perfect sampler has 0.5: so far below it, the samples lie far from all data."),
+        ([0.4, 0.41, 0.42], "a perfect sampler has 0.5: below it, samples are further from the data than real images"),
+        ([0.48, 0.5, 0.52], "a perfect sampler has 0.5."),
+    ],
+)
+def test_samples_far_from_the_data_are_not_called_fine(study, values, words):
+    said = texts(changed(study, "data_copying", values), alarm=False)
+    assert any(text.startswith("Samples of VAE are nearer") and words in text for text in said)
+
+
+def test_mass_outside_the_data(study):
+    def said(value, *, alarm):
+        builder = study(LEVELS, measured=True)
+        for row in [row for row in builder.measurements if row["metric"] == "round_trip_error"]:
+            builder.measurements.append({**row, "metric": "outside_share", "value": value})
+        return texts(builder.results(), alarm=alarm)
+
+    start = "Mass outside the data: 7.00% of the pixel values that Glow samples lie outside"
+    assert any(text.startswith(start) for text in said(0.07, alarm=True))
+    assert not any(text.startswith("Mass outside") for text in said(0.009, alarm=True))
+    assert any(text.startswith("0.900% of the pixel values that Glow samples") for text in said(0.009, alarm=False))
+
+
+def edges(study, space):
+    builder = study(LEVELS, measured=True)
+    return [text for text in texts(builder.results(space=space), alarm=True) if text.startswith("On the edge")]
+
+
+def whole(low, high):
+    return {"kind": "integers", "low": low, "high": high, "log": True}
+
+
+def real(low, high, *, log=True):
+    return {"kind": "reals", "low": low, "high": high, "log": log}
+
+
+def test_a_selected_value_on_the_edge_of_its_range(study):
+    # Selected: latent_size = 16 and learning_rate = 0.00471 of the VAE, flow_depth = 8 and 0.00207 of Glow.
+    (vae, glow) = edges(
+        study,
+        {
+            "vae": {"latent_size": whole(2, 16), "learning_rate": real(0.0047, 1e-2)},
+            "glow": {"flow_depth": whole(8, 16), "learning_rate": real(1e-4, 1e-2)},
+        },
+    )
+    assert "VAE was selected with latent_size = 16 of 2 to 16 and learning_rate = 0.00471" in vae
+    assert "Glow was selected with flow_depth = 8 of 8 to 16; a wider range may give a lower figure." in glow
+
+
+@pytest.mark.parametrize(
+    "swept",
+    [
+        whole(2, 64),
+        whole(16, 16),
+        {"kind": "choices", "values": [2, 4, 16]},
+        real(10.0, 100.0),
+    ],
+)
+def test_no_edge_where_there_is_none(study, swept):
+    assert edges(study, {"vae": {"latent_size": swept, "not_logged": whole(1, 2)}, "glow": {}}) == []
+    assert edges(study, {}) == []
+
+
+@pytest.mark.parametrize(
+    ("swept", "value", "edge"),
+    [
+        (whole(1, 8), 1, False),
+        (whole(0, 8), 0, False),
+        (whole(2, 8), 2, True),
+        (real(0.0, 0.5, log=False), 0.0, False),
+        (real(0.0, 0.5, log=False), 0.495, True),
+        (real(1e-4, 1e-2), 1.05e-4, True),
+        (real(1e-4, 1e-2), 1.2e-4, False),
+        (whole(2, 8), "8", False),
+    ],
+)
+def test_edges_that_cannot_be_moved_are_none(empty, swept, value, edge):
+    run = empty.run("vae", "search", number=0, param_latent_size=value)
+    empty.measure(run, "validation", "bits_per_dim", 2.0)
+    results = empty.results(space={"vae": {"latent_size": swept}})
+    assert any(text.startswith("On the edge") for text in texts(results, alarm=True)) == edge
+
+
+@pytest.mark.parametrize(
+    ("values", "outlier"),
+    [
+        ([2.310, 2.311, 2.312, 2.350], True),
+        ([2.310, 2.311, 2.350], True),
+        ([2.310, 2.311, 2.3155], False),
+        ([2.310, 2.330, 2.350], False),
+        ([2.310, 2.350], False),
+    ],
+)
+def test_an_outlying_seed(study, values, outlier):
+    said = texts(study({"vae": values, "glow": [2.0, 2.01]}).results(), alarm=True)
+    words = f"Outlying seed: one of {len(values)} final runs of VAE reached 2.35 on test"
+    assert any(text.startswith(words) for text in said) == outlier
+
+
+def test_an_outlier_that_is_small_beside_the_gap_is_none(study):
+    said = texts(study({"vae": [2.310, 2.311, 2.350], "glow": [1.0, 1.01]}).results(), alarm=True)
+    assert said == []
+
+
+def rising(study, curve, *, kept):
+    builder = study({"vae": [2.3, 2.31, 2.32], "glow": [2.0, 2.01]})
+    finals = [row for row in builder.runs if row["family"] == "vae" and row["role"] == "final"]
+    builder.histories = [row for row in builder.histories if row["run_id"] not in {run["run_id"] for run in finals}]
+    for run in finals:
+        builder.history(run, curve)
+        if kept:
+            builder.measure(run, "cost", "best_images", 1000.0)
+    return [text for text in texts(builder.results(), alarm=True) if text.startswith("Validation rising")]
+
+
+LATE_AND_LITTLE = [2.6, 2.4, 2.3, 2.25, 2.22, 2.2, 2.19, 2.195, 2.2, 2.2, 2.2, 2.2]
+
+
+def test_validation_that_rises_early_or_much(study):
+    early = [2.4, *np.linspace(2.2, 2.215, 19)]
+    (text,) = rising(study, early, kept=True)
+    assert "VAE overfitted in 3 of 3 final runs; it was best after 10% of its training and ended 0.0133" in text
+    assert "The best weights are the ones measured" in text
+    assert rising(study, [2.4, 2.3, 2.25, 2.2, *np.linspace(2.3, 4.8, 16)], kept=True)
+    assert rising(study, LATE_AND_LITTLE, kept=True) == []
+
+
+def test_validation_that_rises_before_weights_that_are_measured(study):
+    (text,) = rising(study, LATE_AND_LITTLE, kept=False)
+    assert "The last weights are the ones measured, so the figure is worse than the family's best." in text

@@ -1,0 +1,72 @@
+"""Obtained beside published: the page made of two files."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from reports.pages.published import write_published
+
+ROW = {
+    "run_id": "a1",
+    "anchor": "vae",
+    "title": "VAE: 200-200 tanh | <b>bold</b>",
+    "metric": "nll_nats",
+    "published": 88.71,
+    "source": "Burda et al. (2016), table 1",
+    "obtained": 98.572,
+    "standard_error": 0.25,
+    "monte_carlo_error": 0.011,
+    "importance_samples": 1000,
+    "test_images": 10000,
+    "images_seen": 5_000_000,
+    "published_images": 164_000_000,
+    "training_seconds": 853.9,
+    "seed": 0,
+    "deviations": "Batches of 100.",
+    "backend": "jax",
+    "device": "cpu:0",
+    "processor": "a processor",
+    "cores": 2,
+    "commit": "0123456789abcdef",
+    "dirty": False,
+    "config": "{}",
+}
+OURS = ROW | {"run_id": "b2", "anchor": "ours", "title": "Ours", "published": np.nan, "deviations": np.nan}
+FLOW = ROW | {"run_id": "c3", "anchor": "glow", "title": "Glow", "metric": "bits_per_dim", "published": 1.05}
+
+
+@pytest.fixture
+def page(tmp_path):
+    points = [
+        {"run_id": run, "images": 1000 * i, "validation/nll_nats": 200 / i, "validation/bits_per_dim": 3 / i}
+        for run in ("a1", "b2", "c3")
+        for i in (1, 2, 3)
+    ]
+    pd.DataFrame([ROW, OURS, FLOW]).to_csv(tmp_path / "obtained.csv", index=False)
+    pd.DataFrame(points).to_csv(tmp_path / "curves.csv", index=False)
+    return write_published(tmp_path)
+
+
+def test_the_gap_to_the_published_figure_stands_with_its_error_and_the_budget(page):
+    text = page.read_text(encoding="utf-8")
+    row = next(line for line in text.splitlines() if line.startswith("| VAE"))
+    cells = [cell.strip().replace("\u00a0", " ") for cell in row.replace("\\|", "¦").strip("|").split("|")]
+    assert cells[1:5] == ["88.71 nats", "98.57 ± 0.25 nats", "0.0110", "9.86 ± 0.25"]
+    assert cells[6] == "5,000,000 images, 0.03 of the recipe's"
+    assert "Batches of 100." in text
+    assert "<b>" not in text
+
+
+def test_a_model_without_a_published_figure_has_no_gap(page):
+    row = next(line for line in page.read_text(encoding="utf-8").splitlines() if line.startswith("| Ours"))
+    assert row.split("|")[2].strip() == row.split("|")[5].strip() == "–"
+
+
+def test_nats_and_bits_per_dim_never_share_an_axis(page):
+    figures = {path.name: path.read_text(encoding="utf-8") for path in page.parent.glob("*.svg")}
+    assert set(figures) == {"curves-nll_nats.svg", "curves-bits_per_dim.svg"}
+    assert "ours" in figures["curves-nll_nats.svg"]
+    assert "ours" not in figures["curves-bits_per_dim.svg"]
+    assert all(name in page.read_text(encoding="utf-8") for name in figures)

@@ -1,0 +1,336 @@
+"""The written report: whole, true to the frames, safe with foreign text, and the same every time."""
+
+from __future__ import annotations
+
+import base64
+import dataclasses
+import hashlib
+import re
+import subprocess
+import sys
+from html.parser import HTMLParser
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import reports
+from bench.core.results import HISTORY_COLUMNS, MEASUREMENT_COLUMNS, RUN_COLUMNS, TABLES, ImageGrid
+from reports import write_report
+from reports.analysis import statistics
+from reports.analysis.results import Study
+from reports.formatting import NO_BREAK
+from reports.text import tables
+
+DATA = {"application/json", "application/octet-stream"}
+VOID = {"meta", "br", "img", "link", "input", "hr"}
+HOSTILE = "<script>alert('x')</script> \"quoted\" | `tick` $math$ [a](javascript:1)\n# line 😀 שלום \u202egnp.exe \x00"
+
+
+class Page(HTMLParser):
+    """Collects what the checks need, and notes every tag that is not closed as it was opened."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(convert_charrefs=True)
+        self.open: list[str] = []
+        self.faults: list[str] = []
+        self.ids: list[str] = []
+        self.references: list[str] = []
+        self.headings: list[int] = []
+        self.tags: list[str] = []
+        self.images_without_alt = 0
+        self.text = ""
+        self.scripts: list[str] = []
+        self.policy = ""
+        self.feed(text)
+        self.close()
+
+    def handle_starttag(self, tag, attrs):
+        known = dict(attrs)
+        self.tags.append(tag)
+        if tag not in VOID:
+            self.open.append(tag)
+        if tag == "script":
+            self.scripts += [] if known.get("type") in DATA else [""]
+        if known.get("http-equiv") == "Content-Security-Policy":
+            self.policy = str(known["content"])
+        if re.fullmatch(r"h[1-6]", tag):
+            self.headings.append(int(tag[1]))
+        if tag == "img" and not known.get("alt"):
+            self.images_without_alt += 1
+        self.ids += [known["id"]] if known.get("id") else []
+        self.references += [known[name] for name in ("src", "href", "xlink:href", "action", "data") if known.get(name)]
+        self.faults += [f"{tag} {name}" for name in known if name.startswith("on")]
+
+    def handle_startendtag(self, tag, attrs):
+        self.handle_starttag(tag, attrs)
+        if tag not in VOID:
+            self.open.pop()
+
+    def handle_endtag(self, tag):
+        if not self.open or self.open.pop() != tag:
+            self.faults.append(f"</{tag}>")
+
+    def handle_data(self, data):
+        if self.open and self.open[-1] == "script":
+            if self.scripts:
+                self.scripts[-1] += data
+        elif self.open and self.open[-1] != "style":
+            self.text += data
+
+
+def read(results, folder: Path) -> tuple[Page, str, str]:
+    paths = write_report(results, folder)
+    html, markdown = paths.html.read_text("utf-8"), paths.markdown.read_text("utf-8")
+    page = Page(html)
+    assert not page.faults
+    assert not page.open
+    assert len(page.ids) == len(set(page.ids))
+    assert page.scripts == [(Path(reports.__file__).parent / "templates" / "page.js").read_text("utf-8")]
+    digest = base64.b64encode(hashlib.sha256(page.scripts[0].encode()).digest()).decode()
+    assert f"script-src 'sha256-{digest}'" in page.policy
+    assert "default-src 'none'" in page.policy
+    assert page.images_without_alt == 0
+    assert page.headings[0] == 1
+    assert all(after - before <= 1 for before, after in zip(page.headings, page.headings[1:], strict=False))
+    assert paths.html.stat().st_size < 6_000_000
+    inside = {f"#{name}" for name in page.ids}
+    runs = set(results.runs["url"]) if "url" in results.runs else set()
+    for reference in page.references:
+        assert reference in inside or reference in runs or reference.startswith("data:image/png;base64,"), reference
+    for target in re.findall(r"!\[(?:\\.|[^]\\])*\]\(([^)]*)\)", markdown):
+        assert (folder / target).is_file()
+    return page, html, markdown
+
+
+def test_report_of_a_finished_study(finished, tmp_path):
+    page, html, markdown = read(finished, tmp_path)
+    assert html.index('id="answer"') < html.index('id="comparison"') < html.index('id="trials"')
+    for text in (page.text.replace(NO_BREAK, " "), markdown):
+        assert "has the lower test bits/dim on digits at this budget, so far" in text
+        assert "Course of training of the final runs" in text
+        assert "1.9733 ± 0.0088" in text
+        assert "92.36 ± 0.79 k images/s" in text
+        assert "1.25 M" in text
+        assert "importance-weighted bound, k=64" in text
+        assert "python studies/vae_vs_glow.py --dataset digits --trials 24 --seed 0" in text
+        assert "6704154c0ffee" in text
+    assert page.tags.count("svg") == 11
+    assert page.tags.count("img") == 4
+    assert page.tags.count("main") == page.tags.count("header") == page.tags.count("footer") == 1
+
+
+def test_report_of_all_that_a_run_measures(measured, tmp_path):
+    page, _, markdown = read(measured, tmp_path)
+    for text in (page.text.replace(NO_BREAK, " "), markdown):
+        assert "seeds: 95% interval 1.935 to 2.011" in text
+        assert "images: standard error 0.016" in text
+        assert "bound: Monte Carlo error 0.00040" in text
+        assert "Posterior collapse: 12 of 32 latents of VAE are active" in text
+        assert "Holm" in text
+        assert "KL to the prior of each latent, seed 0" in text
+        assert "Interpolations between held-out images" in text
+        assert "tables/likelihood_by_image.csv" in text.replace("\\", "")
+        assert " wins" not in text
+    # Two trade-offs, four responses, two importances, two learning curves, two budgets, two bounds, one of latents.
+    assert page.tags.count("svg") == 15
+    assert sorted(path.stem for path in (tmp_path / "tables").iterdir()) == sorted(TABLES)
+    for name, columns in TABLES.items():
+        stored = pd.read_csv(tmp_path / "tables" / f"{name}.csv")
+        assert list(stored.columns) == ["run_id", *columns]
+        assert len(stored) == len(measured.tables[name])
+
+
+def test_numbers_under_different_conditions_share_no_row(study):
+    builder = study({"vae": [2.3, 2.4], "glow": [2.0, 2.1]}, measured=True)
+
+    def rows():
+        groups = dict(tables.comparison(Study(builder.results())))
+        assert not any("of real images" in row.label for rows in groups.values() for row in rows)
+        return [row for row in groups["Sample quality"] if row.label == "Kernel distance (KID)"]
+
+    one, other = rows()
+    assert (one.notes, other.notes) == (["classifier features", "n = 1,000"], ["random features", "n = 1,000"])
+    for cell in one.cells:
+        assert [note.replace(NO_BREAK, " ") for note in cell.notes] == ["real images: 2.00 ± 0.20 × 10⁻⁴"]
+    for row in builder.measurements:
+        if row["metric"] == "kid" and row["family"] == "vae":
+            row["n"] = 500
+    split = rows()
+    assert [row.notes[1] for row in split] == ["n = 500", "n = 500", "n = 1,000", "n = 1,000"]
+    assert all([cell.text for cell in row.cells].count("not measured") == 1 for row in split)
+
+
+def test_results_from_before_the_new_columns_still_give_a_report(finished, tmp_path):
+    old = finished.measurements.drop(columns=["monte_carlo_error", "conditions"])
+    page, _, _ = read(dataclasses.replace(finished, measurements=old), tmp_path)
+    assert "The final runs have left no diagnostics yet." in page.text
+    assert "real images: " in page.text
+
+
+def test_counts_in_the_page_are_those_of_the_frame(finished, tmp_path):
+    _, _, markdown = read(finished, tmp_path)
+    runs = finished.runs
+    table = markdown[markdown.index("### Runs by how they ended") :]
+    head, *rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in table.splitlines()[2:8]]
+    for family, name in (("vae", "VAE"), ("glow", "Glow")):
+        trials = runs[(runs["family"] == family) & (runs["role"] == "search")]
+        row = dict(zip(head, next(row for row in rows if row[0] == f"{name} trials"), strict=True))
+        for state in ("complete", "pruned", "diverged", "out_of_memory", "failed", "interrupted", "running"):
+            assert int(row[state.replace("_", " ")]) == (trials["state"] == state).sum() > 0
+        assert int(row["all"]) == len(trials)
+
+
+def test_reasons_are_told(finished, tmp_path):
+    page, _, _ = read(finished, tmp_path)
+    for reason in ("the loss became NaN at step 41", "ValueError: latent_size must be positive", "SIGINT"):
+        assert reason in page.text
+
+
+def test_csv_files_hold_the_frames(finished, tmp_path):
+    paths = write_report(finished, tmp_path)
+    assert paths.tables == ()
+    for path, frame, columns in (
+        (paths.measurements, finished.measurements, MEASUREMENT_COLUMNS),
+        (paths.runs, finished.runs, RUN_COLUMNS),
+        (paths.histories, finished.histories, HISTORY_COLUMNS),
+    ):
+        stored = pd.read_csv(path)
+        assert list(stored.columns[: len(columns)]) == columns
+        assert len(stored) == len(frame)
+        binary = pd.read_parquet(path.with_suffix(".parquet"))
+        assert list(binary.columns) == list(stored.columns)
+        assert len(binary) == len(frame)
+    np.testing.assert_allclose(pd.read_csv(paths.measurements)["value"], finished.measurements["value"].astype(float))
+
+
+def test_same_results_give_the_same_bytes(finished, tmp_path):
+    first, second = write_report(finished, tmp_path / "a"), write_report(finished, tmp_path / "b")
+    files = [path for path in sorted((tmp_path / "a").rglob("*")) if path.is_file()]
+    assert len(files) == 8 + len(first.figures) + len(first.images)
+    for path in files:
+        assert path.read_bytes() == (tmp_path / "b" / path.relative_to(tmp_path / "a")).read_bytes()
+    assert second.html.exists()
+
+
+def test_writing_again_replaces_and_leaves_no_temporary_file(finished, tmp_path):
+    write_report(finished, tmp_path)
+    (tmp_path / "report.html").write_text("old")
+    (tmp_path / "figures" / "response-9-vae-beta.svg").write_text("of a sweep that is no more")
+    write_report(finished, tmp_path)
+    assert (tmp_path / "report.html").read_text("utf-8").startswith("<!DOCTYPE html>")
+    assert not list(tmp_path.rglob("*.tmp"))
+    assert not (tmp_path / "figures" / "response-9-vae-beta.svg").exists()
+
+
+@pytest.mark.parametrize("levels", [{"vae": [2.3]}, {"vae": [2.3, 2.4], "glow": []}, {"vae": [], "glow": []}])
+def test_partial_studies(study, levels, tmp_path):
+    read(study(levels).results(), tmp_path)
+
+
+@pytest.mark.parametrize("frame", [None, pd.DataFrame()])
+def test_no_runs(empty, frame, tmp_path):
+    known = {} if frame is None else {"runs": frame, "measurements": frame, "histories": frame}
+    page, _, markdown = read(empty.results(**known), tmp_path)
+    for text in (page.text, markdown):
+        assert "No run has been logged yet, so there is no answer." in text
+
+
+def test_nothing_known_at_all(empty, tmp_path):
+    read(empty.results(swept={}, dataset={}, settings={}, provenance={}, question="", name="x"), tmp_path)
+
+
+def test_no_finite_value_anywhere(empty, tmp_path):
+    for number, value in enumerate([np.nan, np.inf, -np.inf]):
+        run = empty.run("vae", "search", number=number, param_latent_size=2**number, param_learning_rate=np.nan)
+        empty.measure(run, "validation", "bits_per_dim", value)
+        empty.history(run, [value])
+    empty.final("vae", 0, np.nan)
+    results = empty.results()
+    page, _, _ = read(results, tmp_path)
+    assert "★ 3 complete without a finite value" in page.text
+    assert int(statistics.states(results.runs).at["vae", "complete"]) == 4
+
+
+def hostile(builder):
+    for row in builder.runs:
+        row["name"] = row["reason"] = HOSTILE
+        row["url"] = "javascript:alert(1)"
+    family = "<b>évil|fam\u202e"
+    for number in range(4):
+        run = builder.run(
+            family, "search", number=number, url="https://a.b/|)> <x>\"'", **{f"param_{HOSTILE}": HOSTILE}
+        )
+        builder.measure(run, "validation", "bits_per_dim", 2.0 + number, unit=HOSTILE)
+        builder.history(run, [3.0, 2.0 + number])
+    strange = builder.run(family, "search", HOSTILE, number=9, reason=HOSTILE, **{f"param_{HOSTILE}": 3})
+    builder.history(strange, [3.0])
+    final = builder.final(family, 0, 2.0, **{f"param_{HOSTILE}": HOSTILE})
+    builder.measure(final, "quality", HOSTILE, 1.0)
+    builder.measure(final, "quality", "kid", 1.0, conditions=HOSTILE)
+    builder.measure(final, "out_of_distribution", "auroc", 0.1, conditions=HOSTILE, standard_error=0.01)
+    for image in list(builder.images):
+        builder.images.append(ImageGrid(image.run_id, image.family, f"../{HOSTILE}", HOSTILE, image.png))
+    return builder.results(
+        swept={"vae": ["latent_size"], "glow": ["flow_depth"], family: [HOSTILE]},
+        study_id=HOSTILE,
+        name=HOSTILE,
+        question=HOSTILE,
+        dataset={"name": HOSTILE, HOSTILE: HOSTILE},
+        settings={HOSTILE: [HOSTILE]},
+        provenance={"command": f"```\n{HOSTILE}", "versions": {HOSTILE: HOSTILE}},
+    )
+
+
+def test_foreign_text_shows_as_text(study, tmp_path):
+    results = hostile(study({"vae": [2.3, 2.4], "glow": [2.0, 2.1]}))
+    page, html, markdown = read(results, tmp_path)
+    assert "<script>alert('x')</script> \"quoted\" | `tick` $math$ [a](javascript:1)" in page.text
+    assert "😀 שלום" in page.text
+    for text in (html, markdown):
+        assert "\u202e" not in text
+        assert "\x00" not in text
+        assert 'href="javascript' not in text
+    outside_fences = re.sub(r"^(`{3,})text\n.*?^\1$", "", markdown, flags=re.DOTALL | re.MULTILINE)
+    assert "````text\n```\n<script>" in markdown
+    assert "<script" not in outside_fences
+    assert "\\[a\\](javascript:1)" in outside_fences
+    assert not re.search(r"(?<!\\)`", outside_fences)
+    table_lines = [line for line in outside_fences.splitlines() if line.startswith("|")]
+    assert all(line.endswith("|") for line in table_lines)
+    assert not re.search(r"^# line", outside_fences, re.MULTILINE)
+    assert {path.resolve().parent.name for path in write_report(results, tmp_path).images} == {"images"}
+
+
+def test_only_web_addresses_become_links(study, tmp_path):
+    builder = study({"vae": [2.3]})
+    addresses = ["javascript:alert(1)", "file:///etc/passwd", "data:text/html,x", "//host/x", "http://[bad", "", None]
+    for row, url in zip(builder.runs, addresses, strict=False):
+        row["url"] = url
+    page, _, markdown = read(builder.results(), tmp_path)
+    links = [reference for reference in page.references if not reference.startswith(("#", "data:image/png"))]
+    assert links
+    assert all(link.startswith("http://127.0.0.1:5000/") for link in links)
+    assert "](<javascript" not in markdown
+
+
+def test_large_pictures_stay_beside_the_page(study, tmp_path):
+    builder = study({"vae": [2.3], "glow": [2.0]})
+    grown = [ImageGrid(i.run_id, i.family, i.kind, i.caption, i.png + b"\0" * 1_000_000) for i in builder.images]
+    page, _, _ = read(builder.results(images=grown), tmp_path)
+    assert page.tags.count("img") == 1
+    assert page.text.count("Too large for this page") == 3
+    assert len(list((tmp_path / "images").iterdir())) == 4
+
+
+def test_report_imports_no_framework(tmp_path):
+    code = (
+        "import sys, reports\n"
+        "forbidden = {'keras', 'tensorflow', 'jax', 'mlflow', 'optuna', 'torch'}\n"
+        "print(sorted(forbidden & {name.partition('.')[0] for name in sys.modules}))\n"
+        "print(sorted(name for name in sys.modules if name.startswith('bench')))"
+    )
+    root = Path(__file__).parents[2]
+    done = subprocess.run([sys.executable, "-c", code], cwd=root, capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines() == ["[]", "['bench', 'bench.core.results']"]

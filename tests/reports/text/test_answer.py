@@ -1,0 +1,165 @@
+"""The answer is true of the data, whatever state the study is in."""
+
+from __future__ import annotations
+
+import pytest
+
+from reports.analysis.results import Study
+from reports.formatting import NO_BREAK
+from reports.text.answer import answer
+
+
+def said(results):
+    found = answer(Study(results))
+    return " ".join([found.headline, *found.details]).replace(NO_BREAK, " ")
+
+
+def test_clear_winner(finished):
+    text = said(finished)
+    assert text.startswith(
+        "Glow (flow_depth = 8, learning_rate = 0.00207; still improving when it stopped) has the lower test bits/dim "
+        "on digits at this budget, so far: 1.9733 ± 0.0088 against 2.3133 ± 0.0088 for VAE (latent_size = 16, "
+        "learning_rate = 0.00471; still improving when it stopped), lower by 0.340 (95% interval 0.305 to 0.375). "
+        "The figures of Glow and VAE could still fall: the best validation bits/dim fell by 0.0389 and 0.0389 over the "
+        "last quarter of the evaluations."
+    )
+    assert "Welch's t interval over training seeds (3 seeds of VAE and 3 of Glow)" in text
+    assert "upper bounds on the true bits/dim" in text
+    assert "importance-weighted bound, k=64 for VAE" in text
+    assert "importance-weighted dequantisation bound, k=16, uniform dequantisation for Glow" in text
+    assert "k differs" in text
+    assert "5.0× the training time of VAE (41.3 s against 8.30 s)" in text
+    assert "3.0× the parameters" in text
+    assert "12,000 training images" in text
+
+
+def test_paired_over_images_where_both_families_left_each_image(measured):
+    text = said(measured)
+    assert "lower by 0.340 (95% interval 0.306 to 0.374)" in text
+    assert "covers both another draw of training seeds (3 seeds of VAE and 3 of Glow) and of test images" in text
+    assert "k=64" in text
+    assert "float32, batch 1)" in text
+
+
+def test_single_seeds_paired_over_images(study):
+    text = said(study({"vae": [2.3], "glow": [2.0]}, measured=True).results())
+    assert "the interval covers the choice of test images alone, paired image by image" in text
+    assert "with seeds not repeated)" in text
+
+
+def test_speeds_under_different_conditions_are_not_set_against_each_other(study):
+    builder = study({"vae": [2.3, 2.4], "glow": [2.0, 2.1]}, measured=True)
+    for row in builder.measurements:
+        if row["split"] == "throughput" and row["family"] == "vae":
+            row["conditions"] = "GPU"
+    text = said(builder.results())
+    assert "the training time of" in text
+    assert "the speed of" not in text
+
+
+def test_cannot_tell(study):
+    text = said(study({"vae": [2.0, 2.2, 2.1], "glow": [2.05, 2.15, 1.95]}).results())
+    assert text.startswith("The data do not decide which family has the lower test bits/dim on digits")
+    assert "which contains 0" in text
+    assert "lower by" not in text
+
+
+def test_single_seed_says_that_seeds_were_not_repeated(study):
+    text = said(study({"vae": [2.3], "glow": [2.0]}).results())
+    assert "Seeds were not repeated" in text
+    assert "test images alone" in text
+    assert "with seeds not repeated)" in text
+
+
+def test_one_family_with_a_single_seed_names_what_the_interval_covers(study):
+    text = said(study({"vae": [2.3, 2.4], "glow": [2.0]}).results())
+    assert "the choice of test images and the seeds of VAE" in text
+
+
+def test_identical_seeds_have_no_interval(study):
+    text = said(study({"vae": [2.3, 2.3], "glow": [2.0, 2.0]}).results())
+    assert "no uncertainty is known, so it is open whether they differ" in text
+
+
+def test_single_family(study):
+    builder = study({"vae": [2.3, 2.32, 2.35]})
+    text = said(builder.results(swept={"vae": ["latent_size", "learning_rate"]}))
+    assert text.startswith(
+        "VAE (latent_size = 16, learning_rate = 0.00471; still improving when it stopped) reaches 2.323 ± 0.015 "
+        "bits/dim on test (95% interval 2.261 to 2.386), on digits at this budget, so far. The figure of VAE could"
+    )
+    assert "The interval is Student's t over 3 training seeds" in text
+    assert "Across the 12 complete trials, validation bits/dim went from" in text
+
+
+def test_single_family_single_seed(study):
+    text = said(study({"vae": [2.3]}).results(swept={"vae": ["latent_size"]}))
+    assert "Seeds were not repeated: ± is the standard error over test images alone." in text
+
+
+def test_one_family_not_measured_yet(study):
+    builder = study({"vae": [2.3, 2.4], "glow": []})
+    assert said(builder.results()).startswith("Only VAE (latent_size = 16, ")
+
+
+def test_no_finals(study):
+    text = said(study({"vae": [], "glow": []}).results())
+    assert text.startswith("No final run has been measured on test yet. The lowest validation bits/dim so far: 2.096")
+    assert "no answer" in text
+
+
+def test_nothing_complete(empty):
+    empty.run("vae", "search", "diverged", number=0, reason="NaN")
+    empty.run("glow", "search", "out_of_memory", number=0)
+    text = said(empty.results())
+    assert "No trial has completed with a finite likelihood yet" in text
+    assert "1 diverged and 1 out of memory" in text
+
+
+def test_no_runs(empty):
+    assert said(empty.results()) == "No run has been logged yet, so there is no answer."
+
+
+def test_final_run_without_finite_likelihood_is_left_out_and_named(study):
+    text = said(study({"vae": [2.3, 2.4, float("nan")], "glow": [2.0, 2.01, float("inf")]}).results())
+    assert "1 final run of VAE gave no finite test likelihood" in text
+    assert "2 seeds of VAE and 2 of Glow" in text
+
+
+def test_failed_final_runs_are_named(study):
+    builder = study({"vae": [2.3, 2.4], "glow": [2.0, 2.01]})
+    builder.run("glow", "final", "diverged", seed=2)
+    assert "1 final run did not complete (1 diverged)." in said(builder.results())
+
+
+def test_units_that_differ_are_not_ranked(study):
+    builder = study({"vae": [2.3, 2.4], "glow": [2.0, 2.01]})
+    for row in builder.measurements:
+        if row["family"] == "vae" and row["split"] == "test":
+            row["unit"] = "nats"
+    assert said(builder.results()).startswith("The families are not ranked")
+
+
+@pytest.mark.parametrize("n", [100, 360])
+def test_different_numbers_of_test_images_are_named(study, n):
+    builder = study({"vae": [2.3, 2.4], "glow": [2.0, 2.01]})
+    for row in builder.measurements:
+        if row["family"] == "vae" and row["metric"] == "bits_per_dim":
+            row["n"] = n
+    assert ("different numbers of test images" in said(builder.results())) == (n == 100)
+
+
+def test_three_families_compare_the_lowest_two(study):
+    builder = study({"vae": [2.3, 2.32], "glow": [2.0, 2.01]})
+    for seed in (0, 1):
+        builder.final("pixelcnn", seed, 2.6 + 0.01 * seed)
+    text = said(builder.results())
+    assert text.startswith("Glow (flow_depth = 8, ")
+    assert "behind them: pixelcnn at 2.6050" in text
+
+
+def test_final_runs_that_stopped_after_different_budgets(study):
+    builder = study({"vae": [2.3, 2.4], "glow": [2.0, 2.1]})
+    first = next(run["run_id"] for run in builder.runs if run["role"] == "final" and run["family"] == "vae")
+    builder.histories = [row for row in builder.histories if row["run_id"] != first or int(str(row["step"])) <= 7]
+    assert "18 trials of VAE, whose final runs saw 7,000 to 12,000 training images each" in said(builder.results())

@@ -1,0 +1,76 @@
+"""Tables of the trials: stability by learning rate, and what was published beside what was obtained."""
+
+from __future__ import annotations
+
+import pytest
+
+from bench.core.results import RunState
+from reports.analysis import differences, literature
+from reports.analysis.results import Study
+from reports.text import tables
+
+
+def texts(table):
+    return [[cell.text for cell in row] for row in table.rows]
+
+
+def test_each_half_decade_of_the_learning_rate_counts_its_ends(empty):
+    trials = [
+        (1.1e-3, RunState.COMPLETE, 2.0),
+        (2.9e-3, RunState.COMPLETE, 2.2),
+        (3.0e-3, RunState.PRUNED, None),
+        (0.5, RunState.DIVERGED, None),
+        (0.9, RunState.OUT_OF_MEMORY, None),
+        (0.8, RunState.COMPLETE, 3.5),
+        (-1.0, RunState.FAILED, None),
+    ]
+    for number, (rate, state, value) in enumerate(trials):
+        run = empty.run("vae", "search", state, number=number, param_learning_rate=rate)
+        if value is not None:
+            empty.measure(run, "validation", "bits_per_dim", value)
+    table = tables.learning_rate_stability(Study(empty.results()), "vae")
+    assert table is not None
+    assert texts(table) == [
+        ["1.0e-03 to 3.2e-03", "3", "2", "1", "0", "0", "0.100"],
+        ["3.2e-01 to 1.0e+00", "3", "1", "0", "2", "1.50", "1.50"],
+    ]
+    assert tables.learning_rate_stability(Study(empty.results(swept={"vae": ["latent_size"]})), "vae") is None
+
+
+def test_published_figures_stand_beside_what_was_obtained_on_the_same_data_alone(study):
+    builder = study({"vae": [2.3], "glow": [1.97]})
+    results = builder.results()
+    assert tables.published(Study(results)).rows == []
+    mnist = builder.results(dataset={**results.dataset, "name": "mnist", "grey_levels": 256})
+    rows = texts(tables.published(Study(mnist)))
+    assert ["Glow", "1.05", literature.GRATHWOHL] in rows
+    assert rows[-1][0] == "Glow, this study"
+    assert rows[-1][1].startswith("1.97")
+    binary = builder.results(dataset={**results.dataset, "name": "binarized_mnist", "grey_levels": 2})
+    assert texts(tables.published(Study(binary)))[-1][1].startswith("87.39")
+    assert tables.published(Study(builder.results(dataset={"name": "mnist", "grey_levels": 2}))).rows == []
+
+
+def test_selected_configurations_show_what_was_swept_and_the_rest_apart(study):
+    builder = study({"vae": [2.3], "glow": [1.97]})
+    for row in builder.runs:
+        row["param.optimizer"] = "adam"
+    known = Study(builder.results())
+    shown = [row[0].text for row in tables.selected(known).rows]
+    assert shown[3:] == ["latent_size", "learning_rate", "flow_depth"]
+    assert texts(tables.fixed(known)) == [["optimizer", "adam", "adam"]]
+
+
+@pytest.mark.parametrize(("n", "first"), [(1000, "Fréchet distance, extrapolated"), (2000, "Fréchet distance")])
+def test_the_extrapolated_frechet_distance_leads_where_images_are_few(study, n, first):
+    builder = study({"vae": [2.3, 2.31], "glow": [2.0, 2.01]}, measured=True)
+    for row in [row for row in builder.measurements if row["metric"] == "frechet_distance"]:
+        row["n"] = n
+        builder.measurements.append(
+            {**row, "metric": "frechet_distance_infinity", "value": float(str(row["value"])) - 1}
+        )
+    known = Study(builder.results())
+    labels = [row.label for row in dict(tables.comparison(known))["Sample quality"] if "Fréchet" in row.label]
+    assert labels[0] == first
+    found = tables.differences(differences.differences(known))
+    assert next(row[0].text for row in found.rows if "Fréchet" in row[0].text) == first
