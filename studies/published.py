@@ -1,10 +1,10 @@
-"""Do published likelihoods come out? Each anchor is a model of the literature with the recipe that trained it.
+"""Do published likelihoods come out? Each published is a model of the literature with the recipe that trained it.
 
 ``reparam-bench reproduce`` trains them within the budget it is given, and keeps the obtained beside the published.
 """
 
 from bench.study.config import TrainingConfig
-from bench.workflows.published_result import Anchor
+from bench.workflows.published_result import PublishedResult
 from models.base.config import GlowConfig, VAEConfig
 
 TRAIN_IMAGES = 50_000
@@ -22,12 +22,12 @@ BURDA_TRAINING = TrainingConfig(
     clip_norm=0.0,
     batch_size=100,
     images=BURDA_PASSES * TRAIN_IMAGES,
-    reports=40,
+    evaluations=40,
 )
 
 
-def _burda(name: str, samples: int, published: float) -> Anchor:
-    return Anchor(
+def _burda(name: str, samples: int, published: float) -> PublishedResult:
+    return PublishedResult(
         name=name,
         title=f"{'VAE' if samples == 1 else f'IWAE, k={samples}'}: 200-200 tanh, 50 latents, binarised MNIST",
         dataset="binarized_mnist",
@@ -41,19 +41,19 @@ def _burda(name: str, samples: int, published: float) -> Anchor:
     )
 
 
-ANCHORS: dict[str, Anchor] = {
-    anchor.name: anchor
-    for anchor in (
+PUBLISHED: dict[str, PublishedResult] = {
+    published.name: published
+    for published in (
         _burda("vae", 1, 88.71),
         _burda("iwae-5", 5, 87.63),
         _burda("iwae-50", 50, 87.10),
-        Anchor(
+        PublishedResult(
             name="vae-400",
             title="VAE: 400 ReLU, 40 latents, binarised MNIST",
             dataset="binarized_mnist",
             model=VAEConfig(hidden_sizes=(400,), latent_size=40),
             training=TrainingConfig(
-                learning_rate=1e-3, clip_norm=0.0, batch_size=100, images=500 * TRAIN_IMAGES, reports=40
+                learning_rate=1e-3, clip_norm=0.0, batch_size=100, images=500 * TRAIN_IMAGES, evaluations=40
             ),
             metric="nll_nats",
             published=89.8,
@@ -61,7 +61,7 @@ ANCHORS: dict[str, Anchor] = {
             source="quoted of this architecture; the publication was not found",
             deviations="Schedule unpublished: constant rate of 1e-3.",
         ),
-        Anchor(
+        PublishedResult(
             name="vae-ours",
             title="Ours: 512-512 SiLU, 50 latents, binarised MNIST",
             dataset="binarized_mnist",
@@ -73,7 +73,7 @@ ANCHORS: dict[str, Anchor] = {
                 clip_norm=0.0,
                 batch_size=100,
                 images=BURDA_PASSES * TRAIN_IMAGES,
-                reports=40,
+                evaluations=40,
             ),
             metric="nll_nats",
             published=None,
@@ -81,13 +81,13 @@ ANCHORS: dict[str, Anchor] = {
             source="this project",
             deviations="",
         ),
-        Anchor(
+        PublishedResult(
             name="glow-mnist",
             title="Glow: K=32, L=2, width 512, 8-bit MNIST",
             dataset="mnist",
             model=GlowConfig.preset("paper", levels=2, dequantisation="variational"),
             training=TrainingConfig(
-                learning_rate=1e-3, warmup_steps=1000, batch_size=64, images=50_000_000, reports=100, clip_norm=1.0
+                learning_rate=1e-3, warmup_steps=1000, batch_size=64, images=50_000_000, evaluations=100, clip_norm=1.0
             ),
             metric="bits_per_dim",
             published=1.05,
@@ -96,13 +96,13 @@ ANCHORS: dict[str, Anchor] = {
             deviations="28x28 halves only twice, so L=2; variational dequantisation (Ho et al. 2019); inputs "
             "preprocessed by their marginal.",
         ),
-        Anchor(
+        PublishedResult(
             name="glow-mnist-small",
             title="A small Glow on its way: K=4, L=2, width 64, 8-bit MNIST",
             dataset="mnist",
             model=GlowConfig.preset("small"),
             training=TrainingConfig(
-                learning_rate=8e-3, warmup_steps=200, batch_size=64, images=400_000, reports=25, weight_average=0.99
+                learning_rate=8e-3, warmup_steps=200, batch_size=64, images=400_000, evaluations=25, weight_average=0.99
             ),
             metric="bits_per_dim",
             published=1.05,
@@ -110,7 +110,7 @@ ANCHORS: dict[str, Anchor] = {
             source="Grathwohl et al. (2019), table 2, of a far larger Glow",
             deviations="A far smaller network than the published one; its inputs are preprocessed by their marginal.",
         ),
-        Anchor(
+        PublishedResult(
             name="glow-mnist-ours",
             title="Ours: a small Glow, K=8, L=2, width 64, variational dequantisation, 8-bit MNIST",
             dataset="mnist",
@@ -122,7 +122,7 @@ ANCHORS: dict[str, Anchor] = {
                 weight_average=0.995,
                 batch_size=64,
                 images=240_000,
-                reports=20,
+                evaluations=20,
             ),
             metric="bits_per_dim",
             published=None,

@@ -280,21 +280,21 @@ MUTATIONS = {
     ),
     "training: continued with the averaged weights": Mutation(
         TRAINING,
-        "if config.weight_average and epoch:",
-        "if config.weight_average and epoch > done:",
+        "if config.weight_average and interval:",
+        "if config.weight_average and interval > done:",
         "bench/training/test_checkpoint",
     ),
     "training: continued from the first images": Mutation(
         TRAINING,
-        "stream.epoch(epoch), epoch",
-        "stream.epoch(epoch - done), epoch",
+        "stream.interval(interval), steps_before",
+        "stream.interval(interval - done), steps_before",
         "bench/training/test_checkpoint",
     ),
     "training: saved before its record is received": Mutation(
         TRAINING,
-        "        on_epoch(record)\n        now =",
+        "        on_evaluation(record)\n        now =",
         "        if checkpoint is not None:\n            checkpoint.save(model, log, best.arrays)\n"
-        "        on_epoch(record)\n        now =",
+        "        on_evaluation(record)\n        now =",
         "bench/training/test_checkpoint",
     ),
     "training: leaves the last weights": Mutation(

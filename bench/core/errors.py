@@ -21,7 +21,7 @@ class StudyStoppedError(ReparamBenchError):
     """The study cannot go on; what it finished is kept."""
 
 
-class SpoolError(ReparamBenchError):
+class OutboxError(ReparamBenchError):
     """What a run logs cannot be kept on disk until the tracking store has it."""
 
 
@@ -29,7 +29,7 @@ class CheckpointError(ReparamBenchError):
     """The state of a training cannot be kept: the disk is full, or the folder may not be written to."""
 
 
-class WornOutError(ReparamBenchError):
+class RestartRequiredError(ReparamBenchError):
     """This process has grown too large to go on; a fresh one can, for all that is done is kept."""
 
 

@@ -42,7 +42,8 @@ class GradientResults:
         settings: the study's settings.
         provenance: commit, versions, device, command.
         closed_forms: measured beside known.
-        in_the_vae: one row an estimator, latent size and k: ``latent_size samples estimator variance variance_error
+        encoder_gradients: one row an estimator, latent size and k:
+            ``latent_size samples estimator variance variance_error
             snr snr_error``; variance in (nats per image)².
         runs: one row a training run: ``estimator samples latent_size seed state reason bits_per_dim standard_error
             seconds``, bits/dim being the importance-weighted bound on validation, missing where the run failed.
@@ -56,7 +57,7 @@ class GradientResults:
     settings: dict[str, object]
     provenance: dict[str, object]
     closed_forms: ClosedForms
-    in_the_vae: pd.DataFrame
+    encoder_gradients: pd.DataFrame
     runs: pd.DataFrame
     histories: pd.DataFrame
 

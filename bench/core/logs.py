@@ -19,8 +19,8 @@ from bench.core.redaction import redact
 OWN_PACKAGES = ("bench", "models", "reports", "studies")
 LONGEST_REASON = 300
 """Characters of a library's own words that a terminal is given; the log has them all."""
-COURIER_THREAD = "courier"
-"""The thread that delivers to the tracking store: it tells by itself what its libraries warn of at each attempt."""
+UPLOADER_THREAD = "uploader"
+"""The thread that uploads to the tracking store: it tells by itself what its libraries warn of at each attempt."""
 COURIER_LOGGER = "bench.tracking.outbox.uploader"
 _STORES = ("mlflow", "optuna", "sqlalchemy", "sqlite3", "requests", "urllib3")
 
@@ -131,9 +131,9 @@ class _Lines(logging.Formatter):
 
 
 class _LibraryWarnings(logging.Handler):
-    """Shows what libraries and the courier warn of as one line.
+    """Shows what libraries and the uploader warn of as one line.
 
-    The project's other messages are shown where they are made; the courier's come from nowhere in the command.
+    The project's other messages are shown where they are made; the uploader's come from nowhere in the command.
     """
 
     def __init__(self, console: Console) -> None:
@@ -141,7 +141,7 @@ class _LibraryWarnings(logging.Handler):
         self.console = console
 
     def emit(self, record: logging.LogRecord) -> None:
-        of_a_library = record.name.partition(".")[0] not in OWN_PACKAGES and record.threadName != COURIER_THREAD
+        of_a_library = record.name.partition(".")[0] not in OWN_PACKAGES and record.threadName != UPLOADER_THREAD
         if of_a_library or record.name == COURIER_LOGGER:
             self.console.print(f"warning: {shortened(record.getMessage())}", highlight=False, markup=False)
 

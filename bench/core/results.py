@@ -320,7 +320,7 @@ METRICS: dict[str, Metric] = {
             "with compilation too, which later seeds share.",
         ),
         Metric(
-            "first_epoch_seconds",
+            "first_interval_seconds",
             "First epoch",
             "s",
             False,
@@ -399,18 +399,18 @@ class Measurement:
 
 
 @dataclass(frozen=True)
-class EpochRecord:
+class EvaluationRecord:
     """One point of a learning curve.
 
     Attributes:
-        epoch: counted from 1.
+        evaluation: its number, counted from 1.
         images: training images seen so far.
         seconds: time since training began, compilation included, what watches the training excluded.
-        values: running means of the epoch by metric key, such as ``train/bits_per_dim``.
-        samples: PNG of a grid of samples, drawn from the same noise at every epoch; None where none was drawn.
+        values: means since the evaluation before by metric key, such as ``train/bits_per_dim``.
+        samples: PNG of a grid of samples, drawn from the same noise at every evaluation; None where none was drawn.
     """
 
-    epoch: int
+    evaluation: int
     images: int
     seconds: float
     values: dict[str, float]

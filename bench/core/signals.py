@@ -35,7 +35,7 @@ class StopRequest:
         sys.unraisablehook = self._earlier_hook
 
     def _ignored(self, event: Any) -> None:
-        # What Python ignored is honoured at the next check: a traceback would alarm for nothing.
+        # What Python ignored is run_interruptible at the next check: a traceback would alarm for nothing.
         if not isinstance(event.exc_value, KeyboardInterrupt):
             self._earlier_hook(event)
 
@@ -48,7 +48,7 @@ class StopRequest:
         if self.made:
             raise KeyboardInterrupt
 
-    def honoured(self, work: Callable[[], Result]) -> Result:
+    def run_interruptible(self, work: Callable[[], Result]) -> Result:
         """The result of ``work``; an error that a request to stop came out as is that request."""
         try:
             return work()

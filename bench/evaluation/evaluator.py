@@ -34,7 +34,7 @@ class OutsideData:
 
 
 @dataclass(frozen=True)
-class Yardstick:
+class EvaluationProtocol:
     """What models are measured with.
 
     Attributes:
@@ -56,13 +56,13 @@ class Evaluation:
         measurements: the numbers.
         tables: what is more than a number, by name: those of the result schema.
         pictures: what its samples look like.
-        refused: metric -> why it could not be measured.
+        unavailable: metric -> why it could not be measured.
     """
 
     measurements: list[Measurement]
     tables: dict[str, pd.DataFrame] = field(default_factory=dict)
     pictures: list[Picture] = field(default_factory=list)
-    refused: dict[str, str] = field(default_factory=dict)
+    unavailable: dict[str, str] = field(default_factory=dict)
 
 
 class Evaluator:
@@ -89,7 +89,7 @@ class Evaluator:
         held_out: Images,
         split: str,
         train: Images,
-        yardstick: Yardstick,
+        protocol: EvaluationProtocol,
         seed: int,
         on_progress: Callable[[int, int], None] = lambda done, total: None,
     ) -> Evaluation:
@@ -99,7 +99,7 @@ class Evaluator:
             held_out: images (n, h, w, c) that the model was not trained on.
             split: their name, ``validation`` or ``test``.
             train: training images, for the floor of sample quality and the nearest neighbours.
-            yardstick: with what to measure.
+            protocol: with what to measure.
             seed: the run's seed, from which that of the samples derives.
             on_progress: receives (done, total) log-weights of the likelihood.
 
@@ -107,17 +107,17 @@ class Evaluator:
             DivergedError: the bound of an image is not finite.
         """
         model = self.model
-        likelihood = self._likelihood(held_out, split, yardstick.importance_samples, on_progress)
+        likelihood = self._likelihood(held_out, split, protocol.importance_samples, on_progress)
         check_finite(likelihood, split)
         diagnostics, tables = self.diagnostics.measure(held_out, derive_seed(seed, "diagnostics"))
         samples = self.sampler.draw(len(held_out), 1.0, derive_seed(seed, "quality samples"))
-        quality = sample_quality(samples, held_out, train, yardstick.extractor, model.grey_levels)
+        quality = sample_quality(samples, held_out, train, protocol.extractor, model.grey_levels)
         sampling, sampling_compile = sampling_speed(self.sampler)
         return Evaluation(
             measurements=[
                 *likelihood.measurements(split),
                 *likelihood.tightness(split),
-                *self._outside(yardstick, likelihood),
+                *self._outside(protocol, likelihood),
                 *diagnostics,
                 *quality.measurements,
                 speed("evaluate_images_per_second", likelihood.rates, likelihood.batch_size),
@@ -132,7 +132,7 @@ class Evaluator:
                 **tables,
             },
             pictures=final_pictures(self.sampler, held_out, train, seed),
-            refused=quality.refused,
+            unavailable=quality.unavailable,
         )
 
     def _likelihood(
@@ -142,12 +142,12 @@ class Evaluator:
             self.model, images, k, derive_seed(name), self.likelihood_program, on_progress, timed=True
         )
 
-    def _outside(self, yardstick: Yardstick, own: LogLikelihood) -> list[Measurement]:
+    def _outside(self, protocol: EvaluationProtocol, own: LogLikelihood) -> list[Measurement]:
         """The other data set's bits/dim under the model, and how well the likelihood tells the two apart."""
-        outside = yardstick.outside
+        outside = protocol.outside
         if outside is None:
             return []
-        other = self._likelihood(outside.images[: len(own.bound)], "outside", yardstick.importance_samples)
+        other = self._likelihood(outside.images[: len(own.bound)], "outside", protocol.importance_samples)
         split = "out_of_distribution"
         told = auroc(own.bound, other.bound)
         rows = [

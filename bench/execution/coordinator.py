@@ -7,14 +7,14 @@ import math
 import time
 from typing import Any
 
-from bench.core.errors import SpoolError, StudyStoppedError, TrackingError, WornOutError
+from bench.core.errors import OutboxError, RestartRequiredError, StudyStoppedError, TrackingError
 from bench.core.results import RunState
 from bench.core.signals import StopRequest
-from bench.execution.executors.base import Crew
+from bench.execution.executors.base import Executor
 from bench.execution.progress import StudyProgress
 from bench.execution.session import FINAL, SharedStudy
 from bench.execution.worker import short
-from bench.search.queue import DIED, Attempt, Slot
+from bench.search.queue import DIED, Attempt, Task
 from bench.study.config import RunConfig
 from bench.tracking.logged_run import LoggedRun
 from bench.tracking.writer import DRAIN_SECONDS
@@ -25,8 +25,8 @@ FAILURES_IN_A_ROW = 20
 """So many trials failing one after the other, neither pruned nor diverged, point at a fault that all share."""
 TRACKING_SECONDS = 60.0
 """Between two times that the runs of dead processes are seen to while others work."""
-SLOTS_AHEAD = 32
-"""At least so many slots wait at a time; with more workers, as many as are being worked on."""
+TASKS_AHEAD = 32
+"""At least so many tasks wait at a time; with more workers, as many as are being worked on."""
 
 
 class Coordinator:
@@ -34,14 +34,14 @@ class Coordinator:
 
     Args:
         study: the opened study.
-        crew: who does the work.
+        executor: who does the work.
         progress: where progress is shown.
         stop: tells when to end.
     """
 
-    def __init__(self, study: SharedStudy, crew: Crew, progress: StudyProgress, stop: StopRequest) -> None:
+    def __init__(self, study: SharedStudy, executor: Executor, progress: StudyProgress, stop: StopRequest) -> None:
         self.study = study
-        self.crew = crew
+        self.executor = executor
         self.progress = progress
         self.stop = stop
         self._shown: dict[str, set[int]] = {}
@@ -58,13 +58,13 @@ class Coordinator:
         """
         state = RunState.FAILED
         try:
-            with self.study.ledger.in_charge():
+            with self.study.record.coordinator_lock():
                 try:
-                    self.stop.honoured(self._run)
+                    self.stop.run_interruptible(self._run)
                 finally:
                     self._end_work()
             state = RunState.COMPLETE
-        except (KeyboardInterrupt, WornOutError):
+        except (KeyboardInterrupt, RestartRequiredError):
             state = RunState.INTERRUPTED
             raise
         finally:
@@ -83,7 +83,7 @@ class Coordinator:
         if not is_recorded:
             self._record_selection(chosen)
         self._register(configs)
-        self.study.remove_checkpoints_of_settled_slots()
+        self.study.remove_checkpoints_of_settled_tasks()
 
     def _record_selection(self, chosen: dict[str, dict[str, Any]]) -> bool:
         """Whether the tracking store has it; where it is away, final runs do not wait for its return."""
@@ -97,7 +97,7 @@ class Coordinator:
     def _end_work(self) -> None:
         for queue in self.study.queues.values():
             queue.set_open(False)
-        self.crew.dismiss()
+        self.executor.shutdown()
 
     def _config(self, name: str, trial: Attempt) -> RunConfig:
         return self.study.bound.configure(self.study.family(name), trial.values)
@@ -109,14 +109,14 @@ class Coordinator:
         left when the one before it is done.
         """
         settings, searches = self.study.bound.settings, self.study.searches
-        slots = {name: search.slots(settings.trials) for name, search in searches.items()}
+        tasks = {name: search.tasks(settings.trials) for name, search in searches.items()}
         deadline = time.monotonic() + (settings.timeout or math.inf)
         for search in searches.values():
             search.set_open(True)
         left = list(searches)
         until = _share(deadline, len(left))
         while left:
-            for name in [name for name in left if self._is_done(name, slots[name])]:
+            for name in [name for name in left if self._is_done(name, tasks[name])]:
                 left.remove(name)
                 until = _share(deadline, len(left))
             if left and time.monotonic() >= until:
@@ -124,7 +124,7 @@ class Coordinator:
                 until = _share(deadline, len(left))
             elif left:
                 self._check_failures(left[0])
-                self.crew.tend()
+                self.executor.poll()
         return {name: self._best(name) for name in searches}
 
     def _close(self, name: str) -> None:
@@ -134,7 +134,7 @@ class Coordinator:
         while any(each.state == RunState.RUNNING for each in search.attempts()):
             self.stop.check()
             search.reclaim()
-            self.crew.tend()
+            self.executor.poll()
         self._show(name, search.attempts())
 
     def _best(self, name: str) -> Attempt:
@@ -153,14 +153,14 @@ class Coordinator:
 
     def _finals(self, selected: dict[str, Attempt]) -> None:
         """Have each selected configuration retrained from several seeds, and each measured once on test."""
-        finals = self.study.ledger.finals
+        finals = self.study.record.finals
         finals.set_open(True)
-        slots = self.study.final_slots(selected)
-        while not self._is_done(FINAL, slots):
-            self.crew.tend()
+        tasks = self.study.final_tasks(selected)
+        while not self._is_done(FINAL, tasks):
+            self.executor.poll()
 
-    def _is_done(self, kind: str, slots: list[Slot]) -> bool:
-        """Whether all slots are settled; what is to be done of them is offered, what was lost taken back."""
+    def _is_done(self, kind: str, tasks: list[Task]) -> bool:
+        """Whether all tasks are settled; what is to be done of them is offered, what was lost taken back."""
         self.stop.check()
         queue = self.study.queues[kind]
         lost = queue.reclaim()
@@ -175,9 +175,9 @@ class Coordinator:
         settled = {each.number for each in attempts if each.counts}
         under_way = {each.number for each in attempts if each.state == RunState.RUNNING}
         waiting = {each.number for each in attempts if each.state is None}
-        wanted = [slot for slot in slots if slot.number not in settled]
-        ahead = max(SLOTS_AHEAD, len(under_way)) - len(waiting)
-        missing = [slot for slot in wanted if slot.number not in under_way | waiting]
+        wanted = [task for task in tasks if task.number not in settled]
+        ahead = max(TASKS_AHEAD, len(under_way)) - len(waiting)
+        missing = [task for task in wanted if task.number not in under_way | waiting]
         queue.offer(missing[: max(0, ahead)])
         return not wanted
 
@@ -207,20 +207,20 @@ class Coordinator:
             self.progress.best(kind, best.objective or 0.0, best.number)
 
     def _bring_tracking_up_to_date(self, patience: float | None = None) -> None:
-        """Have delivered what ended processes left, and end the runs of attempts that ended without a word.
+        """Have uploaded what ended processes left, and end the runs of attempts that ended without a word.
 
         The storage decides: an attempt that it holds as ended has ended so, whatever its run says.
 
         Args:
             patience: seconds that processes which have just ended an attempt are given to say so; by default as many
-                as a delivery may take.
+                as an upload may take.
         """
         patience = DRAIN_SECONDS if patience is None else patience
         tracker, parent = self.study.tracker, self.study.parent
         try:
-            tracker.deliver_orphans()
+            tracker.upload_orphans()
             if patience and (left := tracker.drain(patience)):
-                self.progress.say(f"{left} entries wait in {tracker.spool}: `reparam-bench deliver` delivers them")
+                self.progress.say(f"{left} entries wait in {tracker.outbox}: `reparam-bench upload` uploads them")
                 return
             until = time.monotonic() + patience
             while any(_is_told_soon(attempt) for _, attempt in self._differing()) and time.monotonic() < until:
@@ -228,7 +228,7 @@ class Coordinator:
             for run, attempt in self._differing():
                 if patience or not _is_told_soon(attempt):
                     parent.end_run(run.run_id, attempt.state or RunState.INTERRUPTED, attempt.reason)
-        except (SpoolError, TrackingError) as error:
+        except (OutboxError, TrackingError) as error:
             self.progress.say(f"the tracking store is brought up to date later: {error}")
 
     def _differing(self) -> list[tuple[LoggedRun, Attempt]]:
@@ -251,7 +251,7 @@ class Coordinator:
 
     def _register(self, configs: dict[str, RunConfig]) -> None:
         """Register the final run of each family that validation, not test, finds best."""
-        attempts = self.study.ledger.finals.attempts()
+        attempts = self.study.record.finals.attempts()
         complete = [each for each in attempts if each.state == RunState.COMPLETE and each.objective is not None]
         best: dict[str, Attempt] = {}
         for name, config in configs.items():

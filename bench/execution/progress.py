@@ -22,7 +22,7 @@ from rich.table import Column
 from rich.text import Text
 
 from bench.core.logs import one_line
-from bench.core.results import EpochRecord
+from bench.core.results import EvaluationRecord
 from bench.study.eta import Clock, Pace, RemainingStudy
 
 log = logging.getLogger(__name__)
@@ -52,7 +52,7 @@ class StudyProgress:
         self._began = self._last_line = clock()
         self._bests: dict[str, str] = {}
         self._name = ""
-        self._earlier: EpochRecord | None = None
+        self._earlier: EvaluationRecord | None = None
         self._pace = Pace(1, clock)
         self._bars = _Bars(self._bests, console, live=console.is_terminal and not console.quiet)
         self._study = self._bars.add_task("study", total=runs, note="", remaining=self._study_remaining)
@@ -114,18 +114,18 @@ class StudyProgress:
         self._bars.restart(self._kind, label, total, one_line(name), completed=done)
         self._bars.restart(self._run, "epoch", epochs, "compiling")
 
-    def epoch(self, record: EpochRecord) -> None:
+    def evaluated(self, record: EvaluationRecord) -> None:
         """Show a point of the learning curve."""
         value = record.values.get("validation/bits_per_dim", record.values.get("train/bits_per_dim", float("nan")))
         note = f"{value:.3f} bits/dim, {_images_per_second(record, self._earlier):,.0f} images/s"
         self._earlier = record
-        self._pace.at(record.epoch)
-        self._bars.update(self._run, completed=record.epoch, note=note)
-        event = f"{self._name}: epoch {record.epoch} of {self._pace.total}, {note}"
+        self._pace.at(record.evaluation)
+        self._bars.update(self._run, completed=record.evaluation, note=note)
+        event = f"{self._name}: evaluation {record.evaluation} of {self._pace.total}, {note}"
         log.info("%s", event)
         self._break_silence(lambda: f"{event}{_after(self._run_remaining())}")
 
-    def evaluation(self, done: int, total: int) -> None:
+    def measured(self, done: int, total: int) -> None:
         """Show how far the evaluation on test is, in log-weights."""
         if self._bars.tasks[self._run].description != "test":
             self._pace = Pace(total, self._clock)
@@ -191,7 +191,7 @@ class _Remaining(ProgressColumn):
         return Text("" if task.finished else task.fields["remaining"](), style="progress.remaining")
 
 
-def _images_per_second(record: EpochRecord, earlier: EpochRecord | None) -> float:
+def _images_per_second(record: EvaluationRecord, earlier: EvaluationRecord | None) -> float:
     """Images in a second of the last epoch, its look at validation included; of the first, compilation too."""
     if earlier is None:
         return record.images / record.seconds

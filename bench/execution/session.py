@@ -15,10 +15,10 @@ from bench.data.registry import load
 from bench.data.shared import open_shared
 from bench.runtime.backend import select_backend
 from bench.runtime.provenance import code_version, provenance
-from bench.search.queue import Attempt, Queue, Slot
+from bench.search.queue import Attempt, Queue, Task
 from bench.search.sampler import Search
 from bench.search.storage import open_storage
-from bench.search.study_record import Ledger, find_study
+from bench.search.study_record import StudyRecord, find_study
 from bench.study import search_space as space
 from bench.study.config import RunConfig
 from bench.study.definition import ENGINE, BoundStudy, Family, StudySettings
@@ -31,7 +31,7 @@ log = logging.getLogger(__name__)
 
 FINAL = "final"
 """The kind of work that final runs are; each search is of the kind of its family."""
-_CHECKPOINT = re.compile(r"\.?(?P<kind>.+)-(?P<slot>\d+)\.npz")
+_CHECKPOINT = re.compile(r"\.?(?P<kind>.+)-(?P<task>\d+)\.npz")
 """A checkpoint's file, or what is left of one that was being written."""
 
 
@@ -41,14 +41,14 @@ class SharedStudy:
 
     Attributes:
         bound: the study with its settings and data.
-        ledger: the study in the storage.
+        record: the study in the storage.
         searches: the search of each family, by its name, in their order.
         tracker: the connection to the tracking store.
         parent: the study's run there.
     """
 
     bound: BoundStudy
-    ledger: Ledger
+    record: StudyRecord
     searches: dict[str, Search]
     tracker: Tracker
     parent: StudyRun
@@ -56,16 +56,16 @@ class SharedStudy:
     @property
     def queues(self) -> dict[str, Queue]:
         """All work by its kind, in the order in which it is done."""
-        return {**self.searches, FINAL: self.ledger.finals}
+        return {**self.searches, FINAL: self.record.finals}
 
     def family(self, name: str) -> Family:
         """The family of this name."""
         return next(family for family in self.bound.study.families if family.name == name)
 
-    def final_slots(self, selected: dict[str, Attempt]) -> list[Slot]:
-        """A slot for each final run of the selected trials; those of trials selected earlier keep theirs."""
-        known = {(each.note["config_hash"], each.note["seed"]): each.number for each in self.ledger.finals.attempts()}
-        slots: list[Slot] = []
+    def final_tasks(self, selected: dict[str, Attempt]) -> list[Task]:
+        """A task for each final run of the selected trials; those of trials selected earlier keep theirs."""
+        known = {(each.note["config_hash"], each.note["seed"]): each.number for each in self.record.finals.attempts()}
+        tasks: list[Task] = []
         for name, trial in selected.items():
             config = self.bound.configure(self.family(name), trial.values)
             for seed in range(self.bound.settings.seeds):
@@ -78,22 +78,22 @@ class SharedStudy:
                     "config_hash": config.hash,
                     "seed": seed,
                 }
-                slots.append(Slot(number, note=note))
-        return slots
+                tasks.append(Task(number, note=note))
+        return tasks
 
-    def checkpoint(self, kind: str, slot: int, config: RunConfig, seed: int) -> Checkpoint:
-        """Where the training of a slot is kept while it lasts."""
+    def checkpoint(self, kind: str, task: int, config: RunConfig, seed: int) -> Checkpoint:
+        """Where the training of a task is kept while it lasts."""
         code = code_version(self.bound.settings.backend)["code"]
-        return Checkpoint(self._checkpoints / f"{kind}-{slot}.npz", config.hash, seed, code)
+        return Checkpoint(self._checkpoints / f"{kind}-{task}.npz", config.hash, seed, code)
 
-    def remove_checkpoints_of_settled_slots(self) -> None:
-        """Remove what a process left that died between the end of its slot and the removal of its checkpoint."""
+    def remove_checkpoints_of_settled_tasks(self) -> None:
+        """Remove what a process left that died between the end of its task and the removal of its checkpoint."""
         if not self._checkpoints.is_dir():
             return
         settled = {kind: queue.settled() for kind, queue in self.queues.items()}
         for file in self._checkpoints.iterdir():
             found = _CHECKPOINT.match(file.name)
-            if found and int(found["slot"]) in settled.get(found["kind"], ()):
+            if found and int(found["task"]) in settled.get(found["kind"], ()):
                 file.unlink(missing_ok=True)
 
     @property
@@ -112,16 +112,16 @@ def open_study(bound: BoundStudy) -> SharedStudy:
     settings.output.mkdir(parents=True, exist_ok=True)
     storage = open_storage(settings.storage_url)
     tracker = _tracker(bound)
-    ledger = Ledger(storage, bound.study_id, settings.lease)
-    earlier = ledger.specification
+    record = StudyRecord(storage, bound.study_id, settings.lease)
+    earlier = record.specification
     if earlier is not None:
         check_code(earlier, settings.mixed_code)
     specification = to_json(bound)
     codes = [] if earlier is None else [code for code in earlier["codes"] if code != specification["code"]["code"]]
     codes.append(specification["code"]["code"])
     parent = _parent(tracker, _description(bound, codes), earlier)
-    ledger.publish({**specification, "codes": codes, "experiment_id": parent.experiment_id, "run_id": parent.run_id})
-    return SharedStudy(bound, ledger, _searches(bound, ledger), tracker, parent)
+    record.publish({**specification, "codes": codes, "experiment_id": parent.experiment_id, "run_id": parent.run_id})
+    return SharedStudy(bound, record, _searches(bound, record), tracker, parent)
 
 
 def _parent(tracker: Tracker, description: StudyDescription, earlier: Mapping[str, Any] | None) -> StudyRun:
@@ -146,7 +146,7 @@ def join_study(study_id: str, storage: str | None, tracking_uri: str | None, out
         study_id: its identifier, or how it alone begins.
         storage: the storage's address; by default the one of the output folder.
         tracking_uri: the tracking store's; by default the one of the output folder.
-        output: folder for what this process leaves: checkpoints, its log, what is not delivered yet.
+        output: folder for what this process leaves: checkpoints, its log, what is not uploaded yet.
 
     Raises:
         TrackingError: the storage cannot be reached, or holds no such study.
@@ -155,15 +155,15 @@ def join_study(study_id: str, storage: str | None, tracking_uri: str | None, out
     address = StudySettings(storage=storage, output=output).storage_url
     opened = open_storage(address)
     found = find_study(opened, study_id)
-    written = Ledger(opened, found, 60.0).specification
+    written = StudyRecord(opened, found, 60.0).specification
     if written is None:
         raise TrackingError(f"{found} has not begun yet: it has no specification")
     bound = from_json(written, storage, tracking_uri, output)
     select_backend(bound.settings.backend)
-    ledger = Ledger(opened, found, bound.settings.lease)
+    record = StudyRecord(opened, found, bound.settings.lease)
     tracker = _tracker(bound)
     parent = tracker.join_study(_description(bound, written["codes"]), written["experiment_id"], written["run_id"])
-    return SharedStudy(bound, ledger, _searches(bound, ledger), tracker, parent)
+    return SharedStudy(bound, record, _searches(bound, record), tracker, parent)
 
 
 def open_data(bound: BoundStudy) -> Dataset:
@@ -193,20 +193,20 @@ def limited(dataset: Dataset, evaluation_images: int | None) -> TuningData:
 
 def _tracker(bound: BoundStudy) -> Tracker:
     settings = bound.settings
-    return Tracker(settings.tracking, settings.output / "artifacts", settings.output / "spool")
+    return Tracker(settings.tracking, settings.output / "artifacts", settings.output / "outbox")
 
 
-def _searches(bound: BoundStudy, ledger: Ledger) -> dict[str, Search]:
+def _searches(bound: BoundStudy, record: StudyRecord) -> dict[str, Search]:
     settings = bound.settings
     return {
         family.name: Search(
-            ledger.storage,
+            record.storage,
             f"{bound.study_id}/{family.name}",
             space=family.sweep,
             first=bound.first_values(family),
             sampler=bound.sampler,
             pruning=settings.pruning,
-            reports=bound.base(family).training.reports,
+            evaluations=bound.base(family).training.evaluations,
             seed=settings.seed,
             lease=settings.lease,
         )

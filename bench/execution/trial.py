@@ -14,13 +14,13 @@ import numpy as np
 import pandas as pd
 
 from bench.core.errors import TrialError
-from bench.core.results import EpochRecord, Measurement
+from bench.core.results import EvaluationRecord, Measurement
 from bench.core.seeds import derive_seed
 from bench.data.dataset import DatasetInfo, Split, TuningData
 from bench.evaluation.cost.energy import EnergyMeter
 from bench.evaluation.cost.flops import peak_operations_per_second
 from bench.evaluation.cost.memory import peak_device_bytes, peak_host_bytes
-from bench.evaluation.evaluator import Evaluator, Yardstick, check_finite
+from bench.evaluation.evaluator import EvaluationProtocol, Evaluator, check_finite
 from bench.evaluation.likelihood import LogLikelihood, error_of_mean, log_likelihood
 from bench.evaluation.sample_grids import GRID, Picture, shows_samples, trial_pictures, watched_samples
 from bench.evaluation.sampling import Sampler
@@ -42,14 +42,14 @@ OPTIMISM_SAMPLES = 4
 TRAINING_PASSES = 3
 """A training step costs about three forward passes: one forward, two backward."""
 
-OnEpoch = Callable[[EpochRecord], None]
+OnEvaluation = Callable[[EvaluationRecord], None]
 
 
 @dataclass(frozen=True)
 class Outcome:
     """What a run leaves: its model, learning curve, measurements, tables and pictures.
 
-    ``refused`` says of each metric that could not be measured why.
+    ``unavailable`` says of each metric that could not be measured why.
     """
 
     model: LikelihoodModel
@@ -57,7 +57,7 @@ class Outcome:
     measurements: list[Measurement]
     pictures: list[Picture]
     tables: dict[str, pd.DataFrame] = field(default_factory=dict)
-    refused: dict[str, str] = field(default_factory=dict)
+    unavailable: dict[str, str] = field(default_factory=dict)
 
 
 def validation_bits_per_dim(outcome: Outcome) -> float:
@@ -70,7 +70,7 @@ def run_trial(
     data: TuningData,
     seed: int,
     importance_samples: int,
-    on_epoch: OnEpoch,
+    on_evaluation: OnEvaluation,
     checkpoint: Checkpoint | None = None,
 ) -> Outcome:
     """Train one configuration and judge it on validation.
@@ -80,24 +80,24 @@ def run_trial(
         data: training and validation images; the test split is out of reach from here.
         seed: the run's seed; all of its randomness derives from it.
         importance_samples: k of the validation bound.
-        on_epoch: receives the learning curve as it grows; an error that it raises ends the run.
+        on_evaluation: receives the learning curve as it grows; an error that it raises ends the run.
         checkpoint: where the state of the training is kept, and taken up again.
 
     Raises:
         DivergedError: the loss or the validation bound is not finite.
         CheckpointError: the state of the training cannot be saved.
     """
-    workbench = _workbench(config, data, seed)
-    log, meter = _train(workbench, config, data, seed, on_epoch, checkpoint)
-    model = workbench.model
-    validation = _validation(workbench, data, importance_samples)
+    compiled = _compiled_model(config, data, seed)
+    log, meter = _train(compiled, config, data, seed, on_evaluation, checkpoint)
+    model = compiled.model
+    validation = _validation(compiled, data, importance_samples)
     check_finite(validation, "validation")
     measurements = [
         *validation.measurements("validation"),
         selection_optimism(validation, log),
         *_cost(model, config, log, meter),
     ]
-    return Outcome(model, log, measurements, trial_pictures(workbench.grid_sampler, data.validation.images, seed))
+    return Outcome(model, log, measurements, trial_pictures(compiled.grid_sampler, data.validation.images, seed))
 
 
 def run_final(
@@ -105,8 +105,8 @@ def run_final(
     data: TuningData,
     test: Split,
     seed: int,
-    yardstick: Yardstick,
-    on_epoch: OnEpoch,
+    protocol: EvaluationProtocol,
+    on_evaluation: OnEvaluation,
     on_progress: Callable[[int, int], None],
     checkpoint: Checkpoint | None = None,
 ) -> Outcome:
@@ -117,8 +117,8 @@ def run_final(
         data: training and validation images.
         test: test images, used for nothing but measuring.
         seed: the run's seed.
-        yardstick: with what to measure.
-        on_epoch: receives the learning curve as it grows.
+        protocol: with what to measure.
+        on_evaluation: receives the learning curve as it grows.
         on_progress: receives (done, total) log-weights of the test evaluation.
         checkpoint: where the state of the training is kept, and taken up again.
 
@@ -126,12 +126,12 @@ def run_final(
         DivergedError: the loss or a bound is not finite.
         CheckpointError: the state of the training cannot be saved.
     """
-    workbench = _workbench(config, data, seed)
-    model, evaluator = workbench.model, workbench.evaluator
+    compiled = _compiled_model(config, data, seed)
+    model, evaluator = compiled.model, compiled.evaluator
     picture = _samples_while_training(evaluator.sampler, config)
-    log, meter = _train(workbench, config, data, seed, on_epoch, checkpoint, picture)
-    fresh = _validation(workbench, data, OPTIMISM_SAMPLES)
-    found = evaluator.evaluate(test.images, "test", data.train.images, yardstick, seed, on_progress)
+    log, meter = _train(compiled, config, data, seed, on_evaluation, checkpoint, picture)
+    fresh = _validation(compiled, data, OPTIMISM_SAMPLES)
+    found = evaluator.evaluate(test.images, "test", data.train.images, protocol, seed, on_progress)
     training = TRAINING_PASSES * model.training_samples * evaluator.operations * np.median(log.images_per_second())
     share = Measurement(
         "cost",
@@ -140,17 +140,17 @@ def run_final(
         conditions=conditions(config.training.batch_size),
     )
     measurements = [*found.measurements, selection_optimism(fresh, log), *_cost(model, config, log, meter), share]
-    return Outcome(model, log, measurements, found.pictures, found.tables, found.refused)
+    return Outcome(model, log, measurements, found.pictures, found.tables, found.unavailable)
 
 
-def _validation(workbench: _Workbench, data: TuningData, importance_samples: int) -> LogLikelihood:
+def _validation(compiled: _CompiledModel, data: TuningData, importance_samples: int) -> LogLikelihood:
     """The validation bound of the weights that training left, under noise that no evaluation has seen."""
     return log_likelihood(
-        workbench.model,
+        compiled.model,
         data.validation.images,
         importance_samples,
         derive_seed("validation"),
-        workbench.programs.look,
+        compiled.programs.evaluation,
         samples_at_once=1,
     )
 
@@ -177,7 +177,7 @@ def selection_optimism(validation: LogLikelihood, log: TrainingLog) -> Measureme
 
 
 def trained_model(
-    config: RunConfig, data: TuningData, seed: int, on_epoch: OnEpoch, checkpoint: Checkpoint | None = None
+    config: RunConfig, data: TuningData, seed: int, on_evaluation: OnEvaluation, checkpoint: Checkpoint | None = None
 ) -> tuple[LikelihoodModel, TrainingLog]:
     """The model that a configuration and a seed give, and its learning curve.
 
@@ -187,12 +187,12 @@ def trained_model(
         DivergedError: the loss, or validation, became NaN or infinite.
         CheckpointError: the state of the training cannot be saved.
     """
-    workbench = _workbench(config, data, seed)
-    log, _ = _train(workbench, config, data, seed, on_epoch, checkpoint)
-    return workbench.model, log
+    compiled = _compiled_model(config, data, seed)
+    log, _ = _train(compiled, config, data, seed, on_evaluation, checkpoint)
+    return compiled.model, log
 
 
-class _Workbench:
+class _CompiledModel:
     """The model of one shape with its compiled programs, for one run after the other.
 
     On small data compiling takes longer than training. Runs that differ by their seed, learning rate and weight decay
@@ -202,16 +202,16 @@ class _Workbench:
         config: what the first run trains.
         info: the data.
         seed: the first run's.
-        looked_at: images that a run looks at in validation.
+        evaluated: images that a run looks at in validation.
     """
 
-    def __init__(self, config: RunConfig, info: DatasetInfo, seed: int, looked_at: int) -> None:
+    def __init__(self, config: RunConfig, info: DatasetInfo, seed: int, evaluated: int) -> None:
         # Names of layers and the graphs of earlier runs would otherwise pile up in the process.
         keras.utils.clear_session()
         self.info = info
         self.model = self._build(config, seed)
         self._built_for: tuple[RunConfig, int] | None = (config, seed)
-        self.programs = TrainingPrograms(self.model, looked_at)
+        self.programs = TrainingPrograms(self.model, evaluated)
         self.grid_sampler = Sampler(self.model, GRID, use="seldom")
 
     @cached_property
@@ -242,26 +242,26 @@ class _Workbench:
                 variable.assign(value)
 
 
-_kept: OrderedDict[tuple[RunConfig, Shape, int, int], _Workbench] = OrderedDict()
+_kept: OrderedDict[tuple[RunConfig, Shape, int, int], _CompiledModel] = OrderedDict()
 """By their shapes, the one that was used last at the end."""
 
 
-def _workbench(config: RunConfig, data: TuningData, seed: int) -> _Workbench:
-    """The workbench of an earlier run of the same shape, if it is still kept; else one that is built for this run."""
+def _compiled_model(config: RunConfig, data: TuningData, seed: int) -> _CompiledModel:
+    """The compiled of an earlier run of the same shape, if it is still kept; else one that is built for this run."""
     # What is no part of any program: these are variables of the optimizer.
     variables = {"learning_rate": 1.0, "weight_decay": float(config.training.weight_decay > 0)}
-    info, looked_at = data.info, config.training.reports * len(data.validation)
-    shape = (config.with_values(variables), info.image_shape, info.grey_levels, looked_at)
+    info, evaluated = data.info, config.training.evaluations * len(data.validation)
+    shape = (config.with_values(variables), info.image_shape, info.grey_levels, evaluated)
     if shape not in _kept:
-        _kept[shape] = _Workbench(config, info, seed, looked_at)
+        _kept[shape] = _CompiledModel(config, info, seed, evaluated)
     _kept.move_to_end(shape)
     while len(_kept) > SHAPES_KEPT or (len(_kept) > 1 and _weight_bytes() > WEIGHT_BYTES_KEPT):
         _kept.popitem(last=False)
     return _kept[shape]
 
 
-def _forget(workbench: _Workbench) -> None:
-    for shape in [shape for shape, kept in _kept.items() if kept is workbench]:
+def _forget(compiled: _CompiledModel) -> None:
+    for shape in [shape for shape, kept in _kept.items() if kept is compiled]:
         del _kept[shape]
 
 
@@ -270,24 +270,26 @@ def _weight_bytes() -> int:
 
 
 def _train(
-    workbench: _Workbench,
+    compiled: _CompiledModel,
     config: RunConfig,
     data: TuningData,
     seed: int,
-    on_epoch: OnEpoch,
+    on_evaluation: OnEvaluation,
     checkpoint: Checkpoint | None,
-    picture: Callable[[int], bytes | None] = lambda epoch: None,
+    picture: Callable[[int], bytes | None] = lambda evaluation: None,
 ) -> tuple[TrainingLog, EnergyMeter]:
-    workbench.reset(config, seed)
+    compiled.reset(config, seed)
     try:
         with EnergyMeter() as meter:
-            log = train(workbench.model, data, config.training, seed, on_epoch, checkpoint, picture, workbench.programs)
+            log = train(
+                compiled.model, data, config.training, seed, on_evaluation, checkpoint, picture, compiled.programs
+            )
     except TrialError:
         # Pruned or diverged, between two calls of a program: what comes next begins with a reset.
         raise
     except BaseException:
         # A program that broke off may leave the model's arrays handed over to the device, and unusable.
-        _forget(workbench)
+        _forget(compiled)
         raise
     return log, meter
 
@@ -298,8 +300,8 @@ def _samples_while_training(sampler: Sampler, config: RunConfig) -> Callable[[in
     Of final runs alone: they sample in numbers later, so that the program that does it costs nothing more.
     """
 
-    def drawn(epoch: int) -> bytes | None:
-        return watched_samples(sampler) if shows_samples(epoch, config.training.reports) else None
+    def drawn(evaluation: int) -> bytes | None:
+        return watched_samples(sampler) if shows_samples(evaluation, config.training.evaluations) else None
 
     return drawn
 
@@ -313,7 +315,7 @@ def _cost(model: LikelihoodModel, config: RunConfig, log: TrainingLog, meter: En
         Measurement("cost", "training_seconds", log.seconds),
         Measurement("cost", "best_images", log.best.images),
         *([] if clipped is None else [Measurement("cost", "clipped_share", clipped)]),
-        Measurement("cost", "first_epoch_seconds", log.epoch_seconds[0]),
+        Measurement("cost", "first_interval_seconds", log.interval_seconds[0]),
         Measurement("cost", "training_compile_seconds", log.compile_seconds),
         Measurement("cost", "peak_memory_bytes", peak_host_bytes()),
         *([] if device_bytes is None else [Measurement("cost", "peak_device_memory_bytes", device_bytes)]),

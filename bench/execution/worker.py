@@ -1,4 +1,4 @@
-"""A worker: it claims a slot, trains and measures, and ends it in a typed state, whatever becomes of it."""
+"""A worker: it claims a task, trains and measures, and ends it in a typed state, whatever becomes of it."""
 
 from __future__ import annotations
 
@@ -15,24 +15,24 @@ from typing import Any
 from bench.core.errors import (
     CheckpointError,
     LostTrialError,
+    OutboxError,
     OutOfMemoryError,
     PrunedError,
-    SpoolError,
+    RestartRequiredError,
     TrackingError,
     TrialError,
-    WornOutError,
     is_out_of_memory,
 )
-from bench.core.results import EpochRecord, RunState
+from bench.core.results import EvaluationRecord, RunState
 from bench.core.seeds import derive_seed
 from bench.core.signals import StopRequest
 from bench.data.dataset import Dataset, Split
 from bench.evaluation.cost.memory import host_bytes
-from bench.evaluation.evaluator import Yardstick, open_outside
+from bench.evaluation.evaluator import EvaluationProtocol, open_outside
 from bench.evaluation.quality import open_extractor
 from bench.execution.progress import StudyProgress
 from bench.execution.session import FINAL, SharedStudy, limited
-from bench.execution.trial import OnEpoch, Outcome, run_final, run_trial, validation_bits_per_dim
+from bench.execution.trial import OnEvaluation, Outcome, run_final, run_trial, validation_bits_per_dim
 from bench.search.heartbeat import Heartbeat, Watch
 from bench.search.queue import STOPPED, Claim
 from bench.study.config import RunConfig
@@ -42,26 +42,26 @@ from bench.training.history import VALIDATION
 
 log = logging.getLogger(__name__)
 
-LEAST_SLOTS = 10
+LEAST_TASKS = 10
 MOST_GROWTH = 2**30
-"""Bytes by which a process may grow after its first slot; after so many slots it then makes way for a fresh one.
+"""Bytes by which a process may grow after its first task; after so many tasks it then makes way for a fresh one.
 
 The backends keep every program that they compiled: each shape of a model costs tens of megabytes for good.
 """
 IDLE_SECONDS = 0.5
-"""Between two looks for a slot, while none waits."""
+"""Between two looks for a task, while none waits."""
 
 
 @dataclass(frozen=True)
 class _Job:
-    """What a slot asks for."""
+    """What a task asks for."""
 
     name: str
     role: str
     family: str
     seed: int
     config: RunConfig
-    train: Callable[[OnEpoch, Checkpoint], Outcome]
+    train: Callable[[OnEvaluation, Checkpoint], Outcome]
     objective: Callable[[Outcome], float]
     standing: Callable[[], str]
     parameters: dict[str, Any] = field(default_factory=dict)
@@ -73,7 +73,7 @@ class _Job:
 
 
 class Worker:
-    """Does the slots of a study, one after the other.
+    """Does the tasks of a study, one after the other.
 
     Args:
         study: the study, opened or joined.
@@ -88,13 +88,13 @@ class Worker:
         self.progress = progress
         self.stop = stop
         self.data = limited(dataset, study.bound.settings.evaluation_images)
-        self._slots = 0
+        self._tasks = 0
         self._first_bytes = 0
 
     @cached_property
-    def yardstick(self) -> Yardstick:
+    def protocol(self) -> EvaluationProtocol:
         """With what final runs are measured."""
-        return open_yardstick(self.study, self.dataset)
+        return open_protocol(self.study, self.dataset)
 
     @cached_property
     def _test(self) -> Split:
@@ -102,12 +102,12 @@ class Worker:
         return self.dataset.open_test().head(self.study.bound.settings.evaluation_images)
 
     def work(self) -> bool:
-        """Do the first slot that waits; False where none does.
+        """Do the first task that waits; False where none does.
 
         Raises:
-            KeyboardInterrupt: a stop was requested; the slot is marked as interrupted.
+            KeyboardInterrupt: a stop was requested; the task is marked as interrupted.
             TrackingError: the storage cannot be reached for long.
-            WornOutError: this process has grown too large, and a fresh one must go on.
+            RestartRequiredError: this process has grown too large, and a fresh one must go on.
         """
         self._check_growth()
         for kind, queue in self.study.queues.items():
@@ -118,7 +118,7 @@ class Worker:
                     continue
                 job = self._final(claim) if kind == FINAL else self._trial(kind, claim)
                 self._do(job, kind, claim)
-                self._slots += 1
+                self._tasks += 1
             except LostTrialError as error:
                 # Whoever took it has said what became of it, here and in the tracking store.
                 self.progress.say(str(error))
@@ -127,27 +127,27 @@ class Worker:
 
     def _check_growth(self) -> None:
         now = host_bytes()
-        if self._slots <= 1:
+        if self._tasks <= 1:
             self._first_bytes = now
-        elif self._slots >= LEAST_SLOTS and now - self._first_bytes > MOST_GROWTH:
-            raise WornOutError(
-                f"after {self._slots} runs this process holds {now / 2**30:.1f} GiB: a fresh one goes on in its place"
+        elif self._tasks >= LEAST_TASKS and now - self._first_bytes > MOST_GROWTH:
+            raise RestartRequiredError(
+                f"after {self._tasks} runs this process holds {now / 2**30:.1f} GiB: a fresh one goes on in its place"
             )
 
     def work_until_over(self) -> None:
-        """Do all slots until the coordinator has ended the study, or is gone and none waits.
+        """Do all tasks until the coordinator has ended the study, or is gone and none waits.
 
         Raises:
-            KeyboardInterrupt, WornOutError: as for :meth:`work`.
+            KeyboardInterrupt, RestartRequiredError: as for :meth:`work`.
         """
-        ledger, watch = self.study.ledger, Watch(self.study.ledger.lease)
+        record, watch = self.study.record, Watch(self.study.record.lease)
         while True:
             if self.work():
                 continue
-            if ledger.is_over:
+            if record.is_finished:
                 return
-            if watch.still("coordinator", ledger.coordinator_beat()) > ledger.lease:
-                self.progress.say(f"the coordinator of {ledger.study_id} is gone: `reparam-bench study` again goes on")
+            if watch.still("coordinator", record.coordinator_beat()) > record.lease:
+                self.progress.say(f"the coordinator of {record.study_id} is gone: `reparam-bench study` again goes on")
                 return
             time.sleep(IDLE_SECONDS)
 
@@ -157,8 +157,8 @@ class Worker:
         config = self.study.bound.configure(family, claim.values)
         seed = derive_seed(settings.seed, kind, claim.number)
 
-        def train(on_epoch: OnEpoch, checkpoint: Checkpoint) -> Outcome:
-            return run_trial(config, self.data, seed, settings.selection_samples, on_epoch, checkpoint)
+        def train(on_evaluation: OnEvaluation, checkpoint: Checkpoint) -> Outcome:
+            return run_trial(config, self.data, seed, settings.selection_samples, on_evaluation, checkpoint)
 
         values = " ".join(f"{name}={short(value)}" for name, value in claim.values.items())
         return _Job(
@@ -180,10 +180,10 @@ class Worker:
 
         def on_progress(done: int, total: int) -> None:
             self.stop.check()
-            self.progress.evaluation(done, total)
+            self.progress.measured(done, total)
 
-        def train(on_epoch: OnEpoch, checkpoint: Checkpoint) -> Outcome:
-            return run_final(config, self.data, self._test, seed, self.yardstick, on_epoch, on_progress, checkpoint)
+        def train(on_evaluation: OnEvaluation, checkpoint: Checkpoint) -> Outcome:
+            return run_final(config, self.data, self._test, seed, self.protocol, on_evaluation, on_progress, checkpoint)
 
         return _Job(
             name=f"{note['family']} final, seed {note['seed'] + 1} of {settings.seeds}",
@@ -200,14 +200,14 @@ class Worker:
     def _do(self, job: _Job, kind: str, claim: Claim) -> None:
         """Do a job; whatever becomes of it, log it, end it in a typed state, and say so.
 
-        Its slot is ended in the storage before its run is in the tracking store: from that moment it counts.
+        Its task is ended in the storage before its run is in the tracking store: from that moment it counts.
         """
         queue, settings = self.study.queues[kind], self.study.bound.settings
         total = settings.seeds * len(self.study.searches) if kind == FINAL else settings.trials
         name = f"{job.name}, attempt {claim.attempt}" if claim.attempt > 1 else job.name
         checkpoint = self.study.checkpoint(kind, claim.number, job.config, job.seed)
         with _given_back_on_failure(claim):
-            self.progress.start_run(name, job.config.training.reports, job.kind, len(queue.settled()), total)
+            self.progress.start_run(name, job.config.training.evaluations, job.kind, len(queue.settled()), total)
             # Last, for a stop between here and the work would leave the run open until the study is continued.
             run = self.study.parent.start_run(
                 *(name, job.role, job.family, job.seed, job.config),
@@ -218,7 +218,7 @@ class Worker:
                 **job.parameters,
             )
         try:
-            with claim.kept_alive() as heartbeat:
+            with claim.heartbeat() as heartbeat:
                 outcome = self._trained(job, claim, checkpoint, run, heartbeat)
                 claim.end(RunState.COMPLETE, job.objective(outcome))
         except KeyboardInterrupt:
@@ -231,7 +231,7 @@ class Worker:
                 checkpoint.remove()
             run.finish(RunState.INTERRUPTED, str(error))
             raise
-        except (SpoolError, CheckpointError, TrackingError) as error:
+        except (OutboxError, CheckpointError, TrackingError) as error:
             # The machine's fault, not the trial's: another process goes on with it. What the storage cannot be told,
             # the end of the lease tells.
             if not isinstance(error, TrackingError):
@@ -254,31 +254,33 @@ class Worker:
     def _trained(self, job: _Job, claim: Claim, checkpoint: Checkpoint, run: ModelRun, heartbeat: Heartbeat) -> Outcome:
         """Train from where an earlier attempt came to, measure, and log it all."""
         # Nothing here may lead to the worker, which holds the test split: training is given these functions.
-        stop, progress, name, looks = self.stop, self.progress, job.name, job.config.training.reports
+        stop, progress, name, evaluations = self.stop, self.progress, job.name, job.config.training.evaluations
 
-        def known(record: EpochRecord) -> None:
-            claim.report(record.values[VALIDATION], record.epoch)
-            run.log_epoch(record)
-            progress.epoch(record)
+        def known(record: EvaluationRecord) -> None:
+            claim.report(record.values[VALIDATION], record.evaluation)
+            run.log_evaluation(record)
+            progress.evaluated(record)
 
-        def on_epoch(record: EpochRecord) -> None:
+        def on_evaluation(record: EvaluationRecord) -> None:
             stop.check()
             if heartbeat.lost:
                 raise LostTrialError(f"{name} was taken away from this process")
             known(record)
             # The last look cannot save anything: a trial that reaches it is complete.
-            if record.epoch < looks and claim.lags_behind():
-                raise PrunedError(f"validation lags behind the median of other trials at epoch {record.epoch}")
+            if record.evaluation < evaluations and claim.should_prune():
+                raise PrunedError(
+                    f"worse on validation than the median of other trials at evaluation {record.evaluation}"
+                )
 
         for record in checkpoint.records():
             known(record)
-        outcome = self.stop.honoured(lambda: job.train(on_epoch, checkpoint))
+        outcome = self.stop.run_interruptible(lambda: job.train(on_evaluation, checkpoint))
         if job.role == FINAL:
             run.log_model(outcome.model, self.data.validation.images[:1])
         run.log_measurements(outcome.measurements)
         run.log_pictures([(picture.kind, picture.caption, picture.png) for picture in outcome.pictures])
         run.log_tables(outcome.tables)
-        run.log_refused(outcome.refused)
+        run.log_unavailable(outcome.unavailable)
         return outcome
 
     def _standing(self, kind: str, number: int) -> str:
@@ -292,18 +294,18 @@ class Worker:
 
 @contextmanager
 def _given_back_on_failure(claim: Claim) -> Iterator[None]:
-    """Have another process do the slot if this one fails or is stopped before it has begun: that is no death."""
+    """Have another process do the task if this one fails or is stopped before it has begun: that is no death."""
     try:
         yield
     except KeyboardInterrupt:
         claim.end(RunState.INTERRUPTED, reason=STOPPED)
         raise
-    except SpoolError as error:
+    except OutboxError as error:
         claim.end(RunState.INTERRUPTED, reason=str(error))
         raise
 
 
-def open_yardstick(study: SharedStudy, dataset: Dataset) -> Yardstick:
+def open_protocol(study: SharedStudy, dataset: Dataset) -> EvaluationProtocol:
     """With what a study's final runs are measured.
 
     Raises:
@@ -311,7 +313,7 @@ def open_yardstick(study: SharedStudy, dataset: Dataset) -> Yardstick:
     """
     settings = study.bound.settings
     outside = settings.outside_dataset
-    return Yardstick(
+    return EvaluationProtocol(
         settings.importance_samples,
         open_extractor(settings.extractor, dataset.tuning, settings.output / "extractors"),
         None if outside is None else open_outside(outside, dataset.info),
@@ -335,8 +337,8 @@ def short(value: Any) -> str:
 
 def _continuation(claim: Claim, checkpoint: Checkpoint) -> str:
     """What an attempt goes on from, in words."""
-    looks = len(checkpoint.records())
-    return f"attempt {claim.attempt - 1}, from epoch {looks}" if looks else ""
+    done = len(checkpoint.records())
+    return f"attempt {claim.attempt - 1}, from evaluation {done}" if done else ""
 
 
 def _headline(outcome: Outcome) -> str:

@@ -9,7 +9,7 @@ import keras
 import numpy as np
 import numpy.typing as npt
 
-from bench.runtime.sharding import Layout, forward_layout, jax_cores
+from bench.runtime.sharding import Sharding, forward_sharding, jax_cores
 from models.base.likelihood_model import LikelihoodModel
 
 Method = Callable[..., Any]
@@ -71,40 +71,40 @@ def _jax_program(model: LikelihoodModel, method: Method) -> Callable[..., Any]:
 
     whole, part = PartitionSpec(), PartitionSpec("shard")
 
-    def mesh_of(layout: Layout) -> Mesh:
-        return Mesh(np.array(jax.devices()[: layout.shards]), ("shard",))
+    def mesh_of(sharding: Sharding) -> Mesh:
+        return Mesh(np.array(jax.devices()[: sharding.devices]), ("shard",))
 
-    def of_a_piece(values: list[Any], inputs: list[Any]) -> Any:
+    def of_a_microbatch(values: list[Any], inputs: list[Any]) -> Any:
         with keras.StatelessScope(state_mapping=list(zip(model.variables, values, strict=True))):
             return method(model, *inputs)
 
-    def call(layout: Layout, values: list[Any], inputs: list[Any]) -> Any:
-        size = len(inputs[0]) // layout.shards // layout.pieces
+    def call(sharding: Sharding, values: list[Any], inputs: list[Any]) -> Any:
+        size = len(inputs[0]) // sharding.devices // sharding.microbatches
 
         def of_a_shard(values: list[Any], inputs: list[Any]) -> Any:
-            return _by_pieces(lambda piece: of_a_piece(values, piece), inputs, size)
+            return _by_microbatches(lambda microbatch: of_a_microbatch(values, microbatch), inputs, size)
 
         divided = jax.shard_map(
-            of_a_shard, mesh=mesh_of(layout), in_specs=(whole, part), out_specs=part, check_vma=False
+            of_a_shard, mesh=mesh_of(sharding), in_specs=(whole, part), out_specs=part, check_vma=False
         )
-        return (divided if layout.shards > 1 else of_a_shard)(values, inputs)
+        return (divided if sharding.devices > 1 else of_a_shard)(values, inputs)
 
     program = jax.jit(call, static_argnums=0)
 
     def run(*inputs: npt.NDArray[Any]) -> Any:
-        layout = forward_layout(model, len(inputs[0]), jax_cores())
+        sharding = forward_sharding(model, len(inputs[0]), jax_cores())
         values = [variable.value for variable in model.variables]
-        return program(layout, jax.device_put(values, NamedSharding(mesh_of(layout), whole)), list(inputs))
+        return program(sharding, jax.device_put(values, NamedSharding(mesh_of(sharding), whole)), list(inputs))
 
     return run
 
 
-def _by_pieces(function: Callable[[list[Any]], Any], inputs: list[Any], size: int) -> Any:
+def _by_microbatches(function: Callable[[list[Any]], Any], inputs: list[Any], size: int) -> Any:
     """The function's result for all rows of the inputs, computed ``size`` rows at a time."""
     import jax
     from jax import lax
 
     if len(inputs[0]) == size:
         return function(inputs)
-    pieces = [each.reshape(-1, size, *each.shape[1:]) for each in inputs]
-    return jax.tree.map(lambda each: each.reshape(-1, *each.shape[2:]), lax.map(function, pieces))
+    microbatches = [each.reshape(-1, size, *each.shape[1:]) for each in inputs]
+    return jax.tree.map(lambda each: each.reshape(-1, *each.shape[2:]), lax.map(function, microbatches))

@@ -1,4 +1,4 @@
-"""How XLA's programs lay a batch over a processor: divided among its cores, and into pieces that fit their caches."""
+"""Divides a batch among a processor's cores, and into microbatches that fit their caches."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ from models.base.likelihood_model import LikelihoodModel
 from models.base.size import model_size
 
 CACHE_BYTES = 2**20
-"""About what one core of a processor has close by, for what a piece of a batch needs at once."""
+"""About what one core of a processor has close by, for what a microbatch of a batch needs at once."""
 
 
 @dataclass(frozen=True)
-class Layout:
-    """A batch in ``shards``, computed at once, each in ``pieces``, one after the other.
+class Sharding:
+    """A batch in ``devices``, computed at once, each in ``microbatches``, one after the other.
 
-    A core that has a part of the batch to itself waits for nobody until the end, and a piece whose intermediate results
-    stay in its cache is done faster than a large one.
+    A core that has a part of the batch to itself waits for nobody until the end, and a microbatch whose intermediate
+    results stay in its cache is done faster than a large one.
     """
 
-    shards: int = 1
-    pieces: int = 1
+    devices: int = 1
+    microbatches: int = 1
 
 
 def jax_cores() -> int:
@@ -32,29 +32,29 @@ def jax_cores() -> int:
     return len(jax.devices()) if device().startswith("cpu") else 1
 
 
-def training_layout(model: LikelihoodModel, batch_size: int, cores: int) -> Layout:
-    """The layout of a batch that is trained on.
+def training_sharding(model: LikelihoodModel, batch_size: int, cores: int) -> Sharding:
+    """The sharding of a batch that is trained on.
 
     A dense VAE, with many weights for little work, is not divided: its gradients are too large to be added up.
     """
     if not model.objective_is_by_image:
-        return Layout()
-    layout = forward_layout(model, batch_size, cores)
-    # Each piece adds its gradients to those before: where weights are many, that costs more than the cache saves.
-    own = batch_size // layout.shards
+        return Sharding()
+    sharding = forward_sharding(model, batch_size, cores)
+    # Each microbatch adds its gradients to those before: where weights are many, that costs more than the cache saves.
+    own = batch_size // sharding.devices
     weight_bytes = 4 * model_size(model.configuration, model.image_shape, model.grey_levels).parameters
     affordable = max(1, 4 * own * _image_bytes(model) // weight_bytes)
-    return Layout(layout.shards, largest_divisor(own, min(layout.pieces, affordable)))
+    return Sharding(sharding.devices, largest_divisor(own, min(sharding.microbatches, affordable)))
 
 
-def forward_layout(model: LikelihoodModel, rows: int, cores: int) -> Layout:
-    """The layout of so many rows, images or importance samples of images, that are computed without a gradient."""
+def forward_sharding(model: LikelihoodModel, rows: int, cores: int) -> Sharding:
+    """The sharding of so many rows, images or importance samples of images, that are computed without a gradient."""
     if not isinstance(model.configuration, GlowConfig):
-        return Layout()
-    shards = largest_divisor(rows, cores)
-    own = rows // shards
+        return Sharding()
+    devices = largest_divisor(rows, cores)
+    own = rows // devices
     wanted = -(-own * _image_bytes(model) // CACHE_BYTES)
-    return Layout(shards, largest_divisor(own, wanted))
+    return Sharding(devices, largest_divisor(own, wanted))
 
 
 def _image_bytes(model: LikelihoodModel) -> int:

@@ -19,7 +19,7 @@ class AsynchronousHalving(optuna.pruners.BasePruner):
     The rule of asynchronous successive halving (Li et al. 2020, ASHA) with a rung at each evaluation from the first one
     that matters: a trial is compared with whatever trials have come as far by then, running, pruned or complete, and
     waits for none. Optuna's median pruner knows complete trials alone, of which parallel workers have none for long; an
-    attempt that was interrupted, which its slot repeats, must not count twice.
+    attempt that was interrupted, which its task repeats, must not count twice.
 
     Args:
         first_look: evaluation before which none is stopped.

@@ -1,4 +1,4 @@
-"""Slots of work: offered by the coordinator, claimed by workers, each settled by one attempt that counts."""
+"""Tasks of work: offered by the coordinator, claimed by workers, each settled by one attempt that counts."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ from bench.core.errors import LostTrialError
 from bench.core.results import RunState
 from bench.search.heartbeat import Heartbeat, Watch
 from bench.search.processes import is_surely_dead, this_process
-from bench.search.storage import patiently
+from bench.search.storage import with_retries
 
 Result = TypeVar("Result")
 
-MOST_DEATHS = 3
-"""A slot whose process died so often has failed: it is likely to be what kills them."""
+MAX_DEATHS = 3
+"""A task whose process died so often has failed: it is likely to be what kills them."""
 DIED = "its process ended before it did"
 STOPPED = "stopped by the user or the scheduler"
 _ENDS = {TrialState.COMPLETE: RunState.COMPLETE, TrialState.PRUNED: RunState.PRUNED}
 
 
 @dataclass(frozen=True)
-class Slot:
+class Task:
     """A piece of work that is asked for.
 
     Attributes:
@@ -45,17 +45,17 @@ class Slot:
 
 @dataclass(frozen=True)
 class Attempt:
-    """One attempt at a slot, as remembered.
+    """One attempt at a task, as remembered.
 
     Attributes:
-        number: the slot's number.
+        number: the task's number.
         attempt: 1, and one more for each attempt before it.
         key: tells the attempt from all others, of other studies too.
         state: how it ended, ``running``, or None while it waits.
         values: of the swept parameters, as far as they are known.
         objective: bits/dim on validation, of a complete one.
         reason: why it ended so.
-        note: of its slot.
+        note: of its task.
     """
 
     number: int
@@ -70,7 +70,7 @@ class Attempt:
 
     @property
     def counts(self) -> bool:
-        """Whether it settles its slot."""
+        """Whether it settles its task."""
         return self.state not in (None, RunState.RUNNING, RunState.INTERRUPTED)
 
     @property
@@ -90,9 +90,9 @@ class Attempt:
 
 
 class Queue:
-    """The slots of one kind of work, in a storage that any number of processes share.
+    """The tasks of one kind of work, in a storage that any number of processes share.
 
-    Slots are offered, taken back and closed by one process at a time, the coordinator; claimed by all.
+    Tasks are offered, taken back and closed by one process at a time, the coordinator; claimed by all.
 
     Args:
         storage: where it is kept.
@@ -109,7 +109,7 @@ class Queue:
         self.lease = lease
         self._watch = Watch(lease)
         self._ended: dict[int, Attempt] = {}
-        self.study = patiently(
+        self.study = with_retries(
             lambda: optuna.create_study(
                 study_name=name,
                 storage=storage,
@@ -121,7 +121,7 @@ class Queue:
 
     def attempts(self) -> list[Attempt]:
         """All attempts, in the order in which they were offered."""
-        return [self._attempt(trial) for trial in patiently(lambda: self.study.get_trials(deepcopy=False))]
+        return [self._attempt(trial) for trial in with_retries(lambda: self.study.get_trials(deepcopy=False))]
 
     def _attempt(self, trial: FrozenTrial) -> Attempt:
         """What does not change any more is not read twice: of a long study, nearly all."""
@@ -133,7 +133,7 @@ class Queue:
         return found
 
     def settled(self) -> dict[int, Attempt]:
-        """The attempt that counts, by slot."""
+        """The attempt that counts, by task."""
         return {attempt.number: attempt for attempt in self.attempts() if attempt.counts}
 
     def best(self) -> Attempt | None:
@@ -141,54 +141,54 @@ class Queue:
         complete = [each for each in self.attempts() if each.state == RunState.COMPLETE and each.objective is not None]
         return min(complete, key=lambda each: (each.objective, each.number), default=None)
 
-    def offer(self, slots: list[Slot]) -> None:
-        """Have those slots waited for that are neither settled nor waiting nor being worked on.
+    def offer(self, tasks: list[Task]) -> None:
+        """Have those tasks waited for that are neither settled nor waiting nor being worked on.
 
         The values of an earlier attempt, if it came to know them, are those of the next.
         """
-        if slots:
-            patiently(lambda: self._offer(slots))
+        if tasks:
+            with_retries(lambda: self._offer(tasks))
 
-    def _offer(self, slots: list[Slot]) -> None:
+    def _offer(self, tasks: list[Task]) -> None:
         attempts = self.attempts()
-        for slot in slots:
-            before = [each for each in attempts if each.number == slot.number]
+        for task in tasks:
+            before = [each for each in attempts if each.number == task.number]
             if any(each.state != RunState.INTERRUPTED for each in before):
                 continue
-            values = next((each.values for each in reversed(before) if each.values), dict(slot.values))
-            note = before[-1].note if before else dict(slot.note)
+            values = next((each.values for each in reversed(before) if each.values), dict(task.values))
+            note = before[-1].note if before else dict(task.note)
             self.study.enqueue_trial(
                 values,
-                user_attrs={"slot": slot.number, "attempt": len(before) + 1, "key": uuid.uuid4().hex, "note": note},
+                user_attrs={"task": task.number, "attempt": len(before) + 1, "key": uuid.uuid4().hex, "note": note},
             )
 
     def set_open(self, is_open: bool) -> None:
-        """Let waiting slots be claimed, or no longer."""
-        patiently(lambda: self.study.set_user_attr("open", is_open))
+        """Let waiting tasks be claimed, or no longer."""
+        with_retries(lambda: self.study.set_user_attr("open", is_open))
 
     @property
     def is_open(self) -> bool:
-        """Whether waiting slots may be claimed."""
-        return bool(patiently(lambda: self.study.user_attrs).get("open", False))
+        """Whether waiting tasks may be claimed."""
+        return bool(with_retries(lambda: self.study.user_attrs).get("open", False))
 
     @property
     def waiting(self) -> int:
-        """How many slots wait and may be claimed."""
+        """How many tasks wait and may be claimed."""
         return len(self._claimable()) if self.is_open else 0
 
     def _claimable(self) -> list[FrozenTrial]:
-        return patiently(lambda: self.study.get_trials(deepcopy=False, states=(TrialState.WAITING,)))
+        return with_retries(lambda: self.study.get_trials(deepcopy=False, states=(TrialState.WAITING,)))
 
     def claim(self) -> Claim | None:
-        """Take the waiting slot of the lowest number; None where none waits, or the queue is closed.
+        """Take the waiting task of the lowest number; None where none waits, or the queue is closed.
 
         Raises:
             LostTrialError: it was taken away before all was prepared.
         """
         if not self.is_open:
             return None
-        for trial in sorted(self._claimable(), key=lambda each: int(each.user_attrs["slot"])):
-            if patiently(lambda trial=trial: self._take(trial)):  # type: ignore[misc]
+        for trial in sorted(self._claimable(), key=lambda each: int(each.user_attrs["task"])):
+            if with_retries(lambda trial=trial: self._take(trial)):  # type: ignore[misc]
                 return self._claimed(trial)
         return None
 
@@ -199,41 +199,41 @@ class Queue:
             return False
 
     def _claimed(self, trial: FrozenTrial) -> Claim:
-        sampler = self._sampler(int(trial.user_attrs["slot"]))
+        sampler = self._sampler(int(trial.user_attrs["task"]))
         # Anew for each: a study remembers the trials that it saw when it proposed the last one.
-        study = patiently(
+        study = with_retries(
             lambda: optuna.load_study(
                 study_name=self.name, storage=self.storage, sampler=sampler, pruner=self.study.pruner
             )
         )
-        claim = Claim(self, patiently(lambda: Trial(study, self._id(trial.number))), _attempt(trial))
+        claim = Claim(self, with_retries(lambda: Trial(study, self._id(trial.number))), _attempt(trial))
         claim.write("owner", this_process())
-        with claim.kept_alive():
+        with claim.heartbeat():
             self._prepare(claim)
         return claim
 
     def _prepare(self, claim: Claim) -> None:
-        """See to what a slot needs that was just claimed."""
+        """See to what a task needs that was just claimed."""
 
     def _sampler(self, number: int) -> optuna.samplers.BaseSampler:
-        """What proposes the values of a slot that does not have them yet."""
+        """What proposes the values of a task that does not have them yet."""
         return optuna.samplers.RandomSampler(seed=number)
 
     def reclaim(self) -> list[Attempt]:
         """Take back what processes that are gone were working on; an :meth:`offer` has it waited for again.
 
         Returns:
-            The attempts that ended by this: interrupted, or failed where their slot's process has died too often.
+            The attempts that ended by this: interrupted, or failed where their task's process has died too often.
         """
         attempts = self.attempts()
         gone = [each for each in attempts if each.state == RunState.RUNNING and self._is_gone(each.frozen)]
         for each in gone:
             deaths = sum(other.number == each.number and other.reason == DIED for other in attempts) + 1
-            if deaths < MOST_DEATHS:
-                patiently(lambda each=each: self._take_back(each, RunState.INTERRUPTED, DIED))  # type: ignore[misc]
+            if deaths < MAX_DEATHS:
+                with_retries(lambda each=each: self._take_back(each, RunState.INTERRUPTED, DIED))  # type: ignore[misc]
             else:
                 reason = f"its process died, as those of {deaths - 1} attempts before it"
-                patiently(lambda each=each, why=reason: self._take_back(each, RunState.FAILED, why))  # type: ignore[misc]
+                with_retries(lambda each=each, why=reason: self._take_back(each, RunState.FAILED, why))  # type: ignore[misc]
         if not gone:
             return []
         names = {each.key for each in gone}
@@ -261,7 +261,7 @@ class Queue:
 
 
 class Claim:
-    """A slot while this process works on it.
+    """A task while this process works on it.
 
     Every method raises :class:`LostTrialError` where the attempt was taken away meanwhile, as from a process that was
     stopped for longer than the lease: whoever meets it drops the work.
@@ -278,9 +278,9 @@ class Claim:
 
     def write(self, name: str, value: Any) -> None:
         """Note something with the attempt."""
-        self.unless_lost(lambda: patiently(lambda: self._trial.set_user_attr(name, value)))
+        self.unless_lost(lambda: with_retries(lambda: self._trial.set_user_attr(name, value)))
 
-    def kept_alive(self) -> Heartbeat:
+    def heartbeat(self) -> Heartbeat:
         """Gives signs of life while the block runs.
 
         None is waited for, however long the storage is away: the next one is due before long.
@@ -298,11 +298,11 @@ class Claim:
 
     def report(self, objective: float, look: int) -> None:
         """Report validation bits/dim at a look of the learning curve."""
-        self.unless_lost(lambda: patiently(lambda: self._trial.report(objective, look)))
+        self.unless_lost(lambda: with_retries(lambda: self._trial.report(objective, look)))
 
-    def lags_behind(self) -> bool:
+    def should_prune(self) -> bool:
         """Whether the pruner would stop it at its latest look."""
-        return bool(patiently(self._trial.should_prune))
+        return bool(with_retries(self._trial.should_prune))
 
     def end(self, state: RunState, objective: float | None = None, reason: str = "") -> None:
         """End the attempt; from now on it counts, unless it was interrupted.
@@ -313,7 +313,7 @@ class Claim:
         if state != RunState.COMPLETE:
             self.write("reason", reason)
             self.write("state", state.value)
-        patiently(lambda: self._end(state, objective))
+        with_retries(lambda: self._end(state, objective))
 
     def _end(self, state: RunState, objective: float | None) -> None:
         ends = {RunState.COMPLETE: TrialState.COMPLETE, RunState.PRUNED: TrialState.PRUNED}
@@ -338,7 +338,7 @@ def _attempt(trial: FrozenTrial) -> Attempt:
     known = trial.user_attrs
     values = {**trial.system_attrs.get("fixed_params", {}), **trial.params}
     return Attempt(
-        number=int(known["slot"]),
+        number=int(known["task"]),
         attempt=int(known["attempt"]),
         key=str(known["key"]),
         state=_state(trial),

@@ -11,8 +11,8 @@ from scipy.stats import qmc
 
 from bench.core.seeds import derive_seed
 from bench.search.pruner import AsynchronousHalving
-from bench.search.queue import Claim, Queue, Slot
-from bench.search.storage import patiently
+from bench.search.queue import Claim, Queue, Task
+from bench.search.storage import with_retries
 from bench.study.search_space import Choices, Integers, Space, value_at
 
 TPE_STARTUP_TRIALS = 4
@@ -20,9 +20,9 @@ TPE_STARTUP_TRIALS = 4
 
 
 class Search(Queue):
-    """The sweep of one family: slots whose values are proposed, ended with validation bits/dim, which it minimises.
+    """The sweep of one family: tasks whose values are proposed, ended with validation bits/dim, which it minimises.
 
-    Seeds derive from the slot's number: a continued study proposes what an uninterrupted one would have, and the
+    Seeds derive from the task's number: a continued study proposes what an uninterrupted one would have, and the
     designs that do not look at outcomes (``qmc``, ``random``) are the same for any number of workers. TPE looks at
     what has ended by then, and takes running trials for bad ones so that workers do not crowd (constant liar).
 
@@ -33,7 +33,7 @@ class Search(Queue):
         first: values of the first trial.
         sampler: ``tpe``, ``qmc`` or ``random``.
         pruning: whether trials that lag behind are stopped.
-        reports: how many times a trial reports.
+        evaluations: how many times a trial is evaluated on validation.
         seed: seed of the proposals.
         lease: seconds without a sign of life after which a trial is taken back.
     """
@@ -46,20 +46,20 @@ class Search(Queue):
         first: dict[str, Any],
         sampler: str,
         pruning: bool,
-        reports: int,
+        evaluations: int,
         seed: int,
         lease: float = 60.0,
     ) -> None:
         # Half of training is the least that tells: learning curves cross early on.
-        super().__init__(storage, name, AsynchronousHalving(reports // 2) if pruning else None, lease)
+        super().__init__(storage, name, AsynchronousHalving(evaluations // 2) if pruning else None, lease)
         self.space = space
         self.first = first
         self.sampler = sampler
         self.seed = seed
 
-    def slots(self, trials: int) -> list[Slot]:
-        """The slots of so many trials."""
-        return [Slot(number, self._known_values(number)) for number in range(trials)]
+    def tasks(self, trials: int) -> list[Task]:
+        """The tasks of so many trials."""
+        return [Task(number, self._known_values(number)) for number in range(trials)]
 
     def _known_values(self, number: int) -> dict[str, Any]:
         if number == 0:
@@ -70,7 +70,7 @@ class Search(Queue):
         return {name: value_at(parameter, u) for (name, parameter), u in zip(self.space.items(), point, strict=True)}
 
     def _point(self, number: int) -> list[float]:
-        """The slot's point in the unit cube, a coordinate for each parameter."""
+        """The task's point in the unit cube, a coordinate for each parameter."""
         if self.sampler == "random":
             generator = np.random.default_rng(derive_seed(self.seed, self.name, number))
             return [float(u) for u in generator.random(len(self.space))]
@@ -81,15 +81,15 @@ class Search(Queue):
         return [float(u) for u in sequence.random(1)[0]]
 
     def _prepare(self, claim: Claim) -> None:
-        """Propose the values that the slot does not have yet."""
+        """Propose the values that the task does not have yet."""
         claim.values = {name: claim.unless_lost(lambda name=name: self._suggest(claim, name)) for name in self.space}  # type: ignore[misc]
 
     def _suggest(self, claim: Claim, name: str) -> Any:
         parameter, trial = self.space[name], claim._trial
         if isinstance(parameter, Choices):
-            return patiently(lambda: trial.suggest_categorical(name, parameter.values))
+            return with_retries(lambda: trial.suggest_categorical(name, parameter.values))
         suggest: Any = trial.suggest_int if isinstance(parameter, Integers) else trial.suggest_float
-        return patiently(lambda: suggest(name, parameter.low, parameter.high, log=parameter.log))
+        return with_retries(lambda: suggest(name, parameter.low, parameter.high, log=parameter.log))
 
     def _sampler(self, number: int) -> optuna.samplers.BaseSampler:
         seed = derive_seed(self.seed, self.name, number)

@@ -182,7 +182,7 @@ class _Journal(JournalFileBackend):
             file.truncate(content.rfind(b"\n") + 1)
 
 
-def patiently(action: Callable[[], Result], patience: float = PATIENCE) -> Result:
+def with_retries(action: Callable[[], Result], patience: float = PATIENCE) -> Result:
     """What ``action`` gives; while the storage cannot be reached it is tried again.
 
     Args:

@@ -14,14 +14,14 @@ from bench.core.errors import SettingsError, TrackingError
 from bench.search.heartbeat import BEATS_PER_LEASE, Heartbeat, Watch
 from bench.search.processes import Owner, is_surely_dead, is_this_machine, this_process
 from bench.search.queue import Queue
-from bench.search.storage import patiently
+from bench.search.storage import with_retries
 
 log = logging.getLogger(__name__)
 
 _FINALS = "/final"
 
 
-class Ledger:
+class StudyRecord:
     """The study in the storage.
 
     Args:
@@ -48,8 +48,8 @@ class Ledger:
         self._write("specification", dict(specification))
 
     @property
-    def is_over(self) -> bool:
-        """Whether the coordinator has ended, so that no further slot will be offered."""
+    def is_finished(self) -> bool:
+        """Whether the coordinator has ended, so that no further task will be offered."""
         return self._read().get("coordinator") is None
 
     def coordinator_beat(self) -> object:
@@ -57,7 +57,7 @@ class Ledger:
         return self._read().get("coordinator")
 
     @contextmanager
-    def in_charge(self) -> Iterator[None]:
+    def coordinator_lock(self) -> Iterator[None]:
         """Be the study's only coordinator while the block runs.
 
         Raises:
@@ -97,14 +97,14 @@ class Ledger:
             time.sleep(self.lease / BEATS_PER_LEASE)
 
     def _read(self) -> dict[str, Any]:
-        return patiently(lambda: self.finals.study.user_attrs)
+        return with_retries(lambda: self.finals.study.user_attrs)
 
     def _beat(self, owner: Owner, count: int) -> None:
         """A sign of life. It is not waited for: the next one is due before long."""
         self.finals.study.set_user_attr("coordinator", {"owner": owner, "beat": count})
 
     def _write(self, name: str, value: Any) -> None:
-        patiently(lambda: self.finals.study.set_user_attr(name, value))
+        with_retries(lambda: self.finals.study.set_user_attr(name, value))
 
 
 def find_study(storage: BaseStorage, beginning: str) -> str:
@@ -113,7 +113,7 @@ def find_study(storage: BaseStorage, beginning: str) -> str:
     Raises:
         TrackingError: none does, or several.
     """
-    names = patiently(lambda: [study.study_name for study in storage.get_all_studies()])
+    names = with_retries(lambda: [study.study_name for study in storage.get_all_studies()])
     known = sorted(name.removesuffix(_FINALS) for name in names if name.endswith(_FINALS))
     found = [name for name in known if name == beginning] or [name for name in known if name.startswith(beginning)]
     if len(found) != 1:

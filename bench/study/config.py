@@ -35,7 +35,7 @@ class TrainingConfig(BaseModel):
             is lowered); 0 trains to the end of the budget.
         batch_size: images per step.
         images: training images seen in all, at most.
-        reports: number of validation evaluations over all ``images``, evenly spaced.
+        evaluations: number of evaluations on validation over all ``images``, evenly spaced.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -50,7 +50,7 @@ class TrainingConfig(BaseModel):
     patience: Annotated[int, Field(ge=0)] = 0
     batch_size: Annotated[int, Field(ge=1)] = 64
     images: Annotated[int, Field(ge=1)] = 10_000
-    reports: Annotated[int, Field(ge=1)] = 10
+    evaluations: Annotated[int, Field(ge=1)] = 10
 
     @model_validator(mode="after")
     def _staged_has_no_warmup(self) -> TrainingConfig:
@@ -68,13 +68,13 @@ class TrainingConfig(BaseModel):
 
     @property
     def steps(self) -> int:
-        """Optimizer steps in all, rounded up to fill the last report."""
-        return self.steps_per_report * self.reports
+        """Optimizer steps in all, rounded up to fill the last interval between evaluations."""
+        return self.steps_per_evaluation * self.evaluations
 
     @property
-    def steps_per_report(self) -> int:
+    def steps_per_evaluation(self) -> int:
         """Optimizer steps between two evaluations on validation."""
-        return max(1, round(self.images / self.batch_size / self.reports))
+        return max(1, round(self.images / self.batch_size / self.evaluations))
 
 
 RECIPE = TrainingConfig(

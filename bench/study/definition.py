@@ -172,7 +172,7 @@ class StudySettings(BaseModel):
         most = max(1, images // self.batch_size)
         wanted = 2 if self.smoke else min(max(round(images / train_images), LEAST_EVALUATIONS), MOST_EVALUATIONS)
         looks = min(most, wanted)
-        changes = {"batch_size": self.batch_size, "images": images, "reports": looks}
+        changes = {"batch_size": self.batch_size, "images": images, "evaluations": looks}
         return TrainingConfig.model_validate({**base.model_dump(), **changes})
 
 

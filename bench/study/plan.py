@@ -103,7 +103,7 @@ def _plan(bound: BoundStudy, family: Family, rate: float) -> FamilyPlan:
         return min(info.sizes[split], settings.evaluation_images or info.sizes[split])
 
     train_seconds = compile_seconds + images * TRAINING_PASSES * work / rate + training.steps * SECONDS_PER_STEP
-    looks_seconds = training.reports * evaluated("validation") * work / rate
+    looks_seconds = training.evaluations * evaluated("validation") * work / rate
     selection = evaluated("validation") * settings.selection_samples * work / rate
     test = evaluated("test") * settings.importance_samples * work / rate + compile_seconds
     return FamilyPlan(
@@ -111,7 +111,7 @@ def _plan(bound: BoundStudy, family: Family, rate: float) -> FamilyPlan:
         smallest=size("low"),
         largest=size("high"),
         images=images,
-        looks=training.reports,
+        looks=training.evaluations,
         trial_seconds=train_seconds + looks_seconds + selection,
         final_seconds=train_seconds + looks_seconds + test,
     )

@@ -1,8 +1,8 @@
 """The only folder that talks to MLflow: what a study logs, and how it is read back.
 
 An experiment per study, a parent run per study and data set, a child run per trained model. Metric keys are grouped by
-slash. The coordinator writes a study's own run at once; a model's run is written to a spool on disk, which a courier
-delivers, so that training never waits for the store. A value's standard error is logged beside it as
+slash. The coordinator writes a study's own run at once; a model's run is written to an outbox on disk, which a
+thread uploads, so that training never waits for the store. A value's standard error is logged beside it as
 ``KEY_standard_error``; its number of observations, its bound and its conditions are kept in tags
 ``reparam.details.SPLIT``, so that a whole study is read back with one search.
 """

@@ -41,7 +41,7 @@ trials of the search, judged on validation alone, and the final runs, which retr
 several seeds and are measured once on test.
 
 Bits/dim are upper bounds: smaller is better. The standard error of a figure over images stands beside it, as
-`…_standard_error`. `…_by_epoch` are learning curves, of the one-sample bound.
+`…_standard_error`. `…_by_evaluation` are learning curves, of the one-sample bound.
 """
 
 

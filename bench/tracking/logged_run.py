@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from bench.core.results import RunState
-from bench.tracking.schema import EPOCH_SUFFIX, KEY_TAG
+from bench.tracking.schema import EVALUATION_SUFFIX, KEY_TAG
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ class LoggedRun:
             config_hash=tags["reparam.config_hash"],
             state=RunState(tags["reparam.state"]),
             status=run.info.status,
-            validation=run.data.metrics.get(f"validation/bits_per_dim{EPOCH_SUFFIX}"),
+            validation=run.data.metrics.get(f"validation/bits_per_dim{EVALUATION_SUFFIX}"),
             attempt=int(tags.get("reparam.attempt", 1)),
             key=tags.get(KEY_TAG, ""),
         )

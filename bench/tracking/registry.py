@@ -18,7 +18,7 @@ def register(client: MlflowClient, name: str, run_id: str, about: str, about_ver
 
     Args:
         client: of the store that holds the run.
-        name: of the registered model; characters that a registry refuses are replaced.
+        name: of the registered model; characters that a registry rejects are replaced.
         run_id: a run with a logged model.
         about: description of the registered model, Markdown.
         about_version: description of this version, Markdown.
@@ -27,7 +27,7 @@ def register(client: MlflowClient, name: str, run_id: str, about: str, about_ver
         The name under which it is registered.
 
     Raises:
-        MlflowException: the store keeps no registry, or refuses.
+        MlflowException: the store keeps no registry, or rejects.
     """
     name = name.replace("/", "-").replace(":", "-")
     try:

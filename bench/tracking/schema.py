@@ -21,7 +21,7 @@ STATUS = {
 
 ERROR_SUFFIX = "_standard_error"
 MONTE_CARLO_SUFFIX = "_monte_carlo_error"
-EPOCH_SUFFIX = "_by_epoch"
+EVALUATION_SUFFIX = "_by_evaluation"
 """Keeps a learning curve apart from the final figure of the same name, which is a tighter bound."""
 NOTE_TAG = "mlflow.note.content"
 """MLflow shows it, as Markdown, as the description of a run or an experiment."""

@@ -11,7 +11,7 @@ import time
 from dataclasses import dataclass
 from typing import Any
 
-from bench.tracking.schema import EPOCH_SUFFIX, ERROR_SUFFIX, TRAINING_MODE, StudyDescription
+from bench.tracking.schema import ERROR_SUFFIX, EVALUATION_SUFFIX, TRAINING_MODE, StudyDescription
 
 _TAG = "mlflow.sharedViewState."
 
@@ -90,7 +90,7 @@ def _state(view: View, study: StudyDescription) -> dict[str, Any]:
         "selectedColumns": columns,
         "columnOrder": columns,
         # Learning curves, and the figure that the runs are ordered by.
-        "chartsSearchFilter": f"{EPOCH_SUFFIX}$|^{view.metrics[0]}$",
+        "chartsSearchFilter": f"{EVALUATION_SUFFIX}$|^{view.metrics[0]}$",
     }
 
 

@@ -1,7 +1,7 @@
 """Writing: studies and runs into an MLflow tracking store.
 
-A study's own run is written at once, by the coordinator. The runs of its models are written to spools on disk, and
-delivered by a courier: training neither waits for the store nor stops where it is away.
+A study's own run is written at once, by the coordinator. The runs of its models are written to outboxes on disk, and
+uploaded by an uploader: training neither waits for the store nor stops where it is away.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 from sqlalchemy.exc import SQLAlchemyError
 
-from bench.core.errors import SpoolError, TrackingError
+from bench.core.errors import OutboxError, TrackingError
 from bench.core.logs import shortened
 from bench.core.redaction import redact
-from bench.core.results import EpochRecord, Measurement, RunState
+from bench.core.results import EvaluationRecord, Measurement, RunState
 from bench.tracking.descriptions import (
     experiment_note,
     plain,
@@ -37,16 +37,16 @@ from bench.tracking.descriptions import (
     version_note,
 )
 from bench.tracking.logged_run import LoggedRun
-from bench.tracking.outbox.outbox import Spool, spools, stores, writing
-from bench.tracking.outbox.records import Creation, End, Entry, File, Package, Samples, Values
+from bench.tracking.outbox.outbox import Outbox, outboxes, stores, writing
+from bench.tracking.outbox.records import Creation, End, File, Package, Record, Samples, Values
 from bench.tracking.outbox.retry import may_pass
-from bench.tracking.outbox.upload import Delivery, RunRefusedError
-from bench.tracking.outbox.uploader import Courier
+from bench.tracking.outbox.upload import RunRejectedError, Upload
+from bench.tracking.outbox.uploader import Uploader
 from bench.tracking.registry import register
 from bench.tracking.schema import (
     DETAILS_TAG,
-    EPOCH_SUFFIX,
     ERROR_SUFFIX,
+    EVALUATION_SUFFIX,
     IMAGE_FOLDER,
     KEY_TAG,
     LARGEST_VALUE,
@@ -73,38 +73,38 @@ Result = TypeVar("Result")
 log = logging.getLogger(__name__)
 
 DRAIN_SECONDS = 30.0
-"""How long a command waits at its end for what it logged to be delivered; the rest is left to a later one."""
+"""How long a command waits at its end for what it logged to be uploaded; the rest is left to a later one."""
 PAUSES = (0.5, 1.0)
 """Seconds between attempts at what is written at once."""
 _EXPERIMENT_TAGS = {"mlflow.experimentKind": "custom_model_development"}
 """Tells MLflow that these are training runs, which it would otherwise have to guess."""
-SAMPLES_KEY = "samples/by epoch"
+SAMPLES_KEY = "samples/by evaluation"
 """The section and the name under which the UI shows sample grids, with a slider."""
 
 
 class Waiting(NamedTuple):
-    """What waits to be delivered: runs, and lines of them."""
+    """What waits to be uploaded: runs, and lines of them."""
 
     runs: int
     lines: int
 
 
 class Tracker:
-    """A tracking store, and the spools of what waits to be delivered to it.
+    """A tracking store, and the outboxes of what waits to be uploaded to it.
 
     Args:
         uri: any MLflow tracking URI; ``sqlite:///path`` keeps everything in one file.
         artifacts: folder for artifacts of an embedded store; a server has its own place for them.
-        spool: folder in which what is logged waits until the store has it.
+        outbox: folder in which what is logged waits until the store has it.
     """
 
-    def __init__(self, uri: str, artifacts: Path, spool: Path) -> None:
+    def __init__(self, uri: str, artifacts: Path, outbox: Path) -> None:
         self.uri = uri
         self.artifacts = artifacts
-        self.spool = spool
+        self.outbox = outbox
         self.store = redact(uri).rstrip("/")
-        """The URI without its credentials: what spools are marked with."""
-        self.courier = Courier(lambda: self.client, self.store, spool)
+        """The URI without its credentials: what outboxes are marked with."""
+        self.uploader = Uploader(lambda: self.client, self.store, outbox)
 
     def __enter__(self) -> Tracker:
         return self
@@ -123,7 +123,7 @@ class Tracker:
         """The parent run of the study: the one that exists, or a new one.
 
         Raises:
-            TrackingError: the store cannot be reached, or refuses.
+            TrackingError: the store cannot be reached, or rejects.
         """
         return self.asked(lambda: self._opened(study))
 
@@ -157,62 +157,62 @@ class Tracker:
                     raise TrackingError(f"tracking store {redact(self.uri)} {fault}: {reason}") from error
             time.sleep(pauses.pop(0))
 
-    def deliver_orphans(self) -> int:
-        """Deliver what processes logged that are gone, to its end; a run that its process did not end is interrupted.
+    def upload_orphans(self) -> int:
+        """Upload what processes logged that are gone, to its end; a run that its process did not end is interrupted.
 
-        Several processes may do so at once: each run is delivered by one of them.
+        Several processes may do so at once: each run is uploaded by one of them.
 
         Returns:
-            How many runs were delivered.
+            How many runs were uploaded.
 
         Raises:
             TrackingError: the store cannot be reached; what is left waits.
-            SpoolError: the spools cannot be written.
+            OutboxError: the outboxes cannot be written.
         """
-        delivered = 0
-        for folder in spools(self.spool):
-            spool = Spool.take(folder, self.store)
-            if spool is not None:
-                delivered += self._delivered(spool)
-        return delivered
+        uploaded = 0
+        for folder in outboxes(self.outbox):
+            outbox = Outbox.take(folder, self.store)
+            if outbox is not None:
+                uploaded += self._uploaded(outbox)
+        return uploaded
 
-    def _delivered(self, spool: Spool) -> bool:
-        """Deliver a spool that was taken over; whether the store took the run."""
+    def _uploaded(self, outbox: Outbox) -> bool:
+        """Upload an outbox that was taken over; whether the store took the run."""
         try:
-            spool.end_if_lost()
-            Delivery(self.client, spool, self.courier.tell).send()
-        except RunRefusedError as error:
-            spool.release()
-            self.courier.tell(f"the tracking store refused a run ({error}); what it logged is kept in {spool.folder}")
+            outbox.end_if_lost()
+            Upload(self.client, outbox, self.uploader.tell).send()
+        except RunRejectedError as error:
+            outbox.release()
+            self.uploader.tell(f"the tracking store refused a run ({error}); what it logged is kept in {outbox.folder}")
             return False
         except Exception as error:
-            spool.release()
-            if isinstance(error, SpoolError):
+            outbox.release()
+            if isinstance(error, OutboxError):
                 raise
             waiting = self.waiting()
             raise TrackingError(
                 f"tracking store {redact(self.uri)} cannot be reached: {shortened(str(error))}; {waiting.lines} "
-                f"entries of {waiting.runs} runs wait in {self.spool}: `reparam-bench deliver` delivers them"
+                f"records of {waiting.runs} runs wait in {self.outbox}: `reparam-bench upload` uploads them"
             ) from error
-        spool.finish()
+        outbox.finish()
         return True
 
     def waiting(self) -> Waiting:
-        """What :meth:`deliver_orphans` would deliver."""
+        """What :meth:`upload_orphans` would upload."""
         runs = lines = 0
-        for folder in spools(self.spool):
-            spool = Spool.take(folder, self.store)
-            if spool is not None:
-                runs, lines = runs + 1, lines + spool.waiting()
-                spool.release()
+        for folder in outboxes(self.outbox):
+            outbox = Outbox.take(folder, self.store)
+            if outbox is not None:
+                runs, lines = runs + 1, lines + outbox.waiting()
+                outbox.release()
         return Waiting(runs, lines)
 
     def waiting_elsewhere(self) -> dict[str, int]:
         """How many runs wait for other stores, by their URIs without credentials."""
-        return {store: runs for store, runs in stores(self.spool).items() if store != self.store}
+        return {store: runs for store, runs in stores(self.outbox).items() if store != self.store}
 
     def drain(self, seconds: float = math.inf) -> int:
-        """Wait until all that this process logged is delivered, or the time is over.
+        """Wait until all that this process logged is uploaded, or the time is over.
 
         Args:
             seconds: how long to wait at most.
@@ -220,15 +220,15 @@ class Tracker:
         Returns:
             How many lines are left.
         """
-        return self.courier.drain(seconds)
+        return self.uploader.drain(seconds)
 
     def problems(self) -> list[str]:
         """What the store refused so far, in sentences."""
-        return list(self.courier.problems)
+        return list(self.uploader.problems)
 
     def close(self) -> None:
-        """Stop delivering; what is left is delivered by a later process, and so is the end of a run that has none."""
-        self.courier.close()
+        """Stop uploading; what is left is uploaded by a later process, and so is the end of a run that has none."""
+        self.uploader.close()
 
     def _opened(self, study: StudyDescription) -> StudyRun:
         experiment_id = self._experiment(study)
@@ -377,7 +377,7 @@ class StudyRun:
             parameters: what else there is to log beside the configuration's own parameters.
 
         Raises:
-            SpoolError: it cannot be kept on disk.
+            OutboxError: it cannot be kept on disk.
         """
         key = key or uuid.uuid4().hex
         tags = {
@@ -405,9 +405,9 @@ class StudyRun:
             context="training and validation" if role == "search" else "all splits",
             note_if_lost=run_note(self.study, self.address(), RunState.INTERRUPTED, LOST, _continues(continuation), []),
         )
-        spool = Spool.begin(self.tracker.spool, self.study.study_id, creation)
-        self.tracker.courier.add(spool)
-        return ModelRun(self, spool, continuation)
+        outbox = Outbox.begin(self.tracker.outbox, self.study.study_id, creation)
+        self.tracker.uploader.add(outbox)
+        return ModelRun(self, outbox, continuation)
 
     def children(self) -> list[LoggedRun]:
         """The study's model runs that the store has, oldest first.
@@ -420,13 +420,13 @@ class StudyRun:
         return [LoggedRun.of(run) for run in runs]
 
     def end_run(self, run_id: str, state: RunState, reason: str = "") -> None:
-        """End a model run that another process began, and that has no spool any more.
+        """End a model run that another process began, and that has no outbox any more.
 
         Raises:
             TrackingError: the store cannot be reached.
         """
         note = run_note(self.study, self.address(), state, reason, "", [])
-        # Whoever delivered the rest of what its process logged may have taken it for interrupted.
+        # Whoever uploaded the rest of what its process logged may have taken it for interrupted.
         tags = {"reparam.reason": "", **_end_tags(note, state, reason)}
 
         def end() -> None:
@@ -461,7 +461,7 @@ class StudyRun:
             The names of the registered models.
 
         Raises:
-            TrackingError: the store cannot be reached, keeps no registry, or refuses.
+            TrackingError: the store cannot be reached, keeps no registry, or rejects.
         """
         names = []
         for family, run in champions.items():
@@ -510,15 +510,15 @@ class StudyRun:
 
 
 class ModelRun:
-    """The run of one trained model, while it is written: to its spool, from which the courier delivers it.
+    """The run of one trained model, while it is written: to its outbox, from which the uploader uploads it.
 
-    All its methods raise :class:`bench.core.errors.SpoolError` where the spool cannot be written, and never wait.
+    All its methods raise :class:`bench.core.errors.OutboxError` where the outbox cannot be written, and never wait.
     """
 
-    def __init__(self, study: StudyRun, spool: Spool, continuation: str = "") -> None:
+    def __init__(self, study: StudyRun, outbox: Outbox, continuation: str = "") -> None:
         self.study = study
-        self.key = spool.creation.tags[KEY_TAG]
-        self._spool = spool
+        self.key = outbox.creation.tags[KEY_TAG]
+        self._outbox = outbox
         self._continuation = continuation
         self._measured: list[Measurement] = []
         self._keeps_model = False
@@ -526,21 +526,21 @@ class ModelRun:
     @property
     def run_id(self) -> str | None:
         """MLflow's identifier; None until the store has the run."""
-        return self._spool.state.run_id
+        return self._outbox.state.run_id
 
-    def log_epoch(self, record: EpochRecord) -> None:
+    def log_evaluation(self, record: EvaluationRecord) -> None:
         """Log one point of the learning curve; sent with others every few seconds and at the end."""
         now = _now()
         values = {
-            **{f"{key}{EPOCH_SUFFIX}": float(value) for key, value in record.values.items()},
-            f"cost/images_seen{EPOCH_SUFFIX}": float(record.images),
-            f"cost/seconds{EPOCH_SUFFIX}": float(record.seconds),
+            **{f"{key}{EVALUATION_SUFFIX}": float(value) for key, value in record.values.items()},
+            f"cost/images_seen{EVALUATION_SUFFIX}": float(record.images),
+            f"cost/seconds{EVALUATION_SUFFIX}": float(record.seconds),
         }
-        self._write(Values(at=now, step=record.epoch, metrics=values))
+        self._write(Values(at=now, step=record.evaluation, metrics=values))
         if record.samples is not None:
             # As MLflow's client names it, but here, so that it has the same name if it is sent again.
-            name = f"{SAMPLES_KEY.replace('/', '~')}+step+{record.epoch}+timestamp+{now}+{uuid.uuid4()}.png"
-            self._write(Samples(path=self._spool.keep(name, record.samples)))
+            name = f"{SAMPLES_KEY.replace('/', '~')}+step+{record.evaluation}+timestamp+{now}+{uuid.uuid4()}.png"
+            self._write(Samples(path=self._outbox.keep(name, record.samples)))
 
     def log_measurements(self, measurements: Sequence[Measurement]) -> None:
         """Log values with their errors, and what else there is to know of them; also those of the logged model."""
@@ -572,14 +572,14 @@ class ModelRun:
             self.log_file(table.to_csv(index=False), f"{TABLE_FOLDER}/{name}.csv")
         self._tag("reparam.tables", list(tables))
 
-    def log_refused(self, refused: Mapping[str, str]) -> None:
+    def log_unavailable(self, unavailable: Mapping[str, str]) -> None:
         """Keep why metrics could not be measured."""
-        self._tag("reparam.refused", {metric: _clean(reason) for metric, reason in refused.items()})
+        self._tag("reparam.unavailable", {metric: _clean(reason) for metric, reason in unavailable.items()})
 
     def log_file(self, content: bytes | str, name: str) -> None:
         """Keep a small file as an artifact; ``name`` may have folders, ``pictures/samples.png``."""
         data = content if isinstance(content, bytes) else _clean(content).encode()
-        self._write(File(path=self._spool.keep(Path(name).name, data), name=name))
+        self._write(File(path=self._outbox.keep(Path(name).name, data), name=name))
 
     def log_pictures(self, pictures: Sequence[tuple[str, str, bytes]]) -> None:
         """Keep pictures (kind, caption, PNG) under ``pictures/``."""
@@ -599,8 +599,8 @@ class ModelRun:
         # Here, for reading a store takes no framework.
         from bench.tracking.logged_model import write_package
 
-        path = self._spool.new_path(MODEL_FOLDER)
-        folder = self._spool.folder / path
+        path = self._outbox.new_path(MODEL_FOLDER)
+        folder = self._outbox.folder / path
         with writing(folder):
             write_package(model, example, folder)
         self._write(Package(path=path, model_type=str(model.configuration.family)))
@@ -616,9 +616,9 @@ class ModelRun:
     def _tag(self, name: str, content: Any) -> None:
         self._write(Values(at=_now(), tags={name: json.dumps(content)}))
 
-    def _write(self, entry: Entry, durable: bool = False) -> None:
-        self._spool.append(entry, durable)
-        self.study.tracker.courier.notice(self._spool, entry)
+    def _write(self, record: Record, durable: bool = False) -> None:
+        self._outbox.append(record, durable)
+        self.study.tracker.uploader.notice(self._outbox, record)
 
 
 def _now() -> int:

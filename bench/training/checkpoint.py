@@ -14,7 +14,7 @@ import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from bench.core.errors import CheckpointError, DataError
-from bench.core.results import EpochRecord
+from bench.core.results import EvaluationRecord
 from bench.data.npz_archive import NpzArchive
 from bench.training.best_state import Arrays
 from bench.training.history import TrainingLog
@@ -65,7 +65,7 @@ class Checkpoint:
     repeatably. Running means of the loss are left out: each epoch begins them anew.
 
     The file is an .npz without pickle. It is replaced whole: whatever happens while one is written, the earlier one
-    stays. A file that cannot be read, or is of another training, is told of in a warning and otherwise as none.
+    stays. A file that cannot be read, or is of another training, is logs of in a warning and otherwise as none.
 
     Args:
         path: the file.
@@ -84,7 +84,7 @@ class Checkpoint:
         self._saved_at = time.perf_counter()
         self._seconds_to_save = FIRST_SECONDS
 
-    def records(self) -> list[EpochRecord]:
+    def records(self) -> list[EvaluationRecord]:
         """The records of the epochs that need not be trained again; none if there is no checkpoint to go on from.
 
         They are those that the next :meth:`restore` goes on from, whatever is saved in the meantime by a process that

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 import numpy.typing as npt
 
-from bench.core.results import EpochRecord
+from bench.core.results import EvaluationRecord
 
 VALIDATION = "validation/bits_per_dim"
 """The metric of an evaluation that chooses among evaluations and trials."""
@@ -20,15 +20,15 @@ class TrainingLog:
 
     Attributes:
         records: one for each evaluation on validation.
-        epoch_seconds: seconds of each epoch's training steps, validation excluded.
-        images_per_epoch: training images in an epoch.
-        starts: the epochs, counted from 0, with which a process began to train: the first is 0, and one more for each
+        interval_seconds: seconds of the training steps before each evaluation, the evaluation excluded.
+        images_per_interval: training images between two evaluations.
+        starts: the intervals, counted from 0, with which a process began to train: the first is 0, and one more each
             time that training was continued from a checkpoint. Their programs had to be compiled.
     """
 
-    records: list[EpochRecord]
-    epoch_seconds: list[float]
-    images_per_epoch: int
+    records: list[EvaluationRecord]
+    interval_seconds: list[float]
+    images_per_interval: int
     starts: list[int] = field(default_factory=lambda: [0])
 
     @property
@@ -42,7 +42,7 @@ class TrainingLog:
         return [record.values[VALIDATION] for record in self.records]
 
     @property
-    def best(self) -> EpochRecord:
+    def best(self) -> EvaluationRecord:
         """The evaluation whose weights the training left: the first of those with the lowest validation value.
 
         Raises:
@@ -63,17 +63,17 @@ class TrainingLog:
 
     @property
     def compile_seconds(self) -> float:
-        """What the first epoch took beyond the median of warm ones: tracing and compiling, where it had to."""
-        return max(0.0, self.epoch_seconds[0] - float(np.median(self._warm_epoch_seconds())))
+        """What the first interval took beyond the median of warm ones: tracing and compiling, where it had to."""
+        return max(0.0, self.interval_seconds[0] - float(np.median(self._warm_interval_seconds())))
 
     def images_per_second(self) -> npt.NDArray[np.float64]:
-        """Training speed of each warm epoch: of all but those with which a process began."""
-        return self.images_per_epoch / np.asarray(self._warm_epoch_seconds())
+        """Training speed of each warm interval: of all but those with which a process began."""
+        return self.images_per_interval / np.asarray(self._warm_interval_seconds())
 
     def continued(self) -> TrainingLog:
         """The log as a process that trains on from its end begins it."""
         return replace(self, starts=[*self.starts, len(self.records)])
 
-    def _warm_epoch_seconds(self) -> list[float]:
-        warm = [seconds for epoch, seconds in enumerate(self.epoch_seconds) if epoch not in self.starts]
-        return warm or self.epoch_seconds
+    def _warm_interval_seconds(self) -> list[float]:
+        warm = [seconds for interval, seconds in enumerate(self.interval_seconds) if interval not in self.starts]
+        return warm or self.interval_seconds

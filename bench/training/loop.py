@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from bench.core.errors import DivergedError
-from bench.core.results import EpochRecord
+from bench.core.results import EvaluationRecord
 from bench.core.seeds import derive_seed
 from bench.data.dataset import Split, TuningData
 from bench.evaluation.likelihood import likelihood_program, log_likelihood
@@ -22,17 +22,17 @@ from bench.training.checkpoint import Checkpoint
 from bench.training.course import REDUCTION, course
 from bench.training.history import TrainingLog
 from bench.training.optimizers import ScheduledAdam, ScheduledAdamax
-from bench.training.program import Figures, training_program
+from bench.training.program import Logs, training_program
 from models.base.likelihood_model import LikelihoodModel
 
 INITIALISATION_IMAGES = 1024
 """Training images that data-dependent weights are initialised on."""
-STRETCH_SECONDS = 0.5
+CHUNK_SECONDS = 0.5
 """About how long the device trains before the host looks whether the loss is finite and a stop was asked for."""
-STRETCH_GROWTH = 8.0
-"""By which a stretch is at most longer than the one before: the first one of all has compiled."""
+CHUNK_GROWTH = 8.0
+"""By which a chunk is at most longer than the one before: the first one of all has compiled."""
 VALUES_WORTH_XLA = 2**22
-"""Pixel values looked at in a training beyond which XLA compiles the looks, on TensorFlow.
+"""Pixel values that the evaluations of a training see, beyond which XLA compiles them, on TensorFlow.
 
 For a Glow of 6 steps on 8x8 digits its compilation repays after about 2 million; a dense VAE gains next to nothing.
 """
@@ -45,8 +45,8 @@ UNDECAYED = ["bias", "mixing", "moments", "scale", "shift"]
 class ImageStream:
     """The order in which a split's images are trained on, a pure function of seed and position.
 
-    The stream is one random permutation of the images after the other, cut into batches; epoch e is the e-th stretch
-    of ``steps`` batches of it, so that training budgets need not be whole passes.
+    The stream is one random permutation of the images after the other, cut into batches. Interval i,
+    between two evaluations, is the i-th run of ``steps`` batches of it, so that budgets need not be whole passes.
     """
 
     def __init__(self, n: int, batch_size: int, steps: int, seed: int) -> None:
@@ -55,14 +55,14 @@ class ImageStream:
         self.steps = steps
         self.seed = seed
 
-    def epoch(self, epoch: int) -> npt.NDArray[np.int64]:
-        """Indices of the images of each of an epoch's batches (steps, batch_size)."""
+    def interval(self, number: int) -> npt.NDArray[np.int64]:
+        """Indices of the images of each of the batches of an interval (steps, batch_size)."""
         length = self.steps * self.batch_size
-        positions = np.arange(epoch * length, (epoch + 1) * length)
+        positions = np.arange(number * length, (number + 1) * length)
         passes = positions // self.n
         chosen = [
-            self.permutation(number)[positions[passes == number] % self.n]
-            for number in range(int(passes[0]), int(passes[-1]) + 1)
+            self.permutation(order)[positions[passes == order] % self.n]
+            for order in range(int(passes[0]), int(passes[-1]) + 1)
         ]
         return np.concatenate(chosen).reshape(self.steps, self.batch_size)
 
@@ -77,13 +77,13 @@ class TrainingPrograms:
 
     Args:
         model: the model.
-        looked_at: about how many images are looked at in all of a training's looks at validation.
+        evaluated: about how many images all evaluations of a training see together.
     """
 
-    def __init__(self, model: LikelihoodModel, looked_at: int) -> None:
+    def __init__(self, model: LikelihoodModel, evaluated: int) -> None:
         self.training = training_program(model)
-        many = looked_at * model.dimensions > VALUES_WORTH_XLA
-        self.look = likelihood_program(model, "often" if many else "sometimes")
+        many = evaluated * model.dimensions > VALUES_WORTH_XLA
+        self.evaluation = likelihood_program(model, "often" if many else "sometimes")
         self.steps_at_once = 1
 
 
@@ -133,9 +133,9 @@ def train(
     data: TuningData,
     config: TrainingConfig,
     seed: int,
-    on_epoch: Callable[[EpochRecord], None] = lambda record: None,
+    on_evaluation: Callable[[EvaluationRecord], None] = lambda record: None,
     checkpoint: Checkpoint | None = None,
-    picture: Callable[[int], bytes | None] = lambda epoch: None,
+    picture: Callable[[int], bytes | None] = lambda evaluation: None,
     programs: TrainingPrograms | None = None,
 ) -> TrainingLog:
     """Initialise the model on training images, train it, evaluate it at intervals, and leave it at its best evaluation.
@@ -145,31 +145,31 @@ def train(
     the model has in the end, and :func:`bench.training.course.course` says from the values when the learning rate is
     lowered and when training ends before its budget does.
 
-    With a checkpoint, training goes on after the epochs of ``checkpoint.records()``, which ``on_epoch`` is not told of
-    again; where these are all, nothing is left to train. The state of an epoch is saved once ``on_epoch`` has returned.
+    With a checkpoint, training continues after ``checkpoint.records()``, which ``on_evaluation`` does not receive
+    again; where these are all, nothing is left to train. The state is saved once ``on_evaluation`` has returned.
 
     Args:
         model: a newly built model, or one that :func:`compile_for_training` has prepared for this ``config``.
         data: training and validation images.
         config: how to train.
         seed: orders the data; the model's own randomness was seeded when it was built.
-        on_epoch: receives each epoch's record as it ends; an error that it raises ends training.
+        on_evaluation: receives the record of each evaluation; an error that it raises ends training.
         checkpoint: where the state is kept.
-        picture: gives the samples that the record of an epoch holds, if it is to hold any.
+        picture: gives the samples that the record of an evaluation holds, if it is to hold any.
         programs: the model's, where an earlier training has left them; else they are compiled.
 
     Raises:
         DivergedError: the loss, or validation, became NaN or infinite.
         CheckpointError: the state cannot be saved.
     """
-    stream = ImageStream(len(data.train), config.batch_size, config.steps_per_report, seed)
+    stream = ImageStream(len(data.train), config.batch_size, config.steps_per_evaluation, seed)
     if not model.compiled:
         compile_for_training(model, config)
-    programs = programs or TrainingPrograms(model, config.reports * len(data.validation))
+    programs = programs or TrainingPrograms(model, config.evaluations * len(data.validation))
     earlier = None if checkpoint is None else checkpoint.restore(model)
     if earlier is None:
         programs.training.initialise(data.train.images[stream.permutation(0)[:INITIALISATION_IMAGES]])
-        log = TrainingLog([], [], config.steps_per_report * config.batch_size)
+        log = TrainingLog([], [], config.steps_per_evaluation * config.batch_size)
     else:
         log = earlier.continued()
     best = BestState(model, with_optimizer=config.decay == "plateau")
@@ -177,36 +177,37 @@ def train(
         best.arrays, checkpoint.best = checkpoint.best, {}
     done = len(log.records)
     began = time.perf_counter() - log.seconds
-    for epoch in range(done, config.reports):
+    for interval in range(done, config.evaluations):
         if course(log.validation, config).is_over:
             break
-        if config.weight_average and epoch:
+        if config.weight_average and interval:
             _swap_averages(model)
-        epoch_began = time.perf_counter()
-        figures = _train_epoch(model, programs, data.train, stream.epoch(epoch), epoch * config.steps_per_report)
-        log.epoch_seconds.append(time.perf_counter() - epoch_began)
+        began_interval = time.perf_counter()
+        steps_before = interval * config.steps_per_evaluation
+        metrics = _train_interval(model, programs, data.train, stream.interval(interval), steps_before)
+        log.interval_seconds.append(time.perf_counter() - began_interval)
         if config.weight_average:
-            # A look then judges the averaged weights, as the final evaluation will; so does a checkpoint hold them, the
+            # An evaluation then judges the averaged weights, as the final one will; a checkpoint holds them too, the
             # weights that are trained being with the optimizer.
             _swap_averages(model)
-        values = {f"train/{name}": value for name, value in figures.items()} | _look(
-            model, data.validation, programs.look
+        values = {f"train/{name}": value for name, value in metrics.items()} | _evaluate(
+            model, data.validation, programs.evaluation
         )
         for name, value in values.items():
             if not np.isfinite(value):
-                raise DivergedError(f"{name} became {value} in epoch {epoch + 1}")
-        record = EpochRecord(
-            epoch=epoch + 1,
-            images=(epoch + 1) * log.images_per_epoch,
+                raise DivergedError(f"{name} became {value} in evaluation {interval + 1}")
+        record = EvaluationRecord(
+            evaluation=interval + 1,
+            images=(interval + 1) * log.images_per_interval,
             seconds=time.perf_counter() - began,
             values=values,
         )
         before = time.perf_counter()
-        record = replace(record, samples=picture(record.epoch))
+        record = replace(record, samples=picture(record.evaluation))
         log.records.append(record)
-        on_epoch(record)
+        on_evaluation(record)
         now = course(log.validation, config)
-        if now.best == epoch:
+        if now.best == interval:
             best.take()
         if now.is_reduced:
             best.restore()
@@ -219,28 +220,28 @@ def train(
     return log
 
 
-def _train_epoch(
+def _train_interval(
     model: LikelihoodModel, programs: TrainingPrograms, train: Split, order: npt.NDArray[np.int64], steps_before: int
 ) -> dict[str, float]:
-    """Train on the batches of an epoch, a stretch at a time; the mean of each figure over its steps.
+    """Train on the batches of an interval, a chunk at a time; the mean of each figure over its steps.
 
     Raises:
         DivergedError: the loss of a step is not finite.
     """
     labels = train.labels if getattr(model.configuration, "classes", 0) else None
-    told: list[Figures] = []
+    logs: list[Logs] = []
     start = 0
     while start < len(order):
         stop = min(start + programs.steps_at_once, len(order))
         began = time.perf_counter()
-        told.append(programs.training.train(train.images, labels, order, start, stop))
+        logs.append(programs.training.train(train.images, labels, order, start, stop))
         seconds = time.perf_counter() - began
-        _check_finite(told[-1]["loss"], steps_before + start)
+        _check_finite(logs[-1]["loss"], steps_before + start)
         # Shorter than a person's patience, longer than the way to the device and back.
-        change = min(STRETCH_GROWTH, STRETCH_SECONDS / seconds)
+        change = min(CHUNK_GROWTH, CHUNK_SECONDS / seconds)
         programs.steps_at_once = max(1, round((stop - start) * change))
         start = stop
-    return {name: float(np.mean(np.concatenate([each[name] for each in told]))) for name in told[0]}
+    return {name: float(np.mean(np.concatenate([each[name] for each in logs]))) for name in logs[0]}
 
 
 def _check_finite(losses: npt.NDArray[np.float32], steps_before: int) -> None:
@@ -249,7 +250,7 @@ def _check_finite(losses: npt.NDArray[np.float32], steps_before: int) -> None:
         raise DivergedError(f"training loss became {losses[lost[0]]} at step {steps_before + lost[0] + 1}")
 
 
-def _look(model: LikelihoodModel, validation: Split, program: CompiledMethod) -> dict[str, float]:
+def _evaluate(model: LikelihoodModel, validation: Split, program: CompiledMethod) -> dict[str, float]:
     # Not the noise that judges the kept weights in the end: the choice among evaluations profits from this one.
     likelihood = log_likelihood(model, validation.images, 1, derive_seed("evaluation"), program)
     return {f"validation/{row.metric}": row.value for row in likelihood.measurements("validation")}

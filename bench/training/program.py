@@ -1,7 +1,7 @@
 """Many training steps as one program, on either backend: what ``fit`` does, without what it does between two steps.
 
 The images lie on the device as the integers that they are. A program takes them batch by batch, in the order that it is
-given, dequantises, differentiates and updates, until it has done its stretch of steps; only then is the host asked. It
+given, dequantises, differentiates and updates, until it has done its chunk of steps; only then is the host asked. It
 trains on the same batches and the same noise as ``fit``, so that both agree up to rounding.
 """
 
@@ -16,16 +16,16 @@ import numpy as np
 import numpy.typing as npt
 from keras import ops
 
-from bench.runtime.sharding import Layout, jax_cores, training_layout
+from bench.runtime.sharding import Sharding, jax_cores, training_sharding
 from models.base.likelihood_model import LikelihoodModel
 
 Array = npt.NDArray[Any]
-Figures = dict[str, npt.NDArray[np.float32]]
-"""What the steps of a stretch told, by name: one number a step."""
+Logs = dict[str, npt.NDArray[np.float32]]
+"""What the steps of a chunk logs, by name: one number a step."""
 
 
 class TrainingProgram(ABC):
-    """Trains a model that is compiled for training, a stretch of steps at a time.
+    """Trains a model that is compiled for training, a chunk of steps at a time.
 
     Args:
         model: the model; its variables and those of its optimizer are changed in place.
@@ -39,13 +39,13 @@ class TrainingProgram(ABC):
         """Set the weights that depend on data, as :meth:`LikelihoodModel.initialise`."""
 
     @abstractmethod
-    def train(self, images: Array, labels: Array | None, order: Array, start: int, stop: int) -> Figures:
-        """Take the steps ``start`` to ``stop`` of an epoch.
+    def train(self, images: Array, labels: Array | None, order: Array, start: int, stop: int) -> Logs:
+        """Take the steps ``start`` to ``stop`` of an interval.
 
         Args:
             images: all images (n, h, w, c); the same object at each call, for it is moved to the device only once.
             labels: their class labels (n,), where the model is conditioned on them.
-            order: indices of the images of each step of the epoch (steps, batch).
+            order: indices of the images of each step of the interval (steps, batch).
             start: the first step.
             stop: the one after the last; further calls go on from there.
         """
@@ -78,18 +78,18 @@ class _TensorFlowProgram(TrainingProgram):
             self._initialised[images.shape] = self._initialise.get_concrete_function(spec)
         self._initialised[images.shape](tf.constant(images))
 
-    def train(self, images: Array, labels: Array | None, order: Array, start: int, stop: int) -> Figures:
+    def train(self, images: Array, labels: Array | None, order: Array, start: int, stop: int) -> Logs:
         import tensorflow as tf
 
         arguments = [self._on_device(array) for array in (images, labels) if array is not None]
         batch_size = order.shape[1]
         if batch_size not in self._programs:
-            # However many steps a stretch has, it is one program.
+            # However many steps a chunk has, it is one program.
             known = [tf.TensorSpec.from_tensor(each) for each in arguments]
             steps = tf.TensorSpec((None, batch_size), tf.int64)
             self._programs[batch_size] = tf.function(self._steps, autograph=False).get_concrete_function(steps, *known)
-        told = self._programs[batch_size](tf.constant(order[start:stop], tf.int64), *arguments)
-        return {name: np.asarray(values) for name, values in told.items()}
+        logs = self._programs[batch_size](tf.constant(order[start:stop], tf.int64), *arguments)
+        return {name: np.asarray(values) for name, values in logs.items()}
 
     def _on_device(self, array: Array) -> Any:
         import tensorflow as tf
@@ -105,22 +105,22 @@ class _TensorFlowProgram(TrainingProgram):
             batch, classes = tf.gather(images, chosen), None if labels is None else tf.gather(labels, chosen)
             return self._step(batch, classes)
 
-        signature = dict.fromkeys(step_metrics(self.model), tf.float32)
-        told: dict[str, Any] = tf.map_fn(step, order, fn_output_signature=signature, parallel_iterations=1)
-        return told
+        signature = dict.fromkeys(metric_names(self.model), tf.float32)
+        logs: dict[str, Any] = tf.map_fn(step, order, fn_output_signature=signature, parallel_iterations=1)
+        return logs
 
     def _step(self, images: Any, labels: Any) -> dict[str, Any]:
         import tensorflow as tf
 
         model, weights = self.model, self.model.trainable_variables
         with tf.GradientTape() as tape:
-            figures = model.figures(model.objective(images, model.training_noise(images.shape[0]), labels, True))
-        gradients = tape.gradient(figures["loss"], [weight.value for weight in weights])
+            metrics = model.step_metrics(model.objective(images, model.training_noise(images.shape[0]), labels, True))
+        gradients = tape.gradient(metrics["loss"], [weight.value for weight in weights])
         model.optimizer.apply(gradients, weights)
-        return figures | clipping(model, gradients)
+        return metrics | clipping(model, gradients)
 
 
-def step_metrics(model: LikelihoodModel) -> list[str]:
+def metric_names(model: LikelihoodModel) -> list[str]:
     """The names of the metrics of a step."""
     clipped = ["clipped"] if model.optimizer.global_clipnorm else []
     return ["loss", *(tracker.name for tracker in model.trackers), *clipped]
@@ -158,20 +158,20 @@ class _JaxProgram(TrainingProgram):
             self.model.initialise(images)
         return [scope.get_current_value(variable) for variable in variables]
 
-    def train(self, images: Array, labels: Array | None, order: Array, start: int, stop: int) -> Figures:
+    def train(self, images: Array, labels: Array | None, order: Array, start: int, stop: int) -> Logs:
         import jax
 
         if order.shape not in self._programs:
-            self._programs[order.shape] = self._program(training_layout(self.model, order.shape[1], jax_cores()))
+            self._programs[order.shape] = self._program(training_sharding(self.model, order.shape[1], jax_cores()))
         program, everywhere = self._programs[order.shape]
         owners = self._owners()
         state = jax.device_put([[variable.value for variable in own] for own in owners], everywhere)
         pool, classes = (None if array is None else self._on_devices(array, everywhere) for array in (images, labels))
-        state, told = program(state, pool, classes, order.astype(np.int32), start, stop)
+        state, logs = program(state, pool, classes, order.astype(np.int32), start, stop)
         for own, values in zip(owners, state, strict=True):
             for variable, value in zip(own, values, strict=True):
                 variable.assign(value.addressable_data(0))
-        return {name: np.asarray(values)[start:stop] for name, values in told.items()}
+        return {name: np.asarray(values)[start:stop] for name, values in logs.items()}
 
     def _owners(self) -> list[list[Any]]:
         model = self.model
@@ -185,23 +185,23 @@ class _JaxProgram(TrainingProgram):
             self._resident[key] = (array, jax.device_put(array, everywhere))
         return self._resident[key][1]
 
-    def _program(self, layout: Layout) -> tuple[Callable[..., Any], Any]:
-        """The compiled stretch, and where its arguments lie."""
+    def _program(self, sharding: Sharding) -> tuple[Callable[..., Any], Any]:
+        """The compiled chunk, and where its arguments lie."""
         import jax
         from jax import lax
         from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
         model = self.model
-        mesh = Mesh(np.array(jax.devices()[: layout.shards]), ("shard",))
-        gradients = gradients_of(model, layout.pieces)
-        if layout.shards > 1:
+        mesh = Mesh(np.array(jax.devices()[: sharding.devices]), ("shard",))
+        gradients = gradients_of(model, sharding.microbatches)
+        if sharding.devices > 1:
             # Within a shard nothing is added up before the end: one exchange a step, of all gradients together.
             whole, part = PartitionSpec(), PartitionSpec("shard")
             of_a_shard = gradients
 
             def averaged(*arguments: Any) -> Any:
-                figures, others, found = of_a_shard(*arguments)
-                return lax.pmean(figures, "shard"), others, lax.pmean(found, "shard")
+                metrics, others, found = of_a_shard(*arguments)
+                return lax.pmean(metrics, "shard"), others, lax.pmean(found, "shard")
 
             gradients = jax.shard_map(
                 averaged,
@@ -214,23 +214,23 @@ class _JaxProgram(TrainingProgram):
         def step(state: list[Any], images: Any, labels: Any) -> tuple[list[Any], dict[str, Any]]:
             weights, others, optimizer_values = state
             noise, others = noise_for(model, others, images.shape[0])
-            figures, others, found = gradients(weights, others, images, labels, noise)
-            figures |= clipping(model, found)
+            metrics, others, found = gradients(weights, others, images, labels, noise)
+            metrics |= clipping(model, found)
             weights, optimizer_values = model.optimizer.stateless_apply(optimizer_values, found, weights)
-            return [weights, others, optimizer_values], figures
+            return [weights, others, optimizer_values], metrics
 
-        def stretch(state: Any, images: Any, labels: Any, order: Any, start: Any, stop: Any) -> Any:
+        def chunk(state: Any, images: Any, labels: Any, order: Any, start: Any, stop: Any) -> Any:
             def body(i: Any, carry: Any) -> Any:
-                state, told = carry
+                state, logs = carry
                 chosen = order[i]
                 batch, classes = images[chosen], None if labels is None else labels[chosen]
-                state, figures = step(state, batch, classes)
-                return state, {name: told[name].at[i].set(figures[name]) for name in told}
+                state, metrics = step(state, batch, classes)
+                return state, {name: logs[name].at[i].set(metrics[name]) for name in logs}
 
-            nothing = {name: jax.numpy.zeros(len(order)) for name in step_metrics(model)}
+            nothing = {name: jax.numpy.zeros(len(order)) for name in metric_names(model)}
             return lax.fori_loop(start, stop, body, (state, nothing))
 
-        return jax.jit(stretch, donate_argnums=0), NamedSharding(mesh, PartitionSpec())
+        return jax.jit(chunk, donate_argnums=0), NamedSharding(mesh, PartitionSpec())
 
 
 def noise_for(model: LikelihoodModel, others: list[Any], n: int) -> tuple[Any, list[Any]]:
@@ -241,37 +241,37 @@ def noise_for(model: LikelihoodModel, others: list[Any], n: int) -> tuple[Any, l
     return noise, [scope.get_current_value(variable) for variable in variables]
 
 
-def gradients_of(model: LikelihoodModel, pieces: int) -> Callable[..., Any]:
-    """A function of weights, other variables, images, labels and noise: figures, other variables, and gradients."""
+def gradients_of(model: LikelihoodModel, microbatches: int) -> Callable[..., Any]:
+    """A function of weights, other variables, images, labels and noise: metrics, other variables, and gradients."""
     import jax
 
     def loss(weights: list[Any], others: list[Any], images: Any, labels: Any, noise: Any) -> Any:
         mapping = zip([*model.trainable_variables, *model.non_trainable_variables], [*weights, *others], strict=True)
         with keras.StatelessScope(state_mapping=list(mapping)) as scope:
-            figures = model.figures(model.objective(images, noise, labels, True))
+            metrics = model.step_metrics(model.objective(images, noise, labels, True))
         changed = [scope.get_current_value(variable) for variable in model.non_trainable_variables]
-        return figures["loss"], (figures, changed)
+        return metrics["loss"], (metrics, changed)
 
-    def of_a_piece(*arguments: Any) -> Any:
-        (_, (figures, others)), found = jax.value_and_grad(loss, has_aux=True)(*arguments)
-        return figures, others, found
+    def of_a_microbatch(*arguments: Any) -> Any:
+        (_, (metrics, others)), found = jax.value_and_grad(loss, has_aux=True)(*arguments)
+        return metrics, others, found
 
     def of_all(weights: list[Any], others: list[Any], images: Any, labels: Any, noise: Any) -> Any:
         def cut(array: Any, axis: int) -> Any:
-            """The pieces first: (…, n, …) -> (pieces, …, n / pieces, …)."""
+            """The microbatches first: (…, n, …) -> (microbatches, …, n / microbatches, …)."""
             if array is None:
                 return None
-            shape = (*array.shape[:axis], pieces, -1, *array.shape[axis + 1 :])
+            shape = (*array.shape[:axis], microbatches, -1, *array.shape[axis + 1 :])
             return ops.moveaxis(ops.reshape(array, shape), axis, 0)
 
-        def add(total: Any, piece: Any) -> Any:
-            figures, changed, found = of_a_piece(weights, others, *piece)
-            return jax.tree.map(lambda a, b: a + b / pieces, total, (figures, found)), changed
+        def add(total: Any, microbatch: Any) -> Any:
+            metrics, changed, found = of_a_microbatch(weights, others, *microbatch)
+            return jax.tree.map(lambda a, b: a + b / microbatches, total, (metrics, found)), changed
 
         parts = (cut(images, 0), cut(labels, 0), cut(noise, 1))
-        shapes = jax.eval_shape(of_a_piece, weights, others, *jax.tree.map(lambda part: part[0], parts))
+        shapes = jax.eval_shape(of_a_microbatch, weights, others, *jax.tree.map(lambda part: part[0], parts))
         nothing = jax.tree.map(lambda each: ops.zeros(each.shape, each.dtype), (shapes[0], shapes[2]))
-        (figures, found), changed = jax.lax.scan(add, nothing, parts)
-        return figures, jax.tree.map(lambda each: each[0], changed), found
+        (metrics, found), changed = jax.lax.scan(add, nothing, parts)
+        return metrics, jax.tree.map(lambda each: each[0], changed), found
 
-    return of_all if pieces > 1 else of_a_piece
+    return of_all if microbatches > 1 else of_a_microbatch

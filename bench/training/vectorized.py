@@ -17,14 +17,14 @@ import numpy.typing as npt
 
 from bench.core.errors import SettingsError
 from bench.core.seeds import derive_seed
-from bench.training.program import clipping, gradients_of, noise_for, step_metrics
+from bench.training.program import clipping, gradients_of, metric_names, noise_for
 from models.base.likelihood_model import LikelihoodModel
 
 Array = npt.NDArray[Any]
 
 
 class PackedTraining:
-    """Trainings that differ by learning rate, seed and order of the images alone, a stretch of steps at a time.
+    """Trainings that differ by learning rate, seed and order of the images alone, a chunk of steps at a time.
 
     Args:
         model: newly built and compiled for training. It says what is trained and how; its variables stay as they are
@@ -33,7 +33,7 @@ class PackedTraining:
         seeds: the seed of each, of which its weights and its noise come as those of a trial do.
 
     Raises:
-        SettingsError: Keras does not run on JAX, or the trainings cannot be told from the arguments.
+        SettingsError: Keras does not run on JAX, or the trainings cannot be logs from the arguments.
     """
 
     def __init__(self, model: LikelihoodModel, rates: Sequence[float], seeds: Sequence[int]) -> None:
@@ -51,7 +51,7 @@ class PackedTraining:
         alone = [self._beginning(rate, seed) for rate, seed in zip(rates, seeds, strict=True)]
         self._state = jax.tree.map(lambda *values: jax.numpy.stack(values), *alone)
         self._initialise = jax.jit(jax.vmap(self._initialised, in_axes=(0, None, 0)))
-        self._stretch = jax.jit(self._steps, donate_argnums=0)
+        self._chunk = jax.jit(self._steps, donate_argnums=0)
         self._resident: dict[int, tuple[Array, Any]] = {}
 
     def initialise(self, images: Array, chosen: Array) -> None:
@@ -76,11 +76,11 @@ class PackedTraining:
             labels: class labels (n,), where the model is conditioned on them.
 
         Returns:
-            What the steps told, by name: (trainings, steps taken).
+            What the steps logs, by name: (trainings, steps taken).
         """
         pool, classes = self._on_device(images), None if labels is None else self._on_device(labels)
-        self._state, told = self._stretch(self._state, pool, classes, self._checked(orders), start, stop)
-        return {name: np.asarray(values)[start:stop].T for name, values in told.items()}
+        self._state, logs = self._chunk(self._state, pool, classes, self._checked(orders), start, stop)
+        return {name: np.asarray(values)[start:stop].T for name, values in logs.items()}
 
     def put(self, training: int) -> None:
         """Fill the model's variables, its optimizer's included, with those of a training (0, 1, …)."""
@@ -128,22 +128,22 @@ class PackedTraining:
     def _steps(self, state: Any, images: Any, labels: Any, orders: Any, start: Any, stop: Any) -> Any:
         import jax
 
-        model, gradients = self.model, gradients_of(self.model, pieces=1)
+        model, gradients = self.model, gradients_of(self.model, microbatches=1)
 
         def step(state: Any, chosen: Any) -> tuple[Any, dict[str, Any]]:
             """Of one training; vectorised, of all."""
             weights, others, optimizer_values = state
             noise, others = noise_for(model, others, len(chosen))
             classes = None if labels is None else labels[chosen]
-            figures, others, found = gradients(weights, others, images[chosen], classes, noise)
-            figures |= clipping(model, found)
+            metrics, others, found = gradients(weights, others, images[chosen], classes, noise)
+            metrics |= clipping(model, found)
             weights, optimizer_values = model.optimizer.stateless_apply(optimizer_values, found, weights)
-            return [weights, others, optimizer_values], figures
+            return [weights, others, optimizer_values], metrics
 
         def body(i: Any, carry: Any) -> Any:
-            state, told = carry
-            state, figures = jax.vmap(step)(state, orders[:, i])
-            return state, {name: told[name].at[i].set(figures[name]) for name in told}
+            state, logs = carry
+            state, metrics = jax.vmap(step)(state, orders[:, i])
+            return state, {name: logs[name].at[i].set(metrics[name]) for name in logs}
 
         nothing = jax.numpy.zeros((orders.shape[1], self.trainings), "float32")
-        return jax.lax.fori_loop(start, stop, body, (state, dict.fromkeys(step_metrics(model), nothing)))
+        return jax.lax.fori_loop(start, stop, body, (state, dict.fromkeys(metric_names(model), nothing)))

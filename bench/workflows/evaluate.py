@@ -12,10 +12,10 @@ import keras
 import pandas as pd
 
 from bench.core.errors import SettingsError
-from bench.core.results import METRICS, EpochRecord
+from bench.core.results import METRICS, EvaluationRecord
 from bench.data.dataset import Dataset
 from bench.evaluation.annealing import bidirectional_check
-from bench.evaluation.evaluator import Evaluation, Evaluator, Yardstick
+from bench.evaluation.evaluator import Evaluation, EvaluationProtocol, Evaluator
 from bench.execution.trial import trained_model
 from bench.study.config import RunConfig
 from bench.tracking.reading.reader import LoggedModel, load_model_file
@@ -31,15 +31,15 @@ ANNEALING_CHAINS = 4
 class Observers:
     """Who is told how far the work is: training, and (done, total) log-weights of the likelihood."""
 
-    on_epoch: Callable[[EpochRecord], None] = lambda record: None
+    on_evaluation: Callable[[EvaluationRecord], None] = lambda record: None
     on_progress: Callable[[int, int], None] = lambda done, total: None
 
 
-def measure_again(
+def evaluate(
     uri: str,
     logged: LoggedModel,
     dataset: Dataset,
-    yardstick: Yardstick,
+    protocol: EvaluationProtocol,
     evaluation_images: int | None,
     observers: Observers,
     annealing: int = 0,
@@ -54,7 +54,7 @@ def measure_again(
         uri: the tracking store.
         logged: the run.
         dataset: the data that it was trained on.
-        yardstick: with what to measure.
+        protocol: with what to measure.
         evaluation_images: use only so many held-out images; None for all.
         observers: who is told how far the work is.
         annealing: temperatures of a bidirectional check of a VAE's bound on simulated images; 0 for none.
@@ -72,10 +72,10 @@ def measure_again(
     train = dataset.tuning.train.images
     if annealing and not isinstance(model, VAE):
         raise SettingsError(f"annealing={annealing} checks the bound of a VAE, and run {logged.name!r} is none")
-    found = Evaluator(model).evaluate(held_out.images, split, train, yardstick, logged.seed, observers.on_progress)
+    found = Evaluator(model).evaluate(held_out.images, split, train, protocol, logged.seed, observers.on_progress)
     if annealing and isinstance(model, VAE):
         check = bidirectional_check(
-            model, ANNEALED_IMAGES, annealing, ANNEALING_CHAINS, yardstick.importance_samples, logged.seed
+            model, ANNEALED_IMAGES, annealing, ANNEALING_CHAINS, protocol.importance_samples, logged.seed
         )
         found.tables["bidirectional"] = check.frame().reset_index()
     return found
@@ -83,7 +83,7 @@ def measure_again(
 
 def _model(uri: str, logged: LoggedModel, config: RunConfig, dataset: Dataset, observers: Observers) -> LikelihoodModel:
     if not logged.keeps_model:
-        return trained_model(config, dataset.tuning, logged.seed, observers.on_epoch)[0]
+        return trained_model(config, dataset.tuning, logged.seed, observers.on_evaluation)[0]
     with tempfile.TemporaryDirectory() as folder:
         file = load_model_file(uri, logged.run_id, Path(folder))
         model: LikelihoodModel = keras.saving.load_model(file, safe_mode=True)

@@ -11,7 +11,7 @@ from models.base.config import ModelConfig
 
 
 @dataclass(frozen=True)
-class Anchor:
+class PublishedResult:
     """A published likelihood, and the recipe that gave it.
 
     Attributes:

@@ -8,7 +8,7 @@ from collections.abc import Callable
 import pandas as pd
 
 from bench.core.errors import SettingsError
-from bench.core.results import EpochRecord
+from bench.core.results import EvaluationRecord
 from bench.data.dataset import Dataset
 from bench.execution.trial import trained_model
 from bench.study.config import RunConfig
@@ -16,21 +16,21 @@ from bench.tracking.reading.reader import LoggedModel
 
 
 def repeat(
-    logged: LoggedModel, curve: pd.DataFrame, dataset: Dataset, on_epoch: Callable[[EpochRecord], None]
+    logged: LoggedModel, curve: pd.DataFrame, dataset: Dataset, on_evaluation: Callable[[EvaluationRecord], None]
 ) -> pd.DataFrame:
-    """Train a run again from its configuration and seed, over the epochs that were logged.
+    """Train a run again from its configuration and seed, up to the last evaluation that was logged.
 
     On the same device, backend and versions every figure comes out the same, bit by bit, where the device computes
     repeatably, as processors do.
 
     Args:
         logged: the run.
-        curve: its learning curve, ``epoch metric value``, as :func:`bench.tracking.reading.reader.load_curve` reads it.
+        curve: its learning curve, ``evaluation metric value``, by :func:`bench.tracking.reading.reader.load_curve`.
         dataset: the data that it was trained on.
-        on_epoch: is told how far the training is.
+        on_evaluation: is told how far the training is.
 
     Returns:
-        ``epoch metric logged again difference``, one row for each logged figure; ``difference`` is 0 where they are
+        ``evaluation metric logged again difference``, one row for each logged value; ``difference`` is 0 where they are
         the same.
 
     Raises:
@@ -43,20 +43,21 @@ def repeat(
         raise SettingsError(
             f"run {logged.name!r} has no learning curve to compare with: it ended before its first look"
         )
-    last = int(curve["epoch"].max())
+    last = int(curve["evaluation"].max())
     again: list[dict[str, object]] = []
 
-    def keep(record: EpochRecord) -> None:
-        on_epoch(record)
-        again.extend({"epoch": record.epoch, "metric": key, "again": value} for key, value in record.values.items())
-        if record.epoch == last:
+    def keep(record: EvaluationRecord) -> None:
+        on_evaluation(record)
+        again.extend({"evaluation": record.evaluation, "metric": k, "again": v} for k, v in record.values.items())
+        if record.evaluation == last:
             raise _AllRepeated
 
     with contextlib.suppress(_AllRepeated):
         trained_model(config, dataset.tuning, logged.seed, keep)
-    compared = curve.rename(columns={"value": "logged"}).merge(pd.DataFrame(again), on=["epoch", "metric"], how="left")
+    again_frame = pd.DataFrame(again)
+    compared = curve.rename(columns={"value": "logged"}).merge(again_frame, on=["evaluation", "metric"], how="left")
     return compared.assign(difference=compared["again"] - compared["logged"])
 
 
 class _AllRepeated(Exception):  # noqa: N818 - no error: there is nothing more to compare with
-    """The last logged epoch was trained again."""
+    """The last logged evaluation was reached."""

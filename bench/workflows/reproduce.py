@@ -11,7 +11,7 @@ from pathlib import Path
 import keras
 import pandas as pd
 
-from bench.core.results import EpochRecord, Measurement, RunState
+from bench.core.results import EvaluationRecord, Measurement, RunState
 from bench.core.seeds import derive_seed
 from bench.data.dataset import Dataset
 from bench.evaluation.likelihood import log_likelihood
@@ -22,7 +22,7 @@ from bench.tracking.schema import StudyDescription
 from bench.tracking.writer import DRAIN_SECONDS, ModelRun, Tracker
 from bench.training.history import TrainingLog
 from bench.training.loop import train
-from bench.workflows.published_result import Anchor
+from bench.workflows.published_result import PublishedResult
 from models.registry import build_model
 
 STUDY = "reproduce"
@@ -30,7 +30,7 @@ STUDY = "reproduce"
 
 @dataclass(frozen=True)
 class Budget:
-    """How much of an anchor's recipe is run.
+    """How much of an published's recipe is run.
 
     Attributes:
         images: training images seen; None for the published number.
@@ -50,41 +50,41 @@ class Obtained:
     """What one run obtained: a row of ``obtained.csv``, and its learning curve."""
 
     row: dict[str, object]
-    curve: list[EpochRecord] = field(repr=False)
+    curve: list[EvaluationRecord] = field(repr=False)
 
 
 def reproduce(
-    anchor: Anchor,
+    published: PublishedResult,
     dataset: Dataset,
     budget: Budget,
     source: str,
     backend: str,
     tracker: Tracker,
-    on_epoch: Callable[[EpochRecord], None] = lambda record: None,
+    on_evaluation: Callable[[EvaluationRecord], None] = lambda record: None,
     on_progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> list[Obtained]:
-    """Train an anchor within a budget, measure it on test, and log every run to MLflow.
+    """Train an published within a budget, measure it on test, and log every run to MLflow.
 
     Args:
-        anchor: what to reproduce.
+        published: what to reproduce.
         dataset: its data, perhaps from a file of the user's.
         budget: how much of it to run.
         source: where the data came from: a built-in name, or a path.
         backend: the Keras backend that runs.
         tracker: where runs are logged.
-        on_epoch: receives the learning curve as it grows.
+        on_evaluation: receives the learning curve as it grows.
         on_progress: receives (done, total) log-weights of the test evaluation.
 
     Raises:
         SettingsError: the model cannot take these images.
         DivergedError: training diverged.
     """
-    anchor.check_data(dataset.info)
-    images = budget.images or anchor.training.images
-    training = TrainingConfig.model_validate({**anchor.training.model_dump(), "images": images})
+    published.check_data(dataset.info)
+    images = budget.images or published.training.images
+    training = TrainingConfig.model_validate({**published.training.model_dump(), "images": images})
     config = RunConfig.model_validate(
         {
-            "model": anchor.model.model_dump(),
+            "model": published.model.model_dump(),
             "training": training,
             "dataset_digest": dataset.digest,
             "backend": backend,
@@ -93,11 +93,11 @@ def reproduce(
     origin = provenance(backend)
     parent = tracker.open_study(
         StudyDescription(
-            study_id=f"{STUDY}-{anchor.name}-{config.hash}",
+            study_id=f"{STUDY}-{published.name}-{config.hash}",
             name=STUDY,
-            question=f"Does {anchor.title} come out as published?",
-            swept={anchor.model.family: []},
-            settings={"anchor": anchor.name, "dataset": source, **anchor.training.model_dump(mode="json")},
+            question=f"Does {published.title} come out as published?",
+            swept={published.model.family: []},
+            settings={"model": published.name, "dataset": source, **published.training.model_dump(mode="json")},
             provenance=origin,
             dataset=dataset.info,
             digest=dataset.digest,
@@ -107,13 +107,13 @@ def reproduce(
     obtained = []
     for number in range(budget.seeds):
         seed = derive_seed(STUDY, number)
-        run = parent.start_run(f"{anchor.name}, seed {number + 1}", "final", anchor.model.family, seed, config)
-        curve: list[EpochRecord] = []
+        run = parent.start_run(f"{published.name}, seed {number + 1}", "final", published.model.family, seed, config)
+        curve: list[EvaluationRecord] = []
 
-        def watch(record: EpochRecord, curve: list[EpochRecord] = curve, run: ModelRun = run) -> None:
+        def watch(record: EvaluationRecord, curve: list[EvaluationRecord] = curve, run: ModelRun = run) -> None:
             curve.append(record)
-            run.log_epoch(record)
-            on_epoch(record)
+            run.log_evaluation(record)
+            on_evaluation(record)
 
         try:
             keras.utils.clear_session()
@@ -121,7 +121,7 @@ def reproduce(
             model = build_model(config.model, dataset.info.image_shape, dataset.info.grey_levels)
             log = train(model, data, training, seed, watch)
             run.log_model(model, data.validation.images[:1])
-            k = budget.importance_samples or anchor.importance_samples
+            k = budget.importance_samples or published.importance_samples
             likelihood = log_likelihood(model, test.images, k, derive_seed("test"), on_progress=on_progress)
         except BaseException as error:
             stopped = isinstance(error, KeyboardInterrupt)
@@ -132,17 +132,17 @@ def reproduce(
         measurements = likelihood.measurements("test")
         run.log_measurements(measurements)
         run.finish(RunState.COMPLETE)
-        figure = next(m for m in measurements if m.metric == anchor.metric)
+        figure = next(m for m in measurements if m.metric == published.metric)
         tracker.drain(DRAIN_SECONDS)
         # While the store is away, the run's key: the tag by which it will be found there.
         run_id = run.run_id or run.key
-        obtained.append(Obtained(_row(anchor, config, figure, log, number, origin, run_id), curve))
+        obtained.append(Obtained(_row(published, config, figure, log, number, origin, run_id), curve))
     parent.finish_if_reachable(RunState.COMPLETE)
     return obtained
 
 
 def _row(
-    anchor: Anchor,
+    published: PublishedResult,
     config: RunConfig,
     figure: Measurement,
     log: TrainingLog,
@@ -151,21 +151,21 @@ def _row(
     run_id: str,
 ) -> dict[str, object]:
     return {
-        "anchor": anchor.name,
-        "title": anchor.title,
-        "metric": anchor.metric,
-        "published": anchor.published,
-        "source": anchor.source,
+        "model": published.name,
+        "title": published.title,
+        "metric": published.metric,
+        "published": published.published,
+        "source": published.source,
         "obtained": figure.value,
         "standard_error": figure.standard_error,
         "monte_carlo_error": figure.monte_carlo_error,
         "importance_samples": figure.bound.importance_samples if figure.bound else None,
         "test_images": figure.n,
         "images_seen": config.training.steps * config.training.batch_size,
-        "published_images": anchor.training.images,
+        "published_images": published.training.images,
         "training_seconds": log.seconds,
         "seed": seed,
-        "deviations": anchor.deviations,
+        "deviations": published.deviations,
         "backend": origin["backend"],
         "device": origin["device"],
         "processor": origin["processor"],
@@ -183,7 +183,7 @@ def record(obtained: Sequence[Obtained], folder: Path) -> None:
     rows = pd.DataFrame([each.row for each in obtained])
     points = pd.DataFrame(
         [
-            {"run_id": each.row["run_id"], "anchor": each.row["anchor"], "seed": each.row["seed"]}
+            {"run_id": each.row["run_id"], "model": each.row["model"], "seed": each.row["seed"]}
             | {"images": point.images, "seconds": point.seconds}
             | point.values
             for each in obtained

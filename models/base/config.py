@@ -1,4 +1,4 @@
-"""Typed, frozen configurations of the model families, and what can be told of a model without building it.
+"""Typed, frozen configurations of the model families, and what can be logs of a model without building it.
 
 This module imports no framework, so that a dry run answers at once.
 """
@@ -217,7 +217,7 @@ class GlowConfig(ModelConfig):
 
 
 AnyModelConfig = Annotated[VAEConfig | GlowConfig, Field(discriminator="family")]
-"""Configuration of any registered family, told apart by ``family``."""
+"""Configuration of any registered family, logs apart by ``family``."""
 
 FAMILIES: dict[str, type[ModelConfig]] = {"vae": VAEConfig, "glow": GlowConfig}
 """The registered model families."""

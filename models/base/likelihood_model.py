@@ -120,7 +120,7 @@ class LikelihoodModel(keras.Model):
         shape = (self.training_samples, n, *self.posterior_noise_shape)
         return keras.random.normal(shape, dtype=self.compute_dtype, seed=self.seed_generator)
 
-    def figures(self, outputs: dict[str, Tensor]) -> dict[str, Tensor]:
+    def step_metrics(self, outputs: dict[str, Tensor]) -> dict[str, Tensor]:
         """What training tells of a batch, from the outputs of :meth:`objective`: means over its images.
 
         ``loss``, the negative objective, and ``bits_per_dim``, the bound itself, are in bits/dim.
@@ -138,11 +138,11 @@ class LikelihoodModel(keras.Model):
         sample_weight: Tensor = None,
         training: bool = True,
     ) -> Tensor:
-        """Negative mean objective in bits/dim; the other figures go to the trackers of their names."""
-        figures = self.figures(y_pred)
+        """Negative mean objective in bits/dim; the other metrics go to the trackers of their names."""
+        metrics = self.step_metrics(y_pred)
         for tracker in self.trackers:
-            tracker.update_state(figures[tracker.name], sample_weight=ops.shape(y_pred["bound"])[0])
-        return figures["loss"]
+            tracker.update_state(metrics[tracker.name], sample_weight=ops.shape(y_pred["bound"])[0])
+        return metrics["loss"]
 
     @property
     def objective_is_by_image(self) -> bool:

@@ -1,4 +1,4 @@
-"""The size of a model, told from its configuration without building it: weights, and multiplications per image.
+"""The size of a model, logs from its configuration without building it: weights, and multiplications per image.
 
 A dry run answers from here at once; tests hold the counts to those of the built models.
 """

@@ -153,9 +153,9 @@ class VAE(LikelihoodModel):
             self.training_step.assign_add(1.0)
         return settings.beta * ops.minimum(1.0, self.training_step / settings.kl_warmup_steps)
 
-    def figures(self, outputs: dict[str, Tensor]) -> dict[str, Tensor]:
+    def step_metrics(self, outputs: dict[str, Tensor]) -> dict[str, Tensor]:
         """Those of every model, and ``kl_nats``, the KL of q(z | x) to the prior."""
-        return super().figures(outputs) | {"kl_nats": ops.mean(outputs["kl"])}
+        return super().step_metrics(outputs) | {"kl_nats": ops.mean(outputs["kl"])}
 
     @property
     def objective_is_by_image(self) -> bool:

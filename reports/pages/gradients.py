@@ -235,7 +235,7 @@ class _Answers:
     def __init__(self, results: GradientResults, judged: pd.DataFrame) -> None:
         self.results = results
         self.judged = judged
-        self.vae = results.in_the_vae
+        self.vae = results.encoder_gradients
 
     def headline(self) -> str:
         ratios = self.results.closed_forms.quadratic
@@ -413,7 +413,7 @@ def _view(series: Iterable[Series], axes: Axes, title: str, caption: str, stem: 
 
 
 def _why(results: GradientResults) -> list[FigureView]:
-    known, vae = results.closed_forms, results.in_the_vae
+    known, vae = results.closed_forms, results.encoder_gradients
     views = [
         _view(
             _series(known.quadratic, "dimension", "ratio", "ratio_error", known="closed_form"),
@@ -479,7 +479,7 @@ def _not_better(results: GradientResults, judged: pd.DataFrame) -> list[FigureVi
 
 
 def _weighted(results: GradientResults, judged: pd.DataFrame) -> list[FigureView]:
-    known, vae = results.closed_forms.signal_to_noise, results.in_the_vae
+    known, vae = results.closed_forms.signal_to_noise, results.encoder_gradients
     samples = sorted(known["samples"].unique())
     series = []
     for one in _series(known, "samples", "snr", "snr_error"):
@@ -654,7 +654,7 @@ def write_report(results: GradientResults, folder: Path) -> Path:
         "step": known.step,
         "signal_to_noise": known.signal_to_noise,
         "sticking_the_landing": known.landing,
-        "in_the_vae": results.in_the_vae,
+        "encoder_gradients": results.encoder_gradients,
         "runs": results.runs,
         "histories": results.histories,
     }

@@ -68,7 +68,7 @@ def _row(row: pd.Series) -> dict[str, Any]:
 
 def _notes(obtained: pd.DataFrame) -> list[tuple[str, str]]:
     """What each row's recipe is and how it departs from the published one."""
-    first = obtained.drop_duplicates("anchor")
+    first = obtained.drop_duplicates("model")
     return [
         (str(row["title"]), " ".join(part for part in (f"{row['source']}.", _text(row["deviations"])) if part))
         for _, row in first.iterrows()
@@ -87,7 +87,7 @@ def _draw_curves(obtained: pd.DataFrame, curves: pd.DataFrame, column: str, unit
         shown = []
         for colour, (_, row) in zip(COLOURS * len(obtained), obtained.iterrows(), strict=False):
             points = curves[curves["run_id"] == row["run_id"]].dropna(subset=[column])
-            label = f"{row['anchor']}, {images_label(float(row['images_seen']))}"
+            label = f"{row['model']}, {images_label(float(row['images_seen']))}"
             axes.plot(points["images"], points[column], color=colour, label=label)
             shown.append(points[column])
         values = pd.concat(shown)

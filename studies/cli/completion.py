@@ -52,11 +52,11 @@ def extractors(incomplete: str) -> list[str]:
     return _beginning(incomplete, _choices("extractor"))
 
 
-def anchors(incomplete: str) -> list[str]:
+def results(incomplete: str) -> list[str]:
     """The published results that can be reproduced."""
-    from studies.published import ANCHORS
+    from studies.published import PUBLISHED
 
-    return _beginning(incomplete, tuple(ANCHORS))
+    return _beginning(incomplete, tuple(PUBLISHED))
 
 
 def study_ids(ctx: typer.Context, incomplete: str) -> list[str]:

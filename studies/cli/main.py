@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from studies.cli import compare, completion, deliver, doctor, gradient_estimators, repeat, storage_server, ui, worker
+from studies.cli import compare, completion, doctor, gradient_estimators, repeat, storage_server, ui, upload, worker
 from studies.cli.names import STUDIES
 from studies.cli.options import Output, Storage, TrackingUri
 from studies.cli.stores import studies_to_report, tracking_store
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from bench.core.signals import StopRequest
     from bench.data.dataset import Dataset
-    from bench.execution.executors.base import Crew
+    from bench.execution.executors.base import Executor
     from bench.execution.progress import StudyProgress
     from bench.execution.session import SharedStudy
     from bench.study.definition import BoundStudy, Study, StudySettings
@@ -147,7 +147,7 @@ def study(
     """Run a study, or continue it: sweep on validation, retrain the best from several seeds, measure on test."""
     options = {key: value for key, value in locals().items() if key not in ("name", "dry_run", "quiet", "log_file")}
     from bench.checks.preflight import check_output
-    from bench.core.errors import WornOutError
+    from bench.core.errors import RestartRequiredError
     from bench.study.definition import StudySettings
     from studies.cli.loading import load_study
 
@@ -159,7 +159,7 @@ def study(
         return
     try:
         _run(declared, settings, quiet, log_file)
-    except WornOutError:
+    except RestartRequiredError:
         start_afresh()
     except KeyboardInterrupt:
         # Told here, for Typer ends the command on Ctrl-C without a word.
@@ -223,7 +223,7 @@ def _search_and_report(study: Study, settings: StudySettings, console: Console) 
     from bench.execution.coordinator import Coordinator
     from bench.execution.progress import StudyProgress
     from bench.execution.session import open_study
-    from bench.execution.worker import open_yardstick
+    from bench.execution.worker import open_protocol
 
     console.print(f"{bound.study_id}: {study.question}", style="bold", highlight=False, markup=False)
     runs = len(study.families) * (settings.trials + settings.seeds)
@@ -232,9 +232,9 @@ def _search_and_report(study: Study, settings: StudySettings, console: Console) 
         shared = open_study(bound)
         try:
             # What it lacks is told before any work, and no two workers make it at once.
-            open_yardstick(shared, dataset)
-            crew = _crew(shared, dataset, progress, stop)
-            Coordinator(shared, crew, progress, stop).run()
+            open_protocol(shared, dataset)
+            executor = _executor(shared, dataset, progress, stop)
+            Coordinator(shared, executor, progress, stop).run()
         except StudyStoppedError:
             _write_report(settings.tracking, bound.study_id, settings.output)
             raise
@@ -245,10 +245,10 @@ def _search_and_report(study: Study, settings: StudySettings, console: Console) 
     return bound, page
 
 
-def _crew(shared: SharedStudy, dataset: Dataset, progress: StudyProgress, stop: StopRequest) -> Crew:
+def _executor(shared: SharedStudy, dataset: Dataset, progress: StudyProgress, stop: StopRequest) -> Executor:
     """Who does the work of the study."""
     from bench.data.shared import share
-    from bench.execution.executors.base import Others, OwnHands
+    from bench.execution.executors.base import External, InProcess
     from bench.execution.executors.local import LocalWorkers
     from bench.execution.executors.ray import RayTasks, Share
     from bench.execution.worker import Worker
@@ -256,9 +256,9 @@ def _crew(shared: SharedStudy, dataset: Dataset, progress: StudyProgress, stop: 
 
     settings = shared.bound.settings
     if settings.workers == 0:
-        return Others()
+        return External()
     if settings.is_alone:
-        return OwnHands(Worker(shared, dataset, progress, stop))
+        return InProcess(Worker(shared, dataset, progress, stop))
     share(dataset, settings.output / "data")
     if settings.engine == "ray":
         return RayTasks(shared, Share(settings.cpus_per_trial, settings.gpus_per_trial), settings.workers)
@@ -377,23 +377,23 @@ def evaluate(
     with command_log("evaluate", output, log_file, console):
         select_backend(backend or logged.backend)
 
-        from bench.evaluation.evaluator import Yardstick, open_outside
+        from bench.evaluation.evaluator import EvaluationProtocol, open_outside
         from bench.evaluation.quality import open_extractor
         from bench.execution.progress import StudyProgress
-        from bench.workflows.evaluate import Observers, measure_again, write_evaluation
+        from bench.workflows.evaluate import Observers, evaluate, write_evaluation
         from studies.cli.plan import print_evaluation
 
         data = load(name, grey_levels)
         k = importance_samples or int(logged.settings.get("importance_samples", 256))
-        yardstick = Yardstick(
+        protocol = EvaluationProtocol(
             k,
             open_extractor(extractor, data.tuning, output / "extractors"),
             None if outside_dataset is None else open_outside(outside_dataset, data.info),
         )
         with StudyProgress(console, runs=1) as progress:
             progress.start_run(logged.name, logged.looks)
-            observers = Observers(progress.epoch, progress.evaluation)
-            evaluation = measure_again(uri, logged, data, yardstick, evaluation_images, observers, annealing)
+            observers = Observers(progress.evaluated, progress.measured)
+            evaluation = evaluate(uri, logged, data, protocol, evaluation_images, observers, annealing)
             progress.done()
         folder = write_evaluation(evaluation, output / "evaluations" / logged.run_id)
     print_evaluation(evaluation, console)
@@ -402,12 +402,12 @@ def evaluate(
 
 @app.command()
 def reproduce(
-    anchors: Annotated[
+    results: Annotated[
         list[str] | None,
         typer.Argument(
             help="Published results by name [default: say which there are].",
             show_default=False,
-            autocompletion=completion.anchors,
+            autocompletion=completion.results,
         ),
     ] = None,
     images: Annotated[
@@ -430,17 +430,17 @@ def reproduce(
     log_file: LogFile = None,
 ) -> None:
     """Train published models by their recipes, and set what is obtained beside what was published."""
-    from studies.published import ANCHORS
+    from studies.published import PUBLISHED
 
-    if not anchors:
-        for anchor in ANCHORS.values():
-            typer.echo(f"{anchor.name:18s}{anchor.title} ({anchor.training.images:,} images)")
+    if not results:
+        for published in PUBLISHED.values():
+            typer.echo(f"{published.name:18s}{published.title} ({published.training.images:,} images)")
         return
     from bench.core.errors import SettingsError
 
-    unknown = [name for name in anchors if name not in ANCHORS]
+    unknown = [name for name in results if name not in PUBLISHED]
     if unknown:
-        raise SettingsError(f"no published result is called {unknown[0]!r}: one of {', '.join(ANCHORS)}")
+        raise SettingsError(f"no published result is called {unknown[0]!r}: one of {', '.join(PUBLISHED)}")
     from bench.checks.preflight import check_output, check_stores
     from bench.data.registry import describe
     from bench.runtime.backend import check_backend, select_backend
@@ -451,8 +451,8 @@ def reproduce(
         {option: value for option, value in given.items() if value is not None}
         | {"seeds": seeds, "backend": backend, "tracking_uri": tracking_uri, "output": output}
     )
-    for anchor in (ANCHORS[name] for name in anchors):
-        anchor.check_data(describe(anchor.dataset if dataset is None else dataset))
+    for published in (PUBLISHED[name] for name in results):
+        published.check_data(describe(published.dataset if dataset is None else dataset))
     check_backend(backend)
     check_output(output)
     check_stores(settings.tracking, None, output)
@@ -467,20 +467,21 @@ def reproduce(
         from reports.pages.published import write_published
 
         output.mkdir(parents=True, exist_ok=True)
-        tracker = Tracker(settings.tracking, output / "artifacts", output / "spool")
-        tracker.deliver_orphans()
+        tracker = Tracker(settings.tracking, output / "artifacts", output / "outbox")
+        tracker.upload_orphans()
         budget = Budget(images, seeds, importance_samples, evaluation_images)
         folder = output / "published"
-        with StudyProgress(console, runs=len(anchors) * seeds) as progress:
-            for anchor in (ANCHORS[name] for name in anchors):
-                progress.start_run(anchor.name, anchor.training.reports)
-                source = anchor.dataset if dataset is None else dataset
+        with StudyProgress(console, runs=len(results) * seeds) as progress:
+            for published in (PUBLISHED[name] for name in results):
+                progress.start_run(published.name, published.training.evaluations)
+                source = published.dataset if dataset is None else dataset
                 obtained = reproduce(
-                    anchor, load(source), budget, source, backend, tracker, progress.epoch, progress.evaluation
+                    published, load(source), budget, source, backend, tracker, progress.evaluated, progress.measured
                 )
                 record(obtained, folder)
                 for row in (each.row for each in obtained):
-                    progress.say(f"{anchor.title}: {row['obtained']:.3f} (published {anchor.published or 'nothing'})")
+                    known = published.published or "nothing"
+                    progress.say(f"{published.title}: {row['obtained']:.3f} (published {known})")
                 progress.done(seeds)
         page = write_published(folder)
     typer.echo(page)
@@ -490,7 +491,7 @@ app.command(name="gradients")(gradient_estimators.command)
 app.command(name="doctor")(doctor.command)
 app.command(name="repeat")(repeat.command)
 app.command(name="worker")(worker.command)
-app.command(name="deliver")(deliver.command)
+app.command(name="upload")(upload.command)
 app.command(name="storage")(storage_server.command)
 
 

@@ -94,7 +94,7 @@ def print_evaluation(evaluation: Evaluation, console: Console) -> None:
     if "bidirectional" in evaluation.tables:
         console.print("bounds on simulated images, nats:", highlight=False)
         console.print(evaluation.tables["bidirectional"].to_string(index=False), highlight=False, markup=False)
-    for metric, reason in evaluation.refused.items():
+    for metric, reason in evaluation.unavailable.items():
         console.print(f"{metric}: not measured, {reason}", highlight=False, markup=False)
 
 

@@ -50,7 +50,7 @@ def command(
 
         with StudyProgress(console, runs=1) as progress:
             progress.start_run(logged.name, logged.looks)
-            compared = repeat(logged, curve, load(name, grey_levels), progress.epoch)
+            compared = repeat(logged, curve, load(name, grey_levels), progress.evaluated)
             progress.done()
     typer.echo(_verdict(compared))
     if (compared["difference"] != 0).any():
@@ -59,12 +59,12 @@ def command(
 
 def _verdict(compared: pd.DataFrame) -> str:
     """What came out, in a sentence."""
-    figures, epochs = len(compared), compared["epoch"].nunique()
+    figures, evaluations = len(compared), compared["evaluation"].nunique()
     if (compared["difference"] == 0).all():
-        return f"the same, bit by bit: {figures} figures of {epochs} epochs"
+        return f"the same, bit by bit: {figures} figures of {evaluations} evaluations"
     differing = compared[compared["difference"] != 0]
     worst = differing.iloc[int(differing["difference"].abs().fillna(float("inf")).to_numpy().argmax())]
     return (
-        f"not the same: from epoch {differing['epoch'].min()} on, at most {abs(worst['difference']):.3g} off "
-        f"({worst['metric']} in epoch {worst['epoch']}: {worst['logged']:.6g} then, {worst['again']:.6g} now)"
+        f"not the same: from evaluation {differing['evaluation'].min()} on, at most {abs(worst['difference']):.3g} off "
+        f"({worst['metric']} in evaluation {worst['evaluation']}: {worst['logged']:.6g} then, {worst['again']:.6g} now)"
     )

@@ -24,13 +24,13 @@ def command(
     log_file: LogFile = None,
 ) -> None:
     """Work on a study that `reparam-bench study` runs elsewhere, against the same storage, until it is over."""
-    from bench.core.errors import WornOutError
+    from bench.core.errors import RestartRequiredError
 
     console = open_console(quiet)
     try:
         with command_log("worker", output, log_file, console):
             _work(study, storage, tracking_uri, output, quiet)
-    except WornOutError:
+    except RestartRequiredError:
         start_afresh()
     except KeyboardInterrupt:
         typer.secho("stopped: what it was doing is queued again", err=True)
@@ -53,10 +53,10 @@ def _work(study_id: str, storage: str | None, tracking_uri: str | None, output: 
         with StudyProgress(open_console(quiet), runs) as progress:
             try:
                 worker = Worker(study, open_data(study.bound), progress, stop)
-                stop.honoured(worker.work_until_over)
+                stop.run_interruptible(worker.work_until_over)
             finally:
                 if left := study.tracker.drain(DRAIN_SECONDS):
-                    progress.say(f"{left} entries wait in {study.tracker.spool}: `reparam-bench deliver` delivers them")
+                    progress.say(f"{left} entries wait in {study.tracker.outbox}: `reparam-bench upload` uploads them")
                 study.tracker.close()
 
 

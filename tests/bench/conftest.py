@@ -21,7 +21,7 @@ from bench.study.search_space import Integers, Reals
 from models.base.config import GlowConfig, VAEConfig
 
 if TYPE_CHECKING:
-    from bench.evaluation.evaluator import Yardstick
+    from bench.evaluation.evaluator import EvaluationProtocol
 
 SIZES = {"train": 256, "validation": 64, "test": 64}
 
@@ -113,11 +113,11 @@ class PixelExtractor:
 
 
 @pytest.fixture(scope="session")
-def yardstick() -> Callable[..., Yardstick]:
+def protocol() -> Callable[..., EvaluationProtocol]:
     """With what a model is measured, k first; its extractor needs no training."""
-    from bench.evaluation.evaluator import Yardstick
+    from bench.evaluation.evaluator import EvaluationProtocol
 
-    return lambda importance_samples, **others: Yardstick(importance_samples, PixelExtractor(), **others)
+    return lambda importance_samples, **others: EvaluationProtocol(importance_samples, PixelExtractor(), **others)
 
 
 class StudyInThisProcess:
@@ -138,14 +138,14 @@ class StudyInThisProcess:
     def run(self, dataset: Dataset) -> None:
         from bench.core.signals import StopRequest
         from bench.execution.coordinator import Coordinator
-        from bench.execution.executors.base import OwnHands
-        from bench.execution.worker import Worker, open_yardstick
+        from bench.execution.executors.base import InProcess
+        from bench.execution.worker import Worker, open_protocol
 
         try:
             with StopRequest() as stop:
-                open_yardstick(self.shared, dataset)
+                open_protocol(self.shared, dataset)
                 worker = Worker(self.shared, dataset, self.progress, stop)
-                Coordinator(self.shared, OwnHands(worker), self.progress, stop).run()
+                Coordinator(self.shared, InProcess(worker), self.progress, stop).run()
         finally:
             self.shared.tracker.close()
 

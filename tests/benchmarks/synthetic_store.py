@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from bench.core.results import METRICS, Bound, BoundKind, EpochRecord, Measurement, RunState
+from bench.core.results import METRICS, Bound, BoundKind, EvaluationRecord, Measurement, RunState
 from bench.data.bundled import DIGITS
 from bench.evaluation.image_grid import image_grid
 from bench.study.config import RunConfig, TrainingConfig
@@ -57,7 +57,7 @@ def write_store(folder: Path, trials: int, steps: int = 100) -> str:
     """
     folder.mkdir(parents=True, exist_ok=True)
     uri = f"sqlite:///{folder.resolve() / 'mlflow.db'}"
-    with Tracker(uri, folder / "artifacts", folder / "spool") as tracker:
+    with Tracker(uri, folder / "artifacts", folder / "outbox") as tracker:
         parent = tracker.open_study(_description(trials))
         templates = [_templates(parent, family, steps) for family in LEVELS]
         for each in templates:
@@ -99,7 +99,7 @@ def _description(trials: int) -> StudyDescription:
 
 def _templates(parent: StudyRun, family: str, steps: int) -> _Templates:
     model = VAEConfig() if family == "vae" else GlowConfig()
-    training = TrainingConfig(reports=steps)
+    training = TrainingConfig(evaluations=steps)
     config = RunConfig(model=model, training=training, dataset_digest="0" * 64, backend="jax")
     complete = parent.start_run(f"{family} #0", "search", family, 0, config, 0)
     _log_curve(complete, LEVELS[family], steps)
@@ -148,7 +148,7 @@ def _log_curve(run: ModelRun, value: float, steps: int) -> None:
     for step in range(1, steps + 1):
         bits = value + 3 * math.exp(-10 * step / steps)
         values = {"train/bits_per_dim": bits - 0.01, "validation/bits_per_dim": bits}
-        run.log_epoch(EpochRecord(step, 128 * step, 0.5 * step, values))
+        run.log_evaluation(EvaluationRecord(step, 128 * step, 0.5 * step, values))
 
 
 def _measurements(family: str, split: str, value: float) -> list[Measurement]:
@@ -172,7 +172,7 @@ def _measurements(family: str, split: str, value: float) -> list[Measurement]:
     ]
     cost = [
         Measurement("cost", name, 12345.0)
-        for name in ("parameters", "operations_per_image", "training_seconds", "first_epoch_seconds")
+        for name in ("parameters", "operations_per_image", "training_seconds", "first_interval_seconds")
     ]
     return [*likelihood, *quality, *speeds, *cost]
 
@@ -195,7 +195,7 @@ def _copy_trials(database: sqlite3.Connection, templates: _Templates, trials: in
             "factor": 1.001 + rng.exponential(0.1, len(numbers)),
             "learning_rate": 10 ** rng.uniform(-4, -2, len(numbers)),
             "size": 2 + numbers % 31,
-            "steps": templates.config.training.reports,
+            "steps": templates.config.training.evaluations,
             "later": 1000 * SECONDS_A_RUN * numbers,
         }
     )
@@ -212,12 +212,12 @@ def _copy_trials(database: sqlite3.Connection, templates: _Templates, trials: in
     database.execute("DROP TABLE copies")
 
 
-_LIKELIHOOD = "key LIKE '%/bits_per_dim' OR key LIKE '%/bits_per_dim_by_epoch'"
+_LIKELIHOOD = "key LIKE '%/bits_per_dim' OR key LIKE '%/bits_per_dim_by_evaluation'"
 _METRICS = {
     "value": f"CASE WHEN {_LIKELIHOOD} THEN logged.value * factor ELSE logged.value END",
     "timestamp": "timestamp + later",
     # MLflow keeps a NaN as 0 with a mark: the curves of diverged trials end in one.
-    "is_nan": f"state = '{RunState.DIVERGED}' AND key LIKE '%/bits_per_dim_by_epoch' AND step = steps",
+    "is_nan": f"state = '{RunState.DIVERGED}' AND key LIKE '%/bits_per_dim_by_evaluation' AND step = steps",
 }
 _EDITS = {
     "runs": {

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from bench.core.results import Bound, BoundKind, EpochRecord, Measurement, RunState
+from bench.core.results import Bound, BoundKind, EvaluationRecord, Measurement, RunState
 from bench.data.bundled import DIGITS
 from bench.study.config import RunConfig, TrainingConfig
 from bench.tracking.schema import StudyDescription
@@ -65,7 +65,7 @@ def served(browser: object, tmp_path_factory: pytest.TempPathFactory) -> Iterato
         dataset=DIGITS,
         digest="0" * 64,
     )
-    tracker = Tracker(uri, folder / "artifacts", folder / "spool")
+    tracker = Tracker(uri, folder / "artifacts", folder / "outbox")
     parent = tracker.open_study(study)
     config = RunConfig(model=VAEConfig(latent_size=4), training=TrainingConfig(), dataset_digest="0", backend="jax")
     names, children = [], {}
@@ -74,7 +74,7 @@ def served(browser: object, tmp_path_factory: pytest.TempPathFactory) -> Iterato
         run = parent.start_run(names[-1], "search", "vae", 0, config, number, note=HOSTILE)
         for epoch in range(1, 4):
             values = {"train/bits_per_dim": 3.0 / epoch, "validation/bits_per_dim": 3.1 / epoch}
-            run.log_epoch(EpochRecord(epoch, 128 * epoch, 0.5 * epoch, values))
+            run.log_evaluation(EvaluationRecord(epoch, 128 * epoch, 0.5 * epoch, values))
         if state == RunState.COMPLETE:
             bound = Bound(BoundKind.IMPORTANCE_WEIGHTED, 16)
             run.log_measurements([Measurement("validation", "bits_per_dim", 2.5, 0.01, 179, bound)])

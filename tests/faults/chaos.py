@@ -166,9 +166,9 @@ class Chaos:
                         self.trials += MORE_TRIALS
                     elif self._coordinator_began > self._mended:
                         break
-                    # One that ended while something was broken may have left what a later one delivers.
+                    # One that ended while something was broken may have left what a later one uploads.
                     self._coordinator = None
-                if due == float("inf") and (self.place.output / "spool").exists():
+                if due == float("inf") and (self.place.output / "outbox").exists():
                     due = now
                 if self._left and now > due:
                     due = now + self._rng.uniform(0.5, 1.5) * self._pause
@@ -258,8 +258,8 @@ class Chaos:
             assert self.disk is not None
             self._for(kind, self._rng.uniform(0.3, 2.5), self.disk.fill, self.disk.empty)
             return True
-        if kind == "spool not writable":
-            return self._close_spool(kind)
+        if kind == "outbox not writable":
+            return self._close_outbox(kind)
         role, _, what = kind.partition(" ")
         process = self._coordinator if role == "coordinator" else self._some_worker()
         if process is None or not process.is_alive() or process.pid in self._stopped or not process.pid:
@@ -297,8 +297,8 @@ class Chaos:
         assert self.proxy is not None
         self.proxy.mode = "pass"
 
-    def _close_spool(self, kind: str) -> bool:
-        folders = [each for each in (self.place.output / "spool").glob("*") if each.is_dir()]
+    def _close_outbox(self, kind: str) -> bool:
+        folders = [each for each in (self.place.output / "outbox").glob("*") if each.is_dir()]
         if not folders or not _immutable(folders[0], True):
             return False
         self._for(kind, self._rng.uniform(0.3, 2.5), lambda: None, lambda: _open_again(folders[0]))

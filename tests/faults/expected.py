@@ -59,7 +59,7 @@ def diverges(config: RunConfig, epoch: int) -> bool:
 def curve(config: RunConfig, seed: int) -> list[float]:
     """The learning curve, up to where training diverges if it does."""
     state, values = first_state(config, seed), []
-    for epoch in range(1, config.training.reports + 1):
+    for epoch in range(1, config.training.evaluations + 1):
         if diverges(config, epoch):
             break
         state = next_state(state)

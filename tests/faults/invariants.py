@@ -12,12 +12,12 @@ from mlflow.tracking import MlflowClient
 from bench.core.results import RunState
 from bench.core.seeds import derive_seed
 from bench.execution.session import FINAL
-from bench.search.queue import DIED, MOST_DEATHS, Attempt, Queue
+from bench.search.queue import DIED, MAX_DEATHS, Attempt, Queue
 from bench.search.storage import open_storage
-from bench.search.study_record import Ledger
+from bench.search.study_record import StudyRecord
 from bench.study.config import RunConfig
 from bench.study.definition import BoundStudy
-from bench.tracking.schema import EPOCH_SUFFIX, KEY_TAG, STATUS
+from bench.tracking.schema import EVALUATION_SUFFIX, KEY_TAG, STATUS
 from tests.faults import expected
 
 LONGEST_LIST = 12
@@ -51,35 +51,35 @@ def check(bound: BoundStudy, tracking_uri: str) -> Findings:
     """Look at a study that is complete, in storage, tracking store and output folder."""
     found = Findings()
     storage = open_storage(bound.settings.storage_url)
-    ledger = Ledger(storage, bound.study_id, bound.settings.lease)
+    record = StudyRecord(storage, bound.study_id, bound.settings.lease)
     queues = {
         family.name: (Queue(storage, f"{bound.study_id}/{family.name}"), set(range(bound.settings.trials)))
         for family in bound.study.families
     }
-    finals = {each.number for each in ledger.finals.attempts()}
+    finals = {each.number for each in record.finals.attempts()}
     found.expect(len(finals) >= bound.settings.seeds * len(queues), "lost trials", "final runs were never offered")
-    queues[FINAL] = (ledger.finals, finals)
+    queues[FINAL] = (record.finals, finals)
     attempts: dict[str, tuple[str, Attempt]] = {}
     for kind, (queue, wanted) in queues.items():
-        _check_slots(found, kind, queue.attempts(), wanted)
+        _check_tasks(found, kind, queue.attempts(), wanted)
         attempts.update({each.key: (kind, each) for each in queue.attempts()})
-    found.expect(ledger.is_over, "unended", "the storage has a coordinator")
+    found.expect(record.is_finished, "unended", "the storage has a coordinator")
     _check_runs(found, bound, attempts, MlflowClient(tracking_uri))
-    for folder in ("spool", "checkpoints"):
+    for folder in ("outbox", "checkpoints"):
         left = [str(each) for each in (bound.settings.output / folder).rglob("*") if each.is_file()]
         found.expect(not left, f"{folder} left", f"{len(left)} files: {left[:4]}")
     return found
 
 
-def _check_slots(found: Findings, kind: str, attempts: list[Attempt], wanted: set[int]) -> None:
-    """Each slot is settled, once; its attempts are numbered; three deaths are the end of it, and not two."""
-    by_slot: dict[int, list[Attempt]] = defaultdict(list)
+def _check_tasks(found: Findings, kind: str, attempts: list[Attempt], wanted: set[int]) -> None:
+    """Each task is settled, once; its attempts are numbered; three deaths are the end of it, and not two."""
+    by_task: dict[int, list[Attempt]] = defaultdict(list)
     for each in attempts:
-        by_slot[each.number].append(each)
-    found.counts["slots"] += len(wanted)
+        by_task[each.number].append(each)
+    found.counts["tasks"] += len(wanted)
     found.counts["attempts"] += len(attempts)
-    found.expect(set(by_slot) == wanted, "lost trials", f"{kind}: {wanted ^ set(by_slot)} offered or not")
-    for number, those in sorted(by_slot.items()):
+    found.expect(set(by_task) == wanted, "lost trials", f"{kind}: {wanted ^ set(by_task)} offered or not")
+    for number, those in sorted(by_task.items()):
         name = f"{kind} {number}"
         counting = [each for each in those if each.counts]
         found.expect(counting, "lost trials", f"{name} is not settled: {[each.state for each in those]}")
@@ -96,7 +96,7 @@ def _check_slots(found: Findings, kind: str, attempts: list[Attempt], wanted: se
         )
         found.counts["given up after three deaths"] += len(given_up)
         found.expect(
-            (deaths == MOST_DEATHS - 1 and "died" in given_up[0].reason) if given_up else deaths < MOST_DEATHS,
+            (deaths == MAX_DEATHS - 1 and "died" in given_up[0].reason) if given_up else deaths < MAX_DEATHS,
             "wrongly given up",
             f"{name} after {deaths} deaths: {[each.reason for each in those]}",
         )
@@ -168,7 +168,7 @@ def _check_run(
         config = bound.configure(family, attempt.values)
         seed = derive_seed(bound.settings.seed, kind, attempt.number)
     curve = expected.curve(config, seed)
-    looks = _looks(client, run.info.run_id, f"{expected.VALUE}{EPOCH_SUFFIX}")
+    looks = _looks(client, run.info.run_id, f"{expected.VALUE}{EVALUATION_SUFFIX}")
     is_whole = state in (RunState.COMPLETE, RunState.DIVERGED)
     due = curve if is_whole else curve[: len(looks)]
     found.counts["metrics"] += len(looks)

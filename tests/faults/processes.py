@@ -29,7 +29,7 @@ class Place:
     Attributes:
         storage: address of the storage.
         tracking_uri: of the tracking store.
-        output: folder of spools and checkpoints.
+        output: folder of outboxes and checkpoints.
         logs: folder of the processes' logs.
         lease: seconds without a sign of life that mean death.
         look_seconds: that training to a look takes.
@@ -92,7 +92,7 @@ def _coordinate(place: Place, trials: int) -> None:
     from bench.core.signals import StopRequest
     from bench.data.shared import share
     from bench.execution.coordinator import Coordinator
-    from bench.execution.executors.base import Others
+    from bench.execution.executors.base import External
     from bench.execution.session import open_study
 
     bound = place.bound(trials)
@@ -100,7 +100,7 @@ def _coordinate(place: Place, trials: int) -> None:
         share(load_digits(), place.output / "data")
         study = open_study(bound)
         try:
-            Coordinator(study, Others(), _progress(), stop).run()
+            Coordinator(study, External(), _progress(), stop).run()
         finally:
             study.tracker.close()
 
@@ -116,7 +116,7 @@ def _work(place: Place) -> None:
         study = join_study(place.bound(1).study_id, place.storage, place.tracking_uri, place.output)
         try:
             worker = Worker(study, open_data(study.bound), _progress(), stop)
-            stop.honoured(worker.work_until_over)
+            stop.run_interruptible(worker.work_until_over)
         finally:
             study.tracker.drain(DRAIN_SECONDS)
             study.tracker.close()

@@ -114,7 +114,7 @@ class Killer(threading.Thread):
 def main() -> None:
     """Run the study."""
     # Before the harness, for it puts the stand-in there.
-    from tests.faults.ray_slots import do_slot
+    from tests.faults.ray_tasks import do_task
 
     folder, trials = Path(sys.argv[1]), int(sys.argv[2])
     bring_loopback_up()
@@ -129,13 +129,13 @@ def main() -> None:
         stack.enter_context(node(where.logs / "head.log", *alone, f"--temp-dir={session}"))
         joining = (f"--address={head}", f"--node-ip-address={OTHER_NODE}")
         other = stack.enter_context(node(where.logs / "other.log", *joining))
-        killed = _run(where, trials, head, other, do_slot)
+        killed = _run(where, trials, head, other, do_task)
         logs = [each for each in Path(session).glob("session_*/logs/**/*") if each.is_file()]
         told = [str(each) for each in logs if where.storage.encode() in each.read_bytes()]
     print(json.dumps({"killed": killed, "logs": len(logs), "told the address": told}))
 
 
-def _run(where: Place, trials: int, head: str, other: psutil.Process, do_slot: Callable[[Where], bool]) -> list[int]:
+def _run(where: Place, trials: int, head: str, other: psutil.Process, do_task: Callable[[Where], bool]) -> list[int]:
     """Run the study to its end; the processes of the node that was killed."""
     from rich.console import Console
 
@@ -147,7 +147,7 @@ def _run(where: Place, trials: int, head: str, other: psutil.Process, do_slot: C
     from bench.execution.progress import StudyProgress
     from bench.execution.session import open_study
 
-    crews_ray.do_slot = do_slot
+    crews_ray.do_task = do_task
     crews_ray.connect(head, crews_ray.Share())
     with StopRequest() as stop:
         share(load_digits(), where.output / "data")

@@ -1,7 +1,7 @@
 """Stands for training in the processes of a study that faults are tried on. It waits where a model would train.
 
 Importing this puts the stand-in where the harness looks for training, and leaves Keras out: a process then takes a
-tenth of the memory, and begins within a second. The rest is the harness's own: slots, heartbeats, checkpoints, spools.
+tenth of the memory, and begins within a second. The rest is real: tasks, heartbeats, checkpoints, outboxes.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from PIL import Image
 import bench.runtime.backend
 import bench.training.checkpoint
 from bench.core.errors import DivergedError
-from bench.core.results import Bound, BoundKind, EpochRecord, Measurement
+from bench.core.results import Bound, BoundKind, EvaluationRecord, Measurement
 from bench.study.config import RunConfig
 from bench.training.checkpoint import Checkpoint
 from bench.training.history import TrainingLog
@@ -68,7 +68,7 @@ class Outcome:
     measurements: list[Measurement]
     pictures: list[Any] = field(default_factory=list)
     tables: dict[str, Any] = field(default_factory=dict)
-    refused: dict[str, str] = field(default_factory=dict)
+    unavailable: dict[str, str] = field(default_factory=dict)
 
 
 def run_trial(
@@ -76,10 +76,10 @@ def run_trial(
     data: Any,
     seed: int,
     importance_samples: int,
-    on_epoch: Callable[[EpochRecord], None],
+    on_evaluation: Callable[[EvaluationRecord], None],
     checkpoint: Checkpoint,
 ) -> Outcome:
-    model, log = _trained(config, seed, on_epoch, checkpoint)
+    model, log = _trained(config, seed, on_evaluation, checkpoint)
     return Outcome(model, log, _measured("validation", log))
 
 
@@ -88,12 +88,12 @@ def run_final(
     data: Any,
     test: Any,
     seed: int,
-    yardstick: Any,
-    on_epoch: Callable[[EpochRecord], None],
+    protocol: Any,
+    on_evaluation: Callable[[EvaluationRecord], None],
     on_progress: Callable[[int, int], None],
     checkpoint: Checkpoint,
 ) -> Outcome:
-    model, log = _trained(config, seed, on_epoch, checkpoint, _png())
+    model, log = _trained(config, seed, on_evaluation, checkpoint, _png())
     time.sleep(look_seconds)
     on_progress(1, 1)
     return Outcome(model, log, _measured("test", log), [SimpleNamespace(kind="samples", caption="None", png=_png())])
@@ -102,7 +102,7 @@ def run_final(
 def _trained(
     config: RunConfig,
     seed: int,
-    on_epoch: Callable[[EpochRecord], None],
+    on_evaluation: Callable[[EvaluationRecord], None],
     checkpoint: Checkpoint,
     samples: bytes | None = None,
 ) -> tuple[_Model, TrainingLog]:
@@ -110,7 +110,7 @@ def _trained(
     model = _Model(config, seed)
     earlier = checkpoint.restore(model)  # type: ignore[arg-type]
     log = TrainingLog([], [], IMAGES_A_LOOK) if earlier is None else earlier.continued()
-    reports = config.training.reports
+    reports = config.training.evaluations
     for epoch in range(len(log.records) + 1, reports + 1):
         time.sleep(look_seconds)
         if expected.diverges(config, epoch):
@@ -118,9 +118,9 @@ def _trained(
         model.state.assign(np.asarray(expected.next_state(int(model.state.value)), np.int64))
         value = expected.bits_per_dim(config, int(model.state.value), epoch)
         shown = samples if epoch == reports else None
-        log.epoch_seconds.append(look_seconds)
-        log.records.append(EpochRecord(epoch, epoch * IMAGES_A_LOOK, epoch * 0.5, {expected.VALUE: value}, shown))
-        on_epoch(log.records[-1])
+        log.interval_seconds.append(look_seconds)
+        log.records.append(EvaluationRecord(epoch, epoch * IMAGES_A_LOOK, epoch * 0.5, {expected.VALUE: value}, shown))
+        on_evaluation(log.records[-1])
         checkpoint.save(model, log, {"model_0": np.array(model.state.value)})  # type: ignore[arg-type]
     return model, log
 
@@ -153,13 +153,13 @@ def _nothing(*arguments: Any, **named: Any) -> None:
 
 _put(
     "bench.execution.trial",
-    OnEpoch=Any,
+    OnEvaluation=Any,
     Outcome=Outcome,
     run_trial=run_trial,
     run_final=run_final,
     validation_bits_per_dim=lambda outcome: outcome.measurements[0].value,
 )
-_put("bench.evaluation.evaluator", Yardstick=_nothing, open_outside=_nothing)
+_put("bench.evaluation.evaluator", EvaluationProtocol=_nothing, open_outside=_nothing)
 _put("bench.evaluation.quality", open_extractor=_nothing)
 _put("bench.tracking.logged_model", write_package=_write_package)
 _put("bench.evaluation.cost.memory", host_bytes=lambda: 0)

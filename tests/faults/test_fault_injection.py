@@ -36,7 +36,7 @@ PROCESSES = {
 SERVER = dict.fromkeys(NETWORK, 1.0)
 DATABASE = {"database killed": 2.0, "database restarted": 2.0}
 DISK = {"disk full": 6.0}
-FOLDER = {"spool not writable": 6.0}
+FOLDER = {"outbox not writable": 6.0}
 
 
 @dataclass(frozen=True)
@@ -99,7 +99,7 @@ def run(scenario: Scenario, seed: int, folder: Path, server: tuple[Proxy, str]) 
         stack.callback(disk.close)
         if "disk full" in scenario.faults and not disk.mounted:
             pytest.skip("no file system may be mounted here: a full disk needs one of its own")
-        if "spool not writable" in scenario.faults and not can_be_made_unwritable(disk.folder):
+        if "outbox not writable" in scenario.faults and not can_be_made_unwritable(disk.folder):
             pytest.skip("no folder can be closed to this user here: chattr does not work")
         place = Place(
             database.url if database else str(folder / "study.journal"),

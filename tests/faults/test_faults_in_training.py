@@ -17,9 +17,9 @@ import pytest
 from mlflow.tracking import MlflowClient
 
 from bench.core.results import RunState
-from bench.search.queue import MOST_DEATHS, Attempt, Queue
+from bench.search.queue import MAX_DEATHS, Attempt, Queue
 from bench.search.storage import open_storage
-from bench.tracking.schema import EPOCH_SUFFIX, KEY_TAG
+from bench.tracking.schema import EVALUATION_SUFFIX, KEY_TAG
 from tests.browser.chromium import mlflow_server
 from tests.faults.expected import VALUE
 from tests.faults.proxy import FAULTS, Proxy
@@ -65,12 +65,12 @@ def workers(output: Path) -> list[psutil.Process]:
 
 
 def is_at_its_last_attempt(output: Path) -> bool:
-    """Whether a slot is worked on that counts as failed if its process dies once more, as it should."""
+    """Whether a task is worked on that counts as failed if its process dies once more, as it should."""
     if not (output / "optuna.journal").exists():
         return False
     storage = open_storage(str(output / "optuna.journal"))
     attempts = [each for name in storage.get_all_studies() for each in Queue(storage, name.study_name).attempts()]
-    return any(each.state == RunState.RUNNING and each.attempt >= MOST_DEATHS for each in attempts)
+    return any(each.state == RunState.RUNNING and each.attempt >= MAX_DEATHS for each in attempts)
 
 
 def disturbed(output: Path, proxy: Proxy) -> Counter[str]:
@@ -116,7 +116,7 @@ def disturbed(output: Path, proxy: Proxy) -> Counter[str]:
 
 
 def settled(output: Path) -> dict[tuple[str, int], Attempt]:
-    """Each slot's attempt that counts, by the name of its queue and its number."""
+    """Each task's attempt that counts, by the name of its queue and its number."""
     storage = open_storage(str(output / "optuna.journal"))
     names = [each.study_name for each in storage.get_all_studies()]
     return {(name, number): each for name in names for number, each in Queue(storage, name).settled().items()}
@@ -130,7 +130,7 @@ def assert_logged_once(client: MlflowClient, experiment: str, found: dict[tuple[
     for attempt in found.values():
         (run,) = runs[attempt.key]
         assert run.info.status == "FINISHED"
-        history = client.get_metric_history(run.info.run_id, f"{VALUE}{EPOCH_SUFFIX}")
+        history = client.get_metric_history(run.info.run_id, f"{VALUE}{EVALUATION_SUFFIX}")
         logged = [(each.step, each.value) for each in sorted(history, key=lambda each: each.step)]
         assert logged == sorted(attempt.frozen.intermediate_values.items())
 
@@ -154,8 +154,8 @@ def test_training_comes_to_the_same_figures_whatever_breaks(tmp_path: Path) -> N
         assert_logged_once(client, experiment.experiment_id, found)
     assert faults.total() == COUNT
     assert expected.keys() == found.keys()
-    for slot, attempt in expected.items():
-        assert (found[slot].state, found[slot].objective) == (attempt.state, attempt.objective), slot
-        assert found[slot].frozen.intermediate_values == attempt.frozen.intermediate_values, slot
-    for folder in ("spool", "checkpoints"):
+    for task, attempt in expected.items():
+        assert (found[task].state, found[task].objective) == (attempt.state, attempt.objective), task
+        assert found[task].frozen.intermediate_values == attempt.frozen.intermediate_values, task
+    for folder in ("outbox", "checkpoints"):
         assert [file for file in (loud / folder).rglob("*") if file.is_file()] == []

@@ -57,5 +57,5 @@ def test_a_study_outlives_a_node_of_its_cluster_and_goes_on_without_one(tmp_path
     assert coordinator.exitcode == 0
     found = check(where.bound(MORE_TRIALS), str(where.tracking_uri))
     found.assert_none()
-    assert found.counts["slots"] >= 2 * MORE_TRIALS
-    assert found.counts["attempts"] == found.counts["slots"] + 1
+    assert found.counts["tasks"] >= 2 * MORE_TRIALS
+    assert found.counts["attempts"] == found.counts["tasks"] + 1

@@ -103,7 +103,7 @@ def stores(tmp_path_factory: pytest.TempPathFactory) -> SimpleNamespace:
     from bench.tracking.writer import Tracker
 
     folder = tmp_path_factory.mktemp("stores")
-    assert Tracker(f"sqlite:///{folder / 'mlflow.db'}", folder, folder / "spool").client.search_experiments()
+    assert Tracker(f"sqlite:///{folder / 'mlflow.db'}", folder, folder / "outbox").client.search_experiments()
     backend = optuna.storages.journal.JournalFileBackend(str(folder / "journal.journal"))
     for kept in (f"sqlite:///{folder / 'optuna.db'}", optuna.storages.JournalStorage(backend)):
         optuna.create_study(storage=kept, study_name="a").add_trial(optuna.trial.create_trial(value=1.0))
@@ -113,7 +113,7 @@ def stores(tmp_path_factory: pytest.TempPathFactory) -> SimpleNamespace:
 @pytest.fixture(scope="session")
 def partial_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An output folder with a study that has just begun: one trial complete, one under way."""
-    from bench.core.results import Bound, BoundKind, EpochRecord, Measurement, RunState
+    from bench.core.results import Bound, BoundKind, EvaluationRecord, Measurement, RunState
     from bench.study.config import RunConfig, TrainingConfig
     from bench.tracking.schema import StudyDescription
     from bench.tracking.writer import Tracker
@@ -130,13 +130,13 @@ def partial_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
         dataset=DIGITS,
         digest="0" * 64,
     )
-    tracker = Tracker(f"sqlite:///{output / 'mlflow.db'}", output / "artifacts", output / "spool")
+    tracker = Tracker(f"sqlite:///{output / 'mlflow.db'}", output / "artifacts", output / "outbox")
     parent = tracker.open_study(study)
     config = RunConfig(model=VAEConfig(latent_size=4), training=TrainingConfig(), dataset_digest="0", backend="jax")
     for number in range(2):
         tried = config.with_values({"latent_size": 4 + number})
         run = parent.start_run(f"vae #{number}", "search", "vae", 0, tried, number)
-        run.log_epoch(EpochRecord(1, 128, 0.5, {"train/bits_per_dim": 3.0, "validation/bits_per_dim": 2.75}))
+        run.log_evaluation(EvaluationRecord(1, 128, 0.5, {"train/bits_per_dim": 3.0, "validation/bits_per_dim": 2.75}))
         if number == 0:
             bound = Bound(BoundKind.IMPORTANCE_WEIGHTED, 16)
             run.log_measurements([Measurement("validation", "bits_per_dim", 2.5, 0.01, 179, bound)])

@@ -71,9 +71,9 @@ def test_the_user_s_own_scripts_and_data_are_offered(offered, tmp_path):
 
 
 def test_published_results_are_offered(offered):
-    from studies.published import ANCHORS
+    from studies.published import PUBLISHED
 
-    assert offered("reparam-bench reproduce ") == list(ANCHORS)
+    assert offered("reparam-bench reproduce ") == list(PUBLISHED)
 
 
 def write_studies(database: Path) -> None:

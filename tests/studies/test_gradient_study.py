@@ -54,7 +54,7 @@ def test_a_smoke_run_leaves_its_report_and_its_runs(tmp_path):
     runs = pd.read_csv(page.parent / "runs.csv")
     assert set(runs["state"]) == {"complete"}
     assert set(runs["estimator"]) == {"pathwise", "score_function_baseline", "doubly_reparameterised"}
-    vae = pd.read_csv(page.parent / "in_the_vae.csv")
+    vae = pd.read_csv(page.parent / "encoder_gradients.csv")
     assert set(vae["estimator"]) == {
         "pathwise",
         "score_function",

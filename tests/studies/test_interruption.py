@@ -65,7 +65,7 @@ def finished_trials(folder: Path) -> list[Finished]:
     storage = JournalStorage(JournalFileBackend(str(folder / "runs" / "optuna.journal")))
     (name,) = (each.study_name for each in storage.get_all_studies() if each.study_name.endswith("/vae"))
     study = optuna.load_study(study_name=name, storage=storage)
-    return [Finished(t.user_attrs["slot"], t.params, t.value) for t in study.get_trials(states=(TrialState.COMPLETE,))]
+    return [Finished(t.user_attrs["task"], t.params, t.value) for t in study.get_trials(states=(TrialState.COMPLETE,))]
 
 
 @pytest.fixture(scope="module")

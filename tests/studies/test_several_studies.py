@@ -21,7 +21,7 @@ OLD, NEW, OTHER = "flow_depth-digits-11aa", "flow_depth-digits-11bb", "latent_si
 def output(tmp_path_factory):
     """An output folder with studies that have no run yet; the newest is one of gradient estimators."""
     folder = tmp_path_factory.mktemp("several")
-    tracker = Tracker(f"sqlite:///{folder / 'mlflow.db'}", folder / "artifacts", folder / "spool")
+    tracker = Tracker(f"sqlite:///{folder / 'mlflow.db'}", folder / "artifacts", folder / "outbox")
     for study_id in (OLD, OTHER, NEW, f"{GRADIENTS}-digits-33"):
         tracker.open_study(
             StudyDescription(

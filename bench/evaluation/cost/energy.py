@@ -1,4 +1,4 @@
-"""Energy of a stretch of work, where the device has a meter that may be read."""
+"""Energy of a chunk of work, where the device has a meter that may be read."""
 
 from __future__ import annotations
 

@@ -37,11 +37,11 @@ class Quality:
 
     Attributes:
         measurements: what could be measured.
-        refused: metric -> why it was not, one sentence.
+        unavailable: metric -> why it was not, one sentence.
     """
 
     measurements: list[Measurement]
-    refused: dict[str, str]
+    unavailable: dict[str, str]
 
 
 @dataclass
@@ -49,14 +49,14 @@ class _Scores:
     """Estimates with the number of images of each set, and refusals, by metric."""
 
     estimates: dict[str, tuple[Estimate, int]] = field(default_factory=dict)
-    refused: dict[str, str] = field(default_factory=dict)
+    unavailable: dict[str, str] = field(default_factory=dict)
 
     def attempt(self, metrics: Sequence[str], n: int, measure: Callable[[], Sequence[Estimate]]) -> None:
         """Note what ``measure`` returns for ``metrics``, or why it refuses."""
         try:
             self.estimates |= {metric: (estimate, n) for metric, estimate in zip(metrics, measure(), strict=True)}
         except SettingsError as error:
-            self.refused |= dict.fromkeys(metrics, str(error))
+            self.unavailable |= dict.fromkeys(metrics, str(error))
 
 
 @dataclass(frozen=True)
@@ -80,7 +80,7 @@ def sample_quality(samples: Images, held_out: Images, train: Images, extractor: 
     Fréchet distances, and of at most 2,000 for the other metrics. What training images score, the floor, is the mean
     over five draws of n from at most 10,000 of them, with the standard error over the draws; a single draw with its own
     error where these are no more than n. Data copying compares with all training images.
-    A metric that n is too small for is refused, with the reason. What depends on the data and the extractor alone is
+    A metric that n is too small for is unavailable, with the reason. All that depends on data and extractor alone is
     computed once for runs that follow each other in a process.
 
     Args:
@@ -112,9 +112,9 @@ def sample_quality(samples: Images, held_out: Images, train: Images, extractor: 
             *_rows(reference.floor, FLOOR_SUFFIX, conditions),
             *_rows(copying, "", "pixels"),
         ],
-        refused=scores.refused
-        | {metric + FLOOR_SUFFIX: reason for metric, reason in reference.floor.refused.items()}
-        | copying.refused,
+        unavailable=scores.unavailable
+        | {metric + FLOOR_SUFFIX: reason for metric, reason in reference.floor.unavailable.items()}
+        | copying.unavailable,
     )
 
 
@@ -162,7 +162,7 @@ def _floor(pool: Array, y: Array) -> _Scores:
     scored = [_feature_scores(draw, y) for draw in draws]
     if len(scored) == 1:
         return scored[0]
-    floor = _Scores(refused=scored[0].refused)
+    floor = _Scores(unavailable=scored[0].unavailable)
     for metric, (_, size) in scored[0].estimates.items():
         values = [each.estimates[metric][0].value for each in scored]
         # Draws that share images differ by less than independent ones would: as many as are disjoint count.

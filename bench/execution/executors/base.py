@@ -8,41 +8,41 @@ from typing import Protocol
 from bench.execution.worker import IDLE_SECONDS, Worker
 
 
-class Crew(Protocol):
+class Executor(Protocol):
     """Who does the work."""
 
-    def tend(self) -> None:
+    def poll(self) -> None:
         """Do a piece of work, or see to those that do it; it returns within about a second, or after the piece.
 
         Raises:
             StudyStoppedError: no one is able to work.
         """
 
-    def dismiss(self) -> None:
+    def shutdown(self) -> None:
         """Have all work end; what is not finished is marked as interrupted. It may be called again."""
 
 
-class OwnHands:
+class InProcess:
     """This process does the work itself."""
 
     def __init__(self, worker: Worker) -> None:
         self._worker = worker
 
-    def tend(self) -> None:
-        """Do a slot."""
+    def poll(self) -> None:
+        """Do a task."""
         if not self._worker.work():
             time.sleep(IDLE_SECONDS)
 
-    def dismiss(self) -> None:
-        """Nothing: between two slots, no work is under way."""
+    def shutdown(self) -> None:
+        """Nothing: between two tasks, no work is under way."""
 
 
-class Others:
+class External:
     """Workers that were started elsewhere, by hand or by a scheduler."""
 
-    def tend(self) -> None:
+    def poll(self) -> None:
         """Wait."""
         time.sleep(IDLE_SECONDS)
 
-    def dismiss(self) -> None:
+    def shutdown(self) -> None:
         """Nothing: they see that the study is over."""

@@ -23,7 +23,7 @@ EARLY_SECONDS = 30.0
 MOST_EARLY_ENDS = 10
 """So many in a row, and it is not started again: the fault is not the work's."""
 GRACE_SECONDS = 60.0
-"""That workers have to end in when they are asked to: they mark what they do, and deliver what they logged."""
+"""That workers have to end in when they are asked to: they mark what they do, and upload what they logged."""
 _GPUS = Path("/proc/driver/nvidia/gpus")
 
 
@@ -59,7 +59,7 @@ class LocalWorkers:
         """Numbers of the processes that live."""
         return [each.process.pid for each in self._members if each.process.poll() is None]
 
-    def tend(self) -> None:
+    def poll(self) -> None:
         """Start those that are missing, then wait a moment.
 
         Raises:
@@ -106,7 +106,7 @@ class LocalWorkers:
     def _log(self, number: int) -> Path:
         return self._logs / f"{self._stem}-worker-{number}.log"
 
-    def dismiss(self) -> None:
+    def shutdown(self) -> None:
         """Ask all to end, and kill those that do not."""
         living = [each.process for each in self._members if each.process.poll() is None]
         for process in living:

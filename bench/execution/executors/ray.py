@@ -30,8 +30,8 @@ LOST_SECONDS = 15.0
 """Without an answer from Ray's head node, and it is taken for lost. Ray itself ends this process after a minute."""
 FAILURES_A_PLACE = 5
 """So many tasks in a row, for each that there is room for, and no more are begun: the fault is not the work's."""
-DELIVERY_SECONDS = 20.0
-"""That a task waits for the delivery of what it logged; the rest is delivered by the next one in its process."""
+UPLOAD_SECONDS = 20.0
+"""That a task waits for the upload of what it logged; the rest is uploaded by the next one in its process."""
 GRACE_SECONDS = 60.0
 """That tasks have to end in when they are asked to."""
 ANY_CLUSTER = "auto"
@@ -117,12 +117,12 @@ def connect(address: str | None, share: Share) -> None:
 
 
 class RayTasks:
-    """Tasks of the cluster that :func:`connect` joined, each of which does one slot.
+    """Tasks of the cluster that :func:`connect` joined, each of which does one task.
 
-    Ray retries none: the storage gives a lost slot to another task, and two that retry would do it twice.
+    Ray retries none: the storage gives a lost task to another task, and two that retry would do it twice.
 
     Args:
-        study: the study, whose slots are done.
+        study: the study, whose tasks are done.
         share: what each task asks of its node.
         count: most tasks at once; by default what the cluster has room for.
     """
@@ -141,16 +141,16 @@ class RayTasks:
             num_cpus=share.cpus,
             num_gpus=share.gpus,
             max_retries=0,
-            name=f"{study.bound.study_id} slot",
+            name=f"{study.bound.study_id} task",
             runtime_env={"env_vars": _environment(share)},
-        )(do_slot)
+        )(do_task)
         self._tasks: list[Any] = []
         self._failures = 0
         self._room, self._room_due = 0, 0.0
         self._answered = time.monotonic()
 
-    def tend(self) -> None:
-        """Begin tasks while slots wait and there is room, then collect those that have ended.
+    def poll(self) -> None:
+        """Begin tasks while tasks wait and there is room, then collect those that have ended.
 
         Raises:
             StudyStoppedError: Ray is gone, or one task after the other fails.
@@ -204,7 +204,7 @@ class RayTasks:
             self._failures += 1
             # Of an error of the task's own; Ray's text of it is a traceback.
             reason = _first_line(getattr(error, "cause", None) or error)
-            log.warning("a Ray task is lost, and its slot is taken back by its lease: %s", reason)
+            log.warning("a Ray task is lost, and its task is taken back by its lease: %s", reason)
             if self._failures >= FAILURES_A_PLACE * max(1, room):
                 raise StudyStoppedError(
                     f"{self._failures} Ray tasks in a row failed, the last one by: {reason}; once that is mended, the "
@@ -213,7 +213,7 @@ class RayTasks:
         else:
             self._failures = 0
 
-    def dismiss(self) -> None:
+    def shutdown(self) -> None:
         """Cancel what is under way, by force what does not end, and leave the cluster."""
         if self._tasks:
             for task in self._tasks:
@@ -230,8 +230,8 @@ _joined: dict[Where, Worker] = {}
 """What this process of Ray's works on: it joins a study once, and is given one task after the other."""
 
 
-def do_slot(where: Where) -> bool:
-    """Do one slot of a study, in a process of Ray's; whether one waited.
+def do_task(where: Where) -> bool:
+    """Do one task of a study, in a process of Ray's; whether one waited.
 
     Ray gives tasks to the main thread of such a process, and cancels by the signal of Ctrl-C.
     """
@@ -243,13 +243,13 @@ def do_slot(where: Where) -> bool:
             worker = _joined[where] = _join(where)
         worker.stop = stop
         try:
-            return stop.honoured(worker.work)
+            return stop.run_interruptible(worker.work)
         except KeyboardInterrupt:
-            # It has marked its slot.
+            # It has marked its task.
             return True
         finally:
             with _uninterrupted():
-                worker.study.tracker.drain(DELIVERY_SECONDS)
+                worker.study.tracker.drain(UPLOAD_SECONDS)
 
 
 def _join(where: Where) -> Worker:

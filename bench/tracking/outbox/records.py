@@ -1,4 +1,4 @@
-"""What a run logs, as lines of its spool: each says by itself all that it takes to deliver it."""
+"""What a run logs, as lines of its outbox: each says by itself all that it takes to upload it."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class Creation(_Line):
     """The run itself: always the first line.
 
     Attributes:
-        store: the tracking URI without its credentials: a run is only delivered to where it was meant to go.
+        store: the tracking URI without its credentials: a run is only uploaded to where it was meant to go.
         experiment_id: MLflow's identifier of the experiment.
         name: the run's name.
         at: when it began, in milliseconds since 1970.
@@ -59,7 +59,7 @@ class Values(_Line):
 
 
 class File(_Line):
-    """A file, ``path`` within the spool, that becomes the artifact ``name``."""
+    """A file, ``path`` within the outbox, that becomes the artifact ``name``."""
 
     kind: Literal["file"] = "file"
     path: str
@@ -67,14 +67,14 @@ class File(_Line):
 
 
 class Samples(_Line):
-    """A grid of samples at an epoch: a PNG, ``path`` within the spool, whose name is the artifact's."""
+    """A grid of samples at an epoch: a PNG, ``path`` within the outbox, whose name is the artifact's."""
 
     kind: Literal["samples"] = "samples"
     path: str
 
 
 class Package(_Line):
-    """The trained model, an MLflow model in the folder ``path`` within the spool."""
+    """The trained model, an MLflow model in the folder ``path`` within the outbox."""
 
     kind: Literal["package"] = "package"
     path: str
@@ -96,7 +96,7 @@ class End(_Line):
     tags: dict[str, str]
 
 
-Entry = Creation | Values | File | Samples | Package | End
+Record = Creation | Values | File | Samples | Package | End
 
-ENTRY: TypeAdapter[Entry] = TypeAdapter(Annotated[Entry, Field(discriminator="kind")])
+ENTRY: TypeAdapter[Record] = TypeAdapter(Annotated[Record, Field(discriminator="kind")])
 """Reads a line."""

@@ -12,7 +12,7 @@ _NOT_IMPLEMENTED = 501
 def may_pass(error: Exception) -> bool:
     """Whether the same request may succeed later: the store is down, slow, overloaded, locked or closed to us.
 
-    Anything else is a refusal, which no repetition mends. What is told by neither MLflow nor HTTP is given the benefit
+    Other errors are permanent. An error of neither MLflow nor HTTP is given the benefit
     of the doubt where it comes from the system or a library, such as a cloud's; an error of Python's own is a fault.
     """
     status = _status(error)

@@ -37,8 +37,8 @@ from bench.tracking.reading.sources import ClientSource, StoredRun, open_source,
 from bench.tracking.registry import model_location
 from bench.tracking.schema import (
     DETAILS_TAG,
-    EPOCH_SUFFIX,
     ERROR_SUFFIX,
+    EVALUATION_SUFFIX,
     IMAGE_FOLDER,
     MODEL_FILE,
     MODEL_FOLDER,
@@ -219,7 +219,7 @@ def load_run(uri: str, run_id: str) -> LoggedModel:
         seed=int(tags["reparam.seed"]),
         config=tags["reparam.config"],
         backend=config["backend"],
-        looks=config["training"]["reports"],
+        looks=config["training"]["evaluations"],
         dataset=(settings["dataset"], settings.get("grey_levels")),
         settings=settings,
         keeps_model=bool(kept),
@@ -227,17 +227,19 @@ def load_run(uri: str, run_id: str) -> LoggedModel:
 
 
 def load_curve(uri: str, run_id: str) -> pd.DataFrame:
-    """The learning curve of a run, ``epoch metric value``: every figure of training and validation, times left out."""
+    """The learning curve of a run, ``evaluation metric value``: all values of training and validation but times."""
     client = connect(uri)
     keys = [
-        key for key in client.get_run(run_id).data.metrics if re.fullmatch(rf"(train|validation)/.*{EPOCH_SUFFIX}", key)
+        key
+        for key in client.get_run(run_id).data.metrics
+        if re.fullmatch(rf"(train|validation)/.*{EVALUATION_SUFFIX}", key)
     ]
     points = [
-        {"epoch": point.step, "metric": key.removesuffix(EPOCH_SUFFIX), "value": point.value}
+        {"evaluation": point.step, "metric": key.removesuffix(EVALUATION_SUFFIX), "value": point.value}
         for key in keys
         for point in client.get_metric_history(run_id, key)
     ]
-    return pd.DataFrame(points, columns=["epoch", "metric", "value"])
+    return pd.DataFrame(points, columns=["evaluation", "metric", "value"])
 
 
 def _find_run(client: MlflowClient, uri: str, run_id: str) -> Any:
@@ -382,7 +384,7 @@ def _histories(source: ClientSource, parent_id: str, children: list[_Child]) -> 
     metrics = pd.CategoricalDtype(list(CURVES))
 
     def points(key: str, name: str) -> pd.DataFrame:
-        logged = f"{key}{EPOCH_SUFFIX}"
+        logged = f"{key}{EVALUATION_SUFFIX}"
         runs = [child.run_id for child in children if logged in child.run.metrics]
         frame = source.history(parent_id, runs, logged)
         frame = frame.drop_duplicates(place, keep="last")  # logged anew, the last one counts

@@ -115,7 +115,9 @@ class GradientSettings(BaseModel):
                 gradient_estimator=estimator,
                 training_samples=samples,
             ),
-            training=TrainingConfig(learning_rate=1e-3, batch_size=self.batch_size, images=self.images, reports=looks),
+            training=TrainingConfig(
+                learning_rate=1e-3, batch_size=self.batch_size, images=self.images, evaluations=looks
+            ),
             dataset_digest=digest,
             backend=self.backend,
         )

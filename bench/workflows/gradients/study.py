@@ -10,7 +10,7 @@ import pandas as pd
 
 from bench.core.errors import TrialError
 from bench.core.gradient_results import HISTORY_COLUMNS, RUN_COLUMNS, VAE_COLUMNS, GradientResults
-from bench.core.results import EpochRecord, Measurement, RunState
+from bench.core.results import EvaluationRecord, Measurement, RunState
 from bench.core.seeds import derive_seed
 from bench.data.dataset import TuningData
 from bench.evaluation.likelihood import likelihood_program, log_likelihood
@@ -74,8 +74,8 @@ class GradientStudy:
             dataset=data.info,
             digest=data.digest,
         )
-        self.tracker = Tracker(settings.tracking, settings.output / "artifacts", settings.output / "spool")
-        self.tracker.deliver_orphans()
+        self.tracker = Tracker(settings.tracking, settings.output / "artifacts", settings.output / "outbox")
+        self.tracker.upload_orphans()
         self.parent: StudyRun = self.tracker.open_study(description)
 
     def _settings(self) -> dict[str, object]:
@@ -135,7 +135,7 @@ class GradientStudy:
             settings=self._settings(),
             provenance=self.provenance,
             closed_forms=known,
-            in_the_vae=pd.DataFrame(rows, columns=VAE_COLUMNS),
+            encoder_gradients=pd.DataFrame(rows, columns=VAE_COLUMNS),
             runs=pd.DataFrame(self._runs, columns=RUN_COLUMNS),
             histories=pd.DataFrame(self._histories, columns=HISTORY_COLUMNS),
         )
@@ -149,8 +149,8 @@ class GradientStudy:
         run = self.parent.start_run(name, "search", "vae", seed, config, len(self._runs))
         what = {"estimator": estimator, "samples": samples, "latent_size": latent_size, "seed": number}
 
-        def on_epoch(record: EpochRecord) -> None:
-            run.log_epoch(record)
+        def on_evaluation(record: EvaluationRecord) -> None:
+            run.log_evaluation(record)
             value = record.values["validation/bits_per_dim"]
             self._histories.append({**what, "images": record.images, "bits_per_dim": value})
 
@@ -159,7 +159,7 @@ class GradientStudy:
             self._runs.append({**what, "state": str(state), "reason": reason, **measured})
 
         try:
-            model, seconds, measurements = self._trained(config, seed, on_epoch)
+            model, seconds, measurements = self._trained(config, seed, on_evaluation)
         except KeyboardInterrupt:
             end(RunState.INTERRUPTED)
             raise
@@ -176,9 +176,9 @@ class GradientStudy:
         return model
 
     def _trained(
-        self, config: RunConfig, seed: int, on_epoch: Callable[[EpochRecord], None]
+        self, config: RunConfig, seed: int, on_evaluation: Callable[[EvaluationRecord], None]
     ) -> tuple[VAE, float, list[Measurement]]:
-        model, log = trained_model(config, self.data, seed, on_epoch)
+        model, log = trained_model(config, self.data, seed, on_evaluation)
         if not isinstance(model, VAE):
             raise TypeError(f"a VAE was asked for, and {type(model).__name__} was trained")
         likelihood = log_likelihood(

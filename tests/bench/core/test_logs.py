@@ -14,8 +14,8 @@ from mlflow.exceptions import MlflowException
 from rich.console import Console
 
 from bench.core.errors import DataError, SettingsError, UnexpectedError
-from bench.core.logs import COURIER_LOGGER, COURIER_THREAD, LONGEST_REASON, default_log_file, logged_to, one_line
-from bench.tracking.outbox import uploader as courier
+from bench.core.logs import COURIER_LOGGER, LONGEST_REASON, UPLOADER_THREAD, default_log_file, logged_to, one_line
+from bench.tracking.outbox import uploader as uploader
 
 STAMP = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d[+-]\d{4}"
 
@@ -56,16 +56,16 @@ def test_what_libraries_warn_of_is_one_line_on_the_console_and_in_the_log(tmp_pa
     assert "told elsewhere" in path.read_text()
 
 
-def test_of_the_courier_its_own_words_are_shown_and_not_what_its_libraries_say_at_each_attempt(tmp_path, console):
+def test_of_the_uploader_its_own_words_are_shown_and_not_what_its_libraries_say_at_each_attempt(tmp_path, console):
     path = tmp_path / "a.log"
 
     def attempt() -> None:
         logging.getLogger("some.library").error("database is locked")
         logging.getLogger(COURIER_LOGGER).warning("server http://me:secret@host is away")
 
-    assert courier.log.name == COURIER_LOGGER
+    assert uploader.log.name == COURIER_LOGGER
     with logged_to(path, console):
-        thread = threading.Thread(target=attempt, name=COURIER_THREAD)
+        thread = threading.Thread(target=attempt, name=UPLOADER_THREAD)
         thread.start()
         thread.join()
     assert console.file.getvalue() == "warning: server http://***@host is away\n"

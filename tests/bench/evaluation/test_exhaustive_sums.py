@@ -42,7 +42,7 @@ def trained_sum(name):
     """Σ_x exp(bound(x)) over all images, and the trained model."""
     keras.utils.set_random_seed(0)
     model = build_model(MODELS[name], (2, 2, 1), LEVELS)
-    config = RECIPE.model_copy(update={"images": 48_000, "reports": 12, "learning_rate": 5e-3})
+    config = RECIPE.model_copy(update={"images": 48_000, "evaluations": 12, "learning_rate": 5e-3})
     train(model, tiny_data(), config, seed=0)
     likelihood = log_likelihood(model, IMAGES, 16_384, seed=1)
     return float(np.exp(likelihood.bound).sum()), model

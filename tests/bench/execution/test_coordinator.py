@@ -23,18 +23,18 @@ import bench.tracking.logged_model
 from bench.core.errors import (
     DivergedError,
     LostTrialError,
+    OutboxError,
+    RestartRequiredError,
     SettingsError,
-    SpoolError,
     StudyStoppedError,
     TrackingError,
-    WornOutError,
 )
-from bench.core.results import Bound, BoundKind, EpochRecord, Measurement, RunState
+from bench.core.results import Bound, BoundKind, EvaluationRecord, Measurement, RunState
 from bench.data.dataset import Dataset
 from bench.evaluation.sample_grids import Picture
 from bench.execution.coordinator import FAILURES_IN_A_ROW
 from bench.execution.trial import Outcome
-from bench.search.queue import DIED, MOST_DEATHS, Queue
+from bench.search.queue import DIED, MAX_DEATHS, Queue
 from bench.tracking.reading.reader import load_results
 from bench.tracking.writer import ModelRun
 from bench.training.history import TrainingLog
@@ -70,24 +70,24 @@ class Trainer:
         self.luck: list[float] = [0.0]
         """By seed, in turn: by how much a final run's validation lies above its configuration's, and test below."""
 
-    def run_trial(self, config, data, seed, importance_samples, on_epoch, checkpoint):
+    def run_trial(self, config, data, seed, importance_samples, on_evaluation, checkpoint):
         order = len(self.trials)
         self.trials.append(config)
         extra = 5.0 if order in self.lag else 0.0
         records = []
-        for epoch in range(1, config.training.reports + 1):
+        for epoch in range(1, config.training.evaluations + 1):
             bits = reached(config) + extra + 1 / epoch
-            records.append(EpochRecord(epoch, 128 * epoch, 0.1 * epoch, {"validation/bits_per_dim": bits}))
-            on_epoch(records[-1])
+            records.append(EvaluationRecord(epoch, 128 * epoch, 0.1 * epoch, {"validation/bits_per_dim": bits}))
+            on_evaluation(records[-1])
             if epoch == 1 and order in self.accidents:
                 self.accidents[order]()
         return self._outcome("validation", reached(config) + extra, records)
 
-    def run_final(self, config, data, test, seed, yardstick, on_epoch, on_progress, checkpoint):
+    def run_final(self, config, data, test, seed, protocol, on_evaluation, on_progress, checkpoint):
         luck = self.luck[sum(config == other for other, _ in self.finals) % len(self.luck)]
         self.finals.append((config, seed))
-        record = EpochRecord(1, 128, 0.1, {"validation/bits_per_dim": reached(config) + luck})
-        on_epoch(record)
+        record = EvaluationRecord(1, 128, 0.1, {"validation/bits_per_dim": reached(config) + luck})
+        on_evaluation(record)
         if -1 in self.accidents:
             self.accidents[-1]()
         on_progress(1, 1)
@@ -438,14 +438,14 @@ def test_a_run_that_was_created_again_after_its_attempt_had_ended_is_removed(
 
 
 @pytest.mark.parametrize(
-    ("problem", "raised"), [(SpoolError("disk full"), SpoolError), (KeyboardInterrupt(), KeyboardInterrupt)]
+    ("problem", "raised"), [(OutboxError("disk full"), OutboxError), (KeyboardInterrupt(), KeyboardInterrupt)]
 )
 def test_a_process_that_cannot_begin_a_trial_gives_it_back_which_is_no_death(
     start, tiny_study, digits, tmp_path, trainer, study_run, monkeypatch, problem, raised
 ):
     with monkeypatch.context() as patch:
         patch.setattr(bench.tracking.writer.StudyRun, "start_run", lambda *_, **__: raising(problem)())
-        for _ in range(MOST_DEATHS):
+        for _ in range(MAX_DEATHS):
             runner = start(tiny_study, digits, tmp_path)
             with pytest.raises(raised):
                 runner.run(digits)
@@ -617,8 +617,8 @@ def test_a_process_that_has_grown_too_large_makes_way_and_the_next_goes_on(
         return size[0]
 
     monkeypatch.setattr(bench.execution.worker, "host_bytes", host_bytes)
-    monkeypatch.setattr(bench.execution.worker, "LEAST_SLOTS", 3)
-    with pytest.raises(WornOutError, match="after 3 runs this process holds"):
+    monkeypatch.setattr(bench.execution.worker, "LEAST_TASKS", 3)
+    with pytest.raises(RestartRequiredError, match="after 3 runs this process holds"):
         start(tiny_study, digits, tmp_path, trials=2).run(digits)
     assert len(trainer.trials) == 3
     client = MlflowClient(tracking_uri=f"sqlite:///{tmp_path / 'mlflow.db'}")

@@ -9,7 +9,7 @@ import re
 import pytest
 from rich.console import Console
 
-from bench.core.results import EpochRecord
+from bench.core.results import EvaluationRecord
 from bench.execution.progress import SILENCE_SECONDS, StudyProgress
 from bench.study.eta import ExpectedRuns, RemainingStudy
 
@@ -26,7 +26,7 @@ def clock() -> Clock:
     return Clock()
 
 
-def shown(clock, terminal, quiet=False, width=120, epoch_seconds=2.0):
+def shown(clock, terminal, quiet=False, width=120, interval_seconds=2.0):
     """What a console shows of a study of three VAE trials that is in its third."""
     console = Console(file=io.StringIO(), width=width, force_terminal=terminal, quiet=quiet, color_system=None)
     remaining = RemainingStudy({"vae search": ExpectedRuns(3, 1.0), "vae final": ExpectedRuns(1, 2.0)}, clock)
@@ -34,9 +34,9 @@ def shown(clock, terminal, quiet=False, width=120, epoch_seconds=2.0):
         for number in range(3):
             progress.start_run(f"vae #{number} latent_size={4 + number}", 5, "vae search", number, 3)
             for epoch in range(1, 3 if number == 2 else 6):
-                clock.now += epoch_seconds
+                clock.now += interval_seconds
                 values = {"validation/bits_per_dim": 3.0 - epoch / 10}
-                progress.epoch(EpochRecord(epoch, 1000 * epoch, epoch_seconds * epoch, values))
+                progress.evaluated(EvaluationRecord(epoch, 1000 * epoch, interval_seconds * epoch, values))
             if number < 2:
                 progress.say(f"vae #{number}: complete")
                 progress.best("vae", 2.5 - number / 10, number)
@@ -67,7 +67,7 @@ def test_the_evaluation_takes_the_place_of_the_epochs(clock):
         progress.start_run("vae final, seed 1 of 3", 5, "vae final", 0, 3)
         for done in (500, 1000):
             clock.now += 3.0
-            progress.evaluation(done, 2000)
+            progress.measured(done, 2000)
         progress._bars.refresh()
     last = console.file.getvalue()[-700:]
     assert re.search(r"final +0/3 +\S+ +vae final, seed 1 of 3", last)
@@ -80,7 +80,7 @@ def test_a_pipe_is_given_one_line_an_event_and_no_control_character(clock):
 
 
 def test_after_a_silence_a_pipe_is_told_how_far_the_work_is(clock):
-    text = shown(clock, terminal=False, epoch_seconds=SILENCE_SECONDS / 2)
+    text = shown(clock, terminal=False, interval_seconds=SILENCE_SECONDS / 2)
     assert all(character.isprintable() or character == "\n" for character in text)
     lines = text.splitlines()
     assert lines[0] == "vae #0 latent_size=4: epoch 2 of 5, 2.800 bits/dim, 33 images/s, about 0:01:30 left"

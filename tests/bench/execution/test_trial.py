@@ -28,7 +28,7 @@ from models.base.config import GlowConfig, VAEConfig
 
 pytestmark = pytest.mark.backend
 
-TRAINING = TrainingConfig(batch_size=64, images=128, reports=1)
+TRAINING = TrainingConfig(batch_size=64, images=128, evaluations=1)
 
 
 def config_of(model, tuning):
@@ -49,7 +49,7 @@ COSTS = {
         "operations_per_image",
         "peak_fraction",
         "training_seconds",
-        "first_epoch_seconds",
+        "first_interval_seconds",
         "training_compile_seconds",
         "evaluation_compile_seconds",
         "peak_memory_bytes",
@@ -82,14 +82,14 @@ def test_a_trial_leaves_validation_figures_costs_and_pictures_and_nothing_of_tes
 
 
 @pytest.mark.parametrize(("model", "own"), [(VAE, ["reconstructions", "interpolations"]), (GLOW, [])])
-def test_a_final_run_leaves_everything_that_is_measured(digits, yardstick, model, own):
+def test_a_final_run_leaves_everything_that_is_measured(digits, protocol, model, own):
     tuning, progress = digits.tuning, []
     outcome = bench.execution.trial.run_final(
         config_of(model, tuning),
         tuning,
         digits.open_test(),
         0,
-        yardstick(2, outside=OutsideData("noise", noise(64))),
+        protocol(2, outside=OutsideData("noise", noise(64))),
         lambda record: None,
         lambda *p: progress.append(p),
     )
@@ -108,28 +108,28 @@ def test_a_final_run_leaves_everything_that_is_measured(digits, yardstick, model
         name: TABLES[name]
         for name in ("likelihood_by_image", "bound_by_samples", "convolutions" if model is GLOW else "latents")
     }
-    assert outcome.refused == {}
+    assert outcome.unavailable == {}
     speeds = [row for row in outcome.measurements if row.split == "throughput"]
     assert all(re.search(r"^batch \d+, float32, \w+ on \w+:\d$", row.conditions) for row in speeds)
 
 
-def test_what_a_test_split_is_too_small_for_is_refused_with_the_reason(digits, yardstick):
+def test_what_a_test_split_is_too_small_for_is_refused_with_the_reason(digits, protocol):
     tuning = digits.tuning
     outcome = bench.execution.trial.run_final(
-        config_of(VAE, tuning), tuning, digits.open_test().head(49), 0, yardstick(1), lambda r: None, lambda *p: None
+        config_of(VAE, tuning), tuning, digits.open_test().head(49), 0, protocol(1), lambda r: None, lambda *p: None
     )
     measured = {row.metric for row in outcome.measurements if row.split == "quality"}
-    assert {"kid", "kid_floor", "precision", "coverage", "data_copying"} < set(outcome.refused)
+    assert {"kid", "kid_floor", "precision", "coverage", "data_copying"} < set(outcome.unavailable)
     # The extractor of these tests has few features, for whose covariance 49 images are enough.
     assert "frechet_distance" in measured
-    assert not measured & set(outcome.refused)
-    assert all("at least 50" in reason for reason in outcome.refused.values())
+    assert not measured & set(outcome.unavailable)
+    assert all("at least 50" in reason for reason in outcome.unavailable.values())
 
 
 @pytest.mark.parametrize("model", [VAEConfig(hidden_sizes=(8,), latent_size=2, kl_warmup_steps=3), GLOW])
 def test_a_run_repeats_itself_bitwise_whatever_ran_before_it(tuning, model):
     """Runs of one configuration share their compiled programs: nothing else may pass from one to the next."""
-    training = TrainingConfig(batch_size=64, images=256, reports=2, weight_average=0.9, decay="cosine")
+    training = TrainingConfig(batch_size=64, images=256, evaluations=2, weight_average=0.9, decay="cosine")
     config = config_of(model, tuning).model_copy(update={"training": training})
 
     def figures(seed):
@@ -157,10 +157,10 @@ def test_a_run_after_one_that_was_stopped_is_as_if_there_had_been_none(tuning, r
     undisturbed = bench.execution.trial.validation_bits_per_dim(
         bench.execution.trial.run_trial(config, tuning, 0, 1, lambda record: None)
     )
-    workbench = bench.execution.trial._workbench(config, tuning, seed=0)
+    compiled = bench.execution.trial._compiled_model(config, tuning, seed=0)
     with pytest.raises(type(reason)):
         bench.execution.trial.run_trial(config, tuning, 1, 1, stop)
-    assert (bench.execution.trial._workbench(config, tuning, seed=0) is workbench) == keeps
+    assert (bench.execution.trial._compiled_model(config, tuning, seed=0) is compiled) == keeps
     again = bench.execution.trial.run_trial(config, tuning, 0, 1, lambda record: None)
     assert bench.execution.trial.validation_bits_per_dim(again) == undisturbed
 
@@ -177,15 +177,15 @@ def test_a_run_on_a_model_that_was_built_for_another_is_as_if_it_were_built_for_
     bench.execution.trial._kept.clear()
     expected = bound(0)
     bench.execution.trial._kept.clear()
-    bench.execution.trial._workbench(config.with_values({"learning_rate": 0.5}), tuning, seed=0)
+    bench.execution.trial._compiled_model(config.with_values({"learning_rate": 0.5}), tuning, seed=0)
     assert bound(0) == expected
     bench.execution.trial._kept.clear()
-    bench.execution.trial._workbench(config, tuning, seed=1)
+    bench.execution.trial._compiled_model(config, tuning, seed=1)
     assert bound(0) == expected
 
 
 @pytest.mark.parametrize("split", ["validation", "test"])
-def test_a_bound_that_is_no_number_is_a_divergence(digits, yardstick, monkeypatch, split):
+def test_a_bound_that_is_no_number_is_a_divergence(digits, protocol, monkeypatch, split):
     def broken(*arguments, **options):
         likelihood = log_likelihood(*arguments, **options)
         likelihood.bound[3] = -np.inf
@@ -197,7 +197,7 @@ def test_a_bound_that_is_no_number_is_a_divergence(digits, yardstick, monkeypatc
     nobody = (lambda record: None, lambda *progress: None)
     runs = {
         "validation": lambda: bench.execution.trial.run_trial(*shared, 0, 1, nobody[0]),
-        "test": lambda: bench.execution.trial.run_final(*shared, digits.open_test(), 0, yardstick(1), *nobody),
+        "test": lambda: bench.execution.trial.run_final(*shared, digits.open_test(), 0, protocol(1), *nobody),
     }
     with pytest.raises(DivergedError, match=f"^the {split} bound is not finite for 1 of 64 images$"):
         runs[split]()
@@ -352,19 +352,17 @@ def test_what_a_trial_is_given_does_not_lead_to_the_test_split(start, tiny_study
     assert any(np.shares_memory(array, test) for array in reachable_arrays(digits))
 
 
-def test_samples_are_drawn_while_a_final_model_trains_and_leave_its_training_as_it_was(digits, yardstick, monkeypatch):
+def test_samples_are_drawn_while_a_final_model_trains_and_leave_its_training_as_it_was(digits, protocol, monkeypatch):
     tuning, test = digits.tuning, digits.open_test()
-    config = config_of(VAE, tuning).with_values({"reports": 5, "images": 5 * 64})
+    config = config_of(VAE, tuning).with_values({"evaluations": 5, "images": 5 * 64})
 
     def curve():
         records = []
-        outcome = bench.execution.trial.run_final(
-            config, tuning, test, 0, yardstick(2), records.append, lambda *p: None
-        )
+        outcome = bench.execution.trial.run_final(config, tuning, test, 0, protocol(2), records.append, lambda *p: None)
         return records, outcome.measurements[0].value
 
     records, reached = curve()
-    grids = {record.epoch: record.samples for record in records}
+    grids = {record.evaluation: record.samples for record in records}
     assert [epoch for epoch, grid in grids.items() if grid] == [1, 2, 5]
     width, height = Image.open(io.BytesIO(grids[1])).size
     assert width > 3 * height
@@ -398,7 +396,7 @@ def test_programs_are_kept_for_so_many_shapes_and_bytes_the_latest_used(digits, 
     shapes = [config_of(VAEConfig(latent_size=size, hidden_sizes=(4,)), digits.tuning) for size in (1, 2, 3)]
 
     def bench_of(config):
-        return bench.execution.trial._workbench(config, digits.tuning, seed=0)
+        return bench.execution.trial._compiled_model(config, digits.tuning, seed=0)
 
     monkeypatch.setattr(bench.execution.trial, "SHAPES_KEPT", 2)
     first, second = bench_of(shapes[0]), bench_of(shapes[1])

@@ -64,7 +64,7 @@ def search() -> Callable[..., Search]:
     """A search that is open; opened again at the same address it is the same one."""
 
     def opened(address: str, sampler: str = "tpe", space: Any = SPACE, first: Any = FIRST, **changes: Any) -> Search:
-        settings = {"pruning": False, "reports": 10, "seed": 0, **changes}
+        settings = {"pruning": False, "evaluations": 10, "seed": 0, **changes}
         made = Search(open_storage(address), "study/family", space, first, sampler, **settings)
         made.set_open(True)
         return made
@@ -77,7 +77,7 @@ def run() -> Callable[[Search, int], list[dict[str, Any]]]:
     """Complete so many trials; their values."""
 
     def complete(search: Search, trials: int) -> list[dict[str, Any]]:
-        search.offer(search.slots(len(search.settled()) + trials))
+        search.offer(search.tasks(len(search.settled()) + trials))
         proposed = []
         for _ in range(trials):
             claim = search.claim()

@@ -1,4 +1,4 @@
-"""Slots: each is settled once, whatever becomes of the processes that work on it."""
+"""Tasks: each is settled once, whatever becomes of the processes that work on it."""
 
 from __future__ import annotations
 
@@ -16,24 +16,24 @@ from bench.core.errors import LostTrialError, TrackingError
 from bench.core.results import RunState
 from bench.search import processes
 from bench.search.heartbeat import Watch
-from bench.search.queue import DIED, MOST_DEATHS, Queue, Slot
-from bench.search.storage import _Journal, look_into, open_storage, patiently
+from bench.search.queue import DIED, MAX_DEATHS, Queue, Task
+from bench.search.storage import _Journal, look_into, open_storage, with_retries
 from tests.bench.search.conftest import FIRST
 
 ROOT = Path(__file__).resolve().parents[3]
 
 
-def queue(address, slots=0, lease=60.0):
+def queue(address, tasks=0, lease=60.0):
     made = Queue(open_storage(address), "study/kind", lease=lease)
     made.set_open(True)
-    made.offer([Slot(number) for number in range(slots)])
+    made.offer([Task(number) for number in range(tasks)])
     return made
 
 
 def test_every_end_is_remembered_with_its_state_and_counted_once(search, address):
     states = [s for s in RunState if s not in (RunState.RUNNING, RunState.INTERRUPTED)]
     one = search(address)
-    one.offer(one.slots(len(states)))
+    one.offer(one.tasks(len(states)))
     for state in states:
         one.claim().end(state, 1.5 if state == RunState.COMPLETE else None, f"because {state}")
     again = search(address)
@@ -47,7 +47,7 @@ def test_every_end_is_remembered_with_its_state_and_counted_once(search, address
 
 def test_the_best_is_the_complete_trial_with_the_lowest_objective(search, journal):
     one = search(journal)
-    one.offer(one.slots(5))
+    one.offer(one.tasks(5))
     for state, value in ((RunState.COMPLETE, 3.0), (RunState.COMPLETE, 2.0), (RunState.DIVERGED, None)):
         one.claim().end(state, value)
     pruned = one.claim()
@@ -56,7 +56,7 @@ def test_the_best_is_the_complete_trial_with_the_lowest_objective(search, journa
     assert one.best().number == 1
 
 
-def test_slots_are_claimed_by_number_each_once_and_none_from_a_closed_queue(address):
+def test_tasks_are_claimed_by_number_each_once_and_none_from_a_closed_queue(address):
     one = queue(address, 3)
     one.set_open(False)
     assert one.claim() is None
@@ -70,27 +70,27 @@ def test_offering_again_adds_only_what_is_neither_settled_nor_waiting_nor_being_
     one = queue(address, 3)
     one.claim().end(RunState.PRUNED)
     one.claim()
-    one.offer([Slot(number) for number in range(4)])
+    one.offer([Task(number) for number in range(4)])
     assert [(each.number, each.attempt) for each in one.attempts()] == [(0, 1), (1, 1), (2, 1), (3, 1)]
 
 
 def test_an_interrupted_attempt_is_made_again_with_its_values_and_does_not_count(search, address):
     one = search(address)
-    one.offer(one.slots(2))
+    one.offer(one.tasks(2))
     one.claim().end(RunState.COMPLETE, 1.0)
     stopped = one.claim()
     stopped.end(RunState.INTERRUPTED)
     assert sorted(one.settled()) == [0]
-    one.offer(one.slots(2))
+    one.offer(one.tasks(2))
     again = search(address).claim()
     assert (again.number, again.attempt, again.values) == (1, 2, stopped.values)
     assert again.key != stopped.key
 
 
-def test_many_processes_at_once_settle_every_slot_once(address):
+def test_many_processes_at_once_settle_every_task_once(address):
     """Claims are compared and set: no two get the same, and none is left."""
-    slots, found, problems = 40, [], []
-    queue(address, slots)
+    tasks, found, problems = 40, [], []
+    queue(address, tasks)
 
     def work():
         try:
@@ -107,8 +107,8 @@ def test_many_processes_at_once_settle_every_slot_once(address):
     for thread in threads:
         thread.join()
     assert problems == []
-    assert sorted(found) == list(range(slots))
-    assert len(queue(address).settled()) == slots
+    assert sorted(found) == list(range(tasks))
+    assert len(queue(address).settled()) == tasks
 
 
 CLAIM_AND_WAIT = """
@@ -137,32 +137,32 @@ def test_an_attempt_is_taken_back_from_a_killed_process_but_not_from_a_living_on
     assert (lost.number, lost.state, lost.reason) == (0, RunState.INTERRUPTED, DIED)
     assert one.reclaim() == []
     assert one.settled() == {}
-    one.offer([Slot(0)])
+    one.offer([Task(0)])
     assert one.claim().attempt == 2
 
 
-def test_a_slot_whose_processes_die_again_and_again_fails_in_the_end(journal, monkeypatch):
+def test_a_task_whose_processes_die_again_and_again_fails_in_the_end(journal, monkeypatch):
     one = queue(journal)
-    for death in range(1, MOST_DEATHS + 1):
-        one.offer([Slot(0)])
+    for death in range(1, MAX_DEATHS + 1):
+        one.offer([Task(0)])
         assert one.claim().attempt == death
         with monkeypatch.context() as patch:
             patch.setattr("bench.search.queue.is_surely_dead", lambda owner: True)
             one.reclaim()
     settled = one.settled()[0]
-    assert (settled.state, settled.attempt) == (RunState.FAILED, MOST_DEATHS)
+    assert (settled.state, settled.attempt) == (RunState.FAILED, MAX_DEATHS)
     assert "died, as those of 2 attempts before it" in settled.reason
-    one.offer([Slot(0)])
+    one.offer([Task(0)])
     assert one.claim() is None
 
 
 def test_attempts_that_a_person_stopped_are_no_deaths(journal):
     one = queue(journal)
-    for _ in range(MOST_DEATHS + 2):
-        one.offer([Slot(0)])
+    for _ in range(MAX_DEATHS + 2):
+        one.offer([Task(0)])
         one.claim().end(RunState.INTERRUPTED, reason="stopped by the user or the scheduler")
-    one.offer([Slot(0)])
-    assert one.claim().attempt == MOST_DEATHS + 3
+    one.offer([Task(0)])
+    assert one.claim().attempt == MAX_DEATHS + 3
 
 
 @pytest.fixture
@@ -183,7 +183,7 @@ def after_lease(one):
 
 def test_a_process_of_another_machine_is_alive_as_long_as_its_signs_of_life_go_on(journal, of_another_machine):
     one = queue(journal, 1, lease=0.6)
-    with one.claim().kept_alive():
+    with one.claim().heartbeat():
         until = threading.Event()
         for _ in range(8):
             until.wait(0.2)
@@ -211,7 +211,7 @@ def test_the_heart_notices_that_the_attempt_was_taken_away(journal, of_another_m
     one = queue(journal, 1, lease=0.3)
     claim = one.claim()
     assert after_lease(one)
-    with claim.kept_alive() as heartbeat:
+    with claim.heartbeat() as heartbeat:
         threading.Event().wait(0.5)
         assert heartbeat.lost
 
@@ -275,7 +275,7 @@ def test_time_in_which_the_watcher_could_not_look_does_not_count_as_standing_sti
 
 def test_after_an_outage_living_processes_have_the_time_to_give_signs_of_life(journal, of_another_machine):
     one = queue(journal, 1, lease=0.6)
-    with one.claim().kept_alive():
+    with one.claim().heartbeat():
         one.reclaim()
         storage_is_away = one.storage._backend._own_lock
         with storage_is_away._lock:
@@ -285,9 +285,9 @@ def test_after_an_outage_living_processes_have_the_time_to_give_signs_of_life(jo
             threading.Event().wait(0.2)
 
 
-def test_a_slot_that_is_taken_away_while_its_values_are_proposed_is_lost_to_its_worker(search, journal, monkeypatch):
+def test_a_task_that_is_taken_away_while_its_values_are_proposed_is_lost_to_its_worker(search, journal, monkeypatch):
     one = search(journal)
-    one.offer(one.slots(1))
+    one.offer(one.tasks(1))
 
     def suggest(claim, name):
         (running,) = one.attempts()
@@ -347,7 +347,7 @@ def test_a_storage_that_cannot_be_reached_for_a_while_is_waited_for():
             raise StorageInternalError("commit") from OperationalError("select", {}, Exception("server closed"))
         return "done"
 
-    assert patiently(action) == "done"
+    assert with_retries(action) == "done"
     assert len(tries) == 3
 
 
@@ -363,7 +363,7 @@ def test_a_connection_that_breaks_within_a_transaction_is_waited_for():
             raise StorageInternalError("commit") from PendingRollbackError("can't reconnect")
         return "done"
 
-    assert patiently(action) == "done"
+    assert with_retries(action) == "done"
 
 
 def test_patience_has_an_end_and_other_errors_are_not_waited_for():
@@ -373,14 +373,14 @@ def test_patience_has_an_end_and_other_errors_are_not_waited_for():
         raise OperationalError("select", {}, Exception("server at postgresql://me:secret@host closed"))
 
     with pytest.raises(TrackingError, match="could not be reached for 0 s") as raised:
-        patiently(out, patience=0.01)
+        with_retries(out, patience=0.01)
     assert "secret" not in str(raised.value)
 
     def wrong():
         raise ValueError("a mistake")
 
     with pytest.raises(ValueError, match="a mistake"):
-        patiently(wrong)
+        with_retries(wrong)
 
 
 @pytest.mark.parametrize("scheme", ["postgresql", "postgresql+psycopg2", "mysql+pymysql", "nonsense"])

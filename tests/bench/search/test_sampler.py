@@ -38,7 +38,7 @@ def test_a_search_interrupted_in_the_midst_of_trials_proposes_the_same_values_in
     for number in range(8):
         if number in (0, 2, 5):
             one = search(parts, sampler)
-            one.offer(one.slots(number + 1))
+            one.offer(one.tasks(number + 1))
             one.claim().end(RunState.INTERRUPTED)
         finished += run(search(parts, sampler), 1)
     assert finished == whole
@@ -53,7 +53,7 @@ def test_another_seed_proposes_other_values(search, run, tmp_path, sampler):
 @pytest.mark.parametrize("sampler", SAMPLERS)
 def test_failing_first_trials_do_not_make_a_search_repeat_itself(search, journal, sampler):
     failing = search(journal, sampler)
-    failing.offer(failing.slots(5))
+    failing.offer(failing.tasks(5))
     proposed = []
     for _ in range(5):
         claim = failing.claim()
@@ -66,7 +66,7 @@ def test_failing_first_trials_do_not_make_a_search_repeat_itself(search, journal
 def test_a_design_that_does_not_look_at_outcomes_is_the_same_for_any_number_of_workers(search, run, tmp_path, sampler):
     alone = run(search(str(tmp_path / "alone.journal"), sampler), 9)
     shared = str(tmp_path / "shared.journal")
-    search(shared, sampler).offer(search(shared, sampler).slots(9))
+    search(shared, sampler).offer(search(shared, sampler).tasks(9))
     workers = [search(shared, sampler) for _ in range(3)]
     claims = [worker.claim() for _ in range(3) for worker in workers]
     for claim in reversed(claims):
@@ -76,7 +76,7 @@ def test_a_design_that_does_not_look_at_outcomes_is_the_same_for_any_number_of_w
 
 def test_workers_that_propose_at_the_same_moment_do_not_propose_the_same(search, journal):
     first = search(journal)
-    first.offer(first.slots(8))
+    first.offer(first.tasks(8))
     claims = [search(journal).claim() for _ in range(8)]
     assert len({json.dumps(claim.values) for claim in claims}) == 8
     assert [claim.number for claim in claims] == list(range(8))
@@ -130,14 +130,14 @@ def test_a_space_comes_back_from_json_as_it_was():
 
 def lag(search, levels, looks=10):
     """Trials one after the other, each at one level of bits/dim; at which look each was stopped, or None."""
-    search.offer(search.slots(len(levels)))
+    search.offer(search.tasks(len(levels)))
     stopped = []
     for level in levels:
         claim = search.claim()
         at = None
         for look in range(1, looks + 1):
             claim.report(level, look)
-            if claim.lags_behind():
+            if claim.should_prune():
                 at = look
                 break
         stopped.append(at)
@@ -155,19 +155,19 @@ def test_nothing_is_stopped_where_pruning_is_off(search, journal):
 
 def test_a_trial_is_held_against_those_still_running(search, journal):
     one = search(journal, pruning=True)
-    one.offer(one.slots(4))
+    one.offer(one.tasks(4))
     claims = [one.claim() for _ in range(4)]
     for claim in claims[:3]:
         for look in range(1, 6):
             claim.report(1.0, look)
-            assert not claim.lags_behind()
+            assert not claim.should_prune()
     claims[3].report(9.0, 5)
-    assert claims[3].lags_behind()
+    assert claims[3].should_prune()
 
 
 def test_an_attempt_that_was_interrupted_counts_once_in_pruning(search, journal):
     one = search(journal, pruning=True)
-    one.offer(one.slots(4))
+    one.offer(one.tasks(4))
     for level in (1.0, 1.0):
         claim = one.claim()
         claim.report(level, 5)
@@ -177,4 +177,4 @@ def test_an_attempt_that_was_interrupted_counts_once_in_pruning(search, journal)
     interrupted.end(RunState.INTERRUPTED)
     late = one.claim()
     late.report(9.0, 5)
-    assert not late.lags_behind()
+    assert not late.should_prune()

@@ -9,15 +9,15 @@ import pytest
 from bench.core.errors import SettingsError, TrackingError
 from bench.search import study_record as ledgers
 from bench.search.storage import open_storage
-from bench.search.study_record import Ledger, find_study
+from bench.search.study_record import StudyRecord, find_study
 
 ELSEWHERE = {"host": "elsewhere", "boot": "b", "pid": 7, "created": 1.0}
 
 
 @pytest.fixture
 def opened(address):
-    """Opens the ledger of one study, as another process would."""
-    return lambda lease=60.0: Ledger(open_storage(address), "tiny-digits-01234567", lease)
+    """Opens the record of one study, as another process would."""
+    return lambda lease=60.0: StudyRecord(open_storage(address), "tiny-digits-01234567", lease)
 
 
 def test_a_specification_is_kept(opened):
@@ -29,16 +29,16 @@ def test_a_specification_is_kept(opened):
 def test_a_study_is_over_but_while_it_has_a_coordinator(opened):
     one, other = opened(), opened()
     assert other.is_over
-    with one.in_charge():
+    with one.coordinator_lock():
         assert not other.is_over
     assert other.is_over
 
 
 def test_a_second_coordinator_is_refused_and_told_how_to_help(opened):
     with (
-        opened().in_charge(),
+        opened().coordinator_lock(),
         pytest.raises(SettingsError, match=r"is being run by process .* reparam-bench worker tiny-digits-01234567"),
-        opened().in_charge(),
+        opened().coordinator_lock(),
     ):
         pass
     assert opened().is_over
@@ -47,13 +47,13 @@ def test_a_second_coordinator_is_refused_and_told_how_to_help(opened):
 def test_a_coordinator_that_died_here_is_replaced_at_once(opened, monkeypatch):
     opened()._write("coordinator", {"owner": ELSEWHERE, "beat": 3})
     monkeypatch.setattr(ledgers, "is_surely_dead", lambda owner: owner == ELSEWHERE)
-    with opened().in_charge():
+    with opened().coordinator_lock():
         assert not opened().is_over
 
 
 def test_a_coordinator_of_another_machine_that_gives_no_sign_for_the_lease_is_replaced(opened):
     opened()._write("coordinator", {"owner": ELSEWHERE, "beat": 3})
-    with opened(lease=0.3).in_charge():
+    with opened(lease=0.3).coordinator_lock():
         assert opened().coordinator_beat()["owner"] != ELSEWHERE
 
 
@@ -71,7 +71,7 @@ def test_a_coordinator_of_another_machine_that_gives_signs_of_life_is_left_in_ch
     thread = threading.Thread(target=beat)
     thread.start()
     try:
-        with pytest.raises(SettingsError, match="process 7 on elsewhere"), opened(lease=3.0).in_charge():
+        with pytest.raises(SettingsError, match="process 7 on elsewhere"), opened(lease=3.0).coordinator_lock():
             pass
     finally:
         over.set()
@@ -79,7 +79,7 @@ def test_a_coordinator_of_another_machine_that_gives_signs_of_life_is_left_in_ch
 
 
 def test_a_coordinator_gives_signs_of_life(opened):
-    with opened(lease=0.3).in_charge():
+    with opened(lease=0.3).coordinator_lock():
         first = opened().coordinator_beat()
         threading.Event().wait(0.5)
         assert opened().coordinator_beat() != first
@@ -88,7 +88,7 @@ def test_a_coordinator_gives_signs_of_life(opened):
 def test_a_study_is_found_by_how_it_alone_begins(address):
     storage = open_storage(address)
     for name in ("tiny-digits-0123", "tiny-digits-0456", "tiny-digits-0456-more"):
-        Ledger(storage, name, 60.0)
+        StudyRecord(storage, name, 60.0)
     assert find_study(storage, "tiny-digits-01") == "tiny-digits-0123"
     assert find_study(storage, "tiny-digits-0456") == "tiny-digits-0456"
     with pytest.raises(TrackingError, match=r"several studies begin with 'tiny' .* holds tiny-digits-0123, tiny"):

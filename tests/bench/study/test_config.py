@@ -21,7 +21,7 @@ DIFFERENT = [
     config(backend="tensorflow"),
     config(learning_rate=1.0000001e-3),
     config(images=10_001),
-    config(reports=9),
+    config(evaluations=9),
     config(weight_average=0.99),
 ]
 
@@ -70,7 +70,7 @@ def test_parameters_are_the_settings_of_model_and_training():
         {"weight_average": 1},
         {"batch_size": 0},
         {"images": 0},
-        {"reports": 0},
+        {"evaluations": 0},
         {"optimizer": "sgd"},
         {"warmup": 3},
     ],

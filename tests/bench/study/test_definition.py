@@ -64,7 +64,7 @@ def test_a_smoke_run_shrinks_everything_that_takes_time():
     smoke = StudySettings.checked({"smoke": True, "trials": 50, "epochs": 100, "importance_samples": 1000})
     assert (smoke.trials, smoke.epochs, smoke.images, smoke.seeds) == (2, None, 512, 2)
     assert (smoke.selection_samples, smoke.importance_samples, smoke.evaluation_images) == (2, 4, 128)
-    assert smoke.training(TrainingConfig(), 60_000).reports == 2
+    assert smoke.training(TrainingConfig(), 60_000).evaluations == 2
 
 
 def test_a_smoke_run_never_grows_what_is_small_already():
@@ -91,7 +91,7 @@ def test_a_smoke_run_never_grows_what_is_small_already():
 )
 def test_a_budget_is_images_or_passes_over_the_training_split(settings, train_images, images, reports):
     training = StudySettings.checked(settings).training(TrainingConfig(learning_rate=0.5), train_images)
-    assert (training.images, training.reports, training.learning_rate) == (images, reports, 0.5)
+    assert (training.images, training.evaluations, training.learning_rate) == (images, reports, 0.5)
     assert training.steps >= reports
 
 

@@ -25,17 +25,18 @@ from mlflow.exceptions import MlflowException
 from mlflow.protos.databricks_pb2 import PERMISSION_DENIED, RESOURCE_DOES_NOT_EXIST, TEMPORARILY_UNAVAILABLE
 from mlflow.tracking import MlflowClient
 
-from bench.core.errors import SpoolError, TrackingError
-from bench.core.results import EpochRecord, Measurement, RunState
+from bench.core.errors import OutboxError, TrackingError
+from bench.core.results import EvaluationRecord, Measurement, RunState
 from bench.data.bundled import DIGITS
 from bench.evaluation.image_grid import image_grid
 from bench.study.config import RunConfig, TrainingConfig
-from bench.tracking.outbox import uploader as courier
-from bench.tracking.outbox.outbox import Spool
+from bench.tracking.outbox import uploader as uploader
+from bench.tracking.outbox.outbox import Outbox
 from bench.tracking.outbox.records import Creation, Values
 from bench.tracking.outbox.retry import may_pass
 from bench.tracking.schema import LOST, StudyDescription
 from bench.tracking.writer import Tracker
+from bench.training.history import VALIDATION
 from models.base.config import VAEConfig
 from tests.browser.chromium import mlflow_server
 from tests.faults.proxy import FAULTS, Proxy, at_random
@@ -53,7 +54,7 @@ STUDY = StudyDescription(
 )
 CONFIG = RunConfig(model=VAEConfig(latent_size=4), training=TrainingConfig(), dataset_digest="0", backend="jax")
 PNG = image_grid(np.zeros((4, 8, 8, 1), np.uint8), 17, 2)
-CURVE = "validation/bits_per_dim_by_epoch"
+CURVE = "validation/bits_per_dim_by_evaluation"
 EPOCHS = 20
 LINES = EPOCHS + 11
 """Of a run that logs all there is."""
@@ -93,9 +94,9 @@ class Faulty:
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch):
     """Pauses that a test can wait for; a model whose package takes no time."""
-    monkeypatch.setattr(courier, "SHORTEST_PAUSE", 0.01)
-    monkeypatch.setattr(courier, "LONGEST_PAUSE", 0.05)
-    monkeypatch.setattr(courier, "FLUSH_SECONDS", 0.05)
+    monkeypatch.setattr(uploader, "SHORTEST_PAUSE", 0.01)
+    monkeypatch.setattr(uploader, "LONGEST_PAUSE", 0.05)
+    monkeypatch.setattr(uploader, "FLUSH_SECONDS", 0.05)
     monkeypatch.setitem(sys.modules, "bench.tracking.logged_model", SimpleNamespace(write_package=write_package))
 
 
@@ -114,7 +115,7 @@ def uri(tmp_path, _empty_store):
 @contextmanager
 def tracking(uri, folder, fault=lambda call: ""):
     """A tracker whose client fails as arranged."""
-    with Tracker(uri, folder / "artifacts", folder / "spool") as tracker:
+    with Tracker(uri, folder / "artifacts", folder / "outbox") as tracker:
         vars(tracker)["client"] = Faulty(MlflowClient(tracking_uri=uri), fault)
         yield tracker
 
@@ -143,7 +144,7 @@ def train(run, epochs=EPOCHS):
     """A learning curve, with samples at two epochs."""
     for epoch in range(1, epochs + 1):
         samples = PNG if epoch in (1, epochs) else None
-        run.log_epoch(EpochRecord(epoch, 128 * epoch, 0.5 * epoch, {"validation/bits_per_dim": 1 / epoch}, samples))
+        run.log_evaluation(EvaluationRecord(epoch, 128 * epoch, 0.5 * epoch, {VALIDATION: 1 / epoch}, samples))
 
 
 def log_all(run, epochs=EPOCHS):
@@ -153,7 +154,7 @@ def log_all(run, epochs=EPOCHS):
     run.log_measurements(MEASURED)
     run.log_pictures([("samples", "four black images", PNG)])
     run.log_tables({"by_image": pd.DataFrame({"image": [0], "bound_nats": [1.5]})})
-    run.log_refused({"precision": "too few images"})
+    run.log_unavailable({"precision": "too few images"})
     run.finish(RunState.COMPLETE, standing="First")
 
 
@@ -181,7 +182,7 @@ def assert_arrived(client, run_id, epochs=EPOCHS, ended=True):
     assert len(client.get_metric_history(run_id, "quality/kid_standard_error")) == 1
     tags = run.data.tags
     assert json.loads(tags["reparam.captions"]) == {"samples": "four black images"}
-    assert json.loads(tags["reparam.refused"]) == {"precision": "too few images"}
+    assert json.loads(tags["reparam.unavailable"]) == {"precision": "too few images"}
     assert set(json.loads(tags["reparam.details.test"])) == {"bits_per_dim"}
     assert (run.info.status, tags["reparam.state"]) == ("FINISHED", "complete")
     assert "First." in tags["mlflow.note.content"]
@@ -203,17 +204,17 @@ def keys(parent):
     return [run.key for run in parent.children()]
 
 
-def spooled(folder):
-    """All files of all spools."""
-    return [path for path in (folder / "spool").rglob("*") if path.is_file()]
+def outboxed(folder):
+    """All files of all outboxes."""
+    return [path for path in (folder / "outbox").rglob("*") if path.is_file()]
 
 
-def test_a_run_arrives_whole_and_leaves_no_spool(parent, tracker, client, tmp_path):
+def test_a_run_arrives_whole_and_leaves_no_outbox(parent, tracker, client, tmp_path):
     run = begin(parent, attempt=2, continuation="attempt 1, from epoch *3*")
     log_all(run)
     assert tracker.drain(30) == 0
     assert_arrived(client, run.run_id)
-    assert spooled(tmp_path) == []
+    assert outboxed(tmp_path) == []
     (child,) = parent.children()
     assert (child.key, child.attempt, child.run_id) == (run.key, 2, run.run_id)
     tags = client.get_run(run.run_id).data.tags
@@ -239,13 +240,13 @@ def test_the_times_are_those_of_the_logging_not_of_the_delivery(parent, tracker,
 
 
 def test_a_run_takes_as_few_requests_as_can_be_and_no_search(tracker, parent, client, monkeypatch):
-    monkeypatch.setattr(courier, "FLUSH_SECONDS", 60.0)
+    monkeypatch.setattr(uploader, "FLUSH_SECONDS", 60.0)
     tracker.client.calls.clear()
     run = begin(parent)
     while tracker.client.calls.count("log_batch") == 0:  # what its creation brings
         time.sleep(0.01)
     for epoch in range(1, 251):
-        run.log_epoch(EpochRecord(epoch, epoch, epoch, {"validation/bits_per_dim": 1.0}))
+        run.log_evaluation(EvaluationRecord(epoch, epoch, epoch, {"validation/bits_per_dim": 1.0}))
     run.log_measurements(MEASURED)
     run.finish(RunState.COMPLETE)
     assert tracker.drain(30) == 0
@@ -288,7 +289,7 @@ def test_nothing_is_lost_or_doubled_where_any_request_may_fail_or_its_answer_be_
     with closing(sqlite3.connect(tmp_path / "mlflow.db")) as database:
         (rows,) = database.execute("SELECT COUNT(*) FROM metrics").fetchone()
     assert rows == 4 * (3 * EPOCHS + 4)
-    assert spooled(tmp_path) == []
+    assert outboxed(tmp_path) == []
 
 
 def test_no_value_comes_after_the_end(uri, tmp_path):
@@ -311,7 +312,7 @@ def test_no_value_comes_after_the_end(uri, tmp_path):
         tracker.client.fault = lambda call: rng.choice(("before", "after")) if rng.random() < 0.5 else ""
         run = begin(parent)
         for epoch in range(1, 31):
-            run.log_epoch(EpochRecord(epoch, epoch, epoch, {"validation/bits_per_dim": 1.0}))
+            run.log_evaluation(EvaluationRecord(epoch, epoch, epoch, {"validation/bits_per_dim": 1.0}))
             time.sleep(0.01)
         run.finish(RunState.COMPLETE)
         assert tracker.drain(60) == 0
@@ -325,7 +326,7 @@ def test_nothing_can_be_logged_after_the_end(parent):
     run = begin(parent)
     run.finish(RunState.COMPLETE)
     with pytest.raises(ValueError, match="closed"):
-        run.log_epoch(EpochRecord(1, 1, 1.0, {}))
+        run.log_evaluation(EvaluationRecord(1, 1, 1.0, {}))
 
 
 def test_a_twin_that_came_late_out_of_a_server_that_hung_is_removed(parent, tracker, client):
@@ -352,8 +353,8 @@ def test_every_float_arrives_as_it_was(parent, tracker, client):
     values = [value for value in values if math.isfinite(value)]
     run = begin(parent)
     for step, value in enumerate(values):
-        run.log_epoch(EpochRecord(step, step, 0.0, {"validation/bits_per_dim": np.float64(value)}))
-    run.log_epoch(EpochRecord(len(values), 1, 0.0, {"validation/bits_per_dim": np.float32(0.1)}))
+        run.log_evaluation(EvaluationRecord(step, step, 0.0, {"validation/bits_per_dim": np.float64(value)}))
+    run.log_evaluation(EvaluationRecord(len(values), 1, 0.0, {"validation/bits_per_dim": np.float32(0.1)}))
     run.finish(RunState.COMPLETE)
     assert tracker.drain(30) == 0
     found = {point.step: point.value for point in client.get_metric_history(run.run_id, CURVE)}
@@ -389,17 +390,17 @@ def test_what_the_store_refuses_is_kept_and_told_and_all_else_arrives(parent, tr
     assert_arrived(client, run.run_id)
     (problem,) = tracker.problems()
     assert problem.startswith("the tracking store refused something of run 'vae #0' (MlflowException: ")
-    (kept,) = (path for path in spooled(tmp_path) if path.name == "refused.jsonl")
+    (kept,) = (path for path in outboxed(tmp_path) if path.name == "refused.jsonl")
     assert str(kept) in problem
     refused = [json.loads(line) for line in kept.read_text().splitlines()]
     assert {json.loads(row["line"])["kind"] for row in refused} == {"file", "values"}
-    assert [path.read_text() for path in spooled(tmp_path) if path.name == "notes.txt"] == ["text"]
-    assert [record.getMessage() for record in caplog.records if record.name == courier.log.name] == [problem]
+    assert [path.read_text() for path in outboxed(tmp_path) if path.name == "notes.txt"] == ["text"]
+    assert [record.getMessage() for record in caplog.records if record.name == uploader.log.name] == [problem]
     # Another process finds nothing left to do.
     tracker.close()
     with tracking(tracker.uri, tmp_path) as later:
         assert later.waiting() == (0, 0)
-        assert later.deliver_orphans() == 0
+        assert later.upload_orphans() == 0
 
 
 def test_a_run_that_the_store_refuses_to_create_waits_for_a_later_process(parent, tracker, client, tmp_path):
@@ -415,29 +416,29 @@ def test_a_run_that_the_store_refuses_to_create_waits_for_a_later_process(parent
     assert "refused a run" in problem
     tracker.close()
     with tracking(tracker.uri, tmp_path) as later:
-        assert later.deliver_orphans() == 0
+        assert later.upload_orphans() == 0
         assert len(later.problems()) == 1
         client.restore_experiment(parent.experiment_id)
         assert later.waiting() == (1, LINES)
-        assert later.deliver_orphans() == 1
+        assert later.upload_orphans() == 1
         (child,) = later.open_study(STUDY).children()
     assert_arrived(client, child.run_id)
 
 
 def test_an_outage_is_told_once_and_so_is_its_end(parent, tracker, tmp_path, caplog):
-    caplog.set_level(logging.WARNING, courier.log.name)
+    caplog.set_level(logging.WARNING, uploader.log.name)
     tracker.client.fault = lambda call: "before"
     for number in range(3):
         log_all(begin(parent, number))
     time.sleep(0.5)
     tracker.client.fault = lambda call: ""
     assert tracker.drain(30) == 0
-    away, back = (record.getMessage() for record in caplog.records if record.name == courier.log.name)
+    away, back = (record.getMessage() for record in caplog.records if record.name == uploader.log.name)
     assert away == (
         f"tracking server {tracker.uri} cannot be reached (database is locked); "
-        f"what is logged waits in {tmp_path / 'spool'}"
+        f"what is logged waits in {tmp_path / 'outbox'}"
     )
-    assert back == f"tracking server {tracker.uri} is back; what waited is delivered"
+    assert back == f"tracking server {tracker.uri} is back; what waited is uploaded"
 
 
 def test_a_drain_waits_no_longer_than_it_may_and_says_what_is_left(parent, tracker):
@@ -451,13 +452,13 @@ def test_a_drain_waits_no_longer_than_it_may_and_says_what_is_left(parent, track
 
 def test_nothing_is_waited_for_where_no_server_is(tmp_path):
     """A worker begins, trains and ends its run: no request is made in its thread, and an epoch costs microseconds."""
-    with Tracker("http://me:secret@127.0.0.1:1", tmp_path, tmp_path / "spool") as tracker:
+    with Tracker("http://me:secret@127.0.0.1:1", tmp_path, tmp_path / "outbox") as tracker:
         run = begin(tracker.join_study(STUDY, "1", "0" * 32))
         seconds = []
         for epoch in range(1, 301):
-            record = EpochRecord(epoch, 128, 0.5, {f"train/{name}": 1 / epoch for name in "abcdefgh"})
+            record = EvaluationRecord(epoch, 128, 0.5, {f"train/{name}": 1 / epoch for name in "abcdefgh"})
             before = time.perf_counter()
-            run.log_epoch(record)
+            run.log_evaluation(record)
             seconds.append(time.perf_counter() - before)
             time.sleep(0.001)
         run.finish(RunState.COMPLETE)
@@ -467,7 +468,7 @@ def test_nothing_is_waited_for_where_no_server_is(tmp_path):
 
 
 def leave(uri, folder, number=0, ended=True):
-    """A run whose process ends without having delivered any of it; the run's key."""
+    """A run whose process ends without having uploaded any of it; the run's key."""
     with tracking(uri, folder, lambda call: "before") as tracker:
         run = begin(tracker.join_study(STUDY, *open_study(uri, folder)), number)
         if ended:
@@ -491,37 +492,37 @@ def test_what_a_process_left_is_delivered_by_a_later_one(uri, tmp_path, client):
     left = [leave(uri, tmp_path, number) for number in range(2)]
     with tracking(uri, tmp_path) as later:
         assert later.waiting() == (2, 2 * LINES)
-        assert later.deliver_orphans() == 2
+        assert later.upload_orphans() == 2
         assert later.waiting() == (0, 0)
         children = later.open_study(STUDY).children()
     assert sorted(child.key for child in children) == sorted(left)
     for child in children:
         assert_arrived(client, child.run_id)
-    assert spooled(tmp_path) == []
+    assert outboxed(tmp_path) == []
 
 
 def test_what_was_delivered_but_could_not_be_removed_is_removed_by_a_later_process(uri, tmp_path, client, monkeypatch):
     with monkeypatch.context() as patch:
-        patch.setattr(Spool, "remove", lambda spool: spool.release())
+        patch.setattr(Outbox, "remove", lambda outbox: outbox.release())
         leave(uri, tmp_path)
         with tracking(uri, tmp_path) as tracker:
-            assert tracker.deliver_orphans() == 1
-    assert spooled(tmp_path) != []
+            assert tracker.upload_orphans() == 1
+    assert outboxed(tmp_path) != []
     with tracking(uri, tmp_path) as tracker:
-        assert tracker.deliver_orphans() == 0
-    assert spooled(tmp_path) == []
+        assert tracker.upload_orphans() == 0
+    assert outboxed(tmp_path) == []
     (child,) = parent_of(uri, tmp_path).children()
     assert_arrived(client, child.run_id)
 
 
 def test_a_run_that_its_process_did_not_end_is_interrupted_and_a_line_cut_off_counts_for_nothing(uri, tmp_path, client):
     leave(uri, tmp_path, ended=False)
-    (entries,) = (path for path in spooled(tmp_path) if path.name == "entries.jsonl")
-    with entries.open("a") as file:
+    (records,) = (path for path in outboxed(tmp_path) if path.name == "records.jsonl")
+    with records.open("a") as file:
         file.write('{"kind":"values","at":1,"step":21,"metrics":{"valid')
-    last = entries.stat().st_mtime * 1000
+    last = records.stat().st_mtime * 1000
     with tracking(uri, tmp_path) as later:
-        assert later.deliver_orphans() == 1
+        assert later.upload_orphans() == 1
         (child,) = later.open_study(STUDY).children()
     run = client.get_run(child.run_id)
     assert_arrived(client, child.run_id, ended=False)
@@ -534,12 +535,12 @@ def test_a_line_that_is_being_written_is_not_read_before_it_is_whole(parent, tra
     run = begin(parent)
     train(run, EPOCHS - 1)
     assert tracker.drain(30) == 0
-    (entries,) = (path for path in spooled(tmp_path) if path.name == "entries.jsonl")
+    (records,) = (path for path in outboxed(tmp_path) if path.name == "records.jsonl")
     last = Values(at=int(time.time() * 1000), step=EPOCHS, metrics={CURVE: 1 / EPOCHS}).model_dump_json() + "\n"
-    with entries.open("a") as file:
+    with records.open("a") as file:
         file.write(last[:40])
         file.flush()
-        tracker.courier.notice(run._spool, Creation.model_construct())
+        tracker.uploader.notice(run._outbox, Creation.model_construct())
         assert tracker.drain(30) == 0
         file.write(last[40:])
     run.finish(RunState.COMPLETE)
@@ -550,11 +551,11 @@ def test_a_line_that_is_being_written_is_not_read_before_it_is_whole(parent, tra
 
 def test_a_process_that_died_before_its_first_line_was_whole_leaves_nothing(uri, tmp_path):
     leave(uri, tmp_path)
-    (entries,) = (path for path in spooled(tmp_path) if path.name == "entries.jsonl")
-    entries.write_bytes(entries.read_bytes()[:100])
+    (records,) = (path for path in outboxed(tmp_path) if path.name == "records.jsonl")
+    records.write_bytes(records.read_bytes()[:100])
     with tracking(uri, tmp_path) as later:
-        assert later.deliver_orphans() == 0
-    assert spooled(tmp_path) == []
+        assert later.upload_orphans() == 0
+    assert outboxed(tmp_path) == []
 
 
 def test_a_state_that_was_lost_costs_a_second_delivery_that_changes_nothing(uri, tmp_path, client):
@@ -564,54 +565,54 @@ def test_a_state_that_was_lost_costs_a_second_delivery_that_changes_nothing(uri,
         log_all(run)
         assert tracker.drain(1) == 1
         run_id = run.run_id
-    (state,) = (path for path in spooled(tmp_path) if path.name == "state.json")
+    (state,) = (path for path in outboxed(tmp_path) if path.name == "state.json")
     state.write_bytes(b"")
     with tracking(uri, tmp_path) as later:
-        assert later.deliver_orphans() == 1
+        assert later.upload_orphans() == 1
         assert later.problems() == []
         (child,) = later.open_study(STUDY).children()
     assert child.run_id == run_id
     assert_arrived(client, run_id)
-    assert spooled(tmp_path) == []
+    assert outboxed(tmp_path) == []
 
 
 def test_the_runs_of_living_processes_are_left_to_them(uri, tmp_path, parent, tracker):
     run = begin(parent)
     with tracking(uri, tmp_path) as other:
         assert other.waiting() == (0, 0)
-        assert other.deliver_orphans() == 0
+        assert other.upload_orphans() == 0
     log_all(run)
     assert tracker.drain(30) == 0
 
 
 def test_runs_go_to_no_other_store_than_their_own_whatever_its_password(uri, tmp_path, client):
     server = "http://me:{}@127.0.0.1:1"
-    with Tracker(server.format("secret"), tmp_path, tmp_path / "spool") as tracker:
+    with Tracker(server.format("secret"), tmp_path, tmp_path / "outbox") as tracker:
         begin(tracker.join_study(STUDY, "1", "0" * 32)).finish(RunState.COMPLETE)
     with tracking(uri, tmp_path) as other:
         assert other.waiting() == (0, 0)
-        assert (other.deliver_orphans(), other.problems()) == (0, [])
+        assert (other.upload_orphans(), other.problems()) == (0, [])
         assert other.waiting_elsewhere() == {"http://***@127.0.0.1:1": 1}
-    with Tracker(server.format("changed") + "/", tmp_path, tmp_path / "spool") as same:
+    with Tracker(server.format("changed") + "/", tmp_path, tmp_path / "outbox") as same:
         assert same.waiting() == (1, 2)
-        told = r"http://\*\*\*@127.0.0.1:1/ cannot be reached.*; 2 entries of 1 runs wait in .*spool"
+        told = r"http://\*\*\*@127.0.0.1:1/ cannot be reached.*; 2 records of 1 runs wait in .*outbox"
         with pytest.raises(TrackingError, match=told):
-            same.deliver_orphans()
+            same.upload_orphans()
         assert same.waiting() == (1, 2)
 
 
-def test_no_spool_holds_credentials(tmp_path):
-    with Tracker("http://me:secret@127.0.0.1:1", tmp_path, tmp_path / "spool") as tracker:
+def test_no_outbox_holds_credentials(tmp_path):
+    with Tracker("http://me:secret@127.0.0.1:1", tmp_path, tmp_path / "outbox") as tracker:
         leaky = "postgresql://me:secret@host/db?token=secret"
         parent = tracker.join_study(STUDY, "1", "0" * 32)
         run = begin(parent, uri=leaky, continuation=leaky)
         run.log_measurements([Measurement("cost", "parameters", 1, conditions=leaky)])
         run.log_file(f"Traceback {leaky}", "traceback.txt")
-        run.log_refused({"kid": leaky})
+        run.log_unavailable({"kid": leaky})
         run.finish(RunState.FAILED, leaky, standing="last")
         assert tracker.drain(0.2) > 0
-    files = spooled(tmp_path)
-    assert {"entries.jsonl", "state.json", "traceback.txt"} <= {path.name for path in files}
+    files = outboxed(tmp_path)
+    assert {"records.jsonl", "state.json", "traceback.txt"} <= {path.name for path in files}
     assert not [path for path in files if b"secret" in path.read_bytes()]
 
 
@@ -639,43 +640,43 @@ def test_a_full_disk_is_told_in_a_line_and_spoils_nothing(uri, tmp_path, client)
     with tracking(uri, tmp_path, lambda call: "before") as tracker:
         run = begin(tracker.join_study(STUDY, experiment_id, run_id))
         train(run, 10)
-        (entries,) = (path for path in spooled(tmp_path) if path.name == "entries.jsonl")
-        size = entries.stat().st_size
-        with full_disk(size + 50), pytest.raises(SpoolError) as raised:
-            run.log_epoch(EpochRecord(11, 1, 1.0, {"validation/bits_per_dim": 1.0}))
-        assert entries.stat().st_size == size
-        with full_disk(100), pytest.raises(SpoolError):
+        (records,) = (path for path in outboxed(tmp_path) if path.name == "records.jsonl")
+        size = records.stat().st_size
+        with full_disk(size + 50), pytest.raises(OutboxError) as raised:
+            run.log_evaluation(EvaluationRecord(11, 1, 1.0, {"validation/bits_per_dim": 1.0}))
+        assert records.stat().st_size == size
+        with full_disk(100), pytest.raises(OutboxError):
             run.log_file(b"x" * 1000, "large")
-        with full_disk(100), pytest.raises(SpoolError):
+        with full_disk(100), pytest.raises(OutboxError):
             begin(run.study, 1)
         for epoch in range(11, EPOCHS + 1):
-            run.log_epoch(EpochRecord(epoch, 128 * epoch, 0.5 * epoch, {"validation/bits_per_dim": 1 / epoch}))
+            run.log_evaluation(EvaluationRecord(epoch, 128 * epoch, 0.5 * epoch, {VALIDATION: 1 / epoch}))
         run.finish(RunState.COMPLETE)
     message = str(raised.value)
-    assert str(entries.parent) in message
+    assert str(records.parent) in message
     assert "make room on its disk" in message
     assert "\n" not in message
     with tracking(uri, tmp_path) as later:
-        assert later.deliver_orphans() == 1
+        assert later.upload_orphans() == 1
         (child,) = later.open_study(STUDY).children()
     assert_arrived(client, child.run_id, ended=False)
-    assert spooled(tmp_path) == []
+    assert outboxed(tmp_path) == []
 
 
-def test_a_spool_that_cannot_be_made_is_told_before_any_work(uri, tmp_path):
+def test_a_outbox_that_cannot_be_made_is_told_before_any_work(uri, tmp_path):
     (tmp_path / "file").touch()
     with (
         Tracker(uri, tmp_path, tmp_path / "file") as tracker,
-        pytest.raises(SpoolError, match=r"file.*Not a directory"),
+        pytest.raises(OutboxError, match=r"file.*Not a directory"),
     ):
         begin(tracker.join_study(STUDY, "1", "0" * 32))
 
 
-def test_a_spool_that_somebody_removes_is_told_as_lost(parent, tracker, tmp_path):
+def test_a_outbox_that_somebody_removes_is_told_as_lost(parent, tracker, tmp_path):
     tracker.client.fault = lambda call: "before"
     begin(parent)
     time.sleep(0.1)
-    shutil.rmtree(tmp_path / "spool")
+    shutil.rmtree(tmp_path / "outbox")
     while not tracker.problems():
         time.sleep(0.01)
     assert "somebody removed" in tracker.problems()[0]
@@ -729,10 +730,10 @@ CHILD = """
 import os, random, signal, sys
 from pathlib import Path
 from tests.bench.tracking.test_outbox import *
-import bench.tracking.outbox.uploader as courier
+import bench.tracking.outbox.uploader as uploader
 
 uri, folder = sys.argv[1], Path(sys.argv[2])
-courier.FLUSH_SECONDS = 0.01
+uploader.FLUSH_SECONDS = 0.01
 sys.modules["bench.tracking.logged_model"] = SimpleNamespace(write_package=write_package)
 
 
@@ -753,7 +754,7 @@ def in_processes(work, each, at_once):
 
 
 def die(point):
-    # Killed within the delivery: after a request is done, and before its answer is remembered.
+    # Killed within the upload: after a request is done, and before its answer is remembered.
     call, count = point
     seen = []
 
@@ -770,22 +771,22 @@ def die(point):
 
             return answer
 
-    with Tracker(uri, folder / "artifacts", folder / "spool") as tracker:
+    with Tracker(uri, folder / "artifacts", folder / "outbox") as tracker:
         vars(tracker)["client"] = Dying(MlflowClient(tracking_uri=uri))
         log_all(begin(tracker.join_study(STUDY, *sys.argv[3:5])))
         tracker.drain(60)
 
 
-def deliver(number):
-    with Tracker(uri, folder / "artifacts", folder / "spool") as tracker:
-        print(tracker.deliver_orphans(), flush=True)
+def upload(number):
+    with Tracker(uri, folder / "artifacts", folder / "outbox") as tracker:
+        print(tracker.upload_orphans(), flush=True)
 
 
 points = [("create_run", 0), ("log_batch", 0), ("log_artifact", 1), ("create_logged_model", 0), ("log_outputs", 0)]
 points += [("set_terminated", 0)]
 in_processes(die, points, at_once=False)
-print(*(path.parent.name for path in spooled(folder) if path.name == "entries.jsonl"), flush=True)
-in_processes(deliver, range(3), at_once=True)
+print(*(path.parent.name for path in outboxed(folder) if path.name == "records.jsonl"), flush=True)
+in_processes(upload, range(3), at_once=True)
 """
 
 
@@ -795,16 +796,16 @@ def test_of_processes_killed_anywhere_in_their_delivery_others_that_deliver_at_o
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     command = [sys.executable, "-c", CHILD, uri, str(tmp_path), *open_study(uri, tmp_path)]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300, check=True)
-    left, *delivered = done.stdout.splitlines()
+    left, *uploaded = done.stdout.splitlines()
     assert len(left.split()) == 6, done.stderr
-    assert len(delivered) == 3, done.stderr
-    assert sum(map(int, delivered)) == 6
+    assert len(uploaded) == 3, done.stderr
+    assert sum(map(int, uploaded)) == 6
     with tracking(uri, tmp_path) as later:
         children = later.open_study(STUDY).children()
     assert sorted(child.key for child in children) == sorted(left.split())
     for child in children:
         assert_arrived(client, child.run_id)
-    assert spooled(tmp_path) == []
+    assert outboxed(tmp_path) == []
 
 
 @pytest.fixture(scope="module")
@@ -831,9 +832,9 @@ def server(proxy, monkeypatch):
 def test_a_real_server_that_fails_in_every_way_gets_everything_once(server, tmp_path):
     server.seconds = 1.2  # longer than a client waits
     client = MlflowClient(tracking_uri=f"http://127.0.0.1:{server.target}")
-    with Tracker(server.address, tmp_path, tmp_path / "spool") as tracker:
+    with Tracker(server.address, tmp_path, tmp_path / "outbox") as tracker:
         parent = tracker.open_study(STUDY)
-        faults = {"refuse": 0.1, "error500": 0.1, "drop_response": 0.1, "reset": 0.1, "delay": 0.02}
+        faults = {"reject": 0.1, "error500": 0.1, "drop_response": 0.1, "reset": 0.1, "delay": 0.02}
         server.mode = at_random(faults, seed=3)
         runs = [begin(parent, number) for number in range(2)]
         for run in runs:
@@ -845,11 +846,11 @@ def test_a_real_server_that_fails_in_every_way_gets_everything_once(server, tmp_
             assert_arrived(client, run.run_id)
         assert tracker.problems() == []
     assert set(server.injected) == set(FAULTS)
-    assert spooled(tmp_path) == []
+    assert outboxed(tmp_path) == []
 
 
 def test_a_creation_whose_answer_is_lost_is_found_and_not_repeated(server, tmp_path):
-    with Tracker(server.address, tmp_path, tmp_path / "spool") as tracker:
+    with Tracker(server.address, tmp_path, tmp_path / "outbox") as tracker:
         parent = tracker.open_study(replace_study("ambiguous"))
         creation = "/api/2.0/mlflow/runs/create"
         server.forwarded.clear()
@@ -868,19 +869,19 @@ def test_a_creation_whose_answer_is_lost_is_found_and_not_repeated(server, tmp_p
 
 
 def test_a_server_that_comes_back_after_the_process_is_gone_gets_everything_then(server, tmp_path):
-    with Tracker(server.address, tmp_path, tmp_path / "spool") as tracker:
+    with Tracker(server.address, tmp_path, tmp_path / "outbox") as tracker:
         parent = tracker.open_study(replace_study("gone"))
         run = begin(parent)
         train(run, 5)
         assert tracker.drain(30) == 0
         server.mode = "error500"
         for epoch in range(6, EPOCHS + 1):
-            run.log_epoch(EpochRecord(epoch, 128 * epoch, 0.5 * epoch, {"validation/bits_per_dim": 1 / epoch}))
+            run.log_evaluation(EvaluationRecord(epoch, 128 * epoch, 0.5 * epoch, {VALIDATION: 1 / epoch}))
         run.finish(RunState.COMPLETE)
         assert tracker.drain(0.5) > 0
     server.mode = "pass"
-    with Tracker(server.address, tmp_path, tmp_path / "spool") as later:
-        assert later.deliver_orphans() == 1
+    with Tracker(server.address, tmp_path, tmp_path / "outbox") as later:
+        assert later.upload_orphans() == 1
         assert keys(later.open_study(replace_study("gone"))) == [run.key]
     assert_arrived(MlflowClient(tracking_uri=server.address), run.run_id, ended=False)
 

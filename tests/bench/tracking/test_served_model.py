@@ -1,4 +1,4 @@
-"""The package that a final run leaves: what it answers, what it refuses, and that nothing in it is pickled."""
+"""The package that a final run leaves: what it answers, what it rejects, and that nothing in it is pickled."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def registered(request, tmp_path_factory, digits):
     rng = np.random.default_rng(0)
     for weight in model.trainable_variables:
         weight.assign(np.asarray(weight) + 0.1 * rng.standard_normal(weight.shape))
-    with Tracker(uri, folder / "artifacts", folder / "spool") as tracker:
+    with Tracker(uri, folder / "artifacts", folder / "outbox") as tracker:
         parent = tracker.open_study(STUDY)
         run = parent.start_run("final", "final", request.param, 0, settings_of(request.param))
         run.log_model(model, digits.tuning.validation.images[:1])
@@ -141,7 +141,7 @@ def test_the_package_tells_its_use_and_holds_no_pickle(registered, tmp_path):
 
 def test_a_model_whose_study_has_an_awkward_name_is_registered_under_one_that_is_not(registered, tmp_path):
     _, uri, _ = registered
-    with Tracker(uri, tmp_path, tmp_path / "spool") as tracker:
+    with Tracker(uri, tmp_path, tmp_path / "outbox") as tracker:
         parent = tracker.open_study(replace(STUDY, study_id="tiny-a:b/c-1"))
         run = parent.start_run("final", "final", "vae", 0, settings_of("vae"))
         run.log_file("{}", "model/MLmodel")

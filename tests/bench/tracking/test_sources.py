@@ -10,7 +10,7 @@ import pytest
 from mlflow.entities import Metric
 from mlflow.tracking import MlflowClient
 
-from bench.core.results import EpochRecord, Measurement, RunState
+from bench.core.results import EvaluationRecord, Measurement, RunState
 from bench.data.bundled import DIGITS
 from bench.study.config import RunConfig, TrainingConfig
 from bench.tracking.reading import reader as read
@@ -40,7 +40,7 @@ CONFIG = RunConfig(
 
 def write_store(folder):
     """Runs in every state a store can hold: with a NaN, a step logged anew, without curves, deleted, and another's."""
-    tracker = Tracker(f"sqlite:///{folder / 'mlflow.db'}", folder / "artifacts", folder / "spool")
+    tracker = Tracker(f"sqlite:///{folder / 'mlflow.db'}", folder / "artifacts", folder / "outbox")
     for study_id in (STUDY.study_id, "another-digits-12345678"):
         parent = tracker.open_study(StudyDescription(**{**vars(STUDY), "study_id": study_id}))
         for number, (state, epochs) in enumerate(
@@ -50,18 +50,18 @@ def write_store(folder):
             for epoch in range(1, epochs + 1):
                 value = math.nan if state == RunState.DIVERGED and epoch == epochs else 1 / epoch + number
                 values = {"train/bits_per_dim": value - 0.5, CURVE: value}
-                run.log_epoch(EpochRecord(epoch, 64 * epoch, 0.1 * epoch, values))
+                run.log_evaluation(EvaluationRecord(epoch, 64 * epoch, 0.1 * epoch, values))
             if state == RunState.COMPLETE:
                 run.log_measurements([Measurement("validation", "bits_per_dim", 1 / 3, 0.01, 64)])
                 run.log_measurements([Measurement("quality", "kid", math.nan, None, 64)])
             run.finish(state, "" if state == RunState.COMPLETE else "because")
         unfinished = parent.start_run("glow #4", "search", "glow", 4, CONFIG, 4)
-        unfinished.log_epoch(EpochRecord(1, 64, 0.1, {CURVE: 2.0}))
+        unfinished.log_evaluation(EvaluationRecord(1, 64, 0.1, {CURVE: 2.0}))
         tracker.drain()
         # Once more at the same step, later: what counts is the last.
-        tracker.client.log_batch(unfinished.run_id, [Metric(f"{CURVE}_by_epoch", 1.5, 2**42, 1)])
+        tracker.client.log_batch(unfinished.run_id, [Metric(f"{CURVE}_by_evaluation", 1.5, 2**42, 1)])
         deleted = parent.start_run("glow #5", "search", "glow", 5, CONFIG, 5)
-        deleted.log_epoch(EpochRecord(1, 64, 0.1, {CURVE: 9.0}))
+        deleted.log_evaluation(EvaluationRecord(1, 64, 0.1, {CURVE: 9.0}))
         deleted.finish(RunState.COMPLETE)
         tracker.drain()
         tracker.client.delete_run(deleted.run_id)
@@ -148,6 +148,6 @@ def test_a_run_that_begins_while_a_study_is_read_is_left_out(uri):
         run for run in read._parents(source.client, "") if run.data.tags["reparam.study_id"] == STUDY.study_id
     )
     first, *_ = source.children(parent.info.experiment_id, parent.info.run_id)
-    found = source.history(parent.info.run_id, [first.run_id], f"{CURVE}_by_epoch")
+    found = source.history(parent.info.run_id, [first.run_id], f"{CURVE}_by_evaluation")
     assert found["run_id"].astype(str).unique().tolist() == [first.run_id]
     assert found["step"].tolist() == [1, 2, 3, 4, 5]

@@ -23,7 +23,7 @@ from bench.core.results import (
     RUN_COLUMNS,
     Bound,
     BoundKind,
-    EpochRecord,
+    EvaluationRecord,
     Measurement,
     RunState,
 )
@@ -65,14 +65,14 @@ MEASURED = [
     Measurement("quality", "kid", math.nan, math.nan, 64),
 ]
 RECORDS = [
-    EpochRecord(
+    EvaluationRecord(
         epoch, 128 * epoch, 0.5 * epoch, {"train/bits_per_dim": 3 / epoch, "validation/bits_per_dim": 4 / epoch}
     )
     for epoch in (1, 2, 3)
 ]
 CONFIG = RunConfig(
     model=GlowConfig(flow_depth=3, hidden_channels=16),
-    training=TrainingConfig(learning_rate=1e-3, reports=3),
+    training=TrainingConfig(learning_rate=1e-3, evaluations=3),
     dataset_digest="f" * 64,
     backend="jax",
 )
@@ -91,7 +91,7 @@ def uri(tmp_path, _empty_store):
 
 @pytest.fixture
 def tracker(uri, tmp_path):
-    with Tracker(uri, tmp_path / "artifacts", tmp_path / "spool") as opened:
+    with Tracker(uri, tmp_path / "artifacts", tmp_path / "outbox") as opened:
         yield opened
 
 
@@ -109,7 +109,7 @@ def client(uri):
     return MlflowClient(tracking_uri=uri)
 
 
-def delivered(run):
+def uploaded(run):
     """Its identifier, once MLflow has all of it."""
     assert run.study.tracker.drain(30) == 0
     return run.run_id
@@ -120,13 +120,13 @@ def write_run(parent, role="search", number=0, config=CONFIG, state=RunState.COM
         f"{family} #{number}", role, family, 7, config, number if role == "search" else None, lu=True
     )
     for record in RECORDS:
-        run.log_epoch(record)
+        run.log_evaluation(record)
     run.log_measurements(MEASURED)
     run.log_pictures([("samples", "four black images", PNG)])
     run.log_tables({"bound_by_samples": TABLE})
-    run.log_refused({"kid": "too few"})
+    run.log_unavailable({"kid": "too few"})
     run.finish(state, reason)
-    return delivered(run)
+    return uploaded(run)
 
 
 def test_a_study_is_an_experiment_with_a_parent_run_that_says_what_it_is(tracker, client):
@@ -169,9 +169,9 @@ def test_metrics_stand_in_groups_with_their_standard_errors(tracker, client):
 
 def test_a_learning_curve_is_a_history_by_epoch_apart_from_the_final_figure(tracker, client):
     run_id = write_run(tracker.open_study(STUDY))
-    curve = client.get_metric_history(run_id, "validation/bits_per_dim_by_epoch")
+    curve = client.get_metric_history(run_id, "validation/bits_per_dim_by_evaluation")
     assert [(point.step, point.value) for point in curve] == [(1, 4.0), (2, 2.0), (3, 4 / 3)]
-    images = client.get_metric_history(run_id, "cost/images_seen_by_epoch")
+    images = client.get_metric_history(run_id, "cost/images_seen_by_evaluation")
     assert [point.value for point in images] == [128, 256, 384]
     assert len(client.get_metric_history(run_id, "validation/bits_per_dim")) == 1
 
@@ -179,9 +179,9 @@ def test_a_learning_curve_is_a_history_by_epoch_apart_from_the_final_figure(trac
 def test_a_long_curve_arrives_whole(tracker, client):
     run = tracker.open_study(STUDY).start_run("long", "search", "vae", 0, CONFIG, 0)
     for epoch in range(1, 701):
-        run.log_epoch(EpochRecord(epoch, epoch, epoch, {"train/bits_per_dim": 1.0 / epoch}))
+        run.log_evaluation(EvaluationRecord(epoch, epoch, epoch, {"train/bits_per_dim": 1.0 / epoch}))
     run.finish(RunState.COMPLETE)
-    curve = client.get_metric_history(delivered(run), "train/bits_per_dim_by_epoch")
+    curve = client.get_metric_history(uploaded(run), "train/bits_per_dim_by_evaluation")
     assert [point.step for point in curve] == list(range(1, 701))
 
 
@@ -211,7 +211,7 @@ def test_a_run_ends_in_its_state_and_in_the_nearest_that_mlflow_knows(tracker, c
 
 def test_a_run_that_goes_on_is_running(tracker, client, uri):
     run = tracker.open_study(STUDY).start_run("on", "search", "vae", 0, CONFIG, 0)
-    assert client.get_run(delivered(run)).info.status == "RUNNING"
+    assert client.get_run(uploaded(run)).info.status == "RUNNING"
     row = load_results(uri, STUDY.study_id).runs.iloc[0]
     assert row["state"] == "running"
     assert math.isnan(row["seconds"])
@@ -222,11 +222,11 @@ def test_the_data_set_is_an_input_of_every_run_with_its_digest(tracker, client):
     contexts = {}
     for role in ("study", "search", "final"):
         run_id = parent.run_id if role == "study" else write_run(parent, role)
-        (entry,) = client.get_run(run_id).inputs.dataset_inputs
-        assert (entry.dataset.name, entry.dataset.digest) == ("digits", STUDY.digest[:36])
-        assert json.loads(entry.dataset.source)["source"] == DIGITS.source
-        assert json.loads(entry.dataset.profile)["sizes"] == DIGITS.sizes
-        contexts[role] = {tag.key: tag.value for tag in entry.tags}["mlflow.data.context"]
+        (record,) = client.get_run(run_id).inputs.dataset_inputs
+        assert (record.dataset.name, record.dataset.digest) == ("digits", STUDY.digest[:36])
+        assert json.loads(record.dataset.source)["source"] == DIGITS.source
+        assert json.loads(record.dataset.profile)["sizes"] == DIGITS.sizes
+        contexts[role] = {tag.key: tag.value for tag in record.tags}["mlflow.data.context"]
     assert contexts == {"study": "all splits", "search": "training and validation", "final": "all splits"}
 
 
@@ -236,7 +236,7 @@ def test_pictures_and_files_are_artifacts(tracker, client, tmp_path):
     run.log_pictures([("samples", "caption", PNG)])
     run.log_file("Traceback …: http://user:secret@host", "traceback.txt")
     run.finish(RunState.COMPLETE)
-    fetched = client.download_artifacts(delivered(run), "", str(tmp_path))
+    fetched = client.download_artifacts(uploaded(run), "", str(tmp_path))
     found = {
         p.relative_to(fetched).as_posix(): p for p in tmp_path.glob("**/*") if p.is_file() and "db" not in p.suffix
     }
@@ -244,7 +244,7 @@ def test_pictures_and_files_are_artifacts(tracker, client, tmp_path):
     assert set(content) == {"pictures/samples.png", "traceback.txt"}
     assert content["pictures/samples.png"].read_bytes() == PNG
     assert content["traceback.txt"].read_text(encoding="utf-8") == "Traceback …: http://***@host"
-    assert json.loads(client.get_run(delivered(run)).data.tags["reparam.captions"]) == {"samples": "caption"}
+    assert json.loads(client.get_run(uploaded(run)).data.tags["reparam.captions"]) == {"samples": "caption"}
 
 
 def test_a_kept_model_is_the_runs_logged_model_with_its_data_and_figures(tracker, client, model):
@@ -252,7 +252,7 @@ def test_a_kept_model_is_the_runs_logged_model_with_its_data_and_figures(tracker
     run.log_model(model, EXAMPLE)
     run.log_measurements(MEASURED)
     run.finish(RunState.COMPLETE)
-    logged = client.get_run(delivered(run))
+    logged = client.get_run(uploaded(run))
     (output,) = logged.outputs.model_outputs
     kept = client.get_logged_model(output.model_id)
     assert (kept.source_run_id, kept.status, kept.model_type) == (run.run_id, "READY", "glow")
@@ -264,34 +264,34 @@ def test_a_kept_model_is_the_runs_logged_model_with_its_data_and_figures(tracker
 
 
 def test_a_store_that_knows_no_logged_models_keeps_the_same_files(tracker, client, model, monkeypatch, uri, tmp_path):
-    def refuse(*arguments, **options):
+    def reject(*arguments, **options):
         raise MlflowException("no such endpoint", ENDPOINT_NOT_FOUND)
 
     study = replace(STUDY, settings={**STUDY.settings, "dataset": "digits"})
     run = tracker.open_study(study).start_run("r", "final", "glow", 0, CONFIG)
     with monkeypatch.context() as patch:
-        patch.setattr(MlflowClient, "create_logged_model", refuse)
+        patch.setattr(MlflowClient, "create_logged_model", reject)
         run.log_model(model, EXAMPLE)
-        delivered(run)
+        uploaded(run)
     assert client.search_logged_models([run.study.experiment_id]) == []
-    assert load_run(uri, delivered(run)).keeps_model
+    assert load_run(uri, uploaded(run)).keeps_model
     assert load_model_file(uri, run.run_id, tmp_path).stat().st_size > 1000
     run.log_measurements(MEASURED)
     run.finish(RunState.COMPLETE)
-    assert client.get_run(delivered(run)).data.metrics["cost/parameters"] == 1234
+    assert client.get_run(uploaded(run)).data.metrics["cost/parameters"] == 1234
 
 
-def test_samples_can_be_stepped_through_by_epoch(tracker, client):
+def test_samples_can_be_stepped_through_by_evaluation(tracker, client):
     run = tracker.open_study(STUDY).start_run("r", "search", "glow", 0, CONFIG, 0)
     for record, samples in zip(RECORDS, (PNG, None, PNG), strict=True):
-        run.log_epoch(replace(record, samples=samples))
+        run.log_evaluation(replace(record, samples=samples))
     run.log_pictures([("samples", "caption", PNG)])
     run.finish(RunState.COMPLETE)
     # All that lies there: the UI shows no grid at all once it meets another file.
-    names = [file.path for file in client.list_artifacts(delivered(run), "images") if not file.path.endswith(".webp")]
+    names = [file.path for file in client.list_artifacts(uploaded(run), "images") if not file.path.endswith(".webp")]
     steps = [re.match(r"images/samples~by epoch\+step\+(\d+)\+timestamp\+", name) for name in names]
     assert sorted(step.group(1) for step in steps) == ["1", "3"]
-    assert client.get_run(delivered(run)).data.tags["mlflow.loggedImages"] == "True"
+    assert client.get_run(uploaded(run)).data.tags["mlflow.loggedImages"] == "True"
 
 
 def test_descriptions_tell_the_question_the_answer_and_what_was_reached(tracker, client, tmp_path):
@@ -314,7 +314,7 @@ def test_descriptions_tell_the_question_the_answer_and_what_was_reached(tracker,
     assert "1.2500 ± 0.0625 bits/dim on validation" in note(run_id)
     assert "k=16" in note(run_id)
     assert f"({page}?" in note(run_id)
-    assert "**Diverged.** loss became nan." in note(delivered(failed))
+    assert "**Diverged.** loss became nan." in note(uploaded(failed))
 
 
 HOSTILE = "<script>alert('1')</script> \"q\"\n# 1 [a](javascript:b) *x* ![i](//e) `c` 🙂 مرحبا \u202eevil &lt;"
@@ -331,7 +331,7 @@ def test_foreign_text_in_a_description_is_text(tracker, client):
     parent = tracker.open_study(study)
     run = parent.start_run(HOSTILE, "search", "vae", 0, CONFIG, 0, note=HOSTILE)
     run.finish(RunState.FAILED, HOSTILE)
-    logged = client.get_run(delivered(run))
+    logged = client.get_run(uploaded(run))
     assert (logged.info.run_name, logged.data.params["note"]) == (HOSTILE, HOSTILE)
     for run_id in (run.run_id, parent.run_id):
         note = client.get_run(run_id).data.tags["mlflow.note.content"]
@@ -368,7 +368,7 @@ def test_credentials_reach_neither_parameters_nor_reasons_nor_commands(tracker, 
     run = parent.start_run("r", "search", "vae", 0, CONFIG, 0, uri="http://user:secret@host")
     run.finish(RunState.FAILED, "cannot reach http://user:secret@host")
     parent.finish(RunState.FAILED)
-    for run_id in (parent.run_id, delivered(run)):
+    for run_id in (parent.run_id, uploaded(run)):
         logged = client.get_run(run_id)
         assert "secret" not in json.dumps([logged.data.params, logged.data.tags])
     results = load_results(uri, STUDY.study_id)
@@ -379,7 +379,7 @@ def test_credentials_reach_neither_parameters_nor_reasons_nor_commands(tracker, 
 def test_long_parameters_and_reasons_are_cut_not_refused(tracker, client):
     run = tracker.open_study(STUDY).start_run("r", "search", "vae", 0, CONFIG, 0, long="x" * 9000)
     run.finish(RunState.FAILED, "y" * 9000)
-    logged = client.get_run(delivered(run))
+    logged = client.get_run(uploaded(run))
     assert logged.data.params["long"] == "x" * 500
     assert logged.data.tags["reparam.reason"] == "y" * 500
 
@@ -443,7 +443,7 @@ def test_reports_read_back_what_was_logged(tracker, uri):
 
     assert list(results.histories.columns) == HISTORY_COLUMNS
     curve = results.histories.query("run_id == @run_id and metric == 'validation/bits_per_dim'")
-    expected = [(r.epoch, r.images, r.seconds, r.values["validation/bits_per_dim"]) for r in RECORDS]
+    expected = [(r.evaluation, r.images, r.seconds, r.values["validation/bits_per_dim"]) for r in RECORDS]
     assert [tuple(row) for row in curve[["step", "images", "seconds", "value"]].to_numpy()] == expected
 
     grid, of_trial = results.images
@@ -491,7 +491,7 @@ def test_a_run_is_found_by_the_first_digits_of_its_identifier_with_all_that_meas
     assert not found.keeps_model
     kept = parent.start_run("kept", "final", "glow", 0, CONFIG)
     kept.log_model(model, EXAMPLE)
-    assert load_run(uri, delivered(kept)).keeps_model
+    assert load_run(uri, uploaded(kept)).keeps_model
 
 
 def test_an_unknown_run_or_the_run_of_a_study_is_refused(tracker, uri):
@@ -508,7 +508,7 @@ def test_an_unknown_run_or_the_run_of_a_study_is_refused(tracker, uri):
 def test_a_run_without_tables_is_read_as_one_that_has_none(tracker, uri):
     run = tracker.open_study(STUDY).start_run("r", "final", "glow", 0, CONFIG)
     run.finish(RunState.COMPLETE)
-    delivered(run)
+    uploaded(run)
     assert load_results(uri, STUDY.study_id).tables == {}
 
 

@@ -22,7 +22,7 @@ import numpy as np
 import bench.execution.trial
 import bench.training.checkpoint
 import bench.training.loop
-from bench.core.results import EpochRecord
+from bench.core.results import EvaluationRecord
 from bench.data.bundled import DIGITS, load_digits
 from bench.data.dataset import Dataset, TuningData
 from bench.study.config import RunConfig, TrainingConfig
@@ -33,7 +33,7 @@ from models.base.config import GlowConfig, VAEConfig
 EPOCHS, STEPS = 4, 3
 SEED = 3
 # 48 does not divide the number of images: a pass over them ends inside a batch.
-BUDGET = {"learning_rate": 0.01, "batch_size": 48, "images": EPOCHS * STEPS * 48, "reports": EPOCHS}
+BUDGET = {"learning_rate": 0.01, "batch_size": 48, "images": EPOCHS * STEPS * 48, "evaluations": EPOCHS}
 MODELS = {
     "vae": VAEConfig(hidden_sizes=(8,), latent_size=2, kl_warmup_steps=30),
     "glow": GlowConfig(levels=1, flow_depth=1, hidden_channels=4),
@@ -82,9 +82,11 @@ def checkpoint_of(name: str, path: Path, **changes: Any) -> Checkpoint:
 
 
 def trial(
-    name: str, checkpoint: Checkpoint | None = None, on_epoch: Callable[[EpochRecord], None] = lambda record: None
+    name: str,
+    checkpoint: Checkpoint | None = None,
+    on_evaluation: Callable[[EvaluationRecord], None] = lambda record: None,
 ) -> Result:
-    outcome = bench.execution.trial.run_trial(config_of(name), data(), SEED, 2, on_epoch, checkpoint)
+    outcome = bench.execution.trial.run_trial(config_of(name), data(), SEED, 2, on_evaluation, checkpoint)
     model = outcome.model
     variables = [np.array(each) for each in [*model.variables, *model.optimizer.variables]]
     return Result(variables, bench.execution.trial.validation_bits_per_dim(outcome), outcome.log)

@@ -20,7 +20,7 @@ import bench.execution.trial
 import bench.training.checkpoint
 import bench.training.loop
 from bench.core.errors import CheckpointError, ReparamBenchError
-from bench.core.results import EpochRecord
+from bench.core.results import EvaluationRecord
 from bench.training.checkpoint import Checkpoint
 from bench.training.history import TrainingLog
 from bench.training.loop import compile_for_training
@@ -63,7 +63,7 @@ def _every_look():
 def _quick_trials(monkeypatch):
     """Without pictures, and without compiling anew what an interruption drops: it would take most of the time."""
     monkeypatch.setattr(bench.execution.trial, "trial_pictures", lambda *arguments: [])
-    monkeypatch.setattr(bench.execution.trial, "_forget", lambda workbench: None)
+    monkeypatch.setattr(bench.execution.trial, "_forget", lambda compiled: None)
 
 
 @pytest.fixture
@@ -89,7 +89,7 @@ def during_the_first_epoch(patch):
 
 
 def after_a_look_but_before_saving(patch):
-    return lambda record: interrupt() if record.epoch == 2 else None
+    return lambda record: interrupt() if record.evaluation == 2 else None
 
 
 def after_saving(patch):
@@ -125,15 +125,15 @@ INTERRUPTIONS = {
 def test_interrupted_and_continued_is_the_same_as_uninterrupted(monkeypatch, path, name, interruption, kept):
     expected = uninterrupted(name)
     with monkeypatch.context() as patch:
-        on_epoch = interruption(patch) or (lambda record: None)
+        on_evaluation = interruption(patch) or (lambda record: None)
         with pytest.raises(InterruptedTestError):
-            trial(name, checkpoint_of(name, path), on_epoch)
+            trial(name, checkpoint_of(name, path), on_evaluation)
     replayed = checkpoint_of(name, path).records()
-    told = []
-    found = trial(name, checkpoint_of(name, path), told.append)
+    logs = []
+    found = trial(name, checkpoint_of(name, path), logs.append)
     assert_same(found, expected)
     assert len(replayed) == kept
-    assert found.log.records == replayed + told
+    assert found.log.records == replayed + logs
     assert found.log.starts == ([0, kept] if kept else [0])
     seconds = [record.seconds for record in found.log.records]
     assert seconds[0] > 0
@@ -142,15 +142,15 @@ def test_interrupted_and_continued_is_the_same_as_uninterrupted(monkeypatch, pat
 
 def test_what_was_told_of_a_checkpoint_is_what_training_goes_on_from_though_another_process_saves_meanwhile(path):
     with pytest.raises(InterruptedTestError):
-        trial("vae", checkpoint_of("vae", path), lambda record: interrupt() if record.epoch == 3 else None)
+        trial("vae", checkpoint_of("vae", path), lambda record: interrupt() if record.evaluation == 3 else None)
     checkpoint = checkpoint_of("vae", path)
     replayed = checkpoint.records()
     # It was stopped for long, and does not know yet that its work was taken away.
     trial("vae", checkpoint_of("vae", path))
-    told = []
-    found = trial("vae", checkpoint, told.append)
+    logs = []
+    found = trial("vae", checkpoint, logs.append)
     assert_same(found, uninterrupted("vae"))
-    assert found.log.records == replayed + told
+    assert found.log.records == replayed + logs
 
 
 def test_interrupted_again_and_again_is_the_same_as_uninterrupted(monkeypatch, path):
@@ -335,7 +335,7 @@ def small_model():
 
 
 def log_of(epochs):
-    records = [EpochRecord(i + 1, 10 * (i + 1), 0.1 + i / 3, {"train/loss": 1 / (i + 3)}) for i in range(epochs)]
+    records = [EvaluationRecord(i + 1, 10 * (i + 1), 0.1 + i / 3, {"train/loss": 1 / (i + 3)}) for i in range(epochs)]
     return TrainingLog(records, [0.1 + i / 7 for i in range(epochs)], 10)
 
 
@@ -355,18 +355,18 @@ def test_the_log_comes_back_as_it_was_with_its_pictures(path):
 
 
 def test_samples_drawn_while_training_are_kept_with_their_record(path):
-    told, config = [], config_of("vae")
+    logs, config = [], config_of("vae")
     bench.execution.trial._train(
-        bench.execution.trial._workbench(config, data(), SEED),
+        bench.execution.trial._compiled_model(config, data(), SEED),
         config,
         data(),
         SEED,
-        told.append,
+        logs.append,
         checkpoint_of("vae", path),
         lambda epoch: b"\x89PNG" * epoch if epoch % 2 else None,
     )
-    assert [record.samples for record in told] == [b"\x89PNG", None, b"\x89PNG" * 3, None]
-    assert checkpoint_of("vae", path).records() == told
+    assert [record.samples for record in logs] == [b"\x89PNG", None, b"\x89PNG" * 3, None]
+    assert checkpoint_of("vae", path).records() == logs
 
 
 def test_a_checkpoint_that_was_removed_is_gone(path):
@@ -511,7 +511,7 @@ def test_the_energy_of_one_process_is_not_taken_for_that_of_all(path, monkeypatc
 def test_final_runs_and_models_trained_again_keep_their_state_too(path, monkeypatch, run):
     given = []
 
-    def fake(model, data, config, seed, on_epoch, checkpoint, picture, programs):
+    def fake(model, data, config, seed, on_evaluation, checkpoint, picture, programs):
         given.append(checkpoint)
         interrupt()
 

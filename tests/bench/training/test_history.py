@@ -2,13 +2,13 @@
 
 import pytest
 
-from bench.core.results import EpochRecord
+from bench.core.results import EvaluationRecord
 from bench.training.history import TrainingLog
 
 
-def log_of(epoch_seconds, **others):
-    records = [EpochRecord(i + 1, 10, 1.5 * (i + 1), {}) for i in range(len(epoch_seconds))]
-    return TrainingLog(records, epoch_seconds, 60, **others)
+def log_of(interval_seconds, **others):
+    records = [EvaluationRecord(i + 1, 10, 1.5 * (i + 1), {}) for i in range(len(interval_seconds))]
+    return TrainingLog(records, interval_seconds, 60, **others)
 
 
 def test_the_first_epoch_which_compiles_is_no_part_of_the_speed():

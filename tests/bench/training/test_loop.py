@@ -13,7 +13,7 @@ import bench.training.loop
 from bench.core.errors import DivergedError
 from bench.core.seeds import derive_seed
 from bench.evaluation.likelihood import log_likelihood
-from bench.runtime.sharding import CACHE_BYTES, Layout, forward_layout, training_layout
+from bench.runtime.sharding import CACHE_BYTES, Sharding, forward_sharding, training_sharding
 from bench.study.config import TrainingConfig
 from bench.training.course import course
 from bench.training.flat_adam import FlatAdam
@@ -34,7 +34,7 @@ def stream_of(n, batch_size, steps, seed=0):
 def test_each_pass_visits_every_image_once_even_where_it_ends_inside_a_batch(n, batch_size, steps):
     stream = stream_of(n, batch_size, steps)
     epochs = math.ceil(4 * n / (batch_size * steps))
-    visited = np.concatenate([stream.epoch(epoch).ravel() for epoch in range(epochs)]).tolist()
+    visited = np.concatenate([stream.interval(epoch).ravel() for epoch in range(epochs)]).tolist()
     passes = [visited[i * n : (i + 1) * n] for i in range(4)]
     assert all(sorted(each) == list(range(n)) for each in passes)
     assert len({tuple(each) for each in passes}) == 4
@@ -42,10 +42,10 @@ def test_each_pass_visits_every_image_once_even_where_it_ends_inside_a_batch(n, 
 
 def test_a_batch_is_a_function_of_seed_epoch_and_index_alone():
     one, other = stream_of(10, 4, 3), stream_of(10, 4, 3)
-    forwards = [one.epoch(epoch).tolist() for epoch in range(4)]
-    backwards = [other.epoch(epoch).tolist() for epoch in reversed(range(4))]
+    forwards = [one.interval(epoch).tolist() for epoch in range(4)]
+    backwards = [other.interval(epoch).tolist() for epoch in reversed(range(4))]
     assert forwards == backwards[::-1]
-    assert stream_of(10, 4, 3, seed=1).epoch(0).tolist() != forwards[0]
+    assert stream_of(10, 4, 3, seed=1).interval(0).tolist() != forwards[0]
 
 
 def test_training_sees_the_stream_from_its_start_each_batch_once(tuning, monkeypatch):
@@ -59,9 +59,9 @@ def test_training_sees_the_stream_from_its_start_each_batch_once(tuning, monkeyp
         return original(program, images, labels, order, start, stop)
 
     monkeypatch.setattr(kind, "train", recording)
-    train(tiny_vae(), tuning, TrainingConfig(batch_size=16, images=96, reports=3), seed=5)
+    train(tiny_vae(), tuning, TrainingConfig(batch_size=16, images=96, evaluations=3), seed=5)
     stream = ImageStream(len(tuning.train), 16, 2, 5)
-    assert asked == [batch for epoch in range(3) for batch in stream.epoch(epoch).tolist()]
+    assert asked == [batch for epoch in range(3) for batch in stream.interval(epoch).tolist()]
 
 
 FITTED = {
@@ -76,20 +76,20 @@ FITTED = {
 
 @pytest.mark.parametrize(("name", "cache_bytes"), [*((name, 2**20) for name in FITTED), ("glow", 2**13)])
 def test_training_agrees_with_fit(tuning, monkeypatch, name, cache_bytes):
-    """Weights, figures and random state after the same steps, whether a batch is computed whole or in pieces."""
+    """Weights, metrics and random state after the same steps, whether a batch is computed whole or in microbatches."""
     monkeypatch.setattr(bench.runtime.sharding, "CACHE_BYTES", cache_bytes)
-    config = TrainingConfig(learning_rate=3e-3, batch_size=32, images=384, reports=2, warmup_steps=3)
-    stream = ImageStream(len(tuning.train), 32, config.steps_per_report, 0)
+    config = TrainingConfig(learning_rate=3e-3, batch_size=32, images=384, evaluations=2, warmup_steps=3)
+    stream = ImageStream(len(tuning.train), 32, config.steps_per_evaluation, 0)
     with_labels = "classes" in name
     trained, fitted = (_seeded(FITTED[name], config) for _ in range(2))
     log = train(trained, tuning, config, seed=0)
     training_program(fitted).initialise(tuning.train.images[stream.permutation(0)[:INITIALISATION_IMAGES]])
-    for epoch in range(config.reports):
-        order = stream.epoch(epoch).ravel()
+    for epoch in range(config.evaluations):
+        order = stream.interval(epoch).ravel()
         images = tuning.train.images[order]
         inputs = (images, tuning.train.labels[order]) if with_labels else images
-        told = fitted.fit(inputs, batch_size=32, shuffle=False, verbose=0).history
-        for figure, (value,) in told.items():
+        logs = fitted.fit(inputs, batch_size=32, shuffle=False, verbose=0).history
+        for figure, (value,) in logs.items():
             assert log.records[epoch].values[f"train/{figure}"] == pytest.approx(value, rel=2e-5)
     for found, expected in zip(trained.variables, fitted.variables, strict=True):
         np.testing.assert_allclose(np.array(found), np.array(expected), atol=2e-4, err_msg=found.path)
@@ -108,40 +108,40 @@ def glow_of(**changes):
 
 def test_a_batch_is_divided_among_cores_and_into_pieces_that_fit_their_caches():
     glow = glow_of()
-    assert training_layout(glow, 64, cores=2) == Layout(2, 1)
-    assert training_layout(glow, 64, cores=6) == Layout(4, 1)
-    assert training_layout(glow, 7, cores=2) == Layout(1, 1)
+    assert training_sharding(glow, 64, cores=2) == Sharding(2, 1)
+    assert training_sharding(glow, 64, cores=6) == Sharding(4, 1)
+    assert training_sharding(glow, 7, cores=2) == Sharding(1, 1)
     # 1,024 images of 4·16·(9·2 + 2·64 + 9·4) bytes are 11.4 times the cache: 8 is the largest divisor up to 12.
     assert CACHE_BYTES == 2**20
-    assert training_layout(glow, 2048, cores=2) == Layout(2, 8)
+    assert training_sharding(glow, 2048, cores=2) == Sharding(2, 8)
 
 
 def test_gradients_of_many_weights_are_not_added_up_piece_by_piece():
     wide = build_model(GlowConfig(levels=1, flow_depth=16, hidden_channels=512), (8, 8, 1), 17)
-    assert training_layout(wide, 128, cores=2) == Layout(2, 1)
-    assert forward_layout(wide, 128, cores=2).pieces > 1
+    assert training_sharding(wide, 128, cores=2) == Sharding(2, 1)
+    assert forward_sharding(wide, 128, cores=2).microbatches > 1
 
 
 def test_a_batch_whose_images_depend_on_each_other_is_not_divided():
-    assert training_layout(tiny_vae(free_bits=0.1), 64, cores=2) == Layout()
+    assert training_sharding(tiny_vae(free_bits=0.1), 64, cores=2) == Sharding()
     assert not tiny_vae(free_bits=0.1).objective_is_by_image
     assert not tiny_vae(gradient_estimator="score_function_baseline").objective_is_by_image
     assert tiny_vae().objective_is_by_image
 
 
-def test_the_device_is_asked_after_stretches_that_grow_to_a_good_length(tuning, monkeypatch):
-    stretches = []
+def test_the_device_is_asked_after_chunkes_that_grow_to_a_good_length(tuning, monkeypatch):
+    chunks = []
     kind = type(training_program(tiny_vae()))
     original = kind.train
 
     def recording(program, images, labels, order, start, stop):
-        stretches.append(stop - start)
+        chunks.append(stop - start)
         return original(program, images, labels, order, start, stop)
 
     monkeypatch.setattr(kind, "train", recording)
-    monkeypatch.setattr(bench.training.loop, "STRETCH_SECONDS", 1e9)
-    train(tiny_vae(), tuning, TrainingConfig(batch_size=8, images=320, reports=1), seed=0)
-    assert stretches == [1, 8, 31]
+    monkeypatch.setattr(bench.training.loop, "CHUNK_SECONDS", 1e9)
+    train(tiny_vae(), tuning, TrainingConfig(batch_size=8, images=320, evaluations=1), seed=0)
+    assert chunks == [1, 8, 31]
 
 
 def tiny_vae(**changes):
@@ -150,7 +150,7 @@ def tiny_vae(**changes):
 
 def rates(steps, **settings):
     """The learning rate at some steps of ten."""
-    optimizer = build_optimizer(TrainingConfig(batch_size=1, images=10, reports=1, learning_rate=0.5, **settings))
+    optimizer = build_optimizer(TrainingConfig(batch_size=1, images=10, evaluations=1, learning_rate=0.5, **settings))
     found = []
     for step in steps:
         optimizer.iterations.assign(step)
@@ -173,7 +173,7 @@ def test_the_rate_falls_as_a_cosine_to_zero_at_the_end_of_training():
 
 def test_the_staged_rate_takes_three_times_as_long_for_each_stage():
     """Burda et al. (2016): 3^i passes at 10^(-i/7) times the first rate, 3,280 passes in all."""
-    config = TrainingConfig(learning_rate=1e-3, decay="staged", batch_size=1, images=3280, reports=1)
+    config = TrainingConfig(learning_rate=1e-3, decay="staged", batch_size=1, images=3280, evaluations=1)
     optimizer = build_optimizer(config)
 
     def schedule(step):
@@ -240,29 +240,29 @@ def test_adam_on_one_vector_takes_the_steps_of_keras_adam():
     ("batch_size", "images", "reports", "per_report"),
     [(64, 10_000, 10, 16), (64, 64, 1, 1), (7, 100, 3, 5), (8, 8, 4, 1)],
 )
-def test_steps_come_nearest_to_the_budget_of_images_in_equal_stretches(batch_size, images, reports, per_report):
-    config = TrainingConfig(batch_size=batch_size, images=images, reports=reports)
-    assert (config.steps_per_report, config.steps) == (per_report, per_report * reports)
+def test_steps_come_nearest_to_the_budget_of_images_in_equal_chunkes(batch_size, images, reports, per_report):
+    config = TrainingConfig(batch_size=batch_size, images=images, evaluations=reports)
+    assert (config.steps_per_evaluation, config.steps) == (per_report, per_report * reports)
     rounding = batch_size * reports / 2
     assert per_report == 1 or abs(config.steps * batch_size - images) <= rounding
 
 
 def test_the_learning_curve_has_one_record_a_look_that_counts_images_and_time(tuning):
     received = []
-    config = TrainingConfig(batch_size=16, images=96, reports=3)
-    log = train(tiny_vae(), tuning, config, seed=0, on_epoch=received.append)
+    config = TrainingConfig(batch_size=16, images=96, evaluations=3)
+    log = train(tiny_vae(), tuning, config, seed=0, on_evaluation=received.append)
     assert log.records == received
-    assert [(record.epoch, record.images) for record in received] == [(1, 32), (2, 64), (3, 96)]
+    assert [(record.evaluation, record.images) for record in received] == [(1, 32), (2, 64), (3, 96)]
     assert 0 < received[0].seconds < received[1].seconds < received[2].seconds == log.seconds
     for record in received:
         assert {"train/loss", "train/bits_per_dim", "validation/bits_per_dim"} <= set(record.values)
-    assert len(log.epoch_seconds) == 3
-    assert log.images_per_second() == pytest.approx(32 / np.array(log.epoch_seconds[1:]))
+    assert len(log.interval_seconds) == 3
+    assert log.images_per_second() == pytest.approx(32 / np.array(log.interval_seconds[1:]))
 
 
 def test_training_improves_on_the_initial_model(tuning):
     model = build_model(GlowConfig(levels=1, flow_depth=1, hidden_channels=4), (8, 8, 1), 17)
-    log = train(model, tuning, TrainingConfig(learning_rate=1e-2, batch_size=32, images=1024, reports=4), seed=0)
+    log = train(model, tuning, TrainingConfig(learning_rate=1e-2, batch_size=32, images=1024, evaluations=4), seed=0)
     bits = [record.values["validation/bits_per_dim"] for record in log.records]
     assert bits[-1] < bits[0] - 0.02
 
@@ -270,7 +270,7 @@ def test_training_improves_on_the_initial_model(tuning):
 def test_the_average_of_the_weights_is_what_is_evaluated_and_kept(tuning):
     """The weights that train stay with the optimizer; the model has their average, near but not equal."""
     model = tiny_vae()
-    config = TrainingConfig(learning_rate=0.05, weight_average=0.99, batch_size=32, images=256, reports=1)
+    config = TrainingConfig(learning_rate=0.05, weight_average=0.99, batch_size=32, images=256, evaluations=1)
     log = train(model, tuning, config, seed=0)
     raw = model.optimizer._model_variables_moving_average
     apart = [np.abs(np.asarray(w) - np.asarray(r)).max() for w, r in zip(model.trainable_variables, raw, strict=True)]
@@ -317,8 +317,8 @@ OVERFITTING = {"learning_rate": 0.01, "batch_size": 24}
 
 def test_training_leaves_the_weights_of_its_best_evaluation(tuning):
     few, model = few_images(tuning), tiny_vae()
-    log = train(model, few, TrainingConfig(**OVERFITTING, images=24 * 200, reports=20), seed=0)
-    assert log.best.epoch < 20
+    log = train(model, few, TrainingConfig(**OVERFITTING, images=24 * 200, evaluations=20), seed=0)
+    assert log.best.evaluation < 20
     assert log.validation[-1] > log.best.values["validation/bits_per_dim"] + 0.05
     assert evaluated(model, few) == pytest.approx(log.best.values["validation/bits_per_dim"], rel=1e-6)
 
@@ -330,7 +330,7 @@ def test_more_budget_never_makes_the_answer_worse(tuning, decay):
     for passes in (5, 60, 200):
         keras.utils.set_random_seed(0)
         model = tiny_vae()
-        config = TrainingConfig(**OVERFITTING, images=24 * passes, reports=passes // 5, decay=decay, patience=5)
+        config = TrainingConfig(**OVERFITTING, images=24 * passes, evaluations=passes // 5, decay=decay, patience=5)
         log = train(model, few, config, seed=0)
         best.append(evaluated(model, few))
         curves.append(log.validation)
@@ -343,10 +343,10 @@ def test_more_budget_never_makes_the_answer_worse(tuning, decay):
 
 def test_patience_ends_training(tuning):
     few = few_images(tuning)
-    config = TrainingConfig(**OVERFITTING, images=24 * 1000, reports=200, patience=4)
+    config = TrainingConfig(**OVERFITTING, images=24 * 1000, evaluations=200, patience=4)
     log = train(tiny_vae(), few, config, seed=0)
     assert len(log.records) < 100
-    assert log.best.epoch >= len(log.records) - 10
+    assert log.best.evaluation >= len(log.records) - 10
 
 
 class Saved:
@@ -365,7 +365,7 @@ class Saved:
 
 def test_a_plateau_takes_back_the_best_weights_and_lowers_the_rate(tuning):
     few, model, rates = few_images(tuning), tiny_vae(), []
-    config = TrainingConfig(**OVERFITTING, images=24 * 2000, reports=400, decay="plateau", patience=4)
+    config = TrainingConfig(**OVERFITTING, images=24 * 2000, evaluations=400, decay="plateau", patience=4)
     saved = Saved(config)
     log = train(model, few, config, 0, lambda record: rates.append(float(model.optimizer.base_rate)), saved)
     reductions = [course(log.validation[:i], config).reductions for i in range(len(log.records))]
@@ -378,7 +378,8 @@ def test_a_plateau_takes_back_the_best_weights_and_lowers_the_rate(tuning):
 
 @pytest.mark.parametrize(("clip_norm", "share"), [(1e-6, 1.0), (1e6, 0.0), (0.0, None)])
 def test_the_share_of_clipped_steps_is_logged(tuning, clip_norm, share):
-    log = train(tiny_vae(), tuning, TrainingConfig(batch_size=32, images=128, reports=2, clip_norm=clip_norm), seed=0)
+    config = TrainingConfig(batch_size=32, images=128, evaluations=2, clip_norm=clip_norm)
+    log = train(tiny_vae(), tuning, config, seed=0)
     assert log.clipped_share == share
 
 
@@ -393,9 +394,9 @@ def test_xla_looks_at_validation_where_there_is_much_to_look_at(monkeypatch, loo
 def test_a_learning_rate_without_measure_ends_as_divergence_at_once(tuning):
     model = build_model(GlowConfig(levels=1, flow_depth=1, hidden_channels=4), (8, 8, 1), 17)
     seen = []
-    config = TrainingConfig(learning_rate=1e30, clip_norm=0, batch_size=32, images=320, reports=1)
+    config = TrainingConfig(learning_rate=1e30, clip_norm=0, batch_size=32, images=320, evaluations=1)
     with pytest.raises(DivergedError, match=r"loss became (nan|inf|-inf) at step \d+$") as raised:
-        train(model, tuning, config, seed=0, on_epoch=seen.append)
+        train(model, tuning, config, seed=0, on_evaluation=seen.append)
     assert int(str(raised.value).rsplit(maxsplit=1)[-1]) < 10
     assert seen == []
 
@@ -408,7 +409,7 @@ def test_a_loss_that_is_no_number_ends_training_at_its_step(tuning, monkeypatch,
         type(model), "objective", lambda *args, **kwargs: {k: v - value for k, v in objective(*args, **kwargs).items()}
     )
     with pytest.raises(DivergedError, match=rf"^training loss became {value} at step 1$"):
-        train(model, tuning, TrainingConfig(batch_size=32, images=64, reports=1), seed=0)
+        train(model, tuning, TrainingConfig(batch_size=32, images=64, evaluations=1), seed=0)
 
 
 def test_a_validation_that_is_no_number_ends_training_before_it_is_recorded(tuning, monkeypatch):
@@ -418,13 +419,13 @@ def test_a_validation_that_is_no_number_ends_training_before_it_is_recorded(tuni
     log_weights = type(model).log_weights
     monkeypatch.setattr(type(model), "log_weights", lambda *arguments: log_weights(*arguments) * float("nan"))
     with pytest.raises(DivergedError, match=r"^validation/\w+ became nan in epoch 1$"):
-        train(model, tuning, TrainingConfig(batch_size=32, images=64, reports=2), seed=0, on_epoch=seen.append)
+        train(model, tuning, TrainingConfig(batch_size=32, images=64, evaluations=2), seed=0, on_evaluation=seen.append)
     assert seen == []
 
 
 def test_labels_reach_a_model_that_is_conditioned_on_them(tuning):
     model = build_model(GlowConfig(levels=1, flow_depth=1, hidden_channels=4, classes=10), (8, 8, 1), 17)
     prior = [np.asarray(weight) for weight in model.trainable_variables]
-    train(model, tuning, TrainingConfig(learning_rate=1e-2, batch_size=32, images=64, reports=1), seed=0)
+    train(model, tuning, TrainingConfig(learning_rate=1e-2, batch_size=32, images=64, evaluations=1), seed=0)
     moved = [np.abs(np.asarray(w) - s).max() for w, s in zip(model.trainable_variables, prior, strict=True)]
     assert min(moved) > 0

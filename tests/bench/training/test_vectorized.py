@@ -24,7 +24,7 @@ on_jax = pytest.mark.skipif("keras.backend.backend() != 'jax'", reason="packed t
 
 
 def settings(rate, **changes):
-    return TrainingConfig(learning_rate=rate, batch_size=BATCH, images=BATCH * STEPS, reports=1, **changes)
+    return TrainingConfig(learning_rate=rate, batch_size=BATCH, images=BATCH * STEPS, evaluations=1, **changes)
 
 
 def model_for(config, rate, **changes):
@@ -34,7 +34,7 @@ def model_for(config, rate, **changes):
 
 
 def order_of(images, seed):
-    return ImageStream(len(images), BATCH, STEPS, seed).epoch(0)
+    return ImageStream(len(images), BATCH, STEPS, seed).interval(0)
 
 
 def first_images(images, seed):
@@ -48,17 +48,17 @@ def trained_alone(config, images, rate, seed, **changes):
     model = model_for(config, rate, **changes)
     program = training_program(model)
     program.initialise(images[first_images(images, seed)])
-    told = program.train(images, None, order_of(images, seed), 0, STEPS)
-    return told, [np.asarray(weight) for weight in model.weights]
+    logs = program.train(images, None, order_of(images, seed), 0, STEPS)
+    return logs, [np.asarray(weight) for weight in model.weights]
 
 
 def trained_together(config, images, rates, seeds, **changes):
-    """A pack after its steps, taken in two stretches, and their losses."""
+    """A pack after its steps, taken in two chunks, and their losses."""
     pack = PackedTraining(model_for(config, 1.0, **changes), rates, seeds)
     pack.initialise(images, np.stack([first_images(images, seed) for seed in seeds]))
     orders = np.stack([order_of(images, seed) for seed in seeds])
-    told = [pack.train(images, orders, *stretch) for stretch in ((0, 2), (2, STEPS))]
-    return pack, {name: np.concatenate([each[name] for each in told], axis=1) for name in told[0]}
+    logs = [pack.train(images, orders, *chunk) for chunk in ((0, 2), (2, STEPS))]
+    return pack, {name: np.concatenate([each[name] for each in logs], axis=1) for name in logs[0]}
 
 
 @on_jax
@@ -75,9 +75,9 @@ def test_each_training_of_a_pack_ends_as_it_does_alone(images_of_training, confi
     pack, together = trained_together(config, images_of_training, rates, seeds, **changes)
     assert together["loss"].shape == (len(rates), STEPS)
     for i, (rate, seed) in enumerate(zip(rates, seeds, strict=True)):
-        told, weights = trained_alone(config, images_of_training, rate, seed, **changes)
-        assert set(told) == set(together)
-        for name, values in told.items():
+        logs, weights = trained_alone(config, images_of_training, rate, seed, **changes)
+        assert set(logs) == set(together)
+        for name, values in logs.items():
             np.testing.assert_allclose(together[name][i], values, rtol=1e-4, err_msg=name)
         pack.put(i)
         assert float(pack.model.optimizer.base_rate) == pytest.approx(rate)
@@ -89,10 +89,10 @@ def test_each_training_of_a_pack_ends_as_it_does_alone(images_of_training, confi
 def test_a_training_that_diverges_leaves_the_others_as_they_would_be_without_it(images_of_training):
     both, alone = (1e30, 2e-3), (2e-3, 2e-3)
     for config in (VAE, GLOW):
-        _, told = trained_together(config, images_of_training, both, (5, 6), clip_norm=0.0)
+        _, logs = trained_together(config, images_of_training, both, (5, 6), clip_norm=0.0)
         _, expected = trained_together(config, images_of_training, alone, (5, 6), clip_norm=0.0)
-        assert not np.isfinite(told["loss"][0, -1])
-        np.testing.assert_array_equal(told["loss"][1], expected["loss"][1])
+        assert not np.isfinite(logs["loss"][0, -1])
+        np.testing.assert_array_equal(logs["loss"][1], expected["loss"][1])
 
 
 @on_jax

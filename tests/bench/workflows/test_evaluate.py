@@ -15,7 +15,7 @@ from bench.data.registry import check_outside
 from bench.evaluation.evaluator import open_outside
 from bench.study.config import RunConfig, TrainingConfig
 from bench.tracking.reading.reader import load_curve, load_results, load_run
-from bench.workflows.evaluate import Observers, measure_again, write_evaluation
+from bench.workflows.evaluate import Observers, evaluate, write_evaluation
 from bench.workflows.repeat import repeat
 
 pytestmark = pytest.mark.backend
@@ -39,11 +39,11 @@ def logged_run(study, role):
 
 
 @pytest.mark.parametrize(("role", "split", "k"), [("final", "test", 4), ("search", "validation", 2)])
-def test_a_run_measured_again_has_the_likelihood_that_was_logged(study, digits, yardstick, role, split, k):
+def test_a_run_measured_again_has_the_likelihood_that_was_logged(study, digits, protocol, role, split, k):
     """A final run's model was kept; a trial's was not, and is trained again from its seed."""
     logged = logged_run(study, role)
     assert logged.keeps_model == (role == "final")
-    again = measure_again(study.uri, logged, digits, yardstick(k), None, Observers())
+    again = evaluate(study.uri, logged, digits, protocol(k), None, Observers())
     found = next(row for row in again.measurements if row.key == f"{split}/bits_per_dim")
     rows = study.results.measurements.query("run_id == @logged.run_id and metric == 'bits_per_dim' and split == @split")
     assert found.value == pytest.approx(rows.iloc[0]["value"], rel=1e-6)
@@ -51,23 +51,23 @@ def test_a_run_measured_again_has_the_likelihood_that_was_logged(study, digits, 
     assert {"diagnostics", "quality", "throughput", "cost"} < {row.split for row in again.measurements}
 
 
-def test_a_trial_never_opens_the_test_split(study, digits, yardstick, monkeypatch):
+def test_a_trial_never_opens_the_test_split(study, digits, protocol, monkeypatch):
     def sealed(dataset):
         raise PermissionError("the test split was opened")
 
     monkeypatch.setattr(Dataset, "open_test", sealed)
-    measure_again(study.uri, logged_run(study, "search"), digits, yardstick(1), 50, Observers())
+    evaluate(study.uri, logged_run(study, "search"), digits, protocol(1), 50, Observers())
 
 
-def test_other_data_than_the_runs_own_is_refused(study, digits, yardstick):
+def test_other_data_than_the_runs_own_is_refused(study, digits, protocol):
     tuning = digits.tuning
     other = Dataset(digits.info, tuning.train, tuning.validation, Split(digits.open_test().images[::-1]))
     with pytest.raises(SettingsError, match=f"digest {digits.digest[:12]}.*has {other.digest[:12]}.*--dataset"):
-        measure_again(study.uri, logged_run(study, "final"), other, yardstick(1), None, Observers())
+        evaluate(study.uri, logged_run(study, "final"), other, protocol(1), None, Observers())
 
 
-def test_an_evaluation_is_written_as_files(study, digits, yardstick, tmp_path):
-    evaluation = measure_again(study.uri, logged_run(study, "final"), digits, yardstick(2), 50, Observers())
+def test_an_evaluation_is_written_as_files(study, digits, protocol, tmp_path):
+    evaluation = evaluate(study.uri, logged_run(study, "final"), digits, protocol(2), 50, Observers())
     path = write_evaluation(evaluation, tmp_path)
     frame = pd.read_csv(path)
     assert len(frame) == len(evaluation.measurements)

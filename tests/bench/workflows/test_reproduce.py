@@ -13,17 +13,17 @@ from bench.core.results import RunState
 from bench.study.config import RunConfig, TrainingConfig
 from bench.tracking.reading.reader import load_results
 from bench.tracking.writer import Tracker
-from bench.workflows.published_result import Anchor
+from bench.workflows.published_result import PublishedResult
 from bench.workflows.reproduce import Budget, record, reproduce
 from models.base.config import GlowConfig, VAEConfig
-from studies.published import ANCHORS, BURDA_PASSES
+from studies.published import BURDA_PASSES, PUBLISHED
 
-ANCHOR = Anchor(
+RESULT = PublishedResult(
     name="small",
     title="a small VAE",
     dataset="digits",
     model=VAEConfig(hidden_sizes=(8,), latent_size=2),
-    training=TrainingConfig(images=100_000, batch_size=64, reports=2, decay="staged"),
+    training=TrainingConfig(images=100_000, batch_size=64, evaluations=2, decay="staged"),
     metric="nll_nats",
     published=80.5,
     importance_samples=500,
@@ -35,7 +35,7 @@ ANCHOR = Anchor(
 @pytest.fixture
 def tracker(tmp_path, _empty_store):
     (tmp_path / "mlflow.db").write_bytes(_empty_store.read_bytes())
-    with Tracker(f"sqlite:///{tmp_path / 'mlflow.db'}", tmp_path / "artifacts", tmp_path / "spool") as opened:
+    with Tracker(f"sqlite:///{tmp_path / 'mlflow.db'}", tmp_path / "artifacts", tmp_path / "outbox") as opened:
         yield opened
 
 
@@ -43,7 +43,7 @@ def tracker(tmp_path, _empty_store):
 def test_an_anchor_leaves_its_figure_its_budget_and_a_logged_model(digits, tracker, tmp_path):
     seen = []
     budget = Budget(images=256, seeds=2, importance_samples=8, evaluation_images=40)
-    obtained = reproduce(ANCHOR, digits, budget, "digits", "jax", tracker, seen.append)
+    obtained = reproduce(RESULT, digits, budget, "digits", "jax", tracker, seen.append)
     assert len(obtained) == 2
     assert obtained[0].row["obtained"] != obtained[1].row["obtained"]
     row = obtained[0].row
@@ -72,7 +72,7 @@ def test_an_anchor_leaves_its_figure_its_budget_and_a_logged_model(digits, track
 
 
 def test_a_model_that_does_not_fit_the_images_is_refused_before_anything_is_logged(digits, tracker):
-    flow = replace(ANCHOR, model=GlowConfig(levels=6))
+    flow = replace(RESULT, model=GlowConfig(levels=6))
     with pytest.raises(SettingsError, match="small cannot be trained on digits: levels=6"):
         reproduce(flow, digits, Budget(), "digits", "jax", tracker)
     assert tracker.client.search_experiments(filter_string="name LIKE 'reparam-bench/%'") == []
@@ -81,15 +81,15 @@ def test_a_model_that_does_not_fit_the_images_is_refused_before_anything_is_logg
 def test_the_recipe_of_burda_et_al_is_that_of_their_paper():
     assert BURDA_PASSES == 3280
     for name, samples, nats in (("vae", 1, 88.71), ("iwae-5", 5, 87.63), ("iwae-50", 50, 87.10)):
-        anchor = ANCHORS[name]
-        model = anchor.model
+        published = PUBLISHED[name]
+        model = published.model
         assert (model.hidden_sizes, model.latent_size, model.activation) == ((200, 200), 50, "tanh")
-        assert (model.training_samples, anchor.published, anchor.importance_samples) == (samples, nats, 5000)
-        assert anchor.training.decay == "staged"
+        assert (model.training_samples, published.published, published.importance_samples) == (samples, nats, 5000)
+        assert published.training.decay == "staged"
 
 
-@pytest.mark.parametrize("name", ANCHORS)
+@pytest.mark.parametrize("name", PUBLISHED)
 def test_every_anchor_fits_its_data(name):
-    anchor = ANCHORS[name]
-    anchor.model.check_images((28, 28, 1), 2 if anchor.dataset == "binarized_mnist" else 256)
-    assert anchor.metric == ("nll_nats" if anchor.dataset == "binarized_mnist" else "bits_per_dim")
+    published = PUBLISHED[name]
+    published.model.check_images((28, 28, 1), 2 if published.dataset == "binarized_mnist" else 256)
+    assert published.metric == ("nll_nats" if published.dataset == "binarized_mnist" else "bits_per_dim")

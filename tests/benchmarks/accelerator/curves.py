@@ -5,12 +5,12 @@ from __future__ import annotations
 import random
 from pathlib import Path
 
-from bench.core.results import EpochRecord
+from bench.core.results import EvaluationRecord
 from bench.study.config import TrainingConfig
 from bench.training.loop import train
 from models.base.config import GlowConfig, ModelConfig
 from models.registry import build_model
-from studies.published import ANCHORS
+from studies.published import PUBLISHED
 from tests.benchmarks.accelerator.data import tuning_data
 from tests.benchmarks.accelerator.part import Part
 from tests.benchmarks.accelerator.rows import FAILED
@@ -29,10 +29,10 @@ def measure(part: Part) -> None:
     """A large Glow on MNIST, and the IWAE paper's VAE on binarised MNIST."""
     levels, depth, width = part.sizes.curve_glow
     glow = GlowConfig(levels=levels, flow_depth=depth, hidden_channels=width)
-    published = ANCHORS["glow-mnist"].published
+    published = PUBLISHED["glow-mnist"].published
     name = f"Glow K={depth} L={levels} width {width}, MNIST (published, of a larger one: {published})"
     _curve(part, name, glow, part.data, part.sizes.curve_batch, "bits_per_dim", warmup=500)
-    vae = ANCHORS["vae"]
+    vae = PUBLISHED["vae"]
     name = f"{vae.title} (published: {vae.published})"
     if part.binarized is None:
         part.tell(name, FAILED, note="no --binarized FILE was given")
@@ -44,13 +44,17 @@ def _curve(part: Part, subject: str, config: ModelConfig, file: Path, batch: int
     """Train, and tell the validation figure at each look, a bound from one sample."""
     data = tuning_data(file, part.sizes.validation_images)
     training = TrainingConfig(
-        learning_rate=1e-3, warmup_steps=warmup, batch_size=batch, images=LOOKS * part.sizes.curve_look, reports=LOOKS
+        learning_rate=1e-3,
+        warmup_steps=warmup,
+        batch_size=batch,
+        images=LOOKS * part.sizes.curve_look,
+        evaluations=LOOKS,
     )
     unit = {"bits_per_dim": "validation bits/dim", "nll_nats": "validation nats"}[metric]
 
     told = float("-inf")
 
-    def tell(record: EpochRecord) -> None:
+    def tell(record: EvaluationRecord) -> None:
         nonlocal told
         is_over = record.seconds > part.sizes.curve_seconds
         if is_over or record.seconds - told >= part.sizes.curve_seconds / POINTS:
@@ -63,6 +67,6 @@ def _curve(part: Part, subject: str, config: ModelConfig, file: Path, batch: int
     random.seed(0)
     model = build_model(config, data.info.image_shape, data.info.grey_levels)
     try:
-        train(model, data, training, seed=0, on_epoch=tell)
+        train(model, data, training, seed=0, on_evaluation=tell)
     except TimeIsOverError:
         return

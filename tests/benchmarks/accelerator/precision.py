@@ -35,7 +35,7 @@ def measure(part: Part) -> None:
     data = tuning_data(part.data, part.sizes.validation_images)
     levels, depth, width = part.sizes.precision_glow
     config = GlowConfig(levels=levels, flow_depth=depth, hidden_channels=width)
-    training = TrainingConfig(warmup_steps=10, batch_size=64, images=part.sizes.precision_images, reports=4)
+    training = TrainingConfig(warmup_steps=10, batch_size=64, images=part.sizes.precision_images, evaluations=4)
     in_float32 = None
     for name in PRECISIONS:
         subject = f"{name}: Glow K={depth} L={levels} width {width}, {training.images} images"

@@ -75,7 +75,7 @@ class _Ours:
             clip_norm=0.0,
             batch_size=self.work.batch_size,
             images=(1 + epochs) * self.steps * self.work.batch_size,
-            reports=1 + epochs,
+            evaluations=1 + epochs,
         )
         speeds = train(self.model, self.data, config, seed=0).images_per_second()
         # All images over all seconds: epochs are equally long.

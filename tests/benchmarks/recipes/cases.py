@@ -120,7 +120,7 @@ GROUPS: dict[str, Group] = {
 def training(data: str, images: int, **settings: Any) -> TrainingConfig:
     """A training on a data set with its batch size, evaluated at its usual interval."""
     settings.setdefault("batch_size", BATCH.get(data, 64))
-    settings.setdefault("reports", max(1, images // IMAGES_BETWEEN_EVALUATIONS[data]))
+    settings.setdefault("evaluations", max(1, images // IMAGES_BETWEEN_EVALUATIONS[data]))
     return TrainingConfig.model_validate({**RECIPE.model_dump(), "images": images, **settings})
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import keras
 import numpy as np
 
-from bench.core.results import EpochRecord
+from bench.core.results import EvaluationRecord
 from bench.core.seeds import derive_seed
 from bench.data.dataset import TuningData
 from bench.evaluation.likelihood import likelihood_program, log_likelihood
@@ -63,15 +63,15 @@ def learning_curve(
     program = likelihood_program(model)
     evaluations: list[Evaluation] = []
 
-    def add(record: EpochRecord) -> None:
+    def add(record: EvaluationRecord) -> None:
         likelihood = log_likelihood(model, data.validation.images, 1, derive_seed("evaluation"), program)
         error = next(row.standard_error for row in likelihood.measurements("validation") if row.metric == metric)
         value = record.values[f"validation/{metric}"]
         evaluations.append(Evaluation(record.images, record.seconds, value, error))
         on_evaluation(evaluations[-1])
 
-    log = train(model, data, training, seed=seed, on_epoch=add)
-    of_steps = np.cumsum(log.epoch_seconds)
+    log = train(model, data, training, seed=seed, on_evaluation=add)
+    of_steps = np.cumsum(log.interval_seconds)
     return [
         Evaluation(each.images, float(seconds), each.value, each.standard_error)
         for each, seconds in zip(evaluations, of_steps, strict=True)

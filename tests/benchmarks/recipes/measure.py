@@ -109,7 +109,7 @@ def _scaled(case: Case, scale: float) -> Case:
         return case
     old = case.training
     # At least a step between two evaluations.
-    images = max(old.batch_size * old.reports, round(old.images * scale))
+    images = max(old.batch_size * old.evaluations, round(old.images * scale))
     return replace(case, training=old.model_copy(update={"images": images}))
 
 

@@ -1,7 +1,7 @@
 """How studies scale over worker processes: what is measured, and written to reports/benchmarks/scaling.csv and .md.
 
-Trials wait instead of computing, so that what is left is the harness itself: claims, reports, signs of life, spools,
-deliveries, the coordinator. Then each part by itself, to tell which one is the first that 1,000 workers would exhaust.
+Trials wait instead of computing, so that what is left is the harness itself: claims, reports, signs of life, outboxes,
+uploads, the coordinator. Then each part by itself, to tell which one is the first that 1,000 workers would exhaust.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from scipy.stats import mannwhitneyu
 from bench.core.errors import LostTrialError
 from bench.core.results import RunState
 from bench.runtime.provenance import commit, processor
-from bench.search.queue import Attempt, Queue, Slot
+from bench.search.queue import Attempt, Queue, Task
 from bench.search.sampler import Search
 from bench.search.storage import open_storage
 from bench.study.search_space import Integers, Reals
@@ -84,10 +84,10 @@ def study_of_waiting_trials(workers: int, storage: str | None, look_seconds: flo
         command = [sys.executable, "-m", "tests.faults.waiting_worker", bound.study_id]
         command += ["--output", name, "--workers", str(workers), "--look-seconds", str(look_seconds)]
         environment = {STORAGE: place.storage, TRACKING: place.tracking_uri or "", "PYTHONPATH": str(Path.cwd())}
-        crew = LocalWorkers(workers, command, environment, folder / "logs")
+        executor = LocalWorkers(workers, command, environment, folder / "logs")
         before = time.process_time()
         with StopRequest() as stop:
-            Coordinator(study, crew, StudyProgress(Console(file=io.StringIO()), runs=1), stop).run()
+            Coordinator(study, executor, StudyProgress(Console(file=io.StringIO()), runs=1), stop).run()
         cpu = time.process_time() - before
         attempts = [each for search in study.searches.values() for each in search.attempts()]
         began = min(each.frozen.datetime_start for each in attempts if each.frozen.datetime_start)
@@ -96,7 +96,7 @@ def study_of_waiting_trials(workers: int, storage: str | None, look_seconds: flo
         found = check(bound, place.tracking_uri or "")
         told = [json.loads(each.read_text()) for each in (folder / "operations").iterdir()]
         logs = "".join(each.read_text() for each in (folder / "logs").glob("*worker*.log"))
-        done = len(attempts) + len(study.ledger.finals.attempts())
+        done = len(attempts) + len(study.record.finals.attempts())
     kind = "journal" if storage is None else "postgresql"
     figures = {
         "trials": len(attempts),
@@ -151,7 +151,7 @@ def claims(name: str, address: str, processes: int, trials: int, plain: bool = F
     """So many processes that claim, report and end trials, without a pause: operations a second, and double claims."""
     queue = _queue(address)
     queue.set_open(True)
-    queue.offer([Slot(number) for number in range(processes * trials)])
+    queue.offer([Task(number) for number in range(processes * trials)])
     results, ready = _context.Queue(), _context.Barrier(processes + 1)
     crowd = [
         _context.Process(target=_claim_and_report, args=(address, plain, reports, ready, results))
@@ -184,7 +184,7 @@ def looking_at_attempts(name: str, address: str, counts: Sequence[int]) -> list[
     there = 0
     for count in counts:
         for number in range(there, count):
-            known = {"slot": number, "attempt": 1, "key": str(number), "note": {}}
+            known = {"task": number, "attempt": 1, "key": str(number), "note": {}}
             queue.study.add_trial(
                 create_trial(state=TrialState.COMPLETE, value=1.0, user_attrs=known, intermediate_values={1: 1.0})
             )
@@ -206,7 +206,7 @@ def _seconds(action: Callable[[], object], times: int) -> float:
 
 
 def tracking_requests(folder: Path, seconds: float = 6.0, clients: int = 8) -> list[Row]:
-    """How many of a courier's requests an MLflow server answers in a second."""
+    """How many of an uploader's requests an MLflow server answers in a second."""
     from mlflow.entities import Metric
     from mlflow.tracking import MlflowClient
 
@@ -236,7 +236,7 @@ def tracking_requests(folder: Path, seconds: float = 6.0, clients: int = 8) -> l
 
 
 def requests_a_trial(folder: Path) -> list[Row]:
-    """What the courier of a worker asks of a server for one trial of ten looks that each take a while."""
+    """What the uploader of a worker asks of a server for one trial of ten looks that each take a while."""
     from tests.faults.chaos import Chaos
 
     proxied = ("--artifacts-destination", str(folder / "kept"), "--default-artifact-root", "mlflow-artifacts:/")
@@ -249,7 +249,7 @@ def requests_a_trial(folder: Path) -> list[Row]:
         chaos.run()
         runs = 2 * (chaos.trials + place.seeds)
         requests = sum(proxy.forwarded.values())
-    return [("courier", f"{runs} runs", "requests a run", requests / runs)]
+    return [("uploader", f"{runs} runs", "requests a run", requests / runs)]
 
 
 @contextmanager
@@ -284,7 +284,7 @@ def simulated_search(workers: int, seed: int, trials: int, looks: int = 8) -> fl
     """The best value that so many workers find: each look takes them a time drawn at random, and none is waited for."""
     search = Search(InMemoryStorage(), "study/synthetic", SPACE, FIRST, "tpe", True, looks, seed)
     search.set_open(True)
-    search.offer(search.slots(trials))
+    search.offer(search.tasks(trials))
     rng = np.random.default_rng(seed)
     due = [(float(rng.uniform(0, 1)), i) for i in range(workers)]
     working: dict[int, tuple[Any, int]] = {}
@@ -305,7 +305,7 @@ def simulated_search(workers: int, seed: int, trials: int, looks: int = 8) -> fl
             if look == looks:
                 claim.end(RunState.COMPLETE, reached)
                 del working[i]
-            elif claim.lags_behind():
+            elif claim.should_prune():
                 claim.end(RunState.PRUNED, reason="lags behind")
                 del working[i]
         due.append((now + float(rng.uniform(0.5, 1.5)), i))
@@ -372,10 +372,10 @@ def measure(options: argparse.Namespace) -> list[Row]:
             other = stack.enter_context(Postgres(programs)) if programs else postgres
             # To make 10,000 there would take longer than all else.
             keep(looking_at_attempts("PostgreSQL", other.url, ATTEMPTS[:-1]))
-        for part in ("rate", "courier"):
+        for part in ("rate", "uploader"):
             (folder / part).mkdir()
         keep(tracking_requests(folder / "rate"))
-        keep(requests_a_trial(folder / "courier"))
+        keep(requests_a_trial(folder / "uploader"))
         keep(outcome_by_workers(options.trials))
     return rows
 

@@ -148,7 +148,7 @@ def _plan(value: Mapping[tuple[str, str, str], float]) -> str:
     }
     storages.pop("SQLite as Optuna uses it", None)
     server = next(number for key, number in value.items() if key[0] == "MLflow server on SQLite")
-    requests = next(number for key, number in value.items() if key[0] == "courier")
+    requests = next(number for key, number in value.items() if key[0] == "uploader")
     largest = max(
         (key for key in value if key[2] == "worker CPU seconds a trial"), key=lambda key: int(key[1].split()[0])
     )
@@ -156,7 +156,7 @@ def _plan(value: Mapping[tuple[str, str, str], float]) -> str:
     lines = []
     for length, seconds in LENGTHS.items():
         calls = (CALLS_A_TRIAL + LOOKS) / seconds + BEATS_A_MINUTE / 60
-        # A courier sends what there is every few seconds at most: a long trial's every look by itself.
+        # An uploader sends what there is every few seconds at most: a long trial's every look by itself.
         asked = min(requests + LOOKS, requests + seconds / FLUSH_SECONDS) / seconds
         bounds = {name: rate / calls for name, rate in storages.items()}
         bounds["MLflow server, 1 process on SQLite"] = server / asked
@@ -175,11 +175,11 @@ def _plan(value: Mapping[tuple[str, str, str], float]) -> str:
         f"- **PostgreSQL** is what 1,000 workers need, for it is reached from all machines. Its rate here is that of a "
         f"server which shares its processors with the 16 processes that ask: of one with its own, a lower bound. A "
         f"worker holds up to two connections: 2,000 want `max_connections` raised or PgBouncer before it.\n"
-        f"- **MLflow** is written to from spools, so that a server which is too slow delays what is shown, and nothing "
-        f"else; what waits is delivered when trials are over. For more, `mlflow server --workers N` on PostgreSQL, "
+        f"- **MLflow** is written to from outboxes, so that a server which is too slow delays what is shown, nothing "
+        f"else; what waits is uploaded when trials are over. For more, `mlflow server --workers N` on PostgreSQL, "
         f"which was not measured.\n"
         f"- **The coordinator** looks at all attempts of a family three times in half a second: "
-        f"{journal:.1f} ms each with 10,000 of them, {6 * journal / 10:.0f} % of a core. Slots are offered 32 at "
+        f"{journal:.1f} ms each with 10,000 of them, {6 * journal / 10:.0f} % of a core. Tasks are offered 32 at "
         f"a time, or as many as are being worked on.\n"
         f"- **Harness overhead** in a worker: {cpu:.2f} s of CPU for a trial ({largest[1]}), beside its training.\n"
         f"- **Order of measures** for 1,000 workers and trials of 10 minutes: PostgreSQL for the storage; "

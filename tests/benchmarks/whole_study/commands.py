@@ -160,7 +160,7 @@ def _search(runs: Sequence[Any]) -> dict[str, float]:
         # Trials that were stopped early do not say how long they trained.
         known = [run.data.metrics for run in trials if "cost/training_seconds" in run.data.metrics]
         figures[f"{family} seconds of training"] = sum(metrics["cost/training_seconds"] for metrics in known)
-        figures[f"{family} seconds of first epochs"] = sum(metrics["cost/first_epoch_seconds"] for metrics in known)
+        figures[f"{family} seconds of first epochs"] = sum(metrics["cost/first_interval_seconds"] for metrics in known)
     return figures
 
 

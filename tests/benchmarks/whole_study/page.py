@@ -9,7 +9,7 @@ from typing import NamedTuple
 OURS, BY_HAND, BEFORE, NOW = "ours", "by hand", "before", "now"
 WITHIN = "within a trial"
 WATCHED = (
-    "log a look to the spool",
+    "log a look to the outbox",
     "report a look to the storage",
     "ask whether to stop",
     "show progress",
@@ -184,7 +184,7 @@ def _within(figures: Figures, about: Mapping[str, str]) -> list[str]:
         "training": lambda of: _seconds(figures, f"{of} in a worker", "training"),
         **{name: lambda of, name=name: _seconds(figures, f"{of} in a worker", name) for name in WATCHED},
         "**what watches, share of training**": lambda of: _spread(figures, lambda n: _watching(figures, of, n)),
-        "claim a slot": lambda of: _seconds(figures, f"{of} in a worker", "claim"),
+        "claim a task": lambda of: _seconds(figures, f"{of} in a worker", "claim"),
         "from there to the first step": lambda of: _seconds(figures, f"{of} in a worker", "to the first step"),
         "to the first step, trial by itself": lambda of: _seconds(figures, f"{of} alone", "to the first step"),
         "whole trial, in a worker": lambda of: _seconds(figures, f"{of} in a worker", "trial"),
@@ -192,7 +192,7 @@ def _within(figures: Figures, about: Mapping[str, str]) -> list[str]:
         "**what a worker adds, share of the trial**": lambda of: _spread(
             figures, lambda n: _added(figures, of, n, "trial")
         ),
-        "delivery of what is left when it ends": lambda of: _seconds(figures, f"{of} in a worker", "delivery after it"),
+        "upload of what is left when it ends": lambda of: _seconds(figures, f"{of} in a worker", "upload after it"),
         "processor seconds, in a worker": lambda of: _seconds(figures, f"{of} in a worker", "processor seconds"),
         "processor seconds, by itself": lambda of: _seconds(figures, f"{of} alone", "processor seconds"),
         "**what a worker adds, share of processor seconds**": lambda of: _spread(
@@ -205,7 +205,7 @@ def _within(figures: Figures, about: Mapping[str, str]) -> list[str]:
         "The study's own first configurations, trained in a worker and by `run_trial` alone, from the same seeds, in "
         f"turns, on {figures.backend(f'{names[0]} alone')}; earlier trials have compiled their programs. Seconds of a "
         f"trial, median over {_rounds(figures)} (least … most). What watches runs on the training's own thread "
-        "and is no part of what `cost/training_seconds` tells. The courier delivers to MLflow on a thread of its own "
+        "and is no part of what `cost/training_seconds` tells. The uploader uploads to MLflow on a thread of its own "
         "while the next trial trains; here each trial waits for it, and it is told apart, but for its processor "
         "seconds. Before the first step weights are drawn and initialised on training images.\n",
         _table(

@@ -1,7 +1,7 @@
 """What a worker adds to the training of a trial: the same trial in a worker, and by itself.
 
-Both are warm, for an earlier trial has compiled the programs, and they take turns. A trial that has ended is delivered
-to the tracking store before the next one begins: what the courier does in the background falls on no other trial, and
+Both are warm, for an earlier trial has compiled the programs, and they take turns. A trial that has ended is uploaded
+to the tracking store before the next one begins: what the uploader does in the background falls on no other trial, and
 is told apart.
 """
 
@@ -20,16 +20,16 @@ from unittest.mock import patch
 from rich.console import Console
 
 import bench.execution.worker
-from bench.core.results import EpochRecord
+from bench.core.results import EvaluationRecord
 from bench.core.seeds import derive_seed
 from bench.core.signals import StopRequest
 from bench.data.dataset import TuningData
 from bench.data.registry import load
 from bench.execution.progress import StudyProgress
 from bench.execution.session import open_study
-from bench.execution.trial import OnEpoch, Outcome, run_trial, validation_bits_per_dim
+from bench.execution.trial import OnEvaluation, Outcome, run_trial, validation_bits_per_dim
 from bench.execution.worker import Worker
-from bench.search.queue import Claim, Slot
+from bench.search.queue import Claim, Task
 from bench.study.config import RunConfig
 from bench.study.definition import BoundStudy, Family, StudySettings
 from bench.tracking.writer import DRAIN_SECONDS, ModelRun
@@ -37,8 +37,14 @@ from bench.training.checkpoint import Checkpoint
 from studies.vae_vs_glow import STUDY
 from tests.benchmarks.whole_study.page import WATCHED, WITHIN, Row
 
-_LAGS_BEHIND = (Claim, "lags_behind")
-_METHODS = ((ModelRun, "log_epoch"), (Claim, "report"), _LAGS_BEHIND, (StudyProgress, "epoch"), (Checkpoint, "save"))
+_LAGS_BEHIND = (Claim, "should_prune")
+_METHODS = (
+    (ModelRun, "log_evaluation"),
+    (Claim, "report"),
+    _LAGS_BEHIND,
+    (StudyProgress, "epoch"),
+    (Checkpoint, "save"),
+)
 """Those that page.WATCHED names, in its order."""
 
 
@@ -60,15 +66,15 @@ class _Clock:
         data: TuningData,
         seed: int,
         importance_samples: int,
-        on_epoch: OnEpoch,
+        on_evaluation: OnEvaluation,
         checkpoint: Checkpoint | None = None,
     ) -> Outcome:
         """The project's own, observed."""
 
-        def observed(record: EpochRecord) -> None:
-            if record.epoch == 1:
+        def observed(record: EvaluationRecord) -> None:
+            if record.evaluation == 1:
                 self.first_step = time.perf_counter() - record.seconds
-            on_epoch(record)
+            on_evaluation(record)
 
         self.outcome = run_trial(config, data, seed, importance_samples, observed, checkpoint)
         return self.outcome
@@ -167,19 +173,19 @@ class _Trials:
         return {"trial": seconds, "processor seconds": time.process_time() - used, **self.clock.told()}
 
     def in_worker(self, number: int) -> dict[str, float]:
-        """The trial as a slot of the study."""
+        """The trial as a task of the study."""
         search, tracker = self.worker.study.searches[self.family.name], self.worker.study.tracker
         search.set_open(True)
-        search.offer([Slot(number, self.values)])
+        search.offer([Task(number, self.values)])
         self.clock.reset()
         used, began = time.process_time(), time.perf_counter()
         self.worker.work()
         seconds = time.perf_counter() - began
         left = tracker.drain(DRAIN_SECONDS)
-        assert not left, f"{left} entries were not delivered"
+        assert not left, f"{left} entries were not uploaded"
         return {
             "trial": seconds,
-            "delivery after it": time.perf_counter() - began - seconds,
+            "upload after it": time.perf_counter() - began - seconds,
             "processor seconds": time.process_time() - used,
             "claim": self.clock.claimed - began,
             **{name: self.clock.seconds[name] for name in WATCHED},

@@ -38,7 +38,7 @@ def bijection_name(request):
 def bijection_and_images(request, bijection_name, float64, perturb, normal):
     bijection = BIJECTIONS[bijection_name]()
     bijection.build((None, *request.param))
-    # Several steps of flow together would stretch what is far from the origin beyond all bounds.
+    # Several steps of flow together would chunk what is far from the origin beyond all bounds.
     scale = 0.1 if isinstance(bijection, Repeated) else 0.3
     return perturb(bijection, scale), normal(3, *request.param)
 

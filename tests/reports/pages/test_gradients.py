@@ -53,7 +53,7 @@ def results():
         settings={"seeds": 2},
         provenance={"commit": "abc", "command": "python studies/cli/gradient_estimators.py"},
         closed_forms=measure(1024, seed=0),
-        in_the_vae=pd.DataFrame(vae, columns=VAE_COLUMNS),
+        encoder_gradients=pd.DataFrame(vae, columns=VAE_COLUMNS),
         runs=pd.DataFrame(runs, columns=RUN_COLUMNS),
         histories=pd.DataFrame(histories, columns=HISTORY_COLUMNS),
     )
@@ -117,9 +117,9 @@ def test_sentences_follow_the_numbers(results):
     assert "2.000 by pathwise (2.000 to 2.000 over seeds)" in text
     assert "1,000 with 2 latents and 1,000 with 8 latents: below 1" in text
     assert "IWAE from 0.71 to 0.35 and doubly reparameterised from 1.41 to 2.83" in text
-    vae = results.in_the_vae
+    vae = results.encoder_gradients
     less = vae["variance"].mask((vae["estimator"] == "score_function") & (vae["latent_size"] == 2), 0.4)
-    calmer = dataclasses.replace(results, in_the_vae=vae.assign(variance=less))
+    calmer = dataclasses.replace(results, encoder_gradients=vae.assign(variance=less))
     assert "in this VAE 0.20 to 10.0 times." in gradients.answer(calmer)[0]
 
 
@@ -150,7 +150,7 @@ def test_the_same_results_give_the_same_bytes(results, written, tmp_path):
 
 
 def test_without_a_trained_vae_the_closed_forms_are_still_told(results, tmp_path):
-    nothing = {name: getattr(results, name).iloc[:0] for name in ("in_the_vae", "runs", "histories")}
+    nothing = {name: getattr(results, name).iloc[:0] for name in ("encoder_gradients", "runs", "histories")}
     bare = dataclasses.replace(results, **nothing)
     page = gradients.write_report(bare, tmp_path).read_text("utf-8")
     assert "comparisons with a closed form" in page

@@ -10,7 +10,7 @@ from reports.pages.published import write_published
 
 ROW = {
     "run_id": "a1",
-    "anchor": "vae",
+    "model": "vae",
     "title": "VAE: 200-200 tanh | <b>bold</b>",
     "metric": "nll_nats",
     "published": 88.71,
@@ -33,8 +33,8 @@ ROW = {
     "dirty": False,
     "config": "{}",
 }
-OURS = ROW | {"run_id": "b2", "anchor": "ours", "title": "Ours", "published": np.nan, "deviations": np.nan}
-FLOW = ROW | {"run_id": "c3", "anchor": "glow", "title": "Glow", "metric": "bits_per_dim", "published": 1.05}
+OURS = ROW | {"run_id": "b2", "model": "ours", "title": "Ours", "published": np.nan, "deviations": np.nan}
+FLOW = ROW | {"run_id": "c3", "model": "glow", "title": "Glow", "metric": "bits_per_dim", "published": 1.05}
 
 
 @pytest.fixture

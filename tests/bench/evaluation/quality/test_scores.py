@@ -46,7 +46,7 @@ def test_every_metric_of_the_schema_is_measured():
     ours = quality(noise(150, 0), noise(120, 1), noise(300, 2))
     assert {row.metric for row in ours.measurements} == ALL
     assert set(METRICS) >= ALL
-    assert ours.refused == {}
+    assert ours.unavailable == {}
     for row in ours.measurements:
         assert (row.split, row.n) == ("quality", 120)
         # A share of 1 has a binomial error of 0.
@@ -119,13 +119,14 @@ def test_what_there_are_too_few_images_for_is_refused_with_the_reason(monkeypatc
     monkeypatch.setattr(Pixels, "features", lambda self, images: images.reshape(len(images), -1) / 1.0)
     few = quality(noise(24, 0), held_out, train)
     assert few.measurements == []
-    assert set(few.refused) == ALL
-    assert "at least 25 images in each set, more than twice the 12 features" in few.refused["frechet_distance_floor"]
-    assert "at least 50 images in each set, got 24 and 24" in few.refused["kid"]
+    assert set(few.unavailable) == ALL
+    reason = "at least 25 images in each set, more than twice the 12 features"
+    assert reason in few.unavailable["frechet_distance_floor"]
+    assert "at least 50 images in each set, got 24 and 24" in few.unavailable["kid"]
     enough_for_covariances = quality(noise(49, 0), held_out, train)
     assert {row.metric for row in enough_for_covariances.measurements} == FRECHET
-    assert set(enough_for_covariances.refused) == ALL - FRECHET
-    assert quality(noise(50, 0), held_out, train).refused == {}
+    assert set(enough_for_covariances.unavailable) == ALL - FRECHET
+    assert quality(noise(50, 0), held_out, train).unavailable == {}
 
 
 def test_floors_are_computed_once_for_the_runs_of_a_study():

@@ -22,8 +22,8 @@ OBSTINATE = (
 
 
 @pytest.fixture
-def crew(tmp_path, monkeypatch):
-    """Makes a crew whose members run a program; all are ended after the test."""
+def executor(tmp_path, monkeypatch):
+    """Makes an executor whose members run a program; all are ended after the test."""
     monkeypatch.setattr(local, "POLL_SECONDS", 0.05)
     made = []
 
@@ -34,7 +34,7 @@ def crew(tmp_path, monkeypatch):
 
     yield start
     for each in made:
-        each.dismiss()
+        each.shutdown()
 
 
 def wait_until(condition, seconds=30.0):
@@ -44,37 +44,37 @@ def wait_until(condition, seconds=30.0):
         time.sleep(0.05)
 
 
-def test_so_many_processes_are_started_and_all_end_when_they_are_dismissed(crew):
-    workers = crew(3, SLEEPER)
+def test_so_many_processes_are_started_and_all_end_when_they_are_dismissed(executor):
+    workers = executor(3, SLEEPER)
     assert workers.processes == []
-    workers.tend()
+    workers.poll()
     started = workers.processes
     assert len(started) == 3
-    workers.tend()
+    workers.poll()
     assert workers.processes == started
-    workers.dismiss()
+    workers.shutdown()
     assert not any(psutil.pid_exists(each) for each in started)
-    workers.dismiss()
+    workers.shutdown()
 
 
-def test_a_worker_that_dies_is_replaced_and_the_others_are_left_alone(crew):
-    workers = crew(2, SLEEPER)
-    workers.tend()
+def test_a_worker_that_dies_is_replaced_and_the_others_are_left_alone(executor):
+    workers = executor(2, SLEEPER)
+    workers.poll()
     first, second = workers.processes
     os.kill(first, signal.SIGKILL)
     wait_until(lambda: len(workers.processes) == 1)
-    workers.tend()
+    workers.poll()
     assert len(workers.processes) == 2
     assert second in workers.processes
     assert first not in workers.processes
 
 
-def test_workers_that_end_again_and_again_stop_the_study_with_where_to_look(crew, tmp_path):
-    workers = crew(1, "import sys; sys.exit('no such module')")
+def test_workers_that_end_again_and_again_stop_the_study_with_where_to_look(executor, tmp_path):
+    workers = executor(1, "import sys; sys.exit('no such module')")
 
     def tend_for_long():
         for _ in range(2000):
-            workers.tend()
+            workers.poll()
 
     with pytest.raises(StudyStoppedError, match=r"worker 0 ended 10 times within 30 s .* by 1: see (.*)worker-0\.log"):
         tend_for_long()
@@ -82,22 +82,22 @@ def test_workers_that_end_again_and_again_stop_the_study_with_where_to_look(crew
     assert log.read_text().count("no such module") == local.MOST_EARLY_ENDS
 
 
-def test_a_worker_that_will_not_end_is_killed(crew, tmp_path, monkeypatch):
+def test_a_worker_that_will_not_end_is_killed(executor, tmp_path, monkeypatch):
     monkeypatch.setattr(local, "GRACE_SECONDS", 0.5)
-    workers = crew(1, OBSTINATE)
-    workers.tend()
+    workers = executor(1, OBSTINATE)
+    workers.poll()
     (process,) = workers.processes
     wait_until(lambda: "warm" in next((tmp_path / "logs").iterdir()).read_text())
-    workers.dismiss()
+    workers.shutdown()
     assert not psutil.pid_exists(process)
 
 
-def test_each_worker_has_its_share_of_the_processors(crew, monkeypatch):
+def test_each_worker_has_its_share_of_the_processors(executor, monkeypatch):
     if not hasattr(os, "sched_getaffinity"):
         pytest.skip("this system does not pin processes")
     cores = sorted(os.sched_getaffinity(0))
-    workers = crew(len(cores), SLEEPER)
-    workers.tend()
+    workers = executor(len(cores), SLEEPER)
+    workers.poll()
     assert [psutil.Process(each).cpu_affinity() for each in workers.processes] == [[core] for core in cores]
 
 
@@ -137,9 +137,9 @@ def test_each_worker_has_its_accelerator_or_its_share_of_one(monkeypatch, tmp_pa
     ] == shares
 
 
-def test_addresses_are_handed_over_without_showing_in_a_list_of_processes(crew):
-    workers = crew(1, SLEEPER, REPARAM_BENCH_STORAGE="postgresql://me:secret@host/db")
-    workers.tend()
+def test_addresses_are_handed_over_without_showing_in_a_list_of_processes(executor):
+    workers = executor(1, SLEEPER, REPARAM_BENCH_STORAGE="postgresql://me:secret@host/db")
+    workers.poll()
     (process,) = workers.processes
     assert "secret" not in " ".join(psutil.Process(process).cmdline())
     wait_until(lambda: psutil.Process(process).environ().get("REPARAM_BENCH_STORAGE") is not None)

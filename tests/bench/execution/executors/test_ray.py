@@ -1,4 +1,4 @@
-"""Ray's tasks as a crew, with a stand-in for Ray: no cluster is needed."""
+"""Ray's tasks as an executor, with a stand-in for Ray: no cluster is needed."""
 
 from __future__ import annotations
 
@@ -85,8 +85,8 @@ def ray(monkeypatch, head):
 
 
 @pytest.fixture
-def crew(ray, tmp_path):
-    """Makes a crew of a study in which so many slots wait."""
+def executor(ray, tmp_path):
+    """Makes an executor of a study in which so many tasks wait."""
 
     def make(waiting, count=None, share=None):
         settings = SimpleNamespace(storage=ADDRESS, tracking_uri=None, output=tmp_path)
@@ -111,85 +111,85 @@ def crew(ray, tmp_path):
         (9, None, Share(1.0, 1.0), 1),
     ],
 )
-def test_so_many_tasks_are_under_way_as_slots_wait_and_the_cluster_has_room_for(
-    crew, ray, waiting, count, share, tasks
+def test_so_many_tasks_are_under_way_as_tasks_wait_and_the_cluster_has_room_for(
+    executor, ray, waiting, count, share, tasks
 ):
-    crew(waiting, count, share).tend()
+    executor(waiting, count, share).poll()
     assert len(ray.submitted) == tasks
     assert (ray.options["num_cpus"], ray.options["num_gpus"]) == (share.cpus, share.gpus)
 
 
-def test_ended_tasks_make_room_for_others(crew, ray):
-    tended = crew(9)
-    tended.tend()
+def test_ended_tasks_make_room_for_others(executor, ray):
+    tended = executor(9)
+    tended.poll()
     ray.ended = {1: True, 3: True}
-    tended.tend()
-    tended.tend()
+    tended.poll()
+    tended.poll()
     assert len(ray.submitted) == 5
 
 
-def test_ray_retries_nothing_and_is_told_no_address_that_it_would_write_down(crew, ray):
-    crew(1).tend()
+def test_ray_retries_nothing_and_is_told_no_address_that_it_would_write_down(executor, ray):
+    executor(1).poll()
     assert ray.options["max_retries"] == 0
     assert "secret" not in repr(ray.options)
     ((where,),) = ray.submitted
     assert where.storage == ADDRESS
 
 
-def test_the_code_is_found_where_it_is_not_installed_and_memory_is_shared(crew, ray):
-    crew(1, share=Share(1.0, 0.25))
+def test_the_code_is_found_where_it_is_not_installed_and_memory_is_shared(executor, ray):
+    executor(1, share=Share(1.0, 0.25))
     environment = ray.options["runtime_env"]["env_vars"]
     assert environment["PYTHONPATH"].startswith(str(Path(crews_ray.__file__).parents[2]))
     assert environment["XLA_PYTHON_CLIENT_MEM_FRACTION"] == "0.225"
 
 
-def test_a_lost_task_is_told_in_a_line_and_another_takes_its_place(crew, ray, caplog):
-    tended = crew(1)
-    tended.tend()
+def test_a_lost_task_is_told_in_a_line_and_another_takes_its_place(executor, ray, caplog):
+    tended = executor(1)
+    tended.poll()
     ray.ended[1] = RayError("the node died\nand much more")
-    tended.tend()
-    tended.tend()
+    tended.poll()
+    tended.poll()
     assert len(ray.submitted) > 1
     assert [each.getMessage() for each in caplog.records] == [
-        "a Ray task is lost, and its slot is taken back by its lease: RayError: the node died"
+        "a Ray task is lost, and its task is taken back by its lease: RayError: the node died"
     ]
 
 
-def test_many_lost_tasks_in_a_row_stop_the_study_with_the_last_reason(crew, ray):
-    tended = crew(1, count=1)
+def test_many_lost_tasks_in_a_row_stop_the_study_with_the_last_reason(executor, ray):
+    tended = executor(1, count=1)
     error = RayError("a traceback")
     error.cause = ImportError("no module named bench")
     ray.ended = dict.fromkeys(range(1, 3 * FAILURES_A_PLACE), error) | {FAILURES_A_PLACE: True}
     for _ in range(2 * FAILURES_A_PLACE - 1):
-        tended.tend()
+        tended.poll()
     with pytest.raises(StudyStoppedError, match=r"5 Ray tasks in a row failed, .* by: ImportError: no module named b"):
-        tended.tend()
+        tended.poll()
 
 
-def test_a_head_node_that_is_gone_stops_the_study_with_the_way_out(crew, ray, head, monkeypatch):
-    tended = crew(9)
-    tended.tend()
+def test_a_head_node_that_is_gone_stops_the_study_with_the_way_out(executor, ray, head, monkeypatch):
+    tended = executor(9)
+    tended.poll()
     head.close()
     ray.connected = True
-    tended.tend()
+    tended.poll()
     assert (len(ray.submitted), ray.connected) == (3, True)
     monkeypatch.setattr(crews_ray, "LOST_SECONDS", 0.0)
     with pytest.raises(StudyStoppedError, match=f"head node {ray.head} has not answered .* without --engine it goes"):
-        tended.tend()
-    tended.dismiss()
+        tended.poll()
+    tended.shutdown()
     assert (ray.cancelled, ray.connected) == ([], False)
 
 
 @pytest.mark.parametrize("obstinate", [False, True])
-def test_dismissed_tasks_are_cancelled_and_those_that_do_not_end_are_forced_to(crew, ray, obstinate):
-    tended = crew(2)
-    tended.tend()
+def test_dismissed_tasks_are_cancelled_and_those_that_do_not_end_are_forced_to(executor, ray, obstinate):
+    tended = executor(2)
+    tended.poll()
     ray.connected, ray.obstinate = True, obstinate
-    tended.dismiss()
+    tended.shutdown()
     asked, forced = [(1, False), (2, False)], [(1, True), (2, True)]
     assert ray.cancelled == (asked + forced if obstinate else asked)
     assert not ray.connected
-    tended.dismiss()
+    tended.shutdown()
     assert len(ray.cancelled) == (4 if obstinate else 2)
 
 

@@ -25,7 +25,7 @@ def recipe(work: LikelihoodWork, learning_rate: float, images: int) -> TrainingC
         "learning_rate": learning_rate,
         "batch_size": work.architecture.batch_size,
         "images": images,
-        "reports": images // work.images_between_evaluations,
+        "evaluations": images // work.images_between_evaluations,
     }
     return RECIPE.model_copy(update=changes)
 

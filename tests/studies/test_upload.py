@@ -1,4 +1,4 @@
-"""``reparam-bench deliver``, after a command that could not reach its tracking store."""
+"""``reparam-bench upload``, after a command that could not reach its tracking store."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from bench.core.results import EpochRecord, RunState
+from bench.core.results import EvaluationRecord, RunState
 from bench.data.bundled import DIGITS
 from bench.study.config import RunConfig, TrainingConfig
 from bench.tracking.reading.reader import load_results
@@ -22,14 +22,14 @@ ELSEWHERE = "http://me:secret@127.0.0.1:1"
 
 
 @pytest.fixture
-def deliver(tmp_path, monkeypatch, capsys):
+def upload(tmp_path, monkeypatch, capsys):
     """Run the command in an empty folder: exit status, and its lines on standard output and error."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("NO_COLOR", "1")
     (tmp_path / "runs").mkdir()
 
     def run(*arguments):
-        monkeypatch.setattr(sys, "argv", ["reparam-bench", "deliver", *arguments])
+        monkeypatch.setattr(sys, "argv", ["reparam-bench", "upload", *arguments])
         capsys.readouterr()  # what a test's own store said as it was made
         with pytest.raises(SystemExit) as ended:
             main()
@@ -52,48 +52,48 @@ class Away:
 
 
 def leave_runs(uri, folder, experiment_id="1", run_id="0" * 32):
-    """Two runs that are logged and not delivered, one without its end."""
-    with Tracker(uri, folder / "artifacts", folder / "spool") as tracker:
+    """Two runs that are logged and not uploaded, one without its end."""
+    with Tracker(uri, folder / "artifacts", folder / "outbox") as tracker:
         vars(tracker)["client"] = Away()
         parent = tracker.join_study(STUDY, experiment_id, run_id)
         for number in range(2):
             run = parent.start_run(f"vae #{number}", "search", "vae", 0, CONFIG, number)
-            run.log_epoch(EpochRecord(1, 128, 0.5, {"train/bits_per_dim": 3.0}))
+            run.log_evaluation(EvaluationRecord(1, 128, 0.5, {"train/bits_per_dim": 3.0}))
             if number == 0:
                 run.finish(RunState.COMPLETE)
 
 
-def test_what_waits_is_delivered_once(deliver, store, tmp_path):
-    with Tracker(store, tmp_path / "runs" / "artifacts", tmp_path / "runs" / "spool") as tracker:
+def test_what_waits_is_delivered_once(upload, store, tmp_path):
+    with Tracker(store, tmp_path / "runs" / "artifacts", tmp_path / "runs" / "outbox") as tracker:
         parent = tracker.open_study(STUDY)
     leave_runs(store, tmp_path / "runs", parent.experiment_id, parent.run_id)
-    assert deliver() == (0, ["delivered 2 of 2 runs, 5 entries"], [])
+    assert upload() == (0, ["uploaded 2 of 2 runs, 5 entries"], [])
     runs = load_results(store, STUDY.study_id).runs.sort_values("number")
     assert runs["state"].tolist() == ["complete", "interrupted"]
-    assert deliver() == (0, ["nothing waits in runs/spool"], [])
+    assert upload() == (0, ["nothing waits in runs/outbox"], [])
 
 
-def test_a_store_that_cannot_be_reached_is_told_in_a_line_with_what_waits(deliver, tmp_path):
+def test_a_store_that_cannot_be_reached_is_told_in_a_line_with_what_waits(upload, tmp_path):
     leave_runs(ELSEWHERE, tmp_path / "runs")
     for _ in range(2):
-        code, out, err = deliver("--tracking-uri", ELSEWHERE)
+        code, out, err = upload("--tracking-uri", ELSEWHERE)
         assert (code, out, len(err)) == (2, [], 1)
         assert "tracking store http://***@127.0.0.1:1 cannot be reached: " in err[0]
         # One more, once the run that had none has an end.
-        assert re.search(r"; [56] entries of 2 runs wait in runs/spool: `reparam-bench deliver` delivers them$", err[0])
+        assert re.search(r"; [56] entries of 2 runs wait in runs/outbox: `reparam-bench upload` uploads them$", err[0])
 
 
-def test_what_waits_for_another_store_is_named_without_its_credentials(deliver, tmp_path):
+def test_what_waits_for_another_store_is_named_without_its_credentials(upload, tmp_path):
     leave_runs(ELSEWHERE, tmp_path / "runs")
-    lines = ["2 runs wait for http://***@127.0.0.1:1: give it with --tracking-uri", "nothing waits in runs/spool"]
-    assert deliver() == (0, lines, [])
+    lines = ["2 runs wait for http://***@127.0.0.1:1: give it with --tracking-uri", "nothing waits in runs/outbox"]
+    assert upload() == (0, lines, [])
     assert not (tmp_path / "runs" / "mlflow.db").exists()
 
 
-def test_what_the_store_refuses_is_told_and_shows_in_the_exit_status(deliver, store, tmp_path):
+def test_what_the_store_refuses_is_told_and_shows_in_the_exit_status(upload, store, tmp_path):
     assert Tracker(store, tmp_path, tmp_path).client.search_experiments()
     leave_runs(store, tmp_path / "runs", experiment_id="999")
-    code, out, err = deliver()
+    code, out, err = upload()
     assert (code, err) == (1, [])
     assert len([line for line in out if "the tracking store refused a run (No Experiment with id=999" in line]) == 2
-    assert out[-1] == "delivered 0 of 2 runs, 5 entries"
+    assert out[-1] == "uploaded 0 of 2 runs, 5 entries"

@@ -1,4 +1,4 @@
-"""``reparam-bench deliver``: what earlier commands logged while the tracking store was away."""
+"""``reparam-bench upload``: what earlier commands logged while the tracking store was away."""
 
 from __future__ import annotations
 
@@ -15,24 +15,24 @@ def command(
     output: Output = Path("runs"),
     log_file: LogFile = None,
 ) -> None:
-    """Deliver to the tracking store what earlier commands logged while it was away.
+    """Upload to the tracking store what earlier commands logged while it was away.
 
     A study that is continued does so by itself. The exit status is 2 if the store cannot be reached, and 1 if it
     refuses something.
     """
     from bench.tracking.writer import Tracker
 
-    spool = output / "spool"
+    outbox = output / "outbox"
     uri = tracking_uri or f"sqlite:///{output.resolve() / 'mlflow.db'}"
-    with Tracker(uri, output / "artifacts", spool) as tracker:
+    with Tracker(uri, output / "artifacts", outbox) as tracker:
         waiting = tracker.waiting()
         for store, runs in tracker.waiting_elsewhere().items():
             typer.echo(f"{runs} runs wait for {store}: give it with --tracking-uri")
         if not waiting.runs:
-            typer.echo(f"nothing waits in {spool}")
+            typer.echo(f"nothing waits in {outbox}")
             return
-        with command_log("deliver", output, log_file, open_console()):
-            delivered = tracker.deliver_orphans()
-        typer.echo(f"delivered {delivered} of {waiting.runs} runs, {waiting.lines} entries")
+        with command_log("upload", output, log_file, open_console()):
+            uploaded = tracker.upload_orphans()
+        typer.echo(f"uploaded {uploaded} of {waiting.runs} runs, {waiting.lines} entries")
         if tracker.problems():
             raise typer.Exit(1)
