@@ -6,8 +6,9 @@ import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from bench.core.metrics import METRICS
 from bench.core.redaction import redact
-from bench.core.results import METRICS, Measurement, RunState
+from bench.core.results import Measurement, RunState
 from bench.tracking.schema import StudyDescription
 from bench.tracking.views import VIEWS, view_address
 

@@ -12,7 +12,8 @@ import keras
 import pandas as pd
 
 from bench.core.errors import SettingsError
-from bench.core.results import METRICS, EvaluationRecord
+from bench.core.metrics import METRICS
+from bench.core.results import EvaluationRecord
 from bench.data.dataset import Dataset
 from bench.evaluation.annealing import bidirectional_check
 from bench.evaluation.evaluator import Evaluation, EvaluationProtocol, Evaluator

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 from rich.table import Table
 
+from bench.core.metrics import METRICS
 from bench.core.redaction import redact
-from bench.core.results import METRICS, Measurement
+from bench.core.results import Measurement
 from bench.study.definition import CONVERGENT_PASSES, BoundStudy
 from bench.study.plan import at_convergent_budget, plan, total_seconds
 

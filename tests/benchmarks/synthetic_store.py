@@ -15,7 +15,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from bench.core.results import METRICS, Bound, BoundKind, EvaluationRecord, Measurement, RunState
+from bench.core.metrics import METRICS
+from bench.core.results import Bound, BoundKind, EvaluationRecord, Measurement, RunState
 from bench.data.bundled import DIGITS
 from bench.evaluation.image_grid import image_grid
 from bench.study.config import RunConfig, TrainingConfig

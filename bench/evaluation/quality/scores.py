@@ -11,7 +11,8 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 from bench.core.errors import SettingsError
-from bench.core.results import FLOOR_SUFFIX, Measurement
+from bench.core.metrics import FLOOR_SUFFIX
+from bench.core.results import Measurement
 from bench.data.dataset import Images
 from bench.evaluation.quality.estimate import Array, Estimate
 from bench.evaluation.quality.extractor import Extractor

@@ -20,11 +20,11 @@ from mlflow.tracking import MlflowClient
 from pydantic import BaseModel, TypeAdapter
 
 from bench.core.errors import SettingsError, TrackingError
+from bench.core.metrics import METRICS
 from bench.core.redaction import redact
 from bench.core.results import (
     HISTORY_COLUMNS,
     MEASUREMENT_COLUMNS,
-    METRICS,
     RUN_COLUMNS,
     Bound,
     BoundKind,

@@ -17,7 +17,8 @@ import bench.evaluation.evaluator
 import bench.execution.trial
 import bench.execution.worker
 from bench.core.errors import DivergedError, PrunedError
-from bench.core.results import METRICS, TABLES
+from bench.core.metrics import METRICS
+from bench.core.results import TABLES
 from bench.core.seeds import derive_seed
 from bench.data.dataset import Dataset, Split
 from bench.evaluation.evaluator import OutsideData

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from bench.core.errors import DataError, SettingsError
-from bench.core.results import METRICS
+from bench.core.metrics import METRICS
 from bench.data.dataset import Dataset, Split
 from bench.data.registry import check_outside
 from bench.evaluation.evaluator import open_outside

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from bench.core.errors import SettingsError
-from bench.core.results import FLOOR_SUFFIX, METRICS
+from bench.core.metrics import FLOOR_SUFFIX, METRICS
 from bench.evaluation.quality import frechet_distance, kernel_distance, sample_quality, scores
 
 OF_FEATURES = ["frechet_distance", "frechet_distance_infinity", "kid", "precision", "recall", "density", "coverage"]
