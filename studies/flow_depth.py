@@ -3,18 +3,16 @@
 Likelihood against the steps of flow per level, the learning rate swept beside it.
 """
 
-from bench.study.config import RECIPE
-from bench.study.definition import Family, Study
-from bench.study.search_space import Integers, Reals
-from models.base.config import GlowConfig
+from bench import RECIPE, Arm, Integers, Reals, Study
+from models import GlowConfig
 from studies.cli.main import run_script
 
 STUDY = Study(
     name="flow_depth",
     question="How many steps of flow per level does a Glow need on this data?",
     sampler="qmc",
-    families=(
-        Family(
+    arms=(
+        Arm(
             GlowConfig.preset("small"),
             sweep={"flow_depth": Integers(1, 16, log=True), "learning_rate": Reals(1e-3, 2e-2, log=True)},
             training=RECIPE,

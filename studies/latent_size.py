@@ -3,18 +3,16 @@
 Likelihood against latent size, the learning rate swept beside it so that no size is judged at another's best rate.
 """
 
-from bench.study.config import RECIPE
-from bench.study.definition import Family, Study
-from bench.study.search_space import Integers, Reals
-from models.base.config import VAEConfig
+from bench import RECIPE, Arm, Integers, Reals, Study
+from models import VAEConfig
 from studies.cli.main import run_script
 
 STUDY = Study(
     name="latent_size",
     question="How many latent variables does a VAE need on this data?",
     sampler="qmc",
-    families=(
-        Family(
+    arms=(
+        Arm(
             VAEConfig.preset("iwae", activation="relu", latent_size=16, kl_warmup_steps=200),
             sweep={"latent_size": Integers(1, 128, log=True), "learning_rate": Reals(5e-4, 1e-2, log=True)},
             training=RECIPE,

@@ -1,12 +1,10 @@
-"""How sensitive is each family to its learning rate?
+"""How sensitive is each arm to its learning rate?
 
-Both families at a fixed size over three orders of magnitude; rates at which training diverges are part of the answer.
+Both arms at a fixed size over three orders of magnitude; rates at which training diverges are part of the answer.
 """
 
-from bench.study.config import RECIPE
-from bench.study.definition import Family, Study
-from bench.study.search_space import Reals
-from models.base.config import GlowConfig, VAEConfig
+from bench import RECIPE, Arm, Reals, Study
+from models import GlowConfig, VAEConfig
 from studies.cli.main import run_script
 
 RATES = Reals(1e-4, 1e-1, log=True)
@@ -15,13 +13,13 @@ STUDY = Study(
     name="learning_rate",
     question="At which learning rates do a VAE and a Glow train well on this data, and where do they diverge?",
     sampler="qmc",
-    families=(
-        Family(
+    arms=(
+        Arm(
             VAEConfig.preset("iwae", activation="relu", latent_size=16, kl_warmup_steps=200),
             sweep={"learning_rate": RATES},
             training=RECIPE,
         ),
-        Family(
+        Arm(
             GlowConfig.preset("small"),
             sweep={"learning_rate": RATES},
             training=RECIPE,

@@ -1,11 +1,11 @@
-"""Do published likelihoods come out? Each published is a model of the literature with the recipe that trained it.
+"""Do published likelihoods come out? Each is a model of the literature with the recipe that trained it.
 
 ``reparam-bench reproduce`` trains them within the budget it is given, and keeps the obtained beside the published.
 """
 
 from bench.study.config import TrainingConfig
 from bench.workflows.published_result import PublishedResult
-from models.base.config import GlowConfig, VAEConfig
+from models import GlowConfig, VAEConfig
 
 TRAIN_IMAGES = 50_000
 """Of binarised MNIST."""

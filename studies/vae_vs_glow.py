@@ -1,14 +1,12 @@
 """VAE or Glow: which is the better likelihood model of this data?
 
-Each family is swept over what limits it, on validation: the VAE over latent size, kind and width of its networks, and
+Each arm is swept over what limits it, on validation: the VAE over latent size, kind and width of its networks, and
 dropout; the Glow over depth, width, preprocessing and dequantisation; both over learning rate and weight decay. The
 best of each is retrained from several seeds and measured on test, both in bits/dim of the same discrete images.
 """
 
-from bench.study.config import RECIPE
-from bench.study.definition import Family, Study
-from bench.study.search_space import Choices, Integers, Reals
-from models.base.config import GlowConfig, VAEConfig
+from bench import RECIPE, Arm, Choices, Integers, Reals, Study
+from models import GlowConfig, VAEConfig
 from studies.cli.main import run_script
 
 DECAYS = Reals(1e-3, 0.3, log=True)
@@ -16,8 +14,8 @@ DECAYS = Reals(1e-3, 0.3, log=True)
 STUDY = Study(
     name="vae_vs_glow",
     question="Is a VAE or a Glow the better likelihood model of this data, and at what size and learning rate?",
-    families=(
-        Family(
+    arms=(
+        Arm(
             VAEConfig.preset("convolutional", activation="silu", latent_size=16, kl_warmup_steps=200),
             sweep={
                 "latent_size": Integers(4, 64, log=True),
@@ -29,7 +27,7 @@ STUDY = Study(
             },
             training=RECIPE.model_copy(update={"learning_rate": 3e-3}),
         ),
-        Family(
+        Arm(
             GlowConfig.preset("small", dequantisation="variational"),
             sweep={
                 "flow_depth": Integers(2, 8, log=True),

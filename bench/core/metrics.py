@@ -334,3 +334,11 @@ def define_metric(metric: Metric) -> Metric:
             "give yours another name"
         )
     return known
+
+
+_BUILT_IN = frozenset(METRICS)
+
+
+def own_metrics() -> list[Metric]:
+    """The metrics that the user's own files define."""
+    return [metric for name, metric in METRICS.items() if name not in _BUILT_IN]

@@ -38,6 +38,8 @@ class BoundKind(StrEnum):
     """log (1/k) Σ p(x, z_i) / q(z_i | x), z_i ~ q: Burda et al. (2016), eq. 8. k = 1 is the ELBO."""
     IMPORTANCE_WEIGHTED_DEQUANTISATION = "importance-weighted dequantisation"
     """log (1/k) Σ p(x + u_i) / q(u_i | x), u_i ~ q: Hoogeboom et al. (2021). k = 1 is the dequantised log-density."""
+    EXACT = "exact"
+    """log P(x) itself, of which nothing is sampled: an autoregressive model's. k is 1."""
 
 
 @dataclass(frozen=True)
@@ -53,6 +55,8 @@ class Bound:
     dequantisation: str = "none"
 
     def __str__(self) -> str:
+        if self.kind == BoundKind.EXACT:
+            return "exact log-likelihood"
         dequantisation = "" if self.dequantisation == "none" else f", {self.dequantisation} dequantisation"
         return f"{self.kind} bound, k={self.importance_samples}{dequantisation}"
 

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from bench.core.errors import DataError
 from bench.data.dataset import Dataset, DatasetInfo, Split
-from bench.data.npz_archive import NpzArchive
+from bench.data.npz_archive import ArraySource, NpzArchive
 from bench.data.splitting import ALL, select, split_sizes
 from bench.data.validation import (
     assemble,
@@ -57,7 +57,7 @@ def describe(path: Path, grey_levels: int | None = None) -> DatasetInfo:
         DataError: the file is unreadable, an array is missing, or has a wrong shape or dtype.
     """
     with NpzArchive(path) as archive:
-        return _describe(archive, grey_levels)
+        return describe_arrays(archive, grey_levels)
 
 
 def load(path: Path, grey_levels: int | None = None) -> Dataset:
@@ -71,23 +71,29 @@ def load(path: Path, grey_levels: int | None = None) -> Dataset:
         DataError: as for :func:`describe`, or a value is outside 0..grey_levels-1.
     """
     with NpzArchive(path) as archive:
-        info = _describe(archive, grey_levels)
-        images = {
-            part: to_images(archive.read(name), info.grey_levels, archive.where(name))
-            for part, name in _find(archive, _IMAGE_NAMES).items()
-        }
-        labels = {
-            part: to_labels(archive.read(name), len(images[part]), archive.where(name))
-            for part, name in _find(archive, _LABEL_NAMES).items()
-        }
+        return load_arrays(archive, grey_levels)
+
+
+def load_arrays(archive: ArraySource, grey_levels: int | None) -> Dataset:
+    """The images of named arrays, in three splits; see :func:`load`."""
+    info = describe_arrays(archive, grey_levels)
+    images = {
+        part: to_images(archive.read(name), info.grey_levels, archive.where(name))
+        for part, name in _find(archive, _IMAGE_NAMES).items()
+    }
+    labels = {
+        part: to_labels(archive.read(name), len(images[part]), archive.where(name))
+        for part, name in _find(archive, _LABEL_NAMES).items()
+    }
     splits = {
         split: Split(images[part][indices], labels[part][indices] if part in labels else None)
-        for split, (part, indices) in select({part: len(images[part]) for part in images}, str(path)).items()
+        for split, (part, indices) in select({part: len(images[part]) for part in images}, str(archive.path)).items()
     }
-    return assemble(info, splits, str(path))
+    return assemble(info, splits, str(archive.path))
 
 
-def _describe(archive: NpzArchive, grey_levels: int | None) -> DatasetInfo:
+def describe_arrays(archive: ArraySource, grey_levels: int | None) -> DatasetInfo:
+    """What named arrays hold; see :func:`describe`."""
     arrays = _find(archive, _IMAGE_NAMES)
     if not {"train", ALL} & arrays.keys():
         raise DataError(f"{archive.path} holds the arrays {_listed(archive.names)}; {_ACCEPTED}, are accepted.")
@@ -111,12 +117,11 @@ def _describe(archive: NpzArchive, grey_levels: int | None) -> DatasetInfo:
         grey_levels=_grey_levels(archive, [arrays[part] for part in arrays if part != "test"], grey_levels),
         sizes=split_sizes(parts, str(archive.path)),
         classes=_classes(archive, parts),
-        # Names of files may be no text at all.
-        source=f"the user's own file {archive.path.name.encode(errors='replace').decode()}",
+        source=archive.source,
     )
 
 
-def _find(archive: NpzArchive, accepted: dict[str, tuple[str, ...]]) -> dict[str, str]:
+def _find(archive: ArraySource, accepted: dict[str, tuple[str, ...]]) -> dict[str, str]:
     """The name of each part's array, for the parts that the file holds."""
     found = {}
     for part, names in accepted.items():
@@ -128,7 +133,7 @@ def _find(archive: NpzArchive, accepted: dict[str, tuple[str, ...]]) -> dict[str
     return found
 
 
-def _grey_levels(archive: NpzArchive, arrays: list[str], given: int | None) -> int:
+def _grey_levels(archive: ArraySource, arrays: list[str], given: int | None) -> int:
     if given is not None:
         return check_grey_levels(given, str(archive.path))
     if "grey_levels" in archive.names:
@@ -141,7 +146,7 @@ def _grey_levels(archive: NpzArchive, arrays: list[str], given: int | None) -> i
     return 2 if binary else 256
 
 
-def _classes(archive: NpzArchive, parts: dict[str, int]) -> int:
+def _classes(archive: ArraySource, parts: dict[str, int]) -> int:
     classes = 0
     for part, name in _find(archive, _LABEL_NAMES).items():
         where = archive.where(name)

@@ -5,11 +5,11 @@ from __future__ import annotations
 import io
 import math
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
-from typing import IO, NamedTuple
+from typing import IO, NamedTuple, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -35,6 +35,64 @@ class Header(NamedTuple):
         return math.prod(self.shape, start=self.dtype.itemsize)
 
 
+class ArraySource(Protocol):
+    """Named arrays, wherever they are.
+
+    Attributes:
+        path: how errors name it.
+        source: how a data set made of it says where it comes from.
+        names: of the arrays.
+    """
+
+    path: Path
+    source: str
+    names: tuple[str, ...]
+
+    def where(self, name: str) -> str:
+        """How errors name the array ``name``."""
+
+    def header(self, name: str) -> Header:
+        """Shape and dtype of the array ``name``."""
+
+    def read(self, name: str) -> npt.NDArray[np.generic]:
+        """The array ``name``."""
+
+    def chunks(self, name: str) -> Iterator[npt.NDArray[np.generic]]:
+        """The values of the array ``name``, some at a time and without their shape."""
+
+
+class ArraysInMemory:
+    """Arrays that a function of the user's returned.
+
+    Args:
+        name: of the data set.
+        arrays: by name, as an .npz file holds them.
+        source: where they come from.
+    """
+
+    def __init__(self, name: str, arrays: Mapping[str, npt.ArrayLike], source: str) -> None:
+        self.path = Path(name)
+        self.source = source
+        self._arrays = {key: np.asarray(value) for key, value in arrays.items()}
+        self.names = tuple(self._arrays)
+
+    def where(self, name: str) -> str:
+        """How errors name the array ``name``."""
+        return f"{self.path}: {name}"
+
+    def header(self, name: str) -> Header:
+        """Shape and dtype of the array ``name``."""
+        return Header(self._arrays[name].shape, self._arrays[name].dtype)
+
+    def read(self, name: str) -> npt.NDArray[np.generic]:
+        """The array ``name``."""
+        return self._arrays[name]
+
+    def chunks(self, name: str) -> Iterator[npt.NDArray[np.generic]]:
+        """The values of the array ``name``, an image at a time."""
+        yield from self._arrays[name]
+
+
 class NpzArchive:
     """An open .npz file.
 
@@ -47,6 +105,8 @@ class NpzArchive:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        # Names of files may be no text at all.
+        self.source = f"the user's own file {path.name.encode(errors='replace').decode()}"
         with self._explained():
             self._zip = zipfile.ZipFile(path)
         self.names = tuple(name.removesuffix(".npy") for name in self._zip.namelist() if name.endswith(".npy"))

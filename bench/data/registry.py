@@ -1,15 +1,23 @@
-"""The data sets by name: the built-in ones, the user's own .npz files and the user's own folders of images.
+"""The data sets by name: the built-in ones, the user's own .npz files, folders of images and functions.
 
-A new built-in data set is one module with its :class:`DatasetInfo` and its loader, and one line in ``_LOADERS``.
+A built-in data set is one module with its :class:`DatasetInfo` and its loader, and one line in ``_LOADERS``; a user's
+is a function that :func:`register_dataset` registers.
 """
 
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable
+import inspect
+import re
+from collections.abc import Callable, Mapping
+from functools import cache
 from pathlib import Path
+from typing import TypeVar
+
+import numpy.typing as npt
 
 from bench.core.errors import DataError, SettingsError
+from bench.core.extensions import mark_as_code
 from bench.data import folder, npz
 from bench.data.binarized_mnist import BINARIZED_MNIST, load_binarized_mnist
 from bench.data.bundled import DIGITS, load_digits
@@ -24,6 +32,8 @@ from bench.data.keras_datasets import (
     load_fashion_mnist,
     load_mnist,
 )
+from bench.data.npz import describe_arrays, load_arrays
+from bench.data.npz_archive import ArraysInMemory
 
 _LOADERS: dict[str, tuple[DatasetInfo, Callable[[], Dataset]]] = {
     info.name: (info, loader)
@@ -37,6 +47,43 @@ _LOADERS: dict[str, tuple[DatasetInfo, Callable[[], Dataset]]] = {
 }
 BUILT_IN: tuple[str, ...] = tuple(_LOADERS)
 """Names of the built-in data sets."""
+Arrays = Mapping[str, npt.ArrayLike]
+ArraysFunction = TypeVar("ArraysFunction", bound=Callable[[], Arrays])
+
+
+def register_dataset(
+    name: str, *, source: str, grey_levels: int | None = None
+) -> Callable[[ArraysFunction], ArraysFunction]:
+    """Register a function of the user's as a data set; it decorates the function.
+
+    The function returns integer arrays by name, as an ``.npz`` file holds them: ``x_train`` and, where there are,
+    ``x_validation``, ``x_test``, ``y_train``, …, or ``images`` alone. It must return the same at each call, in every
+    process: a study is refused if its data has changed.
+
+    Args:
+        name: by which ``--dataset`` and :func:`bench.run_study` find it: letters, digits, ``_`` and ``-``.
+        source: where the data comes from, and its licence.
+        grey_levels: number of values that a pixel's channel can take; by default the data says it.
+
+    Raises:
+        DataError: a built-in data set has this name, or it is no name.
+    """
+    if name in BUILT_IN or not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}", name):
+        raise DataError(f"a data set cannot be registered as {name!r}: letters, digits, _ and -, and not a built-in's")
+
+    def register(function: ArraysFunction) -> ArraysFunction:
+        mark_as_code(Path(inspect.getsourcefile(function) or name))
+        arrays = cache(lambda: ArraysInMemory(name, function(), source))
+        _REGISTERED[name] = (
+            lambda given: describe_arrays(arrays(), given or grey_levels),
+            lambda given: load_arrays(arrays(), given or grey_levels),
+        )
+        return function
+
+    return register
+
+
+_REGISTERED: dict[str, tuple[Callable[[int | None], DatasetInfo], Callable[[int | None], Dataset]]] = {}
 
 
 def is_at_hand(built_in: str) -> bool:
@@ -63,6 +110,8 @@ def describe(dataset: str, grey_levels: int | None = None) -> DatasetInfo:
         info, _ = _LOADERS[dataset]
         _check_built_in_grey_levels(info, grey_levels)
         return info
+    if dataset in _REGISTERED:
+        return _REGISTERED[dataset][0](grey_levels)
     path = _existing_path(dataset)
     return folder.describe(path, grey_levels) if path.is_dir() else npz.describe(path, grey_levels)
 
@@ -85,6 +134,8 @@ def load(dataset: str, grey_levels: int | None = None) -> Dataset:
         info, loader = _LOADERS[dataset]
         _check_built_in_grey_levels(info, grey_levels)
         return loader()
+    if dataset in _REGISTERED:
+        return _REGISTERED[dataset][1](grey_levels)
     path = _existing_path(dataset)
     return folder.load(path, grey_levels) if path.is_dir() else npz.load(path, grey_levels)
 
@@ -104,7 +155,7 @@ def _existing_path(dataset: str) -> Path:
         path = Path(dataset).expanduser()
         # Path("") is the current folder, which nobody means.
         if dataset.strip() and path.exists():
-            # Not opened to find out, for a pipe would be waited for.
+            # Not opened: reading a named pipe would block.
             if not path.is_file() and not path.is_dir():
                 raise DataError(f"the data set {dataset!r} is a pipe or a device; a file or a folder is accepted.")
             return path

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
-from functools import cached_property
+from dataclasses import replace
 
 import numpy as np
-import pandas as pd
 
 from bench.core.errors import DivergedError
 from bench.core.results import Measurement
@@ -15,146 +13,100 @@ from bench.core.seeds import derive_seed
 from bench.data.dataset import DatasetInfo, Images
 from bench.data.registry import check_outside, describe, load
 from bench.evaluation.auroc import auroc
-from bench.evaluation.cost.flops import operations_per_image
-from bench.evaluation.diagnostics import Diagnostics
-from bench.evaluation.likelihood import LogLikelihood, likelihood_program, log_likelihood
-from bench.evaluation.quality import Extractor, sample_quality
-from bench.evaluation.sample_grids import Picture, final_pictures
-from bench.evaluation.sampling import Sampler
+from bench.evaluation.likelihood import LogLikelihood
+from bench.evaluation.metrics import Evaluation, EvaluationContext, measure_all, register_measure
+from bench.evaluation.programs import EvaluationPrograms, EvaluationProtocol, OutsideData
+from bench.evaluation.quality import sample_quality
+from bench.evaluation.sample_grids import final_pictures
 from bench.evaluation.throughput import sampling_latency, sampling_speed, speed
-from models.base.likelihood_model import LikelihoodModel
 
 
-@dataclass(frozen=True)
-class OutsideData:
-    """Images of another data set, whose likelihood is asked for."""
-
-    name: str
-    images: Images = field(repr=False)
-
-
-@dataclass(frozen=True)
-class EvaluationProtocol:
-    """What models are measured with.
-
-    Attributes:
-        importance_samples: k of the bound.
-        extractor: gives the features of sample quality.
-        outside: another data set, where there is one.
-    """
-
-    importance_samples: int
-    extractor: Extractor
-    outside: OutsideData | None = None
-
-
-@dataclass(frozen=True)
-class Evaluation:
-    """What was measured of one model.
-
-    Attributes:
-        measurements: the numbers.
-        tables: what is more than a number, by name: those of the result schema.
-        pictures: what its samples look like.
-        unavailable: metric -> why it could not be measured.
-    """
-
-    measurements: list[Measurement]
-    tables: dict[str, pd.DataFrame] = field(default_factory=dict)
-    pictures: list[Picture] = field(default_factory=list)
-    unavailable: dict[str, str] = field(default_factory=dict)
-
-
-class Evaluator:
-    """Measures a model, whose weights may change between two calls: its compiled programs are kept.
+def evaluate(
+    programs: EvaluationPrograms,
+    held_out: Images,
+    split: str,
+    train: Images,
+    protocol: EvaluationProtocol,
+    seed: int,
+    on_progress: Callable[[int, int], None] = lambda done, total: None,
+) -> Evaluation:
+    """Everything that can be measured without training: all that is registered.
 
     Args:
-        model: the model.
+        programs: of the model.
+        held_out: images (n, h, w, c) that the model was not trained on.
+        split: their name, ``validation`` or ``test``.
+        train: training images, for the floor of sample quality and the nearest neighbours.
+        protocol: with what to measure.
+        seed: the run's seed, from which that of the samples derives.
+        on_progress: receives (done, total) log-weights of the likelihood.
+
+    Raises:
+        DivergedError: the bound of an image is not finite.
     """
+    return measure_all(EvaluationContext(programs, held_out, split, train, protocol, seed, on_progress))
 
-    def __init__(self, model: LikelihoodModel) -> None:
-        self.model = model
-        self.likelihood_program = likelihood_program(model)
-        self.sampler = Sampler(model)
-        self.single = Sampler(model, batch_size=1)
-        self.diagnostics = Diagnostics(model)
 
-    @cached_property
-    def operations(self) -> float:
-        """Floating-point operations of one log-weight of one image."""
-        return operations_per_image(self.model)
+@register_measure("likelihood")
+def _likelihood(context: EvaluationContext) -> Evaluation:
+    found = context.likelihood
+    check_finite(found, context.split)
+    return Evaluation(
+        [*found.measurements(context.split), *found.tightness(context.split)],
+        {"likelihood_by_image": found.table_by_image(), "bound_by_samples": found.table_by_samples()},
+    )
 
-    def evaluate(
-        self,
-        held_out: Images,
-        split: str,
-        train: Images,
-        protocol: EvaluationProtocol,
-        seed: int,
-        on_progress: Callable[[int, int], None] = lambda done, total: None,
-    ) -> Evaluation:
-        """Everything that can be measured without training.
 
-        Args:
-            held_out: images (n, h, w, c) that the model was not trained on.
-            split: their name, ``validation`` or ``test``.
-            train: training images, for the floor of sample quality and the nearest neighbours.
-            protocol: with what to measure.
-            seed: the run's seed, from which that of the samples derives.
-            on_progress: receives (done, total) log-weights of the likelihood.
+@register_measure("out of distribution")
+def _out_of_distribution(context: EvaluationContext) -> Evaluation:
+    """The other data set's bits/dim under the model, and how well the likelihood separates the two."""
+    outside, own = context.protocol.outside, context.likelihood
+    if outside is None:
+        return Evaluation([])
+    other = context.log_likelihood(outside.images[: len(own.bound)], "outside")
+    split = "out_of_distribution"
+    separation = auroc(own.bound, other.bound)
+    rows = [
+        *other.measurements(split),
+        Measurement(split, "auroc", separation.value, separation.standard_error, len(other.bound), own.kind),
+    ]
+    return Evaluation([replace(row, conditions=outside.name) for row in rows])
 
-        Raises:
-            DivergedError: the bound of an image is not finite.
-        """
-        model = self.model
-        likelihood = self._likelihood(held_out, split, protocol.importance_samples, on_progress)
-        check_finite(likelihood, split)
-        diagnostics, tables = self.diagnostics.measure(held_out, derive_seed(seed, "diagnostics"))
-        samples = self.sampler.draw(len(held_out), 1.0, derive_seed(seed, "quality samples"))
-        quality = sample_quality(samples, held_out, train, protocol.extractor, model.grey_levels)
-        sampling, sampling_compile = sampling_speed(self.sampler)
-        return Evaluation(
-            measurements=[
-                *likelihood.measurements(split),
-                *likelihood.tightness(split),
-                *self._outside(protocol, likelihood),
-                *diagnostics,
-                *quality.measurements,
-                speed("evaluate_images_per_second", likelihood.rates, likelihood.batch_size),
-                sampling,
-                *sampling_latency(self.single),
-                Measurement("cost", "operations_per_image", self.operations),
-                Measurement("cost", "evaluation_compile_seconds", likelihood.compile_seconds + sampling_compile),
-            ],
-            tables={
-                "likelihood_by_image": likelihood.table_by_image(),
-                "bound_by_samples": likelihood.table_by_samples(),
-                **tables,
-            },
-            pictures=final_pictures(self.sampler, held_out, train, seed),
-            unavailable=quality.unavailable,
-        )
 
-    def _likelihood(
-        self, images: Images, name: str, k: int, on_progress: Callable[[int, int], None] = lambda done, total: None
-    ) -> LogLikelihood:
-        return log_likelihood(
-            self.model, images, k, derive_seed(name), self.likelihood_program, on_progress, timed=True
-        )
+@register_measure("diagnostics")
+def _diagnostics(context: EvaluationContext) -> Evaluation:
+    seed = derive_seed(context.seed, "diagnostics")
+    return Evaluation(*context.programs.diagnostics.measure(context.images, seed))
 
-    def _outside(self, protocol: EvaluationProtocol, own: LogLikelihood) -> list[Measurement]:
-        """The other data set's bits/dim under the model, and how well the likelihood tells the two apart."""
-        outside = protocol.outside
-        if outside is None:
-            return []
-        other = self._likelihood(outside.images[: len(own.bound)], "outside", protocol.importance_samples)
-        split = "out_of_distribution"
-        told = auroc(own.bound, other.bound)
-        rows = [
-            *other.measurements(split),
-            Measurement(split, "auroc", told.value, told.standard_error, len(other.bound), own.kind),
+
+@register_measure("sample quality")
+def _sample_quality(context: EvaluationContext) -> Evaluation:
+    quality = sample_quality(
+        context.samples, context.images, context.train, context.protocol.extractor, context.model.grey_levels
+    )
+    return Evaluation(quality.measurements, unavailable=quality.unavailable)
+
+
+@register_measure("throughput")
+def _throughput(context: EvaluationContext) -> Evaluation:
+    likelihood, programs = context.likelihood, context.programs
+    operations = programs.operations
+    sampling, sampling_compile = sampling_speed(programs.sampler)
+    return Evaluation(
+        [
+            speed("evaluate_images_per_second", likelihood.rates, likelihood.batch_size),
+            sampling,
+            *sampling_latency(programs.single),
+            *([] if operations is None else [Measurement("cost", "operations_per_image", operations)]),
+            Measurement("cost", "evaluation_compile_seconds", likelihood.compile_seconds + sampling_compile),
         ]
-        return [replace(row, conditions=outside.name) for row in rows]
+    )
+
+
+@register_measure("pictures")
+def _pictures(context: EvaluationContext) -> Evaluation:
+    pictures = final_pictures(context.programs.sampler, context.images, context.train, context.seed)
+    return Evaluation([], pictures=pictures)
 
 
 def check_finite(likelihood: LogLikelihood, split: str) -> None:

@@ -1,4 +1,4 @@
-"""The audited place where log-likelihoods are measured: both families, same discrete data, same noise scheme."""
+"""The audited place where log-likelihoods are measured: all families, same discrete data, same noise scheme."""
 
 from __future__ import annotations
 
@@ -36,11 +36,12 @@ WEIGHTS_AT_ONCE = 2**22
 
 
 def bound_of(model: LikelihoodModel, importance_samples: int) -> Bound:
-    """The bound that ``importance_samples`` log-weights of the model estimate."""
-    dequantisation = getattr(model.configuration, "dequantisation", None)
-    if dequantisation is None:
+    """The bound that ``importance_samples`` log-weights of the model estimate; exact where each is log P(x)."""
+    if model.is_exact:
+        return Bound(BoundKind.EXACT, 1)
+    if model.dequantisation_name == "none":
         return Bound(BoundKind.IMPORTANCE_WEIGHTED, importance_samples)
-    return Bound(BoundKind.IMPORTANCE_WEIGHTED_DEQUANTISATION, importance_samples, dequantisation)
+    return Bound(BoundKind.IMPORTANCE_WEIGHTED_DEQUANTISATION, importance_samples, model.dequantisation_name)
 
 
 @dataclass(frozen=True)
@@ -111,7 +112,12 @@ class LogLikelihood:
         return rows
 
     def tightness(self, split: str) -> list[Measurement]:
-        """The ELBO, and the effective sample size of the k weights: how far the bound has come, and how surely."""
+        """The ELBO, and the effective sample size of the k weights: how far the bound has come, and how surely.
+
+        Of an exact likelihood there is neither.
+        """
+        if self.kind.kind == BoundKind.EXACT:
+            return []
         n = len(self.bound)
         kind = replace(self.kind, importance_samples=1)
         error, own_error = (
@@ -179,15 +185,17 @@ def log_likelihood(
     Args:
         model: a trained model.
         images: integer images (n, h, w, c).
-        importance_samples: k.
+        importance_samples: k; a model whose likelihood is exact has it computed once.
         seed: seed of the noise.
         program: the model's :func:`likelihood_program`, where it is at hand; else one is compiled.
         on_progress: called with the number of log-weights done and their total.
         timed: whether the speed counts: where there is one batch only, it is computed again, warm.
         samples_at_once: importance samples of an image in a batch; as many as have room, if not given. With 1 a bound
-            of k samples takes the very program of a look at validation, and compiles none of its own.
+            of k samples takes the very program of an evaluation on validation, and compiles none of its own.
     """
     program = program or likelihood_program(model)
+    if model.is_exact:
+        importance_samples = 1
     noise_seed = derive_seed(seed, "posterior noise")
     total = len(images) * importance_samples
     rows = max(1, min(ROWS_PER_BATCH, VALUES_PER_BATCH // model.dimensions))
@@ -231,6 +239,8 @@ def log_likelihood(
             batches.append(_summarise(log_weights))
         done += len(log_weights)
     bounds, errors, effective = (np.concatenate(parts, axis=-1) for parts in zip(*batches, strict=True))
+    if model.is_exact:
+        errors = np.zeros_like(errors)
     later = np.asarray(seconds[1:] or seconds)
     return LogLikelihood(
         samples=_sample_numbers(importance_samples),
@@ -256,7 +266,7 @@ def _next_noise(streams: list[np.random.Generator], shape: tuple[int, ...]) -> n
 
 @lru_cache(maxsize=8)
 def _only_noise(seed: int, start: int, n: int, shape: tuple[int, ...]) -> npt.NDArray[np.float32]:
-    """The noise of a batch whose images need no more than this: kept, for every look at validation takes the same."""
+    """The noise of a batch whose images need no more than this: kept, as all evaluations on validation take it."""
     noise = np.empty((n, *shape), np.float32)
     # One stream, led to the beginning of each image's: a new one would ask the system for entropy it does not use.
     bits = np.random.Philox(key=(seed, start))

@@ -13,7 +13,6 @@ from bench.data.dataset import Images
 from bench.evaluation.image_grid import image_grid
 from bench.evaluation.quality import nearest_training_images
 from bench.evaluation.sampling import Sampler
-from models.vae.model import VAE
 
 GRID = 64
 """Images in a grid of samples."""
@@ -23,7 +22,7 @@ COLUMNS = 8
 TEMPERATURES = (0.0, 0.25, 0.5, 0.7, 0.85, 1.0)
 """One row each; the paper's figures use 0.7 (Kingma & Dhariwal 2018, section 6)."""
 INTERPOLATIONS = 8
-"""Pairs of images between which a VAE interpolates."""
+"""Pairs of images between which a model interpolates, if its family does."""
 
 
 @dataclass(frozen=True)
@@ -36,7 +35,7 @@ class Picture:
 
 
 def trial_pictures(sampler: Sampler, images: Images, seed: int) -> list[Picture]:
-    """What a trial shows: samples, and for a VAE reconstructions of held-out ``images``."""
+    """What a trial shows: samples, and reconstructions of held-out ``images`` where its family has them."""
     return [samples(sampler, seed), *_reconstructions(sampler, images)]
 
 
@@ -46,14 +45,11 @@ def final_pictures(sampler: Sampler, images: Images, train: Images, seed: int) -
     Args:
         sampler: of the trained model.
         images: held-out images.
-        train: training images, among which the samples' nearest neighbours are looked for.
+        train: training images, among which the samples' nearest neighbours are sought.
         seed: of the samples.
     """
     pictures = [samples(sampler, seed), _temperatures(sampler, seed), _neighbours(sampler, train, seed)]
-    pictures += _reconstructions(sampler, images)
-    if isinstance(sampler.model, VAE) and len(images) >= 2:
-        pictures.append(_interpolations(sampler.model, images))
-    return pictures
+    return pictures + _reconstructions(sampler, images) + _interpolations(sampler, images)
 
 
 def samples(sampler: Sampler, seed: int) -> Picture:
@@ -94,24 +90,26 @@ def _neighbours(sampler: Sampler, train: Images, seed: int) -> Picture:
 
 
 def _reconstructions(sampler: Sampler, images: Images) -> list[Picture]:
-    if not isinstance(sampler.model, VAE):
-        return []
     originals = images[: GRID // 2]
-    means = np.asarray(keras.ops.convert_to_numpy(sampler.model.reconstruct(originals)))
+    reconstructed = sampler.model.reconstruct(originals)
+    if reconstructed is None:
+        return []
+    means = np.asarray(keras.ops.convert_to_numpy(reconstructed))
     caption = "Held-out images, each followed by its reconstruction (mean image at the posterior mean)"
     return [_picture("reconstructions", caption, _pairs(originals, means), sampler)]
 
 
-def _interpolations(model: VAE, images: Images) -> Picture:
-    """Mean images along straight lines between the posterior means of pairs of images."""
+def _interpolations(sampler: Sampler, images: Images) -> list[Picture]:
+    """Mean images on the way between pairs of images, one pair a row."""
     n = min(INTERPOLATIONS, len(images) // 2)
-    means = np.asarray(keras.ops.convert_to_numpy(model.posterior(images[: 2 * n]).mean))  # (2n, latent_size)
-    share = np.linspace(0.0, 1.0, COLUMNS, dtype=np.float32)[None, :, None]
-    z = (1 - share) * means[:n, None] + share * means[n:, None]  # (n, columns, latent_size)
-    decoded = model.likelihood(z.reshape(n * COLUMNS, -1)).mean()
+    if not n:
+        return []
+    between = sampler.model.interpolate(images[:n], images[n : 2 * n], np.linspace(0.0, 1.0, COLUMNS, dtype=np.float32))
+    if between is None:
+        return []
     caption = "Mean images along straight lines between the posterior means of two held-out images, one pair a row"
-    pixels = np.asarray(keras.ops.convert_to_numpy(decoded))
-    return Picture("interpolations", caption, image_grid(pixels, model.grey_levels, COLUMNS))
+    pixels = np.asarray(keras.ops.convert_to_numpy(between))
+    return [_picture("interpolations", caption, pixels.reshape(-1, *pixels.shape[2:]), sampler)]
 
 
 def _pairs(first: npt.NDArray[np.generic], second: npt.NDArray[np.generic]) -> npt.NDArray[np.generic]:

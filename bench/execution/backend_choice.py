@@ -23,7 +23,7 @@ from bench.core.errors import SettingsError
 from bench.runtime.backend import BACKENDS, select_backend
 from bench.runtime.provenance import code_version, processor
 from bench.study.config import RunConfig
-from bench.study.definition import BoundStudy, Family
+from bench.study.definition import Arm, BoundStudy
 from bench.study.plan import middle_values
 from bench.study.search_space import Choices, Integers
 
@@ -36,7 +36,7 @@ IMAGES = 2048
 def choose_backend(bound: BoundStudy, say: Callable[[str], None]) -> str:
     """The installed backend that will be done with the study first.
 
-    Each trains the middle of every family's sweep for some seconds, on random images of the data's shape. The time to
+    Each trains the middle of every arm's sweep for some seconds, on random images of the data's shape. The time to
     the first step counts for each shape of model that the search is likely to meet, that of a step for each run. The
     choice is kept in the study's output folder: the same command goes on with the same backend.
 
@@ -69,8 +69,7 @@ def choose_backend(bound: BoundStudy, say: Callable[[str], None]) -> str:
 def _job(bound: BoundStudy) -> dict[str, Any]:
     """What is to be measured, as JSON."""
     configs = {
-        family.name: bound.configure(family, middle_values(family.sweep)).model_dump(mode="json")
-        for family in bound.study.families
+        arm.name: bound.configure(arm, middle_values(arm.sweep)).model_dump(mode="json") for arm in bound.study.arms
     }
     return {"configs": configs, "shape": list(bound.info.image_shape), "grey_levels": bound.info.grey_levels}
 
@@ -92,17 +91,17 @@ def _measured(bound: BoundStudy, installed: list[str], job: dict[str, Any]) -> d
             reasons.append(f"{name}: {(ended.stderr.strip().splitlines() or ['no message'])[-1]}")
             continue
         seconds = json.loads(ended.stdout.splitlines()[-1])
-        expected[name] = sum(_study_seconds(bound, family, *seconds[family.name]) for family in bound.study.families)
+        expected[name] = sum(_study_seconds(bound, arm, *seconds[arm.name]) for arm in bound.study.arms)
     if not expected:
         raise SettingsError(f"backend='auto' found none that trains these models: {'; '.join(reasons)}")
     return expected
 
 
-def _study_seconds(bound: BoundStudy, family: Family, first: float, step: float) -> float:
-    """Of a family's training: the time to the first step of each shape, and all steps."""
+def _study_seconds(bound: BoundStudy, arm: Arm, first: float, step: float) -> float:
+    """Of an arm's training: the time to the first step of each shape, and all steps."""
     settings = bound.settings
     shapes = 1
-    for name, parameter in family.sweep.items():
+    for name, parameter in arm.sweep.items():
         if isinstance(parameter, Integers):
             shapes *= parameter.high - parameter.low + 1
         elif isinstance(parameter, Choices):
@@ -110,11 +109,11 @@ def _study_seconds(bound: BoundStudy, family: Family, first: float, step: float)
         elif name != "learning_rate":
             shapes = settings.trials
     runs = settings.trials + settings.seeds
-    return min(shapes, settings.trials) * first + runs * bound.base(family).training.steps * step
+    return min(shapes, settings.trials) * first + runs * bound.base(arm).training.steps * step
 
 
 def measure(backend: str, job: dict[str, Any]) -> dict[str, tuple[float, float]]:
-    """Seconds to the first step, and of a warm one, by family."""
+    """Seconds to the first step, and of a warm one, by arm."""
     select_backend(backend)
     from bench.training.loop import compile_for_training
     from bench.training.program import training_program

@@ -12,10 +12,11 @@ from bench.core.results import RunState
 from bench.core.signals import StopRequest
 from bench.execution.executors.base import Executor
 from bench.execution.progress import StudyProgress
-from bench.execution.session import FINAL, SharedStudy
+from bench.execution.session import Selection, StudySession
 from bench.execution.worker import short
 from bench.search.queue import DIED, Attempt, Task
 from bench.study.config import RunConfig
+from bench.study.definition import FINALS
 from bench.tracking.logged_run import LoggedRun
 from bench.tracking.writer import DRAIN_SECONDS
 
@@ -39,7 +40,7 @@ class Coordinator:
         stop: tells when to end.
     """
 
-    def __init__(self, study: SharedStudy, executor: Executor, progress: StudyProgress, stop: StopRequest) -> None:
+    def __init__(self, study: StudySession, executor: Executor, progress: StudyProgress, stop: StopRequest) -> None:
         self.study = study
         self.executor = executor
         self.progress = progress
@@ -52,7 +53,7 @@ class Coordinator:
 
         Raises:
             KeyboardInterrupt: after Ctrl-C or SIGTERM, once the interrupted runs are marked as such.
-            StudyStoppedError: many trials in a row failed for a reason that all may share, or no trial of a family
+            StudyStoppedError: many trials in a row failed for a reason that all may share, or no trial of an arm
                 completed.
             SettingsError: another process is running the study.
         """
@@ -99,17 +100,21 @@ class Coordinator:
             queue.set_open(False)
         self.executor.shutdown()
 
-    def _config(self, name: str, trial: Attempt) -> RunConfig:
-        return self.study.bound.configure(self.study.family(name), trial.values)
+    def _config(self, name: str, trial: Selection) -> RunConfig:
+        return self.study.bound.configure(self.study.bound.study.arm(name), trial.values)
 
-    def _search(self) -> dict[str, Attempt]:
-        """Have each family's trials done up to their total, or to the end of its time; the best of each.
+    def _search(self) -> dict[str, Selection]:
+        """Have each arm's trials done up to their total, or to the end of its time; the best of each.
 
-        Workers turn to the next family as soon as no trial of the first waits. Each has an equal share of what time is
+        An arm of which nothing is swept needs no trial.
+
+        Workers turn to the next arm as soon as no trial of the first waits. Each has an equal share of what time is
         left when the one before it is done.
         """
-        settings, searches = self.study.bound.settings, self.study.searches
-        tasks = {name: search.tasks(settings.trials) for name, search in searches.items()}
+        study, settings, searches = self.study.bound.study, self.study.bound.settings, self.study.searches
+        tasks = {
+            name: search.tasks(settings.trials if study.arm(name).sweep else 0) for name, search in searches.items()
+        }
         deadline = time.monotonic() + (settings.timeout or math.inf)
         for search in searches.values():
             search.set_open(True)
@@ -128,7 +133,7 @@ class Coordinator:
         return {name: self._best(name) for name in searches}
 
     def _close(self, name: str) -> None:
-        """Let no further trial of a family begin, and wait for those that have begun."""
+        """Let no further trial of an arm begin, and wait for those that have begun."""
         search = self.study.searches[name]
         search.set_open(False)
         while any(each.state == RunState.RUNNING for each in search.attempts()):
@@ -137,7 +142,9 @@ class Coordinator:
             self.executor.poll()
         self._show(name, search.attempts())
 
-    def _best(self, name: str) -> Attempt:
+    def _best(self, name: str) -> Selection:
+        if not self.study.bound.study.arm(name).sweep:
+            return Selection(None)
         search = self.study.searches[name]
         best, done = search.best(), len(search.settled())
         if best is None and not done:
@@ -147,16 +154,16 @@ class Coordinator:
         if best is None:
             raise StudyStoppedError(
                 f"none of the {done} {name} trials completed: see their reasons above, and try other ranges, more "
-                "epochs or --no-pruning"
+                "epochs or --pruner none"
             )
-        return best
+        return Selection(best.number, best.values)
 
-    def _finals(self, selected: dict[str, Attempt]) -> None:
+    def _finals(self, selected: dict[str, Selection]) -> None:
         """Have each selected configuration retrained from several seeds, and each measured once on test."""
         finals = self.study.record.finals
         finals.set_open(True)
         tasks = self.study.final_tasks(selected)
-        while not self._is_done(FINAL, tasks):
+        while not self._is_done(FINALS, tasks):
             self.executor.poll()
 
     def _is_done(self, kind: str, tasks: list[Task]) -> bool:
@@ -198,11 +205,11 @@ class Coordinator:
         for number in sorted(set(settled) - (earlier or set())):
             each = settled[number]
             if earlier is not None and not each.is_this_processes:
-                self.progress.say(_told(kind, each))
-            family_kind = f"{each.note['family']} final" if kind == FINAL else f"{kind} search"
-            self.progress.done(1, None if earlier is not None and each.is_this_processes else family_kind)
+                self.progress.say(_describe(kind, each))
+            arm_kind = f"{each.note['arm']} final" if kind == FINALS else f"{kind} search"
+            self.progress.done(1, None if earlier is not None and each.is_this_processes else arm_kind)
         complete = [each for each in settled.values() if each.objective is not None]
-        if complete and kind != FINAL:
+        if complete and kind != FINALS:
             best = min(complete, key=lambda each: (each.objective, each.number))
             self.progress.best(kind, best.objective or 0.0, best.number)
 
@@ -250,7 +257,7 @@ class Coordinator:
         ]
 
     def _register(self, configs: dict[str, RunConfig]) -> None:
-        """Register the final run of each family that validation, not test, finds best."""
+        """Register the final run of each arm that validation, not test, finds best."""
         attempts = self.study.record.finals.attempts()
         complete = [each for each in attempts if each.state == RunState.COMPLETE and each.objective is not None]
         best: dict[str, Attempt] = {}
@@ -271,10 +278,10 @@ def _is_told_soon(attempt: Attempt) -> bool:
     return attempt.reason != DIED and attempt.ended_seconds_ago < DRAIN_SECONDS
 
 
-def _told(kind: str, attempt: Attempt) -> str:
+def _describe(kind: str, attempt: Attempt) -> str:
     """How an attempt of another process ended, in a line."""
-    if kind == FINAL:
-        name = f"{attempt.note['family']} final, seed {attempt.note['seed'] + 1}"
+    if kind == FINALS:
+        name = f"{attempt.note['arm']} final, seed {attempt.note['seed'] + 1}"
     else:
         values = " ".join(f"{name}={short(value)}" for name, value in attempt.values.items())
         name = f"{kind} #{attempt.number} {values}"
@@ -282,7 +289,7 @@ def _told(kind: str, attempt: Attempt) -> str:
     return f"{name}: {attempt.state}, {figure}"
 
 
-def _share(deadline: float, families: int) -> float:
-    """Until when the next of ``families`` may begin trials: each has an equal share of the time that is left."""
+def _share(deadline: float, arms: int) -> float:
+    """Until when the next of ``arms`` may begin trials: each has an equal share of the time that is left."""
     now = time.monotonic()
-    return now + (deadline - now) / max(1, families)
+    return now + (deadline - now) / max(1, arms)

@@ -23,7 +23,7 @@ from rich.text import Text
 
 from bench.core.logs import one_line
 from bench.core.results import EvaluationRecord
-from bench.study.eta import Clock, Pace, RemainingStudy
+from bench.study.eta import Clock, Pace, StudyEta
 
 log = logging.getLogger(__name__)
 
@@ -32,7 +32,7 @@ SILENCE_SECONDS = 60.0
 
 
 class StudyProgress:
-    """Nested progress: runs of the study, runs of this kind, epochs of the run; and the best so far of each family.
+    """Nested progress: runs of the study, runs of this kind, epochs of the run; and the best so far of each arm.
 
     Args:
         console: where to write; a quiet one shows nothing, and the log alone is written.
@@ -42,7 +42,7 @@ class StudyProgress:
     """
 
     def __init__(
-        self, console: Console, runs: int, remaining: RemainingStudy | None = None, clock: Clock = time.monotonic
+        self, console: Console, runs: int, remaining: StudyEta | None = None, clock: Clock = time.monotonic
     ) -> None:
         self.console = console
         self.runs = runs
@@ -90,9 +90,9 @@ class StudyProgress:
             log.info("%s", self._standing())
             self._break_silence(self._standing)
 
-    def best(self, family: str, bits_per_dim: float, number: int) -> None:
-        """Show a family's best trial so far: its bits/dim on validation, and its number."""
-        self._bests[family] = f"{family} {bits_per_dim:.4f} bits/dim (trial {number})"
+    def best(self, arm: str, bits_per_dim: float, number: int) -> None:
+        """Show an arm's best trial so far: its bits/dim on validation, and its number."""
+        self._bests[arm] = f"{arm} {bits_per_dim:.4f} bits/dim (trial {number})"
 
     def start_run(self, name: str, epochs: int, kind: str = "", done: int = 0, total: int = 1) -> None:
         """Begin a run's bar.

@@ -5,44 +5,57 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from bench.core.errors import DataError, TrackingError
+from bench.core.extensions import load_extension
+from bench.core.metrics import own_metrics
 from bench.data.dataset import Dataset, TuningData
 from bench.data.registry import load
 from bench.data.shared import open_shared
 from bench.runtime.backend import select_backend
 from bench.runtime.provenance import code_version, provenance
-from bench.search.queue import Attempt, Queue, Task
-from bench.search.sampler import Search
+from bench.search.queue import Queue, Task
+from bench.search.sampler import Search, SearchObjects
 from bench.search.storage import open_storage
 from bench.search.study_record import StudyRecord, find_study
 from bench.study import search_space as space
 from bench.study.config import RunConfig
-from bench.study.definition import ENGINE, BoundStudy, Family, StudySettings
+from bench.study.definition import ENGINE, FINALS, BoundStudy, StudySettings
 from bench.study.serialization import check_code, from_json, to_json
 from bench.tracking.schema import StudyDescription
-from bench.tracking.writer import StudyRun, Tracker
+from bench.tracking.writer import ParentRun, Tracker
 from bench.training.checkpoint import Checkpoint
 
 log = logging.getLogger(__name__)
 
-FINAL = "final"
-"""The kind of work that final runs are; each search is of the kind of its family."""
 _CHECKPOINT = re.compile(r"\.?(?P<kind>.+)-(?P<task>\d+)\.npz")
 """A checkpoint's file, or what is left of one that was being written."""
 
 
 @dataclass(frozen=True)
-class SharedStudy:
+class Selection:
+    """What is retrained of an arm: the values of its best trial, or nothing but its own where nothing is swept.
+
+    Attributes:
+        number: the trial's number; None where nothing is swept.
+        values: of the swept parameters.
+    """
+
+    number: int | None
+    values: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class StudySession:
     """What coordinator and workers have in common.
 
     Attributes:
         bound: the study with its settings and data.
         record: the study in the storage.
-        searches: the search of each family, by its name, in their order.
+        searches: the search of each arm, by its name, in their order.
         tracker: the connection to the tracking store.
         parent: the study's run there.
     """
@@ -51,29 +64,26 @@ class SharedStudy:
     record: StudyRecord
     searches: dict[str, Search]
     tracker: Tracker
-    parent: StudyRun
+    parent: ParentRun
 
     @property
     def queues(self) -> dict[str, Queue]:
         """All work by its kind, in the order in which it is done."""
-        return {**self.searches, FINAL: self.record.finals}
+        return {**self.searches, FINALS: self.record.finals}
 
-    def family(self, name: str) -> Family:
-        """The family of this name."""
-        return next(family for family in self.bound.study.families if family.name == name)
-
-    def final_tasks(self, selected: dict[str, Attempt]) -> list[Task]:
-        """A task for each final run of the selected trials; those of trials selected earlier keep theirs."""
+    def final_tasks(self, selected: Mapping[str, Selection]) -> list[Task]:
+        """A task for each final run of what was selected; those of earlier selections keep theirs."""
         known = {(each.note["config_hash"], each.note["seed"]): each.number for each in self.record.finals.attempts()}
         tasks: list[Task] = []
         for name, trial in selected.items():
-            config = self.bound.configure(self.family(name), trial.values)
+            config = self.bound.configure(self.bound.study.arm(name), trial.values)
             for seed in range(self.bound.settings.seeds):
                 number = known.get((config.hash, seed), max(known.values(), default=-1) + 1)
                 known[config.hash, seed] = number
                 note = {
-                    "family": name,
+                    "arm": name,
                     "trial": trial.number,
+                    "values": dict(trial.values),
                     "config": config.model_dump(mode="json"),
                     "config_hash": config.hash,
                     "seed": seed,
@@ -101,8 +111,12 @@ class SharedStudy:
         return self.bound.settings.output / "checkpoints" / self.bound.study_id
 
 
-def open_study(bound: BoundStudy) -> SharedStudy:
+def open_session(bound: BoundStudy, objects: SearchObjects | None = None) -> StudySession:
     """Make what a study needs in storage and tracking store, or find it there.
+
+    Args:
+        bound: the study.
+        objects: a sampler or pruner that was given as an object.
 
     Raises:
         TrackingError: one of them cannot be reached.
@@ -121,10 +135,10 @@ def open_study(bound: BoundStudy) -> SharedStudy:
     codes.append(specification["code"]["code"])
     parent = _parent(tracker, _description(bound, codes), earlier)
     record.publish({**specification, "codes": codes, "experiment_id": parent.experiment_id, "run_id": parent.run_id})
-    return SharedStudy(bound, record, _searches(bound, record), tracker, parent)
+    return StudySession(bound, record, _searches(bound, record, objects), tracker, parent)
 
 
-def _parent(tracker: Tracker, description: StudyDescription, earlier: Mapping[str, Any] | None) -> StudyRun:
+def _parent(tracker: Tracker, description: StudyDescription, earlier: Mapping[str, Any] | None) -> ParentRun:
     """The study's run; where the store is away, that of an earlier process, for the work does not wait for the store.
 
     Raises:
@@ -139,7 +153,13 @@ def _parent(tracker: Tracker, description: StudyDescription, earlier: Mapping[st
         return tracker.join_study(description, earlier["experiment_id"], earlier["run_id"])
 
 
-def join_study(study_id: str, storage: str | None, tracking_uri: str | None, output: Path) -> SharedStudy:
+def join_session(
+    study_id: str,
+    storage: str | None,
+    tracking_uri: str | None,
+    output: Path,
+    extensions: Sequence[Path] = (),
+) -> StudySession:
     """Hold a study that another process has opened.
 
     Args:
@@ -147,6 +167,7 @@ def join_study(study_id: str, storage: str | None, tracking_uri: str | None, out
         storage: the storage's address; by default the one of the output folder.
         tracking_uri: the tracking store's; by default the one of the output folder.
         output: folder for what this process leaves: checkpoints, its log, what is not uploaded yet.
+        extensions: the user's files that the study needs.
 
     Raises:
         TrackingError: the storage cannot be reached, or holds no such study.
@@ -158,12 +179,15 @@ def join_study(study_id: str, storage: str | None, tracking_uri: str | None, out
     written = StudyRecord(opened, found, 60.0).specification
     if written is None:
         raise TrackingError(f"{found} has not begun yet: it has no specification")
+    # Before a file is imported that may import Keras.
+    select_backend(str(written["settings"]["backend"]))
+    for file in extensions:
+        load_extension(file)
     bound = from_json(written, storage, tracking_uri, output)
-    select_backend(bound.settings.backend)
     record = StudyRecord(opened, found, bound.settings.lease)
     tracker = _tracker(bound)
     parent = tracker.join_study(_description(bound, written["codes"]), written["experiment_id"], written["run_id"])
-    return SharedStudy(bound, record, _searches(bound, record), tracker, parent)
+    return StudySession(bound, record, _searches(bound, record), tracker, parent)
 
 
 def open_data(bound: BoundStudy) -> Dataset:
@@ -196,34 +220,35 @@ def _tracker(bound: BoundStudy) -> Tracker:
     return Tracker(settings.tracking, settings.output / "artifacts", settings.output / "outbox")
 
 
-def _searches(bound: BoundStudy, record: StudyRecord) -> dict[str, Search]:
-    settings = bound.settings
+def _searches(bound: BoundStudy, record: StudyRecord, objects: SearchObjects | None = None) -> dict[str, Search]:
+    settings, objects = bound.settings, objects or SearchObjects()
     return {
-        family.name: Search(
+        arm.name: Search(
             record.storage,
-            f"{bound.study_id}/{family.name}",
-            space=family.sweep,
-            first=bound.first_values(family),
-            sampler=bound.sampler,
-            pruning=settings.pruning,
-            evaluations=bound.base(family).training.evaluations,
+            f"{bound.study_id}/{arm.name}",
+            space=arm.sweep,
+            first=bound.first_values(arm),
+            sampler=objects.sampler or bound.sampler,
+            pruner=objects.pruner or settings.pruner,
+            evaluations=bound.base(arm).training.evaluations,
             seed=settings.seed,
             lease=settings.lease,
         )
-        for family in bound.study.families
+        for arm in bound.study.arms
     }
 
 
 def _description(bound: BoundStudy, codes: Sequence[str]) -> StudyDescription:
     """What is logged of the study; ``codes`` are the versions of the code that worked on it, the latest last."""
     settings = bound.settings
-    training = {family.name: bound.base(family).training for family in bound.study.families}
+    training = {arm.name: bound.base(arm).training for arm in bound.study.arms}
     return StudyDescription(
         study_id=bound.study_id,
         name=bound.study.name,
         question=bound.study.question,
-        swept={family.name: list(family.sweep) for family in bound.study.families},
-        space={family.name: space.to_json(family.sweep) for family in bound.study.families},
+        arms={arm.name: arm.family for arm in bound.study.arms},
+        swept={arm.name: list(arm.sweep) for arm in bound.study.arms},
+        space={arm.name: space.to_json(arm.sweep) for arm in bound.study.arms},
         settings={
             **settings.model_dump(
                 mode="json",
@@ -235,4 +260,5 @@ def _description(bound: BoundStudy, codes: Sequence[str]) -> StudyDescription:
         provenance={**provenance(settings.backend), "code": ", then ".join(codes)},
         dataset=bound.info,
         digest=bound.digest,
+        metrics=own_metrics(),
     )

@@ -20,8 +20,9 @@ from bench.data.dataset import DatasetInfo, Split, TuningData
 from bench.evaluation.cost.energy import EnergyMeter
 from bench.evaluation.cost.flops import peak_operations_per_second
 from bench.evaluation.cost.memory import peak_device_bytes, peak_host_bytes
-from bench.evaluation.evaluator import EvaluationProtocol, Evaluator, check_finite
+from bench.evaluation.evaluator import check_finite, evaluate
 from bench.evaluation.likelihood import LogLikelihood, error_of_mean, log_likelihood
+from bench.evaluation.programs import EvaluationPrograms, EvaluationProtocol
 from bench.evaluation.sample_grids import GRID, Picture, shows_samples, trial_pictures, watched_samples
 from bench.evaluation.sampling import Sampler
 from bench.evaluation.throughput import conditions, speed
@@ -127,20 +128,21 @@ def run_final(
         CheckpointError: the state of the training cannot be saved.
     """
     compiled = _compiled_model(config, data, seed)
-    model, evaluator = compiled.model, compiled.evaluator
-    picture = _samples_while_training(evaluator.sampler, config)
+    model, programs = compiled.model, compiled.evaluation
+    picture = _samples_while_training(programs.sampler, config)
     log, meter = _train(compiled, config, data, seed, on_evaluation, checkpoint, picture)
     fresh = _validation(compiled, data, OPTIMISM_SAMPLES)
-    found = evaluator.evaluate(test.images, "test", data.train.images, protocol, seed, on_progress)
-    training = TRAINING_PASSES * model.training_samples * evaluator.operations * np.median(log.images_per_second())
-    share = Measurement(
-        "cost",
-        "peak_fraction",
-        float(training / peak_operations_per_second()),
-        conditions=conditions(config.training.batch_size),
-    )
-    measurements = [*found.measurements, selection_optimism(fresh, log), *_cost(model, config, log, meter), share]
+    found = evaluate(programs, test.images, "test", data.train.images, protocol, seed, on_progress)
+    measurements = [*found.measurements, selection_optimism(fresh, log), *_cost(model, config, log, meter)]
+    if programs.operations is not None:
+        measurements.append(_peak_fraction(model, programs.operations, config, log))
     return Outcome(model, log, measurements, found.pictures, found.tables, found.unavailable)
+
+
+def _peak_fraction(model: LikelihoodModel, operations: float, config: RunConfig, log: TrainingLog) -> Measurement:
+    training = TRAINING_PASSES * model.training_samples * operations * np.median(log.images_per_second())
+    share = float(training / peak_operations_per_second())
+    return Measurement("cost", "peak_fraction", share, conditions=conditions(config.training.batch_size))
 
 
 def _validation(compiled: _CompiledModel, data: TuningData, importance_samples: int) -> LogLikelihood:
@@ -215,9 +217,9 @@ class _CompiledModel:
         self.grid_sampler = Sampler(self.model, GRID, use="seldom")
 
     @cached_property
-    def evaluator(self) -> Evaluator:
+    def evaluation(self) -> EvaluationPrograms:
         """The programs that measure the model on test; a trial needs none of them."""
-        return Evaluator(self.model)
+        return EvaluationPrograms(self.model)
 
     def _build(self, config: RunConfig, seed: int) -> LikelihoodModel:
         # What Keras draws the seeds of initialisers from. ``keras.utils.set_random_seed`` would have TensorFlow forget

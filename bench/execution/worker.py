@@ -6,7 +6,7 @@ import logging
 import math
 import time
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -28,14 +28,16 @@ from bench.core.seeds import derive_seed
 from bench.core.signals import StopRequest
 from bench.data.dataset import Dataset, Split
 from bench.evaluation.cost.memory import host_bytes
-from bench.evaluation.evaluator import EvaluationProtocol, open_outside
+from bench.evaluation.evaluator import open_outside
+from bench.evaluation.programs import EvaluationProtocol
 from bench.evaluation.quality import open_extractor
 from bench.execution.progress import StudyProgress
-from bench.execution.session import FINAL, SharedStudy, limited
+from bench.execution.session import StudySession, limited
 from bench.execution.trial import OnEvaluation, Outcome, run_final, run_trial, validation_bits_per_dim
 from bench.search.heartbeat import Heartbeat, Watch
 from bench.search.queue import STOPPED, Claim
 from bench.study.config import RunConfig
+from bench.study.definition import FINALS, Arm
 from bench.tracking.writer import ModelRun
 from bench.training.checkpoint import Checkpoint
 from bench.training.history import VALIDATION
@@ -58,18 +60,19 @@ class _Job:
 
     name: str
     role: str
-    family: str
+    arm: Arm
     seed: int
+    values: Mapping[str, Any]
     config: RunConfig
     train: Callable[[OnEvaluation, Checkpoint], Outcome]
     objective: Callable[[Outcome], float]
-    standing: Callable[[], str]
+    rank: Callable[[], str]
     parameters: dict[str, Any] = field(default_factory=dict)
 
     @property
     def kind(self) -> str:
         """As the remaining time is told by."""
-        return f"{self.family} {self.role}"
+        return f"{self.arm.name} {self.role}"
 
 
 class Worker:
@@ -80,14 +83,23 @@ class Worker:
         dataset: its images.
         progress: where it is shown.
         stop: tells when to end.
+        can_restart: whether a process that has grown too large may end by :class:`RestartRequiredError`.
     """
 
-    def __init__(self, study: SharedStudy, dataset: Dataset, progress: StudyProgress, stop: StopRequest) -> None:
+    def __init__(
+        self,
+        study: StudySession,
+        dataset: Dataset,
+        progress: StudyProgress,
+        stop: StopRequest,
+        can_restart: bool = True,
+    ) -> None:
         self.study = study
         self.dataset = dataset
         self.progress = progress
         self.stop = stop
         self.data = limited(dataset, study.bound.settings.evaluation_images)
+        self.can_restart = can_restart
         self._tasks = 0
         self._first_bytes = 0
 
@@ -116,7 +128,7 @@ class Worker:
                 claim = queue.claim()
                 if claim is None:
                     continue
-                job = self._final(claim) if kind == FINAL else self._trial(kind, claim)
+                job = self._final(claim) if kind == FINALS else self._trial(kind, claim)
                 self._do(job, kind, claim)
                 self._tasks += 1
             except LostTrialError as error:
@@ -129,7 +141,7 @@ class Worker:
         now = host_bytes()
         if self._tasks <= 1:
             self._first_bytes = now
-        elif self._tasks >= LEAST_TASKS and now - self._first_bytes > MOST_GROWTH:
+        elif self.can_restart and self._tasks >= LEAST_TASKS and now - self._first_bytes > MOST_GROWTH:
             raise RestartRequiredError(
                 f"after {self._tasks} runs this process holds {now / 2**30:.1f} GiB: a fresh one goes on in its place"
             )
@@ -153,8 +165,8 @@ class Worker:
 
     def _trial(self, kind: str, claim: Claim) -> _Job:
         """Train one configuration of the sweep, and judge it on validation."""
-        family, settings = self.study.family(kind), self.study.bound.settings
-        config = self.study.bound.configure(family, claim.values)
+        arm, settings = self.study.bound.study.arm(kind), self.study.bound.settings
+        config = self.study.bound.configure(arm, claim.values)
         seed = derive_seed(settings.seed, kind, claim.number)
 
         def train(on_evaluation: OnEvaluation, checkpoint: Checkpoint) -> Outcome:
@@ -164,19 +176,20 @@ class Worker:
         return _Job(
             name=f"{kind} #{claim.number} {values}",
             role="search",
-            family=kind,
+            arm=arm,
             seed=seed,
+            values=claim.values,
             config=config,
             train=train,
             objective=validation_bits_per_dim,
-            standing=lambda: self._standing(kind, claim.number),
+            rank=lambda: self._rank(kind, claim.number),
         )
 
     def _final(self, claim: Claim) -> _Job:
         """Train a selected configuration from one seed, and measure it on test."""
         settings, note = self.study.bound.settings, claim.note
         config = RunConfig.model_validate(note["config"])
-        seed = derive_seed(settings.seed, FINAL, note["seed"])
+        seed = derive_seed(settings.seed, FINALS, note["seed"])
 
         def on_progress(done: int, total: int) -> None:
             self.stop.check()
@@ -186,14 +199,19 @@ class Worker:
             return run_final(config, self.data, self._test, seed, self.protocol, on_evaluation, on_progress, checkpoint)
 
         return _Job(
-            name=f"{note['family']} final, seed {note['seed'] + 1} of {settings.seeds}",
-            role=FINAL,
-            family=note["family"],
+            name=f"{note['arm']} final, seed {note['seed'] + 1} of {settings.seeds}",
+            role=FINALS,
+            arm=self.study.bound.study.arm(note["arm"]),
             seed=seed,
+            values=note["values"],
             config=config,
             train=train,
             objective=lambda outcome: outcome.log.best.values[VALIDATION],
-            standing=lambda: f"Retrains {note['family']} trial {note['trial']}, selected on validation",
+            rank=lambda: (
+                f"Trains {note['arm']}, of which nothing is swept"
+                if note["trial"] is None
+                else f"Retrains {note['arm']} trial {note['trial']}, selected on validation"
+            ),
             parameters={"importance_samples": settings.importance_samples},
         )
 
@@ -203,18 +221,19 @@ class Worker:
         Its task is ended in the storage before its run is in the tracking store: from that moment it counts.
         """
         queue, settings = self.study.queues[kind], self.study.bound.settings
-        total = settings.seeds * len(self.study.searches) if kind == FINAL else settings.trials
+        total = settings.seeds * len(self.study.searches) if kind == FINALS else settings.trials
         name = f"{job.name}, attempt {claim.attempt}" if claim.attempt > 1 else job.name
         checkpoint = self.study.checkpoint(kind, claim.number, job.config, job.seed)
         with _given_back_on_failure(claim):
             self.progress.start_run(name, job.config.training.evaluations, job.kind, len(queue.settled()), total)
             # Last, for a stop between here and the work would leave the run open until the study is continued.
             run = self.study.parent.start_run(
-                *(name, job.role, job.family, job.seed, job.config),
+                *(name, job.role, job.arm.name, job.seed, job.config),
                 number=claim.number if job.role == "search" else None,
                 attempt=claim.attempt,
                 key=claim.key,
                 continuation=_continuation(claim, checkpoint),
+                inactive=[swept for swept in job.arm.sweep if swept not in job.values],
                 **job.parameters,
             )
         try:
@@ -247,7 +266,7 @@ class Worker:
             run.finish(state, str(failure))
             self.progress.say(f"{name}: {state}, {failure}")
         else:
-            run.finish(RunState.COMPLETE, "", job.standing())
+            run.finish(RunState.COMPLETE, "", job.rank())
             self.progress.say(f"{name}: {_headline(outcome)} in {outcome.log.seconds:.1f} s")
         checkpoint.remove()
 
@@ -275,7 +294,7 @@ class Worker:
         for record in checkpoint.records():
             known(record)
         outcome = self.stop.run_interruptible(lambda: job.train(on_evaluation, checkpoint))
-        if job.role == FINAL:
+        if job.role == FINALS:
             run.log_model(outcome.model, self.data.validation.images[:1])
         run.log_measurements(outcome.measurements)
         run.log_pictures([(picture.kind, picture.caption, picture.png) for picture in outcome.pictures])
@@ -283,13 +302,13 @@ class Worker:
         run.log_unavailable(outcome.unavailable)
         return outcome
 
-    def _standing(self, kind: str, number: int) -> str:
-        """Where a complete trial stands among those before it."""
+    def _rank(self, kind: str, number: int) -> str:
+        """The rank of a complete trial among those that ended before it."""
         settled = self.study.queues[kind].settled().values()
         complete = [each for each in settled if each.state == RunState.COMPLETE]
         order = sorted(complete, key=lambda each: math.inf if each.objective is None else each.objective)
         rank = 1 + next(i for i, each in enumerate(order) if each.number == number)
-        return f"At its end number {rank} of {len(order)} complete trials of its family, by bits/dim on validation"
+        return f"At its end number {rank} of {len(order)} complete trials of its arm by bits/dim on validation"
 
 
 @contextmanager
@@ -305,7 +324,7 @@ def _given_back_on_failure(claim: Claim) -> Iterator[None]:
         raise
 
 
-def open_protocol(study: SharedStudy, dataset: Dataset) -> EvaluationProtocol:
+def open_protocol(study: StudySession, dataset: Dataset) -> EvaluationProtocol:
     """With what a study's final runs are measured.
 
     Raises:

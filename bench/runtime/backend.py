@@ -33,11 +33,11 @@ def check_backend(name: str) -> None:
         )
 
 
-def select_backend(name: str) -> None:
-    """Import Keras on backend ``name`` in this process.
+def prepare_backend(name: str) -> None:
+    """Have Keras run on backend ``name`` once something imports it, unless something has already.
 
     Raises:
-        SettingsError: the backend is unknown or not installed, or Keras already runs on another.
+        SettingsError: the backend is unknown or not installed.
     """
     check_backend(name)
     if "keras" not in sys.modules:
@@ -51,6 +51,16 @@ def select_backend(name: str) -> None:
         os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.1")
         os.environ.setdefault("JAX_COMPILATION_CACHE_MAX_SIZE", str(2**30))
         keep_freed_memory()
+
+
+def select_backend(name: str) -> None:
+    """Import Keras on backend ``name`` in this process.
+
+    Raises:
+        SettingsError: the backend is unknown or not installed, or Keras already runs on another.
+    """
+    prepare_backend(name)
+    if "keras" not in sys.modules:
         with _start_up_messages_held_back():
             device()
     import keras

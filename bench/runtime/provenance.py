@@ -12,6 +12,7 @@ from pathlib import Path
 
 import psutil
 
+from bench.core.extensions import digests
 from bench.core.redaction import redact
 from bench.runtime.backend import cores, device
 
@@ -58,7 +59,7 @@ def commit() -> str:
 
 
 def code_version(backend: str) -> dict[str, str]:
-    """What decides a result beside its configuration: a digest of the models' and the harness's source, and versions.
+    """What decides a result beside its configuration: digests of models, harness and user's files, and versions.
 
     Args:
         backend: the Keras backend whose version counts.
@@ -67,7 +68,8 @@ def code_version(backend: str) -> dict[str, str]:
     digest = hashlib.sha256()
     for path in sorted(path for package in ("bench", "models") for path in (root / package).rglob("*.py")):
         digest.update(f"{path.relative_to(root)}\0".encode() + path.read_bytes() + b"\0")
-    return {"code": digest.hexdigest()[:12], **{package: _version(package) for package in ("keras", backend, "numpy")}}
+    versions = {package: _version(package) for package in ("keras", backend, "numpy")}
+    return {"code": digest.hexdigest()[:12], **versions, **digests()}
 
 
 def command_line() -> str:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from bench.runtime.backend import device
-from models.base.config import GlowConfig
 from models.base.likelihood_model import LikelihoodModel
-from models.base.size import model_size
 
 CACHE_BYTES = 2**20
 """About what one core of a processor has close by, for what a microbatch of a batch needs at once."""
@@ -35,37 +34,27 @@ def jax_cores() -> int:
 def training_sharding(model: LikelihoodModel, batch_size: int, cores: int) -> Sharding:
     """The sharding of a batch that is trained on.
 
-    A dense VAE, with many weights for little work, is not divided: its gradients are too large to be added up.
+    A family with many weights for little work, as a dense VAE, leaves its batches whole (``activation_bytes`` 0): its
+    gradients are too large to be added up.
     """
     if not model.objective_is_by_image:
         return Sharding()
     sharding = forward_sharding(model, batch_size, cores)
     # Each microbatch adds its gradients to those before: where weights are many, that costs more than the cache saves.
     own = batch_size // sharding.devices
-    weight_bytes = 4 * model_size(model.configuration, model.image_shape, model.grey_levels).parameters
-    affordable = max(1, 4 * own * _image_bytes(model) // weight_bytes)
+    weight_bytes = 4 * sum(math.prod(weight.shape) for weight in model.trainable_variables)
+    affordable = max(1, 4 * own * model.activation_bytes // max(1, weight_bytes))
     return Sharding(sharding.devices, largest_divisor(own, min(sharding.microbatches, affordable)))
 
 
 def forward_sharding(model: LikelihoodModel, rows: int, cores: int) -> Sharding:
     """The sharding of so many rows, images or importance samples of images, that are computed without a gradient."""
-    if not isinstance(model.configuration, GlowConfig):
+    if not model.activation_bytes:
         return Sharding()
     devices = largest_divisor(rows, cores)
     own = rows // devices
-    wanted = -(-own * _image_bytes(model) // CACHE_BYTES)
+    wanted = -(-own * model.activation_bytes // CACHE_BYTES)
     return Sharding(devices, largest_divisor(own, wanted))
-
-
-def _image_bytes(model: LikelihoodModel) -> int:
-    """What a coupling of the first level needs: its input and output, shifted nine times, and its hidden layers."""
-    configuration = model.configuration
-    if not isinstance(configuration, GlowConfig):
-        return 0
-    height, width, channels = model.image_shape
-    channels *= 4
-    widths = 9 * (channels // 2) + 2 * configuration.hidden_channels + 9 * channels
-    return 4 * (height // 2) * (width // 2) * widths
 
 
 def largest_divisor(number: int, limit: int) -> int:

@@ -1,26 +1,42 @@
-"""The search of one family: which values its trials try, and which of them are stopped."""
+"""The search of one arm: which values its trials try, and which of them are stopped."""
 
 from __future__ import annotations
 
-from typing import Any
+import inspect
+from dataclasses import dataclass
+from types import ModuleType
+from typing import Any, cast
 
 import numpy as np
 import optuna
 from optuna.storages import BaseStorage
 from scipy.stats import qmc
 
+from bench.core.errors import SettingsError
 from bench.core.seeds import derive_seed
 from bench.search.pruner import AsynchronousHalving
 from bench.search.queue import Claim, Queue, Task
 from bench.search.storage import with_retries
-from bench.study.search_space import Choices, Integers, Space, value_at
+from bench.study.search_space import Choices, Integers, Parameter, Space, chosen, value_at
 
+AnySampler = str | optuna.samplers.BaseSampler
+"""A sampler, or its name."""
+AnyPruner = str | optuna.pruners.BasePruner
+"""A pruner, or its name."""
 TPE_STARTUP_TRIALS = 4
 """Random trials before TPE models their outcome; fewer than Optuna's ten, for studies are small."""
 
 
+@dataclass(frozen=True)
+class SearchObjects:
+    """A sampler and a pruner of Optuna's that a user gave as objects, each in place of the one that a study names."""
+
+    sampler: optuna.samplers.BaseSampler | None = None
+    pruner: optuna.pruners.BasePruner | None = None
+
+
 class Search(Queue):
-    """The sweep of one family: tasks whose values are proposed, ended with validation bits/dim, which it minimises.
+    """The sweep of one arm: tasks whose values are proposed, ended with validation bits/dim, which it minimises.
 
     Seeds derive from the task's number: a continued study proposes what an uninterrupted one would have, and the
     designs that do not look at outcomes (``qmc``, ``random``) are the same for any number of workers. TPE looks at
@@ -31,11 +47,14 @@ class Search(Queue):
         name: its name there.
         space: what is swept.
         first: values of the first trial.
-        sampler: ``tpe``, ``qmc`` or ``random``.
-        pruning: whether trials that lag behind are stopped.
+        sampler: ``tpe``, ``qmc``, ``random``, the name of a sampler of Optuna's, or one.
+        pruner: ``halving``, ``none``, the name of a pruner of Optuna's, or one.
         evaluations: how many times a trial is evaluated on validation.
         seed: seed of the proposals.
-        lease: seconds without a sign of life after which a trial is taken back.
+        lease: seconds without a heartbeat after which a trial is taken back.
+
+    Raises:
+        SettingsError: Optuna has no such sampler or pruner, or it cannot be made without arguments.
     """
 
     def __init__(
@@ -44,14 +63,13 @@ class Search(Queue):
         name: str,
         space: Space,
         first: dict[str, Any],
-        sampler: str,
-        pruning: bool,
+        sampler: AnySampler,
+        pruner: AnyPruner,
         evaluations: int,
         seed: int,
         lease: float = 60.0,
     ) -> None:
-        # Half of training is the least that tells: learning curves cross early on.
-        super().__init__(storage, name, AsynchronousHalving(evaluations // 2) if pruning else None, lease)
+        super().__init__(storage, name, build_pruner(pruner, evaluations), lease)
         self.space = space
         self.first = first
         self.sampler = sampler
@@ -64,10 +82,10 @@ class Search(Queue):
     def _known_values(self, number: int) -> dict[str, Any]:
         if number == 0:
             return self.first
-        if self.sampler == "tpe":
+        if self.sampler not in ("qmc", "random"):
             return {}
-        point = self._point(number)
-        return {name: value_at(parameter, u) for (name, parameter), u in zip(self.space.items(), point, strict=True)}
+        point = dict(zip(self.space, self._point(number), strict=True))
+        return chosen(self.space, lambda name, parameter: value_at(parameter, point[name]))
 
     def _point(self, number: int) -> list[float]:
         """The task's point in the unit cube, a coordinate for each parameter."""
@@ -82,15 +100,69 @@ class Search(Queue):
 
     def _prepare(self, claim: Claim) -> None:
         """Propose the values that the task does not have yet."""
-        claim.values = {name: claim.unless_lost(lambda name=name: self._suggest(claim, name)) for name in self.space}  # type: ignore[misc]
+        claim.values = chosen(
+            self.space, lambda name, parameter: claim.unless_lost(lambda: self._suggest(claim, name, parameter))
+        )
 
-    def _suggest(self, claim: Claim, name: str) -> Any:
-        parameter, trial = self.space[name], claim._trial
+    def _suggest(self, claim: Claim, name: str, parameter: Parameter) -> Any:
+        trial = claim._trial
         if isinstance(parameter, Choices):
             return with_retries(lambda: trial.suggest_categorical(name, parameter.values))
         suggest: Any = trial.suggest_int if isinstance(parameter, Integers) else trial.suggest_float
         return with_retries(lambda: suggest(name, parameter.low, parameter.high, log=parameter.log))
 
     def _sampler(self, number: int) -> optuna.samplers.BaseSampler:
-        seed = derive_seed(self.seed, self.name, number)
+        return build_sampler(self.sampler, derive_seed(self.seed, self.name, number))
+
+
+def build_sampler(sampler: AnySampler, seed: int) -> optuna.samplers.BaseSampler:
+    """A sampler by its name; one of Optuna's with its own defaults.
+
+    Raises:
+        SettingsError: Optuna has no such sampler, or it cannot be made without arguments.
+    """
+    if isinstance(sampler, optuna.samplers.BaseSampler):
+        return sampler
+    if sampler in ("tpe", "qmc", "random"):
+        # The last two do not ask it: their values are known before.
         return optuna.samplers.TPESampler(seed=seed, n_startup_trials=TPE_STARTUP_TRIALS)
+    kind = _of_optuna(optuna.samplers, sampler, optuna.samplers.BaseSampler)
+    seeded = {"seed": seed} if "seed" in inspect.signature(kind).parameters else {}
+    return cast(optuna.samplers.BaseSampler, _made(kind, **seeded))
+
+
+def build_pruner(pruner: AnyPruner, evaluations: int) -> optuna.pruners.BasePruner:
+    """A pruner by its name; one of Optuna's with its own defaults.
+
+    Args:
+        pruner: its name, or a pruner.
+        evaluations: how many times a trial is evaluated on validation.
+
+    Raises:
+        SettingsError: Optuna has no such pruner, or it cannot be made without arguments.
+    """
+    if isinstance(pruner, optuna.pruners.BasePruner):
+        return pruner
+    if pruner == "none":
+        return optuna.pruners.NopPruner()
+    if pruner == "halving":
+        # Half of the training at least: learning curves cross early on.
+        return AsynchronousHalving(evaluations // 2)
+    return cast(optuna.pruners.BasePruner, _made(_of_optuna(optuna.pruners, pruner, optuna.pruners.BasePruner)))
+
+
+def _of_optuna(module: ModuleType, name: str, base: type) -> type:
+    kind = getattr(module, name, None)
+    if not isinstance(kind, type) or not issubclass(kind, base) or kind is base:
+        known = [each for each in module.__all__ if each.endswith(base.__name__[4:]) and each != base.__name__]
+        raise SettingsError(f"Optuna has no {name}: one of {', '.join(known)}")
+    return kind
+
+
+def _made(kind: type, **arguments: Any) -> object:
+    try:
+        return kind(**arguments)
+    except (TypeError, ImportError) as error:
+        raise SettingsError(
+            f"{kind.__name__} cannot be made by its name ({error}): give an object of it to run_study"
+        ) from error

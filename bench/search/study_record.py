@@ -35,7 +35,7 @@ class StudyRecord:
         self.study_id = study_id
         self.lease = lease
         self.finals = Queue(storage, f"{study_id}{_FINALS}", lease=lease)
-        """The final runs. Their notes name the family, the configuration and the seed."""
+        """The final runs. Their notes name the arm, the configuration and the seed."""
 
     @property
     def specification(self) -> dict[str, Any] | None:

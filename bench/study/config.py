@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from models.base.config import AnyModelConfig
+from bench.core.errors import SettingsError
+from models.base.config import ModelConfig
+from models.families import AnyModelConfig
 
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
@@ -107,20 +110,49 @@ class RunConfig(BaseModel):
         return hashlib.sha256(canonical.encode()).hexdigest()[:12]
 
     def parameters(self) -> dict[str, Any]:
-        """Model and training settings in one flat mapping, for logging."""
-        return {**self.model.model_dump(mode="json"), **self.training.model_dump(mode="json")}
+        """Model and training settings in one flat mapping, by the names that :func:`setting_name` gives them."""
+        parts = {"model": self.model.model_dump(mode="json"), "training": self.training.model_dump(mode="json")}
+        return {
+            setting_name(type(self.model), f"{part}.{name}"): value
+            for part, settings in parts.items()
+            for name, value in settings.items()
+        }
 
-    def with_values(self, values: dict[str, Any]) -> RunConfig:
+    def with_values(self, values: Mapping[str, Any]) -> RunConfig:
         """The configuration with swept ``values`` in place, each where its name belongs.
 
         Raises:
-            KeyError: neither model nor training has a setting of that name.
+            SettingsError: there is no setting of that name, or the model and its training both have one.
             pydantic.ValidationError: a value is out of range.
         """
-        model, training = self.model.model_dump(), self.training.model_dump()
+        parts = {"model": self.model.model_dump(), "training": self.training.model_dump()}
         for name, value in values.items():
-            target = next((part for part in (model, training) if name in part), None)
-            if target is None:
-                raise KeyError(f"no setting is called {name!r}: one of {', '.join(sorted({**model, **training}))}")
-            target[name] = value
-        return RunConfig.model_validate({**self.model_dump(), "model": model, "training": training})
+            part, setting = _located(type(self.model), name)
+            parts[part][setting] = value
+        return RunConfig.model_validate({**self.model_dump(), **parts})
+
+
+def setting_name(model: type[ModelConfig], name: str) -> str:
+    """How a setting is called: by its own name, or with ``model.`` or ``training.`` where both have one of that name.
+
+    Raises:
+        SettingsError: there is no setting of that name, or the model and its training both have one.
+    """
+    part, setting = _located(model, name)
+    other = TrainingConfig.model_fields if part == "model" else model.model_fields
+    return f"{part}.{setting}" if setting in other else setting
+
+
+def _located(model: type[ModelConfig], name: str) -> tuple[str, str]:
+    """Which part of a configuration a setting belongs to, and its name there."""
+    fields = {"model": model.model_fields, "training": TrainingConfig.model_fields}
+    part, _, setting = name.rpartition(".")
+    if part in fields and setting in fields[part]:
+        return part, setting
+    found = [part for part, names in fields.items() if name in names]
+    if len(found) == 1:
+        return found[0], name
+    if found:
+        raise SettingsError(f"{name!r} is a setting of the model and of its training: model.{name} or training.{name}")
+    known = sorted({*fields["model"], *fields["training"]} - {"family"})
+    raise SettingsError(f"no setting is called {name!r}: one of {', '.join(known)}")

@@ -51,7 +51,7 @@ class ExpectedRuns:
     seconds: float
 
 
-class RemainingStudy:
+class StudyEta:
     """Predicts how long the rest of a study takes.
 
     A kind of run of which some are finished takes as long as these did on average; one that is still to come takes as

@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any
 
 import numpy as np
 
-from bench.study.definition import CONVERGENT_PASSES, BoundStudy, Family
-from bench.study.eta import ExpectedRuns, RemainingStudy
-from bench.study.search_space import Choices, Integers, Space
-from models.base.config import GlowConfig
-from models.base.size import Size, model_size
+from bench.study.definition import CONVERGENT_PASSES, Arm, BoundStudy
+from bench.study.eta import ExpectedRuns, StudyEta
+from bench.study.search_space import Choices, Integers, Parameter, Space, chosen
+from models.base.size import Size
 
 TRAINING_PASSES = 3
 """A training step costs about three forward passes: one forward, two backward."""
@@ -29,30 +27,30 @@ COMPILE_SECONDS_PER_FLOW_STEP = 1.1
 
 
 @dataclass(frozen=True)
-class FamilyPlan:
-    """What a study would do with one family."""
+class ArmPlan:
+    """What a study would do with one arm."""
 
-    family: Family
-    smallest: Size
-    largest: Size
+    arm: Arm
+    smallest: Size | None
+    largest: Size | None
     images: int
-    looks: int
+    evaluations: int
     trial_seconds: float
     final_seconds: float
 
 
-def plan(bound: BoundStudy) -> list[FamilyPlan]:
-    """Sizes and times of each family, the times for the middle of its swept ranges."""
+def plan(bound: BoundStudy) -> list[ArmPlan]:
+    """Sizes and times of each arm, the times for the middle of its swept ranges."""
     rate = _multiplications_per_second() * EFFICIENCY
-    return [_plan(bound, family, rate) for family in bound.study.families]
+    return [_plan(bound, arm, rate) for arm in bound.study.arms]
 
 
 @dataclass(frozen=True)
 class LongerStudy:
-    """A study at the budget after which both families had converged on the digits."""
+    """A study at the budget after which the families had converged on the digits."""
 
     bound: BoundStudy
-    plans: list[FamilyPlan]
+    plans: list[ArmPlan]
 
     @property
     def images(self) -> int:
@@ -67,53 +65,54 @@ def at_convergent_budget(bound: BoundStudy) -> LongerStudy:
     return LongerStudy(longer, plan(longer))
 
 
-def remaining_study(bound: BoundStudy) -> RemainingStudy:
+def study_eta(bound: BoundStudy) -> StudyEta:
     """A prediction of the study's remaining time that begins with these estimates and goes on with what runs take."""
     settings = bound.settings
     expected = {}
     for each in plan(bound):
-        name = each.family.name
-        expected[f"{name} search"] = ExpectedRuns(settings.trials, each.trial_seconds)
+        name = each.arm.name
+        expected[f"{name} search"] = ExpectedRuns(settings.trials if each.arm.sweep else 0, each.trial_seconds)
         expected[f"{name} final"] = ExpectedRuns(settings.seeds, each.final_seconds)
-    return RemainingStudy(expected)
+    return StudyEta(expected)
 
 
-def total_seconds(bound: BoundStudy, plans: list[FamilyPlan]) -> float:
+def total_seconds(bound: BoundStudy, plans: list[ArmPlan]) -> float:
     """Rough time of the whole study: all trials to their end, then the final runs."""
     settings = bound.settings
-    return sum(settings.trials * p.trial_seconds + settings.seeds * p.final_seconds for p in plans)
+    return sum(
+        (settings.trials if p.arm.sweep else 0) * p.trial_seconds + settings.seeds * p.final_seconds for p in plans
+    )
 
 
-def _plan(bound: BoundStudy, family: Family, rate: float) -> FamilyPlan:
+def _plan(bound: BoundStudy, arm: Arm, rate: float) -> ArmPlan:
     info, settings = bound.info, bound.settings
 
-    def size(corner: str) -> Size:
-        config = bound.configure(family, _values(family.sweep, corner))
-        return model_size(config.model, info.image_shape, info.grey_levels)
+    def size(corner: str) -> Size | None:
+        config = bound.configure(arm, _values(arm.sweep, corner))
+        return config.model.size(info.image_shape, info.grey_levels)
 
-    middle = bound.configure(family, middle_values(family.sweep))
-    work = size("middle").multiplications
+    middle = bound.configure(arm, middle_values(arm.sweep))
+    work = (size("middle") or Size()).multiplications
     training = middle.training
     images = training.steps * training.batch_size
-    compile_seconds = COMPILE_SECONDS
-    if isinstance(middle.model, GlowConfig):
-        compile_seconds += COMPILE_SECONDS_PER_FLOW_STEP * middle.model.levels * middle.model.flow_depth
+    compile_seconds = COMPILE_SECONDS + COMPILE_SECONDS_PER_FLOW_STEP * middle.model.compiled_steps
+    exact = middle.model.is_exact
 
     def evaluated(split: str) -> int:
         return min(info.sizes[split], settings.evaluation_images or info.sizes[split])
 
     train_seconds = compile_seconds + images * TRAINING_PASSES * work / rate + training.steps * SECONDS_PER_STEP
-    looks_seconds = training.evaluations * evaluated("validation") * work / rate
-    selection = evaluated("validation") * settings.selection_samples * work / rate
-    test = evaluated("test") * settings.importance_samples * work / rate + compile_seconds
-    return FamilyPlan(
-        family=family,
+    evaluation_seconds = training.evaluations * evaluated("validation") * work / rate
+    selection = evaluated("validation") * (1 if exact else settings.selection_samples) * work / rate
+    test = evaluated("test") * (1 if exact else settings.importance_samples) * work / rate + compile_seconds
+    return ArmPlan(
+        arm=arm,
         smallest=size("low"),
         largest=size("high"),
         images=images,
-        looks=training.evaluations,
-        trial_seconds=train_seconds + looks_seconds + selection,
-        final_seconds=train_seconds + looks_seconds + test,
+        evaluations=training.evaluations,
+        trial_seconds=train_seconds + evaluation_seconds + selection,
+        final_seconds=train_seconds + evaluation_seconds + test,
     )
 
 
@@ -122,17 +121,17 @@ def middle_values(sweep: Space) -> dict[str, Any]:
     return _values(sweep, "middle")
 
 
-def _values(sweep: Mapping[str, Any], corner: str) -> dict[str, Any]:
+def _values(sweep: Space, corner: str) -> dict[str, Any]:
     """Every swept parameter at its low end, high end, or in the middle of its range."""
-    values: dict[str, Any] = {}
-    for name, parameter in sweep.items():
+
+    def value(name: str, parameter: Parameter) -> Any:
         if isinstance(parameter, Choices):
-            values[name] = parameter.values[{"low": 0, "high": -1, "middle": len(parameter.values) // 2}[corner]]
-            continue
+            return parameter.values[{"low": 0, "high": -1, "middle": len(parameter.values) // 2}[corner]]
         middle = math.sqrt(parameter.low * parameter.high) if parameter.log else (parameter.low + parameter.high) / 2
-        value = {"low": parameter.low, "high": parameter.high, "middle": middle}[corner]
-        values[name] = round(value) if isinstance(parameter, Integers) else value
-    return values
+        at_corner = {"low": parameter.low, "high": parameter.high, "middle": middle}[corner]
+        return round(at_corner) if isinstance(parameter, Integers) else at_corner
+
+    return chosen(sweep, value)
 
 
 @cache

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from typing import Annotated, Any
 
@@ -12,6 +12,9 @@ from pydantic.dataclasses import dataclass
 
 from bench.core.errors import SettingsError
 
+Value = str | int | float | bool
+Condition = Mapping[str, Value | tuple[Value, ...]]
+"""For each named parameter before it in the sweep, the value or the values at which a parameter is swept."""
 _EXACT = 2**53
 """The largest whole number to which all smaller ones are exact as floating-point numbers, in which samplers count."""
 Whole = Annotated[int, Field(ge=-_EXACT, le=_EXACT)]
@@ -19,17 +22,25 @@ Whole = Annotated[int, Field(ge=-_EXACT, le=_EXACT)]
 
 @dataclass(frozen=True, config=ConfigDict(strict=True))
 class Integers:
-    """Whole numbers from ``low`` to ``high``, both included; ``log`` spaces them by ratio."""
+    """Whole numbers from ``low`` to ``high``, both included.
+
+    Attributes:
+        low: the smallest.
+        high: the largest.
+        log: whether they are spaced by ratio.
+        when: where given, the parameter is swept only in trials that meet this condition.
+    """
 
     low: Whole
     high: Whole
     log: bool = False
+    when: Condition | None = None
 
     def __post_init__(self) -> None:
         _check_range(self)
 
     def __str__(self) -> str:
-        return f"{self.low} … {self.high}, whole{', log' if self.log else ''}"
+        return f"{self.low} … {self.high}, whole{', log' if self.log else ''}{_condition(self.when)}"
 
     def __contains__(self, value: object) -> bool:
         return isinstance(value, int) and self.low <= value <= self.high
@@ -42,17 +53,25 @@ class Integers:
 
 @dataclass(frozen=True, config=ConfigDict(strict=True, allow_inf_nan=False))
 class Reals:
-    """Real numbers from ``low`` to ``high``; ``log`` spaces them by ratio."""
+    """Real numbers from ``low`` to ``high``.
+
+    Attributes:
+        low: the smallest.
+        high: the largest.
+        log: whether they are spaced by ratio.
+        when: where given, the parameter is swept only in trials that meet this condition.
+    """
 
     low: Whole | float
     high: Whole | float
     log: bool = False
+    when: Condition | None = None
 
     def __post_init__(self) -> None:
         _check_range(self)
 
     def __str__(self) -> str:
-        return f"{self.low:g} … {self.high:g}{', log' if self.log else ''}"
+        return f"{self.low:g} … {self.high:g}{', log' if self.log else ''}{_condition(self.when)}"
 
     def __contains__(self, value: object) -> bool:
         return isinstance(value, int | float) and self.low <= value <= self.high
@@ -65,16 +84,22 @@ class Reals:
 
 @dataclass(frozen=True, config=ConfigDict(allow_inf_nan=False))
 class Choices:
-    """One of several values."""
+    """One of several values.
 
-    values: tuple[str | int | float | bool, ...]
+    Attributes:
+        values: what may be chosen.
+        when: where given, the parameter is swept only in trials that meet this condition.
+    """
+
+    values: tuple[Value, ...]
+    when: Condition | None = None
 
     def __post_init__(self) -> None:
         if not self.values:
             raise SettingsError("Choices needs one value or more to choose from")
 
     def __str__(self) -> str:
-        return " | ".join(map(str, self.values))
+        return " | ".join(map(str, self.values)) + _condition(self.when)
 
     def __contains__(self, value: object) -> bool:
         return value in self.values
@@ -92,8 +117,53 @@ def _check_range(parameter: Integers | Reals) -> None:
         raise SettingsError(f"the range {parameter} cannot be spaced by ratio: it needs low > 0, or log=False")
 
 
+def _condition(when: Condition | None) -> str:
+    if not when:
+        return ""
+    allowed = (
+        f"{name} is {' or '.join(map(str, values if isinstance(values, tuple) else (values,)))}"
+        for name, values in when.items()
+    )
+    return f", when {' and '.join(allowed)}"
+
+
 Parameter = Integers | Reals | Choices
 Space = Mapping[str, Parameter]
+
+
+def is_swept(parameter: Parameter, values: Mapping[str, Any]) -> bool:
+    """Whether a parameter is swept in a trial in which those before it have these ``values``."""
+    return all(
+        name in values and values[name] in (allowed if isinstance(allowed, tuple) else (allowed,))
+        for name, allowed in (parameter.when or {}).items()
+    )
+
+
+def chosen(space: Space, choose: Callable[[str, Parameter], Any]) -> dict[str, Any]:
+    """A value for each parameter that is swept, in order: conditions see the values that were chosen before."""
+    values: dict[str, Any] = {}
+    for name, parameter in space.items():
+        if is_swept(parameter, values):
+            values[name] = choose(name, parameter)
+    return values
+
+
+def check_conditions(space: Space) -> None:
+    """Check that each condition names parameters before its own, and values that they can take.
+
+    Raises:
+        SettingsError: one does not.
+    """
+    earlier: dict[str, Parameter] = {}
+    for name, parameter in space.items():
+        for other, allowed in (parameter.when or {}).items():
+            if other not in earlier:
+                known = ", ".join(earlier) or "none"
+                raise SettingsError(f"{name} is swept when {other} has a value: it must be swept before it ({known})")
+            for value in allowed if isinstance(allowed, tuple) else (allowed,):
+                if value not in earlier[other]:
+                    raise SettingsError(f"{name} is swept when {other} is {value!r}, which is not in {earlier[other]}")
+        earlier[name] = parameter
 
 
 _KINDS: dict[str, type[Parameter]] = {"integers": Integers, "reals": Reals, "choices": Choices}
@@ -114,7 +184,8 @@ def value_at(parameter: Parameter, u: float) -> Any:
 def to_json(space: Space) -> dict[str, Any]:
     """A space as JSON holds it."""
     names = {kind: name for name, kind in _KINDS.items()}
-    return {name: {"kind": names[type(parameter)], **asdict(parameter)} for name, parameter in space.items()}
+    written = {name: {"kind": names[type(parameter)], **asdict(parameter)} for name, parameter in space.items()}
+    return {name: {key: value for key, value in each.items() if value is not None} for name, each in written.items()}
 
 
 def from_json(space: Mapping[str, Mapping[str, Any]]) -> dict[str, Parameter]:
@@ -128,6 +199,7 @@ def from_json(space: Mapping[str, Mapping[str, Any]]) -> dict[str, Parameter]:
 
 
 def _parameter(kind: str, **settings: Any) -> Parameter:
+    when = {name: tuple(v) if isinstance(v, list) else v for name, v in (settings.pop("when", None) or {}).items()}
     if kind == "choices":
-        return Choices(tuple(settings["values"]))
-    return _KINDS[kind](**settings)
+        settings["values"] = tuple(settings["values"])
+    return _KINDS[kind](**settings, when=when or None)

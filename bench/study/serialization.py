@@ -7,14 +7,18 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from pydantic import TypeAdapter
+
 from bench.core.errors import SettingsError
+from bench.core.extensions import check_extensions, digests
 from bench.data.dataset import DatasetInfo
 from bench.runtime.provenance import code_version
 from bench.study import search_space as space
 from bench.study.config import TrainingConfig
-from bench.study.definition import ENGINE, BoundStudy, Family, Study, StudySettings
-from models.base.config import FAMILIES
+from bench.study.definition import ENGINE, Arm, BoundStudy, Study, StudySettings
+from models.base.registry import AnyModelConfig
 
+_MODEL: TypeAdapter[Any] = TypeAdapter(AnyModelConfig)
 _OWN = {"storage", "tracking_uri", "output", "workers", *ENGINE}
 """Settings that each process has of its own; addresses may hold credentials, which are kept nowhere."""
 
@@ -25,18 +29,20 @@ def to_json(bound: BoundStudy) -> dict[str, Any]:
     return {
         "study_id": bound.study_id,
         "study": {"name": study.name, "question": study.question, "sampler": study.sampler},
-        "families": [
+        "arms": [
             {
-                "model": family.model.model_dump(mode="json"),
-                "sweep": space.to_json(family.sweep),
-                "training": family.training.model_dump(mode="json"),
+                "name": arm.name,
+                "model": arm.model.model_dump(mode="json"),
+                "sweep": space.to_json(arm.sweep),
+                "training": arm.training.model_dump(mode="json", exclude_unset=True),
             }
-            for family in study.families
+            for arm in study.arms
         ],
         "settings": bound.settings.model_dump(mode="json", exclude=_OWN),
         "info": asdict(bound.info),
         "digest": bound.digest,
         "code": code_version(bound.settings.backend),
+        "extensions": digests(),
     }
 
 
@@ -46,21 +52,23 @@ def from_json(written: Mapping[str, Any], storage: str | None, tracking_uri: str
     Raises:
         SettingsError: it was written by other code than this, or comes out as another study than it was.
     """
+    check_extensions(written["extensions"].items())
     check_code(written, mixed=bool(written["settings"]["mixed_code"]))
-    families = tuple(
-        Family(
-            model=FAMILIES[family["model"]["family"]].model_validate(family["model"]),
-            sweep=space.from_json(family["sweep"]),
-            training=TrainingConfig.model_validate(family["training"]),
+    arms = tuple(
+        Arm(
+            name=arm["name"],
+            model=_MODEL.validate_python(arm["model"]),
+            sweep=space.from_json(arm["sweep"]),
+            training=TrainingConfig.model_validate(arm["training"]),
         )
-        for family in written["families"]
+        for arm in written["arms"]
     )
     settings = StudySettings.checked(
         {**written["settings"], "storage": storage, "tracking_uri": tracking_uri, "output": output}
     )
     info = dict(written["info"])
     info["image_shape"] = tuple(info["image_shape"])
-    bound = BoundStudy(Study(families=families, **written["study"]), settings, DatasetInfo(**info), written["digest"])
+    bound = BoundStudy(Study(arms=arms, **written["study"]), settings, DatasetInfo(**info), written["digest"])
     if bound.study_id != written["study_id"]:
         raise SettingsError(
             f"{written['study_id']} comes out as {bound.study_id} here: its configuration or this code has changed"

@@ -51,7 +51,7 @@ def study_note(study: StudyDescription, headline: str = "", report: str = "") ->
     answer = f"**{plain(headline)}** " if headline else ""
     answer += f"[Read the report]({report}).\n\n" if report else ""
     swept = "; ".join(
-        f"{family} by {', '.join(plain(name) for name in names)}" for family, names in study.swept.items() if names
+        f"{arm} by {', '.join(plain(name) for name in names)}" for arm, names in study.swept.items() if names
     )
     data = study.dataset
     height, width, channels = data.image_shape
@@ -68,7 +68,7 @@ def run_note(
     parent: str,
     state: RunState,
     reason: str,
-    standing: str,
+    rank: str,
     measured: Sequence[Measurement],
 ) -> str:
     """How a run ended, what it reached, and where it stands.
@@ -78,12 +78,12 @@ def run_note(
         parent: the address of the study's run.
         state: how it ended.
         reason: why it ended so, if it did not complete.
-        standing: where it stands among the others.
+        rank: where it stands among the others.
         measured: its measurements.
     """
     ended = f"**{state.replace('_', ' ').capitalize()}.**" + (f" {plain(reason)}." if reason else "")
     figures = [_figure(row) for row in measured if row.metric == "bits_per_dim"]
-    lines = [ended, *figures, standing and f"{standing}.", f"Part of [{plain(study.study_id)}]({parent})."]
+    lines = [ended, *figures, rank and f"{rank}.", f"Part of [{plain(study.study_id)}]({parent})."]
     return "\n\n".join(line for line in lines if line) + "\n"
 
 
@@ -120,4 +120,4 @@ request for samples are not looked at.
 def version_note(run: LoggedRun) -> str:
     """Which final run a registered model's version is."""
     reached = "" if run.validation is None else f": {run.validation:.4f} bits/dim on validation (one-sample bound)"
-    return f"The final run of {plain(run.family)} from seed {run.seed}{reached}."
+    return f"The final run of {plain(run.arm)} from seed {run.seed}{reached}."

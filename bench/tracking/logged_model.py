@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import ast
 import logging
+import sys
 import tempfile
-from importlib.metadata import version
+from importlib.metadata import packages_distributions, version
 from pathlib import Path
 
 import keras
@@ -18,6 +20,7 @@ from bench.data.dataset import Images
 from bench.tracking import served_model
 from bench.tracking.schema import MODEL_FILE
 from models.base.likelihood_model import LikelihoodModel
+from models.base.registry import registered
 
 # It warns wherever pip itself is not installed, which the requirements do not need to name.
 logging.getLogger("mlflow.utils.environment").setLevel(logging.ERROR)
@@ -32,30 +35,35 @@ PARAMETERS = ParamSchema(
     ]
 )
 """What a request may set: the task, and what each task is done with. See :mod:`bench.tracking.served_model`."""
+OWN_PACKAGES = ("bench", "models", "reports", "studies")
 
 
 def write_package(model: LikelihoodModel, example: Images, folder: Path) -> None:
     """Write an MLflow model that ``mlflow models serve`` and ``mlflow.pyfunc.load_model`` take.
 
-    The optimizer stays out: it weighs more than the model. Nothing in the package is pickled. Of which run it is, and
-    which logged model, is written when the tracking store has said so.
+    The optimizer stays out: it weighs more than the model. Nothing in the package is pickled. A family of a user's own
+    brings the file that registers it, and names what that imports among the requirements. Of which run it is, and which
+    logged model, is written when the tracking store has said so.
 
     Args:
         model: the trained model.
         example: an image (1, h, w, c) as an example of what to send.
         folder: where to write; it must not exist.
     """
+    source = registered(model.configuration.family).source
+    imported = set() if source is None else imported_packages(source)
+    root = Path(str(models.__file__)).parents[1]
     with tempfile.TemporaryDirectory() as temporary:
         file = Path(temporary, Path(MODEL_FILE).name)
         model.bare_copy().save(file)
         mlflow.pyfunc.save_model(
             str(folder),
             python_model=str(Path(served_model.__file__)),
-            artifacts={"model": str(file)},
-            code_paths=[str(Path(str(models.__file__)).parent)],
+            artifacts={"model": str(file), **({} if source is None else {"extension": str(source)})},
+            code_paths=[str(root / package) for package in OWN_PACKAGES if package in {"models", *imported}],
             signature=_signature(model),
             input_example=example.astype(np.float64),
-            pip_requirements=_requirements(),
+            pip_requirements=_requirements(imported),
             model_config={"backend": keras.backend.backend()},
         )
 
@@ -68,7 +76,24 @@ def _signature(model: LikelihoodModel) -> ModelSignature:
     return ModelSignature(Schema([images]), Schema([scores]), PARAMETERS)
 
 
-def _requirements() -> list[str]:
-    """What the served model imports, in the versions that trained it."""
-    packages = ("mlflow", "keras", keras.backend.backend(), "numpy", "pydantic")
-    return [f"{package}=={version(package)}" for package in packages]
+def imported_packages(source: Path) -> set[str]:
+    """The packages that a Python file imports, wherever in the file, without those of Python itself.
+
+    Raises:
+        SyntaxError: the file is not Python.
+    """
+    packages: set[str] = set()
+    for node in ast.walk(ast.parse(source.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            packages |= {alias.name.partition(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            packages.add(node.module.partition(".")[0])
+    return packages - set(sys.stdlib_module_names)
+
+
+def _requirements(imported: set[str]) -> list[str]:
+    """What the served model imports, in the versions that trained it; ``imported`` by a user's own file."""
+    known = packages_distributions() if imported else {}
+    of_the_user = {known[package][0] for package in imported - set(OWN_PACKAGES) if package in known}
+    own = ("mlflow", "keras", keras.backend.backend(), "numpy", "pydantic")
+    return [f"{package}=={version(package)}" for package in (*own, *sorted(of_the_user - set(own)))]

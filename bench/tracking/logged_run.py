@@ -15,7 +15,7 @@ class LoggedRun:
 
     run_id: str
     role: str
-    family: str
+    arm: str
     number: int | None
     seed: int
     config_hash: str
@@ -36,7 +36,7 @@ class LoggedRun:
         return cls(
             run_id=run.info.run_id,
             role=tags["reparam.role"],
-            family=tags["reparam.family"],
+            arm=tags["reparam.arm"],
             number=None if number is None else int(number),
             seed=int(tags["reparam.seed"]),
             config_hash=tags["reparam.config_hash"],

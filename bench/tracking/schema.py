@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+from bench.core.metrics import Metric
 from bench.core.results import RunState
 from bench.data.dataset import DatasetInfo
 
@@ -56,16 +57,18 @@ DETAILS_TAG = "reparam.details."
 class StudyDescription:
     """What identifies and explains a study: the parent run's tags and parameters.
 
-    ``space`` holds the ranges of the swept parameters by family and name, as
-    :func:`bench.study.search_space.to_json` writes them.
+    ``arms`` holds the family of each arm, ``space`` the ranges of the swept parameters by arm and name, as
+    :func:`bench.study.search_space.to_json` writes them, ``metrics`` what the user's own metrics mean.
     """
 
     study_id: str
     name: str
     question: str
+    arms: dict[str, str]
     swept: dict[str, list[str]]
     settings: dict[str, Any]
     provenance: dict[str, Any]
     dataset: DatasetInfo
     digest: str
     space: dict[str, dict[str, Any]] = field(default_factory=dict)
+    metrics: list[Metric] = field(default_factory=list)

@@ -1,12 +1,17 @@
 """The script that a logged model carries with it: bits/dim of images, and samples, behind MLflow's ``predict``.
 
 MLflow copies this file and the package ``models`` into the artifact and runs it when the model is loaded ("models from
-code"): no object of ours is pickled. It must therefore import nothing else of this project.
+code"): no object of ours is pickled. It must therefore import nothing else of this project. A model of a user's own
+family carries the file that registers it, which is imported first.
 """
 
 from __future__ import annotations
 
+import hashlib
+import importlib.util
 import os
+import sys
+from pathlib import Path
 from typing import Any
 
 import mlflow
@@ -21,25 +26,25 @@ LARGEST_COUNT = 10_000
 
 
 class ServedModel(mlflow.pyfunc.PythonModel):
-    """A VAE or a Glow that answers two tasks, named by the parameter ``task``.
+    """A likelihood model that answers two tasks, named by the parameter ``task``.
 
-    ``bits_per_dim`` (the default) gives each image's bound on -log2 P(x) / D, from ``importance_samples`` weights: an
-    anomaly score, high for images unlike those of training. All images see the same noise, that of ``seed``, so that
-    an image's score does not depend on those sent with it. It is what ``model.log_prob_bound`` gives for that image
-    alone.
+    ``bits_per_dim`` (the default) gives each image's bound on -log2 P(x) / D, from ``importance_samples`` weights, or
+    its exact value where the model knows it: an anomaly score, high for images unlike those of training. All images see
+    the same noise, that of ``seed``, so that an image's score does not depend on those sent with it. It is what
+    ``model.log_prob_bound`` gives for that image alone.
 
     ``sample`` gives ``n`` images at ``temperature`` from ``seed``, the same as ``model.sample``. The images that MLflow
-    asks for are then not looked at: send any one.
+    asks for are then ignored: send any one.
     """
 
     def load_context(self, context: Any) -> None:
         """Load the Keras file, on the backend that trained it unless the process has chosen another."""
         os.environ.setdefault("KERAS_BACKEND", context.model_config["backend"])
-        import keras
+        if "extension" in context.artifacts:
+            _import_file(Path(context.artifacts["extension"]))
+        from models.registry import load_model
 
-        import models.registry  # noqa: F401 - registers the model classes
-
-        self.model = keras.saving.load_model(context.artifacts["model"], safe_mode=True)
+        self.model = load_model(Path(context.artifacts["model"]))
 
     def predict(
         self,
@@ -57,16 +62,16 @@ class ServedModel(mlflow.pyfunc.PythonModel):
         Raises:
             MlflowException: an image or a parameter is not of this kind; the server answers 400 with the reason.
         """
-        asked = params or {}
-        task, seed = asked["task"], int(asked["seed"])
+        request = params or {}
+        task, seed = request["task"], int(request["seed"])
         if task == "bits_per_dim":
             images = self._checked(np.asarray(model_input))
-            return self._bits_per_dim(images, _count("importance_samples", asked), seed)
+            return self._bits_per_dim(images, _count("importance_samples", request), seed)
         if task == "sample":
-            temperature = float(asked["temperature"])
+            temperature = float(request["temperature"])
             if not (np.isfinite(temperature) and temperature >= 0):
                 raise _refused(f"temperature={temperature} is none: it takes a number from 0")
-            return np.asarray(self.model.sample(_count("n", asked), temperature, seed))
+            return np.asarray(self.model.sample(_count("n", request), temperature, seed))
         raise _refused(f"task={task!r} is unknown: one of bits_per_dim, sample")
 
     def _checked(self, images: npt.NDArray[Any]) -> npt.NDArray[np.int32]:
@@ -87,6 +92,7 @@ class ServedModel(mlflow.pyfunc.PythonModel):
         from models.base.units import bits_per_dim
 
         model = self.model
+        samples = 1 if model.is_exact else samples
         noise = keras.random.normal((samples, 1, *model.posterior_noise_shape), dtype=model.compute_dtype, seed=seed)
         size = max(1, VALUES_PER_BATCH // model.dimensions)
         images_at_once, samples_at_once = max(1, size // samples), min(size, samples)
@@ -101,6 +107,22 @@ class ServedModel(mlflow.pyfunc.PythonModel):
         return np.asarray(bits_per_dim(np.concatenate(bounds), model.dimensions))
 
 
+def _import_file(path: Path) -> None:
+    """Import the file that registers the model's family, under a name that no other module has."""
+    name = f"reparam_bench_served_{path.stem}_{hashlib.sha256(path.read_bytes()).hexdigest()[:8]}"
+    if name in sys.modules:
+        return
+    spec = importlib.util.spec_from_file_location(name, path)
+    if spec is None or spec.loader is None:
+        raise _refused(f"{path.name} is no Python file")
+    sys.modules[name] = importlib.util.module_from_spec(spec)
+    try:
+        spec.loader.exec_module(sys.modules[name])
+    except BaseException:
+        del sys.modules[name]
+        raise
+
+
 def _for_each(noise: Any, images: int) -> Any:
     """Noise (k, 1, …) for so many images: (k, images, …)."""
     import keras
@@ -108,8 +130,8 @@ def _for_each(noise: Any, images: int) -> Any:
     return keras.ops.repeat(noise, images, axis=1)
 
 
-def _count(name: str, asked: dict[str, Any]) -> int:
-    value = int(asked[name])
+def _count(name: str, request: dict[str, Any]) -> int:
+    value = int(request[name])
     if not 1 <= value <= LARGEST_COUNT:
         raise _refused(f"{name}={value} is out of range: 1 to {LARGEST_COUNT}")
     return value

@@ -11,7 +11,7 @@ import logging
 import math
 import time
 import uuid
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import asdict
 from functools import cached_property
 from pathlib import Path
@@ -119,7 +119,7 @@ class Tracker:
         """MLflow's own; for a database it is opened by the first use, and may fail."""
         return MlflowClient(tracking_uri=self.uri)
 
-    def open_study(self, study: StudyDescription) -> StudyRun:
+    def open_study(self, study: StudyDescription) -> ParentRun:
         """The parent run of the study: the one that exists, or a new one.
 
         Raises:
@@ -127,15 +127,15 @@ class Tracker:
         """
         return self.asked(lambda: self._opened(study))
 
-    def join_study(self, study: StudyDescription, experiment_id: str, run_id: str) -> StudyRun:
+    def join_study(self, study: StudyDescription, experiment_id: str, run_id: str) -> ParentRun:
         """The parent run of a study that another process opened. The store is not asked, and may be away.
 
         Args:
             study: as it was opened.
-            experiment_id: :attr:`StudyRun.experiment_id` of the run that was opened.
-            run_id: its :attr:`StudyRun.run_id`.
+            experiment_id: :attr:`ParentRun.experiment_id` of the run that was opened.
+            run_id: its :attr:`ParentRun.run_id`.
         """
-        return StudyRun(self, run_id, experiment_id, study)
+        return ParentRun(self, run_id, experiment_id, study)
 
     def asked(self, call: Callable[[], Result], fault: str = "cannot be reached") -> Result:
         """The outcome of a call to the store that may be repeated; a failure that passes at once is none.
@@ -230,7 +230,7 @@ class Tracker:
         """Stop uploading; what is left is uploaded by a later process, and so is the end of a run that has none."""
         self.uploader.close()
 
-    def _opened(self, study: StudyDescription) -> StudyRun:
+    def _opened(self, study: StudyDescription) -> ParentRun:
         experiment_id = self._experiment(study)
         found = self._search(
             [experiment_id], f"tags.`reparam.study_id` = '{study.study_id}' AND tags.`reparam.role` = 'study'"
@@ -249,7 +249,7 @@ class Tracker:
         # Those of an earlier process stay, which a continued study may not change, and which it may not have written.
         rows = [Param(name, value) for name, value in _parameters(study.settings).items() if name not in known]
         self.client.log_batch(run_id, params=rows)
-        parent = StudyRun(self, run_id, experiment_id, study)
+        parent = ParentRun(self, run_id, experiment_id, study)
         parent._describe()
         return parent
 
@@ -288,6 +288,19 @@ class Tracker:
                 return runs
 
 
+def keep_folder(uri: str, run_id: str, folder: Path, name: str) -> None:
+    """Keep a folder as an artifact of a run.
+
+    Raises:
+        TrackingError: the store cannot be reached.
+    """
+    try:
+        MlflowClient(tracking_uri=uri).log_artifacts(run_id, str(folder), name)
+    except (MlflowException, SQLAlchemyError, OSError) as error:
+        reason = shortened(str(error))
+        raise TrackingError(f"tracking store {redact(uri)} does not take {name}: {reason}") from error
+
+
 def _parameters(values: Mapping[str, Any]) -> dict[str, str]:
     """Parameters as MLflow takes them."""
     return {name: _clean(str(value))[:LARGEST_VALUE] for name, value in values.items()}
@@ -298,7 +311,7 @@ def _clean(text: str) -> str:
     return redact(text).encode(errors="backslashreplace").decode()
 
 
-class StudyRun:
+class ParentRun:
     """The parent run of a study. What it does it does at once, and may be repeated: a failure loses nothing."""
 
     def __init__(self, tracker: Tracker, run_id: str, experiment_id: str, study: StudyDescription) -> None:
@@ -323,9 +336,16 @@ class StudyRun:
         data = asdict(study.dataset) | {"digest": study.digest}
         tags = {
             "reparam.study": json.dumps(
-                {"id": study.study_id, "name": study.name, "question": study.question, "swept": study.swept}
+                {
+                    "id": study.study_id,
+                    "name": study.name,
+                    "question": study.question,
+                    "arms": study.arms,
+                    "swept": study.swept,
+                }
             ),
             "reparam.space": json.dumps(study.space),
+            "reparam.metrics": json.dumps([asdict(metric) for metric in study.metrics]),
             "reparam.dataset": json.dumps(data),
             "reparam.settings": json.dumps(study.settings),
             "reparam.provenance": json.dumps(study.provenance),
@@ -353,13 +373,14 @@ class StudyRun:
         self,
         name: str,
         role: str,
-        family: str,
+        arm: str,
         seed: int,
         config: RunConfig,
         number: int | None = None,
         attempt: int = 1,
         key: str | None = None,
         continuation: str = "",
+        inactive: Collection[str] = (),
         **parameters: Any,
     ) -> ModelRun:
         """Begin the run of one trained model.
@@ -367,13 +388,14 @@ class StudyRun:
         Args:
             name: how MLflow shows it.
             role: ``search`` or ``final``.
-            family: the model's family.
+            arm: the arm of the study that it belongs to.
             seed: the run's seed.
             config: what is trained.
-            number: the trial's number within the family.
+            number: the trial's number within the arm.
             attempt: which attempt at this trial it is, counted from 1.
             key: tells it from all other runs; made up where there is none yet.
             continuation: in words, what it goes on from: ``attempt 1, from epoch 3``.
+            inactive: swept parameters whose condition the run does not meet, which have no value in it.
             parameters: what else there is to log beside the configuration's own parameters.
 
         Raises:
@@ -385,7 +407,8 @@ class StudyRun:
             KEY_TAG: key,
             "reparam.study_id": self.study.study_id,
             "reparam.role": role,
-            "reparam.family": family,
+            "reparam.arm": arm,
+            "reparam.family": config.model.family,
             "reparam.seed": str(seed),
             "reparam.config_hash": config.hash,
             "reparam.config": config.model_dump_json(),
@@ -400,7 +423,9 @@ class StudyRun:
             name=_clean(name),
             at=_now(),
             tags=tags,
-            parameters=_parameters({**config.parameters(), **parameters}),
+            parameters=_parameters(
+                {name: value for name, value in config.parameters().items() if name not in inactive} | parameters
+            ),
             dataset=self._dataset(),
             context="training and validation" if role == "search" else "all splits",
             note_if_lost=run_note(self.study, self.address(), RunState.INTERRUPTED, LOST, _continues(continuation), []),
@@ -444,7 +469,7 @@ class StudyRun:
         self.tracker.asked(lambda: self.client.delete_run(run_id))
 
     def select(self, chosen: Mapping[str, Mapping[str, Any]]) -> None:
-        """Record the selected trial of each family: its number and its configuration's hash.
+        """Record the selected trial of each arm: its number and its configuration's hash.
 
         Raises:
             TrackingError: the store cannot be reached.
@@ -452,10 +477,10 @@ class StudyRun:
         self.tracker.asked(lambda: self.client.set_tag(self.run_id, "reparam.selected", json.dumps(chosen)))
 
     def register(self, champions: Mapping[str, LoggedRun]) -> list[str]:
-        """Register the model of a final run of each family, as ``models:/NAME@champion``.
+        """Register the model of a final run of each arm, as ``models:/NAME@champion``.
 
         Args:
-            champions: the final run by family.
+            champions: the final run by arm.
 
         Returns:
             The names of the registered models.
@@ -464,8 +489,8 @@ class StudyRun:
             TrackingError: the store cannot be reached, keeps no registry, or rejects.
         """
         names = []
-        for family, run in champions.items():
-            name = f"reparam-bench.{self.study.study_id}.{family}"
+        for arm, run in champions.items():
+            name = f"reparam-bench.{self.study.study_id}.{arm}"
             about = registered_model_note(self.study, name, self.tracker.uri)
 
             def registered(name: str = name, run: LoggedRun = run, about: str = about) -> str:
@@ -515,7 +540,7 @@ class ModelRun:
     All its methods raise :class:`bench.core.errors.OutboxError` where the outbox cannot be written, and never wait.
     """
 
-    def __init__(self, study: StudyRun, outbox: Outbox, continuation: str = "") -> None:
+    def __init__(self, study: ParentRun, outbox: Outbox, continuation: str = "") -> None:
         self.study = study
         self.key = outbox.creation.tags[KEY_TAG]
         self._outbox = outbox
@@ -606,9 +631,9 @@ class ModelRun:
         self._write(Package(path=path, model_type=str(model.configuration.family)))
         self._keeps_model = True
 
-    def finish(self, state: RunState, reason: str = "", standing: str = "") -> None:
-        """End the run in a state, with its reason, and in words where it stands among the others."""
-        about = [text for text in (_continues(self._continuation), standing) if text]
+    def finish(self, state: RunState, reason: str = "", rank: str = "") -> None:
+        """End the run in a state, with its reason, and in words its rank among the others."""
+        about = [text for text in (_continues(self._continuation), rank) if text]
         note = run_note(self.study.study, self.study.address(), state, reason, ". ".join(about), self._measured)
         end = End(at=_now(), status=STATUS[state], tags=_end_tags(note, state, reason))
         self._write(end, durable=True)

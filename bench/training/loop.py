@@ -228,7 +228,7 @@ def _train_interval(
     Raises:
         DivergedError: the loss of a step is not finite.
     """
-    labels = train.labels if getattr(model.configuration, "classes", 0) else None
+    labels = train.labels if model.classes else None
     logs: list[Logs] = []
     start = 0
     while start < len(order):

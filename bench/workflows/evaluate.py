@@ -16,7 +16,9 @@ from bench.core.metrics import METRICS
 from bench.core.results import EvaluationRecord
 from bench.data.dataset import Dataset
 from bench.evaluation.annealing import bidirectional_check
-from bench.evaluation.evaluator import Evaluation, EvaluationProtocol, Evaluator
+from bench.evaluation.evaluator import evaluate as measure
+from bench.evaluation.metrics import Evaluation
+from bench.evaluation.programs import EvaluationPrograms, EvaluationProtocol
 from bench.execution.trial import trained_model
 from bench.study.config import RunConfig
 from bench.tracking.reading.reader import LoggedModel, load_model_file
@@ -73,7 +75,8 @@ def evaluate(
     train = dataset.tuning.train.images
     if annealing and not isinstance(model, VAE):
         raise SettingsError(f"annealing={annealing} checks the bound of a VAE, and run {logged.name!r} is none")
-    found = Evaluator(model).evaluate(held_out.images, split, train, protocol, logged.seed, observers.on_progress)
+    programs = EvaluationPrograms(model)
+    found = measure(programs, held_out.images, split, train, protocol, logged.seed, observers.on_progress)
     if annealing and isinstance(model, VAE):
         check = bidirectional_check(
             model, ANNEALED_IMAGES, annealing, ANNEALING_CHAINS, protocol.importance_samples, logged.seed

@@ -1,4 +1,4 @@
-"""Why reparameterise? Gradient estimators on closed forms, in the VAE itself, and by what each does to training.
+"""``reparam-bench gradients``: why reparameterise? Gradient estimators on closed forms, in the VAE, and by training.
 
 Pathwise (the reparameterisation trick), score-function with and without a baseline, sticking-the-landing and doubly
 reparameterised gradients: their variance and signal-to-noise beside what theory says of them, and the learning curves
@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from studies.cli import completion
-from studies.cli.options import Output, TrackingUri
-from studies.cli.terminal import LogFile, Quiet, command_log, open_console, run_program
+from studies.cli.options import Output, Storage, TrackingUri
+from studies.cli.terminal import LogFile, Quiet, command_log, open_console
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -35,7 +35,7 @@ def command(
         ),
     ] = "digits",
     grey_levels: Annotated[
-        int | None, typer.Option(help="Values a pixel can take [default: told by the data].", show_default=False)
+        int | None, typer.Option(help="Values a pixel can take [default: read from the data].", show_default=False)
     ] = None,
     images: Annotated[int, typer.Option(help="Training images that each VAE sees.")] = 30_000,
     batch_size: Annotated[int, typer.Option(help="Images per training step.")] = 64,
@@ -44,6 +44,10 @@ def command(
     draws: Annotated[int, typer.Option(help="Draws of each closed form.")] = 65_536,
     gradient_draws: Annotated[int, typer.Option(help="Gradients of the trained VAE per estimator.")] = 256,
     backend: Annotated[str, typer.Option(help="tensorflow or jax.", autocompletion=completion.backends)] = "tensorflow",
+    workers: Annotated[
+        int | None, typer.Option(help="Processes that train at once [default: 1].", show_default=False)
+    ] = None,
+    storage: Storage = None,
     tracking_uri: TrackingUri = None,
     output: Output = Path("runs"),
     smoke: Annotated[bool, typer.Option("--smoke", help="All as small as can be: a test of the set-up.")] = False,
@@ -55,8 +59,8 @@ def command(
     try:
         page = run(options, quiet, log_file)
     except KeyboardInterrupt:
-        # Told here, for Typer ends the command on Ctrl-C without a word.
-        typer.secho("stopped: what is finished is kept in MLflow", err=True)
+        # Typer would end the command on Ctrl-C without a word.
+        typer.secho("stopped: what is finished is kept; the same command continues", err=True)
         raise typer.Exit(130) from None
     typer.echo(page if quiet else f"report: {page}")
 
@@ -75,9 +79,9 @@ def run(options: dict[str, Any], quiet: bool = False, log_file: Path | None = No
     Raises:
         SettingsError: an option is out of range.
         DataError: the data cannot be read.
-        TrackingError: the tracking store cannot be reached.
+        TrackingError: a store cannot be reached.
     """
-    from bench.checks.preflight import check_output, check_stores
+    from bench.checks.preflight import check_output
     from bench.data.registry import describe
     from bench.runtime.backend import check_backend
     from bench.workflows.gradients.settings import GradientSettings
@@ -86,7 +90,6 @@ def run(options: dict[str, Any], quiet: bool = False, log_file: Path | None = No
     describe(settings.dataset, settings.grey_levels)
     check_backend(settings.backend)
     check_output(settings.output)
-    check_stores(settings.tracking, None, settings.output)
     console = open_console(quiet)
     with command_log("gradients", settings.output, log_file, console):
         return _run(settings, console)
@@ -102,17 +105,14 @@ def _run(settings: GradientSettings, console: Console) -> Path:
         TimeRemainingColumn,
     )
 
-    from bench.data.registry import load
     from bench.runtime.backend import select_backend
-    from bench.workflows.gradients.settings import QUESTION
 
     select_backend(settings.backend)
-    data = load(settings.dataset, settings.grey_levels).tuning
 
-    from bench.workflows.gradients.study import GradientStudy, count_steps
+    from bench.workflows.gradients.study import count_steps, run_gradient_study
+    from bench.workflows.run import keep_report
     from reports.pages.gradients import write_report
 
-    console.print(QUESTION, style="bold", highlight=False, markup=False)
     columns = (
         BarColumn(),
         MofNCompleteColumn(),
@@ -122,29 +122,22 @@ def _run(settings: GradientSettings, console: Console) -> Path:
     )
     live = console.is_terminal and not console.quiet
     # The pace of all steps so far: a step may take minutes.
-    with Progress(*columns, console=console, disable=not live, speed_estimate_period=math.inf) as progress:
-        task = progress.add_task("starting", total=count_steps(settings), completed=-1)
+    progress = Progress(*columns, console=console, disable=not live, speed_estimate_period=math.inf)
+    task = progress.add_task("starting", total=count_steps(settings), completed=-1)
 
-        def on_step(step: str) -> None:
-            log.info("%s", step)
-            progress.update(task, advance=1, description=step)
-            if not live:
-                console.print(step, highlight=False, markup=False)
+    def on_step(step: str) -> None:
+        # Training shows bars of its own until the first step begins.
+        progress.start()
+        log.info("%s", step)
+        progress.update(task, advance=1, description=step)
+        if not live:
+            console.print(step, highlight=False, markup=False)
 
-        study = GradientStudy(settings, data, on_step)
-        results = study.run()
+    try:
+        results = run_gradient_study(settings, console, on_step)
         progress.update(task, advance=1, description="done")
-    page = write_report(results, settings.output / "reports" / study.study_id)
-    study.parent.log_report(page.parent)
+    finally:
+        progress.stop()
+    page = write_report(results, settings.output / "reports" / f"{results.study_id}-gradients")
+    keep_report(settings.tracking, results.study_id, page.parent, "gradients")
     return page
-
-
-def main() -> None:
-    """Run the script; whatever ends it is told in one line."""
-    program = typer.Typer(pretty_exceptions_enable=False, add_completion=False)
-    program.command()(command)
-    run_program(program)
-
-
-if __name__ == "__main__":
-    main()

@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 import difflib
-import runpy
-import traceback
 from pathlib import Path
-from typing import Any
 
-from pydantic import ValidationError
-
-from bench.core.errors import ReparamBenchError, SettingsError
-from bench.core.validated import explained
-from bench.study.definition import Study
+from bench.core.errors import SettingsError
+from bench.core.extensions import load_extension
+from bench.runtime.backend import prepare_backend
+from bench.study.definition import AUTO, Study
 from studies.cli.names import STUDIES
 
 
@@ -37,29 +33,17 @@ def load_study(name: str) -> Study:
     if not path.is_file():
         wrong = "is not a file" if path.exists() else "does not exist"
         raise SettingsError(f"study script {name!r} {wrong}: {', '.join(STUDIES)}, or a .py file, is accepted")
-    study = _run(path).get("STUDY")
+    study = getattr(load_extension(path).module, "STUDY", None)
     if not isinstance(study, Study):
-        raise SettingsError(
-            f"{name!r} declares no study: it needs STUDY = Study(...), with Study from bench.study.definition"
-        )
+        raise SettingsError(f"{name!r} declares no study: it needs STUDY = Study(...), with Study from bench")
     return study
 
 
-def _run(path: Path) -> dict[str, Any]:
-    """The names that a script defines.
+def prepare_backend_for(name: str, extensions: list[Path] | None, backend: str) -> None:
+    """Have the user's own files, which may import Keras, import it on the study's backend.
 
     Raises:
-        SettingsError: it cannot be run; the message says in which of its lines, and why.
+        SettingsError: the backend is unknown or not installed.
     """
-    try:
-        return runpy.run_path(str(path), run_name="studies._loaded")
-    except (Exception, SystemExit) as error:  # The script is the user's: it may raise anything.
-        lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(path)]
-        where = f", line {lines[-1]}" if lines else ""
-        raise SettingsError(f"study script {str(path)!r} cannot be run{where}: {_reason(error)}") from error
-
-
-def _reason(error: BaseException) -> str:
-    if isinstance(error, ValidationError):
-        return explained(error)
-    return str(error) if isinstance(error, ReparamBenchError) else f"{type(error).__name__}: {error}"
+    if (extensions or name not in STUDIES) and backend != AUTO:
+        prepare_backend(backend)

@@ -10,19 +10,14 @@ import typer
 
 from studies.cli import compare, completion, doctor, gradient_estimators, repeat, storage_server, ui, upload, worker
 from studies.cli.names import STUDIES
-from studies.cli.options import Output, Storage, TrackingUri
+from studies.cli.options import Extensions, Output, Storage, TrackingUri, load_extensions
 from studies.cli.stores import studies_to_report, tracking_store
-from studies.cli.terminal import LogFile, Quiet, command_log, open_console, run_program, start_afresh
+from studies.cli.terminal import LogFile, Quiet, command_log, open_console, restart, run_program
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from bench.core.signals import StopRequest
-    from bench.data.dataset import Dataset
-    from bench.execution.executors.base import Executor
-    from bench.execution.progress import StudyProgress
-    from bench.execution.session import SharedStudy
-    from bench.study.definition import BoundStudy, Study, StudySettings
+    from bench.study.definition import Study, StudySettings
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -33,7 +28,7 @@ app = typer.Typer(
 
 
 def main() -> None:
-    """Run the command line; whatever ends it is told in one line."""
+    """Run the command line; whatever ends it is one line."""
     run_program(app, "reparam-bench")
 
 
@@ -61,7 +56,7 @@ def study(
     grey_levels: Annotated[
         int | None, typer.Option(help="Values a pixel can take [default: told by the data].", show_default=False)
     ] = None,
-    trials: Annotated[int, typer.Option(help="Trials per family, in all: a continued study adds what is missing.")] = 8,
+    trials: Annotated[int, typer.Option(help="Trials per arm, in all: a continued study adds what is missing.")] = 8,
     epochs: Annotated[
         int | None,
         typer.Option(help="Passes over the training images at most [default: 10 to 60].", show_default=False),
@@ -69,8 +64,10 @@ def study(
     images: Annotated[int | None, typer.Option(help="Training images seen, instead of epochs.")] = None,
     timeout: Annotated[float | None, typer.Option(help="Seconds after which no further trial begins.")] = None,
     seed: Annotated[int, typer.Option(help="Seed from which all others derive.")] = 0,
-    seeds: Annotated[int, typer.Option(help="Final runs per family, each from a seed of its own.")] = 3,
-    batch_size: Annotated[int, typer.Option(help="Images per training step.")] = 64,
+    seeds: Annotated[int, typer.Option(help="Final runs per arm, each from a seed of its own.")] = 3,
+    batch_size: Annotated[
+        int | None, typer.Option(help="Images per training step [default: each arm's own].", show_default=False)
+    ] = None,
     selection_samples: Annotated[int, typer.Option(help="Importance samples of the validation bound.")] = 16,
     importance_samples: Annotated[int, typer.Option(help="Importance samples of the test bound.")] = 256,
     evaluation_images: Annotated[
@@ -93,12 +90,17 @@ def study(
     sampler: Annotated[
         str | None,
         typer.Option(
-            help="tpe, qmc or random [default: the study's own].",
+            help="tpe, qmc, random, or a sampler of Optuna's [default: the study's].",
             show_default=False,
             autocompletion=completion.samplers,
         ),
     ] = None,
-    pruning: Annotated[bool, typer.Option(help="Stop trials that lag behind.")] = True,
+    pruner: Annotated[
+        str,
+        typer.Option(
+            help="Which trials stop early: halving, none, or a pruner of Optuna's.", autocompletion=completion.pruners
+        ),
+    ] = "halving",
     backend: Annotated[
         str,
         typer.Option(
@@ -141,30 +143,42 @@ def study(
     ] = False,
     smoke: Annotated[bool, typer.Option("--smoke", help="All as small as can be: a test of the set-up.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be done, and how long it takes.")] = False,
+    extension: Extensions = None,
     quiet: Quiet = False,
     log_file: LogFile = None,
 ) -> None:
     """Run a study, or continue it: sweep on validation, retrain the best from several seeds, measure on test."""
-    options = {key: value for key, value in locals().items() if key not in ("name", "dry_run", "quiet", "log_file")}
+    names = ("name", "dry_run", "quiet", "log_file", "extension")
+    options = {key: value for key, value in locals().items() if key not in names}
     from bench.checks.preflight import check_output
     from bench.core.errors import RestartRequiredError
     from bench.study.definition import StudySettings
-    from studies.cli.loading import load_study
+    from studies.cli.loading import load_study, prepare_backend_for
 
     settings = StudySettings.checked(options)
     check_output(output)
+    prepare_backend_for(name, extension, settings.backend)
+    load_extensions(extension)
     declared = load_study(name)
     if dry_run:
         _show_plan(declared, settings, open_console())
         return
+    from bench.workflows.run import run
+    from studies.cli.plan import next_steps
+
+    console = open_console(quiet)
     try:
-        _run(declared, settings, quiet, log_file)
+        outcome = run(declared, settings, console, log_file=log_file, can_restart=True)
     except RestartRequiredError:
-        start_afresh()
+        restart()
     except KeyboardInterrupt:
-        # Told here, for Typer ends the command on Ctrl-C without a word.
+        # Typer would end the command on Ctrl-C without a word.
         typer.secho("stopped: what is finished is kept; the same command continues", err=True)
         raise typer.Exit(130) from None
+    for line in next_steps(declared.name, settings, outcome):
+        console.print(line, highlight=False, markup=False)
+    if quiet:
+        typer.echo(outcome.page)
 
 
 def _show_plan(study: Study, settings: StudySettings, console: Console) -> None:
@@ -176,113 +190,6 @@ def _show_plan(study: Study, settings: StudySettings, console: Console) -> None:
     info = describe(settings.dataset, settings.grey_levels)
     check_measuring(settings.extractor, settings.outside_dataset, info)
     print_plan(BoundStudy(study, settings, info, digest="not opened"), console)
-
-
-def _run(study: Study, settings: StudySettings, quiet: bool, log_file: Path | None) -> None:
-    from bench.checks.preflight import check_measuring, check_stores
-    from bench.data.registry import describe
-    from bench.execution.executors.ray import Share, connect
-    from bench.runtime.backend import check_backend
-    from bench.study.definition import AUTO, BoundStudy
-
-    # What can be told to be wrong is told before a framework is imported, a data set downloaded, or anything made.
-    info = describe(settings.dataset, settings.grey_levels)
-    planned = BoundStudy(study, settings, info, digest="not opened")
-    check_measuring(settings.extractor, settings.outside_dataset, info)
-    if settings.backend != AUTO:
-        check_backend(settings.backend)
-    check_stores(settings.tracking, settings.storage_url, settings.output)
-    if settings.engine == "ray":
-        # Before signals are handled here, which Ray's driver would take for itself.
-        connect(settings.address, Share(settings.cpus_per_trial, settings.gpus_per_trial))
-    console = open_console(quiet)
-    with command_log(study.name, settings.output, log_file, console) as log:
-        if settings.backend == AUTO:
-            from bench.execution.backend_choice import choose_backend
-
-            chosen = choose_backend(planned, lambda text: console.print(text, highlight=False, markup=False))
-            settings = settings.model_copy(update={"backend": chosen})
-        bound, page = _search_and_report(study, settings, console)
-    _say_what_next(bound, page, log, console)
-    if quiet:
-        typer.echo(page)
-
-
-def _search_and_report(study: Study, settings: StudySettings, console: Console) -> tuple[BoundStudy, Path]:
-    from bench.core.errors import StudyStoppedError
-    from bench.data.registry import load
-    from bench.runtime.backend import select_backend
-    from bench.study.definition import BoundStudy
-    from bench.study.plan import remaining_study
-
-    select_backend(settings.backend)
-    dataset = load(settings.dataset, settings.grey_levels)
-    bound = BoundStudy(study, settings, dataset.info, dataset.digest)
-
-    from bench.core.signals import StopRequest
-    from bench.execution.coordinator import Coordinator
-    from bench.execution.progress import StudyProgress
-    from bench.execution.session import open_study
-    from bench.execution.worker import open_protocol
-
-    console.print(f"{bound.study_id}: {study.question}", style="bold", highlight=False, markup=False)
-    runs = len(study.families) * (settings.trials + settings.seeds)
-    remaining = remaining_study(bound) if settings.is_alone else None
-    with StopRequest() as stop, StudyProgress(console, runs, remaining) as progress:
-        shared = open_study(bound)
-        try:
-            # What it lacks is told before any work, and no two workers make it at once.
-            open_protocol(shared, dataset)
-            executor = _executor(shared, dataset, progress, stop)
-            Coordinator(shared, executor, progress, stop).run()
-        except StudyStoppedError:
-            _write_report(settings.tracking, bound.study_id, settings.output)
-            raise
-        finally:
-            shared.tracker.close()
-    page, headline = _write_report(settings.tracking, bound.study_id, settings.output)
-    shared.parent.log_report(page.parent, headline)
-    return bound, page
-
-
-def _executor(shared: SharedStudy, dataset: Dataset, progress: StudyProgress, stop: StopRequest) -> Executor:
-    """Who does the work of the study."""
-    from bench.data.shared import share
-    from bench.execution.executors.base import External, InProcess
-    from bench.execution.executors.local import LocalWorkers
-    from bench.execution.executors.ray import RayTasks, Share
-    from bench.execution.worker import Worker
-    from studies.cli.worker import worker_command, worker_environment
-
-    settings = shared.bound.settings
-    if settings.workers == 0:
-        return External()
-    if settings.is_alone:
-        return InProcess(Worker(shared, dataset, progress, stop))
-    share(dataset, settings.output / "data")
-    if settings.engine == "ray":
-        return RayTasks(shared, Share(settings.cpus_per_trial, settings.gpus_per_trial), settings.workers)
-    command = worker_command(shared.bound.study_id, settings.output)
-    return LocalWorkers(settings.workers or 1, command, worker_environment(settings), settings.output / "logs")
-
-
-def _write_report(tracking: str, study_id: str, output: Path) -> tuple[Path, str]:
-    """Write the study's report under the output folder; the path of its page, and its answer in a sentence."""
-    from bench.tracking.reading.reader import load_results
-    from reports.analysis.results import Study as Results
-    from reports.pages.write import write_report
-    from reports.text.answer import answer
-
-    results = load_results(tracking, study_id)
-    page = write_report(results, output / "reports" / study_id).html
-    return page, answer(Results(results)).headline
-
-
-def _say_what_next(bound: BoundStudy, page: Path, log: Path, console: Console) -> None:
-    from studies.cli.plan import next_steps
-
-    for line in next_steps(bound, page, log):
-        console.print(line, highlight=False, markup=False)
 
 
 @app.command()
@@ -298,17 +205,21 @@ def report(
     ] = None,
     tracking_uri: TrackingUri = None,
     output: Output = Path("runs"),
+    extension: Extensions = None,
 ) -> None:
-    """Write the reports of studies anew from what is logged: finished, partial or still running."""
+    """Write the reports of studies again from what is logged: finished, partial or still running."""
     from bench.checks.preflight import check_output
+    from bench.workflows.run import report as write
 
+    load_extensions(extension)
     uri = tracking_store(tracking_uri, output)
     check_output(output)
     chosen = studies_to_report(uri, study_ids or [])
     answers = {}
     for study_id in chosen:
-        page, answers[study_id] = _write_report(uri, study_id, output)
-        typer.echo(page)
+        written = write(uri, study_id, output)
+        answers[study_id] = written.headline
+        typer.echo(written.page)
     if len(chosen) > 1:
         from reports.pages.index import write_index
 
@@ -358,7 +269,7 @@ def evaluate(
     quiet: Quiet = False,
     log_file: LogFile = None,
 ) -> None:
-    """Measure any logged run anew, in full: a final run on test, a trial on validation."""
+    """Measure any logged run again, in full: a final run on test, a trial on validation."""
     from bench.checks.preflight import check_measuring, check_output
     from bench.data.registry import describe, load
     from bench.runtime.backend import check_backend, select_backend
@@ -377,7 +288,8 @@ def evaluate(
     with command_log("evaluate", output, log_file, console):
         select_backend(backend or logged.backend)
 
-        from bench.evaluation.evaluator import EvaluationProtocol, open_outside
+        from bench.evaluation.evaluator import open_outside
+        from bench.evaluation.programs import EvaluationProtocol
         from bench.evaluation.quality import open_extractor
         from bench.execution.progress import StudyProgress
         from bench.workflows.evaluate import Observers, evaluate, write_evaluation
@@ -414,6 +326,7 @@ def reproduce(
         int | None, typer.Option(help="Training images seen [default: as published].", show_default=False, min=1)
     ] = None,
     seeds: Annotated[int, typer.Option(help="Runs of each, from seeds of their own.", min=1)] = 1,
+    seed: Annotated[int, typer.Option(help="Seed from which all others derive.")] = 0,
     importance_samples: Annotated[
         int | None, typer.Option(help="Importance samples of the test bound [default: as published].", min=1)
     ] = None,
@@ -424,12 +337,16 @@ def reproduce(
         str | None, typer.Option(help="File that holds the data set [default: download it].", show_default=False)
     ] = None,
     backend: Annotated[str, typer.Option(help="tensorflow or jax.", autocompletion=completion.backends)] = "tensorflow",
+    workers: Annotated[
+        int | None, typer.Option(help="Processes that work at once [default: 1].", show_default=False)
+    ] = None,
+    storage: Storage = None,
     tracking_uri: TrackingUri = None,
     output: Output = Path("runs"),
     quiet: Quiet = False,
     log_file: LogFile = None,
 ) -> None:
-    """Train published models by their recipes, and set what is obtained beside what was published."""
+    """Train published models by their recipes, and compare what is obtained with what was published."""
     from studies.published import PUBLISHED
 
     if not results:
@@ -441,50 +358,49 @@ def reproduce(
     unknown = [name for name in results if name not in PUBLISHED]
     if unknown:
         raise SettingsError(f"no published result is called {unknown[0]!r}: one of {', '.join(PUBLISHED)}")
-    from bench.checks.preflight import check_output, check_stores
+    from bench.checks.preflight import check_output
     from bench.data.registry import describe
-    from bench.runtime.backend import check_backend, select_backend
     from bench.study.definition import StudySettings
+    from bench.workflows.reproduce import obtained, record, study_of
+    from bench.workflows.run import run
+    from reports.pages.published import write_published
 
+    chosen = [PUBLISHED[name] for name in results]
     given = {"images": images, "importance_samples": importance_samples, "evaluation_images": evaluation_images}
-    settings = StudySettings.checked(
-        {option: value for option, value in given.items() if value is not None}
-        | {"seeds": seeds, "backend": backend, "tracking_uri": tracking_uri, "output": output}
-    )
-    for published in (PUBLISHED[name] for name in results):
-        published.check_data(describe(published.dataset if dataset is None else dataset))
-    check_backend(backend)
+    options = {option: value for option, value in given.items() if value is not None} | {
+        "seeds": seeds,
+        "seed": seed,
+        "backend": backend,
+        "workers": workers,
+        "storage": storage,
+        "tracking_uri": tracking_uri,
+        "output": output,
+    }
+    settings = [
+        StudySettings.checked(
+            {"importance_samples": each.importance_samples, "dataset": dataset or each.dataset, **options}
+        )
+        for each in chosen
+    ]
+    for published, own in zip(chosen, settings, strict=True):
+        published.check_data(describe(own.dataset))
     check_output(output)
-    check_stores(settings.tracking, None, output)
-    console = open_console(quiet)
-    with command_log("reproduce", output, log_file, console):
-        select_backend(backend)
-
-        from bench.data.registry import load
-        from bench.execution.progress import StudyProgress
-        from bench.tracking.writer import Tracker
-        from bench.workflows.reproduce import Budget, record, reproduce
-        from reports.pages.published import write_published
-
-        output.mkdir(parents=True, exist_ok=True)
-        tracker = Tracker(settings.tracking, output / "artifacts", output / "outbox")
-        tracker.upload_orphans()
-        budget = Budget(images, seeds, importance_samples, evaluation_images)
-        folder = output / "published"
-        with StudyProgress(console, runs=len(results) * seeds) as progress:
-            for published in (PUBLISHED[name] for name in results):
-                progress.start_run(published.name, published.training.evaluations)
-                source = published.dataset if dataset is None else dataset
-                obtained = reproduce(
-                    published, load(source), budget, source, backend, tracker, progress.evaluated, progress.measured
+    console, folder = open_console(quiet), output / "published"
+    try:
+        for published, own in zip(chosen, settings, strict=True):
+            outcome = run(study_of(published), own, console, log_file=log_file)
+            runs = obtained(published, outcome.results, own.tracking)
+            record(runs, folder)
+            for each in runs:
+                console.print(
+                    f"{published.title}: {each.row['obtained']:.3f} (published {published.published or 'nothing'})",
+                    highlight=False,
+                    markup=False,
                 )
-                record(obtained, folder)
-                for row in (each.row for each in obtained):
-                    known = published.published or "nothing"
-                    progress.say(f"{published.title}: {row['obtained']:.3f} (published {known})")
-                progress.done(seeds)
-        page = write_published(folder)
-    typer.echo(page)
+    except KeyboardInterrupt:
+        typer.secho("stopped: what is finished is kept; the same command continues", err=True)
+        raise typer.Exit(130) from None
+    typer.echo(write_published(folder))
 
 
 app.command(name="gradients")(gradient_estimators.command)

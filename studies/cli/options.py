@@ -7,8 +7,7 @@ from typing import Annotated
 
 import typer
 
-STORAGE_VARIABLE = "REPARAM_BENCH_STORAGE"
-TRACKING_VARIABLE = "REPARAM_BENCH_TRACKING_URI"
+from bench.core.environment import STORAGE_VARIABLE, TRACKING_VARIABLE
 
 
 def _address(context: typer.Context, parameter: typer.CallbackParam, value: str | None) -> str | None:
@@ -43,4 +42,25 @@ Storage = Annotated[
         envvar=STORAGE_VARIABLE,
     ),
 ]
+Extensions = Annotated[
+    list[Path] | None,
+    typer.Option(
+        "--extension", help="File of your own models, metrics, figures or data sets; repeatable.", show_default=False
+    ),
+]
+
+
+def load_extensions(files: list[Path] | None) -> None:
+    """Import the user's own files.
+
+    Raises:
+        SettingsError: one cannot be imported.
+    """
+    if files:
+        from bench.core.extensions import load_extension
+
+        for file in files:
+            load_extension(file)
+
+
 Output = Annotated[Path, typer.Option(help="Folder for databases, artifacts and reports.")]

@@ -14,10 +14,12 @@ from bench.core.metrics import METRICS
 from bench.core.redaction import redact
 from bench.core.results import Measurement
 from bench.study.definition import CONVERGENT_PASSES, BoundStudy
-from bench.study.plan import at_convergent_budget, plan, total_seconds
+from bench.study.plan import ArmPlan, at_convergent_budget, plan, total_seconds
 
 if TYPE_CHECKING:
-    from bench.evaluation.evaluator import Evaluation
+    from bench.evaluation.metrics import Evaluation
+    from bench.study.definition import StudySettings
+    from bench.workflows.run import StudyOutcome
 
 
 def print_plan(bound: BoundStudy, console: Console) -> None:
@@ -32,21 +34,21 @@ def print_plan(bound: BoundStudy, console: Console) -> None:
     line(f"{study.name}: {study.question}")
     line(f"data      {info.name}: {height}x{width}x{channels}, {info.grey_levels} grey levels; {sizes}")
     line(
-        f"plan      {settings.trials} trials per family ({bound.sampler}), then {settings.seeds} seeds of the best; "
+        f"plan      {settings.trials} trials an arm ({bound.sampler}), then {settings.seeds} seeds of the best; "
         f"backend {settings.backend}"
     )
     line(f"storage   {redact(settings.storage_url)}")
     line(f"tracking  {redact(settings.tracking)}")
     plans = plan(bound)
-    for family in plans:
-        label = f"{family.family.name:9s}"
-        for name, parameter in family.family.sweep.items():
+    for each in plans:
+        label = f"{each.arm.name:9s}"
+        for name, parameter in each.arm.sweep.items():
             line(f"{label} {name}: {parameter}")
             label = " " * 9
         line(
-            f"{label} {family.smallest.parameters:,} to {family.largest.parameters:,} parameters; {family.images:,} "
-            f"images a trial, {family.looks} evaluations; {_duration(family.trial_seconds)} a trial, "
-            f"{_duration(family.final_seconds)} a final run"
+            f"{label} {_sizes(each)}; {each.images:,} images a trial, {each.evaluations} evaluations; "
+            f"{_duration(each.trial_seconds)} a trial, "
+            f"{_duration(each.final_seconds)} a final run"
         )
     line(
         f"estimate  {_duration(total_seconds(bound, plans))} in all on this processor, within a factor of about three "
@@ -61,6 +63,12 @@ def print_plan(bound: BoundStudy, console: Console) -> None:
         f"{longer.images:,} images a trial, {_duration(total_seconds(longer.bound, longer.plans))} in all. The report "
         "says of each run whether it had converged. Nothing was run."
     )
+
+
+def _sizes(arm: ArmPlan) -> str:
+    if arm.smallest is None or arm.largest is None:
+        return "an unknown number of parameters (its family states no size)"
+    return f"{arm.smallest.parameters:,} to {arm.largest.parameters:,} parameters"
 
 
 def _duration(seconds: float) -> str:
@@ -99,19 +107,19 @@ def print_evaluation(evaluation: Evaluation, console: Console) -> None:
         console.print(f"{metric}: not measured, {reason}", highlight=False, markup=False)
 
 
-def next_steps(bound: BoundStudy, page: Path, log: Path) -> Iterator[str]:
-    """Where the report and the log lie, how to open the MLflow UI, and what to run next."""
-    settings = bound.settings
+def next_steps(name: str, settings: StudySettings, outcome: StudyOutcome) -> Iterator[str]:
+    """The answer, where the report and the log lie, how to open the MLflow UI, and what to run next."""
     yield ""
-    yield f"report    {page.resolve()}"
+    yield f"answer    {outcome.headline}"
+    yield f"report    {outcome.page.resolve()}"
     if settings.tracking_uri is None:
         default = settings.output == Path("runs")
         ui = "make ui" if default else f"reparam-bench ui --output {shlex.quote(str(settings.output))}"
         yield f"MLflow    {ui}, then http://127.0.0.1:5000"
     else:
         yield f"MLflow    {redact(settings.tracking_uri)}"
-    yield f"log       {log}"
+    yield f"log       {outcome.log}"
     yield (
-        f"next      reparam-bench study {bound.study.name} --dataset path/to/your.npz --dry-run   (your own data), or "
+        f"next      reparam-bench study {name} --dataset path/to/your.npz --dry-run   (your own data), or "
         f"the same command with --trials {settings.trials * 2} to search on"
     )

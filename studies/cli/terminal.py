@@ -94,7 +94,7 @@ def _tell(message: str) -> None:
     typer.secho(f"error: {line}", fg="red", err=True)
 
 
-def start_afresh() -> NoReturn:
+def restart() -> NoReturn:
     """Put a fresh process, of the same number and on the same command line, in the place of this one."""
     sys.stdout.flush()
     sys.stderr.flush()

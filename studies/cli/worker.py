@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
-from studies.cli.options import STORAGE_VARIABLE, TRACKING_VARIABLE, Output, Storage, TrackingUri
-from studies.cli.terminal import LogFile, Quiet, command_log, open_console, start_afresh
-
-if TYPE_CHECKING:
-    from bench.study.definition import StudySettings
+from studies.cli.options import Extensions, Output, Storage, TrackingUri
+from studies.cli.terminal import LogFile, Quiet, command_log, open_console, restart
 
 
 def command(
@@ -20,6 +16,7 @@ def command(
     storage: Storage = None,
     tracking_uri: TrackingUri = None,
     output: Output = Path("runs"),
+    extension: Extensions = None,
     quiet: Quiet = False,
     log_file: LogFile = None,
 ) -> None:
@@ -29,44 +26,37 @@ def command(
     console = open_console(quiet)
     try:
         with command_log("worker", output, log_file, console):
-            _work(study, storage, tracking_uri, output, quiet)
+            _work(study, storage, tracking_uri, output, extension, quiet)
     except RestartRequiredError:
-        start_afresh()
+        restart()
     except KeyboardInterrupt:
         typer.secho("stopped: what it was doing is queued again", err=True)
         raise typer.Exit(130) from None
 
 
-def _work(study_id: str, storage: str | None, tracking_uri: str | None, output: Path, quiet: bool) -> None:
+def _work(
+    study_id: str,
+    storage: str | None,
+    tracking_uri: str | None,
+    output: Path,
+    extension: list[Path] | None,
+    quiet: bool,
+) -> None:
     from bench.core.signals import StopRequest
-    from bench.execution.session import join_study, open_data
+    from bench.execution.session import join_session, open_data
 
     with StopRequest() as stop:
-        study = join_study(study_id, storage, tracking_uri, output)
+        study = join_session(study_id, storage, tracking_uri, output, extension or [])
 
         from bench.execution.progress import StudyProgress
         from bench.execution.worker import Worker
         from bench.tracking.writer import DRAIN_SECONDS
 
-        settings = study.bound.settings
-        runs = len(study.searches) * (settings.trials + settings.seeds)
-        with StudyProgress(open_console(quiet), runs) as progress:
+        with StudyProgress(open_console(quiet), study.bound.runs) as progress:
             try:
                 worker = Worker(study, open_data(study.bound), progress, stop)
                 stop.run_interruptible(worker.work_until_over)
             finally:
                 if left := study.tracker.drain(DRAIN_SECONDS):
-                    progress.say(f"{left} entries wait in {study.tracker.outbox}: `reparam-bench upload` uploads them")
+                    progress.say(f"{left} records wait in {study.tracker.outbox}: `reparam-bench upload` uploads them")
                 study.tracker.close()
-
-
-def worker_command(study_id: str, output: Path) -> list[str]:
-    """What starts a worker of this study on this machine; its addresses are handed over by the environment."""
-    program = "from studies.cli.main import main; main()"
-    return [sys.executable, "-c", program, "worker", study_id, "--output", str(output.resolve()), "--quiet"]
-
-
-def worker_environment(settings: StudySettings) -> dict[str, str]:
-    """The addresses of a study, for its workers: they may hold credentials, which command lines would show."""
-    addresses = {STORAGE_VARIABLE: settings.storage, TRACKING_VARIABLE: settings.tracking_uri}
-    return {name: address for name, address in addresses.items() if address is not None}

@@ -16,9 +16,10 @@ import pytest
 from bench.data.bundled import DIGITS, load_digits
 from bench.data.dataset import Dataset, TuningData
 from bench.study.config import TrainingConfig
-from bench.study.definition import BoundStudy, Family, Study, StudySettings
+from bench.study.definition import Arm, BoundStudy, Study, StudySettings
 from bench.study.search_space import Integers, Reals
-from models.base.config import GlowConfig, VAEConfig
+from models.glow.config import GlowConfig
+from models.vae.config import VAEConfig
 
 if TYPE_CHECKING:
     from bench.evaluation.evaluator import EvaluationProtocol
@@ -54,13 +55,13 @@ def tiny_study() -> Study:
     return Study(
         name="tiny",
         question="Does it run?",
-        families=(
-            Family(
+        arms=(
+            Arm(
                 VAEConfig(hidden_sizes=(16,), latent_size=4),
                 sweep={"latent_size": Integers(2, 16), "learning_rate": Reals(1e-3, 1e-2, log=True)},
                 training=training,
             ),
-            Family(
+            Arm(
                 GlowConfig(levels=1, flow_depth=1, hidden_channels=8),
                 sweep={"hidden_channels": Integers(4, 12), "learning_rate": Reals(1e-3, 1e-2, log=True)},
                 training=training,
@@ -127,11 +128,11 @@ class StudyInThisProcess:
         from rich.console import Console
 
         from bench.execution.progress import StudyProgress
-        from bench.execution.session import open_study
+        from bench.execution.session import open_session
 
         self.bound = bound
         self.progress = StudyProgress(Console(file=io.StringIO(), width=1000), runs=1)
-        self.shared = open_study(bound)
+        self.shared = open_session(bound)
         self.parent = self.shared.parent
         self.searches = self.shared.searches
 

@@ -29,7 +29,8 @@ def measure(trials: int) -> list[dict[str, object]]:
     from bench.data.bundled import load_digits
     from bench.data.dataset import TuningData
     from bench.study.config import RunConfig, TrainingConfig
-    from models.base.config import GlowConfig, VAEConfig
+    from models.glow.config import GlowConfig
+    from models.vae.config import VAEConfig
 
     full = load_digits().tuning
     data = TuningData(full.info, full.digest, full.train.head(256), full.validation.head(64))

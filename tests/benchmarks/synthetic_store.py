@@ -21,8 +21,9 @@ from bench.data.bundled import DIGITS
 from bench.evaluation.image_grid import image_grid
 from bench.study.config import RunConfig, TrainingConfig
 from bench.tracking.schema import STATUS, StudyDescription
-from bench.tracking.writer import ModelRun, StudyRun, Tracker
-from models.base.config import GlowConfig, VAEConfig
+from bench.tracking.writer import ModelRun, ParentRun, Tracker
+from models.glow.config import GlowConfig
+from models.vae.config import VAEConfig
 
 STUDY_ID = "many_runs-digits-00000000"
 LEVELS = {"vae": 2.3, "glow": 2.0}
@@ -98,7 +99,7 @@ def _description(trials: int) -> StudyDescription:
     )
 
 
-def _templates(parent: StudyRun, family: str, steps: int) -> _Templates:
+def _templates(parent: ParentRun, family: str, steps: int) -> _Templates:
     model = VAEConfig() if family == "vae" else GlowConfig()
     training = TrainingConfig(evaluations=steps)
     config = RunConfig(model=model, training=training, dataset_digest="0" * 64, backend="jax")
@@ -113,7 +114,7 @@ def _templates(parent: StudyRun, family: str, steps: int) -> _Templates:
     return _Templates(family, config, str(complete.run_id), str(early.run_id))
 
 
-def _final_runs(parent: StudyRun, templates: _Templates, steps: int) -> None:
+def _final_runs(parent: ParentRun, templates: _Templates, steps: int) -> None:
     """The selected configuration from several seeds, each with its tables and pictures."""
     family = templates.family
     rng = np.random.default_rng(0)

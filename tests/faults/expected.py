@@ -7,9 +7,10 @@ from __future__ import annotations
 
 from bench.core.seeds import derive_seed
 from bench.study.config import RunConfig, TrainingConfig
-from bench.study.definition import Family, Study
+from bench.study.definition import Arm, Study
 from bench.study.search_space import Integers, Reals
-from models.base.config import GlowConfig, VAEConfig
+from models.glow.config import GlowConfig
+from models.vae.config import VAEConfig
 
 LOOKS = 8
 VALUE = "validation/bits_per_dim"
@@ -20,13 +21,13 @@ STUDY = Study(
     name="faults",
     question="Is anything lost?",
     sampler="qmc",
-    families=(
-        Family(
+    arms=(
+        Arm(
             VAEConfig(hidden_sizes=(16,), latent_size=4),
             sweep={"latent_size": Integers(2, 16), "learning_rate": Reals(1e-3, 1e-2, log=True)},
             training=TrainingConfig(),
         ),
-        Family(
+        Arm(
             GlowConfig(levels=1, flow_depth=1, hidden_channels=8),
             sweep={"hidden_channels": Integers(4, 12), "learning_rate": Reals(1e-3, 1e-2, log=True)},
             training=TrainingConfig(),

@@ -53,8 +53,8 @@ def check(bound: BoundStudy, tracking_uri: str) -> Findings:
     storage = open_storage(bound.settings.storage_url)
     record = StudyRecord(storage, bound.study_id, bound.settings.lease)
     queues = {
-        family.name: (Queue(storage, f"{bound.study_id}/{family.name}"), set(range(bound.settings.trials)))
-        for family in bound.study.families
+        arm.name: (Queue(storage, f"{bound.study_id}/{arm.name}"), set(range(bound.settings.trials)))
+        for arm in bound.study.arms
     }
     finals = {each.number for each in record.finals.attempts()}
     found.expect(len(finals) >= bound.settings.seeds * len(queues), "lost trials", "final runs were never offered")
@@ -134,13 +134,13 @@ def _check_runs(
         found.expect(own or not needs_one, "lost trials", f"{name} has no run")
         for run in own:
             _check_run(found, bound, name, kind, attempt, run, client)
-    for family in bound.study.families:
-        models = client.search_registered_models(f"name = 'reparam-bench.{bound.study_id}.{family.name}'")
-        found.expect(models and "champion" in models[0].aliases, "lost models", f"{family.name} has no champion")
+    for arm in bound.study.arms:
+        models = client.search_registered_models(f"name = 'reparam-bench.{bound.study_id}.{arm.name}'")
+        found.expect(models and "champion" in models[0].aliases, "lost models", f"{arm.name} has no champion")
         for model in models:
             versions = client.search_model_versions(f"name = '{model.name}'")
             distinct = {version.run_id for version in versions}
-            found.expect(len(distinct) == len(versions), "duplicates", f"{family.name} has a model registered twice")
+            found.expect(len(distinct) == len(versions), "duplicates", f"{arm.name} has a model registered twice")
 
 
 def _check_run(
@@ -164,7 +164,7 @@ def _check_run(
         config = RunConfig.model_validate(attempt.note["config"])
         seed = derive_seed(bound.settings.seed, FINAL, attempt.note["seed"])
     else:
-        family = next(each for each in bound.study.families if each.name == kind)
+        family = next(each for each in bound.study.arms if each.name == kind)
         config = bound.configure(family, attempt.values)
         seed = derive_seed(bound.settings.seed, kind, attempt.number)
     curve = expected.curve(config, seed)

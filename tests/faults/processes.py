@@ -34,7 +34,7 @@ class Place:
         lease: seconds without a sign of life that mean death.
         look_seconds: that training to a look takes.
         sampler: who proposes values.
-        pruning: whether trials that lag behind are stopped.
+        pruner: which trials are stopped early.
         seeds: final runs of each family.
     """
 
@@ -45,7 +45,7 @@ class Place:
     lease: float = 3.0
     look_seconds: float = 0.2
     sampler: str = "qmc"
-    pruning: bool = False
+    pruner: str = "none"
     seeds: int = 2
 
     def bound(self, trials: int) -> BoundStudy:
@@ -57,7 +57,7 @@ class Place:
             images=LOOKS * 128,
             batch_size=128,
             sampler=self.sampler,
-            pruning=self.pruning,
+            pruner=self.pruner,
             lease=self.lease,
             storage=self.storage,
             tracking_uri=self.tracking_uri,
@@ -93,12 +93,12 @@ def _coordinate(place: Place, trials: int) -> None:
     from bench.data.shared import share
     from bench.execution.coordinator import Coordinator
     from bench.execution.executors.base import External
-    from bench.execution.session import open_study
+    from bench.execution.session import open_session
 
     bound = place.bound(trials)
     with StopRequest() as stop:
         share(load_digits(), place.output / "data")
-        study = open_study(bound)
+        study = open_session(bound)
         try:
             Coordinator(study, External(), _progress(), stop).run()
         finally:
@@ -108,12 +108,12 @@ def _coordinate(place: Place, trials: int) -> None:
 def _work(place: Place) -> None:
     _prepare(place, "worker")
     from bench.core.signals import StopRequest
-    from bench.execution.session import join_study, open_data
+    from bench.execution.session import join_session, open_data
     from bench.execution.worker import Worker
     from bench.tracking.writer import DRAIN_SECONDS
 
     with StopRequest() as stop:
-        study = join_study(place.bound(1).study_id, place.storage, place.tracking_uri, place.output)
+        study = join_session(place.bound(1).study_id, place.storage, place.tracking_uri, place.output)
         try:
             worker = Worker(study, open_data(study.bound), _progress(), stop)
             stop.run_interruptible(worker.work_until_over)

@@ -145,13 +145,13 @@ def _run(where: Place, trials: int, head: str, other: psutil.Process, do_task: C
     from bench.execution.coordinator import Coordinator
     from bench.execution.executors import ray as crews_ray
     from bench.execution.progress import StudyProgress
-    from bench.execution.session import open_study
+    from bench.execution.session import open_session
 
     crews_ray.do_task = do_task
     crews_ray.connect(head, crews_ray.Share())
     with StopRequest() as stop:
         share(load_digits(), where.output / "data")
-        study = open_study(where.bound(trials))
+        study = open_session(where.bound(trials))
         killer = Killer(other, study.queues)
         killer.start()
         try:

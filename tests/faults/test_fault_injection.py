@@ -49,7 +49,7 @@ class Scenario:
         workers: processes that work.
         storage: ``journal`` or ``postgres``.
         sampler: who proposes values.
-        pruning: whether trials that lag behind are stopped.
+        pruner: which trials are stopped early.
         pause: seconds between two faults, on average.
     """
 
@@ -58,7 +58,7 @@ class Scenario:
     workers: int = 8
     storage: str = "journal"
     sampler: str = "qmc"
-    pruning: bool = False
+    pruner: str = "none"
     pause: float = 1.5
 
 
@@ -66,7 +66,7 @@ SCENARIOS = {
     "journal": Scenario({**PROCESSES, **SERVER}, count=60),
     "postgres": Scenario({**PROCESSES, **SERVER, **DATABASE}, count=60, storage="postgres", pause=2.0),
     "postgres, many workers": Scenario(
-        {**PROCESSES, **SERVER, **DATABASE}, workers=16, storage="postgres", sampler="tpe", pruning=True, pause=2.0
+        {**PROCESSES, **SERVER, **DATABASE}, workers=16, storage="postgres", sampler="tpe", pruner="halving", pause=2.0
     ),
     "full disk": Scenario({**PROCESSES, **SERVER, **DISK}, count=40),
     "folder not writable": Scenario({**PROCESSES, **FOLDER}, count=30),
@@ -107,7 +107,7 @@ def run(scenario: Scenario, seed: int, folder: Path, server: tuple[Proxy, str]) 
             disk.folder,
             folder / "logs",
             sampler=scenario.sampler,
-            pruning=scenario.pruning,
+            pruner=scenario.pruner,
         )
         storage: Database | None = database
         chaos = Chaos(

@@ -117,13 +117,14 @@ def partial_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from bench.study.config import RunConfig, TrainingConfig
     from bench.tracking.schema import StudyDescription
     from bench.tracking.writer import Tracker
-    from models.base.config import VAEConfig
+    from models.vae.config import VAEConfig
 
     output = tmp_path_factory.mktemp("partial")
     study = StudyDescription(
         study_id="partial-digits-00000000",
         name="partial",
         question="How far is it?",
+        arms={"vae": "vae"},
         swept={"vae": ["latent_size"]},
         settings={"trials": 4, "seeds": 1},
         provenance={"commit": "0" * 40, "dirty": False, "backend": "jax", "command": "reparam-bench study partial"},

@@ -13,19 +13,19 @@ from bench.data.dataset import TuningData
 ROOT = Path(__file__).resolve().parents[2]
 SCRIPT = """
 from bench.study.search_space import Integers
-from bench.study.definition import Family, Study
-from models.base.config import VAEConfig
+from bench.study.definition import Arm, Study
+from models.vae.config import VAEConfig
 
 STUDY = Study(
     name="small",
     question="Does a stopped study go on?",
-    families=(Family(VAEConfig(hidden_sizes=(8,), latent_size=2), sweep={"latent_size": Integers(1, 64)}),),
+    arms=(Arm(VAEConfig(hidden_sizes=(8,), latent_size=2), sweep={"latent_size": Integers(1, 64)}),),
 )
 """
 TRIALS = 3
 COMMAND = (
     f"study small.py --trials {TRIALS} --seeds 1 --images 2560 --batch-size 32 --selection-samples 2 "
-    "--importance-samples 4 --evaluation-images 60 --no-pruning --output runs"
+    "--importance-samples 4 --evaluation-images 60 --pruner none --output runs"
 ).split()
 DEADLINE = 240
 """Seconds within which a process must come so far, or end."""

@@ -158,7 +158,7 @@ def test_every_bundled_study_asks_a_question_and_fits_small_and_usual_data(name,
     assert study.name == name
     assert study.question.endswith("?")
     bound = BoundStudy(study, StudySettings(), info, "d")
-    for family in study.families:
+    for family in study.arms:
         assert family.sweep
         assert bound.configure(family, bound.first_values(family)) == bound.base(family)
 

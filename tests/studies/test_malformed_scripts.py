@@ -17,9 +17,10 @@ from tests.studies.faults import ANY
 PRELUDE = """
 from bench.study.config import TrainingConfig
 from bench.study.search_space import Choices, Integers, Reals
-from bench.study.definition import Family, Study
-from models.base.config import GlowConfig, VAEConfig
-VAE = Family(VAEConfig(latent_size=8), sweep={'latent_size': Integers(2, 16)})
+from bench.study.definition import Arm, Study
+from models.glow.config import GlowConfig
+from models.vae.config import VAEConfig
+VAE = Arm(VAEConfig(latent_size=8), sweep={'latent_size': Integers(2, 16)})
 """
 
 
@@ -28,7 +29,7 @@ def declared(families: str = "(VAE,)", name: str = "'mine'", question: str = "'W
 
 
 def swept(sweep: str) -> str:
-    return declared(f"(Family(VAEConfig(latent_size=8), sweep={sweep}),)")
+    return declared(f"(Arm(VAEConfig(latent_size=8), sweep={sweep}),)")
 
 
 SCRIPTS: dict[str, tuple[str | bytes, str]] = {
@@ -47,13 +48,13 @@ SCRIPTS: dict[str, tuple[str | bytes, str]] = {
     "a family that is none": (declared("('vae',)"), r"families\.0='vae': Input should be .*Family"),
     "families that are none": (declared("None"), r"families=None: Input should be a valid tuple"),
     "a model that is none": (
-        declared("(Family('vae', sweep={}),)"),
+        declared("(Arm('vae', sweep={}),)"),
         r"line \d+: 0='vae': Input should be .*ModelConfig",
     ),
-    "a model out of range": (declared("(Family(VAEConfig(latent_size=0), {}),)"), r"latent_size=0: .*greater than or"),
-    "a model of an unknown setting": (declared("(Family(VAEConfig(depth=1), {}),)"), r"depth=1: Extra inputs"),
-    "a training that is none": (declared("(Family(VAEConfig(), {}, training=3),)"), r"training=3: Input should be"),
-    "no question": (f"{PRELUDE}STUDY = Study(name='mine', families=(VAE,))", r"question=.*: Field required"),
+    "a model out of range": (declared("(Arm(VAEConfig(latent_size=0), {}),)"), r"latent_size=0: .*greater than or"),
+    "a model of an unknown setting": (declared("(Arm(VAEConfig(depth=1), {}),)"), r"depth=1: Extra inputs"),
+    "a training that is none": (declared("(Arm(VAEConfig(), {}, training=3),)"), r"training=3: Input should be"),
+    "no question": (f"{PRELUDE}STUDY = Study(name='mine', arms=(VAE,))", r"question=.*: Field required"),
     "a question that is none": (declared(question="5"), r"question=5: Input should be a valid string"),
     "a name with a path": (declared(name="'../up'"), r"name='\.\./up': String should match pattern"),
     "a name with a line": (declared(name="'a\\nb'"), r"name='a\\nb': String should match"),

@@ -28,6 +28,7 @@ def output(tmp_path_factory):
                 study_id=study_id,
                 name=study_id.partition("-")[0],
                 question="Which?",
+                arms={"vae": "vae"},
                 swept={"vae": []},
                 settings={},
                 provenance={"commit": "0" * 40},

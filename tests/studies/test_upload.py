@@ -13,7 +13,7 @@ from bench.study.config import RunConfig, TrainingConfig
 from bench.tracking.reading.reader import load_results
 from bench.tracking.schema import StudyDescription
 from bench.tracking.writer import Tracker
-from models.base.config import VAEConfig
+from models.vae.config import VAEConfig
 from studies.cli.main import main
 
 STUDY = StudyDescription("away-digits-0", "away", "Does it arrive?", {}, {}, {"commit": "0" * 40}, DIGITS, "0" * 64)

@@ -1,4 +1,4 @@
-"""Floating-point operations: of a model, told from its configuration, and of the device, measured."""
+"""Floating-point operations: of a model, by its configuration, and of the device, measured."""
 
 from __future__ import annotations
 
@@ -9,19 +9,20 @@ import keras
 from keras import ops
 
 from models.base.likelihood_model import LikelihoodModel
-from models.base.size import model_size
 
 LARGEST_PRODUCT = 8192
 LONG_ENOUGH = 0.02
 """Seconds that one matrix product must take to be timed."""
 
 
-def operations_per_image(model: LikelihoodModel) -> float:
+def operations_per_image(model: LikelihoodModel) -> float | None:
     """Floating-point operations of one log-weight of one image: two for each multiply-add of a product or convolution.
 
     What is computed element by element, activations and densities, is left out: it costs time, but hardly operations.
+    None where the model's family does not state them.
     """
-    return 2.0 * model_size(model.configuration, model.image_shape, model.grey_levels).multiplications
+    size = model.configuration.size(model.image_shape, model.grey_levels)
+    return None if size is None else 2.0 * size.multiplications
 
 
 @lru_cache(maxsize=1)

@@ -6,6 +6,7 @@ import logging
 import os
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -13,7 +14,10 @@ from pathlib import Path
 
 import psutil
 
+from bench.core.environment import STORAGE_VARIABLE, TRACKING_VARIABLE
 from bench.core.errors import StudyStoppedError
+from bench.core.extensions import code_extensions
+from bench.study.definition import StudySettings
 
 log = logging.getLogger(__name__)
 
@@ -120,6 +124,21 @@ class LocalWorkers:
                 os.killpg(process.pid, signal.SIGKILL)
                 process.wait()
         self._members = []
+
+
+def worker_command(study_id: str, output: Path) -> list[str]:
+    """What starts a worker of this study on this machine; its addresses are handed over by the environment."""
+    program = "from studies.cli.main import main; main()"
+    command = [sys.executable, "-c", program, "worker", study_id, "--output", str(output.resolve()), "--quiet"]
+    for each in code_extensions():
+        command += ["--extension", str(each.path)]
+    return command
+
+
+def worker_environment(settings: StudySettings) -> dict[str, str]:
+    """The addresses of a study, for its workers: they may hold credentials, which command lines would show."""
+    addresses = {STORAGE_VARIABLE: settings.storage, TRACKING_VARIABLE: settings.tracking_uri}
+    return {name: address for name, address in addresses.items() if address is not None}
 
 
 def share_of_cores(number: int, count: int) -> list[int]:

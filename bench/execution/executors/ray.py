@@ -8,6 +8,7 @@ import os
 import signal
 import site
 import socket
+import tempfile
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -16,9 +17,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bench.core.errors import SettingsError, StudyStoppedError
+from bench.core.extensions import code_extensions
 
 if TYPE_CHECKING:
-    from bench.execution.session import SharedStudy
+    from bench.execution.session import StudySession
     from bench.execution.worker import Worker
 
 log = logging.getLogger(__name__)
@@ -69,12 +71,14 @@ class Where:
         storage: the storage's address; None for the one in the output folder.
         tracking_uri: the tracking store's; likewise.
         output: folder for what the task's process leaves.
+        extensions: name and source of the user's files that the study needs.
     """
 
     study_id: str
     storage: str | None
     tracking_uri: str | None
     output: Path
+    extensions: tuple[tuple[str, str], ...] = ()
 
 
 def connect(address: str | None, share: Share) -> None:
@@ -127,7 +131,7 @@ class RayTasks:
         count: most tasks at once; by default what the cluster has room for.
     """
 
-    def __init__(self, study: SharedStudy, share: Share, count: int | None = None) -> None:
+    def __init__(self, study: StudySession, share: Share, count: int | None = None) -> None:
         import ray
 
         settings = study.bound.settings
@@ -135,7 +139,10 @@ class RayTasks:
         self._study = study
         self._share = share
         self._most = count
-        self._where = Where(study.bound.study_id, settings.storage, settings.tracking_uri, settings.output.resolve())
+        files = tuple((each.path.name, each.path.read_text()) for each in code_extensions())
+        self._where = Where(
+            study.bound.study_id, settings.storage, settings.tracking_uri, settings.output.resolve(), files
+        )
         self._head = ray.get_runtime_context().gcs_address
         self._submit = ray.remote(
             num_cpus=share.cpus,
@@ -253,9 +260,13 @@ def do_task(where: Where) -> bool:
 
 
 def _join(where: Where) -> Worker:
-    from bench.execution.session import join_study, open_data
+    from bench.execution.session import join_session, open_data
 
-    study = join_study(where.study_id, where.storage, where.tracking_uri, where.output)
+    folder = Path(tempfile.mkdtemp(prefix="reparam-bench-"))
+    files = [folder / name for name, _ in where.extensions]
+    for file, (_, source) in zip(files, where.extensions, strict=True):
+        file.write_text(source)
+    study = join_session(where.study_id, where.storage, where.tracking_uri, where.output, files)
 
     from rich.console import Console
 

@@ -20,7 +20,7 @@ from mlflow.tracking import MlflowClient
 from pydantic import BaseModel, TypeAdapter
 
 from bench.core.errors import SettingsError, TrackingError
-from bench.core.metrics import METRICS
+from bench.core.metrics import METRICS, Metric
 from bench.core.redaction import redact
 from bench.core.results import (
     HISTORY_COLUMNS,
@@ -51,7 +51,7 @@ from bench.tracking.schema import (
 CURVES = ("train/bits_per_dim", "validation/bits_per_dim")
 """Learning curves that reports draw."""
 TRIALS_PICTURED = 12
-"""Trials of a family, the best, whose pictures are read."""
+"""Trials of an arm, the best, whose pictures are read."""
 
 
 def list_studies(uri: str) -> list[str]:
@@ -62,6 +62,17 @@ def list_studies(uri: str) -> list[str]:
     """
     tags = (run.data.tags for run in _parents(connect(uri), ""))
     return [each["reparam.study_id"] for each in tags if "reparam.study_id" in each]
+
+
+def find_study_run(uri: str, study_id: str) -> str:
+    """MLflow's identifier of a study's own run.
+
+    Raises:
+        TrackingError: the store cannot be reached, or holds no such study.
+    """
+    client = connect(uri)
+    with reading(uri):
+        return str(_parent(client, uri, study_id).info.run_id)
 
 
 def load_results(uri: str, study_id: str) -> StudyResults:
@@ -75,14 +86,18 @@ def load_results(uri: str, study_id: str) -> StudyResults:
         return _loaded(client, uri, study_id)
 
 
-def _loaded(client: MlflowClient, uri: str, study_id: str) -> StudyResults:
+def _parent(client: MlflowClient, uri: str, study_id: str) -> Any:
     parents = list(_parents(client, f" AND tags.`reparam.study_id` = '{_quoted(study_id)}'"))
     if not parents:
         known = list_studies(uri)
         raise TrackingError(
             f"no study {study_id!r} in {redact(uri)}: " + (f"it holds {', '.join(known)}" if known else "it holds none")
         )
-    parent = parents[0]
+    return parents[0]
+
+
+def _loaded(client: MlflowClient, uri: str, study_id: str) -> StudyResults:
+    parent = _parent(client, uri, study_id)
     tags = parent.data.tags
     try:
         study = _About.model_validate_json(tags["reparam.study"])
@@ -90,6 +105,9 @@ def _loaded(client: MlflowClient, uri: str, study_id: str) -> StudyResults:
         settings = dict(json.loads(tags["reparam.settings"]))
         selected = json.loads(tags.get("reparam.selected", "{}"))
         space = _SPACE.validate_json(tags.get("reparam.space", "{}"))
+        # What the user's own metrics mean, where the file that registers them is not at hand.
+        for metric in _METRIC_LIST.validate_json(tags.get("reparam.metrics", "[]")):
+            METRICS.setdefault(metric.name, metric)
     except (KeyError, ValueError, TypeError) as error:
         raise TrackingError(f"{study_id} in {redact(uri)} is not as a study logs it: {error!r}") from error
     source = open_source(client, uri)
@@ -100,6 +118,7 @@ def _loaded(client: MlflowClient, uri: str, study_id: str) -> StudyResults:
         study_id=study_id,
         name=study.name,
         question=study.question,
+        arms=study.arms,
         swept=study.swept,
         dataset=dataset,
         settings=settings,
@@ -121,21 +140,23 @@ class _About(BaseModel):
 
     name: str
     question: str
+    arms: dict[str, str]
     swept: dict[str, list[str]]
 
 
+_METRIC_LIST = TypeAdapter(list[Metric])
 _SPACE = TypeAdapter(dict[str, dict[str, dict[str, Any]]])
-"""The ranges of the swept parameters, by family and name."""
+"""The ranges of the swept parameters, by arm and name."""
 
 
 def _best(children: list[_Child]) -> list[_Child]:
-    """The best trials of each family: of all, a server would be asked for thousands of pictures."""
+    """The best trials of each arm: of all, a server would be asked for thousands of pictures."""
     key = "validation/bits_per_dim"
     measured = [c for c in children if c.role == "search" and math.isfinite(c.run.metrics.get(key, math.nan))]
-    by_family: dict[str, list[_Child]] = {}
+    by_arm: dict[str, list[_Child]] = {}
     for child in sorted(measured, key=lambda child: float(child.run.metrics[key])):
-        by_family.setdefault(child.family, []).append(child)
-    return [child for of_family in by_family.values() for child in of_family[:TRIALS_PICTURED]]
+        by_arm.setdefault(child.arm, []).append(child)
+    return [child for of_arm in by_arm.values() for child in of_arm[:TRIALS_PICTURED]]
 
 
 def _ui(uri: str) -> str:
@@ -295,9 +316,9 @@ class _Child:
         self.run = run
         self.tags = run.tags
         self.run_id = run.run_id
-        self.family: str = self.tags["reparam.family"]
+        self.arm: str = self.tags["reparam.arm"]
         self.role: str = self.tags["reparam.role"]
-        chosen = selected.get(self.family)
+        chosen = selected.get(self.arm)
         if self.role == "final" and chosen and chosen["config_hash"] != self.tags["reparam.config_hash"]:
             self.role = "superseded"
         self.number = int(self.tags["reparam.number"]) if "reparam.number" in self.tags else None
@@ -309,7 +330,8 @@ class _Child:
             "run_id": self.run_id,
             "name": run.name,
             "role": self.role,
-            "family": self.family,
+            "arm": self.arm,
+            "family": self.tags["reparam.family"],
             "number": self.number,
             "attempt": int(self.tags.get("reparam.attempt", 1)),
             "seed": self.seed,
@@ -336,7 +358,8 @@ class _Child:
                 "study": study_id,
                 "run_id": self.run_id,
                 "role": self.role,
-                "family": self.family,
+                "arm": self.arm,
+                "family": self.tags["reparam.family"],
                 "trial": self.number,
                 "seed": self.seed,
                 "config_hash": self.tags["reparam.config_hash"],
@@ -364,7 +387,7 @@ class _Child:
         captions = json.loads(self.tags.get("reparam.captions", "{}"))
         for kind, caption in captions.items():
             png = _artifact(client, self.run_id, f"{IMAGE_FOLDER}/{kind}.png")
-            yield ImageGrid(self.run_id, self.family, kind, caption, png)
+            yield ImageGrid(self.run_id, self.arm, kind, caption, png)
 
     def tables(self, client: MlflowClient) -> Iterator[tuple[str, pd.DataFrame]]:
         for name in json.loads(self.tags.get("reparam.tables", "[]")):

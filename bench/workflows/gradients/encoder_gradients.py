@@ -12,7 +12,7 @@ from bench.core.seeds import derive_seed
 from bench.data.dataset import Images
 from bench.runtime.autodiff import gradient_program
 from bench.workflows.gradients.jackknife import Estimate, jackknife
-from models.base.config import VAEConfig
+from models.vae.config import VAEConfig
 from models.vae.model import VAE
 
 Array = npt.NDArray[np.float64]

@@ -1,19 +1,17 @@
-"""What a user may set of the gradient study, and what it trains."""
+"""What a user may set of the gradient study, and the arms that it trains."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
-from pathlib import Path
-from typing import Annotated, Any
+from dataclasses import dataclass
+from typing import Annotated, Any, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
-from bench.core.validated import validated
-from bench.data.dataset import DatasetInfo
-from bench.study.config import RunConfig, TrainingConfig
-from models.base.config import VAEConfig
+from bench.study.config import TrainingConfig
+from bench.study.definition import Arm, Study, StudySettings
+from models.vae.config import VAEConfig
 
 NAME = "gradient_estimators"
 QUESTION = "Why is the reparameterisation trick used, and where is it not the better gradient estimator?"
@@ -29,59 +27,60 @@ ESTIMATORS_OF_MANY = ("pathwise", "doubly_reparameterised")
 Count = Annotated[int, Field(ge=1, le=10**6)]
 
 
-class GradientSettings(BaseModel):
-    """Settings of the study; the attributes are the command line's options.
+@dataclass(frozen=True)
+class Trained:
+    """A VAE that is trained: with which estimator of the gradient, k and latent size."""
+
+    estimator: str
+    samples: int = 1
+    latent_size: int = LATENT_SIZE
+
+    @property
+    def name(self) -> str:
+        """The name of its arm."""
+        many = f"_k{self.samples}" if self.samples > 1 else ""
+        size = f"_{self.latent_size}_latents" if self.latent_size != LATENT_SIZE else ""
+        return f"{self.estimator}{many}{size}"
+
+    @property
+    def arm(self) -> Arm:
+        """The arm that trains it, of which nothing is swept."""
+        model = VAEConfig(
+            latent_size=self.latent_size,
+            hidden_sizes=(64, 64),
+            # With relu the posterior of some seeds collapses onto the prior, and there is nothing left to compare.
+            activation="tanh",
+            gradient_estimator=self.estimator,
+            training_samples=self.samples,
+        )
+        return Arm(model, training=TrainingConfig(learning_rate=1e-3), name=self.name)
+
+
+class GradientSettings(StudySettings):
+    """Settings of any study, and of what is measured beside training.
 
     Attributes:
-        dataset: a registered name, an .npz file or a folder of images.
-        grey_levels: values a pixel can take, where the data does not tell.
-        images: training images that each VAE sees.
-        batch_size: images per training step.
-        seeds: training runs per estimator.
-        seed: seed from which all others derive.
         draws: draws of each closed form.
         gradient_draws: gradients of the trained VAE per estimator, latent size and k.
         gradient_images: validation images in the batch that those are gradients of.
-        selection_samples: importance samples of the bound on validation after training.
-        backend: Keras backend.
-        tracking_uri: MLflow tracking URI; None for SQLite in the output folder.
-        output: folder for databases, artifacts and reports.
-        smoke: as small as can be.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    dataset: str = "digits"
-    grey_levels: Annotated[int, Field(ge=2, le=65536)] | None = None
-    images: Annotated[int, Field(ge=1, le=10**12)] = 30_000
-    batch_size: Count = 64
+    images: Annotated[int, Field(ge=1, le=10**12)] | None = 30_000
     seeds: Annotated[int, Field(ge=1, le=1000)] = 2
-    seed: Annotated[int, Field(ge=0, le=2**63 - 1)] = 0
+    importance_samples: Count = 64
     draws: Annotated[int, Field(ge=128, le=10**8)] = 65_536
     gradient_draws: Annotated[int, Field(ge=32, le=10**6)] = 256
     gradient_images: Count = 16
-    selection_samples: Count = 64
-    backend: str = "tensorflow"
-    tracking_uri: str | None = None
-    output: Path = Path("runs")
-    smoke: bool = False
 
-    @classmethod
-    def checked(cls, values: Mapping[str, Any]) -> GradientSettings:
-        """Settings from option values.
-
-        Raises:
-            SettingsError: a value is out of range; the message names the option, the value and what is accepted.
-        """
-        settings = validated(cls, values)
-        small = {"images": 256, "draws": 2048, "gradient_draws": 32, "gradient_images": 8, "selection_samples": 2}
-        changes = {name: min(getattr(settings, name), value) for name, value in small.items()} | {"seeds": 1}
-        return settings.model_copy(update=changes) if settings.smoke else settings
+    def _smaller(self) -> Self:
+        small = {"draws": 2048, "gradient_draws": 32, "gradient_images": 8}
+        changes = {name: min(getattr(self, name), value) for name, value in small.items()} | {"seeds": 1}
+        return super()._smaller().model_copy(update=changes)
 
     @property
-    def tracking(self) -> str:
-        """Where MLflow keeps the runs."""
-        return self.tracking_uri or f"sqlite:///{self.output.resolve() / 'mlflow.db'}"
+    def of_study(self) -> StudySettings:
+        """Those of the study that trains."""
+        return StudySettings.model_validate(self.model_dump(include=set(StudySettings.model_fields)))
 
     @property
     def latent_sizes(self) -> tuple[int, ...]:
@@ -94,36 +93,28 @@ class GradientSettings(BaseModel):
         return (2,) if self.smoke else (2, 4, 8, 16, 32, 64)
 
     @property
-    def trained(self) -> list[tuple[str, int]]:
-        """Estimators and k that the VAE is trained with."""
+    def compared(self) -> list[Trained]:
+        """The VAEs whose training is compared, of one latent size."""
         if self.smoke:
-            return [("pathwise", 1), ("score_function_baseline", 1), ("doubly_reparameterised", 2)]
+            return [Trained("pathwise"), Trained("score_function_baseline"), Trained("doubly_reparameterised", 2)]
         return [
-            *((estimator, 1) for estimator in ESTIMATORS_OF_ONE_SAMPLE),
-            *((estimator, IMPORTANCE_SAMPLES) for estimator in ESTIMATORS_OF_MANY),
+            *map(Trained, ESTIMATORS_OF_ONE_SAMPLE),
+            *(Trained(estimator, IMPORTANCE_SAMPLES) for estimator in ESTIMATORS_OF_MANY),
         ]
 
-    def configure(self, digest: str, estimator: str, samples: int, latent_size: int = LATENT_SIZE) -> RunConfig:
-        """The run that trains a VAE with an estimator."""
-        looks = min(2 if self.smoke else 10, max(1, self.images // self.batch_size))
-        return RunConfig(
-            model=VAEConfig(
-                latent_size=latent_size,
-                hidden_sizes=(64, 64),
-                # With relu the posterior of some seeds collapses onto the prior, and there is nothing left to compare.
-                activation="tanh",
-                gradient_estimator=estimator,
-                training_samples=samples,
-            ),
-            training=TrainingConfig(
-                learning_rate=1e-3, batch_size=self.batch_size, images=self.images, evaluations=looks
-            ),
-            dataset_digest=digest,
-            backend=self.backend,
-        )
+    @property
+    def trained(self) -> list[Trained]:
+        """All VAEs that are trained: those, and one of each other latent size."""
+        others = [size for size in self.latent_sizes if size != LATENT_SIZE]
+        return [*self.compared, *(Trained("pathwise", latent_size=size) for size in others)]
 
-    def study_id(self, info: DatasetInfo, digest: str) -> str:
-        """Name, data set, and a hash of all that determines the numbers."""
-        own = self.model_dump(mode="json", exclude={"output", "tracking_uri", "dataset", "smoke"})
-        text = json.dumps([own, digest, self.latent_sizes, self.samples, self.trained], sort_keys=True)
-        return f"{NAME}-{info.name}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
+    @property
+    def study(self) -> Study:
+        """The study that trains them."""
+        return Study(name=NAME, question=QUESTION, arms=tuple(each.arm for each in self.trained))
+
+    @property
+    def fingerprint(self) -> str:
+        """A hash of what determines the numbers that are measured beside training."""
+        own: dict[str, Any] = self.model_dump(include={"draws", "gradient_draws", "gradient_images", "seed", "smoke"})
+        return hashlib.sha256(json.dumps(own, sort_keys=True).encode()).hexdigest()[:8]

@@ -1,210 +1,176 @@
-"""The gradient study from first to last: closed forms, training with each estimator, gradients of the trained VAE."""
+"""The gradient study: an ordinary study trains with each estimator; closed forms and gradients are measured beside it.
+
+What is measured is kept in the output folder as soon as it is, and a later process takes it from there.
+"""
 
 from __future__ import annotations
 
-import traceback
+import tempfile
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import fields
+from pathlib import Path
 
+import keras
 import pandas as pd
+from rich.console import Console
 
-from bench.core.errors import TrialError
-from bench.core.gradient_results import HISTORY_COLUMNS, RUN_COLUMNS, VAE_COLUMNS, GradientResults
-from bench.core.results import EvaluationRecord, Measurement, RunState
+from bench.core.gradient_results import HISTORY_COLUMNS, RUN_COLUMNS, VAE_COLUMNS, ClosedForms, GradientResults
+from bench.core.results import RunState, StudyResults
 from bench.core.seeds import derive_seed
-from bench.data.dataset import TuningData
-from bench.evaluation.likelihood import likelihood_program, log_likelihood
-from bench.execution.trial import trained_model
-from bench.runtime.provenance import provenance
-from bench.study.config import RunConfig
-from bench.tracking.schema import StudyDescription
-from bench.tracking.writer import DRAIN_SECONDS, StudyRun, Tracker
+from bench.data.registry import load
+from bench.study.definition import FINALS
+from bench.tracking.reading.reader import load_model_file
 from bench.workflows.gradients.closed_forms import measure
 from bench.workflows.gradients.encoder_gradients import encoder_gradients, gradient_noise, with_estimator
 from bench.workflows.gradients.settings import (
     ESTIMATORS_OF_MANY,
     ESTIMATORS_OF_ONE_SAMPLE,
-    LATENT_SIZE,
-    NAME,
-    QUESTION,
     GradientSettings,
+    Trained,
 )
+from bench.workflows.run import run
 from models.vae.model import VAE
 
 OnStep = Callable[[str], None]
-
 CLOSED_FORM_STEPS = 5
 
 
 def count_steps(settings: GradientSettings) -> int:
-    """How often a study of these settings reports a step."""
-    runs = settings.seeds * len(settings.trained) + len(settings.latent_sizes) - 1
-    gradients = len(ESTIMATORS_OF_ONE_SAMPLE) * len(settings.latent_sizes)
-    return CLOSED_FORM_STEPS + runs + gradients + len(ESTIMATORS_OF_MANY) * len(settings.samples)
+    """How often :func:`measure_gradients` reports a step."""
+    return CLOSED_FORM_STEPS + len(_gradients_wanted(settings))
 
 
-class GradientStudy:
-    """Runs the study and logs its training runs to MLflow, as children of one parent run.
+def run_gradient_study(
+    settings: GradientSettings, console: Console, on_step: OnStep = lambda step: None, log_file: Path | None = None
+) -> GradientResults:
+    """Train with each estimator, and measure the gradients; what is finished is not done again.
 
     Args:
         settings: the study's settings.
-        data: training and validation images; test is not used.
-        on_step: called with the name of each step as it begins.
+        console: where training shows its progress.
+        on_step: called with the name of each step of what follows training, as it begins.
+        log_file: where training logs.
 
     Raises:
-        TrackingError: the tracking store cannot be reached.
+        SettingsError, DataError, TrackingError, StudyStoppedError: as for :func:`bench.run_study`.
+        KeyboardInterrupt: it was interrupted; the same call continues it.
     """
+    results = run(settings.study, settings.of_study, console, log_file=log_file).results
+    folder = settings.output / "gradients" / f"{results.study_id}-{settings.fingerprint}"
+    folder.mkdir(parents=True, exist_ok=True)
+    return GradientResults(
+        study_id=results.study_id,
+        question=results.question,
+        dataset=results.dataset,
+        settings={**results.settings, **settings.model_dump(include={"draws", "gradient_draws", "gradient_images"})},
+        provenance=results.provenance,
+        closed_forms=_closed_forms(settings, folder, on_step),
+        encoder_gradients=_encoder_gradients(settings, results, folder / "encoder_gradients.csv", on_step),
+        runs=_runs(settings, results),
+        histories=_histories(settings, results),
+    )
 
-    def __init__(self, settings: GradientSettings, data: TuningData, on_step: OnStep = lambda step: None) -> None:
-        self.settings = settings
-        self.data = data
-        self.on_step = on_step
-        self.study_id = settings.study_id(data.info, data.digest)
-        self.provenance = provenance(settings.backend)
-        self._runs: list[dict[str, object]] = []
-        self._histories: list[dict[str, object]] = []
-        settings.output.mkdir(parents=True, exist_ok=True)
-        description = StudyDescription(
-            study_id=self.study_id,
-            name=NAME,
-            question=QUESTION,
-            swept={"vae": ["gradient_estimator", "training_samples", "latent_size"]},
-            settings=self._settings(),
-            provenance=self.provenance,
-            dataset=data.info,
-            digest=data.digest,
-        )
-        self.tracker = Tracker(settings.tracking, settings.output / "artifacts", settings.output / "outbox")
-        self.tracker.upload_orphans()
-        self.parent: StudyRun = self.tracker.open_study(description)
 
-    def _settings(self) -> dict[str, object]:
-        return self.settings.model_dump(mode="json", exclude={"tracking_uri", "output"})
+def _closed_forms(settings: GradientSettings, folder: Path, on_step: OnStep) -> ClosedForms:
+    files = {field.name: folder / f"{field.name}.csv" for field in fields(ClosedForms)}
+    if not all(file.is_file() for file in files.values()):
+        found = measure(settings.draws, settings.seed, lambda part: on_step(f"closed form: {part}"))
+        for name, file in files.items():
+            _write(getattr(found, name), file)
+    return ClosedForms(**{name: pd.read_csv(file, float_precision="round_trip") for name, file in files.items()})
 
-    def run(self) -> GradientResults:
-        """Measure everything.
 
-        Raises:
-            KeyboardInterrupt: on Ctrl-C, once the runs are marked as interrupted.
-        """
-        try:
-            results = self._run()
-        except KeyboardInterrupt:
-            self._end(RunState.INTERRUPTED)
-            raise
-        except BaseException:
-            self._end(RunState.FAILED)
-            raise
-        self._end(RunState.COMPLETE)
-        return results
+def _gradients_wanted(settings: GradientSettings) -> list[Trained]:
+    """With which estimator, k and latent size gradients are measured."""
+    return [
+        *(Trained(estimator, 1, size) for size in settings.latent_sizes for estimator in ESTIMATORS_OF_ONE_SAMPLE),
+        *(Trained(estimator, samples) for samples in settings.samples for estimator in ESTIMATORS_OF_MANY),
+    ]
 
-    def _end(self, state: RunState) -> None:
-        self.tracker.drain(DRAIN_SECONDS)
-        self.tracker.close()
-        self.parent.finish_if_reachable(state)
 
-    def _run(self) -> GradientResults:
-        settings = self.settings
-        known = measure(settings.draws, settings.seed, lambda part: self.on_step(f"closed form: {part}"))
-        trained: dict[int, VAE] = {}
-        for estimator, samples in settings.trained:
-            for number in range(settings.seeds):
-                model = self._train(estimator, samples, LATENT_SIZE, number)
-                if (estimator, samples, number) == ("pathwise", 1, 0) and model is not None:
-                    # A copy: the next seed trains the same model anew.
-                    trained[LATENT_SIZE] = with_estimator(model, estimator, samples)
-        for latent_size in settings.latent_sizes:
-            if latent_size != LATENT_SIZE and (model := self._train("pathwise", 1, latent_size, 0)) is not None:
-                trained[latent_size] = model
-        rows = [
-            self._gradient(trained[latent_size], estimator, 1)
-            for latent_size in settings.latent_sizes
-            for estimator in ESTIMATORS_OF_ONE_SAMPLE
-            if latent_size in trained
-        ]
-        rows += [
-            self._gradient(trained[LATENT_SIZE], estimator, samples)
-            for samples in settings.samples
-            for estimator in ESTIMATORS_OF_MANY
-            if LATENT_SIZE in trained
-        ]
-        return GradientResults(
-            study_id=self.study_id,
-            question=QUESTION,
-            dataset={**asdict(self.data.info), "digest": self.data.digest},
-            settings=self._settings(),
-            provenance=self.provenance,
-            closed_forms=known,
-            encoder_gradients=pd.DataFrame(rows, columns=VAE_COLUMNS),
-            runs=pd.DataFrame(self._runs, columns=RUN_COLUMNS),
-            histories=pd.DataFrame(self._histories, columns=HISTORY_COLUMNS),
-        )
-
-    def _train(self, estimator: str, samples: int, latent_size: int, number: int) -> VAE | None:
-        """Train one VAE under MLflow's eyes; None if it failed for a reason that the run then tells."""
-        config = self.settings.configure(self.data.digest, estimator, samples, latent_size)
-        seed = derive_seed(self.settings.seed, "gradients", number)
-        name = f"{estimator} k={samples} latent_size={latent_size}, seed {number + 1}"
-        self.on_step(f"training: {name}")
-        run = self.parent.start_run(name, "search", "vae", seed, config, len(self._runs))
-        what = {"estimator": estimator, "samples": samples, "latent_size": latent_size, "seed": number}
-
-        def on_evaluation(record: EvaluationRecord) -> None:
-            run.log_evaluation(record)
-            value = record.values["validation/bits_per_dim"]
-            self._histories.append({**what, "images": record.images, "bits_per_dim": value})
-
-        def end(state: RunState, reason: str = "", **measured: float | None) -> None:
-            run.finish(state, reason)
-            self._runs.append({**what, "state": str(state), "reason": reason, **measured})
-
-        try:
-            model, seconds, measurements = self._trained(config, seed, on_evaluation)
-        except KeyboardInterrupt:
-            end(RunState.INTERRUPTED)
-            raise
-        except TrialError as error:
-            end(RunState(error.state), str(error))
-            return None
-        except Exception as error:  # noqa: BLE001 - a run that fails is told of, and the study goes on
-            run.log_file(traceback.format_exc(), "traceback.txt")
-            end(RunState.FAILED, f"{type(error).__name__}: {error}".splitlines()[0])
-            return None
-        run.log_measurements(measurements)
-        bound = next(row for row in measurements if row.metric == "bits_per_dim")
-        end(RunState.COMPLETE, bits_per_dim=bound.value, standard_error=bound.standard_error, seconds=seconds)
-        return model
-
-    def _trained(
-        self, config: RunConfig, seed: int, on_evaluation: Callable[[EvaluationRecord], None]
-    ) -> tuple[VAE, float, list[Measurement]]:
-        model, log = trained_model(config, self.data, seed, on_evaluation)
-        if not isinstance(model, VAE):
-            raise TypeError(f"a VAE was asked for, and {type(model).__name__} was trained")
-        likelihood = log_likelihood(
-            model,
-            self.data.validation.images,
-            self.settings.selection_samples,
-            derive_seed("validation"),
-            likelihood_program(model),
-        )
-        return model, log.seconds, likelihood.measurements("validation")
-
-    def _gradient(self, model: VAE, estimator: str, samples: int) -> dict[str, object]:
-        settings = self.settings
-        latent_size = model.configuration.latent_size
-        self.on_step(f"gradients: {estimator} k={samples} latent_size={latent_size}")
-        images = self.data.validation.images[: settings.gradient_images]
+def _encoder_gradients(settings: GradientSettings, results: StudyResults, file: Path, on_step: OnStep) -> pd.DataFrame:
+    """One row an estimator, k and latent size, measured at the weights that pathwise training ended at."""
+    kept = pd.read_csv(file, float_precision="round_trip") if file.is_file() else pd.DataFrame(columns=VAE_COLUMNS)
+    done = set(kept[["estimator", "samples", "latent_size"]].itertuples(index=False, name=None))
+    images = load(settings.dataset, settings.grey_levels).tuning.validation.images[: settings.gradient_images]
+    models: dict[int, VAE | None] = {}
+    rows = [kept] if len(kept) else []
+    for wanted in _gradients_wanted(settings):
+        on_step(f"gradients: {wanted.estimator} k={wanted.samples} latent_size={wanted.latent_size}")
+        if (wanted.estimator, wanted.samples, wanted.latent_size) in done:
+            continue
+        if wanted.latent_size not in models:
+            models[wanted.latent_size] = _trained_model(settings, results, wanted.latent_size)
+        model = models[wanted.latent_size]
+        if model is None:
+            continue
         gradients = encoder_gradients(
-            with_estimator(model, estimator, samples), images, settings.gradient_draws, settings.seed
+            with_estimator(model, wanted.estimator, wanted.samples), images, settings.gradient_draws, settings.seed
         )
         noise = gradient_noise(gradients)
-        return {
-            "latent_size": latent_size,
-            "samples": samples,
-            "estimator": estimator,
-            "variance": float(noise.variance.value),
-            "variance_error": float(noise.variance.standard_error),
-            "snr": float(noise.snr.value),
-            "snr_error": float(noise.snr.standard_error),
-        }
+        values = (noise.variance.value, noise.variance.standard_error, noise.snr.value, noise.snr.standard_error)
+        row = [wanted.latent_size, wanted.samples, wanted.estimator, *map(float, values)]
+        rows.append(pd.DataFrame([row], columns=VAE_COLUMNS))
+        _write(pd.concat(rows), file)
+    return pd.concat(rows, ignore_index=True) if rows else kept
+
+
+def _trained_model(settings: GradientSettings, results: StudyResults, latent_size: int) -> VAE | None:
+    """The VAE of the first seed that pathwise training left; None where its run did not complete."""
+    runs = _finals(settings, results, Trained("pathwise", latent_size=latent_size).name)
+    if runs.empty or runs.iloc[0]["state"] != RunState.COMPLETE:
+        return None
+    with tempfile.TemporaryDirectory() as folder:
+        model = keras.saving.load_model(load_model_file(settings.tracking, runs.iloc[0]["run_id"], Path(folder)))
+    if not isinstance(model, VAE):
+        raise TypeError(f"a VAE was trained, and {type(model).__name__} was logged")
+    return model
+
+
+def _finals(settings: GradientSettings, results: StudyResults, arm: str) -> pd.DataFrame:
+    """The final runs of an arm by the number of their seed; of one that was tried again, the last attempt."""
+    numbers = {derive_seed(settings.seed, FINALS, number): number for number in range(settings.seeds)}
+    runs = results.runs[(results.runs["role"] == "final") & (results.runs["arm"] == arm)]
+    last = runs.sort_values("started").drop_duplicates("seed", keep="last")
+    return last.assign(number=last["seed"].map(numbers)).dropna(subset=["number"]).sort_values("number")
+
+
+def _runs(settings: GradientSettings, results: StudyResults) -> pd.DataFrame:
+    measured = results.measurements
+    rows = []
+    for each, number, final in _each_run(settings, results):
+        row = [each.estimator, each.samples, each.latent_size, number, final["state"], final["reason"]]
+        if final["state"] == RunState.COMPLETE:
+            own = measured[measured["run_id"] == final["run_id"]].set_index(["split", "metric"])
+            likelihood = own.loc[("test", "bits_per_dim")]
+            seconds = own.loc[("cost", "training_seconds")]["value"]
+            row += [likelihood["value"], likelihood["standard_error"], seconds]
+        else:
+            row += [None, None, None]
+        rows.append(row)
+    return pd.DataFrame(rows, columns=RUN_COLUMNS)
+
+
+def _histories(settings: GradientSettings, results: StudyResults) -> pd.DataFrame:
+    points = results.histories[results.histories["metric"] == "validation/bits_per_dim"]
+    frames = []
+    for each, number, final in _each_run(settings, results):
+        own = points[points["run_id"] == final["run_id"]].rename(columns={"value": "bits_per_dim"})
+        identity = {"estimator": each.estimator, "samples": each.samples, "latent_size": each.latent_size}
+        frames.append(own[["images", "bits_per_dim"]].assign(**identity, seed=number))
+    whole = pd.concat(frames) if frames else pd.DataFrame(columns=HISTORY_COLUMNS)
+    return whole[HISTORY_COLUMNS].reset_index(drop=True)
+
+
+def _each_run(settings: GradientSettings, results: StudyResults) -> list[tuple[Trained, int, pd.Series]]:
+    return [
+        (each, int(run["number"]), run)
+        for each in settings.trained
+        for _, run in _finals(settings, results, each.name).iterrows()
+    ]
+
+
+def _write(frame: pd.DataFrame, file: Path) -> None:
+    unfinished = file.with_suffix(".tmp")
+    frame.to_csv(unfinished, index=False)
+    unfinished.replace(file)

@@ -15,8 +15,8 @@ from bench.evaluation.annealing import (
     simulate,
 )
 from bench.evaluation.likelihood import log_likelihood
-from models.base.config import VAEConfig
 from models.base.distributions import standard_normal_log_prob, sum_event
+from models.vae.config import VAEConfig
 from models.vae.model import VAE
 
 pytestmark = pytest.mark.backend

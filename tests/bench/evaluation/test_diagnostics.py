@@ -7,8 +7,9 @@ import pytest
 
 from bench.core.results import TABLES
 from bench.evaluation.diagnostics import Diagnostics, convolutions
-from models.base.config import GlowConfig, VAEConfig
+from models.glow.config import GlowConfig
 from models.registry import build_model
+from models.vae.config import VAEConfig
 
 pytestmark = pytest.mark.backend
 

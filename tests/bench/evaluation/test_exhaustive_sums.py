@@ -11,8 +11,9 @@ from bench.evaluation.diagnostics import Diagnostics
 from bench.evaluation.likelihood import log_likelihood
 from bench.study.config import RECIPE
 from bench.training.loop import train
-from models.base.config import GlowConfig, VAEConfig
+from models.glow.config import GlowConfig
 from models.registry import build_model
+from models.vae.config import VAEConfig
 
 pytestmark = pytest.mark.backend
 

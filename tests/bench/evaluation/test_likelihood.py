@@ -13,9 +13,10 @@ import bench.runtime.sharding
 from bench.core.results import TABLES, BoundKind
 from bench.core.seeds import derive_seed
 from bench.evaluation.likelihood import LogLikelihood, bound_of, likelihood_program, log_likelihood
-from models.base.config import GlowConfig, VAEConfig
 from models.base.likelihood_model import LikelihoodModel
+from models.glow.config import GlowConfig
 from models.registry import build_model
+from models.vae.config import VAEConfig
 
 pytestmark = pytest.mark.backend
 

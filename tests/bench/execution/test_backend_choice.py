@@ -10,17 +10,18 @@ import bench.execution.backend_choice
 from bench.core.errors import SettingsError
 from bench.data.bundled import DIGITS
 from bench.execution.backend_choice import choose_backend, measure
-from bench.study.definition import BoundStudy, Family, Study, StudySettings
+from bench.study.definition import Arm, BoundStudy, Study, StudySettings
 from bench.study.search_space import Integers, Reals
-from models.base.config import GlowConfig, VAEConfig
+from models.glow.config import GlowConfig
+from models.vae.config import VAEConfig
 
 SWEEP = {"learning_rate": Reals(1e-3, 1e-2, log=True)}
 STUDY = Study(
     name="small",
     question="Which backend?",
-    families=(
-        Family(VAEConfig(hidden_sizes=(8,), latent_size=2), sweep=SWEEP),
-        Family(GlowConfig(levels=1, flow_depth=1, hidden_channels=4), sweep=SWEEP | {"flow_depth": Integers(1, 3)}),
+    arms=(
+        Arm(VAEConfig(hidden_sizes=(8,), latent_size=2), sweep=SWEEP),
+        Arm(GlowConfig(levels=1, flow_depth=1, hidden_channels=4), sweep=SWEEP | {"flow_depth": Integers(1, 3)}),
     ),
 )
 

@@ -152,7 +152,7 @@ def test_a_study_runs_its_trials_then_finals_of_the_best_of_each_family(study_ru
         family: min((c for c in trainer.trials if c.model.family == family), key=reached) for family in ("vae", "glow")
     }
     assert [config for config, _ in trainer.finals] == [best["vae"]] * 2 + [best["glow"]] * 2
-    assert trainer.trials[0] == runner.bound.base(runner.bound.study.families[0])
+    assert trainer.trials[0] == runner.bound.base(runner.bound.study.arms[0])
     results = results_of(runner)
     assert results.runs.groupby(["role", "state"]).size().to_dict() == {
         ("final", "complete"): 4,
@@ -291,7 +291,7 @@ def test_failures_with_something_else_between_them_do_not_stop_the_study(study_r
         del trainer.accidents[4]
     else:
         trainer.accidents[4] = raising(between)
-    runner = study_run(trials=9, pruning=False)
+    runner = study_run(trials=9, pruner="none")
     assert states(runner)["vae"].count("failed") == 7
     assert states(runner)["glow"] == ["complete"] * 9
 
@@ -444,7 +444,7 @@ def test_a_process_that_cannot_begin_a_trial_gives_it_back_which_is_no_death(
     start, tiny_study, digits, tmp_path, trainer, study_run, monkeypatch, problem, raised
 ):
     with monkeypatch.context() as patch:
-        patch.setattr(bench.tracking.writer.StudyRun, "start_run", lambda *_, **__: raising(problem)())
+        patch.setattr(bench.tracking.writer.ParentRun, "start_run", lambda *_, **__: raising(problem)())
         for _ in range(MAX_DEATHS):
             runner = start(tiny_study, digits, tmp_path)
             with pytest.raises(raised):
@@ -502,7 +502,7 @@ def test_a_study_goes_on_while_its_tracking_store_is_away_and_is_whole_once_it_i
 
 def test_the_selection_is_recorded_before_the_test_split_is_opened_once(study_run, monkeypatch):
     events = []
-    open_test, select = Dataset.open_test, bench.tracking.writer.StudyRun.select
+    open_test, select = Dataset.open_test, bench.tracking.writer.ParentRun.select
 
     def recorded(event, method):
         def call(*arguments):
@@ -512,7 +512,7 @@ def test_the_selection_is_recorded_before_the_test_split_is_opened_once(study_ru
         return call
 
     monkeypatch.setattr(Dataset, "open_test", recorded("open", open_test))
-    monkeypatch.setattr(bench.tracking.writer.StudyRun, "select", recorded("select", select))
+    monkeypatch.setattr(bench.tracking.writer.ParentRun, "select", recorded("select", select))
     runner = study_run()
     assert events == ["select", "open"]
     tags = MlflowClient(tracking_uri=runner.bound.settings.tracking).get_run(runner.parent.run_id).data.tags

@@ -11,7 +11,7 @@ from rich.console import Console
 
 from bench.core.results import EvaluationRecord
 from bench.execution.progress import SILENCE_SECONDS, StudyProgress
-from bench.study.eta import ExpectedRuns, RemainingStudy
+from bench.study.eta import ExpectedRuns, StudyEta
 
 
 class Clock:
@@ -29,7 +29,7 @@ def clock() -> Clock:
 def shown(clock, terminal, quiet=False, width=120, interval_seconds=2.0):
     """What a console shows of a study of three VAE trials that is in its third."""
     console = Console(file=io.StringIO(), width=width, force_terminal=terminal, quiet=quiet, color_system=None)
-    remaining = RemainingStudy({"vae search": ExpectedRuns(3, 1.0), "vae final": ExpectedRuns(1, 2.0)}, clock)
+    remaining = StudyEta({"vae search": ExpectedRuns(3, 1.0), "vae final": ExpectedRuns(1, 2.0)}, clock)
     with StudyProgress(console, 4, remaining, clock) as progress:
         for number in range(3):
             progress.start_run(f"vae #{number} latent_size={4 + number}", 5, "vae search", number, 3)
@@ -91,7 +91,7 @@ def test_after_a_silence_a_pipe_is_told_how_far_the_work_is(clock):
 
 def test_the_standing_of_a_study_is_told_after_a_silence_too(clock):
     console = Console(file=io.StringIO(), width=1000)
-    remaining = RemainingStudy({"vae search": ExpectedRuns(3, 1.0)}, clock)
+    remaining = StudyEta({"vae search": ExpectedRuns(3, 1.0)}, clock)
     with StudyProgress(console, 3, remaining, clock) as progress:
         progress.start_run("vae #0", 5, "vae search", 0, 3)
         clock.now = 2 * SILENCE_SECONDS

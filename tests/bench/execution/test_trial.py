@@ -25,7 +25,8 @@ from bench.evaluation.evaluator import OutsideData
 from bench.evaluation.likelihood import log_likelihood
 from bench.study.config import RunConfig, TrainingConfig
 from bench.tracking.reading.reader import load_model_file, load_results
-from models.base.config import GlowConfig, VAEConfig
+from models.glow.config import GlowConfig
+from models.vae.config import VAEConfig
 
 pytestmark = pytest.mark.backend
 

@@ -7,9 +7,10 @@ import pytest
 from numpy.testing import assert_allclose
 
 from bench.runtime.compiled import CompiledMethod
-from models.base.config import GlowConfig, VAEConfig
 from models.base.likelihood_model import LikelihoodModel
+from models.glow.config import GlowConfig
 from models.registry import build_model
+from models.vae.config import VAEConfig
 
 # JAX computes them all in one way.
 USES = ["often"] if os.environ["KERAS_BACKEND"] == "jax" else ["seldom", "sometimes", "often"]

@@ -64,7 +64,7 @@ def search() -> Callable[..., Search]:
     """A search that is open; opened again at the same address it is the same one."""
 
     def opened(address: str, sampler: str = "tpe", space: Any = SPACE, first: Any = FIRST, **changes: Any) -> Search:
-        settings = {"pruning": False, "evaluations": 10, "seed": 0, **changes}
+        settings = {"pruner": "none", "evaluations": 10, "seed": 0, **changes}
         made = Search(open_storage(address), "study/family", space, first, sampler, **settings)
         made.set_open(True)
         return made

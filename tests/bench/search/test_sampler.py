@@ -146,7 +146,7 @@ def lag(search, levels, looks=10):
 
 
 def test_a_trial_that_lags_behind_is_stopped_but_neither_early_nor_among_the_first(search, journal):
-    assert lag(search(journal, pruning=True), (3.0, 1.0, 1.0, 5.0, 0.5)) == [None, None, None, 5, None]
+    assert lag(search(journal, pruner="halving"), (3.0, 1.0, 1.0, 5.0, 0.5)) == [None, None, None, 5, None]
 
 
 def test_nothing_is_stopped_where_pruning_is_off(search, journal):
@@ -154,7 +154,7 @@ def test_nothing_is_stopped_where_pruning_is_off(search, journal):
 
 
 def test_a_trial_is_held_against_those_still_running(search, journal):
-    one = search(journal, pruning=True)
+    one = search(journal, pruner="halving")
     one.offer(one.tasks(4))
     claims = [one.claim() for _ in range(4)]
     for claim in claims[:3]:
@@ -166,7 +166,7 @@ def test_a_trial_is_held_against_those_still_running(search, journal):
 
 
 def test_an_attempt_that_was_interrupted_counts_once_in_pruning(search, journal):
-    one = search(journal, pruning=True)
+    one = search(journal, pruner="halving")
     one.offer(one.tasks(4))
     for level in (1.0, 1.0):
         claim = one.claim()

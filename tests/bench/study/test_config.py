@@ -2,7 +2,8 @@ import pytest
 from pydantic import ValidationError
 
 from bench.study.config import RunConfig, TrainingConfig
-from models.base.config import GlowConfig, VAEConfig
+from models.glow.config import GlowConfig
+from models.vae.config import VAEConfig
 
 
 def config(model=None, digest="d", backend="jax", **training):

@@ -8,13 +8,14 @@ import pytest
 from bench.core.errors import SettingsError
 from bench.data.bundled import DIGITS
 from bench.study.config import TrainingConfig
-from bench.study.definition import BoundStudy, Family, Study, StudySettings
+from bench.study.definition import Arm, BoundStudy, Study, StudySettings
 from bench.study.search_space import Choices, Integers, Reals
-from models.base.config import GlowConfig, VAEConfig
+from models.glow.config import GlowConfig
+from models.vae.config import VAEConfig
 
-VAE = Family(VAEConfig(latent_size=4), sweep={"latent_size": Integers(2, 64)})
-GLOW = Family(GlowConfig(), sweep={"flow_depth": Integers(1, 8), "learning_rate": Reals(1e-4, 1e-2, log=True)})
-BOTH = Study(name="both", question="Which?", families=(VAE, GLOW))
+VAE = Arm(VAEConfig(latent_size=4), sweep={"latent_size": Integers(2, 64)})
+GLOW = Arm(GlowConfig(), sweep={"flow_depth": Integers(1, 8), "learning_rate": Reals(1e-4, 1e-2, log=True)})
+BOTH = Study(name="both", question="Which?", arms=(VAE, GLOW))
 
 
 def bind(*families, info=DIGITS, digest="d", study=BOTH, **settings):
@@ -106,13 +107,11 @@ def test_everything_is_kept_in_the_output_folder_unless_told_otherwise(tmp_path)
 CHANGES_TRIALS = {
     "the data": {"digest": "e"},
     "the question's name": {"study": replace(BOTH, name="other")},
-    "a family's configuration": {"study": replace(BOTH, families=(replace(VAE, model=VAEConfig(latent_size=5)), GLOW))},
-    "a range": {"study": replace(BOTH, families=(replace(VAE, sweep={"latent_size": Integers(2, 65)}), GLOW))},
-    "its spacing": {
-        "study": replace(BOTH, families=(replace(VAE, sweep={"latent_size": Integers(2, 64, True)}), GLOW))
-    },
-    "its training": {"study": replace(BOTH, families=(replace(VAE, training=TrainingConfig(decay="cosine")), GLOW))},
-    "fewer families": {"study": replace(BOTH, families=(VAE,))},
+    "a family's configuration": {"study": replace(BOTH, arms=(replace(VAE, model=VAEConfig(latent_size=5)), GLOW))},
+    "a range": {"study": replace(BOTH, arms=(replace(VAE, sweep={"latent_size": Integers(2, 65)}), GLOW))},
+    "its spacing": {"study": replace(BOTH, arms=(replace(VAE, sweep={"latent_size": Integers(2, 64, True)}), GLOW))},
+    "its training": {"study": replace(BOTH, arms=(replace(VAE, training=TrainingConfig(decay="cosine")), GLOW))},
+    "fewer families": {"study": replace(BOTH, arms=(VAE,))},
     "the study's sampler": {"study": replace(BOTH, sampler="random")},
     "sampler": {"sampler": "qmc"},
     "seed": {"seed": 1},
@@ -122,7 +121,7 @@ CHANGES_TRIALS = {
     "selection samples": {"selection_samples": 8},
     "importance samples": {"importance_samples": 64},
     "evaluation images": {"evaluation_images": 100},
-    "pruning": {"pruning": False},
+    "pruning": {"pruner": "none"},
     "backend": {"backend": "jax"},
 }
 
@@ -159,22 +158,22 @@ def test_images_that_a_family_cannot_take_are_refused_before_any_work():
     with pytest.raises(SettingsError, match=r"^glow cannot be trained on odd: .*7x7 can be halved not even once"):
         bind(info=replace(DIGITS, name="odd", image_shape=(7, 7, 1)))
     with pytest.raises(SettingsError, match=r"^glow cannot be trained on digits: .*levels=4 .* levels <= 3"):
-        bind(Family(GlowConfig(levels=1), sweep={"levels": Integers(1, 4)}))
+        bind(Arm(GlowConfig(levels=1), sweep={"levels": Integers(1, 4)}))
 
 
 def test_a_swept_name_that_no_setting_has_is_refused_with_those_that_exist():
     with pytest.raises(SettingsError, match=r"^vae cannot be trained on digits: no setting is called 'depth': one of "):
-        bind(Family(VAEConfig(), sweep={"depth": Integers(1, 2)}))
+        bind(Arm(VAEConfig(), sweep={"depth": Integers(1, 2)}))
 
 
 def test_an_end_of_a_range_that_a_setting_refuses_is_named_with_its_value():
     with pytest.raises(SettingsError, match=r"latent_size=0: .*greater than or equal to 1"):
-        bind(Family(VAEConfig(), sweep={"latent_size": Integers(0, 16)}))
+        bind(Arm(VAEConfig(), sweep={"latent_size": Integers(0, 16)}))
 
 
 def test_every_choice_is_checked_not_only_the_first_and_the_last():
     with pytest.raises(SettingsError, match=r"activation='rleu'"):
-        bind(Family(VAEConfig(), sweep={"activation": Choices(("relu", "rleu", "tanh"))}))
+        bind(Arm(VAEConfig(), sweep={"activation": Choices(("relu", "rleu", "tanh"))}))
 
 
 @pytest.mark.parametrize(
@@ -186,11 +185,11 @@ def test_every_choice_is_checked_not_only_the_first_and_the_last():
 )
 def test_a_base_configuration_outside_its_own_sweep_is_refused(sweep, message):
     with pytest.raises(SettingsError, match=message):
-        bind(Family(VAEConfig(), sweep=sweep))
+        bind(Arm(VAEConfig(), sweep=sweep))
 
 
 def test_two_families_of_one_name_are_refused_for_their_trials_would_mix():
-    dense, convolutional = Family(VAEConfig(), sweep={}), Family(VAEConfig(network="convolutional"), sweep={})
+    dense, convolutional = Arm(VAEConfig(), sweep={}), Arm(VAEConfig(network="convolutional"), sweep={})
     with pytest.raises(SettingsError, match="vae"):
         bind(dense, convolutional)
 

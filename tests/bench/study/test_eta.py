@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from bench.study.eta import ExpectedRuns, Pace, RemainingStudy
+from bench.study.eta import ExpectedRuns, Pace, StudyEta
 
 
 class Clock:
@@ -52,7 +52,7 @@ def test_a_pace_of_work_that_is_done_is_nothing_left(clock):
 
 
 @pytest.fixture
-def study(clock: Clock) -> RemainingStudy:
+def study(clock: Clock) -> StudyEta:
     """Two VAE trials, two Glow trials that are expected to take ten times as long, a final run of each."""
     expected = {
         "vae search": ExpectedRuns(2, 1.0),
@@ -60,7 +60,7 @@ def study(clock: Clock) -> RemainingStudy:
         "vae final": ExpectedRuns(1, 3.0),
         "glow final": ExpectedRuns(1, 30.0),
     }
-    return RemainingStudy(expected, clock)
+    return StudyEta(expected, clock)
 
 
 def test_a_study_predicts_nothing_before_a_run_has_ended(study):

@@ -8,8 +8,8 @@ import pytest
 from bench.data.bundled import DIGITS
 from bench.study.definition import BoundStudy, StudySettings
 from bench.study.plan import plan, total_seconds
-from models.base.config import GlowConfig, VAEConfig
-from models.base.size import model_size
+from models.glow.config import GlowConfig
+from models.vae.config import VAEConfig
 
 ROOT = Path(__file__).resolve().parents[2]
 HEAVY = ("keras", "tensorflow", "jax", "mlflow", "optuna", "pandas", "sklearn", "scipy")
@@ -35,7 +35,7 @@ def test_the_size_that_a_plan_tells_is_that_of_the_model_that_is_trained(name):
     config, image_shape, grey_levels = SPREAD[name]
     model = build_model(config, image_shape, grey_levels)
     built = sum(math.prod(weight.shape) for weight in model.trainable_variables)
-    assert model_size(config, image_shape, grey_levels).parameters == built
+    assert config.size(image_shape, grey_levels).parameters == built
 
 
 def planned(study, **settings):
@@ -72,18 +72,18 @@ def test_more_of_anything_takes_longer(tiny_study, more):
 def test_the_ends_of_the_sweep_give_the_smallest_and_the_largest_model(tiny_study):
     (vae, glow), _ = planned(tiny_study)
     sizes = [
-        model_size(VAEConfig(hidden_sizes=(16,), latent_size=latent_size), (8, 8, 1), 17) for latent_size in (2, 16)
+        VAEConfig(hidden_sizes=(16,), latent_size=latent_size).size((8, 8, 1), 17) for latent_size in (2, 16)
     ]
     assert [vae.smallest, vae.largest] == sizes
     glow_sizes = [
-        model_size(GlowConfig(levels=1, flow_depth=1, hidden_channels=channels), (8, 8, 1), 17) for channels in (4, 12)
+        GlowConfig(levels=1, flow_depth=1, hidden_channels=channels).size((8, 8, 1), 17) for channels in (4, 12)
     ]
     assert [glow.smallest, glow.largest] == glow_sizes
 
 
 def test_a_plan_counts_the_images_that_training_will_see(tiny_study):
     plans, _ = planned(tiny_study, images=6400, batch_size=64)
-    assert [(p.images, p.looks) for p in plans] == [(6400, 10)] * 2
+    assert [(p.images, p.evaluations) for p in plans] == [(6400, 10)] * 2
 
 
 def test_the_processor_is_measured_as_some_multiplications_per_second(monkeypatch):

@@ -9,10 +9,10 @@ import pytest
 from bench.core.errors import SettingsError
 from bench.runtime.provenance import code_version
 from bench.study import serialization as specification
-from bench.study.definition import BoundStudy, Family, Study
+from bench.study.definition import Arm, BoundStudy, Study
 from bench.study.search_space import Choices, Reals
 from bench.study.serialization import check_code, from_json, to_json
-from models.base.config import VAEConfig
+from models.vae.config import VAEConfig
 from studies.cli.loading import load_study
 from studies.cli.names import STUDIES
 
@@ -34,7 +34,7 @@ def test_every_study_comes_back_as_it_was(bound, tmp_path, name):
 
 
 def test_a_users_own_sweep_comes_back_too(bound, tmp_path):
-    family = Family(
+    family = Arm(
         VAEConfig(hidden_sizes=(8, 8), latent_size=2),
         sweep={
             "clip_norm": Reals(1, 2.0),
@@ -42,7 +42,7 @@ def test_a_users_own_sweep_comes_back_too(bound, tmp_path):
             "decay": Choices(("constant", "plateau")),
         },
     )
-    one = bound(Study(name="own", question="Does it?", families=(family,)), storage=None)
+    one = bound(Study(name="own", question="Does it?", arms=(family,)), storage=None)
     assert from_json(json.loads(json.dumps(to_json(one))), None, None, tmp_path).study_id == one.study_id
 
 

@@ -37,7 +37,7 @@ from bench.tracking.outbox.retry import may_pass
 from bench.tracking.schema import LOST, StudyDescription
 from bench.tracking.writer import Tracker
 from bench.training.history import VALIDATION
-from models.base.config import VAEConfig
+from models.vae.config import VAEConfig
 from tests.browser.chromium import mlflow_server
 from tests.faults.proxy import FAULTS, Proxy, at_random
 
@@ -46,6 +46,7 @@ STUDY = StudyDescription(
     study_id="tiny-digits-12345678",
     name="tiny",
     question="Does it arrive?",
+    arms={"vae": "vae"},
     swept={"vae": ["latent_size"]},
     settings={"trials": 3},
     provenance={"commit": "0" * 40, "command": "none"},

@@ -18,8 +18,9 @@ from bench.data.bundled import DIGITS
 from bench.study.config import RunConfig, TrainingConfig
 from bench.tracking.schema import StudyDescription
 from bench.tracking.writer import Tracker
-from models.base.config import GlowConfig, VAEConfig
 from models.base.units import bits_per_dim
+from models.glow.config import GlowConfig
+from models.vae.config import VAEConfig
 
 CONFIGS = {
     "vae": VAEConfig(hidden_sizes=(8,), latent_size=3),

@@ -18,7 +18,7 @@ from bench.tracking.reading import sources
 from bench.tracking.reading.sources import ClientSource, DatabaseSource, ServerSource, open_source
 from bench.tracking.schema import StudyDescription
 from bench.tracking.writer import Tracker
-from models.base.config import GlowConfig
+from models.glow.config import GlowConfig
 from tests.browser.chromium import mlflow_server
 
 CURVE = "validation/bits_per_dim"
@@ -27,6 +27,7 @@ STUDY = StudyDescription(
     study_id="tiny-digits-12345678",
     name="tiny",
     question="Does it run?",
+    arms={"glow": "glow"},
     swept={"glow": ["flow_depth"]},
     settings={"trials": 3},
     provenance={"commit": COMMIT, "dirty": False, "command": "none"},

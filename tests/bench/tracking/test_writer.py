@@ -35,13 +35,14 @@ from bench.tracking.descriptions import plain
 from bench.tracking.reading.reader import list_studies, load_model_file, load_results, load_run
 from bench.tracking.schema import UI_ADDRESS, StudyDescription
 from bench.tracking.writer import Tracker
-from models.base.config import GlowConfig
+from models.glow.config import GlowConfig
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 STUDY = StudyDescription(
     study_id="tiny-digits-12345678",
     name="tiny",
     question="Does it run?",
+    arms={"vae": "vae"},
     swept={"vae": ["latent_size"], "glow": ["flow_depth"]},
     settings={"trials": 3, "seed": 0, "training_images": {"vae": 512}},
     provenance={

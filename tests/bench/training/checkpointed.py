@@ -28,7 +28,8 @@ from bench.data.dataset import Dataset, TuningData
 from bench.study.config import RunConfig, TrainingConfig
 from bench.training.checkpoint import Checkpoint
 from bench.training.history import TrainingLog
-from models.base.config import GlowConfig, VAEConfig
+from models.glow.config import GlowConfig
+from models.vae.config import VAEConfig
 
 EPOCHS, STEPS = 4, 3
 SEED = 3

@@ -20,8 +20,9 @@ from bench.training.flat_adam import FlatAdam
 from bench.training.loop import INITIALISATION_IMAGES, ImageStream, build_optimizer, compile_for_training, train
 from bench.training.optimizers import ScheduledRate
 from bench.training.program import training_program
-from models.base.config import GlowConfig, VAEConfig
+from models.glow.config import GlowConfig
 from models.registry import build_model
+from models.vae.config import VAEConfig
 
 pytestmark = pytest.mark.backend
 

@@ -12,8 +12,9 @@ from bench.study.config import TrainingConfig
 from bench.training.loop import ImageStream, compile_for_training
 from bench.training.program import training_program
 from bench.training.vectorized import PackedTraining
-from models.base.config import GlowConfig, VAEConfig
+from models.glow.config import GlowConfig
 from models.registry import build_model
+from models.vae.config import VAEConfig
 
 pytestmark = pytest.mark.backend
 

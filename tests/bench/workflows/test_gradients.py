@@ -169,7 +169,7 @@ def test_study_ids_tell_settings_apart_that_change_the_numbers():
 def test_encoder_gradients_of_the_vae(images):
     """Same seed, same gradients; the estimators differ in noise and agree in their mean."""
     from bench.workflows.gradients.encoder_gradients import encoder_gradients, with_estimator
-    from models.base.config import VAEConfig
+    from models.vae.config import VAEConfig
     from models.vae.model import VAE
 
     vae = VAE(VAEConfig(hidden_sizes=(4,), latent_size=2), (8, 8, 1), 17)

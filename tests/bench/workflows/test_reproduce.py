@@ -15,7 +15,8 @@ from bench.tracking.reading.reader import load_results
 from bench.tracking.writer import Tracker
 from bench.workflows.published_result import PublishedResult
 from bench.workflows.reproduce import Budget, record, reproduce
-from models.base.config import GlowConfig, VAEConfig
+from models.glow.config import GlowConfig
+from models.vae.config import VAEConfig
 from studies.published import BURDA_PASSES, PUBLISHED
 
 RESULT = PublishedResult(

@@ -8,7 +8,8 @@ from pathlib import Path
 from bench.core.results import EvaluationRecord
 from bench.study.config import TrainingConfig
 from bench.training.loop import train
-from models.base.config import GlowConfig, ModelConfig
+from models.base.config import ModelConfig
+from models.glow.config import GlowConfig
 from models.registry import build_model
 from studies.published import PUBLISHED
 from tests.benchmarks.accelerator.data import tuning_data

@@ -42,7 +42,7 @@ def _step(
     from bench.study.config import TrainingConfig
     from bench.training.loop import compile_for_training
     from bench.training.program import gradients_of, noise_for
-    from models.base.config import GlowConfig
+    from models.glow.config import GlowConfig
     from models.registry import build_model
 
     config = GlowConfig(levels=levels, flow_depth=depth, hidden_channels=width, recompute=recompute)

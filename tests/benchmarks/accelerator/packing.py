@@ -13,9 +13,11 @@ from bench.study.config import TrainingConfig
 from bench.training.loop import compile_for_training
 from bench.training.program import training_program
 from bench.training.vectorized import PackedTraining
-from models.base.config import GlowConfig, ModelConfig, VAEConfig
+from models.base.config import ModelConfig
 from models.base.likelihood_model import LikelihoodModel
+from models.glow.config import GlowConfig
 from models.registry import build_model
+from models.vae.config import VAEConfig
 from tests.benchmarks.accelerator.data import tuning_data
 from tests.benchmarks.accelerator.part import Part
 

@@ -16,7 +16,7 @@ from bench.core.seeds import derive_seed
 from bench.evaluation.likelihood import log_likelihood
 from bench.study.config import TrainingConfig
 from bench.training.loop import train
-from models.base.config import GlowConfig
+from models.glow.config import GlowConfig
 from models.registry import build_model
 from tests.benchmarks.accelerator.data import tuning_data
 from tests.benchmarks.accelerator.part import Part

@@ -17,9 +17,11 @@ from bench.evaluation.sampling import Sampler
 from bench.runtime.backend import device
 from bench.study.config import TrainingConfig
 from bench.training.loop import train
-from models.base.config import GlowConfig, ModelConfig, VAEConfig
+from models.base.config import ModelConfig
 from models.base.size import model_size
+from models.glow.config import GlowConfig
 from models.registry import build_model
+from models.vae.config import VAEConfig
 from tests.benchmarks.peers.side import Side, rate
 from tests.benchmarks.peers.works import LEARNING_RATE, LIKELIHOOD, SAMPLING, TRAINING, GlowWork, VAEWork
 

@@ -10,7 +10,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from bench.study.config import RECIPE, TrainingConfig
-from models.base.config import GlowConfig, ModelConfig, VAEConfig
+from models.base.config import ModelConfig
+from models.glow.config import GlowConfig
+from models.vae.config import VAEConfig
 
 
 @dataclass(frozen=True)

@@ -65,7 +65,7 @@ def study_of_waiting_trials(workers: int, storage: str | None, look_seconds: flo
     from bench.execution.coordinator import Coordinator
     from bench.execution.executors.local import LocalWorkers
     from bench.execution.progress import StudyProgress
-    from bench.execution.session import open_study
+    from bench.execution.session import open_session
     from tests.faults.waiting_worker import STORAGE, TRACKING
 
     with tempfile.TemporaryDirectory() as name:
@@ -80,7 +80,7 @@ def study_of_waiting_trials(workers: int, storage: str | None, look_seconds: flo
         )
         bound = place.bound(max(1, workers * trials // 2))
         share(load_digits(), folder / "data")
-        study = open_study(bound)
+        study = open_session(bound)
         command = [sys.executable, "-m", "tests.faults.waiting_worker", bound.study_id]
         command += ["--output", name, "--workers", str(workers), "--look-seconds", str(look_seconds)]
         environment = {STORAGE: place.storage, TRACKING: place.tracking_uri or "", "PYTHONPATH": str(Path.cwd())}

@@ -19,10 +19,12 @@ import optuna
 
 from bench.data.dataset import Images
 from bench.data.registry import load
-from models.base.config import GlowConfig, ModelConfig, VAEConfig
+from models.base.config import ModelConfig
 from models.base.likelihood_model import LikelihoodModel
 from models.base.units import bits_per_dim
+from models.glow.config import GlowConfig
 from models.registry import build_model
+from models.vae.config import VAEConfig
 
 BATCH_SIZE = 64
 INITIALISATION_IMAGES = 1024

@@ -88,7 +88,7 @@ def _by_hand(figures: Figures, about: Mapping[str, str]) -> list[str]:
         "the process to its end, in turns, each in a fresh folder, each round from a seed of its own. The loop "
         "([by_hand.py](../../tests/benchmarks/whole_study/by_hand.py)) is Optuna's TPE, the same models trained by "
         "Keras's `fit` as `compile` leaves it, and an MLflow run for each trial. Ours is `reparam-bench study "
-        "vae_vs_glow --no-pruning --seeds 1`, which beyond the search trains and measures the best of each family on "
+        "vae_vs_glow --pruner none --seeds 1`, which beyond the search trains and measures the best of each family on "
         "test, trains the classifier of sample quality before it, and writes the report.\n",
         _table(
             ("", "backend", "seconds", "processor s", *PHASES),

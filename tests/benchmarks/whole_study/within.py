@@ -26,12 +26,12 @@ from bench.core.signals import StopRequest
 from bench.data.dataset import TuningData
 from bench.data.registry import load
 from bench.execution.progress import StudyProgress
-from bench.execution.session import open_study
+from bench.execution.session import open_session
 from bench.execution.trial import OnEvaluation, Outcome, run_trial, validation_bits_per_dim
 from bench.execution.worker import Worker
 from bench.search.queue import Claim, Task
 from bench.study.config import RunConfig
-from bench.study.definition import BoundStudy, Family, StudySettings
+from bench.study.definition import BoundStudy, StudySettings
 from bench.tracking.writer import DRAIN_SECONDS, ModelRun
 from bench.training.checkpoint import Checkpoint
 from studies.vae_vs_glow import STUDY
@@ -140,11 +140,11 @@ def measure(settings: StudySettings, repeats: int) -> list[Row]:
     rows: list[Row] = []
     with tempfile.TemporaryDirectory() as folder, StopRequest() as stop, clock.watching():
         bound = BoundStudy(STUDY, settings.model_copy(update={"output": Path(folder)}), dataset.info, dataset.digest)
-        study = open_study(bound)
+        study = open_session(bound)
         worker = Worker(study, dataset, StudyProgress(Console(file=io.StringIO()), runs=1), stop)
         try:
-            for family in STUDY.families:
-                rows += _pairs(_Trials(worker, family, clock), repeats)
+            for arm in STUDY.arms:
+                rows += _pairs(_Trials(worker, arm, clock), repeats)
         finally:
             study.tracker.close()
     return rows
@@ -153,17 +153,17 @@ def measure(settings: StudySettings, repeats: int) -> list[Row]:
 class _Trials:
     """Trials of a family's own configuration, in a worker or by themselves; those of one number are the same."""
 
-    def __init__(self, worker: Worker, family: Family, clock: _Clock) -> None:
+    def __init__(self, worker: Worker, arm: Arm, clock: _Clock) -> None:
         self.worker = worker
-        self.family = family
+        self.arm = arm
         self.clock = clock
         self.bound = worker.study.bound
-        self.values = self.bound.first_values(family)
+        self.values = self.bound.first_values(arm)
 
     def alone(self, number: int) -> dict[str, float]:
         """The trial by itself: nobody looks on, and nothing is kept."""
-        config = self.bound.configure(self.family, self.values)
-        seed = derive_seed(self.bound.settings.seed, self.family.name, number)
+        config = self.bound.configure(self.arm, self.values)
+        seed = derive_seed(self.bound.settings.seed, self.arm.name, number)
         samples = self.bound.settings.selection_samples
         self.clock.reset()
         used, began = time.process_time(), time.perf_counter()
@@ -174,7 +174,7 @@ class _Trials:
 
     def in_worker(self, number: int) -> dict[str, float]:
         """The trial as a task of the study."""
-        search, tracker = self.worker.study.searches[self.family.name], self.worker.study.tracker
+        search, tracker = self.worker.study.searches[self.arm.name], self.worker.study.tracker
         search.set_open(True)
         search.offer([Task(number, self.values)])
         self.clock.reset()
@@ -202,7 +202,7 @@ def _pairs(trials: _Trials, repeats: int) -> list[Row]:
         # Whichever is first finds the machine as the other left it: they take turns at that too.
         for kind in list(kinds)[:: 1 if number % 2 else -1]:
             told = kinds[kind](number)
-            of = f"{trials.family.name} {kind}"
+            of = f"{trials.arm.name} {kind}"
             backend = trials.bound.settings.backend
             rows += [Row(WITHIN, of, backend, number, figure, value) for figure, value in told.items()]
     return rows

@@ -9,8 +9,9 @@ import pytest
 import bench.evaluation.cost.flops as operations
 from bench.evaluation.cost.flops import operations_per_image, peak_operations_per_second
 from bench.evaluation.cost.memory import peak_device_bytes, peak_host_bytes
-from models.base.config import GlowConfig, VAEConfig
+from models.glow.config import GlowConfig
 from models.registry import build_model
+from models.vae.config import VAEConfig
 
 pytestmark = pytest.mark.backend
 

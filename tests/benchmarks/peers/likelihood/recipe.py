@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from bench.study.config import RECIPE, TrainingConfig
-from models.base.config import GlowConfig, ModelConfig, VAEConfig
+from models.base.config import ModelConfig
+from models.glow.config import GlowConfig
+from models.vae.config import VAEConfig
 from tests.benchmarks.peers.likelihood.works import LikelihoodWork
 from tests.benchmarks.peers.works import GlowWork
 

@@ -1,0 +1,57 @@
+"""What models are measured with: the protocol of a study, and the compiled programs of a model."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import cached_property
+
+from bench.data.dataset import Images
+from bench.evaluation.cost.flops import operations_per_image
+from bench.evaluation.diagnostics import Diagnostics
+from bench.evaluation.likelihood import likelihood_program
+from bench.evaluation.quality import Extractor
+from bench.evaluation.sampling import Sampler
+from models.base.likelihood_model import LikelihoodModel
+
+
+@dataclass(frozen=True)
+class OutsideData:
+    """Images of another data set, whose likelihood is asked for."""
+
+    name: str
+    images: Images = field(repr=False)
+
+
+@dataclass(frozen=True)
+class EvaluationProtocol:
+    """What models are measured with.
+
+    Attributes:
+        importance_samples: k of the bound.
+        extractor: gives the features of sample quality.
+        outside: another data set, where there is one.
+    """
+
+    importance_samples: int
+    extractor: Extractor
+    outside: OutsideData | None = None
+
+
+class EvaluationPrograms:
+    """The compiled programs by which a model is measured; its weights may change between two uses.
+
+    Args:
+        model: the model.
+    """
+
+    def __init__(self, model: LikelihoodModel) -> None:
+        self.model = model
+        self.likelihood_program = likelihood_program(model)
+        self.sampler = Sampler(model)
+        self.single = Sampler(model, batch_size=1)
+        self.diagnostics = Diagnostics(model)
+
+    @cached_property
+    def operations(self) -> float | None:
+        """Floating-point operations of one log-weight of one image."""
+        return operations_per_image(self.model)

@@ -1,0 +1,307 @@
+"""Runs a study from its first check to its report: what the command line and :func:`run_study` do."""
+
+from __future__ import annotations
+
+import hashlib
+import html
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from bench.checks.preflight import check_measuring, check_output, check_stores
+from bench.core.errors import SettingsError, StudyStoppedError
+from bench.core.extensions import load_extension
+from bench.core.logs import default_log_file, logged_to
+from bench.core.validated import explained
+from bench.data.registry import describe, load
+from bench.runtime.backend import check_backend, select_backend
+from bench.study.definition import AUTO, Arm, BoundStudy, Study, StudySettings
+from bench.study.plan import study_eta
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from rich.console import Console
+
+    from bench.core.results import StudyResults
+    from bench.core.signals import StopRequest
+    from bench.data.dataset import Dataset
+    from bench.execution.executors.base import Executor
+    from bench.execution.progress import StudyProgress
+    from bench.execution.session import StudySession
+    from bench.search.sampler import AnyPruner, AnySampler, SearchObjects
+
+Array = np.ndarray[Any, Any]
+Data = str | Path | Array | Mapping[str, Array]
+
+
+@dataclass(frozen=True)
+class StudyOutcome:
+    """What a study found; in a notebook it shows its answer.
+
+    Attributes:
+        results: everything that was logged of the study.
+        page: its report.
+        headline: its answer in a sentence.
+        details: what a reader must know to weigh it.
+        log: the log file of the run, if this process ran it.
+    """
+
+    results: StudyResults
+    page: Path
+    headline: str
+    details: list[str]
+    log: Path | None = None
+
+    @property
+    def study_id(self) -> str:
+        """The study's identifier: the same arms, data and settings give the same one, and continue it."""
+        return self.results.study_id
+
+    @property
+    def runs(self) -> pd.DataFrame:
+        """One row a run: its arm, state, times, and a column ``param.NAME`` for each parameter."""
+        return self.results.runs
+
+    @property
+    def measurements(self) -> pd.DataFrame:
+        """One row a measured number, with its errors and the bound that it is."""
+        return self.results.measurements
+
+    def report(self, folder: Path | str | None = None) -> Path:
+        """Write the report again, with the figures that are registered by now.
+
+        Args:
+            folder: where to; by default where it is.
+
+        Returns:
+            The path of its page.
+        """
+        from reports.pages.write import write_report
+
+        return write_report(self.results, self.page.parent if folder is None else Path(folder)).html
+
+    def _repr_html_(self) -> str:
+        details = "".join(f"<li>{html.escape(each)}</li>" for each in self.details)
+        page = self.page.resolve()
+        return (
+            f"<p><strong>{html.escape(self.headline)}</strong></p><ul>{details}</ul>"
+            f'<p><a href="{html.escape(page.as_uri())}">{html.escape(str(page))}</a></p>'
+        )
+
+
+def run_study(
+    study: Study | Arm | Sequence[Arm],
+    data: Data = "digits",
+    *,
+    name: str = "study",
+    question: str = "Which arm is the better likelihood model of this data?",
+    sampler: AnySampler | None = None,
+    pruner: AnyPruner | None = None,
+    extensions: Iterable[Path | str] = (),
+    quiet: bool = False,
+    log_file: Path | None = None,
+    **settings: Any,
+) -> StudyOutcome:
+    """Run a study, or continue it: sweep on validation, retrain the best of each arm, measure on test, report.
+
+    The same arguments find their study again: what is finished is not done again.
+
+    Args:
+        study: a study, or the arms to compare.
+        data: a data set's name, the path of an ``.npz`` file or of a folder of images, or arrays: integer images
+            ``(n, h, w)`` or ``(n, h, w, c)``, alone or as a mapping with ``x_train`` and, where there are,
+            ``x_validation``, ``x_test``, ``y_train``, …, as in an ``.npz`` file.
+        name: the study's name, where arms are given.
+        question: what it asks, where arms are given.
+        sampler: ``tpe``, ``qmc``, ``random``, the name of a sampler of Optuna's or, in a single process, one.
+        pruner: ``halving``, ``none``, the name of a pruner of Optuna's or, in a single process, one.
+        extensions: files of models, metrics, figures or data sets that are imported first, also by other workers.
+        quiet: whether to print nothing.
+        log_file: where to log; by default a new file in the output folder.
+        settings: :class:`bench.study.definition.StudySettings`, such as ``trials=20, epochs=30, backend="jax"``.
+
+    Raises:
+        SettingsError: a setting is out of range, or does not fit the data.
+        DataError: the data is missing or not of an accepted form.
+        TrackingError: a store cannot be reached.
+        StudyStoppedError: no trial of an arm completed.
+        KeyboardInterrupt: it was interrupted; the same call continues it.
+    """
+    from rich.console import Console
+
+    from bench.search.sampler import SearchObjects
+
+    for file in extensions:
+        load_extension(file)
+    objects = SearchObjects(None if isinstance(sampler, str) else sampler, None if isinstance(pruner, str) else pruner)
+    for key, value in (("sampler", sampler), ("pruner", pruner)):
+        if value is not None:
+            settings[key] = value if isinstance(value, str) else type(value).__name__
+    chosen = StudySettings.checked(settings)
+    if objects != SearchObjects() and not chosen.is_alone:
+        raise SettingsError(
+            f"a sampler or a pruner given as an object serves one process, and workers={chosen.workers} starts others: "
+            "give its class's name"
+        )
+    check_output(chosen.output)
+    chosen = chosen.model_copy(update={"dataset": _dataset(data, chosen.output)})
+    console = Console(soft_wrap=True, quiet=quiet)
+    return run(_study(study, name, question), chosen, console, objects, log_file)
+
+
+def run(
+    study: Study,
+    settings: StudySettings,
+    console: Console,
+    objects: SearchObjects | None = None,
+    log_file: Path | None = None,
+    can_restart: bool = False,
+) -> StudyOutcome:
+    """Run a study with checked settings; see :func:`run_study`.
+
+    Args:
+        study: the study.
+        settings: its settings.
+        console: where progress is shown.
+        objects: a sampler or pruner that was given as an object.
+        log_file: where to log; by default a new file in the output folder.
+        can_restart: whether a process that has grown too large may end by :class:`RestartRequiredError`.
+    """
+    from bench.execution.executors.ray import Share, connect
+
+    # Everything is checked before a framework is imported, data downloaded, or anything written.
+    info = describe(settings.dataset, settings.grey_levels)
+    planned = BoundStudy(study, settings, info, digest="not opened")
+    check_measuring(settings.extractor, settings.outside_dataset, info)
+    if settings.backend != AUTO:
+        check_backend(settings.backend)
+    check_stores(settings.tracking, settings.storage_url, settings.output)
+    if settings.engine == "ray":
+        # Before signals are handled here: Ray's driver would replace the handlers.
+        connect(settings.address, Share(settings.cpus_per_trial, settings.gpus_per_trial))
+    path = log_file or default_log_file(settings.output, study.name)
+    with logged_to(path, console):
+        if settings.backend == AUTO:
+            from bench.execution.backend_choice import choose_backend
+
+            backend = choose_backend(planned, lambda text: console.print(text, highlight=False, markup=False))
+            settings = settings.model_copy(update={"backend": backend})
+        select_backend(settings.backend)
+        dataset = load(settings.dataset, settings.grey_levels)
+        bound = replace(planned, settings=settings, info=dataset.info, digest=dataset.digest)
+        session = _searched(bound, dataset, console, objects, can_restart)
+        outcome = report(settings.tracking, bound.study_id, settings.output)
+        session.parent.log_report(outcome.page.parent, outcome.headline)
+    return replace(outcome, log=path)
+
+
+def _searched(
+    bound: BoundStudy, dataset: Dataset, console: Console, objects: SearchObjects | None, can_restart: bool
+) -> StudySession:
+    """Have all trials and final runs done."""
+    from bench.core.signals import StopRequest
+    from bench.execution.coordinator import Coordinator
+    from bench.execution.progress import StudyProgress
+    from bench.execution.session import open_session
+    from bench.execution.worker import open_protocol
+
+    console.print(f"{bound.study_id}: {bound.study.question}", style="bold", highlight=False, markup=False)
+    eta = study_eta(bound) if bound.settings.is_alone else None
+    with StopRequest() as stop, StudyProgress(console, bound.runs, eta) as progress:
+        session = open_session(bound, objects)
+        try:
+            # What is missing for the evaluation fails before any work, and no two workers prepare it at once.
+            open_protocol(session, dataset)
+            executor = _executor(session, dataset, progress, stop, can_restart)
+            Coordinator(session, executor, progress, stop).run()
+        except StudyStoppedError:
+            report(bound.settings.tracking, bound.study_id, bound.settings.output)
+            raise
+        finally:
+            session.tracker.close()
+    return session
+
+
+def _executor(
+    session: StudySession, dataset: Dataset, progress: StudyProgress, stop: StopRequest, can_restart: bool
+) -> Executor:
+    """What does the work of the study."""
+    from bench.data.shared import share
+    from bench.execution.executors.base import External, InProcess
+    from bench.execution.executors.local import LocalWorkers, worker_command, worker_environment
+    from bench.execution.executors.ray import RayTasks, Share
+    from bench.execution.worker import Worker
+
+    settings = session.bound.settings
+    if settings.workers == 0:
+        return External()
+    if settings.is_alone:
+        return InProcess(Worker(session, dataset, progress, stop, can_restart))
+    share(dataset, settings.output / "data")
+    if settings.engine == "ray":
+        return RayTasks(session, Share(settings.cpus_per_trial, settings.gpus_per_trial), settings.workers)
+    command = worker_command(session.bound.study_id, settings.output)
+    return LocalWorkers(settings.workers or 1, command, worker_environment(settings), settings.output / "logs")
+
+
+def report(tracking: str, study_id: str, output: Path) -> StudyOutcome:
+    """Write the report of a logged study, finished or not, under the output folder.
+
+    Raises:
+        TrackingError: the store cannot be reached, or does not hold the study.
+    """
+    from bench.tracking.reading.reader import load_results
+    from reports.analysis.results import Study as Prepared
+    from reports.pages.write import write_report
+    from reports.text.answer import answer
+
+    results = load_results(tracking, study_id)
+    found = answer(Prepared(results))
+    page = write_report(results, output / "reports" / study_id).html
+    return StudyOutcome(results, page, found.headline, found.details)
+
+
+def keep_report(tracking: str, study_id: str, folder: Path, name: str) -> None:
+    """Keep a folder of pages as an artifact of a study's run.
+
+    Raises:
+        TrackingError: the store cannot be reached, or does not hold the study.
+    """
+    from bench.tracking.reading.reader import find_study_run
+    from bench.tracking.writer import keep_folder
+
+    keep_folder(tracking, find_study_run(tracking, study_id), folder, name)
+
+
+def _study(given: Study | Arm | Sequence[Arm], name: str, question: str) -> Study:
+    from pydantic import ValidationError
+
+    if isinstance(given, Study):
+        return given
+    try:
+        return Study(name=name, question=question, arms=(given,) if isinstance(given, Arm) else tuple(given))
+    except ValidationError as error:
+        raise SettingsError(explained(error)) from error
+
+
+def _dataset(data: Data, output: Path) -> str:
+    """The name or path of the data; arrays are kept as a file of the output folder, where any worker finds them."""
+    if isinstance(data, str | Path):
+        return str(data)
+    arrays = dict(data) if isinstance(data, Mapping) else {"images": data}
+    arrays = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
+    digest = hashlib.sha256()
+    for name in sorted(arrays):
+        digest.update(f"{name} {arrays[name].dtype} {arrays[name].shape}\0".encode() + arrays[name].tobytes())
+    path = output / "data" / f"arrays-{digest.hexdigest()[:12]}.npz"
+    if not path.is_file():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        unfinished = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+        with unfinished.open("wb") as file:
+            np.savez(file, allow_pickle=False, **arrays)
+        unfinished.replace(path)
+    return str(path)
