@@ -39,7 +39,16 @@ def backends_or_auto(incomplete: str) -> list[str]:
 
 def samplers(incomplete: str) -> list[str]:
     """The samplers."""
-    return _beginning(incomplete, _choices("sampler"))
+    from bench.study.definition import SAMPLERS
+
+    return _beginning(incomplete, SAMPLERS)
+
+
+def pruners(incomplete: str) -> list[str]:
+    """The pruners."""
+    from bench.study.definition import PRUNERS
+
+    return _beginning(incomplete, PRUNERS)
 
 
 def engines(incomplete: str) -> list[str]:

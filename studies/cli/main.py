@@ -32,6 +32,10 @@ def main() -> None:
     run_program(app, "reparam-bench")
 
 
+_NO_SETTINGS = ("name", "dry_run", "extension", "quiet", "log_file")
+"""Options of ``study`` that are no settings of a study."""
+
+
 def run_script(path: str) -> None:
     """Run the study that a script declares, with the command line's options: ``python studies/NAME.py …``."""
     sys.argv[1:1] = ["study", path]
@@ -148,8 +152,7 @@ def study(
     log_file: LogFile = None,
 ) -> None:
     """Run a study, or continue it: sweep on validation, retrain the best from several seeds, measure on test."""
-    names = ("name", "dry_run", "quiet", "log_file", "extension")
-    options = {key: value for key, value in locals().items() if key not in names}
+    options = {key: value for key, value in locals().items() if key not in _NO_SETTINGS}
     from bench.checks.preflight import check_output
     from bench.core.errors import RestartRequiredError
     from bench.study.definition import StudySettings
@@ -175,7 +178,7 @@ def study(
         # Typer would end the command on Ctrl-C without a word.
         typer.secho("stopped: what is finished is kept; the same command continues", err=True)
         raise typer.Exit(130) from None
-    for line in next_steps(declared.name, settings, outcome):
+    for line in next_steps(name, settings, outcome):
         console.print(line, highlight=False, markup=False)
     if quiet:
         typer.echo(outcome.page)

@@ -40,11 +40,12 @@ def print_plan(bound: BoundStudy, console: Console) -> None:
     line(f"storage   {redact(settings.storage_url)}")
     line(f"tracking  {redact(settings.tracking)}")
     plans = plan(bound)
+    width = max(9, *(len(each.arm.name) for each in plans))
     for each in plans:
-        label = f"{each.arm.name:9s}"
+        label = f"{each.arm.name:{width}s}"
         for name, parameter in each.arm.sweep.items():
             line(f"{label} {name}: {parameter}")
-            label = " " * 9
+            label = " " * width
         line(
             f"{label} {_sizes(each)}; {each.images:,} images a trial, {each.evaluations} evaluations; "
             f"{_duration(each.trial_seconds)} a trial, "
@@ -68,7 +69,8 @@ def print_plan(bound: BoundStudy, console: Console) -> None:
 def _sizes(arm: ArmPlan) -> str:
     if arm.smallest is None or arm.largest is None:
         return "an unknown number of parameters (its family states no size)"
-    return f"{arm.smallest.parameters:,} to {arm.largest.parameters:,} parameters"
+    ends = dict.fromkeys(f"{size.parameters:,}" for size in (arm.smallest, arm.largest))
+    return f"{' to '.join(ends)} parameters"
 
 
 def _duration(seconds: float) -> str:
