@@ -8,6 +8,7 @@ thread uploads, so that training never waits for the store. A value's standard e
 """
 
 import os
+import warnings
 
 # MLflow draws a progress bar for every small file that it fetches, and tells of every table that it makes.
 os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
@@ -22,3 +23,5 @@ TIMEOUT = "MLFLOW_HTTP_REQUEST_TIMEOUT"
 TIMEOUT_IS_THE_USERS = TIMEOUT in os.environ
 # A server that hangs is given up after this many seconds, not after two minutes: it is asked again anyway.
 os.environ.setdefault(TIMEOUT, "30")
+# In a notebook its progress bars, which are off, ask for widgets.
+warnings.filterwarnings("ignore", message="IProgress not found")

@@ -297,7 +297,7 @@ def _dataset(data: Data, output: Path) -> str:
     digest = hashlib.sha256()
     for name in sorted(arrays):
         digest.update(f"{name} {arrays[name].dtype} {arrays[name].shape}\0".encode() + arrays[name].tobytes())
-    path = output / "data" / f"arrays-{digest.hexdigest()[:12]}.npz"
+    path = output / "data" / digest.hexdigest()[:12] / "arrays.npz"
     if not path.is_file():
         path.parent.mkdir(parents=True, exist_ok=True)
         unfinished = path.with_name(f".{path.name}.{os.getpid()}.tmp")
