@@ -94,6 +94,25 @@ def ratio(value: float) -> str:
     return f"{number(value, max(0, 1 - math.floor(math.log10(value))))}×"
 
 
+def tick(value: float) -> str:
+    """A number as the label of a tick, such as ``40 k``, ``0.25`` or ``3·10⁻⁵``."""
+    size = abs(value)
+    if size >= 1e9 or 0 < size < 1e-3:
+        exponent = math.floor(math.log10(size) + 1e-9)
+        factor, power = value / 10.0**exponent, f"10{str(exponent).translate(_SUPERSCRIPTS)}"
+        text = power if abs(factor - 1) < 1e-6 else f"{factor:.3g}·{power}"
+    else:
+        step, suffix = (1e6, " M") if size >= 1e6 else (1e3, " k") if size >= 1e3 else (1.0, "")
+        text = f"{value / step:.6g}{suffix}"
+    return text.replace("-", "−")
+
+
+def shortened(text: str, length: int) -> str:
+    """Foreign text of at most so many characters."""
+    text = visible(text)
+    return text if len(text) <= length else f"{text[: length - 1]}…"
+
+
 def plain(value: object) -> str:
     """A setting or parameter as text: whole numbers whole, other numbers with up to six significant digits."""
     if value is None:
@@ -166,9 +185,13 @@ def slug(text: str) -> str:
     return re.sub(r"[^A-Za-z0-9_]+", "-", text).strip("-")[:40] or "unnamed"
 
 
+FAMILY_TITLES = {"vae": "VAE", "glow": "Glow"}
+"""Names of families as people write them."""
+
+
 def display(family: str) -> str:
-    """A family's name as people write it."""
-    return {"vae": "VAE", "glow": "Glow"}.get(family, family)
+    """A family's name as people write it, or as it is written where it is not known."""
+    return FAMILY_TITLES.get(family, family)
 
 
 def state_name(state: str) -> str:

@@ -20,16 +20,16 @@ if TYPE_CHECKING:
     from reports.analysis.results import Study
 
 TPE_STARTUP_TRIALS = 4
-"""Trials before TPE models their outcome: the family's own configuration, then random draws."""
+"""Trials before TPE models their outcome: the arm's own configuration, then random draws."""
 
 
 @dataclass(frozen=True)
 class BestSoFar:
-    """The best validation bits/dim of a family's search so far.
+    """The best validation bits/dim of an arm's search so far.
 
     Attributes:
-        family: the family.
-        observed: one row a trial that has ended, in their order: ``trials`` (interrupted ones are made again and do not
+        arm: the arm.
+        observed: one row a trial that has ended, in their order: ``trials`` (interrupted ones are repeated and do not
             count), ``images`` and ``seconds`` spent until then, and ``best``, NaN until a trial completes.
         band: ``trials``, ``median``, ``low`` and ``high`` of the best of so many random trials; None where trials were
             not independent draws.
@@ -38,7 +38,7 @@ class BestSoFar:
         pruned: whether any trial was pruned.
     """
 
-    family: str
+    arm: str
     observed: pd.DataFrame
     band: pd.DataFrame | None
     draws: int
@@ -77,13 +77,13 @@ def best_of(values: np.ndarray) -> pd.DataFrame:
 
 
 def best_so_far(study: Study) -> list[BestSoFar]:
-    """The course of each family's search, of those in which a trial has completed with a finite value."""
+    """The course of each arm's search, of those in which a trial has completed with a finite value."""
     sampler = str(study.results.settings.get("sampler") or "")
     searched = study.trials[study.trials["state"] != RunState.RUNNING]
     seen = study.histories.groupby("run_id", observed=True)["images"].max()
     found = []
-    for family in study.families:
-        frame = searched[searched["family"] == family].sort_values("number", kind="stable")
+    for arm in study.arms:
+        frame = searched[searched["arm"] == arm].sort_values("number", kind="stable")
         value = frame["value"].where(frame["state"] == RunState.COMPLETE)
         if value.isna().all():
             continue
@@ -96,9 +96,9 @@ def best_so_far(study: Study) -> list[BestSoFar]:
                 "best": value.cummin().ffill(),
             }
         )
-        # The first trial is the family's own configuration, not a draw.
+        # The first trial is the arm's own configuration, not a draw.
         drawn = value[counted & (frame["config_hash"] != frame["config_hash"].iloc[0])].fillna(np.inf)
         band = best_of(drawn.to_numpy(dtype=float)) if sampler == "random" and len(drawn) else None
         pruned = bool((frame["state"] == RunState.PRUNED).any())
-        found.append(BestSoFar(family, observed.reset_index(drop=True), band, len(drawn), sampler, pruned))
+        found.append(BestSoFar(arm, observed.reset_index(drop=True), band, len(drawn), sampler, pruned))
     return found

@@ -1,4 +1,4 @@
-"""Two studies, one before and one after: did a family get better, and is the change within noise?
+"""Two studies, one before and one after: did an arm get better, and is the change within noise?
 
 The studies may be two questions on the same data, or one question at two commits. Only what is comparable is compared;
 what is not is named with the reason.
@@ -12,19 +12,21 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from bench.core.results import FLOOR_SUFFIX, METRICS
+from bench.core.metrics import FLOOR_SUFFIX
 from reports import formatting
 from reports.analysis import differences, statistics
-from reports.analysis.results import LIKELIHOOD, bounds, select, variants
-from reports.formatting import display, listing, plain
+from reports.analysis.results import LIKELIHOOD, bounds, in_order, metric_of, select, variants
+from reports.formatting import listing, plain
 
 if TYPE_CHECKING:
     import pandas as pd
 
+    from bench.core.metrics import Metric
     from reports.analysis.results import Study, Variant
     from reports.analysis.statistics import Interval
 
-SPLITS = ("test", "diagnostics", "quality", "throughput", "cost")
+ONE_STUDY = ("train", "validation", "out_of_distribution")
+"""Splits that are not compared: training and selection, and the other data set."""
 TIMED = ("throughput", "cost")
 """Splits that depend on the machine."""
 MACHINE = ("device", "processor", "cores", "backend")
@@ -33,11 +35,12 @@ MACHINE = ("device", "processor", "cores", "backend")
 
 @dataclass(frozen=True)
 class Change:
-    """How a family's final runs changed in one metric, after less before.
+    """How an arm's final runs changed in one metric, after less before.
 
     Attributes:
-        family: the family.
+        arm: the arm, by its title.
         metric: the metric's name.
+        about: what the metric is.
         variant: the conditions under which both were measured.
         before: mean over seeds.
         after: likewise.
@@ -46,8 +49,9 @@ class Change:
         adjusted: the p-value adjusted by Holm's method over all changes.
     """
 
-    family: str
+    arm: str
     metric: str
+    about: Metric
     variant: Variant
     before: float
     after: float
@@ -60,7 +64,7 @@ class Change:
         """``better``, ``worse``, ``within noise``, or ``changed`` where neither direction is better."""
         if self.interval.contains_zero:
             return "within noise"
-        higher_is_better = METRICS[self.metric].higher_is_better
+        higher_is_better = self.about.higher_is_better
         if higher_is_better is None:
             return "changed"
         return "better" if (self.interval.value > 0) == higher_is_better else "worse"
@@ -73,7 +77,7 @@ class Comparison:
     Attributes:
         before: the one study.
         after: the other.
-        headlines: the change in test bits/dim of each family, in a sentence.
+        headlines: the change in test bits/dim of each arm, in a sentence.
         refused: what is not compared, and why.
         changes: every tested change, test bits/dim first.
     """
@@ -86,22 +90,23 @@ class Comparison:
 
 
 def compare(before: Study, after: Study) -> Comparison:
-    """Compare the final runs of two studies, family by family."""
+    """Compare the final runs of two studies, arm by arm."""
     refused = _other_data(before, after)
     if refused:
         return Comparison(before, after, [], refused, [])
     for study, other in ((before, after), (after, before)):
-        alone = [family for family in study.families if family not in other.families]
-        refused += [f"{display(family)} is in {plain(study.results.study_id)} alone." for family in alone]
+        alone = [arm for arm in study.arms if arm not in other.arms]
+        refused += [f"{study.title(arm)} is in {plain(study.results.study_id)} alone." for arm in alone]
     machine = _other_machine(before, after)
     refused += machine
     changes: list[Change] = []
-    for family in (family for family in before.families if family in after.families):
-        bound = _other_bound(before, after, family)
+    splits = [split for split in in_order(before, after) if split not in ONE_STUDY]
+    for arm in (arm for arm in before.arms if arm in after.arms):
+        bound = _other_bound(before, after, arm)
         refused += bound
         left_out = {*(TIMED if machine else ()), *(("test",) if bound else ())}
-        for split in SPLITS:
-            changes += [] if split in left_out else _changes(before, after, family, split)
+        for split in splits:
+            changes += [] if split in left_out else _changes(before, after, arm, split)
     adjusted = statistics.holm(np.array([change.interval.p for change in changes]))
     changes = [replace(change, adjusted=float(p)) for change, p in zip(changes, adjusted, strict=True)]
     headlines = [_headline(change) for change in changes if change.metric == LIKELIHOOD]
@@ -114,7 +119,7 @@ def _other_data(before: Study, after: Study) -> list[str]:
     if pairs[0][1] != pairs[1][1] or pairs[0][1] is None:
         names = [f"{plain(name)} ({plain(digest)[:15]}…)" for name, digest in pairs]
         return [
-            f"Not compared: the studies are of different data, {names[0]} and {names[1]}; no figure means the same."
+            f"Not compared: the studies are of different data, {names[0]} and {names[1]}; no number means the same."
         ]
     return []
 
@@ -129,57 +134,58 @@ def _other_machine(before: Study, after: Study) -> list[str]:
     return [f"Speed and cost are not compared: they were measured on different machines ({listing(parts)})."]
 
 
-def _other_bound(before: Study, after: Study, family: str) -> list[str]:
-    """Why a family's test likelihoods cannot be compared."""
-    frames = [select(study.finals[family].measurements, "test", LIKELIHOOD) for study in (before, after)]
+def _other_bound(before: Study, after: Study, arm: str) -> list[str]:
+    """Why an arm's test likelihoods cannot be compared."""
+    frames = [select(study.finals[arm].measurements, "test", LIKELIHOOD) for study in (before, after)]
     if any(frame.empty for frame in frames):
-        return [f"{display(family)} is not compared on test: it has no final run in one of the studies."]
+        return [f"{before.title(arm)} is not compared on test: it has no final run in one of the studies."]
     kinds = [listing(bounds(frame)) or "a bound that was not named" for frame in frames]
     sizes = [listing([str(int(n)) for n in sorted(frame["n"].dropna().unique())]) for frame in frames]
-    name = display(family)
+    name = before.title(arm)
     if kinds[0] != kinds[1]:
-        return [f"{name} is not compared on test: the figures are different bounds, {kinds[0]} and {kinds[1]}."]
+        return [f"{name} is not compared on test: the values are different bounds, {kinds[0]} and {kinds[1]}."]
     if sizes[0] != sizes[1]:
-        return [f"{name} is not compared on test: the figures average {sizes[0]} and {sizes[1]} images."]
+        return [f"{name} is not compared on test: the values average {sizes[0]} and {sizes[1]} images."]
     return []
 
 
-def _changes(before: Study, after: Study, family: str, split: str) -> list[Change]:
-    frames = [study.finals[family].measurements for study in (before, after)]
+def _changes(before: Study, after: Study, arm: str, split: str) -> list[Change]:
+    frames = [study.finals[arm].measurements for study in (before, after)]
     frames = [frame[(frame["split"] == split) & np.isfinite(frame["value"])] for frame in frames]
-    shared = set(frames[0]["metric"]) & set(frames[1]["metric"]) & set(METRICS)
+    shared = set(frames[0]["metric"]) & set(frames[1]["metric"])
     found = []
     for name in statistics.metric_order({metric for metric in shared if not metric.endswith(FLOOR_SUFFIX)}):
         x, y = (frame[frame["metric"] == name] for frame in frames)
         for variant in (variant for variant in variants(x) if variant in variants(y)):
-            change = _change(before, after, family, name, variant, variant.of(x), variant.of(y))
+            change = _change(before, after, arm, name, variant, variant.of(x), variant.of(y))
             found += [] if change is None else [change]
     return found
 
 
 def _change(
-    before: Study, after: Study, family: str, name: str, variant: Variant, x: pd.DataFrame, y: pd.DataFrame
+    before: Study, after: Study, arm: str, name: str, variant: Variant, x: pd.DataFrame, y: pd.DataFrame
 ) -> Change | None:
-    interval = _likelihood(before, after, family) if name == LIKELIHOOD else statistics.compare(y, x)
+    interval = _likelihood(before, after, arm) if name == LIKELIHOOD else statistics.compare(y, x)
     if interval is None:
         return None
     a, b = x["value"].to_numpy(dtype=float), y["value"].to_numpy(dtype=float)
     effect = statistics.hedges_g(b, a) if min(len(a), len(b)) > 1 else math.nan
-    return Change(family, name, variant, float(a.mean()), float(b.mean()), interval, effect)
+    title, about = before.title(arm), metric_of(name, x)
+    return Change(title, name, about, variant, float(a.mean()), float(b.mean()), interval, effect)
 
 
-def _likelihood(before: Study, after: Study, family: str) -> Interval | None:
-    """The change in test bits/dim: paired image by image where both studies left the figure of each image."""
-    bits = [differences.bits_by_image(study, family) for study in (before, after)]
+def _likelihood(before: Study, after: Study, arm: str) -> Interval | None:
+    """The change in test bits/dim: paired image by image where both studies left the likelihood of each image."""
+    bits = [differences.bits_by_image(study, arm) for study in (before, after)]
     if bits[0] is not None and bits[1] is not None and bits[0].columns.equals(bits[1].columns):
         return statistics.compare_paired(bits[1].to_numpy(), bits[0].to_numpy())
-    frames = [select(study.finals[family].measurements, "test", LIKELIHOOD) for study in (before, after)]
+    frames = [select(study.finals[arm].measurements, "test", LIKELIHOOD) for study in (before, after)]
     return statistics.compare(frames[1], frames[0])
 
 
 def _headline(change: Change) -> str:
     value, low, high = formatting.difference(change.interval.value, change.interval.low, change.interval.high)
-    name, span = display(change.family), f"95% interval {low} to {high}"
+    name, span = change.arm, f"95% interval {low} to {high}"
     covers = "" if change.interval.over_seeds else ", with seeds not repeated"
     if change.interval.contains_zero:
         return f"{name}: the change in test bits/dim of {value} is within noise ({span}{covers})."

@@ -108,34 +108,34 @@ def _wobble(values: np.ndarray) -> float:
     return float(np.median(np.abs(bends - np.median(bends))) / (0.6745 * math.sqrt(6)))
 
 
-def courses(study: Study, family: str) -> dict[str, Course]:
-    """The course of each reported final run of a family that has a validation curve, by run."""
-    return {curve.run_id: course(curve.images, curve.value) for curve in final_curves(study, family)}
+def courses(study: Study, arm: str) -> dict[str, Course]:
+    """The course of each reported final run of an arm that has a validation curve, by run."""
+    return {curve.run_id: course(curve.images, curve.value) for curve in final_curves(study, arm)}
 
 
-def improving(study: Study, family: str) -> list[Course]:
+def improving(study: Study, arm: str) -> list[Course]:
     """Those of the final runs that were still improving."""
-    return [each for each in courses(study, family).values() if each.state == State.IMPROVING]
+    return [each for each in courses(study, arm).values() if each.state == State.IMPROVING]
 
 
-def ended_by_itself(study: Study, family: str) -> bool:
+def ended_by_itself(study: Study, arm: str) -> bool:
     """Whether every final run stopped before it had seen all images of its budget; False where that is not known."""
     budgets = study.results.settings.get("training_images")
-    budget = float(budgets.get(family, 0)) if isinstance(budgets, dict) else 0.0
-    seen = [each.images for each in courses(study, family).values()]
+    budget = float(budgets.get(arm, 0)) if isinstance(budgets, dict) else 0.0
+    seen = [each.images for each in courses(study, arm).values()]
     return bool(seen) and max(seen) < budget
 
 
-def keeps_best(study: Study, family: str) -> bool:
+def keeps_best(study: Study, arm: str) -> bool:
     """Whether the final runs were measured at their best evaluation; earlier versions measured the last weights."""
-    final = study.finals[family]
+    final = study.finals[arm]
     return not final.runs.empty and len(select(final.measurements, "cost", "best_images")) == len(final.runs)
 
 
-def in_words(study: Study, family: str) -> str:
-    """How far a family's final runs had come when they stopped; empty where no run has enough evaluations."""
-    states = [each.state for each in courses(study, family).values() if each.state != State.UNKNOWN]
-    measured = "at its best evaluation, before it began to overfit" if keeps_best(study, family) else "overfitted"
+def in_words(study: Study, arm: str) -> str:
+    """How far an arm's final runs had come when they stopped; empty where no run has enough evaluations."""
+    states = [each.state for each in courses(study, arm).values() if each.state != State.UNKNOWN]
+    measured = "at its best evaluation, before it began to overfit" if keeps_best(study, arm) else "overfitted"
     words = {
         State.CONVERGED: "converged",
         State.IMPROVING: "still improving when it stopped",

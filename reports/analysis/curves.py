@@ -1,4 +1,4 @@
-"""The figures as data: pure functions from frames to what is drawn, each point with its place and its meaning."""
+"""What figures show: pure functions from frames to points, each with its place and its meaning."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ HOLLOW_STATES = (RunState.PRUNED, RunState.INTERRUPTED, RunState.RUNNING)
 
 @dataclass(frozen=True)
 class Response:
-    """Validation bits/dim of a family's trials against one swept parameter.
+    """Validation bits/dim of an arm's trials against one swept parameter.
 
     Attributes:
-        family: the family.
+        arm: the arm.
         parameter: the swept parameter.
         points: one row a trial: ``run_id``, ``about`` (the trial in words), ``x``, ``value`` (NaN in the strip),
             ``mark`` (a state, `OFF_SCALE` or `NO_VALUE`), ``strip`` (drawn in the strip at the top edge) and
@@ -38,7 +38,7 @@ class Response:
         without: number of trials that carry no value of the parameter.
     """
 
-    family: str
+    arm: str
     parameter: str
     points: pd.DataFrame
     limits: tuple[float, float] | None
@@ -68,18 +68,18 @@ class Curve:
 
 @dataclass(frozen=True)
 class LearningCurves:
-    """Validation bits/dim of a family's runs against training images seen and against seconds.
+    """Validation bits/dim of an arm's runs against training images seen and against seconds.
 
     Attributes:
-        family: the family.
+        arm: the arm.
         searched: the curves of the search trials.
         final: the curves of the reported final runs.
         band: ``images``, ``seconds`` (mean), and ``mean``, ``low`` and ``high`` over the final runs, at the
             evaluations that all of them had.
-        limits: lowest and highest bits/dim of the scale, shared by the families.
+        limits: lowest and highest bits/dim of the scale, shared by the arms.
     """
 
-    family: str
+    arm: str
     searched: list[Curve]
     final: list[Curve]
     band: pd.DataFrame
@@ -88,31 +88,31 @@ class LearningCurves:
 
 @dataclass(frozen=True)
 class BoundCurve:
-    """Test bits/dim of a family's final runs against the number of importance samples k.
+    """Test bits/dim of an arm's final runs against the number of importance samples k.
 
     Attributes:
-        family: the family.
+        arm: the arm.
         points: ``importance_samples``, ``value`` (mean over seeds) and ``error`` (its Monte Carlo error, at
             most), k ascending.
         seeds: number of final runs in the mean; k that not all of them have are left out.
     """
 
-    family: str
+    arm: str
     points: pd.DataFrame
     seeds: int
 
 
 @dataclass(frozen=True)
 class LatentProfile:
-    """What each latent of a family's first final run carries.
+    """What each latent of an arm's first final run carries.
 
     Attributes:
-        family: the family.
+        arm: the arm.
         seed: the training seed of that run, as text.
         points: ``kl_nats`` in descending order and ``active``, one row a latent.
     """
 
-    family: str
+    arm: str
     seed: str
     points: pd.DataFrame
 
@@ -130,11 +130,11 @@ def fence(values: pd.Series) -> tuple[float, float] | None:
     return float(inside.min()), float(inside.max())
 
 
-def response(study: Study, family: str, parameter: str) -> Response | None:
-    """The response curve of one swept parameter; None where no trial of the family carries it."""
+def response(study: Study, arm: str, parameter: str) -> Response | None:
+    """The response curve of one swept parameter; None where no trial of the arm carries it."""
     column = f"param.{parameter}"
     frame = study.trials
-    frame = frame[frame["family"] == family]
+    frame = frame[frame["arm"] == arm]
     if column not in frame.columns or frame[column].isna().all():
         return None
     without = int(frame[column].isna().sum())
@@ -156,7 +156,7 @@ def response(study: Study, family: str, parameter: str) -> Response | None:
             "selected": frame["run_id"].isin(study.selected),
         }
     ).sort_values("value", kind="stable")
-    return Response(family, parameter, points.reset_index(drop=True), limits, ticks, log, without)
+    return Response(arm, parameter, points.reset_index(drop=True), limits, ticks, log, without)
 
 
 def _axis(values: pd.Series) -> tuple[np.ndarray, list[tuple[float, str]] | None, bool]:
@@ -178,31 +178,31 @@ def _axis(values: pd.Series) -> tuple[np.ndarray, list[tuple[float, str]] | None
 
 
 def learning_curves(study: Study) -> list[LearningCurves]:
-    """The learning curves of each family that has any, on one scale."""
+    """The learning curves of each arm that has any, on one scale."""
     points = _points(study.histories)
     if points.empty:
         return []
     curves = _curves(study, points)
     limits = float(points["value"].min()), float(points["value"].quantile(0.95))
     found = []
-    for family in study.families:
-        trials = study.trials.loc[study.trials["family"] == family, "run_id"]
+    for arm in study.arms:
+        trials = study.trials.loc[study.trials["arm"] == arm, "run_id"]
         searched = [curves[run] for run in trials if run in curves]
-        final = [curves[run] for run in study.finals[family].runs["run_id"] if run in curves]
+        final = [curves[run] for run in study.finals[arm].runs["run_id"] if run in curves]
         if searched or final:
-            found.append(LearningCurves(family, searched, final, _band(final), limits))
+            found.append(LearningCurves(arm, searched, final, _band(final), limits))
     return found
 
 
-def final_band(study: Study, family: str) -> pd.DataFrame:
-    """The mean learning curve of a family's reported final runs with its range, as in `LearningCurves`."""
-    return _band(final_curves(study, family))
+def final_band(study: Study, arm: str) -> pd.DataFrame:
+    """The mean learning curve of an arm's reported final runs with its range, as in `LearningCurves`."""
+    return _band(final_curves(study, arm))
 
 
-def final_curves(study: Study, family: str) -> list[Curve]:
-    """The learning curves of a family's reported final runs that have any."""
+def final_curves(study: Study, arm: str) -> list[Curve]:
+    """The learning curves of an arm's reported final runs that have any."""
     points = study.histories
-    final = points[points["run_id"].isin(study.finals[family].runs["run_id"])]
+    final = points[points["run_id"].isin(study.finals[arm].runs["run_id"])]
     return list(_curves(study, _points(final)).values())
 
 
@@ -234,10 +234,10 @@ def _band(final: list[Curve]) -> pd.DataFrame:
 
 
 def bound_curves(study: Study) -> list[BoundCurve]:
-    """The bound against k, of each family whose final runs measured it at more than one k."""
+    """The bound against k, of each arm whose final runs measured it at more than one k."""
     found = []
-    for family in study.families:
-        table = study.table("bound_by_samples", family)
+    for arm in study.arms:
+        table = study.table("bound_by_samples", arm)
         table = table[np.isfinite(table["bits_per_dim"]) & (table["importance_samples"] > 0)]
         seeds = table["run_id"].nunique()
         points = (
@@ -252,19 +252,19 @@ def bound_curves(study: Study) -> list[BoundCurve]:
         )
         points = points[points["runs"] == seeds].drop(columns="runs").reset_index(drop=True)
         if len(points) > 1:
-            found.append(BoundCurve(family, points, seeds))
+            found.append(BoundCurve(arm, points, seeds))
     return found
 
 
 def latent_profiles(study: Study) -> list[LatentProfile]:
-    """KL by latent of the first seed of each family that has latents."""
+    """KL by latent of the first seed of each arm that has latents."""
     found = []
-    for family in study.families:
-        table = study.table("latents", family).dropna(subset=["kl_nats"])
-        runs = study.finals[family].runs
+    for arm in study.arms:
+        table = study.table("latents", arm).dropna(subset=["kl_nats"])
+        runs = study.finals[arm].runs
         first = runs[runs["run_id"].isin(table["run_id"])].head(1)
         for _, run in first.iterrows():
             points = table[table["run_id"] == run["run_id"]].sort_values("kl_nats", ascending=False, kind="stable")
             points = points.assign(active=points["active"].fillna(0).astype(bool))[["kl_nats", "active"]]
-            found.append(LatentProfile(family, plain(run["seed"]), points.reset_index(drop=True)))
+            found.append(LatentProfile(arm, plain(run["seed"]), points.reset_index(drop=True)))
     return found

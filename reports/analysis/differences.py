@@ -1,4 +1,4 @@
-"""Differences between families: the soundest interval that a study allows, effect sizes, and p-values together."""
+"""Differences between arms: the soundest interval that a study allows, effect sizes, and p-values together."""
 
 from __future__ import annotations
 
@@ -9,41 +9,40 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from bench.core.results import FLOOR_SUFFIX, METRICS
+from bench.core.metrics import FLOOR_SUFFIX, METRICS
 from reports.analysis import statistics
-from reports.analysis.results import LIKELIHOOD, select, variants
+from reports.analysis.results import LIKELIHOOD, in_order, metric_of, select, variants
 
 if TYPE_CHECKING:
     import pandas as pd
 
+    from bench.core.metrics import Metric
     from reports.analysis.results import Study, Variant
     from reports.analysis.statistics import Interval
 
-COMPARED = {
-    "test": [LIKELIHOOD, "elbo_nats", "effective_sample_size"],
-    "diagnostics": None,
-    "quality": None,
-    "throughput": None,
-}
-"""Splits and metrics of which differences are tested; None for all. NLL is the same figure as bits/dim in another unit,
-and cost is mostly settled by the configuration."""
+LIKELIHOODS = [LIKELIHOOD, "elbo_nats", "effective_sample_size"]
+"""The metrics on test of which differences are tested: NLL is bits/dim in another unit."""
+NOT_COMPARED = ("train", "validation", "out_of_distribution", "cost")
+"""Splits and groups of which none are tested: cost is mostly settled by the configuration."""
 
 
 @dataclass(frozen=True)
 class Difference:
-    """How two families differ in one metric.
+    """How two arms differ in one metric.
 
     Attributes:
         metric: the metric's name.
+        about: what the metric is.
         variant: the conditions under which both were measured.
-        first: a family; the difference is its mean less that of ``second``.
-        second: the other family.
+        first: an arm; the difference is its mean less that of ``second``.
+        second: the other arm.
         interval: the difference with its interval and p-value.
         effect: Hedges' g, over training seeds.
         adjusted: the p-value adjusted by Holm's method over all differences of the study.
     """
 
     metric: str
+    about: Metric
     variant: Variant
     first: str
     second: str
@@ -52,20 +51,20 @@ class Difference:
     adjusted: float = math.nan
 
 
-def bits_by_image(study: Study, family: str) -> pd.DataFrame | None:
-    """Test bits/dim of each image under each seed of a family: one row a run, one column an image.
+def bits_by_image(study: Study, arm: str) -> pd.DataFrame | None:
+    """Test bits/dim of each image under each seed of an arm: one row a run, one column an image.
 
     The columns are the images that every seed measured. None where the study has no such table, where it does not know
     the size of an image, or where the means over images are not the reported bits/dim: the table is then of another
-    figure, and pairing by it would answer another question.
+    likelihood, and pairing by it would answer another question.
     """
-    table = study.table("likelihood_by_image", family).dropna(subset=["image", "bound_nats"])
+    table = study.table("likelihood_by_image", arm).dropna(subset=["image", "bound_nats"])
     dimensions = _dimensions(study)
     if table.empty or not dimensions:
         return None
     nats = table.pivot_table(index="run_id", columns="image", values="bound_nats", sort=True)
     bits = nats / (-dimensions * math.log(2))
-    reported = _finite(select(study.finals[family].measurements, "test", LIKELIHOOD)).set_index("run_id")["value"]
+    reported = _finite(select(study.finals[arm].measurements, "test", LIKELIHOOD)).set_index("run_id")["value"]
     means = bits.mean(axis=1).reindex(reported.index)
     if reported.empty or not np.allclose(means, reported, rtol=1e-3, atol=0):
         return None
@@ -85,23 +84,23 @@ def _finite(frame: pd.DataFrame) -> pd.DataFrame:
 def likelihood(study: Study, first: str, second: str) -> Interval | None:
     """The difference of test bits/dim, first - second, with the soundest interval that the study allows.
 
-    Paired image by image, over seeds and images, where both families left the figure of each image, on the same images
+    Paired image by image, over seeds and images, where both arms left the likelihood of each image, on the same images
     (:func:`reports.analysis.statistics.compare_paired`); else :func:`reports.analysis.statistics.compare`.
     """
-    bits = [bits_by_image(study, family) for family in (first, second)]
+    bits = [bits_by_image(study, arm) for arm in (first, second)]
     if bits[0] is not None and bits[1] is not None and bits[0].columns.equals(bits[1].columns):
         return statistics.compare_paired(bits[0].to_numpy(), bits[1].to_numpy())
-    frames = [select(study.finals[family].measurements, "test", LIKELIHOOD) for family in (first, second)]
+    frames = [select(study.finals[arm].measurements, "test", LIKELIHOOD) for arm in (first, second)]
     return statistics.compare(*frames)
 
 
 def differences(study: Study) -> list[Difference]:
     """Every difference that is tested, with p-values adjusted over all of them.
 
-    Two families are compared in each metric of `COMPARED` that has a better direction and that both have from at least
-    two seeds under the same conditions. Three families and more are compared pair by pair in test bits/dim alone.
+    Two arms are compared in each metric that has a better direction and that both have from at least two seeds under
+    the same conditions. Three arms and more are compared pair by pair in test bits/dim alone.
     """
-    measured = [family for family in study.families if len(study.finals[family].measurements)]
+    measured = [arm for arm in study.arms if len(study.finals[arm].measurements)]
     found = [
         difference
         for first, second in combinations(measured, 2)
@@ -112,26 +111,31 @@ def differences(study: Study) -> list[Difference]:
 
 
 def _of_pair(study: Study, first: str, second: str, *, only_likelihood: bool) -> list[Difference]:
-    frames = [_finite(study.finals[family].measurements) for family in (first, second)]
+    frames = [_finite(study.finals[arm].measurements) for arm in (first, second)]
     found = []
-    for split, metrics in {"test": [LIKELIHOOD]}.items() if only_likelihood else COMPARED.items():
+    splits = ["test"] if only_likelihood else [split for split in in_order(study) if split not in NOT_COMPARED]
+    for split in splits:
         of_split = frames[0][frames[0]["split"] == split]
-        names = set(map(str, of_split["metric"])) & set(METRICS if metrics is None else metrics)
+        names = set(map(str, of_split["metric"]))
+        if split == "test":
+            own = {name for name in names if name not in METRICS}
+            names &= {LIKELIHOOD} if only_likelihood else {*LIKELIHOODS, *own}
         for name in statistics.metric_order(names, of_split["size"].max()):
-            if name.endswith(FLOOR_SUFFIX) or METRICS[name].higher_is_better is None:
-                continue
             a, b = (select(frame, split, name) for frame in frames)
+            about = metric_of(name, a)
+            if name.endswith(FLOOR_SUFFIX) or about.higher_is_better is None:
+                continue
             for variant in variants(a):
-                difference = _difference(study, name, variant, (first, variant.of(a)), (second, variant.of(b)))
+                difference = _difference(study, about, variant, (first, variant.of(a)), (second, variant.of(b)))
                 if difference is not None:
                     found.append(difference)
     return found
 
 
 def _difference(
-    study: Study, name: str, variant: Variant, a: tuple[str, pd.DataFrame], b: tuple[str, pd.DataFrame]
+    study: Study, about: Metric, variant: Variant, a: tuple[str, pd.DataFrame], b: tuple[str, pd.DataFrame]
 ) -> Difference | None:
-    (first, x), (second, y) = a, b
+    (first, x), (second, y), name = a, b, about.name
     if min(len(x), len(y)) < 2 or set(x["unit"].dropna()) != set(y["unit"].dropna()):
         return None
     if name == "effective_sample_size" and set(x["importance_samples"]) != set(y["importance_samples"]):
@@ -140,4 +144,4 @@ def _difference(
     if interval is None:
         return None
     effect = statistics.hedges_g(x["value"].to_numpy(dtype=float), y["value"].to_numpy(dtype=float))
-    return Difference(name, variant, first, second, interval, effect)
+    return Difference(name, about, variant, first, second, interval, effect)

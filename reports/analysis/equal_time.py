@@ -11,7 +11,7 @@ import pandas as pd
 from reports import formatting
 from reports.analysis import statistics
 from reports.analysis.curves import final_curves
-from reports.formatting import display, number, quantity
+from reports.formatting import number, quantity
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -21,41 +21,42 @@ if TYPE_CHECKING:
 
 
 def at_equal_time(study: Study, low: str, high: str) -> list[str]:
-    """Which of two families is lower at equal training time, and where their order changes.
+    """Which of two arms is lower at equal training time, and where their order changes.
 
     Args:
         study: the study.
-        low: the family with the lower mean test bits/dim.
+        low: the arm with the lower mean test bits/dim.
         high: the other.
     """
-    curves = {family: final_curves(study, family) for family in (low, high)}
+    curves = {arm: final_curves(study, arm) for arm in (low, high)}
     if not all(found and all(np.isfinite(each.seconds).all() for each in found) for found in curves.values()):
         return []
-    totals = {family: float(np.mean([each.seconds[-1] for each in found])) for family, found in curves.items()}
-    shorter, longer = sorted(totals, key=lambda family: totals[family])
+    totals = {arm: float(np.mean([each.seconds[-1] for each in found])) for arm, found in curves.items()}
+    shorter, longer = sorted(totals, key=lambda arm: totals[arm])
     budget = quantity(totals[shorter], None, "s")
-    spent = f"{budget}, all that {display(shorter)} took ({display(longer)}: {quantity(totals[longer], None, 's')})"
-    reached = {family: _best_until(found, totals[shorter]) for family, found in curves.items()}
+    longer_took = f"{study.title(longer)}: {quantity(totals[longer], None, 's')}"
+    spent = f"{budget}, all that {study.title(shorter)} took ({longer_took})"
+    reached = {arm: _best_until(found, totals[shorter]) for arm, found in curves.items()}
     if np.isnan(reached[longer]).any():
-        return [f"At equal training time, {spent}, {display(longer)} had not been evaluated in every seed yet."]
-    ahead, behind = sorted(reached, key=lambda family: float(np.nanmean(reached[family])))
-    means = {family: float(np.mean(values)) for family, values in reached.items()}
+        return [f"At equal training time, {spent}, {study.title(longer)} had not been evaluated in every seed yet."]
+    ahead, behind = sorted(reached, key=lambda arm: float(np.nanmean(reached[arm])))
+    means = {arm: float(np.mean(values)) for arm, values in reached.items()}
     interval, difference = _difference(reached[behind], reached[ahead]), means[behind] - means[ahead]
     shown, span = quantity(difference), ""
     if interval is not None:
         shown, start, end = formatting.difference(interval.value, interval.low, interval.high)
         span = f", 95% interval over seeds {start} to {end}"
     decimals = min(4, max(2, 1 - math.floor(math.log10(difference)))) if difference else 2
-    first, second = (number(means[family], decimals) for family in (ahead, behind))
+    first, second = (number(means[arm], decimals) for arm in (ahead, behind))
     if interval is not None and interval.contains_zero:
         verdict = (
-            f"the seeds do not separate the families: {first} for {display(ahead)}, {second} for {display(behind)}"
+            f"the seeds do not separate the arms: {first} for {study.title(ahead)}, {second} for {study.title(behind)}"
         )
     else:
         turned = "" if ahead == low else ", the reverse of their order on test"
-        verdict = f"{display(ahead)} is lower{turned}: {first} against {second}, by {shown}"
+        verdict = f"{study.title(ahead)} is lower{turned}: {first} against {second}, by {shown}"
     note = f"validation, one-sample bound, best evaluation so far, mean over seeds{span}"
-    return [f"At equal training time, {spent}, {verdict} ({note}).", *_crossing(curves, low, high)]
+    return [f"At equal training time, {spent}, {verdict} ({note}).", *_crossing(study, curves, low, high)]
 
 
 def _best_until(curves: Sequence[Curve], seconds: float) -> np.ndarray:
@@ -69,7 +70,7 @@ def _difference(x: np.ndarray, y: np.ndarray) -> statistics.Interval | None:
     return statistics.compare(*frames)
 
 
-def _crossing(curves: dict[str, list[Curve]], low: str, high: str) -> list[str]:
+def _crossing(study: Study, curves: dict[str, list[Curve]], low: str, high: str) -> list[str]:
     """Where the order of the mean curves changes for the last time; each holds its best value after its end."""
     times = np.unique(np.concatenate([each.seconds for found in curves.values() for each in found]))
     gap = np.array(
@@ -81,7 +82,7 @@ def _crossing(curves: dict[str, list[Curve]], low: str, high: str) -> list[str]:
     if not len(changes):
         return []
     last = int(changes[-1])
-    after, before = (display(low), display(high)) if lower[last] else (display(high), display(low))
+    after, before = (study.title(low), study.title(high)) if lower[last] else (study.title(high), study.title(low))
     times_changed = "" if len(changes) == 1 else f" for the last of {len(changes)} times"
     moment = quantity(float(times[last]), None, "s")
     return [f"Their order changes{times_changed} at {moment}: {before} is lower before, {after} after."]

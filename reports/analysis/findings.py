@@ -1,4 +1,4 @@
-"""What speaks against a figure: sentences computed from the diagnostics of the final runs, alarms first."""
+"""What speaks against a result: sentences computed from the diagnostics of the final runs, alarms first."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from reports.analysis import convergence, statistics
 from reports.analysis.convergence import State
 from reports.analysis.curves import bound_curves
 from reports.analysis.results import LIKELIHOOD, select, variants
-from reports.formatting import count, display, listing, number, quantity, short
+from reports.formatting import count, listing, number, quantity, short
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -35,7 +35,7 @@ FEW_WEIGHTS = 2.0
 FLAT = 1e-3
 """Relative change of the bound over a doubling of k below which its curve counts as flat."""
 MATERIAL = 0.05
-"""Share of the gap between families from which a change of one family's figure matters."""
+"""Share of the gap between arms from which a change of one arm's likelihood matters."""
 FAR_FROM_DATA = 0.25
 """Probability that a sample is nearer to training images below which it lies far from all data."""
 OUTSIDE = 0.01
@@ -57,7 +57,7 @@ OUTLYING_BITS = 0.005
 
 @dataclass(frozen=True)
 class Finding:
-    """A sentence about a family's figures, and whether it is an alarm."""
+    """A sentence about an arm's results, and whether it is an alarm."""
 
     text: str
     alarm: bool = False
@@ -65,11 +65,11 @@ class Finding:
 
 def findings(study: Study) -> list[Finding]:
     """All findings of a study, alarms first."""
-    curves = {curve.family: curve for curve in bound_curves(study)}
+    curves = {curve.arm: curve for curve in bound_curves(study)}
     found: list[Finding] = []
-    for family in study.families:
-        if family in curves:
-            found += _tightness(curves[family], _gap(study, family))
+    for arm in study.arms:
+        if arm in curves:
+            found += _tightness(study, curves[arm], _gap(study, arm))
         for finder in (
             _rising,
             _edges,
@@ -82,13 +82,13 @@ def findings(study: Study) -> list[Finding]:
             _copying,
             _out_of_distribution,
         ):
-            found += finder(study, family)
+            found += finder(study, arm)
     return sorted(found, key=lambda finding: not finding.alarm)
 
 
-def _values(study: Study, family: str, split: str, metric: str) -> np.ndarray:
+def _values(study: Study, arm: str, split: str, metric: str) -> np.ndarray:
     """The finite values of a metric, one a seed."""
-    values = select(study.finals[family].measurements, split, metric)["value"]
+    values = select(study.finals[arm].measurements, split, metric)["value"]
     finite: np.ndarray = values[np.isfinite(values)].to_numpy(dtype=float)
     return finite
 
@@ -97,16 +97,16 @@ def _seeds(values: np.ndarray) -> str:
     return "of one seed" if len(values) == 1 else f"mean over {len(values)} seeds"
 
 
-def _gap(study: Study, family: str) -> float | None:
-    """How far the mean test bits/dim of a family are from those of the nearest other; None where there is none."""
-    levels = {name: _values(study, name, "test", LIKELIHOOD) for name in study.families}
+def _gap(study: Study, arm: str) -> float | None:
+    """How far the mean test bits/dim of an arm are from those of the nearest other; None where there is none."""
+    levels = {name: _values(study, name, "test", LIKELIHOOD) for name in study.arms}
     means = {name: float(values.mean()) for name, values in levels.items() if len(values)}
-    if family not in means:
+    if arm not in means:
         return None
-    return min((abs(mean - means[family]) for name, mean in means.items() if name != family), default=None)
+    return min((abs(mean - means[arm]) for name, mean in means.items() if name != arm), default=None)
 
 
-def _tightness(curve: BoundCurve, gap: float | None) -> Iterator[Finding]:
+def _tightness(study: Study, curve: BoundCurve, gap: float | None) -> Iterator[Finding]:
     """What the last doubling of k changed: noise, nothing that matters, or enough to say that the bound is loose."""
     if len(curve.points) < 2:
         return
@@ -114,28 +114,29 @@ def _tightness(curve: BoundCurve, gap: float | None) -> Iterator[Finding]:
     change = float(last["value"] - before["value"])
     size = f"{number(abs(change), 5)} bits/dim ({number(100 * abs(change) / abs(float(last['value'])), 2)}%)"
     course = (
-        f"{display(curve.family)}: from k = {int(before['importance_samples'])} to {int(last['importance_samples'])} "
+        f"{study.title(curve.arm)}: from k = {int(before['importance_samples'])} to {int(last['importance_samples'])} "
         f"the bound {'fell' if change < 0 else 'rose'} by {size}"
     )
     if abs(change) < FLAT * abs(float(last["value"])):
-        yield Finding(f"{course}: it has flattened, and more samples would hardly change the figure.")
+        yield Finding(f"{course}: it has flattened, and more samples would hardly change the value.")
     elif abs(change) <= 2 * float(last["error"]):
         yield Finding(f"{course}, within two Monte Carlo errors: the samples do not show whether it has flattened.")
     elif gap is not None and abs(change) <= MATERIAL * gap:
         share = number(100 * abs(change) / gap, 1)
-        yield Finding(f"{course}: small beside the gap of {quantity(gap)} between the families ({share}% of it).")
+        yield Finding(f"{course}: small beside the gap of {quantity(gap)} between the arms ({share}% of it).")
     else:
         yield Finding(
-            f"{course}: it has not flattened, so the true bits/dim lies lower than the figure by an unknown amount.",
+            f"{course}: it has not flattened, so the true bits/dim lies lower than this value by an unknown amount.",
             alarm=True,
         )
 
 
-def _rising(study: Study, family: str) -> Iterator[Finding]:
+def _rising(study: Study, arm: str) -> Iterator[Finding]:
     """Validation that rose after its best evaluation, where that came early, cost much, or is what was measured."""
-    courses = list(convergence.courses(study, family).values())
+    name = study.title(arm)
+    courses = list(convergence.courses(study, arm).values())
     over = [each for each in courses if each.state == State.OVERFITTED]
-    kept = convergence.keeps_best(study, family)
+    kept = convergence.keeps_best(study, arm)
     loud = [
         each
         for each in over
@@ -146,31 +147,32 @@ def _rising(study: Study, family: str) -> Iterator[Finding]:
     share = number(100 * float(np.mean([each.best_share for each in over])), 0)
     rise = quantity(float(np.mean([each.rise for each in over])), None, "bits/dim")
     text = (
-        f"Validation rising: {display(family)} overfitted in {len(over)} of {count(len(courses), 'final run')}; it was "
+        f"Validation rising: {name} overfitted in {len(over)} of {count(len(courses), 'final run')}; it was "
         f"best after {share}% of its training and ended {rise} above that (mean)"
     )
     measured = (
         "The best weights are the ones measured; more regularisation or a smaller model may do better"
         if kept
-        else "The last weights are the ones measured, so the figure is worse than the family's best"
+        else "The last weights are the ones measured, so the value is worse than the arm's best"
     )
     yield Finding(f"{text}. {measured}.", alarm=True)
 
 
-def _edges(study: Study, family: str) -> Iterator[Finding]:
+def _edges(study: Study, arm: str) -> Iterator[Finding]:
     """Selected values at an end of their range beyond which a better one may lie."""
-    trial = study.finals[family].trial
+    name = study.title(arm)
+    trial = study.finals[arm].trial
     if trial is None:
         return
     found = [
-        f"{name} = {short(trial[f'param.{name}'])} of {short(swept['low'])} to {short(swept['high'])}"
-        for name, swept in study.results.space.get(family, {}).items()
-        if f"param.{name}" in trial and _on_edge(swept, trial[f"param.{name}"])
+        f"{parameter} = {short(trial[f'param.{parameter}'])} of {short(swept['low'])} to {short(swept['high'])}"
+        for parameter, swept in study.results.space.get(arm, {}).items()
+        if f"param.{parameter}" in trial and _on_edge(swept, trial[f"param.{parameter}"])
     ]
     if found:
         yield Finding(
-            f"On the edge of the range: {display(family)} was selected with {listing(found)}; a wider range may give a "
-            "lower figure.",
+            f"On the edge of the range: {name} was selected with {listing(found)}; a wider range may give a "
+            "lower value.",
             alarm=True,
         )
 
@@ -188,19 +190,20 @@ def _on_edge(swept: Mapping[str, Any], value: object) -> bool:
     return here >= high - margin or (here <= low + margin and not smallest)
 
 
-def _outlying_seed(study: Study, family: str) -> Iterator[Finding]:
+def _outlying_seed(study: Study, arm: str) -> Iterator[Finding]:
     """A seed far from all others, by which means and intervals over few seeds mislead."""
-    values = _values(study, family, "test", LIKELIHOOD)
+    name = study.title(arm)
+    values = _values(study, arm, "test", LIKELIHOOD)
     if len(values) < FEWEST_SEEDS:
         return
     times = OUTLYING_OF_THREE if len(values) == FEWEST_SEEDS else OUTLYING
-    least = max(OUTLYING_BITS, MATERIAL * (_gap(study, family) or 0.0))
+    least = max(OUTLYING_BITS, MATERIAL * (_gap(study, arm) or 0.0))
     for i, value in enumerate(values):
         others = np.delete(values, i)
         distance = abs(float(value - np.median(others)))
         if distance > max(least, times * float(np.ptp(others))):
             yield Finding(
-                f"Outlying seed: one of {len(values)} final runs of {display(family)} reached {quantity(float(value))} "
+                f"Outlying seed: one of {len(values)} final runs of {name} reached {quantity(float(value))} "
                 f"on test, {quantity(distance, None, 'bits/dim')} from the median of the others. Intervals over few "
                 "seeds then cover less than 95%, about 85% where one seed in ten is an outlier.",
                 alarm=True,
@@ -208,13 +211,14 @@ def _outlying_seed(study: Study, family: str) -> Iterator[Finding]:
             return
 
 
-def _outside(study: Study, family: str) -> Iterator[Finding]:
-    values = _values(study, family, "diagnostics", "outside_share")
+def _outside(study: Study, arm: str) -> Iterator[Finding]:
+    name = study.title(arm)
+    values = _values(study, arm, "diagnostics", "outside_share")
     if not len(values):
         return
     mean = float(values.mean())
     text = (
-        f"{quantity(100 * mean)}% of the pixel values that {display(family)} samples lie outside the range of the data "
+        f"{quantity(100 * mean)}% of the pixel values that {name} samples lie outside the range of the data "
         f"({_seeds(values)})"
     )
     if mean > OUTSIDE:
@@ -226,64 +230,66 @@ def _outside(study: Study, family: str) -> Iterator[Finding]:
         yield Finding(f"{text}.")
 
 
-def _weights(study: Study, family: str) -> Iterator[Finding]:
-    values = _values(study, family, "test", "effective_sample_size")
+def _weights(study: Study, arm: str) -> Iterator[Finding]:
+    name = study.title(arm)
+    values = _values(study, arm, "test", "effective_sample_size")
     if not len(values):
         return
-    rows = select(study.finals[family].measurements, "test", "effective_sample_size")
+    rows = select(study.finals[arm].measurements, "test", "effective_sample_size")
     samples = rows["importance_samples"].dropna()
     among = f" of {int(samples.max())}" if len(samples) else ""
     mean = float(values.mean())
-    text = f"{display(family)}: the effective sample size of the bound is {quantity(mean)}{among} ({_seeds(values)})"
+    text = f"{name}: the effective sample size of the bound is {quantity(mean)}{among} ({_seeds(values)})"
     if mean < FEW_WEIGHTS:
         yield Finding(f"{text}: the bound rests on single weights and is likely to be loose.", alarm=True)
     else:
         yield Finding(f"{text}.")
 
 
-def _collapse(study: Study, family: str) -> Iterator[Finding]:
-    shares = _values(study, family, "diagnostics", "collapsed_share")
-    active = _values(study, family, "diagnostics", "active_units")
+def _collapse(study: Study, arm: str) -> Iterator[Finding]:
+    name = study.title(arm)
+    shares = _values(study, arm, "diagnostics", "collapsed_share")
+    active = _values(study, arm, "diagnostics", "active_units")
     if not len(shares) and not len(active):
         return
-    latents = study.table("latents", family).groupby("run_id").size()
+    latents = study.table("latents", arm).groupby("run_id").size()
     total = f" of {int(latents.iloc[0])}" if len(latents) else ""
     units = f"{round(float(active.mean()), 1):g}{total} latents" if len(active) else "some latents"
     share = f", {number(100 * float(shares.mean()), 0)}% are not" if len(shares) else ""
-    text = f"{units} of {display(family)} are active{share} ({_seeds(active if len(active) else shares)})"
+    text = f"{units} of {name} are active{share} ({_seeds(active if len(active) else shares)})"
     if (len(shares) and shares.mean() >= COLLAPSED) or (len(active) and active.mean() == 0):
         yield Finding(f"Posterior collapse: {text}. The model has latents that it does not use.", alarm=True)
     else:
         yield Finding(f"{text}.")
 
 
-def _inverse(study: Study, family: str) -> Iterator[Finding]:
-    values = _values(study, family, "diagnostics", "round_trip_error")
+def _inverse(study: Study, arm: str) -> Iterator[Finding]:
+    name = study.title(arm)
+    values = _values(study, arm, "diagnostics", "round_trip_error")
     if not len(values):
         return
     worst = quantity(float(values.max()), None, "grey levels")
     if values.max() > ROUND_TRIP:
         yield Finding(
-            f"{display(family)} loses images: the flow and its inverse change a held-out image by up to {worst}, so "
+            f"{name} loses images: the flow and its inverse change a held-out image by up to {worst}, so "
             "its likelihood is not that of what it samples.",
             alarm=True,
         )
     else:
-        yield Finding(f"{display(family)} gives held-out images back to within {worst} (worst seed).")
+        yield Finding(f"{name} gives held-out images back to within {worst} (worst seed).")
 
 
-def _conditioning(study: Study, family: str) -> Iterator[Finding]:
-    values = _values(study, family, "diagnostics", "condition_number")
+def _conditioning(study: Study, arm: str) -> Iterator[Finding]:
+    name = study.title(arm)
+    values = _values(study, arm, "diagnostics", "condition_number")
     if not len(values):
         return
-    table = study.table("convolutions", family).dropna(subset=["condition_number"])
+    table = study.table("convolutions", arm).dropna(subset=["condition_number"])
     where = ""
     if len(table):
         worst = table.sort_values("condition_number", kind="stable").iloc[-1]
         where = f", at level {worst['level']:g}, step {worst['step']:g} counted from 0"
-    text = (
-        f"the worst conditioned 1x1 convolution of {display(family)} has the condition number {values.max():.3g}{where}"
-    )
+    text = f"the worst conditioned 1x1 convolution of {name} has the condition number {values.max():.3g}{where}"
     if values.max() > CONDITION:
         yield Finding(f"Ill conditioned: {text}; single precision keeps few digits through it.", alarm=True)
     else:
@@ -309,15 +315,16 @@ def _against_half(frame: pd.DataFrame) -> tuple[str, float, float] | None:
     return shown, low, high
 
 
-def _copying(study: Study, family: str) -> Iterator[Finding]:
-    rows = select(study.finals[family].measurements, "quality", "data_copying")
+def _copying(study: Study, arm: str) -> Iterator[Finding]:
+    name = study.title(arm)
+    rows = select(study.finals[arm].measurements, "quality", "data_copying")
     for variant in variants(rows):
         known = _against_half(variant.of(rows))
         if known is None:
             continue
         shown, low, high = known
         mean = float(variant.of(rows)["value"].mean())
-        samples = f"samples of {display(family)}"
+        samples = f"samples of {name}"
         text = f"{samples} are nearer to training images than held-out images are with probability {shown}"
         stated = f"{text[0].upper()}{text[1:]}; a perfect sampler has 0.5"
         if low > 0.5:
@@ -330,8 +337,9 @@ def _copying(study: Study, family: str) -> Iterator[Finding]:
             yield Finding(f"{stated}.")
 
 
-def _out_of_distribution(study: Study, family: str) -> Iterator[Finding]:
-    rows = select(study.finals[family].measurements, "out_of_distribution", "auroc")
+def _out_of_distribution(study: Study, arm: str) -> Iterator[Finding]:
+    name = study.title(arm)
+    rows = select(study.finals[arm].measurements, "out_of_distribution", "auroc")
     for variant in variants(rows):
         known = _against_half(variant.of(rows))
         if known is None:
@@ -340,11 +348,9 @@ def _out_of_distribution(study: Study, family: str) -> Iterator[Finding]:
         other = variant.conditions or "the other data set"
         if high < 0.5:
             yield Finding(
-                f"{display(family)} finds {other} likelier than its own held-out data: AUROC {shown}. Its likelihood "
+                f"{name} finds {other} likelier than its own held-out data: AUROC {shown}. Its likelihood "
                 "is no measure of what belongs to the data (Nalisnick et al. 2019).",
                 alarm=True,
             )
         else:
-            yield Finding(
-                f"{display(family)} separates its own held-out data from {other} by likelihood with AUROC {shown}."
-            )
+            yield Finding(f"{name} separates its own held-out data from {other} by likelihood with AUROC {shown}.")

@@ -1,4 +1,4 @@
-"""How much of the variation among a family's trials each swept parameter explains: functional ANOVA.
+"""How much of the variation among an arm's trials each swept parameter explains: functional ANOVA.
 
 Notation: a random forest fits validation bits/dim over the swept ranges. A parameter's main effect is the forest's
 variance along that parameter, the others averaged out (Hutter, Hoos & Leyton-Brown 2014), and its importance the share
@@ -25,36 +25,43 @@ FEWEST_TRIALS = 12
 """Complete trials below which a forest says nothing."""
 MOST_TRIALS = 150
 """Trials that a forest is fitted to; of more, so many are drawn: its time grows faster than they do."""
+WIDESPREAD = 0.9
+"""Share of the trials that must have a parameter for it to count."""
 RESAMPLES = 5
 TREES = 16
 
 
 @dataclass(frozen=True)
 class Importances:
-    """The importances of a family's swept parameters.
+    """The importances of an arm's swept parameters.
 
     Attributes:
-        family: the family.
+        arm: the arm.
         shares: ``parameter``, ``share`` (mean over bootstrap samples of trials), ``low`` and ``high`` (the least and
             the most of them), the highest share first.
         trials: number of complete trials that they rest on.
     """
 
-    family: str
+    arm: str
     shares: pd.DataFrame
     trials: int
 
 
 def importances(study: Study) -> list[Importances]:
-    """Of each family with two or more swept parameters and enough complete trials."""
+    """Of each arm with two or more swept parameters and enough complete trials.
+
+    A parameter that only a part of the trials has, as one that depends on another, is left out.
+    """
     found = []
-    for family in study.families:
-        columns = [f"param.{name}" for name in study.swept(family) if f"param.{name}" in study.trials.columns]
-        frame = study.trials[(study.trials["family"] == family) & (study.trials["state"] == RunState.COMPLETE)]
-        frame = frame.dropna(subset=["value", *columns])
+    for arm in study.arms:
+        columns = [f"param.{name}" for name in study.swept(arm) if f"param.{name}" in study.trials.columns]
+        frame = study.trials[(study.trials["arm"] == arm) & (study.trials["state"] == RunState.COMPLETE)]
+        frame = frame.dropna(subset=["value"])
+        columns = [column for column in columns if frame[column].notna().mean() >= WIDESPREAD]
+        frame = frame.dropna(subset=columns)
         columns = [column for column in columns if frame[column].nunique() > 1]
         if len(columns) >= 2 and len(frame) >= FEWEST_TRIALS:
-            found.append(Importances(family, _shares(frame[columns], frame["value"]), len(frame)))
+            found.append(Importances(arm, _shares(frame[columns], frame["value"]), len(frame)))
     return found
 
 

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Published:
-    """A published test figure.
+    """A published test likelihood.
 
     Attributes:
         model: its name in the publication.
@@ -28,7 +28,7 @@ class Published:
 
 GRATHWOHL = "Grathwohl et al. (2019), table 2"
 BURDA = "Burda, Grosse & Salakhutdinov (2016), on the fixed binarisation"
-FIGURES: dict[tuple[str, int], list[Published]] = {
+RESULTS: dict[tuple[str, int], list[Published]] = {
     ("mnist", 256): [
         Published("Real NVP", "bits_per_dim", 1.06, GRATHWOHL),
         Published("Glow", "bits_per_dim", 1.05, GRATHWOHL),
@@ -52,4 +52,4 @@ FIGURES: dict[tuple[str, int], list[Published]] = {
 def published(dataset: Mapping[str, object]) -> list[Published]:
     """What is known of a study's data set; empty where nothing is."""
     levels = dataset.get("grey_levels")
-    return FIGURES.get((str(dataset.get("name")), int(levels) if isinstance(levels, int | float) else 0), [])
+    return RESULTS.get((str(dataset.get("name")), int(levels) if isinstance(levels, int | float) else 0), [])

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from bench.core.metrics import METRICS, Metric
 from bench.core.results import HISTORY_COLUMNS, MEASUREMENT_COLUMNS, RUN_COLUMNS, TABLES, Bound, BoundKind, RunState
 from reports.formatting import display, plain, state_name, visible
 
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
 
 LIKELIHOOD = "bits_per_dim"
 UNKNOWN = "unknown"
+SPLITS = ("train", "validation", "test", "out_of_distribution", "diagnostics", "quality", "throughput", "cost")
+"""Splits and groups without a split that the project measures; a user's metric may have another."""
 
 
 def with_schema(frame: pd.DataFrame, columns: list[str]) -> pd.DataFrame:
@@ -32,8 +35,23 @@ def select(frame: pd.DataFrame, split: str, metric: str) -> pd.DataFrame:
     return frame[(frame["split"] == split) & (frame["metric"] == metric)]
 
 
+def metric_of(name: str, rows: pd.DataFrame) -> Metric:
+    """What a metric is: as it is defined, or else as its measurements say, where the user's file is not loaded."""
+    if name in METRICS:
+        return METRICS[name]
+    units, directions = (rows[column].dropna() for column in ("unit", "higher_is_better"))
+    unit = "" if units.empty else str(units.iloc[0])
+    return Metric(name, name, unit, None if directions.empty else bool(directions.iloc[0]), "")
+
+
+def in_order(*studies: Study) -> list[str]:
+    """The splits and groups in which any of the studies measured something, those of the project first."""
+    found = {str(split) for study in studies for split in study.measurements["split"].dropna().unique()}
+    return [each for each in SPLITS if each in found] + sorted(found - set(SPLITS))
+
+
 def bound_name(row: pd.Series) -> str:
-    """The bound that a likelihood figure is, in words; empty where the figure is no bound."""
+    """The bound that a likelihood is, in words; empty where it is no bound."""
     kind, samples, dequantisation = row["bound"], row["importance_samples"], row["dequantisation"]
     if pd.isna(kind) or not str(kind):
         return ""
@@ -76,7 +94,7 @@ def variants(frame: pd.DataFrame) -> list[Variant]:
 
 @dataclass(frozen=True)
 class Finals:
-    """The final runs of one family.
+    """The final runs of one arm.
 
     Attributes:
         runs: the complete final runs of one configuration, one a seed.
@@ -101,20 +119,38 @@ class Study:
 
     @cached_property
     def runs(self) -> pd.DataFrame:
-        """All runs, with no family or state missing: a run that lacks one is counted as ``unknown``."""
+        """All runs, with no arm, family, state or role missing: a run that lacks one is counted as ``unknown``."""
         frame = with_schema(self.results.runs, RUN_COLUMNS)
-        for column in ("family", "state", "role"):
+        frame["arm"] = frame["arm"].astype(object).where(frame["arm"].notna(), frame["family"])
+        for column in ("arm", "family", "state", "role"):
             frame[column] = frame[column].astype(object).where(frame[column].notna(), UNKNOWN).map(str)
         return frame
 
     @cached_property
-    def families(self) -> list[str]:
-        """The families of the study, those that are swept first, each once."""
-        return list(dict.fromkeys([*map(str, self.results.swept), *self.runs["family"]]))
+    def families(self) -> dict[str, str]:
+        """The family of each arm, in the study's order; an arm that only runs name comes last."""
+        of_runs = self.runs.drop_duplicates("arm").set_index("arm")["family"]
+        known = self.results.arms
+        names = dict.fromkeys([*map(str, known), *map(str, self.results.swept), *of_runs.index])
+        return {arm: str(known.get(arm, of_runs.get(arm, UNKNOWN))) for arm in names}
 
-    def swept(self, family: str) -> list[str]:
-        """The names of a family's swept parameters."""
-        return self.results.swept.get(family, [])
+    @property
+    def arms(self) -> list[str]:
+        """The names of the arms, in the study's order."""
+        return list(self.families)
+
+    def title(self, arm: str) -> str:
+        """An arm's name as people write it: that of its family where it is named so, else its own."""
+        return display(arm) if self.families.get(arm) == arm else arm
+
+    def family_title(self, arm: str) -> str:
+        """The family of an arm, as people write it; empty where the arm's name says it."""
+        family = self.families.get(arm, UNKNOWN)
+        return "" if family == UNKNOWN or family.lower() in arm.lower() else display(family)
+
+    def swept(self, arm: str) -> list[str]:
+        """The names of an arm's swept parameters."""
+        return self.results.swept.get(arm, [])
 
     @cached_property
     def measurements(self) -> pd.DataFrame:
@@ -130,18 +166,18 @@ class Study:
         frame = frame.sort_values("importance_samples", kind="stable", na_position="first")
         return frame.drop_duplicates(["run_id", "split", "metric", "conditions", "size"], keep="last").sort_index()
 
-    def table(self, name: str, family: str) -> pd.DataFrame:
-        """What a family's reported final runs left of one of the schema's `TABLES`, its columns numeric."""
+    def table(self, name: str, arm: str) -> pd.DataFrame:
+        """What an arm's reported final runs left of one of the schema's `TABLES`, its columns numeric."""
         columns = ["run_id", *TABLES[name]]
         frame = with_schema(self.results.tables.get(name, pd.DataFrame()), columns)
-        frame = frame.loc[frame["run_id"].isin(self.finals[family].runs["run_id"]), columns].copy()
+        frame = frame.loc[frame["run_id"].isin(self.finals[arm].runs["run_id"]), columns].copy()
         for column in TABLES[name]:
             frame[column] = pd.to_numeric(frame[column], errors="coerce")
         return frame
 
     @cached_property
     def histories(self) -> pd.DataFrame:
-        """The points of the validation learning curves, in order of step; a value that is not finite is NaN."""
+        """The points of the validation learning curves, in order of evaluation; a value that is not finite is NaN."""
         frame = with_schema(self.results.histories, HISTORY_COLUMNS)
         frame = frame[frame["metric"] == f"validation/{LIKELIHOOD}"].copy()
         for column in ("step", "images", "value"):
@@ -154,7 +190,7 @@ class Study:
         """The search runs with ``value`` (validation bits/dim, NaN where none is finite), its ``step`` and ``best``.
 
         A complete trial's value is the one it logged; any other trial's is the last finite one on its learning curve.
-        ``best`` marks, in each family, the complete trial with the lowest value.
+        ``best`` marks, in each arm, the complete trial with the lowest value.
         """
         frame = self.runs[self.runs["role"] == "search"].copy()
         measured = select(self.measurements, "validation", LIKELIHOOD).set_index("run_id")
@@ -171,7 +207,7 @@ class Study:
         frame["value_error"] = frame["run_id"].map(measured["standard_error"]).where(logged)
         frame["step"] = frame["run_id"].map(last["step"])
         complete = frame[(frame["state"] == RunState.COMPLETE) & frame["value"].notna()]
-        best = complete.sort_values(["value", "number"], kind="stable").drop_duplicates("family").index
+        best = complete.sort_values(["value", "number"], kind="stable").drop_duplicates("arm").index
         frame["best"] = frame.index.isin(best)
         return frame
 
@@ -184,20 +220,20 @@ class Study:
 
     def _words(self, run: dict[Hashable, Any]) -> str:
         name = f"seed {plain(run['seed'])}" if run["role"] == "final" else f"trial {plain(run['number'])}"
-        swept = {parameter: run.get(f"param.{parameter}") for parameter in self.swept(run["family"])}
+        swept = {parameter: run.get(f"param.{parameter}") for parameter in self.swept(run["arm"])}
         values = [f"{parameter} = {plain(value)}" for parameter, value in swept.items() if not pd.isna(value)]
-        return visible(", ".join([f"{display(run['family'])} {name}", *values, state_name(run["state"])]))
+        return visible(", ".join([f"{self.title(run['arm'])} {name}", *values, state_name(run["state"])]))
 
     @cached_property
     def finals(self) -> dict[str, Finals]:
-        """Of each family the final runs to be reported."""
-        return {family: self._finals(family) for family in self.families}
+        """Of each arm the final runs to be reported."""
+        return {arm: self._finals(arm) for arm in self.arms}
 
-    def _finals(self, family: str) -> Finals:
+    def _finals(self, arm: str) -> Finals:
         """Those of the best trial's configuration, or else of the latest configuration that has any."""
-        searched = self.trials[(self.trials["family"] == family) & (self.trials["state"] == RunState.COMPLETE)]
+        searched = self.trials[(self.trials["arm"] == arm) & (self.trials["state"] == RunState.COMPLETE)]
         searched = searched.dropna(subset=["value"]).sort_values(["value", "number"], kind="stable")
-        final = self.runs[(self.runs["family"] == family) & (self.runs["role"] == "final")]
+        final = self.runs[(self.runs["arm"] == arm) & (self.runs["role"] == "final")]
         final = final[final["state"] == RunState.COMPLETE].sort_values("started", kind="stable")
         best = None if searched.empty else searched.iloc[0]
         if final.empty:
@@ -217,5 +253,5 @@ class Study:
 
     @cached_property
     def selected(self) -> set[str]:
-        """The run of each family's selected trial."""
+        """The run of each arm's selected trial."""
         return {str(final.trial["run_id"]) for final in self.finals.values() if final.trial is not None}

@@ -1,8 +1,8 @@
 """From measurements to the numbers that the page states.
 
-Notation: per family f the final runs give y_{f,s}, the test bits/dim of training seed s = 1..S_f.
-The mean over seeds has the standard error sd(y_f) / sqrt(S_f); two families are compared by Welch's interval, to which
-the paired error over test images is added where the figure of each image is known.
+Notation: per arm f the final runs give y_{f,s}, the test bits/dim of training seed s = 1..S_f.
+The mean over seeds has the standard error sd(y_f) / sqrt(S_f); two arms are compared by Welch's interval, to which
+the paired error over test images is added where the likelihood of each image is known.
 """
 
 from __future__ import annotations
@@ -14,7 +14,8 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from bench.core.results import METRICS, RunState
+from bench.core.metrics import METRICS
+from bench.core.results import RunState
 
 LEVEL = 0.95
 FEW_IMAGES = 2000
@@ -40,16 +41,16 @@ class Estimate:
 
 @dataclass(frozen=True)
 class Interval:
-    """A difference of two families with its interval at `LEVEL`.
+    """A difference of two arms with its interval at `LEVEL`.
 
     Attributes:
         value: the difference of the means.
         low: lower end.
         high: upper end.
-        over_seeds: whether the interval covers another draw of training seeds, in both families.
+        over_seeds: whether the interval covers another draw of training seeds, in both arms.
         over_images: whether it covers another draw of test images.
         p: two-sided p-value of no difference, of the same statistic as the interval.
-        paired: whether the families were compared image by image.
+        paired: whether the arms were compared image by image.
     """
 
     value: float
@@ -87,10 +88,10 @@ def mean_interval(values: np.ndarray) -> tuple[float, float]:
 
 
 def compare(a: pd.DataFrame, b: pd.DataFrame) -> Interval | None:
-    """The difference of two families' means, a - b, with its interval at `LEVEL`.
+    """The difference of two arms' means, a - b, with its interval at `LEVEL`.
 
-    Welch's t interval (Welch 1947) over training seeds where both families have two finite values or more. Otherwise
-    the normal interval from the standard errors over test images (and over seeds, in a family that has several), all
+    Welch's t interval (Welch 1947) over training seeds where both arms have two finite values or more. Otherwise
+    the normal interval from the standard errors over test images (and over seeds, in an arm that has several), all
     taken as independent. None where neither can be had, or where every seed gave the same value.
     """
     first, second = (frame[np.isfinite(frame["value"])] for frame in (a, b))
@@ -108,10 +109,10 @@ def compare(a: pd.DataFrame, b: pd.DataFrame) -> Interval | None:
 
 
 def compare_paired(x: np.ndarray, y: np.ndarray) -> Interval | None:
-    """The difference of two families' means, x - y, with an interval over training seeds and test images at once.
+    """The difference of two arms' means, x - y, with an interval over training seeds and test images at once.
 
     With x_{s,i} the bits/dim of image i under seed s = 1..S_x, and likewise y on *the same* images i = 1..n, the mean
-    difference d = x.. - y.. varies with the seeds of either family and with the images that both share:
+    difference d = x.. - y.. varies with the seeds of either arm and with the images that both share:
 
         var(d) = sd_s(x_s.)² / S_x + sd_s(y_s.)² / S_y + sd_i(x._i - y._i)² / n.
 
@@ -125,11 +126,11 @@ def compare_paired(x: np.ndarray, y: np.ndarray) -> Interval | None:
     95 times (``tests/reports/analysis/test_differences.py``).
 
     Args:
-        x: bits/dim of a family, ``(seeds, images)``.
-        y: bits/dim of another family on the same images, ``(seeds, images)``.
+        x: bits/dim of an arm, ``(seeds, images)``.
+        y: bits/dim of another arm on the same images, ``(seeds, images)``.
 
     Returns:
-        The interval; it covers the images alone where a family has a single seed. None with fewer than two images, or
+        The interval; it covers the images alone where an arm has a single seed. None with fewer than two images, or
         where nothing varies.
 
     Raises:
@@ -142,10 +143,10 @@ def compare_paired(x: np.ndarray, y: np.ndarray) -> Interval | None:
         return None
     paired = x.mean(axis=0) - y.mean(axis=0)  # (images,)
     variances, degrees = [_variance_of_mean(paired)], [images - 1.0]
-    for family in (x, y):
-        if len(family) >= 2:
-            variances.append(_variance_of_mean(family.mean(axis=1)))
-            degrees.append(len(family) - 1.0)
+    for arm in (x, y):
+        if len(arm) >= 2:
+            variances.append(_variance_of_mean(arm.mean(axis=1)))
+            degrees.append(len(arm) - 1.0)
     both = min(len(x), len(y)) >= 2
     return _satterthwaite(float(paired.mean()), variances, degrees, over_seeds=both, over_images=True, paired=True)
 
@@ -218,20 +219,20 @@ def monte_carlo_error(frame: pd.DataFrame) -> float:
 
 
 def states(frame: pd.DataFrame) -> pd.DataFrame:
-    """Number of runs by family (rows) and state (columns, every state of `RunState` and any other that occurs)."""
-    table = pd.crosstab(frame["family"], frame["state"])
+    """Number of runs by arm (rows) and state (columns, every state of `RunState` and any other that occurs)."""
+    table = pd.crosstab(frame["arm"], frame["state"])
     known = sorted(map(str, RunState), key=lambda state: state == RunState.RUNNING)
     others = sorted(set(table.columns) - set(known))
-    table = table.reindex(index=frame["family"].unique(), columns=[*known, *others], fill_value=0)
+    table = table.reindex(index=frame["arm"].unique(), columns=[*known, *others], fill_value=0)
     return table.astype(int)
 
 
 def reasons(frame: pd.DataFrame) -> pd.DataFrame:
-    """Number of runs by ``family``, ``role``, ``state`` and ``reason``, for all that did not complete and say why."""
+    """Number of runs by ``arm``, ``role``, ``state`` and ``reason``, for all that did not complete and say why."""
     unfinished = frame[~frame["state"].isin([RunState.COMPLETE, RunState.RUNNING])].copy()
     unfinished["reason"] = unfinished["reason"].astype(object).where(unfinished["reason"].notna(), "").map(str)
     unfinished = unfinished[(unfinished["reason"].str.strip() != "") | (unfinished["state"] != RunState.PRUNED)]
-    table = unfinished.groupby(["family", "role", "state", "reason"], sort=False).size().reset_index(name="count")
+    table = unfinished.groupby(["arm", "role", "state", "reason"], sort=False).size().reset_index(name="count")
     return table.sort_values("count", ascending=False, kind="stable")
 
 

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from bench.core.results import METRICS, RunState
+from bench.core.metrics import METRICS
+from bench.core.results import RunState
 from reports.analysis.results import LIKELIHOOD, select, variants
 
 if TYPE_CHECKING:
@@ -17,13 +18,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class TradeOff:
-    """Bits/dim of runs of all families against one cost.
+    """Bits/dim of runs of all arms against one cost.
 
     Attributes:
         metric: the cost's name in the schema.
         split: the split of the likelihood: ``validation`` of complete trials, or ``test`` of final runs.
         conditions: under which the cost was measured.
-        points: ``run_id``, ``family``, ``about``, ``cost``, ``value`` (bits/dim) and ``front``, whether no run is at
+        points: ``run_id``, ``arm``, ``about``, ``cost``, ``value`` (bits/dim) and ``front``, whether no run is at
             least as good in both and better in one.
     """
 
@@ -67,14 +68,14 @@ def _points(study: Study, runs: pd.DataFrame, costs: pd.DataFrame) -> pd.DataFra
     cost = runs["run_id"].map(costs.drop_duplicates("run_id").set_index("run_id")["value"]).astype(float)
     runs = runs.assign(cost=cost)[np.isfinite(cost) & (cost > 0)]
     more = not costs.empty and bool(costs["higher_is_better"].iloc[0])
-    points = runs[["run_id", "family", "cost", "value"]].assign(about=runs["run_id"].map(study.described))
+    points = runs[["run_id", "arm", "cost", "value"]].assign(about=runs["run_id"].map(study.described))
     return points.assign(front=on_front(points["cost"] * (-1 if more else 1), points["value"])).reset_index(drop=True)
 
 
 def on_front(cost: pd.Series, value: pd.Series) -> np.ndarray:
-    """Which points no other dominates, of two figures that are better the lower they are.
+    """Which points no other dominates, of two numbers that are better the lower they are.
 
-    A point dominates another if it is at most as high in both figures and lower in one; equal points do not dominate
+    A point dominates another if it is at most as high in both and lower in one; equal points do not dominate
     each other.
     """
     x, y = cost.to_numpy(dtype=float), value.to_numpy(dtype=float)

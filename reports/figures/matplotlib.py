@@ -1,4 +1,4 @@
-"""Figure data -> matplotlib -> SVG.
+"""The static renderer: a figure as SVG, by matplotlib.
 
 Text and axes are drawn in `INK`, which `reports.figures.svg` turns into the colour of the text around.
 """
@@ -7,32 +7,36 @@ from __future__ import annotations
 
 import io
 import warnings
+from functools import singledispatch
+from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
 import matplotlib as mpl
 import numpy as np
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.collections import LineCollection
-from matplotlib.figure import Figure
-from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, MaxNLocator, NullLocator
+from matplotlib.figure import Figure as Canvas
+from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLocator
 
-from bench.core.results import RunState
-from reports.analysis.curves import HOLLOW_STATES, fence
-from reports.figures.styles import ENDS, UNKNOWN_END
-from reports.formatting import visible
+from reports.figures.grammar import Band, Bars, Line, Points, Rule, Step
+from reports.figures.scales import log2_ticks, log_ticks
+from reports.figures.styles import INK, MARKERS, look_of
+from reports.formatting import shortened, tick
 
 if TYPE_CHECKING:
-    import pandas as pd
+    from collections.abc import Iterable, Mapping, Sequence
 
-    from reports.analysis.budget import BestSoFar
-    from reports.analysis.curves import BoundCurve, LatentProfile, LearningCurves, Response
-    from reports.analysis.importance import Importances
-    from reports.analysis.trade_offs import TradeOff
-    from reports.figures.styles import FamilyStyle
+    from reports.figures.grammar import Axis, Figure, Layer, Panel
+    from reports.figures.styles import Style
 
-INK = "#010203"
 MANY = 400
 """Above so many marks or lines of a kind the figure holds them as one picture: size grows no further, none is lost."""
+DASHES: dict[str, Any] = {
+    "solid": "-",
+    "dashed": (0, (4, 2.5)),
+    "dotted": (0, (1.2, 1.8)),
+    "dashdot": (0, (5, 2, 1, 2)),
+}
 
 STYLE = {
     "svg.fonttype": "none",
@@ -54,286 +58,222 @@ STYLE = {
 }
 
 
-def draw_response(data: Response, style: FamilyStyle) -> str:
-    """A response curve with its strip of trials that have no place on the scale, as raw SVG."""
-    strip = data.points[data.points["strip"]]
+def draw(figure: Figure, styles: Mapping[str, Style]) -> str:
+    """The figure as matplotlib's raw SVG.
+
+    Args:
+        figure: what to draw.
+        styles: the look of each arm, or of what else the colour roles name.
+    """
+    panels = figure.panels
     with mpl.rc_context(STYLE):
-        figure = Figure(figsize=(4.8, 3.4), layout="constrained")
-        if strip.empty:
-            axes = figure.subplots()
+        canvas = Canvas(figsize=(figure.width, sum(panel.height for panel in panels)), layout="constrained")
+        grid = {"hspace": 0.0} if figure.one_x else {}
+        all_axes = canvas.subplots(
+            len(panels),
+            1,
+            squeeze=False,
+            sharex=figure.one_x,
+            height_ratios=[panel.height for panel in panels],
+            gridspec_kw=grid,
+        )
+        for axes, panel in zip(all_axes[:, 0], panels, strict=True):
+            _draw_panel(axes, panel, styles)
+        if figure.legend:
+            _draw_legend(canvas, all_axes[:, 0])
+        return as_svg(canvas)
+
+
+def _draw_panel(axes: Any, panel: Panel, styles: Mapping[str, Style]) -> None:
+    for axis, name in ((panel.x, "x"), (panel.y, "y")):
+        if axis.scale != "linear":
+            getattr(axes, f"set_{name}scale")("log", base=2 if axis.scale == "log2" else 10)
+    for _, same in groupby(panel.layers, key=_kind_of_line):
+        layers = list(same)
+        if len(layers) > 1:
+            _draw_lines(axes, layers, look_of(layers[0].colour, styles))
         else:
-            edge, axes = figure.subplots(2, 1, sharex=True, height_ratios=[1, 5], gridspec_kw={"hspace": 0})
-            _draw_strip(edge, strip, style)
-        _draw_points(axes, data, style)
-        axes.set_xlabel(_short(data.parameter, 40))
-        axes.set_ylabel("validation bits/dim")
-        _place_ticks(axes, data)
-        return as_svg(figure)
+            draw_layer(layers[0], axes, look_of(layers[0].colour, styles), panel.y.scale != "linear")
+    if panel.note:
+        axes.text(0.5, 0.5, panel.note, ha="center", va="center", transform=axes.transAxes)
+    if panel.y.shown and not any(isinstance(layer, Bars) for layer in panel.layers):
+        axes.grid(axis="y", color=INK, alpha=0.12, linewidth=0.7)
+    if panel.shaded:
+        axes.patch.set(facecolor=INK, alpha=0.05)
+    for axis, name in ((panel.x, "x"), (panel.y, "y")):
+        _finish_axis(axes, axis, name, bars=any(isinstance(layer, Bars) for layer in panel.layers))
 
 
-def _draw_points(axes: Any, data: Response, style: FamilyStyle) -> None:
-    points = data.points[~data.points["strip"]]
-    dense = {"rasterized": len(points) > MANY}
-    plain: dict[str, Any] = {"linestyle": "none", "markersize": 6.5, "markeredgecolor": style.colour, **dense}
-    complete = points[points["mark"] == RunState.COMPLETE]
-    axes.plot(complete["x"], complete["value"], marker=style.marker, color=style.colour, alpha=0.85, **plain)
-    for state in HOLLOW_STATES:
-        early = points[points["mark"] == state]
-        marker = style.marker if state == RunState.PRUNED else "d"
-        axes.plot(early["x"], early["value"], marker=marker, markerfacecolor="none", **plain)
-    chosen = points[points["selected"]]
-    axes.plot(chosen["x"], chosen["value"], "o", markersize=14, markerfacecolor="none", markeredgecolor=INK)
-    if data.limits is not None:
-        low, high = data.limits
-        margin = 0.08 * (high - low) or 0.05 * abs(high) or 1.0
-        axes.set_ylim(low - margin, high + margin)
-        axes.yaxis.set_major_locator(MaxNLocator(5))
-        axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.6g}".replace("-", "−")))
+def _kind_of_line(layer: Layer) -> tuple[Any, ...]:
+    """The same for plain lines that one collection can draw at once, and for no other layers."""
+    if type(layer) is Line and not layer.label and not layer.markers and not len(layer.error):
+        return layer.colour, layer.opacity, layer.dash, layer.width
+    return (id(layer),)
+
+
+@singledispatch
+def draw_layer(layer: Layer, axes: Any, look: Style, log_y: bool) -> None:
+    """Draw a layer with the look of its colour role."""
+    raise TypeError(f"{type(layer).__name__} is no layer of a figure")
+
+
+def _draw_lines(axes: Any, lines: Sequence[Any], look: Style) -> None:
+    drawn = [np.column_stack([*line.columns().values()]) for line in lines]
+    collection = LineCollection(
+        [points for points in drawn if len(points) > 1],
+        colors=look.light,
+        linewidths=lines[0].width,
+        alpha=lines[0].opacity,
+        linestyles=[_dash(lines[0].dash, look)],
+    )
+    collection.set_rasterized(len(lines) > MANY)
+    axes.add_collection(collection)
+    single = np.concatenate([points for points in drawn if len(points) <= 1] or [np.empty((0, 2))])
+    marker = MARKERS[look.marker].static
+    axes.plot(single[:, 0], single[:, 1], marker, color=look.light, markersize=5, alpha=lines[0].opacity)
+    axes.autoscale_view()
+
+
+def _dash(dash: str, look: Style) -> Any:
+    return DASHES[look.dash if dash == "arm" else dash]
+
+
+def _visible(layer: Line | Points, log_y: bool) -> dict[str, np.ndarray]:
+    """The layer's numbers without those that a logarithmic axis cannot show."""
+    columns = layer.columns()
+    shown = (columns["y"] > 0) | ~np.isfinite(columns["y"]) if log_y else np.ones(len(columns["y"]), dtype=bool)
+    return {name: values[shown] for name, values in columns.items()}
+
+
+def _draw_errors(axes: Any, columns: dict[str, np.ndarray], look: Style, log_y: bool) -> None:
+    if "error" in columns:
+        y, error = columns["y"], columns["error"]
+        # On a logarithmic axis an error as large as its value would reach down to nothing.
+        low = np.minimum(error, 0.9 * y) if log_y else error
+        axes.errorbar(columns["x"], y, yerr=np.stack([low, error]), fmt="none", ecolor=look.light, elinewidth=1.2)
+
+
+@draw_layer.register(Line)
+def _(layer: Line, axes: Any, look: Style, log_y: bool) -> None:
+    columns = _visible(layer, log_y)
+    marked = layer.markers or len(columns["x"]) == 1
+    axes.plot(
+        columns["x"],
+        columns["y"],
+        color=look.light,
+        alpha=layer.opacity,
+        linewidth=layer.width,
+        linestyle=_dash(layer.dash, look),
+        marker=MARKERS[look.marker].static if marked else None,
+        markersize=3 + layer.width,
+        label=layer.label or None,
+        drawstyle=f"steps-{layer.where}" if isinstance(layer, Step) else None,
+    )
+    _draw_errors(axes, columns, look, log_y)
+
+
+@draw_layer.register(Points)
+def _(layer: Points, axes: Any, look: Style, log_y: bool) -> None:
+    columns = _visible(layer, log_y)
+    axes.plot(
+        columns["x"],
+        columns["y"],
+        linestyle="none",
+        marker=MARKERS[layer.marker or look.marker].static,
+        color=look.light,
+        markerfacecolor=look.light if layer.filled else "none",
+        markersize=layer.size,
+        markeredgewidth=1.4 if layer.marker and not MARKERS[layer.marker].hollow else 1.0,
+        alpha=layer.opacity,
+        rasterized=len(columns["x"]) > MANY,
+        label=layer.label or None,
+    )
+    _draw_errors(axes, columns, look, log_y)
+
+
+@draw_layer.register(Band)
+def _(layer: Band, axes: Any, look: Style, log_y: bool) -> None:
+    columns = layer.columns()
+    axes.fill_between(
+        columns["x"],
+        columns["low"],
+        columns["high"],
+        step="mid" if layer.step else None,
+        color=look.light,
+        alpha=0.2 * layer.opacity,
+        linewidth=0,
+    )
+
+
+@draw_layer.register(Bars)
+def _(layer: Bars, axes: Any, look: Style, log_y: bool) -> None:
+    columns = layer.columns()
+    place = np.arange(len(columns["x"]))[::-1]
+    axes.barh(place, columns["x"], height=0.55, color=look.light, alpha=0.75 * layer.opacity)
+    if "low" in columns:
+        axes.hlines(place, columns["low"], columns["high"], color=INK, linewidth=1.2)
+    axes.set_yticks(place, [shortened(name, 30) for name in layer.names])
+    axes.tick_params(axis="y", length=0)
+
+
+@draw_layer.register(Rule)
+def _(layer: Rule, axes: Any, look: Style, log_y: bool) -> None:
+    line = axes.axvline if layer.across == "x" else axes.axhline
+    dash = _dash(layer.dash, look)
+    line(layer.at, color=look.light, linewidth=0.9, linestyle=dash, alpha=layer.opacity, label=layer.label or None)
+
+
+def _finish_axis(axes: Any, axis: Axis, name: str, *, bars: bool) -> None:
+    one: Any = getattr(axes, f"{name}axis")
+    limits = getattr(axes, f"get_{name}lim")
+    if axis.limits is not None:
+        getattr(axes, f"set_{name}lim")(*axis.limits)
+    if axis.shown:
+        getattr(axes, f"set_{name}label")(shortened(axis.title, 60))
     else:
-        axes.set_yticks([])
-        axes.text(0.5, 0.5, "no trial has a finite value", ha="center", va="center", transform=axes.transAxes)
-    axes.grid(axis="y", color=INK, alpha=0.12, linewidth=0.7)
-
-
-def _draw_strip(edge: Any, strip: pd.DataFrame, style: FamilyStyle) -> None:
-    """Stack the marks that share a place, so that each of them shows."""
-    rank = strip.groupby("x").cumcount()
-    height = (rank + 1) / (rank.groupby(strip["x"]).transform("size") + 1)
-    for mark in strip["mark"].unique():
-        some = strip["mark"] == mark
-        marker = ENDS.get(mark, UNKNOWN_END).marker
-        edge.plot(
-            strip.loc[some, "x"],
-            height[some],
-            marker,
-            color=style.colour,
-            markersize=7.5,
-            markeredgewidth=1.4,
-            rasterized=int(some.sum()) > MANY,
-        )
-    edge.set(ylim=(0, 1), yticks=[])
-    edge.axhspan(0, 1, color=INK, alpha=0.05, linewidth=0)
-    edge.tick_params(bottom=False, labelbottom=False)
-    for side in edge.spines.values():
-        side.set_visible(False)
-
-
-def _place_ticks(axes: Any, data: Response) -> None:
-    places = data.points["x"]
-    low, high = float(places.min()), float(places.max())
-    if data.log:
-        axes.set_xscale("log")
-        factor = (high / low) ** 0.05
-        axes.set_xlim(low / factor, high * factor)
-        axes.xaxis.set_major_locator(LogLocator(subs=(1.0, 3.0) if high < 1000 * low else (1.0,)))
+        axes.tick_params(**({"bottom": False, "labelbottom": False} if name == "x" else {}))
+        for side in axes.spines.values():
+            side.set_visible(False)
+        if name == "y":
+            axes.set_yticks([])
+    if (bars or not axis.shown) and name == "y":
+        return
+    one.set_minor_locator(NullLocator())
+    one.set_major_formatter(FuncFormatter(lambda value, _: tick(value)))
+    if axis.ticks:
+        labels = {place: shortened(label, 12) for place, label in axis.ticks}
+        one.set_major_locator(FixedLocator(list(labels)))
+        one.set_major_formatter(FuncFormatter(lambda value, _: labels.get(value, "")))
+    elif axis.scale != "linear" and (places := (log2_ticks if axis.scale == "log2" else log_ticks)(*sorted(limits()))):
+        one.set_major_locator(FixedLocator(places))
     else:
-        margin = 0.06 * (high - low) or 0.5 * abs(high) or 0.5
-        axes.set_xlim(low - margin, high + margin)
-        axes.xaxis.set_major_locator(MaxNLocator(6))
-    axes.xaxis.set_minor_locator(NullLocator())
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}".replace("-", "−")))
-    if data.ticks is not None:
-        labels = {place: _short(label, 12) for place, label in data.ticks}
-        axes.xaxis.set_major_locator(FixedLocator(list(labels)))
-        axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: labels.get(value, "")))
+        one.set_major_locator(MaxNLocator(5, integer=axis.whole))
 
 
-def _short(text: str, length: int) -> str:
-    text = visible(text)
-    return text if len(text) <= length else f"{text[: length - 1]}…"
-
-
-def draw_learning_curves(data: LearningCurves, style: FamilyStyle) -> str:
-    """Learning curves against images and, where logged, seconds: trials thin, final runs a band with its mean; SVG."""
-    curves = [*data.searched, *data.final]
-    axes_of = [("images", "training images seen")]
-    if all(np.isfinite(curve.seconds).all() for curve in curves):
-        axes_of.append(("seconds", "seconds of training"))
-    with mpl.rc_context(STYLE):
-        figure = Figure(figsize=(4.8, 3.2 * len(axes_of)), layout="constrained")
-        panels = np.atleast_1d(figure.subplots(len(axes_of), 1, sharey=True))
-        for axes, (column, label) in zip(panels, axes_of, strict=True):
-            _draw_curves(axes, data, column, style)
-            axes.set_xlim(0, 1.03 * max(float(getattr(curve, column).max()) for curve in curves))
-            axes.xaxis.set_major_locator(MaxNLocator(5))
-            axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: images_label(value)))
-            axes.set_xlabel(label)
-            _finish_scale(axes)
-        low, high = data.limits
-        margin = 0.05 * (high - low) or 0.05
-        panels[0].set_ylim(low - margin, high + margin)
-        figure.supylabel("validation bits/dim", fontsize=10.5)
-        return as_svg(figure)
-
-
-def _draw_curves(axes: Any, data: LearningCurves, column: str, style: FamilyStyle) -> None:
-    searched = [np.column_stack([getattr(curve, column), curve.value]) for curve in data.searched]
-    lines = LineCollection(searched, colors=style.colour, linewidths=0.9, alpha=0.35)
-    lines.set_rasterized(len(searched) > MANY)
-    axes.add_collection(lines)
-    single = [curve[0] for curve in searched if len(curve) == 1]
-    axes.plot(*zip(*single, strict=True) if single else ([], []), style.marker, color=style.colour, alpha=0.35)
-    band = data.band
-    axes.fill_between(band[column], band["low"], band["high"], color=style.colour, alpha=0.25, linewidth=0)
-    axes.plot(band[column], band["mean"], color=style.colour, linewidth=1.9, marker=style.marker, markersize=3.5)
-
-
-def draw_trade_off(data: TradeOff, styles: dict[str, FamilyStyle], label: str) -> str:
-    """Bits/dim of runs of all families against a cost, the Pareto front joined, as raw SVG."""
-    with mpl.rc_context(STYLE):
-        figure = Figure(figsize=(4.8, 3.4), layout="constrained")
-        axes = figure.subplots()
-        front = data.front
-        axes.step(
-            front["cost"],
-            front["value"],
-            where="pre" if data.higher_is_better else "post",
-            color=INK,
-            linewidth=1.0,
-            alpha=0.55,
-            linestyle="--",
+def _draw_legend(canvas: Canvas, all_axes: Iterable[Any]) -> None:
+    found: dict[str, Any] = {}
+    for axes in all_axes:
+        handles, labels = axes.get_legend_handles_labels()
+        for handle, label in zip(handles, labels, strict=True):
+            found.setdefault(shortened(label, 48), handle)
+    if found:
+        columns = 1 if max(map(len, found)) > 28 else 2 if max(map(len, found)) > 16 else 3
+        canvas.legend(
+            found.values(),
+            found.keys(),
+            loc="outside upper left",
+            ncols=columns,
+            frameon=False,
+            fontsize=9.5,
+            handletextpad=0.5,
         )
-        for family, points in data.points.groupby("family", sort=False):
-            style = styles[str(family)]
-            dense = len(points) > MANY
-            for front_too, face in ((True, style.colour), (False, "none")):
-                some = points[points["front"] == front_too]
-                axes.plot(
-                    some["cost"],
-                    some["value"],
-                    style.marker,
-                    color=style.colour,
-                    markerfacecolor=face,
-                    markersize=6.5,
-                    rasterized=dense and not front_too,
-                )
-        axes.set_xscale("log")
-        cost = data.points["cost"]
-        wide = float(cost.max()) > 30 * float(cost.min())
-        axes.xaxis.set_major_locator(LogLocator(subs=(1.0, 3.0) if wide else tuple(range(1, 10))))
-        axes.xaxis.set_minor_locator(NullLocator())
-        axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: images_label(value)))
-        low, high = fence(data.points["value"]) or (0.0, 1.0)
-        margin = 0.08 * (high - low) or 0.05
-        axes.set_ylim(low - margin, high + margin)
-        axes.set_xlabel(label)
-        axes.set_ylabel(f"{data.split} bits/dim")
-        _finish_scale(axes)
-        return as_svg(figure)
 
 
-def draw_importances(data: Importances, style: FamilyStyle) -> str:
-    """Each parameter's share as a bar with the interval over resampled trials, as raw SVG."""
-    with mpl.rc_context(STYLE):
-        figure = Figure(figsize=(4.8, 0.9 + 0.55 * len(data.shares)), layout="constrained")
-        axes = figure.subplots()
-        place = np.arange(len(data.shares))[::-1]
-        share, low, high = (data.shares[name].to_numpy() for name in ("share", "low", "high"))
-        axes.barh(place, share, height=0.55, color=style.colour, alpha=0.75)
-        axes.hlines(place, low, high, color=INK, linewidth=1.2)
-        axes.set_yticks(place, [_short(name, 30) for name in data.shares["parameter"]])
-        axes.tick_params(axis="y", length=0)
-        axes.set_xlim(0, 1)
-        axes.set_xlabel("share of the variation that single parameters explain")
-        return as_svg(figure)
-
-
-def draw_bound_curve(data: BoundCurve, style: FamilyStyle) -> str:
-    """Test bits/dim against the number of importance samples, with a band of two Monte Carlo errors, as raw SVG."""
-    with mpl.rc_context(STYLE):
-        figure = Figure(figsize=(4.8, 3.4), layout="constrained")
-        axes = figure.subplots()
-        samples, value = data.points["importance_samples"], data.points["value"]
-        error = 2 * data.points["error"].fillna(0.0)
-        axes.fill_between(samples, value - error, value + error, color=style.colour, alpha=0.2, linewidth=0)
-        axes.plot(samples, value, marker=style.marker, color=style.colour, markersize=5)
-        axes.set_xscale("log", base=2)
-        axes.xaxis.set_major_formatter(FuncFormatter(lambda k, _: f"{k:g}"))
-        axes.xaxis.set_minor_locator(NullLocator())
-        axes.set_xlabel("importance samples k")
-        axes.set_ylabel("test bits/dim")
-        _finish_scale(axes)
-        return as_svg(figure)
-
-
-def draw_latent_profile(data: LatentProfile, style: FamilyStyle) -> str:
-    """KL of each latent, in descending order, active ones filled, as raw SVG."""
-    with mpl.rc_context(STYLE):
-        figure = Figure(figsize=(4.8, 3.4), layout="constrained")
-        axes = figure.subplots()
-        rank = np.arange(1, len(data.points) + 1)
-        dense = len(rank) > MANY
-        for active, fill in ((True, style.colour), (False, "none")):
-            some = (data.points["active"] == active).to_numpy()
-            axes.plot(
-                rank[some],
-                data.points.loc[some, "kl_nats"],
-                style.marker,
-                color=style.colour,
-                markerfacecolor=fill,
-                markersize=5,
-                rasterized=dense,
-            )
-        most, least = float(data.points["kl_nats"].max()), float(data.points["kl_nats"].min())
-        axes.set_ylim(bottom=min(0.0, least) - 0.04 * (most or 1.0))  # so that marks at 0 show whole
-        axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
-        axes.set_xlabel("latent, by its KL")
-        axes.set_ylabel("KL to the prior (nats)")
-        _finish_scale(axes)
-        return as_svg(figure)
-
-
-def draw_budget(data: BestSoFar, style: FamilyStyle) -> str:
-    """The best value so far against trials, images and seconds, one panel each on one scale, as raw SVG."""
-    best = data.observed["best"]
-    limits = (float(best.min()), float(best.max()))
-    if data.band is not None:
-        inside = data.band["median"][np.isfinite(data.band["median"])]
-        limits = (min([limits[0], *inside]), max([limits[1], *inside]))
-    margin = 0.1 * (limits[1] - limits[0]) or 0.05
-    low, high = limits[0] - margin, limits[1] + margin
-    with mpl.rc_context(STYLE):
-        figure = Figure(figsize=(4.8, 6.6), layout="constrained")
-        for axes, (column, label) in zip(
-            figure.subplots(3, 1, sharey=True),
-            (("trials", "trials"), ("images", "training images seen"), ("seconds", "seconds")),
-            strict=True,
-        ):
-            spent = data.observed[column]
-            axes.step(spent, best, where="post", color=style.colour, linewidth=1.6)
-            axes.plot(spent.iloc[-1:], best.iloc[-1:], style.marker, color=style.colour, markersize=5)
-            if column == "trials" and data.band is not None:
-                band = data.band.clip(lower=low - 1, upper=high + 1)  # infinite ends leave the scale
-                n = data.band["trials"]
-                axes.fill_between(n, band["low"], band["high"], step="mid", color=style.colour, alpha=0.18, linewidth=0)
-                axes.step(n, band["median"], where="mid", color=style.colour, linewidth=1.2, linestyle="--")
-            axes.set_xlim(0, 1.03 * max(float(spent.max()), 1e-9))
-            axes.set_ylim(low, high)
-            axes.xaxis.set_major_locator(MaxNLocator(5, integer=column == "trials"))
-            axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: images_label(value)))
-            axes.set_xlabel(label)
-            _finish_scale(axes)
-        figure.supylabel("best validation bits/dim", fontsize=10.5)
-        return as_svg(figure)
-
-
-def _finish_scale(axes: Any) -> None:
-    axes.yaxis.set_major_locator(MaxNLocator(5))
-    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.6g}".replace("-", "−")))
-    axes.grid(axis="y", color=INK, alpha=0.12, linewidth=0.7)
-
-
-def images_label(value: float) -> str:
-    """A number of images as a tick label, such as ``40 k``."""
-    factor, suffix = (1e6, " M") if value >= 1e6 else (1e3, " k") if value >= 1e3 else (1.0, "")
-    return f"{value / factor:g}{suffix}"
-
-
-def as_svg(figure: Figure) -> str:
-    """A figure as matplotlib's raw SVG, the same bytes each time."""
+def as_svg(canvas: Canvas) -> str:
+    """A canvas as matplotlib's raw SVG, the same bytes each time."""
     buffer = io.StringIO()
     with warnings.catch_warnings():
         # The reader's browser draws the text in its own fonts: what matplotlib's font lacks only blurs the measuring.
         warnings.filterwarnings("ignore", message=r"(Glyph|Matplotlib currently)", category=UserWarning)
-        FigureCanvasSVG(figure).print_svg(buffer, metadata={"Date": None})
+        FigureCanvasSVG(canvas).print_svg(buffer, metadata={"Date": None})
     return buffer.getvalue()

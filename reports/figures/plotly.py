@@ -1,12 +1,12 @@
-"""Figure data -> plotly, as JSON: the same figures once more for readers who want to look closer.
+"""The interactive renderer: a figure as JSON for plotly, which the page draws over the static one.
 
-The page draws them over the static ones where its script runs. Colours are the page's CSS variables, so that they
-follow its theme. A point of a run carries the run's identifier as ``customdata``, a curve as ``meta``: selecting it
-shows the run.
+Colours are the page's CSS variables, so that they follow its theme. A point of a run carries the run's identifier as
+``customdata``, a line as ``meta``: selecting it shows the run.
 """
 
 from __future__ import annotations
 
+from functools import singledispatch
 from html import escape
 from typing import TYPE_CHECKING, Any, cast
 
@@ -14,143 +14,251 @@ import numpy as np
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from bench.core.results import RunState
-from reports.analysis.curves import HOLLOW_STATES
-from reports.figures.styles import ENDS, UNKNOWN_END
-from reports.formatting import plain, quantity
+from reports.figures.grammar import Band, Bars, Line, Points, Rule, Step
+from reports.figures.scales import log2_ticks, log_ticks
+from reports.figures.styles import MARKERS, look_of
+from reports.formatting import shortened, tick
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
-    import pandas as pd
-
-    from reports.analysis.curves import Curve, LearningCurves, Response
-    from reports.analysis.trade_offs import TradeOff
-    from reports.figures.styles import FamilyStyle
+    from reports.figures.grammar import Axis, Figure, Layer, Panel
+    from reports.figures.styles import Style
 
 INK, FAINT = "var(--ink)", "var(--rule)"
-MOST_POINTS = 1000
-"""Trials of a family that can be pointed at; of more, the best are drawn, and the static figure has all."""
+MOST_POINTS = 1200
+"""Points of a layer that can be pointed at, shared among the arms; of more, the first are drawn. The static figure has
+all, and the page stays small."""
 MOST_CURVES = 200
-"""Learning curves of trials that can be pointed at, likewise."""
+"""Faint lines of runs that can be pointed at in a panel, likewise."""
+MOST_OF_CURVES = 20_000
+"""Their points, likewise."""
+INCH = 100
+"""Pixels that stand for an inch of the static figure."""
+BETWEEN = 0.75
+"""Inches between panels, for the labels of the upper one."""
+DASHES = {"solid": "solid", "dashed": "dash", "dotted": "dot", "dashdot": "dashdot"}
+SHAPES = {"pre": "vh", "post": "hv", "mid": "hvh"}
 
 
-def colour(style: FamilyStyle) -> str:
-    """The family's colour in the page's theme."""
-    return f"var(--{style.name})"
+def draw(figure: Figure, styles: Mapping[str, Style]) -> str:
+    """The figure as plotly's JSON.
+
+    Args:
+        figure: what to draw.
+        styles: the look of each arm, or of what else the colour roles name.
+    """
+    heights = [panel.height for panel in figure.panels]
+    space = 0.02 if figure.one_x or len(heights) < 2 else min(BETWEEN / sum(heights), 0.8 / (len(heights) - 1))
+    drawn = make_subplots(len(heights), 1, shared_xaxes=figure.one_x, row_heights=heights, vertical_spacing=space)
+    labelled: set[str] = set()
+    for row, panel in enumerate(figure.panels, start=1):
+        for layer in _few(panel, len(styles)):
+            look = look_of(layer.colour, styles)
+            fresh = figure.legend and bool(layer.label) and layer.label not in labelled
+            for trace in traces(layer, look, panel, _share(MOST_POINTS, len(styles))):
+                drawn.add_trace(trace.update(showlegend=fresh), row=row, col=1)
+                fresh = False
+            labelled |= {layer.label} if layer.label else set()
+            if isinstance(layer, Rule):
+                _rule(drawn, layer, look, row)
+        _finish(drawn, panel, row)
+    return _json(drawn, round(INCH * sum(heights)), legend=bool(figure.legend))
 
 
-def response(data: Response, style: FamilyStyle) -> str:
-    """A response curve with its strip."""
-    strip, body = (data.points[data.points["strip"] == there].head(MOST_POINTS) for there in (True, False))
-    heights = [1.0] if strip.empty else [0.15, 0.85]
-    rows = len(heights)
-    figure = make_subplots(rows=rows, shared_xaxes=True, row_heights=heights, vertical_spacing=0.02)
-    for mark, points in strip.groupby("mark", sort=False):
-        rank = points.groupby("x").cumcount()
-        end = ENDS.get(str(mark), UNKNOWN_END)
-        marker = {"symbol": end.symbol, "size": 9, "color": colour(style), "line": {"width": 1.5}}
-        figure.add_trace(_points(points, "x", rank + 1, end.caption.format("").strip(), marker), row=1, col=1)
-    for mark, points in body.groupby("mark", sort=False):
-        symbol = style.symbol if mark in (RunState.COMPLETE, RunState.PRUNED) else "diamond-tall"
-        hollow = "-open" if mark in HOLLOW_STATES else ""
-        marker = {"symbol": symbol + hollow, "size": 9, "color": colour(style), "opacity": 0.85}
-        figure.add_trace(_points(points, "x", points["value"], str(mark), marker), row=rows, col=1)
-    chosen = body[body["selected"]]
-    ring = {"symbol": "circle-open", "size": 17, "color": INK}
-    figure.add_trace(_points(chosen, "x", chosen["value"], "selected", ring), row=rows, col=1)
-    if data.log:
-        figure.update_xaxes(type="log", dtick="D3")
-    if data.ticks is not None:
-        figure.update_xaxes(tickvals=[x for x, _ in data.ticks], ticktext=[_text(label) for _, label in data.ticks])
-    figure.update_xaxes(title_text=_text(data.parameter), row=rows, col=1)
-    figure.update_yaxes(title_text="validation bits/dim", row=rows, col=1)
-    if not strip.empty:
-        figure.update_yaxes(visible=False, row=1, col=1)
-    return _json(figure)
+def _share(most: int, arms: int) -> int:
+    """How many of the most each arm may have: its share, or a tenth where arms are more."""
+    return most // min(10, max(1, arms))
 
 
-def learning_curves(data: LearningCurves, style: FamilyStyle) -> str:
-    """Learning curves against training images seen: trials thin, final runs bold."""
-    figure = go.Figure()
-    best = sorted(data.searched, key=lambda curve: float(curve.value[-1]))[:MOST_CURVES]
-    for curves, width, opacity in ((best, 1, 0.45), (data.final, 2.5, 1.0)):
-        for curve in curves:
-            figure.add_trace(_line(curve, {"color": colour(style), "width": width}, opacity))
-    low, high = data.limits
-    margin = 0.05 * (high - low) or 0.05
-    figure.update_xaxes(title_text="training images seen")
-    figure.update_yaxes(title_text="validation bits/dim", range=[low - margin, high + margin])
-    return _json(figure)
+def _few(panel: Panel, arms: int) -> list[Layer]:
+    """The layers without the faint lines that are too many to point at."""
+    lines = points = 0
+    kept = []
+    for layer in panel.layers:
+        if isinstance(layer, Line) and layer.run and layer.opacity < 1:
+            lines, points = lines + 1, points + len(layer.x)
+            if lines > _share(MOST_CURVES, arms) or points > _share(MOST_OF_CURVES, arms):
+                continue
+        kept.append(layer)
+    return kept
 
 
-def trade_off(data: TradeOff, styles: dict[str, FamilyStyle], label: str) -> str:
-    """Bits/dim of runs of all families against a cost, the Pareto front joined."""
-    front = data.front
-    shape = "vh" if data.higher_is_better else "hv"
-    line = {"color": INK, "width": 1, "dash": "dash", "shape": shape}
-    x, y = _numbers(front["cost"]), _numbers(front["value"])
-    figure = go.Figure(go.Scatter(x=x, y=y, mode="lines", line=line, hoverinfo="skip"))
-    best = data.points.sort_values("value", kind="stable")
-    for family, points in best.groupby("family", sort=False):
-        points, style = points.head(MOST_POINTS), styles[str(family)]
-        symbols = [style.symbol if on_front else f"{style.symbol}-open" for on_front in points["front"]]
-        marker = {"symbol": symbols, "size": 9, "color": colour(style)}
-        words = [f"{about}, {plain(cost)} {label}" for about, cost in points[["about", "cost"]].itertuples(index=False)]
-        figure.add_trace(_points(points.assign(about=words), "cost", points["value"], str(family), marker))
-    wide = float(best["cost"].max()) > 30 * float(best["cost"].min())
-    figure.update_xaxes(title_text=_text(label), type="log", dtick="D2" if wide else "D1")
-    figure.update_yaxes(title_text=f"{data.split} bits/dim")
-    return _json(figure)
+def _colour(look: Style) -> str:
+    """The colour in the page's theme."""
+    return f"var(--{look.name})"
 
 
-def _points(frame: pd.DataFrame, x: str, y: pd.Series, name: str, marker: dict[str, Any]) -> go.Scatter:
-    values = ["" if np.isnan(value) else f"<br>{quantity(float(value))} bits/dim" for value in frame["value"]]
-    return go.Scatter(
-        x=_numbers(frame[x]),
-        y=_numbers(y),
-        mode="markers",
-        name=_text(name),
-        marker=marker,
-        customdata=list(frame["run_id"].map(str)),
-        hovertext=[_text(about) + value for about, value in zip(frame["about"], values, strict=True)],
-        hoverinfo="text",
-    )
+@singledispatch
+def traces(layer: Layer, look: Style, panel: Panel, most: int) -> list[go.Scatter | go.Bar]:
+    """What plotly draws for a layer, of points the first ``most``."""
+    return []
 
 
-def _line(curve: Curve, line: dict[str, Any], opacity: float) -> go.Scatter:
-    return go.Scatter(
-        x=_numbers(curve.images),
-        y=_numbers(curve.value),
-        mode="lines+markers",
-        line=line,
-        marker={"size": 3 + line["width"]},
-        opacity=opacity,
-        meta=curve.run_id,
-        hovertext=_text(curve.about),
-        hoverinfo="x+y+text",
-    )
+def _errors(columns: dict[str, np.ndarray], look: Style) -> dict[str, Any] | None:
+    return {"array": _numbers(columns["error"]), "color": _colour(look), "width": 0} if "error" in columns else None
 
 
-def _numbers(values: Iterable[float]) -> list[float]:
-    """Seven digits: more would fill the page and show nowhere."""
-    return [float(f"{value:.7g}") for value in values]
+def _hover(panel: Panel, about: str) -> str:
+    """What shows under the pointer: what it is, and the numbers by their axes."""
+    named = [(panel.x, "x"), (panel.y, "y")]
+    parts = [about] if about else []
+    parts += [f"{_text(axis.title)}: %{{{name}}}" for axis, name in named if axis.shown and axis.label]
+    return "<br>".join(parts) + "<extra></extra>"
+
+
+@traces.register(Line)
+def _(layer: Line, look: Style, panel: Panel, most: int) -> list[go.Scatter | go.Bar]:
+    columns = layer.columns()
+    x, y = _numbers(columns["x"]), _numbers(columns["y"])
+    shape = SHAPES[layer.where] if isinstance(layer, Step) else "linear"
+    dash = DASHES[look.dash if layer.dash == "arm" else layer.dash]
+    marked = layer.markers or layer.run or len(x) == 1
+    return [
+        go.Scatter(
+            x=x,
+            y=y,
+            mode="lines+markers" if marked else "lines",
+            name=_text(layer.label or layer.about),
+            line={"color": _colour(look), "width": layer.width, "dash": dash, "shape": shape},
+            marker={"size": 3 + layer.width, "symbol": MARKERS[look.marker].interactive},
+            opacity=layer.opacity,
+            meta=layer.run or None,
+            error_y=_errors(columns, look),
+            hovertemplate=_hover(panel, "%{fullData.name}" if layer.about or layer.label else ""),
+        )
+    ]
+
+
+@traces.register(Points)
+def _(layer: Points, look: Style, panel: Panel, most: int) -> list[go.Scatter | go.Bar]:
+    columns = {name: values[:most] for name, values in layer.columns().items()}
+    marker = MARKERS[layer.marker or look.marker]
+    about = [_text(str(text)) for text in list(layer.about)[:most]]
+    hollow = "" if layer.filled or marker.interactive.endswith("-open") or not marker.hollow else "-open"
+    return [
+        go.Scatter(
+            x=_numbers(columns["x"]),
+            y=_numbers(columns["y"]),
+            mode="markers",
+            name=_text(layer.label),
+            marker={
+                "symbol": marker.interactive + hollow,
+                "size": 1.4 * layer.size,
+                "color": _colour(look),
+                "opacity": layer.opacity,
+                "line": {"width": 1.4, "color": _colour(look)},
+            },
+            customdata=[str(run) for run in list(layer.runs)[:most]] or None,
+            text=about or None,
+            error_y=_errors(columns, look),
+            hovertemplate=_hover(panel, "%{text}" if about else _text(layer.label)),
+        )
+    ]
+
+
+@traces.register(Band)
+def _(layer: Band, look: Style, panel: Panel, most: int) -> list[go.Scatter | go.Bar]:
+    columns = layer.columns()
+    shape = "hvh" if layer.step else "linear"
+    edge = {"mode": "lines", "line": {"width": 0, "color": _colour(look), "shape": shape}, "hoverinfo": "skip"}
+    x = _numbers(columns["x"])
+    low, high = (np.nan_to_num(columns[name], posinf=1e9, neginf=-1e9) for name in ("low", "high"))
+    return [
+        go.Scatter(x=x, y=_numbers(low), **edge),
+        go.Scatter(
+            x=x,
+            y=_numbers(high),
+            fill="tonexty",
+            fillcolor=f"var(--{look.name}-band)",
+            **edge,
+        ),
+    ]
+
+
+@traces.register(Bars)
+def _(layer: Bars, look: Style, panel: Panel, most: int) -> list[go.Scatter | go.Bar]:
+    columns = layer.columns()
+    place = [_text(shortened(name, 30)) for name in layer.names][::-1]
+    errors = None
+    if "low" in columns:
+        up, down = (columns["high"] - columns["x"])[::-1], (columns["x"] - columns["low"])[::-1]
+        errors = {"array": _numbers(up), "arrayminus": _numbers(down), "symmetric": False, "color": INK, "width": 0}
+    bar = {"color": _colour(look), "opacity": 0.75 * layer.opacity}
+    x = _numbers(columns["x"][::-1])
+    return [go.Bar(x=x, y=place, orientation="h", width=0.55, marker=bar, error_x=errors, name=_text(layer.label))]
+
+
+def _rule(drawn: go.Figure, layer: Rule, look: Style, row: int) -> None:
+    line = {"color": _colour(look), "width": 1, "dash": DASHES[look.dash if layer.dash == "arm" else layer.dash]}
+    add = drawn.add_vline if layer.across == "x" else drawn.add_hline
+    add(layer.at, line=line, opacity=layer.opacity, row=row, col=1)
+
+
+def _finish(drawn: go.Figure, panel: Panel, row: int) -> None:
+    for axis, name in ((panel.x, "x"), (panel.y, "y")):
+        update = getattr(drawn, f"update_{name}axes")
+        known = _axis(axis, [layer.columns()[name] for layer in panel.layers if name in layer.columns()])
+        update(**known, row=row, col=1)
+    if panel.shaded:
+        ends = {"x0": 0, "x1": 1, "y0": 0, "y1": 1, "xref": "x domain", "yref": "y domain"}
+        ground = {"fillcolor": "var(--ink-band)", "opacity": 0.3, "line_width": 0, "layer": "below"}
+        drawn.add_shape(type="rect", **ends, **ground, row=row, col=1)
+    if panel.note:
+        drawn.add_annotation(
+            text=_text(panel.note), x=0.5, y=0.5, xref="x domain", yref="y domain", showarrow=False, row=row, col=1
+        )
+
+
+def _axis(axis: Axis, values: list[np.ndarray]) -> dict[str, Any]:
+    known: dict[str, Any] = {"title_text": _text(shortened(axis.title, 60)), "visible": axis.shown}
+    if axis.scale != "linear":
+        known["type"] = "log"
+        finite = np.concatenate([*values, np.empty(0)])
+        finite = finite[np.isfinite(finite) & (finite > 0)]
+        low, high = (float(finite.min()), float(finite.max())) if len(finite) else (1.0, 1.0)
+        if axis.limits is not None:
+            low, high = axis.limits
+        places = log2_ticks(low, high) if axis.scale == "log2" else log_ticks(low, high)
+        if places:
+            known |= {"tickvals": places, "ticktext": [tick(place) for place in places]}
+    if axis.ticks:
+        known["tickvals"] = [place for place, _ in axis.ticks]
+        known["ticktext"] = [_text(shortened(label, 12)) for _, label in axis.ticks]
+    if axis.limits is not None:
+        known["range"] = [float(np.log10(end)) if axis.scale != "linear" else end for end in axis.limits]
+    if axis.whole and not axis.ticks:
+        known["tickformat"] = ",d"
+    return known
+
+
+def _numbers(values: Iterable[float]) -> list[float | None]:
+    """Seven digits, as more would fill the page and show nowhere; None for what is not finite."""
+    return [float(f"{value:.7g}") if np.isfinite(value) else None for value in values]
 
 
 def _text(text: str) -> str:
-    """Text that plotly, which knows some HTML, shows as it is."""
-    return escape(text)
+    """Text that plotly, which knows some HTML and its own templates, shows as it is."""
+    return escape(text).replace("%{", "&#37;{")
 
 
-def _json(figure: go.Figure) -> str:
-    axis = {"gridcolor": FAINT, "tickcolor": FAINT, "ticks": "outside", "zeroline": False, "automargin": True}
+def _json(figure: go.Figure, height: int, *, legend: bool) -> str:
+    axis: dict[str, Any] = {
+        "gridcolor": FAINT,
+        "tickcolor": FAINT,
+        "ticks": "outside",
+        "zeroline": False,
+        "automargin": True,
+    }
+    axis |= {"title_font": {"size": 13}, "title_standoff": 8}
     figure.update_xaxes(**axis, showgrid=False, showline=True, linecolor=FAINT)
     figure.update_yaxes(**axis)
     figure.update_layout(
         template="none",
-        height=340,
+        height=height,
         margin={"l": 10, "r": 10, "t": 10, "b": 10},
-        showlegend=False,
+        showlegend=legend,
+        legend={"orientation": "h", "x": 0, "xanchor": "left", "y": 1.02, "yanchor": "bottom", "itemclick": False},
         hovermode="closest",
         font={"color": "var(--soft)", "size": 13, "family": "system-ui, sans-serif"},
         paper_bgcolor="rgba(0,0,0,0)",

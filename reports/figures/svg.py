@@ -4,10 +4,16 @@ from __future__ import annotations
 
 import re
 import xml.etree.ElementTree as ET
+from typing import TYPE_CHECKING
 
 from markupsafe import Markup
 
-from reports.figures.matplotlib import INK
+from reports.figures.styles import HUES, INK
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from reports.figures.styles import Style
 
 SVG = "{http://www.w3.org/2000/svg}"
 XLINK_HREF = "{http://www.w3.org/1999/xlink}href"
@@ -17,7 +23,7 @@ PAPER, TEXT = "#ffffff", "#2b2f36"
 
 def _parsed(raw: str, title: str) -> ET.Element:
     """The figure without metadata and unused ids, named for screen readers, its text in the reader's own fonts."""
-    root = ET.fromstring(raw)  # noqa: S314 - see above
+    root = ET.fromstring(raw)  # noqa: S314 - our own drawing
     for metadata in root.findall(f"{SVG}metadata"):
         root.remove(metadata)
     used = set(re.findall(r"(?:url\(|href=\")#([^)\"]+)", raw))
@@ -52,6 +58,11 @@ def _text(root: ET.Element) -> str:
     return ET.tostring(root, encoding="unicode")
 
 
+def themed(styles: Mapping[str, Style]) -> dict[str, str]:
+    """For each colour of a static figure the CSS variable that replaces it in the page."""
+    return {style.light: f"var(--{style.name})" for style in (*HUES.values(), *styles.values())}
+
+
 def inline(raw: str, title: str, prefix: str, colours: dict[str, str]) -> Markup:
     """The figure as part of an HTML page.
 
@@ -59,7 +70,7 @@ def inline(raw: str, title: str, prefix: str, colours: dict[str, str]) -> Markup
         raw: matplotlib's SVG.
         title: its accessible name.
         prefix: put before every id, as all figures of a page share one space of ids.
-        colours: for each family's colour the CSS value that replaces it, so that the dark theme can brighten it.
+        colours: for each arm's colour the CSS value that replaces it, so that the dark theme can brighten it.
     """
     root = _parsed(raw, title)
     for definitions in root.findall(f"{SVG}defs"):

@@ -6,11 +6,10 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from bench.core.results import METRICS
 from reports import formatting
-from reports.formatting import display, plain, quantity
-from reports.pages.study import markdown_environment
-from reports.pages.write import write_file
+from reports.formatting import plain, quantity
+from reports.pages.files import write_file
+from reports.pages.templates import markdown
 from reports.text import tables
 from reports.text.tables import Cell, Table
 
@@ -23,9 +22,8 @@ if TYPE_CHECKING:
 def write_comparison(comparison: Comparison, folder: Path) -> Path:
     """Write ``compare.md`` and ``changes.csv`` into a folder; the path of the former."""
     write_file(folder / "changes.csv", _frame(comparison).to_csv(index=False, lineterminator="\n"))
-    template = markdown_environment().get_template("compare.md.j2")
     shown = [table for table in (changes(comparison), *configurations(comparison)) if table.rows]
-    return write_file(folder / "compare.md", template.render(comparison=comparison, tables=shown))
+    return write_file(folder / "compare.md", markdown("compare.md.j2", comparison=comparison, tables=shown))
 
 
 def changes(comparison: Comparison) -> Table:
@@ -36,12 +34,12 @@ def changes(comparison: Comparison) -> Table:
 
 
 def _row(change: Change) -> list[Cell]:
-    metric = METRICS[change.metric]
+    metric = change.about
     bare = metric.unit not in tables.SCALED_UNITS
     value, low, high = formatting.difference(change.interval.value, change.interval.low, change.interval.high)
     ratio = formatting.ratio(change.after / change.before) if change.before > 0 and change.after > 0 else ""
     return [
-        Cell(f"{display(change.family)}: {metric.label}", [*filter(None, [metric.unit]), *change.variant.notes]),
+        Cell(f"{change.arm}: {metric.label}", [*filter(None, [metric.unit]), *change.variant.notes]),
         Cell(quantity(change.before, None, metric.unit, bare=bare)),
         Cell(quantity(change.after, None, metric.unit, bare=bare)),
         Cell(value, [ratio] if ratio and change.metric not in ("bits_per_dim", "nll_nats") else []),
@@ -67,7 +65,7 @@ def _frame(comparison: Comparison) -> pd.DataFrame:
     return pd.DataFrame(
         [
             {
-                "family": change.family,
+                "arm": change.arm,
                 "metric": change.metric,
                 "conditions": change.variant.conditions,
                 "before": change.before,

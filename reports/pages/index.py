@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from reports.pages.study import html_environment, own_file
-from reports.pages.write import write_file
+from reports.pages.files import write_file
+from reports.pages.templates import html, own_file
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -21,5 +21,5 @@ def write_index(answers: Mapping[str, str], folder: Path) -> Path:
         answers: each study's answer in a sentence, by its identifier, which is also its folder's name.
         folder: in which the studies' report folders lie.
     """
-    template = html_environment().get_template("index.html.j2")
-    return write_file(folder / "index.html", template.render(answers=answers, css=own_file("style.css")))
+    page = html("index.html.j2", answers=answers, css=own_file("style.css"))
+    return write_file(folder / "index.html", page)

@@ -3,24 +3,26 @@
 from __future__ import annotations
 
 import math
-import os
+from itertools import cycle
 from typing import TYPE_CHECKING, Any
 
-import matplotlib as mpl
 import pandas as pd
-from matplotlib.figure import Figure
 
 from reports import formatting
+from reports.figures import matplotlib as static
 from reports.figures import svg
-from reports.figures.matplotlib import INK, STYLE, as_svg, images_label
-from reports.formatting import quantity
-from reports.pages.study import markdown_environment
+from reports.figures.grammar import Axis, Figure, Line, Panel, Rule
+from reports.figures.styles import HUES
+from reports.formatting import quantity, tick
+from reports.pages.files import write_file
+from reports.pages.templates import markdown
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from reports.figures.grammar import Layer
+
 UNITS = {"nll_nats": "nats", "bits_per_dim": "bits/dim"}
-COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
 
 
 def write_published(folder: Path) -> Path:
@@ -33,16 +35,12 @@ def write_published(folder: Path) -> Path:
         if not of_metric.empty:
             title = f"Validation {unit} against training images seen"
             name = f"curves-{formatting.slug(metric)}.svg"
-            raw = _draw_curves(of_metric, curves, f"validation/{metric}", unit)
-            _write(folder / name, svg.standalone(raw, title))
+            raw = static.draw(_figure(of_metric, curves, metric, title), {})
+            write_file(folder / name, svg.standalone(raw, title))
             figures.append((title, name))
     rows = [_row(row) for _, row in obtained.iterrows()]
-    page = (
-        markdown_environment()
-        .get_template("published.md.j2")
-        .render(rows=rows, figures=figures, notes=_notes(obtained))
-    )
-    return _write(folder / "README.md", page)
+    page = markdown("published.md.j2", rows=rows, figures=figures, notes=_notes(obtained))
+    return write_file(folder / "README.md", page)
 
 
 def _row(row: pd.Series) -> dict[str, Any]:
@@ -79,33 +77,20 @@ def _text(value: object) -> str:
     return value if isinstance(value, str) else ""
 
 
-def _draw_curves(obtained: pd.DataFrame, curves: pd.DataFrame, column: str, unit: str) -> str:
-    """Learning curves of several models on one scale, without the highest points; published figures as lines."""
-    with mpl.rc_context(STYLE):
-        figure = Figure(figsize=(7.2, 4.2), layout="constrained")
-        axes = figure.subplots()
-        shown = []
-        for colour, (_, row) in zip(COLOURS * len(obtained), obtained.iterrows(), strict=False):
-            points = curves[curves["run_id"] == row["run_id"]].dropna(subset=[column])
-            label = f"{row['model']}, {images_label(float(row['images_seen']))}"
-            axes.plot(points["images"], points[column], color=colour, label=label)
-            shown.append(points[column])
-        values = pd.concat(shown)
-        for published in sorted(set(obtained["published"].dropna())):
-            axes.axhline(published, color=INK, linewidth=0.8, linestyle=":")
-        low = min([float(values.min()), *obtained["published"].dropna()])
-        high = float(values.quantile(0.9))
-        axes.set_ylim(low - 0.05 * (high - low), high)
-        axes.set_xlabel("training images seen")
-        axes.set_ylabel(f"validation {unit}, one-sample bound")
-        axes.xaxis.set_major_formatter(lambda value, _: images_label(value))
-        axes.legend(frameon=False)
-        axes.grid(axis="y", color=INK, alpha=0.12, linewidth=0.7)
-        return as_svg(figure)
-
-
-def _write(path: Path, text: str) -> Path:
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    temporary.write_text(text, encoding="utf-8")
-    temporary.replace(path)
-    return path
+def _figure(obtained: pd.DataFrame, curves: pd.DataFrame, metric: str, title: str) -> Figure:
+    """Learning curves of several models on one scale, without the highest points; published likelihoods as lines."""
+    column = f"validation/{metric}"
+    layers: list[Layer] = [
+        Rule(each, across="y", dash="dotted") for each in sorted(set(obtained["published"].dropna()))
+    ]
+    shown = []
+    for hue, (_, row) in zip(cycle(HUES), obtained.iterrows(), strict=False):
+        points = curves[curves["run_id"] == row["run_id"]].dropna(subset=[column])
+        label = f"{row['model']}, {tick(float(row['images_seen']))} images"
+        layers.append(Line(points["images"], points[column], label=label, colour=hue))
+        shown.append(points[column])
+    values = pd.concat(shown)
+    low, high = min([float(values.min()), *obtained["published"].dropna()]), float(values.quantile(0.9))
+    y = Axis(f"validation {UNITS[metric]}, one-sample bound", limits=(low - 0.05 * (high - low), high))
+    panel = Panel(Axis("training images seen"), y, layers, height=4.2)
+    return Figure(title, [panel], legend=True, width=7.2)

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-import os
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from pyarrow import Table
-from pyarrow.csv import WriteOptions, write_csv
+from pyarrow.csv import WriteOptions
+from pyarrow.csv import write_csv as write_rows
 
 from bench.core.results import HISTORY_COLUMNS, MEASUREMENT_COLUMNS, RUN_COLUMNS, TABLES
 from reports.analysis.results import with_schema
-from reports.pages import study as pages
+from reports.pages.files import remove_others, replacing, write_csv, write_file
+from reports.pages.study import page
+from reports.pages.templates import page_as_html, page_as_markdown
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
     import pandas as pd
@@ -37,6 +37,7 @@ class ReportPaths:
         runs: every run, likewise.
         histories: every point of a learning curve, likewise.
         figures: the SVG files of the Markdown twin.
+        figure_numbers: the numbers of the figures, CSV, of those whose numbers no other file holds.
         images: its sample and reconstruction grids.
         tables: what final runs left beyond single numbers, CSV, one file for each of the schema's `TABLES` they left.
     """
@@ -47,6 +48,7 @@ class ReportPaths:
     runs: Path
     histories: Path
     figures: tuple[Path, ...]
+    figure_numbers: tuple[Path, ...]
     images: tuple[Path, ...]
     tables: tuple[Path, ...] = ()
 
@@ -64,38 +66,36 @@ def write_report(results: StudyResults, folder: Path) -> ReportPaths:
     Returns:
         The paths of all files written.
     """
-    content = pages.page(results)
+    content = page(results)
     frames = {
         "measurements": with_schema(results.measurements, MEASUREMENT_COLUMNS),
         "runs": with_schema(results.runs, RUN_COLUMNS),
         "histories": with_schema(results.histories, HISTORY_COLUMNS),
     }
-    images = tuple(write_file(folder / view.path, view.png) for _, views in content.grids for view in views)
-    figures = tuple(write_file(folder / view.path, view.standalone) for view in content.figures)
+    images = tuple(write_file(folder / grid.path, grid.png) for grid in content.grids)
+    figures = tuple(write_file(folder / each.path, each.standalone) for each in content.figures)
+    numbers = tuple(
+        write_csv(folder / each.numbers_path, each.numbers) for each in content.figures if each.numbers is not None
+    )
     for name, frame in frames.items():
         _write_parquet(folder / f"{name}.parquet", frame)
     tables = tuple(
-        _write_csv(folder / "tables" / f"{name}.csv", with_schema(results.tables[name], ["run_id", *columns]))
+        write_csv(folder / "tables" / f"{name}.csv", with_schema(results.tables[name], ["run_id", *columns]))
         for name, columns in TABLES.items()
         if name in results.tables
     )
-    _remove_others(folder, {*figures, *images, *tables})
+    remove_others([folder / name for name in ("figures", "images", "tables")], {*figures, *numbers, *images, *tables})
     return ReportPaths(
         figures=figures,
+        figure_numbers=numbers,
         images=images,
-        measurements=_write_csv(folder / "measurements.csv", frames["measurements"]),
-        runs=_write_csv(folder / "runs.csv", frames["runs"]),
+        measurements=write_csv(folder / "measurements.csv", frames["measurements"]),
+        runs=write_csv(folder / "runs.csv", frames["runs"]),
         histories=_write_histories(folder / "histories.csv", frames["histories"]),
         tables=tables,
-        markdown=write_file(folder / "report.md", pages.markdown(content)),
-        html=write_file(folder / "report.html", pages.html(content)),
+        markdown=write_file(folder / "report.md", page_as_markdown(content)),
+        html=write_file(folder / "report.html", page_as_html(content)),
     )
-
-
-def _write_csv(path: Path, frame: pd.DataFrame) -> Path:
-    with replacing(path) as temporary:
-        frame.to_csv(temporary, index=False, lineterminator="\n")
-    return path
 
 
 def _write_histories(path: Path, frame: pd.DataFrame) -> Path:
@@ -105,7 +105,7 @@ def _write_histories(path: Path, frame: pd.DataFrame) -> Path:
         file.write((",".join(HISTORY_COLUMNS) + "\n").encode())
         for start in range(0, len(frame), ROWS_AT_ONCE):
             rows = frame.iloc[start : start + ROWS_AT_ONCE].astype({"run_id": str, "metric": str})
-            write_csv(Table.from_pandas(rows, preserve_index=False), file, WriteOptions(include_header=False))
+            write_rows(Table.from_pandas(rows, preserve_index=False), file, WriteOptions(include_header=False))
     return path
 
 
@@ -116,31 +116,3 @@ def _write_parquet(path: Path, frame: pd.DataFrame) -> Path:
     with replacing(path) as temporary:
         frame.assign(**texts).to_parquet(temporary, index=False)
     return path
-
-
-def _remove_others(folder: Path, kept: set[Path]) -> None:
-    """Remove what an earlier report has left in the folders that this one fills."""
-    for name in ("figures", "images", "tables"):
-        for path in (folder / name).glob("*.*"):
-            if path not in kept:
-                path.unlink()
-
-
-def write_file(path: Path, content: str | bytes) -> Path:
-    """Write a file whole or not at all, its folder made if need be; returns ``path``."""
-    data = content if isinstance(content, bytes) else content.encode("utf-8", "backslashreplace")
-    with replacing(path) as temporary:
-        temporary.write_bytes(data)
-    return path
-
-
-@contextmanager
-def replacing(path: Path) -> Iterator[Path]:
-    """A temporary file, to be written, that becomes ``path`` if all goes well; its folder is made if need be."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        yield temporary
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)

@@ -1,5 +1,5 @@
 "use strict";
-// The page is whole without this script: it adds closer looks at figures, sorting of tables, and the selected run.
+// The page is whole without this script: it adds interactive figures, sorting of tables, and the selected run.
 
 const unpack = async (id) => {
   const packed = Uint8Array.from(atob(document.getElementById(id).textContent), (c) => c.charCodeAt(0));
@@ -37,7 +37,10 @@ const draw = async (figure) => {
   await Plotly.react(place, data, layout, { responsive: true, displaylogo: false, modeBarButtonsToRemove: ["lasso2d", "select2d"] });
   figure.classList.add("drawn");
   place.removeAllListeners?.("plotly_click");
-  place.on("plotly_click", ({ points }) => select(points[0].customdata ?? points[0].data.meta, figure));
+  place.on("plotly_click", ({ points }) => {
+    const run = points[0].customdata ?? points[0].data.meta;
+    if (run && chosen) select(run, figure);
+  });
 };
 
 const figures = [...document.querySelectorAll("figure.plot:has(> script)")];

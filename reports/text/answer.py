@@ -15,7 +15,7 @@ from reports.analysis.equal_time import at_equal_time
 from reports.analysis.findings import findings
 from reports.analysis.results import LIKELIHOOD, Finals, Study, bounds, select, variants
 from reports.analysis.statistics import Estimate, Interval
-from reports.formatting import count, display, listing, quantity, state_name
+from reports.formatting import count, display, listing, quantity, short, state_name
 from reports.text.outlook import outlook
 
 
@@ -30,16 +30,12 @@ class Answer:
 
 @dataclass(frozen=True)
 class Candidate:
-    """A family that has finite test likelihoods: its final runs and their mean bits/dim."""
+    """An arm that has finite test likelihoods: its title, its final runs and their mean bits/dim."""
 
-    family: str
+    arm: str
+    name: str
     final: Finals
     estimate: Estimate
-
-    @property
-    def name(self) -> str:
-        """The family's name as people write it."""
-        return display(self.family)
 
     @property
     def likelihood(self) -> pd.DataFrame:
@@ -48,37 +44,36 @@ class Candidate:
 
 
 def answer(study: Study) -> Answer:
-    """The study's answer, whatever its state: from no run at all to several seeds of every family."""
+    """The study's answer, whatever its state: from no run at all to several seeds of every arm."""
     candidates = _candidates(study)
-    names = study.families
     if not candidates:
         return Answer(_without_finals(study), _status(study))
-    if len(names) == 1:
-        return _single_family(study, candidates[0])
+    if len(study.arms) == 1:
+        return _single_arm(study, candidates[0])
     if len(candidates) == 1:
         only = candidates[0]
-        others = [display(name) for name in names if name != only.family]
+        others = [study.title(arm) for arm in study.arms if arm != only.arm]
         headline = (
             f"Only {_label(study, only)} has been measured on test, at {_level(only.estimate)}; "
             f"{listing(others)} not yet, so there is nothing to compare it with."
         )
         return Answer(headline, [*_bounds([only]), *_alarms(study), *_caveats([only]), *_status(study)])
-    return _comparison(study, candidates[0], candidates[1], candidates[2:])
+    return _comparison(study, candidates)
 
 
 def _candidates(study: Study) -> list[Candidate]:
-    """The families with finite test bits/dim, the lowest mean first."""
+    """The arms with finite test bits/dim, the lowest mean first."""
     found = []
-    for family in study.families:
-        final = study.finals[family]
+    for arm in study.arms:
+        final = study.finals[arm]
         level = statistics.estimate(select(final.measurements, "test", LIKELIHOOD))
         if level is not None:
-            found.append(Candidate(family, final, level))
+            found.append(Candidate(arm, study.title(arm), final, level))
     return sorted(found, key=lambda candidate: candidate.estimate.mean)
 
 
 def _alarms(study: Study) -> list[str]:
-    """What the diagnostics found to speak against a figure."""
+    """What the diagnostics found to speak against a result."""
     return [finding.text for finding in findings(study) if finding.alarm]
 
 
@@ -87,61 +82,99 @@ def _level(level: Estimate) -> str:
 
 
 def _label(study: Study, candidate: Candidate) -> str:
-    """A family with its selected values and how far its training had come: ``VAE (latent_size = 8; converged)``."""
+    """An arm with its family, selected values and state of training: ``wide (VAE; latent_size = 8; converged)``."""
     final = candidate.final
     chosen = final.trial if final.trial is not None else final.runs.iloc[-1]
-    values = [f"{name} = {formatting.short(chosen.get(f'param.{name}'))}" for name in study.swept(candidate.family)]
-    inside = "; ".join(filter(None, [", ".join(values), convergence.in_words(study, candidate.family)]))
+    swept = {name: chosen.get(f"param.{name}") for name in study.swept(candidate.arm)}
+    values = [f"{name} = {short(value)}" for name, value in swept.items() if not pd.isna(value)]
+    parts = [study.family_title(candidate.arm), ", ".join(values), convergence.in_words(study, candidate.arm)]
+    inside = "; ".join(filter(None, parts))
     return f"{candidate.name} ({inside})" if inside else candidate.name
 
 
 def _could_fall(study: Study, candidates: list[Candidate]) -> str:
-    """Which figures longer training could still lower; empty where no family was still improving."""
-    falls = {each.name: [run.fall for run in convergence.improving(study, each.family)] for each in candidates}
+    """Which likelihoods longer training could still lower; empty where no arm was still improving."""
+    falls = {each.name: [run.fall for run in convergence.improving(study, each.arm)] for each in candidates}
     falls = {name: found for name, found in falls.items() if found}
     if not falls:
         return ""
     whose, by = listing(list(falls)), listing([quantity(float(np.mean(found))) for found in falls.values()])
-    figures = f"The figure of {whose}" if len(falls) == 1 else f"The figures of {whose}"
     return (
-        f" {figures} could still fall: the best validation bits/dim fell by {by} over the last quarter of the "
-        "evaluations."
+        f" The bits/dim of {whose} could still fall: the best validation bits/dim fell by {by} over the last quarter "
+        "of the evaluations."
     )
 
 
-def _comparison(study: Study, low: Candidate, high: Candidate, others: list[Candidate]) -> Answer:
-    pair = [low, high]
-    about = [*_bounds(pair), *_alarms(study), *_costs(low, high), *_budget(study, pair), *_caveats(pair)]
+def _comparison(study: Study, ranked: list[Candidate]) -> Answer:
+    low, high = pair = ranked[:2]
+    about = [*_bounds(ranked), *_alarms(study), *_costs(low, high), *_budget(study, ranked), *_caveats(ranked)]
     about += _status(study)
-    units = {str(unit) for unit in pd.concat([low.likelihood, high.likelihood])["unit"].dropna()}
+    units = {str(unit) for unit in pd.concat([each.likelihood for each in ranked])["unit"].dropna()}
     if len(units) > 1:
-        return Answer(f"The families are not ranked: their test likelihoods are in {listing(sorted(units))}.", about)
-    if others:
-        rest = listing([f"{other.name} at {_level(other.estimate)}" for other in others])
-        about.insert(0, f"The two lowest are compared; behind them: {rest}.")
-    equal_time = at_equal_time(study, low.family, high.family)
+        return Answer(f"The arms are not ranked: their test likelihoods are in {listing(sorted(units))}.", about)
+    about = [*_ranking(study, ranked), *_families(study, ranked), *about]
+    equal_time = at_equal_time(study, low.arm, high.arm)
     first, second = _label(study, low), _label(study, high)
     levels = f"{first} reaches {_level(low.estimate)}, {second} {_level(high.estimate)}"
     could_fall = _could_fall(study, pair)
     scope = f"on {_dataset(study)} at this budget{', so far' if could_fall else ''}"
-    interval = differences.likelihood(study, high.family, low.family)
+    lowest = "lower" if len(ranked) == 2 else "lowest"
+    interval = differences.likelihood(study, high.arm, low.arm)
     if interval is None:
         reason = "no uncertainty is known, so it is open whether they differ"
         return Answer(f"On test {levels} {scope}; {reason}.{could_fall}", [*equal_time, *about])
     value, start, end = formatting.difference(interval.value, interval.low, interval.high)
     if interval.contains_zero:
         headline = (
-            f"The data do not decide which family has the lower test bits/dim {scope}: {levels}; the difference of "
+            f"The data do not decide which arm has the {lowest} test bits/dim {scope}: {levels}; the difference of "
             f"{value} has the 95% interval {start} to {end}, which contains 0."
         )
     else:
         headline = (
-            f"{first} has the lower test bits/dim {scope}: {quantity(low.estimate.mean, low.estimate.error)} "
+            f"{first} has the {lowest} test bits/dim {scope}: {quantity(low.estimate.mean, low.estimate.error)} "
             f"against {quantity(high.estimate.mean, high.estimate.error)} for {second}, lower by {value} "
             f"(95% interval {start} to {end}{'' if interval.over_seeds else ', with seeds not repeated'})."
         )
     details = [*equal_time, _method(interval, low, high), *about]
-    return Answer(f"{headline}{could_fall}", details, outlook(study, low.family, high.family))
+    return Answer(f"{headline}{could_fall}", details, outlook(study, low.arm, high.arm))
+
+
+def _ranking(study: Study, ranked: list[Candidate]) -> list[str]:
+    """The arms behind the first two, each with its distance to the first."""
+    if len(ranked) == 2:
+        return []
+    best = ranked[0]
+    parts = []
+    for place, each in enumerate(ranked[2:], start=3):
+        part = f"{place}. {each.name} at {_level(each.estimate)}"
+        interval = differences.likelihood(study, each.arm, best.arm)
+        if interval is not None:
+            value, start, end = formatting.difference(interval.value, interval.low, interval.high)
+            open_order = ", which contains 0" if interval.contains_zero else ""
+            part += f", {value} above the first (95% interval {start} to {end}{open_order})"
+        parts.append(part)
+    return [f"The two lowest are compared. Behind them: {'; '.join(parts)}. All pairs are in the table of differences."]
+
+
+def _families(study: Study, ranked: list[Candidate]) -> list[str]:
+    """The best arm of each family, where a family has several arms."""
+    best: dict[str, Candidate] = {}
+    for each in ranked:
+        best.setdefault(study.families[each.arm], each)
+    if len(best) < 2 or len(best) == len(ranked):
+        return []
+    (family, first), (other, second) = list(best.items())[:2]
+    parts = [f"{display(name)}: {each.name} at {_level(each.estimate)}" for name, each in best.items()]
+    sentence = f"The best arm of each family: {'; '.join(parts)}."
+    interval = differences.likelihood(study, second.arm, first.arm)
+    if interval is None or second is ranked[1]:
+        return [sentence]
+    value, start, end = formatting.difference(interval.value, interval.low, interval.high)
+    verdict = ", which contains 0: the data do not decide between the families" if interval.contains_zero else ""
+    return [
+        f"{sentence} The best {display(family)} lies {value} below the best {display(other)} (95% interval {start} to "
+        f"{end}{verdict})."
+    ]
 
 
 def _dataset(study: Study) -> str:
@@ -153,21 +186,21 @@ def _method(interval: Interval, low: Candidate, high: Candidate) -> str:
     if interval.over_seeds and interval.paired:
         return (
             f"The interval covers both another draw of training seeds ({seeds}) and of test images: Welch's t interval "
-            "over seeds with the error over images added, paired image by image as both families are measured on the "
-            "same ones. ± is one standard error over seeds."
+            "over seeds with the error over images added, paired image by image as both arms are measured on the same "
+            "ones. ± is one standard error over seeds."
         )
     if interval.over_seeds:
         return (
             f"The interval is Welch's t interval over training seeds ({seeds}); ± is one standard error over seeds. "
-            "Both leave out the uncertainty from the choice of test images, which the families share."
+            "Both leave out the uncertainty from the choice of test images, which the arms share."
         )
     repeated = [candidate.name for candidate in (low, high) if candidate.estimate.seeds > 1]
     covered = (
         f"the choice of test images and the seeds of {repeated[0]}" if repeated else "the choice of test images alone"
     )
-    pairing = "paired image by image" if interval.paired else "taking the errors of the two families as independent"
+    pairing = "paired image by image" if interval.paired else "taking the errors of the two arms as independent"
     return (
-        f"Seeds were not repeated in both families ({seeds}), so the interval covers {covered}, {pairing}: how much "
+        f"Seeds were not repeated in both arms ({seeds}), so the interval covers {covered}, {pairing}: how much "
         "another training seed would change is not fully known."
     )
 
@@ -176,13 +209,20 @@ def _bounds(candidates: list[Candidate]) -> list[str]:
     named = {candidate.name: bounds(candidate.likelihood) for candidate in candidates}
     if not any(named.values()):
         return []
-    words = listing(
-        [f"{listing(kinds) if kinds else 'a bound that was not named'} for {name}" for name, kinds in named.items()]
-    )
-    sentences = [f"The figures are upper bounds on the true bits/dim of the same discrete images: {words}."]
+    exact = [name for name, kinds in named.items() if kinds and all(kind.startswith("exact") for kind in kinds)]
+    sharing: dict[str, list[str]] = {}
+    for name, kinds in named.items():
+        if name not in exact:
+            sharing.setdefault(listing(kinds) or "a bound that was not named", []).append(name)
+    sentences = [f"The bits/dim of {listing(exact)} are exact."] if exact else []
+    if sharing:
+        others = "The others" if exact else "The values"
+        words = listing([f"{kind} for {listing(names)}" for kind, names in sharing.items()])
+        sentences.append(f"{others} are upper bounds on the true bits/dim of the same discrete images: {words}.")
     samples = {
         candidate.name: sorted({int(k) for k in candidate.likelihood["importance_samples"].dropna()})
         for candidate in candidates
+        if candidate.name not in exact
     }
     if len({tuple(ks) for ks in samples.values()}) > 1:
         sentences.append(
@@ -190,7 +230,7 @@ def _bounds(candidates: list[Candidate]) -> list[str]:
             "difference may come from k."
         )
     if len({float(n) for candidate in candidates for n in candidate.likelihood["n"].dropna()}) > 1:
-        sentences.append("The figures average different numbers of test images; compare them with care.")
+        sentences.append("The values average different numbers of test images; compare them with care.")
     return sentences
 
 
@@ -217,18 +257,19 @@ def _costs(low: Candidate, high: Candidate) -> list[str]:
 
 def _budget(study: Study, candidates: list[Candidate]) -> list[str]:
     """What "this budget" is: how many trials chose, and how many images each final run was trained on."""
-    searched = study.trials["family"].value_counts()
+    searched = study.trials["arm"].value_counts()
     points = study.histories
-    parts = []
+    sharing: dict[tuple[int, str], list[str]] = {}
     for candidate in candidates:
-        part = f"{count(int(searched.get(candidate.family, 0)), 'trial')} of {candidate.name}"
         points_of = points[points["run_id"].isin(candidate.final.runs["run_id"])]
         seen = points_of.groupby("run_id", observed=True)["images"].max().dropna()
-        if len(seen):
-            ends = dict.fromkeys([f"{int(seen.min()):,}", f"{int(seen.max()):,}"])
-            part = f"{part}, whose final runs saw {' to '.join(ends)} training images each"
-        parts.append(part)
-    return [f"The budget: {listing(parts)}."]
+        ends = dict.fromkeys([f"{int(seen.min()):,}", f"{int(seen.max()):,}"]) if len(seen) else {}
+        sharing.setdefault((int(searched.get(candidate.arm, 0)), " to ".join(ends)), []).append(candidate.name)
+    parts = []
+    for (trials, images), names in sharing.items():
+        part = f"{count(trials, 'trial')} {'of' if len(names) == 1 else 'each of'} {listing(names)}"
+        parts.append(f"{part}, whose final runs saw {images} training images each" if images else part)
+    return [f"The budget: {'; '.join(parts)}."]
 
 
 def _caveats(candidates: list[Candidate]) -> list[str]:
@@ -240,7 +281,7 @@ def _caveats(candidates: list[Candidate]) -> list[str]:
         if candidate.final.superseded:
             sentences.append(
                 f"Another trial of {candidate.name} has reached a lower validation bits/dim since its final runs were "
-                "made; the test figures are those of the earlier choice."
+                "made; the test values are those of the earlier choice."
             )
         if candidate.final.left_out:
             n = count(candidate.final.left_out, "earlier final run")
@@ -264,7 +305,7 @@ def _ends(frame: pd.DataFrame) -> str:
     return listing([f"{counts[state]} {state_name(state)}" for state in sorted(counts.index)])
 
 
-def _single_family(study: Study, only: Candidate) -> Answer:
+def _single_arm(study: Study, only: Candidate) -> Answer:
     searched = study.trials
     values = searched.loc[searched["state"] == RunState.COMPLETE, "value"].dropna()
     span, could_fall = _over_seeds(only), _could_fall(study, [only])
@@ -313,7 +354,7 @@ def _spread(values: pd.Series) -> list[str]:
 
 
 def _without_finals(study: Study) -> str:
-    """A true sentence for a study that has no test figure yet."""
+    """A true sentence for a study that has no test value yet."""
     searched = study.trials
     frame = study.runs
     if frame.empty:
@@ -326,8 +367,8 @@ def _without_finals(study: Study) -> str:
         number = formatting.plain(row["number"])
         error = float(row["value_error"])
         shown = quantity(float(row["value"]), error if math.isfinite(error) else None)
-        levels.append(f"{shown} for {display(row['family'])} (trial {number})")
+        levels.append(f"{shown} for {study.title(row['arm'])} (trial {number})")
     return (
         f"No final run has been measured on test yet. The lowest validation bits/dim so far: {listing(levels)}; "
-        "the choice was made on these figures, so they flatter and are no answer."
+        "the choice was made on these values, so they flatter and are no answer."
     )

@@ -1,13 +1,8 @@
 """What a reader must know of the method, in plain words; the same in the page and in its Markdown twin."""
 
-RESPONSE_NOTE = (
-    "Each mark is a trial. Hollow marks are trials that ended early or still run, at the last validation value they "
-    "reached. Trials that have no place on the scale stand in the strip at the top edge, so that none is left out."
-)
-
 DIFFERENCES_NOTE = (
     "A difference is read by its interval and its size first; p is the chance of a difference at least as large "
-    "between families that do not differ, and Holm's p is corrected for there being many. A large p is no proof of "
+    "between arms that do not differ, and Holm's p is corrected for there being many. A large p is no proof of "
     "equality."
 )
 
@@ -19,11 +14,17 @@ COURSE_NOTE = (
 )
 
 PUBLISHED_NOTE = (
-    "Published figures come from other budgets, mostly far larger ones, and other bounds; they say what is possible on "
-    "these images, and are not ranked with this study's."
+    "Published likelihoods come from other budgets, mostly far larger ones, and other bounds; they say what is "
+    "possible on these images, and are not ranked with this study's."
 )
 
 NOTES: list[tuple[str, str]] = [
+    (
+        "Arms and families",
+        "An arm is a named model configuration with what is swept of it and how it is trained; a family is the kind of "
+        "model, such as VAE or Glow. Several arms may be of one family. All that is chosen, trained and compared goes "
+        "by arm; colours follow the family, and their shades the arm.",
+    ),
     (
         "Bits/dim",
         "The average number of bits that a model needs to encode one colour value of one pixel of an image it has not "
@@ -32,18 +33,18 @@ NOTES: list[tuple[str, str]] = [
     ),
     (
         "Bounds",
-        "Neither family's figure is exact. Each model gives a lower bound on log P(x) of the same discrete image, so "
-        "each bits/dim is an upper bound on the true one. For a latent-variable model it is the importance-weighted "
-        "bound (Burda et al. 2016): k = 1 is the ELBO, and it tightens as k grows. For a flow it is the "
-        "importance-weighted dequantisation bound (Hoogeboom et al. 2021): k noise samples are averaged before the "
-        "logarithm. As both bound the same quantity, they may be compared; a difference may be due in part to how "
-        "tight each bound is.",
+        "Where a model cannot compute log P(x) of a discrete image, it gives a lower bound on it, so that its bits/dim "
+        "is an upper bound on the true one; an autoregressive model computes it exactly. For a latent-variable model "
+        "it is the importance-weighted bound (Burda et al. 2016): k = 1 is the ELBO, and it tightens as k grows. For a "
+        "flow it is the importance-weighted dequantisation bound (Hoogeboom et al. 2021): k noise samples are averaged "
+        "before the logarithm. As all bound the same quantity, they may be compared; a difference may be due in "
+        "part to how tight each bound is.",
     ),
     (
         "Selection",
         "Trials were judged on the validation split alone. The configuration with the lowest validation bits/dim of "
-        "each family was trained again from each final seed, and only these final runs were measured on the test "
-        "split, once each. A selected trial's validation figure is the best of many and flatters; its test figure does "
+        "each arm was trained again from each final seed, and only these final runs were measured on the test "
+        "split, once each. A selected trial's validation value is the best of many and flatters; its test value does "
         "not.",
     ),
     (
@@ -52,7 +53,7 @@ NOTES: list[tuple[str, str]] = [
         "test and served. All evaluations of a run share their noise, so that they differ by the weights alone. The "
         "kept weights are then evaluated under fresh noise, and the difference says what the choice owed to the noise "
         "(“owed to lucky noise” in the course of training). What the choice of evaluation and of trial owes to the "
-        "validation images does not enter the test figure. Studies of earlier versions measured the last weights; "
+        "validation images does not enter the test value. Studies of earlier versions measured the last weights; "
         "their reports say so where validation had risen.",
     ),
     (
@@ -61,35 +62,35 @@ NOTES: list[tuple[str, str]] = [
         "evaluation is among the last two (or the last eighth), and the best value so far fell over the last quarter "
         "of the evaluations by more than 0.001 bits/dim, 0.1% and two standard deviations of the curve's wobble. "
         "Overfitted: after the best evaluation validation rose, by the median of the last quarter, by more than 0.001 "
-        "bits/dim, 0.1% and five such deviations; the figure is then that of the best evaluation, before it rose. "
+        "bits/dim, 0.1% and five such deviations; the value is then that of the best evaluation, before it rose. "
         "Otherwise converged. The wobble is taken from second differences over the second half of the curve. A curve "
-        "that a learning rate near 0 has flattened counts as converged at this schedule. Where a compared family was "
+        "that a learning rate near 0 has flattened counts as converged at this schedule. Where a compared arm was "
         "still improving, the verdict is one so far.",
     ),
     (
         "Equal training time",
-        "Equal numbers of images take families unequal time. The answer at equal time is read "
+        "Equal numbers of images take models unequal time. The answer at equal time is read "
         "off the logged curves of the final runs: the best validation value so far of each seed at the end of the "
-        "shorter family's training, averaged over seeds, by the one-sample bound. Seconds are those of training on "
+        "shorter arm's training, averaged over seeds, by the one-sample bound. Seconds are those of training on "
         "the study's device, with compilation and validation. After its end a run holds its best value.",
     ),
     (
         "Three errors",
-        "A test figure is uncertain in three separate ways. Over training seeds: another seed trains another model; ± "
-        "is one standard error of the mean over seeds, and its 95% interval is Student's t. Over test images: other "
-        "images of the same kind would give another mean; this standard error does not shrink with more seeds, as "
-        "they share the images. Monte Carlo: another draw of as many importance samples would give another bound; "
-        "this is its standard deviation, which does not shrink with more seeds either, as every run is evaluated with "
-        "the same noise. With one seed, ± is the standard error within that run, over the images or time windows "
-        "that it averages.",
+        "A test likelihood is uncertain in three separate ways. Over training seeds: another seed trains another "
+        "model; ± is one standard error of the mean over seeds, and its 95% interval is Student's t. Over test "
+        "images: other images of the same kind would give another mean; this standard error does not shrink with more "
+        "seeds, as they share the images. Monte Carlo: another draw of as many importance samples would give another "
+        "bound; this is its standard deviation, which does not shrink with more seeds either, as every run is "
+        "evaluated with the same noise. With one seed, ± is the standard error within that run, over the images or "
+        "time windows that it averages.",
     ),
     (
-        "Comparison of two families",
-        "Where each test image's bound is known for both families, they are compared image by image: an image that is "
+        "Comparison of two arms",
+        "Where each test image's bound is known for both arms, they are compared image by image: an image that is "
         "hard for both then adds nothing to the error. The interval adds the variance over training seeds of each "
-        "family to that of the mean difference over images, and is Student's t with Satterthwaite's degrees of "
+        "arm to that of the mean difference over images, and is Student's t with Satterthwaite's degrees of "
         "freedom, so that few seeds make it wide. A bootstrap over seeds is not used: with two or three seeds its "
-        "intervals are too narrow. Without the figures of each image the interval is Welch's t over seeds alone.",
+        "intervals are too narrow. Without the likelihoods of each image the interval is Welch's t over seeds alone.",
     ),
     (
         "Effect sizes and p-values",
@@ -99,7 +100,7 @@ NOTES: list[tuple[str, str]] = [
         "seeds each it knows 20 arrangements and cannot go below p = 0.1. Holm's method (1979) adjusts the p-values of "
         "one table so that the chance of any false finding among them stays below 5% if it is taken as the level. Left "
         "out are the NLL, which is bits/dim in another unit, the cost, metrics without a better direction, and metrics "
-        "without two seeds of each family under the same conditions. Three families or more are compared in test "
+        "without two seeds of each arm under the same conditions. Three arms or more are compared in test "
         "bits/dim alone, in all pairs.",
     ),
     (
@@ -115,8 +116,8 @@ NOTES: list[tuple[str, str]] = [
         "Bound against k",
         "From the same weights the bound is computed with fewer samples. It has flattened where the last doubling of "
         "k changed it by less than 0.1%. Where it changed more, but by less than two Monte Carlo errors, the samples "
-        "do not show whether it has. A change of at most 5% of the gap to the nearest other family is small beside "
-        "that gap. Otherwise the true bits/dim lies below the figure by an unknown amount.",
+        "do not show whether it has. A change of at most 5% of the gap to the nearest other arm is small beside "
+        "that gap. Otherwise the true bits/dim lies below the value by an unknown amount.",
     ),
     (
         "Alarms",
@@ -125,20 +126,20 @@ NOTES: list[tuple[str, str]] = [
         "are the ones measured; a selected value at an end of its swept range, or within 2% of it for real numbers, "
         "where the range could be extended; one of three seeds or more that is farther from the median of the others "
         "than five times their range (30 times among three), than 0.005 bits/dim and than 5% of the gap between "
-        "families (simulated with one outlier in ten seeds of one family, 95% intervals cover about 85%, and 93.5% to "
+        "arms (simulated with one outlier in ten seeds of one arm, 95% intervals cover about 85%, and 93.5% to "
         "96% without); more than 1% of the sampled pixel values outside the data's range; half of the latents or "
         "more inactive, or none active; a flow that gives back an image more than 0.5 grey levels off; a 1x1 "
         "convolution with a condition number above 10,000; an effective sample size below 2; a bound that has not "
-        "flattened, by more than 5% of the gap between families; samples nearer to training images than held-out "
+        "flattened, by more than 5% of the gap between arms; samples nearer to training images than held-out "
         "images are, or another data set likelier than the model's own, with the 95% interval of the AUROC clear of "
-        "0.5. An alarm does not make a figure wrong: it says what to check before relying on it.",
+        "0.5. An alarm does not make a value wrong: it says what to check before relying on it.",
     ),
     (
         "What would change the answer",
         "Where the order is open, the number of seeds follows from the variance over seeds and over images, for a "
         "difference of the observed size to be separated from 0 at the 5% level four times in five. Where it is "
-        "decided, the range of validation bits/dim over the complete trials shows how far the configuration moves a "
-        "family; one that was not searched may turn the order. What longer training would do is read off the mean "
+        "decided, the range of validation bits/dim over the complete trials shows how far the configuration moves an "
+        "arm; one that was not searched may turn the order. What longer training would do is read off the mean "
         "learning curves: the fall of their best value over the second half of the images is taken as the gain of a "
         "doubling. A learning rate that ends at 0 makes this fall larger than a longer run would continue it, so that "
         "it is the most that can be hoped for.",

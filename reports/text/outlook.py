@@ -12,7 +12,7 @@ from reports.analysis import differences
 from reports.analysis.convergence import ended_by_itself
 from reports.analysis.curves import final_band
 from reports.analysis.results import LIKELIHOOD, select
-from reports.formatting import count, display, listing, number, quantity
+from reports.formatting import count, listing, number, quantity
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -27,11 +27,11 @@ MOST_DOUBLINGS = 10
 
 
 def outlook(study: Study, low: str, high: str) -> list[str]:
-    """What would decide the order of two families where it is open, and what it holds for where it is not.
+    """What would decide the order of two arms where it is open, and what it holds for where it is not.
 
     Args:
         study: the study.
-        low: the family with the lower mean test bits/dim.
+        low: the arm with the lower mean test bits/dim.
         high: the other.
     """
     interval = differences.likelihood(study, high, low)
@@ -42,9 +42,9 @@ def outlook(study: Study, low: str, high: str) -> list[str]:
     return [*order, *_more_training(study, low, high, interval.value)]
 
 
-def _seeds(study: Study, family: str) -> np.ndarray:
-    """The finite test bits/dim of a family, one a seed."""
-    values = select(study.finals[family].measurements, "test", LIKELIHOOD)["value"].to_numpy(dtype=float)
+def _seeds(study: Study, arm: str) -> np.ndarray:
+    """The finite test bits/dim of an arm, one a seed."""
+    values = select(study.finals[arm].measurements, "test", LIKELIHOOD)["value"].to_numpy(dtype=float)
     finite: np.ndarray = values[np.isfinite(values)]
     return finite
 
@@ -53,21 +53,21 @@ def _over_configurations(study: Study, low: str, high: str) -> list[str]:
     """How the gap compares with the spread over the configurations that were tried, and what the order holds for."""
     scope = "The order holds for these implementations and this search space, not for the families as such"
     complete = study.trials[study.trials["state"] == RunState.COMPLETE].dropna(subset=["value"])
-    values = [complete.loc[complete["family"] == family, "value"] for family in (low, high)]
+    values = [complete.loc[complete["arm"] == arm, "value"] for arm in (low, high)]
     if min(map(len, values)) < 2:
         return [f"{scope}."]
     ranges = listing(
         [
-            f"from {quantity(float(of_family.min()))} to {quantity(float(of_family.max()))} for {display(family)} "
-            f"({len(of_family)})"
-            for family, of_family in zip((low, high), values, strict=True)
+            f"from {quantity(float(values_of.min()))} to {quantity(float(values_of.max()))} for {study.title(arm)} "
+            f"({len(values_of)})"
+            for arm, values_of in zip((low, high), values, strict=True)
         ]
     )
-    if max(of_family.min() for of_family in values) <= min(of_family.max() for of_family in values):
+    if max(values_of.min() for values_of in values) <= min(values_of.max() for values_of in values):
         above = int((values[0] > values[1].min()).sum())
         overlap = (
-            f"the ranges overlap, with {above} of {count(len(values[0]), 'trial')} of {display(low)} above the best of "
-            f"{display(high)}: which family is lower depends on how well each is configured"
+            f"the ranges overlap, with {above} of {count(len(values[0]), 'trial')} of {study.title(low)} above the "
+            f"best of {study.title(high)}: which arm is lower depends on how well each is configured"
         )
     else:
         overlap = "the ranges do not overlap"
@@ -76,9 +76,9 @@ def _over_configurations(study: Study, low: str, high: str) -> list[str]:
 
 def _to_decide(study: Study, low: str, high: str, interval: Interval) -> list[str]:
     """How many seeds would separate a difference of the observed size from 0, four times in five."""
-    values = [_seeds(study, family) for family in (low, high)]
+    values = [_seeds(study, arm) for arm in (low, high)]
     if min(map(len, values)) < 2:
-        return ["Seeds were not repeated in both families; final runs from more seeds come first (--seeds)."]
+        return ["Seeds were not repeated in both arms; final runs from more seeds come first (--seeds)."]
     images = _variance_over_images(study, low, high)
     left = (interval.value / POWER) ** 2 - images
     if left <= 0:
@@ -90,14 +90,14 @@ def _to_decide(study: Study, low: str, high: str, interval: Interval) -> list[st
     if needed > MOST_SEEDS:
         return [f"If the difference is what it appears to be, more than {MOST_SEEDS} seeds would be needed to find it."]
     return [
-        f"If the difference is what it appears to be, about {count(max(needed, 2), 'seed')} of each family would "
+        f"If the difference is what it appears to be, about {count(max(needed, 2), 'seed')} of each arm would "
         "separate it from 0 four times in five."
     ]
 
 
 def _variance_over_images(study: Study, low: str, high: str) -> float:
-    """Of the mean difference, where each image's figure is known for both families; else 0."""
-    bits = [differences.bits_by_image(study, family) for family in (low, high)]
+    """Of the mean difference, where each image's likelihood is known for both arms; else 0."""
+    bits = [differences.bits_by_image(study, arm) for arm in (low, high)]
     if bits[0] is None or bits[1] is None or not bits[0].columns.equals(bits[1].columns):
         return 0.0
     paired = bits[1].mean(axis=0) - bits[0].mean(axis=0)
@@ -106,21 +106,21 @@ def _variance_over_images(study: Study, low: str, high: str) -> float:
 
 def _more_training(study: Study, low: str, high: str, gap: float) -> list[str]:
     """What the second half of training gained, and for how long that would have to continue."""
-    if all(ended_by_itself(study, family) for family in (low, high)):
+    if all(ended_by_itself(study, arm) for arm in (low, high)):
         return [
-            f"All final runs of {display(low)} and {display(high)} ended by patience before their budget was spent: a "
-            "larger one would train them no longer."
+            f"All final runs of {study.title(low)} and {study.title(high)} ended by patience before their budget was "
+            "spent: a larger one would train them no longer."
         ]
-    gain_low, gain_high = (_last_doubling(final_band(study, family)) for family in (low, high))
+    gain_low, gain_high = (_last_doubling(final_band(study, arm)) for arm in (low, high))
     if gain_low is None or gain_high is None:
         return []
     sentence = (
-        f"Over the second half of training the best validation bits/dim of {display(low)} changed by "
-        f"{_signed(0.0 - gain_low)} and that of {display(high)} by {_signed(0.0 - gain_high)}"
+        f"Over the second half of training the best validation bits/dim of {study.title(low)} changed by "
+        f"{_signed(0.0 - gain_low)} and that of {study.title(high)} by {_signed(0.0 - gain_high)}"
     )
     closing = gain_high - gain_low
     if closing <= 0:
-        return [f"{sentence}: if that continues, a longer budget would not bring {display(high)} closer."]
+        return [f"{sentence}: if that continues, a longer budget would not bring {study.title(high)} closer."]
     doublings = gap / closing
     if doublings > MOST_DOUBLINGS:
         return [

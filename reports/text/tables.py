@@ -10,11 +10,12 @@ from urllib.parse import urlsplit
 import numpy as np
 import pandas as pd
 
-from bench.core.results import FLOOR_SUFFIX, METRICS, RunState
+from bench.core.metrics import FLOOR_SUFFIX, METRICS
+from bench.core.results import RunState
 from reports import formatting
 from reports.analysis import convergence, literature, statistics
-from reports.analysis.results import LIKELIHOOD, Variant, bounds, select, variants
-from reports.formatting import MISSING, count, display, plain, quantity, state_name
+from reports.analysis.results import LIKELIHOOD, Variant, bounds, in_order, metric_of, select, variants
+from reports.formatting import MISSING, count, plain, quantity, state_name
 
 if TYPE_CHECKING:
     from collections.abc import Hashable, Mapping
@@ -56,7 +57,7 @@ class Cell:
 
 @dataclass(frozen=True)
 class Row:
-    """One metric under one set of conditions: what it is, the conditions as notes, and one cell a family."""
+    """One metric under one set of conditions: what it is, the conditions as notes, and one cell an arm."""
 
     label: str
     unit: str
@@ -102,7 +103,7 @@ def comparison(study: Study) -> list[tuple[str, list[Row]]]:
     measured = [(final.measurements, len(final.runs)) for final in study.finals.values()]
     everything = pd.concat([frame for frame, _ in measured]) if measured else study.measurements
     groups = []
-    for split, title in GROUPS.items():
+    for split in (split for split in in_order(study) if split not in ("train", "validation")):
         of_split = everything[everything["split"] == split]
         rows = [
             _row(split, metric, variant, measured)
@@ -111,27 +112,22 @@ def comparison(study: Study) -> list[tuple[str, list[Row]]]:
             for variant in variants(select(everything, split, metric))
         ]
         if rows:
-            groups.append((title, rows))
+            groups.append((GROUPS.get(split, split.replace("_", " ").capitalize()), rows))
     return groups
 
 
 def _row(split: str, name: str, variant: Variant, measured: list[tuple[pd.DataFrame, int]]) -> Row:
     frames = [variant.of(select(frame, split, name)) for frame, _ in measured]
-    metric = METRICS.get(name)
-    if metric is not None:
-        label, unit, better, definition = metric.label, metric.unit, metric.higher_is_better, metric.definition
-    else:
-        first = pd.concat(frames).iloc[0]
-        label, unit, definition = name, plain(first["unit"]).replace(MISSING, ""), ""
-        better = None if pd.isna(first["higher_is_better"]) else bool(first["higher_is_better"])
-    arrow, direction = _direction(better)
+    metric = metric_of(name, pd.concat(frames))
+    unit = metric.unit
+    arrow, direction = _direction(metric.higher_is_better)
     cells = []
     for (everything, seeds), frame in zip(measured, frames, strict=True):
         cell = _cell(frame, unit, seeds, bare=unit not in SCALED_UNITS)
         cell.notes.extend(_floor(select(everything, split, name + FLOOR_SUFFIX), variant, unit))
         cells.append(cell)
-    shown = "" if unit in SCALED_UNITS or unit == label.lower() else unit
-    return Row(label, shown, arrow, direction, definition, variant.notes, cells)
+    shown = "" if unit in SCALED_UNITS or unit == metric.label.lower() else unit
+    return Row(metric.label, shown, arrow, direction, metric.definition, variant.notes, cells)
 
 
 def _direction(better: bool | None) -> tuple[str, str]:
@@ -155,7 +151,7 @@ def _cell(frame: pd.DataFrame, unit: str, seeds: int, *, bare: bool) -> Cell:
 
 
 def _errors(frame: pd.DataFrame) -> list[str]:
-    """The three errors of a test figure, each named: over training seeds, over test images, and Monte Carlo."""
+    """The three errors of a test value, each named: over training seeds, over test images, and Monte Carlo."""
     values = frame["value"].to_numpy(dtype=float)
     notes = []
     if len(values) < 2:
@@ -184,13 +180,13 @@ def _floor(frame: pd.DataFrame, variant: Variant, unit: str) -> list[str]:
     return [f"real images: {quantity(level.mean, error, unit, bare=True)}"]
 
 
-def differences(found: list[Difference]) -> Table:
-    """Every tested difference between two families: its interval, effect size and p-values."""
+def differences(study: Study, found: list[Difference]) -> Table:
+    """Every tested difference between two arms: its interval, effect size and p-values."""
     rows = []
     for difference in found:
-        metric, interval = METRICS[difference.metric], difference.interval
+        metric, interval = difference.about, difference.interval
         value, low, high = formatting.difference(interval.value, interval.low, interval.high)
-        pair = f"{display(difference.first)} less {display(difference.second)}"
+        pair = f"{study.title(difference.first)} less {study.title(difference.second)}"
         _, direction = _direction(metric.higher_is_better)
         head = ", ".join(filter(None, [pair, metric.unit, direction]))
         covers = "seeds and images" if interval.over_images else "seeds"
@@ -209,7 +205,7 @@ def differences(found: list[Difference]) -> Table:
 
 
 def selected(study: Study) -> Table:
-    """The selected trial of each family with the values of its swept parameters: one column a family."""
+    """The selected trial of each arm with the values of its swept parameters: one column an arm."""
     chosen = _chosen(study)
     rows = [
         [Cell("Trial"), *(Cell(plain(None if row is None else row["number"])) for row in chosen.values())],
@@ -217,23 +213,23 @@ def selected(study: Study) -> Table:
         [Cell("Final training seeds"), *(_seeds(runs) for runs in study.finals.values())],
     ]
     rows += _values(_swept(study), chosen)
-    return Table("Selected configurations, chosen on validation alone", ["", *map(display, study.finals)], rows)
+    return Table("Selected configurations, chosen on validation alone", ["", *map(study.title, study.finals)], rows)
 
 
 def fixed(study: Study) -> Table:
     """The selected configurations' parameters that were not swept."""
     named = [str(column).removeprefix("param.") for column in study.runs if str(column).startswith("param.")]
     rows = _values([name for name in named if name not in _swept(study)], _chosen(study))
-    return Table("What was not swept", ["", *map(display, study.finals)], rows)
+    return Table("What was not swept", ["", *map(study.title, study.finals)], rows)
 
 
 def _chosen(study: Study) -> dict[str, pd.Series | None]:
-    """The run that shows each family's reported configuration: its trial, or else a final run."""
+    """The run that shows each arm's reported configuration: its trial, or else a final run."""
     return {name: runs.trial if runs.trial is not None else _last(runs) for name, runs in study.finals.items()}
 
 
 def _swept(study: Study) -> list[str]:
-    return list(dict.fromkeys(parameter for family in study.families for parameter in study.swept(family)))
+    return list(dict.fromkeys(parameter for arm in study.arms for parameter in study.swept(arm)))
 
 
 def _values(parameters: list[str], chosen: Mapping[str, pd.Series | None]) -> list[list[Cell]]:
@@ -264,7 +260,7 @@ def _seeds(runs: Finals) -> Cell:
 def final_runs(study: Study) -> Table:
     """Every final run, one row each: what it reached on test, or how it ended."""
     frame = study.runs
-    frame = frame[frame["role"] == "final"].sort_values(["family", "seed", "started"], kind="stable")
+    frame = frame[frame["role"] == "final"].sort_values(["arm", "seed", "started"], kind="stable")
     test = select(study.measurements, "test", LIKELIHOOD)
     frame = frame.merge(test[["run_id", "value", "standard_error"]], how="left", on="run_id")
     reported = {run for final in study.finals.values() for run in final.runs["run_id"]}
@@ -273,7 +269,7 @@ def final_runs(study: Study) -> Table:
         used = "yes" if run["run_id"] in reported else "no"
         rows.append(
             [
-                Cell(display(run["family"])),
+                Cell(study.title(run["arm"])),
                 Cell(plain(run["seed"])),
                 Cell(state_name(run["state"]), _reason(run)),
                 Cell(quantity(float(run["value"]), float(run["standard_error"])), order=float(run["value"])),
@@ -282,7 +278,7 @@ def final_runs(study: Study) -> Table:
                 _link(run),
             ]
         )
-    columns = ["Family", "Seed", "State", "Test bits/dim", "In the answer", "Time", "Run"]
+    columns = ["Arm", "Seed", "State", "Test bits/dim", "In the answer", "Time", "Run"]
     caption = "Final runs: ± is one standard error over test images"
     return Table(caption, columns, rows, list(map(str, frame["run_id"])), sortable=True)
 
@@ -297,14 +293,14 @@ def training_course(study: Study) -> Table:
     noted = {name: frame.drop_duplicates("run_id").set_index("run_id") for name, frame in noted.items()}
     noted = {name: frame for name, frame in noted.items() if frame.index.isin(finals["run_id"]).any()}
     rows, runs = [], []
-    for family, final in study.finals.items():
-        courses = convergence.courses(study, family)
+    for arm, final in study.finals.items():
+        courses = convergence.courses(study, arm)
         for run in final.runs[final.runs["run_id"].isin(courses)].to_dict("records"):
             course = courses[run["run_id"]]
             share = formatting.number(100 * course.best_share, 0)
             rows.append(
                 [
-                    Cell(display(family)),
+                    Cell(study.title(arm)),
                     Cell(plain(run["seed"])),
                     Cell(course.state),
                     Cell(quantity(course.best), order=course.best),
@@ -315,7 +311,7 @@ def training_course(study: Study) -> Table:
                 ]
             )
             runs.append(str(run["run_id"]))
-    columns = ["Family", "Seed", "When stopped", "Best validation bits/dim", "Training images until then"]
+    columns = ["Arm", "Seed", "When stopped", "Best validation bits/dim", "Training images until then"]
     columns += ["Fall over the last quarter", "End above the best", *noted]
     caption = "Course of training of the final runs: validation is the one-sample bound"
     return Table(caption, columns, rows, runs, sortable=True)
@@ -327,23 +323,24 @@ def _noted(frame: pd.DataFrame, run_id: str) -> Cell:
 
 
 def state_counts(study: Study) -> Table:
-    """Search trials and final runs by family and state."""
+    """Search trials and final runs by arm and state."""
     frame = study.runs
     rows = []
     table = statistics.states(frame)
     for role in frame["role"].unique():
-        by_family = statistics.states(frame[frame["role"] == role])
-        for family, counts in by_family.iterrows():
+        by_arm = statistics.states(frame[frame["role"] == role])
+        for arm, counts in by_arm.iterrows():
             cells = [Cell(str(counts.get(state, 0))) for state in table.columns]
-            rows.append([Cell(f"{display(str(family))} {ROLES.get(role, role)}"), *cells, Cell(str(int(counts.sum())))])
+            head = Cell(f"{study.title(str(arm))} {ROLES.get(role, role)}")
+            rows.append([head, *cells, Cell(str(int(counts.sum())))])
     return Table("Runs by how they ended", ["", *map(state_name, table.columns), "all"], rows)
 
 
 def failure_reasons(study: Study) -> Table:
-    """Runs that did not complete, by family, state and reason."""
+    """Runs that did not complete, by arm, state and reason."""
     rows = [
         [
-            Cell(f"{display(row['family'])} {ROLES.get(row['role'], row['role'])}"),
+            Cell(f"{study.title(row['arm'])} {ROLES.get(row['role'], row['role'])}"),
             Cell(state_name(row["state"])),
             Cell(row["reason"] or "no reason given"),
             Cell(str(row["count"])),
@@ -353,19 +350,19 @@ def failure_reasons(study: Study) -> Table:
     return Table("Reasons of the runs that did not complete", ["", "State", "Reason", "Runs"], rows)
 
 
-def trials(study: Study, family: str, pictures: Mapping[str, str]) -> Table:
-    """Every trial of a family: complete ones by value, then those that ended early by the value they had reached.
+def trials(study: Study, arm: str, pictures: Mapping[str, str]) -> Table:
+    """Every trial of an arm: complete ones by value, then those that ended early by the value they had reached.
 
     Args:
         study: the study.
-        family: the family.
+        arm: the arm.
         pictures: data addresses of samples, by run, for those runs that have any to show.
     """
     frame = study.trials
-    frame = frame[frame["family"] == family].copy()
+    frame = frame[frame["arm"] == arm].copy()
     frame["rank"] = np.where(frame["state"] == RunState.COMPLETE, 0, 1)
     frame = frame.sort_values(["rank", "value", "number"], kind="stable", na_position="last")
-    parameters = study.swept(family)
+    parameters = study.swept(arm)
     rows = []
     for run in frame.to_dict("records"):
         early = run["state"] != RunState.COMPLETE and not pd.isna(run["value"])
@@ -383,7 +380,7 @@ def trials(study: Study, family: str, pictures: Mapping[str, str]) -> Table:
             ]
         )
     columns = ["Trial", "Validation bits/dim", *parameters, "State", "Time", "Run"]
-    caption = f"{display(family)}: {count(len(rows), 'trial')}, lowest validation bits/dim first"
+    caption = f"{study.title(arm)}: {count(len(rows), 'trial')}, lowest validation bits/dim first"
     return Table(caption, columns, rows, list(map(str, frame["run_id"])), sortable=True)
 
 
@@ -392,12 +389,13 @@ def _parameter(value: object) -> Cell:
     return Cell(plain(value), order=float(value) if numeric else None)  # type: ignore[arg-type]
 
 
-def learning_rate_stability(study: Study, family: str) -> Table | None:
-    """How a family's trials ended in each half decade of the learning rate; None where it is not swept."""
-    column = "param.learning_rate"
-    if "learning_rate" not in study.swept(family) or column not in study.trials:
+def learning_rate_stability(study: Study, arm: str) -> Table | None:
+    """How an arm's trials ended in each half decade of the learning rate; None where it is not swept."""
+    swept = next((name for name in study.swept(arm) if name.rpartition(".")[2] == "learning_rate"), "")
+    column = f"param.{swept}"
+    if column not in study.trials:
         return None
-    frame = study.trials[study.trials["family"] == family]
+    frame = study.trials[study.trials["arm"] == arm]
     rate = pd.to_numeric(frame[column], errors="coerce")
     frame = frame.assign(bin=np.floor(2 * np.log10(rate.where(rate > 0))))[rate > 0]
     if frame.empty:
@@ -422,20 +420,21 @@ def learning_rate_stability(study: Study, family: str) -> Table | None:
             ]
         )
     columns = ["Learning rate", "Trials", "Complete", "Pruned", "Diverged or failed", "Best, above the best of all"]
-    caption = f"{display(family)}: how stable training is, by learning rate; validation bits/dim above the best trial's"
+    name = study.title(arm)
+    caption = f"{name}: how stable training is, by learning rate; validation bits/dim above the best trial's"
     return Table(caption, [*columns, "Median, likewise"], rows, sortable=True)
 
 
 def published(study: Study) -> Table:
-    """What was published of the study's data set, and what its families obtained in the same metric."""
-    figures = literature.published(study.results.dataset)
-    rows = [[Cell(f.model), Cell(f"{f.value:g}", order=f.value), Cell(f.source)] for f in figures]
-    unit = METRICS[figures[0].metric].unit if figures else ""
-    for family, final in study.finals.items():
-        level = statistics.estimate(select(final.measurements, "test", figures[0].metric)) if figures else None
+    """What was published of the study's data set, and what its arms obtained in the same metric."""
+    known = literature.published(study.results.dataset)
+    rows = [[Cell(each.model), Cell(f"{each.value:g}", order=each.value), Cell(each.source)] for each in known]
+    unit = METRICS[known[0].metric].unit if known else ""
+    for arm, final in study.finals.items():
+        level = statistics.estimate(select(final.measurements, "test", known[0].metric)) if known else None
         if level is not None:
             obtained = Cell(quantity(level.mean, level.error), order=level.mean)
-            rows.append([Cell(f"{display(family)}, this study"), obtained, Cell(MISSING)])
+            rows.append([Cell(f"{study.title(arm)}, this study"), obtained, Cell(MISSING)])
     return Table("Obtained beside published", ["Model", f"Test {unit}", "Source"], rows, sortable=True)
 
 

@@ -1,4 +1,4 @@
-"""A headless Chromium, and an MLflow server for it to look at; for the browser tests and the screenshots."""
+"""A headless Chromium, and an MLflow server for it to open; for the browser tests and the screenshots."""
 
 from __future__ import annotations
 

@@ -30,9 +30,9 @@ REPORT_HEIGHT = 2400
 COLOURS = (256, 128, 64, 32)
 PATIENCE = 60_000
 """Milliseconds within which a page must show its runs."""
-LOOK_EVERY = 2_000
+EVERY = 2_000
 """Milliseconds in which a page that is at rest does not change: MLflow's pages never stop asking their server."""
-MOST_LOOKS = 15
+MOST_PICTURES = 15
 
 
 def main() -> None:
@@ -93,10 +93,10 @@ def open_page(page: Page, url: str, text: str) -> None:
 def at_rest(page: Page) -> bytes:
     """A picture of a page, once it changes no more."""
     latest, earlier = page.screenshot(animations="disabled"), b""
-    for _ in range(MOST_LOOKS):
+    for _ in range(MOST_PICTURES):
         if latest == earlier:
             break
-        page.wait_for_timeout(LOOK_EVERY)
+        page.wait_for_timeout(EVERY)
         latest, earlier = page.screenshot(animations="disabled"), latest
     return latest
 

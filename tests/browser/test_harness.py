@@ -12,7 +12,7 @@ from urllib.parse import quote
 HERE = Path(__file__).resolve().parent
 
 
-def test_a_watched_page_tells_console_errors_uncaught_exceptions_and_dialogs(watch):
+def test_a_watched_page_notes_console_errors_uncaught_exceptions_and_dialogs(watch):
     watched = watch()
     watched.page.goto("data:text/html,<script>console.log('fine'); console.error('one'); alert('two')</script>")
     watched.page.evaluate("setTimeout(() => { throw new Error('three') })")

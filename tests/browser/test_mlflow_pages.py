@@ -15,7 +15,7 @@ from bench.data.bundled import DIGITS
 from bench.study.config import RunConfig, TrainingConfig
 from bench.tracking.schema import StudyDescription
 from bench.tracking.writer import Tracker
-from models.base.config import VAEConfig
+from models.vae.config import VAEConfig
 from tests.browser.chromium import mlflow_server, unfold_study
 
 ATTACK = "<script>window.attacked = 1; alert(1)</script><img src=x onerror='window.attacked = 2'>"
@@ -59,6 +59,7 @@ def served(browser: object, tmp_path_factory: pytest.TempPathFactory) -> Iterato
         study_id="hostile-digits-00000000",
         name="hostile",
         question=f"Is it shown as text? {HOSTILE}\nAnd the second line?",
+        arms={"vae": "vae"},
         swept={"vae": ["latent_size"]},
         settings={"trials": 5, "dataset": HOSTILE, "lines": "one\ntwo"},
         provenance={"commit": "0" * 40, "dirty": False, "command": HOSTILE},
@@ -72,9 +73,9 @@ def served(browser: object, tmp_path_factory: pytest.TempPathFactory) -> Iterato
     for number, (state, reason) in enumerate(ENDS.items()):
         names.append(f"vae #{number} {HOSTILE}")
         run = parent.start_run(names[-1], "search", "vae", 0, config, number, note=HOSTILE)
-        for epoch in range(1, 4):
-            values = {"train/bits_per_dim": 3.0 / epoch, "validation/bits_per_dim": 3.1 / epoch}
-            run.log_evaluation(EvaluationRecord(epoch, 128 * epoch, 0.5 * epoch, values))
+        for evaluation in range(1, 4):
+            values = {"train/bits_per_dim": 3.0 / evaluation, "validation/bits_per_dim": 3.1 / evaluation}
+            run.log_evaluation(EvaluationRecord(evaluation, 128 * evaluation, 0.5 * evaluation, values))
         if state == RunState.COMPLETE:
             bound = Bound(BoundKind.IMPORTANCE_WEIGHTED, 16)
             run.log_measurements([Measurement("validation", "bits_per_dim", 2.5, 0.01, 179, bound)])

@@ -10,10 +10,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from bench.core.metrics import METRICS
 from bench.core.results import (
     HISTORY_COLUMNS,
     MEASUREMENT_COLUMNS,
-    METRICS,
     PICTURES,
     RUN_COLUMNS,
     TABLES,
@@ -31,7 +31,7 @@ BOUNDS = {
 LEVELS = {"vae": 2.31, "glow": 1.97}
 COSTS = {"vae": (8.0, 412_034, 5200.0, 91_000.0), "glow": (41.0, 1_254_112, 900.0, 4200.0)}
 ENDS = [
-    (RunState.PRUNED, "worse than the median at epoch 3"),
+    (RunState.PRUNED, "worse than the median at evaluation 3"),
     (RunState.DIVERGED, "the loss became NaN at step 41"),
     (RunState.FAILED, "ValueError: latent_size must be positive"),
     (RunState.OUT_OF_MEMORY, "the device ran out of memory allocating 3.1 GiB"),
@@ -53,23 +53,33 @@ def png(size: int = 40, seed: int = 0) -> bytes:
 
 
 class Builder:
-    """Collects the rows of a synthetic study."""
+    """Collects the rows of a synthetic study.
 
-    def __init__(self) -> None:
+    Args:
+        arms: the family of each arm that is not named as its family.
+    """
+
+    def __init__(self, arms: dict[str, str] | None = None) -> None:
+        self.arms = arms or {}
         self.runs: list[dict[str, object]] = []
         self.measurements: list[dict[str, object]] = []
         self.histories: list[dict[str, object]] = []
         self.images: list[ImageGrid] = []
         self.tables: dict[str, list[pd.DataFrame]] = {}
 
-    def run(self, family: str, role: str, state: str = "complete", **known: object) -> dict[str, object]:
+    def family(self, arm: str) -> str:
+        """The family of an arm."""
+        return self.arms.get(arm, arm)
+
+    def run(self, arm: str, role: str, state: str = "complete", **known: object) -> dict[str, object]:
         """Add a run; ``known`` overrides its columns and gives its parameters as ``param.NAME``."""
         index = len(self.runs)
         row: dict[str, object] = {
             "run_id": f"run{index:04d}",
-            "name": f"{family}-{role}-{index}",
+            "name": f"{arm}-{role}-{index}",
             "role": role,
-            "family": family,
+            "arm": arm,
+            "family": self.family(arm),
             "number": np.nan,
             "attempt": 1,
             "seed": 0,
@@ -94,6 +104,7 @@ class Builder:
             "study": "s",
             "run_id": run["run_id"],
             "role": run["role"],
+            "arm": run["arm"],
             "family": run["family"],
             "trial": run["number"],
             "seed": run["seed"],
@@ -112,7 +123,7 @@ class Builder:
         self.measurements.append(row | known)
 
     def history(self, run: dict[str, object], values: list[float]) -> None:
-        """Add a validation learning curve, one point an epoch of 1,000 images."""
+        """Add a validation learning curve, one point an evaluation, every 1,000 images."""
         for step, value in enumerate(values, start=1):
             self.histories.append(
                 {
@@ -125,10 +136,10 @@ class Builder:
                 }
             )
 
-    def final(self, family: str, seed: int, value: float, **known: object) -> dict[str, object]:
+    def final(self, arm: str, seed: int, value: float, **known: object) -> dict[str, object]:
         """Add a complete final run with everything that one measures."""
-        run = self.run(family, "final", seed=seed, **known)
-        seconds, parameters, training, sampling = COSTS.get(family, COSTS["vae"])
+        run = self.run(arm, "final", seed=seed, **known)
+        seconds, parameters, training, sampling = COSTS.get(self.family(arm), COSTS["vae"])
         self.measure(run, "test", "bits_per_dim", value)
         self.measure(run, "test", "nll_nats", value * 64 * np.log(2), standard_error=0.6)
         self.measure(run, "quality", "pixel_kid", 0.0123 + 0.001 * seed, standard_error=0.0004, n=20)
@@ -153,7 +164,7 @@ class Builder:
         self.history(run, [value + 1.4 / step for step in range(1, 13)])
         for kind in ("samples", "reconstructions"):
             caption = f"64 {kind} at temperature 1, seed {seed}"
-            self.images.append(ImageGrid(str(run["run_id"]), family, kind, caption, png(seed=seed)))
+            self.images.append(ImageGrid(str(run["run_id"]), arm, kind, caption, png(seed=seed)))
         return run
 
     def table(self, run: dict[str, object], name: str, **columns: object) -> None:
@@ -161,14 +172,15 @@ class Builder:
         frame = pd.DataFrame(columns).assign(run_id=run["run_id"])
         self.tables.setdefault(name, []).append(frame[["run_id", *TABLES[name]]])
 
-    def measured(self, family: str, seed: int, value: float, **known: object) -> dict[str, object]:
+    def measured(self, arm: str, seed: int, value: float, **known: object) -> dict[str, object]:
         """Add a final run with all that one measures now: errors, conditions, diagnostics and tables."""
-        run = self.run(family, "final", seed=seed, **known)
-        _, samples, _ = BOUNDS[family]
-        seconds, parameters, training, sampling = COSTS[family]
+        run = self.run(arm, "final", seed=seed, **known)
+        family = self.family(arm)
+        _, samples, _ = BOUNDS.get(family, BOUNDS["vae"])
+        seconds, parameters, training, sampling = COSTS.get(family, COSTS["vae"])
         images = 360
         common = np.random.default_rng(0).normal(0, 0.3, images)
-        own = np.random.default_rng([seed, len(family)]).normal(0, 0.05, images)
+        own = np.random.default_rng([seed, len(arm)]).normal(0, 0.05, images)
         bits = common + own
         bits += value - bits.mean()
         nats = bits * 64 * np.log(2)
@@ -215,7 +227,7 @@ class Builder:
         self.measure(run, "cost", "training_seconds", seconds + 0.3 * seed)
         self.history(run, [value + 1.4 / step for step in range(1, 13)])
         for kind in PICTURES:
-            self.images.append(ImageGrid(str(run["run_id"]), family, kind, f"64 images, seed {seed}", png(seed=seed)))
+            self.images.append(ImageGrid(str(run["run_id"]), arm, kind, f"64 images, seed {seed}", png(seed=seed)))
         self.table(
             run,
             "likelihood_by_image",
@@ -240,7 +252,7 @@ class Builder:
             self.table(
                 run, "latents", latent=np.arange(32), kl_nats=kl, variance_of_mean=kl / 4, active=np.arange(32) < 12
             )
-        else:
+        elif family == "glow":
             self.measure(run, "diagnostics", "round_trip_error", 0.0004)
             self.measure(run, "diagnostics", "condition_number", 31.0 + seed)
             self.table(
@@ -256,11 +268,17 @@ class Builder:
 
     def results(self, swept: dict[str, list[str]] | None = None, **known: object) -> StudyResults:
         """The study."""
+        arms = {str(run["arm"]): str(run["family"]) for run in self.runs}
+        if swept is None:
+            swept = SWEPT | {arm: SWEPT[family] for arm, family in arms.items() if family in SWEPT}
+        if self.arms:
+            swept = {arm: swept[arm] for arm in arms if arm in swept}
         fields: dict[str, object] = {
             "study_id": "vae_vs_glow-digits-1a2b3c4d",
             "name": "vae_vs_glow",
             "question": "Which models 8×8 digits better at five minutes on two cores, a VAE or a Glow?",
-            "swept": SWEPT if swept is None else swept,
+            "arms": {arm: arms.get(arm, arm) for arm in [*swept, *arms]},
+            "swept": swept,
             "dataset": {
                 "name": "digits",
                 "digest": "sha256:" + "5f" * 32,
@@ -287,18 +305,17 @@ class Builder:
         return StudyResults(**(fields | known))  # type: ignore[arg-type]
 
 
-def search(builder: Builder, family: str, trials: int = 18) -> None:
-    """A sweep of a family: two thirds complete, one of every other end among the rest, one far off the scale."""
-    rng = np.random.default_rng(len(family))
+def search(builder: Builder, arm: str, trials: int = 18) -> None:
+    """A sweep of an arm: two thirds complete, one of every other end among the rest, one far off the scale."""
+    family = builder.family(arm)
+    rng = np.random.default_rng(len(arm))
     for number in range(trials):
         rate = float(10 ** rng.uniform(-4, -1.5))
-        own = {"vae": "param_latent_size", "glow": "param_flow_depth"}[family]
-        size = int(rng.choice([2, 4, 8, 16, 32, 64] if family == "vae" else [2, 4, 6, 8]))
-        value = LEVELS[family] + 0.15 * abs(np.log10(rate) + 2.9) + 0.08 * rng.random() + 0.3 / size
+        own = {"glow": "param_flow_depth"}.get(family, "param_latent_size")
+        size = int(rng.choice([2, 4, 6, 8] if family == "glow" else [2, 4, 8, 16, 32, 64]))
+        value = LEVELS.get(family, 2.1) + 0.15 * abs(np.log10(rate) + 2.9) + 0.08 * rng.random() + 0.3 / size
         state, reason = ENDS[number // 3 % len(ENDS)] if number % 3 == 2 else (RunState.COMPLETE, "")
-        run = builder.run(
-            family, "search", state, number=number, reason=reason, param_learning_rate=rate, **{own: size}
-        )
+        run = builder.run(arm, "search", state, number=number, reason=reason, param_learning_rate=rate, **{own: size})
         epochs = {"complete": 12, "pruned": 3, "diverged": 4, "interrupted": 5, "running": 6}.get(str(state), 0)
         curve = [value + 1.2 / step + 0.02 * float(rng.random()) for step in range(1, epochs)] + [value] * (epochs > 0)
         if state == RunState.DIVERGED:
@@ -310,27 +327,38 @@ def search(builder: Builder, family: str, trials: int = 18) -> None:
             builder.measure(run, "validation", "bits_per_dim", value)
 
 
-def best(builder: Builder, family: str) -> dict[str, object]:
+def best(builder: Builder, arm: str) -> dict[str, object]:
     """The swept parameters of the complete trial with the lowest validation bits/dim."""
-    rows = [row for row in builder.measurements if row["family"] == family and row["split"] == "validation"]
+    rows = [row for row in builder.measurements if row["arm"] == arm and row["split"] == "validation"]
     run_id = min(rows, key=lambda row: float(str(row["value"])))["run_id"]
     run = next(row for row in builder.runs if row["run_id"] == run_id)
     return {key.replace("param.", "param_"): value for key, value in run.items() if key.startswith("param.")}
 
 
-def whole(levels: dict[str, list[float]], *, measured: bool = False) -> Builder:
-    """A finished study of the given families, each with these test bits/dim, one a seed.
+def whole(levels: dict[str, list[float]], *, measured: bool = False, families: dict[str, str] | None = None) -> Builder:
+    """A finished study of the given arms, each with these test bits/dim, one a seed.
 
-    ``measured`` gives the final runs all that one measures now, and not what the first ones did.
+    ``measured`` gives the final runs all that one measures now, and not what the first ones did; ``families`` names the
+    family of each arm that is not named as its family.
     """
-    builder = Builder()
-    for family in levels:
-        search(builder, family)
-    for family, values in levels.items():
+    builder = Builder(families)
+    for arm in levels:
+        search(builder, arm)
+    for arm, values in levels.items():
         for seed, value in enumerate(values):
             final = builder.measured if measured else builder.final
-            final(family, seed, value, **best(builder, family))
+            final(arm, seed, value, **best(builder, arm))
     return builder
+
+
+FOUR = {"dense": "vae", "conv": "vae", "shallow": "glow", "deep": "glow"}
+"""Two VAEs and two Glows."""
+FOUR_LEVELS = {
+    "dense": [2.31, 2.33, 2.30],
+    "conv": [2.11, 2.13, 2.10],
+    "shallow": [2.02, 2.04, 2.01],
+    "deep": [1.97, 1.99, 1.96],
+}
 
 
 @pytest.fixture
@@ -356,3 +384,9 @@ def measured() -> StudyResults:
     """Glow below the VAE, three seeds each, with tables, conditions and a random sampler."""
     builder = whole({"vae": [2.31, 2.33, 2.30], "glow": [1.97, 1.99, 1.96]}, measured=True)
     return builder.results(settings={"epochs": 12, "sampler": "random", "seeds": 3})
+
+
+@pytest.fixture
+def four() -> StudyResults:
+    """Two VAEs and two Glows, three seeds each, with all that is measured; the second Glow is the lowest."""
+    return whole(FOUR_LEVELS, measured=True, families=FOUR).results()

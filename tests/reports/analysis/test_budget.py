@@ -9,8 +9,9 @@ from scipy import stats
 from bench.search import sampler as search
 from reports.analysis import budget
 from reports.analysis.results import Study
-from reports.figures import matplotlib as drawing
-from reports.figures import styles, views
+from reports.figures import matplotlib as static
+from reports.figures import study as figures
+from reports.figures.styles import arm_styles
 
 
 def test_best_of_by_hand():
@@ -41,22 +42,22 @@ def test_band_covers_all_n_at_once():
     for _ in range(300):
         found = budget.best_of(rng.uniform(size=25))
         hits.append(((found["low"] <= truth) & (truth <= found["high"])).all())
-    # At least 95% by construction; more, as only 25 places of the distribution are looked at.
+    # At least 95% by construction; more, as only 25 places of the distribution are compared.
     assert np.mean(hits) >= 0.93
 
 
 def test_course_of_a_search(measured):
     runs = measured.runs
     for data in budget.best_so_far(Study(measured)):
-        mine = runs[(runs["family"] == data.family) & (runs["role"] == "search")]
+        mine = runs[(runs["arm"] == data.arm) & (runs["role"] == "search")]
         ended = mine[mine["state"] != "running"]
         assert len(data.observed) == len(ended)
         assert data.observed["trials"].iloc[-1] == (ended["state"] != "interrupted").sum()
         assert data.observed["seconds"].iloc[-1] == pytest.approx(ended["seconds"].sum())
         best = data.observed["best"].dropna()
         assert (best.diff().dropna() <= 0).all()
-        assert best.iloc[-1] == Study(measured).trials.query("family == @data.family and best")["value"].item()
-        # Neither the first trial, the family's own configuration, nor interrupted ones, made again, are draws.
+        assert best.iloc[-1] == Study(measured).trials.query("arm == @data.arm and best")["value"].item()
+        # Neither the first trial, the arm's own configuration, nor interrupted ones, which are repeated, are draws.
         assert data.draws == (ended["state"] != "interrupted").sum() - 1
         assert data.band is not None
         assert data.pruned
@@ -68,10 +69,10 @@ def test_only_random_trials_have_a_band(measured, study):
         results = builder.results(settings={"sampler": sampler} if sampler else {})
         (data,) = budget.best_so_far(Study(results))
         assert data.band is None
-        (view,) = views.budgets(Study(results), styles.family_styles(["vae"]))
-        assert "No interval is drawn" in view.caption
-        assert "repeated studies" in view.caption
-    captions = [view.caption for view in views.budgets(Study(measured), styles.family_styles(["vae", "glow"]))]
+        (figure,) = figures.budgets(Study(results))
+        assert "No interval is drawn" in figure.caption
+        assert "repeated studies" in figure.caption
+    captions = [figure.caption for figure in figures.budgets(Study(measured))]
     assert all("15 independent draws" in caption and "only approximately" in caption for caption in captions)
 
 
@@ -82,7 +83,8 @@ def test_a_single_trial(empty, sampler):
     results = empty.results(settings={"sampler": sampler})
     (data,) = budget.best_so_far(Study(results))
     assert data.band is None
-    assert "<svg" in drawing.draw_budget(data, styles.VAE)
+    (figure,) = figures.budgets(Study(results))
+    assert "<svg" in static.draw(figure, arm_styles({"vae": "vae"}))
 
 
 def test_without_a_finite_value_there_is_no_course(empty):
@@ -96,9 +98,9 @@ def test_tpe_before_it_models_anything_is_called_random(empty, trials, random):
         run = empty.run("vae", "search", number=number, param_latent_size=number)
         empty.measure(run, "validation", "bits_per_dim", 2.0 + number)
     known = Study(empty.results(settings={"sampler": "tpe"}, swept={"vae": ["latent_size"]}))
-    (view,) = views.budgets(known, {"vae": styles.VAE})
-    assert ("the family's own configuration and random draws" in view.caption) == random
-    assert ("its trials were proposed by the tpe sampler" in view.caption) != random
+    (figure,) = figures.budgets(known)
+    assert ("the arm's own configuration and random draws" in figure.caption) == random
+    assert ("its trials were proposed by the tpe sampler" in figure.caption) != random
 
 
 def test_the_random_start_is_that_of_the_search():

@@ -1,4 +1,4 @@
-"""Two studies compared: what changed is told with its interval, and what is not comparable is refused with a reason."""
+"""Two studies compared: what changed stands with its interval, and what is not comparable is refused with a reason."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def pair(study):
     return compared
 
 
-def test_a_family_that_got_better_is_told_from_one_within_noise(pair):
+def test_an_arm_that_got_better_is_separated_from_one_within_noise(pair):
     found = pair({"vae": [2.11, 2.13, 2.10], "glow": [1.98, 1.97, 1.97]})
     vae, glow = found.headlines
     assert vae.startswith("VAE got better: test bits/dim changed by −0.200 (95% interval −0.2")
@@ -88,8 +88,8 @@ def test_another_bound_or_number_of_images_is_refused(pair, study):
     assert "average 360 and 10 images" in glow
 
 
-def test_a_family_of_one_study_and_one_without_final_runs_are_named(pair):
-    found = pair({"vae": []}, swept={"vae": ["latent_size"]})
+def test_an_arm_of_one_study_and_one_without_final_runs_are_named(pair):
+    found = pair({"vae": []}, arms={"vae": "vae"}, swept={"vae": ["latent_size"]})
     assert any("Glow is in vae\\_vs\\_glow" in reason or "Glow is in vae_vs_glow" in reason for reason in found.refused)
     assert any("VAE is not compared on test: it has no final run" in reason for reason in found.refused)
     assert found.changes == []
@@ -111,3 +111,25 @@ def test_several_studies_are_listed_and_foreign_text_shows_as_text(tmp_path):
     assert page.index('href="a-b/report.html"') < page.index('href="c%3Cd/report.html"')
     assert "Glow has &lt;b&gt;less&lt;/b&gt;." in page
     assert "\u202e" not in page
+
+
+def test_arms_of_one_family_are_compared_each_with_itself(study, four):
+    levels = {"dense": [2.21, 2.23, 2.20], "conv": [2.11, 2.13, 2.10], "other": [1.97, 1.99, 1.96]}
+    families = {"dense": "vae", "conv": "vae", "other": "glow"}
+    found = compare(Study(four), Study(study(levels, measured=True, families=families).results(study_id="after")))
+    assert [change.arm for change in found.changes if change.metric == "bits_per_dim"] == ["dense", "conv"]
+    assert found.headlines[0].startswith("dense got better: test bits/dim changed by")
+    assert found.headlines[1].startswith("conv: the change in test bits/dim of")
+    assert [reason.split(" is in ")[0] for reason in found.refused] == ["shallow", "deep", "other"]
+
+
+def test_metrics_of_users_are_compared(study):
+    def results(value):
+        builder = study(BEFORE)
+        for run in [run for run in builder.runs if run["role"] == "final"]:
+            level = value + 0.01 * int(str(run["seed"]))
+            builder.measure(run, "my_group", "unheard_of", level, unit="px", higher_is_better=False)
+        return Study(builder.results())
+
+    changes = [change for change in compare(results(1.0), results(2.0)).changes if change.metric == "unheard_of"]
+    assert [(change.arm, change.verdict) for change in changes] == [("VAE", "worse"), ("Glow", "worse")]

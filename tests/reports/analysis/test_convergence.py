@@ -115,7 +115,7 @@ def test_verdict_on_a_family_still_improving_is_one_so_far(study):
     headline = answer(Study(results)).headline.replace(NO_BREAK, " ")
     assert "on digits at this budget, so far: " in headline
     fall = falling(0.75) - falling(1)
-    assert f"The figure of VAE could still fall: the best validation bits/dim fell by {fall:.3g} over" in headline
+    assert f"The bits/dim of VAE could still fall: the best validation bits/dim fell by {fall:.3g} over" in headline
 
 
 def test_seeds_that_differ_are_counted(study):

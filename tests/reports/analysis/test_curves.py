@@ -1,4 +1,4 @@
-"""Figure data holds every trial, and drawings survive whatever values there are."""
+"""What figures show holds every trial, and drawings survive whatever values there are."""
 
 from __future__ import annotations
 
@@ -8,10 +8,12 @@ import numpy as np
 import pytest
 
 from bench.core.results import RunState
-from reports.analysis import curves as figures
+from reports.analysis import curves
 from reports.analysis.results import Study
-from reports.figures import matplotlib as drawing
-from reports.figures import styles, svg
+from reports.figures import matplotlib as static
+from reports.figures import study as figures
+from reports.figures import svg
+from reports.figures.styles import HUES, INK, arm_styles
 
 
 def trial(builder, number, value, state="complete", **known):
@@ -23,12 +25,19 @@ def trial(builder, number, value, state="complete", **known):
     return run
 
 
+def drawn(results, arm, parameter):
+    """The response curve of a parameter as raw SVG."""
+    known = Study(results)
+    data = curves.response(known, arm, parameter)
+    return static.draw(figures.response(known, data), arm_styles(known.families))
+
+
 def test_every_trial_is_drawn(finished):
-    for family, parameters in finished.swept.items():
+    for arm, parameters in finished.swept.items():
         for parameter in parameters:
-            data = figures.response(Study(finished), family, parameter)
+            data = curves.response(Study(finished), arm, parameter)
             assert data is not None
-            runs = finished.runs[(finished.runs["family"] == family) & (finished.runs["role"] == "search")]
+            runs = finished.runs[(finished.runs["arm"] == arm) & (finished.runs["role"] == "search")]
             assert len(data.points) == len(runs)
             assert data.points["selected"].sum() == 1
             assert data.points.loc[~data.points["strip"], "value"].notna().all()
@@ -36,7 +45,7 @@ def test_every_trial_is_drawn(finished):
                 of_state = data.points[data.points["mark"] == state]
                 assert len(of_state) == (runs["state"] == state).sum() > 0
                 assert of_state["strip"].all()
-            assert list(data.points.loc[data.points["mark"] == figures.OFF_SCALE, "strip"]) == [True]
+            assert list(data.points.loc[data.points["mark"] == curves.OFF_SCALE, "strip"]) == [True]
             assert data.limits is not None
             assert data.limits[1] < 3
 
@@ -46,7 +55,7 @@ def test_pruned_trials_stand_at_their_last_value(empty):
         trial(empty, number, 2.0 + 0.1 * number, param_latent_size=number + 1)
     run = empty.run("vae", "search", "pruned", number=4, param_latent_size=9)
     empty.history(run, [3.0, 2.15, float("nan")])
-    data = figures.response(Study(empty.results()), "vae", "latent_size")
+    data = curves.response(Study(empty.results()), "vae", "latent_size")
     assert data is not None
     assert list(data.points.loc[data.points["mark"] == "pruned", "value"]) == [2.15]
 
@@ -58,7 +67,7 @@ def test_pruned_trials_stand_at_their_last_value(empty):
 def test_axis_is_logarithmic_where_values_span_more_than_thirty(empty, values, log):
     for number, value in enumerate(values):
         trial(empty, number, 2.0 + number, param_latent_size=value)
-    data = figures.response(Study(empty.results()), "vae", "latent_size")
+    data = curves.response(Study(empty.results()), "vae", "latent_size")
     assert data is not None
     assert data.log is log
 
@@ -69,43 +78,43 @@ def test_axis_is_logarithmic_where_values_span_more_than_thirty(empty, values, l
 def test_any_kind_of_parameter_can_be_drawn(empty, values):
     for number, value in enumerate(values):
         trial(empty, number, 2.0 + number, param_latent_size=value)
-    data = figures.response(Study(empty.results()), "vae", "latent_size")
+    data = curves.response(Study(empty.results()), "vae", "latent_size")
     assert data is not None
     assert np.isfinite(data.points["x"]).all()
-    ET.fromstring(drawing.draw_response(data, styles.VAE))  # noqa: S314 - our own drawing
+    ET.fromstring(drawn(empty.results(), "vae", "latent_size"))  # noqa: S314 - our own drawing
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf, None])
 def test_figures_survive_values_that_are_not_finite(empty, value):
     for number, state in enumerate(RunState):
         trial(empty, number, value, state, param_latent_size=4)
-    data = figures.response(Study(empty.results()), "vae", "latent_size")
+    data = curves.response(Study(empty.results()), "vae", "latent_size")
     assert data is not None
     assert data.limits is None
     assert data.points["strip"].all()
     assert len(data.points) == len(RunState)
-    assert "no trial has a finite value" in drawing.draw_response(data, styles.VAE)
-    assert figures.learning_curves(Study(empty.results())) == []
+    assert "no trial has a finite value" in drawn(empty.results(), "vae", "latent_size")
+    assert curves.learning_curves(Study(empty.results())) == []
 
 
 def test_trials_without_the_parameter_are_counted(empty):
     trial(empty, 0, 2.0, param_latent_size=4)
     trial(empty, 1, 2.0)
-    data = figures.response(Study(empty.results()), "vae", "latent_size")
+    data = curves.response(Study(empty.results()), "vae", "latent_size")
     assert data is not None
     assert (len(data.points), data.without) == (1, 1)
-    assert figures.response(Study(empty.results()), "vae", "flow_depth") is None
+    assert curves.response(Study(empty.results()), "vae", "flow_depth") is None
 
 
-def test_learning_curves_tell_searched_from_final(finished):
-    curves = {data.family: data for data in figures.learning_curves(Study(finished))}
-    assert {len(data.final) for data in curves.values()} == {3}
-    assert len({data.limits for data in curves.values()}) == 1
-    drawn = [curve for data in curves.values() for curve in (*data.searched, *data.final)]
+def test_learning_curves_separate_searched_from_final(finished):
+    found = {data.arm: data for data in curves.learning_curves(Study(finished))}
+    assert {len(data.final) for data in found.values()} == {3}
+    assert len({data.limits for data in found.values()}) == 1
+    drawn = [curve for data in found.values() for curve in (*data.searched, *data.final)]
     assert all(np.isfinite([curve.images, curve.seconds, curve.value]).all() for curve in drawn)
     rows = finished.histories[finished.histories["run_id"] == drawn[0].run_id]
     assert [list(drawn[0].images), list(drawn[0].value)] == [list(rows["images"]), list(rows["value"])]
-    glow = curves["glow"].band
+    glow = found["glow"].band
     assert list(glow["images"]) == [1000.0 * step for step in range(1, 13)]
     last = glow.iloc[-1][["mean", "low", "high"]] - 1.4 / 12
     assert list(last) == pytest.approx([1.97333, 1.96, 1.99], abs=1e-5)
@@ -116,42 +125,39 @@ def test_bound_curves_are_means_over_the_seeds_that_have_each_k(study):
     results = builder.results()
     frame = results.tables["bound_by_samples"]
     incomplete = frame[~((frame["run_id"] == "run0036") & (frame["importance_samples"] == 4))]
-    curves = figures.bound_curves(Study(builder.results(tables={"bound_by_samples": incomplete})))
-    vae, glow = curves
-    assert (vae.family, vae.seeds, glow.family, glow.seeds) == ("vae", 2, "glow", 1)
+    known = Study(builder.results(tables={"bound_by_samples": incomplete}))
+    vae, glow = curves.bound_curves(known)
+    assert (vae.arm, vae.seeds, glow.arm, glow.seeds) == ("vae", 2, "glow", 1)
     assert list(vae.points["importance_samples"]) == [1, 2, 8, 16, 32, 64]
     assert vae.points["value"].iloc[-1] == pytest.approx(2.32)
     assert vae.points["error"].iloc[-1] == pytest.approx(0.0005)
-    assert figures.bound_curves(Study(builder.results(tables={}))) == []
-    raw = drawing.draw_bound_curve(vae, styles.VAE)
-    ET.fromstring(raw)  # noqa: S314 - our own drawing
+    assert curves.bound_curves(Study(builder.results(tables={}))) == []
+    for figure in figures.bound_curves(known):
+        ET.fromstring(static.draw(figure, arm_styles(known.families)))  # noqa: S314 - our own drawing
 
 
 def test_latents_of_the_first_seed_in_descending_order(measured):
-    (profile,) = figures.latent_profiles(Study(measured))
-    assert (profile.family, profile.seed, len(profile.points)) == ("vae", "0", 32)
+    (profile,) = curves.latent_profiles(Study(measured))
+    assert (profile.arm, profile.seed, len(profile.points)) == ("vae", "0", 32)
     assert profile.points["kl_nats"].is_monotonic_decreasing
     assert profile.points["active"].sum() == 12
-    ET.fromstring(drawing.draw_latent_profile(profile, styles.VAE))  # noqa: S314 - our own drawing
+    (figure,) = figures.latent_profiles(Study(measured))
+    ET.fromstring(static.draw(figure, HUES))  # noqa: S314 - our own drawing
 
 
 def test_many_trials_become_one_picture(empty):
     rng = np.random.default_rng(0)
-    for number in range(drawing.MANY + 100):
+    for number in range(static.MANY + 100):
         run = trial(empty, number, float(rng.normal(2, 0.1)), param_latent_size=float(rng.uniform()))
         empty.history(run, [3.0, 2.0])
     known = Study(empty.results())
-    data = figures.response(known, "vae", "latent_size")
-    assert data is not None
-    assert len(drawing.draw_response(data, styles.VAE)) < 200_000
-    assert len(drawing.draw_learning_curves(figures.learning_curves(known)[0], styles.VAE)) < 200_000
+    for figure in (*figures.responses(known), *figures.learning_curves(known)):
+        assert len(static.draw(figure, arm_styles(known.families))) < 200_000
 
 
 def test_inline_figures_share_no_id_and_follow_the_theme(finished):
-    data = figures.response(Study(finished), "vae", "latent_size")
-    assert data is not None
-    raw = drawing.draw_response(data, styles.VAE)
-    palette = {styles.VAE.colour: "var(--vae)"}
+    raw = drawn(finished, "vae", "latent_size")
+    palette = svg.themed(arm_styles({"vae": "vae"}))
     texts = [svg.inline(raw, "a <b> & c", prefix, palette) for prefix in ("a-", "b-")]
     first, second = (ET.fromstring(text) for text in texts)  # noqa: S314 - our own drawing
     ids = [{element.get("id") for element in root.iter()} - {None} for root in (first, second)]
@@ -162,13 +168,6 @@ def test_inline_figures_share_no_id_and_follow_the_theme(finished):
     text = ET.tostring(first, encoding="unicode")
     assert "currentColor" in text
     assert "var(--vae)" in text
-    assert drawing.INK not in text
+    assert INK not in text
     assert first.get("role") == "img"
     assert first.find(f"{svg.SVG}title").text == "a <b> & c"
-
-
-def test_each_family_keeps_its_own_style():
-    found = styles.family_styles(["glow", "x", "vae", "y"])
-    assert found["vae"] == styles.VAE
-    assert found["glow"] == styles.GLOW
-    assert len({style.colour for style in found.values()}) == len({style.marker for style in found.values()}) == 4

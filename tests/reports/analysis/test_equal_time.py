@@ -50,7 +50,7 @@ def test_an_order_that_never_changes_has_no_crossing(said):
 
 def test_seeds_that_differ_more_than_the_families(said):
     first, *_ = said([3.0, 2.6, 2.5, 2.4], [2.6, 2.41, 2.0, 1.9], differ=0.3)
-    assert "the seeds do not separate the families" in first
+    assert "the seeds do not separate the arms" in first
 
 
 def test_a_family_that_was_not_evaluated_in_that_time(said):

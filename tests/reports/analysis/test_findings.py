@@ -64,7 +64,7 @@ def test_no_active_unit_is_collapse_even_where_the_share_is_not_known(study):
         (2.2995, 0.00001, [2.0], "it has flattened", False),
         (2.28, 0.05, [2.0], "do not show whether it has flattened", False),
         (2.28, 0.0001, [2.0], "it has not flattened", True),
-        (2.297, 0.0001, [2.0], "small beside the gap of 0.300 between the families (1.0% of it)", False),
+        (2.297, 0.0001, [2.0], "small beside the gap of 0.300 between the arms (1.0% of it)", False),
         (2.297, 0.0001, [2.26], "it has not flattened", True),
         (2.297, 0.0001, [], "it has not flattened", True),
     ],
@@ -148,7 +148,7 @@ def test_a_selected_value_on_the_edge_of_its_range(study):
         },
     )
     assert "VAE was selected with latent_size = 16 of 2 to 16 and learning_rate = 0.00471" in vae
-    assert "Glow was selected with flow_depth = 8 of 8 to 16; a wider range may give a lower figure." in glow
+    assert "Glow was selected with flow_depth = 8 of 8 to 16; a wider range may give a lower value." in glow
 
 
 @pytest.mark.parametrize(
@@ -231,4 +231,4 @@ def test_validation_that_rises_early_or_much(study):
 
 def test_validation_that_rises_before_weights_that_are_measured(study):
     (text,) = rising(study, LATE_AND_LITTLE, kept=False)
-    assert "The last weights are the ones measured, so the figure is worse than the family's best." in text
+    assert "The last weights are the ones measured, so the value is worse than the arm's best." in text

@@ -52,3 +52,16 @@ def test_nothing_is_said_of_few_trials_or_of_one_parameter(empty, study):
     for row in one.runs:
         row["state"] = str(RunState.PRUNED)
     assert importances(Study(one.results())) == []
+
+
+def test_a_parameter_that_depends_on_another_is_left_out(empty):
+    rng = np.random.default_rng(0)
+    for number in range(40):
+        known = {"param_learning_rate": float(rng.uniform()), "param_latent_size": int(rng.choice([2, 4, 8]))}
+        known |= {"param_momentum": float(rng.uniform())} if number % 2 else {}
+        run = empty.run("vae", "search", number=number, **known)
+        empty.measure(run, "validation", "bits_per_dim", known["param_learning_rate"])
+    swept = {"vae": ["learning_rate", "latent_size", "momentum"]}
+    (found,) = importances(Study(empty.results(swept=swept)))
+    assert set(found.shares["parameter"]) == {"learning_rate", "latent_size"}
+    assert found.trials == 40

@@ -42,7 +42,7 @@ def test_trials_are_traded_against_time_and_size_and_final_runs_against_speed(st
     assert (one.conditions[-8:], many.conditions[-8:]) == (" batch 1", "batch 64")
     assert many.higher_is_better
     # The VAE samples faster, Glow is the likelier: the best of each stands on the front.
-    assert set(many.front["family"]) == {"vae", "glow"}
+    assert set(many.front["arm"]) == {"vae", "glow"}
     assert many.front["cost"].is_monotonic_increasing
     assert many.front["value"].is_monotonic_increasing
 

@@ -1,14 +1,19 @@
-"""The figures for plotly hold the runs that the static ones show, and foreign text stays text."""
+"""Interactive figures hold the runs that the static ones show, and foreign text stays text."""
 
 from __future__ import annotations
 
 import json
 
-from reports.analysis import curves as figures
+import pytest
+
+from reports.analysis import curves
 from reports.analysis.results import Study
 from reports.figures import plotly as interactive
-from reports.figures import styles, views
-from reports.pages import study as pages
+from reports.figures import study as figures
+from reports.figures.grammar import Axis, Band, Bars, Figure, Line, Panel, Points, Rule
+from reports.figures.registry import registered_figures
+from reports.figures.styles import arm_styles
+from reports.pages.templates import data_block
 
 
 def load(text):
@@ -16,52 +21,97 @@ def load(text):
     return json.loads(text, parse_constant=lambda name: (_ for _ in ()).throw(AssertionError(name)))
 
 
+def plotted(figure, study):
+    return load(interactive.draw(figure, arm_styles(study.families)))
+
+
+def response(results, arm, parameter):
+    known = Study(results)
+    return plotted(figures.response(known, curves.response(known, arm, parameter)), known)
+
+
 def test_every_trial_of_a_response_can_be_selected(finished):
-    data = figures.response(Study(finished), "vae", "learning_rate")
-    plot = load(interactive.response(data, styles.VAE))
+    data = curves.response(Study(finished), "vae", "learning_rate")
+    plot = response(finished, "vae", "learning_rate")
     drawn = [run for trace in plot["data"] if trace["name"] != "selected" for run in trace["customdata"]]
     assert sorted(drawn) == sorted(data.points["run_id"])
     assert plot["layout"]["xaxis2"]["type"] == "log"
     assert {trace["marker"]["color"] for trace in plot["data"]} == {"var(--vae)", "var(--ink)"}
     complete = next(trace for trace in plot["data"] if trace["name"] == "complete")
-    assert "VAE trial 0, latent_size = " in complete["hovertext"][complete["customdata"].index("run0000")]
+    assert "VAE trial 0, latent_size = " in complete["text"][complete["customdata"].index("run0000")]
+    assert "validation bits/dim: %{y}" in complete["hovertemplate"]
 
 
 def test_of_very_many_trials_the_best_are_drawn(empty):
     for number in range(interactive.MOST_POINTS + 50):
         run = empty.run("vae", "search", number=number, param_latent_size=number + 1)
         empty.measure(run, "validation", "bits_per_dim", 9.0 - 0.001 * number)
-    data = figures.response(Study(empty.results()), "vae", "latent_size")
-    plot = load(interactive.response(data, styles.VAE))
+    plot = response(empty.results(swept={"vae": ["latent_size"]}), "vae", "latent_size")
     drawn = next(trace for trace in plot["data"] if trace["name"] == "complete")
     assert len(drawn["x"]) == interactive.MOST_POINTS
     assert max(drawn["y"]) < 9.0 - 0.001 * 49
 
 
 def test_learning_curves_carry_their_run(finished):
-    (data, _) = figures.learning_curves(Study(finished))
-    plot = load(interactive.learning_curves(data, styles.VAE))
-    assert [trace["meta"] for trace in plot["data"]][-3:] == [curve.run_id for curve in data.final]
-    assert len(plot["data"]) == len(data.searched) + len(data.final)
+    known = Study(finished)
+    data = curves.learning_curves(known)[0]
+    _, figure, _ = figures.learning_curves(known)
+    runs = [trace.get("meta") for trace in plotted(figure, known)["data"] if trace.get("meta")]
+    expected = [curve.run_id for curve in (*data.searched, *data.final)]
+    assert sorted(runs) == sorted(2 * expected)  # against images, and against seconds
 
 
-def test_every_plot_of_a_page_is_strict_json_that_cannot_end_its_block(measured):
-    study = Study(measured)
-    looks = styles.family_styles(study.families)
-    plots = [view.plot for view in (*views.responses(study, looks), *views.trade_offs(study, looks))]
-    assert len(plots) == 6
-    for plot in plots:
-        load(plot)
-    assert "<" not in pages._data_block('{"a": "</script><!--"}')
-    assert load(str(pages._data_block('{"a": "</script><!--"}'))) == {"a": "</script><!--"}
+def test_of_very_many_learning_curves_all_finals_and_the_best_trials_are_drawn(empty):
+    for number in range(interactive.MOST_CURVES + 20):
+        run = empty.run("vae", "search", number=number)
+        empty.history(run, [3.0, 2.0 + 0.001 * number])
+    final = empty.run("vae", "final")
+    empty.history(final, [3.0, 2.5])
+    known = Study(empty.results(swept={"vae": []}))
+    (figure,) = figures.learning_curves(known)
+    drawn = [trace for trace in plotted(figure, known)["data"] if trace.get("meta") and trace["xaxis"] == "x"]
+    assert len(drawn) == interactive.MOST_CURVES + 1
+    assert {trace["meta"] for trace in drawn} >= {"run0000", final["run_id"]}
+    assert f"run{interactive.MOST_CURVES:04d}" not in {trace["meta"] for trace in drawn}
+
+
+def test_every_figure_of_a_page_is_strict_json_that_cannot_end_its_block(measured):
+    known = Study(measured)
+    found = [each.make(known) for each in registered_figures() if each.source[0].startswith("reports.")]
+    made = [figure for each in found if each is not None for figure in ([each] if isinstance(each, Figure) else each)]
+    assert len(made) == 16
+    for figure in made:
+        plotted(figure, known)
+    assert "<" not in data_block('{"a": "</script><!--"}')
+    assert load(str(data_block('{"a": "</script><!--"}'))) == {"a": "</script><!--"}
 
 
 def test_what_looks_like_markup_shows_as_it_is(empty):
     for number in range(2):
-        hostile = {"param_<b>x</b>": f"<a href='javascript:1'>{number}"}
+        hostile = {"param_<b>x</b>%{y}": f"<a href='javascript:1'>{number}"}
         empty.measure(empty.run("vae", "search", number=number, **hostile), "validation", "bits_per_dim", 2.0)
-    data = figures.response(Study(empty.results(swept={"vae": ["<b>x</b>"]})), "vae", "<b>x</b>")
-    plot = interactive.response(data, styles.VAE)
+    known = Study(empty.results(swept={"vae": ["<b>x</b>%{y}"]}))
+    (figure,) = figures.responses(known)
+    plot = interactive.draw(figure, arm_styles(known.families))
     assert "<b>" not in plot
     assert "<a " not in plot
     assert "&lt;b&gt;x&lt;" in plot
+    assert "&gt;&#37;{y}" in plot
+
+
+@pytest.mark.parametrize("scale", ["linear", "log", "log2"])
+def test_every_layer_is_drawn_whatever_its_numbers(scale):
+    numbers = [1.0, float("nan"), -1.0, float("inf"), 3.0]
+    layers = [
+        Line(numbers, numbers, numbers, label="a", colour="arm", dash="arm"),
+        Points(numbers, numbers, label="<b>", colour="ink", marker="star"),
+        Band(numbers, numbers, numbers, colour="other-1"),
+        Rule(2.0, across="y"),
+    ]
+    panel = Panel(Axis("x", "s", scale=scale), Axis("y", scale=scale), layers)
+    bars = Panel(Axis("share"), Axis(), [Bars(["<i>", "b"], [0.2, 0.4], [0.1, 0.3], [0.3, 0.5])])
+    plot = load(interactive.draw(Figure("a", [panel, bars], legend=True), arm_styles({"arm": "made"})))
+    assert [trace["type"] for trace in plot["data"]] == ["scatter"] * 4 + ["bar"]
+    assert plot["data"][0]["line"]["color"] == "var(--other-1)"
+    assert plot["data"][-1]["y"] == ["b", "&lt;i&gt;"]
+    assert len(plot["layout"]["shapes"]) == 1

@@ -16,9 +16,10 @@ import pandas as pd
 import pytest
 
 import reports
+from bench.core.metrics import METRICS, Metric
 from bench.core.results import HISTORY_COLUMNS, MEASUREMENT_COLUMNS, RUN_COLUMNS, TABLES, ImageGrid
 from reports import write_report
-from reports.analysis import statistics
+from reports.analysis import differences, statistics
 from reports.analysis.results import Study
 from reports.formatting import NO_BREAK
 from reports.text import tables
@@ -116,7 +117,9 @@ def test_report_of_a_finished_study(finished, tmp_path):
         assert "importance-weighted bound, k=64" in text
         assert "python studies/vae_vs_glow.py --dataset digits --trials 24 --seed 0" in text
         assert "6704154c0ffee" in text
-    assert page.tags.count("svg") == 11
+    # One trade-off, four responses, two importances, two budgets, and the learning curves of all arms and of each.
+    assert page.tags.count("svg") == 12
+    assert "could not be drawn" not in page.text
     assert page.tags.count("img") == 4
     assert page.tags.count("main") == page.tags.count("header") == page.tags.count("footer") == 1
 
@@ -133,8 +136,9 @@ def test_report_of_all_that_a_run_measures(measured, tmp_path):
         assert "Interpolations between held-out images" in text
         assert "tables/likelihood_by_image.csv" in text.replace("\\", "")
         assert " wins" not in text
-    # Two trade-offs, four responses, two importances, two learning curves, two budgets, two bounds, one of latents.
-    assert page.tags.count("svg") == 15
+    # Two trade-offs, four responses, two importances, three learning curves, two budgets, two bounds, one of latents.
+    assert page.tags.count("svg") == 16
+    assert "could not be drawn" not in page.text
     assert sorted(path.stem for path in (tmp_path / "tables").iterdir()) == sorted(TABLES)
     for name, columns in TABLES.items():
         stored = pd.read_csv(tmp_path / "tables" / f"{name}.csv")
@@ -182,7 +186,7 @@ def test_counts_in_the_page_are_those_of_the_frame(finished, tmp_path):
         assert int(row["all"]) == len(trials)
 
 
-def test_reasons_are_told(finished, tmp_path):
+def test_reasons_are_shown(finished, tmp_path):
     page, _, _ = read(finished, tmp_path)
     for reason in ("the loss became NaN at step 41", "ValueError: latent_size must be positive", "SIGINT"):
         assert reason in page.text
@@ -208,7 +212,7 @@ def test_csv_files_hold_the_frames(finished, tmp_path):
 def test_same_results_give_the_same_bytes(finished, tmp_path):
     first, second = write_report(finished, tmp_path / "a"), write_report(finished, tmp_path / "b")
     files = [path for path in sorted((tmp_path / "a").rglob("*")) if path.is_file()]
-    assert len(files) == 8 + len(first.figures) + len(first.images)
+    assert len(files) == 8 + len(first.figures) + len(first.figure_numbers) + len(first.images)
     for path in files:
         assert path.read_bytes() == (tmp_path / "b" / path.relative_to(tmp_path / "a")).read_bytes()
     assert second.html.exists()
@@ -271,7 +275,7 @@ def hostile(builder):
     builder.measure(final, "quality", "kid", 1.0, conditions=HOSTILE)
     builder.measure(final, "out_of_distribution", "auroc", 0.1, conditions=HOSTILE, standard_error=0.01)
     for image in list(builder.images):
-        builder.images.append(ImageGrid(image.run_id, image.family, f"../{HOSTILE}", HOSTILE, image.png))
+        builder.images.append(ImageGrid(image.run_id, image.arm, f"../{HOSTILE}", HOSTILE, image.png))
     return builder.results(
         swept={"vae": ["latent_size"], "glow": ["flow_depth"], family: [HOSTILE]},
         study_id=HOSTILE,
@@ -317,7 +321,7 @@ def test_only_web_addresses_become_links(study, tmp_path):
 
 def test_large_pictures_stay_beside_the_page(study, tmp_path):
     builder = study({"vae": [2.3], "glow": [2.0]})
-    grown = [ImageGrid(i.run_id, i.family, i.kind, i.caption, i.png + b"\0" * 1_000_000) for i in builder.images]
+    grown = [ImageGrid(i.run_id, i.arm, i.kind, i.caption, i.png + b"\0" * 1_000_000) for i in builder.images]
     page, _, _ = read(builder.results(images=grown), tmp_path)
     assert page.tags.count("img") == 1
     assert page.text.count("Too large for this page") == 3
@@ -327,10 +331,74 @@ def test_large_pictures_stay_beside_the_page(study, tmp_path):
 def test_report_imports_no_framework(tmp_path):
     code = (
         "import sys, reports\n"
+        "print(len([name for name in sys.modules if name.startswith('reports')]))\n"
+        "reports.write_report, reports.register_figure\n"
         "forbidden = {'keras', 'tensorflow', 'jax', 'mlflow', 'optuna', 'torch'}\n"
         "print(sorted(forbidden & {name.partition('.')[0] for name in sys.modules}))\n"
-        "print(sorted(name for name in sys.modules if name.startswith('bench')))"
+        "print({name for name in sys.modules if name.startswith('bench.') and not name.startswith('bench.core')})"
     )
     root = Path(__file__).parents[2]
     done = subprocess.run([sys.executable, "-c", code], cwd=root, capture_output=True, text=True, check=True)
-    assert done.stdout.splitlines() == ["[]", "['bench', 'bench.core.results']"]
+    assert done.stdout.splitlines() == ["1", "[]", "set()"]
+
+
+def test_four_arms_of_two_families(four, tmp_path):
+    page, html, markdown = read(four, tmp_path)
+    assert "could not be drawn" not in page.text
+    for arm, family in four.arms.items():
+        assert f"| {arm} trials |" in markdown
+        assert f"{arm} ({'VAE' if family == 'vae' else 'Glow'}, 3 final runs) |" in markdown
+        assert f"All trials of {arm}" in page.text
+    for name in ("vae", "vae-shade-2", "glow", "glow-shade-2"):
+        assert html.count(f'<span class="{name}"') == 1
+        assert f"--{name}: #" in html
+    frame = pd.read_csv(tmp_path / "measurements.csv")
+    assert set(frame["arm"]) == set(four.arms)
+    # Two VAEs have latents, two Glows have not.
+    assert {path.stem for path in (tmp_path / "figures").glob("latents-*.svg")} == {"latents-1-dense", "latents-2-conv"}
+    assert {len(row.cells) for _, rows in tables.comparison(Study(four)) for row in rows} == {4}
+
+
+def test_ten_arms(study, tmp_path):
+    arms = {f"arm-{i}": ("vae", "glow", "made")[i % 3] for i in range(10)}
+    results = study({arm: [2.0 + 0.01 * i] for i, arm in enumerate(arms)}, families=arms).results()
+    page, _, _ = read(results, tmp_path)
+    assert "10. arm-9 at" in page.text.replace(NO_BREAK, " ")
+    assert "arm-9 trials" in page.text
+
+
+def test_an_arm_without_a_run_has_a_column(finished, tmp_path):
+    arms = {"absent": "made", **finished.arms}
+    page, _, _ = read(dataclasses.replace(finished, arms=arms, swept={"absent": [], **finished.swept}), tmp_path)
+    assert "absent" in page.text
+    assert "0 final runs" in page.text
+
+
+def test_runs_that_name_no_arm_go_by_their_family(finished, tmp_path):
+    runs, measurements = finished.runs.drop(columns="arm"), finished.measurements.drop(columns="arm")
+    page, _, _ = read(dataclasses.replace(finished, runs=runs, measurements=measurements), tmp_path)
+    assert "has the lower test bits/dim on digits" in page.text
+
+
+def test_metrics_of_users_have_a_row_in_the_section_of_their_group(study, tmp_path, monkeypatch):
+    monkeypatch.setitem(METRICS, "sharpness", Metric("sharpness", "Sharpness", "dB", True, "Mean power at the edges."))
+    builder = study({"vae": [2.3, 2.4, 2.35], "glow": [2.0, 2.1, 2.05]})
+    for run in [run for run in builder.runs if run["role"] == "final"]:
+        value = 1.0 + 0.1 * int(str(run["seed"])) + (run["arm"] == "vae")
+        builder.measure(run, "quality", "sharpness", value)
+        builder.measure(run, "my_group", "unheard_of", 7.0 + value, unit="px", higher_is_better=False)
+    known = Study(builder.results())
+    groups = dict(tables.comparison(known))
+    (sharpness,) = [row for row in groups["Sample quality"] if row.label == "Sharpness"]
+    assert (sharpness.unit, sharpness.direction, sharpness.definition) == (
+        "dB",
+        "higher is better",
+        "Mean power at the edges.",
+    )
+    (other,) = groups["My group"]
+    assert (other.label, other.unit, other.direction) == ("unheard_of", "px", "lower is better")
+    assert {d.metric for d in differences.differences(known)} >= {"sharpness", "unheard_of"}
+    page, _, markdown = read(known.results, tmp_path)
+    for text in (page.text, markdown):
+        assert "Mean power at the edges." in text
+        assert "unheard" in text

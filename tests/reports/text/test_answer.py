@@ -20,8 +20,8 @@ def test_clear_winner(finished):
         "Glow (flow_depth = 8, learning_rate = 0.00207; still improving when it stopped) has the lower test bits/dim "
         "on digits at this budget, so far: 1.9733 ± 0.0088 against 2.3133 ± 0.0088 for VAE (latent_size = 16, "
         "learning_rate = 0.00471; still improving when it stopped), lower by 0.340 (95% interval 0.305 to 0.375). "
-        "The figures of Glow and VAE could still fall: the best validation bits/dim fell by 0.0389 and 0.0389 over the "
-        "last quarter of the evaluations."
+        "The bits/dim of Glow and VAE could still fall: the best validation bits/dim fell by 0.0389 and 0.0389 over "
+        "the last quarter of the evaluations."
     )
     assert "Welch's t interval over training seeds (3 seeds of VAE and 3 of Glow)" in text
     assert "upper bounds on the true bits/dim" in text
@@ -33,7 +33,7 @@ def test_clear_winner(finished):
     assert "12,000 training images" in text
 
 
-def test_paired_over_images_where_both_families_left_each_image(measured):
+def test_paired_over_images_where_both_arms_left_each_image(measured):
     text = said(measured)
     assert "lower by 0.340 (95% interval 0.306 to 0.374)" in text
     assert "covers both another draw of training seeds (3 seeds of VAE and 3 of Glow) and of test images" in text
@@ -59,7 +59,7 @@ def test_speeds_under_different_conditions_are_not_set_against_each_other(study)
 
 def test_cannot_tell(study):
     text = said(study({"vae": [2.0, 2.2, 2.1], "glow": [2.05, 2.15, 1.95]}).results())
-    assert text.startswith("The data do not decide which family has the lower test bits/dim on digits")
+    assert text.startswith("The data do not decide which arm has the lower test bits/dim on digits")
     assert "which contains 0" in text
     assert "lower by" not in text
 
@@ -71,7 +71,7 @@ def test_single_seed_says_that_seeds_were_not_repeated(study):
     assert "with seeds not repeated)" in text
 
 
-def test_one_family_with_a_single_seed_names_what_the_interval_covers(study):
+def test_one_arm_with_a_single_seed_names_what_the_interval_covers(study):
     text = said(study({"vae": [2.3, 2.4], "glow": [2.0]}).results())
     assert "the choice of test images and the seeds of VAE" in text
 
@@ -81,23 +81,23 @@ def test_identical_seeds_have_no_interval(study):
     assert "no uncertainty is known, so it is open whether they differ" in text
 
 
-def test_single_family(study):
+def test_single_arm(study):
     builder = study({"vae": [2.3, 2.32, 2.35]})
     text = said(builder.results(swept={"vae": ["latent_size", "learning_rate"]}))
     assert text.startswith(
         "VAE (latent_size = 16, learning_rate = 0.00471; still improving when it stopped) reaches 2.323 ± 0.015 "
-        "bits/dim on test (95% interval 2.261 to 2.386), on digits at this budget, so far. The figure of VAE could"
+        "bits/dim on test (95% interval 2.261 to 2.386), on digits at this budget, so far. The bits/dim of VAE could"
     )
     assert "The interval is Student's t over 3 training seeds" in text
     assert "Across the 12 complete trials, validation bits/dim went from" in text
 
 
-def test_single_family_single_seed(study):
+def test_single_arm_single_seed(study):
     text = said(study({"vae": [2.3]}).results(swept={"vae": ["latent_size"]}))
     assert "Seeds were not repeated: ± is the standard error over test images alone." in text
 
 
-def test_one_family_not_measured_yet(study):
+def test_one_arm_not_measured_yet(study):
     builder = study({"vae": [2.3, 2.4], "glow": []})
     assert said(builder.results()).startswith("Only VAE (latent_size = 16, ")
 
@@ -137,7 +137,7 @@ def test_units_that_differ_are_not_ranked(study):
     for row in builder.measurements:
         if row["family"] == "vae" and row["split"] == "test":
             row["unit"] = "nats"
-    assert said(builder.results()).startswith("The families are not ranked")
+    assert said(builder.results()).startswith("The arms are not ranked")
 
 
 @pytest.mark.parametrize("n", [100, 360])
@@ -149,13 +149,14 @@ def test_different_numbers_of_test_images_are_named(study, n):
     assert ("different numbers of test images" in said(builder.results())) == (n == 100)
 
 
-def test_three_families_compare_the_lowest_two(study):
+def test_three_arms_compare_the_lowest_two(study):
     builder = study({"vae": [2.3, 2.32], "glow": [2.0, 2.01]})
     for seed in (0, 1):
         builder.final("pixelcnn", seed, 2.6 + 0.01 * seed)
     text = said(builder.results())
     assert text.startswith("Glow (flow_depth = 8, ")
-    assert "behind them: pixelcnn at 2.6050" in text
+    assert "Behind them: 3. pixelcnn at 2.6050" in text
+    assert "The best arm of each family" not in text
 
 
 def test_final_runs_that_stopped_after_different_budgets(study):
@@ -163,3 +164,42 @@ def test_final_runs_that_stopped_after_different_budgets(study):
     first = next(run["run_id"] for run in builder.runs if run["role"] == "final" and run["family"] == "vae")
     builder.histories = [row for row in builder.histories if row["run_id"] != first or int(str(row["step"])) <= 7]
     assert "18 trials of VAE, whose final runs saw 7,000 to 12,000 training images each" in said(builder.results())
+
+
+def test_four_arms_are_ranked_and_so_are_their_families(four):
+    text = said(four)
+    assert text.startswith(
+        "deep (Glow; flow_depth = 8, learning_rate = 0.00207; still improving when it stopped) has the"
+    )
+    assert "has the lowest test bits/dim on digits" in text
+    assert "for shallow (Glow; flow_depth = 8, " in text
+    assert "Behind them: 3. conv at 2.1133 ± 0.0088 bits/dim, 0.140 above the first (95% interval 0.1" in text
+    assert "; 4. dense at 2.3133" in text
+    assert "The best arm of each family: Glow: deep at 1.9733 ± 0.0088 bits/dim; VAE: conv at 2.1133" in text
+    assert "The best Glow lies 0.140 below the best VAE (95% interval 0.1" in text
+    assert "importance-weighted bound, k=64 for conv and dense" in text
+    assert "18 trials each of deep, shallow, conv and dense, whose final runs saw 12,000 training images each" in text
+
+
+def test_families_that_the_data_do_not_separate(study):
+    levels = {"a": [2.0, 2.1, 2.05], "b": [2.4, 2.41, 2.42], "c": [2.04, 2.13, 2.08], "d": [2.5, 2.51, 2.52]}
+    families = {"a": "vae", "b": "glow", "c": "vae", "d": "glow"}
+    text = said(study(levels, families=families).results())
+    assert text.startswith("The data do not decide which arm has the lowest test bits/dim")
+    assert "The best VAE lies 0.360 below the best Glow" in text
+    close = study({**levels, "b": [2.05, 2.13, 2.09]}, families=families).results()
+    assert "which contains 0: the data do not decide between the families" in said(close)
+
+
+def test_an_unknown_family_goes_by_its_own_name(study):
+    text = said(study({"mine": [2.1, 2.11], "glow": [2.0, 2.01]}, families={"mine": "made"}).results())
+    assert "against 2.1050 ± 0.0050 for mine (made; still improving" in text
+
+
+def test_an_exact_likelihood_is_called_no_bound(study):
+    builder = study({"made": [1.9, 1.91], "vae": [2.3, 2.31], "glow": [2.0, 2.01]}, families={})
+    for row in builder.measurements:
+        if row["arm"] == "made":
+            row["bound"] = "exact" if row["bound"] else None
+    text = said(builder.results())
+    assert "The bits/dim of made are exact. The others are upper bounds" in text

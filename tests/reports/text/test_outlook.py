@@ -17,9 +17,9 @@ def test_a_decided_order_is_set_against_the_spread_over_configurations(finished)
     levels = "from 2.10 to 9.70 for Glow (12) and from 2.46 to 9.70 for VAE (12)"
     assert first.startswith(f"Over the complete trials, validation bits/dim go {levels}: the ranges overlap, with ")
     trials = Study(finished).trials.query("state == 'complete'")
-    values = {family: frame["value"] for family, frame in trials.groupby("family")}
+    values = {arm: frame["value"] for arm, frame in trials.groupby("arm")}
     above = int((values["glow"] > values["vae"].min()).sum())
-    assert f"with {above} of 12 trials of Glow above the best of VAE: which family is lower depends on" in first
+    assert f"with {above} of 12 trials of Glow above the best of VAE: which arm is lower depends on" in first
     assert "The order holds for these implementations and this search space" in first
     assert "standard deviation between seeds" not in first
     # Both curves are value + 1.4 / step at 12 steps: neither gains on the other.
@@ -27,12 +27,12 @@ def test_a_decided_order_is_set_against_the_spread_over_configurations(finished)
     assert answer.answer(Study(finished)).outlook == [first, second]
 
 
-def test_the_seeds_that_an_open_order_needs_are_those_that_would_tell_its_difference(study):
+def test_the_seeds_that_an_open_order_needs_are_those_that_would_separate_its_difference(study):
     a, b = [2.00, 2.10, 2.05], [2.03, 2.13, 2.10]
     found = outlook(Study(study({"vae": b, "glow": a}).results()), "glow", "vae")
     gap, variance = np.mean(b) - np.mean(a), np.var(a, ddof=1) + np.var(b, ddof=1)
     needed = int(np.ceil(variance * (POWER / gap) ** 2))
-    assert f"about {needed} seeds of each family" in found[0]
+    assert f"about {needed} seeds of each arm" in found[0]
     # So many seeds bring the standard error to where the difference is POWER of them.
     assert gap / np.sqrt(variance / needed) >= POWER > gap / np.sqrt(variance / (needed - 1))
 

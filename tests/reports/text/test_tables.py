@@ -72,5 +72,5 @@ def test_the_extrapolated_frechet_distance_leads_where_images_are_few(study, n, 
     known = Study(builder.results())
     labels = [row.label for row in dict(tables.comparison(known))["Sample quality"] if "Fréchet" in row.label]
     assert labels[0] == first
-    found = tables.differences(differences.differences(known))
+    found = tables.differences(known, differences.differences(known))
     assert next(row[0].text for row in found.rows if "Fréchet" in row[0].text) == first

@@ -1,0 +1,377 @@
+"""The figures of a study's report, each a function from the prepared study to what is drawn."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from bench.core.results import RunState
+from reports.analysis import budget, curves, statistics
+from reports.analysis.curves import HOLLOW_STATES, fence
+from reports.analysis.importance import importances as importances_of
+from reports.analysis.results import LIKELIHOOD, select
+from reports.analysis.trade_offs import trade_offs as trade_offs_of
+from reports.figures.grammar import Axis, Band, Bars, Figure, Line, Panel, Points, Step
+from reports.figures.registry import register_figure
+from reports.figures.styles import ENDS, UNKNOWN_END, arm_styles
+from reports.formatting import count, listing
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    import pandas as pd
+
+    from reports.analysis.results import Study
+    from reports.figures.grammar import Layer, Place
+
+VALIDATION = "validation bits/dim"
+IMAGES, SECONDS = Axis("training images seen"), Axis("training time", "s")
+
+
+def _widened(low: float, high: float, share: float = 0.06) -> tuple[float, float]:
+    """A scale with a margin at both ends."""
+    margin = share * (high - low) or 0.05 * abs(high) or 0.05
+    return low - margin, high + margin
+
+
+@register_figure("ranking", "All arms", section="comparison")
+def ranking(study: Study) -> Figure | None:
+    """Test bits/dim of all arms, where there are more than two: seeds, and the mean with its 95% interval."""
+    levels = {arm: select(final.measurements, "test", LIKELIHOOD) for arm, final in study.finals.items()}
+    values = {arm: frame[np.isfinite(frame["value"])] for arm, frame in levels.items()}
+    ranked = sorted((arm for arm in values if len(values[arm])), key=lambda arm: float(values[arm]["value"].mean()))
+    if len(ranked) < 3:
+        return None
+    layers: list[Layer] = []
+    for place, arm in enumerate(reversed(ranked), start=1):
+        seeds = values[arm]["value"].to_numpy(dtype=float)
+        if len(seeds) > 1 and np.ptp(seeds) > 0:
+            low, high = statistics.mean_interval(seeds)
+            layers.append(Line([low, high], [place, place], colour=arm, width=2.5, opacity=0.45))
+        runs, name = values[arm]["run_id"], study.title(arm)
+        about = [study.described[run] for run in runs]
+        each = [place] * len(seeds)
+        layers.append(Points(seeds, each, label=name, colour=arm, filled=False, size=5, runs=runs, about=about))
+        layers.append(Points([seeds.mean()], [place], label=name, colour=arm, size=7.5))
+    ticks = [(float(place), study.title(arm)) for place, arm in enumerate(reversed(ranked), start=1)]
+    y = Axis(ticks=ticks, limits=(0.4, len(ranked) + 0.6))
+    caption = "Filled: the mean over seeds, the lowest on top; hollow: the seeds; the line is the mean's 95% interval."
+    panel = Panel(Axis("test bits/dim"), y, layers, height=1.0 + 0.4 * len(ranked))
+    return Figure("Test bits/dim of every arm", [panel], caption)
+
+
+COSTS = {
+    "training_seconds": ("training time", Axis("training time", "s", scale="log")),
+    "parameters": ("size", Axis("trainable parameters", scale="log")),
+    "sample_images_per_second": ("sampling speed", Axis("images sampled per second", scale="log")),
+}
+
+
+@register_figure("trade-off", "Likelihood against its cost", section="comparison")
+def trade_offs(study: Study) -> Iterator[Figure]:
+    """Likelihood against training time, size and sampling speed, each with its Pareto front."""
+    styles = arm_styles(study.families)
+    for data in trade_offs_of(study):
+        cost, axis = COSTS[data.metric]
+        front = data.front
+        where: Place = "pre" if data.higher_is_better else "post"
+        layers: list[Layer] = [Step(front["cost"], front["value"], where=where, dash="dashed", width=1.0, opacity=0.55)]
+        points = data.points.sort_values("value", kind="stable")
+        for arm in study.arms:
+            for on_front in (False, True):
+                some = points[(points["arm"] == arm) & (points["front"] == on_front)]
+                layers.append(
+                    Points(
+                        some["cost"],
+                        some["value"],
+                        label=study.title(arm),
+                        colour=arm,
+                        filled=on_front,
+                        runs=some["run_id"],
+                        about=some["about"],
+                    )
+                )
+        limits = _widened(*(fence(data.points["value"]) or (0.0, 1.0)), share=0.08)
+        runs = "complete trials" if data.split == "validation" else "final runs"
+        arms = [arm for arm in study.arms if arm in set(data.points["arm"])]
+        key = [f"{styles[arm].filled} {study.title(arm)}" for arm in arms]
+        counts = front["arm"].value_counts()
+        caption = (
+            f"{', '.join(key)}: {len(data.points)} {runs}. Filled and joined: the Pareto front, runs that no other "
+            f"beats in both, {listing([f'{counts[arm]} of {study.title(arm)}' for arm in counts.index])}."
+        )
+        under = f" ({data.conditions})" if data.conditions else ""
+        title = f"{data.split.capitalize()} bits/dim against {cost}{under}"
+        yield Figure(title, [Panel(axis, Axis(f"{data.split} bits/dim", limits=limits), layers)], caption, stem=cost)
+
+
+@register_figure("bound", "The bound against importance samples", section="diagnostics")
+def bound_curves(study: Study) -> Iterator[Figure]:
+    """The bound against the number of importance samples, of each arm."""
+    for data in curves.bound_curves(study):
+        samples, value = data.points["importance_samples"], data.points["value"]
+        error = 2 * data.points["error"].fillna(0.0)
+        layers = [
+            Band(samples, value - error, value + error, colour=data.arm),
+            Line(samples, value, colour=data.arm, label=study.title(data.arm), markers=True),
+        ]
+        over = f"mean over {data.seeds} seeds" if data.seeds > 1 else "one seed"
+        yield Figure(
+            f"{study.title(data.arm)}: test bits/dim against importance samples k",
+            [Panel(Axis("importance samples k", scale="log2"), Axis("test bits/dim"), layers)],
+            f"The {over}; the band is two Monte Carlo errors. Where the curve is flat, more samples gain nothing.",
+            stem=data.arm,
+        )
+
+
+@register_figure("latents", "What each latent carries", section="diagnostics")
+def latent_profiles(study: Study) -> Iterator[Figure]:
+    """What each latent carries, of the first seed of each arm that has latents."""
+    for data in curves.latent_profiles(study):
+        kl, active = data.points["kl_nats"].to_numpy(), data.points["active"].to_numpy()
+        rank = np.arange(1, len(kl) + 1)
+        layers = [
+            Points(rank[some], kl[some], colour=data.arm, filled=filled, size=5, label=label)
+            for some, filled, label in ((active, True, "active"), (~active, False, "not active"))
+        ]
+        # From just below 0, so that marks at 0 show whole.
+        limits = (min(0.0, float(kl.min())) - 0.04 * (float(kl.max()) or 1.0), 1.05 * (float(kl.max()) or 1.0))
+        yield Figure(
+            f"{study.title(data.arm)}: KL to the prior of each latent, seed {data.seed}",
+            [Panel(Axis("latent, by its KL", whole=True), Axis("KL to the prior", "nats", limits=limits), layers)],
+            f"Latents in descending order: {active.sum()} active (filled), {(~active).sum()} not (hollow).",
+            stem=data.arm,
+        )
+
+
+RESPONSE_NOTE = (
+    "Each mark is a trial. Hollow marks are trials that ended early or still run, at the last validation value they "
+    "reached. Trials that have no place on the scale stand in the strip at the top edge, so that none is left out."
+)
+
+
+@register_figure("response", "Likelihood against each swept parameter", section="trials", note=RESPONSE_NOTE)
+def responses(study: Study) -> Iterator[Figure]:
+    """Validation bits/dim against each swept parameter of each arm."""
+    for arm in study.arms:
+        for parameter in study.swept(arm):
+            data = curves.response(study, arm, parameter)
+            if data is not None:
+                yield response(study, data)
+
+
+def response(study: Study, data: curves.Response) -> Figure:
+    """A response curve with its strip of trials that have no place on the scale."""
+    strip, body = (data.points[data.points["strip"] == there] for there in (True, False))
+    x = Axis(data.parameter, scale="log" if data.log else "linear", ticks=data.ticks or ())
+    layers: list[Layer] = [_trials(body[body["mark"] == RunState.COMPLETE], data.arm, opacity=0.85)]
+    for state in HOLLOW_STATES:
+        marker = "" if state == RunState.PRUNED else "lozenge"
+        layers.append(_trials(body[body["mark"] == state], data.arm, marker=marker, filled=False))
+    chosen = body[body["selected"]]
+    layers.append(Points(chosen["x"], chosen["value"], label="selected", marker="circle", filled=False, size=13))
+    layers = [layer for layer in layers if not isinstance(layer, Points) or len(layer.x)]
+    note = "" if data.limits is not None else "no trial has a finite value"
+    y = Axis(VALIDATION, limits=None if data.limits is None else _widened(*data.limits, share=0.08))
+    panels = [Panel(x, y if data.limits else Axis(VALIDATION, ticks=[(2.0, "")]), layers, height=2.8, note=note)]
+    if len(strip):
+        panels.insert(0, _strip(strip, x, data.arm))
+    title = f"{study.title(data.arm)}: {VALIDATION} against {data.parameter}"
+    stem = f"{data.arm}-{data.parameter}"
+    return Figure(title, panels, _response_caption(study, data), one_x=True, stem=stem)
+
+
+def _trials(points: pd.DataFrame, arm: str, **known: object) -> Points:
+    label = str(points["mark"].iloc[0]) if len(points) else ""
+    about = {"runs": points["run_id"], "about": points["about"], "label": label, "colour": arm}
+    return Points(points["x"], points["value"], **(about | known))  # type: ignore[arg-type]
+
+
+def _strip(strip: pd.DataFrame, x: Axis, arm: str) -> Panel:
+    """The marks that have no place on the scale; those that share a place are stacked, so that each shows."""
+    rank = strip.groupby("x").cumcount()
+    strip = strip.assign(value=(rank + 1) / (rank.groupby(strip["x"]).transform("size") + 1))
+    layers = [
+        _trials(some, arm, marker=ENDS.get(str(mark), UNKNOWN_END).marker, size=7.5)
+        for mark, some in strip.groupby("mark", sort=False)
+    ]
+    hidden = Axis(scale=x.scale, shown=False)
+    return Panel(hidden, Axis(limits=(0.0, 1.0), shown=False), layers, height=0.6, shaded=True)
+
+
+def _response_caption(study: Study, data: curves.Response) -> str:
+    style = arm_styles(study.families)[data.arm]
+    body = data.points[~data.points["strip"]]
+    counts = body["mark"].value_counts()
+    key = [
+        f"{symbol} {counts[mark]} {words}"
+        for mark, symbol, words in (
+            (RunState.COMPLETE, style.filled, "complete"),
+            (RunState.PRUNED, style.hollow, "pruned"),
+            (RunState.INTERRUPTED, "◊", "interrupted"),
+            (RunState.RUNNING, "◊", "running"),
+        )
+        if mark in counts
+    ]
+    if body["selected"].any():
+        key.append("◯ the selected one")
+    edge = data.points.loc[data.points["strip"], "mark"].value_counts(sort=False)
+    strip = [ENDS.get(mark, UNKNOWN_END).caption(n) for mark, n in edge.items()]
+    sentences = [f"{', '.join(key)}." if key else "", f"In the strip: {', '.join(strip)}." if strip else ""]
+    if data.without:
+        sentences.append(f"{count(data.without, 'trial')} without a value of this parameter not drawn.")
+    return " ".join(filter(None, sentences))
+
+
+@register_figure("importance", "Which parameter matters", section="trials")
+def importances(study: Study) -> Iterator[Figure]:
+    """Which swept parameter the likelihood depends on, of each arm with enough complete trials."""
+    for data in importances_of(study):
+        shares = data.shares
+        bars = Bars(list(shares["parameter"]), shares["share"], shares["low"], shares["high"], colour=data.arm)
+        x = Axis("share of the variation that single parameters explain", limits=(0.0, 1.0))
+        yield Figure(
+            f"{study.title(data.arm)}: which swept parameter matters",
+            [Panel(x, Axis(), [bars], height=0.9 + 0.55 * len(shares))],
+            f"Shares of the variation of {VALIDATION} over the swept ranges, by functional ANOVA on "
+            f"{count(data.trials, 'complete trial')}; the line is the range over resampled trials.",
+            stem=data.arm,
+        )
+
+
+@register_figure("budget", "Best so far against the budget", section="trials")
+def budgets(study: Study) -> Iterator[Figure]:
+    """The best validation bits/dim so far against what the search has spent, of each arm."""
+    for data in budget.best_so_far(study):
+        best = data.observed["best"]
+        inside = [] if data.band is None else list(data.band["median"][np.isfinite(data.band["median"])])
+        low, high = _widened(min([float(best.min()), *inside]), max([float(best.max()), *inside]), share=0.1)
+        y = Axis("best bits/dim so far", limits=(low, high))
+        panels = []
+        for column, axis in (("trials", Axis("trials", whole=True)), ("images", IMAGES), ("seconds", SECONDS)):
+            spent = data.observed[column]
+            layers: list[Layer] = [
+                Step(spent, best, colour=data.arm, label="this study"),
+                Points(spent.iloc[-1:], best.iloc[-1:], colour=data.arm, size=5, label="this study"),
+            ]
+            if column == "trials" and data.band is not None:
+                band = data.band.clip(lower=low - 1, upper=high + 1)  # infinite ends leave the scale
+                n, label = data.band["trials"], "median of random trials"
+                layers.append(Band(n, band["low"], band["high"], colour=data.arm, step=True))
+                layers.append(
+                    Step(n, band["median"], where="mid", colour=data.arm, dash="dashed", width=1.2, label=label)
+                )
+            limits = (0.0, 1.03 * max(float(spent.max()), 1e-9))
+            panels.append(Panel(Axis(axis.label, axis.unit, limits=limits, whole=axis.whole), y, layers, height=2.3))
+        title = f"{study.title(data.arm)}: best {VALIDATION} so far against the budget"
+        yield Figure(title, panels, _budget_caption(data), stem=data.arm)
+
+
+def _budget_caption(data: budget.BestSoFar) -> str:
+    if data.band is None:
+        how = f" by the {data.sampler} sampler" if data.sampler else ""
+        trials = int(data.observed["trials"].iloc[-1])
+        if data.sampler == "random":
+            reason = "no trial is a random draw yet"
+        elif data.sampler == "tpe" and trials <= budget.TPE_STARTUP_TRIALS:
+            reason = (
+                "its trials are the arm's own configuration and random draws, as the tpe sampler proposes none "
+                f"before {budget.TPE_STARTUP_TRIALS} trials have completed, and they are too few"
+            )
+        else:
+            reason = f"its trials were proposed{how} and not drawn independently"
+        return (
+            f"The line is what this one study found, in its order. No interval is drawn: {reason}, so only repeated "
+            "studies could say how far another one would differ."
+        )
+    sentences = [
+        "Solid: what this study found, in its order.",
+        "Dashed: the median best of so many random trials, with its 95% band, from "
+        f"{count(data.draws, 'independent draw')} (the first trial is the arm's own configuration and no draw). Where "
+        "the band leaves the scale, the trials are too few to bound it.",
+        "Trials that failed, diverged or were pruned count as infinitely bad, as they cannot be selected.",
+    ]
+    if data.pruned:
+        sentences.append("Pruning depends on earlier trials, so that here the band holds only approximately.")
+    return " ".join(sentences)
+
+
+@register_figure("learning", "Validation in the course of training", section="learning")
+def learning_curves(study: Study) -> Iterator[Figure]:
+    """The final runs of all arms in one figure, then all runs of each arm."""
+    found = curves.learning_curves(study)
+    together = [data for data in found if len(data.band)]
+    if len(together) > 1:
+        layers = {
+            column: [layer for data in together for layer in _mean(study, data, column, label=True)]
+            for column in ("images", "seconds")
+        }
+        caption = "Mean over the final runs of each arm, with the range over seeds."
+        panels = _course_panels(together, layers)
+        title = f"All arms: {VALIDATION} of the final runs"
+        yield Figure(title, panels, caption, legend=True, stem="arms", numbers="histories.csv")
+    for data in found:
+        layers = {column: _runs(study, data, column) for column in ("images", "seconds")}
+        runs = [
+            f"{count(len(data.searched), 'search trial')} thin" if data.searched else "",
+            f"{count(len(data.final), 'final run')} as their mean and the range over seeds" if data.final else "",
+        ]
+        yield Figure(
+            f"{study.title(data.arm)}: {VALIDATION} against images seen and seconds",
+            _course_panels([data], layers),
+            f"{', '.join(filter(None, runs))}. One scale for all arms, without the highest 5% of points.",
+            stem=data.arm,
+            numbers="histories.csv",
+        )
+
+
+def _course_panels(found: list[curves.LearningCurves], layers: dict[str, list[Layer]]) -> list[Panel]:
+    """A panel against images, and one against seconds where all were logged."""
+    shown = [curve for data in found for curve in (*data.searched, *data.final)]
+    y = Axis(VALIDATION, limits=_widened(*found[0].limits, share=0.05))
+    panels = []
+    for column, axis in (("images", IMAGES), ("seconds", SECONDS)):
+        if all(np.isfinite(getattr(curve, column)).all() for curve in shown):
+            limits = (0.0, 1.03 * max(float(getattr(curve, column).max()) for curve in shown))
+            panels.append(Panel(Axis(axis.label, axis.unit, limits=limits), y, layers[column], height=2.9))
+    return panels
+
+
+def _runs(study: Study, data: curves.LearningCurves, column: str) -> list[Layer]:
+    """The trials thin, those with the lowest last value first, and the final runs: their mean, range and lines."""
+    searched = sorted(data.searched, key=lambda curve: float(curve.value[-1]))
+    lines: Iterable[Layer] = (
+        Line(
+            getattr(curve, column),
+            curve.value,
+            colour=data.arm,
+            width=0.9,
+            opacity=opacity,
+            run=curve.run_id,
+            about=curve.about,
+        )
+        for group, opacity in ((searched, 0.35), (data.final, 1.0))
+        for curve in group
+    )
+    return [*lines, *_mean(study, data, column)]
+
+
+def _mean(study: Study, data: curves.LearningCurves, column: str, *, label: bool = False) -> list[Layer]:
+    band = data.band
+    if band.empty:
+        return []
+    name = study.title(data.arm)
+    return [
+        Band(band[column], band["low"], band["high"], colour=data.arm),
+        Line(
+            band[column],
+            band["mean"],
+            colour=data.arm,
+            label=name if label else "",
+            about=f"{name}: mean of the final runs",
+            width=1.9,
+            markers=len(band) <= 30,
+            dash="arm" if label else "solid",
+        ),
+    ]
