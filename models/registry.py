@@ -1,19 +1,43 @@
-"""From a configuration to the model that it describes."""
+"""From a configuration, or from a file, to the model that it describes. Importing this module imports Keras.
+
+Our own families are known to Keras from then on; a user's are when the file that registers them is imported.
+"""
 
 from __future__ import annotations
 
+import json
+import zipfile
+from pathlib import Path
+
+import keras
+
 from models.base.config import ModelConfig, Shape
 from models.base.likelihood_model import LikelihoodModel
-from models.glow.model import Glow
-from models.vae.model import VAE
+from models.base.registry import registered
+from models.families import OWN_FAMILIES
 
-MODELS: dict[str, type[LikelihoodModel]] = {"vae": VAE, "glow": Glow}
+for _family in OWN_FAMILIES:
+    _ = registered(_family).model
 
 
 def build_model(config: ModelConfig, image_shape: Shape, grey_levels: int) -> LikelihoodModel:
     """A new model with freshly drawn weights.
 
     Raises:
-        ValueError: the configuration does not fit the images.
+        ValueError: the configuration does not fit the images, or its family is not registered.
     """
-    return MODELS[config.family](config, image_shape, grey_levels)
+    model: LikelihoodModel = registered(config.family).model(config, image_shape, grey_levels)
+    return model
+
+
+def load_model(file: Path) -> LikelihoodModel:
+    """The model that a ``.keras`` file holds; nothing is unpickled.
+
+    Raises:
+        FamilyError: its family is not registered in this process; the message says what to do.
+    """
+    with zipfile.ZipFile(file) as archive:
+        stored = json.loads(archive.read("config.json"))
+    _ = registered(stored["config"]["config"]["family"]).model
+    model: LikelihoodModel = keras.saving.load_model(file, safe_mode=True)
+    return model

@@ -1,4 +1,4 @@
-"""The one interface of VAE and Glow: a lower bound on log P of discrete images, and samples.
+"""The one interface of all families: log P of discrete images or a lower bound on it, and samples.
 
 All randomness enters as standard normal noise: log-weights are a deterministic function of an image and its
 *posterior noise*, samples of *prior noise*. That is the reparameterisation trick, and it is also what makes an
@@ -11,10 +11,13 @@ import math
 from typing import Any
 
 import keras
+import numpy.typing as npt
 from keras import ops
 
-from models.base.config import FAMILIES, ModelConfig, Shape
+from models.base.config import ModelConfig, Shape
+from models.base.diagnostics import Diagnosis, Run
 from models.base.distributions import Tensor, log_mean_exp
+from models.base.registry import families, parse_config, registered
 from models.base.units import bits_per_dim
 
 
@@ -42,8 +45,9 @@ class LikelihoodModel(keras.Model):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        if isinstance(config, dict):
-            config = FAMILIES[config["family"]].model_validate(config)
+        config = parse_config(config)
+        if config.family in families():
+            _ = registered(config.family).model  # Keras then knows the class, and loads what it saves
         self.configuration = config
         self.image_shape: Shape = tuple(image_shape)  # type: ignore[assignment]
         self.grey_levels = int(grey_levels)
@@ -70,6 +74,29 @@ class LikelihoodModel(keras.Model):
     def training_samples(self) -> int:
         """Importance samples per image in the training objective."""
         return 1
+
+    @property
+    def is_exact(self) -> bool:
+        """Whether every log-weight is log P(x) itself, so that one is as good as many."""
+        return self.configuration.is_exact
+
+    @property
+    def dequantisation_name(self) -> str:
+        """How integers become the continuous images of a density model: ``none`` where they stay integers."""
+        return "none"
+
+    @property
+    def classes(self) -> int:
+        """Number of class labels that the model is conditioned on; 0 for none: training then gives it no labels."""
+        return 0
+
+    @property
+    def activation_bytes(self) -> int:
+        """Bytes of intermediate results of one image where JAX gains by dividing a batch, among cores and caches.
+
+        0, the default, leaves every batch whole.
+        """
+        return 0
 
     def log_weights(self, images: Tensor, noise: Tensor, labels: Tensor | None = None) -> Tensor:
         """Importance log-weights: their log-mean-exp over k is a lower bound on log P(x), their mean the ELBO.
@@ -108,6 +135,34 @@ class LikelihoodModel(keras.Model):
         bound = log_mean_exp(self.log_weights(images, noise, labels))
         return {"objective": bound, "bound": bound}
 
+    def reconstruct(self, images: Tensor) -> Tensor | None:
+        """The mean images (n, h, w, c), floats in 0..Q-1, of what the model keeps of ``images``; None for none."""
+        return None
+
+    def interpolate(self, first: Tensor, second: Tensor, shares: Tensor) -> Tensor | None:
+        """Mean images on the way from each of ``first`` to that of ``second``, at ``shares`` of it; None for none.
+
+        Args:
+            first: integer images (n, h, w, c).
+            second: as many.
+            shares: m numbers from 0 to 1.
+
+        Returns:
+            (n, m, h, w, c), floats in 0..Q-1.
+        """
+        return None
+
+    def diagnose(self, images: npt.NDArray[Any], seed: int, run: Run) -> Diagnosis:
+        """What there is to know of the trained model beside its likelihood, from held-out images; nothing by default.
+
+        Args:
+            images: integer images (n, h, w, c), held out.
+            seed: of all noise.
+            run: ``run(method, *arrays)`` is ``method(model, *arrays)`` as an array, by a compiled program that is kept.
+                ``method`` is a function of a module, an image is a row of its arrays and of its result.
+        """
+        return Diagnosis()
+
     # What all families share.
 
     def call(self, inputs: Tensor, training: bool = False) -> dict[str, Tensor]:
@@ -121,7 +176,7 @@ class LikelihoodModel(keras.Model):
         return keras.random.normal(shape, dtype=self.compute_dtype, seed=self.seed_generator)
 
     def step_metrics(self, outputs: dict[str, Tensor]) -> dict[str, Tensor]:
-        """What training tells of a batch, from the outputs of :meth:`objective`: means over its images.
+        """What training logs of a batch, from the outputs of :meth:`objective`: means over its images.
 
         ``loss``, the negative objective, and ``bits_per_dim``, the bound itself, are in bits/dim.
         """
@@ -187,3 +242,39 @@ class LikelihoodModel(keras.Model):
             "image_shape": list(self.image_shape),
             "grey_levels": self.grey_levels,
         }
+
+
+class ExactLikelihoodModel(LikelihoodModel):
+    """A model whose log P(x) is known, such as an autoregressive one: it needs no noise and no importance samples.
+
+    A family gives :meth:`log_prob`, :meth:`generate` and ``prior_noise_size``.
+    """
+
+    @property
+    def is_exact(self) -> bool:
+        """Every log-weight is log P(x)."""
+        return True
+
+    @property
+    def posterior_noise_shape(self) -> tuple[int, ...]:
+        """(0,): no noise."""
+        return (0,)
+
+    def log_prob(self, images: Tensor, labels: Tensor | None = None, training: bool = False) -> Tensor:
+        """log P(x) in nats of integer images (n, h, w, c): (n,).
+
+        Args:
+            images: integer images.
+            labels: class labels (n,), where the model is conditioned on them.
+            training: whether what is random in training alone, such as dropout, is.
+        """
+        raise NotImplementedError
+
+    def log_weights(self, images: Tensor, noise: Tensor, labels: Tensor | None = None) -> Tensor:
+        """log P(x), the same for each of k samples: (k, n)."""
+        return ops.repeat(self.log_prob(images, labels)[None], noise.shape[0], axis=0)
+
+    def objective(self, images: Tensor, noise: Tensor, labels: Tensor | None, training: bool) -> dict[str, Tensor]:
+        """log P(x), which training maximises."""
+        log_prob = self.log_prob(images, labels, training)
+        return {"objective": log_prob, "bound": log_prob}

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from keras import ops
 
-from models.base.config import BatchShape, GlowConfig
+from models.base.config import BatchShape
 from models.base.distributions import Tensor, standard_normal_cdf, standard_normal_log_prob, sum_event
 from models.bijections.base import Bijection, zeros_per_image
 
@@ -144,10 +144,10 @@ class Marginal(_Pointwise):
 Preprocessing = Linear | Logit | Marginal
 
 
-def preprocessing(config: GlowConfig, grey_levels: int) -> Preprocessing:
-    """The preprocessing that a configuration names."""
-    if config.preprocessing == "linear":
+def preprocessing(kind: str, alpha: float, grey_levels: int) -> Preprocessing:
+    """The preprocessing by name: ``linear``, ``logit`` or ``marginal``, the last two with the margin α."""
+    if kind == "linear":
         return Linear(name="preprocessing")
-    if config.preprocessing == "logit":
-        return Logit(config.alpha, name="preprocessing")
-    return Marginal(config.alpha, grey_levels, name="preprocessing")
+    if kind == "logit":
+        return Logit(alpha, name="preprocessing")
+    return Marginal(alpha, grey_levels, name="preprocessing")

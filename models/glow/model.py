@@ -6,9 +6,11 @@ import math
 from typing import Any, cast
 
 import keras
+import numpy.typing as npt
 from keras import ops
 
-from models.base.config import BatchShape, GlowConfig, Shape
+from models.base.config import BatchShape, Shape
+from models.base.diagnostics import Diagnosis, Run
 from models.base.distributions import DiagonalGaussian, Tensor, standard_normal_cdf, sum_event
 from models.base.likelihood_model import LikelihoodModel
 from models.bijections.base import Chain
@@ -17,6 +19,8 @@ from models.bijections.flow_step import FlowStep, Repeated
 from models.bijections.invertible_convolution import LUConvolution, PlainConvolution
 from models.bijections.preprocessing import Marginal, preprocessing
 from models.bijections.squeeze import Squeeze
+from models.glow import diagnostics
+from models.glow.config import GlowConfig
 from models.glow.dequantisation import UniformDequantisation, VariationalDequantisation
 
 
@@ -68,7 +72,6 @@ class SplitPrior(keras.layers.Layer):
         return mean, log_scale
 
 
-@keras.saving.register_keras_serializable("reparam_bench")
 class Glow(LikelihoodModel):
     """An invertible map from images to latents of known density, and exact log-densities through it.
 
@@ -104,7 +107,7 @@ class Glow(LikelihoodModel):
         )
         shape: BatchShape = (None, *self.image_shape)
         self.dequantisation.build(shape)
-        self.preprocessing = preprocessing(settings, self.grey_levels)
+        self.preprocessing = preprocessing(settings.preprocessing, settings.alpha, self.grey_levels)
         self.preprocessing.build(shape)
         self.chains: list[Chain] = []
         self.split_priors: list[SplitPrior] = []
@@ -143,6 +146,28 @@ class Glow(LikelihoodModel):
     def prior_noise_size(self) -> int:
         """D, and one more to pick a class where there are classes."""
         return self.dimensions + (1 if self.configuration.classes else 0)
+
+    @property
+    def dequantisation_name(self) -> str:
+        """``uniform`` or ``variational``."""
+        return self.configuration.dequantisation
+
+    @property
+    def classes(self) -> int:
+        """Classes that condition the prior of the last latent."""
+        return self.configuration.classes
+
+    @property
+    def activation_bytes(self) -> int:
+        """What a coupling of the first level needs: its input and output, shifted nine times, and its hidden layers."""
+        height, width, channels = self.image_shape
+        channels *= 4
+        widths = 9 * (channels // 2) + 2 * self.configuration.hidden_channels + 9 * channels
+        return 4 * (height // 2) * (width // 2) * widths
+
+    def diagnose(self, images: npt.NDArray[Any], seed: int, run: Run) -> Diagnosis:
+        """Whether the flow is still invertible in its precision: :mod:`models.glow.diagnostics`."""
+        return diagnostics.diagnose(self, images, seed, run)
 
     def dequantise(self, images: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
         """v = (x + u)/Q (n, h, w, c) and log q(u | x) (n,) for noise (n, h, w, c)."""

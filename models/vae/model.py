@@ -5,9 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import keras
+import numpy.typing as npt
 from keras import ops
 
-from models.base.config import Shape, VAEConfig
+from models.base.config import Shape
+from models.base.diagnostics import Diagnosis, Run
 from models.base.distributions import (
     DiagonalGaussian,
     GreyLevelDistribution,
@@ -18,12 +20,13 @@ from models.base.distributions import (
     sum_event,
 )
 from models.base.likelihood_model import LikelihoodModel
+from models.base.observations import initial_bias, observation
+from models.vae import diagnostics
+from models.vae.config import VAEConfig
 from models.vae.gradient_estimators import ESTIMATORS, with_value
 from models.vae.networks import decoder, encoder
-from models.vae.observations import initial_bias, observation
 
 
-@keras.saving.register_keras_serializable("reparam_bench")
 class VAE(LikelihoodModel):
     """p(x) = ∫ p(x | z) N(z; 0, I) dz with a diagonal Gaussian q(z | x) (Kingma & Welling 2014).
 
@@ -173,3 +176,15 @@ class VAE(LikelihoodModel):
     def reconstruct(self, images: Tensor) -> Tensor:
         """E[x | z = μ(x)], the mean image decoded from the posterior's mean; floats in 0..Q-1."""
         return self.likelihood(self.posterior(images).mean).mean()
+
+    def interpolate(self, first: Tensor, second: Tensor, shares: Tensor) -> Tensor:
+        """E[x | z] along straight lines z = (1 - s)·μ(first) + s·μ(second): (n, m, h, w, c), floats in 0..Q-1."""
+        share = ops.convert_to_tensor(shares, dtype=self.compute_dtype)[None, :, None]
+        start, end = self.posterior(first).mean[:, None], self.posterior(second).mean[:, None]
+        z = (1 - share) * start + share * end  # (n, m, latent_size)
+        means = self.likelihood(ops.reshape(z, (-1, self.configuration.latent_size))).mean()
+        return ops.reshape(means, (-1, share.shape[1], *self.image_shape))
+
+    def diagnose(self, images: npt.NDArray[Any], seed: int, run: Run) -> Diagnosis:
+        """What the model does with its latents: :mod:`models.vae.diagnostics`."""
+        return diagnostics.diagnose(self, images, run)

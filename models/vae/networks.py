@@ -7,8 +7,9 @@ from typing import Any
 
 import keras
 
-from models.base.config import BatchShape, Shape, VAEConfig
+from models.base.config import BatchShape, Shape
 from models.base.distributions import Tensor
+from models.vae.config import VAEConfig
 
 SeedOf = Callable[[], keras.random.SeedGenerator]
 

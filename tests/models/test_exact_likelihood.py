@@ -15,8 +15,8 @@ from sklearn.datasets import load_digits
 from sklearn.decomposition import PCA
 
 from bench.evaluation.likelihood import log_likelihood
-from models.base.config import VAEConfig
 from models.base.distributions import DiagonalGaussian
+from models.vae.config import VAEConfig
 from models.vae.model import VAE
 
 pytestmark = pytest.mark.backend

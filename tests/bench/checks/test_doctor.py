@@ -23,14 +23,14 @@ def look(tmp_path, monkeypatch):
     monkeypatch.setenv("KERAS_HOME", str(tmp_path / "keras"))
 
     def examined(asked=lambda program, *arguments, **environment: BACKEND, **addresses):
-        monkeypatch.setattr(machine, "_asked", asked)
+        monkeypatch.setattr(machine, "_run_probe", asked)
         stores = Stores(tmp_path / "runs", addresses.get("tracking_uri"), addresses.get("storage"))
         return {finding.name: finding for finding in examine(stores)}
 
     return examined
 
 
-def test_a_whole_machine_has_nothing_broken_and_each_piece_is_told(look, tmp_path):
+def test_a_whole_machine_has_nothing_broken_and_each_piece_is_reported(look, tmp_path):
     found = look()
     assert [each for each in found.values() if each.status == Status.BROKEN] == []
     assert {"python", "keras", "memory", "disk", "processor", "tracking", "storage", *BACKENDS, *BUILT_IN} <= set(found)
@@ -95,7 +95,7 @@ def test_an_extra_lacks_what_its_packages_own_extras_lack(look, monkeypatch):
 
 
 @pytest.mark.parametrize(("free", "status"), [(0.5, Status.BROKEN), (9.0, Status.GOOD)])
-def test_too_little_memory_or_disk_is_told(look, monkeypatch, free, status):
+def test_too_little_memory_or_disk_is_reported(look, monkeypatch, free, status):
     memory = SimpleNamespace(available=free * 2**30, total=16 * 2**30)
     monkeypatch.setattr(machine.psutil, "virtual_memory", lambda: memory)
     monkeypatch.setattr(machine.shutil, "disk_usage", lambda path: SimpleNamespace(free=free * 2**30, total=2**40))
@@ -104,7 +104,7 @@ def test_too_little_memory_or_disk_is_told(look, monkeypatch, free, status):
     assert found["memory"].detail.startswith(f"{free} GiB free of 16.0")
 
 
-def test_a_piece_that_breaks_while_it_is_looked_at_is_a_finding(look, monkeypatch):
+def test_a_piece_that_breaks_while_it_is_examined_is_a_finding(look, monkeypatch):
     monkeypatch.setattr(machine, "readable_meters", lambda: 1 / 0)
     assert look()["energy meter"] == Finding(
         "machine", "energy meter", Status.BROKEN, "ZeroDivisionError: division by zero"
@@ -118,7 +118,7 @@ def test_a_piece_that_breaks_while_it_is_looked_at_is_a_finding(look, monkeypatc
         ("echo 'Driver mismatch'; exit 9", "GPUs", Status.MISSING, "Driver mismatch"),
     ],
 )
-def test_gpus_are_told_by_the_driver_s_tool(look, tmp_path, monkeypatch, script, name, status, detail):
+def test_gpus_are_found_by_the_driver_s_tool(look, tmp_path, monkeypatch, script, name, status, detail):
     tool = tmp_path / "nvidia-smi"
     tool.write_text(f"#!/bin/sh\n{script}\n")
     tool.chmod(0o755)
@@ -127,7 +127,7 @@ def test_gpus_are_told_by_the_driver_s_tool(look, tmp_path, monkeypatch, script,
     assert (found.status, found.detail) == (status, detail)
 
 
-def test_stores_that_answer_and_stores_that_do_not_are_told_without_credentials(look):
+def test_stores_that_answer_and_stores_that_do_not_are_reported_without_credentials(look):
     def asked(program, question, *arguments, **environment):
         if "bad" in question:
             raise machine._ProbeError("connection refused")
@@ -142,23 +142,23 @@ def test_stores_that_answer_and_stores_that_do_not_are_told_without_credentials(
 
 def test_an_optuna_database_is_counted_and_an_empty_one_is_left_empty(tmp_path):
     from bench.core.errors import TrackingError
-    from bench.search.storage import look_into
+    from bench.search.storage import describe_storage
 
     filled, empty = f"sqlite:///{tmp_path / 'filled.db'}", tmp_path / "empty.db"
     optuna.create_study(storage=filled)
     empty.touch()
-    assert look_into(filled) == "1 searches"
-    assert look_into(f"sqlite:///{empty}") == "no search yet"
+    assert describe_storage(filled) == "1 searches"
+    assert describe_storage(f"sqlite:///{empty}") == "no search yet"
     assert empty.stat().st_size == 0
     journal = str(tmp_path / "a.journal")
     optuna.create_study(storage=optuna.storages.JournalStorage(optuna.storages.journal.JournalFileBackend(journal)))
-    assert look_into(journal) == "1 searches"
+    assert describe_storage(journal) == "1 searches"
     with pytest.raises(TrackingError, match="unable to open database file"):
-        look_into(f"sqlite:///{tmp_path / 'gone' / 'a.db'}")
+        describe_storage(f"sqlite:///{tmp_path / 'gone' / 'a.db'}")
 
 
 def test_a_program_that_fails_hangs_or_dies_is_a_problem_of_its_piece_alone():
-    asked = machine._asked
+    asked = machine._run_probe
     assert asked("import sys, json; print('noise'); print(json.dumps(sys.stdin.read()))", "a question", 60) == (
         "a question"
     )

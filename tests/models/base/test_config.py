@@ -4,11 +4,15 @@ import sys
 import pytest
 from pydantic import TypeAdapter, ValidationError
 
-from models.base.config import FAMILIES, AnyModelConfig, GlowConfig, VAEConfig
+from models.autoregressive.config import AutoregressiveConfig
+from models.base.registry import registered
+from models.families import OWN_FAMILIES, AnyModelConfig
+from models.glow.config import GlowConfig
+from models.vae.config import VAEConfig
 
 
 def test_configurations_import_no_framework():
-    script = "import sys, models.base.config; print({'keras', 'tensorflow', 'jax'} & set(sys.modules))"
+    script = "import sys, models.families, models; models.VAEConfig, models.Size; print({'keras', 'tensorflow', 'jax'} & set(sys.modules))"
     result = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert result.stdout.strip() == "set()"
 
@@ -32,14 +36,14 @@ def test_a_wrong_field_is_named_with_its_value_and_what_would_be_accepted(fields
         assert part in str(error.value)
 
 
-@pytest.mark.parametrize(("family", "name"), [(f, name) for f, c in FAMILIES.items() for name in c.presets])
+@pytest.mark.parametrize(("family", "name"), [(f, name) for f in OWN_FAMILIES for name in registered(f).config.presets])
 def test_presets_are_valid_and_take_changes(family, name):
-    config = FAMILIES[family].preset(name)
+    config = registered(family).config.preset(name)
     assert config.family == family
-    field, value = next(iter(FAMILIES[family].presets[name].items()))
+    field, value = next(iter(registered(family).config.presets[name].items()))
     assert getattr(config, field) == value
     with pytest.raises(ValidationError):
-        FAMILIES[family].preset(name, hidden_channels=0)
+        registered(family).config.preset(name, hidden_channels=0)
 
 
 def test_configurations_are_frozen_and_survive_json():
@@ -55,6 +59,9 @@ def test_configurations_are_frozen_and_survive_json():
         (GlowConfig(levels=3), (28, 28, 1), 256, "28x28 can be halved only 2 times: take levels <= 2"),
         (GlowConfig(levels=1), (7, 4, 1), 256, "not even once: pad or crop"),
         (VAEConfig(observation="bernoulli"), (8, 8, 1), 256, "needs 2 grey levels, the data has 256"),
+        (AutoregressiveConfig(observation="bernoulli"), (8, 8, 1), 3, "needs 2 grey levels, the data has 3"),
+        (AutoregressiveConfig(first_kernel=4), (8, 8, 1), 3, "first_kernel=4 is even: take 3 or 5"),
+        (AutoregressiveConfig(hidden_channels=2), (8, 8, 3), 3, "hidden_channels=2 leaves .* take at least 3"),
         (VAEConfig(network="residual", downsamplings=3), (7, 9, 1), 2, "7x9 images below one pixel: at most 2"),
     ],
 )

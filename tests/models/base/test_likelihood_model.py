@@ -11,9 +11,11 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose
 
-from models.base.config import GlowConfig, VAEConfig
+from models.autoregressive.config import AutoregressiveConfig
+from models.glow.config import GlowConfig
 from models.glow.model import Glow
 from models.registry import build_model
+from models.vae.config import VAEConfig
 
 pytestmark = pytest.mark.backend
 
@@ -24,6 +26,8 @@ MODELS = {
     "logistic vae": (VAEConfig(hidden_sizes=(8,), latent_size=2, observation="discretised_logistic"), 16),
     "mixture iwae": (VAEConfig(hidden_sizes=(8,), latent_size=2, training_samples=3), 64),
     "residual categorical vae": (VAEConfig(network="residual", hidden_channels=2, downsamplings=1, latent_size=2), 5),
+    "autoregressive": (AutoregressiveConfig(hidden_channels=6, blocks=1, first_kernel=5), 5),
+    "autoregressive mixture": (AutoregressiveConfig(hidden_channels=6, blocks=1, dropout=0.0), 64),
     "glow": (GlowConfig(**GLOW), 256),
     "glow, classes": (GlowConfig(**GLOW, classes=3), 16),
     "glow, variational": (GlowConfig(**GLOW, dequantisation="variational", permutation="plain"), 5),
@@ -47,7 +51,7 @@ def images_of(model, n=6):
 
 
 def labels_of(model, n=6):
-    return np.arange(n) % 3 if getattr(model.configuration, "classes", 0) else None
+    return np.arange(n) % 3 if model.classes else None
 
 
 def test_samples_are_images_of_the_data_s_kind(model, array):
@@ -78,7 +82,7 @@ def test_bound_repeats_for_a_seed_and_is_in_single_precision(model, array):
     assert bound.dtype == np.float32
     assert (bound < 0).all()
     assert (array(model.log_prob_bound(images, importance_samples=2, seed=5)) == bound).all()
-    assert (array(model.log_prob_bound(images, importance_samples=2, seed=6)) != bound).any()
+    assert (array(model.log_prob_bound(images, importance_samples=2, seed=6)) != bound).any() != model.is_exact
 
 
 def test_a_saved_model_loads_in_safe_mode_with_the_same_log_weights_and_samples(
@@ -96,10 +100,11 @@ def test_a_saved_model_loads_in_safe_mode_with_the_same_log_weights_and_samples(
 
 
 LOAD = """
-import sys, keras, numpy as np, models.registry
+import sys, keras, numpy as np
+from models import load_model
 from pathlib import Path
 for folder in map(Path, sys.argv[1:]):
-    model = keras.saving.load_model(folder / "model.keras")
+    model = load_model(folder / "model.keras")
     inputs = np.load(folder / "inputs.npz")
     log_weights = model.log_weights(inputs["images"], inputs["noise"])
     np.save(folder / "log_weights.npy", keras.ops.convert_to_numpy(log_weights))
@@ -112,7 +117,7 @@ def test_models_saved_on_one_backend_load_on_the_other(normal, perturb, array, t
     if importlib.util.find_spec(other) is None:
         pytest.skip(f"needs {other}")
     expected = {}
-    for family in ("mixture iwae", "glow, variational"):
+    for family in ("mixture iwae", "glow, variational", "autoregressive"):
         model = perturb(build_model(MODELS[family][0], SHAPE, MODELS[family][1]), scale=0.1)
         images, noise = images_of(model), array(normal(1, 6, *model.posterior_noise_shape))
         folder = tmp_path / family
@@ -129,13 +134,14 @@ def test_models_saved_on_one_backend_load_on_the_other(normal, perturb, array, t
 
 
 def structured_images(model, n=128):
-    """Bright above, dark below, with noise of one part in eight."""
+    """Bright above and dark below, or the other way round, with noise of one part in eight."""
     rng = np.random.default_rng(0)
-    bright = np.broadcast_to(np.arange(4)[:, None, None] < 2, (n, *SHAPE)) ^ (rng.uniform(size=(n, *SHAPE)) < 0.125)
+    above = (np.arange(4)[:, None, None] < 2) ^ (rng.uniform(size=(n, 1, 1, 1)) < 0.3)
+    bright = above ^ (rng.uniform(size=(n, *SHAPE)) < 0.125)
     return (bright * (model.grey_levels - 1)).astype("uint8")
 
 
-def train(model, jit_compile, labels=None, epochs=6):
+def train(model, jit_compile, labels=None, epochs=10):
     images = structured_images(model)
     model.initialise(images)
     model.compile(keras.optimizers.Adam(3e-3), jit_compile=jit_compile)

@@ -4,8 +4,8 @@ import scipy.stats
 from keras import ops
 from numpy.testing import assert_allclose
 
-from models.base.config import GlowConfig
 from models.bijections.preprocessing import UNIFORM_SHARE, Linear, Logit, Marginal
+from models.glow.config import GlowConfig
 from models.glow.model import Glow
 
 pytestmark = pytest.mark.backend

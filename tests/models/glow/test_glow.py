@@ -7,9 +7,9 @@ import scipy.stats
 from keras import ops
 from numpy.testing import assert_allclose
 
-from models.base.config import GlowConfig
 from models.base.units import bits_per_dim
 from models.bijections.base import zeros_per_image
+from models.glow.config import GlowConfig
 from models.glow.model import Glow
 
 pytestmark = pytest.mark.backend

@@ -10,8 +10,8 @@ from numpy.testing import assert_allclose
 from pydantic import ValidationError
 
 from bench.runtime.autodiff import gradient_program, gradients
-from models.base.config import VAEConfig
 from models.base.distributions import DiagonalGaussian
+from models.vae.config import VAEConfig
 from models.vae.model import VAE
 
 pytestmark = pytest.mark.backend

@@ -2,7 +2,7 @@ import keras
 import numpy as np
 import pytest
 
-from models.base.config import VAEConfig
+from models.vae.config import VAEConfig
 from models.vae.networks import decoder, encoder, resolutions
 
 pytestmark = pytest.mark.backend

@@ -7,9 +7,9 @@ import scipy.stats
 from keras import ops
 from numpy.testing import assert_allclose
 
-from models.base.config import VAEConfig
 from models.base.distributions import DiagonalGaussian
 from models.base.units import bits_per_dim
+from models.vae.config import VAEConfig
 from models.vae.model import VAE
 
 pytestmark = pytest.mark.backend

@@ -1,4 +1,4 @@
-"""The VAE's observation distributions: from a decoder's outputs to p(x | z), and their start from the data."""
+"""Distributions of a pixel by name: from a network's outputs to p(x | …), and their start from the data."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ import numpy as np
 import scipy.stats
 from keras import ops
 
-from models.base.config import Observation
 from models.base.distributions import (
     Bernoulli,
     Categorical,
@@ -18,10 +17,11 @@ from models.base.distributions import (
     LogisticMixture,
     Tensor,
 )
+from models.base.pixels import Observation
 
 
 def observation(kind: Observation, outputs: Tensor, grey_levels: int) -> GreyLevelDistribution:
-    """p(x | z) from decoder outputs (..., h, w, c, parameters)."""
+    """p(x | …) from a network's outputs (..., h, w, c, parameters)."""
     if kind == "bernoulli":
         return Bernoulli(outputs[..., 0])
     if kind == "categorical":
@@ -33,9 +33,9 @@ def observation(kind: Observation, outputs: Tensor, grey_levels: int) -> GreyLev
 
 
 def initial_bias(kind: Observation, images: Tensor, grey_levels: int, components: int) -> Tensor:
-    """Decoder bias (h, w, c, parameters) that gives each pixel its own distribution over the training ``images``.
+    """Output bias (h, w, c, parameters) that gives each pixel its own distribution over the training ``images``.
 
-    A model that starts from the data's marginals spends no epochs on learning them. Frequencies are smoothed by one
+    A model that starts from the data's marginals spends no steps on learning them. Frequencies are smoothed by one
     pseudo-count per grey level, so that no probability begins at 0.
     """
     n = images.shape[0]

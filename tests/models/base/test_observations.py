@@ -3,9 +3,9 @@ import pytest
 from keras import ops
 from numpy.testing import assert_allclose
 
-from models.base.config import VAEConfig
 from models.base.distributions import LogisticMixture
-from models.vae.observations import initial_bias, observation
+from models.base.observations import initial_bias, observation
+from models.vae.config import VAEConfig
 
 pytestmark = pytest.mark.backend
 

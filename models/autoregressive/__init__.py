@@ -1,0 +1,1 @@
+"""Autoregressive models: each value of an image given those before it."""

@@ -1,0 +1,36 @@
+"""Names of the distributions of a pixel, and the numbers that each takes. This module imports no framework."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+Observation = Literal["auto", "bernoulli", "categorical", "discretised_logistic", "logistic_mixture"]
+
+CATEGORICAL_LIMIT = 32
+"""Largest number of grey levels for which ``auto`` gives each level a probability of its own."""
+
+
+def observation_for(observation: Observation, grey_levels: int) -> Observation:
+    """The distribution that ``auto`` stands for on data with ``grey_levels`` levels; any other stands for itself.
+
+    Bernoulli for 2 levels, a categorical up to 32, and a mixture of discretised logistics above.
+    """
+    if observation != "auto":
+        return observation
+    if grey_levels == 2:
+        return "bernoulli"
+    return "categorical" if grey_levels <= CATEGORICAL_LIMIT else "logistic_mixture"
+
+
+def parameters_per_value(observation: Observation, grey_levels: int, mixture_components: int) -> int:
+    """How many numbers describe the distribution of one channel of one pixel.
+
+    Raises:
+        KeyError: the observation is ``auto``: see :func:`observation_for`.
+    """
+    return {
+        "bernoulli": 1,
+        "categorical": grey_levels,
+        "discretised_logistic": 2,
+        "logistic_mixture": 3 * mixture_components,
+    }[observation]

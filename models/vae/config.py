@@ -1,0 +1,166 @@
+"""The configuration of the variational autoencoder, and its size. This module imports no framework."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import pairwise
+from typing import Annotated, Any, ClassVar, Literal
+
+from pydantic import Field, model_validator
+
+from models.base.config import Activation, ModelConfig, Shape
+from models.base.pixels import Observation, observation_for, parameters_per_value
+from models.base.registry import register_family
+from models.base.size import Size, convolution, dense
+
+GradientEstimator = Literal[
+    "pathwise", "score_function", "score_function_baseline", "sticking_the_landing", "doubly_reparameterised"
+]
+
+
+class VAEConfig(ModelConfig):
+    """A variational autoencoder (Kingma & Welling 2014; Rezende et al. 2014).
+
+    Attributes:
+        network: kind of encoder and decoder.
+        latent_size: dimensions of z.
+        hidden_sizes: widths of a dense encoder's layers; the decoder mirrors them.
+        hidden_width: where given, the width of all these layers, of which ``hidden_sizes`` then says the number alone:
+            a width that can be swept.
+        hidden_channels: channels of a convolutional or residual network at full resolution, doubled at each halving.
+        downsamplings: how often a convolutional or residual encoder halves the image.
+        blocks: residual blocks per resolution.
+        activation: nonlinearity of hidden layers.
+        input_scaling: what the encoder sees of a pixel: x/(Q-1) less its mean over training images (``centred``),
+            x/(Q-1) itself (``unit``), or 2x/(Q-1) - 1 (``symmetric``), which makes the background of most images a
+            large constant and costs likelihood.
+        dropout: share of the hidden units, behind each dense layer or each resolution, that are left out at random in
+            training.
+        observation: distribution of a pixel given z; ``auto`` takes Bernoulli for 2 grey levels, a categorical up to
+            32, and a mixture of discretised logistics above.
+        mixture_components: logistics in ``logistic_mixture``.
+        beta: final weight of the KL term in the training objective (Higgins et al. 2017).
+        kl_warmup_steps: training steps over which that weight rises linearly from 0 (Sønderby et al. 2016).
+        free_bits: nats per latent dimension below which the KL is not penalised (Kingma et al. 2016).
+        training_samples: k of the training objective; above 1 it is the IWAE objective (Burda et al. 2016).
+        gradient_estimator: how the encoder's gradient is estimated: ``pathwise``, the reparameterisation trick, or
+            one of :mod:`models.vae.gradient_estimators`.
+    """
+
+    family: Literal["vae"] = "vae"
+    network: Literal["dense", "convolutional", "residual"] = "dense"
+    latent_size: Annotated[int, Field(ge=1, le=65536)] = 16
+    hidden_sizes: Annotated[tuple[Annotated[int, Field(ge=1)], ...], Field(min_length=1)] = (200, 200)
+    hidden_width: Annotated[int, Field(ge=1)] | None = None
+    hidden_channels: Annotated[int, Field(ge=1)] = 32
+    downsamplings: Annotated[int, Field(ge=0, le=8)] = 2
+    blocks: Annotated[int, Field(ge=1)] = 2
+    activation: Activation = "relu"
+    input_scaling: Literal["centred", "unit", "symmetric"] = "centred"
+    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    observation: Observation = "auto"
+    mixture_components: Annotated[int, Field(ge=1)] = 5
+    beta: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 1.0
+    kl_warmup_steps: Annotated[int, Field(ge=0)] = 0
+    free_bits: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0
+    training_samples: Annotated[int, Field(ge=1)] = 1
+    gradient_estimator: GradientEstimator = "pathwise"
+
+    presets: ClassVar[dict[str, dict[str, Any]]] = {
+        "sketch": {"network": "dense", "hidden_sizes": (128, 64), "activation": "relu"},
+        "iwae": {"network": "dense", "hidden_sizes": (200, 200), "activation": "tanh", "latent_size": 50},
+        "convolutional": {"network": "convolutional", "activation": "relu"},
+        "residual": {"network": "residual", "activation": "silu"},
+    }
+
+    @model_validator(mode="after")
+    def _objective_is_a_bound(self) -> VAEConfig:
+        if self.training_samples > 1 and (self.beta != 1 or self.free_bits or self.kl_warmup_steps):
+            raise ValueError(
+                f"training_samples={self.training_samples} trains the IWAE bound, which has no KL term to weigh: "
+                f"it needs beta=1, free_bits=0 and kl_warmup_steps=0, got beta={self.beta}, "
+                f"free_bits={self.free_bits}, kl_warmup_steps={self.kl_warmup_steps}"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _estimator_fits_the_objective(self) -> VAEConfig:
+        estimator = self.gradient_estimator
+        if estimator != "pathwise" and (self.beta != 1 or self.free_bits or self.kl_warmup_steps):
+            raise ValueError(
+                f"gradient_estimator={estimator} estimates the gradient of the bound itself: "
+                f"it needs beta=1, free_bits=0 and kl_warmup_steps=0, got beta={self.beta}, "
+                f"free_bits={self.free_bits}, kl_warmup_steps={self.kl_warmup_steps}"
+            )
+        if estimator not in ("pathwise", "doubly_reparameterised") and self.training_samples > 1:
+            raise ValueError(
+                f"gradient_estimator={estimator} needs training_samples=1, got {self.training_samples}: "
+                "take pathwise or doubly_reparameterised for the IWAE bound"
+            )
+        return self
+
+    @property
+    def layer_sizes(self) -> tuple[int, ...]:
+        """The widths of a dense encoder's layers."""
+        return self.hidden_sizes if self.hidden_width is None else (self.hidden_width,) * len(self.hidden_sizes)
+
+    def observation_for(self, grey_levels: int) -> Observation:
+        """The observation distribution that ``auto`` stands for on data with ``grey_levels`` levels."""
+        return observation_for(self.observation, grey_levels)
+
+    def parameters_per_pixel(self, grey_levels: int) -> int:
+        """How many decoder outputs describe one channel of one pixel."""
+        return parameters_per_value(self.observation_for(grey_levels), grey_levels, self.mixture_components)
+
+    def check_images(self, image_shape: Shape, grey_levels: int) -> None:
+        """Raise ValueError if the observation distribution or the downsampling does not fit the images."""
+        if self.observation == "bernoulli" and grey_levels != 2:
+            raise ValueError(
+                f"observation=bernoulli needs 2 grey levels, the data has {grey_levels}: "
+                "take auto, categorical, discretised_logistic or logistic_mixture"
+            )
+        if self.network != "dense" and 2**self.downsamplings > min(image_shape[:2]):
+            raise ValueError(
+                f"downsamplings={self.downsamplings} halves {image_shape[0]}x{image_shape[1]} images below one pixel: "
+                f"at most {min(image_shape[:2]).bit_length() - 1}"
+            )
+
+    def size(self, image_shape: Shape, grey_levels: int) -> Size:
+        """The weights and multiply-adds of encoder and decoder."""
+        return sum(_parts(self, image_shape, grey_levels), Size())
+
+
+def _parts(config: VAEConfig, image_shape: Shape, grey_levels: int) -> Iterator[Size]:
+    height, width, channels = image_shape
+    dimensions = height * width * channels
+    per_pixel = config.parameters_per_pixel(grey_levels)
+    yield Size(dimensions * per_pixel, 0)  # output bias
+    if config.network == "dense":
+        widths = [dimensions, *config.layer_sizes]
+        for inputs, outputs in pairwise(widths):
+            yield dense(inputs, outputs)
+        yield dense(widths[-1], 2 * config.latent_size)
+        widths = [config.latent_size, *reversed(config.layer_sizes)]
+        for inputs, outputs in pairwise(widths):
+            yield dense(inputs, outputs)
+        yield dense(widths[-1], dimensions * per_pixel, bias=False)
+        return
+    sizes = [(height, width)]
+    for _ in range(config.downsamplings):
+        sizes.append(((sizes[-1][0] + 1) // 2, (sizes[-1][1] + 1) // 2))
+    widths = [config.hidden_channels * 2**i for i in range(config.downsamplings + 1)]
+    for i, ((rows, columns), outputs) in enumerate(zip(sizes, widths, strict=True)):
+        yield convolution(widths[i - 1] if i else channels, outputs, 9, rows * columns)
+        if config.network == "residual":
+            for _ in range(2 * 2 * config.blocks):  # two convolutions a block; encoder and decoder
+                yield convolution(outputs, outputs, 9, rows * columns)
+        if i:
+            # Upsampling: a transposed convolution applies its kernel at each coarse pixel.
+            yield convolution(outputs, widths[i - 1], 9, rows * columns)
+    coarse = sizes[-1][0] * sizes[-1][1] * widths[-1]
+    yield dense(coarse, 2 * config.latent_size)
+    yield dense(config.latent_size, coarse)
+    yield convolution(widths[0], channels * per_pixel, 9, height * width, bias=False)
+
+
+register_family(VAEConfig, "models.vae.model:VAE", title="VAE")
