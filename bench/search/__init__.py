@@ -1,6 +1,5 @@
-"""A study as all its processes share it: only this package talks to Optuna.
+"""The search of a study, shared by all its processes: the only folder that uses Optuna.
 
-Work is kept as *tasks*, Optuna trials that wait: one for each trial of a search that is asked for, and one for each
-final run. A worker claims a task, shows that it lives while it works, and ends it; the storage is the arbiter of what
-is done. Nothing here knows of MLflow, which is written to and never decided by.
+Tasks are waiting Optuna trials: one per trial of a search, and one per final run. A worker claims a task, sends
+heartbeats while it works on it, and ends it. The storage decides what is done; this folder does not use MLflow.
 """

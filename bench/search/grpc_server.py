@@ -1,4 +1,4 @@
-"""Serving a storage to processes of other machines, by Optuna's gRPC proxy."""
+"""Serves a storage to processes on other machines, with Optuna's gRPC proxy."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ LOOPBACK = "127.0.0.1"
 
 
 def check_served(address: str, host: str, port: int) -> None:
-    """Refuse what cannot be served, before anything is opened.
+    """Check that a storage can be served, before opening anything.
 
     Args:
-        address: of the storage, as for :func:`~bench.search.storage.open_storage`.
+        address: the storage's address, as in :func:`~bench.search.storage.open_storage`.
         host: address of the interface to listen on.
-        port: port there.
+        port: port to listen on.
 
     Raises:
-        SettingsError: the storage is itself a proxy, or the port cannot be had.
+        SettingsError: the storage is itself a proxy, or the port is not available.
     """
     if address.startswith("grpc://"):
-        raise SettingsError(f"storage={redact(address)!r} is served already: give the storage that is behind it")
+        raise SettingsError(f"storage={redact(address)!r} is itself a proxy: give the storage behind it")
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
-        # gRPC would share the port with another server of it, and each would get some of the requests.
+        # gRPC would share the port with another gRPC server, and each would get some of the requests.
         with socket.socket(family) as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             probe.bind((host, port))
@@ -37,7 +37,12 @@ def check_served(address: str, host: str, port: int) -> None:
 def serve(address: str, host: str, port: int) -> None:
     """Serve a storage until this process is stopped.
 
-    It asks nobody who they are: whoever reaches the port may read, change and delete every study.
+    There is no authentication: everyone who reaches the port can read, change and delete every study.
+
+    Args:
+        address: the storage's address, as in :func:`~bench.search.storage.open_storage`.
+        host: address of the interface to listen on.
+        port: port to listen on.
 
     Raises:
         TrackingError: the storage cannot be opened.

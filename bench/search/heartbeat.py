@@ -1,4 +1,4 @@
-"""Signs of life: a counter that a working process keeps counting up, and those who watch it stand still."""
+"""Heartbeats: a counter that a working process increments, and a watch for counters that stop."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from bench.core.errors import LostTrialError
 log = logging.getLogger(__name__)
 
 BEATS_PER_LEASE = 6
-"""So many signs of life fall into the time after which one that is missing means death."""
+"""Heartbeats per lease, so that a few may fail."""
 
 
 class Heartbeat:
-    """A thread that gives a sign of life while the block runs.
+    """A thread that sends heartbeats while the block runs.
 
     Args:
-        beat: gives the sign, the given count; it raises :class:`LostTrialError` where nobody waits for one any more.
-        lease: seconds without a sign after which others take the work away.
+        beat: sends the heartbeat of the given count; raises :class:`LostTrialError` if others took the work away.
+        lease: seconds without a heartbeat after which others take the work away.
     """
 
     def __init__(self, beat: Callable[[int], None], lease: float) -> None:
@@ -33,7 +33,7 @@ class Heartbeat:
 
     @property
     def lost(self) -> bool:
-        """Whether the work was found to be taken away."""
+        """Whether a heartbeat found that others took the work away."""
         return self._lost.is_set()
 
     def __enter__(self) -> Heartbeat:
@@ -55,19 +55,19 @@ class Heartbeat:
                 self._lost.set()
                 return
             except Exception:
-                # The work itself meets the storage again, and decides: a sign that is missed is no reason to end it.
-                log.warning("no sign of life could be given", exc_info=True)
+                # A missed heartbeat is no reason to stop: the work itself uses the storage soon, and fails there.
+                log.warning("a heartbeat failed", exc_info=True)
 
 
 class Watch:
-    """Tells for how long a counter has stood still, by the watcher's own clock: hosts' clocks need not agree.
+    """Measures how long counters stay unchanged, by its own clock, since hosts' clocks need not agree.
 
-    A watcher that did not look for long knows nothing of that time: it may have been stopped, or cut off from the
-    storage, and with it those whom it watches. Between two looks half the lease counts at most.
+    If the watching process was itself paused or cut off from the storage, so may those have been that it watches:
+    between two observations, at most half a lease counts.
 
     Args:
-        lease: seconds of standing still that mean death.
-        clock: seconds, of any beginning.
+        lease: seconds without a change after which the counting process counts as dead.
+        clock: returns seconds from any origin.
     """
 
     def __init__(self, lease: float, clock: Callable[[], float] = time.monotonic) -> None:
@@ -75,8 +75,8 @@ class Watch:
         self._clock = clock
         self._seen: dict[Hashable, tuple[object, float, float]] = {}
 
-    def still(self, key: Hashable, counter: object) -> float:
-        """Seconds for which the counter of ``key`` has been seen at this value; 0 the first time."""
+    def seconds_unchanged(self, key: Hashable, counter: object) -> float:
+        """Observe the counter of ``key``; returns the seconds for which it has had this value, at first 0."""
         now = self._clock()
         seen, last, seconds = self._seen.get(key, (None, now, 0.0))
         seconds = seconds + min(now - last, self._longest_gap) if seen == counter else 0.0

@@ -1,4 +1,4 @@
-"""Which process does a piece of work, and whether it still lives."""
+"""Identifies processes across machines, and finds out whether they are alive."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from typing import Any
 import psutil
 
 Owner = dict[str, Any]
-"""What tells a process from all others, past and present, that have its number."""
+"""Identifies a process, among all others past and present with the same number."""
 
 
 def this_process() -> Owner:
-    """The owner that this process is."""
+    """This process, as an owner."""
     return {
         "host": socket.gethostname(),
         "boot": _boot(),
@@ -24,24 +24,24 @@ def this_process() -> Owner:
 
 
 def is_this_machine(owner: Owner) -> bool:
-    """Whether a process is one of this machine since its last start, so that it can be looked for by its number."""
+    """Whether a process runs on this machine, so that its number identifies it."""
     return bool((owner["host"], owner["boot"]) == (socket.gethostname(), _boot()))
 
 
 def is_surely_dead(owner: Owner) -> bool:
-    """Whether a process of this machine has ended; one of another machine, or container, may well be alive."""
+    """Whether a process of this machine has ended; False for other machines and containers, which is unknown."""
     if not is_this_machine(owner):
         return False
     try:
         process = psutil.Process(owner["pid"])
-        # One that has ended keeps its number until its parent asks for it, which may be never.
+        # A process that has ended keeps its number until its parent waits for it.
         return process.status() == psutil.STATUS_ZOMBIE or abs(process.create_time() - float(owner["created"])) > 1.0
     except psutil.NoSuchProcess:
         return True
 
 
 def _boot() -> str:
-    """Tells this start of this machine's kernel, and this namespace of process numbers, from all others."""
+    """Identifies this boot of the machine, and this namespace of process numbers."""
     boot, namespace = Path("/proc/sys/kernel/random/boot_id"), Path("/proc/self/ns/pid")
     if boot.is_file() and namespace.exists():
         return f"{boot.read_text().strip()}/{namespace.stat().st_ino}"

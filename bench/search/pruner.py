@@ -1,4 +1,4 @@
-"""When a trial is stopped early: asynchronous successive halving at each evaluation."""
+"""Stops trials early: asynchronous successive halving at each evaluation."""
 
 from __future__ import annotations
 
@@ -9,45 +9,45 @@ from optuna.trial import FrozenTrial
 
 from bench.core.results import RunState
 
-FIRST_TO_COMPARE = 3
-"""Trials that must have come as far before one is stopped."""
+MIN_TRIALS = 3
+"""Other trials that must have reached an evaluation before a trial is stopped there."""
 
 
 class AsynchronousHalving(optuna.pruners.BasePruner):
-    """Stops a trial whose best evaluation so far is worse than the median of those of all others by then.
+    """Stops a trial whose best evaluation so far is worse than the median best of the others at that point.
 
-    The rule of asynchronous successive halving (Li et al. 2020, ASHA) with a rung at each evaluation from the first one
-    that matters: a trial is compared with whatever trials have come as far by then, running, pruned or complete, and
-    waits for none. Optuna's median pruner knows complete trials alone, of which parallel workers have none for long; an
-    attempt that was interrupted, which its task repeats, must not count twice.
+    This is asynchronous successive halving (ASHA, Li et al. 2020) with a rung at each evaluation from the first one
+    that counts: it compares a trial with all trials that have reached the same evaluation, whether they are running,
+    pruned or complete, and waits for none. Optuna's median pruner uses complete trials alone, of which parallel
+    workers have none for long. Interrupted attempts do not count, since another attempt repeats them.
 
     Args:
-        first_look: evaluation before which none is stopped.
+        first_evaluation: the first evaluation at which a trial can be stopped.
     """
 
-    def __init__(self, first_look: int) -> None:
-        self.first_look = first_look
+    def __init__(self, first_evaluation: int) -> None:
+        self.first_evaluation = first_evaluation
 
     def prune(self, study: optuna.Study, trial: FrozenTrial) -> bool:
-        """Whether the trial is to be stopped."""
-        look = trial.last_step
-        if look is None or look < self.first_look:
+        """Whether to stop the trial."""
+        evaluation = trial.last_step
+        if evaluation is None or evaluation < self.first_evaluation:
             return False
         others = [
-            _best_until(other, look)
+            _best_until(other, evaluation)
             for other in study.get_trials(deepcopy=False)
-            if other.number != trial.number and _has_come_as_far(other, look)
+            if other.number != trial.number and _reached(other, evaluation)
         ]
-        return len(others) >= FIRST_TO_COMPARE and _best_until(trial, look) > median(others)
+        return len(others) >= MIN_TRIALS and _best_until(trial, evaluation) > median(others)
 
 
-def _has_come_as_far(trial: FrozenTrial, look: int) -> bool:
-    """Whether an attempt that counts reached this evaluation, or was complete before it."""
+def _reached(trial: FrozenTrial, evaluation: int) -> bool:
+    """Whether an attempt that counts reached this evaluation, or completed before it."""
     if not trial.intermediate_values or trial.user_attrs.get("state") == RunState.INTERRUPTED:
         return False
-    return look in trial.intermediate_values or trial.user_attrs.get("state") == RunState.COMPLETE
+    return evaluation in trial.intermediate_values or trial.user_attrs.get("state") == RunState.COMPLETE
 
 
-def _best_until(trial: FrozenTrial, look: int) -> float:
-    """What the trial would be judged by if it ended at this evaluation: it keeps the weights of its best one."""
-    return min(value for step, value in trial.intermediate_values.items() if step <= look)
+def _best_until(trial: FrozenTrial, evaluation: int) -> float:
+    """The trial's objective if it ended at this evaluation: training keeps the weights of the best one."""
+    return min(value for step, value in trial.intermediate_values.items() if step <= evaluation)

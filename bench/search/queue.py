@@ -1,4 +1,4 @@
-"""Tasks of work: offered by the coordinator, claimed by workers, each settled by one attempt that counts."""
+"""Queues of tasks: the coordinator offers tasks, workers claim them, and one attempt that counts settles each."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from bench.search.storage import with_retries
 Result = TypeVar("Result")
 
 MAX_DEATHS = 3
-"""A task whose process died so often has failed: it is likely to be what kills them."""
+"""Deaths of its processes after which a task has failed, since it probably kills them."""
 DIED = "its process ended before it did"
 STOPPED = "stopped by the user or the scheduler"
 _ENDS = {TrialState.COMPLETE: RunState.COMPLETE, TrialState.PRUNED: RunState.PRUNED}
@@ -30,12 +30,12 @@ _ENDS = {TrialState.COMPLETE: RunState.COMPLETE, TrialState.PRUNED: RunState.PRU
 
 @dataclass(frozen=True)
 class Task:
-    """A piece of work that is asked for.
+    """A trial or a final run to be done.
 
     Attributes:
-        number: its number, from which its seed derives.
-        values: of the swept parameters, as far as they are known before it is claimed.
-        note: what else its worker must know.
+        number: its number, which determines its seed.
+        values: values of swept parameters that are known before a worker claims it.
+        note: what else its worker needs.
     """
 
     number: int
@@ -45,17 +45,17 @@ class Task:
 
 @dataclass(frozen=True)
 class Attempt:
-    """One attempt at a task, as remembered.
+    """One attempt at a task, as the storage has it.
 
     Attributes:
         number: the task's number.
-        attempt: 1, and one more for each attempt before it.
-        key: tells the attempt from all others, of other studies too.
+        attempt: the number of the attempt at this task, from 1.
+        key: identifies the attempt among those of all studies.
         state: how it ended, ``running``, or None while it waits.
-        values: of the swept parameters, as far as they are known.
-        objective: bits/dim on validation, of a complete one.
-        reason: why it ended so.
-        note: of its task.
+        values: values of swept parameters, as far as they are known.
+        objective: bits/dim on validation, if it is complete.
+        reason: why it ended, if it did not complete.
+        note: the task's note.
     """
 
     number: int
@@ -70,35 +70,35 @@ class Attempt:
 
     @property
     def counts(self) -> bool:
-        """Whether it settles its task."""
+        """Whether it settles its task: it has ended and was not interrupted."""
         return self.state not in (None, RunState.RUNNING, RunState.INTERRUPTED)
 
     @property
     def ended(self) -> datetime:
-        """When it ended, by the clock of the machine that ended it; at the end of time where it has not."""
+        """When it ended, by the clock of the machine that ended it; ``datetime.max`` before."""
         return self.frozen.datetime_complete or datetime.max
 
     @property
     def ended_seconds_ago(self) -> float:
-        """Seconds since then, as far as the two machines' clocks agree."""
+        """Seconds since it ended, as far as the machines' clocks agree."""
         return (datetime.now() - self.ended).total_seconds()
 
     @property
-    def is_this_processes(self) -> bool:
+    def is_own(self) -> bool:
         """Whether this process works or worked on it."""
         return bool(self.frozen.user_attrs.get("owner") == this_process())
 
 
 class Queue:
-    """The tasks of one kind of work, in a storage that any number of processes share.
+    """A queue of tasks in a storage that any number of processes share.
 
-    Tasks are offered, taken back and closed by one process at a time, the coordinator; claimed by all.
+    Only the coordinator offers tasks, takes them back, and opens or closes the queue; all processes claim tasks.
 
     Args:
-        storage: where it is kept.
-        name: its name there.
-        pruner: decides whether an attempt lags behind.
-        lease: seconds without a sign of life after which an attempt is taken back.
+        storage: the storage.
+        name: the queue's name there.
+        pruner: decides whether to stop an attempt early.
+        lease: seconds without a heartbeat after which an attempt is taken back.
     """
 
     def __init__(
@@ -120,11 +120,11 @@ class Queue:
         )
 
     def attempts(self) -> list[Attempt]:
-        """All attempts, in the order in which they were offered."""
+        """All attempts, in the order of their offers."""
         return [self._attempt(trial) for trial in with_retries(lambda: self.study.get_trials(deepcopy=False))]
 
     def _attempt(self, trial: FrozenTrial) -> Attempt:
-        """What does not change any more is not read twice: of a long study, nearly all."""
+        """Converts a trial; caches those that have ended, which are nearly all of a long study."""
         found = self._ended.get(trial.number)
         if found is None:
             found = _attempt(trial)
@@ -133,7 +133,7 @@ class Queue:
         return found
 
     def settled(self) -> dict[int, Attempt]:
-        """The attempt that counts, by task."""
+        """The attempts that settle their tasks, by task."""
         return {attempt.number: attempt for attempt in self.attempts() if attempt.counts}
 
     def best(self) -> Attempt | None:
@@ -142,9 +142,9 @@ class Queue:
         return min(complete, key=lambda each: (each.objective, each.number), default=None)
 
     def offer(self, tasks: list[Task]) -> None:
-        """Have those tasks waited for that are neither settled nor waiting nor being worked on.
+        """Offer tasks, except those that are settled, waiting or running.
 
-        The values of an earlier attempt, if it came to know them, are those of the next.
+        The next attempt at a task has the values that an earlier one suggested.
         """
         if tasks:
             with_retries(lambda: self._offer(tasks))
@@ -163,44 +163,47 @@ class Queue:
             )
 
     def set_open(self, is_open: bool) -> None:
-        """Let waiting tasks be claimed, or no longer."""
+        """Open the queue, or close it: a closed queue gives out no tasks."""
         with_retries(lambda: self.study.set_user_attr("open", is_open))
 
     @property
     def is_open(self) -> bool:
-        """Whether waiting tasks may be claimed."""
+        """Whether workers can claim waiting tasks."""
         return bool(with_retries(lambda: self.study.user_attrs).get("open", False))
 
     @property
     def waiting(self) -> int:
-        """How many tasks wait and may be claimed."""
-        return len(self._claimable()) if self.is_open else 0
+        """The number of tasks that workers can claim."""
+        return len(self._waiting_trials()) if self.is_open else 0
 
-    def _claimable(self) -> list[FrozenTrial]:
+    def _waiting_trials(self) -> list[FrozenTrial]:
         return with_retries(lambda: self.study.get_trials(deepcopy=False, states=(TrialState.WAITING,)))
 
     def claim(self) -> Claim | None:
-        """Take the waiting task of the lowest number; None where none waits, or the queue is closed.
+        """Claim the waiting task with the lowest number.
+
+        Returns:
+            The claimed task; None if none waits, or the queue is closed.
 
         Raises:
-            LostTrialError: it was taken away before all was prepared.
+            LostTrialError: the coordinator took it back while its values were suggested.
         """
         if not self.is_open:
             return None
-        for trial in sorted(self._claimable(), key=lambda each: int(each.user_attrs["task"])):
-            if with_retries(lambda trial=trial: self._take(trial)):  # type: ignore[misc]
-                return self._claimed(trial)
+        for trial in sorted(self._waiting_trials(), key=lambda each: int(each.user_attrs["task"])):
+            if with_retries(lambda trial=trial: self._try_to_claim(trial)):  # type: ignore[misc]
+                return self._start(trial)
         return None
 
-    def _take(self, trial: FrozenTrial) -> bool:
+    def _try_to_claim(self, trial: FrozenTrial) -> bool:
         try:
             return bool(self.storage.set_trial_state_values(self._id(trial.number), TrialState.RUNNING))
         except UpdateFinishedTrialError:
             return False
 
-    def _claimed(self, trial: FrozenTrial) -> Claim:
+    def _start(self, trial: FrozenTrial) -> Claim:
         sampler = self._sampler(int(trial.user_attrs["task"]))
-        # Anew for each: a study remembers the trials that it saw when it proposed the last one.
+        # A new study object, since an old one caches the trials that it saw at its last suggestion.
         study = with_retries(
             lambda: optuna.load_study(
                 study_name=self.name, storage=self.storage, sampler=sampler, pruner=self.study.pruner
@@ -213,17 +216,17 @@ class Queue:
         return claim
 
     def _prepare(self, claim: Claim) -> None:
-        """See to what a task needs that was just claimed."""
+        """Prepare a task that was just claimed."""
 
     def _sampler(self, number: int) -> optuna.samplers.BaseSampler:
-        """What proposes the values of a task that does not have them yet."""
+        """The sampler that suggests missing values of a task."""
         return optuna.samplers.RandomSampler(seed=number)
 
     def reclaim(self) -> list[Attempt]:
-        """Take back what processes that are gone were working on; an :meth:`offer` has it waited for again.
+        """Take back the tasks of dead processes; :meth:`offer` offers them again.
 
         Returns:
-            The attempts that ended by this: interrupted, or failed where their task's process has died too often.
+            The attempts that this ended: as interrupted, or as failed if the task's processes died too often.
         """
         attempts = self.attempts()
         gone = [each for each in attempts if each.state == RunState.RUNNING and self._is_gone(each.frozen)]
@@ -243,7 +246,7 @@ class Queue:
         owner = trial.user_attrs.get("owner")
         if owner is not None and is_surely_dead(owner):
             return True
-        return self._watch.still(trial.number, trial.user_attrs.get("beat")) > self.lease
+        return self._watch.seconds_unchanged(trial.number, trial.user_attrs.get("beat")) > self.lease
 
     def _take_back(self, attempt: Attempt, state: RunState, reason: str) -> None:
         trial = self._id(attempt.frozen.number)
@@ -252,7 +255,7 @@ class Queue:
             self.storage.set_trial_user_attr(trial, "state", state.value)
             self.storage.set_trial_state_values(trial, TrialState.FAIL)
         except UpdateFinishedTrialError:
-            # It came to its own end meanwhile.
+            # Its process has ended it meanwhile.
             return
 
     def _id(self, number: int) -> int:
@@ -261,10 +264,10 @@ class Queue:
 
 
 class Claim:
-    """A task while this process works on it.
+    """A task that this process has claimed.
 
-    Every method raises :class:`LostTrialError` where the attempt was taken away meanwhile, as from a process that was
-    stopped for longer than the lease: whoever meets it drops the work.
+    All methods raise :class:`LostTrialError` if the coordinator took the attempt back, for example because this process
+    was paused for longer than the lease. The worker then drops the work.
     """
 
     def __init__(self, queue: Queue, trial: Trial, attempt: Attempt) -> None:
@@ -277,38 +280,35 @@ class Claim:
         self.values = attempt.values
 
     def write(self, name: str, value: Any) -> None:
-        """Note something with the attempt."""
+        """Set an attribute of the attempt."""
         self.unless_lost(lambda: with_retries(lambda: self._trial.set_user_attr(name, value)))
 
     def heartbeat(self) -> Heartbeat:
-        """Gives signs of life while the block runs.
-
-        None is waited for, however long the storage is away: the next one is due before long.
-        """
+        """Send heartbeats while the block runs; failed ones are not retried, since the next one follows soon."""
         return Heartbeat(
             lambda count: self.unless_lost(lambda: self._trial.set_user_attr("beat", count)), self._queue.lease
         )
 
     def unless_lost(self, action: Callable[[], Result]) -> Result:
-        """What ``action`` gives, which changes the attempt."""
+        """Call ``action``, which changes the attempt, and return what it returns."""
         try:
             return action()
         except UpdateFinishedTrialError as error:
             raise self._lost() from error
 
-    def report(self, objective: float, look: int) -> None:
-        """Report validation bits/dim at a look of the learning curve."""
-        self.unless_lost(lambda: with_retries(lambda: self._trial.report(objective, look)))
+    def report(self, objective: float, evaluation: int) -> None:
+        """Report validation bits/dim at an evaluation."""
+        self.unless_lost(lambda: with_retries(lambda: self._trial.report(objective, evaluation)))
 
     def should_prune(self) -> bool:
-        """Whether the pruner would stop it at its latest look."""
+        """Whether the pruner would stop the trial at its latest evaluation."""
         return bool(with_retries(self._trial.should_prune))
 
     def end(self, state: RunState, objective: float | None = None, reason: str = "") -> None:
-        """End the attempt; from now on it counts, unless it was interrupted.
+        """End the attempt; this settles the task unless the state is ``interrupted``.
 
         Raises:
-            LostTrialError: it was ended by another process.
+            LostTrialError: another process has ended it.
         """
         if state != RunState.COMPLETE:
             self.write("reason", reason)
@@ -322,15 +322,15 @@ class Claim:
         try:
             self._queue.storage.set_trial_state_values(trial, ends.get(state, TrialState.FAIL), values)
         except UpdateFinishedTrialError as error:
-            # Perhaps by this very call, if the storage was cut off before it could say so.
+            # Perhaps by this call itself, if its response was lost and it was retried.
             found = _attempt(self._queue.storage.get_trial(trial))
             if (found.state, found.objective) != (state, objective):
                 raise self._lost() from error
 
     def _lost(self) -> LostTrialError:
         return LostTrialError(
-            f"attempt {self.attempt} at {self._queue.name} {self.number} was taken away: its process gave no sign of "
-            f"life for {self._queue.lease:g} s"
+            f"attempt {self.attempt} at {self._queue.name} {self.number} was taken away: its process sent no heartbeat "
+            f"for {self._queue.lease:g} s"
         )
 
 

@@ -1,4 +1,4 @@
-"""The search of one arm: which values its trials try, and which of them are stopped."""
+"""The search of one arm: its sampler and its pruner."""
 
 from __future__ import annotations
 
@@ -17,44 +17,44 @@ from bench.core.seeds import derive_seed
 from bench.search.pruner import AsynchronousHalving
 from bench.search.queue import Claim, Queue, Task
 from bench.search.storage import with_retries
-from bench.study.search_space import Choices, Integers, Parameter, Space, chosen, value_at
+from bench.study.search_space import Choices, Integers, Parameter, Space, choose_values, value_at
 
 AnySampler = str | optuna.samplers.BaseSampler
 """A sampler, or its name."""
 AnyPruner = str | optuna.pruners.BasePruner
 """A pruner, or its name."""
 TPE_STARTUP_TRIALS = 4
-"""Random trials before TPE models their outcome; fewer than Optuna's ten, for studies are small."""
+"""Random trials before TPE models their outcome; fewer than Optuna's ten, since studies are small."""
 
 
 @dataclass(frozen=True)
 class SearchObjects:
-    """A sampler and a pruner of Optuna's that a user gave as objects, each in place of the one that a study names."""
+    """A sampler and a pruner of Optuna that a user gives as objects, instead of those that the study names."""
 
     sampler: optuna.samplers.BaseSampler | None = None
     pruner: optuna.pruners.BasePruner | None = None
 
 
 class Search(Queue):
-    """The sweep of one arm: tasks whose values are proposed, ended with validation bits/dim, which it minimises.
+    """The search of one arm: suggests the values of its trials, and minimises bits/dim on validation.
 
-    Seeds derive from the task's number: a continued study proposes what an uninterrupted one would have, and the
-    designs that do not look at outcomes (``qmc``, ``random``) are the same for any number of workers. TPE looks at
-    what has ended by then, and takes running trials for bad ones so that workers do not crowd (constant liar).
+    Seeds derive from the trial's number: a continued study suggests what an uninterrupted one would have, and designs
+    that ignore outcomes (``qmc``, ``random``) are the same for any number of workers. TPE uses the trials that have
+    ended, and treats running ones as bad, so that workers spread (constant liar).
 
     Args:
-        storage: where it is kept.
-        name: its name there.
-        space: what is swept.
+        storage: the storage.
+        name: the search's name there.
+        space: the swept parameters.
         first: values of the first trial.
-        sampler: ``tpe``, ``qmc``, ``random``, the name of a sampler of Optuna's, or one.
-        pruner: ``halving``, ``none``, the name of a pruner of Optuna's, or one.
-        evaluations: how many times a trial is evaluated on validation.
-        seed: seed of the proposals.
+        sampler: ``tpe``, ``qmc``, ``random``, the name of one of Optuna's samplers, or a sampler.
+        pruner: ``halving``, ``none``, the name of one of Optuna's pruners, or a pruner.
+        evaluations: the number of validation evaluations per trial.
+        seed: seed of the sampler.
         lease: seconds without a heartbeat after which a trial is taken back.
 
     Raises:
-        SettingsError: Optuna has no such sampler or pruner, or it cannot be made without arguments.
+        SettingsError: Optuna has no such sampler or pruner, or its constructor needs arguments.
     """
 
     def __init__(
@@ -76,7 +76,7 @@ class Search(Queue):
         self.seed = seed
 
     def tasks(self, trials: int) -> list[Task]:
-        """The tasks of so many trials."""
+        """The tasks of this many trials."""
         return [Task(number, self._known_values(number)) for number in range(trials)]
 
     def _known_values(self, number: int) -> dict[str, Any]:
@@ -85,10 +85,10 @@ class Search(Queue):
         if self.sampler not in ("qmc", "random"):
             return {}
         point = dict(zip(self.space, self._point(number), strict=True))
-        return chosen(self.space, lambda name, parameter: value_at(parameter, point[name]))
+        return choose_values(self.space, lambda name, parameter: value_at(parameter, point[name]))
 
     def _point(self, number: int) -> list[float]:
-        """The task's point in the unit cube, a coordinate for each parameter."""
+        """The trial's point in the unit cube, one coordinate per parameter."""
         if self.sampler == "random":
             generator = np.random.default_rng(derive_seed(self.seed, self.name, number))
             return [float(u) for u in generator.random(len(self.space))]
@@ -99,8 +99,8 @@ class Search(Queue):
         return [float(u) for u in sequence.random(1)[0]]
 
     def _prepare(self, claim: Claim) -> None:
-        """Propose the values that the task does not have yet."""
-        claim.values = chosen(
+        """Suggest the values that the task does not have yet."""
+        claim.values = choose_values(
             self.space, lambda name, parameter: claim.unless_lost(lambda: self._suggest(claim, name, parameter))
         )
 
@@ -116,42 +116,46 @@ class Search(Queue):
 
 
 def build_sampler(sampler: AnySampler, seed: int) -> optuna.samplers.BaseSampler:
-    """A sampler by its name; one of Optuna's with its own defaults.
+    """Create a sampler; one of Optuna's has Optuna's defaults.
+
+    Args:
+        sampler: its name, or a sampler, which is returned.
+        seed: its seed.
 
     Raises:
-        SettingsError: Optuna has no such sampler, or it cannot be made without arguments.
+        SettingsError: Optuna has no such sampler, or its constructor needs arguments.
     """
     if isinstance(sampler, optuna.samplers.BaseSampler):
         return sampler
     if sampler in ("tpe", "qmc", "random"):
-        # The last two do not ask it: their values are known before.
+        # It has nothing to suggest for the last two, whose values are in the tasks.
         return optuna.samplers.TPESampler(seed=seed, n_startup_trials=TPE_STARTUP_TRIALS)
-    kind = _of_optuna(optuna.samplers, sampler, optuna.samplers.BaseSampler)
+    kind = _find_class(optuna.samplers, sampler, optuna.samplers.BaseSampler)
     seeded = {"seed": seed} if "seed" in inspect.signature(kind).parameters else {}
-    return cast(optuna.samplers.BaseSampler, _made(kind, **seeded))
+    return cast(optuna.samplers.BaseSampler, _construct(kind, **seeded))
 
 
 def build_pruner(pruner: AnyPruner, evaluations: int) -> optuna.pruners.BasePruner:
-    """A pruner by its name; one of Optuna's with its own defaults.
+    """Create a pruner; one of Optuna's has Optuna's defaults.
 
     Args:
-        pruner: its name, or a pruner.
-        evaluations: how many times a trial is evaluated on validation.
+        pruner: its name, or a pruner, which is returned.
+        evaluations: the number of validation evaluations per trial.
 
     Raises:
-        SettingsError: Optuna has no such pruner, or it cannot be made without arguments.
+        SettingsError: Optuna has no such pruner, or its constructor needs arguments.
     """
     if isinstance(pruner, optuna.pruners.BasePruner):
         return pruner
     if pruner == "none":
         return optuna.pruners.NopPruner()
     if pruner == "halving":
-        # Half of the training at least: learning curves cross early on.
+        # Not before half of the training: learning curves cross early on.
         return AsynchronousHalving(evaluations // 2)
-    return cast(optuna.pruners.BasePruner, _made(_of_optuna(optuna.pruners, pruner, optuna.pruners.BasePruner)))
+    return cast(optuna.pruners.BasePruner, _construct(_find_class(optuna.pruners, pruner, optuna.pruners.BasePruner)))
 
 
-def _of_optuna(module: ModuleType, name: str, base: type) -> type:
+def _find_class(module: ModuleType, name: str, base: type) -> type:
     kind = getattr(module, name, None)
     if not isinstance(kind, type) or not issubclass(kind, base) or kind is base:
         known = [each for each in module.__all__ if each.endswith(base.__name__[4:]) and each != base.__name__]
@@ -159,10 +163,10 @@ def _of_optuna(module: ModuleType, name: str, base: type) -> type:
     return kind
 
 
-def _made(kind: type, **arguments: Any) -> object:
+def _construct(kind: type, **arguments: Any) -> object:
     try:
         return kind(**arguments)
     except (TypeError, ImportError) as error:
         raise SettingsError(
-            f"{kind.__name__} cannot be made by its name ({error}): give an object of it to run_study"
+            f"{kind.__name__} cannot be created by its name ({error}): give an object of it to run_study"
         ) from error

@@ -1,4 +1,4 @@
-"""Opening a study's storage: a journal file, a database that SQLAlchemy knows, or Optuna's gRPC proxy."""
+"""Opens a study's storage: a journal file, a database that SQLAlchemy supports, or Optuna's gRPC proxy."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from bench.core.errors import TrackingError
 from bench.core.redaction import redact
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
-# What it warns of goes where the command's log goes, not past it to stderr.
+# Its warnings go to the command's log instead of stderr.
 optuna.logging.disable_default_handler()
 optuna.logging.enable_propagation()
 warnings.filterwarnings("ignore", category=optuna.exceptions.ExperimentalWarning)
@@ -40,32 +40,34 @@ Result = TypeVar("Result")
 
 log = logging.getLogger(__name__)
 
-PATIENCE = 600.0
-"""Seconds that work waits for a storage which could be reached before."""
+RETRY_SECONDS = 600.0
+"""Seconds for which work waits for a storage that became unreachable."""
 LONGEST_PAUSE = 10.0
 PROXY_SECONDS = 10.0
-"""That a gRPC proxy has to answer in, at the start."""
+"""Time limit for a gRPC proxy's first response."""
+FINALS, COORDINATOR = "/final", "/final/coordinator"
+"""After a study's identifier, the names of its final runs and of its lock; arms cannot have such names."""
 TABLES = 20
-"""More than Optuna makes in a database."""
-_SIGNS_OF_LIFE = {
+"""More tables than Optuna creates in a database."""
+_KEEPALIVE = {
     "connect_timeout": 10,
     "keepalives_idle": 30,
     "keepalives_interval": 10,
     "keepalives_count": 3,
     "tcp_user_timeout": 60_000,
 }
-"""What PostgreSQL's client library asks of a connection, where the URL does not say otherwise."""
+"""Options of PostgreSQL's client library, unless the URL sets them."""
 
 
 def open_storage(address: str) -> BaseStorage:
-    """The storage at an address; what it needs is made in it.
+    """Open a storage; creates missing files and tables.
 
     Args:
         address: an SQLAlchemy URL, ``grpc://host:port`` of Optuna's proxy, or the path of a journal file
             (``*.journal``).
 
     Raises:
-        TrackingError: it cannot be reached, or is no storage.
+        TrackingError: it cannot be reached, or is not a storage.
     """
     try:
         if address.startswith("grpc://"):
@@ -73,7 +75,7 @@ def open_storage(address: str) -> BaseStorage:
         if address.endswith(".journal"):
             return JournalStorage(_Journal(address))
         return get_storage(_database(address))
-    except Exception as error:  # A damaged journal fails in whatever way its content leads to.
+    except Exception as error:  # A damaged journal may raise any error.
         reason = redact((str(error.__cause__ or error) or type(error).__name__).splitlines()[0])
         if isinstance(error, ImportError):
             reason += "; pip install 'reparam-bench[cluster]' has what PostgreSQL and the proxy need"
@@ -81,9 +83,9 @@ def open_storage(address: str) -> BaseStorage:
 
 
 def _database(address: str) -> RDBStorage:
-    """A database; its tables are made if they are not there, perhaps by several processes at once.
+    """Open a database, and create missing tables, perhaps in several processes at once.
 
-    Whoever comes second to a table fails, and finds it the next time.
+    The second process to create a table fails, and finds it when it tries again.
     """
     connect = _sqlite if address.startswith("sqlite") else _server
     for _ in range(TABLES):
@@ -99,15 +101,15 @@ def _server(address: str) -> RDBStorage:
     connect = {}
     url = sqlalchemy.make_url(address)
     if url.get_driver_name() in ("psycopg2", "psycopg"):
-        # What a cut cable or a machine without power would otherwise hold up for hours is an outage soon.
-        connect = {name: value for name, value in _SIGNS_OF_LIFE.items() if name not in url.query}
+        # A broken network connection fails within minutes instead of hours.
+        connect = {name: value for name, value in _KEEPALIVE.items() if name not in url.query}
     return RDBStorage(address, engine_kwargs={"pool_pre_ping": True, "connect_args": connect})
 
 
 def _sqlite(address: str) -> RDBStorage:
-    """SQLite whose every transaction takes the database for itself before it reads.
+    """Open SQLite, with transactions that lock the database before they read.
 
-    It knows no lock of a row: as Optuna itself uses it, two processes can both find a trial waiting and both take it.
+    SQLite has no row locks: as Optuna uses it, two processes can both read that a trial is waiting and both claim it.
     """
     storage = RDBStorage(address, engine_kwargs={"connect_args": {"timeout": 60, "isolation_level": None}})
     sqlalchemy.event.listen(storage.engine, "begin", _begin_immediately)
@@ -125,17 +127,14 @@ def _proxy(address: str) -> BaseStorage:
     except ValueError:
         host = port = None
     if not host or not port:
-        raise ValueError(f"{address!r} is no address of a proxy: it needs grpc://host:port")
+        raise ValueError(f"{address!r} is not the address of a proxy: it needs grpc://host:port")
     storage = GrpcStorageProxy(host=host, port=port)
     storage.wait_server_ready(PROXY_SECONDS)
     return storage
 
 
 class _Lock:
-    """A lock that the system frees when its process dies; Optuna's own would then hold everybody up for half a minute.
-
-    It may be taken again by the thread that has it.
-    """
+    """A reentrant lock that the system releases when its process dies; Optuna's own would block others for 30 s."""
 
     def __init__(self, path: str) -> None:
         self._lock = FileLock(f"{path}.lock")
@@ -149,28 +148,28 @@ class _Lock:
 
 
 class _Journal(JournalFileBackend):
-    """Optuna's journal file, in which a line that was torn by a crash or a full disk does no harm."""
+    """Optuna's journal file, which survives lines that a crash or a full disk truncates."""
 
     def __init__(self, path: str) -> None:
         self._path = Path(path)
         self._own_lock = _Lock(path)
-        # Any object with these two methods will do; the class that names them is private.
+        # Optuna needs an object with these two methods; their base class is private.
         super().__init__(path, self._own_lock)  # type: ignore[arg-type]
 
     def append_logs(self, logs: list[dict[str, Any]]) -> None:
         """Append whole lines, or nothing."""
         self._own_lock.acquire()
         try:
-            self._cut_torn_line()
+            self._cut_partial_line()
             try:
                 super().append_logs(logs)
             except OSError:
-                self._cut_torn_line()
+                self._cut_partial_line()
                 raise
         finally:
             self._own_lock.release()
 
-    def _cut_torn_line(self) -> None:
+    def _cut_partial_line(self) -> None:
         with self._path.open("rb+") as file:
             end = file.seek(0, os.SEEK_END)
             if end == 0:
@@ -182,15 +181,18 @@ class _Journal(JournalFileBackend):
             file.truncate(content.rfind(b"\n") + 1)
 
 
-def with_retries(action: Callable[[], Result], patience: float = PATIENCE) -> Result:
-    """What ``action`` gives; while the storage cannot be reached it is tried again.
+def with_retries(action: Callable[[], Result], timeout: float = RETRY_SECONDS) -> Result:
+    """Call ``action``, and retry while the storage is unreachable.
 
     Args:
-        action: what can be done twice: the storage may have done it without being able to say so.
-        patience: seconds until it is given up.
+        action: a repeatable call: the storage may have executed it although its response was lost.
+        timeout: seconds until the call fails.
+
+    Returns:
+        What ``action`` returns.
 
     Raises:
-        TrackingError: the storage could not be reached for so long, or its disk is full.
+        TrackingError: the storage was unreachable for that long, or its disk is full.
     """
     began, pause = time.monotonic(), 0.05
     while True:
@@ -204,10 +206,10 @@ def with_retries(action: Callable[[], Result], patience: float = PATIENCE) -> Re
             if not _is_outage(error):
                 raise
             problem = error
-        if time.monotonic() - began > patience:
+        if time.monotonic() - began > timeout:
             reason = redact(str(problem.__cause__ or problem).splitlines()[0])
             raise TrackingError(
-                f"the study's storage could not be reached for {patience:.0f} s ({reason}); what is finished is kept, "
+                f"the study's storage could not be reached for {timeout:.0f} s ({reason}); what is finished is kept, "
                 "and the same command continues"
             ) from problem
         if pause > 1.0:
@@ -217,22 +219,22 @@ def with_retries(action: Callable[[], Result], patience: float = PATIENCE) -> Re
 
 
 def _is_outage(error: Exception) -> bool:
-    """Whether an error means that the storage cannot be reached now, or is held by others for too long."""
+    """Whether an error means that the storage is unreachable now, or locked by others for too long."""
     cause = error.__cause__ if isinstance(error, StorageInternalError) else error
-    # A rollback is pending where Optuna itself tried again on a connection that was cut.
+    # Optuna's own retry on a broken connection leaves a rollback pending.
     if isinstance(cause, (OperationalError, InterfaceError, PendingRollbackError, PoolTimeoutError)):
         return True
     if isinstance(cause, DBAPIError):
         return cause.connection_invalidated
-    # Without the proxy's library there is no proxy, and none of its errors.
+    # By name, since the proxy's library is optional.
     return type(error).__module__.partition(".")[0] == "grpc"
 
 
 def count_searches(storage: str) -> int:
-    """How many searches a storage holds; nothing is made or changed in it.
+    """Count the searches in a storage, without changing it.
 
     Args:
-        storage: as for :func:`open_storage`.
+        storage: its address, as in :func:`open_storage`.
 
     Raises:
         TrackingError: the storage cannot be reached.
@@ -241,17 +243,18 @@ def count_searches(storage: str) -> int:
         if storage.endswith(".journal") and not Path(storage).is_file():
             return 0
         database = not storage.endswith(".journal") and not storage.startswith("grpc://")
-        # Opened as a storage, a database without the tables would be given them.
+        # Optuna would create the tables.
         if database and not sqlalchemy.inspect(sqlalchemy.create_engine(storage)).has_table("studies"):
             return 0
-        return len(open_storage(storage).get_all_studies())
+        names = [study.study_name for study in open_storage(storage).get_all_studies()]
+        return sum(not name.endswith((FINALS, COORDINATOR)) for name in names)
     except (SQLAlchemyError, StorageInternalError, OSError, ImportError) as error:
         cause = (error.__cause__ if isinstance(error, StorageInternalError) else None) or error
         reason = redact(f"{type(cause).__name__}: {cause}".splitlines()[0])
         raise TrackingError(f"study storage {redact(storage)} cannot be opened: {reason}") from error
 
 
-def look_into(storage: str) -> str:
-    """What a storage holds, in words; see :func:`count_searches`."""
+def describe_storage(storage: str) -> str:
+    """Describe what a storage holds; see :func:`count_searches`."""
     count = count_searches(storage)
     return f"{count} searches" if count else "no search yet"

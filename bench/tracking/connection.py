@@ -1,4 +1,4 @@
-"""The way to a tracking store: what is wrong with it is told within seconds, and a wrong one is left as it was."""
+"""Connects to a tracking store; fails within seconds and without side effects."""
 
 from __future__ import annotations
 
@@ -12,45 +12,48 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from bench.core.databases import MLFLOW, check_database, is_database
 from bench.core.errors import TrackingError
-from bench.core.logs import shortened
+from bench.core.logs import shorten
 from bench.core.redaction import redact
 from bench.tracking import TIMEOUT, TIMEOUT_IS_THE_USERS
 
-_NOBODY_S = "reparam-bench/an experiment that nobody made"
+_NONEXISTENT = "reparam-bench/an experiment that does not exist"
 PATIENCE_SECONDS = 5
-"""After so long a server is asked once again, then given up. MLflow itself would ask for minutes."""
+"""Timeout of a request at connection, which is repeated once. MLflow itself would retry for minutes."""
 
 
-def connect(uri: str, make: bool = False) -> MlflowClient:
-    """A client of a tracking store that answers.
+def connect(uri: str, create: bool = False) -> MlflowClient:
+    """Connect to a tracking store.
 
     Args:
         uri: any MLflow tracking URI.
-        make: whether a database that holds nothing yet is made a store; otherwise it is refused.
+        create: whether to create a store in an empty or missing database, instead of raising an error.
+
+    Returns:
+        A client of the store.
 
     Raises:
-        TrackingError: the store cannot be reached, or is of something else.
+        TrackingError: the store cannot be reached, or is not an MLflow tracking store.
     """
-    if is_database(uri) and not check_database(uri, MLFLOW, "tracking store") and not make:
+    if is_database(uri) and not check_database(uri, MLFLOW, "tracking store") and not create:
         raise TrackingError(f"tracking store {redact(uri)} holds no study: nothing was ever logged to it")
     try:
-        with _impatience():
+        with _short_timeouts():
             client = MlflowClient(tracking_uri=uri)
             client.search_experiments(max_results=1)
-            # What answers yes to everything is none of MLflow's.
-            if client.get_experiment_by_name(_NOBODY_S) is not None:
+            # A server that finds a nonexistent experiment is not MLflow.
+            if client.get_experiment_by_name(_NONEXISTENT) is not None:
                 raise TrackingError("it does not answer as a tracking server does")
-    except Exception as error:  # Stores are plugins: each raises errors of its own kinds.
+    except Exception as error:  # Stores are plugins, which raise errors of their own.
         raise TrackingError(f"tracking store {redact(uri)} cannot be reached: {_reason(error)}") from error
     return client
 
 
 @contextmanager
-def reading(uri: str) -> Iterator[None]:
-    """Tell in one line where a store that answered stops answering while it is read.
+def raise_tracking_errors(uri: str) -> Iterator[None]:
+    """Turn errors while reading a store into one line that names it.
 
     Raises:
-        TrackingError: the store went away, or has lost what it should hold.
+        TrackingError: the store became unreachable, or misses data that it should hold.
     """
     try:
         yield
@@ -59,16 +62,16 @@ def reading(uri: str) -> Iterator[None]:
 
 
 def _reason(error: BaseException) -> str:
-    """What is at the bottom of an error: MLflow's own words tell first how often it asked, and of which address."""
+    """The root cause of an error: MLflow's own message begins with retries and addresses."""
     first = error
     while (deeper := first.__cause__ or first.__context__) is not None:
         first = deeper
-    return (first.strerror or str(first)) if isinstance(first, OSError) else shortened(str(error))
+    return (first.strerror or str(first)) if isinstance(first, OSError) else shorten(str(error))
 
 
 @contextmanager
-def _impatience() -> Iterator[None]:
-    """Give up on a server that does not answer within seconds, unless the user's environment says otherwise."""
+def _short_timeouts() -> Iterator[None]:
+    """Time out after seconds, unless the user's environment sets MLflow's timeouts."""
     before = dict(os.environ)
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
     if not TIMEOUT_IS_THE_USERS:

@@ -20,34 +20,34 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066
 
 
 def plain(text: str) -> str:
-    r"""Foreign text that Markdown shows as it is, on one line.
+    r"""Escapes text from outside, so that Markdown shows it literally, on one line and without credentials.
 
-    Credentials are removed. What could be markup, of Markdown or of HTML, becomes a character reference; characters
-    that control the terminal or the direction of writing are spelt out, such as ``\u202e``.
+    Possible markup of Markdown or HTML becomes character references; control characters and those that change the
+    direction of writing become their codes, such as ``\u202e``.
     """
-    # First, for an escaped address is none.
+    # Redact before escaping, or addresses no longer match.
     known = " ".join(redact(text).split())
     visible = _CONTROL.sub(lambda found: f"\\u{ord(found.group()):04x}", known)
     return _UNSAFE.sub(lambda found: f"&#{ord(found.group())};", visible)
 
 
 def experiment_note(study: StudyDescription, experiment_id: str) -> str:
-    """What the experiment holds, and how to look at it."""
-    # In the first line, for that is all that is shown until a person unfolds it.
+    """The description of an experiment: what it holds, with links to its views."""
+    # In the first line, which is all that the UI shows before it is unfolded.
     views = " · ".join(f"[{view.name}]({view_address(experiment_id, view)})" for view in VIEWS)
     return f"""**{plain(study.question)}** {views}
 
 Each parent run is one study: this question on one data set, with one set of settings. Its children are models: the
-trials of the search, judged on validation alone, and the final runs, which retrain the best trial's configuration from
-several seeds and are measured once on test.
+trials of the search, evaluated on validation alone, and the final runs, which retrain the best trial's configuration
+from several seeds and are evaluated once on test.
 
-Bits/dim are upper bounds: smaller is better. The standard error of a figure over images stands beside it, as
-`…_standard_error`. `…_by_evaluation` are learning curves, of the one-sample bound.
+Bits/dim are upper bounds: smaller is better. `…_standard_error` is the standard error of a metric over images.
+`…_by_evaluation` are learning curves, of the one-sample bound.
 """
 
 
 def study_note(study: StudyDescription, headline: str = "", report: str = "") -> str:
-    """The study's question; once there is a report, its answer and where it is."""
+    """The description of a study: its question and, once there is a report, the answer and a link."""
     answer = f"**{plain(headline)}** " if headline else ""
     answer += f"[Read the report]({report}).\n\n" if report else ""
     swept = "; ".join(
@@ -71,23 +71,23 @@ def run_note(
     rank: str,
     measured: Sequence[Measurement],
 ) -> str:
-    """How a run ended, what it reached, and where it stands.
+    """The description of a model run: how it ended, its bits/dim and its rank.
 
     Args:
         study: the study that it is part of.
         parent: the address of the study's run.
         state: how it ended.
-        reason: why it ended so, if it did not complete.
-        rank: where it stands among the others.
+        reason: why, if it did not complete.
+        rank: its rank among the others, in words.
         measured: its measurements.
     """
     ended = f"**{state.replace('_', ' ').capitalize()}.**" + (f" {plain(reason)}." if reason else "")
-    figures = [_figure(row) for row in measured if row.metric == "bits_per_dim"]
-    lines = [ended, *figures, rank and f"{rank}.", f"Part of [{plain(study.study_id)}]({parent})."]
+    values = [_value(row) for row in measured if row.metric == "bits_per_dim"]
+    lines = [ended, *values, rank and f"{rank}.", f"Part of [{plain(study.study_id)}]({parent})."]
     return "\n\n".join(line for line in lines if line) + "\n"
 
 
-def _figure(row: Measurement) -> str:
+def _value(row: Measurement) -> str:
     error = "" if row.standard_error is None else f" ± {row.standard_error:.4f}"
     over = "" if row.standard_error is None else f"; ± is the standard error over {row.n:,} images"
     about = f" ({row.bound}{over})" if row.bound else ""
@@ -95,12 +95,12 @@ def _figure(row: Measurement) -> str:
 
 
 def registered_model_note(study: StudyDescription, name: str, uri: str) -> str:
-    """What a registered model is, how its champion is chosen, and how to serve it."""
+    """The description of a registered model: what it is, how its champion is chosen, and how to serve it."""
     height, width, channels = study.dataset.image_shape
-    return f"""*{plain(study.question)}* Asked of {plain(study.dataset.name)}.
+    return f"""*{plain(study.question)}* Data: {plain(study.dataset.name)}.
 
 The alias `champion` is the final run of the selected configuration with the lowest bits/dim on *validation* at the end
-of its training (one-sample bound). The test split has no part in the choice.
+of its training (one-sample bound). The choice does not use the test split.
 
 Serve it, with reparam-bench's environment active:
 
@@ -112,12 +112,12 @@ Ask for the bits/dim of images (high for images unlike those of training), or fo
     curl http://127.0.0.1:5001/invocations -H 'Content-Type: application/json' -d @request.json
 
 where `request.json` is `{{"inputs": [IMAGE, …], "params": {{"task": "bits_per_dim", "importance_samples": 64}}}}`, or
-`{{"inputs": [IMAGE], "params": {{"task": "sample", "n": 16, "temperature": 0.7, "seed": 0}}}}`; the images sent with a
-request for samples are not looked at.
+`{{"inputs": [IMAGE], "params": {{"task": "sample", "n": 16, "temperature": 0.7, "seed": 0}}}}`; a request for samples
+ignores its images.
 """
 
 
 def version_note(run: LoggedRun) -> str:
-    """Which final run a registered model's version is."""
+    """The description of a registered model's version: the final run that it is."""
     reached = "" if run.validation is None else f": {run.validation:.4f} bits/dim on validation (one-sample bound)"
     return f"The final run of {plain(run.arm)} from seed {run.seed}{reached}."

@@ -1,4 +1,4 @@
-"""A model run as the tracking store holds it."""
+"""A model run in the tracking store."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from bench.tracking.schema import EVALUATION_SUFFIX, KEY_TAG
 
 @dataclass(frozen=True)
 class LoggedRun:
-    """What a continued study needs to know of a model run that is in the store already."""
+    """What a continued study needs to know about a model run in the store."""
 
     run_id: str
     role: str
@@ -22,15 +22,15 @@ class LoggedRun:
     state: RunState
     status: str
     validation: float | None
-    """One-sample bound in bits/dim on validation at the last look of its training."""
+    """One-sample bound in bits/dim on validation at the last evaluation of its training."""
     attempt: int = 1
-    """Which attempt at its trial it is, counted from 1."""
+    """The number of the attempt at its trial, from 1."""
     key: str = ""
-    """Identifies it from before it was created; empty if it was written by an earlier version."""
+    """Identifies the run before MLflow does; empty in runs of earlier versions."""
 
     @classmethod
     def of(cls, run: Any) -> LoggedRun:
-        """From MLflow's own run."""
+        """Convert MLflow's own run."""
         tags = run.data.tags
         number = tags.get("reparam.number")
         return cls(

@@ -1,4 +1,4 @@
-"""The model registry: a name by which the model of a final run is found and served."""
+"""The model registry: names under which clients find and serve the models of final runs."""
 
 from __future__ import annotations
 
@@ -13,25 +13,25 @@ from bench.tracking.schema import MODEL_FOLDER
 ALIAS = "champion"
 
 
-def register(client: MlflowClient, name: str, run_id: str, about: str, about_version: str) -> str:
-    """Make the model of a run the champion under a name; nothing changes if it is already.
+def register(client: MlflowClient, name: str, run_id: str, description: str, version_description: str) -> str:
+    """Register the model of a run under a name and make it the champion; repeating this changes nothing.
 
     Args:
-        client: of the store that holds the run.
-        name: of the registered model; characters that a registry rejects are replaced.
+        client: client of the store that holds the run.
+        name: name of the registered model; replaces characters that registries reject.
         run_id: a run with a logged model.
-        about: description of the registered model, Markdown.
-        about_version: description of this version, Markdown.
+        description: description of the registered model, Markdown.
+        version_description: description of this version, Markdown.
 
     Returns:
-        The name under which it is registered.
+        The name of the registered model.
 
     Raises:
-        MlflowException: the store keeps no registry, or rejects.
+        MlflowException: the store has no registry, or rejects the model.
     """
     name = name.replace("/", "-").replace(":", "-")
     try:
-        client.create_registered_model(name, description=about)
+        client.create_registered_model(name, description=description)
     except MlflowException as error:
         if error.error_code != ErrorCode.Name(RESOURCE_ALREADY_EXISTS):
             raise
@@ -39,17 +39,17 @@ def register(client: MlflowClient, name: str, run_id: str, about: str, about_ver
     if version is None:
         source, model_id = model_location(client, client.get_run(run_id))
         version = client.create_model_version(
-            name, source, run_id, description=about_version, model_id=model_id
+            name, source, run_id, description=version_description, model_id=model_id
         ).version
     client.set_registered_model_alias(name, ALIAS, version)
     return name
 
 
 def model_location(client: MlflowClient, run: Any) -> tuple[str, str | None]:
-    """Where a run's model is kept, and the identifier of its logged model if it has one.
+    """The address of a run's model, and the identifier of its logged model if it has one.
 
-    As a place, for MLflow looks for ``models:/ID`` and for paths below a run that lead to a logged model in the store
-    of its environment, whatever the client's is.
+    An address, since MLflow resolves ``models:/ID`` and paths below a run in the store of its environment, not in the
+    client's.
     """
     outputs = run.outputs.model_outputs if run.outputs else []
     if not outputs:

@@ -1,4 +1,4 @@
-"""The command and the environment of an MLflow server: for one person on loopback, or behind a password."""
+"""The command and the environment of an MLflow server: on loopback for one person, or with a password."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ import psutil
 
 LOOPBACK = "127.0.0.1"
 ADMINISTRATOR = "admin"
-"""Whose name goes with the password."""
-LEAST_PASSWORD = 12
-"""Characters of a password, as MLflow itself asks for."""
-KNOWN_PASSWORD = "password1234"  # noqa: S105 - earlier versions of MLflow came with it, and all the world knows it
+"""The user name that belongs to the password."""
+MIN_PASSWORD = 12
+"""Shortest password in characters, as in MLflow itself."""
+DEFAULT_PASSWORD = "password1234"  # noqa: S105 - the default of earlier versions of MLflow, publicly known
 
 
 def is_loopback(host: str) -> bool:
-    """Whether only this machine's own users reach a server on an address; among names, localhost alone is."""
+    """Whether only users of this machine can reach a server on an address; the only such name is localhost."""
     try:
         return host == "localhost" or ipaddress.ip_address(host).is_loopback
     except ValueError:
@@ -31,7 +31,7 @@ def server_command(artifacts: Path, port: int, host: str = LOOPBACK, with_passwo
     """The command that serves the tracking store that :func:`server_environment` names, with one worker.
 
     Args:
-        artifacts: folder for artifacts of experiments that the server itself makes.
+        artifacts: folder for artifacts of experiments that the server itself creates.
         port: port to listen on.
         host: address to listen on.
         with_password: whether users must sign in.
@@ -44,28 +44,28 @@ def server_command(artifacts: Path, port: int, host: str = LOOPBACK, with_passwo
 
 
 def server_environment(uri: str) -> dict[str, str]:
-    """What a server's environment holds beside the user's own.
+    """The environment variables of a server.
 
     Args:
-        uri: the tracking store, such as ``sqlite:///runs/mlflow.db``; here, for a command is shown to all users of the
-            machine, and the address of a store may hold a password.
+        uri: the tracking store, such as ``sqlite:///runs/mlflow.db``. It may hold a password, so it is not part of the
+            command, which all users of the machine can read.
     """
     return {
         "MLFLOW_BACKEND_STORE_URI": uri,
-        # No job runner: the fifteen processes that are the default serve nobody here.
+        # No job runner: its fifteen default processes have no use here.
         "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
     }
 
 
 def password_environment(password: str, host: str, port: int, folder: Path) -> dict[str, str]:
-    """What the environment of a server holds that asks its users to sign in.
+    """The environment variables of a server whose users must sign in.
 
     Args:
-        password: the administrator's.
+        password: the administrator's password.
         host: address that the server listens on.
         port: its port.
-        folder: an empty one that nobody else can read, where the server keeps its users while it runs. Anew at each
-            start, for MLflow takes a password only for a user whom it does not know: a changed one would be ignored.
+        folder: an empty folder that nobody else can read, where the server keeps its users while it runs. It must be
+            empty at each start: MLflow would ignore a changed password of a user that it already has.
     """
     settings = folder / "auth.ini"
     settings.write_text(
@@ -82,15 +82,15 @@ def password_environment(password: str, host: str, port: int, folder: Path) -> d
         "MLFLOW_AUTH_ADMIN_USERNAME": ADMINISTRATOR,
         "MLFLOW_AUTH_ADMIN_PASSWORD": password,
         "MLFLOW_FLASK_SERVER_SECRET_KEY": secrets.token_hex(32),
-        # A page whose domain name is made to point here (DNS rebinding) is refused, and so are other pages' requests.
-        # The user's own come first: behind a proxy the server has other names.
+        # The server rejects requests under foreign host names (DNS rebinding) and from other pages. The user's own
+        # settings take precedence: behind a proxy the server has other names.
         "MLFLOW_SERVER_ALLOWED_HOSTS": os.environ.get("MLFLOW_SERVER_ALLOWED_HOSTS", hosts),
         "MLFLOW_SERVER_CORS_ALLOWED_ORIGINS": os.environ.get("MLFLOW_SERVER_CORS_ALLOWED_ORIGINS", origins),
     }
 
 
 def _names(host: str) -> list[str]:
-    """The names under which a server on an address is reached, as they stand in a browser's address bar."""
+    """The host names of a server on an address, as a browser's address bar shows them."""
     known = {host, socket.gethostname(), socket.getfqdn(), "localhost"}
     for addresses in psutil.net_if_addrs().values():
         known |= {

@@ -1,7 +1,7 @@
-"""Named views of an experiment in the MLflow UI: the rows, columns and charts that matter, one click away.
+"""Saved views of an experiment in the MLflow UI: the rows, columns and charts that matter.
 
-By itself the UI shows a folded list without a single metric. What a person saves there under "Views" is a tag of the
-experiment; these are such tags.
+By default the UI shows a collapsed list without metrics. It saves a person's "Views" as tags of the experiment, and so
+does this.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ class View:
     Attributes:
         key: identifies it within the experiment, and in its address.
         name: how the UI lists it.
-        role: of the runs that it shows.
+        role: role of the runs that it shows.
         metrics: its columns, the first of which orders the runs.
     """
 
@@ -61,7 +61,7 @@ VIEWS = (
 
 
 def view_address(experiment_id: str, view: View) -> str:
-    """The address of a view, relative to the UI's."""
+    """The address of a view, relative to the UI's address."""
     return f"#/experiments/{experiment_id}/runs?{TRAINING_MODE}&viewStateShareKey={view.key}"
 
 
@@ -89,7 +89,7 @@ def _state(view: View, study: StudyDescription) -> dict[str, Any]:
         "orderByAsc": True,
         "selectedColumns": columns,
         "columnOrder": columns,
-        # Learning curves, and the figure that the runs are ordered by.
+        # Learning curves, and the metric that orders the runs.
         "chartsSearchFilter": f"{EVALUATION_SUFFIX}$|^{view.metrics[0]}$",
     }
 

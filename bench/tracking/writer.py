@@ -1,7 +1,7 @@
-"""Writing: studies and runs into an MLflow tracking store.
+"""Writes studies and runs to an MLflow tracking store.
 
-A study's own run is written at once, by the coordinator. The runs of its models are written to outboxes on disk, and
-uploaded by an uploader: training neither waits for the store nor stops where it is away.
+The coordinator writes a study's own run directly. The runs of its models go to outboxes on disk, which a thread
+uploads, so that training neither waits for the store nor stops while it is unreachable.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import logging
 import math
 import time
 import uuid
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from functools import cached_property
 from pathlib import Path
@@ -25,7 +25,7 @@ from mlflow.tracking import MlflowClient
 from sqlalchemy.exc import SQLAlchemyError
 
 from bench.core.errors import OutboxError, TrackingError
-from bench.core.logs import shortened
+from bench.core.logs import shorten
 from bench.core.redaction import redact
 from bench.core.results import EvaluationRecord, Measurement, RunState
 from bench.tracking.descriptions import (
@@ -37,11 +37,12 @@ from bench.tracking.descriptions import (
     version_note,
 )
 from bench.tracking.logged_run import LoggedRun
-from bench.tracking.outbox.outbox import Outbox, outboxes, stores, writing
+from bench.tracking.outbox.outbox import Outbox, count_runs, outboxes, raise_outbox_errors
 from bench.tracking.outbox.records import Creation, End, File, Package, Record, Samples, Values
-from bench.tracking.outbox.retry import may_pass
+from bench.tracking.outbox.retry import is_transient
 from bench.tracking.outbox.upload import RunRejectedError, Upload
 from bench.tracking.outbox.uploader import Uploader
+from bench.tracking.reading.sources import search_runs
 from bench.tracking.registry import register
 from bench.tracking.schema import (
     DETAILS_TAG,
@@ -49,8 +50,8 @@ from bench.tracking.schema import (
     EVALUATION_SUFFIX,
     IMAGE_FOLDER,
     KEY_TAG,
-    LARGEST_VALUE,
     LOST,
+    MAX_VALUE_LENGTH,
     MODEL_FOLDER,
     MONTE_CARLO_SUFFIX,
     NOTE_TAG,
@@ -73,29 +74,29 @@ Result = TypeVar("Result")
 log = logging.getLogger(__name__)
 
 DRAIN_SECONDS = 30.0
-"""How long a command waits at its end for what it logged to be uploaded; the rest is left to a later one."""
+"""Seconds that a command waits at its end for its uploads; a later command uploads the rest."""
 PAUSES = (0.5, 1.0)
-"""Seconds between attempts at what is written at once."""
+"""Seconds between attempts at direct requests."""
 _EXPERIMENT_TAGS = {"mlflow.experimentKind": "custom_model_development"}
-"""Tells MLflow that these are training runs, which it would otherwise have to guess."""
+"""Marks the runs as training runs, so that MLflow does not have to guess."""
 SAMPLES_KEY = "samples/by evaluation"
 """The section and the name under which the UI shows sample grids, with a slider."""
 
 
 class Waiting(NamedTuple):
-    """What waits to be uploaded: runs, and lines of them."""
+    """The number of runs that wait to be uploaded, and of their records."""
 
     runs: int
-    lines: int
+    records: int
 
 
 class Tracker:
-    """A tracking store, and the outboxes of what waits to be uploaded to it.
+    """A tracking store and the outboxes of the runs that wait to be uploaded to it.
 
     Args:
         uri: any MLflow tracking URI; ``sqlite:///path`` keeps everything in one file.
-        artifacts: folder for artifacts of an embedded store; a server has its own place for them.
-        outbox: folder in which what is logged waits until the store has it.
+        artifacts: folder for artifacts of an embedded store; a server configures its own.
+        outbox: folder that keeps what is logged until the store has it.
     """
 
     def __init__(self, uri: str, artifacts: Path, outbox: Path) -> None:
@@ -103,7 +104,7 @@ class Tracker:
         self.artifacts = artifacts
         self.outbox = outbox
         self.store = redact(uri).rstrip("/")
-        """The URI without its credentials: what outboxes are marked with."""
+        """The URI without its credentials, as outboxes record it."""
         self.uploader = Uploader(lambda: self.client, self.store, outbox)
 
     def __enter__(self) -> Tracker:
@@ -116,74 +117,86 @@ class Tracker:
 
     @cached_property
     def client(self) -> MlflowClient:
-        """MLflow's own; for a database it is opened by the first use, and may fail."""
+        """MLflow's client; the first use opens a database, which may fail."""
         return MlflowClient(tracking_uri=self.uri)
 
     def open_study(self, study: StudyDescription) -> ParentRun:
-        """The parent run of the study: the one that exists, or a new one.
-
-        Raises:
-            TrackingError: the store cannot be reached, or rejects.
-        """
-        return self.asked(lambda: self._opened(study))
-
-    def join_study(self, study: StudyDescription, experiment_id: str, run_id: str) -> ParentRun:
-        """The parent run of a study that another process opened. The store is not asked, and may be away.
+        """Find or create the parent run of a study.
 
         Args:
-            study: as it was opened.
-            experiment_id: :attr:`ParentRun.experiment_id` of the run that was opened.
+            study: what the run logs.
+
+        Returns:
+            The parent run.
+
+        Raises:
+            TrackingError: the store cannot be reached, or rejects a request.
+        """
+        return self.request(lambda: self._open_study(study))
+
+    def join_study(self, study: StudyDescription, experiment_id: str, run_id: str) -> ParentRun:
+        """The parent run of a study that another process opened; sends no request, so the store may be unreachable.
+
+        Args:
+            study: the description that the other process opened it with.
+            experiment_id: :attr:`ParentRun.experiment_id` of that run.
             run_id: its :attr:`ParentRun.run_id`.
         """
         return ParentRun(self, run_id, experiment_id, study)
 
-    def asked(self, call: Callable[[], Result], fault: str = "cannot be reached") -> Result:
-        """The outcome of a call to the store that may be repeated; a failure that passes at once is none.
+    def request(self, call: Callable[[], Result], fault: str = "cannot be reached") -> Result:
+        """Make requests to the store, and repeat them after a transient failure.
 
         Args:
-            call: what to do.
-            fault: what to say of the store if it fails.
+            call: makes the requests, which must be repeatable.
+            fault: what the error message says about the store.
+
+        Returns:
+            What ``call`` returns.
 
         Raises:
-            TrackingError: it failed.
+            TrackingError: the requests failed.
         """
         pauses = list(PAUSES)
         while True:
             try:
                 return call()
             except (MlflowException, SQLAlchemyError, OSError) as error:
-                if not pauses or not may_pass(error):
-                    reason = shortened(str(error))
+                if not pauses or not is_transient(error):
+                    reason = shorten(str(error))
                     raise TrackingError(f"tracking store {redact(self.uri)} {fault}: {reason}") from error
             time.sleep(pauses.pop(0))
 
     def upload_orphans(self) -> int:
-        """Upload what processes logged that are gone, to its end; a run that its process did not end is interrupted.
+        """Upload what dead processes logged; runs that their process did not end become interrupted.
 
-        Several processes may do so at once: each run is uploaded by one of them.
+        Several processes may do so at once: one of them uploads each run.
 
         Returns:
-            How many runs were uploaded.
+            The number of uploaded runs.
 
         Raises:
             TrackingError: the store cannot be reached; what is left waits.
-            OutboxError: the outboxes cannot be written.
+            OutboxError: the disk cannot be written.
         """
-        uploaded = 0
-        for folder in outboxes(self.outbox):
-            outbox = Outbox.take(folder, self.store)
-            if outbox is not None:
-                uploaded += self._uploaded(outbox)
-        return uploaded
+        return sum(self._upload(outbox) for outbox in self._orphans())
 
-    def _uploaded(self, outbox: Outbox) -> bool:
-        """Upload an outbox that was taken over; whether the store took the run."""
+    def _orphans(self) -> Iterator[Outbox]:
+        for folder in outboxes(self.outbox):
+            outbox = Outbox.take_over(folder, self.store)
+            if outbox is not None:
+                yield outbox
+
+    def _upload(self, outbox: Outbox) -> bool:
+        """Upload a dead process's outbox; False if the store rejects the run."""
         try:
             outbox.end_if_lost()
-            Upload(self.client, outbox, self.uploader.tell).send()
+            Upload(self.client, outbox, self.uploader.report).send()
         except RunRejectedError as error:
             outbox.release()
-            self.uploader.tell(f"the tracking store refused a run ({error}); what it logged is kept in {outbox.folder}")
+            self.uploader.report(
+                f"the tracking store rejected a run ({error}); what it logged is kept in {outbox.folder}"
+            )
             return False
         except Exception as error:
             outbox.release()
@@ -191,7 +204,7 @@ class Tracker:
                 raise
             waiting = self.waiting()
             raise TrackingError(
-                f"tracking store {redact(self.uri)} cannot be reached: {shortened(str(error))}; {waiting.lines} "
+                f"tracking store {redact(self.uri)} cannot be reached: {shorten(str(error))}; {waiting.records} "
                 f"records of {waiting.runs} runs wait in {self.outbox}: `reparam-bench upload` uploads them"
             ) from error
         outbox.finish()
@@ -199,42 +212,39 @@ class Tracker:
 
     def waiting(self) -> Waiting:
         """What :meth:`upload_orphans` would upload."""
-        runs = lines = 0
-        for folder in outboxes(self.outbox):
-            outbox = Outbox.take(folder, self.store)
-            if outbox is not None:
-                runs, lines = runs + 1, lines + outbox.waiting()
-                outbox.release()
-        return Waiting(runs, lines)
+        runs = records = 0
+        for outbox in self._orphans():
+            runs, records = runs + 1, records + outbox.num_unsent()
+            outbox.release()
+        return Waiting(runs, records)
 
     def waiting_elsewhere(self) -> dict[str, int]:
-        """How many runs wait for other stores, by their URIs without credentials."""
-        return {store: runs for store, runs in stores(self.outbox).items() if store != self.store}
+        """The number of runs that wait for other stores, by their URIs without credentials."""
+        return {store: runs for store, runs in count_runs(self.outbox).items() if store != self.store}
 
     def drain(self, seconds: float = math.inf) -> int:
-        """Wait until all that this process logged is uploaded, or the time is over.
+        """Wait until everything that this process logged is uploaded.
 
         Args:
-            seconds: how long to wait at most.
+            seconds: the longest wait.
 
         Returns:
-            How many lines are left.
+            The number of records that are left.
         """
         return self.uploader.drain(seconds)
 
     def problems(self) -> list[str]:
-        """What the store refused so far, in sentences."""
+        """What the store rejected so far, in sentences."""
         return list(self.uploader.problems)
 
     def close(self) -> None:
-        """Stop uploading; what is left is uploaded by a later process, and so is the end of a run that has none."""
+        """Stop uploading; a later process uploads what is left, and ends runs that have not ended."""
         self.uploader.close()
 
-    def _opened(self, study: StudyDescription) -> ParentRun:
+    def _open_study(self, study: StudyDescription) -> ParentRun:
         experiment_id = self._experiment(study)
-        found = self._search(
-            [experiment_id], f"tags.`reparam.study_id` = '{study.study_id}' AND tags.`reparam.role` = 'study'"
-        )
+        condition = f"tags.`reparam.study_id` = '{study.study_id}' AND tags.`reparam.role` = 'study'"
+        found = list(search_runs(self.client, [experiment_id], condition))
         if found:
             run_id, known = found[0].info.run_id, found[0].data.params
             self.client.update_run(run_id, status="RUNNING")
@@ -246,7 +256,7 @@ class Tracker:
                 tags={"reparam.study_id": study.study_id, "reparam.role": "study"},
             )
             run_id, known = run.info.run_id, {}
-        # Those of an earlier process stay, which a continued study may not change, and which it may not have written.
+        # MLflow's parameters cannot change, and an earlier process may have died before it wrote all of them.
         rows = [Param(name, value) for name, value in _parameters(study.settings).items() if name not in known]
         self.client.log_batch(run_id, params=rows)
         parent = ParentRun(self, run_id, experiment_id, study)
@@ -263,33 +273,22 @@ class Tracker:
             known = {}
         else:
             experiment_id, known = cast(str, experiment.experiment_id), experiment.tags
-        # Written once, so that a person's own changes stay.
+        # Written once: later changes are a person's own.
         tags = {NOTE_TAG: experiment_note(study, experiment_id), **saved_views(study)}
         for name, value in tags.items():
             if name not in known:
                 self.client.set_experiment_tag(experiment_id, name, value)
         return experiment_id
 
-    def _search(self, experiment_ids: Sequence[str], condition: str) -> list[Any]:
-        """All runs that meet the condition, page by page, oldest first."""
-        runs: list[Any] = []
-        token = None
-        while True:
-            page = self.client.search_runs(
-                list(experiment_ids),
-                condition,
-                max_results=1000,
-                order_by=["attributes.start_time ASC"],
-                page_token=token,
-            )
-            runs += page
-            token = page.token
-            if not token:
-                return runs
-
 
 def keep_folder(uri: str, run_id: str, folder: Path, name: str) -> None:
-    """Keep a folder as an artifact of a run.
+    """Log a folder as artifacts of a run.
+
+    Args:
+        uri: the tracking URI.
+        run_id: MLflow's identifier of the run.
+        folder: the folder.
+        name: the artifacts' folder.
 
     Raises:
         TrackingError: the store cannot be reached.
@@ -297,22 +296,22 @@ def keep_folder(uri: str, run_id: str, folder: Path, name: str) -> None:
     try:
         MlflowClient(tracking_uri=uri).log_artifacts(run_id, str(folder), name)
     except (MlflowException, SQLAlchemyError, OSError) as error:
-        reason = shortened(str(error))
+        reason = shorten(str(error))
         raise TrackingError(f"tracking store {redact(uri)} does not take {name}: {reason}") from error
 
 
 def _parameters(values: Mapping[str, Any]) -> dict[str, str]:
     """Parameters as MLflow takes them."""
-    return {name: _clean(str(value))[:LARGEST_VALUE] for name, value in values.items()}
+    return {name: _clean(str(value))[:MAX_VALUE_LENGTH] for name, value in values.items()}
 
 
 def _clean(text: str) -> str:
-    """Text without credentials, and with what is no text, as of the name of a file, spelt out."""
+    """Text without credentials, with undecodable bytes escaped, such as those of a file name."""
     return redact(text).encode(errors="backslashreplace").decode()
 
 
 class ParentRun:
-    """The parent run of a study. What it does it does at once, and may be repeated: a failure loses nothing."""
+    """The parent run of a study. Its methods make their requests directly and can be repeated after a failure."""
 
     def __init__(self, tracker: Tracker, run_id: str, experiment_id: str, study: StudyDescription) -> None:
         self.tracker = tracker
@@ -322,16 +321,16 @@ class ParentRun:
 
     @property
     def client(self) -> MlflowClient:
-        """MLflow's own."""
+        """MLflow's client."""
         return self.tracker.client
 
     def address(self, artifact: str = "") -> str:
-        """The page of the run, or of an artifact of it, relative to the UI's."""
+        """The page of the run or of one of its artifacts, relative to the UI's address."""
         shown = f"/artifacts/{artifact}" if artifact else ""
         return f"#/experiments/{self.experiment_id}/runs/{self.run_id}{shown}?{TRAINING_MODE}"
 
     def _describe(self) -> None:
-        """Log what the study is and where it runs, anew each time that it is continued."""
+        """Log what the study is and where it runs; each process that continues it logs this again."""
         study = self.study
         data = asdict(study.dataset) | {"digest": study.digest}
         tags = {
@@ -341,6 +340,7 @@ class ParentRun:
                     "name": study.name,
                     "question": study.question,
                     "arms": study.arms,
+                    "titles": study.titles,
                     "swept": study.swept,
                 }
             ),
@@ -357,7 +357,7 @@ class ParentRun:
         self.client.log_inputs(self.run_id, datasets=[DatasetInput(DatasetEntity(**self._dataset()), [tag])])
 
     def _dataset(self) -> dict[str, str]:
-        """The data set as an input of a run, with its digest."""
+        """The data set as MLflow takes it for the input of a run."""
         info = self.study.dataset
         return {
             "name": info.name,
@@ -383,23 +383,26 @@ class ParentRun:
         inactive: Collection[str] = (),
         **parameters: Any,
     ) -> ModelRun:
-        """Begin the run of one trained model.
+        """Start the run of one trained model.
 
         Args:
-            name: how MLflow shows it.
+            name: the run's name.
             role: ``search`` or ``final``.
             arm: the arm of the study that it belongs to.
             seed: the run's seed.
             config: what is trained.
             number: the trial's number within the arm.
-            attempt: which attempt at this trial it is, counted from 1.
-            key: tells it from all other runs; made up where there is none yet.
-            continuation: in words, what it goes on from: ``attempt 1, from epoch 3``.
-            inactive: swept parameters whose condition the run does not meet, which have no value in it.
-            parameters: what else there is to log beside the configuration's own parameters.
+            attempt: the number of the attempt at this trial, from 1.
+            key: identifies the run before MLflow does; by default a new one.
+            continuation: what the attempt continues, in words: ``attempt 1, from evaluation 3``.
+            inactive: swept parameters without a value in this run, since it does not meet their condition.
+            parameters: further parameters to log beside the configuration's own.
+
+        Returns:
+            The run, to log to.
 
         Raises:
-            OutboxError: it cannot be kept on disk.
+            OutboxError: the disk cannot be written.
         """
         key = key or uuid.uuid4().hex
         tags = {
@@ -430,43 +433,48 @@ class ParentRun:
             context="training and validation" if role == "search" else "all splits",
             note_if_lost=run_note(self.study, self.address(), RunState.INTERRUPTED, LOST, _continues(continuation), []),
         )
-        outbox = Outbox.begin(self.tracker.outbox, self.study.study_id, creation)
+        outbox = Outbox.create(self.tracker.outbox, self.study.study_id, creation)
         self.tracker.uploader.add(outbox)
         return ModelRun(self, outbox, continuation)
 
     def children(self) -> list[LoggedRun]:
-        """The study's model runs that the store has, oldest first.
+        """The model runs of the study that the store has, oldest first.
 
         Raises:
             TrackingError: the store cannot be reached.
         """
         condition = f"tags.`mlflow.parentRunId` = '{self.run_id}'"
-        runs = self.tracker.asked(lambda: self.tracker._search([self.experiment_id], condition))
+        runs = self.tracker.request(lambda: list(search_runs(self.client, [self.experiment_id], condition)))
         return [LoggedRun.of(run) for run in runs]
 
     def end_run(self, run_id: str, state: RunState, reason: str = "") -> None:
-        """End a model run that another process began, and that has no outbox any more.
+        """End a model run that another process started and that has no outbox any more.
+
+        Args:
+            run_id: MLflow's identifier of the run.
+            state: how the trial ended.
+            reason: why, if it did not complete.
 
         Raises:
             TrackingError: the store cannot be reached.
         """
         note = run_note(self.study, self.address(), state, reason, "", [])
-        # Whoever uploaded the rest of what its process logged may have taken it for interrupted.
+        # The process that uploaded the outbox may have marked the run as interrupted.
         tags = {"reparam.reason": "", **_end_tags(note, state, reason)}
 
         def end() -> None:
             self.client.log_batch(run_id, tags=[RunTag(name, value) for name, value in tags.items()])
             self.client.set_terminated(run_id, STATUS[state])
 
-        self.tracker.asked(end)
+        self.tracker.request(end)
 
     def remove_run(self, run_id: str) -> None:
-        """Delete a run that stands for an attempt of which there is another run.
+        """Delete a duplicate run of an attempt.
 
         Raises:
             TrackingError: the store cannot be reached.
         """
-        self.tracker.asked(lambda: self.client.delete_run(run_id))
+        self.tracker.request(lambda: self.client.delete_run(run_id))
 
     def select(self, chosen: Mapping[str, Mapping[str, Any]]) -> None:
         """Record the selected trial of each arm: its number and its configuration's hash.
@@ -474,7 +482,7 @@ class ParentRun:
         Raises:
             TrackingError: the store cannot be reached.
         """
-        self.tracker.asked(lambda: self.client.set_tag(self.run_id, "reparam.selected", json.dumps(chosen)))
+        self.tracker.request(lambda: self.client.set_tag(self.run_id, "reparam.selected", json.dumps(chosen)))
 
     def register(self, champions: Mapping[str, LoggedRun]) -> list[str]:
         """Register the model of a final run of each arm, as ``models:/NAME@champion``.
@@ -486,7 +494,7 @@ class ParentRun:
             The names of the registered models.
 
         Raises:
-            TrackingError: the store cannot be reached, keeps no registry, or rejects.
+            TrackingError: the store cannot be reached, has no registry, or rejects a request.
         """
         names = []
         for arm, run in champions.items():
@@ -496,11 +504,11 @@ class ParentRun:
             def registered(name: str = name, run: LoggedRun = run, about: str = about) -> str:
                 return register(self.client, name, run.run_id, about, version_note(run))
 
-            names.append(self.tracker.asked(registered, f"does not register {name!r}"))
+            names.append(self.tracker.request(registered, f"does not register {name!r}"))
         return names
 
     def log_report(self, folder: Path, headline: str = "") -> None:
-        """Keep the report's files as artifacts of the parent run, and its ``headline`` in the run's description.
+        """Log the report's files as artifacts of the parent run, and its ``headline`` in the run's description.
 
         Raises:
             TrackingError: the store cannot be reached.
@@ -511,17 +519,17 @@ class ParentRun:
             self.client.log_artifacts(self.run_id, str(folder), "report")
             self.client.set_tag(self.run_id, NOTE_TAG, note)
 
-        self.tracker.asked(keep)
+        self.tracker.request(keep)
 
     def finish_if_reachable(self, state: RunState) -> None:
-        """End the parent run; a store that is away is told of, for the results that there are do not depend on it."""
+        """End the parent run; an unreachable store is only logged, since the results do not depend on it."""
         try:
             self.finish(state)
         except TrackingError as error:
             log.warning("the study's own run is not ended: %s", error)
 
     def finish(self, state: RunState) -> None:
-        """End the parent run.
+        """End the parent run in a state.
 
         Raises:
             TrackingError: the store cannot be reached.
@@ -531,13 +539,13 @@ class ParentRun:
             self.client.set_tag(self.run_id, "reparam.state", state)
             self.client.set_terminated(self.run_id, STATUS[state])
 
-        self.tracker.asked(end)
+        self.tracker.request(end)
 
 
 class ModelRun:
-    """The run of one trained model, while it is written: to its outbox, from which the uploader uploads it.
+    """The run of one trained model: its methods write to its outbox, and the uploader uploads that.
 
-    All its methods raise :class:`bench.core.errors.OutboxError` where the outbox cannot be written, and never wait.
+    No method waits for the store. All raise :class:`bench.core.errors.OutboxError` if the disk cannot be written.
     """
 
     def __init__(self, study: ParentRun, outbox: Outbox, continuation: str = "") -> None:
@@ -554,7 +562,7 @@ class ModelRun:
         return self._outbox.state.run_id
 
     def log_evaluation(self, record: EvaluationRecord) -> None:
-        """Log one point of the learning curve; sent with others every few seconds and at the end."""
+        """Log one point of the learning curve."""
         now = _now()
         values = {
             **{f"{key}{EVALUATION_SUFFIX}": float(value) for key, value in record.values.items()},
@@ -563,12 +571,12 @@ class ModelRun:
         }
         self._write(Values(at=now, step=record.evaluation, metrics=values))
         if record.samples is not None:
-            # As MLflow's client names it, but here, so that it has the same name if it is sent again.
+            # The name that MLflow's client would choose, fixed here so that it is the same if it is sent again.
             name = f"{SAMPLES_KEY.replace('/', '~')}+step+{record.evaluation}+timestamp+{now}+{uuid.uuid4()}.png"
-            self._write(Samples(path=self._outbox.keep(name, record.samples)))
+            self._write(Samples(path=self._outbox.add_file(name, record.samples)))
 
     def log_measurements(self, measurements: Sequence[Measurement]) -> None:
-        """Log values with their errors, and what else there is to know of them; also those of the logged model."""
+        """Log values with their errors and conditions; once there is a logged model, as its metrics too."""
         self._measured += measurements
         metrics: dict[str, float] = {}
         details: dict[str, dict[str, dict[str, Any]]] = {}
@@ -592,58 +600,58 @@ class ModelRun:
         )
 
     def log_tables(self, tables: Mapping[str, pd.DataFrame]) -> None:
-        """Keep tables of the result schema under ``tables/``, as CSV."""
+        """Log tables of the result schema under ``tables/``, as CSV."""
         for name, table in tables.items():
             self.log_file(table.to_csv(index=False), f"{TABLE_FOLDER}/{name}.csv")
         self._tag("reparam.tables", list(tables))
 
     def log_unavailable(self, unavailable: Mapping[str, str]) -> None:
-        """Keep why metrics could not be measured."""
+        """Log why metrics could not be measured."""
         self._tag("reparam.unavailable", {metric: _clean(reason) for metric, reason in unavailable.items()})
 
     def log_file(self, content: bytes | str, name: str) -> None:
-        """Keep a small file as an artifact; ``name`` may have folders, ``pictures/samples.png``."""
+        """Log a small file as an artifact; ``name`` may have folders, ``pictures/samples.png``."""
         data = content if isinstance(content, bytes) else _clean(content).encode()
-        self._write(File(path=self._outbox.keep(Path(name).name, data), name=name))
+        self._write(File(path=self._outbox.add_file(Path(name).name, data), name=name))
 
     def log_pictures(self, pictures: Sequence[tuple[str, str, bytes]]) -> None:
-        """Keep pictures (kind, caption, PNG) under ``pictures/``."""
+        """Log pictures (kind, caption, PNG) under ``pictures/``."""
         for kind, _, png in pictures:
             self.log_file(png, f"{IMAGE_FOLDER}/{kind}.png")
         self._tag("reparam.captions", {kind: caption for kind, caption, _ in pictures})
 
     def log_model(self, model: LikelihoodModel, example: Images) -> None:
-        """Keep the model, ready to be served, as the run's logged model; what is measured next is measured of it.
+        """Log the model, ready to be served, as the run's logged model; measurements that follow describe it.
 
-        A store that knows no logged models keeps the same files as artifacts of the run.
+        A store without logged models keeps the same files as artifacts of the run.
 
         Args:
             model: the trained model.
-            example: an image (1, h, w, c) to show what it takes.
+            example: an image (1, h, w, c) that shows what it takes.
         """
-        # Here, for reading a store takes no framework.
+        # Here, since reading a store takes no framework.
         from bench.tracking.logged_model import write_package
 
         path = self._outbox.new_path(MODEL_FOLDER)
         folder = self._outbox.folder / path
-        with writing(folder):
+        with raise_outbox_errors(folder):
             write_package(model, example, folder)
         self._write(Package(path=path, model_type=str(model.configuration.family)))
         self._keeps_model = True
 
     def finish(self, state: RunState, reason: str = "", rank: str = "") -> None:
-        """End the run in a state, with its reason, and in words its rank among the others."""
+        """End the run in a state, with its reason, and its rank among the others in words."""
         about = [text for text in (_continues(self._continuation), rank) if text]
         note = run_note(self.study.study, self.study.address(), state, reason, ". ".join(about), self._measured)
         end = End(at=_now(), status=STATUS[state], tags=_end_tags(note, state, reason))
-        self._write(end, durable=True)
+        self._write(end)
 
     def _tag(self, name: str, content: Any) -> None:
         self._write(Values(at=_now(), tags={name: json.dumps(content)}))
 
-    def _write(self, record: Record, durable: bool = False) -> None:
-        self._outbox.append(record, durable)
-        self.study.tracker.uploader.notice(self._outbox, record)
+    def _write(self, record: Record) -> None:
+        self._outbox.append(record)
+        self.study.tracker.uploader.notify(record)
 
 
 def _now() -> int:
@@ -657,4 +665,4 @@ def _continues(continuation: str) -> str:
 
 def _end_tags(note: str, state: RunState, reason: str) -> dict[str, str]:
     tags = {"reparam.state": state, NOTE_TAG: note}
-    return tags | ({"reparam.reason": _clean(reason)[:LARGEST_VALUE]} if reason else {})
+    return tags | ({"reparam.reason": _clean(reason)[:MAX_VALUE_LENGTH]} if reason else {})

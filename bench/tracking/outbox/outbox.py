@@ -1,15 +1,15 @@
-"""A run's outbox: what it logs, on disk and in order, until the tracking store has it.
+"""A run's outbox: keeps what the run logs on disk, in order, until the tracking store has it.
 
-A folder ``OUTBOX/STUDY/KEY`` for each run::
+One folder ``OUTBOX/STUDY/KEY`` per run::
 
-    records.jsonl    what was logged, a line each; a line without an end is one that was cut off, and counts for nothing
-    files/           what lines refer to: pictures, tables, the packaged model
-    state.json       how far it is uploaded
-    refused.jsonl    lines that the store refused, with its reasons
-    lock             locked by the process that owns the run, as long as that lives
+    records.jsonl    one record per line; an unfinished last line was cut off by a crash and does not count
+    files/           files that records refer to: pictures, tables, the packaged model
+    state.json       how far the outbox is uploaded
+    rejected.jsonl   records that the store rejected, each with the reason
+    lock             locked by the process that owns the outbox
 
-The kernel frees the lock of a process that dies, however it dies. Then any process may take the outbox and upload it.
-No line holds credentials: what may hold some is redacted before it is a line.
+The kernel releases the lock when its process dies, however it dies. Then any process may take the outbox over and
+upload it. Records hold no credentials: :mod:`bench.tracking.writer` redacts them.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from __future__ import annotations
 import errno
 import fcntl
 import itertools
+import json
 import os
 import re
 import shutil
@@ -35,10 +36,8 @@ from bench.tracking.schema import KEY_TAG, LOST, NOTE_TAG, STATUS
 
 RECORDS = "records.jsonl"
 FILES = "files"
-REFUSED = "refused.jsonl"
+REJECTED = "rejected.jsonl"
 STATE = "state.json"
-BYTES_AT_ONCE = 1 << 20
-"""About as much is read of an outbox at once: after days without a server one may be large."""
 _UNFIT_FOR_FOLDERS = re.compile(r"[^\w.-]+|^\.+")
 
 
@@ -46,70 +45,56 @@ class State(BaseModel):
     """How far an outbox is uploaded.
 
     Attributes:
-        sent: bytes of its lines that the store has.
-        creating: what was about to be created when this was written, and may or may not have been: the run, or its
-            logged model.
-        doubtful: whether the run was created again after an attempt whose outcome is unknown.
+        sent: bytes of its records that the store has.
+        creating: whether a request to create the run or its logged model was sent and its outcome is unknown.
+        doubtful: whether a process continued after such an unknown outcome, so that a second run may exist.
         run_id: MLflow's identifier of the run.
-        model_id: that of its logged model; empty in a store that knows none.
-        uploaded: whether the files of its logged model are uploaded.
+        model_id: MLflow's identifier of its logged model; empty in a store without logged models.
         ended: whether the run's end is uploaded.
     """
 
     model_config = ConfigDict(frozen=True)
 
     sent: int = 0
-    creating: str = ""
+    creating: bool = False
     doubtful: bool = False
     run_id: str | None = None
     model_id: str | None = None
-    uploaded: bool = False
     ended: bool = False
 
 
-class Refusal(BaseModel):
-    """A line of ``refused.jsonl``: a line of the outbox that the store refused, and why."""
-
-    reason: str
-    line: str
-
-
 class Outbox:
-    """The outbox of one run, which this process holds: its owner's, or one that it took over.
+    """The outbox of one run, locked by this process.
+
+    All its methods that write raise :class:`bench.core.errors.OutboxError` if the disk cannot be written.
 
     Attributes:
-        folder: where it lies.
+        folder: its folder.
         state: how far it is uploaded.
-        taken: whether another process began it.
+        taken_over: whether another process created it.
     """
 
-    def __init__(self, folder: Path, lock: int, taken: bool) -> None:
+    def __init__(self, folder: Path, lock: int, taken_over: bool) -> None:
         self.folder = folder
-        self.taken = taken
+        self.taken_over = taken_over
         self._lock = lock
-        self._entries = (folder / RECORDS).open("ab", buffering=0)
+        self._records = (folder / RECORDS).open("ab", buffering=0)
         self._numbers = itertools.count(1)
-        self.state = _state_of(folder)
+        self.state = _read_state(folder)
 
     @classmethod
-    def begin(cls, root: Path, study_id: str, creation: Creation) -> Outbox:
-        """A new run's outbox.
+    def create(cls, root: Path, study_id: str, creation: Creation) -> Outbox:
+        """Create a new run's outbox.
 
         Args:
             root: folder of all outboxes.
             study_id: the study that the run is part of.
-            creation: its first line, whose tags hold the run's key.
-
-        Raises:
-            OutboxError: it cannot be written.
+            creation: its first record, whose tags hold the run's key.
         """
         folder = root / _UNFIT_FOR_FOLDERS.sub("-", study_id) / creation.tags[KEY_TAG]
-        with writing(folder):
+        with raise_outbox_errors(folder):
             (folder / FILES).mkdir(parents=True)
-            lock = _locked(folder)
-            if lock is None:
-                raise OSError(errno.EDEADLK, "it is another process's")
-            outbox = cls(folder, lock, taken=False)
+            outbox = cls(folder, _lock(folder), taken_over=False)
         try:
             outbox.append(creation)
         except OutboxError:
@@ -118,141 +103,96 @@ class Outbox:
         return outbox
 
     @classmethod
-    def take(cls, folder: Path, store: str) -> Outbox | None:
-        """The outbox of a run whose process is gone; None if it is not, or the run is another store's or uploaded.
-
-        What is uploaded and still there is removed.
+    def take_over(cls, folder: Path, store: str) -> Outbox | None:
+        """Lock an outbox whose process is gone.
 
         Args:
-            folder: the outbox's.
+            folder: the outbox's folder.
             store: the tracking URI to upload to, without credentials.
 
-        Raises:
-            OutboxError: it cannot be written.
+        Returns:
+            The outbox, or None if its process lives, it belongs to another store, or nothing of it is left to upload.
         """
-        # Looked at first, so that those who upload to other stores do not find it locked.
-        if _store_of(folder) not in (store, None):
+        # Before locking it, so that processes that upload to its own store do not find it locked.
+        if _read_store(folder) not in (store, None):
             return None
-        with writing(folder):
+        with raise_outbox_errors(folder):
             try:
-                lock = _locked(folder)
-            except FileNotFoundError:  # just uploaded by another process
+                lock = _lock(folder)
+            except (BlockingIOError, FileNotFoundError):
                 return None
-            if lock is None:
-                return None
-            # Only now is it certain: until here another process may have held it, and uploaded it.
+            # Until now another process may have locked it, uploaded and removed it.
             if not (folder / RECORDS).is_file():
                 os.close(lock)
                 return None
-            outbox = cls(folder, lock, taken=True)
-        if _store_of(folder) is None:
-            # Its process died before the first line was whole: nothing was logged.
-            outbox.remove()
-            return None
-        if outbox.state.ended:
-            # Its process could not remove it: the folder was not writable just then.
+            outbox = cls(folder, lock, taken_over=True)
+        # Its process died before the first line was whole, or could not remove the outbox at its end.
+        if _read_store(folder) is None or outbox.state.ended:
             outbox.finish()
             return None
         return outbox
 
     @cached_property
     def creation(self) -> Creation:
-        """The first line."""
+        """The first record."""
         with (self.folder / RECORDS).open("rb") as file:
             return Creation.model_validate_json(file.readline())
 
-    def append(self, record: Record, durable: bool = False) -> None:
-        """Add a line.
-
-        Args:
-            record: the line.
-            durable: whether it must outlive a loss of power.
-
-        Raises:
-            OutboxError: it cannot be written; the outbox is then as it was.
-        """
+    def append(self, record: Record) -> None:
+        """Append a record; the last one, the run's end, survives a loss of power."""
         line = record.model_dump_json().encode() + b"\n"
-        with writing(self.folder):
-            written = self._entries.write(line)
+        with raise_outbox_errors(self.folder):
+            written = self._records.write(line)
             if written != len(line):
-                self._entries.truncate(os.fstat(self._entries.fileno()).st_size - written)
+                self._records.truncate(os.fstat(self._records.fileno()).st_size - written)
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-            if durable:
-                os.fsync(self._entries.fileno())
-        if isinstance(record, End):
-            # Nothing comes after it.
-            self._entries.close()
+            if isinstance(record, End):
+                os.fsync(self._records.fileno())
+                self._records.close()
 
-    def keep(self, name: str, content: bytes) -> str:
-        """Keep a file that a line will refer to; its path within the outbox.
-
-        Raises:
-            OutboxError: it cannot be written.
-        """
+    def add_file(self, name: str, content: bytes) -> str:
+        """Write a file for a record to refer to; returns its path within the outbox."""
         path = self.new_path(name)
-        with writing(self.folder):
+        with raise_outbox_errors(self.folder):
             (self.folder / path).write_bytes(content)
         return path
 
     def new_path(self, name: str) -> str:
-        """A path within the outbox, in a folder of its own, for a file or folder that a line will refer to.
-
-        Raises:
-            OutboxError: it cannot be written.
-        """
+        """An unused path within the outbox for a file or folder, in a new folder of its own."""
         folder = f"{FILES}/{next(self._numbers)}"
-        with writing(self.folder):
+        with raise_outbox_errors(self.folder):
             (self.folder / folder).mkdir()
         return f"{folder}/{name}"
 
-    def lines(self) -> list[bytes]:
-        """The next whole lines that are not uploaded, as many as are read at once."""
+    def unsent(self) -> Iterator[bytes]:
+        """The whole lines that are not uploaded, as far as they are written when this begins."""
         with (self.folder / RECORDS).open("rb") as file:
+            size = os.fstat(file.fileno()).st_size
             file.seek(self.state.sent)
-            lines = file.readlines(BYTES_AT_ONCE)
-        return [line for line in lines if line.endswith(b"\n")]
+            while file.tell() < size and (line := file.readline()).endswith(b"\n"):
+                yield line
 
-    def size(self) -> int:
-        """Bytes of all lines."""
-        return (self.folder / RECORDS).stat().st_size
-
-    def waiting(self) -> int:
-        """How many whole lines are not uploaded."""
-        if self.state.ended:
-            return 0
-        with (self.folder / RECORDS).open("rb") as file:
-            file.seek(self.state.sent)
-            return sum(line.endswith(b"\n") for line in file)
+    def num_unsent(self) -> int:
+        """The number of whole lines that are not uploaded."""
+        return 0 if self.state.ended else sum(1 for _ in self.unsent())
 
     def save(self, **changes: object) -> None:
-        """Remember how far it is uploaded.
-
-        Raises:
-            OutboxError: it cannot be written.
-        """
+        """Save changes of :attr:`state`."""
         self.state = self.state.model_copy(update=changes)
         path = self.folder / STATE
         temporary = path.with_suffix(".new")
-        with writing(self.folder):
+        with raise_outbox_errors(self.folder):
             temporary.write_text(self.state.model_dump_json())
             temporary.replace(path)
 
     def reject(self, line: bytes, reason: str) -> None:
-        """Keep a line that the store refused.
-
-        Raises:
-            OutboxError: it cannot be written.
-        """
-        rejection = Refusal(reason=reason, line=line.decode(errors="replace").rstrip("\n"))
-        with writing(self.folder), (self.folder / REFUSED).open("a", encoding="utf-8") as file:
-            file.write(rejection.model_dump_json() + "\n")
+        """Keep a line that the store rejected, with the reason."""
+        rejection = {"reason": reason, "line": line.decode(errors="replace").rstrip("\n")}
+        with raise_outbox_errors(self.folder), (self.folder / REJECTED).open("a", encoding="utf-8") as file:
+            file.write(json.dumps(rejection) + "\n")
 
     def end_if_lost(self) -> None:
-        """Add the end that the run's process did not live to write: interrupted, when it last wrote something.
-
-        Raises:
-            OutboxError: it cannot be written.
-        """
+        """Append the end that the run's process did not live to write: interrupted, at the time of its last write."""
         path = self.folder / RECORDS
         last, size = b"", 0
         with path.open("rb") as file:
@@ -262,97 +202,86 @@ class Outbox:
         if last.startswith(b'{"kind":"end"'):
             return
         at = int(path.stat().st_mtime * 1000)
-        with writing(self.folder):
-            self._entries.truncate(size)
+        with raise_outbox_errors(self.folder):
+            self._records.truncate(size)
         tags = {"reparam.state": RunState.INTERRUPTED, "reparam.reason": LOST, NOTE_TAG: self.creation.note_if_lost}
-        self.append(End(at=at, status=STATUS[RunState.INTERRUPTED], tags=tags), durable=True)
+        self.append(End(at=at, status=STATUS[RunState.INTERRUPTED], tags=tags))
 
     def finish(self) -> None:
-        """Let go of an outbox that is uploaded to its end; it stays on the disk if the store refused something of it.
-
-        Raises:
-            OutboxError: it cannot be removed.
-        """
-        if (self.folder / REFUSED).exists():
+        """Release an outbox that is uploaded to its end; it stays on disk only if the store rejected some of it."""
+        if (self.folder / REJECTED).exists():
             self.release()
         else:
             self.remove()
 
     def remove(self) -> None:
-        """Remove it from the disk, and let go of it.
-
-        Raises:
-            OutboxError: it cannot be removed.
-        """
-        gone = self.folder.with_name(f".{self.folder.name}")
-        with writing(self.folder):
-            # In one step, so that no process takes what is half removed.
-            self.folder.rename(gone)
-        # Before the files go, for network file systems keep files that are open.
+        """Release the outbox and remove it from the disk."""
+        removed = self.folder.with_name(f".{self.folder.name}")
+        with raise_outbox_errors(self.folder):
+            # In one step, so that no process takes over what is half removed.
+            self.folder.rename(removed)
+        # Network file systems do not remove open files.
         self.release()
-        shutil.rmtree(gone, ignore_errors=True)
+        shutil.rmtree(removed, ignore_errors=True)
 
     def release(self) -> None:
-        """Let go of it: any process may take it."""
-        self._entries.close()
+        """Unlock the outbox: any process may take it over."""
+        self._records.close()
         os.close(self._lock)
 
 
 def outboxes(root: Path) -> Iterator[Path]:
-    """The folders of all outboxes; what an earlier process could not remove is removed."""
+    """The folders of all outboxes; removes those that an earlier process removed halfway."""
     for half_removed in root.glob("*/.*"):
-        # Another process may be at the same.
+        # Another process may be removing it too.
         shutil.rmtree(half_removed, ignore_errors=True)
     for records in root.glob(f"*/[!.]*/{RECORDS}"):
         yield records.parent
 
 
-def stores(root: Path) -> dict[str, int]:
-    """How many runs wait by the store that they wait for, without its credentials; those of living processes too."""
+def count_runs(root: Path) -> dict[str, int]:
+    """The number of runs that are not uploaded, by store without credentials; includes those of living processes."""
     return Counter(
-        store for folder in outboxes(root) if (store := _store_of(folder)) is not None and not _state_of(folder).ended
+        store
+        for folder in outboxes(root)
+        if (store := _read_store(folder)) is not None and not _read_state(folder).ended
     )
 
 
-def _state_of(folder: Path) -> State:
+def _read_state(folder: Path) -> State:
     try:
         return State.model_validate_json((folder / STATE).read_bytes())
     except (FileNotFoundError, ValidationError):
-        # None yet, or lost with the machine's power: from the beginning, for what is sent again changes nothing.
+        # Lost with the machine's power: starts from the beginning, since repeated uploads change nothing.
         return State()
 
 
-def _store_of(folder: Path) -> str | None:
-    """The store that an outbox is for; None if its first line is not whole or gone; "?" if that cannot be read."""
+def _read_store(folder: Path) -> str | None:
+    """The store of an outbox; None if its first line is unfinished or missing, "?" if another version wrote it."""
     try:
         with (folder / RECORDS).open("rb") as file:
             line = file.readline()
+        return Creation.model_validate_json(line).store if line.endswith(b"\n") else None
     except FileNotFoundError:
         return None
-    if not line.endswith(b"\n"):
-        return None
-    try:
-        return Creation.model_validate_json(line).store
-    except ValidationError:  # another version's
+    except ValidationError:
         return "?"
 
 
-def _locked(folder: Path) -> int | None:
-    """The descriptor of an outbox's lock, held; None if another process holds it."""
+def _lock(folder: Path) -> int:
+    """Lock an outbox and return the descriptor of its lock file; BlockingIOError if another process locks it."""
     descriptor = os.open(folder / "lock", os.O_RDWR | os.O_CREAT, 0o644)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
+    except OSError:
         os.close(descriptor)
-        if isinstance(error, BlockingIOError):
-            return None
         raise
     return descriptor
 
 
 @contextmanager
-def writing(folder: Path) -> Iterator[None]:
-    """Tells in one line what goes wrong on the disk.
+def raise_outbox_errors(folder: Path) -> Iterator[None]:
+    """Turns errors of the disk into one line that says what to do.
 
     Raises:
         OutboxError: the block raised an ``OSError``.

@@ -1,4 +1,4 @@
-"""What a run logs, as lines of its outbox: each says by itself all that it takes to upload it."""
+"""The records of an outbox, one per line: each holds everything that its upload needs."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ class _Line(BaseModel):
 
 
 class Creation(_Line):
-    """The run itself: always the first line.
+    """The run itself: always the first record.
 
     Attributes:
-        store: the tracking URI without its credentials: a run is only uploaded to where it was meant to go.
+        store: the tracking URI without credentials; the run is uploaded to no other store.
         experiment_id: MLflow's identifier of the experiment.
         name: the run's name.
         at: when it began, in milliseconds since 1970.
-        tags: tags at its creation, with the run's key.
+        tags: tags at its creation, including the run's key.
         parameters: parameters.
         dataset: its input: name, digest, source and profile, as MLflow takes them.
         context: what the data set is used for.
-        note_if_lost: its description, if its process should end before it does.
+        note_if_lost: the run's description in case its process dies before the run ends.
     """
 
     kind: Literal["creation"] = "creation"
@@ -43,10 +43,10 @@ class Values(_Line):
     """Metrics at one step, and tags.
 
     Attributes:
-        at: when they were logged, in milliseconds since 1970: sent again, they are the same points.
+        at: when they were logged, in milliseconds since 1970; it makes a repeated upload write the same points.
         step: their step.
         metrics: values by key.
-        of_model: keys of those that were measured of the run's logged model.
+        of_model: keys of the metrics that describe the run's logged model.
         tags: tags.
     """
 
@@ -67,7 +67,7 @@ class File(_Line):
 
 
 class Samples(_Line):
-    """A grid of samples at an epoch: a PNG, ``path`` within the outbox, whose name is the artifact's."""
+    """A grid of samples at an evaluation: a PNG, ``path`` within the outbox, whose name is the artifact's."""
 
     kind: Literal["samples"] = "samples"
     path: str
@@ -82,11 +82,11 @@ class Package(_Line):
 
 
 class End(_Line):
-    """The run's end: always the last line.
+    """The run's end: always the last record.
 
     Attributes:
         at: when it ended, in milliseconds since 1970.
-        status: as MLflow knows it.
+        status: its MLflow status.
         tags: its state, its reason and its description.
     """
 
@@ -98,5 +98,5 @@ class End(_Line):
 
 Record = Creation | Values | File | Samples | Package | End
 
-ENTRY: TypeAdapter[Record] = TypeAdapter(Annotated[Record, Field(discriminator="kind")])
-"""Reads a line."""
+RECORD: TypeAdapter[Record] = TypeAdapter(Annotated[Record, Field(discriminator="kind")])
+"""Parses a line."""

@@ -1,8 +1,8 @@
-"""Upload of one outbox: its lines as requests to the tracking store, in their order, each so that it may be repeated.
+"""Uploads one outbox: sends its records to the tracking store in order, so that repeating any request is harmless.
 
-Values keep the time at which they were logged, tags and parameters replace themselves, files have names that do not
-change: whatever is sent again is there once. What MLflow gives an identifier of its own, a run or a logged model, is
-searched for before it is created, unless it is certain that nobody tried.
+Values keep the time at which they were logged, tags and parameters overwrite themselves, files keep their names. Runs
+and logged models get their identifiers from MLflow: if an earlier request may have created one, this searches for it
+first.
 """
 
 from __future__ import annotations
@@ -24,17 +24,17 @@ from mlflow.tracking.multimedia import compress_image_size
 from PIL import Image
 from pydantic import ValidationError
 
-from bench.core.logs import shortened
-from bench.tracking.outbox.outbox import REFUSED, Outbox
-from bench.tracking.outbox.records import ENTRY, Creation, End, File, Package, Samples, Values
-from bench.tracking.outbox.retry import may_pass
+from bench.core.logs import shorten
+from bench.tracking.outbox.outbox import REJECTED, Outbox
+from bench.tracking.outbox.records import RECORD, Creation, End, File, Package, Record, Samples, Values
+from bench.tracking.outbox.retry import is_transient
 from bench.tracking.schema import KEY_TAG, MODEL_FOLDER
 
-# MLflow's client would repeat a request whose answer it did not get, and so create a run twice. Set here and now, for
-# an environment that changes while other threads read it is not safe.
+# MLflow's client would repeat a request without a response, and so create a run twice. Set at import, since changing
+# the environment while other threads read it is not safe.
 os.environ["MLFLOW_HTTP_REQUEST_MAX_RETRIES"] = "0"
 
-VALUES_A_REQUEST = 900
+VALUES_PER_REQUEST = 900
 """MLflow takes 1,000 values, parameters and tags in one, of which 100 parameters and 100 tags."""
 _UNFIT_FOR_MODELS = re.compile(r"[/:.%\"']+")
 """Characters that MLflow rejects in the name of a logged model."""
@@ -43,12 +43,12 @@ log = logging.getLogger(__name__)
 
 
 class RunRejectedError(Exception):
-    """The store rejects to create the run: nothing of it can be uploaded."""
+    """The store rejects the creation of the run, so nothing of it can be uploaded."""
 
 
 @dataclass(frozen=True)
 class _Part:
-    """What a line adds to a request that takes several."""
+    """What a line contributes to a batch."""
 
     line: bytes
     parameters: dict[str, str] = field(default_factory=dict)
@@ -57,13 +57,13 @@ class _Part:
 
 
 class Upload:
-    """Delivers an outbox from where it stands.
+    """Uploads an outbox, starting where the last upload stopped.
 
     Args:
-        client: of the tracking store.
-        outbox: held by this process.
-        on_rejection: told in a sentence that the store refused something of the run; once a run.
-        stopped: asked between lines whether to leave the rest for later.
+        client: client of the tracking store.
+        outbox: an outbox locked by this process.
+        on_rejection: called with a message when the store rejects a record, once per run.
+        is_stopped: called between records; True leaves the rest for later.
     """
 
     def __init__(
@@ -71,117 +71,109 @@ class Upload:
         client: MlflowClient,
         outbox: Outbox,
         on_rejection: Callable[[str], None],
-        stopped: Callable[[], bool] = lambda: False,
+        is_stopped: Callable[[], bool] = lambda: False,
     ) -> None:
         self.client = client
         self.outbox = outbox
         self.on_rejection = on_rejection
-        self.stopped = stopped
+        self.is_stopped = is_stopped
         self._read = outbox.state.sent
-        self._parts: list[_Part] = []
+        self._batch: list[_Part] = []
 
     def send(self) -> None:
-        """Upload all whole lines that there are now; those that are added meanwhile wait for others.
+        """Upload all records that are written when this begins.
 
         Raises:
-            RunRejectedError: the store rejects to create the run.
-            OutboxError: how far it is uploaded cannot be remembered.
-            Exception: any failure that may pass; another upload goes on where this one stopped.
+            RunRejectedError: the store rejects the creation of the run.
+            OutboxError: the disk cannot be written.
+            Exception: any transient error; the next upload continues from here.
         """
-        size = self.outbox.size()
-        while self._read < size and not self.stopped() and (lines := self.outbox.lines()):
-            for line in lines:
-                if self.stopped():
-                    break
-                self._take(line)
-                self._read += len(line)
-                if not self._parts:
-                    self._advance()
-            self._flush()
+        for line in self.outbox.unsent():
+            if self.is_stopped():
+                break
+            self._send(line)
+            self._read += len(line)
+            if not self._batch:
+                self.outbox.save(sent=self._read)
+        self._flush()
 
-    def _take(self, line: bytes) -> None:
-        """Upload a line, or put it with those of the next request."""
+    def _send(self, line: bytes) -> None:
+        """Send a record or add it to the batch."""
         try:
-            record = ENTRY.validate_json(line)
+            record = RECORD.validate_json(line)
         except ValidationError as error:
-            self._refuse(line, error)
+            self._reject(line, error)
             return
-        if isinstance(record, Values):
-            self._add(_Part(line, metrics=self._metrics(record), tags=record.tags))
-        elif isinstance(record, End):
-            self._add(_Part(line, tags=record.tags))
+        if not isinstance(record, Values | End):
             self._flush()
-            self._attempt(line, lambda: self._end(record))
+        self._attempt(line, lambda: self._handle(line, record))
+        if isinstance(record, End):
             self.outbox.save(ended=True)
-        else:
-            self._flush()
-            self._attempt(line, lambda: self._handle(line, record))
 
-    def _handle(self, line: bytes, record: Creation | File | Samples | Package) -> None:
-        if isinstance(record, Creation):
-            self._create(record)
-            self._add(_Part(line, parameters=record.parameters))
-        elif isinstance(record, File):
-            self._upload(record.path, record.name)
-        elif isinstance(record, Samples):
-            self._show(record.path)
-            self._add(_Part(line, tags={"mlflow.loggedImages": "True"}))
-        else:
-            self._keep_model(record)
+    def _handle(self, line: bytes, record: Record) -> None:
+        match record:
+            case Values():
+                self._add(_Part(line, metrics=self._metrics(record), tags=record.tags))
+            case Creation():
+                self._create_run(record)
+                self._add(_Part(line, parameters=record.parameters))
+            case File():
+                self._log_file(record)
+            case Samples():
+                self._log_samples(record)
+                self._add(_Part(line, tags={"mlflow.loggedImages": "True"}))
+            case Package():
+                self._log_model(record)
+            case End():
+                self._add(_Part(line, tags=record.tags))
+                self._flush()
+                self._end_run(record)
 
-    def _attempt(self, line: bytes, upload: Callable[[], None]) -> None:
-        """Upload a line; one that is refused is kept, and the next ones have their turn."""
+    def _attempt(self, line: bytes, action: Callable[[], None]) -> None:
+        """Do what uploads a line; if the store rejects it, keep the line and continue with the next."""
         try:
-            upload()
+            action()
         except Exception as error:
-            if isinstance(error, RunRejectedError) or may_pass(error):
+            if is_transient(error):
                 raise
-            self._refuse(line, error)
+            self._reject(line, error)
 
-    def _refuse(self, line: bytes, error: Exception) -> None:
-        first = not (self.outbox.folder / REFUSED).exists()
-        reason = shortened(f"{type(error).__name__}: {error}")
+    def _reject(self, line: bytes, error: Exception) -> None:
+        rejected = self.outbox.folder / REJECTED
+        is_first = not rejected.exists()
+        reason = shorten(f"{type(error).__name__}: {error}")
         self.outbox.reject(line, reason)
-        log.error("refused of %s: %s", self.outbox.folder, reason, exc_info=error)
-        if first:
+        log.error("rejected from %s: %s", self.outbox.folder, reason, exc_info=error)
+        if is_first:
             name = self.outbox.creation.name
-            kept = self.outbox.folder / REFUSED
-            self.on_rejection(f"the tracking store refused something of run {name!r} ({reason}); it is kept in {kept}")
+            self.on_rejection(f"the tracking store rejected a record of run {name!r} ({reason}); kept in {rejected}")
 
     def _add(self, part: _Part) -> None:
-        if sum(len(each.metrics) for each in self._parts) + len(part.metrics) > VALUES_A_REQUEST:
+        if sum(len(each.metrics) for each in self._batch) + len(part.metrics) > VALUES_PER_REQUEST:
             self._flush()
-        self._parts.append(part)
+        self._batch.append(part)
 
     def _flush(self) -> None:
-        """Send the parts that wait as one request; where that is refused, each by itself, to find the one at fault."""
-        parts, self._parts = self._parts, []
-        if parts:
+        """Send the batch; if the store rejects it, send each part alone to find the one at fault."""
+        batch, self._batch = self._batch, []
+        if batch:
             try:
-                self._log(parts)
+                self._log_batch(batch)
             except Exception as error:
-                if may_pass(error):
+                if is_transient(error):
                     raise
-                for part in parts:
-                    self._attempt(part.line, lambda part=part: self._log([part]))  # type: ignore[misc]
-        self._advance()
+                for part in batch:
+                    self._attempt(part.line, lambda part=part: self._log_batch([part]))  # type: ignore[misc]
+            self.outbox.save(sent=self._read)
 
-    def _log(self, parts: list[_Part]) -> None:
-        parameters: dict[str, str] = {}
-        tags: dict[str, str] = {}
-        for part in parts:
-            parameters |= part.parameters
-            tags |= part.tags
+    def _log_batch(self, batch: list[_Part]) -> None:
+        tags = {name: value for part in batch for name, value in part.tags.items()}
         self.client.log_batch(
             self._run_id,
-            metrics=[metric for part in parts for metric in part.metrics],
-            params=[Param(name, value) for name, value in parameters.items()],
-            tags=[RunTag(name, value) for name, value in tags.items()],
+            metrics=[metric for part in batch for metric in part.metrics],
+            params=[Param(*each) for part in batch for each in part.parameters.items()],
+            tags=[RunTag(*each) for each in tags.items()],
         )
-
-    def _advance(self) -> None:
-        """Remember that all that was read is uploaded."""
-        self.outbox.save(sent=self._read)
 
     @property
     def _run_id(self) -> str:
@@ -190,35 +182,40 @@ class Upload:
             raise RunRejectedError(f"{self.outbox.folder} does not begin with the creation of its run")
         return run_id
 
-    def _create(self, record: Creation) -> None:
-        """The run, and the data set as its input."""
+    def _find_or_create(self, find: Callable[[], list[str]], create: Callable[[], str]) -> str:
+        """The identifier of a run or logged model, which may exist if an earlier request has no known outcome."""
+        state = self.outbox.state
+        may_exist = self.outbox.taken_over or state.creating
+        found = find() if may_exist else []
+        self.outbox.save(creating=True, doubtful=state.doubtful or may_exist)
+        return found[0] if found else create()
+
+    def _create_run(self, record: Creation) -> None:
+        """Create the run, with the data set as its input."""
+
+        def create() -> str:
+            run = self.client.create_run(record.experiment_id, record.at, record.tags, record.name)
+            return str(run.info.run_id)
+
         if self.outbox.state.run_id is None:
-            tried = self.outbox.taken or self.outbox.state.creating == "run"
             try:
-                runs = self._runs() if tried else []
-                self.outbox.save(creating="run", doubtful=tried)
-                run_id = runs[0] if runs else self._created(record)
+                run_id = self._find_or_create(self._find_runs, create)
             except Exception as error:
-                if may_pass(error):
+                if is_transient(error):
                     raise
-                raise RunRejectedError(shortened(str(error))) from error
-            self.outbox.save(creating="", run_id=run_id)
+                raise RunRejectedError(shorten(str(error))) from error
+            self.outbox.save(creating=False, run_id=run_id)
         tag = InputTag("mlflow.data.context", record.context)
         self.client.log_inputs(self._run_id, datasets=[DatasetInput(Dataset(**record.dataset), [tag])])
 
-    def _created(self, record: Creation) -> str:
-        run = self.client.create_run(record.experiment_id, record.at, record.tags, record.name)
-        return str(run.info.run_id)
-
-    def _runs(self) -> list[str]:
-        """The runs that have this run's key: none, one, or twins."""
+    def _find_runs(self) -> list[str]:
+        """The runs with this run's key: none, one, or two if a request was handled after its client gave it up."""
         creation = self.outbox.creation
         condition = f"tags.`{KEY_TAG}` = '{creation.tags[KEY_TAG]}'"
         return [run.info.run_id for run in self.client.search_runs([creation.experiment_id], condition)]
 
     def _metrics(self, record: Values) -> list[Metric]:
-        dataset = self.outbox.creation.dataset
-        model_id = self.outbox.state.model_id
+        dataset, model_id = self.outbox.creation.dataset, self.outbox.state.model_id
         model = {
             "model_id": model_id,
             "dataset_name": dataset["name"],
@@ -230,43 +227,40 @@ class Upload:
             for key, value in record.metrics.items()
         ]
 
-    def _upload(self, path: str, name: str) -> None:
-        folder = Path(name).parent.as_posix()
-        self.client.log_artifact(self._run_id, str(self._kept(path)), None if folder == "." else folder)
+    def _log_file(self, record: File) -> None:
+        folder = Path(record.name).parent.as_posix()
+        self.client.log_artifact(self._run_id, str(self.outbox.folder / record.path), None if folder == "." else folder)
 
-    def _show(self, path: str) -> None:
-        """A grid of samples as MLflow's own ``log_image`` keeps it, but under a name that is the same when repeated."""
-        picture = self._kept(path)
+    def _log_samples(self, record: Samples) -> None:
+        """Log a grid as MLflow's ``log_image`` does, but under a name that stays the same when repeated."""
+        picture = self.outbox.folder / record.path
         self.client.log_artifact(self._run_id, str(picture), "images")
         with tempfile.TemporaryDirectory() as folder, Image.open(picture) as image:
             small = Path(folder, f"{picture.stem}+compressed.webp")
             compress_image_size(image).save(small)
             self.client.log_artifact(self._run_id, str(small), "images")
 
-    def _keep_model(self, record: Package) -> None:
-        """The package as the run's logged model; in a store that knows none, as artifacts of the run."""
-        folder = self._kept(record.path)
+    def _log_model(self, record: Package) -> None:
+        """Log the package as the run's logged model; in a store without logged models, as artifacts of the run."""
         if self.outbox.state.model_id is None:
-            models = self._models() if self.outbox.taken or self.outbox.state.creating == "model" else []
-            self.outbox.save(creating="model")
-            self.outbox.save(creating="", model_id=models[0] if models else self._created_model(record))
-        model_id = self.outbox.state.model_id or None
+            model_id = self._find_or_create(self._find_models, lambda: self._create_model(record))
+            self.outbox.save(creating=False, model_id=model_id)
+        model_id = self.outbox.state.model_id or ""
+        folder = self.outbox.folder / record.path
         described = Model.load(str(folder))
-        described.run_id, described.model_id, described.model_uuid = self._run_id, model_id, model_id
+        described.run_id, described.model_id, described.model_uuid = self._run_id, model_id or None, model_id or None
         described.save(str(folder / MLMODEL_FILE_NAME))
-        if model_id is None:
+        if not model_id:
             self.client.log_artifacts(self._run_id, str(folder), MODEL_FOLDER)
             return
-        if not self.outbox.state.uploaded:
-            self.client.log_model_artifacts(model_id, str(folder))
-            self.outbox.save(uploaded=True)
+        self.client.log_model_artifacts(model_id, str(folder))
         self.client.finalize_logged_model(model_id, "READY")
         outputs = self.client.get_run(self._run_id).outputs
         if model_id not in {output.model_id for output in (outputs.model_outputs if outputs else [])}:
             self.client.log_outputs(self._run_id, [LoggedModelOutput(model_id, step=0)])
 
-    def _created_model(self, record: Package) -> str:
-        """Its identifier; empty in a store that knows no logged models."""
+    def _create_model(self, record: Package) -> str:
+        """The new logged model's identifier; empty in a store without logged models."""
         creation = self.outbox.creation
         try:
             logged = self.client.create_logged_model(
@@ -277,29 +271,22 @@ class Upload:
                 model_type=record.model_type,
             )
         except MlflowException as error:
-            if may_pass(error):
+            if is_transient(error):
                 raise
-            log.info("%s keeps no logged models: %s", creation.store, error)
+            log.info("%s has no logged models: %s", creation.store, error)
             return ""
         return str(logged.model_id)
 
-    def _models(self) -> list[str]:
-        """The logged models of the run."""
+    def _find_models(self) -> list[str]:
+        """The run's logged models."""
         found = self.client.search_logged_models(
             [self.outbox.creation.experiment_id], f"source_run_id = '{self._run_id}'"
         )
         return [model.model_id for model in found]
 
-    def _end(self, record: End) -> None:
+    def _end_run(self, record: End) -> None:
         if self.outbox.state.doubtful:
-            for twin in self._runs():
-                if twin != self._run_id:
-                    self.client.delete_run(twin)
+            for duplicate in self._find_runs():
+                if duplicate != self._run_id:
+                    self.client.delete_run(duplicate)
         self.client.set_terminated(self._run_id, record.status, record.at)
-
-    def _kept(self, path: str) -> Path:
-        """A file of the outbox."""
-        kept = self.outbox.folder / path
-        if not kept.exists():
-            raise LookupError(f"{kept} is gone")
-        return kept

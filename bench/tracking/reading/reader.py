@@ -1,4 +1,4 @@
-"""Reading: a study's results out of an MLflow tracking store, for reports. Imports no framework."""
+"""Reads a study's results from an MLflow tracking store, for reports. Imports no framework."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ from bench.core.results import (
     RunState,
     StudyResults,
 )
-from bench.tracking.connection import connect, reading
+from bench.tracking.connection import connect, raise_tracking_errors
 from bench.tracking.reading.sources import ClientSource, StoredRun, open_source, search_runs
 from bench.tracking.registry import model_location
 from bench.tracking.schema import (
@@ -51,7 +51,7 @@ from bench.tracking.schema import (
 CURVES = ("train/bits_per_dim", "validation/bits_per_dim")
 """Learning curves that reports draw."""
 TRIALS_PICTURED = 12
-"""Trials of an arm, the best, whose pictures are read."""
+"""The number of best trials of an arm whose pictures are read."""
 
 
 def list_studies(uri: str) -> list[str]:
@@ -65,25 +65,25 @@ def list_studies(uri: str) -> list[str]:
 
 
 def find_study_run(uri: str, study_id: str) -> str:
-    """MLflow's identifier of a study's own run.
+    """MLflow's identifier of a study's parent run.
 
     Raises:
         TrackingError: the store cannot be reached, or holds no such study.
     """
     client = connect(uri)
-    with reading(uri):
+    with raise_tracking_errors(uri):
         return str(_parent(client, uri, study_id).info.run_id)
 
 
 def load_results(uri: str, study_id: str) -> StudyResults:
-    """Everything that is logged of a study: finished, partial or still running.
+    """Load everything that a study logged, whether it is finished, stopped or running.
 
     Raises:
-        TrackingError: the store cannot be reached, or holds no such study, or one that is not as a study logs it.
+        TrackingError: the store cannot be reached, or holds no such study, or the study's tags are malformed.
     """
     client = connect(uri)
-    with reading(uri):
-        return _loaded(client, uri, study_id)
+    with raise_tracking_errors(uri):
+        return _load(client, uri, study_id)
 
 
 def _parent(client: MlflowClient, uri: str, study_id: str) -> Any:
@@ -96,16 +96,16 @@ def _parent(client: MlflowClient, uri: str, study_id: str) -> Any:
     return parents[0]
 
 
-def _loaded(client: MlflowClient, uri: str, study_id: str) -> StudyResults:
+def _load(client: MlflowClient, uri: str, study_id: str) -> StudyResults:
     parent = _parent(client, uri, study_id)
     tags = parent.data.tags
     try:
-        study = _About.model_validate_json(tags["reparam.study"])
+        study = _StudyTag.model_validate_json(tags["reparam.study"])
         dataset, provenance = (json.loads(tags[f"reparam.{name}"]) for name in ("dataset", "provenance"))
         settings = dict(json.loads(tags["reparam.settings"]))
         selected = json.loads(tags.get("reparam.selected", "{}"))
         space = _SPACE.validate_json(tags.get("reparam.space", "{}"))
-        # What the user's own metrics mean, where the file that registers them is not at hand.
+        # Defines the user's own metrics where the file that registers them is not imported.
         for metric in _METRIC_LIST.validate_json(tags.get("reparam.metrics", "[]")):
             METRICS.setdefault(metric.name, metric)
     except (KeyError, ValueError, TypeError) as error:
@@ -119,6 +119,7 @@ def _loaded(client: MlflowClient, uri: str, study_id: str) -> StudyResults:
         name=study.name,
         question=study.question,
         arms=study.arms,
+        titles=study.titles,
         swept=study.swept,
         dataset=dataset,
         settings=settings,
@@ -135,12 +136,13 @@ def _loaded(client: MlflowClient, uri: str, study_id: str) -> StudyResults:
     )
 
 
-class _About(BaseModel):
-    """What a study says of itself."""
+class _StudyTag(BaseModel):
+    """The tag ``reparam.study``."""
 
     name: str
     question: str
     arms: dict[str, str]
+    titles: dict[str, str] = {}
     swept: dict[str, list[str]]
 
 
@@ -150,7 +152,7 @@ _SPACE = TypeAdapter(dict[str, dict[str, dict[str, Any]]])
 
 
 def _best(children: list[_Child]) -> list[_Child]:
-    """The best trials of each arm: of all, a server would be asked for thousands of pictures."""
+    """The best trials of each arm: reading the pictures of all would take thousands of requests."""
     key = "validation/bits_per_dim"
     measured = [c for c in children if c.role == "search" and math.isfinite(c.run.metrics.get(key, math.nan))]
     by_arm: dict[str, list[_Child]] = {}
@@ -160,14 +162,14 @@ def _best(children: list[_Child]) -> list[_Child]:
 
 
 def _ui(uri: str) -> str:
-    """Where the MLflow UI shows a store: a server itself, any other where `reparam-bench ui` serves it."""
+    """The address of the MLflow UI: a server's own, or that of `reparam-bench ui` for any other store."""
     scheme, _, rest = uri.rstrip("/").partition("://")
-    # Without credentials, for it goes into reports; a browser asks for them.
+    # Without credentials, since reports show it; a browser asks for them.
     return f"{scheme}://{rest.rpartition('@')[2]}" if scheme in ("http", "https") else UI_ADDRESS
 
 
 def _tables(children: list[_Child], client: MlflowClient) -> dict[str, pd.DataFrame]:
-    """The tables of some runs, those of one name as one."""
+    """The tables of some runs, concatenated by name."""
     parts: dict[str, list[pd.DataFrame]] = {}
     for child in children:
         for name, table in child.tables(client):
@@ -177,7 +179,7 @@ def _tables(children: list[_Child], client: MlflowClient) -> dict[str, pd.DataFr
 
 @dataclass(frozen=True)
 class LoggedModel:
-    """A model run as logged, with all that it takes to measure it again.
+    """A logged model run, with everything that an evaluation of its model needs.
 
     Attributes:
         run_id: MLflow's identifier.
@@ -186,10 +188,10 @@ class LoggedModel:
         seed: the run's seed.
         config: its configuration, as JSON of :class:`bench.study.config.RunConfig`.
         backend: the backend that trained it.
-        looks: how often its training looked at validation.
-        dataset: the data set as the study's settings name it, and its number of grey levels where they say so.
+        evaluations: the number of validation evaluations during its training.
+        dataset: the data set and, if given, its number of grey levels, as in the study's settings.
         settings: the study's settings.
-        keeps_model: whether the trained model was kept.
+        keeps_model: whether the run has its trained model.
     """
 
     run_id: str
@@ -198,16 +200,20 @@ class LoggedModel:
     seed: int
     config: str
     backend: str
-    looks: int
+    evaluations: int
     dataset: tuple[str, int | None]
     settings: dict[str, Any]
     keeps_model: bool
 
     def check_data(self, name: str, digest: str) -> None:
-        """Check that a data set is what the run was trained on.
+        """Check that a data set is the one that the run was trained on.
+
+        Args:
+            name: the data set's name.
+            digest: its digest.
 
         Raises:
-            SettingsError: it is not.
+            SettingsError: it is another one.
         """
         own = json.loads(self.config)["dataset_digest"]
         if digest != own:
@@ -218,10 +224,17 @@ class LoggedModel:
 
 
 def load_run(uri: str, run_id: str) -> LoggedModel:
-    """A model run by MLflow's identifier, or by the beginning of one that no other run shares.
+    """Load a model run.
+
+    Args:
+        uri: the tracking URI.
+        run_id: MLflow's identifier of the run, or a unique beginning of it.
+
+    Returns:
+        The run.
 
     Raises:
-        TrackingError: the store cannot be reached, or holds no such run, or the run is none of a model.
+        TrackingError: the store cannot be reached, or holds no such run, or it is not the run of a model.
     """
     client = connect(uri)
     run = _find_run(client, uri, run_id)
@@ -231,7 +244,9 @@ def load_run(uri: str, run_id: str) -> LoggedModel:
     config = json.loads(tags["reparam.config"])
     settings = json.loads(client.get_run(tags["mlflow.parentRunId"]).data.tags["reparam.settings"])
     if "dataset" not in settings:
-        raise TrackingError(f"the study of run {run_id!r} does not say what data it used, and cannot be measured anew")
+        raise TrackingError(
+            f"the study of run {run_id!r} does not say what data it used: its model cannot be evaluated"
+        )
     kept = (run.outputs and run.outputs.model_outputs) or client.list_artifacts(run.info.run_id, MODEL_FOLDER)
     return LoggedModel(
         run_id=run.info.run_id,
@@ -240,7 +255,7 @@ def load_run(uri: str, run_id: str) -> LoggedModel:
         seed=int(tags["reparam.seed"]),
         config=tags["reparam.config"],
         backend=config["backend"],
-        looks=config["training"]["evaluations"],
+        evaluations=config["training"]["evaluations"],
         dataset=(settings["dataset"], settings.get("grey_levels")),
         settings=settings,
         keeps_model=bool(kept),
@@ -248,7 +263,7 @@ def load_run(uri: str, run_id: str) -> LoggedModel:
 
 
 def load_curve(uri: str, run_id: str) -> pd.DataFrame:
-    """The learning curve of a run, ``evaluation metric value``: all values of training and validation but times."""
+    """The learning curve of a run, ``evaluation metric value``: all values of training and validation except times."""
     client = connect(uri)
     keys = [
         key
@@ -279,10 +294,18 @@ def _find_run(client: MlflowClient, uri: str, run_id: str) -> Any:
 
 
 def load_model_file(uri: str, run_id: str, folder: Path) -> Path:
-    """The ``.keras`` file of a run that keeps its model, copied into ``folder``.
+    """Download the ``.keras`` file of a run's model.
+
+    Args:
+        uri: the tracking URI.
+        run_id: MLflow's identifier of the run.
+        folder: where to put the file.
+
+    Returns:
+        The file.
 
     Raises:
-        TrackingError: the store cannot be reached, or the file is no archive, or would not fit into memory.
+        TrackingError: the store cannot be reached, or the file is no archive, or does not fit into memory.
     """
     client = connect(uri)
     location, _ = model_location(client, client.get_run(run_id))
@@ -293,12 +316,14 @@ def load_model_file(uri: str, run_id: str, folder: Path) -> Path:
     except zipfile.BadZipFile as error:
         raise TrackingError(f"the model of run {run_id} cannot be opened: {error}") from error
     if unpacked > psutil.virtual_memory().available:
-        raise TrackingError(f"the model of run {run_id} takes {unpacked / 2**30:.1f} GiB: more than the memory at hand")
+        raise TrackingError(
+            f"the model of run {run_id} takes {unpacked / 2**30:.1f} GiB: more than the available memory"
+        )
     return file
 
 
 def _quoted(text: str) -> str:
-    """Text for a filter string: MLflow has no escape for quotes, and no identifier of ours has any."""
+    """Text for a filter string: MLflow cannot escape quotes, and our identifiers have none."""
     return text.replace("'", "")
 
 
@@ -310,7 +335,7 @@ def _parents(client: MlflowClient, condition: str) -> Iterator[Any]:
 
 
 class _Child:
-    """One model run as logged."""
+    """A model run in the store."""
 
     def __init__(self, run: StoredRun, selected: dict[str, dict[str, Any]]) -> None:
         self.run = run
@@ -402,7 +427,7 @@ def _artifact(client: MlflowClient, run_id: str, path: str) -> bytes:
 
 
 def _histories(source: ClientSource, parent_id: str, children: list[_Child]) -> pd.DataFrame:
-    """The learning curves of some runs, each point beside the images and seconds until then, run by run."""
+    """The learning curves of some runs; each point has the images and the seconds until then."""
     place, order = ["run_id", "step"], pd.CategoricalDtype([child.run_id for child in children])
     metrics = pd.CategoricalDtype(list(CURVES))
 
@@ -410,7 +435,7 @@ def _histories(source: ClientSource, parent_id: str, children: list[_Child]) -> 
         logged = f"{key}{EVALUATION_SUFFIX}"
         runs = [child.run_id for child in children if logged in child.run.metrics]
         frame = source.history(parent_id, runs, logged)
-        frame = frame.drop_duplicates(place, keep="last")  # logged anew, the last one counts
+        frame = frame.drop_duplicates(place, keep="last")  # a repeated attempt logs again
         return frame.assign(run_id=frame["run_id"].astype(order)).rename(columns={"value": name})
 
     spent = [points("cost/images_seen", "images"), points("cost/seconds", "seconds")]
@@ -433,7 +458,7 @@ def _runs_frame(children: list[_Child], uri: str) -> pd.DataFrame:
 
 
 def _parsed(text: str) -> Any:  # MLflow stores every parameter as text
-    """A parameter's value as a number where it is one."""
+    """A parameter's value, as a number if it is one."""
     for kind in (int, float):
         try:
             return kind(text)

@@ -1,8 +1,8 @@
-"""The fast ways to pull thousands of runs and their learning curves out of MLflow.
+"""Reads thousands of runs and their learning curves from MLflow, the fastest way that each store offers.
 
-MLflow's client builds an object for each tag, parameter and value, and asks for histories run by run and metric by
-metric: minutes for ten thousand runs. A database is read by a few queries instead; a tracking server gives histories
-a hundred runs at a time to its own user interface, and to us. Any other store is read through the client.
+MLflow's client builds an object for each tag, parameter and value, and requests histories run by run and metric by
+metric: minutes for ten thousand runs. A few queries read a database instead; a tracking server has an endpoint for its
+own user interface that returns the histories of a hundred runs. MLflow's client reads any other store.
 """
 
 from __future__ import annotations
@@ -30,18 +30,18 @@ from bench.core.errors import TrackingError
 PARENT_TAG = "mlflow.parentRunId"
 ROWS_AT_ONCE = 20_000
 RUNS_AT_ONCE = 500
-"""Runs whose tags, parameters and values are read by one query: databases bound the length of one."""
+"""Runs whose tags, parameters and values one query reads: databases limit its length."""
 BULK_RUNS = 100
-"""Runs that a server takes in one request for histories."""
+"""Most runs in one request for histories."""
 BULK_POINTS = 25_000
-"""Points that a server gives at most in one answer; it says nothing of those that it leaves out."""
+"""Most points in one response; a server omits further ones silently."""
 BULK_ENDPOINT = "/ajax-api/2.0/mlflow/metrics/get-history-bulk"
 REQUESTS_AT_ONCE = 4
 
 
 @dataclass(frozen=True)
 class StoredRun:
-    """A run as the store holds it; times are in milliseconds since 1970, ``end_time`` None while it goes on."""
+    """A run in the store; times are in milliseconds since 1970, ``end_time`` is None while it is running."""
 
     run_id: str
     name: str
@@ -56,7 +56,7 @@ class StoredRun:
 def search_runs(
     client: MlflowClient, experiment_ids: Sequence[str], condition: str, order: str = "ASC"
 ) -> Iterator[Any]:
-    """MLflow's own run objects that meet a condition, in the order of their start, page by page."""
+    """MLflow's own run objects that meet a condition, ordered by start, page by page."""
     token = None
     while True:
         page = client.search_runs(
@@ -73,7 +73,7 @@ def search_runs(
 
 
 class ClientSource:
-    """The general way, through MLflow's client: any store, at a request for each run and metric."""
+    """Any store, through MLflow's client: one request per run and metric."""
 
     def __init__(self, client: MlflowClient) -> None:
         self.client = client
@@ -102,15 +102,15 @@ class ClientSource:
             key: the metric's key.
 
         Returns:
-            ``run_id`` (categorical), ``step`` and ``value``, one row a point; those of one run and step in the order
-            of their logging.
+            ``run_id`` (categorical), ``step`` and ``value``, one row per point; points of the same run and step in the
+            order of their logging.
         """
         histories = ((run_id, self.client.get_metric_history(run_id, key)) for run_id in runs)
         return _frame([(run_id, point.step, point.value) for run_id, points in histories for point in points], runs)
 
 
 class ServerSource(ClientSource):
-    """A tracking server: histories by its bulk endpoint, a few requests at a time."""
+    """A tracking server: histories from its bulk endpoint, a few requests at a time."""
 
     def __init__(self, client: MlflowClient, uri: str) -> None:
         super().__init__(client)
@@ -124,12 +124,12 @@ class ServerSource(ClientSource):
         return _joined(frames, runs)
 
     def _bulk(self, parent_id: str, runs: Sequence[str], key: str) -> pd.DataFrame:
-        """One request; asked for in halves where the answer may have been cut, at last run by run."""
+        """One request; repeats it in halves, down to single runs, if the response may be incomplete."""
         if len(runs) == 1:
             return super().history(parent_id, runs, key)
         query = [*(("run_id", run_id) for run_id in runs), ("metric_key", key), ("max_results", str(BULK_POINTS))]
         answer = http_request(self.credentials, BULK_ENDPOINT, "GET", params=query)
-        if answer.status_code == 404:  # a server that does not serve MLflow's user interface
+        if answer.status_code == 404:  # the server runs without MLflow's user interface
             return super().history(parent_id, runs, key)
         if not answer.ok:
             raise TrackingError(f"the tracking server answers a request for histories with status {answer.status_code}")
@@ -141,7 +141,7 @@ class ServerSource(ClientSource):
 
 
 class DatabaseSource(ClientSource):
-    """A database that MLflow's client would open itself: its tables, read by queries. Nothing is written."""
+    """A database that MLflow's client would open itself; only reads its tables."""
 
     def __init__(self, client: MlflowClient, uri: str) -> None:
         super().__init__(client)
@@ -187,7 +187,7 @@ class DatabaseSource(ClientSource):
 
 
 def open_source(client: MlflowClient, uri: str) -> ClientSource:
-    """The fastest way to read a store.
+    """Choose the fastest way to read a store.
 
     Args:
         client: connected to the store.
@@ -210,11 +210,11 @@ _TAGS = _table("tags", "run_uuid", "key", "value")
 _PARAMS = _table("params", "run_uuid", "key", "value")
 _LATEST = _table("latest_metrics", "run_uuid", "key", "value", "is_nan")
 _METRICS = _table("metrics", "run_uuid", "key", "step", "value", "is_nan", "timestamp")
-"""Of MLflow's tables the columns that are read."""
+"""MLflow's tables, with the columns that this module reads."""
 
 
 def _value(table: sa.TableClause) -> sa.ColumnElement[Any]:
-    """A metric's value, null where it is NaN: MLflow keeps that as 0 with a mark."""
+    """A metric's value, null if it is NaN, which MLflow stores as 0 with a flag."""
     return sa.case((table.c.is_nan == sa.true(), sa.null()), else_=table.c.value)
 
 
@@ -233,8 +233,8 @@ def _by_run(connection: sa.Connection, table: sa.TableClause, ids: list[str]) ->
 
 
 def _frame(rows: Sequence[tuple[Any, ...]], runs: Sequence[str]) -> pd.DataFrame:
-    """Points as columns; ``run_id`` as a category of ``runs``, for millions of copies of it would fill the memory."""
-    # A run that began after ``runs`` were listed is not among them.
+    """Points as columns; ``run_id`` as a category of ``runs``, since millions of copies would fill the memory."""
+    # ``runs`` lacks runs that started after it was listed.
     place = defaultdict(lambda: -1, {run_id: index for index, run_id in enumerate(runs)})
     codes = np.fromiter((place[row[0]] for row in rows), np.int32, len(rows))
     columns: dict[str, Any] = {

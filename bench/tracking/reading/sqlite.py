@@ -1,4 +1,4 @@
-"""A look into a tracking store that is an SQLite file, without MLflow, whose import alone takes seconds."""
+"""Lists the studies of an SQLite tracking store without MLflow, whose import alone takes seconds."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ WHERE studies.key = 'reparam.study_id' ORDER BY runs.start_time DESC
 
 
 def peek_studies(database: Path) -> list[str]:
-    """Identifiers of the studies in an MLflow database, newest first; none where it is not there or not readable."""
+    """Identifiers of the studies in an MLflow database, newest first; none if it is missing or unreadable."""
     try:
         with closing(sqlite3.connect(f"{database.resolve().as_uri()}?mode=ro", uri=True, timeout=1)) as connection:
             return [study_id for (study_id,) in connection.execute(_STUDIES)]

@@ -65,7 +65,7 @@ def search() -> Callable[..., Search]:
 
     def opened(address: str, sampler: str = "tpe", space: Any = SPACE, first: Any = FIRST, **changes: Any) -> Search:
         settings = {"pruner": "none", "evaluations": 10, "seed": 0, **changes}
-        made = Search(open_storage(address), "study/family", space, first, sampler, **settings)
+        made = Search(open_storage(address), "study/arm", space, first, sampler, **settings)
         made.set_open(True)
         return made
 

@@ -17,7 +17,7 @@ from bench.core.results import RunState
 from bench.search import processes
 from bench.search.heartbeat import Watch
 from bench.search.queue import DIED, MAX_DEATHS, Queue, Task
-from bench.search.storage import _Journal, look_into, open_storage, with_retries
+from bench.search.storage import _Journal, describe_storage, open_storage, with_retries
 from tests.bench.search.conftest import FIRST
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -98,7 +98,7 @@ def test_many_processes_at_once_settle_every_task_once(address):
             while (claim := mine.claim()) is not None:
                 found.append(claim.number)
                 claim.end(RunState.COMPLETE, 1.0)
-        except Exception as error:  # noqa: BLE001 - whatever it is, the test must tell it
+        except Exception as error:  # noqa: BLE001 - whatever it is, the test must report it
             problems.append(error)
 
     threads = [threading.Thread(target=work) for _ in range(8)]
@@ -173,7 +173,7 @@ def of_another_machine(monkeypatch):
 
 
 def after_lease(one):
-    """What is taken back of a process that gives no sign of life."""
+    """What is taken back of a process that sends no heartbeat."""
     for _ in range(8):
         threading.Event().wait(one.lease / 4)
         if lost := one.reclaim():
@@ -202,7 +202,7 @@ def test_a_process_of_another_machine_that_gives_no_sign_for_the_lease_loses_its
         lambda: claim.end(RunState.COMPLETE, 1.0),
         lambda: claim.end(RunState.DIVERGED),
     ):
-        with pytest.raises(LostTrialError, match=r"no sign of life for 0\.2 s"):
+        with pytest.raises(LostTrialError, match=r"no heartbeat for 0\.2 s"):
             act()
     assert [each.state for each in one.attempts()] == [RunState.INTERRUPTED]
 
@@ -255,22 +255,22 @@ def test_a_process_of_this_machine_before_its_last_start_is_not_looked_for_by_it
 def test_a_counter_is_watched_by_the_watchers_own_clock():
     now = [100.0]
     watch = Watch(lease=60.0, clock=lambda: now[0])
-    assert watch.still("a", 1) == 0.0
+    assert watch.seconds_unchanged("a", 1) == 0.0
     now[0] = 130.0
-    assert (watch.still("a", 1), watch.still("b", 1)) == (30.0, 0.0)
-    assert watch.still("a", 2) == 0.0
+    assert (watch.seconds_unchanged("a", 1), watch.seconds_unchanged("b", 1)) == (30.0, 0.0)
+    assert watch.seconds_unchanged("a", 2) == 0.0
     now[0] = 131.0
-    assert watch.still("a", None) == 0.0
+    assert watch.seconds_unchanged("a", None) == 0.0
 
 
 def test_time_in_which_the_watcher_could_not_look_does_not_count_as_standing_still():
     now = [0.0]
     watch = Watch(lease=6.0, clock=lambda: now[0])
-    watch.still("a", 1)
+    watch.seconds_unchanged("a", 1)
     now[0] = 1000.0
-    assert watch.still("a", 1) == 3.0
+    assert watch.seconds_unchanged("a", 1) == 3.0
     now[0] = 1002.0
-    assert watch.still("a", 1) == 5.0
+    assert watch.seconds_unchanged("a", 1) == 5.0
 
 
 def test_after_an_outage_living_processes_have_the_time_to_give_signs_of_life(journal, of_another_machine):
@@ -289,10 +289,10 @@ def test_a_task_that_is_taken_away_while_its_values_are_proposed_is_lost_to_its_
     one = search(journal)
     one.offer(one.tasks(1))
 
-    def suggest(claim, name):
+    def suggest(claim, name, parameter):
         (running,) = one.attempts()
         one._take_back(running, RunState.INTERRUPTED, DIED)
-        return type(one)._suggest(one, claim, name)
+        return type(one)._suggest(one, claim, name, parameter)
 
     monkeypatch.setattr(one, "_suggest", suggest)
     with pytest.raises(LostTrialError):
@@ -373,7 +373,7 @@ def test_patience_has_an_end_and_other_errors_are_not_waited_for():
         raise OperationalError("select", {}, Exception("server at postgresql://me:secret@host closed"))
 
     with pytest.raises(TrackingError, match="could not be reached for 0 s") as raised:
-        with_retries(out, patience=0.01)
+        with_retries(out, timeout=0.01)
     assert "secret" not in str(raised.value)
 
     def wrong():
@@ -384,7 +384,7 @@ def test_patience_has_an_end_and_other_errors_are_not_waited_for():
 
 
 @pytest.mark.parametrize("scheme", ["postgresql", "postgresql+psycopg2", "mysql+pymysql", "nonsense"])
-def test_an_unreachable_storage_is_told_without_its_credentials(scheme):
+def test_an_unreachable_storage_is_reported_without_its_credentials(scheme):
     with pytest.raises(TrackingError) as raised:
         open_storage(f"{scheme}://user:secret@localhost:1/x")
     assert str(raised.value).startswith(f"study storage {scheme}://***@localhost:1/x cannot be opened")
@@ -392,7 +392,7 @@ def test_an_unreachable_storage_is_told_without_its_credentials(scheme):
     assert "\n" not in str(raised.value)
 
 
-def test_a_storage_in_a_folder_that_is_not_there_or_is_no_database_is_told(tmp_path):
+def test_a_storage_in_a_folder_that_is_not_there_or_is_no_database_is_reported(tmp_path):
     (tmp_path / "text.db").write_text("this is no database, whatever its name says" * 100)
     (tmp_path / "text.journal").write_text("this is no journal\nwhatever its name says\n")
     for bad in (
@@ -408,10 +408,10 @@ def test_a_storage_in_a_folder_that_is_not_there_or_is_no_database_is_told(tmp_p
 
 
 def test_looking_into_a_storage_makes_nothing(tmp_path, journal):
-    assert look_into(str(tmp_path / "none.journal")) == "no search yet"
+    assert describe_storage(str(tmp_path / "none.journal")) == "no search yet"
     assert not (tmp_path / "none.journal").exists()
     queue(journal)
-    assert look_into(journal) == "1 searches"
+    assert describe_storage(journal) == "1 searches"
 
 
 def test_our_journal_is_optunas_own(journal):

@@ -4,13 +4,24 @@ from __future__ import annotations
 
 import json
 
+import optuna
 import pytest
 
+from bench.core.errors import SettingsError
 from bench.core.results import RunState
+from bench.search.sampler import build_pruner, build_sampler
 from bench.study.search_space import Choices, Integers, Reals, from_json, to_json, value_at
 from tests.bench.search.conftest import FIRST, SPACE
 
 SAMPLERS = ("tpe", "qmc", "random")
+CONDITIONAL = {
+    "kind": Choices(("a", "b", "c")),
+    "depth": Integers(1, 64),
+    "rate": Reals(1e-4, 1e-1, log=True, when={"kind": ("a", "b")}),
+    "order": Integers(1, 4, when={"kind": "a", "rate": 0.0}),
+    "width": Choices((1, 2), when={"kind": "c"}),
+}
+CONDITIONAL_FIRST = {"kind": "c", "depth": 4, "width": 2}
 
 
 @pytest.mark.parametrize("sampler", SAMPLERS)
@@ -82,6 +93,56 @@ def test_workers_that_propose_at_the_same_moment_do_not_propose_the_same(search,
     assert [claim.number for claim in claims] == list(range(8))
 
 
+@pytest.mark.parametrize("sampler", [*SAMPLERS, "RandomSampler"])
+def test_a_conditional_parameter_is_proposed_where_its_condition_holds_alone(search, run, journal, sampler):
+    one = search(journal, sampler, CONDITIONAL, CONDITIONAL_FIRST)
+    proposed = run(one, 12)
+    assert proposed[0] == CONDITIONAL_FIRST
+    for values in proposed:
+        swept = {"a": {"rate"}, "b": {"rate"}, "c": {"width"}}[values["kind"]]
+        assert set(values) == {"kind", "depth"} | swept
+    assert {values["kind"] for values in proposed} == {"a", "b", "c"}
+    # What the storage holds is what the trials were.
+    assert [each.values for each in one.attempts()] == proposed
+
+
+@pytest.mark.parametrize("sampler", ["RandomSampler", "QMCSampler", "TPESampler"])
+def test_a_sampler_of_optunas_proposes_by_its_name_the_same_when_it_is_continued(search, run, tmp_path, sampler):
+    whole = run(search(str(tmp_path / "whole.journal"), sampler), 6)
+    parts = str(tmp_path / "parts.journal")
+    assert [run(search(parts, sampler), 1)[0] for _ in range(6)] == whole
+    assert all(value in SPACE[name] for values in whole for name, value in values.items())
+    assert len({json.dumps(values) for values in whole}) == 6
+
+
+def test_a_sampler_given_as_an_object_is_the_one_that_proposes(search, run, journal):
+    class Highest(optuna.samplers.RandomSampler):
+        def sample_independent(self, study, trial, name, distribution):
+            return distribution.high
+
+    assert run(search(journal, Highest(), {"depth": Integers(1, 64)}, {"depth": 4}), 3) == [
+        {"depth": 4},
+        {"depth": 64},
+        {"depth": 64},
+    ]
+
+
+@pytest.mark.parametrize(
+    ("build", "message"),
+    [
+        (lambda: build_sampler("GuessingSampler", 0), "Optuna has no GuessingSampler: one of .*TPESampler"),
+        (lambda: build_sampler("BaseSampler", 0), "Optuna has no BaseSampler"),
+        (lambda: build_sampler("GridSampler", 0), r"GridSampler cannot be created by its name .*give an object"),
+        (lambda: build_pruner("GuessingPruner", 9), "Optuna has no GuessingPruner: one of .*MedianPruner"),
+        (lambda: build_pruner("ThresholdPruner", 9), "ThresholdPruner cannot be created by its name .*give an object"),
+    ],
+)
+def test_what_optuna_has_not_or_cannot_make_is_refused_in_one_line(build, message):
+    with pytest.raises(SettingsError, match=message) as raised:
+        build()
+    assert "\n" not in str(raised.value)
+
+
 def test_tpe_looks_where_trials_were_good(search, run, tmp_path):
     def mean_distance(sampler):
         one = search(str(tmp_path / f"{sampler}.journal"), sampler, {"depth": Integers(1, 640)}, {"depth": 600})
@@ -128,17 +189,24 @@ def test_a_space_comes_back_from_json_as_it_was():
     }
 
 
-def lag(search, levels, looks=10):
-    """Trials one after the other, each at one level of bits/dim; at which look each was stopped, or None."""
+@pytest.mark.parametrize("condition", [{"kind": "a"}, {"kind": ("a", "b"), "depth": 3}])
+def test_a_condition_comes_back_from_json_as_it_was(condition):
+    for parameter in (Integers(1, 4, True, condition), Reals(0, 1.5, when=condition), Choices((1, "x"), condition)):
+        (back,) = from_json(json.loads(json.dumps(to_json({"one": parameter})))).values()
+        assert back == parameter
+
+
+def lag(search, levels, evaluations=10):
+    """Trials one after the other, each at one level of bits/dim; the evaluation that stopped each, or None."""
     search.offer(search.tasks(len(levels)))
     stopped = []
     for level in levels:
         claim = search.claim()
         at = None
-        for look in range(1, looks + 1):
-            claim.report(level, look)
+        for evaluation in range(1, evaluations + 1):
+            claim.report(level, evaluation)
             if claim.should_prune():
-                at = look
+                at = evaluation
                 break
         stopped.append(at)
         claim.end(RunState.COMPLETE if at is None else RunState.PRUNED, level if at is None else None)
@@ -147,6 +215,13 @@ def lag(search, levels, looks=10):
 
 def test_a_trial_that_lags_behind_is_stopped_but_neither_early_nor_among_the_first(search, journal):
     assert lag(search(journal, pruner="halving"), (3.0, 1.0, 1.0, 5.0, 0.5)) == [None, None, None, 5, None]
+
+
+def test_pruners_of_optunas_stop_trials_by_name_and_as_objects(search, tmp_path):
+    levels = (1.0,) * 5 + (9.0,)
+    for name, pruner in (("name", "MedianPruner"), ("object", optuna.pruners.MedianPruner())):
+        assert lag(search(str(tmp_path / f"{name}.journal"), pruner=pruner), levels)[-1] == 1
+    assert lag(search(str(tmp_path / "band.journal"), pruner="HyperbandPruner"), levels * 3).count(None) < 18
 
 
 def test_nothing_is_stopped_where_pruning_is_off(search, journal):
@@ -158,8 +233,8 @@ def test_a_trial_is_held_against_those_still_running(search, journal):
     one.offer(one.tasks(4))
     claims = [one.claim() for _ in range(4)]
     for claim in claims[:3]:
-        for look in range(1, 6):
-            claim.report(1.0, look)
+        for evaluation in range(1, 6):
+            claim.report(1.0, evaluation)
             assert not claim.should_prune()
     claims[3].report(9.0, 5)
     assert claims[3].should_prune()

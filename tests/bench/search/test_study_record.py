@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import threading
+from pathlib import Path
 
+import optuna
 import pytest
+from optuna.trial import TrialState
 
 from bench.core.errors import SettingsError, TrackingError
-from bench.search import study_record as ledgers
+from bench.search import lock, processes
 from bench.search.storage import open_storage
 from bench.search.study_record import StudyRecord, find_study
 
+ROOT = Path(__file__).resolve().parents[3]
 ELSEWHERE = {"host": "elsewhere", "boot": "b", "pid": 7, "created": 1.0}
 
 
@@ -22,51 +28,61 @@ def opened(address):
 
 def test_a_specification_is_kept(opened):
     assert opened().specification is None
-    opened().publish({"study_id": "x", "families": [1, 2]})
-    assert opened().specification == {"study_id": "x", "families": [1, 2]}
+    opened().publish({"study_id": "x", "arms": [1, 2]})
+    assert opened().specification == {"study_id": "x", "arms": [1, 2]}
 
 
-def test_a_study_is_over_but_while_it_has_a_coordinator(opened):
+def test_a_study_is_finished_but_while_it_has_a_coordinator(opened):
     one, other = opened(), opened()
-    assert other.is_over
+    assert other.is_finished
     with one.coordinator_lock():
-        assert not other.is_over
-    assert other.is_over
+        assert not other.is_finished
+    assert other.is_finished
 
 
-def test_a_second_coordinator_is_refused_and_told_how_to_help(opened):
+def test_a_second_coordinator_is_refused_and_learns_how_to_help(opened):
     with (
         opened().coordinator_lock(),
         pytest.raises(SettingsError, match=r"is being run by process .* reparam-bench worker tiny-digits-01234567"),
         opened().coordinator_lock(),
     ):
         pass
-    assert opened().is_over
+    assert opened().is_finished
+
+
+def add_ticket(record, beat=3):
+    """The lock as a coordinator on another machine holds it."""
+    ticket = optuna.create_trial(
+        state=TrialState.RUNNING, user_attrs={"key": "elsewhere", "owner": ELSEWHERE, "beat": beat}
+    )
+    record._coordinator.study.add_trial(ticket)
 
 
 def test_a_coordinator_that_died_here_is_replaced_at_once(opened, monkeypatch):
-    opened()._write("coordinator", {"owner": ELSEWHERE, "beat": 3})
-    monkeypatch.setattr(ledgers, "is_surely_dead", lambda owner: owner == ELSEWHERE)
+    add_ticket(opened())
+    monkeypatch.setattr(lock, "is_surely_dead", lambda owner: owner == ELSEWHERE)
     with opened().coordinator_lock():
-        assert not opened().is_over
+        assert not opened().is_finished
 
 
-def test_a_coordinator_of_another_machine_that_gives_no_sign_for_the_lease_is_replaced(opened):
-    opened()._write("coordinator", {"owner": ELSEWHERE, "beat": 3})
+def test_a_coordinator_on_another_machine_without_a_heartbeat_for_the_lease_is_replaced(opened):
+    add_ticket(opened())
     with opened(lease=0.3).coordinator_lock():
-        assert opened().coordinator_beat()["owner"] != ELSEWHERE
+        holder = opened()._coordinator._holder()
+        assert holder.user_attrs["owner"] == processes.this_process()
+    assert opened().is_finished
 
 
-def test_a_coordinator_of_another_machine_that_gives_signs_of_life_is_left_in_charge(opened):
+def test_a_coordinator_on_another_machine_with_heartbeats_is_not_replaced(opened):
     one = opened()
-    one._write("coordinator", {"owner": ELSEWHERE, "beat": 3})
+    add_ticket(one)
     over = threading.Event()
 
     def beat():
         for count in range(4, 100):
             if over.wait(0.2):
                 return
-            one._write("coordinator", {"owner": ELSEWHERE, "beat": count})
+            one._coordinator._beat("elsewhere", count)
 
     thread = threading.Thread(target=beat)
     thread.start()
@@ -78,11 +94,85 @@ def test_a_coordinator_of_another_machine_that_gives_signs_of_life_is_left_in_ch
         thread.join()
 
 
-def test_a_coordinator_gives_signs_of_life(opened):
+def test_a_coordinator_sends_heartbeats(opened):
     with opened(lease=0.3).coordinator_lock():
         first = opened().coordinator_beat()
         threading.Event().wait(0.5)
         assert opened().coordinator_beat() != first
+
+
+def test_a_coordinator_that_others_took_for_dead_notices_it(opened):
+    one, other = opened(lease=0.3), opened(lease=0.3)
+    with one.coordinator_lock() as heartbeat:
+        other._coordinator._end(other._coordinator._holder())
+        with other.coordinator_lock():
+            threading.Event().wait(0.3)
+            assert heartbeat.lost
+            assert not one.is_finished
+        assert one.is_finished
+
+
+def test_an_answer_that_is_lost_leaves_no_second_ticket(opened, monkeypatch):
+    one = opened()
+    add_trial = one._coordinator.study.add_trial
+    lost = [ConnectionResetError("answer lost")]
+
+    def add(ticket):
+        add_trial(ticket)
+        if lost:
+            raise lost.pop()
+
+    monkeypatch.setattr(one._coordinator.study, "add_trial", add)
+    with one.coordinator_lock():
+        assert len(one._coordinator._tickets()) == 2
+        with pytest.raises(SettingsError), opened().coordinator_lock():
+            pass
+    assert opened().is_finished
+
+
+CONTENDERS, ROUNDS = 6, 5
+CONTEND = """
+import multiprocessing, os, sys
+from bench.core.errors import SettingsError
+from bench.search.storage import open_storage
+from bench.search.study_record import StudyRecord
+
+address, contenders, rounds = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
+barrier = multiprocessing.get_context("fork").Barrier(contenders)
+
+
+def contend(record):
+    barrier.wait(60)
+    try:
+        with record.coordinator_lock():
+            barrier.wait(60)
+            return "held"
+    except SettingsError:
+        barrier.wait(60)
+        return "refused"
+
+
+for _ in range(contenders):
+    if not os.fork():
+        try:
+            record = StudyRecord(open_storage(address), "tiny-digits-01234567", 60.0)
+            results = [contend(record) for _ in range(rounds)]
+            os.write(1, (" ".join(results) + "\\n").encode())
+        finally:
+            os._exit(0)
+for _ in range(contenders):
+    os.wait()
+"""
+
+
+def test_of_many_processes_at_once_exactly_one_becomes_the_coordinator(opened, address):
+    command = [sys.executable, "-c", CONTEND, address, str(CONTENDERS), str(ROUNDS)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300, check=True)
+    results = [line.split() for line in done.stdout.splitlines()]
+    assert len(results) == CONTENDERS, done.stderr
+    for number in range(ROUNDS):
+        assert sorted(each[number] for each in results) == ["held"] + ["refused"] * (CONTENDERS - 1), results
+    assert opened().is_finished
 
 
 def test_a_study_is_found_by_how_it_alone_begins(address):

@@ -32,8 +32,8 @@ from bench.evaluation.image_grid import image_grid
 from bench.study.config import RunConfig, TrainingConfig
 from bench.tracking.outbox import uploader as uploader
 from bench.tracking.outbox.outbox import Outbox
-from bench.tracking.outbox.records import Creation, Values
-from bench.tracking.outbox.retry import may_pass
+from bench.tracking.outbox.records import End, Values
+from bench.tracking.outbox.retry import is_transient
 from bench.tracking.schema import LOST, StudyDescription
 from bench.tracking.writer import Tracker
 from bench.training.history import VALIDATION
@@ -56,8 +56,8 @@ STUDY = StudyDescription(
 CONFIG = RunConfig(model=VAEConfig(latent_size=4), training=TrainingConfig(), dataset_digest="0", backend="jax")
 PNG = image_grid(np.zeros((4, 8, 8, 1), np.uint8), 17, 2)
 CURVE = "validation/bits_per_dim_by_evaluation"
-EPOCHS = 20
-LINES = EPOCHS + 11
+EVALUATIONS = 20
+LINES = EVALUATIONS + 11
 """Of a run that logs all there is."""
 MEASURED = [
     Measurement("test", "bits_per_dim", 1 / 3, 0.01, 64),
@@ -141,22 +141,24 @@ def begin(parent, number=0, **options):
     return parent.start_run(f"vae #{number}", "search", "vae", number, CONFIG, number, **options)
 
 
-def train(run, epochs=EPOCHS):
-    """A learning curve, with samples at two epochs."""
-    for epoch in range(1, epochs + 1):
-        samples = PNG if epoch in (1, epochs) else None
-        run.log_evaluation(EvaluationRecord(epoch, 128 * epoch, 0.5 * epoch, {VALIDATION: 1 / epoch}, samples))
+def train(run, evaluations=EVALUATIONS):
+    """A learning curve, with samples at two evaluations."""
+    for evaluation in range(1, evaluations + 1):
+        samples = PNG if evaluation in (1, evaluations) else None
+        run.log_evaluation(
+            EvaluationRecord(evaluation, 128 * evaluation, 0.5 * evaluation, {VALIDATION: 1 / evaluation}, samples)
+        )
 
 
-def log_all(run, epochs=EPOCHS):
+def log_all(run, evaluations=EVALUATIONS):
     """All that a run can log."""
-    train(run, epochs)
+    train(run, evaluations)
     run.log_model(SimpleNamespace(configuration=SimpleNamespace(family="vae")), None)
     run.log_measurements(MEASURED)
     run.log_pictures([("samples", "four black images", PNG)])
     run.log_tables({"by_image": pd.DataFrame({"image": [0], "bound_nats": [1.5]})})
     run.log_unavailable({"precision": "too few images"})
-    run.finish(RunState.COMPLETE, standing="First")
+    run.finish(RunState.COMPLETE, rank="First")
 
 
 def artifacts(client, run_id, path=""):
@@ -166,11 +168,11 @@ def artifacts(client, run_id, path=""):
     return sorted(found)
 
 
-def assert_arrived(client, run_id, epochs=EPOCHS, ended=True):
+def assert_arrived(client, run_id, evaluations=EVALUATIONS, ended=True):
     """All of :func:`log_all`, each once."""
     run = client.get_run(run_id)
     curve = [(point.step, point.value) for point in client.get_metric_history(run_id, CURVE)]
-    assert curve == [(epoch, 1 / epoch) for epoch in range(1, epochs + 1)]
+    assert curve == [(evaluation, 1 / evaluation) for evaluation in range(1, evaluations + 1)]
     (dataset,) = run.inputs.dataset_inputs
     assert (dataset.dataset.name, len(dataset.tags)) == ("digits", 1)
     assert run.data.params["latent_size"] == "4"
@@ -211,7 +213,7 @@ def outboxed(folder):
 
 
 def test_a_run_arrives_whole_and_leaves_no_outbox(parent, tracker, client, tmp_path):
-    run = begin(parent, attempt=2, continuation="attempt 1, from epoch *3*")
+    run = begin(parent, attempt=2, continuation="attempt 1, from evaluation *3*")
     log_all(run)
     assert tracker.drain(30) == 0
     assert_arrived(client, run.run_id)
@@ -219,12 +221,12 @@ def test_a_run_arrives_whole_and_leaves_no_outbox(parent, tracker, client, tmp_p
     (child,) = parent.children()
     assert (child.key, child.attempt, child.run_id) == (run.key, 2, run.run_id)
     tags = client.get_run(run.run_id).data.tags
-    assert tags["reparam.continuation"] == "attempt 1, from epoch *3*"
-    assert "Continues attempt 1, from epoch &#42;3&#42;. First." in tags["mlflow.note.content"]
+    assert tags["reparam.continuation"] == "attempt 1, from evaluation *3*"
+    assert "Continues attempt 1, from evaluation &#42;3&#42;. First." in tags["mlflow.note.content"]
     assert tracker.problems() == []
 
 
-def test_the_times_are_those_of_the_logging_not_of_the_delivery(parent, tracker, client):
+def test_the_times_are_those_of_the_logging_not_of_the_upload(parent, tracker, client):
     tracker.client.fault = lambda call: "before"
     before = time.time() * 1000
     run = begin(parent)
@@ -246,8 +248,8 @@ def test_a_run_takes_as_few_requests_as_can_be_and_no_search(tracker, parent, cl
     run = begin(parent)
     while tracker.client.calls.count("log_batch") == 0:  # what its creation brings
         time.sleep(0.01)
-    for epoch in range(1, 251):
-        run.log_evaluation(EvaluationRecord(epoch, epoch, epoch, {"validation/bits_per_dim": 1.0}))
+    for evaluation in range(1, 251):
+        run.log_evaluation(EvaluationRecord(evaluation, evaluation, evaluation, {"validation/bits_per_dim": 1.0}))
     run.log_measurements(MEASURED)
     run.finish(RunState.COMPLETE)
     assert tracker.drain(30) == 0
@@ -289,7 +291,7 @@ def test_nothing_is_lost_or_doubled_where_any_request_may_fail_or_its_answer_be_
             assert_arrived(client, run.run_id)
     with closing(sqlite3.connect(tmp_path / "mlflow.db")) as database:
         (rows,) = database.execute("SELECT COUNT(*) FROM metrics").fetchone()
-    assert rows == 4 * (3 * EPOCHS + 4)
+    assert rows == 4 * (3 * EVALUATIONS + 4)
     assert outboxed(tmp_path) == []
 
 
@@ -312,8 +314,8 @@ def test_no_value_comes_after_the_end(uri, tmp_path):
         tracker.client.client.log_batch, tracker.client.client.set_terminated = logged, ended
         tracker.client.fault = lambda call: rng.choice(("before", "after")) if rng.random() < 0.5 else ""
         run = begin(parent)
-        for epoch in range(1, 31):
-            run.log_evaluation(EvaluationRecord(epoch, epoch, epoch, {"validation/bits_per_dim": 1.0}))
+        for evaluation in range(1, 31):
+            run.log_evaluation(EvaluationRecord(evaluation, evaluation, evaluation, {"validation/bits_per_dim": 1.0}))
             time.sleep(0.01)
         run.finish(RunState.COMPLETE)
         assert tracker.drain(60) == 0
@@ -373,14 +375,15 @@ def test_every_float_arrives_as_it_was(parent, tracker, client):
         (ConnectionResetError("reset"), True),
         (TimeoutError("late"), True),
         (KeyError("a fault of ours"), False),
+        (FileNotFoundError("a file of the outbox"), False),
     ],
     ids=str,
 )
-def test_what_may_pass_is_told_from_what_is_refused(error, passes):
-    assert may_pass(error) is passes
+def test_transient_failures_differ_from_rejections(error, passes):
+    assert is_transient(error) is passes
 
 
-def test_what_the_store_refuses_is_kept_and_told_and_all_else_arrives(parent, tracker, client, tmp_path, caplog):
+def test_what_the_store_rejects_is_kept_and_reported_and_all_else_arrives(parent, tracker, client, tmp_path, caplog):
     refusals = [MlflowException.invalid_parameter_value("no room for files")]
     tracker.client.fault = lambda call: refusals.pop() if call == "log_artifact" and refusals else ""
     run = begin(parent)
@@ -390,11 +393,11 @@ def test_what_the_store_refuses_is_kept_and_told_and_all_else_arrives(parent, tr
     assert tracker.drain(30) == 0
     assert_arrived(client, run.run_id)
     (problem,) = tracker.problems()
-    assert problem.startswith("the tracking store refused something of run 'vae #0' (MlflowException: ")
-    (kept,) = (path for path in outboxed(tmp_path) if path.name == "refused.jsonl")
+    assert problem.startswith("the tracking store rejected a record of run 'vae #0' (MlflowException: ")
+    (kept,) = (path for path in outboxed(tmp_path) if path.name == "rejected.jsonl")
     assert str(kept) in problem
-    refused = [json.loads(line) for line in kept.read_text().splitlines()]
-    assert {json.loads(row["line"])["kind"] for row in refused} == {"file", "values"}
+    rejected = [json.loads(line) for line in kept.read_text().splitlines()]
+    assert {json.loads(row["line"])["kind"] for row in rejected} == {"file", "values"}
     assert [path.read_text() for path in outboxed(tmp_path) if path.name == "notes.txt"] == ["text"]
     assert [record.getMessage() for record in caplog.records if record.name == uploader.log.name] == [problem]
     # Another process finds nothing left to do.
@@ -404,7 +407,7 @@ def test_what_the_store_refuses_is_kept_and_told_and_all_else_arrives(parent, tr
         assert later.upload_orphans() == 0
 
 
-def test_a_run_that_the_store_refuses_to_create_waits_for_a_later_process(parent, tracker, client, tmp_path):
+def test_a_run_that_the_store_rejects_waits_for_a_later_process(parent, tracker, client, tmp_path):
     client.delete_experiment(parent.experiment_id)
     run = begin(parent)
     while not tracker.problems():
@@ -414,7 +417,7 @@ def test_a_run_that_the_store_refuses_to_create_waits_for_a_later_process(parent
     assert tracker.drain(30) == LINES
     assert time.monotonic() - started < 5
     (problem,) = tracker.problems()
-    assert "refused a run" in problem
+    assert "rejected a run" in problem
     tracker.close()
     with tracking(tracker.uri, tmp_path) as later:
         assert later.upload_orphans() == 0
@@ -426,7 +429,7 @@ def test_a_run_that_the_store_refuses_to_create_waits_for_a_later_process(parent
     assert_arrived(client, child.run_id)
 
 
-def test_an_outage_is_told_once_and_so_is_its_end(parent, tracker, tmp_path, caplog):
+def test_an_outage_is_reported_once_and_so_is_its_end(parent, tracker, tmp_path, caplog):
     caplog.set_level(logging.WARNING, uploader.log.name)
     tracker.client.fault = lambda call: "before"
     for number in range(3):
@@ -452,12 +455,12 @@ def test_a_drain_waits_no_longer_than_it_may_and_says_what_is_left(parent, track
 
 
 def test_nothing_is_waited_for_where_no_server_is(tmp_path):
-    """A worker begins, trains and ends its run: no request is made in its thread, and an epoch costs microseconds."""
+    """A worker begins, trains and ends its run: no request is made in its thread, which costs microseconds."""
     with Tracker("http://me:secret@127.0.0.1:1", tmp_path, tmp_path / "outbox") as tracker:
         run = begin(tracker.join_study(STUDY, "1", "0" * 32))
         seconds = []
-        for epoch in range(1, 301):
-            record = EvaluationRecord(epoch, 128, 0.5, {f"train/{name}": 1 / epoch for name in "abcdefgh"})
+        for evaluation in range(1, 301):
+            record = EvaluationRecord(evaluation, 128, 0.5, {f"train/{name}": 1 / evaluation for name in "abcdefgh"})
             before = time.perf_counter()
             run.log_evaluation(record)
             seconds.append(time.perf_counter() - before)
@@ -489,7 +492,7 @@ def parent_of(uri, folder):
         return tracker.open_study(STUDY)
 
 
-def test_what_a_process_left_is_delivered_by_a_later_one(uri, tmp_path, client):
+def test_what_a_process_left_is_uploaded_by_a_later_one(uri, tmp_path, client):
     left = [leave(uri, tmp_path, number) for number in range(2)]
     with tracking(uri, tmp_path) as later:
         assert later.waiting() == (2, 2 * LINES)
@@ -502,7 +505,7 @@ def test_what_a_process_left_is_delivered_by_a_later_one(uri, tmp_path, client):
     assert outboxed(tmp_path) == []
 
 
-def test_what_was_delivered_but_could_not_be_removed_is_removed_by_a_later_process(uri, tmp_path, client, monkeypatch):
+def test_what_was_uploaded_but_could_not_be_removed_is_removed_by_a_later_process(uri, tmp_path, client, monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr(Outbox, "remove", lambda outbox: outbox.release())
         leave(uri, tmp_path)
@@ -534,14 +537,16 @@ def test_a_run_that_its_process_did_not_end_is_interrupted_and_a_line_cut_off_co
 
 def test_a_line_that_is_being_written_is_not_read_before_it_is_whole(parent, tracker, client, tmp_path):
     run = begin(parent)
-    train(run, EPOCHS - 1)
+    train(run, EVALUATIONS - 1)
     assert tracker.drain(30) == 0
     (records,) = (path for path in outboxed(tmp_path) if path.name == "records.jsonl")
-    last = Values(at=int(time.time() * 1000), step=EPOCHS, metrics={CURVE: 1 / EPOCHS}).model_dump_json() + "\n"
+    last = (
+        Values(at=int(time.time() * 1000), step=EVALUATIONS, metrics={CURVE: 1 / EVALUATIONS}).model_dump_json() + "\n"
+    )
     with records.open("a") as file:
         file.write(last[:40])
         file.flush()
-        tracker.uploader.notice(run._outbox, Creation.model_construct())
+        tracker.uploader.notify(End.model_construct())
         assert tracker.drain(30) == 0
         file.write(last[40:])
     run.finish(RunState.COMPLETE)
@@ -559,7 +564,7 @@ def test_a_process_that_died_before_its_first_line_was_whole_leaves_nothing(uri,
     assert outboxed(tmp_path) == []
 
 
-def test_a_state_that_was_lost_costs_a_second_delivery_that_changes_nothing(uri, tmp_path, client):
+def test_a_state_that_was_lost_costs_a_second_upload_that_changes_nothing(uri, tmp_path, client):
     with tracking(uri, tmp_path) as tracker:
         tracker.client.fault = lambda call: "before" if call == "set_terminated" else ""
         run = begin(tracker.open_study(STUDY))
@@ -596,8 +601,8 @@ def test_runs_go_to_no_other_store_than_their_own_whatever_its_password(uri, tmp
         assert other.waiting_elsewhere() == {"http://***@127.0.0.1:1": 1}
     with Tracker(server.format("changed") + "/", tmp_path, tmp_path / "outbox") as same:
         assert same.waiting() == (1, 2)
-        told = r"http://\*\*\*@127.0.0.1:1/ cannot be reached.*; 2 records of 1 runs wait in .*outbox"
-        with pytest.raises(TrackingError, match=told):
+        message = r"http://\*\*\*@127.0.0.1:1/ cannot be reached.*; 2 records of 1 runs wait in .*outbox"
+        with pytest.raises(TrackingError, match=message):
             same.upload_orphans()
         assert same.waiting() == (1, 2)
 
@@ -610,7 +615,7 @@ def test_no_outbox_holds_credentials(tmp_path):
         run.log_measurements([Measurement("cost", "parameters", 1, conditions=leaky)])
         run.log_file(f"Traceback {leaky}", "traceback.txt")
         run.log_unavailable({"kid": leaky})
-        run.finish(RunState.FAILED, leaky, standing="last")
+        run.finish(RunState.FAILED, leaky, rank="last")
         assert tracker.drain(0.2) > 0
     files = outboxed(tmp_path)
     assert {"records.jsonl", "state.json", "traceback.txt"} <= {path.name for path in files}
@@ -636,7 +641,7 @@ def full_disk(room):
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
 
 
-def test_a_full_disk_is_told_in_a_line_and_spoils_nothing(uri, tmp_path, client):
+def test_a_full_disk_is_reported_in_a_line_and_spoils_nothing(uri, tmp_path, client):
     experiment_id, run_id = open_study(uri, tmp_path)
     with tracking(uri, tmp_path, lambda call: "before") as tracker:
         run = begin(tracker.join_study(STUDY, experiment_id, run_id))
@@ -650,8 +655,10 @@ def test_a_full_disk_is_told_in_a_line_and_spoils_nothing(uri, tmp_path, client)
             run.log_file(b"x" * 1000, "large")
         with full_disk(100), pytest.raises(OutboxError):
             begin(run.study, 1)
-        for epoch in range(11, EPOCHS + 1):
-            run.log_evaluation(EvaluationRecord(epoch, 128 * epoch, 0.5 * epoch, {VALIDATION: 1 / epoch}))
+        for evaluation in range(11, EVALUATIONS + 1):
+            run.log_evaluation(
+                EvaluationRecord(evaluation, 128 * evaluation, 0.5 * evaluation, {VALIDATION: 1 / evaluation})
+            )
         run.finish(RunState.COMPLETE)
     message = str(raised.value)
     assert str(records.parent) in message
@@ -664,7 +671,7 @@ def test_a_full_disk_is_told_in_a_line_and_spoils_nothing(uri, tmp_path, client)
     assert outboxed(tmp_path) == []
 
 
-def test_a_outbox_that_cannot_be_made_is_told_before_any_work(uri, tmp_path):
+def test_an_outbox_that_cannot_be_made_is_reported_before_any_work(uri, tmp_path):
     (tmp_path / "file").touch()
     with (
         Tracker(uri, tmp_path, tmp_path / "file") as tracker,
@@ -673,7 +680,7 @@ def test_a_outbox_that_cannot_be_made_is_told_before_any_work(uri, tmp_path):
         begin(tracker.join_study(STUDY, "1", "0" * 32))
 
 
-def test_a_outbox_that_somebody_removes_is_told_as_lost(parent, tracker, tmp_path):
+def test_an_outbox_that_somebody_removes_is_reported_as_lost(parent, tracker, tmp_path):
     tracker.client.fault = lambda call: "before"
     begin(parent)
     time.sleep(0.1)
@@ -684,7 +691,9 @@ def test_a_outbox_that_somebody_removes_is_told_as_lost(parent, tracker, tmp_pat
     assert tracker.drain(30) == 0
 
 
-def test_a_store_that_is_away_at_the_start_is_told_and_nothing_is_left_half_written(uri, tmp_path, client, monkeypatch):
+def test_a_store_that_is_away_at_the_start_is_reported_and_nothing_is_left_half_written(
+    uri, tmp_path, client, monkeypatch
+):
     monkeypatch.setattr("bench.tracking.writer.PAUSES", (0.0, 0.0))
     for failing in ("create_experiment", "set_experiment_tag", "create_run", "log_batch", "log_inputs"):
         with (
@@ -791,9 +800,7 @@ in_processes(upload, range(3), at_once=True)
 """
 
 
-def test_of_processes_killed_anywhere_in_their_delivery_others_that_deliver_at_once_deliver_all_once(
-    uri, tmp_path, client
-):
+def test_of_processes_killed_anywhere_in_their_upload_others_that_upload_at_once_upload_all_once(uri, tmp_path, client):
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     command = [sys.executable, "-c", CHILD, uri, str(tmp_path), *open_study(uri, tmp_path)]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300, check=True)
@@ -835,7 +842,7 @@ def test_a_real_server_that_fails_in_every_way_gets_everything_once(server, tmp_
     client = MlflowClient(tracking_uri=f"http://127.0.0.1:{server.target}")
     with Tracker(server.address, tmp_path, tmp_path / "outbox") as tracker:
         parent = tracker.open_study(STUDY)
-        faults = {"reject": 0.1, "error500": 0.1, "drop_response": 0.1, "reset": 0.1, "delay": 0.02}
+        faults = {"refuse": 0.1, "error500": 0.1, "drop_response": 0.1, "reset": 0.1, "delay": 0.02}
         server.mode = at_random(faults, seed=3)
         runs = [begin(parent, number) for number in range(2)]
         for run in runs:
@@ -876,8 +883,10 @@ def test_a_server_that_comes_back_after_the_process_is_gone_gets_everything_then
         train(run, 5)
         assert tracker.drain(30) == 0
         server.mode = "error500"
-        for epoch in range(6, EPOCHS + 1):
-            run.log_evaluation(EvaluationRecord(epoch, 128 * epoch, 0.5 * epoch, {VALIDATION: 1 / epoch}))
+        for evaluation in range(6, EVALUATIONS + 1):
+            run.log_evaluation(
+                EvaluationRecord(evaluation, 128 * evaluation, 0.5 * evaluation, {VALIDATION: 1 / evaluation})
+            )
         run.finish(RunState.COMPLETE)
         assert tracker.drain(0.5) > 0
     server.mode = "pass"

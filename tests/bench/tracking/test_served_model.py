@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import os
+import subprocess
+import sys
 import zipfile
 from dataclasses import replace
 from pathlib import Path
@@ -13,20 +16,25 @@ import pytest
 from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 
+from bench.core.extensions import load_extension
 from bench.core.results import RunState
 from bench.data.bundled import DIGITS
 from bench.study.config import RunConfig, TrainingConfig
 from bench.tracking.schema import StudyDescription
 from bench.tracking.writer import Tracker
+from models.base.registry import registered as registered_family
 from models.base.units import bits_per_dim
 from models.glow.config import GlowConfig
+from models.registry import build_model
 from models.vae.config import VAEConfig
 
 CONFIGS = {
     "vae": VAEConfig(hidden_sizes=(8,), latent_size=3),
     "glow": GlowConfig(levels=1, flow_depth=1, hidden_channels=4),
 }
-STUDY = StudyDescription("tiny-digits-12345678", "tiny", "Does it run?", {}, {}, {"commit": "0" * 40}, DIGITS, "f" * 64)
+STUDY = StudyDescription(
+    "tiny-digits-12345678", "tiny", "Does it run?", {}, {}, {}, {"commit": "0" * 40}, DIGITS, "f" * 64
+)
 
 
 def settings_of(family):
@@ -37,8 +45,6 @@ def settings_of(family):
 @pytest.fixture(scope="module", params=CONFIGS)
 def registered(request, tmp_path_factory, digits):
     """A registered model as it was, the store that holds it, and its name."""
-    from models.registry import build_model
-
     folder = tmp_path_factory.mktemp(request.param)
     uri = f"sqlite:///{folder / 'mlflow.db'}"
     model = build_model(CONFIGS[request.param], (8, 8, 1), 17)
@@ -90,8 +96,8 @@ def test_a_score_depends_neither_on_the_other_images_nor_on_the_batches(served, 
 
 
 def test_samples_are_the_models_own(registered, served, sent):
-    asked = {"task": "sample", "n": 3, "temperature": 0.5, "seed": 4}
-    np.testing.assert_array_equal(served.predict(sent[:1], params=asked), registered[0].sample(3, 0.5, seed=4))
+    request = {"task": "sample", "n": 3, "temperature": 0.5, "seed": 4}
+    np.testing.assert_array_equal(served.predict(sent[:1], params=request), registered[0].sample(3, 0.5, seed=4))
 
 
 @pytest.mark.parametrize(
@@ -149,3 +155,59 @@ def test_a_model_whose_study_has_an_awkward_name_is_registered_under_one_that_is
         run.finish(RunState.COMPLETE)
         tracker.drain()
     assert parent.register({"vae": parent.children()[0]}) == ["reparam-bench.tiny-a-b-c-1.vae"]
+
+
+MY_MODEL = Path(__file__).resolve().parents[2] / "extensions" / "my_model.py"
+ELSEWHERE = """
+import json, sys
+import mlflow, numpy as np
+served = mlflow.pyfunc.load_model(sys.argv[1])
+images = np.load(sys.argv[2])
+scores = served.predict(images, params={"importance_samples": 100})
+samples = served.predict(images[:1], params={"task": "sample", "n": 3, "seed": 4})
+import models
+json.dump({"scores": scores.tolist(), "samples": samples.tolist(), "models": models.__file__}, sys.stdout)
+"""
+
+
+def test_a_users_family_is_served_in_a_fresh_process_without_its_file(tmp_path, digits):
+    from bench.tracking.logged_model import write_package
+
+    source, package, sent = tmp_path / "mine.py", tmp_path / "package", tmp_path / "sent.npy"
+    source.write_text("import scipy.special\n" + MY_MODEL.read_text().replace("made", "mine").replace("Made", "Mine"))
+    load_extension(source)
+    model = build_model(registered_family("mine").config(hidden_size=8), (8, 8, 1), 17)
+    images = digits.tuning.validation.images[:5]
+    write_package(model, images[:1], package)
+    source.unlink()
+    np.save(sent, images.astype(np.float64))
+    done = subprocess.run(
+        [sys.executable, "-c", ELSEWHERE, str(package), str(sent)],
+        cwd=tmp_path,
+        env={name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "KERAS_BACKEND")},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    found = json.loads(done.stdout)
+    np.testing.assert_allclose(found["scores"], bits_per_dim(np.asarray(model.log_prob(images)), 64), rtol=1e-5)
+    np.testing.assert_array_equal(found["samples"], model.sample(3, seed=4))
+    assert Path(found["models"]).is_relative_to(package)
+    assert (package / "artifacts" / "mine.py").is_file()
+    assert not list(package.rglob("*.pkl"))
+    requirements = {line.partition("==")[0] for line in (package / "requirements.txt").read_text().split()}
+    assert "scipy" in requirements
+    assert "reparam-bench" not in requirements
+    # Where the file is still at hand, as here, the copy in the package changes nothing.
+    kept = registered_family("mine")
+    mlflow.pyfunc.load_model(str(package))
+    assert registered_family("mine") is kept
+
+
+def test_a_file_s_imports_are_found_wherever_they_stand(tmp_path):
+    from bench.tracking.logged_model import imported_packages
+
+    file = tmp_path / "mine.py"
+    file.write_text("import os, scipy.stats\nfrom . import own\ndef f():\n    from bench.core import results\n")
+    assert imported_packages(file) == {"scipy", "bench"}

@@ -40,18 +40,20 @@ CONFIG = RunConfig(
 
 
 def write_store(folder):
-    """Runs in every state a store can hold: with a NaN, a step logged anew, without curves, deleted, and another's."""
+    """Runs in every state a store can hold: with a NaN, a step logged twice, without curves, deleted, and another's."""
     tracker = Tracker(f"sqlite:///{folder / 'mlflow.db'}", folder / "artifacts", folder / "outbox")
     for study_id in (STUDY.study_id, "another-digits-12345678"):
         parent = tracker.open_study(StudyDescription(**{**vars(STUDY), "study_id": study_id}))
-        for number, (state, epochs) in enumerate(
+        for number, (state, evaluations) in enumerate(
             [(RunState.COMPLETE, 5), (RunState.DIVERGED, 3), (RunState.FAILED, 0), (RunState.PRUNED, 2)]
         ):
             run = parent.start_run(f"glow #{number}", "search", "glow", number, CONFIG, number)
-            for epoch in range(1, epochs + 1):
-                value = math.nan if state == RunState.DIVERGED and epoch == epochs else 1 / epoch + number
+            for evaluation in range(1, evaluations + 1):
+                value = (
+                    math.nan if state == RunState.DIVERGED and evaluation == evaluations else 1 / evaluation + number
+                )
                 values = {"train/bits_per_dim": value - 0.5, CURVE: value}
-                run.log_evaluation(EvaluationRecord(epoch, 64 * epoch, 0.1 * epoch, values))
+                run.log_evaluation(EvaluationRecord(evaluation, 64 * evaluation, 0.1 * evaluation, values))
             if state == RunState.COMPLETE:
                 run.log_measurements([Measurement("validation", "bits_per_dim", 1 / 3, 0.01, 64)])
                 run.log_measurements([Measurement("quality", "kid", math.nan, None, 64)])

@@ -67,9 +67,12 @@ MEASURED = [
 ]
 RECORDS = [
     EvaluationRecord(
-        epoch, 128 * epoch, 0.5 * epoch, {"train/bits_per_dim": 3 / epoch, "validation/bits_per_dim": 4 / epoch}
+        evaluation,
+        128 * evaluation,
+        0.5 * evaluation,
+        {"train/bits_per_dim": 3 / evaluation, "validation/bits_per_dim": 4 / evaluation},
     )
-    for epoch in (1, 2, 3)
+    for evaluation in (1, 2, 3)
 ]
 CONFIG = RunConfig(
     model=GlowConfig(flow_depth=3, hidden_channels=16),
@@ -168,7 +171,7 @@ def test_metrics_stand_in_groups_with_their_standard_errors(tracker, client):
     assert {key.split("/")[0] for key in metrics} == {"train", "validation", "throughput", "cost", "quality"}
 
 
-def test_a_learning_curve_is_a_history_by_epoch_apart_from_the_final_figure(tracker, client):
+def test_a_learning_curve_is_a_history_by_evaluation_apart_from_the_final_figure(tracker, client):
     run_id = write_run(tracker.open_study(STUDY))
     curve = client.get_metric_history(run_id, "validation/bits_per_dim_by_evaluation")
     assert [(point.step, point.value) for point in curve] == [(1, 4.0), (2, 2.0), (3, 4 / 3)]
@@ -179,8 +182,10 @@ def test_a_learning_curve_is_a_history_by_epoch_apart_from_the_final_figure(trac
 
 def test_a_long_curve_arrives_whole(tracker, client):
     run = tracker.open_study(STUDY).start_run("long", "search", "vae", 0, CONFIG, 0)
-    for epoch in range(1, 701):
-        run.log_evaluation(EvaluationRecord(epoch, epoch, epoch, {"train/bits_per_dim": 1.0 / epoch}))
+    for evaluation in range(1, 701):
+        run.log_evaluation(
+            EvaluationRecord(evaluation, evaluation, evaluation, {"train/bits_per_dim": 1.0 / evaluation})
+        )
     run.finish(RunState.COMPLETE)
     curve = client.get_metric_history(uploaded(run), "train/bits_per_dim_by_evaluation")
     assert [point.step for point in curve] == list(range(1, 701))
@@ -290,7 +295,7 @@ def test_samples_can_be_stepped_through_by_evaluation(tracker, client):
     run.finish(RunState.COMPLETE)
     # All that lies there: the UI shows no grid at all once it meets another file.
     names = [file.path for file in client.list_artifacts(uploaded(run), "images") if not file.path.endswith(".webp")]
-    steps = [re.match(r"images/samples~by epoch\+step\+(\d+)\+timestamp\+", name) for name in names]
+    steps = [re.match(r"images/samples~by evaluation\+step\+(\d+)\+timestamp\+", name) for name in names]
     assert sorted(step.group(1) for step in steps) == ["1", "3"]
     assert client.get_run(uploaded(run)).data.tags["mlflow.loggedImages"] == "True"
 
@@ -406,7 +411,7 @@ def test_reports_read_back_what_was_logged(tracker, uri):
     results = load_results(uri, STUDY.study_id)
     assert (results.study_id, results.name, results.question) == (STUDY.study_id, STUDY.name, STUDY.question)
     assert (results.swept, results.dataset["digest"]) == (STUDY.swept, STUDY.digest)
-    assert {family: from_json(space) for family, space in results.space.items()} == {
+    assert {arm: from_json(space) for arm, space in results.space.items()} == {
         "vae": {"latent_size": Integers(2, 64, log=True)},
         "glow": {"flow_depth": Choices(tuple(range(300)))},  # as text longer than MLflow's parameters may be
     }
@@ -449,13 +454,13 @@ def test_reports_read_back_what_was_logged(tracker, uri):
 
     grid, of_trial = results.images
     assert (of_trial.run_id, of_trial.kind) == (run_id, "samples")
-    assert (grid.run_id, grid.family, grid.kind, grid.caption) == (final_id, "glow", "samples", "four black images")
+    assert (grid.run_id, grid.arm, grid.kind, grid.caption) == (final_id, "glow", "samples", "four black images")
     assert grid.png == PNG
     table = TABLE.assign(run_id=final_id)[["run_id", *TABLE.columns]]
     pd.testing.assert_frame_equal(results.tables["bound_by_samples"], table)
 
 
-def test_pictures_are_read_of_the_best_trials_of_each_family_alone(tracker, uri, monkeypatch):
+def test_pictures_are_read_of_the_best_trials_of_each_arm_alone(tracker, uri, monkeypatch):
     monkeypatch.setattr("bench.tracking.reading.reader.TRIALS_PICTURED", 2)
     parent = tracker.open_study(STUDY)
     runs = [write_run(parent, "search", number=number) for number in range(3)]
@@ -486,7 +491,7 @@ def test_a_run_is_found_by_the_first_digits_of_its_identifier_with_all_that_meas
     parent = tracker.open_study(replace(STUDY, settings={**STUDY.settings, "dataset": "mine.npz", "grey_levels": 17}))
     run_id = write_run(parent, "final")
     found = load_run(uri, run_id[:8])
-    assert (found.run_id, found.role, found.seed, found.backend, found.looks) == (run_id, "final", 7, "jax", 3)
+    assert (found.run_id, found.role, found.seed, found.backend, found.evaluations) == (run_id, "final", 7, "jax", 3)
     assert RunConfig.model_validate_json(found.config) == CONFIG
     assert found.dataset == ("mine.npz", 17)
     assert not found.keeps_model
@@ -552,7 +557,7 @@ def test_an_unknown_study_is_refused_with_those_that_are_known(tracker, uri):
     [lambda uri, path: Tracker(uri, path, path).open_study(STUDY), lambda uri, path: list_studies(uri)],
     ids=["write", "read"],
 )
-def test_an_unreachable_store_is_told_without_its_credentials(open_store, tmp_path, monkeypatch):
+def test_an_unreachable_store_is_reported_without_its_credentials(open_store, tmp_path, monkeypatch):
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     with pytest.raises(TrackingError, match=r"tracking store http://\*\*\*@127.0.0.1:1 cannot be reached") as raised:
         open_store("http://user:secret@127.0.0.1:1", tmp_path)
@@ -560,7 +565,7 @@ def test_an_unreachable_store_is_told_without_its_credentials(open_store, tmp_pa
 
 
 @pytest.mark.parametrize("lost", [MlflowException("no answer"), ConnectionError("no answer")])
-def test_a_store_that_goes_away_while_it_is_read_is_told_in_a_line(tracker, uri, monkeypatch, lost):
+def test_a_store_that_goes_away_while_it_is_read_is_reported_in_a_line(tracker, uri, monkeypatch, lost):
     tracker.open_study(STUDY)
 
     def away(*arguments):
