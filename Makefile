@@ -21,8 +21,8 @@ study: $(INSTALLED) ## Run the flagship study, VAE against Glow on the bundled d
 	$(BIN)/reparam-bench study vae_vs_glow
 
 test: $(INSTALLED) lint audit ## Run the linters, the audit and the tests, on TensorFlow and on JAX
-	KERAS_BACKEND=tensorflow $(BIN)/python -m pytest -m 'not slow and not faults' -n 2 --dist loadfile
-	KERAS_BACKEND=jax $(BIN)/python -m pytest -m 'backend and not slow' -n 2 --dist loadfile
+	KERAS_BACKEND=tensorflow $(BIN)/python -m pytest -m 'not slow and not faults' -n 2 --dist loadfile --no-loadscope-reorder
+	KERAS_BACKEND=jax $(BIN)/python -m pytest -m 'backend and not slow' -n 2 --dist loadfile --no-loadscope-reorder
 
 test-slow: $(INSTALLED) ## Run the long checks, on TensorFlow and on JAX
 	KERAS_BACKEND=tensorflow $(BIN)/python -m pytest -m slow

@@ -10,6 +10,7 @@ Names are imported when they are first used: importing this package is instant.
 
 from __future__ import annotations
 
+import os
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
@@ -28,6 +29,9 @@ if TYPE_CHECKING:
     from bench.study.search_space import Reals as Reals
     from bench.workflows.run import StudyOutcome as StudyOutcome
     from bench.workflows.run import run_study as run_study
+
+# A script's own model imports TensorFlow before anything of ours does, and its C++ writes many lines on starting.
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 _MODULES = {
     "bench.data.registry": ("register_dataset",),

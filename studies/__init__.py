@@ -1,1 +1,1 @@
-"""One short script per question: what is swept, on what, judged by what."""
+"""One short script per question: its arms and what they sweep."""

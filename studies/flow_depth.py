@@ -1,6 +1,6 @@
 """How deep must a Glow be?
 
-Likelihood against the steps of flow per level, the learning rate swept beside it.
+Likelihood against the steps of flow per level; the learning rate is swept too.
 """
 
 from bench import RECIPE, Arm, Integers, Reals, Study

@@ -1,6 +1,6 @@
 """How many latent variables does a VAE need?
 
-Likelihood against latent size, the learning rate swept beside it so that no size is judged at another's best rate.
+Likelihood against latent size; the learning rate is swept too, as each size has its own best rate.
 """
 
 from bench import RECIPE, Arm, Integers, Reals, Study

@@ -1,6 +1,6 @@
-"""Do published likelihoods come out? Each is a model of the literature with the recipe that trained it.
+"""Published likelihoods, each with the model and the training that obtained it.
 
-``reparam-bench reproduce`` trains them within the budget it is given, and keeps the obtained beside the published.
+``reparam-bench reproduce`` trains them within a budget, and compares obtained and published likelihoods.
 """
 
 from bench.study.config import TrainingConfig
@@ -8,8 +8,8 @@ from bench.workflows.published_result import PublishedResult
 from models import GlowConfig, VAEConfig
 
 TRAIN_IMAGES = 50_000
-"""Of binarised MNIST."""
-BURDA_PASSES = sum(3**stage for stage in range(8))
+"""Training images of binarised MNIST."""
+BURDA_EPOCHS = sum(3**stage for stage in range(8))
 BURDA = "Burda, Grosse & Salakhutdinov (2016), on the fixed binarisation"
 BURDA_DEVIATIONS = (
     "Batches of 100 (published: 20); Adam's epsilon is 1e-7 on the loss in bits/dim, which is 5.4e-5 in nats "
@@ -21,7 +21,7 @@ BURDA_TRAINING = TrainingConfig(
     decay="staged",
     clip_norm=0.0,
     batch_size=100,
-    images=BURDA_PASSES * TRAIN_IMAGES,
+    images=BURDA_EPOCHS * TRAIN_IMAGES,
     evaluations=40,
 )
 
@@ -72,7 +72,7 @@ PUBLISHED: dict[str, PublishedResult] = {
                 weight_average=0.999,
                 clip_norm=0.0,
                 batch_size=100,
-                images=BURDA_PASSES * TRAIN_IMAGES,
+                images=BURDA_EPOCHS * TRAIN_IMAGES,
                 evaluations=40,
             ),
             metric="nll_nats",

@@ -59,8 +59,8 @@ def audit(lock: Path) -> int:
             reason = next((IGNORED[name] for name in names if name in IGNORED), None)
             mended = ", ".join(each["fix_versions"]) or "no version yet"
             concerning += reason is None
-            told = f"ignored: {reason}" if reason else f"mended in {mended}; make lock takes newer versions"
-            print(f"{package['name']} {package['version']}: {', '.join(names)}; {told}")
+            verdict = f"ignored: {reason}" if reason else f"mended in {mended}; make lock takes newer versions"
+            print(f"{package['name']} {package['version']}: {', '.join(names)}; {verdict}")
     print(f"{len(found) - len(skipped)} locked packages audited: {concerning} known vulnerabilities that concern them")
     return 1 if concerning else 0
 

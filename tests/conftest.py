@@ -7,6 +7,8 @@ import os
 import shutil
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +29,28 @@ os.environ.setdefault("JAX_ENABLE_X64", "1")
 os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(ROOT / ".pytest_cache" / "jax"))
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES", "-1")
+
+
+LONGEST = (
+    "studies/test_interruption.py",
+    "faults/test_fault_injection.py",
+    "bench/execution/test_trial.py",
+    "models/base/test_likelihood_model.py",
+    "studies/test_notebook.py",
+    "browser/test_report_page.py",
+    "browser/test_mlflow_pages.py",
+    "bench/training/test_loop.py",
+    "bench/tracking/test_outbox.py",
+    "studies/test_lost_tracking_store.py",
+)
+"""Files whose tests take half a minute or more: where processes share the files, these come first, that none is last
+and alone."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put the longest files first."""
+    place = {ROOT / "tests" / name: number for number, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: place.get(item.path, len(place)))
 
 
 @pytest.fixture(autouse=True)
@@ -51,6 +75,45 @@ def keep_classifier(request: pytest.FixtureRequest) -> Callable[[Any, Path], Non
         shutil.copytree(kept, output / "extractors", dirs_exist_ok=True)
 
     return keep
+
+
+@contextmanager
+def forgotten_registrations() -> Iterator[None]:
+    """What is registered in the block, and which files it imports as extensions, is forgotten after it."""
+    # Ours are registered where they are defined.
+    for module in ("models.families", "bench.evaluation.evaluator", "reports.pages.write"):
+        import_module(module)
+    from bench.core import extensions
+    from bench.core.metrics import METRICS
+    from bench.data import registry
+    from bench.evaluation.metrics import MEASURES
+    from models.base.registry import _FAMILIES
+    from reports.figures.registry import _FIGURES
+
+    registries = (extensions._loaded, extensions._code, METRICS, MEASURES, registry._REGISTERED, _FAMILIES, _FIGURES)
+    before = [each.copy() for each in registries]
+    extensions._loaded.clear()
+    extensions._code.clear()
+    try:
+        yield
+    finally:
+        for each, earlier in zip(registries, before, strict=True):
+            each.clear()
+            each.update(earlier)
+
+
+@pytest.fixture
+def own_registries() -> Iterator[None]:
+    """What the test registers is forgotten after it."""
+    with forgotten_registrations():
+        yield
+
+
+@pytest.fixture(scope="module")
+def own_registries_of_module() -> Iterator[None]:
+    """What the module's tests register is forgotten after them."""
+    with forgotten_registrations():
+        yield
 
 
 @pytest.fixture

@@ -33,7 +33,35 @@ STEP = "models/bijections/flow_step.py"
 CHECKPOINT = "bench/training/checkpoint.py"
 TRAINING = "bench/training/loop.py"
 PREPROCESSING = "models/bijections/preprocessing.py"
+MASKED = "models/autoregressive/masked_convolution.py"
 MUTATIONS = {
+    "autoregressive: a value sees itself": Mutation(
+        MASKED,
+        "inputs[:, None] < outputs if",
+        "inputs[:, None] <= outputs if",
+        "models/autoregressive/test_autoregressive",
+    ),
+    "autoregressive: kind B loses its own group": Mutation(
+        MASKED,
+        "else inputs[:, None] <= outputs",
+        "else inputs[:, None] < outputs",
+        "models/autoregressive/test_autoregressive",
+    ),
+    "autoregressive: rows are not moved up before the next": Mutation(
+        "models/autoregressive/model.py",
+        "ops.concatenate([rows[:, 1:], ops.zeros_like(rows[:, :1])], axis=1)",
+        "1.0 * rows",
+        "models/autoregressive/test_autoregressive",
+    ),
+    "patches: the gradient goes to other columns": Mutation(
+        MASKED, "2 * r - j : 2 * r - j + width", "j : j + width", "models/autoregressive/test_autoregressive"
+    ),
+    "likelihood: an exact one is sampled": Mutation(
+        "bench/evaluation/likelihood.py",
+        "        importance_samples = 1\n",
+        "        pass\n",
+        "bench/evaluation/test_likelihood",
+    ),
     "actnorm: sign of the log-det": Mutation(
         "models/bijections/actnorm.py",
         "zeros_per_image(x) + log_det",
@@ -225,7 +253,7 @@ MUTATIONS = {
         "bench/evaluation/test_auroc",
     ),
     "diagnostics: variance of latents over latents": Mutation(
-        "bench/evaluation/diagnostics.py",
+        "models/vae/diagnostics.py",
         "mean.var(axis=0, ddof=1)",
         "mean.var(axis=1, ddof=1)",
         "bench/evaluation/test_diagnostics",
@@ -309,14 +337,17 @@ MUTATIONS = {
     "training: the best state is not kept with the checkpoint": Mutation(
         TRAINING, "best.arrays, checkpoint.best = checkpoint.best, {}", "pass", "bench/training/test_checkpoint"
     ),
-    "course: the last of the lowest is the best": Mutation(
-        "bench/training/course.py", "value < values[best]", "value <= values[best]", "bench/training/test_course"
+    "early stopping: the last of the lowest is the best": Mutation(
+        "bench/training/early_stopping.py",
+        "value < values[best]",
+        "value <= values[best]",
+        "bench/training/test_early_stopping",
     ),
-    "course: patience counts from the best": Mutation(
-        "bench/training/course.py",
-        "            since = 0\n            is_over",
-        "            is_over",
-        "bench/training/test_course",
+    "early stopping: patience counts from the best": Mutation(
+        "bench/training/early_stopping.py",
+        "            since = 0\n            stops",
+        "            stops",
+        "bench/training/test_early_stopping",
     ),
     "average: at its full momentum from the start": Mutation(
         "bench/training/optimizers.py",
@@ -353,6 +384,27 @@ MUTATIONS = {
         "            size, seconds = smaller, []",
         "            done += size.images\n            size, seconds = smaller, []",
         "bench/evaluation/test_likelihood",
+    ),
+    "search space: a condition is not heeded": Mutation(
+        "bench/study/search_space.py",
+        "if is_swept(parameter, values):",
+        "if values is not None:",
+        "bench/search/test_sampler",
+    ),
+    "metrics: one that is no number is logged": Mutation(
+        "bench/evaluation/metrics.py",
+        "if not math.isfinite(value):",
+        "if value is None:",
+        "bench/evaluation/test_metrics",
+    ),
+    "tracking: a parameter that is not swept in a run is logged of it": Mutation(
+        "bench/tracking/writer.py", "if name not in inactive", "if name", "bench/execution/test_coordinator"
+    ),
+    "final runs: two arms of one configuration share theirs": Mutation(
+        "bench/execution/session.py",
+        "number = known.get((name, config.hash, seed), max(known.values(), default=-1) + 1)",
+        "number = {key[1:]: n for key, n in known.items()}.get((config.hash, seed), len(known))",
+        "bench/execution/test_coordinator",
     ),
 }
 

@@ -27,7 +27,7 @@ def service(monkeypatch):
 
 
 @pytest.mark.parametrize("canary", [None, [], [{**VULNERABLE, "vulns": []}], [UNKNOWN]])
-def test_a_service_that_knows_nothing_is_told_and_fails_nothing(service, capsys, canary):
+def test_a_service_that_knows_nothing_is_reported_and_fails_nothing(service, capsys, canary):
     service([SOUND], canary)
     assert audit.audit(audit.LOCK) == 0
     assert capsys.readouterr().out.startswith("NOT AUDITED: ")

@@ -102,18 +102,18 @@ def test_scripts_pass_the_linter(script):
 
 
 def test_servers_are_refused_to_root_and_to_a_wrong_command(tmp_path):
-    told = subprocess.run(
+    refused = subprocess.run(
         [DEPLOY / "servers.sh", "begin", tmp_path], capture_output=True, text=True, check=False, timeout=60
     )
-    assert told.returncode == 2
-    assert "start|status|stop FOLDER" in told.stderr
+    assert refused.returncode == 2
+    assert "start|status|stop FOLDER" in refused.stderr
     if os.geteuid() != 0:
         pytest.skip("this is not root: that it is refused cannot be seen")
-    told = subprocess.run(
+    refused = subprocess.run(
         [DEPLOY / "servers.sh", "start", tmp_path / "servers"], capture_output=True, text=True, check=False, timeout=60
     )
-    assert told.returncode == 2
-    assert "refuses to run as root" in told.stderr
+    assert refused.returncode == 2
+    assert "refuses to run as root" in refused.stderr
     assert not (tmp_path / "servers").exists()
 
 
@@ -266,8 +266,10 @@ def test_servers_start_serve_and_stop(unprivileged, folder, monkeypatch):
         assert len(set(passwords)) == 3
         mine = [each for each in psutil.process_iter() if str(kept) in " ".join(shown(each))]
         assert len(mine) >= 2
-        told = began.stdout + began.stderr + "".join(word for each in psutil.process_iter() for word in shown(each))
-        assert not any(password in told for password in passwords)
+        shown_text = (
+            began.stdout + began.stderr + "".join(word for each in psutil.process_iter() for word in shown(each))
+        )
+        assert not any(password in shown_text for password in passwords)
         assert {path.stat().st_mode & 0o077 for path in (kept, kept / "pgpass")} == {0}
         listening = {each.laddr.ip for process in mine for each in process.net_connections() if each.status == "LISTEN"}
         assert listening == {"127.0.0.1"}

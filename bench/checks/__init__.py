@@ -1,1 +1,1 @@
-"""What is checked before any work starts."""
+"""Checks before any work starts, and of the user's own models."""

@@ -1,7 +1,6 @@
-"""What a command checks before it makes anything: that all it will write to can be written, and all it needs fits.
+"""Checks, before a command writes anything, that it can write what it will, and that its settings fit.
 
-Each check leaves everything as it was, so that a study that cannot start leaves no trace in one store for what is
-wrong with another.
+No check changes anything: a study that cannot start leaves nothing in one store because of another.
 """
 
 from __future__ import annotations
@@ -11,26 +10,27 @@ import shutil
 import unicodedata
 from pathlib import Path
 
-from bench.core.databases import MLFLOW, OPTUNA, check_database, is_database, parsed, sqlite_file
+from bench.core.databases import MLFLOW, OPTUNA, check_database, is_database, parse_url, sqlite_file
 from bench.core.errors import SettingsError, TrackingError
 from bench.core.redaction import redact
 from bench.data.dataset import DatasetInfo
 from bench.data.registry import check_outside
+from bench.study.definition import PRUNERS, SAMPLERS
 
 LEAST_FREE_BYTES = 64 * 2**20
-"""Free disk without which not even the databases of a study fit."""
+"""Least free disk, for the databases of a study."""
 
 
 def check_output(folder: Path) -> None:
-    """Check that a command can write below a folder, which need not be there yet.
+    """Check that a command can write to a folder, or create it.
 
     Raises:
-        SettingsError: it cannot, or the folder's name cannot stand in the address of a database.
+        SettingsError: it cannot, or the folder's name cannot be part of a database's address.
     """
     unfit = [c for c in str(folder) if c in "?#" or unicodedata.category(c) in ("Cc", "Cs")]
     if unfit:
         raise SettingsError(
-            f"output={str(folder)!r} holds {unfit[0]!r}, which the address of a database cannot hold: give another"
+            f"output={str(folder)!r} holds {unfit[0]!r}, which the address of a database cannot contain: give another"
         )
     try:
         whole = folder.resolve()
@@ -45,20 +45,20 @@ def check_output(folder: Path) -> None:
     if free < LEAST_FREE_BYTES:
         raise SettingsError(
             f"output={str(folder)!r}: its disk has {free / 2**20:.0f} MiB left, and {LEAST_FREE_BYTES / 2**20:.0f} MiB "
-            "are needed at the least: make room, or give another"
+            "are needed: free some, or give another"
         )
 
 
 def check_stores(tracking: str, storage: str | None, output: Path) -> None:
-    """Check that a study can keep its runs and its search where it is told to; see also :func:`check_output`.
+    """Check that a study can use its tracking server and its storage; see also :func:`check_output`.
 
     Args:
         tracking: an MLflow tracking URI.
-        storage: an Optuna storage; None for a command that searches nothing.
-        output: the command's output folder, which will be made.
+        storage: an Optuna storage; None for a command without a search.
+        output: the command's output folder, which will be created.
 
     Raises:
-        TrackingError: a store cannot be reached, or is of something else.
+        TrackingError: one cannot be reached, or belongs to another program.
     """
     check_tracking(tracking, output)
     if storage is None:
@@ -70,11 +70,24 @@ def check_stores(tracking: str, storage: str | None, output: Path) -> None:
         )
 
 
-def check_measuring(extractor: str, outside_dataset: str | None, info: DatasetInfo) -> None:
-    """Check that the feature extractor and the outside data fit the data, as far as can be told without either.
+def check_search(sampler: str, pruner: str) -> None:
+    """Check that Optuna has the sampler and the pruner of these names.
 
     Raises:
-        SettingsError: one of them does not.
+        SettingsError: it does not, or one of them cannot be made without arguments.
+    """
+    if sampler not in SAMPLERS or pruner not in PRUNERS:
+        from bench.search.sampler import build_pruner, build_sampler
+
+        build_sampler(sampler, 0)
+        build_pruner(pruner, 1)
+
+
+def check_evaluation(extractor: str, outside_dataset: str | None, info: DatasetInfo) -> None:
+    """Check that the feature extractor and the outside data fit the data, without loading them.
+
+    Raises:
+        SettingsError: one does not.
         DataError: there is no such outside data.
     """
     channels = info.image_shape[-1]
@@ -88,24 +101,24 @@ def check_measuring(extractor: str, outside_dataset: str | None, info: DatasetIn
 
 
 def check_tracking(uri: str, output: Path) -> None:
-    """Check that runs can be logged to a tracking store; see :func:`check_stores`.
+    """Check that a tracking server can be used; see :func:`check_stores`.
 
     Raises:
-        TrackingError: they cannot.
+        TrackingError: it cannot.
     """
     if is_database(uri):
         held = check_database(uri, MLFLOW, "tracking store")
-        _check_file(sqlite_file(parsed(uri)), output, f"tracking store {redact(uri)}")
+        _check_file(sqlite_file(parse_url(uri)), output, f"tracking store {redact(uri)}")
         if not held:
             return
-    # Here, for MLflow takes seconds to import, and a new study in a new folder needs none of it to begin.
+    # Imported only here: MLflow takes seconds, and a new study in a new folder does not need it to begin.
     from bench.tracking.connection import connect
 
     connect(uri)
 
 
 def check_storage(storage: str, output: Path) -> None:
-    """Check that a search can be kept in an Optuna storage; see :func:`check_stores`.
+    """Check that an Optuna storage can be used; see :func:`check_stores`.
 
     Raises:
         TrackingError: it cannot.
@@ -116,7 +129,7 @@ def check_storage(storage: str, output: Path) -> None:
         held = True
     else:
         held = check_database(storage, OPTUNA, role) if journal is None else journal.is_file()
-        _check_file(journal or sqlite_file(parsed(storage)), output, f"{role} {redact(storage)}")
+        _check_file(journal or sqlite_file(parse_url(storage)), output, f"{role} {redact(storage)}")
     if held:
         from bench.search.storage import count_searches
 
@@ -124,7 +137,7 @@ def check_storage(storage: str, output: Path) -> None:
 
 
 def _check_file(file: Path | None, output: Path, name: str) -> None:
-    """Check that a file can be written, or made in a folder that is there or is the output folder."""
+    """Check that a file can be written, or created in an existing folder or in the output folder."""
     if file is None:
         return
     try:
@@ -132,7 +145,7 @@ def _check_file(file: Path | None, output: Path, name: str) -> None:
         if file.exists() and not file.is_file():
             raise TrackingError(f"{name} cannot be used: it is not a file; the path of a file is accepted")
         if not folder.is_dir() and folder != output.resolve():
-            raise TrackingError(f"{name} cannot be made: there is no folder {folder}; make it, or give another")
+            raise TrackingError(f"{name} cannot be created: there is no folder {folder}; create it, or give another")
         locked = next((path for path in (file, folder) if path.exists() and not os.access(path, os.W_OK)), None)
     except (OSError, RuntimeError) as error:
         raise TrackingError(f"{name} cannot be opened: {error}") from error
@@ -141,10 +154,10 @@ def _check_file(file: Path | None, output: Path, name: str) -> None:
 
 
 def _same(tracking: str, storage: str) -> bool:
-    """Whether both are one database."""
+    """Whether both addresses are the same database."""
     if not is_database(tracking) or not is_database(storage):
         return False
-    first, second = parsed(tracking), parsed(storage)
+    first, second = parse_url(tracking), parse_url(storage)
     files = sqlite_file(first), sqlite_file(second)
     if files[0] is not None and files[1] is not None:
         return files[0].resolve() == files[1].resolve()

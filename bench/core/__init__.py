@@ -1,1 +1,1 @@
-"""What every part of the harness uses: errors, seeds, logs, the result schema."""
+"""What every other folder of the harness uses: errors, seeds, logs, metrics and the result schema."""

@@ -1,4 +1,4 @@
-"""Whether a database can hold what a program keeps in it, found out without making or changing anything."""
+"""Checks that a database can serve as MLflow's or Optuna's, without creating or changing anything."""
 
 from __future__ import annotations
 
@@ -16,22 +16,22 @@ from bench.core.errors import TrackingError
 from bench.core.redaction import redact
 
 CONNECT_SECONDS = 10
-"""After so long a database server is taken not to answer."""
+"""Timeout of a connection to a database server."""
 _SERVERS = ("postgresql", "mysql", "mssql", "mariadb", "oracle")
 _TIMEOUTS = dict.fromkeys(("psycopg2", "psycopg", "pymysql", "mysqldb"), "connect_timeout")
-"""How a driver takes the time after which a connection is given up."""
+"""The name that each driver gives to its timeout."""
 _SQLITE_HEADER = b"SQLite format 3\0"
 _MIGRATIONS = "alembic_version"
-"""In it both MLflow and Optuna keep the version of their tables, so that they cannot share a database."""
+"""MLflow and Optuna both keep the version of their tables in a table of this name: they cannot share a database."""
 
 
 @dataclass(frozen=True)
 class Owner:
-    """A program that keeps its own in a database.
+    """A program that owns the tables of a database.
 
     Attributes:
-        name: what people call it.
-        tables: some that every database of its own has.
+        name: its name.
+        tables: tables that each of its databases has.
     """
 
     name: str
@@ -43,26 +43,26 @@ OPTUNA = Owner("Optuna", frozenset({"studies", "trials", "version_info"}))
 
 
 def is_database(address: str) -> bool:
-    """Whether an address is one of SQLite or of a database server."""
+    """Whether an address is a URL of SQLite or of a database server."""
     return address.partition(":")[0].partition("+")[0] in ("sqlite", *_SERVERS)
 
 
 def check_database(url: str, owner: Owner, role: str) -> bool:
-    """Check that a database is a program's own, or can become it.
+    """Check that a database belongs to a program, or is empty and can become its own.
 
     Args:
         url: an SQLAlchemy URL.
         owner: the program.
-        role: what the database is to the user, named in errors.
+        role: what the user calls the database; errors name it.
 
     Returns:
         Whether the program's tables are there.
 
     Raises:
-        TrackingError: the URL is none, the database cannot be reached, or is of something else.
+        TrackingError: the URL is malformed, the database cannot be reached, or another program owns it.
     """
     try:
-        tables = _tables(parsed(url))
+        tables = _tables(parse_url(url))
     except TrackingError as error:
         raise TrackingError(f"{role} {redact(url)} cannot be used: {error}") from error
     except (OSError, sqlite3.Error, SQLAlchemyError) as error:
@@ -70,20 +70,20 @@ def check_database(url: str, owner: Owner, role: str) -> bool:
         raise TrackingError(f"{role} {redact(url)} cannot be reached: {redact(reason)}") from error
     if owner.tables <= tables:
         return True
-    # On a server others' tables may lie beside, but not another's versions in the place of one's own.
+    # A database server may hold other tables too, but only one table of versions.
     if _MIGRATIONS in tables or (tables and url.startswith("sqlite")):
         raise TrackingError(
-            f"{role} {redact(url)} cannot be used: it holds tables of something else ({', '.join(sorted(tables)[:3])}, "
-            f"…); a database of {owner.name}'s own, or an empty one, is accepted"
+            f"{role} {redact(url)} cannot be used: it holds tables of another program "
+            f"({', '.join(sorted(tables)[:3])}, …); a database of {owner.name}'s own, or an empty one, is accepted"
         )
     return False
 
 
-def parsed(url: str) -> URL:
-    """The parts of an SQLAlchemy URL, its dialect known and its driver installed.
+def parse_url(url: str) -> URL:
+    """Parse an SQLAlchemy URL whose dialect is known and whose driver is installed.
 
     Raises:
-        TrackingError: it is no URL, or its database or driver is not known here.
+        TrackingError: it is not a URL, its kind of database is unknown, or its driver is not installed.
     """
     try:
         parts = sqlalchemy.make_url(url)
@@ -91,12 +91,12 @@ def parsed(url: str) -> URL:
     except NoSuchModuleError as error:
         raise TrackingError("no such kind of database; sqlite, postgresql, mysql and the like are accepted") from error
     except ArgumentError as error:
-        raise TrackingError("it is no URL of a database; one like sqlite:///FOLDER/NAME.db is accepted") from error
+        raise TrackingError("it is not the URL of a database; one like sqlite:///FOLDER/NAME.db is accepted") from error
     except ImportError as error:
         raise TrackingError(f"its driver is not installed ({error}): install it, or name another") from error
     except ValueError as error:
-        # Its words may be of the password, where the host was forgotten.
-        raise TrackingError("it is no URL of a database; its port is to be a number") from error
+        # The error's text may quote the password, where the host is missing.
+        raise TrackingError("it is not the URL of a database; its port must be a number") from error
     return parts
 
 
@@ -104,7 +104,7 @@ def sqlite_file(parts: URL) -> Path | None:
     """The file of an SQLite database; None if a server keeps the database.
 
     Raises:
-        TrackingError: the database lies in no file.
+        TrackingError: the database is in memory.
     """
     if parts.get_backend_name() != "sqlite":
         return None
@@ -123,11 +123,11 @@ def _tables(url: URL) -> frozenset[str]:
         return frozenset(sqlalchemy.inspect(engine).get_table_names())
     if not file.exists():
         return frozenset()
-    # Not opened otherwise, for a pipe would be waited for.
+    # Checked before it is opened: reading a named pipe would block.
     if not file.is_file():
         raise TrackingError("it is not a file; the path of a file is accepted")
     with file.open("rb") as stream:
         if stream.read(len(_SQLITE_HEADER)) not in (b"", _SQLITE_HEADER):
-            raise TrackingError("it is no SQLite database; one, or a path where nothing is, is accepted")
+            raise TrackingError("it is not an SQLite database; one, or a path where there is no file, is accepted")
     with closing(sqlite3.connect(f"{file.resolve().as_uri()}?mode=ro", uri=True)) as connection:
         return frozenset(name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'"))

@@ -1,4 +1,4 @@
-"""The errors that a user can cause or must know about, each with a message that says the way out."""
+"""The errors that a user can cause or must know about; each message says how to fix it."""
 
 
 class ReparamBenchError(Exception):
@@ -6,7 +6,7 @@ class ReparamBenchError(Exception):
 
 
 class DataError(ReparamBenchError):
-    """A data set is missing, unreadable, or not of the form that the harness takes."""
+    """A data set is missing, unreadable, or in a form that the harness does not accept."""
 
 
 class SettingsError(ReparamBenchError):
@@ -14,31 +14,31 @@ class SettingsError(ReparamBenchError):
 
 
 class TrackingError(ReparamBenchError):
-    """The tracking server or the study's storage cannot be reached, or does not hold what is asked for."""
+    """The tracking server or the study's storage cannot be reached, or does not hold the study or run."""
 
 
 class StudyStoppedError(ReparamBenchError):
-    """The study cannot go on; what it finished is kept."""
+    """The study cannot continue; its finished runs are kept."""
 
 
 class OutboxError(ReparamBenchError):
-    """What a run logs cannot be kept on disk until the tracking store has it."""
+    """The outbox on disk, which holds what a run logs until it is uploaded, cannot be written."""
 
 
 class CheckpointError(ReparamBenchError):
-    """The state of a training cannot be kept: the disk is full, or the folder may not be written to."""
+    """A checkpoint cannot be written: the disk is full, or the folder is read-only."""
 
 
 class RestartRequiredError(ReparamBenchError):
-    """This process has grown too large to go on; a fresh one can, for all that is done is kept."""
+    """This process has grown too large; a fresh one continues, as all finished runs are kept."""
 
 
 class UnexpectedError(ReparamBenchError):
-    """What nobody foresaw; the message says where its traceback is."""
+    """An unexpected error; the message says where its traceback is."""
 
 
 class TrialError(ReparamBenchError):
-    """A trial ended early for a reason that is counted in the report and does not stop the study."""
+    """A trial ended early; the report counts the reason, and the study continues."""
 
     state = "failed"
 
@@ -52,32 +52,32 @@ class DivergedError(TrialError):
 class OutOfMemoryError(TrialError):
     """The host or the device ran out of memory.
 
-    An evaluation that does is repeated in smaller batches, for its noise belongs to the image. Training that does ends
-    so: in smaller batches it would draw other noise, and be another run than its configuration says.
+    An evaluation is then repeated in smaller batches: its noise depends on the image, not on the batch. Training fails
+    instead: smaller batches would draw other noise, and the run would no longer be what its configuration says.
     """
 
     state = "out_of_memory"
 
 
 class LostTrialError(ReparamBenchError):
-    """The trial was taken away from this process, which others took for dead: another one does it now, or did."""
+    """The trial was reassigned, as this process missed its heartbeats: another process runs it now, or did."""
 
 
 class PrunedError(TrialError):
-    """The pruner stopped the trial: its learning curve lies behind those of earlier trials."""
+    """The pruner stopped the trial: its learning curve is worse than those of earlier trials."""
 
     state = "pruned"
 
 
 OUT_OF_MEMORY = ("resource_exhausted", "out of memory", "out_of_memory", "_alloc_failed", "bad_alloc")
-"""What the message of an error says, in whatever case, where memory ran out: XLA's, CUDA's, those of its libraries."""
+"""Parts of the messages of XLA, CUDA and its libraries where memory ran out, in lower case."""
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether an error says that the host or the device ran out of memory, in whosever words."""
+    """Whether an error of any library says that the host or the device ran out of memory."""
     return (
         isinstance(error, MemoryError | OutOfMemoryError)
-        # TensorFlow's own; imported, it would bring TensorFlow along.
+        # TensorFlow's class, by its name: importing it would import TensorFlow.
         or "ResourceExhausted" in type(error).__name__
         or any(words in str(error).lower() for words in OUT_OF_MEMORY)
     )

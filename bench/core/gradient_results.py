@@ -1,4 +1,4 @@
-"""What the gradient study leaves behind: the border between measuring and reporting. Imports no framework."""
+"""The result schema of the gradient study: what measuring writes and reports read. Imports no framework."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class ClosedForms:
-    """Frames of what was measured beside what is known.
+    """Measured values beside their closed forms, as frames.
 
     Attributes:
         quadratic: ``dimension estimator ratio ratio_error closed_form``.
@@ -19,8 +19,8 @@ class ClosedForms:
         step: ``mean estimator gradient gradient_error closed_form``.
         signal_to_noise: ``samples estimator snr snr_error``.
         landing: ``offset estimator variance variance_error``.
-        outcomes: ``outcome case measured standard_error closed_form tolerance``, one row a comparison; ``tolerance`` is
-            what rounding may add where there is no Monte Carlo error.
+        outcomes: ``outcome case measured standard_error closed_form tolerance``, one row per comparison; ``tolerance``
+            is what rounding may add where there is no Monte Carlo error.
     """
 
     quadratic: pd.DataFrame
@@ -33,22 +33,21 @@ class ClosedForms:
 
 @dataclass(frozen=True)
 class GradientResults:
-    """Everything that was measured.
+    """All results of a gradient study.
 
     Attributes:
         study_id: name, data set and fingerprint.
         question: what the study asks.
-        dataset: what is known of the data.
+        dataset: name, shapes, sizes and digest of the data.
         settings: the study's settings.
         provenance: commit, versions, device, command.
-        closed_forms: measured beside known.
-        encoder_gradients: one row an estimator, latent size and k:
-            ``latent_size samples estimator variance variance_error
-            snr snr_error``; variance in (nats per image)².
-        runs: one row a training run: ``estimator samples latent_size seed state reason bits_per_dim standard_error
-            seconds``, bits/dim being the importance-weighted bound on validation, missing where the run failed.
-        histories: one row a point of a learning curve: ``estimator samples latent_size seed images bits_per_dim``, the
-            one-sample bound on validation.
+        closed_forms: measured values beside their closed forms.
+        encoder_gradients: one row per estimator, latent size and k: ``latent_size samples estimator variance
+            variance_error snr snr_error``; variance in (nats per image)².
+        runs: one row per training run: ``estimator samples latent_size seed state reason bits_per_dim standard_error
+            seconds``, bits/dim being the importance-weighted bound on test, missing where the run failed.
+        histories: one row per point of a learning curve: ``estimator samples latent_size seed images bits_per_dim``,
+            the one-sample bound on validation.
     """
 
     study_id: str

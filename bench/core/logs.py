@@ -1,4 +1,4 @@
-"""The log file of a command: what happened and when, tracebacks in full, credentials removed."""
+"""The log file of a command: every event with its time, full tracebacks, no credentials."""
 
 from __future__ import annotations
 
@@ -18,47 +18,47 @@ from bench.core.redaction import redact
 
 OWN_PACKAGES = ("bench", "models", "reports", "studies")
 LONGEST_REASON = 300
-"""Characters of a library's own words that a terminal is given; the log has them all."""
+"""Characters of a library's message that the terminal shows; the log has all of it."""
 UPLOADER_THREAD = "uploader"
-"""The thread that uploads to the tracking store: it tells by itself what its libraries warn of at each attempt."""
-COURIER_LOGGER = "bench.tracking.outbox.uploader"
+"""The thread that uploads to the tracking server; it reports itself what its libraries warn of at each attempt."""
+UPLOADER_LOGGER = "bench.tracking.outbox.uploader"
 _STORES = ("mlflow", "optuna", "sqlalchemy", "sqlite3", "requests", "urllib3")
 
 log = logging.getLogger(__name__)
 
 
 def one_line(text: str) -> str:
-    """``text`` on one line, without credentials and without characters that would command a terminal."""
+    """``text`` on one line, without credentials and without control characters."""
     visible = "".join(character if character.isprintable() else " " for character in redact(text))
     return " ".join(visible.split())
 
 
-def shortened(text: str) -> str:
-    """``text`` on one line, cut to what a terminal is given of a library's own words."""
+def shorten(text: str) -> str:
+    """``text`` on one line, cut to :data:`LONGEST_REASON` characters."""
     line = one_line(text)
     return line if len(line) <= LONGEST_REASON else f"{line[:LONGEST_REASON]} …"
 
 
 def default_log_file(output: Path, command: str) -> Path:
-    """A file of this moment's own in the ``logs`` folder of a command's output."""
+    """A new file, named by the time, in the ``logs`` folder of a command's output."""
     return output / "logs" / f"{time.strftime('%Y-%m-%dT%H%M%S')}-{command}.log"
 
 
 @contextmanager
-def logged_to(path: Path, console: Console) -> Iterator[None]:
-    """Log to a file what happens in the block, and what ends it.
+def log_to_file(path: Path, console: Console) -> Iterator[None]:
+    """Log the block to a file, with the error that ends it.
 
     Args:
-        path: the file, which is appended to; missing folders are made.
-        console: where warnings of libraries are shown, each as one line.
+        path: the file to append to; missing folders are created.
+        console: shows warnings of libraries, one line each.
 
     Raises:
         SettingsError: the file cannot be written.
-        UnexpectedError: the block raised what is no :class:`ReparamBenchError`; the log holds the traceback.
+        UnexpectedError: the block raised an error other than :class:`ReparamBenchError`; the log has the traceback.
     """
     try:
         if path.is_fifo():
-            raise OSError(errno.EINVAL, "it is a pipe, and whoever reads it may never come")
+            raise OSError(errno.EINVAL, "it is a pipe, which blocks until it is read")
         path.parent.mkdir(parents=True, exist_ok=True)
         file = _File(path)
     except OSError as error:
@@ -80,7 +80,7 @@ def logged_to(path: Path, console: Console) -> Iterator[None]:
     except Exception as error:
         log.exception("ended by an unexpected error")
         raise UnexpectedError(
-            f"{shortened(f'{type(error).__name__}: {error}')}; {file.where_traceback_is(error)}; {_way_out(error)}"
+            f"{shorten(f'{type(error).__name__}: {error}')}; {file.where_traceback_is(error)}; {_suggest_fix(error)}"
         ) from error
     except BaseException as error:
         log.warning("ended by %s", type(error).__name__)
@@ -93,7 +93,7 @@ def logged_to(path: Path, console: Console) -> Iterator[None]:
 
 
 class _File(logging.FileHandler):
-    """Appends to the log file. A log that cannot be written, as on a full disk, does not stop the work."""
+    """Appends to the log file. A log that cannot be written, as on a full disk, does not end the command."""
 
     def __init__(self, path: Path) -> None:
         super().__init__(path, encoding="utf-8", errors="backslashreplace")
@@ -102,21 +102,21 @@ class _File(logging.FileHandler):
         self.problem = ""
 
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - the name that logging calls
-        self._tell(sys.exc_info()[1])
+        self._warn_once(sys.exc_info()[1])
 
     def close(self) -> None:
         try:
             super().close()
         except OSError as error:
-            self._tell(error)
+            self._warn_once(error)
 
-    def _tell(self, problem: BaseException | None) -> None:
+    def _warn_once(self, problem: BaseException | None) -> None:
         if not self.problem:
             self.problem = str(problem)
             print(f"warning: {self.path} cannot be written: {self.problem}", file=sys.stderr)
 
     def where_traceback_is(self, error: BaseException) -> str:
-        """Where to find the traceback, which is shown here and now if the file could not take it."""
+        """Where to find the traceback; it is printed now if the file cannot be written."""
         if not self.problem:
             return f"the traceback is in {self.path}"
         print(redact("".join(traceback.format_exception(error))), file=sys.stderr)
@@ -124,16 +124,16 @@ class _File(logging.FileHandler):
 
 
 class _Lines(logging.Formatter):
-    """Lines without credentials, tracebacks included."""
+    """Removes credentials from lines and tracebacks."""
 
     def format(self, record: logging.LogRecord) -> str:
         return redact(super().format(record))
 
 
 class _LibraryWarnings(logging.Handler):
-    """Shows what libraries and the uploader warn of as one line.
+    """Shows warnings of libraries and of the uploader as one line each.
 
-    The project's other messages are shown where they are made; the uploader's come from nowhere in the command.
+    Other modules of the project show their messages themselves; the uploader runs in a thread of its own.
     """
 
     def __init__(self, console: Console) -> None:
@@ -142,18 +142,18 @@ class _LibraryWarnings(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         of_a_library = record.name.partition(".")[0] not in OWN_PACKAGES and record.threadName != UPLOADER_THREAD
-        if of_a_library or record.name == COURIER_LOGGER:
-            self.console.print(f"warning: {shortened(record.getMessage())}", highlight=False, markup=False)
+        if of_a_library or record.name == UPLOADER_LOGGER:
+            self.console.print(f"warning: {shorten(record.getMessage())}", highlight=False, markup=False)
 
 
-def _way_out(error: Exception) -> str:
+def _suggest_fix(error: Exception) -> str:
     if type(error).__module__.partition(".")[0] in _STORES:
         return (
-            "is the tracking store or the storage gone? `reparam-bench doctor` with the same --tracking-uri and "
-            "--storage tells; then the same command continues with what is finished"
+            "is the tracking server or the storage gone? check it by `reparam-bench doctor` with the same "
+            "--tracking-uri and --storage; then the same command continues the study"
         )
     if isinstance(error, MemoryError):
-        return "the machine ran out of memory: take a smaller --batch-size, or a larger machine"
+        return "the machine ran out of memory: use a smaller --batch-size, or a larger machine"
     if isinstance(error, OSError) and error.filename is not None:
         return "check that the file can be reached and that its disk has room; then run the same command again"
-    return "run the same command again; if it ends so again, report it with that file"
+    return "run the same command again; if the error comes back, report it with that file"

@@ -1,4 +1,4 @@
-"""The metrics that a study measures: their units, their directions and their definitions. Imports no framework."""
+"""The metrics of a study: units, directions and definitions. Imports no framework."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from bench.core.errors import SettingsError
 
 @dataclass(frozen=True)
 class Metric:
-    """What a metric is: its unit, which way is better (None where neither is), and its definition in one sentence."""
+    """A metric: its unit, which way is better (None where neither is), and its definition in one sentence."""
 
     name: str
     label: str
@@ -20,13 +20,13 @@ class Metric:
 
 
 FLOOR_SUFFIX = "_floor"
-"""Of a sample-quality metric's twin: what training images score in the samples' place."""
+"""Suffix of a sample-quality metric computed on training images in the samples' place."""
 
 
 def _with_floor(
     name: str, label: str, unit: str, higher_is_better: bool | None, definition: str
 ) -> tuple[Metric, Metric]:
-    """A metric of samples, and the same of as many training images: what a perfect sampler would score."""
+    """A metric of samples, and its floor: the same of training images, which a perfect sampler scores."""
     floor = Metric(
         name + FLOOR_SUFFIX,
         f"{label} of real images",
@@ -66,7 +66,7 @@ METRICS: dict[str, Metric] = {
         ),
         Metric(
             "auroc",
-            "Told from the other data set",
+            "Separation from the other data set",
             "AUROC",
             None,
             "Probability that a held-out image has a higher likelihood bound than an image of the other data set. "
@@ -77,7 +77,8 @@ METRICS: dict[str, Metric] = {
             "KL to the prior",
             "nats",
             None,
-            "Mean over held-out images of KL(q(z|x) ‖ p(z)), summed over latents: what the latents tell of the image.",
+            "Mean over held-out images of KL(q(z|x) ‖ p(z)), summed over latents: the information that the "
+            "latents carry of the image.",
         ),
         Metric(
             "active_units",
@@ -92,7 +93,7 @@ METRICS: dict[str, Metric] = {
             "Collapsed latents",
             "of 1",
             False,
-            "Share of the latents that are not active: those that the model has, and does not use.",
+            "Share of the latents that are not active: the model has them and does not use them.",
         ),
         Metric(
             "round_trip_error",
@@ -107,7 +108,7 @@ METRICS: dict[str, Metric] = {
             "of 1",
             False,
             "Share of the pixel values of the model's own samples that lie outside the range of the data before they "
-            "are clipped to it: probability that is spent on what is no image, which the bound can never win back.",
+            "are clipped to it: probability mass outside the space of images, which lowers the bound.",
         ),
         Metric(
             "condition_number",
@@ -177,14 +178,15 @@ METRICS: dict[str, Metric] = {
             "AUROC",
             None,
             "Probability that a sample is nearer to its nearest training image, in pixels, than a held-out image is to "
-            "its own (after Meehan et al. 2020): 0.5 for a perfect sampler, towards 1 for one that copies.",
+            "its own (after Meehan et al. 2020): 0.5 for a perfect sampler, near 1 for one that memorises.",
         ),
         Metric(
             "train_images_per_second",
             "Training speed",
             "images/s",
             True,
-            "Median over epochs of training images per second, the first epoch (with its compilation) excluded.",
+            "Median, over the intervals between evaluations, of training images per second; the first interval, which "
+            "includes compilation, is excluded.",
         ),
         Metric(
             "evaluate_images_per_second",
@@ -227,16 +229,16 @@ METRICS: dict[str, Metric] = {
             "Best evaluation under fresh noise",
             "bits/dim",
             None,
-            "One-sample validation bound of the kept weights under fresh noise, less the value by which this "
-            "evaluation was chosen among all of the run: what lucky noise may have contributed to the choice.",
+            "One-sample validation bound of the kept weights under fresh noise, minus the value by which this "
+            "evaluation was chosen as the best of its run: how much lucky noise contributed to the choice.",
         ),
         Metric(
             "best_images",
             "Images to the best evaluation",
             "images",
             None,
-            "Training images seen at the evaluation with the lowest validation bits/dim: its weights are kept, judged "
-            "and served.",
+            "Training images seen up to the evaluation with the lowest validation bits/dim, whose weights are kept, "
+            "measured and served.",
         ),
         Metric(
             "clipped_share",
@@ -267,30 +269,30 @@ METRICS: dict[str, Metric] = {
             "Training time",
             "s",
             False,
-            "Wall-clock time of training and its looks at validation; in the first run of a configuration in a process "
-            "with compilation too, which later seeds share.",
+            "Wall-clock time of training and its evaluations on validation; the first run of a configuration in a "
+            "process includes compilation, which later seeds share.",
         ),
         Metric(
             "first_interval_seconds",
-            "First epoch",
+            "First interval",
             "s",
             False,
-            "Wall-clock time of the first epoch, with compilation where the run had to compile.",
+            "Wall-clock time of training up to the first evaluation, with compilation where the run had to compile.",
         ),
         Metric(
             "training_compile_seconds",
             "Compilation for training",
             "s",
             False,
-            "First epoch less the median of those after it: tracing and compiling; near 0 where an earlier run's "
-            "program served.",
+            "First interval between evaluations minus the median of the later ones: tracing and compiling; near 0 "
+            "where an earlier run had compiled the program.",
         ),
         Metric(
             "evaluation_compile_seconds",
             "Compilation for evaluation",
             "s",
             False,
-            "First batch of the likelihood and of sampling, each less the median of those after it.",
+            "First batch of the likelihood and of sampling, each minus the median of the later ones.",
         ),
         Metric(
             "peak_memory_bytes",
@@ -312,18 +314,18 @@ METRICS: dict[str, Metric] = {
             "Training energy",
             "J",
             False,
-            "Energy of the whole device during training, as its own meter counts it: the accelerator's (NVML), else "
-            "the processor package's (RAPL).",
+            "Energy of the whole device during training, by its own counter: the accelerator's (NVML), else the "
+            "processor package's (RAPL).",
         ),
     )
 }
 
 
 def define_metric(metric: Metric) -> Metric:
-    """Add a metric to :data:`METRICS`; defining it again in the same words changes nothing.
+    """Add a metric to :data:`METRICS`; defining the same metric again changes nothing.
 
     Raises:
-        SettingsError: another metric of that name is defined, or the name cannot be logged.
+        SettingsError: another metric has that name, or the name cannot be logged.
     """
     if not re.fullmatch(r"[a-z][a-z0-9_]{0,63}", metric.name):
         raise SettingsError(f"metric {metric.name!r}: a name has lower-case letters, digits and _, 64 at most")

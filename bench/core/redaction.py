@@ -1,4 +1,4 @@
-"""Credentials in URIs never reach logs, parameters, artifacts or reports."""
+"""Keeps credentials in URIs out of logs, parameters, artifacts and reports."""
 
 from __future__ import annotations
 
@@ -20,21 +20,21 @@ def redact(text: str) -> str:
 
 
 def check_address(option: str, address: str) -> None:
-    """Check that an address is not empty, and that :func:`redact` can tell its credentials from all else.
+    """Check that an address is not empty, and that :func:`redact` finds its credentials.
 
     Args:
-        option: the setting that holds the address, named in errors.
+        option: the setting that holds the address; errors name it.
         address: the address of a tracking store or a storage.
 
     Raises:
-        SettingsError: it is empty, or has another form than an address; the message shows nothing but its scheme.
+        SettingsError: it is empty or malformed; the message shows only its scheme.
     """
     if not address.strip():
         raise SettingsError(f"{option}={address!r} is empty: leave it out, or give an address")
     if not _is_well_formed(address):
         scheme = re.match(r"[A-Za-z0-9+.-]*://", address)
         raise SettingsError(
-            f"{option}={scheme[0] if scheme else ''}… is no address: SCHEME://USER:PASSWORD@HOST:PORT/NAME is "
+            f"{option}={scheme[0] if scheme else ''}… is not an address: SCHEME://USER:PASSWORD@HOST:PORT/NAME is "
             "accepted, special characters percent-encoded (%20 for a space, %22 and %27 for quotes, %23 for #, %2F for "
             "/, %40 for @)"
         )
@@ -46,7 +46,7 @@ def _is_well_formed(address: str) -> bool:
     if address.startswith("sqlite"):
         return True
     try:
-        # What stands for the port may well be a password, where the host was forgotten or a character not encoded.
+        # The text after a colon may be a password, where the host is missing or a character is not encoded.
         parts = urlsplit(address)
         parts.port  # noqa: B018 - raises
     except ValueError:

@@ -1,11 +1,10 @@
-"""The result schema: what a study leaves behind, as the tracking module returns it and as reports read it.
+"""The result schema: what tracking writes and returns, and what reports read.
 
-This module is the border between measuring and reporting. It imports no framework, so that a report of
-a thousand runs compiles on a laptop without Keras.
+This module imports no framework, so that a report of a thousand runs compiles on a laptop without Keras.
 
-A *run* is one trained model. Runs have a role: ``search`` (one trial of the sweep, judged on validation alone)
+A *run* is one trained model. Runs have a role: ``search`` (one trial of the sweep, evaluated on validation alone)
 or ``final`` (the selected configuration, retrained from one seed, then measured once on test). A final run becomes
-``superseded`` when a later trial is selected in place of the one it retrained; it stays in the record. The hash of a
+``superseded`` when a later trial is selected in place of the one that it retrained; it stays logged. The hash of a
 configuration leaves the seed out: a trial and the final runs that retrain it share it.
 """
 
@@ -32,21 +31,21 @@ class RunState(StrEnum):
 
 
 class BoundKind(StrEnum):
-    """What kind of lower bound on log P(x) a likelihood figure is."""
+    """The kind of lower bound on log P(x) that a reported likelihood is."""
 
     IMPORTANCE_WEIGHTED = "importance-weighted"
     """log (1/k) Σ p(x, z_i) / q(z_i | x), z_i ~ q: Burda et al. (2016), eq. 8. k = 1 is the ELBO."""
     IMPORTANCE_WEIGHTED_DEQUANTISATION = "importance-weighted dequantisation"
     """log (1/k) Σ p(x + u_i) / q(u_i | x), u_i ~ q: Hoogeboom et al. (2021). k = 1 is the dequantised log-density."""
     EXACT = "exact"
-    """log P(x) itself, of which nothing is sampled: an autoregressive model's. k is 1."""
+    """log P(x) itself, without sampling, as of an autoregressive model; k is 1."""
 
 
 @dataclass(frozen=True)
 class Bound:
-    """The bound that a likelihood figure is: its kind, its number of samples k, and the dequantisation used.
+    """The bound that a reported likelihood is: its kind, its number of samples k, and the dequantisation.
 
-    Two figures are comparable when they bound the log-probability of the same discrete data from below;
+    Two values are comparable when both bound the log-probability of the same discrete data from below;
     ``kind``, ``importance_samples`` and ``dequantisation`` say how tight each may be.
     """
 
@@ -63,7 +62,7 @@ class Bound:
 
 @dataclass(frozen=True)
 class Measurement:
-    """One measured number of one run.
+    """One number measured of one run.
 
     ``standard_error`` is that of the mean over the ``n`` images (or windows, or blocks) that the value averages.
     ``split`` is ``train``, ``validation``, ``test``, or the name of a group without a split
@@ -72,7 +71,7 @@ class Measurement:
     ``monte_carlo_error`` is the standard deviation that another draw of the same number of importance samples would
     give the value, the images being the same.
 
-    ``conditions`` says what else the value depends on: the feature extractor of a sample-quality score, the batch
+    ``conditions`` lists what else the value depends on: the feature extractor of a sample-quality score, the batch
     size, precision, backend and device of a speed. Values of one metric under different conditions are not comparable.
     """
 
@@ -96,10 +95,10 @@ class EvaluationRecord:
     """One point of a learning curve.
 
     Attributes:
-        evaluation: its number, counted from 1.
+        evaluation: its number, from 1.
         images: training images seen so far.
-        seconds: time since training began, compilation included, what watches the training excluded.
-        values: means since the evaluation before by metric key, such as ``train/bits_per_dim``.
+        seconds: time since training began, with compilation, without logging, pictures and checkpoints.
+        values: by metric key, such as ``train/bits_per_dim``; of training, means since the previous evaluation.
         samples: PNG of a grid of samples, drawn from the same noise at every evaluation; None where none was drawn.
     """
 
@@ -117,12 +116,12 @@ PICTURES: dict[str, str] = {
     "reconstructions": "Reconstructions",
     "interpolations": "Interpolations between held-out images",
 }
-"""The kinds of pictures that a run leaves, and their titles."""
+"""The kinds of pictures that a run logs, and their titles."""
 
 
 @dataclass(frozen=True)
 class ImageGrid:
-    """A picture that a run left; ``kind`` is one of :data:`PICTURES`."""
+    """A picture that a run logged; ``kind`` is one of :data:`PICTURES`."""
 
     run_id: str
     arm: str
@@ -133,33 +132,32 @@ class ImageGrid:
 
 @dataclass(frozen=True)
 class StudyResults:
-    """Everything that is known of one study, at any moment of its life.
+    """All that is logged of a study, finished or not.
 
     Attributes:
         study_id: name, data set and fingerprint, such as ``vae_vs_glow-digits-1a2b3c4d``.
         name: the study's name, such as ``vae_vs_glow``.
-        question: what the study asks, one sentence.
+        question: the question that the study asks, one sentence.
         arms: the family of each arm, in the study's order.
+        titles: of the families, as reports write them, where their models state one.
         swept: for each arm, the names of the swept parameters, in order; names as in ``runs`` columns
             without their ``param.`` prefix.
         dataset: ``name``, ``digest``, ``source``, ``image_shape``, ``grey_levels``, ``sizes`` (split -> n).
         settings: the study's settings (epochs, batch size, seeds, ...), flat.
         provenance: commit, dirty state, versions, backend, device, command.
-        runs: one row a run: ``run_id name role arm family number attempt seed state reason config_hash started seconds
-            url`` and one ``param.NAME`` column for each parameter. ``number`` is the trial's number within its arm
-            (missing for final runs), ``attempt`` counts the runs of one trial, ``started`` is a UTC timestamp,
-            ``reason`` empty where there is nothing to say.
-        measurements: one row a number: ``study run_id role arm family trial seed config_hash split metric value
+        runs: one row per run: ``run_id name role arm family number attempt seed state reason config_hash started
+            seconds url`` and one ``param.NAME`` column for each parameter. ``number`` is the trial's number within its
+            arm (missing for final runs), ``attempt`` counts the runs of one trial, ``started`` is a UTC timestamp,
+            ``reason`` says why a run did not complete.
+        measurements: one row per number: ``study run_id role arm family trial seed config_hash split metric value
             standard_error n unit higher_is_better bound importance_samples dequantisation monte_carlo_error
             conditions``.
-        histories: one row a point of a learning curve: ``run_id metric step images seconds value``; ``metric`` is
-            ``train/bits_per_dim`` or ``validation/bits_per_dim``, ``step`` the epoch counted from 1.
+        histories: one row per point of a learning curve: ``run_id metric step images seconds value``; ``metric`` is
+            ``train/bits_per_dim`` or ``validation/bits_per_dim``, ``step`` the number of the evaluation, from 1.
         images: the picture grids of the final runs.
-        tables: by name, what the final runs measured that is more than a number: the columns of :data:`TABLES`, with
-            ``run_id`` before them.
-        space: for each arm, the ranges of the swept parameters by name, as
-            :func:`bench.study.search_space.to_json` writes them;
-            empty where the study did not log any.
+        tables: tables of the final runs by name: ``run_id``, then the columns of :data:`TABLES`.
+        space: for each arm, the ranges of the swept parameters by name, as :func:`bench.study.search_space.to_json`
+            writes them; empty where the study logged none.
     """
 
     study_id: str
@@ -176,6 +174,7 @@ class StudyResults:
     images: list[ImageGrid]
     tables: dict[str, pd.DataFrame] = field(default_factory=dict)
     space: dict[str, dict[str, dict[str, Any]]] = field(default_factory=dict)
+    titles: dict[str, str] = field(default_factory=dict)
 
 
 RUN_COLUMNS = [
@@ -218,13 +217,13 @@ MEASUREMENT_COLUMNS = [
 ]
 HISTORY_COLUMNS = ["run_id", "metric", "step", "images", "seconds", "value"]
 TABLES: dict[str, list[str]] = {
-    # One row a test image, in the order of the split: log P(x) in nats, and how well k weights determine it.
+    # One row per test image, in the order of the split: log P(x) in nats, and how well k weights determine it.
     "likelihood_by_image": ["image", "bound_nats", "monte_carlo_error", "effective_sample_size"],
     # The mean test bits/dim at k' = 1, 2, 4, ... k, from the same weights in groups of k'.
     "bound_by_samples": ["importance_samples", "bits_per_dim", "monte_carlo_error"],
-    # One row a latent of a VAE.
+    # One row per latent of a VAE.
     "latents": ["latent", "kl_nats", "variance_of_mean", "active"],
-    # One row an invertible 1x1 convolution of a Glow.
+    # One row per invertible 1x1 convolution of a Glow.
     "convolutions": ["level", "step", "channels", "condition_number", "log_abs_det"],
 }
-"""Tables that a final run leaves beside its measurements, by name, with their columns."""
+"""Tables that a final run logs beside its measurements, by name, with their columns."""

@@ -12,10 +12,10 @@ Result = TypeVar("Result")
 
 
 class StopRequest:
-    """Ctrl-C and SIGTERM, a scheduler's way to stop a job: both raise KeyboardInterrupt, and are remembered.
+    """Turns Ctrl-C and SIGTERM, by which a scheduler stops a job, into KeyboardInterrupt, and remembers the request.
 
-    Python raises in whatever it is doing. If that is a callback of the backend's, from its garbage collector or its
-    data pipeline, the exception is ignored or comes out as another one: then it is the memory that counts.
+    Python raises in whatever code it runs. In a callback of the backend, from the garbage collector or a data pipeline,
+    the exception is swallowed or replaced by another one: :meth:`check` then raises it again.
     """
 
     def __init__(self) -> None:
@@ -24,7 +24,7 @@ class StopRequest:
     def __enter__(self) -> StopRequest:
         self.made = False
         self._earlier = {each: signal.signal(each, self._interrupt) for each in (signal.SIGINT, signal.SIGTERM)}
-        self._earlier_hook, sys.unraisablehook = sys.unraisablehook, self._ignored
+        self._earlier_hook, sys.unraisablehook = sys.unraisablehook, self._on_unraisable
         return self
 
     def __exit__(
@@ -34,8 +34,8 @@ class StopRequest:
             signal.signal(each, handler)
         sys.unraisablehook = self._earlier_hook
 
-    def _ignored(self, event: Any) -> None:
-        # What Python ignored is run_interruptible at the next check: a traceback would alarm for nothing.
+    def _on_unraisable(self, event: Any) -> None:
+        # The next check raises what Python swallowed here: a traceback would mislead.
         if not isinstance(event.exc_value, KeyboardInterrupt):
             self._earlier_hook(event)
 
@@ -49,7 +49,7 @@ class StopRequest:
             raise KeyboardInterrupt
 
     def run_interruptible(self, work: Callable[[], Result]) -> Result:
-        """The result of ``work``; an error that a request to stop came out as is that request."""
+        """The result of ``work``; an error that follows a request to stop becomes KeyboardInterrupt."""
         try:
             return work()
         except Exception:

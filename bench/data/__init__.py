@@ -1,1 +1,1 @@
-"""Data sets: integer images in three disjoint splits, with a content digest, a test split hidden from tuning."""
+"""Data sets: integer images in three disjoint splits, with a content digest; tuning cannot reach the test split."""

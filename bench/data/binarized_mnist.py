@@ -1,4 +1,4 @@
-"""``binarized_mnist``: MNIST binarised once and for all, the data on which the VAE literature reports nats."""
+"""``binarized_mnist``: MNIST with a fixed binarisation, on which the VAE literature reports nats."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from bench.core.errors import DataError
 from bench.data import npz
-from bench.data.cache import cache_folder, download_failed, one_at_a_time
+from bench.data.cache import cache_folder, download_error, download_lock
 from bench.data.dataset import Dataset, DatasetInfo, Split
 from bench.data.splitting import SPLITS
 from bench.data.validation import assemble
@@ -35,24 +35,24 @@ _FILE_PARTS = {"train": "train", "validation": "valid", "test": "test"}
 def load_binarized_mnist() -> Dataset:
     """Binarised MNIST: 50,000 / 10,000 / 10,000 images (28, 28, 1) in {0, 1}, without labels.
 
-    The three published text files are downloaded and parsed once, then kept as ``binarized_mnist.npz`` beside them.
+    The three published text files are downloaded and parsed once, then cached as ``binarized_mnist.npz`` beside them.
 
     Raises:
         DataError: the data is neither cached nor downloadable, or is not the published data.
     """
     cached = cache_folder() / "binarized_mnist.npz"
-    with one_at_a_time():
+    with download_lock():
         if cached.exists():
-            return _verified(npz.load(cached, grey_levels=2), cached)
+            return _verify(npz.load(cached, grey_levels=2), cached)
         files = {split: _fetch(f"binarized_mnist_{part}.amat") for split, part in _FILE_PARTS.items()}
         splits = {split: Split(_parse(file)) for split, file in files.items()}
         folder = files["train"].parent
-        dataset = _verified(assemble(BINARIZED_MNIST, splits, str(folder)), folder)
+        dataset = _verify(assemble(BINARIZED_MNIST, splits, str(folder)), folder)
         _save(cached, splits)
     return dataset
 
 
-def _verified(found: Dataset, where: Path) -> Dataset:
+def _verify(found: Dataset, where: Path) -> Dataset:
     if found.digest != DIGEST:
         raise DataError(
             f"{where}: the content digest is {found.digest}; that of the published binarized_mnist, {DIGEST}, is "
@@ -72,11 +72,11 @@ def _fetch(name: str) -> Path:
         return Path(keras.utils.get_file(name, f"{_URL}/{name}", cache_dir=str(cache_folder().parent)))
     except Exception as error:  # Keras raises a bare Exception where a download fails.
         files = " and ".join(f"binarized_mnist_{part}.amat" for part in _FILE_PARTS.values())
-        raise download_failed("binarized_mnist", files, cache_folder(), error) from error
+        raise download_error("binarized_mnist", files, cache_folder(), error) from error
 
 
 def _parse(file: Path) -> npt.NDArray[np.uint8]:
-    """Images (n, 28, 28, 1) of a text file with one image a line: 784 digits 0 or 1, apart by spaces."""
+    """Images (n, 28, 28, 1) of a text file with one image per line: 784 digits 0 or 1, separated by spaces."""
     try:
         text = np.fromfile(file, dtype=np.uint8)
     except OSError as error:
@@ -91,7 +91,7 @@ def _parse(file: Path) -> npt.NDArray[np.uint8]:
 
 
 def _save(file: Path, splits: dict[str, Split]) -> None:
-    """Writes an .npz that appears under its name only when it is complete."""
+    """Write an .npz file atomically."""
     train, validation, test = (splits[split].images for split in SPLITS)
     unfinished = file.with_name(f"{file.name}.{os.getpid()}.tmp")
     try:

@@ -1,4 +1,4 @@
-"""``digits``: small real scans that ship inside scikit-learn, for first steps and for tests without a network."""
+"""``digits``: small real scans that are part of scikit-learn, for first steps and for tests without a network."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The folder in which Keras keeps downloaded data sets, and what to say when a download fails."""
+"""Keras's folder of downloaded data sets, its lock, and the error when a download fails."""
 
 from __future__ import annotations
 
@@ -18,28 +18,28 @@ def cache_folder() -> Path:
 
 
 @contextmanager
-def one_at_a_time() -> Iterator[None]:
-    """Lets one process of this user at a time download and unpack, so that parallel workers do not clash."""
+def download_lock() -> Iterator[None]:
+    """Lock so that one process of this user at a time downloads and unpacks."""
     if sys.platform == "win32":
         yield
         return
     import fcntl
 
-    # In the folder for temporary files, because home folders on network file systems often refuse locks.
+    # In the folder of temporary files, as network file systems, where homes may be, often refuse locks.
     lock = Path(tempfile.gettempdir()) / f"reparam-bench-data-{os.getuid()}.lock"
     with lock.open("a") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield
 
 
-def download_failed(dataset: str, files: str, folder: Path, reason: Exception) -> DataError:
-    """The error for a data set that is neither in the cache nor downloadable, with the ways out.
+def download_error(dataset: str, files: str, folder: Path, reason: Exception) -> DataError:
+    """The error of a data set that is neither cached nor downloadable; its message says what to do.
 
     Args:
         dataset: name of the data set.
-        files: the files that are looked for, in words.
-        folder: where they are looked for.
-        reason: what failed.
+        files: the files that are needed, in words.
+        folder: where they are expected.
+        reason: the error of the download.
     """
     return DataError(
         f"{dataset} could neither be read from the cache nor downloaded ({reason}). "

@@ -1,4 +1,4 @@
-"""What a data set is: integer images, three disjoint splits, a digest, and a sealed test split."""
+"""A data set: integer images in three disjoint splits, with a digest and a sealed test split."""
 
 from __future__ import annotations
 
@@ -13,16 +13,15 @@ Images = npt.NDArray[np.integer]
 """Integer images (n, height, width, channels) in 0..grey_levels-1."""
 Labels = npt.NDArray[np.integer]
 """Class labels (n,) in 0..classes-1."""
-_DIGESTED_AT_ONCE = 4096
-"""Images."""
+_DIGEST_BATCH = 4096
 
 
 @dataclass(frozen=True)
 class DatasetInfo:
-    """What is known of a data set without opening its arrays.
+    """The metadata of a data set, known without loading its arrays.
 
     Attributes:
-        name: short name, fit for a file name: ``mnist``, or the stem of the user's file.
+        name: short name that can be part of a file name: ``mnist``, or the stem of the user's file.
         image_shape: (height, width, channels).
         grey_levels: number of values that a pixel's channel can take (2 to 256, more if the user's data has more).
         sizes: number of images of ``train``, ``validation`` and ``test``.
@@ -46,7 +45,7 @@ class DatasetInfo:
 
 @dataclass(frozen=True)
 class Split:
-    """Images of one split and, where the data has them, their class labels."""
+    """Images of one split and, if the data has them, their class labels."""
 
     images: Images = field(repr=False)
     labels: Labels | None = field(default=None, repr=False)
@@ -61,7 +60,7 @@ class Split:
 
 @dataclass(frozen=True)
 class TuningData:
-    """All that code which tunes may see: training and validation images. Nothing here leads to the test split."""
+    """What tuning may see: training and validation images. Nothing here refers to the test split."""
 
     info: DatasetInfo
     digest: str
@@ -70,14 +69,14 @@ class TuningData:
 
 
 class Dataset:
-    """A data set with its test split apart.
+    """A data set whose test split is kept apart.
 
     Args:
         info: name, shapes and sizes.
         train: training split.
         validation: validation split.
         test: test split; reached only through :meth:`open_test`.
-        digest: the digest, where it is known: telling it reads every pixel.
+        digest: the digest if it is known, as computing it reads every pixel.
     """
 
     def __init__(
@@ -98,15 +97,15 @@ class Dataset:
         digest.update(f"{self.info.image_shape} {self.info.grey_levels}".encode())
         for name, split in (("train", self._train), ("validation", self._validation), ("test", self._test)):
             digest.update(f" {name} {len(split)} ".encode())
-            # Some at a time, for widened at once the images would take several times their own memory.
-            for start in range(0, len(split), _DIGESTED_AT_ONCE):
-                some = split.images[start : start + _DIGESTED_AT_ONCE]
+            # In batches, as all images in 16 bits would take several times their own memory.
+            for start in range(0, len(split), _DIGEST_BATCH):
+                some = split.images[start : start + _DIGEST_BATCH]
                 digest.update(np.ascontiguousarray(some, dtype=np.uint16).tobytes())
         return digest.hexdigest()
 
     @cached_property
     def tuning(self) -> TuningData:
-        """Training and validation, for the code that tunes; it holds no reference to the test split."""
+        """Training and validation split, without a reference to the test split."""
         return TuningData(self.info, self.digest, self._train, self._validation)
 
     def open_test(self) -> Split:

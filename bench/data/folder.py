@@ -1,10 +1,10 @@
 """The user's own folder of images.
 
 If the folder has a subfolder ``train``, then ``train``, ``validation`` (or ``valid``, ``val``) and ``test`` are the
-splits, and what else lies beside them is not opened. Without any of these all its images form one part. Missing splits
-are made as :mod:`bench.data.splitting` says. Subfolders are searched to the bottom, hidden files and folders left out.
+splits, and everything else beside them is ignored. Without any of these all its images form one part. Missing splits
+are made as :mod:`bench.data.splitting` says. Subfolders are searched recursively; hidden files and folders are skipped.
 
-All images have one size and one kind: 1-bit, grey or colour. Pixels are taken as stored: nothing is resized or rotated.
+All images have one size and one kind: 1-bit, grey or colour. Pixels are used as stored: nothing is resized or rotated.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _PART_FOLDERS = {"train": ("train",), "validation": ("validation", "valid", "val
 
 
 class Kind(NamedTuple):
-    """What all images of a folder must agree on."""
+    """Size and mode, which all images of a folder must share."""
 
     width: int
     height: int
@@ -50,20 +50,20 @@ class Kind(NamedTuple):
 
 
 def describe(folder: Path, grey_levels: int | None = None) -> DatasetInfo:
-    """What the folder holds, from the headers of all its images.
+    """The metadata of the folder, from the headers of all its images.
 
     Args:
         folder: the folder.
         grey_levels: number of values that a pixel's channel can take; by default 2 for 1-bit images, otherwise 256.
 
     Raises:
-        DataError: no image, too few, one that is unreadable or has alpha, or images of different sizes or kinds.
+        DataError: there are too few images, one is unreadable or has alpha, or they differ in size or kind.
     """
     return _describe(folder, _list_parts(folder), grey_levels)
 
 
 def load(folder: Path, grey_levels: int | None = None) -> Dataset:
-    """The images of the folder, in three splits, without labels.
+    """Load the images of the folder, in three splits, without labels.
 
     Args:
         folder: the folder.
@@ -101,7 +101,7 @@ def _describe(folder: Path, parts: dict[str, list[Path]], grey_levels: int | Non
         grey_levels=check_grey_levels(grey_levels, str(folder)),
         sizes=sizes,
         classes=0,
-        # Names of files may be no text at all.
+        # File names need not be valid text.
         source=f"the user's own folder {folder.resolve().name.encode(errors='replace').decode()}",
     )
 
@@ -116,7 +116,7 @@ def _list_parts(folder: Path) -> dict[str, list[Path]]:
         if present:
             tops[part] = present[0]
     if tops and "train" not in tops:
-        # Without this, images that the user has set apart would be mixed into train.
+        # Otherwise images that the user holds out would become training images.
         found = next(iter(tops.values()))
         raise DataError(f"{found} stands without a folder {folder / 'train'}; both, or neither, are accepted.")
     return {part: _list_images(top, folder) for part, top in (tops or {ALL: folder}).items()}
@@ -126,20 +126,20 @@ def _list_images(top: Path, folder: Path) -> list[Path]:
     files = sorted(_walk(top, folder.resolve()), key=lambda file: file.relative_to(folder).as_posix())
     if not files:
         raise DataError(f"{top} holds no image; files that end in {', '.join(SUFFIXES)} are accepted.")
-    # Sorted, so that the order does not depend on the file system; then shuffled, because in a folder of one
-    # subfolder a class the first images are all of one class.
+    # Sorted, as the order must not depend on the file system; then shuffled, as a folder with one subfolder per class
+    # begins with images of one class.
     return [files[i] for i in permutation(len(files))]
 
 
 def _walk(top: Path, root: Path) -> Iterator[Path]:
-    def explain(error: OSError) -> None:
+    def raise_data_error(error: OSError) -> None:
         raise DataError(
             f"{error.filename} cannot be listed: {error.strerror}. A readable folder is accepted."
         ) from error
 
-    if top.resolve() != root:  # the folder itself may be a link: it is the one that the user named
+    if top.resolve() != root:  # The user's folder itself may be a link.
         _refuse_link(top)
-    for parent, folders, names in os.walk(top, onerror=explain):
+    for parent, folders, names in os.walk(top, onerror=raise_data_error):
         folders[:] = [name for name in folders if not name.startswith(".")]
         images = [name for name in names if not name.startswith(".") and name.lower().endswith(SUFFIXES)]
         for path in (Path(parent, name) for name in folders):
@@ -151,7 +151,7 @@ def _walk(top: Path, root: Path) -> Iterator[Path]:
                 raise DataError(f"{file} cannot be followed: {error}. Files are accepted.") from error
             if not target.is_relative_to(root):
                 raise DataError(f"{file} links to {target}, outside {root}; images inside it are accepted.")
-            # Not opened to find out, for a pipe would be waited for.
+            # Not opened: reading a named pipe would block.
             if not file.is_file():
                 raise DataError(f"{file} is a pipe, a device or a broken link; files are accepted.")
             yield file
@@ -163,14 +163,14 @@ def _refuse_link(folder: Path) -> None:
 
 
 @contextmanager
-def _opened(file: Path) -> Iterator[Image.Image]:
-    """The opened image; whatever Pillow and its decoders raise on a bad file becomes an error that names it."""
+def _open_image(file: Path) -> Iterator[Image.Image]:
+    """Open an image; any error of Pillow and its decoders becomes a DataError that names the file."""
     from PIL import Image
 
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", Image.DecompressionBombWarning)
-            # Only these decoders: by the content of a file, Pillow would start any of its others.
+            # Only these decoders: Pillow would otherwise choose any by the content of the file.
             with Image.open(file, formats=_FORMATS) as image:
                 yield image
     except DataError:
@@ -193,13 +193,13 @@ def _kind(image: Image.Image, file: Path) -> Kind:
 
 
 def _inspect(file: Path) -> Kind:
-    with _opened(file) as image:
+    with _open_image(file) as image:
         return _kind(image, file)
 
 
 def _read(file: Path, info: DatasetInfo) -> npt.NDArray[np.integer]:
     """Pixels (height, width, channels)."""
-    with _opened(file) as image:
+    with _open_image(file) as image:
         kind = _kind(image, file)
         pixels: npt.NDArray[np.generic] = np.asarray(image.convert(kind.mode)).reshape(1, *kind.shape)
     if kind.shape != info.image_shape:

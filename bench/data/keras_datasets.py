@@ -1,8 +1,8 @@
-"""Data sets that ``keras.datasets`` downloads, verifies and caches. Their validation split is the end of train."""
+"""Data sets that ``keras.datasets`` downloads, verifies and caches; their validation split is the end of train."""
 
 from __future__ import annotations
 
-from bench.data.cache import cache_folder, download_failed, one_at_a_time
+from bench.data.cache import cache_folder, download_error, download_lock
 from bench.data.dataset import Dataset, DatasetInfo, Split
 from bench.data.validation import assemble, to_images, to_labels
 
@@ -42,7 +42,7 @@ CACHED_FILES = {
     ),
     "cifar10": ("cifar-10-batches-py-target_archive",),
 }
-"""What lies in Keras's cache of a data set that was downloaded."""
+"""Files of each downloaded data set in Keras's cache."""
 _FILES_IN_WORDS = {
     "mnist": "mnist.npz",
     "fashion_mnist": "fashion-mnist/train-images-idx3-ubyte.gz, fashion-mnist/train-labels-idx1-ubyte.gz, "
@@ -82,10 +82,10 @@ def _load(info: DatasetInfo) -> Dataset:
     import keras
 
     try:
-        with one_at_a_time():
+        with download_lock():
             (x_train, y_train), (x_test, y_test) = getattr(keras.datasets, info.name).load_data()
     except Exception as error:  # Keras raises a bare Exception where a download fails.
-        raise download_failed(info.name, _FILES_IN_WORDS[info.name], cache_folder(), error) from error
+        raise download_error(info.name, _FILES_IN_WORDS[info.name], cache_folder(), error) from error
 
     images = to_images(x_train, info.grey_levels, f"{info.name}: x_train")
     labels = to_labels(y_train, len(images), f"{info.name}: y_train")

@@ -1,10 +1,10 @@
 """The user's own .npz file.
 
-It holds ``x_train`` and, as far as the user wants to fix them, ``x_validation`` (or ``x_valid``, ``x_val``) and
+It holds ``x_train`` and optionally ``x_validation`` (or ``x_valid``, ``x_val``) and
 ``x_test``; or one array ``images`` (or ``x``) alone. Missing splits are made as :mod:`bench.data.splitting` says.
 Each array has shape (n, height, width) or (n, height, width, channels) and holds integers or booleans.
 Optional: labels under the same names with ``y`` for ``x`` (``labels`` for ``images``), and the number ``grey_levels``.
-Other arrays in the file are not opened.
+Other arrays in the file are ignored.
 """
 
 from __future__ import annotations
@@ -41,17 +41,17 @@ _LABEL_NAMES = {
     ALL: ("labels", "y"),
 }
 MOST_LISTED = 12
-"""Names of arrays that an error lists."""
+"""Largest number of array names in an error."""
 _ACCEPTED = "x_train (with optional x_validation and x_test), or images alone"
 
 
 def describe(path: Path, grey_levels: int | None = None) -> DatasetInfo:
-    """What the file holds, from its headers, its labels and, unless ``grey_levels`` is known, a look at its pixels.
+    """The metadata of the file, from its headers, its labels and, if ``grey_levels`` is unknown, its pixels.
 
     Args:
         path: the .npz file.
         grey_levels: number of values that a pixel's channel can take. By default the file's ``grey_levels``; without
-            it 2 where no image that train and validation are made of has a value above 1, and 256 elsewhere.
+            it 2 if no image of train and validation has a value above 1, and 256 otherwise.
 
     Raises:
         DataError: the file is unreadable, an array is missing, or has a wrong shape or dtype.
@@ -61,7 +61,7 @@ def describe(path: Path, grey_levels: int | None = None) -> DatasetInfo:
 
 
 def load(path: Path, grey_levels: int | None = None) -> Dataset:
-    """The images of the file, in three splits.
+    """Load the images of the file, in three splits.
 
     Args:
         path: the .npz file.
@@ -75,7 +75,7 @@ def load(path: Path, grey_levels: int | None = None) -> Dataset:
 
 
 def load_arrays(archive: ArraySource, grey_levels: int | None) -> Dataset:
-    """The images of named arrays, in three splits; see :func:`load`."""
+    """Make images of named arrays, in three splits; see :func:`load`."""
     info = describe_arrays(archive, grey_levels)
     images = {
         part: to_images(archive.read(name), info.grey_levels, archive.where(name))
@@ -93,12 +93,12 @@ def load_arrays(archive: ArraySource, grey_levels: int | None) -> Dataset:
 
 
 def describe_arrays(archive: ArraySource, grey_levels: int | None) -> DatasetInfo:
-    """What named arrays hold; see :func:`describe`."""
+    """The metadata of named arrays; see :func:`describe`."""
     arrays = _find(archive, _IMAGE_NAMES)
     if not {"train", ALL} & arrays.keys():
-        raise DataError(f"{archive.path} holds the arrays {_listed(archive.names)}; {_ACCEPTED}, are accepted.")
+        raise DataError(f"{archive.path} holds the arrays {_join_names(archive.names)}; {_ACCEPTED}, are accepted.")
     if len(arrays) > 1 and ALL in arrays:
-        raise DataError(f"{archive.path} holds {_listed(arrays.values())}; {_ACCEPTED}, are accepted, not both.")
+        raise DataError(f"{archive.path} holds {_join_names(arrays.values())}; {_ACCEPTED}, are accepted, not both.")
 
     headers = {part: archive.header(name) for part, name in arrays.items()}
     image_shapes = {}
@@ -122,12 +122,14 @@ def describe_arrays(archive: ArraySource, grey_levels: int | None) -> DatasetInf
 
 
 def _find(archive: ArraySource, accepted: dict[str, tuple[str, ...]]) -> dict[str, str]:
-    """The name of each part's array, for the parts that the file holds."""
+    """The name of the array of each part that the file holds."""
     found = {}
     for part, names in accepted.items():
         present = [name for name in names if name in archive.names]
         if len(present) > 1:
-            raise DataError(f"{archive.path} holds {_listed(present)}, which mean the same; one of them is accepted.")
+            raise DataError(
+                f"{archive.path} holds {_join_names(present)}, which mean the same; one of them is accepted."
+            )
         if present:
             found[part] = present[0]
     return found
@@ -141,7 +143,7 @@ def _grey_levels(archive: ArraySource, arrays: list[str], given: int | None) -> 
         if header.shape not in ((), (1,)) or header.dtype.kind not in "ui":
             raise DataError(f"{where} has shape {header.shape} and dtype {header.dtype}; one integer is accepted.")
         return check_grey_levels(int(archive.read("grey_levels").item()), where)
-    # Stops at the first value above 1, which in an image with grey levels is near its beginning.
+    # Stops at the first value above 1, which is early in images with grey levels.
     binary = all(chunk.max() <= 1 for name in arrays for chunk in archive.chunks(name))
     return 2 if binary else 256
 
@@ -158,7 +160,7 @@ def _classes(archive: ArraySource, parts: dict[str, int]) -> int:
     return classes
 
 
-def _listed(names: Iterable[str]) -> str:
+def _join_names(names: Iterable[str]) -> str:
     listed = list(names)
     shown = listed if len(listed) <= MOST_LISTED else [*listed[:MOST_LISTED], f"{len(listed) - MOST_LISTED:,} more"]
     return ", ".join(shown) or "none"

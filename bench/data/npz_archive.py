@@ -1,4 +1,4 @@
-"""Reading an .npz file that is not trusted: by header first, within limits, and never with pickle."""
+"""Reads untrusted .npz files: header first, within limits, never with pickle."""
 
 from __future__ import annotations
 
@@ -15,33 +15,33 @@ import numpy as np
 import numpy.typing as npt
 
 from bench.core.errors import DataError
-from bench.core.logs import shortened
+from bench.core.logs import shorten
 
 _READ_HEADER = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
 _CHUNK_BYTES = 2**20
 _MOST_HEADER_BYTES = 16 * 1024
-"""An array's header is a line of text; one that claims to be longer is not read to its end."""
+"""An array's header is a line of text; a longer one is rejected."""
 
 
 class Header(NamedTuple):
-    """What the file says of an array before its data."""
+    """Shape and dtype of an array."""
 
     shape: tuple[int, ...]
     dtype: np.dtype[np.generic]
 
     @property
     def n_bytes(self) -> int:
-        """Bytes of the array, in exact arithmetic: a forged shape must not overflow."""
+        """Bytes of the array, as an exact integer: a forged shape must not overflow."""
         return math.prod(self.shape, start=self.dtype.itemsize)
 
 
 class ArraySource(Protocol):
-    """Named arrays, wherever they are.
+    """Named arrays in a file or in memory.
 
     Attributes:
-        path: how errors name it.
-        source: how a data set made of it says where it comes from.
-        names: of the arrays.
+        path: its name in errors.
+        source: where the data comes from, for the data set's metadata.
+        names: names of the arrays.
     """
 
     path: Path
@@ -49,7 +49,7 @@ class ArraySource(Protocol):
     names: tuple[str, ...]
 
     def where(self, name: str) -> str:
-        """How errors name the array ``name``."""
+        """The name of the array ``name`` in errors."""
 
     def header(self, name: str) -> Header:
         """Shape and dtype of the array ``name``."""
@@ -58,15 +58,15 @@ class ArraySource(Protocol):
         """The array ``name``."""
 
     def chunks(self, name: str) -> Iterator[npt.NDArray[np.generic]]:
-        """The values of the array ``name``, some at a time and without their shape."""
+        """The values of the array ``name``, in chunks and without their shape."""
 
 
 class ArraysInMemory:
     """Arrays that a function of the user's returned.
 
     Args:
-        name: of the data set.
-        arrays: by name, as an .npz file holds them.
+        name: name of the data set.
+        arrays: arrays by name, as in an .npz file.
         source: where they come from.
     """
 
@@ -77,7 +77,7 @@ class ArraysInMemory:
         self.names = tuple(self._arrays)
 
     def where(self, name: str) -> str:
-        """How errors name the array ``name``."""
+        """The name of the array ``name`` in errors."""
         return f"{self.path}: {name}"
 
     def header(self, name: str) -> Header:
@@ -89,7 +89,7 @@ class ArraysInMemory:
         return self._arrays[name]
 
     def chunks(self, name: str) -> Iterator[npt.NDArray[np.generic]]:
-        """The values of the array ``name``, an image at a time."""
+        """The values of the array ``name``, one image at a time."""
         yield from self._arrays[name]
 
 
@@ -105,9 +105,9 @@ class NpzArchive:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        # Names of files may be no text at all.
+        # File names need not be valid text.
         self.source = f"the user's own file {path.name.encode(errors='replace').decode()}"
-        with self._explained():
+        with self._reraise():
             self._zip = zipfile.ZipFile(path)
         self.names = tuple(name.removesuffix(".npy") for name in self._zip.namelist() if name.endswith(".npy"))
 
@@ -120,7 +120,7 @@ class NpzArchive:
         self._zip.close()
 
     def where(self, name: str) -> str:
-        """How errors name the array ``name``."""
+        """The name of the array ``name`` in errors."""
         return f"{self.path}: {name}"
 
     def header(self, name: str) -> Header:
@@ -129,26 +129,26 @@ class NpzArchive:
         Raises:
             DataError: the header is damaged.
         """
-        with self._explained(name), self._zip.open(f"{name}.npy") as stream:
+        with self._reraise(name), self._zip.open(f"{name}.npy") as stream:
             return self._read_header(name, stream)
 
     def read(self, name: str) -> npt.NDArray[np.generic]:
-        """The array ``name``. Look at its header first: it is decompressed whole.
+        """The array ``name``, decompressed whole: check its header first.
 
         Raises:
             DataError: the array is damaged, or holds objects.
         """
-        with self._explained(name), self._zip.open(f"{name}.npy") as stream:
+        with self._reraise(name), self._zip.open(f"{name}.npy") as stream:
             array: npt.NDArray[np.generic] = np.lib.format.read_array(stream, allow_pickle=False)
             return array
 
     def chunks(self, name: str) -> Iterator[npt.NDArray[np.generic]]:
-        """The values of the array ``name``, some at a time and without their shape.
+        """The values of the array ``name``, in chunks and without their shape.
 
         Raises:
             DataError: the array is damaged.
         """
-        with self._explained(name), self._zip.open(f"{name}.npy") as stream:
+        with self._reraise(name), self._zip.open(f"{name}.npy") as stream:
             header = self._read_header(name, stream)
             for start in range(0, header.n_bytes, _CHUNK_BYTES):
                 data = stream.read(min(_CHUNK_BYTES, header.n_bytes - start))
@@ -157,7 +157,7 @@ class NpzArchive:
                 yield np.frombuffer(data, header.dtype)
 
     def _read_header(self, name: str, stream: IO[bytes]) -> Header:
-        """Shape and dtype; the stream then stands before the data."""
+        """Shape and dtype; the stream is then at the start of the data."""
         beginning = io.BytesIO(stream.read(_MOST_HEADER_BYTES))
         version = np.lib.format.read_magic(beginning)
         if version not in _READ_HEADER:
@@ -166,7 +166,7 @@ class NpzArchive:
         if not 0 <= min(shape, default=0) <= max(shape, default=0) < 2**63:
             raise ValueError(f"its header gives the shape {shape}")
         header = Header(shape, dtype)
-        # Both say how large the array is, and must agree before memory is taken for it; objects have no size.
+        # The sizes by archive and by header must agree before memory is allocated; objects have no fixed size.
         held, needed = self._zip.getinfo(f"{name}.npy").file_size - beginning.tell(), header.n_bytes
         if held != needed and not dtype.hasobject:
             raise ValueError(f"it holds {held:,} bytes, but its shape {shape} takes {needed:,}")
@@ -174,13 +174,13 @@ class NpzArchive:
         return header
 
     @contextmanager
-    def _explained(self, name: str | None = None) -> Iterator[None]:
-        """Turns what zipfile, its decompressors and NumPy raise on a bad file into an error that names it."""
+    def _reraise(self, name: str | None = None) -> Iterator[None]:
+        """Turn any error of zipfile, its decompressors and NumPy into a DataError that names the file."""
         try:
             yield
-        except Exception as error:  # They raise errors of many unrelated kinds, NumPy's parser of headers almost any.
+        except Exception as error:  # They raise errors of many unrelated kinds.
             where = self.where(name) if name else str(self.path)
             raise DataError(
-                f"{where} cannot be read: {shortened(str(error))}. A complete .npz file, as np.savez_compressed writes "
+                f"{where} cannot be read: {shorten(str(error))}. A complete .npz file, as np.savez_compressed writes "
                 "it, is accepted."
             ) from error

@@ -7,7 +7,6 @@ is a function that :func:`register_dataset` registers.
 from __future__ import annotations
 
 import difflib
-import inspect
 import re
 from collections.abc import Callable, Mapping
 from functools import cache
@@ -54,26 +53,26 @@ ArraysFunction = TypeVar("ArraysFunction", bound=Callable[[], Arrays])
 def register_dataset(
     name: str, *, source: str, grey_levels: int | None = None
 ) -> Callable[[ArraysFunction], ArraysFunction]:
-    """Register a function of the user's as a data set; it decorates the function.
+    """Decorate a function to register it as a data set.
 
     The function returns integer arrays by name, as an ``.npz`` file holds them: ``x_train`` and, where there are,
-    ``x_validation``, ``x_test``, ``y_train``, …, or ``images`` alone. It must return the same at each call, in every
-    process: a study is refused if its data has changed.
+    ``x_validation``, ``x_test``, ``y_train``, …, or ``images`` alone. It must return the same arrays at each call, in
+    every process: a study whose data has changed is refused.
 
     Args:
-        name: by which ``--dataset`` and :func:`bench.run_study` find it: letters, digits, ``_`` and ``-``.
+        name: its name for ``--dataset`` and :func:`bench.run_study`: letters, digits, ``_`` and ``-``.
         source: where the data comes from, and its licence.
-        grey_levels: number of values that a pixel's channel can take; by default the data says it.
+        grey_levels: number of values that a pixel's channel can take; by default it is read from the data.
 
     Raises:
-        DataError: a built-in data set has this name, or it is no name.
+        DataError: a built-in data set has this name, or the name is invalid.
     """
     if name in BUILT_IN or not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}", name):
         raise DataError(f"a data set cannot be registered as {name!r}: letters, digits, _ and -, and not a built-in's")
 
     def register(function: ArraysFunction) -> ArraysFunction:
-        mark_as_code(Path(inspect.getsourcefile(function) or name))
-        arrays = cache(lambda: ArraysInMemory(name, function(), source))
+        mark_as_code(function)
+        arrays = cache(lambda: _arrays_of(name, function, source))
         _REGISTERED[name] = (
             lambda given: describe_arrays(arrays(), given or grey_levels),
             lambda given: load_arrays(arrays(), given or grey_levels),
@@ -83,25 +82,41 @@ def register_dataset(
     return register
 
 
+def _arrays_of(name: str, function: Callable[[], Arrays], source: str) -> ArraysInMemory:
+    try:
+        found = function()
+    except Exception as error:  # The function is the user's: it may raise anything.
+        raise DataError(f"the data set {name!r} cannot be made: {type(error).__name__}: {error}") from error
+    if not isinstance(found, Mapping):
+        raise DataError(
+            f"the function of the data set {name!r} returned {type(found).__name__}: a mapping of arrays by name, such "
+            "as x_train, is accepted"
+        )
+    try:
+        return ArraysInMemory(name, found, source)
+    except (TypeError, ValueError) as error:
+        raise DataError(f"the data set {name!r} holds what is no array: {error}") from error
+
+
 _REGISTERED: dict[str, tuple[Callable[[int | None], DatasetInfo], Callable[[int | None], Dataset]]] = {}
 
 
-def is_at_hand(built_in: str) -> bool:
-    """Whether a built-in data set can be loaded without downloading anything; no file is opened to find out."""
+def is_cached(built_in: str) -> bool:
+    """Whether a built-in data set can be loaded without a download; opens no file."""
     files = {**CACHED_FILES, "binarized_mnist": ("binarized_mnist.npz",)}.get(built_in, ())
     return all((cache_folder() / file).exists() for file in files)
 
 
 def describe(dataset: str, grey_levels: int | None = None) -> DatasetInfo:
-    """What is known of a data set before its images are loaded.
+    """The metadata of a data set, without loading its images.
 
-    For a built-in data set nothing is opened; for the user's own data, headers and, of an .npz file, labels and the
-    pixels that tell the grey levels.
+    Nothing is opened for a built-in data set; for the user's own data headers are read and, of an .npz file, labels and
+    pixels until the number of grey levels is known.
 
     Args:
-        dataset: a built-in name, or a path to an .npz file or a folder of images. A folder or a file that has the
-            name of a built-in data set is reached as ``./name``.
-        grey_levels: number of values that a pixel's channel can take, where the user's own data does not say it.
+        dataset: a name, or the path of an .npz file or a folder of images. ``./name`` is a file or folder that has the
+            name of a built-in data set.
+        grey_levels: number of values that a pixel's channel can take; by default it is read from the data.
 
     Raises:
         DataError: no such data set, or the user's own data is not of an accepted form.
@@ -117,18 +132,18 @@ def describe(dataset: str, grey_levels: int | None = None) -> DatasetInfo:
 
 
 def load(dataset: str, grey_levels: int | None = None) -> Dataset:
-    """The images of a data set, checked, in three splits.
+    """Load and check the images of a data set, in three splits.
 
-    The splits are disjoint by index: no image of the source is in two of them. Images that the source itself holds
-    twice, as real data often does, may still meet across splits; they are not searched for.
+    The splits are disjoint by index: no image of the source is in two of them. Duplicates within the source, which are
+    common in real data, may be in different splits; they are not searched for.
 
     Args:
         dataset: as for :func:`describe`.
         grey_levels: as for :func:`describe`.
 
     Raises:
-        DataError: as for :func:`describe`, or the data can neither be found in the cache nor downloaded, or a pixel
-            is outside 0..grey_levels-1.
+        DataError: as for :func:`describe`, or the data is neither cached nor downloadable, or a pixel is outside
+            0..grey_levels-1.
     """
     if dataset in _LOADERS:
         info, loader = _LOADERS[dataset]
@@ -150,17 +165,17 @@ def _check_built_in_grey_levels(info: DatasetInfo, grey_levels: int | None) -> N
 
 def _existing_path(dataset: str) -> Path:
     try:
-        # The name is logged, and logs and databases hold text.
+        # Logs and databases need valid text.
         dataset.encode()
         path = Path(dataset).expanduser()
-        # Path("") is the current folder, which nobody means.
+        # Path("") is the current folder.
         if dataset.strip() and path.exists():
             # Not opened: reading a named pipe would block.
             if not path.is_file() and not path.is_dir():
                 raise DataError(f"the data set {dataset!r} is a pipe or a device; a file or a folder is accepted.")
             return path
     except UnicodeEncodeError as error:
-        raise DataError(f"the data set {dataset!r} has a name that is no text: rename it.") from error
+        raise DataError(f"the data set {dataset!r} has a name that is not valid text: rename it.") from error
     except (OSError, RuntimeError) as error:
         raise DataError(f"the data set {dataset!r} cannot be opened: {error}.") from error
     close = difflib.get_close_matches(dataset.lower().replace("-", "_"), BUILT_IN, n=1)
@@ -172,7 +187,7 @@ def _existing_path(dataset: str) -> Path:
 
 
 def check_outside(dataset: str, info: DatasetInfo) -> None:
-    """Check that the images of another data set are of the kind that ``info`` describes.
+    """Check that the images of another data set have the shape and grey levels of ``info``.
 
     Raises:
         DataError: there is no such data set.

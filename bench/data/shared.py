@@ -1,4 +1,4 @@
-"""One copy of a data set's images for all processes of a machine: files that the system maps into each one's memory."""
+"""Shares one copy of a data set's images among all processes of a machine, by memory-mapped files."""
 
 from __future__ import annotations
 
@@ -14,10 +14,7 @@ _SPLITS = ("train", "validation", "test")
 
 
 def share(dataset: Dataset, folder: Path) -> None:
-    """Lay a data set's arrays down for :func:`open_shared`, unless they are there already.
-
-    They appear all at once: no process sees a part of them.
-    """
+    """Write a data set's arrays for :func:`open_shared`, unless they are there; all of them appear at once."""
     final = folder / dataset.digest
     if final.is_dir():
         return
@@ -37,7 +34,7 @@ def share(dataset: Dataset, folder: Path) -> None:
 
 
 def open_shared(info: DatasetInfo, digest: str, folder: Path) -> Dataset | None:
-    """The data set of this digest, mapped and not copied; None if it was not laid down in ``folder``."""
+    """The memory-mapped data set of this digest; None if it is not shared in ``folder``."""
     found = folder / digest
     if not found.is_dir():
         return None

@@ -1,14 +1,14 @@
-"""Which image goes to which split where the source does not say. Every source follows the rules of this module alone.
+"""Assigns images to splits where the source does not; every source follows these rules.
 
-A source gives *parts*: ``train`` and perhaps ``validation`` and ``test``, or ``all`` where it names no splits.
+A source has *parts*: ``train`` and perhaps ``validation`` and ``test``, or ``all`` if it names no splits.
 
-- A part that is given is kept as it is, in its order.
-- ``all`` is cut into 70 % train, 10 % validation (rounded down, at least one image) and 20 % test (likewise).
+- A given part is kept, in its order.
+- ``all`` is split into 70 % train, 10 % validation (rounded down, at least one image) and 20 % test (likewise).
 - A missing test split is taken from ``train``: one sixth of it, rounded down, at least 1 and at most 10,000 images.
   A missing validation split is then taken from what remains, by the same rule.
 
-Images are taken in the order of a permutation that depends on the number of images alone: never on a study's seed,
-so that all studies of one data set tune and test on the same images.
+Images are taken in the order of a permutation that depends only on the number of images, not on a study's seed: all
+studies of a data set tune and test on the same images.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class Selection(NamedTuple):
 
 def permutation(n: int) -> npt.NDArray[np.intp]:
     """The fixed permutation of ``n`` images, (n,)."""
-    # RandomState, because NumPy promises its stream for ever; that of Generator may change between versions.
+    # NumPy guarantees the stream of RandomState; that of Generator may change between versions.
     return np.random.RandomState(_SEED).permutation(n).astype(np.intp)
 
 
@@ -47,7 +47,7 @@ def split_sizes(parts: Mapping[str, int], where: str) -> dict[str, int]:
 
     Args:
         parts: number of images in each part that the source gives.
-        where: the source, named in errors.
+        where: the source; errors name it.
 
     Raises:
         DataError: there are too few images for three splits.
@@ -68,11 +68,11 @@ def split_sizes(parts: Mapping[str, int], where: str) -> dict[str, int]:
 
 
 def select(parts: Mapping[str, int], where: str) -> dict[str, Selection]:
-    """Which images make each split; no image is in two of them.
+    """The images of each split; no image is in two of them.
 
     Args:
         parts: number of images in each part that the source gives.
-        where: the source, named in errors.
+        where: the source; errors name it.
 
     Raises:
         DataError: there are too few images for three splits.

@@ -1,4 +1,4 @@
-"""What every source must pass before it becomes a data set; each check names what it found and what it accepts."""
+"""Checks of every data source; each error says what was found and what is accepted."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from bench.data.dataset import Dataset, DatasetInfo, Images, Labels, Split
 from bench.data.splitting import SPLITS
 
 MOST_BYTES = 16 * 2**30
-"""The largest data set that is taken, in bytes of its arrays: data sets are held in memory."""
+"""Largest data set that is accepted, in bytes of its arrays, which are held in memory."""
 MOST_GREY_LEVELS = 2**16
 MOST_CHANNELS = 4
 MOST_CLASSES = 2**16
@@ -25,7 +25,7 @@ def short_name(name: str) -> str:
 
 
 def check_grey_levels(grey_levels: int, where: str) -> int:
-    """``grey_levels``, if images can have so many.
+    """Check and return a number of grey levels.
 
     Raises:
         DataError: it is not in 2..65536.
@@ -36,7 +36,7 @@ def check_grey_levels(grey_levels: int, where: str) -> int:
 
 
 def check_shape(shape: tuple[int, ...], where: str) -> tuple[int, int, int]:
-    """The (height, width, channels) of an array of images (n, height, width) or (n, height, width, channels).
+    """Check the shape of images (n, height, width[, channels]), and return (height, width, channels).
 
     Raises:
         DataError: the array has another number of axes, no image, an empty image, or too many channels.
@@ -55,7 +55,7 @@ def check_shape(shape: tuple[int, ...], where: str) -> tuple[int, int, int]:
 
 
 def check_image_dtype(dtype: np.dtype[np.generic], where: str) -> None:
-    """Checks that an array of images holds integers or booleans.
+    """Check that an array of images holds integers or booleans.
 
     Raises:
         DataError: it holds anything else.
@@ -70,7 +70,7 @@ def check_image_dtype(dtype: np.dtype[np.generic], where: str) -> None:
 
 
 def check_labels(shape: tuple[int, ...], dtype: np.dtype[np.generic], n: int, where: str) -> None:
-    """Checks that an array of labels has one integer for each of ``n`` images: shape (n,) or (n, 1).
+    """Check that an array of labels has one integer for each of ``n`` images: shape (n,) or (n, 1).
 
     Raises:
         DataError: it has another shape or dtype.
@@ -84,7 +84,7 @@ def check_labels(shape: tuple[int, ...], dtype: np.dtype[np.generic], n: int, wh
 
 
 def check_memory(n_bytes: int, where: str) -> None:
-    """Checks that arrays of ``n_bytes`` can be held in memory.
+    """Check that arrays of ``n_bytes`` can be held in memory.
 
     Raises:
         DataError: they are larger than ``MOST_BYTES`` or than the memory available now.
@@ -100,12 +100,12 @@ def check_memory(n_bytes: int, where: str) -> None:
 
 
 def to_images(array: npt.NDArray[np.generic], grey_levels: int, where: str) -> Images:
-    """Images (n, height, width, channels) in 0..grey_levels-1 as uint8, or as uint16 above 256 grey levels.
+    """Check and convert images to (n, height, width, channels) as uint8, or as uint16 above 256 grey levels.
 
     Args:
         array: integers or booleans (n, height, width) or (n, height, width, channels).
         grey_levels: number of values that a pixel's channel can take.
-        where: the array, named in errors.
+        where: the array; errors name it.
 
     Raises:
         DataError: wrong shape or dtype, or a value outside 0..grey_levels-1.
@@ -123,7 +123,7 @@ def to_images(array: npt.NDArray[np.generic], grey_levels: int, where: str) -> I
 
 
 def to_labels(array: npt.NDArray[np.generic], n: int, where: str) -> Labels:
-    """Labels (n,) as int64.
+    """Check and convert labels to (n,) as int64.
 
     Raises:
         DataError: wrong shape or dtype, or a label outside 0..65535.
@@ -139,10 +139,10 @@ def to_labels(array: npt.NDArray[np.generic], n: int, where: str) -> Labels:
 
 
 def assemble(info: DatasetInfo, splits: Mapping[str, Split], where: str) -> Dataset:
-    """The data set ``info``, made of ``splits``.
+    """Build the data set ``info`` of ``splits``.
 
     Raises:
-        DataError: the images are not those that ``info`` announces.
+        DataError: the images do not have the shapes and sizes of ``info``.
     """
     for name in SPLITS:
         found, expected = splits[name].images.shape, (info.sizes[name], *info.image_shape)

@@ -1,1 +1,1 @@
-"""What is measured of a trained model: likelihood, diagnostics, sample quality, speed and cost."""
+"""Measures a trained model: likelihood, diagnostics, sample quality, speed and cost."""

@@ -4,19 +4,19 @@ Notation: prior p(z) = N(0, I), likelihood p(x | z), and on the way from prior t
 
     π_β(z) ∝ p(z) p(x | z)^β,    0 = β_0 < β_1 < ... < β_T = 1.
 
-Annealed importance sampling (Neal 2001) draws z_0 ~ p(z), then z_t from a transition that leaves π_{β_t} as it is:
+Annealed importance sampling (Neal 2001) draws z_0 ~ p(z), then z_t from a transition that leaves π_{β_t} invariant:
 
     log w = Σ_{t=1}^{T} (β_t - β_{t-1}) log p(x | z_{t-1}),    E[w] = P(x),
 
 so that log w, and log (1/C) Σ w_c over C chains, is on average a lower bound on log P(x). Run backwards from an exact
 posterior sample, the same sum has E[1/w] = 1/P(x), and -log (1/C) Σ 1/w_c is on average an upper bound (Grosse,
-Ghahramani & Adams 2015; Grosse, Ancha & Roy 2016). An exact posterior sample is at hand where the image was simulated:
-the z that it came from. Both bounds close as T grows. That is how Wu et al. (2017) found what an importance-weighted
-bound misses; what it misses on simulated data stands for the model, not for images that are unlike its samples.
+Ghahramani & Adams 2015; Grosse, Ancha & Roy 2016). For a simulated image the z that it came from is an exact posterior
+sample. The gap between the bounds closes as T grows. Wu et al. (2017) so measured the gap of an importance-weighted
+bound; measured on simulated data, it holds for the model's own samples, not for images unlike them.
 
 The transitions are preconditioned Crank-Nicolson moves (Neal 1998, eq. 15; Cotter et al. 2013): z' = √(1-s²) z + s·ε,
-which is reversible for N(0, I) at any step s, is accepted with probability min(1, [p(x | z') / p(x | z)]^β). They need
-no gradient, and one decoder evaluation each.
+which is reversible for N(0, I) at any step s, is accepted with probability min(1, [p(x | z') / p(x | z)]^β). Each move
+needs one decoder evaluation and no gradient.
 """
 
 from __future__ import annotations
@@ -40,9 +40,9 @@ Array = npt.NDArray[np.float64]
 Latents = npt.NDArray[np.float32]
 
 STEPS = (0.9, 0.6, 0.3, 0.1)
-"""Step sizes s of the moves, in turn: wide ones travel while β is small, narrow ones are accepted when it is near 1."""
+"""Step sizes s of the moves, in turn: large ones explore while β is small, small ones are accepted near β = 1."""
 VALUES_PER_BATCH = 2**21
-"""Largest number of pixel values (images × chains × D) decoded at once: it bounds the memory."""
+"""Largest number of pixel values (images × chains × D) decoded at once, which bounds the memory."""
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ class AnnealedBounds:
     Attributes:
         lower: from forward chains (n,): E[lower] <= log P(x).
         upper: from reverse chains (n,): E[upper] >= log P(x), the mean being over images simulated from the model.
-        acceptance: share of moves that were accepted, forward and reverse together; NaN where there was none.
+        acceptance: share of accepted moves, forward and reverse together; NaN if there are no moves.
     """
 
     lower: Array
@@ -77,9 +77,9 @@ class BidirectionalCheck:
     def frame(self) -> pd.DataFrame:
         """Mean and standard error over images of each bound, and of the differences, image by image.
 
-        ``shortfall`` is the upper bound less the importance-weighted one: on average the latter misses at most this
-        much of log P(x), and it is no bound if the shortfall lies below 0 by more than its error. ``width`` is what
-        the annealing leaves open.
+        ``shortfall`` is the upper bound minus the importance-weighted one: an upper limit, on average, of the gap to
+        log P(x). A shortfall below 0 by more than its error would refute the bound. ``width`` is the gap between the
+        annealed bounds.
         """
         lower, upper, between = self.annealed.lower, self.annealed.upper, self.importance_weighted
         quantities = {
@@ -106,9 +106,9 @@ def simulate(model: VAE, n: int, seed: int) -> tuple[Images, Latents]:
 
 
 def inverse_temperatures(temperatures: int) -> Array:
-    """β_0 = 0 .. β_T = 1, (T + 1,): a sigmoid's course, fine at both ends (Wu et al. 2017, their δ = 4)."""
-    course = expit(np.linspace(-4.0, 4.0, temperatures + 1))
-    return np.asarray((course - course[0]) / (course[-1] - course[0]))
+    """β_0 = 0 .. β_T = 1, (T + 1,): a sigmoid schedule, fine at both ends (Wu et al. 2017, their δ = 4)."""
+    sigmoid = expit(np.linspace(-4.0, 4.0, temperatures + 1))
+    return np.asarray((sigmoid - sigmoid[0]) / (sigmoid[-1] - sigmoid[0]))
 
 
 def annealed_bounds(
@@ -116,13 +116,13 @@ def annealed_bounds(
 ) -> AnnealedBounds:
     """Stochastic lower and upper bounds on log P(x), by annealing forwards and backwards.
 
-    It costs 2·T·C decoder evaluations an image.
+    It costs 2·T·C decoder evaluations per image.
 
     Args:
         model: a VAE.
         images: images that were simulated from the model, (n, h, w, c).
-        latents: what each came from, (n, latent_size): a draw of its exact posterior.
-        temperatures: T; each is one annealing step.
+        latents: the latents of each image, (n, latent_size): a sample of its exact posterior.
+        temperatures: T, the annealing steps.
         chains: C, over which the weights of an image are averaged.
         seed: seed of all noise.
 
@@ -173,7 +173,7 @@ def bidirectional_check(
 
 @dataclass(frozen=True)
 class _Schedule:
-    """The weight of log p(x | z) at each state (T,), and between two states the move: (β, s), (T - 1,)."""
+    """The weight of log p(x | z) at each state (T,), and the move (β, s) between two states (T - 1,)."""
 
     increments: Array
     moves: list[tuple[float, float]]
@@ -183,12 +183,12 @@ class _Schedule:
         return cls(np.diff(betas), [(float(beta), STEPS[t % len(STEPS)]) for t, beta in enumerate(betas[1:-1])])
 
     def reversed(self) -> _Schedule:
-        """The same backwards: each move is reversible, so that the moves in reverse order undo the walk."""
+        """The schedule of the reverse chain, whose moves are reversible."""
         return _Schedule(self.increments[::-1], self.moves[::-1])
 
 
 class _Walk:
-    """Annealed chains of a batch of images, all in step."""
+    """Annealed chains of a batch of images."""
 
     def __init__(self, program: CompiledMethod, images: Images, noise: np.random.Generator) -> None:
         self.program = program
@@ -197,7 +197,7 @@ class _Walk:
         self.accepted: list[float] = []
 
     def log_weights(self, z: Latents, schedule: _Schedule) -> Array:
-        """Σ Δβ·log p(x | z) over the states of a walk that begins at z (m, latent_size): (m,)."""
+        """Σ Δβ·log p(x | z) over the states of a chain from z (m, latent_size): (m,)."""
         log_p = self._log_p(z)
         total = schedule.increments[0] * log_p
         for (beta, step), increment in zip(schedule.moves, schedule.increments[1:], strict=True):

@@ -1,4 +1,4 @@
-"""How well a number tells two groups apart: the area under the ROC curve, with its error."""
+"""How well a number separates two groups: the area under the ROC curve, with its error."""
 
 from __future__ import annotations
 

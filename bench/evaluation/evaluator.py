@@ -1,4 +1,4 @@
-"""All that is measured of a trained model on held-out images: likelihood, diagnostics, sample quality, speed."""
+"""Measures a trained model on held-out images: likelihood, diagnostics, sample quality, speed, pictures."""
 
 from __future__ import annotations
 
@@ -30,15 +30,15 @@ def evaluate(
     seed: int,
     on_progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Evaluation:
-    """Everything that can be measured without training: all that is registered.
+    """Compute all registered measures of a model.
 
     Args:
-        programs: of the model.
+        programs: the model's compiled programs.
         held_out: images (n, h, w, c) that the model was not trained on.
         split: their name, ``validation`` or ``test``.
         train: training images, for the floor of sample quality and the nearest neighbours.
-        protocol: with what to measure.
-        seed: the run's seed, from which that of the samples derives.
+        protocol: how to measure.
+        seed: the run's seed, from which the samples' seed derives.
         on_progress: receives (done, total) log-weights of the likelihood.
 
     Raises:
@@ -110,10 +110,10 @@ def _pictures(context: EvaluationContext) -> Evaluation:
 
 
 def check_finite(likelihood: LogLikelihood, split: str) -> None:
-    """A model whose training loss is finite may still give an image no probability at all.
+    """Check that the bound of every image is finite, which a finite training loss does not imply.
 
     Raises:
-        DivergedError: some image's bound is infinite or NaN.
+        DivergedError: an image's bound is infinite or NaN.
     """
     lost = int(np.sum(~np.isfinite(likelihood.bound)))
     if lost:
@@ -121,11 +121,11 @@ def check_finite(likelihood: LogLikelihood, split: str) -> None:
 
 
 def open_outside(dataset: str, info: DatasetInfo) -> OutsideData:
-    """The test images of another data set, for the likelihood that a model of ``info``'s images gives them.
+    """Load the test images of another data set, to measure their likelihood under models of ``info``'s images.
 
     Args:
-        dataset: a built-in name or a path, as for :func:`bench.data.registry.load`.
-        info: the data that models are trained on.
+        dataset: a name or a path, as for :func:`bench.data.registry.load`.
+        info: the data that the models are trained on.
 
     Raises:
         DataError: there is no such data set.

@@ -9,13 +9,13 @@ import numpy.typing as npt
 from PIL import Image
 
 TARGET_WIDTH = 640
-"""Pixels that a grid is enlarged towards, by a whole factor, so that small images can be seen."""
+"""Width in pixels to which a grid of small images is enlarged, by an integer factor."""
 
 
 def image_grid(images: npt.NDArray[np.generic], grey_levels: int, columns: int) -> bytes:
-    """PNG of images (n, h, w, c) in 0..grey_levels-1, row by row; an incomplete last row is filled with grey.
+    """PNG of a grid of images (n, h, w, c) in 0..grey_levels-1, row by row; grey fills an incomplete last row.
 
-    One-channel images are grey, three-channel ones colour; of others the first channel is shown.
+    One-channel images are grey, three-channel ones colour; other images show their first channel.
     """
     _, height, width, channels = images.shape
     pixels = np.asarray(images, dtype=np.float64) / (grey_levels - 1)

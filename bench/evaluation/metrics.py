@@ -1,14 +1,12 @@
-"""The door for a metric: our own and a user's are registered here, and measured of each final run."""
+"""The registry of measures, our own and the user's, which are computed for each final run."""
 
 from __future__ import annotations
 
-import inspect
 import logging
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
-from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 import pandas as pd
@@ -31,12 +29,12 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What was measured of one model.
+    """The results of measuring one model.
 
     Attributes:
         measurements: the numbers.
-        tables: what is more than a number, by name: those of the result schema.
-        pictures: what its samples look like.
+        tables: tables of the result schema, by name.
+        pictures: grids of samples and of reconstructions.
         unavailable: metric -> why it could not be measured.
     """
 
@@ -56,14 +54,14 @@ class Evaluation:
 
 @dataclass(frozen=True)
 class EvaluationContext:
-    """What a metric is computed from: a trained model, images that it has not seen, and samples of it.
+    """The inputs of a metric: a trained model, images that it has not seen, and samples of it.
 
     Attributes:
         programs: the model's compiled programs.
         images: held-out images (n, h, w, c), integers in 0..Q-1.
         split: their name, ``validation`` or ``test``.
         train: training images (m, h, w, c).
-        protocol: what models are measured with.
+        protocol: how models are measured.
         seed: the run's seed.
         on_progress: receives (done, total) log-weights of the likelihood.
     """
@@ -89,7 +87,7 @@ class EvaluationContext:
     def log_likelihood(
         self, images: Images, name: str, on_progress: Callable[[int, int], None] = lambda done, total: None
     ) -> LogLikelihood:
-        """The bound of each of some images; ``name`` gives its noise."""
+        """The bound of each image; the seed of its noise derives from ``name``."""
         return log_likelihood(
             self.model,
             images,
@@ -110,11 +108,11 @@ Measure = Callable[[EvaluationContext], Evaluation]
 MetricFunction = TypeVar("MetricFunction", bound=Callable[[EvaluationContext], float])
 
 MEASURES: dict[str, Measure] = {}
-"""What is measured of a final run, by name, in order."""
+"""The measures of a final run, by name, in order."""
 
 
 def register_measure(name: str) -> Callable[[Measure], Measure]:
-    """Register a function that measures several things at once; see :func:`register_metric` for a single number."""
+    """Register a function that returns several measurements; see :func:`register_metric` for a single number."""
 
     def register(measure: Measure) -> Measure:
         MEASURES[name] = measure
@@ -132,26 +130,28 @@ def register_metric(
     higher_is_better: bool | None = None,
     group: str = "custom",
 ) -> Callable[[MetricFunction], MetricFunction]:
-    """Register a metric of the user's own; it decorates a function from the context to a number.
+    """Decorate a function from the context to a number, to register it as a metric.
 
-    It is measured of each final run, logged as ``GROUP/NAME`` and shown in reports beside our own. Where it raises or
-    is not finite, the run goes on, and the report says why the metric is missing.
+    It is computed for each final run, logged as ``GROUP/NAME`` and shown in reports beside our own. If it raises an
+    error or is not finite, the run continues, and the report says why the metric is missing.
 
     Args:
-        name: of lower-case letters, digits and ``_``.
-        label: as tables write it.
+        name: lower-case letters, digits and ``_``.
+        label: its name in tables.
         definition: one sentence that a reader can check.
-        unit: of the number.
+        unit: its unit.
         higher_is_better: which way is better; None where neither is.
-        group: the first part of its key in MLflow, such as ``quality``.
+        group: first part of its key in MLflow, such as ``quality``.
 
     Raises:
-        SettingsError: another metric of that name is defined, or the name cannot be logged.
+        SettingsError: another metric has that name, or the name cannot be logged.
     """
+    if not group.isidentifier():
+        raise SettingsError(f"metric {name!r}: group={group!r} is not a name; letters, digits and _ are accepted")
     define_metric(Metric(name, label, unit, higher_is_better, definition))
 
     def register(function: MetricFunction) -> MetricFunction:
-        mark_as_code(Path(inspect.getsourcefile(function) or name))
+        mark_as_code(function)
 
         def measure(context: EvaluationContext) -> Evaluation:
             try:
@@ -166,13 +166,11 @@ def register_metric(
         MEASURES[f"metric {name}"] = measure
         return function
 
-    if not group.isidentifier():
-        raise SettingsError(f"metric {name!r}: group={group!r} is no name; letters, digits and _ are accepted")
     return register
 
 
 def measure_all(context: EvaluationContext) -> Evaluation:
-    """Everything that is registered, measured of one model."""
+    """The results of all registered measures of one model."""
     found = Evaluation([])
     for measure in MEASURES.values():
         found += measure(context)

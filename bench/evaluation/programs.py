@@ -1,4 +1,4 @@
-"""What models are measured with: the protocol of a study, and the compiled programs of a model."""
+"""How models are measured: the protocol of a study, and the compiled programs of a model."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from models.base.likelihood_model import LikelihoodModel
 
 @dataclass(frozen=True)
 class OutsideData:
-    """Images of another data set, whose likelihood is asked for."""
+    """Images of another data set, whose likelihood is measured too."""
 
     name: str
     images: Images = field(repr=False)
@@ -24,12 +24,12 @@ class OutsideData:
 
 @dataclass(frozen=True)
 class EvaluationProtocol:
-    """What models are measured with.
+    """How models are measured.
 
     Attributes:
         importance_samples: k of the bound.
-        extractor: gives the features of sample quality.
-        outside: another data set, where there is one.
+        extractor: computes the features for sample quality.
+        outside: another data set, if any.
     """
 
     importance_samples: int
@@ -38,7 +38,7 @@ class EvaluationProtocol:
 
 
 class EvaluationPrograms:
-    """The compiled programs by which a model is measured; its weights may change between two uses.
+    """The compiled programs that measure a model; its weights may change between two uses.
 
     Args:
         model: the model.

@@ -1,4 +1,4 @@
-"""Samples in any number, by one program of a fixed batch size."""
+"""Draws any number of samples by one program of a fixed batch size."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from models.base.distributions import Tensor
 from models.base.likelihood_model import LikelihoodModel
 
 BATCH_SIZE = 256
-"""Images in a large batch: about where a processor gets no faster, and small enough for any memory."""
+"""Images in a large batch: a processor gains nothing from a larger one, and it fits any memory."""
 VALUES_PER_BATCH = 2**20
-"""Largest number of pixel values in a batch: it bounds the memory."""
+"""Largest number of pixel values in a batch, which bounds the memory."""
 
 
 class Sampler:
@@ -21,7 +21,7 @@ class Sampler:
     Args:
         model: a trained model.
         batch_size: images per call of the program; fewer where the images are large.
-        use: how much will be asked of it, as for :class:`bench.runtime.compiled.CompiledMethod`.
+        use: how much the program will run, as for :class:`bench.runtime.compiled.CompiledMethod`.
     """
 
     def __init__(self, model: LikelihoodModel, batch_size: int = BATCH_SIZE, use: Use = "often") -> None:

@@ -1,4 +1,4 @@
-"""Speed: images per second and latencies, warm, in several windows."""
+"""Measures speed: images per second and latencies, after a warm-up, in several windows."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from bench.runtime.backend import device
 WINDOWS = 5
 WINDOW_SECONDS = 0.1
 LATENCIES = 100
-"""Single images asked for, one after the other."""
+"""Number of single images whose latency is measured."""
 LATENCY_SECONDS = 2.0
-"""After which no further one is asked for, once there are twenty."""
+"""Time limit of measuring latencies, once there are :data:`FEWEST_LATENCIES`."""
 FEWEST_LATENCIES = 20
 PERCENTILES = (50, 95, 99)
 
@@ -25,12 +25,12 @@ Rates = npt.NDArray[np.float64]
 
 
 def conditions(batch_size: int) -> str:
-    """What a speed depends on beside the model: batch size, precision, backend and device."""
+    """The conditions of a speed: batch size, precision, backend and device."""
     return f"batch {batch_size}, {keras.config.floatx()}, {keras.backend.backend()} on {device()}"
 
 
 def speed(metric: str, rates: Rates, batch_size: int) -> Measurement:
-    """Median of ``rates`` (images per second) with the standard error of a median over them."""
+    """The median of ``rates`` (images per second) with its standard error."""
     return Measurement("throughput", metric, *_median(rates), len(rates), conditions=conditions(batch_size))
 
 
@@ -42,9 +42,9 @@ def _median(values: Rates) -> tuple[float, float | None]:
 
 
 def sampling_speed(sampler: Sampler) -> tuple[Measurement, float]:
-    """Images sampled per second at the sampler's batch size, and the seconds that compiling its program took.
+    """Images sampled per second at the sampler's batch size, and the seconds of compiling its program.
 
-    Each call draws its noise, computes, and returns the images to the host, so that the device is done.
+    Each call draws noise, computes, and copies the images to the host, which waits for the device.
     """
     first = _seconds(sampler, 1, 0)
     again = _seconds(sampler, 1, 0)
@@ -55,7 +55,7 @@ def sampling_speed(sampler: Sampler) -> tuple[Measurement, float]:
 
 
 def sampling_latency(single: Sampler) -> list[Measurement]:
-    """Percentiles of the time from asking for one image to having it on the host.
+    """Percentiles of the time from requesting one image to having it on the host.
 
     Args:
         single: a sampler whose batch size is 1.

@@ -1,6 +1,6 @@
-"""Which backend is the faster one for a study on this machine: measured in a minute, and remembered.
+"""Measures which backend trains a study faster on this machine, in about a minute, and caches the result.
 
-python -m bench.execution.backend_choice BACKEND < JOB      # what is measured of one backend, in a process of its own
+python -m bench.execution.backend_choice BACKEND < JOB      # measures one backend in its own process
 """
 
 from __future__ import annotations
@@ -28,27 +28,27 @@ from bench.study.plan import middle_values
 from bench.study.search_space import Choices, Integers
 
 WARM_SECONDS = 2.0
-"""For which a compiled program trains before its speed counts."""
+"""Seconds for which the speed of a compiled program is measured."""
 IMAGES = 2048
-"""Random images of the data's shape that are trained on."""
+"""Number of random images to train on."""
 
 
 def choose_backend(bound: BoundStudy, say: Callable[[str], None]) -> str:
-    """The installed backend that will be done with the study first.
+    """Choose the installed backend that is expected to finish the study first.
 
-    Each trains the middle of every arm's sweep for some seconds, on random images of the data's shape. The time to
-    the first step counts for each shape of model that the search is likely to meet, that of a step for each run. The
-    choice is kept in the study's output folder: the same command goes on with the same backend.
+    Each backend trains the middle of every arm's sweep for some seconds, on random images of the data's shape. The time
+    to the first step counts once per shape of model that the search is likely to train, the time of a step for all
+    steps of all runs. The choice is cached in the output folder: the same command continues with the same backend.
 
     Args:
-        bound: the study, whose own ``backend`` does not matter.
-        say: told what was found.
+        bound: the study; its own ``backend`` is ignored.
+        say: prints a line.
 
     Raises:
         SettingsError: no backend can train the study's models.
     """
     installed = [name for name in BACKENDS if importlib.util.find_spec(name) is not None]
-    job = _job(bound)
+    job = _make_job(bound)
     known = {"job": job, "processor": processor(), "versions": [code_version(name) for name in installed]}
     key = hashlib.sha256(json.dumps(known, sort_keys=True).encode()).hexdigest()[:16]
     path = bound.settings.output / "backends.json"
@@ -56,30 +56,30 @@ def choose_backend(bound: BoundStudy, say: Callable[[str], None]) -> str:
     with FileLock(f"{path}.lock"):
         kept: dict[str, Any] = json.loads(path.read_text()) if path.is_file() else {}
         if key not in kept:
-            say(f"measuring which of {', '.join(installed)} is the faster one here, which takes a minute")
-            kept[key] = _measured(bound, installed, job)
+            say(f"measuring which of {', '.join(installed)} is faster here, which takes a minute")
+            kept[key] = _measure_backends(bound, installed, job)
             path.write_text(json.dumps(kept, indent=1))
     expected: dict[str, float] = kept[key]
     chosen = min(expected, key=lambda name: expected[name])
-    told = ", ".join(f"{name} {seconds:.0f} s" for name, seconds in expected.items())
-    say(f"backend {chosen}, chosen by its expected training time of the whole study: {told}")
+    times = ", ".join(f"{name} {seconds:.0f} s" for name, seconds in expected.items())
+    say(f"backend {chosen}, chosen by its expected training time of the whole study: {times}")
     return chosen
 
 
-def _job(bound: BoundStudy) -> dict[str, Any]:
-    """What is to be measured, as JSON."""
+def _make_job(bound: BoundStudy) -> dict[str, Any]:
+    """The configurations to measure, as JSON."""
     configs = {
         arm.name: bound.configure(arm, middle_values(arm.sweep)).model_dump(mode="json") for arm in bound.study.arms
     }
     return {"configs": configs, "shape": list(bound.info.image_shape), "grey_levels": bound.info.grey_levels}
 
 
-def _measured(bound: BoundStudy, installed: list[str], job: dict[str, Any]) -> dict[str, float]:
-    """Expected seconds of training of the whole study, by backend; those that fail are left out."""
+def _measure_backends(bound: BoundStudy, installed: list[str], job: dict[str, Any]) -> dict[str, float]:
+    """Expected training seconds of the whole study by backend, without backends that fail."""
     expected, reasons = {}, []
     for name in installed:
         environment = {variable: value for variable, value in os.environ.items() if variable != "KERAS_BACKEND"}
-        ended = subprocess.run(  # noqa: S603 - this very module
+        ended = subprocess.run(  # noqa: S603 - runs this module
             [sys.executable, "-m", "bench.execution.backend_choice", name],
             input=json.dumps(job),
             env={**environment, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
@@ -93,12 +93,12 @@ def _measured(bound: BoundStudy, installed: list[str], job: dict[str, Any]) -> d
         seconds = json.loads(ended.stdout.splitlines()[-1])
         expected[name] = sum(_study_seconds(bound, arm, *seconds[arm.name]) for arm in bound.study.arms)
     if not expected:
-        raise SettingsError(f"backend='auto' found none that trains these models: {'; '.join(reasons)}")
+        raise SettingsError(f"backend='auto' found no backend that trains these models: {'; '.join(reasons)}")
     return expected
 
 
 def _study_seconds(bound: BoundStudy, arm: Arm, first: float, step: float) -> float:
-    """Of an arm's training: the time to the first step of each shape, and all steps."""
+    """Training seconds of an arm: the first step of each shape, and all steps of all runs."""
     settings = bound.settings
     shapes = 1
     for name, parameter in arm.sweep.items():
@@ -113,7 +113,7 @@ def _study_seconds(bound: BoundStudy, arm: Arm, first: float, step: float) -> fl
 
 
 def measure(backend: str, job: dict[str, Any]) -> dict[str, tuple[float, float]]:
-    """Seconds to the first step, and of a warm one, by arm."""
+    """Seconds until the first step is done, and seconds of a later step, by arm."""
     select_backend(backend)
     from bench.training.loop import compile_for_training
     from bench.training.program import training_program

@@ -1,4 +1,4 @@
-"""The course of a study: search on validation, select, retrain, open test once; whoever does the work."""
+"""Coordinator: searches on validation, selects, retrains, and has test measured once, with any executor."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ from bench.core.signals import StopRequest
 from bench.execution.executors.base import Executor
 from bench.execution.progress import StudyProgress
 from bench.execution.session import Selection, StudySession
-from bench.execution.worker import short
+from bench.execution.worker import format_value
+from bench.search.heartbeat import Heartbeat
 from bench.search.queue import DIED, Attempt, Task
 from bench.study.config import RunConfig
 from bench.study.definition import FINALS
@@ -23,11 +24,11 @@ from bench.tracking.writer import DRAIN_SECONDS
 log = logging.getLogger(__name__)
 
 FAILURES_IN_A_ROW = 20
-"""So many trials failing one after the other, neither pruned nor diverged, point at a fault that all share."""
+"""If this many trials in a row fail, neither pruned nor diverged, they share a fault."""
 TRACKING_SECONDS = 60.0
-"""Between two times that the runs of dead processes are seen to while others work."""
+"""Interval at which the runs of dead processes are ended in the tracking server while others work."""
 TASKS_AHEAD = 32
-"""At least so many tasks wait at a time; with more workers, as many as are being worked on."""
+"""Least number of queued tasks; with more workers, as many as are running."""
 
 
 class Coordinator:
@@ -35,9 +36,9 @@ class Coordinator:
 
     Args:
         study: the opened study.
-        executor: who does the work.
-        progress: where progress is shown.
-        stop: tells when to end.
+        executor: runs the tasks.
+        progress: shows the progress.
+        stop: a request to stop.
     """
 
     def __init__(self, study: StudySession, executor: Executor, progress: StudyProgress, stop: StopRequest) -> None:
@@ -47,19 +48,19 @@ class Coordinator:
         self.stop = stop
         self._shown: dict[str, set[int]] = {}
         self._tracking_due = 0.0
+        self._lock: Heartbeat | None = None
 
     def run(self) -> None:
-        """Search, select, retrain and evaluate; what is finished is not done again.
+        """Search, select, retrain and measure; finished tasks are not repeated.
 
         Raises:
             KeyboardInterrupt: after Ctrl-C or SIGTERM, once the interrupted runs are marked as such.
-            StudyStoppedError: many trials in a row failed for a reason that all may share, or no trial of an arm
-                completed.
+            StudyStoppedError: many trials in a row failed, or no trial of an arm completed.
             SettingsError: another process is running the study.
         """
         state = RunState.FAILED
         try:
-            with self.study.record.coordinator_lock():
+            with self.study.record.coordinator_lock() as self._lock:
                 try:
                     self.stop.run_interruptible(self._run)
                 finally:
@@ -87,7 +88,7 @@ class Coordinator:
         self.study.remove_checkpoints_of_settled_tasks()
 
     def _record_selection(self, chosen: dict[str, dict[str, Any]]) -> bool:
-        """Whether the tracking store has it; where it is away, final runs do not wait for its return."""
+        """Log the selection; False if the tracking server cannot be reached, for which final runs do not wait."""
         try:
             self.study.parent.select(chosen)
         except TrackingError as error:
@@ -96,20 +97,20 @@ class Coordinator:
         return True
 
     def _end_work(self) -> None:
-        for queue in self.study.queues.values():
-            queue.set_open(False)
+        # A process that has taken over decides on its queues.
+        if self._lock is None or not self._lock.lost:
+            for queue in self.study.queues.values():
+                queue.set_open(False)
         self.executor.shutdown()
 
     def _config(self, name: str, trial: Selection) -> RunConfig:
         return self.study.bound.configure(self.study.bound.study.arm(name), trial.values)
 
     def _search(self) -> dict[str, Selection]:
-        """Have each arm's trials done up to their total, or to the end of its time; the best of each.
+        """Run each arm's trials up to their total or the end of its time, and select the best of each.
 
-        An arm of which nothing is swept needs no trial.
-
-        Workers turn to the next arm as soon as no trial of the first waits. Each has an equal share of what time is
-        left when the one before it is done.
+        An arm that sweeps nothing needs no trial. Workers start with the next arm as soon as no trial of the first is
+        queued. Each arm has an equal share of the time that is left when the arm before it is done.
         """
         study, settings, searches = self.study.bound.study, self.study.bound.settings, self.study.searches
         tasks = {
@@ -119,21 +120,21 @@ class Coordinator:
         for search in searches.values():
             search.set_open(True)
         left = list(searches)
-        until = _share(deadline, len(left))
+        until = _split_time(deadline, len(left))
         while left:
             for name in [name for name in left if self._is_done(name, tasks[name])]:
                 left.remove(name)
-                until = _share(deadline, len(left))
+                until = _split_time(deadline, len(left))
             if left and time.monotonic() >= until:
                 self._close(left.pop(0))
-                until = _share(deadline, len(left))
+                until = _split_time(deadline, len(left))
             elif left:
                 self._check_failures(left[0])
                 self.executor.poll()
         return {name: self._best(name) for name in searches}
 
     def _close(self, name: str) -> None:
-        """Let no further trial of an arm begin, and wait for those that have begun."""
+        """Start no further trial of an arm, and wait for the running ones."""
         search = self.study.searches[name]
         search.set_open(False)
         while any(each.state == RunState.RUNNING for each in search.attempts()):
@@ -149,7 +150,7 @@ class Coordinator:
         best, done = search.best(), len(search.settled())
         if best is None and not done:
             raise StudyStoppedError(
-                f"timeout={self.study.bound.settings.timeout} was over before any {name} trial was: allow more time"
+                f"timeout={self.study.bound.settings.timeout} ended before any {name} trial did: allow more time"
             )
         if best is None:
             raise StudyStoppedError(
@@ -159,7 +160,7 @@ class Coordinator:
         return Selection(best.number, best.values)
 
     def _finals(self, selected: dict[str, Selection]) -> None:
-        """Have each selected configuration retrained from several seeds, and each measured once on test."""
+        """Retrain each selected configuration from several seeds, and measure each model once on test."""
         finals = self.study.record.finals
         finals.set_open(True)
         tasks = self.study.final_tasks(selected)
@@ -167,8 +168,13 @@ class Coordinator:
             self.executor.poll()
 
     def _is_done(self, kind: str, tasks: list[Task]) -> bool:
-        """Whether all tasks are settled; what is to be done of them is offered, what was lost taken back."""
+        """Whether all tasks are settled; requeues those of dead processes, and queues those that are missing."""
         self.stop.check()
+        if self._lock is not None and self._lock.lost:
+            raise StudyStoppedError(
+                f"another process took over {self.study.record.study_id}: this one sent no heartbeat for "
+                f"{self.study.record.lease:g} s"
+            )
         queue = self.study.queues[kind]
         lost = queue.reclaim()
         for attempt in lost:
@@ -198,98 +204,105 @@ class Coordinator:
             )
 
     def _show(self, kind: str, attempts: list[Attempt]) -> None:
-        """Count what has ended since the last time, and say of what other processes did how it ended."""
+        """Count the tasks that ended since the last call, and print how those of other processes ended."""
         settled = {each.number: each for each in attempts if each.counts}
         earlier = self._shown.get(kind)
         self._shown[kind] = set(settled)
         for number in sorted(set(settled) - (earlier or set())):
             each = settled[number]
-            if earlier is not None and not each.is_this_processes:
-                self.progress.say(_describe(kind, each))
+            if earlier is not None and not each.is_own:
+                self.progress.say(_format_attempt(kind, each))
             arm_kind = f"{each.note['arm']} final" if kind == FINALS else f"{kind} search"
-            self.progress.done(1, None if earlier is not None and each.is_this_processes else arm_kind)
+            self.progress.finish_run(arm_kind, timed=earlier is not None)
         complete = [each for each in settled.values() if each.objective is not None]
         if complete and kind != FINALS:
             best = min(complete, key=lambda each: (each.objective, each.number))
-            self.progress.best(kind, best.objective or 0.0, best.number)
+            self.progress.show_best(kind, best.objective or 0.0, best.number)
 
     def _bring_tracking_up_to_date(self, patience: float | None = None) -> None:
-        """Have uploaded what ended processes left, and end the runs of attempts that ended without a word.
+        """Upload what dead processes logged, and end the runs whose attempts have ended.
 
-        The storage decides: an attempt that it holds as ended has ended so, whatever its run says.
+        The state of an attempt in the storage is final, whatever the state of its run.
 
         Args:
-            patience: seconds that processes which have just ended an attempt are given to say so; by default as many
-                as an upload may take.
+            patience: seconds to wait for processes that may still report the end of an attempt; by default the
+                longest time of an upload.
         """
         patience = DRAIN_SECONDS if patience is None else patience
         tracker, parent = self.study.tracker, self.study.parent
         try:
             tracker.upload_orphans()
             if patience and (left := tracker.drain(patience)):
-                self.progress.say(f"{left} entries wait in {tracker.outbox}: `reparam-bench upload` uploads them")
+                self.progress.say(f"{left} records wait in {tracker.outbox}: `reparam-bench upload` uploads them")
                 return
             until = time.monotonic() + patience
-            while any(_is_told_soon(attempt) for _, attempt in self._differing()) and time.monotonic() < until:
+            while (
+                any(_may_still_report(attempt) for _, attempt in self._find_mismatches()) and time.monotonic() < until
+            ):
                 time.sleep(1.0)
-            for run, attempt in self._differing():
-                if patience or not _is_told_soon(attempt):
+            for run, attempt in self._find_mismatches():
+                if patience or not _may_still_report(attempt):
                     parent.end_run(run.run_id, attempt.state or RunState.INTERRUPTED, attempt.reason)
         except (OutboxError, TrackingError) as error:
-            self.progress.say(f"the tracking store is brought up to date later: {error}")
+            self.progress.say(f"the tracking server is updated later: {error}")
 
-    def _differing(self) -> list[tuple[LoggedRun, Attempt]]:
-        """Runs that do not say how their attempt ended; of two that stand for one attempt, the open one is removed.
+    def _find_mismatches(self) -> list[tuple[LoggedRun, Attempt]]:
+        """Runs whose state is not that of their attempt; of two runs of one attempt, the open one is removed.
 
-        A request to create a run may arrive when nobody waits for its answer any more, and another one was made.
+        A request to create a run may succeed after its timeout, when a second run was created already.
         """
         attempts = [each for queue in self.study.queues.values() for each in queue.attempts()]
         ended = {each.key: each for each in attempts if each.state not in (None, RunState.RUNNING)}
         runs = [run for run in self.study.parent.children() if run.key in ended]
-        told = {run.key for run in runs if run.state != RunState.RUNNING}
+        closed = {run.key for run in runs if run.state != RunState.RUNNING}
         for run in runs:
-            if run.state == RunState.RUNNING and run.key in told:
+            if run.state == RunState.RUNNING and run.key in closed:
                 self.study.parent.remove_run(run.run_id)
         return [
             (run, ended[run.key])
             for run in runs
-            if run.state != ended[run.key].state and not (run.state == RunState.RUNNING and run.key in told)
+            if run.state != ended[run.key].state and not (run.state == RunState.RUNNING and run.key in closed)
         ]
 
     def _register(self, configs: dict[str, RunConfig]) -> None:
-        """Register the final run of each arm that validation, not test, finds best."""
+        """Register the final run of each arm that is best on validation, not on test."""
         attempts = self.study.record.finals.attempts()
         complete = [each for each in attempts if each.state == RunState.COMPLETE and each.objective is not None]
         best: dict[str, Attempt] = {}
         for name, config in configs.items():
-            own = [each for each in complete if each.note["config_hash"] == config.hash]
+            wanted = (name, config.hash)
+            own = [each for each in complete if (each.note["arm"], each.note["config_hash"]) == wanted]
             if own:
                 best[name] = min(own, key=lambda each: (each.objective, each.number))
         try:
             runs: dict[str, LoggedRun] = {run.key: run for run in self.study.parent.children()}
             self.study.parent.register({name: runs[each.key] for name, each in best.items() if each.key in runs})
+            if missing := [name for name, each in best.items() if each.key not in runs]:
+                self.progress.say(
+                    f"not registered: {', '.join(missing)}, whose runs are not uploaded yet; the same command does it"
+                )
         except TrackingError as error:
-            # The models are kept with their runs all the same.
+            # The models stay logged with their runs.
             self.progress.say(f"not registered: {error}")
 
 
-def _is_told_soon(attempt: Attempt) -> bool:
-    """Whether the process that ended an attempt may yet tell the tracking store so."""
+def _may_still_report(attempt: Attempt) -> bool:
+    """Whether the process that ended an attempt may still report it to the tracking server."""
     return attempt.reason != DIED and attempt.ended_seconds_ago < DRAIN_SECONDS
 
 
-def _describe(kind: str, attempt: Attempt) -> str:
-    """How an attempt of another process ended, in a line."""
+def _format_attempt(kind: str, attempt: Attempt) -> str:
+    """How an attempt of another process ended, in one line."""
     if kind == FINALS:
         name = f"{attempt.note['arm']} final, seed {attempt.note['seed'] + 1}"
     else:
-        values = " ".join(f"{name}={short(value)}" for name, value in attempt.values.items())
+        values = " ".join(f"{name}={format_value(value)}" for name, value in attempt.values.items())
         name = f"{kind} #{attempt.number} {values}"
-    figure = attempt.reason if attempt.objective is None else f"{attempt.objective:.4f} bits/dim on validation"
-    return f"{name}: {attempt.state}, {figure}"
+    result = attempt.reason if attempt.objective is None else f"{attempt.objective:.4f} bits/dim on validation"
+    return f"{name}: {attempt.state}, {result}"
 
 
-def _share(deadline: float, arms: int) -> float:
-    """Until when the next of ``arms`` may begin trials: each has an equal share of the time that is left."""
+def _split_time(deadline: float, arms: int) -> float:
+    """The time until which the next of ``arms`` may start trials: each has an equal share of what is left."""
     now = time.monotonic()
     return now + (deadline - now) / max(1, arms)

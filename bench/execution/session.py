@@ -1,4 +1,4 @@
-"""A study as one of its processes holds it: what to do, where the work is waited for, where it is logged."""
+"""A process's handle on a study: its settings, queues and tracker."""
 
 from __future__ import annotations
 
@@ -28,20 +28,21 @@ from bench.study.serialization import check_code, from_json, to_json
 from bench.tracking.schema import StudyDescription
 from bench.tracking.writer import ParentRun, Tracker
 from bench.training.checkpoint import Checkpoint
+from models.base.registry import registered
 
 log = logging.getLogger(__name__)
 
 _CHECKPOINT = re.compile(r"\.?(?P<kind>.+)-(?P<task>\d+)\.npz")
-"""A checkpoint's file, or what is left of one that was being written."""
+"""A checkpoint's file, or a half-written one."""
 
 
 @dataclass(frozen=True)
 class Selection:
-    """What is retrained of an arm: the values of its best trial, or nothing but its own where nothing is swept.
+    """What is retrained of an arm: its best trial, or its own configuration if it sweeps nothing.
 
     Attributes:
-        number: the trial's number; None where nothing is swept.
-        values: of the swept parameters.
+        number: the trial's number; None if nothing is swept.
+        values: values of the swept parameters.
     """
 
     number: int | None
@@ -50,14 +51,14 @@ class Selection:
 
 @dataclass(frozen=True)
 class StudySession:
-    """What coordinator and workers have in common.
+    """What coordinator and workers share.
 
     Attributes:
         bound: the study with its settings and data.
         record: the study in the storage.
-        searches: the search of each arm, by its name, in their order.
-        tracker: the connection to the tracking store.
-        parent: the study's run there.
+        searches: the search of each arm, by its name, in order.
+        tracker: the connection to the tracking server.
+        parent: the study's parent run there.
     """
 
     bound: BoundStudy
@@ -68,18 +69,20 @@ class StudySession:
 
     @property
     def queues(self) -> dict[str, Queue]:
-        """All work by its kind, in the order in which it is done."""
+        """The queues by kind, in the order in which they are worked on."""
         return {**self.searches, FINALS: self.record.finals}
 
     def final_tasks(self, selected: Mapping[str, Selection]) -> list[Task]:
-        """A task for each final run of what was selected; those of earlier selections keep theirs."""
-        known = {(each.note["config_hash"], each.note["seed"]): each.number for each in self.record.finals.attempts()}
+        """A task for each final run of the selection; a run of an earlier selection keeps its task."""
+        notes = [(each.note, each.number) for each in self.record.finals.attempts()]
+        # By arm too: two may select the same configuration.
+        known = {(note["arm"], note["config_hash"], note["seed"]): number for note, number in notes}
         tasks: list[Task] = []
         for name, trial in selected.items():
             config = self.bound.configure(self.bound.study.arm(name), trial.values)
             for seed in range(self.bound.settings.seeds):
-                number = known.get((config.hash, seed), max(known.values(), default=-1) + 1)
-                known[config.hash, seed] = number
+                number = known.get((name, config.hash, seed), max(known.values(), default=-1) + 1)
+                known[name, config.hash, seed] = number
                 note = {
                     "arm": name,
                     "trial": trial.number,
@@ -92,12 +95,12 @@ class StudySession:
         return tasks
 
     def checkpoint(self, kind: str, task: int, config: RunConfig, seed: int) -> Checkpoint:
-        """Where the training of a task is kept while it lasts."""
+        """The checkpoint of a task."""
         code = code_version(self.bound.settings.backend)["code"]
         return Checkpoint(self._checkpoints / f"{kind}-{task}.npz", config.hash, seed, code)
 
     def remove_checkpoints_of_settled_tasks(self) -> None:
-        """Remove what a process left that died between the end of its task and the removal of its checkpoint."""
+        """Remove checkpoints of processes that died between the end of a task and their removal."""
         if not self._checkpoints.is_dir():
             return
         settled = {kind: queue.settled() for kind, queue in self.queues.items()}
@@ -112,14 +115,14 @@ class StudySession:
 
 
 def open_session(bound: BoundStudy, objects: SearchObjects | None = None) -> StudySession:
-    """Make what a study needs in storage and tracking store, or find it there.
+    """Create the study in storage and tracking server, or find it there.
 
     Args:
         bound: the study.
-        objects: a sampler or pruner that was given as an object.
+        objects: a sampler or pruner given as an object.
 
     Raises:
-        TrackingError: one of them cannot be reached.
+        TrackingError: storage or server cannot be reached.
         SettingsError: other code began the study.
     """
     settings = bound.settings
@@ -139,17 +142,17 @@ def open_session(bound: BoundStudy, objects: SearchObjects | None = None) -> Stu
 
 
 def _parent(tracker: Tracker, description: StudyDescription, earlier: Mapping[str, Any] | None) -> ParentRun:
-    """The study's run; where the store is away, that of an earlier process, for the work does not wait for the store.
+    """The study's parent run; a study that is continued does not need the server for that.
 
     Raises:
-        TrackingError: the store cannot be reached, and no earlier process has opened the study.
+        TrackingError: the server cannot be reached, and no earlier process has opened the study.
     """
     try:
         return tracker.open_study(description)
     except TrackingError as error:
         if earlier is None:
             raise
-        log.warning("the study goes on without its tracking store: %s", error)
+        log.warning("the study continues without its tracking server: %s", error)
         return tracker.join_study(description, earlier["experiment_id"], earlier["run_id"])
 
 
@@ -160,13 +163,13 @@ def join_session(
     output: Path,
     extensions: Sequence[Path] = (),
 ) -> StudySession:
-    """Hold a study that another process has opened.
+    """Join a study that another process has opened.
 
     Args:
-        study_id: its identifier, or how it alone begins.
-        storage: the storage's address; by default the one of the output folder.
-        tracking_uri: the tracking store's; by default the one of the output folder.
-        output: folder for what this process leaves: checkpoints, its log, what is not uploaded yet.
+        study_id: its identifier, or a unique prefix of it.
+        storage: the storage's address; by default the output folder's.
+        tracking_uri: the tracking server's; by default the output folder's.
+        output: folder of this process's checkpoints, log and outbox.
         extensions: the user's files that the study needs.
 
     Raises:
@@ -179,7 +182,7 @@ def join_session(
     written = StudyRecord(opened, found, 60.0).specification
     if written is None:
         raise TrackingError(f"{found} has not begun yet: it has no specification")
-    # Before a file is imported that may import Keras.
+    # Before extensions, which may import Keras, are loaded.
     select_backend(str(written["settings"]["backend"]))
     for file in extensions:
         load_extension(file)
@@ -191,10 +194,10 @@ def join_session(
 
 
 def open_data(bound: BoundStudy) -> Dataset:
-    """The study's images: as another process of this machine holds them in memory already, or loaded.
+    """The study's images: shared by another process of this machine, or loaded.
 
     Raises:
-        DataError: they cannot be loaded, or are others than the study's.
+        DataError: they cannot be loaded, or differ from the study's.
     """
     settings = bound.settings
     shared = open_shared(bound.info, bound.digest, settings.output / "data")
@@ -203,13 +206,13 @@ def open_data(bound: BoundStudy) -> Dataset:
     dataset = load(settings.dataset, settings.grey_levels)
     if dataset.digest != bound.digest:
         raise DataError(
-            f"the data set {settings.dataset!r} is another here (digest {dataset.digest[:12]}) than where the study "
-            f"began ({bound.digest[:12]}): give this worker the same data"
+            f"the data set {settings.dataset!r} differs here (digest {dataset.digest[:12]}) from where the study began "
+            f"({bound.digest[:12]}): give this worker the same data"
         )
     return dataset
 
 
-def limited(dataset: Dataset, evaluation_images: int | None) -> TuningData:
+def limit_validation(dataset: Dataset, evaluation_images: int | None) -> TuningData:
     """Training and validation images, validation cut to the first ``evaluation_images``."""
     tuning = dataset.tuning
     return TuningData(tuning.info, tuning.digest, tuning.train, tuning.validation.head(evaluation_images))
@@ -239,7 +242,7 @@ def _searches(bound: BoundStudy, record: StudyRecord, objects: SearchObjects | N
 
 
 def _description(bound: BoundStudy, codes: Sequence[str]) -> StudyDescription:
-    """What is logged of the study; ``codes`` are the versions of the code that worked on it, the latest last."""
+    """The description to log; ``codes`` are the versions of the code that worked on the study, the latest last."""
     settings = bound.settings
     training = {arm.name: bound.base(arm).training for arm in bound.study.arms}
     return StudyDescription(
@@ -261,4 +264,5 @@ def _description(bound: BoundStudy, codes: Sequence[str]) -> StudyDescription:
         dataset=bound.info,
         digest=bound.digest,
         metrics=own_metrics(),
+        titles={arm.family: registered(arm.family).title for arm in bound.study.arms},
     )

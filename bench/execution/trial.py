@@ -1,4 +1,4 @@
-"""One run from its configuration to its measurements: a trial of the search, or a final run."""
+"""One run, a trial or a final run, from its configuration to its measurements."""
 
 from __future__ import annotations
 
@@ -35,22 +35,22 @@ from models.base.likelihood_model import LikelihoodModel
 from models.registry import build_model
 
 SHAPES_KEPT = 12
-"""Models of different shapes whose programs are kept, the latest used; the final runs find their trials' again."""
+"""Models of different shapes whose programs stay cached, least recently used first out; final runs reuse trials'."""
 WEIGHT_BYTES_KEPT = 2**28
-"""Largest size of all these models' weights, unless a single one has more."""
+"""Largest size of the weights of all cached models, unless a single one exceeds it."""
 OPTIMISM_SAMPLES = 4
-"""Of fresh noise for each validation image, by which a final run's kept weights are measured again."""
+"""Importance samples of the bound that estimates a final run's selection optimism under fresh noise."""
 TRAINING_PASSES = 3
-"""A training step costs about three forward passes: one forward, two backward."""
+"""Cost of a training step in forward passes: one forward, and a backward one that costs about two."""
 
 OnEvaluation = Callable[[EvaluationRecord], None]
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a run leaves: its model, learning curve, measurements, tables and pictures.
+    """The result of a run: model, learning curve, measurements, tables and pictures.
 
-    ``unavailable`` says of each metric that could not be measured why.
+    ``unavailable`` gives the reason for each metric that could not be measured.
     """
 
     model: LikelihoodModel
@@ -74,15 +74,15 @@ def run_trial(
     on_evaluation: OnEvaluation,
     checkpoint: Checkpoint | None = None,
 ) -> Outcome:
-    """Train one configuration and judge it on validation.
+    """Train one configuration and evaluate it on validation.
 
     Args:
-        config: what to train.
-        data: training and validation images; the test split is out of reach from here.
-        seed: the run's seed; all of its randomness derives from it.
+        config: the configuration to train.
+        data: training and validation images; the test split cannot be reached from here.
+        seed: the run's seed, from which all of its randomness derives.
         importance_samples: k of the validation bound.
-        on_evaluation: receives the learning curve as it grows; an error that it raises ends the run.
-        checkpoint: where the state of the training is kept, and taken up again.
+        on_evaluation: receives each point of the learning curve; an error that it raises ends the run.
+        checkpoint: where training saves its state, and resumes from.
 
     Raises:
         DivergedError: the loss or the validation bound is not finite.
@@ -114,14 +114,14 @@ def run_final(
     """Train an already selected configuration from one seed, then measure it on test.
 
     Args:
-        config: what to train.
+        config: the configuration to train.
         data: training and validation images.
-        test: test images, used for nothing but measuring.
+        test: test images, only for measuring.
         seed: the run's seed.
-        protocol: with what to measure.
-        on_evaluation: receives the learning curve as it grows.
+        protocol: how to measure.
+        on_evaluation: receives each point of the learning curve.
         on_progress: receives (done, total) log-weights of the test evaluation.
-        checkpoint: where the state of the training is kept, and taken up again.
+        checkpoint: where training saves its state, and resumes from.
 
     Raises:
         DivergedError: the loss or a bound is not finite.
@@ -146,7 +146,7 @@ def _peak_fraction(model: LikelihoodModel, operations: float, config: RunConfig,
 
 
 def _validation(compiled: _CompiledModel, data: TuningData, importance_samples: int) -> LogLikelihood:
-    """The validation bound of the weights that training left, under noise that no evaluation has seen."""
+    """The validation bound of the best weights, under other noise than that of the evaluations."""
     return log_likelihood(
         compiled.model,
         data.validation.images,
@@ -158,15 +158,15 @@ def _validation(compiled: _CompiledModel, data: TuningData, importance_samples: 
 
 
 def selection_optimism(validation: LogLikelihood, log: TrainingLog) -> Measurement:
-    """How much higher the kept weights' one-sample bound is under fresh noise than in the evaluation that chose them.
+    """How much higher the best weights' one-sample bound is under fresh noise than in the evaluation that chose them.
 
     Args:
-        validation: of the kept weights, under noise that no evaluation has seen; its first row is the one-sample bound.
-        log: of their training.
+        validation: bound of the best weights under fresh noise; its first row is the one-sample bound.
+        log: the log of their training.
     """
     fresh = -validation.bits_per_nat * validation.bounds[0]
     samples = validation.kind.importance_samples
-    # Of the mean over the fresh samples, and of the single one that the evaluation drew.
+    # Errors of the mean over the fresh samples, and of the single sample of the evaluation.
     error = validation.bits_per_nat * error_of_mean(validation.monte_carlo_errors[0]) * math.sqrt(1 + samples)
     return Measurement(
         "validation",
@@ -178,12 +178,12 @@ def selection_optimism(validation: LogLikelihood, log: TrainingLog) -> Measureme
     )
 
 
-def trained_model(
+def train_model(
     config: RunConfig, data: TuningData, seed: int, on_evaluation: OnEvaluation, checkpoint: Checkpoint | None = None
 ) -> tuple[LikelihoodModel, TrainingLog]:
-    """The model that a configuration and a seed give, and its learning curve.
+    """Train the model of a configuration and a seed; the model and its learning curve.
 
-    A later run of the same shape trains the same model anew: keep a copy.
+    A later run of the same shape resets and trains the same model: copy it to keep it.
 
     Raises:
         DivergedError: the loss, or validation, became NaN or infinite.
@@ -195,20 +195,20 @@ def trained_model(
 
 
 class _CompiledModel:
-    """The model of one shape with its compiled programs, for one run after the other.
+    """The model of one shape with its compiled programs, which successive runs share.
 
-    On small data compiling takes longer than training. Runs that differ by their seed, learning rate and weight decay
-    alone share every program: each begins with :meth:`reset`, which leaves nothing of the one before.
+    On small data compiling takes longer than training. Runs that differ only in seed, learning rate and weight decay
+    share every program; :meth:`reset` makes each of them independent of the run before.
 
     Args:
-        config: what the first run trains.
+        config: the first run's configuration.
         info: the data.
-        seed: the first run's.
-        evaluated: images that a run looks at in validation.
+        seed: the first run's seed.
+        evaluated: validation images over all evaluations of a run.
     """
 
     def __init__(self, config: RunConfig, info: DatasetInfo, seed: int, evaluated: int) -> None:
-        # Names of layers and the graphs of earlier runs would otherwise pile up in the process.
+        # Otherwise layer names and graphs of earlier runs accumulate in the process.
         keras.utils.clear_session()
         self.info = info
         self.model = self._build(config, seed)
@@ -218,19 +218,19 @@ class _CompiledModel:
 
     @cached_property
     def evaluation(self) -> EvaluationPrograms:
-        """The programs that measure the model on test; a trial needs none of them."""
+        """The programs that measure the model on test, which trials do not need."""
         return EvaluationPrograms(self.model)
 
     def _build(self, config: RunConfig, seed: int) -> LikelihoodModel:
-        # What Keras draws the seeds of initialisers from. ``keras.utils.set_random_seed`` would have TensorFlow forget
-        # what it prepared of every program, which takes seconds.
+        # Keras draws the seeds of initialisers from Python's random state. ``keras.utils.set_random_seed`` would make
+        # TensorFlow retrace every program, which takes seconds.
         random.seed(derive_seed(seed, "weights and noise"))
         model = build_model(config.model, self.info.image_shape, self.info.grey_levels)
         compile_for_training(model, config.training)
         return model
 
     def reset(self, config: RunConfig, seed: int) -> None:
-        """Put weights, random state and optimizer where those of a newly built model are under this seed."""
+        """Set weights, random state and optimizer to those of a new model with this seed."""
         built_for, self._built_for = self._built_for, None
         if built_for == (config, seed):
             return
@@ -245,12 +245,12 @@ class _CompiledModel:
 
 
 _kept: OrderedDict[tuple[RunConfig, Shape, int, int], _CompiledModel] = OrderedDict()
-"""By their shapes, the one that was used last at the end."""
+"""By shape, the most recently used last."""
 
 
 def _compiled_model(config: RunConfig, data: TuningData, seed: int) -> _CompiledModel:
-    """The compiled of an earlier run of the same shape, if it is still kept; else one that is built for this run."""
-    # What is no part of any program: these are variables of the optimizer.
+    """The cached model of this shape, or a new one."""
+    # Variables of the optimizer, which are not compiled into any program.
     variables = {"learning_rate": 1.0, "weight_decay": float(config.training.weight_decay > 0)}
     info, evaluated = data.info, config.training.evaluations * len(data.validation)
     shape = (config.with_values(variables), info.image_shape, info.grey_levels, evaluated)
@@ -287,25 +287,25 @@ def _train(
                 compiled.model, data, config.training, seed, on_evaluation, checkpoint, picture, compiled.programs
             )
     except TrialError:
-        # Pruned or diverged, between two calls of a program: what comes next begins with a reset.
+        # Pruned or diverged between two calls of a program: the next run resets the model.
         raise
     except BaseException:
-        # A program that broke off may leave the model's arrays handed over to the device, and unusable.
+        # A program that failed may have donated the model's arrays to the device, which makes them unusable.
         _forget(compiled)
         raise
     return log, meter
 
 
 def _samples_while_training(sampler: Sampler, config: RunConfig) -> Callable[[int], bytes | None]:
-    """What gives the record of some epochs samples of the model as it then is.
+    """A function that draws samples at some evaluations.
 
-    Of final runs alone: they sample in numbers later, so that the program that does it costs nothing more.
+    Only for final runs, which compile the sampling program anyway.
     """
 
-    def drawn(evaluation: int) -> bytes | None:
+    def draw(evaluation: int) -> bytes | None:
         return watched_samples(sampler) if shows_samples(evaluation, config.training.evaluations) else None
 
-    return drawn
+    return draw
 
 
 def _cost(model: LikelihoodModel, config: RunConfig, log: TrainingLog, meter: EnergyMeter) -> list[Measurement]:
@@ -323,7 +323,7 @@ def _cost(model: LikelihoodModel, config: RunConfig, log: TrainingLog, meter: En
         *([] if device_bytes is None else [Measurement("cost", "peak_device_memory_bytes", device_bytes)]),
         *(
             []
-            # The meter has seen this process alone.
+            # The meter covers only this process.
             if meter.joules is None or log.was_continued
             else [Measurement("cost", "training_joules", meter.joules, conditions=meter.source)]
         ),

@@ -1,15 +1,15 @@
-"""A worker: it claims a task, trains and measures, and ends it in a typed state, whatever becomes of it."""
+"""Worker: claims queued trials and final runs, trains and measures them, and records how they end."""
 
 from __future__ import annotations
 
 import logging
 import math
 import time
-import traceback
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
+from traceback import format_exc
+from types import TracebackType
 from typing import Any
 
 from bench.core.errors import (
@@ -32,7 +32,7 @@ from bench.evaluation.evaluator import open_outside
 from bench.evaluation.programs import EvaluationProtocol
 from bench.evaluation.quality import open_extractor
 from bench.execution.progress import StudyProgress
-from bench.execution.session import StudySession, limited
+from bench.execution.session import StudySession, limit_validation
 from bench.execution.trial import OnEvaluation, Outcome, run_final, run_trial, validation_bits_per_dim
 from bench.search.heartbeat import Heartbeat, Watch
 from bench.search.queue import STOPPED, Claim
@@ -45,18 +45,21 @@ from bench.training.history import VALIDATION
 log = logging.getLogger(__name__)
 
 LEAST_TASKS = 10
+"""A process does at least this many tasks before it is replaced."""
 MOST_GROWTH = 2**30
-"""Bytes by which a process may grow after its first task; after so many tasks it then makes way for a fresh one.
+"""Bytes by which a process may grow beyond its size at its first task, before a fresh one replaces it.
 
-The backends keep every program that they compiled: each shape of a model costs tens of megabytes for good.
+The backends never free a compiled program, which takes tens of megabytes per shape of model.
 """
 IDLE_SECONDS = 0.5
-"""Between two looks for a task, while none waits."""
+"""Interval of polling for a task, while none is queued."""
+_INTERRUPTIONS = (LostTrialError, OutboxError, CheckpointError, TrackingError)
+"""Errors of the machine or of a server, not of the trial."""
 
 
 @dataclass(frozen=True)
 class _Job:
-    """What a task asks for."""
+    """How to do a claimed task: a trial or a final run."""
 
     name: str
     role: str
@@ -71,19 +74,19 @@ class _Job:
 
     @property
     def kind(self) -> str:
-        """As the remaining time is told by."""
+        """Its kind in the ETA."""
         return f"{self.arm.name} {self.role}"
 
 
 class Worker:
-    """Does the tasks of a study, one after the other.
+    """Does the tasks of a study one by one.
 
     Args:
         study: the study, opened or joined.
         dataset: its images.
-        progress: where it is shown.
-        stop: tells when to end.
-        can_restart: whether a process that has grown too large may end by :class:`RestartRequiredError`.
+        progress: shows the progress.
+        stop: a request to stop.
+        can_restart: whether a process that has grown too large may raise :class:`RestartRequiredError`.
     """
 
     def __init__(
@@ -98,28 +101,28 @@ class Worker:
         self.dataset = dataset
         self.progress = progress
         self.stop = stop
-        self.data = limited(dataset, study.bound.settings.evaluation_images)
+        self.data = limit_validation(dataset, study.bound.settings.evaluation_images)
         self.can_restart = can_restart
         self._tasks = 0
         self._first_bytes = 0
 
     @cached_property
     def protocol(self) -> EvaluationProtocol:
-        """With what final runs are measured."""
+        """How final runs are measured."""
         return open_protocol(self.study, self.dataset)
 
     @cached_property
     def _test(self) -> Split:
-        """The test split, opened by the first final run: no trial is left to be judged by then."""
+        """The test split, opened by the first final run, when no trial is left to be selected."""
         return self.dataset.open_test().head(self.study.bound.settings.evaluation_images)
 
     def work(self) -> bool:
-        """Do the first task that waits; False where none does.
+        """Do the first queued task; False if there is none.
 
         Raises:
             KeyboardInterrupt: a stop was requested; the task is marked as interrupted.
             TrackingError: the storage cannot be reached for long.
-            RestartRequiredError: this process has grown too large, and a fresh one must go on.
+            RestartRequiredError: this process has grown too large, and a fresh one must continue.
         """
         self._check_growth()
         for kind, queue in self.study.queues.items():
@@ -129,10 +132,10 @@ class Worker:
                 if claim is None:
                     continue
                 job = self._final(claim) if kind == FINALS else self._trial(kind, claim)
-                self._do(job, kind, claim)
+                self._run_attempt(job, kind, claim)
                 self._tasks += 1
             except LostTrialError as error:
-                # Whoever took it has said what became of it, here and in the tracking store.
+                # The process that took it over records how it ends.
                 self.progress.say(str(error))
             return True
         return False
@@ -143,11 +146,11 @@ class Worker:
             self._first_bytes = now
         elif self.can_restart and self._tasks >= LEAST_TASKS and now - self._first_bytes > MOST_GROWTH:
             raise RestartRequiredError(
-                f"after {self._tasks} runs this process holds {now / 2**30:.1f} GiB: a fresh one goes on in its place"
+                f"after {self._tasks} runs this process holds {now / 2**30:.1f} GiB: a fresh one continues in its place"
             )
 
     def work_until_over(self) -> None:
-        """Do all tasks until the coordinator has ended the study, or is gone and none waits.
+        """Do tasks until the coordinator ends the study, or is gone and none is queued.
 
         Raises:
             KeyboardInterrupt, RestartRequiredError: as for :meth:`work`.
@@ -158,13 +161,15 @@ class Worker:
                 continue
             if record.is_finished:
                 return
-            if watch.still("coordinator", record.coordinator_beat()) > record.lease:
-                self.progress.say(f"the coordinator of {record.study_id} is gone: `reparam-bench study` again goes on")
+            if watch.seconds_unchanged("coordinator", record.coordinator_beat()) > record.lease:
+                self.progress.say(
+                    f"the coordinator of {record.study_id} is gone: run `reparam-bench study` again to continue"
+                )
                 return
             time.sleep(IDLE_SECONDS)
 
     def _trial(self, kind: str, claim: Claim) -> _Job:
-        """Train one configuration of the sweep, and judge it on validation."""
+        """Train one configuration of the sweep, and evaluate it on validation."""
         arm, settings = self.study.bound.study.arm(kind), self.study.bound.settings
         config = self.study.bound.configure(arm, claim.values)
         seed = derive_seed(settings.seed, kind, claim.number)
@@ -172,7 +177,7 @@ class Worker:
         def train(on_evaluation: OnEvaluation, checkpoint: Checkpoint) -> Outcome:
             return run_trial(config, self.data, seed, settings.selection_samples, on_evaluation, checkpoint)
 
-        values = " ".join(f"{name}={short(value)}" for name, value in claim.values.items())
+        values = " ".join(f"{name}={format_value(value)}" for name, value in claim.values.items())
         return _Job(
             name=f"{kind} #{claim.number} {values}",
             role="search",
@@ -193,7 +198,7 @@ class Worker:
 
         def on_progress(done: int, total: int) -> None:
             self.stop.check()
-            self.progress.measured(done, total)
+            self.progress.show_test_progress(done, total)
 
         def train(on_evaluation: OnEvaluation, checkpoint: Checkpoint) -> Outcome:
             return run_final(config, self.data, self._test, seed, self.protocol, on_evaluation, on_progress, checkpoint)
@@ -215,84 +220,53 @@ class Worker:
             parameters={"importance_samples": settings.importance_samples},
         )
 
-    def _do(self, job: _Job, kind: str, claim: Claim) -> None:
-        """Do a job; whatever becomes of it, log it, end it in a typed state, and say so.
-
-        Its task is ended in the storage before its run is in the tracking store: from that moment it counts.
-        """
+    def _run_attempt(self, job: _Job, kind: str, claim: Claim) -> None:
+        """Train, measure, and record how the attempt ends."""
         queue, settings = self.study.queues[kind], self.study.bound.settings
         total = settings.seeds * len(self.study.searches) if kind == FINALS else settings.trials
         name = f"{job.name}, attempt {claim.attempt}" if claim.attempt > 1 else job.name
         checkpoint = self.study.checkpoint(kind, claim.number, job.config, job.seed)
-        with _given_back_on_failure(claim):
+        with _Attempt(name, claim, checkpoint, lambda: claim.number in queue.settled(), self.progress) as attempt:
             self.progress.start_run(name, job.config.training.evaluations, job.kind, len(queue.settled()), total)
-            # Last, for a stop between here and the work would leave the run open until the study is continued.
-            run = self.study.parent.start_run(
+            # Last, as an interruption between here and the training would leave the run open.
+            attempt.run = self.study.parent.start_run(
                 *(name, job.role, job.arm.name, job.seed, job.config),
                 number=claim.number if job.role == "search" else None,
                 attempt=claim.attempt,
                 key=claim.key,
-                continuation=_continuation(claim, checkpoint),
+                continuation=_format_continuation(claim, checkpoint),
                 inactive=[swept for swept in job.arm.sweep if swept not in job.values],
                 **job.parameters,
             )
-        try:
             with claim.heartbeat() as heartbeat:
-                outcome = self._trained(job, claim, checkpoint, run, heartbeat)
-                claim.end(RunState.COMPLETE, job.objective(outcome))
-        except KeyboardInterrupt:
-            claim.end(RunState.INTERRUPTED, reason=STOPPED)
-            run.finish(RunState.INTERRUPTED, STOPPED)
-            raise
-        except LostTrialError as error:
-            if claim.number in queue.settled():
-                # Its next attempt has removed the checkpoint, which this one may have written again.
-                checkpoint.remove()
-            run.finish(RunState.INTERRUPTED, str(error))
-            raise
-        except (OutboxError, CheckpointError, TrackingError) as error:
-            # The machine's fault, not the trial's: another process goes on with it. What the storage cannot be told,
-            # the end of the lease tells.
-            if not isinstance(error, TrackingError):
-                claim.end(RunState.INTERRUPTED, reason=str(error))
-            raise
-        except Exception as error:
-            failure = typed(error)
-            state = RunState(failure.state)
-            if state == RunState.FAILED:
-                log.exception("%s: failed", name)
-                run.log_file(traceback.format_exc(), "traceback.txt")
-            claim.end(state, reason=str(failure))
-            run.finish(state, str(failure))
-            self.progress.say(f"{name}: {state}, {failure}")
-        else:
-            run.finish(RunState.COMPLETE, "", job.rank())
-            self.progress.say(f"{name}: {_headline(outcome)} in {outcome.log.seconds:.1f} s")
-        checkpoint.remove()
+                outcome = self._train_and_measure(job, claim, checkpoint, attempt.run, heartbeat)
+                attempt.complete(outcome, job.objective(outcome), job.rank)
 
-    def _trained(self, job: _Job, claim: Claim, checkpoint: Checkpoint, run: ModelRun, heartbeat: Heartbeat) -> Outcome:
-        """Train from where an earlier attempt came to, measure, and log it all."""
-        # Nothing here may lead to the worker, which holds the test split: training is given these functions.
+    def _train_and_measure(
+        self, job: _Job, claim: Claim, checkpoint: Checkpoint, run: ModelRun, heartbeat: Heartbeat
+    ) -> Outcome:
+        """Resume an earlier attempt's training or start one, measure, and log the results."""
+        # Training receives these functions: do not close over `self`, which can reach the test split.
         stop, progress, name, evaluations = self.stop, self.progress, job.name, job.config.training.evaluations
 
-        def known(record: EvaluationRecord) -> None:
+        def report(record: EvaluationRecord) -> None:
             claim.report(record.values[VALIDATION], record.evaluation)
             run.log_evaluation(record)
-            progress.evaluated(record)
+            progress.show_evaluation(record)
 
         def on_evaluation(record: EvaluationRecord) -> None:
             stop.check()
             if heartbeat.lost:
-                raise LostTrialError(f"{name} was taken away from this process")
-            known(record)
-            # The last look cannot save anything: a trial that reaches it is complete.
+                raise LostTrialError(f"{name} was reassigned to another process")
+            report(record)
+            # At its last evaluation a trial is complete: pruning would save nothing.
             if record.evaluation < evaluations and claim.should_prune():
                 raise PrunedError(
                     f"worse on validation than the median of other trials at evaluation {record.evaluation}"
                 )
 
         for record in checkpoint.records():
-            known(record)
+            report(record)
         outcome = self.stop.run_interruptible(lambda: job.train(on_evaluation, checkpoint))
         if job.role == FINALS:
             run.log_model(outcome.model, self.data.validation.images[:1])
@@ -303,7 +277,7 @@ class Worker:
         return outcome
 
     def _rank(self, kind: str, number: int) -> str:
-        """The rank of a complete trial among those that ended before it."""
+        """The rank of a complete trial among all that are complete so far, in a sentence."""
         settled = self.study.queues[kind].settled().values()
         complete = [each for each in settled if each.state == RunState.COMPLETE]
         order = sorted(complete, key=lambda each: math.inf if each.objective is None else each.objective)
@@ -311,24 +285,63 @@ class Worker:
         return f"At its end number {rank} of {len(order)} complete trials of its arm by bits/dim on validation"
 
 
-@contextmanager
-def _given_back_on_failure(claim: Claim) -> Iterator[None]:
-    """Have another process do the task if this one fails or is stopped before it has begun: that is no death."""
-    try:
-        yield
-    except KeyboardInterrupt:
-        claim.end(RunState.INTERRUPTED, reason=STOPPED)
-        raise
-    except OutboxError as error:
-        claim.end(RunState.INTERRUPTED, reason=str(error))
-        raise
+@dataclass
+class _Attempt:
+    """Records in the storage, then in the tracking server, how the block ends; errors of the trial itself end here.
+
+    Interruptions are raised again: another process repeats the attempt.
+    """
+
+    name: str
+    claim: Claim
+    checkpoint: Checkpoint
+    is_settled: Callable[[], bool]
+    progress: StudyProgress
+    run: ModelRun | None = None
+    _outcome: Outcome | None = None
+    _rank: Callable[[], str] = str
+
+    def __enter__(self) -> _Attempt:
+        return self
+
+    def complete(self, outcome: Outcome, objective: float, rank: Callable[[], str]) -> None:
+        """End the attempt in the storage, from which moment it counts."""
+        self.claim.end(RunState.COMPLETE, objective)
+        self._outcome, self._rank = outcome, rank
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> bool:
+        outcome, state, reason, rank = self._outcome, RunState.COMPLETE, "", ""
+        if outcome is not None:
+            rank = self._rank()
+        elif self.run is None or isinstance(error, _INTERRUPTIONS) or not isinstance(error, Exception):
+            state, reason = RunState.INTERRUPTED, STOPPED if isinstance(error, KeyboardInterrupt) else str(error)
+        else:
+            failure = as_trial_error(error)
+            state, reason = RunState(failure.state), str(failure)
+            if state == RunState.FAILED:
+                log.exception("%s: failed", self.name)
+                self.run.log_file(format_exc(), "traceback.txt")
+        # Only the lease can end an attempt in a storage that cannot be reached, and the coordinator its run.
+        if outcome is None and not isinstance(error, LostTrialError | TrackingError):
+            self.claim.end(state, reason=reason)
+        if self.run is not None and not isinstance(error, OutboxError | CheckpointError | TrackingError):
+            self.run.finish(state, reason, rank)
+        # The next attempt at a lost trial has removed the checkpoint, which this one may have written again.
+        if state != RunState.INTERRUPTED or (isinstance(error, LostTrialError) and self.is_settled()):
+            self.checkpoint.remove()
+        if state == RunState.INTERRUPTED:
+            return False
+        self.progress.say(f"{self.name}: {f'{state}, {reason}' if outcome is None else _format_result(outcome)}")
+        return isinstance(error, Exception)
 
 
 def open_protocol(study: StudySession, dataset: Dataset) -> EvaluationProtocol:
-    """With what a study's final runs are measured.
+    """How a study measures its final runs.
 
     Raises:
-        SettingsError, DataError: something that the settings ask for cannot be had.
+        SettingsError, DataError: the extractor or the outside data does not fit, or cannot be loaded.
     """
     settings = study.bound.settings
     outside = settings.outside_dataset
@@ -339,8 +352,8 @@ def open_protocol(study: StudySession, dataset: Dataset) -> EvaluationProtocol:
     )
 
 
-def typed(error: Exception) -> TrialError:
-    """The error as a reason that reports count."""
+def as_trial_error(error: Exception) -> TrialError:
+    """The error as one that ends a trial, with a state that reports count."""
     if isinstance(error, TrialError):
         return error
     text = str(error)
@@ -349,18 +362,18 @@ def typed(error: Exception) -> TrialError:
     return TrialError(f"{type(error).__name__}: {text.splitlines()[0] if text else 'no message'}")
 
 
-def short(value: Any) -> str:
-    """A swept value as names show it."""
+def format_value(value: Any) -> str:
+    """A swept value as run names show it."""
     return f"{value:.3g}" if isinstance(value, float) else str(value)
 
 
-def _continuation(claim: Claim, checkpoint: Checkpoint) -> str:
-    """What an attempt goes on from, in words."""
+def _format_continuation(claim: Claim, checkpoint: Checkpoint) -> str:
+    """Which evaluation of which attempt this one resumes from; empty if from none."""
     done = len(checkpoint.records())
     return f"attempt {claim.attempt - 1}, from evaluation {done}" if done else ""
 
 
-def _headline(outcome: Outcome) -> str:
+def _format_result(outcome: Outcome) -> str:
     row = next(m for m in outcome.measurements if m.metric == "bits_per_dim")
     error = "" if row.standard_error is None else f" ± {row.standard_error:.4f}"
-    return f"{row.value:.4f}{error} bits/dim on {row.split}"
+    return f"{row.value:.4f}{error} bits/dim on {row.split} in {outcome.log.seconds:.1f} s"

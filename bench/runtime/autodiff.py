@@ -1,4 +1,4 @@
-"""Gradients on any backend: the one place that knows how each differentiates."""
+"""Gradients on either backend."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ Array = npt.NDArray[Any]
 def gradient_program(
     function: Callable[..., Any], variables: Sequence[keras.Variable]
 ) -> Callable[..., list[npt.NDArray[np.floating]]]:
-    """A compiled program of arrays that returns the gradient of a scalar function with respect to each variable.
+    """A compiled function of arrays that returns the gradient of a scalar function with respect to each variable.
 
     Args:
-        function: takes the arrays as tensors and returns a scalar. Other variables that it reads must keep the values
-            that they have at the program's first run: JAX takes them for constants.
-        variables: what to differentiate with respect to; the gradient of one that is not used is 0.
+        function: takes the arrays as tensors and returns a scalar. Other variables that it reads must not change after
+            the first call, as JAX compiles their values as constants.
+        variables: the variables to differentiate with respect to; the gradient of an unused one is 0.
 
     Raises:
         NotImplementedError: Keras runs on a backend other than TensorFlow and JAX.
@@ -61,7 +61,9 @@ def _tensorflow_program(function: Callable[..., Any], variables: Sequence[keras.
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch(watched)
             value = function(*arrays)
-        return tape.gradient(value, watched, unconnected_gradients=tf.UnconnectedGradients.ZERO)
+        found = tape.gradient(value, watched, unconnected_gradients=tf.UnconnectedGradients.ZERO)
+        # Of a weight whose rows are picked, TensorFlow gives the rows alone.
+        return [tf.convert_to_tensor(each) for each in found]
 
     program = tf.function(gradient)
     return lambda *arrays: program(*map(tf.convert_to_tensor, arrays))

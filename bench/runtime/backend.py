@@ -1,4 +1,4 @@
-"""The Keras backend: chosen before Keras is imported, and described afterwards."""
+"""Selects the Keras backend before Keras is imported, and describes its device."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ BACKENDS = ("tensorflow", "jax")
 
 
 def check_backend(name: str) -> None:
-    """Refuse a backend that cannot be had, before anything is imported.
+    """Check that a backend is installed, without importing it.
 
     Raises:
         SettingsError: the backend is unknown or not installed.
@@ -34,7 +34,7 @@ def check_backend(name: str) -> None:
 
 
 def prepare_backend(name: str) -> None:
-    """Have Keras run on backend ``name`` once something imports it, unless something has already.
+    """Set the environment so that Keras, if it is not imported yet, will run on backend ``name``.
 
     Raises:
         SettingsError: the backend is unknown or not installed.
@@ -42,11 +42,11 @@ def prepare_backend(name: str) -> None:
     check_backend(name)
     if "keras" not in sys.modules:
         os.environ["KERAS_BACKEND"] = name
-        # TensorFlow's C++ tells of every program that it compiles; its errors are still shown.
+        # Otherwise TensorFlow's C++ logs every program that it compiles; errors are still shown.
         os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-        # JAX sees each core as a device, so that a batch can be divided among them.
+        # JAX then sees each core as a device, and a batch can be sharded over them.
         os.environ.setdefault("JAX_NUM_CPU_DEVICES", str(cores()))
-        # What XLA compiled for one process serves the next: other workers, and the same study taken up again.
+        # Other workers, and a study that is continued, reuse compiled programs.
         os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(_cache_folder() / "jax"))
         os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.1")
         os.environ.setdefault("JAX_COMPILATION_CACHE_MAX_SIZE", str(2**30))
@@ -60,9 +60,8 @@ def select_backend(name: str) -> None:
         SettingsError: the backend is unknown or not installed, or Keras already runs on another.
     """
     prepare_backend(name)
-    if "keras" not in sys.modules:
-        with _start_up_messages_held_back():
-            device()
+    with hold_back_stderr():
+        device()
     import keras
 
     if keras.backend.backend() != name:
@@ -73,7 +72,7 @@ def select_backend(name: str) -> None:
     if name == "tensorflow":
         import tensorflow as tf
 
-        # Its rewriting of graphs takes up to a second and a half of each new shape of a flow, and gives no speed back.
+        # Its graph rewriting takes up to 1.5 s per new shape of a flow, and gains no speed.
         tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": True})
 
 
@@ -83,10 +82,10 @@ def _cache_folder() -> Path:
 
 
 @contextmanager
-def _start_up_messages_held_back() -> Iterator[None]:
+def hold_back_stderr() -> Iterator[None]:
     """Keep what the backend's libraries write to stderr while they start: the log has it, stderr if starting fails.
 
-    TensorFlow tells of every accelerator that it does not find, from C++, whatever its log level.
+    TensorFlow reports every accelerator that it does not find, from C++, whatever its log level.
     """
     sys.stderr.flush()
     stderr = os.dup(2)

@@ -1,4 +1,4 @@
-"""Run one method of a model as a compiled program."""
+"""Runs a method of a model as a compiled program."""
 
 from __future__ import annotations
 
@@ -14,20 +14,19 @@ from models.base.likelihood_model import LikelihoodModel
 
 Method = Callable[..., Any]
 Use = Literal["seldom", "sometimes", "often"]
-"""How much is asked of a program: a few runs, some seconds of work, or more."""
+"""How much a program runs: a few times, for some seconds, or longer."""
 
 
 class CompiledMethod:
-    """``method(model, *arrays)`` compiled for the arrays' shapes; an image a row.
+    """``method(model, *arrays)`` compiled for the shapes of the arrays, whose rows are images.
 
-    On JAX it is one of XLA's programs. TensorFlow has three ways to compute it, each sooner begun and slower than the
-    next: operation by operation, as a graph, and by XLA, whose program of a flow is 1.4 to 2.4 times as fast as the
-    graph and takes a second or two to compile.
+    JAX compiles it by XLA. TensorFlow runs it eagerly, as a graph or by XLA: eager starts soonest and is slowest; XLA
+    runs a flow 1.4 to 2.4 times as fast as the graph, after compiling for a second or two.
 
     Args:
-        model: the model whose weights the method uses, and only reads.
+        model: the model, whose weights the method only reads.
         method: a function of the model and of tensors.
-        use: how much will be asked of it, by which TensorFlow's way is chosen.
+        use: how much the program will run, which selects the way on TensorFlow.
     """
 
     def __init__(self, model: LikelihoodModel, method: Method, use: Use = "often") -> None:
@@ -36,12 +35,12 @@ class CompiledMethod:
         )
 
     def run(self, *arrays: npt.NDArray[Any]) -> npt.NDArray[Any]:
-        """The method's result for these arrays, as an array; it is complete when this returns."""
+        """The method's result for these arrays; blocks until it is computed."""
         return np.asarray(self._program(*arrays))
 
 
 def _tensorflow_program(model: LikelihoodModel, method: Method, use: Use) -> Callable[..., Any]:
-    """A program for each set of shapes: TensorFlow would make a single one of several, with sizes left open."""
+    """One program per set of shapes: TensorFlow would otherwise relax several to one program with unknown sizes."""
     import tensorflow as tf
 
     programs: dict[tuple[tuple[int, ...], ...], Any] = {}
@@ -61,10 +60,10 @@ def _tensorflow_program(model: LikelihoodModel, method: Method, use: Use) -> Cal
 
 
 def _jax_program(model: LikelihoodModel, method: Method) -> Callable[..., Any]:
-    """A program for each set of shapes, laid out by the processor's cores.
+    """One program per set of shapes, sharded over the processor's cores.
 
-    It only reads the model's variables. Keras's own ``predict`` hands them over to the device and takes back what the
-    program returns: a program that fails, for want of memory, would take the model's weights with it.
+    It does not donate the model's variables. Keras's ``predict`` does: a program that runs out of memory would destroy
+    the model's weights.
     """
     import jax
     from jax.sharding import Mesh, NamedSharding, PartitionSpec
@@ -74,20 +73,20 @@ def _jax_program(model: LikelihoodModel, method: Method) -> Callable[..., Any]:
     def mesh_of(sharding: Sharding) -> Mesh:
         return Mesh(np.array(jax.devices()[: sharding.devices]), ("shard",))
 
-    def of_a_microbatch(values: list[Any], inputs: list[Any]) -> Any:
+    def run_microbatch(values: list[Any], inputs: list[Any]) -> Any:
         with keras.StatelessScope(state_mapping=list(zip(model.variables, values, strict=True))):
             return method(model, *inputs)
 
     def call(sharding: Sharding, values: list[Any], inputs: list[Any]) -> Any:
         size = len(inputs[0]) // sharding.devices // sharding.microbatches
 
-        def of_a_shard(values: list[Any], inputs: list[Any]) -> Any:
-            return _by_microbatches(lambda microbatch: of_a_microbatch(values, microbatch), inputs, size)
+        def run_shard(values: list[Any], inputs: list[Any]) -> Any:
+            return _by_microbatches(lambda microbatch: run_microbatch(values, microbatch), inputs, size)
 
-        divided = jax.shard_map(
-            of_a_shard, mesh=mesh_of(sharding), in_specs=(whole, part), out_specs=part, check_vma=False
+        run_shards = jax.shard_map(
+            run_shard, mesh=mesh_of(sharding), in_specs=(whole, part), out_specs=part, check_vma=False
         )
-        return (divided if sharding.devices > 1 else of_a_shard)(values, inputs)
+        return (run_shards if sharding.devices > 1 else run_shard)(values, inputs)
 
     program = jax.jit(call, static_argnums=0)
 
@@ -100,7 +99,7 @@ def _jax_program(model: LikelihoodModel, method: Method) -> Callable[..., Any]:
 
 
 def _by_microbatches(function: Callable[[list[Any]], Any], inputs: list[Any], size: int) -> Any:
-    """The function's result for all rows of the inputs, computed ``size`` rows at a time."""
+    """The function's result for all rows, computed ``size`` rows at a time."""
     import jax
     from jax import lax
 

@@ -1,4 +1,4 @@
-"""Where a result comes from: code, versions, machine and command."""
+"""Provenance of a result: code, versions, machine and command."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pathlib import Path
 
 import psutil
 
-from bench.core.extensions import digests
+from bench.core.extensions import extension_digests
 from bench.core.redaction import redact
 from bench.runtime.backend import cores, device
 
@@ -44,7 +44,7 @@ def _version(package: str) -> str:
 
 
 def processor() -> str:
-    """The processor's own name where the system tells it."""
+    """The processor's model name, if the system has it."""
     information = Path("/proc/cpuinfo")
     if information.is_file():
         for line in information.read_text().splitlines():
@@ -59,22 +59,24 @@ def commit() -> str:
 
 
 def code_version(backend: str) -> dict[str, str]:
-    """What decides a result beside its configuration: digests of models, harness and user's files, and versions.
+    """Digests of models, harness and the user's files, and the versions of Keras, backend and NumPy.
+
+    Results depend on these beside their configuration.
 
     Args:
-        backend: the Keras backend whose version counts.
+        backend: the Keras backend.
     """
     root = Path(__file__).resolve().parents[2]
     digest = hashlib.sha256()
     for path in sorted(path for package in ("bench", "models") for path in (root / package).rglob("*.py")):
         digest.update(f"{path.relative_to(root)}\0".encode() + path.read_bytes() + b"\0")
     versions = {package: _version(package) for package in ("keras", backend, "numpy")}
-    return {"code": digest.hexdigest()[:12], **versions, **digests()}
+    return {"code": digest.hexdigest()[:12], **versions, **extension_digests()}
 
 
 def command_line() -> str:
-    """The command of this process, as a shell would take it, without credentials."""
-    # Before they are quoted, for quotes within an address would hide its end.
+    """The command of this process, quoted for a shell, without credentials."""
+    # Redacted before quoting: quotes inside an address would hide its end.
     return shlex.join([Path(sys.executable).name, *map(redact, sys.orig_argv[1:])])
 
 

@@ -1,1 +1,1 @@
-"""What a study is: its definition, search spaces, configurations and settings."""
+"""The definition of a study: arms, search spaces, configurations and settings."""

@@ -1,4 +1,4 @@
-"""What one run is: model, training and data, frozen, typed and hashed."""
+"""The configuration of a run: model, training and data, frozen and hashed."""
 
 from __future__ import annotations
 
@@ -23,22 +23,22 @@ class TrainingConfig(BaseModel):
         optimizer: ``adam`` (Kingma & Ba 2015) or ``adamax``.
         learning_rate: reached after the warm-up.
         warmup_steps: steps of linear warm-up from 0.
-        decay: ``constant`` after the warm-up; ``plateau``, which takes back the best weights and lowers the rate to a
-            third each time that ``patience`` evaluations brought no new best, three times at most; ``cosine`` down to 0
-            at the end of training; or ``staged``, without warm-up: stage i = 0, 1, … 7 takes 3^i parts of the steps at
-            10^(-i/7) times the rate (Burda et al. 2016, section 5). The first two know no horizon: a longer training
-            begins with the shorter one, step by step.
+        decay: ``constant`` after the warm-up; ``plateau``, which restores the best weights and lowers the rate to a
+            third after each ``patience`` evaluations without a new best, at most three times; ``cosine`` down to 0 at
+            the end of training; or ``staged``, without warm-up: stage i = 0, 1, … 7 takes 3^i parts of the steps at
+            10^(-i/7) times the rate (Burda et al. 2016, section 5). The first two do not depend on the budget: a longer
+            training begins with the steps of a shorter one.
         clip_norm: largest global norm of the gradient of the loss in bits/dim; 0 for no clipping.
         weight_average: momentum of the exponential moving average of the weights that is evaluated in their place;
-            it rises to that as (1 + t)/(10 + t) over the steps t, so that the average never rests on the initial
-            weights. 0 for none.
+            over the steps t it is at most (1 + t)/(10 + t), so that the average forgets the initial weights. 0 for
+            none.
         weight_decay: share of each kernel, and of all weights of a flow's coupling networks, that a step at the rate 1
-            takes away, decoupled from the gradient (Loshchilov & Hutter 2019); 0 for none.
+            removes, decoupled from the gradient (Loshchilov & Hutter 2019); 0 for none.
         patience: evaluations without a new best after which training ends (or, with ``plateau``, after which the rate
             is lowered); 0 trains to the end of the budget.
         batch_size: images per step.
-        images: training images seen in all, at most.
-        evaluations: number of evaluations on validation over all ``images``, evenly spaced.
+        images: largest number of training images seen in all.
+        evaluations: number of evaluations on validation, evenly spaced over ``images``.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -66,7 +66,9 @@ class TrainingConfig(BaseModel):
     @model_validator(mode="after")
     def _plateau_has_patience(self) -> TrainingConfig:
         if self.decay == "plateau" and not self.patience:
-            raise ValueError("decay=plateau waits for patience evaluations without a new best: give patience >= 1")
+            raise ValueError(
+                "decay=plateau lowers the rate after patience evaluations without a new best: give patience >= 1"
+            )
         return self
 
     @property
@@ -83,16 +85,16 @@ class TrainingConfig(BaseModel):
 RECIPE = TrainingConfig(
     learning_rate=5e-3, warmup_steps=100, decay="plateau", patience=6, weight_average=0.99, weight_decay=0.1
 )
-"""The optimisation of the studies, which knows no horizon; reports/benchmarks/recipes.md says why this one."""
+"""The training of our studies, which does not depend on the budget; chosen in reports/benchmarks/recipes.md."""
 
 
 class RunConfig(BaseModel):
-    """One run, but for its seed.
+    """The configuration of a run, without its seed.
 
     Attributes:
         model: the model's configuration.
         training: how it is trained.
-        dataset_digest: digest of the data it is trained on.
+        dataset_digest: digest of its training data.
         backend: Keras backend.
     """
 
@@ -105,12 +107,12 @@ class RunConfig(BaseModel):
 
     @property
     def hash(self) -> str:
-        """Twelve hexadecimal digits that two configurations share only if they are equal."""
+        """Twelve hexadecimal digits of a hash of the configuration."""
         canonical = json.dumps(self.model_dump(mode="json"), sort_keys=True)
         return hashlib.sha256(canonical.encode()).hexdigest()[:12]
 
     def parameters(self) -> dict[str, Any]:
-        """Model and training settings in one flat mapping, by the names that :func:`setting_name` gives them."""
+        """Model and training settings in one flat mapping, by :func:`setting_name`."""
         parts = {"model": self.model.model_dump(mode="json"), "training": self.training.model_dump(mode="json")}
         return {
             setting_name(type(self.model), f"{part}.{name}"): value
@@ -119,32 +121,32 @@ class RunConfig(BaseModel):
         }
 
     def with_values(self, values: Mapping[str, Any]) -> RunConfig:
-        """The configuration with swept ``values`` in place, each where its name belongs.
+        """The configuration with swept ``values``.
 
         Raises:
-            SettingsError: there is no setting of that name, or the model and its training both have one.
+            SettingsError: a name is unknown, or both the model and its training have it.
             pydantic.ValidationError: a value is out of range.
         """
         parts = {"model": self.model.model_dump(), "training": self.training.model_dump()}
         for name, value in values.items():
-            part, setting = _located(type(self.model), name)
+            part, setting = _locate(type(self.model), name)
             parts[part][setting] = value
         return RunConfig.model_validate({**self.model_dump(), **parts})
 
 
 def setting_name(model: type[ModelConfig], name: str) -> str:
-    """How a setting is called: by its own name, or with ``model.`` or ``training.`` where both have one of that name.
+    """The name of a setting, with ``model.`` or ``training.`` before it if both have one of that name.
 
     Raises:
-        SettingsError: there is no setting of that name, or the model and its training both have one.
+        SettingsError: the name is unknown, or both the model and its training have it.
     """
-    part, setting = _located(model, name)
+    part, setting = _locate(model, name)
     other = TrainingConfig.model_fields if part == "model" else model.model_fields
     return f"{part}.{setting}" if setting in other else setting
 
 
-def _located(model: type[ModelConfig], name: str) -> tuple[str, str]:
-    """Which part of a configuration a setting belongs to, and its name there."""
+def _locate(model: type[ModelConfig], name: str) -> tuple[str, str]:
+    """The part of a configuration that has a setting, and the setting's name there."""
     fields = {"model": model.model_fields, "training": TrainingConfig.model_fields}
     part, _, setting = name.rpartition(".")
     if part in fields and setting in fields[part]:

@@ -1,4 +1,4 @@
-"""What a study is: the question it asks, what it sweeps, and the settings that a user may change."""
+"""A study: its question, its arms, and the settings that a user may change."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import hashlib
 import json
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -14,11 +14,11 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SkipValidatio
 from pydantic.dataclasses import dataclass as checked_dataclass
 
 from bench.core.errors import SettingsError
-from bench.core.validated import explained, validated
+from bench.core.validation import format_validation_error, validate_settings
 from bench.data.dataset import DatasetInfo
 from bench.runtime.backend import BACKENDS
 from bench.study.config import RECIPE, RunConfig, TrainingConfig, setting_name
-from bench.study.search_space import Parameter, Space, check_conditions, chosen, to_json
+from bench.study.search_space import Parameter, Space, check_conditions, choose_values, to_json
 from models.base.config import ModelConfig
 
 Images = Annotated[int, Field(ge=1, le=10**12)]
@@ -31,35 +31,35 @@ SAMPLERS = ("tpe", "qmc", "random")
 PRUNERS = ("halving", "none")
 
 
-def _checked(name: str, own: tuple[str, ...], kind: str, example: str) -> str:
-    # Whether Optuna has one of that name, `bench.search` knows.
+def _check_name(name: str, own: tuple[str, ...], kind: str, example: str) -> str:
+    # `bench.search` checks that Optuna has it: this module does not import Optuna.
     if name not in own and not re.fullmatch(rf"[A-Z][A-Za-z]*{kind}", name):
         raise ValueError(f"one of {', '.join(own)}, or the name of a {kind.lower()} of Optuna's, such as {example}")
     return name
 
 
-def _checked_sampler(name: str) -> str:
-    return _checked(name, SAMPLERS, "Sampler", "CmaEsSampler")
+def _check_sampler(name: str) -> str:
+    return _check_name(name, SAMPLERS, "Sampler", "CmaEsSampler")
 
 
-def _checked_pruner(name: str) -> str:
-    return _checked(name, PRUNERS, "Pruner", "HyperbandPruner")
+def _check_pruner(name: str) -> str:
+    return _check_name(name, PRUNERS, "Pruner", "HyperbandPruner")
 
 
 @checked_dataclass(frozen=True, config=ConfigDict(arbitrary_types_allowed=True))
 class Arm:
-    """What a study compares with its other arms: a model, what is swept of it, and how it is trained.
+    """One side of a comparison: a model, its swept parameters, and its training.
 
     Raises:
-        pydantic.ValidationError: an attribute is of another type, or the sweep does not fit the configurations.
+        pydantic.ValidationError: an attribute has the wrong type, or the sweep does not fit the configurations.
 
     Attributes:
-        model: the configuration that the swept values are put into; with its own values it is the first trial.
-        sweep: the swept parameters by name, of the model or of its training; where both have a setting of that name,
-            ``model.NAME`` or ``training.NAME``. Conditions (``when``) refer to parameters before their own.
-        training: optimizer, schedule and batch size; the study's settings overwrite budget and evaluations, and the
-            batch size where they give one.
-        name: the arm's name, its model's family if none is given: letters, digits, ``_`` and ``-``.
+        model: the model's configuration; its own values are the first trial.
+        sweep: the swept parameters of the model or its training by name, ``model.NAME`` or ``training.NAME`` if both
+            have a setting of that name. Conditions (``when``) refer to earlier parameters.
+        training: optimizer, schedule and batch size; the study's settings override budget and evaluations, and the
+            batch size if they set one.
+        name: letters, digits, ``_`` and ``-``; by default the model's family.
     """
 
     model: Annotated[ModelConfig, SkipValidation]
@@ -69,40 +69,49 @@ class Arm:
 
     def __post_init__(self) -> None:
         if not isinstance(self.model, ModelConfig):
-            raise ValueError(f"model={self.model!r} is no configuration of a model, such as VAEConfig()")
+            raise ValueError(f"model={self.model!r} is not the configuration of a model, such as VAEConfig()")
         object.__setattr__(self, "name", self.name or self.model.family)
         if self.name == FINALS:
-            raise ValueError(f"an arm cannot be called {FINALS!r}: the final runs are")
-        named = {setting_name(type(self.model), name): parameter for name, parameter in self.sweep.items()}
-        check_conditions(named)
-        object.__setattr__(self, "sweep", named)
+            raise ValueError(f"an arm cannot be called {FINALS!r}, the name of the final runs")
+        named = [(setting_name(type(self.model), name), each) for name, each in self.sweep.items()]
+        if twice := next((name for name, _ in named if [other for other, _ in named].count(name) > 1), None):
+            raise SettingsError(f"{twice} is swept twice by {self.name}, under two names")
+        sweep = {name: self._with_named_condition(parameter) for name, parameter in named}
+        check_conditions(sweep)
+        object.__setattr__(self, "sweep", sweep)
+
+    def _with_named_condition(self, parameter: Parameter) -> Parameter:
+        when = parameter.when
+        if when is None:
+            return parameter
+        return replace(parameter, when={setting_name(type(self.model), name): when[name] for name in when})
 
     @property
     def family(self) -> str:
-        """The family of its model, such as ``vae`` or ``glow``."""
+        """The family of the model, such as ``vae`` or ``glow``."""
         return self.model.family
 
 
 @checked_dataclass(frozen=True, config=ConfigDict(arbitrary_types_allowed=True))
 class Study:
-    """A question, and the arms that are compared to answer it.
+    """A question, and the arms whose comparison answers it.
 
     Raises:
-        pydantic.ValidationError: an attribute is of another type or form.
+        pydantic.ValidationError: an attribute has the wrong type or form.
 
     Attributes:
-        name: short name, the script's own: letters, digits, ``_`` and ``-``, as it names folders.
-        question: what the study asks, one sentence.
-        arms: what is compared, each under a name of its own.
-        sampler: how trials are proposed where the settings do not say: ``tpe`` looks where trials were good and finds
-            the best soonest, ``qmc`` covers the space evenly and draws the response curve best, ``random``; or the name
-            of a sampler of Optuna's, such as ``CmaEsSampler``.
+        name: short name, which names folders too: letters, digits, ``_`` and ``-``.
+        question: the question, one sentence.
+        arms: the compared arms, with different names.
+        sampler: the default sampler: ``tpe`` samples near good trials and finds the best soonest, ``qmc`` covers the
+            space evenly, which shows the response curve best, ``random``; or the name of a sampler of Optuna's, such as
+            ``CmaEsSampler``.
     """
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$")]
     question: str
     arms: tuple[Arm, ...]
-    sampler: Annotated[str, AfterValidator(_checked_sampler)] = "tpe"
+    sampler: Annotated[str, AfterValidator(_check_sampler)] = "tpe"
 
     def arm(self, name: str) -> Arm:
         """The arm of this name."""
@@ -110,15 +119,15 @@ class Study:
 
 
 FINALS = "final"
-"""The name of the final runs of all arms, which no arm may have."""
+"""The name of the queue of final runs, which no arm may have."""
 AUTO = "auto"
-"""Stands for the backend that :func:`bench.execution.backend_choice.choose_backend` finds."""
+"""The setting for the backend that :func:`bench.execution.backend_choice.choose_backend` chooses."""
 ENGINE = ("engine", "address", "cpus_per_trial", "gpus_per_trial")
-"""Settings of who does the work: they change nothing of what comes out."""
+"""Settings of the executor, which do not change results."""
 
 
 class StudySettings(BaseModel):
-    """What a user may set of any study. The attributes are the command line's options."""
+    """The settings of any study. The attributes are the command line's options."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -136,8 +145,8 @@ class StudySettings(BaseModel):
     evaluation_images: Annotated[int, Field(ge=2, le=10**9)] | None = None
     extractor: Literal["classifier", "inception_v3"] = "classifier"
     outside_dataset: str | None = None
-    sampler: Annotated[str, AfterValidator(_checked_sampler)] | None = None
-    pruner: Annotated[str, AfterValidator(_checked_pruner)] = "halving"
+    sampler: Annotated[str, AfterValidator(_check_sampler)] | None = None
+    pruner: Annotated[str, AfterValidator(_check_pruner)] = "halving"
     backend: str = "tensorflow"
     storage: str | None = None
     tracking_uri: str | None = None
@@ -158,25 +167,27 @@ class StudySettings(BaseModel):
         if self.backend not in (*BACKENDS, AUTO):
             raise ValueError(f"backend={self.backend!r} is unknown: one of {', '.join((*BACKENDS, AUTO))}")
         if self.engine == "ray" and self.workers == 0:
-            raise ValueError("workers=0 leaves the work to others, and engine='ray' has tasks do it: give one of them")
+            raise ValueError(
+                "workers=0 leaves the work to other processes, and engine='ray' to Ray tasks: give one of them"
+            )
         if self.engine == "local" and self.address is not None:
             raise ValueError(f"address={self.address!r} is that of a Ray cluster: give engine='ray' with it")
         if self.gpus_per_trial > 1 and self.gpus_per_trial % 1:
-            raise ValueError(f"gpus_per_trial={self.gpus_per_trial}: a part of one, or whole ones")
+            raise ValueError(f"gpus_per_trial={self.gpus_per_trial}: a fraction of one, or a whole number")
         return self
 
     @classmethod
-    def checked(cls, values: Mapping[str, Any]) -> Self:
-        """Settings from option values.
+    def from_options(cls, values: Mapping[str, Any]) -> Self:
+        """Validate option values.
 
         Raises:
-            SettingsError: a value is out of range; the message names the option, the value and what is accepted.
+            SettingsError: a value is out of range; the message says the option, the value and what is accepted.
         """
-        settings = validated(cls, values)
-        return settings._smaller() if settings.smoke else settings
+        settings = validate_settings(cls, values)
+        return settings._shrink() if settings.smoke else settings
 
-    def _smaller(self) -> Self:
-        """The settings of a run whose only purpose is to go through all the motions."""
+    def _shrink(self) -> Self:
+        """The settings of a smoke run, which does every step as quickly as possible."""
         small = {
             "trials": min(self.trials, 2),
             "epochs": None,
@@ -189,36 +200,35 @@ class StudySettings(BaseModel):
         return self.model_copy(update=small)
 
     @property
-    def is_alone(self) -> bool:
-        """Whether one process does it all."""
+    def is_single_process(self) -> bool:
+        """Whether a single process runs the whole study."""
         return self.engine == "local" and self.workers in (None, 1)
 
     @property
     def storage_url(self) -> str:
-        """Where Optuna keeps the search."""
+        """Optuna's storage of the search."""
         return self.storage or str(self.output.resolve() / "optuna.journal")
 
     @property
     def tracking(self) -> str:
-        """Where MLflow keeps the runs."""
+        """MLflow's tracking URI."""
         return self.tracking_uri or f"sqlite:///{self.output.resolve() / 'mlflow.db'}"
 
     def training(self, base: TrainingConfig, train_images: int) -> TrainingConfig:
-        """``base`` with the batch size, if one is set, and the budget of a run.
+        """``base`` with the settings' batch size, if any, and the budget of a run.
 
-        The budget is ``images``, else ``epochs`` passes over the training split, else what ``base`` itself asks for,
-        else a default that grows with the data. Unless ``base`` asks for a number of evaluations, there is one a pass,
-        ten a run at least and four hundred at most: a longer budget of the same data then begins with the evaluations
-        of a shorter one.
+        The budget is ``images``, else ``epochs``, else ``base.images`` if it is set, else a default that grows with the
+        data. Unless ``base.evaluations`` is set, there is one evaluation per epoch, at least ten and at most four
+        hundred: a longer budget on the same data then begins with the evaluations of a shorter one.
         """
-        asked = base.model_fields_set
+        explicit = base.model_fields_set
         if self.images or self.epochs:
             images = self.images or (self.epochs or 0) * train_images
         else:
-            images = base.images if "images" in asked else default_images(train_images)
+            images = base.images if "images" in explicit else default_images(train_images)
         batch_size = self.batch_size or base.batch_size
         wanted = base.evaluations
-        if "evaluations" not in asked:
+        if "evaluations" not in explicit:
             wanted = min(max(round(images / train_images), LEAST_EVALUATIONS), MOST_EVALUATIONS)
         most = max(1, images // batch_size)
         evaluations = min(most, 2 if self.smoke else wanted)
@@ -230,28 +240,28 @@ STORAGE_LAYOUT = 4
 """Version of a study's storage. Studies written by another version are not resumed."""
 LEAST_EVALUATIONS = 10
 MOST_EVALUATIONS = 400
-DEFAULT_PASSES = 60
-"""Over small data: both arms come near their best on the digits by then."""
+DEFAULT_EPOCHS = 60
+"""Default budget on small data, by which both families are near their best on the digits."""
 DEFAULT_IMAGES = 100_000
-"""At most so many where that is ..."""
-LEAST_PASSES = 10
-"""... no fewer passes than this: the default grows with the data."""
-CONVERGENT_PASSES = 100
-"""After so many both arms had come to their best on the digits; larger data may need more images, not passes."""
+"""The default budget has at most this many images ..."""
+LEAST_EPOCHS = 10
+"""... but at least this many epochs: it grows with the data."""
+CONVERGENT_EPOCHS = 100
+"""Budget by which both families had converged on the digits; larger data may need more images, not epochs."""
 
 
 def default_images(train_images: int) -> int:
-    """The training budget, in images, of data of this size where none is asked for."""
-    return max(LEAST_PASSES * train_images, min(DEFAULT_PASSES * train_images, DEFAULT_IMAGES))
+    """The default training budget in images for data of this size."""
+    return max(LEAST_EPOCHS * train_images, min(DEFAULT_EPOCHS * train_images, DEFAULT_IMAGES))
 
 
 @dataclass(frozen=True)
 class BoundStudy:
-    """A study joined to its settings and its data: all that determines its trials.
+    """A study with its settings and its data, which together determine its trials.
 
     Raises:
-        SettingsError: an arm cannot take the data's images, its sweep does not fit its configuration, or two arms have
-            one name.
+        SettingsError: an arm cannot model the data's images, its sweep does not fit its configuration, or two arms have
+            the same name.
     """
 
     study: Study
@@ -270,9 +280,10 @@ class BoundStudy:
             for values in _probes(arm.sweep):
                 try:
                     self.configure(arm, values)
-                except (ValidationError, ValueError, SettingsError) as error:
-                    reason = explained(error) if isinstance(error, ValidationError) else str(error.args[0])
-                    raise SettingsError(f"{arm.name} cannot be trained on {self.info.name}: {reason}") from error
+                except ValidationError as error:
+                    raise self._refuse(arm, format_validation_error(error)) from error
+                except (ValueError, SettingsError) as error:
+                    raise self._refuse(arm, str(error.args[0])) from error
             for name, value in self.first_values(arm).items():
                 if value not in arm.sweep[name]:
                     raise SettingsError(
@@ -280,9 +291,12 @@ class BoundStudy:
                         f"its sweep {arm.sweep[name]}: change one of the two"
                     )
 
+    def _refuse(self, arm: Arm, reason: str) -> SettingsError:
+        return SettingsError(f"{arm.name} cannot be trained on {self.info.name}: {reason}")
+
     @property
     def runs(self) -> int:
-        """Trials and final runs in all; an arm of which nothing is swept needs no trials."""
+        """Trials and final runs in all; an arm that sweeps nothing needs no trials."""
         return sum((self.settings.trials if arm.sweep else 0) + self.settings.seeds for arm in self.study.arms)
 
     @property
@@ -303,22 +317,22 @@ class BoundStudy:
         )
 
     def configure(self, arm: Arm, values: Mapping[str, Any]) -> RunConfig:
-        """The configuration with swept ``values`` in place."""
+        """The arm's configuration with swept ``values``."""
         config = self.base(arm).with_values(values)
         config.model.check_images(self.info.image_shape, self.info.grey_levels)
         return config
 
     def first_values(self, arm: Arm) -> dict[str, Any]:
-        """The swept parameters' values in the arm's own configuration: the first trial."""
+        """The values of the swept parameters in the arm's own configuration, which are the first trial."""
         parameters = self.base(arm).parameters()
-        return chosen(arm.sweep, lambda name, parameter: parameters[name])
+        return choose_values(arm.sweep, lambda name, parameter: parameters[name])
 
     @property
     def study_id(self) -> str:
-        """Name, data set, and a hash of all that determines the trials but their number.
+        """Name, data set, and a hash of all that determines the trials, except their number.
 
-        The same command finds its study again, with more trials if it asks for more; a changed setting that would
-        change the trials makes another study.
+        The same command continues its study, also with more trials; a setting that changes the trials makes another
+        study.
         """
         settings = self.settings
         determining = {
@@ -346,10 +360,10 @@ class BoundStudy:
 
 
 def _probes(sweep: Space) -> Iterator[dict[str, Any]]:
-    """Values for which a configuration is checked: every parameter's first together, then their second, and so on."""
+    """Values for which a configuration is checked: the first probes of all parameters, then the second, and so on."""
     for i in range(max((len(parameter.probes) for parameter in sweep.values()), default=1)):
 
         def probe(name: str, parameter: Parameter, i: int = i) -> Any:
             return parameter.probes[min(i, len(parameter.probes) - 1)]
 
-        yield chosen(sweep, probe)
+        yield choose_values(sweep, probe)

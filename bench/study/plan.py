@@ -1,4 +1,4 @@
-"""What a study would do, and roughly how long it would take, told without importing a framework."""
+"""What a study would do, and roughly how long it would take. Imports no framework."""
 
 from __future__ import annotations
 
@@ -10,25 +10,25 @@ from typing import Any
 
 import numpy as np
 
-from bench.study.definition import CONVERGENT_PASSES, Arm, BoundStudy
-from bench.study.eta import ExpectedRuns, StudyEta
-from bench.study.search_space import Choices, Integers, Parameter, Space, chosen
+from bench.study.definition import CONVERGENT_EPOCHS, Arm, BoundStudy
+from bench.study.eta import Eta, Expected
+from bench.study.search_space import Choices, Integers, Parameter, Space, choose_values
 from models.base.size import Size
 
 TRAINING_PASSES = 3
-"""A training step costs about three forward passes: one forward, two backward."""
+"""Cost of a training step in forward passes: one forward, and a backward one that costs about two."""
 EFFICIENCY = 0.15
-"""Share of the processor's matrix-product speed that small models reach, measured on two cores."""
+"""Share of the processor's speed at matrix products that small models reach, measured on two cores."""
 SECONDS_PER_STEP = 0.005
-"""Cost of a training step beside its arithmetic: dispatch, batching, callbacks."""
+"""Overhead of a training step: dispatch and batching."""
 COMPILE_SECONDS = 3.0
 COMPILE_SECONDS_PER_FLOW_STEP = 1.1
-"""Time to build, initialise, trace and compile a model; that of a flow grows with its steps."""
+"""Time to build, initialise, trace and compile a model; it grows with the steps of a flow."""
 
 
 @dataclass(frozen=True)
 class ArmPlan:
-    """What a study would do with one arm."""
+    """Sizes, budget and expected times of one arm; sizes are None if the model does not state them."""
 
     arm: Arm
     smallest: Size | None
@@ -40,14 +40,14 @@ class ArmPlan:
 
 
 def plan(bound: BoundStudy) -> list[ArmPlan]:
-    """Sizes and times of each arm, the times for the middle of its swept ranges."""
+    """Estimate sizes and times of each arm; times in the middle of its swept ranges."""
     rate = _multiplications_per_second() * EFFICIENCY
     return [_plan(bound, arm, rate) for arm in bound.study.arms]
 
 
 @dataclass(frozen=True)
 class LongerStudy:
-    """A study at the budget after which the families had converged on the digits."""
+    """A study at the budget by which the families had converged on the digits."""
 
     bound: BoundStudy
     plans: list[ArmPlan]
@@ -59,21 +59,21 @@ class LongerStudy:
 
 
 def at_convergent_budget(bound: BoundStudy) -> LongerStudy:
-    """The study with a budget of ``CONVERGENT_PASSES`` passes over its training images."""
-    budget = {"epochs": CONVERGENT_PASSES, "images": None}
+    """The study with a budget of ``CONVERGENT_EPOCHS`` passes over its training images."""
+    budget = {"epochs": CONVERGENT_EPOCHS, "images": None}
     longer = replace(bound, settings=bound.settings.model_copy(update=budget))
     return LongerStudy(longer, plan(longer))
 
 
-def study_eta(bound: BoundStudy) -> StudyEta:
-    """A prediction of the study's remaining time that begins with these estimates and goes on with what runs take."""
+def study_eta(bound: BoundStudy) -> Eta:
+    """A prediction of the study's remaining time, from these estimates and from the times of finished runs."""
     settings = bound.settings
     expected = {}
     for each in plan(bound):
         name = each.arm.name
-        expected[f"{name} search"] = ExpectedRuns(settings.trials if each.arm.sweep else 0, each.trial_seconds)
-        expected[f"{name} final"] = ExpectedRuns(settings.seeds, each.final_seconds)
-    return StudyEta(expected)
+        expected[f"{name} search"] = Expected(settings.trials if each.arm.sweep else 0, each.trial_seconds)
+        expected[f"{name} final"] = Expected(settings.seeds, each.final_seconds)
+    return Eta(expected)
 
 
 def total_seconds(bound: BoundStudy, plans: list[ArmPlan]) -> float:
@@ -117,12 +117,12 @@ def _plan(bound: BoundStudy, arm: Arm, rate: float) -> ArmPlan:
 
 
 def middle_values(sweep: Space) -> dict[str, Any]:
-    """Every swept parameter in the middle of its range."""
+    """Each swept parameter in the middle of its range."""
     return _values(sweep, "middle")
 
 
 def _values(sweep: Space, corner: str) -> dict[str, Any]:
-    """Every swept parameter at its low end, high end, or in the middle of its range."""
+    """Each swept parameter at its low end, high end, or in the middle of its range."""
 
     def value(name: str, parameter: Parameter) -> Any:
         if isinstance(parameter, Choices):
@@ -131,12 +131,12 @@ def _values(sweep: Space, corner: str) -> dict[str, Any]:
         at_corner = {"low": parameter.low, "high": parameter.high, "middle": middle}[corner]
         return round(at_corner) if isinstance(parameter, Integers) else at_corner
 
-    return chosen(sweep, value)
+    return choose_values(sweep, value)
 
 
 @cache
 def _multiplications_per_second() -> float:
-    """Multiply-adds per second of a float32 matrix product on this processor, all cores; about 50 ms to measure."""
+    """Multiply-adds per second of a float32 matrix product on all cores, measured in about 50 ms."""
     n = 512
     matrix = np.ones((n, n), dtype=np.float32)
     matrix @ matrix

@@ -16,7 +16,7 @@ Value = str | int | float | bool
 Condition = Mapping[str, Value | tuple[Value, ...]]
 """For each named parameter before it in the sweep, the value or the values at which a parameter is swept."""
 _EXACT = 2**53
-"""The largest whole number to which all smaller ones are exact as floating-point numbers, in which samplers count."""
+"""Up to here whole numbers are exact as floating-point numbers, which samplers use."""
 Whole = Annotated[int, Field(ge=-_EXACT, le=_EXACT)]
 
 
@@ -28,7 +28,7 @@ class Integers:
         low: the smallest.
         high: the largest.
         log: whether they are spaced by ratio.
-        when: where given, the parameter is swept only in trials that meet this condition.
+        when: if given, the parameter is swept only in trials that meet this condition.
     """
 
     low: Whole
@@ -47,7 +47,7 @@ class Integers:
 
     @property
     def probes(self) -> tuple[int, ...]:
-        """Values that a configuration must take for it to take all: the ends."""
+        """Values by which a configuration is checked: the ends."""
         return self.low, self.high
 
 
@@ -59,7 +59,7 @@ class Reals:
         low: the smallest.
         high: the largest.
         log: whether they are spaced by ratio.
-        when: where given, the parameter is swept only in trials that meet this condition.
+        when: if given, the parameter is swept only in trials that meet this condition.
     """
 
     low: Whole | float
@@ -78,7 +78,7 @@ class Reals:
 
     @property
     def probes(self) -> tuple[float, ...]:
-        """Values that a configuration must take for it to take all: the ends, and one between that is not whole."""
+        """Values by which a configuration is checked: the ends, and one between them that is not whole."""
         return self.low, self.high, self.low + (self.high - self.low) * 0.382
 
 
@@ -87,8 +87,8 @@ class Choices:
     """One of several values.
 
     Attributes:
-        values: what may be chosen.
-        when: where given, the parameter is swept only in trials that meet this condition.
+        values: the choices.
+        when: if given, the parameter is swept only in trials that meet this condition.
     """
 
     values: tuple[Value, ...]
@@ -106,7 +106,7 @@ class Choices:
 
     @property
     def probes(self) -> tuple[str | int | float | bool, ...]:
-        """Values that a configuration must take for it to take all."""
+        """Values by which a configuration is checked: all of them."""
         return self.values
 
 
@@ -132,15 +132,15 @@ Space = Mapping[str, Parameter]
 
 
 def is_swept(parameter: Parameter, values: Mapping[str, Any]) -> bool:
-    """Whether a parameter is swept in a trial in which those before it have these ``values``."""
+    """Whether a parameter is swept in a trial, given the ``values`` of earlier parameters."""
     return all(
         name in values and values[name] in (allowed if isinstance(allowed, tuple) else (allowed,))
         for name, allowed in (parameter.when or {}).items()
     )
 
 
-def chosen(space: Space, choose: Callable[[str, Parameter], Any]) -> dict[str, Any]:
-    """A value for each parameter that is swept, in order: conditions see the values that were chosen before."""
+def choose_values(space: Space, choose: Callable[[str, Parameter], Any]) -> dict[str, Any]:
+    """Choose a value for each parameter that is swept, in order: conditions depend on the values chosen before."""
     values: dict[str, Any] = {}
     for name, parameter in space.items():
         if is_swept(parameter, values):
@@ -149,7 +149,7 @@ def chosen(space: Space, choose: Callable[[str, Parameter], Any]) -> dict[str, A
 
 
 def check_conditions(space: Space) -> None:
-    """Check that each condition names parameters before its own, and values that they can take.
+    """Check that each condition refers to earlier parameters, and to values that they can have.
 
     Raises:
         SettingsError: one does not.
@@ -170,10 +170,10 @@ _KINDS: dict[str, type[Parameter]] = {"integers": Integers, "reals": Reals, "cho
 
 
 def value_at(parameter: Parameter, u: float) -> Any:
-    """The value that lies at ``u`` in [0, 1) of a parameter's range, spaced evenly or by ratio as the range says."""
+    """The value at ``u`` in [0, 1) of a parameter's range, spaced evenly or by ratio."""
     if isinstance(parameter, Choices):
         return parameter.values[int(u * len(parameter.values))]
-    # A whole number stands for the unit of the scale around it: the ends are as likely as the others.
+    # Each whole number has an interval of length 1 around it, so that the ends are as likely as the others.
     margin = 0.5 if isinstance(parameter, Integers) else 0.0
     low, high = parameter.low - margin, parameter.high + margin
     value = low * math.exp(u * math.log(high / low)) if parameter.log else low + u * (high - low)
@@ -182,18 +182,18 @@ def value_at(parameter: Parameter, u: float) -> Any:
 
 
 def to_json(space: Space) -> dict[str, Any]:
-    """A space as JSON holds it."""
+    """A space as JSON."""
     names = {kind: name for name, kind in _KINDS.items()}
     written = {name: {"kind": names[type(parameter)], **asdict(parameter)} for name, parameter in space.items()}
     return {name: {key: value for key, value in each.items() if value is not None} for name, each in written.items()}
 
 
 def from_json(space: Mapping[str, Mapping[str, Any]]) -> dict[str, Parameter]:
-    """What :func:`to_json` has written.
+    """The space that :func:`to_json` has written.
 
     Raises:
         SettingsError: a range is empty.
-        KeyError, TypeError: it was not written by :func:`to_json`.
+        KeyError, TypeError: the input is not from :func:`to_json`.
     """
     return {name: _parameter(**written) for name, written in space.items()}
 

@@ -1,4 +1,4 @@
-"""A study as JSON, kept with its storage, from which any worker rebuilds it."""
+"""A study as JSON, which its storage holds and from which workers rebuild it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 from pydantic import TypeAdapter
 
 from bench.core.errors import SettingsError
-from bench.core.extensions import check_extensions, digests
+from bench.core.extensions import check_extensions, extension_digests
 from bench.data.dataset import DatasetInfo
 from bench.runtime.provenance import code_version
 from bench.study import search_space as space
@@ -20,11 +20,11 @@ from models.base.registry import AnyModelConfig
 
 _MODEL: TypeAdapter[Any] = TypeAdapter(AnyModelConfig)
 _OWN = {"storage", "tracking_uri", "output", "workers", *ENGINE}
-"""Settings that each process has of its own; addresses may hold credentials, which are kept nowhere."""
+"""Settings of each process; addresses may hold credentials, which are not stored."""
 
 
 def to_json(bound: BoundStudy) -> dict[str, Any]:
-    """The study, its settings, its data and the code that runs it."""
+    """The study, its settings, its data and the version of the code."""
     study = bound.study
     return {
         "study_id": bound.study_id,
@@ -42,15 +42,15 @@ def to_json(bound: BoundStudy) -> dict[str, Any]:
         "info": asdict(bound.info),
         "digest": bound.digest,
         "code": code_version(bound.settings.backend),
-        "extensions": digests(),
+        "extensions": extension_digests(),
     }
 
 
 def from_json(written: Mapping[str, Any], storage: str | None, tracking_uri: str | None, output: Path) -> BoundStudy:
-    """The study that :func:`to_json` wrote, with this process's own addresses and folder.
+    """The study that :func:`to_json` has written, with this process's own addresses and folder.
 
     Raises:
-        SettingsError: it was written by other code than this, or comes out as another study than it was.
+        SettingsError: other code has written it, or it becomes another study here.
     """
     check_extensions(written["extensions"].items())
     check_code(written, mixed=bool(written["settings"]["mixed_code"]))
@@ -63,7 +63,7 @@ def from_json(written: Mapping[str, Any], storage: str | None, tracking_uri: str
         )
         for arm in written["arms"]
     )
-    settings = StudySettings.checked(
+    settings = StudySettings.from_options(
         {**written["settings"], "storage": storage, "tracking_uri": tracking_uri, "output": output}
     )
     info = dict(written["info"])
@@ -71,16 +71,16 @@ def from_json(written: Mapping[str, Any], storage: str | None, tracking_uri: str
     bound = BoundStudy(Study(arms=arms, **written["study"]), settings, DatasetInfo(**info), written["digest"])
     if bound.study_id != written["study_id"]:
         raise SettingsError(
-            f"{written['study_id']} comes out as {bound.study_id} here: its configuration or this code has changed"
+            f"{written['study_id']} becomes {bound.study_id} here: its configuration or this code has changed"
         )
     return bound
 
 
 def check_code(written: Mapping[str, Any], mixed: bool) -> None:
-    """Refuse to go on with a study that other code began, unless that is asked for.
+    """Refuse to continue a study that other code began, unless ``mixed`` is set.
 
     Raises:
-        SettingsError: what differs, and the ways out.
+        SettingsError: the code differs; the message says how, and what to do.
     """
     theirs = written["code"]
     ours = code_version(written["settings"]["backend"])
@@ -91,6 +91,6 @@ def check_code(written: Mapping[str, Any], mixed: bool) -> None:
     ]
     if changed and not mixed:
         raise SettingsError(
-            f"{written['study_id']} was begun by other code ({'; '.join(changed)}), and two must not mix unseen: go on "
-            "with that code, begin anew with another --output, or mix them knowingly with --mixed-code"
+            f"{written['study_id']} was begun by other code ({'; '.join(changed)}), and two must not mix silently: "
+            "continue with that code, start again with another --output, or mix them with --mixed-code"
         )

@@ -1,1 +1,1 @@
-"""Training: the loop, its compiled steps, optimizers, schedules and checkpoints."""
+"""Training: the loop, its compiled steps, optimizers, early stopping and checkpoints."""

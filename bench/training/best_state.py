@@ -1,4 +1,4 @@
-"""The state of a training at its best evaluation, kept while it trains on."""
+"""The state of a training at its best evaluation, kept in memory while training continues."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ Arrays = dict[str, npt.NDArray[Any]]
 
 
 class BestState:
-    """Copies of the weights of the best evaluation, and of the optimizer's state where training may return to it.
+    """Copies of the best evaluation's weights, and of the optimizer's state where training may continue from them.
 
-    The noise of training is left out: it continues from where it is.
+    The seed generators are left out: the noise of training does not repeat.
 
     Args:
-        model: the model that trains, its optimizer built.
-        with_optimizer: whether training may go on from the best state.
+        model: the model that trains, with a built optimizer.
+        with_optimizer: whether training may continue from the best state.
     """
 
     def __init__(self, model: LikelihoodModel, with_optimizer: bool) -> None:
@@ -28,8 +28,8 @@ class BestState:
         self.variables = {f"{owner}_{i}": variable for owner, own in owners.items() for i, variable in enumerate(own)}
         self.arrays: Arrays = {}
 
-    def take(self) -> None:
-        """Keep the state as it is now."""
+    def capture(self) -> None:
+        """Copy the state as it is now."""
         for name, variable in self.variables.items():
             if name in self.arrays:
                 np.copyto(self.arrays[name], np.asarray(variable))
@@ -37,6 +37,6 @@ class BestState:
                 self.arrays[name] = np.array(variable)
 
     def restore(self) -> None:
-        """Put the variables where they were at the last :meth:`take`; they stay as they are if there was none."""
+        """Assign the copied values; without an earlier :meth:`capture` nothing changes."""
         for name, array in self.arrays.items():
             self.variables[name].assign(array)

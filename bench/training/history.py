@@ -1,4 +1,4 @@
-"""What training leaves beside the model: its learning curve and its times."""
+"""The learning curve and the times of a training."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ import numpy.typing as npt
 from bench.core.results import EvaluationRecord
 
 VALIDATION = "validation/bits_per_dim"
-"""The metric of an evaluation that chooses among evaluations and trials."""
+"""The metric by which evaluations and trials are chosen."""
 CLIPPED = "train/clipped"
 
 
 @dataclass(frozen=True)
 class TrainingLog:
-    """The learning curve of one training and its times, over all processes that took part in it.
+    """The learning curve and the times of one training, over all processes that took part in it.
 
     Attributes:
-        records: one for each evaluation on validation.
-        interval_seconds: seconds of the training steps before each evaluation, the evaluation excluded.
+        records: one per evaluation on validation.
+        interval_seconds: seconds of the training steps before each evaluation, without the evaluation.
         images_per_interval: training images between two evaluations.
-        starts: the intervals, counted from 0, with which a process began to train: the first is 0, and one more each
-            time that training was continued from a checkpoint. Their programs had to be compiled.
+        starts: the intervals, from 0, with which a process began: 0, and one more each time that training resumed from
+            a checkpoint. They include compilation.
     """
 
     records: list[EvaluationRecord]
@@ -33,17 +33,17 @@ class TrainingLog:
 
     @property
     def seconds(self) -> float:
-        """Seconds from the first step to the last look at validation, those between processes left out."""
+        """Seconds from the first step to the last evaluation, without those between processes."""
         return self.records[-1].seconds if self.records else 0.0
 
     @property
     def validation(self) -> list[float]:
-        """The validation value of each evaluation, by which the best is chosen: its one-sample bound in bits/dim."""
+        """The one-sample bound of each evaluation, in bits/dim, by which the best one is chosen."""
         return [record.values[VALIDATION] for record in self.records]
 
     @property
     def best(self) -> EvaluationRecord:
-        """The evaluation whose weights the training left: the first of those with the lowest validation value.
+        """The first evaluation with the lowest validation value; the model ends with its weights.
 
         Raises:
             ValueError: nothing was evaluated yet.
@@ -52,7 +52,7 @@ class TrainingLog:
 
     @property
     def clipped_share(self) -> float | None:
-        """Share of the steps whose gradient was clipped; None where none is ever clipped."""
+        """Share of the steps whose gradient was clipped; None without a clip norm."""
         shares = [record.values[CLIPPED] for record in self.records if CLIPPED in record.values]
         return float(np.mean(shares)) if shares else None
 
@@ -63,15 +63,15 @@ class TrainingLog:
 
     @property
     def compile_seconds(self) -> float:
-        """What the first interval took beyond the median of warm ones: tracing and compiling, where it had to."""
+        """Seconds of the first interval beyond the median of warm ones: tracing and compiling."""
         return max(0.0, self.interval_seconds[0] - float(np.median(self._warm_interval_seconds())))
 
     def images_per_second(self) -> npt.NDArray[np.float64]:
-        """Training speed of each warm interval: of all but those with which a process began."""
+        """Training speed of each warm interval; those with which a process began are left out."""
         return self.images_per_interval / np.asarray(self._warm_interval_seconds())
 
     def continued(self) -> TrainingLog:
-        """The log as a process that trains on from its end begins it."""
+        """The log for a process that resumes training from its end."""
         return replace(self, starts=[*self.starts, len(self.records)])
 
     def _warm_interval_seconds(self) -> list[float]:

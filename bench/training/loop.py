@@ -1,4 +1,4 @@
-"""Training, with an evaluation on validation now and then; it gives the weights of the best one."""
+"""Trains a model, evaluates it on validation at intervals, and restores the weights of the best evaluation."""
 
 from __future__ import annotations
 
@@ -19,34 +19,34 @@ from bench.runtime.compiled import CompiledMethod
 from bench.study.config import TrainingConfig
 from bench.training.best_state import BestState
 from bench.training.checkpoint import Checkpoint
-from bench.training.course import REDUCTION, course
+from bench.training.early_stopping import REDUCTION, decide
 from bench.training.history import TrainingLog
 from bench.training.optimizers import ScheduledAdam, ScheduledAdamax
 from bench.training.program import Logs, training_program
 from models.base.likelihood_model import LikelihoodModel
 
 INITIALISATION_IMAGES = 1024
-"""Training images that data-dependent weights are initialised on."""
+"""Training images on which data-dependent weights are initialised."""
 CHUNK_SECONDS = 0.5
-"""About how long the device trains before the host looks whether the loss is finite and a stop was asked for."""
+"""Target duration of a chunk; after each one the host checks the loss and requests to stop."""
 CHUNK_GROWTH = 8.0
-"""By which a chunk is at most longer than the one before: the first one of all has compiled."""
+"""A chunk has at most this many times the steps of the one before, as the first includes compilation."""
 VALUES_WORTH_XLA = 2**22
-"""Pixel values that the evaluations of a training see, beyond which XLA compiles them, on TensorFlow.
+"""Pixel values over all evaluations of a training, above which XLA compiles the evaluation on TensorFlow.
 
-For a Glow of 6 steps on 8x8 digits its compilation repays after about 2 million; a dense VAE gains next to nothing.
+For a Glow of 6 steps on 8x8 digits compilation pays off after about 2 million; a dense VAE gains almost nothing.
 """
 STAGES = 8
-"""Of the ``staged`` decay of the learning rate."""
+"""Stages of the ``staged`` decay of the learning rate."""
 UNDECAYED = ["bias", "mixing", "moments", "scale", "shift"]
-"""Parts of the names of weights that weight decay leaves alone; those of a flow's coupling networks are one weight."""
+"""Weights whose names contain one of these have no decay; a flow's coupling networks are stored as one weight."""
 
 
 class ImageStream:
-    """The order in which a split's images are trained on, a pure function of seed and position.
+    """The order of the training images, a pure function of seed and position.
 
-    The stream is one random permutation of the images after the other, cut into batches. Interval i,
-    between two evaluations, is the i-th run of ``steps`` batches of it, so that budgets need not be whole passes.
+    Random permutations of the images, one per epoch, are joined and cut into batches. Interval i, between two
+    evaluations, is the i-th sequence of ``steps`` batches: a budget need not be whole epochs.
     """
 
     def __init__(self, n: int, batch_size: int, steps: int, seed: int) -> None:
@@ -56,28 +56,28 @@ class ImageStream:
         self.seed = seed
 
     def interval(self, number: int) -> npt.NDArray[np.int64]:
-        """Indices of the images of each of the batches of an interval (steps, batch_size)."""
+        """Indices of the images of each batch of an interval (steps, batch_size)."""
         length = self.steps * self.batch_size
         positions = np.arange(number * length, (number + 1) * length)
-        passes = positions // self.n
-        chosen = [
-            self.permutation(order)[positions[passes == order] % self.n]
-            for order in range(int(passes[0]), int(passes[-1]) + 1)
+        epochs = positions // self.n
+        indices = [
+            self.permutation(epoch)[positions[epochs == epoch] % self.n]
+            for epoch in range(int(epochs[0]), int(epochs[-1]) + 1)
         ]
-        return np.concatenate(chosen).reshape(self.steps, self.batch_size)
+        return np.concatenate(indices).reshape(self.steps, self.batch_size)
 
-    def permutation(self, number: int) -> npt.NDArray[np.int64]:
-        """The order of the images in a pass over them all."""
-        generator = np.random.Generator(np.random.Philox(key=derive_seed(self.seed, "order", number)))
+    def permutation(self, epoch: int) -> npt.NDArray[np.int64]:
+        """The order of the images in an epoch."""
+        generator = np.random.Generator(np.random.Philox(key=derive_seed(self.seed, "order", epoch)))
         return generator.permutation(self.n)
 
 
 class TrainingPrograms:
-    """The compiled programs that training a model takes; they serve one training after the other.
+    """The compiled programs that train and evaluate a model; successive trainings of the model share them.
 
     Args:
         model: the model.
-        evaluated: about how many images all evaluations of a training see together.
+        evaluated: images over all evaluations of a training.
     """
 
     def __init__(self, model: LikelihoodModel, evaluated: int) -> None:
@@ -100,7 +100,7 @@ def build_optimizer(config: TrainingConfig) -> keras.optimizers.Optimizer:
         schedule = keras.optimizers.schedules.CosineDecay(
             initial_learning_rate=0.0 if config.warmup_steps else 1.0,
             decay_steps=max(1, config.steps - config.warmup_steps),
-            # A cosine decay to its own start is constant.
+            # A cosine decay with alpha 1 is constant.
             alpha=0.0 if config.decay == "cosine" else 1.0,
             warmup_target=1.0 if config.warmup_steps else None,
             warmup_steps=config.warmup_steps,
@@ -115,15 +115,15 @@ def build_optimizer(config: TrainingConfig) -> keras.optimizers.Optimizer:
         ema_momentum=config.weight_average or None,
     )
     if config.weight_decay:
-        # What shifts, scales and mixes channels is no excess of capacity.
+        # Weights that shift, scale and mix channels add no capacity.
         optimizer.exclude_from_weight_decay(var_names=UNDECAYED)
     return optimizer
 
 
 def compile_for_training(model: LikelihoodModel, config: TrainingConfig) -> None:
-    """Give the model its optimizer, with its variables."""
-    # XLA on JAX alone, and said so. TensorFlow's own kernels are the faster ones on a processor, and its XLA cannot
-    # differentiate a loop over a flow's steps.
+    """Compile the model with its optimizer, and create the optimizer's variables."""
+    # XLA on JAX alone: on a processor TensorFlow's own kernels are faster, and its XLA cannot differentiate a loop over
+    # a flow's steps.
     model.compile(optimizer=build_optimizer(config), jit_compile=keras.backend.backend() == "jax")
     model.optimizer.build(model.trainable_variables)
 
@@ -138,25 +138,25 @@ def train(
     picture: Callable[[int], bytes | None] = lambda evaluation: None,
     programs: TrainingPrograms | None = None,
 ) -> TrainingLog:
-    """Initialise the model on training images, train it, evaluate it at intervals, and leave it at its best evaluation.
+    """Initialise the model on training images, train it, evaluate it at intervals, and restore its best weights.
 
-    An evaluation is the one-sample bound on every validation image, from the same noise in every evaluation of every
-    run, so that learning curves differ by their models alone. The weights of the one with the lowest bits/dim are what
-    the model has in the end, and :func:`bench.training.course.course` says from the values when the learning rate is
-    lowered and when training ends before its budget does.
+    An evaluation is the one-sample bound on every validation image, under the same noise in every evaluation of every
+    run, so that learning curves differ by their models alone. The model ends with the weights of the evaluation with
+    the lowest bits/dim; :func:`bench.training.early_stopping.decide` decides when the learning rate is lowered and when
+    training stops before the end of its budget.
 
-    With a checkpoint, training continues after ``checkpoint.records()``, which ``on_evaluation`` does not receive
-    again; where these are all, nothing is left to train. The state is saved once ``on_evaluation`` has returned.
+    With a checkpoint, training resumes after ``checkpoint.records()``, which ``on_evaluation`` does not receive again.
+    The state is saved after ``on_evaluation`` returns.
 
     Args:
-        model: a newly built model, or one that :func:`compile_for_training` has prepared for this ``config``.
+        model: a new model, or one that :func:`compile_for_training` has compiled for this ``config``.
         data: training and validation images.
         config: how to train.
         seed: orders the data; the model's own randomness was seeded when it was built.
         on_evaluation: receives the record of each evaluation; an error that it raises ends training.
-        checkpoint: where the state is kept.
-        picture: gives the samples that the record of an evaluation holds, if it is to hold any.
-        programs: the model's, where an earlier training has left them; else they are compiled.
+        checkpoint: where the state is saved.
+        picture: returns the samples of an evaluation's record, or None.
+        programs: the model's programs, if an earlier training has compiled them.
 
     Raises:
         DivergedError: the loss, or validation, became NaN or infinite.
@@ -178,7 +178,7 @@ def train(
     done = len(log.records)
     began = time.perf_counter() - log.seconds
     for interval in range(done, config.evaluations):
-        if course(log.validation, config).is_over:
+        if decide(log.validation, config).stops:
             break
         if config.weight_average and interval:
             _swap_averages(model)
@@ -187,8 +187,7 @@ def train(
         metrics = _train_interval(model, programs, data.train, stream.interval(interval), steps_before)
         log.interval_seconds.append(time.perf_counter() - began_interval)
         if config.weight_average:
-            # An evaluation then judges the averaged weights, as the final one will; a checkpoint holds them too, the
-            # weights that are trained being with the optimizer.
+            # The averaged weights are evaluated, and saved as the model's; the optimizer holds those that are trained.
             _swap_averages(model)
         values = {f"train/{name}": value for name, value in metrics.items()} | _evaluate(
             model, data.validation, programs.evaluation
@@ -206,15 +205,15 @@ def train(
         record = replace(record, samples=picture(record.evaluation))
         log.records.append(record)
         on_evaluation(record)
-        now = course(log.validation, config)
+        now = decide(log.validation, config)
         if now.best == interval:
-            best.take()
-        if now.is_reduced:
+            best.capture()
+        if now.lowers_rate:
             best.restore()
             model.optimizer.base_rate.assign(config.learning_rate * REDUCTION**now.reductions)
         if checkpoint is not None:
             checkpoint.save(model, log, best.arrays)
-        # What watches the training, logging, pictures and checkpoints, is no part of its time.
+        # Logging, pictures and checkpoints do not count as training time.
         began += time.perf_counter() - before
     best.restore()
     return log
@@ -223,7 +222,7 @@ def train(
 def _train_interval(
     model: LikelihoodModel, programs: TrainingPrograms, train: Split, order: npt.NDArray[np.int64], steps_before: int
 ) -> dict[str, float]:
-    """Train on the batches of an interval, a chunk at a time; the mean of each figure over its steps.
+    """Train on the batches of an interval, a chunk at a time; the mean of each metric over its steps.
 
     Raises:
         DivergedError: the loss of a step is not finite.
@@ -237,7 +236,6 @@ def _train_interval(
         logs.append(programs.training.train(train.images, labels, order, start, stop))
         seconds = time.perf_counter() - began
         _check_finite(logs[-1]["loss"], steps_before + start)
-        # Shorter than a person's patience, longer than the way to the device and back.
         change = min(CHUNK_GROWTH, CHUNK_SECONDS / seconds)
         programs.steps_at_once = max(1, round((stop - start) * change))
         start = stop
@@ -251,13 +249,13 @@ def _check_finite(losses: npt.NDArray[np.float32], steps_before: int) -> None:
 
 
 def _evaluate(model: LikelihoodModel, validation: Split, program: CompiledMethod) -> dict[str, float]:
-    # Not the noise that judges the kept weights in the end: the choice among evaluations profits from this one.
+    # Other noise than that of the final validation bound, as the choice of the best evaluation overfits this one.
     likelihood = log_likelihood(model, validation.images, 1, derive_seed("evaluation"), program)
     return {f"validation/{row.metric}": row.value for row in likelihood.measurements("validation")}
 
 
 def _swap_averages(model: LikelihoodModel) -> None:
-    """Exchange the weights and their moving averages, which Keras's optimizer keeps but has no public name for."""
+    """Exchange the weights and their moving averages, which Keras's optimizer keeps under a private name."""
     for weight, average in zip(model.trainable_variables, model.optimizer._model_variables_moving_average, strict=True):
         value = np.array(weight)
         weight.assign(average)

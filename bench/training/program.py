@@ -1,8 +1,8 @@
-"""Many training steps as one program, on either backend: what ``fit`` does, without what it does between two steps.
+"""Many training steps as one program, on either backend: ``fit`` without its work between two steps.
 
-The images lie on the device as the integers that they are. A program takes them batch by batch, in the order that it is
-given, dequantises, differentiates and updates, until it has done its chunk of steps; only then is the host asked. It
-trains on the same batches and the same noise as ``fit``, so that both agree up to rounding.
+The images lie on the device as integers. For each step of a chunk the program gathers a batch, dequantises,
+differentiates and updates, and returns to the host only at the end of the chunk. It trains on the same batches and the
+same noise as ``fit``, so that both agree up to rounding.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ from models.base.likelihood_model import LikelihoodModel
 
 Array = npt.NDArray[Any]
 Logs = dict[str, npt.NDArray[np.float32]]
-"""What the steps of a chunk logs, by name: one number a step."""
+"""The metrics of the steps of a chunk, by name: one number per step."""
 
 
 class TrainingProgram(ABC):
     """Trains a model that is compiled for training, a chunk of steps at a time.
 
     Args:
-        model: the model; its variables and those of its optimizer are changed in place.
+        model: the model; training changes its variables and its optimizer's in place.
     """
 
     def __init__(self, model: LikelihoodModel) -> None:
@@ -36,18 +36,18 @@ class TrainingProgram(ABC):
 
     @abstractmethod
     def initialise(self, images: Array) -> None:
-        """Set the weights that depend on data, as :meth:`LikelihoodModel.initialise`."""
+        """Set the data-dependent weights, as :meth:`LikelihoodModel.initialise` does."""
 
     @abstractmethod
     def train(self, images: Array, labels: Array | None, order: Array, start: int, stop: int) -> Logs:
         """Take the steps ``start`` to ``stop`` of an interval.
 
         Args:
-            images: all images (n, h, w, c); the same object at each call, for it is moved to the device only once.
-            labels: their class labels (n,), where the model is conditioned on them.
+            images: all images (n, h, w, c); the same object at each call, as it is moved to the device only once.
+            labels: their class labels (n,), if the model is conditioned on them.
             order: indices of the images of each step of the interval (steps, batch).
             start: the first step.
-            stop: the one after the last; further calls go on from there.
+            stop: the step after the last; the next call continues there.
         """
 
 
@@ -57,13 +57,13 @@ def training_program(model: LikelihoodModel) -> TrainingProgram:
 
 
 class _TensorFlowProgram(TrainingProgram):
-    """A graph, without XLA: on a processor TensorFlow's own kernels are the faster ones, and sooner compiled."""
+    """A graph without XLA: on a processor TensorFlow's own kernels are faster, and compile sooner."""
 
     def __init__(self, model: LikelihoodModel) -> None:
         super().__init__(model)
         import tensorflow as tf
 
-        # Nothing is converted from Python: it would double the time that a program takes to be made.
+        # Without autograph, which would double the time of tracing.
         self._initialise = tf.function(model.initialise, autograph=False)
         self._initialised: dict[tuple[int, ...], Any] = {}
         self._programs: dict[int, Any] = {}
@@ -73,7 +73,7 @@ class _TensorFlowProgram(TrainingProgram):
         import tensorflow as tf
 
         if images.shape not in self._initialised:
-            # Traced at once: of a call that traces TensorFlow would warn, model after model.
+            # Traced here, as TensorFlow would warn of repeated tracing.
             spec = tf.TensorSpec(images.shape, tf.as_dtype(images.dtype))
             self._initialised[images.shape] = self._initialise.get_concrete_function(spec)
         self._initialised[images.shape](tf.constant(images))
@@ -84,7 +84,7 @@ class _TensorFlowProgram(TrainingProgram):
         arguments = [self._on_device(array) for array in (images, labels) if array is not None]
         batch_size = order.shape[1]
         if batch_size not in self._programs:
-            # However many steps a chunk has, it is one program.
+            # One program for any number of steps.
             known = [tf.TensorSpec.from_tensor(each) for each in arguments]
             steps = tf.TensorSpec((None, batch_size), tf.int64)
             self._programs[batch_size] = tf.function(self._steps, autograph=False).get_concrete_function(steps, *known)
@@ -117,17 +117,17 @@ class _TensorFlowProgram(TrainingProgram):
             metrics = model.step_metrics(model.objective(images, model.training_noise(images.shape[0]), labels, True))
         gradients = tape.gradient(metrics["loss"], [weight.value for weight in weights])
         model.optimizer.apply(gradients, weights)
-        return metrics | clipping(model, gradients)
+        return metrics | clipped_metric(model, gradients)
 
 
 def metric_names(model: LikelihoodModel) -> list[str]:
-    """The names of the metrics of a step."""
+    """The names of a step's metrics."""
     clipped = ["clipped"] if model.optimizer.global_clipnorm else []
     return ["loss", *(tracker.name for tracker in model.trackers), *clipped]
 
 
-def clipping(model: LikelihoodModel, gradients: Sequence[Any]) -> dict[str, Any]:
-    """``clipped``: 1 where the norm of all gradients exceeds the optimizer's limit, else 0; nothing without a limit."""
+def clipped_metric(model: LikelihoodModel, gradients: Sequence[Any]) -> dict[str, Any]:
+    """The metric ``clipped``: 1 where the global norm exceeds the optimizer's limit, else 0; empty without a limit."""
     limit = model.optimizer.global_clipnorm
     if not limit:
         return {}
@@ -144,7 +144,7 @@ class _JaxProgram(TrainingProgram):
 
         self._programs: dict[tuple[int, ...], tuple[Any, Any]] = {}
         self._resident: dict[tuple[int, int], tuple[Array, Any]] = {}
-        self._initialise = jax.jit(self._initialised)
+        self._initialise = jax.jit(self._initialise_stateless)
 
     def initialise(self, images: Array) -> None:
         variables = self.model.variables
@@ -152,7 +152,7 @@ class _JaxProgram(TrainingProgram):
         for variable, value in zip(variables, values, strict=True):
             variable.assign(value)
 
-    def _initialised(self, values: list[Any], images: Any) -> list[Any]:
+    def _initialise_stateless(self, values: list[Any], images: Any) -> list[Any]:
         variables = self.model.variables
         with keras.StatelessScope(state_mapping=list(zip(variables, values, strict=True))) as scope:
             self.model.initialise(images)
@@ -186,25 +186,25 @@ class _JaxProgram(TrainingProgram):
         return self._resident[key][1]
 
     def _program(self, sharding: Sharding) -> tuple[Callable[..., Any], Any]:
-        """The compiled chunk, and where its arguments lie."""
+        """The compiled chunk, and the sharding of its arguments."""
         import jax
         from jax import lax
         from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
         model = self.model
         mesh = Mesh(np.array(jax.devices()[: sharding.devices]), ("shard",))
-        gradients = gradients_of(model, sharding.microbatches)
+        gradients = make_gradient_function(model, sharding.microbatches)
         if sharding.devices > 1:
-            # Within a shard nothing is added up before the end: one exchange a step, of all gradients together.
+            # Each shard sums its own gradients first: one exchange per step, of all gradients together.
             whole, part = PartitionSpec(), PartitionSpec("shard")
-            of_a_shard = gradients
+            shard_gradients = gradients
 
-            def averaged(*arguments: Any) -> Any:
-                metrics, others, found = of_a_shard(*arguments)
+            def average_over_shards(*arguments: Any) -> Any:
+                metrics, others, found = shard_gradients(*arguments)
                 return lax.pmean(metrics, "shard"), others, lax.pmean(found, "shard")
 
             gradients = jax.shard_map(
-                averaged,
+                average_over_shards,
                 mesh=mesh,
                 in_specs=(whole, whole, part, part, PartitionSpec(None, "shard")),
                 out_specs=whole,
@@ -213,9 +213,9 @@ class _JaxProgram(TrainingProgram):
 
         def step(state: list[Any], images: Any, labels: Any) -> tuple[list[Any], dict[str, Any]]:
             weights, others, optimizer_values = state
-            noise, others = noise_for(model, others, images.shape[0])
+            noise, others = draw_noise(model, others, images.shape[0])
             metrics, others, found = gradients(weights, others, images, labels, noise)
-            metrics |= clipping(model, found)
+            metrics |= clipped_metric(model, found)
             weights, optimizer_values = model.optimizer.stateless_apply(optimizer_values, found, weights)
             return [weights, others, optimizer_values], metrics
 
@@ -233,16 +233,16 @@ class _JaxProgram(TrainingProgram):
         return jax.jit(chunk, donate_argnums=0), NamedSharding(mesh, PartitionSpec())
 
 
-def noise_for(model: LikelihoodModel, others: list[Any], n: int) -> tuple[Any, list[Any]]:
-    """Noise for the objective of n images, and the variables that are not trained, the seed generator's among them."""
+def draw_noise(model: LikelihoodModel, others: list[Any], n: int) -> tuple[Any, list[Any]]:
+    """Noise for the objective of n images, and the non-trainable variables afterwards, with the seed generator's."""
     variables = model.non_trainable_variables
     with keras.StatelessScope(state_mapping=list(zip(variables, others, strict=True))) as scope:
         noise = model.training_noise(n)
     return noise, [scope.get_current_value(variable) for variable in variables]
 
 
-def gradients_of(model: LikelihoodModel, microbatches: int) -> Callable[..., Any]:
-    """A function of weights, other variables, images, labels and noise: metrics, other variables, and gradients."""
+def make_gradient_function(model: LikelihoodModel, microbatches: int) -> Callable[..., Any]:
+    """A function (weights, other variables, images, labels, noise) -> (metrics, other variables, gradients)."""
     import jax
 
     def loss(weights: list[Any], others: list[Any], images: Any, labels: Any, noise: Any) -> Any:
@@ -252,26 +252,26 @@ def gradients_of(model: LikelihoodModel, microbatches: int) -> Callable[..., Any
         changed = [scope.get_current_value(variable) for variable in model.non_trainable_variables]
         return metrics["loss"], (metrics, changed)
 
-    def of_a_microbatch(*arguments: Any) -> Any:
+    def microbatch_gradients(*arguments: Any) -> Any:
         (_, (metrics, others)), found = jax.value_and_grad(loss, has_aux=True)(*arguments)
         return metrics, others, found
 
-    def of_all(weights: list[Any], others: list[Any], images: Any, labels: Any, noise: Any) -> Any:
-        def cut(array: Any, axis: int) -> Any:
-            """The microbatches first: (…, n, …) -> (microbatches, …, n / microbatches, …)."""
+    def batch_gradients(weights: list[Any], others: list[Any], images: Any, labels: Any, noise: Any) -> Any:
+        def split(array: Any, axis: int) -> Any:
+            """Microbatches on the first axis: (…, n, …) -> (microbatches, …, n / microbatches, …)."""
             if array is None:
                 return None
             shape = (*array.shape[:axis], microbatches, -1, *array.shape[axis + 1 :])
             return ops.moveaxis(ops.reshape(array, shape), axis, 0)
 
         def add(total: Any, microbatch: Any) -> Any:
-            metrics, changed, found = of_a_microbatch(weights, others, *microbatch)
+            metrics, changed, found = microbatch_gradients(weights, others, *microbatch)
             return jax.tree.map(lambda a, b: a + b / microbatches, total, (metrics, found)), changed
 
-        parts = (cut(images, 0), cut(labels, 0), cut(noise, 1))
-        shapes = jax.eval_shape(of_a_microbatch, weights, others, *jax.tree.map(lambda part: part[0], parts))
+        parts = (split(images, 0), split(labels, 0), split(noise, 1))
+        shapes = jax.eval_shape(microbatch_gradients, weights, others, *jax.tree.map(lambda part: part[0], parts))
         nothing = jax.tree.map(lambda each: ops.zeros(each.shape, each.dtype), (shapes[0], shapes[2]))
         (metrics, found), changed = jax.lax.scan(add, nothing, parts)
         return metrics, jax.tree.map(lambda each: each[0], changed), found
 
-    return of_all if microbatches > 1 else of_a_microbatch
+    return batch_gradients if microbatches > 1 else microbatch_gradients

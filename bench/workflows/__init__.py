@@ -1,1 +1,1 @@
-"""Work beside a study: measuring a logged run again, repeating it, published models, gradient estimators."""
+"""Workflows: running a study, evaluating or repeating a logged run, published results, gradient estimators."""

@@ -1,4 +1,4 @@
-"""Measure a logged run once more: with more samples, another extractor, other data beside it."""
+"""Measures a logged run again: with more samples, another extractor, or another data set beside it."""
 
 from __future__ import annotations
 
@@ -19,20 +19,20 @@ from bench.evaluation.annealing import bidirectional_check
 from bench.evaluation.evaluator import evaluate as measure
 from bench.evaluation.metrics import Evaluation
 from bench.evaluation.programs import EvaluationPrograms, EvaluationProtocol
-from bench.execution.trial import trained_model
+from bench.execution.trial import train_model
 from bench.study.config import RunConfig
 from bench.tracking.reading.reader import LoggedModel, load_model_file
 from models.base.likelihood_model import LikelihoodModel
 from models.vae.model import VAE
 
 ANNEALED_IMAGES = 100
-"""Images that a VAE simulates for the bidirectional check of its bound."""
+"""Images simulated by a VAE for the bidirectional check of its bound."""
 ANNEALING_CHAINS = 4
 
 
 @dataclass(frozen=True)
-class Observers:
-    """Who is told how far the work is: training, and (done, total) log-weights of the likelihood."""
+class Callbacks:
+    """Receive the progress: evaluations of training, and (done, total) log-weights of the likelihood."""
 
     on_evaluation: Callable[[EvaluationRecord], None] = lambda record: None
     on_progress: Callable[[int, int], None] = lambda done, total: None
@@ -44,39 +44,39 @@ def evaluate(
     dataset: Dataset,
     protocol: EvaluationProtocol,
     evaluation_images: int | None,
-    observers: Observers,
+    callbacks: Callbacks,
     annealing: int = 0,
 ) -> Evaluation:
-    """Everything that can be measured of a logged run, whether or not it was measured before.
+    """Compute all measures of a logged run, whether or not it was measured before.
 
-    A final run is measured on test. A trial of the search is measured on validation: the test split is for what is
-    selected already. A run that keeps no model is trained again from its configuration and seed, to its end even if
-    it was pruned.
+    A final run is measured on test, a trial of the search on validation, as the test split is only for selected
+    configurations. A run without a logged model is trained again from its configuration and seed, to its end even if it
+    was pruned.
 
     Args:
-        uri: the tracking store.
+        uri: the tracking server.
         logged: the run.
         dataset: the data that it was trained on.
-        protocol: with what to measure.
-        evaluation_images: use only so many held-out images; None for all.
-        observers: who is told how far the work is.
+        protocol: how to measure.
+        evaluation_images: number of held-out images to use; None for all.
+        callbacks: receive the progress.
         annealing: temperatures of a bidirectional check of a VAE's bound on simulated images; 0 for none.
 
     Raises:
-        SettingsError: the data is not what the run was trained on, or a flow's bound is to be checked by annealing.
-        DivergedError: the run, trained again, diverges again, or gives an image no probability.
+        SettingsError: the data is not what the run was trained on, or annealing is requested for another model.
+        DivergedError: the run diverges when it is trained again, or its bound is not finite.
     """
     config = RunConfig.model_validate_json(logged.config)
     logged.check_data(dataset.info.name, dataset.digest)
-    model = _model(uri, logged, config, dataset, observers)
+    model = _model(uri, logged, config, dataset, callbacks)
     final = logged.role == "final"
     held_out = (dataset.open_test() if final else dataset.tuning.validation).head(evaluation_images)
     split = "test" if final else "validation"
     train = dataset.tuning.train.images
     if annealing and not isinstance(model, VAE):
-        raise SettingsError(f"annealing={annealing} checks the bound of a VAE, and run {logged.name!r} is none")
+        raise SettingsError(f"annealing={annealing} checks the bound of a VAE, and run {logged.name!r} is not one")
     programs = EvaluationPrograms(model)
-    found = measure(programs, held_out.images, split, train, protocol, logged.seed, observers.on_progress)
+    found = measure(programs, held_out.images, split, train, protocol, logged.seed, callbacks.on_progress)
     if annealing and isinstance(model, VAE):
         check = bidirectional_check(
             model, ANNEALED_IMAGES, annealing, ANNEALING_CHAINS, protocol.importance_samples, logged.seed
@@ -85,9 +85,9 @@ def evaluate(
     return found
 
 
-def _model(uri: str, logged: LoggedModel, config: RunConfig, dataset: Dataset, observers: Observers) -> LikelihoodModel:
+def _model(uri: str, logged: LoggedModel, config: RunConfig, dataset: Dataset, callbacks: Callbacks) -> LikelihoodModel:
     if not logged.keeps_model:
-        return trained_model(config, dataset.tuning, logged.seed, observers.on_evaluation)[0]
+        return train_model(config, dataset.tuning, logged.seed, callbacks.on_evaluation)[0]
     with tempfile.TemporaryDirectory() as folder:
         file = load_model_file(uri, logged.run_id, Path(folder))
         model: LikelihoodModel = keras.saving.load_model(file, safe_mode=True)
@@ -95,7 +95,7 @@ def _model(uri: str, logged: LoggedModel, config: RunConfig, dataset: Dataset, o
 
 
 def measurements_frame(evaluation: Evaluation) -> pd.DataFrame:
-    """The measurements as rows, with the unit and direction of each metric."""
+    """The measurements as rows, with unit and direction of each metric."""
     rows = []
     for row in evaluation.measurements:
         metric = METRICS[row.metric]

@@ -1,4 +1,4 @@
-"""What a published result is: a figure, and the recipe that gave it. Imports no framework."""
+"""Published results: a likelihood, and the model and training that obtained it. Imports no framework."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from models.base.config import ModelConfig
 
 @dataclass(frozen=True)
 class PublishedResult:
-    """A published likelihood, and the recipe that gave it.
+    """A published likelihood, and the model and training that obtained it.
 
     Attributes:
         name: short name.
-        title: what it is, as a table's row head.
+        title: its name in tables.
         dataset: built-in data set.
         model: the published architecture.
-        training: the published optimisation; ``images`` is its whole budget.
+        training: the published training; ``images`` is its whole budget.
         metric: ``nll_nats`` or ``bits_per_dim``.
-        published: the published test figure, in that metric; None where the model is ours.
+        published: the published value on test; None if the model is ours.
         importance_samples: k of the published test bound.
         source: where it was published.
-        deviations: in what the recipe here differs from the published one, beside its budget.
+        deviations: how model and training differ from the published ones, beside the budget.
     """
 
     name: str
@@ -42,7 +42,7 @@ class PublishedResult:
         """Check that the model can be trained on a data set.
 
         Raises:
-            SettingsError: it cannot take such images.
+            SettingsError: the model does not accept its images.
         """
         try:
             self.model.check_images(info.image_shape, info.grey_levels)

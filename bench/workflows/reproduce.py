@@ -1,4 +1,4 @@
-"""Published models trained by their own recipes: an ordinary study of one arm each, and a table of what came out."""
+"""Reproduces published results: a study of one arm for each, and a table of what it obtained."""
 
 from __future__ import annotations
 
@@ -16,39 +16,41 @@ from bench.workflows.published_result import PublishedResult
 
 
 @dataclass(frozen=True)
-class Obtained:
-    """What one run obtained: a row of the table of published results, and its learning curve."""
+class ObtainedRun:
+    """The row of a run in the table of published results, and its learning curve."""
 
     row: dict[str, object]
     curve: pd.DataFrame
 
 
-def study_of(published: PublishedResult) -> Study:
-    """The study that trains a published model by its recipe, of which nothing is swept."""
+def make_study(published: PublishedResult) -> Study:
+    """The study that trains a published model by its own training, without a sweep."""
     return Study(
         name=f"reproduce-{published.name}",
-        question=f"Does {published.title} come out as published?",
+        question=f"Does {published.title} reach its published likelihood?",
         arms=(Arm(published.model, training=published.training, name=published.name),),
     )
 
 
-def obtained(published: PublishedResult, results: StudyResults, tracking: str) -> list[Obtained]:
-    """What the complete final runs of its study obtained, from the first seed to the last.
+def collect_runs(published: PublishedResult, results: StudyResults, tracking: str) -> list[ObtainedRun]:
+    """The complete final runs of a study, in the order of their start.
 
     Args:
-        published: what was reproduced.
-        results: of its study.
-        tracking: the tracking store that holds the study.
+        published: the published result.
+        results: the results of its study.
+        tracking: the tracking server that holds the study.
 
     Raises:
-        TrackingError: the store cannot be reached.
+        TrackingError: the server cannot be reached.
     """
     finals = results.runs[(results.runs["role"] == "final") & (results.runs["state"] == RunState.COMPLETE)]
     ordered = finals.sort_values("started")
-    return [_obtained(published, results, run, number, tracking) for number, run in enumerate(ordered["run_id"])]
+    return [_collect_run(published, results, run, number, tracking) for number, run in enumerate(ordered["run_id"])]
 
 
-def _obtained(published: PublishedResult, results: StudyResults, run_id: str, number: int, tracking: str) -> Obtained:
+def _collect_run(
+    published: PublishedResult, results: StudyResults, run_id: str, number: int, tracking: str
+) -> ObtainedRun:
     rows = results.measurements[results.measurements["run_id"] == run_id]
     measured = {(row.split, row.metric): row for row in rows.itertuples(index=False)}
     likelihood = measured["test", published.metric]
@@ -80,21 +82,23 @@ def _obtained(published: PublishedResult, results: StudyResults, run_id: str, nu
     whole.insert(0, "run_id", run_id)
     whole.insert(1, "model", published.name)
     whole.insert(2, "seed", number)
-    return Obtained(row, whole)
+    return ObtainedRun(row, whole)
 
 
-def record(runs: Sequence[Obtained], folder: Path) -> None:
-    """Add runs to ``obtained.csv`` and their learning curves to ``curves.csv``, each file replaced whole.
+def append_runs(runs: Sequence[ObtainedRun], folder: Path) -> None:
+    """Add runs to ``obtained.csv`` and their learning curves to ``curves.csv``, each written atomically.
 
-    A run that is in them already is replaced: a study that is continued is not counted twice.
+    Rows of a run that is in them already are replaced, as when a study is continued.
     """
+    if not runs:
+        return
     folder.mkdir(parents=True, exist_ok=True)
     rows = pd.DataFrame([each.row for each in runs])
-    points = pd.concat([each.curve for each in runs]) if runs else pd.DataFrame(columns=["run_id"])
+    points = pd.concat([each.curve for each in runs])
     for name, frame in (("obtained.csv", rows), ("curves.csv", points)):
         path = folder / name
-        if path.is_file() and not frame.empty:
-            earlier = pd.read_csv(path)
+        if path.is_file():
+            earlier = pd.read_csv(path, float_precision="round_trip")
             frame = pd.concat([earlier[~earlier["run_id"].isin(frame["run_id"])], frame])
         temporary = path.with_name(f".{name}.{os.getpid()}.tmp")
         frame.to_csv(temporary, index=False)

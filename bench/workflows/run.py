@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import html
 import os
+import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,14 +13,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from bench.checks.preflight import check_measuring, check_output, check_stores
-from bench.core.errors import SettingsError, StudyStoppedError
+from bench.checks.preflight import check_evaluation, check_output, check_search, check_stores
+from bench.core.environment import CHOSEN_BACKEND_VARIABLE
+from bench.core.errors import RestartRequiredError, SettingsError, StudyStoppedError
 from bench.core.extensions import load_extension
-from bench.core.logs import default_log_file, logged_to
-from bench.core.validated import explained
+from bench.core.logs import default_log_file, log_to_file
+from bench.core.validation import format_validation_error
 from bench.data.registry import describe, load
 from bench.runtime.backend import check_backend, select_backend
-from bench.study.definition import AUTO, Arm, BoundStudy, Study, StudySettings
+from bench.study.definition import AUTO, PRUNERS, SAMPLERS, Arm, BoundStudy, Study, StudySettings
 from bench.study.plan import study_eta
 
 if TYPE_CHECKING:
@@ -141,8 +143,8 @@ def run_study(
     for key, value in (("sampler", sampler), ("pruner", pruner)):
         if value is not None:
             settings[key] = value if isinstance(value, str) else type(value).__name__
-    chosen = StudySettings.checked(settings)
-    if objects != SearchObjects() and not chosen.is_alone:
+    chosen = StudySettings.from_options(settings)
+    if objects != SearchObjects() and not chosen.is_single_process:
         raise SettingsError(
             f"a sampler or a pruner given as an object serves one process, and workers={chosen.workers} starts others: "
             "give its class's name"
@@ -171,25 +173,32 @@ def run(
         log_file: where to log; by default a new file in the output folder.
         can_restart: whether a process that has grown too large may end by :class:`RestartRequiredError`.
     """
-    from bench.execution.executors.ray import Share, connect
+    from bench.execution.executors.ray import Resources, connect
 
     # Everything is checked before a framework is imported, data downloaded, or anything written.
     info = describe(settings.dataset, settings.grey_levels)
     planned = BoundStudy(study, settings, info, digest="not opened")
-    check_measuring(settings.extractor, settings.outside_dataset, info)
+    check_evaluation(settings.extractor, settings.outside_dataset, info)
+    check_search(
+        SAMPLERS[0] if objects and objects.sampler else planned.sampler,
+        PRUNERS[0] if objects and objects.pruner else settings.pruner,
+    )
     if settings.backend != AUTO:
         check_backend(settings.backend)
     check_stores(settings.tracking, settings.storage_url, settings.output)
     if settings.engine == "ray":
         # Before signals are handled here: Ray's driver would replace the handlers.
-        connect(settings.address, Share(settings.cpus_per_trial, settings.gpus_per_trial))
+        connect(settings.address, Resources(settings.cpus_per_trial, settings.gpus_per_trial))
     path = log_file or default_log_file(settings.output, study.name)
-    with logged_to(path, console):
+    with log_to_file(path, console):
         if settings.backend == AUTO:
             from bench.execution.backend_choice import choose_backend
 
             backend = choose_backend(planned, lambda text: console.print(text, highlight=False, markup=False))
             settings = settings.model_copy(update={"backend": backend})
+            if can_restart and "keras" in sys.modules and sys.modules["keras"].backend.backend() != backend:
+                os.environ[CHOSEN_BACKEND_VARIABLE] = backend
+                raise RestartRequiredError(f"the study's own files run on another backend than {backend}")
         select_backend(settings.backend)
         dataset = load(settings.dataset, settings.grey_levels)
         bound = replace(planned, settings=settings, info=dataset.info, digest=dataset.digest)
@@ -210,8 +219,7 @@ def _searched(
     from bench.execution.worker import open_protocol
 
     console.print(f"{bound.study_id}: {bound.study.question}", style="bold", highlight=False, markup=False)
-    eta = study_eta(bound) if bound.settings.is_alone else None
-    with StopRequest() as stop, StudyProgress(console, bound.runs, eta) as progress:
+    with StopRequest() as stop, StudyProgress(console, bound.runs, study_eta(bound)) as progress:
         session = open_session(bound, objects)
         try:
             # What is missing for the evaluation fails before any work, and no two workers prepare it at once.
@@ -233,17 +241,17 @@ def _executor(
     from bench.data.shared import share
     from bench.execution.executors.base import External, InProcess
     from bench.execution.executors.local import LocalWorkers, worker_command, worker_environment
-    from bench.execution.executors.ray import RayTasks, Share
+    from bench.execution.executors.ray import RayTasks, Resources
     from bench.execution.worker import Worker
 
     settings = session.bound.settings
     if settings.workers == 0:
         return External()
-    if settings.is_alone:
+    if settings.is_single_process:
         return InProcess(Worker(session, dataset, progress, stop, can_restart))
     share(dataset, settings.output / "data")
     if settings.engine == "ray":
-        return RayTasks(session, Share(settings.cpus_per_trial, settings.gpus_per_trial), settings.workers)
+        return RayTasks(session, Resources(settings.cpus_per_trial, settings.gpus_per_trial), settings.workers)
     command = worker_command(session.bound.study_id, settings.output)
     return LocalWorkers(settings.workers or 1, command, worker_environment(settings), settings.output / "logs")
 
@@ -285,7 +293,7 @@ def _study(given: Study | Arm | Sequence[Arm], name: str, question: str) -> Stud
     try:
         return Study(name=name, question=question, arms=(given,) if isinstance(given, Arm) else tuple(given))
     except ValidationError as error:
-        raise SettingsError(explained(error)) from error
+        raise SettingsError(format_validation_error(error)) from error
 
 
 def _dataset(data: Data, output: Path) -> str:

@@ -139,14 +139,18 @@ class Study:
         """The names of the arms, in the study's order."""
         return list(self.families)
 
+    def display(self, family: str) -> str:
+        """A family's name as people write it."""
+        return self.results.titles.get(family) or display(family)
+
     def title(self, arm: str) -> str:
         """An arm's name as people write it: that of its family where it is named so, else its own."""
-        return display(arm) if self.families.get(arm) == arm else arm
+        return self.display(arm) if self.families.get(arm) == arm else arm
 
     def family_title(self, arm: str) -> str:
         """The family of an arm, as people write it; empty where the arm's name says it."""
         family = self.families.get(arm, UNKNOWN)
-        return "" if family == UNKNOWN or family.lower() in arm.lower() else display(family)
+        return "" if family == UNKNOWN or family.lower() in arm.lower() else self.display(family)
 
     def swept(self, arm: str) -> list[str]:
         """The names of an arm's swept parameters."""

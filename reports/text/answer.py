@@ -164,7 +164,7 @@ def _families(study: Study, ranked: list[Candidate]) -> list[str]:
     if len(best) < 2 or len(best) == len(ranked):
         return []
     (family, first), (other, second) = list(best.items())[:2]
-    parts = [f"{display(name)}: {each.name} at {_level(each.estimate)}" for name, each in best.items()]
+    parts = [f"{study.display(name)}: {each.name} at {_level(each.estimate)}" for name, each in best.items()]
     sentence = f"The best arm of each family: {'; '.join(parts)}."
     interval = differences.likelihood(study, second.arm, first.arm)
     if interval is None or second is ranked[1]:
@@ -172,7 +172,7 @@ def _families(study: Study, ranked: list[Candidate]) -> list[str]:
     value, start, end = formatting.difference(interval.value, interval.low, interval.high)
     verdict = ", which contains 0: the data do not decide between the families" if interval.contains_zero else ""
     return [
-        f"{sentence} The best {display(family)} lies {value} below the best {display(other)} (95% interval {start} to "
+        f"{sentence} The best {study.display(family)} lies {value} below the best {study.display(other)} (95% interval {start} to "
         f"{end}{verdict})."
     ]
 

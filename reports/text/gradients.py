@@ -59,7 +59,7 @@ NOTES: list[tuple[str, str]] = [
     (
         "In the VAE",
         "g is the gradient of a batch's mean bound, in nats per image, with respect to all of the encoder's weights, "
-        "over draws of the noise for one batch and the weights that pathwise training ended at. Its variance is tr Cov "
+        "over draws of the noise for one batch and the weights that pathwise training kept. Its variance is tr Cov "
         "g, its signal-to-noise ratio ‖E g‖ / √(tr Cov g) (after Rainforth et al. 2018, eq. 4), with the noise in the "
         "estimate of ‖E g‖ taken out. ± is a jackknife over 16 blocks of draws.",
     ),
@@ -67,8 +67,8 @@ NOTES: list[tuple[str, str]] = [
         "Training",
         "The same VAE, budget, order of the images and initial weights for each estimator: only the gradient differs. "
         "Adam divides the gradient by its own size, so that noise slows training rather than breaking it. Learning "
-        "curves show the one-sample bound; the table the importance-weighted bound on validation, for all with the "
-        "same number of samples. Test images are not used.",
+        "curves show the one-sample bound; the table the importance-weighted bound on test, for all with the same "
+        "number of samples.",
     ),
 ]
 
@@ -240,7 +240,7 @@ class _Answers:
             for row in (_Seeds(*values) for values in bits.reset_index().to_numpy())
         ]
         return (
-            f"Trained on equally many images, the VAE reaches {listing(parts)} (validation bits/dim, lower is better)."
+            f"Trained on equally many images, the VAE reaches {listing(parts)} (test bits/dim, lower is better)."
         )
 
     def _cosine(self) -> str:
@@ -311,7 +311,7 @@ class _Answers:
 
 def runs(results: GradientResults) -> Table:
     """What each training run reached, or how it ended."""
-    columns = ["Estimator", "k", "Latents", "Seed", "Validation bits/dim", "Seconds"]
+    columns = ["Estimator", "k", "Latents", "Seed", "Test bits/dim", "Seconds"]
     rows = []
     for row in rows_of(results.runs):
         complete = row.state == RunState.COMPLETE
@@ -326,7 +326,7 @@ def runs(results: GradientResults) -> Table:
                 Cell(quantity(row.seconds) if complete else formatting.MISSING),
             ]
         )
-    return Table("Training runs: ± is one standard error over validation images", columns, rows)
+    return Table("Training runs: ± is one standard error over test images", columns, rows)
 
 
 def answer(results: GradientResults) -> tuple[str, list[str]]:

@@ -1,4 +1,4 @@
-"""``reparam-bench compare``: two studies, or one at two commits."""
+"""``reparam-bench compare``: compares two studies, or one study at two commits."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import typer
 
 from studies.cli import completion
 from studies.cli.options import Output, TrackingUri, TrackingUriAfter
-from studies.cli.stores import study_named, tracking_store
+from studies.cli.stores import find_study_id, find_tracking_store
 from studies.cli.terminal import open_console
 
 if TYPE_CHECKING:
@@ -18,9 +18,9 @@ if TYPE_CHECKING:
 
 def command(
     before: Annotated[
-        str, typer.Argument(help="A study's identifier, or its beginning.", autocompletion=completion.study_ids)
+        str, typer.Argument(help="A study's identifier, or a prefix of it.", autocompletion=completion.study_ids)
     ],
-    after: Annotated[str, typer.Argument(help="Another's, likewise.", autocompletion=completion.study_ids)],
+    after: Annotated[str, typer.Argument(help="Another study's, likewise.", autocompletion=completion.study_ids)],
     tracking_uri: TrackingUri = None,
     output: Output = Path("runs"),
     tracking_uri_after: TrackingUriAfter = None,
@@ -28,10 +28,10 @@ def command(
         Path | None, typer.Option(help="Output folder of the second study [default: the same].", show_default=False)
     ] = None,
 ) -> None:
-    """Compare two studies of the same data: did a family get better, and is the change within noise?
+    """Compare two studies of the same data: did an arm get better, and is the change within noise?
 
-    A study that is run at another commit with the same settings has the same identifier: give it an output folder of
-    its own, and name that with --output-after.
+    A study with the same settings at another commit has the same identifier: run it with another output folder, and
+    give that by --output-after.
     """
     from bench.checks.preflight import check_output
     from bench.core.errors import SettingsError
@@ -40,11 +40,13 @@ def command(
     from reports.analysis.results import Study
     from reports.pages.comparison import write_comparison
 
-    first = tracking_store(tracking_uri, output)
+    first = find_tracking_store(tracking_uri, output)
     check_output(output)
     same = tracking_uri_after is None and output_after is None
-    second = first if same else tracking_store(tracking_uri_after, output if output_after is None else output_after)
-    ids = study_named(first, before), study_named(second, after)
+    second = (
+        first if same else find_tracking_store(tracking_uri_after, output if output_after is None else output_after)
+    )
+    ids = find_study_id(first, before), find_study_id(second, after)
     if first == second and ids[0] == ids[1]:
         raise SettingsError(f"{before!r} and {after!r} are the same study, {ids[0]}: give two, or --output-after")
     studies = [Study(load_results(uri, each)) for uri, each in zip((first, second), ids, strict=True)]

@@ -1,4 +1,4 @@
-"""What the shell offers on Tab. Each function imports what it needs: a command that completes nothing pays nothing."""
+"""Shell completion. Each function imports what it needs, so that other commands stay fast."""
 
 from __future__ import annotations
 
@@ -12,64 +12,64 @@ from studies.cli.names import STUDIES
 
 def studies(incomplete: str) -> list[str]:
     """The bundled studies, and scripts."""
-    return [*_beginning(incomplete, STUDIES), *_paths(incomplete, ".py")]
+    return [*_with_prefix(incomplete, STUDIES), *_paths(incomplete, ".py")]
 
 
 def datasets(incomplete: str) -> list[str]:
     """The built-in data sets, ``.npz`` files and folders."""
     from bench.data.registry import BUILT_IN
 
-    return [*_beginning(incomplete, BUILT_IN), *_paths(incomplete, ".npz")]
+    return [*_with_prefix(incomplete, BUILT_IN), *_paths(incomplete, ".npz")]
 
 
 def backends(incomplete: str) -> list[str]:
     """The backends."""
     from bench.runtime.backend import BACKENDS
 
-    return _beginning(incomplete, BACKENDS)
+    return _with_prefix(incomplete, BACKENDS)
 
 
 def backends_or_auto(incomplete: str) -> list[str]:
-    """The backends, and the word for whichever is faster."""
+    """The backends, and ``auto``."""
     from bench.runtime.backend import BACKENDS
     from bench.study.definition import AUTO
 
-    return _beginning(incomplete, (*BACKENDS, AUTO))
+    return _with_prefix(incomplete, (*BACKENDS, AUTO))
 
 
 def samplers(incomplete: str) -> list[str]:
     """The samplers."""
     from bench.study.definition import SAMPLERS
 
-    return _beginning(incomplete, SAMPLERS)
+    return _with_prefix(incomplete, SAMPLERS)
 
 
 def pruners(incomplete: str) -> list[str]:
     """The pruners."""
     from bench.study.definition import PRUNERS
 
-    return _beginning(incomplete, PRUNERS)
+    return _with_prefix(incomplete, PRUNERS)
 
 
 def engines(incomplete: str) -> list[str]:
-    """Who can do the work of a study."""
-    return _beginning(incomplete, _choices("engine"))
+    """The executors of a study."""
+    return _with_prefix(incomplete, _choices("engine"))
 
 
 def extractors(incomplete: str) -> list[str]:
     """The feature extractors of sample quality."""
-    return _beginning(incomplete, _choices("extractor"))
+    return _with_prefix(incomplete, _choices("extractor"))
 
 
 def results(incomplete: str) -> list[str]:
-    """The published results that can be reproduced."""
+    """The published results."""
     from studies.published import PUBLISHED
 
-    return _beginning(incomplete, tuple(PUBLISHED))
+    return _with_prefix(incomplete, tuple(PUBLISHED))
 
 
 def study_ids(ctx: typer.Context, incomplete: str) -> list[str]:
-    """The studies in the tracking store that the command line names, if they can be listed."""
+    """The studies in the command line's tracking server, if they can be listed."""
     uri = ctx.params.get("tracking_uri")
     if uri is None or uri.startswith("sqlite:///"):
         from bench.tracking.reading.sqlite import peek_studies
@@ -82,13 +82,13 @@ def study_ids(ctx: typer.Context, incomplete: str) -> list[str]:
 
         try:
             found = list_studies(uri)
-        except TrackingError:  # told when the command runs; on Tab there is no place to
+        except TrackingError:  # Reported when the command runs, not while completing.
             found = []
-    return _beginning(incomplete, tuple(dict.fromkeys(found)))
+    return _with_prefix(incomplete, tuple(dict.fromkeys(found)))
 
 
 def _choices(setting: str) -> tuple[str, ...]:
-    """The values that a setting with fixed choices takes."""
+    """The choices of a setting."""
     from bench.study.definition import StudySettings
 
     annotation = StudySettings.model_fields[setting].annotation
@@ -96,12 +96,12 @@ def _choices(setting: str) -> tuple[str, ...]:
     return tuple(choice for each in literals for choice in get_args(each) if isinstance(choice, str))
 
 
-def _beginning(incomplete: str, names: tuple[str, ...]) -> list[str]:
+def _with_prefix(incomplete: str, names: tuple[str, ...]) -> list[str]:
     return [name for name in names if name.startswith(incomplete)]
 
 
 def _paths(incomplete: str, suffix: str) -> list[str]:
-    """Folders, and files with a suffix, that begin as typed; hidden ones where a dot was typed."""
+    """Folders, and files with a suffix, that begin with the typed text; hidden ones if it begins with a dot."""
     folder, _, name = incomplete.rpartition("/")
     prefix = incomplete[: len(incomplete) - len(name)]
     try:

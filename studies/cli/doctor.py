@@ -1,4 +1,4 @@
-"""What this machine offers to a study, and what it lacks, with the command that mends it."""
+"""``reparam-bench doctor``: what this machine has and lacks, with the command that fixes it."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def command(
     output: Output = Path("runs"),
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON, for machines.")] = False,
 ) -> None:
-    """Say what this machine offers: packages, backends, devices, meters, data sets, room, stores.
+    """Show what this machine has: packages, backends, devices, energy counters, data sets, memory, disk, servers.
 
     The exit status is 1 if something is missing that the default study needs.
     """
@@ -55,8 +55,6 @@ def _print(findings: list[Finding]) -> None:
     console.print(table)
     lines = [f"{each.name}: {each.remedy}" for each in findings if each.status != Status.GOOD]
     broken = sum(each.status == Status.BROKEN for each in findings)
-    ready = (
-        "ready for the default study" if not broken else f"not ready: the default study needs what is broken ({broken})"
-    )
+    ready = "ready for the default study" if not broken else f"not ready for the default study: {broken} checks failed"
     for line in ("", *lines, "", ready):
         console.print(line, highlight=False, markup=False)

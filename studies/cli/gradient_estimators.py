@@ -1,8 +1,8 @@
-"""``reparam-bench gradients``: why reparameterise? Gradient estimators on closed forms, in the VAE, and by training.
+"""``reparam-bench gradients``: compares gradient estimators on closed forms, in the VAE, and by training.
 
 Pathwise (the reparameterisation trick), score-function with and without a baseline, sticking-the-landing and doubly
-reparameterised gradients: their variance and signal-to-noise beside what theory says of them, and the learning curves
-of a VAE that is trained with each.
+reparameterised gradients: their variance and signal-to-noise beside theory, and the learning curves of a VAE that is
+trained with each.
 """
 
 from __future__ import annotations
@@ -50,17 +50,17 @@ def command(
     storage: Storage = None,
     tracking_uri: TrackingUri = None,
     output: Output = Path("runs"),
-    smoke: Annotated[bool, typer.Option("--smoke", help="All as small as can be: a test of the set-up.")] = False,
+    smoke: Annotated[bool, typer.Option("--smoke", help="Do every step quickly, to test the set-up.")] = False,
     quiet: Quiet = False,
     log_file: LogFile = None,
 ) -> None:
-    """Compare gradient estimators: variance, signal-to-noise and training, beside what theory says."""
+    """Compare gradient estimators: variance, signal-to-noise and training, beside theory."""
     options = {key: value for key, value in locals().items() if key not in ("quiet", "log_file")}
     try:
         page = run(options, quiet, log_file)
     except KeyboardInterrupt:
-        # Typer would end the command on Ctrl-C without a word.
-        typer.secho("stopped: what is finished is kept; the same command continues", err=True)
+        # Typer would end the command on Ctrl-C without a message.
+        typer.secho("stopped: finished runs are kept; the same command continues", err=True)
         raise typer.Exit(130) from None
     typer.echo(page if quiet else f"report: {page}")
 
@@ -81,15 +81,16 @@ def run(options: dict[str, Any], quiet: bool = False, log_file: Path | None = No
         DataError: the data cannot be read.
         TrackingError: a store cannot be reached.
     """
-    from bench.checks.preflight import check_output
+    from bench.checks.preflight import check_output, check_stores
     from bench.data.registry import describe
     from bench.runtime.backend import check_backend
     from bench.workflows.gradients.settings import GradientSettings
 
-    settings = GradientSettings.checked(options)
+    settings = GradientSettings.from_options(options)
     describe(settings.dataset, settings.grey_levels)
     check_backend(settings.backend)
     check_output(settings.output)
+    check_stores(settings.tracking, settings.storage_url, settings.output)
     console = open_console(quiet)
     with command_log("gradients", settings.output, log_file, console):
         return _run(settings, console)
@@ -121,12 +122,12 @@ def _run(settings: GradientSettings, console: Console) -> Path:
         TextColumn("{task.description}"),
     )
     live = console.is_terminal and not console.quiet
-    # The pace of all steps so far: a step may take minutes.
+    # The speed over all steps so far, as a step may take minutes.
     progress = Progress(*columns, console=console, disable=not live, speed_estimate_period=math.inf)
     task = progress.add_task("starting", total=count_steps(settings), completed=-1)
 
     def on_step(step: str) -> None:
-        # Training shows bars of its own until the first step begins.
+        # Until the first step begins, training shows its own bars.
         progress.start()
         log.info("%s", step)
         progress.update(task, advance=1, description=step)

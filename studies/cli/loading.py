@@ -1,19 +1,21 @@
-"""Find a study: one of those that come with the project, or the user's own script."""
+"""Loads a study: a bundled one, or the user's own script."""
 
 from __future__ import annotations
 
 import difflib
+import os
 from pathlib import Path
 
+from bench.core.environment import CHOSEN_BACKEND_VARIABLE
 from bench.core.errors import SettingsError
 from bench.core.extensions import load_extension
-from bench.runtime.backend import prepare_backend
+from bench.runtime.backend import hold_back_stderr, prepare_backend
 from bench.study.definition import AUTO, Study
 from studies.cli.names import STUDIES
 
 
 def load_study(name: str) -> Study:
-    """The ``STUDY`` that a script declares.
+    """Load the ``STUDY`` that a script declares.
 
     Args:
         name: a bundled study's name, or the path of a Python file.
@@ -33,17 +35,19 @@ def load_study(name: str) -> Study:
     if not path.is_file():
         wrong = "is not a file" if path.exists() else "does not exist"
         raise SettingsError(f"study script {name!r} {wrong}: {', '.join(STUDIES)}, or a .py file, is accepted")
-    study = getattr(load_extension(path).module, "STUDY", None)
+    with hold_back_stderr():
+        study = getattr(load_extension(path).module, "STUDY", None)
     if not isinstance(study, Study):
         raise SettingsError(f"{name!r} declares no study: it needs STUDY = Study(...), with Study from bench")
     return study
 
 
 def prepare_backend_for(name: str, extensions: list[Path] | None, backend: str) -> None:
-    """Have the user's own files, which may import Keras, import it on the study's backend.
+    """Set Keras's backend before the user's own files, which may import Keras, are loaded.
 
     Raises:
         SettingsError: the backend is unknown or not installed.
     """
-    if (extensions or name not in STUDIES) and backend != AUTO:
-        prepare_backend(backend)
+    known = os.environ.get(CHOSEN_BACKEND_VARIABLE) if backend == AUTO else backend
+    if known and (extensions or name not in STUDIES):
+        prepare_backend(known)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -11,7 +12,7 @@ import typer
 from studies.cli import compare, completion, doctor, gradient_estimators, repeat, storage_server, ui, upload, worker
 from studies.cli.names import STUDIES
 from studies.cli.options import Extensions, Output, Storage, TrackingUri, load_extensions
-from studies.cli.stores import studies_to_report, tracking_store
+from studies.cli.stores import choose_studies, find_tracking_store
 from studies.cli.terminal import LogFile, Quiet, command_log, open_console, restart, run_program
 
 if TYPE_CHECKING:
@@ -28,17 +29,22 @@ app = typer.Typer(
 
 
 def main() -> None:
-    """Run the command line; whatever ends it is one line."""
+    """Run the command line; an error is printed as one line."""
     run_program(app, "reparam-bench")
 
 
 _NO_SETTINGS = ("name", "dry_run", "extension", "quiet", "log_file")
-"""Options of ``study`` that are no settings of a study."""
+"""Options of ``study`` that are not settings of a study."""
 
 
 def run_script(path: str) -> None:
     """Run the study that a script declares, with the command line's options: ``python studies/NAME.py …``."""
-    sys.argv[1:1] = ["study", path]
+    arguments = ["study", path, *sys.argv[1:]]
+    if "keras" in sys.modules:
+        # The script's own model has imported it, before the backend was known.
+        program = "from studies.cli.main import main; main()"
+        os.execv(sys.executable, [sys.executable, "-c", program, *arguments])  # noqa: S606 - this very command
+    sys.argv[1:] = arguments
     main()
 
 
@@ -58,7 +64,7 @@ def study(
         ),
     ] = "digits",
     grey_levels: Annotated[
-        int | None, typer.Option(help="Values a pixel can take [default: told by the data].", show_default=False)
+        int | None, typer.Option(help="Values a pixel can take [default: read from the data].", show_default=False)
     ] = None,
     trials: Annotated[int, typer.Option(help="Trials per arm, in all: a continued study adds what is missing.")] = 8,
     epochs: Annotated[
@@ -86,7 +92,7 @@ def study(
     outside_dataset: Annotated[
         str | None,
         typer.Option(
-            help="Another data set whose likelihood is asked for.",
+            help="Another data set whose likelihood is measured too.",
             show_default=False,
             autocompletion=completion.datasets,
         ),
@@ -126,7 +132,7 @@ def study(
     engine: Annotated[
         str,
         typer.Option(
-            help="Who does the work: local, or ray for tasks of a Ray cluster.", autocompletion=completion.engines
+            help="What runs the trials: local, or ray for tasks of a Ray cluster.", autocompletion=completion.engines
         ),
     ] = "local",
     address: Annotated[
@@ -140,13 +146,15 @@ def study(
         float, typer.Option(help="Accelerators that Ray reserves for a trial: whole ones, or a part of one.")
     ] = 0.0,
     lease: Annotated[
-        float, typer.Option(help="Seconds without a sign of life after which a worker's trial goes to another.")
+        float, typer.Option(help="Seconds without a heartbeat before a worker's trial is reassigned.")
     ] = 60.0,
     mixed_code: Annotated[
-        bool, typer.Option("--mixed-code", help="Go on with a study that another version of the code began.")
+        bool, typer.Option("--mixed-code", help="Continue a study that another version of the code began.")
     ] = False,
-    smoke: Annotated[bool, typer.Option("--smoke", help="All as small as can be: a test of the set-up.")] = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be done, and how long it takes.")] = False,
+    smoke: Annotated[bool, typer.Option("--smoke", help="Do every step quickly, to test the set-up.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Print what would be done, and its expected time.")
+    ] = False,
     extension: Extensions = None,
     quiet: Quiet = False,
     log_file: LogFile = None,
@@ -158,7 +166,7 @@ def study(
     from bench.study.definition import StudySettings
     from studies.cli.loading import load_study, prepare_backend_for
 
-    settings = StudySettings.checked(options)
+    settings = StudySettings.from_options(options)
     check_output(output)
     prepare_backend_for(name, extension, settings.backend)
     load_extensions(extension)
@@ -175,8 +183,8 @@ def study(
     except RestartRequiredError:
         restart()
     except KeyboardInterrupt:
-        # Typer would end the command on Ctrl-C without a word.
-        typer.secho("stopped: what is finished is kept; the same command continues", err=True)
+        # Typer would end the command on Ctrl-C without a message.
+        typer.secho("stopped: finished runs are kept; the same command continues", err=True)
         raise typer.Exit(130) from None
     for line in next_steps(name, settings, outcome):
         console.print(line, highlight=False, markup=False)
@@ -185,14 +193,16 @@ def study(
 
 
 def _show_plan(study: Study, settings: StudySettings, console: Console) -> None:
-    from bench.checks.preflight import check_measuring
+    from bench.checks.preflight import check_evaluation, check_search
     from bench.data.registry import describe
     from bench.study.definition import BoundStudy
     from studies.cli.plan import print_plan
 
     info = describe(settings.dataset, settings.grey_levels)
-    check_measuring(settings.extractor, settings.outside_dataset, info)
-    print_plan(BoundStudy(study, settings, info, digest="not opened"), console)
+    planned = BoundStudy(study, settings, info, digest="not opened")
+    check_evaluation(settings.extractor, settings.outside_dataset, info)
+    check_search(planned.sampler, settings.pruner)
+    print_plan(planned, console)
 
 
 @app.command()
@@ -201,7 +211,7 @@ def report(
         list[str] | None,
         typer.Argument(
             metavar="STUDY...",
-            help="Studies, by identifier or its beginning [default: the newest].",
+            help="Studies, by identifier or a prefix of it [default: the newest].",
             show_default=False,
             autocompletion=completion.study_ids,
         ),
@@ -215,9 +225,9 @@ def report(
     from bench.workflows.run import report as write
 
     load_extensions(extension)
-    uri = tracking_store(tracking_uri, output)
+    uri = find_tracking_store(tracking_uri, output)
     check_output(output)
-    chosen = studies_to_report(uri, study_ids or [])
+    chosen = choose_studies(uri, study_ids or [])
     answers = {}
     for study_id in chosen:
         written = write(uri, study_id, output)
@@ -247,7 +257,7 @@ def evaluate(
     outside_dataset: Annotated[
         str | None,
         typer.Option(
-            help="Another data set whose likelihood is asked for.",
+            help="Another data set whose likelihood is measured too.",
             show_default=False,
             autocompletion=completion.datasets,
         ),
@@ -273,19 +283,19 @@ def evaluate(
     log_file: LogFile = None,
 ) -> None:
     """Measure any logged run again, in full: a final run on test, a trial on validation."""
-    from bench.checks.preflight import check_measuring, check_output
+    from bench.checks.preflight import check_evaluation, check_output
     from bench.data.registry import describe, load
     from bench.runtime.backend import check_backend, select_backend
     from bench.study.definition import StudySettings
     from bench.tracking.reading.reader import load_run
 
     given = {"importance_samples": importance_samples, "evaluation_images": evaluation_images, "extractor": extractor}
-    StudySettings.checked({option: value for option, value in given.items() if value is not None})
+    StudySettings.from_options({option: value for option, value in given.items() if value is not None})
     check_output(output)
-    uri = tracking_store(tracking_uri, output)
+    uri = find_tracking_store(tracking_uri, output)
     logged = load_run(uri, run)
     name, grey_levels = logged.dataset if dataset is None else (dataset, None)
-    check_measuring(extractor, outside_dataset, describe(name, grey_levels))
+    check_evaluation(extractor, outside_dataset, describe(name, grey_levels))
     check_backend(backend or logged.backend)
     console = open_console(quiet)
     with command_log("evaluate", output, log_file, console):
@@ -295,7 +305,7 @@ def evaluate(
         from bench.evaluation.programs import EvaluationProtocol
         from bench.evaluation.quality import open_extractor
         from bench.execution.progress import StudyProgress
-        from bench.workflows.evaluate import Observers, evaluate, write_evaluation
+        from bench.workflows.evaluate import Callbacks, evaluate, write_evaluation
         from studies.cli.plan import print_evaluation
 
         data = load(name, grey_levels)
@@ -306,10 +316,10 @@ def evaluate(
             None if outside_dataset is None else open_outside(outside_dataset, data.info),
         )
         with StudyProgress(console, runs=1) as progress:
-            progress.start_run(logged.name, logged.looks)
-            observers = Observers(progress.evaluated, progress.measured)
-            evaluation = evaluate(uri, logged, data, protocol, evaluation_images, observers, annealing)
-            progress.done()
+            progress.start_run(logged.name, logged.evaluations)
+            callbacks = Callbacks(progress.show_evaluation, progress.show_test_progress)
+            evaluation = evaluate(uri, logged, data, protocol, evaluation_images, callbacks, annealing)
+            progress.finish_run()
         folder = write_evaluation(evaluation, output / "evaluations" / logged.run_id)
     print_evaluation(evaluation, console)
     typer.echo(folder)
@@ -320,7 +330,7 @@ def reproduce(
     results: Annotated[
         list[str] | None,
         typer.Argument(
-            help="Published results by name [default: say which there are].",
+            help="Published results by name [default: list them].",
             show_default=False,
             autocompletion=completion.results,
         ),
@@ -356,7 +366,7 @@ def reproduce(
         for published in PUBLISHED.values():
             typer.echo(f"{published.name:18s}{published.title} ({published.training.images:,} images)")
         return
-    from bench.core.errors import SettingsError
+    from bench.core.errors import SettingsError, StudyStoppedError
 
     unknown = [name for name in results if name not in PUBLISHED]
     if unknown:
@@ -364,7 +374,7 @@ def reproduce(
     from bench.checks.preflight import check_output
     from bench.data.registry import describe
     from bench.study.definition import StudySettings
-    from bench.workflows.reproduce import obtained, record, study_of
+    from bench.workflows.reproduce import append_runs, collect_runs, make_study
     from bench.workflows.run import run
     from reports.pages.published import write_published
 
@@ -380,7 +390,7 @@ def reproduce(
         "output": output,
     }
     settings = [
-        StudySettings.checked(
+        StudySettings.from_options(
             {"importance_samples": each.importance_samples, "dataset": dataset or each.dataset, **options}
         )
         for each in chosen
@@ -391,9 +401,9 @@ def reproduce(
     console, folder = open_console(quiet), output / "published"
     try:
         for published, own in zip(chosen, settings, strict=True):
-            outcome = run(study_of(published), own, console, log_file=log_file)
-            runs = obtained(published, outcome.results, own.tracking)
-            record(runs, folder)
+            outcome = run(make_study(published), own, console, log_file=log_file)
+            runs = collect_runs(published, outcome.results, own.tracking)
+            append_runs(runs, folder)
             for each in runs:
                 console.print(
                     f"{published.title}: {each.row['obtained']:.3f} (published {published.published or 'nothing'})",
@@ -401,8 +411,10 @@ def reproduce(
                     markup=False,
                 )
     except KeyboardInterrupt:
-        typer.secho("stopped: what is finished is kept; the same command continues", err=True)
+        typer.secho("stopped: finished runs are kept; the same command continues", err=True)
         raise typer.Exit(130) from None
+    if not (folder / "obtained.csv").is_file():
+        raise StudyStoppedError(f"no run completed: its report in {output / 'reports'} gives the reasons")
     typer.echo(write_published(folder))
 
 
@@ -419,7 +431,7 @@ def list_(tracking_uri: TrackingUri = None, output: Output = Path("runs")) -> No
     """List the studies in a tracking store, newest first."""
     from bench.tracking.reading.reader import list_studies
 
-    for study_id in list_studies(tracking_store(tracking_uri, output)):
+    for study_id in list_studies(find_tracking_store(tracking_uri, output)):
         typer.echo(study_id)
 
 

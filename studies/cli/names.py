@@ -1,3 +1,3 @@
-"""The studies that come with the project. No imports: ``--help`` lists them."""
+"""The bundled studies. Imports nothing, as ``--help`` lists them."""
 
 STUDIES = ("vae_vs_glow", "latent_size", "flow_depth", "learning_rate")

@@ -1,4 +1,4 @@
-"""Options that several commands share: where MLflow, Optuna and the reports keep theirs."""
+"""Options that several commands share: addresses, output folder and extensions."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from bench.core.environment import STORAGE_VARIABLE, TRACKING_VARIABLE
 
 
 def _address(context: typer.Context, parameter: typer.CallbackParam, value: str | None) -> str | None:
-    """The address of a store, if its credentials can be told from the rest of it."""
+    """Check an address: its credentials must be recognisable, to be redacted."""
     from bench.core.redaction import check_address
 
-    # On Tab nothing is refused: the command is not typed to its end.
+    # During completion the command is incomplete, and nothing is refused.
     if value is not None and not context.resilient_parsing:
         check_address(str(parameter.name), value)
     return value

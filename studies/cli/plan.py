@@ -1,4 +1,4 @@
-"""What the command line says of a study before it runs (``--dry-run``) and after."""
+"""What the command line prints of a study before it runs (``--dry-run``) and after."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from rich.table import Table
 from bench.core.metrics import METRICS
 from bench.core.redaction import redact
 from bench.core.results import Measurement
-from bench.study.definition import CONVERGENT_PASSES, BoundStudy
+from bench.study.definition import CONVERGENT_EPOCHS, BoundStudy
 from bench.study.plan import ArmPlan, at_convergent_budget, plan, total_seconds
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 def print_plan(bound: BoundStudy, console: Console) -> None:
-    """Print the space, the number of parameters and an estimate of the time."""
+    """Print the search space, the number of parameters and an estimate of the time."""
     study, settings, info = bound.study, bound.settings, bound.info
     height, width, channels = info.image_shape
     sizes = ", ".join(f"{n:,} {split}" for split, n in info.sizes.items())
@@ -60,7 +60,7 @@ def print_plan(bound: BoundStudy, console: Console) -> None:
         line("Nothing was run.")
         return
     line(
-        f"converge  both families had converged on the digits by --epochs {CONVERGENT_PASSES}; here that is "
+        f"converge  both families had converged on the digits by --epochs {CONVERGENT_EPOCHS}; here that is "
         f"{longer.images:,} images a trial, {_duration(total_seconds(longer.bound, longer.plans))} in all. The report "
         "says of each run whether it had converged. Nothing was run."
     )
@@ -82,7 +82,7 @@ def _duration(seconds: float) -> str:
 
 
 def print_evaluation(evaluation: Evaluation, console: Console) -> None:
-    """Print every measurement of a run with its errors, and why others could not be made."""
+    """Print every measurement of a run with its errors, and why others are missing."""
     groups: dict[str, list[Measurement]] = {}
     for row in evaluation.measurements:
         stated = str(row.bound) if row.bound else ""
@@ -110,7 +110,7 @@ def print_evaluation(evaluation: Evaluation, console: Console) -> None:
 
 
 def next_steps(name: str, settings: StudySettings, outcome: StudyOutcome) -> Iterator[str]:
-    """The answer, where the report and the log lie, how to open the MLflow UI, and what to run next."""
+    """The answer, the paths of report and log, how to open the MLflow UI, and what to run next."""
     yield ""
     yield f"answer    {outcome.headline}"
     yield f"report    {outcome.page.resolve()}"
@@ -123,5 +123,5 @@ def next_steps(name: str, settings: StudySettings, outcome: StudyOutcome) -> Ite
     yield f"log       {outcome.log}"
     yield (
         f"next      reparam-bench study {name} --dataset path/to/your.npz --dry-run   (your own data), or "
-        f"the same command with --trials {settings.trials * 2} to search on"
+        f"the same command with --trials {settings.trials * 2} to continue the search"
     )

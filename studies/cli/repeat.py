@@ -1,4 +1,4 @@
-"""``reparam-bench repeat``: does a logged run come out again?"""
+"""``reparam-bench repeat``: trains a logged run again, and compares."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from studies.cli.options import Output, TrackingUri
-from studies.cli.stores import tracking_store
+from studies.cli.stores import find_tracking_store
 from studies.cli.terminal import LogFile, Quiet, command_log, open_console
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ def command(
     quiet: Quiet = False,
     log_file: LogFile = None,
 ) -> None:
-    """Train any logged run again from its configuration and seed, and compare each figure of its learning curve.
+    """Train any logged run again from its configuration and seed, and compare each value of its learning curve.
 
     The exit status is 1 if one differs.
     """
@@ -35,7 +35,7 @@ def command(
     from bench.tracking.reading.reader import load_curve, load_run
 
     check_output(output)
-    uri = tracking_store(tracking_uri, output)
+    uri = find_tracking_store(tracking_uri, output)
     logged = load_run(uri, run)
     name, grey_levels = logged.dataset if dataset is None else (dataset, None)
     describe(name, grey_levels)
@@ -49,19 +49,19 @@ def command(
         from bench.workflows.repeat import repeat
 
         with StudyProgress(console, runs=1) as progress:
-            progress.start_run(logged.name, logged.looks)
-            compared = repeat(logged, curve, load(name, grey_levels), progress.evaluated)
-            progress.done()
-    typer.echo(_verdict(compared))
+            progress.start_run(logged.name, logged.evaluations)
+            compared = repeat(logged, curve, load(name, grey_levels), progress.show_evaluation)
+            progress.finish_run()
+    typer.echo(_format_comparison(compared))
     if (compared["difference"] != 0).any():
         raise typer.Exit(1)
 
 
-def _verdict(compared: pd.DataFrame) -> str:
-    """What came out, in a sentence."""
-    figures, evaluations = len(compared), compared["evaluation"].nunique()
+def _format_comparison(compared: pd.DataFrame) -> str:
+    """The result of the comparison, in a sentence."""
+    values, evaluations = len(compared), compared["evaluation"].nunique()
     if (compared["difference"] == 0).all():
-        return f"the same, bit by bit: {figures} figures of {evaluations} evaluations"
+        return f"the same, bit by bit: {values} values of {evaluations} evaluations"
     differing = compared[compared["difference"] != 0]
     worst = differing.iloc[int(differing["difference"].abs().fillna(float("inf")).to_numpy().argmax())]
     return (

@@ -1,4 +1,4 @@
-"""``reparam-bench storage``: a study's storage, served to workers on other machines."""
+"""``reparam-bench storage``: serves a study's storage to workers on other machines."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ def command(
         str | None,
         typer.Option(
             metavar="ADDRESS",
-            help="Listen on this interface, not on loopback alone: whoever reaches the port may read, change and "
-            "delete every study, for nobody is asked who they are.",
+            help="Listen on this interface, not on loopback alone: there is no authentication, so whoever reaches the "
+            "port may read, change and delete every study.",
             show_default=False,
         ),
     ] = None,

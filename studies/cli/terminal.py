@@ -1,4 +1,4 @@
-"""What commands share at the terminal: their console, their log file, and how an error ends them."""
+"""What all commands share: console, log file, and printing of errors."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 LONGEST_LINE = 1000
-"""Characters of an error."""
+"""Characters of an error that are printed."""
 Quiet = Annotated[bool, typer.Option("--quiet", help="Print errors and the result's path alone; the log has the rest.")]
 LogFile = Annotated[
     Path | None, typer.Option(help="Log file [default: a new one in the output folder's logs/].", show_default=False)
@@ -24,7 +24,7 @@ LogFile = Annotated[
 
 
 def open_console(quiet: bool = False) -> Console:
-    """The console of a command; a quiet one takes everything and shows nothing."""
+    """The console of a command; a quiet one prints nothing."""
     from rich.console import Console
 
     return Console(soft_wrap=True, quiet=quiet)
@@ -32,59 +32,58 @@ def open_console(quiet: bool = False) -> Console:
 
 @contextmanager
 def command_log(command: str, output: Path, log_file: Path | None, console: Console) -> Iterator[Path]:
-    """Log what a command does in the block, to a given file or to one in its output folder; yields the file's path."""
-    from bench.core.logs import default_log_file, logged_to
+    """Log the block to a given file, or to a new one in the output folder; yields the file's path."""
+    from bench.core.logs import default_log_file, log_to_file
 
     path = log_file or default_log_file(output, command)
-    with logged_to(path, console):
+    with log_to_file(path, console):
         yield path
 
 
 def run_program(program: typer.Typer, name: str | None = None) -> None:
-    """Run a command line; whatever ends it is told in one line.
+    """Run a command line; errors are printed as one line.
 
-    The exit status is 2 for what the user can mend, and 1 for what nobody foresaw, whose traceback is logged.
+    The exit status is 2 for errors that the user can fix, and 1 for unexpected ones, whose traceback is logged.
 
     Args:
         program: the commands.
-        name: how the user calls them; by default as this process was called.
+        name: its name in messages; by default the name of this process.
     """
     from bench.core.errors import ReparamBenchError, UnexpectedError
 
     try:
         with _unexpected_errors_logged():
-            # Not standalone, for Typer would tell of a usage error in a box of many lines.
+            # In standalone mode Typer prints a usage error in a box of many lines.
             status = program(prog_name=name, standalone_mode=False)
     except ReparamBenchError as error:
-        _tell(str(error))
+        _print_error(str(error))
         raise SystemExit(1 if isinstance(error, UnexpectedError) else 2) from None
     except typer.TyperException as error:
-        # Empty where no command was given: then the help was shown.
-        if message := _usage(error):
+        # Empty if no command was given, and the help was printed.
+        if message := _format_usage_error(error):
             context: typer.Context | None = getattr(error, "ctx", None)
             command = name if context is None else context.command_path
-            _tell(f"{message.rstrip('.')}: `{command} --help` tells what is accepted")
+            _print_error(f"{message.rstrip('.')}: `{command} --help` shows what is accepted")
         raise SystemExit(error.exit_code) from None
     finally:
-        # The interpreter's last collection would look at every object of every program, for seconds, and free nothing
-        # that the end of the process does not.
+        # Otherwise the interpreter's last garbage collection visits every object, for seconds, before the process ends.
         gc.freeze()
     raise SystemExit(status)
 
 
-def _usage(error: typer.TyperException) -> str:
-    """What is wrong with a command line, with the value that is refused."""
+def _format_usage_error(error: typer.TyperException) -> str:
+    """What is wrong with a command line, with the invalid value."""
     from pydantic import ValidationError
 
-    from bench.core.validated import explained
+    from bench.core.validation import format_validation_error
 
     parameter: typer.CallbackParam | None = getattr(error, "param", None)
     if isinstance(error.__cause__, ValidationError) and parameter is not None:
-        return explained(error.__cause__, str(parameter.name))
+        return format_validation_error(error.__cause__, str(parameter.name))
     return error.format_message()
 
 
-def _tell(message: str) -> None:
+def _print_error(message: str) -> None:
     from bench.core.logs import one_line
 
     line = one_line(message)
@@ -95,7 +94,7 @@ def _tell(message: str) -> None:
 
 
 def restart() -> NoReturn:
-    """Put a fresh process, of the same number and on the same command line, in the place of this one."""
+    """Replace this process by a fresh one with the same number and command line."""
     sys.stdout.flush()
     sys.stderr.flush()
     os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])  # noqa: S606 - it is this very command
@@ -103,7 +102,7 @@ def restart() -> NoReturn:
 
 @contextmanager
 def _unexpected_errors_logged() -> Iterator[None]:
-    """Give an error a log file that ended a command which has none."""
+    """Log an unexpected error of a command that has no log file yet."""
     from bench.core.errors import ReparamBenchError
 
     try:

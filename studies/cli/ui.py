@@ -1,4 +1,4 @@
-"""``reparam-bench ui``: what MLflow and Optuna keep of a folder's studies, in a browser."""
+"""``reparam-bench ui``: serves the MLflow UI and optuna-dashboard for a folder's studies."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ import typer
 
 from bench.tracking.server import ADMINISTRATOR, LOOPBACK
 from studies.cli.options import Output, Storage
-from studies.cli.stores import tracking_store
+from studies.cli.stores import find_tracking_store
 
 PASSWORD = "REPARAM_BENCH_UI_PASSWORD"  # noqa: S105 - the name of the variable that holds it
 STOP_SECONDS = 10
-"""What MLflow has to end in, before it is killed."""
+"""Seconds for MLflow to end before it is killed."""
 
 Application = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
 
@@ -51,7 +51,7 @@ def command(
     from bench.tracking.server import is_loopback, password_environment, server_command, server_environment
 
     password = None if is_loopback(host) else _password(host)
-    tracking = tracking_store(None, output)
+    tracking = find_tracking_store(None, output)
     connect(tracking)
     _check_free(host, port)
     dashboard = _start_dashboard(storage, output, dashboard_port)
@@ -61,17 +61,17 @@ def command(
         mlflow = subprocess.Popen(  # noqa: S603
             server_command(output / "artifacts", port, host, with_password=password is not None),
             env={**environment, **server_environment(tracking), **secret},
-            # Ctrl-C reaches this process alone, which then ends the server and all that it has started.
+            # Ctrl-C must reach only this process, which then ends the server and its children.
             start_new_session=True,
         )
-        typer.echo(f"MLflow            http://{_in_address(host)}:{port}/#/experiments?{TRAINING_MODE}")
+        typer.echo(f"MLflow            http://{_bracket_ipv6(host)}:{port}/#/experiments?{TRAINING_MODE}")
         if password is not None:
             typer.echo(
                 f"                  sign in as {ADMINISTRATOR}; nothing is encrypted: put a proxy with TLS before it"
             )
         typer.echo(f"optuna-dashboard  {dashboard}")
         typer.echo("Ctrl-C stops both")
-        # Both, for a process started in the background is made to ignore Ctrl-C.
+        # SIGINT too: a shell starts background processes with SIGINT ignored.
         for each in (signal.SIGINT, signal.SIGTERM):
             signal.signal(each, signal.default_int_handler)
         try:
@@ -83,13 +83,13 @@ def command(
 
 
 def _password(host: str) -> str:
-    """The password that guards a server on an address that others reach.
+    """The password of a server on an address that others reach.
 
     Raises:
-        SettingsError: there is none, or it is short, or what checks it is not installed.
+        SettingsError: it is missing or short, or the package that checks it is not installed.
     """
     from bench.core.errors import SettingsError
-    from bench.tracking.server import KNOWN_PASSWORD, LEAST_PASSWORD
+    from bench.tracking.server import DEFAULT_PASSWORD, MIN_PASSWORD
 
     if importlib.util.find_spec("flask_wtf") is None:
         raise SettingsError(
@@ -97,19 +97,19 @@ def _password(host: str) -> str:
             "pip install -e '.[server]', or leave --host out"
         )
     password = os.environ.get(PASSWORD, "")
-    if len(password) < LEAST_PASSWORD or password == KNOWN_PASSWORD:
+    if len(password) < MIN_PASSWORD or password == DEFAULT_PASSWORD:
         raise SettingsError(
-            f"host={host!r} is reached by others: put a password of your own, {LEAST_PASSWORD} characters or more, "
-            f"into the environment variable {PASSWORD}, or leave --host out"
+            f"host={host!r} is reached by others: put a password of your own, {MIN_PASSWORD} characters or "
+            f"more, into the environment variable {PASSWORD}, or leave --host out"
         )
     return password
 
 
 def _check_free(host: str, port: int) -> None:
-    """Check that MLflow can listen, which would tell of it in a traceback.
+    """Check that MLflow can listen, which would otherwise fail with a traceback.
 
     Raises:
-        SettingsError: the address is not this machine's, or the port is taken.
+        SettingsError: the address is not this machine's, or the port is in use.
     """
     from bench.core.errors import SettingsError
 
@@ -118,20 +118,20 @@ def _check_free(host: str, port: int) -> None:
             0
         ]
         with socket.socket(family, kind) as probe:
-            # As the server does, for a port that a server has just left is free.
+            # As the server does: a port that a server has just closed is free.
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             probe.bind(address)
     except (OSError, UnicodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is no address"
+        reason = error.strerror if isinstance(error, OSError) else "it is not an address"
         raise SettingsError(f"host={host!r}, port={port} cannot be opened: {reason}; give another") from error
 
 
-def _in_address(host: str) -> str:
+def _bracket_ipv6(host: str) -> str:
     return f"[{host}]" if ":" in host else host
 
 
 def _end(server: subprocess.Popen[bytes]) -> None:
-    """End the server and all that it has started: first asked, then killed, also what outlives the server itself."""
+    """Terminate the server and its children, then kill those that are left."""
     os.killpg(server.pid, signal.SIGTERM)
     with contextlib.suppress(subprocess.TimeoutExpired):
         server.wait(STOP_SECONDS)
@@ -141,7 +141,7 @@ def _end(server: subprocess.Popen[bytes]) -> None:
 
 
 def _start_dashboard(storage: str | None, output: Path, port: int) -> str:
-    """Serve optuna-dashboard beside, until this process ends; its address, or why it is not served."""
+    """Serve optuna-dashboard in a thread; its address, or why it is not served."""
     journal = output.resolve() / "optuna.journal"
     if importlib.util.find_spec("optuna_dashboard") is None:
         return "not installed: pip install optuna-dashboard, or pip install -e '.[dashboard]'"
@@ -168,13 +168,13 @@ def _start_dashboard(storage: str | None, output: Path, port: int) -> str:
 
 
 class _Server(ThreadingMixIn, WSGIServer):
-    """A thread for each request, for one may wait on the storage."""
+    """A thread per request, as one may wait for the storage."""
 
     daemon_threads = True
 
 
 class _Quiet(WSGIRequestHandler):
-    """Serves without a line for every request."""
+    """Logs no requests."""
 
     def log_message(self, format: str, *arguments: Any) -> None:  # noqa: A002 - the overridden method's own name
         pass
@@ -183,8 +183,8 @@ class _Quiet(WSGIRequestHandler):
 def own_host_only(application: Application, port: int) -> Application:
     """``application`` for requests to this machine's own names alone.
 
-    The dashboard deletes studies without a question: a page in the same browser whose domain name is made to point
-    here (DNS rebinding) must not reach it. MLflow refuses such requests itself.
+    The dashboard has no authentication: a page in the same browser whose domain name resolves to this machine (DNS
+    rebinding) must not reach it. MLflow refuses such requests itself.
     """
     own = {f"{name}:{port}" for name in (LOOPBACK, "localhost")}
 

@@ -1,4 +1,4 @@
-"""``reparam-bench upload``: what earlier commands logged while the tracking store was away."""
+"""``reparam-bench upload``: uploads what earlier commands logged without their tracking server."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ def command(
     output: Output = Path("runs"),
     log_file: LogFile = None,
 ) -> None:
-    """Upload to the tracking store what earlier commands logged while it was away.
+    """Upload what earlier commands logged while the tracking server could not be reached.
 
-    A study that is continued does so by itself. The exit status is 2 if the store cannot be reached, and 1 if it
-    refuses something.
+    A study that is continued does so itself. The exit status is 2 if the server cannot be reached, and 1 if it rejects
+    something.
     """
     from bench.tracking.writer import Tracker
 
@@ -33,6 +33,6 @@ def command(
             return
         with command_log("upload", output, log_file, open_console()):
             uploaded = tracker.upload_orphans()
-        typer.echo(f"uploaded {uploaded} of {waiting.runs} runs, {waiting.lines} entries")
+        typer.echo(f"uploaded {uploaded} of {waiting.runs} runs, {waiting.records} records")
         if tracker.problems():
             raise typer.Exit(1)

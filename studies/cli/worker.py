@@ -1,4 +1,4 @@
-"""``reparam-bench worker``: a process that works on a study which another one runs."""
+"""``reparam-bench worker``: a worker process of a study that another process runs."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from studies.cli.terminal import LogFile, Quiet, command_log, open_console, rest
 
 
 def command(
-    study: Annotated[str, typer.Argument(help="The study's identifier, or how it alone begins.")],
+    study: Annotated[str, typer.Argument(help="The study's identifier, or a unique prefix of it.")],
     storage: Storage = None,
     tracking_uri: TrackingUri = None,
     output: Output = Path("runs"),
@@ -20,7 +20,7 @@ def command(
     quiet: Quiet = False,
     log_file: LogFile = None,
 ) -> None:
-    """Work on a study that `reparam-bench study` runs elsewhere, against the same storage, until it is over."""
+    """Work on a study that `reparam-bench study` runs elsewhere with the same storage, until it ends."""
     from bench.core.errors import RestartRequiredError
 
     console = open_console(quiet)
@@ -30,7 +30,7 @@ def command(
     except RestartRequiredError:
         restart()
     except KeyboardInterrupt:
-        typer.secho("stopped: what it was doing is queued again", err=True)
+        typer.secho("stopped: its trial is queued again", err=True)
         raise typer.Exit(130) from None
 
 

@@ -50,7 +50,7 @@ def images(tuning: TuningData) -> np.ndarray:
 
 @pytest.fixture(scope="session")
 def tiny_study() -> Study:
-    """Two families that train in a second each."""
+    """Two arms that train in a second each."""
     training = TrainingConfig(learning_rate=2e-3)
     return Study(
         name="tiny",
@@ -99,7 +99,7 @@ def settings_for(_empty_store: Path) -> Callable[..., StudySettings]:
             "storage": str(output / "search.journal"),
             "backend": os.environ["KERAS_BACKEND"],
         }
-        return StudySettings.checked(small | changes)
+        return StudySettings.from_options(small | changes)
 
     return settings
 

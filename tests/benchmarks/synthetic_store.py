@@ -27,7 +27,7 @@ from models.vae.config import VAEConfig
 
 STUDY_ID = "many_runs-digits-00000000"
 LEVELS = {"vae": 2.3, "glow": 2.0}
-"""The lowest bits/dim of each family."""
+"""The lowest bits/dim of each arm."""
 BOUNDS = {
     "vae": Bound(BoundKind.IMPORTANCE_WEIGHTED, 16),
     "glow": Bound(BoundKind.IMPORTANCE_WEIGHTED_DEQUANTISATION, 16, "uniform"),
@@ -51,7 +51,7 @@ def write_store(folder: Path, trials: int, steps: int = 100) -> str:
 
     Args:
         folder: becomes an output folder as the command line takes it; must hold no database yet.
-        trials: search runs in all, half of them of each family, in all the states that runs end in.
+        trials: search runs in all, half of them of each arm, in all the states that runs end in.
         steps: points of each run's learning curves, whatever its state.
 
     Returns:
@@ -91,6 +91,7 @@ def _description(trials: int) -> StudyDescription:
         study_id=STUDY_ID,
         name="many_runs",
         question="Does a report of many runs compile?",
+        arms={family: family for family in SWEPT},
         swept={family: [name, "learning_rate"] for family, name in SWEPT.items()},
         settings={"trials": trials // 2, "seeds": SEEDS, "sampler": "random", "dataset": "digits"},
         provenance={"commit": "0" * 40, "dirty": False, "backend": "jax", "versions": versions, "command": "none"},

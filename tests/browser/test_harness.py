@@ -35,7 +35,7 @@ def test_axe_finds_a_picture_without_words_and_nothing_in_a_page_that_is_whole(w
         assert [violation["id"] for violation in axe(page)] == violated
 
 
-def test_a_browser_that_does_not_start_is_told(tmp_path):
+def test_a_browser_that_does_not_start_is_an_error(tmp_path):
     """In a process of its own: playwright runs once in a process, and here it does."""
     broken = tmp_path / "chromium"
     broken.write_text("#!/bin/sh\nexit 1\n")

@@ -28,7 +28,7 @@ SECONDS_A_TRIAL = 6.0
 WORKERS_SECONDS = 120.0
 """That workers have to end in, once the study has."""
 MORE_TRIALS = 12
-"""Are asked for of each family, when all are done before all faults are."""
+"""Are asked for of each arm, when all are done before all faults are."""
 NETWORK: dict[str, Mode] = {
     "server refuses": "refuse",
     "server answers 500": "error500",

@@ -1,6 +1,6 @@
 """What the stand-in for training reaches: a function of configuration and seed, so that every check knows the answer.
 
-Each look depends on the one before it, through a state that only a checkpoint hands from one process to the next.
+Each evaluation depends on the one before it, through a state that only a checkpoint hands from one process to the next.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from bench.study.search_space import Integers, Reals
 from models.glow.config import GlowConfig
 from models.vae.config import VAEConfig
 
-LOOKS = 8
+EVALUATIONS = 8
 VALUE = "validation/bits_per_dim"
 _STATES = 1 << 31
 _DIVERGES_AT = 3
@@ -37,32 +37,32 @@ STUDY = Study(
 
 
 def first_state(config: RunConfig, seed: int) -> int:
-    """The state before the first look."""
+    """The state before the first evaluation."""
     return derive_seed(seed, config.hash) % _STATES
 
 
 def next_state(state: int) -> int:
-    """The state a look later."""
+    """The state an evaluation later."""
     return (state * 1_103_515_245 + 12_345) % _STATES
 
 
-def bits_per_dim(config: RunConfig, state: int, epoch: int) -> float:
-    """Validation at a look."""
+def bits_per_dim(config: RunConfig, state: int, evaluation: int) -> float:
+    """Validation at an evaluation."""
     size = getattr(config.model, "latent_size", None) or getattr(config.model, "hidden_channels", 0)
-    return 2.0 + size / 100 + 1 / epoch + state / _STATES / 100
+    return 2.0 + size / 100 + 1 / evaluation + state / _STATES / 100
 
 
-def diverges(config: RunConfig, epoch: int) -> bool:
+def diverges(config: RunConfig, evaluation: int) -> bool:
     """Whether training ends here: it does for a few configurations."""
-    return epoch == _DIVERGES_AT and derive_seed("accident", config.hash) % 12 == 0
+    return evaluation == _DIVERGES_AT and derive_seed("accident", config.hash) % 12 == 0
 
 
 def curve(config: RunConfig, seed: int) -> list[float]:
     """The learning curve, up to where training diverges if it does."""
     state, values = first_state(config, seed), []
-    for epoch in range(1, config.training.evaluations + 1):
-        if diverges(config, epoch):
+    for evaluation in range(1, config.training.evaluations + 1):
+        if diverges(config, evaluation):
             break
         state = next_state(state)
-        values.append(bits_per_dim(config, state, epoch))
+        values.append(bits_per_dim(config, state, evaluation))
     return values

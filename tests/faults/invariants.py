@@ -11,12 +11,11 @@ from mlflow.tracking import MlflowClient
 
 from bench.core.results import RunState
 from bench.core.seeds import derive_seed
-from bench.execution.session import FINAL
 from bench.search.queue import DIED, MAX_DEATHS, Attempt, Queue
 from bench.search.storage import open_storage
 from bench.search.study_record import StudyRecord
 from bench.study.config import RunConfig
-from bench.study.definition import BoundStudy
+from bench.study.definition import FINALS, BoundStudy
 from bench.tracking.schema import EVALUATION_SUFFIX, KEY_TAG, STATUS
 from tests.faults import expected
 
@@ -58,7 +57,7 @@ def check(bound: BoundStudy, tracking_uri: str) -> Findings:
     }
     finals = {each.number for each in record.finals.attempts()}
     found.expect(len(finals) >= bound.settings.seeds * len(queues), "lost trials", "final runs were never offered")
-    queues[FINAL] = (record.finals, finals)
+    queues[FINALS] = (record.finals, finals)
     attempts: dict[str, tuple[str, Attempt]] = {}
     for kind, (queue, wanted) in queues.items():
         _check_tasks(found, kind, queue.attempts(), wanted)
@@ -155,47 +154,46 @@ def _check_run(
     state = attempt.state or RunState.RUNNING
     found.expect(run.info.status != "RUNNING", "RUNNING", f"{name}: its run {run.info.run_id}")
     found.expect(run.info.status == STATUS[state], "wrong ends", f"{name}: its run is {run.info.status}")
-    told = run.data.tags.get("reparam.state"), run.data.tags.get("reparam.reason", "")
-    found.expect(told[0] == state, "wrong ends", f"{name}: its run says {told[0]}")
+    logged, reason = run.data.tags.get("reparam.state"), run.data.tags.get("reparam.reason", "")
+    found.expect(logged == state, "wrong ends", f"{name}: its run says {logged}")
     found.expect(
-        bool(told[1]) == (state != RunState.COMPLETE), "wrong ends", f"{name}: its run gives the reason {told[1]!r}"
+        bool(reason) == (state != RunState.COMPLETE), "wrong ends", f"{name}: its run gives the reason {reason!r}"
     )
-    if kind == FINAL:
+    if kind == FINALS:
         config = RunConfig.model_validate(attempt.note["config"])
-        seed = derive_seed(bound.settings.seed, FINAL, attempt.note["seed"])
+        seed = derive_seed(bound.settings.seed, FINALS, attempt.note["seed"])
     else:
-        family = next(each for each in bound.study.arms if each.name == kind)
-        config = bound.configure(family, attempt.values)
+        config = bound.configure(bound.study.arm(kind), attempt.values)
         seed = derive_seed(bound.settings.seed, kind, attempt.number)
     curve = expected.curve(config, seed)
-    looks = _looks(client, run.info.run_id, f"{expected.VALUE}{EVALUATION_SUFFIX}")
+    evaluations = _evaluations(client, run.info.run_id, f"{expected.VALUE}{EVALUATION_SUFFIX}")
     is_whole = state in (RunState.COMPLETE, RunState.DIVERGED)
-    due = curve if is_whole else curve[: len(looks)]
-    found.counts["metrics"] += len(looks)
-    steps = [step for step, _ in looks]
+    due = curve if is_whole else curve[: len(evaluations)]
+    found.counts["metrics"] += len(evaluations)
+    steps = [step for step, _ in evaluations]
     found.counts["doubled metrics"] += len(steps) - len(set(steps))
     found.counts["lost metrics"] += len(set(range(1, len(due) + 1)) - set(steps))
-    if looks != list(enumerate(due, 1)):
-        found.violations.append(f"metrics of {name}, run {run.info.run_id}: {looks} instead of {due}")
-    told_looks = attempt.frozen.intermediate_values
+    if evaluations != list(enumerate(due, 1)):
+        found.violations.append(f"metrics of {name}, run {run.info.run_id}: {evaluations} instead of {due}")
+    reported = attempt.frozen.intermediate_values
     if attempt.counts and state != RunState.FAILED:
         found.expect(
-            told_looks == dict(enumerate(due, 1)), "lost metrics", f"{name} reported {told_looks} instead of {due}"
+            reported == dict(enumerate(due, 1)), "lost metrics", f"{name} reported {reported} instead of {due}"
         )
     if state == RunState.COMPLETE:
         # A final run counts by the evaluation whose weights it keeps.
-        due_objective = min(curve) if kind == FINAL else curve[-1]
+        due_objective = min(curve) if kind == FINALS else curve[-1]
         found.expect(attempt.objective == due_objective, "wrong objectives", f"{name} reached {attempt.objective}")
-        split = "test" if kind == FINAL else "validation"
+        split = "test" if kind == FINALS else "validation"
         found.expect(run.data.metrics.get(f"{split}/bits_per_dim") == curve[-1], "lost metrics", f"{name}: its figure")
-        if kind == FINAL:
+        if kind == FINALS:
             outputs = run.outputs.model_outputs if run.outputs else []
             found.expect(len(outputs) == 1, "lost models", f"{name} has {len(outputs)} models")
             pictures = {each.path for each in client.list_artifacts(run.info.run_id, "pictures")}
             found.expect(pictures == {"pictures/samples.png"}, "lost files", f"{name} has {pictures}")
 
 
-def _looks(client: MlflowClient, run_id: str, key: str) -> list[tuple[int, float]]:
+def _evaluations(client: MlflowClient, run_id: str, key: str) -> list[tuple[int, float]]:
     """Steps and values in the order in which they were logged."""
     history = client.get_metric_history(run_id, key)
     return [(each.step, each.value) for each in sorted(history, key=lambda each: (each.timestamp, each.step))]

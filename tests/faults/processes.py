@@ -16,7 +16,7 @@ from typing import Any
 
 from bench.data.bundled import load_digits
 from bench.study.definition import BoundStudy, StudySettings
-from tests.faults.expected import LOOKS, STUDY
+from tests.faults.expected import EVALUATIONS, STUDY
 
 HTTP_SECONDS = 5
 """After which a client gives up waiting for the tracking server."""
@@ -32,10 +32,10 @@ class Place:
         output: folder of outboxes and checkpoints.
         logs: folder of the processes' logs.
         lease: seconds without a sign of life that mean death.
-        look_seconds: that training to a look takes.
+        evaluation_seconds: that training to an evaluation takes.
         sampler: who proposes values.
         pruner: which trials are stopped early.
-        seeds: final runs of each family.
+        seeds: final runs of each arm.
     """
 
     storage: str
@@ -43,18 +43,18 @@ class Place:
     output: Path
     logs: Path
     lease: float = 3.0
-    look_seconds: float = 0.2
+    evaluation_seconds: float = 0.2
     sampler: str = "qmc"
     pruner: str = "none"
     seeds: int = 2
 
     def bound(self, trials: int) -> BoundStudy:
-        """The study with so many trials of each family."""
+        """The study with so many trials of each arm."""
         dataset = load_digits()
         settings = StudySettings(
             trials=trials,
             seeds=self.seeds,
-            images=LOOKS * 128,
+            images=EVALUATIONS * 128,
             batch_size=128,
             sampler=self.sampler,
             pruner=self.pruner,
@@ -133,7 +133,7 @@ def _progress() -> Any:
 def _prepare(place: Place, role: str) -> None:
     from tests.faults import stand_in
 
-    stand_in.look_seconds = place.look_seconds
+    stand_in.evaluation_seconds = place.evaluation_seconds
     os.environ["MLFLOW_HTTP_REQUEST_TIMEOUT"] = str(HTTP_SECONDS)
     place.logs.mkdir(parents=True, exist_ok=True)
     path = place.logs / f"{role}-{os.getpid()}.log"

@@ -114,7 +114,7 @@ class Killer(threading.Thread):
 def main() -> None:
     """Run the study."""
     # Before the harness, for it puts the stand-in there.
-    from tests.faults.ray_tasks import do_task
+    from tests.faults.ray_tasks import run_queued_trial
 
     folder, trials = Path(sys.argv[1]), int(sys.argv[2])
     bring_loopback_up()
@@ -129,13 +129,15 @@ def main() -> None:
         stack.enter_context(node(where.logs / "head.log", *alone, f"--temp-dir={session}"))
         joining = (f"--address={head}", f"--node-ip-address={OTHER_NODE}")
         other = stack.enter_context(node(where.logs / "other.log", *joining))
-        killed = _run(where, trials, head, other, do_task)
+        killed = _run(where, trials, head, other, run_queued_trial)
         logs = [each for each in Path(session).glob("session_*/logs/**/*") if each.is_file()]
-        told = [str(each) for each in logs if where.storage.encode() in each.read_bytes()]
-    print(json.dumps({"killed": killed, "logs": len(logs), "told the address": told}))
+        leaks = [str(each) for each in logs if where.storage.encode() in each.read_bytes()]
+    print(json.dumps({"killed": killed, "logs": len(logs), "held the address": leaks}))
 
 
-def _run(where: Place, trials: int, head: str, other: psutil.Process, do_task: Callable[[Where], bool]) -> list[int]:
+def _run(
+    where: Place, trials: int, head: str, other: psutil.Process, run_queued_trial: Callable[[Where], bool]
+) -> list[int]:
     """Run the study to its end; the processes of the node that was killed."""
     from rich.console import Console
 
@@ -143,12 +145,12 @@ def _run(where: Place, trials: int, head: str, other: psutil.Process, do_task: C
     from bench.data.bundled import load_digits
     from bench.data.shared import share
     from bench.execution.coordinator import Coordinator
-    from bench.execution.executors import ray as crews_ray
+    from bench.execution.executors import ray as ray_executor
     from bench.execution.progress import StudyProgress
     from bench.execution.session import open_session
 
-    crews_ray.do_task = do_task
-    crews_ray.connect(head, crews_ray.Share())
+    ray_executor.run_queued_trial = run_queued_trial
+    ray_executor.connect(head, ray_executor.Resources())
     with StopRequest() as stop:
         share(load_digits(), where.output / "data")
         study = open_session(where.bound(trials))
@@ -156,7 +158,7 @@ def _run(where: Place, trials: int, head: str, other: psutil.Process, do_task: C
         killer.start()
         try:
             progress = StudyProgress(Console(file=io.StringIO()), runs=1)
-            Coordinator(study, crews_ray.RayTasks(study, crews_ray.Share()), progress, stop).run()
+            Coordinator(study, ray_executor.RayTasks(study, ray_executor.Resources()), progress, stop).run()
         finally:
             study.tracker.close()
     return killer.killed

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from bench.execution.executors.ray import Where
-from bench.execution.executors.ray import do_task as do_real_task
+from bench.execution.executors.ray import run_queued_trial as do_real_task
 from tests.faults import stand_in
 
-LOOK_SECONDS = 0.4
+EVALUATION_SECONDS = 0.4
 
 
-def do_task(where: Where) -> bool:
-    """Do one task of a study, as :func:`bench.execution.executors.ray.do_task` does."""
-    stand_in.look_seconds = LOOK_SECONDS
+def run_queued_trial(where: Where) -> bool:
+    """Do one task of a study, as :func:`bench.execution.executors.ray.run_queued_trial` does."""
+    stand_in.evaluation_seconds = EVALUATION_SECONDS
     return do_real_task(where)

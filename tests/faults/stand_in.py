@@ -27,12 +27,12 @@ from bench.training.checkpoint import Checkpoint
 from bench.training.history import TrainingLog
 from tests.faults import expected
 
-IMAGES_A_LOOK = 128
+IMAGES_PER_EVALUATION = 128
 LARGEST_PARAMETERS = 5_000
 """Numbers that a checkpoint holds beside the state."""
 
-look_seconds = 0.2
-"""How long training to a look takes."""
+evaluation_seconds = 0.2
+"""How long training to an evaluation takes."""
 
 
 class _Variable:
@@ -94,7 +94,7 @@ def run_final(
     checkpoint: Checkpoint,
 ) -> Outcome:
     model, log = _trained(config, seed, on_evaluation, checkpoint, _png())
-    time.sleep(look_seconds)
+    time.sleep(evaluation_seconds)
     on_progress(1, 1)
     return Outcome(model, log, _measured("test", log), [SimpleNamespace(kind="samples", caption="None", png=_png())])
 
@@ -109,17 +109,21 @@ def _trained(
     """In the order in which :func:`bench.training.loop.train` does it."""
     model = _Model(config, seed)
     earlier = checkpoint.restore(model)  # type: ignore[arg-type]
-    log = TrainingLog([], [], IMAGES_A_LOOK) if earlier is None else earlier.continued()
+    log = TrainingLog([], [], IMAGES_PER_EVALUATION) if earlier is None else earlier.continued()
     reports = config.training.evaluations
-    for epoch in range(len(log.records) + 1, reports + 1):
-        time.sleep(look_seconds)
-        if expected.diverges(config, epoch):
-            raise DivergedError(f"loss became nan in epoch {epoch}")
+    for evaluation in range(len(log.records) + 1, reports + 1):
+        time.sleep(evaluation_seconds)
+        if expected.diverges(config, evaluation):
+            raise DivergedError(f"loss became nan in evaluation {evaluation}")
         model.state.assign(np.asarray(expected.next_state(int(model.state.value)), np.int64))
-        value = expected.bits_per_dim(config, int(model.state.value), epoch)
-        shown = samples if epoch == reports else None
-        log.interval_seconds.append(look_seconds)
-        log.records.append(EvaluationRecord(epoch, epoch * IMAGES_A_LOOK, epoch * 0.5, {expected.VALUE: value}, shown))
+        value = expected.bits_per_dim(config, int(model.state.value), evaluation)
+        shown = samples if evaluation == reports else None
+        log.interval_seconds.append(evaluation_seconds)
+        log.records.append(
+            EvaluationRecord(
+                evaluation, evaluation * IMAGES_PER_EVALUATION, evaluation * 0.5, {expected.VALUE: value}, shown
+            )
+        )
         on_evaluation(log.records[-1])
         checkpoint.save(model, log, {"model_0": np.array(model.state.value)})  # type: ignore[arg-type]
     return model, log

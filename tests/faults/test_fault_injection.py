@@ -117,7 +117,7 @@ def run(scenario: Scenario, seed: int, folder: Path, server: tuple[Proxy, str]) 
         return tally, check(place.bound(chaos.trials), address)
 
 
-def told(name: str, tally: Tally, found: Findings) -> None:
+def record(name: str, tally: Tally, found: Findings) -> None:
     """Print the figures, and add them to the table if one is asked for."""
     figures = {
         "scenario": name,
@@ -146,7 +146,7 @@ def told(name: str, tally: Tally, found: Findings) -> None:
 def test_nothing_is_lost_and_nothing_is_doubled(name: str, tmp_path: Path, server: tuple[Proxy, str]) -> None:
     scenario = SCENARIOS[name]
     tally, found = run(scenario, seed=sorted(SCENARIOS).index(name), folder=tmp_path, server=server)
-    told(name, tally, found)
+    record(name, tally, found)
     assert tally.faults.total() == scenario.count
     found.assert_none()
 
@@ -154,6 +154,6 @@ def test_nothing_is_lost_and_nothing_is_doubled(name: str, tmp_path: Path, serve
 def test_a_study_lives_through_a_few_faults_of_each_kind(tmp_path: Path, server: tuple[Proxy, str]) -> None:
     scenario = Scenario({**PROCESSES, **SERVER}, count=15, workers=4, pause=0.8)
     tally, found = run(scenario, seed=7, folder=tmp_path, server=server)
-    told("short", tally, found)
+    record("short", tally, found)
     assert tally.faults.total() == scenario.count
     found.assert_none()

@@ -15,10 +15,11 @@ from typing import Any
 import psutil
 import pytest
 from mlflow.tracking import MlflowClient
+from optuna.storages import BaseStorage
 
 from bench.core.results import RunState
 from bench.search.queue import MAX_DEATHS, Attempt, Queue
-from bench.search.storage import open_storage
+from bench.search.storage import COORDINATOR, open_storage
 from bench.tracking.schema import EVALUATION_SUFFIX, KEY_TAG
 from tests.browser.chromium import mlflow_server
 from tests.faults.expected import VALUE
@@ -64,12 +65,17 @@ def workers(output: Path) -> list[psutil.Process]:
     return found
 
 
+def queue_names(storage: BaseStorage) -> list[str]:
+    names = [study.study_name for study in storage.get_all_studies()]
+    return [name for name in names if not name.endswith(COORDINATOR)]
+
+
 def is_at_its_last_attempt(output: Path) -> bool:
     """Whether a task is worked on that counts as failed if its process dies once more, as it should."""
     if not (output / "optuna.journal").exists():
         return False
     storage = open_storage(str(output / "optuna.journal"))
-    attempts = [each for name in storage.get_all_studies() for each in Queue(storage, name.study_name).attempts()]
+    attempts = [each for name in queue_names(storage) for each in Queue(storage, name).attempts()]
     return any(each.state == RunState.RUNNING and each.attempt >= MAX_DEATHS for each in attempts)
 
 
@@ -118,8 +124,9 @@ def disturbed(output: Path, proxy: Proxy) -> Counter[str]:
 def settled(output: Path) -> dict[tuple[str, int], Attempt]:
     """Each task's attempt that counts, by the name of its queue and its number."""
     storage = open_storage(str(output / "optuna.journal"))
-    names = [each.study_name for each in storage.get_all_studies()]
-    return {(name, number): each for name in names for number, each in Queue(storage, name).settled().items()}
+    return {
+        (name, number): each for name in queue_names(storage) for number, each in Queue(storage, name).settled().items()
+    }
 
 
 def assert_logged_once(client: MlflowClient, experiment: str, found: dict[tuple[str, int], Attempt]) -> None:

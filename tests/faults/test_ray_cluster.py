@@ -38,15 +38,15 @@ def test_a_study_outlives_a_node_of_its_cluster_and_goes_on_without_one(tmp_path
         timeout=400,
         check=True,
     )
-    told = json.loads(ended.stdout.splitlines()[-1])
+    printed = json.loads(ended.stdout.splitlines()[-1])
     where = place(tmp_path)
     found = check(where.bound(TRIALS), str(where.tracking_uri))
     print(f"{time.monotonic() - began:.0f} s", dict(found.counts), sep="\n")
     found.assert_none()
-    assert told["killed"]
+    assert printed["killed"]
     assert found.counts["deaths"] == 1
-    assert told["logs"] > 0
-    assert told["told the address"] == []
+    assert printed["logs"] > 0
+    assert printed["held the address"] == []
     results = load_results(str(where.tracking_uri), where.bound(TRIALS).study_id)
     assert write_report(results, tmp_path / "report").html.stat().st_size > 0
 

@@ -1,6 +1,6 @@
 """A worker that waits instead of training, as a command: it measures what the harness itself costs.
 
-    python -m tests.faults.waiting_worker STUDY --output FOLDER --workers N [--look-seconds S]
+    python -m tests.faults.waiting_worker STUDY --output FOLDER --workers N [--evaluation-seconds S]
 
 It begins once all N are ready, and leaves ``FOLDER/operations/PID.json``: how often each operation of the storage was
 called, and how long they took.
@@ -64,11 +64,11 @@ def main() -> None:
     parser.add_argument("study")
     parser.add_argument("--output", type=Path, required=True)
     parser.add_argument("--workers", type=int, required=True)
-    parser.add_argument("--look-seconds", type=float, default=0.3)
+    parser.add_argument("--evaluation-seconds", type=float, default=0.3)
     parser.add_argument("--log-file", type=Path, required=True)
     options = parser.parse_args()
     logging.basicConfig(filename=options.log_file, level=logging.WARNING)
-    stand_in.look_seconds = options.look_seconds
+    stand_in.evaluation_seconds = options.evaluation_seconds
 
     from rich.console import Console
 
@@ -82,7 +82,7 @@ def main() -> None:
     opened = bench.execution.session.open_storage
     bench.execution.session.open_storage = lambda address: timed.watch(opened(address))
     with StopRequest() as stop:
-        study = bench.execution.session.join_study(
+        study = bench.execution.session.join_session(
             options.study, os.environ[STORAGE], os.environ.get(TRACKING), options.output
         )
         dataset = bench.execution.session.open_data(study.bound)
@@ -98,8 +98,8 @@ def main() -> None:
         study.tracker.close()
     folder = options.output / "operations"
     folder.mkdir(exist_ok=True)
-    told = {"calls": timed.calls, "seconds": timed.seconds, "cpu_seconds": used, "undelivered": left}
-    (folder / f"{os.getpid()}.json").write_text(json.dumps(told))
+    spent = {"calls": timed.calls, "seconds": timed.seconds, "cpu_seconds": used, "undelivered": left}
+    (folder / f"{os.getpid()}.json").write_text(json.dumps(spent))
 
 
 def _wait_for_all(folder: Path, workers: int) -> None:

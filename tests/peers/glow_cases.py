@@ -9,7 +9,8 @@ import keras
 import numpy as np
 import numpy.typing as npt
 
-from models.base.config import GlowConfig, Shape
+from models.base.config import Shape
+from models.glow.config import GlowConfig
 from models.glow.model import Glow
 
 Array = npt.NDArray[np.float64]

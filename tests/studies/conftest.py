@@ -7,6 +7,7 @@ import socket
 import stat
 import sys
 from collections.abc import Callable
+from importlib import import_module
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -89,7 +90,10 @@ def refused(cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Refusa
     def begin(*arguments: object) -> None:
         raise AssertionError("it was not refused")
 
-    monkeypatch.setattr("bench.runtime.backend.select_backend", begin)
+    # All before any is patched, for one that was first imported in the test would keep what is patched.
+    modules = [import_module(f"bench.{name}") for name in ("execution.session", "workflows.run", "runtime.backend")]
+    for module in modules:
+        monkeypatch.setattr(module, "select_backend", begin)
     # Nobody waits for a server.
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     return Refusals(cli, tmp_path)

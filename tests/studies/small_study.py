@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import sqlite3
-from collections.abc import Callable
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from pathlib import Path
 
@@ -49,3 +54,33 @@ def is_running(database: Path, tag: str, value: str) -> bool:
             return bool(connection.execute(query, (tag, value)).fetchone()[0])
     except sqlite3.OperationalError:  # not there yet, or just being made
         return False
+
+
+def start_command(folder: Path, command: Sequence[str]) -> subprocess.Popen[str]:
+    """A command line in a process of its own."""
+    return subprocess.Popen(
+        [sys.executable, "-c", "from studies.cli.main import main; main()", *command],
+        cwd=folder,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+
+
+def kill_during(
+    folder: Path, command: Sequence[str], tag: str, value: str, how: signal.Signals
+) -> subprocess.CompletedProcess[str]:
+    """Run a command until a run with this tag is under way, then send a signal; how it ended."""
+    process = start_command(folder, command)
+    try:
+        until = time.monotonic() + DEADLINE
+        while not is_running(folder / "runs" / "mlflow.db", tag, value):
+            assert process.poll() is None, process.communicate()[0]
+            assert time.monotonic() < until, f"no run with {tag}={value}"
+            time.sleep(0.05)
+        process.send_signal(how)
+        output, _ = process.communicate(timeout=DEADLINE)
+    finally:
+        process.kill()
+    return subprocess.CompletedProcess(process.args, process.returncode, output)

@@ -36,7 +36,7 @@ def test_every_command_has_its_help(cli, command, flag):
     assert "Usage: reparam-bench" in out
 
 
-def test_the_help_of_a_study_tells_every_setting(cli):
+def test_the_help_of_a_study_lists_every_setting(cli):
     _, out, _ = cli("study", "--help")
     for name in StudySettings.model_fields:
         # A narrow terminal cuts the longest names short.
@@ -74,7 +74,12 @@ BAD = {
         ["study", "vae_vs_glow", "--backend", "torch"],
         r"backend='torch' is unknown: one of tensorflow, jax",
     ),
-    "unknown sampler": (["study", "vae_vs_glow", "--sampler", "grid"], r"sampler='grid': .*'tpe', 'qmc' or 'random'"),
+    "unknown sampler": (["study", "vae_vs_glow", "--sampler", "grid"], r"sampler='grid': one of tpe, qmc, random"),
+    "sampler that Optuna has not": (
+        ["study", "vae_vs_glow", "--sampler", "NoSampler"],
+        r"Optuna has no NoSampler: one",
+    ),
+    "unknown pruner": (["study", "vae_vs_glow", "--pruner", "MeanPruner"], r"Optuna has no MeanPruner: one of "),
     "no batch": (["study", "vae_vs_glow", "--batch-size", "0"], r"batch_size=0: "),
     "negative seed": (["study", "vae_vs_glow", "--seed", "-1"], r"seed=-1: .*greater than or equal to 0"),
     "no time": (["study", "vae_vs_glow", "--timeout", "0"], r"timeout=0\.0: .*greater than 0"),
@@ -126,27 +131,27 @@ def test_a_misspelt_command_line_is_a_usage_error(cli, tmp_path, arguments):
     code, out, err = cli(*arguments)
     assert (code, out) == (2, "")
     command = " ".join(["reparam-bench", *(arguments[:1] if arguments[0] in ("study", "ui") else [])])
-    assert re.fullmatch(rf"error: .*: `{command} --help` tells what is accepted\n", err)
+    assert re.fullmatch(rf"error: .*: `{command} --help` shows what is accepted\n", err)
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_dry_run_tells_data_space_sizes_and_time_and_runs_nothing(cli, tmp_path):
+def test_a_dry_run_shows_data_space_sizes_and_time_and_runs_nothing(cli, tmp_path):
     code, out, _ = cli("study", "vae_vs_glow", "--dry-run", "--trials", "5", "--storage", "mysql://me:secret@host/db")
     assert code == 0
-    for told in (
+    for line in (
         "digits: 8x8x1, 17 grey levels",
         "1,259 train",
-        "5 trials per family (tpe), then 3 seeds",
+        "5 trials an arm (tpe), then 3 seeds",
         "mysql://***@host/db",
     ):
-        assert told in out
-    for told in (
+        assert line in out
+    for line in (
         "latent_size: 4 … 64, whole, log",
         "preprocessing: marginal | logit",
         "--epochs 100; here",
         "Nothing was run.",
     ):
-        assert told in out
+        assert line in out
     assert "secret" not in out
     assert list(tmp_path.iterdir()) == []
 
@@ -158,9 +163,9 @@ def test_every_bundled_study_asks_a_question_and_fits_small_and_usual_data(name,
     assert study.name == name
     assert study.question.endswith("?")
     bound = BoundStudy(study, StudySettings(), info, "d")
-    for family in study.arms:
-        assert family.sweep
-        assert bound.configure(family, bound.first_values(family)) == bound.base(family)
+    for arm in study.arms:
+        assert arm.sweep
+        assert bound.configure(arm, bound.first_values(arm)) == bound.base(arm)
 
 
 def test_a_study_script_runs_as_a_program_with_the_options_of_the_command_line(tmp_path):
@@ -174,7 +179,7 @@ def test_a_study_script_runs_as_a_program_with_the_options_of_the_command_line(t
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    assert "3 trials per family (qmc)" in done.stdout
+    assert "3 trials an arm (qmc)" in done.stdout
 
 
 def test_a_study_that_has_just_begun_has_its_report(cli, partial_store, tmp_path):
@@ -211,8 +216,8 @@ def test_an_unexpected_error_of_a_study_is_one_line_and_its_traceback_is_in_the_
     def load(*arguments):
         raise RuntimeError("broken\ndisk at http://me:secret@host")
 
-    monkeypatch.setattr("bench.runtime.backend.select_backend", lambda name: None)
-    monkeypatch.setattr("bench.data.registry.load", load)
+    monkeypatch.setattr("bench.workflows.run.select_backend", lambda name: None)
+    monkeypatch.setattr("bench.workflows.run.load", load)
     code, out, err = cli("study", "vae_vs_glow", "--output", "mine")
     assert (code, out) == (1, "")
     line = re.fullmatch(LINE_AND_LOG.format(r"RuntimeError: broken disk at http://\*\*\*@host"), err)
@@ -226,7 +231,7 @@ def test_an_unexpected_error_of_a_study_is_one_line_and_its_traceback_is_in_the_
 
 
 def test_the_log_goes_where_the_user_says(cli, monkeypatch):
-    monkeypatch.setattr("bench.runtime.backend.select_backend", lambda name: 1 / 0)
+    monkeypatch.setattr("bench.workflows.run.select_backend", lambda name: 1 / 0)
     code, _, err = cli("study", "vae_vs_glow", "--output", "mine", "--log-file", "a/b.log", "--quiet")
     assert code == 1
     assert re.fullmatch(LINE_AND_LOG.format("ZeroDivisionError: division by zero"), err)[1] == "a/b.log"
@@ -266,9 +271,9 @@ def test_the_doctor_tells_a_ready_machine_from_one_that_is_not(cli, monkeypatch)
     assert "http://[bold]gone" in out
     assert "tracking: start it" in out
     code, out, _ = cli("doctor", "--json")
-    told = json.loads(out)
-    assert (code, told["ready"]) == (1, False)
-    assert told["findings"][2] == {
+    found = json.loads(out)
+    assert (code, found["ready"]) == (1, False)
+    assert found["findings"][2] == {
         "group": "stores",
         "name": "tracking",
         "status": "broken",
@@ -300,7 +305,7 @@ def answers(url, host=None):
             time.sleep(0.5)
 
 
-@pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM], ids=lambda number: number.name)
+@pytest.mark.parametrize("sent", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.slow)], ids=str)
 def test_the_ui_serves_both_on_loopback_until_it_is_stopped(partial_store, tmp_path, free_port, sent):
     pytest.importorskip("optuna_dashboard")
     import optuna
@@ -352,7 +357,7 @@ def test_the_ui_says_where_no_search_is_stored(tmp_path):
     assert ui._start_dashboard(None, tmp_path, 8080) == f"{tmp_path / 'optuna.journal'} does not exist: give --storage"
 
 
-def test_a_storage_that_holds_no_search_is_told_without_its_credentials(cli, partial_store, free_port):
+def test_a_storage_that_holds_no_search_is_reported_without_its_credentials(cli, partial_store, free_port):
     pytest.importorskip("optuna_dashboard")
     Path(partial_store / "empty.db").touch()
     for storage in (f"sqlite:///{partial_store / 'empty.db'}", "postgresql://me:secret@127.0.0.1:1/none"):
@@ -363,7 +368,7 @@ def test_a_storage_that_holds_no_search_is_told_without_its_credentials(cli, par
         assert "secret" not in out + err
 
 
-def test_a_port_that_is_taken_is_told_before_anything_is_served(cli, partial_store, free_port):
+def test_a_port_that_is_taken_is_reported_before_anything_is_served(cli, partial_store, free_port):
     pytest.importorskip("optuna_dashboard")
     import optuna
 

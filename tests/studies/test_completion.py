@@ -45,6 +45,7 @@ CASES = {
     "reparam-bench study latent_size --outside-dataset fa": ["fashion_mnist"],
     "reparam-bench study latent_size --backend ": ["tensorflow", "jax", "auto"],
     "reparam-bench study latent_size --sampler ": ["tpe", "qmc", "random"],
+    "reparam-bench study latent_size --pruner h": ["halving"],
     "reparam-bench study latent_size --extractor i": ["inception_v3"],
     "reparam-bench evaluate 0123 --backend j": ["jax"],
     "reparam-bench gradients --dataset bin": ["binarized_mnist"],
@@ -107,7 +108,7 @@ def test_the_studies_of_a_real_store_are_offered(offered, tmp_path):
     from bench.tracking.writer import Tracker
 
     provenance = {"commit": "0" * 40}
-    study = StudyDescription("tiny-digits-0", "tiny", "Is it listed?", {}, {}, provenance, DIGITS, "0" * 64)
+    study = StudyDescription("tiny-digits-0", "tiny", "Is it listed?", {}, {}, {}, provenance, DIGITS, "0" * 64)
     (tmp_path / "runs").mkdir()
     Tracker(f"sqlite:///{tmp_path / 'runs' / 'mlflow.db'}", tmp_path, tmp_path).open_study(study)
     assert offered("reparam-bench report ti") == ["tiny-digits-0"]

@@ -23,7 +23,7 @@ def kept(folder: Path) -> str:
     return "\n".join(f"{path} {path.read_bytes().decode(errors='replace')}" for path in files)
 
 
-def told_in(text: str) -> list[str]:
+def secrets_in(text: str) -> list[str]:
     return [secret for secret in SECRETS if secret in text]
 
 
@@ -47,7 +47,7 @@ def test_a_process_tells_nobody_the_credentials_of_stores_that_it_cannot_reach(t
     )
     assert done.returncode == 2
     assert "***@127.0.0.1:1" in done.stderr
-    assert told_in(done.stdout + done.stderr + kept(tmp_path)) == []
+    assert secrets_in(done.stdout + done.stderr + kept(tmp_path)) == []
 
 
 def failure() -> None:
@@ -72,23 +72,23 @@ def failure() -> None:
 
 def test_a_study_that_breaks_tells_nobody_the_credentials(cli, tmp_path, monkeypatch):
     """The log has the tracebacks of all the errors, without what must not be in them."""
-    monkeypatch.setattr("bench.checks.preflight.check_stores", lambda *arguments: None)
-    monkeypatch.setattr("bench.runtime.backend.select_backend", lambda name: None)
-    monkeypatch.setattr("bench.data.registry.load", lambda *arguments: failure())
+    monkeypatch.setattr("bench.workflows.run.check_stores", lambda *arguments: None)
+    monkeypatch.setattr("bench.workflows.run.select_backend", lambda name: None)
+    monkeypatch.setattr("bench.workflows.run.load", lambda *arguments: failure())
     stores = ["--tracking-uri", TRACKING, "--storage", STORAGE]
     code, out, err = cli("study", "vae_vs_glow", *stores, "--log-file", "a.log")
     assert code == 1
     log = (tmp_path / "a.log").read_text()
-    for told in ("InvalidURL", "no answer from postgresql", "was asked", "is slow", "is gone"):
-        assert told in log
-    assert told_in(out + err + kept(tmp_path)) == []
+    for words in ("InvalidURL", "no answer from postgresql", "was asked", "is slow", "is gone"):
+        assert words in log
+    assert secrets_in(out + err + kept(tmp_path)) == []
 
 
 def test_a_plan_tells_nobody_the_credentials(cli, tmp_path):
     code, out, err = cli("study", "vae_vs_glow", "--dry-run", "--tracking-uri", TRACKING, "--storage", STORAGE)
     assert code == 0
     assert "postgresql+psycopg2://***@127.0.0.1:1/x?password=***" in out
-    assert told_in(out + err + kept(tmp_path)) == []
+    assert secrets_in(out + err + kept(tmp_path)) == []
 
 
 def test_the_command_that_is_kept_with_results_has_no_credentials(monkeypatch):
@@ -97,5 +97,5 @@ def test_the_command_that_is_kept_with_results_has_no_credentials(monkeypatch):
     words = ["python", "-m", "x", "--tracking-uri", TRACKING, f"--storage={STORAGE}", "it's here"]
     monkeypatch.setattr(sys, "orig_argv", words)
     line = command_line()
-    assert told_in(line) == []
+    assert secrets_in(line) == []
     assert "http://***@127.0.0.1:1/" in line

@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import signal
-import subprocess
-import sys
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import pairwise
@@ -21,7 +17,9 @@ from optuna.trial import TrialState
 
 from bench.data.dataset import TuningData
 from bench.tracking.reading.reader import list_studies, load_results
-from tests.studies.small_study import COMMAND, DEADLINE, ROOT, TRIALS, is_running, small_study
+from tests.studies.small_study import COMMAND, DEADLINE, TRIALS, kill_during, small_study, start_command
+
+ON_JAX = (*COMMAND, "--backend", "jax")
 
 
 @dataclass(frozen=True)
@@ -31,34 +29,6 @@ class Finished:
     number: int
     values: dict[str, object]
     objective: float
-
-
-def started(folder: Path) -> subprocess.Popen[str]:
-    """The command in a process of its own."""
-    return subprocess.Popen(
-        [sys.executable, "-c", "from studies.cli.main import main; main()", *COMMAND, "--backend", "jax"],
-        cwd=folder,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
-
-
-def stop_during(folder: Path, tag: str, value: str, how: signal.Signals) -> tuple[int, str]:
-    """Run the command until a run with this tag is under way, then send a signal; exit status and output."""
-    process = started(folder)
-    try:
-        until = time.monotonic() + DEADLINE
-        while not is_running(folder / "runs" / "mlflow.db", tag, value):
-            assert process.poll() is None, process.communicate()[0]
-            assert time.monotonic() < until, f"no run with {tag}={value}"
-            time.sleep(0.05)
-        process.send_signal(how)
-        output, _ = process.communicate(timeout=DEADLINE)
-    finally:
-        process.kill()
-    return process.returncode, output
 
 
 def finished_trials(folder: Path) -> list[Finished]:
@@ -80,9 +50,10 @@ def history(
         ("reparam.attempt", "2", signal.SIGKILL),
         ("reparam.role", "final", signal.SIGTERM),
     ):
-        stops.append(stop_during(folder, tag, value, how))
+        ended = kill_during(folder, ON_JAX, tag, value, how)
+        stops.append((ended.returncode, ended.stdout))
         seen.append(finished_trials(folder))
-    process = started(folder)
+    process = start_command(folder, ON_JAX)
     output, _ = process.communicate(timeout=DEADLINE)
     seen.append(finished_trials(folder))
     uri = f"sqlite:///{folder / 'runs' / 'mlflow.db'}"
@@ -101,7 +72,7 @@ def test_a_stopped_command_says_that_it_can_be_continued(history):
     (interrupted, first), (killed, _), (terminated, last) = history["stops"]
     assert (interrupted, killed, terminated) == (130, -signal.SIGKILL, 130)
     for output in (first, last):
-        assert output.splitlines()[-1] == "stopped: what is finished is kept; the same command continues"
+        assert output.splitlines()[-1] == "stopped: finished runs are kept; the same command continues"
         assert "Traceback" not in output
     assert history["end"][0] == 0, history["end"][1]
     assert "vae 1, attempt 2: its process ended before it did; it is queued again" in history["stops"][2][1]

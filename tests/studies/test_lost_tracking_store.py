@@ -26,7 +26,8 @@ def test_a_tracking_store_that_is_lost_ends_a_quiet_study_in_one_line_with_its_t
         [
             sys.executable,
             "-c",
-            "from studies.cli.main import main; main()",
+            # Nobody waits half a minute for a store that does not come back.
+            "import bench.tracking.writer as w; w.DRAIN_SECONDS = 2.0; from studies.cli.main import main; main()",
             *COMMAND,
             "--backend",
             "tensorflow",
@@ -64,4 +65,4 @@ def test_a_tracking_store_that_is_lost_ends_a_quiet_study_in_one_line_with_its_t
     assert "no such table: metrics" in log
     assert re.search(r"ended by an error: tracking store .*\nTraceback \(most recent call last\)", log)
     assert len(re.findall("tracking server .* cannot be reached", log)) == 1
-    assert re.search(r"INFO +bench\.progress: vae #0 latent_size=2: begins\n", log)
+    assert re.search(r"INFO +bench\.execution\.progress: vae #0 latent_size=2: begins\n", log)

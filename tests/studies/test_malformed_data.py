@@ -232,7 +232,7 @@ DATA: dict[str, tuple[str, Make | None, str]] = {
         with_file(os.fsdecode(b"\xff\xfe.png"), raw(b"hello")),
         r"\.png cannot be read as an image",
     ),
-    "a file of no name": (os.fsdecode(b"\xff.npz"), npz(), r"has a name that is no text: rename it"),
+    "a file of no name": (os.fsdecode(b"\xff.npz"), npz(), r"has a name that is not valid text: rename it"),
 }
 
 
@@ -249,7 +249,7 @@ def test_data_that_turns_out_to_be_damaged_as_it_is_read_leaves_a_log_and_no_stu
     content = bytearray((tmp_path / "my.npz").read_bytes())
     content[-9000:-8900] = bytes(100)
     (tmp_path / "my.npz").write_bytes(content)
-    monkeypatch.setattr("bench.runtime.backend.select_backend", lambda name: None)
+    monkeypatch.setattr("bench.workflows.run.select_backend", lambda name: None)
     refused.check(cli(*STUDY, "--dataset", "my.npz"), r"x_train cannot be read: ")
     left = [path.relative_to(tmp_path) for path in tmp_path.rglob("*") if path.is_file() and path.name != "my.npz"]
     assert [path.parent for path in left] == [Path("runs/logs")]
@@ -291,5 +291,5 @@ def test_any_bytes_are_an_image_or_are_refused(tmp_path, data, kind):
     Image.new("L", (8, 8), 9).save(whole, kind)
     (folder / "x.png").write_bytes(any_bytes(data, whole.getvalue()))
     # Of two images that differ, the one that is as it should be may be named first.
-    told = taken_or_refused(str(folder))
-    assert "own folder scans" in told or ".png" in told
+    outcome = taken_or_refused(str(folder))
+    assert "own folder scans" in outcome or ".png" in outcome

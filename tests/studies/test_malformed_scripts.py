@@ -24,8 +24,8 @@ VAE = Arm(VAEConfig(latent_size=8), sweep={'latent_size': Integers(2, 16)})
 """
 
 
-def declared(families: str = "(VAE,)", name: str = "'mine'", question: str = "'What?'", more: str = "") -> str:
-    return f"{PRELUDE}STUDY = Study(name={name}, question={question}, families={families}{more})\n"
+def declared(arms: str = "(VAE,)", name: str = "'mine'", question: str = "'What?'", more: str = "") -> str:
+    return f"{PRELUDE}STUDY = Study(name={name}, question={question}, arms={arms}{more})\n"
 
 
 def swept(sweep: str) -> str:
@@ -43,13 +43,15 @@ SCRIPTS: dict[str, tuple[str | bytes, str]] = {
     "exits": ("raise SystemExit(0)", r"line 1: SystemExit: 0"),
     "imports what is not there": ("import gone_for_good", r"line 1: ModuleNotFoundError: .*gone_for_good"),
     "calls itself": ("def f(): f()\nf()", r"RecursionError"),
-    "no families": (declared("()"), r"mine has the families \(none\): it needs one or more"),
-    "a family twice": (declared("(VAE, VAE)"), r"mine has the families vae, vae: .*each once"),
-    "a family that is none": (declared("('vae',)"), r"families\.0='vae': Input should be .*Family"),
-    "families that are none": (declared("None"), r"families=None: Input should be a valid tuple"),
-    "a model that is none": (
-        declared("(Arm('vae', sweep={}),)"),
-        r"line \d+: 0='vae': Input should be .*ModelConfig",
+    "no arms": (declared("()"), r"mine has no arms: it needs one or more"),
+    "an arm twice": (declared("(VAE, VAE)"), r"two arms of mine are called 'vae': give each a name"),
+    "an arm that is none": (declared("('vae',)"), r"arms\.0='vae': Input should be .*Arm"),
+    "arms that are none": (declared("None"), r"arms=None: Input should be a valid tuple"),
+    "an arm called as the final runs": (declared("(Arm(VAEConfig(), name='final'),)"), r"cannot be called 'final'"),
+    "a model that is none": (declared("(Arm('vae'),)"), r"line \d+: model='vae' is not the configuration of a model"),
+    "a condition on a later parameter": (
+        swept("{'beta': Reals(0.5, 1.0, when={'latent_size': 8}), 'latent_size': Integers(2, 16)}"),
+        r"line \d+: beta is swept when latent_size has a value: it must be swept before it",
     ),
     "a model out of range": (declared("(Arm(VAEConfig(latent_size=0), {}),)"), r"latent_size=0: .*greater than or"),
     "a model of an unknown setting": (declared("(Arm(VAEConfig(depth=1), {}),)"), r"depth=1: Extra inputs"),
@@ -59,7 +61,8 @@ SCRIPTS: dict[str, tuple[str | bytes, str]] = {
     "a name with a path": (declared(name="'../up'"), r"name='\.\./up': String should match pattern"),
     "a name with a line": (declared(name="'a\\nb'"), r"name='a\\nb': String should match"),
     "a long name": (declared(name="'x' * 100"), r"name='x+…?'?: String should match"),
-    "an unknown sampler": (declared(more=", sampler='grid'"), r"sampler='grid': Input should be 'tpe'"),
+    "an unknown sampler": (declared(more=", sampler='grid'"), r"sampler='grid': one of tpe, qmc, random"),
+    "a sampler that Optuna has not": (declared(more=", sampler='NoSampler'"), r"Optuna has no NoSampler: one of "),
     "an unknown parameter": (swept("{'depth': Integers(1, 2)}"), r"no setting is called 'depth': one of "),
     "a sweep that is none": (swept("[Integers(1, 2)]"), r"sweep=\[.*: Input should be a valid (dictionary|mapping)"),
     "a range that is none": (swept("{'latent_size': (2, 16)}"), r"latent_size.*=\(2, 16\): Input should be"),
@@ -122,8 +125,8 @@ def test_any_fault_in_a_script_is_taken_or_refused(tmp_path, data):
     try:
         study = load_study(str(script))
     except SettingsError as error:
-        told = str(error)
+        outcome = str(error)
     else:
-        told = f"mine.py declares {study.name}"
+        outcome = f"mine.py declares {study.name}"
         assert isinstance(study, Study)
-    assert "mine.py" in told
+    assert "mine.py" in outcome

@@ -33,10 +33,10 @@ def storage(url: str) -> tuple[str, ...]:
 
 MINE = database("CREATE TABLE mine (x INTEGER)", "INSERT INTO mine VALUES (1)")
 BOTH = {
-    "no file": ("x.db", raw(b"hello, this is a letter"), r"x\.db cannot be used: it is no SQLite database"),
-    "half a file": ("x.db", raw(b"SQLite for"), r"x\.db cannot be used: it is no SQLite database"),
+    "no file": ("x.db", raw(b"hello, this is a letter"), r"x\.db cannot be used: it is not an SQLite database"),
+    "half a file": ("x.db", raw(b"SQLite for"), r"x\.db cannot be used: it is not an SQLite database"),
     "a broken file": ("x.db", raw(b"SQLite format 3\0" + b"\xff" * 2000), r"x\.db cannot be (used|reached): "),
-    "something else's": ("x.db", MINE, r"x\.db cannot be used: it holds tables of something else \(mine, …\)"),
+    "something else's": ("x.db", MINE, r"x\.db cannot be used: it holds tables of another program \(mine, …\)"),
     "a folder": ("x.db", Path.mkdir, r"x\.db cannot be used: it is not a file"),
     "a pipe": ("x.db", os.mkfifo, r"x\.db cannot be used: it is not a file"),
 }
@@ -60,9 +60,9 @@ def test_a_file_that_is_no_database_of_its_own_is_refused(refused, tmp_path, opt
         ("sqlite://", r"nothing would be kept in it"),
         ("sqlite:///:memory:", r"nothing would be kept in it"),
         ("sqlite:///file:x?mode=memory&uri=true", r"nothing would be kept in it"),
-        ("sqlite:///gone/x.db", r"there is no folder \S+/gone; make it"),
+        ("sqlite:///gone/x.db", r"there is no folder \S+/gone; create it"),
         ("sqlite:////dev/zero", r"it is not a file"),
-        ("sqlite:////proc/version", r"it is no SQLite database"),
+        ("sqlite:////proc/version", r"it is not an SQLite database"),
         ("sqlite:///" + "a" * 300, r"cannot be (reached|opened): .*too long"),
         ("sqlite+gone:///x.db", r"no such kind of database"),
         (
@@ -70,17 +70,17 @@ def test_a_file_that_is_no_database_of_its_own_is_refused(refused, tmp_path, opt
             r"postgresql\+psycopg2://\*\*\*@127\.0\.0\.1:1/x cannot be (used|reached)",
         ),
         ("mysql+pymysql://me:secret@127.0.0.1:1/x", r"mysql\+pymysql://\*\*\*@.*driver is not installed"),
-        ("postgresql://me:secret@127.0.0.1:port/x", r"=postgresql://… is no address: .* percent-encoded"),
-        ("postgresql://me:secret", r"=postgresql://… is no address"),
-        ("http://me:secret/x@host", r"=http://… is no address"),
-        ("http://me:secret#x@host", r"=http://… is no address"),
+        ("postgresql://me:secret@127.0.0.1:port/x", r"=postgresql://… is not an address: .* percent-encoded"),
+        ("postgresql://me:secret", r"=postgresql://… is not an address"),
+        ("http://me:secret/x@host", r"=http://… is not an address"),
+        ("http://me:secret#x@host", r"=http://… is not an address"),
         ("postgresql://me:sec ret@host/x", r"percent-encoded"),
         ("postgresql://me:'secret@host/x", r"percent-encoded"),
         ("postgresql://me:secret@a/b@host/x", r"percent-encoded"),
         ("postgresql://me:secret\x07@host/x", r"percent-encoded"),
         ("foo://me:secret@host/x", r"foo://\*\*\*@host/x cannot be (used|reached)"),
         ("://", r"cannot be (used|reached)"),
-        ("http://[::1/secret", r"=http://… is no address"),
+        ("http://[::1/secret", r"=http://… is not an address"),
         ("runs/x", r"cannot be (used|reached)"),
         ("☃", r"cannot be (used|reached)"),
     ],
@@ -96,9 +96,9 @@ def test_an_address_that_leads_to_no_store_is_refused(refused, option, address, 
         ("http://me:secret@127.0.0.1:1/", r"http://\*\*\*@127\.0\.0\.1:1/ cannot be reached"),
         ("http://me:s%65cret@127.0.0.1:1/", r"http://\*\*\*@127\.0\.0\.1:1/ cannot be reached"),
         ("https://127.0.0.1:1/?token=secret", r"\?token=\*\*\* cannot be reached"),
-        ("http://127.0.0.1:99999", r"=http://… is no address"),
+        ("http://127.0.0.1:99999", r"=http://… is not an address"),
         ("http://", r"cannot be reached"),
-        ("http://no such host", r"=http://… is no address"),
+        ("http://no such host", r"=http://… is not an address"),
         ("file:///tmp/mlruns", r"file:///tmp/mlruns cannot be reached: .*maintenance mode"),
         ("./mlruns", r"\./mlruns cannot be reached: .*maintenance mode"),
         ("databricks-uc", r"databricks-uc cannot be reached"),
@@ -174,10 +174,11 @@ def test_one_program_s_database_is_refused_for_another_s(refused, tmp_path, stor
     (tmp_path / "mlflow.db").write_bytes(stores.mlflow)
     (tmp_path / "optuna.db").write_bytes(stores.optuna)
     refused(
-        r"optuna\.db cannot be used: it holds tables of something else .*MLflow's own", *tracking("sqlite:///optuna.db")
+        r"optuna\.db cannot be used: it holds tables of another program .*MLflow's own",
+        *tracking("sqlite:///optuna.db"),
     )
     refused(
-        r"mlflow\.db cannot be used: it holds tables of something else .*Optuna's own", *storage("sqlite:///mlflow.db")
+        r"mlflow\.db cannot be used: it holds tables of another program .*Optuna's own", *storage("sqlite:///mlflow.db")
     )
     refused(r"both sqlite:///x\.db: give each a database", *tracking("sqlite:///x.db"), "--storage", "sqlite:///x.db")
 
@@ -218,7 +219,7 @@ def test_a_journal_that_is_no_file_is_refused(refused, tmp_path):
     os.mkfifo(tmp_path / "pipe.journal")
     refused(r"folder\.journal cannot be used: it is not a file", *storage("folder.journal"))
     refused(r"pipe\.journal cannot be used: it is not a file", *storage("pipe.journal"))
-    refused(r"there is no folder \S+/gone; make it", *storage("gone/x.journal"))
+    refused(r"there is no folder \S+/gone; create it", *storage("gone/x.journal"))
 
 
 @pytest.mark.parametrize("kind", ["mlflow", "optuna", "journal"])
@@ -228,15 +229,15 @@ def test_any_bytes_are_a_store_or_are_refused(tmp_path, stores, kind, data):
     # Each its own, for MLflow keeps a store open by its name.
     file = tmp_path / f"{time.monotonic_ns()}.{'journal' if kind == 'journal' else 'db'}"
     file.write_bytes(any_bytes(data, getattr(stores, kind)))
-    told = file.name
+    named = file.name
     try:
         if kind == "mlflow":
             check_tracking(f"sqlite:///{file}", tmp_path)
         else:
             check_storage(str(file) if kind == "journal" else f"sqlite:///{file}", tmp_path)
     except ReparamBenchError as error:
-        told = str(error)
-    assert file.name in told
+        named = str(error)
+    assert file.name in named
 
 
 def test_a_database_that_shows_its_damage_only_when_it_is_read_is_refused(refused, tmp_path, stores):
@@ -247,7 +248,7 @@ def test_a_database_that_shows_its_damage_only_when_it_is_read_is_refused(refuse
 
 
 def test_a_store_that_is_wrong_leaves_the_other_as_it_was(refused, tmp_path, stores):
-    """Before either is opened, both are looked at."""
+    """Before either is opened, both are checked."""
     (tmp_path / "mlflow.db").write_bytes(stores.mlflow)
     (tmp_path / "optuna.db").write_bytes(stores.optuna)
     refused(
@@ -265,11 +266,11 @@ def test_a_store_that_is_wrong_leaves_the_other_as_it_was(refused, tmp_path, sto
         (["report", "--tracking-uri", "sqlite:///empty.db"], r"sqlite:///empty\.db holds no study"),
         (
             ["list", "--tracking-uri", "sqlite:///mine.db"],
-            r"mine\.db cannot be used: it holds tables of something else",
+            r"mine\.db cannot be used: it holds tables of another program",
         ),
         (["list", "--tracking-uri", "sqlite:///folder"], r"folder cannot be used: it is not a file"),
         (["ui", "--storage", "foo://x"], r"study storage foo://x cannot be used: no such kind of database"),
-        (["ui", "--storage", "sqlite:///mine.db"], r"mine\.db cannot be used: it holds tables of something else"),
+        (["ui", "--storage", "sqlite:///mine.db"], r"mine\.db cannot be used: it holds tables of another program"),
         (["ui", "--storage", "garbage.journal"], r"garbage\.journal cannot be opened"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",

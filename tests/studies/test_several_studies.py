@@ -12,7 +12,7 @@ from bench.tracking.schema import StudyDescription
 from bench.tracking.writer import Tracker
 from bench.workflows.gradients.settings import NAME as GRADIENTS
 from studies.cli.main import main
-from studies.cli.stores import studies_to_report
+from studies.cli.stores import choose_studies
 
 OLD, NEW, OTHER = "flow_depth-digits-11aa", "flow_depth-digits-11bb", "latent_size-digits-22"
 
@@ -55,20 +55,20 @@ def uri(output):
     ids=str,
 )
 def test_names_and_their_beginnings_are_understood_and_none_is_the_newest(uri, names, meant):
-    assert studies_to_report(uri, names) == meant
+    assert choose_studies(uri, names) == meant
 
 
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("flow", rf"'flow' is the beginning of {NEW}, {OLD}: give more of it"),
+        ("flow", rf"'flow' is a prefix of {NEW}, {OLD}: give more of it"),
         ("glow", rf"no study 'glow' in sqlite:.*: it holds {GRADIENTS}-digits-33, {NEW}, {OTHER}, {OLD}"),
         (GRADIENTS, rf"{GRADIENTS}-digits-33 is a study of gradient estimators: `reparam-bench gradients` writes"),
     ],
 )
 def test_a_name_that_means_several_or_none_or_has_a_report_of_its_own_is_refused(uri, name, message):
     with pytest.raises(TrackingError, match=message):
-        studies_to_report(uri, [OLD, name])
+        choose_studies(uri, [OLD, name])
 
 
 def test_several_reports_have_an_index(output, monkeypatch, capsys):

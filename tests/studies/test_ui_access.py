@@ -48,8 +48,8 @@ def test_others_are_not_served_without_a_password_of_one_s_own(refused, monkeypa
     monkeypatch.delenv("REPARAM_BENCH_UI_PASSWORD", raising=False)
     if password is not None:
         monkeypatch.setenv("REPARAM_BENCH_UI_PASSWORD", password)
-    told = r"host='0\.0\.0\.0' is reached by others: put a password of your own, 12 characters or more, into the "
-    refused(f"{told}environment variable REPARAM_BENCH_UI_PASSWORD", "ui", "--host", ALL)
+    message = r"host='0\.0\.0\.0' is reached by others: put a password of your own, 12 characters or more, into the "
+    refused(f"{message}environment variable REPARAM_BENCH_UI_PASSWORD", "ui", "--host", ALL)
 
 
 def test_others_are_not_served_where_nothing_can_ask_for_a_password(refused, monkeypatch):
@@ -73,8 +73,8 @@ def test_a_port_of_mlflow_s_that_is_taken_is_refused(refused, partial_store):
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         port = str(taken.getsockname()[1])
-        told = rf"host='127\.0\.0\.1', port={port} cannot be opened: Address already in use; give another"
-        refused(told, "ui", "--output", str(partial_store), "--port", port)
+        message = rf"host='127\.0\.0\.1', port={port} cannot be opened: Address already in use; give another"
+        refused(message, "ui", "--output", str(partial_store), "--port", port)
 
 
 def test_the_address_of_a_store_is_in_no_command_line(tmp_path):
@@ -154,11 +154,11 @@ def test_others_must_sign_in(partial_store, tmp_path, free_port):
             assert "REPARAM_BENCH_UI_PASSWORD" not in server.environ()
         assert {folder.stat().st_mode & 0o077 for folder in private.glob("reparam-bench-ui-*")} == {0}
         process.send_signal(signal.SIGTERM)
-        told, _ = process.communicate(timeout=60)
+        output, _ = process.communicate(timeout=60)
     finally:
         process.kill()
     assert process.returncode == 130
-    assert "sign in as admin" in told
-    assert PASSWORD not in told
+    assert "sign in as admin" in output
+    assert PASSWORD not in output
     assert list(private.glob("reparam-bench-ui-*")) == []
     assert not (tmp_path / "basic_auth.db").exists()

@@ -16,7 +16,7 @@ from bench.tracking.writer import Tracker
 from models.vae.config import VAEConfig
 from studies.cli.main import main
 
-STUDY = StudyDescription("away-digits-0", "away", "Does it arrive?", {}, {}, {"commit": "0" * 40}, DIGITS, "0" * 64)
+STUDY = StudyDescription("away-digits-0", "away", "Does it arrive?", {}, {}, {}, {"commit": "0" * 40}, DIGITS, "0" * 64)
 CONFIG = RunConfig(model=VAEConfig(), training=TrainingConfig(), dataset_digest="0", backend="jax")
 ELSEWHERE = "http://me:secret@127.0.0.1:1"
 
@@ -67,20 +67,20 @@ def test_what_waits_is_delivered_once(upload, store, tmp_path):
     with Tracker(store, tmp_path / "runs" / "artifacts", tmp_path / "runs" / "outbox") as tracker:
         parent = tracker.open_study(STUDY)
     leave_runs(store, tmp_path / "runs", parent.experiment_id, parent.run_id)
-    assert upload() == (0, ["uploaded 2 of 2 runs, 5 entries"], [])
+    assert upload() == (0, ["uploaded 2 of 2 runs, 5 records"], [])
     runs = load_results(store, STUDY.study_id).runs.sort_values("number")
     assert runs["state"].tolist() == ["complete", "interrupted"]
     assert upload() == (0, ["nothing waits in runs/outbox"], [])
 
 
-def test_a_store_that_cannot_be_reached_is_told_in_a_line_with_what_waits(upload, tmp_path):
+def test_a_store_that_cannot_be_reached_is_reported_in_a_line_with_what_waits(upload, tmp_path):
     leave_runs(ELSEWHERE, tmp_path / "runs")
     for _ in range(2):
         code, out, err = upload("--tracking-uri", ELSEWHERE)
         assert (code, out, len(err)) == (2, [], 1)
         assert "tracking store http://***@127.0.0.1:1 cannot be reached: " in err[0]
         # One more, once the run that had none has an end.
-        assert re.search(r"; [56] entries of 2 runs wait in runs/outbox: `reparam-bench upload` uploads them$", err[0])
+        assert re.search(r"; [56] records of 2 runs wait in runs/outbox: `reparam-bench upload` uploads them$", err[0])
 
 
 def test_what_waits_for_another_store_is_named_without_its_credentials(upload, tmp_path):
@@ -90,10 +90,10 @@ def test_what_waits_for_another_store_is_named_without_its_credentials(upload, t
     assert not (tmp_path / "runs" / "mlflow.db").exists()
 
 
-def test_what_the_store_refuses_is_told_and_shows_in_the_exit_status(upload, store, tmp_path):
+def test_what_the_store_rejects_is_reported_and_shows_in_the_exit_status(upload, store, tmp_path):
     assert Tracker(store, tmp_path, tmp_path).client.search_experiments()
     leave_runs(store, tmp_path / "runs", experiment_id="999")
     code, out, err = upload()
     assert (code, err) == (1, [])
-    assert len([line for line in out if "the tracking store refused a run (No Experiment with id=999" in line]) == 2
-    assert out[-1] == "uploaded 0 of 2 runs, 5 entries"
+    assert len([line for line in out if "the tracking store rejected a run (No Experiment with id=999" in line]) == 2
+    assert out[-1] == "uploaded 0 of 2 runs, 5 records"

@@ -1,1 +1,1 @@
-"""What a measurement costs: operations, the device's peak, memory, energy."""
+"""Measures cost: operations, the device's peak speed, memory, energy."""

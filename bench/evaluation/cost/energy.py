@@ -1,4 +1,4 @@
-"""Energy of a chunk of work, where the device has a meter that may be read."""
+"""Measures energy, if the device has a counter that may be read."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ POWERCAP = Path("/sys/class/powercap")
 
 @dataclass(frozen=True)
 class _Counter:
-    """One meter: its reading in joules, and the reading at which it starts again from 0 (None if never)."""
+    """One energy counter: its value in joules, and the value at which it wraps to 0 (None if never)."""
 
     name: str
     joules: float
@@ -25,11 +25,11 @@ class EnergyMeter:
     """Joules between entering and leaving a ``with`` block.
 
     The meter is the accelerator's (NVML, total energy since the driver was loaded), else that of the processor's
-    packages (RAPL). Either counts the whole device: what else runs on it counts too.
+    packages (RAPL). Either counts the whole device, with other processes on it.
 
     Attributes:
-        joules: what the block took; None where there is no meter, or one that may not be read.
-        source: which meter it was.
+        joules: energy of the block; None if there is no counter, or it may not be read.
+        source: which counters were read.
     """
 
     def __init__(self) -> None:
@@ -52,7 +52,7 @@ class EnergyMeter:
 
 
 def readable_meters() -> list[str]:
-    """Names of the meters that an :class:`EnergyMeter` would read here; none if there is none that may be read."""
+    """Names of the counters that an :class:`EnergyMeter` can read here."""
     return [counter.name for counter in _read()]
 
 
@@ -87,7 +87,7 @@ def _rapl() -> list[_Counter]:
     counters = []
     for folder in sorted(POWERCAP.glob("intel-rapl:[0-9]*")):
         if folder.name.count(":") > 1:
-            continue  # a part of a package, which the package's counter holds
+            continue  # A part of a package, which the package's counter includes.
         try:
             # RAPL counts microjoules.
             files = (folder / "energy_uj", folder / "max_energy_range_uj")

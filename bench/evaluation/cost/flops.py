@@ -1,4 +1,4 @@
-"""Floating-point operations: of a model, by its configuration, and of the device, measured."""
+"""Floating-point operations: of a model, from its configuration; of the device per second, measured."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ LONG_ENOUGH = 0.02
 
 
 def operations_per_image(model: LikelihoodModel) -> float | None:
-    """Floating-point operations of one log-weight of one image: two for each multiply-add of a product or convolution.
+    """Floating-point operations of one log-weight of one image: two per multiply-add of a product or convolution.
 
-    What is computed element by element, activations and densities, is left out: it costs time, but hardly operations.
-    None where the model's family does not state them.
+    Elementwise work, such as activations and densities, is left out: it costs time, but few operations. None if the
+    model does not state its size.
     """
     size = model.configuration.size(model.image_shape, model.grey_levels)
     return None if size is None else 2.0 * size.multiplications
@@ -29,7 +29,7 @@ def operations_per_image(model: LikelihoodModel) -> float | None:
 def peak_operations_per_second() -> float:
     """Operations per second of a large matrix product, measured once on this device, backend and precision.
 
-    The best of five; the matrices double in size until one product takes long enough to be timed.
+    The fastest of five; the matrices grow until one product takes long enough to be timed.
     """
     size = 1024
     while True:
@@ -44,7 +44,7 @@ def _product_seconds(size: int) -> float:
     best = float("inf")
     for _ in range(6):
         began = time.perf_counter()
-        # Bringing one number to the host waits for the device.
+        # Copying one number to the host waits for the device.
         float(ops.convert_to_numpy(ops.matmul(matrix, matrix)[0, 0]))
         best = min(best, time.perf_counter() - began)
     return best

@@ -1,6 +1,6 @@
-"""Sample quality: how far samples are from held-out images, and how far real images are from each other.
+"""Sample quality: distances between samples and held-out images, beside those between real images.
 
-The metrics are NumPy, SciPy and scikit-learn on features, and import no framework; only an extractor does, when opened.
+The metrics use NumPy, SciPy and scikit-learn on features; only opening an extractor imports a framework.
 """
 
 from bench.evaluation.quality.estimate import SMALLEST_SET, Estimate
@@ -8,7 +8,7 @@ from bench.evaluation.quality.extractor import EXTRACTORS, Extractor, open_extra
 from bench.evaluation.quality.frechet import frechet_distance, frechet_distance_infinity
 from bench.evaluation.quality.kid import kernel_distance
 from bench.evaluation.quality.memorization import data_copying, nearest_training_images
-from bench.evaluation.quality.prdc import Manifold, manifold_metrics
+from bench.evaluation.quality.prdc import Prdc, compute_prdc
 from bench.evaluation.quality.scores import Quality, sample_quality
 
 __all__ = [
@@ -16,13 +16,13 @@ __all__ = [
     "SMALLEST_SET",
     "Estimate",
     "Extractor",
-    "Manifold",
+    "Prdc",
     "Quality",
+    "compute_prdc",
     "data_copying",
     "frechet_distance",
     "frechet_distance_infinity",
     "kernel_distance",
-    "manifold_metrics",
     "nearest_training_images",
     "open_extractor",
     "sample_quality",

@@ -1,6 +1,6 @@
-"""Features of a small classifier, trained on the data set's own training split and then kept.
+"""Features of a small classifier, trained on the data set's own training split and cached.
 
-No network that is pre-trained on photographs suits 8 x 8 digits or binary images, and none needs to be downloaded here.
+Networks pre-trained on photographs do not suit 8 x 8 digits or binary images, and would have to be downloaded.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from bench.data.npz_archive import NpzArchive
 from bench.evaluation.quality.network import NetworkExtractor, scale, weights_digest
 
 ARCHITECTURE = 1
-"""Counted up when the network or its training changes, so that a classifier of another kind is not taken for it."""
+"""Version of the network and its training: part of the file name, so that other versions are not loaded."""
 FEATURES = 64
 SEED = 0
 EPOCHS = 12
@@ -33,7 +33,7 @@ MOST_STEPS = 600
 TRAINING_BATCH = 64
 LEARNING_RATE = 4e-3
 BATCH_SIZE = 256
-"""Of extracting features."""
+"""Batch size of extracting features."""
 MOST_VALIDATION = 2_000
 """Validation images that the accuracy is measured on."""
 ORIENTATIONS = 4
@@ -43,7 +43,7 @@ Weights = list[npt.NDArray[np.float32]]
 
 @dataclass(frozen=True)
 class _Record:
-    """What is kept beside the weights."""
+    """The metadata beside the weights."""
 
     architecture: int
     data_digest: str
@@ -57,14 +57,14 @@ class _Record:
 def open_classifier(data: TuningData, folder: Path) -> NetworkExtractor:
     """The 64 features before the output layer of a small convolutional network that was trained on ``data``.
 
-    It tells the class labels of the training split apart; where the data has none, it tells which of four
-    shape-preserving orientations (as it is, flipped left-right, up-down, or both) an image was put into
-    (self-supervision after Gidaris et al. 2018). It is trained once and kept in ``folder``, as weights (.npz) and a
-    record (.json); from then on every run, on either backend, uses the same weights. All of its randomness is its own:
-    Keras's and NumPy's global random states are neither used nor changed.
+    It predicts the class labels of the training split; where the data has none, it predicts which of four
+    shape-preserving orientations (unchanged, flipped left-right, up-down, or both) an image has (self-supervision after
+    Gidaris et al. 2018). It is trained once and cached in ``folder``, as weights (.npz) and a record (.json); then
+    every run, on either backend, uses the same weights. It neither uses nor changes the global random states of Keras
+    and NumPy.
 
     Raises:
-        DataError: the kept classifier is damaged or belongs to other data, or cannot be written.
+        DataError: the cached classifier is damaged or belongs to other data, or cannot be written.
     """
     with_labels = data.info.classes >= 2 and data.train.labels is not None and data.validation.labels is not None
     outputs = data.info.classes if with_labels else ORIENTATIONS
@@ -72,7 +72,7 @@ def open_classifier(data: TuningData, folder: Path) -> NetworkExtractor:
     stem = folder / f"classifier-v{ARCHITECTURE}-{data.digest[:12]}"
     weights_file, record_file = stem.with_suffix(".npz"), stem.with_suffix(".json")
     features, classifier = _networks(data.info.image_shape, outputs)
-    # The first of several workers trains it; the others wait for that.
+    # The first of several workers trains it, while the others wait.
     with _locked(stem):
         if weights_file.exists() and record_file.exists():
             weights, record = _load(weights_file, record_file, classifier, data.digest, task)
@@ -103,10 +103,10 @@ def open_classifier(data: TuningData, folder: Path) -> NetworkExtractor:
 def _networks(image_shape: tuple[int, int, int], outputs: int) -> tuple[keras.Model, keras.Model]:
     """Images (n, h, w, c) in [-1, 1] -> features (n, 64); and -> logits (n, outputs), by the same layers.
 
-    Convolutions halve the image until its smaller side is at most 4. SiLU rather than ReLU, whose units can die: their
-    constant features would make covariances singular.
+    Convolutions halve the image until its smaller side is at most 4. SiLU, as dead ReLU units would be constant
+    features and make covariances singular.
     """
-    # In single precision under any policy; NumPy draws the weights.
+    # Single precision under any policy; NumPy draws the weights later.
     plain = {"dtype": "float32", "kernel_initializer": "zeros"}
 
     def convolution(channels: int, stride: int) -> keras.layers.Layer:
@@ -170,13 +170,13 @@ def _batches(
 
 
 def orient(images: Images, orientations: Labels) -> Images:
-    """Images (n, h, w, c) put into orientations (n,): 0 as it is, 1 flipped left-right, 2 up-down, 3 both."""
+    """Images (n, h, w, c) in orientations (n,): 0 unchanged, 1 flipped left-right, 2 up-down, 3 both."""
     across = np.where((orientations % 2 == 1)[:, None, None, None], images[:, :, ::-1], images)
     return np.where((orientations >= 2)[:, None, None, None], across[:, ::-1], across)
 
 
 def _accuracy(classifier: keras.Model, data: TuningData, with_labels: bool) -> float:
-    """Share of validation images, in every orientation where those are the task, that are told right."""
+    """Share of validation images that are classified correctly, in every orientation where those are the task."""
     validation = data.validation.head(MOST_VALIDATION)
     images, truth = validation.images, validation.labels
     if not with_labels or truth is None:
@@ -188,7 +188,7 @@ def _accuracy(classifier: keras.Model, data: TuningData, with_labels: bool) -> f
 
 @contextmanager
 def _locked(stem: Path) -> Iterator[None]:
-    """Hold other processes off; the system lets them in again if this one dies."""
+    """Lock against other processes; the system releases the lock if this one dies."""
     lock = FileLock(stem.with_suffix(".lock"))
     try:
         stem.parent.mkdir(parents=True, exist_ok=True)
@@ -202,7 +202,7 @@ def _locked(stem: Path) -> Iterator[None]:
 
 
 def _save(weights_file: Path, record_file: Path, weights: Weights, record: _Record) -> None:
-    """Weights first: a record is there only if its weights are."""
+    """Write the weights first: if there is a record, there are its weights."""
     text = json.dumps(asdict(record), indent=2) + "\n"
     try:
         _replace(weights_file, lambda file: np.savez(file, *weights))
@@ -212,7 +212,7 @@ def _save(weights_file: Path, record_file: Path, weights: Weights, record: _Reco
 
 
 def _replace(path: Path, write: Callable[[IO[bytes]], Any]) -> None:
-    """Write a file so that it is there either whole or not at all."""
+    """Write a file atomically."""
     with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}-", delete=False) as file:
         temporary = Path(file.name)
         try:
@@ -234,7 +234,7 @@ def _load(
             raise ValueError("it was trained on other data")
         if record.task != task:
             # The digest of the data is of its pixels: the labels may have come later.
-            raise ValueError(f"it tells {record.task} apart, and the data has {task}")
+            raise ValueError(f"it predicts {record.task}, and the data has {task}")
         with NpzArchive(weights_file) as archive:
             headers = [archive.header(name) for name in archive.names]
             if [header.shape for header in headers] != [tuple(weight.shape) for weight in classifier.weights]:
@@ -244,7 +244,7 @@ def _load(
             raise ValueError("its weights are not those that were recorded")
     except (DataError, OSError, ValueError, TypeError, KeyError) as error:
         raise DataError(
-            f"the kept classifier {weights_file} cannot be used: {error}. Delete it and {record_file.name}, and it is "
-            "trained anew (figures measured with the old one do not compare with those of the new one)."
+            f"the cached classifier {weights_file} cannot be used: {error}. Delete it and {record_file.name} to train "
+            "it again (metrics by the old one do not compare with those by the new one)."
         ) from error
     return weights, record

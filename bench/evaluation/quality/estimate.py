@@ -1,4 +1,4 @@
-"""A number with its standard error, and what every metric of two sets of features asks of them."""
+"""An estimate with its standard error, and checks and errors that all metrics of two sets of features share."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Array = npt.NDArray[np.float64]
 Mask = npt.NDArray[np.bool_]
 
 SMALLEST_SET = 50
-"""With fewer images in either set an estimate is noise, and is refused."""
+"""Least number of images in each set; with fewer an estimate would be noise."""
 GROUPS = 10
 """Groups of the jackknife."""
 
@@ -27,13 +27,13 @@ class Estimate(NamedTuple):
 
 
 def check_features(x: Array, y: Array, smallest: int = SMALLEST_SET, why: str = "") -> None:
-    """Checks that two sets of features (m, d) and (n, d) can be compared.
+    """Check that two sets of features (m, d) and (n, d) can be compared.
 
     Args:
-        x: the one set.
-        y: the other.
-        smallest: members that either must have.
-        why: what the number rests on, said in the error.
+        x: the first set.
+        y: the second set.
+        smallest: least number of members of each.
+        why: reason for that number, for the error message.
 
     Raises:
         SettingsError: they are not two sets of vectors of one length, or a set is too small.
@@ -53,7 +53,7 @@ def group_jackknife(m: int, n: int, statistic: Callable[[Mask, Mask], float]) ->
     Args:
         m: size of the first set.
         n: size of the second set.
-        statistic: takes the members to keep, as masks (m,) and (n,).
+        statistic: a function of the members to keep, as masks (m,) and (n,).
     """
     left_out = [statistic(np.arange(m) % GROUPS != g, np.arange(n) % GROUPS != g) for g in range(GROUPS)]
     return float(np.sqrt((GROUPS - 1) * np.var(left_out)))

@@ -1,4 +1,4 @@
-"""What turns images into the features that sample quality is measured on."""
+"""Extractors of the features on which sample quality is measured."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from bench.data.dataset import Images, TuningData
 from bench.evaluation.quality.estimate import Array
 
 EXTRACTORS = ("classifier", "inception_v3")
-"""The kinds of extractor."""
+"""Kinds of extractors."""
 
 
 class Extractor(Protocol):
@@ -28,7 +28,7 @@ class Extractor(Protocol):
 
     @property
     def description(self) -> str:
-        """What a figure under this extractor is measured with: it tells two extractors apart."""
+        """The network and its weights: metrics compare only if their extractors have the same description."""
         ...
 
     def features(self, images: Images) -> Array:
@@ -37,17 +37,17 @@ class Extractor(Protocol):
 
 
 def open_extractor(kind: str, data: TuningData, folder: Path) -> Extractor:
-    """The extractor of a kind for a data set.
+    """Open the extractor of a kind for a data set.
 
     Args:
-        kind: ``classifier`` (small, trained on the data set's own training split and kept in ``folder``) or
+        kind: ``classifier`` (small, trained on the data set's own training split and cached in ``folder``) or
             ``inception_v3`` (Keras's ImageNet weights, for colour images).
         data: the data set, without its test split.
-        folder: where the classifier is kept, so that all runs of a study, on any backend, share one.
+        folder: where the classifier is cached, so that all runs of a study, on any backend, share it.
 
     Raises:
         SettingsError: the kind is unknown, or does not fit the data.
-        DataError: a kept classifier is damaged, or the weights of Inception cannot be had.
+        DataError: a cached classifier is damaged, or the weights of Inception can neither be found nor downloaded.
     """
     if kind == "classifier":
         from bench.evaluation.quality.classifier import open_classifier

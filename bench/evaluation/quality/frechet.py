@@ -1,4 +1,4 @@
-"""The Fréchet distance between two sets of features, as it is and extrapolated to infinitely many images."""
+"""The Fréchet distance between two sets of features, and its extrapolation to infinitely many images."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ import numpy as np
 from bench.evaluation.quality.estimate import Array, Estimate, Mask, check_features, group_jackknife
 
 SIZES = 8
-"""Numbers of images that the extrapolation draws its line through."""
+"""Number of subset sizes through which the extrapolation fits its line."""
 MOST_JACKKNIFED = 512
-"""Features up to which a standard error is worth its time, which grows with their cube."""
+"""Largest number of features for which a standard error is computed: its time grows with their cube."""
 _SEED = 2020
 
 
@@ -20,8 +20,8 @@ def _distance(x: Array, y: Array) -> float:
     """||m - m'||² + tr S + tr S' - 2 tr (S S')^½.
 
     With the triangles R, R' of the QR decompositions of the centred features, S = R'R / (n - 1), and tr (S S')^½ is
-    the sum of the singular values of R R'ᵀ. No covariance is formed, squared or inverted, so that nothing is lost
-    where it is nearly singular, and no square root of a negative rounding error is taken.
+    the sum of the singular values of R R'ᵀ. No covariance is formed, squared or inverted: nearly singular ones lose no
+    precision, and there is no square root of a negative rounding error.
     """
     mean_x, mean_y = x.mean(0), y.mean(0)
     x_root, y_root = (
@@ -37,7 +37,7 @@ def _check(x: Array, y: Array) -> None:
 
 
 def _error(x: Array, y: Array, statistic: Callable[[Mask, Mask], float]) -> float:
-    """The jackknife's standard error, or NaN for features so many that ten more distances would take hours."""
+    """The jackknife's standard error; NaN above :data:`MOST_JACKKNIFED` features, as it would take hours."""
     return math.nan if x.shape[1] > MOST_JACKKNIFED else group_jackknife(len(x), len(y), statistic)
 
 
@@ -64,11 +64,11 @@ def frechet_distance_infinity(x: Array, y: Array) -> Estimate:
 
     The bias of the Fréchet distance falls as 1/n (Chong & Forsyth 2020, section 3). A line a + b/n is fitted by least
     squares to the distances of random subsets of n images of *both* sets, at eight n from half of the images to all
-    of them, evenly spaced in 1/n; a is the estimate. It can be negative where the distance is next to none. Terms
-    beyond 1/n remain, and matter where n is not much more than d.
+    of them, evenly spaced in 1/n; a is the estimate. It can be negative if the distance is almost 0. Terms beyond
+    1/n remain, and matter if n is not much larger than d.
 
     The standard error is a delete-a-group jackknife over the whole procedure: ten times, a tenth of both sets is left
-    out of every subset, and the line fitted again. The subsets are the same in every call.
+    out of every subset, and the line is fitted again. The subsets are the same in every call.
 
     Args:
         x: features (m, d), in random order.
@@ -85,7 +85,7 @@ def frechet_distance_infinity(x: Array, y: Array) -> Estimate:
 
     def intercept(keep_x: Mask, keep_y: Mask) -> float:
         kept = [(x[i[keep_x[i]]], y[j[keep_y[j]]]) for i, j in subsets]
-        # 1/n stands for the mean of both: a subset may lose a few more of one set than of the other.
+        # The mean of both 1/n, as a subset may lose more members of one set than of the other.
         inverse_sizes = [(1 / len(a) + 1 / len(b)) / 2 for a, b in kept]
         _, at_zero = np.polyfit(inverse_sizes, [_distance(a, b) for a, b in kept], 1)
         return float(at_zero)

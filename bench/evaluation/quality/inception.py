@@ -18,9 +18,9 @@ _WEIGHTS_FILE = "inception_v3_weights_tf_dim_ordering_tf_kernels_notop.h5"
 def open_inception(info: DatasetInfo) -> NetworkExtractor:
     """The 2,048 pooled features of InceptionV3 (Szegedy et al. 2016), pre-trained on ImageNet by Keras.
 
-    Images are scaled to [-1, 1], as the network was trained, and resized to 299 x 299 bilinearly. These are not the
-    weights, nor this the resizing, that published scores rest on (the TensorFlow graph of Heusel et al. 2017), so
-    that figures compare with each other but not with papers.
+    Images are scaled to [-1, 1], as in the network's training, and resized to 299 x 299 bilinearly. Published scores
+    use other weights and another resizing (the TensorFlow graph of Heusel et al. 2017): these metrics compare with each
+    other but not with papers.
 
     Raises:
         SettingsError: the images are not in colour.

@@ -1,4 +1,4 @@
-"""Does a model copy its training images? Distances in pixels from samples and from held-out images."""
+"""Memorisation: distances in pixels of samples, and of held-out images, to their nearest training images."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def nearest_training_images(samples: Images, train: Images) -> Indices:
 
     Args:
         samples: images (n, h, w, c).
-        train: training images (m, h, w, c), taken in pieces of 64 MiB.
+        train: training images (m, h, w, c), processed in chunks of 64 MiB.
     """
     return nearest(samples, train)[0]
 
@@ -47,8 +47,8 @@ def data_copying(sample_distances: Array, held_out_distances: Array) -> Estimate
     """P(sample nearer to its nearest training image than a held-out image to its own), ties counted half.
 
     The two-sample test of Meehan et al. (2020, section 3) over all of the space at once, as an area under a ROC curve.
-    A perfect sampler scores 0.5 and one that copies 1; one whose samples are further from all data than real images
-    are scores less. The standard error holds the training images fixed.
+    A perfect sampler scores 0.5, one that copies 1, and one whose samples are further from all data than real images
+    less than 0.5. The standard error holds the training images fixed.
 
     Args:
         sample_distances: distances (m,) of samples to their nearest training image.

@@ -23,7 +23,7 @@ class NetworkExtractor:
         description: the network and its weights.
         network: images (n, h, w, c) in [-1, 1] -> features (n, d).
         grey_levels: Q.
-        batch_size: images at a time.
+        batch_size: images per batch.
     """
 
     name: str
@@ -42,7 +42,7 @@ class NetworkExtractor:
         features = np.empty((len(images), self.size))
         for start in range(0, len(images), self.batch_size):
             batch = scale(images[start : start + self.batch_size], self.grey_levels)
-            # Filled up, because another batch size would be compiled anew.
+            # Padded, as another batch size would be compiled again.
             missing = [(0, self.batch_size - len(batch)), (0, 0), (0, 0), (0, 0)]
             result = self.network.predict_on_batch(np.pad(batch, missing))
             features[start : start + len(batch)] = np.asarray(result)[: len(batch)]

@@ -16,8 +16,8 @@ NEIGHBOURS = 5
 _CHUNK_BYTES = 64 * 2**20
 
 
-class Manifold(NamedTuple):
-    """The four metrics that compare samples with the manifold of held-out images, and the other way round."""
+class Prdc(NamedTuple):
+    """Precision, recall, density and coverage."""
 
     precision: Estimate
     recall: Estimate
@@ -25,7 +25,7 @@ class Manifold(NamedTuple):
     coverage: Estimate
 
 
-def manifold_metrics(samples: Array, held_out: Array, neighbours: int = NEIGHBOURS) -> Manifold:
+def compute_prdc(samples: Array, held_out: Array, neighbours: int = NEIGHBOURS) -> Prdc:
     """Precision, recall, density and coverage of samples, with their standard errors.
 
     Let B(u, U) be the closed ball around u that reaches to its k-th nearest neighbour in the rest of U. With samples
@@ -40,7 +40,7 @@ def manifold_metrics(samples: Array, held_out: Array, neighbours: int = NEIGHBOU
     coverage), which for a share is the binomial √(p(1-p)/n). They hold the balls and the other set fixed, leave out
     the noise in those, and are 0 where every image agrees.
 
-    Distances are computed in pieces of 64 MiB.
+    Distances are computed in chunks of 64 MiB.
 
     Args:
         samples: features (m, d).
@@ -59,7 +59,7 @@ def manifold_metrics(samples: Array, held_out: Array, neighbours: int = NEIGHBOU
         balls_around[chunk] = in_held_out_ball.sum(1)
         covered |= in_held_out_ball.any(0)
         recalled |= (distances <= sample_radii[chunk, None]).any(0)
-    return Manifold(
+    return Prdc(
         precision=_mean(balls_around > 0),
         recall=_mean(recalled),
         density=_mean(balls_around / neighbours),
@@ -71,7 +71,7 @@ def _distances(x: Array, y: Array) -> Iterator[tuple[slice, Array]]:
     """Distances (chunk, n) of a few rows of x to all of y at a time."""
     rows = max(1, _CHUNK_BYTES // (8 * len(y)))
     for start in range(0, len(x), rows):
-        # Subtracted rather than multiplied out, which is faster: balls are closed, and equal distances must stay so.
+        # cdist subtracts; the faster expanded form would not keep equal distances equal, and balls are closed.
         yield slice(start, start + rows), cdist(x[start : start + rows], y)
 
 

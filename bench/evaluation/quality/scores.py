@@ -1,4 +1,4 @@
-"""All metrics of sample quality of one run, each beside what real images score."""
+"""All metrics of sample quality of one run, each with its floor, the score of real images."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ from bench.evaluation.quality.extractor import Extractor
 from bench.evaluation.quality.frechet import frechet_distance, frechet_distance_infinity
 from bench.evaluation.quality.kid import kernel_distance
 from bench.evaluation.quality.memorization import data_copying, nearest
-from bench.evaluation.quality.prdc import Manifold, manifold_metrics
+from bench.evaluation.quality.prdc import Prdc, compute_prdc
 
 LARGEST_FRECHET_SET = 10_000
 """Images used of each set by the Fréchet distances."""
 LARGEST_SET = 2_000
-"""Images used of each set by the other metrics, whose cost grows with its square."""
+"""Images used of each set by the other metrics, whose cost grows quadratically."""
 REDRAWS = 5
-"""Random draws of training images that a floor is the mean over, where there are more than one draw takes."""
+"""Draws of training images over which a floor is averaged, if there are more images than one draw needs."""
 SMALL_FEATURES = 512
-"""Up to so many features, matrices are so small that threads wait for each other longer than they work."""
+"""Up to this many features one thread is faster, as matrices are small."""
 _SEED = 2017
 
 
@@ -37,7 +37,7 @@ class Quality:
     """Sample quality of one run.
 
     Attributes:
-        measurements: what could be measured.
+        measurements: the numbers.
         unavailable: metric -> why it was not, one sentence.
     """
 
@@ -47,13 +47,13 @@ class Quality:
 
 @dataclass
 class _Scores:
-    """Estimates with the number of images of each set, and refusals, by metric."""
+    """By metric: an estimate with the number of images of each set, or why there is none."""
 
     estimates: dict[str, tuple[Estimate, int]] = field(default_factory=dict)
     unavailable: dict[str, str] = field(default_factory=dict)
 
     def attempt(self, metrics: Sequence[str], n: int, measure: Callable[[], Sequence[Estimate]]) -> None:
-        """Note what ``measure`` returns for ``metrics``, or why it refuses."""
+        """Store the results of ``measure`` for ``metrics``, or its error."""
         try:
             self.estimates |= {metric: (estimate, n) for metric, estimate in zip(metrics, measure(), strict=True)}
         except SettingsError as error:
@@ -62,7 +62,7 @@ class _Scores:
 
 @dataclass(frozen=True)
 class _Reference:
-    """What depends on the data and the extractor alone."""
+    """Everything that depends only on data and extractor, computed once."""
 
     extractor: Extractor
     digest: str
@@ -75,20 +75,19 @@ _latest: _Reference | None = None
 
 
 def sample_quality(samples: Images, held_out: Images, train: Images, extractor: Extractor, grey_levels: int) -> Quality:
-    """Every metric of samples against held-out images, and of as many training images in the samples' place.
+    """Compute every metric of samples against held-out images, and of as many training images: the floor.
 
-    The same number n of each of the three sets is used: a fixed random choice of at most 10,000 images for the
-    Fréchet distances, and of at most 2,000 for the other metrics. What training images score, the floor, is the mean
-    over five draws of n from at most 10,000 of them, with the standard error over the draws; a single draw with its own
-    error where these are no more than n. Data copying compares with all training images.
-    A metric that n is too small for is unavailable, with the reason. All that depends on data and extractor alone is
-    computed once for runs that follow each other in a process.
+    The same number n of each of the three sets is used: a fixed random choice of at most 10,000 images for the Fréchet
+    distances, and of at most 2,000 for the other metrics. The floor is the mean over five draws of n from at most
+    10,000 training images, with the standard error over the draws; if there are no more than n, a single draw with its
+    own error. Data copying compares with all training images. A metric for which n is too small is unavailable, with
+    the reason. What depends only on data and extractor is computed once for successive runs of a process.
 
     Args:
         samples: images (m, h, w, c) in 0..Q-1 drawn from the model.
         held_out: images that the model was not trained on.
         train: training images, all of them.
-        extractor: gives the features.
+        extractor: computes the features.
         grey_levels: Q.
 
     Raises:
@@ -133,7 +132,7 @@ def _check_images(name: str, images: Images, image_shape: tuple[int, ...], grey_
 
 
 def _choose(images: Images, n: int) -> Images:
-    """A fixed random choice of ``n`` images, in random order: the user's files may be sorted."""
+    """A fixed random choice of ``n`` images, in random order, as the user's files may be sorted."""
     return images[np.random.RandomState(_SEED).permutation(len(images))[:n]]
 
 
@@ -143,7 +142,7 @@ def _reference(held_out: Images, train: Images, extractor: Extractor, n: int) ->
     if _latest is None or _latest.extractor is not extractor or _latest.digest != digest:
         chosen = _choose(held_out, n)
         features = extractor.features(chosen)
-        # No more images go through the extractor than one draw may take.
+        # At most as many images as one draw may have: extracting features is slow.
         pool = extractor.features(_choose(train, min(REDRAWS * n, LARGEST_FRECHET_SET)))
         floor = _floor(pool, features)
         _, distances = nearest(chosen[:LARGEST_SET], train)
@@ -152,12 +151,12 @@ def _reference(held_out: Images, train: Images, extractor: Extractor, n: int) ->
 
 
 def _floor(pool: Array, y: Array) -> _Scores:
-    """What draws of as many of a pool of training images as held-out ones y (n, d) score, averaged over the draws."""
+    """The scores of draws of n training images of a pool, against held-out features y (n, d), averaged over draws."""
     n = len(y)
     rng = np.random.RandomState(_SEED)
     draws = [pool[start : start + n] for start in range(0, len(pool) - n + 1, n)][:REDRAWS]
     disjoint = len(draws)
-    # Disjoint ones first; where they do not suffice, the next ones share images with them.
+    # Disjoint draws first; if there are too few, further ones overlap.
     while len(pool) > n and len(draws) < REDRAWS:
         draws.append(pool[rng.permutation(len(pool))[:n]])
     scored = [_feature_scores(draw, y) for draw in draws]
@@ -166,7 +165,7 @@ def _floor(pool: Array, y: Array) -> _Scores:
     floor = _Scores(unavailable=scored[0].unavailable)
     for metric, (_, size) in scored[0].estimates.items():
         values = [each.estimates[metric][0].value for each in scored]
-        # Draws that share images differ by less than independent ones would: as many as are disjoint count.
+        # Overlapping draws differ less than independent ones: the error counts only the disjoint ones.
         error = float(np.std(values, ddof=1) / math.sqrt(disjoint))
         floor.estimates[metric] = Estimate(float(np.mean(values)), error), size
     return floor
@@ -181,14 +180,14 @@ def _digest(held_out: Images, train: Images, n: int) -> str:
 
 
 def _feature_scores(x: Array, y: Array) -> _Scores:
-    """All metrics of features x (n, d) in the samples' place against those of held-out images y (n, d)."""
+    """All metrics of features x (n, d), of samples or their substitutes, against held-out features y (n, d)."""
     few_x, few_y = x[:LARGEST_SET], y[:LARGEST_SET]
     scores = _Scores()
     with threadpool_limits(limits=1 if x.shape[1] <= SMALL_FEATURES else None):
         scores.attempt(["frechet_distance"], len(x), lambda: [frechet_distance(x, y)])
         scores.attempt(["frechet_distance_infinity"], len(x), lambda: [frechet_distance_infinity(x, y)])
         scores.attempt(["kid"], len(few_x), lambda: [kernel_distance(few_x, few_y)])
-        scores.attempt(Manifold._fields, len(few_x), lambda: manifold_metrics(few_x, few_y))
+        scores.attempt(Prdc._fields, len(few_x), lambda: compute_prdc(few_x, few_y))
     return scores
 
 

@@ -1,1 +1,1 @@
-"""Who does the work of a study: this process itself, others on this machine, or a cluster."""
+"""Executors, which run the tasks of a study: in this process, in others on this machine, or on a Ray cluster."""

@@ -1,4 +1,4 @@
-"""What the coordinator asks of those that do the work."""
+"""The interface between the coordinator and what runs the tasks."""
 
 from __future__ import annotations
 
@@ -9,40 +9,40 @@ from bench.execution.worker import IDLE_SECONDS, Worker
 
 
 class Executor(Protocol):
-    """Who does the work."""
+    """Runs the tasks of a study."""
 
     def poll(self) -> None:
-        """Do a piece of work, or see to those that do it; it returns within about a second, or after the piece.
+        """Run one task, or supervise those that run them for up to about a second.
 
         Raises:
-            StudyStoppedError: no one is able to work.
+            StudyStoppedError: no worker can run.
         """
 
     def shutdown(self) -> None:
-        """Have all work end; what is not finished is marked as interrupted. It may be called again."""
+        """End all work; unfinished tasks are marked as interrupted. May be called again."""
 
 
 class InProcess:
-    """This process does the work itself."""
+    """Runs the tasks in this process."""
 
     def __init__(self, worker: Worker) -> None:
         self._worker = worker
 
     def poll(self) -> None:
-        """Do a task."""
+        """Run a task."""
         if not self._worker.work():
             time.sleep(IDLE_SECONDS)
 
     def shutdown(self) -> None:
-        """Nothing: between two tasks, no work is under way."""
+        """Do nothing, as no task is running between two polls."""
 
 
 class External:
-    """Workers that were started elsewhere, by hand or by a scheduler."""
+    """Leaves the tasks to workers that are started elsewhere, by hand or by a scheduler."""
 
     def poll(self) -> None:
         """Wait."""
         time.sleep(IDLE_SECONDS)
 
     def shutdown(self) -> None:
-        """Nothing: they see that the study is over."""
+        """Do nothing, as workers end when the study does."""

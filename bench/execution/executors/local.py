@@ -1,4 +1,4 @@
-"""Worker processes on this machine, each on its share of the processors or on its accelerator."""
+"""Worker processes on this machine, each with its share of the processors or its accelerator."""
 
 from __future__ import annotations
 
@@ -23,16 +23,16 @@ log = logging.getLogger(__name__)
 
 POLL_SECONDS = 0.5
 EARLY_SECONDS = 30.0
-"""A worker that ends sooner after its start has hardly worked."""
+"""A worker that ends sooner after its start counts as failed at its start."""
 MOST_EARLY_ENDS = 10
-"""So many in a row, and it is not started again: the fault is not the work's."""
+"""After this many failed starts in a row a worker is not started again."""
 GRACE_SECONDS = 60.0
-"""That workers have to end in when they are asked to: they mark what they do, and upload what they logged."""
+"""Time for workers to mark their tasks as interrupted and upload what they logged, before they are killed."""
 _GPUS = Path("/proc/driver/nvidia/gpus")
 
 
 @dataclass
-class _Member:
+class _WorkerProcess:
     number: int
     process: subprocess.Popen[bytes]
     began: float
@@ -40,13 +40,12 @@ class _Member:
 
 
 class LocalWorkers:
-    """Processes of this machine, started anew when they die.
+    """Processes of this machine, which are started again when they die.
 
     Args:
-        count: how many.
-        command: what starts one; ``--log-file PATH`` is added to it.
-        environment: added to this process's own: addresses, which may hold credentials and must not show in lists of
-            processes.
+        count: number of processes.
+        command: the command that starts one; ``--log-file PATH`` is appended.
+        environment: added to this process's environment: addresses, whose credentials must not show in process lists.
         logs: folder of their logs.
     """
 
@@ -56,28 +55,28 @@ class LocalWorkers:
         self._environment = dict(environment)
         self._logs = logs
         self._stem = time.strftime("%Y-%m-%dT%H%M%S")
-        self._members: list[_Member] = []
+        self._members: list[_WorkerProcess] = []
 
     @property
     def processes(self) -> list[int]:
-        """Numbers of the processes that live."""
+        """Process numbers of the living workers."""
         return [each.process.pid for each in self._members if each.process.poll() is None]
 
     def poll(self) -> None:
-        """Start those that are missing, then wait a moment.
+        """Start missing workers, then wait a moment.
 
         Raises:
-            StudyStoppedError: one ends soon after each start.
+            StudyStoppedError: a worker ends soon after each start.
         """
         if not self._members:
             self._logs.mkdir(parents=True, exist_ok=True)
-            self._members = [self._started(number) for number in range(self.count)]
+            self._members = [self._start(number) for number in range(self.count)]
         for i, member in enumerate(self._members):
             if member.process.poll() is not None:
-                self._members[i] = self._replaced(member)
+                self._members[i] = self._replace(member)
         time.sleep(POLL_SECONDS)
 
-    def _replaced(self, member: _Member) -> _Member:
+    def _replace(self, member: _WorkerProcess) -> _WorkerProcess:
         log.warning("worker %d ended by %s; another takes its place", member.number, member.process.returncode)
         early = time.monotonic() - member.began < EARLY_SECONDS
         ends = member.early_ends + 1 if early else 0
@@ -86,11 +85,11 @@ class LocalWorkers:
                 f"worker {member.number} ended {ends} times within {EARLY_SECONDS:.0f} s of its start, the last time "
                 f"by {member.process.returncode}: see {self._log(member.number)}"
             )
-        replaced = self._started(member.number)
-        replaced.early_ends = ends
-        return replaced
+        replacement = self._start(member.number)
+        replacement.early_ends = ends
+        return replacement
 
-    def _started(self, number: int) -> _Member:
+    def _start(self, number: int) -> _WorkerProcess:
         path = self._log(number)
         cores = share_of_cores(number, self.count)
         with path.open("ab") as errors:
@@ -99,19 +98,19 @@ class LocalWorkers:
                 env={**os.environ, **self._environment, **_device_share(number, self.count, len(cores))},
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
-                # What libraries say when they abort the process is found where its log is.
+                # The last words of a library that aborts the process go to its log too.
                 stderr=errors,
-                # Ctrl-C reaches the coordinator alone, which then ends its workers.
+                # Ctrl-C must reach only the coordinator, which then ends its workers.
                 start_new_session=True,
             )
         _pin(process.pid, cores)
-        return _Member(number, process, time.monotonic())
+        return _WorkerProcess(number, process, time.monotonic())
 
     def _log(self, number: int) -> Path:
         return self._logs / f"{self._stem}-worker-{number}.log"
 
     def shutdown(self) -> None:
-        """Ask all to end, and kill those that do not."""
+        """Terminate all workers, and kill those that do not end."""
         living = [each.process for each in self._members if each.process.poll() is None]
         for process in living:
             process.terminate()
@@ -127,7 +126,7 @@ class LocalWorkers:
 
 
 def worker_command(study_id: str, output: Path) -> list[str]:
-    """What starts a worker of this study on this machine; its addresses are handed over by the environment."""
+    """The command that starts a worker of this study on this machine; the environment holds the addresses."""
     program = "from studies.cli.main import main; main()"
     command = [sys.executable, "-c", program, "worker", study_id, "--output", str(output.resolve()), "--quiet"]
     for each in code_extensions():
@@ -136,13 +135,13 @@ def worker_command(study_id: str, output: Path) -> list[str]:
 
 
 def worker_environment(settings: StudySettings) -> dict[str, str]:
-    """The addresses of a study, for its workers: they may hold credentials, which command lines would show."""
+    """The study's addresses as environment variables, as command lines would show their credentials."""
     addresses = {STORAGE_VARIABLE: settings.storage, TRACKING_VARIABLE: settings.tracking_uri}
     return {name: address for name, address in addresses.items() if address is not None}
 
 
 def share_of_cores(number: int, count: int) -> list[int]:
-    """The processors of one of ``count`` workers: a part of those that this process may use, or one of them."""
+    """The processors of one of ``count`` workers: its part of those that this process may use, at least one."""
     cores = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else list(range(os.cpu_count() or 1))
     if count >= len(cores):
         return [cores[number % len(cores)]]
@@ -150,16 +149,16 @@ def share_of_cores(number: int, count: int) -> list[int]:
 
 
 def _pin(process: int, cores: list[int]) -> None:
-    # Soon enough: it has one thread yet, and those to come inherit this.
+    # Right after its start the process has one thread, whose affinity later threads inherit.
     if hasattr(psutil.Process, "cpu_affinity"):
         try:
             psutil.Process(process).cpu_affinity(cores)
         except psutil.NoSuchProcess:
-            log.warning("worker process %d ended at once", process)
+            log.warning("worker process %d ended immediately", process)
 
 
 def _device_share(number: int, count: int, cores: int) -> dict[str, str]:
-    """Environment of a worker: its threads, and where there are accelerators its own one or its share of one."""
+    """Environment of a worker: its number of threads, and its accelerator or its share of one."""
     share = {"OMP_NUM_THREADS": str(cores)}
     devices = _accelerators()
     if devices:

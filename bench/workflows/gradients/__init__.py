@@ -1,1 +1,1 @@
-"""Gradient estimators measured: against closed forms, in the VAE itself, and by what each does to training."""
+"""The gradient study: estimators against closed forms, in the VAE itself, and by the training of each."""

@@ -1,7 +1,7 @@
-"""Gradient estimators where the answer is known: ∇_μ E[f(x)], x = μ + σε, and the linear-Gaussian IWAE.
+"""Gradient estimators with known moments: ∇_μ E[f(x)], x = μ + σε, and the linear-Gaussian IWAE.
 
 *Pathwise* is ∇f(x)·∂x/∂μ, the reparameterisation trick. The *score function* is f(x)·∇_μ log q(x) = f(x)·(x - μ)/σ²,
-which needs f alone and not its slope (Williams 1992; Mohamed et al. 2020 compare the two). Everything is NumPy in
+which needs f but not its derivative (Williams 1992; Mohamed et al. 2020 compare the two). Everything is NumPy in
 double precision; every error is a Monte Carlo error over blocks of independent draws.
 """
 
@@ -28,19 +28,19 @@ K_SIGMA = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0, 1.2, 1.4, 1.7, 2.0,
 CROSSING_GRID = np.linspace(0.7, 1.0, 13)
 SAMPLES = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512)
 FITTED_FROM = 32
-"""Smallest k of the fitted slopes, which are those of large k: by then the terms that follow the leading one move the
-slope by less than 0.002."""
+"""Smallest k of the fitted slopes, which hold for large k: above it, higher-order terms change the slope by less than
+0.002."""
 OFFSETS = (0.0, 0.05, 0.1, 0.2, 0.4, 0.8)
 STEP_MEANS = (-2.0, -1.5, -1.0, -0.5, 0.0, 0.5, 1.0, 1.5, 2.0)
 
 OBSERVATION, PRIOR_MEAN = 1.0, 0.0
-"""x and μ of the toy x | z ~ N(z, 1), z ~ N(μ, 1) (Rainforth et al. 2018, section 4.1), here of one dimension."""
+"""x and μ of the model x | z ~ N(z, 1), z ~ N(μ, 1) (Rainforth et al. 2018, section 4.1), here of one dimension."""
 PROPOSAL_VARIANCE, PROPOSAL_OFFSET = 2 / 3, 0.5
-"""q(z | x) is wider than the posterior, of variance ½, as theirs is, and off its mean."""
+"""q(z | x) is wider than the posterior, whose variance is ½, as in their example, and shifted from its mean."""
 
 
 def measure(draws: int, seed: int, on_part: Callable[[str], None] = lambda part: None) -> ClosedForms:
-    """All closed forms from ``draws`` draws each (of each k, for the IWAE), rounded up to whole blocks."""
+    """Measure all closed forms from ``draws`` draws each (for the IWAE, of each k), rounded up to whole blocks."""
     per_block = max(2, -(-draws // BLOCKS))
     on_part("‖x‖²")
     quadratic = measure_quadratic(per_block, seed)
@@ -70,7 +70,7 @@ def measure(draws: int, seed: int, on_part: Callable[[str], None] = lambda part:
 
 
 def _generators(seed: int, name: str) -> Iterator[np.random.Generator]:
-    """A stream for each block."""
+    """A random generator for each block."""
     for block in range(BLOCKS):
         yield np.random.Generator(np.random.Philox(key=derive_seed(seed, "gradients", name, block)))
 
@@ -121,12 +121,12 @@ def cosine_score_variance(s: float) -> float:
 
 
 def cosine_crossing() -> float:
-    """The kσ at which the two variances are equal, 0.851: above it the score function has the smaller one."""
+    """The kσ at which the two variances are equal, 0.851; above it the score function's is smaller."""
     return float(brentq(lambda s: cosine_pathwise_variance(s) - cosine_score_variance(s), 0.5, 1.5, xtol=1e-12))
 
 
 def measure_cosine(per_block: int, seed: int) -> tuple[pd.DataFrame, tuple[str, str, float, float, float, float]]:
-    """Both variances against kσ, and the kσ where they cross."""
+    """Measure both variances against kσ, and the kσ where they cross."""
     grid = np.concatenate([K_SIGMA, CROSSING_GRID])
     blocks = np.empty((BLOCKS, 2, len(grid)))
     for block, rng in enumerate(_generators(seed, "cosine")):
@@ -150,7 +150,7 @@ def _crossing(variances: Array) -> float:
     """Where a cubic through the logarithm of the variances' ratio is 0."""
     fit = np.polynomial.Polynomial.fit(CROSSING_GRID, np.log(variances[0] / variances[1]), 3)
     low, high = CROSSING_GRID[0], CROSSING_GRID[-1]
-    # So few draws that the curves do not cross on the grid: its nearer end.
+    # With few draws the curves may not cross on the grid: take its nearer end.
     if fit(low) * fit(high) > 0:
         return float(low if abs(fit(low)) < abs(fit(high)) else high)
     return float(brentq(fit, low, high))
@@ -160,7 +160,7 @@ def _crossing(variances: Array) -> float:
 
 
 def measure_step(per_block: int, seed: int) -> pd.DataFrame:
-    """∂/∂μ P(x > 0) = φ(μ): the pathwise gradient of a step is 0 wherever it is defined, and wrong."""
+    """∂/∂μ P(x > 0) = φ(μ): the pathwise gradient of a step is 0 almost everywhere, and wrong."""
     rows = []
     for mean in STEP_MEANS:
         averages = [
@@ -174,14 +174,14 @@ def measure_step(per_block: int, seed: int) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["mean", "estimator", "gradient", "gradient_error", "closed_form"])
 
 
-# The importance-weighted bound of the linear-Gaussian toy; gradients with respect to the proposal's mean.
+# The importance-weighted bound of the linear-Gaussian model; gradients with respect to the proposal's mean.
 
 
 def importance_weighted_gradients(noise: Array, offset: float, variance: float) -> tuple[Array, Array]:
     """The IWAE's and the doubly reparameterised gradient with respect to the mean m of q; noise (n, k), each (n,).
 
     IWAE: Σ w̃_i d log w_i/dm. DReG: Σ w̃_i² ∂log w_i/∂z_i (Tucker et al. 2019, eq. 8); ∂z/∂m = 1. At k = 1 they are
-    the pathwise gradient of the ELBO with its KL sampled, and the one that sticks the landing.
+    the pathwise gradient of the ELBO with a sampled KL, and the sticking-the-landing gradient.
     """
     scale = np.sqrt(variance)
     z = (OBSERVATION + PRIOR_MEAN) / 2 + offset + scale * noise
@@ -199,8 +199,8 @@ def measure_signal_to_noise(
 ) -> tuple[pd.DataFrame, list[tuple[str, str, float, float, float, float]]]:
     """SNR = |mean| / standard deviation of both gradients against k, and the slopes of log SNR against log k.
 
-    Theorem 1 of Rainforth et al. (2018) has the IWAE's fall as k^-½; Tucker et al. (2019, section 6) that of DReG rise
-    as k^½. Both are the leading terms at large k: lines are fitted over k >= 32, weighted by the errors.
+    The IWAE's falls as k^-½ (Rainforth et al. 2018, theorem 1), DReG's rises as k^½ (Tucker et al. 2019, section 6).
+    Both are leading terms at large k: lines are fitted over k >= 32, weighted by the errors.
     """
     moments = np.empty((BLOCKS, 2, 2, len(samples)))  # (block, mean or mean square, estimator, k)
     for i, k in enumerate(samples):
@@ -233,10 +233,10 @@ def measure_signal_to_noise(
 
 
 def measure_landing(per_block: int, seed: int) -> tuple[pd.DataFrame, tuple[str, str, float, float, float, float]]:
-    """Variance of the pathwise gradient and of the one that sticks the landing, q a distance off the posterior.
+    """Variance of the pathwise and the sticking-the-landing gradient, with q at a distance from the posterior.
 
-    q has the posterior's variance times (1 + offset), and its mean moved by the offset. At 0 the terms of
-    ∂log w/∂z cancel for every z, up to their rounding: a few units in the last place of the largest of them.
+    q has the posterior's variance times (1 + offset), and its mean plus the offset. At 0 the terms of ∂log w/∂z cancel
+    for every z, up to rounding of a few units in the last place of the largest term.
     """
     rows = []
     for offset in OFFSETS:

@@ -36,7 +36,7 @@ class GradientNoise:
 
 
 def with_estimator(model: VAE, estimator: str, samples: int) -> VAE:
-    """A VAE of the same weights whose gradient is estimated in another way.
+    """A VAE with the same weights and another gradient estimator.
 
     Raises:
         pydantic.ValidationError: the estimator does not fit so many samples.
@@ -50,7 +50,7 @@ def with_estimator(model: VAE, estimator: str, samples: int) -> VAE:
 
 
 def encoder_gradients(model: VAE, images: Images, draws: int, seed: int) -> Array:
-    """``draws`` gradients of the mean bound (nats per image), each of all of the encoder's weights in one row."""
+    """``draws`` gradients of the mean bound (nats per image) with respect to all encoder weights, one per row."""
     program = gradient_program(
         lambda images, noise: ops.mean(model.objective(images, noise, None, training=False)["objective"]),
         model.encoder.trainable_variables,
@@ -65,9 +65,9 @@ def encoder_gradients(model: VAE, images: Images, draws: int, seed: int) -> Arra
 
 
 def gradient_noise(gradients: Array) -> GradientNoise:
-    """Variance and SNR from independent gradients (draws, weights); draws beyond a multiple of 16 are left out.
+    """Variance and SNR of independent gradients (draws, weights); draws beyond a multiple of 16 are ignored.
 
-    ‖mean‖² holds tr Cov / draws of noise, which is taken out before its root; where nothing is left the SNR is 0.
+    ‖mean‖² is biased by tr Cov / draws, which is subtracted before its root; the SNR is 0 if the rest is negative.
 
     Raises:
         ValueError: there are fewer than 32 gradients.

@@ -1,4 +1,4 @@
-"""Monte Carlo errors of any statistic of averages, from blocks of draws."""
+"""Monte Carlo errors of statistics of averages, by the jackknife over blocks of draws."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def jackknife(statistic: Callable[[Array], Array | float], blocks: Array) -> Est
     """A statistic of block averages, and its standard error by leaving out one block at a time.
 
     se² = (B-1)/B Σ_b (t_b - t̄)², t_b being the statistic without block b (Efron & Tibshirani 1993, eq. 11.5). Unlike
-    the spread of the statistic over blocks, it is right for ratios and fits, which are not averages themselves.
+    the spread of the statistic over blocks, it is valid for ratios and fits, which are not averages.
 
     Args:
         statistic: a function of the mean over blocks, of any shape.

@@ -1,4 +1,4 @@
-"""What a user may set of the gradient study, and the arms that it trains."""
+"""The settings of the gradient study, and its arms."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ NAME = "gradient_estimators"
 QUESTION = "Why is the reparameterisation trick used, and where is it not the better gradient estimator?"
 
 LATENT_SIZE = 8
-"""Latents of the VAE that is trained with every estimator, and of which k is swept."""
+"""Latents of the VAE that is trained with each estimator, and for which k varies."""
 IMPORTANCE_SAMPLES = 8
-"""k with which the VAE is trained on the IWAE bound."""
+"""k of training on the IWAE bound."""
 ESTIMATORS_OF_ONE_SAMPLE = ("pathwise", "score_function", "score_function_baseline", "sticking_the_landing")
 ESTIMATORS_OF_MANY = ("pathwise", "doubly_reparameterised")
-"""Estimators of the IWAE bound's gradient: pathwise is the one that Burda et al. (2016) train with."""
+"""Estimators of the IWAE bound's gradient; Burda et al. (2016) train with pathwise."""
 
 Count = Annotated[int, Field(ge=1, le=10**6)]
 
 
 @dataclass(frozen=True)
 class Trained:
-    """A VAE that is trained: with which estimator of the gradient, k and latent size."""
+    """A VAE that is trained with a gradient estimator, k and latent size."""
 
     estimator: str
     samples: int = 1
@@ -44,11 +44,11 @@ class Trained:
 
     @property
     def arm(self) -> Arm:
-        """The arm that trains it, of which nothing is swept."""
+        """Its arm, which sweeps nothing."""
         model = VAEConfig(
             latent_size=self.latent_size,
             hidden_sizes=(64, 64),
-            # With relu the posterior of some seeds collapses onto the prior, and there is nothing left to compare.
+            # With relu the posterior of some seeds collapses to the prior, and gradients cannot be compared.
             activation="tanh",
             gradient_estimator=self.estimator,
             training_samples=self.samples,
@@ -57,12 +57,12 @@ class Trained:
 
 
 class GradientSettings(StudySettings):
-    """Settings of any study, and of what is measured beside training.
+    """Settings of any study, and of the measurements beside training.
 
     Attributes:
         draws: draws of each closed form.
         gradient_draws: gradients of the trained VAE per estimator, latent size and k.
-        gradient_images: validation images in the batch that those are gradients of.
+        gradient_images: validation images in the batch of these gradients.
     """
 
     images: Annotated[int, Field(ge=1, le=10**12)] | None = 30_000
@@ -72,14 +72,14 @@ class GradientSettings(StudySettings):
     gradient_draws: Annotated[int, Field(ge=32, le=10**6)] = 256
     gradient_images: Count = 16
 
-    def _smaller(self) -> Self:
+    def _shrink(self) -> Self:
         small = {"draws": 2048, "gradient_draws": 32, "gradient_images": 8}
         changes = {name: min(getattr(self, name), value) for name, value in small.items()} | {"seeds": 1}
-        return super()._smaller().model_copy(update=changes)
+        return super()._shrink().model_copy(update=changes)
 
     @property
-    def of_study(self) -> StudySettings:
-        """Those of the study that trains."""
+    def study_settings(self) -> StudySettings:
+        """The settings of the study that trains."""
         return StudySettings.model_validate(self.model_dump(include=set(StudySettings.model_fields)))
 
     @property
@@ -104,7 +104,7 @@ class GradientSettings(StudySettings):
 
     @property
     def trained(self) -> list[Trained]:
-        """All VAEs that are trained: those, and one of each other latent size."""
+        """All VAEs that are trained: the compared ones, and one of each other latent size."""
         others = [size for size in self.latent_sizes if size != LATENT_SIZE]
         return [*self.compared, *(Trained("pathwise", latent_size=size) for size in others)]
 
@@ -115,6 +115,6 @@ class GradientSettings(StudySettings):
 
     @property
     def fingerprint(self) -> str:
-        """A hash of what determines the numbers that are measured beside training."""
+        """A hash of the settings that determine the measurements beside training."""
         own: dict[str, Any] = self.model_dump(include={"draws", "gradient_draws", "gradient_images", "seed", "smoke"})
         return hashlib.sha256(json.dumps(own, sort_keys=True).encode()).hexdigest()[:8]

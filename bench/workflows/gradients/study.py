@@ -1,6 +1,6 @@
-"""The gradient study: an ordinary study trains with each estimator; closed forms and gradients are measured beside it.
+"""Runs the gradient study: a study trains with each estimator; closed forms and gradients are measured beside it.
 
-What is measured is kept in the output folder as soon as it is, and a later process takes it from there.
+Measurements are saved in the output folder as they are made, and a later process continues from there.
 """
 
 from __future__ import annotations
@@ -43,19 +43,19 @@ def count_steps(settings: GradientSettings) -> int:
 def run_gradient_study(
     settings: GradientSettings, console: Console, on_step: OnStep = lambda step: None, log_file: Path | None = None
 ) -> GradientResults:
-    """Train with each estimator, and measure the gradients; what is finished is not done again.
+    """Train with each estimator, and measure the gradients; finished steps are not repeated.
 
     Args:
         settings: the study's settings.
-        console: where training shows its progress.
-        on_step: called with the name of each step of what follows training, as it begins.
-        log_file: where training logs.
+        console: shows the progress of training.
+        on_step: receives the name of each step after training, when it begins.
+        log_file: the log of training.
 
     Raises:
         SettingsError, DataError, TrackingError, StudyStoppedError: as for :func:`bench.run_study`.
         KeyboardInterrupt: it was interrupted; the same call continues it.
     """
-    results = run(settings.study, settings.of_study, console, log_file=log_file).results
+    results = run(settings.study, settings.study_settings, console, log_file=log_file).results
     folder = settings.output / "gradients" / f"{results.study_id}-{settings.fingerprint}"
     folder.mkdir(parents=True, exist_ok=True)
     return GradientResults(
@@ -81,7 +81,7 @@ def _closed_forms(settings: GradientSettings, folder: Path, on_step: OnStep) -> 
 
 
 def _gradients_wanted(settings: GradientSettings) -> list[Trained]:
-    """With which estimator, k and latent size gradients are measured."""
+    """The estimators, k and latent sizes whose gradients are measured."""
     return [
         *(Trained(estimator, 1, size) for size in settings.latent_sizes for estimator in ESTIMATORS_OF_ONE_SAMPLE),
         *(Trained(estimator, samples) for samples in settings.samples for estimator in ESTIMATORS_OF_MANY),
@@ -89,7 +89,7 @@ def _gradients_wanted(settings: GradientSettings) -> list[Trained]:
 
 
 def _encoder_gradients(settings: GradientSettings, results: StudyResults, file: Path, on_step: OnStep) -> pd.DataFrame:
-    """One row an estimator, k and latent size, measured at the weights that pathwise training ended at."""
+    """One row per estimator, k and latent size, measured at the final weights of pathwise training."""
     kept = pd.read_csv(file, float_precision="round_trip") if file.is_file() else pd.DataFrame(columns=VAE_COLUMNS)
     done = set(kept[["estimator", "samples", "latent_size"]].itertuples(index=False, name=None))
     images = load(settings.dataset, settings.grey_levels).tuning.validation.images[: settings.gradient_images]
@@ -116,7 +116,7 @@ def _encoder_gradients(settings: GradientSettings, results: StudyResults, file: 
 
 
 def _trained_model(settings: GradientSettings, results: StudyResults, latent_size: int) -> VAE | None:
-    """The VAE of the first seed that pathwise training left; None where its run did not complete."""
+    """The model of pathwise training with the first seed; None if its run did not complete."""
     runs = _finals(settings, results, Trained("pathwise", latent_size=latent_size).name)
     if runs.empty or runs.iloc[0]["state"] != RunState.COMPLETE:
         return None
@@ -128,7 +128,7 @@ def _trained_model(settings: GradientSettings, results: StudyResults, latent_siz
 
 
 def _finals(settings: GradientSettings, results: StudyResults, arm: str) -> pd.DataFrame:
-    """The final runs of an arm by the number of their seed; of one that was tried again, the last attempt."""
+    """The final runs of an arm by the number of their seed; the last attempt of each."""
     numbers = {derive_seed(settings.seed, FINALS, number): number for number in range(settings.seeds)}
     runs = results.runs[(results.runs["role"] == "final") & (results.runs["arm"] == arm)]
     last = runs.sort_values("started").drop_duplicates("seed", keep="last")

@@ -24,5 +24,5 @@ class ResourceExhaustedError(Exception):
         (KeyboardInterrupt(), False),
     ],
 )
-def test_out_of_memory_is_told_from_other_errors(error, expected):
+def test_out_of_memory_differs_from_other_errors(error, expected):
     assert is_out_of_memory(error) is expected

@@ -14,7 +14,7 @@ from mlflow.exceptions import MlflowException
 from rich.console import Console
 
 from bench.core.errors import DataError, SettingsError, UnexpectedError
-from bench.core.logs import COURIER_LOGGER, LONGEST_REASON, UPLOADER_THREAD, default_log_file, logged_to, one_line
+from bench.core.logs import LONGEST_REASON, UPLOADER_LOGGER, UPLOADER_THREAD, default_log_file, log_to_file, one_line
 from bench.tracking.outbox import uploader as uploader
 
 STAMP = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d[+-]\d{4}"
@@ -27,7 +27,7 @@ def console() -> Console:
 
 def test_lines_tell_time_zone_level_and_source_and_no_credentials(tmp_path, console):
     path = tmp_path / "logs" / "a.log"
-    with logged_to(path, console):
+    with log_to_file(path, console):
         logging.getLogger("bench.some").info("store %s", "postgresql://me:secret@host/db")
     assert re.fullmatch(rf"{STAMP} INFO    bench\.some: store postgresql://\*\*\*@host/db\n", path.read_text())
     assert console.file.getvalue() == ""
@@ -36,7 +36,7 @@ def test_lines_tell_time_zone_level_and_source_and_no_credentials(tmp_path, cons
 def test_a_second_command_appends_and_nothing_is_written_after_the_end(tmp_path, console):
     path = tmp_path / "a.log"
     for line in ("first", "second"):
-        with logged_to(path, console):
+        with log_to_file(path, console):
             logging.getLogger("bench").info(line)
     logging.getLogger("bench").error("late")
     assert [line.rpartition(" ")[2] for line in path.read_text().splitlines()] == ["first", "second"]
@@ -44,16 +44,16 @@ def test_a_second_command_appends_and_nothing_is_written_after_the_end(tmp_path,
 
 def test_what_libraries_warn_of_is_one_line_on_the_console_and_in_the_log(tmp_path, console):
     path = tmp_path / "a.log"
-    with logged_to(path, console):
+    with log_to_file(path, console):
         logging.getLogger("some.library").warning("retrying\nhttp://me:secret@host")
         logging.getLogger("some.library").info("details")
-        logging.getLogger("bench").error("told elsewhere")
+        logging.getLogger("bench").error("said elsewhere")
         warnings.warn("a feature is going", stacklevel=1)
     first, second = console.file.getvalue().splitlines()
     assert first == "warning: retrying http://***@host"
     assert "a feature is going" in second
     assert "secret" not in path.read_text()
-    assert "told elsewhere" in path.read_text()
+    assert "said elsewhere" in path.read_text()
 
 
 def test_of_the_uploader_its_own_words_are_shown_and_not_what_its_libraries_say_at_each_attempt(tmp_path, console):
@@ -61,10 +61,10 @@ def test_of_the_uploader_its_own_words_are_shown_and_not_what_its_libraries_say_
 
     def attempt() -> None:
         logging.getLogger("some.library").error("database is locked")
-        logging.getLogger(COURIER_LOGGER).warning("server http://me:secret@host is away")
+        logging.getLogger(UPLOADER_LOGGER).warning("server http://me:secret@host is away")
 
-    assert uploader.log.name == COURIER_LOGGER
-    with logged_to(path, console):
+    assert uploader.log.name == UPLOADER_LOGGER
+    with log_to_file(path, console):
         thread = threading.Thread(target=attempt, name=UPLOADER_THREAD)
         thread.start()
         thread.join()
@@ -81,11 +81,11 @@ def fail(error: BaseException) -> None:
 
 def test_an_unexpected_error_leaves_its_whole_traceback_without_credentials(tmp_path, console):
     path = tmp_path / "a.log"
-    with pytest.raises(UnexpectedError) as caught, logged_to(path, console):
+    with pytest.raises(UnexpectedError) as caught, log_to_file(path, console):
         fail(RuntimeError("first line\nhttp://me:secret@host/x"))
     assert str(caught.value) == (
-        f"RuntimeError: first line http://***@host/x; the traceback is in {path}; run the same command again; if it "
-        "ends so again, report it with that file"
+        f"RuntimeError: first line http://***@host/x; the traceback is in {path}; run the same command again; if the "
+        "error comes back, report it with that file"
     )
     text = path.read_text()
     assert text.count("Traceback (most recent call last)") == 2
@@ -105,13 +105,13 @@ WAYS_OUT = {
 @pytest.mark.parametrize("case", WAYS_OUT)
 def test_the_message_says_the_way_out(tmp_path, console, case):
     error, way_out = WAYS_OUT[case]
-    with pytest.raises(UnexpectedError, match=way_out), logged_to(tmp_path / "a.log", console):
+    with pytest.raises(UnexpectedError, match=way_out), log_to_file(tmp_path / "a.log", console):
         fail(error)
 
 
 def test_a_very_long_reason_is_cut_in_the_message_alone(tmp_path, console):
     path = tmp_path / "a.log"
-    with pytest.raises(UnexpectedError) as caught, logged_to(path, console):
+    with pytest.raises(UnexpectedError) as caught, log_to_file(path, console):
         fail(ValueError("x" * 5000))
     assert len(str(caught.value)) < LONGEST_REASON + 300
     assert "x" * 5000 in path.read_text()
@@ -120,7 +120,7 @@ def test_a_very_long_reason_is_cut_in_the_message_alone(tmp_path, console):
 def test_an_error_of_the_user_s_stays_as_it_is_and_is_logged(tmp_path, console):
     path = tmp_path / "a.log"
     error = DataError("no such file")
-    with pytest.raises(DataError) as caught, logged_to(path, console):
+    with pytest.raises(DataError) as caught, log_to_file(path, console):
         fail(error)
     assert caught.value is error
     assert "ended by an error: no such file\nTraceback" in path.read_text()
@@ -128,16 +128,16 @@ def test_an_error_of_the_user_s_stays_as_it_is_and_is_logged(tmp_path, console):
 
 def test_a_stop_is_logged_without_a_traceback(tmp_path, console):
     path = tmp_path / "a.log"
-    with pytest.raises(KeyboardInterrupt), logged_to(path, console):
+    with pytest.raises(KeyboardInterrupt), log_to_file(path, console):
         raise KeyboardInterrupt
     assert path.read_text().endswith("ended by KeyboardInterrupt\n")
 
 
-def test_a_log_file_that_cannot_be_made_is_told_before_any_work(tmp_path, console):
+def test_a_log_file_that_cannot_be_made_is_reported_before_any_work(tmp_path, console):
     (tmp_path / "file").write_text("in the way")
     with (
         pytest.raises(SettingsError, match=r"file/a\.log' cannot be written \(.*\): give another with --log-file"),
-        logged_to(tmp_path / "file" / "a.log", console),
+        log_to_file(tmp_path / "file" / "a.log", console),
     ):
         pytest.fail("work began")
 
@@ -151,7 +151,7 @@ def test_a_log_on_a_full_disk_stops_nothing_and_the_traceback_is_shown_instead(t
         logging.getLogger("bench").info("two")
         fail(RuntimeError("http://me:secret@host"))
 
-    with pytest.raises(UnexpectedError, match="the traceback is above"), logged_to(path, console):
+    with pytest.raises(UnexpectedError, match="the traceback is above"), log_to_file(path, console):
         work()
     err = capsys.readouterr().err
     assert err.count("a.log cannot be written: ") == 1

@@ -92,8 +92,8 @@ def test_an_address_is_taken_as_it_is(address):
         "http://host:hunter2/",
     ],
 )
-def test_an_address_whose_password_cannot_be_told_from_all_else_is_refused_without_it(address):
-    with pytest.raises(SettingsError, match=r"^storage=.*(is empty|is no address)") as refused:
+def test_an_address_whose_password_cannot_be_separated_from_all_else_is_refused_without_it(address):
+    with pytest.raises(SettingsError, match=r"^storage=.*(is empty|is not an address)") as refused:
         check_address("storage", address)
     assert "hunter" not in str(refused.value)
 

@@ -6,8 +6,10 @@ import numpy as np
 import pytest
 
 from bench.core.results import TABLES
-from bench.evaluation.diagnostics import Diagnostics, convolutions
+from bench.evaluation.diagnostics import Diagnostics
+from models.autoregressive.config import AutoregressiveConfig
 from models.glow.config import GlowConfig
+from models.glow.diagnostics import convolutions
 from models.registry import build_model
 from models.vae.config import VAEConfig
 
@@ -79,8 +81,13 @@ def test_a_nearly_singular_convolution_shows_in_condition_and_round_trip(glow, i
 def test_each_convolution_has_its_row(glow):
     table = convolutions(glow)
     assert list(table) == TABLES["convolutions"]
-    assert table[["level", "step", "channels"]].to_numpy().tolist() == [[0, 0, 4], [1, 0, 8]]
+    assert [table[name].tolist() for name in ("level", "step", "channels")] == [[0, 1], [0, 0], [4, 8]]
     matrix = np.asarray(glow.chains[1].bijections[1].unrolled()[0].convolution.matrix(), dtype=np.float64)
     singular = np.linalg.svd(matrix, compute_uv=False)
     assert table["condition_number"][1] == pytest.approx(singular[0] / singular[-1], rel=1e-4)
     assert table["log_abs_det"][1] == pytest.approx(np.log(singular).sum(), abs=1e-4)
+
+
+def test_a_family_without_diagnostics_has_none(images):
+    model = build_model(AutoregressiveConfig(hidden_channels=4, blocks=0), (8, 8, 1), 17)
+    assert Diagnostics(model).measure(images, seed=0) == ([], {})

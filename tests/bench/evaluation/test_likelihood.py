@@ -10,9 +10,10 @@ from scipy.special import logsumexp
 
 import bench.evaluation.likelihood as likelihood
 import bench.runtime.sharding
-from bench.core.results import TABLES, BoundKind
+from bench.core.results import TABLES, Bound, BoundKind
 from bench.core.seeds import derive_seed
 from bench.evaluation.likelihood import LogLikelihood, bound_of, likelihood_program, log_likelihood
+from models.autoregressive.config import AutoregressiveConfig
 from models.base.likelihood_model import LikelihoodModel
 from models.glow.config import GlowConfig
 from models.registry import build_model
@@ -129,7 +130,7 @@ def test_an_image_is_judged_by_itself_whatever_stands_beside_it(model, images):
 
 
 def test_kept_noise_is_that_of_the_images_own_streams(model, images):
-    """Whether all samples of an image are drawn at once, and kept for the next look, or one after the other."""
+    """Whether all samples of an image are drawn at once, and kept for the next evaluation, or one after the other."""
     model = model("vae")
     at_once = [log_likelihood(model, images[:5], 4, seed=0).bound for _ in range(2)]
     one_by_one = log_likelihood(model, images[:5], 4, seed=0, samples_at_once=1).bound
@@ -237,7 +238,7 @@ def test_more_weights_than_are_held_at_once_are_cut_by_images(monkeypatch):
     np.testing.assert_allclose(log_likelihood(toy, images, 12, seed=0).bounds, expected, rtol=1e-6)
 
 
-def test_an_image_without_any_probability_is_told_by_an_infinite_bound():
+def test_an_image_without_any_probability_has_an_infinite_bound():
     toy = Toy()
     toy.level = -np.inf
     found = log_likelihood(toy, np.zeros((2, 2, 2, 1), np.uint8), 4, seed=0)
@@ -356,3 +357,21 @@ def test_a_batch_that_was_made_smaller_is_timed_warm_too(monkeypatch):
     found = log_likelihood(Toy(), np.zeros((3, 2, 2, 1), np.uint8), 1, 0, cramped, timed=True)
     assert cramped.asked == [(2, 1), (2, 1), (1, 1), (1, 1)]
     assert len(found.rates) == 1
+
+
+def test_an_exact_likelihood_is_computed_once_and_says_so(images, perturb):
+    model = build_model(AutoregressiveConfig(hidden_channels=6, blocks=1), (8, 8, 1), 17)
+    model.initialise(images)
+    perturb(model, scale=0.1)
+    done = []
+    found = log_likelihood(model, images[:5], 256, seed=0, on_progress=lambda *progress: done.append(progress))
+    np.testing.assert_allclose(found.bound, np.asarray(model.log_prob(images[:5])), rtol=1e-5)
+    assert found.kind == Bound(BoundKind.EXACT, 1)
+    assert str(found.kind) == "exact log-likelihood"
+    assert done[-1] == (5, 5)
+    assert found.samples.tolist() == [1]
+    assert found.monte_carlo_error.tolist() == [0.0] * 5
+    assert found.effective_sample_size.tolist() == [1.0] * 5
+    assert found.tightness("test") == []
+    assert [row.monte_carlo_error for row in found.measurements("test")] == [0.0, 0.0]
+    assert len(found.table_by_samples()) == 1

@@ -42,7 +42,7 @@ def forever(first, then):
         yield then
 
 
-def test_the_sampling_speed_leaves_out_the_first_batch_which_is_told_as_compilation(metronome):
+def test_the_sampling_speed_leaves_out_the_first_batch_which_counts_as_compilation(metronome):
     measured, compile_seconds = sampling_speed(metronome(64, forever([5.0], 0.5)))
     assert measured.value == pytest.approx(128.0)
     assert compile_seconds == pytest.approx(4.5)

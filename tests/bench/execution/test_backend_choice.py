@@ -34,7 +34,7 @@ def bound(tmp_path):
 
 @pytest.fixture
 def measured(monkeypatch):
-    """Lets each backend answer with given seconds by family, or fail with a message; tells which were asked."""
+    """Lets each backend answer with given seconds by arm, or fail with a message; holds which were asked."""
     asked = []
 
     def answers(**by_backend):
@@ -69,7 +69,7 @@ def test_what_was_measured_is_not_measured_again_unless_something_else_is_asked(
     assert len(asked) == 4
 
 
-def test_a_backend_that_fails_is_not_chosen_and_where_all_do_the_reasons_are_told(bound, measured):
+def test_a_backend_that_fails_is_not_chosen_and_where_all_do_the_reasons_are_named(bound, measured):
     measured(tensorflow="ValueError: no room", jax={"vae": (1, 1), "glow": (1, 1)})
     assert choose_backend(bound, lambda text: None) == "jax"
     other = bound.settings.model_copy(update={"batch_size": 32})
@@ -81,7 +81,7 @@ def test_a_backend_that_fails_is_not_chosen_and_where_all_do_the_reasons_are_tol
 @pytest.mark.backend
 def test_a_measurement_takes_real_steps(bound, monkeypatch):
     monkeypatch.setattr(bench.execution.backend_choice, "WARM_SECONDS", 0.01)
-    found = measure(keras.backend.backend(), bench.execution.backend_choice._job(bound))
+    found = measure(keras.backend.backend(), bench.execution.backend_choice._make_job(bound))
     for first, step in found.values():
         assert first > step > 0
     assert set(found) == {"vae", "glow"}

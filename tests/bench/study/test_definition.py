@@ -4,6 +4,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from pydantic import ValidationError
 
 from bench.core.errors import SettingsError
 from bench.data.bundled import DIGITS
@@ -18,9 +19,9 @@ GLOW = Arm(GlowConfig(), sweep={"flow_depth": Integers(1, 8), "learning_rate": R
 BOTH = Study(name="both", question="Which?", arms=(VAE, GLOW))
 
 
-def bind(*families, info=DIGITS, digest="d", study=BOTH, **settings):
-    study = replace(study, families=families) if families else study
-    return BoundStudy(study, StudySettings.checked(settings), info, digest)
+def bind(*arms, info=DIGITS, digest="d", study=BOTH, **settings):
+    study = replace(study, arms=arms) if arms else study
+    return BoundStudy(study, StudySettings.from_options(settings), info, digest)
 
 
 @pytest.mark.parametrize(
@@ -38,31 +39,33 @@ def bind(*families, info=DIGITS, digest="d", study=BOTH, **settings):
         ({"importance_samples": 0}, r"importance_samples=0: .*greater than or equal to 1"),
         ({"evaluation_images": 1}, r"evaluation_images=1: .*greater than or equal to 2"),
         ({"grey_levels": 1}, r"grey_levels=1: .*greater than or equal to 2"),
-        ({"sampler": "grid"}, r"sampler='grid': .*'tpe', 'qmc' or 'random'"),
+        ({"sampler": "grid"}, r"sampler='grid': one of tpe, qmc, random, or the name of a sampler of Optuna's"),
+        ({"pruner": "halve"}, r"pruner='halve': one of halving, none, or the name of a pruner of Optuna's"),
+        ({"pruner": "RandomSampler"}, r"pruner='RandomSampler': one of halving"),
         ({"backend": "torch"}, r"backend='torch' is unknown: one of tensorflow, jax"),
         ({"epochs": 3, "images": 100}, r"epochs=3 or images=100, not both"),
         ({"epoch": 3}, r"epoch=3: "),
         ({"engine": "dask"}, r"engine='dask': .*'local' or 'ray'"),
-        ({"engine": "ray", "workers": 0}, r"workers=0 leaves the work to others"),
+        ({"engine": "ray", "workers": 0}, r"workers=0 leaves the work to other processes"),
         ({"address": "host:6379"}, r"address='host:6379' is that of a Ray cluster: give engine='ray'"),
         ({"cpus_per_trial": 0}, r"cpus_per_trial=0: .*greater than 0"),
         ({"gpus_per_trial": -1}, r"gpus_per_trial=-1: .*greater than or equal to 0"),
-        ({"gpus_per_trial": 1.5}, r"gpus_per_trial=1.5: a part of one, or whole ones"),
+        ({"gpus_per_trial": 1.5}, r"gpus_per_trial=1.5: a fraction of one, or a whole number"),
     ],
 )
 def test_a_bad_setting_is_refused_by_name_with_its_value_and_what_is_accepted(bad, message):
     with pytest.raises(SettingsError, match=message) as raised:
-        StudySettings.checked(bad)
+        StudySettings.from_options(bad)
     assert "\n" not in str(raised.value)
 
 
-def test_all_bad_settings_are_told_at_once():
+def test_all_bad_settings_are_named_at_once():
     with pytest.raises(SettingsError, match=r"trials=0.*; seeds=0"):
-        StudySettings.checked({"trials": 0, "seeds": 0})
+        StudySettings.from_options({"trials": 0, "seeds": 0})
 
 
 def test_a_smoke_run_shrinks_everything_that_takes_time():
-    smoke = StudySettings.checked({"smoke": True, "trials": 50, "epochs": 100, "importance_samples": 1000})
+    smoke = StudySettings.from_options({"smoke": True, "trials": 50, "epochs": 100, "importance_samples": 1000})
     assert (smoke.trials, smoke.epochs, smoke.images, smoke.seeds) == (2, None, 512, 2)
     assert (smoke.selection_samples, smoke.importance_samples, smoke.evaluation_images) == (2, 4, 128)
     assert smoke.training(TrainingConfig(), 60_000).evaluations == 2
@@ -70,13 +73,13 @@ def test_a_smoke_run_shrinks_everything_that_takes_time():
 
 def test_a_smoke_run_never_grows_what_is_small_already():
     small = {"trials": 1, "images": 64, "seeds": 1, "selection_samples": 1, "importance_samples": 1}
-    smoke = StudySettings.checked({"smoke": True, "evaluation_images": 10, **small})
+    smoke = StudySettings.from_options({"smoke": True, "evaluation_images": 10, **small})
     assert {name: getattr(smoke, name) for name in small} == small
     assert smoke.evaluation_images == 10
 
 
 @pytest.mark.parametrize(
-    ("settings", "train_images", "images", "reports"),
+    ("settings", "train_images", "images", "evaluations"),
     [
         ({}, 1000, 60_000, 60),
         ({}, 5000, 100_000, 20),
@@ -90,28 +93,29 @@ def test_a_smoke_run_never_grows_what_is_small_already():
         ({"epochs": 1}, 30, 30, 1),
     ],
 )
-def test_a_budget_is_images_or_passes_over_the_training_split(settings, train_images, images, reports):
-    training = StudySettings.checked(settings).training(TrainingConfig(learning_rate=0.5), train_images)
-    assert (training.images, training.evaluations, training.learning_rate) == (images, reports, 0.5)
-    assert training.steps >= reports
+def test_a_budget_is_images_or_passes_over_the_training_split(settings, train_images, images, evaluations):
+    training = StudySettings.from_options(settings).training(TrainingConfig(learning_rate=0.5), train_images)
+    assert (training.images, training.evaluations, training.learning_rate) == (images, evaluations, 0.5)
+    assert training.steps >= evaluations
 
 
-def test_everything_is_kept_in_the_output_folder_unless_told_otherwise(tmp_path):
-    settings = StudySettings.checked({"output": tmp_path})
+def test_everything_is_kept_in_the_output_folder_unless_it_is_set_otherwise(tmp_path):
+    settings = StudySettings.from_options({"output": tmp_path})
     assert settings.storage_url == str(tmp_path / "optuna.journal")
     assert settings.tracking == f"sqlite:///{tmp_path / 'mlflow.db'}"
-    elsewhere = StudySettings.checked({"storage": "postgresql://h/o", "tracking_uri": "http://h:5000"})
+    elsewhere = StudySettings.from_options({"storage": "postgresql://h/o", "tracking_uri": "http://h:5000"})
     assert (elsewhere.storage_url, elsewhere.tracking) == ("postgresql://h/o", "http://h:5000")
 
 
 CHANGES_TRIALS = {
     "the data": {"digest": "e"},
     "the question's name": {"study": replace(BOTH, name="other")},
-    "a family's configuration": {"study": replace(BOTH, arms=(replace(VAE, model=VAEConfig(latent_size=5)), GLOW))},
+    "an arm's configuration": {"study": replace(BOTH, arms=(replace(VAE, model=VAEConfig(latent_size=5)), GLOW))},
     "a range": {"study": replace(BOTH, arms=(replace(VAE, sweep={"latent_size": Integers(2, 65)}), GLOW))},
     "its spacing": {"study": replace(BOTH, arms=(replace(VAE, sweep={"latent_size": Integers(2, 64, True)}), GLOW))},
+    "an arm's name": {"study": replace(BOTH, arms=(replace(VAE, name="dense"), GLOW))},
     "its training": {"study": replace(BOTH, arms=(replace(VAE, training=TrainingConfig(decay="cosine")), GLOW))},
-    "fewer families": {"study": replace(BOTH, arms=(VAE,))},
+    "fewer arms": {"study": replace(BOTH, arms=(VAE,))},
     "the study's sampler": {"study": replace(BOTH, sampler="random")},
     "sampler": {"sampler": "qmc"},
     "seed": {"seed": 1},
@@ -154,44 +158,115 @@ def test_the_identifier_names_study_and_data():
     assert bind().study_id.rsplit("-", 1)[0] == "both-digits"
 
 
-def test_images_that_a_family_cannot_take_are_refused_before_any_work():
-    with pytest.raises(SettingsError, match=r"^glow cannot be trained on odd: .*7x7 can be halved not even once"):
-        bind(info=replace(DIGITS, name="odd", image_shape=(7, 7, 1)))
-    with pytest.raises(SettingsError, match=r"^glow cannot be trained on digits: .*levels=4 .* levels <= 3"):
-        bind(Arm(GlowConfig(levels=1), sweep={"levels": Integers(1, 4)}))
+@pytest.mark.parametrize(
+    ("arm", "info", "message"),
+    [
+        (GLOW, replace(DIGITS, name="odd", image_shape=(7, 7, 1)), r"glow .* odd: .*7x7 can be halved not even once"),
+        (Arm(GlowConfig(levels=1), {"levels": Integers(1, 4)}), DIGITS, r"glow .* digits: .*levels=4 .* levels <= 3"),
+        (Arm(VAEConfig(), {"latent_size": Integers(0, 16)}), DIGITS, r"latent_size=0: .*greater than or equal to 1"),
+        (Arm(VAEConfig(), {"activation": Choices(("relu", "rleu", "tanh"))}), DIGITS, r"activation='rleu'"),
+        (Arm(VAEConfig(), {"latent_size": Integers(2, 8)}), DIGITS, r"latent_size=16 .* 2 … 8"),
+        (Arm(VAEConfig(), {"activation": Choices(("elu", "tanh"))}), DIGITS, r"activation='relu' .* elu \| tanh"),
+    ],
+    ids=["images", "levels", "an end", "a choice between", "first trial below", "first trial of other choice"],
+)
+def test_an_arm_that_does_not_fit_the_data_or_its_own_sweep_is_refused_before_any_work(arm, info, message):
+    with pytest.raises(SettingsError, match=message):
+        bind(arm, info=info)
 
 
-def test_a_swept_name_that_no_setting_has_is_refused_with_those_that_exist():
-    with pytest.raises(SettingsError, match=r"^vae cannot be trained on digits: no setting is called 'depth': one of "):
-        bind(Arm(VAEConfig(), sweep={"depth": Integers(1, 2)}))
-
-
-def test_an_end_of_a_range_that_a_setting_refuses_is_named_with_its_value():
-    with pytest.raises(SettingsError, match=r"latent_size=0: .*greater than or equal to 1"):
-        bind(Arm(VAEConfig(), sweep={"latent_size": Integers(0, 16)}))
-
-
-def test_every_choice_is_checked_not_only_the_first_and_the_last():
-    with pytest.raises(SettingsError, match=r"activation='rleu'"):
-        bind(Arm(VAEConfig(), sweep={"activation": Choices(("relu", "rleu", "tanh"))}))
+TWO = Choices(("adam", "adamax"))
 
 
 @pytest.mark.parametrize(
     ("sweep", "message"),
     [
-        ({"latent_size": Integers(2, 8)}, r"latent_size=16 .* 2 … 8"),
-        ({"activation": Choices(("elu", "tanh"))}, r"activation='relu' .* elu \| tanh"),
+        ({"depth": Integers(1, 2)}, r"no setting is called 'depth': one of .*latent_size.*learning_rate"),
+        ({"model.learning_rate": Reals(0.1, 1.0)}, r"no setting is called 'model.learning_rate'"),
+        ({"data.latent_size": Integers(1, 2)}, r"no setting is called 'data.latent_size'"),
+        (
+            {"learning_rate": Reals(1e-3, 1e-2), "training.learning_rate": Reals(1e-4, 1e-1)},
+            r"learning_rate is swept twice by vae, under two names",
+        ),
+        (
+            {"weight_decay": Reals(0, 1, when={"optimizer": "adamax"})},
+            r"weight_decay is swept when optimizer has a value: it must be swept before it \(none\)",
+        ),
+        (
+            {"weight_decay": Reals(0, 1, when={"optimizer": "adamax"}), "optimizer": TWO},
+            r"weight_decay is swept when optimizer has a value: it must be swept before it",
+        ),
+        ({"optimizer": TWO, "patience": Integers(0, 9, when={"optimizer": "sgd"})}, r"is 'sgd', which is not in adam"),
+        (
+            {"latent_size": Integers(2, 64), "beta": Reals(0.1, 1.0, when={"latent_size": (2, 65)})},
+            r"beta is swept when latent_size is 65, which is not in 2 … 64",
+        ),
     ],
 )
-def test_a_base_configuration_outside_its_own_sweep_is_refused(sweep, message):
-    with pytest.raises(SettingsError, match=message):
-        bind(Arm(VAEConfig(), sweep=sweep))
+def test_a_sweep_that_cannot_be_is_refused_where_the_arm_is_declared(sweep, message):
+    with pytest.raises(SettingsError, match=message) as raised:
+        Arm(VAEConfig(), sweep)
+    assert "\n" not in str(raised.value)
 
 
-def test_two_families_of_one_name_are_refused_for_their_trials_would_mix():
-    dense, convolutional = Arm(VAEConfig(), sweep={}), Arm(VAEConfig(network="convolutional"), sweep={})
-    with pytest.raises(SettingsError, match="vae"):
-        bind(dense, convolutional)
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"name": "final"}, "an arm cannot be called 'final'"),
+        ({"name": "a/b"}, "pattern"),
+        ({"name": "x" * 65}, "pattern"),
+        ({"model": "vae"}, "is not the configuration of a model, such as VAEConfig"),
+        ({"sweep": {"latent_size": (1, 2)}}, "sweep"),
+    ],
+)
+def test_what_is_no_arm_is_refused(given, message):
+    with pytest.raises(ValidationError, match=message):
+        Arm(**{"model": VAEConfig(), **given})
+
+
+def test_arms_of_one_family_have_names_of_their_own():
+    dense, convolutional = Arm(VAEConfig(), name="dense"), Arm(VAEConfig(network="convolutional"))
+    bound = bind(dense, convolutional)
+    assert [(arm.name, arm.family) for arm in bound.study.arms] == [("dense", "vae"), ("vae", "vae")]
+    assert bound.study.arm("dense") is dense
+    with pytest.raises(SettingsError, match=r"two arms of both are called 'vae': give each a name"):
+        bind(convolutional, Arm(VAEConfig()))
+    with pytest.raises(SettingsError, match="both has no arms"):
+        bind(study=replace(BOTH, arms=()))
+
+
+def test_an_arm_of_which_nothing_is_swept_has_final_runs_alone():
+    assert bind(Arm(VAEConfig()), GLOW, trials=7, seeds=2).runs == 2 + 7 + 2
+
+
+def test_names_and_conditions_are_written_as_parameters_are_logged():
+    rate = Reals(1e-4, 1e-2, when={"model.latent_size": 16, "training.optimizer": ("adam",)})
+    arm = Arm(
+        VAEConfig(), {"model.latent_size": Choices((8, 16)), "training.optimizer": TWO, "training.learning_rate": rate}
+    )
+    assert list(arm.sweep) == ["latent_size", "optimizer", "learning_rate"]
+    assert arm.sweep["learning_rate"].when == {"latent_size": 16, "optimizer": ("adam",)}
+    assert set(arm.sweep) < set(bind(arm).base(arm).parameters())
+
+
+def test_batch_size_optimizer_and_choices_of_the_model_are_swept_within_the_budget():
+    arm = Arm(VAEConfig(), {"batch_size": Integers(16, 256), "optimizer": TWO, "activation": Choices(("relu", "elu"))})
+    bound = bind(arm, images=2560)
+    swept = bound.configure(arm, {"batch_size": 256, "optimizer": "adamax", "activation": "elu"})
+    assert (swept.training.optimizer, swept.model.activation) == ("adamax", "elu")
+    assert (swept.training.batch_size, swept.training.steps) == (256, 10)
+    assert bound.first_values(arm) == {"batch_size": 64, "optimizer": "adam", "activation": "relu"}
+
+
+def test_the_first_trial_has_values_of_the_parameters_that_are_swept_in_it_alone():
+    def first(optimizer):
+        conditional = Reals(1e-3, 1e-1, when={"optimizer": "adamax"})
+        training = TrainingConfig(optimizer=optimizer, weight_decay=0.05)
+        arm = Arm(VAEConfig(), {"optimizer": TWO, "weight_decay": conditional}, training)
+        return bind(arm).first_values(arm)
+
+    assert first("adam") == {"optimizer": "adam"}
+    assert first("adamax") == {"optimizer": "adamax", "weight_decay": 0.05}
 
 
 @pytest.mark.parametrize(
@@ -209,7 +284,7 @@ def test_a_range_that_cannot_be_searched_is_refused_where_it_is_declared(declare
         declare()
 
 
-def test_the_first_trial_is_the_familys_own_configuration():
+def test_the_first_trial_is_the_arms_own_configuration():
     bound = bind()
     assert bound.first_values(VAE) == {"latent_size": 4}
     assert bound.configure(GLOW, bound.first_values(GLOW)) == bound.base(GLOW)

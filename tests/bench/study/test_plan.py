@@ -11,7 +11,7 @@ from bench.study.plan import plan, total_seconds
 from models.glow.config import GlowConfig
 from models.vae.config import VAEConfig
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 HEAVY = ("keras", "tensorflow", "jax", "mlflow", "optuna", "pandas", "sklearn", "scipy")
 
 SPREAD = {
@@ -29,7 +29,7 @@ SPREAD = {
 
 @pytest.mark.backend
 @pytest.mark.parametrize("name", SPREAD)
-def test_the_size_that_a_plan_tells_is_that_of_the_model_that_is_trained(name):
+def test_the_size_in_a_plan_is_that_of_the_model_that_is_trained(name):
     from models.registry import build_model
 
     config, image_shape, grey_levels = SPREAD[name]
@@ -39,7 +39,7 @@ def test_the_size_that_a_plan_tells_is_that_of_the_model_that_is_trained(name):
 
 
 def planned(study, **settings):
-    bound = BoundStudy(study, StudySettings.checked(settings), DIGITS, "d")
+    bound = BoundStudy(study, StudySettings.from_options(settings), DIGITS, "d")
     plans = plan(bound)
     return plans, total_seconds(bound, plans)
 
@@ -49,10 +49,10 @@ def _steady_processor(monkeypatch):
     monkeypatch.setattr("bench.study.plan._multiplications_per_second", lambda: 1e10)
 
 
-def test_a_plan_tells_each_family_with_finite_positive_times(tiny_study):
+def test_a_plan_lists_each_arm_with_finite_positive_times(tiny_study):
     plans, total = planned(tiny_study)
     s = StudySettings()
-    assert [p.family.name for p in plans] == ["vae", "glow"]
+    assert [p.arm.name for p in plans] == ["vae", "glow"]
     for p in plans:
         assert 0 < p.trial_seconds < math.inf
         assert 0 < p.final_seconds < math.inf
@@ -71,9 +71,7 @@ def test_more_of_anything_takes_longer(tiny_study, more):
 
 def test_the_ends_of_the_sweep_give_the_smallest_and_the_largest_model(tiny_study):
     (vae, glow), _ = planned(tiny_study)
-    sizes = [
-        VAEConfig(hidden_sizes=(16,), latent_size=latent_size).size((8, 8, 1), 17) for latent_size in (2, 16)
-    ]
+    sizes = [VAEConfig(hidden_sizes=(16,), latent_size=latent_size).size((8, 8, 1), 17) for latent_size in (2, 16)]
     assert [vae.smallest, vae.largest] == sizes
     glow_sizes = [
         GlowConfig(levels=1, flow_depth=1, hidden_channels=channels).size((8, 8, 1), 17) for channels in (4, 12)
@@ -102,7 +100,7 @@ def test_the_processor_is_measured_as_some_multiplications_per_second(monkeypatc
     ],
     ids=["estimate", "dry run", "help"],
 )
-def test_telling_a_plan_imports_no_framework(statement, tmp_path):
+def test_a_plan_imports_no_framework(statement, tmp_path):
     program = f"""
 import atexit, sys
 heavy = {HEAVY!r}

@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 
 from bench.core.errors import SettingsError
+from bench.core.extensions import _code, _loaded, load_extension
 from bench.runtime.provenance import code_version
 from bench.study import serialization as specification
+from bench.study.config import TrainingConfig
 from bench.study.definition import Arm, BoundStudy, Study
-from bench.study.search_space import Choices, Reals
+from bench.study.search_space import Choices, Integers, Reals
 from bench.study.serialization import check_code, from_json, to_json
+from models.glow.config import GlowConfig
 from models.vae.config import VAEConfig
 from studies.cli.loading import load_study
 from studies.cli.names import STUDIES
+
+EXTENSIONS = Path(__file__).resolve().parents[2] / "extensions"
 
 
 @pytest.fixture
@@ -33,17 +39,50 @@ def test_every_study_comes_back_as_it_was(bound, tmp_path, name):
     assert back.study_id == one.study_id
 
 
-def test_a_users_own_sweep_comes_back_too(bound, tmp_path):
-    family = Arm(
-        VAEConfig(hidden_sizes=(8, 8), latent_size=2),
-        sweep={
-            "clip_norm": Reals(1, 2.0),
-            "warmup_steps": Choices((100, 5)),
-            "decay": Choices(("constant", "plateau")),
-        },
+SWEPT = {
+    "clip_norm": Reals(1, 2.0),
+    "training.optimizer": Choices(("adam", "adamax")),
+    "warmup_steps": Choices((100, 5), when={"optimizer": "adam"}),
+    "batch_size": Integers(32, 64, log=True, when={"optimizer": ("adam", "adamax"), "warmup_steps": 5}),
+}
+
+
+def test_named_arms_with_conditions_come_back_as_they_were_and_unset_training_stays_unset(bound, tmp_path):
+    small = VAEConfig(hidden_sizes=(8, 8), latent_size=2)
+    arms = (
+        Arm(small, SWEPT, TrainingConfig(warmup_steps=5, images=640), name="swept"),
+        Arm(small, name="fixed"),
+        Arm(GlowConfig(levels=1), training=TrainingConfig()),
     )
-    one = bound(Study(name="own", question="Does it?", arms=(family,)), storage=None)
-    assert from_json(json.loads(json.dumps(to_json(one))), None, None, tmp_path).study_id == one.study_id
+    one = bound(
+        Study(name="own", question="Does it?", arms=arms, sampler="RandomSampler"),
+        storage=None,
+        images=None,
+        batch_size=None,
+    )
+    back = from_json(json.loads(json.dumps(to_json(one))), None, None, tmp_path)
+    assert back == one
+    assert back.study_id == one.study_id
+    assert [arm.training.model_fields_set for arm in back.study.arms] == [arm.training.model_fields_set for arm in arms]
+    # What was set decides the budget: 640 images here, by the data there.
+    assert [back.base(arm).training.images for arm in back.study.arms][::2] == [640, 60 * 256]
+
+
+@pytest.mark.usefixtures("own_registries")
+def test_a_study_names_the_files_that_it_needs_and_is_refused_without_them(bound, tiny_study, tmp_path):
+    needed = load_extension(EXTENSIONS / "my_metric.py")
+    one = bound(tiny_study)
+    written = json.loads(json.dumps(to_json(one)))
+    assert from_json(written, None, None, tmp_path).study_id == one.study_id
+    _loaded.clear()
+    _code.clear()
+    with pytest.raises(SettingsError, match=r"uses my_metric.py, which is not loaded here: give --extension"):
+        from_json(written, None, None, tmp_path)
+    copy = tmp_path / "my_metric.py"
+    copy.write_text(needed.path.read_text() + "# changed\n")
+    load_extension(copy)
+    with pytest.raises(SettingsError, match=r"my_metric.py .* content"):
+        from_json(written, None, None, tmp_path)
 
 
 def test_no_address_is_in_it(bound, tiny_study):
@@ -73,17 +112,17 @@ def test_other_code_is_refused_unless_it_is_asked_for(bound, tiny_study, monkeyp
 def test_a_study_that_comes_out_as_another_is_refused(bound, tiny_study, tmp_path):
     written = to_json(bound(tiny_study))
     written["settings"]["seed"] = 99
-    with pytest.raises(SettingsError, match="comes out as tiny-digits-"):
+    with pytest.raises(SettingsError, match="becomes tiny-digits-"):
         from_json(written, None, None, tmp_path)
 
 
-def test_the_code_version_tells_of_every_source_file_and_of_nothing_else(tmp_path, monkeypatch):
+def test_the_code_version_depends_on_every_source_file_and_of_nothing_else(tmp_path, monkeypatch):
     from bench.runtime import provenance
 
     for package in ("bench", "models", "reports"):
         (tmp_path / package).mkdir()
         (tmp_path / package / "a.py").write_text("x = 1\n")
-    monkeypatch.setattr(provenance, "__file__", str(tmp_path / "bench" / "provenance.py"))
+    monkeypatch.setattr(provenance, "__file__", str(tmp_path / "bench" / "runtime" / "provenance.py"))
     before = provenance.code_version("jax")
     (tmp_path / "reports" / "a.py").write_text("x = 2\n")
     (tmp_path / "bench" / "notes.txt").write_text("x")

@@ -1,6 +1,6 @@
 """Small trials that keep their state, for the tests of checkpoints.
 
-As a script, one in a process of its own, which may kill itself at a step of an epoch, or keep what it ends with:
+As a script, one in a process of its own, which may kill itself at a step of an evaluation, or keep what it ends with:
 
     python checkpointed.py NAME CHECKPOINT kill EPOCH STEP
     python checkpointed.py NAME CHECKPOINT keep RESULT
@@ -31,10 +31,10 @@ from bench.training.history import TrainingLog
 from models.glow.config import GlowConfig
 from models.vae.config import VAEConfig
 
-EPOCHS, STEPS = 4, 3
+EVALUATIONS, STEPS = 4, 3
 SEED = 3
 # 48 does not divide the number of images: a pass over them ends inside a batch.
-BUDGET = {"learning_rate": 0.01, "batch_size": 48, "images": EPOCHS * STEPS * 48, "evaluations": EPOCHS}
+BUDGET = {"learning_rate": 0.01, "batch_size": 48, "images": EVALUATIONS * STEPS * 48, "evaluations": EVALUATIONS}
 MODELS = {
     "vae": VAEConfig(hidden_sizes=(8,), latent_size=2, kl_warmup_steps=30),
     "glow": GlowConfig(levels=1, flow_depth=1, hidden_channels=4),
@@ -93,12 +93,12 @@ def trial(
     return Result(variables, bench.execution.trial.validation_bits_per_dim(outcome), outcome.log)
 
 
-def at_step(epoch: int, step: int, do: Callable[[], None]) -> Callable[..., None]:
-    """A ``_check_finite`` of training that does something once this step of this epoch, both from 1, is done.
+def at_step(evaluation: int, step: int, do: Callable[[], None]) -> Callable[..., None]:
+    """A ``_check_finite`` of training that does something once this step of this evaluation, both from 1, is done.
 
     Counted from where this process began; where several steps are done at once, after the last of them.
     """
-    wanted, steps = (epoch - 1) * STEPS + step, 0
+    wanted, steps = (evaluation - 1) * STEPS + step, 0
 
     def check(losses: Any, steps_before: int) -> None:
         nonlocal steps
@@ -112,8 +112,8 @@ def at_step(epoch: int, step: int, do: Callable[[], None]) -> Callable[..., None
 def main(name: str, path: str, action: str, *arguments: str) -> None:
     bench.training.checkpoint.LARGEST_SHARE = float("inf")
     if action == "kill":
-        epoch, step = map(int, arguments)
-        bench.training.loop._check_finite = at_step(epoch, step, lambda: os.kill(os.getpid(), signal.SIGKILL))
+        evaluation, step = map(int, arguments)
+        bench.training.loop._check_finite = at_step(evaluation, step, lambda: os.kill(os.getpid(), signal.SIGKILL))
     result = trial(name, checkpoint_of(name, Path(path)))
     np.savez(*arguments, *result.variables, bound=result.bound, starts=result.log.starts, curve=str(result.curve))
 

@@ -26,7 +26,7 @@ from bench.training.history import TrainingLog
 from bench.training.loop import compile_for_training
 from models.registry import build_model
 from tests.bench.training.checkpointed import (
-    EPOCHS,
+    EVALUATIONS,
     MODELS,
     SEED,
     TRAINING,
@@ -53,7 +53,7 @@ def interrupt(*arguments, **options):
 
 @pytest.fixture(scope="module", autouse=True)
 def _every_look():
-    """The state after each look is saved, however little time has passed."""
+    """The state after each evaluation is saved, however little time has passed."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(bench.training.checkpoint, "LARGEST_SHARE", float("inf"))
         yield
@@ -84,7 +84,7 @@ def assert_same(found, expected):
         np.testing.assert_array_equal(each, other)
 
 
-def during_the_first_epoch(patch):
+def during_the_first_evaluation(patch):
     patch.setattr(bench.training.loop, "_check_finite", at_step(1, 2, interrupt))
 
 
@@ -103,8 +103,8 @@ def after_saving(patch):
     patch.setattr(Checkpoint, "save", interrupted)
 
 
-def within_a_late_epoch(patch):
-    patch.setattr(bench.training.loop, "_check_finite", at_step(EPOCHS, 3, interrupt))
+def within_a_late_evaluation(patch):
+    patch.setattr(bench.training.loop, "_check_finite", at_step(EVALUATIONS, 3, interrupt))
 
 
 def during_evaluation(patch):
@@ -112,11 +112,11 @@ def during_evaluation(patch):
 
 
 INTERRUPTIONS = {
-    during_the_first_epoch: 0,
+    during_the_first_evaluation: 0,
     after_a_look_but_before_saving: 1,
     after_saving: 2,
-    within_a_late_epoch: EPOCHS - 1,
-    during_evaluation: EPOCHS,
+    within_a_late_evaluation: EVALUATIONS - 1,
+    during_evaluation: EVALUATIONS,
 }
 
 
@@ -140,7 +140,7 @@ def test_interrupted_and_continued_is_the_same_as_uninterrupted(monkeypatch, pat
     assert seconds == sorted(seconds)
 
 
-def test_what_was_told_of_a_checkpoint_is_what_training_goes_on_from_though_another_process_saves_meanwhile(path):
+def test_what_was_read_of_a_checkpoint_is_what_training_continues_from_though_another_process_saves_meanwhile(path):
     with pytest.raises(InterruptedTestError):
         trial("vae", checkpoint_of("vae", path), lambda record: interrupt() if record.evaluation == 3 else None)
     checkpoint = checkpoint_of("vae", path)
@@ -154,14 +154,14 @@ def test_what_was_told_of_a_checkpoint_is_what_training_goes_on_from_though_anot
 
 
 def test_interrupted_again_and_again_is_the_same_as_uninterrupted(monkeypatch, path):
-    for _ in range(EPOCHS - 1):
+    for _ in range(EVALUATIONS - 1):
         with monkeypatch.context() as patch:
             patch.setattr(bench.training.loop, "_check_finite", at_step(2, 1, interrupt))
             with pytest.raises(InterruptedTestError):
                 trial("glow", checkpoint_of("glow", path))
     found = trial("glow", checkpoint_of("glow", path))
     assert_same(found, uninterrupted("glow"))
-    assert found.log.starts == list(range(EPOCHS))
+    assert found.log.starts == list(range(EVALUATIONS))
 
 
 def run_script(*arguments):
@@ -273,17 +273,17 @@ def kept(tmp_path_factory):
 
 
 @pytest.mark.parametrize("spoil", SPOILT)
-def test_a_file_that_cannot_be_read_is_told_of_and_ignored(path, kept, spoil, caplog, monkeypatch):
+def test_a_file_that_cannot_be_read_is_reported_and_ignored(path, kept, spoil, caplog, monkeypatch):
     monkeypatch.chdir(path.parents[1])
     path.parent.mkdir()
     path.write_bytes(kept)
-    assert len(checkpoint_of("vae", path).records()) == EPOCHS
+    assert len(checkpoint_of("vae", path).records()) == EVALUATIONS
     spoil(path)
     checkpoint, model = checkpoint_of("vae", path), small_model()
     assert checkpoint.records() == []
     assert_untouched(model, lambda: checkpoint.restore(model))
     (warning,) = [record.getMessage() for record in caplog.records if record.name == "bench.training.checkpoint"]
-    assert warning.startswith(f"checkpoint {path} is ignored, training begins anew: ")
+    assert warning.startswith(f"checkpoint {path} is ignored, training starts again: ")
     assert "\n" not in warning
     assert not Path("unpickled").exists()
 
@@ -302,11 +302,11 @@ def test_where_a_checkpoint_is_ignored_training_is_as_if_there_were_none_and_sav
     found = trial("vae", checkpoint_of("vae", path))
     assert_same(found, uninterrupted("vae"))
     assert found.log.starts == [0]
-    assert len(checkpoint_of("vae", path).records()) == EPOCHS
+    assert len(checkpoint_of("vae", path).records()) == EVALUATIONS
 
 
 @pytest.mark.parametrize("changed", OF_ANOTHER)
-def test_a_checkpoint_of_another_training_is_told_of_and_ignored(path, kept, changed, caplog):
+def test_a_checkpoint_of_another_training_is_reported_and_ignored(path, kept, changed, caplog):
     path.parent.mkdir()
     path.write_bytes(kept)
     checkpoint = checkpoint_of("vae", path, **{changed: OF_ANOTHER[changed]})
@@ -334,9 +334,9 @@ def small_model():
     return model
 
 
-def log_of(epochs):
-    records = [EvaluationRecord(i + 1, 10 * (i + 1), 0.1 + i / 3, {"train/loss": 1 / (i + 3)}) for i in range(epochs)]
-    return TrainingLog(records, [0.1 + i / 7 for i in range(epochs)], 10)
+def log_of(count):
+    records = [EvaluationRecord(i + 1, 10 * (i + 1), 0.1 + i / 3, {"train/loss": 1 / (i + 3)}) for i in range(count)]
+    return TrainingLog(records, [0.1 + i / 7 for i in range(count)], 10)
 
 
 def test_nothing_is_there_at_first(path, caplog):
@@ -363,7 +363,7 @@ def test_samples_drawn_while_training_are_kept_with_their_record(path):
         SEED,
         logs.append,
         checkpoint_of("vae", path),
-        lambda epoch: b"\x89PNG" * epoch if epoch % 2 else None,
+        lambda evaluation: b"\x89PNG" * evaluation if evaluation % 2 else None,
     )
     assert [record.samples for record in logs] == [b"\x89PNG", None, b"\x89PNG" * 3, None]
     assert checkpoint_of("vae", path).records() == logs
@@ -479,9 +479,9 @@ def test_a_save_is_left_out_where_it_would_cost_more_than_its_share(path, monkey
     monkeypatch.setattr(bench.training.checkpoint, "time", SimpleNamespace(perf_counter=lambda: now))
     monkeypatch.setattr(Checkpoint, "_write", write)
     checkpoint, model = checkpoint_of("vae", path), small_model()
-    for epoch in range(1, 12):
+    for evaluation in range(1, 12):
         now += 4.0
-        checkpoint.save(model, log_of(epoch), {})
+        checkpoint.save(model, log_of(evaluation), {})
     # Before the first, 0.05 s are taken for it: 4 s of training are too few, 8 s are enough. It takes 1 s, so that the
     # next is due after 100 s.
     assert written == [2]
@@ -507,7 +507,7 @@ def test_the_energy_of_one_process_is_not_taken_for_that_of_all(path, monkeypatc
     assert again["training_seconds"] == first["training_seconds"]
 
 
-@pytest.mark.parametrize("run", ["run_final", "trained_model"])
+@pytest.mark.parametrize("run", ["run_final", "train_model"])
 def test_final_runs_and_models_trained_again_keep_their_state_too(path, monkeypatch, run):
     given = []
 
@@ -517,7 +517,7 @@ def test_final_runs_and_models_trained_again_keep_their_state_too(path, monkeypa
 
     monkeypatch.setattr(bench.execution.trial, "train", fake)
     checkpoint = checkpoint_of("vae", path)
-    arguments = {"run_final": (None, SEED, None, interrupt, interrupt), "trained_model": (SEED, interrupt)}[run]
+    arguments = {"run_final": (None, SEED, None, interrupt, interrupt), "train_model": (SEED, interrupt)}[run]
     with pytest.raises(InterruptedTestError):
         getattr(bench.execution.trial, run)(config_of("vae"), data(), *arguments, checkpoint)
     assert given == [checkpoint]

@@ -11,21 +11,21 @@ def log_of(interval_seconds, **others):
     return TrainingLog(records, interval_seconds, 60, **others)
 
 
-def test_the_first_epoch_which_compiles_is_no_part_of_the_speed():
+def test_the_first_evaluation_which_compiles_is_no_part_of_the_speed():
     log = log_of([5.0, 2.0, 1.0, 3.0])
     assert log.images_per_second().tolist() == [30.0, 60.0, 20.0]
     assert log.compile_seconds == 3.0
     assert log.seconds == 6.0
 
 
-def test_no_more_is_the_first_epoch_of_a_process_that_continued():
+def test_no_more_is_the_first_evaluation_of_a_process_that_continued():
     log = log_of([5.0, 2.0, 7.0, 3.0], starts=[0, 2])
     assert log.images_per_second().tolist() == [30.0, 20.0]
     assert log.compile_seconds == 2.5
 
 
 @pytest.mark.parametrize(("seconds", "starts"), [([4.0], [0]), ([4.0, 6.0], [0, 1])])
-def test_where_every_epoch_compiled_their_speed_is_what_there_is(seconds, starts):
+def test_where_every_evaluation_compiled_their_speed_is_what_there_is(seconds, starts):
     log = log_of(seconds, starts=starts)
     assert log.images_per_second().tolist() == [60 / each for each in seconds]
     assert log.compile_seconds == 0.0

@@ -15,8 +15,7 @@ from bench.core.seeds import derive_seed
 from bench.evaluation.likelihood import log_likelihood
 from bench.runtime.sharding import CACHE_BYTES, Sharding, forward_sharding, training_sharding
 from bench.study.config import TrainingConfig
-from bench.training.course import course
-from bench.training.flat_adam import FlatAdam
+from bench.training.early_stopping import decide
 from bench.training.loop import INITIALISATION_IMAGES, ImageStream, build_optimizer, compile_for_training, train
 from bench.training.optimizers import ScheduledRate
 from bench.training.program import training_program
@@ -34,17 +33,17 @@ def stream_of(n, batch_size, steps, seed=0):
 @pytest.mark.parametrize(("n", "batch_size", "steps"), [(10, 4, 3), (12, 4, 3), (7, 16, 2), (5, 1, 4)])
 def test_each_pass_visits_every_image_once_even_where_it_ends_inside_a_batch(n, batch_size, steps):
     stream = stream_of(n, batch_size, steps)
-    epochs = math.ceil(4 * n / (batch_size * steps))
-    visited = np.concatenate([stream.interval(epoch).ravel() for epoch in range(epochs)]).tolist()
+    intervals = math.ceil(4 * n / (batch_size * steps))
+    visited = np.concatenate([stream.interval(i).ravel() for i in range(intervals)]).tolist()
     passes = [visited[i * n : (i + 1) * n] for i in range(4)]
     assert all(sorted(each) == list(range(n)) for each in passes)
     assert len({tuple(each) for each in passes}) == 4
 
 
-def test_a_batch_is_a_function_of_seed_epoch_and_index_alone():
+def test_a_batch_is_a_function_of_seed_interval_and_index_alone():
     one, other = stream_of(10, 4, 3), stream_of(10, 4, 3)
-    forwards = [one.interval(epoch).tolist() for epoch in range(4)]
-    backwards = [other.interval(epoch).tolist() for epoch in reversed(range(4))]
+    forwards = [one.interval(i).tolist() for i in range(4)]
+    backwards = [other.interval(i).tolist() for i in reversed(range(4))]
     assert forwards == backwards[::-1]
     assert stream_of(10, 4, 3, seed=1).interval(0).tolist() != forwards[0]
 
@@ -62,7 +61,7 @@ def test_training_sees_the_stream_from_its_start_each_batch_once(tuning, monkeyp
     monkeypatch.setattr(kind, "train", recording)
     train(tiny_vae(), tuning, TrainingConfig(batch_size=16, images=96, evaluations=3), seed=5)
     stream = ImageStream(len(tuning.train), 16, 2, 5)
-    assert asked == [batch for epoch in range(3) for batch in stream.interval(epoch).tolist()]
+    assert asked == [batch for i in range(3) for batch in stream.interval(i).tolist()]
 
 
 FITTED = {
@@ -85,13 +84,13 @@ def test_training_agrees_with_fit(tuning, monkeypatch, name, cache_bytes):
     trained, fitted = (_seeded(FITTED[name], config) for _ in range(2))
     log = train(trained, tuning, config, seed=0)
     training_program(fitted).initialise(tuning.train.images[stream.permutation(0)[:INITIALISATION_IMAGES]])
-    for epoch in range(config.evaluations):
-        order = stream.interval(epoch).ravel()
+    for evaluation in range(config.evaluations):
+        order = stream.interval(evaluation).ravel()
         images = tuning.train.images[order]
         inputs = (images, tuning.train.labels[order]) if with_labels else images
         logs = fitted.fit(inputs, batch_size=32, shuffle=False, verbose=0).history
         for figure, (value,) in logs.items():
-            assert log.records[epoch].values[f"train/{figure}"] == pytest.approx(value, rel=2e-5)
+            assert log.records[evaluation].values[f"train/{figure}"] == pytest.approx(value, rel=2e-5)
     for found, expected in zip(trained.variables, fitted.variables, strict=True):
         np.testing.assert_allclose(np.array(found), np.array(expected), atol=2e-4, err_msg=found.path)
 
@@ -130,7 +129,7 @@ def test_a_batch_whose_images_depend_on_each_other_is_not_divided():
     assert tiny_vae().objective_is_by_image
 
 
-def test_the_device_is_asked_after_chunkes_that_grow_to_a_good_length(tuning, monkeypatch):
+def test_the_device_is_asked_after_chunks_that_grow_to_a_good_length(tuning, monkeypatch):
     chunks = []
     kind = type(training_program(tiny_vae()))
     original = kind.train
@@ -159,7 +158,7 @@ def rates(steps, **settings):
     return found
 
 
-def test_the_rate_is_constant_unless_told_otherwise():
+def test_the_rate_is_constant_unless_it_is_set_otherwise():
     assert rates([0, 5, 10]) == [0.5, 0.5, 0.5]
 
 
@@ -193,7 +192,7 @@ def test_the_cosine_begins_where_the_warm_up_ends():
     assert found == pytest.approx([0, 0.25, 0.5, 0.25, 0], abs=1e-7)
 
 
-@pytest.mark.parametrize(("name", "kind"), [("adam", FlatAdam), ("adamax", keras.optimizers.Adamax)])
+@pytest.mark.parametrize(("name", "kind"), [("adam", keras.optimizers.Adam), ("adamax", keras.optimizers.Adamax)])
 def test_the_optimizer_is_the_one_named(name, kind):
     assert isinstance(build_optimizer(TrainingConfig(optimizer=name)), kind)
 
@@ -360,7 +359,7 @@ class Saved:
         return None
 
     def save(self, model, log, best):
-        if course(log.validation, self.config).is_reduced:
+        if decide(log.validation, self.config).lowers_rate:
             self.pairs += [(np.array(w), best[f"model_{i}"].copy()) for i, w in enumerate(model.weights)]
 
 
@@ -369,7 +368,7 @@ def test_a_plateau_takes_back_the_best_weights_and_lowers_the_rate(tuning):
     config = TrainingConfig(**OVERFITTING, images=24 * 2000, evaluations=400, decay="plateau", patience=4)
     saved = Saved(config)
     log = train(model, few, config, 0, lambda record: rates.append(float(model.optimizer.base_rate)), saved)
-    reductions = [course(log.validation[:i], config).reductions for i in range(len(log.records))]
+    reductions = [decide(log.validation[:i], config).reductions for i in range(len(log.records))]
     assert reductions[-1] >= 1
     assert rates == pytest.approx([0.01 / 3**each for each in reductions], rel=1e-5)
     for weight, best in saved.pairs:
@@ -416,10 +415,10 @@ def test_a_loss_that_is_no_number_ends_training_at_its_step(tuning, monkeypatch,
 def test_a_validation_that_is_no_number_ends_training_before_it_is_recorded(tuning, monkeypatch):
     seen = []
     model = tiny_vae()
-    # Training has an objective of its own; a look at validation goes through the log-weights.
+    # Training has an objective of its own; an evaluation goes through the log-weights.
     log_weights = type(model).log_weights
     monkeypatch.setattr(type(model), "log_weights", lambda *arguments: log_weights(*arguments) * float("nan"))
-    with pytest.raises(DivergedError, match=r"^validation/\w+ became nan in epoch 1$"):
+    with pytest.raises(DivergedError, match=r"^validation/\w+ became nan in evaluation 1$"):
         train(model, tuning, TrainingConfig(batch_size=32, images=64, evaluations=2), seed=0, on_evaluation=seen.append)
     assert seen == []
 

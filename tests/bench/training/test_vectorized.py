@@ -11,7 +11,7 @@ from bench.core.seeds import derive_seed
 from bench.study.config import TrainingConfig
 from bench.training.loop import ImageStream, compile_for_training
 from bench.training.program import training_program
-from bench.training.vectorized import PackedTraining
+from bench.training.vectorized import VectorizedTraining
 from models.glow.config import GlowConfig
 from models.registry import build_model
 from models.vae.config import VAEConfig
@@ -55,7 +55,7 @@ def trained_alone(config, images, rate, seed, **changes):
 
 def trained_together(config, images, rates, seeds, **changes):
     """A pack after its steps, taken in two chunks, and their losses."""
-    pack = PackedTraining(model_for(config, 1.0, **changes), rates, seeds)
+    pack = VectorizedTraining(model_for(config, 1.0, **changes), rates, seeds)
     pack.initialise(images, np.stack([first_images(images, seed) for seed in seeds]))
     orders = np.stack([order_of(images, seed) for seed in seeds])
     logs = [pack.train(images, orders, *chunk) for chunk in ((0, 2), (2, STEPS))]
@@ -80,7 +80,7 @@ def test_each_training_of_a_pack_ends_as_it_does_alone(images_of_training, confi
         assert set(logs) == set(together)
         for name, values in logs.items():
             np.testing.assert_allclose(together[name][i], values, rtol=1e-4, err_msg=name)
-        pack.put(i)
+        pack.load_into_model(i)
         assert float(pack.model.optimizer.base_rate) == pytest.approx(rate)
         for packed, alone in zip(pack.model.weights, weights, strict=True):
             np.testing.assert_allclose(np.asarray(packed), alone, rtol=1e-4, atol=2e-5, err_msg=packed.path)
@@ -100,12 +100,12 @@ def test_a_training_that_diverges_leaves_the_others_as_they_would_be_without_it(
 @pytest.mark.parametrize(("rates", "seeds"), [((), ()), ((1e-3,), (0, 1))])
 def test_a_training_without_rate_or_seed_is_refused(rates, seeds):
     with pytest.raises(SettingsError, match="a rate and a seed"):
-        PackedTraining(model_for(VAE, 1e-3), rates, seeds)
+        VectorizedTraining(model_for(VAE, 1e-3), rates, seeds)
 
 
 @on_jax
 def test_indices_for_another_number_of_trainings_are_refused(images_of_training):
-    pack = PackedTraining(model_for(VAE, 1e-3), (1e-3, 1e-3), (0, 1))
+    pack = VectorizedTraining(model_for(VAE, 1e-3), (1e-3, 1e-3), (0, 1))
     with pytest.raises(SettingsError, match="3 trainings were given, there are 2"):
         pack.train(images_of_training, np.zeros((3, STEPS, BATCH), int), 0, 1)
 
@@ -115,13 +115,13 @@ def test_a_model_that_was_trained_is_refused(images_of_training):
     model = model_for(VAE, 1e-3)
     training_program(model).train(images_of_training, None, order_of(images_of_training, 0), 0, 1)
     with pytest.raises(SettingsError, match="trained already"):
-        PackedTraining(model, (1e-3,), (0,))
+        VectorizedTraining(model, (1e-3,), (0,))
 
 
 @pytest.mark.skipif("keras.backend.backend() == 'jax'", reason="JAX is the backend that packs")
 def test_another_backend_than_jax_is_refused_by_name():
     with pytest.raises(SettingsError, match=keras.backend.backend()):
-        PackedTraining(model_for(VAE, 1e-3), (1e-3,), (0,))
+        VectorizedTraining(model_for(VAE, 1e-3), (1e-3,), (0,))
 
 
 @pytest.fixture

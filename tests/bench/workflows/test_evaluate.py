@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -15,7 +16,7 @@ from bench.data.registry import check_outside
 from bench.evaluation.evaluator import open_outside
 from bench.study.config import RunConfig, TrainingConfig
 from bench.tracking.reading.reader import load_curve, load_results, load_run
-from bench.workflows.evaluate import Observers, evaluate, write_evaluation
+from bench.workflows.evaluate import Callbacks, evaluate, write_evaluation
 from bench.workflows.repeat import repeat
 
 pytestmark = pytest.mark.backend
@@ -24,9 +25,7 @@ pytestmark = pytest.mark.backend
 @pytest.fixture(scope="module")
 def study(start, tiny_study, digits, tmp_path_factory):
     """The tiny study, trained in earnest, Glow left out."""
-    from dataclasses import replace
-
-    small = replace(tiny_study, families=tiny_study.families[:1])
+    small = replace(tiny_study, arms=tiny_study.arms[:1])
     runner = start(small, digits, tmp_path_factory.mktemp("again"), images=256)
     runner.run(digits)
     uri = runner.bound.settings.tracking
@@ -43,7 +42,7 @@ def test_a_run_measured_again_has_the_likelihood_that_was_logged(study, digits, 
     """A final run's model was kept; a trial's was not, and is trained again from its seed."""
     logged = logged_run(study, role)
     assert logged.keeps_model == (role == "final")
-    again = evaluate(study.uri, logged, digits, protocol(k), None, Observers())
+    again = evaluate(study.uri, logged, digits, protocol(k), None, Callbacks())
     found = next(row for row in again.measurements if row.key == f"{split}/bits_per_dim")
     rows = study.results.measurements.query("run_id == @logged.run_id and metric == 'bits_per_dim' and split == @split")
     assert found.value == pytest.approx(rows.iloc[0]["value"], rel=1e-6)
@@ -56,18 +55,18 @@ def test_a_trial_never_opens_the_test_split(study, digits, protocol, monkeypatch
         raise PermissionError("the test split was opened")
 
     monkeypatch.setattr(Dataset, "open_test", sealed)
-    evaluate(study.uri, logged_run(study, "search"), digits, protocol(1), 50, Observers())
+    evaluate(study.uri, logged_run(study, "search"), digits, protocol(1), 50, Callbacks())
 
 
 def test_other_data_than_the_runs_own_is_refused(study, digits, protocol):
     tuning = digits.tuning
     other = Dataset(digits.info, tuning.train, tuning.validation, Split(digits.open_test().images[::-1]))
     with pytest.raises(SettingsError, match=f"digest {digits.digest[:12]}.*has {other.digest[:12]}.*--dataset"):
-        evaluate(study.uri, logged_run(study, "final"), other, protocol(1), None, Observers())
+        evaluate(study.uri, logged_run(study, "final"), other, protocol(1), None, Callbacks())
 
 
 def test_an_evaluation_is_written_as_files(study, digits, protocol, tmp_path):
-    evaluation = evaluate(study.uri, logged_run(study, "final"), digits, protocol(2), 50, Observers())
+    evaluation = evaluate(study.uri, logged_run(study, "final"), digits, protocol(2), 50, Callbacks())
     path = write_evaluation(evaluation, tmp_path)
     frame = pd.read_csv(path)
     assert len(frame) == len(evaluation.measurements)
@@ -100,11 +99,11 @@ def test_a_run_trained_again_comes_out_bit_by_bit(study, digits, role):
     logged = logged_run(study, role)
     curve = load_curve(study.uri, logged.run_id)
     compared = repeat(logged, curve, digits, lambda record: None)
-    assert len(compared) == len(curve) >= 4 * logged.looks
+    assert len(compared) == len(curve) >= 4 * logged.evaluations
     assert (compared["difference"] == 0).all()
 
 
-def test_a_figure_that_does_not_come_out_again_is_told(study, digits):
+def test_a_value_that_does_not_come_out_again_shows(study, digits):
     logged = logged_run(study, "search")
     curve = load_curve(study.uri, logged.run_id)
     curve.loc[3, "value"] += 1e-9

@@ -7,6 +7,8 @@ from scipy.integrate import quad
 from scipy.stats import norm
 
 from bench.core.errors import SettingsError
+from bench.data.bundled import DIGITS
+from bench.study.definition import BoundStudy
 from bench.workflows.gradients import closed_forms
 from bench.workflows.gradients.jackknife import jackknife
 from bench.workflows.gradients.settings import GradientSettings
@@ -150,19 +152,29 @@ def test_pure_noise_has_no_signal_and_no_noise_no_finite_ratio():
 
 def test_a_setting_out_of_range_is_named_with_its_value():
     with pytest.raises(SettingsError, match=r"draws=3: .*greater than or equal to 128"):
-        GradientSettings.checked({"draws": 3})
+        GradientSettings.from_options({"draws": 3})
     with pytest.raises(SettingsError, match="colour"):
-        GradientSettings.checked({"colour": "red"})
+        GradientSettings.from_options({"colour": "red"})
 
 
-def test_study_ids_tell_settings_apart_that_change_the_numbers():
-    from bench.data.bundled import DIGITS
+@pytest.mark.parametrize("smoke", [False, True])
+def test_each_estimator_is_an_arm_of_a_name_of_its_own_of_which_nothing_is_swept(smoke):
+    settings = GradientSettings.from_options({"smoke": smoke})
+    bound = BoundStudy(settings.study, settings.study_settings, DIGITS, "d")
+    assert len({arm.model for arm in bound.study.arms}) == len(bound.study.arms) == (3 if smoke else 8)
+    assert not any(arm.sweep for arm in bound.study.arms)
+    assert bound.runs == len(bound.study.arms) * settings.seeds
+    assert all(
+        bound.base(arm).model.gradient_estimator == each.estimator
+        for arm, each in zip(bound.study.arms, settings.trained, strict=True)
+    )
 
-    ids = {
-        GradientSettings.checked(changes).study_id(DIGITS, "d")
-        for changes in ({}, {"seed": 1}, {"images": 64}, {"output": "elsewhere"})
-    }
-    assert len(ids) == 3
+
+def test_what_changes_the_numbers_beside_training_has_a_fingerprint_of_its_own():
+    changes = ({}, {"seed": 1}, {"draws": 128}, {"gradient_draws": 64}, {"gradient_images": 4}, {"smoke": True})
+    prints = {GradientSettings.from_options(each).fingerprint for each in changes}
+    assert len(prints) == len(changes)
+    assert GradientSettings.from_options({"output": "elsewhere", "workers": 2}).fingerprint in prints
 
 
 @pytest.mark.backend

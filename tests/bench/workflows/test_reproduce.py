@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
 
 import pandas as pd
@@ -12,12 +11,11 @@ from bench.core.errors import SettingsError
 from bench.core.results import RunState
 from bench.study.config import RunConfig, TrainingConfig
 from bench.tracking.reading.reader import load_results
-from bench.tracking.writer import Tracker
 from bench.workflows.published_result import PublishedResult
-from bench.workflows.reproduce import Budget, record, reproduce
+from bench.workflows.reproduce import append_runs, collect_runs, make_study
 from models.glow.config import GlowConfig
 from models.vae.config import VAEConfig
-from studies.published import BURDA_PASSES, PUBLISHED
+from studies.published import BURDA_EPOCHS, PUBLISHED
 
 RESULT = PublishedResult(
     name="small",
@@ -33,54 +31,52 @@ RESULT = PublishedResult(
 )
 
 
-@pytest.fixture
-def tracker(tmp_path, _empty_store):
-    (tmp_path / "mlflow.db").write_bytes(_empty_store.read_bytes())
-    with Tracker(f"sqlite:///{tmp_path / 'mlflow.db'}", tmp_path / "artifacts", tmp_path / "outbox") as opened:
-        yield opened
-
-
 @pytest.mark.backend
-def test_an_anchor_leaves_its_figure_its_budget_and_a_logged_model(digits, tracker, tmp_path):
-    seen = []
-    budget = Budget(images=256, seeds=2, importance_samples=8, evaluation_images=40)
-    obtained = reproduce(RESULT, digits, budget, "digits", "jax", tracker, seen.append)
-    assert len(obtained) == 2
-    assert obtained[0].row["obtained"] != obtained[1].row["obtained"]
-    row = obtained[0].row
+def test_a_published_result_leaves_what_it_obtained_its_budget_and_its_curve(start, digits, tmp_path):
+    budget = {"images": 256, "batch_size": None, "seeds": 2, "importance_samples": 8, "evaluation_images": 50}
+    study = start(make_study(RESULT), digits, tmp_path, **budget)
+    study.run(digits)
+    tracking = study.bound.settings.tracking
+    results = load_results(tracking, study.bound.study_id)
+    assert results.runs["state"].tolist() == [RunState.COMPLETE] * 2
+    assert results.runs["arm"].tolist() == ["small"] * 2
+
+    found = collect_runs(RESULT, results, tracking)
+    assert [each.row["seed"] for each in found] == [0, 1]
+    assert found[0].row["obtained"] != found[1].row["obtained"]
+    row = found[0].row
     expected = {
         "published": 80.5,
         "images_seen": 256,
         "published_images": 100_000,
         "importance_samples": 8,
-        "test_images": 40,
+        "test_images": 50,
     }
     assert {name: row[name] for name in expected} == expected
-    assert RunConfig.model_validate_json(row["config"]).training.images == 256
-    assert len(seen) == 4
-    assert [point.images for point in obtained[1].curve] == [128, 256]
-
-    results = load_results(tracker.uri, f"reproduce-small-{RunConfig.model_validate(json.loads(row['config'])).hash}")
-    assert results.runs["state"].tolist() == [RunState.COMPLETE] * 2
-    logged = results.measurements.query("run_id == @row['run_id'] and metric == 'nll_nats'").iloc[0]
+    training = RunConfig.model_validate_json(row["config"]).training
+    assert (training.images, training.batch_size, training.decay) == (256, 64, "staged")
+    logged = results.measurements.query("run_id == @row['run_id'] and metric == 'nll_nats' and split == 'test'").iloc[0]
     assert logged["value"] == row["obtained"]
+    assert found[1].curve["images"].tolist() == [128, 256]
 
-    for runs in (obtained[:1], obtained[1:]):
-        record(runs, tmp_path / "published")
-    table = pd.read_csv(tmp_path / "published" / "obtained.csv")
-    assert table["obtained"].tolist() == [each.row["obtained"] for each in obtained]
+    # As by a study that is continued: what is in the table already is replaced.
+    for runs in (found[:1], found, found[1:]):
+        append_runs(runs, tmp_path / "published")
+    table = pd.read_csv(tmp_path / "published" / "obtained.csv", float_precision="round_trip").sort_values("seed")
+    assert table["run_id"].tolist() == [each.row["run_id"] for each in found]
+    assert table["obtained"].tolist() == [each.row["obtained"] for each in found]
     assert pd.read_csv(tmp_path / "published" / "curves.csv").groupby("run_id").size().tolist() == [2, 2]
+    append_runs([], tmp_path / "published")
+    assert len(pd.read_csv(tmp_path / "published" / "obtained.csv")) == 2
 
 
-def test_a_model_that_does_not_fit_the_images_is_refused_before_anything_is_logged(digits, tracker):
-    flow = replace(RESULT, model=GlowConfig(levels=6))
-    with pytest.raises(SettingsError, match="small cannot be trained on digits: levels=6"):
-        reproduce(flow, digits, Budget(), "digits", "jax", tracker)
-    assert tracker.client.search_experiments(filter_string="name LIKE 'reparam-bench/%'") == []
+def test_a_model_that_does_not_fit_the_images_is_refused(digits):
+    with pytest.raises(SettingsError, match=r"small cannot be trained on digits: .*levels=6"):
+        replace(RESULT, model=GlowConfig(levels=6)).check_data(digits.info)
 
 
 def test_the_recipe_of_burda_et_al_is_that_of_their_paper():
-    assert BURDA_PASSES == 3280
+    assert BURDA_EPOCHS == 3280
     for name, samples, nats in (("vae", 1, 88.71), ("iwae-5", 5, 87.63), ("iwae-50", 50, 87.10)):
         published = PUBLISHED[name]
         model = published.model
@@ -90,7 +86,9 @@ def test_the_recipe_of_burda_et_al_is_that_of_their_paper():
 
 
 @pytest.mark.parametrize("name", PUBLISHED)
-def test_every_anchor_fits_its_data(name):
+def test_every_published_result_fits_its_data_and_makes_a_study(name):
     published = PUBLISHED[name]
     published.model.check_images((28, 28, 1), 2 if published.dataset == "binarized_mnist" else 256)
     assert published.metric == ("nll_nats" if published.dataset == "binarized_mnist" else "bits_per_dim")
+    (arm,) = make_study(published).arms
+    assert (arm.model, arm.training, dict(arm.sweep)) == (published.model, published.training, {})

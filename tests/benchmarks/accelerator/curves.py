@@ -17,8 +17,8 @@ from tests.benchmarks.accelerator.part import Part
 from tests.benchmarks.accelerator.rows import FAILED
 
 POINTS = 100
-"""Rows of a curve at most: looks that come faster than that are not told."""
-LOOKS = 100_000
+"""Rows of a curve at most: evaluations that come faster than that are left out."""
+EVALUATIONS = 100_000
 """More than any budget has time for: the seconds end a curve."""
 
 
@@ -48,18 +48,18 @@ def _curve(part: Part, subject: str, config: ModelConfig, file: Path, batch: int
         learning_rate=1e-3,
         warmup_steps=warmup,
         batch_size=batch,
-        images=LOOKS * part.sizes.curve_look,
-        evaluations=LOOKS,
+        images=EVALUATIONS * part.sizes.curve_look,
+        evaluations=EVALUATIONS,
     )
     unit = {"bits_per_dim": "validation bits/dim", "nll_nats": "validation nats"}[metric]
 
-    told = float("-inf")
+    shown = float("-inf")
 
     def tell(record: EvaluationRecord) -> None:
-        nonlocal told
+        nonlocal shown
         is_over = record.seconds > part.sizes.curve_seconds
-        if is_over or record.seconds - told >= part.sizes.curve_seconds / POINTS:
-            told = record.seconds
+        if is_over or record.seconds - shown >= part.sizes.curve_seconds / POINTS:
+            shown = record.seconds
             value = record.values[f"validation/{metric}"]
             part.tell(subject, unit, value, images=record.images, seconds=record.seconds)
         if is_over:

@@ -41,18 +41,18 @@ def _step(
     from bench.evaluation.cost.memory import peak_device_bytes
     from bench.study.config import TrainingConfig
     from bench.training.loop import compile_for_training
-    from bench.training.program import gradients_of, noise_for
+    from bench.training.program import draw_noise, make_gradient_function
     from models.glow.config import GlowConfig
     from models.registry import build_model
 
     config = GlowConfig(levels=levels, flow_depth=depth, hidden_channels=width, recompute=recompute)
     model = build_model(config, shape, 256)
     compile_for_training(model, TrainingConfig(batch_size=batch))
-    gradients = gradients_of(model, pieces=1)
+    gradients = make_gradient_function(model, microbatches=1)
 
     def step(state: Any, images: Any) -> Any:
         weights, others, optimizer_values = state
-        noise, others = noise_for(model, others, batch)
+        noise, others = draw_noise(model, others, batch)
         _, others, found = gradients(weights, others, images, None, noise)
         weights, optimizer_values = model.optimizer.stateless_apply(optimizer_values, found, weights)
         return [weights, others, optimizer_values]

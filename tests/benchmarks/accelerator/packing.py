@@ -12,7 +12,7 @@ import numpy as np
 from bench.study.config import TrainingConfig
 from bench.training.loop import compile_for_training
 from bench.training.program import training_program
-from bench.training.vectorized import PackedTraining
+from bench.training.vectorized import VectorizedTraining
 from models.base.config import ModelConfig
 from models.base.likelihood_model import LikelihoodModel
 from models.glow.config import GlowConfig
@@ -45,7 +45,7 @@ def measure(part: Part) -> None:
         alone = _speed(lambda steps: program.train(images, None, order, 0, steps), batch, part)  # noqa: B023 - used at once
         part.tell(subject, "one at a time, images/s", alone)
         for trainings in part.sizes.packs:
-            pack = PackedTraining(_model(config, images, batch), [RATE] * trainings, range(trainings))
+            pack = VectorizedTraining(_model(config, images, batch), [RATE] * trainings, range(trainings))
             orders = generator.integers(len(images), size=(trainings, STEPS, batch))
             pack.initialise(images, orders[:, 0])
             total = _speed(lambda steps: pack.train(images, orders, 0, steps), trainings * batch, part)  # noqa: B023

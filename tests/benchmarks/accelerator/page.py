@@ -17,7 +17,7 @@ PARTS = {
         "Speed",
         "Images/s, the median of the turns. Each side has a process of its own, one after the other, and is warm. The "
         "fraction of peak counts 2 operations for each multiplication of the forward pass, times 3 for training, "
-        "over the rate of a large matrix product in the default precision. Ratios are told of GPUs alone: beside other "
+        "over the rate of a large matrix product in the default precision. Ratios are of GPUs alone: beside other "
         "processes PyTorch's threads wait for each other, and `make benchmark-peers` is what measures it.",
     ),
     PACKING: (

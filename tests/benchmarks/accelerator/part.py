@@ -21,7 +21,7 @@ ON_KERAS = (PACKING, PRECISION, CURVES)
 
 @dataclass(frozen=True)
 class Part:
-    """What a part is told.
+    """What a part is given.
 
     Attributes:
         name: of the part.

@@ -55,8 +55,8 @@ class Table:
             if is_new:
                 writer.writeheader()
             writer.writerow({name: _shown(value) for name, value in asdict(row).items()})
-        told = (f"{name} {_shown(value)}" for name, value in list(asdict(row).items())[3:] if value not in (None, ""))
-        print(row.part, row.subject, row.figure, *told, sep=" | ", flush=True)
+        cells = (f"{name} {_shown(value)}" for name, value in list(asdict(row).items())[3:] if value not in (None, ""))
+        print(row.part, row.subject, row.figure, *cells, sep=" | ", flush=True)
 
     def rows(self) -> list[Row]:
         """All of them, in order."""

@@ -28,8 +28,8 @@ class Sizes:
         curve_look: training images between two looks at validation.
         curve_seconds: of each learning curve.
         validation_images: that a curve or a precision is judged by.
-        depths: numbers of steps whose memory is told.
-        memory_glow: levels and width of the Glow whose memory is told.
+        depths: numbers of steps whose memory is measured.
+        memory_glow: levels and width of the Glow whose memory is measured.
         memory_images: batch, and its image shape.
         study: options of the flagship study.
     """

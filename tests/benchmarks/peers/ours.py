@@ -18,7 +18,6 @@ from bench.runtime.backend import device
 from bench.study.config import TrainingConfig
 from bench.training.loop import train
 from models.base.config import ModelConfig
-from models.base.size import model_size
 from models.glow.config import GlowConfig
 from models.registry import build_model
 from models.vae.config import VAEConfig
@@ -34,10 +33,12 @@ def prepare(work: GlowWork | VAEWork) -> Side:
     """The model, with its programs compiled."""
     ours = _Ours(work)
     backend = keras.backend.backend()
+    size = ours.config.size(work.image_shape, work.grey_levels)
+    assert size is not None, "our families state their size"
     about = {
         "device": device().partition(":")[0],
         "versions": {"keras": version("keras"), backend: version(backend)},
-        "multiplications": model_size(ours.config, work.image_shape, work.grey_levels).multiplications,
+        "multiplications": size.multiplications,
     }
     ours.evaluate()
     ours.sample()

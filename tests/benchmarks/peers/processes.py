@@ -1,4 +1,4 @@
-"""The other end of a side's process: it is started, told when it is its turn, and ended."""
+"""The other end of a side's process: it is started, called when it is its turn, and ended."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """The process of one side: ``python -m tests.benchmarks.peers.serve MODULE WORK [--backend BACKEND]``.
 
-It makes ready, says so, and then does what it is told, one line of stdin after the other, until stdin ends:
+It makes ready, says so, and then does what it is asked, one line of stdin after the other, until stdin ends:
 
     stdin   training 5          an activity, and for how many seconds
     stdout  {"rate": 812.3}     the answer; before the first one, what is to be known of the side

@@ -17,7 +17,7 @@ class Side:
 
     Attributes:
         about: what the page states: its ``device`` (``cpu`` or ``gpu``), ``versions`` of its packages, and more.
-        activities: what it can be told to do.
+        activities: what it can be asked to do.
     """
 
     about: Mapping[str, Any]

@@ -37,7 +37,7 @@ from bench.search.storage import open_storage
 from bench.study.search_space import Integers, Reals
 from tests.benchmarks.scaling.page import page
 from tests.browser.chromium import mlflow_server
-from tests.faults.expected import LOOKS
+from tests.faults.expected import EVALUATIONS
 from tests.faults.invariants import check
 from tests.faults.postgres import Postgres, find_programs, free_port
 from tests.faults.processes import Place
@@ -55,7 +55,7 @@ _context = multiprocessing.get_context("forkserver")
 _context.set_forkserver_preload(["tests.faults.stand_in", "tests.benchmarks.scaling.measure"])
 
 
-def study_of_waiting_trials(workers: int, storage: str | None, look_seconds: float, trials: int) -> list[Row]:
+def study_of_waiting_trials(workers: int, storage: str | None, evaluation_seconds: float, trials: int) -> list[Row]:
     """A whole study, through the real coordinator and its worker processes; ``trials`` for each of them."""
     from rich.console import Console
 
@@ -82,7 +82,7 @@ def study_of_waiting_trials(workers: int, storage: str | None, look_seconds: flo
         share(load_digits(), folder / "data")
         study = open_session(bound)
         command = [sys.executable, "-m", "tests.faults.waiting_worker", bound.study_id]
-        command += ["--output", name, "--workers", str(workers), "--look-seconds", str(look_seconds)]
+        command += ["--output", name, "--workers", str(workers), "--evaluation-seconds", str(evaluation_seconds)]
         environment = {STORAGE: place.storage, TRACKING: place.tracking_uri or "", "PYTHONPATH": str(Path.cwd())}
         executor = LocalWorkers(workers, command, environment, folder / "logs")
         before = time.process_time()
@@ -94,20 +94,20 @@ def study_of_waiting_trials(workers: int, storage: str | None, look_seconds: flo
         seconds = (max(each.ended for each in attempts) - began).total_seconds()
         study.tracker.close()
         found = check(bound, place.tracking_uri or "")
-        told = [json.loads(each.read_text()) for each in (folder / "operations").iterdir()]
+        reports = [json.loads(each.read_text()) for each in (folder / "operations").iterdir()]
         logs = "".join(each.read_text() for each in (folder / "logs").glob("*worker*.log"))
         done = len(attempts) + len(study.record.finals.attempts())
     kind = "journal" if storage is None else "postgresql"
     figures = {
         "trials": len(attempts),
         "seconds": seconds,
-        "seconds of waiting": sum(_looks(each) for each in attempts) * look_seconds / workers,
+        "seconds of waiting": sum(_looks(each) for each in attempts) * evaluation_seconds / workers,
         "trials a minute": 60 * len(attempts) / seconds,
-        "storage operations a trial": sum(sum(each["calls"].values()) for each in told) / done,
-        "storage seconds a trial": sum(each["seconds"] for each in told) / done,
-        "worker CPU seconds a trial": sum(each["cpu_seconds"] for each in told) / done,
+        "storage operations a trial": sum(sum(each["calls"].values()) for each in reports) / done,
+        "storage seconds a trial": sum(each["seconds"] for each in reports) / done,
+        "worker CPU seconds a trial": sum(each["cpu_seconds"] for each in reports) / done,
         "coordinator CPU seconds": cpu,
-        "workers that ended in error": workers - len(told),
+        "workers that ended in error": workers - len(reports),
         "warnings and errors logged": logs.count("WARNING:") + logs.count("ERROR:"),
         "lost or doubled": len(found.violations),
     }
@@ -161,14 +161,14 @@ def claims(name: str, address: str, processes: int, trials: int, plain: bool = F
         each.start()
     ready.wait()
     began = time.monotonic()
-    told = [results.get(timeout=600) for _ in crowd]
+    answers = [results.get(timeout=600) for _ in crowd]
     seconds = time.monotonic() - began
     for each in crowd:
         each.join()
-    claimed = [number for _, numbers in told for number in numbers]
+    claimed = [number for _, numbers in answers for number in numbers]
     figures = {
         "seconds": seconds,
-        "operations a second": sum(operations for operations, _ in told) / seconds,
+        "operations a second": sum(operations for operations, _ in answers) / seconds,
         "trials claimed twice": float(len(claimed) - len(set(claimed))),
         "trials never claimed": float(processes * trials - len(set(claimed))),
     }
@@ -244,7 +244,9 @@ def requests_a_trial(folder: Path) -> list[Row]:
         mlflow_server(f"sqlite:///{folder / 'mlflow.db'}", folder, *proxied) as address,
         Proxy(int(address.rpartition(":")[2])) as proxy,
     ):
-        place = Place(str(folder / "s.journal"), proxy.address, folder / "output", folder / "logs", look_seconds=0.5)
+        place = Place(
+            str(folder / "s.journal"), proxy.address, folder / "output", folder / "logs", evaluation_seconds=0.5
+        )
         chaos = Chaos(place, 2, {}, count=0, pause=0.0, seed=0, proxy=proxy)
         chaos.run()
         runs = 2 * (chaos.trials + place.seeds)
@@ -280,9 +282,9 @@ def synthetic_objective(values: dict[str, Any]) -> float:
     )
 
 
-def simulated_search(workers: int, seed: int, trials: int, looks: int = 8) -> float:
-    """The best value that so many workers find: each look takes them a time drawn at random, and none is waited for."""
-    search = Search(InMemoryStorage(), "study/synthetic", SPACE, FIRST, "tpe", True, looks, seed)
+def simulated_search(workers: int, seed: int, trials: int, evaluations: int = 8) -> float:
+    """The best value that so many workers find: an evaluation takes a time drawn at random, and nobody waits."""
+    search = Search(InMemoryStorage(), "study/synthetic", SPACE, FIRST, "tpe", "halving", evaluations, seed)
     search.set_open(True)
     search.offer(search.tasks(trials))
     rng = np.random.default_rng(seed)
@@ -297,12 +299,12 @@ def simulated_search(workers: int, seed: int, trials: int, looks: int = 8) -> fl
                 continue
             working[i] = (claim, 0)
         else:
-            claim, look = working[i]
-            look += 1
+            claim, evaluation = working[i]
+            evaluation += 1
             reached = synthetic_objective(claim.values)
-            claim.report(reached + 2.0 * 0.6**look, look)
-            working[i] = (claim, look)
-            if look == looks:
+            claim.report(reached + 2.0 * 0.6**evaluation, evaluation)
+            working[i] = (claim, evaluation)
+            if evaluation == evaluations:
                 claim.end(RunState.COMPLETE, reached)
                 del working[i]
             elif claim.should_prune():
@@ -354,10 +356,10 @@ def measure(options: argparse.Namespace) -> list[Row]:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         postgres = stack.enter_context(Postgres(programs)) if programs else None
         for workers in WORKERS:
-            keep(study_of_waiting_trials(workers, None, options.look_seconds, options.trials_a_worker))
+            keep(study_of_waiting_trials(workers, None, options.evaluation_seconds, options.trials_a_worker))
         if programs:
             fresh = stack.enter_context(Postgres(programs))
-            keep(study_of_waiting_trials(WORKERS[-1], fresh.url, options.look_seconds, options.trials_a_worker))
+            keep(study_of_waiting_trials(WORKERS[-1], fresh.url, options.evaluation_seconds, options.trials_a_worker))
         for name, address, plain in (
             ("journal", str(folder / "a.journal"), False),
             ("SQLite, BEGIN IMMEDIATE", f"sqlite:///{folder / 'a.db'}", False),
@@ -383,7 +385,7 @@ def measure(options: argparse.Namespace) -> list[Row]:
 def main() -> None:
     """Measure, and write what was measured."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--look-seconds", type=float, default=0.5, help="that a trial waits before each look")
+    parser.add_argument("--evaluation-seconds", type=float, default=0.5, help="that a trial waits before each look")
     parser.add_argument("--trials-a-worker", type=int, default=4)
     parser.add_argument("--claims", type=int, default=5, help="trials that each process claims without a pause")
     parser.add_argument("--trials", type=int, default=96, help="of a simulated search")
@@ -399,7 +401,7 @@ def main() -> None:
         "command": f"python -m tests.benchmarks.scaling {' '.join(sys.argv[1:])}".strip(),
         "machine": f"{processor()}, {os.cpu_count()} processors, {platform.system()}",
         "commit": commit(),
-        "looks": f"{LOOKS} looks of {options.look_seconds:g} s",
+        "looks": f"{EVALUATIONS} looks of {options.evaluation_seconds:g} s",
     }
     (options.output / "scaling.md").write_text(page(rows, about))
     print(options.output / "scaling.md")

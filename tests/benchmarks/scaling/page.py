@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 Row = tuple[str, str, str, float]
 
 LENGTHS = {"1 minute": 60.0, "10 minutes": 600.0, "1 hour": 3600.0}
-LOOKS = 10
+EVALUATIONS = 10
 BEATS_A_MINUTE = 6.0
 """A sign of life every sixth of the default lease of a minute."""
 CALLS_A_TRIAL = 9.0
@@ -131,13 +131,13 @@ def _outcomes(value: Mapping[tuple[str, str, str], float]) -> str:
 
 
 def _verdicts(value: Mapping[tuple[str, str, str], float], found: Iterable[tuple[str, str]]) -> str:
-    """Whether each number of workers can be told from one by what it finds."""
+    """Whether each number of workers differs from one by what it finds."""
     said = []
     for each in found:
         p = value.get((*each, "p, Mann-Whitney, against 1 worker"))
         if p is not None:
-            told = "cannot be told from 1 worker" if p > 0.05 else "find worse values than 1 worker does"
-            said.append(f"{each[1].partition(',')[0].capitalize()} {told} (p = {p:.2g}).")
+            verdict = "do not differ from 1 worker" if p > 0.05 else "find worse values than 1 worker does"
+            said.append(f"{each[1].partition(',')[0].capitalize()} {verdict} (p = {p:.2g}).")
     return " ".join(said)
 
 
@@ -155,9 +155,9 @@ def _plan(value: Mapping[tuple[str, str, str], float]) -> str:
     cpu = value[largest]
     lines = []
     for length, seconds in LENGTHS.items():
-        calls = (CALLS_A_TRIAL + LOOKS) / seconds + BEATS_A_MINUTE / 60
+        calls = (CALLS_A_TRIAL + EVALUATIONS) / seconds + BEATS_A_MINUTE / 60
         # An uploader sends what there is every few seconds at most: a long trial's every look by itself.
-        asked = min(requests + LOOKS, requests + seconds / FLUSH_SECONDS) / seconds
+        asked = min(requests + EVALUATIONS, requests + seconds / FLUSH_SECONDS) / seconds
         bounds = {name: rate / calls for name, rate in storages.items()}
         bounds["MLflow server, 1 process on SQLite"] = server / asked
         lines.append([length, f"{calls:.2f}", f"{asked:.2f}", *(f"{each:,.0f}" for each in bounds.values())])

@@ -2,7 +2,7 @@
 
 It is a script of its own, on the backend in KERAS_BACKEND, with Keras's, Optuna's and MLflow's defaults. It takes this
 project's data and models, so that both loops train the same architectures on the same images. Runs are logged to
-``mlflow.db`` in the current folder. The last line says, as JSON, what came out of each family.
+``mlflow.db`` in the current folder. The last line says, as JSON, what came out of each arm.
 """
 
 from __future__ import annotations
@@ -93,7 +93,7 @@ def search(family: str, trials: int, epochs: int, seed: int) -> dict[str, float]
 def main() -> None:
     """Search both families, one after the other."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--trials", type=int, default=15, help="of each family")
+    parser.add_argument("--trials", type=int, default=15, help="of each arm")
     parser.add_argument("--epochs", type=int, default=10)
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()

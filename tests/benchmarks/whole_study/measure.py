@@ -54,7 +54,7 @@ def against_before(options: argparse.Namespace) -> Iterator[Row]:
 def within_a_trial(options: argparse.Namespace) -> Iterator[Row]:
     """What a worker adds to the training of a trial, in this process."""
     given = {"trials": options.repeats + 1, "epochs": options.epochs, "backend": options.backend}
-    settings = StudySettings.checked({name: value for name, value in given.items() if value is not None})
+    settings = StudySettings.from_options({name: value for name, value in given.items() if value is not None})
     select_backend(settings.backend)
     # Here, for it imports Keras.
     from tests.benchmarks.whole_study.within import measure
@@ -97,7 +97,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--backend", help="of our command [default: its own]; the loop by hand has KERAS_BACKEND")
     parser.add_argument("--rounds", type=int, default=1, help="of whole studies")
-    parser.add_argument("--trials", type=int, default=15, help="of each family, against the loop by hand")
+    parser.add_argument("--trials", type=int, default=15, help="of each arm, against the loop by hand")
     parser.add_argument("--epochs", type=int, default=10)
     parser.add_argument("--repeats", type=int, default=6, help="pairs of trials, of what a worker adds")
     parser.add_argument("--output", type=Path, default=OUTPUT)
@@ -113,7 +113,7 @@ def _about(parser: argparse.ArgumentParser, options: argparse.Namespace) -> dict
         "versions": f"Python {platform.python_version()}, {versions}",
         "load": f"{os.getloadavg()[2]:.1f}",
         "command": f"python -m tests.benchmarks.whole_study {_command_line(parser, options)}".strip(),
-        "budget": f"{options.trials} trials of each family, {options.epochs} epochs",
+        "budget": f"{options.trials} trials of each arm, {options.epochs} epochs",
         "before options": f" {options.before_options}".rstrip(),
     }
     return about if options.before is None else {**about, "before": commands.version(options.before)}

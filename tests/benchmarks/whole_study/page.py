@@ -88,7 +88,7 @@ def _by_hand(figures: Figures, about: Mapping[str, str]) -> list[str]:
         "the process to its end, in turns, each in a fresh folder, each round from a seed of its own. The loop "
         "([by_hand.py](../../tests/benchmarks/whole_study/by_hand.py)) is Optuna's TPE, the same models trained by "
         "Keras's `fit` as `compile` leaves it, and an MLflow run for each trial. Ours is `reparam-bench study "
-        "vae_vs_glow --pruner none --seeds 1`, which beyond the search trains and measures the best of each family on "
+        "vae_vs_glow --pruner none --seeds 1`, which beyond the search trains and measures the best of each arm on "
         "test, trains the classifier of sample quality before it, and writes the report.\n",
         _table(
             ("", "backend", "seconds", "processor s", *PHASES),
@@ -206,7 +206,7 @@ def _within(figures: Figures, about: Mapping[str, str]) -> list[str]:
         f"turns, on {figures.backend(f'{names[0]} alone')}; earlier trials have compiled their programs. Seconds of a "
         f"trial, median over {_rounds(figures)} (least … most). What watches runs on the training's own thread "
         "and is no part of what `cost/training_seconds` tells. The uploader uploads to MLflow on a thread of its own "
-        "while the next trial trains; here each trial waits for it, and it is told apart, but for its processor "
+        "while the next trial trains; here each trial waits for it, and it is given apart, but for its processor "
         "seconds. Before the first step weights are drawn and initialised on training images.\n",
         _table(
             ("seconds of a trial", *map(FAMILIES.get, names)), [[name, *map(of, names)] for name, of in lines.items()]

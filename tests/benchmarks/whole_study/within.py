@@ -2,7 +2,7 @@
 
 Both are warm, for an earlier trial has compiled the programs, and they take turns. A trial that has ended is uploaded
 to the tracking store before the next one begins: what the uploader does in the background falls on no other trial, and
-is told apart.
+is given apart.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from bench.execution.trial import OnEvaluation, Outcome, run_trial, validation_b
 from bench.execution.worker import Worker
 from bench.search.queue import Claim, Task
 from bench.study.config import RunConfig
-from bench.study.definition import BoundStudy, StudySettings
+from bench.study.definition import Arm, BoundStudy, StudySettings
 from bench.tracking.writer import DRAIN_SECONDS, ModelRun
 from bench.training.checkpoint import Checkpoint
 from studies.vae_vs_glow import STUDY
@@ -42,7 +42,7 @@ _METHODS = (
     (ModelRun, "log_evaluation"),
     (Claim, "report"),
     _LAGS_BEHIND,
-    (StudyProgress, "epoch"),
+    (StudyProgress, "show_evaluation"),
     (Checkpoint, "save"),
 )
 """Those that page.WATCHED names, in its order."""
@@ -94,7 +94,7 @@ class _Clock:
     @contextmanager
     def watching(self) -> Iterator[None]:
         """In the block, everything that workers do is observed, and no trial is stopped early."""
-        do = Worker._do
+        do = Worker._run_attempt
 
         def claimed(*arguments: Any) -> None:
             self.claimed = time.perf_counter()
@@ -104,11 +104,11 @@ class _Clock:
             for name, method in zip(WATCHED, _METHODS, strict=True):
                 timed = self.timed(name, getattr(*method))
                 stack.enter_context(patch.object(*method, _asked_in_vain(timed) if method == _LAGS_BEHIND else timed))
-            stack.enter_context(patch.object(Worker, "_do", claimed))
+            stack.enter_context(patch.object(Worker, "_run_attempt", claimed))
             stack.enter_context(patch.object(bench.execution.worker, "run_trial", self.run_trial))
             yield
 
-    def told(self) -> dict[str, float]:
+    def measured(self) -> dict[str, float]:
         """What there is to say of a trial, wherever it was done."""
         assert self.outcome is not None, "the trial did not come to its end"
         return {
@@ -129,7 +129,7 @@ def _asked_in_vain(method: Callable[..., Any]) -> Callable[..., bool]:
 
 
 def measure(settings: StudySettings, repeats: int) -> list[Row]:
-    """Both families, each as its own configuration; ``repeats`` pairs of trials.
+    """Both arms, each as its own configuration; ``repeats`` pairs of trials.
 
     Args:
         settings: backend and budget; the backend is selected.
@@ -151,7 +151,7 @@ def measure(settings: StudySettings, repeats: int) -> list[Row]:
 
 
 class _Trials:
-    """Trials of a family's own configuration, in a worker or by themselves; those of one number are the same."""
+    """Trials of an arm's own configuration, in a worker or by themselves; those of one number are the same."""
 
     def __init__(self, worker: Worker, arm: Arm, clock: _Clock) -> None:
         self.worker = worker
@@ -170,7 +170,7 @@ class _Trials:
         self.clock.claimed = began
         self.clock.run_trial(config, self.worker.data, seed, samples, lambda record: None)
         seconds = time.perf_counter() - began
-        return {"trial": seconds, "processor seconds": time.process_time() - used, **self.clock.told()}
+        return {"trial": seconds, "processor seconds": time.process_time() - used, **self.clock.measured()}
 
     def in_worker(self, number: int) -> dict[str, float]:
         """The trial as a task of the study."""
@@ -189,7 +189,7 @@ class _Trials:
             "processor seconds": time.process_time() - used,
             "claim": self.clock.claimed - began,
             **{name: self.clock.seconds[name] for name in WATCHED},
-            **self.clock.told(),
+            **self.clock.measured(),
         }
 
 
@@ -201,8 +201,8 @@ def _pairs(trials: _Trials, repeats: int) -> list[Row]:
     for number in range(1, repeats + 1):
         # Whichever is first finds the machine as the other left it: they take turns at that too.
         for kind in list(kinds)[:: 1 if number % 2 else -1]:
-            told = kinds[kind](number)
+            figures = kinds[kind](number)
             of = f"{trials.arm.name} {kind}"
             backend = trials.bound.settings.backend
-            rows += [Row(WITHIN, of, backend, number, figure, value) for figure, value in told.items()]
+            rows += [Row(WITHIN, of, backend, number, figure, value) for figure, value in figures.items()]
     return rows

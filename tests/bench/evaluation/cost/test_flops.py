@@ -1,4 +1,4 @@
-"""Operations as the backend counts them, against those told from the configuration."""
+"""Operations as the backend counts them, against those computed from the configuration."""
 
 from __future__ import annotations
 
@@ -56,6 +56,6 @@ def test_the_peak_is_that_of_a_matrix_product(monkeypatch):
     assert 0 < seconds < 5
 
 
-def test_memory_is_told_for_the_host_and_for_no_device_where_there_is_none():
+def test_memory_is_measured_for_the_host_and_for_no_device_where_there_is_none():
     assert 50e6 < peak_host_bytes() < 1e12
     assert peak_device_bytes() is None

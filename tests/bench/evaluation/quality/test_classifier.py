@@ -50,7 +50,7 @@ def by_hand(images, grey_levels, weights):
     return y / (1 + np.exp(-y))
 
 
-def test_digits_are_told_apart_within_seconds_and_the_classifier_is_kept(tmp_path, monkeypatch):
+def test_digits_are_classified_within_seconds_and_the_classifier_is_kept(tmp_path, monkeypatch):
     data = load_digits().tuning
     extractor = open_extractor("classifier", data, tmp_path)
     record = json.loads((tmp_path / f"classifier-v1-{data.digest[:12]}.json").read_text())
@@ -136,7 +136,7 @@ def test_orientations_are_the_four_flips():
 
 
 def test_without_labels_it_learns_orientations(tmp_path, monkeypatch):
-    """Images that are brightest at their upper left, whose orientation can be told."""
+    """Images that are brightest at their upper left, whose orientation shows."""
     rng = np.random.default_rng(0)
     slope = 12 - np.add.outer(np.arange(6), np.arange(6))[..., None]
 
@@ -174,7 +174,7 @@ def test_a_damaged_classifier_is_named_with_the_way_out(tmp_path, short):
     refused("")
     weights_file.write_bytes(whole)
     refused("other data", of=noise((8, 8, 1), 17, digest="ab" * 6 + "f" * 52))
-    refused("tells 4 orientations, self-supervised apart, and the data has 10 classes", of=noise((8, 8, 1), 17, 10))
+    refused("predicts 4 orientations, self-supervised, and the data has 10 classes", of=noise((8, 8, 1), 17, 10))
     for text in ("{", "[]", json.dumps(record | {"surplus": 1})):
         record_file.write_text(text)
         refused("")

@@ -44,7 +44,7 @@ def wait_until(condition, seconds=30.0):
         time.sleep(0.05)
 
 
-def test_so_many_processes_are_started_and_all_end_when_they_are_dismissed(executor):
+def test_so_many_processes_are_started_and_all_end_at_a_shutdown(executor):
     workers = executor(3, SLEEPER)
     assert workers.processes == []
     workers.poll()
@@ -72,12 +72,12 @@ def test_a_worker_that_dies_is_replaced_and_the_others_are_left_alone(executor):
 def test_workers_that_end_again_and_again_stop_the_study_with_where_to_look(executor, tmp_path):
     workers = executor(1, "import sys; sys.exit('no such module')")
 
-    def tend_for_long():
+    def poll_for_long():
         for _ in range(2000):
             workers.poll()
 
     with pytest.raises(StudyStoppedError, match=r"worker 0 ended 10 times within 30 s .* by 1: see (.*)worker-0\.log"):
-        tend_for_long()
+        poll_for_long()
     (log,) = (tmp_path / "logs").iterdir()
     assert log.read_text().count("no such module") == local.MOST_EARLY_ENDS
 

@@ -10,8 +10,9 @@ import matplotlib as mpl
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, NullLocator
 
-from reports.analysis.curves import svg
-from reports.figures.matplotlib import INK, STYLE, as_svg, images_label
+from reports.figures import svg
+from reports.figures.matplotlib import STYLE, as_svg
+from reports.figures.styles import INK
 from tests.benchmarks.peers.likelihood.rows import Best, Comparison, Row, best_within, compare
 from tests.benchmarks.peers.likelihood.works import ALPHA, OURS, LikelihoodWork
 
@@ -137,7 +138,7 @@ def _figure(rows: Sequence[Row], work: LikelihoodWork) -> str:
         for axes, label in zip(panels, ("training images seen", "seconds of training"), strict=True):
             axes.set_xscale("log")
             axes.xaxis.set_minor_locator(NullLocator())
-            axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: images_label(value)))
+            axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,g}"))
             axes.set_xlabel(label)
             axes.grid(axis="y", color=INK, alpha=0.12, linewidth=0.7)
         low, high = min(values), sorted(values)[round(0.9 * (len(values) - 1))]

@@ -1,0 +1,260 @@
+"""A study as Python and notebooks run it: arrays in, an answer out, and what is wrong in one line."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import optuna
+import pytest
+from mlflow.tracking import MlflowClient
+
+import bench.execution.worker
+import bench.workflows.run
+from bench import Arm, Integers, Study, run_study
+from bench.core.errors import SettingsError
+from bench.core.extensions import load_extension
+from bench.data.registry import load
+from bench.search.sampler import SearchObjects
+from bench.workflows.run import StudyOutcome
+from models import VAEConfig
+
+ROOT = Path(__file__).resolve().parents[3]
+EXTENSIONS = ROOT / "tests" / "extensions"
+SMALL = Arm(VAEConfig(hidden_sizes=(8,), latent_size=2), {"latent_size": Integers(1, 4)}, name="small")
+IMAGES = np.random.default_rng(0).integers(0, 4, (300, 4, 4), dtype=np.uint8)
+BROKEN = """
+from bench import register_metric
+
+@register_metric("broken_metric", label="Broken", definition="Always fails.")
+def broken_metric(context):
+    raise ValueError("out of luck")
+"""
+
+
+class HighestSampler(optuna.samplers.RandomSampler):
+    """Proposes the highest value."""
+
+    def sample_independent(self, study, trial, name, distribution):
+        return distribution.high
+
+
+@pytest.fixture(scope="module")
+def ran(own_registries_of_module, tmp_path_factory, keep_classifier):
+    """A study of arrays with a metric of the user's own, one that fails, and a sampler and a pruner as objects."""
+    folder = tmp_path_factory.mktemp("run")
+    broken = folder / "broken_metric.py"
+    broken.write_text(BROKEN)
+    arrays = {"x_train": IMAGES[:160], "x_validation": IMAGES[160:220], "x_test": IMAGES[220:]}
+    np.savez(folder / "same.npz", **arrays)
+    keep_classifier(load(str(folder / "same.npz")).tuning, folder / "runs")
+    arms = [SMALL, Arm(VAEConfig(hidden_sizes=(8,), latent_size=3), name="fixed")]
+
+    def run(**changes):
+        small = {"trials": 2, "seeds": 1, "images": 256, "batch_size": 64, "importance_samples": 4}
+        return run_study(
+            arms,
+            arrays,
+            name="mine",
+            question="Is <b>small</b> enough?",
+            sampler=HighestSampler(),
+            pruner=optuna.pruners.MedianPruner(),
+            extensions=[EXTENSIONS / "my_metric.py", broken],
+            quiet=True,
+            output=folder / "runs",
+            backend=os.environ["KERAS_BACKEND"],
+            **small | changes,
+        )
+
+    return SimpleNamespace(run=run, outcome=run(), folder=folder)
+
+
+@pytest.mark.backend
+def test_it_returns_the_runs_the_answer_and_the_report(ran):
+    outcome = ran.outcome
+    assert outcome.runs.groupby(["arm", "role"]).size().to_dict() == {
+        ("fixed", "final"): 1,
+        ("small", "final"): 1,
+        ("small", "search"): 2,
+    }
+    assert set(outcome.runs["state"]) == {"complete"}
+    assert outcome.runs.query("role == 'search'")["param.latent_size"].astype(int).tolist() == [2, 4]
+    assert outcome.headline.rstrip(".")
+    assert outcome.study_id.startswith(f"mine-{outcome.results.dataset['name']}-")
+    assert outcome.page.is_file()
+    assert outcome.log.is_file()
+    assert outcome.results.question == "Is <b>small</b> enough?"
+    assert outcome.results.dataset["sizes"] == {"train": 160, "validation": 60, "test": 80}
+    assert outcome.report(ran.folder / "again").parent == ran.folder / "again"
+
+
+def test_a_metric_of_the_user_s_own_reaches_a_reader_that_has_never_seen_its_file(ran):
+    program = f"""
+import json
+from bench.core.metrics import METRICS
+from bench.tracking.reading.reader import load_results
+assert "grey_gap" not in METRICS
+rows = load_results({f"sqlite:///{ran.folder}/runs/mlflow.db"!r}, {ran.outcome.study_id!r}).measurements
+own = rows[rows["metric"] == "grey_gap"]
+columns = ["split", "arm", "unit", "higher_is_better", "n"]
+print(json.dumps([METRICS["grey_gap"].definition, own[columns].to_dict("list")]))
+"""
+    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    definition, rows = json.loads(done.stdout.splitlines()[-1])
+    assert definition.startswith("Distance between the mean grey level")
+    assert rows["split"] == ["custom"] * 2
+    assert sorted(rows["arm"]) == ["fixed", "small"]
+    assert (rows["unit"], rows["higher_is_better"]) == (["grey levels"] * 2, [False] * 2)
+    assert rows["n"] == [80] * 2
+
+
+def test_a_metric_that_fails_costs_no_run_and_its_reason_is_kept(ran):
+    client = MlflowClient(f"sqlite:///{ran.folder}/runs/mlflow.db")
+    for run_id in ran.outcome.runs.query("role == 'final'")["run_id"]:
+        tags = client.get_run(run_id).data.tags
+        assert json.loads(tags["reparam.unavailable"])["broken_metric"] == "ValueError: out of luck"
+
+
+def test_the_same_call_again_trains_nothing_and_more_trials_only_what_is_missing(ran, monkeypatch):
+    done = []
+    for name in ("run_trial", "run_final"):
+        real = getattr(bench.execution.worker, name)
+        monkeypatch.setattr(bench.execution.worker, name, lambda *a, r=real, n=name: (done.append(n), r(*a))[1])
+    again = ran.run()
+    assert done == []
+    assert again.runs.equals(ran.outcome.runs)
+    assert again.headline == ran.outcome.headline
+    assert len(ran.run(trials=3).runs.query("role == 'search'")) == 3
+    assert done[0] == "run_trial"
+    assert set(done[1:]) <= {"run_final"}
+
+
+def test_another_content_of_a_file_is_refused_for_a_study_that_has_begun(ran):
+    file = ran.folder / "broken_metric.py"
+    before = file.read_text()
+    file.write_text(before + "\n# changed\n")
+    try:
+        with pytest.raises(SettingsError, match=r"begun by other code .*broken_metric\.py .* then, .* now") as raised:
+            ran.run()
+    finally:
+        file.write_text(before)
+    assert "\n" not in str(raised.value)
+
+
+@pytest.mark.slow
+@pytest.mark.backend
+def test_two_workers_train_a_model_of_the_user_s_own_beside_ours(own_registries, tmp_path):
+    mine = EXTENSIONS / "my_model.py"
+    made = load_extension(mine).module.MadeConfig(hidden_size=8)
+    outcome = run_study(
+        [Arm(made, {"hidden_size": Integers(4, 16)}), SMALL],
+        IMAGES,
+        extensions=[mine],
+        quiet=True,
+        workers=2,
+        output=tmp_path / "runs",
+        backend=os.environ["KERAS_BACKEND"],
+        grey_levels=4,
+        **{"trials": 2, "seeds": 1, "images": 256, "batch_size": 64, "importance_samples": 4},
+    )
+    assert outcome.runs.groupby(["arm", "role", "state"]).size().to_dict() == {
+        ("made", "final", "complete"): 1,
+        ("made", "search", "complete"): 2,
+        ("small", "final", "complete"): 1,
+        ("small", "search", "complete"): 2,
+    }
+    likelihood = outcome.measurements.query("split == 'test' and metric == 'bits_per_dim'").set_index("arm")
+    assert likelihood.loc["made", "bound"] == "exact"
+    assert 1.9 < likelihood.loc["made", "value"] < 2.5
+    assert "made" in outcome.headline.lower() + " ".join(outcome.details).lower()
+
+
+def test_what_a_notebook_shows_is_text_and_not_markup():
+    shown = StudyOutcome(None, Path("/a<b>/report.html"), "<script>1</script>", ["a & b"])._repr_html_()
+    assert "<script>" not in shown
+    assert "&lt;script&gt;" in shown
+    assert "<li>a &amp; b</li>" in shown
+    assert "a<b>" not in shown
+
+
+@pytest.fixture
+def asked(monkeypatch, tmp_path):
+    """What :func:`run_study` would run: study, settings and objects."""
+    calls = []
+
+    def run(study, settings, console, objects, log_file):
+        calls.append(SimpleNamespace(study=study, settings=settings, objects=objects, quiet=console.quiet))
+
+    monkeypatch.setattr(bench.workflows.run, "run", run)
+
+    def ask(study=SMALL, *arguments, **changes):
+        run_study(study, *arguments, **{"output": tmp_path / "runs", **changes})
+        return calls[-1]
+
+    return ask
+
+
+def test_arrays_are_kept_as_a_file_of_the_output_folder_that_later_calls_find(asked, tmp_path):
+    alone, mapped = asked(data=IMAGES), asked(data={"images": IMAGES})
+    assert alone.settings.dataset == mapped.settings.dataset
+    (file,) = (tmp_path / "runs" / "data").rglob("*.npz")
+    assert file == Path(alone.settings.dataset)
+    data = load(alone.settings.dataset)
+    assert sum(data.info.sizes.values()) == 300
+    path = tmp_path / "same.npz"
+    np.savez(path, images=IMAGES)
+    assert load(asked(data=path).settings.dataset).digest == data.digest
+    assert asked(data=IMAGES[::-1]).settings.dataset != alone.settings.dataset
+    assert asked().settings.dataset == "digits"
+
+
+def test_settings_and_arms_are_taken_as_they_are_given(asked):
+    one = asked(SMALL, trials=5, quiet=True)
+    assert (one.study.name, one.study.arms, one.settings.trials, one.quiet) == ("study", (SMALL,), 5, True)
+    study = Study("mine", "What?", (SMALL, replace(SMALL, name="other")), sampler="qmc")
+    assert asked(study).study is study
+    assert [arm.name for arm in asked(list(study.arms), name="two").study.arms] == ["small", "other"]
+    objects = asked(sampler=HighestSampler(seed=0), pruner="HyperbandPruner", workers=1).objects
+    assert isinstance(objects.sampler, HighestSampler)
+    assert objects.pruner is None
+    assert asked(sampler="QMCSampler", workers=2).objects == SearchObjects()
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"trails": 5}, r"trails=5: Extra inputs are not permitted"),
+        ({"trials": 0}, r"trials=0: .*greater than or equal to 1"),
+        ({"study": []}, r"study has no arms"),
+        ({"study": [SMALL, SMALL]}, r"two arms of study are called 'small'"),
+        ({"study": ["vae"]}, r"arms\.0='vae': "),
+        ({"study": SMALL, "name": "a/b"}, r"name='a/b': "),
+        ({"study": SMALL, "data": "nowhere"}, r"there is no data set 'nowhere'"),
+        ({"study": SMALL, "data": np.zeros((20, 4, 4))}, r"images has dtype float64; integer grey levels"),
+        ({"study": SMALL, "data": {"x": IMAGES, "images": IMAGES}}, r"mean the same"),
+        ({"sampler": "GuessingSampler"}, r"Optuna has no GuessingSampler: one of "),
+        ({"pruner": "GuessingPruner"}, r"Optuna has no GuessingPruner: one of "),
+        ({"sampler": "guess"}, r"sampler='guess': one of tpe, qmc, random"),
+        ({"sampler": HighestSampler(), "workers": 2}, r"an object serves one process, and workers=2 starts others"),
+        ({"pruner": optuna.pruners.NopPruner(), "engine": "ray"}, r"an object serves one process"),
+        ({"extensions": ["gone.py"]}, r"extension 'gone.py' does not exist"),
+    ],
+    ids=lambda value: re.sub(r"\W+", "-", str(value))[:40] if isinstance(value, str) else "",
+)
+def test_what_is_wrong_is_one_line_before_anything_is_trained(tmp_path, monkeypatch, given, message):
+    def begin(*arguments):
+        raise AssertionError("it was not refused")
+
+    monkeypatch.setattr(bench.execution.worker.Worker, "work", begin)
+    with pytest.raises(Exception, match=message) as raised:
+        run_study(**{"study": SMALL, "output": tmp_path / "runs", "quiet": True, **given})
+    assert type(raised.value).__name__ in ("SettingsError", "DataError")
+    assert "\n" not in str(raised.value)

@@ -1,0 +1,56 @@
+"""Published results on the command line: killed, continued, and each run in the table once."""
+
+from __future__ import annotations
+
+import os
+import signal
+
+import numpy as np
+import pandas as pd
+import pytest
+from mlflow.tracking import MlflowClient
+
+from bench.core.seeds import derive_seed
+from tests.studies.small_study import kill_during
+
+COMMAND = (
+    *("reproduce", "vae", "--dataset", "strokes.npz", "--images", "20000", "--seeds", "2", "--quiet"),
+    *("--importance-samples", "8", "--evaluation-images", "60", "--backend", os.environ["KERAS_BACKEND"]),
+)
+
+
+@pytest.mark.slow
+@pytest.mark.backend
+def test_a_published_result_that_is_killed_is_continued_and_each_of_its_runs_is_in_the_table_once(cli, tmp_path):
+    images = np.random.default_rng(0).integers(0, 2, (400, 28, 28), dtype=np.uint8)
+    np.savez(tmp_path / "strokes.npz", images=images)
+    second = str(derive_seed(0, "final", 1))
+    ended = kill_during(tmp_path, COMMAND, "reparam.seed", second, signal.SIGKILL)
+    assert ended.returncode == -signal.SIGKILL
+
+    for _ in range(2):
+        code, out, err = cli(*COMMAND)
+        assert code == 0, err
+        assert (tmp_path / out.strip()).is_file()
+        table = pd.read_csv(tmp_path / "runs" / "published" / "obtained.csv")
+        assert sorted(table["seed"]) == [0, 1]
+        assert table["run_id"].is_unique
+        assert (table["images_seen"] >= 20_000).all()
+        curves = pd.read_csv(tmp_path / "runs" / "published" / "curves.csv")
+        assert curves.groupby("run_id").size().tolist() == [40, 40]
+    client = MlflowClient(f"sqlite:///{tmp_path / 'runs' / 'mlflow.db'}")
+    runs = client.search_runs([client.get_experiment_by_name("reparam-bench/reproduce-vae").experiment_id])
+    states = [run.data.tags["reparam.state"] for run in runs if run.data.tags["reparam.role"] == "final"]
+    assert sorted(states) == ["complete", "complete", "interrupted"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("vea",), r"no published result is called 'vea': one of vae, iwae-5"),
+        (("vae", "--dataset", "digits"), r"vae cannot be trained on digits"),
+        (("vae", "--images", "0"), r"--images"),
+    ],
+)
+def test_what_cannot_be_reproduced_is_refused_before_anything_is_written(refused, arguments, message):
+    refused(message, "reproduce", *arguments)
