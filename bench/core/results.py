@@ -139,6 +139,7 @@ class StudyResults:
         name: the study's name, such as ``vae_vs_glow``.
         question: the question that the study asks, one sentence.
         arms: the family of each arm, in the study's order.
+        unavailable: for each final run, by its identifier, why each metric is missing that could not be measured.
         titles: of the families, as reports write them, where their models state one.
         swept: for each arm, the names of the swept parameters, in order; names as in ``runs`` columns
             without their ``param.`` prefix.
@@ -175,6 +176,7 @@ class StudyResults:
     tables: dict[str, pd.DataFrame] = field(default_factory=dict)
     space: dict[str, dict[str, dict[str, Any]]] = field(default_factory=dict)
     titles: dict[str, str] = field(default_factory=dict)
+    unavailable: dict[str, dict[str, str]] = field(default_factory=dict)
 
 
 RUN_COLUMNS = [

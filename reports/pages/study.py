@@ -114,6 +114,7 @@ def _comparison(study: Study, styles: dict[str, Style], figures: list[Block]) ->
     fixed, final_runs = tables.fixed(study), tables.final_runs(study)
     return [
         *(measured if groups else [Paragraph("No final run has been measured yet.", "empty")]),
+        *_shown(tables.unavailable(study)),
         *_shown(tables.differences(study, differences.differences(study)), method.DIFFERENCES_NOTE),
         *figures,
         *_shown(tables.published(study), method.PUBLISHED_NOTE),

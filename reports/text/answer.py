@@ -15,7 +15,7 @@ from reports.analysis.equal_time import at_equal_time
 from reports.analysis.findings import findings
 from reports.analysis.results import LIKELIHOOD, Finals, Study, bounds, select, variants
 from reports.analysis.statistics import Estimate, Interval
-from reports.formatting import count, display, listing, quantity, short, state_name
+from reports.formatting import count, listing, quantity, short, state_name
 from reports.text.outlook import outlook
 
 
@@ -172,8 +172,8 @@ def _families(study: Study, ranked: list[Candidate]) -> list[str]:
     value, start, end = formatting.difference(interval.value, interval.low, interval.high)
     verdict = ", which contains 0: the data do not decide between the families" if interval.contains_zero else ""
     return [
-        f"{sentence} The best {study.display(family)} lies {value} below the best {study.display(other)} (95% interval {start} to "
-        f"{end}{verdict})."
+        f"{sentence} The best {study.display(family)} lies {value} below the best {study.display(other)} (95% interval "
+        f"{start} to {end}{verdict})."
     ]
 
 

@@ -239,9 +239,7 @@ class _Answers:
             + (f" ({number(row.low, 3)} to {number(row.high, 3)} over seeds)" if row.runs > 1 else "")
             for row in (_Seeds(*values) for values in bits.reset_index().to_numpy())
         ]
-        return (
-            f"Trained on equally many images, the VAE reaches {listing(parts)} (test bits/dim, lower is better)."
-        )
+        return f"Trained on equally many images, the VAE reaches {listing(parts)} (test bits/dim, lower is better)."
 
     def _cosine(self) -> str:
         crossing = row_of(self.judged, outcome="cosine")

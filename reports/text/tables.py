@@ -350,6 +350,29 @@ def failure_reasons(study: Study) -> Table:
     return Table("Reasons of the runs that did not complete", ["", "State", "Reason", "Runs"], rows)
 
 
+def unavailable(study: Study) -> Table:
+    """The metrics of final runs that could not be measured, and why; reasons that several runs share stand once."""
+    reasons: dict[tuple[str, str, str], int] = {}
+    for arm, final in study.finals.items():
+        for run_id in final.runs["run_id"]:
+            for metric, reason in study.results.unavailable.get(str(run_id), {}).items():
+                reasons[arm, metric, reason] = reasons.get((arm, metric, reason), 0) + 1
+    rows = [
+        [
+            Cell(study.title(arm)),
+            Cell(METRICS[metric].label if metric in METRICS else metric),
+            Cell(reason),
+            Cell(str(n)),
+        ]
+        for (arm, metric, reason), n in reasons.items()
+    ]
+    return Table("Metrics that could not be measured", ["Arm", "Metric", "Reason", "Runs"], rows)
+
+
+def _label(metric: str) -> str:
+    return METRICS[metric].label if metric in METRICS else metric
+
+
 def trials(study: Study, arm: str, pictures: Mapping[str, str]) -> Table:
     """Every trial of an arm: complete ones by value, then those that ended early by the value they had reached.
 

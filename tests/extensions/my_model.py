@@ -16,6 +16,7 @@ from models import (
     Shape,
     Size,
     Tensor,
+    initial_bias,
     register_family,
     standard_normal_cdf,
     sum_event,
@@ -63,6 +64,10 @@ class Made(ExactLikelihoodModel):
     def prior_noise_size(self) -> int:
         """One number for each value of an image."""
         return self.dimensions
+
+    def initialise(self, images: Tensor) -> None:
+        """Begin with the marginal distribution of each value in training images, which need not be learned then."""
+        self.last_bias.assign(ops.reshape(initial_bias("categorical", images, self.grey_levels, 1), (-1,)))
 
     def conditionals(self, x: Tensor) -> Categorical:
         """p(x_d | x_<d) of all values, from flat images (n, D)."""

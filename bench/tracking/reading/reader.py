@@ -133,6 +133,7 @@ def _load(client: MlflowClient, uri: str, study_id: str) -> StudyResults:
         images=[grid for child in [*finals, *_best(children)] for grid in child.pictures(client)],
         tables=_tables(finals, client),
         space=space,
+        unavailable={child.run_id: child.unavailable for child in finals if child.unavailable},
     )
 
 
@@ -348,6 +349,11 @@ class _Child:
             self.role = "superseded"
         self.number = int(self.tags["reparam.number"]) if "reparam.number" in self.tags else None
         self.seed = int(self.tags["reparam.seed"])
+
+    @property
+    def unavailable(self) -> dict[str, str]:
+        """Why each metric is missing that could not be measured."""
+        return dict(json.loads(self.tags.get("reparam.unavailable", "{}")))
 
     def row(self, uri: str) -> dict[str, Any]:
         run = self.run

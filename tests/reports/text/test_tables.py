@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from bench.core.results import RunState
@@ -74,3 +76,14 @@ def test_the_extrapolated_frechet_distance_leads_where_images_are_few(study, n, 
     assert labels[0] == first
     found = tables.differences(known, differences.differences(known))
     assert next(row[0].text for row in found.rows if "Fréchet" in row[0].text) == first
+
+
+def test_a_metric_that_could_not_be_measured_stands_with_its_reason(study):
+    results = study({"vae": [2.3], "glow": [1.97]}).results()
+    run_id = results.runs.loc[(results.runs["role"] == "final") & (results.runs["arm"] == "glow"), "run_id"].iloc[0]
+    reasons = {"kid": "needs 50 images", "mine": "ZeroDivisionError: no"}
+    assert texts(tables.unavailable(Study(replace(results, unavailable={run_id: reasons})))) == [
+        ["Glow", "Kernel distance (KID)", "needs 50 images", "1"],
+        ["Glow", "mine", "ZeroDivisionError: no", "1"],
+    ]
+    assert not tables.unavailable(Study(results)).rows
