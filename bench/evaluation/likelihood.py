@@ -91,7 +91,7 @@ class LogLikelihood:
     def measurements(self, split: str) -> list[Measurement]:
         """Mean bits/dim and NLL in nats, each with the standard error of the mean over images.
 
-        Their Monte Carlo error is that of the mean, √(Σ e_i²) / n, for the images' noise is independent.
+        Their Monte Carlo error is that of the mean, √(Σ e_i²) / n, as the images' noise is independent.
         """
         n = len(self.bound)
         monte_carlo = error_of_mean(self.monte_carlo_error)

@@ -58,13 +58,13 @@ def samples(sampler: Sampler, seed: int) -> Picture:
     return _picture("samples", caption, _drawn(sampler, GRID, 1.0, seed), sampler)
 
 
-def shows_samples(epoch: int, last: int) -> bool:
-    """Whether samples are drawn at an epoch: at 1, 2, 4, 8, … and the last, for samples change less and less."""
-    return epoch == last or (epoch & (epoch - 1) == 0 and 3 * epoch < 2 * last)
+def shows_samples(evaluation: int, last: int) -> bool:
+    """Whether samples are drawn at an evaluation: at 1, 2, 4, 8, … and the last, as samples change less and less."""
+    return evaluation == last or (evaluation & (evaluation - 1) == 0 and 3 * evaluation < 2 * last)
 
 
 def watched_samples(sampler: Sampler) -> bytes:
-    """PNG of a few samples from the same noise whatever the run and its epoch: what differs is the model."""
+    """PNG of a few samples from the same noise whatever the run and the evaluation: what differs is the model."""
     return image_grid(_drawn(sampler, FEW, 1.0, 0), sampler.model.grey_levels, COLUMNS)
 
 

@@ -7,9 +7,10 @@ import json
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from bench.core.errors import SettingsError
+from bench.core.validation import format_validation_error
 from models.base.config import ModelConfig
 from models.families import AnyModelConfig
 
@@ -104,6 +105,18 @@ class RunConfig(BaseModel):
     training: TrainingConfig
     dataset_digest: str
     backend: str
+
+    @classmethod
+    def from_json(cls, text: str) -> RunConfig:
+        """A configuration that was logged.
+
+        Raises:
+            SettingsError: its family is not registered in this process, or it was written by another version.
+        """
+        try:
+            return cls.model_validate_json(text)
+        except ValidationError as error:
+            raise SettingsError(format_validation_error(error)) from error
 
     @property
     def hash(self) -> str:

@@ -8,7 +8,6 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-import keras
 import pandas as pd
 
 from bench.core.errors import SettingsError
@@ -23,6 +22,7 @@ from bench.execution.trial import train_model
 from bench.study.config import RunConfig
 from bench.tracking.reading.reader import LoggedModel, load_model_file
 from models.base.likelihood_model import LikelihoodModel
+from models.registry import load_model
 from models.vae.model import VAE
 
 ANNEALED_IMAGES = 100
@@ -66,7 +66,7 @@ def evaluate(
         SettingsError: the data is not what the run was trained on, or annealing is requested for another model.
         DivergedError: the run diverges when it is trained again, or its bound is not finite.
     """
-    config = RunConfig.model_validate_json(logged.config)
+    config = RunConfig.from_json(logged.config)
     logged.check_data(dataset.info.name, dataset.digest)
     model = _model(uri, logged, config, dataset, callbacks)
     final = logged.role == "final"
@@ -90,8 +90,7 @@ def _model(uri: str, logged: LoggedModel, config: RunConfig, dataset: Dataset, c
         return train_model(config, dataset.tuning, logged.seed, callbacks.on_evaluation)[0]
     with tempfile.TemporaryDirectory() as folder:
         file = load_model_file(uri, logged.run_id, Path(folder))
-        model: LikelihoodModel = keras.saving.load_model(file, safe_mode=True)
-    return model
+        return load_model(file)
 
 
 def measurements_frame(evaluation: Evaluation) -> pd.DataFrame:

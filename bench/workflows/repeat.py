@@ -36,7 +36,7 @@ def repeat(
         SettingsError: the data is not what the run was trained on, or the run has no learning curve.
         DivergedError: the run diverges earlier than it did.
     """
-    config = RunConfig.model_validate_json(logged.config)
+    config = RunConfig.from_json(logged.config)
     logged.check_data(dataset.info.name, dataset.digest)
     if curve.empty:
         raise SettingsError(

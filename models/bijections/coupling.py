@@ -53,7 +53,7 @@ class CouplingNetwork(keras.layers.Layer):
         self.built = True
 
     def redraw(self) -> None:
-        """Draw the weights that begin at random anew: the kernels of all but the last stage."""
+        """Draw the weights that begin at random again: the kernels of all but the last stage."""
         for stage in self.stages[:-1]:
             stage.redraw()
 

@@ -62,7 +62,7 @@ class FlowStep(Bijection):
         self.built = True
 
     def redraw(self) -> None:
-        """Draw the weights that begin at random anew, as those of another step."""
+        """Draw the weights that begin at random again, as those of another step."""
         self.convolution.redraw()
         self.coupling.network.redraw()
 
@@ -142,7 +142,7 @@ class Repeated(Bijection):
         self.built = True
 
     def _redrawn(self, template: FlowStep) -> Iterator[FlowStep]:
-        """The template as it is, and drawn anew K - 1 times."""
+        """The template as it is, and drawn again K - 1 times."""
         yield template
         for _ in range(self.depth - 1):
             template.redraw()

@@ -55,7 +55,7 @@ class TopPrior(keras.layers.Layer):
 
 
 class SplitPrior(keras.layers.Layer):
-    """Prior of the half that a split factors out, conditioned on the half that goes on (their section 3.6)."""
+    """Prior of the half that a split factors out, conditioned on the half that is kept (their section 3.6)."""
 
     def __init__(self, channels: int, **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -207,7 +207,7 @@ class Glow(LikelihoodModel):
         return self.preprocessing.inverse(y)
 
     def _split(self, y: Tensor, level: int) -> tuple[Tensor, Tensor]:
-        """The channels that go on, and those that are factored out."""
+        """The channels that are kept, and those that are factored out."""
         factored = self.latent_shapes[level][-1]
         return y[..., :-factored], y[..., -factored:]
 

@@ -113,7 +113,7 @@ class Convolution(keras.layers.Layer):
         self.redraw()
 
     def redraw(self) -> None:
-        """Draw the kernel anew, as it is drawn when the layer is built."""
+        """Draw the kernel again, as it is drawn when the layer is built."""
         if self.kernel_initializer != "zeros":
             initializer = keras.initializers.get(self.kernel_initializer)
             self.kernel.assign(initializer(self.kernel.shape, self.kernel.dtype))

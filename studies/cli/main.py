@@ -9,7 +9,18 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from studies.cli import compare, completion, doctor, gradient_estimators, repeat, storage_server, ui, upload, worker
+from studies.cli import (
+    check,
+    compare,
+    completion,
+    doctor,
+    gradient_estimators,
+    repeat,
+    storage_server,
+    ui,
+    upload,
+    worker,
+)
 from studies.cli.names import STUDIES
 from studies.cli.options import Extensions, Output, Storage, TrackingUri, load_extensions
 from studies.cli.stores import choose_studies, find_tracking_store
@@ -279,6 +290,7 @@ def evaluate(
     ] = None,
     tracking_uri: TrackingUri = None,
     output: Output = Path("runs"),
+    extension: Extensions = None,
     quiet: Quiet = False,
     log_file: LogFile = None,
 ) -> None:
@@ -294,6 +306,7 @@ def evaluate(
     check_output(output)
     uri = find_tracking_store(tracking_uri, output)
     logged = load_run(uri, run)
+    load_extensions(extension, backend or logged.backend)
     name, grey_levels = logged.dataset if dataset is None else (dataset, None)
     check_evaluation(extractor, outside_dataset, describe(name, grey_levels))
     check_backend(backend or logged.backend)
@@ -419,6 +432,7 @@ def reproduce(
 
 
 app.command(name="gradients")(gradient_estimators.command)
+app.command(name="check")(check.command)
 app.command(name="doctor")(doctor.command)
 app.command(name="repeat")(repeat.command)
 app.command(name="worker")(worker.command)

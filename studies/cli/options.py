@@ -50,17 +50,25 @@ Extensions = Annotated[
 ]
 
 
-def load_extensions(files: list[Path] | None) -> None:
+def load_extensions(files: list[Path] | None, backend: str | None = None) -> None:
     """Import the user's own files.
 
+    Args:
+        files: the files.
+        backend: on which they import Keras, if they do.
+
     Raises:
-        SettingsError: one cannot be imported.
+        SettingsError: one cannot be imported, or the backend cannot be had.
     """
     if files:
         from bench.core.extensions import load_extension
+        from bench.runtime.backend import hold_back_stderr, prepare_backend
 
-        for file in files:
-            load_extension(file)
+        if backend is not None:
+            prepare_backend(backend)
+        with hold_back_stderr():
+            for file in files:
+                load_extension(file)
 
 
 Output = Annotated[Path, typer.Option(help="Folder for databases, artifacts and reports.")]

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from studies.cli.options import Output, TrackingUri
+from studies.cli.options import Extensions, Output, TrackingUri, load_extensions
 from studies.cli.stores import find_tracking_store
 from studies.cli.terminal import LogFile, Quiet, command_log, open_console
 
@@ -22,6 +22,7 @@ def command(
     ] = None,
     tracking_uri: TrackingUri = None,
     output: Output = Path("runs"),
+    extension: Extensions = None,
     quiet: Quiet = False,
     log_file: LogFile = None,
 ) -> None:
@@ -37,6 +38,7 @@ def command(
     check_output(output)
     uri = find_tracking_store(tracking_uri, output)
     logged = load_run(uri, run)
+    load_extensions(extension, logged.backend)
     name, grey_levels = logged.dataset if dataset is None else (dataset, None)
     describe(name, grey_levels)
     check_backend(logged.backend)

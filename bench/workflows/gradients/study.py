@@ -10,7 +10,6 @@ from collections.abc import Callable
 from dataclasses import fields
 from pathlib import Path
 
-import keras
 import pandas as pd
 from rich.console import Console
 
@@ -29,6 +28,7 @@ from bench.workflows.gradients.settings import (
     Trained,
 )
 from bench.workflows.run import run
+from models.registry import load_model
 from models.vae.model import VAE
 
 OnStep = Callable[[str], None]
@@ -121,7 +121,7 @@ def _trained_model(settings: GradientSettings, results: StudyResults, latent_siz
     if runs.empty or runs.iloc[0]["state"] != RunState.COMPLETE:
         return None
     with tempfile.TemporaryDirectory() as folder:
-        model = keras.saving.load_model(load_model_file(settings.tracking, runs.iloc[0]["run_id"], Path(folder)))
+        model = load_model(load_model_file(settings.tracking, runs.iloc[0]["run_id"], Path(folder)))
     if not isinstance(model, VAE):
         raise TypeError(f"a VAE was trained, and {type(model).__name__} was logged")
     return model

@@ -97,7 +97,7 @@ FAULTS = {
         {"log_prob": lambda self, x, labels=None, training=False: _log_prob(self, x) + 0.5},
         {"probabilities sum to one at most": "at most 1 is possible: log_weights is too high"},
     ),
-    "the likelihood of an image looks at the batch": (
+    "the likelihood of an image depends on its batch": (
         {"log_prob": lambda self, x, labels=None, training=False: _log_prob(self, x) - ops.std(self.as_float(x))},
         {"image does not depend on its batch": "change with the other images of its batch"},
     ),

@@ -76,7 +76,7 @@ def served(registered):
 
 @pytest.fixture
 def sent(digits):
-    """Images as they come in: floating-point numbers, for JSON knows no others."""
+    """Images as they come in: floating-point numbers, as JSON has no others."""
     return digits.tuning.validation.images[:5].astype(np.float64)
 
 

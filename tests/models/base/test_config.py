@@ -12,7 +12,10 @@ from models.vae.config import VAEConfig
 
 
 def test_configurations_import_no_framework():
-    script = "import sys, models.families, models; models.VAEConfig, models.Size; print({'keras', 'tensorflow', 'jax'} & set(sys.modules))"
+    script = (
+        "import sys, models.families, models; models.VAEConfig, models.Size; "
+        "print({'keras', 'tensorflow', 'jax'} & set(sys.modules))"
+    )
     result = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert result.stdout.strip() == "set()"
 
