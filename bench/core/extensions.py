@@ -79,8 +79,9 @@ def mark_as_code(function: object) -> None:
 
 def code_extensions() -> list[Extension]:
     """The user's files that results depend on, by name: all but those that register only figures."""
-    sources = {family.source for family in families().values() if family.source is not None}
-    found = [_loaded.get(path) or Extension(path, _digest(path)) for path in _code | sources]
+    # As they were when they were imported: a file may have changed since.
+    digests = {family.source: family.digest for family in families().values() if family.source is not None}
+    found = [_loaded.get(path) or Extension(path, digests.get(path) or _digest(path)) for path in {*_code, *digests}]
     return sorted(found, key=lambda each: each.path.name)
 
 

@@ -48,9 +48,10 @@ def test_a_published_result_that_is_killed_is_continued_and_each_of_its_runs_is_
     ("arguments", "message"),
     [
         (("vea",), r"no published result is called 'vea': one of vae, iwae-5"),
-        (("vae", "--dataset", "digits"), r"vae cannot be trained on digits"),
-        (("vae", "--images", "0"), r"--images"),
+        (("glow-mnist", "--dataset", "odd.npz"), r"glow-mnist cannot be trained on odd: .*7x7"),
+        (("vae", "--images", "0"), r"images='0': .*greater than or equal to 1"),
     ],
 )
-def test_what_cannot_be_reproduced_is_refused_before_anything_is_written(refused, arguments, message):
+def test_what_cannot_be_reproduced_is_refused_before_anything_is_written(refused, tmp_path, arguments, message):
+    np.savez(tmp_path / "odd.npz", images=np.zeros((40, 7, 7), np.uint8))
     refused(message, "reproduce", *arguments)
