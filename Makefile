@@ -48,7 +48,7 @@ audit: $(INSTALLED) ## Look the locked dependencies up among known vulnerabiliti
 ui: $(INSTALLED) ## Open the MLflow UI and optuna-dashboard on the runs folder, on loopback
 	$(BIN)/reparam-bench ui
 
-report: $(INSTALLED) ## Write the newest study's report anew
+report: $(INSTALLED) ## Write the newest study's report again
 	$(BIN)/reparam-bench report
 
 screenshots: $(INSTALLED) ## Take pictures of the newest study's report and MLflow pages for reports/examples
@@ -79,7 +79,7 @@ benchmark-accelerator: $(INSTALLED) ## Measure what one accelerator does, by JAX
 	$(BIN)/python -m tests.benchmarks.accelerator --data $(DATA) --output $(or $(OUTPUT),runs/accelerator) \
 		$(if $(BINARIZED),--binarized $(BINARIZED))
 
-lock: $(UV) ## Resolve the dependencies anew, with hashes
+lock: $(UV) ## Resolve the dependencies again, with hashes
 	$(UV) pip compile pyproject.toml --extra jax --extra dashboard --extra server --extra dev --universal --python-version 3.11 \
 		--generate-hashes --upgrade --quiet --custom-compile-command 'make lock' -o requirements.lock
 

@@ -25,6 +25,7 @@ import bench.training.loop
 from bench.core.results import EvaluationRecord
 from bench.data.bundled import DIGITS, load_digits
 from bench.data.dataset import Dataset, TuningData
+from bench.runtime.backend import select_backend
 from bench.study.config import RunConfig, TrainingConfig
 from bench.training.checkpoint import Checkpoint
 from bench.training.history import TrainingLog
@@ -87,6 +88,8 @@ def trial(
     checkpoint: Checkpoint | None = None,
     on_evaluation: Callable[[EvaluationRecord], None] = lambda record: None,
 ) -> Result:
+    # TensorFlow rounds as its options say, which an earlier test of the process may have set.
+    select_backend(keras.backend.backend())
     outcome = bench.execution.trial.run_trial(config_of(name), data(), SEED, 2, on_evaluation, checkpoint)
     model = outcome.model
     variables = [np.array(each) for each in [*model.variables, *model.optimizer.variables]]
