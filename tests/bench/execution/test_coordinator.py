@@ -32,9 +32,10 @@ from bench.core.errors import (
     TrackingError,
 )
 from bench.core.results import Bound, BoundKind, EvaluationRecord, Measurement, RunState
+from bench.core.signals import StopRequest
 from bench.data.dataset import Dataset
 from bench.evaluation.sample_grids import Picture
-from bench.execution.coordinator import FAILURES_IN_A_ROW
+from bench.execution.coordinator import FAILURES_IN_A_ROW, Coordinator
 from bench.execution.trial import Outcome
 from bench.search.queue import DIED, MAX_DEATHS, Queue
 from bench.study.config import TrainingConfig
@@ -730,3 +731,19 @@ def test_a_study_that_other_code_continues_says_so_and_only_if_it_was_asked_for(
     mixed.run(digits)
     assert results_of(mixed).provenance["code"] == f"{before}, then 0123456789ab"
     assert len(trainer.trials) == 4
+
+
+def test_a_coordinator_that_lost_its_lock_stops_and_leaves_the_queues_to_its_successor():
+    touched: list[str] = []
+    queue = SimpleNamespace(set_open=lambda is_open: touched.append("queue"), reclaim=lambda: touched.append("queue"))
+    study = SimpleNamespace(record=SimpleNamespace(study_id="mine", lease=60.0), queues={"vae": queue})
+    executor = SimpleNamespace(shutdown=lambda: touched.append("executor"))
+    coordinator = Coordinator(study, executor, None, StopRequest())
+    coordinator._lock = SimpleNamespace(lost=True)
+    with pytest.raises(StudyStoppedError, match="another process took over mine"):
+        coordinator._is_done("vae", [])
+    coordinator._end_work()
+    assert touched == ["executor"]
+    coordinator._lock.lost = False
+    coordinator._end_work()
+    assert touched == ["executor", "queue", "executor"]
