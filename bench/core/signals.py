@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import sys
+import threading
 from collections.abc import Callable
 from types import FrameType, TracebackType
 from typing import Any, TypeVar
@@ -23,7 +24,9 @@ class StopRequest:
 
     def __enter__(self) -> StopRequest:
         self.made = False
-        self._earlier = {each: signal.signal(each, self._interrupt) for each in (signal.SIGINT, signal.SIGTERM)}
+        # Python allows handlers in the main thread alone; elsewhere, as in a server, whoever runs the thread stops it.
+        handled = (signal.SIGINT, signal.SIGTERM) if threading.current_thread() is threading.main_thread() else ()
+        self._earlier = {each: signal.signal(each, self._interrupt) for each in handled}
         self._earlier_hook, sys.unraisablehook = sys.unraisablehook, self._on_unraisable
         return self
 

@@ -19,6 +19,8 @@ from bench.core.errors import RestartRequiredError, SettingsError, StudyStoppedE
 from bench.core.extensions import load_extension
 from bench.core.logs import default_log_file, log_to_file
 from bench.core.validation import format_validation_error
+from bench.data.npz import describe_arrays
+from bench.data.npz_archive import ArraysInMemory
 from bench.data.registry import describe, load
 from bench.runtime.backend import check_backend, select_backend
 from bench.study.definition import AUTO, PRUNERS, SAMPLERS, Arm, BoundStudy, Study, StudySettings
@@ -150,7 +152,7 @@ def run_study(
             "give its class's name"
         )
     check_output(chosen.output)
-    chosen = chosen.model_copy(update={"dataset": _dataset(data, chosen.output)})
+    chosen = chosen.model_copy(update={"dataset": _dataset(data, chosen.output, chosen.grey_levels)})
     console = Console(soft_wrap=True, quiet=quiet)
     return run(_study(study, name, question), chosen, console, objects, log_file)
 
@@ -296,12 +298,14 @@ def _study(given: Study | Arm | Sequence[Arm], name: str, question: str) -> Stud
         raise SettingsError(format_validation_error(error)) from error
 
 
-def _dataset(data: Data, output: Path) -> str:
+def _dataset(data: Data, output: Path, grey_levels: int | None) -> str:
     """The name or path of the data; arrays are kept as a file of the output folder, where any worker finds them."""
     if isinstance(data, str | Path):
         return str(data)
     arrays = dict(data) if isinstance(data, Mapping) else {"images": data}
     arrays = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
+    # Whatever is wrong with them is an error before they are written.
+    describe_arrays(ArraysInMemory("the arrays", arrays, "arrays"), grey_levels)
     digest = hashlib.sha256()
     for name in sorted(arrays):
         digest.update(f"{name} {arrays[name].dtype} {arrays[name].shape}\0".encode() + arrays[name].tobytes())

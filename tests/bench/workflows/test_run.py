@@ -19,7 +19,7 @@ from mlflow.tracking import MlflowClient
 import bench.execution.worker
 import bench.workflows.run
 from bench import Arm, Integers, Study, run_study
-from bench.core.errors import SettingsError
+from bench.core.errors import DataError, SettingsError
 from bench.core.extensions import load_extension
 from bench.data.registry import load
 from bench.search.sampler import SearchObjects
@@ -258,3 +258,18 @@ def test_what_is_wrong_is_one_line_before_anything_is_trained(tmp_path, monkeypa
         run_study(**{"study": SMALL, "output": tmp_path / "runs", "quiet": True, **given})
     assert type(raised.value).__name__ in ("SettingsError", "DataError")
     assert "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        (np.zeros((40, 8, 8)), "float64"),
+        (np.array([[None]]), "object"),
+        ({"y_train": np.zeros(3, np.uint8)}, "x_train"),
+        ({"images": np.zeros((4,), np.uint8)}, "images"),
+    ],
+)
+def test_arrays_that_are_no_images_are_refused_before_anything_is_written(tmp_path, data, message):
+    with pytest.raises(DataError, match=message):
+        run_study([Arm(VAEConfig())], data, output=tmp_path / "runs", quiet=True)
+    assert not (tmp_path / "runs").exists()
