@@ -86,14 +86,14 @@ lock: $(UV) ## Resolve the dependencies again, with hashes
 clean: ## Remove what was installed here; runs are kept
 	rm -rf .venv .venv-peers .tools
 
-$(INSTALLED): requirements.lock pyproject.toml | $(UV)
+$(INSTALLED): requirements.lock pyproject.toml bench/core/reparam_bench.py | $(UV)
 	@test -n "$(PYTHON)" || { echo 'error: Python 3.11 or newer is needed; name one: make PYTHON=/path/to/python3.11' >&2; exit 1; }
 	$(UV) venv --quiet --allow-existing --python $(PYTHON) .venv
 	VIRTUAL_ENV=.venv $(UV) pip sync --require-hashes --compile-bytecode requirements.lock
 	VIRTUAL_ENV=.venv $(UV) pip install --quiet --no-deps --no-build-isolation -e .
 	@touch $@
 
-$(PEERS): pyproject.toml
+$(PEERS): pyproject.toml bench/core/reparam_bench.py
 	@test -n "$(PYTHON)" || { echo 'error: Python 3.11 or newer is needed; name one: make PYTHON=/path/to/python3.11' >&2; exit 1; }
 	$(PYTHON) -m venv .venv-peers
 	.venv-peers/bin/pip install --quiet --disable-pip-version-check -e '.[jax,dev,peers]'

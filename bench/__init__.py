@@ -65,11 +65,12 @@ def _check_packages() -> None:
     for package in ("models", "reports", "studies"):
         spec = find_spec(package)
         places = [] if spec is None else list(spec.submodule_search_locations or [spec.origin or ""])
-        if not any(Path(place).resolve() == root / package for place in places):
-            hidden = places[0] if places else "nothing"
+        # A served model brings only the packages that it needs.
+        if places and not any(Path(place).resolve() == root / package for place in places):
+            hidden = places[0]
             raise ImportError(
-                f"reparam-bench's package {package!r} is hidden by {hidden}: rename that, or run the script by "
-                "`reparam-bench study SCRIPT`, which finds its own packages first"
+                f"reparam-bench's package {package!r} is hidden by {hidden}: import from `reparam_bench`, which "
+                "finds its own packages first, or rename that"
             )
 
 

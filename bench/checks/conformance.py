@@ -29,6 +29,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from bench.core.environment import search_path
 from bench.core.errors import SettingsError
 from bench.core.extensions import load_extension
 from bench.runtime.backend import BACKENDS, select_backend
@@ -633,9 +634,9 @@ def check_file(file: Path, backend: str, settings: dict[str, Any]) -> list[Check
     job = {"file": str(file.resolve()), "settings": settings}
     environment = {name: value for name, value in os.environ.items() if name != "KERAS_BACKEND"}
     ended = subprocess.run(  # noqa: S603 - this very module
-        [sys.executable, "-m", "bench.checks.conformance", backend],
+        [sys.executable, "-P", "-m", "bench.checks.conformance", backend],
         input=json.dumps(job),
-        env={**environment, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+        env={**environment, "PYTHONPATH": search_path()},
         capture_output=True,
         text=True,
         check=False,

@@ -25,6 +25,7 @@ from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 
 from bench.checks.preflight import check_output
+from bench.core.environment import search_path
 from bench.core.errors import SettingsError
 from bench.core.logs import one_line, shorten
 from bench.core.redaction import redact
@@ -60,11 +61,18 @@ print("\\n" + json.dumps(found))
 """
 _TRACKING_PROBE = """
 import json, sys
-from bench.core.databases import MLFLOW, check_database, is_database
-from bench.tracking.reading.reader import list_studies
+from bench.core.databases import MLFLOW, check_database, is_database, parse_url, sqlite_file
 uri = sys.stdin.read()
-empty = is_database(uri) and not check_database(uri, MLFLOW, "tracking store")
-print("\\n" + json.dumps("no study yet" if empty else f"{len(list_studies(uri))} studies"))
+file = sqlite_file(parse_url(uri)) if is_database(uri) else None
+if is_database(uri) and not check_database(uri, MLFLOW, "tracking store"):
+    found = "no study yet"
+elif file is not None:  # MLflow takes seconds to import.
+    from bench.tracking.reading.sqlite import peek_studies
+    found = f"{len(peek_studies(file))} studies"
+else:
+    from bench.tracking.reading.reader import list_studies
+    found = f"{len(list_studies(uri))} studies"
+print("\\n" + json.dumps(found))
 """
 _STORAGE_PROBE = """
 import json, sys
@@ -145,13 +153,11 @@ def _run_check(name: str, check: Callable[[], Iterable[Finding]]) -> list[Findin
 
 def _run_probe(program: str, question: str, seconds: float, **environment: str) -> Any:  # the program's JSON output
     """The output of a short program in its own process; its input, which no process list shows, is ``question``."""
-    root = Path(__file__).resolve().parents[2]
-    path = os.pathsep.join(filter(None, (str(root), os.environ.get("PYTHONPATH"))))
     try:
         done = subprocess.run(  # noqa: S603 - a program of this module
-            [sys.executable, "-c", program],
+            [sys.executable, "-P", "-c", program],
             input=question,
-            env={**os.environ, "PYTHONPATH": path, **environment},
+            env={**os.environ, "PYTHONPATH": search_path(), **environment},
             capture_output=True,
             text=True,
             timeout=seconds,

@@ -1,6 +1,19 @@
-"""Environment variables: addresses, as command lines would show the credentials in them, and one for a restart."""
+"""Environment variables of processes that this one starts: addresses, as command lines show credentials; the path."""
+
+import os
+import sys
+from pathlib import Path
 
 STORAGE_VARIABLE = "REPARAM_BENCH_STORAGE"
 TRACKING_VARIABLE = "REPARAM_BENCH_TRACKING_URI"
 CHOSEN_BACKEND_VARIABLE = "REPARAM_BENCH_CHOSEN_BACKEND"
 """What ``--backend auto`` chose, for the process that starts again on it."""
+
+
+def search_path() -> str:
+    """The ``PYTHONPATH`` of a process that runs code of ours: that of this process, behind our own packages.
+
+    A user's project may have folders of the same names. Start Python with ``-P``, or the current folder comes first.
+    """
+    root = str(Path(__file__).resolve().parents[2])
+    return os.pathsep.join(dict.fromkeys([root, *filter(None, sys.path)]))

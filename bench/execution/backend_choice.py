@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 from filelock import FileLock
 
+from bench.core.environment import search_path
 from bench.core.errors import SettingsError
 from bench.runtime.backend import BACKENDS, select_backend
 from bench.runtime.provenance import code_version, processor
@@ -80,9 +81,9 @@ def _measure_backends(bound: BoundStudy, installed: list[str], job: dict[str, An
     for name in installed:
         environment = {variable: value for variable, value in os.environ.items() if variable != "KERAS_BACKEND"}
         ended = subprocess.run(  # noqa: S603 - runs this module
-            [sys.executable, "-m", "bench.execution.backend_choice", name],
+            [sys.executable, "-P", "-m", "bench.execution.backend_choice", name],
             input=json.dumps(job),
-            env={**environment, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+            env={**environment, "PYTHONPATH": search_path()},
             capture_output=True,
             text=True,
             check=False,

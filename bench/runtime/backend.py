@@ -11,6 +11,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import numpy as np
+
 from bench.core.errors import SettingsError
 from bench.runtime.allocator import keep_freed_memory
 
@@ -74,6 +76,24 @@ def select_backend(name: str) -> None:
 
         # Its graph rewriting takes up to 1.5 s per new shape of a flow, and gains no speed.
         tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": True})
+    else:
+        _let_keras_do_without_tensorflow()
+
+
+def _let_keras_do_without_tensorflow() -> None:
+    """On another backend, Keras would import an installed TensorFlow to save or load its first model.
+
+    That takes seconds and hundreds of MB, and writes to the terminal. Keras asks once whether TensorFlow is there.
+    """
+    import keras
+
+    if "tensorflow" in sys.modules:
+        return
+    sys.modules["tensorflow"] = None  # type: ignore[assignment] - how Python knows that a module cannot be imported
+    try:
+        keras.saving.serialize_keras_object(np.zeros(1))
+    finally:
+        del sys.modules["tensorflow"]
 
 
 def _cache_folder() -> Path:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import sqlite3
 import subprocess
@@ -34,6 +35,18 @@ COMMAND = (
 ).split()
 DEADLINE = 240
 """Seconds within which a process must come so far, or end."""
+
+
+OURS = re.compile(
+    r"small-digits-[0-9a-f]{8}: |vae (#\d|final|\d)|answer    |report    |MLflow    |log       |next      |stopped: |$"
+    r"|the study continues|trial |best |study |final |evaluation "
+)
+"""How a line begins that a command of ours prints."""
+
+
+def foreign_lines(output: str) -> list[str]:
+    """What was printed that is none of ours, such as the messages of a library."""
+    return [line for line in output.splitlines() if not OURS.match(line)]
 
 
 def small_study(folder: Path, keep_classifier: Callable[[TuningData, Path], None]) -> Path:

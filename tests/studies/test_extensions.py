@@ -82,8 +82,8 @@ def test_a_file_that_hides_a_package_of_ours_is_named_with_the_way_out(tmp_path,
     ended = python(tmp_path, "my_study.py")
     assert ended.returncode == 1
     assert ended.stderr.splitlines()[-1] == (
-        f"ImportError: reparam-bench's package '{package}' is hidden by {place}: rename that, or run the "
-        "script by `reparam-bench study SCRIPT`, which finds its own packages first"
+        f"ImportError: reparam-bench's package '{package}' is hidden by {place}: import from `reparam_bench`, which "
+        "finds its own packages first, or rename that"
     )
 
 

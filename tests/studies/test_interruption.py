@@ -17,7 +17,15 @@ from optuna.trial import TrialState
 
 from bench.data.dataset import TuningData
 from bench.tracking.reading.reader import list_studies, load_results
-from tests.studies.small_study import COMMAND, DEADLINE, TRIALS, kill_during, small_study, start_command
+from tests.studies.small_study import (
+    COMMAND,
+    DEADLINE,
+    TRIALS,
+    foreign_lines,
+    kill_during,
+    small_study,
+    start_command,
+)
 
 ON_JAX = (*COMMAND, "--backend", "jax")
 
@@ -76,6 +84,12 @@ def test_a_stopped_command_says_that_it_can_be_continued(history):
         assert "Traceback" not in output
     assert history["end"][0] == 0, history["end"][1]
     assert "vae 1, attempt 2: its process ended before it did; it is queued again" in history["stops"][2][1]
+
+
+def test_the_terminal_shows_no_line_of_a_library(history):
+    # The last command logged a model by Keras on JAX.
+    assert foreign_lines(history["end"][1]) == []
+    assert [foreign_lines(output) for _, output in history["stops"]] == [[], [], []]
 
 
 def test_exactly_the_trials_that_were_asked_for_finish_and_none_is_lost_or_changed(history):

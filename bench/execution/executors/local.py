@@ -14,7 +14,7 @@ from pathlib import Path
 
 import psutil
 
-from bench.core.environment import STORAGE_VARIABLE, TRACKING_VARIABLE
+from bench.core.environment import STORAGE_VARIABLE, TRACKING_VARIABLE, search_path
 from bench.core.errors import StudyStoppedError
 from bench.core.extensions import code_extensions
 from bench.study.definition import StudySettings
@@ -128,16 +128,18 @@ class LocalWorkers:
 def worker_command(study_id: str, output: Path) -> list[str]:
     """The command that starts a worker of this study on this machine; the environment holds the addresses."""
     program = "from studies.cli.main import main; main()"
-    command = [sys.executable, "-c", program, "worker", study_id, "--output", str(output.resolve()), "--quiet"]
+    # -P: a folder of the user's that is called like a package of ours must not come first.
+    command = [sys.executable, "-P", "-c", program, "worker", study_id, "--output", str(output.resolve()), "--quiet"]
     for each in code_extensions():
         command += ["--extension", str(each.path)]
     return command
 
 
 def worker_environment(settings: StudySettings) -> dict[str, str]:
-    """The study's addresses as environment variables, as command lines would show their credentials."""
+    """Where Python finds our packages, and the study's addresses, as command lines would show their credentials."""
     addresses = {STORAGE_VARIABLE: settings.storage, TRACKING_VARIABLE: settings.tracking_uri}
-    return {name: address for name, address in addresses.items() if address is not None}
+    known = {name: address for name, address in addresses.items() if address is not None}
+    return {**known, "PYTHONPATH": search_path()}
 
 
 def share_of_cores(number: int, count: int) -> list[int]:

@@ -10,7 +10,7 @@ _STUDIES = """
 SELECT studies.value FROM tags AS studies
 JOIN tags AS roles ON roles.run_uuid = studies.run_uuid AND roles.key = 'reparam.role' AND roles.value = 'study'
 JOIN runs ON runs.run_uuid = studies.run_uuid
-WHERE studies.key = 'reparam.study_id' ORDER BY runs.start_time DESC
+WHERE studies.key = 'reparam.study_id' AND runs.lifecycle_stage = 'active' ORDER BY runs.start_time DESC
 """
 
 
