@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from bench.core.errors import SettingsError
 from bench.core.validation import format_validation_error
+from bench.study.search_space import decode
 from models.base.config import ModelConfig
 from models.families import AnyModelConfig
 
@@ -143,7 +144,7 @@ class RunConfig(BaseModel):
         parts = {"model": self.model.model_dump(), "training": self.training.model_dump()}
         for name, value in values.items():
             part, setting = _locate(type(self.model), name)
-            parts[part][setting] = value
+            parts[part][setting] = decode(value)
         return RunConfig.model_validate({**self.model_dump(), **parts})
 
 

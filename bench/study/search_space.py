@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
@@ -82,21 +83,28 @@ class Reals:
         return self.low, self.high, self.low + (self.high - self.low) * 0.382
 
 
-@dataclass(frozen=True, config=ConfigDict(allow_inf_nan=False))
+@dataclass(frozen=True)
 class Choices:
     """One of several values.
 
     Attributes:
-        values: the choices.
+        values: the choices: texts, numbers, truth values, or tuples of these, such as the widths of layers.
         when: if given, the parameter is swept only in trials that meet this condition.
     """
 
-    values: tuple[Value, ...]
+    values: tuple[Any, ...]
     when: Condition | None = None
 
     def __post_init__(self) -> None:
         if not self.values:
             raise SettingsError("Choices needs one value or more to choose from")
+        for value in self.values:
+            if not _is_choice(value):
+                raise SettingsError(
+                    f"Choices cannot hold {value!r}: a text, a finite number, a truth value, or a tuple of these is "
+                    "accepted"
+                )
+        object.__setattr__(self, "values", tuple(map(encode, self.values)))
 
     def __str__(self) -> str:
         return " | ".join(map(str, self.values)) + _condition(self.when)
@@ -125,6 +133,22 @@ def _condition(when: Condition | None) -> str:
         for name, values in when.items()
     )
     return f", when {' and '.join(allowed)}"
+
+
+def _is_choice(value: object) -> bool:
+    if isinstance(value, tuple | list):
+        return bool(value) and not any(isinstance(part, tuple | list) for part in value) and all(map(_is_choice, value))
+    return isinstance(value, str | bool | int) or (isinstance(value, float) and math.isfinite(value))
+
+
+def encode(value: Any) -> Any:
+    """A value as Optuna keeps it: a tuple as its JSON, such as ``[200, 100]``."""
+    return json.dumps(value) if isinstance(value, tuple | list) else value
+
+
+def decode(value: Any) -> Any:
+    """The value that :func:`encode` was given."""
+    return tuple(json.loads(value)) if isinstance(value, str) and value.startswith("[") else value
 
 
 Parameter = Integers | Reals | Choices

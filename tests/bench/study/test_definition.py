@@ -1,5 +1,6 @@
 """Settings and studies: what is refused, what is shrunk, and what makes a study another one."""
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,7 +11,7 @@ from bench.core.errors import SettingsError
 from bench.data.bundled import DIGITS
 from bench.study.config import TrainingConfig
 from bench.study.definition import Arm, BoundStudy, Study, StudySettings
-from bench.study.search_space import Choices, Integers, Reals
+from bench.study.search_space import Choices, Integers, Reals, from_json, to_json
 from models.glow.config import GlowConfig
 from models.vae.config import VAEConfig
 
@@ -258,6 +259,19 @@ def test_batch_size_optimizer_and_choices_of_the_model_are_swept_within_the_budg
     assert bound.first_values(arm) == {"batch_size": 64, "optimizer": "adam", "activation": "relu"}
 
 
+def test_a_setting_that_is_a_tuple_is_swept_among_tuples():
+    arm = Arm(VAEConfig(), {"hidden_sizes": Choices(((100,), (200, 200), (400, 200, 100)))})
+    bound = bind(arm)
+    assert bound.first_values(arm) == {"hidden_sizes": "[200, 200]"}
+    chosen = [
+        bound.configure(arm, {"hidden_sizes": value}).model.hidden_sizes for value in arm.sweep["hidden_sizes"].values
+    ]
+    assert chosen == [(100,), (200, 200), (400, 200, 100)]
+    assert from_json(json.loads(json.dumps(to_json(arm.sweep)))) == arm.sweep
+    # Optuna keeps texts and numbers alone.
+    assert {type(value) for value in arm.sweep["hidden_sizes"].values} == {str}
+
+
 def test_the_first_trial_has_values_of_the_parameters_that_are_swept_in_it_alone():
     def first(optimizer):
         conditional = Reals(1e-3, 1e-1, when={"optimizer": "adamax"})
@@ -277,6 +291,9 @@ def test_the_first_trial_has_values_of_the_parameters_that_are_swept_in_it_alone
         (lambda: Reals(0.0, 1.0, log=True), r"0 … 1, log"),
         (lambda: Integers(0, 4, log=True), r"0 … 4, whole, log"),
         (lambda: Choices(()), r"Choices"),
+        (lambda: Choices(((100, (2,)),)), r"^Choices cannot hold \(100, \(2,\)\): a text, a finite number, [^;]*$"),
+        (lambda: Choices((1.0, float("nan"))), r"^Choices cannot hold nan: "),
+        (lambda: Choices((None, 64)), r"^Choices cannot hold None: "),
     ],
 )
 def test_a_range_that_cannot_be_searched_is_refused_where_it_is_declared(declare, message):
