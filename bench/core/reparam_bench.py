@@ -30,7 +30,9 @@ _MARK = Path("models", "base", "likelihood_model.py")
 
 
 def _root() -> Path:
-    places = [Path(__file__).parent, *map(Path, sys.path)]
+    # A loaded MLflow model puts its own copy on the path.
+    imported = [Path(place).parent for place in getattr(sys.modules.get("models"), "__path__", ())]
+    places = [*imported, Path(__file__).parent, *map(Path, sys.path)]
     found = next((place for place in places if (place / _MARK).is_file()), None)
     if found is None:
         raise ImportError(f"reparam-bench is not installed here: no folder of sys.path holds {_MARK}")
@@ -93,14 +95,23 @@ def _import_packages(root: Path) -> None:
 _import_packages(_root())
 
 
-def __getattr__(name: str) -> Any:
+def package_of(name: str) -> str:
+    """The package that a public name comes from.
+
+    Raises:
+        AttributeError: there is no such name.
+    """
     if name == "run_script":
-        return import_module("studies.cli.main").run_script
+        return "studies"
     for package in ("bench", "models", "reports"):
-        module = sys.modules.get(package)
-        if module is not None and name in module.__all__:
-            return getattr(module, name)
+        if package in sys.modules and name in sys.modules[package].__all__:
+            return package
     raise AttributeError(f"module 'reparam_bench' has no attribute {name!r}")
+
+
+def __getattr__(name: str) -> Any:
+    package = package_of(name)
+    return getattr(import_module("studies.cli.main" if package == "studies" else package), name)
 
 
 def __dir__() -> list[str]:

@@ -16,6 +16,7 @@ from mlflow.models import ModelSignature
 from mlflow.types import ParamSchema, ParamSpec, Schema, TensorSpec
 
 import models
+from bench.core.reparam_bench import package_of
 from bench.data.dataset import Images
 from bench.tracking import served_model
 from bench.tracking.schema import MODEL_FILE
@@ -36,6 +37,8 @@ PARAMETERS = ParamSchema(
 )
 """What a request may set: the task, and what each task is done with. See :mod:`bench.tracking.served_model`."""
 OWN_PACKAGES = ("bench", "models", "reports", "studies")
+IMPORT_NAME = "reparam_bench"
+"""The module that offers what all our packages do; see :mod:`bench.core.reparam_bench`."""
 
 
 def write_package(model: LikelihoodModel, example: Images, folder: Path) -> None:
@@ -52,7 +55,6 @@ def write_package(model: LikelihoodModel, example: Images, folder: Path) -> None
     """
     source = registered(model.configuration.family).source
     imported = set() if source is None else imported_packages(source)
-    root = Path(str(models.__file__)).parents[1]
     with tempfile.TemporaryDirectory() as temporary:
         file = Path(temporary, Path(MODEL_FILE).name)
         model.bare_copy().save(file)
@@ -60,12 +62,20 @@ def write_package(model: LikelihoodModel, example: Images, folder: Path) -> None
             str(folder),
             python_model=str(Path(served_model.__file__)),
             artifacts={"model": str(file), **({} if source is None else {"extension": str(source)})},
-            code_paths=[str(root / package) for package in OWN_PACKAGES if package in {"models", *imported}],
+            code_paths=[str(path) for path in _own_code(imported)],
             signature=_signature(model),
             input_example=example.astype(np.float64),
             pip_requirements=_requirements(imported),
             model_config={"backend": keras.backend.backend()},
         )
+
+
+def _own_code(imported: set[str]) -> list[Path]:
+    """The packages of ours that the served model imports; ``imported`` by a user's own file."""
+    root = Path(str(models.__file__)).parents[1]
+    packages = [root / package for package in OWN_PACKAGES if package in {"models", *imported}]
+    module = root / "bench" / "core" / f"{IMPORT_NAME}.py"
+    return [*packages, module] if IMPORT_NAME in imported else packages
 
 
 def _signature(model: LikelihoodModel) -> ModelSignature:
@@ -88,12 +98,14 @@ def imported_packages(source: Path) -> set[str]:
             packages |= {alias.name.partition(".")[0] for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
             packages.add(node.module.partition(".")[0])
+            if node.module == IMPORT_NAME:
+                packages |= {package_of(alias.name) for alias in node.names}
     return packages - set(sys.stdlib_module_names)
 
 
 def _requirements(imported: set[str]) -> list[str]:
     """What the served model imports, in the versions that trained it; ``imported`` by a user's own file."""
     known = packages_distributions() if imported else {}
-    of_the_user = {known[package][0] for package in imported - set(OWN_PACKAGES) if package in known}
+    of_the_user = {known[package][0] for package in imported - {*OWN_PACKAGES, IMPORT_NAME} if package in known}
     own = ("mlflow", "keras", keras.backend.backend(), "numpy", "pydantic")
     return [f"{package}=={version(package)}" for package in (*own, *sorted(of_the_user - set(own)))]

@@ -1,8 +1,7 @@
 """A data set of one's own: stripes, of which half the images stand upright."""
 
 import numpy as np
-
-from bench import register_dataset
+from reparam_bench import register_dataset
 
 
 @register_dataset("stripes", source="drawn by a program, in the public domain", grey_levels=4)

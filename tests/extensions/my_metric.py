@@ -1,8 +1,7 @@
 """A metric of one's own: how grey a model's samples are beside held-out images."""
 
 import numpy as np
-
-from bench import EvaluationContext, register_metric
+from reparam_bench import EvaluationContext, register_metric
 
 
 @register_metric(

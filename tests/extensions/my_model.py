@@ -8,8 +8,7 @@ from typing import Annotated, Any, ClassVar, Literal
 import numpy as np
 from keras import ops
 from pydantic import Field
-
-from models import (
+from reparam_bench import (
     Categorical,
     ExactLikelihoodModel,
     ModelConfig,

@@ -170,10 +170,11 @@ json.dump({"scores": scores.tolist(), "samples": samples.tolist(), "models": mod
 """
 
 
+@pytest.mark.usefixtures("own_registries")
 def test_a_users_family_is_served_in_a_fresh_process_without_its_file(tmp_path, digits):
     from bench.tracking.logged_model import write_package
 
-    source, package, sent = tmp_path / "mine.py", tmp_path / "package", tmp_path / "sent.npy"
+    source, package, sent = tmp_path / "theirs.py", tmp_path / "package", tmp_path / "sent.npy"
     source.write_text("import scipy.special\n" + MY_MODEL.read_text().replace("made", "mine").replace("Made", "Mine"))
     load_extension(source)
     model = build_model(registered_family("mine").config(hidden_size=8), (8, 8, 1), 17)
@@ -194,7 +195,7 @@ def test_a_users_family_is_served_in_a_fresh_process_without_its_file(tmp_path, 
     np.testing.assert_allclose(found["scores"], bits_per_dim(np.asarray(model.log_prob(images)), 64), rtol=1e-5)
     np.testing.assert_array_equal(found["samples"], model.sample(3, seed=4))
     assert Path(found["models"]).is_relative_to(package)
-    assert (package / "artifacts" / "mine.py").is_file()
+    assert (package / "artifacts" / "theirs.py").is_file()
     assert not list(package.rglob("*.pkl"))
     requirements = {line.partition("==")[0] for line in (package / "requirements.txt").read_text().split()}
     assert "scipy" in requirements
@@ -211,3 +212,5 @@ def test_a_file_s_imports_are_found_wherever_they_stand(tmp_path):
     file = tmp_path / "mine.py"
     file.write_text("import os, scipy.stats\nfrom . import own\ndef f():\n    from bench.core import results\n")
     assert imported_packages(file) == {"scipy", "bench"}
+    file.write_text("from reparam_bench import LikelihoodModel, register_metric\n")
+    assert imported_packages(file) == {"reparam_bench", "models", "bench"}
