@@ -47,6 +47,7 @@ LEAST_DISK_GIB = 1.0
 _GIB = 2**30
 _BACKEND_PROBE = """
 import json, sys
+sys.modules["sklearn"] = None  # Keras imports it for its wrappers alone: half a second
 import keras
 precisions, refused = [], {}
 for dtype in ("float32", "float64", "float16", "bfloat16"):
