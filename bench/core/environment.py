@@ -10,6 +10,14 @@ CHOSEN_BACKEND_VARIABLE = "REPARAM_BENCH_CHOSEN_BACKEND"
 """What ``--backend auto`` chose, for the process that starts again on it."""
 
 
+def home() -> Path | None:
+    """The user's home folder; None of a user without one, as in some containers."""
+    try:
+        return Path.home()
+    except RuntimeError:
+        return None
+
+
 def search_path() -> str:
     """The ``PYTHONPATH`` of a process that runs code of ours: that of this process, behind our own packages.
 

@@ -9,14 +9,35 @@ from urllib.parse import urlsplit
 from bench.core.errors import SettingsError
 
 _CREDENTIALS = re.compile(r"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]*://)(?:[^\s/'\"]*|[^\s/@:'\"]*:[^\s@'\"]*)@")
+_URI = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://[^\s'\"]+")
+_PARAMETER = re.compile(r"(?P<mark>[?&;])(?P<name>[^=&;?#]*)=(?P<value>[^&;]+)")
+_HARMLESS = {
+    *("application_name", "cache", "charset", "client_encoding", "connect_timeout", "driver", "mode", "port"),
+    *("sslmode", "timeout", "uri", "user", "username", "workflowtype"),
+}
+"""Query parameters whose values are shown: a driver may take a secret under any other name."""
 _SECRET = re.compile(
-    r"(?P<name>[?&;][\w.-]*(?:password|passwd|token|secret|api_?key|signature)=)[^&\s;'\"]+", re.IGNORECASE
+    r"(?P<name>(?:[?&;]|%3B|%26|%3F)[\w.-]*"
+    r"(?:password|passwd|passphrase|pwd|token|secret|api_?key|access_?key|signature|sig|auth)(?:=|%3D))"
+    r"(?:(?!%3B|%26)[^&\s;'\"])+",
+    re.IGNORECASE,
 )
+"""A secret of a query string that stands alone, as in the messages of a driver, also percent-encoded."""
 
 
 def redact(text: str) -> str:
-    """``text`` with the credentials of every URI in it, and secrets in query strings, replaced by ``***``."""
-    return _SECRET.sub(r"\g<name>***", _CREDENTIALS.sub(r"\g<scheme>***@", text))
+    """``text`` without credentials: ``***`` stands for them.
+
+    They are what stands before the host of a URI, the values of a query string but for those known to be harmless, and
+    secrets in parts of query strings.
+    """
+    text = _URI.sub(lambda uri: _PARAMETER.sub(_hide, uri[0]), _CREDENTIALS.sub(r"\g<scheme>***@", text))
+    return _SECRET.sub(r"\g<name>***", text)
+
+
+def _hide(parameter: re.Match[str]) -> str:
+    value = parameter["value"] if parameter["name"].lower() in _HARMLESS else "***"
+    return f"{parameter['mark']}{parameter['name']}={value}"
 
 
 def check_address(option: str, address: str) -> None:

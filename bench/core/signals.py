@@ -1,4 +1,4 @@
-"""A request to stop: Ctrl-C, or a scheduler's SIGTERM."""
+"""A request to stop: Ctrl-C, a scheduler's SIGTERM, or a terminal that is closed."""
 
 from __future__ import annotations
 
@@ -10,10 +10,15 @@ from types import FrameType, TracebackType
 from typing import Any, TypeVar
 
 Result = TypeVar("Result")
+# Windows has no SIGHUP.
+STOPPING = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
 
 
 class StopRequest:
-    """Turns Ctrl-C and SIGTERM, by which a scheduler stops a job, into KeyboardInterrupt, and remembers the request.
+    """Turns a signal that stops a process into KeyboardInterrupt, and remembers the request.
+
+    They are Ctrl-C's, SIGTERM, by which a scheduler stops a job, and SIGHUP, which a closed terminal sends. One that is
+    ignored, as SIGHUP after ``nohup``, stays so.
 
     Python raises in whatever code it runs. In a callback of the backend, from the garbage collector or a data pipeline,
     the exception is swallowed or replaced by another one: :meth:`check` then raises it again.
@@ -25,8 +30,10 @@ class StopRequest:
     def __enter__(self) -> StopRequest:
         self.made = False
         # Python allows handlers in the main thread alone; elsewhere, as in a server, whoever runs the thread stops it.
-        handled = (signal.SIGINT, signal.SIGTERM) if threading.current_thread() is threading.main_thread() else ()
-        self._earlier = {each: signal.signal(each, self._interrupt) for each in handled}
+        handled = STOPPING if threading.current_thread() is threading.main_thread() else ()
+        self._earlier = {
+            each: signal.signal(each, self._interrupt) for each in handled if signal.getsignal(each) != signal.SIG_IGN
+        }
         self._earlier_hook, sys.unraisablehook = sys.unraisablehook, self._on_unraisable
         return self
 

@@ -9,12 +9,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from bench.core.environment import home
 from bench.core.errors import DataError
 
 
 def cache_folder() -> Path:
     """``$KERAS_HOME/datasets``, or ``~/.keras/datasets``."""
-    return Path(os.environ.get("KERAS_HOME") or "~/.keras").expanduser() / "datasets"
+    keras = os.environ.get("KERAS_HOME")
+    # Without a home, where Keras itself puts them.
+    return (Path(keras).expanduser() if keras else (home() or Path("/tmp")) / ".keras") / "datasets"  # noqa: S108
 
 
 @contextmanager
@@ -25,11 +28,30 @@ def download_lock() -> Iterator[None]:
         return
     import fcntl
 
-    # In the folder of temporary files, as network file systems, where homes may be, often refuse locks.
-    lock = Path(tempfile.gettempdir()) / f"reparam-bench-data-{os.getuid()}.lock"
-    with lock.open("a") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
+    lock = _open_lock()
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX)
         yield
+    finally:
+        os.close(lock)
+
+
+def _open_lock() -> int:
+    """Open the lock's file: in the folder of temporary files, as network file systems often refuse locks.
+
+    Where another user has put something of that name there, it is in Keras's folder.
+    """
+    name, flags = f"reparam-bench-data-{os.getuid()}.lock", os.O_CREAT | os.O_RDWR | os.O_CLOEXEC
+    try:
+        lock = os.open(Path(tempfile.gettempdir()) / name, flags | os.O_NOFOLLOW, 0o600)
+    except OSError:
+        lock = None
+    if lock is not None:
+        if os.fstat(lock).st_uid == os.getuid():
+            return lock
+        os.close(lock)
+    cache_folder().mkdir(parents=True, exist_ok=True)
+    return os.open(cache_folder() / name, flags, 0o600)
 
 
 def download_error(dataset: str, files: str, folder: Path, reason: Exception) -> DataError:

@@ -8,11 +8,12 @@ import os
 import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 import numpy as np
 
+from bench.core.environment import home
 from bench.core.errors import SettingsError
 from bench.runtime.allocator import keep_freed_memory
 
@@ -49,7 +50,8 @@ def prepare_backend(name: str) -> None:
         # JAX then sees each core as a device, and a batch can be sharded over them.
         os.environ.setdefault("JAX_NUM_CPU_DEVICES", str(cores()))
         # Other workers, and a study that is continued, reuse compiled programs.
-        os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(_cache_folder() / "jax"))
+        if cache := _cache_folder():
+            os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(cache / "jax"))
         os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.1")
         os.environ.setdefault("JAX_COMPILATION_CACHE_MAX_SIZE", str(2**30))
         keep_freed_memory()
@@ -62,10 +64,16 @@ def select_backend(name: str) -> None:
         SettingsError: the backend is unknown or not installed, or Keras already runs on another.
     """
     prepare_backend(name)
-    with hold_back_stderr():
+    # XLA ends the process where it does not know a flag, and says so there.
+    with nullcontext() if os.environ.get("XLA_FLAGS") else hold_back_stderr():
         device()
     import keras
 
+    # What a run computes does not depend on the user's keras.json.
+    keras.config.set_floatx("float32")
+    keras.config.set_dtype_policy("float32")
+    keras.config.set_image_data_format("channels_last")
+    keras.config.set_epsilon(1e-7)
     if keras.backend.backend() != name:
         raise SettingsError(
             f"Keras already runs on {keras.backend.backend()!r} in this process and cannot change to {name!r}: "
@@ -96,9 +104,12 @@ def _let_keras_do_without_tensorflow() -> None:
         del sys.modules["tensorflow"]
 
 
-def _cache_folder() -> Path:
-    """``$XDG_CACHE_HOME/reparam-bench``, or ``~/.cache/reparam-bench``."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "reparam-bench"
+def _cache_folder() -> Path | None:
+    """``$XDG_CACHE_HOME/reparam-bench``, or ``~/.cache/reparam-bench``; None where the user has no home."""
+    if given := os.environ.get("XDG_CACHE_HOME"):
+        return Path(given) / "reparam-bench"
+    own = home()
+    return None if own is None else own / ".cache" / "reparam-bench"
 
 
 @contextmanager

@@ -74,6 +74,7 @@ class Search(Queue):
         self.first = first
         self.sampler = sampler
         self.seed = seed
+        self._sequence = np.empty((0, len(space)))
 
     def tasks(self, trials: int) -> list[Task]:
         """The tasks of this many trials."""
@@ -92,11 +93,11 @@ class Search(Queue):
         if self.sampler == "random":
             generator = np.random.default_rng(derive_seed(self.seed, self.name, number))
             return [float(u) for u in generator.random(len(self.space))]
-        # One scrambled Sobol sequence for the whole search.
-        sequence = qmc.Sobol(len(self.space), rng=np.random.default_rng(derive_seed(self.seed, self.name)))
-        if number > 1:
-            sequence.fast_forward(number - 1)
-        return [float(u) for u in sequence.random(1)[0]]
+        if number > len(self._sequence):
+            # One scrambled Sobol sequence for the whole search, drawn in powers of two, in which it is balanced.
+            generator = np.random.default_rng(derive_seed(self.seed, self.name))
+            self._sequence = qmc.Sobol(len(self.space), rng=generator).random(1 << number.bit_length())
+        return [float(u) for u in self._sequence[number - 1]]
 
     def _prepare(self, claim: Claim) -> None:
         """Suggest the values that the task does not have yet."""

@@ -96,8 +96,8 @@ def test_a_package_of_the_user_s_that_is_imported_already_is_named(project):
     (project / "script.py").write_text("import models\nimport reparam_bench\n")
     ended = python(project, "script.py")
     assert last_line(ended) == (
-        f"ImportError: 'models' is imported already, from {project / 'models' / '__init__.py'}, and reparam-bench has a "
-        "package of that name: write `import reparam_bench` above it, or rename yours"
+        f"ImportError: 'models' is imported already, from {project / 'models' / '__init__.py'}, and reparam-bench has "
+        "a package of that name: write `import reparam_bench` above it, or rename yours"
     )
 
 

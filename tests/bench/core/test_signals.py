@@ -11,14 +11,26 @@ import pytest
 from bench.core.signals import StopRequest
 
 
-def test_a_signal_stops_the_block_and_the_earlier_handler_returns():
-    before = signal.getsignal(signal.SIGTERM)
+@pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP], ids=str)
+def test_a_signal_stops_the_block_and_the_earlier_handler_returns(sent):
+    before = signal.getsignal(sent)
     with StopRequest() as stop:
         with pytest.raises(KeyboardInterrupt):
-            os.kill(os.getpid(), signal.SIGTERM)
+            os.kill(os.getpid(), sent)
         with pytest.raises(KeyboardInterrupt):
             stop.check()
-    assert signal.getsignal(signal.SIGTERM) == before
+    assert signal.getsignal(sent) == before
+
+
+def test_a_signal_that_is_ignored_as_after_nohup_stays_so():
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with StopRequest() as stop:
+            os.kill(os.getpid(), signal.SIGHUP)
+            stop.check()
+        assert signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGHUP, before)
 
 
 def test_another_thread_than_the_main_one_handles_no_signals():

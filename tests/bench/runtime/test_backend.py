@@ -1,7 +1,9 @@
 """What a process finds set once it has selected a backend: each in a process of its own."""
 
+import json
 import os
 import platform
+import pwd
 import resource
 import subprocess
 import sys
@@ -9,9 +11,12 @@ from pathlib import Path
 
 import pytest
 
+from bench.core.environment import home
+from bench.data.cache import cache_folder
 from bench.runtime.allocator import OWN_SETTINGS
+from bench.runtime.backend import _cache_folder
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 
 
 def printed(expression: str, **variables: str) -> str:
@@ -54,3 +59,47 @@ def test_memory_that_an_array_gave_back_serves_the_next_but_where_the_user_has_s
     whole_array = 40 * 2**20 // resource.getpagesize()
     assert pages() < whole_array / 10
     assert pages(MALLOC_ARENA_MAX="8") >= whole_array
+
+
+@pytest.mark.parametrize("floatx", ["float16", "float64"])
+def test_precision_and_layout_are_those_of_a_run_whatever_the_users_keras_json_says(tmp_path, floatx):
+    settings = {"floatx": floatx, "epsilon": 1e-3, "backend": "tensorflow", "image_data_format": "channels_first"}
+    (tmp_path / "keras.json").write_text(json.dumps(settings))
+    config = "__import__('keras').config"
+    found = f"({config}.floatx(), {config}.dtype_policy().name, {config}.image_data_format(), {config}.epsilon())"
+    assert printed(found, KERAS_HOME=str(tmp_path)) == "('float32', 'float32', 'channels_last', 1e-07)"
+
+
+def test_a_flag_that_xla_does_not_know_is_named():
+    script = "from bench.runtime.backend import select_backend; select_backend('jax')"
+    environment = {**os.environ, "XLA_FLAGS": "--xla_nonsense=1"}
+    done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, env=environment, capture_output=True, text=True)
+    assert done.returncode != 0
+    assert "Unknown flag in XLA_FLAGS: --xla_nonsense=1" in done.stderr
+
+
+def test_keras_on_jax_saves_and_loads_a_model_without_tensorflow(tmp_path):
+    script = f"""
+import sys
+from bench.runtime.backend import select_backend
+select_backend("jax")
+from models import VAEConfig, build_model, load_model
+build_model(VAEConfig(hidden_sizes=(4,)), (2, 2, 1), 2).save({str(tmp_path / "m.keras")!r})
+load_model({str(tmp_path / "m.keras")!r})
+print("tensorflow" in sys.modules)
+import tensorflow
+"""
+    done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout.strip()) == (0, "False"), done.stderr
+
+
+def test_a_user_without_a_home_has_no_cache_folder(monkeypatch):
+    def unknown(uid: int) -> None:
+        raise KeyError(uid)
+
+    for name in ("HOME", "XDG_CACHE_HOME", "KERAS_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(pwd, "getpwuid", unknown)
+    assert home() is None
+    assert _cache_folder() is None
+    assert cache_folder().parts[-2:] == (".keras", "datasets")

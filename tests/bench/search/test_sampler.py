@@ -151,6 +151,13 @@ def test_tpe_looks_where_trials_were_good(search, run, tmp_path):
     assert mean_distance("tpe") < 0.5 * mean_distance("random")
 
 
+def test_the_quasi_random_sequence_is_the_same_in_whatever_order_and_number_it_is_drawn(search, journal):
+    one, other = (search(journal, sampler="qmc") for _ in range(2))
+    forwards = [one._point(number) for number in range(1, 70)]
+    backwards = [other._point(number) for number in range(69, 0, -1)]
+    assert forwards == backwards[::-1]
+
+
 def test_quasi_random_values_cover_the_space_evenly(search, run, journal):
     proposed = run(search(journal, "qmc", {"depth": Integers(0, 63)}, {"depth": 0}), 17)[1:]
     assert sorted(values["depth"] // 8 for values in proposed) == sorted([*range(8)] * 2)
