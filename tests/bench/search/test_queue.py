@@ -9,7 +9,6 @@ import time
 from pathlib import Path
 
 import optuna
-import psutil
 import pytest
 
 from bench.core.errors import LostTrialError, TrackingError
@@ -168,7 +167,7 @@ def test_attempts_that_a_person_stopped_are_no_deaths(journal):
 @pytest.fixture
 def of_another_machine(monkeypatch):
     monkeypatch.setattr(
-        "bench.search.queue.this_process", lambda: {"host": "elsewhere", "boot": "b", "pid": 1, "created": 0.0}
+        "bench.search.queue.this_process", lambda: {"host": "elsewhere", "boot": "b", "pid": 1, "started": 0.0}
     )
 
 
@@ -243,12 +242,12 @@ def test_a_process_does_not_take_back_its_own_attempt(journal):
 def test_a_process_that_has_inherited_a_number_is_not_the_owner(journal):
     one = queue(journal, 1)
     claim = one.claim()
-    claim.write("owner", processes.this_process() | {"created": 1.0})
+    claim.write("owner", processes.this_process() | {"started": 1.0})
     assert [lost.number for lost in one.reclaim()] == [0]
 
 
 def test_a_process_of_this_machine_before_its_last_start_is_not_looked_for_by_its_number():
-    owner = processes.this_process() | {"boot": "another", "created": 1.0}
+    owner = processes.this_process() | {"boot": "another", "started": 1.0}
     assert not processes.is_surely_dead(owner)
 
 
@@ -301,7 +300,7 @@ def test_a_task_that_is_taken_away_while_its_values_are_proposed_is_lost_to_its_
 
 def test_a_process_that_has_ended_is_dead_though_its_parent_has_not_asked_for_it():
     with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as child:
-        owner = processes.this_process() | {"pid": child.pid, "created": psutil.Process(child.pid).create_time()}
+        owner = processes.this_process() | {"pid": child.pid, "started": processes._started(child.pid)}
         assert not processes.is_surely_dead(owner)
         child.stdin.close()
         until = time.monotonic() + 20
