@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     from reports.analysis.results import Study
 
 LOG_SPAN = 30.0
-"""A parameter whose largest value exceeds this many times its smallest is drawn on a logarithmic axis."""
+"""Where a study does not say how it sweeps a parameter, one whose largest value exceeds this many times its smallest is
+drawn on a logarithmic axis."""
 
 OFF_SCALE = "off scale"
 NO_VALUE = "no value"
@@ -34,6 +35,7 @@ class Response:
             ``selected``.
         limits: lowest and highest bits/dim of the scale; None where no trial has a value.
         ticks: places and labels of the horizontal axis; None where the axis chooses its own.
+        named: whether these are names, and not numbers.
         log: whether the horizontal axis is logarithmic.
         without: number of trials that carry no value of the parameter.
     """
@@ -43,6 +45,7 @@ class Response:
     points: pd.DataFrame
     limits: tuple[float, float] | None
     ticks: list[tuple[float, str]] | None
+    named: bool
     log: bool
     without: int
 
@@ -139,7 +142,7 @@ def response(study: Study, arm: str, parameter: str) -> Response | None:
         return None
     without = int(frame[column].isna().sum())
     frame = frame[frame[column].notna()]
-    place, ticks, log = _axis(frame[column])
+    place, ticks, log = _axis(frame[column], study.results.space.get(arm, {}).get(parameter, {}).get("log"))
     shown = frame["state"].isin([RunState.COMPLETE, *HOLLOW_STATES]) & frame["value"].notna()
     limits = fence(frame.loc[shown, "value"])
     above = shown & (frame["value"] > (limits[1] if limits else np.inf))
@@ -156,11 +159,17 @@ def response(study: Study, arm: str, parameter: str) -> Response | None:
             "selected": frame["run_id"].isin(study.selected),
         }
     ).sort_values("value", kind="stable")
-    return Response(arm, parameter, points.reset_index(drop=True), limits, ticks, log, without)
+    named = ticks is not None and any(label != f"{place:g}" for place, label in ticks)
+    return Response(arm, parameter, points.reset_index(drop=True), limits, ticks, named, log, without)
 
 
-def _axis(values: pd.Series) -> tuple[np.ndarray, list[tuple[float, str]] | None, bool]:
-    """Places on the axis, its ticks, and whether it is logarithmic; text and booleans get one place a category."""
+def _axis(values: pd.Series, swept_by_ratio: bool | None) -> tuple[np.ndarray, list[tuple[float, str]] | None, bool]:
+    """Places on the axis, its ticks, and whether it is logarithmic; text and booleans get one place a category.
+
+    Args:
+        values: the trials' values of the parameter.
+        swept_by_ratio: whether the study sweeps it so; None where that is not known, or where it chooses among values.
+    """
     numeric = pd.to_numeric(values, errors="coerce")
     truths = values.map(lambda value: isinstance(value, bool | np.bool_)).any()
     if truths or not np.isfinite(numeric).all():
@@ -169,7 +178,8 @@ def _axis(values: pd.Series) -> tuple[np.ndarray, list[tuple[float, str]] | None
         places = names.map({name: float(index) for index, name in enumerate(categories)})
         return places.to_numpy(dtype=float), [(float(i), name) for i, name in enumerate(categories)], False
     numbers = numeric.to_numpy(dtype=float)
-    log = bool(numbers.min() > 0 and numbers.max() > LOG_SPAN * numbers.min())
+    spread = numbers.max() > LOG_SPAN * numbers.min() if swept_by_ratio is None else swept_by_ratio
+    log = bool(numbers.min() > 0 and spread)
     distinct = np.unique(numbers)
     # Values that a sampler drew are crooked and may lie side by side; whole numbers are what was meant.
     whole = bool(np.all(np.asarray(distinct, dtype=float) % 1 == 0))

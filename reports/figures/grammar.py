@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Literal
@@ -32,9 +33,10 @@ class Axis:
     Attributes:
         label: what it shows.
         unit: of its values, in parentheses behind the label.
-        scale: ``linear``, ``log``, or ``log2`` with a tick at each power of two.
+        scale: ``linear``, ``log``, or ``log2`` with ticks at powers of two.
         limits: lowest and highest value shown; None for those of the data.
-        ticks: places and their labels; empty where the renderer chooses them.
+        ticks: places and their labels; where there are none, or where they would touch, round numbers stand instead.
+        named: whether the labels of ``ticks`` are names, which all stand.
         whole: whether only whole numbers get a tick.
         shown: whether ticks and label are drawn.
     """
@@ -44,8 +46,17 @@ class Axis:
     scale: Literal["linear", "log", "log2"] = "linear"
     limits: tuple[float, float] | None = None
     ticks: Sequence[tuple[float, str]] = ()
+    named: bool = False
     whole: bool = False
     shown: bool = True
+
+    def __post_init__(self) -> None:
+        if self.limits is not None:
+            low, high = self.limits
+            log = self.scale != "linear"
+            if not (0 if log else -math.inf) < low < high < math.inf:
+                accepted = "two numbers above 0" if log else "two finite numbers"
+                raise ValueError(f"limits {low:g} and {high:g} of {self.label!r}: {accepted}, the lower one first")
 
     @property
     def title(self) -> str:

@@ -16,17 +16,18 @@ import numpy as np
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure as Canvas
-from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLocator
+from matplotlib.ticker import FixedFormatter, FixedLocator, NullLocator
 
 from reports.figures.grammar import Band, Bars, Line, Points, Rule, Step
-from reports.figures.scales import log2_ticks, log_ticks
+from reports.figures.scales import lower_error, scales
 from reports.figures.styles import INK, MARKERS, look_of
-from reports.formatting import shortened, tick
+from reports.formatting import shortened
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from reports.figures.grammar import Axis, Figure, Layer, Panel
+    from reports.figures.scales import Scale
     from reports.figures.styles import Style
 
 MANY = 400
@@ -65,43 +66,49 @@ def draw(figure: Figure, styles: Mapping[str, Style]) -> str:
         figure: what to draw.
         styles: the look of each arm, or of what else the colour roles name.
     """
-    panels = figure.panels
     with mpl.rc_context(STYLE):
-        canvas = Canvas(figsize=(figure.width, sum(panel.height for panel in panels)), layout="constrained")
-        grid = {"hspace": 0.0} if figure.one_x else {}
-        all_axes = canvas.subplots(
-            len(panels),
-            1,
-            squeeze=False,
-            sharex=figure.one_x,
-            height_ratios=[panel.height for panel in panels],
-            gridspec_kw=grid,
-        )
-        for axes, panel in zip(all_axes[:, 0], panels, strict=True):
-            _draw_panel(axes, panel, styles)
-        if figure.legend:
-            _draw_legend(canvas, all_axes[:, 0])
-        return as_svg(canvas)
+        return as_svg(canvas_of(figure, styles))
 
 
-def _draw_panel(axes: Any, panel: Panel, styles: Mapping[str, Style]) -> None:
-    for axis, name in ((panel.x, "x"), (panel.y, "y")):
-        if axis.scale != "linear":
-            getattr(axes, f"set_{name}scale")("log", base=2 if axis.scale == "log2" else 10)
+def canvas_of(figure: Figure, styles: Mapping[str, Style]) -> Canvas:
+    """The figure as matplotlib's."""
+    panels = figure.panels
+    canvas = Canvas(figsize=(figure.width, sum(panel.height for panel in panels)), layout="constrained")
+    grid = {"hspace": 0.0} if figure.one_x else {}
+    all_axes = canvas.subplots(
+        len(panels),
+        1,
+        squeeze=False,
+        height_ratios=[panel.height for panel in panels],
+        gridspec_kw=grid,
+    )
+    for axes, panel, seen in zip(all_axes[:, 0], panels, scales(figure), strict=True):
+        _draw_panel(axes, panel, seen, styles)
+    if figure.legend:
+        _draw_legend(canvas, all_axes[:, 0])
+    return canvas
+
+
+def _draw_panel(axes: Any, panel: Panel, seen: tuple[Scale, Scale], styles: Mapping[str, Style]) -> None:
+    for scale, name in zip(seen, "xy", strict=True):
+        if scale.log:
+            getattr(axes, f"set_{name}scale")("log")
     for _, same in groupby(panel.layers, key=_kind_of_line):
         layers = list(same)
         if len(layers) > 1:
             _draw_lines(axes, layers, look_of(layers[0].colour, styles))
         else:
-            draw_layer(layers[0], axes, look_of(layers[0].colour, styles), panel.y.scale != "linear")
+            draw_layer(layers[0], axes, look_of(layers[0].colour, styles), seen[1].log)
+    bars = any(isinstance(layer, Bars) for layer in panel.layers)
     if panel.note:
         axes.text(0.5, 0.5, panel.note, ha="center", va="center", transform=axes.transAxes)
-    if panel.y.shown and not any(isinstance(layer, Bars) for layer in panel.layers):
+    if panel.y.shown and not bars:
         axes.grid(axis="y", color=INK, alpha=0.12, linewidth=0.7)
     if panel.shaded:
         axes.patch.set(facecolor=INK, alpha=0.05)
-    for axis, name in ((panel.x, "x"), (panel.y, "y")):
-        _finish_axis(axes, axis, name, bars=any(isinstance(layer, Bars) for layer in panel.layers))
+    _finish_axis(axes, panel.x, seen[0], "x")
+    if not bars:
+        _finish_axis(axes, panel.y, seen[1], "y")
 
 
 def _kind_of_line(layer: Layer) -> tuple[Any, ...]:
@@ -145,12 +152,20 @@ def _visible(layer: Line | Points, log_y: bool) -> dict[str, np.ndarray]:
     return {name: values[shown] for name, values in columns.items()}
 
 
-def _draw_errors(axes: Any, columns: dict[str, np.ndarray], look: Style, log_y: bool) -> None:
+def _draw_errors(axes: Any, columns: dict[str, np.ndarray], look: Style, opacity: float, log_y: bool) -> None:
     if "error" in columns:
         y, error = columns["y"], columns["error"]
-        # On a logarithmic axis an error as large as its value would reach down to nothing.
-        low = np.minimum(error, 0.9 * y) if log_y else error
-        axes.errorbar(columns["x"], y, yerr=np.stack([low, error]), fmt="none", ecolor=look.light, elinewidth=1.2)
+        bars = axes.errorbar(
+            columns["x"],
+            y,
+            yerr=np.stack([lower_error(y, error, log=log_y), error]),
+            fmt="none",
+            ecolor=look.light,
+            elinewidth=1.2,
+            alpha=opacity,
+        )
+        for each in bars.get_children():
+            each.set_rasterized(len(y) > MANY)
 
 
 @draw_layer.register(Line)
@@ -169,7 +184,7 @@ def _(layer: Line, axes: Any, look: Style, log_y: bool) -> None:
         label=layer.label or None,
         drawstyle=f"steps-{layer.where}" if isinstance(layer, Step) else None,
     )
-    _draw_errors(axes, columns, look, log_y)
+    _draw_errors(axes, columns, look, layer.opacity, log_y)
 
 
 @draw_layer.register(Points)
@@ -188,7 +203,7 @@ def _(layer: Points, axes: Any, look: Style, log_y: bool) -> None:
         rasterized=len(columns["x"]) > MANY,
         label=layer.label or None,
     )
-    _draw_errors(axes, columns, look, log_y)
+    _draw_errors(axes, columns, look, layer.opacity, log_y)
 
 
 @draw_layer.register(Band)
@@ -223,31 +238,17 @@ def _(layer: Rule, axes: Any, look: Style, log_y: bool) -> None:
     line(layer.at, color=look.light, linewidth=0.9, linestyle=dash, alpha=layer.opacity, label=layer.label or None)
 
 
-def _finish_axis(axes: Any, axis: Axis, name: str, *, bars: bool) -> None:
+def _finish_axis(axes: Any, axis: Axis, scale: Scale, name: str) -> None:
     one: Any = getattr(axes, f"{name}axis")
-    limits = getattr(axes, f"get_{name}lim")
-    if axis.limits is not None:
-        getattr(axes, f"set_{name}lim")(*axis.limits)
+    getattr(axes, f"set_{name}lim")(scale.low, scale.high)
+    one.set_minor_locator(NullLocator())
+    one.set_major_locator(FixedLocator([place for place, _ in scale.ticks]))
+    one.set_major_formatter(FixedFormatter([label for _, label in scale.ticks]))
     if axis.shown:
-        getattr(axes, f"set_{name}label")(shortened(axis.title, 60))
+        getattr(axes, f"set_{name}label")(scale.title)
     else:
-        axes.tick_params(**({"bottom": False, "labelbottom": False} if name == "x" else {}))
         for side in axes.spines.values():
             side.set_visible(False)
-        if name == "y":
-            axes.set_yticks([])
-    if (bars or not axis.shown) and name == "y":
-        return
-    one.set_minor_locator(NullLocator())
-    one.set_major_formatter(FuncFormatter(lambda value, _: tick(value)))
-    if axis.ticks:
-        labels = {place: shortened(label, 12) for place, label in axis.ticks}
-        one.set_major_locator(FixedLocator(list(labels)))
-        one.set_major_formatter(FuncFormatter(lambda value, _: labels.get(value, "")))
-    elif axis.scale != "linear" and (places := (log2_ticks if axis.scale == "log2" else log_ticks)(*sorted(limits()))):
-        one.set_major_locator(FixedLocator(places))
-    else:
-        one.set_major_locator(MaxNLocator(5, integer=axis.whole))
 
 
 def _draw_legend(canvas: Canvas, all_axes: Iterable[Any]) -> None:

@@ -15,14 +15,15 @@ import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
 from reports.figures.grammar import Band, Bars, Line, Points, Rule, Step
-from reports.figures.scales import log2_ticks, log_ticks
+from reports.figures.scales import lower_error, scales
 from reports.figures.styles import MARKERS, look_of
-from reports.formatting import shortened, tick
+from reports.formatting import shortened
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from reports.figures.grammar import Axis, Figure, Layer, Panel
+    from reports.figures.scales import Scale
     from reports.figures.styles import Style
 
 INK, FAINT = "var(--ink)", "var(--rule)"
@@ -35,6 +36,10 @@ MOST_OF_CURVES = 20_000
 """Their points, likewise."""
 INCH = 100
 """Pixels that stand for an inch of the static figure."""
+POINT = INCH / 72
+"""Pixels that stand for a point of the static figure."""
+FULL = ",.9~g"
+"""Whole numbers as labels in a zoom: a logarithmic axis would else have single digits between powers of ten."""
 BETWEEN = 0.75
 """Inches between panels, for the labels of the upper one."""
 DASHES = {"solid": "solid", "dashed": "dash", "dotted": "dot", "dashdot": "dashdot"}
@@ -52,7 +57,7 @@ def draw(figure: Figure, styles: Mapping[str, Style]) -> str:
     space = 0.02 if figure.one_x or len(heights) < 2 else min(BETWEEN / sum(heights), 0.8 / (len(heights) - 1))
     drawn = make_subplots(len(heights), 1, shared_xaxes=figure.one_x, row_heights=heights, vertical_spacing=space)
     labelled: set[str] = set()
-    for row, panel in enumerate(figure.panels, start=1):
+    for row, (panel, seen) in enumerate(zip(figure.panels, scales(figure), strict=True), start=1):
         for layer in _few(panel, len(styles)):
             look = look_of(layer.colour, styles)
             fresh = figure.legend and bool(layer.label) and layer.label not in labelled
@@ -62,7 +67,7 @@ def draw(figure: Figure, styles: Mapping[str, Style]) -> str:
             labelled |= {layer.label} if layer.label else set()
             if isinstance(layer, Rule):
                 _rule(drawn, layer, look, row)
-        _finish(drawn, panel, row)
+        _finish(drawn, panel, seen, row)
     return _json(drawn, round(INCH * sum(heights)), legend=bool(figure.legend))
 
 
@@ -95,8 +100,14 @@ def traces(layer: Layer, look: Style, panel: Panel, most: int) -> list[go.Scatte
     return []
 
 
-def _errors(columns: dict[str, np.ndarray], look: Style) -> dict[str, Any] | None:
-    return {"array": _numbers(columns["error"]), "color": _colour(look), "width": 0} if "error" in columns else None
+def _errors(columns: dict[str, np.ndarray], look: Style, panel: Panel) -> dict[str, Any] | None:
+    if "error" not in columns:
+        return None
+    error = columns["error"]
+    bars = {"array": _numbers(error), "color": _colour(look), "width": 0, "thickness": 1.2}
+    if panel.y.scale == "linear":
+        return bars
+    return bars | {"symmetric": False, "arrayminus": _numbers(lower_error(columns["y"], error, log=True))}
 
 
 def _hover(panel: Panel, about: str) -> str:
@@ -113,18 +124,18 @@ def _(layer: Line, look: Style, panel: Panel, most: int) -> list[go.Scatter | go
     x, y = _numbers(columns["x"]), _numbers(columns["y"])
     shape = SHAPES[layer.where] if isinstance(layer, Step) else "linear"
     dash = DASHES[look.dash if layer.dash == "arm" else layer.dash]
-    marked = layer.markers or layer.run or len(x) == 1
+    marked = layer.markers or len(x) == 1
     return [
         go.Scatter(
             x=x,
             y=y,
             mode="lines+markers" if marked else "lines",
             name=_text(layer.label or layer.about),
-            line={"color": _colour(look), "width": layer.width, "dash": dash, "shape": shape},
-            marker={"size": 3 + layer.width, "symbol": MARKERS[look.marker].interactive},
+            line={"color": _colour(look), "width": POINT * layer.width, "dash": dash, "shape": shape},
+            marker={"size": POINT * (3 + layer.width), "symbol": MARKERS[look.marker].interactive},
             opacity=layer.opacity,
             meta=layer.run or None,
-            error_y=_errors(columns, look),
+            error_y=_errors(columns, look, panel),
             hovertemplate=_hover(panel, "%{fullData.name}" if layer.about or layer.label else ""),
         )
     ]
@@ -144,14 +155,14 @@ def _(layer: Points, look: Style, panel: Panel, most: int) -> list[go.Scatter | 
             name=_text(layer.label),
             marker={
                 "symbol": marker.interactive + hollow,
-                "size": 1.4 * layer.size,
+                "size": POINT * layer.size,
                 "color": _colour(look),
                 "opacity": layer.opacity,
                 "line": {"width": 1.4, "color": _colour(look)},
             },
             customdata=[str(run) for run in list(layer.runs)[:most]] or None,
             text=about or None,
-            error_y=_errors(columns, look),
+            error_y=_errors(columns, look, panel),
             hovertemplate=_hover(panel, "%{text}" if about else _text(layer.label)),
         )
     ]
@@ -195,11 +206,11 @@ def _rule(drawn: go.Figure, layer: Rule, look: Style, row: int) -> None:
     add(layer.at, line=line, opacity=layer.opacity, row=row, col=1)
 
 
-def _finish(drawn: go.Figure, panel: Panel, row: int) -> None:
-    for axis, name in ((panel.x, "x"), (panel.y, "y")):
-        update = getattr(drawn, f"update_{name}axes")
-        known = _axis(axis, [layer.columns()[name] for layer in panel.layers if name in layer.columns()])
-        update(**known, row=row, col=1)
+def _finish(drawn: go.Figure, panel: Panel, seen: tuple[Scale, Scale], row: int) -> None:
+    bars = any(isinstance(layer, Bars) for layer in panel.layers)
+    drawn.update_xaxes(**_axis(panel.x, seen[0]), row=row, col=1)
+    if not bars:
+        drawn.update_yaxes(**_axis(panel.y, seen[1]), row=row, col=1)
     if panel.shaded:
         ends = {"x0": 0, "x1": 1, "y0": 0, "y1": 1, "xref": "x domain", "yref": "y domain"}
         ground = {"fillcolor": "var(--ink-band)", "opacity": 0.3, "line_width": 0, "layer": "below"}
@@ -210,26 +221,18 @@ def _finish(drawn: go.Figure, panel: Panel, row: int) -> None:
         )
 
 
-def _axis(axis: Axis, values: list[np.ndarray]) -> dict[str, Any]:
-    known: dict[str, Any] = {"title_text": _text(shortened(axis.title, 60)), "visible": axis.shown}
-    if axis.scale != "linear":
-        known["type"] = "log"
-        finite = np.concatenate([*values, np.empty(0)])
-        finite = finite[np.isfinite(finite) & (finite > 0)]
-        low, high = (float(finite.min()), float(finite.max())) if len(finite) else (1.0, 1.0)
-        if axis.limits is not None:
-            low, high = axis.limits
-        places = log2_ticks(low, high) if axis.scale == "log2" else log_ticks(low, high)
-        if places:
-            known |= {"tickvals": places, "ticktext": [tick(place) for place in places]}
-    if axis.ticks:
-        known["tickvals"] = [place for place, _ in axis.ticks]
-        known["ticktext"] = [_text(shortened(label, 12)) for _, label in axis.ticks]
-    if axis.limits is not None:
-        known["range"] = [float(np.log10(end)) if axis.scale != "linear" else end for end in axis.limits]
-    if axis.whole and not axis.ticks:
-        known["tickformat"] = ",d"
-    return known
+def _axis(axis: Axis, scale: Scale) -> dict[str, Any]:
+    """An axis with the ticks of the static figure, which the page's script replaces by plotly's own in a zoom."""
+    return {
+        "title_text": _lines(scale.title),
+        "visible": axis.shown,
+        "type": "log" if scale.log else "linear",
+        "range": [float(np.log10(end)) if scale.log else end for end in (scale.low, scale.high)],
+        "tickmode": "array",
+        "tickvals": [place for place, _ in scale.ticks],
+        "ticktext": [_lines(label) for _, label in scale.ticks],
+        "tickformat": FULL,
+    }
 
 
 def _numbers(values: Iterable[float]) -> list[float | None]:
@@ -240,6 +243,10 @@ def _numbers(values: Iterable[float]) -> list[float | None]:
 def _text(text: str) -> str:
     """Text that plotly, which knows some HTML and its own templates, shows as it is."""
     return escape(text).replace("%{", "&#37;{")
+
+
+def _lines(text: str) -> str:
+    return "<br>".join(map(_text, text.split("\n")))
 
 
 def _json(figure: go.Figure, height: int, *, legend: bool) -> str:
@@ -258,7 +265,15 @@ def _json(figure: go.Figure, height: int, *, legend: bool) -> str:
         height=height,
         margin={"l": 10, "r": 10, "t": 10, "b": 10},
         showlegend=legend,
-        legend={"orientation": "h", "x": 0, "xanchor": "left", "y": 1.02, "yanchor": "bottom", "itemclick": False},
+        legend={
+            "orientation": "h",
+            "x": 0,
+            "xanchor": "left",
+            "y": 1.02,
+            "yanchor": "bottom",
+            "itemclick": False,
+            "traceorder": "normal",
+        },
         hovermode="closest",
         font={"color": "var(--soft)", "size": 13, "family": "system-ui, sans-serif"},
         paper_bgcolor="rgba(0,0,0,0)",

@@ -13,8 +13,8 @@ from reports.figures.grammar import Figure
 if TYPE_CHECKING:
     from reports.analysis.results import Study
 
-SECTIONS = ("comparison", "diagnostics", "trials", "learning", "more")
-"""The sections of a report that hold figures; ``more`` has those that belong in no other."""
+SECTIONS = ("answer", "comparison", "diagnostics", "trials", "learning", "more")
+"""The sections of a report that hold figures: ``answer`` is its first screen, ``more`` has what belongs in no other."""
 OWN = __name__.partition(".")[0]
 FigureFunction = Callable[["Study"], "Figure | Iterable[Figure] | None"]
 F = TypeVar("F", bound=FigureFunction)

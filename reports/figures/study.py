@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
+from bench.core.metrics import METRICS
 from bench.core.results import RunState
-from reports.analysis import budget, curves, statistics
+from reports.analysis import budget, curves, literature, selection, statistics
 from reports.analysis.curves import HOLLOW_STATES, fence
 from reports.analysis.importance import importances as importances_of
 from reports.analysis.results import LIKELIHOOD, select
 from reports.analysis.trade_offs import trade_offs as trade_offs_of
 from reports.figures.grammar import Axis, Band, Bars, Figure, Line, Panel, Points, Step
 from reports.figures.registry import register_figure
+from reports.figures.scales import LONGEST
 from reports.figures.styles import ENDS, UNKNOWN_END, arm_styles
 from reports.formatting import count, listing
 
@@ -26,6 +28,8 @@ if TYPE_CHECKING:
     from reports.figures.grammar import Layer, Place
 
 VALIDATION = "validation bits/dim"
+FAINT = 0.35
+"""The opacity of search trials' learning curves."""
 IMAGES, SECONDS = Axis("training images seen"), Axis("training time", "s")
 
 
@@ -35,32 +39,123 @@ def _widened(low: float, high: float, share: float = 0.06) -> tuple[float, float
     return low - margin, high + margin
 
 
-@register_figure("ranking", "All arms", section="comparison")
-def ranking(study: Study) -> Figure | None:
-    """Test bits/dim of all arms, where there are more than two: seeds, and the mean with its 95% interval."""
+def _errors(study: Study, split: str, runs: pd.Series) -> np.ndarray:
+    """The standard errors of the bits/dim of some runs, NaN where none was measured."""
+    measured = select(study.measurements, split, LIKELIHOOD).drop_duplicates("run_id").set_index("run_id")
+    return runs.map(measured["standard_error"]).to_numpy(dtype=float)
+
+
+def _with_bars(limits: tuple[float, float], values: pd.Series, errors: np.ndarray) -> tuple[float, float]:
+    """A scale with the error bars of the values that are on it."""
+    inside = values.between(*limits).to_numpy() & np.isfinite(errors)
+    ends = [values.to_numpy()[inside] + sign * errors[inside] for sign in (-1, 1)]
+    return float(np.min([limits[0], *ends[0]])), float(np.max([limits[1], *ends[1]]))
+
+
+@register_figure("answer", "Test bits/dim of each arm", section="answer")
+def answer(study: Study) -> Figure | None:
+    """Test bits/dim of the arms, the lowest on top, beside what was published of the same data."""
     levels = {arm: select(final.measurements, "test", LIKELIHOOD) for arm, final in study.finals.items()}
     values = {arm: frame[np.isfinite(frame["value"])] for arm, frame in levels.items()}
     ranked = sorted((arm for arm in values if len(values[arm])), key=lambda arm: float(values[arm]["value"].mean()))
-    if len(ranked) < 3:
+    if not ranked:
         return None
+    without = [arm for arm in study.arms if arm not in ranked]
+    known = sorted(_published(study), key=lambda each: each[1])
+    rows = [*(study.title(arm) for arm in (*ranked, *without)), *(f"published: {name}" for name, _, _ in known)]
+    place = {row: float(len(rows) - row) for row in range(len(rows))}
+    layers = [layer for row, arm in enumerate(ranked) for layer in _level(study, arm, values[arm], place[row])]
+    first = len(ranked) + len(without)
+    if known:
+        layers.append(
+            Points(
+                [value for _, value, _ in known],
+                [place[first + row] for row in range(len(known))],
+                label="published",
+                marker="upright",
+                size=13,
+                about=[about for _, _, about in known],
+            )
+        )
+    y = Axis(ticks=[(place[row], name) for row, name in enumerate(rows)], named=True, limits=(0.4, len(rows) + 0.6))
+    inches = 0.34 if max(map(len, rows)) <= LONGEST else 0.46
+    panel = Panel(Axis("test bits/dim, lower is better"), y, layers, height=0.8 + inches * len(rows))
+    excluded = {arm: len(levels[arm]) - len(values[arm]) for arm in ranked}
+    return Figure("Test bits/dim of each arm", [panel], _answer_caption(study, layers, values, without, excluded))
+
+
+def _published(study: Study) -> list[tuple[str, float, str]]:
+    """Published results of the data: the model's name, bits/dim, and the result in words."""
+    shape = study.results.dataset.get("image_shape")
+    pixels = int(np.prod(shape)) if isinstance(shape, list | tuple) else 0
+    found = []
+    for each in literature.published(study.results.dataset):
+        unit = METRICS[each.metric].unit
+        about = f"{each.model}: {each.value:g} {unit}, {each.source}"
+        if each.metric == LIKELIHOOD:
+            found.append((each.model, each.value, about))
+        elif each.metric == "nll_nats" and pixels:
+            found.append((each.model, each.value / (pixels * np.log(2)), about))
+    return found
+
+
+def _level(study: Study, arm: str, runs: pd.DataFrame, place: float) -> list[Layer]:
+    """An arm's test bits/dim at its place: the seeds, and their mean with its 95% interval."""
+    seeds, name = runs["value"].to_numpy(dtype=float), study.title(arm)
+    one = len(seeds) == 1
+    error = float(runs["standard_error"].iloc[0])
     layers: list[Layer] = []
-    for place, arm in enumerate(reversed(ranked), start=1):
-        seeds = values[arm]["value"].to_numpy(dtype=float)
-        if len(seeds) > 1 and np.ptp(seeds) > 0:
-            low, high = statistics.mean_interval(seeds)
-            layers.append(Line([low, high], [place, place], colour=arm, width=2.5, opacity=0.45))
-        runs, name = values[arm]["run_id"], study.title(arm)
-        about = [study.described[run] for run in runs]
+    if not one and np.ptp(seeds) > 0:
+        layers.append(_interval(*statistics.mean_interval(seeds), place, arm, OVER_SEEDS))
+    elif one and np.isfinite(error):
+        half = NORMAL * error
+        layers.append(_interval(seeds[0] - half, seeds[0] + half, place, arm, OVER_IMAGES))
+    about = [study.described[run] for run in runs["run_id"]]
+    if not one:
         each = [place] * len(seeds)
-        layers.append(Points(seeds, each, label=name, colour=arm, filled=False, size=5, runs=runs, about=about))
-        layers.append(Points([seeds.mean()], [place], label=name, colour=arm, size=7.5))
-    ticks = [(float(place), study.title(arm)) for place, arm in enumerate(reversed(ranked), start=1)]
-    y = Axis(ticks=ticks, limits=(0.4, len(ranked) + 0.6))
-    caption = "Filled: the mean over seeds, the lowest on top; hollow: the seeds; the line is the mean's 95% interval."
-    panel = Panel(Axis("test bits/dim"), y, layers, height=1.0 + 0.4 * len(ranked))
-    return Figure("Test bits/dim of every arm", [panel], caption)
+        layers.append(
+            Points(seeds, each, label="seed", colour=arm, filled=False, size=5, runs=runs["run_id"], about=about)
+        )
+    whole = [f"{name}: mean of {len(seeds)} seeds"] if not one else about
+    run = runs["run_id"] if one else ()
+    layers.append(Points([seeds.mean()], [place], label="mean", colour=arm, size=8.5, about=whole, runs=run))
+    return layers
 
 
+OVER_SEEDS, OVER_IMAGES = "95% interval over training seeds", "95% interval over test images"
+NORMAL = 1.96
+
+
+def _interval(low: float, high: float, place: float, arm: str, label: str) -> Line:
+    return Line([low, high], [place, place], colour=arm, label=label, width=3.0, opacity=0.5)
+
+
+def _answer_caption(
+    study: Study,
+    layers: list[Layer],
+    values: dict[str, pd.DataFrame],
+    without: list[str],
+    excluded: dict[str, int],
+) -> str:
+    shown = {layer.label for layer in layers}
+    several = "seed" in shown
+    sentences = ["Filled: the mean over training seeds; hollow: each seed." if several else "Filled: the one seed."]
+    if several and any(len(frame) == 1 for frame in values.values()):
+        sentences.append("An arm without hollow marks has one seed.")
+    over = [words for label, words in ((OVER_SEEDS, "training seeds"), (OVER_IMAGES, "test images")) if label in shown]
+    if len(over) == 2:
+        sentences.append(f"Lines: 95% intervals over {over[0]}, and of an arm with one seed over {over[1]}.")
+    elif over:
+        sentences.append(f"Lines: 95% intervals over {over[0]}.")
+    sentences += [f"{study.title(arm)}: {count(n, 'seed')} without a finite value." for arm, n in excluded.items() if n]
+    if without:
+        sentences.append(f"No test value yet: {listing([study.title(arm) for arm in without])}.")
+    if "published" in shown:
+        sentences.append("Upright strokes: published results of the same data, in bits/dim.")
+    return " ".join(sentences)
+
+
+BARS = "bars of one standard error over images"
 COSTS = {
     "training_seconds": ("training time", Axis("training time", "s", scale="log")),
     "parameters": ("size", Axis("trainable parameters", scale="log")),
@@ -85,6 +180,7 @@ def trade_offs(study: Study) -> Iterator[Figure]:
                     Points(
                         some["cost"],
                         some["value"],
+                        _errors(study, data.split, some["run_id"]),
                         label=study.title(arm),
                         colour=arm,
                         filled=on_front,
@@ -92,13 +188,17 @@ def trade_offs(study: Study) -> Iterator[Figure]:
                         about=some["about"],
                     )
                 )
-        limits = _widened(*(fence(data.points["value"]) or (0.0, 1.0)), share=0.08)
+        errors = _errors(study, data.split, data.points["run_id"])
+        limits = _with_bars(fence(data.points["value"]) or (0.0, 1.0), data.points["value"], errors)
+        limits = _widened(*limits, share=0.08)
         runs = "complete trials" if data.split == "validation" else "final runs"
         arms = [arm for arm in study.arms if arm in set(data.points["arm"])]
         key = [f"{styles[arm].filled} {study.title(arm)}" for arm in arms]
         counts = front["arm"].value_counts()
+        joined = " and joined" if len(front) > 1 else ""
+        bars = f", with {BARS}" if np.isfinite(errors).any() else ""
         caption = (
-            f"{', '.join(key)}: {len(data.points)} {runs}. Filled and joined: the Pareto front, runs that no other "
+            f"{', '.join(key)}: {len(data.points)} {runs}{bars}. Filled{joined}: the Pareto front, runs that no other "
             f"beats in both, {listing([f'{counts[arm]} of {study.title(arm)}' for arm in counts.index])}."
         )
         under = f" ({data.conditions})" if data.conditions else ""
@@ -112,15 +212,15 @@ def bound_curves(study: Study) -> Iterator[Figure]:
     for data in curves.bound_curves(study):
         samples, value = data.points["importance_samples"], data.points["value"]
         error = 2 * data.points["error"].fillna(0.0)
-        layers = [
-            Band(samples, value - error, value + error, colour=data.arm),
-            Line(samples, value, colour=data.arm, label=study.title(data.arm), markers=True),
-        ]
+        layers: list[Layer] = [Line(samples, value, colour=data.arm, label=study.title(data.arm), markers=True)]
+        if error.any():
+            layers.insert(0, Band(samples, value - error, value + error, colour=data.arm))
         over = f"mean over {data.seeds} seeds" if data.seeds > 1 else "one seed"
+        band = "; the band is two Monte Carlo errors" if error.any() else ""
         yield Figure(
             f"{study.title(data.arm)}: test bits/dim against importance samples k",
             [Panel(Axis("importance samples k", scale="log2"), Axis("test bits/dim"), layers)],
-            f"The {over}; the band is two Monte Carlo errors. Where the curve is flat, more samples gain nothing.",
+            f"The {over}{band}. Where the curve is flat, more samples gain nothing.",
             stem=data.arm,
         )
 
@@ -153,19 +253,22 @@ RESPONSE_NOTE = (
 
 @register_figure("response", "Likelihood against each swept parameter", section="trials", note=RESPONSE_NOTE)
 def responses(study: Study) -> Iterator[Figure]:
-    """Validation bits/dim against each swept parameter of each arm."""
-    for arm in study.arms:
-        for parameter in study.swept(arm):
-            data = curves.response(study, arm, parameter)
-            if data is not None:
-                yield response(study, data)
+    """Validation bits/dim against each swept parameter of each arm, sizes and learning rates first."""
+    for arm, parameter in selection.by_interest(study):
+        data = curves.response(study, arm, parameter)
+        if data is not None:
+            yield response(study, data)
 
 
 def response(study: Study, data: curves.Response) -> Figure:
     """A response curve with its strip of trials that have no place on the scale."""
     strip, body = (data.points[data.points["strip"] == there] for there in (True, False))
-    x = Axis(data.parameter, scale="log" if data.log else "linear", ticks=data.ticks or ())
-    layers: list[Layer] = [_trials(body[body["mark"] == RunState.COMPLETE], data.arm, opacity=0.85)]
+    whole = bool((data.points["x"] % 1 == 0).all())
+    scale: Literal["linear", "log"] = "log" if data.log else "linear"
+    x = Axis(data.parameter, scale=scale, ticks=data.ticks or (), named=data.named, whole=whole)
+    complete = body[body["mark"] == RunState.COMPLETE]
+    errors = _errors(study, "validation", complete["run_id"])
+    layers: list[Layer] = [_trials(complete, data.arm, error=errors, opacity=0.85)]
     for state in HOLLOW_STATES:
         marker = "" if state == RunState.PRUNED else "lozenge"
         layers.append(_trials(body[body["mark"] == state], data.arm, marker=marker, filled=False))
@@ -173,7 +276,8 @@ def response(study: Study, data: curves.Response) -> Figure:
     layers.append(Points(chosen["x"], chosen["value"], label="selected", marker="circle", filled=False, size=13))
     layers = [layer for layer in layers if not isinstance(layer, Points) or len(layer.x)]
     note = "" if data.limits is not None else "no trial has a finite value"
-    y = Axis(VALIDATION, limits=None if data.limits is None else _widened(*data.limits, share=0.08))
+    limits = None if data.limits is None else _with_bars(data.limits, complete["value"], errors)
+    y = Axis(VALIDATION, limits=None if limits is None else _widened(*limits, share=0.08))
     panels = [Panel(x, y if data.limits else Axis(VALIDATION, ticks=[(2.0, "")]), layers, height=2.8, note=note)]
     if len(strip):
         panels.insert(0, _strip(strip, x, data.arm))
@@ -204,10 +308,12 @@ def _response_caption(study: Study, data: curves.Response) -> str:
     style = arm_styles(study.families)[data.arm]
     body = data.points[~data.points["strip"]]
     counts = body["mark"].value_counts()
+    complete = body.loc[body["mark"] == RunState.COMPLETE, "run_id"]
+    bars = f" with {BARS}" if np.isfinite(_errors(study, "validation", complete)).any() else ""
     key = [
         f"{symbol} {counts[mark]} {words}"
         for mark, symbol, words in (
-            (RunState.COMPLETE, style.filled, "complete"),
+            (RunState.COMPLETE, style.filled, f"complete{bars}"),
             (RunState.PRUNED, style.hollow, "pruned"),
             (RunState.INTERRUPTED, "◊", "interrupted"),
             (RunState.RUNNING, "◊", "running"),
@@ -246,14 +352,19 @@ def budgets(study: Study) -> Iterator[Figure]:
     for data in budget.best_so_far(study):
         best = data.observed["best"]
         inside = [] if data.band is None else list(data.band["median"][np.isfinite(data.band["median"])])
-        low, high = _widened(min([float(best.min()), *inside]), max([float(best.max()), *inside]), share=0.1)
+        found = study.trials[(study.trials["arm"] == data.arm) & study.trials["best"]]
+        error = _errors(study, "validation", found["run_id"])
+        ends = [float(best.iloc[-1]) + side * float(by) for by in error if np.isfinite(by) for side in (-1, 1)]
+        low, high = _widened(
+            min([float(best.min()), *inside, *ends]), max([float(best.max()), *inside, *ends]), share=0.1
+        )
         y = Axis("best bits/dim so far", limits=(low, high))
         panels = []
         for column, axis in (("trials", Axis("trials", whole=True)), ("images", IMAGES), ("seconds", SECONDS)):
             spent = data.observed[column]
             layers: list[Layer] = [
                 Step(spent, best, colour=data.arm, label="this study"),
-                Points(spent.iloc[-1:], best.iloc[-1:], colour=data.arm, size=5, label="this study"),
+                Points(spent.iloc[-1:], best.iloc[-1:], error, colour=data.arm, size=5, label="this study"),
             ]
             if column == "trials" and data.band is not None:
                 band = data.band.clip(lower=low - 1, upper=high + 1)  # infinite ends leave the scale
@@ -265,7 +376,8 @@ def budgets(study: Study) -> Iterator[Figure]:
             limits = (0.0, 1.03 * max(float(spent.max()), 1e-9))
             panels.append(Panel(Axis(axis.label, axis.unit, limits=limits, whole=axis.whole), y, layers, height=2.3))
         title = f"{study.title(data.arm)}: best {VALIDATION} so far against the budget"
-        yield Figure(title, panels, _budget_caption(data), stem=data.arm)
+        bar = " The bar at the line's end is one standard error over images." if ends else ""
+        yield Figure(title, panels, f"{_budget_caption(data)}{bar}", stem=data.arm)
 
 
 def _budget_caption(data: budget.BestSoFar) -> str:
@@ -307,23 +419,38 @@ def learning_curves(study: Study) -> Iterator[Figure]:
             column: [layer for data in together for layer in _mean(study, data, column, label=True)]
             for column in ("images", "seconds")
         }
-        caption = "Mean over the final runs of each arm, with the range over seeds."
         panels = _course_panels(together, layers)
-        title = f"All arms: {VALIDATION} of the final runs"
+        title = f"All arms: {VALIDATION} of the final runs against {_across(panels)}"
+        caption = (
+            "Mean over the final runs of each arm; bands are the ranges over seeds."
+            if _banded(panels)
+            else "The final run of each arm."
+        )
         yield Figure(title, panels, caption, legend=True, stem="arms", numbers="histories.csv")
     for data in found:
-        layers = {column: _runs(study, data, column) for column in ("images", "seconds")}
+        panels = _course_panels([data], {column: _runs(study, data, column) for column in ("images", "seconds")})
+        final = f"{count(len(data.final), 'final run')} in full colour"
+        mean = ", their mean bold, their range over seeds as a band" if _banded(panels) else ""
         runs = [
-            f"{count(len(data.searched), 'search trial')} thin" if data.searched else "",
-            f"{count(len(data.final), 'final run')} as their mean and the range over seeds" if data.final else "",
+            f"{count(len(data.searched), 'search trial')} faint" if data.searched else "",
+            f"{final}{mean}" if data.final else "",
         ]
         yield Figure(
-            f"{study.title(data.arm)}: {VALIDATION} against images seen and seconds",
-            _course_panels([data], layers),
-            f"{', '.join(filter(None, runs))}. One scale for all arms, without the highest 5% of points.",
+            f"{study.title(data.arm)}: {VALIDATION} against {_across(panels)}",
+            panels,
+            f"{'; '.join(filter(None, runs))}. One scale for all arms, without the highest 5% of points.",
             stem=data.arm,
             numbers="histories.csv",
         )
+
+
+def _across(panels: list[Panel]) -> str:
+    """What the panels' horizontal axes show."""
+    return listing([panel.x.label for panel in panels])
+
+
+def _banded(panels: list[Panel]) -> bool:
+    return any(isinstance(layer, Band) for panel in panels for layer in panel.layers)
 
 
 def _course_panels(found: list[curves.LearningCurves], layers: dict[str, list[Layer]]) -> list[Panel]:
@@ -351,25 +478,26 @@ def _runs(study: Study, data: curves.LearningCurves, column: str) -> list[Layer]
             run=curve.run_id,
             about=curve.about,
         )
-        for group, opacity in ((searched, 0.35), (data.final, 1.0))
+        for group, opacity in ((searched, FAINT), (data.final, 1.0))
         for curve in group
     )
     return [*lines, *_mean(study, data, column)]
 
 
 def _mean(study: Study, data: curves.LearningCurves, column: str, *, label: bool = False) -> list[Layer]:
-    band = data.band
+    band, several = data.band, len(data.final) > 1
     if band.empty:
         return []
     name = study.title(data.arm)
+    ranges: list[Layer] = [Band(band[column], band["low"], band["high"], colour=data.arm)] if several else []
     return [
-        Band(band[column], band["low"], band["high"], colour=data.arm),
+        *ranges,
         Line(
             band[column],
             band["mean"],
             colour=data.arm,
             label=name if label else "",
-            about=f"{name}: mean of the final runs",
+            about=f"{name}: {'mean of the final runs' if several else 'the final run'}",
             width=1.9,
             markers=len(band) <= 30,
             dash="arm" if label else "solid",

@@ -23,6 +23,19 @@ const themed = (json) => {
   return JSON.parse(json.replace(/var\((--[a-z0-9-]+)\)/g, (_, name) => style.getPropertyValue(name).trim()));
 };
 
+// The ticks of the printed figure belong to its whole range; in a zoom plotly sets its own.
+const retick = (Plotly, place, layout) => {
+  const changes = {};
+  for (const [name, { range, tickvals }] of Object.entries(layout)) {
+    if (!/^[xy]axis/.test(name) || !tickvals) continue;
+    const seen = place.layout[name].range;
+    const whole = range.every((end, i) => Math.abs(end - seen[i]) <= 1e-6 * Math.abs(range[1] - range[0]));
+    const mode = whole ? "array" : "auto";
+    if (place.layout[name].tickmode !== mode) changes[`${name}.tickmode`] = mode;
+  }
+  if (Object.keys(changes).length) Plotly.relayout(place, changes);
+};
+
 const draw = async (figure) => {
   const Plotly = await plotly();
   const { data, layout } = themed(figure.querySelector("script").textContent);
@@ -34,9 +47,13 @@ const draw = async (figure) => {
     place.setAttribute("aria-label", figure.querySelector("svg").getAttribute("aria-label"));
     figure.querySelector(".still").after(place);
   }
-  await Plotly.react(place, data, layout, { responsive: true, displaylogo: false, modeBarButtonsToRemove: ["lasso2d", "select2d"] });
+  const whole = structuredClone(layout);
+  const unused = ["lasso2d", "select2d", "autoScale2d"];
+  await Plotly.react(place, data, layout, { responsive: true, displaylogo: false, doubleClick: "reset", modeBarButtonsToRemove: unused });
   figure.classList.add("drawn");
   place.removeAllListeners?.("plotly_click");
+  place.removeAllListeners?.("plotly_relayout");
+  place.on("plotly_relayout", () => retick(Plotly, place, whole));
   place.on("plotly_click", ({ points }) => {
     const run = points[0].customdata ?? points[0].data.meta;
     if (run && chosen) select(run, figure);

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -73,18 +74,15 @@ def _print(results: list[CheckResult]) -> None:
     from bench.checks.conformance import Outcome
 
     marks = {Outcome.PASSED: "green", Outcome.SKIPPED: "yellow", Outcome.FAILED: "bold red"}
-    table = Table("", "", "", "", box=None, pad_edge=False, show_header=False)
-    for column in table.columns[:3]:
-        column.no_wrap = True
-    group = ""
-    for each in results:
-        name = f"{each.family} on {each.backend}"
-        table.add_row(
-            name if name != group else "", each.check, Text(each.outcome, style=marks[each.outcome]), Text(each.detail)
-        )
-        group = name
     console = open_console()
-    console.print(table)
+    for name, group in groupby(results, key=lambda each: f"{each.family} on {each.backend}"):
+        table = Table("", "", "", box=None, pad_edge=False, show_header=False)
+        for column in table.columns[:2]:
+            column.no_wrap = True
+        for each in group:
+            table.add_row(Text(each.check), Text(each.outcome, style=marks[each.outcome]), Text(each.detail))
+        console.print(Text(name, style="bold"))
+        console.print(table)
     counts = {outcome: sum(each.outcome == outcome for each in results) for outcome in Outcome}
     console.print("")
     console.print(", ".join(f"{n} {outcome}" for outcome, n in counts.items() if n), highlight=False)

@@ -10,7 +10,7 @@ import typer
 from studies.cli import completion
 from studies.cli.options import Output, TrackingUri, TrackingUriAfter
 from studies.cli.stores import find_study_id, find_tracking_store
-from studies.cli.terminal import open_console
+from studies.cli.terminal import open_console, print_table
 
 if TYPE_CHECKING:
     from reports.analysis.comparison import Comparison
@@ -56,9 +56,10 @@ def command(
 
 
 def _print(comparison: Comparison) -> None:
-    from rich.table import Table
+    """Print what changed, by arm, each number with the unit that stands behind the metric's name."""
     from rich.text import Text
 
+    from reports.formatting import NO_BREAK
     from reports.pages.comparison import changes
 
     console = open_console()
@@ -67,10 +68,13 @@ def _print(comparison: Comparison) -> None:
     for sentence in comparison.refused:
         console.print(Text(sentence))
     data = changes(comparison)
-    table = Table(box=None, pad_edge=False)
-    for column in data.columns[:6]:
-        table.add_column(Text(column), overflow="fold")
-    for row in data.rows:
-        table.add_row(*(Text(cell.text) for cell in row[:6]))
-    if data.rows:
-        console.print(table)
+    by_arm: dict[str, list[list[str]]] = {}
+    for change, cells in zip(comparison.changes, data.rows, strict=True):
+        label, unit = change.about.label, change.about.unit
+        values = [cell.text.removesuffix(f"{NO_BREAK}{unit}") for cell in cells[1:6]]
+        notes = [note for note in cells[0].notes if note.lower() != label.lower()]
+        by_arm.setdefault(change.arm, []).append([", ".join([label, *notes]), *values])
+    for arm, rows in by_arm.items():
+        console.print("")
+        console.print(Text(arm, style="bold"))
+        print_table(console, ["metric", *(column.lower() for column in data.columns[1:6])], rows)

@@ -45,7 +45,9 @@ def _print(findings: list[Finding]) -> None:
     from bench.checks.doctor import Status
 
     marks = {Status.GOOD: "green", Status.MISSING: "yellow", Status.BROKEN: "bold red"}
-    table = Table(box=None, pad_edge=False, show_header=False)
+    table = Table("", "", "", "", box=None, pad_edge=False, show_header=False)
+    for column in table.columns[:3]:
+        column.no_wrap = True
     group = ""
     for each in findings:
         shown = each.group if each.group != group else ""

@@ -5,9 +5,10 @@ from __future__ import annotations
 import gc
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from textwrap import TextWrapper
 from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
@@ -17,6 +18,10 @@ if TYPE_CHECKING:
 
 LONGEST_LINE = 1000
 """Characters of an error that are printed."""
+COLUMN_GAP = 2
+NARROWEST_NAME = 28
+"""Characters that the names of a table's rows have at least, before they turn into blocks."""
+NO_BREAK = "\u00a0"
 Quiet = Annotated[bool, typer.Option("--quiet", help="Print errors and the result's path alone; the log has the rest.")]
 LogFile = Annotated[
     Path | None, typer.Option(help="Log file [default: a new one in the output folder's logs/].", show_default=False)
@@ -28,6 +33,40 @@ def open_console(quiet: bool = False) -> Console:
     from rich.console import Console
 
     return Console(soft_wrap=True, quiet=quiet)
+
+
+def print_table(console: Console, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """Print a table in which no value is broken: where the terminal is too narrow for it, each row becomes a block.
+
+    Args:
+        console: where to.
+        columns: their heads.
+        rows: a name, which may take several lines, and a value for each further column.
+    """
+    from rich.table import Table
+    from rich.text import Text
+
+    names = [max((len(word) for word in row[0].split()), default=0) for row in rows]
+    values = [max(map(len, each)) + COLUMN_GAP for each in list(zip(columns, *rows, strict=True))[1:]]
+    longest = max((len(row[0]) for row in rows), default=0)
+    if sum(values) + max([*names, min(longest, NARROWEST_NAME)]) <= console.width:
+        table = Table(box=None, pad_edge=False)
+        table.add_column(Text(columns[0]))
+        for column in columns[1:]:
+            table.add_column(Text(column), no_wrap=True)
+        for row in rows:
+            table.add_row(*map(Text, row))
+        console.print(table, highlight=False)
+        return
+    wrapper = TextWrapper(console.width, initial_indent="  ", subsequent_indent="  ", break_on_hyphens=False)
+    for name, *cells in rows:
+        console.print(Text(name), soft_wrap=False, highlight=False)
+        # A line may end between two values, and not within one.
+        known = [
+            f"{column} {cell}".replace(" ", NO_BREAK) for column, cell in zip(columns[1:], cells, strict=True) if cell
+        ]
+        for line in wrapper.wrap(", ".join(known)):
+            console.print(Text(line.replace(NO_BREAK, " ")), highlight=False)
 
 
 @contextmanager

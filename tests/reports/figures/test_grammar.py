@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import xml.etree.ElementTree as ET
 
-import pandas as pd
 import pytest
 
 from reports.analysis.results import Study
 from reports.figures import matplotlib as static
 from reports.figures import study as figures
 from reports.figures.grammar import Axis, Band, Bars, Figure, Line, Panel, Points, Rule, Step
-from reports.figures.scales import log2_ticks, log_ticks
 from reports.figures.styles import HUES, MARKERS, arm_styles, css, look_of
 
 X = [1.0, 2.0, 4.0]
@@ -55,15 +53,6 @@ def test_every_layer_and_marker_is_drawn():
         raw = static.draw(Figure("a", [panel, panel], legend=True, one_x=True), HUES)
         assert raw.count("a note") == 2
         assert {"line", "step"} <= {element.text for element in ET.fromstring(raw).iter()}  # noqa: S314 - our own
-
-
-def test_ticks_of_logarithmic_axes():
-    assert log_ticks(1, 10) == [1, 2, 5, 10]
-    assert log_ticks(1, 100) == [1, 3, 10, 30, 100]
-    assert log_ticks(1e-4, 1e3) == pytest.approx([1e-4, 1e-3, 1e-2, 0.1, 1, 10, 100, 1000][:: 1 + 8 // 8])
-    assert log_ticks(5, 7) == log_ticks(0, 7) == log_ticks(7, 7) == []
-    assert log2_ticks(1, 64) == [1, 2, 4, 8, 16, 32, 64]
-    assert len(log2_ticks(1, 2**40)) <= 9
 
 
 def test_a_family_has_a_hue_and_an_arm_a_shade_of_it():
@@ -119,16 +108,7 @@ def test_colours_follow_the_theme_and_are_light_in_print():
     assert classes == ".vae { color: var(--vae); }"
 
 
-def test_four_arms_have_a_ranking_and_share_a_figure_of_learning_curves(four):
-    known = Study(four)
-    ranking = figures.ranking(known)
-    assert [label for _, label in ranking.panels[0].y.ticks] == ["dense", "conv", "shallow", "deep"]
-    together = next(iter(figures.learning_curves(known)))
+def test_four_arms_share_a_figure_of_learning_curves(four):
+    together = next(iter(figures.learning_curves(Study(four))))
     labels = [layer.label for layer in together.panels[0].layers if layer.label]
     assert labels == ["dense", "conv", "shallow", "deep"]
-    assert isinstance(ranking.frame(), pd.DataFrame)
-    assert len(ET.fromstring(static.draw(ranking, arm_styles(known.families)))) > 0  # noqa: S314 - our own
-
-
-def test_two_arms_need_no_ranking(finished):
-    assert figures.ranking(Study(finished)) is None
