@@ -97,7 +97,7 @@ def _let_keras_do_without_tensorflow() -> None:
 
     if "tensorflow" in sys.modules:
         return
-    sys.modules["tensorflow"] = None  # type: ignore[assignment] - how Python knows that a module cannot be imported
+    sys.modules["tensorflow"] = None  # type: ignore[assignment]  # how Python knows that there is no such module
     try:
         keras.saving.serialize_keras_object(np.zeros(1))
     finally:

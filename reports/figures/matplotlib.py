@@ -39,7 +39,9 @@ DASHES: dict[str, Any] = {
     "dashdot": (0, (5, 2, 1, 2)),
 }
 
-STYLE = {
+STYLE: dict[str, Any] = {
+    # The user's matplotlibrc, in part or whole, would change the figures.
+    **{name: value for name, value in mpl.rcParamsDefault.items() if not name.startswith("backend")},
     "svg.fonttype": "none",
     "svg.hashsalt": "reparam-bench",
     "text.parse_math": False,

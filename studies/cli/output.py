@@ -50,7 +50,7 @@ def lasting_output() -> Iterator[None]:
     _open_standard_files()
     # Python has None in the place of one that was closed when it began.
     streams = [open(os.devnull, "w") if stream is None else stream for stream in before]  # noqa: PTH123, SIM115
-    sys.stdout, sys.stderr = map(_Lasting, streams)  # type: ignore[assignment]
+    sys.stdout, sys.stderr = map(_Lasting, streams)
     try:
         yield
     finally:
