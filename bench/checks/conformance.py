@@ -68,6 +68,8 @@ ROUNDING = 2e-3
 """Of sums of probabilities in single precision."""
 SLOPES = 6
 """Weights whose gradient is compared with finite differences."""
+FAR = 8.0
+"""Standard deviations of noise that is farther out than any that will be drawn."""
 FINITE_STEPS = (1e-3, 1e-2, 5e-2)
 """Lengths of the steps of finite differences; the best counts, as small ones round and large ones curve."""
 
@@ -503,6 +505,48 @@ def samples_are_images(subject: Subject) -> str:
     return f"{samples.min()} to {samples.max()} of 0 to {model.grey_levels - 1}"
 
 
+def what_is_no_number_is_no_grey_level(subject: Subject) -> str:
+    """A sampled value that is NaN or infinite before it is rounded is -1, and not black."""
+    from bench.evaluation.broken_samples import broken
+    from models.base.distributions import BROKEN
+
+    model = subject.small
+    noise, levels = _prior_noise(model, 64), f"0 to {model.grey_levels - 1}"
+    far = subject.samples(FAR * noise)
+    wrong = far[(far != BROKEN) & ((far < 0) | (far >= model.grey_levels))]
+    if wrong.size:
+        raise FailedError(f"noise of {FAR:g} standard deviations gives the value {wrong[0]}, neither {levels} nor -1")
+    kept = [np.array(weight) for weight in model.trainable_variables]
+    try:
+        for weight in model.trainable_variables:
+            weight.assign(np.full(weight.shape, np.nan))
+        samples = subject.samples(noise)
+    except _refusals() as error:
+        return f"the backend refuses: {' '.join(str(error).split())[:60]}"
+    finally:
+        for weight, value in zip(model.trainable_variables, kept, strict=True):
+            weight.assign(value)
+    hidden = ~broken(samples, model.grey_levels)
+    if hidden.any():
+        raise FailedError(
+            f"{hidden.sum()} of 64 samples look like images though all weights are NaN, with values {samples.min()} to "
+            f"{samples.max()}: round by as_grey_levels of models, which marks such values by -1"
+        )
+    share = broken(far, model.grey_levels).mean()
+    return f"NaN is marked; at {FAR:g} standard deviations {share:.0%} of the samples are"
+
+
+def _refusals() -> tuple[type[Exception], ...]:
+    """What a backend raises that refuses NaN, as TensorFlow does in the inverse of a matrix: nothing is hidden."""
+    import keras
+
+    if keras.backend.backend() != "tensorflow":
+        return ()
+    import tensorflow as tf
+
+    return (tf.errors.InvalidArgumentError,)
+
+
 def temperature_0_gives_one_image(subject: Subject) -> str:
     """At temperature 0 the noise does not count: all samples of a class are one image."""
     model = subject.small
@@ -575,6 +619,7 @@ CHECKS: tuple[Callable[[Subject], str], ...] = (
     gradients_are_right,
     saved_model_is_the_same,
     samples_are_images,
+    what_is_no_number_is_no_grey_level,
     temperature_0_gives_one_image,
     size_is_that_of_the_model,
     training_lowers_the_loss,

@@ -13,9 +13,11 @@ from pathlib import Path
 from bench.core.databases import MLFLOW, OPTUNA, check_database, is_database, parse_url, sqlite_file
 from bench.core.errors import SettingsError, TrackingError
 from bench.core.redaction import redact
-from bench.data.dataset import DatasetInfo
-from bench.data.registry import check_outside
-from bench.study.definition import PRUNERS, SAMPLERS
+from bench.data.dataset import Dataset, DatasetInfo
+from bench.data.preparation import AS_STORED, Preparation
+from bench.data.registry import BUILT_IN, check_outside, describe, load
+from bench.runtime.backend import check_backend
+from bench.study.definition import AUTO, PRUNERS, SAMPLERS, BoundStudy, Study, StudySettings
 
 LEAST_FREE_BYTES = 64 * 2**20
 """Least free disk, for the databases of a study."""
@@ -27,7 +29,7 @@ def check_output(folder: Path) -> None:
     Raises:
         SettingsError: it cannot, or the folder's name cannot be part of a database's address.
     """
-    unfit = [c for c in str(folder) if c in "?#" or unicodedata.category(c) in ("Cc", "Cs")]
+    unfit = [c for c in str(folder) if c in "?#%" or unicodedata.category(c) in ("Cc", "Cs")]
     if unfit:
         raise SettingsError(
             f"output={str(folder)!r} holds {unfit[0]!r}, which the address of a database cannot contain: give another"
@@ -83,7 +85,45 @@ def check_search(sampler: str, pruner: str) -> None:
         build_pruner(pruner, 1)
 
 
-def check_evaluation(extractor: str, outside_dataset: str | None, info: DatasetInfo) -> None:
+def check_study(
+    study: Study, settings: StudySettings, sampler: str | None = None, pruner: str | None = None
+) -> BoundStudy:
+    """Check all that is known of a study before its images are read, without importing a framework.
+
+    Args:
+        study: the study.
+        settings: its settings.
+        sampler: the name of the sampler, if not that of the settings or of the study.
+        pruner: the name of the pruner, if not that of the settings.
+
+    Returns:
+        The study with its data's metadata, whose digest is not known yet.
+
+    Raises:
+        SettingsError: a setting does not fit the data, or the backend is not installed.
+        DataError: the data is missing or not of an accepted form.
+    """
+    info = describe(settings.dataset, settings.preparation)
+    planned = BoundStudy(study, settings, info, digest="not opened")
+    check_evaluation(settings.extractor, settings.outside_dataset, info, settings.preparation)
+    check_search(sampler or planned.sampler, pruner or settings.pruner)
+    if settings.backend != AUTO:
+        check_backend(settings.backend)
+    return planned
+
+
+def load_own_data(settings: StudySettings) -> Dataset | None:
+    """The user's own data; None for a data set that comes with the project, which may have to be downloaded.
+
+    Raises:
+        DataError: an image cannot be read, or holds a value that is out of range.
+    """
+    return None if settings.dataset in BUILT_IN else load(settings.dataset, settings.preparation)
+
+
+def check_evaluation(
+    extractor: str, outside_dataset: str | None, info: DatasetInfo, preparation: Preparation = AS_STORED
+) -> None:
     """Check that the feature extractor and the outside data fit the data, without loading them.
 
     Raises:
@@ -97,7 +137,7 @@ def check_evaluation(extractor: str, outside_dataset: str | None, info: DatasetI
             "'classifier' takes any"
         )
     if outside_dataset is not None:
-        check_outside(outside_dataset, info)
+        check_outside(outside_dataset, info, preparation)
 
 
 def check_tracking(uri: str, output: Path) -> None:

@@ -17,6 +17,10 @@ class TrackingError(ReparamBenchError):
     """The tracking server or the study's storage cannot be reached, or does not hold the study or run."""
 
 
+class DisagreementError(TrackingError):
+    """The tracking store and the study's storage disagree about a study, as somebody changed one of them by hand."""
+
+
 class StudyStoppedError(ReparamBenchError):
     """The study cannot continue; its finished runs are kept."""
 

@@ -13,6 +13,7 @@ from bench.core.errors import DataError
 from bench.data import npz
 from bench.data.cache import cache_folder, download_error, download_lock
 from bench.data.dataset import Dataset, DatasetInfo, Split
+from bench.data.preparation import Preparation
 from bench.data.splitting import SPLITS
 from bench.data.validation import assemble
 
@@ -43,7 +44,7 @@ def load_binarized_mnist() -> Dataset:
     cached = cache_folder() / "binarized_mnist.npz"
     with download_lock():
         if cached.exists():
-            return _verify(npz.load(cached, grey_levels=2), cached)
+            return _verify(npz.load(cached, Preparation(grey_levels=2)), cached)
         files = {split: _fetch(f"binarized_mnist_{part}.amat") for split, part in _FILE_PARTS.items()}
         splits = {split: Split(_parse(file)) for split, file in files.items()}
         folder = files["train"].parent

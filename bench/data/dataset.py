@@ -27,6 +27,8 @@ class DatasetInfo:
         sizes: number of images of ``train``, ``validation`` and ``test``.
         classes: number of class labels, 0 where the data has none.
         source: where the data comes from and under which licence, one sentence.
+        class_names: the classes in the order of their labels, where the data names them.
+        split_off: splits that the source does not have, and that are taken from the rest of it.
     """
 
     name: str
@@ -35,6 +37,8 @@ class DatasetInfo:
     sizes: dict[str, int]
     classes: int
     source: str
+    class_names: tuple[str, ...] = ()
+    split_off: tuple[str, ...] = ()
 
     @property
     def dimensions(self) -> int:

@@ -1,7 +1,7 @@
-"""The user's own .npz file.
+"""The user's own .npz file, or .npy file.
 
-It holds ``x_train`` and optionally ``x_validation`` (or ``x_valid``, ``x_val``) and
-``x_test``; or one array ``images`` (or ``x``) alone. Missing splits are made as :mod:`bench.data.splitting` says.
+An .npz file holds ``x_train`` and optionally ``x_validation`` (or ``x_valid``, ``x_val``) and ``x_test``; or one array
+``images`` (or ``x``) alone, as a .npy file does. Missing splits are made as :mod:`bench.data.splitting` says.
 Each array has shape (n, height, width) or (n, height, width, channels) and holds integers or booleans.
 Optional: labels under the same names with ``y`` for ``x`` (``labels`` for ``images``), and the number ``grey_levels``.
 Other arrays in the file are ignored.
@@ -9,20 +9,28 @@ Other arrays in the file are ignored.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import math
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+import numpy as np
+import numpy.typing as npt
+
 from bench.core.errors import DataError
-from bench.data.dataset import Dataset, DatasetInfo, Split
-from bench.data.npz_archive import ArraySource, NpzArchive
-from bench.data.splitting import ALL, select, split_sizes
+from bench.data import alignment
+from bench.data.dataset import Dataset, DatasetInfo, Images, Split
+from bench.data.npz_archive import ArrayFile, ArraySource
+from bench.data.preparation import AS_STORED, Preparation
+from bench.data.splitting import ALL, SPLITS, missing_splits, select, split_sizes
 from bench.data.validation import (
     assemble,
     check_grey_levels,
     check_image_dtype,
     check_labels,
     check_memory,
+    check_range,
     check_shape,
+    pixel_dtype,
     short_name,
     to_images,
     to_labels,
@@ -45,79 +53,139 @@ MOST_LISTED = 12
 _ACCEPTED = "x_train (with optional x_validation and x_test), or images alone"
 
 
-def describe(path: Path, grey_levels: int | None = None) -> DatasetInfo:
-    """The metadata of the file, from its headers, its labels and, if ``grey_levels`` is unknown, its pixels.
+def describe(path: Path, preparation: Preparation = AS_STORED) -> DatasetInfo:
+    """The metadata of the file, from its headers, its labels and, if the grey levels are unknown, its pixels.
 
     Args:
-        path: the .npz file.
-        grey_levels: number of values that a pixel's channel can take. By default the file's ``grey_levels``; without
-            it 2 if no image of train and validation has a value above 1, and 256 otherwise.
+        path: the .npz or .npy file.
+        preparation: how images are read. Grey levels are by default the file's ``grey_levels``; without it 2 if no
+            image of train and validation has a value above 1, and 256 otherwise.
 
     Raises:
         DataError: the file is unreadable, an array is missing, or has a wrong shape or dtype.
     """
-    with NpzArchive(path) as archive:
-        return describe_arrays(archive, grey_levels)
+    with ArrayFile(path) as file:
+        return describe_arrays(file, preparation)
 
 
-def load(path: Path, grey_levels: int | None = None) -> Dataset:
+def load(path: Path, preparation: Preparation = AS_STORED) -> Dataset:
     """Load the images of the file, in three splits.
 
     Args:
-        path: the .npz file.
-        grey_levels: as for :func:`describe`.
+        path: the .npz or .npy file.
+        preparation: as for :func:`describe`.
 
     Raises:
         DataError: as for :func:`describe`, or a value is outside 0..grey_levels-1.
     """
-    with NpzArchive(path) as archive:
-        return load_arrays(archive, grey_levels)
+    with ArrayFile(path) as file:
+        return load_arrays(file, preparation)
 
 
-def load_arrays(archive: ArraySource, grey_levels: int | None) -> Dataset:
+def load_arrays(arrays: ArraySource, preparation: Preparation) -> Dataset:
     """Make images of named arrays, in three splits; see :func:`load`."""
-    info = describe_arrays(archive, grey_levels)
-    images = {
-        part: to_images(archive.read(name), info.grey_levels, archive.where(name))
-        for part, name in _find(archive, _IMAGE_NAMES).items()
-    }
+    info = describe_arrays(arrays, preparation)
+    names, where = _find(arrays, _IMAGE_NAMES), str(arrays.path)
+    lengths = {part: arrays.header(name).shape[0] for part, name in names.items()}
     labels = {
-        part: to_labels(archive.read(name), len(images[part]), archive.where(name))
-        for part, name in _find(archive, _LABEL_NAMES).items()
+        part: to_labels(arrays.read(name), lengths[part], arrays.where(name))
+        for part, name in _find(arrays, _LABEL_NAMES).items()
     }
+    selections = select(lengths, where)
+    images = {
+        split: alignment.empty((info.sizes[split], *info.image_shape), pixel_dtype(info.grey_levels))
+        for split in SPLITS
+    }
+    for part, name in names.items():
+        targets = {split: images[split] for split in SPLITS if selections[split].part == part}
+        indices = {split: selections[split].indices for split in targets}
+        _scatter(arrays, name, info.grey_levels, preparation, targets, indices)
     splits = {
-        split: Split(images[part][indices], labels[part][indices] if part in labels else None)
-        for split, (part, indices) in select({part: len(images[part]) for part in images}, str(archive.path)).items()
+        split: Split(images[split], labels[part][indices] if part in labels else None)
+        for split, (part, indices) in selections.items()
     }
-    return assemble(info, splits, str(archive.path))
+    return assemble(info, splits, where)
 
 
-def describe_arrays(archive: ArraySource, grey_levels: int | None) -> DatasetInfo:
+def _scatter(
+    arrays: ArraySource,
+    name: str,
+    grey_levels: int,
+    preparation: Preparation,
+    targets: dict[str, Images],
+    indices: dict[str, slice | npt.NDArray[np.intp]],
+) -> None:
+    """Read an array's images into the splits that have them, a few at a time: its memory is never taken twice."""
+    n = arrays.header(name).shape[0]
+    places = {split: np.full(n, -1, np.intp) for split in targets}
+    for split, chosen in indices.items():
+        places[split][chosen] = np.arange(len(targets[split]))
+    start = 0
+    for block in _checked_blocks(arrays, name, grey_levels):
+        some = preparation.apply(to_images(block, grey_levels, arrays.where(name)))
+        for split, target in targets.items():
+            place = places[split][start : start + len(some)]
+            target[place[place >= 0]] = some[place >= 0]
+        start += len(some)
+
+
+def check_arrays(arrays: ArraySource, preparation: Preparation) -> DatasetInfo:
+    """The metadata of named arrays, all of whose values are in range.
+
+    Raises:
+        DataError: as for :func:`load`.
+    """
+    info = describe_arrays(arrays, preparation)
+    for name in _find(arrays, _IMAGE_NAMES).values():
+        for _ in _checked_blocks(arrays, name, info.grey_levels):
+            pass
+    return info
+
+
+def _checked_blocks(arrays: ArraySource, name: str, grey_levels: int) -> Iterator[npt.NDArray[np.generic]]:
+    for block in arrays.blocks(name):
+        if not 0 <= int(block.min()) <= int(block.max()) < grey_levels:
+            # What to do depends on all values.
+            ranges = [(int(each.min()), int(each.max())) for each in arrays.blocks(name)]
+            check_range(min(low for low, _ in ranges), max(high for _, high in ranges), grey_levels, arrays.where(name))
+        yield block
+
+
+def describe_arrays(arrays: ArraySource, preparation: Preparation) -> DatasetInfo:
     """The metadata of named arrays; see :func:`describe`."""
-    arrays = _find(archive, _IMAGE_NAMES)
-    if not {"train", ALL} & arrays.keys():
-        raise DataError(f"{archive.path} holds the arrays {_join_names(archive.names)}; {_ACCEPTED}, are accepted.")
-    if len(arrays) > 1 and ALL in arrays:
-        raise DataError(f"{archive.path} holds {_join_names(arrays.values())}; {_ACCEPTED}, are accepted, not both.")
+    found = _find(arrays, _IMAGE_NAMES)
+    if not {"train", ALL} & found.keys():
+        raise DataError(f"{arrays.path} holds the arrays {_join_names(arrays.names)}; {_ACCEPTED}, are accepted.")
+    if len(found) > 1 and ALL in found:
+        raise DataError(f"{arrays.path} holds {_join_names(found.values())}; {_ACCEPTED}, are accepted, not both.")
 
-    headers = {part: archive.header(name) for part, name in arrays.items()}
+    headers = {part: arrays.header(name) for part, name in found.items()}
     image_shapes = {}
-    for part, name in arrays.items():
-        check_image_dtype(headers[part].dtype, archive.where(name))
-        image_shapes[name] = check_shape(headers[part].shape, archive.where(name))
+    for part, name in found.items():
+        check_image_dtype(headers[part].dtype, arrays.where(name))
+        stored = check_shape(headers[part].shape, arrays.where(name))
+        image_shapes[name] = preparation.shape(stored, arrays.where(name))
+    image_shape = next(iter(image_shapes.values()))
     if len(set(image_shapes.values())) > 1:
-        found = ", ".join(f"{name} {shape}" for name, shape in image_shapes.items())
-        raise DataError(f"{archive.path} holds images of different shapes: {found}; one shape for all is accepted.")
-    check_memory(sum(header.n_bytes for header in headers.values()), str(archive.path))
-
+        shapes = ", ".join(f"{name} {shape}" for name, shape in image_shapes.items())
+        least = "x".join(str(min(shape[axis] for shape in image_shapes.values())) for axis in (0, 1))
+        raise DataError(
+            f"{arrays.path} holds images of different shapes: {shapes}; one shape for all is accepted. --resize {least}"
+            " brings all to one size, and --grey makes colour grey."
+        )
     parts = {part: header.shape[0] for part, header in headers.items()}
+    # Two bytes hold any grey level; an array in Fortran's order is read whole.
+    pixels = math.prod(image_shape) * sum(min(2, each.dtype.itemsize) * each.shape[0] for each in headers.values())
+    whole = sum(header.n_bytes for header in headers.values() if header.fortran_order)
+    check_memory(pixels + whole, str(arrays.path))
     return DatasetInfo(
-        name=short_name(archive.path.stem),
-        image_shape=next(iter(image_shapes.values())),
-        grey_levels=_grey_levels(archive, [arrays[part] for part in arrays if part != "test"], grey_levels),
-        sizes=split_sizes(parts, str(archive.path)),
-        classes=_classes(archive, parts),
-        source=archive.source,
+        name=short_name(arrays.path.stem),
+        image_shape=image_shape,
+        grey_levels=_grey_levels(arrays, [found[part] for part in found if part != "test"], preparation.grey_levels),
+        sizes=split_sizes(parts, str(arrays.path)),
+        classes=_classes(arrays, parts),
+        source=arrays.source,
+        split_off=missing_splits(parts),
     )
 
 
@@ -144,19 +212,24 @@ def _grey_levels(archive: ArraySource, arrays: list[str], given: int | None) -> 
             raise DataError(f"{where} has shape {header.shape} and dtype {header.dtype}; one integer is accepted.")
         return check_grey_levels(int(archive.read("grey_levels").item()), where)
     # Stops at the first value above 1, which is early in images with grey levels.
-    binary = all(chunk.max() <= 1 for name in arrays for chunk in archive.chunks(name))
+    binary = all(block.max() <= 1 for name in arrays for block in archive.blocks(name))
     return 2 if binary else 256
 
 
 def _classes(archive: ArraySource, parts: dict[str, int]) -> int:
     classes = 0
-    for part, name in _find(archive, _LABEL_NAMES).items():
+    found = _find(archive, _LABEL_NAMES)
+    for part, name in found.items():
         where = archive.where(name)
         if part not in parts:
             raise DataError(f"{where} are labels without images; {_IMAGE_NAMES[part][0]} is missing.")
         header = archive.header(name)
         check_labels(header.shape, header.dtype, parts[part], where)
         classes = max(classes, int(to_labels(archive.read(name), parts[part], where).max()) + 1)
+    if found and not {"train", ALL} & found.keys():
+        raise DataError(
+            f"{archive.path} holds {_join_names(found.values())} without y_train; both, or none, is accepted."
+        )
     return classes
 
 

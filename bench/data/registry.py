@@ -9,6 +9,7 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import TypeVar
@@ -33,6 +34,7 @@ from bench.data.keras_datasets import (
 )
 from bench.data.npz import describe_arrays, load_arrays
 from bench.data.npz_archive import ArraysInMemory
+from bench.data.preparation import AS_STORED, Preparation
 
 _LOADERS: dict[str, tuple[DatasetInfo, Callable[[], Dataset]]] = {
     info.name: (info, loader)
@@ -73,9 +75,13 @@ def register_dataset(
     def register(function: ArraysFunction) -> ArraysFunction:
         mark_as_code(function)
         arrays = cache(lambda: _arrays_of(name, function, source))
+
+        def with_levels(given: Preparation) -> Preparation:
+            return replace(given, grey_levels=given.grey_levels or grey_levels)
+
         _REGISTERED[name] = (
-            lambda given: describe_arrays(arrays(), given or grey_levels),
-            lambda given: load_arrays(arrays(), given or grey_levels),
+            lambda given: describe_arrays(arrays(), with_levels(given)),
+            lambda given: load_arrays(arrays(), with_levels(given)),
         )
         return function
 
@@ -98,7 +104,7 @@ def _arrays_of(name: str, function: Callable[[], Arrays], source: str) -> Arrays
         raise DataError(f"the data set {name!r} holds what is no array: {error}") from error
 
 
-_REGISTERED: dict[str, tuple[Callable[[int | None], DatasetInfo], Callable[[int | None], Dataset]]] = {}
+_REGISTERED: dict[str, tuple[Callable[[Preparation], DatasetInfo], Callable[[Preparation], Dataset]]] = {}
 
 
 def is_cached(built_in: str) -> bool:
@@ -107,31 +113,31 @@ def is_cached(built_in: str) -> bool:
     return all((cache_folder() / file).exists() for file in files)
 
 
-def describe(dataset: str, grey_levels: int | None = None) -> DatasetInfo:
+def describe(dataset: str, preparation: Preparation = AS_STORED) -> DatasetInfo:
     """The metadata of a data set, without loading its images.
 
     Nothing is opened for a built-in data set; for the user's own data headers are read and, of an .npz file, labels and
     pixels until the number of grey levels is known.
 
     Args:
-        dataset: a name, or the path of an .npz file or a folder of images. ``./name`` is a file or folder that has the
-            name of a built-in data set.
-        grey_levels: number of values that a pixel's channel can take; by default it is read from the data.
+        dataset: a name, or the path of an .npz or .npy file or a folder of images. ``./name`` is a file or folder that
+            has the name of a built-in data set.
+        preparation: how images are read.
 
     Raises:
         DataError: no such data set, or the user's own data is not of an accepted form.
     """
     if dataset in _LOADERS:
         info, _ = _LOADERS[dataset]
-        _check_built_in_grey_levels(info, grey_levels)
-        return info
+        _check_built_in_grey_levels(info, preparation.grey_levels)
+        return preparation.describe(info)
     if dataset in _REGISTERED:
-        return _REGISTERED[dataset][0](grey_levels)
+        return _REGISTERED[dataset][0](preparation)
     path = _existing_path(dataset)
-    return folder.describe(path, grey_levels) if path.is_dir() else npz.describe(path, grey_levels)
+    return folder.describe(path, preparation) if path.is_dir() else npz.describe(path, preparation)
 
 
-def load(dataset: str, grey_levels: int | None = None) -> Dataset:
+def load(dataset: str, preparation: Preparation = AS_STORED) -> Dataset:
     """Load and check the images of a data set, in three splits.
 
     The splits are disjoint by index: no image of the source is in two of them. Duplicates within the source, which are
@@ -139,7 +145,7 @@ def load(dataset: str, grey_levels: int | None = None) -> Dataset:
 
     Args:
         dataset: as for :func:`describe`.
-        grey_levels: as for :func:`describe`.
+        preparation: as for :func:`describe`.
 
     Raises:
         DataError: as for :func:`describe`, or the data is neither cached nor downloadable, or a pixel is outside
@@ -147,12 +153,12 @@ def load(dataset: str, grey_levels: int | None = None) -> Dataset:
     """
     if dataset in _LOADERS:
         info, loader = _LOADERS[dataset]
-        _check_built_in_grey_levels(info, grey_levels)
-        return loader()
+        _check_built_in_grey_levels(info, preparation.grey_levels)
+        return preparation.apply_to_all(loader())
     if dataset in _REGISTERED:
-        return _REGISTERED[dataset][1](grey_levels)
+        return _REGISTERED[dataset][1](preparation)
     path = _existing_path(dataset)
-    return folder.load(path, grey_levels) if path.is_dir() else npz.load(path, grey_levels)
+    return folder.load(path, preparation) if path.is_dir() else npz.load(path, preparation)
 
 
 def _check_built_in_grey_levels(info: DatasetInfo, grey_levels: int | None) -> None:
@@ -182,20 +188,30 @@ def _existing_path(dataset: str) -> Path:
     suggestion = f" Did you mean {close[0]!r}?" if close else ""
     raise DataError(
         f"there is no data set {dataset!r}, neither built in nor as a file or folder.{suggestion} Accepted are "
-        f"{', '.join(BUILT_IN)}, or the path to an .npz file or a folder of images."
+        f"{', '.join(BUILT_IN)}, or the path to an .npz or .npy file or a folder of images."
     )
 
 
-def check_outside(dataset: str, info: DatasetInfo) -> None:
+def check_outside(dataset: str, info: DatasetInfo, preparation: Preparation = AS_STORED) -> Preparation:
     """Check that the images of another data set have the shape and grey levels of ``info``.
+
+    Args:
+        dataset: as for :func:`describe`.
+        info: the data that it is compared with.
+        preparation: how the images of ``info`` are read.
+
+    Returns:
+        How the other images are read: of the same size and kind, with grey levels of their own.
 
     Raises:
         DataError: there is no such data set.
         SettingsError: its images have another shape or number of grey levels.
     """
-    other = describe(dataset)
+    own_levels = replace(preparation, grey_levels=None)
+    other = describe(dataset, own_levels)
     if (other.image_shape, other.grey_levels) != (info.image_shape, info.grey_levels):
         mine, others = (
             f"{'x'.join(map(str, each.image_shape))} with {each.grey_levels} grey levels" for each in (info, other)
         )
         raise SettingsError(f"outside_dataset={dataset!r} has images {others}: those of {info.name} are {mine}")
+    return own_levels

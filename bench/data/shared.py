@@ -44,7 +44,10 @@ def open_shared(info: DatasetInfo, digest: str, folder: Path) -> Dataset | None:
 
 def _open(folder: Path, name: str) -> Split:
     labels = folder / f"{name}_labels.npy"
+    # A page that is written would be this process's own, and none is: TensorFlow takes in place only what may be.
+    images = np.load(folder / f"{name}.npy", mmap_mode="c", allow_pickle=False)
+    images.flags.writeable = False
     return Split(
-        np.load(folder / f"{name}.npy", mmap_mode="r", allow_pickle=False),
+        images,
         np.load(labels, allow_pickle=False) if labels.exists() else None,
     )

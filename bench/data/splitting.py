@@ -3,9 +3,10 @@
 A source has *parts*: ``train`` and perhaps ``validation`` and ``test``, or ``all`` if it names no splits.
 
 - A given part is kept, in its order.
-- ``all`` is split into 70 % train, 10 % validation (rounded down, at least one image) and 20 % test (likewise).
-- A missing test split is taken from ``train``: one sixth of it, rounded down, at least 1 and at most 10,000 images.
+- ``all`` is split into 70 % train, 10 % validation (rounded down, at least two images) and 20 % test (likewise).
+- A missing test split is taken from ``train``: one sixth of it, rounded down, at least 2 and at most 10,000 images.
   A missing validation split is then taken from what remains, by the same rule.
+- Each split has two images or more, as an uncertainty is not known of one.
 
 Images are taken in the order of a permutation that depends only on the number of images, not on a study's seed: all
 studies of a data set tune and test on the same images.
@@ -26,6 +27,8 @@ ALL = "all"
 """The part of a source that names no splits."""
 
 _SEED = 2011
+_LEAST = 2
+"""Least images of a split."""
 _MOST_HELD_OUT = 10_000
 
 
@@ -55,16 +58,24 @@ def split_sizes(parts: Mapping[str, int], where: str) -> dict[str, int]:
     sizes = dict(parts)
     if ALL in sizes:
         n = sizes.pop(ALL)
-        sizes["validation"], sizes["test"] = max(1, n // 10), max(1, n // 5)
+        sizes["validation"], sizes["test"] = max(_LEAST, n // 10), max(_LEAST, n // 5)
         sizes["train"] = n - sizes["validation"] - sizes["test"]
     for split in ("test", "validation"):
         if split not in sizes:
-            sizes[split] = min(_MOST_HELD_OUT, max(1, sizes["train"] // 6))
+            sizes[split] = min(_MOST_HELD_OUT, max(_LEAST, sizes["train"] // 6))
             sizes["train"] -= sizes[split]
-    if min(sizes.values()) < 1:
+    if min(sizes.values()) < _LEAST:
         given = ", ".join(f"{n} in {part}" for part, n in parts.items())
-        raise DataError(f"{where}: too few images ({given}) for a train, a validation and a test split of one or more.")
+        raise DataError(
+            f"{where}: too few images ({given}) for a train, a validation and a test split of {_LEAST} or more, "
+            "without which no uncertainty is known."
+        )
     return {split: sizes[split] for split in SPLITS}
+
+
+def missing_splits(parts: Mapping[str, int]) -> tuple[str, ...]:
+    """The splits that the source does not give, and that are taken from the rest of it."""
+    return tuple(split for split in SPLITS if split not in parts)
 
 
 def select(parts: Mapping[str, int], where: str) -> dict[str, Selection]:
@@ -79,8 +90,7 @@ def select(parts: Mapping[str, int], where: str) -> dict[str, Selection]:
     """
     sizes = split_sizes(parts, where)
     selections = {part: Selection(part, slice(None)) for part in parts if part != ALL}
-    missing = [split for split in SPLITS if split not in parts]
-    if missing:
+    if missing := missing_splits(parts):
         pool = ALL if ALL in parts else "train"
         order, start = permutation(parts[pool]), 0
         for split in dict.fromkeys(["train", *missing]):

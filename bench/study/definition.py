@@ -10,15 +10,25 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SkipValidation, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    SkipValidation,
+    ValidationError,
+    model_validator,
+)
 from pydantic.dataclasses import dataclass as checked_dataclass
 
 from bench.core.errors import SettingsError
 from bench.core.validation import format_validation_error, validate_settings
 from bench.data.dataset import DatasetInfo
+from bench.data.preparation import Preparation, parse_size
 from bench.runtime.backend import BACKENDS
 from bench.study.config import RECIPE, RunConfig, TrainingConfig, setting_name
-from bench.study.search_space import Parameter, Space, check_conditions, choose_values, to_json
+from bench.study.search_space import Parameter, Space, check_conditions, choose_values, encode, to_json
 from models.base.config import ModelConfig
 
 Images = Annotated[int, Field(ge=1, le=10**12)]
@@ -118,6 +128,10 @@ class Study:
         return next(arm for arm in self.arms if arm.name == name)
 
 
+def _canonical_size(size: object) -> str:
+    return "x".join(map(str, parse_size(size)))
+
+
 FINALS = "final"
 """The name of the queue of final runs, which no arm may have."""
 AUTO = "auto"
@@ -133,6 +147,8 @@ class StudySettings(BaseModel):
 
     dataset: str = "digits"
     grey_levels: Annotated[int, Field(ge=2, le=65536)] | None = None
+    resize: Annotated[str, BeforeValidator(_canonical_size)] | None = None
+    grey: bool = False
     trials: Annotated[int, Field(ge=1, le=1_000_000)] = 8
     epochs: Annotated[int, Field(ge=1, le=10**6)] | None = None
     images: Images | None = None
@@ -203,6 +219,11 @@ class StudySettings(BaseModel):
     def is_single_process(self) -> bool:
         """Whether a single process runs the whole study."""
         return self.engine == "local" and self.workers in (None, 1)
+
+    @property
+    def preparation(self) -> Preparation:
+        """How images are read."""
+        return Preparation.from_settings({"grey_levels": self.grey_levels, "resize": self.resize, "grey": self.grey})
 
     @property
     def storage_url(self) -> str:
@@ -320,12 +341,16 @@ class BoundStudy:
         """The arm's configuration with swept ``values``."""
         config = self.base(arm).with_values(values)
         config.model.check_images(self.info.image_shape, self.info.grey_levels)
+        # Of a family of the user's own, too.
+        classes = getattr(config.model, "classes", 0)
+        if classes not in (0, self.info.classes):
+            raise SettingsError(f"classes={classes}, and the data has {self.info.classes or 'no labels'}")
         return config
 
     def first_values(self, arm: Arm) -> dict[str, Any]:
         """The values of the swept parameters in the arm's own configuration, which are the first trial."""
         parameters = self.base(arm).parameters()
-        return choose_values(arm.sweep, lambda name, parameter: parameters[name])
+        return choose_values(arm.sweep, lambda name, parameter: encode(parameters[name]))
 
     @property
     def study_id(self) -> str:

@@ -21,6 +21,18 @@ EFFICIENCY = 0.15
 """Share of the processor's speed at matrix products that small models reach, measured on two cores."""
 SECONDS_PER_STEP = 0.005
 """Overhead of a training step: dispatch and batching."""
+PROCESS_BYTES = {"tensorflow": 1.0 * 2**30, "jax": 0.7 * 2**30}
+"""A process after its first run on small images."""
+BYTES_PER_RUN = 0.1 * 2**30
+"""What a process keeps of each run's compiled programs, ..."""
+MOST_KEPT_BYTES = 1.7 * 2**30
+"""... until they repeat, or a fresh process takes its place."""
+BATCH_BYTES = 0.5 * 2**30
+"""Memory of evaluating the largest batch, of ``LARGEST_BATCH`` values."""
+LARGEST_BATCH = 2**21
+ROWS_PER_BATCH = 1024
+BYTES_PER_PARAMETER = 24
+"""Weight, gradient, two moments, and the best and the saved weights, in single precision."""
 COMPILE_SECONDS = 3.0
 COMPILE_SECONDS_PER_FLOW_STEP = 1.1
 """Time to build, initialise, trace and compile a model; it grows with the steps of a flow."""
@@ -63,6 +75,25 @@ def at_convergent_budget(bound: BoundStudy) -> LongerStudy:
     budget = {"epochs": CONVERGENT_EPOCHS, "images": None}
     longer = replace(bound, settings=bound.settings.model_copy(update=budget))
     return LongerStudy(longer, plan(longer))
+
+
+@dataclass(frozen=True)
+class Memory:
+    """Expected memory in bytes: of the images, and of a process in all."""
+
+    images: int
+    process: float
+
+
+def expected_memory(bound: BoundStudy, plans: list[ArmPlan]) -> Memory:
+    """Roughly the largest memory of a process of the study, which holds the images once, as integers."""
+    info = bound.info
+    images = sum(info.sizes.values()) * info.dimensions * (1 if info.grey_levels <= 256 else 2)
+    batch = BATCH_BYTES * min(ROWS_PER_BATCH * info.dimensions, LARGEST_BATCH) / LARGEST_BATCH
+    parameters = max((each.largest.parameters for each in plans if each.largest), default=0)
+    kept = min(BYTES_PER_RUN * bound.runs, MOST_KEPT_BYTES)
+    first = PROCESS_BYTES.get(bound.settings.backend, max(PROCESS_BYTES.values()))
+    return Memory(images, first + kept + images + batch + BYTES_PER_PARAMETER * parameters)
 
 
 def study_eta(bound: BoundStudy) -> Eta:

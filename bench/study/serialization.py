@@ -19,6 +19,7 @@ from bench.study.definition import ENGINE, Arm, BoundStudy, Study, StudySettings
 from models.base.registry import AnyModelConfig
 
 _MODEL: TypeAdapter[Any] = TypeAdapter(AnyModelConfig)
+_INFO = TypeAdapter(DatasetInfo)
 _OWN = {"storage", "tracking_uri", "output", "workers", *ENGINE}
 """Settings of each process; addresses may hold credentials, which are not stored."""
 
@@ -66,9 +67,8 @@ def from_json(written: Mapping[str, Any], storage: str | None, tracking_uri: str
     settings = StudySettings.from_options(
         {**written["settings"], "storage": storage, "tracking_uri": tracking_uri, "output": output}
     )
-    info = dict(written["info"])
-    info["image_shape"] = tuple(info["image_shape"])
-    bound = BoundStudy(Study(arms=arms, **written["study"]), settings, DatasetInfo(**info), written["digest"])
+    info = _INFO.validate_python(written["info"])
+    bound = BoundStudy(Study(arms=arms, **written["study"]), settings, info, written["digest"])
     if bound.study_id != written["study_id"]:
         raise SettingsError(
             f"{written['study_id']} becomes {bound.study_id} here: its configuration or this code has changed"

@@ -18,7 +18,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from bench.core.errors import CheckpointError, DataError
 from bench.core.results import EvaluationRecord
-from bench.data.npz_archive import NpzArchive
+from bench.data.npz_archive import ArrayFile
 from bench.training.best_state import Arrays
 from bench.training.history import TrainingLog
 
@@ -169,7 +169,7 @@ class Checkpoint:
         if not self.path.is_file():
             return None
         try:
-            with NpzArchive(self.path) as archive:
+            with ArrayFile(self.path) as archive:
                 if _HEADER not in archive.names:
                     raise DataError(f"{self.path} has no header")
                 # Arrays are not compressed: one that claims more bytes than the file is forged.

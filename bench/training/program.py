@@ -17,6 +17,7 @@ import numpy.typing as npt
 from keras import ops
 
 from bench.runtime.sharding import Sharding, jax_cores, training_sharding
+from bench.training.resident import on_device, to_tensorflow
 from models.base.likelihood_model import LikelihoodModel
 
 Array = npt.NDArray[Any]
@@ -67,7 +68,6 @@ class _TensorFlowProgram(TrainingProgram):
         self._initialise = tf.function(model.initialise, autograph=False)
         self._initialised: dict[tuple[int, ...], Any] = {}
         self._programs: dict[int, Any] = {}
-        self._resident: dict[int, tuple[Array, Any]] = {}
 
     def initialise(self, images: Array) -> None:
         import tensorflow as tf
@@ -81,7 +81,8 @@ class _TensorFlowProgram(TrainingProgram):
     def train(self, images: Array, labels: Array | None, order: Array, start: int, stop: int) -> Logs:
         import tensorflow as tf
 
-        arguments = [self._on_device(array) for array in (images, labels) if array is not None]
+        arrays = [array for array in (images, labels) if array is not None]
+        arguments = [on_device(array, "tensorflow", to_tensorflow) for array in arrays]
         batch_size = order.shape[1]
         if batch_size not in self._programs:
             # One program for any number of steps.
@@ -90,13 +91,6 @@ class _TensorFlowProgram(TrainingProgram):
             self._programs[batch_size] = tf.function(self._steps, autograph=False).get_concrete_function(steps, *known)
         logs = self._programs[batch_size](tf.constant(order[start:stop], tf.int64), *arguments)
         return {name: np.asarray(values) for name, values in logs.items()}
-
-    def _on_device(self, array: Array) -> Any:
-        import tensorflow as tf
-
-        if id(array) not in self._resident:
-            self._resident[id(array)] = (array, tf.constant(array))
-        return self._resident[id(array)][1]
 
     def _steps(self, order: Any, images: Any, labels: Any = None) -> dict[str, Any]:
         import tensorflow as tf
@@ -143,7 +137,6 @@ class _JaxProgram(TrainingProgram):
         import jax
 
         self._programs: dict[tuple[int, ...], tuple[Any, Any]] = {}
-        self._resident: dict[tuple[int, int], tuple[Array, Any]] = {}
         self._initialise = jax.jit(self._initialise_stateless)
 
     def initialise(self, images: Array) -> None:
@@ -166,7 +159,10 @@ class _JaxProgram(TrainingProgram):
         program, everywhere = self._programs[order.shape]
         owners = self._owners()
         state = jax.device_put([[variable.value for variable in own] for own in owners], everywhere)
-        pool, classes = (None if array is None else self._on_devices(array, everywhere) for array in (images, labels))
+        pool, classes = (
+            None if array is None else on_device(array, everywhere, lambda each: jax.device_put(each, everywhere))
+            for array in (images, labels)
+        )
         state, logs = program(state, pool, classes, order.astype(np.int32), start, stop)
         for own, values in zip(owners, state, strict=True):
             for variable, value in zip(own, values, strict=True):
@@ -176,14 +172,6 @@ class _JaxProgram(TrainingProgram):
     def _owners(self) -> list[list[Any]]:
         model = self.model
         return [model.trainable_variables, model.non_trainable_variables, model.optimizer.variables]
-
-    def _on_devices(self, array: Array, everywhere: Any) -> Any:
-        import jax
-
-        key = (id(array), id(everywhere))
-        if key not in self._resident:
-            self._resident[key] = (array, jax.device_put(array, everywhere))
-        return self._resident[key][1]
 
     def _program(self, sharding: Sharding) -> tuple[Callable[..., Any], Any]:
         """The compiled chunk, and the sharding of its arguments."""

@@ -17,6 +17,7 @@ import numpy.typing as npt
 from bench.core.errors import SettingsError
 from bench.core.seeds import derive_seed
 from bench.training.program import clipped_metric, draw_noise, make_gradient_function, metric_names
+from bench.training.resident import on_device
 from models.base.likelihood_model import LikelihoodModel
 
 Array = npt.NDArray[Any]
@@ -50,7 +51,6 @@ class VectorizedTraining:
         self._state = jax.tree.map(lambda *values: jax.numpy.stack(values), *initial)
         self._initialise = jax.jit(jax.vmap(self._initialise_one, in_axes=(0, None, 0)))
         self._chunk = jax.jit(self._steps, donate_argnums=0)
-        self._resident: dict[int, tuple[Array, Any]] = {}
 
     def initialise(self, images: Array, indices: Array) -> None:
         """Set the data-dependent weights, as :meth:`LikelihoodModel.initialise` does.
@@ -111,9 +111,7 @@ class VectorizedTraining:
     def _on_device(self, array: Array) -> Any:
         import jax
 
-        if id(array) not in self._resident:
-            self._resident[id(array)] = (array, jax.device_put(array))
-        return self._resident[id(array)][1]
+        return on_device(array, "jax", jax.device_put)
 
     def _initialise_one(self, values: Any, images: Any, chosen: Any) -> list[list[Any]]:
         """The variables of one training after their initialisation."""

@@ -18,6 +18,7 @@ from bench.evaluation.annealing import bidirectional_check
 from bench.evaluation.evaluator import evaluate as measure
 from bench.evaluation.metrics import Evaluation
 from bench.evaluation.programs import EvaluationPrograms, EvaluationProtocol
+from bench.execution.session import limit_validation
 from bench.execution.trial import train_model
 from bench.study.config import RunConfig
 from bench.tracking.reading.reader import LoggedModel, load_model_file
@@ -87,7 +88,8 @@ def evaluate(
 
 def _model(uri: str, logged: LoggedModel, config: RunConfig, dataset: Dataset, callbacks: Callbacks) -> LikelihoodModel:
     if not logged.keeps_model:
-        return train_model(config, dataset.tuning, logged.seed, callbacks.on_evaluation)[0]
+        data = limit_validation(dataset, logged.evaluation_images)
+        return train_model(config, data, logged.seed, callbacks.on_evaluation)[0]
     with tempfile.TemporaryDirectory() as folder:
         file = load_model_file(uri, logged.run_id, Path(folder))
         return load_model(file)

@@ -10,6 +10,7 @@ import pandas as pd
 from bench.core.errors import SettingsError
 from bench.core.results import EvaluationRecord
 from bench.data.dataset import Dataset
+from bench.execution.session import limit_validation
 from bench.execution.trial import train_model
 from bench.study.config import RunConfig
 from bench.tracking.reading.reader import LoggedModel
@@ -52,7 +53,7 @@ def repeat(
             raise _AllRepeated
 
     with contextlib.suppress(_AllRepeated):
-        train_model(config, dataset.tuning, logged.seed, collect)
+        train_model(config, limit_validation(dataset, logged.evaluation_images), logged.seed, collect)
     again_frame = pd.DataFrame(again)
     compared = curve.rename(columns={"value": "logged"}).merge(again_frame, on=["evaluation", "metric"], how="left")
     return compared.assign(difference=compared["again"] - compared["logged"])

@@ -13,16 +13,17 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from bench.checks.preflight import check_evaluation, check_output, check_search, check_stores
+from bench.checks.preflight import check_output, check_stores, check_study, load_own_data
 from bench.core.environment import CHOSEN_BACKEND_VARIABLE
 from bench.core.errors import RestartRequiredError, SettingsError, StudyStoppedError
 from bench.core.extensions import load_extension
 from bench.core.logs import default_log_file, log_to_file
 from bench.core.validation import format_validation_error
-from bench.data.npz import describe_arrays
+from bench.data.npz import check_arrays
 from bench.data.npz_archive import ArraysInMemory
-from bench.data.registry import describe, load
-from bench.runtime.backend import check_backend, select_backend
+from bench.data.preparation import Preparation
+from bench.data.registry import load
+from bench.runtime.backend import select_backend
 from bench.study.definition import AUTO, PRUNERS, SAMPLERS, Arm, BoundStudy, Study, StudySettings
 from bench.study.plan import study_eta
 
@@ -116,8 +117,8 @@ def run_study(
 
     Args:
         study: a study, or the arms to compare.
-        data: a data set's name, the path of an ``.npz`` file or of a folder of images, or arrays: integer images
-            ``(n, h, w)`` or ``(n, h, w, c)``, alone or as a mapping with ``x_train`` and, where there are,
+        data: a data set's name, the path of an ``.npz`` or ``.npy`` file or of a folder of images, or arrays: integer
+            images ``(n, h, w)`` or ``(n, h, w, c)``, alone or as a mapping with ``x_train`` and, where there are,
             ``x_validation``, ``x_test``, ``y_train``, …, as in an ``.npz`` file.
         name: the study's name, where arms are given.
         question: what it asks, where arms are given.
@@ -152,7 +153,7 @@ def run_study(
             "give its class's name"
         )
     check_output(chosen.output)
-    chosen = chosen.model_copy(update={"dataset": _dataset(data, chosen.output, chosen.grey_levels)})
+    chosen = chosen.model_copy(update={"dataset": _dataset(data, chosen.output, chosen.preparation)})
     console = Console(soft_wrap=True, quiet=quiet)
     return run(_study(study, name, question), chosen, console, objects, log_file)
 
@@ -178,16 +179,14 @@ def run(
     from bench.execution.executors.ray import Resources, connect
 
     # Everything is checked before a framework is imported, data downloaded, or anything written.
-    info = describe(settings.dataset, settings.grey_levels)
-    planned = BoundStudy(study, settings, info, digest="not opened")
-    check_evaluation(settings.extractor, settings.outside_dataset, info)
-    check_search(
-        SAMPLERS[0] if objects and objects.sampler else planned.sampler,
-        PRUNERS[0] if objects and objects.pruner else settings.pruner,
+    planned = check_study(
+        study,
+        settings,
+        SAMPLERS[0] if objects and objects.sampler else None,
+        PRUNERS[0] if objects and objects.pruner else None,
     )
-    if settings.backend != AUTO:
-        check_backend(settings.backend)
     check_stores(settings.tracking, settings.storage_url, settings.output)
+    own = load_own_data(settings)
     if settings.engine == "ray":
         # Before signals are handled here: Ray's driver would replace the handlers.
         connect(settings.address, Resources(settings.cpus_per_trial, settings.gpus_per_trial))
@@ -202,7 +201,7 @@ def run(
                 os.environ[CHOSEN_BACKEND_VARIABLE] = backend
                 raise RestartRequiredError(f"the study's own files run on another backend than {backend}")
         select_backend(settings.backend)
-        dataset = load(settings.dataset, settings.grey_levels)
+        dataset = own or load(settings.dataset, settings.preparation)
         bound = replace(planned, settings=settings, info=dataset.info, digest=dataset.digest)
         session = _searched(bound, dataset, console, objects, can_restart)
         outcome = report(settings.tracking, bound.study_id, settings.output)
@@ -298,17 +297,19 @@ def _study(given: Study | Arm | Sequence[Arm], name: str, question: str) -> Stud
         raise SettingsError(format_validation_error(error)) from error
 
 
-def _dataset(data: Data, output: Path, grey_levels: int | None) -> str:
+def _dataset(data: Data, output: Path, preparation: Preparation) -> str:
     """The name or path of the data; arrays are kept as a file of the output folder, where any worker finds them."""
     if isinstance(data, str | Path):
         return str(data)
     arrays = dict(data) if isinstance(data, Mapping) else {"images": data}
     arrays = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
     # Whatever is wrong with them is an error before they are written.
-    describe_arrays(ArraysInMemory("the arrays", arrays, "arrays"), grey_levels)
+    check_arrays(ArraysInMemory("the arrays", arrays, "arrays"), preparation)
     digest = hashlib.sha256()
     for name in sorted(arrays):
-        digest.update(f"{name} {arrays[name].dtype} {arrays[name].shape}\0".encode() + arrays[name].tobytes())
+        digest.update(f"{name} {arrays[name].dtype} {arrays[name].shape}\0".encode())
+        # Bytes in place: of all images they would take the images' memory again.
+        digest.update(arrays[name].reshape(-1).view(np.uint8).data)
     path = output / "data" / digest.hexdigest()[:12] / "arrays.npz"
     if not path.is_file():
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -16,6 +16,19 @@ from keras import ops
 
 Tensor = Any
 """A backend's tensor; Keras gives it no common type."""
+BORDER_PIECES = 16
+"""Pieces in which a mean over all grey levels is summed."""
+BROKEN = -1
+"""What a sampled value is where the model's arithmetic left the real numbers: no grey level, and no shade of black."""
+
+
+def as_grey_levels(x: Tensor, grey_levels: int) -> Tensor:
+    """The grey level 0..Q-1 that each x lies in, in units of levels, int32; :data:`BROKEN` where x is not finite.
+
+    Those outside get the nearest. A plain cast would make some grey level of NaN, black on most backends.
+    """
+    levels = ops.clip(ops.floor(x), 0, grey_levels - 1)
+    return ops.cast(ops.where(ops.isfinite(x), levels, BROKEN), "int32")
 
 
 def sum_event(x: Tensor, batch_axes: int = 1) -> Tensor:
@@ -40,6 +53,14 @@ def standard_normal_cdf(x: Tensor) -> Tensor:
     """Φ(x): maps standard normal noise to uniform noise in [0, 1], kept below 1 and above 0 in working precision."""
     tiny = 1e-15 if keras.backend.standardize_dtype(x.dtype) == "float64" else 1e-7
     return ops.clip(0.5 * (1.0 + ops.erf(x / math.sqrt(2.0))), tiny, 1.0 - tiny)
+
+
+def _no_probabilities(logits: Tensor) -> Tensor:
+    """Where logits (..., m) give no probabilities (...).
+
+    They are asked themselves, as XLA on a processor makes numbers of the exponential, maximum and minimum of NaN.
+    """
+    return ops.any(ops.logical_or(ops.isnan(logits), logits == math.inf), axis=-1)
 
 
 class DiagonalGaussian:
@@ -77,7 +98,10 @@ class GreyLevelDistribution(ABC):
 
     @abstractmethod
     def quantile(self, u: Tensor) -> Tensor:
-        """Grey levels (int32) for uniform numbers ``u`` in (0, 1), one per element: inverse-transform sampling."""
+        """Grey levels (int32) for uniform numbers ``u`` in (0, 1), one per element: inverse-transform sampling.
+
+        :data:`BROKEN` where the distribution's parameters are no numbers.
+        """
 
     @abstractmethod
     def mean(self) -> Tensor:
@@ -96,7 +120,8 @@ class Bernoulli(GreyLevelDistribution):
 
     def quantile(self, u: Tensor) -> Tensor:
         """1 where u > 1 - P(1)."""
-        return ops.cast(u > ops.sigmoid(-self.logits), "int32")
+        on = ops.cast(u > ops.sigmoid(-self.logits), "int32")
+        return ops.where(ops.isnan(self.logits), BROKEN, on)
 
     def mean(self) -> Tensor:
         """P(1)."""
@@ -118,7 +143,8 @@ class Categorical(GreyLevelDistribution):
     def quantile(self, u: Tensor) -> Tensor:
         """Number of grey levels whose cumulative probability lies below u."""
         cumulative = ops.cumsum(ops.softmax(self.logits, axis=-1), axis=-1)[..., :-1]
-        return ops.cast(ops.sum(cumulative < u[..., None], axis=-1), "int32")
+        level = ops.cast(ops.sum(cumulative < u[..., None], axis=-1), "int32")
+        return ops.where(_no_probabilities(self.logits), BROKEN, level)
 
     def mean(self) -> Tensor:
         """Σ v P(v)."""
@@ -149,7 +175,8 @@ def _discretised_logistic_log_prob(x: Tensor, mean: Tensor, log_scale: Tensor, g
 def _discretised_logistic_quantile(u: Tensor, mean: Tensor, log_scale: Tensor, grey_levels: int) -> Tensor:
     """Grey level whose cell contains μ + s·logit(u), cells of the edges being open."""
     position = mean + ops.exp(log_scale) * (ops.log(u) - ops.log1p(-u))
-    return ops.cast(ops.clip(ops.floor(position * grey_levels), 0, grey_levels - 1), "int32")
+    position = ops.where(ops.isnan(log_scale), log_scale, position)
+    return as_grey_levels(position * grey_levels, grey_levels)
 
 
 class DiscretisedLogistic(GreyLevelDistribution):
@@ -174,9 +201,15 @@ class DiscretisedLogistic(GreyLevelDistribution):
 
     def mean(self) -> Tensor:
         """Expected grey level: Σ over cell borders of the mass above them."""
-        borders = ops.arange(1, self.grey_levels, dtype=self.location.dtype) / self.grey_levels
-        standardised = (self.location[..., None] - borders) * ops.exp(-self.log_scale)[..., None]
-        return ops.sum(ops.sigmoid(standardised), axis=-1)
+        inverse_scale = ops.exp(-self.log_scale)[..., None]
+        total = ops.zeros_like(self.location)
+        # In a few pieces: all at once take as many times the images' memory as there are grey levels.
+        piece = -(-self.grey_levels // BORDER_PIECES)
+        for first in range(1, self.grey_levels, piece):
+            borders = ops.arange(first, min(first + piece, self.grey_levels), dtype=self.location.dtype)
+            standardised = (self.location[..., None] - borders / self.grey_levels) * inverse_scale
+            total += ops.sum(ops.sigmoid(standardised), axis=-1)
+        return total
 
 
 class LogisticMixture(GreyLevelDistribution):
@@ -212,9 +245,8 @@ class LogisticMixture(GreyLevelDistribution):
         tiny = 1e-6
         within = ops.clip((u - of_chosen(starts)) / of_chosen(weights), tiny, 1 - tiny)
         parts = self.components
-        return _discretised_logistic_quantile(
-            within, of_chosen(parts.location), of_chosen(parts.log_scale), parts.grey_levels
-        )
+        location = ops.where(_no_probabilities(self.logits), math.nan, of_chosen(parts.location))
+        return _discretised_logistic_quantile(within, location, of_chosen(parts.log_scale), parts.grey_levels)
 
     def mean(self) -> Tensor:
         """Σ π_i E_i[x]."""

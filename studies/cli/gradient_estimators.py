@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from studies.cli import completion
-from studies.cli.options import Output, Storage, TrackingUri
+from studies.cli.options import Grey, Output, Resize, Storage, TrackingUri
 from studies.cli.terminal import LogFile, Quiet, command_log, open_console
 
 if TYPE_CHECKING:
@@ -30,13 +30,15 @@ def command(
     dataset: Annotated[
         str,
         typer.Option(
-            help="digits, mnist, fashion_mnist, cifar10, binarized_mnist, an .npz file, a folder of images.",
+            help="digits, mnist, fashion_mnist, cifar10, binarized_mnist, a .npz or .npy file, a folder of images.",
             autocompletion=completion.datasets,
         ),
     ] = "digits",
     grey_levels: Annotated[
         int | None, typer.Option(help="Values a pixel can take [default: read from the data].", show_default=False)
     ] = None,
+    resize: Resize = None,
+    grey: Grey = False,
     images: Annotated[int, typer.Option(help="Training images that each VAE sees.")] = 30_000,
     batch_size: Annotated[int, typer.Option(help="Images per training step.")] = 64,
     seeds: Annotated[int, typer.Option(help="Training runs per estimator.")] = 2,
@@ -87,7 +89,7 @@ def run(options: dict[str, Any], quiet: bool = False, log_file: Path | None = No
     from bench.workflows.gradients.settings import GradientSettings
 
     settings = GradientSettings.from_options(options)
-    describe(settings.dataset, settings.grey_levels)
+    describe(settings.dataset, settings.preparation)
     check_backend(settings.backend)
     check_output(settings.output)
     check_stores(settings.tracking, settings.storage_url, settings.output)

@@ -42,6 +42,15 @@ Storage = Annotated[
         envvar=STORAGE_VARIABLE,
     ),
 ]
+Resize = Annotated[
+    str | None,
+    typer.Option(
+        metavar="HEIGHTxWIDTH",
+        help="Bring images to this size, or to one number's square: their centre is cropped to its shape.",
+        show_default=False,
+    ),
+]
+Grey = Annotated[bool, typer.Option("--grey", help="Make colour images grey (ITU-R 601).")]
 Extensions = Annotated[
     list[Path] | None,
     typer.Option(

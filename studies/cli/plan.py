@@ -2,21 +2,29 @@
 
 from __future__ import annotations
 
+import math
 import shlex
+import shutil
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rich.console import Console
-from rich.table import Table
 
-from bench.core.metrics import METRICS
+from bench.core.errors import TrackingError
+from bench.core.metrics import METRICS, SMALLEST_SET
 from bench.core.redaction import redact
 from bench.core.results import Measurement
 from bench.study.definition import CONVERGENT_EPOCHS, BoundStudy
-from bench.study.plan import ArmPlan, at_convergent_budget, plan, total_seconds
+from bench.study.plan import ArmPlan, at_convergent_budget, expected_memory, plan, total_seconds
+from studies.cli.terminal import print_table
+
+CLASSES_SHOWN = 8
+"""Largest number of classes that are named."""
 
 if TYPE_CHECKING:
+    from bench.core.results import StudyResults
     from bench.evaluation.metrics import Evaluation
     from bench.study.definition import StudySettings
     from bench.workflows.run import StudyOutcome
@@ -24,15 +32,14 @@ if TYPE_CHECKING:
 
 def print_plan(bound: BoundStudy, console: Console) -> None:
     """Print the search space, the number of parameters and an estimate of the time."""
-    study, settings, info = bound.study, bound.settings, bound.info
-    height, width, channels = info.image_shape
-    sizes = ", ".join(f"{n:,} {split}" for split, n in info.sizes.items())
+    study, settings = bound.study, bound.settings
 
     def line(text: str) -> None:
         console.print(text, highlight=False, markup=False)
 
     line(f"{study.name}: {study.question}")
-    line(f"data      {info.name}: {height}x{width}x{channels}, {info.grey_levels} grey levels; {sizes}")
+    for text in _data(bound):
+        line(text)
     line(
         f"plan      {settings.trials} trials an arm ({bound.sampler}), then {settings.seeds} seeds of the best; "
         f"backend {settings.backend}"
@@ -55,6 +62,12 @@ def print_plan(bound: BoundStudy, console: Console) -> None:
         f"estimate  {_duration(total_seconds(bound, plans))} in all on this processor, within a factor of about three "
         "(the middle of each range, none stopped early)"
     )
+    memory = expected_memory(bound, plans)
+    once = " once for all" if settings.workers not in (None, 1) else ""
+    line(
+        f"memory    {memory.process / 2**30:.1f} GiB a process, within a factor of about 1.5; the images take "
+        f"{_bytes(memory.images)} of it{once}"
+    )
     longer = at_convergent_budget(bound)
     if longer.images <= max(each.images for each in plans):
         line("Nothing was run.")
@@ -64,6 +77,36 @@ def print_plan(bound: BoundStudy, console: Console) -> None:
         f"{longer.images:,} images a trial, {_duration(total_seconds(longer.bound, longer.plans))} in all. The report "
         "says of each run whether it had converged. Nothing was run."
     )
+
+
+def _data(bound: BoundStudy) -> Iterator[str]:
+    """What was found in the data: images, splits, labels, and what they are too few for."""
+    info, settings = bound.info, bound.settings
+    height, width, channels = info.image_shape
+    kind = {1: "grey", 3: "colour"}.get(channels, f"{channels} channels")
+    shape = f"{height}x{width}x{channels}, {info.grey_levels} grey levels, {kind}"
+    sizes = ", ".join(f"{n:,} {split}" for split, n in info.sizes.items())
+    missing = "" if "train" in info.split_off else f"{' and '.join(info.split_off)} "
+    split_off = f", {missing}split off by a fixed permutation" if info.split_off else ""
+    yield f"data      {info.name}: {shape}; {sizes}{split_off}"
+    yield f"source    {info.source}"
+    if info.classes:
+        shown = ", ".join(info.class_names[:CLASSES_SHOWN])
+        more = f" and {len(info.class_names) - CLASSES_SHOWN} more" if len(info.class_names) > CLASSES_SHOWN else ""
+        yield f"labels    {info.classes} classes{': ' * bool(shown)}{shown}{more}"
+    else:
+        yield "labels    none (a sub-folder for each class, or y_train, would give them)"
+    few = min(info.sizes["train"], info.sizes["test"], settings.evaluation_images or info.sizes["test"])
+    if few < SMALLEST_SET:
+        yield f"quality   of samples is not measured: it needs {SMALLEST_SET} training and test images, not {few}"
+    elif settings.extractor == "classifier":
+        task = "classes" if info.classes else "four orientations, as there are no labels"
+        yield f"quality   of samples is measured by a network that learns the {task}"
+
+
+def _bytes(count: float) -> str:
+    power = min(3, max(1, int(math.log2(max(count, 1)) / 10)))
+    return f"{count / 1024**power:.1f} {('KiB', 'MiB', 'GiB')[power - 1]}"
 
 
 def _sizes(arm: ArmPlan) -> str:
@@ -88,25 +131,30 @@ def print_evaluation(evaluation: Evaluation, console: Console) -> None:
         stated = str(row.bound) if row.bound else ""
         groups.setdefault(": ".join(filter(None, (row.split, row.conditions or stated))), []).append(row)
     for title, rows in groups.items():
-        table = Table("metric", "value", "± images", "± Monte Carlo", "unit", "n", box=None, pad_edge=False)
-        for row in rows:
-            known = METRICS[row.metric]
-            errors = (row.standard_error, row.monte_carlo_error)
-            table.add_row(
-                known.label,
+        cells = [
+            [
+                METRICS[row.metric].label,
                 f"{row.value:.6g}",
-                *("" if error is None else f"{error:.2g}" for error in errors),
-                known.unit,
+                *("" if error is None else f"{error:.2g}" for error in (row.standard_error, row.monte_carlo_error)),
+                METRICS[row.metric].unit,
                 "" if row.n is None else str(row.n),
-            )
+            ]
+            for row in rows
+        ]
         console.print(title, style="bold", highlight=False, markup=False)
-        console.print(table, highlight=False)
+        print_table(console, ["metric", "value", "± images", "± Monte Carlo", "unit", "n"], cells)
         console.print()
     if "bidirectional" in evaluation.tables:
         console.print("bounds on simulated images, nats:", highlight=False)
         console.print(evaluation.tables["bidirectional"].to_string(index=False), highlight=False, markup=False)
     for metric, reason in evaluation.unavailable.items():
         console.print(f"{metric}: not measured, {reason}", highlight=False, markup=False)
+
+
+def print_next_steps(name: str, settings: StudySettings, outcome: StudyOutcome, console: Console) -> None:
+    """Print :func:`next_steps`, none broken into lines: commands are copied from there."""
+    for line in next_steps(name, settings, outcome):
+        console.print(line, highlight=False, markup=False, soft_wrap=True)
 
 
 def next_steps(name: str, settings: StudySettings, outcome: StudyOutcome) -> Iterator[str]:
@@ -120,8 +168,33 @@ def next_steps(name: str, settings: StudySettings, outcome: StudyOutcome) -> Ite
         yield f"MLflow    {ui}, then http://127.0.0.1:5000"
     else:
         yield f"MLflow    {redact(settings.tracking_uri)}"
+    yield from _serving(settings.tracking, outcome.results)
     yield f"log       {outcome.log}"
     yield (
         f"next      reparam-bench study {name} --dataset path/to/your.npz --dry-run   (your own data), or "
         f"the same command with --trials {settings.trials * 2} to continue the search"
     )
+
+
+def _serving(tracking: str, results: StudyResults) -> Iterator[str]:
+    """The commands that serve the best arm's model, and that ask it for samples, where a model is registered."""
+    from bench.tracking.registry import is_registered, model_name, sample_request, serve_command
+
+    rows = results.measurements
+    finals = rows[(rows["split"] == "test") & (rows["metric"] == "bits_per_dim") & (rows["role"] == "final")]
+    arms = finals.groupby("arm")["value"].mean().sort_values().index
+    try:
+        best = next((name for arm in arms if is_registered(tracking, name := model_name(results.study_id, arm))), None)
+    except TrackingError as error:
+        yield f"serve     not known: {error}"
+        return
+    if best is not None:
+        yield f"serve     {_found(serve_command(tracking, best))}"
+        yield f"ask it    {sample_request()}"
+
+
+def _found(command: str) -> str:
+    """The command, with this environment on the path of programs where it is not active."""
+    programs = Path(sys.executable).parent
+    active = Path(shutil.which("mlflow") or "").parent == programs
+    return command if active else f"PATH={shlex.quote(str(programs))}:$PATH {command}"

@@ -58,7 +58,7 @@ def of_shape(shape: str, dtype: str = "|u1") -> bytes:
     return header(f"{{'descr': '{dtype}', 'fortran_order': False, 'shape': {shape}}}\n".encode())
 
 
-def painted(count: int = 4) -> Make:
+def painted(count: int = 6) -> Make:
     """A folder of small grey images."""
 
     def make(folder: Path) -> None:
@@ -84,6 +84,29 @@ def picture(mode: str, size: tuple[int, int] = (8, 8), **options: object) -> Mak
     return lambda path: Image.new(mode, size).save(path, **options)
 
 
+def array(values: np.ndarray) -> Make:
+    return lambda path: np.save(path, values)
+
+
+def cut_picture(path: Path) -> None:
+    """A file with a header of an image and a part of its pixels."""
+    noise = np.random.default_rng(0).integers(0, 256, (8, 8), np.uint8)
+    Image.fromarray(noise).save(path)
+    path.write_bytes(path.read_bytes()[:70])
+
+
+def zipped(path: Path) -> None:
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("scans/0.png", b"")
+
+
+def damaged(path: Path) -> None:
+    npz(x_train=np.random.default_rng(0).integers(0, 17, (900, 8, 8), np.uint8))(path)
+    content = bytearray(path.read_bytes())
+    content[-9000:-8900] = bytes(100)
+    path.write_bytes(content)
+
+
 def huge_picture(path: Path) -> None:
     """A small file that claims to be 50,000 pixels wide and high."""
     Image.new("L", (8, 8)).save(path)
@@ -99,7 +122,44 @@ DATA: dict[str, tuple[str, Make | None, str]] = {
     "of a long name": ("a" * 5000, None, r"data set"),
     "an empty file": ("my.npz", raw(b""), r"my\.npz cannot be read: .*accepted"),
     "no archive": ("my.npz", raw(b"x" * 5000), r"my\.npz cannot be read: File is not a zip file"),
-    "another format": ("my.csv", raw(b"1,2,3\n"), r"my\.csv cannot be read"),
+    "digits in text": (
+        "my.csv",
+        raw(b"label," + b"pixel," * 783 + b"pixel\n1" + b",0" * 784 + b"\n"),
+        r"my\.csv cannot be read: it is text\. In Python type import numpy as np; x = np\.loadtxt\('my\.csv', "
+        r"dtype=int, delimiter=',', skiprows=1\); np\.savez\('my\.npz', images=x\[:, 1:\]\.reshape\(-1, 28, 28\), "
+        r"labels=x\[:, 0\]\), and give",
+    ),
+    "text with labels last": (
+        "my.tsv",
+        raw(b"a\tb\tc\td\tClass\n1\t2\t3\t4\t0\n"),
+        r"delimiter='\\t', skiprows=1\); .* images=x\[:, :-1\]\.reshape\(-1, 2, 2\), labels=x\[:, -1\]\)",
+    ),
+    "text of squares": (
+        "my.txt",
+        raw(b"0 1 2 3 4 5 6 7 8\n"),
+        r"np\.loadtxt\('my\.txt', dtype=int\); np\.savez\('my\.npz', images=x\.reshape\(-1, 3, 3\)\), and give my\.npz",
+    ),
+    "text of other numbers": ("my.csv", raw(b"1,2,3\n"), r"images=x\.reshape\(-1, HEIGHT, WIDTH\)\)"),
+    "text that is empty": ("my.csv", raw(b""), r"my\.csv cannot be read: it is text"),
+    "one image": ("my.png", picture("L"), r"my\.png cannot be read: it is one image: give the folder"),
+    "a zip of images": ("my.zip", zipped, r"my\.zip cannot be read: it is an archive of files: unpack it, and give"),
+    "a tar": ("my.tar.gz", raw(b"\x1f\x8b"), r"my\.tar\.gz cannot be read: it is compressed: unpack it"),
+    "a pickle of a network": ("my.pt", raw(b"\x80\x04"), r"my\.pt cannot be read: it is a pickle, .*never opened"),
+    "a file of MATLAB's": ("my.mat", raw(b"MATLAB"), r"my\.mat cannot be read: .*scipy\.io\.loadmat"),
+    "an array that ends": ("my.npy", raw(b"\x93NUMPY"), r"my\.npy cannot be read: EOF"),
+    "an array that is flat": ("my.npy", array(np.zeros((9, 64), np.uint8)), r"type x\.reshape\(-1, 8, 8\)\."),
+    "an array of objects": ("my.npy", array(np.array([[[{}]]] * 9)), r"my\.npy has dtype object; .*never opened"),
+    "signed bytes": (
+        "my.npz",
+        npz(x_train=np.arange(-128, 128).repeat(64).reshape(256, 8, 8).astype(np.int8), grey_levels=None),
+        r"x_train holds the value -128; .*: type \(x\.astype\(int\) \+ 128\)\.astype\(np\.uint8\)\.$",
+    ),
+    "a value beyond its grey levels": (
+        "my.npz",
+        npz(n=99, x_test=np.full((9, 8, 8), 17)),
+        r"x_test holds the value 17",
+    ),
+    "damage inside": ("my.npz", damaged, r"x_train cannot be read: "),
     "an empty archive": ("my.npz", raw(b"PK\x05\x06" + bytes(18)), r"holds the arrays none; x_train .*accepted"),
     "truncated": ("my.npz", truncated, r"my\.npz.* cannot be read"),
     "a pipe": ("my.npz", os.mkfifo, r"'my\.npz' is a pipe or a device; a file or a folder is accepted"),
@@ -148,7 +208,8 @@ DATA: dict[str, tuple[str, Make | None, str]] = {
     "of one number": ("my.npz", npz(x_train=np.uint8(1)), r"x_train has shape \(\)"),
     "of many channels": ("my.npz", npz(x_train=np.zeros((9, 8, 8, 5), np.uint8)), r"5 channels; 1 to 4 channels"),
     "of no pixels": ("my.npz", npz(x_train=np.zeros((9, 0, 8), np.uint8)), r"0x8 pixels"),
-    "too few": ("my.npz", npz(n=2), r"too few images \(2 in train\)"),
+    "too few": ("my.npz", npz(n=5), r"too few images \(5 in train\) .*2 or more"),
+    "one of validation": ("my.npz", npz(x_val=np.zeros((1, 8, 8), int)), r"too few images \(12 in train, 1 in val"),
     "an empty split": ("my.npz", npz(x_test=np.zeros((0, 8, 8), np.uint8)), r"x_test is empty"),
     "mixed sizes": ("my.npz", npz(x_test=np.zeros((3, 8, 9), np.uint8)), r"different shapes: x_train .*, x_test"),
     "a split twice": (
@@ -180,6 +241,8 @@ DATA: dict[str, tuple[str, Make | None, str]] = {
     ),
     "an empty folder": ("scans", Path.mkdir, r"scans holds no image; files that end in \.bmp"),
     "a folder of one image": ("scans", painted(1), r"too few images \(1 in all\)"),
+    "images beside folders": ("scans", with_file("more/x.png", picture("L")), r"lies beside the folder of .*x\.png"),
+    "an image whose pixels end": ("scans", with_file("x.png", cut_picture), r"x\.png cannot be read as an image"),
     "an empty part": ("scans", with_file("train/.keep", raw(b"")), r"train holds no image"),
     "test without train": ("scans", with_file("test/a.png", picture("L")), r"test stands without a folder"),
     "two validations": (
@@ -237,22 +300,12 @@ DATA: dict[str, tuple[str, Make | None, str]] = {
 
 
 @pytest.mark.parametrize("name", DATA)
-def test_data_that_is_no_images_is_refused(refused, tmp_path, name):
+@pytest.mark.parametrize("dry", [(), ("--dry-run",)], ids=["run", "dry run"])
+def test_data_that_is_no_images_is_refused_by_the_run_and_by_the_dry_run(refused, tmp_path, name, dry):
     dataset, make, message = DATA[name]
     if make is not None:
         make(tmp_path / dataset)
-    refused(message, *STUDY, "--dataset", dataset)
-
-
-def test_data_that_turns_out_to_be_damaged_as_it_is_read_leaves_a_log_and_no_study(cli, refused, tmp_path, monkeypatch):
-    npz(x_train=np.random.default_rng(0).integers(0, 17, (900, 8, 8), np.uint8))(tmp_path / "my.npz")
-    content = bytearray((tmp_path / "my.npz").read_bytes())
-    content[-9000:-8900] = bytes(100)
-    (tmp_path / "my.npz").write_bytes(content)
-    monkeypatch.setattr("bench.workflows.run.select_backend", lambda name: None)
-    refused.check(cli(*STUDY, "--dataset", "my.npz"), r"x_train cannot be read: ")
-    left = [path.relative_to(tmp_path) for path in tmp_path.rglob("*") if path.is_file() and path.name != "my.npz"]
-    assert [path.parent for path in left] == [Path("runs/logs")]
+    refused(message, *STUDY, "--dataset", dataset, *dry)
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")

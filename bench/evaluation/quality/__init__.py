@@ -3,7 +3,8 @@
 The metrics use NumPy, SciPy and scikit-learn on features; only opening an extractor imports a framework.
 """
 
-from bench.evaluation.quality.estimate import SMALLEST_SET, Estimate
+from bench.core.metrics import SMALLEST_SET
+from bench.evaluation.quality.estimate import Estimate
 from bench.evaluation.quality.extractor import EXTRACTORS, Extractor, open_extractor
 from bench.evaluation.quality.frechet import frechet_distance, frechet_distance_infinity
 from bench.evaluation.quality.kid import kernel_distance

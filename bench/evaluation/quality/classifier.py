@@ -5,6 +5,7 @@ Networks pre-trained on photographs do not suit 8 x 8 digits or binary images, a
 
 from __future__ import annotations
 
+import hashlib
 import json
 import tempfile
 from collections.abc import Callable, Iterator
@@ -20,11 +21,12 @@ from filelock import FileLock
 
 from bench.core.errors import DataError
 from bench.data.dataset import Images, Labels, Split, TuningData
-from bench.data.npz_archive import NpzArchive
+from bench.data.npz_archive import ArrayFile
+from bench.evaluation.quality.accuracy import Accuracy
 from bench.evaluation.quality.network import NetworkExtractor, scale, weights_digest
 
-ARCHITECTURE = 1
-"""Version of the network and its training: part of the file name, so that other versions are not loaded."""
+ARCHITECTURE = 2
+"""Version of the network, its training and its record: part of the file name, so that no other one is loaded."""
 FEATURES = 64
 SEED = 0
 EPOCHS = 12
@@ -49,7 +51,7 @@ class _Record:
     data_digest: str
     task: str
     seed: int
-    accuracy: float
+    accuracy: Accuracy
     weights_digest: str
     trained_with: str
 
@@ -69,13 +71,15 @@ def open_classifier(data: TuningData, folder: Path) -> NetworkExtractor:
     with_labels = data.info.classes >= 2 and data.train.labels is not None and data.validation.labels is not None
     outputs = data.info.classes if with_labels else ORIENTATIONS
     task = f"{outputs} classes" if with_labels else f"{ORIENTATIONS} orientations, self-supervised"
-    stem = folder / f"classifier-v{ARCHITECTURE}-{data.digest[:12]}"
+    # The digest of the data is of its pixels: labels may come later, or change.
+    predicted = _labels_digest(data) if with_labels else "orientations"
+    stem = folder / f"classifier-v{ARCHITECTURE}-{data.digest[:12]}-{predicted}"
     weights_file, record_file = stem.with_suffix(".npz"), stem.with_suffix(".json")
     features, classifier = _networks(data.info.image_shape, outputs)
     # The first of several workers trains it, while the others wait.
     with _locked(stem):
         if weights_file.exists() and record_file.exists():
-            weights, record = _load(weights_file, record_file, classifier, data.digest, task)
+            weights, record = _load(weights_file, record_file, classifier, data.digest)
             classifier.set_weights(weights)
         else:
             _train(classifier, data, with_labels)
@@ -92,12 +96,20 @@ def open_classifier(data: TuningData, folder: Path) -> NetworkExtractor:
             _save(weights_file, record_file, weights, record)
     return NetworkExtractor(
         name="classifier",
-        description=f"classifier of {record.task} (seed {record.seed}, {100 * record.accuracy:.1f} % on validation, "
-        f"weights {record.weights_digest[:8]})",
+        description=f"classifier of {record.task} (seed {record.seed}, "
+        f"{100 * record.accuracy.value:.1f} % on validation, weights {record.weights_digest[:8]})",
         network=features,
         grey_levels=data.info.grey_levels,
         batch_size=BATCH_SIZE,
+        accuracy=record.accuracy,
     )
+
+
+def _labels_digest(data: TuningData) -> str:
+    digest = hashlib.sha256()
+    for split in (data.train, data.validation):
+        digest.update(np.asarray(split.labels, np.int64).tobytes() + b" ")
+    return digest.hexdigest()[:8]
 
 
 def _networks(image_shape: tuple[int, int, int], outputs: int) -> tuple[keras.Model, keras.Model]:
@@ -175,15 +187,22 @@ def orient(images: Images, orientations: Labels) -> Images:
     return np.where((orientations >= 2)[:, None, None, None], across[:, ::-1], across)
 
 
-def _accuracy(classifier: keras.Model, data: TuningData, with_labels: bool) -> float:
-    """Share of validation images that are classified correctly, in every orientation where those are the task."""
+def _accuracy(classifier: keras.Model, data: TuningData, with_labels: bool) -> Accuracy:
+    """How many validation images are classified correctly, in every orientation where those are the task."""
     validation = data.validation.head(MOST_VALIDATION)
-    images, truth = validation.images, validation.labels
+    images, truth, n = validation.images, validation.labels, len(validation)
     if not with_labels or truth is None:
-        truth = np.repeat(np.arange(ORIENTATIONS), len(images))
+        truth = np.repeat(np.arange(ORIENTATIONS), n)
         images = orient(np.concatenate([images] * ORIENTATIONS), truth)
     program = NetworkExtractor("classifier", "", classifier, data.info.grey_levels, BATCH_SIZE)
-    return float(np.mean(program.features(images).argmax(1) == truth))
+    # An image's orientations are not independent of each other: it counts as one.
+    correct = (program.features(images).argmax(1) == truth).reshape(-1, n).mean(axis=0)
+    return Accuracy(
+        value=float(correct.mean()),
+        standard_error=float(correct.std(ddof=1) / np.sqrt(n)),
+        chance=float(np.bincount(truth).max() / len(truth)),
+        n=n,
+    )
 
 
 @contextmanager
@@ -225,17 +244,13 @@ def _replace(path: Path, write: Callable[[IO[bytes]], Any]) -> None:
             raise
 
 
-def _load(
-    weights_file: Path, record_file: Path, classifier: keras.Model, data_digest: str, task: str
-) -> tuple[Weights, _Record]:
+def _load(weights_file: Path, record_file: Path, classifier: keras.Model, data_digest: str) -> tuple[Weights, _Record]:
     try:
-        record = _Record(**json.loads(record_file.read_text()))
+        written = json.loads(record_file.read_text())
+        record = _Record(**{**written, "accuracy": Accuracy(**written["accuracy"])})
         if record.data_digest != data_digest:
             raise ValueError("it was trained on other data")
-        if record.task != task:
-            # The digest of the data is of its pixels: the labels may have come later.
-            raise ValueError(f"it predicts {record.task}, and the data has {task}")
-        with NpzArchive(weights_file) as archive:
+        with ArrayFile(weights_file) as archive:
             headers = [archive.header(name) for name in archive.names]
             if [header.shape for header in headers] != [tuple(weight.shape) for weight in classifier.weights]:
                 raise ValueError("its weights have other shapes")

@@ -9,12 +9,11 @@ import numpy as np
 import numpy.typing as npt
 
 from bench.core.errors import SettingsError
+from bench.core.metrics import SMALLEST_SET
 
 Array = npt.NDArray[np.float64]
 Mask = npt.NDArray[np.bool_]
 
-SMALLEST_SET = 50
-"""Least number of images in each set; with fewer an estimate would be noise."""
 GROUPS = 10
 """Groups of the jackknife."""
 

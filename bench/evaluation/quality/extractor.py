@@ -7,6 +7,7 @@ from typing import Protocol
 
 from bench.core.errors import SettingsError
 from bench.data.dataset import Images, TuningData
+from bench.evaluation.quality.accuracy import Accuracy
 from bench.evaluation.quality.estimate import Array
 
 EXTRACTORS = ("classifier", "inception_v3")
@@ -29,6 +30,11 @@ class Extractor(Protocol):
     @property
     def description(self) -> str:
         """The network and its weights: metrics compare only if their extractors have the same description."""
+        ...
+
+    @property
+    def accuracy(self) -> Accuracy | None:
+        """How well the network does its task, where it was trained on the data."""
         ...
 
     def features(self, images: Images) -> Array:

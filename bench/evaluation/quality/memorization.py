@@ -7,9 +7,10 @@ import numpy.typing as npt
 from sklearn.metrics import pairwise_distances_argmin_min
 
 from bench.core.errors import SettingsError
+from bench.core.metrics import SMALLEST_SET
 from bench.data.dataset import Images
 from bench.evaluation.auroc import auroc
-from bench.evaluation.quality.estimate import SMALLEST_SET, Array, Estimate
+from bench.evaluation.quality.estimate import Array, Estimate
 
 Indices = npt.NDArray[np.intp]
 

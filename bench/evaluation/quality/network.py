@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from bench.data.dataset import Images
+from bench.evaluation.quality.accuracy import Accuracy
 from bench.evaluation.quality.estimate import Array
 
 
@@ -24,6 +25,7 @@ class NetworkExtractor:
         network: images (n, h, w, c) in [-1, 1] -> features (n, d).
         grey_levels: Q.
         batch_size: images per batch.
+        accuracy: of the network, where it was trained on the data.
     """
 
     name: str
@@ -31,6 +33,7 @@ class NetworkExtractor:
     network: keras.Model = field(repr=False)
     grey_levels: int
     batch_size: int
+    accuracy: Accuracy | None = None
 
     @property
     def size(self) -> int:

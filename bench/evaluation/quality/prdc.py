@@ -9,7 +9,8 @@ import numpy as np
 import numpy.typing as npt
 from scipy.spatial.distance import cdist
 
-from bench.evaluation.quality.estimate import SMALLEST_SET, Array, Estimate, check_features
+from bench.core.metrics import SMALLEST_SET
+from bench.evaluation.quality.estimate import Array, Estimate, Mask, check_features
 
 NEIGHBOURS = 5
 """k: the ball around an image reaches to its k-th nearest neighbour in its own set."""
@@ -25,7 +26,7 @@ class Prdc(NamedTuple):
     coverage: Estimate
 
 
-def compute_prdc(samples: Array, held_out: Array, neighbours: int = NEIGHBOURS) -> Prdc:
+def compute_prdc(samples: Array, held_out: Array, neighbours: int = NEIGHBOURS, broken: Mask | None = None) -> Prdc:
     """Precision, recall, density and coverage of samples, with their standard errors.
 
     Let B(u, U) be the closed ball around u that reaches to its k-th nearest neighbour in the rest of U. With samples
@@ -46,15 +47,22 @@ def compute_prdc(samples: Array, held_out: Array, neighbours: int = NEIGHBOURS) 
         samples: features (m, d).
         held_out: features (n, d).
         neighbours: k.
+        broken: which of the samples (m,) are no images: infinitely far from all others, they lie in no ball and have
+            none. As an image of noise one would have a ball wide enough to raise recall.
 
     Raises:
         SettingsError: a set has fewer than 50 members.
     """
     check_features(samples, held_out, max(SMALLEST_SET, neighbours + 1))
-    sample_radii, held_out_radii = (_radii(points, neighbours) for points in (samples, held_out))
+    lost = np.zeros(len(samples), dtype=bool) if broken is None else broken
+    sample_radii = np.full(len(samples), -np.inf)
+    if len(samples) - lost.sum() > neighbours:
+        sample_radii[~lost] = _radii(samples[~lost], neighbours)
+    held_out_radii = _radii(held_out, neighbours)
     balls_around = np.empty(len(samples))
     recalled, covered = np.zeros((2, len(held_out)), dtype=bool)
     for chunk, distances in _distances(samples, held_out):  # (chunk, n)
+        distances[lost[chunk]] = np.inf
         in_held_out_ball = distances <= held_out_radii
         balls_around[chunk] = in_held_out_ball.sum(1)
         covered |= in_held_out_ball.any(0)

@@ -6,15 +6,17 @@ import hashlib
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 import numpy as np
+import numpy.typing as npt
 from threadpoolctl import threadpool_limits
 
 from bench.core.errors import SettingsError
 from bench.core.metrics import FLOOR_SUFFIX
 from bench.core.results import Measurement
 from bench.data.dataset import Images
-from bench.evaluation.quality.estimate import Array, Estimate
+from bench.evaluation.quality.estimate import Array, Estimate, Mask
 from bench.evaluation.quality.extractor import Extractor
 from bench.evaluation.quality.frechet import frechet_distance, frechet_distance_infinity
 from bench.evaluation.quality.kid import kernel_distance
@@ -30,6 +32,8 @@ REDRAWS = 5
 SMALL_FEATURES = 512
 """Up to this many features one thread is faster, as matrices are small."""
 _SEED = 2017
+
+Kind = TypeVar("Kind", bound=np.generic)
 
 
 @dataclass(frozen=True)
@@ -74,7 +78,14 @@ class _Reference:
 _latest: _Reference | None = None
 
 
-def sample_quality(samples: Images, held_out: Images, train: Images, extractor: Extractor, grey_levels: int) -> Quality:
+def sample_quality(
+    samples: Images,
+    held_out: Images,
+    train: Images,
+    extractor: Extractor,
+    grey_levels: int,
+    broken: Mask | None = None,
+) -> Quality:
     """Compute every metric of samples against held-out images, and of as many training images: the floor.
 
     The same number n of each of the three sets is used: a fixed random choice of at most 10,000 images for the Fréchet
@@ -89,6 +100,7 @@ def sample_quality(samples: Images, held_out: Images, train: Images, extractor: 
         train: training images, all of them.
         extractor: computes the features.
         grey_levels: Q.
+        broken: which samples (m,) stand for some that are no images, and lie in no manifold.
 
     Raises:
         SettingsError: the images differ in shape, or are not integers in 0..Q-1.
@@ -98,7 +110,8 @@ def sample_quality(samples: Images, held_out: Images, train: Images, extractor: 
     n = min(len(samples), len(held_out), len(train), LARGEST_FRECHET_SET)
     reference = _reference(held_out, train, extractor, n)
     chosen = _choose(samples, n)
-    scores = _feature_scores(extractor.features(chosen), reference.features)
+    lost = None if broken is None else _choose(broken, n)
+    scores = _feature_scores(extractor.features(chosen), reference.features, lost)
 
     few = chosen[:LARGEST_SET]
     copying = _Scores()
@@ -131,7 +144,7 @@ def _check_images(name: str, images: Images, image_shape: tuple[int, ...], grey_
         )
 
 
-def _choose(images: Images, n: int) -> Images:
+def _choose(images: npt.NDArray[Kind], n: int) -> npt.NDArray[Kind]:
     """A fixed random choice of ``n`` images, in random order, as the user's files may be sorted."""
     return images[np.random.RandomState(_SEED).permutation(len(images))[:n]]
 
@@ -179,7 +192,7 @@ def _digest(held_out: Images, train: Images, n: int) -> str:
     return digest.hexdigest()
 
 
-def _feature_scores(x: Array, y: Array) -> _Scores:
+def _feature_scores(x: Array, y: Array, broken: Mask | None = None) -> _Scores:
     """All metrics of features x (n, d), of samples or their substitutes, against held-out features y (n, d)."""
     few_x, few_y = x[:LARGEST_SET], y[:LARGEST_SET]
     scores = _Scores()
@@ -187,7 +200,8 @@ def _feature_scores(x: Array, y: Array) -> _Scores:
         scores.attempt(["frechet_distance"], len(x), lambda: [frechet_distance(x, y)])
         scores.attempt(["frechet_distance_infinity"], len(x), lambda: [frechet_distance_infinity(x, y)])
         scores.attempt(["kid"], len(few_x), lambda: [kernel_distance(few_x, few_y)])
-        scores.attempt(Prdc._fields, len(few_x), lambda: compute_prdc(few_x, few_y))
+        lost = None if broken is None else broken[:LARGEST_SET]
+        scores.attempt(Prdc._fields, len(few_x), lambda: compute_prdc(few_x, few_y, broken=lost))
     return scores
 
 

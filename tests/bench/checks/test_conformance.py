@@ -179,6 +179,18 @@ FAULTS = {
         {"log_prob": lambda self, x, labels=None, training=False: _log_prob(self, x) / 0.0},
         {"compiled program agrees": "100% of the log-weights are not finite"},
     ),
+    "what is no number is black": (
+        {"generate": lambda self, noise, temperature=1.0, labels=None: ops.maximum(_generate(self, noise, 1.0), 0)},
+        {"what is no number is no grey level": "64 of 64 samples look like images though all weights are NaN"},
+    ),
+    "far noise gives a value of its own": (
+        {
+            "generate": lambda self, noise, temperature=1.0, labels=None: ops.where(
+                ops.reshape(noise, (-1, *self.image_shape)) > 8, 99, _generate(self, noise, 1.0)
+            )
+        },
+        {"what is no number is no grey level": "noise of 8 standard deviations gives the value 99, neither 0 to 4"},
+    ),
     "something raises": (
         {"generate": lambda self, noise, temperature=1.0, labels=None: 1 / 0},
         {"samples are images": "ZeroDivisionError: division by zero"},

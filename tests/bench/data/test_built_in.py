@@ -10,6 +10,7 @@ import pytest
 
 from bench.core.errors import DataError
 from bench.data.dataset import Dataset, DatasetInfo, Split
+from bench.data.preparation import Preparation
 from bench.data.registry import BUILT_IN, describe, load
 
 DIGITS_DIGEST = "d4642865430c089e93d6ee878cc785eccd9b3c0bff012f0a68030de26df6f54f"
@@ -103,9 +104,9 @@ def test_name_of_nothing(name: str) -> None:
 
 
 def test_grey_levels_of_a_built_in_data_set_are_fixed() -> None:
-    assert describe("digits", grey_levels=17).grey_levels == 17
+    assert describe("digits", Preparation(17)).grey_levels == 17
     with pytest.raises(DataError, match="digits has 17 grey levels, not 256"):
-        load("digits", grey_levels=256)
+        load("digits", Preparation(256))
 
 
 def test_describing_imports_no_framework() -> None:

@@ -9,7 +9,8 @@ from PIL import Image
 
 from bench.core.errors import DataError
 from bench.data import registry
-from bench.data.dataset import Dataset
+from bench.data.dataset import Dataset, Split
+from bench.data.preparation import Preparation
 
 
 def paint(file: Path, value: int = 0, mode: str = "L", size: tuple[int, int] = (5, 4), **options: object) -> None:
@@ -24,11 +25,13 @@ def values(dataset: Dataset) -> list[list[int]]:
 
 def test_images_are_split_by_the_fixed_permutation(tmp_path: Path) -> None:
     for value in range(20):
-        paint(tmp_path / f"class{value % 2}" / f"{value:02d}.png", value)
+        paint(tmp_path / f"{value:02d}.png", value)
     dataset = registry.load(str(tmp_path))
     assert dataset.info == registry.describe(str(tmp_path))
     assert dataset.info.image_shape == (4, 5, 1)
-    assert (dataset.info.grey_levels, dataset.info.classes) == (256, 0)
+    assert (dataset.info.grey_levels, dataset.info.classes, dataset.info.class_names) == (256, 0, ())
+    assert dataset.info.split_off == ("train", "validation", "test")
+    assert dataset.tuning.train.labels is None
     train, validation, test = values(dataset)
     assert (len(train), len(validation), len(test)) == (14, 2, 4)
     assert sorted(train + validation + test) == list(range(20))
@@ -39,7 +42,8 @@ def test_split_folders_formats_and_hidden_files(tmp_path: Path) -> None:
     suffixes = ["png", "bmp", "tif", "PNG", "tiff"]
     for value, suffix in enumerate(suffixes):
         paint(tmp_path / "train" / "deep" / "er" / f"{value}.{suffix}", value)
-    paint(tmp_path / "valid" / "a.png", 100)
+    paint(tmp_path / "Valid" / "a.png", 100)
+    paint(tmp_path / "Valid" / "b.png", 101)
     paint(tmp_path / "test" / "b.jpg", 200)
     paint(tmp_path / "test" / "c.jpeg", 200)
     paint(tmp_path / "elsewhere" / "d.png", 250)
@@ -49,14 +53,14 @@ def test_split_folders_formats_and_hidden_files(tmp_path: Path) -> None:
     (tmp_path / "train" / "notes.txt").write_text("notes")
     train, validation, test = values(registry.load(str(tmp_path)))
     assert sorted(train) == list(range(5))
-    assert validation == [100]
+    assert sorted(validation) == [100, 101]
     assert test == [200, 200]
 
 
 def test_missing_splits_are_taken_from_train(tmp_path: Path) -> None:
     for value in range(12):
         paint(tmp_path / "train" / f"{value:02d}.png", value)
-    assert registry.describe(str(tmp_path)).sizes == {"train": 9, "validation": 1, "test": 2}
+    assert registry.describe(str(tmp_path)).sizes == {"train": 8, "validation": 2, "test": 2}
 
 
 def test_palette_counts_as_colour(tmp_path: Path) -> None:
@@ -73,23 +77,23 @@ def test_palette_counts_as_colour(tmp_path: Path) -> None:
 
 
 def test_one_bit_images_have_two_levels(tmp_path: Path) -> None:
-    for value in range(4):
+    for value in range(6):
         paint(tmp_path / f"{value}.png", value % 2, "1")
     dataset = registry.load(str(tmp_path))
     assert dataset.info.grey_levels == 2
-    assert sorted(value for split in values(dataset) for value in split) == [0, 0, 1, 1]
+    assert sorted(value for split in values(dataset) for value in split) == [0, 0, 0, 1, 1, 1]
 
 
 def test_name_of_the_current_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = tmp_path / "my scans"
-    for value in range(3):
+    for value in range(6):
         paint(folder / f"{value}.png")
     monkeypatch.chdir(folder)
     assert registry.describe(".").name == "my-scans"
 
 
 def test_built_in_names_come_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for value in range(3):
+    for value in range(6):
         paint(tmp_path / "digits" / f"{value}.png")
     monkeypatch.chdir(tmp_path)
     assert registry.describe("digits").grey_levels == 17
@@ -141,8 +145,11 @@ def link_to_a_folder(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("spoil", "message"),
     [
-        (other_size, r"6x4 grey.*5x4 grey; images of one size"),
-        (other_kind, r"5x4 colour.*5x4 grey; images of one size"),
+        (
+            other_size,
+            r"(6x4 grey.*5x4 grey|5x4 grey.*6x4 grey); images of one size.* --resize .* such as 4x4, brings",
+        ),
+        (other_kind, r"5x4 colour.*5x4 grey; images of one size and kind .* --grey makes all of them grey\.$"),
         (alpha, r"odd\.png has an alpha channel"),
         (transparent_grey, r"odd\.png has an alpha channel or a transparent colour"),
         (sixteen_bit, r"odd\.png has the mode I;16"),
@@ -165,7 +172,7 @@ def test_bad_images(tmp_path: Path, spoil: Callable[[Path], None], message: str)
 
 def test_truncated_pixels_are_named(tmp_path: Path) -> None:
     noise = np.random.default_rng(0).integers(0, 256, (64, 64), dtype=np.uint8)
-    for i in range(3):
+    for i in range(6):
         Image.fromarray(noise).save(tmp_path / f"{i}.png")
     broken = tmp_path / "1.png"
     broken.write_bytes(broken.read_bytes()[:2000])
@@ -176,7 +183,7 @@ def test_truncated_pixels_are_named(tmp_path: Path) -> None:
 @pytest.mark.parametrize("limit", [15, 5])
 def test_decompression_bomb(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, limit: int) -> None:
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", limit)
-    for value in range(3):
+    for value in range(6):
         paint(tmp_path / f"{value}.png")
     with pytest.raises(DataError, match=r"cannot be read as an image.*decompression bomb"):
         registry.describe(str(tmp_path))
@@ -198,18 +205,18 @@ def test_no_images_too_few_and_ambiguous_folders(tmp_path: Path) -> None:
 
 
 def test_test_folder_without_train_folder(tmp_path: Path) -> None:
-    paint(tmp_path / "training" / "a.png")
+    paint(tmp_path / "learning" / "a.png")
     paint(tmp_path / "test" / "a.png")
     with pytest.raises(DataError, match=r"test stands without a folder .*train; both, or neither"):
         registry.load(str(tmp_path))
 
 
 def test_links(tmp_path: Path) -> None:
-    for value in range(4):
+    for value in range(6):
         paint(tmp_path / "real" / "train" / f"{value}.png", value)
     (tmp_path / "real" / "train" / "inside.png").symlink_to(tmp_path / "real" / "train" / "0.png")
     (tmp_path / "named").symlink_to(tmp_path / "real", target_is_directory=True)
-    assert sum(registry.load(str(tmp_path / "named")).info.sizes.values()) == 5
+    assert sum(registry.load(str(tmp_path / "named")).info.sizes.values()) == 7
     (tmp_path / "real" / "test").symlink_to(tmp_path / "real" / "train", target_is_directory=True)
     with pytest.raises(DataError, match="test is a link to a folder"):
         registry.load(str(tmp_path / "named"))
@@ -218,6 +225,98 @@ def test_links(tmp_path: Path) -> None:
 def test_value_above_the_grey_levels_names_the_file(tmp_path: Path) -> None:
     for value in range(10):
         paint(tmp_path / f"{value}.png", value)
-    assert registry.load(str(tmp_path), grey_levels=10).info.grey_levels == 10
+    assert registry.load(str(tmp_path), Preparation(10)).info.grey_levels == 10
     with pytest.raises(DataError, match=r"9\.png holds the value 9; with 9 grey levels 0\.\.8 are accepted"):
-        registry.load(str(tmp_path), grey_levels=9)
+        registry.load(str(tmp_path), Preparation(9))
+
+
+def splits_of(dataset: Dataset) -> list[Split]:
+    return [dataset.tuning.train, dataset.tuning.validation, dataset.open_test()]
+
+
+def test_a_sub_folder_for_each_class_gives_labels(tmp_path: Path) -> None:
+    for value in range(40):
+        kind = ("dogs", "cats", "bären")[value % 3]
+        paint(tmp_path / "pets" / kind / ("deeper" if value % 2 else ".") / f"{value:02d}.png", value)
+    (tmp_path / "pets" / "notes").mkdir()
+    dataset = registry.load(str(tmp_path / "pets"))
+    assert dataset.info == registry.describe(str(tmp_path / "pets"))
+    assert (dataset.info.classes, dataset.info.class_names) == (3, ("bären", "cats", "dogs"))
+    for split in splits_of(dataset):
+        assert split.labels is not None
+        assert split.labels.tolist() == [2 - value % 3 for value in split.images[:, 0, 0, 0]]
+    # A folder that holds nothing but one folder stands for that one.
+    assert registry.load(str(tmp_path)).info.class_names == ("bären", "cats", "dogs")
+
+
+def test_classes_inside_splits_have_the_same_labels_in_each(tmp_path: Path) -> None:
+    for i, (split, kind) in enumerate((s, k) for s in ("Training", "val", "test") for k in ("dogs", "cats") * 2):
+        paint(tmp_path / split / kind / f"{i}.png", kind == "dogs")
+    dataset = registry.load(str(tmp_path))
+    assert (dataset.info.class_names, dataset.info.split_off) == (("cats", "dogs"), ())
+    assert all(split.labels.tolist() == split.images[:, 0, 0, 0].tolist() for split in splits_of(dataset))
+
+
+def test_a_split_may_have_no_labels_or_lack_images_of_a_class(tmp_path: Path) -> None:
+    for i in range(12):
+        paint(tmp_path / "train" / ("cats", "dogs")[i % 2] / f"{i}.png", i % 2)
+        paint(tmp_path / "test" / f"{i}.png")
+        paint(tmp_path / "validation" / "cats" / f"{i}.png")
+    (tmp_path / "validation" / "dogs").mkdir()
+    train, validation, test = splits_of(registry.load(str(tmp_path)))
+    assert sorted(train.labels) == [0] * 6 + [1] * 6
+    assert validation.labels.tolist() == [0] * 12
+    assert test.labels is None
+
+
+@pytest.mark.parametrize("pattern", ["scans/{}.png", "train/all/{}.png", "{0}/{0}.png", "train/{0}/{0}.png"])
+def test_sub_folders_that_are_no_classes(tmp_path: Path, pattern: str) -> None:
+    for i in range(12):
+        paint(tmp_path / pattern.format(i), i)
+    assert registry.load(str(tmp_path)).info.classes == 0
+
+
+def test_classes_in_the_only_sub_folder_of_each_split(tmp_path: Path) -> None:
+    for i in range(12):
+        paint(tmp_path / "train" / "all" / ("cats", "dogs")[i % 2] / f"{i}.png")
+    assert registry.describe(str(tmp_path)).class_names == ("cats", "dogs")
+
+
+@pytest.mark.parametrize(
+    ("files", "message"),
+    [
+        (["cats/{}.png", "dogs/{}.png", "{}.png"], r"lies beside the folder of .*; images in sub-folders, .* or no"),
+        (["train/cats/{}.png", "train/{}.png"], r"lies beside the folder of .*cats"),
+        (
+            ["train/cats/{}.png", "train/dogs/{}.png", "test/cats/{}.png"],
+            r"train/dogs is a class, and .*test has no folder 'dogs'; the same classes in every split are accepted",
+        ),
+        (
+            ["train/cats/{}.png", "train/dogs/{}.png", "test/cat/{}.png", "test/dogs/{}.png"],
+            r"test/cat is a class, and .*train has no folder 'cat'",
+        ),
+        (
+            ["train/{}.png", "test/cats/{}.png", "test/dogs/{}.png"],
+            r"test has the classes cats, dogs, and .*train has none; classes in both, or in neither",
+        ),
+        (
+            ["cats/train/{}.png", "cats/test/{}.png", "dogs/train/{}.png"],
+            r"cats/(train|test) is a split inside a class",
+        ),
+    ],
+)
+def test_classes_that_are_not_clear_are_refused(tmp_path: Path, files: list[str], message: str) -> None:
+    for file in files:
+        for i in range(6):
+            paint(tmp_path / file.format(i))
+    for read in (registry.describe, registry.load):
+        with pytest.raises(DataError, match=message) as raised:
+            read(str(tmp_path))
+        assert "\n" not in str(raised.value)
+
+
+def test_labels_leave_the_digest_of_the_images(tmp_path: Path) -> None:
+    for value in range(20):
+        paint(tmp_path / "a" / ("b" if value < 10 else "c") / f"{value:02d}.png", value)
+        paint(tmp_path / "d" / f"{value:02d}.png", value)
+    assert registry.load(str(tmp_path / "a")).digest == registry.load(str(tmp_path / "d")).digest

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import io
 import tempfile
+import tracemalloc
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -16,6 +17,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from bench.core.errors import DataError
+from bench.data.preparation import Preparation
 from bench.data.registry import describe, load
 
 Save = Callable[..., str]
@@ -63,13 +65,13 @@ def test_round_trip(data: st.DataObject) -> None:
     def draw(n: int) -> np.ndarray:
         return data.draw(hnp.arrays(stored, (n, *shape), elements=st.integers(0, levels - 1)))
 
-    arrays = {"x_train": draw(data.draw(st.integers(2, 8))), "x_test": draw(data.draw(st.integers(1, 4)))}
+    arrays = {"x_train": draw(data.draw(st.integers(4, 9))), "x_test": draw(data.draw(st.integers(2, 4)))}
     if validation_name:
-        arrays[validation_name] = draw(data.draw(st.integers(1, 4)))
+        arrays[validation_name] = draw(data.draw(st.integers(2, 4)))
     with tempfile.TemporaryDirectory() as folder:
         path = str(Path(folder, "my data.npz"))
         np.savez_compressed(path, grey_levels=levels, **arrays)
-        dataset, again = load(path), load(path, grey_levels=levels)
+        dataset, again = load(path), load(path, Preparation(levels))
         assert dataset.info == describe(path) == again.info
     train, validation, test = dataset.tuning.train.images, dataset.tuning.validation.images, dataset.open_test().images
     assert (dataset.info.grey_levels, dataset.info.image_shape) == (levels, shape)
@@ -120,17 +122,17 @@ def test_grey_levels(
     save_npz: Save, train: np.ndarray, validation: np.ndarray, given: int | None, expected: int
 ) -> None:
     path = save_npz(x_train=train, x_validation=validation, x_test=grey(levels=2))
-    assert load(path, given).info.grey_levels == describe(path, given).grey_levels == expected
+    assert load(path, Preparation(given)).info.grey_levels == describe(path, Preparation(given)).grey_levels == expected
 
 
 def test_argument_overrules_the_grey_levels_of_the_file(save_npz: Save) -> None:
     assert describe(save_npz(images=grey(levels=5), grey_levels=8)).grey_levels == 8
-    assert describe(save_npz(images=grey(levels=5), grey_levels=8), grey_levels=5).grey_levels == 5
+    assert describe(save_npz(images=grey(levels=5), grey_levels=8), Preparation(5)).grey_levels == 5
 
 
 def test_other_arrays_are_not_opened(save_npz: Save) -> None:
     names = np.array([{"a": 1}], dtype=object)
-    assert load(save_npz(images=grey(), names=names)).info.sizes["train"] == 9
+    assert load(save_npz(images=grey(), names=names)).info.sizes["train"] == 8
 
 
 def test_fortran_order(save_npz: Save) -> None:
@@ -153,12 +155,39 @@ BAD: list[tuple[str, dict[str, Any], str]] = [
     ("both", {"x_train": grey(), "images": grey()}, "holds x_train, images; .* not both"),
     ("twice", {"x_train": grey(), "x_val": grey(), "x_valid": grey()}, "holds x_valid, x_val, which mean the same"),
     ("flat", {"images": grey().reshape(12, 20)}, r"images has shape \(12, 20\); \(n, height, width\) or"),
-    ("channels first", {"images": grey(9, shape=(3, 32, 32))}, "3x32 pixels with 32 channels; 1 to 4 channels"),
+    ("flat squares", {"images": np.zeros((12, 64), np.uint8)}, r"type x\.reshape\(-1, 8, 8\)\."),
+    ("flat digits", {"images": np.zeros((12, 784), np.uint8)}, r"type x\.reshape\(-1, 28, 28\)\."),
+    (
+        "flat colours",
+        {"images": np.zeros((12, 3072), np.uint8)},
+        r"x\.reshape\(-1, 32, 32, 3\).*np\.moveaxis\(x\.reshape\(-1, 3, 32, 32\), 1, -1\)",
+    ),
+    ("flat others", {"images": np.zeros((12, 20), np.uint8)}, r"type x\.reshape\(-1, HEIGHT, WIDTH\)"),
+    (
+        "channels first",
+        {"images": grey(9, shape=(3, 32, 32))},
+        r"3x32 pixels with 32 channels; 1 to 4 channels.* type np\.moveaxis\(x, 1, -1\)",
+    ),
+    ("images last", {"images": np.zeros((32, 32, 3, 900), np.uint8)}, r"type np\.moveaxis\(x, -1, 0\)"),
+    ("signed bytes", {"images": np.int8([[[-128]], [[127]]] * 9)}, r"value -128; .*\(x\.astype\(int\) \+ 128\)"),
+    (
+        "signed",
+        {"images": np.int16([[[-1000]], [[3000]]] * 9)},
+        r"\+ 1000\)\.astype\(np\.uint16\), and give --grey-levels 4001\.$",
+    ),
+    ("twelve bits", {"images": np.int16([[[0]], [[4095]]] * 9)}, r"more of them: --grey-levels 4096 or more\.$"),
+    ("twenty bits", {"images": np.int32([[[0]], [[2**20]]] * 9)}, r"Up to 65536 levels are accepted: divide"),
+    (
+        "labels but of train",
+        {"x_train": grey(), "x_test": grey(), "y_test": np.zeros(12, int)},
+        "y_test without y_train",
+    ),
     ("empty train", {"x_train": grey(0), "x_test": grey()}, r"x_train is empty: its shape is \(0, 4, 5\)"),
     ("empty test", {"x_train": grey(), "x_test": grey(0)}, "x_test is empty"),
     ("no pixels", {"images": grey()[:, :0]}, r"images has shape \(12, 0, 5\), so 0x5 pixels"),
     ("sizes", {"x_train": grey(), "x_test": grey(shape=(4, 6))}, r"x_train \(4, 5, 1\), x_test \(4, 6, 1\); one shape"),
-    ("too few", {"images": grey(2)}, r"too few images \(2 in all\)"),
+    ("too few", {"images": grey(5)}, r"too few images \(5 in all\) .*2 or more"),
+    ("one of test", {"x_train": grey(), "x_test": grey(1)}, r"too few images \(12 in train, 1 in test\)"),
     ("label count", {"images": grey(), "labels": np.zeros(11, int)}, r"labels has shape \(11,\) for 12 images"),
     ("label dtype", {"images": grey(), "labels": np.zeros(12)}, "labels has dtype float64; integer class labels"),
     ("label sign", {"images": grey(), "labels": np.full(12, -1)}, "labels holds the label -1"),
@@ -166,7 +195,7 @@ BAD: list[tuple[str, dict[str, Any], str]] = [
     (
         "above",
         {"x_train": grey(), "x_test": grey().astype(int) + 1},
-        "x_test holds the value 256; with 256 grey levels",
+        "x_test holds the value 256; with 256 grey levels .*--grey-levels 257 or more",
     ),
     ("negative", {"x_train": grey().astype(int) - 300}, "x_train holds the value -"),
     ("file's levels", {"images": grey(), "grey_levels": 17}, "images holds the value 255; with 17 grey levels 0..16"),
@@ -186,12 +215,41 @@ def test_bad_arrays(save_npz: Save, arrays: dict[str, Any], message: str) -> Non
 @pytest.mark.parametrize("grey_levels", [-1, 0, 1, 65_537])
 def test_bad_grey_levels(save_npz: Save, grey_levels: int) -> None:
     with pytest.raises(DataError, match=f"grey_levels is {grey_levels}; 2 to 65536 are accepted"):
-        load(save_npz(images=grey()), grey_levels)
+        load(save_npz(images=grey()), Preparation(grey_levels))
 
 
-def test_not_an_npz_file(tmp_path: Path) -> None:
+def test_an_npy_file_is_the_images_alone(tmp_path: Path, save_npz: Save) -> None:
+    images = grey(20)
+    np.save(tmp_path / "data.npy", images)
+    found = load(str(tmp_path / "data.npy"))
+    assert found.digest == load(save_npz(images=images)).digest
+    assert found.info.split_off == ("train", "validation", "test")
+    np.save(tmp_path / "data.npy", np.asfortranarray(images))
+    assert load(str(tmp_path / "data.npy")).digest == found.digest
+
+
+@pytest.mark.parametrize(
+    ("array", "message"),
+    [
+        (np.array([{}] * 9, dtype=object), "dtype object.*never opened"),
+        (grey().reshape(12, 20), r"shape \(12, 20\)"),
+        (np.float32(grey()), "dtype float32"),
+    ],
+)
+def test_a_bad_npy_file(tmp_path: Path, array: np.ndarray, message: str) -> None:
+    np.save(tmp_path / "data.npy", array)
+    with pytest.raises(DataError, match=rf"data\.npy has {message}"):
+        load(str(tmp_path / "data.npy"))
+
+
+def test_a_damaged_npy_file(tmp_path: Path) -> None:
     np.save(tmp_path / "data.npy", grey())
-    with pytest.raises(DataError, match=r"data\.npy cannot be read: File is not a zip file"):
+    content = (tmp_path / "data.npy").read_bytes()
+    (tmp_path / "data.npy").write_bytes(content[:-1])
+    with pytest.raises(DataError, match=r"data\.npy cannot be read: it holds 239 bytes, but its shape .* takes 240"):
+        load(str(tmp_path / "data.npy"))
+    (tmp_path / "data.npy").write_bytes(content[:8])
+    with pytest.raises(DataError, match=r"data\.npy cannot be read: EOF"):
         load(str(tmp_path / "data.npy"))
 
 
@@ -272,3 +330,15 @@ def test_forged_header(tmp_path: Path, shape: tuple[int, ...], version: tuple[in
     path = forge(tmp_path / "data.npz", shape, b"\x01" * 30, version)
     with pytest.raises(DataError, match=message):
         load(path)
+
+
+def test_loading_takes_the_memory_of_the_images_once(tmp_path: Path) -> None:
+    np.savez(tmp_path / "data.npz", images=np.zeros((40, 512, 512, 4), np.uint8))
+    tracemalloc.start()
+    try:
+        data = load(str(tmp_path / "data.npz"), Preparation(256))
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert sum(data.info.sizes.values()) == 40
+    assert peak < 1.5 * 40 * 2**20

@@ -11,6 +11,7 @@ from bench import register_dataset
 from bench.core.errors import DataError
 from bench.core.extensions import load_extension
 from bench.data import npz
+from bench.data.preparation import Preparation
 from bench.data.registry import BUILT_IN, describe, load
 
 pytestmark = pytest.mark.usefixtures("own_registries")
@@ -34,14 +35,14 @@ def test_a_function_of_the_user_s_own_file_is_a_data_set_by_its_name():
 def test_it_is_the_data_set_that_a_file_of_the_same_arrays_is(tmp_path):
     arrays = load_extension(MINE).module.stripes()
     np.savez(tmp_path / "stripes.npz", **arrays)
-    assert load("stripes").digest == npz.load(tmp_path / "stripes.npz", grey_levels=4).digest
+    assert load("stripes").digest == npz.load(tmp_path / "stripes.npz", Preparation(4)).digest
 
 
 def test_grey_levels_are_the_user_s_own_the_registered_ones_or_those_that_the_pixels_show():
     images = np.zeros((20, 2, 2), np.uint8)
     register_dataset("plain", source="here")(lambda: {"images": images})
     register_dataset("fixed", source="here", grey_levels=9)(lambda: {"images": images})
-    assert [describe(*each).grey_levels for each in (("plain",), ("fixed",), ("fixed", 5))] == [2, 9, 5]
+    assert [describe(*each).grey_levels for each in (("plain",), ("fixed",), ("fixed", Preparation(5)))] == [2, 9, 5]
 
 
 def fails() -> None:

@@ -24,19 +24,22 @@ def test_permutation_ignores_the_global_seed() -> None:
     ("parts", "sizes"),
     [
         ({"all": 1797}, (1259, 179, 359)),
-        ({"all": 3}, (1, 1, 1)),
+        ({"all": 6}, (2, 2, 2)),
+        ({"all": 12}, (8, 2, 2)),
         ({"train": 600}, (417, 83, 100)),
         ({"train": 600, "test": 7}, (500, 100, 7)),
         ({"train": 600, "validation": 7}, (500, 7, 100)),
-        ({"train": 6, "validation": 2, "test": 1}, (6, 2, 1)),
-        ({"train": 120_000, "test": 1}, (110_000, 10_000, 1)),
+        ({"train": 6, "validation": 2, "test": 2}, (6, 2, 2)),
+        ({"train": 120_000, "test": 2}, (110_000, 10_000, 2)),
     ],
 )
 def test_split_sizes(parts: dict[str, int], sizes: tuple[int, int, int]) -> None:
     assert split_sizes(parts, "data") == dict(zip(SPLITS, sizes, strict=True))
 
 
-@pytest.mark.parametrize("parts", [{"all": 2}, {"all": 0}, {"train": 2}, {"train": 1, "test": 5}])
+@pytest.mark.parametrize(
+    "parts", [{"all": 3}, {"all": 5}, {"all": 0}, {"train": 5}, {"train": 1, "test": 5}, {"train": 9, "test": 1}]
+)
 def test_too_few_images(parts: dict[str, int]) -> None:
     with pytest.raises(DataError, match=r"somewhere: too few images \(\d in (all|train)"):
         split_sizes(parts, "somewhere")
@@ -44,10 +47,10 @@ def test_too_few_images(parts: dict[str, int]) -> None:
 
 @given(
     st.one_of(
-        st.fixed_dictionaries({"all": st.integers(3, 500)}),
+        st.fixed_dictionaries({"all": st.integers(6, 500)}),
         st.fixed_dictionaries(
-            {"train": st.integers(3, 500)},
-            optional={"validation": st.integers(1, 50), "test": st.integers(1, 50)},
+            {"train": st.integers(6, 500)},
+            optional={"validation": st.integers(2, 50), "test": st.integers(2, 50)},
         ),
     )
 )

@@ -9,6 +9,7 @@ from pydantic import ValidationError
 
 from bench.core.errors import SettingsError
 from bench.data.bundled import DIGITS
+from bench.data.preparation import Preparation
 from bench.study.config import TrainingConfig
 from bench.study.definition import Arm, BoundStudy, Study, StudySettings
 from bench.study.search_space import Choices, Integers, Reals, from_json, to_json
@@ -40,6 +41,8 @@ def bind(*arms, info=DIGITS, digest="d", study=BOTH, **settings):
         ({"importance_samples": 0}, r"importance_samples=0: .*greater than or equal to 1"),
         ({"evaluation_images": 1}, r"evaluation_images=1: .*greater than or equal to 2"),
         ({"grey_levels": 1}, r"grey_levels=1: .*greater than or equal to 2"),
+        ({"resize": "32x"}, r"resize='32x': a size is HEIGHTxWIDTH, such as 32x48, or one number for both"),
+        ({"resize": 0}, r"resize=0: a size is HEIGHTxWIDTH"),
         ({"sampler": "grid"}, r"sampler='grid': one of tpe, qmc, random, or the name of a sampler of Optuna's"),
         ({"pruner": "halve"}, r"pruner='halve': one of halving, none, or the name of a pruner of Optuna's"),
         ({"pruner": "RandomSampler"}, r"pruner='RandomSampler': one of halving"),
@@ -155,6 +158,15 @@ def test_whatever_does_not_change_the_trials_finds_the_study_again(same):
     assert bind(**same).study_id == bind().study_id
 
 
+@pytest.mark.parametrize("size", [32, "32", "32x32", (32, 32)])
+def test_a_size_is_given_in_several_ways_and_kept_in_one(size):
+    settings = StudySettings.from_options({"resize": size, "grey": True, "grey_levels": 17})
+    assert settings.model_dump(mode="json")["resize"] == "32x32"
+    assert settings.preparation == Preparation(17, (32, 32), True)
+    assert Preparation.from_settings(settings.model_dump(mode="json")) == settings.preparation
+    assert Preparation.from_settings({}) == StudySettings().preparation == Preparation()
+
+
 def test_the_identifier_names_study_and_data():
     assert bind().study_id.rsplit("-", 1)[0] == "both-digits"
 
@@ -164,12 +176,23 @@ def test_the_identifier_names_study_and_data():
     [
         (GLOW, replace(DIGITS, name="odd", image_shape=(7, 7, 1)), r"glow .* odd: .*7x7 can be halved not even once"),
         (Arm(GlowConfig(levels=1), {"levels": Integers(1, 4)}), DIGITS, r"glow .* digits: .*levels=4 .* levels <= 3"),
+        (Arm(GlowConfig(classes=9)), DIGITS, r"glow .* digits: classes=9, and the data has 10"),
+        (Arm(GlowConfig(classes=2)), replace(DIGITS, classes=0), r"classes=2, and the data has no labels"),
         (Arm(VAEConfig(), {"latent_size": Integers(0, 16)}), DIGITS, r"latent_size=0: .*greater than or equal to 1"),
         (Arm(VAEConfig(), {"activation": Choices(("relu", "rleu", "tanh"))}), DIGITS, r"activation='rleu'"),
         (Arm(VAEConfig(), {"latent_size": Integers(2, 8)}), DIGITS, r"latent_size=16 .* 2 … 8"),
         (Arm(VAEConfig(), {"activation": Choices(("elu", "tanh"))}), DIGITS, r"activation='relu' .* elu \| tanh"),
     ],
-    ids=["images", "levels", "an end", "a choice between", "first trial below", "first trial of other choice"],
+    ids=[
+        "images",
+        "levels",
+        "classes",
+        "no labels",
+        "an end",
+        "a choice between",
+        "first trial below",
+        "first trial of other choice",
+    ],
 )
 def test_an_arm_that_does_not_fit_the_data_or_its_own_sweep_is_refused_before_any_work(arm, info, message):
     with pytest.raises(SettingsError, match=message):

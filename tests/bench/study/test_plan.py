@@ -1,15 +1,19 @@
 import math
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from bench.data.bundled import DIGITS
-from bench.study.definition import BoundStudy, StudySettings
-from bench.study.plan import plan, total_seconds
+from bench.data.keras_datasets import CIFAR10
+from bench.study.definition import Arm, BoundStudy, Study, StudySettings
+from bench.study.plan import expected_memory, plan, total_seconds
+from bench.study.search_space import Integers
 from models.glow.config import GlowConfig
 from models.vae.config import VAEConfig
+from studies.cli.loading import load_study
 
 ROOT = Path(__file__).resolve().parents[3]
 HEAVY = ("keras", "tensorflow", "jax", "mlflow", "optuna", "pandas", "sklearn", "scipy")
@@ -67,6 +71,38 @@ def test_a_plan_lists_each_arm_with_finite_positive_times(tiny_study):
 )
 def test_more_of_anything_takes_longer(tiny_study, more):
     assert planned(tiny_study, **more)[1] > planned(tiny_study)[1]
+
+
+def memory(study, info=DIGITS, **settings):
+    bound = BoundStudy(study, StudySettings.from_options(settings), info, "d")
+    return expected_memory(bound, plan(bound))
+
+
+MEASURED = {
+    # Largest resident set in GiB, on TensorFlow: the flagship study, and a small one of 100,000 colour images.
+    "flagship": (load_study("vae_vs_glow"), DIGITS, {}, 2.64),
+    "colours": (
+        Study("s", "?", (Arm(VAEConfig(), {"latent_size": Integers(2, 16)}), Arm(GlowConfig(levels=1), name="g"))),
+        replace(CIFAR10, sizes={"train": 70_000, "validation": 10_000, "test": 20_000}),
+        {"trials": 4, "seeds": 1},
+        2.64,
+    ),
+}
+
+
+@pytest.mark.parametrize("name", MEASURED)
+def test_the_expected_memory_is_near_what_was_measured(name):
+    study, info, settings, measured = MEASURED[name]
+    assert 1 / 1.5 < memory(study, info, **settings).process / 2**30 / measured < 1.5
+
+
+def test_memory_is_that_of_the_images_once_and_of_what_grows_with_runs(tiny_study):
+    wide = replace(DIGITS, grey_levels=257)
+    assert memory(tiny_study).images == 1797 * 64
+    assert memory(tiny_study, wide).images == 2 * 1797 * 64
+    assert memory(tiny_study, trials=1, seeds=1).process < memory(tiny_study).process
+    assert memory(tiny_study, trials=50).process == memory(tiny_study, trials=500).process
+    assert memory(tiny_study, backend="auto").process == memory(tiny_study).process
 
 
 def test_the_ends_of_the_sweep_give_the_smallest_and_the_largest_model(tiny_study):

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from bench.core.errors import SettingsError
 from bench.core.extensions import _code, _loaded, load_extension
+from bench.data.preparation import Preparation
 from bench.runtime.provenance import code_version
 from bench.study import serialization as specification
 from bench.study.config import TrainingConfig
@@ -37,6 +39,14 @@ def test_every_study_comes_back_as_it_was(bound, tmp_path, name):
     back = from_json(json.loads(json.dumps(to_json(one))), None, None, tmp_path)
     assert back == one
     assert back.study_id == one.study_id
+
+
+def test_how_images_are_read_and_the_names_of_their_classes_come_back(bound, tmp_path):
+    one = bound(load_study(STUDIES[0]), storage=None, resize=8, grey=True)
+    one = replace(one, info=replace(one.info, class_names=tuple("0123456789"), split_off=("validation", "test")))
+    back = from_json(json.loads(json.dumps(to_json(one))), None, None, tmp_path)
+    assert back == one
+    assert back.settings.preparation == Preparation(None, (8, 8), True)
 
 
 SWEPT = {

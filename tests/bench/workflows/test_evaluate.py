@@ -103,6 +103,23 @@ def test_a_run_trained_again_comes_out_bit_by_bit(study, digits, role):
     assert (compared["difference"] == 0).all()
 
 
+def test_a_run_of_a_study_that_evaluates_on_some_images_is_trained_again_on_those(
+    start, tiny_study, digits, protocol, tmp_path
+):
+    small = replace(tiny_study, arms=tiny_study.arms[:1])
+    runner = start(small, digits, tmp_path, images=256, trials=1, evaluation_images=60)
+    runner.run(digits)
+    uri = runner.bound.settings.tracking
+    limited = SimpleNamespace(uri=uri, results=load_results(uri, runner.bound.study_id))
+    logged = logged_run(limited, "search")
+    compared = repeat(logged, load_curve(uri, logged.run_id), digits, lambda record: None)
+    assert (compared["difference"] == 0).all()
+    again = evaluate(uri, logged, digits, protocol(2), 60, Callbacks())
+    row = limited.results.measurements.query("run_id == @logged.run_id and metric == 'bits_per_dim'").iloc[0]
+    found = next(each for each in again.measurements if each.key == "validation/bits_per_dim")
+    assert found.value == pytest.approx(row["value"], rel=1e-6)
+
+
 def test_a_value_that_does_not_come_out_again_shows(study, digits):
     logged = logged_run(study, "search")
     curve = load_curve(study.uri, logged.run_id)

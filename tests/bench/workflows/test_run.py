@@ -216,6 +216,25 @@ def test_arrays_are_kept_as_a_file_of_the_output_folder_that_later_calls_find(as
     assert asked().settings.dataset == "digits"
 
 
+@pytest.mark.parametrize(
+    ("images", "message"),
+    [
+        (IMAGES.astype(np.int8) - 5, r"the arrays: images holds the value -5; .*\+ 128\)"),
+        (IMAGES[:5], r"too few images \(5 in all\)"),
+        (IMAGES.reshape(300, 16), r"type x\.reshape\(-1, 4, 4\)"),
+    ],
+)
+def test_arrays_that_are_refused_are_not_written(asked, tmp_path, images, message):
+    with pytest.raises(DataError, match=message):
+        asked(data=images)
+    assert not (tmp_path / "runs" / "data").exists()
+
+
+def test_images_are_brought_to_a_size_by_a_setting(asked):
+    one = asked(data=IMAGES, resize=(2, 3), grey=True)
+    assert load(one.settings.dataset, one.settings.preparation).info.image_shape == (2, 3, 1)
+
+
 def test_settings_and_arms_are_taken_as_they_are_given(asked):
     one = asked(SMALL, trials=5, quiet=True)
     assert (one.study.name, one.study.arms, one.settings.trials, one.quiet) == ("study", (SMALL,), 5, True)

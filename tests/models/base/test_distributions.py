@@ -9,11 +9,13 @@ from keras import ops
 from numpy.testing import assert_allclose
 
 from models.base.distributions import (
+    BROKEN,
     Bernoulli,
     Categorical,
     DiagonalGaussian,
     DiscretisedLogistic,
     LogisticMixture,
+    as_grey_levels,
     log_mean_exp,
     reparameterise,
     standard_normal_cdf,
@@ -258,3 +260,30 @@ def test_sum_event_keeps_the_batch_axes_alone(float64, normal, array):
     x = normal(2, 3, 4, 5)
     assert_allclose(array(sum_event(x)), np.sum(x, axis=(1, 2, 3)))
     assert_allclose(array(sum_event(x, batch_axes=2)), np.sum(x, axis=(2, 3)))
+
+
+def test_grey_levels_are_cells_of_the_line_and_what_is_no_number_is_none(compiled, array):
+    x = np.array([-np.inf, -1e30, -0.1, 0.0, 0.99, 1.0, 4.7, 5.0, 1e30, np.inf, np.nan], "float32")
+    levels = array(compiled(lambda x: as_grey_levels(x, 5))(x))
+    assert levels.dtype == np.int32
+    assert levels.tolist() == [BROKEN, 0, 0, 0, 0, 1, 4, 4, 4, BROKEN, BROKEN]
+
+
+NAN = np.nan
+NO_DISTRIBUTIONS = {
+    "bernoulli": lambda: Bernoulli(tensor([NAN, 0.0])),
+    "categorical": lambda: Categorical(tensor([[0.0, NAN, 0.0], [0.0, 0.0, 1.0]])),
+    "categorical, infinite": lambda: Categorical(tensor([[0.0, np.inf, 0.0], [0.0, 0.0, 1.0]])),
+    "logistic, location": lambda: DiscretisedLogistic(tensor([NAN, 0.5]), tensor([0.0, 0.0]), 4),
+    "logistic, scale": lambda: DiscretisedLogistic(tensor([0.5, 0.5]), tensor([1e4, 0.0]), 4),
+    "mixture": lambda: LogisticMixture(
+        tensor([[0.0, NAN], [0.0, 0.0]]), tensor([[0.5, 0.5]] * 2), tensor([[0.0, 0.0]] * 2), 4
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", NO_DISTRIBUTIONS)
+def test_a_distribution_whose_parameters_are_no_numbers_has_no_grey_level(compiled, array, kind):
+    broken, whole = array(compiled(lambda u: NO_DISTRIBUTIONS[kind]().quantile(u))(tensor([0.7, 0.7])))
+    assert broken == BROKEN
+    assert whole >= 0

@@ -1,15 +1,18 @@
 """The classifier whose features sample quality is measured on: trained once, kept, the same on both backends."""
 
 import json
+from dataclasses import asdict, replace
 
 import keras
 import numpy as np
 import pytest
 
 from bench.core.errors import DataError, SettingsError
+from bench.core.metrics import METRICS
 from bench.data.bundled import load_digits
 from bench.data.dataset import DatasetInfo, Split, TuningData
 from bench.evaluation.quality import classifier, open_extractor
+from bench.evaluation.quality.accuracy import Accuracy
 
 pytestmark = pytest.mark.backend
 
@@ -53,22 +56,28 @@ def by_hand(images, grey_levels, weights):
 def test_digits_are_classified_within_seconds_and_the_classifier_is_kept(tmp_path, monkeypatch):
     data = load_digits().tuning
     extractor = open_extractor("classifier", data, tmp_path)
-    record = json.loads((tmp_path / f"classifier-v1-{data.digest[:12]}.json").read_text())
-    assert record["accuracy"] > 0.93
+    (kept,) = tmp_path.glob(f"classifier-v2-{data.digest[:12]}-*.json")
+    record = json.loads(kept.read_text())
+    accuracy = record["accuracy"]
+    assert accuracy["value"] > 0.93
+    labels = data.validation.labels
+    assert (accuracy["n"], accuracy["chance"]) == (179, np.bincount(labels).max() / 179)
+    assert accuracy["standard_error"] == pytest.approx(np.sqrt(accuracy["value"] * (1 - accuracy["value"]) / 178))
+    assert asdict(extractor.accuracy) == accuracy
     assert (extractor.name, extractor.size) == ("classifier", 64)
     assert extractor.description == (
-        f"classifier of 10 classes (seed 0, {100 * record['accuracy']:.1f} % on validation, "
+        f"classifier of 10 classes (seed 0, {100 * accuracy['value']:.1f} % on validation, "
         f"weights {record['weights_digest'][:8]})"
     )
     images = data.validation.images
     features = extractor.features(images)
 
-    with np.load(tmp_path / f"classifier-v1-{data.digest[:12]}.npz", allow_pickle=False) as arrays:
+    with np.load(kept.with_suffix(".npz"), allow_pickle=False) as arrays:
         weights = [arrays[name] for name in arrays.files]
     np.testing.assert_allclose(features, by_hand(images, 17, weights), rtol=1e-3, atol=1e-4)
 
     # The features must serve the task: the output layer is linear in them.
-    assert np.mean((features @ weights[-2] + weights[-1]).argmax(1) == data.validation.labels) == record["accuracy"]
+    assert np.mean((features @ weights[-2] + weights[-1]).argmax(1) == labels) == accuracy["value"]
 
     def untrainable(*_, **__):
         raise AssertionError("trained again")
@@ -80,7 +89,7 @@ def test_digits_are_classified_within_seconds_and_the_classifier_is_kept(tmp_pat
     for survivor in (extractor, again):
         np.testing.assert_allclose(survivor.features(images), features, rtol=1e-6)
     assert sorted(path.name for path in tmp_path.iterdir()) == [
-        f"classifier-v1-{data.digest[:12]}.{ending}" for ending in ("json", "lock", "npz")
+        f"{kept.stem}.{ending}" for ending in ("json", "lock", "npz")
     ]
 
 
@@ -147,6 +156,31 @@ def test_without_labels_it_learns_orientations(tmp_path, monkeypatch):
     monkeypatch.setattr(classifier, "MOST_STEPS", 60)
     extractor = open_extractor("classifier", TuningData(info, "cd" * 32, split(200), split(50)), tmp_path)
     assert "4 orientations, self-supervised (seed 0, 100.0 % on validation" in extractor.description
+    assert extractor.accuracy == Accuracy(value=1.0, standard_error=0.0, chance=0.25, n=50)
+
+
+def test_an_accuracy_near_chance_is_a_measurement_of_the_run(tmp_path, short):
+    """Noise has no orientation: what the classifier predicts of it is right one time in four."""
+    rng = np.random.default_rng(0)
+    split = Split(rng.integers(0, 17, (400, 6, 6, 1)).astype(np.uint8))
+    info = DatasetInfo("noise", (6, 6, 1), 17, {"train": 400, "validation": 400, "test": 400}, 0, "made up")
+    extractor = open_extractor("classifier", TuningData(info, "ef" * 32, split, split), tmp_path)
+    accuracy, chance = extractor.accuracy.measurements(extractor.description)
+    assert (accuracy.key, chance.key) == ("quality/extractor_accuracy", "quality/extractor_chance")
+    assert (accuracy.n, chance.n, chance.value) == (400, 400, 0.25)
+    assert abs(accuracy.value - chance.value) < 4 * accuracy.standard_error
+    assert {accuracy.metric, chance.metric} <= METRICS.keys()
+
+
+def test_other_labels_of_the_same_images_are_another_task(tmp_path, short):
+    first = noise((6, 6, 1), 17, 3)
+    relabelled = replace(first, train=replace(first.train, labels=first.train.labels[::-1]))
+    unlabelled = replace(first, train=replace(first.train, labels=None), info=replace(first.info, classes=0))
+    found = [
+        open_extractor("classifier", each, tmp_path).description for each in (first, relabelled, unlabelled, first)
+    ]
+    assert len(set(found)) == 3
+    assert found[3] == found[0]
 
 
 def test_a_damaged_classifier_is_named_with_the_way_out(tmp_path, short):
@@ -174,7 +208,6 @@ def test_a_damaged_classifier_is_named_with_the_way_out(tmp_path, short):
     refused("")
     weights_file.write_bytes(whole)
     refused("other data", of=noise((8, 8, 1), 17, digest="ab" * 6 + "f" * 52))
-    refused("predicts 4 orientations, self-supervised, and the data has 10 classes", of=noise((8, 8, 1), 17, 10))
     for text in ("{", "[]", json.dumps(record | {"surplus": 1})):
         record_file.write_text(text)
         refused("")

@@ -16,7 +16,7 @@ FRECHET = {metric for metric in ALL if metric.startswith("frechet")}
 class Pixels:
     """Three means of pixels as features; counts the images that it saw."""
 
-    name, size, description = "pixels", 3, "three means of pixels"
+    name, size, description, accuracy = "pixels", 3, "three means of pixels", None
 
     def __init__(self):
         self.seen = 0
@@ -86,7 +86,7 @@ def test_sets_are_cut_to_what_each_metric_takes(monkeypatch):
 @pytest.mark.parametrize(("images", "disjoint"), [(600, 5), (300, 2)])
 def test_floors_are_means_over_redraws_of_training_images(monkeypatch, images, disjoint):
     draws, measure = [], scores._feature_scores
-    monkeypatch.setattr(scores, "_feature_scores", lambda x, y: draws.append(x) or measure(x, y))
+    monkeypatch.setattr(scores, "_feature_scores", lambda x, y, broken=None: draws.append(x) or measure(x, y))
     extractor = Whole()
     held_out, train = noise(120, 1), noise(images, 2)
     rows = {row.metric: row for row in quality(noise(120, 0), held_out, train, extractor).measurements}

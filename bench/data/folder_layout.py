@@ -1,0 +1,193 @@
+"""Where the images of a folder lie: its splits, its classes, and the files of each.
+
+*Splits*: if the folder has a sub-folder ``train`` (or ``training``), then it, ``validation`` (``valid``, ``val``,
+``dev``) and ``test`` (``testing``) are the splits, in capitals or not, and everything else beside them is ignored.
+Without any of these all its images form one part.
+
+*Classes*: where the images lie in two or more sub-folders (of each split), each sub-folder is a class, and the classes'
+sorted names are their labels; deeper folders belong to their class. Images that lie in the folder itself have no
+classes, nor have those of which each lies in a sub-folder of its own. A single sub-folder is no class: it stands for
+the folder around it.
+
+Hidden files and folders are skipped, and links are followed to files inside the folder alone.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from bench.core.errors import DataError
+from bench.data.dataset import Labels
+from bench.data.other_formats import PICTURES
+from bench.data.splitting import ALL, permutation
+
+_PART_FOLDERS = {
+    "train": ("train", "training"),
+    "validation": ("validation", "valid", "val", "dev"),
+    "test": ("test", "testing"),
+}
+_SPLIT_NAMES = {name for names in _PART_FOLDERS.values() for name in names}
+MOST_LISTED = 8
+"""Largest number of classes in an error."""
+
+
+class Part(NamedTuple):
+    """The image files of a part in a fixed shuffled order, and their classes, if they have them."""
+
+    files: list[Path]
+    labels: Labels | None
+    class_names: tuple[str, ...]
+
+
+def list_parts(folder: Path) -> dict[str, Part]:
+    """The image files of each part, and their classes."""
+    tops = _find_parts(folder)
+    found = {part: _list_images(top, folder) for part, top in tops.items()}
+    return _find_classes(tops, found)
+
+
+def _find_parts(folder: Path) -> dict[str, Path]:
+    """The folder of each part; a folder that holds nothing but one folder stands for that one."""
+    folders, has_images = _look_into(folder)
+    tops: dict[str, Path] = {}
+    for part, names in _PART_FOLDERS.items():
+        present = [each for each in folders if each.name.lower() in names]
+        if len(present) > 1:
+            raise DataError(f"{present[0]} and {present[1]} mean the same; one of them is accepted.")
+        if present:
+            tops[part] = present[0]
+    if tops and "train" not in tops:
+        # Otherwise images that the user holds out would become training images.
+        found = next(iter(tops.values()))
+        raise DataError(f"{found} stands without a folder {folder / 'train'}; both, or neither, are accepted.")
+    if not tops and len(folders) == 1 and not has_images and not folders[0].is_symlink():
+        return _find_parts(folders[0])
+    return tops or {ALL: folder}
+
+
+def _look_into(folder: Path) -> tuple[list[Path], bool]:
+    """The sub-folders, sorted, and whether there are images beside them."""
+    try:
+        entries = sorted(each for each in folder.iterdir() if not each.name.startswith("."))
+        return [each for each in entries if each.is_dir()], any(_is_image(each.name) for each in entries)
+    except OSError as error:
+        raise DataError(f"{folder} cannot be listed: {error.strerror}. A readable folder is accepted.") from error
+
+
+def _is_image(name: str) -> bool:
+    return not name.startswith(".") and name.lower().endswith(PICTURES)
+
+
+def _find_classes(tops: dict[str, Path], files: dict[str, list[Path]]) -> dict[str, Part]:
+    """The class of each image: the sub-folder of its part that it lies in."""
+    owners = {part: [_sub_folder(file, tops[part]) for file in found] for part, found in files.items()}
+    inside = {part: set(found) - {None} for part, found in owners.items()}
+    for part, found in owners.items():
+        if None in found and inside[part]:
+            beside, within = (files[part][found.index(each)] for each in (None, next(iter(inside[part]))))
+            raise DataError(
+                f"{beside} lies beside the folder of {within}; images in sub-folders, which are then classes, or no "
+                "sub-folders are accepted."
+            )
+    classified = [part for part in tops if inside[part]]
+    names = sorted(name for name in set().union(*inside.values()) if name is not None)
+    if len(names) == 1:
+        return _find_classes({part: top / names[0] if inside[part] else top for part, top in tops.items()}, files)
+    first = next(iter(tops))
+    if not names or len(inside[first]) == len(files[first]) > 1:
+        return {part: Part(found, None, ()) for part, found in files.items()}
+    if first not in classified:
+        raise DataError(
+            f"{tops[classified[0]]} has the classes {_join(names)}, and {tops[first]} has none; classes in both, or in "
+            "neither, are accepted."
+        )
+    for part in classified:
+        _check_classes(tops, part, names, files[part])
+    return {
+        part: Part(
+            found,
+            np.array([names.index(name) for name in owners[part] if name], np.int64) if part in classified else None,
+            tuple(map(valid_text, names)),
+        )
+        for part, found in files.items()
+    }
+
+
+def _sub_folder(file: Path, top: Path) -> str | None:
+    """The name of the sub-folder of ``top`` that holds a file; None if it lies in ``top`` itself."""
+    parts = file.relative_to(top).parts
+    return parts[0] if len(parts) > 1 else None
+
+
+def _check_classes(tops: dict[str, Path], part: str, names: list[str], files: list[Path]) -> None:
+    """Check that a part has all classes, if only as empty folders, and that no class holds splits."""
+    top = tops[part]
+    absent = [name for name in names if not (top / name).is_dir()]
+    if absent:
+        holder = next(other / absent[0] for other in tops.values() if (other / absent[0]).is_dir())
+        raise DataError(
+            f"{holder} is a class, and {top} has no folder {valid_text(absent[0])!r}; the same classes in every split "
+            "are accepted: rename one, or make the folder, empty if the split has no such image."
+        )
+    for file in files:
+        below = file.relative_to(top).parts[1:-1]
+        if below and below[0].lower() in _SPLIT_NAMES:
+            raise DataError(
+                f"{file.parent} is a split inside a class; splits around the classes, such as "
+                f"{Path(below[0], file.relative_to(top).parts[0])}, are accepted."
+            )
+
+
+def _join(names: list[str]) -> str:
+    shown = [valid_text(name) for name in names[:MOST_LISTED]]
+    return ", ".join(shown) + (f" and {len(names) - MOST_LISTED} more" if len(names) > MOST_LISTED else "")
+
+
+def _list_images(top: Path, folder: Path) -> list[Path]:
+    files = sorted(_walk(top, folder.resolve()), key=lambda file: file.relative_to(folder).as_posix())
+    if not files:
+        raise DataError(f"{top} holds no image; files that end in {', '.join(PICTURES)} are accepted.")
+    # Sorted, as the order must not depend on the file system; then shuffled, as a folder with one subfolder per class
+    # begins with images of one class.
+    return [files[i] for i in permutation(len(files))]
+
+
+def _walk(top: Path, root: Path) -> Iterator[Path]:
+    def raise_data_error(error: OSError) -> None:
+        raise DataError(
+            f"{error.filename} cannot be listed: {error.strerror}. A readable folder is accepted."
+        ) from error
+
+    if top.resolve() != root:  # The user's folder itself may be a link.
+        _refuse_link(top)
+    for parent, folders, names in os.walk(top, onerror=raise_data_error):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        images = [name for name in names if _is_image(name)]
+        for path in (Path(parent, name) for name in folders):
+            _refuse_link(path)
+        for file in (Path(parent, name) for name in images):
+            try:
+                target = file.resolve()
+            except (OSError, RuntimeError) as error:  # a link to itself
+                raise DataError(f"{file} cannot be followed: {error}. Files are accepted.") from error
+            if not target.is_relative_to(root):
+                raise DataError(f"{file} links to {target}, outside {root}; images inside it are accepted.")
+            # Not opened: reading a named pipe would block.
+            if not file.is_file():
+                raise DataError(f"{file} is a pipe, a device or a broken link; files are accepted.")
+            yield file
+
+
+def _refuse_link(folder: Path) -> None:
+    if folder.is_symlink():
+        raise DataError(f"{folder} is a link to a folder, which is not followed; a plain folder is accepted.")
+
+
+def valid_text(name: str) -> str:
+    """A name of a file, which need not be valid text, with a question mark for what is not."""
+    return name.encode(errors="replace").decode()
