@@ -79,7 +79,7 @@ def best_of(values: np.ndarray) -> pd.DataFrame:
 def best_so_far(study: Study) -> list[BestSoFar]:
     """The course of each arm's search, of those in which a trial has completed with a finite value."""
     sampler = str(study.results.settings.get("sampler") or "")
-    searched = study.trials[study.trials["state"] != RunState.RUNNING]
+    searched = study.attempts[study.attempts["state"] != RunState.RUNNING]
     seen = study.histories.groupby("run_id", observed=True)["images"].max()
     found = []
     for arm in study.arms:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
-from numbers import Real
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -12,12 +11,13 @@ import numpy as np
 from reports.analysis import convergence, statistics
 from reports.analysis.convergence import State
 from reports.analysis.curves import bound_curves
+from reports.analysis.extractor import near_chance
 from reports.analysis.results import LIKELIHOOD, select, variants
+from reports.analysis.selection import selected
 from reports.formatting import count, listing, number, quantity, short
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
-    from typing import Any
+    from collections.abc import Iterator
 
     import pandas as pd
 
@@ -40,8 +40,6 @@ FAR_FROM_DATA = 0.25
 """Probability that a sample is nearer to training images below which it lies far from all data."""
 OUTSIDE = 0.01
 """Share of pixel values outside the data's range from which the lost probability is called out."""
-EDGE = 0.02
-"""Share of a range of real numbers, by ratio where it is spaced so, that counts as its edge."""
 EARLY = 0.1
 """Share of the training: a run that is best before it and then overfits trained on too long or with too little data."""
 MUCH_WORSE = 10
@@ -57,24 +55,25 @@ OUTLYING_BITS = 0.005
 
 @dataclass(frozen=True)
 class Finding:
-    """A sentence about an arm's results, and whether it is an alarm."""
+    """A sentence about an arm's results, or about the whole study's where it names none, and whether it is an alarm."""
 
     text: str
     alarm: bool = False
+    arm: str = ""
 
 
 def findings(study: Study) -> list[Finding]:
     """All findings of a study, alarms first."""
     curves = {curve.arm: curve for curve in bound_curves(study)}
-    found: list[Finding] = []
+    found = [*_deleted(study), *_extractors(study)]
     for arm in study.arms:
-        if arm in curves:
-            found += _tightness(study, curves[arm], _gap(study, arm))
+        of_arm = list(_tightness(study, curves[arm], _gap(study, arm))) if arm in curves else []
         for finder in (
             _rising,
             _edges,
             _outlying_seed,
             _outside,
+            _broken_samples,
             _weights,
             _collapse,
             _inverse,
@@ -82,7 +81,8 @@ def findings(study: Study) -> list[Finding]:
             _copying,
             _out_of_distribution,
         ):
-            found += finder(study, arm)
+            of_arm += finder(study, arm)
+        found += [replace(finding, arm=arm) for finding in of_arm]
     return sorted(found, key=lambda finding: not finding.alarm)
 
 
@@ -104,6 +104,30 @@ def _gap(study: Study, arm: str) -> float | None:
     if arm not in means:
         return None
     return min((abs(mean - means[arm]) for name, mean in means.items() if name != arm), default=None)
+
+
+def _deleted(study: Study) -> Iterator[Finding]:
+    """Runs that somebody deleted in MLflow."""
+    count = int(str(study.results.settings.get("deleted_runs", 0)))
+    if count:
+        runs, are = ("run", "is") if count == 1 else ("runs", "are")
+        yield Finding(
+            f"{count} {runs} of this study, deleted in MLflow, {are} missing here: restored there (State: Deleted), "
+            "the report counts them again.",
+            alarm=True,
+        )
+
+
+def _extractors(study: Study) -> Iterator[Finding]:
+    """Networks at chance level, whose features tell one image from another no better than noise does."""
+    for skill in near_chance(study).values():
+        yield Finding(
+            f"Extractor near chance: the {skill.name or 'network'} on whose features sample quality is measured "
+            f"predicts {number(100 * skill.accuracy, 1)}% of {skill.n:,} validation images correctly, and a constant "
+            f"prediction {number(100 * skill.chance, 1)}%. Its features say little of an image: do not rely on the "
+            "scores that the comparison marks.",
+            alarm=True,
+        )
 
 
 def _tightness(study: Study, curve: BoundCurve, gap: float | None) -> Iterator[Finding]:
@@ -160,34 +184,16 @@ def _rising(study: Study, arm: str) -> Iterator[Finding]:
 
 def _edges(study: Study, arm: str) -> Iterator[Finding]:
     """Selected values at an end of their range beyond which a better one may lie."""
-    name = study.title(arm)
-    trial = study.finals[arm].trial
-    if trial is None:
-        return
-    found = [
-        f"{parameter} = {short(trial[f'param.{parameter}'])} of {short(swept['low'])} to {short(swept['high'])}"
-        for parameter, swept in study.results.space.get(arm, {}).items()
-        if f"param.{parameter}" in trial and _on_edge(swept, trial[f"param.{parameter}"])
-    ]
+    found = [each for each in selected(study, arm) if each.edge]
     if found:
+        values = [f"{each.words} {short(each.value)} lies at the {each.edge} of {each.range}" for each in found]
+        ways = {"top": "upwards", "bottom": "downwards"}
         yield Finding(
-            f"On the edge of the range: {name} was selected with {listing(found)}; a wider range may give a "
-            "lower value.",
+            f"On the edge of {'their ranges' if len(found) > 1 else 'its range'}: {study.title(arm)}'s selected "
+            f"{listing(values)}. A lower bits/dim may lie beyond: sweep "
+            f"{listing([f'{each.words} further {ways[each.edge]}' for each in found])}.",
             alarm=True,
         )
-
-
-def _on_edge(swept: Mapping[str, Any], value: object) -> bool:
-    """Whether a value lies at an end of its range that could be moved: not 0, nor the whole number 1, from above."""
-    if swept["kind"] == "choices" or not isinstance(value, Real) or not swept["low"] < swept["high"]:
-        return False
-    low, high, here = float(swept["low"]), float(swept["high"]), float(value)
-    whole = swept["kind"] == "integers"
-    smallest = low == 0 or (whole and low == 1)
-    if swept["log"] and here > 0:
-        low, high, here = math.log(low), math.log(high), math.log(here)
-    margin = 0.0 if whole else EDGE * (high - low)
-    return here >= high - margin or (here <= low + margin and not smallest)
 
 
 def _outlying_seed(study: Study, arm: str) -> Iterator[Finding]:
@@ -228,6 +234,21 @@ def _outside(study: Study, arm: str) -> Iterator[Finding]:
         )
     else:
         yield Finding(f"{text}.")
+
+
+def _broken_samples(study: Study, arm: str) -> Iterator[Finding]:
+    """Generated images that held a value that is not finite."""
+    rows = select(study.finals[arm].measurements, "quality", "non_finite_samples")
+    rows = rows[np.isfinite(rows["value"]) & (rows["n"] > 0)]
+    broken, images = round(float((rows["value"] * rows["n"]).sum())), int(rows["n"].sum())
+    if broken:
+        share = quantity(100 * broken / images)
+        yield Finding(
+            f"Broken samples: {broken:,} of {images:,} images that {study.title(arm)} generated ({share}%, "
+            f"{count(len(rows), 'seed')}) held values that are not finite. Pictures cross them out, and each "
+            "enters the scores of sample quality as an image of random grey levels.",
+            alarm=True,
+        )
 
 
 def _weights(study: Study, arm: str) -> Iterator[Finding]:

@@ -127,6 +127,21 @@ class Study:
         return frame
 
     @cached_property
+    def counted(self) -> pd.DataFrame:
+        """One run for each trial and each final run: its last attempt, as an interrupted one is repeated."""
+        runs = self.runs
+        # A trial is known by its number; a final run has none and is known by what it trains, from which seed.
+        final = [runs[name].where(runs["number"].isna()) for name in ("config_hash", "seed")]
+        task = runs.groupby([runs["arm"], runs["role"], runs["number"], *final], dropna=False, sort=False).ngroup()
+        attempt = pd.to_numeric(runs["attempt"], errors="coerce").fillna(1)
+        return runs[attempt == attempt.groupby(task).transform("max")]
+
+    @property
+    def repeated(self) -> pd.DataFrame:
+        """The attempts at trials and final runs that later ones repeated: none of them counts."""
+        return self.runs.drop(self.counted.index)
+
+    @cached_property
     def families(self) -> dict[str, str]:
         """The family of each arm, in the study's order; an arm that only runs name comes last."""
         of_runs = self.runs.drop_duplicates("arm").set_index("arm")["family"]
@@ -191,6 +206,11 @@ class Study:
 
     @cached_property
     def trials(self) -> pd.DataFrame:
+        """The trials, one row each, with the columns of :attr:`attempts`."""
+        return self.attempts[self.attempts.index.isin(self.counted.index)]
+
+    @cached_property
+    def attempts(self) -> pd.DataFrame:
         """The search runs with ``value`` (validation bits/dim, NaN where none is finite), its ``step`` and ``best``.
 
         A complete trial's value is the one it logged; any other trial's is the last finite one on its learning curve.

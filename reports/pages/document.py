@@ -76,6 +76,12 @@ class Comparison:
     arms: list[Arm]
     groups: list[tuple[str, list[Row]]]
 
+    @property
+    def definitions(self) -> list[tuple[str, str]]:
+        """What each metric is, once a metric."""
+        defined = {row.label: row.definition for _, rows in self.groups for row in rows if row.definition}
+        return list(defined.items())
+
 
 @dataclass(frozen=True)
 class Figures:
@@ -86,10 +92,9 @@ class Figures:
 
 @dataclass(frozen=True)
 class Grid:
-    """A picture grid: whose it is, its caption, its file, and its data address where the page has room for it."""
+    """A picture grid: its name, its caption, its file, and its data address where the page has room for it."""
 
-    title: str
-    arm: str
+    name: str
     caption: str
     path: str
     png: bytes
@@ -101,6 +106,13 @@ class Grids:
     """Picture grids side by side."""
 
     grids: list[Grid]
+
+
+@dataclass(frozen=True)
+class Beside:
+    """Blocks side by side where there is room, else one below the other."""
+
+    blocks: list[Block]
 
 
 @dataclass(frozen=True)
@@ -165,12 +177,12 @@ class Document:
     selectable: bool = False
 
     def all_blocks(self) -> Iterator[Block]:
-        """Every block in its order, folded ones included."""
+        """Every block in its order, those within others included."""
         stack = [block for section in reversed(self.sections) for block in reversed(section.blocks)]
         while stack:
             block = stack.pop()
             yield block
-            stack += reversed(block.blocks if isinstance(block, Fold) else [])
+            stack += reversed(block.blocks if isinstance(block, Fold | Beside) else [])
 
     @property
     def figures(self) -> list[DrawnFigure]:
@@ -196,5 +208,7 @@ def provenance(dataset: Mapping[str, object], settings: Mapping[str, object], kn
     command = known.pop("command", "")
     groups = [("Data", facts(dataset)), ("Settings", facts(settings)), ("Code, versions and device", facts(known))]
     blocks: list[Block] = [Heading("Run it again"), Command(formatting.plain(command))] if command else []
-    blocks.append(Facts([(title, pairs) for title, pairs in groups if pairs]))
+    blocks.append(
+        Fold("Data, settings, code and device", [Facts([(title, pairs) for title, pairs in groups if pairs])])
+    )
     return Section("provenance", "Provenance", "Provenance", blocks)

@@ -15,17 +15,34 @@ from reports.analysis.equal_time import at_equal_time
 from reports.analysis.findings import findings
 from reports.analysis.results import LIKELIHOOD, Finals, Study, bounds, select, variants
 from reports.analysis.statistics import Estimate, Interval
-from reports.formatting import count, listing, quantity, short, state_name
+from reports.formatting import count, listing, quantity, state_name
+from reports.text import selection
 from reports.text.outlook import outlook
 
 
 @dataclass(frozen=True)
 class Answer:
-    """What the study found: the headline, what a reader must know to weigh it, and what would change it."""
+    """What the study found.
+
+    Attributes:
+        headline: which arm, by how much, and the values it was selected with, in sentences that stand alone.
+        first: what belongs right below it: all selected values and the state of training, the order at equal training
+            time, and what is still open.
+        alarms: what the diagnostics found to speak against a result.
+        grounds: what the numbers are and rest on: intervals, bounds, cost and budget.
+        outlook: what would change the answer.
+    """
 
     headline: str
-    details: list[str]
+    first: list[str] = field(default_factory=list)
+    alarms: list[str] = field(default_factory=list)
+    grounds: list[str] = field(default_factory=list)
     outlook: list[str] = field(default_factory=list)
+
+    @property
+    def details(self) -> list[str]:
+        """All that a reader must know to weigh the headline."""
+        return [*self.first, *self.alarms, *self.grounds]
 
 
 @dataclass(frozen=True)
@@ -47,7 +64,7 @@ def answer(study: Study) -> Answer:
     """The study's answer, whatever its state: from no run at all to several seeds of every arm."""
     candidates = _candidates(study)
     if not candidates:
-        return Answer(_without_finals(study), _status(study))
+        return Answer(_without_finals(study), _status(study), _alarms(study, []))
     if len(study.arms) == 1:
         return _single_arm(study, candidates[0])
     if len(candidates) == 1:
@@ -57,7 +74,8 @@ def answer(study: Study) -> Answer:
             f"Only {_label(study, only)} has been measured on test, at {_level(only.estimate)}; "
             f"{listing(others)} not yet, so there is nothing to compare it with."
         )
-        return Answer(headline, [*_bounds([only]), *_alarms(study), *_caveats([only]), *_status(study)])
+        first = [*_about_arms(study, [only]), *_caveats([only]), *_status(study)]
+        return Answer(_with_selected(study, headline, [only]), first, _alarms(study, [only]), _bounds([only]))
     return _comparison(study, candidates)
 
 
@@ -72,9 +90,12 @@ def _candidates(study: Study) -> list[Candidate]:
     return sorted(found, key=lambda candidate: candidate.estimate.mean)
 
 
-def _alarms(study: Study) -> list[str]:
-    """What the diagnostics found to speak against a result."""
-    return [finding.text for finding in findings(study) if finding.alarm]
+def _alarms(study: Study, ranked: list[Candidate]) -> list[str]:
+    """What the diagnostics found to speak against a result, of the whole study and the lowest arms first."""
+    order = ["", *(each.arm for each in ranked)]
+    alarms = [finding for finding in findings(study) if finding.alarm]
+    alarms.sort(key=lambda alarm: order.index(alarm.arm) if alarm.arm in order else len(order))
+    return [alarm.text for alarm in alarms]
 
 
 def _level(level: Estimate) -> str:
@@ -82,47 +103,49 @@ def _level(level: Estimate) -> str:
 
 
 def _label(study: Study, candidate: Candidate) -> str:
-    """An arm with its family, selected values and state of training: ``wide (VAE; latent_size = 8; converged)``."""
-    final = candidate.final
-    chosen = final.trial if final.trial is not None else final.runs.iloc[-1]
-    swept = {name: chosen.get(f"param.{name}") for name in study.swept(candidate.arm)}
-    values = [f"{name} = {short(value)}" for name, value in swept.items() if not pd.isna(value)]
-    parts = [study.family_title(candidate.arm), ", ".join(values), convergence.in_words(study, candidate.arm)]
-    inside = "; ".join(filter(None, parts))
-    return f"{candidate.name} ({inside})" if inside else candidate.name
+    """An arm with its family where its name does not say it: ``wide (VAE)``."""
+    family = study.family_title(candidate.arm)
+    return f"{candidate.name} ({family})" if family else candidate.name
 
 
-def _could_fall(study: Study, candidates: list[Candidate]) -> str:
-    """Which likelihoods longer training could still lower; empty where no arm was still improving."""
-    falls = {each.name: [run.fall for run in convergence.improving(study, each.arm)] for each in candidates}
-    falls = {name: found for name, found in falls.items() if found}
-    if not falls:
-        return ""
-    whose, by = listing(list(falls)), listing([quantity(float(np.mean(found))) for found in falls.values()])
-    return (
-        f" The bits/dim of {whose} could still fall: the best validation bits/dim fell by {by} over the last quarter "
-        "of the evaluations."
-    )
+def _with_selected(study: Study, verdict: str, candidates: list[Candidate]) -> str:
+    """The verdict, with the sizes and rates that were selected and the arms that were still improving."""
+    chosen = selection.selected_with(study, [each.arm for each in candidates])
+    return " ".join(filter(None, [verdict, chosen, _improving(study, candidates)]))
+
+
+def _about_arms(study: Study, candidates: list[Candidate]) -> list[str]:
+    """Of each arm what was selected, how far its training had come, and which learning rates do as well."""
+    courses = [selection.course(study, each.arm) for each in candidates]
+    rates = [sentence for each in candidates for sentence in selection.learning_rates(study, each.arm)]
+    return [*filter(None, courses), *rates]
+
+
+def _improving(study: Study, candidates: list[Candidate]) -> str:
+    """Which arms longer training could still lower, in a sentence; empty where none."""
+    names = [each.name for each in candidates if convergence.improving(study, each.arm)]
+    return f"{listing(names)} {'was' if len(names) == 1 else 'were'} still improving at the end." if names else ""
 
 
 def _comparison(study: Study, ranked: list[Candidate]) -> Answer:
     low, high = pair = ranked[:2]
-    about = [*_bounds(ranked), *_alarms(study), *_costs(low, high), *_budget(study, ranked), *_caveats(ranked)]
-    about += _status(study)
+    grounds = [*_bounds(ranked), *_costs(low, high), *_budget(study, ranked), *_about_arms(study, ranked[2:])]
+    status = [*_caveats(ranked), *_status(study)]
+    alarms = _alarms(study, ranked)
     units = {str(unit) for unit in pd.concat([each.likelihood for each in ranked])["unit"].dropna()}
     if len(units) > 1:
-        return Answer(f"The arms are not ranked: their test likelihoods are in {listing(sorted(units))}.", about)
-    about = [*_ranking(study, ranked), *_families(study, ranked), *about]
-    equal_time = at_equal_time(study, low.arm, high.arm)
-    first, second = _label(study, low), _label(study, high)
-    levels = f"{first} reaches {_level(low.estimate)}, {second} {_level(high.estimate)}"
-    could_fall = _could_fall(study, pair)
-    scope = f"on {_dataset(study)} at this budget{', so far' if could_fall else ''}"
+        headline = f"The arms are not ranked: their test likelihoods are in {listing(sorted(units))}."
+        return Answer(headline, [*_about_arms(study, pair), *status], alarms, grounds)
+    others = [*_ranking(study, ranked), *_families(study, ranked)]
+    first = [*at_equal_time(study, low.arm, high.arm), *others, *_about_arms(study, pair), *status]
+    labels = _label(study, low), _label(study, high)
+    levels = f"{labels[0]} reaches {_level(low.estimate)}, {labels[1]} {_level(high.estimate)}"
+    scope = f"on {_dataset(study)} at this budget{', so far' if _improving(study, pair) else ''}"
     lowest = "lower" if len(ranked) == 2 else "lowest"
     interval = differences.likelihood(study, high.arm, low.arm)
     if interval is None:
         reason = "no uncertainty is known, so it is open whether they differ"
-        return Answer(f"On test {levels} {scope}; {reason}.{could_fall}", [*equal_time, *about])
+        return Answer(_with_selected(study, f"On test {levels} {scope}; {reason}.", pair), first, alarms, grounds)
     value, start, end = formatting.difference(interval.value, interval.low, interval.high)
     if interval.contains_zero:
         headline = (
@@ -131,12 +154,12 @@ def _comparison(study: Study, ranked: list[Candidate]) -> Answer:
         )
     else:
         headline = (
-            f"{first} has the {lowest} test bits/dim {scope}: {quantity(low.estimate.mean, low.estimate.error)} "
-            f"against {quantity(high.estimate.mean, high.estimate.error)} for {second}, lower by {value} "
+            f"{labels[0]} has the {lowest} test bits/dim {scope}: {quantity(low.estimate.mean, low.estimate.error)} "
+            f"against {quantity(high.estimate.mean, high.estimate.error)} for {labels[1]}, lower by {value} "
             f"(95% interval {start} to {end}{'' if interval.over_seeds else ', with seeds not repeated'})."
         )
-    details = [*equal_time, _method(interval, low, high), *about]
-    return Answer(f"{headline}{could_fall}", details, outlook(study, low.arm, high.arm))
+    grounds = [_method(interval, low, high), *grounds]
+    return Answer(_with_selected(study, headline, pair), first, alarms, grounds, outlook(study, low.arm, high.arm))
 
 
 def _ranking(study: Study, ranked: list[Candidate]) -> list[str]:
@@ -291,7 +314,7 @@ def _caveats(candidates: list[Candidate]) -> list[str]:
 
 def _status(study: Study) -> list[str]:
     """What is still open, so that a partial study never reads as a finished one."""
-    frame = study.runs
+    frame = study.counted
     running = int((frame["state"] == RunState.RUNNING).sum())
     sentences = [f"{count(running, 'run')} had not ended when this report was made."] if running else []
     lost = frame[(frame["role"] == "final") & ~frame["state"].isin([RunState.COMPLETE, RunState.RUNNING])]
@@ -308,14 +331,16 @@ def _ends(frame: pd.DataFrame) -> str:
 def _single_arm(study: Study, only: Candidate) -> Answer:
     searched = study.trials
     values = searched.loc[searched["state"] == RunState.COMPLETE, "value"].dropna()
-    span, could_fall = _over_seeds(only), _could_fall(study, [only])
+    span = _over_seeds(only)
     headline = (
         f"{_label(study, only)} reaches {_level(only.estimate)} on test{f' ({span})' if span else ''}, on "
-        f"{_dataset(study)} at this budget{', so far' if could_fall else ''}.{could_fall}"
+        f"{_dataset(study)} at this budget{', so far' if _improving(study, [only]) else ''}."
     )
-    details = [*_seed_interval(only), *_spread(values)]
-    about = [*_bounds([only]), *_alarms(study), *_budget(study, [only]), *_caveats([only]), *_status(study)]
-    return Answer(headline, [*details, *about])
+    sizes = selection.smaller_sizes(study, only.arm)
+    headline = " ".join([_with_selected(study, headline, [only]), *(verdict for verdict, _ in sizes if verdict)])
+    first = [*_about_arms(study, [only]), *(ground for _, ground in sizes), *_caveats([only]), *_status(study)]
+    grounds = [*_seed_interval(only), *_spread(values), *_bounds([only]), *_budget(study, [only])]
+    return Answer(headline, first, _alarms(study, [only]), grounds)
 
 
 def _finite(candidate: Candidate) -> np.ndarray:
@@ -356,7 +381,7 @@ def _spread(values: pd.Series) -> list[str]:
 def _without_finals(study: Study) -> str:
     """A true sentence for a study that has no test value yet."""
     searched = study.trials
-    frame = study.runs
+    frame = study.counted
     if frame.empty:
         return "No run has been logged yet, so there is no answer."
     best = searched[searched["best"]]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from numbers import Real
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -14,6 +14,7 @@ from bench.core.metrics import FLOOR_SUFFIX, METRICS
 from bench.core.results import RunState
 from reports import formatting
 from reports.analysis import convergence, literature, statistics
+from reports.analysis.extractor import near_chance
 from reports.analysis.results import LIKELIHOOD, Variant, bounds, in_order, metric_of, select, variants
 from reports.formatting import MISSING, count, plain, quantity, state_name
 
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Hashable, Mapping
 
     from reports.analysis.differences import Difference
+    from reports.analysis.extractor import Skill
     from reports.analysis.results import Finals, Study
 
 GROUPS = {
@@ -34,6 +36,8 @@ GROUPS = {
 ROLES = {"search": "trials", "final": "final runs", "superseded": "superseded final runs"}
 SCALED_UNITS = {"s", "bytes", "images/s"}
 """Units that a value scales (min, MB, k images/s), and which therefore stand in the cell and not in the row's head."""
+NEAR_CHANCE = "extractor near chance"
+"""The mark of a score that an alarm speaks against."""
 
 
 @dataclass(frozen=True)
@@ -42,7 +46,8 @@ class Cell:
 
     Attributes:
         text: what it says.
-        notes: small ones under the text.
+        notes: small ones beside the text.
+        folded: further ones, which show where the row is unfolded.
         href: a web address, where there is one.
         order: by what to sort, where not by the text.
         picture: the data address of a small picture.
@@ -53,11 +58,21 @@ class Cell:
     href: str = ""
     order: float | None = None
     picture: str = ""
+    folded: list[str] = field(default_factory=list)
+
+    @property
+    def all_notes(self) -> list[str]:
+        """Its notes, folded ones included."""
+        return [*self.notes, *self.folded]
 
 
 @dataclass(frozen=True)
 class Row:
-    """One metric under one set of conditions: what it is, the conditions as notes, and one cell an arm."""
+    """One metric under one set of conditions: what it is, the conditions as notes, and one cell an arm.
+
+    ``distinct`` are the conditions where several rows have one label; ``warning`` says why the values are not to be
+    relied on, and is empty where nothing speaks against them.
+    """
 
     label: str
     unit: str
@@ -66,6 +81,8 @@ class Row:
     definition: str
     notes: list[str]
     cells: list[Cell]
+    distinct: str = ""
+    warning: str = ""
 
 
 @dataclass(frozen=True)
@@ -102,21 +119,38 @@ def comparison(study: Study) -> list[tuple[str, list[Row]]]:
     """The groups of the comparison table: a row for each metric and set of conditions that some final run measured."""
     measured = [(final.measurements, len(final.runs)) for final in study.finals.values()]
     everything = pd.concat([frame for frame, _ in measured]) if measured else study.measurements
+    weak = near_chance(study)
     groups = []
     for split in (split for split in in_order(study) if split not in ("train", "validation")):
         of_split = everything[everything["split"] == split]
         rows = [
-            _row(split, metric, variant, measured)
+            _row(split, metric, variant, measured, _warning(metric, variant, weak))
             for metric in statistics.metric_order(set(map(str, of_split["metric"])), of_split["size"].max())
             if not metric.endswith(FLOOR_SUFFIX)
             for variant in variants(select(everything, split, metric))
         ]
         if rows:
-            groups.append((GROUPS.get(split, split.replace("_", " ").capitalize()), rows))
+            groups.append((GROUPS.get(split, split.replace("_", " ").capitalize()), _apart(rows)))
     return groups
 
 
-def _row(split: str, name: str, variant: Variant, measured: list[tuple[pd.DataFrame, int]]) -> Row:
+def _apart(rows: list[Row]) -> list[Row]:
+    """The rows, those of one label with what tells them apart."""
+    notes: dict[str, list[list[str]]] = {}
+    for row in rows:
+        notes.setdefault(row.label, []).append(row.notes)
+    shared = {label: set.intersection(*map(set, every)) for label, every in notes.items()}
+    return [
+        replace(row, distinct=", ".join(note for note in row.notes if note not in shared[row.label])) for row in rows
+    ]
+
+
+def _warning(metric: str, variant: Variant, weak: Mapping[str, Skill]) -> str:
+    """That a score rests on an extractor near chance; empty where it does not."""
+    return NEAR_CHANCE if variant.conditions in weak and not metric.startswith("extractor_") else ""
+
+
+def _row(split: str, name: str, variant: Variant, measured: list[tuple[pd.DataFrame, int]], warning: str) -> Row:
     frames = [variant.of(select(frame, split, name)) for frame, _ in measured]
     metric = metric_of(name, pd.concat(frames))
     unit = metric.unit
@@ -127,7 +161,7 @@ def _row(split: str, name: str, variant: Variant, measured: list[tuple[pd.DataFr
         cell.notes.extend(_floor(select(everything, split, name + FLOOR_SUFFIX), variant, unit))
         cells.append(cell)
     shown = "" if unit in SCALED_UNITS or unit == metric.label.lower() else unit
-    return Row(metric.label, shown, arrow, direction, metric.definition, variant.notes, cells)
+    return Row(metric.label, shown, arrow, direction, metric.definition, variant.notes, cells, warning=warning)
 
 
 def _direction(better: bool | None) -> tuple[str, str]:
@@ -142,12 +176,11 @@ def _cell(frame: pd.DataFrame, unit: str, seeds: int, *, bare: bool) -> Cell:
     notes = [] if level.seeds == seeds else [count(level.seeds, "seed")]
     if level.excluded:
         notes.append(f"{level.excluded} not finite, left out")
-    if (frame["split"] == "test").all():
-        notes += _errors(frame[np.isfinite(frame["value"])])
+    folded = _errors(frame[np.isfinite(frame["value"])]) if (frame["split"] == "test").all() else []
     sizes = sorted({int(n) for n in frame.loc[frame["size"].isna(), "n"].dropna()})
     if sizes and "images/s" not in unit:
-        notes.append(f"n = {', '.join(map(str, sizes))}")
-    return Cell(quantity(level.mean, spread, unit, bare=bare), [*notes, *bounds(frame)])
+        folded.append(f"n = {', '.join(map(str, sizes))}")
+    return Cell(quantity(level.mean, spread, unit, bare=bare), notes, folded=[*folded, *bounds(frame)])
 
 
 def _errors(frame: pd.DataFrame) -> list[str]:
@@ -183,16 +216,18 @@ def _floor(frame: pd.DataFrame, variant: Variant, unit: str) -> list[str]:
 def differences(study: Study, found: list[Difference]) -> Table:
     """Every tested difference between two arms: its interval, effect size and p-values."""
     rows = []
+    weak = near_chance(study)
     for difference in found:
         metric, interval = difference.about, difference.interval
         value, low, high = formatting.difference(interval.value, interval.low, interval.high)
         pair = f"{study.title(difference.first)} less {study.title(difference.second)}"
         _, direction = _direction(metric.higher_is_better)
         head = ", ".join(filter(None, [pair, metric.unit, direction]))
+        warning = _warning(difference.metric, difference.variant, weak)
         covers = "seeds and images" if interval.over_images else "seeds"
         rows.append(
             [
-                Cell(metric.label, [head, *difference.variant.notes]),
+                Cell(metric.label, [*filter(None, [warning]), head, *difference.variant.notes]),
                 Cell(value),
                 Cell(f"{low} to {high}", [f"over {covers}"]),
                 Cell(formatting.number(difference.effect, 2)),
@@ -259,7 +294,7 @@ def _seeds(runs: Finals) -> Cell:
 
 def final_runs(study: Study) -> Table:
     """Every final run, one row each: what it reached on test, or how it ended."""
-    frame = study.runs
+    frame = study.counted
     frame = frame[frame["role"] == "final"].sort_values(["arm", "seed", "started"], kind="stable")
     test = select(study.measurements, "test", LIKELIHOOD)
     frame = frame.merge(test[["run_id", "value", "standard_error"]], how="left", on="run_id")
@@ -324,7 +359,7 @@ def _noted(frame: pd.DataFrame, run_id: str) -> Cell:
 
 def state_counts(study: Study) -> Table:
     """Search trials and final runs by arm and state."""
-    frame = study.runs
+    frame = study.counted
     rows = []
     table = statistics.states(frame)
     for role in frame["role"].unique():
@@ -345,7 +380,7 @@ def failure_reasons(study: Study) -> Table:
             Cell(row["reason"] or "no reason given"),
             Cell(str(row["count"])),
         ]
-        for _, row in statistics.reasons(study.runs).iterrows()
+        for _, row in statistics.reasons(study.counted).iterrows()
     ]
     return Table("Reasons of the runs that did not complete", ["", "State", "Reason", "Runs"], rows)
 

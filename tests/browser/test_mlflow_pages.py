@@ -148,3 +148,12 @@ def test_a_failed_run_s_traceback_and_a_complete_one_s_pictures_show_as_what_the
     watched = open_page(watch, f"{served.children[RunState.COMPLETE]}/artifacts/pictures/samples.png", "samples.png")
     watched.page.locator("img, canvas").first.wait_for(timeout=PATIENCE)
     assert_harmless(watched)
+
+
+def test_the_charts_of_a_run_begin_with_its_bits_per_dim(watch, served):
+    watched = open_page(watch, f"{served.children[RunState.COMPLETE]}/model-metrics", "validation_by_evaluation")
+    shown = " ".join(watched.page.inner_text("body").split())
+    begin = shown.index("bits_per_dim (3)")
+    for group in ("cost (", "train ("):
+        assert begin < shown.index(group)
+    assert watched.page.get_by_text("validation_by_evaluation").first.bounding_box()["y"] < 900

@@ -44,8 +44,20 @@ def opened(watch, report):
     return open_it
 
 
+def unfold(page):
+    """Open all that is folded, the outer before the inner, as a reader without scripts would."""
+    for summary in page.locator("details > summary").all():
+        summary.click()
+
+
+def all_trials(page):
+    """The folded table of the first arm's trials."""
+    return page.locator("#trials details", has_text="All trials of").first
+
+
 def scroll_through(page):
-    """Bring each figure into view, as it is then that it is drawn, and wait until it is."""
+    """Unfold all and bring each figure into view, as it is then that it is drawn, and wait until it is."""
+    unfold(page)
     for figure in page.locator("figure.plot:has(> script)").all():
         figure.scroll_into_view_if_needed()
         sync_api.expect(figure).to_contain_class("drawn", timeout=30_000)
@@ -74,8 +86,8 @@ def test_failures_are_shown(opened):
 def test_a_table_sorts_by_its_head(opened):
     watched = opened()
     page = watched.page
-    page.locator("#trials details").first.locator("summary").click()
-    table = page.locator("#trials details table.sortable").first
+    all_trials(page).locator("summary").click()
+    table = all_trials(page).locator("table.sortable")
     head = table.get_by_role("columnheader", name="Trial")
 
     def numbers():
@@ -104,9 +116,9 @@ def test_a_trial_is_selected_by_its_mark_or_by_the_keyboard(opened):
     assert chosen.get_by_role("link").count() == 1
     chosen.get_by_role("button", name="Close").click()
     assert not chosen.is_visible()
-    page.locator("#trials details summary").first.focus()
+    all_trials(page).locator("summary").focus()
     page.keyboard.press("Enter")
-    page.locator("#trials details tbody button").first.focus()
+    all_trials(page).locator("tbody button").first.focus()
     page.keyboard.press("Enter")
     assert chosen.is_visible()
     assert chosen.locator("img").evaluate("image => image.naturalWidth") > 0
@@ -117,8 +129,6 @@ def test_a_trial_is_selected_by_its_mark_or_by_the_keyboard(opened):
 def test_no_width_scrolls_sideways(opened, width):
     page = opened(viewport={"width": width, "height": 844}).page
     scroll_through(page)
-    for details in page.locator("details > summary").all():
-        details.click()
     assert page.evaluate("document.documentElement.scrollWidth") <= width
 
 
@@ -126,25 +136,53 @@ def test_no_width_scrolls_sideways(opened, width):
 def test_axe_finds_no_violation(opened, axe, scheme):
     page = opened(color_scheme=scheme).page
     scroll_through(page)
-    for details in page.locator("details > summary").all():
-        details.click()
-    page.locator("#trials details tbody button").first.click()
+    all_trials(page).locator("tbody button").first.click()
     found = [(each["id"], each["nodes"][0]["html"][:200]) for each in axe(page)]
     assert found == []
 
 
 def test_the_page_is_whole_without_scripts(opened):
     page = opened(java_script_enabled=False).page
+    unfold(page)
     for figure in page.locator("figure.plot .still svg").all():
         assert figure.is_visible()
     assert page.locator("#answer .headline").inner_text()
+    assert "Monte Carlo error" in page.locator(".comparison").inner_text()
     assert not page.locator("#chosen").is_visible()
+
+
+@pytest.mark.parametrize(("width", "most"), [(1280, 7500), (390, 11500)])
+def test_a_page_is_short_and_answers_first(opened, width, most):
+    """Measured at 7,100 and 10,500 pixels; with all unfolded it is more than twice as tall."""
+    page = opened(viewport={"width": width, "height": 900}).page
+    assert page.evaluate("document.documentElement.scrollHeight") < most
+    assert page.locator("#answer .headline").bounding_box()["y"] < 300
+    assert page.locator("#answer figure.plot").first.bounding_box()["y"] < 600
+    pictures = page.locator("#answer .grids img")
+    assert pictures.first.bounding_box()["width"] >= 300
+    assert pictures.count() >= 2
+
+
+def test_a_row_of_the_comparison_unfolds_by_keyboard_over_its_full_width(opened):
+    page = opened(viewport={"width": 390, "height": 844}).page
+    row = page.locator(".comparison tr:has(summary)", has_text="Bits/dim").first
+    more = page.locator(".comparison tr.more").first
+    assert not more.is_visible()
+    width = row.bounding_box()["width"]
+    row.locator("summary").focus()
+    page.keyboard.press("Enter")
+    assert more.is_visible()
+    assert "Monte Carlo error" in more.inner_text()
+    assert more.bounding_box()["width"] == row.bounding_box()["width"] == width
+    page.keyboard.press("Enter")
+    assert not more.is_visible()
 
 
 def test_the_print_has_the_still_figures(opened):
     page = opened().page
     scroll_through(page)
     page.emulate_media(media="print")
+    assert all(row.is_visible() for row in page.locator(".comparison tr.more").all())
     for figure in page.locator("figure.plot").all():
         assert figure.locator(".still svg").is_visible()
         assert not figure.locator(".closer").is_visible()

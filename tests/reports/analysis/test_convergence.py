@@ -103,19 +103,26 @@ T = np.arange(1, 21) / 20
 
 def test_verdict_without_a_family_still_improving_is_final(study):
     results = with_curves(study, {"vae": [rising(T)] * 2, "glow": [flat(T)] * 2}).results()
-    headline = answer(Study(results)).headline.replace(NO_BREAK, " ")
-    assert headline.startswith("Glow (flow_depth = 8, learning_rate = 0.00207; converged) has the lower test bits/dim")
-    assert "measured at its best evaluation, before it began to overfit), lower by 0.300" in headline
-    assert "so far" not in headline
-    assert "could still fall" not in headline
+    found = answer(Study(results))
+    headline, details = found.headline.replace(NO_BREAK, " "), "\n".join(found.details)
+    assert "for VAE, lower by 0.300" in headline
+    assert "learning rate 0.00207; converged." in details
+    assert "measured at its best evaluation, before it began to overfit." in details
+    for text in (headline, details):
+        assert "so far" not in text.replace("best evaluation so far", "")
+        assert "could still fall" not in text
+        assert "still improving" not in text
 
 
 def test_verdict_on_a_family_still_improving_is_one_so_far(study):
     results = with_curves(study, {"vae": [falling(T)] * 2, "glow": [flat(T)] * 2}).results()
-    headline = answer(Study(results)).headline.replace(NO_BREAK, " ")
-    assert "on digits at this budget, so far: " in headline
+    found = answer(Study(results))
+    assert "on digits at this budget, so far: " in found.headline
+    assert found.headline.endswith("VAE was still improving at the end.")
     fall = falling(0.75) - falling(1)
-    assert f"The bits/dim of VAE could still fall: the best validation bits/dim fell by {fall:.3g} over" in headline
+    assert f"still improving when it stopped: the best on validation fell by {fall:.3g} over" in "\n".join(
+        found.details
+    )
 
 
 def test_seeds_that_differ_are_counted(study):

@@ -49,6 +49,14 @@ def test_alarm_thresholds(study, metric, silent, loud, words):
     assert any(words in detail.replace(NO_BREAK, " ") for detail in answer(Study(results)).details)
 
 
+@pytest.mark.parametrize(("deleted", "words"), [(1, "1 run of this study, deleted in MLflow, is"), (2, "2 runs of")])
+def test_runs_that_somebody_deleted_are_counted(study, deleted, words):
+    results = study(LEVELS, measured=True).results()
+    assert not any("deleted in MLflow" in text for text in texts(results, alarm=True))
+    results.settings["deleted_runs"] = deleted
+    assert texts(results, alarm=True)[0].startswith(words)
+
+
 def test_no_active_unit_is_collapse_even_where_the_share_is_not_known(study):
     builder = study(LEVELS, measured=True)
     builder.measurements = [row for row in builder.measurements if row["metric"] != "collapsed_share"]
@@ -147,8 +155,14 @@ def test_a_selected_value_on_the_edge_of_its_range(study):
             "glow": {"flow_depth": whole(8, 16), "learning_rate": real(1e-4, 1e-2)},
         },
     )
-    assert "VAE was selected with latent_size = 16 of 2 to 16 and learning_rate = 0.00471" in vae
-    assert "Glow was selected with flow_depth = 8 of 8 to 16; a wider range may give a lower value." in glow
+    assert vae == (
+        "On the edge of their ranges: VAE's selected latent size 16 lies at the top of 2 to 16 and learning rate "
+        "0.00471 lies at the bottom of 0.0047 to 0.01. A lower bits/dim may lie beyond: sweep latent size further "
+        "upwards and learning rate further downwards."
+    )
+    assert "Glow's selected flow depth 8 lies at the bottom of 8 to 16." in glow
+    results = study(LEVELS, measured=True).results(space={"vae": {"latent_size": whole(2, 16)}})
+    assert "VAE with latent size 16 (the top of its range) and learning rate 0.00471" in answer(Study(results)).headline
 
 
 @pytest.mark.parametrize(
@@ -171,6 +185,8 @@ def test_no_edge_where_there_is_none(study, swept):
         (whole(1, 8), 1, False),
         (whole(0, 8), 0, False),
         (whole(2, 8), 2, True),
+        (whole(4, 512), 480, True),
+        (whole(4, 512), 450, False),
         (real(0.0, 0.5, log=False), 0.0, False),
         (real(0.0, 0.5, log=False), 0.495, True),
         (real(1e-4, 1e-2), 1.05e-4, True),

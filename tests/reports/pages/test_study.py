@@ -117,8 +117,8 @@ def test_report_of_a_finished_study(finished, tmp_path):
         assert "importance-weighted bound, k=64" in text
         assert "python studies/vae_vs_glow.py --dataset digits --trials 24 --seed 0" in text
         assert "6704154c0ffee" in text
-    # One trade-off, four responses, two importances, two budgets, and the learning curves of all arms and of each.
-    assert page.tags.count("svg") == 12
+    # The answer, one trade-off, four responses, two importances, two budgets, and three figures of learning curves.
+    assert page.tags.count("svg") == 13
     assert "could not be drawn" not in page.text
     assert page.tags.count("img") == 4
     assert page.tags.count("main") == page.tags.count("header") == page.tags.count("footer") == 1
@@ -136,8 +136,9 @@ def test_report_of_all_that_a_run_measures(measured, tmp_path):
         assert "Interpolations between held-out images" in text
         assert "tables/likelihood_by_image.csv" in text.replace("\\", "")
         assert " wins" not in text
-    # Two trade-offs, four responses, two importances, three learning curves, two budgets, two bounds, one of latents.
-    assert page.tags.count("svg") == 16
+    # The answer, two trade-offs, four responses, two importances, three learning curves, two budgets, two bounds, and
+    # the latents.
+    assert page.tags.count("svg") == 17
     assert "could not be drawn" not in page.text
     assert sorted(path.stem for path in (tmp_path / "tables").iterdir()) == sorted(TABLES)
     for name, columns in TABLES.items():

@@ -17,12 +17,14 @@ def said(results):
 def test_clear_winner(finished):
     text = said(finished)
     assert text.startswith(
-        "Glow (flow_depth = 8, learning_rate = 0.00207; still improving when it stopped) has the lower test bits/dim "
-        "on digits at this budget, so far: 1.9733 ± 0.0088 against 2.3133 ± 0.0088 for VAE (latent_size = 16, "
-        "learning_rate = 0.00471; still improving when it stopped), lower by 0.340 (95% interval 0.305 to 0.375). "
-        "The bits/dim of Glow and VAE could still fall: the best validation bits/dim fell by 0.0389 and 0.0389 over "
-        "the last quarter of the evaluations."
+        "Glow has the lower test bits/dim on digits at this budget, so far: 1.9733 ± 0.0088 against 2.3133 ± 0.0088 "
+        "for VAE, lower by 0.340 (95% interval 0.305 to 0.375). Selected: Glow with flow depth 8 and learning rate "
+        "0.00207; VAE with latent size 16 and learning rate 0.00471. Glow and VAE were still improving at the end."
     )
+    assert (
+        "Glow: flow depth 8, learning rate 0.00207; still improving when it stopped: the best on validation fell by "
+        "0.0389 over the last quarter of the evaluations."
+    ) in text
     assert "Welch's t interval over training seeds (3 seeds of VAE and 3 of Glow)" in text
     assert "upper bounds on the true bits/dim" in text
     assert "importance-weighted bound, k=64 for VAE" in text
@@ -85,8 +87,8 @@ def test_single_arm(study):
     builder = study({"vae": [2.3, 2.32, 2.35]})
     text = said(builder.results(swept={"vae": ["latent_size", "learning_rate"]}))
     assert text.startswith(
-        "VAE (latent_size = 16, learning_rate = 0.00471; still improving when it stopped) reaches 2.323 ± 0.015 "
-        "bits/dim on test (95% interval 2.261 to 2.386), on digits at this budget, so far. The bits/dim of VAE could"
+        "VAE reaches 2.323 ± 0.015 bits/dim on test (95% interval 2.261 to 2.386), on digits at this budget, so far. "
+        "Selected: VAE with latent size 16 and learning rate 0.00471. VAE was still improving at the end."
     )
     assert "The interval is Student's t over 3 training seeds" in text
     assert "Across the 12 complete trials, validation bits/dim went from" in text
@@ -99,7 +101,9 @@ def test_single_arm_single_seed(study):
 
 def test_one_arm_not_measured_yet(study):
     builder = study({"vae": [2.3, 2.4], "glow": []})
-    assert said(builder.results()).startswith("Only VAE (latent_size = 16, ")
+    text = said(builder.results())
+    assert text.startswith("Only VAE has been measured on test, at 2.350")
+    assert "Selected: VAE with latent size 16 and learning rate 0.00471." in text
 
 
 def test_no_finals(study):
@@ -154,7 +158,7 @@ def test_three_arms_compare_the_lowest_two(study):
     for seed in (0, 1):
         builder.final("pixelcnn", seed, 2.6 + 0.01 * seed)
     text = said(builder.results())
-    assert text.startswith("Glow (flow_depth = 8, ")
+    assert text.startswith("Glow has the lowest test bits/dim")
     assert "Behind them: 3. pixelcnn at 2.6050" in text
     assert "The best arm of each family" not in text
 
@@ -168,17 +172,23 @@ def test_final_runs_that_stopped_after_different_budgets(study):
 
 def test_four_arms_are_ranked_and_so_are_their_families(four):
     text = said(four)
-    assert text.startswith(
-        "deep (Glow; flow_depth = 8, learning_rate = 0.00207; still improving when it stopped) has the"
-    )
-    assert "has the lowest test bits/dim on digits" in text
-    assert "for shallow (Glow; flow_depth = 8, " in text
+    assert text.startswith("deep (Glow) has the lowest test bits/dim on digits")
+    assert " for shallow (Glow), lower by " in text
+    assert "Selected: deep with flow depth 8 and learning rate 0.00207; shallow with flow depth 8 and " in text
+    assert "dense: latent size 64, learning rate " in text
     assert "Behind them: 3. conv at 2.1133 ± 0.0088 bits/dim, 0.140 above the first (95% interval 0.1" in text
     assert "; 4. dense at 2.3133" in text
     assert "The best arm of each family: Glow: deep at 1.9733 ± 0.0088 bits/dim; VAE: conv at 2.1133" in text
     assert "The best Glow lies 0.140 below the best VAE (95% interval 0.1" in text
     assert "importance-weighted bound, k=64 for conv and dense" in text
     assert "18 trials each of deep, shallow, conv and dense, whose final runs saw 12,000 training images each" in text
+
+
+def test_alarms_of_the_lowest_arms_come_first(four):
+    found = answer(Study(four)).alarms
+    assert [text.partition(":")[0] for text in found[:2]] == ["deep", "shallow"]
+    assert "latents of conv" in found[2]
+    assert "latents of dense" in found[3]
 
 
 def test_families_that_the_data_do_not_separate(study):
@@ -193,7 +203,7 @@ def test_families_that_the_data_do_not_separate(study):
 
 def test_an_unknown_family_goes_by_its_own_name(study):
     text = said(study({"mine": [2.1, 2.11], "glow": [2.0, 2.01]}, families={"mine": "made"}).results())
-    assert "against 2.1050 ± 0.0050 for mine (made; still improving" in text
+    assert "against 2.1050 ± 0.0050 for mine (made), lower by" in text
 
 
 def test_an_exact_likelihood_is_called_no_bound(study):

@@ -1,0 +1,105 @@
+"""An extractor near chance is an alarm, and what rests on it is marked; broken samples are counted aloud."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from reports.analysis import differences
+from reports.analysis.extractor import near_chance
+from reports.analysis.findings import findings
+from reports.analysis.results import Study
+from reports.formatting import NO_BREAK
+from reports.pages.study import page
+from reports.pages.templates import page_as_html, page_as_markdown
+from reports.text import tables
+from reports.text.answer import answer
+
+NAME = "classifier features"
+"""The conditions of the scores in the synthetic studies."""
+
+
+def extracted(study, accuracy, chance=0.25, n=360, conditions=NAME):
+    builder = study({"vae": [2.31, 2.33, 2.30], "glow": [1.97, 1.99, 1.96]}, measured=True)
+    for run in [run for run in builder.runs if run["role"] == "final"]:
+        for metric, value in (("extractor_accuracy", accuracy), ("extractor_chance", chance)):
+            builder.measure(run, "quality", metric, value, n=n, conditions=conditions)
+    return Study(builder.results())
+
+
+@pytest.mark.parametrize(
+    ("accuracy", "chance", "n", "near"),
+    [
+        (0.25, 0.25, 360, True),
+        (0.28, 0.25, 360, True),
+        (0.30, 0.25, 10_000, True),
+        (0.35, 0.25, 360, False),
+        (0.35, 0.25, 20, True),
+        (0.972, 0.1, 359, False),
+        (0.60, 0.58, 1000, True),
+        (1.0, 0.5, 4, True),
+        (1.0, 0.5, 8, False),
+        (float("nan"), 0.25, 360, False),
+    ],
+)
+def test_near_chance_is_not_clearly_above_it(study, accuracy, chance, n, near):
+    assert list(near_chance(extracted(study, accuracy, chance, n))) == [NAME] * near
+
+
+def test_an_extractor_near_chance_is_an_alarm_once(study):
+    known = extracted(study, 0.25)
+    said = [finding for finding in findings(known) if "near chance" in finding.text]
+    assert [finding.alarm for finding in said] == [True]
+    assert said[0].text.startswith(
+        "Extractor near chance: the classifier features on whose features sample quality is measured predicts 25.0% of "
+        "360 validation images correctly, and a constant prediction 25.0%."
+    )
+    assert said[0].text in answer(known).alarms
+
+
+def test_the_scores_that_use_it_are_marked_and_no_others(study):
+    known = extracted(study, 0.25)
+    rows = dict(tables.comparison(known))["Sample quality"]
+    marked = {(row.label, row.notes[0]) for row in rows if row.warning}
+    assert marked == {
+        ("Kernel distance (KID)", NAME),
+        ("Fréchet distance", NAME),
+        ("Recall", NAME),
+    }
+    tested = tables.differences(known, differences.differences(known))
+    notes = {row[0].notes[-2]: row[0].notes[0] for row in tested.rows if row[0].text == "Fréchet distance"}
+    assert notes[NAME] == "extractor near chance"
+    assert notes["random features"] != "extractor near chance"
+    html, markdown = page_as_html(page(known.results)), page_as_markdown(page(known.results))
+    assert html.count('<strong class="alarm">extractor near chance</strong>') == 3
+    assert markdown.count("**extractor near chance**") == 3
+
+
+def test_a_good_extractor_marks_nothing(study):
+    known = extracted(study, 0.97)
+    assert near_chance(known) == {}
+    assert not any(row.warning for _, rows in tables.comparison(known) for row in rows)
+
+
+def test_results_without_an_accuracy_mark_nothing(measured, empty):
+    assert near_chance(Study(measured)) == {}
+    assert near_chance(Study(empty.results(swept={}))) == {}
+
+
+def broken(study, shares, n=360):
+    builder = study({"vae": [2.31, 2.33, 2.30], "glow": [1.97, 1.99, 1.96]}, measured=True)
+    for run in [run for run in builder.runs if run["role"] == "final" and run["arm"] == "glow"]:
+        builder.measure(run, "quality", "non_finite_samples", shares[int(str(run["seed"]))], n=n)
+    return [f.text.replace(NO_BREAK, " ") for f in findings(Study(builder.results())) if "Broken" in f.text and f.alarm]
+
+
+def test_broken_samples_are_counted_over_seeds(study):
+    (text,) = broken(study, [9 / 360, 0.0, 1 / 360])
+    assert text.startswith(
+        "Broken samples: 10 of 1,080 images that Glow generated (0.926%, 3 seeds) held values that are not finite."
+    )
+
+
+def test_whole_samples_are_no_finding(study):
+    assert broken(study, [0.0, 0.0, 0.0]) == []
+    assert broken(study, [np.nan, 0.0, 0.0]) == []
