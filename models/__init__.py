@@ -8,7 +8,7 @@ Notation used throughout the folder:
 * p: the model's density or probability; q: the distribution that proposes z, or the dequantised image, given x.
 * All logarithms are natural and all log-probabilities are in nats, summed over an image's dimensions.
 
-A family of your own takes what it needs from here: ``from models import LikelihoodModel, ModelConfig,
+A family of your own takes what it needs from here: ``from reparam_bench import LikelihoodModel, ModelConfig,
 register_family``. Nothing is imported before it is needed: configurations need no framework, models import Keras.
 """
 
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from models.base.config import Activation, ModelConfig, Shape
     from models.base.diagnostics import Diagnosis, Number
     from models.base.distributions import (
+        BROKEN,
         Bernoulli,
         Categorical,
         DiagonalGaussian,
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
         GreyLevelDistribution,
         LogisticMixture,
         Tensor,
+        as_grey_levels,
         log_mean_exp,
         standard_normal_cdf,
         standard_normal_log_prob,
@@ -48,6 +50,7 @@ _PLACES = {
     "models.base.config": ["Activation", "ModelConfig", "Shape"],
     "models.base.diagnostics": ["Diagnosis", "Number"],
     "models.base.distributions": [
+        "BROKEN",
         "Bernoulli",
         "Categorical",
         "DiagonalGaussian",
@@ -55,6 +58,7 @@ _PLACES = {
         "GreyLevelDistribution",
         "LogisticMixture",
         "Tensor",
+        "as_grey_levels",
         "log_mean_exp",
         "standard_normal_cdf",
         "standard_normal_log_prob",
@@ -72,6 +76,7 @@ _PLACES = {
 _MODULES = {name: module for module, names in _PLACES.items() for name in names}
 
 __all__ = [
+    "BROKEN",
     "Activation",
     "AutoregressiveConfig",
     "Bernoulli",
@@ -92,6 +97,7 @@ __all__ = [
     "Size",
     "Tensor",
     "VAEConfig",
+    "as_grey_levels",
     "bits_per_dim",
     "build_model",
     "initial_bias",

@@ -212,9 +212,18 @@ MUTATIONS = {
     ),
     "discretised logistic: quantile one level off": Mutation(
         "models/base/distributions.py",
-        "ops.floor(position * grey_levels)",
-        "ops.ceil(position * grey_levels)",
+        "as_grey_levels(position * grey_levels,",
+        "as_grey_levels(position * grey_levels + 1.0,",
         "models/base/test_distributions",
+    ),
+    "grey levels: what is no number is black": Mutation(
+        "models/base/distributions.py", "levels, BROKEN)", "levels, 0)", "models/base/test_distributions"
+    ),
+    "glow: an overflow is hidden by the preprocessing": Mutation(
+        "models/glow/model.py",
+        "ops.where(ops.isfinite(y), self.preprocessing.inverse(y), math.nan)",
+        "self.preprocessing.inverse(y)",
+        "models/glow/test_glow",
     ),
     "mixture: component picked from the wrong end": Mutation(
         "models/base/distributions.py", "starts = ends - weights", "starts = ends", "models/base/test_distributions"

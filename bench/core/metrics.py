@@ -19,6 +19,8 @@ class Metric:
     definition: str
 
 
+SMALLEST_SET = 50
+"""Least number of images in each set whose samples' quality is measured; with fewer an estimate would be noise."""
 FLOOR_SUFFIX = "_floor"
 """Suffix of a sample-quality metric computed on training images in the samples' place."""
 
@@ -116,6 +118,31 @@ METRICS: dict[str, Metric] = {
             "",
             False,
             "Largest ratio of singular values among the flow's invertible 1x1 convolutions.",
+        ),
+        Metric(
+            "extractor_accuracy",
+            "Accuracy of the feature extractor",
+            "of 1",
+            None,
+            "Share of validation images whose class, or whose orientation where the data has no labels, is predicted "
+            "by the classifier on whose features sample quality is measured.",
+        ),
+        Metric(
+            "extractor_chance",
+            "Chance level of the feature extractor",
+            "of 1",
+            None,
+            "Share of validation images that the best constant prediction gets right: features of a classifier that "
+            "is no more accurate say little of an image.",
+        ),
+        Metric(
+            "non_finite_samples",
+            "Samples with non-finite values",
+            "of 1",
+            False,
+            "Share of the samples that hold a NaN or infinite value before it is rounded to a grey level. Pictures "
+            "cross such samples out. Each enters the other scores of samples as an image of uniformly random grey "
+            "levels, and is in no manifold.",
         ),
         *_with_floor(
             "frechet_distance",

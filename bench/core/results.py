@@ -110,6 +110,7 @@ class EvaluationRecord:
 
 
 PICTURES: dict[str, str] = {
+    "data": "Real images",
     "samples": "Samples",
     "temperatures": "Samples over temperatures",
     "neighbours": "Samples and their nearest training images",

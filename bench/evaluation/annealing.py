@@ -29,8 +29,10 @@ import numpy.typing as npt
 import pandas as pd
 from scipy.special import expit, logsumexp
 
+from bench.core.errors import DivergedError
 from bench.core.seeds import derive_seed
 from bench.data.dataset import Images
+from bench.evaluation.broken_samples import broken
 from bench.evaluation.likelihood import log_likelihood
 from bench.runtime.compiled import CompiledMethod
 from models.base.distributions import Tensor, sum_event
@@ -97,12 +99,19 @@ class BidirectionalCheck:
 
 
 def simulate(model: VAE, n: int, seed: int) -> tuple[Images, Latents]:
-    """``n`` images (n, h, w, c) drawn from the model, and the latents (n, latent_size) that each came from."""
+    """``n`` images (n, h, w, c) drawn from the model, and the latents (n, latent_size) that each came from.
+
+    Raises:
+        DivergedError: a value of an image is not finite.
+    """
     noise = _stream(seed, "simulation").standard_normal((n, model.prior_noise_size), dtype=np.float32)
     batch = max(1, VALUES_PER_BATCH // model.dimensions)
-    images = [np.asarray(model.generate(noise[start : start + batch])) for start in range(0, n, batch)]
+    parts = [np.asarray(model.generate(noise[start : start + batch])) for start in range(0, n, batch)]
+    images = np.concatenate(parts)
+    if lost := int(broken(images, model.grey_levels).sum()):
+        raise DivergedError(f"{lost} of {n} images simulated from the model hold values that are not finite")
     kind = np.uint8 if model.grey_levels <= 256 else np.uint16
-    return np.concatenate(images).astype(kind), noise[:, : model.configuration.latent_size]
+    return images.astype(kind), noise[:, : model.configuration.latent_size]
 
 
 def inverse_temperatures(temperatures: int) -> Array:

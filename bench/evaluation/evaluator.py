@@ -11,8 +11,10 @@ from bench.core.errors import DivergedError
 from bench.core.results import Measurement
 from bench.core.seeds import derive_seed
 from bench.data.dataset import DatasetInfo, Images
-from bench.data.registry import check_outside, describe, load
+from bench.data.preparation import AS_STORED, Preparation
+from bench.data.registry import check_outside, load
 from bench.evaluation.auroc import auroc
+from bench.evaluation.broken_samples import broken, share_of_broken
 from bench.evaluation.likelihood import LogLikelihood
 from bench.evaluation.metrics import Evaluation, EvaluationContext, measure_all, register_measure
 from bench.evaluation.programs import EvaluationPrograms, EvaluationProtocol, OutsideData
@@ -81,10 +83,19 @@ def _diagnostics(context: EvaluationContext) -> Evaluation:
 
 @register_measure("sample quality")
 def _sample_quality(context: EvaluationContext) -> Evaluation:
+    levels = context.model.grey_levels
     quality = sample_quality(
-        context.samples, context.images, context.train, context.protocol.extractor, context.model.grey_levels
+        context.samples,
+        context.images,
+        context.train,
+        context.protocol.extractor,
+        levels,
+        broken(context.samples_as_drawn, levels),
     )
-    return Evaluation(quality.measurements, unavailable=quality.unavailable)
+    extractor = context.protocol.extractor
+    skill = [] if extractor.accuracy is None else extractor.accuracy.measurements(extractor.description)
+    lost = share_of_broken(context.samples_as_drawn, levels)
+    return Evaluation([*quality.measurements, *skill, lost], unavailable=quality.unavailable)
 
 
 @register_measure("throughput")
@@ -105,7 +116,7 @@ def _throughput(context: EvaluationContext) -> Evaluation:
 
 @register_measure("pictures")
 def _pictures(context: EvaluationContext) -> Evaluation:
-    pictures = final_pictures(context.programs.sampler, context.images, context.train, context.seed)
+    pictures = final_pictures(context.programs.sampler, context.images, context.split, context.train, context.seed)
     return Evaluation([], pictures=pictures)
 
 
@@ -120,16 +131,17 @@ def check_finite(likelihood: LogLikelihood, split: str) -> None:
         raise DivergedError(f"the {split} bound is not finite for {lost} of {len(likelihood.bound)} images")
 
 
-def open_outside(dataset: str, info: DatasetInfo) -> OutsideData:
+def open_outside(dataset: str, info: DatasetInfo, preparation: Preparation = AS_STORED) -> OutsideData:
     """Load the test images of another data set, to measure their likelihood under models of ``info``'s images.
 
     Args:
         dataset: a name or a path, as for :func:`bench.data.registry.load`.
         info: the data that the models are trained on.
+        preparation: how that data is read.
 
     Raises:
         DataError: there is no such data set.
         SettingsError: its images have another shape or number of grey levels.
     """
-    check_outside(dataset, info)
-    return OutsideData(describe(dataset).name, load(dataset).open_test().images)
+    found = load(dataset, check_outside(dataset, info, preparation))
+    return OutsideData(found.info.name, found.open_test().images)

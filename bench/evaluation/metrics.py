@@ -17,6 +17,7 @@ from bench.core.metrics import Metric, define_metric
 from bench.core.results import Measurement
 from bench.core.seeds import derive_seed
 from bench.data.dataset import Images
+from bench.evaluation.broken_samples import with_noise_for_broken
 from bench.evaluation.likelihood import LogLikelihood, log_likelihood
 from bench.evaluation.programs import EvaluationPrograms, EvaluationProtocol
 from bench.evaluation.sample_grids import Picture
@@ -99,9 +100,14 @@ class EvaluationContext:
         )
 
     @cached_property
-    def samples(self) -> Images:
-        """As many samples of the model as there are held-out images, integers in 0..Q-1."""
+    def samples_as_drawn(self) -> Images:
+        """As many samples of the model as there are held-out images; -1 where a value is not finite."""
         return self.programs.sampler.draw(len(self.images), 1.0, derive_seed(self.seed, "quality samples"))
+
+    @cached_property
+    def samples(self) -> Images:
+        """The same, integers in 0..Q-1: a sample with a value that is not finite is an image of random grey levels."""
+        return with_noise_for_broken(self.samples_as_drawn, self.model.grey_levels)
 
 
 Measure = Callable[[EvaluationContext], Evaluation]

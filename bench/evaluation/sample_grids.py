@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from bench.core.seeds import derive_seed
 from bench.data.dataset import Images
+from bench.evaluation.broken_samples import broken
 from bench.evaluation.image_grid import image_grid
 from bench.evaluation.quality import nearest_training_images
 from bench.evaluation.sampling import Sampler
@@ -39,16 +40,22 @@ def trial_pictures(sampler: Sampler, images: Images, seed: int) -> list[Picture]
     return [samples(sampler, seed), *_reconstructions(sampler, images)]
 
 
-def final_pictures(sampler: Sampler, images: Images, train: Images, seed: int) -> list[Picture]:
-    """What a final run shows: all kinds that its family has.
+def final_pictures(sampler: Sampler, images: Images, split: str, train: Images, seed: int) -> list[Picture]:
+    """What a final run shows: real images, and all kinds that its family has.
 
     Args:
         sampler: of the trained model.
         images: held-out images.
+        split: their name.
         train: training images, among which the samples' nearest neighbours are sought.
         seed: of the samples.
     """
-    pictures = [samples(sampler, seed), _temperatures(sampler, seed), _neighbours(sampler, train, seed)]
+    pictures = [
+        _data(sampler, images, split),
+        samples(sampler, seed),
+        _temperatures(sampler, seed),
+        _neighbours(sampler, train, seed),
+    ]
     return pictures + _reconstructions(sampler, images) + _interpolations(sampler, images)
 
 
@@ -73,7 +80,18 @@ def _drawn(sampler: Sampler, n: int, temperature: float, seed: int) -> Images:
 
 
 def _picture(kind: str, caption: str, images: npt.NDArray[np.generic], sampler: Sampler) -> Picture:
-    return Picture(kind, caption, image_grid(images, sampler.model.grey_levels, COLUMNS))
+    """The grid; its caption counts the images that are none, which the grid crosses out."""
+    levels = sampler.model.grey_levels
+    if lost := int(broken(images, levels).sum()):
+        crossed = "1 is" if lost == 1 else f"{lost} are"
+        caption += f"; of {len(images)} images {crossed} crossed out, with values that are not finite"
+    return Picture(kind, caption, image_grid(images, levels, COLUMNS))
+
+
+def _data(sampler: Sampler, images: Images, split: str) -> Picture:
+    """Real images, as many as :func:`samples` shows, to judge those by."""
+    shown = images[:GRID]
+    return _picture("data", f"The first {len(shown)} {split} images", shown, sampler)
 
 
 def _temperatures(sampler: Sampler, seed: int) -> Picture:
@@ -85,8 +103,11 @@ def _temperatures(sampler: Sampler, seed: int) -> Picture:
 
 def _neighbours(sampler: Sampler, train: Images, seed: int) -> Picture:
     drawn = _drawn(sampler, GRID // 2, 1.0, seed)
+    nearest = train[nearest_training_images(drawn, train)]
+    # What is no image has no neighbour.
+    lost = broken(drawn, sampler.model.grey_levels)[:, None, None, None]
     caption = "Samples, each followed by the training image nearest to it in pixels"
-    return _picture("neighbours", caption, _pairs(drawn, train[nearest_training_images(drawn, train)]), sampler)
+    return _picture("neighbours", caption, _pairs(drawn, np.where(lost, drawn, nearest)), sampler)
 
 
 def _reconstructions(sampler: Sampler, images: Images) -> list[Picture]:

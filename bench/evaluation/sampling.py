@@ -30,7 +30,7 @@ class Sampler:
         self._program = CompiledMethod(model, _generate, use)
 
     def draw(self, n: int, temperature: float, seed: int) -> Images:
-        """``n`` images at a temperature, integers (n, h, w, c); the same for the same seed."""
+        """``n`` images at a temperature, integers (n, h, w, c), the same for the same seed; -1 where not finite."""
         generator = np.random.default_rng(seed)
         drawn = []
         for _ in range(-(-n // self.batch_size)):

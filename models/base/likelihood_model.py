@@ -123,7 +123,8 @@ class LikelihoodModel(keras.Model):
             labels: class labels (n,), where the model is conditioned on them.
 
         Returns:
-            Integer images (n, h, w, c), int32.
+            Integer images (n, h, w, c), int32; -1 (:data:`models.BROKEN`) where a value is NaN or infinite before it is
+            rounded, which :func:`models.as_grey_levels` sees to.
         """
         raise NotImplementedError
 
@@ -219,8 +220,11 @@ class LikelihoodModel(keras.Model):
         noise = keras.random.normal(shape, dtype=self.compute_dtype, seed=seed)
         return log_mean_exp(self.log_weights(images, noise, labels))
 
-    def sample(self, n: int, temperature: float = 1.0, seed: int = 0, labels: Tensor | None = None) -> Tensor:
-        """``n`` images drawn at a temperature; integers (n, h, w, c)."""
+    def sample(self, n: int, temperature: float = 1.0, seed: int | None = None, labels: Tensor | None = None) -> Tensor:
+        """``n`` images drawn at a temperature; integers (n, h, w, c), -1 where a value is no number.
+
+        Without a seed each call draws others, from Keras's global generator (``keras.utils.set_random_seed``).
+        """
         noise = keras.random.normal((n, self.prior_noise_size), dtype=self.compute_dtype, seed=seed)
         return self.generate(noise, temperature, labels)
 

@@ -11,7 +11,7 @@ from keras import ops
 
 from models.base.config import BatchShape, Shape
 from models.base.diagnostics import Diagnosis, Run
-from models.base.distributions import DiagonalGaussian, Tensor, standard_normal_cdf, sum_event
+from models.base.distributions import DiagonalGaussian, Tensor, as_grey_levels, standard_normal_cdf, sum_event
 from models.base.likelihood_model import LikelihoodModel
 from models.bijections.base import Chain
 from models.bijections.coupling import ZeroConvolution
@@ -255,16 +255,15 @@ class Glow(LikelihoodModel):
     def generate(self, noise: Tensor, temperature: Tensor | float = 1.0, labels: Tensor | None = None) -> Tensor:
         """The grey level that each value of :meth:`continuous` lies in; those outside the cube get the nearest.
 
-        A latent far out may leave the floating type's range on its way back: what is then no number is given the grey
-        level 0.
+        A latent far out may leave the floating type's range on its way back: the value is then -1, and no grey level.
         """
-        x = ops.floor(self.continuous(noise, temperature, labels) * self.grey_levels)
-        return ops.cast(ops.nan_to_num(ops.clip(x, 0, self.grey_levels - 1)), "int32")
+        return as_grey_levels(self.continuous(noise, temperature, labels) * self.grey_levels, self.grey_levels)
 
     def continuous(self, noise: Tensor, temperature: Tensor | float = 1.0, labels: Tensor | None = None) -> Tensor:
         """Continuous images v (n, h, w, c): each latent μ + T·σ·ε under its prior, then the inverse map.
 
-        Where there are classes and no labels, each class is as likely at any temperature.
+        NaN where that leaves the floating type's range, which the preprocessing's inverse alone would hide. Where there
+        are classes and no labels, each class is as likely at any temperature.
         """
         if not self.configuration.classes:
             labels = ops.zeros_like(noise[:, 0])
@@ -277,7 +276,7 @@ class Glow(LikelihoodModel):
                 prior = DiagonalGaussian(*self.split_priors[level](y))
                 y = ops.concatenate([y, prior.sample(parts[level])], axis=-1)
             y = self.chains[level].inverse(y)
-        return self.preprocessing.inverse(y)
+        return ops.where(ops.isfinite(y), self.preprocessing.inverse(y), math.nan)
 
     def _latent_noise(self, noise: Tensor) -> list[Tensor]:
         """A noise vector (n, D) cut into the latents' shapes."""

@@ -107,7 +107,7 @@ def settings_for(_empty_store: Path) -> Callable[..., StudySettings]:
 class PixelExtractor:
     """Features that need no training: the first pixels, in units of white."""
 
-    name, size, description = "pixels", 8, "first pixels"
+    name, size, description, accuracy = "pixels", 8, "first pixels", None
 
     def features(self, images: np.ndarray) -> np.ndarray:
         return np.asarray(images, dtype=np.float64).reshape(len(images), -1)[:, 16:24] / 16

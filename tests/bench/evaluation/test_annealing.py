@@ -7,6 +7,7 @@ import pytest
 from keras import ops
 from scipy.special import logsumexp
 
+from bench.core.errors import DivergedError
 from bench.evaluation.annealing import (
     BidirectionalCheck,
     annealed_bounds,
@@ -57,6 +58,13 @@ def log_p_by_quadrature(model, images):
 
 def standard_error(values):
     return values.std(ddof=1) / np.sqrt(len(values))
+
+
+def test_a_model_whose_images_are_no_numbers_is_not_judged_by_black_ones(vae):
+    model = vae()
+    model.output_bias.assign(np.full(model.output_bias.shape, np.nan))
+    with pytest.raises(DivergedError, match="20 of 20 images simulated from the model hold values that are not finite"):
+        simulate(model, 20, seed=0)
 
 
 def test_the_bounds_enclose_the_integral_and_close_on_it_as_temperatures_grow(vae):

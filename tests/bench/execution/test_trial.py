@@ -38,7 +38,10 @@ def config_of(model, tuning):
 LIKELIHOOD = {f"test/{name}" for name in ("bits_per_dim", "nll_nats", "elbo_nats", "effective_sample_size")}
 OUTSIDE = {f"out_of_distribution/{name}" for name in ("bits_per_dim", "nll_nats", "auroc")}
 SCORES = ("frechet_distance", "frechet_distance_infinity", "kid", "precision", "recall", "density", "coverage")
-QUALITY = {f"quality/{name}{suffix}" for name in SCORES for suffix in ("", "_floor")} | {"quality/data_copying"}
+QUALITY = {f"quality/{name}{suffix}" for name in SCORES for suffix in ("", "_floor")} | {
+    "quality/data_copying",
+    "quality/non_finite_samples",
+}
 SPEEDS = {f"throughput/{name}_images_per_second" for name in ("train", "evaluate", "sample")} | {
     f"throughput/sample_latency_p{percentile}_seconds" for percentile in (50, 95, 99)
 }
@@ -104,7 +107,7 @@ def test_a_final_run_leaves_everything_that_is_measured(digits, protocol, model,
     assert found <= EXPECTED | family | {"cost/training_joules", "cost/peak_device_memory_bytes"}
     assert len(outcome.measurements) == len(found)
     assert all(row.metric in METRICS and np.isfinite(row.value) for row in outcome.measurements)
-    assert {picture.kind for picture in outcome.pictures} == {"samples", "temperatures", "neighbours", *own}
+    assert {picture.kind for picture in outcome.pictures} == {"data", "samples", "temperatures", "neighbours", *own}
     assert progress[-1] == (128, 128)
     assert {name: list(table) for name, table in outcome.tables.items()} == {
         name: TABLES[name]
@@ -237,7 +240,7 @@ def test_a_finished_study_has_a_row_for_everything(finished):
     assert set(likelihoods.query("split == 'test'")["importance_samples"]) == {4}
     assert results.histories.groupby("run_id").size().tolist() == [4] * 6
     kinds = {(grid.arm, grid.kind) for grid in results.images}
-    assert kinds == {(f, k) for f in ("vae", "glow") for k in ("samples", "temperatures", "neighbours")} | {
+    assert kinds == {(f, k) for f in ("vae", "glow") for k in ("data", "samples", "temperatures", "neighbours")} | {
         ("vae", "reconstructions"),
         ("vae", "interpolations"),
     }

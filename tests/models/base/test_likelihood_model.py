@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose
 
+from models import BROKEN
 from models.autoregressive.config import AutoregressiveConfig
 from models.glow.config import GlowConfig
 from models.glow.model import Glow
@@ -63,6 +64,39 @@ def test_samples_are_images_of_the_data_s_kind(model, array):
     assert (samples != samples[0]).any()
     assert (array(model.sample(40, seed=3)) == samples).all()
     assert (array(model.sample(40, seed=4)) != samples).any()
+
+
+def test_weights_that_are_no_numbers_give_samples_that_are_no_images(model, normal, compiled, array):
+    for weight in model.trainable_variables:
+        if "mixing" not in weight.path:  # TensorFlow refuses to invert a matrix of NaN
+            weight.assign(np.full(weight.shape, np.nan))
+    images = array(compiled(model.generate)(normal(6, model.prior_noise_size)))
+    assert images.dtype == np.int32
+    assert (images == BROKEN).any(axis=(1, 2, 3)).all()
+    assert images.min() == BROKEN
+    assert images.max() < model.grey_levels
+
+
+@pytest.mark.parametrize("sigmas", [4.0, 8.0])
+def test_samples_of_far_noise_are_grey_levels_or_say_that_they_are_none(model, normal, compiled, array, sigmas):
+    signs = np.where(array(normal(32, model.prior_noise_size)) < 0, -1.0, 1.0).astype("float32")
+    images = array(compiled(model.generate)(sigmas * signs))
+    assert images.min() >= BROKEN
+    assert images.max() < model.grey_levels
+    assert (images >= 0).all() == np.isfinite(_continuous(model, sigmas * signs, array)).all()
+
+
+def _continuous(model, noise, array):
+    """What a Glow rounds; the others draw grey levels, whose distributions are finite for finite weights."""
+    return array(model.continuous(noise)) if isinstance(model, Glow) else noise
+
+
+def test_samples_without_a_seed_differ_from_call_to_call_and_repeat_with_keras_s_seed(model, array):
+    keras.utils.set_random_seed(11)
+    first, second = (array(model.sample(24)) for _ in range(2))
+    assert (first != second).any()
+    keras.utils.set_random_seed(11)
+    assert (array(model.sample(24)) == first).all()
 
 
 def test_at_temperature_0_all_noise_gives_one_image_per_class(model, normal, compiled, array):

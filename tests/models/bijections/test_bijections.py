@@ -52,6 +52,19 @@ def test_inverse_undoes_forward_and_forward_undoes_inverse(bijection_and_images,
     assert_allclose(array(forward(inverse(y + 1))), y + 1, rtol=0, atol=1e-11)
 
 
+ALONE = [name for name in BIJECTIONS if name not in ("repeated", "recomputed", "chain")]
+
+
+@pytest.mark.parametrize("name", ALONE)
+def test_inverse_undoes_forward_at_eight_standard_deviations(name, float64, perturb, normal, compiled, array):
+    bijection = BIJECTIONS[name]()
+    bijection.build((None, 4, 2, 3))
+    bijection = perturb(bijection, 0.1)
+    for far in (8.0 * ops.sign(normal(3, 4, 2, 3)), ops.full((1, 4, 2, 3), -8.0, dtype="float64")):
+        y = compiled(lambda x: bijection(x)[0])(far)
+        assert_allclose(array(compiled(bijection.inverse)(y)), array(far), rtol=0, atol=1e-9)
+
+
 def test_log_det_of_each_image_is_that_of_the_autodiff_jacobian(
     bijection_and_images, compiled, array, jacobian_log_det
 ):

@@ -163,14 +163,45 @@ def test_probabilities_sum_to_1_wherever_the_density_lies(glow, normal, compiled
     assert abs(weights.mean(axis=0).sum() - 1) < 4 * error + 2e-3
 
 
-def test_samples_are_grey_levels_even_where_the_inverse_overflows(normal, perturb, compiled, array):
-    model = perturb(Glow(GlowConfig(**SMALL), (4, 4, 1), 8), scale=0.2)
-    for weight in model.split_priors[0].trainable_variables:
-        weight.assign(np.full(weight.shape, 50.0))
-    noise = normal(64, model.prior_noise_size)
-    images = array(compiled(model.generate)(noise))
-    assert images.min() >= 0
+@pytest.mark.parametrize("preprocessing", ["linear", "logit", "marginal"])
+def test_what_overflows_on_its_way_back_is_no_grey_level_and_leaves_other_images_alone(
+    normal, perturb, compiled, array, preprocessing
+):
+    model = perturb(Glow(GlowConfig(**SMALL, preprocessing=preprocessing), (4, 4, 1), 8), scale=0.2)
+    noise = array(normal(64, model.prior_noise_size))
+    before = array(compiled(model.generate)(noise))
+    assert before.min() >= 0
+    far = np.where(np.arange(64)[:, None] < 3, 1e37 * noise, noise)
+    images = array(compiled(model.generate)(far))
+    assert (images[:3] == -1).any(axis=(1, 2, 3)).all()
+    assert (images[3:] == before[3:]).all()
     assert images.max() <= 7
+
+
+@pytest.mark.parametrize("preprocessing", ["linear", "logit", "marginal"])
+def test_an_infinite_value_is_none_of_the_ends_of_the_range(normal, array, monkeypatch, preprocessing):
+    model = Glow(GlowConfig(**SMALL, preprocessing=preprocessing), (4, 4, 1), 8)
+    ends = np.resize([np.inf, 0.0, -np.inf, 1.0], (2, 4, 4, 1)).astype("float32")
+    monkeypatch.setattr(model.chains[0], "inverse", lambda y: ops.convert_to_tensor(ends))
+    images = array(model.generate(normal(2, model.prior_noise_size)))
+    assert ((images == -1) == np.isinf(ends)).all()
+
+
+@pytest.mark.parametrize("sigmas", [1.0, 1.5])
+def test_samples_go_back_to_the_noise_that_they_came_from(glow, normal, compiled, array, variant, sigmas):
+    """However dark or bright a sample within the cube is, it is the model's own: the inverse loses nothing of it."""
+    model = glow(scale=0.05, **variant)
+    noise = sigmas * normal(512, model.prior_noise_size)
+    v = compiled(model.continuous)(noise)
+    latents, _ = compiled(model.encode)(v)
+    prior = model.top_prior.given(np.zeros(512))
+    parts = [(latents[1] - prior.mean) / ops.exp(prior.log_scale)]
+    mean, log_scale = model.split_priors[0](model.chains[1].inverse(latents[1]))
+    parts = [(latents[0] - mean) / ops.exp(log_scale), *parts]
+    reach = 3.0 if variant.get("preprocessing") == "linear" else 0.5
+    inside = (np.abs(array(v) - 0.5) < reach).all(axis=(1, 2, 3))
+    assert inside.sum() > 20
+    assert_allclose(array(flat(parts))[inside], array(noise)[inside], rtol=0, atol=1e-7)
 
 
 def _mean_bound(log_weights, k):
