@@ -1,7 +1,6 @@
 """The harness: studies of likelihood models, from the first trial to the report.
 
-    from bench import Arm, Integers, Reals, Study, run_study
-    from models import GlowConfig, VAEConfig
+    from reparam_bench import Arm, GlowConfig, Integers, VAEConfig, run_study
 
     outcome = run_study([Arm(VAEConfig(), {"latent_size": Integers(4, 64, log=True)}), Arm(GlowConfig())], "mnist")
 

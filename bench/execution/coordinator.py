@@ -10,6 +10,7 @@ from typing import Any
 from bench.core.errors import OutboxError, RestartRequiredError, StudyStoppedError, TrackingError
 from bench.core.results import RunState
 from bench.core.signals import StopRequest
+from bench.execution.agreement import runless
 from bench.execution.executors.base import Executor
 from bench.execution.progress import StudyProgress
 from bench.execution.session import Selection, StudySession
@@ -75,6 +76,7 @@ class Coordinator:
 
     def _run(self) -> None:
         self._bring_tracking_up_to_date()
+        self._name_runless()
         selected = self._search()
         configs = {name: self._config(name, trial) for name, trial in selected.items()}
         chosen = {name: {"number": each.number, "config_hash": configs[name].hash} for name, each in selected.items()}
@@ -86,6 +88,21 @@ class Coordinator:
             self._record_selection(chosen)
         self._register(configs)
         self.study.remove_checkpoints_of_settled_tasks()
+
+    def _name_runless(self) -> None:
+        """Say of which trials that count no run is logged, though nothing waits for upload here."""
+        attempts = [each for queue in self.study.queues.values() for each in queue.attempts()]
+        try:
+            if self.study.tracker.drain(0.0) or not (missing := runless(self.study.parent.children(), attempts)):
+                return
+        except TrackingError:
+            # Said already.
+            return
+        self.progress.say(
+            f"{len(missing)} finished trials or final runs have no run in MLflow, such as attempt {missing[0].key}: "
+            "they wait in the outbox of another folder or machine (`reparam-bench upload` there), or somebody removed "
+            "them"
+        )
 
     def _record_selection(self, chosen: dict[str, dict[str, Any]]) -> bool:
         """Log the selection; False if the tracking server cannot be reached, for which final runs do not wait."""

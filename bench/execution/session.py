@@ -9,12 +9,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from bench.core.errors import DataError, TrackingError
+from bench.core.errors import DataError, DisagreementError, TrackingError
 from bench.core.extensions import load_extension
 from bench.core.metrics import own_metrics
 from bench.data.dataset import Dataset, TuningData
+from bench.data.kept import find_kept
 from bench.data.registry import load
 from bench.data.shared import open_shared
+from bench.execution.agreement import check_agreement
 from bench.runtime.backend import select_backend
 from bench.runtime.provenance import code_version, provenance
 from bench.search.queue import Queue, Task
@@ -122,6 +124,7 @@ def open_session(bound: BoundStudy, objects: SearchObjects | None = None) -> Stu
         objects: a sampler or pruner given as an object.
 
     Raises:
+        DisagreementError: storage and server do not hold the same trials.
         TrackingError: storage or server cannot be reached.
         SettingsError: other code began the study.
     """
@@ -136,24 +139,43 @@ def open_session(bound: BoundStudy, objects: SearchObjects | None = None) -> Stu
     specification = to_json(bound)
     codes = [] if earlier is None else [code for code in earlier["codes"] if code != specification["code"]["code"]]
     codes.append(specification["code"]["code"])
-    parent = _parent(tracker, _description(bound, codes), earlier)
+    searches = _searches(bound, record, objects)
+    _describe(bound, record, searches)
+    parent = _parent(tracker, _description(bound, codes), earlier, {**searches, FINALS: record.finals})
     record.publish({**specification, "codes": codes, "experiment_id": parent.experiment_id, "run_id": parent.run_id})
-    return StudySession(bound, record, _searches(bound, record, objects), tracker, parent)
+    return StudySession(bound, record, searches, tracker, parent)
 
 
-def _parent(tracker: Tracker, description: StudyDescription, earlier: Mapping[str, Any] | None) -> ParentRun:
+def _describe(bound: BoundStudy, record: StudyRecord, searches: Mapping[str, Search]) -> None:
+    """Say in the storage what each of its studies is, for those who open it with Optuna's own tools."""
+    about = {"question": bound.study.question, "data": bound.info.name}
+    for name, search in searches.items():
+        search.describe({**about, "arm": name, "family": bound.study.arm(name).family})
+    record.finals.describe({**about, "about": "Final runs of all arms, no search: the report and MLflow show them"})
+
+
+def _parent(
+    tracker: Tracker, description: StudyDescription, earlier: Mapping[str, Any] | None, queues: Mapping[str, Queue]
+) -> ParentRun:
     """The study's parent run; a study that is continued does not need the server for that.
 
     Raises:
+        DisagreementError: storage and server do not hold the same trials.
         TrackingError: the server cannot be reached, and no earlier process has opened the study.
     """
+    known = None if earlier is None else (earlier["experiment_id"], earlier["run_id"])
+    is_begun = any(queue.attempts() for queue in queues.values())
     try:
-        return tracker.open_study(description)
+        parent = tracker.open_study(description, known if is_begun else None)
+        check_agreement(parent, queues)
+    except DisagreementError:
+        raise
     except TrackingError as error:
-        if earlier is None:
+        if known is None:
             raise
         log.warning("the study continues without its tracking server: %s", error)
-        return tracker.join_study(description, earlier["experiment_id"], earlier["run_id"])
+        return tracker.join_study(description, *known)
+    return parent
 
 
 def join_session(
@@ -203,7 +225,7 @@ def open_data(bound: BoundStudy) -> Dataset:
     shared = open_shared(bound.info, bound.digest, settings.output / "data")
     if shared is not None:
         return shared
-    dataset = load(settings.dataset, settings.grey_levels)
+    dataset = load(find_kept(settings.dataset, settings.output), settings.preparation)
     if dataset.digest != bound.digest:
         raise DataError(
             f"the data set {settings.dataset!r} differs here (digest {dataset.digest[:12]}) from where the study began "

@@ -348,7 +348,7 @@ def open_protocol(study: StudySession, dataset: Dataset) -> EvaluationProtocol:
     return EvaluationProtocol(
         settings.importance_samples,
         open_extractor(settings.extractor, dataset.tuning, settings.output / "extractors"),
-        None if outside is None else open_outside(outside, dataset.info),
+        None if outside is None else open_outside(outside, dataset.info, settings.preparation),
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -15,14 +16,16 @@ from optuna.trial import FrozenTrial, Trial, TrialState
 
 from bench.core.errors import LostTrialError
 from bench.core.results import RunState
-from bench.search.heartbeat import Heartbeat, Watch
-from bench.search.processes import is_surely_dead, this_process
+from bench.search.heartbeat import BEATS_PER_LEASE, Heartbeat, Watch
+from bench.search.processes import is_surely_dead, is_this_machine, this_process
 from bench.search.storage import with_retries
 
 Result = TypeVar("Result")
 
 MAX_DEATHS = 3
 """Deaths of its processes after which a task has failed, since it probably kills them."""
+OBJECTIVE = "bits/dim on validation"
+"""What all queues minimise."""
 DIED = "its process ended before it did"
 STOPPED = "stopped by the user or the scheduler"
 _ENDS = {TrialState.COMPLETE: RunState.COMPLETE, TrialState.PRUNED: RunState.PRUNED}
@@ -118,6 +121,16 @@ class Queue:
                 load_if_exists=True,
             )
         )
+        if with_retries(lambda: self.study.metric_names) is None:
+            # Otherwise optuna-dashboard calls it "Objective 0".
+            with_retries(lambda: self.study.set_metric_names([OBJECTIVE]))
+
+    def describe(self, about: Mapping[str, str]) -> None:
+        """Say what is searched, in attributes that optuna-dashboard shows."""
+        known = with_retries(lambda: self.study.user_attrs)
+        for name, value in about.items():
+            if known.get(name) != value:
+                with_retries(lambda name=name, value=value: self.study.set_user_attr(name, value))  # type: ignore[misc]
 
     def attempts(self) -> list[Attempt]:
         """All attempts, in the order of their offers."""
@@ -241,6 +254,23 @@ class Queue:
             return []
         names = {each.key for each in gone}
         return [each for each in self.attempts() if each.key in names and each.state != RunState.RUNNING]
+
+    def living(self) -> Attempt | None:
+        """A running attempt whose process lives; waits at most a lease for heartbeats from other machines."""
+        watch, first_beats = Watch(self.lease), dict[str, object]()
+        while True:
+            waited_for = []
+            for each in [each for each in self.attempts() if each.state == RunState.RUNNING]:
+                owner, beat = each.frozen.user_attrs.get("owner"), each.frozen.user_attrs.get("beat")
+                if owner is not None and is_surely_dead(owner):
+                    continue
+                if (owner is not None and is_this_machine(owner)) or beat != first_beats.setdefault(each.key, beat):
+                    return each
+                if watch.seconds_unchanged(each.key, beat) <= self.lease:
+                    waited_for.append(each)
+            if not waited_for:
+                return None
+            time.sleep(self.lease / BEATS_PER_LEASE)
 
     def _is_gone(self, trial: FrozenTrial) -> bool:
         owner = trial.user_attrs.get("owner")

@@ -82,6 +82,24 @@ def open_storage(address: str) -> BaseStorage:
         raise TrackingError(f"study storage {redact(address)} cannot be opened: {reason}") from error
 
 
+def open_searches(address: str) -> BaseStorage:
+    """Open a storage whose list of studies is that of the searches, for optuna-dashboard.
+
+    Locks and final runs are left out: the latter are of all arms, and have no parameters that were searched.
+
+    Raises:
+        TrackingError: it cannot be reached, or is not a storage.
+    """
+    storage = open_storage(address)
+    whole = storage.get_all_studies
+
+    def searches() -> list[Any]:
+        return [study for study in whole() if not study.study_name.endswith((FINALS, COORDINATOR))]
+
+    storage.get_all_studies = searches  # type: ignore[method-assign]
+    return storage
+
+
 def _database(address: str) -> RDBStorage:
     """Open a database, and create missing tables, perhaps in several processes at once.
 

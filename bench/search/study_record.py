@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
+import optuna
 from optuna.storages import BaseStorage
 
 from bench.core.errors import SettingsError, TrackingError
 from bench.search.heartbeat import Heartbeat
 from bench.search.lock import Lock, LockedError
+from bench.search.processes import Owner
 from bench.search.queue import Queue
 from bench.search.storage import COORDINATOR, FINALS, with_retries
+
+LEASE = 60.0
+"""Seconds without a heartbeat after which a process counts as dead, where the study does not say."""
 
 
 class StudyRecord:
@@ -73,6 +78,68 @@ class StudyRecord:
             yield heartbeat
 
 
+@contextmanager
+def removal(storage: BaseStorage, study_id: str) -> Iterator[Callable[[], int]]:
+    """Hold a study while it is removed, so that no process begins to work on it.
+
+    Args:
+        storage: the storage.
+        study_id: the study's identifier.
+
+    Yields:
+        Removes the study for good, and returns the number of its trials and final runs.
+
+    Raises:
+        SettingsError: a coordinator or a worker of the study lives.
+    """
+    specification = StudyRecord(storage, study_id, LEASE).specification
+    lease = LEASE if specification is None else float(specification["settings"]["lease"])
+    names = [name for name in _names(storage) if name.startswith(f"{study_id}/") and not name.endswith(COORDINATOR)]
+    queues = [Queue(storage, name, lease=lease) for name in names]
+
+    def remove() -> int:
+        settled = sum(len(queue.settled()) for queue in queues)
+        # The final runs, by which the study is found, after all others.
+        for name in sorted(names, key=lambda name: name.endswith(FINALS)):
+            with_retries(lambda name=name: _delete(storage, name))  # type: ignore[misc]
+        return settled
+
+    with ExitStack() as stack:
+        try:
+            stack.enter_context(Lock(storage, f"{study_id}{COORDINATOR}", lease).acquire())
+        except LockedError as error:
+            raise _is_run(study_id, error.owner) from error
+        for queue in queues:
+            if (attempt := queue.living()) is not None:
+                raise _is_run(study_id, attempt.frozen.user_attrs.get("owner"))
+        yield remove
+    with_retries(lambda: _delete(storage, f"{study_id}{COORDINATOR}"))
+
+
+def _is_run(study_id: str, owner: Owner | None) -> SettingsError:
+    who = "a process" if owner is None else f"process {owner['pid']} on {owner['host']}"
+    return SettingsError(f"{who} works on {study_id}: stop it before the study is removed")
+
+
+def _delete(storage: BaseStorage, name: str) -> None:
+    try:
+        optuna.delete_study(study_name=name, storage=storage)
+    except KeyError:
+        # By an earlier request, whose answer was lost.
+        return
+
+
+def _names(storage: BaseStorage) -> list[str]:
+    return with_retries(lambda: [study.study_name for study in storage.get_all_studies()])
+
+
+def list_studies(storage: BaseStorage) -> list[str]:
+    """Identifiers of the studies in a storage, by name, also of one that is removed halfway."""
+    ends = (FINALS, COORDINATOR)
+    found = {name.removesuffix(COORDINATOR).removesuffix(FINALS) for name in _names(storage) if name.endswith(ends)}
+    return sorted(found)
+
+
 def find_study(storage: BaseStorage, beginning: str) -> str:
     """Find the one study whose identifier begins so.
 
@@ -86,8 +153,7 @@ def find_study(storage: BaseStorage, beginning: str) -> str:
     Raises:
         TrackingError: no study begins so, or several do.
     """
-    names = with_retries(lambda: [study.study_name for study in storage.get_all_studies()])
-    known = sorted(name.removesuffix(FINALS) for name in names if name.endswith(FINALS))
+    known = list_studies(storage)
     found = [name for name in known if name == beginning] or [name for name in known if name.startswith(beginning)]
     if len(found) != 1:
         problem = "no study begins with" if not found else "several studies begin with"

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from bench.core.metrics import METRICS
 from bench.core.redaction import redact
 from bench.core.results import Measurement, RunState
+from bench.tracking.registry import sample_request, serve_command
 from bench.tracking.schema import StudyDescription
 from bench.tracking.views import VIEWS, view_address
 
@@ -35,7 +36,7 @@ def experiment_note(study: StudyDescription, experiment_id: str) -> str:
     """The description of an experiment: what it holds, with links to its views."""
     # In the first line, which is all that the UI shows before it is unfolded.
     views = " · ".join(f"[{view.name}]({view_address(experiment_id, view)})" for view in VIEWS)
-    return f"""**{plain(study.question)}** {views}
+    return f"""{views} **{plain(study.question)}**
 
 Each parent run is one study: this question on one data set, with one set of settings. Its children are models: the
 trials of the search, evaluated on validation alone, and the final runs, which retrain the best trial's configuration
@@ -104,16 +105,15 @@ of its training (one-sample bound). The choice does not use the test split.
 
 Serve it, with reparam-bench's environment active:
 
-    MLFLOW_TRACKING_URI='{redact(uri)}' mlflow models serve --env-manager local --port 5001 -m 'models:/{name}@champion'
+    {serve_command(uri, name)}
 
-Ask for the bits/dim of images (high for images unlike those of training), or for samples. An image is
-{height}x{width}x{channels} integers from 0 to {study.dataset.grey_levels - 1}.
+Ask for samples, others at each request unless `params` has a `seed`:
 
-    curl http://127.0.0.1:5001/invocations -H 'Content-Type: application/json' -d @request.json
+    {sample_request()}
 
-where `request.json` is `{{"inputs": [IMAGE, …], "params": {{"task": "bits_per_dim", "importance_samples": 64}}}}`, or
-`{{"inputs": [IMAGE], "params": {{"task": "sample", "n": 16, "temperature": 0.7, "seed": 0}}}}`; a request for samples
-ignores its images.
+or for the bits/dim of images (high for images unlike those of training), as the file `serving_input_example.json` among
+the logged model's artifacts does: `inputs` is a list of images, each {height}x{width}x{channels} integers from 0 to
+{study.dataset.grey_levels - 1}, and `params` may set `importance_samples` (64) and `seed` (0).
 """
 
 

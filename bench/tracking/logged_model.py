@@ -30,12 +30,19 @@ PARAMETERS = ParamSchema(
     [
         ParamSpec("task", "string", "bits_per_dim"),
         ParamSpec("importance_samples", "long", 64),
-        ParamSpec("seed", "long", 0),
+        # None: samples from another seed at each request, scores from the same one.
+        ParamSpec("seed", "long", None),
         ParamSpec("n", "long", 16),
         ParamSpec("temperature", "double", 1.0),
     ]
 )
 """What a request may set: the task, and what each task is done with. See :mod:`bench.tracking.served_model`."""
+SIGNATURE = ModelSignature(None, Schema([TensorSpec(np.dtype(np.float64), (-1,))]), PARAMETERS)
+"""Scores out, and no schema of what comes in: MLflow would demand images of who asks for samples.
+
+The model checks its images itself. An integer schema would moreover cut off decimals in silence, and score images in
+0..1 as black ones.
+"""
 OWN_PACKAGES = ("bench", "models", "reports", "studies")
 IMPORT_NAME = "reparam_bench"
 """The module that offers what all our packages do; see :mod:`bench.core.reparam_bench`."""
@@ -63,8 +70,9 @@ def write_package(model: LikelihoodModel, example: Images, folder: Path) -> None
             python_model=str(Path(served_model.__file__)),
             artifacts={"model": str(file), **({} if source is None else {"extension": str(source)})},
             code_paths=[str(path) for path in _own_code(imported)],
-            signature=_signature(model),
-            input_example=example.astype(np.float64),
+            signature=SIGNATURE,
+            metadata={"image_shape": list(model.image_shape), "grey_levels": model.grey_levels},
+            input_example=(example.astype(np.float64), {"task": "bits_per_dim"}),
             pip_requirements=_requirements(imported),
             model_config={"backend": keras.backend.backend()},
         )
@@ -76,14 +84,6 @@ def _own_code(imported: set[str]) -> list[Path]:
     packages = [root / package for package in OWN_PACKAGES if package in {"models", *imported}]
     module = root / "bench" / "core" / f"{IMPORT_NAME}.py"
     return [*packages, module] if IMPORT_NAME in imported else packages
-
-
-def _signature(model: LikelihoodModel) -> ModelSignature:
-    # Numbers of any kind are taken, and those that are no grey levels refused: an integer type would make MLflow cut
-    # off decimals in silence, and score images in 0..1 as black ones.
-    images = TensorSpec(np.dtype(np.float64), (-1, *model.image_shape))
-    scores = TensorSpec(np.dtype(np.float64), (-1,))
-    return ModelSignature(Schema([images]), Schema([scores]), PARAMETERS)
 
 
 def imported_packages(source: Path) -> set[str]:

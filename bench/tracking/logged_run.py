@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from bench.core.results import RunState
-from bench.tracking.schema import EVALUATION_SUFFIX, KEY_TAG
+from bench.tracking.run_tags import RunTags
+from bench.tracking.schema import EVALUATION_SUFFIX
 
 
 @dataclass(frozen=True)
@@ -30,19 +31,22 @@ class LoggedRun:
 
     @classmethod
     def of(cls, run: Any) -> LoggedRun:
-        """Convert MLflow's own run."""
-        tags = run.data.tags
-        number = tags.get("reparam.number")
+        """Convert MLflow's own run.
+
+        Raises:
+            DisagreementError: somebody edited its tags.
+        """
+        tags = RunTags.of(run.info.run_id, run.data.tags)
         return cls(
             run_id=run.info.run_id,
-            role=tags["reparam.role"],
-            arm=tags["reparam.arm"],
-            number=None if number is None else int(number),
-            seed=int(tags["reparam.seed"]),
-            config_hash=tags["reparam.config_hash"],
-            state=RunState(tags["reparam.state"]),
+            role=tags.role,
+            arm=tags.arm,
+            number=tags.number,
+            seed=tags.seed,
+            config_hash=tags.config_hash,
+            state=tags.state,
             status=run.info.status,
             validation=run.data.metrics.get(f"validation/bits_per_dim{EVALUATION_SUFFIX}"),
-            attempt=int(tags.get("reparam.attempt", 1)),
-            key=tags.get(KEY_TAG, ""),
+            attempt=tags.attempt,
+            key=tags.key,
         )

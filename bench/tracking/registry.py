@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import json
+import shlex
 from typing import Any
 
 from mlflow.exceptions import MlflowException
 from mlflow.protos.databricks_pb2 import RESOURCE_ALREADY_EXISTS, ErrorCode
 from mlflow.tracking import MlflowClient
 
+from bench.core.redaction import redact
+from bench.tracking.connection import connect, raise_tracking_errors
 from bench.tracking.schema import MODEL_FOLDER
 
 ALIAS = "champion"
+PORT = 5001
+"""Where the commands that we print serve a model: MLflow's UI has 5000."""
 
 
 def register(client: MlflowClient, name: str, run_id: str, description: str, version_description: str) -> str:
@@ -29,7 +35,7 @@ def register(client: MlflowClient, name: str, run_id: str, description: str, ver
     Raises:
         MlflowException: the store has no registry, or rejects the model.
     """
-    name = name.replace("/", "-").replace(":", "-")
+    name = accepted_name(name)
     try:
         client.create_registered_model(name, description=description)
     except MlflowException as error:
@@ -43,6 +49,41 @@ def register(client: MlflowClient, name: str, run_id: str, description: str, ver
         ).version
     client.set_registered_model_alias(name, ALIAS, version)
     return name
+
+
+def accepted_name(name: str) -> str:
+    """A registered model's name without the characters that registries reject."""
+    return name.replace("/", "-").replace(":", "-")
+
+
+def model_name(study_id: str, arm: str) -> str:
+    """The name under which the best model of an arm is registered."""
+    return f"reparam-bench.{study_id}.{arm}"
+
+
+def is_registered(uri: str, name: str) -> bool:
+    """Whether a store has a champion of this name.
+
+    Raises:
+        TrackingError: the store cannot be reached.
+    """
+    client = connect(uri)
+    with raise_tracking_errors(uri):
+        found = client.search_registered_models(f"name = '{accepted_name(name)}'")
+    return any(ALIAS in model.aliases for model in found)
+
+
+def serve_command(uri: str, name: str) -> str:
+    """The command that serves a registered model's champion on this machine, to be pasted into a shell."""
+    model = shlex.quote(f"models:/{accepted_name(name)}@{ALIAS}")
+    store = shlex.quote(redact(uri))
+    return f"MLFLOW_TRACKING_URI={store} mlflow models serve --env-manager local --port {PORT} -m {model}"
+
+
+def sample_request(n: int = 4) -> str:
+    """The command that asks a model so served for samples."""
+    request = json.dumps({"inputs": [], "params": {"task": "sample", "n": n}})
+    return f"curl http://127.0.0.1:{PORT}/invocations -H 'Content-Type: application/json' -d '{request}'"
 
 
 def model_location(client: MlflowClient, run: Any) -> tuple[str, str | None]:

@@ -22,6 +22,11 @@ STATUS = {
 
 ERROR_SUFFIX = "_standard_error"
 MONTE_CARLO_SUFFIX = "_monte_carlo_error"
+HEADLINE = "bits_per_dim"
+"""The group of metrics with which the MLflow UI begins a run's charts, as it orders groups by name.
+
+It holds copies of the run's bits/dim, by split: ``bits_per_dim/test``.
+"""
 EVALUATION_SUFFIX = "_by_evaluation"
 """Distinguishes a learning curve from the final metric of the same name, which is a tighter bound."""
 NOTE_TAG = "mlflow.note.content"

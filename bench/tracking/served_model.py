@@ -33,8 +33,8 @@ class ServedModel(mlflow.pyfunc.PythonModel):
     the same noise, that of ``seed``, so that an image's score does not depend on those sent with it. It is what
     ``model.log_prob_bound`` gives for that image alone.
 
-    ``sample`` gives ``n`` images at ``temperature`` from ``seed``, the same as ``model.sample``. The images that MLflow
-    asks for are then ignored: send any one.
+    ``sample`` gives ``n`` images at ``temperature``, the same as ``model.sample``: others at each request, or those of
+    ``seed`` where it is given; -1 where a value is not finite. It needs no images, and ignores them: send none, ``[]``.
     """
 
     def load_context(self, context: Any) -> None:
@@ -56,17 +56,17 @@ class ServedModel(mlflow.pyfunc.PythonModel):
 
         Args:
             context: MLflow's own.
-            model_input: images (n, h, w, c), whole numbers in 0..grey levels - 1.
+            model_input: images (n, h, w, c), whole numbers in 0..grey levels - 1; none for samples.
             params: ``task``, and ``importance_samples``, ``seed``, ``n``, ``temperature``.
 
         Raises:
             MlflowException: an image or a parameter is not of this kind; the server answers 400 with the reason.
         """
         request = params or {}
-        task, seed = request["task"], int(request["seed"])
+        task, seed = request["task"], request["seed"]
         if task == "bits_per_dim":
-            images = self._checked(np.asarray(model_input))
-            return self._bits_per_dim(images, _count("importance_samples", request), seed)
+            images = self._checked(model_input)
+            return self._bits_per_dim(images, _count("importance_samples", request), 0 if seed is None else seed)
         if task == "sample":
             temperature = float(request["temperature"])
             if not (np.isfinite(temperature) and temperature >= 0):
@@ -74,8 +74,12 @@ class ServedModel(mlflow.pyfunc.PythonModel):
             return np.asarray(self.model.sample(_count("n", request), temperature, seed))
         raise _refused(f"task={task!r} is unknown: one of bits_per_dim, sample")
 
-    def _checked(self, images: npt.NDArray[Any]) -> npt.NDArray[np.int32]:
+    def _checked(self, given: Any) -> npt.NDArray[np.int32]:
         shape, levels = self.model.image_shape, self.model.grey_levels
+        try:
+            images = np.asarray(given, dtype=np.float64)
+        except (TypeError, ValueError) as error:
+            raise _refused(f"the images are no array of numbers: {error}") from error
         if images.ndim != 4 or images.shape[1:] != shape or not len(images):
             raise _refused(f"the images have shape {images.shape}: this model takes (n, {', '.join(map(str, shape))})")
         wrong = ~((images >= 0) & (images <= levels - 1) & (images == np.round(images)))

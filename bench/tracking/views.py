@@ -11,7 +11,7 @@ import time
 from dataclasses import dataclass
 from typing import Any
 
-from bench.tracking.schema import ERROR_SUFFIX, EVALUATION_SUFFIX, TRAINING_MODE, StudyDescription
+from bench.tracking.schema import ERROR_SUFFIX, HEADLINE, TRAINING_MODE, StudyDescription
 
 _TAG = "mlflow.sharedViewState."
 
@@ -89,8 +89,8 @@ def _state(view: View, study: StudyDescription) -> dict[str, Any]:
         "orderByAsc": True,
         "selectedColumns": columns,
         "columnOrder": columns,
-        # Learning curves, and the metric that orders the runs.
-        "chartsSearchFilter": f"{EVALUATION_SUFFIX}$|^{view.metrics[0]}$",
+        # Bits/dim in the end and over the course of training.
+        "chartsSearchFilter": f"^{HEADLINE}/",
     }
 
 

@@ -12,22 +12,23 @@ import math
 import time
 import uuid
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import cached_property
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar, cast
+from typing import IO, TYPE_CHECKING, Any, NamedTuple, TypeVar, cast
 
 from mlflow.entities import Dataset as DatasetEntity
-from mlflow.entities import DatasetInput, InputTag, Param, RunTag
+from mlflow.entities import DatasetInput, InputTag, LifecycleStage, Param, RunTag
 from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 from sqlalchemy.exc import SQLAlchemyError
 
-from bench.core.errors import OutboxError, TrackingError
+from bench.core.errors import DisagreementError, OutboxError, TrackingError
 from bench.core.logs import shorten
 from bench.core.redaction import redact
 from bench.core.results import EvaluationRecord, Measurement, RunState
+from bench.tracking.deletion import below, deleted_children, only_run, was_deleted
 from bench.tracking.descriptions import (
     experiment_note,
     plain,
@@ -36,18 +37,20 @@ from bench.tracking.descriptions import (
     study_note,
     version_note,
 )
+from bench.tracking.location import database_file, settle, store_from, store_name
 from bench.tracking.logged_run import LoggedRun
 from bench.tracking.outbox.outbox import Outbox, count_runs, outboxes, raise_outbox_errors
 from bench.tracking.outbox.records import Creation, End, File, Package, Record, Samples, Values
 from bench.tracking.outbox.retry import is_transient
 from bench.tracking.outbox.upload import RunRejectedError, Upload
 from bench.tracking.outbox.uploader import Uploader
-from bench.tracking.reading.sources import search_runs
-from bench.tracking.registry import register
+from bench.tracking.registry import model_name, register
+from bench.tracking.runs import experiment_ids, search_runs
 from bench.tracking.schema import (
     DETAILS_TAG,
     ERROR_SUFFIX,
     EVALUATION_SUFFIX,
+    HEADLINE,
     IMAGE_FOLDER,
     KEY_TAG,
     LOST,
@@ -77,8 +80,12 @@ DRAIN_SECONDS = 30.0
 """Seconds that a command waits at its end for its uploads; a later command uploads the rest."""
 PAUSES = (0.5, 1.0)
 """Seconds between attempts at direct requests."""
-_EXPERIMENT_TAGS = {"mlflow.experimentKind": "custom_model_development"}
-"""Marks the runs as training runs, so that MLflow does not have to guess."""
+_EXPERIMENT_TAGS = {
+    "mlflow.experimentKind": "custom_model_development",
+    "mlflow.experiment.primaryMetric.name": f"{HEADLINE}/test",
+    "mlflow.experiment.primaryMetric.greaterIsBetter": "False",
+}
+"""Marks the runs as training runs, so that MLflow does not have to guess, and the metric that decides."""
 SAMPLES_KEY = "samples/by evaluation"
 """The section and the name under which the UI shows sample grids, with a slider."""
 
@@ -103,8 +110,9 @@ class Tracker:
         self.uri = uri
         self.artifacts = artifacts
         self.outbox = outbox
-        self.store = redact(uri).rstrip("/")
-        """The URI without its credentials, as outboxes record it."""
+        self.store = store_name(uri)
+        """The URI without its credentials."""
+        self._settled: IO[bytes] | None = None
         self.uploader = Uploader(lambda: self.client, self.store, outbox)
 
     def __enter__(self) -> Tracker:
@@ -117,22 +125,36 @@ class Tracker:
 
     @cached_property
     def client(self) -> MlflowClient:
-        """MLflow's client; the first use opens a database, which may fail."""
-        return MlflowClient(tracking_uri=self.uri)
+        """MLflow's client; the first use opens a database, which may fail, and settles its addresses."""
+        client = MlflowClient(tracking_uri=self.uri)
+        self._settled = settle(self.uri)
+        return client
 
-    def open_study(self, study: StudyDescription) -> ParentRun:
+    def open(self) -> None:
+        """Open the store now, and not at the first request; rewrites the addresses of a folder that was moved.
+
+        Raises:
+            TrackingError: it cannot be opened.
+            SettingsError: its addresses cannot be rewritten.
+        """
+        self.request(lambda: self.client, "cannot be opened")
+
+    def open_study(self, study: StudyDescription, known: tuple[str, str] | None = None) -> ParentRun:
         """Find or create the parent run of a study.
 
         Args:
             study: what the run logs.
+            known: :attr:`ParentRun.experiment_id` and :attr:`ParentRun.run_id` of a study of which runs were logged, so
+                that its run must be there.
 
         Returns:
             The parent run.
 
         Raises:
+            DisagreementError: the known run is not there or was deleted, or several claim to be it.
             TrackingError: the store cannot be reached, or rejects a request.
         """
-        return self.request(lambda: self._open_study(study))
+        return self.request(lambda: self._open_study(study, known))
 
     def join_study(self, study: StudyDescription, experiment_id: str, run_id: str) -> ParentRun:
         """The parent run of a study that another process opened; sends no request, so the store may be unreachable.
@@ -240,35 +262,64 @@ class Tracker:
     def close(self) -> None:
         """Stop uploading; a later process uploads what is left, and ends runs that have not ended."""
         self.uploader.close()
+        if self._settled is not None:
+            self._settled.close()
 
-    def _open_study(self, study: StudyDescription) -> ParentRun:
-        experiment_id = self._experiment(study)
-        condition = f"tags.`reparam.study_id` = '{study.study_id}' AND tags.`reparam.role` = 'study'"
-        found = list(search_runs(self.client, [experiment_id], condition))
-        if found:
-            run_id, known = found[0].info.run_id, found[0].data.params
-            self.client.update_run(run_id, status="RUNNING")
-        else:
+    def _open_study(self, study: StudyDescription, known: tuple[str, str] | None) -> ParentRun:
+        run = self._find_study(study.study_id, known)
+        if run is None:
+            experiment_id = self._experiment(study)
             date = time.strftime("%Y-%m-%d", time.gmtime())
             run = self.client.create_run(
                 experiment_id,
                 run_name=f"{study.name} {study.dataset.name} {date}",
-                tags={"reparam.study_id": study.study_id, "reparam.role": "study"},
+                tags=_identity(study.study_id),
             )
-            run_id, known = run.info.run_id, {}
+            logged = {}
+        else:
+            experiment_id, logged = run.info.experiment_id, run.data.params
+            self.client.update_run(run.info.run_id, status="RUNNING")
+        run_id = run.info.run_id
         # MLflow's parameters cannot change, and an earlier process may have died before it wrote all of them.
-        rows = [Param(name, value) for name, value in _parameters(study.settings).items() if name not in known]
+        rows = [Param(name, value) for name, value in _parameters(study.settings).items() if name not in logged]
         self.client.log_batch(run_id, params=rows)
         parent = ParentRun(self, run_id, experiment_id, study)
         parent._describe()
         return parent
 
+    def _find_study(self, study_id: str, known: tuple[str, str] | None) -> Any:
+        """The run of a study, in whatever experiment; None if it is to be created."""
+        condition = f"tags.`reparam.study_id` = '{study_id}' AND tags.`reparam.role` = 'study'"
+        found = list(search_runs(self.client, experiment_ids(self.client), condition))
+        if found or known is None:
+            return only_run(self.client, study_id, found) if found else None
+        # A person deleted it, or edited its tags, which are then logged again.
+        try:
+            run = self.client.get_run(known[1])
+        except MlflowException as error:
+            if is_transient(error):
+                raise
+            raise DisagreementError(
+                f"the storage holds trials of {study_id}, and tracking store {redact(self.uri)} lacks its run "
+                f"{known[1]}: give the --tracking-uri that has it, or `reparam-bench delete {study_id}`, after which "
+                "the same command begins again"
+            ) from error
+        if run.info.lifecycle_stage != LifecycleStage.ACTIVE:
+            raise was_deleted(self.client, f"the runs of {study_id} were", run.info.experiment_id)
+        return run
+
     def _experiment(self, study: StudyDescription) -> str:
         full_name = f"reparam-bench/{study.name}"
         experiment = self.client.get_experiment_by_name(full_name)
+        if experiment is not None and experiment.lifecycle_stage != LifecycleStage.ACTIVE:
+            raise was_deleted(self.client, f"the runs of {full_name} were", experiment.experiment_id)
         if experiment is None:
-            embedded = self.uri.startswith("sqlite:")
-            location = (self.artifacts / study.name).resolve().as_uri() if embedded else None
+            location = None
+            if database_file(self.uri) is not None:
+                folder = (self.artifacts / study.name).resolve()
+                # So that it is found if the folder is moved before anything lies there.
+                folder.mkdir(parents=True, exist_ok=True)
+                location = folder.as_uri()
             experiment_id = cast(str, self.client.create_experiment(full_name, location, _EXPERIMENT_TAGS))
             known = {}
         else:
@@ -279,6 +330,11 @@ class Tracker:
             if name not in known:
                 self.client.set_experiment_tag(experiment_id, name, value)
         return experiment_id
+
+
+def _identity(study_id: str) -> dict[str, str]:
+    """The tags by which a study's own run is found."""
+    return {"reparam.study_id": study_id, "reparam.role": "study"}
 
 
 def keep_folder(uri: str, run_id: str, folder: Path, name: str) -> None:
@@ -332,8 +388,10 @@ class ParentRun:
     def _describe(self) -> None:
         """Log what the study is and where it runs; each process that continues it logs this again."""
         study = self.study
-        data = asdict(study.dataset) | {"digest": study.digest}
+        # The names of a thousand classes are longer than a tag may be.
+        data = asdict(replace(study.dataset, class_names=())) | {"digest": study.digest}
         tags = {
+            **_identity(study.study_id),
             "reparam.study": json.dumps(
                 {
                     "id": study.study_id,
@@ -421,7 +479,7 @@ class ParentRun:
             **({"reparam.continuation": _clean(continuation)} if continuation else {}),
         }
         creation = Creation(
-            store=self.tracker.store,
+            store=store_from(self.tracker.store, self.tracker.outbox),
             experiment_id=self.experiment_id,
             name=_clean(name),
             at=_now(),
@@ -443,9 +501,21 @@ class ParentRun:
         Raises:
             TrackingError: the store cannot be reached.
         """
-        condition = f"tags.`mlflow.parentRunId` = '{self.run_id}'"
+        condition = below(self.run_id)
         runs = self.tracker.request(lambda: list(search_runs(self.client, [self.experiment_id], condition)))
         return [LoggedRun.of(run) for run in runs]
+
+    def deleted_children(self) -> dict[str, str]:
+        """The model runs of the study that were deleted in the store: MLflow's identifiers by the runs' keys.
+
+        Raises:
+            TrackingError: the store cannot be reached.
+        """
+        return self.tracker.request(lambda: deleted_children(self.client, self.experiment_id, self.run_id))
+
+    def was_deleted(self, what: str) -> DisagreementError:
+        """The error that runs of the study were deleted; ``what`` is the subject of a sentence."""
+        return was_deleted(self.client, what, self.experiment_id)
 
     def end_run(self, run_id: str, state: RunState, reason: str = "") -> None:
         """End a model run that another process started and that has no outbox any more.
@@ -498,7 +568,7 @@ class ParentRun:
         """
         names = []
         for arm, run in champions.items():
-            name = f"reparam-bench.{self.study.study_id}.{arm}"
+            name = model_name(self.study.study_id, arm)
             about = registered_model_note(self.study, name, self.tracker.uri)
 
             def registered(name: str = name, run: LoggedRun = run, about: str = about) -> str:
@@ -565,6 +635,7 @@ class ModelRun:
         """Log one point of the learning curve."""
         now = _now()
         values = {
+            **_headline(record.values, EVALUATION_SUFFIX),
             **{f"{key}{EVALUATION_SUFFIX}": float(value) for key, value in record.values.items()},
             f"cost/images_seen{EVALUATION_SUFFIX}": float(record.images),
             f"cost/seconds{EVALUATION_SUFFIX}": float(record.seconds),
@@ -578,7 +649,7 @@ class ModelRun:
     def log_measurements(self, measurements: Sequence[Measurement]) -> None:
         """Log values with their errors and conditions; once there is a logged model, as its metrics too."""
         self._measured += measurements
-        metrics: dict[str, float] = {}
+        metrics = _headline({row.key: row.value for row in measurements})
         details: dict[str, dict[str, dict[str, Any]]] = {}
         for row in measurements:
             metrics[row.key] = float(row.value)
@@ -652,6 +723,12 @@ class ModelRun:
     def _write(self, record: Record) -> None:
         self._outbox.append(record)
         self.study.tracker.uploader.notify(record)
+
+
+def _headline(values: Mapping[str, float], suffix: str = "") -> dict[str, float]:
+    """The copies of a run's bits/dim that its charts in the MLflow UI begin with."""
+    splits = {key.removesuffix(f"/{HEADLINE}"): value for key, value in values.items() if key.endswith(f"/{HEADLINE}")}
+    return {f"{HEADLINE}/{split}{suffix}": float(value) for split, value in splits.items()}
 
 
 def _now() -> int:

@@ -16,10 +16,10 @@ def studies(incomplete: str) -> list[str]:
 
 
 def datasets(incomplete: str) -> list[str]:
-    """The built-in data sets, ``.npz`` files and folders."""
+    """The built-in data sets, ``.npz`` and ``.npy`` files, and folders."""
     from bench.data.registry import BUILT_IN
 
-    return [*_with_prefix(incomplete, BUILT_IN), *_paths(incomplete, ".npz")]
+    return [*_with_prefix(incomplete, BUILT_IN), *_paths(incomplete, ".npz", ".npy")]
 
 
 def backends(incomplete: str) -> list[str]:
@@ -100,8 +100,8 @@ def _with_prefix(incomplete: str, names: tuple[str, ...]) -> list[str]:
     return [name for name in names if name.startswith(incomplete)]
 
 
-def _paths(incomplete: str, suffix: str) -> list[str]:
-    """Folders, and files with a suffix, that begin with the typed text; hidden ones if it begins with a dot."""
+def _paths(incomplete: str, *suffixes: str) -> list[str]:
+    """Folders, and files with one of the suffixes, that begin with the typed text; hidden ones after a dot."""
     folder, _, name = incomplete.rpartition("/")
     prefix = incomplete[: len(incomplete) - len(name)]
     try:
@@ -112,6 +112,6 @@ def _paths(incomplete: str, suffix: str) -> list[str]:
         f"{prefix}{entry.name}{'/' if entry.is_dir() else ''}"
         for entry in entries
         if entry.name.startswith(name)
-        and (entry.is_dir() or entry.suffix == suffix)
+        and (entry.is_dir() or entry.suffix in suffixes)
         and (name.startswith(".") or not entry.name.startswith("."))
     ]

@@ -13,16 +13,19 @@ from studies.cli import (
     check,
     compare,
     completion,
+    delete,
     doctor,
     gradient_estimators,
     repeat,
+    settings,
     storage_server,
     ui,
     upload,
     worker,
 )
 from studies.cli.names import STUDIES
-from studies.cli.options import Extensions, Output, Storage, TrackingUri, load_extensions
+from studies.cli.options import Extensions, Grey, Output, Resize, Storage, TrackingUri, load_extensions
+from studies.cli.output import lasting_output
 from studies.cli.stores import choose_studies, find_tracking_store
 from studies.cli.terminal import LogFile, Quiet, command_log, open_console, restart, run_program
 
@@ -34,16 +37,21 @@ if TYPE_CHECKING:
 app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
+    # Rich's own markup would take "[default: all]" for a style, and drop it.
+    rich_markup_mode="markdown",
     context_settings={"help_option_names": ["-h", "--help"]},
     help="VAE or Glow? Sweep likelihood models on your data and hardware, and read the answer in bits/dim.",
 )
 
 
 def main() -> None:
-    """Run the command line; an error is printed as one line."""
-    run_program(app, "reparam-bench")
+    """Run the command line; an error is printed as one line, and output that cannot be written is dropped."""
+    with lasting_output():
+        run_program(app, "reparam-bench")
 
 
+WHOLE = "N"
+"""In place of ``<int range>``: the range stands behind it, and the narrower column leaves room for the help."""
 _NO_SETTINGS = ("name", "dry_run", "extension", "quiet", "log_file")
 """Options of ``study`` that are not settings of a study."""
 
@@ -53,8 +61,10 @@ def run_script(path: str) -> None:
     arguments = ["study", path, *sys.argv[1:]]
     if "keras" in sys.modules:
         # The script's own model has imported it, before the backend was known.
-        program = "from studies.cli.main import main; main()"
-        os.execv(sys.executable, [sys.executable, "-c", program, *arguments])  # noqa: S606 - this very command
+        from bench.core.environment import search_path
+
+        command = [sys.executable, "-P", "-c", "from studies.cli.main import main; main()", *arguments]
+        os.execve(sys.executable, command, {**os.environ, "PYTHONPATH": search_path()})  # noqa: S606 - this very command
     sys.argv[1:] = arguments
     main()
 
@@ -70,13 +80,15 @@ def study(
     dataset: Annotated[
         str,
         typer.Option(
-            help="digits, mnist, fashion_mnist, cifar10, binarized_mnist, an .npz file, a folder of images.",
+            help="digits, mnist, fashion_mnist, cifar10, binarized_mnist, a .npz or .npy file, a folder of images.",
             autocompletion=completion.datasets,
         ),
     ] = "digits",
     grey_levels: Annotated[
         int | None, typer.Option(help="Values a pixel can take [default: read from the data].", show_default=False)
     ] = None,
+    resize: Resize = None,
+    grey: Grey = False,
     trials: Annotated[int, typer.Option(help="Trials per arm, in all: a continued study adds what is missing.")] = 8,
     epochs: Annotated[
         int | None,
@@ -97,7 +109,8 @@ def study(
     extractor: Annotated[
         str,
         typer.Option(
-            help="Of the features of sample quality: classifier or inception_v3.", autocompletion=completion.extractors
+            help="Network whose features score samples: classifier or inception_v3.",
+            autocompletion=completion.extractors,
         ),
     ] = "classifier",
     outside_dataset: Annotated[
@@ -186,7 +199,7 @@ def study(
         _show_plan(declared, settings, open_console())
         return
     from bench.workflows.run import run
-    from studies.cli.plan import next_steps
+    from studies.cli.plan import print_next_steps
 
     console = open_console(quiet)
     try:
@@ -197,22 +210,17 @@ def study(
         # Typer would end the command on Ctrl-C without a message.
         typer.secho("stopped: finished runs are kept; the same command continues", err=True)
         raise typer.Exit(130) from None
-    for line in next_steps(name, settings, outcome):
-        console.print(line, highlight=False, markup=False)
+    print_next_steps(name, settings, outcome, console)
     if quiet:
         typer.echo(outcome.page)
 
 
 def _show_plan(study: Study, settings: StudySettings, console: Console) -> None:
-    from bench.checks.preflight import check_evaluation, check_search
-    from bench.data.registry import describe
-    from bench.study.definition import BoundStudy
+    from bench.checks.preflight import check_study, load_own_data
     from studies.cli.plan import print_plan
 
-    info = describe(settings.dataset, settings.grey_levels)
-    planned = BoundStudy(study, settings, info, digest="not opened")
-    check_evaluation(settings.extractor, settings.outside_dataset, info)
-    check_search(planned.sampler, settings.pruner)
+    planned = check_study(study, settings)
+    load_own_data(settings)
     print_plan(planned, console)
 
 
@@ -254,15 +262,16 @@ def report(
 def evaluate(
     run: Annotated[str, typer.Argument(help="A run's identifier in MLflow, or its first digits; see runs.csv.")],
     importance_samples: Annotated[
-        int | None, typer.Option(help="Importance samples of the bound [default: the study's].", min=1)
+        int | None, typer.Option(help="Importance samples of the bound [default: the study's].", metavar=WHOLE, min=1)
     ] = None,
     evaluation_images: Annotated[
-        int | None, typer.Option(help="Held-out images used [default: all].", show_default=False, min=2)
+        int | None, typer.Option(help="Held-out images used [default: all].", metavar=WHOLE, show_default=False, min=2)
     ] = None,
     extractor: Annotated[
         str,
         typer.Option(
-            help="Of the features of sample quality: classifier or inception_v3.", autocompletion=completion.extractors
+            help="Network whose features score samples: classifier or inception_v3.",
+            autocompletion=completion.extractors,
         ),
     ] = "classifier",
     outside_dataset: Annotated[
@@ -276,7 +285,10 @@ def evaluate(
     annealing: Annotated[
         int,
         typer.Option(
-            help="Temperatures of a check of a VAE's bound on simulated images; 0 for none.", min=0, max=1_000_000
+            help="Temperatures of a check of a VAE's bound on simulated images; 0 for none.",
+            metavar=WHOLE,
+            min=0,
+            max=1_000_000,
         ),
     ] = 0,
     dataset: Annotated[
@@ -296,6 +308,7 @@ def evaluate(
 ) -> None:
     """Measure any logged run again, in full: a final run on test, a trial on validation."""
     from bench.checks.preflight import check_evaluation, check_output
+    from bench.data.kept import find_kept
     from bench.data.registry import describe, load
     from bench.runtime.backend import check_backend, select_backend
     from bench.study.definition import StudySettings
@@ -307,8 +320,8 @@ def evaluate(
     uri = find_tracking_store(tracking_uri, output)
     logged = load_run(uri, run)
     load_extensions(extension, backend or logged.backend)
-    name, grey_levels = logged.dataset if dataset is None else (dataset, None)
-    check_evaluation(extractor, outside_dataset, describe(name, grey_levels))
+    name = find_kept(dataset or logged.dataset, output)
+    check_evaluation(extractor, outside_dataset, describe(name, logged.preparation), logged.preparation)
     check_backend(backend or logged.backend)
     console = open_console(quiet)
     with command_log("evaluate", output, log_file, console):
@@ -321,12 +334,12 @@ def evaluate(
         from bench.workflows.evaluate import Callbacks, evaluate, write_evaluation
         from studies.cli.plan import print_evaluation
 
-        data = load(name, grey_levels)
+        data = load(name, logged.preparation)
         k = importance_samples or int(logged.settings.get("importance_samples", 256))
         protocol = EvaluationProtocol(
             k,
             open_extractor(extractor, data.tuning, output / "extractors"),
-            None if outside_dataset is None else open_outside(outside_dataset, data.info),
+            None if outside_dataset is None else open_outside(outside_dataset, data.info, logged.preparation),
         )
         with StudyProgress(console, runs=1) as progress:
             progress.start_run(logged.name, logged.evaluations)
@@ -349,15 +362,17 @@ def reproduce(
         ),
     ] = None,
     images: Annotated[
-        int | None, typer.Option(help="Training images seen [default: as published].", show_default=False, min=1)
+        int | None,
+        typer.Option(help="Training images seen [default: as published].", metavar=WHOLE, show_default=False, min=1),
     ] = None,
-    seeds: Annotated[int, typer.Option(help="Runs of each, from seeds of their own.", min=1)] = 1,
+    seeds: Annotated[int, typer.Option(help="Runs of each, from seeds of their own.", metavar=WHOLE, min=1)] = 1,
     seed: Annotated[int, typer.Option(help="Seed from which all others derive.")] = 0,
     importance_samples: Annotated[
-        int | None, typer.Option(help="Importance samples of the test bound [default: as published].", min=1)
+        int | None,
+        typer.Option(help="Importance samples of the test bound [default: as published].", metavar=WHOLE, min=1),
     ] = None,
     evaluation_images: Annotated[
-        int | None, typer.Option(help="Validation and test images used [default: all].", min=2)
+        int | None, typer.Option(help="Validation and test images used [default: all].", metavar=WHOLE, min=2)
     ] = None,
     dataset: Annotated[
         str | None, typer.Option(help="File that holds the data set [default: download it].", show_default=False)
@@ -409,7 +424,7 @@ def reproduce(
         for each in chosen
     ]
     for published, own in zip(chosen, settings, strict=True):
-        published.check_data(describe(own.dataset))
+        published.check_data(describe(own.dataset, own.preparation))
     check_output(output)
     console, folder = open_console(quiet), output / "published"
     try:
@@ -435,6 +450,7 @@ app.command(name="gradients")(gradient_estimators.command)
 app.command(name="check")(check.command)
 app.command(name="doctor")(doctor.command)
 app.command(name="repeat")(repeat.command)
+app.command(name="settings")(settings.command)
 app.command(name="worker")(worker.command)
 app.command(name="upload")(upload.command)
 app.command(name="storage")(storage_server.command)
@@ -443,11 +459,19 @@ app.command(name="storage")(storage_server.command)
 @app.command(name="list")
 def list_(tracking_uri: TrackingUri = None, output: Output = Path("runs")) -> None:
     """List the studies in a tracking store, newest first."""
-    from bench.tracking.reading.reader import list_studies
+    from bench.tracking.reading.sqlite import peek_studies
 
-    for study_id in list_studies(find_tracking_store(tracking_uri, output)):
+    uri = find_tracking_store(tracking_uri, output)
+    known = peek_studies(output / "mlflow.db") if tracking_uri is None else []
+    if not known:
+        # MLflow takes seconds to import; it knows what is wrong with a store.
+        from bench.tracking.reading.reader import list_studies
+
+        known = list_studies(uri)
+    for study_id in known:
         typer.echo(study_id)
 
 
 app.command(name="compare")(compare.command)
+app.command(name="delete")(delete.command)
 app.command(name="ui")(ui.command)

@@ -16,6 +16,7 @@ from bench.core.errors import TrackingError
 from bench.core.metrics import METRICS, SMALLEST_SET
 from bench.core.redaction import redact
 from bench.core.results import Measurement
+from bench.data.registry import BUILT_IN
 from bench.study.definition import CONVERGENT_EPOCHS, BoundStudy
 from bench.study.plan import ArmPlan, at_convergent_budget, expected_memory, plan, total_seconds
 from studies.cli.terminal import print_table
@@ -163,17 +164,16 @@ def next_steps(name: str, settings: StudySettings, outcome: StudyOutcome) -> Ite
     yield f"answer    {outcome.headline}"
     yield f"report    {outcome.page.resolve()}"
     if settings.tracking_uri is None:
-        default = settings.output == Path("runs")
-        ui = "make ui" if default else f"reparam-bench ui --output {shlex.quote(str(settings.output))}"
-        yield f"MLflow    {ui}, then http://127.0.0.1:5000"
+        folder = "" if settings.output == Path("runs") else f" --output {shlex.quote(str(settings.output))}"
+        yield f"MLflow    {_found(f'reparam-bench ui{folder}', 'reparam-bench')}"
     else:
         yield f"MLflow    {redact(settings.tracking_uri)}"
     yield from _serving(settings.tracking, outcome.results)
     yield f"log       {outcome.log}"
-    yield (
-        f"next      reparam-bench study {name} --dataset path/to/your.npz --dry-run   (your own data), or "
-        f"the same command with --trials {settings.trials * 2} to continue the search"
-    )
+    yield f"next      the same command with --trials {settings.trials * 2} continues the search"
+    if settings.dataset in BUILT_IN:
+        command = f"reparam-bench study {shlex.quote(name)} --dataset path/to/your.npz --dry-run"
+        yield f"your data {_found(command, 'reparam-bench')}"
 
 
 def _serving(tracking: str, results: StudyResults) -> Iterator[str]:
@@ -189,12 +189,12 @@ def _serving(tracking: str, results: StudyResults) -> Iterator[str]:
         yield f"serve     not known: {error}"
         return
     if best is not None:
-        yield f"serve     {_found(serve_command(tracking, best))}"
+        yield f"serve     {_found(serve_command(tracking, best), 'mlflow')}"
         yield f"ask it    {sample_request()}"
 
 
-def _found(command: str) -> str:
+def _found(command: str, program: str) -> str:
     """The command, with this environment on the path of programs where it is not active."""
     programs = Path(sys.executable).parent
-    active = Path(shutil.which("mlflow") or "").parent == programs
+    active = Path(shutil.which(program) or "").parent == programs
     return command if active else f"PATH={shlex.quote(str(programs))}:$PATH {command}"

@@ -31,6 +31,7 @@ def command(
     The exit status is 1 if one differs.
     """
     from bench.checks.preflight import check_output
+    from bench.data.kept import find_kept
     from bench.data.registry import describe, load
     from bench.runtime.backend import check_backend, select_backend
     from bench.tracking.reading.reader import load_curve, load_run
@@ -39,8 +40,8 @@ def command(
     uri = find_tracking_store(tracking_uri, output)
     logged = load_run(uri, run)
     load_extensions(extension, logged.backend)
-    name, grey_levels = logged.dataset if dataset is None else (dataset, None)
-    describe(name, grey_levels)
+    name = find_kept(dataset or logged.dataset, output)
+    describe(name, logged.preparation)
     check_backend(logged.backend)
     console = open_console(quiet)
     with command_log("repeat", output, log_file, console):
@@ -52,7 +53,7 @@ def command(
 
         with StudyProgress(console, runs=1) as progress:
             progress.start_run(logged.name, logged.evaluations)
-            compared = repeat(logged, curve, load(name, grey_levels), progress.show_evaluation)
+            compared = repeat(logged, curve, load(name, logged.preparation), progress.show_evaluation)
             progress.finish_run()
     typer.echo(_format_comparison(compared))
     if (compared["difference"] != 0).any():

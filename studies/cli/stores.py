@@ -25,25 +25,45 @@ def find_tracking_store(tracking_uri: str | None, output: Path) -> str:
     return f"sqlite:///{database}"
 
 
-def find_study_id(uri: str, name: str) -> str:
-    """The identifier of the one study that has a name as identifier or as prefix.
+def find_one(name: str, known: list[str], where: str) -> str:
+    """The one of some studies that has a name as identifier or as prefix.
+
+    Args:
+        name: the name.
+        known: identifiers of the studies.
+        where: where they are, for messages, such as `` in runs``.
 
     Raises:
-        TrackingError: the server cannot be reached, or no study or several match.
+        TrackingError: no study or several match.
     """
     from bench.core.errors import TrackingError
-    from bench.core.redaction import redact
-    from bench.tracking.reading.reader import list_studies
 
-    known = list_studies(uri)
+    studies = list(dict.fromkeys(known))
     # The empty name is a prefix of every identifier.
-    matches = [name] if name in known else [study_id for study_id in known if name and study_id.startswith(name)]
+    matches = [name] if name in studies else [study_id for study_id in studies if name and study_id.startswith(name)]
     if len(matches) == 1:
         return matches[0]
     if matches:
         raise TrackingError(f"{name!r} is a prefix of {', '.join(matches)}: give more of it")
-    held = f"it holds {', '.join(known)}" if known else "it holds none"
-    raise TrackingError(f"no study {name!r} in {redact(uri)}: {held}")
+    held = f"it holds {', '.join(studies)}" if studies else "it holds none"
+    raise TrackingError(f"no study {name!r}{where}: {held}")
+
+
+def find_study_id(uri: str, name: str) -> str:
+    """The identifier of the one study that has a name as identifier or as prefix, also of one that was deleted.
+
+    Raises:
+        TrackingError: the server cannot be reached, or no study or several match.
+    """
+    from bench.core.redaction import redact
+    from bench.tracking.reading.reader import list_deleted, list_studies
+
+    known = list_studies(uri)
+    if not any(name and study_id.startswith(name) for study_id in known):
+        # Reading it says how it is restored.
+        deleted = [study_id for study_id in list_deleted(uri) if name and study_id.startswith(name)]
+        known = deleted or known
+    return find_one(name, known, f" in {redact(uri)}")
 
 
 def choose_studies(uri: str, names: list[str]) -> list[str]:
@@ -55,7 +75,7 @@ def choose_studies(uri: str, names: list[str]) -> list[str]:
     """
     from bench.core.errors import TrackingError
     from bench.core.redaction import redact
-    from bench.tracking.reading.reader import list_studies
+    from bench.tracking.reading.reader import list_deleted, list_studies
     from bench.workflows.gradients.settings import NAME
 
     chosen = list(dict.fromkeys(find_study_id(uri, name) for name in names))
@@ -66,7 +86,9 @@ def choose_studies(uri: str, names: list[str]) -> list[str]:
         )
     if chosen:
         return chosen
-    known = [study_id for study_id in list_studies(uri) if not study_id.startswith(f"{NAME}-")]
+    # Reading a deleted one says how it is restored.
+    held = list_studies(uri) or list_deleted(uri)
+    known = [study_id for study_id in held if not study_id.startswith(f"{NAME}-")]
     if not known:
         raise TrackingError(f"{redact(uri)} holds no study yet: run one first, `reparam-bench study vae_vs_glow`")
     return known[:1]

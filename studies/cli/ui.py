@@ -33,7 +33,7 @@ def command(
     output: Output = Path("runs"),
     host: Annotated[
         str,
-        typer.Option(help=f"MLflow's address; any but this machine's own needs a password in {PASSWORD}."),
+        typer.Option(help="MLflow's address; any but this machine's own needs a password."),
     ] = LOOPBACK,
     port: Annotated[int, typer.Option(help="MLflow's port.", min=1, max=65535)] = 5000,
     dashboard_port: Annotated[
@@ -46,16 +46,17 @@ def command(
     With --host, others reach the MLflow UI, and sign in as admin with the password in REPARAM_BENCH_UI_PASSWORD.
     optuna-dashboard asks for no password, and stays on the loopback interface.
     """
-    from bench.tracking.connection import connect
+    from bench.tracking.location import settle
+    from bench.tracking.reading.reader import newest_view
     from bench.tracking.schema import TRAINING_MODE
     from bench.tracking.server import is_loopback, password_environment, server_command, server_environment
 
     password = None if is_loopback(host) else _password(host)
     tracking = find_tracking_store(None, output)
-    connect(tracking)
+    view = newest_view(tracking)
     _check_free(host, port)
     dashboard = _start_dashboard(storage, output, dashboard_port)
-    with TemporaryDirectory(prefix="reparam-bench-ui-") as private:
+    with settle(tracking) or contextlib.nullcontext(), TemporaryDirectory(prefix="reparam-bench-ui-") as private:
         secret = {} if password is None else password_environment(password, host, port, Path(private))
         environment = {name: value for name, value in os.environ.items() if name != PASSWORD}
         mlflow = subprocess.Popen(  # noqa: S603
@@ -64,7 +65,10 @@ def command(
             # Ctrl-C must reach only this process, which then ends the server and its children.
             start_new_session=True,
         )
-        typer.echo(f"MLflow            http://{_bracket_ipv6(host)}:{port}/#/experiments?{TRAINING_MODE}")
+        address = f"http://{_bracket_ipv6(host)}:{port}"
+        typer.echo(f"MLflow            {address}/#/experiments?{TRAINING_MODE}")
+        if view is not None:
+            typer.echo(f"                  {address}/{view} (final runs of the newest study)")
         if password is not None:
             typer.echo(
                 f"                  sign in as {ADMINISTRATOR}; nothing is encrypted: put a proxy with TLS before it"
@@ -152,13 +156,13 @@ def _start_dashboard(storage: str | None, output: Path, port: int) -> str:
     from bench.checks.preflight import check_storage
     from bench.core.errors import SettingsError, TrackingError
     from bench.core.redaction import redact
-    from bench.search.storage import count_searches, open_storage
+    from bench.search.storage import count_searches, open_searches
 
     address = storage or str(journal)
     check_storage(address, output)
     if not count_searches(address):
         raise TrackingError(f"study storage {redact(address)} holds no study: give the --storage of one")
-    application = wsgi(open_storage(address))
+    application = wsgi(open_searches(address))
     try:
         server = make_server(LOOPBACK, port, own_host_only(application, port), _Server, _Quiet)
     except OSError as error:

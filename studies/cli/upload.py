@@ -17,14 +17,20 @@ def command(
 ) -> None:
     """Upload what earlier commands logged while the tracking server could not be reached.
 
-    A study that is continued does so itself. The exit status is 2 if the server cannot be reached, and 1 if it rejects
-    something.
+    A study that is continued does so itself. Where the output folder was moved, the addresses in MLflow's database
+    become those of its new place, for MLflow's own commands. The exit status is 2 if the server cannot be reached, and
+    1 if it rejects something.
     """
+    from bench.tracking.location import is_moved
     from bench.tracking.writer import Tracker
 
     outbox = output / "outbox"
     uri = tracking_uri or f"sqlite:///{output.resolve() / 'mlflow.db'}"
     with Tracker(uri, output / "artifacts", outbox) as tracker:
+        if is_moved(uri):
+            with command_log("upload", output, log_file, open_console()):
+                tracker.open()
+            typer.echo(f"{output} was moved: MLflow's addresses are those of its new place")
         waiting = tracker.waiting()
         for store, runs in tracker.waiting_elsewhere().items():
             typer.echo(f"{runs} runs wait for {store}: give it with --tracking-uri")

@@ -39,7 +39,7 @@ DEADLINE = 240
 
 OURS = re.compile(
     r"small-digits-[0-9a-f]{8}: |vae (#\d|final|\d)|answer    |report    |MLflow    |log       |next      |stopped: |$"
-    r"|the study continues|trial |best |study |final |evaluation "
+    r"|your data |serve     |ask it    |the study continues|trial |best |study |final |evaluation "
 )
 """How a line begins that a command of ours prints."""
 

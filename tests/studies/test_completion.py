@@ -63,10 +63,10 @@ def test_names_are_offered(offered, monkeypatch, line):
 
 def test_the_user_s_own_scripts_and_data_are_offered(offered, tmp_path):
     (tmp_path / "mine").mkdir()
-    for name in ("my_study.py", "my_data.npz", "my_notes.txt", "mine/deep.npz", ".my_hidden.npz"):
+    for name in ("my_study.py", "my_data.npz", "my_array.npy", "my_notes.txt", "mine/deep.npz", ".my_hidden.npz"):
         (tmp_path / name).touch()
     assert offered("reparam-bench study my") == ["my_study.py"]
-    assert offered("reparam-bench study x --dataset m") == ["mnist", "mine/", "my_data.npz"]
+    assert offered("reparam-bench study x --dataset m") == ["mnist", "mine/", "my_array.npy", "my_data.npz"]
     assert offered("reparam-bench study x --dataset mine/") == ["mine/deep.npz"]
     assert offered("reparam-bench study x --dataset gone/") == []
 
@@ -78,13 +78,14 @@ def test_published_results_are_offered(offered):
 
 
 def write_studies(database: Path) -> None:
-    """The tables of an MLflow store that identify its studies, two of them, the newer one last."""
+    """The tables of an MLflow store that identify its studies: two, the newer one last, and one that was deleted."""
     with sqlite3.connect(database) as connection:
-        connection.execute("CREATE TABLE runs (run_uuid TEXT, start_time INTEGER)")
+        connection.execute("CREATE TABLE runs (run_uuid TEXT, start_time INTEGER, lifecycle_stage TEXT)")
         connection.execute("CREATE TABLE tags (key TEXT, value TEXT, run_uuid TEXT)")
-        for time, study in enumerate(("old-digits-1", "new-digits-2")):
+        for time, study in enumerate(("old-digits-1", "new-digits-2", "deleted-digits-3")):
             for role, run in (("study", f"p{time}"), ("final", f"c{time}")):
-                connection.execute("INSERT INTO runs VALUES (?, ?)", (run, time))
+                stage = "deleted" if study.startswith("deleted") else "active"
+                connection.execute("INSERT INTO runs VALUES (?, ?, ?)", (run, time, stage))
                 tags = (("reparam.role", role, run), ("reparam.study_id", study, run))
                 connection.executemany("INSERT INTO tags VALUES (?, ?, ?)", tags)
 

@@ -63,7 +63,7 @@ def test_a_data_set_of_one_s_own_is_known_by_its_name(cli, refused):
     arguments = ("study", "latent_size", "--dataset", "stripes", "--dry-run")
     code, out, err = cli(*arguments, "--extension", str(EXTENSIONS / "my_dataset.py"))
     assert (code, err) == (0, "")
-    assert "data      stripes: 4x4x1, 4 grey levels; 84 train, 12 validation, 24 test" in out
+    assert "data      stripes: 4x4x1, 4 grey levels, grey; 84 train, 12 validation, 24 test" in out
 
 
 def python(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:

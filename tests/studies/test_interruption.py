@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import signal
+import sqlite3
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -16,7 +18,7 @@ from optuna.storages.journal import JournalFileBackend
 from optuna.trial import TrialState
 
 from bench.data.dataset import TuningData
-from bench.tracking.reading.reader import list_studies, load_results
+from bench.tracking.reading.reader import list_studies, load_model_file, load_results
 from tests.studies.small_study import (
     COMMAND,
     DEADLINE,
@@ -50,9 +52,12 @@ def finished_trials(folder: Path) -> list[Finished]:
 def history(
     tmp_path_factory: pytest.TempPathFactory, keep_classifier: Callable[[TuningData, Path], None]
 ) -> dict[str, object]:
-    """Ctrl-C in trial 1, kill -9 in the trial that makes up for it, a scheduler's SIGTERM in the final run; the end."""
+    """Ctrl-C in trial 1, kill -9 in the trial that makes up for it, a scheduler's SIGTERM in the final run; the end.
+
+    After each stop somebody moves the folder.
+    """
     folder = small_study(tmp_path_factory.mktemp("small"), keep_classifier)
-    stops, seen = [], []
+    stops, seen, before = [], [], []
     for tag, value, how in (
         ("reparam.number", "1", signal.SIGINT),
         ("reparam.attempt", "2", signal.SIGKILL),
@@ -61,6 +66,8 @@ def history(
         ended = kill_during(folder, ON_JAX, tag, value, how)
         stops.append((ended.returncode, ended.stdout))
         seen.append(finished_trials(folder))
+        before.append(folder)
+        folder = folder.rename(folder.with_name(f"moved {len(before)}"))
     process = start_command(folder, ON_JAX)
     output, _ = process.communicate(timeout=DEADLINE)
     seen.append(finished_trials(folder))
@@ -68,6 +75,7 @@ def history(
     (study_id,) = list_studies(uri)
     return {
         "folder": folder,
+        "before": before,
         "stops": stops,
         "seen": seen,
         "end": (process.returncode, output),
@@ -112,6 +120,17 @@ def test_the_final_run_is_done_again_once(history):
     finals = history["results"].runs.query("role == 'final'")
     assert finals["state"].tolist() == ["interrupted", "complete"]
     assert finals["seed"].nunique() == finals["config_hash"].nunique() == 1
+
+
+def test_a_study_that_was_moved_leaves_nothing_where_it_was_and_lacks_nothing(history):
+    results, folder = history["results"], history["folder"]
+    assert not any(place.exists() for place in history["before"])
+    (final,) = results.runs.query("role == 'final' and state == 'complete'")["run_id"]
+    assert {grid.kind for grid in results.images if grid.run_id == final} >= {"samples", "reconstructions"}
+    assert load_model_file(history["uri"], final, folder / "fetched").is_file()
+    with closing(sqlite3.connect(folder / "runs" / "mlflow.db")) as database:
+        addresses = database.execute("SELECT artifact_uri FROM runs UNION SELECT source FROM model_versions").fetchall()
+    assert all(address.startswith((folder / "runs").as_uri()) for (address,) in addresses)
 
 
 def test_no_run_is_left_running(history):

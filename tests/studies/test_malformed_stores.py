@@ -296,6 +296,7 @@ def test_a_store_that_is_read_is_not_made(refused, tmp_path, partial_store, free
         ("a\nb", r"output='a\\nb' holds '\\n'"),
         ("a?b", r"output='a\?b' holds '\?'"),
         ("a#b", r"output='a#b' holds '#'"),
+        ("a%20b", r"output='a%20b' holds '%'"),
         ("\x1b[31m", r"holds '\\x1b'"),
         (os.fsdecode(b"\xff"), r"output=.*(holds|valid)"),
         ("a" * 300, r"output='a+.*(cannot be opened|is not)"),

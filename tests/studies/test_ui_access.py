@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import os
+import re
 import shutil
 import signal
 import socket
@@ -17,6 +18,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from bench.tracking.location import is_moved
 from bench.tracking.server import is_loopback, password_environment, server_command, server_environment
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -75,6 +77,31 @@ def test_a_port_of_mlflow_s_that_is_taken_is_refused(refused, partial_store):
         port = str(taken.getsockname()[1])
         message = rf"host='127\.0\.0\.1', port={port} cannot be opened: Address already in use; give another"
         refused(message, "ui", "--output", str(partial_store), "--port", port)
+
+
+class Ended:
+    """Stands for a server that was started and has ended."""
+
+    def __init__(self, command, **options):
+        self.pid = os.getpid()
+
+    def wait(self, timeout=None):
+        return 0
+
+
+def test_what_is_served_of_a_moved_folder_is_where_it_is_now(cli, partial_store, tmp_path, monkeypatch, free_port):
+    from studies.cli import ui
+
+    shutil.copytree(partial_store, tmp_path / "runs")
+    uri = f"sqlite:///{tmp_path / 'runs' / 'mlflow.db'}"
+    assert is_moved(uri)
+    monkeypatch.setattr(ui.subprocess, "Popen", Ended)
+    monkeypatch.setattr(ui.signal, "signal", lambda number, handler: None)
+    port = free_port()
+    code, out, _ = cli("ui", "--port", str(port))
+    assert code == 0
+    assert not is_moved(uri)
+    assert re.search(rf"http://127.0.0.1:{port}/#/experiments/1/runs\?.*&viewStateShareKey=reparam-final \(final", out)
 
 
 def test_the_address_of_a_store_is_in_no_command_line(tmp_path):

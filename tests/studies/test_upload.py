@@ -10,6 +10,7 @@ import pytest
 from bench.core.results import EvaluationRecord, RunState
 from bench.data.bundled import DIGITS
 from bench.study.config import RunConfig, TrainingConfig
+from bench.tracking.location import is_moved
 from bench.tracking.reading.reader import load_results
 from bench.tracking.schema import StudyDescription
 from bench.tracking.writer import Tracker
@@ -71,6 +72,16 @@ def test_what_waits_is_delivered_once(upload, store, tmp_path):
     runs = load_results(store, STUDY.study_id).runs.sort_values("number")
     assert runs["state"].tolist() == ["complete", "interrupted"]
     assert upload() == (0, ["nothing waits in runs/outbox"], [])
+
+
+def test_a_moved_folder_has_its_addresses_rewritten_though_nothing_waits(upload, store, tmp_path):
+    with Tracker(store, tmp_path / "runs" / "artifacts", tmp_path / "runs" / "outbox") as tracker:
+        tracker.open_study(STUDY)
+    (tmp_path / "runs").rename(tmp_path / "moved")
+    line = "moved was moved: MLflow's addresses are those of its new place"
+    assert upload("--output", "moved") == (0, [line, "nothing waits in moved/outbox"], [])
+    assert upload("--output", "moved") == (0, ["nothing waits in moved/outbox"], [])
+    assert not is_moved(f"sqlite:///{tmp_path / 'moved' / 'mlflow.db'}")
 
 
 def test_a_store_that_cannot_be_reached_is_reported_in_a_line_with_what_waits(upload, tmp_path):

@@ -23,7 +23,7 @@ import re
 import shutil
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from functools import cached_property
 from pathlib import Path
 
@@ -31,6 +31,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from bench.core.errors import OutboxError
 from bench.core.results import RunState
+from bench.tracking.location import store_at
 from bench.tracking.outbox.records import Creation, End, Record
 from bench.tracking.schema import KEY_TAG, LOST, NOTE_TAG, STATUS
 
@@ -239,6 +240,26 @@ def outboxes(root: Path) -> Iterator[Path]:
         yield records.parent
 
 
+def remove_study(root: Path, study_id: str) -> int:
+    """Remove what the runs of a study logged and was not uploaded, for whatever store; returns the number of runs.
+
+    Raises:
+        OutboxError: a living process logs to one, and none is removed.
+    """
+    folder = root / _UNFIT_FOR_FOLDERS.sub("-", study_id)
+    found = sorted(records.parent for records in folder.glob(f"[!.]*/{RECORDS}"))
+    with ExitStack() as locks:
+        for each in found:
+            try:
+                locks.callback(os.close, _lock(each))
+            except BlockingIOError as error:
+                raise OutboxError(f"a process logs to {each}: stop it before the study is removed") from error
+        with raise_outbox_errors(folder):
+            if folder.is_dir():
+                shutil.rmtree(folder)
+    return len(found)
+
+
 def count_runs(root: Path) -> dict[str, int]:
     """The number of runs that are not uploaded, by store without credentials; includes those of living processes."""
     return Counter(
@@ -261,7 +282,7 @@ def _read_store(folder: Path) -> str | None:
     try:
         with (folder / RECORDS).open("rb") as file:
             line = file.readline()
-        return Creation.model_validate_json(line).store if line.endswith(b"\n") else None
+        return store_at(Creation.model_validate_json(line).store, folder.parents[1]) if line.endswith(b"\n") else None
     except FileNotFoundError:
         return None
     except ValidationError:

@@ -16,7 +16,8 @@ class Creation(_Line):
     """The run itself: always the first record.
 
     Attributes:
-        store: the tracking URI without credentials; the run is uploaded to no other store.
+        store: the tracking URI without credentials, that of a file beside the outboxes relative to them; the run is
+            uploaded to no other store.
         experiment_id: MLflow's identifier of the experiment.
         name: the run's name.
         at: when it began, in milliseconds since 1970.

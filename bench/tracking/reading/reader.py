@@ -15,7 +15,6 @@ from typing import Any
 
 import pandas as pd
 import psutil
-from mlflow.artifacts import download_artifacts
 from mlflow.tracking import MlflowClient
 from pydantic import BaseModel, TypeAdapter
 
@@ -29,12 +28,16 @@ from bench.core.results import (
     Bound,
     BoundKind,
     ImageGrid,
-    RunState,
     StudyResults,
 )
+from bench.data.preparation import Preparation
 from bench.tracking.connection import connect, raise_tracking_errors
-from bench.tracking.reading.sources import ClientSource, StoredRun, open_source, search_runs
+from bench.tracking.deletion import deleted_children, deleted_studies, only_run, was_deleted
+from bench.tracking.location import Artifacts
+from bench.tracking.reading.sources import ClientSource, StoredRun, open_source
 from bench.tracking.registry import model_location
+from bench.tracking.run_tags import RunTags, raise_if_edited, read_json
+from bench.tracking.runs import experiment_ids, search_runs
 from bench.tracking.schema import (
     DETAILS_TAG,
     ERROR_SUFFIX,
@@ -47,6 +50,7 @@ from bench.tracking.schema import (
     TRAINING_MODE,
     UI_ADDRESS,
 )
+from bench.tracking.views import VIEWS, view_address
 
 CURVES = ("train/bits_per_dim", "validation/bits_per_dim")
 """Learning curves that reports draw."""
@@ -62,6 +66,27 @@ def list_studies(uri: str) -> list[str]:
     """
     tags = (run.data.tags for run in _parents(connect(uri), ""))
     return [each["reparam.study_id"] for each in tags if "reparam.study_id" in each]
+
+
+def newest_view(uri: str) -> str | None:
+    """The address of the final runs of the newest study, relative to the UI's address; None without a study.
+
+    Raises:
+        TrackingError: the store cannot be reached.
+    """
+    newest = next(_parents(connect(uri), ""), None)
+    return None if newest is None else view_address(newest.info.experiment_id, VIEWS[0])
+
+
+def list_deleted(uri: str) -> list[str]:
+    """Identifiers of the studies whose runs were deleted in a store, which keeps them until ``mlflow gc``.
+
+    Raises:
+        TrackingError: the store cannot be reached.
+    """
+    client = connect(uri)
+    with raise_tracking_errors(uri):
+        return list(deleted_studies(client))
 
 
 def find_study_run(uri: str, study_id: str) -> str:
@@ -89,11 +114,13 @@ def load_results(uri: str, study_id: str) -> StudyResults:
 def _parent(client: MlflowClient, uri: str, study_id: str) -> Any:
     parents = list(_parents(client, f" AND tags.`reparam.study_id` = '{_quoted(study_id)}'"))
     if not parents:
+        if (experiment_id := deleted_studies(client).get(study_id)) is not None:
+            raise was_deleted(client, f"the runs of {study_id} were", experiment_id)
         known = list_studies(uri)
         raise TrackingError(
             f"no study {study_id!r} in {redact(uri)}: " + (f"it holds {', '.join(known)}" if known else "it holds none")
         )
-    return parents[0]
+    return only_run(client, study_id, parents)
 
 
 def _load(client: MlflowClient, uri: str, study_id: str) -> StudyResults:
@@ -110,8 +137,12 @@ def _load(client: MlflowClient, uri: str, study_id: str) -> StudyResults:
             METRICS.setdefault(metric.name, metric)
     except (KeyError, ValueError, TypeError) as error:
         raise TrackingError(f"{study_id} in {redact(uri)} is not as a study logs it: {error!r}") from error
-    source = open_source(client, uri)
+    source, artifacts = open_source(client, uri), Artifacts(uri)
     children = [_Child(run, selected) for run in source.children(parent.info.experiment_id, parent.info.run_id)]
+    deleted = deleted_children(client, parent.info.experiment_id, parent.info.run_id)
+    settings["deleted_runs"] = len(deleted.keys() - {child.tags.key for child in children})
+    if settings["deleted_runs"] and not children:
+        raise was_deleted(client, f"all {settings['deleted_runs']} runs of {study_id} were", parent.info.experiment_id)
     finals = [child for child in children if child.role == "final"]
     settings["superseded_final_runs"] = sum(child.role == "superseded" for child in children)
     return StudyResults(
@@ -130,8 +161,8 @@ def _load(client: MlflowClient, uri: str, study_id: str) -> StudyResults:
             columns=MEASUREMENT_COLUMNS,
         ),
         histories=_histories(source, parent.info.run_id, children),
-        images=[grid for child in [*finals, *_best(children)] for grid in child.pictures(client)],
-        tables=_tables(finals, client),
+        images=[grid for child in [*finals, *_best(children)] for grid in child.pictures(artifacts)],
+        tables=_tables(finals, artifacts),
         space=space,
         unavailable={child.run_id: child.unavailable for child in finals if child.unavailable},
     )
@@ -169,11 +200,11 @@ def _ui(uri: str) -> str:
     return f"{scheme}://{rest.rpartition('@')[2]}" if scheme in ("http", "https") else UI_ADDRESS
 
 
-def _tables(children: list[_Child], client: MlflowClient) -> dict[str, pd.DataFrame]:
+def _tables(children: list[_Child], artifacts: Artifacts) -> dict[str, pd.DataFrame]:
     """The tables of some runs, concatenated by name."""
     parts: dict[str, list[pd.DataFrame]] = {}
     for child in children:
-        for name, table in child.tables(client):
+        for name, table in child.tables(artifacts):
             parts.setdefault(name, []).append(table)
     return {name: pd.concat(tables, ignore_index=True) for name, tables in parts.items()}
 
@@ -190,7 +221,8 @@ class LoggedModel:
         config: its configuration, as JSON of :class:`bench.study.config.RunConfig`.
         backend: the backend that trained it.
         evaluations: the number of validation evaluations during its training.
-        dataset: the data set and, if given, its number of grey levels, as in the study's settings.
+        dataset: the data set, as in the study's settings.
+        preparation: how its images are read.
         settings: the study's settings.
         keeps_model: whether the run has its trained model.
     """
@@ -202,9 +234,16 @@ class LoggedModel:
     config: str
     backend: str
     evaluations: int
-    dataset: tuple[str, int | None]
+    dataset: str
+    preparation: Preparation
     settings: dict[str, Any]
     keeps_model: bool
+
+    @property
+    def evaluation_images(self) -> int | None:
+        """The number of validation images that its training was evaluated on; None for all."""
+        limit = self.settings.get("evaluation_images")
+        return None if limit is None else int(limit)
 
     def check_data(self, name: str, digest: str) -> None:
         """Check that a data set is the one that the run was trained on.
@@ -257,7 +296,8 @@ def load_run(uri: str, run_id: str) -> LoggedModel:
         config=tags["reparam.config"],
         backend=config["backend"],
         evaluations=config["training"]["evaluations"],
-        dataset=(settings["dataset"], settings.get("grey_levels")),
+        dataset=settings["dataset"],
+        preparation=Preparation.from_settings(settings),
         settings=settings,
         keeps_model=bool(kept),
     )
@@ -281,9 +321,7 @@ def load_curve(uri: str, run_id: str) -> pd.DataFrame:
 
 def _find_run(client: MlflowClient, uri: str, run_id: str) -> Any:
     if re.fullmatch(r"[0-9a-f]{4,32}", run_id):
-        experiments = client.search_experiments(filter_string="name LIKE 'reparam-bench/%'")
-        ids = [experiment.experiment_id for experiment in experiments]
-        found = list(search_runs(client, ids, f"attributes.run_id LIKE '{run_id}%'")) if ids else []
+        found = list(search_runs(client, experiment_ids(client), f"attributes.run_id LIKE '{run_id}%'"))
         if len(found) == 1:
             return found[0]
         if found:
@@ -310,7 +348,7 @@ def load_model_file(uri: str, run_id: str, folder: Path) -> Path:
     """
     client = connect(uri)
     location, _ = model_location(client, client.get_run(run_id))
-    file = Path(download_artifacts(f"{location}/{MODEL_FILE}", dst_path=str(folder), tracking_uri=uri))
+    file = Artifacts(uri).download(f"{location}/{MODEL_FILE}", folder)
     try:
         with zipfile.ZipFile(file) as archive:
             unpacked = sum(member.file_size for member in archive.infolist())
@@ -329,10 +367,9 @@ def _quoted(text: str) -> str:
 
 
 def _parents(client: MlflowClient, condition: str) -> Iterator[Any]:
-    experiments = client.search_experiments(filter_string="name LIKE 'reparam-bench/%'")
-    if experiments:
-        ids = [experiment.experiment_id for experiment in experiments]
-        yield from search_runs(client, ids, f"tags.`reparam.role` = 'study'{condition}", order="DESC")
+    # In any experiment, as a person may have renamed it.
+    found = search_runs(client, experiment_ids(client), f"tags.`reparam.role` = 'study'{condition}", order="DESC")
+    yield from found
 
 
 class _Child:
@@ -340,20 +377,21 @@ class _Child:
 
     def __init__(self, run: StoredRun, selected: dict[str, dict[str, Any]]) -> None:
         self.run = run
-        self.tags = run.tags
         self.run_id = run.run_id
-        self.arm: str = self.tags["reparam.arm"]
-        self.role: str = self.tags["reparam.role"]
+        self.tags = RunTags.of(run.run_id, run.tags)
+        self.arm = self.tags.arm
+        self.role: str = self.tags.role
         chosen = selected.get(self.arm)
-        if self.role == "final" and chosen and chosen["config_hash"] != self.tags["reparam.config_hash"]:
+        if self.role == "final" and chosen and chosen["config_hash"] != self.tags.config_hash:
             self.role = "superseded"
-        self.number = int(self.tags["reparam.number"]) if "reparam.number" in self.tags else None
-        self.seed = int(self.tags["reparam.seed"])
 
     @property
     def unavailable(self) -> dict[str, str]:
         """Why each metric is missing that could not be measured."""
-        return dict(json.loads(self.tags.get("reparam.unavailable", "{}")))
+        return dict(self._json("reparam.unavailable", {}))
+
+    def _json(self, tag: str, default: Any) -> Any:
+        return read_json(self.run_id, self.run.tags, tag, default)
 
     def row(self, uri: str) -> dict[str, Any]:
         run = self.run
@@ -362,13 +400,13 @@ class _Child:
             "name": run.name,
             "role": self.role,
             "arm": self.arm,
-            "family": self.tags["reparam.family"],
-            "number": self.number,
-            "attempt": int(self.tags.get("reparam.attempt", 1)),
-            "seed": self.seed,
-            "state": self.tags["reparam.state"],
-            "reason": self.tags.get("reparam.reason", ""),
-            "config_hash": self.tags["reparam.config_hash"],
+            "family": self.tags.family,
+            "number": self.tags.number,
+            "attempt": self.tags.attempt,
+            "seed": self.tags.seed,
+            "state": self.tags.state.value,
+            "reason": self.tags.reason,
+            "config_hash": self.tags.config_hash,
             "started": pd.Timestamp(run.start_time, unit="ms", tz="UTC"),
             "seconds": math.nan if run.end_time is None else (run.end_time - run.start_time) / 1000,
             "url": f"{_ui(uri)}/#/experiments/{run.experiment_id}/runs/{self.run_id}?{TRAINING_MODE}",
@@ -380,23 +418,25 @@ class _Child:
         for split, metric, detail in self._details():
             key = f"{split}/{metric}"
             known = METRICS.get(metric)
-            bound = (
-                Bound(BoundKind(detail["kind"]), detail["importance_samples"], detail["dequantisation"])
-                if "kind" in detail
-                else None
-            )
+            with raise_if_edited(self.run_id):
+                bound = (
+                    Bound(BoundKind(detail["kind"]), detail["importance_samples"], detail["dequantisation"])
+                    if "kind" in detail
+                    else None
+                )
+                value = values[key]
             yield {
                 "study": study_id,
                 "run_id": self.run_id,
                 "role": self.role,
                 "arm": self.arm,
-                "family": self.tags["reparam.family"],
-                "trial": self.number,
-                "seed": self.seed,
-                "config_hash": self.tags["reparam.config_hash"],
+                "family": self.tags.family,
+                "trial": self.tags.number,
+                "seed": self.tags.seed,
+                "config_hash": self.tags.config_hash,
                 "split": split,
                 "metric": metric,
-                "value": values[key],
+                "value": value,
                 "standard_error": values.get(f"{key}{ERROR_SUFFIX}"),
                 "n": detail.get("n"),
                 "unit": known.unit if known else "",
@@ -409,27 +449,26 @@ class _Child:
             }
 
     def _details(self) -> Iterator[tuple[str, str, dict[str, Any]]]:
-        for tag, text in self.tags.items():
+        for tag in self.run.tags:
             if tag.startswith(DETAILS_TAG):
-                for metric, detail in json.loads(text).items():
+                for metric, detail in self._json(tag, {}).items():
                     yield tag.removeprefix(DETAILS_TAG), metric, detail
 
-    def pictures(self, client: MlflowClient) -> Iterator[ImageGrid]:
-        captions = json.loads(self.tags.get("reparam.captions", "{}"))
+    def pictures(self, artifacts: Artifacts) -> Iterator[ImageGrid]:
+        captions = self._json("reparam.captions", {})
         for kind, caption in captions.items():
-            png = _artifact(client, self.run_id, f"{IMAGE_FOLDER}/{kind}.png")
+            png = self._read(artifacts, f"{IMAGE_FOLDER}/{kind}.png")
             yield ImageGrid(self.run_id, self.arm, kind, caption, png)
 
-    def tables(self, client: MlflowClient) -> Iterator[tuple[str, pd.DataFrame]]:
-        for name in json.loads(self.tags.get("reparam.tables", "[]")):
-            table = pd.read_csv(io.BytesIO(_artifact(client, self.run_id, f"{TABLE_FOLDER}/{name}.csv")))
+    def tables(self, artifacts: Artifacts) -> Iterator[tuple[str, pd.DataFrame]]:
+        for name in self._json("reparam.tables", []):
+            table = pd.read_csv(io.BytesIO(self._read(artifacts, f"{TABLE_FOLDER}/{name}.csv")))
             table.insert(0, "run_id", self.run_id)
             yield name, table
 
-
-def _artifact(client: MlflowClient, run_id: str, path: str) -> bytes:
-    with tempfile.TemporaryDirectory() as folder:
-        return Path(client.download_artifacts(run_id, path, folder)).read_bytes()
+    def _read(self, artifacts: Artifacts, path: str) -> bytes:
+        with tempfile.TemporaryDirectory() as folder:
+            return artifacts.download(f"{self.run.artifacts}/{path}", Path(folder)).read_bytes()
 
 
 def _histories(source: ClientSource, parent_id: str, children: list[_Child]) -> pd.DataFrame:
@@ -457,8 +496,6 @@ def _histories(source: ClientSource, parent_id: str, children: list[_Child]) -> 
 
 def _runs_frame(children: list[_Child], uri: str) -> pd.DataFrame:
     rows = [child.row(uri) for child in children]
-    for row in rows:
-        RunState(row["state"])
     parameters = sorted({name for row in rows for name in row if name.startswith("param.")})
     return pd.DataFrame(rows, columns=[*RUN_COLUMNS, *parameters])
 

@@ -26,8 +26,8 @@ from mlflow.utils.credentials import get_default_host_creds
 from mlflow.utils.rest_utils import http_request
 
 from bench.core.errors import TrackingError
+from bench.tracking.runs import PARENT_TAG, search_runs
 
-PARENT_TAG = "mlflow.parentRunId"
 ROWS_AT_ONCE = 20_000
 RUNS_AT_ONCE = 500
 """Runs whose tags, parameters and values one query reads: databases limit its length."""
@@ -41,35 +41,20 @@ REQUESTS_AT_ONCE = 4
 
 @dataclass(frozen=True)
 class StoredRun:
-    """A run in the store; times are in milliseconds since 1970, ``end_time`` is None while it is running."""
+    """A run in the store; times are in milliseconds since 1970, ``end_time`` is None while it is running.
+
+    ``artifacts`` is the address of its artifacts according to the store.
+    """
 
     run_id: str
     name: str
     experiment_id: str
+    artifacts: str
     start_time: int
     end_time: int | None
     tags: dict[str, str]
     params: dict[str, str]
     metrics: dict[str, float]
-
-
-def search_runs(
-    client: MlflowClient, experiment_ids: Sequence[str], condition: str, order: str = "ASC"
-) -> Iterator[Any]:
-    """MLflow's own run objects that meet a condition, ordered by start, page by page."""
-    token = None
-    while True:
-        page = client.search_runs(
-            list(experiment_ids),
-            condition,
-            max_results=1000,
-            order_by=[f"attributes.start_time {order}"],
-            page_token=token,
-        )
-        yield from page
-        token = page.token
-        if not token:
-            return
 
 
 class ClientSource:
@@ -86,6 +71,7 @@ class ClientSource:
                 run_id=info.run_id,
                 name=info.run_name,
                 experiment_id=info.experiment_id,
+                artifacts=info.artifact_uri,
                 start_time=info.start_time,
                 end_time=info.end_time,
                 tags=data.tags,
@@ -151,7 +137,7 @@ class DatabaseSource(ClientSource):
         """See :meth:`ClientSource.children`."""
         runs = _RUNS.c
         found = (
-            sa.select(runs.run_uuid, runs.name, runs.start_time, runs.end_time)
+            sa.select(runs.run_uuid, runs.name, runs.artifact_uri, runs.start_time, runs.end_time)
             .where(
                 runs.experiment_id == int(experiment_id),
                 runs.lifecycle_stage == "active",
@@ -163,9 +149,9 @@ class DatabaseSource(ClientSource):
             for rows in connection.execute(found).partitions(RUNS_AT_ONCE):
                 ids = [row.run_uuid for row in rows]
                 tags, params, metrics = (_by_run(connection, table, ids) for table in (_TAGS, _PARAMS, _LATEST))
-                for run_id, name, start, end in rows:
+                for run_id, name, artifacts, start, end in rows:
                     known = (tags[run_id], params[run_id], metrics[run_id])
-                    yield StoredRun(run_id, name, experiment_id, start, end, *known)
+                    yield StoredRun(run_id, name, experiment_id, artifacts, start, end, *known)
 
     def history(self, parent_id: str, runs: Sequence[str], key: str) -> pd.DataFrame:
         """See :meth:`ClientSource.history`."""
@@ -205,7 +191,7 @@ def _table(name: str, *columns: str) -> sa.TableClause:
     return sa.table(name, *(sa.column(column, sa.Boolean if column == "is_nan" else None) for column in columns))
 
 
-_RUNS = _table("runs", "run_uuid", "name", "experiment_id", "lifecycle_stage", "start_time", "end_time")
+_RUNS = _table("runs", "run_uuid", "name", "experiment_id", "artifact_uri", "lifecycle_stage", "start_time", "end_time")
 _TAGS = _table("tags", "run_uuid", "key", "value")
 _PARAMS = _table("params", "run_uuid", "key", "value")
 _LATEST = _table("latest_metrics", "run_uuid", "key", "value", "is_nan")

@@ -12,12 +12,15 @@ import pytest
 from optuna.trial import TrialState
 
 from bench.core.errors import SettingsError, TrackingError
+from bench.core.results import RunState
 from bench.search import lock, processes
-from bench.search.storage import open_storage
-from bench.search.study_record import StudyRecord, find_study
+from bench.search.queue import Queue, Task
+from bench.search.storage import open_searches, open_storage
+from bench.search.study_record import StudyRecord, find_study, list_studies, removal
 
 ROOT = Path(__file__).resolve().parents[3]
-ELSEWHERE = {"host": "elsewhere", "boot": "b", "pid": 7, "created": 1.0}
+STUDY = "tiny-digits-01234567"
+ELSEWHERE = {"host": "elsewhere", "boot": "b", "pid": 7, "started": 1.0}
 
 
 @pytest.fixture
@@ -185,3 +188,69 @@ def test_a_study_is_found_by_how_it_alone_begins(address):
         find_study(storage, "tiny")
     with pytest.raises(TrackingError, match="no study begins with 'huge'"):
         find_study(storage, "huge")
+
+
+@pytest.fixture
+def study(address):
+    """A study with a search of one trial and another study beside it, whose name begins alike."""
+    storage = open_storage(address)
+    for name in (STUDY, f"{STUDY}-more"):
+        StudyRecord(storage, name, 60.0).publish({"settings": {"lease": 0.6}})
+        queue = Queue(storage, f"{name}/vae", lease=0.6)
+        queue.set_open(True)
+        queue.offer([Task(0)])
+        queue.claim().end(RunState.COMPLETE, 2.5)
+    return storage
+
+
+def test_a_study_is_removed_from_every_storage_and_another_stays(study):
+    with removal(study, STUDY) as remove:
+        assert remove() == 1
+    assert list_studies(study) == [f"{STUDY}-more"]
+    assert not any(each.study_name.startswith(f"{STUDY}/") for each in study.get_all_studies())
+    assert StudyRecord(study, STUDY, 60.0).specification is None
+
+
+def test_a_removal_that_fails_leaves_the_study_and_its_lock_free(study):
+    with pytest.raises(TrackingError, match="away"), removal(study, STUDY):
+        raise TrackingError("away")
+    assert list_studies(study) == [STUDY, f"{STUDY}-more"]
+    assert StudyRecord(study, STUDY, 60.0).is_finished
+
+
+def test_a_study_removed_halfway_is_found_and_removed(study):
+    optuna.delete_study(study_name=f"{STUDY}/final", storage=study)
+    assert STUDY in list_studies(study)
+    with removal(study, STUDY) as remove:
+        remove()
+    assert list_studies(study) == [f"{STUDY}-more"]
+
+
+def test_a_study_is_not_removed_while_a_worker_elsewhere_sends_heartbeats(study, monkeypatch):
+    queue = Queue(study, f"{STUDY}/vae", lease=0.6)
+    queue.offer([Task(1)])
+    claim = queue.claim()
+    claim.write("owner", ELSEWHERE)
+    beats = iter(range(1, 100))
+    get_trials = study.get_all_trials
+
+    def beating(*arguments, **options):
+        claim.write("beat", next(beats))
+        return get_trials(*arguments, **options)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(study, "get_all_trials", beating)
+        with pytest.raises(SettingsError, match=f"process 7 on elsewhere works on {STUDY}"), removal(study, STUDY):
+            pass
+    # Its machine is gone: a lease without a heartbeat.
+    with removal(study, STUDY) as remove:
+        assert remove() == 1
+
+
+def test_optunas_own_tools_show_the_searches_and_what_they_minimise(address, study):
+    shown = open_searches(address).get_all_studies()
+    assert [each.study_name for each in shown] == [f"{STUDY}/vae", f"{STUDY}-more/vae"]
+    queue = Queue(study, f"{STUDY}/vae")
+    assert queue.study.metric_names == ["bits/dim on validation"]
+    queue.describe({"question": "Which?", "arm": "vae"})
+    assert queue.study.user_attrs.items() >= {"question": "Which?", "arm": "vae"}.items()

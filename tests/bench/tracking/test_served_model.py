@@ -4,8 +4,14 @@ from __future__ import annotations
 
 import json
 import os
+import re
+import shutil
+import signal
+import socket
 import subprocess
 import sys
+import time
+import urllib.request
 import zipfile
 from dataclasses import replace
 from pathlib import Path
@@ -15,11 +21,14 @@ import numpy as np
 import pytest
 from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
+from sklearn.datasets import load_digits
 
 from bench.core.extensions import load_extension
 from bench.core.results import RunState
 from bench.data.bundled import DIGITS
 from bench.study.config import RunConfig, TrainingConfig
+from bench.tracking.location import settle
+from bench.tracking.registry import PORT, is_registered, sample_request, serve_command
 from bench.tracking.schema import StudyDescription
 from bench.tracking.writer import Tracker
 from models.base.registry import registered as registered_family
@@ -95,9 +104,28 @@ def test_a_score_depends_neither_on_the_other_images_nor_on_the_batches(served, 
     np.testing.assert_allclose(served.predict(sent, params={"importance_samples": 8}), whole, rtol=1e-5)
 
 
-def test_samples_are_the_models_own(registered, served, sent):
+@pytest.mark.parametrize("given", [[], None, np.zeros((1, 8, 8, 1))])
+def test_samples_are_the_models_own_and_need_no_image(registered, served, given):
     request = {"task": "sample", "n": 3, "temperature": 0.5, "seed": 4}
-    np.testing.assert_array_equal(served.predict(sent[:1], params=request), registered[0].sample(3, 0.5, seed=4))
+    np.testing.assert_array_equal(served.predict(given, params=request), registered[0].sample(3, 0.5, seed=4))
+
+
+def test_samples_without_a_seed_are_others_at_each_request_and_scores_are_not(served, sent):
+    first, second = (served.predict([], params={"task": "sample", "n": 8}) for _ in range(2))
+    assert (first != second).any()
+    assert (served.predict([], params={"task": "sample", "n": 8, "seed": None}) != first).any()
+    np.testing.assert_array_equal(served.predict(sent), served.predict(sent, params={"seed": 0}))
+
+
+def test_the_request_that_the_package_holds_as_an_example_is_answered(registered, served, tmp_path):
+    _, uri, name = registered
+    version = MlflowClient(tracking_uri=uri).get_model_version_by_alias(name, "champion")
+    example = mlflow.artifacts.download_artifacts(f"{version.source}/serving_input_example.json", dst_path=tmp_path)
+    request = json.loads(Path(example).read_text())
+    assert np.shape(request["inputs"]) == (1, 8, 8, 1)
+    np.testing.assert_array_equal(
+        served.predict(np.asarray(request["inputs"]), params=request["params"]), served.predict(request["inputs"])
+    )
 
 
 @pytest.mark.parametrize(
@@ -107,7 +135,12 @@ def test_samples_are_the_models_own(registered, served, sent):
         (lambda x: x + 10, {}, r"the images hold (1[7-9]|2[0-6])\.0: this model takes whole numbers from 0 to 16"),
         (lambda x: -x, {}, "whole numbers from 0 to 16"),
         (lambda x: x * np.nan, {}, "the images hold nan"),
-        (lambda x: x[:, :7], {}, r"Shape of input \(5, 7, 8, 1\) does not match expected shape \(-1, 8, 8, 1\)"),
+        (lambda x: x[:, :7], {}, r"the images have shape \(5, 7, 8, 1\): this model takes \(n, 8, 8, 1\)"),
+        (lambda x: [[1, 2], [3]], {}, "the images are no array of numbers: "),
+        (lambda x: "an image", {}, "the images are no array of numbers: "),
+        (lambda x: {"images": x}, {}, "the images are no array of numbers: "),
+        (lambda x: [], {}, r"the images have shape \(0,\): this model takes \(n, 8, 8, 1\)"),
+        (lambda x: None, {}, r"the images have shape \(\): this model takes \(n, 8, 8, 1\)"),
         (lambda x: x[:0], {}, r"the images have shape \(0, 8, 8, 1\): this model takes \(n, 8, 8, 1\)"),
         (lambda x: x, {"task": "classify"}, "task='classify' is unknown: one of bits_per_dim, sample"),
         (lambda x: x, {"importance_samples": 0}, "importance_samples=0 is out of range: 1 to 10000"),
@@ -133,7 +166,8 @@ def test_the_package_tells_its_use_and_holds_no_pickle(registered, tmp_path):
     # The protocol's own first bytes, whatever a file is called.
     assert not [path for path in files if path.read_bytes()[:1] == b"\x80"]
     described = mlflow.models.Model.load(str(folder))
-    assert described.signature.inputs.inputs[0].shape == (-1, 8, 8, 1)
+    assert described.signature.inputs is None
+    assert described.metadata == {"image_shape": [8, 8, 1], "grey_levels": 17}
     assert next(param.name for param in described.signature.params.params) == "task"
     requirements = (folder / "requirements.txt").read_text().split()
     assert {line.partition("==")[0] for line in requirements} == {
@@ -144,6 +178,29 @@ def test_the_package_tells_its_use_and_holds_no_pickle(registered, tmp_path):
         "pydantic",
     }
     assert "lowest bits/dim on *validation*" in client.get_registered_model(name).description
+
+
+def test_a_model_is_served_from_a_folder_that_was_moved(registered, tmp_path):
+    model, uri, name = registered
+    moved = tmp_path / "moved"
+    shutil.copytree(Path(uri.removeprefix("sqlite:///")).parent, moved)
+    there = f"sqlite:///{moved / 'mlflow.db'}"
+    settle(there).close()
+    version = MlflowClient(tracking_uri=there).get_model_version_by_alias(name, "champion")
+    assert version.source.startswith((moved / "artifacts").as_uri())
+    served = mlflow.pyfunc.load_model(version.source)
+    request = {"task": "sample", "n": 2, "seed": 1}
+    np.testing.assert_array_equal(served.predict([], params=request), model.sample(2, seed=1))
+
+
+def test_the_description_of_a_registered_model_holds_the_commands(registered):
+    _, uri, name = registered
+    client = MlflowClient(tracking_uri=uri)
+    description = client.get_registered_model(name).description
+    assert f"    {serve_command(uri, name)}\n" in description
+    assert f"    {sample_request()}\n" in description
+    assert is_registered(uri, name)
+    assert not is_registered(uri, f"{name}-other")
 
 
 def test_a_model_whose_study_has_an_awkward_name_is_registered_under_one_that_is_not(registered, tmp_path):
@@ -157,6 +214,72 @@ def test_a_model_whose_study_has_an_awkward_name_is_registered_under_one_that_is
     assert parent.register({"vae": parent.children()[0]}) == ["reparam-bench.tiny-a-b-c-1.vae"]
 
 
+ROOT = Path(__file__).resolve().parents[3]
+
+
+@pytest.fixture(scope="module")
+def served_by_the_command(registered):
+    """The command that a study prints, run in a shell on a free port: the port."""
+    _, uri, name = registered
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    programs = str(Path(sys.executable).parent)
+    process = subprocess.Popen(
+        ["bash", "-c", serve_command(uri, name).replace(f"--port {PORT}", f"--port {port}")],
+        env={**os.environ, "PATH": f"{programs}:{os.environ['PATH']}"},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    deadline = time.monotonic() + 180
+    try:
+        while not is_up(port):
+            assert process.poll() is None, "the server ended"
+            assert time.monotonic() < deadline, "the server did not start"
+            time.sleep(0.3)
+        yield port
+    finally:
+        os.killpg(process.pid, signal.SIGTERM)
+        process.wait(30)
+
+
+def is_up(port):
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/ping", timeout=5) as answer:
+            return answer.status == 200
+    except OSError:
+        return False
+
+
+def shell(command, port):
+    """What a command of the documentation prints, once the server is asked at its port."""
+    programs = str(Path(sys.executable).parent)
+    done = subprocess.run(
+        ["bash", "-c", command.replace(f":{PORT}/", f":{port}/")],
+        env={**os.environ, "PATH": f"{programs}:{os.environ['PATH']}"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return np.asarray(json.loads(done.stdout)["predictions"])
+
+
+@pytest.mark.skipif(shutil.which("curl") is None, reason="needs curl")
+def test_the_printed_commands_and_those_of_the_documentation_work_as_they_stand(served_by_the_command, served):
+    port = served_by_the_command
+    assert shell(sample_request(), port).shape == (4, 8, 8, 1)
+    page = (ROOT / "bench" / "README.md").read_text()
+    blocks = re.findall(r"```console\n(.*?)```", page, re.DOTALL)
+    (requests,) = [block for block in blocks if "invocations" in block]
+    samples, scores = re.split(r"\n(?=python)", requests)
+    drawn = shell(samples, port)
+    assert drawn.shape == (4, 8, 8, 1)
+    np.testing.assert_array_equal(shell(samples, port), drawn)
+    images = load_digits().images[:2, ..., None]
+    np.testing.assert_allclose(shell(scores, port), served.predict(images, params={"importance_samples": 64}))
+
+
 MY_MODEL = Path(__file__).resolve().parents[2] / "extensions" / "my_model.py"
 ELSEWHERE = """
 import json, sys
@@ -164,7 +287,7 @@ import mlflow, numpy as np
 served = mlflow.pyfunc.load_model(sys.argv[1])
 images = np.load(sys.argv[2])
 scores = served.predict(images, params={"importance_samples": 100})
-samples = served.predict(images[:1], params={"task": "sample", "n": 3, "seed": 4})
+samples = served.predict([], params={"task": "sample", "n": 3, "seed": 4})
 import models
 json.dump({"scores": scores.tolist(), "samples": samples.tolist(), "models": models.__file__}, sys.stdout)
 """

@@ -16,6 +16,7 @@ from pathlib import Path
 
 from bench.core.errors import DataError, DivergedError
 from bench.data.dataset import TuningData
+from bench.data.preparation import Preparation
 from bench.data.registry import load
 from bench.runtime.backend import BACKENDS, select_backend
 from bench.runtime.provenance import commit, processor
@@ -116,7 +117,7 @@ def _scaled(case: Case, scale: float) -> Case:
 def _tuning_data(name: str, source: str, validation_images: int) -> TuningData:
     """Training images, and the first validation images; the test split stays closed."""
     try:
-        data = load(source, GREY_LEVELS.get(name) if source != name else None).tuning
+        data = load(source, Preparation(GREY_LEVELS.get(name) if source != name else None)).tuning
     except DataError as error:
         raise SystemExit(f"error: {name}: {error}") from error
     return replace(data, validation=data.validation.head(validation_images))

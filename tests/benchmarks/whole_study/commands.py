@@ -16,7 +16,7 @@ from typing import Any
 
 from mlflow.tracking import MlflowClient
 
-from bench.tracking.reading.sources import search_runs
+from bench.tracking.runs import search_runs
 
 ROOT = Path(__file__).resolve().parents[3]
 BY_HAND = Path(__file__).with_name("by_hand.py")

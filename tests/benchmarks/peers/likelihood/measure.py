@@ -22,6 +22,7 @@ import numpy as np
 import psutil
 
 from bench.core.errors import DataError
+from bench.data.preparation import Preparation
 from bench.data.registry import load
 from bench.runtime.backend import BACKENDS
 from bench.runtime.provenance import commit, processor
@@ -110,7 +111,7 @@ def _prepare(folder: Path, work: LikelihoodWork, options: argparse.Namespace) ->
         try:
             # A binary image file does not say that its pixels have two levels only.
             own = work.architecture.grey_levels if name != work.data else None
-            data = load(name, own).tuning
+            data = load(name, Preparation(own)).tuning
         except DataError as error:
             print(f"left out: {work.title}: {error}", file=sys.stderr)
             return None

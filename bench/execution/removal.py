@@ -1,0 +1,87 @@
+"""Removes a study from its storage, its tracking store and its output folder."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+from bench.search.storage import open_storage
+from bench.search.study_record import list_studies, removal
+from bench.tracking.connection import connect, raise_tracking_errors
+from bench.tracking.deletion import delete_runs, deleted_studies
+from bench.tracking.outbox.outbox import remove_study
+from bench.tracking.reading.reader import list_studies as list_logged
+
+
+@dataclass(frozen=True)
+class Stores:
+    """Where a study may be.
+
+    Attributes:
+        storage: the address of Optuna's storage; None if there is none.
+        tracking: the tracking URI; None if there is no such store.
+        output: the output folder.
+    """
+
+    storage: str | None
+    tracking: str | None
+    output: Path
+
+    def studies(self) -> list[str]:
+        """Identifiers of the studies in storage or tracking store, also of those whose runs are deleted.
+
+        Raises:
+            TrackingError: one cannot be reached.
+        """
+        found = [] if self.storage is None else list_studies(open_storage(self.storage))
+        if self.tracking is not None:
+            client = connect(self.tracking)
+            with raise_tracking_errors(self.tracking):
+                found += [*list_logged(self.tracking), *deleted_studies(client)]
+        return list(dict.fromkeys(found))
+
+    def folders(self, study_id: str) -> list[Path]:
+        """The folders of a study alone, which exist below the output folder."""
+        own = [self.output / kind / study_id for kind in ("checkpoints", "reports")]
+        # Measurements of gradients, which a study of estimators keeps for each of its settings.
+        return [*filter(Path.is_dir, own), *self.output.glob(f"gradients/{study_id}-*")]
+
+
+def remove(stores: Stores, study_id: str) -> Iterator[str]:
+    """Remove a study; repeating this after an interruption removes what is left.
+
+    Args:
+        stores: where it is.
+        study_id: its identifier.
+
+    Yields:
+        What is removed, in lines.
+
+    Raises:
+        SettingsError: a process works on the study; nothing is removed.
+        OutboxError: a process logs what is to be removed.
+        TrackingError: a store cannot be reached.
+    """
+    with ExitStack() as stack:
+        remove_trials: Callable[[], int] | None = None
+        if stores.storage is not None:
+            opened = open_storage(stores.storage)
+            if study_id in list_studies(opened):
+                remove_trials = stack.enter_context(removal(opened, study_id))
+        waiting = remove_study(stores.output / "outbox", study_id)
+        if waiting:
+            yield f"outbox    {waiting} runs that waited for upload"
+        # First what can be restored.
+        if stores.tracking is not None:
+            client = connect(stores.tracking)
+            with raise_tracking_errors(stores.tracking):
+                runs = delete_runs(client, study_id)
+            yield f"MLflow    {runs} runs, which MLflow hides (State: Deleted) and keeps until `mlflow gc`"
+        if remove_trials is not None:
+            yield f"storage   {remove_trials()} trials and final runs"
+        for folder in stores.folders(study_id):
+            shutil.rmtree(folder)
+            yield f"folder    {folder}"
