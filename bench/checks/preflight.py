@@ -72,6 +72,21 @@ def check_stores(tracking: str, storage: str | None, output: Path) -> None:
         )
 
 
+def check_local_stores(tracking: str, storage: str, output: Path) -> None:
+    """Check stores as :func:`check_stores` does, as far as they are files: no server is asked.
+
+    Raises:
+        TrackingError: one cannot be used.
+    """
+    local = [each for each in (tracking, storage) if each.startswith("sqlite:") or each.endswith(".journal")]
+    if local == [tracking, storage]:
+        check_stores(tracking, storage, output)
+    elif tracking in local:
+        check_tracking(tracking, output)
+    elif storage in local:
+        check_storage(storage, output)
+
+
 def check_search(sampler: str, pruner: str) -> None:
     """Check that Optuna has the sampler and the pruner of these names.
 

@@ -141,8 +141,8 @@ METRICS: dict[str, Metric] = {
             "of 1",
             False,
             "Share of the samples that hold a NaN or infinite value before it is rounded to a grey level. Pictures "
-            "cross such samples out. Each enters the other scores of samples as an image of uniformly random grey "
-            "levels, and is in no manifold.",
+            "cross such samples out. In the Fréchet and kernel distances each counts as an image of uniformly random "
+            "grey levels; precision, recall, density and coverage are those of the other samples times their share.",
         ),
         *_with_floor(
             "frechet_distance",
@@ -181,8 +181,8 @@ METRICS: dict[str, Metric] = {
             "Recall",
             "of 1",
             True,
-            "Share of held-out images within the manifold of samples (Kynkäänniemi et al. 2019): is all of the data "
-            "covered?",
+            "Share of held-out images within the manifold of samples (Kynkäänniemi et al. 2019), times the share of "
+            "samples that are finite: is all of the data covered?",
         ),
         *_with_floor(
             "density",
@@ -197,7 +197,8 @@ METRICS: dict[str, Metric] = {
             "Coverage",
             "of 1",
             True,
-            "Share of held-out images whose ball holds a sample (Naeem et al. 2020).",
+            "Share of held-out images whose ball holds a sample (Naeem et al. 2020), times the share of samples that "
+            "are finite.",
         ),
         Metric(
             "data_copying",
@@ -205,7 +206,8 @@ METRICS: dict[str, Metric] = {
             "AUROC",
             None,
             "Probability that a sample is nearer to its nearest training image, in pixels, than a held-out image is to "
-            "its own (after Meehan et al. 2020): 0.5 for a perfect sampler, near 1 for one that memorises.",
+            "its own (after Meehan et al. 2020): 0.5 for a perfect sampler, near 1 for one that memorises. Samples "
+            "with non-finite values are left out.",
         ),
         Metric(
             "train_images_per_second",

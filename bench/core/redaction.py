@@ -12,8 +12,9 @@ _CREDENTIALS = re.compile(r"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]*://)(?:[^\s/'\"]*|
 _URI = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://[^\s'\"]+")
 _PARAMETER = re.compile(r"(?P<mark>[?&;])(?P<name>[^=&;?#]*)=(?P<value>[^&;]+)")
 _HARMLESS = {
-    *("application_name", "cache", "charset", "client_encoding", "connect_timeout", "driver", "mode", "port"),
-    *("sslmode", "timeout", "uri", "user", "username", "workflowtype"),
+    *("application_name", "cache", "charset", "client_encoding", "connect_timeout", "database", "dbname", "download"),
+    *("driver", "host", "hostaddr", "mode", "port", "service", "sslmode", "timeout", "unix_socket", "uri", "user"),
+    *("username", "version", "viewstatesharekey", "workflowtype"),
 }
 """Query parameters whose values are shown: a driver may take a secret under any other name."""
 _SECRET = re.compile(
@@ -32,6 +33,11 @@ def redact(text: str) -> str:
     secrets in parts of query strings.
     """
     text = _URI.sub(lambda uri: _PARAMETER.sub(_hide, uri[0]), _CREDENTIALS.sub(r"\g<scheme>***@", text))
+    return hide_secrets(text)
+
+
+def hide_secrets(text: str) -> str:
+    """``text`` without the values of a query string whose names say that they are secret."""
     return _SECRET.sub(r"\g<name>***", text)
 
 

@@ -95,23 +95,14 @@ def _import_packages(root: Path) -> None:
 _import_packages(_root())
 
 
-def package_of(name: str) -> str:
-    """The package that a public name comes from.
-
-    Raises:
-        AttributeError: there is no such name.
-    """
-    if name == "run_script":
-        return "studies"
-    for package in ("bench", "models", "reports"):
-        if package in sys.modules and name in sys.modules[package].__all__:
-            return package
-    raise AttributeError(f"module 'reparam_bench' has no attribute {name!r}")
-
-
 def __getattr__(name: str) -> Any:
-    package = package_of(name)
-    return getattr(import_module("studies.cli.main" if package == "studies" else package), name)
+    if name == "run_script":
+        return import_module("studies.cli.main").run_script
+    for package in ("bench", "models", "reports"):
+        module = sys.modules.get(package)
+        if module is not None and name in module.__all__:
+            return getattr(module, name)
+    raise AttributeError(f"module 'reparam_bench' has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:

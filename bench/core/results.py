@@ -30,6 +30,24 @@ class RunState(StrEnum):
     INTERRUPTED = "interrupted"
 
 
+TRAINING_SETTINGS = frozenset(
+    {
+        "optimizer",
+        "learning_rate",
+        "warmup_steps",
+        "decay",
+        "clip_norm",
+        "weight_average",
+        "weight_decay",
+        "patience",
+        "batch_size",
+        "images",
+        "evaluations",
+    }
+)
+"""The parameters of a run that say how a model is trained; all others are the model's own."""
+
+
 class BoundKind(StrEnum):
     """The kind of lower bound on log P(x) that a reported likelihood is."""
 

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
+
+from bench.data.choice import fixed_choice
 
 Images = npt.NDArray[np.integer]
 """Integer images (n, height, width, channels) in 0..grey_levels-1."""
@@ -57,9 +60,11 @@ class Split:
     def __len__(self) -> int:
         return len(self.images)
 
-    def head(self, n: int | None) -> Split:
-        """The first ``n`` images (all of them if ``n`` is None), as views."""
-        return Split(self.images[:n], None if self.labels is None else self.labels[:n])
+    def some(self, n: int | None) -> Split:
+        """A :func:`fixed_choice` of ``n`` images with their labels; all of them, in their order, if ``n`` is None."""
+        if n is None:
+            return self
+        return Split(fixed_choice(self.images, n), None if self.labels is None else fixed_choice(self.labels, n))
 
 
 @dataclass(frozen=True)
@@ -81,16 +86,24 @@ class Dataset:
         validation: validation split.
         test: test split; reached only through :meth:`open_test`.
         digest: the digest if it is known, as computing it reads every pixel.
+        check: raises DataError if what the arrays are read from has changed.
     """
 
     def __init__(
-        self, info: DatasetInfo, train: Split, validation: Split, test: Split, digest: str | None = None
+        self,
+        info: DatasetInfo,
+        train: Split,
+        validation: Split,
+        test: Split,
+        digest: str | None = None,
+        check: Callable[[], None] = lambda: None,
     ) -> None:
         self.info = info
         self._train = train
         self._validation = validation
         self._test = test
         self._known_digest = digest
+        self.check = check
 
     @cached_property
     def digest(self) -> str:
@@ -106,6 +119,18 @@ class Dataset:
                 some = split.images[start : start + _DIGEST_BATCH]
                 digest.update(np.ascontiguousarray(some, dtype=np.uint16).tobytes())
         return digest.hexdigest()
+
+    @cached_property
+    def labels_digest(self) -> str:
+        """Twelve digits of the SHA-256 over the labels of all splits; empty without labels. They may change alone."""
+        splits = (self._train, self._validation, self._test)
+        if all(split.labels is None for split in splits):
+            return ""
+        digest = hashlib.sha256()
+        for split in splits:
+            labels = np.empty(0, np.int64) if split.labels is None else split.labels
+            digest.update(f" {len(labels)} ".encode() + np.ascontiguousarray(labels, dtype=np.int64).tobytes())
+        return digest.hexdigest()[:12]
 
     @cached_property
     def tuning(self) -> TuningData:

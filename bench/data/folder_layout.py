@@ -1,8 +1,8 @@
 """Where the images of a folder lie: its splits, its classes, and the files of each.
 
 *Splits*: if the folder has a sub-folder ``train`` (or ``training``), then it, ``validation`` (``valid``, ``val``,
-``dev``) and ``test`` (``testing``) are the splits, in capitals or not, and everything else beside them is ignored.
-Without any of these all its images form one part.
+``dev``) and ``test`` (``testing``) are the splits, in capitals or not, and other folders beside them are ignored, but
+refused beside ``train`` alone. Without any of these all its images form one part.
 
 *Classes*: where the images lie in two or more sub-folders (of each split), each sub-folder is a class, and the classes'
 sorted names are their labels; deeper folders belong to their class. Images that lie in the folder itself have no
@@ -65,6 +65,14 @@ def _find_parts(folder: Path) -> dict[str, Path]:
         # Otherwise images that the user holds out would become training images.
         found = next(iter(tops.values()))
         raise DataError(f"{found} stands without a folder {folder / 'train'}; both, or neither, are accepted.")
+    beside = [each for each in folders if each not in tops.values()]
+    if len(tops) == 1 and (beside := [each for each in beside if any(_walk(each, folder.resolve()))]):
+        # It may be a class of that name, whose splits are to be made.
+        raise DataError(
+            f"{beside[0]} and {tops['train']} lie side by side: {tops['train'].name!r} is a split, and the other "
+            "folder would be left out. Splits around the classes are accepted, or classes with other names than "
+            f"{', '.join(sorted(_SPLIT_NAMES))}, or splits alone."
+        )
     if not tops and len(folders) == 1 and not has_images and not folders[0].is_symlink():
         return _find_parts(folders[0])
     return tops or {ALL: folder}

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from bench.core.errors import DataError
 from bench.data.dataset import Dataset, DatasetInfo, Split
 
 _SPLITS = ("train", "validation", "test")
@@ -15,7 +16,7 @@ _SPLITS = ("train", "validation", "test")
 
 def share(dataset: Dataset, folder: Path) -> None:
     """Write a data set's arrays for :func:`open_shared`, unless they are there; all of them appear at once."""
-    final = folder / dataset.digest
+    final = folder / _name(dataset.digest, dataset.labels_digest)
     if final.is_dir():
         return
     folder.mkdir(parents=True, exist_ok=True)
@@ -26,6 +27,8 @@ def share(dataset: Dataset, folder: Path) -> None:
             np.save(temporary / f"{name}.npy", split.images, allow_pickle=False)
             if split.labels is not None:
                 np.save(temporary / f"{name}_labels.npy", split.labels, allow_pickle=False)
+        for file in temporary.iterdir():
+            file.chmod(0o444)
         temporary.rename(final)
     except OSError:
         shutil.rmtree(temporary, ignore_errors=True)
@@ -33,13 +36,48 @@ def share(dataset: Dataset, folder: Path) -> None:
             raise
 
 
-def open_shared(info: DatasetInfo, digest: str, folder: Path) -> Dataset | None:
-    """The memory-mapped data set of this digest; None if it is not shared in ``folder``."""
-    found = folder / digest
+def open_shared(info: DatasetInfo, digest: str, labels: str, folder: Path) -> Dataset | None:
+    """The memory-mapped data set of these digests; None if it is not shared in ``folder``.
+
+    Args:
+        info: its metadata.
+        digest: :attr:`Dataset.digest`.
+        labels: :attr:`Dataset.labels_digest`.
+        folder: where it may be.
+
+    Raises:
+        DataError: the copy was altered since; so does the data set's ``check`` later.
+    """
+    found = folder / _name(digest, labels)
     if not found.is_dir():
         return None
-    train, validation, test = (_open(found, name) for name in _SPLITS)
-    return Dataset(info, train, validation, test, digest)
+    splits = [_open(found, name) for name in _SPLITS]
+    opened = _state(found)
+    copy = Dataset(info, *splits)
+    if (copy.digest, copy.labels_digest) != (digest, labels):
+        raise _altered(found)
+
+    def check() -> None:
+        if _state(found) != opened:
+            raise _altered(found)
+
+    return Dataset(info, *splits, digest, check)
+
+
+def _state(folder: Path) -> list[tuple[str, int, int]]:
+    """What changes where a file is written: time and size of each."""
+    return sorted((file.name, file.stat().st_mtime_ns, file.stat().st_size) for file in folder.iterdir())
+
+
+def _altered(folder: Path) -> DataError:
+    return DataError(
+        f"{folder}, the copy of the images that the study's processes share, was altered: remove that folder, and the "
+        "same command writes it again; runs since then were made of other images"
+    )
+
+
+def _name(digest: str, labels: str) -> str:
+    return f"{digest}-{labels}" if labels else digest
 
 
 def _open(folder: Path, name: str) -> Split:

@@ -10,6 +10,7 @@ import numpy as np
 from bench.core.errors import DivergedError
 from bench.core.results import Measurement
 from bench.core.seeds import derive_seed
+from bench.data.choice import fixed_choice
 from bench.data.dataset import DatasetInfo, Images
 from bench.data.preparation import AS_STORED, Preparation
 from bench.data.registry import check_outside, load
@@ -65,7 +66,7 @@ def _out_of_distribution(context: EvaluationContext) -> Evaluation:
     outside, own = context.protocol.outside, context.likelihood
     if outside is None:
         return Evaluation([])
-    other = context.log_likelihood(outside.images[: len(own.bound)], "outside")
+    other = context.log_likelihood(fixed_choice(outside.images, len(own.bound)), "outside")
     split = "out_of_distribution"
     separation = auroc(own.bound, other.bound)
     rows = [

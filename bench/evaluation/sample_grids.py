@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from bench.core.seeds import derive_seed
+from bench.data.choice import fixed_choice
 from bench.data.dataset import Images
 from bench.evaluation.broken_samples import broken
 from bench.evaluation.image_grid import image_grid
@@ -90,8 +91,9 @@ def _picture(kind: str, caption: str, images: npt.NDArray[np.generic], sampler: 
 
 def _data(sampler: Sampler, images: Images, split: str) -> Picture:
     """Real images, as many as :func:`samples` shows, to judge those by."""
-    shown = images[:GRID]
-    return _picture("data", f"The first {len(shown)} {split} images", shown, sampler)
+    few = len(images) <= GRID
+    caption = f"All {len(images)} {split} images" if few else f"{GRID} {split} images, drawn at random"
+    return _picture("data", caption, fixed_choice(images, GRID), sampler)
 
 
 def _temperatures(sampler: Sampler, seed: int) -> Picture:
@@ -111,24 +113,29 @@ def _neighbours(sampler: Sampler, train: Images, seed: int) -> Picture:
 
 
 def _reconstructions(sampler: Sampler, images: Images) -> list[Picture]:
-    originals = images[: GRID // 2]
+    originals = fixed_choice(images, GRID // 2)
     reconstructed = sampler.model.reconstruct(originals)
     if reconstructed is None:
         return []
     means = np.asarray(keras.ops.convert_to_numpy(reconstructed))
-    caption = "Held-out images, each followed by its reconstruction (mean image at the posterior mean)"
+    caption = "Held-out images, drawn at random, each followed by its reconstruction (mean image at the posterior mean)"
     return [_picture("reconstructions", caption, _pairs(originals, means), sampler)]
 
 
 def _interpolations(sampler: Sampler, images: Images) -> list[Picture]:
     """Mean images on the way between pairs of images, one pair a row."""
-    n = min(INTERPOLATIONS, len(images) // 2)
+    chosen = fixed_choice(images, 2 * INTERPOLATIONS)
+    n = len(chosen) // 2
     if not n:
         return []
-    between = sampler.model.interpolate(images[:n], images[n : 2 * n], np.linspace(0.0, 1.0, COLUMNS, dtype=np.float32))
+    shares = np.linspace(0.0, 1.0, COLUMNS, dtype=np.float32)
+    between = sampler.model.interpolate(chosen[:n], chosen[n : 2 * n], shares)
     if between is None:
         return []
-    caption = "Mean images along straight lines between the posterior means of two held-out images, one pair a row"
+    caption = (
+        "Mean images along straight lines between the posterior means of two held-out images, drawn at random, one "
+        "pair a row"
+    )
     pixels = np.asarray(keras.ops.convert_to_numpy(between))
     return [_picture("interpolations", caption, pixels.reshape(-1, *pixels.shape[2:]), sampler)]
 

@@ -6,8 +6,11 @@ import shutil
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
+from glob import escape
 from pathlib import Path
 
+from bench.core.errors import SettingsError
+from bench.core.redaction import redact
 from bench.search.storage import open_storage
 from bench.search.study_record import list_studies, removal
 from bench.tracking.connection import connect, raise_tracking_errors
@@ -44,10 +47,16 @@ class Stores:
         return list(dict.fromkeys(found))
 
     def folders(self, study_id: str) -> list[Path]:
-        """The folders of a study alone, which exist below the output folder."""
+        """The folders of a study alone, which exist below the output folder.
+
+        Raises:
+            SettingsError: the identifier, which anyone can write into a tracking store, is a path.
+        """
+        if study_id in ("", "..") or Path(study_id).name != study_id:
+            raise SettingsError(f"{study_id!r} is no identifier of a study: it has no / and no .. in it")
         own = [self.output / kind / study_id for kind in ("checkpoints", "reports")]
         # Measurements of gradients, which a study of estimators keeps for each of its settings.
-        return [*filter(Path.is_dir, own), *self.output.glob(f"gradients/{study_id}-*")]
+        return [*filter(Path.is_dir, own), *self.output.glob(f"gradients/{escape(study_id)}-*")]
 
 
 def remove(stores: Stores, study_id: str) -> Iterator[str]:
@@ -65,6 +74,7 @@ def remove(stores: Stores, study_id: str) -> Iterator[str]:
         OutboxError: a process logs what is to be removed.
         TrackingError: a store cannot be reached.
     """
+    folders = stores.folders(study_id)
     with ExitStack() as stack:
         remove_trials: Callable[[], int] | None = None
         if stores.storage is not None:
@@ -74,14 +84,21 @@ def remove(stores: Stores, study_id: str) -> Iterator[str]:
         waiting = remove_study(stores.output / "outbox", study_id)
         if waiting:
             yield f"outbox    {waiting} runs that waited for upload"
-        # First what can be restored.
+        # What can be restored before what cannot.
         if stores.tracking is not None:
             client = connect(stores.tracking)
             with raise_tracking_errors(stores.tracking):
                 runs = delete_runs(client, study_id)
-            yield f"MLflow    {runs} runs, which MLflow hides (State: Deleted) and keeps until `mlflow gc`"
+            yield (
+                f"MLflow    {runs} runs, which MLflow hides (State: Deleted) and keeps until `mlflow gc`"
+                if runs
+                else f"MLflow    no runs in {redact(stores.tracking)}: if another store has them, give --tracking-uri"
+            )
         if remove_trials is not None:
             yield f"storage   {remove_trials()} trials and final runs"
-        for folder in stores.folders(study_id):
+        else:
+            where = "there is none" if stores.storage is None else f"{redact(stores.storage)} does not have it"
+            yield f"storage   {where}: if another has its trials, give --storage"
+        for folder in folders:
             shutil.rmtree(folder)
             yield f"folder    {folder}"

@@ -139,9 +139,11 @@ def open_session(bound: BoundStudy, objects: SearchObjects | None = None) -> Stu
     specification = to_json(bound)
     codes = [] if earlier is None else [code for code in earlier["codes"] if code != specification["code"]["code"]]
     codes.append(specification["code"]["code"])
-    searches = _searches(bound, record, objects)
+    # Those of a study that the storage does not know are created once the server agrees that it is new.
+    begun = _searches(bound, record, objects) if earlier is not None else {}
+    parent = _parent(tracker, _description(bound, codes), earlier, {**begun, FINALS: record.finals})
+    searches = begun or _searches(bound, record, objects)
     _describe(bound, record, searches)
-    parent = _parent(tracker, _description(bound, codes), earlier, {**searches, FINALS: record.finals})
     record.publish({**specification, "codes": codes, "experiment_id": parent.experiment_id, "run_id": parent.run_id})
     return StudySession(bound, record, searches, tracker, parent)
 
@@ -166,8 +168,9 @@ def _parent(
     known = None if earlier is None else (earlier["experiment_id"], earlier["run_id"])
     is_begun = any(queue.attempts() for queue in queues.values())
     try:
-        parent = tracker.open_study(description, known if is_begun else None)
-        check_agreement(parent, queues)
+        parent = tracker.open_study(
+            description, known if is_begun else None, lambda found: check_agreement(found, queues)
+        )
     except DisagreementError:
         raise
     except TrackingError as error:
@@ -222,22 +225,26 @@ def open_data(bound: BoundStudy) -> Dataset:
         DataError: they cannot be loaded, or differ from the study's.
     """
     settings = bound.settings
-    shared = open_shared(bound.info, bound.digest, settings.output / "data")
+    shared = open_shared(bound.info, bound.digest, bound.labels, settings.output / "data")
     if shared is not None:
         return shared
     dataset = load(find_kept(settings.dataset, settings.output), settings.preparation)
-    if dataset.digest != bound.digest:
-        raise DataError(
-            f"the data set {settings.dataset!r} differs here (digest {dataset.digest[:12]}) from where the study began "
-            f"({bound.digest[:12]}): give this worker the same data"
-        )
+    for what, here, there in (
+        ("digest", dataset.digest, bound.digest),
+        ("digest of labels", dataset.labels_digest, bound.labels),
+    ):
+        if here != there:
+            raise DataError(
+                f"the data set {settings.dataset!r} differs here ({what} {here[:12] or 'none'}) from where the study "
+                f"began ({there[:12] or 'none'}): give this worker the same data"
+            )
     return dataset
 
 
 def limit_validation(dataset: Dataset, evaluation_images: int | None) -> TuningData:
-    """Training and validation images, validation cut to the first ``evaluation_images``."""
+    """Training and validation images, validation cut to ``evaluation_images``."""
     tuning = dataset.tuning
-    return TuningData(tuning.info, tuning.digest, tuning.train, tuning.validation.head(evaluation_images))
+    return TuningData(tuning.info, tuning.digest, tuning.train, tuning.validation.some(evaluation_images))
 
 
 def _tracker(bound: BoundStudy) -> Tracker:

@@ -114,7 +114,7 @@ class Worker:
     @cached_property
     def _test(self) -> Split:
         """The test split, opened by the first final run, when no trial is left to be selected."""
-        return self.dataset.open_test().head(self.study.bound.settings.evaluation_images)
+        return self.dataset.open_test().some(self.study.bound.settings.evaluation_images)
 
     def work(self) -> bool:
         """Do the first queued task; False if there is none.
@@ -122,9 +122,11 @@ class Worker:
         Raises:
             KeyboardInterrupt: a stop was requested; the task is marked as interrupted.
             TrackingError: the storage cannot be reached for long.
+            DataError: the images that the study's processes share were altered.
             RestartRequiredError: this process has grown too large, and a fresh one must continue.
         """
         self._check_growth()
+        self.dataset.check()
         for kind, queue in self.study.queues.items():
             self.stop.check()
             try:

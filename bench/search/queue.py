@@ -14,7 +14,7 @@ from optuna.exceptions import UpdateFinishedTrialError
 from optuna.storages import BaseStorage
 from optuna.trial import FrozenTrial, Trial, TrialState
 
-from bench.core.errors import LostTrialError
+from bench.core.errors import LostTrialError, StudyStoppedError
 from bench.core.results import RunState
 from bench.search.heartbeat import BEATS_PER_LEASE, Heartbeat, Watch
 from bench.search.processes import is_surely_dead, is_this_machine, this_process
@@ -182,7 +182,10 @@ class Queue:
     @property
     def is_open(self) -> bool:
         """Whether workers can claim waiting tasks."""
-        return bool(with_retries(lambda: self.study.user_attrs).get("open", False))
+        try:
+            return bool(with_retries(lambda: self.study.user_attrs).get("open", False))
+        except KeyError as error:
+            raise StudyStoppedError(f"{self.name} is not in the storage any more: the study was removed") from error
 
     @property
     def waiting(self) -> int:

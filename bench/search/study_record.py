@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from typing import Any
 
 import optuna
@@ -109,11 +109,27 @@ def removal(storage: BaseStorage, study_id: str) -> Iterator[Callable[[], int]]:
             stack.enter_context(Lock(storage, f"{study_id}{COORDINATOR}", lease).acquire())
         except LockedError as error:
             raise _is_run(study_id, error.owner) from error
+        stack.enter_context(_closed(queues))
         for queue in queues:
             if (attempt := queue.living()) is not None:
                 raise _is_run(study_id, attempt.frozen.user_attrs.get("owner"))
         yield remove
     with_retries(lambda: _delete(storage, f"{study_id}{COORDINATOR}"))
+
+
+@contextmanager
+def _closed(queues: Sequence[Queue]) -> Iterator[None]:
+    """Close queues, which a coordinator that was killed has left open: no worker claims a task; an error undoes it."""
+    opened = [queue for queue in queues if queue.is_open]
+    for queue in opened:
+        queue.set_open(False)
+    try:
+        yield
+    except BaseException:
+        for queue in opened:
+            with suppress(KeyError):  # those that were removed before the error
+                queue.set_open(True)
+        raise
 
 
 def _is_run(study_id: str, owner: Owner | None) -> SettingsError:

@@ -289,6 +289,8 @@ class BoundStudy:
     settings: StudySettings
     info: DatasetInfo
     digest: str
+    labels: str = ""
+    """:attr:`bench.data.dataset.Dataset.labels_digest`: sample quality and conditional models depend on labels."""
 
     def __post_init__(self) -> None:
         names = [arm.name for arm in self.study.arms]
@@ -367,6 +369,7 @@ class BoundStudy:
                 for arm in self.study.arms
             },
             "sampler": self.sampler,
+            **({"labels": self.labels} if self.labels else {}),
             **settings.model_dump(
                 mode="json",
                 include={

@@ -13,9 +13,8 @@ from pydantic.dataclasses import dataclass
 
 from bench.core.errors import SettingsError
 
-Value = str | int | float | bool
-Condition = Mapping[str, Value | tuple[Value, ...]]
-"""For each named parameter before it in the sweep, the value or the values at which a parameter is swept."""
+Condition = Mapping[str, Any]
+"""For each named parameter before it in the sweep, the value at which a parameter is swept, or a tuple of several."""
 _EXACT = 2**53
 """Up to here whole numbers are exact as floating-point numbers, which samplers use."""
 Whole = Annotated[int, Field(ge=-_EXACT, le=_EXACT)]
@@ -148,7 +147,12 @@ def encode(value: Any) -> Any:
 
 def decode(value: Any) -> Any:
     """The value that :func:`encode` was given."""
-    return tuple(json.loads(value)) if isinstance(value, str) and value.startswith("[") else value
+    if not isinstance(value, str) or not value.startswith("["):
+        return value
+    try:
+        return tuple(json.loads(value))
+    except json.JSONDecodeError:  # a text of the user's
+        return value
 
 
 Parameter = Integers | Reals | Choices
@@ -158,9 +162,14 @@ Space = Mapping[str, Parameter]
 def is_swept(parameter: Parameter, values: Mapping[str, Any]) -> bool:
     """Whether a parameter is swept in a trial, given the ``values`` of earlier parameters."""
     return all(
-        name in values and values[name] in (allowed if isinstance(allowed, tuple) else (allowed,))
+        name in values and values[name] in (*_options(allowed), encode(allowed))
         for name, allowed in (parameter.when or {}).items()
     )
+
+
+def _options(allowed: Any) -> tuple[Any, ...]:
+    """The values that a condition names, unless it names one that is a tuple itself."""
+    return tuple(map(encode, allowed if isinstance(allowed, tuple | list) else (allowed,)))
 
 
 def choose_values(space: Space, choose: Callable[[str, Parameter], Any]) -> dict[str, Any]:
@@ -184,7 +193,7 @@ def check_conditions(space: Space) -> None:
             if other not in earlier:
                 known = ", ".join(earlier) or "none"
                 raise SettingsError(f"{name} is swept when {other} has a value: it must be swept before it ({known})")
-            for value in allowed if isinstance(allowed, tuple) else (allowed,):
+            for value in () if encode(allowed) in earlier[other] else _options(allowed):
                 if value not in earlier[other]:
                     raise SettingsError(f"{name} is swept when {other} is {value!r}, which is not in {earlier[other]}")
         earlier[name] = parameter

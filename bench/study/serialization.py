@@ -42,6 +42,7 @@ def to_json(bound: BoundStudy) -> dict[str, Any]:
         "settings": bound.settings.model_dump(mode="json", exclude=_OWN),
         "info": asdict(bound.info),
         "digest": bound.digest,
+        "labels": bound.labels,
         "code": code_version(bound.settings.backend),
         "extensions": extension_digests(),
     }
@@ -68,7 +69,7 @@ def from_json(written: Mapping[str, Any], storage: str | None, tracking_uri: str
         {**written["settings"], "storage": storage, "tracking_uri": tracking_uri, "output": output}
     )
     info = _INFO.validate_python(written["info"])
-    bound = BoundStudy(Study(arms=arms, **written["study"]), settings, info, written["digest"])
+    bound = BoundStudy(Study(arms=arms, **written["study"]), settings, info, written["digest"], written["labels"])
     if bound.study_id != written["study_id"]:
         raise SettingsError(
             f"{written['study_id']} becomes {bound.study_id} here: its configuration or this code has changed"

@@ -35,7 +35,7 @@ def list_settings(config: type[BaseModel]) -> list[Setting]:
     """The settings of a model's configuration, or of the training, without ``family``, which is fixed."""
     meanings = _meanings(config)
     return [
-        Setting(name, _values(field), _text(field.default), meanings.get(name, ""))
+        Setting(name, _values(field), _default(field), meanings.get(name, ""))
         for name, field in config.model_fields.items()
         if name != "family"
     ]
@@ -69,6 +69,10 @@ def _bounds(metadata: list[Any]) -> list[str]:
         for part in (constraint, *getattr(constraint, "metadata", ())):
             found += [text.format(f"{getattr(part, name):g}") for name, text in _BOUNDS.items() if hasattr(part, name)]
     return found
+
+
+def _default(field: FieldInfo) -> str:
+    return "none, it is required" if field.is_required() else _text(field.get_default(call_default_factory=True))
 
 
 def _text(value: object) -> str:

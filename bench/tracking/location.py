@@ -8,6 +8,7 @@ write nothing; whoever writes, or serves the database, has its addresses rewritt
 from __future__ import annotations
 
 import fcntl
+import hashlib
 import logging
 import sqlite3
 from collections.abc import Sequence
@@ -23,7 +24,7 @@ from mlflow.exceptions import MlflowException
 from bench.core.databases import parse_url, sqlite_file
 from bench.core.errors import SettingsError, TrackingError
 from bench.core.logs import shorten
-from bench.core.redaction import redact
+from bench.core.redaction import hide_secrets, redact
 
 log = logging.getLogger(__name__)
 
@@ -109,7 +110,12 @@ def database_file(uri: str) -> Path | None:
 def store_name(uri: str) -> str:
     """A tracking URI without its credentials, the same for all that name one SQLite file."""
     file = database_file(uri)
-    return redact(uri).rstrip("/") if file is None else f"sqlite:///{file}"
+    if file is not None:
+        return f"sqlite:///{file}"
+    shown = redact(uri).rstrip("/")
+    query = hide_secrets(f"?{urlsplit(uri).query}")
+    # What is not shown may be what tells two stores apart.
+    return shown if query in f"{shown}?" else f"{shown}#{hashlib.sha256(query.encode()).hexdigest()[:8]}"
 
 
 def store_from(store: str, outboxes: Path) -> str:
@@ -141,8 +147,9 @@ def find_moves(database: Path) -> list[Move]:
         raise TrackingError(f"tracking store {database} cannot be read: {error}") from error
     moves = []
     for (address,) in rows:
-        parts = Path(unquote(urlsplit(address or "").path)).parts
-        if parts[-2:-1] != (ARTIFACTS,):
+        place = urlsplit(address or "")
+        parts = Path(unquote(place.path)).parts
+        if place.scheme not in ("", "file") or parts[-2:-1] != (ARTIFACTS,):
             continue
         here = (database.parent / ARTIFACTS / parts[-1]).resolve()
         if here.is_dir() and here.as_uri() != address:

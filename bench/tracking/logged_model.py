@@ -6,6 +6,7 @@ import ast
 import logging
 import sys
 import tempfile
+from importlib import import_module
 from importlib.metadata import packages_distributions, version
 from pathlib import Path
 
@@ -16,7 +17,6 @@ from mlflow.models import ModelSignature
 from mlflow.types import ParamSchema, ParamSpec, Schema, TensorSpec
 
 import models
-from bench.core.reparam_bench import package_of
 from bench.data.dataset import Images
 from bench.tracking import served_model
 from bench.tracking.schema import MODEL_FILE
@@ -96,11 +96,19 @@ def imported_packages(source: Path) -> set[str]:
     for node in ast.walk(ast.parse(source.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
             packages |= {alias.name.partition(".")[0] for alias in node.names}
+            if IMPORT_NAME in packages:
+                packages |= set(OWN_PACKAGES)
         elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
             packages.add(node.module.partition(".")[0])
             if node.module == IMPORT_NAME:
-                packages |= {package_of(alias.name) for alias in node.names}
+                packages |= {_package_of(alias.name) for alias in node.names}
     return packages - set(sys.stdlib_module_names)
+
+
+def _package_of(name: str) -> str:
+    """The package of ours that a name of the module :data:`IMPORT_NAME` comes from."""
+    known = (package for package in ("bench", "models") if name in import_module(package).__all__)
+    return next(known, "reports")
 
 
 def _requirements(imported: set[str]) -> list[str]:

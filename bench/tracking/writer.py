@@ -45,7 +45,7 @@ from bench.tracking.outbox.retry import is_transient
 from bench.tracking.outbox.upload import RunRejectedError, Upload
 from bench.tracking.outbox.uploader import Uploader
 from bench.tracking.registry import model_name, register
-from bench.tracking.runs import experiment_ids, search_runs
+from bench.tracking.runs import PARENT_TAG, experiment_ids, search_runs
 from bench.tracking.schema import (
     DETAILS_TAG,
     ERROR_SUFFIX,
@@ -139,13 +139,19 @@ class Tracker:
         """
         self.request(lambda: self.client, "cannot be opened")
 
-    def open_study(self, study: StudyDescription, known: tuple[str, str] | None = None) -> ParentRun:
+    def open_study(
+        self,
+        study: StudyDescription,
+        known: tuple[str, str] | None = None,
+        check: Callable[[ParentRun], None] = lambda parent: None,
+    ) -> ParentRun:
         """Find or create the parent run of a study.
 
         Args:
             study: what the run logs.
             known: :attr:`ParentRun.experiment_id` and :attr:`ParentRun.run_id` of a study of which runs were logged, so
                 that its run must be there.
+            check: called with a run that was found, before anything is written.
 
         Returns:
             The parent run.
@@ -154,7 +160,7 @@ class Tracker:
             DisagreementError: the known run is not there or was deleted, or several claim to be it.
             TrackingError: the store cannot be reached, or rejects a request.
         """
-        return self.request(lambda: self._open_study(study, known))
+        return self.request(lambda: self._open_study(study, known, check))
 
     def join_study(self, study: StudyDescription, experiment_id: str, run_id: str) -> ParentRun:
         """The parent run of a study that another process opened; sends no request, so the store may be unreachable.
@@ -265,7 +271,9 @@ class Tracker:
         if self._settled is not None:
             self._settled.close()
 
-    def _open_study(self, study: StudyDescription, known: tuple[str, str] | None) -> ParentRun:
+    def _open_study(
+        self, study: StudyDescription, known: tuple[str, str] | None, check: Callable[[ParentRun], None]
+    ) -> ParentRun:
         run = self._find_study(study.study_id, known)
         if run is None:
             experiment_id = self._experiment(study)
@@ -278,6 +286,7 @@ class Tracker:
             logged = {}
         else:
             experiment_id, logged = run.info.experiment_id, run.data.params
+            check(ParentRun(self, run.info.run_id, experiment_id, study))
             self.client.update_run(run.info.run_id, status="RUNNING")
         run_id = run.info.run_id
         # MLflow's parameters cannot change, and an earlier process may have died before it wrote all of them.
@@ -464,7 +473,7 @@ class ParentRun:
         """
         key = key or uuid.uuid4().hex
         tags = {
-            "mlflow.parentRunId": self.run_id,
+            PARENT_TAG: self.run_id,
             KEY_TAG: key,
             "reparam.study_id": self.study.study_id,
             "reparam.role": role,

@@ -202,7 +202,9 @@ def run(
                 raise RestartRequiredError(f"the study's own files run on another backend than {backend}")
         select_backend(settings.backend)
         dataset = own or load(settings.dataset, settings.preparation)
-        bound = replace(planned, settings=settings, info=dataset.info, digest=dataset.digest)
+        bound = replace(
+            planned, settings=settings, info=dataset.info, digest=dataset.digest, labels=dataset.labels_digest
+        )
         session = _searched(bound, dataset, console, objects, can_restart)
         outcome = report(settings.tracking, bound.study_id, settings.output)
         session.parent.log_report(outcome.page.parent, outcome.headline)

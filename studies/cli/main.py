@@ -48,6 +48,7 @@ def main() -> None:
     """Run the command line; an error is printed as one line, and output that cannot be written is dropped."""
     with lasting_output():
         run_program(app, "reparam-bench")
+    raise SystemExit(0)
 
 
 WHOLE = "N"
@@ -216,10 +217,11 @@ def study(
 
 
 def _show_plan(study: Study, settings: StudySettings, console: Console) -> None:
-    from bench.checks.preflight import check_study, load_own_data
+    from bench.checks.preflight import check_local_stores, check_study, load_own_data
     from studies.cli.plan import print_plan
 
     planned = check_study(study, settings)
+    check_local_stores(settings.tracking, settings.storage_url, settings.output)
     load_own_data(settings)
     print_plan(planned, console)
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, TextIO
+from typing import Any, TextIO, cast
 
 
 class _Lasting:
@@ -17,23 +18,25 @@ class _Lasting:
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
+        self.error: OSError | None = None
 
     def write(self, text: str) -> int:
         """Write, or drop."""
         try:
             return self._stream.write(text)
-        except OSError:
-            self._drop()
+        except OSError as error:
+            self._drop(error)
             return len(text)
 
     def flush(self) -> None:
         """Flush, or drop."""
         try:
             self._stream.flush()
-        except OSError:
-            self._drop()
+        except OSError as error:
+            self._drop(error)
 
-    def _drop(self) -> None:
+    def _drop(self, error: OSError) -> None:
+        self.error = error
         # The stream still holds what it could not write, and Python writes that when it ends.
         nowhere = os.open(os.devnull, os.O_WRONLY)
         os.dup2(nowhere, self._stream.fileno())
@@ -45,18 +48,39 @@ class _Lasting:
 
 @contextmanager
 def lasting_output() -> Iterator[None]:
-    """Let nothing in the block fail because standard output or error cannot be written, or is closed."""
+    """Let nothing in the block fail because standard output or error cannot be written, or is closed.
+
+    Raises:
+        SystemExit: with status 1 where the block succeeded and its output is lost, as on a full disk, unless whoever
+            read it has gone.
+    """
     before = sys.stdout, sys.stderr
     _open_standard_files()
     # Python has None in the place of one that was closed when it began.
     streams = [open(os.devnull, "w") if stream is None else stream for stream in before]  # noqa: PTH123, SIM115
-    sys.stdout, sys.stderr = map(_Lasting, streams)
+    output, errors = map(_Lasting, streams)
+    sys.stdout, sys.stderr = cast(TextIO, output), cast(TextIO, errors)
+    try:
+        with _leave_on_success():
+            yield
+        output.flush()
+        if output.error is not None and output.error.errno not in (errno.EPIPE, errno.EIO):
+            print(f"error: standard output cannot be written ({output.error.strerror})", file=sys.stderr)
+            raise SystemExit(1)
+    finally:
+        output.flush()
+        errors.flush()
+        sys.stdout, sys.stderr = before
+
+
+@contextmanager
+def _leave_on_success() -> Iterator[None]:
+    """Leave the block where it exits with status 0."""
     try:
         yield
-    finally:
-        sys.stdout.flush()
-        sys.stderr.flush()
-        sys.stdout, sys.stderr = before
+    except SystemExit as ended:
+        if ended.code:
+            raise
 
 
 def _open_standard_files() -> None:

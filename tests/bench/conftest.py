@@ -33,7 +33,7 @@ def digits() -> Dataset:
     full = load_digits()
     tuning = full.tuning
     splits = (tuning.train, tuning.validation, full.open_test())
-    cut = [split.head(n) for split, n in zip(splits, SIZES.values(), strict=True)]
+    cut = [split.some(n) for split, n in zip(splits, SIZES.values(), strict=True)]
     return Dataset(replace(DIGITS, sizes=SIZES), *cut)
 
 

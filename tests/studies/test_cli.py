@@ -158,6 +158,13 @@ def test_a_dry_run_shows_data_space_sizes_and_time_and_runs_nothing(cli, tmp_pat
 
 @pytest.mark.parametrize("name", STUDIES)
 @pytest.mark.parametrize("info", [DIGITS, MNIST], ids=lambda info: info.name)
+@pytest.mark.parametrize("option", ["--tracking-uri", "--storage"])
+def test_a_dry_run_refuses_a_database_that_the_run_would_refuse(cli, tmp_path, option):
+    code, out, err = cli("study", "vae_vs_glow", "--dry-run", option, "sqlite:////no/such/folder/x.db")
+    assert (code, out) == (2, "")
+    assert "there is no folder /no/such/folder; create it, or give another" in err
+
+
 def test_every_bundled_study_asks_a_question_and_fits_small_and_usual_data(name, info):
     study = load_study(name)
     assert study.name == name
@@ -240,7 +247,7 @@ def test_the_log_goes_where_the_user_says(cli, monkeypatch):
 
 
 def test_an_unexpected_error_of_a_command_without_a_log_gets_one(cli, partial_store, monkeypatch):
-    monkeypatch.setattr("bench.tracking.reading.reader.list_studies", lambda uri: 1 / 0)
+    monkeypatch.setattr("bench.tracking.reading.sqlite.peek_studies", lambda database: 1 / 0)
     code, _, err = cli("list", "--output", str(partial_store))
     assert code == 1
     log = Path(re.fullmatch(LINE_AND_LOG.format("ZeroDivisionError: division by zero"), err)[1])

@@ -25,22 +25,32 @@ with lasting_output():
     for _ in range(3):
         print("x" * 100_000, flush=True)
         print("y", file=sys.stderr, flush=True)
-with open("done", "w") as file:  # must not get the descriptor of standard output or error
-    assert file.fileno() > 2
-    file.write("done")
+    with open("done", "w") as file:  # must not get the descriptor of standard output or error
+        assert file.fileno() > 2
+        file.write("done")
 """
 
 
 @pytest.mark.parametrize(
-    "redirection",
-    [">/dev/full", "2>/dev/full", ">/dev/full 2>&1", ">&-", "2>&-", ">&- 2>&- <&-", "| head -c 1 >/dev/null"],
+    ("redirection", "status", "message"),
+    [
+        (">/dev/full", 1, "error: standard output cannot be written (No space left on device)\n"),
+        (">/dev/full 2>&1", 1, ""),
+        ("2>/dev/full", 0, ""),
+        (">&-", 0, ""),
+        ("2>&-", 0, ""),
+        (">&- 2>&- <&-", 0, ""),
+        ("| head -c 1 >/dev/null", 0, ""),
+    ],
 )
-def test_output_that_cannot_be_written_is_dropped(tmp_path, redirection):
+def test_output_that_cannot_be_written_is_dropped_and_a_lost_result_has_its_status(
+    tmp_path, redirection, status, message
+):
     (tmp_path / "short.py").write_text(SHORT)
     command = f"set -o pipefail; {sys.executable} short.py {redirection}"
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     ended = subprocess.run(["bash", "-c", command], cwd=tmp_path, env=environment, capture_output=True, text=True)
-    assert (ended.returncode, ended.stderr.replace("y\n", "")) == (0, "")
+    assert (ended.returncode, ended.stderr.replace("y\n", "")) == (status, message)
     assert (tmp_path / "done").read_text() == "done"
 
 
@@ -91,7 +101,8 @@ def test_a_study_whose_terminal_is_closed_stops_and_continues_without_any_output
         second = subprocess.run(
             [*PROGRAM, *COMMAND], cwd=folder, env=environment, stdout=full, stderr=full, check=False, timeout=DEADLINE
         )
-    assert second.returncode == 0
+    # The study is complete, and what it said of it is lost.
+    assert second.returncode == 1
     uri = f"sqlite:///{folder / 'runs' / 'mlflow.db'}"
     (study_id,) = list_studies(uri)
     runs = load_results(uri, study_id).runs

@@ -189,7 +189,7 @@ def orient(images: Images, orientations: Labels) -> Images:
 
 def _accuracy(classifier: keras.Model, data: TuningData, with_labels: bool) -> Accuracy:
     """How many validation images are classified correctly, in every orientation where those are the task."""
-    validation = data.validation.head(MOST_VALIDATION)
+    validation = data.validation.some(MOST_VALIDATION)
     images, truth, n = validation.images, validation.labels, len(validation)
     if not with_labels or truth is None:
         truth = np.repeat(np.arange(ORIENTATIONS), n)

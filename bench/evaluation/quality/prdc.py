@@ -37,6 +37,10 @@ def compute_prdc(samples: Array, held_out: Array, neighbours: int = NEIGHBOURS, 
     - density = 1/(k m) Σ_j Σ_i 1[y_j ∈ B(x_i, X)] and coverage = share of x_i whose B(x_i, X) holds a y_j
       (Naeem et al. 2020, eqs. 3-4).
 
+    Of samples of which some are broken, each score is that of the others times their share of all samples. That is what
+    precision and density are if a broken sample lies in no ball. Recall without the share would not fall as samples
+    break, as fewer samples have wider balls; coverage falls by itself too, so that the share errs on the low side.
+
     The standard errors are those of a mean over the m samples (precision, density) or the n held-out images (recall,
     coverage), which for a share is the binomial √(p(1-p)/n). They hold the balls and the other set fixed, leave out
     the noise in those, and are 0 where every image agrees.
@@ -47,31 +51,28 @@ def compute_prdc(samples: Array, held_out: Array, neighbours: int = NEIGHBOURS, 
         samples: features (m, d).
         held_out: features (n, d).
         neighbours: k.
-        broken: which of the samples (m,) are no images: infinitely far from all others, they lie in no ball and have
-            none. As an image of noise one would have a ball wide enough to raise recall.
+        broken: which of the samples (m,) are no images, whatever their features.
 
     Raises:
         SettingsError: a set has fewer than 50 members.
     """
     check_features(samples, held_out, max(SMALLEST_SET, neighbours + 1))
-    lost = np.zeros(len(samples), dtype=bool) if broken is None else broken
-    sample_radii = np.full(len(samples), -np.inf)
-    if len(samples) - lost.sum() > neighbours:
-        sample_radii[~lost] = _radii(samples[~lost], neighbours)
+    whole = samples if broken is None else samples[~broken]
+    # Of no more than k others none is the k-th: there are no balls.
+    sample_radii = _radii(whole, neighbours) if len(whole) > neighbours else np.full(len(whole), -np.inf)
     held_out_radii = _radii(held_out, neighbours)
-    balls_around = np.empty(len(samples))
+    balls_around = np.zeros(len(samples))  # those of broken samples, in no ball, come last
     recalled, covered = np.zeros((2, len(held_out)), dtype=bool)
-    for chunk, distances in _distances(samples, held_out):  # (chunk, n)
-        distances[lost[chunk]] = np.inf
+    for chunk, distances in _distances(whole, held_out):  # (chunk, n)
         in_held_out_ball = distances <= held_out_radii
-        balls_around[chunk] = in_held_out_ball.sum(1)
+        balls_around[: len(whole)][chunk] = in_held_out_ball.sum(1)
         covered |= in_held_out_ball.any(0)
         recalled |= (distances <= sample_radii[chunk, None]).any(0)
     return Prdc(
         precision=_mean(balls_around > 0),
-        recall=_mean(recalled),
+        recall=_shared(_mean(recalled), len(whole), len(samples)),
         density=_mean(balls_around / neighbours),
-        coverage=_mean(covered),
+        coverage=_shared(_mean(covered), len(whole), len(samples)),
     )
 
 
@@ -87,6 +88,13 @@ def _radii(points: Array, neighbours: int) -> Array:
     """Distance of each point (n, d) to its k-th nearest among the others, (n,)."""
     # Each point is the nearest to itself.
     return np.concatenate([np.partition(d, neighbours, axis=1)[:, neighbours] for _, d in _distances(points, points)])
+
+
+def _shared(score: Estimate, whole: int, samples: int) -> Estimate:
+    """A score times the share of samples that are whole, whose binomial error is added."""
+    share = whole / samples
+    error = np.hypot(share * score.standard_error, score.value * np.sqrt(share * (1 - share) / samples))
+    return Estimate(share * score.value, float(error))
 
 
 def _mean(values: npt.NDArray[np.generic]) -> Estimate:

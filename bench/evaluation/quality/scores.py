@@ -6,15 +6,14 @@ import hashlib
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import TypeVar
 
 import numpy as np
-import numpy.typing as npt
 from threadpoolctl import threadpool_limits
 
 from bench.core.errors import SettingsError
-from bench.core.metrics import FLOOR_SUFFIX
+from bench.core.metrics import FLOOR_SUFFIX, SMALLEST_SET
 from bench.core.results import Measurement
+from bench.data.choice import fixed_choice
 from bench.data.dataset import Images
 from bench.evaluation.quality.estimate import Array, Estimate, Mask
 from bench.evaluation.quality.extractor import Extractor
@@ -32,8 +31,6 @@ REDRAWS = 5
 SMALL_FEATURES = 512
 """Up to this many features one thread is faster, as matrices are small."""
 _SEED = 2017
-
-Kind = TypeVar("Kind", bound=np.generic)
 
 
 @dataclass(frozen=True)
@@ -100,7 +97,9 @@ def sample_quality(
         train: training images, all of them.
         extractor: computes the features.
         grey_levels: Q.
-        broken: which samples (m,) stand for some that are no images, and lie in no manifold.
+        broken: which samples (m,) stand for some that are no images. Distances take them as they are; precision,
+            recall, density and coverage are those of the others times their share; data copying leaves them out, as
+            noise is far from all data and would hide that the others are copies.
 
     Raises:
         SettingsError: the images differ in shape, or are not integers in 0..Q-1.
@@ -109,14 +108,15 @@ def sample_quality(
         _check_images(name, images, held_out.shape[1:], grey_levels)
     n = min(len(samples), len(held_out), len(train), LARGEST_FRECHET_SET)
     reference = _reference(held_out, train, extractor, n)
-    chosen = _choose(samples, n)
-    lost = None if broken is None else _choose(broken, n)
+    chosen = fixed_choice(samples, n)
+    lost = np.zeros(n, dtype=bool) if broken is None else fixed_choice(broken, n)
     scores = _feature_scores(extractor.features(chosen), reference.features, lost)
+    few, few_lost = chosen[:LARGEST_SET], lost[:LARGEST_SET]
 
-    few = chosen[:LARGEST_SET]
     copying = _Scores()
+    # Their number is that of the samples drawn, whole or not: values of one n are compared.
     copying.attempt(
-        ["data_copying"], len(few), lambda: [data_copying(nearest(few, train)[1], reference.held_out_distances)]
+        ["data_copying"], len(few), lambda: [_copying(few[~few_lost], len(few), train, reference.held_out_distances)]
     )
     conditions = extractor.description
     return Quality(
@@ -129,6 +129,19 @@ def sample_quality(
         | {metric + FLOOR_SUFFIX: reason for metric, reason in reference.floor.unavailable.items()}
         | copying.unavailable,
     )
+
+
+def _copying(whole: Images, drawn: int, train: Images, held_out_distances: Array) -> Estimate:
+    """How near the samples that are whole lie to training images.
+
+    Raises:
+        SettingsError: they are too few.
+    """
+    if len(whole) < drawn and len(whole) < SMALLEST_SET:
+        raise SettingsError(
+            f"needs at least {SMALLEST_SET} samples that are whole, and of {drawn} samples {len(whole)} are."
+        )
+    return data_copying(nearest(whole, train)[1], held_out_distances)
 
 
 def _check_images(name: str, images: Images, image_shape: tuple[int, ...], grey_levels: int) -> None:
@@ -144,19 +157,14 @@ def _check_images(name: str, images: Images, image_shape: tuple[int, ...], grey_
         )
 
 
-def _choose(images: npt.NDArray[Kind], n: int) -> npt.NDArray[Kind]:
-    """A fixed random choice of ``n`` images, in random order, as the user's files may be sorted."""
-    return images[np.random.RandomState(_SEED).permutation(len(images))[:n]]
-
-
 def _reference(held_out: Images, train: Images, extractor: Extractor, n: int) -> _Reference:
     global _latest
     digest = _digest(held_out, train, n)
     if _latest is None or _latest.extractor is not extractor or _latest.digest != digest:
-        chosen = _choose(held_out, n)
+        chosen = fixed_choice(held_out, n)
         features = extractor.features(chosen)
         # At most as many images as one draw may have: extracting features is slow.
-        pool = extractor.features(_choose(train, min(REDRAWS * n, LARGEST_FRECHET_SET)))
+        pool = extractor.features(fixed_choice(train, min(REDRAWS * n, LARGEST_FRECHET_SET)))
         floor = _floor(pool, features)
         _, distances = nearest(chosen[:LARGEST_SET], train)
         _latest = _Reference(extractor, digest, features, distances, floor)

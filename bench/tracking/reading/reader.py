@@ -37,7 +37,7 @@ from bench.tracking.location import Artifacts
 from bench.tracking.reading.sources import ClientSource, StoredRun, open_source
 from bench.tracking.registry import model_location
 from bench.tracking.run_tags import RunTags, raise_if_edited, read_json
-from bench.tracking.runs import experiment_ids, search_runs
+from bench.tracking.runs import PARENT_TAG, experiment_ids, search_runs
 from bench.tracking.schema import (
     DETAILS_TAG,
     ERROR_SUFFIX,
@@ -282,7 +282,7 @@ def load_run(uri: str, run_id: str) -> LoggedModel:
     if "reparam.config" not in tags:
         raise TrackingError(f"run {run_id!r} is not the run of a model: give that of a trial or of a final run")
     config = json.loads(tags["reparam.config"])
-    settings = json.loads(client.get_run(tags["mlflow.parentRunId"]).data.tags["reparam.settings"])
+    settings = json.loads(client.get_run(tags[PARENT_TAG]).data.tags["reparam.settings"])
     if "dataset" not in settings:
         raise TrackingError(
             f"the study of run {run_id!r} does not say what data it used: its model cannot be evaluated"

@@ -92,7 +92,7 @@ def _encoder_gradients(settings: GradientSettings, results: StudyResults, file: 
     """One row per estimator, k and latent size, measured at the final weights of pathwise training."""
     kept = pd.read_csv(file, float_precision="round_trip") if file.is_file() else pd.DataFrame(columns=VAE_COLUMNS)
     done = set(kept[["estimator", "samples", "latent_size"]].itertuples(index=False, name=None))
-    images = load(settings.dataset, settings.preparation).tuning.validation.images[: settings.gradient_images]
+    images = load(settings.dataset, settings.preparation).tuning.validation.some(settings.gradient_images).images
     models: dict[int, VAE | None] = {}
     rows = [kept] if len(kept) else []
     for wanted in _gradients_wanted(settings):

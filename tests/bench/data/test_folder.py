@@ -57,6 +57,16 @@ def test_split_folders_formats_and_hidden_files(tmp_path: Path) -> None:
     assert test == [200, 200]
 
 
+def test_a_class_that_is_called_train_does_not_make_the_others_vanish(tmp_path: Path) -> None:
+    for name in ("bus", "car", "train"):
+        for i in range(3):
+            paint(tmp_path / name / f"{i}.png", i)
+    with pytest.raises(DataError, match=r"bus and \S+train lie side by side: 'train' is a split"):
+        registry.describe(str(tmp_path))
+    (tmp_path / "train").rename(tmp_path / "railway")
+    assert registry.describe(str(tmp_path)).classes == 3
+
+
 def test_missing_splits_are_taken_from_train(tmp_path: Path) -> None:
     for value in range(12):
         paint(tmp_path / "train" / f"{value:02d}.png", value)

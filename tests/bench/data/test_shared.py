@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from bench.core.errors import DataError
 from bench.data.dataset import Dataset, Split
 from bench.data.shared import open_shared, share
 
@@ -22,7 +23,7 @@ def mapped(array):
 
 def test_a_shared_data_set_is_the_same_mapped_and_not_copied(digits, tmp_path):
     share(digits, tmp_path)
-    found = open_shared(digits.info, digits.digest, tmp_path)
+    found = open_shared(digits.info, digits.digest, digits.labels_digest, tmp_path)
     for ours, theirs in zip(
         (digits.tuning.train, digits.tuning.validation, digits.open_test()),
         (found.tuning.train, found.tuning.validation, found.open_test()),
@@ -42,7 +43,43 @@ def test_a_data_set_without_labels_is_shared_too(digits, tmp_path):
     bare = [Split(split.images) for split in (digits.tuning.train, digits.tuning.validation, digits.open_test())]
     unlabelled = Dataset(replace(digits.info, classes=0), *bare)
     share(unlabelled, tmp_path)
-    assert open_shared(unlabelled.info, unlabelled.digest, tmp_path).tuning.train.labels is None
+    assert (
+        open_shared(unlabelled.info, unlabelled.digest, unlabelled.labels_digest, tmp_path).tuning.train.labels is None
+    )
+
+
+def overwrite(file):
+    file.chmod(0o644)
+    array = np.load(file, mmap_mode="r+")
+    array[:] = 0
+    array.flush()
+
+
+def test_a_copy_that_was_altered_is_refused_when_it_is_opened_and_while_it_is_used(digits, tmp_path):
+    share(digits, tmp_path)
+    (folder,) = tmp_path.iterdir()
+    assert {file.stat().st_mode & 0o777 for file in folder.iterdir()} == {0o444}
+    used = open_shared(digits.info, digits.digest, digits.labels_digest, tmp_path)
+    used.check()
+    overwrite(folder / "train.npy")
+    with pytest.raises(DataError, match=rf"{folder.name}.*was altered: remove that folder"):
+        used.check()
+    with pytest.raises(DataError, match="was altered"):
+        open_shared(digits.info, digits.digest, digits.labels_digest, tmp_path)
+
+
+def test_labels_that_change_alone_have_a_copy_of_their_own(digits, tmp_path):
+    splits = digits.tuning.train, digits.tuning.validation, digits.open_test()
+    bare = Dataset(digits.info, *(Split(split.images) for split in splits))
+    other = Dataset(digits.info, *(Split(split.images, split.labels[::-1]) for split in splits))
+    assert bare.digest == digits.digest == other.digest
+    assert len({bare.labels_digest, digits.labels_digest, other.labels_digest}) == 3
+    for each in (bare, digits, other):
+        share(each, tmp_path)
+    for each in (bare, digits, other):
+        found = open_shared(each.info, each.digest, each.labels_digest, tmp_path).tuning.train.labels
+        expected = each.tuning.train.labels
+        assert found is None if expected is None else (found == expected).all()
 
 
 def test_sharing_again_leaves_what_is_there(digits, tmp_path):
@@ -53,7 +90,7 @@ def test_sharing_again_leaves_what_is_there(digits, tmp_path):
 
 
 def test_what_is_not_shared_is_not_found(digits, tmp_path):
-    assert open_shared(digits.info, digits.digest, tmp_path) is None
+    assert open_shared(digits.info, digits.digest, digits.labels_digest, tmp_path) is None
 
 
 def test_a_data_set_that_cannot_be_written_whole_is_not_there_at_all(digits, tmp_path, monkeypatch):

@@ -8,6 +8,7 @@ from PIL import Image
 
 from bench.core.metrics import METRICS
 from bench.core.results import PICTURES
+from bench.data.choice import fixed_choice
 from bench.evaluation import sample_grids
 from bench.evaluation.broken_samples import broken, share_of_broken, with_noise_for_broken
 from bench.evaluation.image_grid import image_grid
@@ -58,35 +59,63 @@ def test_scores_see_noise_in_place_of_what_broke_and_all_else_as_it_is():
     assert (with_noise_for_broken(samples, LEVELS) == scored).all()
 
 
-def test_scores_do_not_gain_by_samples_that_break():
-    """Of a perfect sampler, a fifth breaks."""
+class Pixels:
+    """All pixels as features."""
+
+    name, size, description, accuracy = "pixels", 64, "pixels", None
+
+    def features(self, images):
+        return images.reshape(len(images), -1).astype(float)
+
+
+@pytest.fixture(scope="module")
+def scored():
+    """The scores of a sampler that is perfect, or that copies, but for a share of its samples that breaks."""
     from bench.data.bundled import load_digits
     from bench.evaluation.quality import sample_quality
 
-    class Pixels:
-        name, size, description, accuracy = "pixels", 64, "pixels", None
-
-        def features(self, images):
-            return images.reshape(len(images), -1).astype(float)
-
     images = load_digits().tuning.train.images
-    train, held_out, perfect = images[:600], images[600:900], images[900:1200].astype(np.int32)
-    lost = np.arange(300) % 5 == 0
-    damaged = np.where(lost[:, None, None, None], -1, perfect)
+    train, held_out, fresh = images[:500], images[500:800], images[800:1200]
 
-    def scores(samples):
-        clean, lost = with_noise_for_broken(samples, LEVELS), broken(samples, LEVELS)
-        rows = sample_quality(clean, held_out, train, Pixels(), LEVELS, lost).measurements
-        return {row.metric: row.value for row in rows}
+    def quality(share, *, copies=False):
+        samples = (train if copies else fresh)[:400].astype(np.int32)
+        samples[: round(share * 400)] = -1
+        samples = samples[np.random.default_rng(0).permutation(400)]
+        found = sample_quality(
+            with_noise_for_broken(samples, LEVELS), held_out, train, Pixels(), LEVELS, broken(samples, LEVELS)
+        )
+        return {row.metric: row for row in found.measurements}, found.unavailable
 
-    whole, found = scores(perfect), scores(damaged)
+    return quality
+
+
+@pytest.mark.parametrize("share", [0.2, 0.5, 0.9])
+def test_every_sample_that_breaks_counts_against_each_score(scored, share):
+    (whole, _), (found, _) = scored(0.0), scored(share)
     for metric in ("frechet_distance", "frechet_distance_infinity", "kid"):
-        assert found[metric] > 1.1 * whole[metric]
+        assert found[metric].value > 1.1 * whole[metric].value
     for metric in ("precision", "density"):
-        assert found[metric] == pytest.approx(0.8 * whole[metric], abs=0.05)
-    assert found["coverage"] < whole["coverage"]
-    # The balls of fewer samples are wider, but not as wide as those of images of noise.
-    assert found["recall"] <= whole["recall"] + 0.02
+        assert found[metric].value == pytest.approx((1 - share) * whole[metric].value, abs=0.06)
+    for metric in ("recall", "coverage"):
+        assert found[metric].value <= (1 - share) * whole[metric].value + 0.05, metric
+        assert found[metric].standard_error > 0
+
+
+@pytest.mark.parametrize("share", [0.2, 0.5, 0.8])
+def test_samples_that_break_do_not_hide_that_the_others_are_copies(scored, share):
+    (whole, _), (found, _) = scored(0.0, copies=True), scored(share, copies=True)
+    assert whole["data_copying"].value == found["data_copying"].value == 1.0
+    (fair, _), (damaged, _) = scored(0.0), scored(share)
+    assert damaged["data_copying"].value == pytest.approx(fair["data_copying"].value, abs=0.08)
+    # Values of one n stand in one row of the report, however many samples broke.
+    assert damaged["data_copying"].n == fair["data_copying"].n
+
+
+def test_copying_of_too_few_whole_samples_is_not_measured(scored):
+    found, unavailable = scored(0.9, copies=True)
+    assert "data_copying" not in found
+    assert "of 300 samples 3" in unavailable["data_copying"]
+    assert "are whole" in unavailable["data_copying"]
 
 
 @pytest.mark.parametrize("number", [1, 4, 55])
@@ -162,7 +191,7 @@ def test_pictures_count_what_they_cross_out_and_begin_with_real_images(measured)
     ending = "; of 64 images 64 are crossed out, with values that are not finite"
     assert lost["samples"] == whole["samples"] + ending
     assert lost["neighbours"] == whole["neighbours"] + ending
-    assert lost["data"] == whole["data"] == "The first 64 validation images"
+    assert lost["data"] == whole["data"] == "All 64 validation images"
 
 
 def test_real_images_are_as_large_as_the_samples(measured):
@@ -174,4 +203,4 @@ def test_real_images_are_as_large_as_the_samples(measured):
     }
     sizes = {kind: pixels_of(pictures[kind].png).shape for kind in ("data", "samples")}
     assert sizes["data"] == sizes["samples"]
-    assert pictures["data"].png == image_grid(context.images[:64], LEVELS, 8)
+    assert pictures["data"].png == image_grid(fixed_choice(context.images, 64), LEVELS, 8)

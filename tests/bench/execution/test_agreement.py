@@ -280,6 +280,12 @@ def test_what_waits_in_an_outbox_is_removed_too(study):
     assert not list((study.output / "outbox").rglob("records.jsonl"))
 
 
+@pytest.mark.parametrize("name", ["/home/someone", "../elsewhere", "a/b", ".."])
+def test_an_identifier_from_a_store_is_never_a_path(study, name):
+    with pytest.raises(SettingsError, match="is no identifier of a study"):
+        list(remove(study.stores, name))
+
+
 def test_a_study_is_not_removed_while_a_process_works_on_it(study):
     before = json.dumps([run.info.run_id for run in study.client.search_runs([study.experiment])])
     opened = study.open()

@@ -121,7 +121,7 @@ def test_a_final_run_leaves_everything_that_is_measured(digits, protocol, model,
 def test_what_a_test_split_is_too_small_for_is_refused_with_the_reason(digits, protocol):
     tuning = digits.tuning
     outcome = bench.execution.trial.run_final(
-        config_of(VAE, tuning), tuning, digits.open_test().head(49), 0, protocol(1), lambda r: None, lambda *p: None
+        config_of(VAE, tuning), tuning, digits.open_test().some(49), 0, protocol(1), lambda r: None, lambda *p: None
     )
     measured = {row.metric for row in outcome.measurements if row.split == "quality"}
     assert {"kid", "kid_floor", "precision", "coverage", "data_copying"} < set(outcome.unavailable)

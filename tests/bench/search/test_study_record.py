@@ -11,7 +11,7 @@ import optuna
 import pytest
 from optuna.trial import TrialState
 
-from bench.core.errors import SettingsError, TrackingError
+from bench.core.errors import SettingsError, StudyStoppedError, TrackingError
 from bench.core.results import RunState
 from bench.search import lock, processes
 from bench.search.queue import Queue, Task
@@ -245,6 +245,26 @@ def test_a_study_is_not_removed_while_a_worker_elsewhere_sends_heartbeats(study,
     # Its machine is gone: a lease without a heartbeat.
     with removal(study, STUDY) as remove:
         assert remove() == 1
+
+
+def test_no_worker_claims_a_task_while_a_study_is_removed_and_one_that_waits_learns_of_it(study):
+    queue = Queue(study, f"{STUDY}/vae", lease=0.6)
+    queue.set_open(True)
+    queue.offer([Task(1)])
+    claimed = []
+
+    def fail():
+        claimed.append(queue.claim())
+        raise TrackingError("away")
+
+    with pytest.raises(TrackingError, match="away"), removal(study, STUDY):
+        fail()
+    assert claimed == [None]
+    assert queue.is_open
+    with removal(study, STUDY) as remove:
+        remove()
+    with pytest.raises(StudyStoppedError, match="the study was removed"):
+        queue.claim()
 
 
 def test_optunas_own_tools_show_the_searches_and_what_they_minimise(address, study):

@@ -2,6 +2,7 @@ import pytest
 from pydantic import ValidationError
 
 from bench.core.errors import SettingsError
+from bench.core.results import TRAINING_SETTINGS
 from bench.study.config import RunConfig, TrainingConfig, setting_name
 from models.glow.config import GlowConfig
 from models.vae.config import VAEConfig
@@ -100,3 +101,7 @@ def test_parameters_are_the_settings_of_model_and_training():
 def test_training_settings_out_of_range_or_unknown_are_refused(bad):
     with pytest.raises(ValidationError, match=next(iter(bad))):
         TrainingConfig(**bad)
+
+
+def test_the_schema_knows_which_settings_are_the_training_s():
+    assert set(TrainingConfig.model_fields) == TRAINING_SETTINGS

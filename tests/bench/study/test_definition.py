@@ -12,7 +12,7 @@ from bench.data.bundled import DIGITS
 from bench.data.preparation import Preparation
 from bench.study.config import TrainingConfig
 from bench.study.definition import Arm, BoundStudy, Study, StudySettings
-from bench.study.search_space import Choices, Integers, Reals, from_json, to_json
+from bench.study.search_space import Choices, Integers, Reals, from_json, is_swept, to_json
 from models.glow.config import GlowConfig
 from models.vae.config import VAEConfig
 
@@ -293,6 +293,22 @@ def test_a_setting_that_is_a_tuple_is_swept_among_tuples():
     assert from_json(json.loads(json.dumps(to_json(arm.sweep)))) == arm.sweep
     # Optuna keeps texts and numbers alone.
     assert {type(value) for value in arm.sweep["hidden_sizes"].values} == {str}
+
+
+@pytest.mark.parametrize("when", [(200, 200), ((200, 200),), ((100,), (200, 200)), "[200, 200]"])
+def test_a_condition_may_be_a_value_that_is_a_tuple_or_several(when):
+    sizes = Choices(((100,), (200, 200)))
+    arm = Arm(VAEConfig(), {"hidden_sizes": sizes, "dropout": Reals(0.0, 0.5, when={"hidden_sizes": when})})
+    assert bind(arm).first_values(arm) == {"hidden_sizes": "[200, 200]", "dropout": 0.0}
+    back = from_json(json.loads(json.dumps(to_json(arm.sweep))))
+    assert is_swept(back["dropout"], {"hidden_sizes": "[200, 200]"})
+    assert is_swept(back["dropout"], {"hidden_sizes": "[100]"}) == (when == ((100,), (200, 200)))
+
+
+def test_a_condition_on_a_tuple_that_is_no_choice_is_refused_in_one_line():
+    sweep = {"hidden_sizes": Choices(((100,),)), "dropout": Reals(0.0, 0.5, when={"hidden_sizes": (200, 100)})}
+    with pytest.raises(SettingsError, match=r"^[^;]*when hidden_sizes is 200, which is not in \[100\]$"):
+        Arm(VAEConfig(hidden_sizes=(100,)), sweep)
 
 
 def test_the_first_trial_has_values_of_the_parameters_that_are_swept_in_it_alone():

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import pytest
-from pydantic import TypeAdapter
+from pydantic import Field, TypeAdapter
 
 from bench.study.config import TrainingConfig
 from bench.study.settings import list_settings
+from models.base.config import ModelConfig
 from models.families import AutoregressiveConfig, GlowConfig, VAEConfig
 from tests.bench.core.test_reparam_bench import ROOT
 
@@ -40,6 +43,15 @@ def test_what_is_said_to_be_accepted_is():
         "learning_rate"
     ] == "real above 0"
     assert TypeAdapter(TrainingConfig).validate_python({"learning_rate": 1e-9}).learning_rate == 1e-9
+
+
+def test_a_setting_without_a_default_or_with_a_made_one_says_so():
+    class Own(ModelConfig):
+        family: Literal["own"] = "own"
+        width: int
+        sizes: tuple[int, ...] = Field(default_factory=lambda: (1, 2))
+
+    assert [setting.default for setting in list_settings(Own)] == ["none, it is required", "(1, 2)"]
 
 
 def test_the_readme_names_every_setting():

@@ -17,7 +17,7 @@ from bench.core.results import EvaluationRecord, RunState
 from bench.data.bundled import DIGITS
 from bench.data.kept import find_kept
 from bench.study.config import RunConfig, TrainingConfig
-from bench.tracking.location import settle
+from bench.tracking.location import find_moves, settle, store_name
 from bench.tracking.reading.reader import load_model_file, load_results, load_run
 from bench.tracking.schema import MODEL_FILE, StudyDescription
 from bench.tracking.writer import Tracker
@@ -219,3 +219,32 @@ def test_kept_arrays_are_found_below_the_output_folder_wherever_it_is(tmp_path):
     assert find_kept(f"/before/runs/data/{'a' * 12}/arrays.npz", tmp_path) == str(kept)
     for other in ("digits", "/before/my.npz", f"/before/runs/data/{'b' * 12}/arrays.npz"):
         assert find_kept(other, tmp_path) == other
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("postgresql:///mlflow?host=/run/a", "postgresql:///mlflow?host=/run/b"),
+        ("postgresql://h/db?options=-csearch_path%3Da", "postgresql://h/db?options=-csearch_path%3Db"),
+        ("mysql://h/db?unix_socket=/a", "mysql://h/db?unix_socket=/b"),
+    ],
+)
+def test_two_stores_stay_two_though_their_queries_are_not_shown(one, other):
+    assert store_name(one) != store_name(other)
+    assert store_name(one) == store_name(one)
+
+
+def test_a_password_is_no_part_of_a_store_s_name():
+    names = {store_name(f"postgresql://me:{secret}@h/db?password={secret}") for secret in ("a", "hunter2")}
+    assert len(names) == 1
+    assert "hunter2" not in names.pop()
+
+
+def test_artifacts_in_object_storage_are_not_moved(tmp_path):
+    database = tmp_path / "mlflow.db"
+    with closing(sqlite3.connect(database)) as connection:
+        connection.execute("CREATE TABLE experiments (artifact_location TEXT)")
+        connection.execute("INSERT INTO experiments VALUES ('s3://bucket/artifacts/3')")
+        connection.commit()
+    (tmp_path / "artifacts" / "3").mkdir(parents=True)
+    assert find_moves(database) == []

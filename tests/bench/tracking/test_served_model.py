@@ -337,3 +337,5 @@ def test_a_file_s_imports_are_found_wherever_they_stand(tmp_path):
     assert imported_packages(file) == {"scipy", "bench"}
     file.write_text("from reparam_bench import LikelihoodModel, register_metric\n")
     assert imported_packages(file) == {"reparam_bench", "models", "bench"}
+    file.write_text("import reparam_bench as rb\n")
+    assert imported_packages(file) == {"reparam_bench", "models", "bench", "reports", "studies"}

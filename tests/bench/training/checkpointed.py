@@ -67,7 +67,7 @@ class Result:
 def data() -> TuningData:
     full = load_digits()
     sizes = {"train": 256, "validation": 64, "test": 0}
-    splits = [full.tuning.train.head(256), full.tuning.validation.head(64), full.open_test()]
+    splits = [full.tuning.train.some(256), full.tuning.validation.some(64), full.open_test()]
     return Dataset(replace(DIGITS, sizes=sizes), *splits).tuning
 
 

@@ -303,7 +303,7 @@ def test_weight_decay_shrinks_kernels_and_leaves_biases_alone():
 
 def few_images(tuning, n=24):
     """A data set that a VAE learns by heart within a few hundred steps."""
-    return replace(tuning, train=tuning.train.head(n), validation=tuning.validation.head(64))
+    return replace(tuning, train=tuning.train.some(n), validation=tuning.validation.some(64))
 
 
 def evaluated(model, tuning):

@@ -47,7 +47,7 @@ def test_the_backend_takes_the_user_s_images_in_place(tmp_path, shared):
     data = own_file(tmp_path, np.int64)
     if shared:
         share(data, tmp_path / "shared")
-        data = open_shared(data.info, data.digest, tmp_path / "shared")
+        data = open_shared(data.info, data.digest, data.labels_digest, tmp_path / "shared")
     images = data.tuning.train.images
     assert alignment.is_aligned(images)
     if keras.backend.backend() == "tensorflow":

@@ -6,6 +6,7 @@ import pytest
 
 from bench.core.errors import SettingsError
 from bench.core.metrics import FLOOR_SUFFIX, METRICS
+from bench.data.choice import fixed_choice
 from bench.evaluation.quality import frechet_distance, kernel_distance, sample_quality, scores
 
 OF_FEATURES = ["frechet_distance", "frechet_distance_infinity", "kid", "precision", "recall", "density", "coverage"]
@@ -92,7 +93,7 @@ def test_floors_are_means_over_redraws_of_training_images(monkeypatch, images, d
     rows = {row.metric: row for row in quality(noise(120, 0), held_out, train, extractor).measurements}
     assert extractor.seen == 2 * 120 + min(images, 600)
     assert len(draws) == 1 + scores.REDRAWS
-    values = [kernel_distance(draw, extractor.features(scores._choose(held_out, 120))).value for draw in draws[:5]]
+    values = [kernel_distance(draw, extractor.features(fixed_choice(held_out, 120))).value for draw in draws[:5]]
     assert rows["kid_floor"].value == pytest.approx(np.mean(values))
     assert rows["kid_floor"].standard_error == pytest.approx(np.std(values, ddof=1) / np.sqrt(disjoint))
     everything = np.concatenate(draws[:disjoint])
