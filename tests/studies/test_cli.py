@@ -156,8 +156,6 @@ def test_a_dry_run_shows_data_space_sizes_and_time_and_runs_nothing(cli, tmp_pat
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("name", STUDIES)
-@pytest.mark.parametrize("info", [DIGITS, MNIST], ids=lambda info: info.name)
 @pytest.mark.parametrize("option", ["--tracking-uri", "--storage"])
 def test_a_dry_run_refuses_a_database_that_the_run_would_refuse(cli, tmp_path, option):
     code, out, err = cli("study", "vae_vs_glow", "--dry-run", option, "sqlite:////no/such/folder/x.db")
@@ -165,6 +163,8 @@ def test_a_dry_run_refuses_a_database_that_the_run_would_refuse(cli, tmp_path, o
     assert "there is no folder /no/such/folder; create it, or give another" in err
 
 
+@pytest.mark.parametrize("name", STUDIES)
+@pytest.mark.parametrize("info", [DIGITS, MNIST], ids=lambda info: info.name)
 def test_every_bundled_study_asks_a_question_and_fits_small_and_usual_data(name, info):
     study = load_study(name)
     assert study.name == name
