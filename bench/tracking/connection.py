@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import os
+import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from pathlib import Path
 
 from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 from sqlalchemy.exc import SQLAlchemyError
 
-from bench.core.databases import MLFLOW, check_database, is_database
+from bench.core.databases import MLFLOW, check_database, is_database, parse_url, sqlite_file
 from bench.core.errors import TrackingError
 from bench.core.logs import shorten
 from bench.core.redaction import redact
@@ -34,9 +36,13 @@ def connect(uri: str, create: bool = False) -> MlflowClient:
     Raises:
         TrackingError: the store cannot be reached, or is not an MLflow tracking store.
     """
-    if is_database(uri) and not check_database(uri, MLFLOW, "tracking store") and not create:
+    exists = not is_database(uri) or check_database(uri, MLFLOW, "tracking store")
+    if not exists and not create:
         raise TrackingError(f"tracking store {redact(uri)} holds no study: nothing was ever logged to it")
     try:
+        file = sqlite_file(parse_url(uri)) if uri.startswith("sqlite:") else None
+        if file is not None and not exists:
+            _create_database(file)
         with _short_timeouts():
             client = MlflowClient(tracking_uri=uri)
             client.search_experiments(max_results=1)
@@ -46,6 +52,27 @@ def connect(uri: str, create: bool = False) -> MlflowClient:
     except Exception as error:  # Stores are plugins, which raise errors of their own.
         raise TrackingError(f"tracking store {redact(uri)} cannot be reached: {_reason(error)}") from error
     return client
+
+
+def _create_database(file: Path) -> None:
+    """Create MLflow's tables in another file, which takes the database's place whole.
+
+    It needs a second and many statements, and cannot continue where it was interrupted.
+    """
+    from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore  # takes a second to import
+
+    # Another one each time: MLflow keeps connections by their address.
+    unfinished = file.with_name(f".{file.name}.{uuid.uuid4().hex[:8]}.new")
+    try:
+        store = SqlAlchemyStore(f"sqlite:///{unfinished}", str(file.parent / "artifacts"))
+        store.engine.dispose()
+        if file.exists() and file.stat().st_size == 0:
+            unfinished.replace(file)
+        else:
+            with suppress(FileExistsError):  # Another process was first.
+                file.hardlink_to(unfinished)
+    finally:
+        unfinished.unlink(missing_ok=True)
 
 
 @contextmanager
