@@ -13,7 +13,7 @@ import keras
 
 from models.base.config import ModelConfig, Shape
 from models.base.likelihood_model import LikelihoodModel
-from models.base.registry import registered
+from models.base.registry import FamilyError, registered
 from models.families import OWN_FAMILIES
 
 for _family in OWN_FAMILIES:
@@ -34,10 +34,18 @@ def load_model(file: Path) -> LikelihoodModel:
     """The model that a ``.keras`` file holds; nothing is unpickled.
 
     Raises:
-        FamilyError: its family is not registered in this process; the message says what to do.
+        FamilyError: it is no model of a family, or of one that is not registered in this process; the message says what
+            to do.
     """
     with zipfile.ZipFile(file) as archive:
         stored = json.loads(archive.read("config.json"))
-    _ = registered(stored["config"]["config"]["family"]).model
+    try:
+        family = stored["config"]["config"]["family"]
+    except (KeyError, TypeError) as error:
+        kind = stored.get("class_name", "no model") if isinstance(stored, dict) else "no model"
+        raise FamilyError(
+            f"{file.name} holds {kind}: a file that `save` of a LikelihoodModel has written is accepted"
+        ) from error
+    _ = registered(family).model
     model: LikelihoodModel = keras.saving.load_model(file, safe_mode=True)
     return model

@@ -71,6 +71,11 @@ def quantity(value: float | None, error: float | None = None, unit: str = "", *,
     return NO_BREAK.join(filter(None, [text, prefix, "" if bare else unit]))
 
 
+def breakable(text: str) -> str:
+    """A quantity that may be broken before its unit too, and not only before its error: for narrow columns."""
+    return re.sub(rf"(?<=\d){NO_BREAK}", " ", text)
+
+
 def error(value: float) -> str:
     """An error alone, with two significant digits."""
     return number(value, _decimals(0.0, value))

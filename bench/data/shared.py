@@ -51,9 +51,9 @@ def open_shared(info: DatasetInfo, digest: str, labels: str, folder: Path) -> Da
     found = folder / _name(digest, labels)
     if not found.is_dir():
         return None
-    splits = [_open(found, name) for name in _SPLITS]
+    train, validation, test = (_open(found, name) for name in _SPLITS)
     opened = _state(found)
-    copy = Dataset(info, *splits)
+    copy = Dataset(info, train, validation, test)
     if (copy.digest, copy.labels_digest) != (digest, labels):
         raise _altered(found)
 
@@ -61,7 +61,7 @@ def open_shared(info: DatasetInfo, digest: str, labels: str, folder: Path) -> Da
         if _state(found) != opened:
             raise _altered(found)
 
-    return Dataset(info, *splits, digest, check)
+    return Dataset(info, train, validation, test, digest, check)
 
 
 def _state(folder: Path) -> list[tuple[str, int, int]]:

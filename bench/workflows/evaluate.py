@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from bench.core.errors import SettingsError
+from bench.core.errors import SettingsError, TrackingError
+from bench.core.logs import shorten
 from bench.core.metrics import METRICS
 from bench.core.results import EvaluationRecord
 from bench.data.dataset import Dataset
@@ -92,7 +93,10 @@ def _model(uri: str, logged: LoggedModel, config: RunConfig, dataset: Dataset, c
         return train_model(config, data, logged.seed, callbacks.on_evaluation)[0]
     with tempfile.TemporaryDirectory() as folder:
         file = load_model_file(uri, logged.run_id, Path(folder))
-        return load_model(file)
+        try:
+            return load_model(file)
+        except (ValueError, TypeError, KeyError, OSError) as error:  # FamilyError is a ValueError, as Keras's own are
+            raise TrackingError(f"the model of run {logged.run_id} cannot be loaded: {shorten(str(error))}") from error
 
 
 def measurements_frame(evaluation: Evaluation) -> pd.DataFrame:

@@ -81,6 +81,11 @@ def _finite(frame: pd.DataFrame) -> pd.DataFrame:
     return finite
 
 
+def likelihood_units(study: Study, split: str = "test") -> list[str]:
+    """The units in which the likelihoods of all runs on a split stand: arms in several are neither ranked nor drawn."""
+    return sorted(map(str, select(study.measurements, split, LIKELIHOOD)["unit"].dropna().unique()))
+
+
 def likelihood(study: Study, first: str, second: str) -> Interval | None:
     """The difference of test bits/dim, first - second, with the soundest interval that the study allows.
 

@@ -36,14 +36,27 @@ class Skill:
     n: int
 
     @property
-    def near_chance(self) -> bool:
-        """Whether the accuracy does not exceed chance by a binomial test, or hardly does."""
-        test = stats.binomtest(round(self.accuracy * self.n), self.n, self.chance, alternative="greater")
-        return bool(test.pvalue > 1 - LEVEL or self.accuracy - self.chance < MARGIN * (1 - self.chance))
+    def too_few(self) -> bool:
+        """Whether the images leave open if the accuracy is that of chance or clearly above, by binomial tests."""
+        right = round(self.accuracy * self.n)
+        above = stats.binomtest(right, self.n, self.chance, alternative="greater")
+        below = stats.binomtest(right, self.n, self._clear, alternative="less")
+        return bool(above.pvalue > 1 - LEVEL and below.pvalue > 1 - LEVEL)
+
+    @property
+    def mark(self) -> str:
+        """What to hold against scores on its features, in short; empty where it clearly beats chance."""
+        if self.too_few:
+            return "extractor possibly at chance"
+        return "extractor near chance" if self.accuracy < self._clear else ""
+
+    @property
+    def _clear(self) -> float:
+        return self.chance + MARGIN * (1 - self.chance)
 
 
-def near_chance(study: Study) -> dict[str, Skill]:
-    """The extractors whose features say little of an image, by the name that the conditions of their scores have."""
+def doubtful(study: Study) -> dict[str, Skill]:
+    """The extractors that do not clearly beat chance, by the name that the conditions of their scores have."""
     finals = [final.measurements for final in study.finals.values()]
     measured = pd.concat(finals) if finals else study.measurements
     accuracy, chance = (select(measured, "quality", f"extractor_{name}") for name in ("accuracy", "chance"))
@@ -55,4 +68,4 @@ def near_chance(study: Study) -> dict[str, Skill]:
         Skill(str(row["conditions"]), float(row["value"]), float(row["value_chance"]), int(row["n"]))
         for _, row in both.drop_duplicates("conditions").iterrows()
     ]
-    return {skill.name: skill for skill in known if skill.near_chance}
+    return {skill.name: skill for skill in known if skill.mark}

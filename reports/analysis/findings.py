@@ -11,7 +11,7 @@ import numpy as np
 from reports.analysis import convergence, statistics
 from reports.analysis.convergence import State
 from reports.analysis.curves import bound_curves
-from reports.analysis.extractor import near_chance
+from reports.analysis.extractor import doubtful
 from reports.analysis.results import LIKELIHOOD, select, variants
 from reports.analysis.selection import selected
 from reports.formatting import count, listing, number, quantity, short
@@ -119,13 +119,19 @@ def _deleted(study: Study) -> Iterator[Finding]:
 
 
 def _extractors(study: Study) -> Iterator[Finding]:
-    """Networks at chance level, whose features tell one image from another no better than noise does."""
-    for skill in near_chance(study).values():
+    """Networks at chance level, whose features tell one image from another no better than noise does, or maybe so."""
+    for skill in doubtful(study).values():
+        verdict = (
+            f"{count(skill.n, 'image')} {'is' if skill.n == 1 else 'are'} too few to tell this from chance, and "
+            "whether its features say anything of an image is open"
+            if skill.too_few
+            else "Its features say little of an image"
+        )
         yield Finding(
-            f"Extractor near chance: the {skill.name or 'network'} on whose features sample quality is measured "
-            f"predicts {number(100 * skill.accuracy, 1)}% of {skill.n:,} validation images correctly, and a constant "
-            f"prediction {number(100 * skill.chance, 1)}%. Its features say little of an image: do not rely on the "
-            "scores that the comparison marks.",
+            f"{skill.mark.capitalize()}: the {skill.name or 'network'} on whose features sample quality is measured "
+            f"predicts {number(100 * skill.accuracy, 1)}% of {count(skill.n, 'validation image')} correctly, and a "
+            f"constant prediction {number(100 * skill.chance, 1)}%. {verdict}: do not rely on the scores that the "
+            "comparison marks.",
             alarm=True,
         )
 
@@ -186,7 +192,7 @@ def _edges(study: Study, arm: str) -> Iterator[Finding]:
     """Selected values at an end of their range beyond which a better one may lie."""
     found = [each for each in selected(study, arm) if each.edge]
     if found:
-        values = [f"{each.words} {short(each.value)} lies at the {each.edge} of {each.range}" for each in found]
+        values = [f"{each.words} {short(each.value)} lies {each.lies} of {each.range}" for each in found]
         ways = {"top": "upwards", "bottom": "downwards"}
         yield Finding(
             f"On the edge of {'their ranges' if len(found) > 1 else 'its range'}: {study.title(arm)}'s selected "

@@ -2,15 +2,18 @@
 
 Notation: two trainings of one configuration from different seeds differ by d ~ N(0, 2 σ²). The final runs estimate σ by
 the standard deviation s of their test bits/dim over S seeds, so that |d| stays below t s √2 in 95 of 100 cases, t being
-Student's quantile of S - 1 degrees of freedom. A trial that lies above another by less is as good within noise.
+Student's quantile of S - 1 degrees of freedom. Where two trials logged the errors e, e' of their validation values over
+images, the noise n of their difference has 1.96 √(e² + e'²) added in squares: that is the most it can be, as the images
+are shared. A trial that lies d above another is as good if even d + n is within a margin that matters in practice, and
+worse if d exceeds both the noise and the margin; otherwise it is open.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
-from itertools import zip_longest
+from dataclasses import dataclass, replace
+from itertools import groupby, zip_longest
 from numbers import Real
 from typing import TYPE_CHECKING, Any
 
@@ -18,20 +21,26 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from bench.core.results import RunState
+from bench.core.results import TRAINING_SETTINGS, RunState
 from reports.analysis.results import LIKELIHOOD, select
 from reports.analysis.statistics import LEVEL
-from reports.formatting import short
+from reports.formatting import listing, short
 
 if TYPE_CHECKING:
     from reports.analysis.results import Study
 
 EDGE = 0.02
-"""Share of a range, by ratio where it is spaced so, that counts as its edge."""
+"""Share of a range of real numbers, by ratio where it is spaced so, that counts as its edge."""
+MARGIN = 0.01
+"""Share of the selected value from which a difference in bits/dim matters in practice."""
 FEWEST_SEEDS = 3
 """Final runs from which the noise between seeds can be estimated."""
 FEWEST_TRIALS = 5
 """Complete trials of an arm below which it is open what else does as well."""
+MOST_COMPARED = 200
+"""Trials that are compared in pairs to find out which settings are sizes."""
+UNENDED = (RunState.RUNNING, RunState.INTERRUPTED)
+"""States that say nothing about a configuration."""
 
 
 @dataclass(frozen=True)
@@ -53,15 +62,25 @@ class Selected:
     @property
     def edge(self) -> str:
         """``top`` or ``bottom`` where the value lies at an end of its range that can be moved; else empty."""
-        return _edge(self.swept, self.value) if self.swept else ""
+        return _edge(self.swept, self.value)
+
+    @property
+    def lies(self) -> str:
+        """``at the top`` of its range, or ``near the top`` where the end itself was not chosen; empty at no edge."""
+        exact = self.value in (_ends(self.swept) or ())
+        return f"{'at' if exact else 'near'} the {self.edge}" if self.edge else ""
 
     @property
     def range(self) -> str:
-        """The ends of its range in words; empty for categories."""
-        return f"{short(self.swept['low'])} to {short(self.swept['high'])}" if "low" in self.swept else ""
+        """The ends of its range, or the numbers to choose from, in words; empty for categories."""
+        ends = _ends(self.swept)
+        if ends is None:
+            return ""
+        choices = sorted(self.swept.get("values", ()))
+        return listing([short(each) for each in choices]) if choices else f"{short(ends[0])} to {short(ends[1])}"
 
     def __str__(self) -> str:
-        return f"{self.words} {short(self.value)}{f' (the {self.edge} of its range)' if self.edge else ''}"
+        return f"{self.words} {short(self.value)}{f' ({self.lies} of its range)' if self.edge else ''}"
 
 
 def selected(study: Study, arm: str) -> list[Selected]:
@@ -86,13 +105,13 @@ def in_words(study: Study, arm: str, parameter: str) -> str:
 
 
 def in_order(study: Study, arm: str) -> list[str]:
-    """The swept parameters of an arm: the first size, the learning rate, other sizes, categories, other numbers."""
+    """The swept parameters of an arm: the model's first whole number, the learning rate, its other ones, the rest."""
     names = study.swept(arm)
     kinds = {name: _kind(study, arm, name) for name in names}
-    sizes = [name for name in names if kinds[name] == "integers"]
+    whole = [name for name in names if kinds[name] == "integers" and not _of_training(name)]
     rates = [name for name in names if name.rpartition(".")[2] == "learning_rate"]
     choices = [name for name in names if kinds[name] == "choices"]
-    return list(dict.fromkeys([*sizes[:1], *rates, *sizes, *choices, *names]))
+    return list(dict.fromkeys([*whole[:1], *rates, *whole, *choices, *names]))
 
 
 def by_interest(study: Study) -> list[tuple[str, str]]:
@@ -101,24 +120,48 @@ def by_interest(study: Study) -> list[tuple[str, str]]:
     return [pair for row in zip_longest(*names) for pair in row if pair is not None]
 
 
+def _of_training(parameter: str) -> bool:
+    """Whether a parameter is a setting of the training, which no model has."""
+    part, _, name = parameter.rpartition(".")
+    return part != "model" and name in TRAINING_SETTINGS
+
+
 def _kind(study: Study, arm: str, parameter: str) -> str:
-    """The kind of a range, as it was logged or else as its values say."""
+    """``integers``, ``reals`` or ``choices`` without order, as the range was logged or else as the values say."""
     swept = study.results.space.get(arm, {}).get(parameter)
-    if swept:
+    if swept and swept["kind"] != "choices":
         return str(swept["kind"])
     runs, column = study.runs, f"param.{parameter}"
-    values = runs.loc[runs["arm"] == arm, column].dropna() if column in runs else pd.Series(dtype=object)
-    if not all(isinstance(value, Real) and not isinstance(value, bool | np.bool_) for value in values):
+    tried = runs.loc[runs["arm"] == arm, column].dropna() if column in runs else pd.Series(dtype=object)
+    values = swept["values"] if swept else list(tried)
+    if not all(map(_is_number, values)):
         return "choices"
     return "integers" if all(float(value).is_integer() for value in values) else "reals"
 
 
+def _is_number(value: object) -> bool:
+    return isinstance(value, Real) and not isinstance(value, bool | np.bool_)
+
+
+def _ends(swept: Mapping[str, Any]) -> tuple[Any, Any] | None:
+    """The ends of a range, or the smallest and largest of numbers to choose from; None where there is no order."""
+    if not swept:
+        return None
+    if swept["kind"] != "choices":
+        return swept["low"], swept["high"]
+    values = swept["values"]
+    return (min(values), max(values)) if all(map(_is_number, values)) else None
+
+
 def _edge(swept: Mapping[str, Any], value: object) -> str:
     """At which end of a range a value lies: not where the end is 0, or the whole number 1, from above."""
-    if swept["kind"] == "choices" or not isinstance(value, Real) or not swept["low"] < swept["high"]:
+    ends = _ends(swept)
+    if ends is None or not _is_number(value) or not ends[0] < ends[1]:
         return ""
-    low, high, here = float(swept["low"]), float(swept["high"]), float(value)
-    smallest = low == 0 or (swept["kind"] == "integers" and low == 1)
+    low, high, here = map(float, (*ends, value))
+    smallest = low == 0 or (low == 1 and swept["kind"] != "reals")
+    if swept["kind"] != "reals":
+        return "top" if here >= high else "bottom" if here <= low and not smallest else ""
     if swept["log"] and here > 0:
         low, high, here = math.log(low), math.log(high), math.log(here)
     margin = EDGE * (high - low)
@@ -127,19 +170,62 @@ def _edge(swept: Mapping[str, Any], value: object) -> str:
     return "bottom" if here <= low + margin and not smallest else ""
 
 
+def is_size(study: Study, arm: str, parameter: str) -> bool:
+    """Whether a whole number of the model costs parameters, as the trials show it.
+
+    Of two trials the one with the larger value has more parameters, although no other whole number of the model is
+    larger in it and no category differs: nothing else can be the cause, where such numbers add parameters or none, and
+    real numbers, such as dropout, none. A pair in which the larger value comes with fewer, although no other number is
+    smaller, says that this does not hold here.
+    """
+    if _kind(study, arm, parameter) != "integers" or _of_training(parameter):
+        return False
+    trials = study.trials[study.trials["arm"] == arm]
+    trials = trials.assign(weights=trials["run_id"].map(_weights(study)), x=_numbers(trials, parameter))
+    trials = trials.dropna(subset=["weights", "x"]).head(MOST_COMPARED)
+    x, weights = (trials[name].to_numpy(dtype=float) for name in ("x", "weights"))
+    pairs = x[:, None] < x
+    more, fewer = weights[:, None] < weights, weights[:, None] > weights
+    no_larger, no_smaller = pairs, pairs
+    for other in study.swept(arm):
+        kind = _kind(study, arm, other)
+        if other == parameter or kind == "reals" or _of_training(other) or f"param.{other}" not in trials:
+            continue
+        if kind == "choices":
+            category = trials[f"param.{other}"].astype(str).to_numpy()
+            larger = smaller = category[:, None] != category
+        else:
+            here = _numbers(trials, other).to_numpy(dtype=float)
+            absent = np.isnan(here)
+            differ = absent[:, None] != absent
+            larger, smaller = differ | (here[:, None] < here), differ | (here[:, None] > here)
+        no_larger, no_smaller = no_larger & ~larger, no_smaller & ~smaller
+    return bool((no_larger & more).any() and not (no_smaller & fewer).any())
+
+
+def _weights(study: Study) -> pd.Series:
+    """The number of parameters of each run's model, by run."""
+    return select(study.measurements, "cost", "parameters").set_index("run_id")["value"]
+
+
+def _numbers(trials: pd.DataFrame, parameter: str) -> pd.Series:
+    column = trials.get(f"param.{parameter}", pd.Series(np.nan, index=trials.index))
+    return pd.to_numeric(column, errors="coerce")
+
+
 @dataclass(frozen=True)
-class AsGood:
-    """Which other values of a swept parameter did as well as the selected one, within the noise between seeds.
+class Alternatives:
+    """The trials that may stand in place of the selected one, and how far they lie above it.
 
     Attributes:
-        value: what was selected.
+        value: what was selected of the parameter in question.
         noise: bits/dim by which two trainings of one configuration differ at most, in 95 of 100 cases; None where
-            there are too few seeds or complete trials to say.
+            there are too few seeds or complete trials to say, or all seeds gave the same value.
         seeds: number of final runs with a test value.
-        trials: number of complete trials.
+        trials: number of complete trials of the arm.
         selected: the selected trial.
-        others: the complete trials that may stand in its place, with ``x`` (their value of the parameter) and
-            ``value``; of a size those that are smaller and have fewer weights.
+        others: the ended trials, with ``x`` (their value of the parameter), and for complete ones ``above`` (by how
+            much their validation bits/dim lies above) and ``noise`` (of that difference, over seeds and images).
     """
 
     value: float
@@ -150,54 +236,103 @@ class AsGood:
     others: pd.DataFrame
 
     @property
+    def margin(self) -> float:
+        """Bits/dim from which a difference matters in practice."""
+        return MARGIN * abs(float(self.selected["value"]))
+
+    @property
+    def complete(self) -> pd.DataFrame:
+        """Those of the others that completed."""
+        return self.others[self.others["state"] == RunState.COMPLETE]
+
+    @property
+    def lost(self) -> pd.DataFrame:
+        """Those that were pruned, diverged or failed."""
+        return self.others[self.others["state"] != RunState.COMPLETE]
+
+    @property
+    def over_images(self) -> bool:
+        """Whether the noise covers the choice of validation images too."""
+        return bool(self.complete["value_error"].notna().any())
+
+    @property
     def as_good(self) -> pd.DataFrame:
-        """Those of the others that are as good within noise."""
-        if self.noise is None:
-            return self.others.iloc[:0]
-        return self.others[self.others["value"] - float(self.selected["value"]) <= self.noise]
+        """Those that lie within the margin even if noise made them look better than they are."""
+        return self.complete[self.complete["above"] + self.complete["noise"] <= self.margin]
+
+    @property
+    def close(self) -> pd.DataFrame:
+        """Those that lie within both the margin and the noise, be the noise large or not."""
+        return self.complete[self.complete["above"] <= np.minimum(self.complete["noise"], self.margin)]
+
+    @property
+    def worse(self) -> pd.DataFrame:
+        """Those that lie beyond both."""
+        return self.complete[self.complete["above"] > np.maximum(self.complete["noise"], self.margin)]
 
 
-def smaller(study: Study, arm: str, parameter: str) -> AsGood | None:
-    """Which smaller values of a size did as well; None where the parameter is no size, by the weights it costs."""
-    frame, trial = _complete(study, arm, parameter), study.finals[arm].trial
-    if _kind(study, arm, parameter) != "integers" or trial is None or trial["run_id"] not in set(frame["run_id"]):
+def smaller(study: Study, arm: str, parameter: str) -> Alternatives | None:
+    """The trials with a smaller value of a size, and fewer parameters where they completed.
+
+    None where the parameter is no size, or the final runs are not those of the best trial.
+    """
+    if not is_size(study, arm, parameter):
         return None
-    weights = select(study.measurements, "cost", "parameters").set_index("run_id")["value"]
-    frame = frame.assign(weights=frame["run_id"].map(weights)).dropna(subset=["weights"])
-    chosen = frame[frame["run_id"] == trial["run_id"]]
-    if chosen.empty or frame["x"].nunique() < 2 or frame["weights"].nunique() < 2:
+    known = _alternatives(study, arm, parameter)
+    if known is None:
         return None
-    if stats.spearmanr(frame["x"], frame["weights"]).statistic <= 0:
-        return None
-    own = chosen.iloc[0]
-    cheaper = frame[(frame["x"] < own["x"]) & (frame["weights"] < own["weights"])]
-    return AsGood(float(own["x"]), *_noise(study, arm, len(frame)), len(frame), own, cheaper)
+    others = known.others[known.others["x"] < known.value]
+    fewer = others["weights"] < known.selected["weights"]
+    return replace(known, others=others[fewer | (others["state"] != RunState.COMPLETE)])
 
 
-def rates(study: Study, arm: str) -> AsGood | None:
-    """Which learning rates did as well; None where anything else was swept, so that trials differ in more."""
+def rates(study: Study, arm: str) -> Alternatives | None:
+    """The trials with other learning rates; None where anything else was swept, so that trials differ in more."""
     names = study.swept(arm)
     if len(names) != 1 or names[0].rpartition(".")[2] != "learning_rate":
         return None
-    frame, trial = _complete(study, arm, names[0]), study.finals[arm].trial
-    if trial is None or trial["run_id"] not in set(frame["run_id"]):
+    return _alternatives(study, arm, names[0])
+
+
+def reach(known: Alternatives) -> tuple[list[float], list[float]]:
+    """The values that came close to the selected one: those around it without a gap, and those beyond a gap.
+
+    A gap is a value of which any trial did not come close, be it complete, pruned, diverged or failed.
+    """
+    ids = set(known.close["run_id"])
+    close = {float(str(x)): set(trials) <= ids for x, trials in known.others.groupby("x")["run_id"]}
+    close[known.value] = True
+    runs = [list(run) for is_close, run in groupby(sorted(close), close.__getitem__) if is_close]
+    around = next(run for run in runs if known.value in run)
+    return around, [value for run in runs if run is not around for value in run]
+
+
+def _alternatives(study: Study, arm: str, parameter: str) -> Alternatives | None:
+    """All ended trials of an arm beside the selected one; None where that is not the best, or has no value."""
+    final = study.finals[arm]
+    frame = study.trials[(study.trials["arm"] == arm) & ~study.trials["state"].isin(UNENDED)]
+    frame = frame.assign(x=_numbers(frame, parameter), weights=frame["run_id"].map(_weights(study)))
+    frame = frame[frame["x"].notna() & (frame["value"].notna() | (frame["state"] != RunState.COMPLETE))]
+    if final.superseded or final.trial is None or final.trial["run_id"] not in set(frame["run_id"]):
         return None
-    own = frame[frame["run_id"] == trial["run_id"]].iloc[0]
-    others = frame[frame["run_id"] != trial["run_id"]]
-    return AsGood(float(own["x"]), *_noise(study, arm, len(frame)), len(frame), own, others)
-
-
-def _complete(study: Study, arm: str, parameter: str) -> pd.DataFrame:
-    """The complete trials of an arm that have a value and a number for a parameter, the latter as ``x``."""
-    frame = study.trials[(study.trials["arm"] == arm) & (study.trials["state"] == RunState.COMPLETE)]
-    column = frame.get(f"param.{parameter}", pd.Series(np.nan, index=frame.index))
-    return frame.assign(x=pd.to_numeric(column, errors="coerce")).dropna(subset=["x", "value"])
+    own = frame[frame["run_id"] == final.trial["run_id"]].iloc[0]
+    complete = frame["state"] == RunState.COMPLETE
+    noise, seeds = _noise(study, arm, int(complete.sum()))
+    errors = pd.to_numeric(frame["value_error"], errors="coerce")
+    of_both = np.hypot(errors, errors[own.name])
+    of_images = stats.norm.ppf((1 + LEVEL) / 2) * of_both.fillna(0.0)
+    frame = frame.assign(
+        above=(frame["value"] - own["value"]).where(complete),
+        noise=np.hypot(math.nan if noise is None else noise, of_images),
+    )
+    others = frame[frame["run_id"] != own["run_id"]]
+    return Alternatives(float(own["x"]), noise, seeds, int(complete.sum()), own, others)
 
 
 def _noise(study: Study, arm: str, trials: int) -> tuple[float | None, int]:
     values = select(study.finals[arm].measurements, "test", LIKELIHOOD)["value"].to_numpy(dtype=float)
     values = values[np.isfinite(values)]
-    if len(values) < FEWEST_SEEDS or trials < FEWEST_TRIALS:
+    if len(values) < FEWEST_SEEDS or trials < FEWEST_TRIALS or np.ptp(values) == 0:
         return None, len(values)
     quantile = float(stats.t.ppf((1 + LEVEL) / 2, len(values) - 1))
     return quantile * math.sqrt(2) * float(values.std(ddof=1)), len(values)

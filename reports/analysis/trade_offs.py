@@ -10,6 +10,7 @@ import pandas as pd
 
 from bench.core.metrics import METRICS
 from bench.core.results import RunState
+from reports.analysis.differences import likelihood_units
 from reports.analysis.results import LIKELIHOOD, select, variants
 
 if TYPE_CHECKING:
@@ -61,7 +62,13 @@ def trade_offs(study: Study) -> list[TradeOff]:
         TradeOff("sample_images_per_second", "test", variant.conditions, _points(study, finals, variant.of(speeds)))
         for variant in variants(speeds)
     ]
-    return [trade for trade in found if len(trade.points) > 1 and trade.points["cost"].nunique() > 1]
+    return [
+        trade
+        for trade in found
+        if len(trade.points) > 1
+        and trade.points["cost"].nunique() > 1
+        and len(likelihood_units(study, trade.split)) < 2
+    ]
 
 
 def _points(study: Study, runs: pd.DataFrame, costs: pd.DataFrame) -> pd.DataFrame:

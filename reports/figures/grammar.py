@@ -35,7 +35,8 @@ class Axis:
         unit: of its values, in parentheses behind the label.
         scale: ``linear``, ``log``, or ``log2`` with ticks at powers of two.
         limits: lowest and highest value shown; None for those of the data.
-        ticks: places and their labels; where there are none, or where they would touch, round numbers stand instead.
+        ticks: places and their labels; where there are none, or where they would touch, round numbers stand instead. An
+            axis along which nothing is drawn, and that has no limits, has no ticks.
         named: whether the labels of ``ticks`` are names, which all stand.
         whole: whether only whole numbers get a tick.
         shown: whether ticks and label are drawn.

@@ -203,7 +203,8 @@ def _(layer: Bars, look: Style, panel: Panel, most: int) -> list[go.Scatter | go
 def _rule(drawn: go.Figure, layer: Rule, look: Style, row: int) -> None:
     line = {"color": _colour(look), "width": 1, "dash": DASHES[look.dash if layer.dash == "arm" else layer.dash]}
     add = drawn.add_vline if layer.across == "x" else drawn.add_hline
-    add(layer.at, line=line, opacity=layer.opacity, row=row, col=1)
+    # A rule may come before all else in its panel, which plotly would take for an empty one.
+    add(layer.at, line=line, opacity=layer.opacity, row=row, col=1, exclude_empty_subplots=False)
 
 
 def _finish(drawn: go.Figure, panel: Panel, seen: tuple[Scale, Scale], row: int) -> None:

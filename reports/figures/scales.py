@@ -64,18 +64,21 @@ class Scale:
 
 def scales(figure: Figure) -> list[tuple[Scale, Scale]]:
     """The horizontal and the vertical scale of each panel."""
-    widths = [_ends(panel.x, [panel], "x") for panel in figure.panels]
+    panels = figure.panels
+    widths = [_ends(panel.x, [panel], "x") for panel in panels]
     if figure.one_x:
-        axis = figure.panels[-1].x
-        widths = [_ends(axis, figure.panels, "x")] * len(figure.panels)
-    found = []
-    for panel, (low, high) in zip(figure.panels, widths, strict=True):
-        inches = panel.height - BELOW
-        upright = _Room(LINES * inches, lines=True, length=UPRIGHT * inches)
-        y = _scale(panel.y, *_ends(panel.y, [panel], "y"), upright)
-        size = CHARACTERS * (figure.width - _beside(panel, y))
-        found.append((_scale(panel.x, low, high, _Room(size, lines=False, length=size)), y))
-    return found
+        widths = [_ends(panels[-1].x, panels, "x")] * len(panels)
+    upright = [_scale(panel.y, _ends(panel.y, [panel], "y"), _upright(panel)) for panel in panels]
+    # Panels begin below each other, where the longest name ends.
+    beside = max((_beside(panel, y) for panel, y in zip(panels, upright, strict=True)), default=BESIDE)
+    size = CHARACTERS * (figure.width - beside)
+    room = _Room(size, lines=False, length=size)
+    return [(_scale(panel.x, ends, room), y) for panel, ends, y in zip(panels, widths, upright, strict=True)]
+
+
+def _upright(panel: Panel) -> _Room:
+    inches = panel.height - BELOW
+    return _Room(LINES * inches, lines=True, length=UPRIGHT * inches)
 
 
 def _beside(panel: Panel, y: Scale) -> float:
@@ -85,11 +88,13 @@ def _beside(panel: Panel, y: Scale) -> float:
     return max([BESIDE, *((len(name) + GAP) / CHARACTERS for name in names)])
 
 
-def _scale(axis: Axis, low: float, high: float, room: _Room) -> Scale:
-    bare = Scale(low, high, (), axis.scale != "linear")
+def _scale(axis: Axis, ends: tuple[float, float] | None, room: _Room) -> Scale:
+    log = axis.scale != "linear"
+    bare = Scale(*(ends or ((1.0, 10.0) if log else (0.0, 1.0))), (), log)
     if not axis.shown:
         return bare
-    ticks = _given(axis, bare, room) if axis.ticks else _chosen(axis, bare, room)
+    # Ticks where nothing stands would be a scale that no number has.
+    ticks = [] if ends is None else _given(axis, bare, room) if axis.ticks else _chosen(axis, bare, room)
     title = textwrap.wrap(shortened(axis.title, 60), max(1, int(room.length)), break_long_words=False)
     return replace(bare, ticks=tuple(ticks), title="\n".join(title))
 
@@ -112,8 +117,8 @@ class _Room:
         return all(second - first >= (a + b) / 2 + gap for (first, a), (second, b) in pairwise(at))
 
 
-def _ends(axis: Axis, panels: Sequence[Panel], name: str) -> tuple[float, float]:
-    """The ends of an axis: its limits, or those of what is drawn, with a margin."""
+def _ends(axis: Axis, panels: Sequence[Panel], name: str) -> tuple[float, float] | None:
+    """The ends of an axis: its limits, or those of what is drawn, with a margin; None where nothing is drawn."""
     if axis.limits is not None:
         return axis.limits
     log = axis.scale != "linear"
@@ -121,7 +126,7 @@ def _ends(axis: Axis, panels: Sequence[Panel], name: str) -> tuple[float, float]
     seen = np.concatenate([*parts, [place for place, _ in axis.ticks] if axis.named else [], np.empty(0)])
     seen = seen[np.isfinite(seen) & ((seen > 0) | (not log))]
     if not len(seen):
-        return (1.0, 10.0) if log else (0.0, 1.0)
+        return None
     low, high = float(seen.min()), float(seen.max())
     if axis.named:
         return low - 0.5, high + 0.5

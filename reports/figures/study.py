@@ -8,12 +8,12 @@ import numpy as np
 
 from bench.core.metrics import METRICS
 from bench.core.results import RunState
-from reports.analysis import budget, curves, literature, selection, statistics
+from reports.analysis import budget, curves, differences, literature, selection, statistics
 from reports.analysis.curves import HOLLOW_STATES, fence
 from reports.analysis.importance import importances as importances_of
 from reports.analysis.results import LIKELIHOOD, select
 from reports.analysis.trade_offs import trade_offs as trade_offs_of
-from reports.figures.grammar import Axis, Band, Bars, Figure, Line, Panel, Points, Step
+from reports.figures.grammar import Axis, Band, Bars, Figure, Line, Panel, Points, Rule, Step
 from reports.figures.registry import register_figure
 from reports.figures.scales import LONGEST
 from reports.figures.styles import ENDS, UNKNOWN_END, arm_styles
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from reports.analysis.results import Study
+    from reports.analysis.statistics import Interval
     from reports.figures.grammar import Layer, Place
 
 VALIDATION = "validation bits/dim"
@@ -54,7 +55,9 @@ def _with_bars(limits: tuple[float, float], values: pd.Series, errors: np.ndarra
 
 @register_figure("answer", "Test bits/dim of each arm", section="answer")
 def answer(study: Study) -> Figure | None:
-    """Test bits/dim of the arms, the lowest on top, beside what was published of the same data."""
+    """Test bits/dim of the arms beside what was published of the same data, and each arm's distance to the lowest."""
+    if len(differences.likelihood_units(study)) > 1:
+        return None
     levels = {arm: select(final.measurements, "test", LIKELIHOOD) for arm, final in study.finals.items()}
     values = {arm: frame[np.isfinite(frame["value"])] for arm, frame in levels.items()}
     ranked = sorted((arm for arm in values if len(values[arm])), key=lambda arm: float(values[arm]["value"].mean()))
@@ -77,11 +80,54 @@ def answer(study: Study) -> Figure | None:
                 about=[about for _, _, about in known],
             )
         )
-    y = Axis(ticks=[(place[row], name) for row, name in enumerate(rows)], named=True, limits=(0.4, len(rows) + 0.6))
-    inches = 0.34 if max(map(len, rows)) <= LONGEST else 0.46
-    panel = Panel(Axis("test bits/dim, lower is better"), y, layers, height=0.8 + inches * len(rows))
+    panels = [_rows_panel(Axis("test bits/dim, lower is better"), rows, layers)]
     excluded = {arm: len(levels[arm]) - len(values[arm]) for arm in ranked}
-    return Figure("Test bits/dim of each arm", [panel], _answer_caption(study, layers, values, without, excluded))
+    caption = _answer_caption(study, layers, values, without, excluded)
+    if len(ranked) > 1:
+        intervals = {arm: differences.likelihood(study, arm, ranked[0]) for arm in ranked[1:]}
+        known = {arm: interval for arm, interval in intervals.items() if interval is not None}
+        panels += [_distances(study, ranked[0], known)] if known else []
+        caption = f"{caption} {_distances_caption(study, ranked[0], intervals)}"
+    return Figure("Test bits/dim of each arm", panels, caption)
+
+
+def _rows_panel(x: Axis, names: list[str], layers: list[Layer]) -> Panel:
+    """A panel with a row for each name, the first on top, at the height of as many as are below it and its own."""
+    ticks = [(float(len(names) - row), name) for row, name in enumerate(names)]
+    y = Axis(ticks=ticks, named=True, limits=(0.4, len(names) + 0.6))
+    inches = 0.34 if max(map(len, names)) <= LONGEST else 0.46
+    return Panel(x, y, layers, height=0.8 + inches * len(names))
+
+
+def _distances(study: Study, best: str, intervals: dict[str, Interval]) -> Panel:
+    """How far each arm lies above the lowest, with the interval of that difference."""
+    layers: list[Layer] = [Rule(0.0)]
+    for row, (arm, interval) in enumerate(intervals.items()):
+        place = float(len(intervals) - row)
+        layers.append(_interval(interval.low, interval.high, place, arm, "95% interval of the difference"))
+        about = f"{study.title(arm)} less {study.title(best)}"
+        layers.append(Points([interval.value], [place], label="difference", colour=arm, size=8.5, about=[about]))
+    x = Axis(f"above {study.title(best)}", "bits/dim")
+    return _rows_panel(x, [study.title(arm) for arm in intervals], layers)
+
+
+def _distances_caption(study: Study, best: str, intervals: dict[str, Interval | None]) -> str:
+    known = [interval for interval in intervals.values() if interval is not None]
+    unknown = [study.title(arm) for arm, interval in intervals.items() if interval is None]
+    sentences = []
+    if known:
+        sources = {
+            "training seeds": any(interval.over_seeds for interval in known),
+            "test images": any(interval.over_images for interval in known),
+        }
+        over = listing([source for source, is_covered in sources.items() if is_covered])
+        sentences.append(
+            f"Below: how far above {study.title(best)}, with the 95% interval of that difference over {over}. Where "
+            "it excludes 0 the arms differ, though their own intervals may overlap."
+        )
+    if unknown:
+        sentences.append(f"Of {listing(unknown)} no interval of the difference is known.")
+    return " ".join(sentences)
 
 
 def _published(study: Study) -> list[tuple[str, float, str]]:
@@ -278,7 +324,7 @@ def response(study: Study, data: curves.Response) -> Figure:
     note = "" if data.limits is not None else "no trial has a finite value"
     limits = None if data.limits is None else _with_bars(data.limits, complete["value"], errors)
     y = Axis(VALIDATION, limits=None if limits is None else _widened(*limits, share=0.08))
-    panels = [Panel(x, y if data.limits else Axis(VALIDATION, ticks=[(2.0, "")]), layers, height=2.8, note=note)]
+    panels = [Panel(x, y, layers, height=2.8, note=note)]
     if len(strip):
         panels.insert(0, _strip(strip, x, data.arm))
     title = f"{study.title(data.arm)}: {VALIDATION} against {data.parameter}"
@@ -413,7 +459,8 @@ def _budget_caption(data: budget.BestSoFar) -> str:
 def learning_curves(study: Study) -> Iterator[Figure]:
     """The final runs of all arms in one figure, then all runs of each arm."""
     found = curves.learning_curves(study)
-    together = [data for data in found if len(data.band)]
+    comparable = len(differences.likelihood_units(study, "validation")) < 2
+    together = [data for data in found if len(data.band)] if comparable else []
     if len(together) > 1:
         layers = {
             column: [layer for data in together for layer in _mean(study, data, column, label=True)]

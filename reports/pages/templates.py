@@ -74,6 +74,7 @@ def _environment(*, html: bool) -> Environment:
     environment.filters["fence"] = formatting.fence
     environment.filters["address"] = formatting.address
     environment.filters["data_block"] = data_block
+    environment.filters["breakable"] = formatting.breakable
     environment.filters["kind"] = lambda block: type(block).__name__
     return environment
 

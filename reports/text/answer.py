@@ -10,7 +10,7 @@ import pandas as pd
 
 from bench.core.results import RunState
 from reports import formatting
-from reports.analysis import convergence, differences, statistics
+from reports.analysis import differences, statistics
 from reports.analysis.equal_time import at_equal_time
 from reports.analysis.findings import findings
 from reports.analysis.results import LIKELIHOOD, Finals, Study, bounds, select, variants
@@ -115,7 +115,7 @@ def _with_selected(study: Study, verdict: str, candidates: list[Candidate]) -> s
 
 
 def _about_arms(study: Study, candidates: list[Candidate]) -> list[str]:
-    """Of each arm what was selected, how far its training had come, and which learning rates do as well."""
+    """Of each arm what was selected, how far its training had come, and which learning rates come close."""
     courses = [selection.course(study, each.arm) for each in candidates]
     rates = [sentence for each in candidates for sentence in selection.learning_rates(study, each.arm)]
     return [*filter(None, courses), *rates]
@@ -123,8 +123,18 @@ def _about_arms(study: Study, candidates: list[Candidate]) -> list[str]:
 
 def _improving(study: Study, candidates: list[Candidate]) -> str:
     """Which arms longer training could still lower, in a sentence; empty where none."""
-    names = [each.name for each in candidates if convergence.improving(study, each.arm)]
+    names = []
+    for each in candidates:
+        improving, seeds = selection.improving_seeds(study, each.arm)
+        if improving:
+            names.append(each.name if improving == seeds else f"{each.name} (in {improving} of {seeds} seeds)")
     return f"{listing(names)} {'was' if len(names) == 1 else 'were'} still improving at the end." if names else ""
+
+
+def _so_far(study: Study, candidates: list[Candidate]) -> str:
+    """That the verdict is one so far, where half of an arm's seeds or more were still improving; else empty."""
+    counts = [selection.improving_seeds(study, each.arm) for each in candidates]
+    return ", so far" if any(0 < seeds <= 2 * improving for improving, seeds in counts) else ""
 
 
 def _comparison(study: Study, ranked: list[Candidate]) -> Answer:
@@ -132,15 +142,15 @@ def _comparison(study: Study, ranked: list[Candidate]) -> Answer:
     grounds = [*_bounds(ranked), *_costs(low, high), *_budget(study, ranked), *_about_arms(study, ranked[2:])]
     status = [*_caveats(ranked), *_status(study)]
     alarms = _alarms(study, ranked)
-    units = {str(unit) for unit in pd.concat([each.likelihood for each in ranked])["unit"].dropna()}
+    units = differences.likelihood_units(study)
     if len(units) > 1:
-        headline = f"The arms are not ranked: their test likelihoods are in {listing(sorted(units))}."
+        headline = f"The arms are not ranked: their test likelihoods are in {listing(units)}."
         return Answer(headline, [*_about_arms(study, pair), *status], alarms, grounds)
     others = [*_ranking(study, ranked), *_families(study, ranked)]
     first = [*at_equal_time(study, low.arm, high.arm), *others, *_about_arms(study, pair), *status]
     labels = _label(study, low), _label(study, high)
     levels = f"{labels[0]} reaches {_level(low.estimate)}, {labels[1]} {_level(high.estimate)}"
-    scope = f"on {_dataset(study)} at this budget{', so far' if _improving(study, pair) else ''}"
+    scope = f"on {_dataset(study)} at this budget{_so_far(study, pair)}"
     lowest = "lower" if len(ranked) == 2 else "lowest"
     interval = differences.likelihood(study, high.arm, low.arm)
     if interval is None:
@@ -334,7 +344,7 @@ def _single_arm(study: Study, only: Candidate) -> Answer:
     span = _over_seeds(only)
     headline = (
         f"{_label(study, only)} reaches {_level(only.estimate)} on test{f' ({span})' if span else ''}, on "
-        f"{_dataset(study)} at this budget{', so far' if _improving(study, [only]) else ''}."
+        f"{_dataset(study)} at this budget{_so_far(study, [only])}."
     )
     sizes = selection.smaller_sizes(study, only.arm)
     headline = " ".join([_with_selected(study, headline, [only]), *(verdict for verdict, _ in sizes if verdict)])

@@ -64,8 +64,8 @@ NOTES: list[tuple[str, str]] = [
         "Overfitted: after the best evaluation validation rose, by the median of the last quarter, by more than 0.001 "
         "bits/dim, 0.1% and five such deviations; the value is then that of the best evaluation, before it rose. "
         "Otherwise converged. The wobble is taken from second differences over the second half of the curve. A curve "
-        "that a learning rate near 0 has flattened counts as converged at this schedule. Where a compared arm was "
-        "still improving, the verdict is one so far.",
+        "that a learning rate near 0 has flattened counts as converged at this schedule. Where half of a compared "
+        "arm's seeds or more were still improving, the verdict is one so far.",
     ),
     (
         "Equal training time",
@@ -122,28 +122,35 @@ NOTES: list[tuple[str, str]] = [
     (
         "Alarms",
         "The answer repeats these alarms: validation that rose after its best evaluation, where that came within the "
-        "first 10% of the training, the end lay above it by ten times what counts as a change, or the last weights "
-        "are the ones measured; a selected value at an end of its swept range, or within 2% of it on the scale on "
-        "which it was swept, where the range could be extended; one of three seeds or more that is farther from the "
-        "median of the others than five times their range (30 times among three), than 0.005 bits/dim and than 5% of "
-        "the gap between arms (simulated with one outlier in ten seeds of one arm, 95% intervals cover about 85%, and "
-        "93.5% to 96% without); a feature extractor whose accuracy on validation a binomial test does not separate "
-        "from chance, or that covers less than a tenth of the way from chance to certainty; any generated image with a "
-        "value that is not finite; more than 1% of the sampled pixel values outside the data's range; half of the "
-        "latents or more inactive, or none active; a flow that gives back an image more than 0.5 grey levels off; a "
-        "1x1 convolution with a condition number above 10,000; an effective sample size below 2; a bound that has not "
-        "flattened, by more than 5% of the gap between arms; samples nearer to training images than held-out "
-        "images are, or another data set likelier than the model's own, with the 95% interval of the AUROC clear of "
-        "0.5. An alarm does not make a value wrong: it says what to check before relying on it.",
+        "first 10% of the training, the end lay above it by ten times what counts as a change, or the last weights are "
+        "the ones measured; a selected value at an end of its swept range (a real number: within 2% of it on the scale "
+        "on which it was swept), where the range could be extended; one of three seeds or more that is farther from "
+        "the median of the others than five times their range (30 times among three), than 0.005 bits/dim and than 5% "
+        "of the gap between arms (simulated with one outlier in ten seeds of one arm, 95% intervals cover about 85%, "
+        "and 93.5% to 96% without); a feature extractor whose accuracy on validation covers less than a tenth of the "
+        "way from chance to certainty, or of which there are too few images to tell: binomial tests separate it "
+        "neither from chance nor from that tenth; any generated image with a value that is not finite; more than 1% of "
+        "the sampled pixel values outside the data's range; half of the latents or more inactive, or none active; a "
+        "flow that gives back an image more than 0.5 grey levels off; a 1x1 convolution with a condition number above "
+        "10,000; an effective sample size below 2; a bound that has not flattened, by more than 5% of the gap between "
+        "arms; samples nearer to training images than held-out images are, or another data set likelier than the "
+        "model's own, with the 95% interval of the AUROC clear of 0.5. An alarm does not make a value wrong: it says "
+        "what to check before relying on it.",
     ),
     (
-        "As well within noise",
+        "As well, within 1%",
         "Two trainings of one configuration differ from seed to seed. The final runs estimate by how much: t s √2 in "
         "95 of 100 cases, with s the standard deviation of their test bits/dim over seeds and t Student's quantile. "
-        "A trial that lies above the selected one by less on validation does as well within this noise, which is said "
-        "from five complete trials and three final runs on. The images are the same for both, and another choice of "
-        "them comes on top. That the selected trial is the best of many makes the others look worse than they are. "
-        "A size is asked of where the study has one arm; smaller are trials with a smaller value and fewer parameters.",
+        "The errors of the two validation values over images are added in squares, an upper limit of what the choice "
+        "of images can change, as those hard for one are hard for the other. A smaller model does as well where its "
+        "distance from the selected trial on validation stays within 1% with this noise added; it does not where the "
+        "distance exceeds both. Anything else is open, and more seeds narrow it. This takes five complete trials and "
+        "three final runs, and three complete smaller ones where more than the size was swept to say that none does as "
+        "well, which is then no verdict on the size alone. A learning rate came close where its distance is within "
+        "both; a range of rates ends at the first that was not, be it worse, pruned, diverged or failed. That the "
+        "selected trial is the best of many makes the others look worse than they are. A size is asked of where the "
+        "study has one arm: a whole number of the model of which trials show that larger values have more parameters. "
+        "Nothing is said where another trial has been better since the final runs.",
     ),
     (
         "What would change the answer",

@@ -14,7 +14,7 @@ from bench.core.metrics import FLOOR_SUFFIX, METRICS
 from bench.core.results import RunState
 from reports import formatting
 from reports.analysis import convergence, literature, statistics
-from reports.analysis.extractor import near_chance
+from reports.analysis.extractor import doubtful
 from reports.analysis.results import LIKELIHOOD, Variant, bounds, in_order, metric_of, select, variants
 from reports.formatting import MISSING, count, plain, quantity, state_name
 
@@ -36,8 +36,6 @@ GROUPS = {
 ROLES = {"search": "trials", "final": "final runs", "superseded": "superseded final runs"}
 SCALED_UNITS = {"s", "bytes", "images/s"}
 """Units that a value scales (min, MB, k images/s), and which therefore stand in the cell and not in the row's head."""
-NEAR_CHANCE = "extractor near chance"
-"""The mark of a score that an alarm speaks against."""
 
 
 @dataclass(frozen=True)
@@ -84,6 +82,11 @@ class Row:
     distinct: str = ""
     warning: str = ""
 
+    @property
+    def more(self) -> bool:
+        """Whether there is more to say of it than fits into its line."""
+        return bool(self.definition or self.notes or any(cell.folded for cell in self.cells))
+
 
 @dataclass(frozen=True)
 class Table:
@@ -119,7 +122,7 @@ def comparison(study: Study) -> list[tuple[str, list[Row]]]:
     """The groups of the comparison table: a row for each metric and set of conditions that some final run measured."""
     measured = [(final.measurements, len(final.runs)) for final in study.finals.values()]
     everything = pd.concat([frame for frame, _ in measured]) if measured else study.measurements
-    weak = near_chance(study)
+    weak = doubtful(study)
     groups = []
     for split in (split for split in in_order(study) if split not in ("train", "validation")):
         of_split = everything[everything["split"] == split]
@@ -146,21 +149,25 @@ def _apart(rows: list[Row]) -> list[Row]:
 
 
 def _warning(metric: str, variant: Variant, weak: Mapping[str, Skill]) -> str:
-    """That a score rests on an extractor near chance; empty where it does not."""
-    return NEAR_CHANCE if variant.conditions in weak and not metric.startswith("extractor_") else ""
+    """That a score rests on an extractor that does not clearly beat chance; empty where it does not."""
+    rests = variant.conditions in weak and not metric.startswith("extractor_")
+    return weak[variant.conditions].mark if rests else ""
 
 
 def _row(split: str, name: str, variant: Variant, measured: list[tuple[pd.DataFrame, int]], warning: str) -> Row:
     frames = [variant.of(select(frame, split, name)) for frame, _ in measured]
     metric = metric_of(name, pd.concat(frames))
+    units = pd.concat(frames)["unit"].dropna()
+    mixed = units.nunique() > 1
     unit = metric.unit
     arrow, direction = _direction(metric.higher_is_better)
     cells = []
     for (everything, seeds), frame in zip(measured, frames, strict=True):
-        cell = _cell(frame, unit, seeds, bare=unit not in SCALED_UNITS)
+        own = str(frame["unit"].dropna().iloc[0]) if mixed and frame["unit"].notna().any() else unit
+        cell = _cell(frame, own, seeds, bare=unit not in SCALED_UNITS and not mixed)
         cell.notes.extend(_floor(select(everything, split, name + FLOOR_SUFFIX), variant, unit))
         cells.append(cell)
-    shown = "" if unit in SCALED_UNITS or unit == metric.label.lower() else unit
+    shown = "" if mixed or unit in SCALED_UNITS or unit == metric.label.lower() else unit
     return Row(metric.label, shown, arrow, direction, metric.definition, variant.notes, cells, warning=warning)
 
 
@@ -216,7 +223,7 @@ def _floor(frame: pd.DataFrame, variant: Variant, unit: str) -> list[str]:
 def differences(study: Study, found: list[Difference]) -> Table:
     """Every tested difference between two arms: its interval, effect size and p-values."""
     rows = []
-    weak = near_chance(study)
+    weak = doubtful(study)
     for difference in found:
         metric, interval = difference.about, difference.interval
         value, low, high = formatting.difference(interval.value, interval.low, interval.high)

@@ -33,7 +33,7 @@ def measure(trials: int) -> list[dict[str, object]]:
     from models.vae.config import VAEConfig
 
     full = load_digits().tuning
-    data = TuningData(full.info, full.digest, full.train.head(256), full.validation.head(64))
+    data = TuningData(full.info, full.digest, full.train.some(256), full.validation.some(64))
     training = TrainingConfig(batch_size=64, images=256, evaluations=2)
     process = psutil.Process()
     rows: list[dict[str, object]] = []

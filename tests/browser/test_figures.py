@@ -24,6 +24,42 @@ def report(tmp_path_factory):
     return write_report(results, tmp_path_factory.mktemp("report")).html
 
 
+@pytest.fixture(scope="module")
+def of_two_arms(tmp_path_factory):
+    """Likewise of two arms."""
+    from reports import write_report
+
+    results = whole({"vae": [2.31, 2.33], "glow": [1.97, 1.99]}, measured=True).results()
+    return write_report(results, tmp_path_factory.mktemp("report")).html
+
+
+@pytest.mark.parametrize("arms", ["of_two_arms", "report"])
+def test_on_a_phone_no_value_of_the_comparison_is_cut_off(watch, request, arms):
+    page = opened(watch, request.getfixturevalue(arms), 390).page
+    assert page.locator(".scroll:has(.comparison)").evaluate("each => each.scrollWidth - each.clientWidth") <= 0
+    cut = page.locator(".comparison :is(th, td, .more)").evaluate_all(
+        """all => all.filter(each => each.getBoundingClientRect().right > innerWidth
+                            || each.scrollWidth > each.clientWidth + 1).map(each => each.textContent)"""
+    )
+    assert cut == []
+    # Values break between number, error and unit: nowhere within.
+    broken = page.locator(".comparison td").evaluate_all(
+        """all => all.flatMap(cell => {
+          const walker = document.createTreeWalker(cell, NodeFilter.SHOW_TEXT), found = [];
+          for (let node = walker.nextNode(); node; node = walker.nextNode()) {
+            for (const word of node.textContent.matchAll(/\\S+/g)) {
+              const range = document.createRange();
+              range.setStart(node, word.index);
+              range.setEnd(node, word.index + word[0].length);
+              if (new Set([...range.getClientRects()].map(box => box.top)).size > 1) found.push(word[0]);
+            }
+          }
+          return found;
+        })"""
+    )
+    assert broken == []
+
+
 def opened(watch, report, width):
     """The page in a window of that width, with all that is folded shown."""
     watched = watch(viewport={"width": width, "height": 844})

@@ -44,6 +44,20 @@ def opened(watch, report):
     return open_it
 
 
+def seen(more):
+    """Whether what a row unfolds is to be seen: what a closed disclosure holds has a place and is not painted."""
+    return more.evaluate(
+        "each => each.checkVisibility({contentVisibilityAuto: true}) && each.getBoundingClientRect().height > 0"
+    )
+
+
+def below(element, row):
+    """How far below the upper end of a row an element begins and ends."""
+    box = element.bounding_box()
+    start = box["y"] - row.bounding_box()["y"]
+    return start, start + box["height"]
+
+
 def unfold(page):
     """Open all that is folded, the outer before the inner, as a reader without scripts would."""
     for summary in page.locator("details > summary").all():
@@ -166,23 +180,40 @@ def test_a_page_is_short_and_answers_first(opened, width, most):
 def test_a_row_of_the_comparison_unfolds_by_keyboard_over_its_full_width(opened):
     page = opened(viewport={"width": 390, "height": 844}).page
     row = page.locator(".comparison tr:has(summary)", has_text="Bits/dim").first
-    more = page.locator(".comparison tr.more").first
-    assert not more.is_visible()
-    width = row.bounding_box()["width"]
+    more = row.locator("details > .more")
+    assert not seen(more)
+    width, values = row.bounding_box()["width"], [below(each, row) for each in row.locator("td").all()]
     row.locator("summary").focus()
     page.keyboard.press("Enter")
-    assert more.is_visible()
+    assert seen(more)
     assert "Monte Carlo error" in more.inner_text()
     assert more.bounding_box()["width"] == row.bounding_box()["width"] == width
+    assert [below(each, row) for each in row.locator("td").all()] == values
+    assert below(more, row)[0] >= max(end for _, end in values)
     page.keyboard.press("Enter")
-    assert not more.is_visible()
+    assert not seen(more)
+
+
+def test_what_a_row_unfolds_is_part_of_its_disclosure(opened):
+    """A screen reader reads it there, and finding a text in the page opens it."""
+    page = opened().page
+    rows = page.locator(".comparison").get_by_role("row")
+    assert rows.count() == page.locator(".comparison tr").count() > 10
+    row = page.locator(".comparison tr:has(summary)", has_text="NLL").first
+    assert "Mean over images of -ln P(x)" not in row.aria_snapshot()
+    page.goto(f"{page.url}#:~:text=Mean%20over%20images%20of%20%2Dln%20P(x)")
+    page.wait_for_function("row => row.querySelector('details').open", arg=row.element_handle())
+    assert "Mean over images of -ln P(x)" in row.aria_snapshot()
+    assert row.get_by_role("rowheader").count() == 1
+    assert row.get_by_role("cell").count() == 2
 
 
 def test_the_print_has_the_still_figures(opened):
     page = opened().page
     scroll_through(page)
     page.emulate_media(media="print")
-    assert all(row.is_visible() for row in page.locator(".comparison tr.more").all())
+    page.locator(".comparison details").evaluate_all("all => all.forEach(each => { each.open = false; })")
+    assert all(seen(more) for more in page.locator(".comparison .more").all())
     for figure in page.locator("figure.plot").all():
         assert figure.locator(".still svg").is_visible()
         assert not figure.locator(".closer").is_visible()

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import shutil
+import zipfile
 from dataclasses import replace
 from types import SimpleNamespace
 
+import keras
 import numpy as np
 import pandas as pd
 import pytest
 
-from bench.core.errors import DataError, SettingsError
+from bench.core.errors import DataError, SettingsError, TrackingError
 from bench.core.metrics import METRICS
 from bench.data.dataset import Dataset, Split
 from bench.data.registry import check_outside
 from bench.evaluation.evaluator import open_outside
 from bench.study.config import RunConfig, TrainingConfig
-from bench.tracking.reading.reader import load_curve, load_results, load_run
+from bench.tracking.reading.reader import load_curve, load_model_file, load_results, load_run
 from bench.workflows.evaluate import Callbacks, evaluate, write_evaluation
 from bench.workflows.repeat import repeat
 
@@ -56,6 +59,33 @@ def test_a_trial_never_opens_the_test_split(study, digits, protocol, monkeypatch
 
     monkeypatch.setattr(Dataset, "open_test", sealed)
     evaluate(study.uri, logged_run(study, "search"), digits, protocol(1), 50, Callbacks())
+
+
+@pytest.mark.parametrize("content", ["another model", "no JSON", "no config", "a damaged weight file"])
+def test_a_model_file_that_is_none_of_ours_is_named_in_one_line(
+    study, digits, protocol, monkeypatch, tmp_path, content
+):
+    logged, file = logged_run(study, "final"), tmp_path / "model.keras"
+    if content == "another model":
+        keras.Sequential([keras.layers.Input((2,)), keras.layers.Dense(1)]).save(file)
+    else:
+        (tmp_path / "kept").mkdir()
+        shutil.copy(load_model_file(study.uri, logged.run_id, tmp_path / "kept"), file)
+        rewrite(
+            file, "model.weights.h5" if "weight" in content else "config.json", b"[]" if "JSON" not in content else b"{"
+        )
+    monkeypatch.setattr("bench.workflows.evaluate.load_model_file", lambda uri, run_id, folder: file)
+    with pytest.raises(TrackingError, match=rf"^the model of run {logged.run_id} cannot be loaded: [^\n]+$"):
+        evaluate(study.uri, logged, digits, protocol(1), 20, Callbacks())
+
+
+def rewrite(file, member, content):
+    """A copy of an archive with another content of one member takes its place."""
+    with zipfile.ZipFile(file) as archive:
+        members = {name: archive.read(name) for name in archive.namelist()}
+    with zipfile.ZipFile(file, "w") as archive:
+        for name, kept in (members | {member: content}).items():
+            archive.writestr(name, kept)
 
 
 def test_other_data_than_the_runs_own_is_refused(study, digits, protocol):

@@ -12,4 +12,4 @@ from bench.data.registry import load
 def tuning_data(file: Path, validation_images: int) -> TuningData:
     """Training images, and the first validation images; the test split stays closed."""
     data = load(str(file)).tuning
-    return replace(data, validation=data.validation.head(validation_images))
+    return replace(data, validation=data.validation.some(validation_images))

@@ -120,7 +120,7 @@ def _tuning_data(name: str, source: str, validation_images: int) -> TuningData:
         data = load(source, Preparation(GREY_LEVELS.get(name) if source != name else None)).tuning
     except DataError as error:
         raise SystemExit(f"error: {name}: {error}") from error
-    return replace(data, validation=data.validation.head(validation_images))
+    return replace(data, validation=data.validation.some(validation_images))
 
 
 def _kept(rows: Sequence[Row], templates: Sequence[Row], keep: bool) -> list[Row]:

@@ -84,7 +84,7 @@ def test_figures_of_a_course():
 
 def with_curves(study, curves, *, kept=True):
     """A study whose final runs have these validation curves, one a seed."""
-    builder = study({family: [2.3 - 0.3 * (family == "glow")] * 2 for family in curves})
+    builder = study({family: [2.3 - 0.3 * (family == "glow")] * len(each) for family, each in curves.items()})
     for row in builder.measurements:
         if (row["split"], row["metric"], row["seed"]) == ("test", "bits_per_dim", 1):
             row["value"] = float(str(row["value"])) + 0.01
@@ -128,6 +128,19 @@ def test_verdict_on_a_family_still_improving_is_one_so_far(study):
 def test_seeds_that_differ_are_counted(study):
     known = Study(with_curves(study, {"vae": [flat(T), falling(T)]}).results(swept={"vae": []}))
     assert in_words(known, "vae") == "converged in 1 of 2 seeds and still improving when it stopped in 1 of 2 seeds"
+
+
+@pytest.mark.parametrize(("falls", "words", "so_far"), [(1, "1 of 3", False), (2, "2 of 3", True), (3, "", True)])
+def test_the_headline_counts_the_seeds_still_improving(study, falls, words, so_far):
+    curves = [falling(T)] * falls + [flat(T)] * (3 - falls)
+    for arms in ({"vae": curves}, {"vae": curves, "glow": [flat(T)] * 3}):
+        known = Study(with_curves(study, arms).results(swept={arm: [] for arm in arms}))
+        found = answer(known)
+        seeds = f"VAE (in {words} seeds)" if words else "VAE"
+        assert f"{seeds} was still improving at the end." in found.headline
+        assert ("so far" in found.headline) == so_far
+        fell = f"the best on validation{' of those still improving' if words else ''} fell by"
+        assert any(fell in text for text in found.first)
 
 
 def test_last_weights_that_are_measured_are_not_called_the_best(study):

@@ -157,12 +157,19 @@ def test_a_selected_value_on_the_edge_of_its_range(study):
     )
     assert vae == (
         "On the edge of their ranges: VAE's selected latent size 16 lies at the top of 2 to 16 and learning rate "
-        "0.00471 lies at the bottom of 0.0047 to 0.01. A lower bits/dim may lie beyond: sweep latent size further "
+        "0.00471 lies near the bottom of 0.0047 to 0.01. A lower bits/dim may lie beyond: sweep latent size further "
         "upwards and learning rate further downwards."
     )
     assert "Glow's selected flow depth 8 lies at the bottom of 8 to 16." in glow
     results = study(LEVELS, measured=True).results(space={"vae": {"latent_size": whole(2, 16)}})
-    assert "VAE with latent size 16 (the top of its range) and learning rate 0.00471" in answer(Study(results)).headline
+    assert (
+        "VAE with latent size 16 (at the top of its range) and learning rate 0.00471" in answer(Study(results)).headline
+    )
+
+
+def test_numbers_to_choose_from_have_ends(study):
+    (text,) = edges(study, {"vae": {"latent_size": {"kind": "choices", "values": [16, 4, 8]}}, "glow": {}})
+    assert "VAE's selected latent size 16 lies at the top of 4, 8 and 16. A lower bits/dim may lie beyond" in text
 
 
 @pytest.mark.parametrize(
@@ -170,7 +177,9 @@ def test_a_selected_value_on_the_edge_of_its_range(study):
     [
         whole(2, 64),
         whole(16, 16),
-        {"kind": "choices", "values": [2, 4, 16]},
+        {"kind": "choices", "values": [2, 16, 64]},
+        {"kind": "choices", "values": ["2", "16"]},
+        {"kind": "choices", "values": [16]},
         real(10.0, 100.0),
     ],
 )
@@ -185,8 +194,18 @@ def test_no_edge_where_there_is_none(study, swept):
         (whole(1, 8), 1, False),
         (whole(0, 8), 0, False),
         (whole(2, 8), 2, True),
-        (whole(4, 512), 480, True),
-        (whole(4, 512), 450, False),
+        (whole(4, 512), 512, True),
+        (whole(4, 512), 511, False),
+        ({"kind": "integers", "low": 1, "high": 200, "log": False}, 197, False),
+        ({"kind": "integers", "low": 2, "high": 200, "log": False}, 3, False),
+        ({"kind": "choices", "values": [64, 16, 32]}, 64, True),
+        ({"kind": "choices", "values": [64, 16, 32]}, 16, True),
+        ({"kind": "choices", "values": [64, 16, 32]}, 32, False),
+        ({"kind": "choices", "values": [1, 2, 4]}, 1, False),
+        ({"kind": "choices", "values": [0.0, 0.1, 0.2]}, 0.0, False),
+        ({"kind": "choices", "values": [False, True]}, True, False),
+        ({"kind": "choices", "values": ["dense", "convolutional"]}, "dense", False),
+        ({"kind": "choices", "values": [1, "auto"]}, 1, False),
         (real(0.0, 0.5, log=False), 0.0, False),
         (real(0.0, 0.5, log=False), 0.495, True),
         (real(1e-4, 1e-2), 1.05e-4, True),

@@ -5,20 +5,28 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from reports.analysis import differences
 from reports.analysis.literature import RESULTS
 from reports.analysis.results import Study
 from reports.analysis.statistics import mean_interval
 from reports.figures import study as figures
+from reports.figures.grammar import Rule
 from reports.figures.registry import registered_figures
+from reports.formatting import difference
+from reports.text.answer import answer
 
 ALONE = {"vae": ["latent_size", "learning_rate"]}
 
 
 def rows(figure):
     """The names on the vertical axis, from the top, and by name the layers in that row."""
-    (panel,) = figure.panels
+    return in_rows(figure.panels[0])
+
+
+def in_rows(panel):
     ticks = sorted(panel.y.ticks, reverse=True)
-    return {name: [layer for layer in panel.layers if place in list(layer.y)] for place, name in ticks}
+    layers = [layer for layer in panel.layers if not isinstance(layer, Rule)]
+    return {name: [layer for layer in layers if place in list(layer.y)] for place, name in ticks}
 
 
 def test_it_stands_in_the_answer_before_all_others():
@@ -37,7 +45,9 @@ def test_two_arms_with_their_seeds_means_and_intervals(finished):
     assert list(mean.x) == pytest.approx([1.9733333])
     assert len(set(seeds.runs)) == 3
     assert figure.caption == (
-        "Filled: the mean over training seeds; hollow: each seed. Lines: 95% intervals over training seeds."
+        "Filled: the mean over training seeds; hollow: each seed. Lines: 95% intervals over training seeds. "
+        "Below: how far above Glow, with the 95% interval of that difference over training seeds. Where it excludes 0 "
+        "the arms differ, though their own intervals may overlap."
     )
     assert figure.panels[0].height < 1.5
 
@@ -48,6 +58,68 @@ def test_one_arm_with_one_seed_has_its_interval_over_images(study):
     assert list(interval.x) == pytest.approx([2.31 - 1.96 * 0.012, 2.31 + 1.96 * 0.012])
     assert list(mean.x) == [2.31]
     assert figure.caption == "Filled: the one seed. Lines: 95% intervals over test images."
+
+
+def overlapping(study):
+    """Two seeds of each arm: the arms' own intervals overlap by far, and that of the difference excludes 0."""
+    return study({"vae": [1.425, 1.451], "glow": [1.245, 1.253]}, measured=True).results()
+
+
+def test_the_difference_that_decides_is_drawn_where_the_arms_own_intervals_overlap(study):
+    known = Study(overlapping(study))
+    levels, below = figures.answer(known).panels
+    (of_glow, *_), (of_vae, *_) = in_rows(levels).values()
+    assert of_vae.x[0] < of_glow.x[1]
+    assert below.x.title == "above Glow (bits/dim)"
+    ((name, (interval, value)),) = in_rows(below).items()
+    (zero,) = [layer for layer in below.layers if isinstance(layer, Rule)]
+    assert (name, zero.at, zero.across) == ("VAE", 0.0, "x")
+    found = differences.likelihood(known, "vae", "glow")
+    assert (list(value.x), list(interval.x)) == ([found.value], [found.low, found.high])
+    assert interval.x[0] > 0
+    assert not found.contains_zero
+
+
+def test_the_figure_and_the_headline_state_the_same_difference(study):
+    known = Study(overlapping(study))
+    interval, value = in_rows(figures.answer(known).panels[1])["VAE"]
+    shown = difference(value.x[0], *interval.x)
+    assert "lower by {} (95% interval {} to {})".format(*shown) in answer(known).headline
+
+
+def test_each_arm_is_compared_with_the_lowest(four):
+    known = Study(four)
+    drawn = in_rows(figures.answer(known).panels[1])
+    assert list(drawn) == ["shallow", "conv", "dense"]
+    for arm, (interval, value) in drawn.items():
+        found = differences.likelihood(known, arm, "deep")
+        assert [*interval.x, *value.x] == [found.low, found.high, found.value]
+    assert "over training seeds and test images" in figures.answer(known).caption
+
+
+def test_a_difference_of_no_known_uncertainty_is_not_drawn_and_named(study):
+    builder = study({"vae": [2.3], "glow": [2.0], "made": [2.5, 2.6]})
+    for row in builder.measurements:
+        if row["arm"] in ("vae", "glow"):
+            row["standard_error"] = np.nan
+    figure = figures.answer(Study(builder.results()))
+    assert len(figure.panels) == 1
+    assert "Of VAE and made no interval of the difference is known." in figure.caption
+
+
+def test_arms_in_different_units_share_no_chart_and_are_not_ranked(study):
+    builder = study({"vae": [2.3, 2.4], "glow": [2.0, 2.01]})
+    for row in builder.measurements:
+        if row["family"] == "vae" and row["metric"] == "bits_per_dim":
+            row["unit"] = "nats/dim"
+    known = Study(builder.results())
+    assert answer(known).headline.startswith("The arms are not ranked")
+    assert figures.answer(known) is None
+    assert list(figures.trade_offs(known)) == []
+    assert all(
+        len({layer.colour for panel in each.panels for layer in panel.layers}) == 1
+        for each in figures.learning_curves(known)
+    )
 
 
 def test_arms_of_one_and_of_several_seeds_are_told_apart(study):

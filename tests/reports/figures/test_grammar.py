@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import xml.etree.ElementTree as ET
 
 import pytest
 
 from reports.analysis.results import Study
 from reports.figures import matplotlib as static
+from reports.figures import plotly as interactive
 from reports.figures import study as figures
 from reports.figures.grammar import Axis, Band, Bars, Figure, Line, Panel, Points, Rule, Step
+from reports.figures.scales import scales
 from reports.figures.styles import HUES, MARKERS, arm_styles, css, look_of
 
 X = [1.0, 2.0, 4.0]
@@ -36,6 +39,22 @@ def test_the_numbers_of_a_figure_are_a_frame():
         [2.0, 0.9, 0.8, 1.0],
     ]
     assert Figure("empty", [Panel(Axis(), Axis(), [])]).frame().empty
+
+
+def test_a_study_without_a_finite_value_has_no_invented_scale(study):
+    builder = study({"vae": [2.3]})
+    builder.measurements.clear()
+    builder.histories.clear()
+    results = builder.results()
+    for figure in figures.responses(Study(results)):
+        panel = figure.panels[-1]
+        assert panel.note == "no trial has a finite value"
+        assert scales(figure)[-1][1].ticks == ()
+        drawn = [element.text for element in ET.fromstring(static.draw(figure, HUES)).iter()]  # noqa: S314 - our own
+        assert "0.0" not in drawn
+        assert "validation bits/dim" in drawn
+        axis = json.loads(interactive.draw(figure, HUES))["layout"]["yaxis2"]
+        assert axis["tickvals"] == axis["ticktext"] == []
 
 
 def test_every_layer_and_marker_is_drawn():

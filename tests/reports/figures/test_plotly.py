@@ -115,3 +115,9 @@ def test_every_layer_is_drawn_whatever_its_numbers(scale):
     assert plot["data"][0]["line"]["color"] == "var(--other-1)"
     assert plot["data"][-1]["y"] == ["b", "&lt;i&gt;"]
     assert len(plot["layout"]["shapes"]) == 1
+
+
+def test_a_rule_is_drawn_in_its_panel_though_it_comes_first():
+    panels = [Panel(Axis("x"), Axis("y"), [Rule(0.0), Points([1.0], [2.0])]) for _ in range(2)]
+    shapes = load(interactive.draw(Figure("a", panels), {}))["layout"]["shapes"]
+    assert [shape["xref"] for shape in shapes] == ["x", "x2"]

@@ -120,11 +120,29 @@ def test_a_single_place_has_an_axis_too(scale, whole, value):
 
 
 @pytest.mark.parametrize("scale", ["linear", "log", "log2"])
-def test_nothing_to_show_has_an_axis_too(scale):
+def test_an_axis_without_a_place_has_a_title_and_no_ticks(scale):
     axis = Axis("x", scale=scale)
-    ((x, _),) = scales(Figure("f", [Panel(axis, axis, [Points([], []), Points([np.nan], [np.inf])])]))
+    for layers in ([], [Points([], []), Points([np.nan], [np.inf])]):
+        for seen in scales(Figure("f", [Panel(axis, axis, layers)]))[0]:
+            assert seen.ticks == ()
+            assert seen.title == "x"
+            assert seen.low < seen.high
+
+
+def test_an_axis_without_a_place_has_the_ticks_of_its_limits_or_names():
+    ((x, y),) = scales(Figure("f", [Panel(Axis(limits=(0, 5)), Axis(ticks=[(1, "a"), (2, "b")], named=True), [])]))
     assert len(x.ticks) >= 2
-    assert x.low < x.high
+    assert [label for _, label in y.ticks] == ["a", "b"]
+
+
+def test_panels_side_by_side_leave_the_same_room_for_names():
+    """Below each other, panels begin where the longest name ends."""
+    named = Axis(ticks=[(1, "a name of eighteen"), (2, "b")], named=True)
+    across = Axis(limits=(0.0, 1.0), ticks=[(i / 6, f"{i / 6:.3f}") for i in range(7)])
+    short = Axis(ticks=[(1, "c")], named=True)
+    panels = [Panel(across, named, []), Panel(across, short, [])]
+    (first, _), (second, _) = scales(Figure("f", panels))
+    assert first.ticks == second.ticks
 
 
 def test_limits_are_checked():

@@ -128,18 +128,28 @@ def test_a_study_without_final_runs_says_that_there_are_no_pictures(study):
 
 def test_cells_of_the_comparison_are_short_and_the_rest_unfolds(document):
     html = page_as_html(document)
-    table = html[html.index('<table class="comparison">') :]
+    table = html[html.index('<table class="comparison') :]
     table = table[: table.index("</table>")]
-    short = re.sub(r'<tr class="more">.*?</tr>', "", table, flags=re.DOTALL)
+    short = standing_open(table)
     for cell in re.findall(r"<td[^>]*>(.*?)</td>", short, re.DOTALL):
         assert not re.search("interval|Monte Carlo|standard error|bound", cell), cell
         assert len(re.sub(r"<small.*?</small>|<[^>]*>", "", cell).strip()) < 30
     row = table[table.index("<summary>Bits/dim") :]
-    folded = row[row.index('<tr class="more">') :]
-    folded = folded[: folded.index("</tr>")]
+    folded = row[: row.index("</details>")]
     for words in ("VAE: seeds: 95% interval", "images: standard error", "bound: Monte Carlo error", "n = 360", "k=64"):
         assert words in folded
     assert "Mean over images of -log2 P(x) / D" in folded
+
+
+def test_a_row_with_nothing_more_to_say_is_no_disclosure(study):
+    builder = study({"vae": [2.3, 2.31], "glow": [2.0, 2.01]})
+    for run in [run for run in builder.runs if run["role"] == "final"]:
+        builder.measure(run, "quality", "cell_count", 3.0)
+        builder.measure(run, "quality", "fold_count", 3.0, n=20)
+    html = page_as_html(page(builder.results()))
+    assert '<span class="label">cell_count' in html
+    assert "<summary>fold_count" in html
+    assert not re.search(r"</summary><div class=\"more\">\s*</div>", html)
 
 
 def test_rows_of_one_label_show_what_tells_them_apart(document):
@@ -162,11 +172,11 @@ def test_definitions_stand_once_in_the_twin(document):
 
 
 def standing_open(html):
-    """The page without what is folded."""
+    """The page with no more of what is folded than its summary."""
     innermost = re.compile(r"<details>(?:(?!<details>).)*?</details>", re.DOTALL)
     while innermost.search(html):
-        html = innermost.sub("", html)
-    return re.sub(r'<tr class="more">.*?</tr>', "", html, flags=re.DOTALL)
+        html = innermost.sub(lambda fold: re.findall("<summary.*?</summary>", fold[0], re.DOTALL)[0], html)
+    return html
 
 
 @pytest.mark.parametrize("text", ["Hedges' g", "Holm's p", "Satterthwaite", "scikit-learn's copy", "6704154c0ffee"])

@@ -9,6 +9,7 @@ import pytest
 from bench.core.results import RunState
 from reports.analysis import differences, literature
 from reports.analysis.results import Study
+from reports.formatting import NO_BREAK
 from reports.text import tables
 
 
@@ -61,6 +62,16 @@ def test_selected_configurations_show_what_was_swept_and_the_rest_apart(study):
     shown = [row[0].text for row in tables.selected(known).rows]
     assert shown[3:] == ["latent_size", "learning_rate", "flow_depth"]
     assert texts(tables.fixed(known)) == [["optimizer", "adam", "adam"]]
+
+
+def test_values_in_different_units_each_name_their_own(study):
+    builder = study({"vae": [2.3, 2.31], "glow": [2.0, 2.01]})
+    for row in builder.measurements:
+        if row["family"] == "vae" and row["metric"] == "bits_per_dim":
+            row["unit"] = "nats/dim"
+    rows = dict(tables.comparison(Study(builder.results())))["Likelihood"]
+    (row,) = [row for row in rows if row.label == "Bits/dim"]
+    assert [cell.text.rpartition(NO_BREAK)[2] for cell in row.cells] == ["nats/dim", "bits/dim"]
 
 
 @pytest.mark.parametrize(("n", "first"), [(1000, "Fréchet distance, extrapolated"), (2000, "Fréchet distance")])

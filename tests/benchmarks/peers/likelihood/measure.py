@@ -115,7 +115,7 @@ def _prepare(folder: Path, work: LikelihoodWork, options: argparse.Namespace) ->
         except DataError as error:
             print(f"left out: {work.title}: {error}", file=sys.stderr)
             return None
-        validation = data.validation.head(options.validation).images
+        validation = data.validation.some(options.validation).images
         np.savez(path, train=data.train.images, validation=validation)
     return path
 
