@@ -423,7 +423,7 @@ def run_tests(copy: Path, names: list[str]) -> tuple[bool, str]:
     files = [f"tests/{name}.py" for name in names]
     environment = {**os.environ, "PYTHONPATH": str(copy), "PYTHONDONTWRITEBYTECODE": "1"}
     # What JAX compiled of the unbroken lines serves every mutant.
-    environment.setdefault("JAX_COMPILATION_CACHE_DIR", str(ROOT / ".pytest_cache" / "jax"))
+    environment.setdefault("JAX_COMPILATION_CACHE_DIR", str(ROOT / ".pytest_cache" / "jax_programs"))
     command = [sys.executable, "-m", "pytest", "-x", "-q", "-m", "not slow", "-p", "no:cacheprovider", *files]
     result = subprocess.run(command, cwd=copy, env=environment, capture_output=True, text=True, check=False)
     if result.returncode not in (0, 1):

@@ -26,7 +26,8 @@ def diagnose(model: Glow, images: Array, seed: int, run: Run) -> Diagnosis:
         seed: of the dequantisation and of the samples.
         run: see :meth:`models.base.likelihood_model.LikelihoodModel.diagnose`.
     """
-    some, rng = images[:IMAGES_PER_BATCH], np.random.default_rng(seed)
+    rng = np.random.default_rng(seed)
+    some = images[rng.permutation(len(images))[:IMAGES_PER_BATCH]]  # the first ones may be all of one class
     worst = float(np.max(run(round_trip_error, some, rng.standard_normal(some.shape, dtype=np.float32))))
     prior_noise = rng.standard_normal((SAMPLES, model.prior_noise_size), dtype=np.float32)
     outside = run(outside_share, prior_noise).astype(np.float64)

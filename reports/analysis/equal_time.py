@@ -37,8 +37,9 @@ def at_equal_time(study: Study, low: str, high: str) -> list[str]:
     longer_took = f"{study.title(longer)}: {quantity(totals[longer], None, 's')}"
     spent = f"{budget}, all that {study.title(shorter)} took ({longer_took})"
     reached = {arm: _best_until(found, totals[shorter]) for arm, found in curves.items()}
-    if np.isnan(reached[longer]).any():
-        return [f"At equal training time, {spent}, {study.title(longer)} had not been evaluated in every seed yet."]
+    late = [arm for arm in (longer, shorter) if np.isnan(reached[arm]).any()]
+    if late:
+        return [f"At equal training time, {spent}, {study.title(late[0])} had not been evaluated in every seed yet."]
     ahead, behind = sorted(reached, key=lambda arm: float(np.nanmean(reached[arm])))
     means = {arm: float(np.mean(values)) for arm, values in reached.items()}
     interval, difference = _difference(reached[behind], reached[ahead]), means[behind] - means[ahead]

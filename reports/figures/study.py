@@ -85,14 +85,14 @@ def answer(study: Study) -> Figure | None:
     caption = _answer_caption(study, layers, values, without, excluded)
     if len(ranked) > 1:
         intervals = {arm: differences.likelihood(study, arm, ranked[0]) for arm in ranked[1:]}
-        known = {arm: interval for arm, interval in intervals.items() if interval is not None}
-        panels += [_distances(study, ranked[0], known)] if known else []
+        drawn = {arm: interval for arm, interval in intervals.items() if interval is not None}
+        panels += [_distances(study, ranked[0], drawn)] if drawn else []
         caption = f"{caption} {_distances_caption(study, ranked[0], intervals)}"
     return Figure("Test bits/dim of each arm", panels, caption)
 
 
 def _rows_panel(x: Axis, names: list[str], layers: list[Layer]) -> Panel:
-    """A panel with a row for each name, the first on top, at the height of as many as are below it and its own."""
+    """A panel with a row for each name, the first on top."""
     ticks = [(float(len(names) - row), name) for row, name in enumerate(names)]
     y = Axis(ticks=ticks, named=True, limits=(0.4, len(names) + 0.6))
     inches = 0.34 if max(map(len, names)) <= LONGEST else 0.46

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="playwright: pip install -e '.[dev]'")
@@ -51,11 +52,15 @@ def seen(more):
     )
 
 
-def below(element, row):
-    """How far below the upper end of a row an element begins and ends."""
-    box = element.bounding_box()
-    start = box["y"] - row.bounding_box()["y"]
-    return start, start + box["height"]
+def below(row, what):
+    """How far below the upper end of a row its elements begin and end, at one moment of a page that scrolls."""
+    return row.evaluate(
+        """(row, what) => [...row.querySelectorAll(what)].map(each => {
+          const box = each.getBoundingClientRect(), start = box.top - row.getBoundingClientRect().top;
+          return [start, start + box.height];
+        })""",
+        what,
+    )
 
 
 def unfold(page):
@@ -182,14 +187,15 @@ def test_a_row_of_the_comparison_unfolds_by_keyboard_over_its_full_width(opened)
     row = page.locator(".comparison tr:has(summary)", has_text="Bits/dim").first
     more = row.locator("details > .more")
     assert not seen(more)
-    width, values = row.bounding_box()["width"], [below(each, row) for each in row.locator("td").all()]
+    width, values = row.bounding_box()["width"], below(row, "td")
     row.locator("summary").focus()
     page.keyboard.press("Enter")
     assert seen(more)
     assert "Monte Carlo error" in more.inner_text()
     assert more.bounding_box()["width"] == row.bounding_box()["width"] == width
-    assert [below(each, row) for each in row.locator("td").all()] == values
-    assert below(more, row)[0] >= max(end for _, end in values)
+    assert np.array(below(row, "td")) == pytest.approx(np.array(values))
+    ((start, _),) = below(row, ".more")
+    assert start >= max(end for _, end in values)
     page.keyboard.press("Enter")
     assert not seen(more)
 

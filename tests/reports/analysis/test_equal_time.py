@@ -58,6 +58,15 @@ def test_a_family_that_was_not_evaluated_in_that_time(said):
     assert only.endswith("Glow had not been evaluated in every seed yet.")
 
 
+def test_a_seed_of_the_faster_family_that_was_late(said):
+    results = said.study([3.0, 2.6], [2.6, 2.41], slower=20.0).results
+    last = Study(results).finals["vae"].runs["run_id"].iloc[-1]
+    # Its first evaluation comes after the mean time of both seeds.
+    results.histories.loc[results.histories["run_id"] == last, "seconds"] += 50.0
+    (only,) = at_equal_time(Study(results), "glow", "vae")
+    assert only.endswith("VAE had not been evaluated in every seed yet.")
+
+
 def test_nothing_without_seconds(said):
     assert said([3.0, 2.6], [2.6, 2.41], slower=float("nan")) == []
     assert said([], []) == []
