@@ -74,8 +74,8 @@ def _import_packages(root: Path) -> None:
         if known is not None and place not in [Path(each).resolve() for each in getattr(known, "__path__", ())]:
             where = getattr(known, "__file__", None) or "a namespace"
             raise ImportError(
-                f"{package!r} is imported already, from {where}, and reparam-bench has a package of that name: write "
-                "`import reparam_bench` above it, or rename yours"
+                f"{package!r} is imported already, from {where}, and reparam-bench has a package of that name: one "
+                "process cannot hold both, so rename yours, or import reparam_bench first if you do not need it here"
             )
         spec = PathFinder.find_spec(package)
         first = next(iter(spec.submodule_search_locations or ()), "") if spec is not None else ""

@@ -14,11 +14,16 @@ Result = TypeVar("Result")
 STOPPING = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
 
 
+def _is_left_ignored(number: signal.Signals) -> bool:
+    # A shell has its background jobs ignore SIGINT too, and whoever sends that means it.
+    return number not in (signal.SIGINT, signal.SIGTERM) and signal.getsignal(number) == signal.SIG_IGN
+
+
 class StopRequest:
     """Turns a signal that stops a process into KeyboardInterrupt, and remembers the request.
 
-    They are Ctrl-C's, SIGTERM, by which a scheduler stops a job, and SIGHUP, which a closed terminal sends. One that is
-    ignored, as SIGHUP after ``nohup``, stays so.
+    They are Ctrl-C's, SIGTERM, by which a scheduler stops a job, and SIGHUP, which a closed terminal sends, unless it
+    is ignored, as after ``nohup``.
 
     Python raises in whatever code it runs. In a callback of the backend, from the garbage collector or a data pipeline,
     the exception is swallowed or replaced by another one: :meth:`check` then raises it again.
@@ -31,9 +36,8 @@ class StopRequest:
         self.made = False
         # Python allows handlers in the main thread alone; elsewhere, as in a server, whoever runs the thread stops it.
         handled = STOPPING if threading.current_thread() is threading.main_thread() else ()
-        self._earlier = {
-            each: signal.signal(each, self._interrupt) for each in handled if signal.getsignal(each) != signal.SIG_IGN
-        }
+        handled = tuple(each for each in handled if not _is_left_ignored(each))
+        self._earlier = {each: signal.signal(each, self._interrupt) for each in handled}
         self._earlier_hook, sys.unraisablehook = sys.unraisablehook, self._on_unraisable
         return self
 

@@ -39,7 +39,7 @@ class Preparation:
     """How images are read.
 
     Attributes:
-        grey_levels: number of values that a pixel's channel can take; by default it is read from the data.
+        grey_levels: number of values that a pixel's channel can take; by default 2 where no value is above 1, else 256.
         resize: (height, width) that each image is brought to: the largest part of this shape in its centre, resized by
             Pillow with antialiasing (a triangle filter, which leaves no grey level's range); None keeps the size.
         grey: whether colour becomes grey, by ITU-R 601 as in Pillow's mode ``L``.

@@ -64,7 +64,7 @@ def register_dataset(
     Args:
         name: its name for ``--dataset`` and :func:`bench.run_study`: letters, digits, ``_`` and ``-``.
         source: where the data comes from, and its licence.
-        grey_levels: number of values that a pixel's channel can take; by default it is read from the data.
+        grey_levels: number of values that a pixel's channel can take; by default 2 where no value is above 1, else 256.
 
     Raises:
         DataError: a built-in data set has this name, or the name is invalid.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from dataclasses import dataclass
+from importlib.util import find_spec
 from types import ModuleType
 from typing import Any, cast
 
@@ -23,6 +24,8 @@ AnySampler = str | optuna.samplers.BaseSampler
 """A sampler, or its name."""
 AnyPruner = str | optuna.pruners.BasePruner
 """A pruner, or its name."""
+_NEEDED = {"CmaEsSampler": "cmaes", "GPSampler": "torch"}
+"""What samplers of Optuna's import when they propose, not when they are made."""
 TPE_STARTUP_TRIALS = 4
 """Random trials before TPE models their outcome; fewer than Optuna's ten, since studies are small."""
 
@@ -132,6 +135,8 @@ def build_sampler(sampler: AnySampler, seed: int) -> optuna.samplers.BaseSampler
         # It has nothing to suggest for the last two, whose values are in the tasks.
         return optuna.samplers.TPESampler(seed=seed, n_startup_trials=TPE_STARTUP_TRIALS)
     kind = _find_class(optuna.samplers, sampler, optuna.samplers.BaseSampler)
+    if (package := _NEEDED.get(sampler)) and find_spec(package) is None:
+        raise SettingsError(f"{sampler} needs the package {package}: pip install {package}, or another sampler")
     seeded = {"seed": seed} if "seed" in inspect.signature(kind).parameters else {}
     return cast(optuna.samplers.BaseSampler, _construct(kind, **seeded))
 

@@ -49,7 +49,7 @@ def _check_name(name: str, own: tuple[str, ...], kind: str, example: str) -> str
 
 
 def _check_sampler(name: str) -> str:
-    return _check_name(name, SAMPLERS, "Sampler", "CmaEsSampler")
+    return _check_name(name, SAMPLERS, "Sampler", "BruteForceSampler")
 
 
 def _check_pruner(name: str) -> str:
@@ -115,7 +115,7 @@ class Study:
         arms: the compared arms, with different names.
         sampler: the default sampler: ``tpe`` samples near good trials and finds the best soonest, ``qmc`` covers the
             space evenly, which shows the response curve best, ``random``; or the name of a sampler of Optuna's, such as
-            ``CmaEsSampler``.
+            ``BruteForceSampler``.
     """
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$")]

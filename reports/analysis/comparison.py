@@ -153,6 +153,9 @@ def _changes(before: Study, after: Study, arm: str, split: str) -> list[Change]:
     frames = [study.finals[arm].measurements for study in (before, after)]
     frames = [frame[(frame["split"] == split) & np.isfinite(frame["value"])] for frame in frames]
     shared = set(frames[0]["metric"]) & set(frames[1]["metric"])
+    if LIKELIHOOD in shared:
+        # The same number in another unit, whose interval would leave out the pairing by images.
+        shared.discard("nll_nats")
     found = []
     for name in statistics.metric_order({metric for metric in shared if not metric.endswith(FLOOR_SUFFIX)}):
         x, y = (frame[frame["metric"] == name] for frame in frames)

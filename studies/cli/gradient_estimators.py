@@ -35,7 +35,8 @@ def command(
         ),
     ] = "digits",
     grey_levels: Annotated[
-        int | None, typer.Option(help="Values a pixel can take [default: read from the data].", show_default=False)
+        int | None,
+        typer.Option(help="Values a pixel can take [default: 2 or 256].", show_default=False),
     ] = None,
     resize: Resize = None,
     grey: Grey = False,

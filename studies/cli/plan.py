@@ -42,8 +42,8 @@ def print_plan(bound: BoundStudy, console: Console) -> None:
     for text in _data(bound):
         line(text)
     line(
-        f"plan      {settings.trials} trials an arm ({bound.sampler}), then {settings.seeds} seeds of the best; "
-        f"backend {settings.backend}"
+        f"plan      {_count(settings.trials, 'trial')} an arm ({bound.sampler}), then "
+        f"{_count(settings.seeds, 'seed')} of the best; backend {settings.backend}"
     )
     line(f"storage   {redact(settings.storage_url)}")
     line(f"tracking  {redact(settings.tracking)}")
@@ -55,7 +55,7 @@ def print_plan(bound: BoundStudy, console: Console) -> None:
             line(f"{label} {name}: {parameter}")
             label = " " * width
         line(
-            f"{label} {_sizes(each)}; {each.images:,} images a trial, {each.evaluations} evaluations; "
+            f"{label} {_sizes(each)}; {each.images:,} images a trial, {_count(each.evaluations, 'evaluation')}; "
             f"{_duration(each.trial_seconds)} a trial, "
             f"{_duration(each.final_seconds)} a final run"
         )
@@ -108,6 +108,10 @@ def _data(bound: BoundStudy) -> Iterator[str]:
 def _bytes(count: float) -> str:
     power = min(3, max(1, int(math.log2(max(count, 1)) / 10)))
     return f"{count / 1024**power:.1f} {('KiB', 'MiB', 'GiB')[power - 1]}"
+
+
+def _count(n: int, noun: str) -> str:
+    return f"{n:,} {noun}{'' if n == 1 else 's'}"
 
 
 def _sizes(arm: ArmPlan) -> str:

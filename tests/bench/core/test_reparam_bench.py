@@ -97,7 +97,8 @@ def test_a_package_of_the_user_s_that_is_imported_already_is_named(project):
     ended = python(project, "script.py")
     assert last_line(ended) == (
         f"ImportError: 'models' is imported already, from {project / 'models' / '__init__.py'}, and reparam-bench has "
-        "a package of that name: write `import reparam_bench` above it, or rename yours"
+        "a package of that name: one process cannot hold both, so rename yours, or import reparam_bench first if you "
+        "do not need it here"
     )
 
 
