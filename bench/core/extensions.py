@@ -135,8 +135,13 @@ def _digest(path: Path) -> str:
 def _describe_error(error: BaseException) -> str:
     if isinstance(error, ValidationError):
         return format_validation_error(error)
-    if isinstance(error, ImportError) and (error.name or "").partition(".")[0] in OWN_PACKAGES:
-        package = str(error.name).partition(".")[0]
+    missing = ""
+    if isinstance(error, ImportError):
+        missing = str(error.name)
+    elif isinstance(error, AttributeError) and isinstance(error.obj, ModuleType):
+        missing = error.obj.__name__
+    package = missing.partition(".")[0]
+    if package in OWN_PACKAGES:
         return (
             f"{error}; {package!r} is a package of reparam-bench: if yours has that name too, rename it or import your "
             "module under another name"

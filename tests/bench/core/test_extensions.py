@@ -39,6 +39,7 @@ def file(tmp_path):
         ("mine.py", "import sys\nsys.exit(3)\n", r"line 2: SystemExit: 3"),
         ("mine.py", "import no_such_library\n", r"line 1: ModuleNotFoundError: No module named 'no_such_library'"),
         ("mine.py", "import models.nothing\n", r"line 1: .*'models' is a package of reparam-bench: .*rename it"),
+        ("mine.py", "import models\nmodels.mine\n", r"line 2: .*'models' is a package of reparam-bench: .*rename it"),
         ("mine.py", "from bench import nothing\n", r"line 1: .*'bench' is a package of reparam-bench"),
         (
             "mine.py",
