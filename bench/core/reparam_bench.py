@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from importlib import import_module
 from importlib.abc import MetaPathFinder
 from importlib.machinery import ModuleSpec, PathFinder
@@ -95,13 +96,22 @@ def _import_packages(root: Path) -> None:
 _import_packages(_root())
 
 
+def _quiet_start() -> AbstractContextManager[None]:
+    """Hold back what TensorFlow writes where a name imports Keras; a served model has no harness for that."""
+    if "bench" not in sys.modules or "keras" in sys.modules:
+        return nullcontext()
+    held: AbstractContextManager[None] = import_module("bench.runtime.backend").hold_back_stderr()
+    return held
+
+
 def __getattr__(name: str) -> Any:
     if name == "run_script":
         return import_module("studies.cli.main").run_script
     for package in ("bench", "models", "reports"):
         module = sys.modules.get(package)
         if module is not None and name in module.__all__:
-            return getattr(module, name)
+            with _quiet_start():
+                return getattr(module, name)
     raise AttributeError(f"module 'reparam_bench' has no attribute {name!r}")
 
 

@@ -114,6 +114,12 @@ print(*dir(reparam_bench))
     assert ended.stdout.split() == sorted({*bench.__all__, *models.__all__, *reports.__all__, "run_script"})
 
 
+def test_a_name_that_imports_keras_leaves_the_terminal_to_the_user(tmp_path):
+    (tmp_path / "script.py").write_text("from reparam_bench import load_model\nprint(load_model.__name__)\n")
+    ended = python(tmp_path, "script.py")
+    assert (ended.returncode, ended.stdout, ended.stderr) == (0, "load_model\n", "")
+
+
 def test_every_name_is_the_package_s_own_and_none_stands_for_two():
     import reparam_bench
 
