@@ -158,7 +158,7 @@ def start(
     """Opens a study, its log kept in ``progress.console.file``."""
 
     def opened(study: Study, dataset: Dataset, output: Path, **changes: Any) -> StudyInThisProcess:
-        bound = BoundStudy(study, settings_for(output, **changes), dataset.info, dataset.digest)
+        bound = BoundStudy(study, settings_for(output, **changes), dataset.info, dataset.digest, dataset.labels_digest)
         keep_classifier(dataset.tuning, output)
         return StudyInThisProcess(bound)
 

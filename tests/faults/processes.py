@@ -64,7 +64,7 @@ class Place:
             output=self.output,
             workers=0,
         )
-        return BoundStudy(STUDY, settings, dataset.info, dataset.digest)
+        return BoundStudy(STUDY, settings, dataset.info, dataset.digest, dataset.labels_digest)
 
 
 _context = multiprocessing.get_context("forkserver")

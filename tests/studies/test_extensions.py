@@ -106,7 +106,7 @@ def begun(tmp_path):
 
         digits = load_digits()
         settings = StudySettings(output=tmp_path / "runs", backend=os.environ["KERAS_BACKEND"])
-        bound = BoundStudy(Study("mine", "What?", arms), settings, digits.info, digits.digest)
+        bound = BoundStudy(Study("mine", "What?", arms), settings, digits.info, digits.digest, digits.labels_digest)
         open_session(bound).tracker.close()
         return bound.study_id
 

@@ -63,6 +63,7 @@ def test_what_can_be_written_is_and_the_streams_come_back(capsys):
     assert capsys.readouterr().out == "seen\n"
 
 
+@pytest.mark.slow
 def test_a_study_whose_terminal_is_closed_stops_and_continues_without_any_output(
     tmp_path: Path, keep_classifier: Callable[[TuningData, Path], None]
 ):

@@ -166,7 +166,7 @@ def test_a_uniform_model_needs_log2_q_bits_per_dimension():
 def test_the_bound_rises_with_the_number_of_samples_on_average(model, images):
     model = model("vae")
     by_samples = [log_likelihood(model, images, k, seed=0).bound.mean() for k in (1, 4, 16, 64)]
-    assert all(later > earlier + 0.01 for earlier, later in pairwise(by_samples))
+    assert all(later > earlier for earlier, later in pairwise(by_samples)), by_samples
 
 
 def test_the_standard_error_is_that_of_the_mean_over_images():

@@ -28,7 +28,7 @@ EXTENSIONS = Path(__file__).resolve().parents[2] / "extensions"
 @pytest.fixture
 def bound(digits, settings_for, tmp_path):
     def make(study, **changes):
-        return BoundStudy(study, settings_for(tmp_path, **changes), digits.info, digits.digest)
+        return BoundStudy(study, settings_for(tmp_path, **changes), digits.info, digits.digest, digits.labels_digest)
 
     return make
 

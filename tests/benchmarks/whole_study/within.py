@@ -139,7 +139,8 @@ def measure(settings: StudySettings, repeats: int) -> list[Row]:
     clock = _Clock()
     rows: list[Row] = []
     with tempfile.TemporaryDirectory() as folder, StopRequest() as stop, clock.watching():
-        bound = BoundStudy(STUDY, settings.model_copy(update={"output": Path(folder)}), dataset.info, dataset.digest)
+        own = settings.model_copy(update={"output": Path(folder)})
+        bound = BoundStudy(STUDY, own, dataset.info, dataset.digest, dataset.labels_digest)
         study = open_session(bound)
         worker = Worker(study, dataset, StudyProgress(Console(file=io.StringIO()), runs=1), stop)
         try:
