@@ -94,9 +94,8 @@ def forgotten_registrations() -> Iterator[None]:
 
     registries = (extensions._loaded, extensions._code, METRICS, MEASURES, registry._REGISTERED, _FAMILIES, _FIGURES)
     before = [each.copy() for each in registries]
-    for name, family in before[registries.index(_FAMILIES)].items():
-        if not family.is_own:
-            del _FAMILIES[name]
+    for name in [name for name, family in _FAMILIES.items() if not family.is_own]:
+        del _FAMILIES[name]
     extensions._loaded.clear()
     extensions._code.clear()
     try:
