@@ -293,8 +293,8 @@ def test_the_search_is_bitwise_the_same_whatever_the_test_split_holds(
     tuning = digits.tuning
     other = Dataset(digits.info, tuning.train, tuning.validation, Split(garbage))
     assert other.digest != digits.digest
-    # The digest names the study and seeds its search: kept, so that the images alone differ.
-    vars(other)["digest"] = digits.digest
+    # The digests name the study and seed its search: kept, so that the images alone differ.
+    vars(other).update(digest=digits.digest, labels_digest=digits.labels_digest)
 
     def sealed(dataset):
         raise PermissionError("the test split was opened")
