@@ -9,6 +9,10 @@ class DataError(ReparamBenchError):
     """A data set is missing, unreadable, or in a form that the harness does not accept."""
 
 
+class AlteredDataError(DataError):
+    """What a run is computed from was altered while a process used it: the run does not count."""
+
+
 class SettingsError(ReparamBenchError):
     """A setting is out of range, or does not fit the data or the other settings."""
 

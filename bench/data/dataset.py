@@ -86,7 +86,7 @@ class Dataset:
         validation: validation split.
         test: test split; reached only through :meth:`open_test`.
         digest: the digest if it is known, as computing it reads every pixel.
-        check: raises DataError if what the arrays are read from has changed.
+        check: raises AlteredDataError if what the arrays are read from has changed.
     """
 
     def __init__(

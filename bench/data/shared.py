@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from bench.core.errors import DataError
+from bench.core.errors import AlteredDataError
 from bench.data.dataset import Dataset, DatasetInfo, Split
 
 _SPLITS = ("train", "validation", "test")
@@ -46,7 +46,7 @@ def open_shared(info: DatasetInfo, digest: str, labels: str, folder: Path) -> Da
         folder: where it may be.
 
     Raises:
-        DataError: the copy was altered since; so does the data set's ``check`` later.
+        AlteredDataError: the copy was altered since; so does the data set's ``check`` later.
     """
     found = folder / _name(digest, labels)
     if not found.is_dir():
@@ -65,12 +65,15 @@ def open_shared(info: DatasetInfo, digest: str, labels: str, folder: Path) -> Da
 
 
 def _state(folder: Path) -> list[tuple[str, int, int]]:
-    """What changes where a file is written: time and size of each."""
-    return sorted((file.name, file.stat().st_mtime_ns, file.stat().st_size) for file in folder.iterdir())
+    """What changes where a file is written: time and size of each. Of a folder that was removed, nothing is left."""
+    try:
+        return sorted((file.name, file.stat().st_mtime_ns, file.stat().st_size) for file in folder.iterdir())
+    except FileNotFoundError:
+        return []
 
 
-def _altered(folder: Path) -> DataError:
-    return DataError(
+def _altered(folder: Path) -> AlteredDataError:
+    return AlteredDataError(
         f"{folder}, the copy of the images that the study's processes share, was altered: remove that folder, and the "
         "same command writes it again; runs since then were made of other images"
     )

@@ -13,6 +13,7 @@ from types import TracebackType
 from typing import Any
 
 from bench.core.errors import (
+    AlteredDataError,
     CheckpointError,
     LostTrialError,
     OutboxError,
@@ -53,7 +54,7 @@ The backends never free a compiled program, which takes tens of megabytes per sh
 """
 IDLE_SECONDS = 0.5
 """Interval of polling for a task, while none is queued."""
-_INTERRUPTIONS = (LostTrialError, OutboxError, CheckpointError, TrackingError)
+_INTERRUPTIONS = (AlteredDataError, LostTrialError, OutboxError, CheckpointError, TrackingError)
 """Errors of the machine or of a server, not of the trial."""
 
 
@@ -122,7 +123,7 @@ class Worker:
         Raises:
             KeyboardInterrupt: a stop was requested; the task is marked as interrupted.
             TrackingError: the storage cannot be reached for long.
-            DataError: the images that the study's processes share were altered.
+            AlteredDataError: the images that the study's processes share were altered.
             RestartRequiredError: this process has grown too large, and a fresh one must continue.
         """
         self._check_growth()
@@ -270,6 +271,7 @@ class Worker:
         for record in checkpoint.records():
             report(record)
         outcome = self.stop.run_interruptible(lambda: job.train(on_evaluation, checkpoint))
+        self.dataset.check()
         if job.role == FINALS:
             run.log_model(outcome.model, self.data.validation.images[:1])
         run.log_measurements(outcome.measurements)
@@ -330,8 +332,10 @@ class _Attempt:
             self.claim.end(state, reason=reason)
         if self.run is not None and not isinstance(error, OutboxError | CheckpointError | TrackingError):
             self.run.finish(state, reason, rank)
-        # The next attempt at a lost trial has removed the checkpoint, which this one may have written again.
-        if state != RunState.INTERRUPTED or (isinstance(error, LostTrialError) and self.is_settled()):
+        # The next attempt at a lost trial has removed the checkpoint, which this one may have written again. One that
+        # comes of other images is no beginning.
+        is_void = isinstance(error, AlteredDataError) or (isinstance(error, LostTrialError) and self.is_settled())
+        if state != RunState.INTERRUPTED or is_void:
             self.checkpoint.remove()
         if state == RunState.INTERRUPTED:
             return False

@@ -5,17 +5,19 @@ from __future__ import annotations
 import errno
 import os
 import random
+import shutil
 import signal
 import subprocess
 import time
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Protocol
 
-from tests.faults.processes import HTTP_SECONDS, Place, start_coordinator, start_worker
+from tests.faults.clock import Clock
+from tests.faults.hand_edits import HandEdits
+from tests.faults.processes import HTTP_SECONDS, Place, Started, start_coordinator, start_worker
 from tests.faults.proxy import Mode, Proxy
 
 RESTART_SECONDS = 0.7
@@ -118,6 +120,8 @@ class Chaos:
         proxy: before the tracking server.
         database: the storage's server.
         disk: that of the output folder.
+        clock: that the processes follow.
+        tracking_uri: where a person edits the study: the tracking server, not the proxy.
     """
 
     def __init__(
@@ -131,9 +135,11 @@ class Chaos:
         proxy: Proxy | None = None,
         database: Database | None = None,
         disk: FullDisk | None = None,
+        clock: Clock | None = None,
+        tracking_uri: str = "",
     ) -> None:
         self.place = place
-        self.proxy, self.database, self.disk = proxy, database, disk
+        self.proxy, self.database, self.disk, self.clock = proxy, database, disk, clock
         self.tally = Tally()
         # About as many as the workers do while faults are injected; if they do more, more are asked for.
         self.trials = max(MORE_TRIALS, round(count * pause * workers / SECONDS_A_TRIAL / 2))
@@ -141,8 +147,9 @@ class Chaos:
         self._left = count
         self._pause = pause
         self._rng = random.Random(seed)  # noqa: S311 - no secret
-        self._coordinator: BaseProcess | None = None
-        self._workers: list[BaseProcess | None] = [None] * workers
+        self._edits = HandEdits(place.bound(1), tracking_uri, self._rng).kinds
+        self._coordinator: Started | None = None
+        self._workers: list[Started | None] = [None] * workers
         self._ended: dict[str, float] = {}
         self._stopped: set[int] = set()
         self._later: list[tuple[float, Callable[[], None]]] = []
@@ -178,9 +185,8 @@ class Chaos:
         finally:
             self._mend(float("inf"))
             for process in [self._coordinator, *self._workers]:
-                if process is not None and process.is_alive():
+                if process is not None:
                     process.kill()
-                    process.join()
         self.tally.seconds = time.monotonic() - began
         self.tally.requests_hit = self.proxy.faults if self.proxy else 0
         return self.tally
@@ -218,13 +224,12 @@ class Chaos:
         """They see by themselves that the study is over."""
         until = time.monotonic() + WORKERS_SECONDS
         for process in self._workers:
-            if process is not None:
-                process.join(max(0.1, until - time.monotonic()))
-                if process.is_alive():
-                    raise TimeoutError(f"worker {process.pid} goes on after the study; logs are in {self.place.logs}")
+            if process is not None and not process.join(max(0.1, until - time.monotonic())):
+                raise TimeoutError(f"worker {process.pid} runs after the study's end; logs are in {self.place.logs}")
 
-    def _note(self, role: str, process: BaseProcess) -> None:
-        self._stopped.discard(process.pid or 0)
+    def _note(self, role: str, process: Started) -> None:
+        self._stopped.discard(process.pid)
+        process.terminal.close()
         if process.exitcode:
             self.tally.ends[f"{role} {process.exitcode}"] += 1
 
@@ -260,14 +265,29 @@ class Chaos:
             return True
         if kind == "outbox not writable":
             return self._close_outbox(kind)
+        if kind == "clock steps":
+            assert self.clock is not None
+            self.clock.step(self._rng.choice((-1, 1)) * self._rng.uniform(1.0, 120.0))
+            return True
+        if kind == "images altered":
+            return self._alter_images(kind)
+        if kind in self._edits:
+            undo = self._edits[kind]()
+            if undo is not None:
+                self._for(kind, self._rng.uniform(0.3, 2.5), lambda: None, undo)
+            return undo is not None
         role, _, what = kind.partition(" ")
         process = self._coordinator if role == "coordinator" else self._some_worker()
-        if process is None or not process.is_alive() or process.pid in self._stopped or not process.pid:
+        if process is None or not process.is_alive() or process.pid in self._stopped:
             return False
         if what == "killed":
             os.kill(process.pid, signal.SIGKILL)
         elif what == "terminated":
             os.kill(process.pid, signal.SIGTERM)
+        elif what == "hung up":
+            os.kill(process.pid, signal.SIGHUP)
+        elif what == "lost its terminal":
+            process.terminal.close()
         else:
             shorter, longer = (0.1, 0.6), (1.3, 2.5)
             self._stop(process, lease * self._rng.uniform(*(shorter if what == "stopped shortly" else longer)))
@@ -304,12 +324,27 @@ class Chaos:
         self._for(kind, self._rng.uniform(0.3, 2.5), lambda: None, lambda: _open_again(folders[0]))
         return True
 
-    def _some_worker(self) -> BaseProcess | None:
+    def _alter_images(self, kind: str) -> bool:
+        """Overwrite the copy of the images that the processes share; later, do what the error message says."""
+        copies = [each for each in (self.place.output / "data").glob("[!.]*") if each.is_dir()]
+        if not copies:
+            return False
+        images = copies[0] / f"{self._rng.choice(('train', 'validation', 'test'))}.npy"
+        size = images.stat().st_size
+        images.chmod(0o600)
+        with images.open("r+b") as file:
+            file.seek(size // 2)
+            file.write(b"\0" * (size // 2))
+        images.chmod(0o444)
+        self._for(kind, self._rng.uniform(0.3, 2.5), lambda: None, lambda: shutil.rmtree(copies[0]))
+        return True
+
+    def _some_worker(self) -> Started | None:
         living = [each for each in self._workers if each is not None and each.is_alive()]
         return self._rng.choice(living) if living else None
 
-    def _stop(self, process: BaseProcess, seconds: float) -> None:
-        pid = process.pid or 0
+    def _stop(self, process: Started, seconds: float) -> None:
+        pid = process.pid
         os.kill(pid, signal.SIGSTOP)
         self._stopped.add(pid)
 

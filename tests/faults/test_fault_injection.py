@@ -16,7 +16,8 @@ from pathlib import Path
 import pytest
 
 from tests.browser.chromium import mlflow_server
-from tests.faults.chaos import NETWORK, Chaos, Database, FullDisk, Tally, can_be_made_unwritable
+from tests.faults.chaos import NETWORK, Chaos, FullDisk, Tally, can_be_made_unwritable
+from tests.faults.clock import Clock
 from tests.faults.invariants import Findings, check
 from tests.faults.postgres import Postgres, find_programs
 from tests.faults.processes import Place
@@ -29,9 +30,22 @@ PROCESSES = {
     "worker stopped shortly": 2.0,
     "worker stopped for long": 3.0,
     "worker terminated": 2.0,
+    "worker hung up": 2.0,
     "coordinator killed": 1.0,
+    "coordinator hung up": 0.5,
     "coordinator stopped shortly": 0.5,
     "coordinator stopped for long": 0.5,
+}
+TERMINALS = {"worker lost its terminal": 3.0, "coordinator lost its terminal": 1.0}
+CLOCK = {"clock steps": 4.0}
+IMAGES = {"images altered": 6.0}
+EDITS = {
+    "run deleted": 2.0,
+    "tag edited": 2.0,
+    "note written": 1.0,
+    "run made by hand": 1.0,
+    "trial enqueued by hand": 1.0,
+    "trial added by hand": 1.0,
 }
 SERVER = dict.fromkeys(NETWORK, 1.0)
 DATABASE = {"database killed": 2.0, "database restarted": 2.0}
@@ -63,13 +77,18 @@ class Scenario:
 
 
 SCENARIOS = {
-    "journal": Scenario({**PROCESSES, **SERVER}, count=60),
-    "postgres": Scenario({**PROCESSES, **SERVER, **DATABASE}, count=60, storage="postgres", pause=2.0),
+    "journal": Scenario({**PROCESSES, **TERMINALS, **CLOCK, **SERVER}, count=90),
+    "postgres": Scenario(
+        {**PROCESSES, **TERMINALS, **CLOCK, **SERVER, **DATABASE}, count=80, storage="postgres", pause=2.0
+    ),
     "postgres, many workers": Scenario(
         {**PROCESSES, **SERVER, **DATABASE}, workers=16, storage="postgres", sampler="tpe", pruner="halving", pause=2.0
     ),
-    "full disk": Scenario({**PROCESSES, **SERVER, **DISK}, count=40),
-    "folder not writable": Scenario({**PROCESSES, **FOLDER}, count=30),
+    "full disk": Scenario({**PROCESSES, **SERVER, **DISK}, count=60),
+    "folder not writable": Scenario({**PROCESSES, **TERMINALS, **FOLDER}, count=50),
+    "terminals and clocks": Scenario({**TERMINALS, **CLOCK, "worker killed": 1.0}, count=60, pause=1.0),
+    "edits by hand": Scenario({**PROCESSES, **EDITS}, count=70),
+    "altered images": Scenario({**PROCESSES, **IMAGES}, count=50),
 }
 
 
@@ -101,6 +120,7 @@ def run(scenario: Scenario, seed: int, folder: Path, server: tuple[Proxy, str]) 
             pytest.skip("no file system may be mounted here: a full disk needs one of its own")
         if "outbox not writable" in scenario.faults and not can_be_made_unwritable(disk.folder):
             pytest.skip("no folder can be closed to this user here: chattr does not work")
+        clock = Clock(folder / "clock")
         place = Place(
             database.url if database else str(folder / "study.journal"),
             proxy.address,
@@ -108,10 +128,22 @@ def run(scenario: Scenario, seed: int, folder: Path, server: tuple[Proxy, str]) 
             folder / "logs",
             sampler=scenario.sampler,
             pruner=scenario.pruner,
+            clock=clock.path,
+            # Onto the disk that becomes full; terminals are lost elsewhere.
+            printed=disk.folder / "printed.txt" if "disk full" in scenario.faults else None,
         )
-        storage: Database | None = database
         chaos = Chaos(
-            place, scenario.workers, scenario.faults, scenario.count, scenario.pause, seed, proxy, storage, disk
+            place,
+            scenario.workers,
+            scenario.faults,
+            scenario.count,
+            scenario.pause,
+            seed,
+            proxy=proxy,
+            database=database,
+            disk=disk,
+            clock=clock,
+            tracking_uri=address,
         )
         tally = chaos.run()
         return tally, check(place.bound(chaos.trials), address)
@@ -152,7 +184,8 @@ def test_nothing_is_lost_and_nothing_is_doubled(name: str, tmp_path: Path, serve
 
 
 def test_a_study_lives_through_a_few_faults_of_each_kind(tmp_path: Path, server: tuple[Proxy, str]) -> None:
-    scenario = Scenario({**PROCESSES, **SERVER}, count=15, workers=4, pause=0.8)
+    kinds = {**PROCESSES, **TERMINALS, **CLOCK, **SERVER, **EDITS, **IMAGES}
+    scenario = Scenario(kinds, count=20, workers=4, pause=0.8)
     tally, found = run(scenario, seed=7, folder=tmp_path, server=server)
     record("short", tally, found)
     assert tally.faults.total() == scenario.count

@@ -53,7 +53,7 @@ def test_a_study_outlives_a_node_of_its_cluster_and_goes_on_without_one(tmp_path
     coordinator = start_coordinator(where, MORE_TRIALS)
     while coordinator.is_alive():
         # One that comes before the coordinator finds the study over, and ends.
-        start_worker(where).join()
+        assert start_worker(where).join(WORKERS_SECONDS)
     assert coordinator.exitcode == 0
     found = check(where.bound(MORE_TRIALS), str(where.tracking_uri))
     found.assert_none()

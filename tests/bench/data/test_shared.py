@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from bench.core.errors import DataError
+from bench.core.errors import AlteredDataError
 from bench.data.dataset import Dataset, Split
 from bench.data.shared import open_shared, share
 
@@ -62,10 +63,17 @@ def test_a_copy_that_was_altered_is_refused_when_it_is_opened_and_while_it_is_us
     used = open_shared(digits.info, digits.digest, digits.labels_digest, tmp_path)
     used.check()
     overwrite(folder / "train.npy")
-    with pytest.raises(DataError, match=rf"{folder.name}.*was altered: remove that folder"):
+    with pytest.raises(AlteredDataError, match=rf"{folder.name}.*was altered: remove that folder"):
         used.check()
-    with pytest.raises(DataError, match="was altered"):
+    with pytest.raises(AlteredDataError, match="was altered"):
         open_shared(digits.info, digits.digest, digits.labels_digest, tmp_path)
+    shutil.rmtree(folder)
+    with pytest.raises(AlteredDataError, match="was altered"):
+        used.check()
+    share(digits, tmp_path)
+    with pytest.raises(AlteredDataError, match="was altered"):
+        used.check()
+    open_shared(digits.info, digits.digest, digits.labels_digest, tmp_path).check()
 
 
 def test_labels_that_change_alone_have_a_copy_of_their_own(digits, tmp_path):
