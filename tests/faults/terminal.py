@@ -51,4 +51,4 @@ def print_to_file(path: Path) -> None:
 def _print_to(number: int) -> None:
     os.dup2(number, 1)
     os.close(number)
-    sys.stdout = open(1, "w", closefd=False)  # noqa: PTH123, SIM115
+    sys.stdout = open(1, "w", closefd=False)  # noqa: SIM115

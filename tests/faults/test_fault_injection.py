@@ -38,7 +38,7 @@ PROCESSES = {
 }
 TERMINALS = {"worker lost its terminal": 3.0, "coordinator lost its terminal": 1.0}
 CLOCK = {"clock steps": 4.0}
-IMAGES = {"images altered": 6.0}
+IMAGES = {"images altered": 30.0, "coordinator terminated": 6.0}
 EDITS = {
     "run deleted": 2.0,
     "tag edited": 2.0,

@@ -13,6 +13,7 @@ import pytest
 
 from bench.tracking.reading.reader import load_results
 from reports.pages.write import write_report
+from tests.faults.chaos import WORKERS_SECONDS
 from tests.faults.invariants import check
 from tests.faults.processes import start_coordinator, start_worker
 from tests.faults.ray_study import place
