@@ -66,9 +66,13 @@ def _seeded_keras(request: pytest.FixtureRequest) -> None:
 
 
 @pytest.fixture(scope="session")
-def keep_classifier(request: pytest.FixtureRequest) -> Callable[[Any, Path], None]:
+def keep_classifier(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Callable[[Any, Path], None]:
     """Put the trained feature extractor of a data set into a study's output folder: training one takes seconds."""
-    kept = request.config.cache.mkdir("extractors")
+    # Without pytest's cache (-p no:cacheprovider) it is trained once a session.
+    cache = getattr(request.config, "cache", None)
+    kept = tmp_path_factory.mktemp("extractors") if cache is None else cache.mkdir("extractors")
 
     def keep(tuning: Any, output: Path) -> None:
         from bench.evaluation.quality import open_extractor
