@@ -18,6 +18,7 @@ from bench.core.environment import CHOSEN_BACKEND_VARIABLE
 from bench.core.errors import RestartRequiredError, SettingsError, StudyStoppedError
 from bench.core.extensions import load_extension
 from bench.core.logs import default_log_file, log_to_file
+from bench.core.private_files import make_private
 from bench.core.validation import format_validation_error
 from bench.data.npz import check_arrays
 from bench.data.npz_archive import ArraysInMemory
@@ -314,7 +315,7 @@ def _dataset(data: Data, output: Path, preparation: Preparation) -> str:
         digest.update(arrays[name].reshape(-1).view(np.uint8).data)
     path = output / "data" / digest.hexdigest()[:12] / "arrays.npz"
     if not path.is_file():
-        path.parent.mkdir(parents=True, exist_ok=True)
+        make_private(path.parent)
         unfinished = path.with_name(f".{path.name}.{os.getpid()}.tmp")
         with unfinished.open("wb") as file:
             np.savez(file, allow_pickle=False, **arrays)
