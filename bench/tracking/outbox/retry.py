@@ -15,8 +15,8 @@ def is_transient(error: Exception) -> bool:
     """Whether the same request may succeed later: the store is down, slow, overloaded, locked or denies access.
 
     Other errors are permanent. Errors of unknown origin count as transient, such as those of a cloud's library; errors
-    of Python's own, such as ``KeyError``, are faults of this code and permanent, and so is a file that is missing or
-    refused.
+    of Python's own, such as ``KeyError``, are faults of this code and permanent, and so is a file that is missing,
+    refused, or no YAML.
     """
     if isinstance(error, RefusedPathError):
         return False
@@ -24,7 +24,7 @@ def is_transient(error: Exception) -> bool:
     if status is None:
         if isinstance(error, OSError):
             return not isinstance(error, FileNotFoundError)
-        return type(error).__module__ != "builtins"
+        return type(error).__module__.partition(".")[0] not in ("builtins", "yaml")
     return status in _TRANSIENT or (status >= 500 and status != _NOT_IMPLEMENTED)
 
 

@@ -23,7 +23,6 @@ from mlflow.tracking import MlflowClient
 from mlflow.tracking.multimedia import compress_image_size
 from PIL import Image
 from pydantic import ValidationError
-from yaml import YAMLError
 
 from bench.core.logs import shorten
 from bench.tracking.outbox.outbox import REJECTED, Outbox
@@ -258,10 +257,7 @@ class Upload:
             self.outbox.save(creating=False, model_id=model_id)
         model_id = self.outbox.state.model_id or ""
         with self.outbox.copied(record.path) as folder:
-            try:
-                described = Model.load(str(folder))
-            except YAMLError as error:
-                raise ValueError(f"{record.path}/{MLMODEL_FILE_NAME} is no YAML: {error}") from error
+            described = Model.load(str(folder))
             described.run_id, described.model_id, described.model_uuid = (
                 self._run_id,
                 model_id or None,

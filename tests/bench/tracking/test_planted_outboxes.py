@@ -199,14 +199,17 @@ def test_several_refused_records_are_counted(uri, outbox, secret, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("place", "content"),
-    [("2/grid.png", b"no picture"), ("2/grid.png", b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n"),
-     ("3/model/MLmodel", b"a: [")],
-)  # fmt: skip
-def test_what_cannot_be_read_is_rejected_once_and_not_retried(uri, outbox, tmp_path, place, content):
+    ("place", "content", "reason"),
+    [
+        ("2/grid.png", b"no picture", "is no PNG picture"),
+        ("2/grid.png", b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", "is no PNG picture"),
+        ("3/model/MLmodel", b"a: [", "ParserError"),
+    ],
+)
+def test_what_cannot_be_read_is_rejected_once_and_not_retried(uri, outbox, tmp_path, place, content, reason):
     (outbox / "files" / place).write_bytes(content)
     (problem,) = upload(uri, tmp_path)
-    assert "is no" in problem
+    assert reason in problem
     assert "notes.txt" in published(tmp_path)
 
 
