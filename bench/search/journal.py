@@ -100,6 +100,9 @@ class Journal(JournalFileBackend):
                 self.line = number
                 if number > log_number_from:
                     yield operation
+            # Another process may be writing the next operation; what cannot become one was not written whole.
+            if file.tell() <= size and line[: len(_BEGIN)] != _BEGIN[: len(line)]:
+                self._check_tail(offsets[number], number + 1)
 
     def append_logs(self, logs: list[dict[str, Any]]) -> None:
         """Append whole lines, or nothing."""
@@ -138,7 +141,7 @@ class Journal(JournalFileBackend):
         with self._path.open("rb") as file:
             file.seek(begin)
             line = file.readline()
-            if self._operation(line, number) is not None:
+            if not line or self._operation(line, number) is not None:
                 return
             following = sum(self._operation(each, number + i) is not None for i, each in enumerate(file, 1))
         shown = repr(line[:SHOWN_BYTES]) + (" …" if len(line) > SHOWN_BYTES else "")

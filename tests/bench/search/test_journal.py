@@ -72,6 +72,7 @@ def test_a_damaged_tail_is_ignored_by_readers_and_set_aside_by_the_next_writer(w
     reader = optuna.load_study(study_name="study/kind", storage=open_storage(written))
     assert ended(reader) == 1
     assert describe_storage(written) == "1 searches"
+    assert f"{written} is damaged from line {len(whole.splitlines()) + 1} to its end" in caplog.text
     assert Path(written).read_bytes() == whole + damage
     assert kept(written) == []
 
