@@ -204,6 +204,13 @@ def _is_outage(error: Exception) -> bool:
     return type(error).__module__.partition(".")[0] == "grpc"
 
 
+def specifications(storage: BaseStorage) -> list[dict[str, Any]]:
+    """The published specifications of all studies in a storage."""
+    studies = with_retries(storage.get_all_studies)
+    found = (study.user_attrs.get("specification") for study in studies if study.study_name.endswith(FINALS))
+    return [dict(each) for each in found if each is not None]
+
+
 def count_searches(storage: str) -> int:
     """Count the searches in a storage, without changing it.
 
