@@ -282,12 +282,15 @@ def report(tracking: str, study_id: str, output: Path) -> StudyOutcome:
 
     Raises:
         TrackingError: the store cannot be reached, or does not hold the study.
+        SettingsError: its identifier there is a path, which would lead out of the output folder.
     """
+    from bench.execution.removal import check_identifier
     from bench.tracking.reading.reader import load_results
     from reports.analysis.results import Study as Prepared
     from reports.pages.write import write_report
     from reports.text.answer import answer
 
+    check_identifier(study_id)
     results = load_results(tracking, study_id)
     found = answer(Prepared(results))
     page = write_report(results, output / "reports" / study_id).html
