@@ -8,6 +8,8 @@ STORAGE_VARIABLE = "REPARAM_BENCH_STORAGE"
 TRACKING_VARIABLE = "REPARAM_BENCH_TRACKING_URI"
 CHOSEN_BACKEND_VARIABLE = "REPARAM_BENCH_CHOSEN_BACKEND"
 """What ``--backend auto`` chose, for the process that starts again on it."""
+RUNNING_STUDY_VARIABLE = "REPARAM_BENCH_RUNNING_STUDY"
+"""The study that a process ran, for the one that starts again in its place."""
 
 
 def home() -> Path | None:

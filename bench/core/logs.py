@@ -22,6 +22,8 @@ LONGEST_REASON = 300
 UPLOADER_THREAD = "uploader"
 """The thread that uploads to the tracking server; it reports itself what its libraries warn of at each attempt."""
 UPLOADER_LOGGER = "bench.tracking.outbox.uploader"
+JOURNAL_LOGGER = "bench.search.journal"
+"""The logger of a study's journal, which mends what a loss of power has left, in whatever call that is noticed."""
 _STORES = ("mlflow", "optuna", "sqlalchemy", "sqlite3", "requests", "urllib3")
 
 log = logging.getLogger(__name__)
@@ -131,9 +133,10 @@ class _Lines(logging.Formatter):
 
 
 class _LibraryWarnings(logging.Handler):
-    """Shows warnings of libraries and of the uploader as one line each.
+    """Shows warnings of libraries, of the uploader and of the journal as one line each.
 
-    Other modules of the project show their messages themselves; the uploader runs in a thread of its own.
+    Other modules of the project show their messages themselves; the uploader runs in a thread of its own, and the
+    journal within Optuna.
     """
 
     def __init__(self, console: Console) -> None:
@@ -142,7 +145,7 @@ class _LibraryWarnings(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         of_a_library = record.name.partition(".")[0] not in OWN_PACKAGES and record.threadName != UPLOADER_THREAD
-        if of_a_library or record.name == UPLOADER_LOGGER:
+        if of_a_library or record.name in (UPLOADER_LOGGER, JOURNAL_LOGGER):
             self.console.print(f"warning: {shorten(record.getMessage())}", highlight=False, markup=False)
 
 

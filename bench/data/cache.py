@@ -11,6 +11,7 @@ from pathlib import Path
 
 from bench.core.environment import home
 from bench.core.errors import DataError
+from bench.core.file_locks import lock_file_error
 
 
 def cache_folder() -> Path:
@@ -22,7 +23,11 @@ def cache_folder() -> Path:
 
 @contextmanager
 def download_lock() -> Iterator[None]:
-    """Lock so that one process of this user at a time downloads and unpacks."""
+    """Lock so that one process of this user at a time downloads and unpacks.
+
+    Raises:
+        LockFileError: neither place of its file can be used.
+    """
     if sys.platform == "win32":
         yield
         return
@@ -50,8 +55,12 @@ def _open_lock() -> int:
         if os.fstat(lock).st_uid == os.getuid():
             return lock
         os.close(lock)
-    cache_folder().mkdir(parents=True, exist_ok=True)
-    return os.open(cache_folder() / name, flags, 0o600)
+    path = cache_folder() / name
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return os.open(path, flags | os.O_NOFOLLOW, 0o600)
+    except OSError as error:
+        raise lock_file_error(path, error) from error
 
 
 def download_error(dataset: str, files: str, folder: Path, reason: Exception) -> DataError:

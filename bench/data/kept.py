@@ -2,10 +2,44 @@
 
 from __future__ import annotations
 
+import hashlib
+import os
 import re
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from bench.core.errors import DataError
+from bench.core.private_files import make_private
+from bench.data.npz_archive import ArrayFile
 
 _KEPT = re.compile(r"data/[0-9a-f]{12}/arrays\.npz$")
+Arrays = Mapping[str, npt.NDArray[Any]]
+
+
+def keep(arrays: Arrays, output: Path) -> Path:
+    """Write contiguous arrays to a file that is named by what they hold, unless it is there; returns its path.
+
+    Raises:
+        DataError: it is there, and was altered.
+    """
+    digest = _digest(arrays)
+    path = output / "data" / digest[:12] / "arrays.npz"
+    if not path.is_file():
+        make_private(path.parent)
+        unfinished = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+        with unfinished.open("wb") as file:
+            np.savez(file, allow_pickle=False, **arrays)
+        unfinished.replace(path)
+    elif not _holds(path, digest):
+        raise DataError(
+            f"{path}, which keeps the arrays that the study was given, was altered: remove it, and the same call "
+            "writes it again"
+        )
+    return path
 
 
 def find_kept(dataset: str, output: Path) -> str:
@@ -18,3 +52,39 @@ def find_kept(dataset: str, output: Path) -> str:
     found = _KEPT.search(Path(dataset).as_posix())
     here = output / found.group() if found else None
     return dataset if here is None or not here.is_file() else str(here)
+
+
+class _Stored(Mapping[str, npt.NDArray[Any]]):
+    """The arrays of a file, each read when it is asked for."""
+
+    def __init__(self, file: ArrayFile) -> None:
+        self._file = file
+
+    def __getitem__(self, name: str) -> npt.NDArray[Any]:
+        return np.ascontiguousarray(self._file.read(name))
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._file.names)
+
+    def __len__(self) -> int:
+        return len(self._file.names)
+
+
+def _holds(path: Path, digest: str) -> bool:
+    try:
+        with ArrayFile(path) as file:
+            return _digest(_Stored(file)) == digest
+    except DataError:
+        # Truncated, or no such file any more.
+        return False
+
+
+def _digest(arrays: Arrays) -> str:
+    """SHA-256 over names, types, shapes and values."""
+    digest = hashlib.sha256()
+    for name in sorted(arrays):
+        array = arrays[name]
+        digest.update(f"{name} {array.dtype} {array.shape}\0".encode())
+        # Bytes in place: of all images they would take the images' memory again.
+        digest.update(array.reshape(-1).view(np.uint8).data)
+    return digest.hexdigest()

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from bench.core.errors import AlteredDataError
+from bench.core.private_files import make_private
 from bench.data.dataset import Dataset, DatasetInfo, Split
 
 _SPLITS = ("train", "validation", "test")
@@ -19,7 +20,7 @@ def share(dataset: Dataset, folder: Path) -> None:
     final = folder / _name(dataset.digest, dataset.labels_digest)
     if final.is_dir():
         return
-    folder.mkdir(parents=True, exist_ok=True)
+    make_private(folder)
     temporary = Path(tempfile.mkdtemp(dir=folder, prefix="."))
     try:
         tuning = dataset.tuning

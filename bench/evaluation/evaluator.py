@@ -145,4 +145,4 @@ def open_outside(dataset: str, info: DatasetInfo, preparation: Preparation = AS_
         SettingsError: its images have another shape or number of grey levels.
     """
     found = load(dataset, check_outside(dataset, info, preparation))
-    return OutsideData(found.info.name, found.open_test().images)
+    return OutsideData(found.info.name, found.open_test().images, found.digest)

@@ -16,10 +16,17 @@ from models.base.likelihood_model import LikelihoodModel
 
 @dataclass(frozen=True)
 class OutsideData:
-    """Images of another data set, whose likelihood is measured too."""
+    """Images of another data set, whose likelihood is measured too.
+
+    Attributes:
+        name: the data set's name.
+        images: its test images.
+        digest: :attr:`bench.data.dataset.Dataset.digest`.
+    """
 
     name: str
     images: Images = field(repr=False)
+    digest: str = ""
 
 
 @dataclass(frozen=True)

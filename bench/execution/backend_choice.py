@@ -14,13 +14,15 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
-from typing import Any
+from pathlib import Path
+from typing import Annotated, Any
 
 import numpy as np
-from filelock import FileLock
+from pydantic import Field, TypeAdapter, ValidationError
 
 from bench.core.environment import search_path
 from bench.core.errors import SettingsError
+from bench.core.file_locks import locked
 from bench.runtime.backend import BACKENDS, select_backend
 from bench.runtime.provenance import code_version, processor
 from bench.study.config import RunConfig
@@ -28,6 +30,8 @@ from bench.study.definition import Arm, BoundStudy
 from bench.study.plan import middle_values
 from bench.study.search_space import Choices, Integers
 
+_Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+_KEPT = TypeAdapter(dict[str, Annotated[dict[str, _Seconds], Field(min_length=1)]])
 WARM_SECONDS = 2.0
 """Seconds for which the speed of a compiled program is measured."""
 IMAGES = 2048
@@ -46,7 +50,8 @@ def choose_backend(bound: BoundStudy, say: Callable[[str], None]) -> str:
         say: prints a line.
 
     Raises:
-        SettingsError: no backend can train the study's models.
+        SettingsError: no backend can train the study's models, or the cached choice was altered.
+        LockFileError: its lock cannot be opened.
     """
     installed = [name for name in BACKENDS if importlib.util.find_spec(name) is not None]
     job = _make_job(bound)
@@ -54,17 +59,44 @@ def choose_backend(bound: BoundStudy, say: Callable[[str], None]) -> str:
     key = hashlib.sha256(json.dumps(known, sort_keys=True).encode()).hexdigest()[:16]
     path = bound.settings.output / "backends.json"
     path.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(f"{path}.lock"):
-        kept: dict[str, Any] = json.loads(path.read_text()) if path.is_file() else {}
+    with locked(path.with_name(f"{path.name}.lock")):
+        kept = _read(path)
         if key not in kept:
             say(f"measuring which of {', '.join(installed)} is faster here, which takes a minute")
             kept[key] = _measure_backends(bound, installed, job)
-            path.write_text(json.dumps(kept, indent=1))
-    expected: dict[str, float] = kept[key]
+            unfinished = path.with_suffix(".new")
+            unfinished.write_text(json.dumps(kept, indent=1))
+            unfinished.replace(path)
+    expected = kept[key]
+    if not set(expected) <= set(installed):
+        raise _damaged(path, f"it names {', '.join(sorted(set(expected) - set(installed)))}")
     chosen = min(expected, key=lambda name: expected[name])
     times = ", ".join(f"{name} {seconds:.0f} s" for name, seconds in expected.items())
     say(f"backend {chosen}, chosen by its expected training time of the whole study: {times}")
     return chosen
+
+
+def _read(path: Path) -> dict[str, dict[str, float]]:
+    """The cached seconds by backend, of each question that was asked.
+
+    Raises:
+        SettingsError: the file holds anything else.
+    """
+    try:
+        return _KEPT.validate_json(path.read_bytes(), strict=True)
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValidationError) as error:
+        reason = error.errors()[0]["msg"] if isinstance(error, ValidationError) else error.strerror
+        raise _damaged(path, str(reason)) from error
+
+
+def _damaged(path: Path, reason: str) -> SettingsError:
+    # It is not measured again unasked: the answer may differ, and the same command would begin another study.
+    return SettingsError(
+        f"{path}, which keeps the choice of --backend auto, was altered ({reason}): remove it to measure again, or "
+        f"give --backend {' or '.join(BACKENDS)}"
+    )
 
 
 def _make_job(bound: BoundStudy) -> dict[str, Any]:

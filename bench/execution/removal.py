@@ -52,11 +52,20 @@ class Stores:
         Raises:
             SettingsError: the identifier, which anyone can write into a tracking store, is a path.
         """
-        if study_id in ("", "..") or Path(study_id).name != study_id:
-            raise SettingsError(f"{study_id!r} is no identifier of a study: it has no / and no .. in it")
+        check_identifier(study_id)
         own = [self.output / kind / study_id for kind in ("checkpoints", "reports")]
         # Measurements of gradients, which a study of estimators keeps for each of its settings.
         return [*filter(Path.is_dir, own), *self.output.glob(f"gradients/{escape(study_id)}-*")]
+
+
+def check_identifier(study_id: str) -> None:
+    """Check that a study's identifier can name a folder.
+
+    Raises:
+        SettingsError: the identifier, which anyone can write into a tracking store, is a path.
+    """
+    if study_id in ("", "..") or Path(study_id).name != study_id:
+        raise SettingsError(f"{study_id!r} is no identifier of a study: it has no / and no .. in it")
 
 
 def remove(stores: Stores, study_id: str) -> Iterator[str]:

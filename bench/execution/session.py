@@ -36,6 +36,8 @@ log = logging.getLogger(__name__)
 
 _CHECKPOINT = re.compile(r"\.?(?P<kind>.+)-(?P<task>\d+)\.npz")
 """A checkpoint's file, or a half-written one."""
+OUTSIDE_DIGEST = "outside_digest"
+"""Where a study's specification has the digest of its outside data."""
 
 
 @dataclass(frozen=True)
@@ -61,6 +63,7 @@ class StudySession:
         searches: the search of each arm, by its name, in order.
         tracker: the connection to the tracking server.
         parent: the study's parent run there.
+        is_new: whether the storage did not know the study before.
     """
 
     bound: BoundStudy
@@ -68,6 +71,7 @@ class StudySession:
     searches: dict[str, Search]
     tracker: Tracker
     parent: ParentRun
+    is_new: bool = False
 
     @property
     def queues(self) -> dict[str, Queue]:
@@ -144,8 +148,11 @@ def open_session(bound: BoundStudy, objects: SearchObjects | None = None) -> Stu
     parent = _parent(tracker, _description(bound, codes), earlier, {**begun, FINALS: record.finals})
     searches = begun or _searches(bound, record, objects)
     _describe(bound, record, searches)
-    record.publish({**specification, "codes": codes, "experiment_id": parent.experiment_id, "run_id": parent.run_id})
-    return StudySession(bound, record, searches, tracker, parent)
+    known = {} if earlier is None else {name: earlier[name] for name in (OUTSIDE_DIGEST,) if name in earlier}
+    record.publish(
+        {**specification, **known, "codes": codes, "experiment_id": parent.experiment_id, "run_id": parent.run_id}
+    )
+    return StudySession(bound, record, searches, tracker, parent, is_new=earlier is None)
 
 
 def _describe(bound: BoundStudy, record: StudyRecord, searches: Mapping[str, Search]) -> None:

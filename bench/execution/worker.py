@@ -29,10 +29,10 @@ from bench.core.seeds import derive_seed
 from bench.core.signals import StopRequest
 from bench.data.dataset import Dataset, Split
 from bench.evaluation.cost.memory import host_bytes
-from bench.evaluation.evaluator import open_outside
 from bench.evaluation.programs import EvaluationProtocol
 from bench.evaluation.quality import open_extractor
 from bench.execution.progress import StudyProgress
+from bench.execution.same_data import open_outside_data
 from bench.execution.session import StudySession, limit_validation
 from bench.execution.trial import OnEvaluation, Outcome, run_final, run_trial, validation_bits_per_dim
 from bench.search.heartbeat import Heartbeat, Watch
@@ -350,11 +350,10 @@ def open_protocol(study: StudySession, dataset: Dataset) -> EvaluationProtocol:
         SettingsError, DataError: the extractor or the outside data does not fit, or cannot be loaded.
     """
     settings = study.bound.settings
-    outside = settings.outside_dataset
     return EvaluationProtocol(
         settings.importance_samples,
         open_extractor(settings.extractor, dataset.tuning, settings.output / "extractors"),
-        None if outside is None else open_outside(outside, dataset.info, settings.preparation),
+        open_outside_data(study, dataset.info),
     )
 
 

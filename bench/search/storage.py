@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import time
 import warnings
 from collections.abc import Callable
@@ -13,10 +12,8 @@ from urllib.parse import urlsplit
 
 import optuna
 import sqlalchemy
-from filelock import FileLock
 from optuna.exceptions import StorageInternalError
 from optuna.storages import BaseStorage, GrpcStorageProxy, JournalStorage, RDBStorage, get_storage
-from optuna.storages.journal import JournalFileBackend
 from sqlalchemy.exc import (
     DBAPIError,
     IntegrityError,
@@ -29,6 +26,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from bench.core.errors import TrackingError
 from bench.core.redaction import redact
+from bench.search.journal import DamagedJournalError, Journal
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
 # Its warnings go to the command's log instead of stderr.
@@ -69,14 +67,20 @@ def open_storage(address: str) -> BaseStorage:
     Raises:
         TrackingError: it cannot be reached, or is not a storage.
     """
+    journal = None
     try:
         if address.startswith("grpc://"):
             return _proxy(address)
         if address.endswith(".journal"):
-            return JournalStorage(_Journal(address))
+            journal = Journal(address)
+            return JournalStorage(journal)
         return get_storage(_database(address))
+    except DamagedJournalError:
+        raise
     except Exception as error:  # A damaged journal may raise any error.
         reason = redact((str(error.__cause__ or error) or type(error).__name__).splitlines()[0])
+        if journal is not None and journal.line:
+            reason = f"line {journal.line} is no operation that can follow those before it ({reason}); restore it"
         if isinstance(error, ImportError):
             reason += "; pip install 'reparam-bench[cluster]' has what PostgreSQL and the proxy need"
         raise TrackingError(f"study storage {redact(address)} cannot be opened: {reason}") from error
@@ -151,54 +155,6 @@ def _proxy(address: str) -> BaseStorage:
     return storage
 
 
-class _Lock:
-    """A reentrant lock that the system releases when its process dies; Optuna's own would block others for 30 s."""
-
-    def __init__(self, path: str) -> None:
-        self._lock = FileLock(f"{path}.lock")
-
-    def acquire(self) -> bool:
-        self._lock.acquire()
-        return True
-
-    def release(self) -> None:
-        self._lock.release()
-
-
-class _Journal(JournalFileBackend):
-    """Optuna's journal file, which survives lines that a crash or a full disk truncates."""
-
-    def __init__(self, path: str) -> None:
-        self._path = Path(path)
-        self._own_lock = _Lock(path)
-        # Optuna needs an object with these two methods; their base class is private.
-        super().__init__(path, self._own_lock)  # type: ignore[arg-type]
-
-    def append_logs(self, logs: list[dict[str, Any]]) -> None:
-        """Append whole lines, or nothing."""
-        self._own_lock.acquire()
-        try:
-            self._cut_partial_line()
-            try:
-                super().append_logs(logs)
-            except OSError:
-                self._cut_partial_line()
-                raise
-        finally:
-            self._own_lock.release()
-
-    def _cut_partial_line(self) -> None:
-        with self._path.open("rb+") as file:
-            end = file.seek(0, os.SEEK_END)
-            if end == 0:
-                return
-            file.seek(end - 1)
-            if file.read(1) == b"\n":
-                return
-            content = self._path.read_bytes()
-            file.truncate(content.rfind(b"\n") + 1)
-
-
 def with_retries(action: Callable[[], Result], timeout: float = RETRY_SECONDS) -> Result:
     """Call ``action``, and retry while the storage is unreachable.
 
@@ -246,6 +202,13 @@ def _is_outage(error: Exception) -> bool:
         return cause.connection_invalidated
     # By name, since the proxy's library is optional.
     return type(error).__module__.partition(".")[0] == "grpc"
+
+
+def specifications(storage: BaseStorage) -> list[dict[str, Any]]:
+    """The published specifications of all studies in a storage."""
+    studies = with_retries(storage.get_all_studies)
+    found = (study.user_attrs.get("specification") for study in studies if study.study_name.endswith(FINALS))
+    return [dict(each) for each in found if each is not None]
 
 
 def count_searches(storage: str) -> int:

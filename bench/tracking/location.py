@@ -10,6 +10,7 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import logging
+import os
 import sqlite3
 from collections.abc import Sequence
 from contextlib import closing
@@ -23,6 +24,7 @@ from mlflow.exceptions import MlflowException
 
 from bench.core.databases import parse_url, sqlite_file
 from bench.core.errors import SettingsError, TrackingError
+from bench.core.file_locks import lock_file_error
 from bench.core.logs import shorten
 from bench.core.redaction import hide_secrets, redact
 
@@ -180,17 +182,23 @@ def settle(uri: str) -> IO[bytes] | None:
         SettingsError: the folder was moved, and another process still uses the addresses before, or the database
             cannot be written.
         TrackingError: the database cannot be read.
+        LockFileError: there is no file in place of the lock's.
     """
     file = database_file(uri)
     if file is None or not file.is_file():
         return None
     moves = find_moves(file)
+    path = file.with_name(f"{file.name}.lock")
     try:
-        lock = file.with_name(f"{file.name}.lock").open("ab")
+        # A link would have its target created, and the reading end of a pipe waited for.
+        opened = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644)
     except OSError as error:
+        if path.is_symlink() or path.is_dir():
+            raise lock_file_error(path, error) from error
         if not moves:
             return None
         raise _not_rewritten(file, moves, str(error)) from error
+    lock = os.fdopen(opened, "rb+", buffering=0)
     if moves:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -39,6 +39,7 @@ from bench.tracking.descriptions import (
 )
 from bench.tracking.location import database_file, settle, store_from, store_name
 from bench.tracking.logged_run import LoggedRun
+from bench.tracking.outbox.inside import RefusedPathError
 from bench.tracking.outbox.outbox import Outbox, count_runs, outboxes, raise_outbox_errors
 from bench.tracking.outbox.records import Creation, End, File, Package, Record, Samples, Values
 from bench.tracking.outbox.retry import is_transient
@@ -211,12 +212,16 @@ class Tracker:
 
     def _orphans(self) -> Iterator[Outbox]:
         for folder in outboxes(self.outbox):
-            outbox = Outbox.take_over(folder, self.store)
+            try:
+                outbox = Outbox.take_over(folder, self.store)
+            except RefusedPathError as error:
+                self.uploader.report(f"an outbox is not uploaded: {error}")
+                continue
             if outbox is not None:
                 yield outbox
 
     def _upload(self, outbox: Outbox) -> bool:
-        """Upload a dead process's outbox; False if the store rejects the run."""
+        """Upload a dead process's outbox; False if the store rejects the run, or it leads outside its folder."""
         try:
             outbox.end_if_lost()
             Upload(self.client, outbox, self.uploader.report).send()
@@ -225,6 +230,10 @@ class Tracker:
             self.uploader.report(
                 f"the tracking store rejected a run ({error}); what it logged is kept in {outbox.folder}"
             )
+            return False
+        except RefusedPathError as error:
+            outbox.release()
+            self.uploader.report(f"an outbox is not uploaded: {error}")
             return False
         except Exception as error:
             outbox.release()

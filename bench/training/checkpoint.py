@@ -17,6 +17,7 @@ import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from bench.core.errors import CheckpointError, DataError
+from bench.core.private_files import make_private
 from bench.core.results import EvaluationRecord
 from bench.data.npz_archive import ArrayFile
 from bench.training.best_state import Arrays
@@ -147,7 +148,7 @@ class Checkpoint:
     def _write(self, content: dict[str, Any]) -> None:
         folder = self.path.parent
         with self._checkpoint_errors("written"):
-            folder.mkdir(parents=True, exist_ok=True)
+            make_private(folder)
             prefix = f".{self.path.name}."
             with tempfile.NamedTemporaryFile(dir=folder, prefix=prefix, suffix=".tmp", delete=False) as file:
                 try:

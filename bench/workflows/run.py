@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import html
 import os
 import sys
@@ -14,11 +13,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from bench.checks.preflight import check_output, check_stores, check_study, load_own_data
-from bench.core.environment import CHOSEN_BACKEND_VARIABLE
-from bench.core.errors import RestartRequiredError, SettingsError, StudyStoppedError
+from bench.core.environment import CHOSEN_BACKEND_VARIABLE, RUNNING_STUDY_VARIABLE
+from bench.core.errors import DataError, RestartRequiredError, SettingsError, StudyStoppedError
 from bench.core.extensions import load_extension
 from bench.core.logs import default_log_file, log_to_file
 from bench.core.validation import format_validation_error
+from bench.data.kept import keep
 from bench.data.npz import check_arrays
 from bench.data.npz_archive import ArraysInMemory
 from bench.data.preparation import Preparation
@@ -205,7 +205,17 @@ def run(
         bound = replace(
             planned, settings=settings, info=dataset.info, digest=dataset.digest, labels=dataset.labels_digest
         )
-        session = _searched(bound, dataset, console, objects, can_restart)
+        running = os.environ.pop(RUNNING_STUDY_VARIABLE, bound.study_id)
+        if running != bound.study_id:
+            raise DataError(
+                f"{settings.dataset!r}, or a file of the study, was altered while {running} ran: restore it, and the "
+                f"same command continues; as it is now, the command run again begins {bound.study_id}"
+            )
+        try:
+            session = _searched(bound, dataset, console, objects, can_restart)
+        except RestartRequiredError:
+            os.environ[RUNNING_STUDY_VARIABLE] = bound.study_id
+            raise
         outcome = report(settings.tracking, bound.study_id, settings.output)
         session.parent.log_report(outcome.page.parent, outcome.headline)
     return replace(outcome, log=path)
@@ -218,12 +228,20 @@ def _searched(
     from bench.core.signals import StopRequest
     from bench.execution.coordinator import Coordinator
     from bench.execution.progress import StudyProgress
+    from bench.execution.same_data import begun_with_other_data
     from bench.execution.session import open_session
     from bench.execution.worker import open_protocol
 
     console.print(f"{bound.study_id}: {bound.study.question}", style="bold", highlight=False, markup=False)
     with StopRequest() as stop, StudyProgress(console, bound.runs, study_eta(bound)) as progress:
         session = open_session(bound, objects)
+        for other in begun_with_other_data(session):
+            console.print(
+                f"your data {bound.settings.dataset} is not what it was when {other} began, which is continued only "
+                "with the data of then",
+                highlight=False,
+                markup=False,
+            )
         try:
             # What is missing for the evaluation fails before any work, and no two workers prepare it at once.
             open_protocol(session, dataset)
@@ -264,12 +282,15 @@ def report(tracking: str, study_id: str, output: Path) -> StudyOutcome:
 
     Raises:
         TrackingError: the store cannot be reached, or does not hold the study.
+        SettingsError: its identifier there is a path, which would lead out of the output folder.
     """
+    from bench.execution.removal import check_identifier
     from bench.tracking.reading.reader import load_results
     from reports.analysis.results import Study as Prepared
     from reports.pages.write import write_report
     from reports.text.answer import answer
 
+    check_identifier(study_id)
     results = load_results(tracking, study_id)
     found = answer(Prepared(results))
     page = write_report(results, output / "reports" / study_id).html
@@ -307,16 +328,4 @@ def _dataset(data: Data, output: Path, preparation: Preparation) -> str:
     arrays = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
     # Whatever is wrong with them is an error before they are written.
     check_arrays(ArraysInMemory("the arrays", arrays, "arrays"), preparation)
-    digest = hashlib.sha256()
-    for name in sorted(arrays):
-        digest.update(f"{name} {arrays[name].dtype} {arrays[name].shape}\0".encode())
-        # Bytes in place: of all images they would take the images' memory again.
-        digest.update(arrays[name].reshape(-1).view(np.uint8).data)
-    path = output / "data" / digest.hexdigest()[:12] / "arrays.npz"
-    if not path.is_file():
-        path.parent.mkdir(parents=True, exist_ok=True)
-        unfinished = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-        with unfinished.open("wb") as file:
-            np.savez(file, allow_pickle=False, **arrays)
-        unfinished.replace(path)
-    return str(path)
+    return str(keep(arrays, output))

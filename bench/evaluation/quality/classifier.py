@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -17,15 +17,15 @@ from typing import IO, Any
 import keras
 import numpy as np
 import numpy.typing as npt
-from filelock import FileLock
 
 from bench.core.errors import DataError
+from bench.core.file_locks import locked
 from bench.data.dataset import Images, Labels, Split, TuningData
 from bench.data.npz_archive import ArrayFile
 from bench.evaluation.quality.accuracy import Accuracy
 from bench.evaluation.quality.network import NetworkExtractor, scale, weights_digest
 
-ARCHITECTURE = 2
+ARCHITECTURE = 3
 """Version of the network, its training and its record: part of the file name, so that no other one is loaded."""
 FEATURES = 64
 SEED = 0
@@ -205,24 +205,26 @@ def _accuracy(classifier: keras.Model, data: TuningData, with_labels: bool) -> A
     )
 
 
+def _record_digest(written: Mapping[str, Any]) -> str:
+    """SHA-256 of a record as it is written, without its own digest."""
+    return hashlib.sha256(json.dumps(written, sort_keys=True).encode()).hexdigest()
+
+
 @contextmanager
 def _locked(stem: Path) -> Iterator[None]:
-    """Lock against other processes; the system releases the lock if this one dies."""
-    lock = FileLock(stem.with_suffix(".lock"))
+    """Lock against other processes."""
     try:
         stem.parent.mkdir(parents=True, exist_ok=True)
-        lock.acquire()
     except OSError as error:
         raise DataError(f"the classifier cannot be kept in {stem.parent}: {error}.") from error
-    try:
+    with locked(stem.with_suffix(".lock")):
         yield
-    finally:
-        lock.release()
 
 
 def _save(weights_file: Path, record_file: Path, weights: Weights, record: _Record) -> None:
     """Write the weights first: if there is a record, there are its weights."""
-    text = json.dumps(asdict(record), indent=2) + "\n"
+    written = asdict(record)
+    text = json.dumps(written | {"record_digest": _record_digest(written)}, indent=2) + "\n"
     try:
         _replace(weights_file, lambda file: np.savez(file, *weights))
         _replace(record_file, lambda file: file.write(text.encode()))
@@ -247,6 +249,8 @@ def _replace(path: Path, write: Callable[[IO[bytes]], Any]) -> None:
 def _load(weights_file: Path, record_file: Path, classifier: keras.Model, data_digest: str) -> tuple[Weights, _Record]:
     try:
         written = json.loads(record_file.read_text())
+        if written.pop("record_digest") != _record_digest(written):
+            raise ValueError("its record was altered")
         record = _Record(**{**written, "accuracy": Accuracy(**written["accuracy"])})
         if record.data_digest != data_digest:
             raise ValueError("it was trained on other data")
@@ -257,7 +261,7 @@ def _load(weights_file: Path, record_file: Path, classifier: keras.Model, data_d
             weights = [archive.read(name).astype(np.float32, copy=False) for name in archive.names]
         if weights_digest(weights) != record.weights_digest:
             raise ValueError("its weights are not those that were recorded")
-    except (DataError, OSError, ValueError, TypeError, KeyError) as error:
+    except (DataError, OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         raise DataError(
             f"the cached classifier {weights_file} cannot be used: {error}. Delete it and {record_file.name} to train "
             "it again (metrics by the old one do not compare with those by the new one)."

@@ -9,7 +9,8 @@ One folder ``OUTBOX/STUDY/KEY`` per run::
     lock             locked by the process that owns the outbox
 
 The kernel releases the lock when its process dies, however it dies. Then any process may take the outbox over and
-upload it. Records hold no credentials: :mod:`bench.tracking.writer` redacts them.
+upload it. Records hold no credentials: :mod:`bench.tracking.writer` redacts them. An outbox is its user's alone, and
+all of it is opened by :mod:`bench.tracking.outbox.inside`, which follows no links.
 """
 
 from __future__ import annotations
@@ -21,22 +22,25 @@ import json
 import os
 import re
 import shutil
+import tempfile
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from functools import cached_property
 from pathlib import Path
+from typing import BinaryIO
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from bench.core.errors import OutboxError
+from bench.core.private_files import PRIVATE_FOLDER, make_private
 from bench.core.results import RunState
 from bench.tracking.location import store_at
+from bench.tracking.outbox.inside import FILES, RefusedPathError, copy_inside, open_inside
 from bench.tracking.outbox.records import Creation, End, Record
 from bench.tracking.schema import KEY_TAG, LOST, NOTE_TAG, STATUS
 
 RECORDS = "records.jsonl"
-FILES = "files"
 REJECTED = "rejected.jsonl"
 STATE = "state.json"
 _UNFIT_FOR_FOLDERS = re.compile(r"[^\w.-]+|^\.+")
@@ -78,10 +82,11 @@ class Outbox:
     def __init__(self, folder: Path, lock: int, taken_over: bool) -> None:
         self.folder = folder
         self.taken_over = taken_over
-        self._lock = lock
-        self._records = (folder / RECORDS).open("ab", buffering=0)
-        self._numbers = itertools.count(1)
         self.state = _read_state(folder)
+        self._lock = lock
+        appending = _open(folder, RECORDS, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+        self._records = os.fdopen(appending, "ab", buffering=0)
+        self._numbers = itertools.count(1)
 
     @classmethod
     def create(cls, root: Path, study_id: str, creation: Creation) -> Outbox:
@@ -94,7 +99,9 @@ class Outbox:
         """
         folder = root / _UNFIT_FOR_FOLDERS.sub("-", study_id) / creation.tags[KEY_TAG]
         with raise_outbox_errors(folder):
-            (folder / FILES).mkdir(parents=True)
+            make_private(folder.parent)
+            folder.mkdir(PRIVATE_FOLDER)
+            (folder / FILES).mkdir(PRIVATE_FOLDER)
             outbox = cls(folder, _lock(folder), taken_over=False)
         try:
             outbox.append(creation)
@@ -113,6 +120,9 @@ class Outbox:
 
         Returns:
             The outbox, or None if its process lives, it belongs to another store, or nothing of it is left to upload.
+
+        Raises:
+            RefusedPathError: it, or a file of its own, is a link.
         """
         # Before locking it, so that processes that upload to its own store do not find it locked.
         if _read_store(folder) not in (store, None):
@@ -126,7 +136,11 @@ class Outbox:
             if not (folder / RECORDS).is_file():
                 os.close(lock)
                 return None
-            outbox = cls(folder, lock, taken_over=True)
+            try:
+                outbox = cls(folder, lock, taken_over=True)
+            except RefusedPathError:
+                os.close(lock)
+                raise
         # Its process died before the first line was whole, or could not remove the outbox at its end.
         if _read_store(folder) is None or outbox.state.ended:
             outbox.finish()
@@ -136,7 +150,7 @@ class Outbox:
     @cached_property
     def creation(self) -> Creation:
         """The first record."""
-        with (self.folder / RECORDS).open("rb") as file:
+        with _read(self.folder, RECORDS) as file:
             return Creation.model_validate_json(file.readline())
 
     def append(self, record: Record) -> None:
@@ -154,20 +168,31 @@ class Outbox:
     def add_file(self, name: str, content: bytes) -> str:
         """Write a file for a record to refer to; returns its path within the outbox."""
         path = self.new_path(name)
-        with raise_outbox_errors(self.folder):
-            (self.folder / path).write_bytes(content)
+        with raise_outbox_errors(self.folder), _write(self.folder, path, os.O_EXCL) as file:
+            file.write(content)
         return path
 
     def new_path(self, name: str) -> str:
         """An unused path within the outbox for a file or folder, in a new folder of its own."""
         folder = f"{FILES}/{next(self._numbers)}"
         with raise_outbox_errors(self.folder):
-            (self.folder / folder).mkdir()
+            (self.folder / folder).mkdir(PRIVATE_FOLDER)
         return f"{folder}/{name}"
+
+    @contextmanager
+    def copied(self, path: str) -> Iterator[Path]:
+        """A copy of a record's file or folder, which nobody else replaces; it is removed after the block.
+
+        Raises:
+            RefusedPathError: it leads outside the outbox, or holds anything but files and folders.
+            OSError: it is not there, or cannot be copied.
+        """
+        with tempfile.TemporaryDirectory(prefix="reparam-bench-") as folder:
+            yield copy_inside(self.folder.parents[1], f"{_within_root(self.folder)}/{path}", Path(folder))
 
     def unsent(self) -> Iterator[bytes]:
         """The whole lines that are not uploaded, as far as they are written when this begins."""
-        with (self.folder / RECORDS).open("rb") as file:
+        with _read(self.folder, RECORDS) as file:
             size = os.fstat(file.fileno()).st_size
             file.seek(self.state.sent)
             while file.tell() < size and (line := file.readline()).endswith(b"\n"):
@@ -183,26 +208,34 @@ class Outbox:
         path = self.folder / STATE
         temporary = path.with_suffix(".new")
         with raise_outbox_errors(self.folder):
-            temporary.write_text(self.state.model_dump_json())
+            with _write(self.folder, temporary.name) as file:
+                file.truncate()
+                file.write(self.state.model_dump_json().encode())
             temporary.replace(path)
 
     def reject(self, line: bytes, reason: str) -> None:
         """Keep a line that the store rejected, with the reason."""
         rejection = {"reason": reason, "line": line.decode(errors="replace").rstrip("\n")}
-        with raise_outbox_errors(self.folder), (self.folder / REJECTED).open("a", encoding="utf-8") as file:
-            file.write(json.dumps(rejection) + "\n")
+        with raise_outbox_errors(self.folder), _write(self.folder, REJECTED, os.O_APPEND) as file:
+            file.write(json.dumps(rejection).encode() + b"\n")
+
+    def num_rejected(self) -> int:
+        """The number of records that were rejected."""
+        if not (self.folder / REJECTED).exists():
+            return 0
+        with _read(self.folder, REJECTED) as file:
+            return sum(1 for _ in file)
 
     def end_if_lost(self) -> None:
         """Append the end that the run's process did not live to write: interrupted, at the time of its last write."""
-        path = self.folder / RECORDS
         last, size = b"", 0
-        with path.open("rb") as file:
+        with _read(self.folder, RECORDS) as file:
+            at = int(os.fstat(file.fileno()).st_mtime * 1000)
             for line in file:
                 if line.endswith(b"\n"):
                     last, size = line, size + len(line)
         if last.startswith(b'{"kind":"end"'):
             return
-        at = int(path.stat().st_mtime * 1000)
         with raise_outbox_errors(self.folder):
             self._records.truncate(size)
         tags = {"reparam.state": RunState.INTERRUPTED, "reparam.reason": LOST, NOTE_TAG: self.creation.note_if_lost}
@@ -217,13 +250,18 @@ class Outbox:
 
     def remove(self) -> None:
         """Release the outbox and remove it from the disk."""
-        removed = self.folder.with_name(f".{self.folder.name}")
+        name, removed = self.folder.name, f".{self.folder.name}"
         with raise_outbox_errors(self.folder):
-            # In one step, so that no process takes over what is half removed.
-            self.folder.rename(removed)
-        # Network file systems do not remove open files.
-        self.release()
-        shutil.rmtree(removed, ignore_errors=True)
+            study = open_inside(self.folder.parents[1], self.folder.parent.name, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            with raise_outbox_errors(self.folder):
+                # In one step, so that no process takes over what is half removed.
+                os.rename(name, removed, src_dir_fd=study, dst_dir_fd=study)
+            # Network file systems do not remove open files.
+            self.release()
+            shutil.rmtree(removed, ignore_errors=True, dir_fd=study)
+        finally:
+            os.close(study)
 
     def release(self) -> None:
         """Unlock the outbox: any process may take it over."""
@@ -234,8 +272,14 @@ class Outbox:
 def outboxes(root: Path) -> Iterator[Path]:
     """The folders of all outboxes; removes those that an earlier process removed halfway."""
     for half_removed in root.glob("*/.*"):
-        # Another process may be removing it too.
-        shutil.rmtree(half_removed, ignore_errors=True)
+        # A study's folder that is a link leads to hidden folders of others.
+        with suppress(RefusedPathError, FileNotFoundError):
+            study = open_inside(root, half_removed.parent.name, os.O_RDONLY | os.O_DIRECTORY)
+            try:
+                # Another process may be removing it too.
+                shutil.rmtree(half_removed.name, ignore_errors=True, dir_fd=study)
+            finally:
+                os.close(study)
     for records in root.glob(f"*/[!.]*/{RECORDS}"):
         yield records.parent
 
@@ -262,16 +306,38 @@ def remove_study(root: Path, study_id: str) -> int:
 
 def count_runs(root: Path) -> dict[str, int]:
     """The number of runs that are not uploaded, by store without credentials; includes those of living processes."""
-    return Counter(
-        store
-        for folder in outboxes(root)
-        if (store := _read_store(folder)) is not None and not _read_state(folder).ended
-    )
+    stores: Counter[str] = Counter()
+    for folder in outboxes(root):
+        # Of a refused outbox, its take-over says so.
+        with suppress(RefusedPathError):
+            store = _read_store(folder)
+            if store is not None and not _read_state(folder).ended:
+                stores[store] += 1
+    return stores
+
+
+def _within_root(folder: Path) -> str:
+    """An outbox's folder relative to that of all outboxes."""
+    return f"{folder.parent.name}/{folder.name}"
+
+
+def _open(folder: Path, path: str, flags: int) -> int:
+    """Open a file of an outbox; see :func:`~bench.tracking.outbox.inside.open_inside`."""
+    return open_inside(folder.parents[1], f"{_within_root(folder)}/{path}", flags)
+
+
+def _read(folder: Path, path: str) -> BinaryIO:
+    return os.fdopen(_open(folder, path, os.O_RDONLY), "rb")
+
+
+def _write(folder: Path, path: str, flags: int = 0) -> BinaryIO:
+    return os.fdopen(_open(folder, path, os.O_WRONLY | os.O_CREAT | flags), "wb")
 
 
 def _read_state(folder: Path) -> State:
     try:
-        return State.model_validate_json((folder / STATE).read_bytes())
+        with _read(folder, STATE) as file:
+            return State.model_validate_json(file.read())
     except (FileNotFoundError, ValidationError):
         # Lost with the machine's power: starts from the beginning, since repeated uploads change nothing.
         return State()
@@ -280,7 +346,7 @@ def _read_state(folder: Path) -> State:
 def _read_store(folder: Path) -> str | None:
     """The store of an outbox; None if its first line is unfinished or missing, "?" if another version wrote it."""
     try:
-        with (folder / RECORDS).open("rb") as file:
+        with _read(folder, RECORDS) as file:
             line = file.readline()
         return store_at(Creation.model_validate_json(line).store, folder.parents[1]) if line.endswith(b"\n") else None
     except FileNotFoundError:
@@ -291,7 +357,7 @@ def _read_store(folder: Path) -> str | None:
 
 def _lock(folder: Path) -> int:
     """Lock an outbox and return the descriptor of its lock file; BlockingIOError if another process locks it."""
-    descriptor = os.open(folder / "lock", os.O_RDWR | os.O_CREAT, 0o644)
+    descriptor = _open(folder, "lock", os.O_RDWR | os.O_CREAT)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:

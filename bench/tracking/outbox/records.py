@@ -4,7 +4,11 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter
+
+from bench.tracking.outbox.inside import check_name, check_path
+
+_Path = Annotated[str, AfterValidator(check_path)]
 
 
 class _Line(BaseModel):
@@ -63,22 +67,22 @@ class File(_Line):
     """A file, ``path`` within the outbox, that becomes the artifact ``name``."""
 
     kind: Literal["file"] = "file"
-    path: str
-    name: str
+    path: _Path
+    name: Annotated[str, AfterValidator(check_name)]
 
 
 class Samples(_Line):
     """A grid of samples at an evaluation: a PNG, ``path`` within the outbox, whose name is the artifact's."""
 
     kind: Literal["samples"] = "samples"
-    path: str
+    path: _Path
 
 
 class Package(_Line):
     """The trained model, an MLflow model in the folder ``path`` within the outbox."""
 
     kind: Literal["package"] = "package"
-    path: str
+    path: _Path
     model_type: str
 
 

@@ -10,9 +10,9 @@ from __future__ import annotations
 import logging
 import os
 import re
-import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from io import BytesIO
 from pathlib import Path
 
 from mlflow.entities import Dataset, DatasetInput, InputTag, LoggedModelOutput, Metric, Param, RunTag
@@ -102,13 +102,16 @@ class Upload:
         try:
             record = RECORD.validate_json(line)
         except ValidationError as error:
-            self._reject(line, error)
+            self._reject(line, ValueError(error.errors()[0]["msg"]))
             return
         if not isinstance(record, Values | End):
             self._flush()
         self._attempt(line, lambda: self._handle(line, record))
         if isinstance(record, End):
             self.outbox.save(ended=True)
+            if (rejected := self.outbox.num_rejected()) > 1:
+                name = self.outbox.creation.name
+                self.on_rejection(f"{rejected} records of run {name!r} are not uploaded; {self._rejected} says why")
 
     def _handle(self, line: bytes, record: Record) -> None:
         match record:
@@ -138,15 +141,19 @@ class Upload:
                 raise
             self._reject(line, error)
 
+    @property
+    def _rejected(self) -> Path:
+        return self.outbox.folder / REJECTED
+
     def _reject(self, line: bytes, error: Exception) -> None:
-        rejected = self.outbox.folder / REJECTED
-        is_first = not rejected.exists()
+        is_first = not self._rejected.exists()
         reason = shorten(f"{type(error).__name__}: {error}")
         self.outbox.reject(line, reason)
         log.error("rejected from %s: %s", self.outbox.folder, reason, exc_info=error)
         if is_first:
             name = self.outbox.creation.name
-            self.on_rejection(f"the tracking store rejected a record of run {name!r} ({reason}); kept in {rejected}")
+            who = "the tracking store" if isinstance(error, MlflowException) else "the upload"
+            self.on_rejection(f"{who} rejected a record of run {name!r} ({reason}); kept in {self._rejected}")
 
     def _add(self, part: _Part) -> None:
         if sum(len(each.metrics) for each in self._batch) + len(part.metrics) > VALUES_PER_REQUEST:
@@ -229,14 +236,17 @@ class Upload:
 
     def _log_file(self, record: File) -> None:
         folder = Path(record.name).parent.as_posix()
-        self.client.log_artifact(self._run_id, str(self.outbox.folder / record.path), None if folder == "." else folder)
+        with self.outbox.copied(record.path) as copy:
+            if not copy.is_file():
+                raise ValueError(f"{record.path} is a folder: a file is accepted")
+            self.client.log_artifact(self._run_id, str(copy), None if folder == "." else folder)
 
     def _log_samples(self, record: Samples) -> None:
         """Log a grid as MLflow's ``log_image`` does, but under a name that stays the same when repeated."""
-        picture = self.outbox.folder / record.path
-        self.client.log_artifact(self._run_id, str(picture), "images")
-        with tempfile.TemporaryDirectory() as folder, Image.open(picture) as image:
-            small = Path(folder, f"{picture.stem}+compressed.webp")
+        with self.outbox.copied(record.path) as picture:
+            image = _read_png(picture)
+            self.client.log_artifact(self._run_id, str(picture), "images")
+            small = picture.with_name(f"{picture.stem}+compressed.webp")
             compress_image_size(image).save(small)
             self.client.log_artifact(self._run_id, str(small), "images")
 
@@ -246,14 +256,18 @@ class Upload:
             model_id = self._find_or_create(self._find_models, lambda: self._create_model(record))
             self.outbox.save(creating=False, model_id=model_id)
         model_id = self.outbox.state.model_id or ""
-        folder = self.outbox.folder / record.path
-        described = Model.load(str(folder))
-        described.run_id, described.model_id, described.model_uuid = self._run_id, model_id or None, model_id or None
-        described.save(str(folder / MLMODEL_FILE_NAME))
-        if not model_id:
-            self.client.log_artifacts(self._run_id, str(folder), MODEL_FOLDER)
-            return
-        self.client.log_model_artifacts(model_id, str(folder))
+        with self.outbox.copied(record.path) as folder:
+            described = Model.load(str(folder))
+            described.run_id, described.model_id, described.model_uuid = (
+                self._run_id,
+                model_id or None,
+                model_id or None,
+            )
+            described.save(str(folder / MLMODEL_FILE_NAME))
+            if not model_id:
+                self.client.log_artifacts(self._run_id, str(folder), MODEL_FOLDER)
+                return
+            self.client.log_model_artifacts(model_id, str(folder))
         self.client.finalize_logged_model(model_id, "READY")
         outputs = self.client.get_run(self._run_id).outputs
         if model_id not in {output.model_id for output in (outputs.model_outputs if outputs else [])}:
@@ -290,3 +304,18 @@ class Upload:
                 if duplicate != self._run_id:
                     self.client.delete_run(duplicate)
         self.client.set_terminated(self._run_id, record.status, record.at)
+
+
+def _read_png(path: Path) -> Image.Image:
+    """A picture; only PNG, since decoders of other formats start programs.
+
+    Raises:
+        ValueError: it is damaged, or none; an error of the disk is another one.
+    """
+    content = BytesIO(path.read_bytes())
+    try:
+        image = Image.open(content, formats=("PNG",))
+        image.load()
+    except (OSError, SyntaxError, Image.DecompressionBombError) as error:
+        raise ValueError(f"{path.name} is no PNG picture: {error}") from error
+    return image

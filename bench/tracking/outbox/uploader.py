@@ -13,6 +13,7 @@ from pathlib import Path
 from mlflow.tracking import MlflowClient
 
 from bench.core.logs import UPLOADER_THREAD, shorten
+from bench.tracking.outbox.inside import RefusedPathError
 from bench.tracking.outbox.outbox import Outbox
 from bench.tracking.outbox.records import End, Record
 from bench.tracking.outbox.upload import RunRejectedError, Upload
@@ -48,7 +49,7 @@ class Uploader:
         self._changed = threading.Condition()
         self._outboxes: list[Outbox] = []
         self._rejected: list[Outbox] = []
-        """Outboxes whose run the store rejects; a later process tries again."""
+        """Outboxes whose run the store rejects, or that somebody altered; a later process tries again."""
         self._due = math.inf
         """When to upload what is new; never if nothing is."""
         self._retry_at = 0.0
@@ -109,9 +110,10 @@ class Uploader:
         self._outboxes, self._rejected = [], []
 
     def report(self, problem: str) -> None:
-        """Report what the store rejected."""
-        self.problems.append(problem)
-        log.warning("%s", problem)
+        """Report what is not uploaded, once."""
+        if problem not in self.problems:
+            self.problems.append(problem)
+            log.warning("%s", problem)
 
     def _schedule(self, seconds: float) -> None:
         self._due = min(self._due, time.monotonic() + seconds)
@@ -149,10 +151,11 @@ class Uploader:
                 outbox.finish()
                 self._remove(outbox)
         except RunRejectedError as error:
-            with self._changed:
-                self._remove(outbox)
-                self._rejected.append(outbox)
+            self._set_aside(outbox)
             self.report(f"the tracking store rejected a run ({error}); what it logs is kept in {outbox.folder}")
+        except RefusedPathError as error:
+            self._set_aside(outbox)
+            self.report(f"an outbox is not uploaded: {error}")
         except Exception as error:  # noqa: BLE001 - whatever it is, nothing is lost: the outbox is uploaded again
             if outbox.folder.exists():
                 reason = shorten(str(error)) or type(error).__name__
@@ -161,6 +164,11 @@ class Uploader:
             self._remove(outbox)
             self.report(f"what a run logs is lost: somebody removed {outbox.folder}")
         return ""
+
+    def _set_aside(self, outbox: Outbox) -> None:
+        with self._changed:
+            self._remove(outbox)
+            self._rejected.append(outbox)
 
     def _remove(self, outbox: Outbox) -> None:
         with self._changed:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from bench.core.file_locks import LockFileError
 from bench.data.cache import cache_folder, download_lock
 
 
@@ -57,3 +58,13 @@ def test_what_another_user_has_put_there_is_left_alone(temporary, monkeypatch, p
     assert held_alone()
     assert not target.exists()
     assert (cache_folder() / name.name).is_file()
+
+
+def test_a_link_in_both_places_is_named(temporary):
+    name = f"reparam-bench-data-{os.getuid()}.lock"
+    cache_folder().mkdir(parents=True)
+    for folder in (temporary, cache_folder()):
+        (folder / name).symlink_to(temporary / "target")
+    with pytest.raises(LockFileError, match=rf"{cache_folder()}/{name} is a symbolic link.*remove it"), download_lock():
+        pass
+    assert not (temporary / "target").exists()

@@ -8,6 +8,7 @@ import pytest
 
 import bench.execution.backend_choice
 from bench.core.errors import SettingsError
+from bench.core.file_locks import LockFileError
 from bench.data.bundled import DIGITS
 from bench.execution.backend_choice import choose_backend, measure
 from bench.study.definition import Arm, BoundStudy, Study, StudySettings
@@ -76,6 +77,61 @@ def test_a_backend_that_fails_is_not_chosen_and_where_all_do_the_reasons_are_nam
     measured(tensorflow="ValueError: no room", jax="RuntimeError: no device")
     with pytest.raises(SettingsError, match=r"tensorflow: ValueError: no room; jax: RuntimeError: no device"):
         choose_backend(BoundStudy(STUDY, other, DIGITS, digest="not opened"), lambda text: None)
+
+
+def kept(bound):
+    return bound.settings.output / "backends.json"
+
+
+@pytest.mark.parametrize(
+    "altered",
+    [
+        "",
+        "{",
+        "[]",
+        "nonsense",
+        "{KEY: {}}",
+        '{KEY: {"jax": "fast"}}',
+        '{KEY: {"jax": NaN}}',
+        '{KEY: {"jax": -1.0}}',
+        '{KEY: {"jax": 1.0, "torch": 0.5}}',
+        '{KEY: {"jax": 1.0}, "other": 3}',
+        '{KEY: "jax"}',
+        b"\xff\xfe",
+    ],
+)
+def test_a_choice_that_was_altered_is_refused_with_the_way_out(bound, measured, altered):
+    asked = measured(tensorflow={"vae": (1, 1), "glow": (1, 1)}, jax={"vae": (1, 0.1), "glow": (1, 0.1)})
+    choose_backend(bound, lambda text: None)
+    (key,) = json.loads(kept(bound).read_text())
+    if isinstance(altered, str):
+        altered = altered.replace("KEY", json.dumps(key)).encode()
+    kept(bound).write_bytes(altered)
+    with pytest.raises(SettingsError, match=r"backends\.json, which keeps .*altered.*remove it.*--backend") as raised:
+        choose_backend(bound, lambda text: None)
+    assert "\n" not in str(raised.value)
+    assert kept(bound).read_bytes() == altered
+    assert len(asked) == 2
+    kept(bound).unlink()
+    assert choose_backend(bound, lambda text: None) == "jax"
+
+
+def test_a_choice_of_another_machine_is_left_there_and_not_taken(bound, measured, monkeypatch):
+    measured(tensorflow={"vae": (1, 1), "glow": (1, 1)}, jax={"vae": (1, 0.1), "glow": (1, 0.1)})
+    assert choose_backend(bound, lambda text: None) == "jax"
+    monkeypatch.setattr(bench.execution.backend_choice, "processor", lambda: "another")
+    measured(tensorflow={"vae": (1, 0.1), "glow": (1, 0.1)}, jax={"vae": (1, 1), "glow": (1, 1)})
+    assert choose_backend(bound, lambda text: None) == "tensorflow"
+    assert len(json.loads(kept(bound).read_text())) == 2
+
+
+def test_a_link_in_place_of_its_lock_is_named(bound, measured):
+    measured(tensorflow={"vae": (1, 1), "glow": (1, 1)}, jax={"vae": (1, 0.1), "glow": (1, 0.1)})
+    lock = kept(bound).with_name("backends.json.lock")
+    lock.parent.mkdir(parents=True)
+    lock.symlink_to(lock)
+    with pytest.raises(LockFileError, match=r"backends\.json\.lock is a symbolic link"):
+        choose_backend(bound, lambda text: None)
 
 
 @pytest.mark.backend

@@ -15,8 +15,9 @@ from bench.core.errors import LostTrialError, TrackingError
 from bench.core.results import RunState
 from bench.search import processes
 from bench.search.heartbeat import Watch
+from bench.search.journal import Journal
 from bench.search.queue import DIED, MAX_DEATHS, Queue, Task
-from bench.search.storage import _Journal, describe_storage, open_storage, with_retries
+from bench.search.storage import describe_storage, open_storage, with_retries
 from tests.bench.search.conftest import FIRST
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -418,4 +419,4 @@ def test_our_journal_is_optunas_own(journal):
     queue(journal, 2)
     plain = optuna.storages.JournalStorage(optuna.storages.journal.JournalFileBackend(journal))
     assert len(optuna.load_study(study_name="study/kind", storage=plain).trials) == 2
-    assert issubclass(_Journal, optuna.storages.journal.JournalFileBackend)
+    assert issubclass(Journal, optuna.storages.journal.JournalFileBackend)

@@ -13,6 +13,7 @@ import pytest
 from mlflow.tracking import MlflowClient
 
 from bench.core.errors import SettingsError, TrackingError
+from bench.core.file_locks import LockFileError
 from bench.core.results import EvaluationRecord, RunState
 from bench.data.bundled import DIGITS
 from bench.data.kept import find_kept
@@ -248,3 +249,20 @@ def test_artifacts_in_object_storage_are_not_moved(tmp_path):
         connection.commit()
     (tmp_path / "artifacts" / "3").mkdir(parents=True)
     assert find_moves(database) == []
+
+
+@pytest.mark.parametrize("planted", ["itself", "nowhere", "target", "folder"])
+def test_what_is_no_file_in_place_of_the_lock_is_named_and_left_alone(written, planted):
+    lock = written / "mlflow.db.lock"
+    lock.unlink(missing_ok=True)
+    target = written / planted
+    if planted == "folder":
+        lock.mkdir()
+    else:
+        lock.symlink_to(lock if planted == "itself" else target)
+    try:
+        with pytest.raises(LockFileError, match=r"mlflow\.db\.lock is a (symbolic link|folder).*remove it"):
+            settle(uri_of(written))
+        assert not target.exists()
+    finally:
+        lock.rmdir() if planted == "folder" else lock.unlink()

@@ -392,14 +392,15 @@ def test_what_the_store_rejects_is_kept_and_reported_and_all_else_arrives(parent
     log_all(run)
     assert tracker.drain(30) == 0
     assert_arrived(client, run.run_id)
-    (problem,) = tracker.problems()
+    problem, count = tracker.problems()
     assert problem.startswith("the tracking store rejected a record of run 'vae #0' (MlflowException: ")
+    assert count.startswith("2 records of run 'vae #0' are not uploaded; ")
     (kept,) = (path for path in outboxed(tmp_path) if path.name == "rejected.jsonl")
     assert str(kept) in problem
     rejected = [json.loads(line) for line in kept.read_text().splitlines()]
     assert {json.loads(row["line"])["kind"] for row in rejected} == {"file", "values"}
     assert [path.read_text() for path in outboxed(tmp_path) if path.name == "notes.txt"] == ["text"]
-    assert [record.getMessage() for record in caplog.records if record.name == uploader.log.name] == [problem]
+    assert [record.getMessage() for record in caplog.records if record.name == uploader.log.name] == [problem, count]
     # Another process finds nothing left to do.
     tracker.close()
     with tracking(tracker.uri, tmp_path) as later:

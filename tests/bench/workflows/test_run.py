@@ -19,7 +19,8 @@ from mlflow.tracking import MlflowClient
 import bench.execution.worker
 import bench.workflows.run
 from bench import Arm, Integers, Study, run_study
-from bench.core.errors import DataError, SettingsError
+from bench.core.environment import RUNNING_STUDY_VARIABLE
+from bench.core.errors import DataError, RestartRequiredError, SettingsError
 from bench.core.extensions import load_extension
 from bench.data.registry import load
 from bench.search.sampler import SearchObjects
@@ -214,6 +215,48 @@ def test_arrays_are_kept_as_a_file_of_the_output_folder_that_later_calls_find(as
     assert load(asked(data=path).settings.dataset).digest == data.digest
     assert asked(data=IMAGES[::-1]).settings.dataset != alone.settings.dataset
     assert asked().settings.dataset == "digits"
+
+
+@pytest.mark.parametrize("alter", ["altered", "as it was"])
+def test_a_process_that_starts_again_continues_the_same_study_or_stops(tmp_path, monkeypatch, alter):
+    """As one does that has grown too large: its data are read again."""
+    path = tmp_path / "own.npz"
+    np.savez(path, images=IMAGES, grey_levels=4)
+    begun = []
+
+    def grow(bound, *arguments):
+        begun.append(bound.study_id)
+        raise RestartRequiredError("too large")
+
+    def run():
+        run_study([SMALL], data=path, output=tmp_path / "runs", backend=os.environ["KERAS_BACKEND"], quiet=True)
+
+    monkeypatch.setattr(bench.workflows.run, "_searched", grow)
+    # Restored after the test, whatever the calls below leave.
+    monkeypatch.setenv(RUNNING_STUDY_VARIABLE, "")
+    monkeypatch.delenv(RUNNING_STUDY_VARIABLE)
+    with pytest.raises(RestartRequiredError):
+        run()
+    assert os.environ[RUNNING_STUDY_VARIABLE] == begun[0]
+    if alter == "altered":
+        np.savez(path, images=IMAGES[::-1], grey_levels=4)
+    with pytest.raises(DataError if alter == "altered" else RestartRequiredError) as raised:
+        run()
+    if alter == "altered":
+        assert re.search(rf"own\.npz'.* was altered while {begun[0]} ran: restore it", str(raised.value))
+        assert len(begun) == 1
+        # Asked for once more, it is what the user wants.
+        with pytest.raises(RestartRequiredError):
+            run()
+    assert len(begun) == 2
+    assert (begun[0] == begun[1]) == (alter != "altered")
+
+
+@pytest.mark.parametrize("study_id", ["../elsewhere", "/elsewhere", "..", "a/b"])
+def test_no_report_is_written_outside_the_output_folder(tmp_path, study_id):
+    with pytest.raises(SettingsError, match="is no identifier of a study"):
+        bench.workflows.run.report(f"sqlite:///{tmp_path / 'mlflow.db'}", study_id, tmp_path / "runs")
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from bench.core.errors import DataError, SettingsError
+from bench.core.file_locks import LockFileError
 from bench.core.metrics import METRICS
 from bench.data.bundled import load_digits
 from bench.data.dataset import DatasetInfo, Split, TuningData
@@ -56,7 +57,7 @@ def by_hand(images, grey_levels, weights):
 def test_digits_are_classified_within_seconds_and_the_classifier_is_kept(tmp_path, monkeypatch):
     data = load_digits().tuning
     extractor = open_extractor("classifier", data, tmp_path)
-    (kept,) = tmp_path.glob(f"classifier-v2-{data.digest[:12]}-*.json")
+    (kept,) = tmp_path.glob(f"classifier-v3-{data.digest[:12]}-*.json")
     record = json.loads(kept.read_text())
     accuracy = record["accuracy"]
     assert accuracy["value"] > 0.93
@@ -208,11 +209,33 @@ def test_a_damaged_classifier_is_named_with_the_way_out(tmp_path, short):
     refused("")
     weights_file.write_bytes(whole)
     refused("other data", of=noise((8, 8, 1), 17, digest="ab" * 6 + "f" * 52))
-    for text in ("{", "[]", json.dumps(record | {"surplus": 1})):
+    for text in ("{", "[]", "7", "[" * 100_000, "\0"):
         record_file.write_text(text)
         refused("")
+    accuracy = record["accuracy"]
+    for changes in (
+        {"surplus": 1},
+        {"accuracy": accuracy | {"value": 0.999}},
+        {"accuracy": accuracy | {"value": "high"}},
+        {"task": "9 classes"},
+        {"seed": 7},
+        {"weights_digest": "0" * 64},
+        {"record_digest": "0" * 64},
+    ):
+        record_file.write_text(json.dumps(record | changes))
+        refused("its record was altered")
     record_file.write_text(json.dumps(record))
     open_extractor("classifier", data, tmp_path)
+
+
+def test_a_link_in_place_of_its_lock_is_named(tmp_path, short):
+    data = noise((8, 8, 1), 17)
+    open_extractor("classifier", data, tmp_path)
+    (lock,) = tmp_path.glob("*.lock")
+    lock.unlink()
+    lock.symlink_to(lock)
+    with pytest.raises(LockFileError, match=rf"{lock.name} is a symbolic link.*remove it"):
+        open_extractor("classifier", data, tmp_path)
 
 
 def test_a_folder_that_cannot_be_written_is_named(tmp_path, short):

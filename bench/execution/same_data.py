@@ -1,0 +1,52 @@
+"""Notices files of data that were replaced since a study began."""
+
+from __future__ import annotations
+
+from bench.core.errors import DataError
+from bench.data.dataset import DatasetInfo
+from bench.evaluation.evaluator import open_outside
+from bench.evaluation.programs import OutsideData
+from bench.execution.session import OUTSIDE_DIGEST, StudySession
+from bench.search.storage import specifications
+
+
+def open_outside_data(study: StudySession, info: DatasetInfo) -> OutsideData | None:
+    """Load the outside data of a study, if it has any.
+
+    The first process to do so publishes their digest: a file that is replaced later, or is another one on another
+    machine, would make its runs incomparable with those before.
+
+    Raises:
+        DataError: they cannot be loaded, or are not those that the study began with.
+        SettingsError: they do not fit the study's own data.
+    """
+    settings = study.bound.settings
+    if settings.outside_dataset is None:
+        return None
+    outside = open_outside(settings.outside_dataset, info, settings.preparation)
+    published = study.record.specification or {}
+    known = published.get(OUTSIDE_DIGEST)
+    if known is None:
+        study.record.publish({**published, OUTSIDE_DIGEST: outside.digest})
+    elif known != outside.digest:
+        raise DataError(
+            f"the outside data set {settings.outside_dataset!r} differs here (digest {outside.digest[:12]}) from where "
+            f"the study began ({known[:12]}): restore it, or give it under another path, which begins another study"
+        )
+    return outside
+
+
+def begun_with_other_data(study: StudySession) -> list[str]:
+    """The studies of the same file, which held other images then; none if this study had begun before.
+
+    A study is of its images, so another one begins where a file was replaced or edited.
+    """
+    if not study.is_new:
+        return []
+    own = study.bound.settings.model_dump(mode="json", include={"dataset", "preparation"})
+    return [
+        each["study_id"]
+        for each in specifications(study.record.storage)
+        if own.items() <= each["settings"].items()
+        and (each["digest"], each["labels"]) != (study.bound.digest, study.bound.labels)
+    ]

@@ -1,0 +1,90 @@
+"""A study's files of data that are replaced in mid-study stop it, or begin another study with a word."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from bench.core.errors import DataError
+from bench.data.registry import load
+from bench.execution.same_data import begun_with_other_data, open_outside_data
+from bench.execution.session import join_session, open_data, open_session
+from bench.study.definition import BoundStudy
+
+
+def write(path, seed=0, n=60):
+    images = np.random.default_rng(seed).integers(0, 17, (n, 8, 8), dtype=np.uint8)
+    np.savez(path, images=images, labels=np.arange(n) % 10, grey_levels=17)
+
+
+@pytest.fixture
+def outside(tmp_path):
+    path = tmp_path / "outside.npz"
+    write(path)
+    return path
+
+
+def test_outside_data_that_are_replaced_in_mid_study_are_refused(start, tiny_study, digits, tmp_path, outside):
+    options = {"outside_dataset": str(outside)}
+
+    def opened():
+        """A new process: the command again, or a worker that joins."""
+        study = start(tiny_study, digits, tmp_path / "runs", **options).shared
+        study.tracker.close()
+        return study
+
+    def joined():
+        first = opened()
+        settings = first.bound.settings
+        return join_session(first.bound.study_id, settings.storage_url, settings.tracking, settings.output)
+
+    whole = outside.read_bytes()
+    first = open_outside_data(opened(), digits.info)
+    assert first is not None
+    for process in (opened, joined):
+        again = open_outside_data(process(), digits.info)
+        assert again is not None
+        assert again.digest == first.digest
+    write(outside, seed=1)
+    for process in (opened, joined):
+        with pytest.raises(DataError, match=r"outside data set '.*outside\.npz' differs here .*restore it"):
+            open_outside_data(process(), digits.info)
+    outside.write_bytes(whole[:-60])
+    with pytest.raises(DataError, match=r"outside\.npz"):
+        open_outside_data(opened(), digits.info)
+    outside.write_bytes(whole)
+    open_outside_data(opened(), digits.info)
+
+
+def test_a_study_without_outside_data_opens_none(start, tiny_study, digits, tmp_path):
+    study = start(tiny_study, digits, tmp_path).shared
+    assert open_outside_data(study, digits.info) is None
+    study.tracker.close()
+
+
+def test_a_file_that_was_replaced_begins_another_study_which_is_said_once(settings_for, tiny_study, tmp_path):
+    path = tmp_path / "data.npz"
+
+    def opened(**changes):
+        data, settings = load(str(path)), settings_for(tmp_path / "runs", dataset=str(path), **changes)
+        study = open_session(BoundStudy(tiny_study, settings, data.info, data.digest, data.labels_digest))
+        study.tracker.close()
+        return study
+
+    write(path, n=200)
+    before = opened()
+    assert before.is_new
+    assert begun_with_other_data(before) == []
+    assert begun_with_other_data(opened(seed=7)) == []
+    write(path, seed=1, n=200)
+    after = opened()
+    assert after.bound.study_id != before.bound.study_id
+    assert before.bound.study_id in begun_with_other_data(after)
+    assert begun_with_other_data(opened()) == []
+    # A worker of the first study that joins now would train on other images.
+    with pytest.raises(DataError, match="differs here"):
+        open_data(before.bound)
+    with pytest.raises(DataError, match="differs here"):
+        open_data(replace(after.bound, labels="0" * 12))
