@@ -16,6 +16,11 @@ from bench.core.results import RunState
 PREFIX = "reparam."
 
 
+def is_own(tags: Mapping[str, str]) -> bool:
+    """Whether a run below a study's is one of its own, and none that a person made there."""
+    return any(name.startswith(PREFIX) for name in tags)
+
+
 class RunTags(BaseModel):
     """What the tags of a model run say."""
 

@@ -36,7 +36,7 @@ from bench.tracking.deletion import deleted_children, deleted_studies, only_run,
 from bench.tracking.location import Artifacts
 from bench.tracking.reading.sources import ClientSource, StoredRun, open_source
 from bench.tracking.registry import model_location
-from bench.tracking.run_tags import RunTags, raise_if_edited, read_json
+from bench.tracking.run_tags import RunTags, is_own, raise_if_edited, read_json
 from bench.tracking.runs import PARENT_TAG, experiment_ids, search_runs
 from bench.tracking.schema import (
     DETAILS_TAG,
@@ -138,11 +138,13 @@ def _load(client: MlflowClient, uri: str, study_id: str) -> StudyResults:
     except (KeyError, ValueError, TypeError) as error:
         raise TrackingError(f"{study_id} in {redact(uri)} is not as a study logs it: {error!r}") from error
     source, artifacts = open_source(client, uri), Artifacts(uri)
-    children = [_Child(run, selected) for run in source.children(parent.info.experiment_id, parent.info.run_id)]
+    below = list(source.children(parent.info.experiment_id, parent.info.run_id))
+    children = [_Child(run, selected) for run in below if is_own(run.tags)]
     deleted = deleted_children(client, parent.info.experiment_id, parent.info.run_id)
     settings["deleted_runs"] = len(deleted.keys() - {child.tags.key for child in children})
     if settings["deleted_runs"] and not children:
         raise was_deleted(client, f"all {settings['deleted_runs']} runs of {study_id} were", parent.info.experiment_id)
+    settings["foreign_runs"] = len(below) - len(children)
     finals = [child for child in children if child.role == "final"]
     settings["superseded_final_runs"] = sum(child.role == "superseded" for child in children)
     return StudyResults(
