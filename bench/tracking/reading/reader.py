@@ -64,7 +64,9 @@ def list_studies(uri: str) -> list[str]:
     Raises:
         TrackingError: the store cannot be reached.
     """
-    tags = (run.data.tags for run in _parents(connect(uri), ""))
+    client = connect(uri)
+    with raise_tracking_errors(uri):
+        tags = [run.data.tags for run in _parents(client, "")]
     return [each["reparam.study_id"] for each in tags if "reparam.study_id" in each]
 
 
@@ -74,7 +76,9 @@ def newest_view(uri: str) -> str | None:
     Raises:
         TrackingError: the store cannot be reached.
     """
-    newest = next(_parents(connect(uri), ""), None)
+    client = connect(uri)
+    with raise_tracking_errors(uri):
+        newest = next(_parents(client, ""), None)
     return None if newest is None else view_address(newest.info.experiment_id, VIEWS[0])
 
 
@@ -221,6 +225,7 @@ class LoggedModel:
         role: ``search`` or ``final``.
         seed: the run's seed.
         config: its configuration, as JSON of :class:`bench.study.config.RunConfig`.
+        digest: the digest of the data that it was trained on.
         backend: the backend that trained it.
         evaluations: the number of validation evaluations during its training.
         dataset: the data set, as in the study's settings.
@@ -234,6 +239,7 @@ class LoggedModel:
     role: str
     seed: int
     config: str
+    digest: str
     backend: str
     evaluations: int
     dataset: str
@@ -257,11 +263,10 @@ class LoggedModel:
         Raises:
             SettingsError: it is another one.
         """
-        own = json.loads(self.config)["dataset_digest"]
-        if digest != own:
+        if digest != self.digest:
             raise SettingsError(
-                f"run {self.name!r} was trained on data of digest {own[:12]}, but {name} has {digest[:12]}: give the "
-                "same data with --dataset"
+                f"run {self.name!r} was trained on data of digest {self.digest[:12]}, but {name} has {digest[:12]}: "
+                "give the same data with --dataset"
             )
 
 
@@ -279,45 +284,60 @@ def load_run(uri: str, run_id: str) -> LoggedModel:
         TrackingError: the store cannot be reached, or holds no such run, or it is not the run of a model.
     """
     client = connect(uri)
-    run = _find_run(client, uri, run_id)
-    tags = run.data.tags
-    if "reparam.config" not in tags:
-        raise TrackingError(f"run {run_id!r} is not the run of a model: give that of a trial or of a final run")
-    config = json.loads(tags["reparam.config"])
-    settings = json.loads(client.get_run(tags[PARENT_TAG]).data.tags["reparam.settings"])
+    with raise_tracking_errors(uri):
+        run = _find_run(client, uri, run_id)
+        known = run.data.tags
+        if "reparam.config" not in known:
+            raise TrackingError(f"run {run_id!r} is not the run of a model: give that of a trial or of a final run")
+        tags = RunTags.of(run.info.run_id, known)
+        with raise_if_edited(run.info.run_id):
+            parent = client.get_run(known[PARENT_TAG])
+        kept = (run.outputs and run.outputs.model_outputs) or client.list_artifacts(run.info.run_id, MODEL_FOLDER)
+    settings = read_json(parent.info.run_id, parent.data.tags, "reparam.settings", {})
     if "dataset" not in settings:
         raise TrackingError(
             f"the study of run {run_id!r} does not say what data it used: its model cannot be evaluated"
         )
-    kept = (run.outputs and run.outputs.model_outputs) or client.list_artifacts(run.info.run_id, MODEL_FOLDER)
-    return LoggedModel(
-        run_id=run.info.run_id,
-        name=run.info.run_name,
-        role=tags["reparam.role"],
-        seed=int(tags["reparam.seed"]),
-        config=tags["reparam.config"],
-        backend=config["backend"],
-        evaluations=config["training"]["evaluations"],
-        dataset=settings["dataset"],
-        preparation=Preparation.from_settings(settings),
-        settings=settings,
-        keeps_model=bool(kept),
-    )
+    with raise_if_edited(parent.info.run_id):
+        preparation, dataset = Preparation.from_settings(settings), _text(settings["dataset"])
+    with raise_if_edited(run.info.run_id):
+        config = json.loads(known["reparam.config"])
+        return LoggedModel(
+            run_id=run.info.run_id,
+            name=run.info.run_name,
+            role=tags.role,
+            seed=tags.seed,
+            config=known["reparam.config"],
+            digest=_text(config["dataset_digest"]),
+            backend=_text(config["backend"]),
+            evaluations=int(config["training"]["evaluations"]),
+            dataset=dataset,
+            preparation=preparation,
+            settings=settings,
+            keeps_model=bool(kept),
+        )
+
+
+def _text(value: object) -> str:
+    if not isinstance(value, str):
+        raise TypeError(f"{value!r} is no text")
+    return value
 
 
 def load_curve(uri: str, run_id: str) -> pd.DataFrame:
     """The learning curve of a run, ``evaluation metric value``: all values of training and validation except times."""
     client = connect(uri)
-    keys = [
-        key
-        for key in client.get_run(run_id).data.metrics
-        if re.fullmatch(rf"(train|validation)/.*{EVALUATION_SUFFIX}", key)
-    ]
-    points = [
-        {"evaluation": point.step, "metric": key.removesuffix(EVALUATION_SUFFIX), "value": point.value}
-        for key in keys
-        for point in client.get_metric_history(run_id, key)
-    ]
+    with raise_tracking_errors(uri):
+        keys = [
+            key
+            for key in client.get_run(run_id).data.metrics
+            if re.fullmatch(rf"(train|validation)/.*{EVALUATION_SUFFIX}", key)
+        ]
+        points = [
+            {"evaluation": point.step, "metric": key.removesuffix(EVALUATION_SUFFIX), "value": point.value}
+            for key in keys
+            for point in client.get_metric_history(run_id, key)
+        ]
     return pd.DataFrame(points, columns=["evaluation", "metric", "value"])
 
 
@@ -349,7 +369,8 @@ def load_model_file(uri: str, run_id: str, folder: Path) -> Path:
         TrackingError: the store cannot be reached, or the file is no archive, or does not fit into memory.
     """
     client = connect(uri)
-    location, _ = model_location(client, client.get_run(run_id))
+    with raise_tracking_errors(uri):
+        location, _ = model_location(client, client.get_run(run_id))
     file = Artifacts(uri).download(f"{location}/{MODEL_FILE}", folder)
     try:
         with zipfile.ZipFile(file) as archive:
