@@ -8,7 +8,7 @@ import math
 import re
 import tempfile
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,9 +16,10 @@ from typing import Any
 import pandas as pd
 import psutil
 from mlflow.tracking import MlflowClient
-from pydantic import BaseModel, TypeAdapter
+from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from bench.core.errors import SettingsError, TrackingError
+from bench.core.logs import shorten
 from bench.core.metrics import METRICS, Metric
 from bench.core.redaction import redact
 from bench.core.results import (
@@ -30,6 +31,8 @@ from bench.core.results import (
     ImageGrid,
     StudyResults,
 )
+from bench.core.validation import format_validation_error
+from bench.data.dataset import DatasetInfo
 from bench.data.preparation import Preparation
 from bench.tracking.connection import connect, raise_tracking_errors
 from bench.tracking.deletion import deleted_children, deleted_studies, only_run, was_deleted
@@ -132,15 +135,19 @@ def _load(client: MlflowClient, uri: str, study_id: str) -> StudyResults:
     tags = parent.data.tags
     try:
         study = _StudyTag.model_validate_json(tags["reparam.study"])
-        dataset, provenance = (json.loads(tags[f"reparam.{name}"]) for name in ("dataset", "provenance"))
-        settings = dict(json.loads(tags["reparam.settings"]))
-        selected = json.loads(tags.get("reparam.selected", "{}"))
+        dataset, provenance = (_OBJECT.validate_json(tags[f"reparam.{name}"]) for name in ("dataset", "provenance"))
+        _DATASET.validate_python({name: value for name, value in dataset.items() if name != "digest"})
+        settings = _OBJECT.validate_json(tags["reparam.settings"])
+        selected = _SELECTED.validate_json(tags.get("reparam.selected", "{}"))
         space = _SPACE.validate_json(tags.get("reparam.space", "{}"))
         # Defines the user's own metrics where the file that registers them is not imported.
         for metric in _METRIC_LIST.validate_json(tags.get("reparam.metrics", "[]")):
             METRICS.setdefault(metric.name, metric)
     except (KeyError, ValueError, TypeError) as error:
-        raise TrackingError(f"{study_id} in {redact(uri)} is not as a study logs it: {error!r}") from error
+        raise TrackingError(
+            f"{study_id} in {redact(uri)} is not as a study logs it ({_reason(error)}): the command that began it "
+            f"writes the tags of its run {parent.info.run_id} again"
+        ) from error
     source, artifacts = open_source(client, uri), Artifacts(uri)
     below = list(source.children(parent.info.experiment_id, parent.info.run_id))
     children = [_Child(run, selected) for run in below if is_own(run.tags)]
@@ -174,6 +181,12 @@ def _load(client: MlflowClient, uri: str, study_id: str) -> StudyResults:
     )
 
 
+class _Selected(BaseModel):
+    """What the tag ``reparam.selected`` says of an arm."""
+
+    config_hash: str
+
+
 class _StudyTag(BaseModel):
     """The tag ``reparam.study``."""
 
@@ -184,6 +197,15 @@ class _StudyTag(BaseModel):
     swept: dict[str, list[str]]
 
 
+def _reason(error: Exception) -> str:
+    if isinstance(error, ValidationError):
+        return shorten(format_validation_error(error, "a tag"))
+    return f"{error} is missing" if isinstance(error, KeyError) else shorten(str(error))
+
+
+_OBJECT = TypeAdapter(dict[str, Any])
+_DATASET = TypeAdapter(DatasetInfo)
+_SELECTED = TypeAdapter(dict[str, _Selected])
 _METRIC_LIST = TypeAdapter(list[Metric])
 _SPACE = TypeAdapter(dict[str, dict[str, dict[str, Any]]])
 """The ranges of the swept parameters, by arm and name."""
@@ -398,14 +420,14 @@ def _parents(client: MlflowClient, condition: str) -> Iterator[Any]:
 class _Child:
     """A model run in the store."""
 
-    def __init__(self, run: StoredRun, selected: dict[str, dict[str, Any]]) -> None:
+    def __init__(self, run: StoredRun, selected: Mapping[str, _Selected]) -> None:
         self.run = run
         self.run_id = run.run_id
         self.tags = RunTags.of(run.run_id, run.tags)
         self.arm = self.tags.arm
         self.role: str = self.tags.role
         chosen = selected.get(self.arm)
-        if self.role == "final" and chosen and chosen["config_hash"] != self.tags.config_hash:
+        if self.role == "final" and chosen and chosen.config_hash != self.tags.config_hash:
             self.role = "superseded"
 
     @property
