@@ -14,8 +14,6 @@ from bench.core.results import RunState
 from bench.search.storage import open_storage
 from bench.tracking.reading.reader import load_results
 
-pytestmark = pytest.mark.usefixtures("short_patience")
-
 OTHERS_BEST = {"latent_size": 2, "learning_rate": 1e-3}
 BEFORE, AFTER = {"trials": 2}, {"trials": 4, "seeds": 2}
 
