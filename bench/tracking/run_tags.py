@@ -64,8 +64,12 @@ def edited(run_id: str, problem: str) -> DisagreementError:
 
 
 @contextmanager
-def raise_if_edited(run_id: str) -> Iterator[None]:
+def raise_if_edited(run_id: str, what: str = "what a tag holds") -> Iterator[None]:
     """Turn errors of reading what a run's tags hold into one line that names the run.
+
+    Args:
+        run_id: MLflow's identifier of the run.
+        what: what is read, as the subject of a sentence.
 
     Raises:
         DisagreementError: the block raised an error of malformed content.
@@ -73,7 +77,7 @@ def raise_if_edited(run_id: str) -> Iterator[None]:
     try:
         yield
     except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise edited(run_id, f"what a tag holds cannot be read, {type(error).__name__}: {error}") from error
+        raise edited(run_id, f"{what} cannot be read, {type(error).__name__}: {error}") from error
 
 
 def read_json(run_id: str, tags: Mapping[str, str], name: str, default: Any) -> Any:

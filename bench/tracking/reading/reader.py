@@ -452,11 +452,15 @@ class _Child:
             "state": self.tags.state.value,
             "reason": self.tags.reason,
             "config_hash": self.tags.config_hash,
-            "started": pd.Timestamp(run.start_time, unit="ms", tz="UTC"),
+            "started": self._started(),
             "seconds": math.nan if run.end_time is None else (run.end_time - run.start_time) / 1000,
             "url": f"{_ui(uri)}/#/experiments/{run.experiment_id}/runs/{self.run_id}?{TRAINING_MODE}",
         }
         return row | {f"param.{name}": _parsed(value) for name, value in run.params.items()}
+
+    def _started(self) -> pd.Timestamp:
+        with raise_if_edited(self.run_id, "when it began"):
+            return pd.Timestamp(self.run.start_time, unit="ms", tz="UTC")
 
     def measurements(self, study_id: str) -> Iterator[dict[str, Any]]:
         values = self.run.metrics
