@@ -59,7 +59,7 @@ class RunTags(BaseModel):
 def edited(run_id: str, problem: str) -> DisagreementError:
     """The error that a run is not as it was logged."""
     return DisagreementError(
-        f"run {run_id} is not as it was logged: {shorten(problem)}; set the tag back in MLflow, or delete the run there"
+        f"run {run_id} is not as it was logged: {shorten(problem)}; set it back in MLflow, or delete the run there"
     )
 
 

@@ -98,7 +98,12 @@ SETTINGS = '{"dataset": "digits"}'
     [
         ("[]", "mine", "x", r"run {parent} is not as it was logged: .*reparam\.settings is \[\]"),
         ('{"dataset": 3}', "mine", "x", r"run {parent} is not as it was logged: .*3 is no text"),
-        ('{"dataset": "digits", "resize": "x"}', "mine", "x", r"run {parent} is not as it was logged: .*'x'"),
+        (
+            '{"dataset": "digits", "resize": "x"}',
+            "mine",
+            "x",
+            r"run {parent} is not as it was logged: .*a size is HEIGHTxWIDTH",
+        ),
         (SETTINGS, "reparam.config", "[]", r"run {run} is not as it was logged: .*TypeError"),
         (SETTINGS, "reparam.config", "{", r"run {run} is not as it was logged: .*JSONDecodeError"),
         (SETTINGS, "reparam.config", '{"dataset_digest": 3}', r"run {run} is not as it was logged: .*3 is no text"),
@@ -125,7 +130,7 @@ def test_a_database_that_lacks_a_table_is_named(cli, store, command):
     code, out, err = cli(command, *arguments)
     assert (code, out) == (2, ""), err
     assert err.count("error: tracking store sqlite:///") == 1
-    assert f"mlflow.db cannot be read to the end: (sqlite3.OperationalError) no such table: latest_metrics" in err
+    assert "mlflow.db cannot be read to the end: (sqlite3.OperationalError) no such table: latest_metrics" in err
 
 
 def test_a_time_that_no_clock_shows_is_named(refused, store):
@@ -143,3 +148,20 @@ def test_an_output_folder_that_cannot_be_used_is_refused_there_too(refused, tmp_
     (tmp_path / "loop").symlink_to(tmp_path / "loop")
     (tmp_path / "f").write_text("")
     refused(f"output='.*{message}", command, "--output", output)
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b'\xff\xfe\0a,b\n"1', b"a,b\n1,2,3\n1,2,3,4,5\n"], ids=["empty", "odd", "ragged"]
+)
+def test_a_table_that_cannot_be_read_is_named(refused, store, content):
+    tag(store.trials[0], "reparam.role", "final")(store.file)
+    tag(store.trials[0], "reparam.tables", '["latents"]')(store.file)
+    with closing(sqlite3.connect(store.file)) as connection:
+        query = "SELECT artifact_uri FROM runs WHERE run_uuid = ?"
+        (address,) = connection.execute(query, (store.trials[0],)).fetchone()
+    folder = store.output / "artifacts" / "partial" / address.rpartition("/partial/")[2] / "tables"
+    folder.mkdir(parents=True)
+    (folder / "latents.csv").write_bytes(content)
+    refused(
+        rf"run {store.trials[0]} is not as it was logged: its artifact tables/latents\.csv cannot be read, ", "report"
+    )

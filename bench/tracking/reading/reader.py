@@ -511,8 +511,10 @@ class _Child:
 
     def tables(self, artifacts: Artifacts) -> Iterator[tuple[str, pd.DataFrame]]:
         for name in self._json("reparam.tables", []):
-            table = pd.read_csv(io.BytesIO(self._read(artifacts, f"{TABLE_FOLDER}/{name}.csv")))
-            table.insert(0, "run_id", self.run_id)
+            content = self._read(artifacts, f"{TABLE_FOLDER}/{name}.csv")
+            with raise_if_edited(self.run_id, f"its artifact {TABLE_FOLDER}/{name}.csv"):
+                table = pd.read_csv(io.BytesIO(content))
+                table.insert(0, "run_id", self.run_id)
             yield name, table
 
     def _read(self, artifacts: Artifacts, path: str) -> bytes:
