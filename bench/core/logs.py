@@ -159,4 +159,5 @@ def _suggest_fix(error: Exception) -> str:
         return "the machine ran out of memory: use a smaller --batch-size, or a larger machine"
     if isinstance(error, OSError) and error.filename is not None:
         return "check that the file can be reached and that its disk has room; then run the same command again"
-    return "run the same command again; if the error comes back, report it with that file"
+    # Repeating the command would not mend it.
+    return "this is a fault of reparam-bench: please report it with that file"

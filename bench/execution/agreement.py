@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from bench.core.errors import DisagreementError
 from bench.search.queue import Attempt, Queue
 from bench.study.definition import FINALS
-from bench.tracking.logged_run import LoggedRun
+from bench.tracking.logged_run import OBJECTIVE, LoggedRun
 from bench.tracking.writer import ParentRun
 
 
@@ -61,3 +61,8 @@ def _check_tags(run: LoggedRun, kind: str, attempt: Attempt) -> None:
                 f"run {run.run_id} has reparam.{name}={getattr(run, name)!r} in MLflow, and {value!r} in the storage: "
                 "set the tag back"
             )
+    if kind != FINALS and None not in (run.objective, attempt.objective) and run.objective != attempt.objective:
+        raise DisagreementError(
+            f"run {run.run_id} has {OBJECTIVE}={run.objective} in MLflow, and {attempt.objective} in the storage: log "
+            "that value there again, at a later step"
+        )

@@ -48,6 +48,7 @@ class Coordinator:
         self.progress = progress
         self.stop = stop
         self._shown: dict[str, set[int]] = {}
+        self._foreign: dict[str, int] = {}
         self._tracking_due = 0.0
         self._lock: Heartbeat | None = None
 
@@ -90,10 +91,16 @@ class Coordinator:
         self.study.remove_checkpoints_of_settled_tasks()
 
     def _name_runless(self) -> None:
-        """Say of which trials that count no run is logged, though nothing waits for upload here."""
+        """Say which runs are not the study's, and of which trials that count no run is logged or waits for upload."""
         attempts = [each for queue in self.study.queues.values() for each in queue.attempts()]
         try:
-            if self.study.tracker.drain(0.0) or not (missing := runless(self.study.parent.children(), attempts)):
+            runs = self.study.parent.children()
+            if self.study.parent.foreign:
+                self.progress.say(
+                    f"{self.study.parent.foreign} runs below the study's in MLflow are not its own, as somebody made "
+                    "them or removed their tags there: they are ignored"
+                )
+            if self.study.tracker.drain(0.0) or not (missing := runless(runs, attempts)):
                 return
         except TrackingError:
             # Said already.
@@ -115,10 +122,12 @@ class Coordinator:
 
     def _end_work(self) -> None:
         # A process that has taken over decides on its queues.
-        if self._lock is None or not self._lock.lost:
-            for queue in self.study.queues.values():
-                queue.set_open(False)
-        self.executor.shutdown()
+        try:
+            if self._lock is None or not self._lock.lost:
+                for queue in self.study.queues.values():
+                    queue.set_open(False)
+        finally:
+            self.executor.shutdown()
 
     def _config(self, name: str, trial: Selection) -> RunConfig:
         return self.study.bound.configure(self.study.bound.study.arm(name), trial.values)
@@ -220,9 +229,19 @@ class Coordinator:
                 "traceback is the artifact traceback.txt of its MLflow run"
             )
 
+    def _say_foreign(self, kind: str) -> None:
+        queue = self.study.queues[kind]
+        if queue.foreign > self._foreign.get(kind, 0):
+            self.progress.say(
+                f"{queue.foreign} trials of {queue.name} in the storage are not the study's own, as somebody added or "
+                "changed them in Optuna: they are ignored"
+            )
+        self._foreign[kind] = queue.foreign
+
     def _show(self, kind: str, attempts: list[Attempt]) -> None:
         """Count the tasks that ended since the last call, and print how those of other processes ended."""
         settled = {each.number: each for each in attempts if each.counts}
+        self._say_foreign(kind)
         earlier = self._shown.get(kind)
         self._shown[kind] = set(settled)
         for number in sorted(set(settled) - (earlier or set())):
@@ -260,7 +279,7 @@ class Coordinator:
             for run, attempt in self._find_mismatches():
                 if patience or not _may_still_report(attempt):
                     parent.end_run(run.run_id, attempt.state or RunState.INTERRUPTED, attempt.reason)
-        except (OutboxError, TrackingError) as error:
+        except (OutboxError, TrackingError, StudyStoppedError) as error:
             self.progress.say(f"the tracking server is updated later: {error}")
 
     def _find_mismatches(self) -> list[tuple[LoggedRun, Attempt]]:

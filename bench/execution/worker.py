@@ -20,10 +20,12 @@ from bench.core.errors import (
     OutOfMemoryError,
     PrunedError,
     RestartRequiredError,
+    SettingsError,
     TrackingError,
     TrialError,
     is_out_of_memory,
 )
+from bench.core.logs import shorten
 from bench.core.results import EvaluationRecord, RunState
 from bench.core.seeds import derive_seed
 from bench.core.signals import StopRequest
@@ -35,7 +37,8 @@ from bench.execution.progress import StudyProgress
 from bench.execution.same_data import open_outside_data
 from bench.execution.session import StudySession, limit_validation
 from bench.execution.trial import OnEvaluation, Outcome, run_final, run_trial, validation_bits_per_dim
-from bench.search.heartbeat import Heartbeat, Watch
+from bench.search.heartbeat import BEATS_PER_LEASE, Heartbeat
+from bench.search.processes import Owner
 from bench.search.queue import STOPPED, Claim
 from bench.study.config import RunConfig
 from bench.study.definition import FINALS, Arm
@@ -134,8 +137,9 @@ class Worker:
                 claim = queue.claim()
                 if claim is None:
                     continue
-                job = self._final(claim) if kind == FINALS else self._trial(kind, claim)
-                self._run_attempt(job, kind, claim)
+                job = self._job(kind, claim)
+                if job is not None:
+                    self._run_attempt(job, kind, claim)
                 self._tasks += 1
             except LostTrialError as error:
                 # The process that took it over records how it ends.
@@ -153,23 +157,51 @@ class Worker:
             )
 
     def work_until_over(self) -> None:
-        """Do tasks until the coordinator ends the study, or is gone and none is queued.
+        """Do tasks until the coordinator ends the study, or has died and none was queued for a lease.
 
         Raises:
             KeyboardInterrupt, RestartRequiredError: as for :meth:`work`.
         """
-        record, watch = self.study.record, Watch(self.study.record.lease)
+        record, coordinator = self.study.record, self.study.record.watch_coordinator()
+        due = busy = time.monotonic()
+        is_mourned = False
         while True:
             if self.work():
-                continue
-            if record.is_finished:
+                busy = time.monotonic()
+                if busy < due:
+                    continue
+            elif record.is_finished:
                 return
-            if watch.seconds_unchanged("coordinator", record.coordinator_beat()) > record.lease:
-                self.progress.say(
-                    f"the coordinator of {record.study_id} is gone: run `reparam-bench study` again to continue"
-                )
+            else:
+                time.sleep(IDLE_SECONDS)
+            due = time.monotonic() + record.lease / BEATS_PER_LEASE
+            dead = coordinator.dead()
+            if dead is not None and not is_mourned:
+                self._say_coordinator_died(dead)
+            elif dead is None and is_mourned:
+                self.progress.say(f"another process coordinates {record.study_id} now")
+            is_mourned = dead is not None
+            if is_mourned and time.monotonic() - busy > record.lease:
+                self.progress.say(f"nothing of {record.study_id} is left to do without a coordinator: this worker ends")
                 return
-            time.sleep(IDLE_SECONDS)
+
+    def _say_coordinator_died(self, coordinator: Owner) -> None:
+        waiting = sum(queue.waiting for queue in self.study.queues.values())
+        self.progress.say(
+            f"the process that coordinates {self.study.record.study_id} died (process {coordinator['pid']} on "
+            f"{coordinator['host']}): {waiting} trials or final runs wait; the workers finish them, and end "
+            f"{self.study.record.lease:g} s after the last one, unless the command that began the study is run again"
+        )
+
+    def _job(self, kind: str, claim: Claim) -> _Job | None:
+        """How to do a task; None if it has failed, as somebody changed it in Optuna to what cannot be done."""
+        try:
+            return self._final(claim) if kind == FINALS else self._trial(kind, claim)
+        except (SettingsError, ValueError, TypeError) as error:
+            reason = f"it cannot be configured: {shorten(str(error))}"
+            claim.end(RunState.FAILED, reason=reason)
+            self.progress.say(f"{kind} {claim.number}: {RunState.FAILED}, {reason}")
+            return None
 
     def _trial(self, kind: str, claim: Claim) -> _Job:
         """Train one configuration of the sweep, and evaluate it on validation."""
@@ -196,6 +228,8 @@ class Worker:
     def _final(self, claim: Claim) -> _Job:
         """Train a selected configuration from one seed, and measure it on test."""
         settings, note = self.study.bound.settings, claim.note
+        if note["arm"] not in self.study.searches:
+            raise SettingsError(f"arm {note['arm']!r} is none of {', '.join(self.study.searches)}")
         config = RunConfig.model_validate(note["config"])
         seed = derive_seed(settings.seed, FINALS, note["seed"])
 

@@ -6,16 +6,18 @@ import logging
 import time
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from typing import NamedTuple
 
 import optuna
 from optuna.exceptions import UpdateFinishedTrialError
 from optuna.storages import BaseStorage
 from optuna.trial import FrozenTrial, TrialState
 
-from bench.core.errors import LostTrialError
+from bench.core.errors import LostTrialError, StudyStoppedError
+from bench.search.foreign import raise_if_removed
 from bench.search.heartbeat import BEATS_PER_LEASE, Heartbeat, Watch
-from bench.search.processes import Owner, is_surely_dead, is_this_machine, this_process
+from bench.search.processes import Owner, as_owner, is_surely_dead, is_this_machine, this_process
 from bench.search.storage import with_retries
 
 log = logging.getLogger(__name__)
@@ -31,6 +33,13 @@ class LockedError(Exception):
     def __init__(self, owner: Owner) -> None:
         super().__init__(f"process {owner['pid']} on {owner['host']} holds the lock")
         self.owner = owner
+
+
+class Holder(NamedTuple):
+    """A process that holds a lock, and what changes while it lives."""
+
+    owner: Owner
+    beat: object
 
 
 class Lock:
@@ -52,10 +61,12 @@ class Lock:
         self.lease = lease
         self.study = with_retries(lambda: optuna.create_study(study_name=name, storage=storage, load_if_exists=True))
 
-    def heartbeat(self) -> object:
-        """Changes while a process holds the lock and lives; None if no process holds it."""
-        holder = self._holder()
-        return None if holder is None else (holder.number, holder.user_attrs["beat"])
+    def holder(self) -> Holder | None:
+        """The process that holds the lock, dead or alive; None if no process does."""
+        ticket = self._holder()
+        if ticket is None:
+            return None
+        return Holder(ticket.user_attrs["owner"], (ticket.number, ticket.user_attrs["beat"]))
 
     @contextmanager
     def acquire(self) -> Iterator[Heartbeat]:
@@ -80,9 +91,10 @@ class Lock:
                 self._wait(key)
                 yield heartbeat
         finally:
-            for ticket in self._tickets():
-                if ticket.user_attrs["key"] == key:
-                    self._end(ticket)
+            with suppress(StudyStoppedError):  # whoever removed the lock has released it
+                for ticket in self._tickets():
+                    if ticket.user_attrs["key"] == key:
+                        self._end(ticket)
 
     def _wait(self, key: str) -> None:
         watch = Watch(self.lease)
@@ -100,13 +112,14 @@ class Lock:
             raise LostTrialError(f"{self.name}: this process sent no heartbeat for {self.lease:g} s")
 
     def _tickets(self) -> list[FrozenTrial]:
-        return with_retries(lambda: self.study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)))
+        with raise_if_removed(self.name):
+            return _own(with_retries(lambda: self.study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))))
 
     def _holder(self) -> FrozenTrial | None:
         return min(self._tickets(), key=lambda ticket: ticket.number, default=None)
 
     def _beat(self, key: str, count: int) -> None:
-        running = self.study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
+        running = _own(self.study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)))
         own = [ticket for ticket in running if ticket.user_attrs["key"] == key]
         if not own:
             raise LostTrialError(f"{self.name}: another process took the lock")
@@ -119,8 +132,18 @@ class Lock:
             except UpdateFinishedTrialError:
                 return
 
-        with_retries(end)
+        with raise_if_removed(self.name):
+            with_retries(end)
 
     def _id(self, ticket: FrozenTrial) -> int:
         study = self.storage.get_study_id_from_name(self.name)
         return self.storage.get_trial_id_from_study_id_trial_number(study, ticket.number)
+
+
+def _own(trials: list[FrozenTrial]) -> list[FrozenTrial]:
+    """The trials that are tickets, and none that somebody asked for in Optuna."""
+    return [
+        trial
+        for trial in trials
+        if {"key", "beat"} <= trial.user_attrs.keys() and as_owner(trial.user_attrs.get("owner")) is not None
+    ]

@@ -23,6 +23,12 @@ def this_process() -> Owner:
     }
 
 
+def as_owner(value: object) -> Owner | None:
+    """What a storage holds as an owner, which people can edit; None if it identifies no process."""
+    is_one = isinstance(value, dict) and isinstance(value.get("pid"), int) and {"host", "boot"} <= value.keys()
+    return value if is_one else None  # type: ignore[return-value]
+
+
 def is_this_machine(owner: Owner) -> bool:
     """Whether a process runs on this machine, so that its number identifies it."""
     return bool((owner["host"], owner["boot"]) == (socket.gethostname(), _boot()))

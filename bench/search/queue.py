@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, TypeVar
@@ -14,10 +14,11 @@ from optuna.exceptions import UpdateFinishedTrialError
 from optuna.storages import BaseStorage
 from optuna.trial import FrozenTrial, Trial, TrialState
 
-from bench.core.errors import LostTrialError, StudyStoppedError
+from bench.core.errors import LostTrialError
 from bench.core.results import RunState
+from bench.search.foreign import attempts_at_tasks, only_own, raise_if_removed
 from bench.search.heartbeat import BEATS_PER_LEASE, Heartbeat, Watch
-from bench.search.processes import is_surely_dead, is_this_machine, this_process
+from bench.search.processes import Owner, as_owner, is_surely_dead, is_this_machine, this_process
 from bench.search.storage import with_retries
 
 Result = TypeVar("Result")
@@ -28,6 +29,7 @@ OBJECTIVE = "bits/dim on validation"
 """What all queues minimise."""
 DIED = "its process ended before it did"
 STOPPED = "stopped by the user or the scheduler"
+BY_HAND = "somebody ended it in Optuna"
 _ENDS = {TrialState.COMPLETE: RunState.COMPLETE, TrialState.PRUNED: RunState.PRUNED}
 
 
@@ -89,7 +91,12 @@ class Attempt:
     @property
     def is_own(self) -> bool:
         """Whether this process works or worked on it."""
-        return bool(self.frozen.user_attrs.get("owner") == this_process())
+        return self.owner == this_process()
+
+    @property
+    def owner(self) -> Owner | None:
+        """The process that works or worked on it."""
+        return as_owner(self.frozen.user_attrs.get("owner"))
 
 
 class Queue:
@@ -102,12 +109,21 @@ class Queue:
         name: the queue's name there.
         pruner: decides whether to stop an attempt early.
         lease: seconds without a heartbeat after which an attempt is taken back.
+        note: what the note of each task holds at least.
     """
 
     def __init__(
-        self, storage: BaseStorage, name: str, pruner: optuna.pruners.BasePruner | None = None, lease: float = 60.0
+        self,
+        storage: BaseStorage,
+        name: str,
+        pruner: optuna.pruners.BasePruner | None = None,
+        lease: float = 60.0,
+        note: Collection[str] = (),
     ) -> None:
         self.name = name
+        self.note = frozenset(note)
+        self.foreign = 0
+        """Trials that people added in Optuna, as of the last reading; they are neither worked on nor learnt from."""
         self.storage = storage
         self.lease = lease
         self._watch = Watch(lease)
@@ -125,6 +141,15 @@ class Queue:
             # Otherwise optuna-dashboard calls it "Objective 0".
             with_retries(lambda: self.study.set_metric_names([OBJECTIVE]))
 
+    def call(self, action: Callable[[], Result]) -> Result:
+        """Use the storage, and repeat ``action`` while it is unreachable.
+
+        Raises:
+            StudyStoppedError: somebody removed the queue from it.
+        """
+        with raise_if_removed(self.name):
+            return with_retries(action)
+
     def describe(self, about: Mapping[str, str]) -> None:
         """Say what is searched, in attributes that optuna-dashboard shows."""
         known = with_retries(lambda: self.study.user_attrs)
@@ -134,7 +159,10 @@ class Queue:
 
     def attempts(self) -> list[Attempt]:
         """All attempts, in the order of their offers."""
-        return [self._attempt(trial) for trial in with_retries(lambda: self.study.get_trials(deepcopy=False))]
+        trials = self.call(lambda: self.study.get_trials(deepcopy=False))
+        own = attempts_at_tasks(trials, self.note)
+        self.foreign = len(trials) - len(own)
+        return [self._attempt(trial) for trial in own]
 
     def _attempt(self, trial: FrozenTrial) -> Attempt:
         """Converts a trial; caches those that have ended, which are nearly all of a long study."""
@@ -160,7 +188,7 @@ class Queue:
         The next attempt at a task has the values that an earlier one suggested.
         """
         if tasks:
-            with_retries(lambda: self._offer(tasks))
+            self.call(lambda: self._offer(tasks))
 
     def _offer(self, tasks: list[Task]) -> None:
         attempts = self.attempts()
@@ -177,15 +205,12 @@ class Queue:
 
     def set_open(self, is_open: bool) -> None:
         """Open the queue, or close it: a closed queue gives out no tasks."""
-        with_retries(lambda: self.study.set_user_attr("open", is_open))
+        self.call(lambda: self.study.set_user_attr("open", is_open))
 
     @property
     def is_open(self) -> bool:
         """Whether workers can claim waiting tasks."""
-        try:
-            return bool(with_retries(lambda: self.study.user_attrs).get("open", False))
-        except KeyError as error:
-            raise StudyStoppedError(f"{self.name} is not in the storage any more: the study was removed") from error
+        return bool(self.call(lambda: self.study.user_attrs).get("open", False))
 
     @property
     def waiting(self) -> int:
@@ -193,7 +218,8 @@ class Queue:
         return len(self._waiting_trials()) if self.is_open else 0
 
     def _waiting_trials(self) -> list[FrozenTrial]:
-        return with_retries(lambda: self.study.get_trials(deepcopy=False, states=(TrialState.WAITING,)))
+        trials = self.call(lambda: self.study.get_trials(deepcopy=False, states=(TrialState.WAITING,)))
+        return attempts_at_tasks(trials, self.note)
 
     def claim(self) -> Claim | None:
         """Claim the waiting task with the lowest number.
@@ -203,12 +229,15 @@ class Queue:
 
         Raises:
             LostTrialError: the coordinator took it back while its values were suggested.
+            StudyStoppedError: somebody removed the queue from the storage.
         """
         if not self.is_open:
             return None
         for trial in sorted(self._waiting_trials(), key=lambda each: int(each.user_attrs["task"])):
-            if with_retries(lambda trial=trial: self._try_to_claim(trial)):  # type: ignore[misc]
-                return self._start(trial)
+            if self.call(lambda trial=trial: self._try_to_claim(trial)):  # type: ignore[misc]
+                claim = self._start(trial)
+                if claim is not None:
+                    return claim
         return None
 
     def _try_to_claim(self, trial: FrozenTrial) -> bool:
@@ -217,18 +246,27 @@ class Queue:
         except UpdateFinishedTrialError:
             return False
 
-    def _start(self, trial: FrozenTrial) -> Claim:
+    def _start(self, trial: FrozenTrial) -> Claim | None:
+        """Begin an attempt; None if it has ended, as it cannot be given values."""
         sampler = self._sampler(int(trial.user_attrs["task"]))
         # A new study object, since an old one caches the trials that it saw at its last suggestion.
-        study = with_retries(
+        study = self.call(
             lambda: optuna.load_study(
-                study_name=self.name, storage=self.storage, sampler=sampler, pruner=self.study.pruner
+                study_name=self.name,
+                storage=only_own(self.storage, self.note),
+                sampler=sampler,
+                pruner=self.study.pruner,
             )
         )
-        claim = Claim(self, with_retries(lambda: Trial(study, self._id(trial.number))), _attempt(trial))
+        claim = Claim(self, self.call(lambda: Trial(study, self._id(trial.number))), _attempt(trial))
         claim.write("owner", this_process())
         with claim.heartbeat():
-            self._prepare(claim)
+            try:
+                self._prepare(claim)
+            except ValueError as error:
+                # Somebody gave it others in Optuna, or the parameter another kind of range.
+                claim.end(RunState.FAILED, reason=f"no values for it: {error}")
+                return None
         return claim
 
     def _prepare(self, claim: Claim) -> None:
@@ -245,14 +283,14 @@ class Queue:
             The attempts that this ended: as interrupted, or as failed if the task's processes died too often.
         """
         attempts = self.attempts()
-        gone = [each for each in attempts if each.state == RunState.RUNNING and self._is_gone(each.frozen)]
+        gone = [each for each in attempts if each.state == RunState.RUNNING and self._is_gone(each)]
         for each in gone:
             deaths = sum(other.number == each.number and other.reason == DIED for other in attempts) + 1
             if deaths < MAX_DEATHS:
-                with_retries(lambda each=each: self._take_back(each, RunState.INTERRUPTED, DIED))  # type: ignore[misc]
+                self.call(lambda each=each: self._take_back(each, RunState.INTERRUPTED, DIED))  # type: ignore[misc]
             else:
                 reason = f"its process died, as those of {deaths - 1} attempts before it"
-                with_retries(lambda each=each, why=reason: self._take_back(each, RunState.FAILED, why))  # type: ignore[misc]
+                self.call(lambda each=each, why=reason: self._take_back(each, RunState.FAILED, why))  # type: ignore[misc]
         if not gone:
             return []
         names = {each.key for each in gone}
@@ -264,7 +302,7 @@ class Queue:
         while True:
             waited_for = []
             for each in [each for each in self.attempts() if each.state == RunState.RUNNING]:
-                owner, beat = each.frozen.user_attrs.get("owner"), each.frozen.user_attrs.get("beat")
+                owner, beat = each.owner, each.frozen.user_attrs.get("beat")
                 if owner is not None and is_surely_dead(owner):
                     continue
                 if (owner is not None and is_this_machine(owner)) or beat != first_beats.setdefault(each.key, beat):
@@ -275,11 +313,11 @@ class Queue:
                 return None
             time.sleep(self.lease / BEATS_PER_LEASE)
 
-    def _is_gone(self, trial: FrozenTrial) -> bool:
-        owner = trial.user_attrs.get("owner")
-        if owner is not None and is_surely_dead(owner):
+    def _is_gone(self, attempt: Attempt) -> bool:
+        if attempt.owner is not None and is_surely_dead(attempt.owner):
             return True
-        return self._watch.seconds_unchanged(trial.number, trial.user_attrs.get("beat")) > self.lease
+        beat = attempt.frozen.user_attrs.get("beat")
+        return self._watch.seconds_unchanged(attempt.frozen.number, beat) > self.lease
 
     def _take_back(self, attempt: Attempt, state: RunState, reason: str) -> None:
         trial = self._id(attempt.frozen.number)
@@ -314,7 +352,7 @@ class Claim:
 
     def write(self, name: str, value: Any) -> None:
         """Set an attribute of the attempt."""
-        self.unless_lost(lambda: with_retries(lambda: self._trial.set_user_attr(name, value)))
+        self.unless_lost(lambda: self._queue.call(lambda: self._trial.set_user_attr(name, value)))
 
     def heartbeat(self) -> Heartbeat:
         """Send heartbeats while the block runs; failed ones are not retried, since the next one follows soon."""
@@ -331,11 +369,11 @@ class Claim:
 
     def report(self, objective: float, evaluation: int) -> None:
         """Report validation bits/dim at an evaluation."""
-        self.unless_lost(lambda: with_retries(lambda: self._trial.report(objective, evaluation)))
+        self.unless_lost(lambda: self._queue.call(lambda: self._trial.report(objective, evaluation)))
 
     def should_prune(self) -> bool:
         """Whether the pruner would stop the trial at its latest evaluation."""
-        return bool(with_retries(self._trial.should_prune))
+        return bool(self._queue.call(self._trial.should_prune))
 
     def end(self, state: RunState, objective: float | None = None, reason: str = "") -> None:
         """End the attempt; this settles the task unless the state is ``interrupted``.
@@ -346,7 +384,7 @@ class Claim:
         if state != RunState.COMPLETE:
             self.write("reason", reason)
             self.write("state", state.value)
-        with_retries(lambda: self._end(state, objective))
+        self._queue.call(lambda: self._end(state, objective))
 
     def _end(self, state: RunState, objective: float | None) -> None:
         ends = {RunState.COMPLETE: TrialState.COMPLETE, RunState.PRUNED: TrialState.PRUNED}
@@ -363,21 +401,23 @@ class Claim:
     def _lost(self) -> LostTrialError:
         return LostTrialError(
             f"attempt {self.attempt} at {self._queue.name} {self.number} was taken away: its process sent no heartbeat "
-            f"for {self._queue.lease:g} s"
+            f"for {self._queue.lease:g} s, or {BY_HAND}"
         )
 
 
 def _attempt(trial: FrozenTrial) -> Attempt:
     known = trial.user_attrs
-    values = {**trial.system_attrs.get("fixed_params", {}), **trial.params}
+    fixed = trial.system_attrs.get("fixed_params")
+    values = {**(fixed if isinstance(fixed, dict) else {}), **trial.params}
+    state = _state(trial)
     return Attempt(
         number=int(known["task"]),
         attempt=int(known["attempt"]),
         key=str(known["key"]),
-        state=_state(trial),
+        state=state,
         values=values,
-        objective=trial.value if trial.state == TrialState.COMPLETE else None,
-        reason=str(known.get("reason", "")),
+        objective=trial.value if state == RunState.COMPLETE else None,
+        reason=str(known.get("reason", BY_HAND if state == RunState.INTERRUPTED else "")),
         note=dict(known["note"]),
         frozen=trial,
     )
@@ -388,4 +428,9 @@ def _state(trial: FrozenTrial) -> RunState | None:
         return None
     if trial.state == TrialState.RUNNING:
         return RunState.RUNNING
-    return _ENDS.get(trial.state) or RunState(trial.user_attrs.get("state", RunState.FAILED))
+    # Whoever works on an attempt signs it first, and writes how it failed before it ends. One that somebody ended in
+    # Optuna is repeated.
+    if trial.state in _ENDS:
+        return _ENDS[trial.state] if "owner" in trial.user_attrs else RunState.INTERRUPTED
+    state = trial.user_attrs.get("state")
+    return RunState(state) if state in list(RunState) else RunState.INTERRUPTED

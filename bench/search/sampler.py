@@ -17,7 +17,6 @@ from bench.core.errors import SettingsError
 from bench.core.seeds import derive_seed
 from bench.search.pruner import AsynchronousHalving
 from bench.search.queue import Claim, Queue, Task
-from bench.search.storage import with_retries
 from bench.study.search_space import Choices, Integers, Parameter, Space, choose_values, value_at
 
 AnySampler = str | optuna.samplers.BaseSampler
@@ -111,9 +110,9 @@ class Search(Queue):
     def _suggest(self, claim: Claim, name: str, parameter: Parameter) -> Any:
         trial = claim._trial
         if isinstance(parameter, Choices):
-            return with_retries(lambda: trial.suggest_categorical(name, parameter.values))
+            return self.call(lambda: trial.suggest_categorical(name, parameter.values))
         suggest: Any = trial.suggest_int if isinstance(parameter, Integers) else trial.suggest_float
-        return with_retries(lambda: suggest(name, parameter.low, parameter.high, log=parameter.log))
+        return self.call(lambda: suggest(name, parameter.low, parameter.high, log=parameter.log))
 
     def _sampler(self, number: int) -> optuna.samplers.BaseSampler:
         return build_sampler(self.sampler, derive_seed(self.seed, self.name, number))

@@ -10,12 +10,14 @@ import optuna
 from optuna.storages import BaseStorage
 
 from bench.core.errors import SettingsError, TrackingError
-from bench.search.heartbeat import Heartbeat
+from bench.search.heartbeat import Heartbeat, Watch
 from bench.search.lock import Lock, LockedError
-from bench.search.processes import Owner
+from bench.search.processes import Owner, is_surely_dead
 from bench.search.queue import Queue
 from bench.search.storage import COORDINATOR, FINALS, with_retries
 
+FINAL_NOTE = ("arm", "trial", "values", "config", "config_hash", "seed")
+"""What the note of a final run holds: whose model it retrains, and how."""
 LEASE = 60.0
 """Seconds without a heartbeat after which a process counts as dead, where the study does not say."""
 
@@ -33,15 +35,15 @@ class StudyRecord:
         self.storage = storage
         self.study_id = study_id
         self.lease = lease
-        self.finals = Queue(storage, f"{study_id}{FINALS}", lease=lease)
-        """The final runs. Their notes hold the arm, the configuration and the seed."""
+        self.finals = Queue(storage, f"{study_id}{FINALS}", lease=lease, note=FINAL_NOTE)
+        """The final runs. Their notes hold :data:`FINAL_NOTE`."""
         self._coordinator = Lock(storage, f"{study_id}{COORDINATOR}", lease)
 
     @property
     def specification(self) -> dict[str, Any] | None:
         """The latest published specification."""
-        found = with_retries(lambda: self.finals.study.user_attrs).get("specification")
-        return None if found is None else dict(found)
+        found = self.finals.call(lambda: self.finals.study.user_attrs).get("specification")
+        return dict(found) if isinstance(found, dict) else None
 
     def publish(self, specification: Mapping[str, Any]) -> None:
         """Publish the study's specification, JSON, for workers to read."""
@@ -50,11 +52,11 @@ class StudyRecord:
     @property
     def is_finished(self) -> bool:
         """Whether there is no coordinator, so that no further tasks will be offered."""
-        return self.coordinator_beat() is None
+        return self._coordinator.holder() is None
 
-    def coordinator_beat(self) -> object:
-        """Changes while the coordinator lives; None without a coordinator."""
-        return self._coordinator.heartbeat()
+    def watch_coordinator(self) -> CoordinatorWatch:
+        """Begin to watch the coordinator."""
+        return CoordinatorWatch(self._coordinator)
 
     @contextmanager
     def coordinator_lock(self) -> Iterator[Heartbeat]:
@@ -76,6 +78,29 @@ class StudyRecord:
                     f"reparam-bench worker {self.study_id}"
                 ) from error
             yield heartbeat
+
+
+class CoordinatorWatch:
+    """Finds out whether a study's coordinator lives, as its workers see it.
+
+    Args:
+        lock: the coordinator's lock.
+    """
+
+    def __init__(self, lock: Lock) -> None:
+        self._lock = lock
+        self._watch = Watch(lock.lease)
+
+    def dead(self) -> Owner | None:
+        """The coordinator, if its process died without an end, and no other has taken over.
+
+        On another machine it counts as dead after a lease without a heartbeat, for which this is called repeatedly.
+        """
+        holder = self._lock.holder()
+        if holder is None:
+            return None
+        unchanged = self._watch.seconds_unchanged("coordinator", holder.beat)
+        return holder.owner if is_surely_dead(holder.owner) or unchanged > self._lock.lease else None
 
 
 @contextmanager
@@ -112,7 +137,7 @@ def removal(storage: BaseStorage, study_id: str) -> Iterator[Callable[[], int]]:
         stack.enter_context(_closed(queues))
         for queue in queues:
             if (attempt := queue.living()) is not None:
-                raise _is_run(study_id, attempt.frozen.user_attrs.get("owner"))
+                raise _is_run(study_id, attempt.owner)
         yield remove
     with_retries(lambda: _delete(storage, f"{study_id}{COORDINATOR}"))
 

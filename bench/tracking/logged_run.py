@@ -9,6 +9,9 @@ from bench.core.results import RunState
 from bench.tracking.run_tags import RunTags
 from bench.tracking.schema import EVALUATION_SUFFIX
 
+OBJECTIVE = "validation/bits_per_dim"
+"""The metric by which a trial is selected."""
+
 
 @dataclass(frozen=True)
 class LoggedRun:
@@ -28,6 +31,8 @@ class LoggedRun:
     """The number of the attempt at its trial, from 1."""
     key: str = ""
     """Identifies the run before MLflow does; empty in runs of earlier versions."""
+    objective: float | None = None
+    """Bits/dim on validation of a trial that is complete, by which it is selected."""
 
     @classmethod
     def of(cls, run: Any) -> LoggedRun:
@@ -49,4 +54,5 @@ class LoggedRun:
             validation=run.data.metrics.get(f"validation/bits_per_dim{EVALUATION_SUFFIX}"),
             attempt=tags.attempt,
             key=tags.key,
+            objective=run.data.metrics.get(OBJECTIVE),
         )

@@ -16,6 +16,11 @@ from bench.core.results import RunState
 PREFIX = "reparam."
 
 
+def is_own(tags: Mapping[str, str]) -> bool:
+    """Whether a run below a study's is one of its own, and none that a person made there."""
+    return any(name.startswith(PREFIX) for name in tags)
+
+
 class RunTags(BaseModel):
     """What the tags of a model run say."""
 
@@ -54,13 +59,17 @@ class RunTags(BaseModel):
 def edited(run_id: str, problem: str) -> DisagreementError:
     """The error that a run is not as it was logged."""
     return DisagreementError(
-        f"run {run_id} is not as it was logged: {shorten(problem)}; set the tag back in MLflow, or delete the run there"
+        f"run {run_id} is not as it was logged: {shorten(problem)}; set it back in MLflow, or delete the run there"
     )
 
 
 @contextmanager
-def raise_if_edited(run_id: str) -> Iterator[None]:
+def raise_if_edited(run_id: str, what: str = "what a tag holds") -> Iterator[None]:
     """Turn errors of reading what a run's tags hold into one line that names the run.
+
+    Args:
+        run_id: MLflow's identifier of the run.
+        what: what is read, as the subject of a sentence.
 
     Raises:
         DisagreementError: the block raised an error of malformed content.
@@ -68,7 +77,7 @@ def raise_if_edited(run_id: str) -> Iterator[None]:
     try:
         yield
     except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise edited(run_id, f"what a tag holds cannot be read, {type(error).__name__}: {error}") from error
+        raise edited(run_id, f"{what} cannot be read, {type(error).__name__}: {error}") from error
 
 
 def read_json(run_id: str, tags: Mapping[str, str], name: str, default: Any) -> Any:

@@ -46,6 +46,7 @@ from bench.tracking.outbox.retry import is_transient
 from bench.tracking.outbox.upload import RunRejectedError, Upload
 from bench.tracking.outbox.uploader import Uploader
 from bench.tracking.registry import model_name, register
+from bench.tracking.run_tags import is_own
 from bench.tracking.runs import PARENT_TAG, experiment_ids, search_runs
 from bench.tracking.schema import (
     DETAILS_TAG,
@@ -392,6 +393,8 @@ class ParentRun:
         self.run_id = run_id
         self.experiment_id = experiment_id
         self.study = study
+        self.foreign = 0
+        """Runs below it that people made, or whose tags they removed, as of the last reading."""
 
     @property
     def client(self) -> MlflowClient:
@@ -521,7 +524,9 @@ class ParentRun:
         """
         condition = below(self.run_id)
         runs = self.tracker.request(lambda: list(search_runs(self.client, [self.experiment_id], condition)))
-        return [LoggedRun.of(run) for run in runs]
+        own = [run for run in runs if is_own(run.data.tags)]
+        self.foreign = len(runs) - len(own)
+        return [LoggedRun.of(run) for run in own]
 
     def deleted_children(self) -> dict[str, str]:
         """The model runs of the study that were deleted in the store: MLflow's identifiers by the runs' keys.

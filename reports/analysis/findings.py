@@ -65,7 +65,7 @@ class Finding:
 def findings(study: Study) -> list[Finding]:
     """All findings of a study, alarms first."""
     curves = {curve.arm: curve for curve in bound_curves(study)}
-    found = [*_deleted(study), *_extractors(study)]
+    found = [*_deleted(study), *_foreign(study), *_extractors(study)]
     for arm in study.arms:
         of_arm = list(_tightness(study, curves[arm], _gap(study, arm))) if arm in curves else []
         for finder in (
@@ -114,6 +114,18 @@ def _deleted(study: Study) -> Iterator[Finding]:
         yield Finding(
             f"{count} {runs} of this study, deleted in MLflow, {are} missing here: restored there (State: Deleted), "
             "the report counts them again.",
+            alarm=True,
+        )
+
+
+def _foreign(study: Study) -> Iterator[Finding]:
+    """Runs that somebody made below the study's own in MLflow, or whose tags they removed."""
+    count = int(str(study.results.settings.get("foreign_runs", 0)))
+    if count:
+        runs, are, they = ("run", "is", "it is") if count == 1 else ("runs", "are", "they are")
+        yield Finding(
+            f"{count} {runs} below this study's in MLflow {are} not its own, made by somebody or without its tags: "
+            f"{they} not counted here.",
             alarm=True,
         )
 

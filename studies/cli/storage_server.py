@@ -30,6 +30,7 @@ def command(
     """Serve a study storage by Optuna's gRPC proxy, for `--storage grpc://HOST:PORT` of other processes."""
     import importlib.util
 
+    from bench.checks.preflight import check_output
     from bench.core.errors import SettingsError
     from bench.core.redaction import redact
     from bench.search.grpc_server import LOOPBACK, check_served, serve
@@ -37,6 +38,7 @@ def command(
 
     if importlib.util.find_spec("grpc") is None:
         raise SettingsError("grpcio is not installed: pip install grpcio, or pip install -e '.[cluster]'")
+    check_output(output)
     address = StudySettings(storage=storage, output=output).storage_url
     host = insecure_host or LOOPBACK
     check_served(address, host, port)

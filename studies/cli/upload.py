@@ -21,9 +21,11 @@ def command(
     become those of its new place, for MLflow's own commands. The exit status is 2 if the server cannot be reached, and
     1 if it rejects something.
     """
+    from bench.checks.preflight import check_output
     from bench.tracking.location import is_moved
     from bench.tracking.writer import Tracker
 
+    check_output(output)
     outbox = output / "outbox"
     uri = tracking_uri or f"sqlite:///{output.resolve() / 'mlflow.db'}"
     with Tracker(uri, output / "artifacts", outbox) as tracker:

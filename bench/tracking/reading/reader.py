@@ -8,7 +8,7 @@ import math
 import re
 import tempfile
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,9 +16,10 @@ from typing import Any
 import pandas as pd
 import psutil
 from mlflow.tracking import MlflowClient
-from pydantic import BaseModel, TypeAdapter
+from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from bench.core.errors import SettingsError, TrackingError
+from bench.core.logs import shorten
 from bench.core.metrics import METRICS, Metric
 from bench.core.redaction import redact
 from bench.core.results import (
@@ -30,13 +31,15 @@ from bench.core.results import (
     ImageGrid,
     StudyResults,
 )
+from bench.core.validation import format_validation_error
+from bench.data.dataset import DatasetInfo
 from bench.data.preparation import Preparation
 from bench.tracking.connection import connect, raise_tracking_errors
 from bench.tracking.deletion import deleted_children, deleted_studies, only_run, was_deleted
 from bench.tracking.location import Artifacts
 from bench.tracking.reading.sources import ClientSource, StoredRun, open_source
 from bench.tracking.registry import model_location
-from bench.tracking.run_tags import RunTags, raise_if_edited, read_json
+from bench.tracking.run_tags import RunTags, is_own, raise_if_edited, read_json
 from bench.tracking.runs import PARENT_TAG, experiment_ids, search_runs
 from bench.tracking.schema import (
     DETAILS_TAG,
@@ -64,7 +67,9 @@ def list_studies(uri: str) -> list[str]:
     Raises:
         TrackingError: the store cannot be reached.
     """
-    tags = (run.data.tags for run in _parents(connect(uri), ""))
+    client = connect(uri)
+    with raise_tracking_errors(uri):
+        tags = [run.data.tags for run in _parents(client, "")]
     return [each["reparam.study_id"] for each in tags if "reparam.study_id" in each]
 
 
@@ -74,7 +79,9 @@ def newest_view(uri: str) -> str | None:
     Raises:
         TrackingError: the store cannot be reached.
     """
-    newest = next(_parents(connect(uri), ""), None)
+    client = connect(uri)
+    with raise_tracking_errors(uri):
+        newest = next(_parents(client, ""), None)
     return None if newest is None else view_address(newest.info.experiment_id, VIEWS[0])
 
 
@@ -128,21 +135,27 @@ def _load(client: MlflowClient, uri: str, study_id: str) -> StudyResults:
     tags = parent.data.tags
     try:
         study = _StudyTag.model_validate_json(tags["reparam.study"])
-        dataset, provenance = (json.loads(tags[f"reparam.{name}"]) for name in ("dataset", "provenance"))
-        settings = dict(json.loads(tags["reparam.settings"]))
-        selected = json.loads(tags.get("reparam.selected", "{}"))
+        dataset, provenance = (_OBJECT.validate_json(tags[f"reparam.{name}"]) for name in ("dataset", "provenance"))
+        _DATASET.validate_python({name: value for name, value in dataset.items() if name != "digest"})
+        settings = _OBJECT.validate_json(tags["reparam.settings"])
+        selected = _SELECTED.validate_json(tags.get("reparam.selected", "{}"))
         space = _SPACE.validate_json(tags.get("reparam.space", "{}"))
         # Defines the user's own metrics where the file that registers them is not imported.
         for metric in _METRIC_LIST.validate_json(tags.get("reparam.metrics", "[]")):
             METRICS.setdefault(metric.name, metric)
     except (KeyError, ValueError, TypeError) as error:
-        raise TrackingError(f"{study_id} in {redact(uri)} is not as a study logs it: {error!r}") from error
+        raise TrackingError(
+            f"{study_id} in {redact(uri)} is not as a study logs it ({_reason(error)}): the command that began it "
+            f"writes the tags of its run {parent.info.run_id} again"
+        ) from error
     source, artifacts = open_source(client, uri), Artifacts(uri)
-    children = [_Child(run, selected) for run in source.children(parent.info.experiment_id, parent.info.run_id)]
+    below = list(source.children(parent.info.experiment_id, parent.info.run_id))
+    children = [_Child(run, selected) for run in below if is_own(run.tags)]
     deleted = deleted_children(client, parent.info.experiment_id, parent.info.run_id)
     settings["deleted_runs"] = len(deleted.keys() - {child.tags.key for child in children})
     if settings["deleted_runs"] and not children:
         raise was_deleted(client, f"all {settings['deleted_runs']} runs of {study_id} were", parent.info.experiment_id)
+    settings["foreign_runs"] = len(below) - len(children)
     finals = [child for child in children if child.role == "final"]
     settings["superseded_final_runs"] = sum(child.role == "superseded" for child in children)
     return StudyResults(
@@ -168,6 +181,12 @@ def _load(client: MlflowClient, uri: str, study_id: str) -> StudyResults:
     )
 
 
+class _Selected(BaseModel):
+    """What the tag ``reparam.selected`` says of an arm."""
+
+    config_hash: str
+
+
 class _StudyTag(BaseModel):
     """The tag ``reparam.study``."""
 
@@ -178,6 +197,15 @@ class _StudyTag(BaseModel):
     swept: dict[str, list[str]]
 
 
+def _reason(error: Exception) -> str:
+    if isinstance(error, ValidationError):
+        return shorten(format_validation_error(error, "a tag"))
+    return f"{error} is missing" if isinstance(error, KeyError) else shorten(str(error))
+
+
+_OBJECT = TypeAdapter(dict[str, Any])
+_DATASET = TypeAdapter(DatasetInfo)
+_SELECTED = TypeAdapter(dict[str, _Selected])
 _METRIC_LIST = TypeAdapter(list[Metric])
 _SPACE = TypeAdapter(dict[str, dict[str, dict[str, Any]]])
 """The ranges of the swept parameters, by arm and name."""
@@ -219,6 +247,7 @@ class LoggedModel:
         role: ``search`` or ``final``.
         seed: the run's seed.
         config: its configuration, as JSON of :class:`bench.study.config.RunConfig`.
+        digest: the digest of the data that it was trained on.
         backend: the backend that trained it.
         evaluations: the number of validation evaluations during its training.
         dataset: the data set, as in the study's settings.
@@ -232,6 +261,7 @@ class LoggedModel:
     role: str
     seed: int
     config: str
+    digest: str
     backend: str
     evaluations: int
     dataset: str
@@ -255,11 +285,10 @@ class LoggedModel:
         Raises:
             SettingsError: it is another one.
         """
-        own = json.loads(self.config)["dataset_digest"]
-        if digest != own:
+        if digest != self.digest:
             raise SettingsError(
-                f"run {self.name!r} was trained on data of digest {own[:12]}, but {name} has {digest[:12]}: give the "
-                "same data with --dataset"
+                f"run {self.name!r} was trained on data of digest {self.digest[:12]}, but {name} has {digest[:12]}: "
+                "give the same data with --dataset"
             )
 
 
@@ -277,45 +306,60 @@ def load_run(uri: str, run_id: str) -> LoggedModel:
         TrackingError: the store cannot be reached, or holds no such run, or it is not the run of a model.
     """
     client = connect(uri)
-    run = _find_run(client, uri, run_id)
-    tags = run.data.tags
-    if "reparam.config" not in tags:
-        raise TrackingError(f"run {run_id!r} is not the run of a model: give that of a trial or of a final run")
-    config = json.loads(tags["reparam.config"])
-    settings = json.loads(client.get_run(tags[PARENT_TAG]).data.tags["reparam.settings"])
+    with raise_tracking_errors(uri):
+        run = _find_run(client, uri, run_id)
+        known = run.data.tags
+        if "reparam.config" not in known:
+            raise TrackingError(f"run {run_id!r} is not the run of a model: give that of a trial or of a final run")
+        tags = RunTags.of(run.info.run_id, known)
+        with raise_if_edited(run.info.run_id):
+            parent = client.get_run(known[PARENT_TAG])
+        kept = (run.outputs and run.outputs.model_outputs) or client.list_artifacts(run.info.run_id, MODEL_FOLDER)
+    settings = read_json(parent.info.run_id, parent.data.tags, "reparam.settings", {})
     if "dataset" not in settings:
         raise TrackingError(
             f"the study of run {run_id!r} does not say what data it used: its model cannot be evaluated"
         )
-    kept = (run.outputs and run.outputs.model_outputs) or client.list_artifacts(run.info.run_id, MODEL_FOLDER)
-    return LoggedModel(
-        run_id=run.info.run_id,
-        name=run.info.run_name,
-        role=tags["reparam.role"],
-        seed=int(tags["reparam.seed"]),
-        config=tags["reparam.config"],
-        backend=config["backend"],
-        evaluations=config["training"]["evaluations"],
-        dataset=settings["dataset"],
-        preparation=Preparation.from_settings(settings),
-        settings=settings,
-        keeps_model=bool(kept),
-    )
+    with raise_if_edited(parent.info.run_id):
+        preparation, dataset = Preparation.from_settings(settings), _text(settings["dataset"])
+    with raise_if_edited(run.info.run_id):
+        config = json.loads(known["reparam.config"])
+        return LoggedModel(
+            run_id=run.info.run_id,
+            name=run.info.run_name,
+            role=tags.role,
+            seed=tags.seed,
+            config=known["reparam.config"],
+            digest=_text(config["dataset_digest"]),
+            backend=_text(config["backend"]),
+            evaluations=int(config["training"]["evaluations"]),
+            dataset=dataset,
+            preparation=preparation,
+            settings=settings,
+            keeps_model=bool(kept),
+        )
+
+
+def _text(value: object) -> str:
+    if not isinstance(value, str):
+        raise TypeError(f"{value!r} is no text")
+    return value
 
 
 def load_curve(uri: str, run_id: str) -> pd.DataFrame:
     """The learning curve of a run, ``evaluation metric value``: all values of training and validation except times."""
     client = connect(uri)
-    keys = [
-        key
-        for key in client.get_run(run_id).data.metrics
-        if re.fullmatch(rf"(train|validation)/.*{EVALUATION_SUFFIX}", key)
-    ]
-    points = [
-        {"evaluation": point.step, "metric": key.removesuffix(EVALUATION_SUFFIX), "value": point.value}
-        for key in keys
-        for point in client.get_metric_history(run_id, key)
-    ]
+    with raise_tracking_errors(uri):
+        keys = [
+            key
+            for key in client.get_run(run_id).data.metrics
+            if re.fullmatch(rf"(train|validation)/.*{EVALUATION_SUFFIX}", key)
+        ]
+        points = [
+            {"evaluation": point.step, "metric": key.removesuffix(EVALUATION_SUFFIX), "value": point.value}
+            for key in keys
+            for point in client.get_metric_history(run_id, key)
+        ]
     return pd.DataFrame(points, columns=["evaluation", "metric", "value"])
 
 
@@ -347,7 +391,8 @@ def load_model_file(uri: str, run_id: str, folder: Path) -> Path:
         TrackingError: the store cannot be reached, or the file is no archive, or does not fit into memory.
     """
     client = connect(uri)
-    location, _ = model_location(client, client.get_run(run_id))
+    with raise_tracking_errors(uri):
+        location, _ = model_location(client, client.get_run(run_id))
     file = Artifacts(uri).download(f"{location}/{MODEL_FILE}", folder)
     try:
         with zipfile.ZipFile(file) as archive:
@@ -375,14 +420,14 @@ def _parents(client: MlflowClient, condition: str) -> Iterator[Any]:
 class _Child:
     """A model run in the store."""
 
-    def __init__(self, run: StoredRun, selected: dict[str, dict[str, Any]]) -> None:
+    def __init__(self, run: StoredRun, selected: Mapping[str, _Selected]) -> None:
         self.run = run
         self.run_id = run.run_id
         self.tags = RunTags.of(run.run_id, run.tags)
         self.arm = self.tags.arm
         self.role: str = self.tags.role
         chosen = selected.get(self.arm)
-        if self.role == "final" and chosen and chosen["config_hash"] != self.tags.config_hash:
+        if self.role == "final" and chosen and chosen.config_hash != self.tags.config_hash:
             self.role = "superseded"
 
     @property
@@ -407,11 +452,15 @@ class _Child:
             "state": self.tags.state.value,
             "reason": self.tags.reason,
             "config_hash": self.tags.config_hash,
-            "started": pd.Timestamp(run.start_time, unit="ms", tz="UTC"),
+            "started": self._started(),
             "seconds": math.nan if run.end_time is None else (run.end_time - run.start_time) / 1000,
             "url": f"{_ui(uri)}/#/experiments/{run.experiment_id}/runs/{self.run_id}?{TRAINING_MODE}",
         }
         return row | {f"param.{name}": _parsed(value) for name, value in run.params.items()}
+
+    def _started(self) -> pd.Timestamp:
+        with raise_if_edited(self.run_id, "when it began"):
+            return pd.Timestamp(self.run.start_time, unit="ms", tz="UTC")
 
     def measurements(self, study_id: str) -> Iterator[dict[str, Any]]:
         values = self.run.metrics
@@ -462,8 +511,10 @@ class _Child:
 
     def tables(self, artifacts: Artifacts) -> Iterator[tuple[str, pd.DataFrame]]:
         for name in self._json("reparam.tables", []):
-            table = pd.read_csv(io.BytesIO(self._read(artifacts, f"{TABLE_FOLDER}/{name}.csv")))
-            table.insert(0, "run_id", self.run_id)
+            content = self._read(artifacts, f"{TABLE_FOLDER}/{name}.csv")
+            with raise_if_edited(self.run_id, f"its artifact {TABLE_FOLDER}/{name}.csv"):
+                table = pd.read_csv(io.BytesIO(content))
+                table.insert(0, "run_id", self.run_id)
             yield name, table
 
     def _read(self, artifacts: Artifacts, path: str) -> bytes:

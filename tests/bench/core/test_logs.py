@@ -84,8 +84,8 @@ def test_an_unexpected_error_leaves_its_whole_traceback_without_credentials(tmp_
     with pytest.raises(UnexpectedError) as caught, log_to_file(path, console):
         fail(RuntimeError("first line\nhttp://me:secret@host/x"))
     assert str(caught.value) == (
-        f"RuntimeError: first line http://***@host/x; the traceback is in {path}; run the same command again; if the "
-        "error comes back, report it with that file"
+        f"RuntimeError: first line http://***@host/x; the traceback is in {path}; this is a fault of "
+        "reparam-bench: please report it with that file"
     )
     text = path.read_text()
     assert text.count("Traceback (most recent call last)") == 2

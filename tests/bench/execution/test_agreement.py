@@ -177,7 +177,7 @@ def test_edited_tags_of_a_run_are_named_when_it_is_read(study, tag, value, messa
     else:
         study.client.set_tag(study.runs[-1], tag, value)
     with pytest.raises(
-        DisagreementError, match=f"run {study.runs[-1]} is not as it was logged: .*{message}.*set the tag"
+        DisagreementError, match=f"run {study.runs[-1]} is not as it was logged: .*{message}.*set it back"
     ):
         load_results(study.settings.tracking, study.id)
 

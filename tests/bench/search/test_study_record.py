@@ -99,9 +99,9 @@ def test_a_coordinator_on_another_machine_with_heartbeats_is_not_replaced(opened
 
 def test_a_coordinator_sends_heartbeats(opened):
     with opened(lease=0.3).coordinator_lock():
-        first = opened().coordinator_beat()
+        first = opened()._coordinator.holder().beat
         threading.Event().wait(0.5)
-        assert opened().coordinator_beat() != first
+        assert opened()._coordinator.holder().beat != first
 
 
 def test_a_coordinator_that_others_took_for_dead_notices_it(opened):

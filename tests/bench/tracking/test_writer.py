@@ -418,7 +418,7 @@ def test_reports_read_back_what_was_logged(tracker, uri):
         "glow": {"flow_depth": Choices(tuple(range(300)))},  # as text longer than MLflow's parameters may be
     }
     assert results.dataset["sizes"] == DIGITS.sizes
-    assert results.settings == {**STUDY.settings, "superseded_final_runs": 0, "deleted_runs": 0}
+    assert results.settings == {**STUDY.settings, "superseded_final_runs": 0, "deleted_runs": 0, "foreign_runs": 0}
 
     parameters = [f"param.{name}" for name in sorted(PARAMETERS)]
     assert list(results.runs.columns) == [*RUN_COLUMNS, *parameters]

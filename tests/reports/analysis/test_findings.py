@@ -57,6 +57,13 @@ def test_runs_that_somebody_deleted_are_counted(study, deleted, words):
     assert texts(results, alarm=True)[0].startswith(words)
 
 
+@pytest.mark.parametrize(("foreign", "words"), [(1, "1 run below this study's in MLflow is not"), (2, "2 runs below")])
+def test_runs_that_are_not_the_study_s_own_are_counted(study, foreign, words):
+    results = study(LEVELS, measured=True).results()
+    results.settings["foreign_runs"] = foreign
+    assert texts(results, alarm=True)[0].startswith(words)
+
+
 def test_no_active_unit_is_collapse_even_where_the_share_is_not_known(study):
     builder = study(LEVELS, measured=True)
     builder.measurements = [row for row in builder.measurements if row["metric"] != "collapsed_share"]

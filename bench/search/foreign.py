@@ -1,0 +1,78 @@
+"""Trials that people added to a study's searches in Optuna: they are ignored, and what was removed there is named."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Container, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, cast
+
+from optuna.storages import BaseStorage
+from optuna.trial import FrozenTrial, TrialState
+
+from bench.core.errors import StudyStoppedError
+
+
+def attempts_at_tasks(trials: Sequence[FrozenTrial], note: Collection[str] = ()) -> list[FrozenTrial]:
+    """The trials that are attempts at tasks of ours.
+
+    Args:
+        trials: trials of a queue.
+        note: what the note of each of its tasks holds.
+    """
+    return [trial for trial in trials if _is_own(trial.user_attrs, note)]
+
+
+def _is_own(known: dict[str, Any], note: Collection[str]) -> bool:
+    numbers = (known.get("task"), known.get("attempt"))
+    found = known.get("note")
+    return (
+        all(isinstance(number, int) for number in numbers)
+        and isinstance(known.get("key"), str)
+        and isinstance(found, dict)
+        and all(name in found for name in note)
+    )
+
+
+def only_own(storage: BaseStorage, note: Collection[str] = ()) -> BaseStorage:
+    """A storage as samplers and pruners may see it: without trials that are none of ours."""
+    return cast(BaseStorage, _OwnTrials(storage, note))
+
+
+class _OwnTrials:
+    """Everything else is asked of the storage itself."""
+
+    def __init__(self, storage: BaseStorage, note: Collection[str]) -> None:
+        self._storage = storage
+        self._note = note
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._storage, name)
+
+    def get_all_trials(
+        self, study_id: int, deepcopy: bool = True, states: Container[TrialState] | None = None
+    ) -> list[FrozenTrial]:
+        return attempts_at_tasks(self._storage.get_all_trials(study_id, deepcopy, states), self._note)
+
+    def get_best_trial(self, study_id: int) -> FrozenTrial:
+        complete = self.get_all_trials(study_id, states=(TrialState.COMPLETE,))
+        if not complete:
+            raise ValueError("no trials are completed yet")  # as every storage does
+        # All queues minimise.
+        return min(complete, key=lambda trial: cast(float, trial.value))
+
+
+@contextmanager
+def raise_if_removed(name: str) -> Iterator[None]:
+    """Turn the error of using what somebody removed from the storage, or renamed there, into a line.
+
+    Raises:
+        StudyStoppedError: it is not there.
+    """
+    try:
+        yield
+    except KeyError as error:
+        study_id = name.partition("/")[0]
+        raise StudyStoppedError(
+            f"{name} is not in the storage any more: the study was removed, or a part of it; `reparam-bench delete "
+            f"{study_id}` removes the rest, after which the same command begins again"
+        ) from error

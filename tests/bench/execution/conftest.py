@@ -1,0 +1,102 @@
+"""A study in this process, with a stand-in for training that takes no time."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+import bench.execution.coordinator
+import bench.execution.worker
+import bench.tracking.logged_model
+from bench.core.results import Bound, BoundKind, EvaluationRecord, Measurement
+from bench.evaluation.sample_grids import Picture
+from bench.execution.trial import Outcome
+from bench.training.history import TrainingLog
+
+BOUND = Bound(BoundKind.IMPORTANCE_WEIGHTED, 2)
+SAVED = SimpleNamespace(configuration=SimpleNamespace(family="either"))
+
+
+def write_package(model, example, folder):
+    """Stands for packaging a model, which takes half a second."""
+    assert example.shape == (1, 8, 8, 1)
+    folder.mkdir()
+    (folder / "MLmodel").write_text("flavors: {}")
+
+
+def reached(config: Any) -> float:
+    """Bits/dim of a configuration: the best VAE has few latents, the best Glow few channels."""
+    model = config.model
+    size = model.latent_size if model.family == "vae" else model.hidden_channels
+    return 2.0 + size / 100
+
+
+class Trainer:
+    """Stands for training: keeps what it was asked for, and has the accidents that a test arranges."""
+
+    def __init__(self) -> None:
+        self.trials: list[Any] = []
+        self.finals: list[tuple[Any, int]] = []
+        self.accidents: dict[int, Any] = {}
+        """By the number of the trial in order of training, or -1 for the finals: a function that raises."""
+        self.lag: set[int] = set()
+        """Trials whose learning curve lies far above all others."""
+        self.luck: list[float] = [0.0]
+        """By seed, in turn: by how much a final run's validation lies above its configuration's, and test below."""
+
+    def run_trial(self, config, data, seed, importance_samples, on_evaluation, checkpoint):
+        order = len(self.trials)
+        self.trials.append(config)
+        extra = 5.0 if order in self.lag else 0.0
+        records = []
+        for evaluation in range(1, config.training.evaluations + 1):
+            bits = reached(config) + extra + 1 / evaluation
+            values = {"validation/bits_per_dim": bits}
+            records.append(EvaluationRecord(evaluation, 128 * evaluation, 0.1 * evaluation, values))
+            on_evaluation(records[-1])
+            if evaluation == 1 and order in self.accidents:
+                self.accidents[order]()
+        return self._outcome("validation", reached(config) + extra, records)
+
+    def run_final(self, config, data, test, seed, protocol, on_evaluation, on_progress, checkpoint):
+        luck = self.luck[sum(config == other for other, _ in self.finals) % len(self.luck)]
+        self.finals.append((config, seed))
+        record = EvaluationRecord(1, 128, 0.1, {"validation/bits_per_dim": reached(config) + luck})
+        on_evaluation(record)
+        if -1 in self.accidents:
+            self.accidents[-1]()
+        on_progress(1, 1)
+        return self._outcome("test", reached(config) - luck, [record])
+
+    def _outcome(self, split, bits, records):
+        measured = [Measurement(split, "bits_per_dim", bits, 0.01, 64, BOUND)]
+        return Outcome(SAVED, TrainingLog(records, [0.1], 128), measured, [Picture("samples", "caption", b"png")])
+
+
+@pytest.fixture
+def trainer(monkeypatch):
+    stand_in = Trainer()
+    monkeypatch.setattr(bench.execution.worker, "run_trial", stand_in.run_trial)
+    monkeypatch.setattr(bench.execution.worker, "run_final", stand_in.run_final)
+    monkeypatch.setattr(bench.tracking.logged_model, "write_package", write_package)
+    return stand_in
+
+
+@pytest.fixture
+def study_run(start, tiny_study, digits, tmp_path, trainer):
+    """Run the study with some settings, in this test's folder; its runner."""
+
+    def run(**settings):
+        runner = start(tiny_study, digits, tmp_path, **settings)
+        runner.run(digits)
+        return runner
+
+    return run
+
+
+@pytest.fixture
+def short_patience(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No process is left that could say later how its attempt ended."""
+    monkeypatch.setattr(bench.execution.coordinator, "DRAIN_SECONDS", 2.0)

@@ -1,0 +1,205 @@
+"""A study whose storage and tracking store somebody edits: it ends with the result that it has without them."""
+
+from __future__ import annotations
+
+import sqlite3
+from contextlib import closing
+
+import optuna
+import pytest
+from mlflow.tracking import MlflowClient
+
+from bench.core.errors import DisagreementError, StudyStoppedError
+from bench.core.results import RunState
+from bench.search.storage import open_storage
+from bench.tracking.reading.reader import load_results
+
+OTHERS_BEST = {"latent_size": 2, "learning_rate": 1e-3}
+BEFORE, AFTER = {"trials": 2}, {"trials": 4, "seeds": 2}
+
+
+class Edited:
+    """A finished study, in the hands of somebody who edits it."""
+
+    def __init__(self, runner, address):
+        self.runner = runner
+        self.id = runner.bound.study_id
+        self.storage = open_storage(address)
+        self.client = MlflowClient(tracking_uri=runner.bound.settings.tracking)
+        self.experiment, self.parent = runner.parent.experiment_id, runner.parent.run_id
+        self.runs = [run.run_id for run in runner.parent.children()]
+        self.database = runner.bound.settings.output / "mlflow.db"
+
+    def search(self, kind="vae"):
+        return optuna.load_study(study_name=f"{self.id}/{kind}", storage=self.storage)
+
+    def add(self, kind="vae", value=-100.0):
+        distributions = {
+            "latent_size": optuna.distributions.IntDistribution(2, 16),
+            "learning_rate": optuna.distributions.FloatDistribution(1e-3, 1e-2, log=True),
+        }
+        self.search(kind).add_trial(
+            optuna.create_trial(params=OTHERS_BEST, distributions=distributions, value=value, user_attrs={"task": 0})
+        )
+
+    def child(self, **tags):
+        run = self.client.create_run(self.experiment, tags={"mlflow.parentRunId": self.parent, **tags})
+        self.client.log_metric(run.info.run_id, "validation/bits_per_dim", 0.01)
+
+    def wipe(self, run_id):
+        for name in self.client.get_run(run_id).data.tags:
+            if name.startswith("reparam."):
+                self.client.delete_tag(run_id, name)
+
+    def sql(self, statement, *values):
+        with closing(sqlite3.connect(self.database)) as database:
+            database.execute(statement, values)
+            database.commit()
+
+
+def add_in_optuna(study):
+    study.search().enqueue_trial(OTHERS_BEST)
+    study.add()
+    study.search("glow").ask()
+    study.add("final")
+    study.search("final/coordinator").ask()
+
+
+def change_in_optuna(study):
+    study.search().set_user_attr("open", [3])
+    study.storage.set_study_system_attr(study.search()._study_id, "study:metric_names", ["mine"])
+    for name in ("mine", "mine/final"):
+        optuna.create_study(study_name=name, storage=study.storage)
+    optuna.delete_study(study_name=f"{study.id}/final/coordinator", storage=study.storage)
+
+
+def add_in_mlflow(study):
+    study.child()
+    study.child(mine="x")
+    run = study.runs[0]
+    study.client.log_metric(run, "mine/loss", float("nan"))
+    study.client.log_metric(run, "test/bits_per_dim", 0.01)
+    study.client.set_tag(run, "mine", "x")
+    study.client.log_param(run, "mine", "x")
+    study.client.create_model_version(f"reparam-bench.{study.id}.vae", "mine")
+
+
+def remove_in_mlflow(study):
+    study.wipe(study.runs[0])
+    study.sql(
+        "UPDATE runs SET experiment_id = ? WHERE run_uuid = ?", study.client.create_experiment("mine"), study.runs[1]
+    )
+    study.client.delete_registered_model_alias(f"reparam-bench.{study.id}.vae", "champion")
+    study.client.delete_registered_model(f"reparam-bench.{study.id}.glow")
+
+
+def remove_versions(study):
+    for arm in ("vae", "glow"):
+        study.client.delete_model_version(f"reparam-bench.{study.id}.{arm}", "1")
+
+
+NOT_OWN = "runs below the study's in MLflow are not its own"
+IGNORED = {
+    "nothing": (lambda study: None, (), 0),
+    "additions in Optuna": (
+        add_in_optuna,
+        ("2 trials of {id}/vae in", "1 trials of {id}/glow in", "1 trials of {id}/final in"),
+        0,
+    ),
+    "changes in Optuna": (change_in_optuna, (), 0),
+    "additions in MLflow": (add_in_mlflow, (f"2 {NOT_OWN}",), 2),
+    "removals in MLflow": (
+        remove_in_mlflow,
+        (f"1 {NOT_OWN}", "2 finished trials or final runs have no run in MLflow"),
+        1,
+    ),
+    "removed versions": (remove_versions, (), 0),
+}
+
+
+def outcome(runner):
+    """What a study found, by what its storage holds."""
+    return {
+        kind: sorted((each.number, each.state, str(each.values), each.objective or 0.0) for each in queue.attempts())
+        for kind, queue in runner.shared.queues.items()
+    }
+
+
+@pytest.fixture(scope="module")
+def undisturbed():
+    """What the study finds by itself, on either storage; filled by the first test."""
+    return {}
+
+
+@pytest.fixture
+def edited(study_run, trainer, tmp_path):
+    """A study in a journal; in a database where its name says so."""
+
+    def begin(storage="journal"):
+        address = str(tmp_path / "s.journal") if storage == "journal" else f"sqlite:///{tmp_path / 's.db'}"
+        begin.more = lambda: study_run(**AFTER, storage=address)
+        return Edited(study_run(**BEFORE, storage=address), address)
+
+    return begin
+
+
+@pytest.mark.parametrize(
+    ("edit", "storage"),
+    [*((edit, "journal") for edit in IGNORED), ("additions in Optuna", "sqlite"), ("changes in Optuna", "sqlite")],
+)
+def test_what_somebody_adds_or_changes_is_said_and_changes_no_result(edited, undisturbed, edit, storage):
+    change, lines, foreign = IGNORED[edit]
+    study = edited(storage)
+    change(study)
+    runner = edited.more()
+    said = runner.progress.console.file.getvalue()
+    assert [line for line in lines if line.format(id=study.id) not in said] == [], said
+    assert said.count("are ignored") == sum("no run in" not in line for line in lines)
+    assert outcome(runner) == undisturbed.setdefault("outcome", outcome(runner))
+    own = {run.run_id for run in runner.parent.children()}
+    for arm in ("vae", "glow"):
+        champion = study.client.get_model_version_by_alias(f"reparam-bench.{study.id}.{arm}", "champion")
+        assert champion.run_id in own
+    results = load_results(runner.bound.settings.tracking, study.id)
+    assert results.settings["foreign_runs"] == foreign
+    assert set(results.runs["run_id"]) == own
+    assert RunState.RUNNING not in set(results.runs["state"])
+
+
+REFUSED = {
+    "a removed search": (
+        lambda study: optuna.delete_study(study_name=f"{study.id}/vae", storage=study.storage),
+        "runs of .* that the storage does not",
+    ),
+    "removed final runs": (
+        lambda study: optuna.delete_study(study_name=f"{study.id}/final", storage=study.storage),
+        "runs of .* that the storage does not",
+    ),
+    "another likelihood": (
+        lambda study: study.client.log_metric(study.runs[0], "validation/bits_per_dim", 0.01, step=99),
+        r"validation/bits_per_dim=0\.01 in MLflow, and 2\.\d+ in the storage: log that value there again",
+    ),
+}
+
+
+def test_what_would_change_the_result_is_named_with_the_way_out(edited):
+    study = edited()
+    for edit in ("another likelihood", "a removed search", "removed final runs"):
+        change, message = REFUSED[edit]
+        change(study)
+        with pytest.raises(DisagreementError, match=message) as raised:
+            edited.more()
+        assert "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize("kind", ["vae", "final", "final/coordinator"])
+def test_a_search_that_is_removed_under_way_ends_the_study_with_a_line(edited, trainer, kind):
+    study = edited()
+    trainer.accidents[len(trainer.trials)] = lambda: optuna.delete_study(
+        study_name=f"{study.id}/{kind}", storage=study.storage
+    )
+    if kind == "final/coordinator":
+        edited.more()
+        return
+    with pytest.raises(StudyStoppedError, match=rf"{study.id}/{kind} is not in the storage any more"):
+        edited.more()

@@ -1,0 +1,217 @@
+"""What people add to a search in Optuna, or change or remove there, changes no result and crashes nothing."""
+
+from __future__ import annotations
+
+import optuna
+import pytest
+from optuna.trial import TrialState
+
+from bench.core.errors import StudyStoppedError
+from bench.core.results import RunState
+from bench.search.queue import BY_HAND, Queue, Task
+from bench.search.storage import open_storage
+from bench.search.study_record import StudyRecord
+from tests.bench.search.conftest import SPACE, objective
+
+KINDS = {"depth": "int", "rate": "float", "kind": "choice"}
+BEST = {"depth": 20, "rate": 1e-4, "kind": "a"}
+
+
+@pytest.fixture(params=["journal", "sqlite"])
+def address(request, tmp_path):
+    """The storages that people open beside ours most easily."""
+    return str(tmp_path / "s.journal") if request.param == "journal" else f"sqlite:///{tmp_path / 's.db'}"
+
+
+def by_hand(address, name="study/arm"):
+    """The search as Optuna's own tools open it."""
+    return optuna.load_study(study_name=name, storage=open_storage(address))
+
+
+def distributions():
+    return {
+        "depth": optuna.distributions.IntDistribution(1, 64),
+        "rate": optuna.distributions.FloatDistribution(1e-4, 1e-1, log=True),
+        "kind": optuna.distributions.CategoricalDistribution(SPACE["kind"].values),
+    }
+
+
+def added(ended=TrialState.COMPLETE, **attributes):
+    """A trial of somebody's, better than any of ours."""
+    return optuna.trial.create_trial(
+        params=BEST,
+        distributions=distributions(),
+        value=-100.0 if ended == TrialState.COMPLETE else None,
+        state=ended,
+        user_attrs=attributes,
+        intermediate_values={1: -100.0},
+    )
+
+
+ADDED = {
+    "enqueued": lambda study: study.enqueue_trial(BEST),
+    "enqueued with other names": lambda study: study.enqueue_trial({"learning_rate": 1.0}),
+    "added complete": lambda study: study.add_trial(added()),
+    "added pruned": lambda study: study.add_trial(added(TrialState.PRUNED)),
+    "added failed": lambda study: study.add_trial(added(TrialState.FAIL)),
+    "asked": lambda study: study.ask(),
+    "with attributes wiped": lambda study: study.add_trial(added(task=None, attempt=None, key=None, note=None)),
+    "with attributes of another kind": lambda study: study.add_trial(added(task="a", attempt=[], key=3, note="x")),
+    "with some attributes": lambda study: study.add_trial(added(task=0, state="complete", owner="me")),
+}
+
+
+def run(search, trials, edit=lambda: None):
+    """Complete so many trials, with an edit after the second; what was proposed, and what was pruned."""
+    search.offer(search.tasks(trials))
+    found = []
+    for number in range(trials):
+        if number == 2:
+            edit()
+        claim = search.claim()
+        claim.report(objective(claim.values), 1)
+        found.append((claim.number, claim.values, claim.should_prune()))
+        claim.end(RunState.COMPLETE, objective(claim.values))
+    return found
+
+
+@pytest.mark.parametrize("sampler", ["tpe", "qmc"])
+@pytest.mark.parametrize("edit", ["added complete", "added pruned"])
+def test_what_somebody_added_is_not_learnt_from(address, search, tmp_path, sampler, edit):
+    pruner = {"pruner": "halving", "evaluations": 2}
+    alone = run(search(str(tmp_path / "alone.journal"), sampler, **pruner), 8)
+    one = search(address, sampler, **pruner)
+    assert run(one, 8, lambda: [ADDED[edit](by_hand(address)) for _ in range(4)]) == alone
+    assert one.best().objective > 0
+    assert (len(one.attempts()), one.foreign) == (8, 4)
+
+
+@pytest.mark.parametrize("edit", ADDED)
+def test_what_somebody_added_is_ignored_and_counted(address, search, edit):
+    one = search(address)
+    one.offer(one.tasks(2))
+    one.claim().end(RunState.COMPLETE, 2.0)
+    before = one.attempts()
+    if edit == "asked":
+        # All that wait are given away first.
+        one.claim().end(RunState.PRUNED)
+        before = one.attempts()
+    ADDED[edit](by_hand(address))
+    again = search(address)
+    assert again.attempts() == before
+    assert again.foreign == 1
+    assert again.best().objective == 2.0
+    assert again.reclaim() == []
+    again.offer(again.tasks(2))
+    assert again.living() is None
+    assert again.waiting == sum(each.state is None for each in before)
+
+
+def test_a_waiting_trial_that_somebody_asked_for_is_repeated_whatever_they_make_of_it(address, search):
+    one = search(address, lease=0.3)
+    one.offer(one.tasks(1))
+    study = by_hand(address)
+    study.tell(study.ask(), -100.0)
+    assert one.best() is None
+    assert [(each.state, each.reason) for each in one.attempts()] == [(RunState.INTERRUPTED, BY_HAND)]
+    one.offer(one.tasks(1))
+    again = one.claim()
+    assert (again.number, again.attempt) == (0, 2)
+    again.end(RunState.COMPLETE, 2.0)
+    assert one.best().objective == 2.0
+
+
+def test_a_trial_of_ours_that_somebody_failed_is_repeated(address, search):
+    one = search(address)
+    one.offer(one.tasks(1))
+    claim = one.claim()
+    by_hand(address).tell(0, state=TrialState.FAIL)
+    assert [(each.state, each.reason) for each in one.attempts()] == [(RunState.INTERRUPTED, BY_HAND)]
+    with pytest.raises(Exception, match=f"was taken away: .* or {BY_HAND}"):
+        claim.end(RunState.COMPLETE, 1.0)
+    one.offer(one.tasks(1))
+    assert one.claim().attempt == 2
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("owner", "me"), ("owner", {"pid": "x"}), ("owner", None), ("beat", "x"), ("state", "done"), ("reason", [1])],
+)
+def test_an_edited_attribute_of_a_trial_of_ours_crashes_nothing(address, search, name, value):
+    one = search(address, lease=0.2)
+    one.offer(one.tasks(1))
+    one.claim()
+    one.storage.set_trial_user_attr(one._id(0), name, value)
+    again = search(address, lease=0.2)
+    assert [each.number for each in again.attempts()] == [0]
+    again.reclaim()
+    again.offer(again.tasks(1))
+    assert again.living() is None or name != "owner"
+
+
+@pytest.mark.parametrize("values", ["x", {"depth": "x"}, {"kind": "z"}, {"depth": None}], ids=str)
+def test_a_waiting_trial_with_values_that_cannot_be_used_fails_and_the_next_is_claimed(address, search, values):
+    one = search(address, "qmc")
+    one.offer(one.tasks(2))
+    one.storage.set_trial_system_attr(one._id(0), "fixed_params", values)
+    claim = search(address, "qmc").claim()
+    assert claim is not None
+    if claim.number == 1:
+        (failed,) = (each for each in one.attempts() if each.number == 0)
+        assert failed.state == RunState.FAILED
+        assert failed.reason.startswith("no values for it: ")
+
+
+@pytest.mark.parametrize("what", ["study/arm", "study/final"])
+def test_a_search_that_is_removed_meanwhile_says_so(address, search, what):
+    one = search(address) if what == "study/arm" else StudyRecord(open_storage(address), "study", 60.0).finals
+    note = dict.fromkeys(("arm", "trial", "values", "config", "config_hash", "seed"), "x")
+    one.set_open(True)
+    one.offer([Task(number, note=note) for number in range(2)])
+    claim = one.claim()
+    optuna.delete_study(study_name=what, storage=open_storage(address))
+    for use in (
+        one.attempts,
+        one.settled,
+        one.best,
+        one.reclaim,
+        one.claim,
+        lambda: one.waiting,
+        lambda: one.set_open(False),
+        lambda: one.offer([Task(5)]),
+        lambda: claim.end(RunState.COMPLETE, 1.0),
+        lambda: claim.end(RunState.INTERRUPTED),
+    ):
+        with pytest.raises(StudyStoppedError, match=rf"{what} is not in the storage any more.*bench delete study`"):
+            use()
+
+
+def test_tickets_that_somebody_asked_for_are_none(address):
+    record = StudyRecord(open_storage(address), "study", 60.0)
+    by_hand(address, "study/final/coordinator").ask()
+    assert record.is_finished
+    with record.coordinator_lock() as heartbeat:
+        by_hand(address, "study/final/coordinator").ask()
+        assert not record.is_finished
+        assert not heartbeat.lost
+    assert record.is_finished
+
+
+def test_a_lock_that_is_removed_while_it_is_held_is_released(address):
+    record = StudyRecord(open_storage(address), "study", 60.0)
+    with record.coordinator_lock():
+        optuna.delete_study(study_name="study/final/coordinator", storage=open_storage(address))
+
+
+def test_a_final_run_without_its_note_is_none_of_ours(address):
+    finals = StudyRecord(open_storage(address), "study", 60.0).finals
+    finals.offer([Task(0, note={"arm": "vae"})])
+    assert (finals.attempts(), finals.foreign) == ([], 1)
+
+
+def test_another_study_beside_ours_changes_nothing(address, search):
+    one = search(address)
+    one.offer(one.tasks(1))
+    optuna.create_study(study_name="mine", storage=open_storage(address)).add_trial(added())
+    assert len(Queue(open_storage(address), "study/arm").attempts()) == 1
+    assert (search(address).foreign, search(address).waiting) == (0, 1)

@@ -1,0 +1,108 @@
+"""A coordinator that is killed: its workers say so, do what is left, and end; the same command takes over from them."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.faults.invariants import check
+from tests.faults.processes import Place, start_coordinator, start_worker
+
+TRIALS = 4
+SECONDS = 60.0
+"""Within which each step must be done."""
+
+
+def wait_for(condition, what):
+    until = time.monotonic() + SECONDS
+    while not condition():
+        assert time.monotonic() < until, what
+        time.sleep(0.1)
+
+
+def logged(place: Place) -> list[str]:
+    """What the workers logged, each in its own file."""
+    return [path.read_text(encoding="utf-8") for path in sorted(place.logs.glob("worker-*.log"))]
+
+
+@pytest.fixture
+def place(tmp_path):
+    return Place(
+        storage=str(tmp_path / "study.journal"),
+        tracking_uri=f"sqlite:///{tmp_path / 'mlflow.db'}",
+        output=tmp_path / "runs",
+        logs=tmp_path / "logs",
+        lease=2.0,
+        evaluation_seconds=0.15,
+        seeds=1,
+    )
+
+
+@pytest.fixture
+def killed(place):
+    """Two workers whose coordinator was killed when some trials were done and others waited."""
+    started = []
+
+    def start(function, *arguments):
+        started.append(function(*arguments))
+        return started[-1]
+
+    coordinator = start(start_coordinator, place, TRIALS)
+    wait_for(lambda: Path(place.storage).is_file() and is_begun(place), "the study did not begin")
+    workers = [start(start_worker, place) for _ in range(2)]
+    wait_for(lambda: done(place) >= 2, "no trial was done")
+    coordinator.kill()
+    coordinator.join(SECONDS)
+    yield lambda: start(start_coordinator, place, TRIALS), workers
+    for process in started:
+        process.kill()
+
+
+def queues(place: Place):
+    from bench.search.queue import Queue
+    from bench.search.storage import open_storage
+
+    storage, study = open_storage(place.storage), place.bound(TRIALS).study_id
+    return [Queue(storage, name.study_name) for name in storage.get_all_studies() if name.study_name.startswith(study)]
+
+
+def is_begun(place: Place) -> bool:
+    return any(queue.waiting for queue in queues(place))
+
+
+def done(place: Place) -> int:
+    return sum(len(queue.settled()) for queue in queues(place))
+
+
+def test_the_same_command_takes_over_while_the_workers_of_a_killed_coordinator_work(place, killed):
+    again, workers = killed
+    coordinator = again()
+    coordinator.join(SECONDS)
+    assert coordinator.exitcode == 0
+    for worker in workers:
+        worker.join(SECONDS)
+        assert worker.exitcode == 0
+    check(place.bound(TRIALS), str(place.tracking_uri)).assert_none()
+
+
+def test_workers_say_that_their_coordinator_died_do_what_waits_and_end(place, killed):
+    again, workers = killed
+    for worker in workers:
+        worker.join(SECONDS)
+        assert worker.exitcode == 0
+    study = place.bound(TRIALS).study_id
+    assert done(place) == 2 * TRIALS
+    for log in logged(place):
+        assert log.count(f"the process that coordinates {study} died (process ") == 1
+        assert "trials or final runs wait; the workers finish them, and end 2 s after the last one, unless" in log
+        assert f"nothing of {study} is left to do without a coordinator: this worker ends" in log
+    coordinator = again()
+    # A worker that comes before it waits no longer than these have waited.
+    wait_for(lambda: is_begun(place), "no final run was offered")
+    worker = start_worker(place)
+    coordinator.join(SECONDS)
+    worker.join(SECONDS)
+    assert (coordinator.exitcode, worker.exitcode) == (0, 0)
+    check(place.bound(TRIALS), str(place.tracking_uri)).assert_none()
