@@ -179,7 +179,7 @@ _put(
     validation_bits_per_dim=lambda outcome: outcome.measurements[0].value,
 )
 _put("bench.evaluation.evaluator", open_outside=_nothing)
-_put("bench.evaluation.programs", EvaluationProtocol=_nothing)
+_put("bench.evaluation.programs", EvaluationProtocol=_nothing, OutsideData=object)
 _put("bench.evaluation.quality", open_extractor=_nothing)
 _put("bench.tracking.logged_model", write_package=_write_package)
 _put("bench.evaluation.cost.memory", host_bytes=lambda: 0)
