@@ -397,7 +397,7 @@ def load_model_file(uri: str, run_id: str, folder: Path) -> Path:
     try:
         with zipfile.ZipFile(file) as archive:
             unpacked = sum(member.file_size for member in archive.infolist())
-    except zipfile.BadZipFile as error:
+    except (zipfile.BadZipFile, OSError) as error:
         raise TrackingError(f"the model of run {run_id} cannot be opened: {error}") from error
     if unpacked > psutil.virtual_memory().available:
         raise TrackingError(
