@@ -24,6 +24,8 @@ UPLOADER_THREAD = "uploader"
 UPLOADER_LOGGER = "bench.tracking.outbox.uploader"
 JOURNAL_LOGGER = "bench.search.journal"
 """The logger of a study's journal, which mends what a loss of power has left, in whatever call that is noticed."""
+IN_THE_WAY = (errno.EEXIST, errno.EISDIR, errno.ENOTDIR, errno.ELOOP)
+"""Errors of a file where a folder should be, or of a folder in place of a file."""
 _STORES = ("mlflow", "optuna", "sqlalchemy", "sqlite3", "requests", "urllib3")
 
 log = logging.getLogger(__name__)
@@ -55,7 +57,7 @@ def log_to_file(path: Path, console: Console) -> Iterator[None]:
         console: shows warnings of libraries, one line each.
 
     Raises:
-        SettingsError: the file cannot be written.
+        SettingsError: the file cannot be written, or the block found something in the way of a file of ours.
         UnexpectedError: the block raised an error other than :class:`ReparamBenchError`; the log has the traceback.
     """
     try:
@@ -81,6 +83,11 @@ def log_to_file(path: Path, console: Console) -> Iterator[None]:
         raise
     except Exception as error:
         log.exception("ended by an unexpected error")
+        if isinstance(error, OSError) and error.errno in IN_THE_WAY and error.filename is not None:
+            place = error.filename if error.filename2 is None else error.filename2
+            raise SettingsError(
+                f"{one_line(str(place))!r} cannot be used ({error.strerror}): move what lies there or above it away"
+            ) from error
         raise UnexpectedError(
             f"{shorten(f'{type(error).__name__}: {error}')}; {file.where_traceback_is(error)}; {_suggest_fix(error)}"
         ) from error

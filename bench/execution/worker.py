@@ -164,7 +164,7 @@ class Worker:
         """
         record, coordinator = self.study.record, self.study.record.watch_coordinator()
         due = busy = time.monotonic()
-        is_mourned = False
+        is_without = False
         while True:
             if self.work():
                 busy = time.monotonic()
@@ -176,12 +176,12 @@ class Worker:
                 time.sleep(IDLE_SECONDS)
             due = time.monotonic() + record.lease / BEATS_PER_LEASE
             dead = coordinator.dead()
-            if dead is not None and not is_mourned:
+            if dead is not None and not is_without:
                 self._say_coordinator_died(dead)
-            elif dead is None and is_mourned:
+            elif dead is None and is_without:
                 self.progress.say(f"another process coordinates {record.study_id} now")
-            is_mourned = dead is not None
-            if is_mourned and time.monotonic() - busy > record.lease:
+            is_without = dead is not None
+            if is_without and time.monotonic() - busy > record.lease:
                 self.progress.say(f"nothing of {record.study_id} is left to do without a coordinator: this worker ends")
                 return
 

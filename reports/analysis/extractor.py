@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import numpy as np
 import pandas as pd
 from scipy import stats
 
@@ -63,7 +62,8 @@ def doubtful(study: Study) -> dict[str, Skill]:
     both = accuracy.merge(
         chance[["run_id", "conditions", "value"]], on=["run_id", "conditions"], suffixes=("", "_chance")
     )
-    both = both[np.isfinite(both["value"]) & np.isfinite(both["value_chance"]) & (both["n"] > 0)]
+    # Shares of images: what a person logged beside them in MLflow may be anything.
+    both = both[both["value"].between(0, 1) & both["value_chance"].between(0, 1) & (both["n"] > 0)]
     known = [
         Skill(str(row["conditions"]), float(row["value"]), float(row["value_chance"]), int(row["n"]))
         for _, row in both.drop_duplicates("conditions").iterrows()

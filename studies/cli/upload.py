@@ -37,8 +37,10 @@ def command(
         for store, runs in tracker.waiting_elsewhere().items():
             typer.echo(f"{runs} runs wait for {store}: give it with --tracking-uri")
         if not waiting.runs:
+            for problem in tracker.problems():
+                typer.echo(f"warning: {problem}", err=True)
             typer.echo(f"nothing waits in {outbox}")
-            return
+            raise typer.Exit(1 if tracker.problems() else 0)
         with command_log("upload", output, log_file, open_console()):
             uploaded = tracker.upload_orphans()
         typer.echo(f"uploaded {uploaded} of {waiting.runs} runs, {waiting.records} records")

@@ -165,3 +165,23 @@ def test_a_table_that_cannot_be_read_is_named(refused, store, content):
     refused(
         rf"run {store.trials[0]} is not as it was logged: its artifact tables/latents\.csv cannot be read, ", "report"
     )
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("tables", '["../../mine"]'), ("tables", '["/mine"]'), ("tables", "[3]"), ("captions", '{"../../mine": "x"}')],
+)
+def test_a_tag_names_no_file_outside_its_runs_artifacts(refused, store, name, value):
+    tag(store.trials[0], "reparam.role", "final")(store.file)
+    tag(store.trials[0], f"reparam.{name}", value)(store.file)
+    refused(f"run {store.trials[0]} is not as it was logged: the name of an artifact cannot be read", "report")
+
+
+@pytest.mark.parametrize("place", [f"reports/{STUDY}", "reports", f"reports/{STUDY}/report.html/x"])
+def test_what_lies_in_the_way_of_a_report_is_named(cli, store, place):
+    (store.output / place).parent.mkdir(parents=True, exist_ok=True)
+    (store.output / place).write_text("mine")
+    code, out, err = cli("report")
+    assert (code, out) == (2, ""), err
+    assert err.startswith("error: 'runs/reports")
+    assert err.endswith("move what lies there or above it away\n")

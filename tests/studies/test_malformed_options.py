@@ -172,7 +172,7 @@ def test_a_study_that_is_not_as_it_was_logged_is_refused(refused, tmp_path, part
         "UPDATE tags SET value = '{\"name\": 5}' WHERE key = 'reparam.study'",
     ):
         database(spoil)(copy)
-        message = r"partial-digits-00000000 in \S+ is not as a study logs it: "
+        message = r"partial-digits-00000000 in \S+ is not as a study logs it \("
         refused(message, "report", "--tracking-uri", f"sqlite:///{copy}")
 
 

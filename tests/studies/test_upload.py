@@ -108,3 +108,14 @@ def test_what_the_store_rejects_is_reported_and_shows_in_the_exit_status(upload,
     assert (code, err) == (1, [])
     assert len([line for line in out if "the tracking store rejected a run (No Experiment with id=999" in line]) == 2
     assert out[-1] == "uploaded 0 of 2 runs, 5 records"
+
+
+def test_what_is_refused_has_a_status_of_its_own_though_nothing_else_waits(upload, tmp_path):
+    elsewhere = tmp_path / "elsewhere"
+    (elsewhere / "key").mkdir(parents=True)
+    (elsewhere / "key" / "records.jsonl").write_text("{}\n")
+    (tmp_path / "runs" / "outbox").mkdir()
+    (tmp_path / "runs" / "outbox" / "study").symlink_to(elsewhere)
+    code, out, err = upload()
+    assert (code, out) == (1, ["nothing waits in runs/outbox"])
+    assert any("symbolic link" in line for line in err), err

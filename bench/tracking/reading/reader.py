@@ -203,6 +203,8 @@ def _reason(error: Exception) -> str:
     return f"{error} is missing" if isinstance(error, KeyError) else shorten(str(error))
 
 
+_NAME = re.compile(r"[\w-][\w.-]*")
+"""Of an artifact."""
 _OBJECT = TypeAdapter(dict[str, Any])
 _DATASET = TypeAdapter(DatasetInfo)
 _SELECTED = TypeAdapter(dict[str, _Selected])
@@ -397,7 +399,7 @@ def load_model_file(uri: str, run_id: str, folder: Path) -> Path:
     try:
         with zipfile.ZipFile(file) as archive:
             unpacked = sum(member.file_size for member in archive.infolist())
-    except zipfile.BadZipFile as error:
+    except (zipfile.BadZipFile, OSError) as error:
         raise TrackingError(f"the model of run {run_id} cannot be opened: {error}") from error
     if unpacked > psutil.virtual_memory().available:
         raise TrackingError(
@@ -506,16 +508,24 @@ class _Child:
     def pictures(self, artifacts: Artifacts) -> Iterator[ImageGrid]:
         captions = self._json("reparam.captions", {})
         for kind, caption in captions.items():
+            self._check_name(kind)
             png = self._read(artifacts, f"{IMAGE_FOLDER}/{kind}.png")
             yield ImageGrid(self.run_id, self.arm, kind, caption, png)
 
     def tables(self, artifacts: Artifacts) -> Iterator[tuple[str, pd.DataFrame]]:
         for name in self._json("reparam.tables", []):
+            self._check_name(name)
             content = self._read(artifacts, f"{TABLE_FOLDER}/{name}.csv")
             with raise_if_edited(self.run_id, f"its artifact {TABLE_FOLDER}/{name}.csv"):
                 table = pd.read_csv(io.BytesIO(content))
                 table.insert(0, "run_id", self.run_id)
             yield name, table
+
+    def _check_name(self, name: object) -> None:
+        """A name with a slash, which nothing that is logged has, would lead outside the run's artifacts."""
+        with raise_if_edited(self.run_id, "the name of an artifact"):
+            if not (isinstance(name, str) and _NAME.fullmatch(name)):
+                raise ValueError(f"{name!r}, in a tag")
 
     def _read(self, artifacts: Artifacts, path: str) -> bytes:
         with tempfile.TemporaryDirectory() as folder:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import io
 import logging
+import os
 import re
 import threading
 import warnings
@@ -107,6 +108,18 @@ def test_the_message_says_the_way_out(tmp_path, console, case):
     error, way_out = WAYS_OUT[case]
     with pytest.raises(UnexpectedError, match=way_out), log_to_file(tmp_path / "a.log", console):
         fail(error)
+
+
+@pytest.mark.parametrize(
+    ("errno_", "names"),
+    [(errno.ENOTDIR, ("runs/x",)), (errno.EISDIR, ("runs/.x.tmp", None, "runs/x")), (errno.EEXIST, ("runs/x",))],
+)
+def test_what_is_in_the_way_is_named(tmp_path, console, errno_, names):
+    with (
+        pytest.raises(SettingsError, match=r"^'runs/x' cannot be used \(.*\): move what lies there or above it away$"),
+        log_to_file(tmp_path / "a.log", console),
+    ):
+        fail(OSError(errno_, os.strerror(errno_), *names))
 
 
 def test_a_very_long_reason_is_cut_in_the_message_alone(tmp_path, console):

@@ -32,7 +32,8 @@ def study(start, tiny_study, digits, tmp_path):
             settle(opened, search, arm)
     finals = opened.shared.record.finals
     finals.set_open(True)
-    note = {"arm": "vae", "config_hash": config_of(opened, "vae").hash, "seed": 0}
+    config = config_of(opened, "vae")
+    note = {"arm": "vae", "trial": 0, "values": {}, "config": {}, "config_hash": config.hash, "seed": 0}
     finals.offer([Task(0, note=note)])
     settle(opened, finals, "vae", "final")
     assert opened.shared.tracker.drain() == 0

@@ -553,7 +553,10 @@ def champions(runner, arms=("vae", "glow")):
     return found
 
 
-def test_the_champion_is_the_final_run_that_validation_finds_best_whatever_it_reaches_on_test(study_run, trainer):
+def test_the_champion_is_the_final_run_that_validation_finds_best_whatever_it_reaches_on_test(
+    study_run, trainer, monkeypatch
+):
+    monkeypatch.setattr(bench.execution.coordinator, "DRAIN_SECONDS", 30.0)
     trainer.luck = [0.3, 0.1, 0.2]
     runner = study_run(seeds=3)
     for arm, (run, version) in champions(runner).items():
