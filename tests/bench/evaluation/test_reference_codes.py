@@ -141,8 +141,8 @@ def test_the_histogram_is_that_of_each_pixel_with_one_added(digits):
 
 
 def test_the_histogram_is_a_distribution():
-    train = some_images(3, 1, n=5, height=1, width=2)
-    every = np.array(list(itertools.product(range(3), repeat=2)), dtype=np.uint8).reshape(-1, 1, 2, 1)
+    train = some_images(3, 1, n=5, height=2, width=2)
+    every = np.array(list(itertools.product(range(3), repeat=4)), dtype=np.uint8).reshape(-1, 2, 2, 1)
     assert np.sum(2.0 ** -histogram_bits(every, train, 3)) == pytest.approx(1.0)
 
 
