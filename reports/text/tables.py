@@ -520,14 +520,41 @@ def learning_rate_stability(study: Study, arm: str) -> Table | None:
 def published(study: Study) -> Table:
     """What was published of the study's data set, and what its arms obtained in the same metric."""
     known = literature.published(study.results.dataset)
-    rows = [[Cell(each.model), Cell(f"{each.value:g}", order=each.value), Cell(each.source)] for each in known]
+    rows = [
+        [
+            Cell(each.model),
+            Cell(f"{each.value:g}", order=each.value),
+            _whole(each.weights),
+            _whole(each.images),
+            Cell(each.hardware or MISSING),
+            Cell(each.source, href=web_address(each.url)),
+        ]
+        for each in known
+    ]
     unit = METRICS[known[0].metric].unit if known else ""
     for arm, final in study.finals.items():
         level = statistics.estimate(select(final.measurements, "test", known[0].metric)) if known else None
         if level is not None:
-            obtained = Cell(quantity(level.mean, level.error), order=level.mean)
-            rows.append([Cell(f"{study.title(arm)}, this study"), obtained, Cell(MISSING)])
-    return Table("Obtained beside published", ["Model", f"Test {unit}", "Source"], rows, sortable=True)
+            weights = statistics.estimate(select(final.measurements, "cost", "parameters"))
+            seen = study.histories.loc[study.histories["run_id"].isin(final.runs["run_id"]), "images"].max()
+            rows.append(
+                [
+                    Cell(f"{study.title(arm)}, this study"),
+                    Cell(quantity(level.mean, level.error), order=level.mean),
+                    _whole(None if weights is None else weights.mean),
+                    _whole(seen),
+                    Cell(plain(study.results.provenance.get("device"))),
+                    Cell(MISSING),
+                ]
+            )
+    columns = ["Model", f"Test {unit}", "Weights", "Training images", "Hardware", "Source"]
+    return Table("Obtained beside published", columns, rows, sortable=True)
+
+
+def _whole(number: float | None) -> Cell:
+    if number is None or not np.isfinite(number):
+        return Cell(MISSING)
+    return Cell(f"{number:,.0f}", order=float(number))
 
 
 def _reason(run: Mapping[Hashable, Any]) -> list[str]:
