@@ -81,9 +81,9 @@ def packed(images: Pixels, grey_levels: int) -> bytes:
     if bits >= 8:
         return values.astype(f">u{bits // 8}").tobytes()
     per_byte = 8 // bits
-    values = np.pad(values.astype(np.uint8), (0, -len(values) % per_byte)).reshape(-1, per_byte)
+    filled = np.pad(values.astype(np.uint8), (0, -len(values) % per_byte)).reshape(-1, per_byte)
     shifts = np.arange(8 - bits, -1, -bits, dtype=np.uint8)
-    return np.bitwise_or.reduce(values << shifts, axis=1).astype(np.uint8).tobytes()
+    return bytes(np.bitwise_or.reduce(filled << shifts, axis=1).astype(np.uint8))
 
 
 def unpacked(content: bytes, shape: tuple[int, ...], grey_levels: int) -> Pixels:

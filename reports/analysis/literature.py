@@ -102,12 +102,12 @@ RESULTS: dict[tuple[str, int], list[Published]] = {
             *("Locally masked PixelCNN++, 8 orders", 2.887, "Jain et al. (2020)", "https://github.com/ajayjain/lmconv")
         ),
         Published(
-            *("Transformer, distribution augmentation", 2.56, "Jun et al. (2020)"),
+            *("DistAug Transformer", 2.56, "Jun et al. (2020)"),
             *("https://github.com/openai/distribution_augmentation", 150_000_000),
         ),
         Published("Score SDE", 2.99, "Song et al. (2021)", "https://arxiv.org/abs/2011.13456"),
         Published(
-            *("Variational diffusion model", 2.64, "Kingma et al. (2021)", "https://github.com/google-research/vdm"),
+            *("Diffusion (VDM)", 2.64, "Kingma et al. (2021)", "https://github.com/google-research/vdm"),
             hardware="TPU v3",
         ),
     ],

@@ -69,7 +69,9 @@ def answer(study: Study) -> Figure | None:
     lowest, *_, highest = [float(values[arm]["value"].mean()) for arm in (*ranked, ranked[-1])]
     known = _nearest(_published(study), lowest)
     codes = reference_codes(study)
-    shown = [code for code in codes if code.value <= ROOM_FOR_CODES * highest]
+    shown = [
+        code for code in codes if code.value <= (ROOM_FOR_THE_BEST if code is codes[0] else ROOM_FOR_CODES) * highest
+    ]
     arms = [study.title(arm) for arm in (*ranked, *without)]
     rows = [*arms, *(f"code: {code.in_words}" for code in shown), *(f"published: {name}" for name, _, _ in known)]
     place = {row: float(len(rows) - row) for row in range(len(rows))}
@@ -96,8 +98,8 @@ def answer(study: Study) -> Figure | None:
 CODE = "reference code"
 MOST_PUBLISHED = 4
 """Published results in the figure of the answer; the table has all."""
-ROOM_FOR_CODES = 2.0
-"""The figure of the answer has the reference codes up to so many times the highest arm's bits/dim."""
+ROOM_FOR_CODES, ROOM_FOR_THE_BEST = 1.5, 3.0
+"""The figure of the answer has the reference codes up to so many times the highest arm's bits/dim, and the shortest."""
 
 
 def _strokes(values: list[float], place: dict[int, float], first: int, label: str, about: list[str]) -> Points:
@@ -298,7 +300,9 @@ def _code_lines(study: Study, limits: tuple[float, float]) -> tuple[list[Layer],
     low, high = limits
     codes = reference_codes(study)
     shown = [code for code in codes if low - (high - low) <= code.value <= high + (high - low)]
-    lines: list[Layer] = [Rule(code.value, label=code.label, across="y", dash="dotted", written=True) for code in shown]
+    lines: list[Layer] = [
+        Rule(code.value, label=code.label, across="y", dash="dotted", opacity=0.6, written=True) for code in shown
+    ]
     ends = [code.value for code in shown]
     return lines, (min([low, *ends]), max([high, *ends])), _beyond([code for code in codes if code not in shown])
 

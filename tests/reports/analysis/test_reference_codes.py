@@ -161,14 +161,14 @@ def rows(panel):
 def test_the_answer_s_figure_has_them_in_rows_of_their_own_and_a_line_at_the_best(with_codes):
     figure = figures.answer(Study(with_codes))
     panel = figure.panels[0]
-    assert list(rows(panel)) == ["Glow", "VAE", "code: each pixel's own histogram", "code: xz", "code: uniform"]
+    assert list(rows(panel)) == ["Glow", "VAE", "code: each pixel's own histogram", "code: xz"]
     (line,) = [layer for layer in panel.layers if isinstance(layer, Rule)]
     assert (line.at, line.across, line.label) == (2.4369, "x", "Each pixel's own histogram")
     (marks,) = rows(panel)["code: xz"]
-    assert (marks.label, marks.colour, list(marks.x)) == ("reference code", "ink", [2.4369, 2.8388, 4.0875])
+    assert (marks.label, marks.colour, list(marks.x)) == ("reference code", "ink", [2.4369, 2.8388])
     assert "Reference codes (of no arm): " in figure.caption
     # Drawn, they would leave the arms no room.
-    assert "Reference codes beyond this scale: WebP lossless at 4.78." in figure.caption
+    assert "Reference codes beyond this scale: Uniform at 4.09 and WebP lossless at 4.78." in figure.caption
 
 
 def test_codes_that_would_leave_the_arms_no_room_are_named_alone(study):
@@ -178,6 +178,13 @@ def test_codes_that_would_leave_the_arms_no_room_are_named_alone(study):
     assert list(rows(figure.panels[0])) == ["VAE"]
     assert not [layer for layer in figure.panels[0].layers if isinstance(layer, Rule)]
     assert "Uniform at 8.00" in figure.caption
+
+
+def test_the_shortest_code_is_shown_where_it_leaves_the_arms_some_room(study):
+    builder = study({"vae": [2.31]})
+    far = codes(("xz", 5.0), ("uniform", 5.1))
+    panel = figures.answer(Study(builder.results(swept={"vae": ["latent_size"]}, reference_codes=far))).panels[0]
+    assert list(rows(panel)) == ["VAE", "code: xz"]
 
 
 def test_lines_with_labels_stand_where_the_scale_of_a_test_likelihood_reaches_them(study):
