@@ -10,7 +10,6 @@ import io
 import struct
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from importlib.util import find_spec
 
 import numpy as np
 import numpy.typing as npt
@@ -20,8 +19,6 @@ Pixels = npt.NDArray[np.integer]
 """One image (h, w, c) in 0..grey_levels-1."""
 MODES = {1: "L", 2: "LA", 3: "RGB", 4: "RGBA"}
 """What a format calls images of 8 bits by their number of channels."""
-JPEG_XL_LIBRARY = "imagecodecs"
-"""Encodes JPEG XL, which Pillow does not: the optional dependency ``codecs``."""
 _DEFLATE_STRATEGIES = range(5)
 """zlib's: default, filtered, Huffman codes alone, run lengths, fixed codes."""
 _ZLIB_FRAME = 6
@@ -132,13 +129,14 @@ def _webp(shape: tuple[int, int, int], levels: int) -> ImageFormat | str:
 
 
 def _jpeg_xl(shape: tuple[int, int, int], levels: int) -> ImageFormat | str:
-    """JPEG XL without loss, effort 9, as a bare codestream, whose few bytes of header cannot be told from pixels."""
-    if find_spec(JPEG_XL_LIBRARY) is None:
-        return f"{JPEG_XL_LIBRARY} is not installed: pip install -e '.[codecs]'"
+    """JPEG XL without loss, effort 9: a bare codestream, whose few bytes of header are among the bits of pixels."""
+    try:
+        import imagecodecs
+    except ImportError as error:
+        return f"JPEG XL needs imagecodecs ({error}): pip install -e '.[codecs]'"
     channels = shape[2]
     if channels not in MODES or levels > 2**16:
         return f"JPEG XL holds no image of {channels} channels and {levels:,} grey levels here"
-    import imagecodecs
 
     def write(image: Pixels) -> list[bytes]:
         values = np.ascontiguousarray(image, dtype=np.uint8 if levels <= 256 else np.uint16)

@@ -7,6 +7,7 @@ the very images that final runs are measured on, or on a fixed choice of these w
 
 from __future__ import annotations
 
+import logging
 import lzma
 import math
 from collections.abc import Callable
@@ -18,6 +19,8 @@ from bench.core.results import REFERENCE_CODES, Measurement, ReferenceCodes
 from bench.data.choice import fixed_choice
 from bench.data.dataset import Images
 from bench.evaluation.image_formats import ImageFormat, formats, packed
+
+log = logging.getLogger(__name__)
 
 MOST_VALUES_IN_FILES = 2**20
 """Largest number of pixels' values that each image format writes: seconds, as WebP takes 6 µs for one."""
@@ -47,11 +50,12 @@ def measure_reference_codes(
         _measurement("code_pixel_histogram", histogram_bits(test, train, grey_levels), test),
     ]
     for each in able:
-        bits = _file_bits(each, few, check)
-        if bits is None:
-            unavailable[each.metric] = "the files of this version of its library do not give back the same pixels"
-        else:
-            measured.append(_measurement(each.metric, bits, test))
+        try:
+            measured.append(_measurement(each.metric, _file_bits(each, few, check), test))
+        except (OSError, RuntimeError, ValueError) as error:
+            # A library that fails costs its code, and not the report of a study that is done.
+            log.warning("%s is not measured", each.metric, exc_info=True)
+            unavailable[each.metric] = f"{type(error).__name__}: {error}"
     check()
     piece = _some(test, MOST_VALUES_IN_ONE_PIECE)
     size = 8 * len(compressed(packed(piece, grey_levels)))
@@ -92,14 +96,18 @@ def _filters(size: int) -> list[dict[str, int]]:
     return [{"id": lzma.FILTER_LZMA2, "preset": 9 | lzma.PRESET_EXTREME, "dict_size": dictionary}]
 
 
-def _file_bits(form: ImageFormat, images: Images, check: Callable[[], None]) -> npt.NDArray[np.float64] | None:
-    """Bits of each image (n,) in its smallest file; None if a file does not give the image back."""
+def _file_bits(form: ImageFormat, images: Images, check: Callable[[], None]) -> npt.NDArray[np.float64]:
+    """Bits of each image (n,) in its smallest file.
+
+    Raises:
+        ValueError: a file does not give its image back.
+    """
     sizes = []
     for image in images:
         check()
         smallest = min(form.write(image), key=form.payload)
         if not np.array_equal(form.read(smallest), image):
-            return None
+            raise ValueError("a file does not give back the pixels that it was written of")
         sizes.append(8.0 * form.payload(smallest))
     return np.array(sizes)
 

@@ -14,11 +14,11 @@ import pytest
 from bench.core.metrics import CODES, METRICS
 from bench.core.results import REFERENCE_CODES
 from bench.data.choice import fixed_choice
-from bench.evaluation import image_formats, reference_codes
+from bench.evaluation import reference_codes
 from bench.evaluation.image_formats import bits_per_value, formats, packed, unpacked
 from bench.evaluation.reference_codes import compressed, decompressed, histogram_bits, measure_reference_codes
 
-HAS_JPEG_XL = importlib.util.find_spec(image_formats.JPEG_XL_LIBRARY) is not None
+HAS_JPEG_XL = importlib.util.find_spec("imagecodecs") is not None
 LEVELS = (2, 3, 4, 5, 6, 16, 17, 200, 256, 257, 4096, 65536)
 
 
@@ -189,8 +189,22 @@ def test_a_format_that_loses_pixels_is_no_code(monkeypatch):
 
     monkeypatch.setattr(reference_codes, "formats", lossy)
     found = measure_reference_codes(some_images(17, 1), some_images(17, 1), 17)
-    assert "the same pixels" in found.unavailable["code_png"]
+    assert found.unavailable["code_png"] == "ValueError: a file does not give back the pixels that it was written of"
     assert "code_png" not in {each.metric for each in found.measured}
+
+
+def test_a_library_that_fails_costs_its_code_alone(monkeypatch):
+    def broken(image):
+        raise OSError("encoder error -2")
+
+    def failing(shape, grey_levels):
+        able, reasons = formats(shape, grey_levels)
+        return [replace(each, write=broken) if each.metric == "code_webp" else each for each in able], reasons
+
+    monkeypatch.setattr(reference_codes, "formats", failing)
+    found = measure_reference_codes(some_images(17, 1), some_images(17, 1), 17)
+    assert found.unavailable["code_webp"] == "OSError: encoder error -2"
+    assert {"code_png", "code_xz"} <= {each.metric for each in found.measured}
 
 
 def test_it_ends_where_a_stop_is_requested():
