@@ -53,6 +53,14 @@ class Code:
         return f"{self.label[0].lower()}{self.label[1:]}" if self.label.split()[0].istitle() else self.label
 
 
+def short(code: Code) -> str:
+    """A code's name where there is little room."""
+    return SHORT.get(code.name, code.in_words)
+
+
+SHORT = {"code_pixel_histogram": "histogram", "code_webp": "WebP"}
+
+
 def reference_codes(study: Study) -> list[Code]:
     """Those that a study logged with a finite value, the shortest first."""
     found = []

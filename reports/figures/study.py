@@ -11,7 +11,7 @@ from bench.core.results import RunState
 from reports.analysis import budget, curves, differences, literature, selection, statistics
 from reports.analysis.curves import HOLLOW_STATES, fence
 from reports.analysis.importance import importances as importances_of
-from reports.analysis.reference_codes import reference_codes
+from reports.analysis.reference_codes import reference_codes, short
 from reports.analysis.results import LIKELIHOOD, select
 from reports.analysis.trade_offs import trade_offs as trade_offs_of
 from reports.figures.grammar import Axis, Band, Bars, Figure, Line, Panel, Points, Rule, Step
@@ -73,7 +73,7 @@ def answer(study: Study) -> Figure | None:
         code for code in codes if code.value <= (ROOM_FOR_THE_BEST if code is codes[0] else ROOM_FOR_CODES) * highest
     ]
     arms = [study.title(arm) for arm in (*ranked, *without)]
-    rows = [*arms, *(f"code: {code.in_words}" for code in shown), *(f"published: {name}" for name, _, _ in known)]
+    rows = [*arms, *(f"code: {short(code)}" for code in shown), *(f"published: {name}" for name, _, _ in known)]
     place = {row: float(len(rows) - row) for row in range(len(rows))}
     layers = [layer for row, arm in enumerate(ranked) for layer in _level(study, arm, values[arm], place[row])]
     if shown:
@@ -111,8 +111,9 @@ def _strokes(values: list[float], place: dict[int, float], first: int, label: st
 def _codes_caption(codes: list[Code], shown: list[Code]) -> list[str]:
     sentences = []
     if shown:
-        of_best = f"the dotted line stands at {shown[0].in_words}, the shortest"
-        sentences.append(f"Reference codes (of no arm): what these take for the same test images; {of_best}.")
+        sentences.append(
+            f"Strokes named “code”: reference codes, of no arm; dotted: the shortest, {shown[0].in_words}."
+        )
     return [*sentences, *_beyond([code for code in codes if code not in shown])]
 
 

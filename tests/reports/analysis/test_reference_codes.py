@@ -161,12 +161,12 @@ def rows(panel):
 def test_the_answer_s_figure_has_them_in_rows_of_their_own_and_a_line_at_the_best(with_codes):
     figure = figures.answer(Study(with_codes))
     panel = figure.panels[0]
-    assert list(rows(panel)) == ["Glow", "VAE", "code: each pixel's own histogram", "code: xz"]
+    assert list(rows(panel)) == ["Glow", "VAE", "code: histogram", "code: xz"]
     (line,) = [layer for layer in panel.layers if isinstance(layer, Rule)]
     assert (line.at, line.across, line.label) == (2.4369, "x", "Each pixel's own histogram")
     (marks,) = rows(panel)["code: xz"]
     assert (marks.label, marks.colour, list(marks.x)) == ("reference code", "ink", [2.4369, 2.8388])
-    assert "Reference codes (of no arm): " in figure.caption
+    assert "Strokes named “code”: reference codes, of no arm; dotted: the shortest, each pixel's own" in figure.caption
     # Drawn, they would leave the arms no room.
     assert "Reference codes beyond this scale: Uniform at 4.09 and WebP lossless at 4.78." in figure.caption
 

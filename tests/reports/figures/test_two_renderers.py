@@ -177,7 +177,7 @@ def test_captions_promise_what_is_there_and_no_more(drawn):
         r"published": lambda panels: holds(panels, Points, label="published"),
         r"95% intervals? over training seeds": lambda panels: holds(panels, Line, label=figures.OVER_SEEDS),
         r"Dotted: reference codes": lambda panels: holds(panels, Rule, written=True),
-        r"dotted line": lambda panels: holds(panels, Rule, across="x", dash="dotted"),
+        r"dotted: the shortest": lambda panels: holds(panels, Rule, across="x", dash="dotted"),
         r"faint": lambda panels: holds(panels, Line, opacity=figures.FAINT),
         r"the selected one": lambda panels: holds(panels, Points, label="selected"),
     }
