@@ -108,7 +108,6 @@ RESULTS: dict[tuple[str, int], list[Published]] = {
         Published("Score SDE", 2.99, "Song et al. (2021)", "https://arxiv.org/abs/2011.13456"),
         Published(
             *("Diffusion (VDM)", 2.64, "Kingma et al. (2021)", "https://github.com/google-research/vdm"),
-            hardware="TPU v3",
         ),
     ],
     ("binarized_mnist", 2): [
