@@ -108,6 +108,23 @@ class Measurement:
         return f"{self.split}/{self.metric}"
 
 
+REFERENCE_CODES = "reference_codes"
+"""The group of the measurements of :class:`ReferenceCodes`: the place of a split in their names."""
+
+
+@dataclass(frozen=True)
+class ReferenceCodes:
+    """What codes that are no models of the study take for the test images that its final runs are measured on.
+
+    Attributes:
+        measured: bits/dim of each code, its metric one of :data:`bench.core.metrics.CODES`.
+        unavailable: for the metric of each other code why it was not measured.
+    """
+
+    measured: list[Measurement] = field(default_factory=list)
+    unavailable: dict[str, str] = field(default_factory=dict)
+
+
 @dataclass(frozen=True)
 class EvaluationRecord:
     """One point of a learning curve.
@@ -178,6 +195,8 @@ class StudyResults:
         tables: tables of the final runs by name: ``run_id``, then the columns of :data:`TABLES`.
         space: for each arm, the ranges of the swept parameters by name, as :func:`bench.study.search_space.to_json`
             writes them; empty where the study logged none.
+        reference_codes: what simple codes and file formats take for the test images; empty in studies that have not
+            ended, and in those of earlier versions.
     """
 
     study_id: str
@@ -196,6 +215,7 @@ class StudyResults:
     space: dict[str, dict[str, dict[str, Any]]] = field(default_factory=dict)
     titles: dict[str, str] = field(default_factory=dict)
     unavailable: dict[str, dict[str, str]] = field(default_factory=dict)
+    reference_codes: ReferenceCodes = field(default_factory=ReferenceCodes)
 
 
 RUN_COLUMNS = [

@@ -19,7 +19,7 @@ from types import TracebackType
 from typing import IO, TYPE_CHECKING, Any, NamedTuple, TypeVar, cast
 
 from mlflow.entities import Dataset as DatasetEntity
-from mlflow.entities import DatasetInput, InputTag, LifecycleStage, Param, RunTag
+from mlflow.entities import DatasetInput, InputTag, LifecycleStage, Metric, Param, RunTag
 from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 from sqlalchemy.exc import SQLAlchemyError
@@ -27,7 +27,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from bench.core.errors import DisagreementError, OutboxError, TrackingError
 from bench.core.logs import shorten
 from bench.core.redaction import redact
-from bench.core.results import EvaluationRecord, Measurement, RunState
+from bench.core.results import EvaluationRecord, Measurement, ReferenceCodes, RunState
 from bench.tracking.deletion import below, deleted_children, only_run, was_deleted
 from bench.tracking.descriptions import (
     experiment_note,
@@ -60,9 +60,11 @@ from bench.tracking.schema import (
     MODEL_FOLDER,
     MONTE_CARLO_SUFFIX,
     NOTE_TAG,
+    REFERENCE_CODES_TAG,
     STATUS,
     TABLE_FOLDER,
     TRAINING_MODE,
+    UNAVAILABLE_TAG,
     StudyDescription,
 )
 from bench.tracking.views import saved_views
@@ -600,6 +602,27 @@ class ParentRun:
             names.append(self.tracker.request(registered, f"does not register {name!r}"))
         return names
 
+    def has_reference_codes(self) -> bool:
+        """Whether the reference codes are logged.
+
+        Raises:
+            TrackingError: the store cannot be reached.
+        """
+        tags: dict[str, str] = self.tracker.request(lambda: self.client.get_run(self.run_id).data.tags)
+        return REFERENCE_CODES_TAG in tags
+
+    def log_reference_codes(self, codes: ReferenceCodes) -> None:
+        """Log what the reference codes take for the test images, as metrics ``reference_codes/…`` of this run.
+
+        Raises:
+            TrackingError: the store cannot be reached.
+        """
+        values, tags = _logged(codes.measured)
+        tags[UNAVAILABLE_TAG] = json.dumps({name: _clean(reason) for name, reason in codes.unavailable.items()})
+        metrics = [Metric(name, value, _now(), 0) for name, value in values.items()]
+        rows = [RunTag(name, content) for name, content in tags.items()]
+        self.tracker.request(lambda: self.client.log_batch(self.run_id, metrics=metrics, tags=rows))
+
     def log_report(self, folder: Path, headline: str = "") -> None:
         """Log the report's files as artifacts of the parent run, and its ``headline`` in the run's description.
 
@@ -672,24 +695,13 @@ class ModelRun:
     def log_measurements(self, measurements: Sequence[Measurement]) -> None:
         """Log values with their errors and conditions; once there is a logged model, as its metrics too."""
         self._measured += measurements
-        metrics = _headline({row.key: row.value for row in measurements})
-        details: dict[str, dict[str, dict[str, Any]]] = {}
-        for row in measurements:
-            metrics[row.key] = float(row.value)
-            for suffix, error in ((ERROR_SUFFIX, row.standard_error), (MONTE_CARLO_SUFFIX, row.monte_carlo_error)):
-                if error is not None:
-                    metrics[f"{row.key}{suffix}"] = float(error)
-            details.setdefault(row.split, {})[row.metric] = {
-                **({} if row.n is None else {"n": row.n}),
-                **({} if row.bound is None else asdict(row.bound)),
-                **({"conditions": _clean(row.conditions)} if row.conditions else {}),
-            }
+        metrics, tags = _logged(measurements)
         self._write(
             Values(
                 at=_now(),
-                metrics=metrics,
+                metrics=_headline({row.key: row.value for row in measurements}) | metrics,
                 of_model=tuple(row.key for row in measurements) if self._keeps_model else (),
-                tags={f"{DETAILS_TAG}{split}": json.dumps(known) for split, known in details.items()},
+                tags=tags,
             )
         )
 
@@ -701,7 +713,7 @@ class ModelRun:
 
     def log_unavailable(self, unavailable: Mapping[str, str]) -> None:
         """Log why metrics could not be measured."""
-        self._tag("reparam.unavailable", {metric: _clean(reason) for metric, reason in unavailable.items()})
+        self._tag(UNAVAILABLE_TAG, {metric: _clean(reason) for metric, reason in unavailable.items()})
 
     def log_file(self, content: bytes | str, name: str) -> None:
         """Log a small file as an artifact; ``name`` may have folders, ``pictures/samples.png``."""
@@ -746,6 +758,23 @@ class ModelRun:
     def _write(self, record: Record) -> None:
         self._outbox.append(record)
         self.study.tracker.uploader.notify(record)
+
+
+def _logged(measurements: Sequence[Measurement]) -> tuple[dict[str, float], dict[str, str]]:
+    """Measurements as metrics and as tags, which hold what else describes them."""
+    metrics: dict[str, float] = {}
+    details: dict[str, dict[str, dict[str, Any]]] = {}
+    for row in measurements:
+        metrics[row.key] = float(row.value)
+        for suffix, error in ((ERROR_SUFFIX, row.standard_error), (MONTE_CARLO_SUFFIX, row.monte_carlo_error)):
+            if error is not None:
+                metrics[f"{row.key}{suffix}"] = float(error)
+        details.setdefault(row.split, {})[row.metric] = {
+            **({} if row.n is None else {"n": row.n}),
+            **({} if row.bound is None else asdict(row.bound)),
+            **({"conditions": _clean(row.conditions)} if row.conditions else {}),
+        }
+    return metrics, {f"{DETAILS_TAG}{split}": json.dumps(known) for split, known in details.items()}
 
 
 def _headline(values: Mapping[str, float], suffix: str = "") -> dict[str, float]:

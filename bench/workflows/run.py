@@ -14,7 +14,7 @@ import numpy as np
 
 from bench.checks.preflight import check_output, check_stores, check_study, load_own_data
 from bench.core.environment import CHOSEN_BACKEND_VARIABLE, RUNNING_STUDY_VARIABLE
-from bench.core.errors import DataError, RestartRequiredError, SettingsError, StudyStoppedError
+from bench.core.errors import DataError, RestartRequiredError, SettingsError, StudyStoppedError, TrackingError
 from bench.core.extensions import load_extension
 from bench.core.logs import default_log_file, log_to_file
 from bench.core.validation import format_validation_error
@@ -247,12 +247,30 @@ def _searched(
             open_protocol(session, dataset)
             executor = _executor(session, dataset, progress, stop, can_restart)
             Coordinator(session, executor, progress, stop).run()
+            _measure_reference_codes(session, dataset, progress, stop)
         except StudyStoppedError:
             report(bound.settings.tracking, bound.study_id, bound.settings.output)
             raise
         finally:
             session.tracker.close()
     return session
+
+
+def _measure_reference_codes(
+    session: StudySession, dataset: Dataset, progress: StudyProgress, stop: StopRequest
+) -> None:
+    """Measure the reference codes once a study: at its end, since only then the test split is opened."""
+    from bench.evaluation.reference_codes import measure_reference_codes
+
+    try:
+        if session.parent.has_reference_codes():
+            return
+        test = dataset.open_test().some(session.bound.settings.evaluation_images)
+        train, levels = dataset.tuning.train, dataset.info.grey_levels
+        codes = stop.run_interruptible(lambda: measure_reference_codes(test.images, train.images, levels, stop.check))
+        session.parent.log_reference_codes(codes)
+    except TrackingError as error:
+        progress.say(f"the reference codes are not logged, the same command does it: {error}")
 
 
 def _executor(

@@ -18,6 +18,8 @@ from bench.core.metrics import METRICS
 from bench.core.results import RunState
 
 LEVEL = 0.95
+NORMAL = 1.96
+"""Standard errors to each end of a 95% interval of a normal mean."""
 FEW_IMAGES = 2000
 """Below it the bias of the Fréchet distance, about 1/n, matters."""
 

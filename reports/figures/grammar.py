@@ -175,11 +175,20 @@ class Bars(Layer):
 
 @dataclass(frozen=True)
 class Rule(Layer):
-    """A line across the panel ``at`` a place of the axis that ``across`` names."""
+    """A line across the panel ``at`` a place of the axis that ``across`` names.
+
+    ``written`` has its label stand at its right end, of lines at places of the vertical axis.
+    """
 
     at: float
     across: Literal["x", "y"] = field(default="x", kw_only=True)
     dash: Dash = field(default="dashed", kw_only=True)
+    written: bool = field(default=False, kw_only=True)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.written and (self.across != "y" or not self.label):
+            raise ValueError(f"a written rule needs across='y' and a label: {self.across!r} and {self.label!r}")
 
     def columns(self) -> dict[str, np.ndarray]:
         """Its place."""

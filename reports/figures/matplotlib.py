@@ -19,7 +19,7 @@ from matplotlib.figure import Figure as Canvas
 from matplotlib.ticker import FixedFormatter, FixedLocator, NullLocator
 
 from reports.figures.grammar import Band, Bars, Line, Points, Rule, Step
-from reports.figures.scales import lower_error, scales
+from reports.figures.scales import lower_error, rule_labels, scales
 from reports.figures.styles import INK, MARKERS, look_of
 from reports.formatting import shortened
 
@@ -101,6 +101,8 @@ def _draw_panel(axes: Any, panel: Panel, seen: tuple[Scale, Scale], styles: Mapp
             _draw_lines(axes, layers, look_of(layers[0].colour, styles))
         else:
             draw_layer(layers[0], axes, look_of(layers[0].colour, styles), seen[1].log)
+    for place, label in rule_labels(panel, seen[1]):
+        axes.text(1.0, place, label, ha="right", va="bottom", fontsize=9, transform=axes.get_yaxis_transform())
     bars = any(isinstance(layer, Bars) for layer in panel.layers)
     if panel.note:
         axes.text(0.5, 0.5, panel.note, ha="center", va="center", transform=axes.transAxes)

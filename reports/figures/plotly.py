@@ -15,7 +15,7 @@ import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
 from reports.figures.grammar import Band, Bars, Line, Points, Rule, Step
-from reports.figures.scales import lower_error, scales
+from reports.figures.scales import lower_error, rule_labels, scales
 from reports.figures.styles import MARKERS, look_of
 from reports.formatting import shortened
 
@@ -67,6 +67,7 @@ def draw(figure: Figure, styles: Mapping[str, Style]) -> str:
             labelled |= {layer.label} if layer.label else set()
             if isinstance(layer, Rule):
                 _rule(drawn, layer, look, row)
+        _rule_labels(drawn, panel, seen[1], row)
         _finish(drawn, panel, seen, row)
     return _json(drawn, round(INCH * sum(heights)), legend=bool(figure.legend))
 
@@ -205,6 +206,22 @@ def _rule(drawn: go.Figure, layer: Rule, look: Style, row: int) -> None:
     add = drawn.add_vline if layer.across == "x" else drawn.add_hline
     # A rule may come before all else in its panel, which plotly would take for an empty one.
     add(layer.at, line=line, opacity=layer.opacity, row=row, col=1, exclude_empty_subplots=False)
+
+
+def _rule_labels(drawn: go.Figure, panel: Panel, scale: Scale, row: int) -> None:
+    for place, label in rule_labels(panel, scale):
+        drawn.add_annotation(
+            text=_text(label),
+            x=1,
+            y=float(np.log10(place)) if scale.log else place,
+            xref="x domain",
+            xanchor="right",
+            yanchor="bottom",
+            showarrow=False,
+            font={"size": 11},
+            row=row,
+            col=1,
+        )
 
 
 def _finish(drawn: go.Figure, panel: Panel, seen: tuple[Scale, Scale], row: int) -> None:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from reports.figures.grammar import Bars
+from reports.figures.grammar import Bars, Rule
 from reports.formatting import number, shortened, tick, visible
 
 if TYPE_CHECKING:
@@ -162,6 +162,24 @@ def _extent(layer: Layer, name: str, log: bool) -> np.ndarray:
         y, error = columns["y"], np.nan_to_num(columns["error"])
         drawn += [y - lower_error(y, error, log=log), y + error]
     return np.concatenate([*drawn, np.empty(0)])
+
+
+def rule_labels(panel: Panel, y: Scale) -> list[tuple[float, str]]:
+    """The labels of a panel's written rules with the places above which they stand, the lowest first.
+
+    Labels that would touch become one, at the highest of their lines; lines beyond the scale have none.
+    """
+    rules = [layer for layer in panel.layers if isinstance(layer, Rule) and layer.written]
+    lines = LINES * (panel.height - BELOW)
+    groups: list[list[Rule]] = []
+    for rule in sorted(rules, key=lambda rule: rule.at):
+        if not -TINY <= y.place(rule.at) <= 1 + TINY:
+            continue
+        if groups and (y.place(rule.at) - y.place(groups[-1][-1].at)) * lines < 1:
+            groups[-1].append(rule)
+        else:
+            groups.append([rule])
+    return [(group[-1].at, ", ".join(visible(rule.label) for rule in group)) for group in groups]
 
 
 def lower_error(y: np.ndarray, error: np.ndarray, *, log: bool) -> np.ndarray:

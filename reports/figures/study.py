@@ -11,19 +11,21 @@ from bench.core.results import RunState
 from reports.analysis import budget, curves, differences, literature, selection, statistics
 from reports.analysis.curves import HOLLOW_STATES, fence
 from reports.analysis.importance import importances as importances_of
+from reports.analysis.reference_codes import reference_codes, short
 from reports.analysis.results import LIKELIHOOD, select
 from reports.analysis.trade_offs import trade_offs as trade_offs_of
 from reports.figures.grammar import Axis, Band, Bars, Figure, Line, Panel, Points, Rule, Step
 from reports.figures.registry import register_figure
 from reports.figures.scales import LONGEST
 from reports.figures.styles import ENDS, UNKNOWN_END, arm_styles
-from reports.formatting import count, listing
+from reports.formatting import count, listing, quantity
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     import pandas as pd
 
+    from reports.analysis.reference_codes import Code
     from reports.analysis.results import Study
     from reports.analysis.statistics import Interval
     from reports.figures.grammar import Layer, Place
@@ -64,31 +66,73 @@ def answer(study: Study) -> Figure | None:
     if not ranked:
         return None
     without = [arm for arm in study.arms if arm not in ranked]
-    known = sorted(_published(study), key=lambda each: each[1])
-    rows = [*(study.title(arm) for arm in (*ranked, *without)), *(f"published: {name}" for name, _, _ in known)]
+    lowest, *_, highest = [float(values[arm]["value"].mean()) for arm in (*ranked, ranked[-1])]
+    known = _nearest(_published(study), lowest)
+    codes = reference_codes(study)
+    shown = [
+        code for code in codes if code.value <= (ROOM_FOR_THE_BEST if code is codes[0] else ROOM_FOR_CODES) * highest
+    ]
+    arms = [study.title(arm) for arm in (*ranked, *without)]
+    rows = [*arms, *(f"code: {short(code)}" for code in shown), *(f"published: {name}" for name, _, _ in known)]
     place = {row: float(len(rows) - row) for row in range(len(rows))}
     layers = [layer for row, arm in enumerate(ranked) for layer in _level(study, arm, values[arm], place[row])]
-    first = len(ranked) + len(without)
+    if shown:
+        about = [f"{code.label}: {code.level} bits/dim" for code in shown]
+        layers.insert(0, Rule(shown[0].value, label=shown[0].label, dash="dotted", opacity=0.6))
+        layers.append(_strokes([code.value for code in shown], place, len(arms), CODE, about))
     if known:
-        layers.append(
-            Points(
-                [value for _, value, _ in known],
-                [place[first + row] for row in range(len(known))],
-                label="published",
-                marker="upright",
-                size=13,
-                about=[about for _, _, about in known],
-            )
-        )
+        about = [about for _, _, about in known]
+        layers.append(_strokes([value for _, value, _ in known], place, len(arms) + len(shown), "published", about))
     panels = [_rows_panel(Axis("test bits/dim, lower is better"), rows, layers)]
     excluded = {arm: len(levels[arm]) - len(values[arm]) for arm in ranked}
     caption = _answer_caption(study, layers, values, without, excluded)
+    caption = " ".join([caption, *_codes_caption(codes, shown), *_published_caption(study, known)])
     if len(ranked) > 1:
         intervals = {arm: differences.likelihood(study, arm, ranked[0]) for arm in ranked[1:]}
         drawn = {arm: interval for arm, interval in intervals.items() if interval is not None}
         panels += [_distances(study, ranked[0], drawn)] if drawn else []
         caption = f"{caption} {_distances_caption(study, ranked[0], intervals)}"
     return Figure("Test bits/dim of each arm", panels, caption)
+
+
+CODE = "reference code"
+MOST_PUBLISHED = 4
+"""Published results in the figure of the answer; the table has all."""
+ROOM_FOR_CODES, ROOM_FOR_THE_BEST = 1.5, 3.0
+"""The figure of the answer has the reference codes up to so many times the highest arm's bits/dim, and the shortest."""
+
+
+def _strokes(values: list[float], place: dict[int, float], first: int, label: str, about: list[str]) -> Points:
+    """Upright strokes, one a row from the ``first`` on."""
+    at = [place[first + row] for row in range(len(values))]
+    return Points(values, at, label=label, marker="upright", size=13, about=about)
+
+
+def _codes_caption(codes: list[Code], shown: list[Code]) -> list[str]:
+    sentences = []
+    if shown:
+        sentences.append(
+            f"Strokes named “code”: reference codes, of no arm; dotted: the shortest, {shown[0].in_words}."
+        )
+    return [*sentences, *_beyond([code for code in codes if code not in shown])]
+
+
+def _beyond(codes: list[Code]) -> list[str]:
+    """The reference codes that the scale does not reach, in a sentence."""
+    named = listing([f"{code.label} at {quantity(code.value)}" for code in codes])
+    return [f"Reference codes beyond this scale: {named}."] if codes else []
+
+
+def _nearest(known: list[tuple[str, float, str]], lowest: float) -> list[tuple[str, float, str]]:
+    """The lowest published result and those nearest to the lowest arm, the lowest first."""
+    ranked = sorted(known, key=lambda each: each[1])
+    near = sorted(ranked[1:], key=lambda each: abs(each[1] - lowest))[: MOST_PUBLISHED - 1]
+    return sorted([*ranked[:1], *near], key=lambda each: each[1])
+
+
+def _published_caption(study: Study, shown: list[tuple[str, float, str]]) -> list[str]:
+    some = ", the lowest and those nearest to the lowest arm" if len(shown) < len(_published(study)) else ""
+    return [f"Upright strokes: published results of the same data, in bits/dim{some}."] if shown else []
 
 
 def _rows_panel(x: Axis, names: list[str], layers: list[Layer]) -> Panel:
@@ -154,7 +198,7 @@ def _level(study: Study, arm: str, runs: pd.DataFrame, place: float) -> list[Lay
     if not one and np.ptp(seeds) > 0:
         layers.append(_interval(*statistics.mean_interval(seeds), place, arm, OVER_SEEDS))
     elif one and np.isfinite(error):
-        half = NORMAL * error
+        half = statistics.NORMAL * error
         layers.append(_interval(seeds[0] - half, seeds[0] + half, place, arm, OVER_IMAGES))
     about = [study.described[run] for run in runs["run_id"]]
     if not one:
@@ -169,7 +213,6 @@ def _level(study: Study, arm: str, runs: pd.DataFrame, place: float) -> list[Lay
 
 
 OVER_SEEDS, OVER_IMAGES = "95% interval over training seeds", "95% interval over test images"
-NORMAL = 1.96
 
 
 def _interval(low: float, high: float, place: float, arm: str, label: str) -> Line:
@@ -196,8 +239,6 @@ def _answer_caption(
     sentences += [f"{study.title(arm)}: {count(n, 'seed')} without a finite value." for arm, n in excluded.items() if n]
     if without:
         sentences.append(f"No test value yet: {listing([study.title(arm) for arm in without])}.")
-    if "published" in shown:
-        sentences.append("Upright strokes: published results of the same data, in bits/dim.")
     return " ".join(sentences)
 
 
@@ -236,7 +277,9 @@ def trade_offs(study: Study) -> Iterator[Figure]:
                 )
         errors = _errors(study, data.split, data.points["run_id"])
         limits = _with_bars(fence(data.points["value"]) or (0.0, 1.0), data.points["value"], errors)
+        lines, limits, beyond = _code_lines(study, limits) if data.split == "test" else ([], limits, [])
         limits = _widened(*limits, share=0.08)
+        layers = [*lines, *layers]
         runs = "complete trials" if data.split == "validation" else "final runs"
         arms = [arm for arm in study.arms if arm in set(data.points["arm"])]
         key = [f"{styles[arm].filled} {study.title(arm)}" for arm in arms]
@@ -247,9 +290,22 @@ def trade_offs(study: Study) -> Iterator[Figure]:
             f"{', '.join(key)}: {len(data.points)} {runs}{bars}. Filled{joined}: the Pareto front, runs that no other "
             f"beats in both, {listing([f'{counts[arm]} of {study.title(arm)}' for arm in counts.index])}."
         )
+        caption = " ".join([caption, *(["Dotted: reference codes, of no arm."] if lines else []), *beyond])
         under = f" ({data.conditions})" if data.conditions else ""
         title = f"{data.split.capitalize()} bits/dim against {cost}{under}"
         yield Figure(title, [Panel(axis, Axis(f"{data.split} bits/dim", limits=limits), layers)], caption, stem=cost)
+
+
+def _code_lines(study: Study, limits: tuple[float, float]) -> tuple[list[Layer], tuple[float, float], list[str]]:
+    """Lines at the reference codes near a scale of test bits/dim, the scale with them in it, and what is beyond it."""
+    low, high = limits
+    codes = reference_codes(study)
+    shown = [code for code in codes if low - (high - low) <= code.value <= high + (high - low)]
+    lines: list[Layer] = [
+        Rule(code.value, label=code.label, across="y", dash="dotted", opacity=0.6, written=True) for code in shown
+    ]
+    ends = [code.value for code in shown]
+    return lines, (min([low, *ends]), max([high, *ends])), _beyond([code for code in codes if code not in shown])
 
 
 @register_figure("bound", "The bound against importance samples", section="diagnostics")

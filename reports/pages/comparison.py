@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 def write_comparison(comparison: Comparison, folder: Path) -> Path:
     """Write ``compare.md`` and ``changes.csv`` into a folder; the path of the former."""
     write_file(folder / "changes.csv", _frame(comparison).to_csv(index=False, lineterminator="\n"))
-    shown = [table for table in (changes(comparison), *configurations(comparison)) if table.rows]
+    shown = [table for table in (changes(comparison), codes(comparison), *configurations(comparison)) if table.rows]
     return write_file(folder / "compare.md", markdown("compare.md.j2", comparison=comparison, tables=shown))
 
 
@@ -49,6 +49,12 @@ def _row(change: Change) -> list[Cell]:
         Cell(formatting.probability(change.interval.p)),
         Cell(formatting.probability(change.adjusted)),
     ]
+
+
+def codes(comparison: Comparison) -> Table:
+    """The reference codes, of the later study that logged any: both are of the same data."""
+    after = tables.codes(comparison.after)
+    return after if after.rows else tables.codes(comparison.before)
 
 
 def configurations(comparison: Comparison) -> list[Table]:

@@ -94,6 +94,7 @@ def page(results: StudyResults) -> Document:
 def _files(results: StudyResults) -> str:
     """The files with the page's numbers, as a listing."""
     names = [f"tables/{name}.csv" for name in TABLES if name in results.tables]
+    names += ["tables/reference_codes.csv"] if results.reference_codes.measured else []
     listed = formatting.listing(["measurements.csv", "runs.csv", "histories.csv", *names])
     return f"{listed}, the first three as Parquet too, and those of each figure in figures"
 

@@ -10,7 +10,8 @@ from pyarrow.csv import WriteOptions
 from pyarrow.csv import write_csv as write_rows
 
 from bench.core.results import HISTORY_COLUMNS, MEASUREMENT_COLUMNS, RUN_COLUMNS, TABLES
-from reports.analysis.results import with_schema
+from reports.analysis.reference_codes import code_table
+from reports.analysis.results import Study, with_schema
 from reports.pages.files import remove_others, replacing, write_csv, write_file
 from reports.pages.study import page
 from reports.pages.templates import page_as_html, page_as_markdown
@@ -39,7 +40,8 @@ class ReportPaths:
         figures: the SVG files of the Markdown twin.
         figure_numbers: the numbers of the figures, CSV, of those whose numbers no other file holds.
         images: its sample and reconstruction grids.
-        tables: what final runs left beyond single numbers, CSV, one file for each of the schema's `TABLES` they left.
+        tables: what final runs left beyond single numbers, CSV, one file for each of the schema's `TABLES` they left,
+            and the reference codes.
     """
 
     html: Path
@@ -84,6 +86,8 @@ def write_report(results: StudyResults, folder: Path) -> ReportPaths:
         for name, columns in TABLES.items()
         if name in results.tables
     )
+    if results.reference_codes.measured:
+        tables += (write_csv(folder / "tables" / "reference_codes.csv", code_table(Study(results))),)
     remove_others([folder / name for name in ("figures", "images", "tables")], {*figures, *numbers, *images, *tables})
     return ReportPaths(
         figures=figures,

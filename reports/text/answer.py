@@ -13,6 +13,7 @@ from reports import formatting
 from reports.analysis import differences, statistics
 from reports.analysis.equal_time import at_equal_time
 from reports.analysis.findings import findings
+from reports.analysis.reference_codes import best_code
 from reports.analysis.results import LIKELIHOOD, Finals, Study, bounds, select, variants
 from reports.analysis.statistics import Estimate, Interval
 from reports.formatting import count, listing, quantity, state_name
@@ -74,7 +75,7 @@ def answer(study: Study) -> Answer:
             f"Only {_label(study, only)} has been measured on test, at {_level(only.estimate)}; "
             f"{listing(others)} not yet, so there is nothing to compare it with."
         )
-        first = [*_about_arms(study, [only]), *_caveats([only]), *_status(study)]
+        first = [*_beside_codes(study, only), *_about_arms(study, [only]), *_caveats([only]), *_status(study)]
         return Answer(_with_selected(study, headline, [only]), first, _alarms(study, [only]), _bounds([only]))
     return _comparison(study, candidates)
 
@@ -147,7 +148,8 @@ def _comparison(study: Study, ranked: list[Candidate]) -> Answer:
         headline = f"The arms are not ranked: their test likelihoods are in {listing(units)}."
         return Answer(headline, [*_about_arms(study, pair), *status], alarms, grounds)
     others = [*_ranking(study, ranked), *_families(study, ranked)]
-    first = [*at_equal_time(study, low.arm, high.arm), *others, *_about_arms(study, pair), *status]
+    equal_time, beside = at_equal_time(study, low.arm, high.arm), _beside_codes(study, low)
+    first = [*equal_time, *beside, *others, *_about_arms(study, pair), *status]
     labels = _label(study, low), _label(study, high)
     levels = f"{labels[0]} reaches {_level(low.estimate)}, {labels[1]} {_level(high.estimate)}"
     scope = f"on {_dataset(study)} at this budget{_so_far(study, pair)}"
@@ -170,6 +172,25 @@ def _comparison(study: Study, ranked: list[Candidate]) -> Answer:
         )
     grounds = [_method(interval, low, high), *grounds]
     return Answer(_with_selected(study, headline, pair), first, alarms, grounds, outlook(study, low.arm, high.arm))
+
+
+def _beside_codes(study: Study, best: Candidate) -> list[str]:
+    """How an arm's bits/dim compare with the shortest of the reference codes, in a sentence; empty without codes."""
+    code, level = best_code(study), best.estimate
+    if code is None or set(differences.likelihood_units(study)) - {"bits/dim"}:
+        return []
+    of_seeds = level.error if level.seeds > 1 else None
+    # Hard images are hard for both, which is left out: the errors are an upper limit.
+    errors = np.array([of_seeds, statistics.images_error(best.likelihood), code.error], dtype=float)
+    gap, noise = code.value - level.mean, statistics.NORMAL * float(np.sqrt(np.nansum(errors**2)))
+    share = 100 * abs(gap) / code.value
+    size = formatting.number(share, 0) if 1 <= share < 99 else quantity(share)
+    verdict = ", within noise, what" if abs(gap) <= noise else f" {size}% {'less' if gap > 0 else 'more'} than"
+    on = f" {code.conditions}" if code.conditions else ""
+    return [
+        f"{best.name}'s {quantity(level.mean)} bits/dim are{verdict} the shortest of the reference codes takes: "
+        f"{code.in_words}, at {quantity(code.value)}{on}."
+    ]
 
 
 def _ranking(study: Study, ranked: list[Candidate]) -> list[str]:
@@ -348,7 +369,8 @@ def _single_arm(study: Study, only: Candidate) -> Answer:
     )
     sizes = selection.smaller_sizes(study, only.arm)
     headline = " ".join([_with_selected(study, headline, [only]), *(verdict for verdict, _ in sizes if verdict)])
-    first = [*_about_arms(study, [only]), *(ground for _, ground in sizes), *_caveats([only]), *_status(study)]
+    sizes_and_codes = [*_beside_codes(study, only), *_about_arms(study, [only]), *(ground for _, ground in sizes)]
+    first = [*sizes_and_codes, *_caveats([only]), *_status(study)]
     grounds = [*_seed_interval(only), *_spread(values), *_bounds([only]), *_budget(study, [only])]
     return Answer(headline, first, _alarms(study, [only]), grounds)
 

@@ -15,6 +15,7 @@ from bench.core.results import RunState
 from reports import formatting
 from reports.analysis import convergence, literature, statistics
 from reports.analysis.extractor import doubtful
+from reports.analysis.reference_codes import reference_codes
 from reports.analysis.results import LIKELIHOOD, Variant, bounds, in_order, metric_of, select, variants
 from reports.formatting import MISSING, count, plain, quantity, state_name
 
@@ -69,7 +70,7 @@ class Row:
     """One metric under one set of conditions: what it is, the conditions as notes, and one cell an arm.
 
     ``distinct`` are the conditions where several rows have one label; ``warning`` says why the values are not to be
-    relied on, and is empty where nothing speaks against them.
+    relied on, and is empty where nothing speaks against them. A row ``across`` all arms is of none: it has one cell.
     """
 
     label: str
@@ -81,6 +82,7 @@ class Row:
     cells: list[Cell]
     distinct: str = ""
     warning: str = ""
+    across: bool = False
 
     @property
     def more(self) -> bool:
@@ -134,7 +136,28 @@ def comparison(study: Study) -> list[tuple[str, list[Row]]]:
         ]
         if rows:
             groups.append((GROUPS.get(split, split.replace("_", " ").capitalize()), _apart(rows)))
+        if rows and split == "test" and (codes := _codes(study)):
+            groups.append((CODES_TITLE, codes))
     return groups
+
+
+CODES_TITLE = "Reference codes, bits/dim of the same test images: of no arm"
+
+
+def _codes(study: Study) -> list[Row]:
+    """A row for each reference code, the shortest first."""
+    arrow, direction = _direction(False)
+    return [
+        Row(code.label, "", arrow, direction, code.definition, code.notes, [Cell(code.level)], across=True)
+        for code in reference_codes(study)
+    ]
+
+
+def codes(study: Study) -> Table:
+    """The reference codes of a study, the shortest first."""
+    rows = [[Cell(code.label), Cell(code.level), Cell(", ".join(code.notes))] for code in reference_codes(study)]
+    caption = "Reference codes: of no arm, on the same test images"
+    return Table(caption, ["Code", "Test bits/dim", "Images"], rows)
 
 
 def _apart(rows: list[Row]) -> list[Row]:
@@ -402,11 +425,15 @@ def unavailable(study: Study) -> Table:
     rows = [
         [
             Cell(study.title(arm)),
-            Cell(METRICS[metric].label if metric in METRICS else metric),
+            Cell(_label(metric)),
             Cell(reason),
             Cell(str(n)),
         ]
         for (arm, metric, reason), n in reasons.items()
+    ]
+    rows += [
+        [Cell("Reference code"), Cell(_label(metric)), Cell(reason), Cell(MISSING)]
+        for metric, reason in study.results.reference_codes.unavailable.items()
     ]
     return Table("Metrics that could not be measured", ["Arm", "Metric", "Reason", "Runs"], rows)
 
@@ -493,14 +520,41 @@ def learning_rate_stability(study: Study, arm: str) -> Table | None:
 def published(study: Study) -> Table:
     """What was published of the study's data set, and what its arms obtained in the same metric."""
     known = literature.published(study.results.dataset)
-    rows = [[Cell(each.model), Cell(f"{each.value:g}", order=each.value), Cell(each.source)] for each in known]
+    rows = [
+        [
+            Cell(each.model),
+            Cell(f"{each.value:g}", order=each.value),
+            _whole(each.weights),
+            _whole(each.images),
+            Cell(each.hardware or MISSING),
+            Cell(each.source, href=web_address(each.url)),
+        ]
+        for each in known
+    ]
     unit = METRICS[known[0].metric].unit if known else ""
     for arm, final in study.finals.items():
         level = statistics.estimate(select(final.measurements, "test", known[0].metric)) if known else None
         if level is not None:
-            obtained = Cell(quantity(level.mean, level.error), order=level.mean)
-            rows.append([Cell(f"{study.title(arm)}, this study"), obtained, Cell(MISSING)])
-    return Table("Obtained beside published", ["Model", f"Test {unit}", "Source"], rows, sortable=True)
+            weights = statistics.estimate(select(final.measurements, "cost", "parameters"))
+            seen = study.histories.loc[study.histories["run_id"].isin(final.runs["run_id"]), "images"].max()
+            rows.append(
+                [
+                    Cell(f"{study.title(arm)}, this study"),
+                    Cell(quantity(level.mean, level.error), order=level.mean),
+                    _whole(None if weights is None else weights.mean),
+                    _whole(seen),
+                    Cell(plain(study.results.provenance.get("device"))),
+                    Cell(MISSING),
+                ]
+            )
+    columns = ["Model", f"Test {unit}", "Weights", "Training images", "Hardware", "Source"]
+    return Table("Obtained beside published", columns, rows, sortable=True)
+
+
+def _whole(number: float | None) -> Cell:
+    if number is None or not np.isfinite(number):
+        return Cell(MISSING)
+    return Cell(f"{number:,.0f}", order=float(number))
 
 
 def _reason(run: Mapping[Hashable, Any]) -> list[str]:

@@ -37,6 +37,7 @@ from bench.data.preparation import Preparation
 from bench.tracking.connection import connect, raise_tracking_errors
 from bench.tracking.deletion import deleted_children, deleted_studies, only_run, was_deleted
 from bench.tracking.location import Artifacts
+from bench.tracking.reading.reference_codes import read_reference_codes
 from bench.tracking.reading.sources import ClientSource, StoredRun, open_source
 from bench.tracking.registry import model_location
 from bench.tracking.run_tags import RunTags, is_own, raise_if_edited, read_json
@@ -52,6 +53,7 @@ from bench.tracking.schema import (
     TABLE_FOLDER,
     TRAINING_MODE,
     UI_ADDRESS,
+    UNAVAILABLE_TAG,
 )
 from bench.tracking.views import VIEWS, view_address
 
@@ -178,6 +180,7 @@ def _load(client: MlflowClient, uri: str, study_id: str) -> StudyResults:
         tables=_tables(finals, artifacts),
         space=space,
         unavailable={child.run_id: child.unavailable for child in finals if child.unavailable},
+        reference_codes=read_reference_codes(parent.info.run_id, tags, parent.data.metrics),
     )
 
 
@@ -435,7 +438,7 @@ class _Child:
     @property
     def unavailable(self) -> dict[str, str]:
         """Why each metric is missing that could not be measured."""
-        return dict(self._json("reparam.unavailable", {}))
+        return dict(self._json(UNAVAILABLE_TAG, {}))
 
     def _json(self, tag: str, default: Any) -> Any:
         return read_json(self.run_id, self.run.tags, tag, default)

@@ -17,7 +17,7 @@ from mlflow.exceptions import MlflowException
 from mlflow.protos.databricks_pb2 import ENDPOINT_NOT_FOUND
 from mlflow.tracking import MlflowClient
 
-from bench.core.errors import TrackingError
+from bench.core.errors import DisagreementError, TrackingError
 from bench.core.results import (
     HISTORY_COLUMNS,
     MEASUREMENT_COLUMNS,
@@ -26,6 +26,7 @@ from bench.core.results import (
     BoundKind,
     EvaluationRecord,
     Measurement,
+    ReferenceCodes,
     RunState,
 )
 from bench.data.bundled import DIGITS
@@ -172,6 +173,47 @@ def test_metrics_stand_in_groups_with_their_standard_errors(tracker, client):
     assert {key.split("/")[0] for key in metrics} == {
         *("bits_per_dim", "train", "validation", "throughput", "cost", "quality")
     }
+
+
+CODES = ReferenceCodes(
+    [
+        Measurement("reference_codes", "code_uniform", 4.0, 0.0, 64),
+        Measurement("reference_codes", "code_png", 2.5, 0.125, 16, conditions="on 16 of the 64 test images"),
+        Measurement("reference_codes", "code_xz", 3.0, None, 64),
+    ],
+    {"code_jpeg_xl": "imagecodecs is not installed at sqlite://user:secret@host/db"},
+)
+
+
+def test_reference_codes_are_metrics_of_the_study_s_own_run_and_come_back_as_they_were(tracker, client, uri):
+    parent = tracker.open_study(STUDY)
+    write_run(parent)
+    assert not parent.has_reference_codes()
+    assert load_results(uri, STUDY.study_id).reference_codes == ReferenceCodes()
+    parent.log_reference_codes(CODES)
+    assert parent.has_reference_codes()
+    metrics = client.get_run(parent.run_id).data.metrics
+    assert metrics == {
+        "reference_codes/code_uniform": 4.0,
+        "reference_codes/code_uniform_standard_error": 0.0,
+        "reference_codes/code_png": 2.5,
+        "reference_codes/code_png_standard_error": 0.125,
+        "reference_codes/code_xz": 3.0,
+    }
+    read = load_results(uri, STUDY.study_id).reference_codes
+    assert read.measured == CODES.measured
+    assert list(read.unavailable) == ["code_jpeg_xl"]
+    assert "secret" not in read.unavailable["code_jpeg_xl"]
+
+
+def test_reference_codes_that_somebody_edited_name_the_run(tracker, client, uri):
+    parent = tracker.open_study(STUDY)
+    write_run(parent)
+    parent.log_reference_codes(CODES)
+    for content in ("[1]", "no JSON", '{"code_gone": {"n": 3}}', '{"code_png": {}}'):
+        client.set_tag(parent.run_id, "reparam.details.reference_codes", content)
+        with pytest.raises(DisagreementError, match=f"run {parent.run_id} is not as it was logged"):
+            load_results(uri, STUDY.study_id)
 
 
 def test_a_learning_curve_is_a_history_by_evaluation_apart_from_the_final_figure(tracker, client):

@@ -20,9 +20,14 @@ import bench.execution.worker
 import bench.workflows.run
 from bench import Arm, Integers, Study, run_study
 from bench.core.environment import RUNNING_STUDY_VARIABLE
-from bench.core.errors import DataError, RestartRequiredError, SettingsError
+from bench.core.errors import DataError, RestartRequiredError, SettingsError, TrackingError
 from bench.core.extensions import load_extension
+from bench.core.metrics import CODES
+from bench.core.results import ReferenceCodes
+from bench.core.signals import StopRequest
 from bench.data.registry import load
+from bench.evaluation import reference_codes
+from bench.evaluation.reference_codes import measure_reference_codes
 from bench.search.sampler import SearchObjects
 from bench.workflows.run import StudyOutcome
 from models import VAEConfig
@@ -136,6 +141,42 @@ def test_the_same_call_again_trains_nothing_and_more_trials_only_what_is_missing
     assert len(ran.run(trials=3).runs.query("role == 'search'")) == 3
     assert done[0] == "run_trial"
     assert set(done[1:]) <= {"run_final"}
+
+
+def test_reference_codes_are_measured_on_the_test_images_once(ran, monkeypatch):
+    found = ran.outcome.results.reference_codes
+    known = {each.metric: each for each in found.measured}
+    assert set(known) | set(found.unavailable) == set(CODES)
+    assert {each.n for each in known.values()} == {80}
+    assert known["code_uniform"].value == 8.0
+    # The images are noise of four values.
+    assert 2.0 < known["code_pixel_histogram"].value < 8.0
+    calls = []
+    monkeypatch.setattr(reference_codes, "measure_reference_codes", lambda *a: calls.append(a) or ReferenceCodes())
+    assert ran.run().results.reference_codes == found
+    assert calls == []
+
+
+def test_reference_codes_are_those_of_the_images_that_final_runs_are_measured_on(monkeypatch):
+    dataset, logged, said = load("digits"), [], []
+    session = SimpleNamespace(
+        bound=SimpleNamespace(settings=SimpleNamespace(evaluation_images=20)),
+        parent=SimpleNamespace(has_reference_codes=lambda: False, log_reference_codes=logged.append),
+    )
+    with StopRequest() as stop:
+        bench.workflows.run._measure_reference_codes(session, dataset, SimpleNamespace(say=said.append), stop)
+    (codes,) = logged
+    own = measure_reference_codes(dataset.open_test().some(20).images, dataset.tuning.train.images, 17)
+    assert (codes, said) == (own, [])
+
+
+def test_without_the_tracking_server_reference_codes_are_left_for_the_next_time():
+    def unreachable():
+        raise TrackingError("it is away")
+
+    session, said = SimpleNamespace(parent=SimpleNamespace(has_reference_codes=unreachable)), []
+    bench.workflows.run._measure_reference_codes(session, None, SimpleNamespace(say=said.append), None)
+    assert said == ["the reference codes are not logged, the same command does it: it is away"]
 
 
 def test_another_content_of_a_file_is_refused_for_a_study_that_has_begun(ran):

@@ -153,11 +153,14 @@ def test_published_results_are_marks_in_the_same_unit(study, name, levels):
     figure = figures.answer(Study(study({"vae": [1.2, 1.3]}).results(swept=ALONE, dataset=dataset)))
     known = rows(figure)
     published = {each.model: each for each in RESULTS[name, levels]}
-    assert set(known) == {"VAE", *(f"published: {model}" for model in published)}
-    for model, each in published.items():
+    shown = {row.removeprefix("published: ") for row in known} - {"VAE"}
+    assert len(shown) == min(len(published), figures.MOST_PUBLISHED)
+    assert min(published.values(), key=lambda each: each.value).model in shown
+    for model, each in ((model, each) for model, each in published.items() if model in shown):
         (marks,) = known[f"published: {model}"]
         index = [text.startswith(f"{model}: {each.value:g} ") for text in marks.about].index(True)
         nats = each.metric == "nll_nats"
         assert marks.x[index] == pytest.approx(each.value / (784 * np.log(2)) if nats else each.value)
         assert each.source in marks.about[index]
-    assert figure.caption.endswith("Upright strokes: published results of the same data, in bits/dim.")
+    some = ", the lowest and those nearest to the lowest arm" if len(shown) < len(published) else ""
+    assert figure.caption.endswith(f"Upright strokes: published results of the same data, in bits/dim{some}.")

@@ -17,17 +17,19 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.collections import FillBetweenPolyCollection
 from matplotlib.container import ErrorbarContainer
 
+from bench.core.results import Measurement, ReferenceCodes
 from bench.study.search_space import Integers, Reals, to_json
 from reports.analysis.results import Study
 from reports.figures import matplotlib as static
 from reports.figures import plotly as interactive
 from reports.figures import study as figures
-from reports.figures.grammar import Axis, Band, Bars, Figure, Line, Panel, Points, Step
+from reports.figures.grammar import Axis, Band, Bars, Figure, Line, Panel, Points, Rule, Step
 from reports.figures.registry import registered_figures
 from reports.figures.scales import scales
 from reports.figures.styles import arm_styles
 from tests.reports.conftest import Builder, whole
 
+CODES = {"xz": 2.2, "png": 2.35, "webp": 2.36, "pixel_histogram": 2.6, "uniform": 8.0}
 RANDOM = {"epochs": 12, "sampler": "random", "seeds": 3}
 SPACE = {
     "vae": to_json({"latent_size": Integers(2, 64, log=True), "learning_rate": Reals(1e-4, 0.1, log=True)}),
@@ -44,7 +46,8 @@ def studies():
     yield "measured", whole(both, measured=True).results(settings=RANDOM, space=SPACE)
     families = {"a dense network": "vae", "b": "vae", "c": "glow", "d": "made"}
     four = {arm: [2.0 + 0.1 * i, 2.02 + 0.1 * i] for i, arm in enumerate(families)}
-    yield "four arms", whole(four, families=families).results(dataset=MNIST)
+    near = [Measurement("reference_codes", f"code_{name}", value, 0.01, 360) for name, value in CODES.items()]
+    yield "four arms", whole(four, families=families).results(dataset=MNIST, reference_codes=ReferenceCodes(near))
     yield "one seed", whole({"vae": [0.21]}, measured=True).results(swept=ALONE, dataset=BINARY)
     builder = whole({"vae": [2.31], "glow": []}, measured=True)
     for row in builder.measurements:
@@ -156,7 +159,9 @@ def test_both_have_the_same_bands_lines_and_error_bars(drawn):
 
 def holds(panels, kind, **known):
     return any(
-        isinstance(layer, kind) and all(getattr(layer, name) == value for name, value in known.items()) and len(layer.x)
+        isinstance(layer, kind)
+        and all(getattr(layer, name) == value for name, value in known.items())
+        and (isinstance(layer, Rule) or len(layer.x))
         for panel in panels
         for layer in panel.layers
     )
@@ -171,6 +176,8 @@ def test_captions_promise_what_is_there_and_no_more(drawn):
         r"strip": lambda panels: any(panel.shaded for panel in panels),
         r"published": lambda panels: holds(panels, Points, label="published"),
         r"95% intervals? over training seeds": lambda panels: holds(panels, Line, label=figures.OVER_SEEDS),
+        r"Dotted: reference codes": lambda panels: holds(panels, Rule, written=True),
+        r"dotted: the shortest": lambda panels: holds(panels, Rule, across="x", dash="dotted"),
         r"faint": lambda panels: holds(panels, Line, opacity=figures.FAINT),
         r"the selected one": lambda panels: holds(panels, Points, label="selected"),
     }

@@ -46,9 +46,13 @@ def test_published_figures_stand_beside_what_was_obtained_on_the_same_data_alone
     assert tables.published(Study(results)).rows == []
     mnist = builder.results(dataset={**results.dataset, "name": "mnist", "grey_levels": 256})
     rows = texts(tables.published(Study(mnist)))
-    assert ["Glow", "1.05", literature.GRATHWOHL] in rows
+    assert ["Glow", "1.05", "–", "–", "–", literature.GRATHWOHL] in rows
+    multiscale = ["8 couplings, multi-scale", "1.02", "1,711,818", "9,984,000", "1 RTX 3090, 2 h 17 min"]
+    assert [*multiscale, literature.LIPPE] in rows
+    assert [float(row[1]) for row in rows[:-2]] == sorted(float(row[1]) for row in rows[:-2])
     assert rows[-1][0] == "Glow, this study"
     assert rows[-1][1].startswith("1.97")
+    assert rows[-1][2:] == ["1,254,112", "12,000", "CPU, 2 cores", "–"]
     binary = builder.results(dataset={**results.dataset, "name": "binarized_mnist", "grey_levels": 2})
     assert texts(tables.published(Study(binary)))[-1][1].startswith("87.39")
     assert tables.published(Study(builder.results(dataset={"name": "mnist", "grey_levels": 2}))).rows == []

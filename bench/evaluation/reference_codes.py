@@ -1,0 +1,129 @@
+"""Reference codes: what codes that are no models of the study take for its test images, in bits/dim.
+
+A model's bits/dim is the length of an ideal code. What 2.1 bits/dim mean is seen beside codes that everybody has: file
+formats for images, a general compressor, the histogram of each pixel, and no knowledge at all. They are measured on
+the very images that final runs are measured on, or on a fixed choice of these where that would take minutes.
+"""
+
+from __future__ import annotations
+
+import logging
+import lzma
+import math
+from collections.abc import Callable
+
+import numpy as np
+import numpy.typing as npt
+
+from bench.core.results import REFERENCE_CODES, Measurement, ReferenceCodes
+from bench.data.choice import fixed_choice
+from bench.data.dataset import Images
+from bench.evaluation.image_formats import ImageFormat, formats, packed
+
+log = logging.getLogger(__name__)
+
+MOST_VALUES_IN_FILES = 2**20
+"""Largest number of pixels' values that each image format writes: seconds, as WebP takes 6 µs for one."""
+MOST_VALUES_IN_ONE_PIECE = 2**23
+"""Largest number of values that xz compresses at once: seconds, and 11 times its bytes in memory."""
+FEWEST_IMAGES = 2
+"""Number of images that are written, however large: fewer have no standard error."""
+_SMALLEST_DICTIONARY = 4096
+"""Bytes; the least that LZMA2 takes."""
+
+
+def measure_reference_codes(
+    test: Images, train: Images, grey_levels: int, check: Callable[[], None] = lambda: None
+) -> ReferenceCodes:
+    """Measure all reference codes that images of this kind have.
+
+    Args:
+        test: the images (n, h, w, c) in 0..grey_levels-1 that final runs are measured on.
+        train: training images, of which the histograms are counted.
+        grey_levels: Q, the number of values that a pixel's channel can take.
+        check: called between images; what it raises ends the measurement.
+    """
+    few = _some(test, MOST_VALUES_IN_FILES)
+    able, unavailable = formats(test.shape[1:], grey_levels)
+    measured = [
+        Measurement(REFERENCE_CODES, "code_uniform", math.log2(grey_levels), 0.0, len(test)),
+        _measurement("code_pixel_histogram", histogram_bits(test, train, grey_levels), test),
+    ]
+    for each in able:
+        try:
+            measured.append(_measurement(each.metric, _file_bits(each, few, check), test))
+        except (OSError, RuntimeError, ValueError) as error:
+            # A library that fails costs its code, and not the report of a study that is done.
+            log.warning("%s is not measured", each.metric, exc_info=True)
+            unavailable[each.metric] = f"{type(error).__name__}: {error}"
+    check()
+    piece = _some(test, MOST_VALUES_IN_ONE_PIECE)
+    size = 8 * len(compressed(packed(piece, grey_levels)))
+    measured.append(
+        Measurement(REFERENCE_CODES, "code_xz", size / piece.size, None, len(piece), conditions=_of(piece, test))
+    )
+    return ReferenceCodes(measured, unavailable)
+
+
+def histogram_bits(test: Images, train: Images, grey_levels: int) -> npt.NDArray[np.float64]:
+    """Bits of each image (n,) under Π_d P_d(x_d), P_d(v) = (N_d(v) + 1) / (N + Q): Laplace's rule of succession.
+
+    N_d(v) is the number of the N training images with the value v in dimension d.
+    """
+    # A dimension at a time: with all, the counts of large images of many grey levels would not fit into memory.
+    own, others = (images.reshape(len(images), -1) for images in (test, train))
+    total = math.log2(len(train) + grey_levels)
+    bits = np.zeros(len(test))
+    for dimension in range(own.shape[1]):
+        counts = np.bincount(others[:, dimension], minlength=grey_levels)
+        bits += total - np.log2(counts + 1.0)[own[:, dimension]]
+    return bits
+
+
+def compressed(content: bytes) -> bytes:
+    """Bytes compressed by LZMA2 at its extreme preset, without the header of a file."""
+    return lzma.compress(content, lzma.FORMAT_RAW, filters=_filters(len(content)))
+
+
+def decompressed(content: bytes, size: int) -> bytes:
+    """The ``size`` bytes that :func:`compressed` made ``content`` of."""
+    return lzma.decompress(content, lzma.FORMAT_RAW, filters=_filters(size))
+
+
+def _filters(size: int) -> list[dict[str, int]]:
+    # No larger than the content: the dictionary of the preset alone takes 674 MiB.
+    dictionary = max(_SMALLEST_DICTIONARY, size)
+    return [{"id": lzma.FILTER_LZMA2, "preset": 9 | lzma.PRESET_EXTREME, "dict_size": dictionary}]
+
+
+def _file_bits(form: ImageFormat, images: Images, check: Callable[[], None]) -> npt.NDArray[np.float64]:
+    """Bits of each image (n,) in its smallest file.
+
+    Raises:
+        ValueError: a file does not give its image back.
+    """
+    sizes = []
+    for image in images:
+        check()
+        smallest = min(form.write(image), key=form.payload)
+        if not np.array_equal(form.read(smallest), image):
+            raise ValueError("a file does not give back the pixels that it was written of")
+        sizes.append(8.0 * form.payload(smallest))
+    return np.array(sizes)
+
+
+def _some(images: Images, values: int) -> Images:
+    """The images, or a fixed choice of so few that they have no more than ``values`` values."""
+    each = images[0].size
+    return images if images.size <= values else fixed_choice(images, max(FEWEST_IMAGES, values // each))
+
+
+def _of(used: npt.NDArray[np.generic], test: Images) -> str:
+    """How many of the test images were used, where not all were."""
+    return "" if len(used) == len(test) else f"on {len(used):,} of the {len(test):,} test images"
+
+
+def _measurement(metric: str, bits: npt.NDArray[np.float64], test: Images) -> Measurement:
+    values = bits / test[0].size
+    error = float(np.std(values, ddof=1) / math.sqrt(len(values))) if len(values) > 1 else None
+    return Measurement(REFERENCE_CODES, metric, float(values.mean()), error, len(values), conditions=_of(bits, test))

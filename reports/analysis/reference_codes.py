@@ -1,0 +1,85 @@
+"""Reference codes beside a study's arms: what codes that are no models of it take for the same test images."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import pandas as pd
+
+from bench.core.metrics import CODES
+from reports.formatting import quantity
+
+if TYPE_CHECKING:
+    from reports.analysis.results import Study
+
+
+@dataclass(frozen=True)
+class Code:
+    """A reference code.
+
+    Attributes:
+        name: its metric.
+        label: its name as people write it.
+        definition: what it is.
+        value: bits/dim.
+        error: standard error over images; NaN where there is none.
+        n: the number of images.
+        conditions: which of the test images they are, where not all.
+    """
+
+    name: str
+    label: str
+    definition: str
+    value: float
+    error: float
+    n: int | None
+    conditions: str
+
+    @property
+    def notes(self) -> list[str]:
+        """On how many images it was measured."""
+        return [*filter(None, [self.conditions]), *([] if self.n is None else [f"n = {self.n:,}"])]
+
+    @property
+    def level(self) -> str:
+        """Its bits/dim with the error."""
+        return quantity(self.value, self.error)
+
+    @property
+    def in_words(self) -> str:
+        """Its name within a sentence."""
+        return f"{self.label[0].lower()}{self.label[1:]}" if self.label.split()[0].istitle() else self.label
+
+
+def short(code: Code) -> str:
+    """A code's name where there is little room."""
+    return SHORT.get(code.name, code.in_words)
+
+
+SHORT = {"code_pixel_histogram": "histogram", "code_webp": "WebP"}
+
+
+def reference_codes(study: Study) -> list[Code]:
+    """Those that a study logged with a finite value, the shortest first."""
+    found = []
+    for each in study.results.reference_codes.measured:
+        known = CODES.get(each.metric)
+        error = math.nan if each.standard_error is None else each.standard_error
+        label, definition = (known.label, known.definition) if known else (each.metric, "")
+        if math.isfinite(each.value):
+            found.append(Code(each.metric, label, definition, each.value, error, each.n, each.conditions))
+    return sorted(found, key=lambda code: code.value)
+
+
+def code_table(study: Study) -> pd.DataFrame:
+    """The reference codes as they lie beside the page."""
+    columns = ["code", "label", "bits_per_dim", "standard_error", "images", "conditions"]
+    rows = [(each.name, each.label, each.value, each.error, each.n, each.conditions) for each in reference_codes(study)]
+    return pd.DataFrame(rows, columns=columns)
+
+
+def best_code(study: Study) -> Code | None:
+    """The shortest of a study's reference codes; None where it logged none."""
+    return next(iter(reference_codes(study)), None)

@@ -1,0 +1,259 @@
+"""Reference codes in the report: beside the arms and never among them, in table, figures and answer alike."""
+
+from __future__ import annotations
+
+import json
+import math
+
+import numpy as np
+import pytest
+
+from bench.core.results import REFERENCE_CODES, Measurement, ReferenceCodes
+from reports.analysis.comparison import compare
+from reports.analysis.reference_codes import best_code, reference_codes
+from reports.analysis.results import Study
+from reports.figures import matplotlib as static
+from reports.figures import plotly as interactive
+from reports.figures import study as figures
+from reports.figures.grammar import Axis, Figure, Panel, Points, Rule
+from reports.figures.scales import rule_labels, scales
+from reports.figures.styles import arm_styles
+from reports.pages.comparison import write_comparison
+from reports.pages.study import page
+from reports.pages.templates import page_as_html, page_as_markdown
+from reports.pages.write import write_report
+from reports.text import tables
+from reports.text.answer import answer
+
+
+def code(name, value, error=0.01, n=360, conditions=""):
+    return Measurement(REFERENCE_CODES, f"code_{name}", value, error, n, conditions=conditions)
+
+
+CODES = ReferenceCodes(
+    [
+        code("uniform", 4.0875, 0.0),
+        code("pixel_histogram", 2.4369),
+        code("webp", 4.78, n=100, conditions="on 100 of the 360 test images"),
+        code("png", math.nan),
+        code("xz", 2.8388, None),
+    ],
+    {"code_jpeg_xl": "imagecodecs is not installed: pip install -e '.[codecs]'"},
+)
+
+
+def codes(*measured):
+    return ReferenceCodes([code(*each) for each in measured])
+
+
+@pytest.fixture
+def with_codes(study):
+    """Glow at 1.97, the VAE at 2.31, and codes."""
+    builder = study({"vae": [2.31, 2.33, 2.30], "glow": [1.97, 1.99, 1.96]}, measured=True)
+    return builder.results(reference_codes=CODES)
+
+
+def test_the_lowest_comes_first_and_what_is_not_finite_is_left_out(with_codes):
+    known = reference_codes(Study(with_codes))
+    assert [each.label for each in known] == ["Each pixel's own histogram", "xz", "Uniform", "WebP lossless"]
+    best = best_code(Study(with_codes))
+    assert (best.name, best.value, best.error, best.n) == ("code_pixel_histogram", 2.4369, 0.01, 360)
+
+
+def test_a_study_without_codes_says_nothing_of_them(finished):
+    known = Study(finished)
+    assert reference_codes(known) == []
+    assert best_code(known) is None
+    text = page_as_html(page(finished)) + page_as_markdown(page(finished)) + answer(known).headline
+    assert "eference code" not in text.replace("Reference codes</dt>", "").replace("**Reference codes.**", "")
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        (
+            CODES,
+            "Glow's 1.97 bits/dim are 19% less than the shortest of the reference codes takes: each pixel's own "
+            "histogram, at 2.44.",
+        ),
+        (
+            codes(("xz", 1.5, None, 100, "on 100 of the 360 test images")),
+            "Glow's 1.97 bits/dim are 32% more than the shortest of the reference codes takes: xz, at 1.50 on 100 of "
+            "the 360 test images.",
+        ),
+        (codes(("png", 1.98)), "Glow's 1.97 bits/dim are, within noise, what the shortest of the reference codes "
+         "takes: PNG, at 1.98."),
+        (codes(("xz", 1.9735, None)), "Glow's 1.97 bits/dim are, within noise, what the shortest of the reference "
+         "codes takes: xz, at 1.97."),
+        (codes(("xz", 2000.0)), "Glow's 1.97 bits/dim are 99.9% less than the shortest of the reference codes takes: "
+         "xz, at 2.00\u00a0k."),
+        (codes(), ""),
+    ],
+)  # fmt: skip
+def test_the_answer_sets_the_best_arm_beside_the_best_code_where_that_is_true(study, given, said):
+    builder = study({"vae": [2.31, 2.33, 2.30], "glow": [1.97, 1.99, 1.96]})
+    found = answer(Study(builder.results(reference_codes=given)))
+    sentences = [each for each in found.details if "reference code" in each]
+    assert sentences == ([said] if said else [])
+
+
+def test_the_answer_of_one_arm_and_of_the_only_one_measured_have_it_too(study):
+    swept = {"vae": ["latent_size", "learning_rate"]}
+    alone = answer(Study(study({"vae": [2.31]}).results(swept=swept, reference_codes=CODES)))
+    only = answer(Study(study({"vae": [2.31], "glow": []}).results(reference_codes=CODES)))
+    for found in (alone, only):
+        assert sum("VAE's 2.31 bits/dim are 5" in each for each in found.first) == 1
+
+
+def test_arms_in_another_unit_are_not_set_beside_codes(study):
+    builder = study({"vae": [2.3, 2.4], "glow": [2.0, 2.01]})
+    for row in builder.measurements:
+        if row["family"] == "vae" and row["metric"] == "bits_per_dim":
+            row["unit"] = "nats/dim"
+    found = answer(Study(builder.results(reference_codes=CODES)))
+    assert not any("reference code" in each for each in found.details)
+
+
+def test_the_table_has_their_rows_below_the_likelihood_across_all_arms(with_codes):
+    groups = dict(tables.comparison(Study(with_codes)))
+    names = list(groups)
+    assert names.index(tables.CODES_TITLE) == names.index("Likelihood") + 1
+    rows = groups[tables.CODES_TITLE]
+    assert [(row.label, row.cells[0].text) for row in rows] == [
+        ("Each pixel's own histogram", "2.437 ± 0.010".replace("± ", "±\u00a0")),
+        ("xz", "2.84"),
+        ("Uniform", "4.09"),
+        ("WebP lossless", "4.780 ± 0.010".replace("± ", "±\u00a0")),
+    ]
+    assert all(row.across and len(row.cells) == 1 for row in rows)
+    assert not any(row.across for title, rows in groups.items() if title != tables.CODES_TITLE for row in rows)
+    assert rows[-1].notes == ["on 100 of the 360 test images", "n = 100"]
+    unavailable = [[cell.text for cell in row] for row in tables.unavailable(Study(with_codes)).rows]
+    assert ["Reference code", "JPEG XL", CODES.unavailable["code_jpeg_xl"], "–"] in unavailable
+
+
+def test_page_and_markdown_show_them_as_no_arms(with_codes):
+    html, text = page_as_html(page(with_codes)), page_as_markdown(page(with_codes))
+    assert html.count('<td role="cell" class="across" colspan="2"') == 4
+    assert f"**{tables.CODES_TITLE}**" in text
+    (row,) = [line for line in text.splitlines() if line.startswith("| WebP lossless")]
+    label, unit, better, *arms = [cell.strip() for cell in row.strip("|").split("|")]
+    assert label.startswith("WebP lossless: 4.780 ± 0.010 (on 100 of the 360 test images; n = 100)")
+    assert (unit, better, arms) == ("", "↓ lower is better", ["", ""])
+    assert "- **WebP lossless.** Each image a lossless WebP file" in text
+
+
+def test_their_numbers_lie_beside_the_page(with_codes, tmp_path):
+    write_report(with_codes, tmp_path)
+    lines = (tmp_path / "tables" / "reference_codes.csv").read_text().splitlines()
+    assert lines[0] == "code,label,bits_per_dim,standard_error,images,conditions"
+    assert lines[1] == "code_pixel_histogram,Each pixel's own histogram,2.4369,0.01,360,"
+    assert len(lines) == 5
+    assert "tables/reference\\_codes.csv" in (tmp_path / "report.md").read_text()
+
+
+def rows(panel):
+    """The names on the vertical axis, from the top, and by name the layers in that row."""
+    layers = [layer for layer in panel.layers if not isinstance(layer, Rule)]
+    return {name: [layer for layer in layers if place in list(layer.y)] for place, name in sorted(panel.y.ticks)[::-1]}
+
+
+def test_the_answer_s_figure_has_them_in_rows_of_their_own_and_a_line_at_the_best(with_codes):
+    figure = figures.answer(Study(with_codes))
+    panel = figure.panels[0]
+    assert list(rows(panel)) == ["Glow", "VAE", "code: histogram", "code: xz"]
+    (line,) = [layer for layer in panel.layers if isinstance(layer, Rule)]
+    assert (line.at, line.across, line.label) == (2.4369, "x", "Each pixel's own histogram")
+    (marks,) = rows(panel)["code: xz"]
+    assert (marks.label, marks.colour, list(marks.x)) == ("reference code", "ink", [2.4369, 2.8388])
+    assert "Strokes named “code”: reference codes, of no arm; dotted: the shortest, each pixel's own" in figure.caption
+    # Drawn, they would leave the arms no room.
+    assert "Reference codes beyond this scale: Uniform at 4.09 and WebP lossless at 4.78." in figure.caption
+
+
+def test_codes_that_would_leave_the_arms_no_room_are_named_alone(study):
+    builder = study({"vae": [2.31]})
+    known = Study(builder.results(swept={"vae": ["latent_size"]}, reference_codes=codes(("uniform", 8.0))))
+    figure = figures.answer(known)
+    assert list(rows(figure.panels[0])) == ["VAE"]
+    assert not [layer for layer in figure.panels[0].layers if isinstance(layer, Rule)]
+    assert "Uniform at 8.00" in figure.caption
+
+
+def test_the_shortest_code_is_shown_where_it_leaves_the_arms_some_room(study):
+    builder = study({"vae": [2.31]})
+    far = codes(("xz", 5.0), ("uniform", 5.1))
+    panel = figures.answer(Study(builder.results(swept={"vae": ["latent_size"]}, reference_codes=far))).panels[0]
+    assert list(rows(panel)) == ["VAE", "code: xz"]
+
+
+def test_lines_with_labels_stand_where_the_scale_of_a_test_likelihood_reaches_them(study):
+    builder = study({"vae": [2.31, 2.33, 2.30], "glow": [1.97, 1.99, 1.96]}, measured=True)
+    near = codes(("png", 2.4), ("webp", 2.41), ("uniform", 8.0))
+    for place, run in enumerate(
+        [run for run in builder.runs if run["role"] == "search" and run["state"] == "complete"]
+    ):
+        builder.measure(run, "cost", "training_seconds", 5.0 + place)
+    known = Study(builder.results(reference_codes=near))
+    of_test = [each for each in figures.trade_offs(known) if each.title.startswith("Test")]
+    assert of_test
+    for figure in of_test:
+        (panel,) = figure.panels
+        lines = {layer.label: layer for layer in panel.layers if isinstance(layer, Rule)}
+        assert set(lines) == {"PNG", "WebP lossless"}
+        assert all((each.across, each.written) == ("y", True) for each in lines.values())
+        assert panel.y.limits[0] < 1.96 < 2.41 < panel.y.limits[1] < 4
+        assert "Reference codes beyond this scale: Uniform at 8.00." in figure.caption
+    of_validation = [each for each in figures.trade_offs(known) if each.title.startswith("Validation")]
+    assert of_validation
+    assert not any(isinstance(layer, Rule) for each in of_validation for layer in each.panels[0].layers)
+
+
+LINES = [
+    Points([1.0, 2.0], [1.0, 3.0]),
+    *(Rule(at, label=f"at {at:g}", across="y", written=True) for at in (2, 2.01, 3, 9)),
+]
+
+
+@pytest.mark.parametrize("scale", ["linear", "log"])
+def test_both_renderers_write_the_same_labels_which_never_touch(scale):
+    figure = Figure("f", [Panel(Axis("x"), Axis("y", limits=(0.5, 4.0), scale=scale), LINES)])
+    ((_, y),) = scales(figure)
+    found = rule_labels(figure.panels[0], y)
+    assert found == [(2.01, "at 2, at 2.01"), (3.0, "at 3")]
+    with static.mpl.rc_context(static.STYLE):
+        (axes,) = static.canvas_of(figure, {}).axes
+    texts = [(text.get_position()[1], text.get_text()) for text in axes.texts]
+    assert texts == found
+    notes = json.loads(interactive.draw(figure, {}))["layout"]["annotations"]
+    places = [(10 ** each["y"] if scale == "log" else each["y"], each["text"]) for each in notes]
+    assert [text for _, text in places] == [text for _, text in found]
+    assert [place for place, _ in places] == pytest.approx([place for place, _ in found])
+    assert {(each["xref"], each["yref"], each["xanchor"]) for each in notes} == {("x domain", "y", "right")}
+
+
+def test_a_label_can_be_written_at_lines_across_the_vertical_axis_alone():
+    with pytest.raises(ValueError, match="across='y'"):
+        Rule(1.0, label="one", across="x", written=True)
+    with pytest.raises(ValueError, match="label"):
+        Rule(1.0, across="y", written=True)
+
+
+def test_every_figure_with_codes_can_be_drawn(with_codes):
+    styles = arm_styles(Study(with_codes).families)
+    for figure in (figures.answer(Study(with_codes)), *figures.trade_offs(Study(with_codes))):
+        assert json.loads(interactive.draw(figure, styles))["data"]
+        assert ("code: xz" in static.draw(figure, styles)) == (figure.title == "Test bits/dim of each arm")
+
+
+def test_compare_shows_them_once(with_codes, finished, tmp_path):
+    text = write_comparison(compare(Study(finished), Study(with_codes)), tmp_path).read_text()
+    assert "### Reference codes: of no arm, on the same test images" in text
+    assert "| WebP lossless | 4.780 ± 0.010 | on 100 of the 360 test images, n = 100 |" in text
+    assert "Reference" not in write_comparison(compare(Study(finished), Study(finished)), tmp_path).read_text()
+
+
+def test_names_of_codes_of_a_later_version_are_shown_as_they_are(study):
+    later = ReferenceCodes([Measurement(REFERENCE_CODES, "code_of_2031", 1.0, np.nan, None)], {})
+    (known,) = reference_codes(Study(study({"vae": [2.3]}).results(reference_codes=later)))
+    assert (known.label, known.n, math.isnan(known.error)) == ("code_of_2031", None, True)
