@@ -15,11 +15,23 @@ from bench.data.dataset import Dataset, DatasetInfo, Split
 _SPLITS = ("train", "validation", "test")
 
 
-def share(dataset: Dataset, folder: Path) -> None:
-    """Write a data set's arrays for :func:`open_shared`, unless they are there; all of them appear at once."""
-    final = folder / _name(dataset.digest, dataset.labels_digest)
-    if final.is_dir():
-        return
+def share(dataset: Dataset, folder: Path) -> Dataset:
+    """Write a data set's arrays for :func:`open_shared`, unless they are there; all of them appear at once.
+
+    Returns:
+        The copy, whose ``check`` raises AlteredDataError once it is altered.
+
+    Raises:
+        AlteredDataError: a copy that is there was altered.
+    """
+    name = _name(dataset.digest, dataset.labels_digest)
+    if not (folder / name).is_dir():
+        _write(dataset, folder, name)
+    return _open_copy(dataset.info, dataset.digest, dataset.labels_digest, folder / name)
+
+
+def _write(dataset: Dataset, folder: Path, name: str) -> None:
+    final = folder / name
     make_private(folder)
     temporary = Path(tempfile.mkdtemp(dir=folder, prefix="."))
     try:
@@ -50,8 +62,10 @@ def open_shared(info: DatasetInfo, digest: str, labels: str, folder: Path) -> Da
         AlteredDataError: the copy was altered since; so does the data set's ``check`` later.
     """
     found = folder / _name(digest, labels)
-    if not found.is_dir():
-        return None
+    return _open_copy(info, digest, labels, found) if found.is_dir() else None
+
+
+def _open_copy(info: DatasetInfo, digest: str, labels: str, found: Path) -> Dataset:
     train, validation, test = (_open(found, name) for name in _SPLITS)
     opened = _state(found)
     copy = Dataset(info, train, validation, test)
@@ -76,7 +90,7 @@ def _state(folder: Path) -> list[tuple[str, int, int]]:
 def _altered(folder: Path) -> AlteredDataError:
     return AlteredDataError(
         f"{folder}, the copy of the images that the study's processes share, was altered: remove that folder, and the "
-        "same command writes it again; runs since then were made of other images"
+        "same command writes it again; runs under way are repeated"
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import math
 import time
+from collections.abc import Callable
 from typing import Any
 
 from bench.core.errors import OutboxError, RestartRequiredError, StudyStoppedError, TrackingError
@@ -40,13 +41,22 @@ class Coordinator:
         executor: runs the tasks.
         progress: shows the progress.
         stop: a request to stop.
+        check: raises AlteredDataError once the images that the workers share were altered.
     """
 
-    def __init__(self, study: StudySession, executor: Executor, progress: StudyProgress, stop: StopRequest) -> None:
+    def __init__(
+        self,
+        study: StudySession,
+        executor: Executor,
+        progress: StudyProgress,
+        stop: StopRequest,
+        check: Callable[[], None] = lambda: None,
+    ) -> None:
         self.study = study
         self.executor = executor
         self.progress = progress
         self.stop = stop
+        self._check = check
         self._shown: dict[str, set[int]] = {}
         self._foreign: dict[str, int] = {}
         self._tracking_due = 0.0
@@ -57,6 +67,7 @@ class Coordinator:
 
         Raises:
             KeyboardInterrupt: after Ctrl-C or SIGTERM, once the interrupted runs are marked as such.
+            AlteredDataError: the images that the workers share were altered.
             StudyStoppedError: many trials in a row failed, or no trial of an arm completed.
             SettingsError: another process is running the study.
         """
@@ -196,6 +207,7 @@ class Coordinator:
     def _is_done(self, kind: str, tasks: list[Task]) -> bool:
         """Whether all tasks are settled; requeues those of dead processes, and queues those that are missing."""
         self.stop.check()
+        self._check()
         if self._lock is not None and self._lock.lost:
             raise StudyStoppedError(
                 f"another process took over {self.study.record.study_id}: this one sent no heartbeat for "

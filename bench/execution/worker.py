@@ -366,8 +366,8 @@ class _Attempt:
             self.claim.end(state, reason=reason)
         if self.run is not None and not isinstance(error, OutboxError | CheckpointError | TrackingError):
             self.run.finish(state, reason, rank)
-        # The next attempt at a lost trial has removed the checkpoint, which this one may have written again. One that
-        # comes of other images is no beginning.
+        # The next attempt at a lost trial has removed the checkpoint, which this one may have written again; and no
+        # attempt may continue from weights that were trained on altered images.
         is_void = isinstance(error, AlteredDataError) or (isinstance(error, LostTrialError) and self.is_settled())
         if state != RunState.INTERRUPTED or is_void:
             self.checkpoint.remove()

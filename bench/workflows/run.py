@@ -226,6 +226,7 @@ def _searched(
 ) -> StudySession:
     """Have all trials and final runs done."""
     from bench.core.signals import StopRequest
+    from bench.data.shared import share
     from bench.execution.coordinator import Coordinator
     from bench.execution.progress import StudyProgress
     from bench.execution.same_data import begun_with_other_data
@@ -245,8 +246,11 @@ def _searched(
         try:
             # What is missing for the evaluation fails before any work, and no two workers prepare it at once.
             open_protocol(session, dataset)
+            settings = bound.settings
+            if settings.workers != 0 and not settings.is_single_process:
+                dataset = share(dataset, settings.output / "data")
             executor = _executor(session, dataset, progress, stop, can_restart)
-            Coordinator(session, executor, progress, stop).run()
+            Coordinator(session, executor, progress, stop, dataset.check).run()
             _measure_reference_codes(session, dataset, progress, stop)
         except StudyStoppedError:
             report(bound.settings.tracking, bound.study_id, bound.settings.output)
@@ -277,7 +281,6 @@ def _executor(
     session: StudySession, dataset: Dataset, progress: StudyProgress, stop: StopRequest, can_restart: bool
 ) -> Executor:
     """What does the work of the study."""
-    from bench.data.shared import share
     from bench.execution.executors.base import External, InProcess
     from bench.execution.executors.local import LocalWorkers, worker_command, worker_environment
     from bench.execution.executors.ray import RayTasks, Resources
@@ -288,7 +291,6 @@ def _executor(
         return External()
     if settings.is_single_process:
         return InProcess(Worker(session, dataset, progress, stop, can_restart))
-    share(dataset, settings.output / "data")
     if settings.engine == "ray":
         return RayTasks(session, Resources(settings.cpus_per_trial, settings.gpus_per_trial), settings.workers)
     command = worker_command(session.bound.study_id, settings.output)

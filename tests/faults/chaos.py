@@ -242,6 +242,8 @@ class Chaos:
 
     def _break(self) -> None:
         kinds = [kind for kind in self._faults if kind not in self._broken]
+        # Each kind once before any twice.
+        kinds = [kind for kind in kinds if kind not in self.tally.faults] or kinds
         kind = self._rng.choices(kinds, [self._faults[each] for each in kinds])[0]
         if self._inject(kind):
             self.tally.faults[kind] += 1

@@ -17,6 +17,7 @@ from bench.tracking.schema import KEY_TAG
 
 BY_HAND = "by hand"
 ATTEMPT = "reparam.attempt"
+METRIC = "validation/bits_per_dim"
 
 Undo = Callable[[], None]
 
@@ -34,13 +35,16 @@ class HandEdits:
         self._client = MlflowClient(tracking_uri)
         self._bound = bound
         self._rng = rng
+        self._step = 1000
         self.kinds: dict[str, Callable[[], Undo | None]] = {
             "run deleted": self._delete_run,
             "tag edited": self._edit_tag,
+            "metric logged": self._log_metric,
             "note written": self._write_note,
             "run made by hand": self._make_run,
             "trial enqueued by hand": self._enqueue_trial,
             "trial added by hand": self._add_trial,
+            "trial ended by hand": self._end_trial,
         }
 
     def _ended(self) -> list[Run]:
@@ -66,6 +70,18 @@ class HandEdits:
         self._client.set_tag(run.info.run_id, ATTEMPT, "7")
         return lambda: self._client.set_tag(run.info.run_id, ATTEMPT, run.data.tags[ATTEMPT])
 
+    def _log_metric(self) -> Undo | None:
+        runs = [run for run in self._ended() if run.data.tags["reparam.role"] == "search"]
+        if not runs:
+            return None
+        run_id, value = (run := self._rng.choice(runs)).info.run_id, run.data.metrics[METRIC]
+        self._client.log_metric(run_id, METRIC, 0.0, step=self._next_step())
+        return lambda: self._client.log_metric(run_id, METRIC, value, step=self._next_step())
+
+    def _next_step(self) -> int:
+        self._step += 1
+        return self._step
+
     def _write_note(self) -> Undo | None:
         runs = self._ended()
         if not runs:
@@ -81,7 +97,7 @@ class HandEdits:
         if self._rng.random() < 0.5:
             parent = runs[0].data.tags["mlflow.parentRunId"]
             self._client.set_tag(made.info.run_id, "mlflow.parentRunId", parent)
-        self._client.log_metric(made.info.run_id, "validation/bits_per_dim", 0.0)
+        self._client.log_metric(made.info.run_id, METRIC, 0.0)
         return _nothing
 
     def _search(self) -> optuna.Study | None:
@@ -110,6 +126,14 @@ class HandEdits:
                 user_attrs={"who": BY_HAND},
             )
         )
+        return _nothing
+
+    def _end_trial(self) -> Undo | None:
+        search = self._search()
+        running = [] if search is None else search.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
+        if search is None or not running:
+            return None
+        search.tell(self._rng.choice(running).number, 0.0)  # better than any: it must not be selected
         return _nothing
 
 

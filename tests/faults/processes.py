@@ -166,10 +166,10 @@ def _run_study(place: Place, trials: int) -> None:
 
     bound = place.bound(trials)
     with StopRequest() as stop, _progress() as progress:
-        share(load_digits(), place.output / "data")
+        shared = share(load_digits(), place.output / "data")
         study = open_session(bound)
         try:
-            Coordinator(study, External(), progress, stop).run()
+            Coordinator(study, External(), progress, stop, shared.check).run()
         finally:
             study.tracker.close()
 

@@ -24,7 +24,7 @@ class Terminal:
             try:
                 if not os.read(self._read, 1 << 16):
                     return
-            except (BlockingIOError, OSError):
+            except OSError:  # nothing more now, or nobody at the other end
                 return
 
     def close(self) -> None:

@@ -57,14 +57,19 @@ def overwrite(file):
 
 
 def test_a_copy_that_was_altered_is_refused_when_it_is_opened_and_while_it_is_used(digits, tmp_path):
-    share(digits, tmp_path)
+    shared = share(digits, tmp_path)
     (folder,) = tmp_path.iterdir()
     assert {file.stat().st_mode & 0o777 for file in folder.iterdir()} == {0o444}
+    shared.check()
     used = open_shared(digits.info, digits.digest, digits.labels_digest, tmp_path)
     used.check()
     overwrite(folder / "train.npy")
     with pytest.raises(AlteredDataError, match=rf"{folder.name}.*was altered: remove that folder"):
         used.check()
+    with pytest.raises(AlteredDataError, match="was altered"):
+        shared.check()
+    with pytest.raises(AlteredDataError, match="was altered"):
+        share(digits, tmp_path)
     with pytest.raises(AlteredDataError, match="was altered"):
         open_shared(digits.info, digits.digest, digits.labels_digest, tmp_path)
     shutil.rmtree(folder)

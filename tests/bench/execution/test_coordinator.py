@@ -22,6 +22,7 @@ import bench.execution.worker
 import bench.study.serialization
 import bench.tracking.logged_model
 from bench.core.errors import (
+    AlteredDataError,
     DivergedError,
     LostTrialError,
     OutboxError,
@@ -33,6 +34,7 @@ from bench.core.errors import (
 from bench.core.results import RunState
 from bench.core.signals import StopRequest
 from bench.data.dataset import Dataset
+from bench.data.shared import share
 from bench.execution.coordinator import FAILURES_IN_A_ROW, Coordinator
 from bench.search.queue import DIED, MAX_DEATHS, Queue
 from bench.study.config import TrainingConfig
@@ -647,6 +649,18 @@ def test_a_study_that_other_code_continues_says_so_and_only_if_it_was_asked_for(
     mixed.run(digits)
     assert results_of(mixed).provenance["code"] == f"{before}, then 0123456789ab"
     assert len(trainer.trials) == 4
+
+
+def test_images_that_were_altered_under_way_stop_the_study_with_a_line(start, tiny_study, digits, tmp_path, trainer):
+    opened = start(tiny_study, digits, tmp_path, trials=2)
+    shared = share(digits, tmp_path / "data")
+    (copy,) = (tmp_path / "data").glob("*/train.npy")
+    ended = []
+    executor = SimpleNamespace(poll=lambda: copy.unlink(missing_ok=True), shutdown=lambda: ended.append("executor"))
+    with pytest.raises(AlteredDataError, match=r"was altered: remove that folder, and the same command writes it"):
+        Coordinator(opened.shared, executor, opened.progress, StopRequest(), shared.check).run()
+    assert ended == ["executor"]
+    assert not opened.shared.searches["vae"].settled()
 
 
 def test_a_coordinator_that_lost_its_lock_stops_and_leaves_the_queues_to_its_successor():
