@@ -53,8 +53,8 @@ class VAEConfig(ModelConfig):
         prior_width: width of the two hidden layers of each of their networks.
         beta: final weight of the KL term in the training objective (Higgins et al. 2017).
         kl_warmup_steps: training steps over which that weight rises linearly from 0 (Sønderby et al. 2016).
-        free_bits: nats per latent dimension below which the KL is not penalised (Kingma et al. 2016); for a ``standard``
-            prior, as no other gives each latent a KL of its own.
+        free_bits: nats per latent dimension below which the KL is not penalised (Kingma et al. 2016); for a
+            ``standard`` prior, as no other gives each latent a KL of its own.
         training_samples: k of the training objective; above 1 it is the IWAE objective (Burda et al. 2016).
         gradient_estimator: how the encoder's gradient is estimated: ``pathwise``, the reparameterisation trick, or
             one of :mod:`models.vae.gradient_estimators`.

@@ -18,7 +18,6 @@ from models.base.distributions import DiagonalGaussian, Tensor, log_mean_exp, su
 from models.vae.priors import Prior
 
 
-
 class Joint(NamedTuple):
     """p(x, z) = p(x | z) p(z): log p(x | z) in nats as a function of z (k, n, latent_size), (k, n), and the prior.
 
@@ -47,7 +46,9 @@ def score_function(posterior: DiagonalGaussian, noise: Tensor, joint: Joint) -> 
     return _score_function(posterior, noise, joint, baseline=False)
 
 
-def score_function_with_baseline(posterior: DiagonalGaussian, noise: Tensor, joint: Joint) -> tuple[Tensor, Tensor, Tensor]:
+def score_function_with_baseline(
+    posterior: DiagonalGaussian, noise: Tensor, joint: Joint
+) -> tuple[Tensor, Tensor, Tensor]:
     """(log p(x | z) - b)·∇_φ log q_φ(z | x), b being the mean of log p over the *other* images of the batch.
 
     Their noise is independent of this image's, and E_q[∇ log q] = 0: whatever b is, the estimator stays unbiased

@@ -78,9 +78,7 @@ def test_squared_distances_and_their_gradients_whatever_is_held_at_once(float64,
         return ops.sum(ops.square((z[:, None] - mean[None]) * scale[None]), axis=-1)
 
     found, expected = (
-        gradients(
-            lambda weights, f=f: ops.sum(weights * f(*map(ops.convert_to_tensor, variables))), variables, weights
-        )
+        gradients(lambda weights, f=f: ops.sum(weights * f(*map(ops.convert_to_tensor, variables))), variables, weights)
         for f in (squared_distances, naive)
     )
     for mine, theirs in zip(found, expected, strict=True):
