@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from bench.core.results import RunState
+from reports.analysis import statistics
 from reports.analysis.results import LIKELIHOOD, select
 from reports.formatting import count, listing, plain, quantity
 
@@ -47,7 +48,7 @@ def remedies(study: Study, arm: str) -> Iterator[str]:
     else:
         needed = listing([f"{name}={plain(value)}" for name, value in against[known[0]].items()])
         yield f"What works against it, {listing(known)}, needs {needed}: compare with an arm that has that."
-    yield from _in_other_arms(study, arm, run, known)
+    yield from _in_other_arms(study, arm, run, free or known)
     yield from _in_trials(study, arm, known)
 
 
@@ -86,10 +87,10 @@ def _obstacles(run: Any, name: str) -> dict[str, object]:
 
 
 def _in_other_arms(study: Study, arm: str, run: Any, known: list[str]) -> Iterator[str]:
-    """Active latents and bits/dim of arms of this family that differ in these settings, beside those of this arm."""
+    """Active latents and bits/dim of arms of this family that use more of these settings, beside those of this arm."""
     for other in study.arms:
         theirs = _first(study, other)
-        changed = [name for name in known if _has(theirs, name) and theirs[f"param.{name}"] != run[f"param.{name}"]]
+        changed = [name for name in known if _used(theirs, name) and theirs[f"param.{name}"] > run[f"param.{name}"]]
         if other == arm or study.families[other] != study.families[arm] or not changed:
             continue
         settings = listing([f"{name}={plain(theirs[f'param.{name}'])}" for name in changed])
@@ -104,13 +105,14 @@ def _in_other_arms(study: Study, arm: str, run: Any, known: list[str]) -> Iterat
 
 
 def _found(study: Study, arm: str) -> str:
-    """``12 active latents and 2.310 bits/dim``, means over seeds; empty where either was not measured."""
+    """``12 active latents and 2.310 ± 0.012 bits/dim``, means over seeds; empty where either was not measured."""
     measured = study.finals[arm].measurements
-    values = [select(measured, *each)["value"] for each in (("diagnostics", "active_units"), ("test", LIKELIHOOD))]
-    active, bits = (float(each[np.isfinite(each)].mean()) for each in values)
-    if not np.isfinite([active, bits]).all():
+    active = select(measured, "diagnostics", "active_units")["value"]
+    bits = statistics.estimate(select(measured, "test", LIKELIHOOD))
+    if bits is None or not np.isfinite(active).any():
         return ""
-    return f"{round(active, 1):g} active latents and {quantity(bits, None, 'bits/dim')}"
+    mean = float(active[np.isfinite(active)].mean())
+    return f"{round(mean, 1):g} active latents and {quantity(bits.mean, bits.error, 'bits/dim')}"
 
 
 def _differences(one: Any, other: Any, changed: list[str]) -> str:
@@ -135,9 +137,12 @@ def _in_trials(study: Study, arm: str, known: list[str]) -> Iterator[str]:
     trials = trials[(trials["arm"] == arm) & (trials["state"] == RunState.COMPLETE) & trials["value"].notna()]
     for name in known:
         values = pd.to_numeric(trials[f"param.{name}"], errors="coerce")
-        groups = [trials.loc[values > 0, "value"], trials.loc[values == 0, "value"]]
+        groups = [trials[values > 0], trials[values == 0]]
         if all(len(group) for group in groups):
-            having, without = (
-                f"{quantity(float(group.min()), None, 'bits/dim')} ({count(len(group), 'trial')})" for group in groups
-            )
+            having, without = (f"{_lowest(group)} ({count(len(group), 'trial')})" for group in groups)
             yield f"Lowest on validation among its own trials: {having} with {name} above 0, {without} without it."
+
+
+def _lowest(trials: pd.DataFrame) -> str:
+    best = trials.sort_values("value").iloc[0]
+    return quantity(float(best["value"]), best["value_error"], "bits/dim")
