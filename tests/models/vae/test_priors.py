@@ -109,9 +109,10 @@ def test_the_flow_inverts_and_its_log_determinant_is_that_of_the_jacobian(
     flow, z = perturbed_flow(perturb, latents), normal(6, latents)
     noise, log_det = flow.forward(z)
     assert np.abs(array(noise - z)).max() > 0.1
-    # Keras computes tanh and means of double precision in single on JAX.
-    assert_allclose(array(flow.inverse(noise)), array(z), atol=1e-5)
-    assert_allclose(array(log_det), jacobian_log_det(lambda z: flow.forward(z)[0], z), atol=1e-5)
+    # On JAX, Keras computes the tanh of double precision in single.
+    error = 1e-4 if keras.backend.backend() == "jax" else 1e-10
+    assert_allclose(array(flow.inverse(noise)), array(z), atol=error)
+    assert_allclose(array(log_det), jacobian_log_det(lambda z: flow.forward(z)[0], z), atol=error)
 
 
 def test_every_latent_is_moved_by_others(float64, normal, array, perturb):
