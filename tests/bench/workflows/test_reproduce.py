@@ -101,8 +101,7 @@ def test_the_vampprior_s_recipe_is_that_of_tomczak_and_welling():
     assert (model.hidden_sizes, model.gated, model.latent_size) == ((300, 300), True, 40)
     assert (model.prior, model.pseudo_inputs, published.published) == ("vamp", 500, 85.57)
     assert (training.learning_rate, training.batch_size, training.images) == (5e-4, 100, 100_000_000)
-    assert training.steps / training.evaluations == 500  # an evaluation after each epoch
-    assert model.kl_warmup_steps == 100 * 500
+    assert model.kl_warmup_steps == 100 * 500  # epochs, of 500 steps each
     assert PUBLISHED["vampprior-ours"].model.size((28, 28, 1), 2) == model.size((28, 28, 1), 2)
 
 
