@@ -33,6 +33,7 @@ STEP = "models/bijections/flow_step.py"
 CHECKPOINT = "bench/training/checkpoint.py"
 TRAINING = "bench/training/loop.py"
 PREPROCESSING = "models/bijections/preprocessing.py"
+PRIORS = "models/vae/priors.py"
 MASKED = "models/autoregressive/masked_convolution.py"
 MUTATIONS = {
     "autoregressive: a value sees itself": Mutation(
@@ -175,9 +176,9 @@ MUTATIONS = {
         "models/glow/model.py", "- math.log(max(self.classes, 1))", "", "models/glow/test_glow"
     ),
     "vae: sign of log q in the log-weights": Mutation(
-        "models/vae/model.py",
-        "log_ratio = sum_event(standard_normal_log_prob(z) - posterior.log_prob(z), batch_axes=2)\n        return",
-        "log_ratio = sum_event(standard_normal_log_prob(z) + posterior.log_prob(z), batch_axes=2)\n        return",
+        "models/vae/gradient_estimators.py",
+        "prior.log_prob(z) - sum_event(",
+        "prior.log_prob(z) + sum_event(",
         "models/vae/test_vae",
     ),
     "vae: sign of the KL in the bound": Mutation(
@@ -185,12 +186,27 @@ MUTATIONS = {
     ),
     "vae: free bits ignored": Mutation(
         "models/vae/model.py",
-        "ops.maximum(settings.free_bits, ops.mean(kl_by_latent, axis=0))",
-        "ops.mean(kl_by_latent, axis=0)",
+        "ops.maximum(settings.free_bits, ops.mean(posterior.kl_to_standard(), axis=0))",
+        "ops.mean(posterior.kl_to_standard(), axis=0)",
         "models/vae/test_vae",
     ),
     "vae: images and samples out of step": Mutation(
         "models/vae/model.py", "ops.tile(images, (k, 1, 1, 1))", "ops.repeat(images, k, axis=0)", "models/vae/test_vae"
+    ),
+    "vampprior: components are added, not averaged": Mutation(
+        PRIORS, "axis=-1) - math.log(log_scale.shape[0])", "axis=-1)", "models/vae/test_priors"
+    ),
+    "vampprior: gradient of the scale without its cross term": Mutation(
+        PRIORS, "- 2.0 * mean * first", "- mean * first", "models/vae/test_priors"
+    ),
+    "vampprior: the last component is never sampled": Mutation(
+        PRIORS, '"int32"), components - 1)', '"int32"), components - 2)', "models/vae/test_priors"
+    ),
+    "flow prior: sign of the log-determinant": Mutation(
+        PRIORS,
+        "ops.exp(-log_scale)), -ops.sum(log_scale, axis=-1)",
+        "ops.exp(-log_scale)), ops.sum(log_scale, axis=-1)",
+        "models/vae/test_priors",
     ),
     "kl: no log σ": Mutation(
         "models/base/distributions.py", "- 1.0) - self.log_scale", "- 1.0)", "models/base/test_distributions"
@@ -242,8 +258,8 @@ MUTATIONS = {
     ),
     "sticking the landing: the score is left in": Mutation(
         "models/vae/gradient_estimators.py",
-        "reconstruction + _log_ratio(_frozen(posterior), z)",
-        "reconstruction + _log_ratio(posterior, z)",
+        "log_ratio(joint.prior, _frozen(posterior), z)",
+        "log_ratio(joint.prior, posterior, z)",
         "models/vae/test_gradient_estimators",
     ),
     "likelihood: Monte Carlo error of the weights, not of their mean": Mutation(

@@ -1,21 +1,22 @@
 """Bidirectional Monte Carlo: how far an importance-weighted bound lies below log P(x), on data simulated from the VAE.
 
-Notation: prior p(z) = N(0, I), likelihood p(x | z), and on the way from prior to posterior the distributions
+Notation: a prior gives z = g(v) from noise v ~ N(0, I), which is z itself where the prior is standard normal: what is
+annealed is v, whatever the prior. With p(x | v) = p(x | g(v)), on the way from N(0, I) to the posterior of v lie
 
-    π_β(z) ∝ p(z) p(x | z)^β,    0 = β_0 < β_1 < ... < β_T = 1.
+    π_β(v) ∝ N(v; 0, I) p(x | v)^β,    0 = β_0 < β_1 < ... < β_T = 1.
 
-Annealed importance sampling (Neal 2001) draws z_0 ~ p(z), then z_t from a transition that leaves π_{β_t} invariant:
+Annealed importance sampling (Neal 2001) draws v_0 ~ N(0, I), then v_t from a transition that leaves π_{β_t} invariant:
 
-    log w = Σ_{t=1}^{T} (β_t - β_{t-1}) log p(x | z_{t-1}),    E[w] = P(x),
+    log w = Σ_{t=1}^{T} (β_t - β_{t-1}) log p(x | v_{t-1}),    E[w] = P(x),
 
 so that log w, and log (1/C) Σ w_c over C chains, is on average a lower bound on log P(x). Run backwards from an exact
 posterior sample, the same sum has E[1/w] = 1/P(x), and -log (1/C) Σ 1/w_c is on average an upper bound (Grosse,
-Ghahramani & Adams 2015; Grosse, Ancha & Roy 2016). For a simulated image the z that it came from is an exact posterior
+Ghahramani & Adams 2015; Grosse, Ancha & Roy 2016). For a simulated image the v that it came from is an exact posterior
 sample. The gap between the bounds closes as T grows. Wu et al. (2017) so measured the gap of an importance-weighted
 bound; measured on simulated data, it holds for the model's own samples, not for images unlike them.
 
-The transitions are preconditioned Crank-Nicolson moves (Neal 1998, eq. 15; Cotter et al. 2013): z' = √(1-s²) z + s·ε,
-which is reversible for N(0, I) at any step s, is accepted with probability min(1, [p(x | z') / p(x | z)]^β). Each move
+The transitions are preconditioned Crank-Nicolson moves (Neal 1998, eq. 15; Cotter et al. 2013): v' = √(1-s²) v + s·ε,
+which is reversible for N(0, I) at any step s, is accepted with probability min(1, [p(x | v') / p(x | v)]^β). Each move
 needs one decoder evaluation and no gradient.
 """
 
@@ -99,7 +100,7 @@ class BidirectionalCheck:
 
 
 def simulate(model: VAE, n: int, seed: int) -> tuple[Images, Latents]:
-    """``n`` images (n, h, w, c) drawn from the model, and the latents (n, latent_size) that each came from.
+    """``n`` images (n, h, w, c) drawn from the model, and the noise v (n, latent_noise_size) that each came from.
 
     Raises:
         DivergedError: a value of an image is not finite.
@@ -111,7 +112,7 @@ def simulate(model: VAE, n: int, seed: int) -> tuple[Images, Latents]:
     if lost := int(broken(images, model.grey_levels).sum()):
         raise DivergedError(f"{lost} of {n} images simulated from the model hold values that are not finite")
     kind = np.uint8 if model.grey_levels <= 256 else np.uint16
-    return images.astype(kind), noise[:, : model.configuration.latent_size]
+    return images.astype(kind), noise[:, : model.latent_noise_size]
 
 
 def inverse_temperatures(temperatures: int) -> Array:
@@ -130,7 +131,7 @@ def annealed_bounds(
     Args:
         model: a VAE.
         images: images that were simulated from the model, (n, h, w, c).
-        latents: the latents of each image, (n, latent_size): a sample of its exact posterior.
+        latents: the noise v of each image, (n, latent_noise_size): a sample of its exact posterior.
         temperatures: T, the annealing steps.
         chains: C, over which the weights of an image are averaged.
         seed: seed of all noise.
@@ -140,7 +141,7 @@ def annealed_bounds(
     """
     if temperatures < 1 or chains < 1:
         raise ValueError(f"temperatures and chains must be at least 1, got {temperatures} and {chains}")
-    expected = (len(images), model.configuration.latent_size)
+    expected = (len(images), model.latent_noise_size)
     if latents.shape != expected:
         raise ValueError(f"latents must be {expected}, one for each image, got {latents.shape}")
     program = CompiledMethod(model, _log_observation)
@@ -182,7 +183,7 @@ def bidirectional_check(
 
 @dataclass(frozen=True)
 class _Schedule:
-    """The weight of log p(x | z) at each state (T,), and the move (β, s) between two states (T - 1,)."""
+    """The weight of log p(x | v) at each state (T,), and the move (β, s) between two states (T - 1,)."""
 
     increments: Array
     moves: list[tuple[float, float]]
@@ -205,30 +206,30 @@ class _Walk:
         self.noise = noise
         self.accepted: list[float] = []
 
-    def log_weights(self, z: Latents, schedule: _Schedule) -> Array:
-        """Σ Δβ·log p(x | z) over the states of a chain from z (m, latent_size): (m,)."""
-        log_p = self._log_p(z)
+    def log_weights(self, v: Latents, schedule: _Schedule) -> Array:
+        """Σ Δβ·log p(x | v) over the states of a chain from v (m, latent_noise_size): (m,)."""
+        log_p = self._log_p(v)
         total = schedule.increments[0] * log_p
         for (beta, step), increment in zip(schedule.moves, schedule.increments[1:], strict=True):
-            z, log_p = self._move(z, log_p, beta, step)
+            v, log_p = self._move(v, log_p, beta, step)
             total += increment * log_p
         return np.asarray(total)
 
-    def _move(self, z: Latents, log_p: Array, beta: float, step: float) -> tuple[Latents, Array]:
-        noise = self.noise.standard_normal(z.shape, dtype=np.float32)
-        proposal = np.float32(math.sqrt(1 - step**2)) * z + np.float32(step) * noise
+    def _move(self, v: Latents, log_p: Array, beta: float, step: float) -> tuple[Latents, Array]:
+        noise = self.noise.standard_normal(v.shape, dtype=np.float32)
+        proposal = np.float32(math.sqrt(1 - step**2)) * v + np.float32(step) * noise
         proposal_log_p = self._log_p(proposal)
-        taken = -self.noise.standard_exponential(len(z)) < beta * (proposal_log_p - log_p)
+        taken = -self.noise.standard_exponential(len(v)) < beta * (proposal_log_p - log_p)
         self.accepted.append(float(taken.mean()))
-        return np.where(taken[:, None], proposal, z), np.where(taken, proposal_log_p, log_p)
+        return np.where(taken[:, None], proposal, v), np.where(taken, proposal_log_p, log_p)
 
-    def _log_p(self, z: Latents) -> Array:
-        return self.program.run(self.images, z).astype(np.float64)
+    def _log_p(self, v: Latents) -> Array:
+        return self.program.run(self.images, v).astype(np.float64)
 
 
-def _log_observation(model: VAE, images: Tensor, z: Tensor) -> Tensor:
-    """log p(x | z) of each image and its latent, (m,)."""
-    return sum_event(model.likelihood(z).log_prob(images))
+def _log_observation(model: VAE, images: Tensor, v: Tensor) -> Tensor:
+    """log p(x | g(v)) of each image and its noise, (m,)."""
+    return sum_event(model.likelihood(model.prior().from_noise(v)).log_prob(images))
 
 
 def _stream(seed: int, *names: object) -> np.random.Generator:

@@ -38,7 +38,7 @@ For a Glow of 6 steps on 8x8 digits compilation pays off after about 2 million; 
 """
 STAGES = 8
 """Stages of the ``staged`` decay of the learning rate."""
-UNDECAYED = ["bias", "mixing", "moments", "scale", "shift"]
+UNDECAYED = ["bias", "mixing", "moments", "pseudo_inputs", "scale", "shift"]
 """Weights whose names contain one of these have no decay; a flow's coupling networks are stored as one weight."""
 
 
@@ -115,7 +115,7 @@ def build_optimizer(config: TrainingConfig) -> keras.optimizers.Optimizer:
         ema_momentum=config.weight_average or None,
     )
     if config.weight_decay:
-        # Weights that shift, scale and mix channels add no capacity.
+        # Weights that shift, scale and mix channels add no capacity, and pseudo-inputs are images.
         optimizer.exclude_from_weight_decay(var_names=UNDECAYED)
     return optimizer
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import math
+from collections.abc import Iterable, Iterator
 from itertools import pairwise
 from typing import Annotated, Any, ClassVar, Literal
 
@@ -16,6 +17,10 @@ from models.base.size import Size, convolution, dense
 GradientEstimator = Literal[
     "pathwise", "score_function", "score_function_baseline", "sticking_the_landing", "doubly_reparameterised"
 ]
+PriorKind = Literal["standard", "vamp", "flow"]
+
+IMAGES_PER_PSEUDO_BATCH = 64
+"""Images among which :meth:`VAEConfig.size` divides the work of encoding the pseudo-inputs: once for each batch."""
 
 
 class VAEConfig(ModelConfig):
@@ -27,6 +32,8 @@ class VAEConfig(ModelConfig):
         hidden_sizes: widths of a dense encoder's layers; the decoder mirrors them.
         hidden_width: where given, the width of all these layers, of which ``hidden_sizes`` then says the number alone:
             a width that can be swept.
+        gated: whether a dense layer is (W x + b)·σ(V x + c), in place of its activation (Dauphin et al. 2017; as in
+            Tomczak & Welling 2018).
         hidden_channels: channels of a convolutional or residual network at full resolution, doubled at each halving.
         downsamplings: how often a convolutional or residual encoder halves the image.
         blocks: residual blocks per resolution.
@@ -39,9 +46,15 @@ class VAEConfig(ModelConfig):
         observation: distribution of a pixel given z; ``auto`` takes Bernoulli for 2 grey levels, a categorical up to
             32, and a mixture of discretised logistics above.
         mixture_components: logistics in ``logistic_mixture``.
+        prior: p(z): ``standard`` for N(0, I), or one of :mod:`models.vae.priors`: ``vamp``, the mixture of the
+            posteriors of trained pseudo-inputs, or ``flow``, N(0, I) through affine couplings.
+        pseudo_inputs: components of a ``vamp`` prior.
+        prior_couplings: couplings of a ``flow`` prior.
+        prior_width: width of the two hidden layers of each of their networks.
         beta: final weight of the KL term in the training objective (Higgins et al. 2017).
         kl_warmup_steps: training steps over which that weight rises linearly from 0 (Sønderby et al. 2016).
-        free_bits: nats per latent dimension below which the KL is not penalised (Kingma et al. 2016).
+        free_bits: nats per latent dimension below which the KL is not penalised (Kingma et al. 2016); for a
+            ``standard`` prior, as no other gives each latent a KL of its own.
         training_samples: k of the training objective; above 1 it is the IWAE objective (Burda et al. 2016).
         gradient_estimator: how the encoder's gradient is estimated: ``pathwise``, the reparameterisation trick, or
             one of :mod:`models.vae.gradient_estimators`.
@@ -52,6 +65,7 @@ class VAEConfig(ModelConfig):
     latent_size: Annotated[int, Field(ge=1, le=65536)] = 16
     hidden_sizes: Annotated[tuple[Annotated[int, Field(ge=1)], ...], Field(min_length=1)] = (200, 200)
     hidden_width: Annotated[int, Field(ge=1)] | None = None
+    gated: bool = False
     hidden_channels: Annotated[int, Field(ge=1)] = 32
     downsamplings: Annotated[int, Field(ge=0, le=8)] = 2
     blocks: Annotated[int, Field(ge=1)] = 2
@@ -60,6 +74,10 @@ class VAEConfig(ModelConfig):
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
     observation: Observation = "auto"
     mixture_components: Annotated[int, Field(ge=1)] = 5
+    prior: PriorKind = "standard"
+    pseudo_inputs: Annotated[int, Field(ge=1, le=65536)] = 500
+    prior_couplings: Annotated[int, Field(ge=1, le=256)] = 4
+    prior_width: Annotated[int, Field(ge=1)] = 128
     beta: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 1.0
     kl_warmup_steps: Annotated[int, Field(ge=0)] = 0
     free_bits: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0
@@ -69,6 +87,7 @@ class VAEConfig(ModelConfig):
     presets: ClassVar[dict[str, dict[str, Any]]] = {
         "sketch": {"network": "dense", "hidden_sizes": (128, 64), "activation": "relu"},
         "iwae": {"network": "dense", "hidden_sizes": (200, 200), "activation": "tanh", "latent_size": 50},
+        "vamp": {"hidden_sizes": (300, 300), "gated": True, "latent_size": 40, "prior": "vamp"},
         "convolutional": {"network": "convolutional", "activation": "relu"},
         "residual": {"network": "residual", "activation": "silu"},
     }
@@ -97,6 +116,30 @@ class VAEConfig(ModelConfig):
                 f"gradient_estimator={estimator} needs training_samples=1, got {self.training_samples}: "
                 "take pathwise or doubly_reparameterised for the IWAE bound"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _prior_fits(self) -> VAEConfig:
+        if self.prior != "standard" and self.free_bits:
+            raise ValueError(
+                f"prior={self.prior} gives a latent no KL of its own that free_bits could bound: it needs free_bits=0, "
+                f"got {self.free_bits}; beta and kl_warmup_steps weigh the whole KL"
+            )
+        if self.prior != "standard" and self.gradient_estimator.startswith("score_function"):
+            raise ValueError(
+                f"gradient_estimator={self.gradient_estimator} needs the closed form of the KL, which prior=standard "
+                f"has, got prior={self.prior}: take pathwise, sticking_the_landing or doubly_reparameterised"
+            )
+        if self.prior == "flow" and self.latent_size < 2:
+            raise ValueError(
+                f"prior=flow couples one half of the latents to the other: latent_size >= 2, got {self.latent_size}"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _gates_are_of_dense_layers(self) -> VAEConfig:
+        if self.gated and self.network != "dense":
+            raise ValueError(f"gated=true is for network=dense, got network={self.network}")
         return self
 
     @property
@@ -131,36 +174,70 @@ class VAEConfig(ModelConfig):
 
 
 def _parts(config: VAEConfig, image_shape: Shape, grey_levels: int) -> Iterator[Size]:
-    height, width, channels = image_shape
-    dimensions = height * width * channels
-    per_pixel = config.parameters_per_pixel(grey_levels)
-    yield Size(dimensions * per_pixel, 0)  # output bias
-    if config.network == "dense":
-        widths = [dimensions, *config.layer_sizes]
-        for inputs, outputs in pairwise(widths):
-            yield dense(inputs, outputs)
-        yield dense(widths[-1], 2 * config.latent_size)
-        widths = [config.latent_size, *reversed(config.layer_sizes)]
-        for inputs, outputs in pairwise(widths):
-            yield dense(inputs, outputs)
-        yield dense(widths[-1], dimensions * per_pixel, bias=False)
-        return
-    sizes = [(height, width)]
+    encoder = sum(_encoder(config, image_shape), Size())
+    yield encoder
+    yield from _decoder(config, image_shape, config.parameters_per_pixel(grey_levels))
+    latents = config.latent_size
+    if config.prior == "vamp":
+        encoded = config.pseudo_inputs * encoder.multiplications // IMAGES_PER_PSEUDO_BATCH
+        yield Size(config.pseudo_inputs * math.prod(image_shape), encoded + config.pseudo_inputs * latents)
+    if config.prior == "flow":
+        for i in range(config.prior_couplings):
+            kept = latents // 2 if i % 2 == 0 else latents - latents // 2
+            for inputs, outputs in pairwise((kept, config.prior_width, config.prior_width, 2 * (latents - kept))):
+                yield dense(inputs, outputs)
+
+
+def _hidden(config: VAEConfig, widths: Iterable[int]) -> Iterator[Size]:
+    """Dense layers of these widths, the first being their input's."""
+    for inputs, outputs in pairwise(widths):
+        yield dense(inputs, outputs * (1 + config.gated))
+
+
+def _resolutions(config: VAEConfig, image_shape: Shape) -> tuple[list[int], list[int]]:
+    """Pixels and channels at each resolution."""
+    sizes = [image_shape[:2]]
     for _ in range(config.downsamplings):
         sizes.append(((sizes[-1][0] + 1) // 2, (sizes[-1][1] + 1) // 2))
-    widths = [config.hidden_channels * 2**i for i in range(config.downsamplings + 1)]
-    for i, ((rows, columns), outputs) in enumerate(zip(sizes, widths, strict=True)):
-        yield convolution(widths[i - 1] if i else channels, outputs, 9, rows * columns)
-        if config.network == "residual":
-            for _ in range(2 * 2 * config.blocks):  # two convolutions a block; encoder and decoder
-                yield convolution(outputs, outputs, 9, rows * columns)
+    return [math.prod(size) for size in sizes], [config.hidden_channels * 2**i for i in range(len(sizes))]
+
+
+def _blocks(config: VAEConfig, channels: int, pixels: int) -> Iterator[Size]:
+    """The residual blocks of encoder or decoder at one resolution, of two convolutions each."""
+    if config.network == "residual":
+        for _ in range(2 * config.blocks):
+            yield convolution(channels, channels, 9, pixels)
+
+
+def _encoder(config: VAEConfig, image_shape: Shape) -> Iterator[Size]:
+    if config.network == "dense":
+        widths = [math.prod(image_shape), *config.layer_sizes]
+        yield from _hidden(config, widths)
+        yield dense(widths[-1], 2 * config.latent_size)
+        return
+    pixels, widths = _resolutions(config, image_shape)
+    for inputs, outputs, size in zip((image_shape[-1], *widths), widths, pixels, strict=False):
+        yield convolution(inputs, outputs, 9, size)
+        yield from _blocks(config, outputs, size)
+    yield dense(pixels[-1] * widths[-1], 2 * config.latent_size)
+
+
+def _decoder(config: VAEConfig, image_shape: Shape, per_pixel: int) -> Iterator[Size]:
+    dimensions = math.prod(image_shape)
+    yield Size(dimensions * per_pixel, 0)  # output bias
+    if config.network == "dense":
+        widths = [config.latent_size, *reversed(config.layer_sizes)]
+        yield from _hidden(config, widths)
+        yield dense(widths[-1], dimensions * per_pixel, bias=False)
+        return
+    pixels, widths = _resolutions(config, image_shape)
+    yield dense(config.latent_size, pixels[-1] * widths[-1])
+    for i, (outputs, size) in enumerate(zip(widths, pixels, strict=True)):
+        yield from _blocks(config, outputs, size)
         if i:
             # Upsampling: a transposed convolution applies its kernel at each coarse pixel.
-            yield convolution(outputs, widths[i - 1], 9, rows * columns)
-    coarse = sizes[-1][0] * sizes[-1][1] * widths[-1]
-    yield dense(coarse, 2 * config.latent_size)
-    yield dense(config.latent_size, coarse)
-    yield convolution(widths[0], channels * per_pixel, 9, height * width, bias=False)
+            yield convolution(outputs, widths[i - 1], 9, size)
+    yield convolution(widths[0], image_shape[-1] * per_pixel, 9, pixels[0], bias=False)
 
 
 register_family(VAEConfig, "models.vae.model:VAE", title="VAE")

@@ -16,24 +16,31 @@ from models.base.distributions import (
     Tensor,
     log_mean_exp,
     standard_normal_cdf,
-    standard_normal_log_prob,
     sum_event,
 )
 from models.base.likelihood_model import LikelihoodModel
 from models.base.observations import initial_bias, observation
 from models.vae import diagnostics
 from models.vae.config import VAEConfig
-from models.vae.gradient_estimators import ESTIMATORS, with_value
+from models.vae.gradient_estimators import ESTIMATORS, Joint, log_ratio, with_value
 from models.vae.networks import decoder, encoder
+from models.vae.priors import CouplingFlow, FlowPrior, PosteriorMixture, Prior, StandardNormal
+
+LEAST_PSEUDO_INPUT = 0.05
+"""Distance of a pseudo-input from the ends of the pixels' range at first: beyond them it would not be trained."""
+PSEUDO_INPUT_NOISE = 0.01
+"""Standard deviation by which pseudo-inputs differ at first, as in the code of Tomczak & Welling (2018)."""
 
 
 class VAE(LikelihoodModel):
-    """p(x) = ∫ p(x | z) N(z; 0, I) dz with a diagonal Gaussian q(z | x) (Kingma & Welling 2014).
+    """P(x) = ∫ p(x | z) p(z) dz with a diagonal Gaussian q(z | x) (Kingma & Welling 2014); p(z) is N(0, I) or learned.
 
     Unlike an autoencoder with a narrow middle, it samples z = μ(x) + σ(x)·ε, and its loss bounds log P(x):
 
-        log P(x) >= ELBO = E_q[log p(x | z)] - KL(q(z | x) ‖ N(0, I))            (their eq. 3, KL in closed form)
+        log P(x) >= ELBO = E_q[log p(x | z)] - KL(q(z | x) ‖ p(z))                              (their eq. 3)
         log P(x) >= E_q[log (1/k) Σ p(x, z_i) / q(z_i | x)]                       (Burda et al. 2016, eq. 8)
+
+    The KL to N(0, I) has a closed form; that to another prior is estimated by log q(z | x) - log p(z) at the same z.
 
     Training maximises E_q[log p(x | z)] - β·Σ_j max(λ, KL_j), where β rises over ``kl_warmup_steps`` and λ is
     ``free_bits``, KL_j being the batch mean of latent j; or the second bound where ``training_samples`` is above 1.
@@ -61,6 +68,16 @@ class VAE(LikelihoodModel):
         self.input_mean = self.add_weight(
             shape=self.image_shape, initializer="zeros", trainable=False, name="input_mean"
         )
+        if settings.prior == "vamp":
+            # In the middle of the pixels' range, should `initialise` never be called.
+            self.pseudo_inputs = self.add_weight(
+                shape=(settings.pseudo_inputs, *self.image_shape),
+                initializer=keras.initializers.RandomNormal(0.5, PSEUDO_INPUT_NOISE),
+                name="pseudo_inputs",
+            )
+        if settings.prior == "flow":
+            self.flow = CouplingFlow(settings.prior_couplings, settings.prior_width, name="flow")
+            self.flow.build((None, settings.latent_size))
         self.training_step = self.add_weight(shape=(), initializer="zeros", trainable=False, name="training_step")
         self.trackers.append(keras.metrics.Mean(name="kl_nats"))
         self.built = True
@@ -71,9 +88,14 @@ class VAE(LikelihoodModel):
         return (self.configuration.latent_size,)
 
     @property
+    def latent_noise_size(self) -> int:
+        """Length of the noise that :meth:`prior` makes a z of: a number for each latent, and one for a component."""
+        return self.configuration.latent_size + (self.configuration.prior == "vamp")
+
+    @property
     def prior_noise_size(self) -> int:
-        """One number for each latent and one for each pixel and channel."""
-        return self.configuration.latent_size + self.dimensions
+        """The noise of z, and a number for each pixel and channel."""
+        return self.latent_noise_size + self.dimensions
 
     @property
     def training_samples(self) -> int:
@@ -81,7 +103,10 @@ class VAE(LikelihoodModel):
         return self.configuration.training_samples
 
     def initialise(self, images: Tensor) -> None:
-        """Set the output bias to the marginal distribution of each pixel in ``images``, and the input's centre."""
+        """Set the output bias to the marginal distribution of each pixel in ``images``, and the input's centre.
+
+        Pseudo-inputs begin near the mean image, each with noise of its own.
+        """
         bias = initial_bias(
             self.observation_kind,
             images,
@@ -89,8 +114,13 @@ class VAE(LikelihoodModel):
             self.configuration.mixture_components,
         )
         self.output_bias.assign(bias)
+        mean = ops.mean(self.as_float(images), axis=0) / (self.grey_levels - 1)
         if self.configuration.input_scaling == "centred":
-            self.input_mean.assign(ops.mean(self.as_float(images), axis=0) / (self.grey_levels - 1))
+            self.input_mean.assign(mean)
+        if self.configuration.prior == "vamp":
+            inside = ops.clip(mean, LEAST_PSEUDO_INPUT, 1.0 - LEAST_PSEUDO_INPUT)
+            noise = keras.random.normal(self.pseudo_inputs.shape, dtype=self.compute_dtype, seed=self.seed_generator)
+            self.pseudo_inputs.assign(inside + PSEUDO_INPUT_NOISE * noise)
 
     def posterior(self, images: Tensor, training: bool = False) -> DiagonalGaussian:
         """q(z | x): mean and log-scale (n, latent_size); dropout only in training."""
@@ -99,6 +129,16 @@ class VAE(LikelihoodModel):
             scaled = 2.0 * scaled - 1.0
         scaled = scaled - self.input_mean
         return DiagonalGaussian(*ops.split(self.encoder(scaled, training=training), 2, axis=-1))
+
+    def prior(self, training: bool = False) -> Prior:
+        """p(z); dropout, of the encoder that a VampPrior takes, only in training.
+
+        Pseudo-inputs are pixels x/(Q-1), clipped to their range.
+        """
+        if self.configuration.prior == "vamp":
+            pixels = ops.clip(self.pseudo_inputs, 0.0, 1.0)
+            return PosteriorMixture(self.posterior(pixels * (self.grey_levels - 1), training))
+        return FlowPrior(self.flow) if self.configuration.prior == "flow" else StandardNormal()
 
     def likelihood(self, z: Tensor, training: bool = False) -> GreyLevelDistribution:
         """p(x | z) for latents z (n, latent_size); dropout only in training."""
@@ -116,8 +156,7 @@ class VAE(LikelihoodModel):
         """log p(x | z) + log p(z) - log q(z | x) at z = μ(x) + σ(x)·ε; (k, n)."""
         posterior = self.posterior(images)
         z = posterior.sample(noise)
-        log_ratio = sum_event(standard_normal_log_prob(z) - posterior.log_prob(z), batch_axes=2)
-        return self._reconstruction(images, z) + log_ratio
+        return self._reconstruction(images, z) + log_ratio(self.prior(), posterior, z)
 
     def objective(self, images: Tensor, noise: Tensor, labels: Tensor | None, training: bool) -> dict[str, Tensor]:
         """The weighted ELBO, or the IWAE bound; with the bound proper and the KL (n,)."""
@@ -125,18 +164,18 @@ class VAE(LikelihoodModel):
             return self._estimated(images, noise, training)
         posterior = self.posterior(images, training)
         z = posterior.sample(noise)
-        kl_by_latent = posterior.kl_to_standard()  # (n, latent_size)
-        kl = sum_event(kl_by_latent)
+        prior = self.prior(training)
+        ratio = log_ratio(prior, posterior, z)
+        kl = prior.kl(posterior, ratio)
         reconstruction = self._reconstruction(images, z, training)
         settings = self.configuration
         if settings.training_samples > 1:
-            log_ratio = sum_event(standard_normal_log_prob(z) - posterior.log_prob(z), batch_axes=2)
-            bound = log_mean_exp(reconstruction + log_ratio)
+            bound = log_mean_exp(reconstruction + ratio)
             return {"objective": bound, "bound": bound, "kl": kl}
         bound = reconstruction[0] - kl
         penalised = kl
         if settings.free_bits:
-            penalised = ops.sum(ops.maximum(settings.free_bits, ops.mean(kl_by_latent, axis=0)))
+            penalised = ops.sum(ops.maximum(settings.free_bits, ops.mean(posterior.kl_to_standard(), axis=0)))
         objective = reconstruction[0] - self._kl_weight(training) * penalised
         return {"objective": objective, "bound": bound, "kl": kl}
 
@@ -144,8 +183,8 @@ class VAE(LikelihoodModel):
         """The bound, its gradient by the configured estimator."""
         posterior = self.posterior(images, training)
         estimator = ESTIMATORS[self.configuration.gradient_estimator]
-        surrogate, bound = estimator(posterior, noise, lambda z: self._reconstruction(images, z, training))
-        kl = sum_event(posterior.kl_to_standard())
+        joint = Joint(lambda z: self._reconstruction(images, z, training), self.prior(training))
+        surrogate, bound, kl = estimator(posterior, noise, joint)
         return {"objective": with_value(bound, surrogate), "bound": bound, "kl": kl}
 
     def _kl_weight(self, training: bool) -> Tensor | float:
@@ -167,11 +206,10 @@ class VAE(LikelihoodModel):
         return not settings.free_bits and settings.gradient_estimator != "score_function_baseline"
 
     def generate(self, noise: Tensor, temperature: Tensor | float = 1.0, labels: Tensor | None = None) -> Tensor:
-        """z = T·ε_z, then each pixel the Φ(T·ε_x) quantile of p(x | z): its median at T = 0."""
-        latent_size = self.configuration.latent_size
-        noise = temperature * noise
-        uniform = standard_normal_cdf(ops.reshape(noise[:, latent_size:], (-1, *self.image_shape)))
-        return self.likelihood(noise[:, :latent_size]).quantile(uniform)
+        """z of the prior at T, then each pixel the Φ(T·ε_x) quantile of p(x | z): its median at T = 0."""
+        of_latents, of_pixels = noise[:, : self.latent_noise_size], noise[:, self.latent_noise_size :]
+        uniform = standard_normal_cdf(ops.reshape(temperature * of_pixels, (-1, *self.image_shape)))
+        return self.likelihood(self.prior().from_noise(of_latents, temperature)).quantile(uniform)
 
     def reconstruct(self, images: Tensor) -> Tensor:
         """E[x | z = μ(x)], the mean image decoded from the posterior's mean; floats in 0..Q-1."""
@@ -187,4 +225,4 @@ class VAE(LikelihoodModel):
 
     def diagnose(self, images: npt.NDArray[Any], seed: int, run: Run) -> Diagnosis:
         """What the model does with its latents: :mod:`models.vae.diagnostics`."""
-        return diagnostics.diagnose(self, images, run)
+        return diagnostics.diagnose(self, images, seed, run)

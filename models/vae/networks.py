@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import keras
+from keras import ops
 
 from models.base.config import BatchShape, Shape
 from models.base.distributions import Tensor
@@ -42,6 +43,29 @@ class ResidualBlock(keras.layers.Layer):
     def compute_output_shape(self, shape: BatchShape) -> BatchShape:
         """Unchanged."""
         return shape
+
+
+class GatedDense(keras.layers.Layer):
+    """(W x + b)·σ(V x + c) (Dauphin et al. 2017), both maps as one product."""
+
+    def __init__(self, units: int, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        # By the inputs alone, as Tomczak & Welling draw them: Glorot's scale would count the outputs twice.
+        self.maps = keras.layers.Dense(2 * units, kernel_initializer="he_normal", name="maps")
+
+    def build(self, shape: tuple[int | None, ...]) -> None:
+        """Build the map (inputs, 2·units)."""
+        self.maps.build(shape)
+        self.built = True
+
+    def call(self, x: Tensor) -> Tensor:
+        """(n, inputs) -> (n, units)."""
+        value, gate = ops.split(self.maps(x), 2, axis=-1)
+        return value * ops.sigmoid(gate)
+
+    def compute_output_shape(self, shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
+        """(n, units)."""
+        return *shape[:-1], self.maps.units // 2
 
 
 class Dropout(keras.layers.Layer):
@@ -108,7 +132,7 @@ def encoder(config: VAEConfig, image_shape: Shape, seed_generator: SeedOf) -> ke
     if config.network == "dense":
         layers.append(keras.layers.Flatten())
         for size in config.layer_sizes:
-            layers += [keras.layers.Dense(size, activation=config.activation), *_dropout(config, seed_generator)]
+            layers += [_hidden(config, size), *_dropout(config, seed_generator)]
     else:
         for i in range(config.downsamplings + 1):
             channels = config.hidden_channels * 2**i
@@ -133,7 +157,7 @@ def decoder(config: VAEConfig, image_shape: Shape, parameters: int, seed_generat
     layers: list[keras.layers.Layer] = []
     if config.network == "dense":
         for size in reversed(config.layer_sizes):
-            layers += [keras.layers.Dense(size, activation=config.activation), *_dropout(config, seed_generator)]
+            layers += [_hidden(config, size), *_dropout(config, seed_generator)]
         layers.append(keras.layers.Dense(height * width * outputs, use_bias=False))
         layers.append(keras.layers.Reshape((height, width, outputs)))
     else:
@@ -151,6 +175,10 @@ def decoder(config: VAEConfig, image_shape: Shape, parameters: int, seed_generat
             layers += _dropout(config, seed_generator)
         layers.append(keras.layers.Conv2D(outputs, 3, padding="same", use_bias=False))
     return _built(layers, (None, config.latent_size), "decoder")
+
+
+def _hidden(config: VAEConfig, units: int) -> keras.layers.Layer:
+    return GatedDense(units) if config.gated else keras.layers.Dense(units, activation=config.activation)
 
 
 def _dropout(config: VAEConfig, seed_generator: SeedOf) -> list[keras.layers.Layer]:

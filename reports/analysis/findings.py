@@ -12,6 +12,7 @@ from reports.analysis import convergence, statistics
 from reports.analysis.convergence import State
 from reports.analysis.curves import bound_curves
 from reports.analysis.extractor import doubtful
+from reports.analysis.remedies import remedies
 from reports.analysis.results import LIKELIHOOD, select, variants
 from reports.analysis.selection import selected
 from reports.formatting import count, listing, number, quantity, short
@@ -297,7 +298,10 @@ def _collapse(study: Study, arm: str) -> Iterator[Finding]:
     share = f", {number(100 * float(shares.mean()), 0)}% are not" if len(shares) else ""
     text = f"{units} of {name} are active{share} ({_seeds(active if len(active) else shares)})"
     if (len(shares) and shares.mean() >= COLLAPSED) or (len(active) and active.mean() == 0):
-        yield Finding(f"Posterior collapse: {text}. The model has latents that it does not use.", alarm=True)
+        advice = " ".join(remedies(study, arm))
+        yield Finding(
+            f"Posterior collapse: {text}. The model has latents that it does not use. {advice}".rstrip(), alarm=True
+        )
     else:
         yield Finding(f"{text}.")
 

@@ -27,6 +27,8 @@ from studies.cli.terminal import run_program
 MY_MODEL = Path(__file__).resolve().parents[2] / "extensions" / "my_model.py"
 OWN = {
     "vae, dense": VAEConfig(hidden_sizes=(16,), latent_size=3),
+    "vae, vamp": VAEConfig(hidden_sizes=(16,), latent_size=3, gated=True, prior="vamp", pseudo_inputs=5),
+    "vae, flow": VAEConfig(hidden_sizes=(16,), latent_size=3, prior="flow", prior_couplings=2, prior_width=8),
     "vae, residual": VAEConfig(network="residual", hidden_channels=4, downsamplings=1, blocks=1, latent_size=3),
     "glow": GlowConfig(levels=1, flow_depth=2, hidden_channels=8),
     "glow, of classes": GlowConfig(

@@ -85,6 +85,26 @@ def test_the_recipe_of_burda_et_al_is_that_of_their_paper():
         assert published.training.decay == "staged"
 
 
+@pytest.mark.parametrize("samples", [5, 50])
+def test_the_doubly_reparameterised_recipe_differs_from_burda_s_by_the_gradient_alone(samples):
+    iwae, dreg = PUBLISHED[f"iwae-{samples}"], PUBLISHED[f"iwae-{samples}-dreg"]
+    changed = {"gradient_estimator": "doubly_reparameterised"}
+    assert dreg.model.model_dump() == iwae.model.model_dump() | changed
+    assert (dreg.training, dreg.published) == (iwae.training, iwae.published)
+    assert "Tucker" in dreg.source
+    assert dreg.deviations.endswith(iwae.deviations)
+
+
+def test_the_vampprior_s_recipe_is_that_of_tomczak_and_welling():
+    published = PUBLISHED["vampprior"]
+    model, training = published.model, published.training
+    assert (model.hidden_sizes, model.gated, model.latent_size) == ((300, 300), True, 40)
+    assert (model.prior, model.pseudo_inputs, published.published) == ("vamp", 500, 85.57)
+    assert (training.learning_rate, training.batch_size, training.images) == (5e-4, 100, 100_000_000)
+    assert model.kl_warmup_steps == 100 * 500  # epochs, of 500 steps each
+    assert PUBLISHED["vampprior-ours"].model.size((28, 28, 1), 2) == model.size((28, 28, 1), 2)
+
+
 @pytest.mark.parametrize("name", PUBLISHED)
 def test_every_published_result_fits_its_data_and_makes_a_study(name):
     published = PUBLISHED[name]

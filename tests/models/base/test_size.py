@@ -9,6 +9,10 @@ from models.vae.config import VAEConfig
 
 CONFIGURATIONS = {
     "dense": (VAEConfig(hidden_sizes=(7, 5), latent_size=3), 256),
+    "gated": (VAEConfig(hidden_sizes=(7, 5), latent_size=3, gated=True), 2),
+    "vamp": (VAEConfig(hidden_sizes=(7,), latent_size=3, prior="vamp", pseudo_inputs=6), 17),
+    "flow prior": (VAEConfig(hidden_sizes=(7,), latent_size=5, prior="flow", prior_couplings=3, prior_width=4), 2),
+    "convolutional vamp": (VAEConfig(network="convolutional", hidden_channels=3, prior="vamp", pseudo_inputs=2), 2),
     "convolutional": (VAEConfig(network="convolutional", hidden_channels=3, downsamplings=2), 2),
     "residual": (VAEConfig(network="residual", hidden_channels=3, downsamplings=1, blocks=2), 17),
     "glow": (GlowConfig(levels=2, flow_depth=3, hidden_channels=5), 256),
@@ -35,6 +39,14 @@ def test_a_dense_vae_multiplies_once_for_each_weight_of_its_matrices():
     config = VAEConfig(hidden_sizes=(7, 5), latent_size=3)
     matrices = 16 * 7 + 7 * 5 + 5 * 6 + 3 * 5 + 5 * 7 + 7 * 16
     assert config.size((4, 4, 1), 2).multiplications == matrices
+
+
+def test_a_vampprior_encodes_its_pseudo_inputs_once_for_each_batch_of_64():
+    config = VAEConfig(hidden_sizes=(7,), latent_size=3, gated=True)
+    vamp = config.model_copy(update={"prior": "vamp", "pseudo_inputs": 32})
+    encoder = 16 * 14 + 7 * 6
+    more = vamp.size((4, 4, 1), 2).multiplications - config.size((4, 4, 1), 2).multiplications
+    assert more == encoder // 2 + 32 * 3
 
 
 def test_a_glow_multiplies_at_each_squeezed_pixel():

@@ -10,6 +10,7 @@ pytestmark = pytest.mark.backend
 SIZES = [(8, 8, 1), (7, 5, 3), (28, 28, 1)]
 NETWORKS = {
     "dense": {"network": "dense", "hidden_sizes": (6, 5)},
+    "gated": {"network": "dense", "hidden_sizes": (6, 5), "gated": True},
     "convolutional": {"network": "convolutional", "hidden_channels": 2, "downsamplings": 2},
     "residual": {"network": "residual", "hidden_channels": 2, "downsamplings": 1, "blocks": 1},
 }

@@ -1,0 +1,148 @@
+"""What to try against posterior collapse, and what that did on this very study where other runs of it had tried."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from bench.core.results import RunState
+from reports.analysis import statistics
+from reports.analysis.results import LIKELIHOOD, select
+from reports.formatting import count, listing, plain, quantity
+
+if TYPE_CHECKING:
+    from reports.analysis.results import Study
+
+VALUES = {"free_bits": (0.0, 0.03, 0.1, 0.3), "kl_warmup_steps": (0, 1000, 5000)}
+"""The settings of a VAE that keep latents in use, and values to begin a sweep with."""
+TIMES = (1, 3, 10)
+"""Multiples to sweep of a value that was used and was too small."""
+NEEDED = {"training_samples": 1, "gradient_estimator": "pathwise", "prior": "standard"}
+"""What they need of other settings; the prior matters to free bits alone."""
+MOST_NAMED = 3
+"""Settings by which two arms differ that are named; more are counted."""
+
+
+def remedies(study: Study, arm: str) -> Iterator[str]:
+    """What to sweep, in a line to paste, then what it did in other arms and in trials; nothing for a family without it.
+
+    Args:
+        study: the study.
+        arm: an arm whose latents are not all in use.
+    """
+    run = _first(study, arm)
+    known = [name for name in VALUES if _has(run, name)]
+    if not known:
+        return
+    against = {name: _obstacles(run, name) for name in known}
+    free = [name for name in known if not against[name]]
+    if free:
+        used = [f"{name}={plain(run[f'param.{name}'])}" for name in free if _used(run, name)]
+        line = ", ".join(f'"{name}": Choices({_swept(run, name)})' for name in free)
+        yield f"It was trained with {listing(used)} already; sweep on:" if used else "Sweep against it:"
+        yield f"{{{line}}}."
+    else:
+        needed = listing([f"{name}={plain(value)}" for name, value in against[known[0]].items()])
+        yield f"What works against it, {listing(known)}, needs {needed}: compare with an arm that has that."
+    yield from _in_other_arms(study, arm, run, free or known)
+    yield from _in_trials(study, arm, known)
+
+
+def _first(study: Study, arm: str) -> Any:
+    runs = study.finals[arm].runs
+    return runs.iloc[0] if len(runs) else pd.Series(dtype=object)
+
+
+def _has(run: Any, name: str) -> bool:
+    return not _missing(run.get(f"param.{name}"))
+
+
+def _missing(value: Any) -> bool:
+    return value is None or (isinstance(value, float) and math.isnan(value))
+
+
+def _swept(run: Any, name: str) -> str:
+    """The values to sweep, as Python writes them."""
+    own = run[f"param.{name}"]
+    values = [own * times for times in TIMES] if _used(run, name) else VALUES[name]
+    return f"({', '.join(map(plain, values))})"
+
+
+def _used(run: Any, name: str) -> bool:
+    value = pd.to_numeric(run.get(f"param.{name}"), errors="coerce")
+    return bool(value > 0)
+
+
+def _obstacles(run: Any, name: str) -> dict[str, object]:
+    """The values that other settings would need for one to be allowed."""
+    return {
+        other: value
+        for other, value in NEEDED.items()
+        if _has(run, other) and run[f"param.{other}"] != value and (other != "prior" or name == "free_bits")
+    }
+
+
+def _in_other_arms(study: Study, arm: str, run: Any, known: list[str]) -> Iterator[str]:
+    """Active latents and bits/dim of arms of this family that use more of these settings, beside those of this arm."""
+    for other in study.arms:
+        theirs = _first(study, other)
+        changed = [name for name in known if _used(theirs, name) and theirs[f"param.{name}"] > run[f"param.{name}"]]
+        if other == arm or study.families[other] != study.families[arm] or not changed:
+            continue
+        settings = listing([f"{name}={plain(theirs[f'param.{name}'])}" for name in changed])
+        mine = listing([f"{name}={plain(run[f'param.{name}'])}" for name in changed])
+        found = [_found(study, each) for each in (other, arm)]
+        if not all(found):
+            continue
+        yield (
+            f"On this study, {study.title(other)} with {settings} has {found[0]}, {study.title(arm)} with {mine} "
+            f"{found[1]}{_differences(theirs, run, changed)}."
+        )
+
+
+def _found(study: Study, arm: str) -> str:
+    """``12 active latents and 2.310 ± 0.012 bits/dim``, means over seeds; empty where either was not measured."""
+    measured = study.finals[arm].measurements
+    active = select(measured, "diagnostics", "active_units")["value"]
+    bits = statistics.estimate(select(measured, "test", LIKELIHOOD))
+    if bits is None or not np.isfinite(active).any():
+        return ""
+    mean = float(active[np.isfinite(active)].mean())
+    return f"{round(mean, 1):g} active latents and {quantity(bits.mean, bits.error, 'bits/dim')}"
+
+
+def _differences(one: Any, other: Any, changed: list[str]) -> str:
+    """In what else two runs differ, which may be what made the difference."""
+    names = [
+        name.removeprefix("param.")
+        for name in one.index
+        if name.startswith("param.")
+        and name.removeprefix("param.") not in changed
+        and not (_missing(one[name]) and _missing(other.get(name)))
+        and one[name] != other.get(name)
+    ]
+    if not names:
+        return ", alike in all other settings"
+    named = names if len(names) <= MOST_NAMED else [*names[:MOST_NAMED], f"{len(names) - MOST_NAMED} more"]
+    return f"; they differ in {listing(named)} too"
+
+
+def _in_trials(study: Study, arm: str, known: list[str]) -> Iterator[str]:
+    """The lowest validation bits/dim of the arm's trials with and without a setting that was swept."""
+    trials = study.trials
+    trials = trials[(trials["arm"] == arm) & (trials["state"] == RunState.COMPLETE) & trials["value"].notna()]
+    for name in known:
+        values = pd.to_numeric(trials[f"param.{name}"], errors="coerce")
+        groups = [trials[values > 0], trials[values == 0]]
+        if all(len(group) for group in groups):
+            having, without = (f"{_lowest(group)} ({count(len(group), 'trial')})" for group in groups)
+            yield f"Lowest on validation among its own trials: {having} with {name} above 0, {without} without it."
+
+
+def _lowest(trials: pd.DataFrame) -> str:
+    best = trials.sort_values("value").iloc[0]
+    return quantity(float(best["value"]), best["value_error"], "bits/dim")
