@@ -15,8 +15,8 @@ from keras import ops
 
 from models.base.distributions import Tensor
 
-SMALLEST_LOG_SCALE = -7.0
-"""Of a logistic in a mixture, as in the code published with Ho et al. (2019)."""
+LOG_SCALES = (-7.0, 7.0)
+"""Least and largest of a logistic in a mixture; the former as in the code published with Ho et al. (2019)."""
 WIDEST_START = 1.0
 """Farthest mean of a mixture's logistics from 0 at first; equal ones would have equal gradients and stay equal."""
 HALVINGS = {"float16": 16, "bfloat16": 16, "float32": 32, "float64": 64}
@@ -105,7 +105,7 @@ class MixtureLogistic(Elementwise):
         mixture = (
             ops.log_softmax(logits, axis=0),
             means + ops.cast(self._starts, theta.dtype),
-            ops.maximum(log_scales, SMALLEST_LOG_SCALE),
+            ops.clip(log_scales, *LOG_SCALES),
         )
         # tanh a, which Keras computes in single precision on JAX.
         return theta[0], 2.0 * ops.sigmoid(2.0 * theta[1]) - 1.0, mixture
