@@ -1,4 +1,7 @@
-"""Gated residual blocks, and the activation and the normalisation in them."""
+"""Gated residual blocks, and the activation and the normalisation in them.
+
+As in tutorial 11 of the UvA Deep Learning Tutorials (Lippe 2022), which follow Ho et al. (2019).
+"""
 
 from __future__ import annotations
 

@@ -10,6 +10,7 @@ from numpy.testing import assert_allclose
 from models.base.units import bits_per_dim
 from models.bijections.base import zeros_per_image
 from models.glow.config import GlowConfig
+from models.glow.diagnostics import convolutions
 from models.glow.model import Glow
 
 pytestmark = pytest.mark.backend
@@ -403,3 +404,11 @@ def test_a_flow_without_steps_and_images_that_cannot_be_halved_are_refused():
     ):
         GlowConfig(**alone, dequantisation="variational").check_images((5, 7, 1), 2)
     GlowConfig(**alone).check_images((5, 7, 1), 2)
+
+
+def test_convolutions_are_listed_by_level_those_of_the_checkerboard_before_the_first():
+    config = GlowConfig(levels=2, flow_depth=1, checkerboard_steps=2, hidden_channels=4)
+    table = convolutions(Glow(config, (4, 4, 3), 2))
+    assert table["level"].tolist() == [-1, -1, 0, 1]
+    assert table["step"].tolist() == [0, 1, 0, 0]
+    assert table["channels"].tolist() == [3, 3, 12, 24]
