@@ -28,6 +28,7 @@ class Mutation(NamedTuple):
 
 
 COUPLING = "models/bijections/coupling.py"
+ELEMENTWISE = "models/bijections/elementwise.py"
 CONVOLUTION = "models/bijections/invertible_convolution.py"
 STEP = "models/bijections/flow_step.py"
 CHECKPOINT = "bench/training/checkpoint.py"
@@ -88,16 +89,46 @@ MUTATIONS = {
         "models/bijections/test_bijections",
     ),
     "coupling: inverse scales the wrong way": Mutation(
-        COUPLING,
-        "b * ops.exp(-log_scale) - shift",
-        "b * ops.exp(log_scale) - shift",
+        ELEMENTWISE,
+        "y * ops.exp(-log_scale) - shift",
+        "y * ops.exp(log_scale) - shift",
         "models/bijections/test_bijections",
     ),
     "coupling: sign of the log-det": Mutation(
         COUPLING,
-        "sum_event(log_scale) if self.affine",
-        "-sum_event(log_scale) if self.affine",
+        "axis=-1), sum_event(log_slope)",
+        "axis=-1), -sum_event(log_slope)",
         "models/bijections/test_bijections",
+    ),
+    "checkerboard: pixels that stay count in the log-det": Mutation(
+        COUPLING,
+        "sum_event(ops.where(stays, 0.0, log_slope))",
+        "sum_event(log_slope)",
+        "models/bijections/test_bijections",
+    ),
+    "checkerboard: no turns": Mutation(
+        COUPLING, "        self.parity.assign(1.0 - self.parity)\n", "", "models/bijections/test_bijections"
+    ),
+    "mixture: the density without its scales": Mutation(
+        ELEMENTWISE, "- log_weights - log_scales", "- log_weights", "models/bijections/test_elementwise"
+    ),
+    "mixture: the slope of F and not of its logit": Mutation(
+        ELEMENTWISE,
+        "log_density - log_cdf - log_survival",
+        "log_density - log_cdf",
+        "models/bijections/test_elementwise",
+    ),
+    "mixture: components begin alike": Mutation(
+        ELEMENTWISE, "WIDEST_START if components", "0.0 if components", "models/bijections/test_elementwise"
+    ),
+    "mixture: bisection goes to the other half": Mutation(
+        ELEMENTWISE, "log_scales)[0] < u", "log_scales)[0] > u", "models/bijections/test_elementwise"
+    ),
+    "concat-ELU: sign of the second half's gradient": Mutation(
+        "models/layers/gated_block.py",
+        "decay * positive - negative",
+        "decay * positive + negative",
+        "models/layers/test_gated_block",
     ),
     "chain: keeps the last log-det alone": Mutation(
         "models/bijections/base.py",

@@ -28,18 +28,15 @@ class FlowStep(Bijection):
     The first two are one affine map of each pixel's channels, x -> W·(e^s·(x + b)), and are computed as one product.
 
     Args:
-        convolution: parameterisation of the 1x1 convolution.
-        coupling: kind of coupling.
-        hidden_channels: width of its network.
+        convolution: the 1x1 convolution.
+        coupling: the coupling, by channels or by the pixels of a checkerboard.
     """
 
-    def __init__(
-        self, convolution: type[LUConvolution | PlainConvolution], coupling: str, hidden_channels: int, **kwargs: Any
-    ) -> None:
+    def __init__(self, convolution: LUConvolution | PlainConvolution, coupling: Coupling, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.actnorm = ActNorm(name="actnorm")
-        self.convolution = convolution(name="convolution")
-        self.coupling = Coupling(coupling, hidden_channels, name="coupling")
+        self.convolution = convolution
+        self.coupling = coupling
 
     @property
     def parts(self) -> list[Bijection]:
@@ -48,11 +45,12 @@ class FlowStep(Bijection):
 
     @property
     def groups(self) -> dict[str, list[keras.Variable]]:
-        """The weights by what they are used for: to mix channels, what of that is not trained, and to couple."""
+        """The weights by what they are used for, and apart those of them that are not trained."""
         return {
             "mixing": [*self.actnorm.weights, *self.convolution.trainable_weights],
             "fixed": self.convolution.non_trainable_weights,
-            "coupling": self.coupling.weights,
+            "coupling": self.coupling.trainable_weights,
+            "parity": self.coupling.non_trainable_weights,
         }
 
     def build(self, shape: BatchShape) -> None:
@@ -62,9 +60,9 @@ class FlowStep(Bijection):
         self.built = True
 
     def redraw(self) -> None:
-        """Draw the weights that begin at random again, as those of another step."""
+        """Become the next step, before any is trained: draw the weights that begin at random again."""
         self.convolution.redraw()
-        self.coupling.network.redraw()
+        self.coupling.redraw()
 
     def compute_output_shape(self, shape: BatchShape) -> BatchShape:
         """Unchanged."""
@@ -190,12 +188,11 @@ class Repeated(Bijection):
         _, height, width, _ = x.shape
         # Of all at once, outside of the loop: so small a product takes as long as a few of them.
         matrices, offsets, of_a_pixel = template.affine(self._of_all_steps)
+        rows = self._values("coupling", "parity")
 
-        def apply(
-            x: Tensor, matrix: Tensor, offset: Tensor, coupling: Tensor, keep: Tensor | None = None
-        ) -> tuple[Tensor, Tensor]:
-            with self._step_of(coupling=coupling):
-                return template.transform(x, matrix, offset, keep)
+        def apply(x: Tensor, matrix: Tensor, offset: Tensor, *given: Tensor) -> tuple[Tensor, Tensor]:
+            with self._step_of(**dict(zip(rows, given, strict=False))):
+                return template.transform(x, matrix, offset, *given[len(rows) :])
 
         applied = keras.remat(apply) if self.recompute else apply
 
@@ -204,7 +201,7 @@ class Repeated(Bijection):
             y, own_log_det = applied(x, *given)
             return (y, log_det + own_log_det), None
 
-        given = [matrices, offsets, current(self._rows["coupling"].variable), *([] if keep is None else [keep])]
+        given = [matrices, offsets, *rows.values(), *([] if keep is None else [keep])]
         (y, log_det), _ = ops.scan(step, (x, zeros_per_image(x)), given, length=self.depth)
         return y, log_det + height * width * ops.sum(of_a_pixel)
 
@@ -223,7 +220,9 @@ class Repeated(Bijection):
 
         # Outside of the loop, so that images which are computed in pieces need them only once.
         matrices = ops.map(matrix, self._values("mixing", "fixed"))
-        x, _ = ops.scan(step, y, (matrices, self._values("mixing", "coupling")), length=self.depth, reverse=True)
+        x, _ = ops.scan(
+            step, y, (matrices, self._values("mixing", "coupling", "parity")), length=self.depth, reverse=True
+        )
         return x
 
     def initialise(self, x: Tensor) -> Tensor:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from models.base.config import ModelConfig, Shape
 from models.base.registry import register_family
@@ -16,10 +16,18 @@ class GlowConfig(ModelConfig):
     """Glow (Kingma & Dhariwal 2018).
 
     Attributes:
-        levels: L, the number of scales; each begins with a squeeze, and all but the last end with a split.
+        levels: L, the number of scales; each begins with a squeeze, and all but the last end with a split. 0 leaves
+            images at full resolution, also those of odd size, to ``checkerboard_steps`` alone.
         flow_depth: K, the steps of flow per level.
+        checkerboard_steps: steps of flow before the first squeeze, each of which moves the pixels of one colour of a
+            checkerboard given those of the other, the colours taking turns (Dinh et al. 2017).
+        network: kind of the coupling networks, those of a variational dequantisation among them: Glow's three
+            ``convolutional`` layers, or ``residual``, gated residual blocks with normalisation (Lippe 2022).
         hidden_channels: width of the coupling networks.
-        coupling: affine (with a sigmoid scale) or additive.
+        blocks: residual blocks of a residual network.
+        coupling: what a coupling does to the values it moves: affine (with a sigmoid scale), additive, or
+            ``mixture_logistic``, the distribution function of a mixture of logistics (Ho et al. 2019).
+        coupling_components: logistics of a value in ``mixture_logistic``.
         permutation: parameterisation of the invertible 1x1 convolutions: ``lu`` (their section 3.2) or ``plain``.
         learned_top_prior: whether mean and scale of the last latent's prior are trained.
         classes: number of class labels that condition the last latent's prior; 0 for none.
@@ -35,10 +43,14 @@ class GlowConfig(ModelConfig):
     """
 
     family: Literal["glow"] = "glow"
-    levels: Annotated[int, Field(ge=1, le=8)] = 2
+    levels: Annotated[int, Field(ge=0, le=8)] = 2
     flow_depth: Annotated[int, Field(ge=1, le=256)] = 4
+    checkerboard_steps: Annotated[int, Field(ge=0, le=256)] = 0
+    network: Literal["convolutional", "residual"] = "convolutional"
     hidden_channels: Annotated[int, Field(ge=1)] = 64
-    coupling: Literal["affine", "additive"] = "affine"
+    blocks: Annotated[int, Field(ge=1)] = 3
+    coupling: Literal["affine", "additive", "mixture_logistic"] = "affine"
+    coupling_components: Annotated[int, Field(ge=1)] = 4
     permutation: Literal["lu", "plain"] = "lu"
     learned_top_prior: bool = True
     classes: Annotated[int, Field(ge=0)] = 0
@@ -54,14 +66,29 @@ class GlowConfig(ModelConfig):
         "paper": {"levels": 3, "flow_depth": 32, "hidden_channels": 512},
     }
 
+    @model_validator(mode="after")
+    def _has_steps(self) -> GlowConfig:
+        if not self.levels and not self.checkerboard_steps:
+            raise ValueError("levels=0 leaves no step of flow: take levels >= 1 or checkerboard_steps >= 1")
+        return self
+
     def check_images(self, image_shape: Shape, grey_levels: int) -> None:
-        """Raise ValueError if the images cannot be squeezed ``levels`` times."""
+        """Raise ValueError if the images cannot be squeezed ``levels`` times, or as a dequantisation needs."""
         height, width, _ = image_shape
         most = min((size & -size).bit_length() - 1 for size in (height, width))
         if self.levels > most:
             raise ValueError(
                 f"levels={self.levels} squeezes the image {self.levels} times, but {height}x{width} can be halved "
-                + (f"only {most} times: take levels <= {most}" if most else "not even once: pad or crop the images")
+                + (
+                    f"only {most} times: take levels <= {most}"
+                    if most
+                    else "not even once: pad or crop the images, or take levels=0 and checkerboard_steps"
+                )
+            )
+        if self.dequantisation == "variational" and not most:
+            raise ValueError(
+                f"dequantisation=variational squeezes the image once, but {height}x{width} cannot be halved: "
+                "pad or crop the images, or take uniform"
             )
 
     def size(self, image_shape: Shape, grey_levels: int) -> Size:
@@ -70,19 +97,56 @@ class GlowConfig(ModelConfig):
 
     @property
     def compiled_steps(self) -> int:
-        """The steps of flow of all levels."""
-        return self.levels * self.flow_depth
+        """The steps of flow of all levels, and those before the first."""
+        return self.checkerboard_steps + self.levels * self.flow_depth
+
+    @property
+    def parameters_per_value(self) -> int:
+        """How many outputs of a coupling network describe what becomes of one value."""
+        return {"additive": 1, "affine": 2, "mixture_logistic": 2 + 3 * self.coupling_components}[self.coupling]
 
 
-def _coupling_network(inputs: int, hidden: int, outputs: int, pixels: int) -> Iterator[Size]:
+def activation_bytes(config: GlowConfig, image_shape: Shape) -> int:
+    """Bytes that a coupling at the highest resolution needs of one image.
+
+    They are those of its 3x3 convolutions' narrower sides, shifted nine times, and of its hidden layers.
+    """
+    height, width, channels = image_shape
+    inputs, changed = channels, channels
+    if not config.checkerboard_steps:
+        height, width, inputs, changed = height // 2, width // 2, 2 * channels, 2 * channels
+    hidden, outputs = config.hidden_channels, config.parameters_per_value * changed
+    if config.network == "convolutional":
+        widths = 9 * min(inputs, hidden) + 2 * hidden + 9 * min(hidden, outputs)
+    else:
+        widths = 9 * min(inputs, hidden) + 15 * hidden + 9 * min(2 * hidden, outputs)
+    return 4 * height * width * widths
+
+
+def _coupling_network(config: GlowConfig, inputs: int, outputs: int, pixels: int) -> Iterator[Size]:
+    hidden = config.hidden_channels
     yield convolution(inputs, hidden, 9, pixels)
-    yield convolution(hidden, hidden, 1, pixels)
-    yield from _zero_convolution(hidden, outputs, pixels)
+    if config.network == "convolutional":
+        yield convolution(hidden, hidden, 1, pixels)
+        yield from _zero_convolution(hidden, outputs, pixels)
+        return
+    for _ in range(config.blocks):
+        yield convolution(2 * hidden, hidden, 9, pixels)
+        yield convolution(2 * hidden, 2 * hidden, 1, pixels)
+        yield Size(2 * hidden, 0)
+    yield convolution(2 * hidden, outputs, 9, pixels)
 
 
 def _zero_convolution(inputs: int, outputs: int, pixels: int) -> Iterator[Size]:
     yield convolution(inputs, outputs, 9, pixels)
     yield Size(outputs, 0)
+
+
+def _steps(config: GlowConfig, number: int, channels: int, kept: int, changed: int, pixels: int) -> Iterator[Size]:
+    for _ in range(number):
+        yield Size(2 * channels, 0)
+        yield convolution(channels, channels, 1, pixels, bias=False)
+        yield from _coupling_network(config, kept, changed * config.parameters_per_value, pixels)
 
 
 def _parts(config: GlowConfig, image_shape: Shape) -> Iterator[Size]:
@@ -92,15 +156,12 @@ def _parts(config: GlowConfig, image_shape: Shape) -> Iterator[Size]:
         yield Size(2 * squeezed, 0)
         for _ in range(config.dequantisation_depth):
             half = squeezed // 2
-            yield from _coupling_network(squeezed + half, config.hidden_channels, 2 * half, height * width // 4)
+            yield from _coupling_network(config, squeezed + half, 2 * half, height * width // 4)
+    yield from _steps(config, config.checkerboard_steps, channels, channels, channels, height * width)
     for level in range(config.levels):
         height, width, channels = height // 2, width // 2, 4 * channels
         kept = channels // 2
-        outputs = (channels - kept) * (2 if config.coupling == "affine" else 1)
-        for _ in range(config.flow_depth):
-            yield Size(2 * channels, 0)
-            yield convolution(channels, channels, 1, height * width, bias=False)
-            yield from _coupling_network(kept, config.hidden_channels, outputs, height * width)
+        yield from _steps(config, config.flow_depth, channels, kept, channels - kept, height * width)
         if level < config.levels - 1:
             factored = channels // 2
             channels -= factored

@@ -10,7 +10,7 @@ from keras import ops
 
 from models.base.config import BatchShape
 from models.base.distributions import Tensor, standard_normal_cdf, standard_normal_log_prob, sum_event
-from models.bijections.coupling import CouplingNetwork
+from models.bijections.coupling_networks import NetworkOf
 from models.bijections.squeeze import Squeeze
 
 
@@ -34,19 +34,17 @@ class VariationalDequantisation(keras.layers.Layer):
     of which the logistic is the pre-image: log q(u | x) = log N(ε; 0, I) - log |det ∂u/∂ε|.
     """
 
-    def __init__(self, depth: int, hidden_channels: int, **kwargs: Any) -> None:
+    def __init__(self, depth: int, network_of: NetworkOf, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.depth = depth
-        self.hidden_channels = hidden_channels
+        self.network_of = network_of
         self.squeeze = Squeeze(name="squeeze")
 
     def build(self, image_shape: BatchShape) -> None:
         """Create the networks for images (n, h, w, c)."""
         n, height, width, channels = self.squeeze.compute_output_shape(image_shape)
         self.half = channels // 2
-        self.networks = [
-            CouplingNetwork(self.hidden_channels, 2 * self.half, name=f"network_{i}") for i in range(self.depth)
-        ]
+        self.networks = [self.network_of(2 * self.half) for _ in range(self.depth)]
         for network in self.networks:
             network.build((n, height, width, channels + self.half))
         self.shift = self.add_weight(shape=(channels,), initializer="zeros", name="shift")

@@ -44,10 +44,14 @@ def diagnose(model: Glow, images: Array, seed: int, run: Run) -> Diagnosis:
 
 
 def convolutions(model: Glow) -> dict[str, Array]:
-    """Condition number σ_max/σ_min and log |det W| of each 1x1 convolution, a row each."""
+    """Condition number σ_max/σ_min and log |det W| of each 1x1 convolution, a row each.
+
+    Those of the steps before the first level are at level -1.
+    """
     rows = []
-    for level, chain in enumerate(model.chains):
-        matrices = np.asarray(ops.convert_to_numpy(chain.bijections[-1].convolutions()), dtype=np.float64)
+    first = len(model.chains) - len(model.repeated)
+    for level, repeated in enumerate(model.repeated, first):
+        matrices = np.asarray(ops.convert_to_numpy(repeated.convolutions()), dtype=np.float64)
         for step, matrix in enumerate(matrices):
             log_abs_det = float(np.linalg.slogdet(matrix)[1])
             rows.append((level, step, len(matrix), float(np.linalg.cond(matrix)), log_abs_det))

@@ -14,13 +14,15 @@ from models.base.diagnostics import Diagnosis, Run
 from models.base.distributions import DiagonalGaussian, Tensor, as_grey_levels, standard_normal_cdf, sum_event
 from models.base.likelihood_model import LikelihoodModel
 from models.bijections.base import Chain
-from models.bijections.coupling import ZeroConvolution
+from models.bijections.coupling import CheckerboardCoupling, Coupling
+from models.bijections.coupling_networks import NetworkOf, ZeroConvolution, network_of
+from models.bijections.elementwise import elementwise_of
 from models.bijections.flow_step import FlowStep, Repeated
 from models.bijections.invertible_convolution import LUConvolution, PlainConvolution
 from models.bijections.preprocessing import Marginal, preprocessing
 from models.bijections.squeeze import Squeeze
 from models.glow import diagnostics
-from models.glow.config import GlowConfig
+from models.glow.config import GlowConfig, activation_bytes
 from models.glow.dequantisation import UniformDequantisation, VariationalDequantisation
 
 
@@ -75,9 +77,11 @@ class SplitPrior(keras.layers.Layer):
 class Glow(LikelihoodModel):
     """An invertible map from images to latents of known density, and exact log-densities through it.
 
-    The integer image is dequantised, v = (x + u)/Q with u in [0, 1), preprocessed, and passes L ``levels`` of a squeeze
-    and K ``flow_depth`` steps (actnorm, invertible 1x1 convolution, coupling); after each level but the last, half of
-    the channels are factored out. By the change of variables (their eq. 3) and Jensen's inequality,
+    The integer image is dequantised, v = (x + u)/Q with u in [0, 1), preprocessed, and passes ``checkerboard_steps``
+    steps of flow at full resolution, then L ``levels`` of a squeeze and K ``flow_depth`` steps; after each level but
+    the last, half of the channels are factored out. A step is an actnorm, an invertible 1x1 convolution and a coupling:
+    by the pixels of a checkerboard at full resolution, by channels behind a squeeze. By the change of variables (their
+    eq. 3) and Jensen's inequality,
 
         log P(x) >= E_u[log p(v(u)) - D log Q - log q(u | x)],    log p(v) = log p(z) + Σ log |det ∂h_i/∂h_{i-1}|,
 
@@ -101,19 +105,24 @@ class Glow(LikelihoodModel):
         self.dequantisation: UniformDequantisation | VariationalDequantisation = (
             UniformDequantisation(name="dequantisation")
             if settings.dequantisation == "uniform"
-            else VariationalDequantisation(
-                settings.dequantisation_depth, settings.hidden_channels, name="dequantisation"
-            )
+            else VariationalDequantisation(settings.dequantisation_depth, self._network_of, name="dequantisation")
         )
         shape: BatchShape = (None, *self.image_shape)
         self.dequantisation.build(shape)
         self.preprocessing = preprocessing(settings.preprocessing, settings.alpha, self.grey_levels)
         self.preprocessing.build(shape)
+        self.checkerboard = (
+            self._repeated(CheckerboardCoupling, settings.checkerboard_steps, "checkerboard")
+            if settings.checkerboard_steps
+            else None
+        )
+        if self.checkerboard is not None:
+            self.checkerboard.build(shape)
         self.chains: list[Chain] = []
         self.split_priors: list[SplitPrior] = []
         self.latent_shapes: list[Shape] = []
         for level in range(settings.levels):
-            steps = Repeated(self._step, settings.flow_depth, settings.recompute, name="steps")
+            steps = self._repeated(Coupling, settings.flow_depth, "steps")
             chain = Chain([Squeeze(), steps], name=f"level_{level}")
             chain.build(shape)
             shape = chain.compute_output_shape(shape)
@@ -127,15 +136,33 @@ class Glow(LikelihoodModel):
                 self.split_priors.append(prior)
                 channels = factored
             self.latent_shapes.append((height, width, channels))
+        if not settings.levels:
+            self.latent_shapes = [self.image_shape]
         self.top_prior = TopPrior(
             self.latent_shapes[-1][-1], settings.classes, settings.learned_top_prior, name="top_prior"
         )
         self.built = True
 
-    def _step(self) -> FlowStep:
+    def _repeated(self, coupling: type[Coupling], depth: int, name: str) -> Repeated:
         settings = self.configuration
         convolution = LUConvolution if settings.permutation == "lu" else PlainConvolution
-        return FlowStep(convolution, settings.coupling, settings.hidden_channels, name="step")
+        elementwise = elementwise_of(settings.coupling, settings.coupling_components)
+
+        def step() -> FlowStep:
+            return FlowStep(convolution(), coupling(elementwise, self._network_of))
+
+        return Repeated(step, depth, settings.recompute, name=name)
+
+    @property
+    def _network_of(self) -> NetworkOf:
+        settings = self.configuration
+        return network_of(settings.network, settings.hidden_channels, settings.blocks)
+
+    @property
+    def repeated(self) -> list[Repeated]:
+        """All steps of flow, by resolution: those of the checkerboard, where there are any, and of each level."""
+        levels = [cast(Repeated, chain.bijections[1]) for chain in self.chains]
+        return levels if self.checkerboard is None else [self.checkerboard, *levels]
 
     @property
     def posterior_noise_shape(self) -> tuple[int, ...]:
@@ -159,11 +186,8 @@ class Glow(LikelihoodModel):
 
     @property
     def activation_bytes(self) -> int:
-        """What a coupling of the first level needs: its input and output, shifted nine times, and its hidden layers."""
-        height, width, channels = self.image_shape
-        channels *= 4
-        widths = 9 * (channels // 2) + 2 * self.configuration.hidden_channels + 9 * channels
-        return 4 * (height // 2) * (width // 2) * widths
+        """What a coupling at the highest resolution needs."""
+        return activation_bytes(self.configuration, self.image_shape)
 
     def diagnose(self, images: npt.NDArray[Any], seed: int, run: Run) -> Diagnosis:
         """Whether the flow is still invertible in its precision: :mod:`models.glow.diagnostics`."""
@@ -180,14 +204,18 @@ class Glow(LikelihoodModel):
     ) -> tuple[list[Tensor], Tensor]:
         """All latents of continuous images v (n, h, w, c), finest first, and log p(v) (n,).
 
-        ``masks`` are those of dropout on the networks' hidden channels, by level; None leaves all.
+        ``masks`` are those of dropout on the networks' hidden channels, by resolution; None leaves all.
         """
         latents: list[Tensor] = []
+        keeps = iter(masks or [None] * len(self.repeated))
         y, log_prob = self.preprocessing(v)
+        if self.checkerboard is not None:
+            y, log_det = self.checkerboard.forward(y, next(keeps))
+            log_prob = log_prob + log_det
         for level, chain in enumerate(self.chains):
             squeeze, steps = chain.bijections
             y, _ = squeeze(y)
-            y, log_det = cast(Repeated, steps).forward(y, None if masks is None else masks[level])
+            y, log_det = cast(Repeated, steps).forward(y, next(keeps))
             log_prob = log_prob + log_det
             if level < len(self.split_priors):
                 y, z = self._split(y, level)
@@ -204,7 +232,10 @@ class Glow(LikelihoodModel):
             if level < len(self.split_priors):
                 y = ops.concatenate([y, latents[level]], axis=-1)
             y = self.chains[level].inverse(y)
-        return self.preprocessing.inverse(y)
+        return self.preprocessing.inverse(self._undo_checkerboard(y))
+
+    def _undo_checkerboard(self, y: Tensor) -> Tensor:
+        return y if self.checkerboard is None else self.checkerboard.inverse(y)
 
     def _split(self, y: Tensor, level: int) -> tuple[Tensor, Tensor]:
         """The channels that are kept, and those that are factored out."""
@@ -216,8 +247,10 @@ class Glow(LikelihoodModel):
         if not (training and self.configuration.dropout):
             return super().objective(images, noise, labels, training)
         settings, n = self.configuration, ops.shape(images)[0]
-        whole = ops.ones((settings.flow_depth, n, 1, 1, settings.hidden_channels), dtype=self.compute_dtype)
-        masks = [keras.random.dropout(whole, settings.dropout, seed=self.seed_generator) for _ in self.chains]
+        masks = []
+        for steps in self.repeated:
+            whole = ops.ones((steps.depth, n, 1, 1, settings.hidden_channels), dtype=self.compute_dtype)
+            masks.append(keras.random.dropout(whole, settings.dropout, seed=self.seed_generator))
         bound = self._log_weights(images, noise, labels, masks)[0]
         return {"objective": bound, "bound": bound}
 
@@ -247,6 +280,8 @@ class Glow(LikelihoodModel):
         if isinstance(self.preprocessing, Marginal):
             self.preprocessing.fit(images)
         y, _ = self.preprocessing(self.dequantise(images, noise)[0])
+        if self.checkerboard is not None:
+            y = self.checkerboard.initialise(y)
         for level, chain in enumerate(self.chains):
             y = chain.initialise(y)
             if level < len(self.split_priors):
@@ -276,6 +311,7 @@ class Glow(LikelihoodModel):
                 prior = DiagonalGaussian(*self.split_priors[level](y))
                 y = ops.concatenate([y, prior.sample(parts[level])], axis=-1)
             y = self.chains[level].inverse(y)
+        y = self._undo_checkerboard(y)
         return ops.where(ops.isfinite(y), self.preprocessing.inverse(y), math.nan)
 
     def _latent_noise(self, noise: Tensor) -> list[Tensor]:

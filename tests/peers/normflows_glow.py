@@ -21,13 +21,17 @@ log-determinants are normflows' and the prior is PyTorch's ``conv2d`` and ``Norm
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import normflows
 import numpy as np
 import numpy.typing as npt
 import torch
 
 from models.bijections.actnorm import ActNorm
-from models.bijections.coupling import Coupling, ZeroConvolution
+from models.bijections.coupling import CheckerboardCoupling, Coupling
+from models.bijections.coupling_networks import ZeroConvolution
+from models.bijections.elementwise import Affine
 from models.bijections.invertible_convolution import LUConvolution, PlainConvolution
 from models.glow.model import Glow
 
@@ -153,14 +157,67 @@ def _scaled_convolution(ours: ZeroConvolution) -> tuple[torch.Tensor, torch.Tens
     return _tensor(kernel.transpose(3, 2, 0, 1).copy()), _tensor(bias)
 
 
-def _copy_network(ours: Coupling, theirs: torch.nn.Sequential) -> None:
+def _copy_hidden(ours: Coupling, theirs: torch.nn.Sequential) -> ZeroConvolution:
+    """Copy the first two convolutions, and give the last one of ours."""
     first, second, last = ours.network.stages
     for stage, convolution in ((first, theirs[0]), (second, theirs[2])):
         convolution.weight.data = _tensor(_array(stage.kernel).transpose(3, 2, 0, 1).copy())
         convolution.bias.data = _tensor(_array(stage.bias))
+    return last
+
+
+def _copy_network(ours: Coupling, theirs: torch.nn.Sequential) -> None:
+    last = _copy_hidden(ours, theirs)
     for weight, values in zip((theirs[4].weight, theirs[4].bias), _scaled_convolution(last), strict=True):
-        if ours.affine:
+        if isinstance(ours.elementwise, Affine):
             shift, raw = values.chunk(2)
             weight.data = torch.stack([-shift, raw], dim=1).flatten(0, 1)
         else:
             weight.data = -values
+
+
+class MaskedPeer:
+    """normflows' masked affine flow with the weights of our affine coupling on a checkerboard, in double precision.
+
+    Theirs is y = m·x + (1 - m)·(exp(s(m·x))·x + t(m·x)): s = log sigmoid(r + 2), t = exp(s)·b.
+    """
+
+    def __init__(self, ours: CheckerboardCoupling, channels: int) -> None:
+        convolution, hidden = torch.nn.Conv2d, ours.network.stages[0].filters
+        self.network = torch.nn.Sequential(
+            convolution(channels, hidden, 3, padding=1),
+            torch.nn.ReLU(),
+            convolution(hidden, hidden, 1),
+            torch.nn.ReLU(),
+            convolution(hidden, 2 * channels, 3, padding=1),
+        ).double()
+        last = _copy_hidden(ours, self.network)
+        self.network[4].weight.data, self.network[4].bias.data = _scaled_convolution(last)
+        stays = np.broadcast_to(ours.sums % 2 == int(ours.parity), (*ours.sums.shape[:2], channels))
+        mask = torch.tensor(np.moveaxis(stays, -1, 0).astype(np.float64))
+        self.flow = normflows.flows.MaskedAffineFlow(mask, _Module(self._shift), _Module(self._log_scale))
+
+    def _log_scale(self, x: torch.Tensor) -> torch.Tensor:
+        return torch.nn.functional.logsigmoid(self.network(x).chunk(2, dim=1)[1] + 2.0)
+
+    def _shift(self, x: torch.Tensor) -> torch.Tensor:
+        return self.network(x).chunk(2, dim=1)[0] * self._log_scale(x).exp()
+
+    @torch.no_grad()
+    def forward(self, x: Array) -> tuple[Array, Array]:
+        """Y and the log-determinant of images x (n, h, w, c)."""
+        y, log_det = self.flow.forward(_channels_first(x))
+        return _channels_last(y), np.asarray(log_det)
+
+    @torch.no_grad()
+    def inverse(self, y: Array) -> Array:
+        """The images that y came from."""
+        return _channels_last(self.flow.inverse(_channels_first(y))[0])
+
+
+class _Module(torch.nn.Module):
+    """A function as a module, which normflows asks for."""
+
+    def __init__(self, function: Callable[[torch.Tensor], torch.Tensor]) -> None:
+        super().__init__()
+        self.forward = function

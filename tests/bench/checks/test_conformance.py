@@ -34,10 +34,19 @@ OWN = {
     "glow, of classes": GlowConfig(
         levels=1, flow_depth=1, hidden_channels=8, classes=2, dequantisation="variational", permutation="plain"
     ),
+    "glow, residual checkerboard": GlowConfig(
+        levels=1, flow_depth=1, checkerboard_steps=2, network="residual", hidden_channels=4, blocks=1
+    ),
+    "glow, mixture": GlowConfig(
+        levels=1, flow_depth=2, hidden_channels=8, coupling="mixture_logistic", coupling_components=2
+    ),
+    "glow, checkerboards of mixtures alone": GlowConfig(
+        levels=0, checkerboard_steps=3, hidden_channels=6, coupling="mixture_logistic", coupling_components=2
+    ),
     "autoregressive": AutoregressiveConfig(hidden_channels=8, blocks=1, first_kernel=5),
 }
 
-SLOW = ("vae, residual", "glow, of classes")
+SLOW = ("vae, residual", "glow, of classes", "glow, mixture", "glow, checkerboards of mixtures alone")
 
 
 def failures(config, checks=CHECKS):
@@ -51,6 +60,15 @@ def test_our_own_families_conform(name):
     assert [each.check for each in results] == [each.__name__.replace("_", " ") for each in CHECKS]
     assert {each.check: each.detail for each in results if each.outcome != Outcome.PASSED} == {}
     assert {each.backend for each in results} == {keras.backend.backend()}
+
+
+@pytest.mark.backend
+@pytest.mark.slow
+@pytest.mark.parametrize("name", [name for name in OWN if name.startswith("glow, ") and name != "glow, of classes"])
+def test_glows_conform_in_colour(monkeypatch, name):
+    monkeypatch.setattr(conformance, "COUNTABLE", (((2, 2, 3), 2),))
+    monkeypatch.setattr(conformance, "SMALL", (((8, 8, 3), 5),))
+    assert failures(OWN[name]) == {}
 
 
 @pytest.fixture

@@ -19,6 +19,20 @@ CONFIGURATIONS = {
     "additive, plain": (GlowConfig(levels=2, flow_depth=2, coupling="additive", permutation="plain"), 2),
     "variational": (GlowConfig(hidden_channels=5, dequantisation="variational", dequantisation_depth=3), 2),
     "fixed prior": (GlowConfig(levels=1, flow_depth=1, hidden_channels=5, learned_top_prior=False), 2),
+    "residual couplings": (GlowConfig(levels=1, flow_depth=2, network="residual", hidden_channels=5, blocks=2), 17),
+    "mixtures": (GlowConfig(levels=2, flow_depth=1, coupling="mixture_logistic", coupling_components=3), 256),
+    "checkerboard": (GlowConfig(levels=1, checkerboard_steps=3, hidden_channels=5), 256),
+    "checkerboard alone": (GlowConfig(levels=0, checkerboard_steps=2, hidden_channels=5, permutation="plain"), 256),
+    "all of a flow": (
+        GlowConfig(
+            checkerboard_steps=2,
+            network="residual",
+            hidden_channels=4,
+            coupling="mixture_logistic",
+            dequantisation="variational",
+        ),
+        256,
+    ),
     "autoregressive": (AutoregressiveConfig(hidden_channels=7, blocks=2, first_kernel=5), 17),
     "autoregressive, no blocks": (AutoregressiveConfig(hidden_channels=3, blocks=0, mixture_components=2), 256),
     "with classes": (GlowConfig(levels=2, flow_depth=1, hidden_channels=5, classes=10), 2),
@@ -53,6 +67,13 @@ def test_a_glow_multiplies_at_each_squeezed_pixel():
     config = GlowConfig(levels=1, flow_depth=1, hidden_channels=5)
     at_each_pixel = 4 * 4 + 9 * 2 * 5 + 5 * 5 + 9 * 5 * 4  # rotation; 3x3, 1x1 and 3x3 of the coupling
     assert config.size((6, 8, 1), 2).multiplications == at_each_pixel * 3 * 4
+
+
+def test_a_checkerboard_multiplies_at_each_pixel_and_a_gated_block_by_both_elus():
+    config = GlowConfig(levels=0, checkerboard_steps=2, network="residual", hidden_channels=5, blocks=3)
+    block = 9 * 10 * 5 + 10 * 10  # 3x3 and 1x1
+    at_each_pixel = 1 + 9 * 1 * 5 + 3 * block + 9 * 10 * 2  # rotation, first 3x3, blocks, last 3x3
+    assert config.size((5, 7, 1), 2).multiplications == 2 * at_each_pixel * 5 * 7
 
 
 def test_an_autoregressive_model_multiplies_at_each_pixel_by_the_taps_before_it():

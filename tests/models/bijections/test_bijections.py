@@ -6,25 +6,53 @@ from numpy.testing import assert_allclose
 
 from models.bijections.actnorm import ActNorm
 from models.bijections.base import Chain
-from models.bijections.coupling import Coupling
+from models.bijections.coupling import CheckerboardCoupling, Coupling
+from models.bijections.coupling_networks import ResidualNetwork, network_of
+from models.bijections.elementwise import Additive, Affine, MixtureLogistic
 from models.bijections.flow_step import FlowStep, Repeated
 from models.bijections.invertible_convolution import LUConvolution, PlainConvolution
 from models.bijections.squeeze import Squeeze
 
 pytestmark = pytest.mark.backend
 
+NETWORK = network_of("convolutional", 5, blocks=0)
+MAPS = {"additive": Additive(), "affine": Affine(), "mixture": MixtureLogistic(3)}
+
+
+def residual(channels):
+    return ResidualNetwork(4, 2, channels)
+
+
+def flow_step(convolution=LUConvolution, coupling=Coupling, kind="affine", network=NETWORK):
+    return FlowStep(convolution(), coupling(MAPS[kind], network))
+
+
+def plain_step():
+    return flow_step(PlainConvolution, kind="additive")
+
+
+def mixture_step():
+    return flow_step(coupling=CheckerboardCoupling, kind="mixture", network=residual)
+
+
 BIJECTIONS = {
     "squeeze": Squeeze,
     "actnorm": ActNorm,
     "plain convolution": PlainConvolution,
     "lu convolution": LUConvolution,
-    "affine coupling": lambda: Coupling("affine", 5),
-    "additive coupling": lambda: Coupling("additive", 5),
-    "flow step": lambda: FlowStep(LUConvolution, "affine", 5),
-    "plain flow step": lambda: FlowStep(PlainConvolution, "additive", 5),
-    "repeated": lambda: Repeated(lambda: FlowStep(LUConvolution, "affine", 5), 2),
-    "recomputed": lambda: Repeated(lambda: FlowStep(LUConvolution, "affine", 5), 2, recompute=True),
-    "chain": lambda: Chain([Squeeze(), ActNorm(), LUConvolution(), Coupling("affine", 5), ActNorm()]),
+    "affine coupling": lambda: Coupling(Affine(), NETWORK),
+    "additive coupling": lambda: Coupling(Additive(), NETWORK),
+    "mixture coupling": lambda: Coupling(MixtureLogistic(3), NETWORK),
+    "residual coupling": lambda: Coupling(Affine(), residual),
+    "affine checkerboard": lambda: CheckerboardCoupling(Affine(), NETWORK),
+    "mixture checkerboard": lambda: CheckerboardCoupling(MixtureLogistic(2), residual),
+    "flow step": flow_step,
+    "plain flow step": plain_step,
+    "repeated": lambda: Repeated(flow_step, 2),
+    "recomputed": lambda: Repeated(flow_step, 2, recompute=True),
+    "repeated checkerboard": lambda: Repeated(mixture_step, 3),
+    "recomputed checkerboard": lambda: Repeated(mixture_step, 3, recompute=True),
+    "chain": lambda: Chain([Squeeze(), ActNorm(), LUConvolution(), Coupling(Affine(), NETWORK), ActNorm()]),
 }
 SHAPES = [(4, 2, 3), (2, 4, 2)]  # neither square; an odd and an even number of channels
 
@@ -52,7 +80,7 @@ def test_inverse_undoes_forward_and_forward_undoes_inverse(bijection_and_images,
     assert_allclose(array(forward(inverse(y + 1))), y + 1, rtol=0, atol=1e-11)
 
 
-ALONE = [name for name in BIJECTIONS if name not in ("repeated", "recomputed", "chain")]
+ALONE = [name for name in BIJECTIONS if not isinstance(BIJECTIONS[name](), Repeated | Chain)]
 
 
 @pytest.mark.parametrize("name", ALONE)
@@ -75,7 +103,18 @@ def test_log_det_of_each_image_is_that_of_the_autodiff_jacobian(
 
 
 @pytest.mark.parametrize(
-    "name", ["actnorm", "lu convolution", "plain convolution", "affine coupling", "flow step", "chain", "repeated"]
+    "name",
+    [
+        "actnorm",
+        "lu convolution",
+        "plain convolution",
+        "affine coupling",
+        "flow step",
+        "chain",
+        "repeated",
+        "mixture coupling",
+        "affine checkerboard",
+    ],
 )
 def test_perturbed_log_dets_are_far_from_zero(name, float64, perturb, normal, array):
     """Without this the Jacobian test could not see a wrong sign."""
@@ -128,7 +167,7 @@ def test_squeeze_moves_each_block_of_two_by_two_into_the_channels_of_one_pixel(a
 
 
 def test_coupling_leaves_the_first_half_of_the_channels_alone(float64, perturb, normal, array):
-    coupling = Coupling("affine", 5)
+    coupling = Coupling(Affine(), NETWORK)
     coupling.build((None, 2, 2, 5))
     x = normal(2, 2, 2, 5)
     y = array(perturb(coupling)(x)[0])
@@ -137,7 +176,7 @@ def test_coupling_leaves_the_first_half_of_the_channels_alone(float64, perturb, 
 
 
 def test_additive_coupling_starts_as_the_identity(normal, array):
-    coupling = Coupling("additive", 5)
+    coupling = Coupling(Additive(), NETWORK)
     coupling.build((None, 2, 2, 4))
     x = normal(2, 2, 2, 4)
     assert_allclose(array(coupling(x)[0]), x, rtol=0, atol=0)
@@ -164,7 +203,7 @@ def test_actnorm_centres_but_does_not_scale_a_constant_channel(normal, array):
 
 
 def test_chain_standardises_behind_each_of_its_actnorms(float64, normal, perturb, array):
-    chain = Chain([Squeeze(), ActNorm(), LUConvolution(), Coupling("affine", 5), ActNorm()])
+    chain = Chain([Squeeze(), ActNorm(), LUConvolution(), Coupling(Affine(), NETWORK), ActNorm()])
     chain.build((None, 4, 2, 1))
     x = 5 * normal(32, 4, 2, 1) + 2
     chain.initialise(x)
@@ -175,17 +214,16 @@ def test_chain_standardises_behind_each_of_its_actnorms(float64, normal, perturb
             assert_allclose(array(x).var(axis=(0, 1, 2)), 1, atol=1e-11)
 
 
-@pytest.fixture(params=[(LUConvolution, "affine"), (PlainConvolution, "additive")], ids=["lu", "plain"])
+@pytest.fixture(params=[flow_step, plain_step, mixture_step])
 def repeated(request, float64, perturb):
-    convolution, coupling = request.param
-    repeated = Repeated(lambda: FlowStep(convolution, coupling, 5), 3)
+    repeated = Repeated(request.param, 3)
     repeated.build((None, 4, 2, 3))
     return perturb(repeated, scale=0.1)
 
 
 def test_a_step_of_flow_is_its_three_parts_one_after_the_other(float64, perturb, normal, array):
-    for convolution, coupling in ((LUConvolution, "affine"), (PlainConvolution, "additive")):
-        step = FlowStep(convolution, coupling, 5)
+    for make in (flow_step, plain_step, mixture_step):
+        step = make()
         step.build((None, 4, 2, 3))
         x = normal(3, 4, 2, 3)
         found, log_det = perturb(step)(x)
@@ -213,12 +251,12 @@ def test_repeated_initialises_as_the_chain_of_its_copies(repeated, normal, array
 
 def test_repeated_begins_as_steps_built_one_after_the_other(array):
     keras.utils.set_random_seed(1)
-    repeated = Repeated(lambda: FlowStep(LUConvolution, "affine", 5), 2)
+    repeated = Repeated(flow_step, 2)
     repeated.build((None, 4, 2, 3))
     copies = repeated.unrolled()
     keras.utils.set_random_seed(1)
     for copy in copies:
-        step = FlowStep(LUConvolution, "affine", 5)
+        step = flow_step()
         step.build((None, 4, 2, 3))
         for found, weight in zip(copy.weights, step.weights, strict=True):
             assert_allclose(array(found), array(weight), rtol=0, atol=0)
@@ -236,10 +274,11 @@ def test_repeated_becomes_the_steps_it_is_given(repeated, perturb, normal, array
 
 
 @pytest.mark.parametrize("recompute", [False, True])
-def test_the_gradient_through_a_loop_is_that_through_the_chain(float64, perturb, normal, recompute):
+@pytest.mark.parametrize("make", [flow_step, mixture_step])
+def test_the_gradient_through_a_loop_is_that_through_the_chain(float64, perturb, normal, make, recompute):
     from bench.runtime.autodiff import gradients
 
-    repeated = Repeated(lambda: FlowStep(LUConvolution, "affine", 5), 3, recompute)
+    repeated = Repeated(make, 3, recompute)
     repeated.build((None, 4, 2, 3))
     perturb(repeated, scale=0.1)
     chain, x = Chain(repeated.unrolled()), np.asarray(normal(3, 4, 2, 3))
@@ -259,8 +298,26 @@ def test_the_gradient_through_a_loop_is_that_through_the_chain(float64, perturb,
             assert_allclose(own, np.concatenate([np.ravel(expected[id(v)]) for v in step.groups[group]]), atol=1e-10)
 
 
+@pytest.mark.parametrize("shape", [(3, 5, 1), (4, 3, 2)], ids=str)
+def test_a_checkerboard_of_an_odd_size_moves_the_pixels_of_one_colour_alone_and_the_next_step_the_others(
+    float64, perturb, normal, compiled, array, jacobian_log_det, shape
+):
+    coupling = CheckerboardCoupling(Affine(), NETWORK)
+    coupling.build((None, *shape))
+    perturb(coupling)
+    x, sums = normal(2, *shape), np.add.outer(np.arange(shape[0]), np.arange(shape[1]))
+    for parity in (0, 1, 0):
+        y, log_det = compiled(coupling.forward)(x)
+        stay = sums % 2 == parity
+        assert (array(y)[:, stay] == array(x)[:, stay]).all()
+        assert (array(y)[:, ~stay] != array(x)[:, ~stay]).all()
+        assert_allclose(array(compiled(coupling.inverse)(y)), x, atol=1e-12)
+        assert_allclose(array(log_det), jacobian_log_det(lambda x: coupling.forward(x)[0], x), atol=1e-10)
+        coupling.redraw()
+
+
 def test_squeeze_refuses_an_odd_image_and_coupling_a_single_channel():
     with pytest.raises(ValueError, match="even height and width, got 3x4"):
         Squeeze().compute_output_shape((None, 3, 4, 1))
     with pytest.raises(ValueError, match="at least 2 channels, got 1"):
-        Coupling("affine", 5).build((None, 2, 2, 1))
+        Coupling(Affine(), NETWORK).build((None, 2, 2, 1))

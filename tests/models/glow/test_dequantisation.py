@@ -6,15 +6,21 @@ import scipy.stats
 from keras import ops
 from numpy.testing import assert_allclose
 
+from models.bijections.coupling_networks import network_of
 from models.glow.dequantisation import UniformDequantisation, VariationalDequantisation
 
 pytestmark = pytest.mark.backend
 
 
+@pytest.fixture(params=["convolutional", "residual"])
+def kind(request):
+    return request.param
+
+
 @pytest.fixture
-def variational(float64, perturb):
+def variational(float64, perturb, kind):
     def build(*shape):
-        dequantisation = VariationalDequantisation(depth=3, hidden_channels=4)
+        dequantisation = VariationalDequantisation(depth=3, network_of=network_of(kind, 4, blocks=1))
         dequantisation.build((None, *shape))
         return perturb(dequantisation, scale=0.1)
 
@@ -68,8 +74,8 @@ def test_variational_density_covers_the_unit_cube_once(variational, normal, comp
     assert_allclose(volume, 1, atol=1e-3)
 
 
-def test_variational_dequantisation_starts_near_the_uniform_distribution(normal, array):
-    dequantisation = VariationalDequantisation(depth=2, hidden_channels=4)
+def test_variational_dequantisation_starts_near_the_uniform_distribution(kind, normal, array):
+    dequantisation = VariationalDequantisation(depth=2, network_of=network_of(kind, 4, blocks=1))
     dequantisation.build((None, 2, 2, 1))
     u, log_q = dequantisation.dequantise(normal(4000, 2, 2, 1, seed=1), normal(4000, 2, 2, 1))
     assert_allclose(np.histogram(array(u), bins=4, range=(0, 1))[0] / u.shape[0] / 4, 0.25, atol=0.05)

@@ -10,6 +10,7 @@ from numpy.testing import assert_allclose
 from models.base.units import bits_per_dim
 from models.bijections.base import zeros_per_image
 from models.glow.config import GlowConfig
+from models.glow.diagnostics import convolutions
 from models.glow.model import Glow
 
 pytestmark = pytest.mark.backend
@@ -19,6 +20,8 @@ VARIANTS = {
     "affine, lu, marginal": {},
     "additive, plain, logit": {"coupling": "additive", "permutation": "plain", "preprocessing": "logit"},
     "affine, lu, linear": {"preprocessing": "linear"},
+    "residual, checkerboard": {"network": "residual", "blocks": 1, "checkerboard_steps": 3},
+    "mixture": {"coupling": "mixture_logistic", "coupling_components": 3},
 }
 
 
@@ -26,7 +29,9 @@ VARIANTS = {
 def glow(float64, perturb):
     """A Glow with perturbed weights in double precision."""
 
-    def build(image_shape=(4, 4, 1), grey_levels=8, scale=0.2, **settings):
+    def build(image_shape=(4, 4, 1), grey_levels=8, scale=None, **settings):
+        if scale is None:  # the logistics' scales are exponentials of what the networks give
+            scale = 0.1 if settings.get("coupling") == "mixture_logistic" else 0.2
         return perturb(Glow(GlowConfig(**{**SMALL, **settings}), image_shape, grey_levels), scale=scale)
 
     return build
@@ -74,6 +79,40 @@ def test_decode_undoes_encode(glow, cube, compiled, array, variant, image_shape)
     assert [z.shape[1:] for z in latents] == model.latent_shapes
     assert sum(z[0].shape[0] * z[0].shape[1] * z[0].shape[2] for z in latents) == model.dimensions
     assert_allclose(array(compiled(model.decode)(latents)), v, atol=1e-10)
+
+
+FLOWS = {
+    "residual, checkerboard": {"network": "residual", "blocks": 2, "checkerboard_steps": 2},
+    "mixture": {"coupling": "mixture_logistic"},
+    "mixtures on a checkerboard of an odd size": {
+        "levels": 0,
+        "checkerboard_steps": 4,
+        "coupling": "mixture_logistic",
+        "coupling_components": 8,
+    },
+}
+
+
+@pytest.mark.parametrize("preprocessing", ["linear", "logit", "marginal"])
+@pytest.mark.parametrize("grey_levels", [2, 256])
+@pytest.mark.parametrize("name", FLOWS)
+def test_images_come_back_to_the_grey_level_in_single_precision(
+    perturb, compiled, array, name, grey_levels, preprocessing
+):
+    """Black and white ones too, and at the edges of their cells, where a logit or a marginal puts them far out."""
+    settings, shape = FLOWS[name], (5, 7, 1) if "odd" in name else (8, 8, 1)
+    model = Glow(GlowConfig(**{**SMALL, "preprocessing": preprocessing, **settings}), shape, grey_levels)
+    ends = np.stack([np.zeros(shape, int), np.full(shape, grey_levels - 1)])
+    images = np.concatenate([images_of(shape, grey_levels, n=14), ends])
+    model.initialise(images)
+    perturb(model, scale=0.05)
+    decode, encode = compiled(model.decode), compiled(model.encode)
+    for noise in (-2.0, 0.0, 2.0):
+        v, _ = model.dequantise(images, np.full(images.shape, noise, "float32"))
+        assert (array(ops.floor(v * grey_levels)) == images).all()
+        back = decode(encode(v)[0])
+        assert back.dtype == v.dtype
+        assert (array(ops.floor(back * grey_levels)) == images).all()
 
 
 def test_log_density_is_the_prior_plus_the_log_det_of_the_autodiff_jacobian(
@@ -337,9 +376,10 @@ def test_a_fixed_top_prior_is_not_trained():
     assert len(trained.trainable_variables) == len(fixed.trainable_variables) + 1
 
 
-def test_dropout_is_random_in_training_and_absent_elsewhere(glow, normal, array):
+@pytest.mark.parametrize("settings", [{}, {"network": "residual", "blocks": 1, "checkerboard_steps": 1}], ids=str)
+def test_dropout_is_random_in_training_and_absent_elsewhere(glow, normal, array, settings):
     """In the mean over its draws the hidden layers are as without it, so that a small network's bound stays near."""
-    model, whole = glow(dropout=0.5, scale=0.05), glow(scale=0.05)
+    model, whole = glow(dropout=0.5, scale=0.05, **settings), glow(scale=0.05, **settings)
     for weight, value in zip(model.weights, whole.weights, strict=True):
         weight.assign(value)
     images, noise = images_of((4, 4, 1), 8), normal(1, 5, 4, 4, 1)
@@ -349,3 +389,26 @@ def test_dropout_is_random_in_training_and_absent_elsewhere(glow, normal, array)
     drawn = np.stack([array(model.objective(images, noise, None, training=True)["bound"]) for _ in range(30)])
     assert drawn.std(axis=0).min() > 1e-6
     assert np.abs(drawn.mean(axis=0) - expected).max() < 0.1 * np.abs(expected).max()
+
+
+def test_a_flow_without_steps_and_images_that_cannot_be_halved_are_refused():
+    with pytest.raises(
+        ValueError, match="levels=0 leaves no step of flow: take levels >= 1 or checkerboard_steps >= 1"
+    ):
+        GlowConfig(levels=0)
+    with pytest.raises(ValueError, match=r"5x7 can be halved not even once.* or take levels=0 and checkerboard_steps"):
+        GlowConfig(checkerboard_steps=2).check_images((5, 7, 1), 2)
+    alone = {"levels": 0, "checkerboard_steps": 2}
+    with pytest.raises(
+        ValueError, match="dequantisation=variational squeezes the image once, but 5x7 cannot be halved"
+    ):
+        GlowConfig(**alone, dequantisation="variational").check_images((5, 7, 1), 2)
+    GlowConfig(**alone).check_images((5, 7, 1), 2)
+
+
+def test_convolutions_are_listed_by_level_those_of_the_checkerboard_before_the_first():
+    config = GlowConfig(levels=2, flow_depth=1, checkerboard_steps=2, hidden_channels=4)
+    table = convolutions(Glow(config, (4, 4, 3), 2))
+    assert table["level"].tolist() == [-1, -1, 0, 1]
+    assert table["step"].tolist() == [0, 1, 0, 0]
+    assert table["channels"].tolist() == [3, 3, 12, 24]

@@ -1,0 +1,83 @@
+"""Gated residual blocks, and the activation and the normalisation in them.
+
+As in tutorial 11 of the UvA Deep Learning Tutorials (Lippe 2022), which follow Ho et al. (2019).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+from keras import ops
+
+from models.base.config import BatchShape
+from models.base.distributions import Tensor
+from models.layers.convolution import Convolution
+
+SMALLEST_VARIANCE = 1e-5
+"""Added to the variance that a normalisation divides by."""
+
+
+def concat_elu(x: Tensor) -> Tensor:
+    """Elu(x) and elu(-x) side by side, (..., c) -> (..., 2c): a nonlinearity that lets either sign pass.
+
+    With a gradient of its own, which keeps x alone and takes a single exponential, e = exp(-|x|):
+
+        elu(x), elu(-x) = x, e - 1 where x > 0;  e - 1, -x elsewhere.
+    """
+
+    @ops.custom_gradient  # type: ignore[untyped-decorator]
+    def activated(x: Tensor) -> tuple[Tensor, Any]:
+        def gradient(*arguments: Tensor, upstream: Tensor = None) -> Tensor:
+            positive, negative = ops.split(arguments[0] if upstream is None else upstream, 2, axis=-1)
+            decay = ops.exp(-ops.abs(x))
+            return ops.where(x > 0, positive - decay * negative, decay * positive - negative)
+
+        bent = ops.expm1(-ops.abs(x))
+        return ops.concatenate([ops.where(x > 0, x, bent), ops.where(x > 0, bent, -x)], axis=-1), gradient
+
+    return activated(x)
+
+
+class GatedBlock(keras.layers.Layer):
+    """Norm(x + v·sigmoid(g)), with v and g two halves of convolutions of x, after Lippe (2022, tutorial 11).
+
+    x passes a concat-ELU, a 3x3 convolution, another concat-ELU and a 1x1 convolution. The norm is over the channels
+    of each pixel, with a scale and a shift that are trained.
+
+    Args:
+        channels: c of x.
+    """
+
+    def __init__(self, channels: int, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.channels = channels
+        self.convolutions = [
+            Convolution(channels, 3, kernel_initializer="lecun_normal", name="first"),
+            Convolution(2 * channels, 1, kernel_initializer="lecun_normal", name="second"),
+        ]
+
+    def build(self, shape: BatchShape) -> None:
+        """Create both convolutions, and the norm's scale and shift (c,)."""
+        for convolution in self.convolutions:
+            convolution.build((*shape[:-1], 2 * self.channels))
+        self.scale = self.add_weight(shape=(self.channels,), initializer="ones", name="scale")
+        self.shift = self.add_weight(shape=(self.channels,), initializer="zeros", name="shift")
+        self.built = True
+
+    def redraw(self) -> None:
+        """Draw the kernels again."""
+        for convolution in self.convolutions:
+            convolution.redraw()
+
+    def call(self, x: Tensor) -> Tensor:
+        """(n, h, w, c) -> the same."""
+        h = x
+        for convolution in self.convolutions:
+            h = convolution(concat_elu(h))
+        value, gate = ops.split(h, 2, axis=-1)
+        y = x + value * ops.sigmoid(gate)
+        # Sums, as a mean is of single precision on JAX.
+        centred = y - ops.sum(y, axis=-1, keepdims=True) / self.channels
+        variance = ops.sum(ops.square(centred), axis=-1, keepdims=True) / self.channels
+        return centred * ops.rsqrt(variance + SMALLEST_VARIANCE) * self.scale + self.shift
