@@ -10,13 +10,13 @@ from pydantic import Field, TypeAdapter
 from bench.study.config import TrainingConfig
 from bench.study.settings import list_settings
 from models.base.config import ModelConfig
-from models.families import AutoregressiveConfig, GlowConfig, VAEConfig
+from models.families import AutoregressiveConfig, GlowConfig, LadderVAEConfig, VAEConfig
 from tests.bench.core.test_reparam_bench import ROOT
 
 CONFIGS = (VAEConfig, GlowConfig, AutoregressiveConfig, TrainingConfig)
 
 
-@pytest.mark.parametrize("config", CONFIGS)
+@pytest.mark.parametrize("config", [*CONFIGS, LadderVAEConfig])
 def test_every_setting_is_listed_with_its_values_default_and_meaning(config):
     settings = {setting.name: setting for setting in list_settings(config)}
     assert set(settings) == set(config.model_fields) - {"family"}
