@@ -103,6 +103,12 @@ class LadderVAE(LikelihoodModel):
         """Not with free bits, which go by the mean KL of the batch."""
         return not self.configuration.free_bits
 
+    @property
+    def activation_bytes(self) -> int:
+        """What a 3x3 convolution of the last layer's residual blocks needs: its input, shifted nine times, and output."""
+        finest = self.top_down.rungs[-1]
+        return 4 * finest.height * finest.width * 10 * finest.channels
+
     def initialise(self, images: Tensor) -> None:
         """Set the output bias to the marginal distribution of each pixel in ``images``, and the input's centre."""
         components = self.configuration.mixture_components

@@ -16,6 +16,7 @@ from keras import ops
 from models.base.config import Shape
 from models.base.distributions import DiagonalGaussian, Tensor
 from models.ladder_vae.config import LadderVAEConfig, Rung, halved
+from models.ladder_vae.convolution import Convolution
 
 LOG_SCALE_LIMIT = 5.0
 """Log-scales lie between minus this and this, softly (Vahdat & Kautz 2020): no step of training makes a KL explode."""
@@ -38,16 +39,6 @@ def double(y: Tensor, height: int, width: int) -> Tensor:
     return ops.reshape(blocks, (-1, 2 * rows, 2 * columns, channels // 4))[:, :height, :width]
 
 
-def _convolution(
-    inputs: Rung, filters: int, size: int, name: str, gain: float = 1.0, bias: bool = True
-) -> keras.layers.Conv2D:
-    """A convolution whose weights have the variance gain/fan-in; they are 0 where the gain is."""
-    initializer = keras.initializers.VarianceScaling(gain) if gain else "zeros"
-    layer = keras.layers.Conv2D(filters, size, padding="same", use_bias=bias, kernel_initializer=initializer, name=name)
-    layer.build((None, inputs.height, inputs.width, inputs.channels))
-    return layer
-
-
 class ResidualBlock(keras.layers.Layer):
     """x + conv(act(conv(act(x)))) with 3x3 convolutions: pre-activation residual block (He et al. 2016b).
 
@@ -61,8 +52,8 @@ class ResidualBlock(keras.layers.Layer):
     def __init__(self, rung: Rung, activation: str, blocks: int, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.activation = keras.activations.get(activation)
-        self.first = _convolution(rung, rung.channels, 3, "first", gain=2.0)
-        self.second = _convolution(rung, rung.channels, 3, "second", gain=2.0 / blocks)
+        self.first = Convolution(rung.channels, rung.channels, 3, gain=2.0, name="first")
+        self.second = Convolution(rung.channels, rung.channels, 3, gain=2.0 / blocks, name="second")
         self.built = True
 
     def call(self, x: Tensor) -> Tensor:
@@ -90,16 +81,15 @@ class BottomUp(keras.layers.Layer):
         channels = image_shape[2]
         self.halving = []
         for halvings in range(1, config.downsamplings + 1):
-            inputs = Rung(halvings, *halved(image_shape[:2], halvings), 4 * channels)
-            channels = config.channels_after(halvings)
+            inputs, channels = 4 * channels, config.channels_after(halvings)
             size = 3 if halvings == 1 else 1
-            self.halving.append(_convolution(inputs, channels, size, f"halving_{halvings}"))
+            self.halving.append(Convolution(inputs, channels, size, name=f"halving_{halvings}"))
         self.blocks: list[ResidualBlock] = []
         self.outputs = []
         for number, rung in enumerate(self.rungs):
             self.blocks += _blocks(config, rung)
             # No bias: where it is added to, there is one.
-            self.outputs.append(_convolution(rung, rung.channels, 1, f"output_{number}", bias=False))
+            self.outputs.append(Convolution(rung.channels, rung.channels, 1, use_bias=False, name=f"output_{number}"))
         self.built = True
 
     def call(self, x: Tensor) -> list[Tensor]:
@@ -129,11 +119,11 @@ class LatentLayer(keras.layers.Layer):
         self.rung = rung
         self.activation = keras.activations.get(config.activation)
         latents = config.latent_channels
-        self.prior_moments = _convolution(rung, 2 * latents, 3, "prior_moments", gain=0.0)
-        self.from_above = _convolution(rung, rung.channels, 1, "from_above")
-        self.posterior_moments = _convolution(rung, 2 * latents, 3, "posterior_moments", gain=0.0)
-        of_latents = Rung(rung.halvings, rung.height, rung.width, latents)
-        self.of_latents = _convolution(of_latents, rung.channels, 1, "of_latents", gain=1.0 / config.latent_layers)
+        self.prior_moments = Convolution(rung.channels, 2 * latents, 3, gain=0.0, name="prior_moments")
+        self.from_above = Convolution(rung.channels, rung.channels, 1, name="from_above")
+        self.posterior_moments = Convolution(rung.channels, 2 * latents, 3, gain=0.0, name="posterior_moments")
+        gain = 1.0 / config.latent_layers
+        self.of_latents = Convolution(latents, rung.channels, 1, gain=gain, name="of_latents")
         self.blocks = _blocks(config, rung)
         self.built = True
 
@@ -184,10 +174,9 @@ class TopDown(keras.layers.Layer):
         self.layers = [LatentLayer(config, rung, name=f"layer_{i}") for i, rung in enumerate(self.rungs)]
         self.doubling = []
         for halvings in range(2, config.downsamplings + 1):
-            inputs = Rung(halvings, *halved(self.image_size, halvings), config.channels_after(halvings))
-            filters = 4 * config.channels_after(halvings - 1)
-            self.doubling.append(_convolution(inputs, filters, 1, f"doubling_{halvings}"))
-        self.output_convolution = _convolution(finest, 4 * outputs, 3, "output", gain=0.0, bias=False)
+            inputs, filters = config.channels_after(halvings), 4 * config.channels_after(halvings - 1)
+            self.doubling.append(Convolution(inputs, filters, 1, name=f"doubling_{halvings}"))
+        self.output_convolution = Convolution(finest.channels, 4 * outputs, 3, gain=0.0, use_bias=False, name="output")
         self.built = True
 
     @property
