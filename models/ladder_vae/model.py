@@ -105,7 +105,7 @@ class LadderVAE(LikelihoodModel):
 
     @property
     def activation_bytes(self) -> int:
-        """What a 3x3 convolution of the last layer's residual blocks needs: its input, shifted nine times, and output."""
+        """What a 3x3 convolution of the last layer needs: its input, shifted nine times, and its output."""
         finest = self.top_down.rungs[-1]
         return 4 * finest.height * finest.width * 10 * finest.channels
 
