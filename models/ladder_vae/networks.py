@@ -210,7 +210,8 @@ class TopDown(keras.layers.Layer):
 
 def _gaussian(moments: Tensor) -> DiagonalGaussian:
     mean, raw = ops.split(moments, 2, axis=-1)
-    return DiagonalGaussian(mean, LOG_SCALE_LIMIT * ops.tanh(raw / LOG_SCALE_LIMIT))
+    # L·tanh(raw/L), by the sigmoid: Keras's tanh leaves double precision on JAX.
+    return DiagonalGaussian(mean, LOG_SCALE_LIMIT * (2.0 * ops.sigmoid(2.0 / LOG_SCALE_LIMIT * raw) - 1.0))
 
 
 def by_sample(x: Tensor, n: int) -> Tensor:

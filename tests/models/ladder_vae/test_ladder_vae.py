@@ -21,7 +21,7 @@ from models.ladder_vae.networks import LOG_SCALE_LIMIT, double, halve
 
 pytestmark = pytest.mark.backend
 
-TINY = {"latent_layers": 2, "downsamplings": 1, "hidden_channels": 4, "latent_channels": 1, "activation": "tanh"}
+TINY = {"latent_layers": 2, "downsamplings": 1, "hidden_channels": 4, "latent_channels": 1, "activation": "silu"}
 ALL_BINARY_IMAGES = np.array(list(itertools.product((0, 1), repeat=4))).reshape(16, 2, 2, 1)
 
 
@@ -48,6 +48,10 @@ def correlate(layer, x):
     return y + np.asarray(layer.bias) if layer.use_bias else y
 
 
+def silu(x):
+    return x * scipy.special.expit(x)
+
+
 def side_by_side(x):
     """Each 2x2 block's pixels as channels, row by row; zeros beyond the edge."""
     h, w, c = x.shape
@@ -66,12 +70,12 @@ def spread(y, height, width):
 
 def residual(blocks, x):
     for block in blocks:
-        x = x + correlate(block.second, np.tanh(correlate(block.first, np.tanh(x))))
+        x = x + correlate(block.second, silu(correlate(block.first, silu(x))))
     return x
 
 
 def moments(layer, x):
-    mean, raw = np.split(correlate(layer, np.tanh(x)), 2, axis=-1)
+    mean, raw = np.split(correlate(layer, silu(x)), 2, axis=-1)
     return mean, np.exp(LOG_SCALE_LIMIT * np.tanh(raw / LOG_SCALE_LIMIT))
 
 
@@ -97,7 +101,7 @@ def reference(model, image, noise):
                 x = correlate(model.bottom_up.halving[at], side_by_side(x))
                 at += 1
             x = residual(model.bottom_up.blocks[number * per : (number + 1) * per], x)
-            features[number] = correlate(model.bottom_up.outputs[number], np.tanh(x))
+            features[number] = correlate(model.bottom_up.outputs[number], silu(x))
     h, log_q, log_p, used = np.asarray(network.start), [], [], 0
     for number, layer in enumerate(network.layers):
         mean, deviation = moments(layer.prior_moments, h)
@@ -106,7 +110,7 @@ def reference(model, image, noise):
         if image is None:
             z = mean + deviation * epsilon
         else:
-            seen = correlate(layer.from_above, np.tanh(h)) + features[number]
+            seen = correlate(layer.from_above, silu(h)) + features[number]
             shift, ratio = moments(layer.posterior_moments, seen)
             q_mean, q_deviation = mean + deviation * shift, deviation * ratio
             z = q_mean + q_deviation * epsilon
@@ -117,7 +121,7 @@ def reference(model, image, noise):
         for at in range(halvings_of[number], below, -1):
             h = spread(correlate(network.doubling[at - 2], h), *sizes(model)[at - 1])
     assert used == noise.size
-    outputs = spread(correlate(network.output_convolution, np.tanh(h)), *model.image_shape[:2])
+    outputs = spread(correlate(network.output_convolution, silu(h)), *model.image_shape[:2])
     return outputs, np.array(log_q), np.array(log_p)
 
 
@@ -165,7 +169,7 @@ KINDS = {
 @pytest.mark.parametrize("kind", KINDS)
 def test_log_weights_are_likelihood_times_prior_over_posterior_of_each_layer(ladder, normal, compiled, array, kind):
     image_shape, grey_levels, settings, log_prob = KINDS[kind]
-    model = ladder(image_shape, grey_levels, **settings)
+    model = ladder(image_shape, grey_levels, scale=0.15, **settings)
     images = np.random.default_rng(0).integers(0, grey_levels, size=(3, *image_shape))
     noise = normal(2, 3, *model.posterior_noise_shape)
     found = array(compiled(model.log_weights)(images, noise))
@@ -371,7 +375,7 @@ def test_reconstruction_is_the_expected_image_at_the_posterior_means(ladder, arr
 
 
 def test_interpolation_ends_at_the_reconstructions(ladder, array):
-    model = ladder((5, 4, 1), 2, scale=0.6, latent_layers=3, downsamplings=2)
+    model = ladder((5, 4, 1), 2, scale=0.15, latent_layers=3, downsamplings=2)
     first, second = np.random.default_rng(0).integers(0, 2, (2, 4, 5, 4, 1))
     found = array(model.interpolate(first, second, [0.0, 0.3, 1.0]))
     assert found.shape == (4, 3, 5, 4, 1)
