@@ -64,6 +64,7 @@ class LadderVAEConfig(ModelConfig):
 
     presets: ClassVar[dict[str, dict[str, Any]]] = {
         "small": {"latent_layers": 3, "downsamplings": 3, "hidden_channels": 32, "blocks": 1},
+        "wide": {"latent_layers": 3, "downsamplings": 3, "hidden_channels": 40, "blocks": 2},
     }
 
     def observation_for(self, grey_levels: int) -> Observation:
