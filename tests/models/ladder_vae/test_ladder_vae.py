@@ -198,7 +198,7 @@ def test_samples_are_drawn_layer_by_layer_from_the_priors(ladder, normal, array,
 
 def test_probabilities_of_all_images_sum_to_1_and_importance_sampling_finds_each(ladder, normal, compiled, array):
     """The integral over the latents of both layers by Gauss-Hermite quadrature."""
-    model = ladder(scale=0.6)
+    model = ladder(scale=0.4)
     for layer in model.top_down.layers:  # posteriors near the priors, and wider than the exact ones
         kernel, bias = layer.posterior_moments.kernel, layer.posterior_moments.bias
         kernel.assign(0.2 * array(kernel))
