@@ -5,9 +5,10 @@ from __future__ import annotations
 from models.autoregressive.config import AutoregressiveConfig
 from models.base.registry import AnyModelConfig
 from models.glow.config import GlowConfig
+from models.ladder_vae.config import LadderVAEConfig
 from models.vae.config import VAEConfig
 
-OWN_FAMILIES = ("vae", "glow", "autoregressive")
+OWN_FAMILIES = ("vae", "glow", "autoregressive", "ladder_vae")
 """Their names, in the order in which they are listed."""
 
-__all__ = ["OWN_FAMILIES", "AnyModelConfig", "AutoregressiveConfig", "GlowConfig", "VAEConfig"]
+__all__ = ["OWN_FAMILIES", "AnyModelConfig", "AutoregressiveConfig", "GlowConfig", "LadderVAEConfig", "VAEConfig"]

@@ -36,6 +36,7 @@ TRAINING = "bench/training/loop.py"
 PREPROCESSING = "models/bijections/preprocessing.py"
 PRIORS = "models/vae/priors.py"
 MASKED = "models/autoregressive/masked_convolution.py"
+LADDER = "models/ladder_vae/model.py"
 MUTATIONS = {
     "autoregressive: a value sees itself": Mutation(
         MASKED,
@@ -57,6 +58,24 @@ MUTATIONS = {
     ),
     "patches: the gradient goes to other columns": Mutation(
         MASKED, "2 * r - j : 2 * r - j + width", "j : j + width", "models/autoregressive/test_autoregressive"
+    ),
+    "ladder: the posterior's scale has the wrong sign": Mutation(
+        LADDER,
+        "ops.square(u)) + posterior.log_scale",
+        "ops.square(u)) - posterior.log_scale",
+        "models/ladder_vae/test_ladder_vae",
+    ),
+    "ladder: free bits go by image": Mutation(
+        LADDER,
+        "ops.sum(ops.maximum(self.configuration.free_bits, ops.mean(kl_by_layer, axis=0)))",
+        "ops.sum(ops.maximum(self.configuration.free_bits, kl_by_layer), axis=1)",
+        "models/ladder_vae/test_ladder_vae",
+    ),
+    "ladder: the posterior does not see the layers above": Mutation(
+        "models/ladder_vae/networks.py",
+        "flat(seen + features)",
+        "flat(0 * seen + features)",
+        "models/ladder_vae/test_ladder_vae",
     ),
     "likelihood: an exact one is sampled": Mutation(
         "bench/evaluation/likelihood.py",

@@ -262,8 +262,10 @@ TABLES: dict[str, list[str]] = {
     "likelihood_by_image": ["image", "bound_nats", "monte_carlo_error", "effective_sample_size"],
     # The mean test bits/dim at k' = 1, 2, 4, ... k, from the same weights in groups of k'.
     "bound_by_samples": ["importance_samples", "bits_per_dim", "monte_carlo_error"],
-    # One row per latent of a VAE.
+    # One row per latent of a VAE, ladder or not.
     "latents": ["latent", "kl_nats", "variance_of_mean", "active"],
+    # One row per layer of latents of a ladder VAE, the top one first.
+    "latent_layers": ["layer", "latents", "kl_nats", "active_units"],
     # One row per invertible 1x1 convolution of a Glow.
     "convolutions": ["level", "step", "channels", "condition_number", "log_abs_det"],
 }

@@ -252,6 +252,14 @@ class Builder:
             self.table(
                 run, "latents", latent=np.arange(32), kl_nats=kl, variance_of_mean=kl / 4, active=np.arange(32) < 12
             )
+            self.table(
+                run,
+                "latent_layers",
+                layer=[0, 1],
+                latents=[12, 20],
+                kl_nats=[kl[:12].sum(), kl[12:].sum()],
+                active_units=[12, 0],
+            )
         elif family == "glow":
             self.measure(run, "diagnostics", "round_trip_error", 0.0004)
             self.measure(run, "diagnostics", "condition_number", 31.0 + seed)

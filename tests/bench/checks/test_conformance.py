@@ -20,6 +20,7 @@ from models.base import registry
 from models.base.config import ModelConfig
 from models.base.registry import registered
 from models.glow.config import GlowConfig
+from models.ladder_vae.config import LadderVAEConfig
 from models.vae.config import VAEConfig
 from studies.cli import check as check_command
 from studies.cli.terminal import run_program
@@ -44,9 +45,19 @@ OWN = {
         levels=0, checkerboard_steps=3, hidden_channels=6, coupling="mixture_logistic", coupling_components=2
     ),
     "autoregressive": AutoregressiveConfig(hidden_channels=8, blocks=1, first_kernel=5),
+    "ladder vae": LadderVAEConfig(hidden_channels=4, latent_layers=2, latent_channels=2, downsamplings=1),
+    "ladder vae, deep": LadderVAEConfig(
+        hidden_channels=4, latent_layers=4, latent_channels=1, blocks=2, observation="discretised_logistic"
+    ),
 }
 
-SLOW = ("vae, residual", "glow, of classes", "glow, mixture", "glow, checkerboards of mixtures alone")
+SLOW = (
+    "vae, residual",
+    "glow, of classes",
+    "glow, mixture",
+    "glow, checkerboards of mixtures alone",
+    "ladder vae, deep",
+)
 
 
 def failures(config, checks=CHECKS):

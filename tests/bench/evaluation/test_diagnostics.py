@@ -10,6 +10,7 @@ from bench.evaluation.diagnostics import Diagnostics
 from models.autoregressive.config import AutoregressiveConfig
 from models.glow.config import GlowConfig
 from models.glow.diagnostics import convolutions
+from models.ladder_vae.config import LadderVAEConfig
 from models.registry import build_model
 from models.vae.config import VAEConfig
 
@@ -50,6 +51,42 @@ def test_a_latent_whose_mean_does_not_move_has_collapsed(vae, images):
     assert tables["latents"]["kl_nats"][1] == pytest.approx(0.0, abs=1e-6)
     assert by_name(measured)["active_units"].value == 2
     assert by_name(measured)["collapsed_share"].value == pytest.approx(1 / 3)
+
+
+@pytest.fixture
+def ladder(perturb):
+    config = LadderVAEConfig(hidden_channels=4, latent_layers=3, latent_channels=2)
+    return perturb(build_model(config, (8, 8, 1), 17), scale=0.2)
+
+
+def test_the_kl_of_each_layer_is_that_of_its_latents(ladder, images):
+    measured, tables = Diagnostics(ladder).measure(images, seed=0)
+    noise = np.random.default_rng(0).standard_normal((1, len(images), ladder.latents), dtype=np.float32)
+    posteriors = ladder.infer(images, noise).posteriors
+    flat = [
+        [np.asarray(part[0], np.float64).reshape(len(images), -1) for part in (each.mean, each.log_scale)]
+        for each in posteriors
+    ]
+    kl = [(0.5 * (mean**2 + np.exp(2 * log_scale) - 1) - log_scale).mean(axis=0) for mean, log_scale in flat]
+    latents, layers = tables["latents"], tables["latent_layers"]
+    assert list(latents) == TABLES["latents"]
+    assert list(layers) == TABLES["latent_layers"]
+    np.testing.assert_allclose(latents["kl_nats"], np.concatenate(kl), rtol=1e-3, atol=1e-5)
+    variance = np.concatenate([mean.var(axis=0, ddof=1) for mean, _ in flat])
+    np.testing.assert_allclose(latents["variance_of_mean"], variance, rtol=1e-3, atol=1e-6)
+    assert layers["latents"].tolist() == [8, 32, 32]
+    np.testing.assert_allclose(layers["kl_nats"], [each.sum() for each in kl], rtol=1e-3)
+    assert by_name(measured)["kl_nats"].value == pytest.approx(layers["kl_nats"].sum(), rel=1e-5)
+    assert layers["active_units"].sum() == by_name(measured)["active_units"].value == latents["active"].sum()
+
+
+def test_a_layer_whose_posterior_is_its_prior_has_no_active_unit(ladder, images):
+    for weight in ladder.top_down.layers[1].posterior_moments.trainable_variables:
+        weight.assign(np.zeros(weight.shape))
+    _, tables = Diagnostics(ladder).measure(images, seed=0)
+    assert tables["latent_layers"]["kl_nats"][1] == pytest.approx(0.0, abs=1e-6)
+    assert tables["latent_layers"]["active_units"][1] == 0
+    assert tables["latent_layers"]["active_units"][0] == 8
 
 
 @pytest.fixture

@@ -8,6 +8,7 @@ from models.autoregressive.config import AutoregressiveConfig
 from models.base.registry import registered
 from models.families import OWN_FAMILIES, AnyModelConfig
 from models.glow.config import GlowConfig
+from models.ladder_vae.config import LadderVAEConfig
 from models.vae.config import VAEConfig
 
 
@@ -66,6 +67,8 @@ def test_configurations_are_frozen_and_survive_json():
         (AutoregressiveConfig(first_kernel=4), (8, 8, 1), 3, "first_kernel=4 is even: take 3 or 5"),
         (AutoregressiveConfig(hidden_channels=2), (8, 8, 3), 3, "hidden_channels=2 leaves .* take at least 3"),
         (VAEConfig(network="residual", downsamplings=3), (7, 9, 1), 2, "7x9 images below one pixel: at most 2"),
+        (LadderVAEConfig(downsamplings=3), (9, 7, 1), 2, "downsamplings=3 halves 9x7 .* below one pixel: at most 2"),
+        (LadderVAEConfig(observation="bernoulli"), (8, 8, 1), 3, "needs 2 grey levels, the data has 3: take auto"),
     ],
 )
 def test_images_that_do_not_fit_are_refused_with_what_would_be_accepted(config, image_shape, grey_levels, message):
@@ -80,6 +83,7 @@ def test_images_that_do_not_fit_are_refused_with_what_would_be_accepted(config, 
         (GlowConfig(levels=1), (2, 6, 1)),
         (VAEConfig(network="residual", downsamplings=2), (7, 9, 1)),
         (VAEConfig(network="dense", downsamplings=8), (7, 9, 1)),
+        (LadderVAEConfig(downsamplings=2, latent_layers=6), (7, 4, 1)),
     ],
 )
 def test_images_at_the_limit_are_accepted(config, image_shape):

@@ -15,6 +15,7 @@ from models import BROKEN
 from models.autoregressive.config import AutoregressiveConfig
 from models.glow.config import GlowConfig
 from models.glow.model import Glow
+from models.ladder_vae.config import LadderVAEConfig
 from models.registry import build_model
 from models.vae.config import VAEConfig
 
@@ -29,6 +30,7 @@ MODELS = {
     "residual categorical vae": (VAEConfig(network="residual", hidden_channels=2, downsamplings=1, latent_size=2), 5),
     "autoregressive": (AutoregressiveConfig(hidden_channels=6, blocks=1, first_kernel=5), 5),
     "autoregressive mixture": (AutoregressiveConfig(hidden_channels=6, blocks=1, dropout=0.0), 64),
+    "ladder vae": (LadderVAEConfig(hidden_channels=4, latent_channels=2, latent_layers=2), 5),
     "glow": (GlowConfig(**GLOW), 256),
     "glow, classes": (GlowConfig(**GLOW, classes=3), 16),
     "glow, variational": (GlowConfig(**GLOW, dequantisation="variational", permutation="plain"), 5),
@@ -151,7 +153,7 @@ def test_models_saved_on_one_backend_load_on_the_other(normal, perturb, array, t
     if importlib.util.find_spec(other) is None:
         pytest.skip(f"needs {other}")
     expected = {}
-    for family in ("mixture iwae", "glow, variational", "autoregressive"):
+    for family in ("mixture iwae", "glow, variational", "autoregressive", "ladder vae"):
         model = perturb(build_model(MODELS[family][0], SHAPE, MODELS[family][1]), scale=0.1)
         images, noise = images_of(model), array(normal(1, 6, *model.posterior_noise_shape))
         folder = tmp_path / family
@@ -187,7 +189,9 @@ def train(model, jit_compile, labels=None, epochs=10):
 def test_training_lowers_the_loss_and_reports_its_metrics(model):
     jit_compile = keras.backend.backend() == "jax"
     history, evaluation = train(model, jit_compile, labels_of(model, 128))
-    expected = {"loss", "bits_per_dim"} | ({"kl_nats"} if model.configuration.family == "vae" else set())
+    expected = {"loss", "bits_per_dim"} | (
+        {"kl_nats"} if model.configuration.family in ("vae", "ladder_vae") else set()
+    )
     assert set(history) == set(evaluation) == expected
     assert np.isfinite(list(history.values())).all()
     assert history["loss"][-1] < history["loss"][0] - 0.01

@@ -5,6 +5,7 @@ import pytest
 from models.autoregressive.config import AutoregressiveConfig
 from models.base.config import ModelConfig
 from models.glow.config import GlowConfig
+from models.ladder_vae.config import LadderVAEConfig
 from models.vae.config import VAEConfig
 
 CONFIGURATIONS = {
@@ -35,6 +36,9 @@ CONFIGURATIONS = {
     ),
     "autoregressive": (AutoregressiveConfig(hidden_channels=7, blocks=2, first_kernel=5), 17),
     "autoregressive, no blocks": (AutoregressiveConfig(hidden_channels=3, blocks=0, mixture_components=2), 256),
+    "ladder": (LadderVAEConfig(hidden_channels=5, latent_layers=3, latent_channels=2), 2),
+    "ladder, deep": (LadderVAEConfig(hidden_channels=3, latent_layers=6, downsamplings=2, blocks=2), 256),
+    "ladder, a resolution without a layer": (LadderVAEConfig(latent_layers=2, hidden_channels=3, downsamplings=2), 17),
     "with classes": (GlowConfig(levels=2, flow_depth=1, hidden_channels=5, classes=10), 2),
 }
 

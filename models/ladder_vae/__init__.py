@@ -1,0 +1,1 @@
+"""The ladder VAE: layers of latents, each given those above it."""

@@ -1,0 +1,224 @@
+"""The networks of the ladder VAE: bottom-up from the image, and top-down through the layers of latents.
+
+All convolutions have stride 1: resolution is halved by laying the four pixels of each 2x2 block side by side, and
+doubled by the inverse. Odd sizes are padded before, and cropped after.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable
+from typing import Any
+
+import keras
+from keras import ops
+
+from models.base.config import Shape
+from models.base.distributions import DiagonalGaussian, Tensor
+from models.ladder_vae.config import LadderVAEConfig, Rung, halved
+from models.ladder_vae.convolution import Convolution
+
+LOG_SCALE_LIMIT = 5.0
+"""Log-scales lie between minus this and this, softly (Vahdat & Kautz 2020): no step of training makes a KL explode."""
+
+
+def halve(x: Tensor) -> Tensor:
+    """(n, h, w, c) -> (n, ⌈h/2⌉, ⌈w/2⌉, 4c), zero where a block reaches beyond x."""
+    _, height, width, channels = x.shape
+    if height % 2 or width % 2:
+        x = ops.pad(x, ((0, 0), (0, height % 2), (0, width % 2), (0, 0)))
+    rows, columns = (height + 1) // 2, (width + 1) // 2
+    blocks = ops.transpose(ops.reshape(x, (-1, rows, 2, columns, 2, channels)), (0, 1, 3, 2, 4, 5))
+    return ops.reshape(blocks, (-1, rows, columns, 4 * channels))
+
+
+def double(y: Tensor, height: int, width: int) -> Tensor:
+    """(n, ⌈h/2⌉, ⌈w/2⌉, 4c) -> (n, h, w, c): the inverse of :func:`halve` (Shi et al. 2016, eq. 4)."""
+    _, rows, columns, channels = y.shape
+    blocks = ops.transpose(ops.reshape(y, (-1, rows, columns, 2, 2, channels // 4)), (0, 1, 3, 2, 4, 5))
+    return ops.reshape(blocks, (-1, 2 * rows, 2 * columns, channels // 4))[:, :height, :width]
+
+
+class ResidualBlock(keras.layers.Layer):
+    """x + conv(act(conv(act(x)))) with 3x3 convolutions: pre-activation residual block (He et al. 2016b).
+
+    Args:
+        rung: where it is.
+        activation: a Keras activation's name.
+        blocks: how many follow each other; the variance of what each adds is 1/blocks at first (Child 2021, section
+            3.2).
+    """
+
+    def __init__(self, rung: Rung, activation: str, blocks: int, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.activation = keras.activations.get(activation)
+        self.first = Convolution(rung.channels, rung.channels, 3, gain=2.0, name="first")
+        self.second = Convolution(rung.channels, rung.channels, 3, gain=2.0 / blocks, name="second")
+        self.built = True
+
+    def call(self, x: Tensor) -> Tensor:
+        """(n, h, w, channels) -> the same."""
+        return x + self.second(self.activation(self.first(self.activation(x))))
+
+
+def _blocks(config: LadderVAEConfig, rung: Rung) -> list[ResidualBlock]:
+    number = config.latent_layers * config.blocks
+    return [ResidualBlock(rung, config.activation, number, name=f"block_{i}") for i in range(config.blocks)]
+
+
+class BottomUp(keras.layers.Layer):
+    """What each layer of latents sees of the image, from one deterministic network.
+
+    Args:
+        config: the configuration.
+        image_shape: (h, w, c).
+    """
+
+    def __init__(self, config: LadderVAEConfig, image_shape: Shape, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.activation = keras.activations.get(config.activation)
+        self.rungs = config.rungs(image_shape)
+        channels = image_shape[2]
+        self.halving = []
+        for halvings in range(1, config.downsamplings + 1):
+            inputs, channels = 4 * channels, config.channels_after(halvings)
+            size = 3 if halvings == 1 else 1
+            self.halving.append(Convolution(inputs, channels, size, name=f"halving_{halvings}"))
+        self.blocks: list[ResidualBlock] = []
+        self.outputs = []
+        for number, rung in enumerate(self.rungs):
+            self.blocks += _blocks(config, rung)
+            # No bias: where it is added to, there is one.
+            self.outputs.append(Convolution(rung.channels, rung.channels, 1, use_bias=False, name=f"output_{number}"))
+        self.built = True
+
+    def call(self, x: Tensor) -> list[Tensor]:
+        """Scaled images (n, h, w, c) to features (n, height, width, channels) of each layer, top first."""
+        halvings, features = 0, []
+        per_rung = len(self.blocks) // len(self.rungs)
+        for number in reversed(range(len(self.rungs))):
+            while halvings < self.rungs[number].halvings:
+                x = self.halving[halvings](halve(x))
+                halvings += 1
+            for block in self.blocks[number * per_rung : (number + 1) * per_rung]:
+                x = block(x)
+            features.append(self.outputs[number](self.activation(x)))
+        return features[::-1]
+
+
+class LatentLayer(keras.layers.Layer):
+    """One layer of latents: its prior and posterior given those above it, and what follows from it further down.
+
+    Args:
+        config: the configuration.
+        rung: where it is.
+    """
+
+    def __init__(self, config: LadderVAEConfig, rung: Rung, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.rung = rung
+        self.activation = keras.activations.get(config.activation)
+        latents = config.latent_channels
+        self.prior_moments = Convolution(rung.channels, 2 * latents, 3, gain=0.0, name="prior_moments")
+        self.from_above = Convolution(rung.channels, rung.channels, 1, name="from_above")
+        self.posterior_moments = Convolution(rung.channels, 2 * latents, 3, gain=0.0, name="posterior_moments")
+        gain = 1.0 / config.latent_layers
+        self.of_latents = Convolution(latents, rung.channels, 1, gain=gain, name="of_latents")
+        self.blocks = _blocks(config, rung)
+        self.built = True
+
+    def prior(self, above: Tensor) -> DiagonalGaussian:
+        """p(z_l | z_>l) from the state above (…, height, width, channels), elementwise."""
+        return _gaussian(self.prior_moments(self.activation(above)))
+
+    def posterior(self, above: Tensor, features: Tensor) -> DiagonalGaussian:
+        """q(u_l | x, z_>l) of u_l = (z_l - μ_p)/σ_p, elementwise.
+
+        Args:
+            above: states (k·n, height, width, channels), or a single one for all.
+            features: what the layer sees of n images (n, height, width, channels).
+
+        Returns:
+            Moments (k, n, height, width, latents), or (1, n, …) for a single state.
+        """
+        n = ops.shape(features)[0]
+        seen = by_sample(self.from_above(self.activation(above)), 1 if above.shape[0] == 1 else n)
+        moments = self.posterior_moments(self.activation(flat(seen + features)))
+        return _gaussian(by_sample(moments, n))
+
+    def below(self, above: Tensor, z: Tensor) -> Tensor:
+        """The state below, from that above and the layer's latents."""
+        h = above + self.of_latents(z)
+        for block in self.blocks:
+            h = block(h)
+        return h
+
+
+class TopDown(keras.layers.Layer):
+    """From the latents to the distribution of each pixel, layer by layer; prior and posterior share it.
+
+    Args:
+        config: the configuration.
+        image_shape: (h, w, c).
+        outputs: numbers that describe one pixel, its channels together.
+    """
+
+    def __init__(self, config: LadderVAEConfig, image_shape: Shape, outputs: int, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.activation = keras.activations.get(config.activation)
+        self.image_size = image_shape[:2]
+        self.rungs = config.rungs(image_shape)
+        self.latents = config.latent_channels
+        top, finest = self.rungs[0], self.rungs[-1]
+        self.start = self.add_weight(shape=(top.height, top.width, top.channels), initializer="zeros", name="start")
+        self.layers = [LatentLayer(config, rung, name=f"layer_{i}") for i, rung in enumerate(self.rungs)]
+        self.doubling = []
+        for halvings in range(2, config.downsamplings + 1):
+            inputs, filters = config.channels_after(halvings), 4 * config.channels_after(halvings - 1)
+            self.doubling.append(Convolution(inputs, filters, 1, name=f"doubling_{halvings}"))
+        self.output_convolution = Convolution(finest.channels, 4 * outputs, 3, gain=0.0, use_bias=False, name="output")
+        self.built = True
+
+    @property
+    def sizes(self) -> list[int]:
+        """Latents of each layer, the top one first."""
+        return [rung.height * rung.width * self.latents for rung in self.rungs]
+
+    def split(self, flat: Tensor) -> list[Tensor]:
+        """A number for each latent (…, latents of all layers), by layer: (…, height, width, latents), the top first."""
+        ends = list(itertools.accumulate(self.sizes))[:-1]
+        parts = ops.split(flat, ends, axis=-1)
+        shapes = [(rung.height, rung.width, self.latents) for rung in self.rungs]
+        batch = [ops.shape(flat)[axis] for axis in range(len(flat.shape) - 1)]
+        return [ops.reshape(part, (*batch, *shape)) for part, shape in zip(parts, shapes, strict=True)]
+
+    def decode(self, standardised: Callable[[int, Tensor], Tensor]) -> Tensor:
+        """The outputs (n, h, w, outputs) that the latents z_l = μ_p(z_>l) + σ_p(z_>l)·u_l lead to.
+
+        Args:
+            standardised: u_l (n, height, width, latents), given the number l of a layer, 0 for the top, and the state
+                above it.
+        """
+        h = self.start[None]
+        for number, layer in enumerate(self.layers):
+            h = layer.below(h, layer.prior(h).sample(standardised(number, h)))
+            below = self.rungs[number + 1].halvings if number + 1 < len(self.rungs) else 1
+            for halvings in range(layer.rung.halvings, below, -1):
+                h = double(self.doubling[halvings - 2](h), *halved(self.image_size, halvings - 1))
+        return double(self.output_convolution(self.activation(h)), *self.image_size)
+
+
+def _gaussian(moments: Tensor) -> DiagonalGaussian:
+    mean, raw = ops.split(moments, 2, axis=-1)
+    # L·tanh(raw/L), by the sigmoid: Keras's tanh leaves double precision on JAX.
+    return DiagonalGaussian(mean, LOG_SCALE_LIMIT * (2.0 * ops.sigmoid(2.0 / LOG_SCALE_LIMIT * raw) - 1.0))
+
+
+def by_sample(x: Tensor, n: int) -> Tensor:
+    """(k·n, …) -> (k, n, …)."""
+    return ops.reshape(x, (-1, n, *x.shape[1:]))
+
+
+def flat(x: Tensor) -> Tensor:
+    """(k, n, …) -> (k·n, …)."""
+    return ops.reshape(x, (-1, *x.shape[2:]))
