@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import tempfile
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -68,23 +69,43 @@ def open_shared(info: DatasetInfo, digest: str, labels: str, folder: Path) -> Da
 def _open_copy(info: DatasetInfo, digest: str, labels: str, found: Path) -> Dataset:
     train, validation, test = (_open(found, name) for name in _SPLITS)
     opened = _state(found)
-    copy = Dataset(info, train, validation, test)
-    if (copy.digest, copy.labels_digest) != (digest, labels):
-        raise _altered(found)
+
+    def is_intact() -> bool:
+        copy = Dataset(info, train, validation, test)
+        return (copy.digest, copy.labels_digest) == (digest, labels)
 
     def check() -> None:
-        if _state(found) != opened:
+        nonlocal opened
+        now = _state(found)
+        if now == opened:
+            return
+        # What is mapped belongs to the files that were opened. Backups and `touch` change their times alone.
+        if [each.file for each in now] != [each.file for each in opened] or not is_intact():
             raise _altered(found)
+        opened = now
 
+    if not is_intact():
+        raise _altered(found)
     return Dataset(info, train, validation, test, digest, check)
 
 
-def _state(folder: Path) -> list[tuple[str, int, int]]:
-    """What changes where a file is written: time and size of each. Of a folder that was removed, nothing is left."""
+@dataclass(frozen=True, order=True)
+class _File:
+    """A file, and what changes where it is written: whoever sets its time back cannot set that of the change back."""
+
+    file: tuple[str, int]
+    seen: tuple[int, int, int]
+
+
+def _state(folder: Path) -> list[_File]:
+    """The files of a folder; of one that was removed, nothing is left."""
     try:
-        return sorted((file.name, file.stat().st_mtime_ns, file.stat().st_size) for file in folder.iterdir())
+        found = [(file.name, file.stat()) for file in folder.iterdir()]
     except FileNotFoundError:
         return []
+    return sorted(
+        _File((name, stat.st_ino), (stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns)) for name, stat in found
+    )
 
 
 def _altered(folder: Path) -> AlteredDataError:

@@ -80,4 +80,11 @@ def load_extensions(files: list[Path] | None, backend: str | None = None) -> Non
                 load_extension(file)
 
 
-Output = Annotated[Path, typer.Option(help="Folder for databases, artifacts and reports.")]
+def _remember(context: typer.Context, output: Path) -> Path:
+    """Unexpected errors of the command are logged there."""
+    if context.obj is not None:
+        context.obj["output"] = output
+    return output
+
+
+Output = Annotated[Path, typer.Option(callback=_remember, help="Folder for databases, artifacts and reports.")]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import io
 import os
 import sys
 from collections.abc import Iterator
@@ -58,6 +59,10 @@ def lasting_output() -> Iterator[None]:
     _open_standard_files()
     # Python has None in the place of one that was closed when it began.
     streams = [open(os.devnull, "w") if stream is None else stream for stream in before]  # noqa: PTH123, SIM115
+    for stream in streams:
+        # A terminal of few characters, as under LC_ALL=C, gets the others as escapes.
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     output, errors = map(_Lasting, streams)
     sys.stdout, sys.stderr = cast(TextIO, output), cast(TextIO, errors)
     try:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import gc
 import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from textwrap import TextWrapper
@@ -90,10 +90,11 @@ def run_program(program: typer.Typer, name: str | None = None) -> None:
     """
     from bench.core.errors import ReparamBenchError, UnexpectedError
 
+    found: dict[str, Path] = {}
     try:
-        with _unexpected_errors_logged():
+        with _unexpected_errors_logged(found):
             # In standalone mode Typer prints a usage error in a box of many lines.
-            status = program(prog_name=name, standalone_mode=False)
+            status = program(prog_name=name, standalone_mode=False, obj=found)
     except ReparamBenchError as error:
         _print_error(str(error))
         raise SystemExit(1 if isinstance(error, UnexpectedError) else 2) from None
@@ -140,8 +141,8 @@ def restart() -> NoReturn:
 
 
 @contextmanager
-def _unexpected_errors_logged() -> Iterator[None]:
-    """Log an unexpected error of a command that has no log file yet."""
+def _unexpected_errors_logged(found: Mapping[str, Path]) -> Iterator[None]:
+    """Log an unexpected error of a command that has no log file yet, in the output folder if it was ``found``."""
     from bench.core.errors import ReparamBenchError
 
     try:
@@ -149,5 +150,7 @@ def _unexpected_errors_logged() -> Iterator[None]:
     except (ReparamBenchError, typer.TyperException):
         raise
     except Exception:
-        with command_log("error", Path("runs"), None, open_console(quiet=True)):
+        output = found.get("output", Path("runs"))
+        usable = output if output.is_dir() or not os.path.lexists(output) else Path("runs")
+        with command_log("error", usable, None, open_console(quiet=True)):
             raise

@@ -246,12 +246,14 @@ def test_the_log_goes_where_the_user_says(cli, monkeypatch):
     assert not Path("mine").exists()
 
 
-def test_an_unexpected_error_of_a_command_without_a_log_gets_one(cli, partial_store, monkeypatch):
+def test_an_unexpected_error_of_a_command_without_a_log_gets_one_in_its_output_folder(cli, partial_store, monkeypatch):
+    shutil.copytree(partial_store, "mine", ignore=shutil.ignore_patterns("logs"))
     monkeypatch.setattr("bench.tracking.reading.sqlite.peek_studies", lambda database: 1 / 0)
-    code, _, err = cli("list", "--output", str(partial_store))
+    code, _, err = cli("list", "--output", "mine")
     assert code == 1
     log = Path(re.fullmatch(LINE_AND_LOG.format("ZeroDivisionError: division by zero"), err)[1])
-    assert log.parent == Path("runs/logs")
+    assert log.parent == Path("mine/logs")
+    assert not Path("runs").exists()
     assert "in list_" in log.read_text()
 
 

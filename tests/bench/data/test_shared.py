@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from dataclasses import replace
 
@@ -79,6 +80,21 @@ def test_a_copy_that_was_altered_is_refused_when_it_is_opened_and_while_it_is_us
     with pytest.raises(AlteredDataError, match="was altered"):
         used.check()
     open_shared(digits.info, digits.digest, digits.labels_digest, tmp_path).check()
+
+
+def test_times_that_are_set_are_no_alteration_and_hide_none(digits, tmp_path):
+    used = share(digits, tmp_path)
+    (file,) = tmp_path.glob("*/train.npy")
+    before = file.stat()
+    file.touch()
+    used.check()
+    file.chmod(0o400)
+    used.check()
+    overwrite(file)
+    os.utime(file, ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert (file.stat().st_size, file.stat().st_mtime_ns) == (before.st_size, before.st_mtime_ns)
+    with pytest.raises(AlteredDataError, match="was altered"):
+        used.check()
 
 
 def test_labels_that_change_alone_have_a_copy_of_their_own(digits, tmp_path):
