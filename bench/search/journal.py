@@ -101,19 +101,19 @@ class Journal(JournalFileBackend):
                 if number > log_number_from:
                     yield operation
             # Another process may be writing the next operation; what cannot become one was not written whole.
-            if file.tell() <= size and line[: len(_BEGIN)] != _BEGIN[: len(line)]:
+            if file.tell() <= size and not _may_begin(line):
                 self._check_tail(offsets[number], number + 1)
 
     def append_logs(self, logs: list[dict[str, Any]]) -> None:
-        """Append whole lines, or nothing."""
+        """Append whole lines; where this raises an error, some or all of them may be there."""
         self._own_lock.acquire()
         try:
             self._cut_tail()
-            size = self._path.stat().st_size
             try:
                 super().append_logs(logs)
             except OSError:
-                os.truncate(self._path, size)
+                # A whole line stays, written to the disk or not: other processes may have read it, and build upon it.
+                self._cut_tail()
                 raise
         finally:
             self._own_lock.release()
@@ -162,7 +162,7 @@ class Journal(JournalFileBackend):
         """Cut off what is no operation at the end; called with the lock held."""
         with self._path.open("rb+") as file:
             last = _last_line(file)
-            if last.startswith(_BEGIN) and not last.endswith(b"\n"):
+            if last and not last.endswith(b"\n") and _may_begin(last):
                 file.truncate(file.seek(0, os.SEEK_END) - len(last))
                 last = _last_line(file)
             if not last or (last.endswith(b"\n") and self._operation(last, self.line + 1) is not None):
@@ -197,6 +197,11 @@ class Journal(JournalFileBackend):
             file.flush()
             os.fsync(file.fileno())
         return kept
+
+
+def _may_begin(line: bytes) -> bool:
+    """Whether a line without its end may be the beginning of an operation."""
+    return line[: len(_BEGIN)] == _BEGIN[: len(line)]
 
 
 def _last_line(file: BinaryIO) -> bytes:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import stat
@@ -111,6 +112,40 @@ def test_a_half_written_operation_is_dropped_without_a_word(written, caplog):
     assert kept(written) == []
     assert Path(written).read_bytes().startswith(whole)
     assert "damaged" not in caplog.text
+
+
+def test_a_line_that_others_have_read_stays_when_the_disk_does_not_confirm_it(written, monkeypatch):
+    one, other = queue(written), queue(written)
+    number = len(lines(written))
+
+    def read_and_fail(file):
+        assert other.settled()
+        raise OSError(errno.EDQUOT, os.strerror(errno.EDQUOT))
+
+    claim = one.claim()
+    with monkeypatch.context() as patched:
+        patched.setattr("os.fsync", read_and_fail)
+        with pytest.raises(TrackingError, match=os.strerror(errno.EDQUOT)):
+            claim.report(0, 1.0)
+    assert len(lines(written)) > number
+    queue(written, 4).claim().end(RunState.COMPLETE, 2.0)
+    assert sorted(other.settled()) == sorted(queue(written).settled()) == [0, 2]
+
+
+@pytest.mark.parametrize("length", [1, 5, 30])
+def test_a_line_that_a_full_disk_cuts_is_dropped_at_once(written, monkeypatch, length):
+    storage = open_storage(written)
+    whole = Path(written).read_bytes()
+
+    def cut_and_fail(file):
+        os.truncate(file, len(whole) + length)
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr("os.fsync", cut_and_fail)
+    with pytest.raises(OSError, match=os.strerror(errno.ENOSPC)):
+        storage.create_new_study([optuna.study.StudyDirection.MINIMIZE], "other")
+    assert Path(written).read_bytes() == whole
+    assert kept(written) == []
 
 
 @pytest.mark.parametrize("damage", TAILS.values(), ids=TAILS.keys())
