@@ -14,7 +14,7 @@ from filelock import FileLock
 from optuna.storages.journal import JournalFileBackend
 
 from bench.core.errors import TrackingError
-from bench.core.file_locks import acquire
+from bench.core.file_locks import LockFileError, acquire
 from bench.core.logs import JOURNAL_LOGGER
 from bench.core.private_files import PRIVATE_FILE
 
@@ -53,7 +53,11 @@ class _Lock:
         self._lock = FileLock(f"{path}.lock")
 
     def acquire(self) -> bool:
-        acquire(self._lock)
+        try:
+            acquire(self._lock)
+        except LockFileError as error:
+            # A fault of the machine: the trial that reports is not at fault, and is repeated.
+            raise TrackingError(f"the study's storage cannot be locked: {error}") from error
         return True
 
     def release(self) -> None:
@@ -70,7 +74,7 @@ class Journal(JournalFileBackend):
     something else.
 
     Raises:
-        LockFileError: its lock cannot be opened.
+        TrackingError: its lock cannot be taken.
         DamagedJournalError: as above; reading and writing raise it.
     """
 

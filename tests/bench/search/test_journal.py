@@ -16,6 +16,7 @@ from optuna.storages.journal._storage import JournalOperation
 from bench.core.errors import TrackingError
 from bench.core.file_locks import LockFileError, locked
 from bench.core.results import RunState
+from bench.execution.worker import _INTERRUPTIONS
 from bench.search import journal as module
 from bench.search.queue import Queue, Task
 from bench.search.storage import describe_storage, open_storage
@@ -271,13 +272,29 @@ def test_a_lock_that_is_no_file_is_named_with_the_remedy(written, plant, message
     lock.unlink()
     storage = open_storage(written)
     plant(lock)
-    with pytest.raises(LockFileError, match=message) as raised:
+    with pytest.raises(TrackingError, match=message) as raised:
         storage.create_new_study([optuna.study.StudyDirection.MINIMIZE], "other")
     assert str(lock) in str(raised.value)
     assert "\n" not in str(raised.value)
     target = lock.with_name("target")
     assert not target.exists() or target.read_text() == "keep"
     assert not lock.with_name("nowhere").exists()
+
+
+@pytest.mark.parametrize("number", [errno.EMFILE, errno.ENOLCK, errno.EIO, errno.EACCES])
+def test_a_lock_that_fails_in_mid_trial_interrupts_the_trial_and_does_not_fail_it(written, monkeypatch, number):
+    one = queue(written)
+    claim = one.claim()
+
+    def fail(lock):
+        raise OSError(number, os.strerror(number))
+
+    with monkeypatch.context() as patched:
+        patched.setattr("filelock.FileLock.acquire", fail)
+        with pytest.raises(TrackingError, match=rf"cannot be locked: .*\.lock .*{os.strerror(number)}") as raised:
+            claim.report(0, 1.0)
+    assert isinstance(raised.value, _INTERRUPTIONS)
+    assert sorted(one.settled()) == [0]
 
 
 def test_a_lock_of_another_user_is_named_with_its_owner(tmp_path, monkeypatch):
