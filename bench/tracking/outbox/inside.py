@@ -70,8 +70,7 @@ def open_inside(root: Path, path: str, flags: int = os.O_RDONLY) -> int:
         Its descriptor.
 
     Raises:
-        RefusedPathError: it is neither a file nor a folder, has a second name elsewhere (a hard link), or a part of its
-            path is a symbolic link.
+        RefusedPathError: it is neither a file nor a folder, or a part of its path is a symbolic link.
         OSError: it is not there, or cannot be opened now.
     """
     folder = os.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -116,11 +115,12 @@ def _open(folder: int, name: str, flags: int, place: Path) -> int:
             raise RefusedPathError(f"{place / name} {_REASONS[error.errno]}: {_ACCEPTED}") from error
         raise
     status = os.fstat(opened)
-    if stat.S_ISDIR(status.st_mode) or (stat.S_ISREG(status.st_mode) and status.st_nlink <= 1):
+    # A file may have further names (hard links): copies and backups make them, and the system lets nobody make one of
+    # a file of others that they cannot write.
+    if stat.S_ISDIR(status.st_mode) or stat.S_ISREG(status.st_mode):
         return opened
     os.close(opened)
-    reason = "has a second name elsewhere (a hard link)" if stat.S_ISREG(status.st_mode) else "is a device or a pipe"
-    raise RefusedPathError(f"{place / name} {reason}: {_ACCEPTED}")
+    raise RefusedPathError(f"{place / name} is a device or a pipe: {_ACCEPTED}")
 
 
 def _copy(source: int, place: Path, copy: Path, depth: int = 0) -> None:
