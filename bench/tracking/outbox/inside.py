@@ -26,8 +26,6 @@ _REASONS = {
     errno.ENOTDIR: "is a symbolic link, or no folder",
     errno.EISDIR: "is a folder",
     errno.ENXIO: "is a pipe or a socket",
-    errno.EACCES: "may not be opened by this user",
-    errno.EPERM: "may not be opened by this user",
     errno.ENAMETOOLONG: "has too long a name",
 }
 """Failures that the same attempt meets again, however often."""
@@ -35,6 +33,10 @@ _REASONS = {
 
 class RefusedPathError(OutboxError):
     """Something in an outbox leads outside it, or is neither file nor folder."""
+
+
+class DeniedPathError(RefusedPathError):
+    """This user may not open something in an outbox now: with a new ticket of the file server, perhaps, it may."""
 
 
 def check_path(path: str) -> str:
@@ -71,6 +73,7 @@ def open_inside(root: Path, path: str, flags: int = os.O_RDONLY) -> int:
 
     Raises:
         RefusedPathError: it is neither a file nor a folder, or a part of its path is a symbolic link.
+        DeniedPathError: this user may not open it now.
         OSError: it is not there, or cannot be opened now.
     """
     folder = os.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -110,6 +113,8 @@ def _open(folder: int, name: str, flags: int, place: Path) -> int:
     try:
         # Without waiting for the other end of a pipe.
         opened = os.open(name, flags | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, PRIVATE_FILE, dir_fd=folder)
+    except PermissionError as error:
+        raise DeniedPathError(f"{place / name} may not be opened by this user now ({error.strerror})") from error
     except OSError as error:
         if error.errno in _REASONS:
             raise RefusedPathError(f"{place / name} {_REASONS[error.errno]}: {_ACCEPTED}") from error

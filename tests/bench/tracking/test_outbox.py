@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import logging
 import math
@@ -406,6 +407,23 @@ def test_what_the_store_rejects_is_kept_and_reported_and_all_else_arrives(parent
     with tracking(tracker.uri, tmp_path) as later:
         assert later.waiting() == (0, 0)
         assert later.upload_orphans() == 0
+
+
+def test_what_may_not_be_opened_for_a_while_is_uploaded_by_the_same_process(parent, tracker, client, monkeypatch):
+    opened, denials = os.open, iter(range(4))
+
+    def denied_at_first(path, flags, *arguments, **named):
+        if path == "samples.png" and not flags & os.O_CREAT and next(denials, None) is not None:
+            raise PermissionError(errno.EACCES, "denied")
+        return opened(path, flags, *arguments, **named)
+
+    monkeypatch.setattr("os.open", denied_at_first)
+    run = begin(parent)
+    log_all(run)
+    assert tracker.drain(30) == 0
+    assert next(denials, None) is None
+    assert_arrived(client, run.run_id)
+    assert tracker.problems() == []
 
 
 def test_a_run_that_the_store_rejects_waits_for_a_later_process(parent, tracker, client, tmp_path):
