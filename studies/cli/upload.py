@@ -25,7 +25,8 @@ def command(
     from bench.tracking.location import is_moved
     from bench.tracking.writer import Tracker
 
-    check_output(output)
+    # On a full disk too: what is uploaded makes room.
+    check_output(output, least_free=0)
     outbox = output / "outbox"
     uri = tracking_uri or f"sqlite:///{output.resolve() / 'mlflow.db'}"
     with Tracker(uri, output / "artifacts", outbox) as tracker:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
+from types import SimpleNamespace
 
 import pytest
 
@@ -72,6 +73,14 @@ def test_what_waits_is_delivered_once(upload, store, tmp_path):
     runs = load_results(store, STUDY.study_id).runs.sort_values("number")
     assert runs["state"].tolist() == ["complete", "interrupted"]
     assert upload() == (0, ["nothing waits in runs/outbox"], [])
+
+
+def test_what_waits_is_delivered_though_the_disk_is_full(upload, store, tmp_path, monkeypatch):
+    with Tracker(store, tmp_path / "runs" / "artifacts", tmp_path / "runs" / "outbox") as tracker:
+        parent = tracker.open_study(STUDY)
+    leave_runs(store, tmp_path / "runs", parent.experiment_id, parent.run_id)
+    monkeypatch.setattr("shutil.disk_usage", lambda folder: SimpleNamespace(free=0))
+    assert upload() == (0, ["uploaded 2 of 2 runs, 5 records"], [])
 
 
 def test_a_moved_folder_has_its_addresses_rewritten_though_nothing_waits(upload, store, tmp_path):

@@ -187,8 +187,9 @@ class Outbox:
             RefusedPathError: it leads outside the outbox, or holds anything but files and folders.
             OSError: it is not there, or cannot be copied.
         """
-        with tempfile.TemporaryDirectory(prefix="reparam-bench-") as folder:
-            yield copy_inside(self.folder.parents[1], f"{_within_root(self.folder)}/{path}", Path(folder))
+        root = self.folder.parents[1]
+        with tempfile.TemporaryDirectory(prefix="reparam-bench-", dir=_roomier(root)) as folder:
+            yield copy_inside(root, f"{_within_root(self.folder)}/{path}", Path(folder))
 
     def unsent(self) -> Iterator[bytes]:
         """The whole lines that are not uploaded, as far as they are written when this begins."""
@@ -314,6 +315,15 @@ def count_runs(root: Path) -> dict[str, int]:
             if store is not None and not _read_state(folder).ended:
                 stores[store] += 1
     return stores
+
+
+def _roomier(root: Path) -> str:
+    """Where to copy a file to: the folder of temporary files, or, if its disk has less room, that of all outboxes."""
+    try:
+        return max((tempfile.gettempdir(), str(root)), key=lambda folder: shutil.disk_usage(folder).free)
+    except FileNotFoundError:
+        # No folder of temporary files can be written, or all are full.
+        return str(root)
 
 
 def _within_root(folder: Path) -> str:

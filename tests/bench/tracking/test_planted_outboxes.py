@@ -8,6 +8,7 @@ import os
 import shutil
 import stat
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -210,6 +211,21 @@ def test_what_may_not_be_opened_now_is_uploaded_later_and_others_now(
     assert upload(uri, tmp_path) == []
     assert published(tmp_path).keys() >= {"notes.txt", "grid.png", "MLmodel", "model.keras"}
     assert not outbox.exists()
+
+
+def no_temporary_files():
+    raise FileNotFoundError(errno.ENOENT, "No usable temporary directory found")
+
+
+@pytest.mark.parametrize("full", ["/dev/shm/full", None])
+def test_files_are_copied_where_there_is_room(uri, outbox, tmp_path, monkeypatch, full):
+    """As where temporary files lie in a small memory."""
+    monkeypatch.setattr("tempfile.gettempdir", lambda: full or no_temporary_files())
+    usage = shutil.disk_usage
+    monkeypatch.setattr("shutil.disk_usage", lambda folder: SimpleNamespace(free=0) if folder == full else usage(folder))
+    assert upload(uri, tmp_path) == []
+    assert {"notes.txt", "grid.png", "grid+compressed.webp", "MLmodel", "model.keras"} == set(published(tmp_path))
+    assert not list((tmp_path / "outbox").glob("reparam-bench-*"))
 
 
 def test_several_refused_records_are_counted(uri, outbox, secret, tmp_path):
