@@ -99,6 +99,7 @@ class Outbox:
         """
         folder = root / _UNFIT_FOR_FOLDERS.sub("-", study_id) / creation.tags[KEY_TAG]
         with raise_outbox_errors(folder):
+            make_private(root)
             make_private(folder.parent)
             folder.mkdir(PRIVATE_FOLDER)
             (folder / FILES).mkdir(PRIVATE_FOLDER)
