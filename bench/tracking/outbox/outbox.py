@@ -201,8 +201,11 @@ class Outbox:
                 yield line
 
     def num_unsent(self) -> int:
-        """The number of whole lines that are not uploaded."""
-        return 0 if self.state.ended else sum(1 for _ in self.unsent())
+        """The number of whole lines that are not uploaded; 1 if they cannot be read, as something else lies there."""
+        try:
+            return 0 if self.state.ended else sum(1 for _ in self.unsent())
+        except RefusedPathError:
+            return 1
 
     def save(self, **changes: object) -> None:
         """Save changes of :attr:`state`."""

@@ -426,6 +426,21 @@ def test_what_may_not_be_opened_for_a_while_is_uploaded_by_the_same_process(pare
     assert tracker.problems() == []
 
 
+def test_an_outbox_that_was_altered_does_not_end_the_process_that_waits_for_it(parent, tracker, client, tmp_path):
+    altered, other = begin(parent), begin(parent, 1)
+    while tracker.client.calls.count("log_batch") < 2:  # what their creation brings
+        time.sleep(0.01)
+    (records,) = (tmp_path / "outbox").rglob(f"{altered.key}/records.jsonl")
+    records.rename(tmp_path / "elsewhere")
+    records.symlink_to(tmp_path / "elsewhere")
+    log_all(altered)
+    log_all(other)
+    assert tracker.drain(30) == 1
+    assert_arrived(client, other.run_id)
+    (problem,) = tracker.problems()
+    assert "records.jsonl is a symbolic link" in problem
+
+
 def test_a_run_that_the_store_rejects_waits_for_a_later_process(parent, tracker, client, tmp_path):
     client.delete_experiment(parent.experiment_id)
     run = begin(parent)
