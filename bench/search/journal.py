@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,7 +17,6 @@ from optuna.storages.journal import JournalFileBackend
 from bench.core.errors import TrackingError
 from bench.core.file_locks import LockFileError, acquire
 from bench.core.logs import JOURNAL_LOGGER
-from bench.core.private_files import PRIVATE_FILE
 
 log = logging.getLogger(JOURNAL_LOGGER)
 
@@ -188,19 +188,17 @@ class Journal(JournalFileBackend):
 
     def _keep(self, content: bytes) -> Path:
         """Write what is cut off to a new file beside the journal."""
-        name = f"{self._path}.damaged-{time.strftime('%Y-%m-%dT%H%M%S')}"
-        kept = Path(name)
-        for copy in range(2, 1000):
-            try:
-                opened = os.open(kept, os.O_WRONLY | os.O_CREAT | os.O_EXCL, PRIVATE_FILE)
-                break
-            except FileExistsError:
-                kept = Path(f"{name}-{copy}")
-        with os.fdopen(opened, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        return kept
+        prefix = f"{self._path.name}.damaged-{time.strftime('%Y-%m-%dT%H%M%S')}-"
+        opened, name = tempfile.mkstemp(dir=self._path.parent, prefix=prefix)
+        try:
+            with os.fdopen(opened, "wb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+        except OSError:
+            os.unlink(name)
+            raise
+        return Path(name)
 
 
 def _may_begin(line: bytes) -> bool:

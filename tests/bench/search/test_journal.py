@@ -149,6 +149,25 @@ def test_a_line_that_a_full_disk_cuts_is_dropped_at_once(written, monkeypatch, l
     assert kept(written) == []
 
 
+def test_a_full_disk_keeps_the_damage_in_its_place_and_no_part_of_it_elsewhere(written, monkeypatch):
+    storage = open_storage(written)
+    with Path(written).open("ab") as file:
+        file.write(TAILS["any bytes"])
+    content = Path(written).read_bytes()
+
+    def fail(file):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as patched:
+        patched.setattr("os.fsync", fail)
+        for _ in range(2):
+            with pytest.raises(OSError, match=os.strerror(errno.ENOSPC)):
+                storage.create_new_study([optuna.study.StudyDirection.MINIMIZE], "other")
+    assert (kept(written), Path(written).read_bytes()) == ([], content)
+    storage.create_new_study([optuna.study.StudyDirection.MINIMIZE], "other")
+    assert [file.read_bytes() for file in kept(written)] == [TAILS["any bytes"]]
+
+
 @pytest.mark.parametrize("damage", TAILS.values(), ids=TAILS.keys())
 def test_damage_that_operations_follow_is_named_with_its_line_and_nothing_is_changed(written, damage):
     before = lines(written)
