@@ -281,7 +281,7 @@ PLANTED = [
     (dangling, "is a symbolic link, and a file is accepted: remove it"),
     (link, "is a symbolic link, and a file is accepted: remove it"),
     (Path.mkdir, "is a folder, and a file is accepted: remove it"),
-    pytest.param(unwritable, "let this user write to it, or remove it", marks=not_root),
+    pytest.param(unwritable, "let this user write to it, or give another folder", marks=not_root),
 ]
 
 
@@ -325,9 +325,34 @@ def test_a_lock_of_another_user_is_named_with_its_owner(tmp_path, monkeypatch):
         raise PermissionError(13, "denied")
 
     monkeypatch.setattr("filelock.FileLock.acquire", denied)
-    message = rf"x\.lock belongs to another user \(number {os.geteuid()}; denied\)"
+    message = rf"x\.lock, which belongs to another user \(number {os.geteuid()}\), cannot be opened \(denied\): let this"
     with pytest.raises(LockFileError, match=message), locked(lock):
         pass
+
+
+@pytest.mark.parametrize("number", [errno.EMFILE, errno.ENOLCK, errno.EROFS, errno.ENOSPC, errno.EIO, errno.EACCES])
+@pytest.mark.parametrize("is_there", [True, False])
+def test_nobody_is_advised_to_remove_a_lock_that_others_may_hold(tmp_path, monkeypatch, number, is_there):
+    lock = tmp_path / "x.lock"
+    if is_there:
+        lock.touch()
+
+    def fail(lock):
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr("filelock.FileLock.acquire", fail)
+    with pytest.raises(LockFileError, match=rf"x\.lock cannot be .*\({os.strerror(number)}\)") as raised, locked(lock):
+        pass
+    assert "remove" not in str(raised.value)
+    assert ("this user" in str(raised.value)) == (number == errno.EACCES)
+
+
+@not_root
+def test_a_lock_in_a_folder_that_cannot_be_entered_is_named(tmp_path):
+    tmp_path.chmod(0)
+    with pytest.raises(LockFileError, match="cannot be created"), locked(tmp_path / "x.lock"):
+        pass
+    tmp_path.chmod(0o700)
 
 
 @not_root
