@@ -40,7 +40,7 @@ def command(
         if not waiting.runs:
             for problem in tracker.problems():
                 typer.echo(f"warning: {problem}", err=True)
-            typer.echo(f"nothing waits in {outbox}")
+            typer.echo(f"nothing {'else ' if tracker.problems() else ''}waits in {outbox}")
             raise typer.Exit(1 if tracker.problems() else 0)
         with command_log("upload", output, log_file, open_console()):
             uploaded = tracker.upload_orphans()

@@ -126,5 +126,5 @@ def test_what_is_refused_has_a_status_of_its_own_though_nothing_else_waits(uploa
     (tmp_path / "runs" / "outbox").mkdir()
     (tmp_path / "runs" / "outbox" / "study").symlink_to(elsewhere)
     code, out, err = upload()
-    assert (code, out) == (1, ["nothing waits in runs/outbox"])
+    assert (code, out) == (1, ["nothing else waits in runs/outbox"])
     assert any("symbolic link" in line for line in err), err

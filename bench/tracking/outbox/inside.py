@@ -54,9 +54,10 @@ def check_name(name: str) -> str:
     """Check the name of an artifact.
 
     Raises:
-        ValueError: it is absolute, or has a part ``..``.
+        ValueError: it is empty or absolute, or has a part ``..``.
     """
-    _parts(name)
+    if _leads_outside(name):
+        raise ValueError(f"{name!r} is no name of an artifact: a relative path without .. is accepted")
     return name
 
 
@@ -103,10 +104,15 @@ def copy_inside(root: Path, path: str, target: Path) -> Path:
 
 
 def _parts(path: str) -> tuple[str, ...]:
+    if _leads_outside(path):
+        raise ValueError(f"{path!r} is no path within the outbox: {_ACCEPTED}")
+    return PurePosixPath(path).parts
+
+
+def _leads_outside(path: str) -> bool:
+    """Whether a path is none below a folder: it may be empty, too."""
     parts = PurePosixPath(path).parts
-    if not parts or ".." in parts or path.startswith("/") or "\0" in path:
-        raise ValueError(f"{path!r} leads outside the outbox: {_ACCEPTED}")
-    return parts
+    return not parts or ".." in parts or path.startswith("/") or "\0" in path
 
 
 def _open(folder: int, name: str, flags: int, place: Path) -> int:
