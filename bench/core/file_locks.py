@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -49,19 +50,22 @@ def lock_file_error(path: Path, error: OSError) -> LockFileError:
     It never advises to remove a file of a lock, which another process may hold: two would then hold it.
     """
     place = f"the lock file {path}"
-    # The functions of os.path, as those of Path raise an error of their own in a folder that cannot be entered.
-    if os.path.islink(path):
+    try:
+        status = path.lstat()
+    except OSError:
+        # It is not there, or its folder may not be entered.
+        status = None
+    if status is not None and stat.S_ISLNK(status.st_mode):
         return LockFileError(f"{place} is a symbolic link, and a file is accepted: remove it and run the command again")
-    if os.path.isdir(path):
+    if status is not None and stat.S_ISDIR(status.st_mode):
         return LockFileError(f"{place} is a folder, and a file is accepted: remove it and run the command again")
     if not isinstance(error, PermissionError):
         return LockFileError(f"{place} cannot be used ({error.strerror})")
-    if not os.path.exists(path):
+    if status is None:
         return LockFileError(
             f"{place} cannot be created ({error.strerror}): give a folder in which this user may create files"
         )
-    owner = path.stat().st_uid
-    whose = "" if owner == os.getuid() else f", which belongs to another user (number {owner}),"
+    whose = "" if status.st_uid == os.getuid() else f", which belongs to another user (number {status.st_uid}),"
     return LockFileError(
         f"{place}{whose} cannot be opened ({error.strerror}): let this user write to it, or give another folder"
     )

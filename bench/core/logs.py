@@ -109,11 +109,10 @@ def _in_the_way(error: OSError, output: Path) -> str:
     # A number is that of an open file.
     if error.errno not in IN_THE_WAY or name is None or isinstance(name, int):
         return ""
-    place = os.fsdecode(name)
-    # The folder by all its names, and what lies there by its own: it may be a link.
-    folders = Path(os.path.abspath(output)), Path(os.path.realpath(output))
-    places = Path(os.path.abspath(place)), Path(os.path.realpath(os.path.dirname(place)), os.path.basename(place))
-    return place if any(each.is_relative_to(folder) for each in places for folder in folders) else ""
+    place = Path(os.fsdecode(name))
+    # Its own name stays, as it may be a link. Path.resolve raises an error of its own where links are loops.
+    full = Path(os.path.realpath(place.parent), place.name)
+    return str(place) if full.is_relative_to(os.path.realpath(output)) else ""
 
 
 class _File(logging.FileHandler):

@@ -196,7 +196,7 @@ class Journal(JournalFileBackend):
                 file.flush()
                 os.fsync(file.fileno())
         except OSError:
-            os.unlink(name)
+            Path(name).unlink()
             raise
         return Path(name)
 

@@ -325,7 +325,7 @@ def test_a_lock_of_another_user_is_named_with_its_owner(tmp_path, monkeypatch):
         raise PermissionError(13, "denied")
 
     monkeypatch.setattr("filelock.FileLock.acquire", denied)
-    message = rf"x\.lock, which belongs to another user \(number {os.geteuid()}\), cannot be opened \(denied\): let this"
+    message = rf"x\.lock, which belongs to another user \(number {os.geteuid()}\), cannot be opened \(denied\)"
     with pytest.raises(LockFileError, match=message), locked(lock):
         pass
 
