@@ -709,7 +709,7 @@ def test_an_outbox_that_cannot_be_made_is_reported_before_any_work(uri, tmp_path
     (tmp_path / "file").touch()
     with (
         Tracker(uri, tmp_path, tmp_path / "file") as tracker,
-        pytest.raises(OutboxError, match=r"file.*Not a directory"),
+        pytest.raises(OutboxError, match=r"file.*File exists"),
     ):
         begin(tracker.join_study(STUDY, "1", "0" * 32))
 
