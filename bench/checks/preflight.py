@@ -23,8 +23,12 @@ LEAST_FREE_BYTES = 64 * 2**20
 """Least free disk, for the databases of a study."""
 
 
-def check_output(folder: Path) -> None:
+def check_output(folder: Path, least_free: int = LEAST_FREE_BYTES) -> None:
     """Check that a command can write to a folder, or create it.
+
+    Args:
+        folder: the output folder.
+        least_free: bytes that its disk must have left.
 
     Raises:
         SettingsError: it cannot, or the folder's name cannot be part of a database's address.
@@ -44,9 +48,9 @@ def check_output(folder: Path) -> None:
         raise SettingsError(f"output={str(folder)!r}: {existing} is not a folder; one, or a new name, is accepted")
     if not os.access(existing, os.W_OK | os.X_OK):
         raise SettingsError(f"output={str(folder)!r}: {existing} is not writable: give another")
-    if free < LEAST_FREE_BYTES:
+    if free < least_free:
         raise SettingsError(
-            f"output={str(folder)!r}: its disk has {free / 2**20:.0f} MiB left, and {LEAST_FREE_BYTES / 2**20:.0f} MiB "
+            f"output={str(folder)!r}: its disk has {free / 2**20:.0f} MiB left, and {least_free / 2**20:.0f} MiB "
             "are needed: free some, or give another"
         )
 

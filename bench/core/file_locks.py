@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,14 +14,14 @@ from bench.core.errors import ReparamBenchError
 
 
 class LockFileError(ReparamBenchError):
-    """A lock's file cannot be opened."""
+    """A lock cannot be taken."""
 
 
 def acquire(lock: FileLock) -> None:
     """Wait for a lock and take it.
 
     Raises:
-        LockFileError: its file cannot be opened.
+        LockFileError: its file cannot be opened or locked.
     """
     try:
         lock.acquire()
@@ -33,7 +34,7 @@ def locked(path: Path) -> Iterator[None]:
     """Hold the lock of a file while the block runs.
 
     Raises:
-        LockFileError: the file cannot be opened.
+        LockFileError: the file cannot be opened or locked.
     """
     lock = FileLock(path)
     acquire(lock)
@@ -44,19 +45,27 @@ def locked(path: Path) -> Iterator[None]:
 
 
 def lock_file_error(path: Path, error: OSError) -> LockFileError:
-    """The error of a lock file that cannot be opened; its message names the file and says what to do."""
+    """The error of a lock that cannot be taken; its message names the file and the remedy, where there is one.
+
+    It never advises to remove a file of a lock, which another process may hold: two would then hold it.
+    """
     place = f"the lock file {path}"
-    if path.is_symlink():
+    try:
+        status = path.lstat()
+    except OSError:
+        # It is not there, or its folder may not be entered.
+        status = None
+    if status is not None and stat.S_ISLNK(status.st_mode):
         return LockFileError(f"{place} is a symbolic link, and a file is accepted: remove it and run the command again")
-    if path.is_dir():
+    if status is not None and stat.S_ISDIR(status.st_mode):
         return LockFileError(f"{place} is a folder, and a file is accepted: remove it and run the command again")
-    if not path.exists():
+    if not isinstance(error, PermissionError):
+        return LockFileError(f"{place} cannot be used ({error.strerror})")
+    if status is None:
         return LockFileError(
             f"{place} cannot be created ({error.strerror}): give a folder in which this user may create files"
         )
-    if path.stat().st_uid != os.getuid():
-        return LockFileError(
-            f"{place} belongs to another user (number {path.stat().st_uid}; {error.strerror}): have that user remove "
-            "it while no process uses it, or give another folder"
-        )
-    return LockFileError(f"{place} cannot be opened ({error.strerror}): let this user write to it, or remove it")
+    whose = "" if status.st_uid == os.getuid() else f", which belongs to another user (number {status.st_uid}),"
+    return LockFileError(
+        f"{place}{whose} cannot be opened ({error.strerror}): let this user write to it, or give another folder"
+    )

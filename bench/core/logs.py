@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import logging
+import os
 import sys
 import time
 import traceback
@@ -49,15 +50,16 @@ def default_log_file(output: Path, command: str) -> Path:
 
 
 @contextmanager
-def log_to_file(path: Path, console: Console) -> Iterator[None]:
+def log_to_file(path: Path, console: Console, output: Path | None = None) -> Iterator[None]:
     """Log the block to a file, with the error that ends it.
 
     Args:
         path: the file to append to; missing folders are created.
         console: shows warnings of libraries, one line each.
+        output: the command's output folder.
 
     Raises:
-        SettingsError: the file cannot be written, or the block found something in the way of a file of ours.
+        SettingsError: the file cannot be written, or something lies in the way of what the block writes to ``output``.
         UnexpectedError: the block raised an error other than :class:`ReparamBenchError`; the log has the traceback.
     """
     try:
@@ -83,10 +85,10 @@ def log_to_file(path: Path, console: Console) -> Iterator[None]:
         raise
     except Exception as error:
         log.exception("ended by an unexpected error")
-        if isinstance(error, OSError) and error.errno in IN_THE_WAY and error.filename is not None:
-            place = error.filename if error.filename2 is None else error.filename2
+        if output is not None and isinstance(error, OSError) and (place := _in_the_way(error, output)):
             raise SettingsError(
-                f"{one_line(str(place))!r} cannot be used ({error.strerror}): move what lies there or above it away"
+                f"{one_line(place)!r} cannot be used ({error.strerror}): move what lies there or above it away; "
+                f"{file.where_traceback_is(error)}"
             ) from error
         raise UnexpectedError(
             f"{shorten(f'{type(error).__name__}: {error}')}; {file.where_traceback_is(error)}; {_suggest_fix(error)}"
@@ -99,6 +101,18 @@ def log_to_file(path: Path, console: Console) -> Iterator[None]:
         for handler in handlers:
             root.removeHandler(handler)
             handler.close()
+
+
+def _in_the_way(error: OSError, output: Path) -> str:
+    """The path below ``output`` at which something lies that an error of a file is about; empty if there is none."""
+    name = error.filename if error.filename2 is None else error.filename2
+    # A number is that of an open file.
+    if error.errno not in IN_THE_WAY or name is None or isinstance(name, int):
+        return ""
+    place = Path(os.fsdecode(name))
+    # Its own name stays, as it may be a link. Path.resolve raises an error of its own where links are loops.
+    full = Path(os.path.realpath(place.parent), place.name)
+    return str(place) if full.is_relative_to(os.path.realpath(output)) else ""
 
 
 class _File(logging.FileHandler):

@@ -8,7 +8,8 @@ PRIVATE_FOLDER, PRIVATE_FILE = 0o700, 0o600
 
 
 def make_private(folder: Path) -> None:
-    """Make a folder, and those above it that are missing, for this user alone; one that is there stays as it is."""
-    for each in (*reversed(folder.parents), folder):
-        if not each.exists():
-            each.mkdir(mode=PRIVATE_FOLDER, exist_ok=True)
+    """Make a folder for this user alone; one that is there stays as it is.
+
+    Folders above it that are missing are made as the user's own commands make them.
+    """
+    folder.mkdir(PRIVATE_FOLDER, parents=True, exist_ok=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +26,7 @@ def keep(arrays: Arrays, output: Path) -> Path:
     Raises:
         DataError: it is there, and was altered.
     """
-    digest = _digest(arrays)
+    digest = _digest(arrays, arrays.__getitem__)
     path = output / "data" / digest[:12] / "arrays.npz"
     if not path.is_file():
         make_private(path.parent)
@@ -54,36 +54,20 @@ def find_kept(dataset: str, output: Path) -> str:
     return dataset if here is None or not here.is_file() else str(here)
 
 
-class _Stored(Mapping[str, npt.NDArray[Any]]):
-    """The arrays of a file, each read when it is asked for."""
-
-    def __init__(self, file: ArrayFile) -> None:
-        self._file = file
-
-    def __getitem__(self, name: str) -> npt.NDArray[Any]:
-        return np.ascontiguousarray(self._file.read(name))
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._file.names)
-
-    def __len__(self) -> int:
-        return len(self._file.names)
-
-
 def _holds(path: Path, digest: str) -> bool:
     try:
         with ArrayFile(path) as file:
-            return _digest(_Stored(file)) == digest
+            return _digest(file.names, lambda name: np.ascontiguousarray(file.read(name))) == digest
     except DataError:
         # Truncated, or no such file any more.
         return False
 
 
-def _digest(arrays: Arrays) -> str:
-    """SHA-256 over names, types, shapes and values."""
+def _digest(names: Iterable[str], read: Callable[[str], npt.NDArray[Any]]) -> str:
+    """SHA-256 over names, types, shapes and values of contiguous arrays, each read when it is due."""
     digest = hashlib.sha256()
-    for name in sorted(arrays):
-        array = arrays[name]
+    for name in sorted(names):
+        array = read(name)
         digest.update(f"{name} {array.dtype} {array.shape}\0".encode())
         # Bytes in place: of all images they would take the images' memory again.
         digest.update(array.reshape(-1).view(np.uint8).data)

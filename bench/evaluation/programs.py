@@ -26,7 +26,7 @@ class OutsideData:
 
     name: str
     images: Images = field(repr=False)
-    digest: str = ""
+    digest: str
 
 
 @dataclass(frozen=True)

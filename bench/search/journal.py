@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,9 +15,8 @@ from filelock import FileLock
 from optuna.storages.journal import JournalFileBackend
 
 from bench.core.errors import TrackingError
-from bench.core.file_locks import acquire
+from bench.core.file_locks import LockFileError, acquire
 from bench.core.logs import JOURNAL_LOGGER
-from bench.core.private_files import PRIVATE_FILE
 
 log = logging.getLogger(JOURNAL_LOGGER)
 
@@ -53,7 +53,11 @@ class _Lock:
         self._lock = FileLock(f"{path}.lock")
 
     def acquire(self) -> bool:
-        acquire(self._lock)
+        try:
+            acquire(self._lock)
+        except LockFileError as error:
+            # A fault of the machine: the trial that reports is not at fault, and is repeated.
+            raise TrackingError(f"the study's storage cannot be locked: {error}") from error
         return True
 
     def release(self) -> None:
@@ -70,7 +74,7 @@ class Journal(JournalFileBackend):
     something else.
 
     Raises:
-        LockFileError: its lock cannot be opened.
+        TrackingError: its lock cannot be taken.
         DamagedJournalError: as above; reading and writing raise it.
     """
 
@@ -101,19 +105,19 @@ class Journal(JournalFileBackend):
                 if number > log_number_from:
                     yield operation
             # Another process may be writing the next operation; what cannot become one was not written whole.
-            if file.tell() <= size and line[: len(_BEGIN)] != _BEGIN[: len(line)]:
+            if file.tell() <= size and not _may_begin(line):
                 self._check_tail(offsets[number], number + 1)
 
     def append_logs(self, logs: list[dict[str, Any]]) -> None:
-        """Append whole lines, or nothing."""
+        """Append whole lines; where this raises an error, some or all of them may be there."""
         self._own_lock.acquire()
         try:
             self._cut_tail()
-            size = self._path.stat().st_size
             try:
                 super().append_logs(logs)
             except OSError:
-                os.truncate(self._path, size)
+                # A whole line stays, written to the disk or not: other processes may have read it, and build upon it.
+                self._cut_tail()
                 raise
         finally:
             self._own_lock.release()
@@ -162,7 +166,7 @@ class Journal(JournalFileBackend):
         """Cut off what is no operation at the end; called with the lock held."""
         with self._path.open("rb+") as file:
             last = _last_line(file)
-            if last.startswith(_BEGIN) and not last.endswith(b"\n"):
+            if last and not last.endswith(b"\n") and _may_begin(last):
                 file.truncate(file.seek(0, os.SEEK_END) - len(last))
                 last = _last_line(file)
             if not last or (last.endswith(b"\n") and self._operation(last, self.line + 1) is not None):
@@ -184,19 +188,22 @@ class Journal(JournalFileBackend):
 
     def _keep(self, content: bytes) -> Path:
         """Write what is cut off to a new file beside the journal."""
-        name = f"{self._path}.damaged-{time.strftime('%Y-%m-%dT%H%M%S')}"
-        kept = Path(name)
-        for copy in range(2, 1000):
-            try:
-                opened = os.open(kept, os.O_WRONLY | os.O_CREAT | os.O_EXCL, PRIVATE_FILE)
-                break
-            except FileExistsError:
-                kept = Path(f"{name}-{copy}")
-        with os.fdopen(opened, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        return kept
+        prefix = f"{self._path.name}.damaged-{time.strftime('%Y-%m-%dT%H%M%S')}-"
+        opened, name = tempfile.mkstemp(dir=self._path.parent, prefix=prefix)
+        try:
+            with os.fdopen(opened, "wb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+        except OSError:
+            Path(name).unlink()
+            raise
+        return Path(name)
+
+
+def _may_begin(line: bytes) -> bool:
+    """Whether a line without its end may be the beginning of an operation."""
+    return line[: len(_BEGIN)] == _BEGIN[: len(line)]
 
 
 def _last_line(file: BinaryIO) -> bytes:

@@ -191,7 +191,7 @@ def run(
         # Before signals are handled here: Ray's driver would replace the handlers.
         connect(settings.address, Resources(settings.cpus_per_trial, settings.gpus_per_trial))
     path = log_file or default_log_file(settings.output, study.name)
-    with log_to_file(path, console):
+    with log_to_file(path, console, settings.output):
         if settings.backend == AUTO:
             from bench.execution.backend_choice import choose_backend
 

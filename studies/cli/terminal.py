@@ -75,7 +75,7 @@ def command_log(command: str, output: Path, log_file: Path | None, console: Cons
     from bench.core.logs import default_log_file, log_to_file
 
     path = log_file or default_log_file(output, command)
-    with log_to_file(path, console):
+    with log_to_file(path, console, output):
         yield path
 
 

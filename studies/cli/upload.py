@@ -25,7 +25,8 @@ def command(
     from bench.tracking.location import is_moved
     from bench.tracking.writer import Tracker
 
-    check_output(output)
+    # On a full disk too: what is uploaded makes room.
+    check_output(output, least_free=0)
     outbox = output / "outbox"
     uri = tracking_uri or f"sqlite:///{output.resolve() / 'mlflow.db'}"
     with Tracker(uri, output / "artifacts", outbox) as tracker:
@@ -39,7 +40,7 @@ def command(
         if not waiting.runs:
             for problem in tracker.problems():
                 typer.echo(f"warning: {problem}", err=True)
-            typer.echo(f"nothing waits in {outbox}")
+            typer.echo(f"nothing {'else ' if tracker.problems() else ''}waits in {outbox}")
             raise typer.Exit(1 if tracker.problems() else 0)
         with command_log("upload", output, log_file, open_console()):
             uploaded = tracker.upload_orphans()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import sqlite3
 from contextlib import closing
@@ -184,4 +185,4 @@ def test_what_lies_in_the_way_of_a_report_is_named(cli, store, place):
     code, out, err = cli("report")
     assert (code, out) == (2, ""), err
     assert err.startswith("error: 'runs/reports")
-    assert err.endswith("move what lies there or above it away\n")
+    assert re.search(r": move what lies there or above it away; the traceback is in runs/logs/.*\.log\n$", err)

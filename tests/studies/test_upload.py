@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
+from types import SimpleNamespace
 
 import pytest
 
@@ -74,6 +75,14 @@ def test_what_waits_is_delivered_once(upload, store, tmp_path):
     assert upload() == (0, ["nothing waits in runs/outbox"], [])
 
 
+def test_what_waits_is_delivered_though_the_disk_is_full(upload, store, tmp_path, monkeypatch):
+    with Tracker(store, tmp_path / "runs" / "artifacts", tmp_path / "runs" / "outbox") as tracker:
+        parent = tracker.open_study(STUDY)
+    leave_runs(store, tmp_path / "runs", parent.experiment_id, parent.run_id)
+    monkeypatch.setattr("shutil.disk_usage", lambda folder: SimpleNamespace(free=0))
+    assert upload() == (0, ["uploaded 2 of 2 runs, 5 records"], [])
+
+
 def test_a_moved_folder_has_its_addresses_rewritten_though_nothing_waits(upload, store, tmp_path):
     with Tracker(store, tmp_path / "runs" / "artifacts", tmp_path / "runs" / "outbox") as tracker:
         tracker.open_study(STUDY)
@@ -117,5 +126,5 @@ def test_what_is_refused_has_a_status_of_its_own_though_nothing_else_waits(uploa
     (tmp_path / "runs" / "outbox").mkdir()
     (tmp_path / "runs" / "outbox" / "study").symlink_to(elsewhere)
     code, out, err = upload()
-    assert (code, out) == (1, ["nothing waits in runs/outbox"])
+    assert (code, out) == (1, ["nothing else waits in runs/outbox"])
     assert any("symbolic link" in line for line in err), err

@@ -25,8 +25,8 @@ from bench.data.npz_archive import ArrayFile
 from bench.evaluation.quality.accuracy import Accuracy
 from bench.evaluation.quality.network import NetworkExtractor, scale, weights_digest
 
-ARCHITECTURE = 3
-"""Version of the network, its training and its record: part of the file name, so that no other one is loaded."""
+ARCHITECTURE = 2
+"""Version of the network and its training: part of the file name, so that no other one is loaded."""
 FEATURES = 64
 SEED = 0
 EPOCHS = 12
@@ -249,7 +249,9 @@ def _replace(path: Path, write: Callable[[IO[bytes]], Any]) -> None:
 def _load(weights_file: Path, record_file: Path, classifier: keras.Model, data_digest: str) -> tuple[Weights, _Record]:
     try:
         written = json.loads(record_file.read_text())
-        if written.pop("record_digest") != _record_digest(written):
+        # Earlier versions wrote none: what they trained is kept, as studies have used it.
+        digest = written.pop("record_digest", None)
+        if digest is not None and digest != _record_digest(written):
             raise ValueError("its record was altered")
         record = _Record(**{**written, "accuracy": Accuracy(**written["accuracy"])})
         if record.data_digest != data_digest:

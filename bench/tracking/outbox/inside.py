@@ -26,8 +26,6 @@ _REASONS = {
     errno.ENOTDIR: "is a symbolic link, or no folder",
     errno.EISDIR: "is a folder",
     errno.ENXIO: "is a pipe or a socket",
-    errno.EACCES: "may not be opened by this user",
-    errno.EPERM: "may not be opened by this user",
     errno.ENAMETOOLONG: "has too long a name",
 }
 """Failures that the same attempt meets again, however often."""
@@ -35,6 +33,10 @@ _REASONS = {
 
 class RefusedPathError(OutboxError):
     """Something in an outbox leads outside it, or is neither file nor folder."""
+
+
+class DeniedPathError(RefusedPathError):
+    """This user may not open something in an outbox now: with a new ticket of the file server, perhaps, it may."""
 
 
 def check_path(path: str) -> str:
@@ -52,9 +54,10 @@ def check_name(name: str) -> str:
     """Check the name of an artifact.
 
     Raises:
-        ValueError: it is absolute, or has a part ``..``.
+        ValueError: it is empty or absolute, or has a part ``..``.
     """
-    _parts(name)
+    if _leads_outside(name):
+        raise ValueError(f"{name!r} is no name of an artifact: a relative path without .. is accepted")
     return name
 
 
@@ -70,8 +73,8 @@ def open_inside(root: Path, path: str, flags: int = os.O_RDONLY) -> int:
         Its descriptor.
 
     Raises:
-        RefusedPathError: it is neither a file nor a folder, has a second name elsewhere (a hard link), or a part of its
-            path is a symbolic link.
+        RefusedPathError: it is neither a file nor a folder, or a part of its path is a symbolic link.
+        DeniedPathError: this user may not open it now.
         OSError: it is not there, or cannot be opened now.
     """
     folder = os.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -101,26 +104,34 @@ def copy_inside(root: Path, path: str, target: Path) -> Path:
 
 
 def _parts(path: str) -> tuple[str, ...]:
+    if _leads_outside(path):
+        raise ValueError(f"{path!r} is no path within the outbox: {_ACCEPTED}")
+    return PurePosixPath(path).parts
+
+
+def _leads_outside(path: str) -> bool:
+    """Whether a path is none below a folder: it may be empty, too."""
     parts = PurePosixPath(path).parts
-    if not parts or ".." in parts or path.startswith("/") or "\0" in path:
-        raise ValueError(f"{path!r} leads outside the outbox: {_ACCEPTED}")
-    return parts
+    return not parts or ".." in parts or path.startswith("/") or "\0" in path
 
 
 def _open(folder: int, name: str, flags: int, place: Path) -> int:
     try:
         # Without waiting for the other end of a pipe.
         opened = os.open(name, flags | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, PRIVATE_FILE, dir_fd=folder)
+    except PermissionError as error:
+        raise DeniedPathError(f"{place / name} may not be opened by this user now ({error.strerror})") from error
     except OSError as error:
         if error.errno in _REASONS:
             raise RefusedPathError(f"{place / name} {_REASONS[error.errno]}: {_ACCEPTED}") from error
         raise
     status = os.fstat(opened)
-    if stat.S_ISDIR(status.st_mode) or (stat.S_ISREG(status.st_mode) and status.st_nlink <= 1):
+    # A file may have further names (hard links): copies and backups make them, and the system lets nobody make one of
+    # a file of others that they cannot write.
+    if stat.S_ISDIR(status.st_mode) or stat.S_ISREG(status.st_mode):
         return opened
     os.close(opened)
-    reason = "has a second name elsewhere (a hard link)" if stat.S_ISREG(status.st_mode) else "is a device or a pipe"
-    raise RefusedPathError(f"{place / name} {reason}: {_ACCEPTED}")
+    raise RefusedPathError(f"{place / name} is a device or a pipe: {_ACCEPTED}")
 
 
 def _copy(source: int, place: Path, copy: Path, depth: int = 0) -> None:

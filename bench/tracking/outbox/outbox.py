@@ -99,6 +99,7 @@ class Outbox:
         """
         folder = root / _UNFIT_FOR_FOLDERS.sub("-", study_id) / creation.tags[KEY_TAG]
         with raise_outbox_errors(folder):
+            make_private(root)
             make_private(folder.parent)
             folder.mkdir(PRIVATE_FOLDER)
             (folder / FILES).mkdir(PRIVATE_FOLDER)
@@ -187,8 +188,9 @@ class Outbox:
             RefusedPathError: it leads outside the outbox, or holds anything but files and folders.
             OSError: it is not there, or cannot be copied.
         """
-        with tempfile.TemporaryDirectory(prefix="reparam-bench-") as folder:
-            yield copy_inside(self.folder.parents[1], f"{_within_root(self.folder)}/{path}", Path(folder))
+        root = self.folder.parents[1]
+        with tempfile.TemporaryDirectory(prefix="reparam-bench-", dir=_roomier(root)) as folder:
+            yield copy_inside(root, f"{_within_root(self.folder)}/{path}", Path(folder))
 
     def unsent(self) -> Iterator[bytes]:
         """The whole lines that are not uploaded, as far as they are written when this begins."""
@@ -199,8 +201,11 @@ class Outbox:
                 yield line
 
     def num_unsent(self) -> int:
-        """The number of whole lines that are not uploaded."""
-        return 0 if self.state.ended else sum(1 for _ in self.unsent())
+        """The number of whole lines that are not uploaded; 1 if they cannot be read, as something else lies there."""
+        try:
+            return 0 if self.state.ended else sum(1 for _ in self.unsent())
+        except RefusedPathError:
+            return 1
 
     def save(self, **changes: object) -> None:
         """Save changes of :attr:`state`."""
@@ -314,6 +319,15 @@ def count_runs(root: Path) -> dict[str, int]:
             if store is not None and not _read_state(folder).ended:
                 stores[store] += 1
     return stores
+
+
+def _roomier(root: Path) -> str:
+    """Where to copy a file to: the folder of temporary files, or, if its disk has less room, that of all outboxes."""
+    try:
+        return max((tempfile.gettempdir(), str(root)), key=lambda folder: shutil.disk_usage(folder).free)
+    except FileNotFoundError:
+        # No folder of temporary files can be written, or all are full.
+        return str(root)
 
 
 def _within_root(folder: Path) -> str:

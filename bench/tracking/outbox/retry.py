@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from mlflow.exceptions import MlflowException
 
-from bench.tracking.outbox.inside import RefusedPathError
+from bench.tracking.outbox.inside import DeniedPathError, RefusedPathError
 
 _TRANSIENT = {401, 403, 407, 408, 425, 429, 499}
 """Statuses 4xx that describe the state of the store or of the credentials, not the request."""
@@ -19,7 +19,7 @@ def is_transient(error: Exception) -> bool:
     refused, or no YAML.
     """
     if isinstance(error, RefusedPathError):
-        return False
+        return isinstance(error, DeniedPathError)
     status = _status(error)
     if status is None:
         if isinstance(error, OSError):

@@ -13,7 +13,7 @@ from pathlib import Path
 from mlflow.tracking import MlflowClient
 
 from bench.core.logs import UPLOADER_THREAD, shorten
-from bench.tracking.outbox.inside import RefusedPathError
+from bench.tracking.outbox.inside import DeniedPathError, RefusedPathError
 from bench.tracking.outbox.outbox import Outbox
 from bench.tracking.outbox.records import End, Record
 from bench.tracking.outbox.upload import RunRejectedError, Upload
@@ -153,6 +153,8 @@ class Uploader:
         except RunRejectedError as error:
             self._set_aside(outbox)
             self.report(f"the tracking store rejected a run ({error}); what it logs is kept in {outbox.folder}")
+        except DeniedPathError as error:
+            return shorten(str(error))
         except RefusedPathError as error:
             self._set_aside(outbox)
             self.report(f"an outbox is not uploaded: {error}")

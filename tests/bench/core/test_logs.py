@@ -9,6 +9,7 @@ import os
 import re
 import threading
 import warnings
+from pathlib import Path
 
 import pytest
 from mlflow.exceptions import MlflowException
@@ -110,16 +111,46 @@ def test_the_message_says_the_way_out(tmp_path, console, case):
         fail(error)
 
 
+@pytest.fixture
+def outputs(tmp_path, monkeypatch):
+    """A folder with an output folder ``runs``, and a link to it."""
+    monkeypatch.chdir(tmp_path)
+    Path("runs").mkdir()
+    Path("link").symlink_to("runs")
+    Path("runs/loop").symlink_to("loop")
+
+
+@pytest.mark.parametrize("output", ["runs", "link"])
 @pytest.mark.parametrize(
-    ("errno_", "names"),
-    [(errno.ENOTDIR, ("runs/x",)), (errno.EISDIR, ("runs/.x.tmp", None, "runs/x")), (errno.EEXIST, ("runs/x",))],
+    ("errno_", "names", "place"),
+    [
+        (errno.ENOTDIR, ("runs/x",), "runs/x"),
+        (errno.EISDIR, ("runs/.x.tmp", None, "runs/x"), "runs/x"),
+        (errno.EEXIST, (b"runs/x",), "runs/x"),
+        (errno.ELOOP, ("runs/loop",), "runs/loop"),
+        (errno.ELOOP, ("runs/loop/x",), "runs/loop/x"),
+        (errno.EEXIST, ("link/x",), "link/x"),
+    ],
 )
-def test_what_is_in_the_way_is_named(tmp_path, console, errno_, names):
+def test_what_is_in_the_way_is_named(outputs, console, output, errno_, names, place):
     with (
-        pytest.raises(SettingsError, match=r"^'runs/x' cannot be used \(.*\): move what lies there or above it away$"),
-        log_to_file(tmp_path / "a.log", console),
+        pytest.raises(SettingsError) as raised,
+        log_to_file(Path("a.log"), console, Path(output)),
     ):
         fail(OSError(errno_, os.strerror(errno_), *names))
+    assert str(raised.value) == (
+        f"'{place}' cannot be used ({os.strerror(errno_)}): move what lies there or above it away; "
+        "the traceback is in a.log"
+    )
+
+
+@pytest.mark.parametrize("name", ["my_plot.png", "../elsewhere/x", "/usr/lib/x", "runs2/x", 7])
+def test_what_is_in_the_way_of_a_users_own_file_or_of_a_librarys_is_an_unexpected_error(outputs, console, name):
+    with (
+        pytest.raises(UnexpectedError, match=r"^FileExistsError: .*; the traceback is in a\.log; check that the file"),
+        log_to_file(Path("a.log"), console, Path("runs")),
+    ):
+        fail(FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), name))
 
 
 def test_a_very_long_reason_is_cut_in_the_message_alone(tmp_path, console):

@@ -94,7 +94,7 @@ def test_a_final_run_leaves_everything_that_is_measured(digits, protocol, model,
         tuning,
         digits.open_test(),
         0,
-        protocol(2, outside=OutsideData("noise", noise(64))),
+        protocol(2, outside=OutsideData("noise", noise(64), "0" * 64)),
         lambda record: None,
         lambda *p: progress.append(p),
     )

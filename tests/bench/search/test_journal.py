@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import stat
@@ -15,6 +16,7 @@ from optuna.storages.journal._storage import JournalOperation
 from bench.core.errors import TrackingError
 from bench.core.file_locks import LockFileError, locked
 from bench.core.results import RunState
+from bench.execution.worker import _INTERRUPTIONS
 from bench.search import journal as module
 from bench.search.queue import Queue, Task
 from bench.search.storage import describe_storage, open_storage
@@ -111,6 +113,59 @@ def test_a_half_written_operation_is_dropped_without_a_word(written, caplog):
     assert kept(written) == []
     assert Path(written).read_bytes().startswith(whole)
     assert "damaged" not in caplog.text
+
+
+def test_a_line_that_others_have_read_stays_when_the_disk_does_not_confirm_it(written, monkeypatch):
+    one, other = queue(written), queue(written)
+    number = len(lines(written))
+
+    def read_and_fail(file):
+        assert other.settled()
+        raise OSError(errno.EDQUOT, os.strerror(errno.EDQUOT))
+
+    claim = one.claim()
+    with monkeypatch.context() as patched:
+        patched.setattr("os.fsync", read_and_fail)
+        with pytest.raises(TrackingError, match=os.strerror(errno.EDQUOT)):
+            claim.report(0, 1.0)
+    assert len(lines(written)) > number
+    queue(written, 4).claim().end(RunState.COMPLETE, 2.0)
+    assert sorted(other.settled()) == sorted(queue(written).settled()) == [0, 2]
+
+
+@pytest.mark.parametrize("length", [1, 5, 30])
+def test_a_line_that_a_full_disk_cuts_is_dropped_at_once(written, monkeypatch, length):
+    storage = open_storage(written)
+    whole = Path(written).read_bytes()
+
+    def cut_and_fail(file):
+        os.truncate(file, len(whole) + length)
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr("os.fsync", cut_and_fail)
+    with pytest.raises(OSError, match=os.strerror(errno.ENOSPC)):
+        storage.create_new_study([optuna.study.StudyDirection.MINIMIZE], "other")
+    assert Path(written).read_bytes() == whole
+    assert kept(written) == []
+
+
+def test_a_full_disk_keeps_the_damage_in_its_place_and_no_part_of_it_elsewhere(written, monkeypatch):
+    storage = open_storage(written)
+    with Path(written).open("ab") as file:
+        file.write(TAILS["any bytes"])
+    content = Path(written).read_bytes()
+
+    def fail(file):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as patched:
+        patched.setattr("os.fsync", fail)
+        for _ in range(2):
+            with pytest.raises(OSError, match=os.strerror(errno.ENOSPC)):
+                storage.create_new_study([optuna.study.StudyDirection.MINIMIZE], "other")
+    assert (kept(written), Path(written).read_bytes()) == ([], content)
+    storage.create_new_study([optuna.study.StudyDirection.MINIMIZE], "other")
+    assert [file.read_bytes() for file in kept(written)] == [TAILS["any bytes"]]
 
 
 @pytest.mark.parametrize("damage", TAILS.values(), ids=TAILS.keys())
@@ -226,7 +281,7 @@ PLANTED = [
     (dangling, "is a symbolic link, and a file is accepted: remove it"),
     (link, "is a symbolic link, and a file is accepted: remove it"),
     (Path.mkdir, "is a folder, and a file is accepted: remove it"),
-    pytest.param(unwritable, "let this user write to it, or remove it", marks=not_root),
+    pytest.param(unwritable, "let this user write to it, or give another folder", marks=not_root),
 ]
 
 
@@ -236,13 +291,29 @@ def test_a_lock_that_is_no_file_is_named_with_the_remedy(written, plant, message
     lock.unlink()
     storage = open_storage(written)
     plant(lock)
-    with pytest.raises(LockFileError, match=message) as raised:
+    with pytest.raises(TrackingError, match=message) as raised:
         storage.create_new_study([optuna.study.StudyDirection.MINIMIZE], "other")
     assert str(lock) in str(raised.value)
     assert "\n" not in str(raised.value)
     target = lock.with_name("target")
     assert not target.exists() or target.read_text() == "keep"
     assert not lock.with_name("nowhere").exists()
+
+
+@pytest.mark.parametrize("number", [errno.EMFILE, errno.ENOLCK, errno.EIO, errno.EACCES])
+def test_a_lock_that_fails_in_mid_trial_interrupts_the_trial_and_does_not_fail_it(written, monkeypatch, number):
+    one = queue(written)
+    claim = one.claim()
+
+    def fail(lock):
+        raise OSError(number, os.strerror(number))
+
+    with monkeypatch.context() as patched:
+        patched.setattr("filelock.FileLock.acquire", fail)
+        with pytest.raises(TrackingError, match=rf"cannot be locked: .*\.lock .*{os.strerror(number)}") as raised:
+            claim.report(0, 1.0)
+    assert isinstance(raised.value, _INTERRUPTIONS)
+    assert sorted(one.settled()) == [0]
 
 
 def test_a_lock_of_another_user_is_named_with_its_owner(tmp_path, monkeypatch):
@@ -254,9 +325,34 @@ def test_a_lock_of_another_user_is_named_with_its_owner(tmp_path, monkeypatch):
         raise PermissionError(13, "denied")
 
     monkeypatch.setattr("filelock.FileLock.acquire", denied)
-    message = rf"x\.lock belongs to another user \(number {os.geteuid()}; denied\)"
+    message = rf"x\.lock, which belongs to another user \(number {os.geteuid()}\), cannot be opened \(denied\)"
     with pytest.raises(LockFileError, match=message), locked(lock):
         pass
+
+
+@pytest.mark.parametrize("number", [errno.EMFILE, errno.ENOLCK, errno.EROFS, errno.ENOSPC, errno.EIO, errno.EACCES])
+@pytest.mark.parametrize("is_there", [True, False])
+def test_nobody_is_advised_to_remove_a_lock_that_others_may_hold(tmp_path, monkeypatch, number, is_there):
+    lock = tmp_path / "x.lock"
+    if is_there:
+        lock.touch()
+
+    def fail(lock):
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr("filelock.FileLock.acquire", fail)
+    with pytest.raises(LockFileError, match=rf"x\.lock cannot be .*\({os.strerror(number)}\)") as raised, locked(lock):
+        pass
+    assert "remove" not in str(raised.value)
+    assert ("this user" in str(raised.value)) == (number == errno.EACCES)
+
+
+@not_root
+def test_a_lock_in_a_folder_that_cannot_be_entered_is_named(tmp_path):
+    tmp_path.chmod(0)
+    with pytest.raises(LockFileError, match="cannot be created"), locked(tmp_path / "x.lock"):
+        pass
+    tmp_path.chmod(0o700)
 
 
 @not_root

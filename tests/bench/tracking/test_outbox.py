@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import logging
 import math
@@ -408,6 +409,38 @@ def test_what_the_store_rejects_is_kept_and_reported_and_all_else_arrives(parent
         assert later.upload_orphans() == 0
 
 
+def test_what_may_not_be_opened_for_a_while_is_uploaded_by_the_same_process(parent, tracker, client, monkeypatch):
+    opened, denials = os.open, iter(range(4))
+
+    def denied_at_first(path, flags, *arguments, **named):
+        if path == "samples.png" and not flags & os.O_CREAT and next(denials, None) is not None:
+            raise PermissionError(errno.EACCES, "denied")
+        return opened(path, flags, *arguments, **named)
+
+    monkeypatch.setattr("os.open", denied_at_first)
+    run = begin(parent)
+    log_all(run)
+    assert tracker.drain(30) == 0
+    assert next(denials, None) is None
+    assert_arrived(client, run.run_id)
+    assert tracker.problems() == []
+
+
+def test_an_outbox_that_was_altered_does_not_end_the_process_that_waits_for_it(parent, tracker, client, tmp_path):
+    altered, other = begin(parent), begin(parent, 1)
+    while tracker.client.calls.count("log_batch") < 2:  # what their creation brings
+        time.sleep(0.01)
+    (records,) = (tmp_path / "outbox").rglob(f"{altered.key}/records.jsonl")
+    records.rename(tmp_path / "elsewhere")
+    records.symlink_to(tmp_path / "elsewhere")
+    log_all(altered)
+    log_all(other)
+    assert tracker.drain(30) == 1
+    assert_arrived(client, other.run_id)
+    (problem,) = tracker.problems()
+    assert "records.jsonl is a symbolic link" in problem
+
+
 def test_a_run_that_the_store_rejects_waits_for_a_later_process(parent, tracker, client, tmp_path):
     client.delete_experiment(parent.experiment_id)
     run = begin(parent)
@@ -676,7 +709,7 @@ def test_an_outbox_that_cannot_be_made_is_reported_before_any_work(uri, tmp_path
     (tmp_path / "file").touch()
     with (
         Tracker(uri, tmp_path, tmp_path / "file") as tracker,
-        pytest.raises(OutboxError, match=r"file.*Not a directory"),
+        pytest.raises(OutboxError, match=r"file.*File exists"),
     ):
         begin(tracker.join_study(STUDY, "1", "0" * 32))
 

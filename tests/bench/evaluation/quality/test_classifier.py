@@ -57,7 +57,7 @@ def by_hand(images, grey_levels, weights):
 def test_digits_are_classified_within_seconds_and_the_classifier_is_kept(tmp_path, monkeypatch):
     data = load_digits().tuning
     extractor = open_extractor("classifier", data, tmp_path)
-    (kept,) = tmp_path.glob(f"classifier-v3-{data.digest[:12]}-*.json")
+    (kept,) = tmp_path.glob(f"classifier-v2-{data.digest[:12]}-*.json")
     record = json.loads(kept.read_text())
     accuracy = record["accuracy"]
     assert accuracy["value"] > 0.93
@@ -226,6 +226,23 @@ def test_a_damaged_classifier_is_named_with_the_way_out(tmp_path, short):
         refused("its record was altered")
     record_file.write_text(json.dumps(record))
     open_extractor("classifier", data, tmp_path)
+
+
+def test_a_classifier_of_earlier_versions_whose_record_has_no_digest_is_used(tmp_path, short, monkeypatch):
+    data = noise((8, 8, 1), 17)
+    description = open_extractor("classifier", data, tmp_path).description
+    (record_file,) = tmp_path.glob("*.json")
+    record = json.loads(record_file.read_text())
+    del record["record_digest"]
+    record_file.write_text(json.dumps(record, indent=2) + "\n")
+
+    def train(*arguments):
+        pytest.fail("it is trained again")
+
+    monkeypatch.setattr(classifier, "_train", train)
+    assert open_extractor("classifier", data, tmp_path).description == description
+    assert record_file.name.startswith("classifier-v2-")
+    assert record["architecture"] == 2
 
 
 def test_a_link_in_place_of_its_lock_is_named(tmp_path, short):
