@@ -87,7 +87,8 @@ class StudyOutcome:
         """
         from reports.pages.write import write_report
 
-        return write_report(self.results, self.page.parent if folder is None else Path(folder)).html
+        target = _report_folder(self.study_id, self.page.parents[2]) if folder is None else Path(folder)
+        return write_report(self.results, target).html
 
     def _repr_html_(self) -> str:
         details = "".join(f"<li>{html.escape(each)}</li>" for each in self.details)
