@@ -85,9 +85,9 @@ def check_folder(folder: Path, *inner: str) -> None:
     for each in (folder, *(folder / name for name in inner)):
         if each.is_symlink():
             raise SettingsError(
-                f"{each} is a link to {each.readlink()}, where nothing is written or removed: remove the link, and by "
-                f"hand what it leads to if that is of no more use; to have such folders on another disk, move all of "
-                f"{folder.parent} there, and make that the link"
+                f"{each} is a link to {each.readlink()}, where nothing is written or removed: remove the link (what it "
+                f"leads to stays); to have such folders on another disk, move all of {folder.parent} there, and make "
+                "that the link"
             )
 
 
