@@ -47,15 +47,19 @@ class Stores:
         return list(dict.fromkeys(found))
 
     def folders(self, study_id: str) -> list[Path]:
-        """The folders of a study alone, which exist below the output folder.
+        """The folders of a study alone, which exist below the output folder, besides its outbox.
 
         Raises:
-            SettingsError: the identifier, which anyone can write into a tracking store, is a path.
+            SettingsError: the identifier, which anyone can write into a tracking store, is a path; or one of the
+                folders, or the outbox, is a link.
         """
         check_identifier(study_id)
         own = [self.output / kind / study_id for kind in ("checkpoints", "reports")]
         # Measurements of gradients, which a study of estimators keeps for each of its settings.
-        return [*filter(Path.is_dir, own), *self.output.glob(f"gradients/{escape(study_id)}-*")]
+        own += self.output.glob(f"gradients/{escape(study_id)}-*")
+        for folder in (self.output / "outbox" / study_id, *own):
+            check_folder(folder)
+        return [*filter(Path.is_dir, own)]
 
 
 def check_identifier(study_id: str) -> None:
@@ -66,6 +70,25 @@ def check_identifier(study_id: str) -> None:
     """
     if study_id in ("", "..") or Path(study_id).name != study_id:
         raise SettingsError(f"{study_id!r} is no identifier of a study: it has no / and no .. in it")
+
+
+def check_folder(folder: Path, *inner: str) -> None:
+    """Check that a folder of one study or run, which a command fills or removes, is not elsewhere.
+
+    Args:
+        folder: the folder, which need not exist. A link above it, which serves all studies, is its user's choice.
+        inner: names of folders within it that are filled too.
+
+    Raises:
+        SettingsError: one of them is a link.
+    """
+    for each in (folder, *(folder / name for name in inner)):
+        if each.is_symlink():
+            raise SettingsError(
+                f"{each} is a link to {each.readlink()}, where nothing is written or removed: remove the link (what it "
+                f"leads to stays); to have such folders on another disk, move all of {folder.parent} there, and make "
+                "that the link"
+            )
 
 
 def remove(stores: Stores, study_id: str) -> Iterator[str]:
@@ -79,7 +102,7 @@ def remove(stores: Stores, study_id: str) -> Iterator[str]:
         What is removed, in lines.
 
     Raises:
-        SettingsError: a process works on the study; nothing is removed.
+        SettingsError: a process works on the study, or a folder of it is a link; nothing is removed.
         OutboxError: a process logs what is to be removed.
         TrackingError: a store cannot be reached.
     """

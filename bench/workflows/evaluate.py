@@ -19,6 +19,7 @@ from bench.evaluation.annealing import bidirectional_check
 from bench.evaluation.evaluator import evaluate as measure
 from bench.evaluation.metrics import Evaluation
 from bench.evaluation.programs import EvaluationPrograms, EvaluationProtocol
+from bench.execution.removal import check_folder
 from bench.execution.session import limit_validation
 from bench.execution.trial import train_model
 from bench.study.config import RunConfig
@@ -125,7 +126,12 @@ def measurements_frame(evaluation: Evaluation) -> pd.DataFrame:
 
 
 def write_evaluation(evaluation: Evaluation, folder: Path) -> Path:
-    """Write measurements, tables and pictures of an evaluation; the path of ``measurements.csv``."""
+    """Write measurements, tables and pictures of an evaluation; the path of ``measurements.csv``.
+
+    Raises:
+        SettingsError: the folder, or one within it, is a link.
+    """
+    check_folder(folder, "tables", "images")
     for name, table in evaluation.tables.items():
         _write(folder / "tables" / f"{name}.csv", table.to_csv(index=False).encode())
     for picture in evaluation.pictures:

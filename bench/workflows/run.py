@@ -87,7 +87,8 @@ class StudyOutcome:
         """
         from reports.pages.write import write_report
 
-        return write_report(self.results, self.page.parent if folder is None else Path(folder)).html
+        target = _report_folder(self.study_id, self.page.parents[2]) if folder is None else Path(folder)
+        return write_report(self.results, target).html
 
     def _repr_html_(self) -> str:
         details = "".join(f"<li>{html.escape(each)}</li>" for each in self.details)
@@ -211,6 +212,7 @@ def run(
                 f"{settings.dataset!r}, or a file of the study, was altered while {running} ran: restore it, and the "
                 f"same command continues; as it is now, the command run again begins {bound.study_id}"
             )
+        _report_folder(bound.study_id, settings.output)
         try:
             session = _searched(bound, dataset, console, objects, can_restart)
         except RestartRequiredError:
@@ -302,19 +304,28 @@ def report(tracking: str, study_id: str, output: Path) -> StudyOutcome:
 
     Raises:
         TrackingError: the store cannot be reached, or does not hold the study.
-        SettingsError: its identifier there is a path, which would lead out of the output folder.
+        SettingsError: its identifier there is a path, or its folder a link, which would lead out of the output folder.
     """
-    from bench.execution.removal import check_identifier
     from bench.tracking.reading.reader import load_results
     from reports.analysis.results import Study as Prepared
     from reports.pages.write import write_report
     from reports.text.answer import answer
 
-    check_identifier(study_id)
+    folder = _report_folder(study_id, output)
     results = load_results(tracking, study_id)
     found = answer(Prepared(results))
-    page = write_report(results, output / "reports" / study_id).html
+    page = write_report(results, folder).html
     return StudyOutcome(results, page, found.headline, found.details)
+
+
+def _report_folder(study_id: str, output: Path) -> Path:
+    """The folder of a study's report, which does not lead out of the output folder."""
+    from bench.execution.removal import check_folder, check_identifier
+
+    check_identifier(study_id)
+    folder = output / "reports" / study_id
+    check_folder(folder, "figures", "images", "tables")
+    return folder
 
 
 def keep_report(tracking: str, study_id: str, folder: Path, name: str) -> None:

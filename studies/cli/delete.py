@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Annotated
 
@@ -33,8 +34,8 @@ def command(
 
     check_output(output)
     settings = StudySettings(storage=storage, tracking_uri=tracking_uri, output=output)
-    has_storage = storage is not None or Path(settings.storage_url).is_file()
-    has_tracking = tracking_uri is not None or (output / "mlflow.db").is_file()
+    has_storage = storage is not None or _is_there(output / "optuna.journal")
+    has_tracking = tracking_uri is not None or _is_there(output / "mlflow.db")
     stores = Stores(
         storage=settings.storage_url if has_storage else None,
         tracking=settings.tracking if has_tracking else None,
@@ -45,6 +46,8 @@ def command(
     if stores.tracking is not None:
         check_tracking(stores.tracking, output)
     study_id = find_one(study, stores.studies(), "")
+    # A link among them is refused before anybody is asked.
+    stores.folders(study_id)
     try:
         if not (yes or typer.confirm(f"Remove {study_id} with all its trials, runs and reports?")):
             raise typer.Exit(1)
@@ -52,3 +55,19 @@ def command(
         raise SettingsError(f"nobody confirmed that {study_id} is to be removed: give --yes") from error
     for line in remove(stores, study_id):
         typer.echo(line)
+
+
+def _is_there(file: Path) -> bool:
+    """Whether there is anything in the place of a store's file, also what cannot be one: its check says so.
+
+    Raises:
+        TrackingError: it is a link that leads nowhere, where opening the store would create an empty one.
+    """
+    from bench.core.errors import TrackingError
+
+    if file.is_symlink() and not file.exists():
+        raise TrackingError(
+            f"{file} is a link to {file.readlink()}, which is not there: bring it back, or remove the link if what "
+            "it held is gone for good"
+        )
+    return os.path.lexists(file)

@@ -17,6 +17,8 @@ from bench.core.metrics import METRICS
 from bench.data.dataset import Dataset, Split
 from bench.data.registry import check_outside
 from bench.evaluation.evaluator import open_outside
+from bench.evaluation.metrics import Evaluation
+from bench.evaluation.sample_grids import Picture
 from bench.study.config import RunConfig, TrainingConfig
 from bench.tracking.reading.reader import load_curve, load_model_file, load_results, load_run
 from bench.workflows.evaluate import Callbacks, evaluate, write_evaluation
@@ -105,6 +107,19 @@ def test_an_evaluation_is_written_as_files(study, digits, protocol, tmp_path):
     assert (row["importance_samples"], row["n"], row["unit"]) == (2, 50, "bits/dim")
     written = {path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*") if path.is_file()}
     assert {"tables/likelihood_by_image.csv", "tables/latents.csv", "images/interpolations.png"} < written
+
+
+@pytest.mark.parametrize("place", ["", "tables", "images"])
+def test_an_evaluation_follows_no_link(tmp_path, place):
+    evaluation = Evaluation([], {"latents": pd.DataFrame({"x": [1]})}, [Picture("samples", "", b"png")])
+    elsewhere, folder = tmp_path / "elsewhere", tmp_path / "evaluations" / "0123"
+    elsewhere.mkdir()
+    (folder / place).parent.mkdir(parents=True)
+    (folder / place).symlink_to(elsewhere)
+    with pytest.raises(SettingsError, match=f"^{folder / place} is a link to {elsewhere}, .* remove the link"):
+        write_evaluation(evaluation, folder)
+    assert list(elsewhere.iterdir()) == []
+    assert [path for path in folder.iterdir() if path.name != place] == []
 
 
 def test_images_of_another_kind_cannot_stand_outside(digits, tmp_path):

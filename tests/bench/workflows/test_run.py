@@ -20,7 +20,7 @@ import bench.execution.worker
 import bench.workflows.run
 from bench import Arm, Integers, Study, run_study
 from bench.core.environment import RUNNING_STUDY_VARIABLE
-from bench.core.errors import DataError, RestartRequiredError, SettingsError, TrackingError
+from bench.core.errors import DataError, RestartRequiredError, SettingsError, StudyStoppedError, TrackingError
 from bench.core.extensions import load_extension
 from bench.core.metrics import CODES
 from bench.core.results import ReferenceCodes
@@ -291,6 +291,40 @@ def test_a_process_that_starts_again_continues_the_same_study_or_stops(tmp_path,
             run()
     assert len(begun) == 2
     assert (begun[0] == begun[1]) == (alter != "altered")
+
+
+@pytest.mark.parametrize("place", ["", "figures", "images", "tables"])
+def test_a_study_whose_report_would_follow_a_link_is_refused_before_its_first_trial(tmp_path, monkeypatch, place):
+    path, output = tmp_path / "own.npz", tmp_path / "runs"
+    np.savez(path, images=IMAGES, grey_levels=4)
+    begun = []
+
+    def begin(bound, *arguments):
+        begun.append(bound.study_id)
+        raise StudyStoppedError("begun")
+
+    def run():
+        run_study([SMALL], data=path, output=output, backend=os.environ["KERAS_BACKEND"], quiet=True)
+
+    monkeypatch.setattr(bench.workflows.run, "_searched", begin)
+    with pytest.raises(StudyStoppedError):
+        run()
+    link = output / "reports" / begun[0] / place
+    link.parent.mkdir(parents=True)
+    link.symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "elsewhere").mkdir()
+    with pytest.raises(SettingsError, match=f"^{link} is a link to {tmp_path}/elsewhere, .* remove the link"):
+        run()
+    assert len(begun) == 1
+
+
+def test_a_report_written_again_follows_no_link_that_took_its_folder_s_place(tmp_path):
+    page = tmp_path / "reports" / "mine" / "report.html"
+    page.parents[1].mkdir()
+    page.parent.symlink_to(tmp_path / "elsewhere")
+    outcome = StudyOutcome(SimpleNamespace(study_id="mine"), page, "", [])
+    with pytest.raises(SettingsError, match=f"^{page.parent} is a link to"):
+        outcome.report()
 
 
 @pytest.mark.parametrize("study_id", ["../elsewhere", "/elsewhere", "..", "a/b"])
