@@ -33,8 +33,13 @@ def _is_own(known: dict[str, Any], note: Collection[str]) -> bool:
     )
 
 
+def was_ended_by_hand(trial: FrozenTrial) -> bool:
+    """Whether somebody ended an attempt in Optuna: whoever works on it writes how it ends, and ends it after that."""
+    return trial.state.is_finished() and "state" not in trial.user_attrs
+
+
 def only_own(storage: BaseStorage, note: Collection[str] = ()) -> BaseStorage:
-    """A storage as samplers and pruners may see it: without trials that are none of ours."""
+    """A storage as samplers and pruners may see it: without trials that are none of ours, or that somebody ended."""
     return cast(BaseStorage, _OwnTrials(storage, note))
 
 
@@ -51,7 +56,8 @@ class _OwnTrials:
     def get_all_trials(
         self, study_id: int, deepcopy: bool = True, states: Container[TrialState] | None = None
     ) -> list[FrozenTrial]:
-        return attempts_at_tasks(self._storage.get_all_trials(study_id, deepcopy, states), self._note)
+        own = attempts_at_tasks(self._storage.get_all_trials(study_id, deepcopy, states), self._note)
+        return [trial for trial in own if not was_ended_by_hand(trial)]
 
     def get_best_trial(self, study_id: int) -> FrozenTrial:
         complete = self.get_all_trials(study_id, states=(TrialState.COMPLETE,))

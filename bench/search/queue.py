@@ -16,7 +16,7 @@ from optuna.trial import FrozenTrial, Trial, TrialState
 
 from bench.core.errors import LostTrialError
 from bench.core.results import RunState
-from bench.search.foreign import attempts_at_tasks, only_own, raise_if_removed
+from bench.search.foreign import attempts_at_tasks, only_own, raise_if_removed, was_ended_by_hand
 from bench.search.heartbeat import BEATS_PER_LEASE, Heartbeat, Watch
 from bench.search.processes import Owner, as_owner, is_surely_dead, is_this_machine, this_process
 from bench.search.storage import with_retries
@@ -31,6 +31,7 @@ DIED = "its process ended before it did"
 STOPPED = "stopped by the user or the scheduler"
 BY_HAND = "somebody ended it in Optuna"
 _ENDS = {TrialState.COMPLETE: RunState.COMPLETE, TrialState.PRUNED: RunState.PRUNED}
+_FAILURES = (RunState.DIVERGED, RunState.OUT_OF_MEMORY, RunState.FAILED)
 
 
 @dataclass(frozen=True)
@@ -383,11 +384,11 @@ class Claim:
         """
         if state != RunState.COMPLETE:
             self.write("reason", reason)
-            self.write("state", state.value)
+        self.write("state", state.value)
         self._queue.call(lambda: self._end(state, objective))
 
     def _end(self, state: RunState, objective: float | None) -> None:
-        ends = {RunState.COMPLETE: TrialState.COMPLETE, RunState.PRUNED: TrialState.PRUNED}
+        ends = {run_state: trial_state for trial_state, run_state in _ENDS.items()}
         trial = self._queue._id(self._trial.number)
         values = None if objective is None else (objective,)
         try:
@@ -428,9 +429,10 @@ def _state(trial: FrozenTrial) -> RunState | None:
         return None
     if trial.state == TrialState.RUNNING:
         return RunState.RUNNING
-    # Whoever works on an attempt signs it first, and writes how it failed before it ends. One that somebody ended in
-    # Optuna is repeated.
+    if was_ended_by_hand(trial):
+        return RunState.INTERRUPTED
     if trial.state in _ENDS:
-        return _ENDS[trial.state] if "owner" in trial.user_attrs else RunState.INTERRUPTED
-    state = trial.user_attrs.get("state")
-    return RunState(state) if state in list(RunState) else RunState.INTERRUPTED
+        return _ENDS[trial.state]
+    state = trial.user_attrs["state"]
+    # Somebody, or the coordinator, failed one that was about to end otherwise.
+    return RunState(state) if state in _FAILURES else RunState.INTERRUPTED

@@ -6,7 +6,7 @@ import optuna
 import pytest
 from optuna.trial import TrialState
 
-from bench.core.errors import StudyStoppedError
+from bench.core.errors import LostTrialError, StudyStoppedError
 from bench.core.results import RunState
 from bench.search.queue import BY_HAND, Queue, Task
 from bench.search.storage import open_storage
@@ -121,16 +121,55 @@ def test_a_waiting_trial_that_somebody_asked_for_is_repeated_whatever_they_make_
     assert one.best().objective == 2.0
 
 
-def test_a_trial_of_ours_that_somebody_failed_is_repeated(address, search):
+ENDED = {
+    "complete": lambda study: study.tell(0, -100.0),
+    "pruned": lambda study: study.tell(0, state=TrialState.PRUNED),
+    "failed": lambda study: study.tell(0, state=TrialState.FAIL),
+}
+
+
+@pytest.mark.parametrize("end", ENDED)
+def test_a_running_trial_of_ours_that_somebody_ended_is_repeated_and_not_learnt_from(address, search, tmp_path, end):
+    one, alone = search(address), search(str(tmp_path / "alone.journal"))
+    for each in (one, alone):
+        each.offer(each.tasks(9))
+    claim = one.claim()
+    alone.claim().end(RunState.INTERRUPTED)
+    claim.report(-100.0, 1)
+    ENDED[end](by_hand(address))
+    assert one.best() is None
+    assert [each.state for each in one.attempts()] == [RunState.INTERRUPTED] + [None] * 8
+    assert one.attempts()[0].reason == BY_HAND
+    with pytest.raises(LostTrialError, match=f"was taken away: .* or {BY_HAND}"):
+        claim.end(RunState.COMPLETE, 1.0)
+    assert [complete_next(one) for _ in range(8)] == [complete_next(alone) for _ in range(8)]
+    one.offer(one.tasks(9))
+    again = one.claim()
+    assert (again.number, again.attempt, again.values) == (0, 2, claim.values)
+
+
+def complete_next(search):
+    claim = search.claim()
+    claim.end(RunState.COMPLETE, objective(claim.values))
+    return claim.values
+
+
+def test_a_trial_that_somebody_failed_as_it_ended_is_repeated(address, search):
+    """Its process has written how it ends, and not ended it yet."""
     one = search(address)
     one.offer(one.tasks(1))
     claim = one.claim()
-    by_hand(address).tell(0, state=TrialState.FAIL)
-    assert [(each.state, each.reason) for each in one.attempts()] == [(RunState.INTERRUPTED, BY_HAND)]
-    with pytest.raises(Exception, match=f"was taken away: .* or {BY_HAND}"):
+    write = claim.write
+
+    def write_slowly(name, value):
+        write(name, value)
+        if name == "state":
+            by_hand(address).tell(0, state=TrialState.FAIL)
+
+    claim.write = write_slowly
+    with pytest.raises(LostTrialError):
         claim.end(RunState.COMPLETE, 1.0)
-    one.offer(one.tasks(1))
-    assert one.claim().attempt == 2
+    assert [(each.state, each.objective) for each in one.attempts()] == [(RunState.INTERRUPTED, None)]
 
 
 @pytest.mark.parametrize(
