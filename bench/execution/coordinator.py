@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import math
 import time
+from itertools import chain
 from typing import Any
 
 from bench.core.errors import OutboxError, RestartRequiredError, StudyStoppedError, TrackingError
@@ -92,7 +93,13 @@ class Coordinator:
 
     def _name_runless(self) -> None:
         """Say which runs are not the study's, and of which trials that count no run is logged or waits for upload."""
-        attempts = [each for queue in self.study.queues.values() for each in queue.attempts()]
+        attempts = {kind: queue.attempts() for kind, queue in self.study.queues.items()}
+        if unbegun := [(kind, each) for kind, found in attempts.items() for each in found if not each.could_begin]:
+            kind, first = unbegun[0]
+            self.progress.say(
+                f"{len(unbegun)} trials or final runs could not begin, such as {kind} {first.number} ({first.reason}): "
+                "MLflow and the report have no runs of them"
+            )
         try:
             runs = self.study.parent.children()
             if self.study.parent.foreign:
@@ -100,7 +107,7 @@ class Coordinator:
                     f"{self.study.parent.foreign} runs below the study's in MLflow are not its own, as somebody made "
                     "them or removed their tags there: they are ignored"
                 )
-            if self.study.tracker.drain(0.0) or not (missing := runless(runs, attempts)):
+            if self.study.tracker.drain(0.0) or not (missing := runless(runs, chain(*attempts.values()))):
                 return
         except TrackingError:
             # Said already.
@@ -224,9 +231,11 @@ class Coordinator:
         ended = sorted(self.study.searches[name].settled().values(), key=lambda each: each.ended)
         latest = ended[-FAILURES_IN_A_ROW:]
         if len(latest) == FAILURES_IN_A_ROW and all(each.state == RunState.FAILED for each in latest):
+            last = latest[-1]
+            of_its_run = "the artifact traceback.txt of its MLflow run"
             raise StudyStoppedError(
-                f"{FAILURES_IN_A_ROW} {name} trials in a row failed, the last one by: {latest[-1].reason}; its "
-                "traceback is the artifact traceback.txt of its MLflow run"
+                f"{FAILURES_IN_A_ROW} {name} trials in a row failed, the last one by: {last.reason}; its traceback is "
+                f"{of_its_run if last.could_begin else 'in the log of the process that claimed it'}"
             )
 
     def _say_foreign(self, kind: str) -> None:

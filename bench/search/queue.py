@@ -30,8 +30,18 @@ OBJECTIVE = "bits/dim on validation"
 DIED = "its process ended before it did"
 STOPPED = "stopped by the user or the scheduler"
 BY_HAND = "somebody ended it in Optuna"
+NOT_BEGUN = "it could not begin: "
+"""How the reason begins of an attempt that failed before it had a run."""
 _ENDS = {TrialState.COMPLETE: RunState.COMPLETE, TrialState.PRUNED: RunState.PRUNED}
 _FAILURES = (RunState.DIVERGED, RunState.OUT_OF_MEMORY, RunState.FAILED)
+
+
+class UnusableValuesError(Exception):
+    """Somebody changed the values of a waiting task in Optuna to what is not in the space."""
+
+
+class UnusableTaskError(Exception):
+    """A task has failed before it began, as somebody changed it in Optuna to what cannot be done."""
 
 
 @dataclass(frozen=True)
@@ -78,6 +88,11 @@ class Attempt:
     def counts(self) -> bool:
         """Whether it settles its task: it has ended and was not interrupted."""
         return self.state not in (None, RunState.RUNNING, RunState.INTERRUPTED)
+
+    @property
+    def could_begin(self) -> bool:
+        """Whether it did not fail before it had a run."""
+        return not self.reason.startswith(NOT_BEGUN)
 
     @property
     def ended(self) -> datetime:
@@ -230,15 +245,14 @@ class Queue:
 
         Raises:
             LostTrialError: the coordinator took it back while its values were suggested.
+            UnusableTaskError: somebody gave it values in Optuna that cannot be used; it has failed.
             StudyStoppedError: somebody removed the queue from the storage.
         """
         if not self.is_open:
             return None
         for trial in sorted(self._waiting_trials(), key=lambda each: int(each.user_attrs["task"])):
             if self.call(lambda trial=trial: self._try_to_claim(trial)):  # type: ignore[misc]
-                claim = self._start(trial)
-                if claim is not None:
-                    return claim
+                return self._start(trial)
         return None
 
     def _try_to_claim(self, trial: FrozenTrial) -> bool:
@@ -247,14 +261,14 @@ class Queue:
         except UpdateFinishedTrialError:
             return False
 
-    def _start(self, trial: FrozenTrial) -> Claim | None:
-        """Begin an attempt; None if it has ended, as it cannot be given values."""
+    def _start(self, trial: FrozenTrial) -> Claim:
+        """Begin an attempt."""
         sampler = self._sampler(int(trial.user_attrs["task"]))
         # A new study object, since an old one caches the trials that it saw at its last suggestion.
         study = self.call(
             lambda: optuna.load_study(
                 study_name=self.name,
-                storage=only_own(self.storage, self.note),
+                storage=only_own(self.storage, self.name, self.note),
                 sampler=sampler,
                 pruner=self.study.pruner,
             )
@@ -264,14 +278,16 @@ class Queue:
         with claim.heartbeat():
             try:
                 self._prepare(claim)
-            except ValueError as error:
-                # Somebody gave it others in Optuna, or the parameter another kind of range.
-                claim.end(RunState.FAILED, reason=f"no values for it: {error}")
-                return None
+            except UnusableValuesError as error:
+                raise claim.refuse(str(error)) from error
         return claim
 
     def _prepare(self, claim: Claim) -> None:
-        """Prepare a task that was just claimed."""
+        """Prepare a task that was just claimed.
+
+        Raises:
+            UnusableValuesError: its values are none that can be used.
+        """
 
     def _sampler(self, number: int) -> optuna.samplers.BaseSampler:
         """The sampler that suggests missing values of a task."""
@@ -350,6 +366,8 @@ class Claim:
         self.key = attempt.key
         self.note = attempt.note
         self.values = attempt.values
+        self.fixed = attempt.frozen.system_attrs.get("fixed_params", {})
+        """Its values as the storage has them, which people can edit."""
 
     def write(self, name: str, value: Any) -> None:
         """Set an attribute of the attempt."""
@@ -386,6 +404,12 @@ class Claim:
             self.write("reason", reason)
         self.write("state", state.value)
         self._queue.call(lambda: self._end(state, objective))
+
+    def refuse(self, problem: str) -> UnusableTaskError:
+        """End the attempt as failed before it begins, as it cannot be done; the error that says so."""
+        reason = f"{NOT_BEGUN}{problem}"
+        self.end(RunState.FAILED, reason=reason)
+        return UnusableTaskError(f"{self.number}: {reason}")
 
     def _end(self, state: RunState, objective: float | None) -> None:
         ends = {run_state: trial_state for trial_state, run_state in _ENDS.items()}

@@ -8,6 +8,7 @@ from contextlib import closing
 import optuna
 import pytest
 from mlflow.tracking import MlflowClient
+from optuna.trial import TrialState
 
 from bench.core.errors import DisagreementError, StudyStoppedError
 from bench.core.results import RunState
@@ -203,3 +204,42 @@ def test_a_search_that_is_removed_under_way_ends_the_study_with_a_line(edited, t
         return
     with pytest.raises(StudyStoppedError, match=rf"{study.id}/{kind} is not in the storage any more"):
         edited.more()
+
+
+def test_tasks_that_somebody_changed_to_what_cannot_be_done_fail_with_their_reason(
+    edited, trainer, caplog, short_patience
+):
+    study = edited()
+
+    def change(kind, number, set_attribute, name, value):
+        (trial,) = [
+            each
+            for each in study.search(kind).get_trials(states=(TrialState.WAITING,))
+            if each.user_attrs["task"] == number
+        ]
+        getattr(study.storage, set_attribute)(trial._trial_id, name, value)
+        return trial.user_attrs
+
+    def change_trial():
+        change("vae", 3, "set_trial_system_attr", "fixed_params", {"latent_size": "x"})
+
+    def change_final():
+        del trainer.accidents[-1]
+        note = study.search("final").trials[-1].user_attrs["note"]
+        change("final", len(study.search("final").trials) - 1, "set_trial_user_attr", "note", {**note, "config": {}})
+
+    trainer.accidents = {len(trainer.trials): change_trial, -1: change_final}
+    runner = edited.more()
+    said = runner.progress.console.file.getvalue()
+    assert "vae 3: it could not begin: latent_size='x' is not in 2 … 16, whole\n" in said
+    assert "final 4: it could not begin: " in said
+    assert [record.exc_info is not None for record in caplog.records if "it could not begin" in record.message] == [
+        True,
+        True,
+    ]
+    again = edited.more().progress.console.file.getvalue()
+    assert (
+        "2 trials or final runs could not begin, such as vae 3 (it could not begin: latent_size='x' is not in 2 … 16, "
+        "whole): MLflow and the report have no runs of them\n"
+    ) in again
+    assert "have no run in MLflow" not in again

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import re
+
 import optuna
 import pytest
 from optuna.trial import TrialState
 
 from bench.core.errors import LostTrialError, StudyStoppedError
 from bench.core.results import RunState
-from bench.search.queue import BY_HAND, Queue, Task
+from bench.search.queue import BY_HAND, NOT_BEGUN, Queue, Task, UnusableTaskError
 from bench.search.storage import open_storage
 from bench.search.study_record import StudyRecord
 from tests.bench.search.conftest import SPACE, objective
@@ -188,17 +190,59 @@ def test_an_edited_attribute_of_a_trial_of_ours_crashes_nothing(address, search,
     assert again.living() is None or name != "owner"
 
 
-@pytest.mark.parametrize("values", ["x", {"depth": "x"}, {"kind": "z"}, {"depth": None}], ids=str)
-def test_a_waiting_trial_with_values_that_cannot_be_used_fails_and_the_next_is_claimed(address, search, values):
-    one = search(address, "qmc")
+@pytest.mark.parametrize(
+    ("values", "problem"),
+    [
+        ("x", "'x' gives no values by name"),
+        ({"depth": "x"}, "depth='x' is not in 1 … 64, whole"),
+        ({"depth": 65}, "depth=65 is not in 1 … 64, whole"),
+        ({"depth": None}, "depth=None is not in 1 … 64, whole"),
+        ({"kind": "z"}, "kind='z' is not in a | b | c"),
+        ({"mine": 1}, "'mine' is not swept: depth, rate, kind"),
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("sampler", ["tpe", "qmc"])
+def test_a_waiting_trial_with_values_that_cannot_be_used_fails_and_the_next_is_claimed(
+    address, search, sampler, values, problem
+):
+    one = search(address, sampler)
     one.offer(one.tasks(2))
     one.storage.set_trial_system_attr(one._id(0), "fixed_params", values)
-    claim = search(address, "qmc").claim()
-    assert claim is not None
-    if claim.number == 1:
-        (failed,) = (each for each in one.attempts() if each.number == 0)
-        assert failed.state == RunState.FAILED
-        assert failed.reason.startswith("no values for it: ")
+    other = search(address, sampler)
+    with pytest.raises(UnusableTaskError, match=re.escape(problem)):
+        other.claim()
+    assert other.claim().number == 1
+    failed = one.attempts()[0]
+    assert (failed.state, failed.reason, failed.could_begin) == (RunState.FAILED, f"{NOT_BEGUN}{problem}", False)
+
+
+class FaultySampler(optuna.samplers.RandomSampler):
+    def sample_independent(self, *arguments):
+        raise ValueError("a fault of the sampler's own")
+
+
+def test_a_fault_of_the_sampler_is_no_trial_s(address, search):
+    one = search(address, FaultySampler())
+    one.offer(one.tasks(5))
+    one.claim().end(RunState.COMPLETE, 1.0)
+    with pytest.raises(ValueError, match="a fault of the sampler's own"):
+        one.claim()
+    assert [each.state for each in one.attempts()] == [RunState.COMPLETE, RunState.RUNNING, None, None, None]
+
+
+def test_another_kind_of_range_in_the_storage_stops_the_study_with_a_line(address, search):
+    one = search(address)
+    one.offer(one.tasks(2))
+    by_hand(address).add_trial(
+        optuna.trial.create_trial(
+            params={"depth": "deep"},
+            distributions={"depth": optuna.distributions.CategoricalDistribution(("deep", "flat"))},
+            value=1.0,
+        )
+    )
+    with pytest.raises(StudyStoppedError, match=r"another kind of range for 'depth' .* `reparam-bench delete study`"):
+        search(address).claim()
 
 
 @pytest.mark.parametrize("what", ["study/arm", "study/final"])
