@@ -11,6 +11,7 @@ from bench.core.errors import DataError
 from bench.data.registry import load
 from bench.execution.same_data import begun_with_other_data, open_outside_data
 from bench.execution.session import join_session, open_data, open_session
+from bench.search.study_record import StudyRecord
 from bench.study.definition import BoundStudy
 
 
@@ -83,6 +84,11 @@ def test_a_file_that_was_replaced_begins_another_study_which_is_said_once(settin
     assert after.bound.study_id != before.bound.study_id
     assert before.bound.study_id in begun_with_other_data(after)
     assert begun_with_other_data(opened()) == []
+    # Somebody edits what the storage holds of others.
+    for number, edit in enumerate(("x", None, {}, {"settings": 3}, {**opened().record.specification, "settings": "x"})):
+        other = StudyRecord(before.record.storage, f"mine-{number}", 60.0)
+        other.finals.study.set_user_attr("specification", edit)
+    assert before.bound.study_id in begun_with_other_data(replace(after, is_new=True))
     # A worker of the first study that joins now would train on other images.
     with pytest.raises(DataError, match="differs here"):
         open_data(before.bound)
