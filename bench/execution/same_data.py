@@ -13,8 +13,8 @@ from bench.search.storage import specifications
 def open_outside_data(study: StudySession, info: DatasetInfo) -> OutsideData | None:
     """Load the outside data of a study, if it has any.
 
-    The first process to do so publishes their digest: a file that is replaced later, or is another one on another
-    machine, would make its runs incomparable with those before.
+    A file that is replaced later, or is another one on another machine, would make its runs incomparable with those
+    before.
 
     Raises:
         DataError: they cannot be loaded, or are not those that the study began with.
@@ -24,16 +24,20 @@ def open_outside_data(study: StudySession, info: DatasetInfo) -> OutsideData | N
     if settings.outside_dataset is None:
         return None
     outside = open_outside(settings.outside_dataset, info, settings.preparation)
-    published = study.record.specification or {}
-    known = published.get(OUTSIDE_DIGEST)
-    if known is None:
-        study.record.publish({**published, OUTSIDE_DIGEST: outside.digest})
-    elif known != outside.digest:
+    known = (study.record.specification or {}).get(OUTSIDE_DIGEST)
+    if known not in (None, outside.digest):
         raise DataError(
             f"the outside data set {settings.outside_dataset!r} differs here (digest {outside.digest[:12]}) from where "
             f"the study began ({known[:12]}): restore it, or give it under another path, which begins another study"
         )
     return outside
+
+
+def publish_outside_data(study: StudySession, outside: OutsideData | None) -> None:
+    """Publish the digest of the outside data, for other processes to compare theirs with; the coordinator does so."""
+    published = study.record.specification or {}
+    if outside is not None and OUTSIDE_DIGEST not in published:
+        study.record.publish({**published, OUTSIDE_DIGEST: outside.digest})
 
 
 def begun_with_other_data(study: StudySession) -> list[str]:

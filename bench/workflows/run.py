@@ -228,7 +228,7 @@ def _searched(
     from bench.core.signals import StopRequest
     from bench.execution.coordinator import Coordinator
     from bench.execution.progress import StudyProgress
-    from bench.execution.same_data import begun_with_other_data
+    from bench.execution.same_data import begun_with_other_data, publish_outside_data
     from bench.execution.session import open_session
     from bench.execution.worker import open_protocol
 
@@ -244,7 +244,7 @@ def _searched(
             )
         try:
             # What is missing for the evaluation fails before any work, and no two workers prepare it at once.
-            open_protocol(session, dataset)
+            publish_outside_data(session, open_protocol(session, dataset).outside)
             executor = _executor(session, dataset, progress, stop, can_restart)
             Coordinator(session, executor, progress, stop).run()
             _measure_reference_codes(session, dataset, progress, stop)

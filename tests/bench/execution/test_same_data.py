@@ -9,8 +9,8 @@ import pytest
 
 from bench.core.errors import DataError
 from bench.data.registry import load
-from bench.execution.same_data import begun_with_other_data, open_outside_data
-from bench.execution.session import join_session, open_data, open_session
+from bench.execution.same_data import begun_with_other_data, open_outside_data, publish_outside_data
+from bench.execution.session import OUTSIDE_DIGEST, join_session, open_data, open_session
 from bench.search.study_record import StudyRecord
 from bench.study.definition import BoundStudy
 
@@ -42,8 +42,16 @@ def test_outside_data_that_are_replaced_in_mid_study_are_refused(start, tiny_stu
         return join_session(first.bound.study_id, settings.storage_url, settings.tracking, settings.output)
 
     whole = outside.read_bytes()
-    first = open_outside_data(opened(), digits.info)
+    first = open_outside_data(joined(), digits.info)
     assert first is not None
+    # A worker writes nothing: what it has read of the specification may be old.
+    assert OUTSIDE_DIGEST not in opened().record.specification
+    coordinator = opened()
+    publish_outside_data(coordinator, first)
+    published = coordinator.record.specification
+    assert published[OUTSIDE_DIGEST] == first.digest
+    publish_outside_data(coordinator, None)
+    assert coordinator.record.specification == opened().record.specification == published
     for process in (opened, joined):
         again = open_outside_data(process(), digits.info)
         assert again is not None
