@@ -40,17 +40,23 @@ def publish_outside_data(study: StudySession, outside: OutsideData | None) -> No
         study.record.publish({**published, OUTSIDE_DIGEST: outside.digest})
 
 
-def begun_with_other_data(study: StudySession) -> list[str]:
-    """The studies of the same file, which held other images then; none if this study had begun before.
+def say_other_data(study: StudySession) -> str:
+    """A line that names the studies of the same file, which held other images then; empty if this one is not new.
 
     A study is of its images, so another one begins where a file was replaced or edited.
     """
     if not study.is_new:
-        return []
+        return ""
     own = study.bound.settings.model_dump(mode="json", include={"dataset", "preparation"})
-    return [
+    others = [
         each["study_id"]
         for each in specifications(study.record.storage)
         if own.items() <= each["settings"].items()
         and (each["digest"], each["labels"]) != (study.bound.digest, study.bound.labels)
     ]
+    if not others:
+        return ""
+    return (
+        f"your data {study.bound.settings.dataset} is not what it was when {', '.join(others)} began: restore it to "
+        f"continue {'that study' if len(others) == 1 else 'those studies'}"
+    )

@@ -228,20 +228,15 @@ def _searched(
     from bench.core.signals import StopRequest
     from bench.execution.coordinator import Coordinator
     from bench.execution.progress import StudyProgress
-    from bench.execution.same_data import begun_with_other_data, publish_outside_data
+    from bench.execution.same_data import publish_outside_data, say_other_data
     from bench.execution.session import open_session
     from bench.execution.worker import open_protocol
 
     console.print(f"{bound.study_id}: {bound.study.question}", style="bold", highlight=False, markup=False)
     with StopRequest() as stop, StudyProgress(console, bound.runs, study_eta(bound)) as progress:
         session = open_session(bound, objects)
-        for other in begun_with_other_data(session):
-            console.print(
-                f"your data {bound.settings.dataset} is not what it was when {other} began, which is continued only "
-                "with the data of then",
-                highlight=False,
-                markup=False,
-            )
+        if line := say_other_data(session):
+            console.print(line, highlight=False, markup=False)
         try:
             # What is missing for the evaluation fails before any work, and no two workers prepare it at once.
             publish_outside_data(session, open_protocol(session, dataset).outside)
