@@ -138,8 +138,6 @@ class Queue:
     ) -> None:
         self.name = name
         self.note = frozenset(note)
-        self.foreign = 0
-        """Trials that people added in Optuna, as of the last reading; they are neither worked on nor learnt from."""
         self.storage = storage
         self.lease = lease
         self._watch = Watch(lease)
@@ -175,10 +173,13 @@ class Queue:
 
     def attempts(self) -> list[Attempt]:
         """All attempts, in the order of their offers."""
+        return self.read()[0]
+
+    def read(self) -> tuple[list[Attempt], int]:
+        """All attempts, and the number of other trials: people added them, they are not worked on or learnt from."""
         trials = self.call(lambda: self.study.get_trials(deepcopy=False))
         own = attempts_at_tasks(trials, self.note)
-        self.foreign = len(trials) - len(own)
-        return [self._attempt(trial) for trial in own]
+        return [self._attempt(trial) for trial in own], len(trials) - len(own)
 
     def _attempt(self, trial: FrozenTrial) -> Attempt:
         """Converts a trial; caches those that have ended, which are nearly all of a long study."""

@@ -99,19 +99,19 @@ def remove_versions(study):
         study.client.delete_model_version(f"reparam-bench.{study.id}.{arm}", "1")
 
 
-NOT_OWN = "runs below the study's in MLflow are not its own"
+BELOW = "below the study's in MLflow"
 IGNORED = {
     "nothing": (lambda study: None, (), 0),
     "additions in Optuna": (
         add_in_optuna,
-        ("2 trials of {id}/vae in", "1 trials of {id}/glow in", "1 trials of {id}/final in"),
+        ("2 trials of {id}/vae in", "1 trial of {id}/glow in", "1 trial of {id}/final in"),
         0,
     ),
     "changes in Optuna": (change_in_optuna, (), 0),
-    "additions in MLflow": (add_in_mlflow, (f"2 {NOT_OWN}",), 2),
+    "additions in MLflow": (add_in_mlflow, (f"ignored: 2 runs {BELOW}",), 2),
     "removals in MLflow": (
         remove_in_mlflow,
-        (f"1 {NOT_OWN}", "2 finished trials or final runs have no run in MLflow"),
+        (f"ignored: 1 run {BELOW}", "not in MLflow: 2 runs of finished trials or final runs"),
         1,
     ),
     "removed versions": (remove_versions, (), 0),
@@ -126,10 +126,13 @@ def outcome(runner):
     }
 
 
-@pytest.fixture(scope="module")
-def undisturbed():
-    """What the study finds by itself, on either storage; filled by the first test."""
-    return {}
+@pytest.fixture
+def undisturbed(start, tiny_study, digits, tmp_path, trainer):
+    """What the study finds by itself."""
+    for settings in (BEFORE, AFTER):
+        runner = start(tiny_study, digits, tmp_path / "undisturbed", **settings)
+        runner.run(digits)
+    return outcome(runner)
 
 
 @pytest.fixture
@@ -155,8 +158,8 @@ def test_what_somebody_adds_or_changes_is_said_and_changes_no_result(edited, und
     runner = edited.more()
     said = runner.progress.console.file.getvalue()
     assert [line for line in lines if line.format(id=study.id) not in said] == [], said
-    assert said.count("are ignored") == sum("no run in" not in line for line in lines)
-    assert outcome(runner) == undisturbed.setdefault("outcome", outcome(runner))
+    assert said.count("ignored: ") == sum("not in MLflow" not in line for line in lines)
+    assert outcome(runner) == undisturbed
     own = {run.run_id for run in runner.parent.children()}
     for arm in ("vae", "glow"):
         champion = study.client.get_model_version_by_alias(f"reparam-bench.{study.id}.{arm}", "champion")
@@ -194,8 +197,9 @@ def test_what_would_change_the_result_is_named_with_the_way_out(edited):
 
 
 @pytest.mark.parametrize("kind", ["vae", "final", "final/coordinator"])
-def test_a_search_that_is_removed_under_way_ends_the_study_with_a_line(edited, trainer, kind):
+def test_a_search_that_is_removed_under_way_ends_the_study_with_a_line(edited, trainer, kind, caplog):
     study = edited()
+    caplog.set_level("INFO")
     trainer.accidents[len(trainer.trials)] = lambda: optuna.delete_study(
         study_name=f"{study.id}/{kind}", storage=study.storage
     )
@@ -204,6 +208,8 @@ def test_a_search_that_is_removed_under_way_ends_the_study_with_a_line(edited, t
         return
     with pytest.raises(StudyStoppedError, match=rf"{study.id}/{kind} is not in the storage any more"):
         edited.more()
+    assert f"{study.id}/{kind} is not in the storage any more" in caplog.text
+    assert "updated later" not in caplog.text
 
 
 def test_tasks_that_somebody_changed_to_what_cannot_be_done_fail_with_their_reason(
@@ -239,7 +245,7 @@ def test_tasks_that_somebody_changed_to_what_cannot_be_done_fail_with_their_reas
     ]
     again = edited.more().progress.console.file.getvalue()
     assert (
-        "2 trials or final runs could not begin, such as vae 3 (it could not begin: latent_size='x' is not in 2 … 16, "
-        "whole): MLflow and the report have no runs of them\n"
+        "not in MLflow or the report: 2 trials or final runs that failed before they began, such as vae 3: it could "
+        "not begin: latent_size='x' is not in 2 … 16, whole\n"
     ) in again
-    assert "have no run in MLflow" not in again
+    assert "not in MLflow: " not in again
