@@ -10,6 +10,7 @@ from optuna.trial import TrialState
 
 from bench.core.errors import LostTrialError, StudyStoppedError
 from bench.core.results import RunState
+from bench.search.processes import this_process
 from bench.search.queue import BY_HAND, NOT_BEGUN, Queue, Task, UnusableTaskError
 from bench.search.storage import open_storage
 from bench.search.study_record import StudyRecord
@@ -175,18 +176,30 @@ def test_a_trial_that_somebody_failed_as_it_ended_is_repeated(address, search):
 
 @pytest.mark.parametrize(
     ("name", "value"),
-    [("owner", "me"), ("owner", {"pid": "x"}), ("owner", None), ("beat", "x"), ("state", "done"), ("reason", [1])],
+    [
+        ("owner", "me"),
+        ("owner", {"pid": "x"}),
+        ("owner", {**this_process(), "pid": -4}),
+        ("owner", None),
+        ("beat", "x"),
+        ("state", "done"),
+        ("state", "running"),
+        ("reason", [1]),
+    ],
+    ids=str,
 )
-def test_an_edited_attribute_of_a_trial_of_ours_crashes_nothing(address, search, name, value):
+def test_an_edited_attribute_of_a_running_trial_changes_no_result(address, search, name, value):
     one = search(address, lease=0.2)
     one.offer(one.tasks(1))
-    one.claim()
+    claim = one.claim()
     one.storage.set_trial_user_attr(one._id(0), name, value)
     again = search(address, lease=0.2)
-    assert [each.number for each in again.attempts()] == [0]
-    again.reclaim()
-    again.offer(again.tasks(1))
-    assert again.living() is None or name != "owner"
+    assert [(each.number, each.state) for each in again.attempts()] == [(0, RunState.RUNNING)]
+    assert again.reclaim() == []
+    living = again.living()
+    assert living is None if name == "owner" else living.owner == this_process()
+    claim.end(RunState.COMPLETE, 2.0)
+    assert [(each.state, each.objective) for each in again.attempts()] == [(RunState.COMPLETE, 2.0)]
 
 
 @pytest.mark.parametrize(
@@ -271,12 +284,12 @@ def test_a_search_that_is_removed_meanwhile_says_so(address, search, what):
 def test_tickets_that_somebody_asked_for_are_none(address):
     record = StudyRecord(open_storage(address), "study", 60.0)
     by_hand(address, "study/final/coordinator").ask()
-    assert record.is_finished
+    assert record.watch_coordinator().observe().is_gone
     with record.coordinator_lock() as heartbeat:
         by_hand(address, "study/final/coordinator").ask()
-        assert not record.is_finished
+        assert not record.watch_coordinator().observe().is_gone
         assert not heartbeat.lost
-    assert record.is_finished
+    assert record.watch_coordinator().observe().is_gone
 
 
 def test_a_lock_that_is_removed_while_it_is_held_is_released(address):
