@@ -168,16 +168,15 @@ class Worker:
         due = busy = time.monotonic()
         is_without = False
         while True:
-            if self.work():
+            is_idle = not self.work()
+            if not is_idle:
                 busy = time.monotonic()
                 if busy < due:
                     continue
-            elif record.is_finished:
-                return
-            else:
-                time.sleep(IDLE_SECONDS)
             due = time.monotonic() + record.lease / BEATS_PER_LEASE
-            dead = coordinator.dead()
+            is_gone, dead = coordinator.observe()
+            if is_idle and is_gone:
+                return
             if dead is not None and not is_without:
                 self._say_coordinator_died(dead)
             elif dead is None and is_without:
@@ -186,6 +185,8 @@ class Worker:
             if is_without and time.monotonic() - busy > record.lease:
                 self.progress.say(f"nothing of {record.study_id} is left to do without a coordinator: this worker ends")
                 return
+            if is_idle:
+                time.sleep(IDLE_SECONDS)
 
     def _say_coordinator_died(self, coordinator: Owner) -> None:
         waiting = sum(queue.waiting for queue in self.study.queues.values())

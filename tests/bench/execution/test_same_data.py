@@ -91,16 +91,15 @@ def test_a_file_that_was_replaced_begins_another_study_which_is_said_once(settin
     write(path, seed=1, n=200)
     after = opened()
     assert after.bound.study_id != before.bound.study_id
-    assert say_other_data(after) == (
-        f"your data {path} is not what it was when {before.bound.study_id}, {other.bound.study_id} began: restore it to "
-        "continue those studies"
-    )
+    others = f"{before.bound.study_id}, {other.bound.study_id}"
+    said = f"your data {path} is not what it was when {others} began: restore it to continue those studies"
+    assert say_other_data(after) == said
     assert say_other_data(opened()) == ""
     # Somebody edits what the storage holds of others.
     for number, edit in enumerate(("x", None, {}, {"settings": 3}, {**opened().record.specification, "settings": "x"})):
         other = StudyRecord(before.record.storage, f"mine-{number}", 60.0)
         other.finals.study.set_user_attr("specification", edit)
-    assert say_other_data(replace(after, is_new=True)) == say_other_data(after)
+    assert say_other_data(replace(after, is_new=True)) == said
     # A worker of the first study that joins now would train on other images.
     with pytest.raises(DataError, match="differs here"):
         open_data(before.bound)
