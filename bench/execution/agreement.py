@@ -44,9 +44,9 @@ def check_agreement(parent: ParentRun, queues: Mapping[str, Queue]) -> None:
 
 
 def runless(runs: Iterable[LoggedRun], attempts: Iterable[Attempt]) -> list[Attempt]:
-    """The attempts that count and have no run."""
+    """The attempts that count and should have a run, but have none."""
     known = {run.key for run in runs}
-    return [each for each in attempts if each.counts and each.key not in known]
+    return [each for each in attempts if each.counts and each.could_begin and each.key not in known]
 
 
 def _check_tags(run: LoggedRun, kind: str, attempt: Attempt) -> None:

@@ -6,6 +6,7 @@ import logging
 import math
 import time
 from collections.abc import Callable
+from itertools import chain
 from typing import Any
 
 from bench.core.errors import OutboxError, RestartRequiredError, StudyStoppedError, TrackingError
@@ -103,23 +104,29 @@ class Coordinator:
 
     def _name_runless(self) -> None:
         """Say which runs are not the study's, and of which trials that count no run is logged or waits for upload."""
-        attempts = [each for queue in self.study.queues.values() for each in queue.attempts()]
+        attempts = {kind: queue.attempts() for kind, queue in self.study.queues.items()}
+        if unbegun := [(kind, each) for kind, found in attempts.items() for each in found if not each.could_begin]:
+            kind, first = unbegun[0]
+            self.progress.say(
+                f"not in MLflow or the report: {_count(len(unbegun), 'trial')} or final runs that failed before they "
+                f"began, such as {kind} {first.number}: {first.reason}"
+            )
         try:
-            runs = self.study.parent.children()
-            if self.study.parent.foreign:
+            runs, foreign = self.study.parent.read_children()
+            if foreign:
                 self.progress.say(
-                    f"{self.study.parent.foreign} runs below the study's in MLflow are not its own, as somebody made "
-                    "them or removed their tags there: they are ignored"
+                    f"ignored: {_count(foreign, 'run')} below the study's in MLflow, made or stripped of its tags by "
+                    "somebody"
                 )
-            if self.study.tracker.drain(0.0) or not (missing := runless(runs, attempts)):
+            if self.study.tracker.drain(0.0) or not (missing := runless(runs, chain(*attempts.values()))):
                 return
         except TrackingError:
             # Said already.
             return
         self.progress.say(
-            f"{len(missing)} finished trials or final runs have no run in MLflow, such as attempt {missing[0].key}: "
-            "they wait in the outbox of another folder or machine (`reparam-bench upload` there), or somebody removed "
-            "them"
+            f"not in MLflow: {_count(len(missing), 'run')} of finished trials or final runs, such as attempt "
+            f"{missing[0].key}, waiting in the outbox of another folder or machine (`reparam-bench upload` there), or "
+            "removed by somebody"
         )
 
     def _record_selection(self, chosen: dict[str, dict[str, Any]]) -> bool:
@@ -178,7 +185,7 @@ class Coordinator:
             self.stop.check()
             search.reclaim()
             self.executor.poll()
-        self._show(name, search.attempts())
+        self._read(name)
 
     def _best(self, name: str) -> Selection:
         if not self.study.bound.study.arm(name).sweep:
@@ -221,8 +228,7 @@ class Coordinator:
         if lost and time.monotonic() >= self._tracking_due:
             self._bring_tracking_up_to_date(patience=0.0)
             self._tracking_due = time.monotonic() + TRACKING_SECONDS
-        attempts = queue.attempts()
-        self._show(kind, attempts)
+        attempts = self._read(kind)
         settled = {each.number for each in attempts if each.counts}
         under_way = {each.number for each in attempts if each.state == RunState.RUNNING}
         waiting = {each.number for each in attempts if each.state is None}
@@ -236,24 +242,26 @@ class Coordinator:
         ended = sorted(self.study.searches[name].settled().values(), key=lambda each: each.ended)
         latest = ended[-FAILURES_IN_A_ROW:]
         if len(latest) == FAILURES_IN_A_ROW and all(each.state == RunState.FAILED for each in latest):
+            last = latest[-1]
+            of_its_run = "the artifact traceback.txt of its MLflow run"
             raise StudyStoppedError(
-                f"{FAILURES_IN_A_ROW} {name} trials in a row failed, the last one by: {latest[-1].reason}; its "
-                "traceback is the artifact traceback.txt of its MLflow run"
+                f"{FAILURES_IN_A_ROW} {name} trials in a row failed, the last one by: {last.reason}; its traceback is "
+                f"{of_its_run if last.could_begin else 'in the log of the process that claimed it'}"
             )
 
-    def _say_foreign(self, kind: str) -> None:
-        queue = self.study.queues[kind]
-        if queue.foreign > self._foreign.get(kind, 0):
+    def _say_foreign(self, kind: str, foreign: int) -> None:
+        if foreign > self._foreign.get(kind, 0):
             self.progress.say(
-                f"{queue.foreign} trials of {queue.name} in the storage are not the study's own, as somebody added or "
-                "changed them in Optuna: they are ignored"
+                f"ignored: {_count(foreign, 'trial')} of {self.study.queues[kind].name} in the storage, added or "
+                "changed by somebody in Optuna"
             )
-        self._foreign[kind] = queue.foreign
+        self._foreign[kind] = foreign
 
-    def _show(self, kind: str, attempts: list[Attempt]) -> None:
-        """Count the tasks that ended since the last call, and print how those of other processes ended."""
+    def _read(self, kind: str) -> list[Attempt]:
+        """The attempts; counts the tasks that ended since the last call, and prints how those of others ended."""
+        attempts, foreign = self.study.queues[kind].read()
+        self._say_foreign(kind, foreign)
         settled = {each.number: each for each in attempts if each.counts}
-        self._say_foreign(kind)
         earlier = self._shown.get(kind)
         self._shown[kind] = set(settled)
         for number in sorted(set(settled) - (earlier or set())):
@@ -266,6 +274,7 @@ class Coordinator:
         if complete and kind != FINALS:
             best = min(complete, key=lambda each: (each.objective, each.number))
             self.progress.show_best(kind, best.objective or 0.0, best.number)
+        return attempts
 
     def _bring_tracking_up_to_date(self, patience: float | None = None) -> None:
         """Upload what dead processes logged, and end the runs whose attempts have ended.
@@ -291,7 +300,9 @@ class Coordinator:
             for run, attempt in self._find_mismatches():
                 if patience or not _may_still_report(attempt):
                     parent.end_run(run.run_id, attempt.state or RunState.INTERRUPTED, attempt.reason)
-        except (OutboxError, TrackingError, StudyStoppedError) as error:
+        except StudyStoppedError as error:
+            self.progress.say(str(error))
+        except (OutboxError, TrackingError) as error:
             self.progress.say(f"the tracking server is updated later: {error}")
 
     def _find_mismatches(self) -> list[tuple[LoggedRun, Attempt]]:
@@ -332,6 +343,10 @@ class Coordinator:
         except TrackingError as error:
             # The models stay logged with their runs.
             self.progress.say(f"not registered: {error}")
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
 def _may_still_report(attempt: Attempt) -> bool:

@@ -18,6 +18,9 @@ from bench.tracking.deletion import delete_runs, deleted_studies
 from bench.tracking.outbox.outbox import remove_study
 from bench.tracking.reading.reader import list_studies as list_logged
 
+REPORT_FOLDERS = ("figures", "images", "tables")
+"""What a report fills, besides its own folder."""
+
 
 @dataclass(frozen=True)
 class Stores:
@@ -57,6 +60,7 @@ class Stores:
         own = [self.output / kind / study_id for kind in ("checkpoints", "reports")]
         # Measurements of gradients, which a study of estimators keeps for each of its settings.
         own += self.output.glob(f"gradients/{escape(study_id)}-*")
+        own.append(self.output / "reports" / f"{study_id}-gradients")
         for folder in (self.output / "outbox" / study_id, *own):
             check_folder(folder)
         return [*filter(Path.is_dir, own)]

@@ -13,8 +13,8 @@ from bench.search.storage import specifications
 def open_outside_data(study: StudySession, info: DatasetInfo) -> OutsideData | None:
     """Load the outside data of a study, if it has any.
 
-    The first process to do so publishes their digest: a file that is replaced later, or is another one on another
-    machine, would make its runs incomparable with those before.
+    A file that is replaced later, or is another one on another machine, would make its runs incomparable with those
+    before.
 
     Raises:
         DataError: they cannot be loaded, or are not those that the study began with.
@@ -24,11 +24,8 @@ def open_outside_data(study: StudySession, info: DatasetInfo) -> OutsideData | N
     if settings.outside_dataset is None:
         return None
     outside = open_outside(settings.outside_dataset, info, settings.preparation)
-    published = study.record.specification or {}
-    known = published.get(OUTSIDE_DIGEST)
-    if known is None:
-        study.record.publish({**published, OUTSIDE_DIGEST: outside.digest})
-    elif known != outside.digest:
+    known = (study.record.specification or {}).get(OUTSIDE_DIGEST)
+    if known not in (None, outside.digest):
         raise DataError(
             f"the outside data set {settings.outside_dataset!r} differs here (digest {outside.digest[:12]}) from where "
             f"the study began ({known[:12]}): restore it, or give it under another path, which begins another study"
@@ -36,17 +33,30 @@ def open_outside_data(study: StudySession, info: DatasetInfo) -> OutsideData | N
     return outside
 
 
-def begun_with_other_data(study: StudySession) -> list[str]:
-    """The studies of the same file, which held other images then; none if this study had begun before.
+def publish_outside_data(study: StudySession, outside: OutsideData | None) -> None:
+    """Publish the digest of the outside data, for other processes to compare theirs with; the coordinator does so."""
+    published = study.record.specification or {}
+    if outside is not None and OUTSIDE_DIGEST not in published:
+        study.record.publish({**published, OUTSIDE_DIGEST: outside.digest})
+
+
+def say_other_data(study: StudySession) -> str:
+    """A line that names the studies of the same file, which held other images then; empty if this one is not new.
 
     A study is of its images, so another one begins where a file was replaced or edited.
     """
     if not study.is_new:
-        return []
+        return ""
     own = study.bound.settings.model_dump(mode="json", include={"dataset", "preparation"})
-    return [
+    others = [
         each["study_id"]
         for each in specifications(study.record.storage)
         if own.items() <= each["settings"].items()
         and (each["digest"], each["labels"]) != (study.bound.digest, study.bound.labels)
     ]
+    if not others:
+        return ""
+    return (
+        f"your data {study.bound.settings.dataset} is not what it was when {', '.join(others)} began: restore it to "
+        f"continue {'that study' if len(others) == 1 else 'those studies'}"
+    )

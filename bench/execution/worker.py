@@ -39,7 +39,7 @@ from bench.execution.session import StudySession, limit_validation
 from bench.execution.trial import OnEvaluation, Outcome, run_final, run_trial, validation_bits_per_dim
 from bench.search.heartbeat import BEATS_PER_LEASE, Heartbeat
 from bench.search.processes import Owner
-from bench.search.queue import STOPPED, Claim
+from bench.search.queue import STOPPED, Claim, UnusableTaskError
 from bench.study.config import RunConfig
 from bench.study.definition import FINALS, Arm
 from bench.tracking.writer import ModelRun
@@ -137,10 +137,12 @@ class Worker:
                 claim = queue.claim()
                 if claim is None:
                     continue
-                job = self._job(kind, claim)
-                if job is not None:
-                    self._run_attempt(job, kind, claim)
+                self._run_attempt(self._job(kind, claim), kind, claim)
                 self._tasks += 1
+            except UnusableTaskError as error:
+                text = f"{kind} {error}"
+                log.exception("%s", text)
+                self.progress.say(text)
             except LostTrialError as error:
                 # The process that took it over records how it ends.
                 self.progress.say(str(error))
@@ -166,16 +168,15 @@ class Worker:
         due = busy = time.monotonic()
         is_without = False
         while True:
-            if self.work():
+            is_idle = not self.work()
+            if not is_idle:
                 busy = time.monotonic()
                 if busy < due:
                     continue
-            elif record.is_finished:
-                return
-            else:
-                time.sleep(IDLE_SECONDS)
             due = time.monotonic() + record.lease / BEATS_PER_LEASE
-            dead = coordinator.dead()
+            is_gone, dead = coordinator.observe()
+            if is_idle and is_gone:
+                return
             if dead is not None and not is_without:
                 self._say_coordinator_died(dead)
             elif dead is None and is_without:
@@ -184,6 +185,8 @@ class Worker:
             if is_without and time.monotonic() - busy > record.lease:
                 self.progress.say(f"nothing of {record.study_id} is left to do without a coordinator: this worker ends")
                 return
+            if is_idle:
+                time.sleep(IDLE_SECONDS)
 
     def _say_coordinator_died(self, coordinator: Owner) -> None:
         waiting = sum(queue.waiting for queue in self.study.queues.values())
@@ -193,15 +196,16 @@ class Worker:
             f"{self.study.record.lease:g} s after the last one, unless the command that began the study is run again"
         )
 
-    def _job(self, kind: str, claim: Claim) -> _Job | None:
-        """How to do a task; None if it has failed, as somebody changed it in Optuna to what cannot be done."""
+    def _job(self, kind: str, claim: Claim) -> _Job:
+        """How to do a task.
+
+        Raises:
+            UnusableTaskError: it has failed, as somebody changed it in Optuna to what cannot be done.
+        """
         try:
             return self._final(claim) if kind == FINALS else self._trial(kind, claim)
         except (SettingsError, ValueError, TypeError) as error:
-            reason = f"it cannot be configured: {shorten(str(error))}"
-            claim.end(RunState.FAILED, reason=reason)
-            self.progress.say(f"{kind} {claim.number}: {RunState.FAILED}, {reason}")
-            return None
+            raise claim.refuse(shorten(str(error))) from error
 
     def _trial(self, kind: str, claim: Claim) -> _Job:
         """Train one configuration of the sweep, and evaluate it on validation."""

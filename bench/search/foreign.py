@@ -6,6 +6,7 @@ from collections.abc import Collection, Container, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, cast
 
+from optuna.distributions import BaseDistribution
 from optuna.storages import BaseStorage
 from optuna.trial import FrozenTrial, TrialState
 
@@ -33,16 +34,22 @@ def _is_own(known: dict[str, Any], note: Collection[str]) -> bool:
     )
 
 
-def only_own(storage: BaseStorage, note: Collection[str] = ()) -> BaseStorage:
-    """A storage as samplers and pruners may see it: without trials that are none of ours."""
-    return cast(BaseStorage, _OwnTrials(storage, note))
+def was_ended_by_hand(trial: FrozenTrial) -> bool:
+    """Whether somebody ended an attempt in Optuna: whoever works on it writes how it ends, and ends it after that."""
+    return trial.state.is_finished() and "state" not in trial.user_attrs
+
+
+def only_own(storage: BaseStorage, name: str, note: Collection[str] = ()) -> BaseStorage:
+    """A storage as samplers and pruners may see it: without trials that are none of ours, or that somebody ended."""
+    return cast(BaseStorage, _OwnTrials(storage, name, note))
 
 
 class _OwnTrials:
     """Everything else is asked of the storage itself."""
 
-    def __init__(self, storage: BaseStorage, note: Collection[str]) -> None:
+    def __init__(self, storage: BaseStorage, name: str, note: Collection[str]) -> None:
         self._storage = storage
+        self._name = name
         self._note = note
 
     def __getattr__(self, name: str) -> Any:
@@ -51,7 +58,17 @@ class _OwnTrials:
     def get_all_trials(
         self, study_id: int, deepcopy: bool = True, states: Container[TrialState] | None = None
     ) -> list[FrozenTrial]:
-        return attempts_at_tasks(self._storage.get_all_trials(study_id, deepcopy, states), self._note)
+        own = attempts_at_tasks(self._storage.get_all_trials(study_id, deepcopy, states), self._note)
+        return [trial for trial in own if not was_ended_by_hand(trial)]
+
+    def set_trial_param(self, trial_id: int, name: str, value: float, distribution: BaseDistribution) -> None:
+        try:
+            self._storage.set_trial_param(trial_id, name, value, distribution)
+        except ValueError as error:
+            raise StudyStoppedError(
+                f"a trial that somebody added to {self._name} in Optuna has another kind of range for {name!r} than "
+                f"the study, which cannot suggest values any more: {_begin_again(self._name)}"
+            ) from error
 
     def get_best_trial(self, study_id: int) -> FrozenTrial:
         complete = self.get_all_trials(study_id, states=(TrialState.COMPLETE,))
@@ -71,8 +88,11 @@ def raise_if_removed(name: str) -> Iterator[None]:
     try:
         yield
     except KeyError as error:
-        study_id = name.partition("/")[0]
         raise StudyStoppedError(
-            f"{name} is not in the storage any more: the study was removed, or a part of it; `reparam-bench delete "
-            f"{study_id}` removes the rest, after which the same command begins again"
+            f"{name} is not in the storage any more: the study was removed, or a part of it; {_begin_again(name)}"
         ) from error
+
+
+def _begin_again(name: str) -> str:
+    study_id = name.partition("/")[0]
+    return f"`reparam-bench delete {study_id}` removes the rest, after which the same command begins again"

@@ -25,8 +25,10 @@ def this_process() -> Owner:
 
 def as_owner(value: object) -> Owner | None:
     """What a storage holds as an owner, which people can edit; None if it identifies no process."""
-    is_one = isinstance(value, dict) and isinstance(value.get("pid"), int) and {"host", "boot"} <= value.keys()
-    return value if is_one else None  # type: ignore[return-value]
+    if not isinstance(value, dict) or not {"host", "boot", "pid"} <= value.keys():
+        return None
+    pid = value["pid"]
+    return value if isinstance(pid, int) and not isinstance(pid, bool) and pid > 0 else None
 
 
 def is_this_machine(owner: Owner) -> bool:

@@ -16,7 +16,7 @@ from optuna.trial import FrozenTrial, Trial, TrialState
 
 from bench.core.errors import LostTrialError
 from bench.core.results import RunState
-from bench.search.foreign import attempts_at_tasks, only_own, raise_if_removed
+from bench.search.foreign import attempts_at_tasks, only_own, raise_if_removed, was_ended_by_hand
 from bench.search.heartbeat import BEATS_PER_LEASE, Heartbeat, Watch
 from bench.search.processes import Owner, as_owner, is_surely_dead, is_this_machine, this_process
 from bench.search.storage import with_retries
@@ -30,7 +30,18 @@ OBJECTIVE = "bits/dim on validation"
 DIED = "its process ended before it did"
 STOPPED = "stopped by the user or the scheduler"
 BY_HAND = "somebody ended it in Optuna"
+NOT_BEGUN = "it could not begin: "
+"""How the reason begins of an attempt that failed before it had a run."""
 _ENDS = {TrialState.COMPLETE: RunState.COMPLETE, TrialState.PRUNED: RunState.PRUNED}
+_FAILURES = (RunState.DIVERGED, RunState.OUT_OF_MEMORY, RunState.FAILED)
+
+
+class UnusableValuesError(Exception):
+    """Somebody changed the values of a waiting task in Optuna to what is not in the space."""
+
+
+class UnusableTaskError(Exception):
+    """A task has failed before it began, as somebody changed it in Optuna to what cannot be done."""
 
 
 @dataclass(frozen=True)
@@ -79,6 +90,11 @@ class Attempt:
         return self.state not in (None, RunState.RUNNING, RunState.INTERRUPTED)
 
     @property
+    def could_begin(self) -> bool:
+        """Whether it did not fail before it had a run."""
+        return not self.reason.startswith(NOT_BEGUN)
+
+    @property
     def ended(self) -> datetime:
         """When it ended, by the clock of the machine that ended it; ``datetime.max`` before."""
         return self.frozen.datetime_complete or datetime.max
@@ -122,8 +138,6 @@ class Queue:
     ) -> None:
         self.name = name
         self.note = frozenset(note)
-        self.foreign = 0
-        """Trials that people added in Optuna, as of the last reading; they are neither worked on nor learnt from."""
         self.storage = storage
         self.lease = lease
         self._watch = Watch(lease)
@@ -159,10 +173,13 @@ class Queue:
 
     def attempts(self) -> list[Attempt]:
         """All attempts, in the order of their offers."""
+        return self.read()[0]
+
+    def read(self) -> tuple[list[Attempt], int]:
+        """All attempts, and the number of other trials: people added them, they are not worked on or learnt from."""
         trials = self.call(lambda: self.study.get_trials(deepcopy=False))
         own = attempts_at_tasks(trials, self.note)
-        self.foreign = len(trials) - len(own)
-        return [self._attempt(trial) for trial in own]
+        return [self._attempt(trial) for trial in own], len(trials) - len(own)
 
     def _attempt(self, trial: FrozenTrial) -> Attempt:
         """Converts a trial; caches those that have ended, which are nearly all of a long study."""
@@ -229,15 +246,14 @@ class Queue:
 
         Raises:
             LostTrialError: the coordinator took it back while its values were suggested.
+            UnusableTaskError: somebody gave it values in Optuna that cannot be used; it has failed.
             StudyStoppedError: somebody removed the queue from the storage.
         """
         if not self.is_open:
             return None
         for trial in sorted(self._waiting_trials(), key=lambda each: int(each.user_attrs["task"])):
             if self.call(lambda trial=trial: self._try_to_claim(trial)):  # type: ignore[misc]
-                claim = self._start(trial)
-                if claim is not None:
-                    return claim
+                return self._start(trial)
         return None
 
     def _try_to_claim(self, trial: FrozenTrial) -> bool:
@@ -246,14 +262,14 @@ class Queue:
         except UpdateFinishedTrialError:
             return False
 
-    def _start(self, trial: FrozenTrial) -> Claim | None:
-        """Begin an attempt; None if it has ended, as it cannot be given values."""
+    def _start(self, trial: FrozenTrial) -> Claim:
+        """Begin an attempt."""
         sampler = self._sampler(int(trial.user_attrs["task"]))
         # A new study object, since an old one caches the trials that it saw at its last suggestion.
         study = self.call(
             lambda: optuna.load_study(
                 study_name=self.name,
-                storage=only_own(self.storage, self.note),
+                storage=only_own(self.storage, self.name, self.note),
                 sampler=sampler,
                 pruner=self.study.pruner,
             )
@@ -263,14 +279,16 @@ class Queue:
         with claim.heartbeat():
             try:
                 self._prepare(claim)
-            except ValueError as error:
-                # Somebody gave it others in Optuna, or the parameter another kind of range.
-                claim.end(RunState.FAILED, reason=f"no values for it: {error}")
-                return None
+            except UnusableValuesError as error:
+                raise claim.refuse(str(error)) from error
         return claim
 
     def _prepare(self, claim: Claim) -> None:
-        """Prepare a task that was just claimed."""
+        """Prepare a task that was just claimed.
+
+        Raises:
+            UnusableValuesError: its values are none that can be used.
+        """
 
     def _sampler(self, number: int) -> optuna.samplers.BaseSampler:
         """The sampler that suggests missing values of a task."""
@@ -349,6 +367,8 @@ class Claim:
         self.key = attempt.key
         self.note = attempt.note
         self.values = attempt.values
+        self.fixed = attempt.frozen.system_attrs.get("fixed_params", {})
+        """Its values as the storage has them, which people can edit."""
 
     def write(self, name: str, value: Any) -> None:
         """Set an attribute of the attempt."""
@@ -383,11 +403,17 @@ class Claim:
         """
         if state != RunState.COMPLETE:
             self.write("reason", reason)
-            self.write("state", state.value)
+        self.write("state", state.value)
         self._queue.call(lambda: self._end(state, objective))
 
+    def refuse(self, problem: str) -> UnusableTaskError:
+        """End the attempt as failed before it begins, as it cannot be done; the error that says so."""
+        reason = f"{NOT_BEGUN}{problem}"
+        self.end(RunState.FAILED, reason=reason)
+        return UnusableTaskError(f"{self.number}: {reason}")
+
     def _end(self, state: RunState, objective: float | None) -> None:
-        ends = {RunState.COMPLETE: TrialState.COMPLETE, RunState.PRUNED: TrialState.PRUNED}
+        ends = {run_state: trial_state for trial_state, run_state in _ENDS.items()}
         trial = self._queue._id(self._trial.number)
         values = None if objective is None else (objective,)
         try:
@@ -428,9 +454,10 @@ def _state(trial: FrozenTrial) -> RunState | None:
         return None
     if trial.state == TrialState.RUNNING:
         return RunState.RUNNING
-    # Whoever works on an attempt signs it first, and writes how it failed before it ends. One that somebody ended in
-    # Optuna is repeated.
+    if was_ended_by_hand(trial):
+        return RunState.INTERRUPTED
     if trial.state in _ENDS:
-        return _ENDS[trial.state] if "owner" in trial.user_attrs else RunState.INTERRUPTED
-    state = trial.user_attrs.get("state")
-    return RunState(state) if state in list(RunState) else RunState.INTERRUPTED
+        return _ENDS[trial.state]
+    state = trial.user_attrs["state"]
+    # Somebody, or the coordinator, failed one that was about to end otherwise.
+    return RunState(state) if state in _FAILURES else RunState.INTERRUPTED

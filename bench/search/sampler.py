@@ -16,7 +16,7 @@ from scipy.stats import qmc
 from bench.core.errors import SettingsError
 from bench.core.seeds import derive_seed
 from bench.search.pruner import AsynchronousHalving
-from bench.search.queue import Claim, Queue, Task
+from bench.search.queue import Claim, Queue, Task, UnusableValuesError
 from bench.study.search_space import Choices, Integers, Parameter, Space, choose_values, value_at
 
 AnySampler = str | optuna.samplers.BaseSampler
@@ -103,9 +103,24 @@ class Search(Queue):
 
     def _prepare(self, claim: Claim) -> None:
         """Suggest the values that the task does not have yet."""
+        self._check(claim.fixed)
         claim.values = choose_values(
             self.space, lambda name, parameter: claim.unless_lost(lambda: self._suggest(claim, name, parameter))
         )
+
+    def _check(self, known: object) -> None:
+        """Check the values that a task has, which people can edit: Optuna would train others, or any outside a range.
+
+        Raises:
+            UnusableValuesError: they are not in the space.
+        """
+        if not isinstance(known, dict):
+            raise UnusableValuesError(f"{known!r} gives no values by name")
+        for name, value in known.items():
+            if name not in self.space:
+                raise UnusableValuesError(f"{name!r} is not swept: {', '.join(self.space)}")
+            if value not in self.space[name]:
+                raise UnusableValuesError(f"{name}={value!r} is not in {self.space[name]}")
 
     def _suggest(self, claim: Claim, name: str, parameter: Parameter) -> Any:
         trial = claim._trial

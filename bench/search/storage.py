@@ -205,10 +205,16 @@ def _is_outage(error: Exception) -> bool:
 
 
 def specifications(storage: BaseStorage) -> list[dict[str, Any]]:
-    """The published specifications of all studies in a storage."""
+    """The published specifications of all studies in a storage, except those that people have edited to none."""
     studies = with_retries(storage.get_all_studies)
     found = (study.user_attrs.get("specification") for study in studies if study.study_name.endswith(FINALS))
-    return [dict(each) for each in found if each is not None]
+    return [
+        dict(each)
+        for each in found
+        if isinstance(each, dict)
+        and {"study_id", "digest", "labels"} <= each.keys()
+        and isinstance(each.get("settings"), dict)
+    ]
 
 
 def count_searches(storage: str) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
-from typing import Any
+from typing import Any, NamedTuple
 
 import optuna
 from optuna.storages import BaseStorage
@@ -49,11 +49,6 @@ class StudyRecord:
         """Publish the study's specification, JSON, for workers to read."""
         with_retries(lambda: self.finals.study.set_user_attr("specification", dict(specification)))
 
-    @property
-    def is_finished(self) -> bool:
-        """Whether there is no coordinator, so that no further tasks will be offered."""
-        return self._coordinator.holder() is None
-
     def watch_coordinator(self) -> CoordinatorWatch:
         """Begin to watch the coordinator."""
         return CoordinatorWatch(self._coordinator)
@@ -80,6 +75,18 @@ class StudyRecord:
             yield heartbeat
 
 
+class CoordinatorState(NamedTuple):
+    """A study's coordinator, as a worker sees it.
+
+    Attributes:
+        is_gone: whether there is none, so that no further tasks will be offered.
+        dead: its process, if that died without an end, and no other has taken over.
+    """
+
+    is_gone: bool
+    dead: Owner | None
+
+
 class CoordinatorWatch:
     """Finds out whether a study's coordinator lives, as its workers see it.
 
@@ -91,16 +98,18 @@ class CoordinatorWatch:
         self._lock = lock
         self._watch = Watch(lock.lease)
 
-    def dead(self) -> Owner | None:
-        """The coordinator, if its process died without an end, and no other has taken over.
+    def observe(self) -> CoordinatorState:
+        """Read the lock once.
 
-        On another machine it counts as dead after a lease without a heartbeat, for which this is called repeatedly.
+        On another machine a process counts as dead after a lease without a heartbeat, for which this is called
+        repeatedly.
         """
         holder = self._lock.holder()
         if holder is None:
-            return None
+            return CoordinatorState(is_gone=True, dead=None)
         unchanged = self._watch.seconds_unchanged("coordinator", holder.beat)
-        return holder.owner if is_surely_dead(holder.owner) or unchanged > self._lock.lease else None
+        is_dead = is_surely_dead(holder.owner) or unchanged > self._lock.lease
+        return CoordinatorState(is_gone=False, dead=holder.owner if is_dead else None)
 
 
 @contextmanager

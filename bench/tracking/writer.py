@@ -395,8 +395,6 @@ class ParentRun:
         self.run_id = run_id
         self.experiment_id = experiment_id
         self.study = study
-        self.foreign = 0
-        """Runs below it that people made, or whose tags they removed, as of the last reading."""
 
     @property
     def client(self) -> MlflowClient:
@@ -524,11 +522,18 @@ class ParentRun:
         Raises:
             TrackingError: the store cannot be reached.
         """
+        return self.read_children()[0]
+
+    def read_children(self) -> tuple[list[LoggedRun], int]:
+        """The model runs as :meth:`children` gives them, and the number of others, made or untagged by people.
+
+        Raises:
+            TrackingError: the store cannot be reached.
+        """
         condition = below(self.run_id)
         runs = self.tracker.request(lambda: list(search_runs(self.client, [self.experiment_id], condition)))
         own = [run for run in runs if is_own(run.data.tags)]
-        self.foreign = len(runs) - len(own)
-        return [LoggedRun.of(run) for run in own]
+        return [LoggedRun.of(run) for run in own], len(runs) - len(own)
 
     def deleted_children(self) -> dict[str, str]:
         """The model runs of the study that were deleted in the store: MLflow's identifiers by the runs' keys.

@@ -231,23 +231,18 @@ def _searched(
     from bench.data.shared import share
     from bench.execution.coordinator import Coordinator
     from bench.execution.progress import StudyProgress
-    from bench.execution.same_data import begun_with_other_data
+    from bench.execution.same_data import publish_outside_data, say_other_data
     from bench.execution.session import open_session
     from bench.execution.worker import open_protocol
 
     console.print(f"{bound.study_id}: {bound.study.question}", style="bold", highlight=False, markup=False)
     with StopRequest() as stop, StudyProgress(console, bound.runs, study_eta(bound)) as progress:
         session = open_session(bound, objects)
-        for other in begun_with_other_data(session):
-            console.print(
-                f"your data {bound.settings.dataset} is not what it was when {other} began, which is continued only "
-                "with the data of then",
-                highlight=False,
-                markup=False,
-            )
+        if line := say_other_data(session):
+            console.print(line, highlight=False, markup=False)
         try:
             # What is missing for the evaluation fails before any work, and no two workers prepare it at once.
-            open_protocol(session, dataset)
+            publish_outside_data(session, open_protocol(session, dataset).outside)
             settings = bound.settings
             if settings.workers != 0 and not settings.is_single_process:
                 dataset = share(dataset, settings.output / "data")
@@ -320,11 +315,11 @@ def report(tracking: str, study_id: str, output: Path) -> StudyOutcome:
 
 def _report_folder(study_id: str, output: Path) -> Path:
     """The folder of a study's report, which does not lead out of the output folder."""
-    from bench.execution.removal import check_folder, check_identifier
+    from bench.execution.removal import REPORT_FOLDERS, check_folder, check_identifier
 
     check_identifier(study_id)
     folder = output / "reports" / study_id
-    check_folder(folder, "figures", "images", "tables")
+    check_folder(folder, *REPORT_FOLDERS)
     return folder
 
 

@@ -35,6 +35,7 @@ def command(
     """
     from bench.checks.preflight import check_output
     from bench.core.errors import SettingsError
+    from bench.execution.removal import REPORT_FOLDERS, check_folder
     from bench.tracking.reading.reader import load_results
     from reports.analysis.comparison import compare
     from reports.analysis.results import Study
@@ -49,10 +50,12 @@ def command(
     ids = find_study_id(first, before), find_study_id(second, after)
     if first == second and ids[0] == ids[1]:
         raise SettingsError(f"{before!r} and {after!r} are the same study, {ids[0]}: give two, or --output-after")
+    folder = output / "reports" / f"compare-{ids[0]}-{ids[1]}"
+    check_folder(folder, *REPORT_FOLDERS)
     studies = [Study(load_results(uri, each)) for uri, each in zip((first, second), ids, strict=True)]
     comparison = compare(*studies)
     _print(comparison)
-    typer.echo(write_comparison(comparison, output / "reports" / f"compare-{ids[0]}-{ids[1]}"))
+    typer.echo(write_comparison(comparison, folder))
 
 
 def _print(comparison: Comparison) -> None:

@@ -113,6 +113,7 @@ def _run(settings: GradientSettings, console: Console) -> Path:
 
     select_backend(settings.backend)
 
+    from bench.execution.removal import REPORT_FOLDERS, check_folder
     from bench.workflows.gradients.study import count_steps, run_gradient_study
     from bench.workflows.run import keep_report
     from reports.pages.gradients import write_report
@@ -142,6 +143,8 @@ def _run(settings: GradientSettings, console: Console) -> Path:
         progress.update(task, advance=1, description="done")
     finally:
         progress.stop()
-    page = write_report(results, settings.output / "reports" / f"{results.study_id}-gradients")
+    folder = settings.output / "reports" / f"{results.study_id}-gradients"
+    check_folder(folder, *REPORT_FOLDERS)
+    page = write_report(results, folder)
     keep_report(settings.tracking, results.study_id, page.parent, "gradients")
     return page

@@ -313,6 +313,7 @@ def evaluate(
     from bench.checks.preflight import check_evaluation, check_output
     from bench.data.kept import find_kept
     from bench.data.registry import describe, load
+    from bench.execution.removal import check_folder
     from bench.runtime.backend import check_backend, select_backend
     from bench.study.definition import StudySettings
     from bench.tracking.reading.reader import load_run
@@ -322,6 +323,7 @@ def evaluate(
     check_output(output)
     uri = find_tracking_store(tracking_uri, output)
     logged = load_run(uri, run)
+    check_folder(output / "evaluations" / logged.run_id, "tables", "images")
     load_extensions(extension, backend or logged.backend)
     name = find_kept(dataset or logged.dataset, output)
     check_evaluation(extractor, outside_dataset, describe(name, logged.preparation), logged.preparation)

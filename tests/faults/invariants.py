@@ -62,7 +62,7 @@ def check(bound: BoundStudy, tracking_uri: str) -> Findings:
     for kind, (queue, wanted) in queues.items():
         _check_tasks(found, kind, queue.attempts(), wanted)
         attempts.update({each.key: (kind, each) for each in queue.attempts()})
-    found.expect(record.is_finished, "unended", "the storage has a coordinator")
+    found.expect(record.watch_coordinator().observe().is_gone, "unended", "the storage has a coordinator")
     _check_runs(found, bound, attempts, MlflowClient(tracking_uri))
     for folder in ("outbox", "checkpoints"):
         left = [str(each) for each in (bound.settings.output / folder).rglob("*") if each.is_file()]

@@ -34,6 +34,8 @@ def place(tmp_path):
         tracking_uri=f"sqlite:///{tmp_path / 'mlflow.db'}",
         output=tmp_path / "runs",
         logs=tmp_path / "logs",
+        # Nobody reads the terminals of workers while the coordinator is waited for, which would stop them once full.
+        printed=tmp_path / "printed",
         lease=2.0,
         evaluation_seconds=0.15,
         seeds=1,

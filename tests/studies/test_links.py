@@ -41,6 +41,7 @@ def elsewhere(tmp_path):
         (DELETE, f"reports/{STUDY}"),
         (DELETE, f"outbox/{STUDY}"),
         (DELETE, f"gradients/{STUDY}-0123"),
+        (DELETE, f"reports/{STUDY}-gradients"),
         (("delete", STUDY), f"checkpoints/{STUDY}"),
         (REPORT, f"reports/{STUDY}"),
         (REPORT, f"reports/{STUDY}/figures"),
@@ -55,6 +56,14 @@ def test_a_link_at_a_study_s_own_folder_is_refused_by_name(refused, runs, elsewh
     leads_to = {"a folder": elsewhere, "nothing": elsewhere / "gone", "itself": link}[target]
     link.symlink_to(leads_to)
     refused(rf"runs/{place} is a link to {leads_to}, .*remove the link.*runs/{place.split('/')[0]}\b", *command)
+
+
+def test_a_comparison_follows_no_link_either(refused, runs, elsewhere):
+    shutil.copytree(runs, runs.with_name("other"))
+    link = runs / "reports" / f"compare-{STUDY}-{STUDY}"
+    link.parent.mkdir(exist_ok=True)
+    link.symlink_to(elsewhere)
+    refused(rf"{link.name} is a link to {elsewhere}, .*", "compare", STUDY, STUDY, "--output-after", "other")
 
 
 def test_what_a_link_led_to_stays_and_the_study_is_removed_without_it(cli, runs, elsewhere):

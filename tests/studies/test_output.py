@@ -56,7 +56,9 @@ def test_output_that_cannot_be_written_is_dropped_and_a_lost_result_has_its_stat
 
 @pytest.mark.parametrize("setting", [{"PYTHONIOENCODING": "ascii"}, {"LC_ALL": "C", "PYTHONUTF8": "0"}], ids=str)
 def test_a_terminal_of_few_characters_gets_the_others_as_escapes(tmp_path, setting):
-    program = "import sys; from studies.cli.output import lasting_output\nwith lasting_output(): print('2.04 \\xb1 0.01')"
+    program = (
+        "import sys; from studies.cli.output import lasting_output\nwith lasting_output(): print('2.04 \\xb1 0.01')"
+    )
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONCOERCECLOCALE": "0", **setting}
     ended = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True)
     assert (ended.returncode, ended.stderr, ended.stdout) == (0, b"", b"2.04 \\xb1 0.01\n")

@@ -205,7 +205,7 @@ def test_a_run_that_is_gone_for_good_is_counted(study, digits):
     from bench.execution.coordinator import Coordinator
 
     Coordinator(opened.shared, None, opened.progress, None)._name_runless()
-    assert "1 finished trials or final runs have no run in MLflow" in opened.progress.console.file.getvalue()
+    assert "not in MLflow: 1 run of finished trials or final runs" in opened.progress.console.file.getvalue()
 
 
 def test_a_removed_tracking_store_is_named(study):

@@ -36,7 +36,7 @@ from bench.core.signals import StopRequest
 from bench.data.dataset import Dataset
 from bench.data.shared import share
 from bench.execution.coordinator import FAILURES_IN_A_ROW, Coordinator
-from bench.search.queue import DIED, MAX_DEATHS, Queue
+from bench.search.queue import DIED, MAX_DEATHS, NOT_BEGUN, Queue
 from bench.study.config import TrainingConfig
 from bench.study.definition import Arm, Study
 from bench.study.search_space import Choices, Integers, Reals
@@ -281,6 +281,26 @@ def test_failures_one_after_the_other_stop_the_study_with_their_reason(
     assert "ValueError: no space left" in said(runner)
     client = MlflowClient(tracking_uri=runner.bound.settings.tracking)
     assert client.get_run(runner.parent.run_id).info.status == "FAILED"
+
+
+@pytest.mark.parametrize(
+    ("reason", "where"),
+    [
+        ("ValueError: no luck", "; its traceback is the artifact traceback.txt of its MLflow run"),
+        (f"{NOT_BEGUN}x", "; its traceback is in the log of the process that claimed it"),
+    ],
+)
+def test_the_traceback_of_failures_is_where_the_message_says(reason, where):
+    attempts = [
+        SimpleNamespace(
+            ended=number, state=RunState.FAILED, reason=reason, could_begin=not reason.startswith(NOT_BEGUN)
+        )
+        for number in range(FAILURES_IN_A_ROW)
+    ]
+    search = SimpleNamespace(settled=lambda: dict(enumerate(attempts)))
+    coordinator = Coordinator(SimpleNamespace(searches={"vae": search}), None, None, StopRequest())
+    with pytest.raises(StudyStoppedError, match=f"the last one by: {reason}{where}$"):
+        coordinator._check_failures("vae")
 
 
 @pytest.mark.parametrize("between", [None, DivergedError("nan")], ids=["a success", "a divergence"])

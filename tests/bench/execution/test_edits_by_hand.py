@@ -8,6 +8,7 @@ from contextlib import closing
 import optuna
 import pytest
 from mlflow.tracking import MlflowClient
+from optuna.trial import TrialState
 
 from bench.core.errors import DisagreementError, StudyStoppedError
 from bench.core.results import RunState
@@ -98,19 +99,19 @@ def remove_versions(study):
         study.client.delete_model_version(f"reparam-bench.{study.id}.{arm}", "1")
 
 
-NOT_OWN = "runs below the study's in MLflow are not its own"
+BELOW = "below the study's in MLflow"
 IGNORED = {
     "nothing": (lambda study: None, (), 0),
     "additions in Optuna": (
         add_in_optuna,
-        ("2 trials of {id}/vae in", "1 trials of {id}/glow in", "1 trials of {id}/final in"),
+        ("2 trials of {id}/vae in", "1 trial of {id}/glow in", "1 trial of {id}/final in"),
         0,
     ),
     "changes in Optuna": (change_in_optuna, (), 0),
-    "additions in MLflow": (add_in_mlflow, (f"2 {NOT_OWN}",), 2),
+    "additions in MLflow": (add_in_mlflow, (f"ignored: 2 runs {BELOW}",), 2),
     "removals in MLflow": (
         remove_in_mlflow,
-        (f"1 {NOT_OWN}", "2 finished trials or final runs have no run in MLflow"),
+        (f"ignored: 1 run {BELOW}", "not in MLflow: 2 runs of finished trials or final runs"),
         1,
     ),
     "removed versions": (remove_versions, (), 0),
@@ -125,10 +126,13 @@ def outcome(runner):
     }
 
 
-@pytest.fixture(scope="module")
-def undisturbed():
-    """What the study finds by itself, on either storage; filled by the first test."""
-    return {}
+@pytest.fixture
+def undisturbed(start, tiny_study, digits, tmp_path, trainer):
+    """What the study finds by itself."""
+    for settings in (BEFORE, AFTER):
+        runner = start(tiny_study, digits, tmp_path / "undisturbed", **settings)
+        runner.run(digits)
+    return outcome(runner)
 
 
 @pytest.fixture
@@ -154,8 +158,8 @@ def test_what_somebody_adds_or_changes_is_said_and_changes_no_result(edited, und
     runner = edited.more()
     said = runner.progress.console.file.getvalue()
     assert [line for line in lines if line.format(id=study.id) not in said] == [], said
-    assert said.count("are ignored") == sum("no run in" not in line for line in lines)
-    assert outcome(runner) == undisturbed.setdefault("outcome", outcome(runner))
+    assert said.count("ignored: ") == sum("not in MLflow" not in line for line in lines)
+    assert outcome(runner) == undisturbed
     own = {run.run_id for run in runner.parent.children()}
     for arm in ("vae", "glow"):
         champion = study.client.get_model_version_by_alias(f"reparam-bench.{study.id}.{arm}", "champion")
@@ -193,8 +197,9 @@ def test_what_would_change_the_result_is_named_with_the_way_out(edited):
 
 
 @pytest.mark.parametrize("kind", ["vae", "final", "final/coordinator"])
-def test_a_search_that_is_removed_under_way_ends_the_study_with_a_line(edited, trainer, kind):
+def test_a_search_that_is_removed_under_way_ends_the_study_with_a_line(edited, trainer, kind, caplog):
     study = edited()
+    caplog.set_level("INFO")
     trainer.accidents[len(trainer.trials)] = lambda: optuna.delete_study(
         study_name=f"{study.id}/{kind}", storage=study.storage
     )
@@ -203,3 +208,44 @@ def test_a_search_that_is_removed_under_way_ends_the_study_with_a_line(edited, t
         return
     with pytest.raises(StudyStoppedError, match=rf"{study.id}/{kind} is not in the storage any more"):
         edited.more()
+    assert f"{study.id}/{kind} is not in the storage any more" in caplog.text
+    assert "updated later" not in caplog.text
+
+
+def test_tasks_that_somebody_changed_to_what_cannot_be_done_fail_with_their_reason(
+    edited, trainer, caplog, short_patience
+):
+    study = edited()
+
+    def change(kind, number, set_attribute, name, value):
+        (trial,) = [
+            each
+            for each in study.search(kind).get_trials(states=(TrialState.WAITING,))
+            if each.user_attrs["task"] == number
+        ]
+        getattr(study.storage, set_attribute)(trial._trial_id, name, value)
+        return trial.user_attrs
+
+    def change_trial():
+        change("vae", 3, "set_trial_system_attr", "fixed_params", {"latent_size": "x"})
+
+    def change_final():
+        del trainer.accidents[-1]
+        note = study.search("final").trials[-1].user_attrs["note"]
+        change("final", len(study.search("final").trials) - 1, "set_trial_user_attr", "note", {**note, "config": {}})
+
+    trainer.accidents = {len(trainer.trials): change_trial, -1: change_final}
+    runner = edited.more()
+    said = runner.progress.console.file.getvalue()
+    assert "vae 3: it could not begin: latent_size='x' is not in 2 … 16, whole\n" in said
+    assert "final 4: it could not begin: " in said
+    assert [record.exc_info is not None for record in caplog.records if "it could not begin" in record.message] == [
+        True,
+        True,
+    ]
+    again = edited.more().progress.console.file.getvalue()
+    assert (
+        "not in MLflow or the report: 2 trials or final runs that failed before they began, such as vae 3: it could "
+        "not begin: latent_size='x' is not in 2 … 16, whole\n"
+    ) in again
+    assert "not in MLflow: " not in again

@@ -9,8 +9,9 @@ import pytest
 
 from bench.core.errors import DataError
 from bench.data.registry import load
-from bench.execution.same_data import begun_with_other_data, open_outside_data
-from bench.execution.session import join_session, open_data, open_session
+from bench.execution.same_data import open_outside_data, publish_outside_data, say_other_data
+from bench.execution.session import OUTSIDE_DIGEST, join_session, open_data, open_session
+from bench.search.study_record import StudyRecord
 from bench.study.definition import BoundStudy
 
 
@@ -41,8 +42,16 @@ def test_outside_data_that_are_replaced_in_mid_study_are_refused(start, tiny_stu
         return join_session(first.bound.study_id, settings.storage_url, settings.tracking, settings.output)
 
     whole = outside.read_bytes()
-    first = open_outside_data(opened(), digits.info)
+    first = open_outside_data(joined(), digits.info)
     assert first is not None
+    # A worker writes nothing: what it has read of the specification may be old.
+    assert OUTSIDE_DIGEST not in opened().record.specification
+    coordinator = opened()
+    publish_outside_data(coordinator, first)
+    published = coordinator.record.specification
+    assert published[OUTSIDE_DIGEST] == first.digest
+    publish_outside_data(coordinator, None)
+    assert coordinator.record.specification == opened().record.specification == published
     for process in (opened, joined):
         again = open_outside_data(process(), digits.info)
         assert again is not None
@@ -76,13 +85,21 @@ def test_a_file_that_was_replaced_begins_another_study_which_is_said_once(settin
     write(path, n=200)
     before = opened()
     assert before.is_new
-    assert begun_with_other_data(before) == []
-    assert begun_with_other_data(opened(seed=7)) == []
+    assert say_other_data(before) == ""
+    other = opened(seed=7)
+    assert say_other_data(other) == ""
     write(path, seed=1, n=200)
     after = opened()
     assert after.bound.study_id != before.bound.study_id
-    assert before.bound.study_id in begun_with_other_data(after)
-    assert begun_with_other_data(opened()) == []
+    others = f"{before.bound.study_id}, {other.bound.study_id}"
+    said = f"your data {path} is not what it was when {others} began: restore it to continue those studies"
+    assert say_other_data(after) == said
+    assert say_other_data(opened()) == ""
+    # Somebody edits what the storage holds of others.
+    for number, edit in enumerate(("x", None, {}, {"settings": 3}, {**opened().record.specification, "settings": "x"})):
+        other = StudyRecord(before.record.storage, f"mine-{number}", 60.0)
+        other.finals.study.set_user_attr("specification", edit)
+    assert say_other_data(replace(after, is_new=True)) == said
     # A worker of the first study that joins now would train on other images.
     with pytest.raises(DataError, match="differs here"):
         open_data(before.bound)

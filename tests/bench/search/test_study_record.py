@@ -13,7 +13,7 @@ from optuna.trial import TrialState
 
 from bench.core.errors import SettingsError, StudyStoppedError, TrackingError
 from bench.core.results import RunState
-from bench.search import lock, processes
+from bench.search import lock, processes, study_record
 from bench.search.queue import Queue, Task
 from bench.search.storage import open_searches, open_storage
 from bench.search.study_record import StudyRecord, find_study, list_studies, removal
@@ -37,10 +37,10 @@ def test_a_specification_is_kept(opened):
 
 def test_a_study_is_finished_but_while_it_has_a_coordinator(opened):
     one, other = opened(), opened()
-    assert other.is_finished
+    assert other.watch_coordinator().observe().is_gone
     with one.coordinator_lock():
-        assert not other.is_finished
-    assert other.is_finished
+        assert not other.watch_coordinator().observe().is_gone
+    assert other.watch_coordinator().observe().is_gone
 
 
 def test_a_second_coordinator_is_refused_and_learns_how_to_help(opened):
@@ -50,7 +50,7 @@ def test_a_second_coordinator_is_refused_and_learns_how_to_help(opened):
         opened().coordinator_lock(),
     ):
         pass
-    assert opened().is_finished
+    assert opened().watch_coordinator().observe().is_gone
 
 
 def add_ticket(record, beat=3):
@@ -65,7 +65,7 @@ def test_a_coordinator_that_died_here_is_replaced_at_once(opened, monkeypatch):
     add_ticket(opened())
     monkeypatch.setattr(lock, "is_surely_dead", lambda owner: owner == ELSEWHERE)
     with opened().coordinator_lock():
-        assert not opened().is_finished
+        assert not opened().watch_coordinator().observe().is_gone
 
 
 def test_a_coordinator_on_another_machine_without_a_heartbeat_for_the_lease_is_replaced(opened):
@@ -73,7 +73,7 @@ def test_a_coordinator_on_another_machine_without_a_heartbeat_for_the_lease_is_r
     with opened(lease=0.3).coordinator_lock():
         holder = opened()._coordinator._holder()
         assert holder.user_attrs["owner"] == processes.this_process()
-    assert opened().is_finished
+    assert opened().watch_coordinator().observe().is_gone
 
 
 def test_a_coordinator_on_another_machine_with_heartbeats_is_not_replaced(opened):
@@ -104,6 +104,28 @@ def test_a_coordinator_sends_heartbeats(opened):
         assert opened()._coordinator.holder().beat != first
 
 
+def test_a_worker_sees_by_one_reading_whether_its_coordinator_works_died_or_ended(opened, monkeypatch):
+    watch = opened().watch_coordinator()
+    readings = []
+    holder = watch._lock.holder
+    monkeypatch.setattr(watch._lock, "holder", lambda: readings.append(1) or holder())
+    assert watch.observe() == (True, None)
+    add_ticket(opened())
+    assert watch.observe() == (False, None)
+    monkeypatch.setattr(study_record, "is_surely_dead", lambda owner: owner == ELSEWHERE)
+    assert watch.observe() == (False, ELSEWHERE)
+    assert len(readings) == 3
+
+
+def test_a_coordinator_elsewhere_is_dead_after_a_lease_without_a_heartbeat(opened):
+    watch = opened(lease=0.2).watch_coordinator()
+    add_ticket(opened())
+    for _ in range(6):
+        assert not watch.observe().is_gone
+        threading.Event().wait(0.06)
+    assert watch.observe().dead == ELSEWHERE
+
+
 def test_a_coordinator_that_others_took_for_dead_notices_it(opened):
     one, other = opened(lease=0.3), opened(lease=0.3)
     with one.coordinator_lock() as heartbeat:
@@ -111,8 +133,8 @@ def test_a_coordinator_that_others_took_for_dead_notices_it(opened):
         with other.coordinator_lock():
             threading.Event().wait(0.3)
             assert heartbeat.lost
-            assert not one.is_finished
-        assert one.is_finished
+            assert not one.watch_coordinator().observe().is_gone
+        assert one.watch_coordinator().observe().is_gone
 
 
 def test_an_answer_that_is_lost_leaves_no_second_ticket(opened, monkeypatch):
@@ -130,7 +152,7 @@ def test_an_answer_that_is_lost_leaves_no_second_ticket(opened, monkeypatch):
         assert len(one._coordinator._tickets()) == 2
         with pytest.raises(SettingsError), opened().coordinator_lock():
             pass
-    assert opened().is_finished
+    assert opened().watch_coordinator().observe().is_gone
 
 
 CONTENDERS, ROUNDS = 6, 5
@@ -175,7 +197,7 @@ def test_of_many_processes_at_once_exactly_one_becomes_the_coordinator(opened, a
     assert len(results) == CONTENDERS, done.stderr
     for number in range(ROUNDS):
         assert sorted(each[number] for each in results) == ["held"] + ["refused"] * (CONTENDERS - 1), results
-    assert opened().is_finished
+    assert opened().watch_coordinator().observe().is_gone
 
 
 def test_a_study_is_found_by_how_it_alone_begins(address):
@@ -215,7 +237,7 @@ def test_a_removal_that_fails_leaves_the_study_and_its_lock_free(study):
     with pytest.raises(TrackingError, match="away"), removal(study, STUDY):
         raise TrackingError("away")
     assert list_studies(study) == [STUDY, f"{STUDY}-more"]
-    assert StudyRecord(study, STUDY, 60.0).is_finished
+    assert StudyRecord(study, STUDY, 60.0).watch_coordinator().observe().is_gone
 
 
 def test_a_study_removed_halfway_is_found_and_removed(study):

@@ -138,7 +138,7 @@ def _claim_and_report(address: str, plain: bool, reports: int, ready: Any, resul
             for look in range(reports):
                 claim.report(1.0 / (look + 1), look)
             claim.end(RunState.COMPLETE, 1.0)
-        operations += reports + 3
+        operations += reports + 4
     results.put((operations, claimed))
 
 
