@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 from bench.core.errors import SettingsError
 
 _RUN = r"""(?:[^\s&;'"\\]|;(?!\s|$)|\\[^\s'"]|\\?['"](?![\s,:;.)\]}>|&'"\\]|$))"""
-"""A character of a value in running text: a quote before an end of text or before punctuation closes what is around."""
+"""A character of a value in running text; a quote at the end or before punctuation closes what is around it."""
 _INNER = r"""(?:\\.|[^\\"'\n]|"(?!\s*(?:[,:\]}]|$)))"""
 """A character between single quotes; a double quote before punctuation closes what is around them."""
 _OPENING = r"""(?![\s,:;)\]}]|$)"""
@@ -35,7 +35,8 @@ _SHOWN = (
     r"(?:(?=\#/)|(?::\d{1,5})?(?=&|;[\w.-]+=|[),.;:!?>\]}]{0,3}(?:\\?['\"]|\s|$)))"
 )
 _PARAMETER = re.compile(
-    rf"(?P<shown>{_SHOWN})|(?P<name>[?&;][^=&;?#]*=|\#[^=&;?#/]+=){_VALUE}|(?P<bare>&(?=[^\s&=]+(?:&|$))|\?(?=[^\w\s&=]*\w[^\s&=]*(?:&|$))){_RUN}+"
+    rf"(?P<shown>{_SHOWN})|(?P<name>[?&;][^=&;?#]*=|\#[^=&;?#/]+=){_VALUE}"
+    rf"|(?P<bare>&(?=[^\s&=]+(?:&|$))|\?(?=[^\w\s&=]*\w[^\s&=]*(?:&|$))){_RUN}+"
 )
 _NAMES = (
     r"(?:password|passwd|passphrase|pwd|token|secret|jwt|credentials?|auth|authorization|(?:access|amz)[_-]?signature"
@@ -56,8 +57,6 @@ _SECRETS = [
     )
 ]
 """Secrets outside an address: in connection strings, also percent-encoded, in headers, and in dictionaries."""
-
-
 # Not USER:PASSWORD@HOST, which would be redacted.
 _ACCEPTED = "SCHEME://HOST:PORT/NAME is accepted, with USER:PASSWORD and @ before the host"
 
