@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 from bench.core.errors import SettingsError
 
 _RUN = r"""(?:[^\s&;'"\\]|;(?!\s|$)|\\[^\s'"]|\\?['"](?![\s,:;.)\]}>|&'"\\]|$))"""
-"""A character of a value in running text: a quote before an end of text or before punctuation closes what is around."""
+"""A character of a value in running text; a quote at the end or before punctuation closes what is around it."""
 _INNER = r"""(?:\\.|[^\\"'\n]|"(?!\s*(?:[,:\]}]|$)))"""
 """A character between single quotes; a double quote before punctuation closes what is around them."""
 _OPENING = r"""(?![\s,:;)\]}]|$)"""
@@ -21,30 +21,31 @@ _CREDENTIALS = re.compile(
     r"|(?<![^\s'\"=(,\[{<])(?!mailto:)[\w.+-]+:[^\s/'\"@][^\s/'\"]{0,255}@(?=[\w\[])"
 )
 """What stands before a host; without ``//`` only what is like ``USER:PASSWORD@HOST``."""
-_URI = re.compile(rf"://(?:(?<==){_QUOTED}|&|{_RUN})+")
+_URI = re.compile(rf"(?:://|(?:\?|(?<![^\s'\"=(,])&)(?=[\w.%~-]+=))(?:(?<==){_QUOTED}|&|{_RUN})+")
+"""The rest of a URI after its scheme, or a query that stands alone, as in the messages of a driver."""
 _HARMLESS = (
     *("application_name", "cache", "charset", "client_encoding", "connect_timeout", "database", "dbname", "download"),
     *("driver", "host", "hostaddr", "mode", "port", "service", "sslmode", "timeout", "unix_socket", "uri", "user"),
     *("username", "version", "viewstatesharekey", "workflowtype"),
+    *("experiment_id", "max_results", "order_by", "path", "run_id", "run_uuid"),
 )
 """Query parameters whose plain values are shown: a driver may take a secret under any other name."""
 _SHOWN = (
     rf"[?&;#](?i:{'|'.join(_HARMLESS)})(?:=(?:[\w.,/*+-]|%2[0F])*)?"
     r"(?:(?=\#/)|(?::\d{1,5})?(?=&|;[\w.-]+=|[),.;:!?>\]}]{0,3}(?:\\?['\"]|\s|$)))"
 )
-_IN_URI = re.compile(
-    rf"(?P<shown>{_SHOWN})|(?P<name>[?&;][^=&;?#]*=|\#[^=&;?#/]+=){_VALUE}|(?P<bare>[?&])(?=[^\w\s&=]*\w[^\s&=]*(?:&|$)){_RUN}+"
+_PARAMETER = re.compile(
+    rf"(?P<shown>{_SHOWN})|(?P<name>[?&;][^=&;?#]*=|\#[^=&;?#/]+=){_VALUE}"
+    rf"|(?P<bare>&(?=[^\s&=]+(?:&|$))|\?(?=[^\w\s&=]*\w[^\s&=]*(?:&|$))){_RUN}+"
 )
-_IN_TEXT = re.compile(rf"(?P<shown>{_SHOWN})|(?P<name>[?&][\w.%~-]+=){_VALUE}")
-"""Parameters of an address without its beginning, as in the messages of a driver."""
 _NAMES = (
-    r"(?:password|passwd|passphrase|pwd|token|secret|jwt|credentials?|signature|(?<![a-z])sig|auth|authorization"
-    r"|(?:access|account|api|private|secret|signing)[_-]?key|(?<=[?&;])(?:key|pass))"
+    r"(?:password|passwd|passphrase|pwd|token|secret|jwt|credentials?|auth|authorization|(?:access|amz)[_-]?signature"
+    r"|(?:access|account|api|private|secret|signing)[_-]?key|(?<=[?&;])(?:key|pass|sig|signature))"
 )
 _SECRETS = [
     re.compile(pattern, re.IGNORECASE)
     for pattern in (
-        rf"(?P<name>{_NAMES}(?:=(?!=\s)|[ \t]+=[ \t]+)){_VALUE}",
+        rf"(?P<name>{_NAMES}(?:=(?!=\s|=\d+\.\d)|[ \t]+=[ \t]+)){_VALUE}",
         # A separator is percent-encoded as often as the sign before the value.
         rf"(?P<name>{_NAMES}%(?P<level>(?:25)*)3D)(?:(?!;|%(?P=level)(?:3B|26)){_RUN})+",
         rf"""(?P<name>{_NAMES}"[ \t]*:[ \t]*")(?:\\.|[^\\"\n])*(?=")""",
@@ -56,8 +57,6 @@ _SECRETS = [
     )
 ]
 """Secrets outside an address: in connection strings, also percent-encoded, in headers, and in dictionaries."""
-
-
 # Not USER:PASSWORD@HOST, which would be redacted.
 _ACCEPTED = "SCHEME://HOST:PORT/NAME is accepted, with USER:PASSWORD and @ before the host"
 
@@ -69,8 +68,8 @@ def redact(text: str) -> str:
     parameters known to be harmless, and elsewhere what is named like a secret.
     """
     text = _CREDENTIALS.sub(lambda found: f"{found['start'] or ''}***@", text)
-    text = _URI.sub(lambda uri: _IN_URI.sub(_hide, uri[0]), text)
-    return hide_secrets(_IN_TEXT.sub(_hide, text))
+    text = _URI.sub(lambda uri: _PARAMETER.sub(_hide, uri[0]), text)
+    return hide_secrets(text)
 
 
 def hide_secrets(text: str) -> str:
