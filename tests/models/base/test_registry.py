@@ -82,7 +82,7 @@ def test_a_configuration_finds_its_class_and_is_stored_with_all_its_fields(write
         ),
         ({"width": 3}, "names its family: one of vae, glow"),
         (3, "names its family: one of vae, glow"),
-        ({"family": "glow", "levels": 0}, "greater than or equal to 1"),
+        ({"family": "glow", "levels": -1}, "greater than or equal to 0"),
         ({"family": "glow", "width": 0}, "Extra inputs"),
     ],
 )
