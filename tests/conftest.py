@@ -50,7 +50,10 @@ and alone."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Put the longest files first."""
+    """Put the longest files first; leave what JAX compiles for long to its slow tests."""
+    for item in items:
+        if os.environ["KERAS_BACKEND"] == "jax" and item.get_closest_marker("slow_on_jax"):
+            item.add_marker("slow")
     place = {ROOT / "tests" / name: number for number, name in enumerate(LONGEST)}
     items.sort(key=lambda item: place.get(item.path, len(place)))
 

@@ -57,7 +57,15 @@ BIJECTIONS = {
 SHAPES = [(4, 2, 3), (2, 4, 2)]  # neither square; an odd and an even number of channels
 
 
-@pytest.fixture(params=BIJECTIONS)
+LONG_ON_JAX = ("residual coupling", "mixture checkerboard", "repeated checkerboard", "recomputed checkerboard")
+"""Each of them is compiled for seconds in several tests."""
+
+
+def marked(names):
+    return [pytest.param(name, marks=pytest.mark.slow_on_jax if name in LONG_ON_JAX else ()) for name in names]
+
+
+@pytest.fixture(params=marked(BIJECTIONS))
 def bijection_name(request):
     return request.param
 
@@ -83,7 +91,7 @@ def test_inverse_undoes_forward_and_forward_undoes_inverse(bijection_and_images,
 ALONE = [name for name in BIJECTIONS if not isinstance(BIJECTIONS[name](), Repeated | Chain)]
 
 
-@pytest.mark.parametrize("name", ALONE)
+@pytest.mark.parametrize("name", marked(ALONE))
 def test_inverse_undoes_forward_at_eight_standard_deviations(name, float64, perturb, normal, compiled, array):
     bijection = BIJECTIONS[name]()
     bijection.build((None, 4, 2, 3))
@@ -214,7 +222,7 @@ def test_chain_standardises_behind_each_of_its_actnorms(float64, normal, perturb
             assert_allclose(array(x).var(axis=(0, 1, 2)), 1, atol=1e-11)
 
 
-@pytest.fixture(params=[flow_step, plain_step, mixture_step])
+@pytest.fixture(params=[flow_step, plain_step, pytest.param(mixture_step, marks=pytest.mark.slow_on_jax)])
 def repeated(request, float64, perturb):
     repeated = Repeated(request.param, 3)
     repeated.build((None, 4, 2, 3))
@@ -274,7 +282,7 @@ def test_repeated_becomes_the_steps_it_is_given(repeated, perturb, normal, array
 
 
 @pytest.mark.parametrize("recompute", [False, True])
-@pytest.mark.parametrize("make", [flow_step, mixture_step])
+@pytest.mark.parametrize("make", [flow_step, pytest.param(mixture_step, marks=pytest.mark.slow_on_jax)])
 def test_the_gradient_through_a_loop_is_that_through_the_chain(float64, perturb, normal, make, recompute):
     from bench.runtime.autodiff import gradients
 

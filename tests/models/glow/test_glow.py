@@ -37,7 +37,12 @@ def glow(float64, perturb):
     return build
 
 
-@pytest.fixture(params=VARIANTS)
+@pytest.fixture(
+    params=[
+        pytest.param(name, marks=pytest.mark.slow_on_jax if name in ("residual, checkerboard", "mixture") else ())
+        for name in VARIANTS
+    ]
+)
 def variant(request):
     return VARIANTS[request.param]
 
@@ -93,6 +98,7 @@ FLOWS = {
 }
 
 
+@pytest.mark.slow_on_jax
 @pytest.mark.parametrize("preprocessing", ["linear", "logit", "marginal"])
 @pytest.mark.parametrize("grey_levels", [2, 256])
 @pytest.mark.parametrize("name", FLOWS)
