@@ -179,7 +179,7 @@ MUTATIONS = {
         "[:, : math.prod(weight.shape)]",
         "models/bijections/test_bijections",
     ),
-    "repeated: inverse goes forwards": Mutation(STEP, ", reverse=True)", ")", "models/bijections/test_bijections"),
+    "repeated: inverse goes forwards": Mutation(STEP, ", reverse=True", "", "models/bijections/test_bijections"),
     "patches: gradient is not flipped": Mutation(
         "models/layers/convolution.py",
         "return _shifted_sum(arguments[0] if upstream is None else upstream, size, flipped=True)",
