@@ -19,7 +19,7 @@ from models.ladder_vae.convolution import Convolution, convolve
 from models.ladder_vae.model import LadderVAE
 from models.ladder_vae.networks import LOG_SCALE_LIMIT, double, halve
 
-pytestmark = pytest.mark.backend
+pytestmark = [pytest.mark.backend, pytest.mark.slow_on_jax]
 
 TINY = {"latent_layers": 2, "downsamplings": 1, "hidden_channels": 4, "latent_channels": 1, "activation": "silu"}
 ALL_BINARY_IMAGES = np.array(list(itertools.product((0, 1), repeat=4))).reshape(16, 2, 2, 1)

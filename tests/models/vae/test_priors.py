@@ -19,7 +19,7 @@ from models.vae.config import VAEConfig
 from models.vae.model import VAE
 from models.vae.priors import CouplingFlow, FlowPrior, PosteriorMixture, StandardNormal, squared_distances
 
-pytestmark = pytest.mark.backend
+pytestmark = [pytest.mark.backend, pytest.mark.slow_on_jax]
 
 SMALL = {"hidden_sizes": (6,), "latent_size": 2, "activation": "tanh", "pseudo_inputs": 3, "prior_width": 8}
 KINDS = ("vamp", "flow")
