@@ -99,7 +99,9 @@ FLOWS = {
 
 
 @pytest.mark.slow_on_jax
-@pytest.mark.parametrize("preprocessing", ["linear", "logit", "marginal"])
+@pytest.mark.parametrize(
+    "preprocessing", [*(pytest.param(kind, marks=pytest.mark.slow) for kind in ("linear", "logit")), "marginal"]
+)
 @pytest.mark.parametrize("grey_levels", [2, 256])
 @pytest.mark.parametrize("name", FLOWS)
 def test_images_come_back_to_the_grey_level_in_single_precision(
