@@ -30,7 +30,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import BinaryIO
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from bench.core.errors import OutboxError
 from bench.core.private_files import PRIVATE_FOLDER, make_private
@@ -60,7 +60,7 @@ class State(BaseModel):
 
     model_config = ConfigDict(frozen=True)
 
-    sent: int = 0
+    sent: int = Field(default=0, ge=0, le=2**63 - 1)
     creating: bool = False
     doubtful: bool = False
     run_id: str | None = None

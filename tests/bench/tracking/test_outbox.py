@@ -598,7 +598,10 @@ def test_a_process_that_died_before_its_first_line_was_whole_leaves_nothing(uri,
     assert outboxed(tmp_path) == []
 
 
-def test_a_state_that_was_lost_costs_a_second_upload_that_changes_nothing(uri, tmp_path, client):
+@pytest.mark.parametrize("content", [b"", b'{"sent": -1}', b'{"sent": 99999999999999999999999}'], ids=ascii)
+def test_a_state_that_was_lost_or_is_impossible_costs_a_second_upload_that_changes_nothing(
+    uri, tmp_path, client, content
+):
     with tracking(uri, tmp_path) as tracker:
         tracker.client.fault = lambda call: "before" if call == "set_terminated" else ""
         run = begin(tracker.open_study(STUDY))
@@ -606,7 +609,7 @@ def test_a_state_that_was_lost_costs_a_second_upload_that_changes_nothing(uri, t
         assert tracker.drain(1) == 1
         run_id = run.run_id
     (state,) = (path for path in outboxed(tmp_path) if path.name == "state.json")
-    state.write_bytes(b"")
+    state.write_bytes(content)
     with tracking(uri, tmp_path) as later:
         assert later.upload_orphans() == 1
         assert later.problems() == []
