@@ -25,6 +25,7 @@ class PublishedResult:
         importance_samples: k of the published test bound.
         source: where it was published.
         deviations: how model and training differ from the published ones, beside the budget.
+        published_images: training images that the published model saw; None where that is not published.
     """
 
     name: str
@@ -37,6 +38,7 @@ class PublishedResult:
     importance_samples: int
     source: str
     deviations: str
+    published_images: int | None = None
 
     def check_data(self, info: DatasetInfo) -> None:
         """Check that the model can be trained on a data set.

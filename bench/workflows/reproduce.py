@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from bench.core.file_locks import locked
 from bench.core.results import RunState, StudyResults
 from bench.study.definition import Arm, Study
 from bench.tracking.reading.reader import load_curve, load_run
@@ -70,7 +71,9 @@ def _collect_run(
         "importance_samples": likelihood.importance_samples,
         "test_images": likelihood.n,
         "images_seen": int(points["images"].max()),
-        "published_images": published.training.images,
+        "recipe_images": published.training.images,
+        "published_images": published.published_images,
+        "weights": int(measured["cost", "parameters"].value),
         "training_seconds": measured["cost", "training_seconds"].value,
         "seed": number,
         "deviations": published.deviations,
@@ -88,18 +91,23 @@ def _collect_run(
 def append_runs(runs: Sequence[ObtainedRun], folder: Path) -> None:
     """Add runs to ``obtained.csv`` and their learning curves to ``curves.csv``, each written atomically.
 
-    Rows of a run that is in them already are replaced, as when a study is continued.
+    Rows of a run that is in them already are replaced, as when a study is continued. Several processes may add to the
+    same folder at once.
+
+    Raises:
+        LockFileError: the folder's lock cannot be taken.
     """
     if not runs:
         return
     folder.mkdir(parents=True, exist_ok=True)
     rows = pd.DataFrame([each.row for each in runs])
     points = pd.concat([each.curve for each in runs])
-    for name, frame in (("obtained.csv", rows), ("curves.csv", points)):
-        path = folder / name
-        if path.is_file():
-            earlier = pd.read_csv(path, float_precision="round_trip")
-            frame = pd.concat([earlier[~earlier["run_id"].isin(frame["run_id"])], frame])
-        temporary = path.with_name(f".{name}.{os.getpid()}.tmp")
-        frame.to_csv(temporary, index=False)
-        temporary.replace(path)
+    with locked(folder / ".lock"):
+        for name, frame in (("obtained.csv", rows), ("curves.csv", points)):
+            path = folder / name
+            if path.is_file():
+                earlier = pd.read_csv(path, float_precision="round_trip")
+                frame = pd.concat([earlier[~earlier["run_id"].isin(frame["run_id"])], frame])
+            temporary = path.with_name(f".{name}.{os.getpid()}.tmp")
+            frame.to_csv(temporary, index=False)
+            temporary.replace(path)

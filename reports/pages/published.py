@@ -11,7 +11,7 @@ import pandas as pd
 from reports import formatting
 from reports.figures import matplotlib as static
 from reports.figures import svg
-from reports.figures.grammar import Axis, Figure, Line, Panel, Rule
+from reports.figures.grammar import Axis, Figure, Line, Panel, Points, Rule
 from reports.figures.styles import HUES
 from reports.formatting import quantity, tick
 from reports.pages.files import write_file
@@ -55,8 +55,8 @@ def _row(row: pd.Series) -> dict[str, Any]:
         "monte_carlo": quantity(float(row["monte_carlo_error"])),
         "gap": quantity(gap, error) if known else formatting.MISSING,
         "bound": f"k = {int(row['importance_samples'])}, {int(row['test_images']):,} test images",
-        "budget": f"{int(row['images_seen']):,} images, {row['images_seen'] / row['published_images']:.2g} of the "
-        "recipe's",
+        "weights": f"{int(row['weights']):,}",
+        "budget": f"{int(row['images_seen']):,} images, {row['images_seen'] / row['recipe_images']:.2g} of the recipe's",
         "time": quantity(float(row["training_seconds"]), None, "s"),
         "device": f"{row['backend']} on {row['device']}, {int(row['cores'])} cores of {row['processor']}",
         "seed": str(row["seed"]),
@@ -78,7 +78,10 @@ def _text(value: object) -> str:
 
 
 def _figure(obtained: pd.DataFrame, curves: pd.DataFrame, metric: str, title: str) -> Figure:
-    """Learning curves of several models on one scale, without the highest points; published likelihoods as lines."""
+    """Learning curves of several models on one scale, without the highest points.
+
+    Published likelihoods are lines, and marks at the images that the published models saw, where these are known.
+    """
     column = f"validation/{metric}"
     layers: list[Layer] = [
         Rule(each, across="y", dash="dotted") for each in sorted(set(obtained["published"].dropna()))
@@ -89,8 +92,12 @@ def _figure(obtained: pd.DataFrame, curves: pd.DataFrame, metric: str, title: st
         label = f"{row['model']}, {tick(float(row['images_seen']))} images"
         layers.append(Line(points["images"], points[column], label=label, colour=hue))
         shown.append(points[column])
+    known = obtained.dropna(subset=["published", "published_images"]).drop_duplicates("model")
+    if len(known):
+        points = (known["published_images"], known["published"])
+        layers.append(Points(*points, label="published, on test", marker="diamond"))
     values = pd.concat(shown)
     low, high = min([float(values.min()), *obtained["published"].dropna()]), float(values.quantile(0.9))
     y = Axis(f"validation {UNITS[metric]}, one-sample bound", limits=(low - 0.05 * (high - low), high))
-    panel = Panel(Axis("training images seen"), y, layers, height=4.2)
+    panel = Panel(Axis("training images seen", scale="log"), y, layers, height=4.2)
     return Figure(title, [panel], legend=True, width=7.2)

@@ -28,6 +28,7 @@ RESULT = PublishedResult(
     importance_samples=500,
     source="nobody",
     deviations="none",
+    published_images=2_000_000,
 )
 
 
@@ -48,7 +49,9 @@ def test_a_published_result_leaves_what_it_obtained_its_budget_and_its_curve(sta
     expected = {
         "published": 80.5,
         "images_seen": 256,
-        "published_images": 100_000,
+        "recipe_images": 100_000,
+        "published_images": 2_000_000,
+        "weights": RESULT.model.size(digits.info.image_shape, digits.info.grey_levels).parameters,
         "importance_samples": 8,
         "test_images": 50,
     }

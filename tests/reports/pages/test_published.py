@@ -21,7 +21,9 @@ ROW = {
     "importance_samples": 1000,
     "test_images": 10000,
     "images_seen": 5_000_000,
+    "recipe_images": 164_000_000,
     "published_images": 164_000_000,
+    "weights": 415_184,
     "training_seconds": 853.9,
     "seed": 0,
     "deviations": "Batches of 100.",
@@ -54,7 +56,7 @@ def test_the_gap_to_the_published_figure_stands_with_its_error_and_the_budget(pa
     row = next(line for line in text.splitlines() if line.startswith("| VAE"))
     cells = [cell.strip().replace("\u00a0", " ") for cell in row.replace("\\|", "¦").strip("|").split("|")]
     assert cells[1:5] == ["88.71 nats", "98.57 ± 0.25 nats", "0.0110", "9.86 ± 0.25"]
-    assert cells[6] == "5,000,000 images, 0.03 of the recipe's"
+    assert cells[6:8] == ["415,184", "5,000,000 images, 0.03 of the recipe's"]
     assert "Batches of 100." in text
     assert "<b>" not in text
 
@@ -62,6 +64,15 @@ def test_the_gap_to_the_published_figure_stands_with_its_error_and_the_budget(pa
 def test_a_model_without_a_published_figure_has_no_gap(page):
     row = next(line for line in page.read_text(encoding="utf-8").splitlines() if line.startswith("| Ours"))
     assert row.split("|")[2].strip() == row.split("|")[5].strip() == "–"
+
+
+def test_a_published_model_is_marked_where_its_images_are_known(page):
+    figures = [path.read_text(encoding="utf-8") for path in sorted(page.parent.glob("*.svg"))]
+    assert all("published, on test" in figure for figure in figures)
+    unknown = pd.read_csv(page.parent / "obtained.csv").assign(published_images=np.nan)
+    unknown.to_csv(page.parent / "obtained.csv", index=False)
+    write_published(page.parent)
+    assert not any("published, on test" in path.read_text(encoding="utf-8") for path in page.parent.glob("*.svg"))
 
 
 def test_nats_and_bits_per_dim_never_share_an_axis(page):
