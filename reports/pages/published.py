@@ -46,6 +46,7 @@ def write_published(folder: Path) -> Path:
 def _row(row: pd.Series) -> dict[str, Any]:
     unit = UNITS[row["metric"]]
     error = float(row["standard_error"])
+    share = float(row["images_seen"]) / float(row["recipe_images"])
     known = not pd.isna(row["published"])
     gap = float(row["obtained"]) - float(row["published"]) if known else math.nan
     return {
@@ -56,7 +57,7 @@ def _row(row: pd.Series) -> dict[str, Any]:
         "gap": quantity(gap, error) if known else formatting.MISSING,
         "bound": f"k = {int(row['importance_samples'])}, {int(row['test_images']):,} test images",
         "weights": f"{int(row['weights']):,}",
-        "budget": f"{int(row['images_seen']):,} images, {row['images_seen'] / row['recipe_images']:.2g} of the recipe's",
+        "budget": f"{int(row['images_seen']):,} images, {share:.2g} of the recipe's",
         "time": quantity(float(row["training_seconds"]), None, "s"),
         "device": f"{row['backend']} on {row['device']}, {int(row['cores'])} cores of {row['processor']}",
         "seed": str(row["seed"]),
