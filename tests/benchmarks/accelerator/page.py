@@ -6,7 +6,7 @@ import statistics
 from collections.abc import Iterable, Mapping, Sequence
 
 from tests.benchmarks.accelerator.rows import FAILED, WHOLE, Row
-from tests.benchmarks.accelerator.sizes import CURVES, MEMORY, PACKING, PRECISION, SPEED, STUDY, TESTS
+from tests.benchmarks.accelerator.sizes import CURVES, FLOW, MEMORY, PACKING, PRECISION, SPEED, STUDY, TESTS
 
 POINTS = 10
 """Of a learning curve that the page shows; the table on disk has all."""
@@ -43,6 +43,10 @@ PARTS = {
         "What XLA plans for intermediate results (`temp_size_in_bytes`), and on an accelerator the peak of the whole "
         "process, weights and optimizer included.",
     ),
+    FLOW: (
+        "A published flow, to its test bound",
+        "Its recipe, on as many images as this device trains on in the time: measured first, then the cosine's length.",
+    ),
 }
 
 
@@ -64,7 +68,9 @@ def page(rows: Sequence[Row], about: Mapping[str, str]) -> str:
         if own:
             measured = [row for row in own if row.subject != WHOLE and row.figure != FAILED]
             parts += [f"## {title}\n", f"{explained} {_took(own)}\n"]
-            parts += _curves(measured) if name == CURVES else [_pivot(measured)] if measured else []
+            points = [row for row in measured if row.images is not None]
+            others = [row for row in measured if row.images is None]
+            parts += [_pivot(others)] * bool(others) + _curves(points)
             parts += [_failures(own)]
     return "\n".join(part for part in parts if part)
 

@@ -32,6 +32,9 @@ class Sizes:
         memory_glow: levels and width of the Glow whose memory is measured.
         memory_images: batch, and its image shape.
         study: options of the flagship study.
+        flow: by which the published flow's widths and images differ.
+        flow_seconds: of its training.
+        flow_images: test images that it is measured on.
     """
 
     budgets: dict[str, float]
@@ -54,6 +57,9 @@ class Sizes:
     memory_glow: tuple[int, int]
     memory_images: tuple[int, tuple[int, int, int]]
     study: tuple[str, ...]
+    flow: dict[str, int]
+    flow_seconds: float
+    flow_images: int
 
 
 FULL = Sizes(
@@ -65,6 +71,7 @@ FULL = Sizes(
         "study": 270,
         "curves": 230,
         "memory": 110,
+        "flow": 580,
     },
     tests=("tests/models",),
     works={**WORKS, "glow-32x3-512": GlowWork(3, 32, 512, 64, (32, 32, 3))},
@@ -88,6 +95,9 @@ FULL = Sizes(
         *("--trials", "8", "--images", "200000", "--timeout", "90", "--seeds", "2"),
         *("--importance-samples", "64", "--evaluation-images", "2000"),
     ),
+    flow={},
+    flow_seconds=380.0,
+    flow_images=10_000,
 )
 
 SMALL = Sizes(
@@ -99,6 +109,7 @@ SMALL = Sizes(
         "study": 300,
         "curves": 110,
         "memory": 100,
+        "flow": 300,
     },
     tests=("tests/models/glow/test_dequantisation.py",),
     works={
@@ -122,6 +133,9 @@ SMALL = Sizes(
     memory_glow=(1, 16),
     memory_images=(8, (16, 16, 3)),
     study=("--smoke",),
+    flow={"hidden_channels": 8, "blocks": 1, "dequantisation_depth": 1, "flow_depth": 1},
+    flow_seconds=10.0,
+    flow_images=100,
 )
 
-TESTS, SPEED, PACKING, PRECISION, STUDY, CURVES, MEMORY = PARTS = tuple(FULL.budgets)
+TESTS, SPEED, PACKING, PRECISION, STUDY, CURVES, MEMORY, FLOW = PARTS = tuple(FULL.budgets)

@@ -44,13 +44,20 @@ def main() -> None:
     parser.add_argument("--python-version", help="of the machine, such as 3.12 [default: this one's]")
     parser.add_argument("--limit", type=float, default=58.0, help="MiB of a folder")
     options = parser.parse_args()
-    names = [*closure([*MEASUREMENTS, *STUDY]), *BARE] if options.study else closure(MEASUREMENTS)
-    options.folder.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=options.folder) as temporary:
-        _download(names, Path(temporary), options.python_version)
-        folders = divided({wheel: wheel.stat().st_size for wheel in Path(temporary).iterdir()}, options.limit * MIB)
+    wanted = [*MEASUREMENTS, *STUDY] if options.study else MEASUREMENTS
+    collect(wanted, options.folder, options.python_version, options.limit, BARE if options.study else ())
+
+
+def collect(
+    wanted: Iterable[str], folder: Path, python_version: str | None, limit: float, bare: Iterable[str] = ()
+) -> None:
+    """Download the packages with all that they need, and the bare ones; divide them into folders of ``limit`` MiB."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=folder) as temporary:
+        _download([*closure(wanted), *bare], Path(temporary), python_version)
+        folders = divided({wheel: wheel.stat().st_size for wheel in Path(temporary).iterdir()}, limit * MIB)
         for number, wheels in enumerate(folders, 1):
-            target = options.folder / str(number)
+            target = folder / str(number)
             target.mkdir()
             size = sum(wheel.stat().st_size for wheel in wheels)
             for wheel in wheels:
