@@ -23,9 +23,12 @@ from pathlib import Path
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-MEASUREMENTS = ("keras", "pandas", "psutil", "pydantic", "pytest", "pytest-timeout", "pytest-xdist", "hypothesis")
+MEASUREMENTS = (
+    *("filelock", "keras", "pandas", "psutil", "pydantic"),
+    *("pytest", "pytest-timeout", "pytest-xdist", "hypothesis"),
+)
 STUDY = (
-    *("filelock", "jinja2", "matplotlib", "mlflow-skinny", "optuna", "packaging", "pillow", "plotly", "pyarrow"),
+    *("jinja2", "matplotlib", "mlflow-skinny", "optuna", "packaging", "pillow", "plotly", "pyarrow"),
     *("rich", "scikit-learn", "sqlalchemy", "sqlparse", "threadpoolctl", "typer"),
 )
 BARE = ("mlflow",)
