@@ -15,8 +15,6 @@ from tests.benchmarks.accelerator.data import tuning_data
 from tests.benchmarks.accelerator.part import Part
 
 RESULT = PUBLISHED["flow-multiscale"]
-TRIAL_STEPS = 60
-"""Steps of each of two intervals, of which the second gives the speed: the first one compiles."""
 EVALUATIONS = 20
 MARGIN = 0.9
 """Share of the time that the images are for; the rest is for evaluations."""
@@ -26,7 +24,7 @@ def measure(part: Part) -> None:
     """Train within the time, and measure on test."""
     data = tuning_data(part.data, part.sizes.validation_images)
     config = RESULT.model.model_copy(update=part.sizes.flow)
-    speed = _speed(part, RESULT.training.batch_size * TRIAL_STEPS)
+    speed = _speed(part)
     training = RESULT.training.model_copy(
         update={"images": round(MARGIN * part.sizes.flow_seconds * speed), "evaluations": EVALUATIONS}
     )
@@ -52,10 +50,11 @@ def measure(part: Part) -> None:
     part.tell(RESULT.title, "seconds of the test bound", time.perf_counter() - began)
 
 
-def _speed(part: Part, images: int) -> float:
-    """Images/s of a short training."""
+def _speed(part: Part) -> float:
+    """Images/s of the second half of a short training: the first one compiles."""
     data = tuning_data(part.data, 2)
     model = build_model(RESULT.model.model_copy(update=part.sizes.flow), data.info.image_shape, data.info.grey_levels)
-    training = RESULT.training.model_copy(update={"images": 2 * images, "evaluations": 2})
+    images = part.sizes.flow_trial_steps * RESULT.training.batch_size
+    training = RESULT.training.model_copy(update={"images": images, "evaluations": 2})
     log = train(model, data, training, seed=0)
     return log.images_per_interval / log.interval_seconds[1]

@@ -33,6 +33,7 @@ class Sizes:
         memory_images: batch, and its image shape.
         study: options of the flagship study.
         flow: by which the published flow's widths and images differ.
+        flow_trial_steps: whose second half gives its speed.
         flow_seconds: of its training.
         flow_images: test images that it is measured on.
     """
@@ -58,6 +59,7 @@ class Sizes:
     memory_images: tuple[int, tuple[int, int, int]]
     study: tuple[str, ...]
     flow: dict[str, int]
+    flow_trial_steps: int
     flow_seconds: float
     flow_images: int
 
@@ -96,6 +98,7 @@ FULL = Sizes(
         *("--importance-samples", "64", "--evaluation-images", "2000"),
     ),
     flow={},
+    flow_trial_steps=120,
     flow_seconds=380.0,
     flow_images=10_000,
 )
@@ -109,7 +112,7 @@ SMALL = Sizes(
         "study": 300,
         "curves": 110,
         "memory": 100,
-        "flow": 300,
+        "flow": 600,
     },
     tests=("tests/models/glow/test_dequantisation.py",),
     works={
@@ -134,6 +137,7 @@ SMALL = Sizes(
     memory_images=(8, (16, 16, 3)),
     study=("--smoke",),
     flow={"hidden_channels": 8, "blocks": 1, "dequantisation_depth": 1, "flow_depth": 1},
+    flow_trial_steps=4,
     flow_seconds=10.0,
     flow_images=100,
 )
