@@ -41,10 +41,12 @@ def print_plan(bound: BoundStudy, console: Console) -> None:
     line(f"{study.name}: {study.question}")
     for text in _data(bound):
         line(text)
-    line(
-        f"plan      {_count(settings.trials, 'trial')} an arm ({bound.sampler}), then "
-        f"{_count(settings.seeds, 'seed')} of the best; backend {settings.backend}"
-    )
+    seeds = _count(settings.seeds, "seed")
+    if any(arm.sweep for arm in study.arms):
+        runs = f"{_count(settings.trials, 'trial')} an arm ({bound.sampler}), then {seeds} of the best"
+    else:
+        runs = f"{seeds} of each arm, as nothing is swept"
+    line(f"plan      {runs}; backend {settings.backend}")
     line(f"storage   {redact(settings.storage_url)}")
     line(f"tracking  {redact(settings.tracking)}")
     plans = plan(bound)
@@ -54,10 +56,10 @@ def print_plan(bound: BoundStudy, console: Console) -> None:
         for name, parameter in each.arm.sweep.items():
             line(f"{label} {name}: {parameter}")
             label = " " * width
+        trial = f"{_duration(each.trial_seconds)} a trial, " if each.arm.sweep else ""
         line(
-            f"{label} {_sizes(each)}; {each.images:,} images a trial, {_count(each.evaluations, 'evaluation')}; "
-            f"{_duration(each.trial_seconds)} a trial, "
-            f"{_duration(each.final_seconds)} a final run"
+            f"{label} {_sizes(each)}; {each.images:,} images a run, {_count(each.evaluations, 'evaluation')}; "
+            f"{trial}{_duration(each.final_seconds)} a final run"
         )
     line(
         f"estimate  {_duration(total_seconds(bound, plans))} in all on this processor, within a factor of about three "
@@ -75,7 +77,7 @@ def print_plan(bound: BoundStudy, console: Console) -> None:
         return
     line(
         f"converge  both families had converged on the digits by --epochs {CONVERGENT_EPOCHS}; here that is "
-        f"{longer.images:,} images a trial, {_duration(total_seconds(longer.bound, longer.plans))} in all. The report "
+        f"{longer.images:,} images a run, {_duration(total_seconds(longer.bound, longer.plans))} in all. The report "
         "says of each run whether it had converged. Nothing was run."
     )
 

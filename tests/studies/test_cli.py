@@ -171,8 +171,14 @@ def test_every_bundled_study_asks_a_question_and_fits_small_and_usual_data(name,
     assert study.question.endswith("?")
     bound = BoundStudy(study, StudySettings(), info, "d")
     for arm in study.arms:
-        assert arm.sweep
+        assert bool(arm.sweep) == (name != "strong_arms")
         assert bound.configure(arm, bound.first_values(arm)) == bound.base(arm)
+
+
+def test_the_dry_run_of_a_study_that_sweeps_nothing_plans_no_trials(cli):
+    _, out, _ = cli("study", "strong_arms", "--dry-run", "--seeds", "2")
+    assert "plan      2 seeds of each arm, as nothing is swept; backend tensorflow" in out
+    assert "trial" not in out
 
 
 def test_a_study_script_runs_as_a_program_with_the_options_of_the_command_line(tmp_path):
