@@ -5,40 +5,23 @@ ladder of three layers of latents, the flow a Glow with variational dequantisati
 equal times on two cores: with two seeds about half an hour in all for images of 28x28.
 """
 
-from bench import Arm, Study, TrainingConfig
-from models import GlowConfig, LadderVAEConfig
+from bench import Arm, Study
 from studies.cli.main import run_script
+from studies.published import PUBLISHED
+
+LADDER_VAE, GLOW = (PUBLISHED[name] for name in ("ladder-vae-ours", "glow-mnist-ours"))
 
 STUDY = Study(
     name="strong_arms",
     question="Which is the better likelihood model in equal time, a strong VAE or a strong flow?",
     arms=(
         Arm(
-            LadderVAEConfig.preset("small", kl_warmup_steps=500),
-            training=TrainingConfig(
-                learning_rate=2e-3,
-                warmup_steps=200,
-                decay="cosine",
-                weight_average=0.995,
-                weight_decay=0.1,
-                batch_size=64,
-                images=400_000,
-                evaluations=20,
+            LADDER_VAE.model.model_copy(update={"kl_warmup_steps": 500}),
+            training=LADDER_VAE.training.model_copy(
+                update={"images": 400_000, "batch_size": 64, "evaluations": 20, "warmup_steps": 200}
             ),
         ),
-        Arm(
-            GlowConfig.preset("small", flow_depth=8, dequantisation="variational"),
-            training=TrainingConfig(
-                learning_rate=6e-3,
-                warmup_steps=200,
-                decay="cosine",
-                weight_average=0.995,
-                weight_decay=0.1,
-                batch_size=64,
-                images=90_000,
-                evaluations=20,
-            ),
-        ),
+        Arm(GLOW.model, training=GLOW.training.model_copy(update={"images": 90_000})),
     ),
 )
 
