@@ -12,6 +12,7 @@ import shutil
 import subprocess
 from pathlib import Path
 
+from bench.runtime.provenance import commit
 from tests.benchmarks.accelerator import wheels
 from tests.benchmarks.accelerator.wheels import MIB
 
@@ -30,7 +31,7 @@ mkdir -p "$results/project"
 tar -xzf "$here/project.tar.gz" -C "$results/project"
 cd "$results/project"
 export PYTHONPATH="$results/project:$results/packages" PYTHONUNBUFFERED=1
-exec "$python" -m tests.benchmarks.accelerator --data "$here/mnist.npz" --output "$results" "$@"
+exec "$python" -m tests.benchmarks.accelerator --data "$here/mnist.npz" --output "$results" --commit {commit} "$@"
 """
 
 
@@ -49,7 +50,7 @@ def main() -> None:
     shutil.copyfile(options.data, options.folder / "mnist.npz")
     archive = ["git", "archive", "--format=tar.gz", "-o", str(options.folder.resolve() / "project.tar.gz"), "HEAD"]
     subprocess.run(archive, cwd=ROOT, check=True)
-    (options.folder / "run.sh").write_text(RUN)
+    (options.folder / "run.sh").write_text(RUN.replace("{commit}", commit()))
     size = sum(path.stat().st_size for path in options.folder.rglob("*") if path.is_file()) / MIB
     print(f"{options.folder}: {size:.1f} MiB")
     if size > options.limit:

@@ -31,6 +31,7 @@ def main() -> None:
     parser.add_argument("--output", type=Path, required=True, help="the folder of the results")
     parser.add_argument("--parts", nargs="+", choices=PARTS, default=list(PARTS), help="what is measured")
     parser.add_argument("--peer-python", default=sys.executable, help="the Python that has PyTorch and normflows")
+    parser.add_argument("--commit", default=commit(), help="of the code, where it lies outside a repository")
     parser.add_argument("--small", action="store_true", help="all of it tiny, to try it on a processor")
     options = parser.parse_args()
     options.output.mkdir(parents=True, exist_ok=True)
@@ -82,6 +83,6 @@ def _about(options: argparse.Namespace) -> dict[str, str]:
     return {
         "command": "python -m tests.benchmarks.accelerator" + " --small" * options.small,
         "machine": f"{processor()}, {os.cpu_count()} processors",
-        "commit": commit(),
+        "commit": options.commit,
         "caution": "All of it tiny, to see whether it runs: **no figure here measures anything.**" * options.small,
     }

@@ -99,7 +99,7 @@ FULL = Sizes(
     ),
     flow={},
     flow_trial_steps=120,
-    flow_seconds=380.0,
+    flow_seconds=340.0,
     flow_images=10_000,
 )
 
