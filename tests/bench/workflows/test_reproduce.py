@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import pandas as pd
@@ -12,7 +13,7 @@ from bench.core.results import RunState
 from bench.study.config import RunConfig, TrainingConfig
 from bench.tracking.reading.reader import load_results
 from bench.workflows.published_result import PublishedResult
-from bench.workflows.reproduce import append_runs, collect_runs, make_study
+from bench.workflows.reproduce import ObtainedRun, append_runs, collect_runs, make_study
 from models.glow.config import GlowConfig
 from models.vae.config import VAEConfig
 from studies.published import BURDA_EPOCHS, PUBLISHED
@@ -71,6 +72,17 @@ def test_a_published_result_leaves_what_it_obtained_its_budget_and_its_curve(sta
     assert pd.read_csv(tmp_path / "published" / "curves.csv").groupby("run_id").size().tolist() == [2, 2]
     append_runs([], tmp_path / "published")
     assert len(pd.read_csv(tmp_path / "published" / "obtained.csv")) == 2
+
+
+def test_commands_that_add_to_one_table_at_once_lose_no_run(tmp_path):
+    def add(number):
+        row, curve = {"run_id": f"r{number}"}, pd.DataFrame({"run_id": [f"r{number}"] * 2})
+        append_runs([ObtainedRun(row, curve)], tmp_path)
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(add, range(24)))
+    assert set(pd.read_csv(tmp_path / "obtained.csv")["run_id"]) == {f"r{number}" for number in range(24)}
+    assert len(pd.read_csv(tmp_path / "curves.csv")) == 48
 
 
 def test_a_model_that_does_not_fit_the_images_is_refused(digits):
