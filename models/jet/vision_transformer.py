@@ -20,19 +20,17 @@ from models.layers.normalisation import LayerNorm
 
 
 class Dense(keras.layers.Layer):
-    """y = activation(x·W + b), for rows x (m, c).
+    """y = x·W + b, for rows x (m, c).
 
     Args:
         inputs: c.
         outputs: columns of y.
-        activation: a Keras activation's name.
         gain: the variance of a weight at first, uniformly distributed, is gain / c; they are 0 where it is 0, as the
             bias is.
     """
 
-    def __init__(self, inputs: int, outputs: int, activation: str = "linear", gain: float = 1.0, **kwargs: Any) -> None:
+    def __init__(self, inputs: int, outputs: int, gain: float = 1.0, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self.activation = keras.activations.get(activation)
         self.gain = gain
         self.kernel = self.add_weight(shape=(inputs, outputs), initializer="zeros", name="kernel")
         self.bias = self.add_weight(shape=(outputs,), initializer="zeros", name="bias")
@@ -47,7 +45,7 @@ class Dense(keras.layers.Layer):
 
     def call(self, x: Tensor) -> Tensor:
         """(m, c) -> (m, outputs)."""
-        return self.activation(ops.matmul(x, self.kernel) + self.bias)
+        return ops.matmul(x, self.kernel) + self.bias
 
 
 class SelfAttention(keras.layers.Layer):
@@ -79,9 +77,10 @@ class SelfAttention(keras.layers.Layer):
         size = self.width // self.heads
         projected = ops.reshape(self.projections(x), (-1, self.tokens, 3, self.heads, size))
         queries, keys, values = ops.unstack(ops.transpose(projected, (2, 0, 3, 1, 4)), 3)  # (n, H, T, d)
-        fits = ops.matmul(queries * (1.0 / math.sqrt(size)), ops.swapaxes(keys, -1, -2))
-        found = ops.matmul(ops.softmax(fits, axis=-1), values)
-        return self.mixing(ops.reshape(ops.transpose(found, (0, 2, 1, 3)), (-1, self.width)))
+        if self.tokens > 1:  # a token alone is all that there is to attend to, and Keras warns of its softmax
+            fits = ops.matmul(queries * (1.0 / math.sqrt(size)), ops.swapaxes(keys, -1, -2))
+            values = ops.matmul(ops.softmax(fits, axis=-1), values)
+        return self.mixing(ops.reshape(ops.transpose(values, (0, 2, 1, 3)), (-1, self.width)))
 
 
 class Block(keras.layers.Layer):
@@ -97,7 +96,7 @@ class Block(keras.layers.Layer):
         super().__init__(**kwargs)
         self.norms = [LayerNorm(width, name="first_norm"), LayerNorm(width, name="second_norm")]
         self.attention = SelfAttention(tokens, width, heads, name="attention")
-        self.hidden = Dense(width, MLP_RATIO * width, "gelu", name="hidden")
+        self.hidden = Dense(width, MLP_RATIO * width, name="hidden")
         self.last = Dense(MLP_RATIO * width, width, name="last")
         self.built = True
 
@@ -109,7 +108,7 @@ class Block(keras.layers.Layer):
     def call(self, x: Tensor) -> Tensor:
         """Rows (n·T, E) -> the same."""
         x = x + self.attention(self.norms[0](x))
-        return x + self.last(self.hidden(self.norms[1](x)))
+        return x + self.last(ops.gelu(self.hidden(self.norms[1](x)), approximate=True))
 
 
 class VisionTransformer(ConditionerNetwork):

@@ -21,7 +21,7 @@ from models.layers.normalisation import SMALLEST_VARIANCE, LayerNorm
 
 pytestmark = pytest.mark.backend
 
-SMALL = {"patch_size": 2, "couplings": 4, "channel_couplings": 1, "width": 8, "heads": 2}
+SMALL = {"patch_size": 2, "couplings": 3, "channel_couplings": 1, "width": 8, "heads": 2}
 VARIANTS = {
     "all": {},
     "tokens of one value": {"patch_size": 1, "channel_couplings": 0, "patch_split": "checkerboard"},
@@ -76,7 +76,7 @@ def test_log_density_is_the_prior_plus_the_log_det_of_the_autodiff_jacobian(
     (z,), log_prob = compiled(model.encode)(v)
     log_det = jacobian_log_det(lambda v: model.encode(v)[0][0], v)
     of_the_preprocessing = jacobian_log_det(lambda v: model.preprocessing(v)[0], v)
-    assert np.abs(log_det - of_the_preprocessing).min() > 0.1
+    assert np.abs(log_det - of_the_preprocessing).max() > 0.1
     expected = scipy.stats.norm.logpdf(array(z)).sum(axis=(1, 2, 3)) + log_det
     assert_allclose(array(log_prob), expected, atol=1e-9)
 
@@ -115,7 +115,7 @@ def test_it_begins_as_the_identity_on_preprocessed_images(float64, cube, array, 
     y, log_det = model.preprocessing(v)
     assert_allclose(array(model.patches.inverse(z)), array(y), rtol=0, atol=1e-12)
     expected = array(log_det) + scipy.stats.norm.logpdf(array(y)).sum(axis=(1, 2, 3))
-    assert_allclose(array(log_prob), expected, rtol=1e-12)
+    assert_allclose(array(log_prob), expected, atol=1e-10)
 
 
 @pytest.mark.slow_on_jax
@@ -158,22 +158,22 @@ def test_log_weights_are_density_less_dequantisation_less_d_log_q(jet, normal, c
 def test_probabilities_of_all_images_sum_to_1_and_their_bounds_to_less(jet, normal, compiled, array, split):
     """All of the flow's space but its farthest ends is inside the cube. Wider noise, weighted: 1/q is heavy-tailed."""
     settings = VARIANTS["tokens of one value"] if split == "patches" else {"patch_split": "none"}
-    model = jet((2, 2, 1), 3, scale=0.1, preprocessing="marginal", alpha=1e-6, **settings)
-    images = np.array(list(itertools.product(range(3), repeat=4))).reshape(81, 2, 2, 1)
+    model = jet((2, 2, 1), 2, scale=0.1, preprocessing="marginal", alpha=1e-6, **settings)
+    images = np.array(list(itertools.product(range(2), repeat=4))).reshape(16, 2, 2, 1)
     model.initialise(images_of((2, 2, 1), 2, n=64))
-    k, width = 2000, 1.4
-    log_weights_of, noise = compiled(model.log_weights), normal(k, 81, 2, 2, 1)
+    k, width = 1500, 1.4
+    log_weights_of, noise = compiled(model.log_weights), normal(k, 16, 2, 2, 1)
     wide = width * array(noise)
     log_ratio = scipy.stats.norm.logpdf(wide) - scipy.stats.norm.logpdf(wide, scale=width)
     weights = np.exp(array(log_weights_of(images, wide)) + log_ratio.sum(axis=(2, 3, 4)))
     error = weights.sum(axis=1).std() / np.sqrt(k)
     assert error < 0.02
     assert abs(weights.mean(axis=0).sum() - 1) < 4 * error + 2e-3
-    log_weights = array(log_weights_of(images, noise)).reshape(-1, 1000, 81)
+    log_weights = array(log_weights_of(images, noise)).reshape(-1, 1500, 16)
     sums = [
         np.exp((scipy.special.logsumexp(part, axis=1) - np.log(few)).mean(axis=0)).sum()
-        for few in (1, 10, 1000)
-        for part in [log_weights.reshape(-1, few, 81)]
+        for few in (1, 10, 1500)
+        for part in [log_weights.reshape(-1, few, 16)]
     ]
     assert 0 < sums[0] < sums[1] < sums[2] < 1 + 4 * error + 2e-3
 
@@ -227,9 +227,15 @@ def test_dropout_is_random_in_training_and_absent_elsewhere(jet, normal, array):
 # The splits.
 
 
-def masks(array, image_shape=(8, 12, 2), **settings):
-    model = Jet(JetConfig(**{**SMALL, **settings}), image_shape, 2)
-    return [array(step.mask).astype(bool) for step in model.steps.unrolled()]
+def masks(array, couplings, **settings):
+    """Those of so many couplings of 4x6 tokens of 8 values, one after the other."""
+    coupling = TokenCoupling(JetConfig(**settings), lambda channels: VisionTransformer(2, 1, 1, channels))
+    coupling.build((None, 4, 6, 8))
+    found = []
+    for _ in range(couplings):
+        found.append(array(coupling.mask).astype(bool))
+        coupling.redraw()
+    return found
 
 
 def test_couplings_take_turns_and_keep_a_half_the_next_of_a_kind_the_other(array):
@@ -260,7 +266,7 @@ def test_a_seed_decides_the_splits(array):
     found = []
     for seed in (1, 1, 2):
         keras.utils.set_random_seed(seed)
-        found.append(np.stack(masks(array, patch_split="none")))
+        found.append(np.stack(masks(array, couplings=4, patch_split="none")))
     assert (found[0] == found[1]).all()
     assert (found[0] != found[2]).any()
 
@@ -346,9 +352,8 @@ def test_a_normalisation_is_keras_s_and_a_block_adds_to_its_rows(float64, pertur
     h = array(x) + array(block.attention(block.norms[0](x)))
     hidden = array(block.norms[1](h)) @ array(block.hidden.kernel) + array(block.hidden.bias)
     gelu = 0.5 * hidden * (1 + np.tanh(np.sqrt(2 / np.pi) * (hidden + 0.044715 * hidden**3)))
-    exact = 0.5 * hidden * (1 + scipy.special.erf(hidden / np.sqrt(2)))
-    expected = [h + by @ array(block.last.kernel) + array(block.last.bias) for by in (gelu, exact)]
-    assert min(np.abs(array(block(x)) - each).max() for each in expected) < 1e-9
+    expected = h + gelu @ array(block.last.kernel) + array(block.last.bias)
+    assert_allclose(array(block(x)), expected, atol=1e-7)  # the constants of Keras's gelu are in single precision
 
 
 def test_the_network_sees_where_a_token_lies_and_begins_at_zero(float64, perturb, normal, array):
@@ -366,7 +371,8 @@ def test_the_network_sees_where_a_token_lies_and_begins_at_zero(float64, perturb
 
 def test_the_next_step_s_weights_are_drawn_again(array):
     model = Jet(JetConfig(**SMALL), (4, 4, 1), 8)
-    first, second, *_ = model.steps.unrolled()
+    first, second, _ = model.steps.unrolled()
+    assert (array(first.mask) != array(second.mask)).any()
     for own, other in zip(first.trainable_variables, second.trainable_variables, strict=True):
         is_random = "kernel" in own.path.rsplit("/", 1)[-1] and "last" not in own.path
         assert (array(own) != array(other)).any() == (array(own).std() > 0), own.path
