@@ -63,9 +63,11 @@ SLOW = (
     "glow, residual checkerboard",
     "glow, mixture",
     "glow, checkerboards of mixtures alone",
+    "jet, patches",
+    "jet, both",
     "ladder vae, deep",
 )
-SLOW_ON_JAX = ("ladder vae",)
+SLOW_ON_JAX = ("ladder vae", "jet")
 
 
 def marks(name):

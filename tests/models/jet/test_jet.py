@@ -81,7 +81,8 @@ def test_log_density_is_the_prior_plus_the_log_det_of_the_autodiff_jacobian(
     assert_allclose(array(log_prob), expected, atol=1e-9)
 
 
-@pytest.mark.parametrize("recompute", [False, pytest.param(True, marks=pytest.mark.slow_on_jax)])
+@pytest.mark.slow_on_jax
+@pytest.mark.parametrize("recompute", [False, True])
 def test_the_gradient_through_the_loop_is_that_through_its_couplings_one_by_one(float64, perturb, cube, recompute):
     from bench.runtime.autodiff import gradients
 
@@ -107,7 +108,9 @@ def test_the_gradient_through_the_loop_is_that_through_its_couplings_one_by_one(
         assert_allclose(row, expected, atol=1e-10)
 
 
-@pytest.mark.parametrize("preprocessing", ["linear", "logit", "marginal"])
+@pytest.mark.parametrize(
+    "preprocessing", [*(pytest.param(kind, marks=pytest.mark.slow_on_jax) for kind in ("linear", "logit")), "marginal"]
+)
 def test_it_begins_as_the_identity_on_preprocessed_images(float64, cube, array, preprocessing):
     model = Jet(JetConfig(**SMALL, preprocessing=preprocessing), (4, 4, 3), 8)
     v = cube(3, 4, 4, 3)
@@ -139,7 +142,8 @@ def test_images_come_back_to_the_grey_level_in_single_precision(perturb, compile
         assert (array(ops.floor(back * grey_levels)) == images).all()
 
 
-@pytest.mark.parametrize("dequantisation", ["uniform", pytest.param("variational", marks=pytest.mark.slow_on_jax)])
+@pytest.mark.slow_on_jax
+@pytest.mark.parametrize("dequantisation", ["uniform", "variational"])
 def test_log_weights_are_density_less_dequantisation_less_d_log_q(jet, normal, compiled, array, dequantisation):
     model = jet(dequantisation=dequantisation, dequantisation_channels=3, scale=0.1)
     images, noise = images_of((4, 4, 1), 8), normal(3, 5, 4, 4, 1)
@@ -154,7 +158,8 @@ def test_log_weights_are_density_less_dequantisation_less_d_log_q(jet, normal, c
     assert np.isfinite(array(z)).all()
 
 
-@pytest.mark.parametrize("split", ["patches", pytest.param("channels", marks=pytest.mark.slow_on_jax)])
+@pytest.mark.slow_on_jax
+@pytest.mark.parametrize("split", ["patches", "channels"])
 def test_probabilities_of_all_images_sum_to_1_and_their_bounds_to_less(jet, normal, compiled, array, split):
     """All of the flow's space but its farthest ends is inside the cube. Wider noise, weighted: 1/q is heavy-tailed."""
     settings = VARIANTS["tokens of one value"] if split == "patches" else {"patch_split": "none"}
@@ -178,7 +183,7 @@ def test_probabilities_of_all_images_sum_to_1_and_their_bounds_to_less(jet, norm
     assert 0 < sums[0] < sums[1] < sums[2] < 1 + 4 * error + 2e-3
 
 
-@pytest.mark.parametrize("sigmas", [1.0, 1.5])
+@pytest.mark.parametrize("sigmas", [pytest.param(1.0, marks=pytest.mark.slow_on_jax), 1.5])
 def test_samples_go_back_to_the_noise_that_they_came_from(jet, normal, compiled, array, variant, sigmas):
     model = jet(scale=0.05, **variant)
     noise = sigmas * normal(512, model.prior_noise_size)
@@ -201,6 +206,7 @@ def test_generate_undoes_encode_and_at_half_temperature_halves_the_noise(jet, no
     assert (array(generate(2.0 * noise, 0.5)) == images).all()
 
 
+@pytest.mark.slow_on_jax
 def test_the_round_trip_of_a_diagnosis_is_the_largest_error_of_an_image_in_grey_levels(jet, cube, array, monkeypatch):
     model = jet()
     images, noise = images_of((4, 4, 1), 8), np.zeros((5, 4, 4, 1))
@@ -212,6 +218,7 @@ def test_the_round_trip_of_a_diagnosis_is_the_largest_error_of_an_image_in_grey_
     assert_allclose(array(round_trip_error(model, images, noise)), [0, 0, 2.0, 0, 0], atol=1e-9)
 
 
+@pytest.mark.slow_on_jax
 def test_dropout_is_random_in_training_and_absent_elsewhere(jet, normal, array):
     model, whole = jet(dropout=0.5, scale=0.05), jet(scale=0.05)
     for weight, value in zip(model.weights, whole.weights, strict=True):
@@ -307,6 +314,7 @@ def test_a_patch_s_pixels_become_the_values_of_one_token(array):
 # The network.
 
 
+@pytest.mark.slow_on_jax
 def test_attention_is_keras_s_with_the_same_weights(float64, perturb, normal, array):
     tokens, width, heads = 5, 6, 3
     own = perturb(SelfAttention(tokens, width, heads))
@@ -369,6 +377,7 @@ def test_the_network_sees_where_a_token_lies_and_begins_at_zero(float64, perturb
     assert_allclose(array(network(turned))[:, :, ::-1], array(network(x)), atol=1e-12)
 
 
+@pytest.mark.slow_on_jax
 def test_the_next_step_s_weights_are_drawn_again(array):
     model = Jet(JetConfig(**SMALL), (4, 4, 1), 8)
     first, second, _ = model.steps.unrolled()
