@@ -1,4 +1,4 @@
-"""The mathematics: VAE, ladder VAE, Glow, a PixelCNN and what they are made of, written in ``keras.ops`` alone.
+"""The mathematics: VAE, ladder VAE, Glow, Jet, a PixelCNN and what they are made of, written in ``keras.ops`` alone.
 
 Notation used throughout the folder:
 
@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from models.base.size import Size
     from models.base.units import bits_per_dim
     from models.glow.config import GlowConfig
+    from models.jet.config import JetConfig
     from models.ladder_vae.config import LadderVAEConfig
     from models.registry import build_model, load_model
     from models.vae.config import VAEConfig
@@ -71,6 +72,7 @@ _PLACES = {
     "models.base.size": ["Size"],
     "models.base.units": ["bits_per_dim"],
     "models.glow.config": ["GlowConfig"],
+    "models.jet.config": ["JetConfig"],
     "models.ladder_vae.config": ["LadderVAEConfig"],
     "models.registry": ["build_model", "load_model"],
     "models.vae.config": ["VAEConfig"],
@@ -91,6 +93,7 @@ __all__ = [
     "FamilyError",
     "GlowConfig",
     "GreyLevelDistribution",
+    "JetConfig",
     "LadderVAEConfig",
     "LikelihoodModel",
     "LogisticMixture",

@@ -31,6 +31,8 @@ COUPLING = "models/bijections/coupling.py"
 ELEMENTWISE = "models/bijections/elementwise.py"
 CONVOLUTION = "models/bijections/invertible_convolution.py"
 STEP = "models/bijections/flow_step.py"
+REPEATED = "models/bijections/repeated.py"
+FLOW = "models/flows/model.py"
 CHECKPOINT = "bench/training/checkpoint.py"
 TRAINING = "bench/training/loop.py"
 PREPROCESSING = "models/bijections/preprocessing.py"
@@ -161,25 +163,19 @@ MUTATIONS = {
     "flow step: bias added behind the scale": Mutation(
         STEP, "(scale * value(self.actnorm.bias))", "(value(self.actnorm.bias))", "models/bijections/test_bijections"
     ),
-    "repeated: no h·w in the log-dets of its affine maps": Mutation(
-        STEP,
-        "log_det + height * width * ops.sum(of_a_pixel)",
-        "log_det + ops.sum(of_a_pixel)",
-        "models/bijections/test_bijections",
-    ),
     "repeated: keeps the last log-det alone": Mutation(
-        STEP, "(y, log_det + own_log_det)", "(y, own_log_det)", "models/bijections/test_bijections"
+        REPEATED, "(y, log_det + own_log_det)", "(y, own_log_det)", "models/bijections/test_bijections"
     ),
     "repeated: every step begins as the first": Mutation(
-        STEP, "            template.redraw()\n", "", "models/bijections/test_bijections"
+        REPEATED, "            template.redraw()\n", "", "models/bijections/test_bijections"
     ),
     "repeated: a weight's values from the beginning of the row": Mutation(
-        STEP,
+        REPEATED,
         "[:, end - math.prod(weight.shape) : end]",
         "[:, : math.prod(weight.shape)]",
         "models/bijections/test_bijections",
     ),
-    "repeated: inverse goes forwards": Mutation(STEP, ", reverse=True", "", "models/bijections/test_bijections"),
+    "repeated: inverse goes forwards": Mutation(REPEATED, ", reverse=True", "", "models/bijections/test_bijections"),
     "patches: gradient is not flipped": Mutation(
         "models/layers/convolution.py",
         "return _shifted_sum(arguments[0] if upstream is None else upstream, size, flipped=True)",
@@ -196,22 +192,22 @@ MUTATIONS = {
         "models/bijections/squeeze.py", "(0, 1, 4, 2, 5, 3)", "(0, 1, 5, 2, 4, 3)", "models/bijections/test_bijections"
     ),
     "variational dequantisation: sign of the sigmoid's log-det": Mutation(
-        "models/glow/dequantisation.py",
+        "models/flows/dequantisation.py",
         "log_q - sum_event(ops.log_sigmoid(v)",
         "log_q + sum_event(ops.log_sigmoid(v)",
-        "models/glow/test_dequantisation",
+        "models/flows/test_dequantisation",
     ),
     "variational dequantisation: no h·w": Mutation(
-        "models/glow/dequantisation.py",
+        "models/flows/dequantisation.py",
         "height * width * ops.sum(self.log_scale)",
         "ops.sum(self.log_scale)",
-        "models/glow/test_dequantisation",
+        "models/flows/test_dequantisation",
     ),
     "glow: log-weights without log q": Mutation(
-        "models/glow/model.py", "log_prob - log_q - self", "log_prob - self", "models/glow/test_glow"
+        FLOW, "log_prob - log_q - self", "log_prob - self", "models/glow/test_glow"
     ),
     "glow: no D log Q": Mutation(
-        "models/glow/model.py",
+        FLOW,
         "- self.dimensions * math.log(self.grey_levels)",
         "- math.log(self.grey_levels)",
         "models/glow/test_glow",
@@ -224,6 +220,30 @@ MUTATIONS = {
     ),
     "glow: classes not averaged": Mutation(
         "models/glow/model.py", "- math.log(max(self.classes, 1))", "", "models/glow/test_glow"
+    ),
+    "jet: a channel coupling follows each of the patches alone": Mutation(
+        "models/jet/coupling.py", "turn < self.config.channel_couplings", "turn < 1", "models/jet/test_jet"
+    ),
+    "jet: the patches that stay are never the others": Mutation(
+        "models/jet/coupling.py", "(kept if turns % 2 == 0 else ~kept)", "kept", "models/jet/test_jet"
+    ),
+    "jet: attention is not scaled": Mutation(
+        "models/jet/vision_transformer.py", "(1.0 / math.sqrt(size))", "1.0", "models/jet/test_jet"
+    ),
+    "jet: heads and tokens swapped on the way back": Mutation(
+        "models/jet/vision_transformer.py",
+        "ops.transpose(values, (0, 2, 1, 3))",
+        "values",
+        "models/jet/test_jet",
+    ),
+    "jet: no log-determinant of the couplings": Mutation(
+        "models/jet/model.py", "log_prob + log_det + sum_event", "log_prob + sum_event", "models/jet/test_jet"
+    ),
+    "masked coupling: values that stay count in the log-det": Mutation(
+        COUPLING, "ops.where(stays, 0.0, log_slope)", "log_slope", "models/bijections/test_bijections"
+    ),
+    "affine: the log-slope leaves out the largest scale": Mutation(
+        ELEMENTWISE, " + self.log_largest", "", "models/jet/test_jet"
     ),
     "vae: sign of log q in the log-weights": Mutation(
         "models/vae/gradient_estimators.py",
@@ -286,7 +306,7 @@ MUTATIONS = {
         "models/base/distributions.py", "levels, BROKEN)", "levels, 0)", "models/base/test_distributions"
     ),
     "glow: an overflow is hidden by the preprocessing": Mutation(
-        "models/glow/model.py",
+        FLOW,
         "ops.where(ops.isfinite(y), self.preprocessing.inverse(y), math.nan)",
         "self.preprocessing.inverse(y)",
         "models/glow/test_glow",

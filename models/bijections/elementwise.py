@@ -56,16 +56,25 @@ class Additive(Elementwise):
 
 
 class Affine(Elementwise):
-    """y = sigmoid(r + 2)·(x + b), whose scale is bounded and begins near 1 (the code of Kingma & Dhariwal 2018)."""
+    """y = m·sigmoid(r + a)·(x + b), whose scale is bounded (Kingma & Dhariwal 2018, whose code has m = 1 and a = 2).
+
+    Args:
+        largest: m, which no scale reaches.
+        offset: a: with θ = 0 the scale is m·sigmoid(a).
+    """
 
     parameters = 2
 
+    def __init__(self, largest: float = 1.0, offset: float = 2.0) -> None:
+        self.log_largest = math.log(largest)
+        self.offset = offset
+
     def _shift_and_log_scale(self, theta: Tensor) -> tuple[Tensor, Tensor]:
         shift, raw = ops.split(theta, 2, axis=-1)
-        return shift, ops.log_sigmoid(raw + 2.0)
+        return shift, ops.log_sigmoid(raw + self.offset) + self.log_largest
 
     def forward(self, x: Tensor, theta: Tensor) -> tuple[Tensor, Tensor]:
-        """(x + b)·scale; log-slope log sigmoid(r + 2)."""
+        """(x + b)·scale; log-slope log m + log sigmoid(r + a)."""
         shift, log_scale = self._shift_and_log_scale(theta)
         return (x + shift) * ops.exp(log_scale), log_scale
 

@@ -7,12 +7,13 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
-from models.base.config import ModelConfig, Shape
+from models.base.config import Shape
 from models.base.registry import register_family
 from models.base.size import Size, convolution
+from models.flows.config import FlowConfig, dequantisation_size, network_size, zero_convolution_size
 
 
-class GlowConfig(ModelConfig):
+class GlowConfig(FlowConfig):
     """Glow (Kingma & Dhariwal 2018).
 
     Attributes:
@@ -31,15 +32,6 @@ class GlowConfig(ModelConfig):
         permutation: parameterisation of the invertible 1x1 convolutions: ``lu`` (their section 3.2) or ``plain``.
         learned_top_prior: whether mean and scale of the last latent's prior are trained.
         classes: number of class labels that condition the last latent's prior; 0 for none.
-        dequantisation: ``uniform`` (Theis et al. 2016) or ``variational`` (Ho et al. 2019).
-        dequantisation_depth: coupling steps of the variational dequantisation.
-        preprocessing: the map from the unit cube to the flow's space: ``linear``, ``logit``, or ``marginal``, which
-            brings the marginal of each channel near a normal one (:mod:`models.bijections.preprocessing`).
-        alpha: α, by which the last two keep the ends of the cube at a finite distance.
-        dropout: share of the coupling networks' last hidden channels that are left out at random in training, image by
-            image.
-        recompute: whether the backward pass computes the inside of each step of flow again instead of keeping it:
-            memory then hardly grows with the depth, and a training step costs a forward pass more.
     """
 
     family: Literal["glow"] = "glow"
@@ -54,12 +46,6 @@ class GlowConfig(ModelConfig):
     permutation: Literal["lu", "plain"] = "lu"
     learned_top_prior: bool = True
     classes: Annotated[int, Field(ge=0)] = 0
-    dequantisation: Literal["uniform", "variational"] = "uniform"
-    preprocessing: Literal["linear", "logit", "marginal"] = "marginal"
-    alpha: Annotated[float, Field(ge=1e-6, lt=0.5, allow_inf_nan=False)] = 1e-4
-    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
-    dequantisation_depth: Annotated[int, Field(ge=1)] = 2
-    recompute: bool = False
 
     presets: ClassVar[dict[str, dict[str, Any]]] = {
         "small": {"levels": 2, "flow_depth": 4, "hidden_channels": 64},
@@ -85,11 +71,7 @@ class GlowConfig(ModelConfig):
                     else "not even once: pad or crop the images, or take levels=0 and checkerboard_steps"
                 )
             )
-        if self.dequantisation == "variational" and not most:
-            raise ValueError(
-                f"dequantisation=variational squeezes the image once, but {height}x{width} cannot be halved: "
-                "pad or crop the images, or take uniform"
-            )
+        super().check_images(image_shape, grey_levels)
 
     def size(self, image_shape: Shape, grey_levels: int) -> Size:
         """The weights and multiply-adds of all steps of flow, of the priors and of the dequantisation."""
@@ -123,40 +105,17 @@ def activation_bytes(config: GlowConfig, image_shape: Shape) -> int:
     return 4 * height * width * widths
 
 
-def _coupling_network(config: GlowConfig, inputs: int, outputs: int, pixels: int) -> Iterator[Size]:
-    hidden = config.hidden_channels
-    yield convolution(inputs, hidden, 9, pixels)
-    if config.network == "convolutional":
-        yield convolution(hidden, hidden, 1, pixels)
-        yield from _zero_convolution(hidden, outputs, pixels)
-        return
-    for _ in range(config.blocks):
-        yield convolution(2 * hidden, hidden, 9, pixels)
-        yield convolution(2 * hidden, 2 * hidden, 1, pixels)
-        yield Size(2 * hidden, 0)
-    yield convolution(2 * hidden, outputs, 9, pixels)
-
-
-def _zero_convolution(inputs: int, outputs: int, pixels: int) -> Iterator[Size]:
-    yield convolution(inputs, outputs, 9, pixels)
-    yield Size(outputs, 0)
-
-
 def _steps(config: GlowConfig, number: int, channels: int, kept: int, changed: int, pixels: int) -> Iterator[Size]:
+    outputs = changed * config.parameters_per_value
     for _ in range(number):
         yield Size(2 * channels, 0)
         yield convolution(channels, channels, 1, pixels, bias=False)
-        yield from _coupling_network(config, kept, changed * config.parameters_per_value, pixels)
+        yield from network_size(config.network, config.hidden_channels, config.blocks, kept, outputs, pixels)
 
 
 def _parts(config: GlowConfig, image_shape: Shape) -> Iterator[Size]:
     height, width, channels = image_shape
-    if config.dequantisation == "variational":
-        squeezed = 4 * channels
-        yield Size(2 * squeezed, 0)
-        for _ in range(config.dequantisation_depth):
-            half = squeezed // 2
-            yield from _coupling_network(config, squeezed + half, 2 * half, height * width // 4)
+    yield from dequantisation_size(config, image_shape, config.network, config.hidden_channels, config.blocks)
     yield from _steps(config, config.checkerboard_steps, channels, channels, channels, height * width)
     for level in range(config.levels):
         height, width, channels = height // 2, width // 2, 4 * channels
@@ -165,7 +124,7 @@ def _parts(config: GlowConfig, image_shape: Shape) -> Iterator[Size]:
         if level < config.levels - 1:
             factored = channels // 2
             channels -= factored
-            yield from _zero_convolution(channels, 2 * factored, height * width)
+            yield from zero_convolution_size(channels, 2 * factored, height * width)
     yield Size(2 * channels * (config.learned_top_prior + config.classes), 0)
 
 

@@ -11,19 +11,18 @@ from keras import ops
 
 from models.base.config import BatchShape, Shape
 from models.base.diagnostics import Diagnosis, Run
-from models.base.distributions import DiagonalGaussian, Tensor, as_grey_levels, standard_normal_cdf, sum_event
-from models.base.likelihood_model import LikelihoodModel
+from models.base.distributions import DiagonalGaussian, Tensor, standard_normal_cdf, sum_event
 from models.bijections.base import Chain
 from models.bijections.coupling import CheckerboardCoupling, Coupling
 from models.bijections.coupling_networks import NetworkOf, ZeroConvolution, network_of
 from models.bijections.elementwise import elementwise_of
-from models.bijections.flow_step import FlowStep, Repeated
+from models.bijections.flow_step import FlowStep
 from models.bijections.invertible_convolution import LUConvolution, PlainConvolution
-from models.bijections.preprocessing import Marginal, preprocessing
+from models.bijections.repeated import Repeated
 from models.bijections.squeeze import Squeeze
+from models.flows.model import FlowModel
 from models.glow import diagnostics
 from models.glow.config import GlowConfig, activation_bytes
-from models.glow.dequantisation import UniformDequantisation, VariationalDequantisation
 
 
 class TopPrior(keras.layers.Layer):
@@ -74,7 +73,7 @@ class SplitPrior(keras.layers.Layer):
         return mean, log_scale
 
 
-class Glow(LikelihoodModel):
+class Glow(FlowModel):
     """An invertible map from images to latents of known density, and exact log-densities through it.
 
     The integer image is dequantised, v = (x + u)/Q with u in [0, 1), preprocessed, and passes ``checkerboard_steps``
@@ -102,15 +101,7 @@ class Glow(LikelihoodModel):
     ) -> None:
         super().__init__(config, image_shape, grey_levels, **kwargs)
         settings = self.configuration
-        self.dequantisation: UniformDequantisation | VariationalDequantisation = (
-            UniformDequantisation(name="dequantisation")
-            if settings.dequantisation == "uniform"
-            else VariationalDequantisation(settings.dequantisation_depth, self._network_of, name="dequantisation")
-        )
         shape: BatchShape = (None, *self.image_shape)
-        self.dequantisation.build(shape)
-        self.preprocessing = preprocessing(settings.preprocessing, settings.alpha, self.grey_levels)
-        self.preprocessing.build(shape)
         self.checkerboard = (
             self._repeated(CheckerboardCoupling, settings.checkerboard_steps, "checkerboard")
             if settings.checkerboard_steps
@@ -149,14 +140,20 @@ class Glow(LikelihoodModel):
         elementwise = elementwise_of(settings.coupling, settings.coupling_components)
 
         def step() -> FlowStep:
-            return FlowStep(convolution(), coupling(elementwise, self._network_of))
+            return FlowStep(convolution(), coupling(elementwise, self.dequantisation_network))
 
         return Repeated(step, depth, settings.recompute, name=name)
 
     @property
-    def _network_of(self) -> NetworkOf:
+    def dequantisation_network(self) -> NetworkOf:
+        """Networks of the kind that the couplings have."""
         settings = self.configuration
         return network_of(settings.network, settings.hidden_channels, settings.blocks)
+
+    @property
+    def last_hidden_channels(self) -> int:
+        """The width of the coupling networks."""
+        return self.configuration.hidden_channels
 
     @property
     def repeated(self) -> list[Repeated]:
@@ -165,19 +162,9 @@ class Glow(LikelihoodModel):
         return levels if self.checkerboard is None else [self.checkerboard, *levels]
 
     @property
-    def posterior_noise_shape(self) -> tuple[int, ...]:
-        """(h, w, c): one number for each dimension, which becomes the dequantisation."""
-        return self.image_shape
-
-    @property
     def prior_noise_size(self) -> int:
         """D, and one more to pick a class where there are classes."""
         return self.dimensions + (1 if self.configuration.classes else 0)
-
-    @property
-    def dequantisation_name(self) -> str:
-        """``uniform`` or ``variational``."""
-        return self.configuration.dequantisation
 
     @property
     def classes(self) -> int:
@@ -192,12 +179,6 @@ class Glow(LikelihoodModel):
     def diagnose(self, images: npt.NDArray[Any], seed: int, run: Run) -> Diagnosis:
         """Whether the flow is still invertible in its precision: :mod:`models.glow.diagnostics`."""
         return diagnostics.diagnose(self, images, seed, run)
-
-    def dequantise(self, images: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
-        """v = (x + u)/Q (n, h, w, c) and log q(u | x) (n,) for noise (n, h, w, c)."""
-        x = self.as_float(images)
-        u, log_q = self.dequantisation.dequantise(x / self.grey_levels - 0.5, noise)
-        return (x + u) / self.grey_levels, log_q
 
     def encode(
         self, v: Tensor, labels: Tensor | None = None, masks: list[Tensor] | None = None
@@ -242,43 +223,10 @@ class Glow(LikelihoodModel):
         factored = self.latent_shapes[level][-1]
         return y[..., :-factored], y[..., -factored:]
 
-    def objective(self, images: Tensor, noise: Tensor, labels: Tensor | None, training: bool) -> dict[str, Tensor]:
-        """The one-sample bound; in training with ``dropout`` of the networks' hidden channels (Tompson et al. 2015)."""
-        if not (training and self.configuration.dropout):
-            return super().objective(images, noise, labels, training)
-        settings, n = self.configuration, ops.shape(images)[0]
-        masks = []
-        for steps in self.repeated:
-            whole = ops.ones((steps.depth, n, 1, 1, settings.hidden_channels), dtype=self.compute_dtype)
-            masks.append(keras.random.dropout(whole, settings.dropout, seed=self.seed_generator))
-        bound = self._log_weights(images, noise, labels, masks)[0]
-        return {"objective": bound, "bound": bound}
-
-    @property
-    def objective_is_by_image(self) -> bool:
-        """Not with dropout, whose draws are of the whole batch."""
-        return not self.configuration.dropout
-
-    def log_weights(self, images: Tensor, noise: Tensor, labels: Tensor | None = None) -> Tensor:
-        """log p(v) - D log Q - log q(u | x) at u = u(ε); (k, n)."""
-        return self._log_weights(images, noise, labels)
-
-    def _log_weights(
-        self, images: Tensor, noise: Tensor, labels: Tensor | None, masks: list[Tensor] | None = None
-    ) -> Tensor:
-        k = noise.shape[0]
-        tiled = images if k == 1 else ops.tile(images, (k, 1, 1, 1))  # (k·n, h, w, c)
-        if labels is not None and k > 1:
-            labels = ops.tile(labels, (k,))
-        v, log_q = self.dequantise(tiled, ops.reshape(noise, (-1, *self.image_shape)))
-        _, log_prob = self.encode(v, labels, masks)
-        return ops.reshape(log_prob - log_q - self.dimensions * math.log(self.grey_levels), (k, -1))
-
     def initialise(self, images: Tensor) -> None:
         """Fit the preprocessing to ``images``; have every actnorm give mean 0 and variance 1 on them."""
+        super().initialise(images)
         noise = keras.random.normal(tuple(images.shape), dtype=self.compute_dtype, seed=self.seed_generator)
-        if isinstance(self.preprocessing, Marginal):
-            self.preprocessing.fit(images)
         y, _ = self.preprocessing(self.dequantise(images, noise)[0])
         if self.checkerboard is not None:
             y = self.checkerboard.initialise(y)
@@ -287,19 +235,8 @@ class Glow(LikelihoodModel):
             if level < len(self.split_priors):
                 y, _ = self._split(y, level)
 
-    def generate(self, noise: Tensor, temperature: Tensor | float = 1.0, labels: Tensor | None = None) -> Tensor:
-        """The grey level that each value of :meth:`continuous` lies in; those outside the cube get the nearest.
-
-        A latent far out may leave the floating type's range on its way back: the value is then -1, and no grey level.
-        """
-        return as_grey_levels(self.continuous(noise, temperature, labels) * self.grey_levels, self.grey_levels)
-
-    def continuous(self, noise: Tensor, temperature: Tensor | float = 1.0, labels: Tensor | None = None) -> Tensor:
-        """Continuous images v (n, h, w, c): each latent μ + T·σ·ε under its prior, then the inverse map.
-
-        NaN where that leaves the floating type's range, which the preprocessing's inverse alone would hide. Where there
-        are classes and no labels, each class is as likely at any temperature.
-        """
+    def draw(self, noise: Tensor, temperature: Tensor | float, labels: Tensor | None) -> Tensor:
+        """Preprocessed images (n, h, w, c); where there are classes and no labels, each class is as likely."""
         if not self.configuration.classes:
             labels = ops.zeros_like(noise[:, 0])
         elif labels is None:
@@ -311,8 +248,7 @@ class Glow(LikelihoodModel):
                 prior = DiagonalGaussian(*self.split_priors[level](y))
                 y = ops.concatenate([y, prior.sample(parts[level])], axis=-1)
             y = self.chains[level].inverse(y)
-        y = self._undo_checkerboard(y)
-        return ops.where(ops.isfinite(y), self.preprocessing.inverse(y), math.nan)
+        return self._undo_checkerboard(y)
 
     def _latent_noise(self, noise: Tensor) -> list[Tensor]:
         """A noise vector (n, D) cut into the latents' shapes."""

@@ -13,9 +13,7 @@ from keras import ops
 from models.base.config import BatchShape
 from models.base.distributions import Tensor
 from models.layers.convolution import Convolution
-
-SMALLEST_VARIANCE = 1e-5
-"""Added to the variance that a normalisation divides by."""
+from models.layers.normalisation import normalised
 
 
 def concat_elu(x: Tensor) -> Tensor:
@@ -76,8 +74,4 @@ class GatedBlock(keras.layers.Layer):
         for convolution in self.convolutions:
             h = convolution(concat_elu(h))
         value, gate = ops.split(h, 2, axis=-1)
-        y = x + value * ops.sigmoid(gate)
-        # Sums, as a mean is of single precision on JAX.
-        centred = y - ops.sum(y, axis=-1, keepdims=True) / self.channels
-        variance = ops.sum(ops.square(centred), axis=-1, keepdims=True) / self.channels
-        return centred * ops.rsqrt(variance + SMALLEST_VARIANCE) * self.scale + self.shift
+        return normalised(x + value * ops.sigmoid(gate)) * self.scale + self.shift

@@ -20,6 +20,7 @@ from models.base import registry
 from models.base.config import ModelConfig
 from models.base.registry import registered
 from models.glow.config import GlowConfig
+from models.jet.config import JetConfig
 from models.ladder_vae.config import LadderVAEConfig
 from models.vae.config import VAEConfig
 from studies.cli import check as check_command
@@ -44,6 +45,11 @@ OWN = {
     "glow, checkerboards of mixtures alone": GlowConfig(
         levels=0, checkerboard_steps=3, hidden_channels=6, coupling="mixture_logistic", coupling_components=2
     ),
+    "jet": JetConfig(patch_size=2, couplings=3, width=8, heads=2, patch_split="none"),
+    "jet, patches": JetConfig(patch_size=1, couplings=4, channel_couplings=0, width=8, heads=2),
+    "jet, both": JetConfig(
+        patch_size=2, couplings=6, width=8, heads=2, patch_split="checkerboard", dequantisation="variational"
+    ),
     "autoregressive": AutoregressiveConfig(hidden_channels=8, blocks=1, first_kernel=5),
     "ladder vae": LadderVAEConfig(hidden_channels=4, latent_layers=2, latent_channels=2, downsamplings=1),
     "ladder vae, deep": LadderVAEConfig(
@@ -57,9 +63,11 @@ SLOW = (
     "glow, residual checkerboard",
     "glow, mixture",
     "glow, checkerboards of mixtures alone",
+    "jet, patches",
+    "jet, both",
     "ladder vae, deep",
 )
-SLOW_ON_JAX = ("ladder vae",)
+SLOW_ON_JAX = ("ladder vae", "jet")
 
 
 def marks(name):

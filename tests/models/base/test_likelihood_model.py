@@ -13,8 +13,9 @@ from numpy.testing import assert_allclose
 
 from models import BROKEN
 from models.autoregressive.config import AutoregressiveConfig
+from models.flows.model import FlowModel
 from models.glow.config import GlowConfig
-from models.glow.model import Glow
+from models.jet.config import JetConfig
 from models.ladder_vae.config import LadderVAEConfig
 from models.registry import build_model
 from models.vae.config import VAEConfig
@@ -33,6 +34,7 @@ MODELS = {
     "ladder vae": (LadderVAEConfig(hidden_channels=4, latent_channels=2, latent_layers=2), 5),
     "glow": (GlowConfig(**GLOW), 256),
     "glow, classes": (GlowConfig(**GLOW, classes=3), 16),
+    "jet": (JetConfig(patch_size=2, couplings=3, width=8, heads=2), 16),
     "glow, variational": (GlowConfig(**GLOW, dequantisation="variational", permutation="plain"), 5),
 }
 
@@ -89,8 +91,8 @@ def test_samples_of_far_noise_are_grey_levels_or_say_that_they_are_none(model, n
 
 
 def _continuous(model, noise, array):
-    """What a Glow rounds; the others draw grey levels, whose distributions are finite for finite weights."""
-    return array(model.continuous(noise)) if isinstance(model, Glow) else noise
+    """What a flow rounds; the others draw grey levels, whose distributions are finite for finite weights."""
+    return array(model.continuous(noise)) if isinstance(model, FlowModel) else noise
 
 
 def test_samples_without_a_seed_differ_from_call_to_call_and_repeat_with_keras_s_seed(model, array):
@@ -201,7 +203,7 @@ def test_training_lowers_the_loss_and_reports_its_metrics(model):
 
 @pytest.mark.slow
 def test_training_lowers_the_loss_with_the_other_setting_of_jit(model):
-    if isinstance(model, Glow) and keras.backend.backend() == "tensorflow":
+    if isinstance(model, FlowModel) and keras.backend.backend() == "tensorflow":
         pytest.skip("TensorFlow's XLA cannot differentiate a loop over a flow's steps")
     history, _ = train(model, keras.backend.backend() == "tensorflow", labels_of(model, 128))
     assert np.isfinite(list(history.values())).all()

@@ -58,7 +58,7 @@ def test_own_families_come_by_the_same_door():
         assert family.config.model_fields["family"].default == name
         assert family.source is None
         assert family.keras_package == "reparam_bench"
-    assert [registered(name).title for name in OWN_FAMILIES] == ["VAE", "Glow", "PixelCNN", "Ladder VAE"]
+    assert [registered(name).title for name in OWN_FAMILIES] == ["VAE", "Glow", "PixelCNN", "Ladder VAE", "Jet"]
 
 
 def test_a_configuration_finds_its_class_and_is_stored_with_all_its_fields(write):
@@ -78,7 +78,7 @@ def test_a_configuration_finds_its_class_and_is_stored_with_all_its_fields(write
     [
         (
             {"family": "mine"},
-            "family='mine' is unknown: one of vae, glow, autoregressive, ladder_vae; .* --extension FILE",
+            "family='mine' is unknown: one of vae, glow, autoregressive, ladder_vae, jet; .* --extension FILE",
         ),
         ({"width": 3}, "names its family: one of vae, glow"),
         (3, "names its family: one of vae, glow"),

@@ -5,6 +5,7 @@ import pytest
 from models.autoregressive.config import AutoregressiveConfig
 from models.base.config import ModelConfig
 from models.glow.config import GlowConfig
+from models.jet.config import JetConfig
 from models.ladder_vae.config import LadderVAEConfig
 from models.vae.config import VAEConfig
 
@@ -39,6 +40,19 @@ CONFIGURATIONS = {
     "ladder": (LadderVAEConfig(hidden_channels=5, latent_layers=3, latent_channels=2), 2),
     "ladder, deep": (LadderVAEConfig(hidden_channels=3, latent_layers=6, downsamplings=2, blocks=2), 256),
     "ladder, a resolution without a layer": (LadderVAEConfig(latent_layers=2, hidden_channels=3, downsamplings=2), 17),
+    "jet": (JetConfig(patch_size=2, couplings=3, width=6, heads=2, blocks=2), 256),
+    "jet, variational": (
+        JetConfig(
+            patch_size=4,
+            couplings=2,
+            width=6,
+            heads=3,
+            dequantisation="variational",
+            dequantisation_channels=5,
+            patch_split="columns",
+        ),
+        2,
+    ),
     "with classes": (GlowConfig(levels=2, flow_depth=1, hidden_channels=5, classes=10), 2),
 }
 

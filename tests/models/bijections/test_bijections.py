@@ -9,8 +9,9 @@ from models.bijections.base import Chain
 from models.bijections.coupling import CheckerboardCoupling, Coupling
 from models.bijections.coupling_networks import ResidualNetwork, network_of
 from models.bijections.elementwise import Additive, Affine, MixtureLogistic
-from models.bijections.flow_step import FlowStep, Repeated
+from models.bijections.flow_step import FlowStep
 from models.bijections.invertible_convolution import LUConvolution, PlainConvolution
+from models.bijections.repeated import Repeated
 from models.bijections.squeeze import Squeeze
 
 pytestmark = pytest.mark.backend

@@ -7,7 +7,7 @@ from keras import ops
 from numpy.testing import assert_allclose
 
 from models.bijections.coupling_networks import network_of
-from models.glow.dequantisation import UniformDequantisation, VariationalDequantisation
+from models.flows.dequantisation import UniformDequantisation, VariationalDequantisation
 
 pytestmark = pytest.mark.backend
 

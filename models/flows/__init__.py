@@ -1,0 +1,1 @@
+"""What the families of flows share: their settings, dequantisation, bound, sampling and diagnostics."""

@@ -1,0 +1,78 @@
+"""The settings that flows share, and the sizes of their parts. This module imports no framework."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from models.base.config import ModelConfig, Shape
+from models.base.size import Size, convolution
+
+
+class FlowConfig(ModelConfig):
+    """A flow of dequantised images.
+
+    Attributes:
+        dequantisation: ``uniform`` (Theis et al. 2016) or ``variational`` (Ho et al. 2019).
+        dequantisation_depth: coupling steps of the variational dequantisation.
+        preprocessing: the map from the unit cube to the flow's space: ``linear``, ``logit``, or ``marginal``, which
+            brings the marginal of each channel near a normal one (:mod:`models.bijections.preprocessing`).
+        alpha: α, by which the last two keep the ends of the cube at a finite distance.
+        dropout: share of the coupling networks' last hidden channels that are left out at random in training, image by
+            image.
+        recompute: whether the backward pass computes the inside of each step of flow again instead of keeping it:
+            memory then hardly grows with the depth, and a training step costs a forward pass more.
+    """
+
+    dequantisation: Literal["uniform", "variational"] = "uniform"
+    preprocessing: Literal["linear", "logit", "marginal"] = "marginal"
+    alpha: Annotated[float, Field(ge=1e-6, lt=0.5, allow_inf_nan=False)] = 1e-4
+    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    dequantisation_depth: Annotated[int, Field(ge=1)] = 2
+    recompute: bool = False
+
+    def check_images(self, image_shape: Shape, grey_levels: int) -> None:
+        """Raise ValueError if a variational dequantisation cannot squeeze the images."""
+        height, width, _ = image_shape
+        if self.dequantisation == "variational" and (height % 2 or width % 2):
+            raise ValueError(
+                f"dequantisation=variational squeezes the image once, but {height}x{width} cannot be halved: "
+                "pad or crop the images, or take uniform"
+            )
+
+
+def network_size(
+    kind: str, hidden_channels: int, blocks: int, inputs: int, outputs: int, pixels: int
+) -> Iterator[Size]:
+    """The parts of a network of :func:`models.bijections.coupling_networks.network_of` at so many pixels."""
+    yield convolution(inputs, hidden_channels, 9, pixels)
+    if kind == "convolutional":
+        yield convolution(hidden_channels, hidden_channels, 1, pixels)
+        yield from zero_convolution_size(hidden_channels, outputs, pixels)
+        return
+    for _ in range(blocks):
+        yield convolution(2 * hidden_channels, hidden_channels, 9, pixels)
+        yield convolution(2 * hidden_channels, 2 * hidden_channels, 1, pixels)
+        yield Size(2 * hidden_channels, 0)
+    yield convolution(2 * hidden_channels, outputs, 9, pixels)
+
+
+def zero_convolution_size(inputs: int, outputs: int, pixels: int) -> Iterator[Size]:
+    """The parts of a :class:`models.bijections.coupling_networks.ZeroConvolution`."""
+    yield convolution(inputs, outputs, 9, pixels)
+    yield Size(outputs, 0)
+
+
+def dequantisation_size(
+    config: FlowConfig, image_shape: Shape, kind: str, hidden_channels: int, blocks: int
+) -> Iterator[Size]:
+    """The parts of the dequantisation, with networks of this kind."""
+    if config.dequantisation == "uniform":
+        return
+    height, width, channels = image_shape
+    squeezed, half = 4 * channels, 2 * channels
+    yield Size(2 * squeezed, 0)
+    for _ in range(config.dequantisation_depth):
+        yield from network_size(kind, hidden_channels, blocks, squeezed + half, 2 * half, height * width // 4)

@@ -1,0 +1,1 @@
+"""Jet: a flow of couplings whose networks are vision transformers."""

@@ -1,0 +1,127 @@
+"""The configuration of Jet, and its size. This module imports no framework."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from typing import Annotated, Any, ClassVar, Literal
+
+from pydantic import Field, model_validator
+
+from models.base.config import Shape
+from models.base.registry import register_family
+from models.base.size import Size, convolution
+from models.flows.config import FlowConfig, dequantisation_size
+
+MLP_RATIO = 4
+"""Hidden units of a transformer block's two dense layers, by its width (Dosovitskiy et al. 2021)."""
+
+
+class JetConfig(FlowConfig):
+    """Jet (Kolesnikov et al. 2024): affine couplings on tokens, whose networks are vision transformers.
+
+    Attributes:
+        patch_size: p, which divides height and width; a token is the p²·c values of a patch of pxp pixels.
+        couplings: K, one after the other.
+        channel_couplings: couplings that split the values of each token, before each one that splits the patches.
+        patch_split: which patches stay in a coupling that splits them: those of one colour of a ``checkerboard``,
+            every second of the ``rows`` or ``columns``, or these three in turns, ``all``; each is followed by its
+            opposite. ``none``: every coupling splits the values of each token.
+        blocks: transformer blocks of each coupling's network.
+        width: of the networks, a multiple of ``heads``.
+        heads: attention heads of each block.
+        dequantisation_channels: width of the convolutional networks of a variational dequantisation.
+    """
+
+    family: Literal["jet"] = "jet"
+    patch_size: Annotated[int, Field(ge=1)] = 4
+    couplings: Annotated[int, Field(ge=1, le=256)] = 9
+    channel_couplings: Annotated[int, Field(ge=0, le=256)] = 2
+    patch_split: Literal["checkerboard", "rows", "columns", "all", "none"] = "all"
+    blocks: Annotated[int, Field(ge=1)] = 1
+    width: Annotated[int, Field(ge=1)] = 64
+    heads: Annotated[int, Field(ge=1)] = 4
+    dequantisation_channels: Annotated[int, Field(ge=1)] = 32
+
+    presets: ClassVar[dict[str, dict[str, Any]]] = {
+        "tiny": {"couplings": 9, "blocks": 1, "width": 64, "heads": 4},
+        "small": {"couplings": 15, "blocks": 1, "width": 128, "heads": 4},
+        "paper": {"couplings": 32, "channel_couplings": 4, "blocks": 2, "width": 512, "heads": 8},
+    }
+
+    @model_validator(mode="after")
+    def _heads_divide_width(self) -> JetConfig:
+        if self.width % self.heads:
+            raise ValueError(f"heads={self.heads} do not divide width={self.width}: take a multiple of heads as width")
+        return self
+
+    @property
+    def patch_couplings(self) -> int:
+        """How many couplings split the patches."""
+        return 0 if self.patch_split == "none" else self.couplings // (self.channel_couplings + 1)
+
+    def tokens(self, image_shape: Shape) -> tuple[int, int, int]:
+        """Rows and columns of patches, and the values of a token."""
+        height, width, channels = image_shape
+        p = self.patch_size
+        return height // p, width // p, p * p * channels
+
+    def check_images(self, image_shape: Shape, grey_levels: int) -> None:
+        """Raise ValueError if patches do not cover the images, or leave nothing to split."""
+        height, width, _ = image_shape
+        p, common = self.patch_size, math.gcd(height, width)
+        if common % p:
+            *some, last = [str(each) for each in range(1, common + 1) if common % each == 0]
+            fitting = f"{', '.join(some)} or {last}" if some else f"{last}, or pad or crop the images"
+            raise ValueError(f"patch_size={p} does not divide images of {height}x{width}: take {fitting}")
+        rows, columns, values = self.tokens(image_shape)
+        if values < 2 and self.couplings > self.patch_couplings:
+            raise ValueError(
+                f"patch_size={p} leaves tokens of a single value, which cannot be split: "
+                "take a larger one, or channel_couplings=0"
+            )
+        least = {"checkerboard": rows * columns, "rows": rows, "columns": columns, "all": min(rows, columns)}
+        if self.patch_couplings and least[self.patch_split] < 2:
+            raise ValueError(
+                f"patch_split={self.patch_split} cannot split {rows}x{columns} patches: "
+                f"take a smaller patch_size than {p}, or patch_split=none"
+            )
+        super().check_images(image_shape, grey_levels)
+
+    def size(self, image_shape: Shape, grey_levels: int) -> Size:
+        """The weights and multiply-adds of all couplings and of the dequantisation."""
+        return sum(_parts(self, image_shape), Size())
+
+    @property
+    def compiled_steps(self) -> int:
+        """The couplings."""
+        return self.couplings
+
+
+def activation_bytes(config: JetConfig, image_shape: Shape) -> int:
+    """Bytes that a coupling needs of one image: its blocks' attention weights, and what the layers give."""
+    rows, columns, _ = config.tokens(image_shape)
+    tokens = rows * columns
+    of_a_token = config.width * (8 + 2 * MLP_RATIO) + 2 * config.heads * tokens
+    return 4 * tokens * config.blocks * of_a_token
+
+
+def _parts(config: JetConfig, image_shape: Shape) -> Iterator[Size]:
+    rows, columns, values = config.tokens(image_shape)
+    tokens, width = rows * columns, config.width
+    yield from dequantisation_size(config, image_shape, "convolutional", config.dequantisation_channels, blocks=0)
+    for _ in range(config.couplings):
+        yield convolution(values, width, 1, tokens)
+        yield Size(tokens * width, 0)  # where each token lies
+        for _ in range(config.blocks):
+            yield Size(2 * 2 * width, 0)  # scales and shifts of two normalisations
+            yield convolution(width, 3 * width, 1, tokens)
+            yield Size(0, 2 * tokens**2 * width)  # queries by keys, weights by values
+            yield convolution(width, width, 1, tokens)
+            yield convolution(width, MLP_RATIO * width, 1, tokens)
+            yield convolution(MLP_RATIO * width, width, 1, tokens)
+        yield Size(2 * width, 0)
+        yield convolution(width, 2 * values, 1, tokens)
+
+
+register_family(JetConfig, "models.jet.model:Jet", title="Jet")
