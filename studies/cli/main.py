@@ -174,6 +174,13 @@ def study(
     lease: Annotated[
         float, typer.Option(help="Seconds without a heartbeat before a worker's trial is reassigned.")
     ] = 60.0,
+    reference_model: Annotated[
+        bool,
+        typer.Option(
+            " /--no-reference-model",
+            help="Do not train the small PixelCNN whose exact likelihood reports set beside the arms.",
+        ),
+    ] = True,
     mixed_code: Annotated[
         bool, typer.Option("--mixed-code", help="Continue a study that another version of the code began.")
     ] = False,
@@ -421,6 +428,8 @@ def reproduce(
         "storage": storage,
         "tracking_uri": tracking_uri,
         "output": output,
+        # A published figure stands beside published figures.
+        "reference_model": False,
     }
     settings = [
         StudySettings.from_options(
