@@ -207,9 +207,8 @@ def test_a_study_that_has_not_the_reference_model_yet_is_given_it(monkeypatch, l
     calls = []
     monkeypatch.setattr(reference_model, "measure_reference_model", lambda *a: calls.append(a))
     session = SimpleNamespace(parent=SimpleNamespace(has_reference_codes=logged.__contains__))
-    bench.workflows.run._measure_reference_model(
-        session, None, None, SimpleNamespace(finish_run=lambda *a, **o: 0), None
-    )
+    progress = SimpleNamespace(finish_run=lambda *a, **o: None)
+    bench.workflows.run._measure_reference_model(session, None, None, progress, None)
     assert len(calls) == trained
 
 
