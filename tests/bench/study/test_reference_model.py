@@ -73,6 +73,21 @@ def test_validation_is_cut_to_what_leaves_the_training_most_of_the_time():
     assert reference_study(bind(evaluation_images=10**6)).settings.evaluation_images == 1000
 
 
+@pytest.mark.parametrize(
+    ("image_shape", "given", "batch"),
+    [
+        ((8, 8, 1), None, 64),
+        ((8, 8, 1), 100, 100),
+        ((28, 28, 1), None, 64),
+        ((256, 256, 3), None, 5),
+        ((2048, 2048, 1), 9, 1),
+    ],
+)
+def test_a_batch_of_large_images_fits_into_memory(image_shape, given, batch):
+    reference = reference_study(bind(info=replace(DIGITS, image_shape=image_shape), batch_size=given))
+    assert reference.base(reference.study.arms[0]).training.batch_size == batch
+
+
 def test_images_of_many_channels_have_a_hidden_one_each():
     (arm,) = reference_study(bind(info=replace(DIGITS, image_shape=(8, 8, 60)))).study.arms
     assert arm.model.hidden_channels == 60
