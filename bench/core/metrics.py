@@ -81,6 +81,13 @@ CODES: dict[str, Metric] = {
             "preset, without the header of a file. It sees bytes in a row and no image, but may learn from one image "
             "for the next, so that there is no error over images.",
         ),
+        _code(
+            "pixelcnn",
+            "PixelCNN",
+            "The ideal code of the reference model, a small PixelCNN (van den Oord et al. 2016) that the study trains "
+            "once on its training images, from one seed and by a fixed recipe, its weights the best on validation: "
+            "-log2 P(x) / D, where P(x) is exact. It is no arm: it is not swept, selected or ranked.",
+        ),
     )
 }
 """The reference codes: what a reader may set a model's bits/dim beside. Of file formats the pixels' share counts."""

@@ -110,6 +110,8 @@ class Measurement:
 
 REFERENCE_CODES = "reference_codes"
 """The group of the measurements of :class:`ReferenceCodes`: the place of a split in their names."""
+REFERENCE_MODEL = "reference_model"
+"""The group of those of the reference model: bits/dim, ``parameters``, ``training_seconds``, ``training_images``."""
 
 
 @dataclass(frozen=True)
@@ -117,7 +119,8 @@ class ReferenceCodes:
     """What codes that are no models of the study take for the test images that its final runs are measured on.
 
     Attributes:
-        measured: bits/dim of each code, its metric one of :data:`bench.core.metrics.CODES`.
+        measured: bits/dim of each code, its metric one of :data:`bench.core.metrics.CODES`; of the reference model, a
+            code that was trained for it, what it cost too.
         unavailable: for the metric of each other code why it was not measured.
     """
 

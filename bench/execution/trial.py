@@ -32,6 +32,7 @@ from bench.training.history import VALIDATION, TrainingLog
 from bench.training.loop import TrainingPrograms, compile_for_training, train
 from models.base.config import Shape
 from models.base.likelihood_model import LikelihoodModel
+from models.base.size import TRAINING_PASSES
 from models.registry import build_model
 
 SHAPES_KEPT = 12
@@ -40,8 +41,6 @@ WEIGHT_BYTES_KEPT = 2**28
 """Largest size of the weights of all cached models, unless a single one exceeds it."""
 OPTIMISM_SAMPLES = 4
 """Importance samples of the bound that estimates a final run's selection optimism under fresh noise."""
-TRAINING_PASSES = 3
-"""Cost of a training step in forward passes: one forward, and a backward one that costs about two."""
 
 OnEvaluation = Callable[[EvaluationRecord], None]
 

@@ -142,6 +142,17 @@ def device() -> str:
     return str(keras.distribution.list_devices()[0])
 
 
+def backend_errors() -> tuple[type[Exception], ...]:
+    """What the backend raises of its own where a program fails; JAX's error is a RuntimeError."""
+    import keras
+
+    if keras.backend.backend() != "tensorflow":
+        return ()
+    import tensorflow as tf
+
+    return (tf.errors.OpError,)
+
+
 def cores() -> int:
     """Processor cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

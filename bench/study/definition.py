@@ -173,6 +173,7 @@ class StudySettings(BaseModel):
     cpus_per_trial: Annotated[float, Field(gt=0, le=1024)] = 1.0
     gpus_per_trial: Annotated[float, Field(ge=0, le=1024)] = 0.0
     lease: Annotated[float, Field(ge=1, le=86_400)] = 60.0
+    reference_model: bool = True
     mixed_code: bool = False
     smoke: bool = False
 

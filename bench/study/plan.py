@@ -12,11 +12,10 @@ import numpy as np
 
 from bench.study.definition import CONVERGENT_EPOCHS, Arm, BoundStudy
 from bench.study.eta import Eta, Expected
+from bench.study.reference_model import RUN_KIND, reference_study
 from bench.study.search_space import Choices, Integers, Parameter, Space, choose_values
-from models.base.size import Size
+from models.base.size import TRAINING_PASSES, Size
 
-TRAINING_PASSES = 3
-"""Cost of a training step in forward passes: one forward, and a backward one that costs about two."""
 EFFICIENCY = 0.15
 """Share of the processor's speed at matrix products that small models reach, measured on two cores."""
 SECONDS_PER_STEP = 0.005
@@ -55,6 +54,12 @@ def plan(bound: BoundStudy) -> list[ArmPlan]:
     """Estimate sizes and times of each arm; times in the middle of its swept ranges."""
     rate = _multiplications_per_second() * EFFICIENCY
     return [_plan(bound, arm, rate) for arm in bound.study.arms]
+
+
+def plan_reference(bound: BoundStudy) -> ArmPlan | None:
+    """Estimate size and time of the reference model, whose only run is a final one; None where there is none."""
+    reference = reference_study(bound)
+    return None if reference is None else plan(reference)[0]
 
 
 @dataclass(frozen=True)
@@ -104,13 +109,15 @@ def study_eta(bound: BoundStudy) -> Eta:
         name = each.arm.name
         expected[f"{name} search"] = Expected(settings.trials if each.arm.sweep else 0, each.trial_seconds)
         expected[f"{name} final"] = Expected(settings.seeds, each.final_seconds)
+    if reference := plan_reference(bound):
+        expected[RUN_KIND] = Expected(1, reference.final_seconds)
     return Eta(expected)
 
 
 def total_seconds(bound: BoundStudy, plans: list[ArmPlan]) -> float:
-    """Rough time of the whole study: all trials to their end, then the final runs."""
-    settings = bound.settings
-    return sum(
+    """Rough time of the whole study: all trials to their end, then the final runs and the reference model."""
+    settings, reference = bound.settings, plan_reference(bound)
+    return (0.0 if reference is None else reference.final_seconds) + sum(
         (settings.trials if p.arm.sweep else 0) * p.trial_seconds + settings.seeds * p.final_seconds for p in plans
     )
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from bench.core.metrics import Metric
-from bench.core.results import REFERENCE_CODES, RunState
+from bench.core.results import RunState
 from bench.data.dataset import DatasetInfo
 
 STATUS = {
@@ -55,10 +55,10 @@ MODEL_FOLDER = "model"
 MODEL_FILE = "artifacts/model.keras"
 """The trained model within its package."""
 DETAILS_TAG = "reparam.details."
-"""Prefix of a tag per split: what describes that split's measurements beside their values, as JSON."""
+"""Prefix of a tag per split: what describes that split's measurements beside their values, as JSON.
 
-REFERENCE_CODES_TAG = f"{DETAILS_TAG}{REFERENCE_CODES}"
-"""Of a study's own run: there once its reference codes are logged."""
+A study's own run has those of ``reference_codes`` and ``reference_model`` once these are logged.
+"""
 UNAVAILABLE_TAG = "reparam.unavailable"
 """Why each metric is missing that could not be measured, as JSON."""
 

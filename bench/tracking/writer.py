@@ -46,7 +46,7 @@ from bench.tracking.outbox.retry import is_transient
 from bench.tracking.outbox.upload import RunRejectedError, Upload
 from bench.tracking.outbox.uploader import Uploader
 from bench.tracking.registry import model_name, register
-from bench.tracking.run_tags import is_own
+from bench.tracking.run_tags import is_own, read_json
 from bench.tracking.runs import PARENT_TAG, experiment_ids, search_runs
 from bench.tracking.schema import (
     DETAILS_TAG,
@@ -60,7 +60,6 @@ from bench.tracking.schema import (
     MODEL_FOLDER,
     MONTE_CARLO_SUFFIX,
     NOTE_TAG,
-    REFERENCE_CODES_TAG,
     STATUS,
     TABLE_FOLDER,
     TRAINING_MODE,
@@ -607,26 +606,35 @@ class ParentRun:
             names.append(self.tracker.request(registered, f"does not register {name!r}"))
         return names
 
-    def has_reference_codes(self) -> bool:
+    def has_reference_codes(self, group: str) -> bool:
         """Whether the reference codes are logged.
+
+        Args:
+            group: those that need no training, ``reference_codes``, or the ``reference_model``.
 
         Raises:
             TrackingError: the store cannot be reached.
         """
-        tags: dict[str, str] = self.tracker.request(lambda: self.client.get_run(self.run_id).data.tags)
-        return REFERENCE_CODES_TAG in tags
+        return f"{DETAILS_TAG}{group}" in self._tags()
 
     def log_reference_codes(self, codes: ReferenceCodes) -> None:
-        """Log what the reference codes take for the test images, as metrics ``reference_codes/…`` of this run.
+        """Log what reference codes take for the test images, as metrics of this run, beside those it has.
 
         Raises:
             TrackingError: the store cannot be reached.
         """
         values, tags = _logged(codes.measured)
-        tags[UNAVAILABLE_TAG] = json.dumps({name: _clean(reason) for name, reason in codes.unavailable.items()})
+        reasons = read_json(self.run_id, self._tags(), UNAVAILABLE_TAG, {}) | codes.unavailable
+        for row in codes.measured:
+            reasons.pop(row.metric, None)
+        tags[UNAVAILABLE_TAG] = json.dumps({name: _clean(reason) for name, reason in reasons.items()})
         metrics = [Metric(name, value, _now(), 0) for name, value in values.items()]
         rows = [RunTag(name, content) for name, content in tags.items()]
         self.tracker.request(lambda: self.client.log_batch(self.run_id, metrics=metrics, tags=rows))
+
+    def _tags(self) -> dict[str, str]:
+        tags: dict[str, str] = self.tracker.request(lambda: self.client.get_run(self.run_id).data.tags)
+        return tags
 
     def log_report(self, folder: Path, headline: str = "") -> None:
         """Log the report's files as artifacts of the parent run, and its ``headline`` in the run's description.

@@ -14,9 +14,17 @@ import numpy as np
 
 from bench.checks.preflight import check_output, check_stores, check_study, load_own_data
 from bench.core.environment import CHOSEN_BACKEND_VARIABLE, RUNNING_STUDY_VARIABLE
-from bench.core.errors import DataError, RestartRequiredError, SettingsError, StudyStoppedError, TrackingError
+from bench.core.errors import (
+    CheckpointError,
+    DataError,
+    RestartRequiredError,
+    SettingsError,
+    StudyStoppedError,
+    TrackingError,
+)
 from bench.core.extensions import load_extension
 from bench.core.logs import default_log_file, log_to_file
+from bench.core.results import REFERENCE_CODES, REFERENCE_MODEL
 from bench.core.validation import format_validation_error
 from bench.data.kept import keep
 from bench.data.npz import check_arrays
@@ -26,6 +34,7 @@ from bench.data.registry import load
 from bench.runtime.backend import select_backend
 from bench.study.definition import AUTO, PRUNERS, SAMPLERS, Arm, BoundStudy, Study, StudySettings
 from bench.study.plan import study_eta
+from bench.study.reference_model import RUN_KIND, reference_study
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -236,7 +245,9 @@ def _searched(
     from bench.execution.worker import open_protocol
 
     console.print(f"{bound.study_id}: {bound.study.question}", style="bold", highlight=False, markup=False)
-    with StopRequest() as stop, StudyProgress(console, bound.runs, study_eta(bound)) as progress:
+    reference = reference_study(bound)
+    runs = bound.runs + (reference is not None)
+    with StopRequest() as stop, StudyProgress(console, runs, study_eta(bound)) as progress:
         session = open_session(bound, objects)
         if line := say_other_data(session):
             console.print(line, highlight=False, markup=False)
@@ -249,6 +260,8 @@ def _searched(
             executor = _executor(session, dataset, progress, stop, can_restart)
             Coordinator(session, executor, progress, stop, dataset.check).run()
             _measure_reference_codes(session, dataset, progress, stop)
+            if reference is not None:
+                _measure_reference_model(session, reference, dataset, progress, stop)
         except StudyStoppedError:
             report(bound.settings.tracking, bound.study_id, bound.settings.output)
             raise
@@ -264,7 +277,7 @@ def _measure_reference_codes(
     from bench.evaluation.reference_codes import measure_reference_codes
 
     try:
-        if session.parent.has_reference_codes():
+        if session.parent.has_reference_codes(REFERENCE_CODES):
             return
         test = dataset.open_test().some(session.bound.settings.evaluation_images)
         train, levels = dataset.tuning.train, dataset.info.grey_levels
@@ -272,6 +285,21 @@ def _measure_reference_codes(
         session.parent.log_reference_codes(codes)
     except TrackingError as error:
         progress.say(f"the reference codes are not logged, the same command does it: {error}")
+
+
+def _measure_reference_model(
+    session: StudySession, reference: BoundStudy, dataset: Dataset, progress: StudyProgress, stop: StopRequest
+) -> None:
+    """Train and measure the reference model once a study, at its end, as the reference codes."""
+    from bench.execution.reference_model import measure_reference_model
+
+    try:
+        if session.parent.has_reference_codes(REFERENCE_MODEL):
+            progress.finish_run(RUN_KIND, timed=False)
+            return
+        measure_reference_model(session, reference, dataset, progress, stop)
+    except (CheckpointError, TrackingError) as error:
+        progress.say(f"the reference model is left to the same command run again: {error}")
 
 
 def _executor(

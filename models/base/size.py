@@ -8,6 +8,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+TRAINING_PASSES = 3
+"""Cost of a training step in forward passes: one forward, and a backward one that costs about two."""
+
 
 @dataclass(frozen=True)
 class Size:

@@ -1,4 +1,4 @@
-"""Reference codes beside a study's arms: what codes that are no models of it take for the same test images."""
+"""Reference codes beside a study's arms: what codes that are no arms of it take for the same test images."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from bench.core.metrics import CODES
+from bench.core.results import REFERENCE_MODEL
 from reports.formatting import quantity
 
 if TYPE_CHECKING:
@@ -26,7 +27,8 @@ class Code:
         value: bits/dim.
         error: standard error over images; NaN where there is none.
         n: the number of images.
-        conditions: which of the test images they are, where not all.
+        conditions: which of the test images they are, where not all; of a model, on how many images it was trained.
+        is_model: whether it is that of the reference model.
     """
 
     name: str
@@ -36,6 +38,7 @@ class Code:
     error: float
     n: int | None
     conditions: str
+    is_model: bool = False
 
     @property
     def notes(self) -> list[str]:
@@ -58,7 +61,7 @@ def short(code: Code) -> str:
     return SHORT.get(code.name, code.in_words)
 
 
-SHORT = {"code_pixel_histogram": "histogram", "code_webp": "WebP"}
+SHORT = {"code_pixel_histogram": "histogram", "code_webp": "WebP", "code_pixelcnn": "PixelCNN"}
 
 
 def reference_codes(study: Study) -> list[Code]:
@@ -68,9 +71,26 @@ def reference_codes(study: Study) -> list[Code]:
         known = CODES.get(each.metric)
         error = math.nan if each.standard_error is None else each.standard_error
         label, definition = (known.label, known.definition) if known else (each.metric, "")
+        conditions, is_model = each.conditions, each.split == REFERENCE_MODEL
+        if is_model and known is None:
+            continue
+        if is_model:
+            weights, time, images = _cost(study)
+            label, conditions = f"{label}, {weights} weights, {time}", f"after {images} training images"
         if math.isfinite(each.value):
-            found.append(Code(each.metric, label, definition, each.value, error, each.n, each.conditions))
+            found.append(Code(each.metric, label, definition, each.value, error, each.n, conditions, is_model))
     return sorted(found, key=lambda code: code.value)
+
+
+def _cost(study: Study) -> tuple[str, str, str]:
+    """Weights, training time and training images of the reference model."""
+    measured = study.results.reference_codes.measured
+    cost = {each.metric: each.value for each in measured if each.split == REFERENCE_MODEL}
+    return (
+        quantity(cost.get("parameters")),
+        quantity(cost.get("training_seconds"), unit="s"),
+        quantity(cost.get("training_images")),
+    )
 
 
 def code_table(study: Study) -> pd.DataFrame:
@@ -81,5 +101,10 @@ def code_table(study: Study) -> pd.DataFrame:
 
 
 def best_code(study: Study) -> Code | None:
-    """The shortest of a study's reference codes; None where it logged none."""
-    return next(iter(reference_codes(study)), None)
+    """The shortest of a study's reference codes that need no training; None where it logged none."""
+    return next((code for code in reference_codes(study) if not code.is_model), None)
+
+
+def reference_model(study: Study) -> Code | None:
+    """The code of a study's reference model; None where it logged none."""
+    return next((code for code in reference_codes(study) if code.is_model), None)

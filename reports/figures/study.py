@@ -11,7 +11,7 @@ from bench.core.results import RunState
 from reports.analysis import budget, curves, differences, literature, selection, statistics
 from reports.analysis.curves import HOLLOW_STATES, fence
 from reports.analysis.importance import importances as importances_of
-from reports.analysis.reference_codes import reference_codes, short
+from reports.analysis.reference_codes import best_code, reference_codes, reference_model, short
 from reports.analysis.results import LIKELIHOOD, select
 from reports.analysis.trade_offs import trade_offs as trade_offs_of
 from reports.figures.grammar import Axis, Band, Bars, Figure, Line, Panel, Points, Rule, Step
@@ -69,16 +69,16 @@ def answer(study: Study) -> Figure | None:
     lowest, *_, highest = [float(values[arm]["value"].mean()) for arm in (*ranked, ranked[-1])]
     known = _nearest(_published(study), lowest)
     codes = reference_codes(study)
-    shown = [
-        code for code in codes if code.value <= (ROOM_FOR_THE_BEST if code is codes[0] else ROOM_FOR_CODES) * highest
-    ]
+    lined = [code for code in (best_code(study), reference_model(study)) if code is not None]
+    shown = [code for code in codes if code.value <= (ROOM_FOR_THE_BEST if code in lined else ROOM_FOR_CODES) * highest]
+    lined = [code for code in lined if code in shown]
     arms = [study.title(arm) for arm in (*ranked, *without)]
     rows = [*arms, *(f"code: {short(code)}" for code in shown), *(f"published: {name}" for name, _, _ in known)]
     place = {row: float(len(rows) - row) for row in range(len(rows))}
     layers = [layer for row, arm in enumerate(ranked) for layer in _level(study, arm, values[arm], place[row])]
     if shown:
         about = [f"{code.label}: {code.level} bits/dim" for code in shown]
-        layers.insert(0, Rule(shown[0].value, label=shown[0].label, dash="dotted", opacity=0.6))
+        layers[:0] = [Rule(code.value, label=code.label, dash="dotted", opacity=0.6) for code in lined]
         layers.append(_strokes([code.value for code in shown], place, len(arms), CODE, about))
     if known:
         about = [about for _, _, about in known]
@@ -86,7 +86,7 @@ def answer(study: Study) -> Figure | None:
     panels = [_rows_panel(Axis("test bits/dim, lower is better"), rows, layers)]
     excluded = {arm: len(levels[arm]) - len(values[arm]) for arm in ranked}
     caption = _answer_caption(study, layers, values, without, excluded)
-    caption = " ".join([caption, *_codes_caption(codes, shown), *_published_caption(study, known)])
+    caption = " ".join([caption, *_codes_caption(codes, shown, lined), *_published_caption(study, known)])
     if len(ranked) > 1:
         intervals = {arm: differences.likelihood(study, arm, ranked[0]) for arm in ranked[1:]}
         drawn = {arm: interval for arm, interval in intervals.items() if interval is not None}
@@ -99,7 +99,7 @@ CODE = "reference code"
 MOST_PUBLISHED = 4
 """Published results in the figure of the answer; the table has all."""
 ROOM_FOR_CODES, ROOM_FOR_THE_BEST = 1.5, 3.0
-"""The figure of the answer has the reference codes up to so many times the highest arm's bits/dim, and the shortest."""
+"""The figure of the answer has codes up to so many times the highest arm's bits/dim, and farther those with a line."""
 
 
 def _strokes(values: list[float], place: dict[int, float], first: int, label: str, about: list[str]) -> Points:
@@ -108,12 +108,12 @@ def _strokes(values: list[float], place: dict[int, float], first: int, label: st
     return Points(values, at, label=label, marker="upright", size=13, about=about)
 
 
-def _codes_caption(codes: list[Code], shown: list[Code]) -> list[str]:
+def _codes_caption(codes: list[Code], shown: list[Code], lined: list[Code]) -> list[str]:
     sentences = []
     if shown:
-        sentences.append(
-            f"Strokes named “code”: reference codes, of no arm; dotted: the shortest, {shown[0].in_words}."
-        )
+        named = [f"{'a small exact model' if code.is_model else 'the shortest'}, {code.in_words}" for code in lined]
+        dotted = f"; dotted: {', and '.join(named)}" if named else ""
+        sentences.append(f"Strokes named “code”: reference codes, of no arm{dotted}.")
     return [*sentences, *_beyond([code for code in codes if code not in shown])]
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -13,12 +14,15 @@ from reports import formatting
 from reports.analysis import differences, statistics
 from reports.analysis.equal_time import at_equal_time
 from reports.analysis.findings import findings
-from reports.analysis.reference_codes import best_code
+from reports.analysis.reference_codes import best_code, reference_model
 from reports.analysis.results import LIKELIHOOD, Finals, Study, bounds, select, variants
 from reports.analysis.statistics import Estimate, Interval
 from reports.formatting import count, listing, quantity, state_name
 from reports.text import selection
 from reports.text.outlook import outlook
+
+if TYPE_CHECKING:
+    from reports.analysis.reference_codes import Code
 
 
 @dataclass(frozen=True)
@@ -175,22 +179,32 @@ def _comparison(study: Study, ranked: list[Candidate]) -> Answer:
 
 
 def _beside_codes(study: Study, best: Candidate) -> list[str]:
-    """How an arm's bits/dim compare with the shortest of the reference codes, in a sentence; empty without codes."""
-    code, level = best_code(study), best.estimate
-    if code is None or set(differences.likelihood_units(study)) - {"bits/dim"}:
+    """How an arm's bits/dim compare with the shortest reference code and with the reference model, in a sentence."""
+    code, model = best_code(study), reference_model(study)
+    beside = [
+        *([f"{_beside(best, code)} the shortest of the reference codes takes: {_code_level(code)}"] if code else []),
+        *([f"{_beside(best, model)} a small exact model obtains: {_code_level(model)}"] if model else []),
+    ]
+    if not beside or set(differences.likelihood_units(study)) - {"bits/dim"}:
         return []
+    return [f"{best.name}'s {quantity(best.estimate.mean)} bits/dim are{'; and'.join(beside)}."]
+
+
+def _code_level(code: Code) -> str:
+    """A code's name and bits/dim within a sentence."""
+    return f"{code.in_words}, at {' '.join(filter(None, [quantity(code.value), code.conditions]))}"
+
+
+def _beside(best: Candidate, code: Code) -> str:
+    """By how much an arm's bits/dim are less or more than a code's, in words."""
+    level = best.estimate
     of_seeds = level.error if level.seeds > 1 else None
     # Hard images are hard for both, which is left out: the errors are an upper limit.
     errors = np.array([of_seeds, statistics.images_error(best.likelihood), code.error], dtype=float)
     gap, noise = code.value - level.mean, statistics.NORMAL * float(np.sqrt(np.nansum(errors**2)))
     share = 100 * abs(gap) / code.value
     size = formatting.number(share, 0) if 1 <= share < 99 else quantity(share)
-    verdict = ", within noise, what" if abs(gap) <= noise else f" {size}% {'less' if gap > 0 else 'more'} than"
-    on = f" {code.conditions}" if code.conditions else ""
-    return [
-        f"{best.name}'s {quantity(level.mean)} bits/dim are{verdict} the shortest of the reference codes takes: "
-        f"{code.in_words}, at {quantity(code.value)}{on}."
-    ]
+    return ", within noise, what" if abs(gap) <= noise else f" {size}% {'less' if gap > 0 else 'more'} than"
 
 
 def _ranking(study: Study, ranked: list[Candidate]) -> list[str]:

@@ -53,7 +53,7 @@ def main() -> None:
 
 WHOLE = "N"
 """In place of ``<int range>``: the range stands behind it, and the narrower column leaves room for the help."""
-_NO_SETTINGS = ("name", "dry_run", "extension", "quiet", "log_file")
+_NO_SETTINGS = ("name", "no_reference_model", "dry_run", "extension", "quiet", "log_file")
 """Options of ``study`` that are not settings of a study."""
 
 
@@ -174,6 +174,13 @@ def study(
     lease: Annotated[
         float, typer.Option(help="Seconds without a heartbeat before a worker's trial is reassigned.")
     ] = 60.0,
+    no_reference_model: Annotated[
+        bool,
+        typer.Option(
+            "--no-reference-model",
+            help="Do not train the small PixelCNN whose exact likelihood the report sets beside the arms.",
+        ),
+    ] = False,
     mixed_code: Annotated[
         bool, typer.Option("--mixed-code", help="Continue a study that another version of the code began.")
     ] = False,
@@ -192,7 +199,7 @@ def study(
     from bench.study.definition import StudySettings
     from studies.cli.loading import load_study, prepare_backend_for
 
-    settings = StudySettings.from_options(options)
+    settings = StudySettings.from_options(options | {"reference_model": not no_reference_model})
     check_output(output)
     prepare_backend_for(name, extension, settings.backend)
     load_extensions(extension)
@@ -421,6 +428,8 @@ def reproduce(
         "storage": storage,
         "tracking_uri": tracking_uri,
         "output": output,
+        # A published figure stands beside published figures.
+        "reference_model": False,
     }
     settings = [
         StudySettings.from_options(

@@ -18,7 +18,15 @@ from bench.core.redaction import redact
 from bench.core.results import Measurement
 from bench.data.registry import BUILT_IN
 from bench.study.definition import CONVERGENT_EPOCHS, BoundStudy
-from bench.study.plan import ArmPlan, at_convergent_budget, expected_memory, plan, total_seconds
+from bench.study.plan import (
+    ArmPlan,
+    at_convergent_budget,
+    expected_memory,
+    plan,
+    plan_reference,
+    total_seconds,
+)
+from models.base.registry import registered
 from studies.cli.terminal import print_table
 
 CLASSES_SHOWN = 8
@@ -60,6 +68,11 @@ def print_plan(bound: BoundStudy, console: Console) -> None:
         line(
             f"{label} {_sizes(each)}; {each.images:,} images a run, {_count(each.evaluations, 'evaluation')}; "
             f"{trial}{_duration(each.final_seconds)} a final run"
+        )
+    if reference := plan_reference(bound):
+        line(
+            f"reference {registered(reference.arm.family).title} of {_sizes(reference)}, no arm; {reference.images:,} "
+            f"images, {_duration(reference.final_seconds)} (--no-reference-model leaves it out)"
         )
     line(
         f"estimate  {_duration(total_seconds(bound, plans))} in all on this processor, within a factor of about three "

@@ -95,6 +95,7 @@ def settings_for(_empty_store: Path) -> Callable[..., StudySettings]:
             "batch_size": 128,
             "selection_samples": 2,
             "importance_samples": 4,
+            "reference_model": False,
             "output": output,
             "storage": str(output / "search.journal"),
             "backend": os.environ["KERAS_BACKEND"],

@@ -47,9 +47,10 @@ def start(output: Path, tracking_uri: str) -> subprocess.Popen[bytes]:
     """The command, with two worker processes."""
     program = "from studies.cli.main import main; main()"
     options = [part for option in OPTIONS.items() for part in option]
-    where = ["--output", str(output), "--tracking-uri", tracking_uri, "--pruner", "none", "--quiet"]
+    where = ["--output", str(output), "--tracking-uri", tracking_uri]
+    flags = ["--pruner", "none", "--no-reference-model", "--quiet"]
     return subprocess.Popen(
-        [sys.executable, "-c", program, "study", str(ROOT / "tests/faults/expected.py"), *options, *where],
+        [sys.executable, "-c", program, "study", str(ROOT / "tests/faults/expected.py"), *options, *where, *flags],
         env={**os.environ, "PYTHONPATH": str(ROOT), "MLFLOW_HTTP_REQUEST_TIMEOUT": "3"},
         stdout=subprocess.DEVNULL,
     )

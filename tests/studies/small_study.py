@@ -31,7 +31,7 @@ STUDY = Study(
 TRIALS = 3
 COMMAND = (
     f"study small.py --trials {TRIALS} --seeds 1 --images 2560 --batch-size 32 --selection-samples 2 "
-    "--importance-samples 4 --evaluation-images 60 --pruner none --output runs"
+    "--importance-samples 4 --evaluation-images 60 --pruner none --no-reference-model --output runs"
 ).split()
 DEADLINE = 240
 """Seconds within which a process must come so far, or end."""

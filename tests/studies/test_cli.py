@@ -39,8 +39,9 @@ def test_every_command_has_its_help(cli, command, flag):
 def test_the_help_of_a_study_lists_every_setting(cli):
     _, out, _ = cli("study", "--help")
     for name in StudySettings.model_fields:
+        option = "no_reference_model" if name == "reference_model" else name
         # A narrow terminal cuts the longest names short.
-        assert f"--{name.replace('_', '-')}"[:16] in out
+        assert f"--{option.replace('_', '-')}"[:16] in out
 
 
 SCRIPTS = {
@@ -149,11 +150,18 @@ def test_a_dry_run_shows_data_space_sizes_and_time_and_runs_nothing(cli, tmp_pat
         "latent_size: 4 … 64, whole, log",
         "preprocessing: marginal | logit",
         "--epochs 100; here",
+        "reference PixelCNN of 47,936 parameters, no arm; 76,800 images, ",
         "Nothing was run.",
     ):
         assert line in out
     assert "secret" not in out
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_study_without_a_reference_model_plans_none(cli):
+    code, out, _ = cli("study", "vae_vs_glow", "--dry-run", "--no-reference-model")
+    assert code == 0
+    assert "PixelCNN" not in out
 
 
 @pytest.mark.parametrize("option", ["--tracking-uri", "--storage"])

@@ -67,6 +67,8 @@ def test_a_folder_of_mixed_images_is_studied_evaluated_and_repeated(cli, pets):
     assert code == 0, err
     (page,) = Path("runs/reports").glob("*/report.html")
     measured = pd.read_csv(page.parent / "measurements.csv")
+    codes = pd.read_csv(page.parent / "tables" / "reference_codes.csv").set_index("code")
+    assert (codes.loc["code_pixelcnn", "images"], codes.loc["code_uniform", "images"]) == (26, 26)
     accuracy = measured.query("metric == 'extractor_accuracy'")
     assert set(accuracy["n"]) == {13}
     assert accuracy["conditions"].str.contains("classifier of 2 classes").all()

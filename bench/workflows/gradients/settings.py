@@ -68,6 +68,7 @@ class GradientSettings(StudySettings):
     images: Annotated[int, Field(ge=1, le=10**12)] | None = 30_000
     seeds: Annotated[int, Field(ge=1, le=1000)] = 2
     importance_samples: Count = 64
+    reference_model: bool = False
     draws: Annotated[int, Field(ge=128, le=10**8)] = 65_536
     gradient_draws: Annotated[int, Field(ge=32, le=10**6)] = 256
     gradient_images: Count = 16

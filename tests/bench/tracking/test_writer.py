@@ -188,10 +188,11 @@ CODES = ReferenceCodes(
 def test_reference_codes_are_metrics_of_the_study_s_own_run_and_come_back_as_they_were(tracker, client, uri):
     parent = tracker.open_study(STUDY)
     write_run(parent)
-    assert not parent.has_reference_codes()
+    assert not parent.has_reference_codes("reference_codes")
     assert load_results(uri, STUDY.study_id).reference_codes == ReferenceCodes()
     parent.log_reference_codes(CODES)
-    assert parent.has_reference_codes()
+    assert parent.has_reference_codes("reference_codes")
+    assert not parent.has_reference_codes("reference_model")
     metrics = client.get_run(parent.run_id).data.metrics
     assert metrics == {
         "reference_codes/code_uniform": 4.0,
@@ -204,6 +205,34 @@ def test_reference_codes_are_metrics_of_the_study_s_own_run_and_come_back_as_the
     assert read.measured == CODES.measured
     assert list(read.unavailable) == ["code_jpeg_xl"]
     assert "secret" not in read.unavailable["code_jpeg_xl"]
+
+
+REFERENCE = [
+    Measurement("reference_model", "code_pixelcnn", 1.75, 0.125, 64),
+    Measurement("reference_model", "parameters", 47936),
+    Measurement("reference_model", "training_seconds", 30.5),
+    Measurement("reference_model", "training_images", 7680),
+]
+
+
+def test_the_reference_model_is_logged_beside_the_codes_and_a_reason_until_it_is(tracker, client, uri):
+    parent = tracker.open_study(STUDY)
+    write_run(parent)
+    parent.log_reference_codes(CODES)
+    parent.log_reference_codes(ReferenceCodes([], {"code_pixelcnn": "training loss became nan"}))
+    assert not parent.has_reference_codes("reference_model")
+    read = load_results(uri, STUDY.study_id).reference_codes
+    assert read.measured == CODES.measured
+    assert set(read.unavailable) == {"code_jpeg_xl", "code_pixelcnn"}
+    parent.log_reference_codes(ReferenceCodes(REFERENCE))
+    assert parent.has_reference_codes("reference_model")
+    read = load_results(uri, STUDY.study_id).reference_codes
+    assert read.measured == [*CODES.measured, *REFERENCE]
+    assert set(read.unavailable) == {"code_jpeg_xl"}
+    metrics = client.get_run(parent.run_id).data.metrics
+    assert metrics["reference_model/code_pixelcnn_standard_error"] == 0.125
+    assert metrics["reference_model/parameters"] == 47936
+    assert load_results(uri, STUDY.study_id).measurements["split"].ne("reference_model").all()
 
 
 def test_reference_codes_that_somebody_edited_name_the_run(tracker, client, uri):

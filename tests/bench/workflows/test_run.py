@@ -23,11 +23,12 @@ from bench.core.environment import RUNNING_STUDY_VARIABLE
 from bench.core.errors import DataError, RestartRequiredError, SettingsError, StudyStoppedError, TrackingError
 from bench.core.extensions import load_extension
 from bench.core.metrics import CODES
-from bench.core.results import ReferenceCodes
+from bench.core.results import REFERENCE_CODES, REFERENCE_MODEL, ReferenceCodes
 from bench.core.signals import StopRequest
 from bench.data.registry import load
 from bench.evaluation import reference_codes
 from bench.evaluation.reference_codes import measure_reference_codes
+from bench.execution import reference_model
 from bench.search.sampler import SearchObjects
 from bench.workflows.run import StudyOutcome
 from models import VAEConfig
@@ -145,7 +146,7 @@ def test_the_same_call_again_trains_nothing_and_more_trials_only_what_is_missing
 
 def test_reference_codes_are_measured_on_the_test_images_once(ran, monkeypatch):
     found = ran.outcome.results.reference_codes
-    known = {each.metric: each for each in found.measured}
+    known = {each.metric: each for each in found.measured if each.metric in CODES}
     assert set(known) | set(found.unavailable) == set(CODES)
     assert {each.n for each in known.values()} == {80}
     assert known["code_uniform"].value == 8.0
@@ -161,7 +162,7 @@ def test_reference_codes_are_those_of_the_images_that_final_runs_are_measured_on
     dataset, logged, said = load("digits"), [], []
     session = SimpleNamespace(
         bound=SimpleNamespace(settings=SimpleNamespace(evaluation_images=20)),
-        parent=SimpleNamespace(has_reference_codes=lambda: False, log_reference_codes=logged.append),
+        parent=SimpleNamespace(has_reference_codes=lambda group: False, log_reference_codes=logged.append),
     )
     with StopRequest() as stop:
         bench.workflows.run._measure_reference_codes(session, dataset, SimpleNamespace(say=said.append), stop)
@@ -171,12 +172,44 @@ def test_reference_codes_are_those_of_the_images_that_final_runs_are_measured_on
 
 
 def test_without_the_tracking_server_reference_codes_are_left_for_the_next_time():
-    def unreachable():
+    def unreachable(group):
         raise TrackingError("it is away")
 
     session, said = SimpleNamespace(parent=SimpleNamespace(has_reference_codes=unreachable)), []
     bench.workflows.run._measure_reference_codes(session, None, SimpleNamespace(say=said.append), None)
-    assert said == ["the reference codes are not logged, the same command does it: it is away"]
+    bench.workflows.run._measure_reference_model(session, None, None, SimpleNamespace(say=said.append), None)
+    assert said == [
+        "the reference codes are not logged, the same command does it: it is away",
+        "the reference model is left to the same command run again: it is away",
+    ]
+
+
+@pytest.mark.backend
+def test_the_reference_model_is_trained_once_and_is_no_run_and_no_arm(ran, monkeypatch):
+    results = ran.outcome.results
+    model = {each.metric: each for each in results.reference_codes.measured if each.split == REFERENCE_MODEL}
+    assert set(model) == {"code_pixelcnn", "parameters", "training_seconds", "training_images"}
+    assert 1.9 < model["code_pixelcnn"].value < 9.0
+    assert model["training_images"].value == 256
+    assert set(results.arms) == set(results.runs["arm"]) == {"small", "fixed"}
+    assert not results.measurements["metric"].isin(model.keys() - {"parameters", "training_seconds"}).any()
+    assert "PixelCNN" in " ".join(ran.outcome.details)
+    assert "PixelCNN" not in ran.outcome.headline
+    calls = []
+    monkeypatch.setattr(reference_model, "measure_reference_model", lambda *a: calls.append(a))
+    assert ran.run().results.reference_codes == results.reference_codes
+    assert ran.run(reference_model=False).study_id == ran.outcome.study_id
+    assert calls == []
+
+
+@pytest.mark.parametrize(("logged", "trained"), [({REFERENCE_CODES}, 1), ({REFERENCE_CODES, REFERENCE_MODEL}, 0)])
+def test_a_study_that_has_not_the_reference_model_yet_is_given_it(monkeypatch, logged, trained):
+    calls = []
+    monkeypatch.setattr(reference_model, "measure_reference_model", lambda *a: calls.append(a))
+    session = SimpleNamespace(parent=SimpleNamespace(has_reference_codes=logged.__contains__))
+    progress = SimpleNamespace(finish_run=lambda *a, **o: None)
+    bench.workflows.run._measure_reference_model(session, None, None, progress, None)
+    assert len(calls) == trained
 
 
 def test_another_content_of_a_file_is_refused_for_a_study_that_has_begun(ran):

@@ -32,7 +32,7 @@ def against_by_hand(options: argparse.Namespace) -> Iterator[Row]:
         seed = number - 1
         settings = {"trials": options.trials, "epochs": options.epochs, "seeds": 1, "seed": seed}
         given = [word for name, value in settings.items() for word in (f"--{name}", str(value))]
-        ours = commands.study(commands.ROOT, [*given, "--pruner", "none", "--quiet", *backend])
+        ours = commands.study(commands.ROOT, [*given, "--pruner", "none", "--no-reference-model", "--quiet", *backend])
         yield from _rows(BY_HAND, OURS, number, ours)
         other = commands.by_hand(options.trials, options.epochs, seed)
         yield from _rows(BY_HAND, BY_HAND, number, other)

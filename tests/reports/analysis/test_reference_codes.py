@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from bench.core.results import REFERENCE_CODES, Measurement, ReferenceCodes
+from bench.core.results import REFERENCE_CODES, REFERENCE_MODEL, Measurement, ReferenceCodes
 from reports.analysis.comparison import compare
-from reports.analysis.reference_codes import best_code, reference_codes
+from reports.analysis.reference_codes import best_code, reference_codes, reference_model
 from reports.analysis.results import Study
 from reports.figures import matplotlib as static
 from reports.figures import plotly as interactive
@@ -40,6 +41,18 @@ CODES = ReferenceCodes(
     ],
     {"code_jpeg_xl": "imagecodecs is not installed: pip install -e '.[codecs]'"},
 )
+
+
+def pixelcnn(value, error=0.01, seconds=130.0):
+    """What the reference model logs."""
+    cost = {"parameters": 47936, "training_seconds": seconds, "training_images": 76800}
+    return [
+        Measurement(REFERENCE_MODEL, "code_pixelcnn", value, error, 360),
+        *(Measurement(REFERENCE_MODEL, name, each) for name, each in cost.items()),
+    ]
+
+
+LABEL = "PixelCNN, 47.9\u00a0k weights, 2.17\u00a0min"
 
 
 def codes(*measured):
@@ -257,3 +270,129 @@ def test_names_of_codes_of_a_later_version_are_shown_as_they_are(study):
     later = ReferenceCodes([Measurement(REFERENCE_CODES, "code_of_2031", 1.0, np.nan, None)], {})
     (known,) = reference_codes(Study(study({"vae": [2.3]}).results(reference_codes=later)))
     assert (known.label, known.n, math.isnan(known.error)) == ("code_of_2031", None, True)
+
+
+@pytest.fixture
+def with_model(with_codes):
+    """The same, and a PixelCNN at 1.80."""
+    measured = [*with_codes.reference_codes.measured, *pixelcnn(1.8)]
+    return replace(with_codes, reference_codes=replace(with_codes.reference_codes, measured=measured))
+
+
+def test_the_reference_model_is_a_code_that_says_what_it_cost_and_never_the_shortest_that_needs_no_training(with_model):
+    known = Study(with_model)
+    assert [each.label for each in reference_codes(known)][:2] == [LABEL, "Each pixel's own histogram"]
+    model = reference_model(known)
+    assert (model.value, model.error, model.n, model.is_model) == (1.8, 0.01, 360, True)
+    assert model.notes == ["after 76.8\u00a0k training images", "n = 360"]
+    assert best_code(known).label == "Each pixel's own histogram"
+
+
+def test_without_it_there_is_none(with_codes):
+    assert reference_model(Study(with_codes)) is None
+
+
+@pytest.mark.parametrize(
+    ("measured", "said"),
+    [
+        (
+            [code("xz", 2.4), *pixelcnn(1.8)],
+            "Glow's 1.97 bits/dim are 18% less than the shortest of the reference codes takes: xz, at 2.40; and 10% "
+            f"more than a small exact model obtains: {LABEL}, at 1.80 after 76.8\u00a0k training images.",
+        ),
+        (
+            [code("xz", 2.4), *pixelcnn(1.975)],
+            "Glow's 1.97 bits/dim are 18% less than the shortest of the reference codes takes: xz, at 2.40; and, "
+            f"within noise, what a small exact model obtains: {LABEL}, at 1.98 after 76.8\u00a0k training images.",
+        ),
+        (
+            pixelcnn(1.8, seconds=4.0),
+            "Glow's 1.97 bits/dim are 10% more than a small exact model obtains: PixelCNN, 47.9\u00a0k weights, "
+            "4.00\u00a0s, at 1.80 after 76.8\u00a0k training images.",
+        ),
+    ],
+)
+def test_the_answer_sets_the_best_arm_beside_the_reference_model_too(study, measured, said):
+    builder = study({"vae": [2.31, 2.33, 2.30], "glow": [1.97, 1.99, 1.96]})
+    found = answer(Study(builder.results(reference_codes=ReferenceCodes(measured))))
+    assert [each for each in found.details if "small exact model" in each] == [said]
+
+
+def test_the_reference_model_changes_no_verdict_no_ranking_and_no_selection(with_codes, with_model):
+    before, after = (answer(Study(each)) for each in (with_codes, with_model))
+    assert after.headline == before.headline
+    assert after.alarms == before.alarms
+    assert after.outlook == before.outlook
+    assert [each for each in after.details if "PixelCNN" not in each] == [
+        each for each in before.details if "reference code" not in each
+    ]
+    trade_offs = [[figure.title for figure in figures.trade_offs(Study(each))] for each in (with_codes, with_model)]
+    assert trade_offs[0] == trade_offs[1]
+
+
+def test_the_reference_model_has_a_row_with_a_definition_and_lies_beside_the_page(with_model, tmp_path):
+    row = dict(tables.comparison(Study(with_model)))[tables.CODES_TITLE][0]
+    assert (row.label, row.cells[0].text) == (LABEL, "1.800 ±\u00a00.010")
+    assert "exact" in row.definition
+    assert "It is no arm" in row.definition
+    write_report(with_model, tmp_path)
+    (line,) = [
+        line
+        for line in (tmp_path / "tables" / "reference_codes.csv").read_text().splitlines()
+        if line.startswith("code_pixelcnn")
+    ]
+    assert "1.8,0.01,360,after 76.8" in line
+    for text in (page_as_html(page(with_model)), page_as_markdown(page(with_model))):
+        assert "a small exact model obtains" in text
+        assert "47.9" in text
+
+
+def test_a_reason_why_there_is_none_stands_among_what_could_not_be_measured(with_codes):
+    reasons = replace(with_codes.reference_codes, unavailable={"code_pixelcnn": "training loss became nan at step 3"})
+    found = tables.unavailable(Study(replace(with_codes, reference_codes=reasons))).rows
+    assert ["Reference code", "PixelCNN", "training loss became nan at step 3", "–"] in [
+        [cell.text for cell in row] for row in found
+    ]
+
+
+def test_the_answer_s_figure_has_lines_at_the_shortest_code_and_at_the_reference_model(with_model):
+    figure = figures.answer(Study(with_model))
+    panel = figure.panels[0]
+    assert list(rows(panel)) == ["Glow", "VAE", "code: PixelCNN", "code: histogram", "code: xz"]
+    lines = {layer.label: layer.at for layer in panel.layers if isinstance(layer, Rule)}
+    assert lines == {"Each pixel's own histogram": 2.4369, LABEL: 1.8}
+    said = f"dotted: the shortest, each pixel's own histogram, and a small exact model, {LABEL}."
+    assert said in figure.caption
+    drawn = (static.draw(figure, arm_styles(Study(with_model).families)), interactive.draw(figure, {}))
+    for text in drawn:
+        assert "PixelCNN" in text
+
+
+def test_a_reference_model_far_above_the_arms_is_drawn_while_it_leaves_them_room(study):
+    swept = {"vae": ["latent_size"]}
+    for value, rows_of in ((6.0, ["VAE", "code: PixelCNN"]), (9.0, ["VAE"])):
+        known = Study(study({"vae": [2.31]}).results(swept=swept, reference_codes=ReferenceCodes(pixelcnn(value))))
+        figure = figures.answer(known)
+        assert list(rows(figure.panels[0])) == rows_of
+        assert ("beyond this scale: PixelCNN" in figure.caption) == (value == 9.0)
+        assert ("Strokes" in figure.caption) == (value == 6.0)
+
+
+def test_the_reference_model_is_a_line_with_a_label_in_the_likelihood_figures(with_model):
+    of_test = [each for each in figures.trade_offs(Study(with_model)) if each.title.startswith("Test")]
+    assert of_test
+    for figure in of_test:
+        lines = {layer.label: layer for layer in figure.panels[0].layers if isinstance(layer, Rule)}
+        assert lines[LABEL].written
+        assert lines[LABEL].at == 1.8
+
+
+def test_compare_shows_the_reference_model(with_model, finished, tmp_path):
+    text = write_comparison(compare(Study(finished), Study(with_model)), tmp_path).read_text()
+    assert "| PixelCNN, 47.9 k weights, 2.17 min | 1.800 ± 0.010 | after 76.8 k training images, n = 360 |" in text
+
+
+def test_a_model_whose_cost_somebody_removed_is_shown_without_it(study):
+    kept = ReferenceCodes(pixelcnn(1.8)[:1])
+    model = reference_model(Study(study({"vae": [2.3]}).results(reference_codes=kept)))
+    assert model.label == "PixelCNN, – weights, –"

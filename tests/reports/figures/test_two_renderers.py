@@ -47,6 +47,9 @@ def studies():
     families = {"a dense network": "vae", "b": "vae", "c": "glow", "d": "made"}
     four = {arm: [2.0 + 0.1 * i, 2.02 + 0.1 * i] for i, arm in enumerate(families)}
     near = [Measurement("reference_codes", f"code_{name}", value, 0.01, 360) for name, value in CODES.items()]
+    near.append(Measurement("reference_model", "code_pixelcnn", 1.9, 0.01, 360))
+    cost = {"parameters": 47936, "training_seconds": 130.0, "training_images": 76800}
+    near += [Measurement("reference_model", name, value) for name, value in cost.items()]
     yield "four arms", whole(four, families=families).results(dataset=MNIST, reference_codes=ReferenceCodes(near))
     yield "one seed", whole({"vae": [0.21]}, measured=True).results(swept=ALONE, dataset=BINARY)
     builder = whole({"vae": [2.31], "glow": []}, measured=True)
@@ -178,6 +181,9 @@ def test_captions_promise_what_is_there_and_no_more(drawn):
         r"95% intervals? over training seeds": lambda panels: holds(panels, Line, label=figures.OVER_SEEDS),
         r"Dotted: reference codes": lambda panels: holds(panels, Rule, written=True),
         r"dotted: the shortest": lambda panels: holds(panels, Rule, across="x", dash="dotted"),
+        r"a small exact model": lambda panels: holds(
+            panels, Rule, across="x", dash="dotted", label="PixelCNN, 47.9\u00a0k weights, 2.17\u00a0min"
+        ),
         r"faint": lambda panels: holds(panels, Line, opacity=figures.FAINT),
         r"the selected one": lambda panels: holds(panels, Points, label="selected"),
     }

@@ -1,0 +1,209 @@
+"""The reference model's run: exact, the same each time, continued where it stopped, and no study's end if it fails."""
+
+from __future__ import annotations
+
+import io
+import os
+from dataclasses import replace
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from rich.console import Console
+
+import bench.execution.reference_model
+from bench.core.errors import AlteredDataError, CheckpointError, DivergedError, OutOfMemoryError, TrackingError
+from bench.core.results import REFERENCE_MODEL
+from bench.core.seeds import derive_seed
+from bench.core.signals import StopRequest
+from bench.evaluation.likelihood import log_likelihood
+from bench.execution.progress import StudyProgress
+from bench.execution.reference_model import METRIC, measure_reference_model
+from bench.execution.session import limit_validation
+from bench.execution.trial import train_model
+from bench.runtime.backend import backend_errors
+from bench.study.definition import BoundStudy
+from bench.study.reference_model import NAME, reference_study
+from bench.training.checkpoint import Checkpoint
+
+EVALUATIONS = 4
+
+
+class Session:
+    """A study's session as far as the reference model needs it."""
+
+    def __init__(self, bound, folder):
+        self.bound = bound
+        self.logged = []
+        self.parent = SimpleNamespace(log_reference_codes=self.logged.append)
+        self.file = folder / "reference.npz"
+        self.printed = io.StringIO()
+
+    def checkpoint(self, kind, task, config, seed):
+        return Checkpoint(self.file, config.hash, seed, "code")
+
+    def measure(self, dataset):
+        with StopRequest() as stop, StudyProgress(Console(file=self.printed, width=1000), runs=1) as progress:
+            shown, real = [], progress.show_evaluation
+            progress.show_evaluation = lambda record: (shown.append(record.evaluation), real(record))
+            self.on_evaluation(shown, stop)
+            measure_reference_model(self, reference_study(self.bound), dataset, progress, stop)
+        return shown
+
+    def on_evaluation(self, shown, stop):
+        """What a test arranges."""
+
+
+class Interrupted(Session):
+    """Stops after the second evaluation."""
+
+    def on_evaluation(self, shown, stop):
+        check = stop.check
+        stop.check = lambda: setattr(stop, "made", stop.made or len(shown) == 2) or check()
+
+
+@pytest.fixture
+def session(tiny_study, settings_for, digits, tmp_path):
+    def opened(kind=Session):
+        settings = settings_for(tmp_path / "runs", evaluation_images=40, reference_model=True)
+        return kind(BoundStudy(tiny_study, settings, digits.info, digits.digest), tmp_path)
+
+    return opened
+
+
+@pytest.mark.backend
+def test_it_is_the_exact_likelihood_of_the_test_images_under_the_model_that_its_configuration_and_seed_give(
+    session, digits
+):
+    ran = session()
+    assert ran.measure(digits) == [1, 2, 3, 4]
+    (codes,) = ran.logged
+    rows = {row.metric: row for row in codes.measured}
+    assert {row.split for row in rows.values()} == {REFERENCE_MODEL}
+    assert codes.unavailable == {}
+    assert not ran.file.exists()
+    reference = reference_study(ran.bound)
+    config = reference.base(reference.study.arms[0])
+    assert config.training.evaluations == EVALUATIONS
+    seed = derive_seed(ran.bound.settings.seed, NAME)
+    model, _ = train_model(config, limit_validation(digits, 40), seed, lambda record: None)
+    images = digits.open_test().some(40).images
+    own = log_likelihood(model, images, 7, 123).measurements("test")[0]
+    assert (rows[METRIC].value, rows[METRIC].standard_error, rows[METRIC].n) == (own.value, own.standard_error, 40)
+    assert own.bound.importance_samples == 1
+    assert 0 < own.value < np.log2(17) + 0.5
+    assert rows["parameters"].value == config.model.size((8, 8, 1), 17).parameters
+    assert rows["training_images"].value == 512
+    assert rows["training_seconds"].value > 0
+    assert f"{NAME}: {own.value:.4f} bits/dim on test, exact" in ran.printed.getvalue()
+
+
+@pytest.mark.backend
+def test_after_an_interruption_the_same_command_continues_it_to_the_very_same_figure(session, digits, monkeypatch):
+    monkeypatch.setattr("bench.training.checkpoint.LARGEST_SHARE", 1e9)
+    whole = session()
+    whole.measure(digits)
+    stopped = session(Interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        stopped.measure(digits)
+    assert stopped.logged == []
+    assert stopped.file.exists()
+    continued = session()
+    trained = []
+    real = bench.execution.reference_model.train_model
+
+    def train(config, data, seed, on_evaluation, checkpoint):
+        return real(config, data, seed, lambda r: (trained.append(r.evaluation), on_evaluation(r)), checkpoint)
+
+    monkeypatch.setattr(bench.execution.reference_model, "train_model", train)
+    assert continued.measure(digits) == [1, 2, 3, 4]
+    assert trained == [3, 4]
+    assert continued.logged[0].measured[0] == whole.logged[0].measured[0]
+    assert not continued.file.exists()
+
+
+FAILURES = {
+    "diverged": (lambda: DivergedError("training loss became nan at step 3"), "training loss became nan at step 3"),
+    "disk full": (lambda: CheckpointError("the checkpoint cannot be written"), "the checkpoint cannot be written"),
+    "no memory": (MemoryError, "the host ran out of memory"),
+    "no device memory": (lambda: OutOfMemoryError("RESOURCE_EXHAUSTED"), "RESOURCE_EXHAUSTED"),
+    "backend": (lambda: RuntimeError("INTERNAL: a kernel\nand more"), "RuntimeError: INTERNAL: a kernel"),
+    "shapes": (lambda: ValueError("shapes differ"), "ValueError: shapes differ"),
+    "file": (lambda: OSError("no space"), "OSError: no space"),
+}
+
+
+def fails(monkeypatch, make):
+    def train(config, data, seed, on_evaluation, checkpoint):
+        raise make()
+
+    monkeypatch.setattr(bench.execution.reference_model, "train_model", train)
+
+
+@pytest.mark.parametrize("name", FAILURES)
+def test_a_failure_costs_the_reference_alone_and_its_reason_is_logged(session, digits, monkeypatch, name):
+    make, reason = FAILURES[name]
+    fails(monkeypatch, make)
+    ran = session()
+    ran.file.write_bytes(b"earlier")
+    ran.measure(digits)
+    (codes,) = ran.logged
+    assert (codes.measured, codes.unavailable) == ([], {METRIC: reason})
+    assert f"{NAME}: {reason}; the study is complete without it" in ran.printed.getvalue()
+    assert not ran.file.exists()
+
+
+@pytest.mark.backend
+def test_an_error_of_the_backend_s_own_is_one_of_them(session, digits, monkeypatch):
+    if os.environ["KERAS_BACKEND"] == "jax":
+        import jax
+
+        error = jax.errors.JaxRuntimeError("INTERNAL: a kernel")
+        assert backend_errors() == ()
+    else:
+        import tensorflow as tf
+
+        error = tf.errors.InternalError(None, None, "a kernel")
+    fails(monkeypatch, lambda: error)
+    ran = session()
+    ran.measure(digits)
+    assert "a kernel" in ran.logged[0].unavailable[METRIC]
+
+
+def test_a_model_that_gives_a_test_image_no_probability_has_diverged(session, digits, monkeypatch):
+    infinite = SimpleNamespace(bound=np.array([-1.0, -np.inf]))
+    model = SimpleNamespace(trainable_weights=[])
+    monkeypatch.setattr(bench.execution.reference_model, "train_model", lambda *a: (model, None))
+    monkeypatch.setattr(bench.execution.reference_model, "log_likelihood", lambda *a, **o: infinite)
+    ran = session()
+    ran.measure(digits)
+    assert ran.logged[0].unavailable == {METRIC: "the test bound is not finite for 1 of 2 images"}
+
+
+@pytest.mark.parametrize("error", [AlteredDataError("the images changed"), KeyboardInterrupt()])
+def test_altered_images_and_a_request_to_stop_are_no_failure_of_the_reference(session, digits, monkeypatch, error):
+    fails(monkeypatch, lambda: error)
+    ran = session()
+    with pytest.raises(type(error)):
+        ran.measure(digits)
+    assert ran.logged == []
+
+
+def test_what_the_tracking_server_did_not_take_is_continued_from_its_checkpoint(session, digits, monkeypatch):
+    def away(codes):
+        raise TrackingError("it is away")
+
+    fails(monkeypatch, lambda: DivergedError("it diverged"))
+    ran = session()
+    ran.file.write_bytes(b"earlier")
+    ran.parent = SimpleNamespace(log_reference_codes=away)
+    with pytest.raises(TrackingError):
+        ran.measure(digits)
+    assert ran.file.exists()
+
+
+def test_it_does_not_depend_on_the_study_s_arms(session):
+    bound = session().bound
+    other = replace(bound, study=replace(bound.study, arms=bound.study.arms[:1], question="Another?"))
+    first, second = (reference_study(each) for each in (bound, other))
+    assert first.base(first.study.arms[0]) == second.base(second.study.arms[0])

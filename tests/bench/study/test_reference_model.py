@@ -1,0 +1,103 @@
+"""The reference model's configuration: when a study has one, its budget, and that it makes no study another one."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from bench.data.bundled import DIGITS
+from bench.data.keras_datasets import CIFAR10
+from bench.study.config import TrainingConfig
+from bench.study.definition import Arm, BoundStudy, Study, StudySettings, default_images
+from bench.study.plan import plan, plan_reference, study_eta, total_seconds
+from bench.study.reference_model import MOST_MULTIPLICATIONS, RUN_KIND, reference_study
+from bench.study.search_space import Integers
+from models.autoregressive.config import AutoregressiveConfig
+from models.vae.config import VAEConfig
+
+VAE = Arm(VAEConfig(latent_size=4), sweep={"latent_size": Integers(2, 64)})
+
+
+@pytest.fixture(autouse=True)
+def _steady_processor(monkeypatch):
+    monkeypatch.setattr("bench.study.plan._multiplications_per_second", lambda: 1e10)
+
+
+def bind(*arms, info=DIGITS, **settings):
+    study = Study(name="one", question="Which?", arms=arms or (VAE,))
+    return BoundStudy(study, StudySettings.from_options(settings), info, "d")
+
+
+def budget(bound):
+    reference = reference_study(bound)
+    return reference.base(reference.study.arms[0]).training.images
+
+
+def test_a_study_has_one_unless_it_wants_none_or_an_arm_is_of_its_family():
+    (arm,) = reference_study(bind()).study.arms
+    assert arm.model == AutoregressiveConfig.preset("small")
+    assert not arm.sweep
+    assert reference_study(bind(reference_model=False)) is None
+    assert reference_study(bind(VAE, Arm(AutoregressiveConfig(blocks=1), name="mine"))) is None
+
+
+def test_it_makes_no_study_another_one():
+    assert bind(reference_model=False).study_id == bind().study_id
+
+
+@pytest.mark.parametrize("given", [{"images": 640}, {"epochs": 3}, {"smoke": True}])
+def test_its_budget_is_that_of_the_study(given):
+    bound = bind(**given)
+    assert budget(bound) == bound.base(VAE).training.images
+
+
+def test_without_a_budget_of_the_study_it_is_the_largest_of_the_arms():
+    assert budget(bind()) == default_images(DIGITS.sizes["train"])
+    small, large = (replace(VAE, training=TrainingConfig(images=n), name=f"of-{n}") for n in (128, 640))
+    assert budget(bind(small, large)) == 640
+
+
+def test_its_training_costs_no_more_than_a_bound_whatever_the_images_and_the_budget():
+    bound = bind(info=CIFAR10, images=10**12)
+    size = AutoregressiveConfig.preset("small").size(CIFAR10.image_shape, CIFAR10.grey_levels)
+    cost = 3 * size.multiplications * budget(bound)
+    assert 0.99 * MOST_MULTIPLICATIONS < cost <= MOST_MULTIPLICATIONS
+    huge = replace(CIFAR10, image_shape=(4096, 4096, 3))
+    assert budget(bind(info=huge, images=10**12)) >= 1
+
+
+def test_validation_is_cut_to_what_leaves_the_training_most_of_the_time():
+    assert reference_study(bind()).settings.evaluation_images == 1000
+    assert reference_study(bind(evaluation_images=60)).settings.evaluation_images == 60
+    assert reference_study(bind(evaluation_images=10**6)).settings.evaluation_images == 1000
+
+
+@pytest.mark.parametrize(
+    ("image_shape", "given", "batch"),
+    [
+        ((8, 8, 1), None, 64),
+        ((8, 8, 1), 100, 100),
+        ((28, 28, 1), None, 64),
+        ((256, 256, 3), None, 5),
+        ((2048, 2048, 1), 9, 1),
+    ],
+)
+def test_a_batch_of_large_images_fits_into_memory(image_shape, given, batch):
+    reference = reference_study(bind(info=replace(DIGITS, image_shape=image_shape), batch_size=given))
+    assert reference.base(reference.study.arms[0]).training.batch_size == batch
+
+
+def test_images_of_many_channels_have_a_hidden_one_each():
+    (arm,) = reference_study(bind(info=replace(DIGITS, image_shape=(8, 8, 60)))).study.arms
+    assert arm.model.hidden_channels == 60
+
+
+def test_the_plan_and_the_predicted_time_have_it():
+    bound, without = bind(), bind(reference_model=False)
+    reference = plan_reference(bound)
+    assert reference.largest == AutoregressiveConfig.preset("small").size((8, 8, 1), 17)
+    assert plan_reference(without) is None
+    (arm,) = plan(bound)
+    assert total_seconds(bound, [arm]) - total_seconds(without, [arm]) == pytest.approx(reference.final_seconds)
+    assert [RUN_KIND in study_eta(each)._left for each in (bound, without)] == [True, False]
