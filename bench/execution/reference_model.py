@@ -76,7 +76,10 @@ def measure_reference_model(
             Measurement(REFERENCE_MODEL, "training_images", training.records[-1].images),
         ]
 
-    failures = (TrialError, CheckpointError, MemoryError, OSError, RuntimeError, ValueError, *backend_errors())
+    failures: tuple[type[Exception], ...] = (
+        *(TrialError, CheckpointError, MemoryError, OSError, RuntimeError, ValueError),
+        *backend_errors(),
+    )
     try:
         measured = stop.run_interruptible(measure)
     except failures as error:
