@@ -76,9 +76,13 @@ def measure_reference_model(
             Measurement(REFERENCE_MODEL, "training_images", training.records[-1].images),
         ]
 
+    failures: tuple[type[Exception], ...] = (
+        *(TrialError, CheckpointError, MemoryError, OSError, RuntimeError, ValueError),
+        *backend_errors(),
+    )
     try:
         measured = stop.run_interruptible(measure)
-    except (TrialError, CheckpointError, MemoryError, OSError, RuntimeError, ValueError, *backend_errors()) as error:
+    except failures as error:
         log.warning("%s: failed", NAME, exc_info=True)
         reason = str(error if isinstance(error, CheckpointError) else as_trial_error(error))
         progress.say(f"{NAME}: {reason}; the study is complete without it, and the same command tries it again")

@@ -37,8 +37,9 @@ def reference_study(bound: BoundStudy) -> BoundStudy | None:
     if not settings.reference_model or any(arm.family == AutoregressiveConfig().family for arm in bound.study.arms):
         return None
     # Each channel of an image takes a share of the hidden ones, of which the preset has fewer than some images.
-    width = max(AutoregressiveConfig.preset("small").hidden_channels, info.image_shape[2])
-    model = AutoregressiveConfig.preset("small", hidden_channels=width)
+    small = AutoregressiveConfig.presets["small"]
+    width = max(small["hidden_channels"], info.image_shape[2])
+    model = AutoregressiveConfig(**{**small, "hidden_channels": width})
     work = TRAINING_PASSES * model.size(info.image_shape, info.grey_levels).multiplications
     wanted = max(bound.base(arm).training.images for arm in bound.study.arms)
     images = max(1, min(wanted, int(MOST_MULTIPLICATIONS // work)))

@@ -10,7 +10,7 @@ import pandas as pd
 
 from bench.core.metrics import CODES
 from bench.core.results import REFERENCE_MODEL
-from reports.formatting import quantity
+from reports.formatting import listing, quantity
 
 if TYPE_CHECKING:
     from reports.analysis.results import Study
@@ -59,6 +59,11 @@ class Code:
 def short(code: Code) -> str:
     """A code's name where there is little room."""
     return SHORT.get(code.name, code.in_words)
+
+
+def kinds(codes: list[Code]) -> str:
+    """What these are, as captions name them."""
+    return listing(sorted({"reference model" if code.is_model else "reference codes" for code in codes}))
 
 
 SHORT = {"code_pixel_histogram": "histogram", "code_webp": "WebP", "code_pixelcnn": "PixelCNN"}

@@ -11,7 +11,7 @@ from bench.core.results import RunState
 from reports.analysis import budget, curves, differences, literature, selection, statistics
 from reports.analysis.curves import HOLLOW_STATES, fence
 from reports.analysis.importance import importances as importances_of
-from reports.analysis.reference_codes import best_code, reference_codes, reference_model, short
+from reports.analysis.reference_codes import best_code, kinds, reference_codes, reference_model, short
 from reports.analysis.results import LIKELIHOOD, select
 from reports.analysis.trade_offs import trade_offs as trade_offs_of
 from reports.figures.grammar import Axis, Band, Bars, Figure, Line, Panel, Points, Rule, Step
@@ -73,7 +73,7 @@ def answer(study: Study) -> Figure | None:
     shown = [code for code in codes if code.value <= (ROOM_FOR_THE_BEST if code in lined else ROOM_FOR_CODES) * highest]
     lined = [code for code in lined if code in shown]
     arms = [study.title(arm) for arm in (*ranked, *without)]
-    rows = [*arms, *(f"code: {short(code)}" for code in shown), *(f"published: {name}" for name, _, _ in known)]
+    rows = [*arms, *(_row_of(code) for code in shown), *(f"published: {name}" for name, _, _ in known)]
     place = {row: float(len(rows) - row) for row in range(len(rows))}
     layers = [layer for row, arm in enumerate(ranked) for layer in _level(study, arm, values[arm], place[row])]
     if shown:
@@ -108,19 +108,25 @@ def _strokes(values: list[float], place: dict[int, float], first: int, label: st
     return Points(values, at, label=label, marker="upright", size=13, about=about)
 
 
+def _row_of(code: Code) -> str:
+    return f"{'model' if code.is_model else 'code'}: {short(code)}"
+
+
 def _codes_caption(codes: list[Code], shown: list[Code], lined: list[Code]) -> list[str]:
     sentences = []
     if shown:
-        named = [f"{'a small exact model' if code.is_model else 'the shortest'}, {code.in_words}" for code in lined]
-        dotted = f"; dotted: {', and '.join(named)}" if named else ""
-        sentences.append(f"Strokes named “code”: reference codes, of no arm{dotted}.")
+        named = [
+            f"{'a small exact model' if code.is_model else 'the shortest code'}, {code.in_words}" for code in lined
+        ]
+        names = listing(sorted({f"“{_row_of(code).split(':')[0]}”" for code in shown}))
+        sentences.append(f"Strokes named {names}: {kinds(shown)}, of no arm; dotted: {', and '.join(named)}.")
     return [*sentences, *_beyond([code for code in codes if code not in shown])]
 
 
 def _beyond(codes: list[Code]) -> list[str]:
     """The reference codes that the scale does not reach, in a sentence."""
     named = listing([f"{code.label} at {quantity(code.value)}" for code in codes])
-    return [f"Reference codes beyond this scale: {named}."] if codes else []
+    return [f"{kinds(codes).capitalize()} beyond this scale: {named}."] if codes else []
 
 
 def _nearest(known: list[tuple[str, float, str]], lowest: float) -> list[tuple[str, float, str]]:
@@ -277,7 +283,7 @@ def trade_offs(study: Study) -> Iterator[Figure]:
                 )
         errors = _errors(study, data.split, data.points["run_id"])
         limits = _with_bars(fence(data.points["value"]) or (0.0, 1.0), data.points["value"], errors)
-        lines, limits, beyond = _code_lines(study, limits) if data.split == "test" else ([], limits, [])
+        lines, limits, about_codes = _code_lines(study, limits) if data.split == "test" else ([], limits, [])
         limits = _widened(*limits, share=0.08)
         layers = [*lines, *layers]
         runs = "complete trials" if data.split == "validation" else "final runs"
@@ -290,14 +296,14 @@ def trade_offs(study: Study) -> Iterator[Figure]:
             f"{', '.join(key)}: {len(data.points)} {runs}{bars}. Filled{joined}: the Pareto front, runs that no other "
             f"beats in both, {listing([f'{counts[arm]} of {study.title(arm)}' for arm in counts.index])}."
         )
-        caption = " ".join([caption, *(["Dotted: reference codes, of no arm."] if lines else []), *beyond])
+        caption = " ".join([caption, *about_codes])
         under = f" ({data.conditions})" if data.conditions else ""
         title = f"{data.split.capitalize()} bits/dim against {cost}{under}"
         yield Figure(title, [Panel(axis, Axis(f"{data.split} bits/dim", limits=limits), layers)], caption, stem=cost)
 
 
 def _code_lines(study: Study, limits: tuple[float, float]) -> tuple[list[Layer], tuple[float, float], list[str]]:
-    """Lines at the reference codes near a scale of test bits/dim, the scale with them in it, and what is beyond it."""
+    """Lines at the reference codes near a scale of test bits/dim, the scale with them in it, and sentences on them."""
     low, high = limits
     codes = reference_codes(study)
     shown = [code for code in codes if low - (high - low) <= code.value <= high + (high - low)]
@@ -305,7 +311,9 @@ def _code_lines(study: Study, limits: tuple[float, float]) -> tuple[list[Layer],
         Rule(code.value, label=code.label, across="y", dash="dotted", opacity=0.6, written=True) for code in shown
     ]
     ends = [code.value for code in shown]
-    return lines, (min([low, *ends]), max([high, *ends])), _beyond([code for code in codes if code not in shown])
+    dotted = [f"Dotted: {kinds(shown)}, of no arm."] if shown else []
+    beyond = _beyond([code for code in codes if code not in shown])
+    return lines, (min([low, *ends]), max([high, *ends])), [*dotted, *beyond]
 
 
 @register_figure("bound", "The bound against importance samples", section="diagnostics")

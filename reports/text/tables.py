@@ -15,7 +15,7 @@ from bench.core.results import RunState
 from reports import formatting
 from reports.analysis import convergence, literature, statistics
 from reports.analysis.extractor import doubtful
-from reports.analysis.reference_codes import reference_codes
+from reports.analysis.reference_codes import kinds, reference_codes
 from reports.analysis.results import LIKELIHOOD, Variant, bounds, in_order, metric_of, select, variants
 from reports.formatting import MISSING, count, plain, quantity, state_name
 
@@ -137,11 +137,13 @@ def comparison(study: Study) -> list[tuple[str, list[Row]]]:
         if rows:
             groups.append((GROUPS.get(split, split.replace("_", " ").capitalize()), _apart(rows)))
         if rows and split == "test" and (codes := _codes(study)):
-            groups.append((CODES_TITLE, codes))
+            groups.append((codes_title(study), codes))
     return groups
 
 
-CODES_TITLE = "Reference codes, bits/dim of the same test images: of no arm"
+def codes_title(study: Study) -> str:
+    """The title of the reference codes' group in the comparison table."""
+    return f"{kinds(reference_codes(study)).capitalize()}, bits/dim of the same test images: of no arm"
 
 
 def _codes(study: Study) -> list[Row]:
@@ -156,7 +158,7 @@ def _codes(study: Study) -> list[Row]:
 def codes(study: Study) -> Table:
     """The reference codes of a study, the shortest first."""
     rows = [[Cell(code.label), Cell(code.level), Cell(", ".join(code.notes))] for code in reference_codes(study)]
-    caption = "Reference codes: of no arm, on the same test images"
+    caption = f"{kinds(reference_codes(study)).capitalize()}: of no arm, on the same test images"
     return Table(caption, ["Code", "Test bits/dim", "Images"], rows)
 
 

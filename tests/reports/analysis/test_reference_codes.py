@@ -55,6 +55,9 @@ def pixelcnn(value, error=0.01, seconds=130.0):
 LABEL = "PixelCNN, 47.9\u00a0k weights, 2.17\u00a0min"
 
 
+TITLE = "Reference codes, bits/dim of the same test images: of no arm"
+
+
 def codes(*measured):
     return ReferenceCodes([code(*each) for each in measured])
 
@@ -130,8 +133,8 @@ def test_arms_in_another_unit_are_not_set_beside_codes(study):
 def test_the_table_has_their_rows_below_the_likelihood_across_all_arms(with_codes):
     groups = dict(tables.comparison(Study(with_codes)))
     names = list(groups)
-    assert names.index(tables.CODES_TITLE) == names.index("Likelihood") + 1
-    rows = groups[tables.CODES_TITLE]
+    assert names.index(TITLE) == names.index("Likelihood") + 1
+    rows = groups[TITLE]
     assert [(row.label, row.cells[0].text) for row in rows] == [
         ("Each pixel's own histogram", "2.437 ± 0.010".replace("± ", "±\u00a0")),
         ("xz", "2.84"),
@@ -139,7 +142,7 @@ def test_the_table_has_their_rows_below_the_likelihood_across_all_arms(with_code
         ("WebP lossless", "4.780 ± 0.010".replace("± ", "±\u00a0")),
     ]
     assert all(row.across and len(row.cells) == 1 for row in rows)
-    assert not any(row.across for title, rows in groups.items() if title != tables.CODES_TITLE for row in rows)
+    assert not any(row.across for title, rows in groups.items() if title != TITLE for row in rows)
     assert rows[-1].notes == ["on 100 of the 360 test images", "n = 100"]
     unavailable = [[cell.text for cell in row] for row in tables.unavailable(Study(with_codes)).rows]
     assert ["Reference code", "JPEG XL", CODES.unavailable["code_jpeg_xl"], "–"] in unavailable
@@ -148,7 +151,7 @@ def test_the_table_has_their_rows_below_the_likelihood_across_all_arms(with_code
 def test_page_and_markdown_show_them_as_no_arms(with_codes):
     html, text = page_as_html(page(with_codes)), page_as_markdown(page(with_codes))
     assert html.count('<td role="cell" class="across" colspan="2"') == 4
-    assert f"**{tables.CODES_TITLE}**" in text
+    assert f"**{TITLE}**" in text
     (row,) = [line for line in text.splitlines() if line.startswith("| WebP lossless")]
     label, unit, better, *arms = [cell.strip() for cell in row.strip("|").split("|")]
     assert label.startswith("WebP lossless: 4.780 ± 0.010 (on 100 of the 360 test images; n = 100)")
@@ -179,7 +182,10 @@ def test_the_answer_s_figure_has_them_in_rows_of_their_own_and_a_line_at_the_bes
     assert (line.at, line.across, line.label) == (2.4369, "x", "Each pixel's own histogram")
     (marks,) = rows(panel)["code: xz"]
     assert (marks.label, marks.colour, list(marks.x)) == ("reference code", "ink", [2.4369, 2.8388])
-    assert "Strokes named “code”: reference codes, of no arm; dotted: the shortest, each pixel's own" in figure.caption
+    assert (
+        "Strokes named “code”: reference codes, of no arm; dotted: the shortest code, each pixel's own"
+        in figure.caption
+    )
     # Drawn, they would leave the arms no room.
     assert "Reference codes beyond this scale: Uniform at 4.09 and WebP lossless at 4.78." in figure.caption
 
@@ -331,7 +337,9 @@ def test_the_reference_model_changes_no_verdict_no_ranking_and_no_selection(with
 
 
 def test_the_reference_model_has_a_row_with_a_definition_and_lies_beside_the_page(with_model, tmp_path):
-    row = dict(tables.comparison(Study(with_model)))[tables.CODES_TITLE][0]
+    row = dict(tables.comparison(Study(with_model)))[
+        "Reference codes and reference model, bits/dim of the same test images: of no arm"
+    ][0]
     assert (row.label, row.cells[0].text) == (LABEL, "1.800 ±\u00a00.010")
     assert "exact" in row.definition
     assert "It is no arm" in row.definition
@@ -358,11 +366,11 @@ def test_a_reason_why_there_is_none_stands_among_what_could_not_be_measured(with
 def test_the_answer_s_figure_has_lines_at_the_shortest_code_and_at_the_reference_model(with_model):
     figure = figures.answer(Study(with_model))
     panel = figure.panels[0]
-    assert list(rows(panel)) == ["Glow", "VAE", "code: PixelCNN", "code: histogram", "code: xz"]
+    assert list(rows(panel)) == ["Glow", "VAE", "model: PixelCNN", "code: histogram", "code: xz"]
     lines = {layer.label: layer.at for layer in panel.layers if isinstance(layer, Rule)}
     assert lines == {"Each pixel's own histogram": 2.4369, LABEL: 1.8}
-    said = f"dotted: the shortest, each pixel's own histogram, and a small exact model, {LABEL}."
-    assert said in figure.caption
+    said = f"dotted: the shortest code, each pixel's own histogram, and a small exact model, {LABEL}."
+    assert f"Strokes named “code” and “model”: reference codes and reference model, of no arm; {said}" in figure.caption
     drawn = (static.draw(figure, arm_styles(Study(with_model).families)), interactive.draw(figure, {}))
     for text in drawn:
         assert "PixelCNN" in text
@@ -370,11 +378,11 @@ def test_the_answer_s_figure_has_lines_at_the_shortest_code_and_at_the_reference
 
 def test_a_reference_model_far_above_the_arms_is_drawn_while_it_leaves_them_room(study):
     swept = {"vae": ["latent_size"]}
-    for value, rows_of in ((6.0, ["VAE", "code: PixelCNN"]), (9.0, ["VAE"])):
+    for value, rows_of in ((6.0, ["VAE", "model: PixelCNN"]), (9.0, ["VAE"])):
         known = Study(study({"vae": [2.31]}).results(swept=swept, reference_codes=ReferenceCodes(pixelcnn(value))))
         figure = figures.answer(known)
         assert list(rows(figure.panels[0])) == rows_of
-        assert ("beyond this scale: PixelCNN" in figure.caption) == (value == 9.0)
+        assert ("Reference model beyond this scale: PixelCNN" in figure.caption) == (value == 9.0)
         assert ("Strokes" in figure.caption) == (value == 6.0)
 
 
@@ -383,12 +391,14 @@ def test_the_reference_model_is_a_line_with_a_label_in_the_likelihood_figures(wi
     assert of_test
     for figure in of_test:
         lines = {layer.label: layer for layer in figure.panels[0].layers if isinstance(layer, Rule)}
+        assert "Dotted: reference codes and reference model, of no arm." in figure.caption
         assert lines[LABEL].written
         assert lines[LABEL].at == 1.8
 
 
 def test_compare_shows_the_reference_model(with_model, finished, tmp_path):
     text = write_comparison(compare(Study(finished), Study(with_model)), tmp_path).read_text()
+    assert "### Reference codes and reference model: of no arm, on the same test images" in text
     assert "| PixelCNN, 47.9 k weights, 2.17 min | 1.800 ± 0.010 | after 76.8 k training images, n = 360 |" in text
 
 

@@ -180,7 +180,7 @@ def test_captions_promise_what_is_there_and_no_more(drawn):
         r"published": lambda panels: holds(panels, Points, label="published"),
         r"95% intervals? over training seeds": lambda panels: holds(panels, Line, label=figures.OVER_SEEDS),
         r"Dotted: reference codes": lambda panels: holds(panels, Rule, written=True),
-        r"dotted: the shortest": lambda panels: holds(panels, Rule, across="x", dash="dotted"),
+        r"dotted: the shortest code": lambda panels: holds(panels, Rule, across="x", dash="dotted"),
         r"a small exact model": lambda panels: holds(
             panels, Rule, across="x", dash="dotted", label="PixelCNN, 47.9\u00a0k weights, 2.17\u00a0min"
         ),
