@@ -383,14 +383,14 @@ MUTATIONS = {
     ),
     "training: continued with the averaged weights": Mutation(
         TRAINING,
-        "if config.weight_average and interval:",
-        "if config.weight_average and interval > done:",
+        "checkpoint.best = checkpoint.best, {}",
+        "checkpoint.best = checkpoint.best, {}\n        if config.weight_average:\n            _swap_averages(model)",
         "bench/training/test_checkpoint",
     ),
     "training: continued from the first images": Mutation(
         TRAINING,
-        "stream.interval(interval), steps_before",
-        "stream.interval(interval - done), steps_before",
+        "config, stream, interval)\n                break",
+        "config, stream, interval - log.starts[-1])\n                break",
         "bench/training/test_checkpoint",
     ),
     "training: saved before its record is received": Mutation(
@@ -399,6 +399,27 @@ MUTATIONS = {
         "        if checkpoint is not None:\n            checkpoint.save(model, log, best.arrays)\n"
         "        on_evaluation(record)\n        now =",
         "bench/training/test_checkpoint",
+    ),
+    "rescue: at the rate that diverged": Mutation(
+        "bench/training/rescue.py",
+        "(decide(log.validation, config).reductions + rescues)",
+        "(decide(log.validation, config).reductions)",
+        "bench/training/test_rescue",
+    ),
+    "rescue: with other noise": Mutation(
+        "bench/training/kept_state.py",
+        "_named(model.variables, model.optimizer.variables)",
+        "_named(model.weights, model.optimizer.variables)",
+        "bench/training/test_rescue",
+    ),
+    "rescue: a resumed training counts from 0": Mutation(
+        "bench/training/rescue.py", "self.count = log.rescues", "self.count = 0", "bench/training/test_rescue"
+    ),
+    "rescue: of the state before the last plateau": Mutation(
+        TRAINING,
+        "        rescue.keep()\n        if checkpoint",
+        "        if not now.lowers_rate:\n            rescue.keep()\n        if checkpoint",
+        "bench/training/test_rescue",
     ),
     "training: leaves the last weights": Mutation(
         TRAINING, "    best.restore()\n    return log", "    return log", "bench/training/test_loop"
