@@ -32,6 +32,7 @@ ELEMENTWISE = "models/bijections/elementwise.py"
 CONVOLUTION = "models/bijections/invertible_convolution.py"
 STEP = "models/bijections/flow_step.py"
 CHECKPOINT = "bench/training/checkpoint.py"
+KEPT = "bench/training/kept_state.py"
 TRAINING = "bench/training/loop.py"
 PREPROCESSING = "models/bijections/preprocessing.py"
 PRIORS = "models/vae/priors.py"
@@ -355,13 +356,16 @@ MUTATIONS = {
         "bench/evaluation/test_annealing",
     ),
     "checkpoint: without the optimizer": Mutation(
-        CHECKPOINT,
-        '"model": model.variables, "optimizer": model.optimizer.variables',
-        '"model": model.variables',
+        KEPT,
+        "_named(model.variables, model.optimizer.variables)",
+        "_named(model.variables, [])",
         "bench/training/test_checkpoint",
     ),
     "checkpoint: without the seed generators": Mutation(
-        CHECKPOINT, '"model": model.variables', '"model": model.weights', "bench/training/test_checkpoint"
+        KEPT,
+        "_named(model.variables, model.optimizer.variables)",
+        "_named(model.weights, model.optimizer.variables)",
+        "bench/training/test_checkpoint",
     ),
     "checkpoint: steps of the optimizer begin anew": Mutation(
         CHECKPOINT,
@@ -407,7 +411,7 @@ MUTATIONS = {
         "bench/training/test_rescue",
     ),
     "rescue: with other noise": Mutation(
-        "bench/training/kept_state.py",
+        KEPT,
         "_named(model.variables, model.optimizer.variables)",
         "_named(model.weights, model.optimizer.variables)",
         "bench/training/test_rescue",
@@ -420,6 +424,12 @@ MUTATIONS = {
         "        rescue.keep()\n        if checkpoint",
         "        if not now.lowers_rate:\n            rescue.keep()\n        if checkpoint",
         "bench/training/test_rescue",
+    ),
+    "initialised in pieces: without the rest": Mutation(
+        "models/bijections/base.py",
+        "math.ceil(n / PIECE)",
+        "n // PIECE",
+        "models/bijections/test_bijections",
     ),
     "training: leaves the last weights": Mutation(
         TRAINING, "    best.restore()\n    return log", "    return log", "bench/training/test_loop"
