@@ -34,6 +34,7 @@ STEP = "models/bijections/flow_step.py"
 REPEATED = "models/bijections/repeated.py"
 FLOW = "models/flows/model.py"
 CHECKPOINT = "bench/training/checkpoint.py"
+KEPT = "bench/training/kept_state.py"
 TRAINING = "bench/training/loop.py"
 PREPROCESSING = "models/bijections/preprocessing.py"
 PRIORS = "models/vae/priors.py"
@@ -375,13 +376,16 @@ MUTATIONS = {
         "bench/evaluation/test_annealing",
     ),
     "checkpoint: without the optimizer": Mutation(
-        CHECKPOINT,
-        '"model": model.variables, "optimizer": model.optimizer.variables',
-        '"model": model.variables',
+        KEPT,
+        "_named(model.variables, model.optimizer.variables)",
+        "_named(model.variables, [])",
         "bench/training/test_checkpoint",
     ),
     "checkpoint: without the seed generators": Mutation(
-        CHECKPOINT, '"model": model.variables', '"model": model.weights', "bench/training/test_checkpoint"
+        KEPT,
+        "_named(model.variables, model.optimizer.variables)",
+        "_named(model.weights, model.optimizer.variables)",
+        "bench/training/test_checkpoint",
     ),
     "checkpoint: steps of the optimizer begin anew": Mutation(
         CHECKPOINT,
@@ -403,14 +407,14 @@ MUTATIONS = {
     ),
     "training: continued with the averaged weights": Mutation(
         TRAINING,
-        "if config.weight_average and interval:",
-        "if config.weight_average and interval > done:",
+        "checkpoint.best = checkpoint.best, {}",
+        "checkpoint.best = checkpoint.best, {}\n        if config.weight_average:\n            _swap_averages(model)",
         "bench/training/test_checkpoint",
     ),
     "training: continued from the first images": Mutation(
         TRAINING,
-        "stream.interval(interval), steps_before",
-        "stream.interval(interval - done), steps_before",
+        "config, stream, interval)\n                break",
+        "config, stream, interval - log.starts[-1])\n                break",
         "bench/training/test_checkpoint",
     ),
     "training: saved before its record is received": Mutation(
@@ -419,6 +423,33 @@ MUTATIONS = {
         "        if checkpoint is not None:\n            checkpoint.save(model, log, best.arrays)\n"
         "        on_evaluation(record)\n        now =",
         "bench/training/test_checkpoint",
+    ),
+    "rescue: at the rate that diverged": Mutation(
+        "bench/training/rescue.py",
+        "(decide(log.validation, config).reductions + rescues)",
+        "(decide(log.validation, config).reductions)",
+        "bench/training/test_rescue",
+    ),
+    "rescue: with other noise": Mutation(
+        KEPT,
+        "_named(model.variables, model.optimizer.variables)",
+        "_named(model.weights, model.optimizer.variables)",
+        "bench/training/test_rescue",
+    ),
+    "rescue: a resumed training counts from 0": Mutation(
+        "bench/training/rescue.py", "self.count = log.rescues", "self.count = 0", "bench/training/test_rescue"
+    ),
+    "rescue: of the state before the last plateau": Mutation(
+        TRAINING,
+        "        rescue.keep()\n        if checkpoint",
+        "        if not now.lowers_rate:\n            rescue.keep()\n        if checkpoint",
+        "bench/training/test_rescue",
+    ),
+    "initialised in pieces: without the rest": Mutation(
+        "models/bijections/base.py",
+        "math.ceil(n / PIECE)",
+        "n // PIECE",
+        "models/bijections/test_bijections",
     ),
     "training: leaves the last weights": Mutation(
         TRAINING, "    best.restore()\n    return log", "    return log", "bench/training/test_loop"

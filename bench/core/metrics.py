@@ -329,6 +329,14 @@ METRICS: dict[str, Metric] = CODES | {
             None,
             "Share of the training steps whose gradient norm exceeded clip_norm and was scaled down to it.",
         ),
+        Metric(
+            "rescues",
+            "Rescues from divergence",
+            "",
+            None,
+            "How often training diverged, was taken back to its last evaluation, and repeated what follows at a third "
+            "of its learning rate.",
+        ),
         Metric("parameters", "Parameters", "", False, "Number of trainable weights."),
         Metric(
             "operations_per_image",
@@ -367,7 +375,7 @@ METRICS: dict[str, Metric] = CODES | {
             "s",
             False,
             "First interval between evaluations minus the median of the later ones: tracing and compiling; near 0 "
-            "where an earlier run had compiled the program.",
+            "where an earlier run had compiled the program. With what a rescue in that interval took back.",
         ),
         Metric(
             "evaluation_compile_seconds",

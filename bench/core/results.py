@@ -40,6 +40,7 @@ TRAINING_SETTINGS = frozenset(
         "weight_average",
         "weight_decay",
         "patience",
+        "rescues",
         "batch_size",
         "images",
         "evaluations",
@@ -134,9 +135,12 @@ class EvaluationRecord:
 
     Attributes:
         evaluation: its number, from 1.
-        images: training images seen so far.
-        seconds: time since training began, with compilation, without logging, pictures and checkpoints.
-        values: by metric key, such as ``train/bits_per_dim``; of training, means since the previous evaluation.
+        images: training images that the weights have seen so far. Those of steps that a rescue took back are not among
+            them: they left no trace in the weights, and how many there were depends on when the host noticed.
+        seconds: time since training began, with compilation and with what rescues took back, without logging, pictures
+            and checkpoints.
+        values: by metric key, such as ``train/bits_per_dim``; of training, means since the previous evaluation, but
+            ``train/rescues``, which training has where it may be rescued, is the number of rescues so far.
         samples: PNG of a grid of samples, drawn from the same noise at every evaluation; None where none was drawn.
     """
 

@@ -43,6 +43,11 @@ OPTIMISM_SAMPLES = 4
 """Importance samples of the bound that estimates a final run's selection optimism under fresh noise."""
 
 OnEvaluation = Callable[[EvaluationRecord], None]
+OnRescue = Callable[[str], None]
+
+
+def say_nothing(line: str) -> None:
+    """An :data:`OnRescue` of trainings whose rescues are logged alone."""
 
 
 @dataclass(frozen=True)
@@ -72,6 +77,7 @@ def run_trial(
     importance_samples: int,
     on_evaluation: OnEvaluation,
     checkpoint: Checkpoint | None = None,
+    on_rescue: OnRescue = say_nothing,
 ) -> Outcome:
     """Train one configuration and evaluate it on validation.
 
@@ -82,13 +88,14 @@ def run_trial(
         importance_samples: k of the validation bound.
         on_evaluation: receives each point of the learning curve; an error that it raises ends the run.
         checkpoint: where training saves its state, and resumes from.
+        on_rescue: receives a line at each rescue from divergence.
 
     Raises:
         DivergedError: the loss or the validation bound is not finite.
         CheckpointError: the state of the training cannot be saved.
     """
     compiled = _compiled_model(config, data, seed)
-    log, meter = _train(compiled, config, data, seed, on_evaluation, checkpoint)
+    log, meter = _train(compiled, config, data, seed, on_evaluation, checkpoint, on_rescue=on_rescue)
     model = compiled.model
     validation = _validation(compiled, data, importance_samples)
     check_finite(validation, "validation")
@@ -109,6 +116,7 @@ def run_final(
     on_evaluation: OnEvaluation,
     on_progress: Callable[[int, int], None],
     checkpoint: Checkpoint | None = None,
+    on_rescue: OnRescue = say_nothing,
 ) -> Outcome:
     """Train an already selected configuration from one seed, then measure it on test.
 
@@ -121,6 +129,7 @@ def run_final(
         on_evaluation: receives each point of the learning curve.
         on_progress: receives (done, total) log-weights of the test evaluation.
         checkpoint: where training saves its state, and resumes from.
+        on_rescue: receives a line at each rescue from divergence.
 
     Raises:
         DivergedError: the loss or a bound is not finite.
@@ -129,7 +138,7 @@ def run_final(
     compiled = _compiled_model(config, data, seed)
     model, programs = compiled.model, compiled.evaluation
     picture = _samples_while_training(programs.sampler, config)
-    log, meter = _train(compiled, config, data, seed, on_evaluation, checkpoint, picture)
+    log, meter = _train(compiled, config, data, seed, on_evaluation, checkpoint, picture, on_rescue)
     fresh = _validation(compiled, data, OPTIMISM_SAMPLES)
     found = evaluate(programs, test.images, "test", data.train.images, protocol, seed, on_progress)
     measurements = [*found.measurements, selection_optimism(fresh, log), *_cost(model, config, log, meter)]
@@ -278,12 +287,21 @@ def _train(
     on_evaluation: OnEvaluation,
     checkpoint: Checkpoint | None,
     picture: Callable[[int], bytes | None] = lambda evaluation: None,
+    on_rescue: OnRescue = say_nothing,
 ) -> tuple[TrainingLog, EnergyMeter]:
     compiled.reset(config, seed)
     try:
         with EnergyMeter() as meter:
             log = train(
-                compiled.model, data, config.training, seed, on_evaluation, checkpoint, picture, compiled.programs
+                compiled.model,
+                data,
+                config.training,
+                seed,
+                on_evaluation,
+                checkpoint,
+                picture,
+                compiled.programs,
+                on_rescue,
             )
     except TrialError:
         # Pruned or diverged between two calls of a program: the next run resets the model.
@@ -316,6 +334,7 @@ def _cost(model: LikelihoodModel, config: RunConfig, log: TrainingLog, meter: En
         Measurement("cost", "training_seconds", log.seconds),
         Measurement("cost", "best_images", log.best.images),
         *([] if clipped is None else [Measurement("cost", "clipped_share", clipped)]),
+        *([Measurement("cost", "rescues", log.rescues)] if config.training.rescues else []),
         Measurement("cost", "first_interval_seconds", log.interval_seconds[0]),
         Measurement("cost", "training_compile_seconds", log.compile_seconds),
         Measurement("cost", "peak_memory_bytes", peak_host_bytes()),

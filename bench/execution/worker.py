@@ -36,7 +36,7 @@ from bench.evaluation.quality import open_extractor
 from bench.execution.progress import StudyProgress
 from bench.execution.same_data import open_outside_data
 from bench.execution.session import StudySession, limit_validation
-from bench.execution.trial import OnEvaluation, Outcome, run_final, run_trial, validation_bits_per_dim
+from bench.execution.trial import OnEvaluation, OnRescue, Outcome, run_final, run_trial, validation_bits_per_dim
 from bench.search.heartbeat import BEATS_PER_LEASE, Heartbeat
 from bench.search.processes import Owner
 from bench.search.queue import STOPPED, Claim, UnusableTaskError
@@ -71,7 +71,7 @@ class _Job:
     seed: int
     values: Mapping[str, Any]
     config: RunConfig
-    train: Callable[[OnEvaluation, Checkpoint], Outcome]
+    train: Callable[[OnEvaluation, Checkpoint, OnRescue], Outcome]
     objective: Callable[[Outcome], float]
     rank: Callable[[], str]
     parameters: dict[str, Any] = field(default_factory=dict)
@@ -213,8 +213,9 @@ class Worker:
         config = self.study.bound.configure(arm, claim.values)
         seed = derive_seed(settings.seed, kind, claim.number)
 
-        def train(on_evaluation: OnEvaluation, checkpoint: Checkpoint) -> Outcome:
-            return run_trial(config, self.data, seed, settings.selection_samples, on_evaluation, checkpoint)
+        def train(on_evaluation: OnEvaluation, checkpoint: Checkpoint, on_rescue: OnRescue) -> Outcome:
+            samples = settings.selection_samples
+            return run_trial(config, self.data, seed, samples, on_evaluation, checkpoint, on_rescue)
 
         values = " ".join(f"{name}={format_value(value)}" for name, value in claim.values.items())
         return _Job(
@@ -241,8 +242,9 @@ class Worker:
             self.stop.check()
             self.progress.show_test_progress(done, total)
 
-        def train(on_evaluation: OnEvaluation, checkpoint: Checkpoint) -> Outcome:
-            return run_final(config, self.data, self._test, seed, self.protocol, on_evaluation, on_progress, checkpoint)
+        def train(on_evaluation: OnEvaluation, checkpoint: Checkpoint, on_rescue: OnRescue) -> Outcome:
+            measured = (self._test, seed, self.protocol)
+            return run_final(config, self.data, *measured, on_evaluation, on_progress, checkpoint, on_rescue)
 
         return _Job(
             name=f"{note['arm']} final, seed {note['seed'] + 1} of {settings.seeds}",
@@ -306,9 +308,12 @@ class Worker:
                     f"worse on validation than the median of other trials at evaluation {record.evaluation}"
                 )
 
+        def on_rescue(line: str) -> None:
+            progress.say(f"{name}: {line}")
+
         for record in checkpoint.records():
             report(record)
-        outcome = self.stop.run_interruptible(lambda: job.train(on_evaluation, checkpoint))
+        outcome = self.stop.run_interruptible(lambda: job.train(on_evaluation, checkpoint, on_rescue))
         self.dataset.check()
         if job.role == FINALS:
             run.log_model(outcome.model, self.data.validation.images[:1])

@@ -38,6 +38,8 @@ class TrainingConfig(BaseModel):
             removes, decoupled from the gradient (Loshchilov & Hutter 2019); 0 for none.
         patience: evaluations without a new best after which training ends (or, with ``plateau``, after which the rate
             is lowered); 0 trains to the end of the budget.
+        rescues: how often training that diverged is taken back to its last evaluation, to repeat what follows at a
+            third of the learning rate; 0 ends it there.
         batch_size: images per step.
         images: largest number of training images seen in all.
         evaluations: number of evaluations on validation, evenly spaced over ``images``.
@@ -53,6 +55,7 @@ class TrainingConfig(BaseModel):
     weight_average: Annotated[float, Field(ge=0, lt=1)] = 0.0
     weight_decay: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0
     patience: Annotated[int, Field(ge=0)] = 0
+    rescues: Annotated[int, Field(ge=0)] = 0
     batch_size: Annotated[int, Field(ge=1)] = 64
     images: Annotated[int, Field(ge=1)] = 10_000
     evaluations: Annotated[int, Field(ge=1)] = 10

@@ -20,8 +20,8 @@ from bench.core.errors import CheckpointError, DataError
 from bench.core.private_files import make_private
 from bench.core.results import EvaluationRecord
 from bench.data.npz_archive import ArrayFile
-from bench.training.best_state import Arrays
 from bench.training.history import TrainingLog
+from bench.training.kept_state import Arrays, all_variables
 
 if TYPE_CHECKING:
     # It imports Keras, which a process that only reads or removes checkpoints does not need.
@@ -109,7 +109,7 @@ class Checkpoint:
             return None
         training_log, arrays = state
         best = {name.removeprefix(_BEST): arrays.pop(name) for name in list(arrays) if name.startswith(_BEST)}
-        variables = _variables(model)
+        variables = all_variables(model)
         expected = {name: (tuple(each.shape), str(each.dtype)) for name, each in variables.items()}
         if expected != {name: (each.shape, str(each.dtype)) for name, each in arrays.items()}:
             self._warn("its variables are not those of the model")
@@ -131,7 +131,7 @@ class Checkpoint:
         header = _Header(identity=self.identity, log=training_log).model_dump_json().encode()
         # np.savez converts one variable at a time: there is no second copy of all.
         kept = {f"{_BEST}{name}": array for name, array in best.items()}
-        self._write({_HEADER: np.frombuffer(header, np.uint8), **_variables(model), **kept})
+        self._write({_HEADER: np.frombuffer(header, np.uint8), **all_variables(model), **kept})
         self._saved_at = time.perf_counter()
         self._seconds_to_save = self._saved_at - began
 
@@ -205,9 +205,3 @@ class Checkpoint:
             raise CheckpointError(
                 f"the checkpoint {self.path} cannot be {action}: {error.strerror or error}"
             ) from error
-
-
-def _variables(model: LikelihoodModel) -> dict[str, Any]:
-    """Every variable that training carries over, by a name that is the same in every process."""
-    owners = {"model": model.variables, "optimizer": model.optimizer.variables}
-    return {f"{owner}_{i}": variable for owner, own in owners.items() for i, variable in enumerate(own)}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
@@ -12,6 +13,8 @@ from bench.core.results import EvaluationRecord
 VALIDATION = "validation/bits_per_dim"
 """The metric by which evaluations and trials are chosen."""
 CLIPPED = "train/clipped"
+RESCUES = "train/rescues"
+"""The number of rescues so far, at each evaluation of a training that may be rescued."""
 
 
 @dataclass(frozen=True)
@@ -20,7 +23,8 @@ class TrainingLog:
 
     Attributes:
         records: one per evaluation on validation.
-        interval_seconds: seconds of the training steps before each evaluation, without the evaluation.
+        interval_seconds: seconds of the training steps before each evaluation, without the evaluation; with all that a
+            rescue took back.
         images_per_interval: training images between two evaluations.
         starts: the intervals, from 0, with which a process began: 0, and one more each time that training resumed from
             a checkpoint. They include compilation.
@@ -57,6 +61,11 @@ class TrainingLog:
         return float(np.mean(shares)) if shares else None
 
     @property
+    def rescues(self) -> int:
+        """How often training was rescued up to the last evaluation."""
+        return int(self.records[-1].values.get(RESCUES, 0)) if self.records else 0
+
+    @property
     def was_continued(self) -> bool:
         """Whether more than one process took part."""
         return len(self.starts) > 1
@@ -67,7 +76,7 @@ class TrainingLog:
         return max(0.0, self.interval_seconds[0] - float(np.median(self._warm_interval_seconds())))
 
     def images_per_second(self) -> npt.NDArray[np.float64]:
-        """Training speed of each warm interval; those with which a process began are left out."""
+        """Training speed of each warm interval; those with which a process began, or with rescues, are left out."""
         return self.images_per_interval / np.asarray(self._warm_interval_seconds())
 
     def continued(self) -> TrainingLog:
@@ -75,5 +84,8 @@ class TrainingLog:
         return replace(self, starts=[*self.starts, len(self.records)])
 
     def _warm_interval_seconds(self) -> list[float]:
-        warm = [seconds for interval, seconds in enumerate(self.interval_seconds) if interval not in self.starts]
+        rescues = pairwise([0.0, *(record.values.get(RESCUES, 0.0) for record in self.records)])
+        rescued = [interval for interval, (before, after) in enumerate(rescues) if after > before]
+        cold = {*self.starts, *rescued}
+        warm = [seconds for interval, seconds in enumerate(self.interval_seconds) if interval not in cold]
         return warm or self.interval_seconds

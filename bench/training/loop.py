@@ -17,12 +17,13 @@ from bench.data.dataset import Split, TuningData
 from bench.evaluation.likelihood import likelihood_program, log_likelihood
 from bench.runtime.compiled import CompiledMethod
 from bench.study.config import TrainingConfig
-from bench.training.best_state import BestState
 from bench.training.checkpoint import Checkpoint
-from bench.training.early_stopping import REDUCTION, decide
-from bench.training.history import TrainingLog
+from bench.training.early_stopping import decide
+from bench.training.history import RESCUES, TrainingLog
+from bench.training.kept_state import KeptState, best_variables
 from bench.training.optimizers import ScheduledAdam, ScheduledAdamax
 from bench.training.program import Logs, training_program
+from bench.training.rescue import Rescue, base_rate
 from models.base.likelihood_model import LikelihoodModel
 
 INITIALISATION_IMAGES = 1024
@@ -137,13 +138,15 @@ def train(
     checkpoint: Checkpoint | None = None,
     picture: Callable[[int], bytes | None] = lambda evaluation: None,
     programs: TrainingPrograms | None = None,
+    on_rescue: Callable[[str], None] = lambda line: None,
 ) -> TrainingLog:
     """Initialise the model on training images, train it, evaluate it at intervals, and restore its best weights.
 
     An evaluation is the one-sample bound on every validation image, under the same noise in every evaluation of every
     run, so that learning curves differ by their models alone. The model ends with the weights of the evaluation with
     the lowest bits/dim; :func:`bench.training.early_stopping.decide` decides when the learning rate is lowered and when
-    training stops before the end of its budget.
+    training stops before the end of its budget. Where ``config`` allows rescues, training that diverges is taken back
+    to its last evaluation by :class:`bench.training.rescue.Rescue`.
 
     With a checkpoint, training resumes after ``checkpoint.records()``, which ``on_evaluation`` does not receive again.
     The state is saved after ``on_evaluation`` returns.
@@ -157,9 +160,10 @@ def train(
         checkpoint: where the state is saved.
         picture: returns the samples of an evaluation's record, or None.
         programs: the model's programs, if an earlier training has compiled them.
+        on_rescue: receives a line that says what happened, at each rescue.
 
     Raises:
-        DivergedError: the loss, or validation, became NaN or infinite.
+        DivergedError: the loss, or validation, became NaN or infinite, and no rescue was left.
         CheckpointError: the state cannot be saved.
     """
     stream = ImageStream(len(data.train), config.batch_size, config.steps_per_evaluation, seed)
@@ -172,29 +176,23 @@ def train(
         log = TrainingLog([], [], config.steps_per_evaluation * config.batch_size)
     else:
         log = earlier.continued()
-    best = BestState(model, with_optimizer=config.decay == "plateau")
+    best = KeptState(best_variables(model, with_optimizer=config.decay == "plateau"))
     if checkpoint is not None and earlier is not None:
         best.arrays, checkpoint.best = checkpoint.best, {}
-    done = len(log.records)
+    rescue = Rescue(model, config, log)
+    rescue.keep()
     began = time.perf_counter() - log.seconds
-    for interval in range(done, config.evaluations):
-        if decide(log.validation, config).stops:
-            break
-        if config.weight_average and interval:
-            _swap_averages(model)
+    while (interval := len(log.records)) < config.evaluations and not decide(log.validation, config).stops:
         began_interval = time.perf_counter()
-        steps_before = interval * config.steps_per_evaluation
-        metrics = _train_interval(model, programs, data.train, stream.interval(interval), steps_before)
-        log.interval_seconds.append(time.perf_counter() - began_interval)
-        if config.weight_average:
-            # The averaged weights are evaluated, and saved as the model's; the optimizer holds those that are trained.
-            _swap_averages(model)
-        values = {f"train/{name}": value for name, value in metrics.items()} | _evaluate(
-            model, data.validation, programs.evaluation
-        )
-        for name, value in values.items():
-            if not np.isfinite(value):
-                raise DivergedError(f"{name} became {value} in evaluation {interval + 1}")
+        while True:
+            try:
+                values, ended = _train_and_evaluate(model, programs, data, config, stream, interval)
+                break
+            except DivergedError as error:
+                on_rescue(rescue.go_back(error))
+        log.interval_seconds.append(ended - began_interval)
+        if config.rescues:
+            values[RESCUES] = float(rescue.count)
         record = EvaluationRecord(
             evaluation=interval + 1,
             images=(interval + 1) * log.images_per_interval,
@@ -210,13 +208,44 @@ def train(
             best.capture()
         if now.lowers_rate:
             best.restore()
-            model.optimizer.base_rate.assign(config.learning_rate * REDUCTION**now.reductions)
+            model.optimizer.base_rate.assign(base_rate(config, log, rescue.count))
+        rescue.keep()
         if checkpoint is not None:
             checkpoint.save(model, log, best.arrays)
         # Logging, pictures and checkpoints do not count as training time.
         began += time.perf_counter() - before
     best.restore()
     return log
+
+
+def _train_and_evaluate(
+    model: LikelihoodModel,
+    programs: TrainingPrograms,
+    data: TuningData,
+    config: TrainingConfig,
+    stream: ImageStream,
+    interval: int,
+) -> tuple[dict[str, float], float]:
+    """Train on an interval and evaluate: the values of its record, and when the training steps ended.
+
+    Raises:
+        DivergedError: one of the values, or the loss of a step, is not finite.
+    """
+    if config.weight_average and interval:
+        _swap_averages(model)
+    steps_before = interval * config.steps_per_evaluation
+    metrics = _train_interval(model, programs, data.train, stream.interval(interval), steps_before)
+    ended = time.perf_counter()
+    if config.weight_average:
+        # The averaged weights are evaluated, and saved as the model's; the optimizer holds those that are trained.
+        _swap_averages(model)
+    values = {f"train/{name}": value for name, value in metrics.items()} | _evaluate(
+        model, data.validation, programs.evaluation
+    )
+    for name, value in values.items():
+        if not np.isfinite(value):
+            raise DivergedError(f"{name} became {value} in evaluation {interval + 1}")
+    return values, ended
 
 
 def _train_interval(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -18,6 +19,10 @@ Values = Callable[[keras.Variable], Tensor]
 def current(weight: keras.Variable) -> Tensor:
     """The value that the weight has: the usual :data:`Values`."""
     return ops.convert_to_tensor(weight)
+
+
+PIECE = 64
+"""Images that a map which needs much memory takes at a time, where all of many images are mapped: a usual batch."""
 
 
 class Bijection(keras.layers.Layer):
@@ -47,6 +52,30 @@ class Bijection(keras.layers.Layer):
 def zeros_per_image(x: Tensor) -> Tensor:
     """Log-determinant of a volume-preserving map: zeros (n,), in the type of x."""
     return ops.zeros_like(x[:, 0, 0, 0])
+
+
+def in_pieces(function: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
+    """``function`` of images x (n, h, w, c), to as many of the same shape, a piece of them after the other.
+
+    What ``function`` needs on its way is needed for one piece at a time, of at most :data:`PIECE` images. n must be
+    known, and ``function`` must treat each image by itself.
+    """
+    n, *image_shape = x.shape
+    pieces = math.ceil(n / PIECE)
+    if pieces <= 1:
+        return function(x)
+    size = math.ceil(n / pieces)
+    # The last piece is filled up with zeros, whose results are left out.
+    filled = ops.pad(x, ((0, pieces * size - n), (0, 0), (0, 0), (0, 0)))
+
+    def step(k: Tensor, images: Tensor) -> Tensor:
+        zero = ops.zeros_like(k)
+        begin = (k * size, zero, zero, zero)
+        # Read from what the step before has written: TensorFlow would otherwise compute several pieces at a time.
+        piece = ops.slice(images, begin, (size, *image_shape))
+        return ops.slice_update(images, begin, function(piece))
+
+    return ops.fori_loop(ops.zeros((), dtype="int32"), pieces, step, filled)[:n]
 
 
 class Chain(Bijection):

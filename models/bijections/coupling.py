@@ -12,7 +12,7 @@ from keras import ops
 
 from models.base.config import BatchShape
 from models.base.distributions import Tensor, sum_event
-from models.bijections.base import current
+from models.bijections.base import current, in_pieces
 from models.bijections.coupling_networks import NetworkOf
 from models.bijections.elementwise import Elementwise
 from models.bijections.repeated import Step
@@ -59,6 +59,10 @@ class Coupling(Step):
         a, b = x[..., : self.kept], x[..., self.kept :]
         moved, log_slope = self.elementwise.forward(b, self.network(a, keep))
         return ops.concatenate([a, moved], axis=-1), sum_event(log_slope)
+
+    def initialise(self, x: Tensor) -> Tensor:
+        """y = f(x), in pieces: the network takes many times the memory of the images that it is initialised on."""
+        return in_pieces(lambda piece: self.forward(piece)[0], x)
 
     def inverse(self, y: Tensor) -> Tensor:
         """(a, b) -> (a, g⁻¹(b; θ(a)))."""

@@ -12,7 +12,7 @@ from keras import ops
 from models.base.config import BatchShape, Shape
 from models.base.diagnostics import Diagnosis, Run
 from models.base.distributions import DiagonalGaussian, Tensor, standard_normal_cdf, sum_event
-from models.bijections.base import Chain
+from models.bijections.base import Chain, in_pieces
 from models.bijections.coupling import CheckerboardCoupling, Coupling
 from models.bijections.coupling_networks import NetworkOf, ZeroConvolution, network_of
 from models.bijections.elementwise import elementwise_of
@@ -227,7 +227,12 @@ class Glow(FlowModel):
         """Fit the preprocessing to ``images``; have every actnorm give mean 0 and variance 1 on them."""
         super().initialise(images)
         noise = keras.random.normal(tuple(images.shape), dtype=self.compute_dtype, seed=self.seed_generator)
-        y, _ = self.preprocessing(self.dequantise(images, noise)[0])
+        def dequantised(both: Tensor) -> Tensor:
+            x, noise = ops.split(both, 2, axis=-1)
+            return ops.concatenate([self.dequantise(x, noise)[0], noise], axis=-1)
+
+        both = in_pieces(dequantised, ops.concatenate([self.as_float(images), noise], axis=-1))
+        y, _ = self.preprocessing(ops.split(both, 2, axis=-1)[0])
         if self.checkerboard is not None:
             y = self.checkerboard.initialise(y)
         for level, chain in enumerate(self.chains):

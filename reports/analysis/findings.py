@@ -71,6 +71,7 @@ def findings(study: Study) -> list[Finding]:
         of_arm = list(_tightness(study, curves[arm], _gap(study, arm))) if arm in curves else []
         for finder in (
             _rising,
+            _rescued,
             _edges,
             _outlying_seed,
             _outside,
@@ -199,6 +200,19 @@ def _rising(study: Study, arm: str) -> Iterator[Finding]:
         else "The last weights are the ones measured, so the value is worse than the arm's best"
     )
     yield Finding(f"{text}. {measured}.", alarm=True)
+
+
+def _rescued(study: Study, arm: str) -> Iterator[Finding]:
+    """Final runs that diverged and took a lower learning rate than the one that was selected."""
+    times = _values(study, arm, "cost", "rescues")
+    rescued = int((times > 0).sum())
+    if rescued:
+        yield Finding(
+            f"Rescued from divergence: {rescued} of {count(len(times), 'final run')} of {study.title(arm)} "
+            f"({count(int(times.sum()), 'rescue')}). Each rescue took a run back to its last evaluation, to repeat "
+            "what follows at a third of its learning rate: the selected rate is too high, so sweep lower ones.",
+            alarm=True,
+        )
 
 
 def _edges(study: Study, arm: str) -> Iterator[Finding]:

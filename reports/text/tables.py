@@ -354,6 +354,7 @@ def training_course(study: Study) -> Table:
     """Of each reported final run when it was best and how far it had come when it stopped."""
     noted = {
         "Clipped steps": select(study.measurements, "cost", "clipped_share"),
+        "Rescues": select(study.measurements, "cost", "rescues"),
         "Owed to lucky noise": select(study.measurements, "validation", "selection_optimism"),
     }
     finals = pd.concat([final.runs for final in study.finals.values()]) if study.finals else study.runs.iloc[:0]
@@ -484,7 +485,10 @@ def _parameter(value: object) -> Cell:
 
 
 def learning_rate_stability(study: Study, arm: str) -> Table | None:
-    """How an arm's trials ended in each half decade of the learning rate; None where it is not swept."""
+    """How an arm's trials ended in each half decade of the learning rate; None where it is not swept.
+
+    Where trials may be rescued from divergence, the last column has the number of those that were.
+    """
     swept = next((name for name in study.swept(arm) if name.rpartition(".")[2] == "learning_rate"), "")
     column = f"param.{swept}"
     if column not in study.trials:
@@ -495,6 +499,9 @@ def learning_rate_stability(study: Study, arm: str) -> Table | None:
     if frame.empty:
         return None
     best = frame.loc[frame["state"] == RunState.COMPLETE, "value"].min()
+    known = select(study.measurements, "cost", "rescues")
+    known = known[known["run_id"].isin(frame["run_id"])]
+    rescued = known.loc[known["value"] > 0, "run_id"]
     rows = []
     for number in sorted(frame["bin"].unique()):
         trials_in = frame[frame["bin"] == number]
@@ -511,12 +518,14 @@ def learning_rate_stability(study: Study, arm: str) -> Table | None:
                 Cell(str(lost)),
                 Cell(quantity(None if complete.empty else float(complete.min() - best))),
                 Cell(quantity(None if complete.empty else float(complete.median() - best))),
+                *([] if known.empty else [Cell(str(int(trials_in["run_id"].isin(rescued).sum())))]),
             ]
         )
     columns = ["Learning rate", "Trials", "Complete", "Pruned", "Diverged or failed", "Best, above the best of all"]
+    columns += ["Median, likewise", *([] if known.empty else ["Rescued"])]
     name = study.title(arm)
     caption = f"{name}: how stable training is, by learning rate; validation bits/dim above the best trial's"
-    return Table(caption, [*columns, "Median, likewise"], rows, sortable=True)
+    return Table(caption, columns, rows, sortable=True)
 
 
 def published(study: Study) -> Table:

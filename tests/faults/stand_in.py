@@ -82,6 +82,7 @@ def run_trial(
     importance_samples: int,
     on_evaluation: Callable[[EvaluationRecord], None],
     checkpoint: Checkpoint,
+    on_rescue: Callable[[str], None],
 ) -> Outcome:
     model, log = _trained(config, seed, on_evaluation, checkpoint)
     return Outcome(model, log, _measured("validation", log, data))
@@ -96,6 +97,7 @@ def run_final(
     on_evaluation: Callable[[EvaluationRecord], None],
     on_progress: Callable[[int, int], None],
     checkpoint: Checkpoint,
+    on_rescue: Callable[[str], None],
 ) -> Outcome:
     model, log = _trained(config, seed, on_evaluation, checkpoint, _png())
     time.sleep(evaluation_seconds)

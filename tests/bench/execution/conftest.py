@@ -43,14 +43,18 @@ class Trainer:
         """By the number of the trial in order of training, or -1 for the finals: a function that raises."""
         self.lag: set[int] = set()
         """Trials whose learning curve lies far above all others."""
+        self.rescued: set[int] = set()
+        """Trials that are rescued from divergence before their first evaluation."""
         self.luck: list[float] = [0.0]
         """By seed, in turn: by how much a final run's validation lies above its configuration's, and test below."""
 
-    def run_trial(self, config, data, seed, importance_samples, on_evaluation, checkpoint):
+    def run_trial(self, config, data, seed, importance_samples, on_evaluation, checkpoint, on_rescue):
         order = len(self.trials)
         self.trials.append(config)
         extra = 5.0 if order in self.lag else 0.0
         records = []
+        if order in self.rescued:
+            on_rescue("training loss became nan at step 1: rescue 1 of 2, from the start at the learning rate 0.1")
         for evaluation in range(1, config.training.evaluations + 1):
             bits = reached(config) + extra + 1 / evaluation
             values = {"validation/bits_per_dim": bits}
@@ -60,7 +64,7 @@ class Trainer:
                 self.accidents[order]()
         return self._outcome("validation", reached(config) + extra, records)
 
-    def run_final(self, config, data, test, seed, protocol, on_evaluation, on_progress, checkpoint):
+    def run_final(self, config, data, test, seed, protocol, on_evaluation, on_progress, checkpoint, on_rescue):
         luck = self.luck[sum(config == other for other, _ in self.finals) % len(self.luck)]
         self.finals.append((config, seed))
         record = EvaluationRecord(1, 128, 0.1, {"validation/bits_per_dim": reached(config) + luck})

@@ -238,6 +238,14 @@ def test_a_trial_that_fails_ends_in_a_typed_state_with_its_reason_and_the_study_
     assert len(trainer.finals) == 2
 
 
+def test_a_rescue_from_divergence_is_said_at_once_with_the_name_of_its_trial(study_run, trainer):
+    trainer.rescued = {1}
+    text = " ".join(said(study_run(trials=2)).split())
+    what = "training loss became nan at step 1: rescue 1 of 2, from the start at the learning rate 0.1"
+    assert text.count(what) == 1
+    assert re.search(rf"vae #1 [^:]*: {what}", text)
+
+
 def test_a_model_that_cannot_be_built_leaves_its_traceback(study_run, trainer, monkeypatch, tmp_path, digits):
     def build_model(*arguments):
         raise ValueError("the pieces do not fit")

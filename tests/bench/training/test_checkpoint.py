@@ -511,7 +511,7 @@ def test_the_energy_of_one_process_is_not_taken_for_that_of_all(path, monkeypatc
 def test_final_runs_and_models_trained_again_keep_their_state_too(path, monkeypatch, run):
     given = []
 
-    def fake(model, data, config, seed, on_evaluation, checkpoint, picture, programs):
+    def fake(model, data, config, seed, on_evaluation, checkpoint, *others):
         given.append(checkpoint)
         interrupt()
 

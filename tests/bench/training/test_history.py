@@ -41,5 +41,15 @@ def test_a_process_that_continues_begins_where_the_log_ends():
     assert continued.seconds == log.seconds
 
 
+def test_an_interval_with_rescues_is_no_part_of_the_speed():
+    log = log_of([5.0, 2.0, 1.0, 3.0])
+    assert log.rescues == 0
+    for record, times in zip(log.records, (0, 0, 2, 2), strict=True):
+        record.values["train/rescues"] = times
+    assert log.rescues == 2
+    assert log.images_per_second().tolist() == [30.0, 20.0]
+
+
 def test_before_the_first_look_no_time_has_passed():
     assert log_of([]).seconds == 0.0
+    assert log_of([]).rescues == 0

@@ -27,7 +27,7 @@ from bench.data.dataset import TuningData
 from bench.data.registry import load
 from bench.execution.progress import StudyProgress
 from bench.execution.session import open_session
-from bench.execution.trial import OnEvaluation, Outcome, run_trial, validation_bits_per_dim
+from bench.execution.trial import OnEvaluation, OnRescue, Outcome, run_trial, say_nothing, validation_bits_per_dim
 from bench.execution.worker import Worker
 from bench.search.queue import Claim, Task
 from bench.study.config import RunConfig
@@ -68,6 +68,7 @@ class _Clock:
         importance_samples: int,
         on_evaluation: OnEvaluation,
         checkpoint: Checkpoint | None = None,
+        on_rescue: OnRescue = say_nothing,
     ) -> Outcome:
         """The project's own, observed."""
 
@@ -76,7 +77,7 @@ class _Clock:
                 self.first_step = time.perf_counter() - record.seconds
             on_evaluation(record)
 
-        self.outcome = run_trial(config, data, seed, importance_samples, observed, checkpoint)
+        self.outcome = run_trial(config, data, seed, importance_samples, observed, checkpoint, on_rescue)
         return self.outcome
 
     def timed(self, name: str, method: Callable[..., Any]) -> Callable[..., Any]:

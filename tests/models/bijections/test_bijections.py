@@ -4,6 +4,7 @@ import pytest
 from keras import ops
 from numpy.testing import assert_allclose
 
+import models.bijections.base
 from models.bijections.actnorm import ActNorm
 from models.bijections.base import Chain
 from models.bijections.coupling import CheckerboardCoupling, Coupling
@@ -330,3 +331,27 @@ def test_squeeze_refuses_an_odd_image_and_coupling_a_single_channel():
         Squeeze().compute_output_shape((None, 3, 4, 1))
     with pytest.raises(ValueError, match="at least 2 channels, got 1"):
         Coupling(Affine(), NETWORK).build((None, 2, 2, 1))
+
+
+@pytest.mark.parametrize("n", [5, 16, 21])
+def test_a_coupling_is_initialised_in_pieces_with_the_same_result(float64, repeated, normal, array, monkeypatch, n):
+    """Of at most eight images at a time, be they a multiple of it or not."""
+    x, sizes = 3 * normal(n, 4, 2, 3) + 1, set()
+    weights = [array(weight) for weight in repeated.weights]
+    expected = array(repeated.initialise(x))
+    initialised = [array(weight) for weight in repeated.weights]
+    for weight, value in zip(repeated.weights, weights, strict=True):
+        weight.assign(value)
+    kind = type(repeated.unrolled()[0].coupling)
+    forward = kind.forward
+
+    def recorded(coupling, images, keep=None):
+        sizes.add(images.shape[0])
+        return forward(coupling, images, keep)
+
+    monkeypatch.setattr(kind, "forward", recorded)
+    monkeypatch.setattr(models.bijections.base, "PIECE", 8)
+    assert_allclose(array(repeated.initialise(x)), expected, atol=1e-11)
+    assert sizes == {{5: 5, 16: 8, 21: 7}[n]}
+    for weight, value in zip(repeated.weights, initialised, strict=True):
+        assert_allclose(array(weight), value, atol=1e-12)

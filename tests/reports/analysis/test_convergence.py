@@ -157,16 +157,17 @@ def test_table_of_the_course_of_training(study):
     builder = with_curves(study, {"vae": [rising(T), flat(T)], "glow": [flat(T)] * 2})
     first = next(run for run in builder.runs if run["role"] == "final")
     builder.measure(first, "cost", "clipped_share", 0.25)
+    builder.measure(first, "cost", "rescues", 2)
     builder.measure(first, "validation", "selection_optimism", 0.0021, monte_carlo_error=0.0011)
     table = tables.training_course(Study(builder.results()))
-    assert table.columns[-2:] == ["Clipped steps", "Owed to lucky noise"]
+    assert table.columns[-3:] == ["Clipped steps", "Rescues", "Owed to lucky noise"]
     assert [[cell.text for cell in row[:3]] for row in table.rows] == [
         ["VAE", "0", "overfitted"],
         ["VAE", "1", "converged"],
         ["Glow", "0", "converged"],
         ["Glow", "1", "converged"],
     ]
-    assert [cell.text.replace(NO_BREAK, " ") for cell in table.rows[0][-2:]] == ["0.250", "0.0021 ± 0.0011"]
+    assert [cell.text.replace(NO_BREAK, " ") for cell in table.rows[0][-3:]] == ["0.250", "2.00", "0.0021 ± 0.0011"]
     assert (table.rows[0][4].text, table.rows[0][4].notes) == ("8,000", ["40% of training"])
     assert [cell.text for cell in table.rows[1][-2:]] == ["–", "–"]
     assert table.runs[0] == first["run_id"]

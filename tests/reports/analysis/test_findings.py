@@ -64,6 +64,18 @@ def test_runs_that_are_not_the_study_s_own_are_counted(study, foreign, words):
     assert texts(results, alarm=True)[0].startswith(words)
 
 
+def test_runs_that_were_rescued_from_divergence_are_counted(study):
+    builder = study(LEVELS, measured=True)
+    finals = [run for run in builder.runs if run["role"] == "final"]
+    for arm, rescues in (("vae", [0, 0, 0]), ("glow", [2, 0, 1])):
+        for run, times in zip([run for run in finals if run["arm"] == arm], rescues, strict=True):
+            builder.measure(run, "cost", "rescues", times)
+    found = [text for text in texts(builder.results(), alarm=True) if text.startswith("Rescued")]
+    assert [text.partition(". ")[0] for text in found] == [
+        "Rescued from divergence: 2 of 3 final runs of Glow (3 rescues)"
+    ]
+
+
 def test_no_active_unit_is_collapse_even_where_the_share_is_not_known(study):
     builder = study(LEVELS, measured=True)
     builder.measurements = [row for row in builder.measurements if row["metric"] != "collapsed_share"]

@@ -40,6 +40,17 @@ def test_each_half_decade_of_the_learning_rate_counts_its_ends(empty):
     assert tables.learning_rate_stability(Study(empty.results(swept={"vae": ["latent_size"]})), "vae") is None
 
 
+def test_rescued_trials_are_counted_by_learning_rate_where_trials_may_be_rescued(empty):
+    for number, (rate, times) in enumerate([(1.1e-3, 0), (0.5, 2), (0.9, 1), (0.8, 0)]):
+        run = empty.run("vae", "search", number=number, param_learning_rate=rate)
+        empty.measure(run, "validation", "bits_per_dim", 2.0)
+        empty.measure(run, "cost", "rescues", times)
+    table = tables.learning_rate_stability(Study(empty.results()), "vae")
+    assert table is not None
+    assert table.columns[-1] == "Rescued"
+    assert [row[-1] for row in texts(table)] == ["0", "2"]
+
+
 def test_published_figures_stand_beside_what_was_obtained_on_the_same_data_alone(study):
     builder = study({"vae": [2.3], "glow": [1.97]})
     results = builder.results()
