@@ -20,6 +20,9 @@ STATUS = {
 }
 """MLflow status of each state, of which MLflow has fewer; the tag ``reparam.state`` holds the state itself."""
 
+ENDS = frozenset(STATUS.values()) - {STATUS[RunState.RUNNING]}
+"""MLflow statuses of runs that have ended."""
+
 ERROR_SUFFIX = "_standard_error"
 MONTE_CARLO_SUFFIX = "_monte_carlo_error"
 HEADLINE = "bits_per_dim"

@@ -116,6 +116,8 @@ class Tracker:
         self.outbox = outbox
         self.store = store_name(uri)
         """The URI without its credentials."""
+        self.refused: set[Path] = set()
+        """Outboxes of dead processes that are not uploaded, as something damaged them, or the store rejects them or fails."""
         self._settled: IO[bytes] | None = None
         self.uploader = Uploader(lambda: self.client, self.store, outbox)
 
@@ -218,7 +220,7 @@ class Tracker:
             try:
                 outbox = Outbox.take_over(folder, self.store)
             except RefusedPathError as error:
-                self.uploader.report(f"an outbox is not uploaded: {error}")
+                self._refuse(folder, str(error))
                 continue
             if outbox is not None:
                 yield outbox
@@ -230,24 +232,41 @@ class Tracker:
             Upload(self.client, outbox, self.uploader.report).send()
         except RunRejectedError as error:
             outbox.release()
+            self.refused.add(outbox.folder)
             self.uploader.report(
                 f"the tracking store rejected a run ({error}); what it logged is kept in {outbox.folder}"
             )
             return False
         except RefusedPathError as error:
             outbox.release()
-            self.uploader.report(f"an outbox is not uploaded: {error}")
+            self._refuse(outbox.folder, str(error))
             return False
         except Exception as error:
             outbox.release()
             if isinstance(error, OutboxError):
                 raise
+            reason = shorten(str(error)) or type(error).__name__
+            if self._answers():
+                self._refuse(outbox.folder, f"the tracking store fails on {outbox.folder} ({reason}): it is tried again")
+                return False
             waiting = self.waiting()
             raise TrackingError(
-                f"tracking store {redact(self.uri)} cannot be reached: {shorten(str(error))}; {waiting.records} "
+                f"tracking store {redact(self.uri)} cannot be reached: {reason}; {waiting.records} "
                 f"records of {waiting.runs} runs wait in {self.outbox}: `reparam-bench upload` uploads them"
             ) from error
         outbox.finish()
+        return True
+
+    def _refuse(self, folder: Path, reason: str) -> None:
+        self.refused.add(folder)
+        self.uploader.report(f"an outbox is not uploaded: {reason}")
+
+    def _answers(self) -> bool:
+        """Whether the store answers, so that what failed concerns one run alone."""
+        try:
+            self.client.search_experiments(max_results=1)
+        except (MlflowException, SQLAlchemyError, OSError):
+            return False
         return True
 
     def waiting(self) -> Waiting:
