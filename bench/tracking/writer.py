@@ -247,7 +247,9 @@ class Tracker:
                 raise
             reason = shorten(str(error)) or type(error).__name__
             if self._answers():
-                self._refuse(outbox.folder, f"the tracking store fails on {outbox.folder} ({reason}): it is tried again")
+                self._refuse(
+                    outbox.folder, f"the tracking store fails on {outbox.folder} ({reason}): it is tried again"
+                )
                 return False
             waiting = self.waiting()
             raise TrackingError(

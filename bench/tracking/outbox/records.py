@@ -24,7 +24,6 @@ _Time = Annotated[int, Field(ge=0, le=LATEST)]
 _Step = Annotated[int, Field(ge=0, le=2**63 - 1)]
 
 
-
 class _Line(BaseModel):
     # A diverged run logs NaN, which JSON itself does not know.
     model_config = ConfigDict(frozen=True, extra="forbid", ser_json_inf_nan="constants")
