@@ -24,6 +24,7 @@ from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 from sqlalchemy.exc import SQLAlchemyError
 
+from bench.core.databases import MLFLOW, check_database, is_database
 from bench.core.errors import DisagreementError, OutboxError, TrackingError
 from bench.core.logs import shorten
 from bench.core.redaction import redact
@@ -132,6 +133,9 @@ class Tracker:
     @cached_property
     def client(self) -> MlflowClient:
         """MLflow's client; the first use opens a database, which may fail, and settles its addresses."""
+        if is_database(self.uri):
+            # MLflow itself would change the tables of an earlier version.
+            check_database(self.uri, MLFLOW, "tracking store")
         client = MlflowClient(tracking_uri=self.uri)
         self._settled = settle(self.uri)
         return client
@@ -243,7 +247,7 @@ class Tracker:
             return False
         except Exception as error:
             outbox.release()
-            if isinstance(error, OutboxError):
+            if isinstance(error, OutboxError | TrackingError):
                 raise
             reason = shorten(str(error)) or type(error).__name__
             if self._answers():
