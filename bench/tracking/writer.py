@@ -118,7 +118,7 @@ class Tracker:
         self.store = store_name(uri)
         """The URI without its credentials."""
         self.refused: set[Path] = set()
-        """Outboxes of dead processes that are not uploaded, as something damaged them, or the store rejects them or fails."""
+        """Outboxes of dead processes that are not uploaded, damaged, or such as the store rejects or fails on."""
         self._settled: IO[bytes] | None = None
         self.uploader = Uploader(lambda: self.client, self.store, outbox)
 
@@ -251,9 +251,8 @@ class Tracker:
                 raise
             reason = shorten(str(error)) or type(error).__name__
             if self._answers():
-                self._refuse(
-                    outbox.folder, f"the tracking store fails on {outbox.folder} ({reason}): it is tried again"
-                )
+                failure = f"the tracking store fails on {outbox.folder} ({reason}): it is tried again"
+                self._refuse(outbox.folder, failure)
                 return False
             waiting = self.waiting()
             raise TrackingError(

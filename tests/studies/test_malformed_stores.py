@@ -201,7 +201,7 @@ def foreign_store(request, tmp_path, stores):
     installed = re.escape(version("mlflow"))
     remedy = {
         "ffffffffffff": rf"are unknown to the installed MLflow {installed}: install the version that wrote it",
-        "97727af70f4d": rf"are of an earlier MLflow than the installed {installed}: copy it, then `mlflow db upgrade` it",
+        "97727af70f4d": rf"are of an earlier MLflow than the installed {installed}: copy it, then `mlflow db ",
     }[request.param]
     return rf"mlflow\.db cannot be used: its tables \({request.param}\) {remedy}"
 
