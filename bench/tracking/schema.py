@@ -57,6 +57,8 @@ MODEL_FOLDER = "model"
 """Artifact folder of a run's model, in a store without logged models."""
 MODEL_FILE = "artifacts/model.keras"
 """The trained model within its package."""
+MODEL_DIGEST_TAG = "reparam.model_digest"
+"""Of a run that keeps its trained model: the SHA-256 of :data:`MODEL_FILE` as it was saved."""
 DETAILS_TAG = "reparam.details."
 """Prefix of a tag per split: what describes that split's measurements beside their values, as JSON."""
 

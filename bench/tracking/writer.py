@@ -25,6 +25,7 @@ from mlflow.tracking import MlflowClient
 from sqlalchemy.exc import SQLAlchemyError
 
 from bench.core.databases import MLFLOW, check_database, is_database
+from bench.core.digests import file_digest
 from bench.core.errors import DisagreementError, OutboxError, TrackingError
 from bench.core.logs import shorten
 from bench.core.redaction import redact
@@ -58,6 +59,7 @@ from bench.tracking.schema import (
     KEY_TAG,
     LOST,
     MAX_VALUE_LENGTH,
+    MODEL_FILE,
     MODEL_FOLDER,
     MONTE_CARLO_SUFFIX,
     NOTE_TAG,
@@ -117,8 +119,8 @@ class Tracker:
         self.outbox = outbox
         self.store = store_name(uri)
         """The URI without its credentials."""
-        self.refused: set[Path] = set()
-        """Outboxes of dead processes that are not uploaded, damaged, or such as the store rejects or fails on."""
+        self.refused: dict[Path, str] = {}
+        """Why outboxes of dead processes are not uploaded: they are damaged, or the store rejects them or fails."""
         self._settled: IO[bytes] | None = None
         self.uploader = Uploader(lambda: self.client, self.store, outbox)
 
@@ -217,7 +219,10 @@ class Tracker:
             TrackingError: the store cannot be reached; what is left waits.
             OutboxError: the disk cannot be written.
         """
-        return sum(self._upload(outbox) for outbox in self._orphans())
+        uploaded = sum(self._upload(outbox) for outbox in self._orphans())
+        for reason in self.refused.values():
+            self.uploader.report(reason)
+        return uploaded
 
     def _orphans(self) -> Iterator[Outbox]:
         for folder in outboxes(self.outbox):
@@ -236,8 +241,7 @@ class Tracker:
             Upload(self.client, outbox, self.uploader.report).send()
         except RunRejectedError as error:
             outbox.release()
-            self.refused.add(outbox.folder)
-            self.uploader.report(
+            self.refused[outbox.folder] = (
                 f"the tracking store rejected a run ({error}); what it logged is kept in {outbox.folder}"
             )
             return False
@@ -263,8 +267,7 @@ class Tracker:
         return True
 
     def _refuse(self, folder: Path, reason: str) -> None:
-        self.refused.add(folder)
-        self.uploader.report(f"an outbox is not uploaded: {reason}")
+        self.refused[folder] = f"an outbox is not uploaded: {reason}"
 
     def _answers(self) -> bool:
         """Whether the store answers, so that what failed concerns one run alone."""
@@ -771,7 +774,8 @@ class ModelRun:
         folder = self._outbox.folder / path
         with raise_outbox_errors(folder):
             write_package(model, example, folder)
-        self._write(Package(path=path, model_type=str(model.configuration.family)))
+        digest = file_digest(folder / MODEL_FILE)
+        self._write(Package(path=path, model_type=str(model.configuration.family), digest=digest))
         self._keeps_model = True
 
     def finish(self, state: RunState, reason: str = "", rank: str = "") -> None:

@@ -316,7 +316,7 @@ def evaluate(
     from bench.execution.removal import check_folder
     from bench.runtime.backend import check_backend, select_backend
     from bench.study.definition import StudySettings
-    from bench.tracking.reading.reader import load_run
+    from bench.tracking.reading.reader import check_model_file, load_run
 
     given = {"importance_samples": importance_samples, "evaluation_images": evaluation_images, "extractor": extractor}
     StudySettings.from_options({option: value for option, value in given.items() if value is not None})
@@ -330,6 +330,8 @@ def evaluate(
     check_backend(backend or logged.backend)
     console = open_console(quiet)
     with command_log("evaluate", output, log_file, console):
+        if logged.keeps_model:
+            check_model_file(uri, logged.run_id)
         select_backend(backend or logged.backend)
 
         from bench.evaluation.evaluator import open_outside

@@ -42,11 +42,9 @@ def command(
         waiting = tracker.waiting()
         for store, runs in tracker.waiting_elsewhere().items():
             typer.echo(f"{runs} runs wait for {store}: give it with --tracking-uri")
-        if not waiting.runs:
-            for problem in tracker.problems():
-                typer.echo(f"warning: {problem}", err=True)
-            typer.echo(f"nothing {'else ' if tracker.problems() else ''}waits in {outbox}{_refused(tracker)}")
-            raise typer.Exit(INCOMPLETE if tracker.problems() else 0)
+        if not waiting.runs and not tracker.refused:
+            typer.echo(f"nothing waits in {outbox}")
+            return
         with command_log("upload", output, log_file, open_console()):
             uploaded = tracker.upload_orphans()
         typer.echo(f"uploaded {uploaded} of {waiting.runs} runs, {waiting.records} records{_refused(tracker)}")

@@ -92,11 +92,12 @@ class Samples(_Line):
 
 
 class Package(_Line):
-    """The trained model, an MLflow model in the folder ``path`` within the outbox."""
+    """The trained model, an MLflow model in the folder ``path`` within the outbox; ``digest`` is that of its file."""
 
     kind: Literal["package"] = "package"
     path: _Path
     model_type: str
+    digest: str = ""
 
 
 class End(_Line):

@@ -29,7 +29,7 @@ from bench.tracking.outbox.inside import RefusedPathError
 from bench.tracking.outbox.outbox import REJECTED, Outbox, State
 from bench.tracking.outbox.records import RECORD, Creation, End, File, Package, Record, Samples, Values
 from bench.tracking.outbox.retry import is_transient
-from bench.tracking.schema import KEY_TAG, MODEL_FOLDER
+from bench.tracking.schema import KEY_TAG, MODEL_DIGEST_TAG, MODEL_FOLDER
 
 # MLflow's client would repeat a request without a response, and so create a run twice. Set at import, since changing
 # the environment while other threads read it is not safe.
@@ -140,6 +140,8 @@ class Upload:
                 self._add(_Part(line, tags={"mlflow.loggedImages": "True"}))
             case Package():
                 self._log_model(record)
+                # A record of an earlier version has none.
+                self._add(_Part(line, tags={MODEL_DIGEST_TAG: record.digest} if record.digest else {}))
             case End():
                 self._add(_Part(line, tags=record.tags))
                 self._flush()

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import io
 import json
+import logging
 import math
 import re
 import tempfile
 import zipfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +20,7 @@ import psutil
 from mlflow.tracking import MlflowClient
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
+from bench.core.digests import file_digest
 from bench.core.errors import SettingsError, TrackingError
 from bench.core.logs import shorten
 from bench.core.metrics import METRICS, Metric
@@ -47,6 +50,7 @@ from bench.tracking.schema import (
     ERROR_SUFFIX,
     EVALUATION_SUFFIX,
     IMAGE_FOLDER,
+    MODEL_DIGEST_TAG,
     MODEL_FILE,
     MODEL_FOLDER,
     MONTE_CARLO_SUFFIX,
@@ -56,6 +60,8 @@ from bench.tracking.schema import (
     UNAVAILABLE_TAG,
 )
 from bench.tracking.views import VIEWS, view_address
+
+log = logging.getLogger(__name__)
 
 CURVES = ("train/bits_per_dim", "validation/bits_per_dim")
 """Learning curves that reports draw."""
@@ -393,12 +399,23 @@ def load_model_file(uri: str, run_id: str, folder: Path) -> Path:
         The file.
 
     Raises:
-        TrackingError: the store cannot be reached, or the file is no archive, or does not fit into memory.
+        TrackingError: the store cannot be reached, or the file is not the one that the run logged, or no archive, or
+            does not fit into memory.
     """
     client = connect(uri)
     with raise_tracking_errors(uri):
-        location, _ = model_location(client, client.get_run(run_id))
-    file = Artifacts(uri).download(f"{location}/{MODEL_FILE}", folder)
+        run = client.get_run(run_id)
+        location, _ = model_location(client, run)
+    address = f"{location}/{MODEL_FILE}"
+    file = Artifacts(uri).download(address, folder)
+    logged, found = run.data.tags.get(MODEL_DIGEST_TAG), file_digest(file)
+    if logged is None:
+        _say_unchecked(run_id)
+    elif found != logged:
+        raise TrackingError(
+            f"the model of run {run_id} is not the one that the run logged (SHA-256 {found[:12]}, logged was "
+            f"{logged[:12]}): put its own file back at {redact(Artifacts(uri).locate(address))}"
+        )
     try:
         with zipfile.ZipFile(file) as archive:
             unpacked = sum(member.file_size for member in archive.infolist())
@@ -409,6 +426,21 @@ def load_model_file(uri: str, run_id: str, folder: Path) -> Path:
             f"the model of run {run_id} takes {unpacked / 2**30:.1f} GiB: more than the available memory"
         )
     return file
+
+
+def check_model_file(uri: str, run_id: str) -> None:
+    """Check that a run's model is the one that the run logged, before work that takes long.
+
+    Raises:
+        TrackingError: as in :func:`load_model_file`.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        load_model_file(uri, run_id, Path(folder))
+
+
+@cache
+def _say_unchecked(run_id: str) -> None:
+    log.warning("run %s was logged without a digest of its model: that the model is its own is not checked", run_id)
 
 
 def _quoted(text: str) -> str:
