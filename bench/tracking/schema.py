@@ -40,6 +40,8 @@ LOST = "its process ended before it did"
 """The reason of a run whose process died before the run ended."""
 MAX_VALUE_LENGTH = 500
 """Longest parameter or reason in characters; some stores reject longer ones."""
+LONGEST_TAG = 5_000
+"""Characters of a tag that all versions of MLflow's server take."""
 
 UI_ADDRESS = "http://127.0.0.1:5000"
 """Where ``reparam-bench ui`` shows an embedded store."""
@@ -66,6 +68,8 @@ REFERENCE_CODES_TAG = f"{DETAILS_TAG}{REFERENCE_CODES}"
 """Of a study's own run: there once its reference codes are logged."""
 UNAVAILABLE_TAG = "reparam.unavailable"
 """Why each metric is missing that could not be measured, as JSON."""
+UNBEGUN_TAG = "reparam.unbegun"
+"""Of a study's own run: the trials and final runs that failed before they had a run, and why, as JSON."""
 
 
 @dataclass(frozen=True)

@@ -29,7 +29,7 @@ from bench.core.digests import file_digest
 from bench.core.errors import DisagreementError, OutboxError, TrackingError
 from bench.core.logs import shorten
 from bench.core.redaction import redact
-from bench.core.results import EvaluationRecord, Measurement, ReferenceCodes, RunState
+from bench.core.results import EvaluationRecord, Measurement, ReferenceCodes, RunState, Unbegun
 from bench.tracking.deletion import below, deleted_children, only_run, was_deleted
 from bench.tracking.descriptions import (
     experiment_note,
@@ -57,6 +57,7 @@ from bench.tracking.schema import (
     HEADLINE,
     IMAGE_FOLDER,
     KEY_TAG,
+    LONGEST_TAG,
     LOST,
     MAX_VALUE_LENGTH,
     MODEL_FILE,
@@ -68,6 +69,7 @@ from bench.tracking.schema import (
     TABLE_FOLDER,
     TRAINING_MODE,
     UNAVAILABLE_TAG,
+    UNBEGUN_TAG,
     StudyDescription,
 )
 from bench.tracking.views import saved_views
@@ -633,6 +635,18 @@ class ParentRun:
 
             names.append(self.tracker.request(registered, f"does not register {name!r}"))
         return names
+
+    def log_unbegun(self, unbegun: Sequence[Unbegun]) -> None:
+        """Log which trials and final runs failed before they had a run, the most frequent reasons first.
+
+        Raises:
+            TrackingError: the store cannot be reached.
+        """
+        rows = [asdict(replace(each, reason=_clean(each.reason)[:MAX_VALUE_LENGTH])) for each in unbegun]
+        while len(text := json.dumps(rows)) > LONGEST_TAG:
+            *rows, last = rows
+            rows[-1] = rows[-1] | {"reason": "other reasons", "count": rows[-1]["count"] + last["count"]}
+        self.tracker.request(lambda: self.client.set_tag(self.run_id, UNBEGUN_TAG, text))
 
     def has_reference_codes(self) -> bool:
         """Whether the reference codes are logged.

@@ -33,6 +33,7 @@ from bench.core.results import (
     BoundKind,
     ImageGrid,
     StudyResults,
+    Unbegun,
 )
 from bench.core.validation import format_validation_error
 from bench.data.dataset import DatasetInfo
@@ -58,6 +59,7 @@ from bench.tracking.schema import (
     TRAINING_MODE,
     UI_ADDRESS,
     UNAVAILABLE_TAG,
+    UNBEGUN_TAG,
 )
 from bench.tracking.views import VIEWS, view_address
 
@@ -147,6 +149,7 @@ def _load(client: MlflowClient, uri: str, study_id: str) -> StudyResults:
         _DATASET.validate_python({name: value for name, value in dataset.items() if name != "digest"})
         settings = _OBJECT.validate_json(tags["reparam.settings"])
         selected = _SELECTED.validate_json(tags.get("reparam.selected", "{}"))
+        unbegun = _UNBEGUN.validate_json(tags.get(UNBEGUN_TAG, "[]"))
         space = _SPACE.validate_json(tags.get("reparam.space", "{}"))
         # Defines the user's own metrics where the file that registers them is not imported.
         for metric in _METRIC_LIST.validate_json(tags.get("reparam.metrics", "[]")):
@@ -187,6 +190,7 @@ def _load(client: MlflowClient, uri: str, study_id: str) -> StudyResults:
         space=space,
         unavailable={child.run_id: child.unavailable for child in finals if child.unavailable},
         reference_codes=read_reference_codes(parent.info.run_id, tags, parent.data.metrics),
+        unbegun=unbegun,
     )
 
 
@@ -217,6 +221,7 @@ _NAME = re.compile(r"[\w-][\w.-]*")
 _OBJECT = TypeAdapter(dict[str, Any])
 _DATASET = TypeAdapter(DatasetInfo)
 _SELECTED = TypeAdapter(dict[str, _Selected])
+_UNBEGUN = TypeAdapter(list[Unbegun])
 _METRIC_LIST = TypeAdapter(list[Metric])
 _SPACE = TypeAdapter(dict[str, dict[str, dict[str, Any]]])
 """The ranges of the swept parameters, by arm and name."""
