@@ -41,6 +41,7 @@ from bench.data.preparation import Preparation
 from bench.tracking.connection import connect, raise_tracking_errors
 from bench.tracking.deletion import deleted_children, deleted_studies, only_run, was_deleted
 from bench.tracking.location import Artifacts
+from bench.tracking.reading.listed import ListedStudy
 from bench.tracking.reading.reference_codes import read_reference_codes
 from bench.tracking.reading.sources import ClientSource, StoredRun, open_source
 from bench.tracking.registry import model_location
@@ -77,10 +78,27 @@ def list_studies(uri: str) -> list[str]:
     Raises:
         TrackingError: the store cannot be reached.
     """
+    return [each.study_id for each in describe_studies(uri)]
+
+
+def describe_studies(uri: str) -> list[ListedStudy]:
+    """The studies in a store, newest first.
+
+    Raises:
+        TrackingError: the store cannot be reached.
+    """
     client = connect(uri)
     with raise_tracking_errors(uri):
-        tags = [run.data.tags for run in _parents(client, "")]
-    return [each["reparam.study_id"] for each in tags if "reparam.study_id" in each]
+        known = [(run.info, run.data.tags) for run in _parents(client, "")]
+    return [
+        ListedStudy.of(
+            tags["reparam.study_id"],
+            *(info.start_time, info.status),
+            *(tags.get(f"reparam.{name}") for name in ("state", "study")),
+        )
+        for info, tags in known
+        if "reparam.study_id" in tags
+    ]
 
 
 def newest_view(uri: str) -> str | None:
