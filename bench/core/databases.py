@@ -133,6 +133,9 @@ def _other_version(owner: Owner, revision: str | None) -> str:
     """What is wrong with tables that the installed version of their program does not use; empty if it uses them."""
     versions, replaced = _migrations(owner)
     installed = version(owner.name)
+    if not versions:
+        # Another version keeps its steps elsewhere, and says by itself what it cannot use.
+        return ""
     if revision not in versions:
         return f"are unknown to the installed {owner.name} {installed}: install the version that wrote it"
     if revision in replaced:
@@ -150,7 +153,9 @@ def _migrations(owner: Owner) -> tuple[frozenset[str], frozenset[str]]:
     folders = [] if package is None else package.submodule_search_locations or []
     texts = [file.read_text(encoding="utf-8") for each in folders for file in Path(each, owner.migrations).glob("*.py")]
     versions, replaced = (
-        frozenset(found for text in texts for found in re.findall(rf'^{name}\s*=\s*"(\w+)"', text, re.MULTILINE))
+        frozenset(
+            found for text in texts for found in re.findall(rf"^{name}\b[^=\n]*=\s*[\"'](\w+)", text, re.MULTILINE)
+        )
         for name in ("revision", "down_revision")
     )
     return versions, replaced

@@ -449,6 +449,24 @@ def test_an_outbox_that_was_altered_does_not_end_the_process_that_waits_for_it(p
     assert "records.jsonl is a symbolic link" in problem
 
 
+def test_a_folder_in_place_of_a_living_run_s_state_costs_that_run_alone(parent, tracker, client, tmp_path):
+    altered, other = begin(parent), begin(parent, 1)
+    (folder,) = (tmp_path / "outbox").glob(f"*/{altered.key}")
+    state = folder / "state.json"
+    # Until its creation is uploaded, and noted.
+    while not state.exists() or '"sent":0' in state.read_text():
+        time.sleep(0.01)
+    state.unlink()
+    state.mkdir()
+    log_all(altered)
+    log_all(other)
+    assert tracker.drain(60) > 0
+    assert_arrived(client, other.run_id)
+    (problem,) = tracker.problems()
+    assert problem == f"an outbox is not uploaded: {state} is a folder: a file is accepted"
+    assert (state.parent / "records.jsonl").exists()
+
+
 def test_a_run_that_the_store_rejects_waits_for_a_later_process(parent, tracker, client, tmp_path):
     client.delete_experiment(parent.experiment_id)
     run = begin(parent)
