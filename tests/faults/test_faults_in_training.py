@@ -27,7 +27,7 @@ from tests.faults.proxy import FAULTS, Proxy
 
 ROOT = Path(__file__).resolve().parents[2]
 LEASE = 5.0
-KINDS = ["worker killed"] * 2 + ["worker stopped"] * 2 + ["coordinator killed", "server away"]
+KINDS = ["worker killed"] * 2 + ["worker stopped", "coordinator killed", "server away"]
 COUNT = len(KINDS)
 OPTIONS = {
     "--epochs": "20",
