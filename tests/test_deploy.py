@@ -22,6 +22,8 @@ import pytest
 import sqlalchemy
 import yaml
 
+from bench.core.logs import shorten
+
 ROOT = Path(__file__).resolve().parents[1]
 DEPLOY = ROOT / "deploy"
 FILES = sorted(path for path in DEPLOY.iterdir() if path.name != ".env")
@@ -233,11 +235,13 @@ def test_servers_start_serve_and_stop(unprivileged, folder, monkeypatch):
         pytest.skip("PostgreSQL is not installed here")
     if importlib.util.find_spec("psycopg2") is None:
         pytest.skip("psycopg2 is not installed here: PostgreSQL cannot be reached")
-    if (
-        subprocess.run([*unprivileged, sys.executable, "-c", ""], stderr=subprocess.DEVNULL, check=False).returncode
-        != 0
-    ):
-        pytest.skip(f"{sys.executable} lies where an unprivileged user cannot run it")
+    # By a shell, as the script does: setpriv itself still finds what its user may not.
+    found = subprocess.run(
+        [*unprivileged, "sh", "-c", '"$0" -c "import psycopg2"', sys.executable], capture_output=True, check=False
+    )
+    if found.returncode:
+        user = pwd.getpwuid(os.geteuid()).pw_name if not unprivileged else unprivileged[1].partition("=")[2]
+        pytest.skip(f"{sys.executable} cannot be run by {user}: {shorten(found.stderr.decode())}")
     environment = {
         **{name: os.environ[name] for name in ("PATH", "PYTHONPATH") if name in os.environ},
         "HOME": str(folder),

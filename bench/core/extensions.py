@@ -7,7 +7,6 @@ worker or a later process that holds another version of the file is refused.
 from __future__ import annotations
 
 import functools
-import hashlib
 import importlib.util
 import sys
 import traceback
@@ -18,6 +17,7 @@ from types import ModuleType
 
 from pydantic import ValidationError
 
+from bench.core.digests import file_digest
 from bench.core.errors import ReparamBenchError, SettingsError
 from bench.core.validation import format_validation_error
 from models.base.registry import FamilyError, families
@@ -56,7 +56,7 @@ def load_extension(file: Path | str) -> Extension:
         wrong = "does not exist" if not path.exists() else "is not a Python file"
         raise SettingsError(f"extension {str(path)!r} {wrong}: the path of a .py file is accepted")
     path = path.resolve()
-    digest = _digest(path)
+    digest = file_digest(path)
     known = _loaded.get(path)
     if known is None or known.digest != digest:
         known = _loaded[path] = Extension(path, digest, _import(path, digest))
@@ -81,7 +81,9 @@ def code_extensions() -> list[Extension]:
     """The user's files that results depend on, by name: all but those that register only figures."""
     # As they were when they were imported: a file may have changed since.
     digests = {family.source: family.digest for family in families().values() if family.source is not None}
-    found = [_loaded.get(path) or Extension(path, digests.get(path) or _digest(path)) for path in {*_code, *digests}]
+    found = [
+        _loaded.get(path) or Extension(path, digests.get(path) or file_digest(path)) for path in {*_code, *digests}
+    ]
     return sorted(found, key=lambda each: each.path.name)
 
 
@@ -126,10 +128,6 @@ def _import(path: Path, digest: str) -> ModuleType:
     finally:
         sys.path.remove(str(path.parent))
     return module
-
-
-def _digest(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def _describe_error(error: BaseException) -> str:

@@ -174,6 +174,23 @@ class ImageGrid:
 
 
 @dataclass(frozen=True)
+class Unbegun:
+    """Trials or final runs of an arm that failed for one reason before they began, so that no run was logged.
+
+    Attributes:
+        role: ``search`` or ``final``.
+        arm: the arm.
+        reason: why they could not begin.
+        count: how many they are.
+    """
+
+    role: str
+    arm: str
+    reason: str
+    count: int
+
+
+@dataclass(frozen=True)
 class StudyResults:
     """All that is logged of a study, finished or not.
 
@@ -204,6 +221,7 @@ class StudyResults:
             writes them; empty where the study logged none.
         reference_codes: what simple codes and file formats take for the test images; empty in studies that have not
             ended, and in those of earlier versions.
+        unbegun: the trials and final runs that failed before they had a run.
     """
 
     study_id: str
@@ -223,6 +241,7 @@ class StudyResults:
     titles: dict[str, str] = field(default_factory=dict)
     unavailable: dict[str, dict[str, str]] = field(default_factory=dict)
     reference_codes: ReferenceCodes = field(default_factory=ReferenceCodes)
+    unbegun: list[Unbegun] = field(default_factory=list)
 
 
 RUN_COLUMNS = [

@@ -23,6 +23,7 @@ from bench.data.folder_layout import Part, list_parts, valid_text
 from bench.data.preparation import AS_STORED, Preparation
 from bench.data.splitting import missing_splits, select, split_sizes
 from bench.data.validation import (
+    MOST_GREY_LEVELS,
     assemble,
     check_grey_levels,
     check_memory,
@@ -157,15 +158,27 @@ def _open_image(file: Path) -> Iterator[Image.Image]:
 
 def _kind(image: Image.Image, file: Path) -> Kind:
     if image.has_transparency_data:
+        opaque = "L" if image.mode in ("L", "LA", "La") else "RGB"
         raise DataError(
-            f"{file} has an alpha channel or a transparent colour; images without transparency are accepted."
+            f"{file} has an alpha channel or a transparent colour; images without transparency are accepted: in "
+            f"Python, Image.open(FILE).convert({opaque!r}).save(FILE) removes it."
         )
     if getattr(image, "n_frames", 1) > 1:
         raise DataError(f"{file} holds several frames; one image in each file is accepted.")
     mode = "RGB" if image.mode == "P" else image.mode
+    if mode.startswith("I") or _has_16_bits(image):
+        raise DataError(
+            f"{file} has 16 bits per value or more; 8 bits are accepted, or a .npz or .npy file of whole numbers, "
+            f"which may have up to {MOST_GREY_LEVELS} --grey-levels."
+        )
     if mode not in ("1", "L", "RGB"):
         raise DataError(f"{file} has the mode {mode}; 1-bit, 8-bit grey, RGB and palette images are accepted.")
     return Kind(*image.size, mode)
+
+
+def _has_16_bits(image: Image.Image) -> bool:
+    """Whether the file has 16 bits per value, of which Pillow drops the lower 8 where it is in colour."""
+    return any(";16" in str(part) for tile in getattr(image, "tile", []) for part in tile)
 
 
 def _inspect(file: Path) -> Kind:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import logging
 import math
 import time
+from collections import Counter
 from collections.abc import Callable
 from itertools import chain
 from typing import Any
 
 from bench.core.errors import OutboxError, RestartRequiredError, StudyStoppedError, TrackingError
-from bench.core.results import RunState
+from bench.core.results import RunState, Unbegun
 from bench.core.signals import StopRequest
 from bench.execution.agreement import runless
 from bench.execution.executors.base import Executor
@@ -60,6 +61,7 @@ class Coordinator:
         self._check = check
         self._shown: dict[str, set[int]] = {}
         self._foreign: dict[str, int] = {}
+        self._unbegun: list[Unbegun] = []
         self._tracking_due = 0.0
         self._lock: Heartbeat | None = None
 
@@ -108,8 +110,8 @@ class Coordinator:
         if unbegun := [(kind, each) for kind, found in attempts.items() for each in found if not each.could_begin]:
             kind, first = unbegun[0]
             self.progress.say(
-                f"not in MLflow or the report: {_count(len(unbegun), 'trial')} or final runs that failed before they "
-                f"began, such as {kind} {first.number}: {first.reason}"
+                f"not in MLflow: {_count(len(unbegun), 'trial')} or final runs that failed before they began, which "
+                f"the report counts, such as {kind} {first.number}: {first.reason}"
             )
         try:
             runs, foreign = self.study.parent.read_children()
@@ -289,6 +291,7 @@ class Coordinator:
         tracker, parent = self.study.tracker, self.study.parent
         try:
             tracker.upload_orphans()
+            self._log_unbegun()
             if patience and (left := tracker.drain(patience)):
                 self.progress.say(f"{left} records wait in {tracker.outbox}: `reparam-bench upload` uploads them")
                 return
@@ -304,6 +307,19 @@ class Coordinator:
             self.progress.say(str(error))
         except (OutboxError, TrackingError) as error:
             self.progress.say(f"the tracking server is updated later: {error}")
+
+    def _log_unbegun(self) -> None:
+        """Log what failed before it had a run, where that is new."""
+        found = Counter(
+            ("final", str(each.note["arm"]), each.reason) if kind == FINALS else ("search", kind, each.reason)
+            for kind, queue in self.study.queues.items()
+            for each in queue.attempts()
+            if not each.could_begin
+        )
+        unbegun = [Unbegun(*about, count) for about, count in found.most_common()]
+        if unbegun != self._unbegun:
+            self.study.parent.log_unbegun(unbegun)
+            self._unbegun = unbegun
 
     def _find_mismatches(self) -> list[tuple[LoggedRun, Attempt]]:
         """Runs whose state is not that of their attempt; of two runs of one attempt, the open one is removed.

@@ -1,4 +1,4 @@
-"""Notices files of data that were replaced since a study began."""
+"""Notices files of data, and a kept feature extractor, that were replaced since a study began."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ from bench.core.errors import DataError
 from bench.data.dataset import DatasetInfo
 from bench.evaluation.evaluator import open_outside
 from bench.evaluation.programs import OutsideData
-from bench.execution.session import OUTSIDE_DIGEST, StudySession
+from bench.evaluation.quality import Extractor
+from bench.execution.session import EXTRACTOR, OUTSIDE_DIGEST, StudySession
 from bench.search.storage import specifications
 
 
@@ -38,6 +39,32 @@ def publish_outside_data(study: StudySession, outside: OutsideData | None) -> No
     published = study.record.specification or {}
     if outside is not None and OUTSIDE_DIGEST not in published:
         study.record.publish({**published, OUTSIDE_DIGEST: outside.digest})
+
+
+def check_extractor(study: StudySession, extractor: Extractor) -> None:
+    """Check that the network that scores samples is the one that the study's final runs so far were scored by.
+
+    Its record beside it shows damage, but not that both were replaced by another network and its own record.
+
+    Raises:
+        DataError: it is another one.
+    """
+    known = (study.record.specification or {}).get(EXTRACTOR)
+    if known in (None, extractor.description) or not study.record.finals.attempts():
+        return
+    folder = study.bound.settings.output / "extractors"
+    raise DataError(
+        f"the extractor in {folder} differs here ({extractor.description}) from where the study's final runs began "
+        f"({known}): put that one back, or copy it from there, since scores by the two do not compare; `reparam-bench "
+        f"delete {study.bound.study_id}` begins the study again"
+    )
+
+
+def publish_extractor(study: StudySession, extractor: Extractor) -> None:
+    """Publish which network scores samples, for other processes to compare theirs with; the coordinator does so."""
+    published = study.record.specification or {}
+    if published.get(EXTRACTOR) != extractor.description:
+        study.record.publish({**published, EXTRACTOR: extractor.description})
 
 
 def say_other_data(study: StudySession) -> str:

@@ -37,6 +37,7 @@ log = logging.getLogger(__name__)
 _CHECKPOINT = re.compile(r"\.?(?P<kind>.+)-(?P<task>\d+)\.npz")
 """A checkpoint's file, or a half-written one."""
 OUTSIDE_DIGEST = "outside_digest"
+EXTRACTOR = "extractor_opened"
 """Where a study's specification has the digest of its outside data."""
 
 
@@ -148,7 +149,7 @@ def open_session(bound: BoundStudy, objects: SearchObjects | None = None) -> Stu
     parent = _parent(tracker, _description(bound, codes), earlier, {**begun, FINALS: record.finals})
     searches = begun or _searches(bound, record, objects)
     _describe(bound, record, searches)
-    known = {} if earlier is None else {name: earlier[name] for name in (OUTSIDE_DIGEST,) if name in earlier}
+    known = {} if earlier is None else {name: earlier[name] for name in (OUTSIDE_DIGEST, EXTRACTOR) if name in earlier}
     record.publish(
         {**specification, **known, "codes": codes, "experiment_id": parent.experiment_id, "run_id": parent.run_id}
     )

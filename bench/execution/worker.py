@@ -34,7 +34,7 @@ from bench.evaluation.cost.memory import host_bytes
 from bench.evaluation.programs import EvaluationProtocol
 from bench.evaluation.quality import open_extractor
 from bench.execution.progress import StudyProgress
-from bench.execution.same_data import open_outside_data
+from bench.execution.same_data import check_extractor, open_outside_data
 from bench.execution.session import StudySession, limit_validation
 from bench.execution.trial import OnEvaluation, OnRescue, Outcome, run_final, run_trial, validation_bits_per_dim
 from bench.search.heartbeat import BEATS_PER_LEASE, Heartbeat
@@ -390,12 +390,15 @@ def open_protocol(study: StudySession, dataset: Dataset) -> EvaluationProtocol:
     """How a study measures its final runs.
 
     Raises:
-        SettingsError, DataError: the extractor or the outside data does not fit, or cannot be loaded.
+        SettingsError, DataError: the extractor or the outside data does not fit, cannot be loaded, or is not the one
+            that the study began with.
     """
     settings = study.bound.settings
+    extractor = open_extractor(settings.extractor, dataset.tuning, settings.output / "extractors")
+    check_extractor(study, extractor)
     return EvaluationProtocol(
         settings.importance_samples,
-        open_extractor(settings.extractor, dataset.tuning, settings.output / "extractors"),
+        extractor,
         open_outside_data(study, dataset.info),
     )
 

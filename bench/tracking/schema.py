@@ -20,6 +20,9 @@ STATUS = {
 }
 """MLflow status of each state, of which MLflow has fewer; the tag ``reparam.state`` holds the state itself."""
 
+ENDS = frozenset(STATUS.values()) - {STATUS[RunState.RUNNING]}
+"""MLflow statuses of runs that have ended."""
+
 ERROR_SUFFIX = "_standard_error"
 MONTE_CARLO_SUFFIX = "_monte_carlo_error"
 HEADLINE = "bits_per_dim"
@@ -37,6 +40,8 @@ LOST = "its process ended before it did"
 """The reason of a run whose process died before the run ended."""
 MAX_VALUE_LENGTH = 500
 """Longest parameter or reason in characters; some stores reject longer ones."""
+LONGEST_TAG = 5_000
+"""Characters of a tag that all versions of MLflow's server take."""
 
 UI_ADDRESS = "http://127.0.0.1:5000"
 """Where ``reparam-bench ui`` shows an embedded store."""
@@ -54,6 +59,8 @@ MODEL_FOLDER = "model"
 """Artifact folder of a run's model, in a store without logged models."""
 MODEL_FILE = "artifacts/model.keras"
 """The trained model within its package."""
+MODEL_DIGEST_TAG = "reparam.model_digest"
+"""Of a run that keeps its trained model: the SHA-256 of :data:`MODEL_FILE` as it was saved."""
 DETAILS_TAG = "reparam.details."
 """Prefix of a tag per split: what describes that split's measurements beside their values, as JSON.
 
@@ -61,6 +68,8 @@ A study's own run has those of ``reference_codes`` and ``reference_model`` once 
 """
 UNAVAILABLE_TAG = "reparam.unavailable"
 """Why each metric is missing that could not be measured, as JSON."""
+UNBEGUN_TAG = "reparam.unbegun"
+"""Of a study's own run: the trials and final runs that failed before they had a run, and why, as JSON."""
 
 
 @dataclass(frozen=True)

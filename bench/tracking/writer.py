@@ -24,10 +24,12 @@ from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 from sqlalchemy.exc import SQLAlchemyError
 
+from bench.core.databases import MLFLOW, check_database, is_database
+from bench.core.digests import file_digest
 from bench.core.errors import DisagreementError, OutboxError, TrackingError
 from bench.core.logs import shorten
 from bench.core.redaction import redact
-from bench.core.results import EvaluationRecord, Measurement, ReferenceCodes, RunState
+from bench.core.results import EvaluationRecord, Measurement, ReferenceCodes, RunState, Unbegun
 from bench.tracking.deletion import below, deleted_children, only_run, was_deleted
 from bench.tracking.descriptions import (
     experiment_note,
@@ -55,8 +57,10 @@ from bench.tracking.schema import (
     HEADLINE,
     IMAGE_FOLDER,
     KEY_TAG,
+    LONGEST_TAG,
     LOST,
     MAX_VALUE_LENGTH,
+    MODEL_FILE,
     MODEL_FOLDER,
     MONTE_CARLO_SUFFIX,
     NOTE_TAG,
@@ -64,6 +68,7 @@ from bench.tracking.schema import (
     TABLE_FOLDER,
     TRAINING_MODE,
     UNAVAILABLE_TAG,
+    UNBEGUN_TAG,
     StudyDescription,
 )
 from bench.tracking.views import saved_views
@@ -115,6 +120,8 @@ class Tracker:
         self.outbox = outbox
         self.store = store_name(uri)
         """The URI without its credentials."""
+        self.refused: dict[Path, str] = {}
+        """Why outboxes of dead processes are not uploaded: they are damaged, or the store rejects them or fails."""
         self._settled: IO[bytes] | None = None
         self.uploader = Uploader(lambda: self.client, self.store, outbox)
 
@@ -129,6 +136,9 @@ class Tracker:
     @cached_property
     def client(self) -> MlflowClient:
         """MLflow's client; the first use opens a database, which may fail, and settles its addresses."""
+        if is_database(self.uri):
+            # MLflow itself would change the tables of an earlier version.
+            check_database(self.uri, MLFLOW, "tracking store")
         client = MlflowClient(tracking_uri=self.uri)
         self._settled = settle(self.uri)
         return client
@@ -210,14 +220,17 @@ class Tracker:
             TrackingError: the store cannot be reached; what is left waits.
             OutboxError: the disk cannot be written.
         """
-        return sum(self._upload(outbox) for outbox in self._orphans())
+        uploaded = sum(self._upload(outbox) for outbox in self._orphans())
+        for reason in self.refused.values():
+            self.uploader.report(reason)
+        return uploaded
 
     def _orphans(self) -> Iterator[Outbox]:
         for folder in outboxes(self.outbox):
             try:
                 outbox = Outbox.take_over(folder, self.store)
             except RefusedPathError as error:
-                self.uploader.report(f"an outbox is not uploaded: {error}")
+                self._refuse(folder, str(error))
                 continue
             if outbox is not None:
                 yield outbox
@@ -229,24 +242,40 @@ class Tracker:
             Upload(self.client, outbox, self.uploader.report).send()
         except RunRejectedError as error:
             outbox.release()
-            self.uploader.report(
+            self.refused[outbox.folder] = (
                 f"the tracking store rejected a run ({error}); what it logged is kept in {outbox.folder}"
             )
             return False
         except RefusedPathError as error:
             outbox.release()
-            self.uploader.report(f"an outbox is not uploaded: {error}")
+            self._refuse(outbox.folder, str(error))
             return False
         except Exception as error:
             outbox.release()
-            if isinstance(error, OutboxError):
+            if isinstance(error, OutboxError | TrackingError):
                 raise
+            reason = shorten(str(error)) or type(error).__name__
+            if self._answers():
+                failure = f"the tracking store fails on {outbox.folder} ({reason}): it is tried again"
+                self._refuse(outbox.folder, failure)
+                return False
             waiting = self.waiting()
             raise TrackingError(
-                f"tracking store {redact(self.uri)} cannot be reached: {shorten(str(error))}; {waiting.records} "
+                f"tracking store {redact(self.uri)} cannot be reached: {reason}; {waiting.records} "
                 f"records of {waiting.runs} runs wait in {self.outbox}: `reparam-bench upload` uploads them"
             ) from error
         outbox.finish()
+        return True
+
+    def _refuse(self, folder: Path, reason: str) -> None:
+        self.refused[folder] = f"an outbox is not uploaded: {reason}"
+
+    def _answers(self) -> bool:
+        """Whether the store answers, so that what failed concerns one run alone."""
+        try:
+            self.client.search_experiments(max_results=1)
+        except (MlflowException, SQLAlchemyError, OSError):
+            return False
         return True
 
     def waiting(self) -> Waiting:
@@ -606,6 +635,18 @@ class ParentRun:
             names.append(self.tracker.request(registered, f"does not register {name!r}"))
         return names
 
+    def log_unbegun(self, unbegun: Sequence[Unbegun]) -> None:
+        """Log which trials and final runs failed before they had a run, the most frequent reasons first.
+
+        Raises:
+            TrackingError: the store cannot be reached.
+        """
+        rows = [asdict(replace(each, reason=_clean(each.reason)[:MAX_VALUE_LENGTH])) for each in unbegun]
+        while len(text := json.dumps(rows)) > LONGEST_TAG:
+            *rows, last = rows
+            rows[-1] = rows[-1] | {"reason": "other reasons", "count": rows[-1]["count"] + last["count"]}
+        self.tracker.request(lambda: self.client.set_tag(self.run_id, UNBEGUN_TAG, text))
+
     def has_reference_codes(self, group: str) -> bool:
         """Whether the reference codes are logged.
 
@@ -755,7 +796,8 @@ class ModelRun:
         folder = self._outbox.folder / path
         with raise_outbox_errors(folder):
             write_package(model, example, folder)
-        self._write(Package(path=path, model_type=str(model.configuration.family)))
+        digest = file_digest(folder / MODEL_FILE)
+        self._write(Package(path=path, model_type=str(model.configuration.family), digest=digest))
         self._keeps_model = True
 
     def finish(self, state: RunState, reason: str = "", rank: str = "") -> None:

@@ -240,7 +240,7 @@ def _searched(
     from bench.data.shared import share
     from bench.execution.coordinator import Coordinator
     from bench.execution.progress import StudyProgress
-    from bench.execution.same_data import publish_outside_data, say_other_data
+    from bench.execution.same_data import publish_extractor, publish_outside_data, say_other_data
     from bench.execution.session import open_session
     from bench.execution.worker import open_protocol
 
@@ -253,7 +253,9 @@ def _searched(
             console.print(line, highlight=False, markup=False)
         try:
             # What is missing for the evaluation fails before any work, and no two workers prepare it at once.
-            publish_outside_data(session, open_protocol(session, dataset).outside)
+            protocol = open_protocol(session, dataset)
+            publish_outside_data(session, protocol.outside)
+            publish_extractor(session, protocol.extractor)
             settings = bound.settings
             if settings.workers != 0 and not settings.is_single_process:
                 dataset = share(dataset, settings.output / "data")

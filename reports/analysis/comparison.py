@@ -109,6 +109,8 @@ def compare(before: Study, after: Study) -> Comparison:
             changes += [] if split in left_out else _changes(before, after, arm, split)
     adjusted = statistics.holm(np.array([change.interval.p for change in changes]))
     changes = [replace(change, adjusted=float(p)) for change, p in zip(changes, adjusted, strict=True)]
+    if not changes and not refused:
+        refused.append("Not compared: no final run of both studies was measured in the same way.")
     headlines = [_headline(change) for change in changes if change.metric == LIKELIHOOD]
     return Comparison(before, after, headlines, refused, changes)
 

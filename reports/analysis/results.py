@@ -136,6 +136,17 @@ class Study:
         attempt = pd.to_numeric(runs["attempt"], errors="coerce").fillna(1)
         return runs[attempt == attempt.groupby(task).transform("max")]
 
+    @cached_property
+    def ended(self) -> pd.DataFrame:
+        """``arm role state reason`` of the runs in :attr:`counted`, and of what failed before it had a run."""
+        known = self.counted[["arm", "role", "state", "reason"]]
+        unbegun = [
+            (each.arm, each.role, str(RunState.FAILED), each.reason)
+            for each in self.results.unbegun
+            for _ in range(each.count)
+        ]
+        return pd.concat([known, pd.DataFrame(unbegun, columns=known.columns)], ignore_index=True) if unbegun else known
+
     @property
     def repeated(self) -> pd.DataFrame:
         """The attempts at trials and final runs that later ones repeated: none of them counts."""

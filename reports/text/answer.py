@@ -359,7 +359,7 @@ def _caveats(candidates: list[Candidate]) -> list[str]:
 
 def _status(study: Study) -> list[str]:
     """What is still open, so that a partial study never reads as a finished one."""
-    frame = study.counted
+    frame = study.ended
     running = int((frame["state"] == RunState.RUNNING).sum())
     sentences = [f"{count(running, 'run')} had not ended when this report was made."] if running else []
     lost = frame[(frame["role"] == "final") & ~frame["state"].isin([RunState.COMPLETE, RunState.RUNNING])]
@@ -427,7 +427,7 @@ def _spread(values: pd.Series) -> list[str]:
 def _without_finals(study: Study) -> str:
     """A true sentence for a study that has no test value yet."""
     searched = study.trials
-    frame = study.counted
+    frame = study.ended
     if frame.empty:
         return "No run has been logged yet, so there is no answer."
     best = searched[searched["best"]]

@@ -392,7 +392,7 @@ def _noted(frame: pd.DataFrame, run_id: str) -> Cell:
 
 def state_counts(study: Study) -> Table:
     """Search trials and final runs by arm and state."""
-    frame = study.counted
+    frame = study.ended
     rows = []
     table = statistics.states(frame)
     for role in frame["role"].unique():
@@ -413,7 +413,7 @@ def failure_reasons(study: Study) -> Table:
             Cell(row["reason"] or "no reason given"),
             Cell(str(row["count"])),
         ]
-        for _, row in statistics.reasons(study.counted).iterrows()
+        for _, row in statistics.reasons(study.ended).iterrows()
     ]
     return Table("Reasons of the runs that did not complete", ["", "State", "Reason", "Runs"], rows)
 

@@ -9,6 +9,7 @@ import typer
 
 from studies.cli import completion
 from studies.cli.options import Output, TrackingUri, TrackingUriAfter
+from studies.cli.output import INCOMPLETE
 from studies.cli.stores import find_study_id, find_tracking_store
 from studies.cli.terminal import open_console, print_table
 
@@ -31,7 +32,7 @@ def command(
     """Compare two studies of the same data: did an arm get better, and is the change within noise?
 
     A study with the same settings at another commit has the same identifier: run it with another output folder, and
-    give that by --output-after.
+    give that by --output-after. The exit status is 3 if the studies have nothing that can be compared.
     """
     from bench.checks.preflight import check_output
     from bench.core.errors import SettingsError
@@ -56,6 +57,9 @@ def command(
     comparison = compare(*studies)
     _print(comparison)
     typer.echo(write_comparison(comparison, folder))
+    if not comparison.changes:
+        typer.echo(f"warning: nothing can be compared: {' '.join(comparison.refused)}", err=True)
+        raise typer.Exit(INCOMPLETE)
 
 
 def _print(comparison: Comparison) -> None:
@@ -68,8 +72,9 @@ def _print(comparison: Comparison) -> None:
     console = open_console()
     for sentence in comparison.headlines:
         console.print(Text(sentence, style="bold"))
-    for sentence in comparison.refused:
-        console.print(Text(sentence))
+    if comparison.changes:
+        for sentence in comparison.refused:
+            console.print(Text(sentence))
     data = changes(comparison)
     by_arm: dict[str, list[list[str]]] = {}
     for change, cells in zip(comparison.changes, data.rows, strict=True):

@@ -75,7 +75,8 @@ def study_ids(ctx: typer.Context, incomplete: str) -> list[str]:
         from bench.tracking.reading.sqlite import peek_studies
 
         output = Path(ctx.params.get("output") or "runs")
-        found = peek_studies(output / "mlflow.db" if uri is None else Path(uri.removeprefix("sqlite:///")))
+        database = output / "mlflow.db" if uri is None else Path(uri.removeprefix("sqlite:///"))
+        found = [each.study_id for each in peek_studies(database)]
     else:
         from bench.core.errors import TrackingError
         from bench.tracking.reading.reader import list_studies

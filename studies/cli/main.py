@@ -323,7 +323,7 @@ def evaluate(
     from bench.execution.removal import check_folder
     from bench.runtime.backend import check_backend, select_backend
     from bench.study.definition import StudySettings
-    from bench.tracking.reading.reader import load_run
+    from bench.tracking.reading.reader import check_model_file, load_run
 
     given = {"importance_samples": importance_samples, "evaluation_images": evaluation_images, "extractor": extractor}
     StudySettings.from_options({option: value for option, value in given.items() if value is not None})
@@ -337,6 +337,8 @@ def evaluate(
     check_backend(backend or logged.backend)
     console = open_console(quiet)
     with command_log("evaluate", output, log_file, console):
+        if logged.keeps_model:
+            check_model_file(uri, logged.run_id)
         select_backend(backend or logged.backend)
 
         from bench.evaluation.evaluator import open_outside
@@ -472,18 +474,22 @@ app.command(name="storage")(storage_server.command)
 
 @app.command(name="list")
 def list_(tracking_uri: TrackingUri = None, output: Output = Path("runs")) -> None:
-    """List the studies in a tracking store, newest first."""
+    """List the studies in a tracking store, newest first: identifier, when it began, how it ended, its question."""
+    from bench.core.logs import one_line
     from bench.tracking.reading.sqlite import peek_studies
 
     uri = find_tracking_store(tracking_uri, output)
     known = peek_studies(output / "mlflow.db") if tracking_uri is None else []
     if not known:
         # MLflow takes seconds to import; it knows what is wrong with a store.
-        from bench.tracking.reading.reader import list_studies
+        from bench.tracking.reading.reader import describe_studies
 
-        known = list_studies(uri)
-    for study_id in known:
-        typer.echo(study_id)
+        known = describe_studies(uri)
+    rows = [[one_line(text) for text in each] for each in known]
+    widths = [max(map(len, column)) for column in list(zip(*rows, strict=True))[:-1]]
+    for row in rows:
+        columns = [text.ljust(width) for text, width in zip(row[:-1], widths, strict=True)]
+        typer.echo("  ".join([*columns, row[-1]]).rstrip())
 
 
 app.command(name="compare")(compare.command)

@@ -10,6 +10,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, TextIO, cast
 
+INCOMPLETE = 3
+"""Exit status of a command that did a part of what was asked for, or none of it, and has said what it left and why."""
+
 
 class _Lasting:
     """A text stream whose writes never fail: after the first that does, everything is dropped.

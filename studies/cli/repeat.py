@@ -34,7 +34,7 @@ def command(
     from bench.data.kept import find_kept
     from bench.data.registry import describe, load
     from bench.runtime.backend import check_backend, select_backend
-    from bench.tracking.reading.reader import load_curve, load_run
+    from bench.tracking.reading.reader import check_model_file, load_curve, load_run
 
     check_output(output)
     uri = find_tracking_store(tracking_uri, output)
@@ -45,6 +45,8 @@ def command(
     check_backend(logged.backend)
     console = open_console(quiet)
     with command_log("repeat", output, log_file, console):
+        if logged.keeps_model:
+            check_model_file(uri, logged.run_id)
         curve = load_curve(uri, logged.run_id)
         select_backend(logged.backend)
 

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import typer
 
 from studies.cli.options import Output, TrackingUri
+from studies.cli.output import INCOMPLETE
 from studies.cli.terminal import LogFile, command_log, open_console
+
+if TYPE_CHECKING:
+    from bench.tracking.writer import Tracker
 
 
 def command(
@@ -19,7 +24,7 @@ def command(
 
     A study that is continued does so itself. Where the output folder was moved, the addresses in MLflow's database
     become those of its new place, for MLflow's own commands. The exit status is 2 if the server cannot be reached, and
-    1 if it rejects something.
+    3 if something is not uploaded since it is damaged, or rejected by the server.
     """
     from bench.checks.preflight import check_output
     from bench.tracking.location import is_moved
@@ -37,13 +42,15 @@ def command(
         waiting = tracker.waiting()
         for store, runs in tracker.waiting_elsewhere().items():
             typer.echo(f"{runs} runs wait for {store}: give it with --tracking-uri")
-        if not waiting.runs:
-            for problem in tracker.problems():
-                typer.echo(f"warning: {problem}", err=True)
-            typer.echo(f"nothing {'else ' if tracker.problems() else ''}waits in {outbox}")
-            raise typer.Exit(1 if tracker.problems() else 0)
+        if not waiting.runs and not tracker.refused:
+            typer.echo(f"nothing waits in {outbox}")
+            return
         with command_log("upload", output, log_file, open_console()):
             uploaded = tracker.upload_orphans()
-        typer.echo(f"uploaded {uploaded} of {waiting.runs} runs, {waiting.records} records")
+        typer.echo(f"uploaded {uploaded} of {waiting.runs} runs, {waiting.records} records{_refused(tracker)}")
         if tracker.problems():
-            raise typer.Exit(1)
+            raise typer.Exit(INCOMPLETE)
+
+
+def _refused(tracker: Tracker) -> str:
+    return f"; {len(tracker.refused)} refused" if tracker.refused else ""

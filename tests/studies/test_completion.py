@@ -80,12 +80,12 @@ def test_published_results_are_offered(offered):
 def write_studies(database: Path) -> None:
     """The tables of an MLflow store that identify its studies: two, the newer one last, and one that was deleted."""
     with sqlite3.connect(database) as connection:
-        connection.execute("CREATE TABLE runs (run_uuid TEXT, start_time INTEGER, lifecycle_stage TEXT)")
+        connection.execute("CREATE TABLE runs (run_uuid TEXT, start_time INTEGER, status TEXT, lifecycle_stage TEXT)")
         connection.execute("CREATE TABLE tags (key TEXT, value TEXT, run_uuid TEXT)")
         for time, study in enumerate(("old-digits-1", "new-digits-2", "deleted-digits-3")):
             for role, run in (("study", f"p{time}"), ("final", f"c{time}")):
                 stage = "deleted" if study.startswith("deleted") else "active"
-                connection.execute("INSERT INTO runs VALUES (?, ?, ?)", (run, time, stage))
+                connection.execute("INSERT INTO runs VALUES (?, ?, ?, ?)", (run, time, "FINISHED", stage))
                 tags = (("reparam.role", role, run), ("reparam.study_id", study, run))
                 connection.executemany("INSERT INTO tags VALUES (?, ?, ?)", tags)
 

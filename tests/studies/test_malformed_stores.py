@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import os
+import re
+import shutil
 import socket
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from importlib.metadata import version
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -16,6 +19,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bench.checks import doctor
 from bench.checks.preflight import check_storage, check_tracking
 from bench.core.errors import ReparamBenchError
 from tests.studies.faults import ANY, any_bytes, database, raw
@@ -183,13 +187,59 @@ def test_one_program_s_database_is_refused_for_another_s(refused, tmp_path, stor
     refused(r"both sqlite:///x\.db: give each a database", *tracking("sqlite:///x.db"), "--storage", "sqlite:///x.db")
 
 
-@pytest.mark.parametrize("revision", ["ffffffffffff", "97727af70f4d"])
-def test_a_database_of_another_version_of_mlflow_is_refused(refused, tmp_path, stores, revision):
-    (tmp_path / "x.db").write_bytes(stores.mlflow)
-    database(f"UPDATE alembic_version SET version_num = '{revision}'")(tmp_path / "x.db")  # noqa: S608
-    uri = f"sqlite:///{tmp_path / 'x.db'}"
-    refused(rf"x\.db cannot be reached: .*schema.*{revision}", *tracking(uri))
-    refused(rf"x\.db cannot be reached: .*schema.*{revision}", "list", "--tracking-uri", uri)
+@pytest.fixture(params=["ffffffffffff", "97727af70f4d"])
+def foreign_store(request, tmp_path, stores):
+    """The database of another version of MLflow in the output folder, and what is to be said of it.
+
+    It lacks a table, as one of an older version does, which MLflow itself would add without a word.
+    """
+    (tmp_path / "runs").mkdir()
+    file = tmp_path / "runs" / "mlflow.db"
+    file.write_bytes(stores.mlflow)
+    changes = f"UPDATE alembic_version SET version_num = '{request.param}'", "DROP TABLE logged_model_tags"  # noqa: S608
+    database(*changes)(file)
+    installed = re.escape(version("mlflow"))
+    remedy = {
+        "ffffffffffff": rf"are unknown to the installed MLflow {installed}: install the version that wrote it",
+        "97727af70f4d": rf"are of an earlier MLflow than the installed {installed}: copy it, then `mlflow db ",
+    }[request.param]
+    return rf"mlflow\.db cannot be used: its tables \({request.param}\) {remedy}"
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("study", "vae_vs_glow"),
+        ("study", "vae_vs_glow", "--dry-run"),
+        ("report",),
+        ("evaluate", "0123"),
+        ("list", "--tracking-uri", "sqlite:///runs/mlflow.db"),
+        ("delete", "partial"),
+    ],
+    ids=" ".join,
+)
+def test_a_database_of_another_version_of_mlflow_is_refused_and_left_as_it_is(refused, foreign_store, command):
+    refused(foreign_store, *command)
+
+
+def test_the_doctor_finds_a_database_of_another_version_of_mlflow(tmp_path, foreign_store):
+    before = (tmp_path / "runs" / "mlflow.db").read_bytes()
+    uri = f"sqlite:///{tmp_path / 'runs' / 'mlflow.db'}"
+    (found,) = doctor._check_store("tracking", uri, doctor._TRACKING_PROBE, "--tracking-uri")
+    assert found.status == doctor.Status.BROKEN
+    assert re.search(foreign_store, found.detail), found
+    assert (tmp_path / "runs" / "mlflow.db").read_bytes() == before
+
+
+def test_what_waits_is_not_uploaded_to_a_database_of_another_version_of_mlflow(
+    refused, tmp_path, foreign_store, partial_store
+):
+    shutil.copytree(partial_store / "outbox", tmp_path / "runs" / "outbox")
+    before = (tmp_path / "runs" / "mlflow.db").read_bytes()
+    code, _, err = refused.cli("upload")
+    assert code == 2
+    assert re.search(foreign_store, err), err
+    assert (tmp_path / "runs" / "mlflow.db").read_bytes() == before
 
 
 @pytest.mark.parametrize("revision", ["v9.9.9.a", "v2.4.0.a"])

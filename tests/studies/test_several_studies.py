@@ -44,6 +44,19 @@ def uri(output):
     return f"sqlite:///{output / 'mlflow.db'}"
 
 
+def test_studies_that_have_nothing_in_common_are_no_success(output, monkeypatch, capsys):
+    arguments = ["compare", OLD, NEW, "--output", str(output)]
+    monkeypatch.setattr(sys, "argv", ["reparam-bench", *arguments])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    captured = capsys.readouterr()
+    assert ended.value.code == 3
+    assert captured.err.splitlines() == [
+        "warning: nothing can be compared: VAE is not compared on test: it has no final run in one of the studies."
+    ]
+    assert captured.out.splitlines()[-1].endswith("compare.md")
+
+
 @pytest.mark.parametrize(
     ("names", "meant"),
     [

@@ -114,9 +114,9 @@ def test_what_the_store_rejects_is_reported_and_shows_in_the_exit_status(upload,
     assert Tracker(store, tmp_path, tmp_path).client.search_experiments()
     leave_runs(store, tmp_path / "runs", experiment_id="999")
     code, out, err = upload()
-    assert (code, err) == (1, [])
+    assert (code, err) == (3, [])
     assert len([line for line in out if "the tracking store rejected a run (No Experiment with id=999" in line]) == 2
-    assert out[-1] == "uploaded 0 of 2 runs, 5 records"
+    assert out[-1] == "uploaded 0 of 2 runs, 5 records; 2 refused"
 
 
 def test_what_is_refused_has_a_status_of_its_own_though_nothing_else_waits(upload, tmp_path):
@@ -126,5 +126,18 @@ def test_what_is_refused_has_a_status_of_its_own_though_nothing_else_waits(uploa
     (tmp_path / "runs" / "outbox").mkdir()
     (tmp_path / "runs" / "outbox" / "study").symlink_to(elsewhere)
     code, out, err = upload()
-    assert (code, out) == (1, ["nothing else waits in runs/outbox"])
-    assert any("symbolic link" in line for line in err), err
+    assert (code, out[-1], err) == (3, "uploaded 0 of 0 runs, 0 records; 1 refused", [])
+    assert len([line for line in out if "symbolic link" in line]) == 1
+
+
+def test_what_something_damaged_is_counted_and_all_else_is_delivered(upload, store, tmp_path):
+    with Tracker(store, tmp_path / "runs" / "artifacts", tmp_path / "runs" / "outbox") as tracker:
+        parent = tracker.open_study(STUDY)
+    leave_runs(store, tmp_path / "runs", parent.experiment_id, parent.run_id)
+    damaged = tmp_path / "runs" / "outbox" / STUDY.study_id / "damaged"
+    (damaged / "records.jsonl").mkdir(parents=True)
+    code, out, err = upload()
+    assert (code, out[-1], err) == (3, "uploaded 2 of 2 runs, 5 records; 1 refused", [])
+    assert len([line for line in out if "damaged/records.jsonl is a folder: a file is accepted" in line]) == 1
+    code, out, _ = upload()
+    assert (code, out[-1]) == (3, "uploaded 0 of 0 runs, 0 records; 1 refused")

@@ -22,11 +22,11 @@ _ACCEPTED = "a file or folder of the outbox itself is accepted"
 _DEEPEST = 16
 """More levels of folders than a packaged model has: each takes an open file while it is copied."""
 _REASONS = {
-    errno.ELOOP: "is a symbolic link",
-    errno.ENOTDIR: "is a symbolic link, or no folder",
-    errno.EISDIR: "is a folder",
-    errno.ENXIO: "is a pipe or a socket",
-    errno.ENAMETOOLONG: "has too long a name",
+    errno.ELOOP: f"is a symbolic link: {_ACCEPTED}",
+    errno.ENOTDIR: f"is a symbolic link, or no folder: {_ACCEPTED}",
+    errno.EISDIR: "is a folder: a file is accepted",
+    errno.ENXIO: f"is a pipe or a socket: {_ACCEPTED}",
+    errno.ENAMETOOLONG: f"has too long a name: {_ACCEPTED}",
 }
 """Failures that the same attempt meets again, however often."""
 
@@ -91,6 +91,19 @@ def open_inside(root: Path, path: str, flags: int = os.O_RDONLY) -> int:
         os.close(folder)
 
 
+def open_file(root: Path, path: str, flags: int = os.O_RDONLY) -> int:
+    """Open a file below ``root`` as :func:`open_inside` does.
+
+    Raises:
+        RefusedPathError: it is a folder, too.
+    """
+    opened = open_inside(root, path, flags)
+    if stat.S_ISREG(os.fstat(opened).st_mode):
+        return opened
+    os.close(opened)
+    raise RefusedPathError(f"{root / path} {_REASONS[errno.EISDIR]}")
+
+
 def copy_inside(root: Path, path: str, target: Path) -> Path:
     """Copy a file, or a folder with all that it holds, from below ``root``; returns the copy, in the folder ``target``.
 
@@ -123,7 +136,7 @@ def _open(folder: int, name: str, flags: int, place: Path) -> int:
         raise DeniedPathError(f"{place / name} may not be opened by this user now ({error.strerror})") from error
     except OSError as error:
         if error.errno in _REASONS:
-            raise RefusedPathError(f"{place / name} {_REASONS[error.errno]}: {_ACCEPTED}") from error
+            raise RefusedPathError(f"{place / name} {_REASONS[error.errno]}") from error
         raise
     status = os.fstat(opened)
     # A file may have further names (hard links): copies and backups make them, and the system lets nobody make one of

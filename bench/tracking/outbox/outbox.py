@@ -33,11 +33,13 @@ from typing import BinaryIO
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from bench.core.errors import OutboxError
+from bench.core.logs import shorten
 from bench.core.private_files import PRIVATE_FOLDER, make_private
 from bench.core.results import RunState
+from bench.core.validation import format_validation_error
 from bench.tracking.location import store_at
-from bench.tracking.outbox.inside import FILES, RefusedPathError, copy_inside, open_inside
-from bench.tracking.outbox.records import Creation, End, Record
+from bench.tracking.outbox.inside import FILES, RefusedPathError, copy_inside, open_file, open_inside
+from bench.tracking.outbox.records import RECORD, Creation, End, Record
 from bench.tracking.schema import KEY_TAG, LOST, NOTE_TAG, STATUS
 
 RECORDS = "records.jsonl"
@@ -123,7 +125,8 @@ class Outbox:
             The outbox, or None if its process lives, it belongs to another store, or nothing of it is left to upload.
 
         Raises:
-            RefusedPathError: it, or a file of its own, is a link.
+            RefusedPathError: it, or a file of its own, is a link; a folder is in place of a file; or it does not begin
+                with a run as this version logs it.
         """
         # Before locking it, so that processes that upload to its own store do not find it locked.
         if _read_store(folder) not in (store, None):
@@ -239,7 +242,7 @@ class Outbox:
             for line in file:
                 if line.endswith(b"\n"):
                     last, size = line, size + len(line)
-        if last.startswith(b'{"kind":"end"'):
+        if _is_end(last):
             return
         with raise_outbox_errors(self.folder):
             self._records.truncate(size)
@@ -336,8 +339,8 @@ def _within_root(folder: Path) -> str:
 
 
 def _open(folder: Path, path: str, flags: int) -> int:
-    """Open a file of an outbox; see :func:`~bench.tracking.outbox.inside.open_inside`."""
-    return open_inside(folder.parents[1], f"{_within_root(folder)}/{path}", flags)
+    """Open a file of an outbox; see :func:`~bench.tracking.outbox.inside.open_file`."""
+    return open_file(folder.parents[1], f"{_within_root(folder)}/{path}", flags)
 
 
 def _read(folder: Path, path: str) -> BinaryIO:
@@ -351,22 +354,49 @@ def _write(folder: Path, path: str, flags: int = 0) -> BinaryIO:
 def _read_state(folder: Path) -> State:
     try:
         with _read(folder, STATE) as file:
-            return State.model_validate_json(file.read())
+            state = State.model_validate_json(file.read())
     except (FileNotFoundError, ValidationError):
         # Lost with the machine's power: starts from the beginning, since repeated uploads change nothing.
         return State()
+    return state if _ends_a_line(folder, state.sent) else State()
+
+
+def _ends_a_line(folder: Path, place: int) -> bool:
+    """Whether a line of the records ends at a place, as wherever an upload stops."""
+    if not place:
+        return True
+    with _read(folder, RECORDS) as file:
+        if os.fstat(file.fileno()).st_size < place:
+            return False
+        file.seek(place - 1)
+        return file.read(1) == b"\n"
+
+
+def _is_end(line: bytes) -> bool:
+    try:
+        return isinstance(RECORD.validate_json(line), End)
+    except ValidationError:
+        return False
 
 
 def _read_store(folder: Path) -> str | None:
-    """The store of an outbox; None if its first line is unfinished or missing, "?" if another version wrote it."""
+    """The store of an outbox; None if its first line is unfinished or missing.
+
+    Raises:
+        RefusedPathError: its records are no file of its own, or do not begin with a run as this version logs it.
+    """
     try:
         with _read(folder, RECORDS) as file:
             line = file.readline()
         return store_at(Creation.model_validate_json(line).store, folder.parents[1]) if line.endswith(b"\n") else None
     except FileNotFoundError:
         return None
-    except ValidationError:
-        return "?"
+    except ValidationError as error:
+        reason = shorten(format_validation_error(error, "the first line"))
+        raise RefusedPathError(
+            f"{folder / RECORDS} does not begin with a run as this version logs it ({reason}): upload it with the "
+            "version that wrote it, or remove its folder"
+        ) from error
 
 
 def _lock(folder: Path) -> int:
@@ -385,10 +415,13 @@ def raise_outbox_errors(folder: Path) -> Iterator[None]:
     """Turns errors of the disk into one line that says what to do.
 
     Raises:
-        OutboxError: the block raised an ``OSError``.
+        RefusedPathError: there is a folder in place of a file.
+        OutboxError: the block raised another ``OSError``.
     """
     try:
         yield
+    except IsADirectoryError as error:
+        raise RefusedPathError(f"{error.filename2 or error.filename} is a folder: a file is accepted") from error
     except OSError as error:
         raise OutboxError(
             f"what is logged cannot be kept in {folder} ({error.strerror}): make room on its disk, or give a folder "

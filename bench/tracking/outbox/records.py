@@ -7,8 +7,21 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter
 
 from bench.tracking.outbox.inside import check_name, check_path
+from bench.tracking.schema import ENDS
+
+LATEST = 9_223_372_036_854
+"""The last millisecond since 1970 that pandas can read, in the year 2262; a database takes no whole number beyond."""
+
+
+def _check_status(status: str) -> str:
+    if status not in ENDS:
+        raise ValueError(f"{status!r} is no status of a run that has ended: {', '.join(sorted(ENDS))} are accepted")
+    return status
+
 
 _Path = Annotated[str, AfterValidator(check_path)]
+_Time = Annotated[int, Field(ge=0, le=LATEST)]
+_Step = Annotated[int, Field(ge=0, le=2**63 - 1)]
 
 
 class _Line(BaseModel):
@@ -36,7 +49,7 @@ class Creation(_Line):
     store: str
     experiment_id: str
     name: str
-    at: int
+    at: _Time
     tags: dict[str, str]
     parameters: dict[str, str]
     dataset: dict[str, str]
@@ -56,8 +69,8 @@ class Values(_Line):
     """
 
     kind: Literal["values"] = "values"
-    at: int
-    step: int = 0
+    at: _Time
+    step: _Step = 0
     metrics: dict[str, float] = {}
     of_model: tuple[str, ...] = ()
     tags: dict[str, str] = {}
@@ -79,11 +92,12 @@ class Samples(_Line):
 
 
 class Package(_Line):
-    """The trained model, an MLflow model in the folder ``path`` within the outbox."""
+    """The trained model, an MLflow model in the folder ``path`` within the outbox; ``digest`` is that of its file."""
 
     kind: Literal["package"] = "package"
     path: _Path
     model_type: str
+    digest: str = ""
 
 
 class End(_Line):
@@ -96,8 +110,8 @@ class End(_Line):
     """
 
     kind: Literal["end"] = "end"
-    at: int
-    status: str
+    at: _Time
+    status: Annotated[str, AfterValidator(_check_status)]
     tags: dict[str, str]
 
 

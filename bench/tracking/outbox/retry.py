@@ -16,14 +16,14 @@ def is_transient(error: Exception) -> bool:
 
     Other errors are permanent. Errors of unknown origin count as transient, such as those of a cloud's library; errors
     of Python's own, such as ``KeyError``, are faults of this code and permanent, and so is a file that is missing,
-    refused, or no YAML.
+    refused, a folder, or no YAML.
     """
     if isinstance(error, RefusedPathError):
         return isinstance(error, DeniedPathError)
     status = _status(error)
     if status is None:
         if isinstance(error, OSError):
-            return not isinstance(error, FileNotFoundError)
+            return not isinstance(error, FileNotFoundError | IsADirectoryError | NotADirectoryError)
         return type(error).__module__.partition(".")[0] not in ("builtins", "yaml")
     return status in _TRANSIENT or (status >= 500 and status != _NOT_IMPLEMENTED)
 

@@ -25,10 +25,11 @@ from PIL import Image
 from pydantic import ValidationError
 
 from bench.core.logs import shorten
-from bench.tracking.outbox.outbox import REJECTED, Outbox
+from bench.tracking.outbox.inside import RefusedPathError
+from bench.tracking.outbox.outbox import REJECTED, Outbox, State
 from bench.tracking.outbox.records import RECORD, Creation, End, File, Package, Record, Samples, Values
 from bench.tracking.outbox.retry import is_transient
-from bench.tracking.schema import KEY_TAG, MODEL_FOLDER
+from bench.tracking.schema import KEY_TAG, MODEL_DIGEST_TAG, MODEL_FOLDER
 
 # MLflow's client would repeat a request without a response, and so create a run twice. Set at import, since changing
 # the environment while other threads read it is not safe.
@@ -88,6 +89,8 @@ class Upload:
             OutboxError: the disk cannot be written.
             Exception: any transient error; the next upload continues from here.
         """
+        if self.outbox.taken_over:
+            self._check_state()
         for line in self.outbox.unsent():
             if self.is_stopped():
                 break
@@ -96,6 +99,16 @@ class Upload:
             if not self._batch:
                 self.outbox.save(sent=self._read)
         self._flush()
+
+    def _check_state(self) -> None:
+        """Begin again if the run that the state names is another one: a repeated upload changes nothing."""
+        run_id = self.outbox.state.run_id
+        if run_id is None:
+            return
+        key = self.client.get_run(run_id).data.tags.get(KEY_TAG)
+        if key != self.outbox.creation.tags[KEY_TAG]:
+            self.outbox.save(**State().model_dump())
+            self._read = 0
 
     def _send(self, line: bytes) -> None:
         """Send a record or add it to the batch."""
@@ -127,6 +140,8 @@ class Upload:
                 self._add(_Part(line, tags={"mlflow.loggedImages": "True"}))
             case Package():
                 self._log_model(record)
+                # A record of an earlier version has none.
+                self._add(_Part(line, tags={MODEL_DIGEST_TAG: record.digest} if record.digest else {}))
             case End():
                 self._add(_Part(line, tags=record.tags))
                 self._flush()
@@ -207,6 +222,8 @@ class Upload:
         if self.outbox.state.run_id is None:
             try:
                 run_id = self._find_or_create(self._find_runs, create)
+            except RefusedPathError:
+                raise
             except Exception as error:
                 if is_transient(error):
                     raise
@@ -237,13 +254,13 @@ class Upload:
     def _log_file(self, record: File) -> None:
         folder = Path(record.name).parent.as_posix()
         with self.outbox.copied(record.path) as copy:
-            if not copy.is_file():
-                raise ValueError(f"{record.path} is a folder: a file is accepted")
+            _check_file(copy, record.path)
             self.client.log_artifact(self._run_id, str(copy), None if folder == "." else folder)
 
     def _log_samples(self, record: Samples) -> None:
         """Log a grid as MLflow's ``log_image`` does, but under a name that stays the same when repeated."""
         with self.outbox.copied(record.path) as picture:
+            _check_file(picture, record.path)
             image = _read_png(picture)
             self.client.log_artifact(self._run_id, str(picture), "images")
             small = picture.with_name(f"{picture.stem}+compressed.webp")
@@ -304,6 +321,11 @@ class Upload:
                 if duplicate != self._run_id:
                     self.client.delete_run(duplicate)
         self.client.set_terminated(self._run_id, record.status, record.at)
+
+
+def _check_file(copy: Path, path: str) -> None:
+    if not copy.is_file():
+        raise ValueError(f"{path} is a folder: a file is accepted")
 
 
 def _read_png(path: Path) -> Image.Image:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import io
 import json
+import logging
 import math
 import re
 import tempfile
 import zipfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +20,7 @@ import psutil
 from mlflow.tracking import MlflowClient
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
+from bench.core.digests import file_digest
 from bench.core.errors import SettingsError, TrackingError
 from bench.core.logs import shorten
 from bench.core.metrics import METRICS, Metric
@@ -30,6 +33,7 @@ from bench.core.results import (
     BoundKind,
     ImageGrid,
     StudyResults,
+    Unbegun,
 )
 from bench.core.validation import format_validation_error
 from bench.data.dataset import DatasetInfo
@@ -37,6 +41,7 @@ from bench.data.preparation import Preparation
 from bench.tracking.connection import connect, raise_tracking_errors
 from bench.tracking.deletion import deleted_children, deleted_studies, only_run, was_deleted
 from bench.tracking.location import Artifacts
+from bench.tracking.reading.listed import ListedStudy
 from bench.tracking.reading.reference_codes import read_reference_codes
 from bench.tracking.reading.sources import ClientSource, StoredRun, open_source
 from bench.tracking.registry import model_location
@@ -47,6 +52,7 @@ from bench.tracking.schema import (
     ERROR_SUFFIX,
     EVALUATION_SUFFIX,
     IMAGE_FOLDER,
+    MODEL_DIGEST_TAG,
     MODEL_FILE,
     MODEL_FOLDER,
     MONTE_CARLO_SUFFIX,
@@ -54,8 +60,11 @@ from bench.tracking.schema import (
     TRAINING_MODE,
     UI_ADDRESS,
     UNAVAILABLE_TAG,
+    UNBEGUN_TAG,
 )
 from bench.tracking.views import VIEWS, view_address
+
+log = logging.getLogger(__name__)
 
 CURVES = ("train/bits_per_dim", "validation/bits_per_dim")
 """Learning curves that reports draw."""
@@ -69,10 +78,27 @@ def list_studies(uri: str) -> list[str]:
     Raises:
         TrackingError: the store cannot be reached.
     """
+    return [each.study_id for each in describe_studies(uri)]
+
+
+def describe_studies(uri: str) -> list[ListedStudy]:
+    """The studies in a store, newest first.
+
+    Raises:
+        TrackingError: the store cannot be reached.
+    """
     client = connect(uri)
     with raise_tracking_errors(uri):
-        tags = [run.data.tags for run in _parents(client, "")]
-    return [each["reparam.study_id"] for each in tags if "reparam.study_id" in each]
+        known = [(run.info, run.data.tags) for run in _parents(client, "")]
+    return [
+        ListedStudy.of(
+            tags["reparam.study_id"],
+            *(info.start_time, info.status),
+            *(tags.get(f"reparam.{name}") for name in ("state", "study")),
+        )
+        for info, tags in known
+        if "reparam.study_id" in tags
+    ]
 
 
 def newest_view(uri: str) -> str | None:
@@ -141,6 +167,7 @@ def _load(client: MlflowClient, uri: str, study_id: str) -> StudyResults:
         _DATASET.validate_python({name: value for name, value in dataset.items() if name != "digest"})
         settings = _OBJECT.validate_json(tags["reparam.settings"])
         selected = _SELECTED.validate_json(tags.get("reparam.selected", "{}"))
+        unbegun = _UNBEGUN.validate_json(tags.get(UNBEGUN_TAG, "[]"))
         space = _SPACE.validate_json(tags.get("reparam.space", "{}"))
         # Defines the user's own metrics where the file that registers them is not imported.
         for metric in _METRIC_LIST.validate_json(tags.get("reparam.metrics", "[]")):
@@ -181,6 +208,7 @@ def _load(client: MlflowClient, uri: str, study_id: str) -> StudyResults:
         space=space,
         unavailable={child.run_id: child.unavailable for child in finals if child.unavailable},
         reference_codes=read_reference_codes(parent.info.run_id, tags, parent.data.metrics),
+        unbegun=unbegun,
     )
 
 
@@ -211,6 +239,7 @@ _NAME = re.compile(r"[\w-][\w.-]*")
 _OBJECT = TypeAdapter(dict[str, Any])
 _DATASET = TypeAdapter(DatasetInfo)
 _SELECTED = TypeAdapter(dict[str, _Selected])
+_UNBEGUN = TypeAdapter(list[Unbegun])
 _METRIC_LIST = TypeAdapter(list[Metric])
 _SPACE = TypeAdapter(dict[str, dict[str, dict[str, Any]]])
 """The ranges of the swept parameters, by arm and name."""
@@ -393,12 +422,23 @@ def load_model_file(uri: str, run_id: str, folder: Path) -> Path:
         The file.
 
     Raises:
-        TrackingError: the store cannot be reached, or the file is no archive, or does not fit into memory.
+        TrackingError: the store cannot be reached, or the file is not the one that the run logged, or no archive, or
+            does not fit into memory.
     """
     client = connect(uri)
     with raise_tracking_errors(uri):
-        location, _ = model_location(client, client.get_run(run_id))
-    file = Artifacts(uri).download(f"{location}/{MODEL_FILE}", folder)
+        run = client.get_run(run_id)
+        location, _ = model_location(client, run)
+    address = f"{location}/{MODEL_FILE}"
+    file = Artifacts(uri).download(address, folder)
+    logged, found = run.data.tags.get(MODEL_DIGEST_TAG), file_digest(file)
+    if logged is None:
+        _say_unchecked(run_id)
+    elif found != logged:
+        raise TrackingError(
+            f"the model of run {run_id} is not the one that the run logged (SHA-256 {found[:12]}, logged was "
+            f"{logged[:12]}): put its own file back at {redact(Artifacts(uri).locate(address))}"
+        )
     try:
         with zipfile.ZipFile(file) as archive:
             unpacked = sum(member.file_size for member in archive.infolist())
@@ -409,6 +449,21 @@ def load_model_file(uri: str, run_id: str, folder: Path) -> Path:
             f"the model of run {run_id} takes {unpacked / 2**30:.1f} GiB: more than the available memory"
         )
     return file
+
+
+def check_model_file(uri: str, run_id: str) -> None:
+    """Check that a run's model is the one that the run logged, before work that takes long.
+
+    Raises:
+        TrackingError: as in :func:`load_model_file`.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        load_model_file(uri, run_id, Path(folder))
+
+
+@cache
+def _say_unchecked(run_id: str) -> None:
+    log.warning("run %s was logged without a digest of its model: that the model is its own is not checked", run_id)
 
 
 def _quoted(text: str) -> str:

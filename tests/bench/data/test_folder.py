@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import struct
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -130,6 +132,32 @@ def sixteen_bit(folder: Path) -> None:
     paint(folder / "odd.png", mode="I;16")
 
 
+def write_deep_png(file: Path, colour_type: int) -> None:
+    """A PNG of 5x4 pixels with 16 bits per value, which Pillow cannot write in colour."""
+
+    def chunk(name: bytes, content: bytes) -> bytes:
+        return struct.pack(">I", len(content)) + name + content + struct.pack(">I", zlib.crc32(name + content))
+
+    channels = {0: 1, 2: 3, 4: 2, 6: 4}[colour_type]
+    header = chunk(b"IHDR", struct.pack(">IIBBBBB", 5, 4, 16, colour_type, 0, 0, 0))
+    pixels = chunk(b"IDAT", zlib.compress((b"\0" + b"\x12\x34" * 5 * channels) * 4))
+    file.write_bytes(b"\x89PNG\r\n\x1a\n" + header + pixels + chunk(b"IEND", b""))
+
+
+def deep_grey(folder: Path) -> None:
+    write_deep_png(folder / "odd.png", 0)
+
+
+def deep_colour(folder: Path) -> None:
+    for file in folder.iterdir():
+        write_deep_png(file, 2)
+    write_deep_png(folder / "odd.png", 2)
+
+
+def deep_alpha(folder: Path) -> None:
+    write_deep_png(folder / "odd.png", 6)
+
+
 def several_frames(folder: Path) -> None:
     paint(folder / "odd.gif", save_all=True, append_images=[Image.new("L", (5, 4), 9)])
 
@@ -160,9 +188,12 @@ def link_to_a_folder(folder: Path) -> None:
             r"(6x4 grey.*5x4 grey|5x4 grey.*6x4 grey); images of one size.* --resize .* such as 4x4, brings",
         ),
         (other_kind, r"5x4 colour.*5x4 grey; images of one size and kind .* --grey makes all of them grey\.$"),
-        (alpha, r"odd\.png has an alpha channel"),
-        (transparent_grey, r"odd\.png has an alpha channel or a transparent colour"),
-        (sixteen_bit, r"odd\.png has the mode I;16"),
+        (alpha, r"odd\.png has an alpha channel .* are accepted: .*convert\('RGB'\)\.save\(FILE\) removes it\.$"),
+        (transparent_grey, r"odd\.png has an alpha channel or a transparent colour.*convert\('L'\)"),
+        (deep_alpha, r"odd\.png has an alpha channel"),
+        (sixteen_bit, r"odd\.png has 16 bits per value .* 8 bits are accepted, or .* up to 65536 --grey-levels\.$"),
+        (deep_grey, r"odd\.png has 16 bits per value"),
+        (deep_colour, r"\.png has 16 bits per value"),
         (several_frames, r"odd\.gif holds several frames"),
         (not_an_image, r"odd\.png cannot be read as an image"),
         (not_an_accepted_format, r"odd\.png cannot be read as an image.*BMP, GIF"),

@@ -11,9 +11,10 @@ from mlflow.tracking import MlflowClient
 from optuna.trial import TrialState
 
 from bench.core.errors import DisagreementError, StudyStoppedError
-from bench.core.results import RunState
+from bench.core.results import RunState, Unbegun
 from bench.search.storage import open_storage
 from bench.tracking.reading.reader import load_results
+from bench.workflows.run import report
 
 OTHERS_BEST = {"latent_size": 2, "learning_rate": 1e-3}
 BEFORE, AFTER = {"trials": 2}, {"trials": 4, "seeds": 2}
@@ -243,7 +244,13 @@ def test_tasks_that_somebody_changed_to_what_cannot_be_done_fail_with_their_reas
     assert len([message for message in with_traceback if "it could not begin" in message]) == 2
     again = edited.more().progress.console.file.getvalue()
     assert (
-        "not in MLflow or the report: 2 trials or final runs that failed before they began, such as vae 3: it could "
-        "not begin: latent_size='x' is not in 2 … 16, whole\n"
+        "not in MLflow: 2 trials or final runs that failed before they began, which the report counts, such as vae 3: "
+        "it could not begin: latent_size='x' is not in 2 … 16, whole\n"
     ) in again
-    assert "not in MLflow: " not in again
+    assert again.count("not in MLflow: ") == 1
+    tracking, output = runner.bound.settings.tracking, runner.bound.settings.output
+    trial, final = sorted(load_results(tracking, study.id).unbegun, key=lambda each: each.role, reverse=True)
+    assert trial == Unbegun("search", "vae", "it could not begin: latent_size='x' is not in 2 … 16, whole", 1)
+    assert (final.role, final.arm, final.count) == ("final", "glow", 1)
+    page = report(tracking, study.id, output).page.with_suffix(".md")
+    assert "it could not begin: latent" in page.read_text(encoding="utf-8")

@@ -3,15 +3,23 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from bench.core.errors import DataError
 from bench.data.registry import load
-from bench.execution.same_data import open_outside_data, publish_outside_data, say_other_data
+from bench.execution.same_data import (
+    check_extractor,
+    open_outside_data,
+    publish_extractor,
+    publish_outside_data,
+    say_other_data,
+)
 from bench.execution.session import OUTSIDE_DIGEST, join_session, open_data, open_session
-from bench.search.study_record import StudyRecord
+from bench.search.queue import Task
+from bench.search.study_record import FINAL_NOTE, StudyRecord
 from bench.study.definition import BoundStudy
 
 
@@ -65,6 +73,38 @@ def test_outside_data_that_are_replaced_in_mid_study_are_refused(start, tiny_stu
         open_outside_data(opened(), digits.info)
     outside.write_bytes(whole)
     open_outside_data(opened(), digits.info)
+
+
+def test_an_extractor_that_is_replaced_with_its_record_is_refused_once_final_runs_began(
+    start, tiny_study, digits, tmp_path
+):
+    def opened():
+        study = start(tiny_study, digits, tmp_path / "runs").shared
+        study.tracker.close()
+        return study
+
+    own, other = (SimpleNamespace(description=f"classifier of 10 classes (weights {each})") for each in "ab")
+    coordinator = opened()
+    check_extractor(coordinator, own)
+    publish_extractor(coordinator, own)
+    # No score by it yet: a damaged one is deleted and trained again.
+    check_extractor(opened(), other)
+    publish_extractor(coordinator, other)
+    publish_extractor(coordinator, own)
+    coordinator.record.finals.offer([Task(0, {}, dict.fromkeys(FINAL_NOTE, ""))])
+    joined = join_session(
+        coordinator.bound.study_id,
+        *(getattr(coordinator.bound.settings, name) for name in ("storage_url", "tracking", "output")),
+    )
+    for process in (opened(), joined):
+        with pytest.raises(DataError) as raised:
+            check_extractor(process, other)
+        assert f"the extractor in {tmp_path / 'runs' / 'extractors'} differs here ({other.description})" in str(
+            raised.value
+        )
+        assert own.description in str(raised.value)
+        assert "\n" not in str(raised.value)
+        check_extractor(process, own)
 
 
 def test_a_study_without_outside_data_opens_none(start, tiny_study, digits, tmp_path):

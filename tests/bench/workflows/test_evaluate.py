@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import hashlib
 import shutil
 import zipfile
 from dataclasses import replace
+from pathlib import Path
 from types import SimpleNamespace
 
 import keras
 import numpy as np
 import pandas as pd
 import pytest
+from mlflow.tracking import MlflowClient
 
 from bench.core.errors import DataError, SettingsError, TrackingError
 from bench.core.metrics import METRICS
@@ -20,9 +23,13 @@ from bench.evaluation.evaluator import open_outside
 from bench.evaluation.metrics import Evaluation
 from bench.evaluation.sample_grids import Picture
 from bench.study.config import RunConfig, TrainingConfig
-from bench.tracking.reading.reader import load_curve, load_model_file, load_results, load_run
+from bench.tracking.reading.reader import check_model_file, load_curve, load_model_file, load_results, load_run
+from bench.tracking.schema import MODEL_DIGEST_TAG, MODEL_FILE
 from bench.workflows.evaluate import Callbacks, evaluate, write_evaluation
 from bench.workflows.repeat import repeat
+from models.registry import load_model
+from studies.cli import main as commands
+from studies.cli import repeat as repeat_command
 
 pytestmark = pytest.mark.backend
 
@@ -79,6 +86,55 @@ def test_a_model_file_that_is_none_of_ours_is_named_in_one_line(
     monkeypatch.setattr("bench.workflows.evaluate.load_model_file", lambda uri, run_id, folder: file)
     with pytest.raises(TrackingError, match=rf"^the model of run {logged.run_id} cannot be loaded: [^\n]+$"):
         evaluate(study.uri, logged, digits, protocol(1), 20, Callbacks())
+
+
+def kept_file(study, logged):
+    """The file of a run's model in the store."""
+    client = MlflowClient(tracking_uri=study.uri)
+    (output,) = client.get_run(logged.run_id).outputs.model_outputs
+    return Path(client.get_logged_model(output.model_id).artifact_location.removeprefix("file://"), MODEL_FILE)
+
+
+@pytest.fixture
+def restored(study):
+    """A final run, whose model is put back after the test, as is the tag of its digest."""
+    logged = logged_run(study, "final")
+    file, client = kept_file(study, logged), MlflowClient(tracking_uri=study.uri)
+    content, digest = file.read_bytes(), client.get_run(logged.run_id).data.tags[MODEL_DIGEST_TAG]
+    yield logged
+    file.write_bytes(content)
+    client.set_tag(logged.run_id, MODEL_DIGEST_TAG, digest)
+
+
+def test_a_run_keeps_the_digest_of_its_model(study):
+    logged = logged_run(study, "final")
+    tags = MlflowClient(tracking_uri=study.uri).get_run(logged.run_id).data.tags
+    assert tags[MODEL_DIGEST_TAG] == hashlib.sha256(kept_file(study, logged).read_bytes()).hexdigest()
+
+
+def test_a_model_that_was_exchanged_for_another_run_s_is_refused_by_name(study, digits, protocol, restored, tmp_path):
+    file = kept_file(study, restored)
+    load_model(load_model_file(study.uri, restored.run_id, tmp_path)).save(file)  # as good a model, of another time
+    with pytest.raises(TrackingError) as raised:
+        check_model_file(study.uri, restored.run_id)
+    assert f"the model of run {restored.run_id} is not the one that the run logged (SHA-256 " in str(raised.value)
+    assert str(raised.value).endswith(f"put its own file back at {file.as_uri()}")
+    assert "\n" not in str(raised.value)
+    with pytest.raises(TrackingError, match="is not the one that the run logged"):
+        evaluate(study.uri, restored, digits, protocol(1), 20, Callbacks())
+    for command in (commands.evaluate, repeat_command.command):
+        with pytest.raises(TrackingError, match="is not the one that the run logged"):
+            command(restored.run_id, tracking_uri=study.uri, output=tmp_path / "runs", quiet=True)
+
+
+def test_a_model_of_a_run_without_a_digest_is_used_and_that_is_said_once(study, restored, tmp_path, caplog):
+    MlflowClient(tracking_uri=study.uri).delete_tag(restored.run_id, MODEL_DIGEST_TAG)
+    for _ in range(2):
+        check_model_file(study.uri, restored.run_id)
+    said = [record.getMessage() for record in caplog.records if restored.run_id in record.getMessage()]
+    assert said == [
+        f"run {restored.run_id} was logged without a digest of its model: that the model is its own is not checked"
+    ]
 
 
 def rewrite(file, member, content):

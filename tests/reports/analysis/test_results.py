@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from bench.core.results import RunState
+from bench.core.results import RunState, Unbegun
 from reports.analysis import budget, curves, statistics
 from reports.analysis.results import Study
 from reports.figures import study as figures
@@ -69,6 +69,28 @@ def test_an_attempt_that_runs_again_is_the_trial(empty):
         empty.run("vae", "search", state, number=0, attempt=attempt)
     empty.run("vae", "search", RunState.INTERRUPTED, number=1)
     assert list(Study(empty.results()).trials["state"]) == ["running", "interrupted"]
+
+
+def test_what_failed_before_it_had_a_run_is_counted_with_its_reason(empty):
+    for number in range(2):
+        empty.run("vae", "search", number=number)
+    reason = "it could not begin: latent_size='x' is not in 2 … 16, whole"
+    unbegun = [Unbegun("search", "vae", reason, 2), Unbegun("final", "vae", "it could not begin: no config", 1)]
+    without, known = Study(empty.results()), Study(empty.results(unbegun=unbegun))
+    assert len(known.trials) == len(without.trials) == 2
+    trials, finals = tables.state_counts(known).rows
+    assert (trials[0].text, trials[-1].text) == ("VAE trials", "4")
+    assert (finals[0].text, finals[-1].text) == ("VAE final runs", "1")
+    failed = tables.state_counts(known).columns.index("failed")
+    assert [row[failed].text for row in (trials, finals)] == ["2", "1"]
+    reasons = [[cell.text for cell in row] for row in tables.failure_reasons(known).rows]
+    assert reasons == [
+        ["VAE trials", "failed", reason, "2"],
+        ["VAE final runs", "failed", "it could not begin: no config", "1"],
+    ]
+    assert "1 final run did not complete (1 failed)." in " ".join(answer(known).details).replace(NO_BREAK, " ")
+    alone = Study(empty.results(runs=without.runs.head(0), unbegun=unbegun))
+    assert "No trial has completed" in answer(alone).headline
 
 
 def test_runs_without_a_number_are_all_trials(empty):

@@ -1,0 +1,36 @@
+"""A study as a list of all in a store shows it."""
+
+from __future__ import annotations
+
+import json
+from contextlib import suppress
+from datetime import UTC, datetime
+from typing import NamedTuple
+
+
+class ListedStudy(NamedTuple):
+    """A study in a list.
+
+    Attributes:
+        study_id: its identifier.
+        began: the date on which it began, UTC, as ISO 8601 writes it; empty if it is not known.
+        state: how it ended, or ``not ended``.
+        question: what it asks; empty if somebody edited the tag that says it.
+    """
+
+    study_id: str
+    began: str
+    state: str
+    question: str
+
+    @classmethod
+    def of(
+        cls, study_id: str, start_time: int | None, status: str, state: str | None, about: str | None
+    ) -> ListedStudy:
+        """Make one of what its run in MLflow holds: times in milliseconds since 1970, MLflow's status and two tags."""
+        began = question = ""
+        with suppress(TypeError, ValueError, OverflowError, OSError):
+            began = datetime.fromtimestamp((start_time or 0) / 1000, UTC).date().isoformat()
+        with suppress(TypeError, ValueError, KeyError):
+            question = str(json.loads(about or "")["question"])
+        return cls(study_id, began, "not ended" if status == "RUNNING" else state or status.lower(), question)
