@@ -179,14 +179,26 @@ MUTATIONS = {
     "repeated: inverse goes forwards": Mutation(REPEATED, ", reverse=True", "", "models/bijections/test_bijections"),
     "patches: gradient is not flipped": Mutation(
         "models/layers/convolution.py",
-        "return _shifted_sum(arguments[0] if upstream is None else upstream, size, flipped=True)",
-        "return _shifted_sum(arguments[0] if upstream is None else upstream, size)",
+        "_shifted_sum(of_parts, size, flipped=True)",
+        "_shifted_sum(of_parts, size)",
         "models/layers/test_convolution",
     ),
     "shifted sum: gradient is not flipped": Mutation(
         "models/layers/convolution.py",
-        "return _patches(arguments[0] if upstream is None else upstream, size, flipped=True)",
-        "return _patches(arguments[0] if upstream is None else upstream, size)",
+        "_patches(of_sum, size, flipped=True)",
+        "_patches(of_sum, size)",
+        "models/layers/test_convolution",
+    ),
+    "convolution: the kernel's gradient has its shifts the wrong way": Mutation(
+        "models/layers/convolution.py",
+        "_patches(of_y, size, flipped=True)",
+        "_patches(of_y, size)",
+        "models/layers/test_convolution",
+    ),
+    "convolution: the gradient of an odd size is that of an even one": Mutation(
+        "models/layers/convolution.py",
+        "whole[:, top : top + height, left : left + width]",
+        "whole[:, :height, :width]",
         "models/layers/test_convolution",
     ),
     "squeeze: inverse swaps rows and columns": Mutation(

@@ -21,6 +21,7 @@ from keras import ops
 from models.base.config import BatchShape
 from models.base.distributions import Tensor
 from models.layers.convolution import by_pixel
+from models.layers.own_gradient import with_gradient
 
 
 def taps(size: int) -> list[tuple[int, int]]:
@@ -98,15 +99,7 @@ def causal_patches(x: Tensor, size: int) -> Tensor:
 
     With a gradient of its own, the sum of the taps where they came from: automatic differentiation takes longer.
     """
-
-    @ops.custom_gradient  # type: ignore[untyped-decorator]
-    def laid_out(x: Tensor) -> tuple[Tensor, Any]:
-        def gradient(*arguments: Tensor, upstream: Tensor = None) -> Tensor:
-            return _added(arguments[0] if upstream is None else upstream, size)
-
-        return _patches(x, size), gradient
-
-    return laid_out(x)
+    return with_gradient(lambda x: _patches(x, size), lambda of_patches, x: _added(of_patches, size), x)
 
 
 def _patches(x: Tensor, size: int) -> Tensor:

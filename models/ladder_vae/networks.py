@@ -16,7 +16,8 @@ from keras import ops
 from models.base.config import Shape
 from models.base.distributions import DiagonalGaussian, Tensor
 from models.ladder_vae.config import LadderVAEConfig, Rung, halved
-from models.ladder_vae.convolution import Convolution
+from models.layers.convolution import Convolution
+from models.layers.residual_block import ResidualBlock
 
 LOG_SCALE_LIMIT = 5.0
 """Log-scales lie between minus this and this, softly (Vahdat & Kautz 2020): no step of training makes a KL explode."""
@@ -39,31 +40,15 @@ def double(y: Tensor, height: int, width: int) -> Tensor:
     return ops.reshape(blocks, (-1, 2 * rows, 2 * columns, channels // 4))[:, :height, :width]
 
 
-class ResidualBlock(keras.layers.Layer):
-    """x + conv(act(conv(act(x)))) with 3x3 convolutions: pre-activation residual block (He et al. 2016b).
-
-    Args:
-        rung: where it is.
-        activation: a Keras activation's name.
-        blocks: how many follow each other; the variance of what each adds is 1/blocks at first (Child 2021, section
-            3.2).
-    """
-
-    def __init__(self, rung: Rung, activation: str, blocks: int, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        self.activation = keras.activations.get(activation)
-        self.first = Convolution(rung.channels, rung.channels, 3, gain=2.0, name="first")
-        self.second = Convolution(rung.channels, rung.channels, 3, gain=2.0 / blocks, name="second")
-        self.built = True
-
-    def call(self, x: Tensor) -> Tensor:
-        """(n, h, w, channels) -> the same."""
-        return x + self.second(self.activation(self.first(self.activation(x))))
+def _convolution(inputs: int, filters: int, size: int, gain: float = 1.0, **kwargs: Any) -> Convolution:
+    """One whose weights have the variance gain/(s²·c) at first, or are 0."""
+    initializer = keras.initializers.VarianceScaling(gain) if gain else "zeros"
+    return Convolution(filters, size, kernel_initializer=initializer, inputs=inputs, **kwargs)
 
 
 def _blocks(config: LadderVAEConfig, rung: Rung) -> list[ResidualBlock]:
-    number = config.latent_layers * config.blocks
-    return [ResidualBlock(rung, config.activation, number, name=f"block_{i}") for i in range(config.blocks)]
+    share = 1.0 / (config.latent_layers * config.blocks)
+    return [ResidualBlock(rung.channels, config.activation, share, name=f"block_{i}") for i in range(config.blocks)]
 
 
 class BottomUp(keras.layers.Layer):
@@ -83,13 +68,13 @@ class BottomUp(keras.layers.Layer):
         for halvings in range(1, config.downsamplings + 1):
             inputs, channels = 4 * channels, config.channels_after(halvings)
             size = 3 if halvings == 1 else 1
-            self.halving.append(Convolution(inputs, channels, size, name=f"halving_{halvings}"))
+            self.halving.append(_convolution(inputs, channels, size, name=f"halving_{halvings}"))
         self.blocks: list[ResidualBlock] = []
         self.outputs = []
         for number, rung in enumerate(self.rungs):
             self.blocks += _blocks(config, rung)
             # No bias: where it is added to, there is one.
-            self.outputs.append(Convolution(rung.channels, rung.channels, 1, use_bias=False, name=f"output_{number}"))
+            self.outputs.append(_convolution(rung.channels, rung.channels, 1, use_bias=False, name=f"output_{number}"))
         self.built = True
 
     def call(self, x: Tensor) -> list[Tensor]:
@@ -119,11 +104,11 @@ class LatentLayer(keras.layers.Layer):
         self.rung = rung
         self.activation = keras.activations.get(config.activation)
         latents = config.latent_channels
-        self.prior_moments = Convolution(rung.channels, 2 * latents, 3, gain=0.0, name="prior_moments")
-        self.from_above = Convolution(rung.channels, rung.channels, 1, name="from_above")
-        self.posterior_moments = Convolution(rung.channels, 2 * latents, 3, gain=0.0, name="posterior_moments")
+        self.prior_moments = _convolution(rung.channels, 2 * latents, 3, gain=0.0, name="prior_moments")
+        self.from_above = _convolution(rung.channels, rung.channels, 1, name="from_above")
+        self.posterior_moments = _convolution(rung.channels, 2 * latents, 3, gain=0.0, name="posterior_moments")
         gain = 1.0 / config.latent_layers
-        self.of_latents = Convolution(latents, rung.channels, 1, gain=gain, name="of_latents")
+        self.of_latents = _convolution(latents, rung.channels, 1, gain=gain, name="of_latents")
         self.blocks = _blocks(config, rung)
         self.built = True
 
@@ -175,8 +160,8 @@ class TopDown(keras.layers.Layer):
         self.doubling = []
         for halvings in range(2, config.downsamplings + 1):
             inputs, filters = config.channels_after(halvings), 4 * config.channels_after(halvings - 1)
-            self.doubling.append(Convolution(inputs, filters, 1, name=f"doubling_{halvings}"))
-        self.output_convolution = Convolution(finest.channels, 4 * outputs, 3, gain=0.0, use_bias=False, name="output")
+            self.doubling.append(_convolution(inputs, filters, 1, name=f"doubling_{halvings}"))
+        self.output_convolution = _convolution(finest.channels, 4 * outputs, 3, gain=0.0, use_bias=False, name="output")
         self.built = True
 
     @property

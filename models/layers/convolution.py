@@ -1,13 +1,19 @@
-"""Convolutions as matrix products, the form in which processors and accelerators compute fastest.
+"""The convolutions of all families, each computed, and differentiated, in the way that is fastest where it runs.
 
-Notation: x (n, h, w, c); a kernel K (s, s, c, m) of odd size s, at zero padding and stride 1, gives
+Notation: x (n, h, w, c); a kernel K (s, s, c, m) of odd size s, at zero padding and stride d, gives y (n, ⌈h/d⌉, ⌈w/d⌉,
+m),
 
-    y[p] = Σ_ij x[p + (i, j) - r] K[i, j],    i, j = 0..s-1,  r = (s - 1)/2.
+    y[p] = Σ_ij x[d·p + (i, j) - r] K[i, j],    i, j = 0..s-1,
 
-Two products give it. Where x has the fewer channels, its s² shifted copies are laid side by side and multiplied by K as
-one matrix (:func:`patches`); where y has, x is multiplied first, and the s² products are shifted and added
-(:func:`shifted_sum`). Each is the other's transpose, so that a gradient costs what its value does; automatic
-differentiation, which does not see that, takes ten times as long.
+with r as TensorFlow pads (``same``): (s - 1)/2 at stride 1. There are three ways to compute it.
+
+- Where x or y has few channels, as a product of matrices. If x has the fewer, its s² shifted copies are laid side by
+  side and multiplied by K as one matrix (:func:`patches`); if y has, x is multiplied first, and the s² products are
+  shifted and added (:func:`shifted_sum`). Each is the other's transpose, so that a gradient costs what its value does.
+- By the backend's own convolution, with its own gradient.
+- On a processor under JAX, by the backend's own convolution with a gradient of ours. A training program is a loop over
+  its steps, and in a loop XLA computes the convolutions of a gradient 30 to 60 times more slowly than that of the
+  value. Ours are something else that is fast: in x a transposed convolution of ∂y, in K one product of matrices.
 """
 
 from __future__ import annotations
@@ -19,6 +25,92 @@ from keras import ops
 
 from models.base.config import BatchShape
 from models.base.distributions import Tensor
+from models.layers.own_gradient import with_gradient
+
+FEW_CHANNELS = 8
+"""Up to so many channels of x or y a product of matrices is faster than a convolution, on either backend."""
+
+Initializer = str | keras.initializers.Initializer
+
+
+def convolve(x: Tensor, kernel: Tensor, stride: int = 1) -> Tensor:
+    """K * x: (n, h, w, c) -> (n, ⌈h/d⌉, ⌈w/d⌉, m)."""
+    size, _, channels, filters = kernel.shape
+    if stride == 1 and (size == 1 or min(channels, filters) <= FEW_CHANNELS):
+        return _as_product(x, kernel)
+
+    def value(x: Tensor, kernel: Tensor) -> Tensor:
+        return ops.conv(x, kernel, strides=stride, padding="same")
+
+    def gradient(of_y: Tensor, x: Tensor, kernel: Tensor) -> tuple[Tensor, Tensor]:
+        return _transposed(of_y, kernel, stride, x.shape), _kernel_gradient(x, of_y, size, stride)
+
+    return with_gradient(value, gradient, x, kernel) if _own_gradient_is_slow() else value(x, kernel)
+
+
+def convolve_transposed(y: Tensor, kernel: Tensor, stride: int) -> Tensor:
+    """The transpose of :func:`convolve` of images of a size that the stride divides.
+
+    Args:
+        y: (n, h, w, m).
+        kernel: (s, s, c, m).
+        stride: d.
+
+    Returns:
+        (n, d·h, d·w, c).
+    """
+    size = kernel.shape[0]
+
+    def value(y: Tensor, kernel: Tensor) -> Tensor:
+        return ops.conv_transpose(y, kernel, strides=stride, padding="same")
+
+    def gradient(of_x: Tensor, y: Tensor, kernel: Tensor) -> tuple[Tensor, Tensor]:
+        of_y = ops.conv(of_x, kernel, strides=stride, padding="same")
+        return of_y, _kernel_gradient(of_x, y, size, stride)
+
+    return with_gradient(value, gradient, y, kernel) if _own_gradient_is_slow() else value(y, kernel)
+
+
+def _own_gradient_is_slow() -> bool:
+    """Whether the backend's gradient of a convolution is: XLA's on a processor."""
+    return keras.backend.backend() == "jax" and keras.distribution.list_devices()[0].startswith("cpu")
+
+
+def _as_product(x: Tensor, kernel: Tensor) -> Tensor:
+    size, _, channels, filters = kernel.shape
+    if size == 1 or channels <= filters:
+        return by_pixel(patches(x, size), ops.reshape(kernel, (size**2 * channels, filters)))
+    matrix = ops.reshape(ops.transpose(kernel, (2, 0, 1, 3)), (channels, size**2 * filters))
+    return shifted_sum(by_pixel(x, matrix), size)
+
+
+def _transposed(of_y: Tensor, kernel: Tensor, stride: int, shape: BatchShape) -> Tensor:
+    """The gradient in x, of that shape, from that in y."""
+    _, height, width, _ = shape
+    if height % stride == width % stride == 0:
+        return ops.conv_transpose(of_y, kernel, strides=stride, padding="same")
+    # Of another size, "same" lays the kernel elsewhere.
+    whole = ops.conv_transpose(of_y, kernel, strides=stride, padding="valid")
+    (top, _), (left, _) = (_margins(each, kernel.shape[0], stride) for each in (height, width))
+    return whole[:, top : top + height, left : left + width]
+
+
+def _kernel_gradient(x: Tensor, of_y: Tensor, size: int, stride: int) -> Tensor:
+    """∂/∂K of a sum whose gradient in y is ``of_y``: (s, s, c, m).
+
+    The patches are those of whichever has the fewer channels: of x, or of ∂y, whose shifts are the other way round.
+    """
+    channels, filters = x.shape[-1], of_y.shape[-1]
+    if stride > 1 or channels < filters:
+        product = _sum_of_products(_patches(x, size, stride=stride), of_y)
+        return ops.reshape(product, (size, size, channels, filters))
+    product = ops.reshape(_sum_of_products(x, _patches(of_y, size, flipped=True)), (channels, size, size, filters))
+    return ops.transpose(product, (1, 2, 0, 3))
+
+
+def _sum_of_products(a: Tensor, b: Tensor) -> Tensor:
+    """Σ over images and positions of a (n, h, w, i) times b (n, h, w, j): (i, j)."""
+    return ops.matmul(ops.transpose(ops.reshape(a, (-1, a.shape[-1]))), ops.reshape(b, (-1, b.shape[-1])))
 
 
 def _shifts(size: int, flipped: bool) -> list[int]:
@@ -26,13 +118,20 @@ def _shifts(size: int, flipped: bool) -> list[int]:
     return list(reversed(range(size)) if flipped else range(size))
 
 
-def _patches(x: Tensor, size: int, flipped: bool = False) -> Tensor:
-    """x (n, h, w, c) -> (n, h, w, s²·c): part (i, j) is x shifted by (i, j) - r, or by r - (i, j) if ``flipped``."""
+def _margins(length: int, size: int, stride: int) -> tuple[int, int]:
+    """The zeros before and behind an axis of so many pixels."""
+    both = max((-(-length // stride) - 1) * stride + size - length, 0)
+    return both // 2, both - both // 2
+
+
+def _patches(x: Tensor, size: int, flipped: bool = False, stride: int = 1) -> Tensor:
+    """x (n, h, w, c) -> (n, ⌈h/d⌉, ⌈w/d⌉, s²·c): part (i, j) is x[d·p + (i, j) - r], or shifted back if ``flipped``."""
     _, height, width, _ = x.shape
-    margin, shifts = (size // 2, size // 2), _shifts(size, flipped)
-    padded = ops.pad(x, ((0, 0), margin, margin, (0, 0)))
-    columns = ops.concatenate([padded[:, :, j : j + width] for j in shifts], axis=-1)
-    return ops.concatenate([columns[:, i : i + height] for i in shifts], axis=-1)
+    rows, columns = (_margins(each, size, stride) for each in (height, width))
+    padded = ops.pad(x, ((0, 0), rows, columns, (0, 0)))
+    shifts = _shifts(size, flipped)
+    by_row = ops.concatenate([padded[:, :, j : j + width : stride] for j in shifts], axis=-1)
+    return ops.concatenate([by_row[:, i : i + height : stride] for i in shifts], axis=-1)
 
 
 def _shifted_sum(parts: Tensor, size: int, flipped: bool = False) -> Tensor:
@@ -51,28 +150,16 @@ def _sum(tensors: list[Tensor]) -> Tensor:
 
 def patches(x: Tensor, size: int) -> Tensor:
     """The s² shifted copies of x (n, h, w, c) side by side: (n, h, w, s²·c)."""
-
-    @ops.custom_gradient  # type: ignore[untyped-decorator]
-    def laid_out(x: Tensor) -> tuple[Tensor, Any]:
-        def gradient(*arguments: Tensor, upstream: Tensor = None) -> Tensor:
-            return _shifted_sum(arguments[0] if upstream is None else upstream, size, flipped=True)
-
-        return _patches(x, size), gradient
-
-    return laid_out(x)
+    if size == 1:
+        return x
+    return with_gradient(lambda x: _patches(x, size), lambda of_parts, x: _shifted_sum(of_parts, size, flipped=True), x)
 
 
 def shifted_sum(parts: Tensor, size: int) -> Tensor:
     """The s² parts of (n, h, w, s²·m) shifted and added: (n, h, w, m)."""
-
-    @ops.custom_gradient  # type: ignore[untyped-decorator]
-    def added(parts: Tensor) -> tuple[Tensor, Any]:
-        def gradient(*arguments: Tensor, upstream: Tensor = None) -> Tensor:
-            return _patches(arguments[0] if upstream is None else upstream, size, flipped=True)
-
-        return _shifted_sum(parts, size), gradient
-
-    return added(parts)
+    return with_gradient(
+        lambda parts: _shifted_sum(parts, size), lambda of_sum, parts: _patches(of_sum, size, flipped=True), parts
+    )
 
 
 def by_pixel(x: Tensor, matrix: Tensor) -> Tensor:
@@ -86,46 +173,61 @@ def by_pixel(x: Tensor, matrix: Tensor) -> Tensor:
 
 
 class Convolution(keras.layers.Layer):
-    """y = activation(K * x + b), of the size of x, zero outside it.
+    """y = activation(K * x + b), zero outside x; of its size at stride 1.
 
     Args:
         filters: channels m of y.
         size: s, the odd height and width of the kernel.
+        stride: d.
         activation: a Keras activation's name.
-        kernel_initializer: a Keras initialiser's name; the bias begins at 0.
+        kernel_initializer: a Keras initialiser, or its name; the bias begins at 0.
+        use_bias: whether there is one.
+        inputs: channels c of x, if they are known: the weights are then created at once.
     """
 
     def __init__(
-        self, filters: int, size: int, activation: str = "linear", kernel_initializer: str = "he_normal", **kwargs: Any
+        self,
+        filters: int,
+        size: int,
+        stride: int = 1,
+        activation: str = "linear",
+        kernel_initializer: Initializer = "he_normal",
+        use_bias: bool = True,
+        inputs: int | None = None,
+        **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
         self.filters = filters
         self.size = size
+        self.stride = stride
         self.activation = keras.activations.get(activation)
         self.kernel_initializer = kernel_initializer
+        self.use_bias = use_bias
+        if inputs is not None:
+            self.build((None, None, None, inputs))
 
     def build(self, shape: BatchShape) -> None:
         """Create the kernel (s, s, c, m) and the bias (m,)."""
         self.kernel = self.add_weight(
-            shape=(self.size, self.size, shape[-1], self.filters), initializer="zeros", name="kernel"
+            shape=(self.size, self.size, shape[-1], self.filters), initializer=self.kernel_initializer, name="kernel"
         )
-        self.bias = self.add_weight(shape=(self.filters,), initializer="zeros", name="bias")
-        self.redraw()
+        if self.use_bias:
+            self.bias = self.add_weight(shape=(self.filters,), initializer="zeros", name="bias")
+        self.built = True
 
     def redraw(self) -> None:
         """Draw the kernel again, as it is drawn when the layer is built."""
-        if self.kernel_initializer != "zeros":
-            initializer = keras.initializers.get(self.kernel_initializer)
-            self.kernel.assign(initializer(self.kernel.shape, self.kernel.dtype))
+        given = self.kernel_initializer
+        # A clone, as an initialiser draws the same each time.
+        initializer = keras.initializers.get(given) if isinstance(given, str) else given.clone()
+        self.kernel.assign(initializer(self.kernel.shape, self.kernel.dtype))
 
     def call(self, x: Tensor) -> Tensor:
-        """(n, h, w, c) -> (n, h, w, filters)."""
-        kernel = ops.convert_to_tensor(self.kernel)
-        channels = x.shape[-1]
-        if self.size == 1 or channels <= self.filters:
-            matrix = ops.reshape(kernel, (self.size**2 * channels, self.filters))
-            y = by_pixel(x if self.size == 1 else patches(x, self.size), matrix)
-        else:
-            matrix = ops.reshape(ops.transpose(kernel, (2, 0, 1, 3)), (channels, self.size**2 * self.filters))
-            y = shifted_sum(by_pixel(x, matrix), self.size)
-        return self.activation(y + self.bias)
+        """(n, h, w, c) -> (n, ⌈h/d⌉, ⌈w/d⌉, filters)."""
+        y = convolve(x, ops.convert_to_tensor(self.kernel), self.stride)
+        return self.activation(y + self.bias if self.use_bias else y)
+
+    def compute_output_shape(self, shape: BatchShape) -> BatchShape:
+        """(n, ⌈h/d⌉, ⌈w/d⌉, filters)."""
+        n, height, width, _ = shape
+        return n, -(-height // self.stride), -(-width // self.stride), self.filters

@@ -14,6 +14,7 @@ from models.base.config import BatchShape
 from models.base.distributions import Tensor
 from models.layers.convolution import Convolution
 from models.layers.normalisation import normalised
+from models.layers.own_gradient import with_gradient
 
 
 def concat_elu(x: Tensor) -> Tensor:
@@ -24,17 +25,16 @@ def concat_elu(x: Tensor) -> Tensor:
         elu(x), elu(-x) = x, e - 1 where x > 0;  e - 1, -x elsewhere.
     """
 
-    @ops.custom_gradient  # type: ignore[untyped-decorator]
-    def activated(x: Tensor) -> tuple[Tensor, Any]:
-        def gradient(*arguments: Tensor, upstream: Tensor = None) -> Tensor:
-            positive, negative = ops.split(arguments[0] if upstream is None else upstream, 2, axis=-1)
-            decay = ops.exp(-ops.abs(x))
-            return ops.where(x > 0, positive - decay * negative, decay * positive - negative)
-
+    def value(x: Tensor) -> Tensor:
         bent = ops.expm1(-ops.abs(x))
-        return ops.concatenate([ops.where(x > 0, x, bent), ops.where(x > 0, bent, -x)], axis=-1), gradient
+        return ops.concatenate([ops.where(x > 0, x, bent), ops.where(x > 0, bent, -x)], axis=-1)
 
-    return activated(x)
+    def gradient(of_both: Tensor, x: Tensor) -> Tensor:
+        positive, negative = ops.split(of_both, 2, axis=-1)
+        decay = ops.exp(-ops.abs(x))
+        return ops.where(x > 0, positive - decay * negative, decay * positive - negative)
+
+    return with_gradient(value, gradient, x)
 
 
 class GatedBlock(keras.layers.Layer):

@@ -10,39 +10,11 @@ from keras import ops
 
 from models.base.config import BatchShape, Shape
 from models.base.distributions import Tensor
+from models.layers.convolution import Convolution, convolve_transposed
+from models.layers.residual_block import ResidualBlock
 from models.vae.config import VAEConfig
 
 SeedOf = Callable[[], keras.random.SeedGenerator]
-
-
-class ResidualBlock(keras.layers.Layer):
-    """x + conv(act(conv(act(x)))) with 3x3 convolutions: pre-activation residual block (He et al. 2016b)."""
-
-    def __init__(self, channels: int, activation: str, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        self.activation = keras.activations.get(activation)
-        self.convolutions = [
-            keras.layers.Conv2D(channels, 3, padding="same", kernel_initializer="he_normal", name="first"),
-            # Zero at first, so that a deep network begins as the identity.
-            keras.layers.Conv2D(channels, 3, padding="same", kernel_initializer="zeros", name="second"),
-        ]
-
-    def build(self, shape: BatchShape) -> None:
-        """Build both convolutions."""
-        for convolution in self.convolutions:
-            convolution.build(shape)
-        self.built = True
-
-    def call(self, x: Tensor) -> Tensor:
-        """(n, h, w, channels) -> the same."""
-        y = x
-        for convolution in self.convolutions:
-            y = convolution(self.activation(y))
-        return x + y
-
-    def compute_output_shape(self, shape: BatchShape) -> BatchShape:
-        """Unchanged."""
-        return shape
 
 
 class GatedDense(keras.layers.Layer):
@@ -95,26 +67,24 @@ class Dropout(keras.layers.Layer):
 class UpsampleTo(keras.layers.Layer):
     """Doubling transposed convolution, cropped to (height, width): undoes a halving of an odd size as well."""
 
-    def __init__(self, channels: int, height: int, width: int, activation: str, **kwargs: Any) -> None:
+    def __init__(self, inputs: int, channels: int, height: int, width: int, activation: str, **kwargs: Any) -> None:
         super().__init__(**kwargs)
+        self.channels = channels
         self.height = height
         self.width = width
-        self.convolution = keras.layers.Conv2DTranspose(
-            channels, 3, strides=2, padding="same", activation=activation, name="convolution"
-        )
-
-    def build(self, shape: BatchShape) -> None:
-        """Build the convolution."""
-        self.convolution.build(shape)
+        self.activation = keras.activations.get(activation)
+        self.kernel = self.add_weight(shape=(3, 3, channels, inputs), initializer="glorot_uniform", name="kernel")
+        self.bias = self.add_weight(shape=(channels,), initializer="zeros", name="bias")
         self.built = True
 
     def call(self, x: Tensor) -> Tensor:
-        """(n, ⌈h/2⌉, ⌈w/2⌉, c) -> (n, height, width, channels)."""
-        return self.convolution(x)[:, : self.height, : self.width, :]
+        """(n, ⌈h/2⌉, ⌈w/2⌉, inputs) -> (n, height, width, channels)."""
+        y = convolve_transposed(x, ops.convert_to_tensor(self.kernel), stride=2)
+        return self.activation(y[:, : self.height, : self.width, :] + self.bias)
 
     def compute_output_shape(self, shape: BatchShape) -> BatchShape:
         """(n, height, width, channels)."""
-        return shape[0], self.height, self.width, self.convolution.filters
+        return shape[0], self.height, self.width, self.channels
 
 
 def resolutions(image_shape: Shape, downsamplings: int) -> list[tuple[int, int]]:
@@ -134,11 +104,11 @@ def encoder(config: VAEConfig, image_shape: Shape, seed_generator: SeedOf) -> ke
         for size in config.layer_sizes:
             layers += [_hidden(config, size), *_dropout(config, seed_generator)]
     else:
+        inputs = image_shape[-1]
         for i in range(config.downsamplings + 1):
             channels = config.hidden_channels * 2**i
-            layers.append(
-                keras.layers.Conv2D(channels, 3, strides=2 if i else 1, padding="same", activation=config.activation)
-            )
+            layers.append(Convolution(channels, 3, 2 if i else 1, config.activation, "glorot_uniform", inputs=inputs))
+            inputs = channels
             if config.network == "residual":
                 layers += [ResidualBlock(channels, config.activation) for _ in range(config.blocks)]
             layers += _dropout(config, seed_generator)
@@ -169,11 +139,12 @@ def decoder(config: VAEConfig, image_shape: Shape, parameters: int, seed_generat
         for i in reversed(range(config.downsamplings + 1)):
             channels = config.hidden_channels * 2**i
             if i < config.downsamplings:
-                layers.append(UpsampleTo(channels, *sizes[i], config.activation))
+                layers.append(UpsampleTo(2 * channels, channels, *sizes[i], config.activation))
             if config.network == "residual":
                 layers += [ResidualBlock(channels, config.activation) for _ in range(config.blocks)]
             layers += _dropout(config, seed_generator)
-        layers.append(keras.layers.Conv2D(outputs, 3, padding="same", use_bias=False))
+        last = Convolution(outputs, 3, kernel_initializer="glorot_uniform", use_bias=False, inputs=channels)
+        layers.append(last)
     return _built(layers, (None, config.latent_size), "decoder")
 
 

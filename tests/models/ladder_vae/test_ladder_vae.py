@@ -15,9 +15,9 @@ from sklearn.datasets import load_digits
 from models.base.distributions import DiagonalGaussian
 from models.base.units import bits_per_dim
 from models.ladder_vae.config import LadderVAEConfig
-from models.ladder_vae.convolution import Convolution, convolve
 from models.ladder_vae.model import LadderVAE
 from models.ladder_vae.networks import LOG_SCALE_LIMIT, double, halve
+from models.layers.convolution import Convolution
 
 pytestmark = [pytest.mark.backend, pytest.mark.slow_on_jax]
 
@@ -383,27 +383,6 @@ def test_interpolation_ends_at_the_reconstructions(ladder, array):
     assert_allclose(found[:, 0], array(model.reconstruct(first)), rtol=1e-9)
     assert_allclose(found[:, 2], array(model.reconstruct(second)), rtol=1e-9)
     assert (np.abs(found[:, 1] - found[:, 0]).max(axis=(1, 2, 3)) > 1e-4).all()
-
-
-@pytest.mark.parametrize(("size", "channels", "filters"), [(3, 2, 5), (3, 5, 2), (1, 3, 4), (5, 2, 2)])
-def test_the_gradients_of_a_convolution_are_those_of_finite_differences(
-    float64, normal, gradient, array, size, channels, filters
-):
-    x, kernel = normal(2, 4, 3, channels), normal(size, size, channels, filters, seed=1)
-    weight = array(normal(2, 4, 3, filters, seed=2))
-
-    def value(x, kernel):
-        return ops.sum(convolve(ops.convert_to_tensor(x), ops.convert_to_tensor(kernel)) * weight)
-
-    for place, found in ((0, gradient(lambda x: value(x, kernel), x)), (1, gradient(lambda k: value(x, k), kernel))):
-        point = [array(x), array(kernel)]
-        for index in np.random.default_rng(0).permutation(point[place].size)[:20]:
-            ends = []
-            for step in (1e-3, -1e-3):
-                moved = [each.copy() for each in point]
-                moved[place].flat[index] += step
-                ends.append(float(array(value(*moved))))
-            assert found.flat[index] == pytest.approx((ends[0] - ends[1]) / 2e-3, rel=1e-6, abs=1e-8)
 
 
 @pytest.mark.parametrize("size", [(4, 6), (3, 4), (5, 1)])

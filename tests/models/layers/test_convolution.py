@@ -1,4 +1,4 @@
-"""Convolutions as matrix products are Keras's own convolutions, and so are their gradients."""
+"""Convolutions and their transposes are Keras's own, and so are their gradients, whichever way they are computed."""
 
 import keras
 import numpy as np
@@ -7,43 +7,85 @@ from keras import ops
 from numpy.testing import assert_allclose
 
 from bench.runtime.autodiff import gradients
-from models.layers.convolution import Convolution, patches, shifted_sum
+from models.layers import convolution
+from models.layers.convolution import FEW_CHANNELS, Convolution, convolve, convolve_transposed, patches, shifted_sum
 
 pytestmark = [pytest.mark.backend, pytest.mark.usefixtures("float64")]
 
-# More channels out than in, and fewer: either form; one pixel; a kernel larger than the image is high.
-SHAPES = [(2, 5, 3), (5, 2, 3), (4, 3, 1), (3, 7, 5), (7, 3, 5)]
+MANY = FEW_CHANNELS + 1
+# Channels in and out, size, stride, image. Products of either form; one pixel; a kernel larger than the image is high.
+PRODUCTS = [
+    (2, 5, 3, 1, (4, 6)),
+    (5, 2, 3, 1, (4, 6)),
+    (4, 3, 1, 1, (4, 6)),
+    (3, 7, 5, 1, (4, 6)),
+    (7, 3, 5, 1, (4, 6)),
+]
+# The backend's, whose gradient has patches of x where it has the fewer channels; images of which the stride is a divisor,
+# and others.
+CONVOLUTIONS = [
+    (MANY, MANY + 1, 3, 1, (4, 5)),
+    (MANY + 1, MANY, 5, 1, (4, 5)),
+    (2, 3, 3, 2, (4, 6)),
+    (3, 2, 3, 2, (5, 6)),
+    (2, 3, 5, 2, (5, 7)),
+    (2, 3, 1, 2, (5, 4)),
+    (3, 2, 3, 3, (4, 5)),
+]
 
 
-def convolution_and_images(perturb, normal, channels, filters, size):
-    convolution = Convolution(filters, size)
-    convolution.build((None, 4, 6, channels))
-    return perturb(convolution), normal(3, 4, 6, channels)
+@pytest.fixture
+def our_gradient(monkeypatch):
+    """On any backend."""
+    monkeypatch.setattr(convolution, "_own_gradient_is_slow", lambda: True)
 
 
-@pytest.mark.parametrize("shape", SHAPES, ids=str)
-def test_it_is_the_convolution_of_keras(perturb, normal, array, shape):
-    convolution, x = convolution_and_images(perturb, normal, *shape)
-    expected = ops.conv(x, convolution.kernel, padding="same") + convolution.bias
-    assert_allclose(array(convolution(x)), array(expected), atol=1e-12)
+def sum_of_sines(function, variables):
+    """The gradient of Σ sin of a function in each of its tensors."""
+    values = [keras.Variable(variable) for variable in variables]
+    return gradients(lambda: ops.sum(ops.sin(function(*(ops.multiply(value, 1.0) for value in values)))), values)
 
 
-@pytest.mark.parametrize("shape", SHAPES, ids=str)
-def test_so_are_its_gradients_to_images_and_kernel(perturb, normal, array, shape):
-    convolution, x = convolution_and_images(perturb, normal, *shape)
-    images = keras.Variable(x)
+@pytest.mark.usefixtures("our_gradient")
+@pytest.mark.parametrize("shape", PRODUCTS + CONVOLUTIONS, ids=str)
+def test_value_and_gradients_are_those_of_keras_s_convolution(normal, array, shape):
+    channels, filters, size, stride, image = shape
+    x, kernel = normal(3, *image, channels), normal(size, size, channels, filters, seed=1)
+    layer = keras.layers.Conv2D(filters, size, strides=stride, padding="same", use_bias=False)
+    layer.build(x.shape)
+    layer.kernel.assign(kernel)
+    assert_allclose(array(convolve(x, kernel, stride)), array(layer(x)), atol=1e-12)
+    found = sum_of_sines(lambda x, kernel: convolve(x, kernel, stride), [x, kernel])
+    expected = sum_of_sines(lambda x, kernel: ops.conv(x, kernel, strides=stride, padding="same"), [x, kernel])
+    for mine, theirs in zip(found, expected, strict=True):
+        assert_allclose(mine, theirs, atol=1e-11)
 
-    def sine(convolved):
-        return ops.sum(ops.sin(convolved + convolution.bias))
 
-    variables = [images, convolution.kernel]
-    found = gradients(lambda: ops.sum(ops.sin(convolution(ops.multiply(images, 1.0)))), variables)
-    expected = gradients(
-        lambda: sine(ops.conv(ops.multiply(images, 1.0), ops.multiply(convolution.kernel, 1.0), padding="same")),
-        variables,
+@pytest.mark.usefixtures("our_gradient")
+@pytest.mark.parametrize("shape", [(3, 2, 3, 2), (2, 5, 5, 2), (MANY, 2, 3, 1), (2, 3, 3, 3)], ids=str)
+def test_value_and_gradients_are_those_of_keras_s_transposed_convolution(normal, array, shape):
+    channels, filters, size, stride = shape
+    y, kernel = normal(3, 5, 4, filters), normal(size, size, channels, filters, seed=1)
+    layer = keras.layers.Conv2DTranspose(channels, size, strides=stride, padding="same", use_bias=False)
+    layer.build(y.shape)
+    layer.kernel.assign(kernel)
+    x = array(convolve_transposed(y, kernel, stride))
+    assert x.shape == (3, stride * 5, stride * 4, channels)
+    assert_allclose(x, array(layer(y)), atol=1e-12)
+    found = sum_of_sines(lambda y, kernel: convolve_transposed(y, kernel, stride), [y, kernel])
+    expected = sum_of_sines(
+        lambda y, kernel: ops.conv_transpose(y, kernel, strides=stride, padding="same"), [y, kernel]
     )
-    for one, other in zip(found, expected, strict=True):
-        assert_allclose(one, other, atol=1e-11)
+    for mine, theirs in zip(found, expected, strict=True):
+        assert_allclose(mine, theirs, atol=1e-11)
+
+
+@pytest.mark.parametrize(("size", "stride"), [(3, 1), (3, 2), (5, 2)])
+def test_convolution_and_transposed_convolution_are_transposes(normal, array, size, stride):
+    x, kernel = normal(2, 4 * stride, 3 * stride, MANY), normal(size, size, MANY, MANY, seed=1)
+    y = normal(2, 4, 3, MANY, seed=2)
+    one = ops.sum(convolve(x, kernel, stride) * y)
+    assert_allclose(array(one), array(ops.sum(x * convolve_transposed(y, kernel, stride))), rtol=1e-12)
 
 
 def test_patches_are_the_transpose_of_the_flipped_shifted_sum(normal, array):
@@ -52,8 +94,41 @@ def test_patches_are_the_transpose_of_the_flipped_shifted_sum(normal, array):
     assert_allclose(array(ops.sum(patches(x, 3) * y)), array(ops.sum(x * shifted_sum(flipped, 3))), rtol=1e-12)
 
 
+def test_xla_s_gradients_on_a_processor_alone_are_replaced(monkeypatch):
+    for backend, device, expected in (("jax", "cpu:0", True), ("jax", "gpu:0", False), ("tensorflow", "cpu:0", False)):
+        monkeypatch.setattr(keras.backend, "backend", lambda backend=backend: backend)
+        monkeypatch.setattr(keras.distribution, "list_devices", lambda device=device: [device])
+        assert convolution._own_gradient_is_slow() is expected
+
+
+# The layer.
+
+
+def test_a_layer_adds_its_bias_and_applies_its_activation(normal, perturb, array):
+    layer = Convolution(4, 3, stride=2, activation="relu", inputs=2)
+    x = normal(3, 5, 6, 2)
+    perturb(layer)
+    y = array(ops.relu(convolve(x, layer.kernel, 2) + layer.bias))
+    assert_allclose(array(layer(x)), y)
+    assert layer.compute_output_shape((3, 5, 6, 2)) == y.shape == (3, 3, 3, 4)
+    assert 0 < (y > 0).mean() < 1
+
+
 def test_a_relu_and_a_zero_kernel_are_what_they_say(normal, array):
-    convolution = Convolution(4, 3, activation="relu", kernel_initializer="zeros")
-    convolution.build((None, 4, 6, 2))
-    convolution.bias.assign(np.array([-1.0, 0.0, 1.0, 2.0]))
-    assert_allclose(array(convolution(normal(3, 4, 6, 2)))[0, 0, 0], [0, 0, 1, 2])
+    layer = Convolution(4, 3, activation="relu", kernel_initializer="zeros")
+    layer.build((None, 4, 6, 2))
+    layer.bias.assign(np.array([-1.0, 0.0, 1.0, 2.0]))
+    assert_allclose(array(layer(normal(3, 4, 6, 2)))[0, 0, 0], [0, 0, 1, 2])
+
+
+@pytest.mark.parametrize("initializer", ["he_normal", "an object"])
+def test_redrawing_draws_other_weights_of_the_same_scale(array, initializer):
+    given = keras.initializers.HeNormal() if initializer == "an object" else initializer
+    layer = Convolution(64, 3, kernel_initializer=given, inputs=8, use_bias=False)
+    first = array(layer.kernel)
+    layer.redraw()
+    second = array(layer.kernel)
+    assert np.abs(np.corrcoef(first.ravel(), second.ravel())[0, 1]) < 0.1
+    for drawn in (first, second):
+        assert drawn.std() == pytest.approx(np.sqrt(2 / 72), rel=0.1)
+    assert [weight.name for weight in layer.weights] == ["kernel"]
