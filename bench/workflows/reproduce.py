@@ -73,7 +73,7 @@ def _collect_run(
         "images_seen": int(points["images"].max()),
         "recipe_images": published.training.images,
         "published_images": published.published_images,
-        "weights": int(measured["cost", "parameters"].value),
+        "weights": measured["cost", "parameters"].value,
         "training_seconds": measured["cost", "training_seconds"].value,
         "seed": number,
         "deviations": published.deviations,
