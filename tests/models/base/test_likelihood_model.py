@@ -39,7 +39,12 @@ MODELS = {
 }
 
 
-@pytest.fixture(params=MODELS)
+SLOW_ON_JAX = ("jet",)
+
+
+@pytest.fixture(
+    params=[pytest.param(name, marks=pytest.mark.slow_on_jax if name in SLOW_ON_JAX else ()) for name in MODELS]
+)
 def name(request):
     return request.param
 
