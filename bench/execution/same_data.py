@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from bench.core.errors import DataError
 from bench.data.dataset import DatasetInfo
 from bench.evaluation.evaluator import open_outside
 from bench.evaluation.programs import OutsideData
-from bench.evaluation.quality import Extractor
 from bench.execution.session import EXTRACTOR, OUTSIDE_DIGEST, StudySession
 from bench.search.storage import specifications
+
+if TYPE_CHECKING:
+    from bench.evaluation.quality import Extractor
 
 
 def open_outside_data(study: StudySession, info: DatasetInfo) -> OutsideData | None:

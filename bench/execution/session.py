@@ -37,8 +37,9 @@ log = logging.getLogger(__name__)
 _CHECKPOINT = re.compile(r"\.?(?P<kind>.+)-(?P<task>\d+)\.npz")
 """A checkpoint's file, or a half-written one."""
 OUTSIDE_DIGEST = "outside_digest"
-EXTRACTOR = "extractor_opened"
 """Where a study's specification has the digest of its outside data."""
+EXTRACTOR = "extractor_opened"
+"""Where it has the description of the network that scores samples, with the digest of its weights."""
 
 
 @dataclass(frozen=True)

@@ -220,12 +220,14 @@ class Tracker:
             TrackingError: the store cannot be reached; what is left waits.
             OutboxError: the disk cannot be written.
         """
-        uploaded = sum(self._upload(outbox) for outbox in self._orphans())
-        for reason in self.refused.values():
-            self.uploader.report(reason)
-        return uploaded
+        try:
+            return sum(self._upload(outbox) for outbox in self._orphans())
+        finally:
+            for reason in self.refused.values():
+                self.uploader.report(reason)
 
     def _orphans(self) -> Iterator[Outbox]:
+        self.refused.clear()
         for folder in outboxes(self.outbox):
             try:
                 outbox = Outbox.take_over(folder, self.store)
@@ -796,7 +798,7 @@ class ModelRun:
         folder = self._outbox.folder / path
         with raise_outbox_errors(folder):
             write_package(model, example, folder)
-        digest = file_digest(folder / MODEL_FILE)
+            digest = file_digest(folder / MODEL_FILE)
         self._write(Package(path=path, model_type=str(model.configuration.family), digest=digest))
         self._keeps_model = True
 

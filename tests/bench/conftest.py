@@ -141,12 +141,14 @@ class StudyInThisProcess:
         from bench.core.signals import StopRequest
         from bench.execution.coordinator import Coordinator
         from bench.execution.executors.base import InProcess
-        from bench.execution.same_data import publish_outside_data
+        from bench.execution.same_data import publish_extractor, publish_outside_data
         from bench.execution.worker import Worker, open_protocol
 
         try:
             with StopRequest() as stop:
-                publish_outside_data(self.shared, open_protocol(self.shared, dataset).outside)
+                protocol = open_protocol(self.shared, dataset)
+                publish_outside_data(self.shared, protocol.outside)
+                publish_extractor(self.shared, protocol.extractor)
                 worker = Worker(self.shared, dataset, self.progress, stop)
                 Coordinator(self.shared, InProcess(worker), self.progress, stop).run()
         finally:

@@ -101,11 +101,20 @@ class Upload:
         self._flush()
 
     def _check_state(self) -> None:
-        """Begin again if the run that the state names is another one: a repeated upload changes nothing."""
+        """Begin again if the run that the state names is another one: a repeated upload changes nothing.
+
+        Raises:
+            RunRejectedError: the store has no such run any more.
+        """
         run_id = self.outbox.state.run_id
         if run_id is None:
             return
-        key = self.client.get_run(run_id).data.tags.get(KEY_TAG)
+        try:
+            key = self.client.get_run(run_id).data.tags.get(KEY_TAG)
+        except MlflowException as error:
+            if is_transient(error):
+                raise
+            raise RunRejectedError(shorten(str(error))) from error
         if key != self.outbox.creation.tags[KEY_TAG]:
             self.outbox.save(**State().model_dump())
             self._read = 0

@@ -162,6 +162,14 @@ def test_a_state_of_another_run_is_not_believed(uri, damaged, tmp_path):
     assert "vae b" in arrived(uri)
 
 
+def test_a_run_that_is_not_in_the_store_any_more_is_named_and_others_arrive(uri, damaged, tmp_path):
+    size = len((damaged / "records.jsonl").read_bytes().splitlines(keepends=True)[0])
+    (damaged / "state.json").write_text(json.dumps({"sent": size, "run_id": "0" * 32}))
+    uploaded, refused, (problem,) = upload(uri, tmp_path)
+    assert (uploaded, refused) == (2, 1)
+    assert f"rejected a run (Run with id={'0' * 32} not found); what it logged is kept in {damaged}" in problem
+
+
 def test_a_store_that_fails_on_one_run_alone_gets_the_others(uri, damaged, tmp_path, monkeypatch):
     """As a server does that ends with status 500 on what one run logs."""
     create = MlflowClient.create_run
