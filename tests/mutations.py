@@ -274,7 +274,10 @@ MUTATIONS = {
         "models/vae/test_vae",
     ),
     "vae: images and samples out of step": Mutation(
-        "models/vae/model.py", "ops.tile(images, (k, 1, 1, 1))", "ops.repeat(images, k, axis=0)", "models/vae/test_vae"
+        "models/base/variational.py",
+        "ops.tile(images, (k, 1, 1, 1))",
+        "ops.repeat(images, k, axis=0)",
+        "models/vae/test_vae",
     ),
     "vampprior: components are added, not averaged": Mutation(
         PRIORS, "axis=-1) - math.log(log_scale.shape[0])", "axis=-1)", "models/vae/test_priors"
@@ -361,7 +364,7 @@ MUTATIONS = {
         "bench/evaluation/test_auroc",
     ),
     "diagnostics: variance of latents over latents": Mutation(
-        "models/vae/diagnostics.py",
+        "models/base/diagnostics.py",
         "mean.var(axis=0, ddof=1)",
         "mean.var(axis=1, ddof=1)",
         "bench/evaluation/test_diagnostics",

@@ -8,7 +8,7 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import Field
 
 from models.base.config import Activation, ModelConfig, Shape
-from models.base.pixels import Observation, observation_for, parameters_per_value
+from models.base.pixels import Observation, check_observation, observation_for, parameters_per_value
 from models.base.registry import register_family
 from models.base.size import Size, convolution
 
@@ -63,11 +63,7 @@ class AutoregressiveConfig(ModelConfig):
                 f"hidden_channels={self.hidden_channels} leaves some of the {channels} channels of the images without "
                 f"any: take at least {channels}"
             )
-        if self.observation == "bernoulli" and grey_levels != 2:
-            raise ValueError(
-                f"observation=bernoulli needs 2 grey levels, the data has {grey_levels}: "
-                "take auto, categorical, discretised_logistic or logistic_mixture"
-            )
+        check_observation(self.observation, grey_levels)
 
     def size(self, image_shape: Shape, grey_levels: int) -> Size:
         """The weights of all convolutions and biases, masked ones included, and their multiply-adds."""

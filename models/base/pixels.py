@@ -22,6 +22,15 @@ def observation_for(observation: Observation, grey_levels: int) -> Observation:
     return "categorical" if grey_levels <= CATEGORICAL_LIMIT else "logistic_mixture"
 
 
+def check_observation(observation: Observation, grey_levels: int) -> None:
+    """Raise ValueError if the distribution is not one of data with ``grey_levels`` levels."""
+    if observation == "bernoulli" and grey_levels != 2:
+        raise ValueError(
+            f"observation=bernoulli needs 2 grey levels, the data has {grey_levels}: "
+            "take auto, categorical, discretised_logistic or logistic_mixture"
+        )
+
+
 def parameters_per_value(observation: Observation, grey_levels: int, mixture_components: int) -> int:
     """How many numbers describe the distribution of one channel of one pixel.
 

@@ -10,7 +10,8 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import Field
 
 from models.base.config import Activation, ModelConfig, Shape
-from models.base.pixels import Observation, observation_for, parameters_per_value
+from models.base.halving import check_halvings, halved
+from models.base.pixels import Observation, check_observation, observation_for, parameters_per_value
 from models.base.registry import register_family
 from models.base.size import Size, convolution
 
@@ -23,12 +24,6 @@ class Rung:
     height: int
     width: int
     channels: int
-
-
-def halved(size: tuple[int, int], times: int) -> tuple[int, int]:
-    """Height and width after so many halvings, odd ones halved upwards."""
-    height, width = size
-    return -(-height // 2**times), -(-width // 2**times)
 
 
 class LadderVAEConfig(ModelConfig):
@@ -91,16 +86,8 @@ class LadderVAEConfig(ModelConfig):
 
     def check_images(self, image_shape: Shape, grey_levels: int) -> None:
         """Raise ValueError if the observation distribution or the halving does not fit the images."""
-        if self.observation == "bernoulli" and grey_levels != 2:
-            raise ValueError(
-                f"observation=bernoulli needs 2 grey levels, the data has {grey_levels}: "
-                "take auto, categorical, discretised_logistic or logistic_mixture"
-            )
-        if 2**self.downsamplings > min(image_shape[:2]):
-            raise ValueError(
-                f"downsamplings={self.downsamplings} halves {image_shape[0]}x{image_shape[1]} images below one pixel: "
-                f"at most {min(image_shape[:2]).bit_length() - 1}"
-            )
+        check_observation(self.observation, grey_levels)
+        check_halvings(self.downsamplings, image_shape)
 
     def size(self, image_shape: Shape, grey_levels: int) -> Size:
         """The weights and multiply-adds of the bottom-up and the top-down network."""

@@ -7,14 +7,11 @@ from typing import Any
 import numpy as np
 from keras import ops
 
-from models.base.diagnostics import Array, Diagnosis, Number, Run, mean_of
+from models.base.diagnostics import Array, Diagnosis, Number, Run, by_batch, latents_table, mean_of
 from models.base.distributions import Tensor
 
 LadderVAE = Any
 """The model, which knows this module."""
-ACTIVE_VARIANCE = 0.01
-"""Of a latent's posterior mean over images, above which it counts as active (Burda et al. 2016, section 5)."""
-IMAGES_PER_BATCH = 256
 
 
 def diagnose(model: LadderVAE, images: Array, seed: int, run: Run) -> Diagnosis:
@@ -31,15 +28,11 @@ def diagnose(model: LadderVAE, images: Array, seed: int, run: Run) -> Diagnosis:
         seed: of the draws.
         run: see :meth:`models.base.likelihood_model.LikelihoodModel.diagnose`.
     """
-    rng = np.random.default_rng(seed)
-    parts = []
-    for i in range(0, len(images), IMAGES_PER_BATCH):
-        batch = images[i : i + IMAGES_PER_BATCH]
-        parts.append(run(posterior_moments, batch, rng.standard_normal((len(batch), model.latents), dtype=np.float32)))
-    moments = np.concatenate(parts).astype(np.float64)
+    noise = np.random.default_rng(seed).standard_normal((len(images), model.latents), dtype=np.float32)
+    moments = by_batch(run, posterior_moments, images, noise)
     mean, kl = moments[..., 0], moments[..., 1]  # (n, latents)
-    variance = mean.var(axis=0, ddof=1) if len(images) > 1 else np.zeros(mean.shape[1])
-    active = variance > ACTIVE_VARIANCE
+    latents = latents_table(mean, kl)
+    active = latents["active"]
     sizes = model.top_down.sizes
     starts = np.cumsum([0, *sizes[:-1]])
     return Diagnosis(
@@ -48,12 +41,7 @@ def diagnose(model: LadderVAE, images: Array, seed: int, run: Run) -> Diagnosis:
             "active_units": Number(float(active.sum()), None, len(images)),
         },
         tables={
-            "latents": {
-                "latent": np.arange(len(active)),
-                "kl_nats": kl.mean(axis=0),
-                "variance_of_mean": variance,
-                "active": active,
-            },
+            "latents": latents,
             "latent_layers": {
                 "layer": np.arange(len(sizes)),
                 "latents": np.array(sizes),

@@ -5,21 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-import keras
 import numpy.typing as npt
 from keras import ops
 
 from models.base.config import Shape
 from models.base.diagnostics import Diagnosis, Run
-from models.base.distributions import (
-    DiagonalGaussian,
-    GreyLevelDistribution,
-    Tensor,
-    standard_normal_cdf,
-    sum_event,
-)
-from models.base.likelihood_model import LikelihoodModel
-from models.base.observations import initial_bias, observation
+from models.base.distributions import DiagonalGaussian, GreyLevelDistribution, Tensor, sum_event
+from models.base.variational import VariationalModel
 from models.ladder_vae import diagnostics
 from models.ladder_vae.config import LadderVAEConfig
 from models.ladder_vae.networks import BottomUp, TopDown, flat
@@ -40,7 +32,7 @@ class Inference:
     standardised: list[Tensor]
 
 
-class LadderVAE(LikelihoodModel):
+class LadderVAE(VariationalModel):
     """p(x) = ∫ p(x | z) Π_l p(z_l | z_>l) dz, its latents in layers l = 1..L of which the top one is drawn first.
 
     A bottom-up network extracts what each layer sees of the image. The top-down network is shared: at each layer its
@@ -72,20 +64,10 @@ class LadderVAE(LikelihoodModel):
     ) -> None:
         super().__init__(config, image_shape, grey_levels, **kwargs)
         settings = self.configuration
-        self.observation_kind = settings.observation_for(self.grey_levels)
-        self.parameters_per_value = settings.parameters_per_value(self.grey_levels)
         self.bottom_up = BottomUp(settings, self.image_shape, name="bottom_up")
         outputs = self.image_shape[2] * self.parameters_per_value
         self.top_down = TopDown(settings, self.image_shape, outputs, name="top_down")
         self.latents = sum(self.top_down.sizes)
-        self.output_bias = self.add_weight(
-            shape=(*self.image_shape, self.parameters_per_value), initializer="zeros", name="output_bias"
-        )
-        self.input_mean = self.add_weight(
-            shape=self.image_shape, initializer="zeros", trainable=False, name="input_mean"
-        )
-        self.training_step = self.add_weight(shape=(), initializer="zeros", trainable=False, name="training_step")
-        self.trackers.append(keras.metrics.Mean(name="kl_nats"))
         self.built = True
 
     @property
@@ -109,12 +91,6 @@ class LadderVAE(LikelihoodModel):
         finest = self.top_down.rungs[-1]
         return 4 * finest.height * finest.width * 10 * finest.channels
 
-    def initialise(self, images: Tensor) -> None:
-        """Set the output bias to the marginal distribution of each pixel in ``images``, and the input's centre."""
-        components = self.configuration.mixture_components
-        self.output_bias.assign(initial_bias(self.observation_kind, images, self.grey_levels, components))
-        self.input_mean.assign(ops.mean(self.as_float(images), axis=0) / (self.grey_levels - 1))
-
     def infer(self, images: Tensor, noise: Tensor) -> Inference:
         """Draw the latents of each layer from q(z_l | x, z_>l), with noise (k, n, latents)."""
         features = self.bottom_up(self.as_float(images) / (self.grey_levels - 1) - self.input_mean)
@@ -127,27 +103,18 @@ class LadderVAE(LikelihoodModel):
             drawn.append(posteriors[-1].sample(noises[layer]))
             return flat(drawn[-1])
 
-        likelihood = self._observation(self.top_down.decode(standardised))
+        likelihood = self.observed(self.top_down.decode(standardised))
         return Inference(likelihood, posteriors, drawn)
 
     def decode(self, standardised: Tensor) -> GreyLevelDistribution:
         """p(x | z) of the latents whose standardised values u are given (n, latents)."""
         by_layer = self.top_down.split(standardised)
-        return self._observation(self.top_down.decode(lambda layer, above: by_layer[layer]))
-
-    def _observation(self, outputs: Tensor) -> GreyLevelDistribution:
-        by_value = ops.reshape(outputs, (-1, *self.image_shape, self.parameters_per_value))
-        return observation(self.observation_kind, by_value + self.output_bias, self.grey_levels)
-
-    def _reconstruction(self, images: Tensor, inference: Inference, k: int) -> Tensor:
-        """log p(x | z), (k, n)."""
-        tiled = images if k == 1 else ops.tile(images, (k, 1, 1, 1))
-        return ops.reshape(sum_event(inference.likelihood.log_prob(tiled)), (k, -1))
+        return self.observed(self.top_down.decode(lambda layer, above: by_layer[layer]))
 
     def log_weights(self, images: Tensor, noise: Tensor, labels: Tensor | None = None) -> Tensor:
         """log p(x | z) + Σ_l log p(z_l | z_>l) - log q(z_l | x, z_>l), (k, n)."""
         inference = self.infer(images, noise)
-        log_weights = self._reconstruction(images, inference, noise.shape[0])
+        log_weights = self.reconstruction(images, inference.likelihood, noise.shape[0])
         layers = zip(inference.posteriors, inference.standardised, self.top_down.split(noise), strict=True)
         for posterior, u, epsilon in layers:
             # log N(u; 0, 1) - log N(u; Δ, e^2δ) at u = Δ + e^δ·ε.
@@ -158,32 +125,19 @@ class LadderVAE(LikelihoodModel):
     def objective(self, images: Tensor, noise: Tensor, labels: Tensor | None, training: bool) -> dict[str, Tensor]:
         """The weighted ELBO; with the bound proper and the KL of all layers (n,)."""
         inference = self.infer(images, noise)
-        reconstruction = self._reconstruction(images, inference, 1)[0]
+        reconstruction = self.reconstruction(images, inference.likelihood, 1)[0]
         kl_by_layer = layer_divergences(inference)[0]  # (n, layers)
         kl = ops.sum(kl_by_layer, axis=1)
         penalised = kl
         if self.configuration.free_bits:
             penalised = ops.sum(ops.maximum(self.configuration.free_bits, ops.mean(kl_by_layer, axis=0)))
-        objective = reconstruction - self._kl_weight(training) * penalised
+        objective = reconstruction - self.warmup(training) * penalised
         return {"objective": objective, "bound": reconstruction - kl, "kl": kl}
-
-    def _kl_weight(self, training: bool) -> Tensor | float:
-        steps = self.configuration.kl_warmup_steps
-        if not steps:
-            return 1.0
-        if training:
-            self.training_step.assign_add(1.0)
-        return ops.minimum(1.0, self.training_step / steps)
-
-    def step_metrics(self, outputs: dict[str, Tensor]) -> dict[str, Tensor]:
-        """Those of every model, and ``kl_nats``, the KL of the posteriors to the priors of all layers."""
-        return super().step_metrics(outputs) | {"kl_nats": ops.mean(outputs["kl"])}
 
     def generate(self, noise: Tensor, temperature: Tensor | float = 1.0, labels: Tensor | None = None) -> Tensor:
         """Layer by layer z_l = μ_p + σ_p·T·ε_l, then each pixel the Φ(T·ε_x) quantile of p(x | z): its median at 0."""
         noise = temperature * noise
-        uniform = standard_normal_cdf(ops.reshape(noise[:, self.latents :], (-1, *self.image_shape)))
-        return self.decode(noise[:, : self.latents]).quantile(uniform)
+        return self.quantiles(self.decode(noise[:, : self.latents]), noise[:, self.latents :])
 
     def reconstruct(self, images: Tensor) -> Tensor:
         """E[x | z] at the posterior mean of each layer, given those of the layers above; floats in 0..Q-1."""
@@ -191,11 +145,7 @@ class LadderVAE(LikelihoodModel):
 
     def interpolate(self, first: Tensor, second: Tensor, shares: Tensor) -> Tensor:
         """E[x | z] along straight lines between the posterior means of u, of all layers together."""
-        share = ops.convert_to_tensor(shares, dtype=self.compute_dtype)[None, :, None]
-        start, end = (self._means(images)[:, None] for images in (first, second))
-        u = (1 - share) * start + share * end  # (n, m, latents)
-        means = self.decode(ops.reshape(u, (-1, self.latents))).mean()
-        return ops.reshape(means, (-1, share.shape[1], *self.image_shape))
+        return self.means_between(self._means(first), self._means(second), shares, self.decode)
 
     def _means(self, images: Tensor) -> Tensor:
         drawn = self.infer(images, self._no_noise(images)).standardised

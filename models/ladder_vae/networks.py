@@ -15,7 +15,8 @@ from keras import ops
 
 from models.base.config import Shape
 from models.base.distributions import DiagonalGaussian, Tensor
-from models.ladder_vae.config import LadderVAEConfig, Rung, halved
+from models.base.halving import halved
+from models.ladder_vae.config import LadderVAEConfig, Rung
 from models.layers.convolution import Convolution
 from models.layers.residual_block import ResidualBlock
 

@@ -30,8 +30,6 @@ from models.layers.own_gradient import with_gradient
 FEW_CHANNELS = 8
 """Up to so many channels of x or y a product of matrices is faster than a convolution, on either backend."""
 
-Initializer = str | keras.initializers.Initializer
-
 
 def convolve(x: Tensor, kernel: Tensor, stride: int = 1) -> Tensor:
     """K * x: (n, h, w, c) -> (n, ⌈h/d⌉, ⌈w/d⌉, m)."""
@@ -73,7 +71,7 @@ def convolve_transposed(y: Tensor, kernel: Tensor, stride: int) -> Tensor:
 
 def _own_gradient_is_slow() -> bool:
     """Whether the backend's gradient of a convolution is: XLA's on a processor."""
-    return keras.backend.backend() == "jax" and keras.distribution.list_devices()[0].startswith("cpu")
+    return keras.backend.backend() == "jax" and str(keras.distribution.list_devices()[0]).startswith("cpu")
 
 
 def _as_product(x: Tensor, kernel: Tensor) -> Tensor:
@@ -191,7 +189,7 @@ class Convolution(keras.layers.Layer):
         size: int,
         stride: int = 1,
         activation: str = "linear",
-        kernel_initializer: Initializer = "he_normal",
+        kernel_initializer: str | keras.initializers.Initializer = "he_normal",
         use_bias: bool = True,
         inputs: int | None = None,
         **kwargs: Any,
@@ -204,12 +202,15 @@ class Convolution(keras.layers.Layer):
         self.kernel_initializer = kernel_initializer
         self.use_bias = use_bias
         if inputs is not None:
-            self.build((None, None, None, inputs))
+            self._create(inputs)
 
     def build(self, shape: BatchShape) -> None:
         """Create the kernel (s, s, c, m) and the bias (m,)."""
+        self._create(shape[-1])
+
+    def _create(self, inputs: int) -> None:
         self.kernel = self.add_weight(
-            shape=(self.size, self.size, shape[-1], self.filters), initializer=self.kernel_initializer, name="kernel"
+            shape=(self.size, self.size, inputs, self.filters), initializer=self.kernel_initializer, name="kernel"
         )
         if self.use_bias:
             self.bias = self.add_weight(shape=(self.filters,), initializer="zeros", name="bias")

@@ -24,8 +24,8 @@ class ResidualBlock(keras.layers.Layer):
     def __init__(self, channels: int, activation: str, share: float = 0.0, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.activation = keras.activations.get(activation)
-        last = keras.initializers.VarianceScaling(2.0 * share) if share else "zeros"
         self.first = Convolution(channels, 3, inputs=channels, name="first")
+        last = keras.initializers.VarianceScaling(2.0 * share) if share else "zeros"
         self.second = Convolution(channels, 3, kernel_initializer=last, inputs=channels, name="second")
         self.built = True
 

@@ -10,7 +10,8 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import Field, model_validator
 
 from models.base.config import Activation, ModelConfig, Shape
-from models.base.pixels import Observation, observation_for, parameters_per_value
+from models.base.halving import check_halvings, halved
+from models.base.pixels import Observation, check_observation, observation_for, parameters_per_value
 from models.base.registry import register_family
 from models.base.size import Size, convolution, dense
 
@@ -151,22 +152,15 @@ class VAEConfig(ModelConfig):
         """The observation distribution that ``auto`` stands for on data with ``grey_levels`` levels."""
         return observation_for(self.observation, grey_levels)
 
-    def parameters_per_pixel(self, grey_levels: int) -> int:
+    def parameters_per_value(self, grey_levels: int) -> int:
         """How many decoder outputs describe one channel of one pixel."""
         return parameters_per_value(self.observation_for(grey_levels), grey_levels, self.mixture_components)
 
     def check_images(self, image_shape: Shape, grey_levels: int) -> None:
         """Raise ValueError if the observation distribution or the downsampling does not fit the images."""
-        if self.observation == "bernoulli" and grey_levels != 2:
-            raise ValueError(
-                f"observation=bernoulli needs 2 grey levels, the data has {grey_levels}: "
-                "take auto, categorical, discretised_logistic or logistic_mixture"
-            )
-        if self.network != "dense" and 2**self.downsamplings > min(image_shape[:2]):
-            raise ValueError(
-                f"downsamplings={self.downsamplings} halves {image_shape[0]}x{image_shape[1]} images below one pixel: "
-                f"at most {min(image_shape[:2]).bit_length() - 1}"
-            )
+        check_observation(self.observation, grey_levels)
+        if self.network != "dense":
+            check_halvings(self.downsamplings, image_shape)
 
     def size(self, image_shape: Shape, grey_levels: int) -> Size:
         """The weights and multiply-adds of encoder and decoder."""
@@ -176,7 +170,7 @@ class VAEConfig(ModelConfig):
 def _parts(config: VAEConfig, image_shape: Shape, grey_levels: int) -> Iterator[Size]:
     encoder = sum(_encoder(config, image_shape), Size())
     yield encoder
-    yield from _decoder(config, image_shape, config.parameters_per_pixel(grey_levels))
+    yield from _decoder(config, image_shape, config.parameters_per_value(grey_levels))
     latents = config.latent_size
     if config.prior == "vamp":
         encoded = config.pseudo_inputs * encoder.multiplications // IMAGES_PER_PSEUDO_BATCH
@@ -196,10 +190,9 @@ def _hidden(config: VAEConfig, widths: Iterable[int]) -> Iterator[Size]:
 
 def _resolutions(config: VAEConfig, image_shape: Shape) -> tuple[list[int], list[int]]:
     """Pixels and channels at each resolution."""
-    sizes = [image_shape[:2]]
-    for _ in range(config.downsamplings):
-        sizes.append(((sizes[-1][0] + 1) // 2, (sizes[-1][1] + 1) // 2))
-    return [math.prod(size) for size in sizes], [config.hidden_channels * 2**i for i in range(len(sizes))]
+    halvings = range(config.downsamplings + 1)
+    pixels = [math.prod(halved(image_shape[:2], i)) for i in halvings]
+    return pixels, [config.hidden_channels * 2**i for i in halvings]
 
 
 def _blocks(config: VAEConfig, channels: int, pixels: int) -> Iterator[Size]:

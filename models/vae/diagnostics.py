@@ -7,15 +7,12 @@ from typing import Any
 import numpy as np
 from keras import ops
 
-from models.base.diagnostics import Array, Diagnosis, Number, Run, mean_of
+from models.base.diagnostics import Array, Diagnosis, Number, Run, by_batch, latents_table, mean_of
 from models.base.distributions import Tensor
 from models.vae.gradient_estimators import log_ratio
 
 VAE = Any
 """The model, which knows this module."""
-ACTIVE_VARIANCE = 0.01
-"""Of a latent's posterior mean over images, above which it counts as active (Burda et al. 2016, section 5)."""
-IMAGES_PER_BATCH = 256
 
 
 def diagnose(model: VAE, images: Array, seed: int, run: Run) -> Diagnosis:
@@ -30,30 +27,22 @@ def diagnose(model: VAE, images: Array, seed: int, run: Run) -> Diagnosis:
         seed: of the samples.
         run: see :meth:`models.base.likelihood_model.LikelihoodModel.diagnose`.
     """
-    batches = [slice(i, i + IMAGES_PER_BATCH) for i in range(0, len(images), IMAGES_PER_BATCH)]
-    moments = np.concatenate([run(posterior_moments, images[some]) for some in batches]).astype(np.float64)
+    moments = by_batch(run, posterior_moments, images)
     mean, kl = moments[..., 0], moments[..., 1]  # (n, latent_size)
     of_image = kl.sum(axis=1)
     if model.configuration.prior != "standard":
         noise = np.random.default_rng(seed).standard_normal(mean.shape, dtype=np.float32)
-        of_image = np.concatenate([run(sampled_kl, images[some], noise[some]) for some in batches]).astype(np.float64)
+        of_image = by_batch(run, sampled_kl, images, noise)
         kl = np.full_like(kl, np.nan)
-    variance = mean.var(axis=0, ddof=1) if len(images) > 1 else np.zeros(mean.shape[1])
-    active = variance > ACTIVE_VARIANCE
+    latents = latents_table(mean, kl)
+    active = latents["active"]
     return Diagnosis(
         numbers={
             "kl_nats": mean_of(of_image),
             "active_units": Number(float(active.sum()), None, len(images)),
             "collapsed_share": Number(float(1 - active.mean()), None, len(images)),
         },
-        tables={
-            "latents": {
-                "latent": np.arange(len(active)),
-                "kl_nats": kl.mean(axis=0),
-                "variance_of_mean": variance,
-                "active": active,
-            }
-        },
+        tables={"latents": latents},
     )
 
 

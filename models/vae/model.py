@@ -10,16 +10,8 @@ from keras import ops
 
 from models.base.config import Shape
 from models.base.diagnostics import Diagnosis, Run
-from models.base.distributions import (
-    DiagonalGaussian,
-    GreyLevelDistribution,
-    Tensor,
-    log_mean_exp,
-    standard_normal_cdf,
-    sum_event,
-)
-from models.base.likelihood_model import LikelihoodModel
-from models.base.observations import initial_bias, observation
+from models.base.distributions import DiagonalGaussian, GreyLevelDistribution, Tensor, log_mean_exp
+from models.base.variational import VariationalModel
 from models.vae import diagnostics
 from models.vae.config import VAEConfig
 from models.vae.gradient_estimators import ESTIMATORS, Joint, log_ratio, with_value
@@ -32,7 +24,7 @@ PSEUDO_INPUT_NOISE = 0.01
 """Standard deviation by which pseudo-inputs differ at first, as in the code of Tomczak & Welling (2018)."""
 
 
-class VAE(LikelihoodModel):
+class VAE(VariationalModel):
     """P(x) = ∫ p(x | z) p(z) dz with a diagonal Gaussian q(z | x) (Kingma & Welling 2014); p(z) is N(0, I) or learned.
 
     Unlike an autoencoder with a narrow middle, it samples z = μ(x) + σ(x)·ε, and its loss bounds log P(x):
@@ -58,16 +50,8 @@ class VAE(LikelihoodModel):
     ) -> None:
         super().__init__(config, image_shape, grey_levels, **kwargs)
         settings = self.configuration
-        self.observation_kind = settings.observation_for(self.grey_levels)
-        self.parameters_per_pixel = settings.parameters_per_pixel(self.grey_levels)
         self.encoder = encoder(settings, self.image_shape, lambda: self.seed_generator)
-        self.decoder = decoder(settings, self.image_shape, self.parameters_per_pixel, lambda: self.seed_generator)
-        self.output_bias = self.add_weight(
-            shape=(*self.image_shape, self.parameters_per_pixel), initializer="zeros", name="output_bias"
-        )
-        self.input_mean = self.add_weight(
-            shape=self.image_shape, initializer="zeros", trainable=False, name="input_mean"
-        )
+        self.decoder = decoder(settings, self.image_shape, self.parameters_per_value, lambda: self.seed_generator)
         if settings.prior == "vamp":
             # In the middle of the pixels' range, should `initialise` never be called.
             self.pseudo_inputs = self.add_weight(
@@ -78,8 +62,6 @@ class VAE(LikelihoodModel):
         if settings.prior == "flow":
             self.flow = CouplingFlow(settings.prior_couplings, settings.prior_width, name="flow")
             self.flow.build((None, settings.latent_size))
-        self.training_step = self.add_weight(shape=(), initializer="zeros", trainable=False, name="training_step")
-        self.trackers.append(keras.metrics.Mean(name="kl_nats"))
         self.built = True
 
     @property
@@ -107,18 +89,9 @@ class VAE(LikelihoodModel):
 
         Pseudo-inputs begin near the mean image, each with noise of its own.
         """
-        bias = initial_bias(
-            self.observation_kind,
-            images,
-            self.grey_levels,
-            self.configuration.mixture_components,
-        )
-        self.output_bias.assign(bias)
-        mean = ops.mean(self.as_float(images), axis=0) / (self.grey_levels - 1)
-        if self.configuration.input_scaling == "centred":
-            self.input_mean.assign(mean)
+        super().initialise(images)
         if self.configuration.prior == "vamp":
-            inside = ops.clip(mean, LEAST_PSEUDO_INPUT, 1.0 - LEAST_PSEUDO_INPUT)
+            inside = ops.clip(ops.convert_to_tensor(self.input_mean), LEAST_PSEUDO_INPUT, 1.0 - LEAST_PSEUDO_INPUT)
             noise = keras.random.normal(self.pseudo_inputs.shape, dtype=self.compute_dtype, seed=self.seed_generator)
             self.pseudo_inputs.assign(inside + PSEUDO_INPUT_NOISE * noise)
 
@@ -127,7 +100,8 @@ class VAE(LikelihoodModel):
         scaled = self.as_float(images) / (self.grey_levels - 1)
         if self.configuration.input_scaling == "symmetric":
             scaled = 2.0 * scaled - 1.0
-        scaled = scaled - self.input_mean
+        if self.configuration.input_scaling == "centred":
+            scaled = scaled - self.input_mean
         return DiagonalGaussian(*ops.split(self.encoder(scaled, training=training), 2, axis=-1))
 
     def prior(self, training: bool = False) -> Prior:
@@ -142,15 +116,12 @@ class VAE(LikelihoodModel):
 
     def likelihood(self, z: Tensor, training: bool = False) -> GreyLevelDistribution:
         """p(x | z) for latents z (n, latent_size); dropout only in training."""
-        outputs = ops.reshape(self.decoder(z, training=training), (-1, *self.image_shape, self.parameters_per_pixel))
-        return observation(self.observation_kind, outputs + self.output_bias, self.grey_levels)
+        return self.observed(self.decoder(z, training=training))
 
     def _reconstruction(self, images: Tensor, z: Tensor, training: bool = False) -> Tensor:
         """log p(x | z) for z (k, n, latent_size): (k, n)."""
-        k = z.shape[0]
-        tiled = images if k == 1 else ops.tile(images, (k, 1, 1, 1))  # (k·n, h, w, c)
         latents = ops.reshape(z, (-1, self.configuration.latent_size))  # (k·n, latent_size)
-        return ops.reshape(sum_event(self.likelihood(latents, training).log_prob(tiled)), (k, -1))
+        return self.reconstruction(images, self.likelihood(latents, training), z.shape[0])
 
     def log_weights(self, images: Tensor, noise: Tensor, labels: Tensor | None = None) -> Tensor:
         """log p(x | z) + log p(z) - log q(z | x) at z = μ(x) + σ(x)·ε; (k, n)."""
@@ -176,7 +147,7 @@ class VAE(LikelihoodModel):
         penalised = kl
         if settings.free_bits:
             penalised = ops.sum(ops.maximum(settings.free_bits, ops.mean(posterior.kl_to_standard(), axis=0)))
-        objective = reconstruction[0] - self._kl_weight(training) * penalised
+        objective = reconstruction[0] - settings.beta * self.warmup(training) * penalised
         return {"objective": objective, "bound": bound, "kl": kl}
 
     def _estimated(self, images: Tensor, noise: Tensor, training: bool) -> dict[str, Tensor]:
@@ -187,18 +158,6 @@ class VAE(LikelihoodModel):
         surrogate, bound, kl = estimator(posterior, noise, joint)
         return {"objective": with_value(bound, surrogate), "bound": bound, "kl": kl}
 
-    def _kl_weight(self, training: bool) -> Tensor | float:
-        settings = self.configuration
-        if not settings.kl_warmup_steps:
-            return settings.beta
-        if training:
-            self.training_step.assign_add(1.0)
-        return settings.beta * ops.minimum(1.0, self.training_step / settings.kl_warmup_steps)
-
-    def step_metrics(self, outputs: dict[str, Tensor]) -> dict[str, Tensor]:
-        """Those of every model, and ``kl_nats``, the KL of q(z | x) to the prior."""
-        return super().step_metrics(outputs) | {"kl_nats": ops.mean(outputs["kl"])}
-
     @property
     def objective_is_by_image(self) -> bool:
         """Not with free bits, which go by the mean KL of the batch, nor where other images make the baseline."""
@@ -208,8 +167,8 @@ class VAE(LikelihoodModel):
     def generate(self, noise: Tensor, temperature: Tensor | float = 1.0, labels: Tensor | None = None) -> Tensor:
         """z of the prior at T, then each pixel the Φ(T·ε_x) quantile of p(x | z): its median at T = 0."""
         of_latents, of_pixels = noise[:, : self.latent_noise_size], noise[:, self.latent_noise_size :]
-        uniform = standard_normal_cdf(ops.reshape(temperature * of_pixels, (-1, *self.image_shape)))
-        return self.likelihood(self.prior().from_noise(of_latents, temperature)).quantile(uniform)
+        likelihood = self.likelihood(self.prior().from_noise(of_latents, temperature))
+        return self.quantiles(likelihood, temperature * of_pixels)
 
     def reconstruct(self, images: Tensor) -> Tensor:
         """E[x | z = μ(x)], the mean image decoded from the posterior's mean; floats in 0..Q-1."""
@@ -217,11 +176,8 @@ class VAE(LikelihoodModel):
 
     def interpolate(self, first: Tensor, second: Tensor, shares: Tensor) -> Tensor:
         """E[x | z] along straight lines z = (1 - s)·μ(first) + s·μ(second): (n, m, h, w, c), floats in 0..Q-1."""
-        share = ops.convert_to_tensor(shares, dtype=self.compute_dtype)[None, :, None]
-        start, end = self.posterior(first).mean[:, None], self.posterior(second).mean[:, None]
-        z = (1 - share) * start + share * end  # (n, m, latent_size)
-        means = self.likelihood(ops.reshape(z, (-1, self.configuration.latent_size))).mean()
-        return ops.reshape(means, (-1, share.shape[1], *self.image_shape))
+        start, end = (self.posterior(images).mean for images in (first, second))
+        return self.means_between(start, end, shares, self.likelihood)
 
     def diagnose(self, images: npt.NDArray[Any], seed: int, run: Run) -> Diagnosis:
         """What the model does with its latents: :mod:`models.vae.diagnostics`."""

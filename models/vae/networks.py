@@ -10,6 +10,7 @@ from keras import ops
 
 from models.base.config import BatchShape, Shape
 from models.base.distributions import Tensor
+from models.base.halving import halved
 from models.layers.convolution import Convolution, convolve_transposed
 from models.layers.residual_block import ResidualBlock
 from models.vae.config import VAEConfig
@@ -87,15 +88,6 @@ class UpsampleTo(keras.layers.Layer):
         return shape[0], self.height, self.width, self.channels
 
 
-def resolutions(image_shape: Shape, downsamplings: int) -> list[tuple[int, int]]:
-    """Height and width at each resolution, from the image's own to the coarsest; odd sizes are halved upwards."""
-    sizes = [image_shape[:2]]
-    for _ in range(downsamplings):
-        height, width = sizes[-1]
-        sizes.append(((height + 1) // 2, (width + 1) // 2))
-    return sizes
-
-
 def encoder(config: VAEConfig, image_shape: Shape, seed_generator: SeedOf) -> keras.Sequential:
     """Scaled images (n, h, w, c) to the posterior's mean and log-scale, (n, 2·latent_size)."""
     layers: list[keras.layers.Layer] = []
@@ -131,15 +123,14 @@ def decoder(config: VAEConfig, image_shape: Shape, parameters: int, seed_generat
         layers.append(keras.layers.Dense(height * width * outputs, use_bias=False))
         layers.append(keras.layers.Reshape((height, width, outputs)))
     else:
-        sizes = resolutions(image_shape, config.downsamplings)
-        coarse_height, coarse_width = sizes[-1]
+        coarse_height, coarse_width = halved(image_shape[:2], config.downsamplings)
         channels = config.hidden_channels * 2**config.downsamplings
         layers.append(keras.layers.Dense(coarse_height * coarse_width * channels, activation=config.activation))
         layers.append(keras.layers.Reshape((coarse_height, coarse_width, channels)))
         for i in reversed(range(config.downsamplings + 1)):
             channels = config.hidden_channels * 2**i
             if i < config.downsamplings:
-                layers.append(UpsampleTo(2 * channels, channels, *sizes[i], config.activation))
+                layers.append(UpsampleTo(2 * channels, channels, *halved(image_shape[:2], i), config.activation))
             if config.network == "residual":
                 layers += [ResidualBlock(channels, config.activation) for _ in range(config.blocks)]
             layers += _dropout(config, seed_generator)

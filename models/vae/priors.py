@@ -19,6 +19,7 @@ from models.base.distributions import (
     standard_normal_log_prob,
     sum_event,
 )
+from models.layers.own_gradient import with_gradient
 
 DEVIATIONS_AT_ONCE = 2**22
 """Largest number of (z - μ)/σ that a mixture's density holds at once, which bounds the memory: 16 MiB."""
@@ -104,8 +105,7 @@ def squared_distances(z: Tensor, mean: Tensor, inverse_scale: Tensor) -> Tensor:
     beside the noise of the samples z. The differences are held for a part of the components at a time.
     """
 
-    @ops.custom_gradient  # type: ignore[untyped-decorator]
-    def distances(z: Tensor, mean: Tensor, inverse_scale: Tensor) -> tuple[Tensor, Any]:
+    def value(z: Tensor, mean: Tensor, inverse_scale: Tensor) -> Tensor:
         rows, latents = z.shape
         size = max(1, DEVIATIONS_AT_ONCE // ((rows or 1) * latents))
         parts = []
@@ -113,21 +113,21 @@ def squared_distances(z: Tensor, mean: Tensor, inverse_scale: Tensor) -> Tensor:
             some = slice(first, first + size)
             deviations = (z[:, None] - mean[None, some]) * inverse_scale[None, some]
             parts.append(ops.sum(ops.square(deviations), axis=-1))
+        return ops.concatenate(parts, axis=1)
 
-        def gradient(*arguments: Tensor, upstream: Tensor = None) -> tuple[Tensor, Tensor, Tensor]:
-            weights = arguments[0] if upstream is None else upstream  # (m, K)
-            precision = ops.square(inverse_scale)
-            to_z = z * ops.matmul(weights, precision) - ops.matmul(weights, mean * precision)
-            by_component = ops.transpose(weights)
-            total = ops.sum(by_component, axis=1)[:, None]
-            first, second = ops.matmul(by_component, z), ops.matmul(by_component, ops.square(z))
-            to_mean = (total * mean - first) * precision
-            to_scale = (second - 2.0 * mean * first + total * ops.square(mean)) * inverse_scale
-            return 2.0 * to_z, 2.0 * to_mean, 2.0 * to_scale
+    def gradient(
+        weights: Tensor, z: Tensor, mean: Tensor, inverse_scale: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:  # weights (m, K)
+        precision = ops.square(inverse_scale)
+        to_z = z * ops.matmul(weights, precision) - ops.matmul(weights, mean * precision)
+        by_component = ops.transpose(weights)
+        total = ops.sum(by_component, axis=1)[:, None]
+        first, second = ops.matmul(by_component, z), ops.matmul(by_component, ops.square(z))
+        to_mean = (total * mean - first) * precision
+        to_scale = (second - 2.0 * mean * first + total * ops.square(mean)) * inverse_scale
+        return 2.0 * to_z, 2.0 * to_mean, 2.0 * to_scale
 
-        return ops.concatenate(parts, axis=1), gradient
-
-    return distances(z, mean, inverse_scale)
+    return with_gradient(value, gradient, z, mean, inverse_scale)
 
 
 class FlowPrior(Prior):

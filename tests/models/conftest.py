@@ -40,6 +40,27 @@ def compiled() -> Callable[[Callable], Callable]:
 
 
 @pytest.fixture
+def check_probabilities(normal, compiled, array) -> Callable[..., None]:
+    """That a model of two latents gives all images probabilities of sum 1, and that importance sampling finds each."""
+
+    def check(
+        model: Any, images: np.ndarray, likelihood: Any, weights: np.ndarray, k: int, error: float, rtol: float
+    ) -> None:
+        """``likelihood`` is p(x | z) at points z whose weights in ∫ p(z) dz are ``weights``."""
+        given_z = np.exp([array(likelihood.log_prob(image[None])).sum(axis=(1, 2, 3)) for image in images])
+        p = given_z @ weights
+        assert p.sum() == pytest.approx(1, rel=rtol)
+        assert p.std() > 0.01
+        w = np.exp(array(compiled(model.log_weights)(images, normal(k, len(images), 2))))
+        errors = w.std(axis=0) / np.sqrt(k)
+        assert (errors < error * p).all()
+        assert (np.abs(w.mean(axis=0) - p) < 4.5 * errors).all()
+        assert w.mean(axis=0).sum() == pytest.approx(1, abs=4.5 * np.sqrt((errors**2).sum()))
+
+    return check
+
+
+@pytest.fixture
 def gradient() -> Callable[..., np.ndarray]:
     """∂ Σf/∂x by automatic differentiation."""
     import keras

@@ -16,7 +16,7 @@ KINDS = [("bernoulli", 2), ("categorical", 5), ("discretised_logistic", 256), ("
 def test_initial_bias_has_as_many_parameters_as_the_decoder_and_is_finite(kind, grey_levels):
     images = np.zeros((6, 4, 2, 3), "uint8")  # constant: the worst case
     bias = initial_bias(kind, images, grey_levels, components=5)
-    assert bias.shape == (4, 2, 3, VAEConfig(observation=kind, mixture_components=5).parameters_per_pixel(grey_levels))
+    assert bias.shape == (4, 2, 3, VAEConfig(observation=kind, mixture_components=5).parameters_per_value(grey_levels))
     assert np.isfinite(bias).all()
 
 

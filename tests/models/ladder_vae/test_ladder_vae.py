@@ -196,7 +196,7 @@ def test_samples_are_drawn_layer_by_layer_from_the_priors(ladder, normal, array,
     assert 0.1 < found.mean() < 0.9
 
 
-def test_probabilities_of_all_images_sum_to_1_and_importance_sampling_finds_each(ladder, normal, compiled, array):
+def test_probabilities_of_all_images_sum_to_1_and_importance_sampling_finds_each(ladder, check_probabilities, array):
     """The integral over the latents of both layers by Gauss-Hermite quadrature."""
     model = ladder(scale=0.4)
     for layer in model.top_down.layers:  # posteriors near the priors, and wider than the exact ones
@@ -207,18 +207,7 @@ def test_probabilities_of_all_images_sum_to_1_and_importance_sampling_finds_each
     nodes, weights = np.polynomial.hermite_e.hermegauss(100)
     u = ops.convert_to_tensor(np.array(list(itertools.product(nodes, repeat=2))))
     weights = np.outer(weights, weights).ravel() / weights.sum() ** 2
-    likelihood = model.decode(u)
-    given_u = [array(likelihood.log_prob(image[None])).sum(axis=(1, 2, 3)) for image in ALL_BINARY_IMAGES]
-    p = np.exp(given_u) @ weights
-    assert_allclose(p.sum(), 1, rtol=1e-10)
-    assert p.std() > 0.01
-
-    k = 40_000
-    w = np.exp(array(compiled(model.log_weights)(ALL_BINARY_IMAGES, normal(k, 16, 2))))
-    errors = w.std(axis=0) / np.sqrt(k)
-    assert (errors < 0.02 * p).all()
-    assert (np.abs(w.mean(axis=0) - p) < 4.5 * errors).all()
-    assert w.mean(axis=0).sum() == pytest.approx(1, abs=4.5 * np.sqrt((errors**2).sum()))
+    check_probabilities(model, ALL_BINARY_IMAGES, model.decode(u), weights, k=40_000, error=0.02, rtol=1e-10)
 
 
 def test_elbo_with_closed_form_kl_is_the_mean_log_weight(ladder, normal, compiled, array):

@@ -21,8 +21,8 @@ PRODUCTS = [
     (3, 7, 5, 1, (4, 6)),
     (7, 3, 5, 1, (4, 6)),
 ]
-# The backend's, whose gradient has patches of x where it has the fewer channels; images of which the stride is a divisor,
-# and others.
+# The backend's, whose gradient has patches of x where it has the fewer channels; images of which the stride is a
+# divisor, and others.
 CONVOLUTIONS = [
     (MANY, MANY + 1, 3, 1, (4, 5)),
     (MANY + 1, MANY, 5, 1, (4, 5)),

@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 
 from models.vae.config import VAEConfig
-from models.vae.networks import decoder, encoder, resolutions
+from models.vae.networks import decoder, encoder
 
 pytestmark = pytest.mark.backend
 
@@ -28,7 +28,3 @@ def test_encoder_and_decoder_fit_images_of_any_size(network, image_shape, normal
     outputs = array(compiled(decode)(normal(2, 3)))
     assert outputs.shape == (2, *image_shape[:2], 4 * image_shape[2])
     assert np.abs(outputs[0] - outputs[1]).max() > 1e-3
-
-
-def test_odd_sizes_are_halved_upwards():
-    assert resolutions((7, 5, 3), 2) == [(7, 5), (4, 3), (2, 2)]

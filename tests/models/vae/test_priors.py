@@ -186,19 +186,11 @@ def test_a_log_weight_is_likelihood_times_prior_over_posterior(vae, normal, arra
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_probabilities_of_all_images_sum_to_1_and_importance_sampling_finds_each(vae, normal, compiled, array, kind):
+def test_probabilities_of_all_images_sum_to_1_and_importance_sampling_finds_each(vae, check_probabilities, array, kind):
     model = vae(kind)
     z = ops.convert_to_tensor(PLANE)
     p_z = np.exp(array(model.prior().log_prob(z))) * CELL
-    likelihood = model.likelihood(z)
-    p = np.array([np.exp(array(likelihood.log_prob(x[None])).sum(axis=(1, 2, 3))) for x in ALL_BINARY_IMAGES]) @ p_z
-    assert_allclose(p.sum(), 1, atol=1e-4)
-    assert p.std() > 0.01
-    k = 20_000
-    w = np.exp(array(compiled(model.log_weights)(ALL_BINARY_IMAGES, normal(k, 16, 2))))
-    errors = w.std(axis=0) / np.sqrt(k)
-    assert (errors < 0.05 * p).all()
-    assert (np.abs(w.mean(axis=0) - p) < 4.5 * errors).all()
+    check_probabilities(model, ALL_BINARY_IMAGES, model.likelihood(z), p_z, k=20_000, error=0.05, rtol=1e-4)
 
 
 def kl_of_gaussians(mean, log_scale, other_mean, other_log_scale):
