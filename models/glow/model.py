@@ -227,6 +227,7 @@ class Glow(FlowModel):
         """Fit the preprocessing to ``images``; have every actnorm give mean 0 and variance 1 on them."""
         super().initialise(images)
         noise = keras.random.normal(tuple(images.shape), dtype=self.compute_dtype, seed=self.seed_generator)
+
         def dequantised(both: Tensor) -> Tensor:
             x, noise = ops.split(both, 2, axis=-1)
             return ops.concatenate([self.dequantise(x, noise)[0], noise], axis=-1)
