@@ -10,10 +10,10 @@ from pydantic import Field, TypeAdapter
 from bench.study.config import TrainingConfig
 from bench.study.settings import list_settings
 from models.base.config import ModelConfig
-from models.families import AutoregressiveConfig, GlowConfig, LadderVAEConfig, VAEConfig
+from models.families import AutoregressiveConfig, GlowConfig, JetConfig, LadderVAEConfig, VAEConfig
 from tests.bench.core.test_reparam_bench import ROOT
 
-CONFIGS = (VAEConfig, GlowConfig, LadderVAEConfig, AutoregressiveConfig, TrainingConfig)
+CONFIGS = (VAEConfig, GlowConfig, JetConfig, LadderVAEConfig, AutoregressiveConfig, TrainingConfig)
 
 
 @pytest.mark.parametrize("config", CONFIGS)
