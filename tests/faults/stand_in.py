@@ -176,6 +176,7 @@ def _nothing(*arguments: Any, **named: Any) -> None:
 _put(
     "bench.execution.trial",
     OnEvaluation=Any,
+    OnRescue=Any,
     Outcome=Outcome,
     run_trial=run_trial,
     run_final=run_final,

@@ -262,7 +262,7 @@ DATA: dict[str, tuple[str, Make | None, str]] = {
     "images of two sizes": ("scans", with_file("x.png", picture("L", (9, 8))), r"x\.png.* 9x8 grey|8x8 grey.*9x8 grey"),
     "images of two kinds": ("scans", with_file("x.png", picture("RGB")), r"8x8 (grey|colour), but .* (grey|colour)"),
     "an image with alpha": ("scans", with_file("x.png", picture("RGBA")), r"x\.png has an alpha channel"),
-    "an image of 16 bits": ("scans", with_file("x.png", picture("I;16")), r"x\.png has the mode I;16"),
+    "an image of 16 bits": ("scans", with_file("x.png", picture("I;16")), r"x\.png has 16 bits per value"),
     "an image of ink": ("scans", with_file("x.jpg", picture("CMYK")), r"x\.jpg has the mode CMYK"),
     "an image that moves": (
         "scans",

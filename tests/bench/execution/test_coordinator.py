@@ -205,7 +205,7 @@ def test_more_seeds_add_only_final_runs(study_run, trainer):
 
 def test_a_better_configuration_found_later_is_retrained_and_the_old_finals_are_superseded(study_run, trainer):
     study_run(trials=1)
-    runner = study_run(trials=12)
+    runner = study_run(trials=24)
     results = results_of(runner)
     assert (results.runs["role"] == "superseded").sum() == 2 == results.settings["superseded_final_runs"]
     finals = results.runs[results.runs["role"] == "final"].set_index("arm")
