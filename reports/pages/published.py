@@ -90,7 +90,8 @@ def _figure(obtained: pd.DataFrame, curves: pd.DataFrame, metric: str, title: st
     shown = []
     for hue, (_, row) in zip(cycle(HUES), obtained.iterrows(), strict=False):
         points = curves[curves["run_id"] == row["run_id"]].dropna(subset=[column])
-        label = f"{row['model']}, {tick(float(row['images_seen']))} images"
+        images = float(f"{row['images_seen']:.2g}")
+        label = f"{row['model']}, {tick(images)} images"
         layers.append(Line(points["images"], points[column], label=label, colour=hue))
         shown.append(points[column])
     known = obtained.dropna(subset=["published", "published_images"]).drop_duplicates("model")
@@ -99,6 +100,6 @@ def _figure(obtained: pd.DataFrame, curves: pd.DataFrame, metric: str, title: st
         layers.append(Points(*points, label="published, on test", marker="diamond"))
     values = pd.concat(shown)
     low, high = min([float(values.min()), *obtained["published"].dropna()]), float(values.quantile(0.9))
-    y = Axis(f"validation {UNITS[metric]}, one-sample bound", limits=(low - 0.05 * (high - low), high))
-    panel = Panel(Axis("training images seen", scale="log"), y, layers, height=4.2)
+    y = Axis(f"validation {UNITS[metric]}, one sample", limits=(low - 0.05 * (high - low), high))
+    panel = Panel(Axis("training images seen", scale="log"), y, layers, height=3.6 + 0.25 * len(shown))
     return Figure(title, [panel], legend=True, width=7.2)
