@@ -69,6 +69,7 @@ def _collect_run(
         "standard_error": likelihood.standard_error,
         "monte_carlo_error": likelihood.monte_carlo_error,
         "importance_samples": likelihood.importance_samples,
+        "recipe_samples": published.importance_samples,
         "test_images": likelihood.n,
         "images_seen": int(points["images"].max()),
         "recipe_images": published.training.images,
@@ -106,8 +107,17 @@ def append_runs(runs: Sequence[ObtainedRun], folder: Path) -> None:
         for name, frame in (("obtained.csv", rows), ("curves.csv", points)):
             path = folder / name
             if path.is_file():
-                earlier = pd.read_csv(path, float_precision="round_trip")
+                earlier = _read_earlier(path)
                 frame = pd.concat([earlier[~earlier["run_id"].isin(frame["run_id"])], frame])
             temporary = path.with_name(f".{name}.{os.getpid()}.tmp")
             frame.to_csv(temporary, index=False)
             temporary.replace(path)
+
+
+def _read_earlier(path: Path) -> pd.DataFrame:
+    """A table as it is now, whichever version wrote it."""
+    earlier = pd.read_csv(path, float_precision="round_trip")
+    if "published_images" in earlier and "recipe_images" not in earlier:
+        # Versions before gave the images of the recipe this name.
+        earlier = earlier.rename(columns={"published_images": "recipe_images"})
+    return earlier

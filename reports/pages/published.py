@@ -27,7 +27,9 @@ UNITS = {"nll_nats": "nats", "bits_per_dim": "bits/dim"}
 
 def write_published(folder: Path) -> Path:
     """Write ``README.md`` and its figures from the ``obtained.csv`` and ``curves.csv`` in a folder; its path."""
-    obtained = pd.read_csv(folder / "obtained.csv")
+    # Rows of versions before lack some columns.
+    columns = dict.fromkeys(("published_images", "recipe_samples", "weights"), math.nan)
+    obtained = pd.read_csv(folder / "obtained.csv").pipe(lambda frame: frame.assign(**(columns | dict(frame))))
     curves = pd.read_csv(folder / "curves.csv")
     figures = []
     for metric, unit in UNITS.items():
@@ -55,14 +57,24 @@ def _row(row: pd.Series) -> dict[str, Any]:
         "obtained": quantity(float(row["obtained"]), error, unit),
         "monte_carlo": quantity(float(row["monte_carlo_error"])),
         "gap": quantity(gap, error) if known else formatting.MISSING,
-        "bound": f"k = {int(row['importance_samples'])}, {int(row['test_images']):,} test images",
-        "weights": f"{int(row['weights']):,}",
+        "bound": f"k = {_whole(row['importance_samples'])}{_recipe_k(row)}, {_whole(row['test_images'])} test images",
+        "weights": formatting.MISSING if pd.isna(row["weights"]) else _whole(row["weights"]),
         "budget": f"{int(row['images_seen']):,} images, {share:.2g} of the recipe's",
         "time": quantity(float(row["training_seconds"]), None, "s"),
         "device": f"{row['backend']} on {row['device']}, {int(row['cores'])} cores of {row['processor']}",
         "seed": str(row["seed"]),
         "commit": str(row["commit"])[:12],
     }
+
+
+def _whole(value: float) -> str:
+    return f"{int(value):,}"
+
+
+def _recipe_k(row: pd.Series) -> str:
+    """The k of the recipe where it is another: more samples give a tighter bound."""
+    known = row["recipe_samples"]
+    return "" if pd.isna(known) or known == row["importance_samples"] else f" (the recipe's: {_whole(known)})"
 
 
 def _notes(obtained: pd.DataFrame) -> list[tuple[str, str]]:

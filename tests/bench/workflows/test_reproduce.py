@@ -54,6 +54,7 @@ def test_a_published_result_leaves_what_it_obtained_its_budget_and_its_curve(sta
         "published_images": 2_000_000,
         "weights": RESULT.model.size(digits.info.image_shape, digits.info.grey_levels).parameters,
         "importance_samples": 8,
+        "recipe_samples": 500,
         "test_images": 50,
     }
     assert {name: row[name] for name in expected} == expected
@@ -70,6 +71,14 @@ def test_a_published_result_leaves_what_it_obtained_its_budget_and_its_curve(sta
     assert table["run_id"].tolist() == [each.row["run_id"] for each in found]
     assert table["obtained"].tolist() == [each.row["obtained"] for each in found]
     assert pd.read_csv(tmp_path / "published" / "curves.csv").groupby("run_id").size().tolist() == [2, 2]
+    # As by a version that gave the recipe's images another name.
+    file = tmp_path / "published" / "obtained.csv"
+    old = table.drop(columns=["published_images", "recipe_samples", "weights"])
+    old.rename(columns={"recipe_images": "published_images"}).iloc[:1].to_csv(file, index=False)
+    append_runs(found[1:], tmp_path / "published")
+    table = pd.read_csv(file)
+    assert table["recipe_images"].tolist() == [100_000] * 2
+    assert table["published_images"].fillna(0).tolist() == [0, 2_000_000]
     append_runs([], tmp_path / "published")
     assert len(pd.read_csv(tmp_path / "published" / "obtained.csv")) == 2
 

@@ -19,6 +19,7 @@ ROW = {
     "standard_error": 0.25,
     "monte_carlo_error": 0.011,
     "importance_samples": 1000,
+    "recipe_samples": 5000,
     "test_images": 10000,
     "images_seen": 5_000_000,
     "recipe_images": 164_000_000,
@@ -59,6 +60,22 @@ def test_the_gap_to_the_published_figure_stands_with_its_error_and_the_budget(pa
     assert cells[6:8] == ["415,184", "5,000,000 images, 0.03 of the recipe's"]
     assert "Batches of 100." in text
     assert "<b>" not in text
+
+
+def test_another_k_than_the_recipe_s_is_named(page):
+    rows = page.read_text(encoding="utf-8").splitlines()
+    assert "k = 1,000 (the recipe's: 5,000), 10,000 test images" in next(row for row in rows if row.startswith("| VAE"))
+
+
+def test_rows_of_versions_before_are_shown_without_what_they_lack(page):
+    file = page.parent / "obtained.csv"
+    pd.read_csv(file).drop(columns=["weights", "published_images", "recipe_samples"]).to_csv(file, index=False)
+    text = write_published(page.parent).read_text(encoding="utf-8")
+    row = next(line for line in text.splitlines() if line.startswith("| VAE"))
+    assert [cell.strip() for cell in row.replace("\\|", "¦").strip("|").split("|")][5:7] == [
+        "k = 1,000, 10,000 test images",
+        "–",
+    ]
 
 
 def test_a_model_without_a_published_figure_has_no_gap(page):
