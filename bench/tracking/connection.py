@@ -42,7 +42,7 @@ def connect(uri: str, create: bool = False) -> MlflowClient:
     try:
         file = sqlite_file(parse_url(uri)) if uri.startswith("sqlite:") else None
         if file is not None and not exists:
-            _create_database(file)
+            create_database(file)
         with _short_timeouts():
             client = MlflowClient(tracking_uri=uri)
             client.search_experiments(max_results=1)
@@ -54,7 +54,7 @@ def connect(uri: str, create: bool = False) -> MlflowClient:
     return client
 
 
-def _create_database(file: Path) -> None:
+def create_database(file: Path) -> None:
     """Create MLflow's tables in another file, which takes the database's place whole.
 
     It needs a second and many statements, and cannot continue where it was interrupted.

@@ -24,12 +24,13 @@ from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 from sqlalchemy.exc import SQLAlchemyError
 
-from bench.core.databases import MLFLOW, check_database, is_database
+from bench.core.databases import MLFLOW, check_database, is_database, parse_url, sqlite_file
 from bench.core.digests import file_digest
 from bench.core.errors import DisagreementError, OutboxError, TrackingError
 from bench.core.logs import shorten
 from bench.core.redaction import redact
 from bench.core.results import EvaluationRecord, Measurement, ReferenceCodes, RunState, Unbegun
+from bench.tracking.connection import create_database
 from bench.tracking.deletion import below, deleted_children, only_run, was_deleted
 from bench.tracking.descriptions import (
     experiment_note,
@@ -137,8 +138,12 @@ class Tracker:
     def client(self) -> MlflowClient:
         """MLflow's client; the first use opens a database, which may fail, and settles its addresses."""
         if is_database(self.uri):
-            # MLflow itself would change the tables of an earlier version.
-            check_database(self.uri, MLFLOW, "tracking store")
+            # MLflow itself would change the tables of an earlier version, and create them where others can see them
+            # half made.
+            held = check_database(self.uri, MLFLOW, "tracking store")
+            file = sqlite_file(parse_url(self.uri))
+            if file is not None and not held:
+                create_database(file)
         client = MlflowClient(tracking_uri=self.uri)
         self._settled = settle(self.uri)
         return client
