@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 from bench.core.errors import SettingsError
 from bench.data.dataset import DatasetInfo
+from bench.data.preparation import AS_STORED
+from bench.data.registry import describe
 from bench.study.config import TrainingConfig
 from models.base.config import ModelConfig
 
@@ -41,12 +43,23 @@ class PublishedResult:
     published_images: int | None = None
 
     def check_data(self, info: DatasetInfo) -> None:
-        """Check that the model can be trained on a data set.
+        """Check that a data set is of the kind on which the likelihood was published.
 
         Raises:
-            SettingsError: the model does not accept its images.
+            SettingsError: its images have another shape or number of grey levels, or the model does not accept them.
         """
         try:
             self.model.check_images(info.image_shape, info.grey_levels)
         except ValueError as error:
             raise SettingsError(f"{self.name} cannot be trained on {info.name}: {error}") from error
+        own = describe(self.dataset, AS_STORED)
+        if (info.image_shape, info.grey_levels) != (own.image_shape, own.grey_levels):
+            raise SettingsError(
+                f"{self.name} was published on {_kind(own)}, and {info.name} has {_kind(info)}: likelihoods of other "
+                f"images are not comparable"
+            )
+
+
+def _kind(info: DatasetInfo) -> str:
+    height, width, channels = info.image_shape
+    return f"{height}x{width}x{channels} images of {info.grey_levels} grey levels"

@@ -63,6 +63,7 @@ def _collect_run(
         "model": published.name,
         "title": published.title,
         "metric": published.metric,
+        "dataset": results.dataset["name"],
         "published": published.published,
         "source": published.source,
         "obtained": likelihood.value,

@@ -28,7 +28,7 @@ UNITS = {"nll_nats": "nats", "bits_per_dim": "bits/dim"}
 def write_published(folder: Path) -> Path:
     """Write ``README.md`` and its figures from the ``obtained.csv`` and ``curves.csv`` in a folder; its path."""
     # Rows of versions before lack some columns.
-    columns = dict.fromkeys(("published_images", "recipe_samples", "weights"), math.nan)
+    columns = dict.fromkeys(("dataset", "published_images", "recipe_samples", "weights"), math.nan)
     obtained = pd.read_csv(folder / "obtained.csv").pipe(lambda frame: frame.assign(**(columns | dict(frame))))
     curves = pd.read_csv(folder / "curves.csv")
     figures = []
@@ -62,6 +62,7 @@ def _row(row: pd.Series) -> dict[str, Any]:
         "budget": f"{int(row['images_seen']):,} images, {share:.2g} of the recipe's",
         "time": quantity(float(row["training_seconds"]), None, "s"),
         "device": f"{row['backend']} on {row['device']}, {int(row['cores'])} cores of {row['processor']}",
+        "dataset": "" if pd.isna(row["dataset"]) else row["dataset"],
         "seed": str(row["seed"]),
         "commit": str(row["commit"])[:12],
     }
@@ -112,6 +113,8 @@ def _figure(obtained: pd.DataFrame, curves: pd.DataFrame, metric: str, title: st
         layers.append(Points(*points, label="published, on test", marker="diamond"))
     values = pd.concat(shown)
     low, high = min([float(values.min()), *obtained["published"].dropna()]), float(values.quantile(0.9))
-    y = Axis(f"validation {UNITS[metric]}, one sample", limits=(low - 0.05 * (high - low), high))
+    # The highest points, of the first evaluations, would flatten the rest.
+    margin = 0.05 * (high - low) or 0.05 * abs(high) or 1.0
+    y = Axis(f"validation {UNITS[metric]}, one sample", limits=(low - margin, high + margin))
     panel = Panel(Axis("training images seen", scale="log"), y, layers, height=3.6 + 0.25 * len(shown))
     return Figure(title, [panel], legend=True, width=7.2)

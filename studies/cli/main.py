@@ -405,8 +405,9 @@ def reproduce(
     from studies.published import PUBLISHED
 
     if not results:
+        width = max(map(len, PUBLISHED)) + 2
         for published in PUBLISHED.values():
-            typer.echo(f"{published.name:18s}{published.title} ({published.training.images:,} images)")
+            typer.echo(f"{published.name:{width}s}{published.title} ({published.training.images:,} images)")
         return
     from bench.core.errors import SettingsError, StudyStoppedError
 

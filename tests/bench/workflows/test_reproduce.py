@@ -10,6 +10,8 @@ import pytest
 
 from bench.core.errors import SettingsError
 from bench.core.results import RunState
+from bench.data.preparation import AS_STORED
+from bench.data.registry import describe
 from bench.study.config import RunConfig, TrainingConfig
 from bench.tracking.reading.reader import load_results
 from bench.workflows.published_result import PublishedResult
@@ -49,6 +51,7 @@ def test_a_published_result_leaves_what_it_obtained_its_budget_and_its_curve(sta
     row = found[0].row
     expected = {
         "published": 80.5,
+        "dataset": "digits",
         "images_seen": 256,
         "recipe_images": 100_000,
         "published_images": 2_000_000,
@@ -97,6 +100,14 @@ def test_commands_that_add_to_one_table_at_once_lose_no_run(tmp_path):
 def test_a_model_that_does_not_fit_the_images_is_refused(digits):
     with pytest.raises(SettingsError, match=r"small cannot be trained on digits: .*levels=6"):
         replace(RESULT, model=GlowConfig(levels=6)).check_data(digits.info)
+
+
+def test_data_of_another_kind_than_the_published_is_refused():
+    with pytest.raises(SettingsError, match=r"published on 28x28x1 images of 2 grey levels, and mnist has .* 256"):
+        PUBLISHED["vae"].check_data(describe("mnist", AS_STORED))
+    with pytest.raises(SettingsError, match=r"and digits has 8x8x1 images of 17 grey levels"):
+        PUBLISHED["glow-mnist"].check_data(describe("digits", AS_STORED))
+    PUBLISHED["vae"].check_data(describe("binarized_mnist", AS_STORED))
 
 
 def test_the_recipe_of_burda_et_al_is_that_of_their_paper():

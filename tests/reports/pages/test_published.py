@@ -13,6 +13,7 @@ ROW = {
     "model": "vae",
     "title": "VAE: 200-200 tanh | <b>bold</b>",
     "metric": "nll_nats",
+    "dataset": "binarized_mnist",
     "published": 88.71,
     "source": "Burda et al. (2016), table 1",
     "obtained": 98.572,
@@ -67,9 +68,23 @@ def test_another_k_than_the_recipe_s_is_named(page):
     assert "k = 1,000 (the recipe's: 5,000), 10,000 test images" in next(row for row in rows if row.startswith("| VAE"))
 
 
+def test_the_data_set_of_each_run_is_named(page):
+    assert r"data set binarized\_mnist, seed 0" in page.read_text(encoding="utf-8")
+
+
+def test_a_single_evaluation_is_drawn(page):
+    for name in ("obtained.csv", "curves.csv"):
+        rows = pd.read_csv(page.parent / name).query("run_id == 'b2'")
+        rows.iloc[:1].to_csv(page.parent / name, index=False)
+    write_published(page.parent)
+    assert "ours" in (page.parent / "curves-nll_nats.svg").read_text(encoding="utf-8")
+
+
 def test_rows_of_versions_before_are_shown_without_what_they_lack(page):
     file = page.parent / "obtained.csv"
-    pd.read_csv(file).drop(columns=["weights", "published_images", "recipe_samples"]).to_csv(file, index=False)
+    pd.read_csv(file).drop(columns=["dataset", "weights", "published_images", "recipe_samples"]).to_csv(
+        file, index=False
+    )
     text = write_published(page.parent).read_text(encoding="utf-8")
     row = next(line for line in text.splitlines() if line.startswith("| VAE"))
     assert [cell.strip() for cell in row.replace("\\|", "¦").strip("|").split("|")][5:7] == [
