@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 
 import numpy as np
 
@@ -28,7 +29,12 @@ METRIC = "code_pixelcnn"
 
 
 def measure_reference_model(
-    session: StudySession, reference: BoundStudy, dataset: Dataset, progress: StudyProgress, stop: StopRequest
+    session: StudySession,
+    reference: BoundStudy,
+    dataset: Dataset,
+    progress: StudyProgress,
+    stop: StopRequest,
+    check_lock: Callable[[], None],
 ) -> None:
     """Train the reference model, or continue its training, and measure it on the images that final runs are.
 
@@ -40,10 +46,12 @@ def measure_reference_model(
         dataset: the images.
         progress: shows the progress.
         stop: a request to stop.
+        check_lock: raises StudyStoppedError once another process has taken the study over.
 
     Raises:
         KeyboardInterrupt: a stop was requested; its checkpoint is kept.
         TrackingError: the tracking server cannot be reached; its checkpoint is kept.
+        StudyStoppedError: another process took the study over, with the checkpoint.
         CheckpointError: its checkpoint cannot be removed.
         AlteredDataError: the images that the study's processes share were altered.
     """
@@ -53,10 +61,12 @@ def measure_reference_model(
 
     def on_evaluation(record: EvaluationRecord) -> None:
         stop.check()
+        check_lock()
         progress.show_evaluation(record)
 
     def on_progress(done: int, total: int) -> None:
         stop.check()
+        check_lock()
         progress.show_test_progress(done, total)
 
     def measure() -> list[Measurement]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import html
 import os
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -260,10 +260,14 @@ def _searched(
             if settings.workers != 0 and not settings.is_single_process:
                 dataset = share(dataset, settings.output / "data")
             executor = _executor(session, dataset, progress, stop, can_restart)
-            Coordinator(session, executor, progress, stop, dataset.check).run()
-            _measure_reference_codes(session, dataset, progress, stop)
-            if reference is not None:
-                _measure_reference_model(session, reference, dataset, progress, stop)
+            coordinator = Coordinator(session, executor, progress, stop, dataset.check)
+
+            def measure_references() -> None:
+                _measure_reference_codes(session, dataset, progress, stop)
+                if reference is not None:
+                    _measure_reference_model(session, reference, dataset, progress, stop, coordinator.check_lock)
+
+            coordinator.run(measure_references)
         except StudyStoppedError:
             report(bound.settings.tracking, bound.study_id, bound.settings.output)
             raise
@@ -290,7 +294,12 @@ def _measure_reference_codes(
 
 
 def _measure_reference_model(
-    session: StudySession, reference: BoundStudy, dataset: Dataset, progress: StudyProgress, stop: StopRequest
+    session: StudySession,
+    reference: BoundStudy,
+    dataset: Dataset,
+    progress: StudyProgress,
+    stop: StopRequest,
+    check_lock: Callable[[], None],
 ) -> None:
     """Train and measure the reference model once a study, at its end, as the reference codes."""
     from bench.execution.reference_model import measure_reference_model
@@ -299,7 +308,7 @@ def _measure_reference_model(
         if session.parent.has_reference_codes(REFERENCE_MODEL):
             progress.finish_run(RUN_KIND, timed=False)
             return
-        measure_reference_model(session, reference, dataset, progress, stop)
+        measure_reference_model(session, reference, dataset, progress, stop, check_lock)
     except (CheckpointError, TrackingError) as error:
         progress.say(f"the reference model is left to the same command run again: {error}")
 

@@ -705,3 +705,29 @@ def test_a_coordinator_that_lost_its_lock_stops_and_leaves_the_queues_to_its_suc
     coordinator._lock.lost = False
     coordinator._end_work()
     assert touched == ["executor", "queue", "executor"]
+
+
+def test_what_follows_a_complete_study_is_done_by_its_only_coordinator(start, tiny_study, digits, tmp_path, trainer):
+    runner, refused = start(tiny_study, digits, tmp_path), start(tiny_study, digits, tmp_path)
+    client, status = MlflowClient(tracking_uri=runner.bound.settings.tracking), []
+    executor = SimpleNamespace(poll=raising(AssertionError("it was not refused")), shutdown=lambda: None)
+    second = Coordinator(refused.shared, executor, refused.progress, StopRequest())
+
+    def afterwards():
+        with pytest.raises(SettingsError, match="is being run by process"):
+            second.run()
+        status.append(client.get_run(runner.parent.run_id).info.status)
+
+    try:
+        runner.run(digits, afterwards)
+    finally:
+        refused.shared.tracker.close()
+    assert status == ["FINISHED"]
+
+
+def test_what_stops_after_a_complete_study_leaves_it_complete(start, tiny_study, digits, tmp_path, trainer):
+    runner = start(tiny_study, digits, tmp_path)
+    with pytest.raises(KeyboardInterrupt):
+        runner.run(digits, raising(KeyboardInterrupt))
+    client = MlflowClient(tracking_uri=runner.bound.settings.tracking)
+    assert client.get_run(runner.parent.run_id).info.status == "FINISHED"

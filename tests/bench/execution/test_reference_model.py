@@ -12,7 +12,14 @@ import pytest
 from rich.console import Console
 
 import bench.execution.reference_model
-from bench.core.errors import AlteredDataError, CheckpointError, DivergedError, OutOfMemoryError, TrackingError
+from bench.core.errors import (
+    AlteredDataError,
+    CheckpointError,
+    DivergedError,
+    OutOfMemoryError,
+    StudyStoppedError,
+    TrackingError,
+)
 from bench.core.results import REFERENCE_MODEL
 from bench.core.seeds import derive_seed
 from bench.core.signals import StopRequest
@@ -42,12 +49,12 @@ class Session:
     def checkpoint(self, kind, task, config, seed):
         return Checkpoint(self.file, config.hash, seed, "code")
 
-    def measure(self, dataset):
+    def measure(self, dataset, check_lock=lambda: None):
         with StopRequest() as stop, StudyProgress(Console(file=self.printed, width=1000), runs=1) as progress:
             shown, real = [], progress.show_evaluation
             progress.show_evaluation = lambda record: (shown.append(record.evaluation), real(record))
             self.on_evaluation(shown, stop)
-            measure_reference_model(self, reference_study(self.bound), dataset, progress, stop)
+            measure_reference_model(self, reference_study(self.bound), dataset, progress, stop, check_lock)
         return shown
 
     def on_evaluation(self, shown, stop):
@@ -178,6 +185,17 @@ def test_a_model_that_gives_a_test_image_no_probability_has_diverged(session, di
     ran = session()
     ran.measure(digits)
     assert ran.logged[0].unavailable == {METRIC: "the test bound is not finite for 1 of 2 images"}
+
+
+def test_it_leaves_the_checkpoint_to_a_process_that_took_the_study_over(session, digits, monkeypatch):
+    def lost():
+        raise StudyStoppedError("another process took over")
+
+    ran = session()
+    ran.file.write_bytes(b"of the other")
+    with pytest.raises(StudyStoppedError):
+        ran.measure(digits, lost)
+    assert (ran.logged, ran.file.read_bytes()) == ([], b"of the other")
 
 
 @pytest.mark.parametrize("error", [AlteredDataError("the images changed"), KeyboardInterrupt()])

@@ -177,7 +177,7 @@ def test_without_the_tracking_server_reference_codes_are_left_for_the_next_time(
 
     session, said = SimpleNamespace(parent=SimpleNamespace(has_reference_codes=unreachable)), []
     bench.workflows.run._measure_reference_codes(session, None, SimpleNamespace(say=said.append), None)
-    bench.workflows.run._measure_reference_model(session, None, None, SimpleNamespace(say=said.append), None)
+    bench.workflows.run._measure_reference_model(session, None, None, SimpleNamespace(say=said.append), None, None)
     assert said == [
         "the reference codes are not logged, the same command does it: it is away",
         "the reference model is left to the same command run again: it is away",
@@ -208,7 +208,7 @@ def test_a_study_that_has_not_the_reference_model_yet_is_given_it(monkeypatch, l
     monkeypatch.setattr(reference_model, "measure_reference_model", lambda *a: calls.append(a))
     session = SimpleNamespace(parent=SimpleNamespace(has_reference_codes=logged.__contains__))
     progress = SimpleNamespace(finish_run=lambda *a, **o: None)
-    bench.workflows.run._measure_reference_model(session, None, None, progress, None)
+    bench.workflows.run._measure_reference_model(session, None, None, progress, None, None)
     assert len(calls) == trained
 
 
