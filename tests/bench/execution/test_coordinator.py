@@ -23,6 +23,7 @@ import bench.study.serialization
 import bench.tracking.logged_model
 from bench.core.errors import (
     AlteredDataError,
+    CheckpointError,
     DivergedError,
     LostTrialError,
     OutboxError,
@@ -731,3 +732,20 @@ def test_what_stops_after_a_complete_study_leaves_it_complete(start, tiny_study,
         runner.run(digits, raising(KeyboardInterrupt))
     client = MlflowClient(tracking_uri=runner.bound.settings.tracking)
     assert client.get_run(runner.parent.run_id).info.status == "FINISHED"
+
+
+def test_the_checkpoint_of_one_task_is_removed_whatever_its_training_was(start, tiny_study, digits, tmp_path, trainer):
+    runner = start(tiny_study, digits, tmp_path)
+    study = runner.shared
+    study.remove_checkpoint("reference model", 0)
+    folder = study.bound.settings.output / "checkpoints" / study.bound.study_id
+    folder.mkdir(parents=True)
+    names = ("reference model-0.npz", ".reference model-0.npz.x1.tmp", "vae-0.npz", "reference model-1.npz")
+    for name in names:
+        (folder / name).touch()
+    study.remove_checkpoint("reference model", 0)
+    assert {file.name for file in folder.iterdir()} == set(names[2:])
+    (folder / names[0]).mkdir()
+    with pytest.raises(CheckpointError, match="^the checkpoint of reference model in .* cannot be removed: "):
+        study.remove_checkpoint("reference model", 0)
+    study.tracker.close()
