@@ -40,49 +40,52 @@ def _with_floor(
 
 
 def _code(name: str, label: str, definition: str) -> Metric:
-    return Metric(f"code_{name}", label, "bits/dim", False, definition)
+    return Metric(name, label, "bits/dim", False, definition)
 
+
+REFERENCE_MODEL_CODE = "code_pixelcnn"
+"""The reference code that is trained: that of the reference model."""
 
 CODES: dict[str, Metric] = {
     metric.name: metric
     for metric in (
         _code(
-            "uniform",
+            "code_uniform",
             "Uniform",
             "log2 of the number of grey levels: what a code takes that knows nothing of the images but their form.",
         ),
         _code(
-            "pixel_histogram",
+            "code_pixel_histogram",
             "Each pixel's own histogram",
             "An ideal code that takes every pixel and channel for independent, with the shares of the grey levels that "
             "it had there over the training images, 1 added to each count so that none is 0.",
         ),
         _code(
-            "png",
+            "code_png",
             "PNG",
             "Each image a PNG file by Pillow, at its best compression and the best of zlib's strategies, with the "
             "least bit depth or a palette that fits: the deflated data less zlib's 6 bytes of header and checksum.",
         ),
         _code(
-            "webp",
+            "code_webp",
             "WebP lossless",
             "Each image a lossless WebP file by Pillow, at its greatest effort: the VP8L data less its 5 bytes of "
             "header. The format has no grey images, and stores the same value for all three colours.",
         ),
         _code(
-            "jpeg_xl",
+            "code_jpeg_xl",
             "JPEG XL",
             "Each image lossless JPEG XL by imagecodecs, effort 9: the bare codestream with its few bytes of header.",
         ),
         _code(
-            "xz",
+            "code_xz",
             "xz",
             "All images in one piece, each value with 1, 2, 4, 8 or 16 bits, compressed by LZMA2 at its extreme "
             "preset, without the header of a file. It sees bytes in a row and no image, but may learn from one image "
             "for the next, so that there is no error over images.",
         ),
         _code(
-            "pixelcnn",
+            REFERENCE_MODEL_CODE,
             "PixelCNN",
             "The ideal code of the reference model, a small PixelCNN (van den Oord et al. 2016) that the study trains "
             "once on its training images, from one seed and by a fixed recipe, its weights the best on validation: "

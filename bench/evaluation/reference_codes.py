@@ -60,7 +60,9 @@ def measure_reference_codes(
     piece = _some(test, MOST_VALUES_IN_ONE_PIECE)
     size = 8 * len(compressed(packed(piece, grey_levels)))
     measured.append(
-        Measurement(REFERENCE_CODES, "code_xz", size / piece.size, None, len(piece), conditions=_of(piece, test))
+        Measurement(
+            REFERENCE_CODES, "code_xz", size / piece.size, None, len(piece), conditions=share_of_test(piece, test)
+        )
     )
     return ReferenceCodes(measured, unavailable)
 
@@ -118,7 +120,7 @@ def _some(images: Images, values: int) -> Images:
     return images if images.size <= values else fixed_choice(images, max(FEWEST_IMAGES, values // each))
 
 
-def _of(used: npt.NDArray[np.generic], test: Images) -> str:
+def share_of_test(used: npt.NDArray[np.generic], test: Images) -> str:
     """How many of the test images were used, where not all were."""
     return "" if len(used) == len(test) else f"on {len(used):,} of the {len(test):,} test images"
 
@@ -126,4 +128,6 @@ def _of(used: npt.NDArray[np.generic], test: Images) -> str:
 def _measurement(metric: str, bits: npt.NDArray[np.float64], test: Images) -> Measurement:
     values = bits / test[0].size
     error = float(np.std(values, ddof=1) / math.sqrt(len(values))) if len(values) > 1 else None
-    return Measurement(REFERENCE_CODES, metric, float(values.mean()), error, len(values), conditions=_of(bits, test))
+    return Measurement(
+        REFERENCE_CODES, metric, float(values.mean()), error, len(values), conditions=share_of_test(bits, test)
+    )

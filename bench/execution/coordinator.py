@@ -65,8 +65,11 @@ class Coordinator:
         self._tracking_due = 0.0
         self._lock: Heartbeat | None = None
 
-    def run(self) -> None:
+    def run(self, afterwards: Callable[[], None] = lambda: None) -> None:
         """Search, select, retrain and measure; finished tasks are not repeated.
+
+        Args:
+            afterwards: what is left to do once a study is complete, as its only coordinator still.
 
         Raises:
             KeyboardInterrupt: after Ctrl-C or SIGTERM, once the interrupted runs are marked as such.
@@ -74,20 +77,29 @@ class Coordinator:
             StudyStoppedError: many trials in a row failed, or no trial of an arm completed.
             SettingsError: another process is running the study.
         """
-        state = RunState.FAILED
-        try:
-            with self.study.record.coordinator_lock() as self._lock:
+        with self.study.record.coordinator_lock() as self._lock:
+            state = RunState.FAILED
+            try:
                 try:
                     self.stop.run_interruptible(self._run)
                 finally:
                     self._end_work()
-            state = RunState.COMPLETE
-        except (KeyboardInterrupt, RestartRequiredError):
-            state = RunState.INTERRUPTED
-            raise
-        finally:
-            self._bring_tracking_up_to_date()
-            self.study.parent.finish_if_reachable(state)
+                state = RunState.COMPLETE
+            except (KeyboardInterrupt, RestartRequiredError):
+                state = RunState.INTERRUPTED
+                raise
+            finally:
+                self._bring_tracking_up_to_date()
+                self.study.parent.finish_if_reachable(state)
+            afterwards()
+
+    def check_lock(self) -> None:
+        """Raise StudyStoppedError if another process took over."""
+        if self._lock is not None and self._lock.lost:
+            raise StudyStoppedError(
+                f"another process took over {self.study.record.study_id}: this one sent no heartbeat for "
+                f"{self.study.record.lease:g} s"
+            )
 
     def _run(self) -> None:
         self._bring_tracking_up_to_date()
@@ -217,11 +229,7 @@ class Coordinator:
         """Whether all tasks are settled; requeues those of dead processes, and queues those that are missing."""
         self.stop.check()
         self._check()
-        if self._lock is not None and self._lock.lost:
-            raise StudyStoppedError(
-                f"another process took over {self.study.record.study_id}: this one sent no heartbeat for "
-                f"{self.study.record.lease:g} s"
-            )
+        self.check_lock()
         queue = self.study.queues[kind]
         lost = queue.reclaim()
         for attempt in lost:

@@ -3,32 +3,38 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 
 import numpy as np
 
 from bench.core.errors import CheckpointError, TrialError
+from bench.core.metrics import REFERENCE_MODEL_CODE
 from bench.core.results import REFERENCE_MODEL, EvaluationRecord, Measurement, ReferenceCodes
 from bench.core.seeds import derive_seed
 from bench.core.signals import StopRequest
+from bench.data.choice import fixed_choice
 from bench.data.dataset import Dataset
 from bench.evaluation.evaluator import check_finite
 from bench.evaluation.likelihood import log_likelihood
+from bench.evaluation.reference_codes import share_of_test
 from bench.execution.progress import StudyProgress
 from bench.execution.session import StudySession, limit_validation
 from bench.execution.trial import train_model
 from bench.execution.worker import as_trial_error
 from bench.runtime.backend import backend_errors
 from bench.study.definition import BoundStudy
-from bench.study.reference_model import NAME, RUN_KIND
+from bench.study.reference_model import NAME, RUN_KIND, most_test_images
 
 log = logging.getLogger(__name__)
 
-METRIC = "code_pixelcnn"
-"""Its place among the reference codes."""
-
 
 def measure_reference_model(
-    session: StudySession, reference: BoundStudy, dataset: Dataset, progress: StudyProgress, stop: StopRequest
+    session: StudySession,
+    reference: BoundStudy,
+    dataset: Dataset,
+    progress: StudyProgress,
+    stop: StopRequest,
+    check_lock: Callable[[], None],
 ) -> None:
     """Train the reference model, or continue its training, and measure it on the images that final runs are.
 
@@ -40,11 +46,13 @@ def measure_reference_model(
         dataset: the images.
         progress: shows the progress.
         stop: a request to stop.
+        check_lock: raises StudyStoppedError once another process has taken the study over.
 
     Raises:
         KeyboardInterrupt: a stop was requested; its checkpoint is kept.
         TrackingError: the tracking server cannot be reached; its checkpoint is kept.
-        CheckpointError: its checkpoint cannot be removed.
+        StudyStoppedError: another process took the study over, with the checkpoint.
+        CheckpointError: its checkpoint cannot be written; the earlier one is kept.
         AlteredDataError: the images that the study's processes share were altered.
     """
     config, seed = reference.base(reference.study.arms[0]), derive_seed(reference.settings.seed, NAME)
@@ -53,10 +61,12 @@ def measure_reference_model(
 
     def on_evaluation(record: EvaluationRecord) -> None:
         stop.check()
+        check_lock()
         progress.show_evaluation(record)
 
     def on_progress(done: int, total: int) -> None:
         stop.check()
+        check_lock()
         progress.show_test_progress(done, total)
 
     def measure() -> list[Measurement]:
@@ -64,32 +74,44 @@ def measure_reference_model(
             progress.show_evaluation(record)
         data = limit_validation(dataset, reference.settings.evaluation_images)
         model, training = train_model(config, data, seed, on_evaluation, checkpoint)
-        test = dataset.open_test().some(session.bound.settings.evaluation_images)
-        found = log_likelihood(model, test.images, 1, seed, on_progress=on_progress)
+        test = dataset.open_test().some(session.bound.settings.evaluation_images).images
+        used = fixed_choice(test, most) if len(test) > (most := most_test_images(dataset.info)) else test
+        found = log_likelihood(model, used, 1, seed, on_progress=on_progress)
         check_finite(found, "test")
         dataset.check()
         bits, _ = found.measurements("test")
         return [
-            Measurement(REFERENCE_MODEL, METRIC, bits.value, bits.standard_error, bits.n),
+            Measurement(
+                *(REFERENCE_MODEL, REFERENCE_MODEL_CODE, bits.value, bits.standard_error, bits.n),
+                conditions=share_of_test(used, test),
+            ),
             Measurement(REFERENCE_MODEL, "parameters", sum(int(np.prod(w.shape)) for w in model.trainable_weights)),
             Measurement(REFERENCE_MODEL, "training_seconds", training.seconds),
             Measurement(REFERENCE_MODEL, "training_images", training.records[-1].images),
         ]
 
     failures: tuple[type[Exception], ...] = (
-        *(TrialError, CheckpointError, MemoryError, OSError, RuntimeError, ValueError),
+        *(TrialError, MemoryError, OSError, RuntimeError, ValueError),
         *backend_errors(),
     )
     try:
         measured = stop.run_interruptible(measure)
     except failures as error:
         log.warning("%s: failed", NAME, exc_info=True)
-        reason = str(error if isinstance(error, CheckpointError) else as_trial_error(error))
+        reason = str(as_trial_error(error))
         progress.say(f"{NAME}: {reason}; the study is complete without it, and the same command tries it again")
-        found = ReferenceCodes([], {METRIC: reason})
+        found = ReferenceCodes([], {REFERENCE_MODEL_CODE: reason})
     else:
         progress.say(f"{NAME}: {measured[0].value:.4f} bits/dim on test, exact")
         found = ReferenceCodes(measured)
     session.parent.log_reference_codes(found)
-    checkpoint.remove()
     progress.finish_run(RUN_KIND)
+    remove_checkpoint(session, progress)
+
+
+def remove_checkpoint(session: StudySession, progress: StudyProgress) -> None:
+    """Remove the checkpoint of a reference model that is logged, or not wanted any more."""
+    try:
+        session.remove_checkpoint(NAME, 0)
+    except CheckpointError as error:
+        progress.say(f"{error}; nothing needs it, and the same command tries it again")

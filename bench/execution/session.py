@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from bench.core.errors import DataError, DisagreementError, TrackingError
+from bench.core.errors import CheckpointError, DataError, DisagreementError, TrackingError
 from bench.core.extensions import load_extension
 from bench.core.metrics import own_metrics
 from bench.data.dataset import Dataset, TuningData
@@ -109,12 +109,27 @@ class StudySession:
 
     def remove_checkpoints_of_settled_tasks(self) -> None:
         """Remove checkpoints of processes that died between the end of a task and their removal."""
+        self._remove_checkpoints({kind: queue.settled() for kind, queue in self.queues.items()})
+
+    def remove_checkpoint(self, kind: str, task: int) -> None:
+        """Remove the checkpoint of a task, whatever its configuration was, if there is one.
+
+        Raises:
+            CheckpointError: it cannot be removed.
+        """
+        try:
+            self._remove_checkpoints({kind: {task}})
+        except OSError as error:
+            raise CheckpointError(
+                f"the checkpoint of {kind} in {self._checkpoints} cannot be removed: {error.strerror}"
+            ) from error
+
+    def _remove_checkpoints(self, tasks: Mapping[str, Container[int]]) -> None:
         if not self._checkpoints.is_dir():
             return
-        settled = {kind: queue.settled() for kind, queue in self.queues.items()}
         for file in self._checkpoints.iterdir():
             found = _CHECKPOINT.match(file.name)
-            if found and int(found["task"]) in settled.get(found["kind"], ()):
+            if found and int(found["task"]) in tasks.get(found["kind"], ()):
                 file.unlink(missing_ok=True)
 
     @property

@@ -5,7 +5,7 @@ from __future__ import annotations
 import html
 import os
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,7 +24,8 @@ from bench.core.errors import (
 )
 from bench.core.extensions import load_extension
 from bench.core.logs import default_log_file, log_to_file
-from bench.core.results import REFERENCE_CODES, REFERENCE_MODEL
+from bench.core.metrics import REFERENCE_MODEL_CODE
+from bench.core.results import REFERENCE_CODES, REFERENCE_MODEL, ReferenceCodes
 from bench.core.validation import format_validation_error
 from bench.data.kept import keep
 from bench.data.npz import check_arrays
@@ -34,7 +35,7 @@ from bench.data.registry import load
 from bench.runtime.backend import select_backend
 from bench.study.definition import AUTO, PRUNERS, SAMPLERS, Arm, BoundStudy, Study, StudySettings
 from bench.study.plan import study_eta
-from bench.study.reference_model import RUN_KIND, reference_study
+from bench.study.reference_model import RUN_KIND, reference_study, too_large
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -227,9 +228,16 @@ def run(
         except RestartRequiredError:
             os.environ[RUNNING_STUDY_VARIABLE] = bound.study_id
             raise
-        outcome = report(settings.tracking, bound.study_id, settings.output)
-        session.parent.log_report(outcome.page.parent, outcome.headline)
+        outcome = _report(session)
     return replace(outcome, log=path)
+
+
+def _report(session: StudySession) -> StudyOutcome:
+    """Write the report of a study that is complete, and keep it with the study's run."""
+    settings = session.bound.settings
+    outcome = report(settings.tracking, session.bound.study_id, settings.output)
+    session.parent.log_report(outcome.page.parent, outcome.headline)
+    return outcome
 
 
 def _searched(
@@ -260,10 +268,21 @@ def _searched(
             if settings.workers != 0 and not settings.is_single_process:
                 dataset = share(dataset, settings.output / "data")
             executor = _executor(session, dataset, progress, stop, can_restart)
-            Coordinator(session, executor, progress, stop, dataset.check).run()
-            _measure_reference_codes(session, dataset, progress, stop)
-            if reference is not None:
-                _measure_reference_model(session, reference, dataset, progress, stop)
+            coordinator = Coordinator(session, executor, progress, stop, dataset.check)
+
+            def measure_references() -> None:
+                try:
+                    _measure_reference_codes(session, dataset, progress, stop)
+                    _measure_reference_model(session, reference, dataset, progress, stop, coordinator.check_lock)
+                except KeyboardInterrupt:
+                    progress.say(
+                        "all runs of the study are done: its report is written, without the reference codes and model "
+                        "that are missing, which the same command adds"
+                    )
+                    _report(session)
+                    raise
+
+            coordinator.run(measure_references)
         except StudyStoppedError:
             report(bound.settings.tracking, bound.study_id, bound.settings.output)
             raise
@@ -290,16 +309,38 @@ def _measure_reference_codes(
 
 
 def _measure_reference_model(
-    session: StudySession, reference: BoundStudy, dataset: Dataset, progress: StudyProgress, stop: StopRequest
+    session: StudySession,
+    reference: BoundStudy | None,
+    dataset: Dataset,
+    progress: StudyProgress,
+    stop: StopRequest,
+    check_lock: Callable[[], None],
 ) -> None:
-    """Train and measure the reference model once a study, at its end, as the reference codes."""
-    from bench.execution.reference_model import measure_reference_model
+    """Train and measure the reference model once a study, at its end, as the reference codes.
+
+    Args:
+        session: the study.
+        reference: that of the reference model alone; None where there is to be none.
+        dataset: the images.
+        progress: shows the progress.
+        stop: a request to stop.
+        check_lock: raises StudyStoppedError once another process has taken the study over.
+    """
+    from bench.execution.reference_model import measure_reference_model, remove_checkpoint
 
     try:
+        if reference is None:
+            # Of an earlier call that wanted one.
+            remove_checkpoint(session, progress)
+            if reason := too_large(session.bound):
+                session.parent.log_reference_codes(ReferenceCodes([], {REFERENCE_MODEL_CODE: reason}))
+            return
         if session.parent.has_reference_codes(REFERENCE_MODEL):
             progress.finish_run(RUN_KIND, timed=False)
+            # Of a process that was killed before it could.
+            remove_checkpoint(session, progress)
             return
-        measure_reference_model(session, reference, dataset, progress, stop)
+        measure_reference_model(session, reference, dataset, progress, stop, check_lock)
     except (CheckpointError, TrackingError) as error:
         progress.say(f"the reference model is left to the same command run again: {error}")
 

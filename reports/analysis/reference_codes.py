@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from bench.core.metrics import CODES
+from bench.core.metrics import CODES, REFERENCE_MODEL_CODE
 from bench.core.results import REFERENCE_MODEL
 from reports.formatting import listing, quantity
 
@@ -66,7 +66,7 @@ def kinds(codes: list[Code]) -> str:
     return listing(sorted({"reference model" if code.is_model else "reference codes" for code in codes}))
 
 
-SHORT = {"code_pixel_histogram": "histogram", "code_webp": "WebP", "code_pixelcnn": "PixelCNN"}
+SHORT = {"code_pixel_histogram": "histogram", "code_webp": "WebP", REFERENCE_MODEL_CODE: "PixelCNN"}
 
 
 def reference_codes(study: Study) -> list[Code]:
@@ -81,7 +81,8 @@ def reference_codes(study: Study) -> list[Code]:
             continue
         if is_model:
             weights, time, images = _cost(study)
-            label, conditions = f"{label}, {weights} weights, {time}", f"after {images} training images"
+            label = f"{label}, {weights} weights, {time}"
+            conditions = ", ".join(filter(None, [f"after {images} training images", conditions]))
         if math.isfinite(each.value):
             found.append(Code(each.metric, label, definition, each.value, error, each.n, conditions, is_model))
     return sorted(found, key=lambda code: code.value)

@@ -26,6 +26,7 @@ from bench.study.plan import (
     plan_reference,
     total_seconds,
 )
+from bench.study.reference_model import too_large
 from models.base.registry import registered
 from studies.cli.terminal import print_table
 
@@ -74,6 +75,8 @@ def print_plan(bound: BoundStudy, console: Console) -> None:
             f"reference {registered(reference.arm.family).title} of {_sizes(reference)}, no arm; {reference.images:,} "
             f"images, {_duration(reference.final_seconds)} (--no-reference-model leaves it out)"
         )
+    elif reason := too_large(bound):
+        line(f"reference model, no arm: {reason}")
     line(
         f"estimate  {_duration(total_seconds(bound, plans))} in all on this processor, within a factor of about three "
         "(the middle of each range, none stopped early)"

@@ -164,6 +164,13 @@ def test_a_study_without_a_reference_model_plans_none(cli):
     assert "PixelCNN" not in out
 
 
+def test_a_dry_run_says_why_large_images_have_no_reference_model(cli, tmp_path):
+    np.savez(tmp_path / "large.npz", images=np.zeros((60, 256, 256), np.uint8), grey_levels=256)
+    code, out, err = cli("study", "vae_vs_glow", "--dataset", str(tmp_path / "large.npz"), "--dry-run")
+    assert code == 0, err
+    assert "reference model, no arm: not trained: on images of 256x256x1, the 5e+12 multiply-adds that it may" in out
+
+
 @pytest.mark.parametrize("option", ["--tracking-uri", "--storage"])
 def test_a_dry_run_refuses_a_database_that_the_run_would_refuse(cli, tmp_path, option):
     code, out, err = cli("study", "vae_vs_glow", "--dry-run", option, "sqlite:////no/such/folder/x.db")

@@ -11,7 +11,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from bench.core.metrics import CODES, METRICS
+from bench.core.metrics import CODES, METRICS, REFERENCE_MODEL_CODE
 from bench.core.results import REFERENCE_CODES
 from bench.data.choice import fixed_choice
 from bench.evaluation import reference_codes
@@ -152,7 +152,7 @@ def test_all_codes_are_measured_on_the_test_images_with_an_error_over_them(level
     found = measure_reference_codes(test, train, levels)
     known = {each.metric: each for each in found.measured}
     # The PixelCNN is trained: bench.execution.reference_model.
-    assert set(known) | set(found.unavailable) == set(CODES) - {"code_pixelcnn"}
+    assert set(known) | set(found.unavailable) == set(CODES) - {REFERENCE_MODEL_CODE}
     assert set(CODES) <= set(METRICS)
     assert {"code_uniform", "code_pixel_histogram", "code_png", "code_webp", "code_xz"} <= set(known)
     assert {(each.split, each.n, each.conditions) for each in known.values()} == {(REFERENCE_CODES, 30, "")}

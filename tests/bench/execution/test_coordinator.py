@@ -23,6 +23,7 @@ import bench.study.serialization
 import bench.tracking.logged_model
 from bench.core.errors import (
     AlteredDataError,
+    CheckpointError,
     DivergedError,
     LostTrialError,
     OutboxError,
@@ -705,3 +706,46 @@ def test_a_coordinator_that_lost_its_lock_stops_and_leaves_the_queues_to_its_suc
     coordinator._lock.lost = False
     coordinator._end_work()
     assert touched == ["executor", "queue", "executor"]
+
+
+def test_what_follows_a_complete_study_is_done_by_its_only_coordinator(start, tiny_study, digits, tmp_path, trainer):
+    runner, refused = start(tiny_study, digits, tmp_path), start(tiny_study, digits, tmp_path)
+    client, status = MlflowClient(tracking_uri=runner.bound.settings.tracking), []
+    executor = SimpleNamespace(poll=raising(AssertionError("it was not refused")), shutdown=lambda: None)
+    second = Coordinator(refused.shared, executor, refused.progress, StopRequest())
+
+    def afterwards():
+        with pytest.raises(SettingsError, match="is being run by process"):
+            second.run()
+        status.append(client.get_run(runner.parent.run_id).info.status)
+
+    try:
+        runner.run(digits, afterwards)
+    finally:
+        refused.shared.tracker.close()
+    assert status == ["FINISHED"]
+
+
+def test_what_stops_after_a_complete_study_leaves_it_complete(start, tiny_study, digits, tmp_path, trainer):
+    runner = start(tiny_study, digits, tmp_path)
+    with pytest.raises(KeyboardInterrupt):
+        runner.run(digits, raising(KeyboardInterrupt))
+    client = MlflowClient(tracking_uri=runner.bound.settings.tracking)
+    assert client.get_run(runner.parent.run_id).info.status == "FINISHED"
+
+
+def test_the_checkpoint_of_one_task_is_removed_whatever_its_training_was(start, tiny_study, digits, tmp_path, trainer):
+    runner = start(tiny_study, digits, tmp_path)
+    study = runner.shared
+    study.remove_checkpoint("reference model", 0)
+    folder = study.bound.settings.output / "checkpoints" / study.bound.study_id
+    folder.mkdir(parents=True)
+    names = ("reference model-0.npz", ".reference model-0.npz.x1.tmp", "vae-0.npz", "reference model-1.npz")
+    for name in names:
+        (folder / name).touch()
+    study.remove_checkpoint("reference model", 0)
+    assert {file.name for file in folder.iterdir()} == set(names[2:])
+    (folder / names[0]).mkdir()
+    with pytest.raises(CheckpointError, match="^the checkpoint of reference model in .* cannot be removed: "):
+        study.remove_checkpoint("reference model", 0)
+    study.tracker.close()

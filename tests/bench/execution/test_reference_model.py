@@ -12,13 +12,22 @@ import pytest
 from rich.console import Console
 
 import bench.execution.reference_model
-from bench.core.errors import AlteredDataError, CheckpointError, DivergedError, OutOfMemoryError, TrackingError
-from bench.core.results import REFERENCE_MODEL
+from bench.core.errors import (
+    AlteredDataError,
+    CheckpointError,
+    DivergedError,
+    OutOfMemoryError,
+    StudyStoppedError,
+    TrackingError,
+)
+from bench.core.metrics import REFERENCE_MODEL_CODE
+from bench.core.results import REFERENCE_MODEL, Measurement
 from bench.core.seeds import derive_seed
 from bench.core.signals import StopRequest
+from bench.data.choice import fixed_choice
 from bench.evaluation.likelihood import log_likelihood
 from bench.execution.progress import StudyProgress
-from bench.execution.reference_model import METRIC, measure_reference_model
+from bench.execution.reference_model import measure_reference_model
 from bench.execution.session import limit_validation
 from bench.execution.trial import train_model
 from bench.runtime.backend import backend_errors
@@ -38,16 +47,23 @@ class Session:
         self.parent = SimpleNamespace(log_reference_codes=self.logged.append)
         self.file = folder / "reference.npz"
         self.printed = io.StringIO()
+        self.is_kept = False
 
     def checkpoint(self, kind, task, config, seed):
         return Checkpoint(self.file, config.hash, seed, "code")
 
-    def measure(self, dataset):
+    def remove_checkpoint(self, kind, task):
+        assert (kind, task) == (NAME, 0)
+        if self.is_kept:
+            raise CheckpointError("the checkpoint cannot be removed")
+        self.file.unlink(missing_ok=True)
+
+    def measure(self, dataset, check_lock=lambda: None):
         with StopRequest() as stop, StudyProgress(Console(file=self.printed, width=1000), runs=1) as progress:
             shown, real = [], progress.show_evaluation
             progress.show_evaluation = lambda record: (shown.append(record.evaluation), real(record))
             self.on_evaluation(shown, stop)
-            measure_reference_model(self, reference_study(self.bound), dataset, progress, stop)
+            measure_reference_model(self, reference_study(self.bound), dataset, progress, stop, check_lock)
         return shown
 
     def on_evaluation(self, shown, stop):
@@ -89,7 +105,8 @@ def test_it_is_the_exact_likelihood_of_the_test_images_under_the_model_that_its_
     model, _ = train_model(config, limit_validation(digits, 40), seed, lambda record: None)
     images = digits.open_test().some(40).images
     own = log_likelihood(model, images, 7, 123).measurements("test")[0]
-    assert (rows[METRIC].value, rows[METRIC].standard_error, rows[METRIC].n) == (own.value, own.standard_error, 40)
+    row = rows[REFERENCE_MODEL_CODE]
+    assert (row.value, row.standard_error, row.n, row.conditions) == (own.value, own.standard_error, 40, "")
     assert own.bound.importance_samples == 1
     assert 0 < own.value < np.log2(17) + 0.5
     assert rows["parameters"].value == config.model.size((8, 8, 1), 17).parameters
@@ -124,7 +141,6 @@ def test_after_an_interruption_the_same_command_continues_it_to_the_very_same_fi
 
 FAILURES = {
     "diverged": (lambda: DivergedError("training loss became nan at step 3"), "training loss became nan at step 3"),
-    "disk full": (lambda: CheckpointError("the checkpoint cannot be written"), "the checkpoint cannot be written"),
     "no memory": (MemoryError, "the host ran out of memory"),
     "no device memory": (lambda: OutOfMemoryError("RESOURCE_EXHAUSTED"), "RESOURCE_EXHAUSTED"),
     "backend": (lambda: RuntimeError("INTERNAL: a kernel\nand more"), "RuntimeError: INTERNAL: a kernel"),
@@ -148,9 +164,49 @@ def test_a_failure_costs_the_reference_alone_and_its_reason_is_logged(session, d
     ran.file.write_bytes(b"earlier")
     ran.measure(digits)
     (codes,) = ran.logged
-    assert (codes.measured, codes.unavailable) == ([], {METRIC: reason})
+    assert (codes.measured, codes.unavailable) == ([], {REFERENCE_MODEL_CODE: reason})
     assert f"{NAME}: {reason}; the study is complete without it" in ran.printed.getvalue()
     assert not ran.file.exists()
+
+
+def test_a_checkpoint_that_cannot_be_written_leaves_the_earlier_one_to_the_same_command(session, digits, monkeypatch):
+    fails(monkeypatch, lambda: CheckpointError("the disk is full"))
+    ran = session()
+    ran.file.write_bytes(b"earlier")
+    with pytest.raises(CheckpointError, match="the disk is full"):
+        ran.measure(digits)
+    assert (ran.logged, ran.file.read_bytes()) == ([], b"earlier")
+
+
+def test_a_checkpoint_that_cannot_be_removed_is_named_and_the_run_counts(session, digits, monkeypatch, caplog):
+    caplog.set_level("INFO")
+    fails(monkeypatch, lambda: DivergedError("it diverged"))
+    ran = session()
+    ran.is_kept = True
+    ran.measure(digits)
+    assert len(ran.logged) == 1
+    assert "1 of 1 runs" in caplog.text
+    assert "the checkpoint cannot be removed; nothing needs it, and the same command tries it again" in (
+        ran.printed.getvalue()
+    )
+
+
+def test_of_many_test_images_it_is_measured_on_a_fixed_choice_which_its_row_says(session, digits, monkeypatch):
+    seen = []
+
+    trained = SimpleNamespace(trainable_weights=[]), SimpleNamespace(seconds=1.0, records=[SimpleNamespace(images=64)])
+    found = SimpleNamespace(
+        bound=np.zeros(7), measurements=lambda split: (Measurement(split, "bits_per_dim", 1.0, 0.1, 7), None)
+    )
+    monkeypatch.setattr(bench.execution.reference_model, "train_model", lambda *a: trained)
+    monkeypatch.setattr(
+        bench.execution.reference_model, "log_likelihood", lambda model, images, *a, **o: seen.append(images) or found
+    )
+    monkeypatch.setattr(bench.execution.reference_model, "most_test_images", lambda info: 7)
+    ran = session()
+    ran.measure(digits)
+    np.testing.assert_array_equal(seen[0], fixed_choice(digits.open_test().some(40).images, 7))
+    assert ran.logged[0].measured[0].conditions == "on 7 of the 40 test images"
 
 
 @pytest.mark.backend
@@ -167,7 +223,7 @@ def test_an_error_of_the_backend_s_own_is_one_of_them(session, digits, monkeypat
     fails(monkeypatch, lambda: error)
     ran = session()
     ran.measure(digits)
-    assert "a kernel" in ran.logged[0].unavailable[METRIC]
+    assert "a kernel" in ran.logged[0].unavailable[REFERENCE_MODEL_CODE]
 
 
 def test_a_model_that_gives_a_test_image_no_probability_has_diverged(session, digits, monkeypatch):
@@ -177,7 +233,18 @@ def test_a_model_that_gives_a_test_image_no_probability_has_diverged(session, di
     monkeypatch.setattr(bench.execution.reference_model, "log_likelihood", lambda *a, **o: infinite)
     ran = session()
     ran.measure(digits)
-    assert ran.logged[0].unavailable == {METRIC: "the test bound is not finite for 1 of 2 images"}
+    assert ran.logged[0].unavailable == {REFERENCE_MODEL_CODE: "the test bound is not finite for 1 of 2 images"}
+
+
+def test_it_leaves_the_checkpoint_to_a_process_that_took_the_study_over(session, digits, monkeypatch):
+    def lost():
+        raise StudyStoppedError("another process took over")
+
+    ran = session()
+    ran.file.write_bytes(b"of the other")
+    with pytest.raises(StudyStoppedError):
+        ran.measure(digits, lost)
+    assert (ran.logged, ran.file.read_bytes()) == ([], b"of the other")
 
 
 @pytest.mark.parametrize("error", [AlteredDataError("the images changed"), KeyboardInterrupt()])
@@ -189,7 +256,7 @@ def test_altered_images_and_a_request_to_stop_are_no_failure_of_the_reference(se
     assert ran.logged == []
 
 
-def test_what_the_tracking_server_did_not_take_is_continued_from_its_checkpoint(session, digits, monkeypatch):
+def test_while_the_tracking_server_takes_nothing_its_checkpoint_is_kept(session, digits, monkeypatch):
     def away(codes):
         raise TrackingError("it is away")
 
@@ -202,7 +269,7 @@ def test_what_the_tracking_server_did_not_take_is_continued_from_its_checkpoint(
     assert ran.file.exists()
 
 
-def test_it_does_not_depend_on_the_study_s_arms(session):
+def test_studies_whose_arms_see_as_many_images_have_the_same_one(session):
     bound = session().bound
     other = replace(bound, study=replace(bound.study, arms=bound.study.arms[:1], question="Another?"))
     first, second = (reference_study(each) for each in (bound, other))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 
 import pytest
@@ -11,7 +12,7 @@ from bench.data.keras_datasets import CIFAR10
 from bench.study.config import TrainingConfig
 from bench.study.definition import Arm, BoundStudy, Study, StudySettings, default_images
 from bench.study.plan import plan, plan_reference, study_eta, total_seconds
-from bench.study.reference_model import MOST_MULTIPLICATIONS, RUN_KIND, reference_study
+from bench.study.reference_model import MOST_MULTIPLICATIONS, RUN_KIND, most_test_images, reference_study, too_large
 from bench.study.search_space import Integers
 from models.autoregressive.config import AutoregressiveConfig
 from models.vae.config import VAEConfig
@@ -63,8 +64,45 @@ def test_its_training_costs_no_more_than_a_bound_whatever_the_images_and_the_bud
     size = AutoregressiveConfig.preset("small").size(CIFAR10.image_shape, CIFAR10.grey_levels)
     cost = 3 * size.multiplications * budget(bound)
     assert 0.99 * MOST_MULTIPLICATIONS < cost <= MOST_MULTIPLICATIONS
-    huge = replace(CIFAR10, image_shape=(4096, 4096, 3))
-    assert budget(bind(info=huge, images=10**12)) >= 1
+    assert most_test_images(CIFAR10) * size.multiplications <= MOST_MULTIPLICATIONS
+
+
+@pytest.mark.parametrize("side", [64, 128, 512, 4096])
+def test_there_is_none_of_so_large_images_that_its_bound_allows_few_steps(side):
+    bound = bind(info=replace(CIFAR10, image_shape=(side, side, 3)))
+    assert reference_study(bound) is None
+    assert plan_reference(bound) is None
+    assert re.fullmatch(
+        rf"not trained: on images of {side}x{side}x3, the 5e\+12 multiply-adds that it may take are \d+ steps of \d+ "
+        "images, and fewer than 500 say little of such a model",
+        too_large(bound),
+    )
+    assert too_large(bind(info=bound.info, reference_model=False)) == ""
+
+
+def test_small_images_and_the_arms_own_short_budget_are_no_reason_against_it():
+    for bound in (bind(), bind(info=CIFAR10), bind(images=64), bind(info=CIFAR10, images=64)):
+        assert too_large(bound) == ""
+        assert reference_study(bound) is not None
+
+
+def test_a_large_batch_of_the_arms_leaves_it_the_steps_that_it_takes():
+    reference = reference_study(bind(info=CIFAR10, batch_size=1024, images=10**6))
+    assert reference.base(reference.study.arms[0]).training.steps >= 500
+
+
+@pytest.mark.parametrize(("images", "warmup"), [(64, 0), (64 * 500, 50), (76_800, 100)])
+def test_its_warm_up_is_no_more_than_a_tenth_of_its_steps(images, warmup):
+    reference = reference_study(bind(images=images))
+    assert reference.base(reference.study.arms[0]).training.warmup_steps == warmup
+
+
+@pytest.mark.parametrize("images", [64, 640, 6400])
+def test_all_its_evaluations_take_no_longer_than_its_training(images):
+    reference = reference_study(bind(images=images))
+    training = reference.base(reference.study.arms[0]).training
+    evaluated = training.evaluations * reference.settings.evaluation_images
+    assert evaluated <= 3 * training.steps * training.batch_size
 
 
 def test_validation_is_cut_to_what_leaves_the_training_most_of_the_time():
@@ -80,11 +118,11 @@ def test_validation_is_cut_to_what_leaves_the_training_most_of_the_time():
         ((8, 8, 1), 100, 100),
         ((28, 28, 1), None, 64),
         ((256, 256, 3), None, 5),
-        ((2048, 2048, 1), 9, 1),
+        ((1024, 1024, 1), 9, 1),
     ],
 )
 def test_a_batch_of_large_images_fits_into_memory(image_shape, given, batch):
-    reference = reference_study(bind(info=replace(DIGITS, image_shape=image_shape), batch_size=given))
+    reference = reference_study(bind(info=replace(DIGITS, image_shape=image_shape), batch_size=given, images=1))
     assert reference.base(reference.study.arms[0]).training.batch_size == batch
 
 

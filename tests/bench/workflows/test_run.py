@@ -25,11 +25,13 @@ from bench.core.extensions import load_extension
 from bench.core.metrics import CODES
 from bench.core.results import REFERENCE_CODES, REFERENCE_MODEL, ReferenceCodes
 from bench.core.signals import StopRequest
+from bench.data.bundled import DIGITS
 from bench.data.registry import load
 from bench.evaluation import reference_codes
 from bench.evaluation.reference_codes import measure_reference_codes
 from bench.execution import reference_model
 from bench.search.sampler import SearchObjects
+from bench.study.definition import BoundStudy, StudySettings
 from bench.workflows.run import StudyOutcome
 from models import VAEConfig
 
@@ -65,7 +67,14 @@ def ran(own_registries_of_module, tmp_path_factory, keep_classifier):
     arms = [SMALL, Arm(VAEConfig(hidden_sizes=(8,), latent_size=3), name="fixed")]
 
     def run(**changes):
-        small = {"trials": 2, "seeds": 1, "images": 256, "batch_size": 64, "importance_samples": 4}
+        small = {
+            "output": folder / "runs",
+            "trials": 2,
+            "seeds": 1,
+            "images": 256,
+            "batch_size": 64,
+            "importance_samples": 4,
+        }
         return run_study(
             arms,
             arrays,
@@ -75,7 +84,6 @@ def ran(own_registries_of_module, tmp_path_factory, keep_classifier):
             pruner=optuna.pruners.MedianPruner(),
             extensions=[EXTENSIONS / "my_metric.py", broken],
             quiet=True,
-            output=folder / "runs",
             backend=os.environ["KERAS_BACKEND"],
             **small | changes,
         )
@@ -177,7 +185,7 @@ def test_without_the_tracking_server_reference_codes_are_left_for_the_next_time(
 
     session, said = SimpleNamespace(parent=SimpleNamespace(has_reference_codes=unreachable)), []
     bench.workflows.run._measure_reference_codes(session, None, SimpleNamespace(say=said.append), None)
-    bench.workflows.run._measure_reference_model(session, None, None, SimpleNamespace(say=said.append), None)
+    bench.workflows.run._measure_reference_model(session, object(), None, SimpleNamespace(say=said.append), None, None)
     assert said == [
         "the reference codes are not logged, the same command does it: it is away",
         "the reference model is left to the same command run again: it is away",
@@ -206,10 +214,48 @@ def test_the_reference_model_is_trained_once_and_is_no_run_and_no_arm(ran, monke
 def test_a_study_that_has_not_the_reference_model_yet_is_given_it(monkeypatch, logged, trained):
     calls = []
     monkeypatch.setattr(reference_model, "measure_reference_model", lambda *a: calls.append(a))
-    session = SimpleNamespace(parent=SimpleNamespace(has_reference_codes=logged.__contains__))
+    removed = []
+    session = SimpleNamespace(
+        parent=SimpleNamespace(has_reference_codes=logged.__contains__),
+        remove_checkpoint=lambda *task: removed.append(task),
+    )
     progress = SimpleNamespace(finish_run=lambda *a, **o: None)
-    bench.workflows.run._measure_reference_model(session, None, None, progress, None)
-    assert len(calls) == trained
+    bench.workflows.run._measure_reference_model(session, object(), None, progress, None, None)
+    assert (len(calls), len(removed)) == (trained, 1 - trained)
+
+
+@pytest.mark.parametrize(("side", "logged"), [(8, 0), (1024, 1)])
+def test_where_there_is_no_reference_model_an_earlier_checkpoint_goes_and_a_reason_stays(side, logged):
+    info = replace(DIGITS, image_shape=(side, side, 1))
+    settings = StudySettings(reference_model=side > 8)
+    reasons, removed = [], []
+    session = SimpleNamespace(
+        bound=BoundStudy(Study("one", "Which?", (SMALL,)), settings, info, "d"),
+        parent=SimpleNamespace(log_reference_codes=reasons.append),
+        remove_checkpoint=lambda *task: removed.append(task),
+    )
+    bench.workflows.run._measure_reference_model(session, None, None, None, None, None)
+    assert removed == [("reference model", 0)]
+    assert len(reasons) == logged
+    for codes in reasons:
+        assert codes.unavailable["code_pixelcnn"].startswith("not trained: on images of 1024x1024x1")
+
+
+def test_an_interruption_after_the_last_run_leaves_a_report_and_the_same_call_adds_what_is_missing(
+    ran, monkeypatch, tmp_path, keep_classifier
+):
+    def interrupted(*arguments):
+        raise KeyboardInterrupt
+
+    keep_classifier(load(str(ran.folder / "same.npz")).tuning, tmp_path)
+    with monkeypatch.context() as patch:
+        patch.setattr(reference_model, "measure_reference_model", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            ran.run(output=tmp_path)
+    (page,) = tmp_path.glob("reports/*/report.html")
+    assert "a small exact model obtains" not in page.read_text()
+    assert ran.run(output=tmp_path).page == page
+    assert "a small exact model obtains" in page.read_text()
 
 
 def test_another_content_of_a_file_is_refused_for_a_study_that_has_begun(ran):

@@ -294,6 +294,13 @@ def test_the_reference_model_is_a_code_that_says_what_it_cost_and_never_the_shor
     assert best_code(known).label == "Each pixel's own histogram"
 
 
+def test_of_which_test_images_a_model_was_measured_on_its_row_says(study):
+    bits, *cost = pixelcnn(1.8)
+    some = replace(bits, conditions="on 360 of the 900 test images")
+    model = reference_model(Study(study({"vae": [2.3]}).results(reference_codes=ReferenceCodes([some, *cost]))))
+    assert model.conditions == "after 76.8\u00a0k training images, on 360 of the 900 test images"
+
+
 def test_without_it_there_is_none(with_codes):
     assert reference_model(Study(with_codes)) is None
 
