@@ -220,6 +220,7 @@ class Tracker:
             TrackingError: the store cannot be reached; what is left waits.
             OutboxError: the disk cannot be written.
         """
+        self.refused.clear()
         try:
             return sum(self._upload(outbox) for outbox in self._orphans())
         finally:
@@ -227,7 +228,6 @@ class Tracker:
                 self.uploader.report(reason)
 
     def _orphans(self) -> Iterator[Outbox]:
-        self.refused.clear()
         for folder in outboxes(self.outbox):
             try:
                 outbox = Outbox.take_over(folder, self.store)
@@ -261,7 +261,7 @@ class Tracker:
                 failure = f"the tracking store fails on {outbox.folder} ({reason}): it is tried again"
                 self._refuse(outbox.folder, failure)
                 return False
-            waiting = self.waiting()
+            waiting = self._count_orphans()
             raise TrackingError(
                 f"tracking store {redact(self.uri)} cannot be reached: {reason}; {waiting.records} "
                 f"records of {waiting.runs} runs wait in {self.outbox}: `reparam-bench upload` uploads them"
@@ -282,6 +282,10 @@ class Tracker:
 
     def waiting(self) -> Waiting:
         """What :meth:`upload_orphans` would upload."""
+        self.refused.clear()
+        return self._count_orphans()
+
+    def _count_orphans(self) -> Waiting:
         runs = records = 0
         for outbox in self._orphans():
             runs, records = runs + 1, records + outbox.num_unsent()
