@@ -12,7 +12,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from pydantic import Field
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -184,10 +186,10 @@ class Unbegun:
         count: how many they are.
     """
 
-    role: str
+    role: Literal["search", "final"]
     arm: str
     reason: str
-    count: int
+    count: Annotated[int, Field(ge=1, le=1_000_000)]
 
 
 @dataclass(frozen=True)

@@ -157,6 +157,12 @@ def _open_image(file: Path) -> Iterator[Image.Image]:
 
 
 def _kind(image: Image.Image, file: Path) -> Kind:
+    # Before its transparency: what removes that drops the lower 8 bits.
+    if image.mode.startswith("I") or _has_16_bits(image):
+        raise DataError(
+            f"{file} has 16 bits per value or more; 8 bits are accepted, or a .npz or .npy file of whole numbers, "
+            f"which may have up to {MOST_GREY_LEVELS} --grey-levels."
+        )
     if image.has_transparency_data:
         opaque = "L" if image.mode in ("L", "LA", "La") else "RGB"
         raise DataError(
@@ -166,11 +172,6 @@ def _kind(image: Image.Image, file: Path) -> Kind:
     if getattr(image, "n_frames", 1) > 1:
         raise DataError(f"{file} holds several frames; one image in each file is accepted.")
     mode = "RGB" if image.mode == "P" else image.mode
-    if mode.startswith("I") or _has_16_bits(image):
-        raise DataError(
-            f"{file} has 16 bits per value or more; 8 bits are accepted, or a .npz or .npy file of whole numbers, "
-            f"which may have up to {MOST_GREY_LEVELS} --grey-levels."
-        )
     if mode not in ("1", "L", "RGB"):
         raise DataError(f"{file} has the mode {mode}; 1-bit, 8-bit grey, RGB and palette images are accepted.")
     return Kind(*image.size, mode)

@@ -8,7 +8,7 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from itertools import chain
-from typing import Any
+from typing import Any, Literal
 
 from bench.core.errors import OutboxError, RestartRequiredError, StudyStoppedError, TrackingError
 from bench.core.results import RunState, Unbegun
@@ -318,7 +318,7 @@ class Coordinator:
 
     def _log_unbegun(self) -> None:
         """Log what failed before it had a run, where that is new."""
-        found = Counter(
+        found: Counter[tuple[Literal["search", "final"], str, str]] = Counter(
             ("final", str(each.note["arm"]), each.reason) if kind == FINALS else ("search", kind, each.reason)
             for kind, queue in self.study.queues.items()
             for each in queue.attempts()

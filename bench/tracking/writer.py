@@ -11,6 +11,7 @@ import logging
 import math
 import time
 import uuid
+from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
 from functools import cached_property
@@ -87,6 +88,8 @@ log = logging.getLogger(__name__)
 
 DRAIN_SECONDS = 30.0
 """Seconds that a command waits at its end for its uploads; a later command uploads the rest."""
+SHORT_REASON = 100
+"""Characters that say why something failed, to which reasons are cut before some are left out."""
 PAUSES = (0.5, 1.0)
 """Seconds between attempts at direct requests."""
 _EXPERIMENT_TAGS = {
@@ -225,6 +228,7 @@ class Tracker:
             TrackingError: the store cannot be reached; what is left waits.
             OutboxError: the disk cannot be written.
         """
+        self.refused.clear()
         try:
             return sum(self._upload(outbox) for outbox in self._orphans())
         finally:
@@ -232,7 +236,6 @@ class Tracker:
                 self.uploader.report(reason)
 
     def _orphans(self) -> Iterator[Outbox]:
-        self.refused.clear()
         for folder in outboxes(self.outbox):
             try:
                 outbox = Outbox.take_over(folder, self.store)
@@ -266,7 +269,7 @@ class Tracker:
                 failure = f"the tracking store fails on {outbox.folder} ({reason}): it is tried again"
                 self._refuse(outbox.folder, failure)
                 return False
-            waiting = self.waiting()
+            waiting = self._count_orphans()
             raise TrackingError(
                 f"tracking store {redact(self.uri)} cannot be reached: {reason}; {waiting.records} "
                 f"records of {waiting.runs} runs wait in {self.outbox}: `reparam-bench upload` uploads them"
@@ -287,6 +290,10 @@ class Tracker:
 
     def waiting(self) -> Waiting:
         """What :meth:`upload_orphans` would upload."""
+        self.refused.clear()
+        return self._count_orphans()
+
+    def _count_orphans(self) -> Waiting:
         runs = records = 0
         for outbox in self._orphans():
             runs, records = runs + 1, records + outbox.num_unsent()
@@ -645,13 +652,12 @@ class ParentRun:
     def log_unbegun(self, unbegun: Sequence[Unbegun]) -> None:
         """Log which trials and final runs failed before they had a run, the most frequent reasons first.
 
+        Where a tag has no room for all, reasons are cut, then the rarest ones of an arm and role become one.
+
         Raises:
             TrackingError: the store cannot be reached.
         """
-        rows = [asdict(replace(each, reason=_clean(each.reason)[:MAX_VALUE_LENGTH])) for each in unbegun]
-        while len(text := json.dumps(rows)) > LONGEST_TAG:
-            *rows, last = rows
-            rows[-1] = rows[-1] | {"reason": "other reasons", "count": rows[-1]["count"] + last["count"]}
+        text = _unbegun_tag([replace(each, reason=_clean(each.reason)) for each in unbegun])
         self.tracker.request(lambda: self.client.set_tag(self.run_id, UNBEGUN_TAG, text))
 
     def has_reference_codes(self, group: str) -> bool:
@@ -837,6 +843,23 @@ def _logged(measurements: Sequence[Measurement]) -> tuple[dict[str, float], dict
             **({"conditions": _clean(row.conditions)} if row.conditions else {}),
         }
     return metrics, {f"{DETAILS_TAG}{split}": json.dumps(known) for split, known in details.items()}
+
+
+def _unbegun_tag(unbegun: Sequence[Unbegun]) -> str:
+    """JSON of at most :data:`LONGEST_TAG` characters; what is counted of an arm and role stays with them."""
+    rows, length = list(unbegun), MAX_VALUE_LENGTH
+    while len(text := json.dumps([asdict(replace(row, reason=row.reason[:length])) for row in rows])) > LONGEST_TAG:
+        shared = Counter((row.role, row.arm) for row in rows)
+        rarest = next((row for row in reversed(rows) if shared[row.role, row.arm] > 1), None)
+        if length > SHORT_REASON or (rarest is None and length):
+            length //= 2
+        elif rarest is None:
+            rows.pop()  # More arms than a tag can name.
+        else:
+            rows.remove(rarest)
+            i = max(i for i, row in enumerate(rows) if (row.role, row.arm) == (rarest.role, rarest.arm))
+            rows[i] = replace(rarest, reason="other reasons", count=rows[i].count + rarest.count)
+    return text
 
 
 def _headline(values: Mapping[str, float], suffix: str = "") -> dict[str, float]:

@@ -28,12 +28,12 @@ class Step(Bijection):
     Attributes:
         inverse_groups: names of the groups of weights that :meth:`inverse` uses beside what is prepared; None for all.
         solved_groups: of those that :meth:`prepare_inverse` uses; empty where it prepares nothing.
-        initialised_group: name of the one that :meth:`initialise` sets; None where no weight depends on data.
+        initialised_group: name of the one that :meth:`initialise` sets, of steps whose weights depend on data.
     """
 
     inverse_groups: tuple[str, ...] | None = None
     solved_groups: tuple[str, ...] = ()
-    initialised_group: str | None = None
+    initialised_group: str
 
     @property
     @abstractmethod
@@ -190,8 +190,6 @@ class Repeated(Bijection):
     def initialise(self, x: Tensor) -> Tensor:
         """Initialise each on what the ones before it make of x."""
         template = self._template.bijection
-        if template.initialised_group is None:
-            return self.forward(x)[0]
         initialised = self._rows[template.initialised_group]
 
         def step(carry: tuple[Tensor, Tensor, Tensor], given: dict[str, Tensor]) -> tuple[Any, None]:

@@ -12,7 +12,7 @@ from models.base.distributions import Tensor
 
 FlowModel = Any
 """The model, which knows this module."""
-IMAGES_PER_BATCH = 256
+ROUND_TRIP_IMAGES = 256
 SAMPLES = 256
 """Drawn to see how many of their values lie outside the range of the data."""
 
@@ -27,7 +27,7 @@ def diagnose(model: FlowModel, images: Array, seed: int, run: Run) -> Diagnosis:
         run: see :meth:`models.base.likelihood_model.LikelihoodModel.diagnose`.
     """
     rng = np.random.default_rng(seed)
-    some = images[rng.permutation(len(images))[:IMAGES_PER_BATCH]]  # the first ones may be all of one class
+    some = images[rng.permutation(len(images))[:ROUND_TRIP_IMAGES]]  # the first ones may be all of one class
     worst = float(np.max(run(round_trip_error, some, rng.standard_normal(some.shape, dtype=np.float32))))
     prior_noise = rng.standard_normal((SAMPLES, model.prior_noise_size), dtype=np.float32)
     outside = run(outside_share, prior_noise).astype(np.float64)

@@ -15,6 +15,14 @@ from models.flows.config import FlowConfig, dequantisation_size
 
 MLP_RATIO = 4
 """Hidden units of a transformer block's two dense layers, by its width (Dosovitskiy et al. 2021)."""
+SPLITS = {
+    "checkerboard": ("checkerboard",),
+    "rows": ("rows",),
+    "columns": ("columns",),
+    "all": ("checkerboard", "columns", "rows"),
+    "none": (),
+}
+"""The ways to split patches that take turns, two couplings each, by the name of ``patch_split``."""
 
 
 class JetConfig(FlowConfig):
@@ -26,7 +34,8 @@ class JetConfig(FlowConfig):
         channel_couplings: couplings that split the values of each token, before each one that splits the patches.
         patch_split: which patches stay in a coupling that splits them: those of one colour of a ``checkerboard``,
             every second of the ``rows`` or ``columns``, or these three in turns, ``all``; each is followed by its
-            opposite. ``none``: every coupling splits the values of each token.
+            opposite. All three occur from 5·(channel_couplings + 1) couplings on. ``none``: every coupling splits the
+            values of each token.
         blocks: transformer blocks of each coupling's network.
         width: of the networks, a multiple of ``heads``.
         heads: attention heads of each block.
@@ -80,8 +89,9 @@ class JetConfig(FlowConfig):
                 f"patch_size={p} leaves tokens of a single value, which cannot be split: "
                 "take a larger one, or channel_couplings=0"
             )
-        least = {"checkerboard": rows * columns, "rows": rows, "columns": columns, "all": min(rows, columns)}
-        if self.patch_couplings and least[self.patch_split] < 2:
+        patches = {"checkerboard": rows * columns, "rows": rows, "columns": columns}
+        in_use = SPLITS[self.patch_split][: math.ceil(self.patch_couplings / 2)]
+        if any(patches[kind] < 2 for kind in in_use):
             raise ValueError(
                 f"patch_split={self.patch_split} cannot split {rows}x{columns} patches: "
                 f"take a smaller patch_size than {p}, or patch_split=none"

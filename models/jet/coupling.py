@@ -15,17 +15,10 @@ from models.bijections.base import current
 from models.bijections.coupling import MaskedCoupling
 from models.bijections.coupling_networks import NetworkOf
 from models.bijections.elementwise import Affine
-from models.jet.config import JetConfig
+from models.jet.config import SPLITS, JetConfig
 
 LARGEST_SCALE = 2.0
 """Of a coupling, which begins at half of it, 1 (Kolesnikov et al. 2024, section 3)."""
-SPLITS = {
-    "checkerboard": ("checkerboard",),
-    "rows": ("rows",),
-    "columns": ("columns",),
-    "all": ("checkerboard", "columns", "rows"),
-}
-"""Those that take turns, by the name of ``patch_split``."""
 Mask = npt.NDArray[np.bool_]
 
 

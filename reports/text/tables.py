@@ -487,7 +487,8 @@ def _parameter(value: object) -> Cell:
 def learning_rate_stability(study: Study, arm: str) -> Table | None:
     """How an arm's trials ended in each half decade of the learning rate; None where it is not swept.
 
-    Where trials may be rescued from divergence, the last column has the number of those that were.
+    Where trials may be rescued from divergence, the last column has the number of those that were, and were then
+    evaluated, however they ended.
     """
     swept = next((name for name in study.swept(arm) if name.rpartition(".")[2] == "learning_rate"), "")
     column = f"param.{swept}"

@@ -30,7 +30,8 @@ class ListedStudy(NamedTuple):
         """Make one of what its run in MLflow holds: times in milliseconds since 1970, MLflow's status and two tags."""
         began = question = ""
         with suppress(TypeError, ValueError, OverflowError, OSError):
-            began = datetime.fromtimestamp((start_time or 0) / 1000, UTC).date().isoformat()
+            # A server answers with 0 where its database has none.
+            began = datetime.fromtimestamp(start_time / 1000, UTC).date().isoformat() if start_time else ""
         with suppress(TypeError, ValueError, KeyError):
             question = str(json.loads(about or "")["question"])
         return cls(study_id, began, "not ended" if status == "RUNNING" else state or status.lower(), question)

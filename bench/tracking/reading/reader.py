@@ -234,6 +234,7 @@ def _reason(error: Exception) -> str:
     return f"{error} is missing" if isinstance(error, KeyError) else shorten(str(error))
 
 
+_RESCUES = f"train/rescues{EVALUATION_SUFFIX}"
 _NAME = re.compile(r"[\w-][\w.-]*")
 """Of an artifact."""
 _OBJECT = TypeAdapter(dict[str, Any])
@@ -523,8 +524,12 @@ class _Child:
             return pd.Timestamp(self.run.start_time, unit="ms", tz="UTC")
 
     def measurements(self, study_id: str) -> Iterator[dict[str, Any]]:
-        values = self.run.metrics
-        for split, metric, detail in self._details():
+        values, details = self.run.metrics, list(self._details())
+        if _RESCUES in values and "cost/rescues" not in values:
+            # Pruned or diverged, so that it was not measured.
+            values = {**values, "cost/rescues": values[_RESCUES]}
+            details.append(("cost", "rescues", {}))
+        for split, metric, detail in details:
             key = f"{split}/{metric}"
             known = METRICS.get(metric)
             with raise_if_edited(self.run_id):

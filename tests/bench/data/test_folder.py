@@ -158,6 +158,10 @@ def deep_alpha(folder: Path) -> None:
     write_deep_png(folder / "odd.png", 6)
 
 
+def deep_transparent_grey(folder: Path) -> None:
+    write_deep_png(folder / "odd.png", 4)
+
+
 def several_frames(folder: Path) -> None:
     paint(folder / "odd.gif", save_all=True, append_images=[Image.new("L", (5, 4), 9)])
 
@@ -190,7 +194,8 @@ def link_to_a_folder(folder: Path) -> None:
         (other_kind, r"5x4 colour.*5x4 grey; images of one size and kind .* --grey makes all of them grey\.$"),
         (alpha, r"odd\.png has an alpha channel .* are accepted: .*convert\('RGB'\)\.save\(FILE\) removes it\.$"),
         (transparent_grey, r"odd\.png has an alpha channel or a transparent colour.*convert\('L'\)"),
-        (deep_alpha, r"odd\.png has an alpha channel"),
+        (deep_alpha, r"odd\.png has 16 bits per value"),
+        (deep_transparent_grey, r"odd\.png has 16 bits per value"),
         (sixteen_bit, r"odd\.png has 16 bits per value .* 8 bits are accepted, or .* up to 65536 --grey-levels\.$"),
         (deep_grey, r"odd\.png has 16 bits per value"),
         (deep_colour, r"\.png has 16 bits per value"),

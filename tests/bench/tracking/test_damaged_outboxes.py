@@ -8,7 +8,9 @@ import shutil
 import pytest
 from mlflow.tracking import MlflowClient
 
-from bench.tracking.outbox.outbox import Outbox
+from bench.core.errors import TrackingError
+from bench.tracking import writer
+from bench.tracking.outbox.outbox import Outbox, outboxes
 from bench.tracking.outbox.records import Creation, File, Values
 from bench.tracking.schema import KEY_TAG
 from bench.tracking.writer import Tracker
@@ -186,3 +188,27 @@ def test_a_store_that_fails_on_one_run_alone_gets_the_others(uri, damaged, tmp_p
     assert arrived(uri) == ["vae a", "vae c"]
     monkeypatch.undo()
     assert upload(uri, tmp_path) == (1, 0, [])
+
+
+def test_a_run_that_the_store_rejects_is_named_though_the_store_is_then_away(uri, damaged, tmp_path, monkeypatch):
+    size = len((damaged / "records.jsonl").read_bytes().splitlines(keepends=True)[0])
+    (damaged / "state.json").write_text(json.dumps({"sent": size, "run_id": "0" * 32}))
+    create = MlflowClient.create_run
+
+    def fail(self, experiment_id, at, tags, name):
+        if name == "vae c":
+            raise ConnectionError("aborted")
+        return create(self, experiment_id, at, tags, name)
+
+    def search(self, **query):
+        raise ConnectionError("aborted")
+
+    monkeypatch.setattr(MlflowClient, "create_run", fail)
+    monkeypatch.setattr(MlflowClient, "search_experiments", search)
+    monkeypatch.setattr(writer, "outboxes", lambda root: sorted(outboxes(root)))
+    with Tracker(uri, tmp_path / "artifacts", tmp_path / "outbox") as tracker:
+        with pytest.raises(TrackingError, match=r"cannot be reached: aborted; .* of 2 runs wait in "):
+            tracker.upload_orphans()
+        assert list(tracker.refused) == [damaged]
+        (problem,) = tracker.problems()
+    assert f"rejected a run (Run with id={'0' * 32} not found); what it logged is kept in {damaged}" in problem

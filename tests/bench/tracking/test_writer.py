@@ -7,6 +7,7 @@ import json
 import math
 import re
 import shutil
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
@@ -28,14 +29,16 @@ from bench.core.results import (
     Measurement,
     ReferenceCodes,
     RunState,
+    Unbegun,
 )
 from bench.data.bundled import DIGITS
 from bench.evaluation.image_grid import image_grid
 from bench.study.config import RunConfig, TrainingConfig
 from bench.study.search_space import Choices, Integers, from_json, to_json
 from bench.tracking.descriptions import plain
+from bench.tracking.reading.listed import ListedStudy
 from bench.tracking.reading.reader import list_studies, load_model_file, load_results, load_run
-from bench.tracking.schema import UI_ADDRESS, StudyDescription
+from bench.tracking.schema import LONGEST_TAG, UI_ADDRESS, UNBEGUN_TAG, StudyDescription
 from bench.tracking.writer import Tracker
 from models.glow.config import GlowConfig
 
@@ -461,6 +464,70 @@ def test_long_parameters_and_reasons_are_cut_not_refused(tracker, client):
     logged = client.get_run(uploaded(run))
     assert logged.data.params["long"] == "x" * 500
     assert logged.data.tags["reparam.reason"] == "y" * 500
+
+
+def unbegun(*arms, rows=1, reason="{}", count=1):
+    """So many rows of each arm and role, whose reasons name their numbers."""
+    return [Unbegun(role, arm, reason.format(i), count) for i in range(rows) for role, arm in arms]
+
+
+@pytest.mark.parametrize(
+    "logged",
+    [
+        unbegun(("search", "vae"), ("final", "glow"), rows=50, reason="it could not begin: {}" + "x" * 300, count=3),
+        unbegun(("search", "vae"), reason="\N{GRINNING FACE}" * 500),
+        unbegun(*(("search", f"arm{i}") for i in range(20)), reason="\N{GRINNING FACE}" * 500),
+        unbegun(("search", "vae"), ("final", "vae"), ("search", "glow"), rows=40, reason="\N{GRINNING FACE}" * 90),
+    ],
+    ids=["two queues", "one row", "many arms", "three queues"],
+)
+def test_what_had_no_run_is_counted_of_its_arm_and_role_however_long_the_reasons(tracker, uri, client, logged):
+    parent = tracker.open_study(STUDY)
+    parent.log_unbegun(logged)
+    assert len(client.get_run(parent.run_id).data.tags[UNBEGUN_TAG]) <= LONGEST_TAG
+    found = load_results(uri, STUDY.study_id).unbegun
+    counted, expected = Counter(), Counter()
+    for rows, sums in ((found, counted), (logged, expected)):
+        for row in rows:
+            sums[row.role, row.arm] += row.count
+    assert counted == expected
+    assert [row.reason for row in found].count("other reasons") <= len(expected)
+    assert found[0].reason
+    assert logged[0].reason.startswith(found[0].reason)
+
+
+def test_of_more_arms_than_a_tag_names_the_first_are_kept(tracker, uri):
+    logged = unbegun(*((role, f"arm{i:060}") for i in range(50) for role in ("search", "final")))
+    tracker.open_study(STUDY).log_unbegun(logged)
+    found = load_results(uri, STUDY.study_id).unbegun
+    assert len(found) > 30
+    assert [(row.role, row.arm) for row in found] == [(row.role, row.arm) for row in logged[: len(found)]]
+
+
+@pytest.mark.parametrize(("name", "value"), [("count", 0), ("count", 10**12), ("count", "many"), ("role", "cook")])
+def test_counts_that_are_none_are_refused(tracker, uri, client, name, value):
+    row = {"role": "search", "arm": "vae", "reason": "why", "count": 1} | {name: value}
+    client.set_tag(tracker.open_study(STUDY).run_id, UNBEGUN_TAG, json.dumps([row]))
+    with pytest.raises(TrackingError, match=f"is not as a study logs it .*{name}"):
+        load_results(uri, STUDY.study_id)
+
+
+@pytest.mark.parametrize("state", [RunState.PRUNED, RunState.DIVERGED, RunState.COMPLETE])
+def test_rescues_are_read_of_the_curve_where_a_run_ended_before_it_was_measured(tracker, uri, state):
+    run = tracker.open_study(STUDY).start_run("vae #0", "search", "vae", 0, CONFIG, 0)
+    for record, rescues in zip(RECORDS, (0.0, 1.0, 2.0), strict=True):
+        run.log_evaluation(replace(record, values=record.values | {"train/rescues": rescues}))
+    if state == RunState.COMPLETE:
+        run.log_measurements([Measurement("cost", "rescues", 2)])
+    run.finish(state)
+    uploaded(run)
+    measured = load_results(uri, STUDY.study_id).measurements
+    assert measured[["split", "metric", "value"]].to_numpy().tolist() == [["cost", "rescues", 2.0]]
+
+
+@pytest.mark.parametrize(("began", "date"), [(None, ""), (0, ""), (1_700_000_000_000, "2023-11-14")])
+def test_a_study_is_listed_with_no_date_where_none_is_known(began, date):
+    assert ListedStudy.of("s", began, "FINISHED", "complete", None).began == date
 
 
 def test_a_study_that_logged_no_ranges_is_read_without(tracker, uri, client):

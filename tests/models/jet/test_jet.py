@@ -402,6 +402,10 @@ def test_the_next_step_s_weights_are_drawn_again(array):
         ({"patch_size": 4, "patch_split": "rows"}, (4, 8, 1), "patch_split=rows cannot split 1x2 patches"),
         ({"patch_size": 4, "patch_split": "columns"}, (4, 8, 1), None),
         ({"patch_size": 4, "patch_split": "none"}, (4, 4, 1), None),
+        ({"patch_size": 4, "couplings": 3}, (8, 4, 1), None),
+        ({"patch_size": 4, "couplings": 9}, (8, 4, 1), "patch_split=all cannot split 2x1 patches"),
+        ({"patch_size": 4, "couplings": 4, "channel_couplings": 0}, (4, 8, 1), None),
+        ({"patch_size": 4, "couplings": 15}, (4, 8, 1), "patch_split=all cannot split 1x2 patches"),
         ({"patch_size": 5, "dequantisation": "variational"}, (5, 15, 1), "dequantisation=variational squeezes"),
     ],
     ids=str,
@@ -409,7 +413,7 @@ def test_the_next_step_s_weights_are_drawn_again(array):
 def test_images_that_cannot_be_cut_or_split_are_refused(settings, shape, message):
     config = JetConfig(**{"patch_split": "none"} if "dequantisation" in settings else {}, **settings)
     if message is None:
-        Jet(config.model_copy(update={"width": 4, "couplings": 3}), shape, 2)
+        Jet(config.model_copy(update={"width": 4, "couplings": settings.get("couplings", 3)}), shape, 2)
     else:
         with pytest.raises(ValueError, match=message):
             config.check_images(shape, 2)

@@ -41,14 +41,24 @@ def test_each_half_decade_of_the_learning_rate_counts_its_ends(empty):
 
 
 def test_rescued_trials_are_counted_by_learning_rate_where_trials_may_be_rescued(empty):
-    for number, (rate, times) in enumerate([(1.1e-3, 0), (0.5, 2), (0.9, 1), (0.8, 0)]):
-        run = empty.run("vae", "search", number=number, param_learning_rate=rate)
-        empty.measure(run, "validation", "bits_per_dim", 2.0)
-        empty.measure(run, "cost", "rescues", times)
+    trials = [
+        (1.1e-3, RunState.COMPLETE, 0),
+        (0.5, RunState.COMPLETE, 2),
+        (0.9, RunState.PRUNED, 1),
+        (0.7, RunState.DIVERGED, 1),
+        (0.8, RunState.DIVERGED, None),  # before its first evaluation
+        (0.8, RunState.COMPLETE, 0),
+    ]
+    for number, (rate, state, times) in enumerate(trials):
+        run = empty.run("vae", "search", state, number=number, param_learning_rate=rate)
+        if state == RunState.COMPLETE:
+            empty.measure(run, "validation", "bits_per_dim", 2.0)
+        if times is not None:
+            empty.measure(run, "cost", "rescues", times)
     table = tables.learning_rate_stability(Study(empty.results()), "vae")
     assert table is not None
     assert table.columns[-1] == "Rescued"
-    assert [row[-1] for row in texts(table)] == ["0", "2"]
+    assert [row[-1] for row in texts(table)] == ["0", "3"]
 
 
 def test_published_figures_stand_beside_what_was_obtained_on_the_same_data_alone(study):
