@@ -192,7 +192,10 @@ def next_steps(name: str, settings: StudySettings, outcome: StudyOutcome) -> Ite
         yield f"MLflow    {redact(settings.tracking_uri)}"
     yield from _serving(settings.tracking, outcome.results)
     yield f"log       {outcome.log}"
-    yield f"next      the same command with --trials {settings.trials * 2} continues the search"
+    if (outcome.results.runs["role"] == "search").any():
+        yield f"next      the same command with --trials {settings.trials * 2} continues the search"
+    else:
+        yield f"next      the same command with --seeds {settings.seeds * 2} adds final runs, as nothing is swept"
     if settings.dataset in BUILT_IN:
         command = f"reparam-bench study {shlex.quote(name)} --dataset path/to/your.npz --dry-run"
         yield f"your data {_found(command, 'reparam-bench')}"

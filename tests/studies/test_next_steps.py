@@ -29,7 +29,8 @@ def outcome(**levels):
         for value in values
         for split in ("test", "validation")
     ]
-    results = SimpleNamespace(study_id=STUDY_ID, measurements=pd.DataFrame(rows))
+    runs = pd.DataFrame({"role": ["search", "final"]})
+    results = SimpleNamespace(study_id=STUDY_ID, measurements=pd.DataFrame(rows), runs=runs)
     return SimpleNamespace(headline="A.", page=Path("report.html"), log=Path("a.log"), results=results)
 
 
@@ -118,3 +119,10 @@ def test_whoever_has_given_own_data_is_not_asked_for_it_again(tmp_path, monkeypa
     monkeypatch.setattr(registry, "is_registered", lambda uri, name: False)
     settings = StudySettings.from_options({"output": tmp_path, "dataset": "my.npz"})
     assert not any(line.startswith("your data") for line in next_steps("small", settings, outcome(vae=[2.0])))
+
+
+def test_a_study_that_sweeps_nothing_continues_with_seeds(tmp_path):
+    found, settings = outcome(vae=[2.0]), StudySettings.from_options({"output": tmp_path})
+    assert "--trials 16 continues the search" in "\n".join(next_steps("small", settings, found))
+    found.results.runs = found.results.runs.iloc[1:]
+    assert "--seeds 6 adds final runs" in "\n".join(next_steps("small", settings, found))
