@@ -746,6 +746,6 @@ def test_the_checkpoint_of_one_task_is_removed_whatever_its_training_was(start, 
     study.remove_checkpoint("reference model", 0)
     assert {file.name for file in folder.iterdir()} == set(names[2:])
     (folder / names[0]).mkdir()
-    with pytest.raises(CheckpointError, match="^the checkpoint of reference model in .* cannot be removed: "):
+    with pytest.raises(CheckpointError, match=r"^the checkpoint of reference model in .* cannot be removed: "):
         study.remove_checkpoint("reference model", 0)
     study.tracker.close()
