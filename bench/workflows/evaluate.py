@@ -49,6 +49,7 @@ def evaluate(
     evaluation_images: int | None,
     callbacks: Callbacks,
     annealing: int = 0,
+    model_file: Path | None = None,
 ) -> Evaluation:
     """Compute all measures of a logged run, whether or not it was measured before.
 
@@ -64,6 +65,7 @@ def evaluate(
         evaluation_images: number of held-out images to use; None for all.
         callbacks: receive the progress.
         annealing: temperatures of a bidirectional check of a VAE's bound on simulated images; 0 for none.
+        model_file: the file of the run's model, where :func:`load_model_file` has given it; None to fetch it.
 
     Raises:
         SettingsError: the data is not what the run was trained on, or annealing is requested for another model.
@@ -71,7 +73,7 @@ def evaluate(
     """
     config = RunConfig.from_json(logged.config)
     logged.check_data(dataset.info.name, dataset.digest)
-    model = _model(uri, logged, config, dataset, callbacks)
+    model = _model(uri, logged, config, dataset, callbacks, model_file)
     final = logged.role == "final"
     held_out = (dataset.open_test() if final else dataset.tuning.validation).some(evaluation_images)
     split = "test" if final else "validation"
@@ -88,12 +90,19 @@ def evaluate(
     return found
 
 
-def _model(uri: str, logged: LoggedModel, config: RunConfig, dataset: Dataset, callbacks: Callbacks) -> LikelihoodModel:
+def _model(
+    uri: str,
+    logged: LoggedModel,
+    config: RunConfig,
+    dataset: Dataset,
+    callbacks: Callbacks,
+    file: Path | None,
+) -> LikelihoodModel:
     if not logged.keeps_model:
         data = limit_validation(dataset, logged.evaluation_images)
         return train_model(config, data, logged.seed, callbacks.on_evaluation)[0]
     with tempfile.TemporaryDirectory() as folder:
-        file = load_model_file(uri, logged.run_id, Path(folder))
+        file = file or load_model_file(uri, logged.run_id, Path(folder))
         try:
             return load_model(file)
         except (ValueError, TypeError, KeyError, OSError) as error:  # FamilyError is a ValueError, as Keras's own are

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -323,7 +324,7 @@ def evaluate(
     from bench.execution.removal import check_folder
     from bench.runtime.backend import check_backend, select_backend
     from bench.study.definition import StudySettings
-    from bench.tracking.reading.reader import check_model_file, load_run
+    from bench.tracking.reading.reader import load_model_file, load_run
 
     given = {"importance_samples": importance_samples, "evaluation_images": evaluation_images, "extractor": extractor}
     StudySettings.from_options({option: value for option, value in given.items() if value is not None})
@@ -336,9 +337,9 @@ def evaluate(
     check_evaluation(extractor, outside_dataset, describe(name, logged.preparation), logged.preparation)
     check_backend(backend or logged.backend)
     console = open_console(quiet)
-    with command_log("evaluate", output, log_file, console):
-        if logged.keeps_model:
-            check_model_file(uri, logged.run_id)
+    with command_log("evaluate", output, log_file, console), tempfile.TemporaryDirectory() as kept:
+        # Before the work that takes long, as it may be another one.
+        model_file = load_model_file(uri, logged.run_id, Path(kept)) if logged.keeps_model else None
         select_backend(backend or logged.backend)
 
         from bench.evaluation.evaluator import open_outside
@@ -358,7 +359,7 @@ def evaluate(
         with StudyProgress(console, runs=1) as progress:
             progress.start_run(logged.name, logged.evaluations)
             callbacks = Callbacks(progress.show_evaluation, progress.show_test_progress)
-            evaluation = evaluate(uri, logged, data, protocol, evaluation_images, callbacks, annealing)
+            evaluation = evaluate(uri, logged, data, protocol, evaluation_images, callbacks, annealing, model_file)
             progress.finish_run()
         folder = write_evaluation(evaluation, output / "evaluations" / logged.run_id)
     print_evaluation(evaluation, console)
