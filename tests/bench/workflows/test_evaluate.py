@@ -23,9 +23,7 @@ from bench.evaluation.evaluator import open_outside
 from bench.evaluation.metrics import Evaluation
 from bench.evaluation.sample_grids import Picture
 from bench.study.config import RunConfig, TrainingConfig
-from bench.tracking.location import Artifacts
 from bench.tracking.reading.reader import (
-    LoggedModel,
     check_model_file,
     load_curve,
     load_model_file,
@@ -133,27 +131,6 @@ def test_a_model_that_was_exchanged_for_another_run_s_is_refused_by_name(study, 
     for command in (commands.evaluate, repeat_command.command):
         with pytest.raises(TrackingError, match="is not the one that the run logged"):
             command(restored.run_id, tracking_uri=study.uri, output=tmp_path / "runs", quiet=True)
-
-
-def test_the_command_fetches_a_model_once(study, tmp_path, monkeypatch):
-    fetched, download = [], Artifacts.download
-
-    def counted(artifacts, address, folder):
-        fetched.append(address)
-        return download(artifacts, address, folder)
-
-    monkeypatch.setattr(Artifacts, "download", counted)
-    monkeypatch.setattr(LoggedModel, "check_data", lambda *given: None)  # the fixture's digits are fewer
-    run_id = logged_run(study, "final").run_id
-    commands.evaluate(
-        run_id,
-        importance_samples=1,
-        evaluation_images=20,
-        tracking_uri=study.uri,
-        output=tmp_path / "runs",
-        quiet=True,
-    )
-    assert len([address for address in fetched if address.endswith(MODEL_FILE)]) == 1
 
 
 def test_a_model_of_a_run_without_a_digest_is_used_and_that_is_said_once(study, restored, tmp_path, caplog):
