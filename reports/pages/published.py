@@ -61,7 +61,7 @@ def _row(row: pd.Series) -> dict[str, Any]:
         "weights": formatting.MISSING if pd.isna(row["weights"]) else _whole(row["weights"]),
         "budget": f"{int(row['images_seen']):,} images, {share:.2g} of the recipe's",
         "time": quantity(float(row["training_seconds"]), None, "s"),
-        "device": f"{row['backend']} on {row['device']}, {int(row['cores'])} cores of {row['processor']}",
+        "device": f"{row['backend']} on {row['device']}, {_cores(row['cores'])} of {row['processor']}",
         "dataset": "" if pd.isna(row["dataset"]) else row["dataset"],
         "seed": str(row["seed"]),
         "commit": str(row["commit"])[:12],
@@ -70,6 +70,10 @@ def _row(row: pd.Series) -> dict[str, Any]:
 
 def _whole(value: float) -> str:
     return f"{int(value):,}"
+
+
+def _cores(count: float) -> str:
+    return "1 core" if count == 1 else f"{_whole(count)} cores"
 
 
 def _recipe_k(row: pd.Series) -> str:
