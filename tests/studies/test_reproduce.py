@@ -11,6 +11,8 @@ import pytest
 from mlflow.tracking import MlflowClient
 
 from bench.core.seeds import derive_seed
+from bench.study.config import TrainingConfig
+from studies.published import PUBLISHED
 from tests.studies.small_study import kill_during
 
 COMMAND = (
@@ -55,3 +57,11 @@ def test_a_published_result_that_is_killed_is_continued_and_each_of_its_runs_is_
 def test_what_cannot_be_reproduced_is_refused_before_anything_is_written(refused, tmp_path, arguments, message):
     np.savez(tmp_path / "odd.npz", images=np.zeros((40, 7, 7), np.uint8))
     refused(message, "reproduce", *arguments)
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_every_recipe_is_a_configuration_that_its_own_checks_accept(name):
+    published = PUBLISHED[name]
+    # Recipes are derived by copying, which checks nothing.
+    type(published.model).model_validate(published.model.model_dump())
+    TrainingConfig.model_validate(published.training.model_dump())
