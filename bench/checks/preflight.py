@@ -101,7 +101,7 @@ def check_search(sampler: str, pruner: str) -> None:
         from bench.search.sampler import build_pruner, build_sampler
 
         build_sampler(sampler, 0)
-        build_pruner(pruner, 1)
+        build_pruner(pruner)
 
 
 def check_study(

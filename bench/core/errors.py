@@ -77,6 +77,10 @@ class PrunedError(TrialError):
     state = "pruned"
 
 
+class StoppedAtRungError(PrunedError):
+    """The trial was trained as far as was asked; its checkpoint is kept, and another attempt may continue it."""
+
+
 OUT_OF_MEMORY = ("resource_exhausted", "out of memory", "out_of_memory", "_alloc_failed", "bad_alloc")
 """Parts of the messages of XLA, CUDA and its libraries where memory ran out, in lower case."""
 

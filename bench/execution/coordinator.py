@@ -59,7 +59,7 @@ class Coordinator:
         self.progress = progress
         self.stop = stop
         self._check = check
-        self._shown: dict[str, set[int]] = {}
+        self._shown: dict[str, set[str]] = {}
         self._foreign: dict[str, int] = {}
         self._unbegun: list[Unbegun] = []
         self._tracking_due = 0.0
@@ -114,7 +114,7 @@ class Coordinator:
         if not is_recorded:
             self._record_selection(chosen)
         self._register(configs)
-        self.study.remove_checkpoints_of_settled_tasks()
+        self.study.tidy_checkpoints({config.hash for config in configs.values()})
 
     def _name_runless(self) -> None:
         """Say which runs are not the study's, and of which trials that count no run is logged or waits for upload."""
@@ -171,16 +171,14 @@ class Coordinator:
         queued. Each arm has an equal share of the time that is left when the arm before it is done.
         """
         study, settings, searches = self.study.bound.study, self.study.bound.settings, self.study.searches
-        tasks = {
-            name: search.tasks(settings.trials if study.arm(name).sweep else 0) for name, search in searches.items()
-        }
+        trials = {name: settings.trials if study.arm(name).sweep else 0 for name in searches}
         deadline = time.monotonic() + (settings.timeout or math.inf)
         for search in searches.values():
             search.set_open(True)
         left = list(searches)
         until = _split_time(deadline, len(left))
         while left:
-            for name in [name for name in left if self._is_done(name, tasks[name])]:
+            for name in [name for name in left if self._is_done(name, searches[name].tasks(trials[name]))]:
                 left.remove(name)
                 until = _split_time(deadline, len(left))
             if left and time.monotonic() >= until:
@@ -205,7 +203,8 @@ class Coordinator:
         if not self.study.bound.study.arm(name).sweep:
             return Selection(None)
         search = self.study.searches[name]
-        best, done = search.best(), len(search.settled())
+        # In a search that ended before any trial did, that which came furthest.
+        best, done = search.best() or search.furthest(), len(search.settled())
         if best is None and not done:
             raise StudyStoppedError(
                 f"timeout={self.study.bound.settings.timeout} ended before any {name} trial did: allow more time"
@@ -239,7 +238,8 @@ class Coordinator:
             self._bring_tracking_up_to_date(patience=0.0)
             self._tracking_due = time.monotonic() + TRACKING_SECONDS
         attempts = self._read(kind)
-        settled = {each.number for each in attempts if each.counts}
+        targets = {task.number: task for task in tasks}
+        settled = {each.number for each in attempts if (task := targets.get(each.number)) and task.is_settled_by(each)}
         under_way = {each.number for each in attempts if each.state == RunState.RUNNING}
         waiting = {each.number for each in attempts if each.state is None}
         wanted = [task for task in tasks if task.number not in settled]
@@ -271,16 +271,15 @@ class Coordinator:
         """The attempts; counts the tasks that ended since the last call, and prints how those of others ended."""
         attempts, foreign = self.study.queues[kind].read()
         self._say_foreign(kind, foreign)
-        settled = {each.number: each for each in attempts if each.counts}
+        ended = {each.key: each for each in attempts if each.counts}
         earlier = self._shown.get(kind)
-        self._shown[kind] = set(settled)
-        for number in sorted(set(settled) - (earlier or set())):
-            each = settled[number]
+        self._shown[kind] = set(ended)
+        for each in [each for key, each in ended.items() if key not in (earlier or set())]:
             if earlier is not None and not each.is_own:
                 self.progress.say(_format_attempt(kind, each))
             arm_kind = f"{each.note['arm']} final" if kind == FINALS else f"{kind} search"
             self.progress.finish_run(arm_kind, timed=earlier is not None)
-        complete = [each for each in settled.values() if each.objective is not None]
+        complete = [each for each in ended.values() if each.objective is not None]
         if complete and kind != FINALS:
             best = min(complete, key=lambda each: (each.objective, each.number))
             self.progress.show_best(kind, best.objective or 0.0, best.number)
@@ -349,8 +348,7 @@ class Coordinator:
 
     def _register(self, configs: dict[str, RunConfig]) -> None:
         """Register the final run of each arm that is best on validation, not on test."""
-        attempts = self.study.record.finals.attempts()
-        complete = [each for each in attempts if each.state == RunState.COMPLETE and each.objective is not None]
+        complete = [each for each in self.study.record.finals.complete() if each.objective is not None]
         best: dict[str, Attempt] = {}
         for name, config in configs.items():
             wanted = (name, config.hash)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Container, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +36,8 @@ log = logging.getLogger(__name__)
 
 _CHECKPOINT = re.compile(r"\.?(?P<kind>.+)-(?P<task>\d+)\.npz")
 """A checkpoint's file, or a half-written one."""
+CHECKPOINTS_KEPT = 16
+"""Trials of an arm whose checkpoints outlast a study that is complete: a larger budget continues the best of them."""
 OUTSIDE_DIGEST = "outside_digest"
 """Where a study's specification has the digest of its outside data."""
 EXTRACTOR = "extractor_opened"
@@ -99,7 +101,7 @@ class StudySession:
                     "config_hash": config.hash,
                     "seed": seed,
                 }
-                tasks.append(Task(number, note=note))
+                tasks.append(Task(number, note=note, evaluations=config.training.evaluations))
         return tasks
 
     def checkpoint(self, kind: str, task: int, config: RunConfig, seed: int) -> Checkpoint:
@@ -107,9 +109,23 @@ class StudySession:
         code = code_version(self.bound.settings.backend)["code"]
         return Checkpoint(self._checkpoints / f"{kind}-{task}.npz", config.hash, seed, code)
 
-    def remove_checkpoints_of_settled_tasks(self) -> None:
-        """Remove checkpoints of processes that died between the end of a task and their removal."""
-        self._remove_checkpoints({kind: queue.settled() for kind, queue in self.queues.items()})
+    def tidy_checkpoints(self, selected: Container[str]) -> None:
+        """Remove the checkpoints of settled tasks, but for those that a larger budget is likely to continue.
+
+        Without a checkpoint a training starts again: what is removed costs time, and changes no result.
+
+        Args:
+            selected: the hashes of the configurations whose final runs are kept.
+        """
+        settled = {kind: set(queue.settled()) for kind, queue in self.queues.items()}
+        for name, search in self.searches.items():
+            if not self.bound.depends_on_budget(self.bound.study.arm(name)):
+                settled[name] -= search.foremost(CHECKPOINTS_KEPT)
+        for each in self.record.finals.complete():
+            arm = self.bound.study.arm(each.note["arm"])
+            if each.note["config_hash"] in selected and not self.bound.depends_on_budget(arm):
+                settled[FINALS].discard(each.number)
+        self._remove_checkpoints(settled)
 
     def remove_checkpoint(self, kind: str, task: int) -> None:
         """Remove the checkpoint of a task, whatever its configuration was, if there is one.
@@ -157,6 +173,7 @@ def open_session(bound: BoundStudy, objects: SearchObjects | None = None) -> Stu
     earlier = record.specification
     if earlier is not None:
         check_code(earlier, settings.mixed_code)
+        bound = replace(bound, intervals=earlier["intervals"])
     specification = to_json(bound)
     codes = [] if earlier is None else [code for code in earlier["codes"] if code != specification["code"]["code"]]
     codes.append(specification["code"]["code"])

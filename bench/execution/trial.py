@@ -13,7 +13,7 @@ import keras
 import numpy as np
 import pandas as pd
 
-from bench.core.errors import TrialError
+from bench.core.errors import StoppedAtRungError, TrialError
 from bench.core.results import EvaluationRecord, Measurement
 from bench.core.seeds import derive_seed
 from bench.data.dataset import DatasetInfo, Split, TuningData
@@ -27,6 +27,7 @@ from bench.evaluation.sample_grids import GRID, Picture, shows_samples, trial_pi
 from bench.evaluation.sampling import Sampler
 from bench.evaluation.throughput import conditions, speed
 from bench.study.config import RunConfig
+from bench.study.definition import LEAST_EVALUATIONS
 from bench.training.checkpoint import Checkpoint
 from bench.training.history import VALIDATION, TrainingLog
 from bench.training.loop import TrainingPrograms, compile_for_training, train
@@ -78,6 +79,7 @@ def run_trial(
     on_evaluation: OnEvaluation,
     checkpoint: Checkpoint | None = None,
     on_rescue: OnRescue = say_nothing,
+    until: int | None = None,
 ) -> Outcome:
     """Train one configuration and evaluate it on validation.
 
@@ -89,13 +91,20 @@ def run_trial(
         on_evaluation: receives each point of the learning curve; an error that it raises ends the run.
         checkpoint: where training saves its state, and resumes from.
         on_rescue: receives a line at each rescue from divergence.
+        until: the evaluation after which training stops; by default the last one.
 
     Raises:
         DivergedError: the loss or the validation bound is not finite.
+        StoppedAtRungError: ``until`` was reached before the end; nothing is measured.
         CheckpointError: the state of the training cannot be saved.
     """
     compiled = _compiled_model(config, data, seed)
-    log, meter = _train(compiled, config, data, seed, on_evaluation, checkpoint, on_rescue=on_rescue)
+    log, meter = _train(compiled, config, data, seed, on_evaluation, checkpoint, on_rescue=on_rescue, until=until)
+    if until is not None and len(log.records) == until < config.training.evaluations:
+        raise StoppedAtRungError(
+            f"stopped at evaluation {until} of {config.training.evaluations}: it is continued once it is among the "
+            "better half there"
+        )
     model = compiled.model
     validation = _validation(compiled, data, importance_samples)
     check_finite(validation, "validation")
@@ -117,6 +126,7 @@ def run_final(
     on_progress: Callable[[int, int], None],
     checkpoint: Checkpoint | None = None,
     on_rescue: OnRescue = say_nothing,
+    until: int | None = None,
 ) -> Outcome:
     """Train an already selected configuration from one seed, then measure it on test.
 
@@ -130,6 +140,7 @@ def run_final(
         on_progress: receives (done, total) log-weights of the test evaluation.
         checkpoint: where training saves its state, and resumes from.
         on_rescue: receives a line at each rescue from divergence.
+        until: the evaluation after which training stops; by default the last one.
 
     Raises:
         DivergedError: the loss or a bound is not finite.
@@ -138,7 +149,7 @@ def run_final(
     compiled = _compiled_model(config, data, seed)
     model, programs = compiled.model, compiled.evaluation
     picture = _samples_while_training(programs.sampler, config)
-    log, meter = _train(compiled, config, data, seed, on_evaluation, checkpoint, picture, on_rescue)
+    log, meter = _train(compiled, config, data, seed, on_evaluation, checkpoint, picture, on_rescue, until)
     fresh = _validation(compiled, data, OPTIMISM_SAMPLES)
     found = evaluate(programs, test.images, "test", data.train.images, protocol, seed, on_progress)
     measurements = [*found.measurements, selection_optimism(fresh, log), *_cost(model, config, log, meter)]
@@ -260,7 +271,7 @@ def _compiled_model(config: RunConfig, data: TuningData, seed: int) -> _Compiled
     """The cached model of this shape, or a new one."""
     # Variables of the optimizer, which are not compiled into any program.
     variables = {"learning_rate": 1.0, "weight_decay": float(config.training.weight_decay > 0)}
-    info, evaluated = data.info, config.training.evaluations * len(data.validation)
+    info, evaluated = data.info, LEAST_EVALUATIONS * len(data.validation)
     shape = (config.with_values(variables), info.image_shape, info.grey_levels, evaluated)
     if shape not in _kept:
         _kept[shape] = _CompiledModel(config, info, seed, evaluated)
@@ -288,6 +299,7 @@ def _train(
     checkpoint: Checkpoint | None,
     picture: Callable[[int], bytes | None] = lambda evaluation: None,
     on_rescue: OnRescue = say_nothing,
+    until: int | None = None,
 ) -> tuple[TrainingLog, EnergyMeter]:
     compiled.reset(config, seed)
     try:
@@ -302,6 +314,7 @@ def _train(
                 picture,
                 compiled.programs,
                 on_rescue,
+                until,
             )
     except TrialError:
         # Pruned or diverged between two calls of a program: the next run resets the model.

@@ -21,6 +21,7 @@ from bench.core.errors import (
     PrunedError,
     RestartRequiredError,
     SettingsError,
+    StoppedAtRungError,
     TrackingError,
     TrialError,
     is_out_of_memory,
@@ -214,8 +215,8 @@ class Worker:
         seed = derive_seed(settings.seed, kind, claim.number)
 
         def train(on_evaluation: OnEvaluation, checkpoint: Checkpoint, on_rescue: OnRescue) -> Outcome:
-            samples = settings.selection_samples
-            return run_trial(config, self.data, seed, samples, on_evaluation, checkpoint, on_rescue)
+            samples, until = settings.selection_samples, claim.evaluations or None
+            return run_trial(config, self.data, seed, samples, on_evaluation, checkpoint, on_rescue, until)
 
         values = " ".join(f"{name}={format_value(value)}" for name, value in claim.values.items())
         return _Job(
@@ -269,8 +270,14 @@ class Worker:
         total = settings.seeds * len(self.study.searches) if kind == FINALS else settings.trials
         name = f"{job.name}, attempt {claim.attempt}" if claim.attempt > 1 else job.name
         checkpoint = self.study.checkpoint(kind, claim.number, job.config, job.seed)
-        with _Attempt(name, claim, checkpoint, lambda: claim.number in queue.settled(), self.progress) as attempt:
-            self.progress.start_run(name, job.config.training.evaluations, job.kind, len(queue.settled()), total)
+        extends = not job.config.training.depends_on_budget
+
+        def is_settled() -> bool:
+            return claim.number in queue.settled()
+
+        with _Attempt(name, claim, checkpoint, is_settled, self.progress, extends) as attempt:
+            evaluations = claim.evaluations or job.config.training.evaluations
+            self.progress.start_run(name, evaluations, job.kind, len(queue.settled()), total)
             # Last, as an interruption between here and the training would leave the run open.
             attempt.run = self.study.parent.start_run(
                 *(name, job.role, job.arm.name, job.seed, job.config),
@@ -325,8 +332,7 @@ class Worker:
 
     def _rank(self, kind: str, number: int) -> str:
         """The rank of a complete trial among all that are complete so far, in a sentence."""
-        settled = self.study.queues[kind].settled().values()
-        complete = [each for each in settled if each.state == RunState.COMPLETE]
+        complete = self.study.queues[kind].complete()
         order = sorted(complete, key=lambda each: math.inf if each.objective is None else each.objective)
         rank = 1 + next(i for i, each in enumerate(order) if each.number == number)
         return f"At its end number {rank} of {len(order)} complete trials of its arm by bits/dim on validation"
@@ -344,6 +350,8 @@ class _Attempt:
     checkpoint: Checkpoint
     is_settled: Callable[[], bool]
     progress: StudyProgress
+    extends: bool
+    """Whether a larger budget continues a complete training."""
     run: ModelRun | None = None
     _outcome: Outcome | None = None
     _rank: Callable[[], str] = str
@@ -378,7 +386,9 @@ class _Attempt:
         # The next attempt at a lost trial has removed the checkpoint, which this one may have written again; and no
         # attempt may continue from weights that were trained on altered images.
         is_void = isinstance(error, AlteredDataError) or (isinstance(error, LostTrialError) and self.is_settled())
-        if state != RunState.INTERRUPTED or is_void:
+        may_continue = state == RunState.INTERRUPTED or isinstance(error, StoppedAtRungError)
+        may_continue |= outcome is not None and self.extends
+        if is_void or not may_continue:
             self.checkpoint.remove()
         if state == RunState.INTERRUPTED:
             return False

@@ -12,6 +12,8 @@ from optuna.trial import FrozenTrial, TrialState
 
 from bench.core.errors import StudyStoppedError
 
+_TRAINED = (TrialState.RUNNING, TrialState.COMPLETE, TrialState.PRUNED)
+
 
 def attempts_at_tasks(trials: Sequence[FrozenTrial], note: Collection[str] = ()) -> list[FrozenTrial]:
     """The trials that are attempts at tasks of ours.
@@ -58,8 +60,17 @@ class _OwnTrials:
     def get_all_trials(
         self, study_id: int, deepcopy: bool = True, states: Container[TrialState] | None = None
     ) -> list[FrozenTrial]:
-        own = attempts_at_tasks(self._storage.get_all_trials(study_id, deepcopy, states), self._note)
-        return [trial for trial in own if not was_ended_by_hand(trial)]
+        own = attempts_at_tasks(self._storage.get_all_trials(study_id, deepcopy), self._note)
+        tried = [trial for trial in own if trial.state in _TRAINED and not was_ended_by_hand(trial)]
+        # Of the attempts at one trial, each of which continued the one before, a sampler learns from the last.
+        last = {trial.user_attrs["task"]: trial.number for trial in tried}
+        return [
+            trial
+            for trial in own
+            if not was_ended_by_hand(trial)
+            and (trial.state not in _TRAINED or last[trial.user_attrs["task"]] == trial.number)
+            and (states is None or trial.state in states)
+        ]
 
     def set_trial_param(self, trial_id: int, name: str, value: float, distribution: BaseDistribution) -> None:
         try:

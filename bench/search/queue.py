@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 import uuid
 from collections.abc import Callable, Collection, Mapping
@@ -27,6 +28,8 @@ MAX_DEATHS = 3
 """Deaths of its processes after which a task has failed, since it probably kills them."""
 OBJECTIVE = "bits/dim on validation"
 """What all queues minimise."""
+ALWAYS = sys.maxsize
+"""What an attempt has reached that no further evaluation would continue."""
 DIED = "its process ended before it did"
 STOPPED = "stopped by the user or the scheduler"
 BY_HAND = "somebody ended it in Optuna"
@@ -52,11 +55,17 @@ class Task:
         number: its number, which determines its seed.
         values: values of swept parameters that are known before a worker claims it.
         note: what else its worker needs.
+        evaluations: the evaluation to which it is to be trained; 0 where any attempt that counts settles it.
     """
 
     number: int
     values: Mapping[str, Any] = field(default_factory=dict)
     note: Mapping[str, Any] = field(default_factory=dict)
+    evaluations: int = 0
+
+    def is_settled_by(self, attempt: Attempt) -> bool:
+        """Whether an attempt at it settles it: it trained so far, or ended so that it cannot be continued."""
+        return attempt.counts and attempt.reached >= self.evaluations
 
 
 @dataclass(frozen=True)
@@ -72,6 +81,7 @@ class Attempt:
         objective: bits/dim on validation, if it is complete.
         reason: why it ended, if it did not complete.
         note: the task's note.
+        evaluations: the evaluation to which it was to be trained.
     """
 
     number: int
@@ -82,12 +92,27 @@ class Attempt:
     objective: float | None
     reason: str
     note: dict[str, Any]
+    evaluations: int
     frozen: FrozenTrial = field(repr=False, compare=False)
 
     @property
     def counts(self) -> bool:
         """Whether it settles its task: it has ended and was not interrupted."""
         return self.state not in (None, RunState.RUNNING, RunState.INTERRUPTED)
+
+    @property
+    def stopped_at(self) -> int | None:
+        """The evaluation after which it was stopped, to be continued by a later attempt perhaps; else None."""
+        last = self.frozen.last_step or 0
+        return self.evaluations if self.state == RunState.PRUNED and 0 < self.evaluations <= last else None
+
+    @property
+    def reached(self) -> int:
+        """The evaluation to which it settles its task; one that ended by itself or failed settles any."""
+        if self.stopped_at is not None:
+            return self.stopped_at
+        is_whole = self.state == RunState.COMPLETE and (self.frozen.last_step or 0) >= self.evaluations
+        return self.evaluations if is_whole else ALWAYS
 
     @property
     def could_begin(self) -> bool:
@@ -191,18 +216,22 @@ class Queue:
         return found
 
     def settled(self) -> dict[int, Attempt]:
-        """The attempts that settle their tasks, by task."""
+        """The last attempt at each task that counts, by task."""
         return {attempt.number: attempt for attempt in self.attempts() if attempt.counts}
+
+    def complete(self) -> list[Attempt]:
+        """The last complete attempt at each task that has one, by task."""
+        return list({each.number: each for each in self.attempts() if each.state == RunState.COMPLETE}.values())
 
     def best(self) -> Attempt | None:
         """The complete attempt with the lowest objective."""
-        complete = [each for each in self.attempts() if each.state == RunState.COMPLETE and each.objective is not None]
+        complete = [each for each in self.complete() if each.objective is not None]
         return min(complete, key=lambda each: (each.objective, each.number), default=None)
 
     def offer(self, tasks: list[Task]) -> None:
         """Offer tasks, except those that are settled, waiting or running.
 
-        The next attempt at a task has the values that an earlier one suggested.
+        The next attempt at a task has the values that an earlier one suggested, and continues its training.
         """
         if tasks:
             self.call(lambda: self._offer(tasks))
@@ -211,13 +240,12 @@ class Queue:
         attempts = self.attempts()
         for task in tasks:
             before = [each for each in attempts if each.number == task.number]
-            if any(each.state != RunState.INTERRUPTED for each in before):
+            if any(each.state in (None, RunState.RUNNING) or task.is_settled_by(each) for each in before):
                 continue
             values = next((each.values for each in reversed(before) if each.values), dict(task.values))
-            note = before[-1].note if before else dict(task.note)
+            known = {"task": task.number, "attempt": len(before) + 1, "key": uuid.uuid4().hex}
             self.study.enqueue_trial(
-                values,
-                user_attrs={"task": task.number, "attempt": len(before) + 1, "key": uuid.uuid4().hex, "note": note},
+                values, user_attrs={**known, "evaluations": task.evaluations, "note": dict(task.note)}
             )
 
     def set_open(self, is_open: bool) -> None:
@@ -366,6 +394,7 @@ class Claim:
         self.attempt = attempt.attempt
         self.key = attempt.key
         self.note = attempt.note
+        self.evaluations = attempt.evaluations
         self.values = attempt.values
         self.fixed = attempt.frozen.system_attrs.get("fixed_params", {})
         """Its values as the storage has them, which people can edit."""
@@ -445,6 +474,7 @@ def _attempt(trial: FrozenTrial) -> Attempt:
         objective=trial.value if state == RunState.COMPLETE else None,
         reason=str(known.get("reason", BY_HAND if state == RunState.INTERRUPTED else "")),
         note=dict(known["note"]),
+        evaluations=int(known.get("evaluations", 0)),
         frozen=trial,
     )
 

@@ -1,4 +1,4 @@
-"""The search of one arm: its sampler and its pruner."""
+"""The search of one arm: its sampler, and its pruner or successive halving."""
 
 from __future__ import annotations
 
@@ -14,9 +14,11 @@ from optuna.storages import BaseStorage
 from scipy.stats import qmc
 
 from bench.core.errors import SettingsError
+from bench.core.results import RunState
 from bench.core.seeds import derive_seed
-from bench.search.pruner import AsynchronousHalving
-from bench.search.queue import Claim, Queue, Task, UnusableValuesError
+from bench.search.queue import Attempt, Claim, Queue, Task, UnusableValuesError
+from bench.study.definition import HALVING, PRUNERS
+from bench.study.rungs import Progress, rungs, targets
 from bench.study.search_space import Choices, Integers, Parameter, Space, choose_values, value_at
 
 AnySampler = str | optuna.samplers.BaseSampler
@@ -51,7 +53,7 @@ class Search(Queue):
         first: values of the first trial.
         sampler: ``tpe``, ``qmc``, ``random``, the name of one of Optuna's samplers, or a sampler.
         pruner: ``halving``, ``none``, the name of one of Optuna's pruners, or a pruner.
-        evaluations: the number of validation evaluations per trial.
+        evaluations: the number of validation evaluations of a trial that is trained to the end.
         seed: seed of the sampler.
         lease: seconds without a heartbeat after which a trial is taken back.
 
@@ -71,16 +73,35 @@ class Search(Queue):
         seed: int,
         lease: float = 60.0,
     ) -> None:
-        super().__init__(storage, name, build_pruner(pruner, evaluations), lease)
+        super().__init__(storage, name, build_pruner(pruner), lease)
         self.space = space
+        self.evaluations = evaluations
+        self.halves = pruner == HALVING
         self.first = first
         self.sampler = sampler
         self.seed = seed
         self._sequence = np.empty((0, len(space)))
 
     def tasks(self, trials: int) -> list[Task]:
-        """The tasks of this many trials."""
-        return [Task(number, self._known_values(number)) for number in range(trials)]
+        """The tasks of this many trials, as far as each is to be trained by now."""
+        if not self.halves:
+            wanted = dict.fromkeys(range(trials), self.evaluations)
+        else:
+            settled = self.settled()
+            stopped = [at for each in settled.values() if (at := each.stopped_at) is not None]
+            levels = rungs(self.evaluations, stopped)
+            wanted = targets({number: _progress(each) for number, each in settled.items()}, levels, trials)
+        return [Task(number, self._known_values(number), evaluations=target) for number, target in wanted.items()]
+
+    def furthest(self) -> Attempt | None:
+        """Of the trials that were stopped at a rung, the best of those that came furthest."""
+        stopped = [each for each in self.settled().values() if each.stopped_at is not None]
+        return min(stopped, key=_standing, default=None)
+
+    def foremost(self, most: int) -> set[int]:
+        """The numbers of the trials that a larger budget would continue first."""
+        whole = [each for each in self.settled().values() if not _progress(each).is_out]
+        return {each.number for each in sorted(whole, key=_standing)[:most]}
 
     def _known_values(self, number: int) -> dict[str, Any]:
         if number == 0:
@@ -133,6 +154,17 @@ class Search(Queue):
         return build_sampler(self.sampler, derive_seed(self.seed, self.name, number))
 
 
+def _progress(attempt: Attempt) -> Progress:
+    is_out = attempt.state != RunState.COMPLETE and attempt.stopped_at is None
+    return Progress(attempt.reached, is_out, attempt.frozen.intermediate_values)
+
+
+def _standing(attempt: Attempt) -> tuple[int, float, int]:
+    """Orders trials: those that came further first, and of those the better ones."""
+    progress = _progress(attempt)
+    return -progress.reached, progress.best_until(progress.reached), attempt.number
+
+
 def build_sampler(sampler: AnySampler, seed: int) -> optuna.samplers.BaseSampler:
     """Create a sampler; one of Optuna's has Optuna's defaults.
 
@@ -155,23 +187,19 @@ def build_sampler(sampler: AnySampler, seed: int) -> optuna.samplers.BaseSampler
     return cast(optuna.samplers.BaseSampler, _construct(kind, **seeded))
 
 
-def build_pruner(pruner: AnyPruner, evaluations: int) -> optuna.pruners.BasePruner:
-    """Create a pruner; one of Optuna's has Optuna's defaults.
+def build_pruner(pruner: AnyPruner) -> optuna.pruners.BasePruner:
+    """Create a pruner; one of Optuna's has Optuna's defaults. Successive halving is none: it stops no running trial.
 
     Args:
         pruner: its name, or a pruner, which is returned.
-        evaluations: the number of validation evaluations per trial.
 
     Raises:
         SettingsError: Optuna has no such pruner, or its constructor needs arguments.
     """
     if isinstance(pruner, optuna.pruners.BasePruner):
         return pruner
-    if pruner == "none":
+    if pruner in PRUNERS:
         return optuna.pruners.NopPruner()
-    if pruner == "halving":
-        # Not before half of the training: learning curves cross early on.
-        return AsynchronousHalving(evaluations // 2)
     return cast(optuna.pruners.BasePruner, _construct(_find_class(optuna.pruners, pruner, optuna.pruners.BasePruner)))
 
 

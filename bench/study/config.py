@@ -77,6 +77,20 @@ class TrainingConfig(BaseModel):
         return self
 
     @property
+    def depends_on_budget(self) -> bool:
+        """Whether the schedule does: a run of a smaller budget is then no beginning of one of a larger budget."""
+        return self.decay in ("cosine", "staged")
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """What determines every step, as JSON: without the budget, where the schedule does not depend on it."""
+        written = self.model_dump(mode="json")
+        if self.depends_on_budget:
+            return written
+        del written["images"], written["evaluations"]
+        return {**written, "steps_per_evaluation": self.steps_per_evaluation}
+
+    @property
     def steps(self) -> int:
         """Optimizer steps in all, rounded up to fill the last interval between evaluations."""
         return self.steps_per_evaluation * self.evaluations
@@ -124,8 +138,12 @@ class RunConfig(BaseModel):
 
     @property
     def hash(self) -> str:
-        """Twelve hexadecimal digits of a hash of the configuration."""
-        canonical = json.dumps(self.model_dump(mode="json"), sort_keys=True)
+        """Twelve hexadecimal digits of a hash of the configuration.
+
+        Runs that differ in their budgets alone have one hash where the schedule does not depend on it: the longer one
+        begins with the steps of the shorter one.
+        """
+        canonical = json.dumps({**self.model_dump(mode="json"), "training": self.training.identity}, sort_keys=True)
         return hashlib.sha256(canonical.encode()).hexdigest()[:12]
 
     def parameters(self) -> dict[str, Any]:

@@ -28,7 +28,8 @@ from bench.data.dataset import DatasetInfo
 from bench.data.preparation import Preparation, parse_size
 from bench.runtime.backend import BACKENDS
 from bench.study.config import RECIPE, RunConfig, TrainingConfig, setting_name
-from bench.study.search_space import Parameter, Space, check_conditions, choose_values, encode, to_json
+from bench.study.rungs import attempts, rungs
+from bench.study.search_space import Choices, Parameter, Space, check_conditions, choose_values, encode, to_json
 from models.base.config import ModelConfig
 
 Images = Annotated[int, Field(ge=1, le=10**12)]
@@ -37,8 +38,10 @@ LARGEST_SEED = 2**63 - 1
 """Tables of results hold seeds as 64-bit integers."""
 
 
+EVALUATIONS = "evaluations"
 SAMPLERS = ("tpe", "qmc", "random")
-PRUNERS = ("halving", "none")
+HALVING = "halving"
+PRUNERS = (HALVING, "none")
 
 
 def _check_name(name: str, own: tuple[str, ...], kind: str, example: str) -> str:
@@ -87,6 +90,8 @@ class Arm:
         if twice := next((name for name, _ in named if [other for other, _ in named].count(name) > 1), None):
             raise SettingsError(f"{twice} is swept twice by {self.name}, under two names")
         sweep = {name: self._with_named_condition(parameter) for name, parameter in named}
+        if EVALUATIONS in sweep:
+            raise SettingsError(f"{self.name} cannot sweep evaluations, by which its trials are compared")
         check_conditions(sweep)
         object.__setattr__(self, "sweep", sweep)
 
@@ -162,7 +167,7 @@ class StudySettings(BaseModel):
     extractor: Literal["classifier", "inception_v3"] = "classifier"
     outside_dataset: str | None = None
     sampler: Annotated[str, AfterValidator(_check_sampler)] | None = None
-    pruner: Annotated[str, AfterValidator(_check_pruner)] = "halving"
+    pruner: Annotated[str, AfterValidator(_check_pruner)] = HALVING
     backend: str = "tensorflow"
     storage: str | None = None
     tracking_uri: str | None = None
@@ -236,12 +241,17 @@ class StudySettings(BaseModel):
         """MLflow's tracking URI."""
         return self.tracking_uri or f"sqlite:///{self.output.resolve() / 'mlflow.db'}"
 
-    def training(self, base: TrainingConfig, train_images: int) -> TrainingConfig:
+    def training(self, base: TrainingConfig, train_images: int, interval: int | None = None) -> TrainingConfig:
         """``base`` with the settings' batch size, if any, and the budget of a run.
 
         The budget is ``images``, else ``epochs``, else ``base.images`` if it is set, else a default that grows with the
         data. Unless ``base.evaluations`` is set, there is one evaluation per epoch, at least ten and at most four
-        hundred: a longer budget on the same data then begins with the evaluations of a shorter one.
+        hundred.
+
+        Args:
+            base: the training of an arm.
+            train_images: the number of training images.
+            interval: images between two evaluations, of a study that was begun with another budget.
         """
         explicit = base.model_fields_set
         if self.images or self.epochs:
@@ -254,11 +264,16 @@ class StudySettings(BaseModel):
             wanted = min(max(round(images / train_images), LEAST_EVALUATIONS), MOST_EVALUATIONS)
         most = max(1, images // batch_size)
         evaluations = min(most, 2 if self.smoke else wanted)
+        if not base.depends_on_budget:
+            # Whole intervals of whole images: a run of a larger budget begins with the evaluations of this one.
+            interval = interval or max(1, round(images / evaluations))
+            evaluations = max(1, round(images / interval))
+            images = evaluations * interval
         changes = {"batch_size": batch_size, "images": images, "evaluations": evaluations}
         return TrainingConfig.model_validate({**base.model_dump(), **changes})
 
 
-STORAGE_LAYOUT = 4
+STORAGE_LAYOUT = 5
 """Version of a study's storage. Studies written by another version are not resumed."""
 LEAST_EVALUATIONS = 10
 MOST_EVALUATIONS = 400
@@ -292,6 +307,8 @@ class BoundStudy:
     digest: str
     labels: str = ""
     """:attr:`bench.data.dataset.Dataset.labels_digest`: sample quality and conditional models depend on labels."""
+    intervals: Mapping[str, int] = field(default_factory=dict)
+    """Images between two evaluations, by arm, as the study was begun; a later budget keeps them."""
 
     def __post_init__(self) -> None:
         names = [arm.name for arm in self.study.arms]
@@ -320,8 +337,17 @@ class BoundStudy:
 
     @property
     def runs(self) -> int:
-        """Trials and final runs in all; an arm that sweeps nothing needs no trials."""
-        return sum((self.settings.trials if arm.sweep else 0) + self.settings.seeds for arm in self.study.arms)
+        """Runs of the searches, some of which continue others, and final runs, in all."""
+        return sum(sum(number for number, _ in self.search(arm)) + self.settings.seeds for arm in self.study.arms)
+
+    def search(self, arm: Arm) -> list[tuple[int, float]]:
+        """The runs of an arm's search: how many train how large a share of the budget; none if it sweeps nothing."""
+        if not arm.sweep:
+            return []
+        evaluations = self.base(arm).training.evaluations
+        if self.settings.pruner != HALVING:
+            return [(self.settings.trials, 1.0)]
+        return [(number, n / evaluations) for number, n in attempts(self.settings.trials, rungs(evaluations))]
 
     @property
     def sampler(self) -> str:
@@ -330,7 +356,7 @@ class BoundStudy:
 
     def base(self, arm: Arm) -> RunConfig:
         """The arm's configuration before any swept value."""
-        training = self.settings.training(arm.training, self.info.sizes["train"])
+        training = self.settings.training(arm.training, self.info.sizes["train"], self.intervals.get(arm.name))
         return RunConfig.model_validate(
             {
                 "model": arm.model.model_dump(),
@@ -357,20 +383,24 @@ class BoundStudy:
 
     @property
     def study_id(self) -> str:
-        """Name, data set, and a hash of all that determines the trials, except their number.
+        """Name, data set, and a hash of all that determines the trials, except their number and their budget.
 
-        The same command continues its study, also with more trials; a setting that changes the trials makes another
-        study.
+        The same command continues its study, also with more trials or a larger budget; a setting that changes the
+        steps of the trials makes another study, and so does the budget of an arm whose schedule depends on it.
         """
         settings = self.settings
         determining = {
             "layout": STORAGE_LAYOUT,
             "arms": {
-                arm.name: {"base": self.base(arm).model_dump(mode="json"), "sweep": to_json(arm.sweep)}
+                arm.name: {
+                    "base": {**self.base(arm).model_dump(mode="json"), "training": self._training_identity(arm)},
+                    "sweep": to_json(arm.sweep),
+                }
                 for arm in self.study.arms
             },
             "sampler": self.sampler,
             **({"labels": self.labels} if self.labels else {}),
+            **({"smoke": True} if settings.smoke else {}),
             **settings.model_dump(
                 mode="json",
                 include={
@@ -386,6 +416,23 @@ class BoundStudy:
         }
         fingerprint = hashlib.sha256(json.dumps(determining, sort_keys=True).encode()).hexdigest()[:8]
         return f"{self.study.name}-{self.info.name}-{fingerprint}"
+
+    def _training_identity(self, arm: Arm) -> dict[str, Any]:
+        training = self.base(arm).training
+        if self.depends_on_budget(arm):
+            return training.model_dump(mode="json")
+        # Evaluations are those of the first budget, unless the arm says how many that has.
+        explicit = "evaluations" in arm.training.model_fields_set
+        identity = {**training.identity, "evaluations": arm.training.evaluations if explicit else None}
+        del identity["steps_per_evaluation"]
+        return identity
+
+    def depends_on_budget(self, arm: Arm) -> bool:
+        """Whether any schedule of the arm's depends on the budget, which is then part of the study's identity."""
+        swept = arm.sweep.get(setting_name(type(arm.model), "training.decay"))
+        training = self.base(arm).training
+        decays = [training.decay, *(swept.values if isinstance(swept, Choices) else ())]
+        return any(training.model_copy(update={"decay": decay}).depends_on_budget for decay in decays)
 
 
 def _probes(sweep: Space) -> Iterator[dict[str, Any]]:

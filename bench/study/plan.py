@@ -46,6 +46,7 @@ class ArmPlan:
     largest: Size | None
     images: int
     evaluations: int
+    search_seconds: float
     trial_seconds: float
     final_seconds: float
 
@@ -107,7 +108,9 @@ def study_eta(bound: BoundStudy) -> Eta:
     expected = {}
     for each in plan(bound):
         name = each.arm.name
-        expected[f"{name} search"] = Expected(settings.trials if each.arm.sweep else 0, each.trial_seconds)
+        search = bound.search(each.arm)
+        runs = sum(number for number, _ in search)
+        expected[f"{name} search"] = Expected(runs, each.search_seconds / max(1, runs))
         expected[f"{name} final"] = Expected(settings.seeds, each.final_seconds)
     if reference := plan_reference(bound):
         expected[RUN_KIND] = Expected(1, reference.final_seconds)
@@ -115,10 +118,10 @@ def study_eta(bound: BoundStudy) -> Eta:
 
 
 def total_seconds(bound: BoundStudy, plans: list[ArmPlan]) -> float:
-    """Rough time of the whole study: all trials to their end, then the final runs and the reference model."""
+    """Rough time of the whole study: the searches, then the final runs and the reference model."""
     settings, reference = bound.settings, plan_reference(bound)
     return (0.0 if reference is None else reference.final_seconds) + sum(
-        (settings.trials if p.arm.sweep else 0) * p.trial_seconds + settings.seeds * p.final_seconds for p in plans
+        p.search_seconds + settings.seeds * p.final_seconds for p in plans
     )
 
 
@@ -143,12 +146,16 @@ def _plan(bound: BoundStudy, arm: Arm, rate: float) -> ArmPlan:
     evaluation_seconds = training.evaluations * evaluated("validation") * work / rate
     selection = evaluated("validation") * (1 if exact else settings.selection_samples) * work / rate
     test = evaluated("test") * (1 if exact else settings.importance_samples) * work / rate + compile_seconds
+    search = bound.search(arm)
+    complete = search[-1][0] if search else 0
+    trainings = sum(number * share for number, share in search)
     return ArmPlan(
         arm=arm,
         smallest=size("low"),
         largest=size("high"),
         images=images,
         evaluations=training.evaluations,
+        search_seconds=trainings * (train_seconds + evaluation_seconds) + complete * selection,
         trial_seconds=train_seconds + evaluation_seconds + selection,
         final_seconds=train_seconds + evaluation_seconds + test,
     )

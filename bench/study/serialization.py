@@ -43,6 +43,11 @@ def to_json(bound: BoundStudy) -> dict[str, Any]:
         "info": asdict(bound.info),
         "digest": bound.digest,
         "labels": bound.labels,
+        "intervals": {
+            arm.name: training.images // training.evaluations
+            for arm in study.arms
+            if not (training := bound.base(arm).training).depends_on_budget
+        },
         "code": code_version(bound.settings.backend),
         "extensions": extension_digests(),
     }
@@ -69,7 +74,8 @@ def from_json(written: Mapping[str, Any], storage: str | None, tracking_uri: str
         {**written["settings"], "storage": storage, "tracking_uri": tracking_uri, "output": output}
     )
     info = _INFO.validate_python(written["info"])
-    bound = BoundStudy(Study(arms=arms, **written["study"]), settings, info, written["digest"], written["labels"])
+    study = Study(arms=arms, **written["study"])
+    bound = BoundStudy(study, settings, info, written["digest"], written["labels"], written["intervals"])
     if bound.study_id != written["study_id"]:
         raise SettingsError(
             f"{written['study_id']} becomes {bound.study_id} here: its configuration or this code has changed"

@@ -119,14 +119,20 @@ class Checkpoint:
         self.best = best
         return training_log
 
-    def save(self, model: LikelihoodModel, training_log: TrainingLog, best: Arrays) -> None:
+    def save(self, model: LikelihoodModel, training_log: TrainingLog, best: Arrays, is_last: bool = False) -> None:
         """Save the state after an evaluation, unless saving would exceed its share of the training time.
+
+        Args:
+            model: the model that trains.
+            training_log: its log so far.
+            best: the weights of the best evaluation.
+            is_last: whether training stops here, to be continued later: the state is saved in any case.
 
         Raises:
             CheckpointError: the file cannot be written; the previous one is unchanged.
         """
         began = time.perf_counter()
-        if self._seconds_to_save > LARGEST_SHARE * (began - self._saved_at):
+        if not is_last and self._seconds_to_save > LARGEST_SHARE * (began - self._saved_at):
             return
         header = _Header(identity=self.identity, log=training_log).model_dump_json().encode()
         # np.savez converts one variable at a time: there is no second copy of all.

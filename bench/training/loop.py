@@ -17,6 +17,7 @@ from bench.data.dataset import Split, TuningData
 from bench.evaluation.likelihood import likelihood_program, log_likelihood
 from bench.runtime.compiled import CompiledMethod
 from bench.study.config import TrainingConfig
+from bench.study.definition import LEAST_EVALUATIONS
 from bench.training.checkpoint import Checkpoint
 from bench.training.early_stopping import decide
 from bench.training.history import RESCUES, TrainingLog
@@ -33,7 +34,7 @@ CHUNK_SECONDS = 0.5
 CHUNK_GROWTH = 8.0
 """A chunk has at most this many times the steps of the one before, as the first includes compilation."""
 VALUES_WORTH_XLA = 2**22
-"""Pixel values over all evaluations of a training, above which XLA compiles the evaluation on TensorFlow.
+"""Pixel values over ten evaluations, above which XLA compiles the evaluation on TensorFlow, whatever the budget is.
 
 For a Glow of 6 steps on 8x8 digits compilation pays off after about 2 million; a dense VAE gains almost nothing.
 """
@@ -139,6 +140,7 @@ def train(
     picture: Callable[[int], bytes | None] = lambda evaluation: None,
     programs: TrainingPrograms | None = None,
     on_rescue: Callable[[str], None] = lambda line: None,
+    until: int | None = None,
 ) -> TrainingLog:
     """Initialise the model on training images, train it, evaluate it at intervals, and restore its best weights.
 
@@ -149,7 +151,8 @@ def train(
     to its last evaluation by :class:`bench.training.rescue.Rescue`.
 
     With a checkpoint, training resumes after ``checkpoint.records()``, which ``on_evaluation`` does not receive again.
-    The state is saved after ``on_evaluation`` returns.
+    The state is saved after ``on_evaluation`` returns, and in any case where training stops: a later call with a larger
+    ``until``, or with a larger budget if the schedule does not depend on it, continues bitwise.
 
     Args:
         model: a new model, or one that :func:`compile_for_training` has compiled for this ``config``.
@@ -161,6 +164,7 @@ def train(
         picture: returns the samples of an evaluation's record, or None.
         programs: the model's programs, if an earlier training has compiled them.
         on_rescue: receives a line that says what happened, at each rescue.
+        until: the evaluation after which training stops; by default the last one.
 
     Raises:
         DivergedError: the loss, or validation, became NaN or infinite, and no rescue was left.
@@ -169,7 +173,7 @@ def train(
     stream = ImageStream(len(data.train), config.batch_size, config.steps_per_evaluation, seed)
     if not model.compiled:
         compile_for_training(model, config)
-    programs = programs or TrainingPrograms(model, config.evaluations * len(data.validation))
+    programs = programs or TrainingPrograms(model, LEAST_EVALUATIONS * len(data.validation))
     earlier = None if checkpoint is None else checkpoint.restore(model)
     if earlier is None:
         programs.training.initialise(data.train.images[stream.permutation(0)[:INITIALISATION_IMAGES]])
@@ -182,7 +186,8 @@ def train(
     rescue = Rescue(model, config, log)
     rescue.keep()
     began = time.perf_counter() - log.seconds
-    while (interval := len(log.records)) < config.evaluations and not decide(log.validation, config).stops:
+    last = config.evaluations if until is None else until
+    while (interval := len(log.records)) < last and not decide(log.validation, config).stops:
         began_interval = time.perf_counter()
         while True:
             try:
@@ -211,7 +216,7 @@ def train(
             model.optimizer.base_rate.assign(base_rate(config, log, rescue.count))
         rescue.keep()
         if checkpoint is not None:
-            checkpoint.save(model, log, best.arrays)
+            checkpoint.save(model, log, best.arrays, is_last=len(log.records) == last or now.stops)
         # Logging, pictures and checkpoints do not count as training time.
         began += time.perf_counter() - before
     best.restore()

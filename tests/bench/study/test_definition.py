@@ -123,8 +123,22 @@ CHANGES_TRIALS = {
     "the study's sampler": {"study": replace(BOTH, sampler="random")},
     "sampler": {"sampler": "qmc"},
     "seed": {"seed": 1},
-    "epochs": {"epochs": 61},
-    "images": {"images": 512},
+    "the budget of a schedule that depends on it": {
+        "study": replace(BOTH, arms=(replace(VAE, training=TrainingConfig(decay="cosine")), GLOW)),
+        "epochs": 7,
+    },
+    "the budget of a swept schedule": {
+        "study": replace(BOTH, arms=(replace(VAE, sweep={"decay": Choices(("plateau", "cosine"))}), GLOW)),
+        "epochs": 7,
+    },
+    "that swept schedule": {
+        "study": replace(BOTH, arms=(replace(VAE, sweep={"decay": Choices(("plateau", "cosine"))}), GLOW)),
+    },
+    "evaluations of the first budget": {
+        "study": replace(BOTH, arms=(replace(VAE, training=TrainingConfig(evaluations=9)), GLOW)),
+    },
+    "a smoke run": {"smoke": True, "selection_samples": 2, "importance_samples": 4, "evaluation_images": 128},
+    "its own settings": {"selection_samples": 2, "importance_samples": 4, "evaluation_images": 128},
     "batch size": {"batch_size": 32},
     "selection samples": {"selection_samples": 8},
     "importance samples": {"importance_samples": 64},
@@ -149,7 +163,8 @@ def test_whatever_changes_the_trials_makes_another_study():
         {"storage": "sqlite:///x.db"},
         {"tracking_uri": "http://h"},
         {"sampler": "tpe"},
-        {"epochs": 60},
+        {"epochs": 61},
+        {"images": 512},
         {"engine": "ray", "address": "host:6379", "cpus_per_trial": 2.0, "gpus_per_trial": 0.5},
     ],
     ids=lambda same: next(iter(same)),
@@ -260,7 +275,30 @@ def test_arms_of_one_family_have_names_of_their_own():
 
 
 def test_an_arm_of_which_nothing_is_swept_has_final_runs_alone():
-    assert bind(Arm(VAEConfig()), GLOW, trials=7, seeds=2).runs == 2 + 7 + 2
+    assert bind(Arm(VAEConfig()), GLOW, trials=7, seeds=2, pruner="none").runs == 2 + 7 + 2
+
+
+def test_of_seven_trials_halving_continues_four_and_two_of_these():
+    bound = bind(GLOW, trials=7, seeds=2, epochs=40)
+    assert bound.search(GLOW) == [(7, 0.25), (4, 0.25), (2, 0.5)]
+    assert bound.runs == 7 + 4 + 2 + 2
+
+
+@pytest.mark.parametrize("more", [{"epochs": 60}, {"epochs": 61}, {"images": 10**6}])
+def test_a_larger_budget_keeps_the_intervals_of_the_study_that_was_begun(more):
+    begun = bind(epochs=10)
+    base = begun.base(VAE).training
+    later = replace(bind(**more), intervals={"vae": base.images // base.evaluations})
+    longer = later.base(VAE).training
+    assert later.study_id == begun.study_id
+    assert longer.evaluations > base.evaluations
+    assert longer.steps_per_evaluation == base.steps_per_evaluation
+    assert later.base(VAE).hash == begun.base(VAE).hash
+
+
+def test_evaluations_by_which_trials_are_compared_are_not_swept():
+    with pytest.raises(SettingsError, match="vae cannot sweep evaluations"):
+        Arm(VAEConfig(), {"evaluations": Integers(2, 20)})
 
 
 def test_names_and_conditions_are_written_as_parameters_are_logged():

@@ -1,0 +1,88 @@
+"""Successive halving: how far each trial of a search is trained, as a function of those that were trained before.
+
+A search trains all its trials to the first rung, the better half of those to the next one, and so on up to the whole
+budget. A trial that was stopped at a rung is continued from there as soon as it belongs to the better half, also when
+the budget of the study grows. This is asynchronous successive halving by promotion (ASHA, Li et al. 2020, "A System for
+Massively Parallel Hyperparameter Tuning", algorithm 2) with the reduction factor 2.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import pairwise
+
+REDUCTION = 2
+"""Of the trials that reach a rung, one in so many is continued."""
+HALVINGS = 2
+"""The first rung is at the budget divided by the reduction to this power."""
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a trial was trained.
+
+    Attributes:
+        reached: the evaluation up to which it was trained, as its last attempt that counts had it.
+        is_out: whether it failed, diverged or was pruned: it is not continued.
+        curve: the objective at each evaluation, by its number from 1.
+    """
+
+    reached: int
+    is_out: bool = False
+    curve: Mapping[int, float] = field(default_factory=dict)
+
+    def best_until(self, evaluation: int) -> float:
+        """The objective of a training that ends at this evaluation: it keeps the best weights."""
+        return min((value for step, value in self.curve.items() if step <= evaluation), default=math.inf)
+
+
+def rungs(evaluations: int, earlier: Iterable[int] = ()) -> list[int]:
+    """The evaluations at which trials are stopped and compared; the last one is the whole budget.
+
+    Args:
+        evaluations: evaluations of the whole budget.
+        earlier: where trials were stopped already, of a smaller budget.
+    """
+    new = {max(1, evaluations // REDUCTION**halvings) for halvings in range(HALVINGS + 1)}
+    return sorted(new | {rung for rung in earlier if rung <= evaluations})
+
+
+def targets(done: Mapping[int, Progress], levels: Sequence[int], trials: int) -> dict[int, int]:
+    """The evaluation to which each trial is to be trained by now, by its number.
+
+    While trials are still on their way to a rung, half of those that have reached it are continued, rounded down;
+    rounded up once no other can come, so that one trial at least is trained to the end.
+
+    Args:
+        done: the trials that were trained, by number.
+        levels: the rungs, ascending.
+        trials: how many trials there are to be.
+    """
+    wanted = dict.fromkeys(range(trials), levels[0])
+    is_final = True
+    for rung, following in pairwise(levels):
+        coming = [number for number, target in wanted.items() if target >= rung]
+        left = [number for number in coming if not (number in done and done[number].is_out)]
+        here = [number for number in left if number in done and done[number].reached >= rung]
+        is_final = is_final and len(here) == len(left)
+        quota = (math.ceil if is_final else math.floor)(len(here) / REDUCTION)
+        better = sorted(here, key=lambda number: (done[number].best_until(rung), number))[:quota]
+        further = [number for number in here if done[number].reached > rung]
+        wanted |= dict.fromkeys([*better, *further], following)
+    return wanted
+
+
+def attempts(trials: int, levels: Sequence[int]) -> list[tuple[int, int]]:
+    """How many trials are trained from one evaluation to another: pairs of their number and the evaluations between.
+
+    Args:
+        trials: the number of trials.
+        levels: the rungs, ascending.
+    """
+    found, number = [], trials
+    for before, rung in zip([0, *levels], levels, strict=False):
+        found.append((number, rung - before))
+        number = math.ceil(number / REDUCTION)
+    return found

@@ -1,0 +1,74 @@
+import random
+
+import pytest
+
+from bench.study.rungs import Progress, attempts, rungs, targets
+
+
+@pytest.mark.parametrize(
+    ("evaluations", "earlier", "expected"),
+    [
+        (60, [], [15, 30, 60]),
+        (10, [], [2, 5, 10]),
+        (2, [], [1, 2]),
+        (1, [], [1]),
+        (600, [15, 30, 60], [15, 30, 60, 150, 300, 600]),
+        (30, [15, 30, 60], [7, 15, 30]),
+    ],
+)
+def test_rungs_halve_the_budget_and_keep_those_of_earlier_ones(evaluations, earlier, expected):
+    assert rungs(evaluations, earlier) == expected
+
+
+def trained(to, value):
+    return Progress(to, curve={to: value})
+
+
+def test_while_trials_are_on_their_way_half_of_those_at_a_rung_rounded_down_are_continued():
+    done = {0: trained(2, 1.5), 1: trained(2, 1.0), 2: trained(2, 1.2)}
+    assert targets(done, [2, 4, 8], 6) == {0: 2, 1: 4, 2: 2, 3: 2, 4: 2, 5: 2}
+
+
+def test_once_no_other_can_come_half_of_them_rounded_up_is():
+    done = {0: trained(2, 1.5), 1: trained(2, 1.0), 2: trained(2, 1.2)}
+    assert targets(done, [2, 4, 8], 3) == {0: 2, 1: 4, 2: 4}
+
+
+def test_the_only_trial_is_trained_to_the_end():
+    assert targets({0: trained(2, 9.0)}, [2, 4], 1) == {0: 4}
+
+
+def test_what_failed_takes_the_place_of_none_and_is_not_waited_for():
+    done = {0: Progress(99, is_out=True, curve={1: 0.1, 2: 0.1}), 1: trained(2, 2.0)}
+    assert targets(done, [2, 4], 2)[1] == 4
+
+
+def test_what_was_trained_further_stays_so_though_others_passed_it():
+    done = {0: Progress(4, curve={2: 1.0, 4: 0.9}), 1: trained(2, 0.5), 2: trained(2, 0.4), 3: trained(2, 0.6)}
+    assert targets(done, [2, 4, 8], 4) == {0: 4, 1: 4, 2: 4, 3: 2}
+
+
+def test_the_best_evaluation_until_a_rung_counts_and_not_its_last():
+    done = {0: Progress(2, curve={1: 1.0, 2: 3.0}), 1: trained(2, 2.0)}
+    assert targets(done, [2, 4], 2)[0] == 4
+
+
+@pytest.mark.parametrize("trials", [1, 2, 3, 7, 8, 20])
+@pytest.mark.parametrize("seed", range(3))
+def test_a_search_ends_and_its_best_at_each_rung_is_trained_to_the_end(trials, seed):
+    """Trials whose order never changes, done in any order: as one worker or many would do them."""
+    order = random.Random(seed)
+    levels, quality = [2, 5, 10], {n: order.random() for n in range(trials)}
+    done, runs = {}, 0
+    while left := [n for n, to in targets(done, levels, trials).items() if n not in done or done[n].reached < to]:
+        number = order.choice(left)
+        to = targets(done, levels, trials)[number]
+        done[number] = Progress(to, curve={step: quality[number] + 1 / step for step in range(1, to + 1)})
+        runs += 1
+    assert done[min(quality, key=quality.get)].reached == 10
+    assert runs >= sum(number for number, _ in attempts(trials, levels))
+
+
+def test_attempts_say_how_many_trials_are_trained_from_rung_to_rung():
+    assert attempts(8, [2, 5, 10]) == [(8, 2), (4, 3), (2, 5)]
+    assert attempts(0, [2, 5, 10]) == [(0, 2), (0, 3), (0, 5)]
