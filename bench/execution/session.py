@@ -34,7 +34,7 @@ from models.base.registry import registered
 
 log = logging.getLogger(__name__)
 
-_CHECKPOINT = re.compile(r"\.?(?P<kind>.+)-(?P<task>\d+)\.npz")
+_CHECKPOINT = re.compile(r"(?P<unfinished>\.?)(?P<kind>.+)-(?P<task>\d+)\.npz")
 """A checkpoint's file, or a half-written one."""
 CHECKPOINTS_KEPT = 16
 """Trials of an arm whose checkpoints outlast a study that is complete: a larger budget continues the best of them."""
@@ -118,14 +118,11 @@ class StudySession:
             selected: the hashes of the configurations whose final runs are kept.
         """
         settled = {kind: set(queue.settled()) for kind, queue in self.queues.items()}
-        for name, search in self.searches.items():
-            if not self.bound.depends_on_budget(self.bound.study.arm(name)):
-                settled[name] -= search.foremost(CHECKPOINTS_KEPT)
-        for each in self.record.finals.complete():
-            arm = self.bound.study.arm(each.note["arm"])
-            if each.note["config_hash"] in selected and not self.bound.depends_on_budget(arm):
-                settled[FINALS].discard(each.number)
-        self._remove_checkpoints(settled)
+        extended = {arm.name for arm in self.bound.study.arms if not self.bound.depends_on_budget(arm)}
+        kept = {name: self.searches[name].foremost(CHECKPOINTS_KEPT) for name in extended}
+        finals = [each for each in self.record.finals.complete() if each.note["arm"] in extended]
+        kept[FINALS] = {each.number for each in finals if each.note["config_hash"] in selected}
+        self._remove_checkpoints(settled, kept)
 
     def remove_checkpoint(self, kind: str, task: int) -> None:
         """Remove the checkpoint of a task, whatever its configuration was, if there is one.
@@ -140,12 +137,17 @@ class StudySession:
                 f"the checkpoint of {kind} in {self._checkpoints} cannot be removed: {error.strerror}"
             ) from error
 
-    def _remove_checkpoints(self, tasks: Mapping[str, Container[int]]) -> None:
+    def _remove_checkpoints(
+        self, tasks: Mapping[str, Container[int]], kept: Mapping[str, Container[int]] | None = None
+    ) -> None:
+        """Remove those of some tasks, but for those that are kept, of which half-written files alone are removed."""
         if not self._checkpoints.is_dir():
             return
         for file in self._checkpoints.iterdir():
             found = _CHECKPOINT.match(file.name)
-            if found and int(found["task"]) in tasks.get(found["kind"], ()):
+            if not found or int(found["task"]) not in tasks.get(found["kind"], ()):
+                continue
+            if found["unfinished"] or int(found["task"]) not in (kept or {}).get(found["kind"], ()):
                 file.unlink(missing_ok=True)
 
     @property

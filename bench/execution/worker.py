@@ -311,9 +311,7 @@ class Worker:
             report(record)
             # At its last evaluation a trial is complete: pruning would save nothing.
             if record.evaluation < evaluations and claim.should_prune():
-                raise PrunedError(
-                    f"worse on validation than the median of other trials at evaluation {record.evaluation}"
-                )
+                raise PrunedError(f"stopped by the pruner at evaluation {record.evaluation}")
 
         def on_rescue(line: str) -> None:
             progress.say(f"{name}: {line}")

@@ -96,6 +96,7 @@ def settings_for(_empty_store: Path) -> Callable[..., StudySettings]:
             "selection_samples": 2,
             "importance_samples": 4,
             "reference_model": False,
+            "pruner": "none",
             "output": output,
             "storage": str(output / "search.journal"),
             "backend": os.environ["KERAS_BACKEND"],

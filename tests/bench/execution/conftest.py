@@ -10,6 +10,7 @@ import pytest
 import bench.execution.coordinator
 import bench.execution.worker
 import bench.tracking.logged_model
+from bench.core.errors import StoppedAtRungError
 from bench.core.results import Bound, BoundKind, EvaluationRecord, Measurement
 from bench.evaluation.sample_grids import Picture
 from bench.execution.trial import Outcome
@@ -49,20 +50,23 @@ class Trainer:
         self.luck: list[float] = [0.0]
         """By seed, in turn: by how much a final run's validation lies above its configuration's, and test below."""
 
-    def run_trial(self, config, data, seed, importance_samples, on_evaluation, checkpoint, on_rescue):
+    def run_trial(self, config, data, seed, importance_samples, on_evaluation, checkpoint, on_rescue, until=None):
         order = len(self.trials)
         self.trials.append(config)
         extra = 5.0 if order in self.lag else 0.0
         records = []
         if order in self.rescued:
             on_rescue("training loss became nan at step 1: rescue 1 of 2, from the start at the learning rate 0.1")
-        for evaluation in range(1, config.training.evaluations + 1):
+        evaluations = config.training.evaluations
+        for evaluation in range(1, (until or evaluations) + 1):
             bits = reached(config) + extra + 1 / evaluation
             values = {"validation/bits_per_dim": bits}
             records.append(EvaluationRecord(evaluation, 128 * evaluation, 0.1 * evaluation, values))
             on_evaluation(records[-1])
             if evaluation == 1 and order in self.accidents:
                 self.accidents[order]()
+        if until is not None and until < evaluations:
+            raise StoppedAtRungError(f"stopped at evaluation {until} of {evaluations}")
         return self._outcome("validation", reached(config) + extra, records)
 
     def run_final(self, config, data, test, seed, protocol, on_evaluation, on_progress, checkpoint, on_rescue):

@@ -263,11 +263,11 @@ def test_a_model_that_cannot_be_built_leaves_its_traceback(study_run, trainer, m
 
 
 def test_a_trial_that_lags_behind_is_pruned_and_counted_but_never_selected(study_run, trainer):
-    trainer.lag = {3}
-    runner = study_run(trials=4, images=128 * 8)
-    assert states(runner)["vae"] == ["complete"] * 3 + ["pruned"]
-    assert "worse on validation than the median" in results_of(runner).runs.query("state == 'pruned'").iloc[0]["reason"]
-    assert len(runner.searches["vae"].settled()) == 4
+    trainer.lag = {5}
+    runner = study_run(trials=6, images=128 * 8, pruner="MedianPruner")
+    assert states(runner)["vae"] == ["complete"] * 5 + ["pruned"]
+    assert "stopped by the pruner" in results_of(runner).runs.query("state == 'pruned'").iloc[0]["reason"]
+    assert len(runner.searches["vae"].settled()) == 6
 
 
 def test_a_final_run_that_fails_is_counted_and_not_repeated(study_run, trainer):
@@ -439,12 +439,13 @@ def test_a_checkpoint_that_a_dying_process_left_of_a_settled_trial_is_removed_in
     runner = start(tiny_study, digits, tmp_path)
     folder = tmp_path / "checkpoints" / runner.bound.study_id
     folder.mkdir(parents=True)
-    left = [folder / name for name in ("vae-1.npz", ".glow-0.npz.abc.tmp", "final-0.npz")]
+    left = [folder / ".glow-0.npz.abc.tmp"]
     of_no_settled_trial = [folder / name for name in ("vae-99.npz", "notes.txt")]
-    for file in (*left, *of_no_settled_trial):
+    that_a_larger_budget_continues = [folder / name for name in ("vae-1.npz", "final-0.npz")]
+    for file in (*left, *of_no_settled_trial, *that_a_larger_budget_continues):
         file.touch()
     runner.run(digits)
-    assert sorted(folder.iterdir()) == sorted(of_no_settled_trial)
+    assert sorted(folder.iterdir()) == sorted([*of_no_settled_trial, *that_a_larger_budget_continues])
 
 
 def test_a_run_that_was_created_again_after_its_attempt_had_ended_is_removed(

@@ -1,5 +1,4 @@
-import random
-
+import numpy as np
 import pytest
 
 from bench.study.rungs import Progress, attempts, rungs, targets
@@ -57,11 +56,11 @@ def test_the_best_evaluation_until_a_rung_counts_and_not_its_last():
 @pytest.mark.parametrize("seed", range(3))
 def test_a_search_ends_and_its_best_at_each_rung_is_trained_to_the_end(trials, seed):
     """Trials whose order never changes, done in any order: as one worker or many would do them."""
-    order = random.Random(seed)
+    order = np.random.default_rng(seed)
     levels, quality = [2, 5, 10], {n: order.random() for n in range(trials)}
     done, runs = {}, 0
     while left := [n for n, to in targets(done, levels, trials).items() if n not in done or done[n].reached < to]:
-        number = order.choice(left)
+        number = int(order.choice(left))
         to = targets(done, levels, trials)[number]
         done[number] = Progress(to, curve={step: quality[number] + 1 / step for step in range(1, to + 1)})
         runs += 1
