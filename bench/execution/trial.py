@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 
 from bench.core.errors import StoppedAtRungError, TrialError
-from bench.core.results import EvaluationRecord, Measurement
+from bench.core.results import TABLES, EvaluationRecord, Measurement
 from bench.core.seeds import derive_seed
 from bench.data.dataset import DatasetInfo, Split, TuningData
 from bench.evaluation.cost.energy import EnergyMeter
@@ -30,6 +30,7 @@ from bench.study.config import RunConfig
 from bench.study.definition import LEAST_EVALUATIONS
 from bench.training.checkpoint import Checkpoint
 from bench.training.history import VALIDATION, TrainingLog
+from bench.training.kept_state import KeptState, Milestones, best_variables
 from bench.training.loop import TrainingPrograms, compile_for_training, train
 from models.base.config import Shape
 from models.base.likelihood_model import LikelihoodModel
@@ -40,6 +41,10 @@ SHAPES_KEPT = 12
 """Models of different shapes whose programs stay cached, least recently used first out; final runs reuse trials'."""
 WEIGHT_BYTES_KEPT = 2**28
 """Largest size of the weights of all cached models, unless a single one exceeds it."""
+BUDGET_SHARES = (8, 4, 2, 1)
+"""A final run is measured on test at these shares of its budget, where its schedule does not depend on the budget."""
+BUDGET_SAMPLES = 16
+"""Importance samples of these bounds at most: all of them cost less than the bound at the end."""
 OPTIMISM_SAMPLES = 4
 """Importance samples of the bound that estimates a final run's selection optimism under fresh noise."""
 
@@ -149,13 +154,35 @@ def run_final(
     compiled = _compiled_model(config, data, seed)
     model, programs = compiled.model, compiled.evaluation
     picture = _samples_while_training(programs.sampler, config)
-    log, meter = _train(compiled, config, data, seed, on_evaluation, checkpoint, picture, on_rescue, until)
+    evaluations, depends = config.training.evaluations, config.training.depends_on_budget
+    milestones = Milestones({evaluations} if depends else {max(1, evaluations // share) for share in BUDGET_SHARES})
+    log, meter = _train(compiled, config, data, seed, on_evaluation, checkpoint, picture, on_rescue, until, milestones)
     fresh = _validation(compiled, data, OPTIMISM_SAMPLES)
     found = evaluate(programs, test.images, "test", data.train.images, protocol, seed, on_progress)
+    budgets = _test_by_budget(compiled, log, milestones, test, min(protocol.importance_samples, BUDGET_SAMPLES), seed)
     measurements = [*found.measurements, selection_optimism(fresh, log), *_cost(model, config, log, meter)]
     if programs.operations is not None:
         measurements.append(_peak_fraction(model, programs.operations, config, log))
-    return Outcome(model, log, measurements, found.pictures, found.tables, found.unavailable)
+    return Outcome(model, log, measurements, found.pictures, {**found.tables, **budgets}, found.unavailable)
+
+
+def _test_by_budget(
+    compiled: _CompiledModel, log: TrainingLog, milestones: Milestones, test: Split, samples: int, seed: int
+) -> dict[str, pd.DataFrame]:
+    """The test bound at each milestone, which a run of that budget has; the model ends with its best weights."""
+    model, rows = compiled.model, []
+    last = len(log.records)
+    best = KeptState(best_variables(model, with_optimizer=False))
+    best.capture()
+    for evaluation in sorted({*milestones.weights, last}):
+        if evaluation != last:
+            milestones.restore(evaluation, model)
+        bound = log_likelihood(model, test.images, samples, seed, compiled.evaluation.likelihood_program)
+        bits, _ = bound.measurements("test")
+        images = evaluation * log.images_per_interval
+        rows.append((images, evaluation, bits.value, bits.standard_error, bound.kind.importance_samples))
+        best.restore()
+    return {"budgets": pd.DataFrame(rows, columns=TABLES["budgets"])}
 
 
 def _peak_fraction(model: LikelihoodModel, operations: float, config: RunConfig, log: TrainingLog) -> Measurement:
@@ -300,6 +327,7 @@ def _train(
     picture: Callable[[int], bytes | None] = lambda evaluation: None,
     on_rescue: OnRescue = say_nothing,
     until: int | None = None,
+    milestones: Milestones | None = None,
 ) -> tuple[TrainingLog, EnergyMeter]:
     compiled.reset(config, seed)
     try:
@@ -315,6 +343,7 @@ def _train(
                 compiled.programs,
                 on_rescue,
                 until,
+                milestones,
             )
     except TrialError:
         # Pruned or diverged between two calls of a program: the next run resets the model.

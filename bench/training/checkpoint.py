@@ -5,9 +5,10 @@ from __future__ import annotations
 import glob
 import logging
 import os
+import re
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -36,6 +37,8 @@ FIRST_SECONDS = 0.05
 _HEADER = "header"
 _BEST = "best_"
 """Prefix of the best evaluation's arrays."""
+_MILESTONE = re.compile(r"milestone_(?P<evaluation>\d+)_(?P<name>.+)")
+"""Names of the arrays of milestones."""
 _State = tuple[TrainingLog, dict[str, npt.NDArray[np.generic]]]
 
 
@@ -78,6 +81,7 @@ class Checkpoint:
         self.path = path
         self.identity = _Identity(config_hash=config_hash, seed=seed, code_version=code_version)
         self.best: Arrays = {}
+        self.milestones: dict[int, Arrays] = {}
         self._warned = False
         self._state: _State | None = None
         self._is_read = False
@@ -109,6 +113,9 @@ class Checkpoint:
             return None
         training_log, arrays = state
         best = {name.removeprefix(_BEST): arrays.pop(name) for name in list(arrays) if name.startswith(_BEST)}
+        milestones: dict[int, Arrays] = {}
+        for found in [found for name in arrays if (found := _MILESTONE.fullmatch(name))]:
+            milestones.setdefault(int(found["evaluation"]), {})[found["name"]] = arrays.pop(found.string)
         variables = all_variables(model)
         expected = {name: (tuple(each.shape), str(each.dtype)) for name, each in variables.items()}
         if expected != {name: (each.shape, str(each.dtype)) for name, each in arrays.items()}:
@@ -116,16 +123,24 @@ class Checkpoint:
             return None
         for name, variable in variables.items():
             variable.assign(arrays[name])
-        self.best = best
+        self.best, self.milestones = best, milestones
         return training_log
 
-    def save(self, model: LikelihoodModel, training_log: TrainingLog, best: Arrays, is_last: bool = False) -> None:
+    def save(
+        self,
+        model: LikelihoodModel,
+        training_log: TrainingLog,
+        best: Arrays,
+        milestones: Mapping[int, Arrays],
+        is_last: bool = False,
+    ) -> None:
         """Save the state after an evaluation, unless saving would exceed its share of the training time.
 
         Args:
             model: the model that trains.
             training_log: its log so far.
             best: the weights of the best evaluation.
+            milestones: the best weights after some of the evaluations.
             is_last: whether training stops here, to be continued later: the state is saved in any case.
 
         Raises:
@@ -137,6 +152,7 @@ class Checkpoint:
         header = _Header(identity=self.identity, log=training_log).model_dump_json().encode()
         # np.savez converts one variable at a time: there is no second copy of all.
         kept = {f"{_BEST}{name}": array for name, array in best.items()}
+        kept |= {f"milestone_{n}_{name}": array for n, own in milestones.items() for name, array in own.items()}
         self._write({_HEADER: np.frombuffer(header, np.uint8), **all_variables(model), **kept})
         self._saved_at = time.perf_counter()
         self._seconds_to_save = self._saved_at - began

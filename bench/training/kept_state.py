@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from models.base.likelihood_model import LikelihoodModel
 
 Arrays = dict[str, npt.NDArray[Any]]
+_OF_MODEL = "model_"
+"""Begins the names of the model's variables."""
 
 
 class KeptState:
@@ -37,6 +39,30 @@ class KeptState:
         """Assign the copied values; without an earlier :meth:`capture` nothing changes."""
         for name, array in self.arrays.items():
             self.variables[name].assign(array)
+
+
+class Milestones:
+    """The best weights as they were after some of the evaluations: those of trainings that end there.
+
+    Args:
+        evaluations: the evaluations, by number from 1.
+    """
+
+    def __init__(self, evaluations: Collection[int] = ()) -> None:
+        self.evaluations = frozenset(evaluations)
+        self.weights: dict[int, Arrays] = {}
+
+    def keep(self, evaluation: int, best: Arrays) -> None:
+        """Keep the best weights after an evaluation, if it is one of them."""
+        if evaluation in self.evaluations:
+            of_model = {name: array for name, array in best.items() if name.startswith(_OF_MODEL)}
+            self.weights[evaluation] = {name: np.array(array) for name, array in of_model.items()}
+
+    def restore(self, evaluation: int, model: LikelihoodModel) -> None:
+        """Assign the weights of an evaluation that was kept."""
+        variables = _named(model.weights, [])
+        for name, array in self.weights[evaluation].items():
+            variables[name].assign(array)
 
 
 def all_variables(model: LikelihoodModel) -> dict[str, Any]:

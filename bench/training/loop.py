@@ -21,7 +21,7 @@ from bench.study.definition import LEAST_EVALUATIONS
 from bench.training.checkpoint import Checkpoint
 from bench.training.early_stopping import decide
 from bench.training.history import RESCUES, TrainingLog
-from bench.training.kept_state import KeptState, best_variables
+from bench.training.kept_state import KeptState, Milestones, best_variables
 from bench.training.optimizers import ScheduledAdam, ScheduledAdamax
 from bench.training.program import Logs, training_program
 from bench.training.rescue import Rescue, base_rate
@@ -141,6 +141,7 @@ def train(
     programs: TrainingPrograms | None = None,
     on_rescue: Callable[[str], None] = lambda line: None,
     until: int | None = None,
+    milestones: Milestones | None = None,
 ) -> TrainingLog:
     """Initialise the model on training images, train it, evaluate it at intervals, and restore its best weights.
 
@@ -165,6 +166,7 @@ def train(
         programs: the model's programs, if an earlier training has compiled them.
         on_rescue: receives a line that says what happened, at each rescue.
         until: the evaluation after which training stops; by default the last one.
+        milestones: keeps the best weights after some of the evaluations.
 
     Raises:
         DivergedError: the loss, or validation, became NaN or infinite, and no rescue was left.
@@ -180,9 +182,11 @@ def train(
         log = TrainingLog([], [], config.steps_per_evaluation * config.batch_size)
     else:
         log = earlier.continued()
+    milestones = milestones or Milestones()
     best = KeptState(best_variables(model, with_optimizer=config.decay == "plateau"))
     if checkpoint is not None and earlier is not None:
         best.arrays, checkpoint.best = checkpoint.best, {}
+        milestones.weights, checkpoint.milestones = checkpoint.milestones, {}
     rescue = Rescue(model, config, log)
     rescue.keep()
     began = time.perf_counter() - log.seconds
@@ -211,12 +215,14 @@ def train(
         now = decide(log.validation, config)
         if now.best == interval:
             best.capture()
+        milestones.keep(interval + 1, best.arrays)
         if now.lowers_rate:
             best.restore()
             model.optimizer.base_rate.assign(base_rate(config, log, rescue.count))
         rescue.keep()
         if checkpoint is not None:
-            checkpoint.save(model, log, best.arrays, is_last=len(log.records) == last or now.stops)
+            is_last = len(log.records) == last or now.stops
+            checkpoint.save(model, log, best.arrays, milestones.weights, is_last)
         # Logging, pictures and checkpoints do not count as training time.
         began += time.perf_counter() - before
     best.restore()

@@ -144,6 +144,23 @@ def test_a_final_run_that_is_extended_equals_one_of_that_budget(run, tmp_path):
     assert extended == curves(run(whole, output=tmp_path / "two", images=128 * 24))
 
 
+def test_the_test_bound_at_each_share_of_a_budget_is_that_of_a_run_of_this_budget(run, tmp_path):
+    def measured(evaluations, name, **settings):
+        training = TRAINING.model_copy(update={"evaluations": evaluations})
+        study = Study(name="budgets", question="How low?", arms=(Arm(SMALL, training=training),))
+        runner = run(study, output=tmp_path / name, images=128 * evaluations, **settings)
+        table = load_results(runner.bound.settings.tracking, runner.bound.study_id).tables["budgets"]
+        return table.sort_values("evaluation").set_index("evaluation")
+
+    whole, half = measured(16, "whole"), measured(8, "half")
+    assert whole.index.tolist() == [2, 4, 8, 16]
+    assert half.index.tolist() == [1, 2, 4, 8]
+    columns = ["images", "bits_per_dim", "standard_error", "importance_samples"]
+    assert half.loc[[2, 4, 8], columns].equals(whole.loc[[2, 4, 8], columns])
+    assert whole["images"].tolist() == [128 * evaluation for evaluation in whole.index]
+    assert whole["bits_per_dim"].is_monotonic_decreasing
+
+
 def test_few_checkpoints_outlast_a_study(run, trainer, tmp_path, monkeypatch):
     assert CHECKPOINTS_KEPT >= 8
     monkeypatch.setattr("bench.execution.session.CHECKPOINTS_KEPT", 1)

@@ -360,7 +360,7 @@ class Saved:
     def restore(self, model):
         return None
 
-    def save(self, model, log, best, is_last=False):
+    def save(self, model, log, best, milestones, is_last=False):
         if decide(log.validation, self.config).lowers_rate:
             self.pairs += [(np.array(w), best[f"model_{i}"].copy()) for i, w in enumerate(model.weights)]
 
