@@ -1,4 +1,4 @@
-"""What to try against posterior collapse, with what that did on this very study, and against an arm that learnt nothing."""
+"""What to try against posterior collapse, with what it did on this very study, and where an arm has learnt nothing."""
 
 from __future__ import annotations
 

@@ -271,6 +271,26 @@ def test_edges_that_cannot_be_moved_are_none(empty, swept, value, edge):
 
 
 @pytest.mark.parametrize(
+    ("setting", "edge"),
+    [
+        ("rescues", False),
+        ("training.rescues", False),
+        ("patience", False),
+        ("clip_norm", False),
+        ("model.patience", True),
+        ("warmup_steps", True),
+    ],
+)
+def test_no_advice_to_sweep_further_what_only_guards_the_training(empty, setting, edge):
+    run = empty.run("vae", "search", number=0, **{f"param_{setting}": 3})
+    empty.measure(run, "validation", "bits_per_dim", 2.0)
+    results = empty.results(swept={"vae": [setting]}, space={"vae": {setting: whole(0, 3)}})
+    said = answer(Study(results))
+    assert any("On the edge" in text for text in said.alarms) == edge
+    assert any(text.startswith("On the edge") for text in texts(results, alarm=True)) == edge
+
+
+@pytest.mark.parametrize(
     ("values", "outlier"),
     [
         ([2.310, 2.311, 2.312, 2.350], True),
