@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from bench.core.trial_ends import none_completed
 from reports.analysis import convergence, statistics
 from reports.analysis.convergence import State
 from reports.analysis.curves import bound_curves
@@ -15,7 +16,7 @@ from reports.analysis.extractor import doubtful
 from reports.analysis.remedies import against_no_knowledge, remedies
 from reports.analysis.results import LIKELIHOOD, select, variants
 from reports.analysis.selection import selected
-from reports.formatting import count, listing, number, quantity, short
+from reports.formatting import count, listing, number, quantity, short, shortened
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -50,6 +51,8 @@ OUTLYING = 5.0
 """Times the range of the other seeds from which a seed's distance to their median makes it an outlier."""
 OUTLYING_OF_THREE = 30.0
 """Likewise among three, where the range is that of two others and often small by chance: 1 in 20 alarms falsely."""
+LONGEST_REASON = 160
+"""Characters of the reason why a trial ended."""
 OUTLYING_BITS = 0.005
 """Bits/dim below which an outlier does not matter."""
 
@@ -70,6 +73,7 @@ def findings(study: Study) -> list[Finding]:
     for arm in study.arms:
         of_arm = list(_tightness(study, curves[arm], _gap(study, arm))) if arm in curves else []
         for finder in (
+            _unanswered,
             _worse_than_uniform,
             _rising,
             _rescued,
@@ -174,6 +178,14 @@ def _tightness(study: Study, curve: BoundCurve, gap: float | None) -> Iterator[F
             f"{course}: it has not flattened, so the true bits/dim lies lower than this value by an unknown amount.",
             alarm=True,
         )
+
+
+def _unanswered(study: Study, arm: str) -> Iterator[Finding]:
+    """An arm whose trials have all ended, none of them complete."""
+    ends = study.without_trial(arm)
+    if ends:
+        said = none_completed(study.title(arm), [(state, shortened(reason, LONGEST_REASON)) for state, reason in ends])
+        yield Finding(f"No answer: {said}. The arm has no final run.", alarm=True)
 
 
 def _worse_than_uniform(study: Study, arm: str) -> Iterator[Finding]:
