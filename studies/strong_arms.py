@@ -1,9 +1,9 @@
 """A strong VAE against a strong flow, each trained for minutes.
 
 Nothing is swept: each arm has the architecture of a recipe of `reparam-bench reproduce`, and its training with fewer
-images. The VAE is a ladder of three layers of latents, the flow a Glow with variational dequantisation. Their budgets
-were chosen by the speeds seen on one core, about 600 and 150 to 240 images of 28x28 a second, for similar times; the
-report says what each took.
+images. The VAE is a ladder of three layers of latents, the flow a Glow of two levels with variational dequantisation:
+height and width of the images must be divisible by 4. Their budgets were chosen by the speeds seen on one core, about
+600 and 150 to 240 images of 28x28 a second, for similar times; the report says what each took.
 """
 
 from bench import Arm, Study

@@ -13,6 +13,7 @@ from typing import Any, Literal
 from bench.core.errors import OutboxError, RestartRequiredError, StudyStoppedError, TrackingError
 from bench.core.results import RunState, Unbegun
 from bench.core.signals import StopRequest
+from bench.core.trial_ends import none_completed
 from bench.execution.agreement import runless
 from bench.execution.executors.base import Executor
 from bench.execution.progress import StudyProgress
@@ -62,19 +63,23 @@ class Coordinator:
         self._shown: dict[str, set[str]] = {}
         self._foreign: dict[str, int] = {}
         self._unbegun: list[Unbegun] = []
+        self._unanswered: dict[str, str] = {}
         self._tracking_due = 0.0
         self._lock: Heartbeat | None = None
 
-    def run(self, afterwards: Callable[[], None] = lambda: None) -> None:
+    def run(self, afterwards: Callable[[], None] = lambda: None) -> str:
         """Search, select, retrain and measure; finished tasks are not repeated.
 
         Args:
             afterwards: what is left to do once a study is complete, as its only coordinator still.
 
+        Returns:
+            Why arms have no final runs, of which no trial completed; empty where all have.
+
         Raises:
             KeyboardInterrupt: after Ctrl-C or SIGTERM, once the interrupted runs are marked as such.
             AlteredDataError: the images that the workers share were altered.
-            StudyStoppedError: many trials in a row failed, or no trial of an arm completed.
+            StudyStoppedError: many trials in a row failed, or no trial of any arm completed.
             SettingsError: another process is running the study.
         """
         with self.study.record.coordinator_lock() as self._lock:
@@ -84,7 +89,7 @@ class Coordinator:
                     self.stop.run_interruptible(self._run)
                 finally:
                     self._end_work()
-                state = RunState.COMPLETE
+                state = RunState.FAILED if self._unanswered else RunState.COMPLETE
             except (KeyboardInterrupt, RestartRequiredError):
                 state = RunState.INTERRUPTED
                 raise
@@ -92,6 +97,7 @@ class Coordinator:
                 self._bring_tracking_up_to_date()
                 self.study.parent.finish_if_reachable(state)
             afterwards()
+        return "; ".join(self._unanswered.values())
 
     def check_lock(self) -> None:
         """Raise StudyStoppedError if another process took over."""
@@ -187,7 +193,7 @@ class Coordinator:
             elif left:
                 self._check_failures(left[0])
                 self.executor.poll()
-        return {name: self._best(name) for name in searches}
+        return self._select()
 
     def _close(self, name: str) -> None:
         """Start no further trial of an arm, and wait for the running ones."""
@@ -199,22 +205,34 @@ class Coordinator:
             self.executor.poll()
         self._read(name)
 
-    def _best(self, name: str) -> Selection:
+    def _select(self) -> dict[str, Selection]:
+        """The best of each arm that has a complete trial; the others are said, and have no final runs.
+
+        Raises:
+            StudyStoppedError: no arm has one.
+        """
+        found = {name: self._best(name) for name in self.study.searches}
+        self._unanswered = {name: best for name, best in found.items() if isinstance(best, str)}
+        if len(self._unanswered) == len(found):
+            raise StudyStoppedError("; ".join(self._unanswered.values()))
+        for name, reason in self._unanswered.items():
+            self.progress.say(f"{name} has no final runs: {reason}")
+            for _ in range(self.study.bound.settings.seeds):
+                self.progress.finish_run(f"{name} final", timed=False)
+        return {name: best for name, best in found.items() if isinstance(best, Selection)}
+
+    def _best(self, name: str) -> Selection | str:
+        """An arm's best trial, or why it has none."""
         if not self.study.bound.study.arm(name).sweep:
             return Selection(None)
         search = self.study.searches[name]
         # In a search that ended before any trial did, that which came furthest.
-        best, done = search.best() or search.furthest(), len(search.settled())
-        if best is None and not done:
-            raise StudyStoppedError(
-                f"timeout={self.study.bound.settings.timeout} ended before any {name} trial did: allow more time"
-            )
-        if best is None:
-            raise StudyStoppedError(
-                f"none of the {done} {name} trials completed: see their reasons above, and try other ranges, more "
-                "epochs or --pruner none"
-            )
-        return Selection(best.number, best.values)
+        best, ended = search.best() or search.furthest(), sorted(search.settled().values(), key=lambda each: each.ended)
+        if best is not None:
+            return Selection(best.number, best.values)
+        if not ended:
+            return f"timeout={self.study.bound.settings.timeout} ended before any {name} trial did: allow more time"
+        return none_completed(name, [(str(each.state), each.reason) for each in ended])
 
     def _finals(self, selected: dict[str, Selection]) -> None:
         """Retrain each selected configuration from several seeds, and measure each model once on test."""

@@ -14,7 +14,7 @@ from bench.core.redaction import redact
 from bench.search.storage import open_storage
 from bench.search.study_record import list_studies, removal
 from bench.tracking.connection import connect, raise_tracking_errors
-from bench.tracking.deletion import delete_runs, deleted_studies
+from bench.tracking.deletion import all_runs, delete_runs, deleted_studies
 from bench.tracking.outbox.outbox import remove_study
 from bench.tracking.reading.reader import list_studies as list_logged
 
@@ -55,15 +55,27 @@ class Stores:
         Raises:
             SettingsError: the identifier, which anyone can write into a tracking store, is a path; or one of the
                 folders, or the outbox, is a link.
+            TrackingError: the tracking store, which knows the study's runs, cannot be reached.
         """
         check_identifier(study_id)
         own = [self.output / kind / study_id for kind in ("checkpoints", "reports")]
         # Measurements of gradients, which a study of estimators keeps for each of its settings.
         own += self.output.glob(f"gradients/{escape(study_id)}-*")
         own.append(self.output / "reports" / f"{study_id}-gradients")
+        own += self._evaluations(study_id)
         for folder in (self.output / "outbox" / study_id, *own):
             check_folder(folder)
         return [*filter(Path.is_dir, own)]
+
+    def _evaluations(self, study_id: str) -> list[Path]:
+        """What `evaluate` left of the study's runs, deleted ones among them: a removal may have been interrupted."""
+        folder = self.output / "evaluations"
+        kept = {each.name for each in folder.iterdir()} if folder.is_dir() else set()
+        if not kept or self.tracking is None:
+            return []
+        client = connect(self.tracking)
+        with raise_tracking_errors(self.tracking):
+            return [folder / run for run in all_runs(client, study_id) if run in kept]
 
 
 def check_identifier(study_id: str) -> None:

@@ -22,6 +22,8 @@ MOST_MULTIPLICATIONS = 5e12
 """Multiply-adds of its training at most, about three minutes of one core; validation and test take no more each."""
 LEAST_STEPS = 500
 """Where this allows fewer steps than these, and the arms see more, there is none: it would say little."""
+LEAST_BATCH_SIZE = 16
+"""Images per step at least, where larger ones leave room for fewer steps than these; the rate stays the same."""
 TRAINING = RECIPE.model_copy(update={"learning_rate": 1e-2})
 """At this rate validation was lower in every evaluation than at the recipe's, on the digits and on 12,000 of MNIST."""
 MOST_HIDDEN_VALUES = 2**24
@@ -103,9 +105,9 @@ def _wanted_images(bound: BoundStudy) -> int:
 
 
 def _batch_size(bound: BoundStudy) -> int:
-    # Large images leave room for fewer in a batch than small ones, which have the arms' number; nor need a larger one
-    # than the recipe's leave fewer steps than it takes.
+    # Large images leave room for fewer in a batch than small ones, which have the arms' number; and are they so costly
+    # that a batch of this size would leave fewer steps than it takes, it is a smaller one.
     height, width, _ = bound.info.image_shape
     room = max(1, MOST_HIDDEN_VALUES // (height * width * _model(bound.info).hidden_channels))
-    most = max(TRAINING.batch_size, _most_images(bound.info) // LEAST_STEPS)
+    most = max(LEAST_BATCH_SIZE, _most_images(bound.info) // LEAST_STEPS)
     return min(bound.settings.batch_size or TRAINING.batch_size, room, most)

@@ -12,7 +12,7 @@ from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 from sqlalchemy.exc import SQLAlchemyError
 
-from bench.core.databases import MLFLOW, check_database, is_database, parse_url, sqlite_file
+from bench.core.databases import MLFLOW, check_database, is_database
 from bench.core.errors import TrackingError
 from bench.core.logs import shorten
 from bench.core.redaction import redact
@@ -23,26 +23,21 @@ PATIENCE_SECONDS = 5
 """Timeout of a request at connection, which is repeated once. MLflow itself would retry for minutes."""
 
 
-def connect(uri: str, create: bool = False) -> MlflowClient:
+def connect(uri: str) -> MlflowClient:
     """Connect to a tracking store.
 
     Args:
         uri: any MLflow tracking URI.
-        create: whether to create a store in an empty or missing database, instead of raising an error.
 
     Returns:
         A client of the store.
 
     Raises:
-        TrackingError: the store cannot be reached, or is not an MLflow tracking store.
+        TrackingError: the store cannot be reached, is a database that holds none, or is not MLflow's.
     """
-    exists = not is_database(uri) or check_database(uri, MLFLOW, "tracking store")
-    if not exists and not create:
+    if is_database(uri) and not check_database(uri, MLFLOW, "tracking store"):
         raise TrackingError(f"tracking store {redact(uri)} holds no study: nothing was ever logged to it")
     try:
-        file = sqlite_file(parse_url(uri)) if uri.startswith("sqlite:") else None
-        if file is not None and not exists:
-            create_database(file)
         with _short_timeouts():
             client = MlflowClient(tracking_uri=uri)
             client.search_experiments(max_results=1)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from mlflow.entities import LifecycleStage, ViewType
@@ -78,6 +78,13 @@ def deleted_studies(client: MlflowClient) -> dict[str, str]:
         if study_id := run.data.tags.get("reparam.study_id"):
             studies.setdefault(study_id, run.info.experiment_id)
     return studies
+
+
+def all_runs(client: MlflowClient, study_id: str) -> Iterator[str]:
+    """The identifiers of a study's runs, deleted ones among them."""
+    condition = f"tags.`reparam.study_id` = '{study_id}'"
+    for run in search_runs(client, experiment_ids(client, ViewType.ALL), condition, view=ViewType.ALL):
+        yield run.info.run_id
 
 
 def delete_runs(client: MlflowClient, study_id: str) -> int:

@@ -63,6 +63,7 @@ class StudyOutcome:
         headline: its answer in a sentence.
         details: what a reader must know to weigh it.
         log: the log file of the run, if this process ran it.
+        unanswered: why some arms have no answer, of which no trial completed; empty where all have one.
     """
 
     results: StudyResults
@@ -70,6 +71,7 @@ class StudyOutcome:
     headline: str
     details: list[str]
     log: Path | None = None
+    unanswered: str = ""
 
     @property
     def study_id(self) -> str:
@@ -144,7 +146,7 @@ def run_study(
         SettingsError: a setting is out of range, or does not fit the data.
         DataError: the data is missing or not of an accepted form.
         TrackingError: a store cannot be reached.
-        StudyStoppedError: no trial of an arm completed.
+        StudyStoppedError: no trial of an arm completed; the others are answered in the report that the message names.
         KeyboardInterrupt: it was interrupted; the same call continues it.
     """
     from rich.console import Console
@@ -166,7 +168,10 @@ def run_study(
     check_output(chosen.output)
     chosen = chosen.model_copy(update={"dataset": _dataset(data, chosen.output, chosen.preparation)})
     console = Console(soft_wrap=True, quiet=quiet)
-    return run(_study(study, name, question), chosen, console, objects, log_file)
+    outcome = run(_study(study, name, question), chosen, console, objects, log_file)
+    if outcome.unanswered:
+        raise StudyStoppedError(outcome.unanswered)
+    return outcome
 
 
 def run(
@@ -224,12 +229,14 @@ def run(
             )
         _report_folder(bound.study_id, settings.output)
         try:
-            session = _searched(bound, dataset, console, objects, can_restart)
+            session, unanswered = _searched(bound, dataset, console, objects, can_restart)
         except RestartRequiredError:
             os.environ[RUNNING_STUDY_VARIABLE] = bound.study_id
             raise
         outcome = _report(session)
-    return replace(outcome, log=path)
+        if unanswered:
+            unanswered = f"{unanswered}; the other arms are answered in {outcome.page}"
+    return replace(outcome, log=path, unanswered=unanswered)
 
 
 def _report(session: StudySession) -> StudyOutcome:
@@ -242,8 +249,8 @@ def _report(session: StudySession) -> StudyOutcome:
 
 def _searched(
     bound: BoundStudy, dataset: Dataset, console: Console, objects: SearchObjects | None, can_restart: bool
-) -> StudySession:
-    """Have all trials and final runs done."""
+) -> tuple[StudySession, str]:
+    """Have all trials and final runs done; the session, and why arms have no final runs."""
     from bench.core.signals import StopRequest
     from bench.data.shared import share
     from bench.execution.coordinator import Coordinator
@@ -282,13 +289,13 @@ def _searched(
                     _report(session)
                     raise
 
-            coordinator.run(measure_references)
+            unanswered = coordinator.run(measure_references)
         except StudyStoppedError:
             report(bound.settings.tracking, bound.study_id, bound.settings.output)
             raise
         finally:
             session.tracker.close()
-    return session
+    return session, unanswered
 
 
 def _measure_reference_codes(

@@ -15,7 +15,8 @@ class FlowConfig(ModelConfig):
     """A flow of dequantised images.
 
     Attributes:
-        dequantisation: ``uniform`` (Theis et al. 2016) or ``variational`` (Ho et al. 2019).
+        dequantisation: ``uniform`` (Theis et al. 2016) or ``variational`` (Ho et al. 2019), which squeezes images once
+            and needs an even height and width.
         dequantisation_depth: coupling steps of the variational dequantisation.
         preprocessing: the map from the unit cube to the flow's space: ``linear``, ``logit``, or ``marginal``, which
             brings the marginal of each channel near a normal one (:mod:`models.bijections.preprocessing`).
@@ -39,7 +40,7 @@ class FlowConfig(ModelConfig):
         if self.dequantisation == "variational" and (height % 2 or width % 2):
             raise ValueError(
                 f"dequantisation=variational squeezes the image once, but {height}x{width} cannot be halved: "
-                "pad or crop the images, or take uniform"
+                "pad or crop the images, or take dequantisation=uniform"
             )
 
 

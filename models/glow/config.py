@@ -63,12 +63,13 @@ class GlowConfig(FlowConfig):
         height, width, _ = image_shape
         most = min((size & -size).bit_length() - 1 for size in (height, width))
         if self.levels > most:
+            uniform = " with dequantisation=uniform" if self.dequantisation == "variational" else ""
             raise ValueError(
                 f"levels={self.levels} squeezes the image {self.levels} times, but {height}x{width} can be halved "
                 + (
                     f"only {most} times: take levels <= {most}"
                     if most
-                    else "not even once: pad or crop the images, or take levels=0 and checkerboard_steps"
+                    else f"not even once: pad or crop the images, or take levels=0 and checkerboard_steps{uniform}"
                 )
             )
         super().check_images(image_shape, grey_levels)

@@ -77,26 +77,42 @@ class JetConfig(FlowConfig):
 
     def check_images(self, image_shape: Shape, grey_levels: int) -> None:
         """Raise ValueError if patches do not cover the images, or leave nothing to split."""
+        super().check_images(image_shape, grey_levels)
+        if refusal := self._refusal(image_shape):
+            raise ValueError(f"{refusal}: {self._instead(image_shape)}")
+
+    def _refusal(self, image_shape: Shape) -> str:
+        """Why the patches do not fit such images; empty where they do."""
         height, width, _ = image_shape
-        p, common = self.patch_size, math.gcd(height, width)
-        if common % p:
-            *some, last = [str(each) for each in range(1, common + 1) if common % each == 0]
-            fitting = f"{', '.join(some)} or {last}" if some else f"{last}, or pad or crop the images"
-            raise ValueError(f"patch_size={p} does not divide images of {height}x{width}: take {fitting}")
+        p = self.patch_size
+        if height % p or width % p:
+            return f"patch_size={p} does not divide images of {height}x{width}"
         rows, columns, values = self.tokens(image_shape)
         if values < 2 and self.couplings > self.patch_couplings:
-            raise ValueError(
-                f"patch_size={p} leaves tokens of a single value, which cannot be split: "
-                "take a larger one, or channel_couplings=0"
-            )
+            return f"patch_size={p} leaves tokens of a single value, which cannot be split"
         patches = {"checkerboard": rows * columns, "rows": rows, "columns": columns}
         in_use = SPLITS[self.patch_split][: math.ceil(self.patch_couplings / 2)]
         if any(patches[kind] < 2 for kind in in_use):
-            raise ValueError(
-                f"patch_split={self.patch_split} cannot split {rows}x{columns} patches: "
-                f"take a smaller patch_size than {p}, or patch_split=none"
-            )
-        super().check_images(image_shape, grey_levels)
+            return f"patch_split={self.patch_split} cannot split {rows}x{columns} patches of patch_size={p}"
+        return ""
+
+    def _instead(self, image_shape: Shape) -> str:
+        """What to take for such images, none of it refused in its turn."""
+        common = math.gcd(*image_shape[:2])
+        divisors = [p for p in range(1, common + 1) if common % p == 0]
+
+        def fits(**change: object) -> bool:
+            return not self.model_copy(update=change)._refusal(image_shape)
+
+        sizes = [p for p in divisors if fits(patch_size=p)]
+        options = [_one_of(sizes)] if sizes else []
+        for name, value in (("channel_couplings", 0), ("patch_split", "none")):
+            if fits(**{name: value}):
+                options.append(f"{name}={value}")
+            elif not sizes and (others := [p for p in divisors if fits(patch_size=p, **{name: value})]):
+                options.append(f"{_one_of(others)} with {name}={value}")
+        options[:1] = [f"take {each}" for each in options[:1]]
+        return ", or ".join(options if sizes else [*options, "pad or crop the images"])
 
     def size(self, image_shape: Shape, grey_levels: int) -> Size:
         """The weights and multiply-adds of all couplings and of the dequantisation."""
@@ -106,6 +122,11 @@ class JetConfig(FlowConfig):
     def compiled_steps(self) -> int:
         """The couplings."""
         return self.couplings
+
+
+def _one_of(sizes: list[int]) -> str:
+    *some, last = map(str, sizes)
+    return f"patch_size={', '.join(some)} or {last}" if some else f"patch_size={last}"
 
 
 def activation_bytes(config: JetConfig, image_shape: Shape) -> int:

@@ -167,6 +167,19 @@ class VAEConfig(ModelConfig):
         return sum(_parts(self, image_shape, grey_levels), Size())
 
 
+def activation_bytes(config: VAEConfig, image_shape: Shape, grey_levels: int) -> int:
+    """Bytes of what the layers of convolutional or residual networks, encoder and decoder, give of one image.
+
+    A residual block has two layers.
+    """
+    pixels, widths = _resolutions(config, image_shape)
+    after_each = 1 + 2 * config.blocks * (config.network == "residual") + (config.dropout > 0)
+    # At the coarsest resolution the decoder has a dense layer where it has an upsampling at the others.
+    of_each = after_each * sum(map(math.prod, zip(pixels, widths, strict=True)))
+    ends = 2 * config.latent_size + math.prod(image_shape) * config.parameters_per_value(grey_levels)
+    return 4 * (2 * of_each + ends)
+
+
 def _parts(config: VAEConfig, image_shape: Shape, grey_levels: int) -> Iterator[Size]:
     encoder = sum(_encoder(config, image_shape), Size())
     yield encoder

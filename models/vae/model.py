@@ -13,7 +13,7 @@ from models.base.diagnostics import Diagnosis, Run
 from models.base.distributions import DiagonalGaussian, GreyLevelDistribution, Tensor, log_mean_exp
 from models.base.variational import VariationalModel
 from models.vae import diagnostics
-from models.vae.config import VAEConfig
+from models.vae.config import VAEConfig, activation_bytes
 from models.vae.gradient_estimators import ESTIMATORS, Joint, log_ratio, with_value
 from models.vae.networks import decoder, encoder
 from models.vae.priors import CouplingFlow, FlowPrior, PosteriorMixture, Prior, StandardNormal
@@ -160,9 +160,21 @@ class VAE(VariationalModel):
 
     @property
     def objective_is_by_image(self) -> bool:
-        """Not with free bits, which go by the mean KL of the batch, nor where other images make the baseline."""
+        """Not with free bits, which go by the mean KL of the batch, nor where other images make the baseline.
+
+        Nor with dropout, whose draws are of the whole batch.
+        """
         settings = self.configuration
-        return not settings.free_bits and settings.gradient_estimator != "score_function_baseline"
+        alone = settings.gradient_estimator != "score_function_baseline"
+        return alone and not settings.free_bits and not settings.dropout
+
+    @property
+    def activation_bytes(self) -> int:
+        """The outputs of convolutional layers; 0 with dense ones, and where each piece would encode pseudo-inputs."""
+        settings = self.configuration
+        if settings.network == "dense" or settings.prior == "vamp":
+            return 0
+        return activation_bytes(settings, self.image_shape, self.grey_levels)
 
     def generate(self, noise: Tensor, temperature: Tensor | float = 1.0, labels: Tensor | None = None) -> Tensor:
         """z of the prior at T, then each pixel the Φ(T·ε_x) quantile of p(x | z): its median at T = 0."""

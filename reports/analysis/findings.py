@@ -8,14 +8,15 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from bench.core.trial_ends import none_completed
 from reports.analysis import convergence, statistics
 from reports.analysis.convergence import State
 from reports.analysis.curves import bound_curves
 from reports.analysis.extractor import doubtful
-from reports.analysis.remedies import remedies
+from reports.analysis.remedies import against_no_knowledge, remedies
 from reports.analysis.results import LIKELIHOOD, select, variants
 from reports.analysis.selection import selected
-from reports.formatting import count, listing, number, quantity, short
+from reports.formatting import count, listing, number, quantity, short, shortened
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -50,6 +51,8 @@ OUTLYING = 5.0
 """Times the range of the other seeds from which a seed's distance to their median makes it an outlier."""
 OUTLYING_OF_THREE = 30.0
 """Likewise among three, where the range is that of two others and often small by chance: 1 in 20 alarms falsely."""
+LONGEST_REASON = 160
+"""Characters of the reason why a trial ended."""
 OUTLYING_BITS = 0.005
 """Bits/dim below which an outlier does not matter."""
 
@@ -70,6 +73,8 @@ def findings(study: Study) -> list[Finding]:
     for arm in study.arms:
         of_arm = list(_tightness(study, curves[arm], _gap(study, arm))) if arm in curves else []
         for finder in (
+            _unanswered,
+            _worse_than_uniform,
             _rising,
             _rescued,
             _edges,
@@ -173,6 +178,39 @@ def _tightness(study: Study, curve: BoundCurve, gap: float | None) -> Iterator[F
             f"{course}: it has not flattened, so the true bits/dim lies lower than this value by an unknown amount.",
             alarm=True,
         )
+
+
+def _unanswered(study: Study, arm: str) -> Iterator[Finding]:
+    """An arm whose trials have all ended, none of them complete."""
+    ends = study.without_trial(arm)
+    if ends:
+        said = none_completed(study.title(arm), [(state, shortened(reason, LONGEST_REASON)) for state, reason in ends])
+        yield Finding(f"No answer: {said}. The arm has no final run.", alarm=True)
+
+
+def _worse_than_uniform(study: Study, arm: str) -> Iterator[Finding]:
+    """Final runs, or the selected trial where there are none, that take more bits than an image of unknown pixels."""
+    levels = study.results.dataset.get("grey_levels")
+    if not isinstance(levels, int) or levels < 2:
+        return
+    uniform, final = math.log2(levels), study.finals[arm]
+    rows = select(final.measurements, "test", LIKELIHOOD)
+    values = rows.loc[rows["unit"].isna() | (rows["unit"] == "bits/dim"), "value"].to_numpy(dtype=float)
+    runs, split = count(len(values), "final run"), "test"
+    if final.runs.empty and final.trial is not None:
+        values, runs, split = np.array([final.trial["value"]], dtype=float), "selected trial", "validation"
+    worse = values[np.isfinite(values) & (values > uniform)]
+    if not len(worse):
+        return
+    which = f"{len(worse)} of {runs}" if split == "test" else f"the {runs}"
+    most = "up to " if len(worse) > 1 else ""
+    advice = " ".join(against_no_knowledge(study, arm))
+    yield Finding(
+        f"Worse than the uniform code: {which} of {study.title(arm)} took {most}"
+        f"{quantity(float(worse.max()), None, 'bits/dim')} on {split}, and giving each of the {levels} grey levels the "
+        f"same probability takes {quantity(uniform)}: it knows less of these images than nothing. {advice}",
+        alarm=True,
+    )
 
 
 def _rising(study: Study, arm: str) -> Iterator[Finding]:

@@ -1,4 +1,4 @@
-"""What to try against posterior collapse, and what that did on this very study where other runs of it had tried."""
+"""What to try against posterior collapse, with what it did on this very study, and where an arm has learnt nothing."""
 
 from __future__ import annotations
 
@@ -10,9 +10,10 @@ import numpy as np
 import pandas as pd
 
 from bench.core.results import RunState
-from reports.analysis import statistics
+from reports.analysis import convergence, statistics
+from reports.analysis.convergence import State
 from reports.analysis.results import LIKELIHOOD, select
-from reports.formatting import count, listing, plain, quantity
+from reports.formatting import count, listing, plain, quantity, short
 
 if TYPE_CHECKING:
     from reports.analysis.results import Study
@@ -23,6 +24,8 @@ TIMES = (1, 3, 10)
 """Multiples to sweep of a value that was used and was too small."""
 NEEDED = {"training_samples": 1, "gradient_estimator": "pathwise", "prior": "standard"}
 """What they need of other settings; the prior matters to free bits alone."""
+LOWER_RATES = (30, 3)
+"""Parts of a learning rate between which to sweep where it was too high."""
 MOST_NAMED = 3
 """Settings by which two arms differ that are named; more are counted."""
 
@@ -52,9 +55,33 @@ def remedies(study: Study, arm: str) -> Iterator[str]:
     yield from _in_trials(study, arm, known)
 
 
+def against_no_knowledge(study: Study, arm: str) -> Iterator[str]:
+    """What to try where an arm is worse than the uniform code: longer training, lower learning rates, clipping.
+
+    Args:
+        study: the study.
+        arm: an arm with a final run or a selected trial above the uniform code.
+    """
+    run = _first(study, arm)
+    states = {each.state for each in convergence.courses(study, arm).values()}
+    if not states or states & {State.IMPROVING, State.UNKNOWN}:
+        yield "It may have seen too few images: train it for longer (--epochs)."
+    rate = pd.to_numeric(run.get("param.learning_rate"), errors="coerce")
+    if rate > 0:
+        low, high = (f"{rate / parts:.2g}" for parts in LOWER_RATES)
+        clipped = _missing(run.get("param.clip_norm")) or _used(run, "clip_norm")
+        swept = f'{{"learning_rate": Reals({low}, {high}, log=True)}}'
+        norm = "" if clipped else " and clip_norm=1.0 in its training"
+        yield f"Its learning rate of {short(float(rate))} may be too high: sweep {swept}{norm}."
+    else:
+        yield "Its learning rate may be too high: sweep lower ones."
+
+
 def _first(study: Study, arm: str) -> Any:
-    runs = study.finals[arm].runs
-    return runs.iloc[0] if len(runs) else pd.Series(dtype=object)
+    """The arm's first final run, or else its selected trial."""
+    final = study.finals[arm]
+    chosen = pd.Series(dtype=object) if final.trial is None else final.trial
+    return final.runs.iloc[0] if len(final.runs) else chosen
 
 
 def _has(run: Any, name: str) -> bool:

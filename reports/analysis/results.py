@@ -147,6 +147,14 @@ class Study:
         ]
         return pd.concat([known, pd.DataFrame(unbegun, columns=known.columns)], ignore_index=True) if unbegun else known
 
+    def without_trial(self, arm: str) -> list[tuple[str, str]]:
+        """State and reason of the ended trials of an arm of which none is complete or runs; empty for any other arm."""
+        frame = self.ended[(self.ended["arm"] == arm) & (self.ended["role"] == "search")]
+        if len(self.finals[arm].runs) or frame["state"].isin([RunState.COMPLETE, RunState.RUNNING]).any():
+            return []
+        frame = frame[frame["state"] != RunState.INTERRUPTED]
+        return list(zip(frame["state"], frame["reason"].fillna("").map(str), strict=True))
+
     @property
     def repeated(self) -> pd.DataFrame:
         """The attempts at trials and final runs that later ones repeated: none of them counts."""

@@ -39,6 +39,8 @@ FEWEST_TRIALS = 5
 """Complete trials of an arm below which it is open what else does as well."""
 MOST_COMPARED = 200
 """Trials that are compared in pairs to find out which settings are sizes."""
+SAFEGUARDS = ("clip_norm", "patience", "rescues")
+"""Settings of the training that guard it: one at the end of its range does not say that a better model lies beyond."""
 UNENDED = (RunState.RUNNING, RunState.INTERRUPTED)
 """States that say nothing about a configuration."""
 
@@ -61,8 +63,9 @@ class Selected:
 
     @property
     def edge(self) -> str:
-        """``top`` or ``bottom`` where the value lies at an end of its range that can be moved; else empty."""
-        return _edge(self.swept, self.value)
+        """``top`` or ``bottom`` where the value lies at an end of its range that is worth moving; else empty."""
+        guards = _of_training(self.parameter) and self.parameter.rpartition(".")[2] in SAFEGUARDS
+        return "" if guards else _edge(self.swept, self.value)
 
     @property
     def lies(self) -> str:

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from reports.analysis.reference_codes import Code
     from reports.analysis.results import Study
     from reports.analysis.statistics import Interval
-    from reports.figures.grammar import Layer, Place
+    from reports.figures.grammar import Dash, Layer, Place
 
 VALIDATION = "validation bits/dim"
 FAINT = 0.35
@@ -78,7 +78,7 @@ def answer(study: Study) -> Figure | None:
     layers = [layer for row, arm in enumerate(ranked) for layer in _level(study, arm, values[arm], place[row])]
     if shown:
         about = [f"{code.label}: {code.level} bits/dim" for code in shown]
-        layers[:0] = [Rule(code.value, label=code.label, dash="dotted", opacity=0.6) for code in lined]
+        layers[:0] = [Rule(code.value, label=code.label, dash=_dash(code), opacity=0.6) for code in lined]
         layers.append(_strokes([code.value for code in shown], place, len(arms), CODE, about))
     if known:
         about = [about for _, _, about in known]
@@ -96,6 +96,8 @@ def answer(study: Study) -> Figure | None:
 
 
 CODE = "reference code"
+LINE_OF: dict[Dash, str] = {"dotted": "dotted", "dashdot": "dash-dotted"}
+"""The lines at reference codes in words."""
 MOST_PUBLISHED = 4
 """Published results in the figure of the answer; the table has all."""
 ROOM_FOR_CODES, ROOM_FOR_THE_BEST = 1.5, 3.0
@@ -108,6 +110,11 @@ def _strokes(values: list[float], place: dict[int, float], first: int, label: st
     return Points(values, at, label=label, marker="upright", size=13, about=about)
 
 
+def _dash(code: Code) -> Dash:
+    """How the line at a code is broken: otherwise for the model than for the others."""
+    return "dashdot" if code.is_model else "dotted"
+
+
 def _row_of(code: Code) -> str:
     return f"{'model' if code.is_model else 'code'}: {short(code)}"
 
@@ -115,11 +122,10 @@ def _row_of(code: Code) -> str:
 def _codes_caption(codes: list[Code], shown: list[Code], lined: list[Code]) -> list[str]:
     sentences = []
     if shown:
-        named = [
-            f"{'a small exact model' if code.is_model else 'the shortest code'}, {code.in_words}" for code in lined
-        ]
+        what = {True: "a small exact model", False: "the shortest code"}
+        named = [f"{LINE_OF[_dash(code)]}: {what[code.is_model]}, {code.in_words}" for code in lined]
         names = listing(sorted({f"“{_row_of(code).split(':')[0]}”" for code in shown}))
-        sentences.append(f"Strokes named {names}: {kinds(shown)}, of no arm; dotted: {', and '.join(named)}.")
+        sentences.append(f"Strokes named {names}: {kinds(shown)}, of no arm; {'; '.join(named)}.")
     return [*sentences, *_beyond([code for code in codes if code not in shown])]
 
 
@@ -308,10 +314,12 @@ def _code_lines(study: Study, limits: tuple[float, float]) -> tuple[list[Layer],
     codes = reference_codes(study)
     shown = [code for code in codes if low - (high - low) <= code.value <= high + (high - low)]
     lines: list[Layer] = [
-        Rule(code.value, label=code.label, across="y", dash="dotted", opacity=0.6, written=True) for code in shown
+        Rule(code.value, label=code.label, across="y", dash=_dash(code), opacity=0.6, written=True) for code in shown
     ]
     ends = [code.value for code in shown]
-    dotted = [f"Dotted: {kinds(shown)}, of no arm."] if shown else []
+    among = [[code for code in shown if code.is_model == is_model] for is_model in (False, True)]
+    key = "; ".join(f"{LINE_OF[_dash(some[0])]}: {kinds(some)}" for some in among if some)
+    dotted = [f"{key[0].upper()}{key[1:]}, of no arm."] if shown else []
     beyond = _beyond([code for code in codes if code not in shown])
     return lines, (min([low, *ends]), max([high, *ends])), [*dotted, *beyond]
 

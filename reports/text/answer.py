@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -20,6 +20,7 @@ from reports.analysis.statistics import Estimate, Interval
 from reports.formatting import count, listing, quantity, state_name
 from reports.text import selection
 from reports.text.outlook import outlook
+from reports.text.smoke import marked
 
 if TYPE_CHECKING:
     from reports.analysis.reference_codes import Code
@@ -67,6 +68,11 @@ class Candidate:
 
 def answer(study: Study) -> Answer:
     """The study's answer, whatever its state: from no run at all to several seeds of every arm."""
+    found = _answer(study)
+    return replace(found, headline=marked(found.headline, study.results.settings))
+
+
+def _answer(study: Study) -> Answer:
     candidates = _candidates(study)
     if not candidates:
         return Answer(_without_finals(study), _status(study), _alarms(study, []))
@@ -74,10 +80,10 @@ def answer(study: Study) -> Answer:
         return _single_arm(study, candidates[0])
     if len(candidates) == 1:
         only = candidates[0]
-        others = [study.title(arm) for arm in study.arms if arm != only.arm]
+        others = [arm for arm in study.arms if arm != only.arm]
         headline = (
             f"Only {_label(study, only)} has been measured on test, at {_level(only.estimate)}; "
-            f"{listing(others)} not yet, so there is nothing to compare it with."
+            f"{_unmeasured(study, others)}, so there is nothing to compare it with."
         )
         first = [*_beside_codes(study, only), *_about_arms(study, [only]), *_caveats([only]), *_status(study)]
         return Answer(_with_selected(study, headline, [only]), first, _alarms(study, [only]), _bounds([only]))
@@ -366,6 +372,14 @@ def _status(study: Study) -> list[str]:
     if len(lost):
         sentences.append(f"{count(len(lost), 'final run')} did not complete ({_ends(lost)}).")
     return sentences
+
+
+def _unmeasured(study: Study, arms: list[str]) -> str:
+    """Why arms have no value on test: no trial of theirs completed, or it is not measured yet."""
+    ended = {arm: pd.DataFrame(study.without_trial(arm), columns=["state", "reason"]) for arm in arms}
+    waiting = [study.title(arm) for arm in arms if ended[arm].empty]
+    parts = [f"no trial of {study.title(arm)} completed ({_ends(frame)})" for arm, frame in ended.items() if len(frame)]
+    return listing([*parts, *([f"{listing(waiting)} not yet"] if waiting else [])])
 
 
 def _ends(frame: pd.DataFrame) -> str:

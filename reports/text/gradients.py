@@ -11,6 +11,7 @@ from bench.core.results import RunState
 from reports import formatting
 from reports.analysis.gradients import NAMES, name_of, row_of, rows_of, verdicts
 from reports.formatting import count, listing, number, plain, quantity, state_name
+from reports.text.smoke import marked
 from reports.text.tables import Cell, Table
 
 if TYPE_CHECKING:
@@ -330,4 +331,4 @@ def runs(results: GradientResults) -> Table:
 def answer(results: GradientResults) -> tuple[str, list[str]]:
     """The headline and the sentences under it."""
     answers = _Answers(results, verdicts(results.closed_forms.outcomes))
-    return answers.headline(), answers.details()
+    return marked(answers.headline(), results.settings), answers.details()

@@ -134,13 +134,16 @@ NOTES: list[tuple[str, str]] = [
     ),
     (
         "Alarms",
-        "The answer repeats these alarms: validation that rose after its best evaluation, where that came within the "
-        "first 10% of the training, the end lay above it by ten times what counts as a change, or the last weights are "
-        "the ones measured; a selected value at an end of its swept range (a real number: within 2% of it on the scale "
-        "on which it was swept), where the range could be extended; one of three seeds or more that is farther from "
-        "the median of the others than five times their range (30 times among three), than 0.005 bits/dim and than 5% "
-        "of the gap between arms (simulated with one outlier in ten seeds of one arm, 95% intervals cover about 85%, "
-        "and 93.5% to 96% without); a feature extractor whose accuracy on validation covers less than a tenth of the "
+        "The answer repeats these alarms: an arm of which no trial completed; final runs on test, or without any the "
+        "selected trial on validation, above log2 of the number of grey levels, which is what equal probabilities for "
+        "all of them take; validation that rose after its best evaluation, where that came within the first 10% of the "
+        "training, the end lay above it by ten times what counts as a change, or the last weights are the ones "
+        "measured; a selected value at an end of its swept range (a real number: within 2% of it on the scale "
+        "on which it was swept), where the range could be extended and the setting does more than guard the training; "
+        "one of three seeds or more that is farther from the median of the others than five times their range (30 times"
+        " among three), than 0.005 bits/dim and than 5% of the gap between arms (simulated with one outlier in ten "
+        "seeds of one arm, 95% intervals cover about 85%, and 93.5% to 96% without); a feature extractor whose accuracy"
+        " on validation covers less than a tenth of the "
         "way from chance to certainty, or of which there are too few images to tell: binomial tests separate it "
         "neither from chance nor from that tenth; any generated image with a value that is not finite; more than 1% of "
         "the sampled pixel values outside the data's range; half of the latents or more inactive, or none active; a "

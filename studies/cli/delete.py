@@ -24,8 +24,8 @@ def command(
 ) -> None:
     """Remove a study and all its runs; the command that began it then begins it again.
 
-    MLflow keeps the runs as deleted, until `mlflow gc`. Trials, checkpoints and reports are gone for good. Registered
-    models stay.
+    MLflow keeps the runs as deleted, until `mlflow gc`. Trials, checkpoints, evaluations and reports are gone for good.
+    Registered models stay.
     """
     from bench.checks.preflight import check_output, check_storage, check_tracking
     from bench.core.errors import SettingsError

@@ -196,7 +196,7 @@ def study(
     """Run a study, or continue it: sweep on validation, retrain the best from several seeds, measure on test."""
     options = {key: value for key, value in locals().items() if key not in _NO_SETTINGS}
     from bench.checks.preflight import check_output
-    from bench.core.errors import RestartRequiredError
+    from bench.core.errors import RestartRequiredError, StudyStoppedError
     from bench.study.definition import StudySettings
     from studies.cli.loading import load_study, prepare_backend_for
 
@@ -223,6 +223,8 @@ def study(
     print_next_steps(name, settings, outcome, console)
     if quiet:
         typer.echo(outcome.page)
+    if outcome.unanswered:
+        raise StudyStoppedError(outcome.unanswered)
 
 
 def _show_plan(study: Study, settings: StudySettings, console: Console) -> None:

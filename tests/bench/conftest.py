@@ -138,7 +138,7 @@ class StudyInThisProcess:
         self.parent = self.shared.parent
         self.searches = self.shared.searches
 
-    def run(self, dataset: Dataset, afterwards: Callable[[], None] = lambda: None) -> None:
+    def run(self, dataset: Dataset, afterwards: Callable[[], None] = lambda: None) -> str:
         from bench.core.signals import StopRequest
         from bench.execution.coordinator import Coordinator
         from bench.execution.executors.base import InProcess
@@ -151,7 +151,7 @@ class StudyInThisProcess:
                 publish_outside_data(self.shared, protocol.outside)
                 publish_extractor(self.shared, protocol.extractor)
                 worker = Worker(self.shared, dataset, self.progress, stop)
-                Coordinator(self.shared, InProcess(worker), self.progress, stop).run(afterwards)
+                return Coordinator(self.shared, InProcess(worker), self.progress, stop).run(afterwards)
         finally:
             self.shared.tracker.close()
 

@@ -6,6 +6,7 @@ import io
 import shutil
 
 import pytest
+from mlflow.tracking import MlflowClient
 
 from bench.search.storage import open_storage
 from bench.search.study_record import StudyRecord
@@ -35,6 +36,41 @@ def test_a_study_is_removed_and_the_commands_that_read_it_say_so(cli, runs):
         assert (code, out) == (2, "")
         assert f"the runs of {STUDY} were deleted in MLflow" in err
     assert cli("delete", "partial", "--yes")[0] == 0
+
+
+def test_the_evaluations_of_the_study_s_runs_are_removed_and_no_others(cli, runs):
+    client = MlflowClient(f"sqlite:///{runs / 'mlflow.db'}")
+    experiments = [each.experiment_id for each in client.search_experiments()]
+    own, deleted, *_ = [each.info.run_id for each in client.search_runs(experiments, "tags.`reparam.role` = 'search'")]
+    client.delete_run(deleted)
+    folders = [runs / "evaluations" / name for name in (own, deleted, "0" * 32, f"{own}-mine")]
+    for folder in folders:
+        (folder / "tables").mkdir(parents=True)
+        (folder / "measurements.csv").write_text("split\n")
+    code, out, err = cli("delete", "partial", "--yes")
+    assert (code, err) == (0, "")
+    assert [folder.exists() for folder in folders] == [False, False, True, True]
+    assert f"folder    runs/evaluations/{own}" in out
+    # What an interrupted removal left, its runs deleted already.
+    folders[0].mkdir()
+    assert cli("delete", "partial", "--yes")[0] == 0
+    assert [folder.exists() for folder in folders] == [False, False, True, True]
+
+
+def test_an_evaluation_that_is_a_link_keeps_the_study(cli, runs, tmp_path):
+    client = MlflowClient(f"sqlite:///{runs / 'mlflow.db'}")
+    (run,) = client.search_runs(
+        [each.experiment_id for each in client.search_experiments()], "tags.`reparam.role` = 'study'"
+    )
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    (runs / "evaluations").mkdir()
+    (runs / "evaluations" / run.info.run_id).symlink_to(elsewhere)
+    code, _, err = cli("delete", "partial", "--yes")
+    assert code == 2
+    assert f"evaluations/{run.info.run_id} is a link to {elsewhere}" in err
+    assert elsewhere.is_dir()
+    assert cli("list")[1].split()[0] == STUDY
 
 
 def test_it_asks_first(cli, runs, monkeypatch):

@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+import bench.workflows.run
 from bench.core.errors import TrackingError
 from bench.study.definition import StudySettings
 from bench.tracking import registry
@@ -126,3 +127,14 @@ def test_a_study_that_sweeps_nothing_continues_with_seeds(tmp_path):
     assert "--trials 16 continues the search" in "\n".join(next_steps("small", settings, found))
     found.results.runs = found.results.runs.iloc[1:]
     assert "--seeds 6 adds final runs" in "\n".join(next_steps("small", settings, found))
+
+
+@pytest.mark.parametrize("quiet", [False, True])
+def test_the_answer_of_the_other_arms_is_printed_before_the_command_says_which_has_none(cli, monkeypatch, quiet):
+    found = outcome(glow=[1.7])
+    found.unanswered = "none of the 2 vae trials completed (2 diverged): sweep lower learning rates"
+    monkeypatch.setattr(bench.workflows.run, "run", lambda *arguments, **settings: found)
+    monkeypatch.setattr(registry, "is_registered", lambda uri, name: False)
+    code, out, err = cli("study", "vae_vs_glow", *(["--quiet"] if quiet else []))
+    assert (code, err) == (2, f"error: {found.unanswered}\n")
+    assert out == "report.html\n" if quiet else "answer    A." in out

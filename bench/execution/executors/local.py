@@ -25,7 +25,9 @@ POLL_SECONDS = 0.5
 EARLY_SECONDS = 30.0
 """A worker that ends sooner after its start counts as failed at its start."""
 MOST_EARLY_ENDS = 10
-"""After this many failed starts in a row a worker is not started again."""
+"""After this many failed starts or ends by an error in a row a worker is not started again."""
+ERRORS = (1, 2)
+"""Exit statuses of a command that ended by an error: unlike a process that is killed, it would do so again."""
 GRACE_SECONDS = 60.0
 """Time for workers to mark their tasks as interrupted and upload what they logged, before they are killed."""
 _GPUS = Path("/proc/driver/nvidia/gpus")
@@ -36,7 +38,7 @@ class _WorkerProcess:
     number: int
     process: subprocess.Popen[bytes]
     began: float
-    early_ends: int = 0
+    failures: int = 0
 
 
 class LocalWorkers:
@@ -66,7 +68,7 @@ class LocalWorkers:
         """Start missing workers, then wait a moment.
 
         Raises:
-            StudyStoppedError: a worker ends soon after each start.
+            StudyStoppedError: a worker ends soon after each start, or by one error after the other.
         """
         if not self._members:
             self._logs.mkdir(parents=True, exist_ok=True)
@@ -79,14 +81,15 @@ class LocalWorkers:
     def _replace(self, member: _WorkerProcess) -> _WorkerProcess:
         log.warning("worker %d ended by %s; another takes its place", member.number, member.process.returncode)
         early = time.monotonic() - member.began < EARLY_SECONDS
-        ends = member.early_ends + 1 if early else 0
-        if ends == MOST_EARLY_ENDS:
+        failures = member.failures + 1 if early or member.process.returncode in ERRORS else 0
+        if failures == MOST_EARLY_ENDS:
+            when = f"within {EARLY_SECONDS:.0f} s of its start" if early else "in a row by an error"
             raise StudyStoppedError(
-                f"worker {member.number} ended {ends} times within {EARLY_SECONDS:.0f} s of its start, the last time "
-                f"by {member.process.returncode}: see {self._log(member.number)}"
+                f"worker {member.number} ended {failures} times {when}, the last time by {member.process.returncode}: "
+                f"see {self._log(member.number)}"
             )
         replacement = self._start(member.number)
-        replacement.early_ends = ends
+        replacement.failures = failures
         return replacement
 
     def _start(self, number: int) -> _WorkerProcess:

@@ -324,10 +324,64 @@ def test_failures_with_something_else_between_them_do_not_stop_the_study(study_r
     assert states(runner)["glow"] == ["complete"] * 9
 
 
-def test_an_arm_without_any_complete_trial_stops_the_study(start, tiny_study, digits, tmp_path, trainer):
-    trainer.accidents = dict.fromkeys(range(3), raising(DivergedError("loss became nan")))
-    with pytest.raises(StudyStoppedError, match="none of the 3 vae trials completed"):
+DIVERGED = DivergedError("loss became nan")
+NO_VAE = (
+    r"none of the 3 vae trials completed \(3 diverged; the last one by: loss became nan\): against divergence sweep"
+)
+
+
+def test_an_arm_without_any_complete_trial_is_said_at_the_end_and_the_others_are_answered(
+    start, tiny_study, digits, tmp_path, trainer
+):
+    trainer.accidents = dict.fromkeys(range(3), raising(DIVERGED))
+    runner = start(tiny_study, digits, tmp_path, trials=3, seeds=2)
+    afterwards = []
+    unanswered = runner.run(digits, lambda: afterwards.append(len(trainer.finals)))
+    assert re.match(NO_VAE, unanswered)
+    assert f"vae has no final runs: {unanswered}" in said(runner)
+    assert afterwards == [2]
+    assert states(runner) == {"vae": ["diverged"] * 3, "glow": ["complete"] * 3}
+    assert states(runner, "final") == {"glow": ["complete"] * 2}
+    tags = MlflowClient(runner.bound.settings.tracking).get_run(runner.parent.run_id)
+    assert list(json.loads(tags.data.tags["reparam.selected"])) == ["glow"]
+    assert tags.info.status == "FAILED"
+    # The same command does nothing twice, and says the same.
+    trainer.trials.clear(), trainer.finals.clear()
+    assert start(tiny_study, digits, tmp_path, trials=3, seeds=2).run(digits) == unanswered
+    assert (trainer.trials, trainer.finals) == ([], [])
+    # More trials may find one that completes.
+    trainer.accidents = {}
+    runner = start(tiny_study, digits, tmp_path, trials=4, seeds=2)
+    assert runner.run(digits) == ""
+    assert states(runner, "final")["vae"] == ["complete"] * 2
+    assert MlflowClient(runner.bound.settings.tracking).get_run(runner.parent.run_id).info.status == "FINISHED"
+
+
+def test_a_study_that_is_interrupted_with_an_arm_unanswered_continues_with_the_others(
+    start, tiny_study, digits, tmp_path, trainer
+):
+    trainer.accidents = {**dict.fromkeys(range(3), raising(DIVERGED)), -1: raising(KeyboardInterrupt)}
+    with pytest.raises(KeyboardInterrupt):
         start(tiny_study, digits, tmp_path, trials=3).run(digits)
+    trainer.accidents = {}
+    trainer.trials.clear(), trainer.finals.clear()
+    assert re.match(NO_VAE, start(tiny_study, digits, tmp_path, trials=3).run(digits))
+    assert (len(trainer.trials), len(trainer.finals)) == (0, 1)
+
+
+def test_a_study_of_which_no_arm_has_a_complete_trial_stops_with_the_reason_of_each(
+    start, tiny_study, digits, tmp_path, trainer
+):
+    trainer.accidents = {
+        **dict.fromkeys(range(3), raising(DIVERGED)),
+        **dict.fromkeys(range(3, 6), raising(MemoryError())),
+    }
+    runner = start(tiny_study, digits, tmp_path, trials=3)
+    with pytest.raises(
+        StudyStoppedError, match=rf"^{NO_VAE}.*; none of the 3 glow trials completed \(3 out of memory; "
+    ):
+        runner.run(digits)
+    assert trainer.finals == []
 
 
 def test_after_the_time_is_up_no_trial_begins_but_what_was_found_is_measured(study_run, trainer, monkeypatch):

@@ -67,7 +67,24 @@ def test_its_training_costs_no_more_than_a_bound_whatever_the_images_and_the_bud
     assert most_test_images(CIFAR10) * size.multiplications <= MOST_MULTIPLICATIONS
 
 
-@pytest.mark.parametrize("side", [64, 128, 512, 4096])
+@pytest.mark.parametrize(("side", "channels", "batch"), [(34, 1, 64), (35, 1, 62), (64, 3, 17), (68, 1, 16)])
+def test_large_images_have_one_that_is_trained_in_smaller_batches(side, channels, batch):
+    bound = bind(info=replace(CIFAR10, image_shape=(side, side, channels)))
+    assert too_large(bound) == ""
+    reference = reference_study(bound)
+    training = reference.base(reference.study.arms[0]).training
+    assert training.batch_size == batch
+    assert training.steps >= 500
+    assert training.warmup_steps == training.steps // 10
+    # As long as its training may take, and validation and test as long again, at the speed that the plan assumes.
+    planned = plan_reference(bound)
+    cost = 3 * planned.largest.multiplications * training.images
+    assert 0.99 * MOST_MULTIPLICATIONS < cost <= MOST_MULTIPLICATIONS
+    small = plan_reference(bind(info=replace(CIFAR10, image_shape=(32, 32, 3))))
+    assert planned.final_seconds < 1.5 * small.final_seconds
+
+
+@pytest.mark.parametrize("side", [72, 128, 512, 4096])
 def test_there_is_none_of_so_large_images_that_its_bound_allows_few_steps(side):
     bound = bind(info=replace(CIFAR10, image_shape=(side, side, 3)))
     assert reference_study(bound) is None

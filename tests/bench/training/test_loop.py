@@ -67,6 +67,7 @@ def test_training_sees_the_stream_from_its_start_each_batch_once(tuning, monkeyp
 FITTED = {
     "vae": VAEConfig(hidden_sizes=(8,), latent_size=2, kl_warmup_steps=10),
     "iwae": VAEConfig(hidden_sizes=(8,), latent_size=2, training_samples=3),
+    "vae, convolutional": VAEConfig(network="convolutional", hidden_channels=4, latent_size=2),
     "vae, free bits": VAEConfig(hidden_sizes=(8,), latent_size=2, free_bits=0.5),
     "glow": GlowConfig(levels=2, flow_depth=2, hidden_channels=4),
     "glow, classes": GlowConfig(levels=1, flow_depth=2, hidden_channels=4, classes=10, recompute=True),
@@ -74,7 +75,9 @@ FITTED = {
 }
 
 
-@pytest.mark.parametrize(("name", "cache_bytes"), [*((name, 2**20) for name in FITTED), ("glow", 2**13)])
+@pytest.mark.parametrize(
+    ("name", "cache_bytes"), [*((name, 2**20) for name in FITTED), ("glow", 2**13), ("vae, convolutional", 2**13)]
+)
 def test_training_agrees_with_fit(tuning, monkeypatch, name, cache_bytes):
     """Weights, metrics and random state after the same steps, whether a batch is computed whole or in microbatches."""
     monkeypatch.setattr(bench.runtime.sharding, "CACHE_BYTES", cache_bytes)
@@ -126,6 +129,7 @@ def test_a_batch_whose_images_depend_on_each_other_is_not_divided():
     assert training_sharding(tiny_vae(free_bits=0.1), 64, cores=2) == Sharding()
     assert not tiny_vae(free_bits=0.1).objective_is_by_image
     assert not tiny_vae(gradient_estimator="score_function_baseline").objective_is_by_image
+    assert not tiny_vae(dropout=0.1).objective_is_by_image
     assert tiny_vae().objective_is_by_image
 
 

@@ -18,7 +18,7 @@ from mlflow.tracking import MlflowClient
 
 import bench.execution.worker
 import bench.workflows.run
-from bench import Arm, Integers, Study, run_study
+from bench import Arm, Integers, Reals, Study, TrainingConfig, run_study
 from bench.core.environment import RUNNING_STUDY_VARIABLE
 from bench.core.errors import DataError, RestartRequiredError, SettingsError, StudyStoppedError, TrackingError
 from bench.core.extensions import load_extension
@@ -66,15 +66,16 @@ def ran(own_registries_of_module, tmp_path_factory, keep_classifier):
     keep_classifier(load(str(folder / "same.npz")).tuning, folder / "runs")
     arms = [SMALL, Arm(VAEConfig(hidden_sizes=(8,), latent_size=3), name="fixed")]
 
+    small = {
+        "output": folder / "runs",
+        "trials": 2,
+        "seeds": 1,
+        "images": 256,
+        "batch_size": 64,
+        "importance_samples": 4,
+    }
+
     def run(**changes):
-        small = {
-            "output": folder / "runs",
-            "trials": 2,
-            "seeds": 1,
-            "images": 256,
-            "batch_size": 64,
-            "importance_samples": 4,
-        }
         return run_study(
             arms,
             arrays,
@@ -88,7 +89,7 @@ def ran(own_registries_of_module, tmp_path_factory, keep_classifier):
             **small | changes,
         )
 
-    return SimpleNamespace(run=run, outcome=run(), folder=folder)
+    return SimpleNamespace(run=run, outcome=run(), folder=folder, arrays=arrays, small=small)
 
 
 @pytest.mark.backend
@@ -108,6 +109,41 @@ def test_it_returns_the_runs_the_answer_and_the_report(ran):
     assert outcome.results.question == "Is <b>small</b> enough?"
     assert outcome.results.dataset["sizes"] == {"train": 160, "validation": 60, "test": 80}
     assert outcome.report(ran.folder / "again").parent == ran.folder / "again"
+
+
+@pytest.mark.backend
+def test_an_arm_whose_trials_all_diverge_leaves_the_other_its_answer(ran):
+    """Adam takes steps as long as its learning rate."""
+    rates, training = Reals(1e8, 1e9), TrainingConfig(learning_rate=1e9)
+    hopeless = Arm(VAEConfig(hidden_sizes=(8,), latent_size=2), {"learning_rate": rates}, training, name="hopeless")
+
+    def run():
+        with pytest.raises(StudyStoppedError) as raised:
+            run_study(
+                [hopeless, SMALL],
+                ran.arrays,
+                name="half",
+                quiet=True,
+                backend=os.environ["KERAS_BACKEND"],
+                reference_model=False,
+                **ran.small,
+            )
+        return str(raised.value)
+
+    said = run()
+    match = re.fullmatch(r"none of the 2 hopeless trials completed \(2 diverged; .*; the other .* in (\S+)", said)
+    assert "sweep lower learning rates" in said
+    page = Path(match[1])
+    client = MlflowClient(f"sqlite:///{ran.folder}/runs/mlflow.db")
+    (parent,) = client.search_runs(
+        [client.get_experiment_by_name("reparam-bench/half").experiment_id], "tags.`reparam.role` = 'study'"
+    )
+    assert [each.path for each in client.list_artifacts(parent.info.run_id, "report")]
+    text = page.read_text()
+    assert "Only small (VAE) has been measured on test" in text
+    assert "no trial of hopeless completed (2 diverged)" in text
+    assert "No answer: none of the 2 hopeless trials completed" in text
+    assert run() == said
 
 
 def test_a_metric_of_the_user_s_own_reaches_a_reader_that_has_never_seen_its_file(ran):

@@ -1,6 +1,7 @@
 """Jet: its density against autodiff, its splits, and its network against Keras's attention and NumPy."""
 
 import itertools
+import re
 
 import keras
 import numpy as np
@@ -12,7 +13,7 @@ from numpy.testing import assert_allclose
 
 from models.bijections.squeeze import Squeeze
 from models.flows.diagnostics import round_trip_error
-from models.jet.config import JetConfig
+from models.jet.config import SPLITS, JetConfig
 from models.jet.coupling import TokenCoupling, tokens_that_stay
 from models.jet.model import Jet
 from models.jet.vision_transformer import Block, SelfAttention, VisionTransformer
@@ -394,11 +395,34 @@ def test_the_next_step_s_weights_are_drawn_again(array):
     ("settings", "shape", "message"),
     [
         ({"patch_size": 4}, (28, 28, 1), None),
-        ({"patch_size": 5}, (28, 28, 1), "patch_size=5 does not divide images of 28x28: take 1, 2, 4, 7, 14 or 28$"),
-        ({"patch_size": 4}, (5, 7, 1), "patch_size=4 does not divide images of 5x7: take 1, or pad or crop the images"),
-        ({"patch_size": 1}, (4, 4, 1), "patch_size=1 leaves tokens of a single value.* or channel_couplings=0"),
+        (
+            {"patch_size": 5},
+            (28, 28, 1),
+            "patch_size=5 does not divide images of 28x28: take patch_size=2, 4, 7 or 14$",
+        ),
+        (
+            {"patch_size": 4},
+            (5, 7, 1),
+            "divide images of 5x7: take patch_size=1 with channel_couplings=0, or pad or crop the images$",
+        ),
+        ({"patch_size": 4}, (5, 7, 3), "patch_size=4 does not divide images of 5x7: take patch_size=1$"),
+        (
+            {"patch_size": 4},
+            (7, 7, 1),
+            "take patch_size=1 with channel_couplings=0, or patch_size=7 with patch_split=none, or pad or crop",
+        ),
+        ({"patch_size": 1, "patch_split": "none"}, (1, 1, 1), "of a single value, which cannot be split: pad or crop"),
+        (
+            {"patch_size": 1},
+            (4, 4, 1),
+            "patch_size=1 leaves tokens of a single value.*: take patch_size=2, or channel_couplings=0$",
+        ),
         ({"patch_size": 1, "channel_couplings": 0}, (4, 4, 1), None),
-        ({"patch_size": 4}, (4, 4, 1), "patch_split=all cannot split 1x1 patches: take a smaller patch_size than 4"),
+        (
+            {"patch_size": 4},
+            (4, 4, 1),
+            "cannot split 1x1 patches of patch_size=4: take patch_size=2, or patch_split=none$",
+        ),
         ({"patch_size": 4, "patch_split": "rows"}, (4, 8, 1), "patch_split=rows cannot split 1x2 patches"),
         ({"patch_size": 4, "patch_split": "columns"}, (4, 8, 1), None),
         ({"patch_size": 4, "patch_split": "none"}, (4, 4, 1), None),
@@ -417,6 +441,35 @@ def test_images_that_cannot_be_cut_or_split_are_refused(settings, shape, message
     else:
         with pytest.raises(ValueError, match=message):
             config.check_images(shape, 2)
+
+
+OPTION = re.compile(r"(?:patch_size=(?P<sizes>[\d, or]*\d))?(?: with )?(?:(?P<name>[a-z_]+)=(?P<value>\w+))?")
+
+
+@pytest.mark.parametrize("patch_split", SPLITS)
+@pytest.mark.parametrize(("couplings", "channel_couplings"), [(9, 2), (3, 0), (1, 2)])
+def test_all_that_a_refusal_names_is_accepted(patch_split, couplings, channel_couplings):
+    named = 0
+    for height, width, channels, p in itertools.product((1, 2, 3, 4, 6, 7), (1, 4, 6, 7), (1, 3), (1, 2, 3, 5, 7)):
+        config = JetConfig(
+            patch_size=p, patch_split=patch_split, couplings=couplings, channel_couplings=channel_couplings
+        )
+        try:
+            config.check_images((height, width, channels), 2)
+            continue
+        except ValueError as error:
+            refusal = str(error)
+        for option in refusal.rpartition(": ")[2].removeprefix("take ").split(", or "):
+            if option == "pad or crop the images":
+                continue
+            found = OPTION.fullmatch(option)
+            assert found, refusal
+            value = found["value"] and {"0": 0}.get(found["value"], found["value"])
+            change = {found["name"]: value} if found["name"] else {}
+            for size in re.findall(r"\d+", found["sizes"] or str(p)):
+                config.model_copy(update={"patch_size": int(size), **change}).check_images((height, width, channels), 2)
+                named += 1
+    assert named > 50
 
 
 def test_heads_divide_the_width():

@@ -1,8 +1,12 @@
+import math
+
 import keras
 import numpy as np
 import pytest
 
+from models.layers.residual_block import ResidualBlock
 from models.vae.config import VAEConfig
+from models.vae.model import VAE
 from models.vae.networks import decoder, encoder
 
 pytestmark = pytest.mark.backend
@@ -14,6 +18,31 @@ NETWORKS = {
     "convolutional": {"network": "convolutional", "hidden_channels": 2, "downsamplings": 2},
     "residual": {"network": "residual", "hidden_channels": 2, "downsamplings": 1, "blocks": 1},
 }
+
+
+def given_by_layers(network):
+    """Numbers that the layers of a network give of one image; what gives its input another shape gives none."""
+    shapes = keras.layers.Flatten, keras.layers.Reshape
+    return sum(
+        math.prod(layer.output.shape[1:]) * (2 if isinstance(layer, ResidualBlock) else 1)
+        for layer in network.layers
+        if not isinstance(layer, shapes)
+    )
+
+
+@pytest.mark.parametrize("dropout", [0.0, 0.1])
+@pytest.mark.parametrize("image_shape", SIZES, ids=str)
+@pytest.mark.parametrize("network", ["convolutional", "residual"])
+def test_the_bytes_of_convolutional_networks_are_those_that_their_layers_give(network, image_shape, dropout):
+    config = VAEConfig(latent_size=3, dropout=dropout, **NETWORKS[network])
+    model = VAE(config, image_shape, 17)
+    assert model.activation_bytes == 4 * (given_by_layers(model.encoder) + given_by_layers(model.decoder))
+
+
+def test_a_batch_stays_whole_where_weights_are_many_or_pseudo_inputs_would_be_encoded_by_each_piece():
+    assert VAE(VAEConfig(**NETWORKS["dense"]), (8, 8, 1), 17).activation_bytes == 0
+    vamp = VAEConfig(prior="vamp", pseudo_inputs=4, **NETWORKS["convolutional"])
+    assert VAE(vamp, (8, 8, 1), 17).activation_bytes == 0
 
 
 @pytest.mark.parametrize("image_shape", SIZES, ids=str)

@@ -49,6 +49,37 @@ def test_alarm_thresholds(study, metric, silent, loud, words):
     assert any(words in detail.replace(NO_BREAK, " ") for detail in answer(Study(results)).details)
 
 
+UNIFORM = "and giving each of the 17 grey levels the same probability takes 4.09: it knows less of these images than"
+
+
+def worse_than_uniform(builder):
+    return [text for text in texts(builder.results(), alarm=True) if text.startswith("Worse than the uniform code")]
+
+
+def test_a_final_run_that_is_worse_than_the_uniform_code(study):
+    assert worse_than_uniform(study({"vae": [4.05, 4.08, 4.087], "glow": [1.97]})) == []
+    (text,) = worse_than_uniform(study({"vae": [2.31, 4.2, 5.125], "glow": [1.97]}))
+    assert f"code: 2 of 3 final runs of VAE took up to 5.12 bits/dim on test, {UNIFORM}" in text
+    # Trained to the end of its curve, at the rate that was selected.
+    assert "Its learning rate of 0.00471 may be too high: sweep " in text
+    assert '{"learning_rate": Reals(0.00016, 0.0016, log=True)}.' in text
+    (text,) = worse_than_uniform(study({"vae": [4.2], "glow": [1.97]}))
+    assert "code: 1 of 1 final run of VAE took 4.20 bits/dim on test" in text
+    builder = study({"vae": [4.2], "glow": [1.97]})
+    results = builder.results()
+    del results.dataset["grey_levels"]
+    assert not any("uniform code" in text for text in texts(results, alarm=True))
+
+
+def test_a_selected_trial_that_is_worse_than_the_uniform_code(empty):
+    run = empty.run("vae", "search", number=0, param_latent_size=8, param_learning_rate=0.3, param_clip_norm=0.0)
+    empty.measure(run, "validation", "bits_per_dim", 4.5)
+    (text,) = worse_than_uniform(empty)
+    assert f"code: the selected trial of VAE took 4.50 bits/dim on validation, {UNIFORM}" in text
+    assert "too few images: train it for longer (--epochs). Its learning rate of 0.3 may be too high" in text
+    assert text.endswith("Reals(0.01, 0.1, log=True)} and clip_norm=1.0 in its training.")
+
+
 @pytest.mark.parametrize(("deleted", "words"), [(1, "1 run of this study, deleted in MLflow, is"), (2, "2 runs of")])
 def test_runs_that_somebody_deleted_are_counted(study, deleted, words):
     results = study(LEVELS, measured=True).results()
@@ -236,6 +267,26 @@ def test_edges_that_cannot_be_moved_are_none(empty, swept, value, edge):
     run = empty.run("vae", "search", number=0, param_latent_size=value)
     empty.measure(run, "validation", "bits_per_dim", 2.0)
     results = empty.results(space={"vae": {"latent_size": swept}})
+    assert any(text.startswith("On the edge") for text in texts(results, alarm=True)) == edge
+
+
+@pytest.mark.parametrize(
+    ("setting", "edge"),
+    [
+        ("rescues", False),
+        ("training.rescues", False),
+        ("patience", False),
+        ("clip_norm", False),
+        ("model.patience", True),
+        ("warmup_steps", True),
+    ],
+)
+def test_no_advice_to_sweep_further_what_only_guards_the_training(empty, setting, edge):
+    run = empty.run("vae", "search", number=0, **{f"param_{setting}": 3})
+    empty.measure(run, "validation", "bits_per_dim", 2.0)
+    results = empty.results(swept={"vae": [setting]}, space={"vae": {setting: whole(0, 3)}})
+    said = answer(Study(results))
+    assert any("On the edge" in text for text in said.alarms) == edge
     assert any(text.startswith("On the edge") for text in texts(results, alarm=True)) == edge
 
 

@@ -376,7 +376,9 @@ def test_the_answer_s_figure_has_lines_at_the_shortest_code_and_at_the_reference
     assert list(rows(panel)) == ["Glow", "VAE", "model: PixelCNN", "code: histogram", "code: xz"]
     lines = {layer.label: layer.at for layer in panel.layers if isinstance(layer, Rule)}
     assert lines == {"Each pixel's own histogram": 2.4369, LABEL: 1.8}
-    said = f"dotted: the shortest code, each pixel's own histogram, and a small exact model, {LABEL}."
+    said = f"dotted: the shortest code, each pixel's own histogram; dash-dotted: a small exact model, {LABEL}."
+    dashes = {layer.label: layer.dash for layer in panel.layers if isinstance(layer, Rule)}
+    assert dashes == {"Each pixel's own histogram": "dotted", LABEL: "dashdot"}
     assert f"Strokes named “code” and “model”: reference codes and reference model, of no arm; {said}" in figure.caption
     drawn = (static.draw(figure, arm_styles(Study(with_model).families)), interactive.draw(figure, {}))
     for text in drawn:
@@ -398,7 +400,10 @@ def test_the_reference_model_is_a_line_with_a_label_in_the_likelihood_figures(wi
     assert of_test
     for figure in of_test:
         lines = {layer.label: layer for layer in figure.panels[0].layers if isinstance(layer, Rule)}
-        assert "Dotted: reference codes and reference model, of no arm." in figure.caption
+        assert "Dotted: reference codes; dash-dotted: reference model, of no arm." in figure.caption
+        assert {label: line.dash for label, line in lines.items()} == dict.fromkeys(lines, "dotted") | {
+            LABEL: "dashdot"
+        }
         assert lines[LABEL].written
         assert lines[LABEL].at == 1.8
 

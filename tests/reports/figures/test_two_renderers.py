@@ -179,10 +179,11 @@ def test_captions_promise_what_is_there_and_no_more(drawn):
         r"strip": lambda panels: any(panel.shaded for panel in panels),
         r"published": lambda panels: holds(panels, Points, label="published"),
         r"95% intervals? over training seeds": lambda panels: holds(panels, Line, label=figures.OVER_SEEDS),
-        r"Dotted: reference codes": lambda panels: holds(panels, Rule, written=True),
+        r"Dotted: reference codes": lambda panels: holds(panels, Rule, written=True, dash="dotted"),
+        r"; dash-dotted: reference model": lambda panels: holds(panels, Rule, written=True, dash="dashdot"),
         r"dotted: the shortest code": lambda panels: holds(panels, Rule, across="x", dash="dotted"),
         r"a small exact model": lambda panels: holds(
-            panels, Rule, across="x", dash="dotted", label="PixelCNN, 47.9\u00a0k weights, 2.17\u00a0min"
+            panels, Rule, across="x", dash="dashdot", label="PixelCNN, 47.9\u00a0k weights, 2.17\u00a0min"
         ),
         r"faint": lambda panels: holds(panels, Line, opacity=figures.FAINT),
         r"the selected one": lambda panels: holds(panels, Points, label="selected"),

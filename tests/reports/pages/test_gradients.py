@@ -23,7 +23,14 @@ ARMS = [
     ("pathwise", 8),
     ("doubly_reparameterised", 8),
 ]
+SAYS_NOTHING = "these numbers say nothing about the models"
 HOSTILE = "<script>alert(1)</script>|`**x**`\u202e"
+
+
+def test_a_smoke_run_says_first_that_its_numbers_are_no_result(results):
+    headline, details = answer(results)
+    smoke = dataclasses.replace(results, settings={**results.settings, "smoke": True})
+    assert answer(smoke) == (f"Smoke run: every step at the smallest size; {SAYS_NOTHING}. {headline}", details)
 
 
 @pytest.fixture(scope="module")

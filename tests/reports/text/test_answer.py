@@ -6,6 +6,8 @@ import pytest
 
 from reports.analysis.results import Study
 from reports.formatting import NO_BREAK
+from reports.pages.study import page
+from reports.pages.templates import page_as_html, page_as_markdown
 from reports.text.answer import answer
 
 
@@ -213,3 +215,47 @@ def test_an_exact_likelihood_is_called_no_bound(study):
             row["bound"] = "exact" if row["bound"] else None
     text = said(builder.results())
     assert "The bits/dim of made are exact. The others are upper bounds" in text
+
+
+def without_a_complete_trial(study, ends, levels):
+    """A study whose VAE has trials that ended so, and the other arms final runs with these values."""
+    builder = study(levels)
+    for number, state in enumerate(ends):
+        builder.run("vae", "search", state, number=number, reason=f"reason {number}", param_latent_size=4)
+    return builder.results()
+
+
+def test_an_arm_without_a_complete_trial_is_counted_with_its_reasons(study):
+    text = said(without_a_complete_trial(study, ["diverged", "pruned", "diverged"], {"glow": [1.97]}))
+    assert (
+        "Only Glow has been measured on test, at 1.970 ± 0.012 bits/dim; no trial of VAE completed (2 diverged and 1 "
+        "pruned), so there is nothing to compare it with."
+    ) in text
+    assert (
+        "No answer: none of the 3 VAE trials completed (2 diverged, 1 pruned; the last one by: reason 2): against "
+        "divergence sweep lower learning rates"
+    ) in text
+    text = said(without_a_complete_trial(study, ["diverged"], {"glow": [1.97], "other": [2.5]}))
+    assert text.startswith("Glow")
+    assert "No answer: no VAE trial completed (1 diverged; " in text
+
+
+@pytest.mark.parametrize("ends", [["diverged", "running"], ["diverged", "complete"], ["interrupted"], []])
+def test_an_arm_whose_trials_have_not_all_ended_is_not_measured_yet(study, ends):
+    text = said(without_a_complete_trial(study, ends, {"glow": [1.97]}))
+    assert "bits/dim; VAE not yet, so there is nothing to compare it with." in text
+    assert "No answer" not in text
+
+
+SMOKE = "Smoke run: every step at the smallest size; these numbers say nothing about the models. "
+
+
+def test_a_smoke_run_says_before_all_else_that_its_numbers_are_no_result(study, empty):
+    builder = study({"vae": [2.3, 2.31], "glow": [2.0, 2.01]})
+    for made in (builder, empty):
+        plain = made.results()
+        smoke = made.results(settings={**plain.settings, "smoke": True})
+        assert answer(Study(smoke)).headline == SMOKE + answer(Study(plain)).headline
+    for text in (page_as_html(page(smoke)), page_as_markdown(page(smoke))):
+        assert SMOKE in text
+    assert "Smoke" not in page_as_html(page(made.results(settings={"smoke": False})))

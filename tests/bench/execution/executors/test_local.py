@@ -6,13 +6,14 @@ import os
 import signal
 import sys
 import time
+from types import SimpleNamespace
 
 import psutil
 import pytest
 
 from bench.core.errors import StudyStoppedError
 from bench.execution.executors import local
-from bench.execution.executors.local import LocalWorkers, share_of_cores
+from bench.execution.executors.local import LocalWorkers, _WorkerProcess, share_of_cores
 
 SLEEPER = "import sys, time; print('warm', file=sys.stderr, flush=True); time.sleep(600)"
 OBSTINATE = (
@@ -80,6 +81,48 @@ def test_workers_that_end_again_and_again_stop_the_study_with_where_to_look(exec
         poll_for_long()
     (log,) = (tmp_path / "logs").iterdir()
     assert log.read_text().count("no such module") == local.MOST_EARLY_ENDS
+
+
+@pytest.mark.parametrize(
+    ("statuses", "stops"),
+    [
+        ([2] * local.MOST_EARLY_ENDS, True),
+        ([1, 2] * (local.MOST_EARLY_ENDS // 2), True),
+        ([*[2] * (local.MOST_EARLY_ENDS - 1), 0, 2], False),
+        ([*[2] * (local.MOST_EARLY_ENDS - 1), -signal.SIGKILL, 2], False),
+        # Killed for memory, or ended by somebody, as often as it likes: the trials of those that die are counted.
+        ([-signal.SIGKILL] * 30, False),
+        ([130] * 30, False),
+    ],
+    ids=["always 2", "1 and 2", "a good end between", "a death between", "deaths", "ended by somebody"],
+)
+def test_a_worker_that_ends_by_an_error_long_after_each_start_stops_the_study(monkeypatch, tmp_path, statuses, stops):
+    workers = LocalWorkers(1, ["worker"], {}, tmp_path)
+    late = time.monotonic() - 10 * local.EARLY_SECONDS
+    left = iter(statuses)
+    started = []
+
+    def start(number):
+        started.append(number)
+        return _WorkerProcess(number, SimpleNamespace(returncode=next(left, None), poll=lambda: 1), late)
+
+    monkeypatch.setattr(workers, "_start", start)
+    member = start(0)
+
+    def replace_all():
+        nonlocal member
+        for _ in statuses:
+            member = workers._replace(member)
+
+    if stops:
+        with pytest.raises(
+            StudyStoppedError, match=r"^worker 0 ended 10 times in a row by an error, .* 2: see .*0\.log"
+        ):
+            replace_all()
+        assert len(started) == local.MOST_EARLY_ENDS
+    else:
+        replace_all()
+        assert len(started) == len(statuses) + 1
 
 
 def test_a_worker_that_will_not_end_is_killed(executor, tmp_path, monkeypatch):
