@@ -26,7 +26,7 @@ from bench.search.study_record import StudyRecord, find_study
 from bench.study import search_space as space
 from bench.study.config import RunConfig
 from bench.study.definition import ENGINE, FINALS, BoundStudy, StudySettings
-from bench.study.serialization import check_code, from_json, to_json
+from bench.study.serialization import check_code, earlier_budgets, from_json, to_json
 from bench.tracking.schema import StudyDescription
 from bench.tracking.writer import ParentRun, Tracker
 from bench.training.checkpoint import Checkpoint
@@ -175,7 +175,7 @@ def open_session(bound: BoundStudy, objects: SearchObjects | None = None) -> Stu
     earlier = record.specification
     if earlier is not None:
         check_code(earlier, settings.mixed_code)
-        bound = replace(bound, intervals=earlier["intervals"])
+        bound = replace(bound, earlier=earlier_budgets(earlier))
     specification = to_json(bound)
     codes = [] if earlier is None else [code for code in earlier["codes"] if code != specification["code"]["code"]]
     codes.append(specification["code"]["code"])

@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, NamedTuple, Self
 
 from pydantic import (
     AfterValidator,
@@ -145,6 +145,18 @@ ENGINE = ("engine", "address", "cpus_per_trial", "gpus_per_trial")
 """Settings of the executor, which do not change results."""
 
 
+class Earlier(NamedTuple):
+    """The budget of a run that a study has had already, and that a later command extends.
+
+    Attributes:
+        interval: training images between two evaluations.
+        evaluations: their number.
+    """
+
+    interval: int
+    evaluations: int
+
+
 class StudySettings(BaseModel):
     """The settings of any study. The attributes are the command line's options."""
 
@@ -241,7 +253,7 @@ class StudySettings(BaseModel):
         """MLflow's tracking URI."""
         return self.tracking_uri or f"sqlite:///{self.output.resolve() / 'mlflow.db'}"
 
-    def training(self, base: TrainingConfig, train_images: int, interval: int | None = None) -> TrainingConfig:
+    def training(self, base: TrainingConfig, train_images: int, earlier: Earlier | None = None) -> TrainingConfig:
         """``base`` with the settings' batch size, if any, and the budget of a run.
 
         The budget is ``images``, else ``epochs``, else ``base.images`` if it is set, else a default that grows with the
@@ -251,7 +263,7 @@ class StudySettings(BaseModel):
         Args:
             base: the training of an arm.
             train_images: the number of training images.
-            interval: images between two evaluations, of a study that was begun with another budget.
+            earlier: the budget that the study has had already; it does not become smaller.
         """
         explicit = base.model_fields_set
         if self.images or self.epochs:
@@ -266,8 +278,8 @@ class StudySettings(BaseModel):
         evaluations = min(most, 2 if self.smoke else wanted)
         if not base.depends_on_budget:
             # Whole intervals of whole images: a run of a larger budget begins with the evaluations of this one.
-            interval = interval or max(1, round(images / evaluations))
-            evaluations = max(1, round(images / interval))
+            interval = earlier.interval if earlier else max(1, round(images / evaluations))
+            evaluations = max(1, round(images / interval), earlier.evaluations if earlier else 1)
             images = evaluations * interval
         changes = {"batch_size": batch_size, "images": images, "evaluations": evaluations}
         return TrainingConfig.model_validate({**base.model_dump(), **changes})
@@ -307,8 +319,8 @@ class BoundStudy:
     digest: str
     labels: str = ""
     """:attr:`bench.data.dataset.Dataset.labels_digest`: sample quality and conditional models depend on labels."""
-    intervals: Mapping[str, int] = field(default_factory=dict)
-    """Images between two evaluations, by arm, as the study was begun; a later budget keeps them."""
+    earlier: Mapping[str, Earlier] = field(default_factory=dict)
+    """The budget that each arm has had already, of which the schedule does not depend on the budget."""
 
     def __post_init__(self) -> None:
         names = [arm.name for arm in self.study.arms]
@@ -356,7 +368,7 @@ class BoundStudy:
 
     def base(self, arm: Arm) -> RunConfig:
         """The arm's configuration before any swept value."""
-        training = self.settings.training(arm.training, self.info.sizes["train"], self.intervals.get(arm.name))
+        training = self.settings.training(arm.training, self.info.sizes["train"], self.earlier.get(arm.name))
         return RunConfig.model_validate(
             {
                 "model": arm.model.model_dump(),

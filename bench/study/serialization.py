@@ -15,7 +15,7 @@ from bench.data.dataset import DatasetInfo
 from bench.runtime.provenance import code_version
 from bench.study import search_space as space
 from bench.study.config import TrainingConfig
-from bench.study.definition import ENGINE, Arm, BoundStudy, Study, StudySettings
+from bench.study.definition import ENGINE, Arm, BoundStudy, Earlier, Study, StudySettings
 from models.base.registry import AnyModelConfig
 
 _MODEL: TypeAdapter[Any] = TypeAdapter(AnyModelConfig)
@@ -43,8 +43,8 @@ def to_json(bound: BoundStudy) -> dict[str, Any]:
         "info": asdict(bound.info),
         "digest": bound.digest,
         "labels": bound.labels,
-        "intervals": {
-            arm.name: training.images // training.evaluations
+        "budgets": {
+            arm.name: [training.images // training.evaluations, training.evaluations]
             for arm in study.arms
             if not (training := bound.base(arm).training).depends_on_budget
         },
@@ -75,12 +75,18 @@ def from_json(written: Mapping[str, Any], storage: str | None, tracking_uri: str
     )
     info = _INFO.validate_python(written["info"])
     study = Study(arms=arms, **written["study"])
-    bound = BoundStudy(study, settings, info, written["digest"], written["labels"], written["intervals"])
+    earlier = earlier_budgets(written)
+    bound = BoundStudy(study, settings, info, written["digest"], written["labels"], earlier)
     if bound.study_id != written["study_id"]:
         raise SettingsError(
             f"{written['study_id']} becomes {bound.study_id} here: its configuration or this code has changed"
         )
     return bound
+
+
+def earlier_budgets(written: Mapping[str, Any]) -> dict[str, Earlier]:
+    """The budgets that a study's arms have had, of what :func:`to_json` has written."""
+    return {arm: Earlier(*budget) for arm, budget in written.get("budgets", {}).items()}
 
 
 def check_code(written: Mapping[str, Any], mixed: bool) -> None:

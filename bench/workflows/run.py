@@ -5,7 +5,7 @@ from __future__ import annotations
 import html
 import os
 import sys
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -33,7 +33,7 @@ from bench.data.npz_archive import ArraysInMemory
 from bench.data.preparation import Preparation
 from bench.data.registry import load
 from bench.runtime.backend import select_backend
-from bench.study.definition import AUTO, PRUNERS, SAMPLERS, Arm, BoundStudy, Study, StudySettings
+from bench.study.definition import AUTO, PRUNERS, SAMPLERS, Arm, BoundStudy, Earlier, Study, StudySettings
 from bench.study.plan import study_eta
 from bench.study.reference_model import RUN_KIND, reference_study, too_large
 
@@ -264,6 +264,8 @@ def _searched(
     runs = bound.runs + (reference is not None)
     with StopRequest() as stop, StudyProgress(console, runs, study_eta(bound)) as progress:
         session = open_session(bound, objects)
+        for line in _larger_budgets(bound, session.bound):
+            console.print(line, highlight=False, markup=False)
         if line := say_other_data(session):
             console.print(line, highlight=False, markup=False)
         try:
@@ -296,6 +298,18 @@ def _searched(
         finally:
             session.tracker.close()
     return session, unanswered
+
+
+def _larger_budgets(wanted: BoundStudy, begun: BoundStudy) -> Iterator[str]:
+    """Of which arms the study has had a larger budget already, which it keeps."""
+    for arm in begun.study.arms:
+        now, had = (bound.base(arm).training.images for bound in (wanted, begun))
+        # Of whole intervals.
+        if now < had - begun.earlier.get(arm.name, Earlier(0, 0)).interval:
+            yield (
+                f"{arm.name}: the study has had a budget of {had:,} images a run, and keeps it; its report shows the "
+                "smaller ones too"
+            )
 
 
 def _measure_reference_codes(

@@ -11,7 +11,7 @@ from bench.core.errors import SettingsError
 from bench.data.bundled import DIGITS
 from bench.data.preparation import Preparation
 from bench.study.config import TrainingConfig
-from bench.study.definition import Arm, BoundStudy, Study, StudySettings
+from bench.study.definition import Arm, BoundStudy, Earlier, Study, StudySettings
 from bench.study.search_space import Choices, Integers, Reals, from_json, is_swept, to_json
 from models.glow.config import GlowConfig
 from models.vae.config import VAEConfig
@@ -288,12 +288,18 @@ def test_of_seven_trials_halving_continues_four_and_two_of_these():
 def test_a_larger_budget_keeps_the_intervals_of_the_study_that_was_begun(more):
     begun = bind(epochs=10)
     base = begun.base(VAE).training
-    later = replace(bind(**more), intervals={"vae": base.images // base.evaluations})
+    later = replace(bind(**more), earlier={"vae": Earlier(base.images // base.evaluations, base.evaluations)})
     longer = later.base(VAE).training
     assert later.study_id == begun.study_id
     assert longer.evaluations > base.evaluations
     assert longer.steps_per_evaluation == base.steps_per_evaluation
     assert later.base(VAE).hash == begun.base(VAE).hash
+
+
+def test_a_smaller_budget_than_a_study_has_had_does_not_shrink_it():
+    had = Earlier(1000, 40)
+    training = replace(bind(epochs=1), earlier={"vae": had}).base(VAE).training
+    assert (training.images, training.evaluations) == (40_000, 40)
 
 
 def test_evaluations_by_which_trials_are_compared_are_not_swept():

@@ -37,7 +37,7 @@ def bound(digits, settings_for, tmp_path):
 def test_every_study_comes_back_as_it_was(bound, tmp_path, name):
     one = bound(load_study(name), storage=None)
     back = from_json(json.loads(json.dumps(to_json(one))), None, None, tmp_path)
-    assert replace(back, intervals={}) == one
+    assert replace(back, earlier={}) == one
     assert [back.base(arm) for arm in one.study.arms] == [one.base(arm) for arm in one.study.arms]
     assert back.study_id == one.study_id
 
@@ -46,7 +46,7 @@ def test_how_images_are_read_and_the_names_of_their_classes_come_back(bound, tmp
     one = bound(load_study(STUDIES[0]), storage=None, resize=8, grey=True)
     one = replace(one, info=replace(one.info, class_names=tuple("0123456789"), split_off=("validation", "test")))
     back = from_json(json.loads(json.dumps(to_json(one))), None, None, tmp_path)
-    assert replace(back, intervals={}) == one
+    assert replace(back, earlier={}) == one
     assert back.settings.preparation == Preparation(None, (8, 8), True)
 
 
@@ -72,7 +72,7 @@ def test_named_arms_with_conditions_come_back_as_they_were_and_unset_training_st
         batch_size=None,
     )
     back = from_json(json.loads(json.dumps(to_json(one))), None, None, tmp_path)
-    assert replace(back, intervals={}) == one
+    assert replace(back, earlier={}) == one
     assert [back.base(arm) for arm in one.study.arms] == [one.base(arm) for arm in one.study.arms]
     assert back.study_id == one.study_id
     assert [arm.training.model_fields_set for arm in back.study.arms] == [arm.training.model_fields_set for arm in arms]
