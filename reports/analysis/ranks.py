@@ -88,10 +88,10 @@ def rank_test(ranks: np.ndarray) -> RankTest:
         raise ValueError(f"{data_sets} data sets and {arms} arms: {LEAST_DATA_SETS} and 2 or more are needed")
 
     def squares(*columns: np.ndarray, axis: int) -> np.ndarray:
-        return np.sum([column.mean(axis=axis) ** 2 for column in columns], axis=0)
+        return np.asarray(np.sum([column.mean(axis=axis) ** 2 for column in columns], axis=0))
 
     def spread(*columns: np.ndarray, axis: int) -> np.ndarray:
-        return np.ptp([column.mean(axis=axis) for column in columns], axis=0)
+        return np.asarray(np.ptp([column.mean(axis=axis) for column in columns], axis=0))
 
     overall, widest = (
         stats.permutation_test(

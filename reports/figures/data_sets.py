@@ -28,7 +28,7 @@ def ranks(data_sets: OverDataSets) -> Figure | None:
     test = data_sets.test
     if test is None:
         return None
-    average = data_sets.average_ranks
+    average, names = data_sets.average_ranks, list(data_sets.studies)
     best = min(average.values())
     layers: list[Layer] = []
     if test.critical is not None:
@@ -36,7 +36,7 @@ def ranks(data_sets: OverDataSets) -> Figure | None:
     for row, (arm, rank) in enumerate(average.items()):
         own = data_sets.ranks[arm]
         place, title = float(len(average) - row), data_sets.title(arm)
-        each = Points(own, [place] * len(own), label="on one data set", colour=arm, opacity=0.45, about=own.index)
+        each = Points(own, [place] * len(own), label="on one data set", colour=arm, opacity=0.45, about=names)
         layers.append(each)
         layers.append(Points([rank], [place], label="average", colour=arm, size=11, about=[title]))
     x = Axis("rank, 1 is the lowest bits/dim", limits=(0.8, len(average) + 0.2), whole=True)
@@ -44,9 +44,9 @@ def ranks(data_sets: OverDataSets) -> Figure | None:
         f"Dashed: {number(test.critical, 2)} above the lowest average, the critical difference; arms left of it are "
         "not separated from the lowest."
         if test.critical is not None
-        else f"No difference of average ranks over {count(len(own), 'data set')} is beyond chance at 5%."
+        else f"No difference of average ranks over {count(len(names), 'data set')} is beyond chance at 5%."
     )
-    caption = f"Large marks: average over {count(len(own), 'data set')}. Small ones: each data set. {reach}"
+    caption = f"Large marks: average over {count(len(names), 'data set')}. Small ones: each data set. {reach}"
     titles = [data_sets.title(arm) for arm in average]
     return Figure("Ranks over data sets", [rows_panel(x, titles, layers)], caption, stem="ranks")
 

@@ -195,14 +195,14 @@ def likelihoods(data_sets: OverDataSets) -> Table:
 
 
 def _row(data_sets: OverDataSets, name: str, arms: list[str]) -> list[Cell]:
-    study, found = data_sets.studies[name], []
-    least = float(data_sets.likelihood.loc[name].min())
+    study, ranks, found = data_sets.studies[name], data_sets.ranks.loc[name].to_dict(), []
+    least = min((each.mean for each in data_sets.estimates[name].values() if each is not None), default=math.nan)
     for arm in arms:
         estimate = data_sets.estimates[name][arm]
         if estimate is None:
             found.append(Cell("no value" if arm in study.families else "absent"))
             continue
-        notes = [f"rank {_rank(float(data_sets.ranks.loc[name, arm]))}"] if arm in data_sets.ranked else []
+        notes = [f"rank {_rank(ranks[arm])}"] if arm in ranks else []
         notes += [f"+{_percent(estimate.mean / least)}"] if least > 0 and estimate.mean > least else []
         notes.append(count(estimate.seeds, "seed"))
         found.append(Cell(quantity(estimate.mean, estimate.error), notes))
