@@ -41,12 +41,12 @@ def ranks(data_sets: OverDataSets) -> Figure | None:
         layers.append(Points([rank], [place], label="average", colour=arm, size=11, about=[title]))
     x = Axis("rank, 1 is the lowest bits/dim", limits=(0.8, len(average) + 0.2), whole=True)
     reach = (
-        f"Dashed: {number(test.critical, 2)} above the lowest average, the critical difference; arms left of it are "
+        f" Dashed: {number(test.critical, 2)} above the lowest average, the critical difference; arms left of it are "
         "not separated from the lowest."
         if test.critical is not None
-        else f"No difference of average ranks over {count(len(names), 'data set')} is beyond chance at 5%."
+        else ""
     )
-    caption = f"Large marks: average over {count(len(names), 'data set')}. Small ones: each data set. {reach}"
+    caption = f"Large marks: average over {count(len(names), 'data set')}. Small ones: each data set.{reach}"
     titles = [data_sets.title(arm) for arm in average]
     return Figure("Ranks over data sets", [rows_panel(x, titles, layers)], caption, stem="ranks")
 

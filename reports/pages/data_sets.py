@@ -37,8 +37,9 @@ def page(data_sets: OverDataSets) -> Document:
         text.likelihoods(data_sets),
     ]
     sections = [Section("answer", "Answer", "Answer", answer)]
-    if (pairs := text.pairs(data_sets)) is not None:
-        blocks = [*drawn("ranks", "Ranks over data sets", figures.ranks), pairs]
+    if (test := data_sets.test) is not None:
+        found, pairs = Items([text.found_by_test(test)]), text.pairs(data_sets, test)
+        blocks = [found, *drawn("ranks", "Ranks over data sets", figures.ranks), pairs]
         sections.append(Section("ranks", "Ranks", "Ranks", blocks))
     if data_sets.are_several:
         profiles = [

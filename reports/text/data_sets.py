@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from reports import formatting
 from reports.analysis.data_sets import kind
 from reports.analysis.ranks import LEAST_DATA_SETS, LEVEL, PERMUTATIONS, data_sets_needed, least_p
-from reports.formatting import MISSING, count, listing, number, plain, quantity
+from reports.formatting import MISSING, NO_BREAK, count, listing, number, plain, quantity
 from reports.text.tables import Cell, Table
 
 if TYPE_CHECKING:
@@ -27,14 +27,14 @@ class Measure:
     Attributes:
         best: what the best arm of a data set has.
         profiles: the profiles.
-        ratios: those at which the table counts data sets.
+        steps: the ratios at which the table counts data sets, in words.
         excess: a ratio in words, before what it is of.
         short: a ratio in a cell.
     """
 
     best: str
     profiles: Callable[[OverDataSets], Mapping[str, Profile]]
-    ratios: tuple[float, ...]
+    steps: Mapping[float, str]
     excess: Callable[[float], str]
     short: Callable[[float], str]
 
@@ -77,19 +77,23 @@ def _percent(ratio: float) -> str:
     return f"{number(excess, min(2, max(0, decimals)))}%"
 
 
+def _times(ratio: float) -> str:
+    return f"{number(ratio, 2)}×" if ratio < 2 else formatting.ratio(ratio)
+
+
 LIKELIHOOD = Measure(
     "lowest bits/dim",
     lambda data_sets: data_sets.likelihood_profiles,
-    (1.01, 1.05),
+    {1.01: "1% above", 1.05: "5% above"},
     lambda ratio: f"{_percent(ratio)} above",
     lambda ratio: f"+{_percent(ratio)}",
 )
 TIME = Measure(
     "shortest training",
     lambda data_sets: data_sets.time_profiles,
-    (2.0, 5.0),
-    formatting.ratio,
-    formatting.ratio,
+    {2.0: "2×", 5.0: "5×"},
+    _times,
+    _times,
 )
 
 
@@ -130,12 +134,12 @@ def _of(some: int, n: int) -> str:
 
 
 def _friedman(test: RankTest) -> str:
-    return f"Friedman's test, p {_p(test.p)}"
+    return f"Friedman's test, p{NO_BREAK}{_p(test.p)}"
 
 
 def _p(p: float) -> str:
     text = formatting.probability(p)
-    return text if text.startswith("<") else f"= {text}"
+    return (text if text.startswith("<") else f"= {text}").replace(" ", NO_BREAK)
 
 
 def _separated(data_sets: OverDataSets, test: RankTest) -> str:
@@ -145,7 +149,7 @@ def _separated(data_sets: OverDataSets, test: RankTest) -> str:
     for (i, j), p in test.pairs.items():
         if p <= LEVEL:
             low, high = (arms[i], arms[j]) if test.average[i] < test.average[j] else (arms[j], arms[i])
-            found.append(f"{data_sets.title(low)} below {data_sets.title(high)} (p {_p(p)})")
+            found.append(f"{data_sets.title(low)} below {data_sets.title(high)} (p{NO_BREAK}{_p(p)})")
     if not found:
         return "No two of them are separated by themselves."
     return f"Separated are {listing(found)}." if len(found) < len(test.pairs) else f"All are: {listing(found)}."
@@ -158,7 +162,7 @@ def details(data_sets: OverDataSets) -> list[str]:
     if data_sets.test is not None and least_p(n, k) > LEVEL:
         found.append(
             f"With {k} arms, {n} data sets cannot reach 5% however they turn out: the smallest possible p is "
-            f"{_p(least_p(n, k)).removeprefix('= ')}; {data_sets_needed(k)} data sets could."
+            f"{formatting.probability(least_p(n, k))}; {data_sets_needed(k)} data sets could."
         )
     elif n < LEAST_DATA_SETS and k > 1:
         found.append(f"A test needs {data_sets_needed(k)} data sets or more with these {k} arms.")
@@ -213,11 +217,8 @@ def _rank(rank: float) -> str:
     return number(rank, 0 if rank.is_integer() else 1)
 
 
-def pairs(data_sets: OverDataSets) -> Table | None:
+def pairs(data_sets: OverDataSets, test: RankTest) -> Table:
     """Every two ranked arms with the difference of their average ranks."""
-    test = data_sets.test
-    if test is None:
-        return None
     arms, ranks = data_sets.ranked, data_sets.ranks
     rows = []
     for (i, j), p in sorted(test.pairs.items(), key=lambda each: each[1]):
@@ -232,13 +233,18 @@ def pairs(data_sets: OverDataSets) -> Table | None:
                 Cell("separated" if p <= LEVEL else "within chance"),
             ]
         )
-    critical = MISSING if test.critical is None else number(test.critical, 2)
+    return Table("Two arms at a time", ["Arms", "Lower on", "Average ranks apart", "Nemenyi's p", "At 5%"], rows)
+
+
+def found_by_test(test: RankTest) -> str:
+    """What the test found, in numbers."""
     over = "all arrangements" if test.exact else f"{PERMUTATIONS:,} random arrangements"
-    caption = (
-        f"Two arms at a time. Friedman's χ² = {number(test.statistic, 2)}, p {_p(test.p)} over {over}; critical "
-        f"difference {critical}"
+    reach = (
+        "no difference of average ranks is beyond chance at 5%"
+        if test.critical is None
+        else f"two average ranks differ by more than chance at 5% where they are {number(test.critical, 2)} or more apart"
     )
-    return Table(caption, ["Arms", "Lower on", "Average ranks apart", "Nemenyi's p", "At 5%"], rows)
+    return f"Friedman's χ² is {number(test.statistic, 2)}, p{NO_BREAK}{_p(test.p)} over {over} of the ranks; {reach}."
 
 
 def profile_sentences(data_sets: OverDataSets) -> list[str]:
@@ -268,14 +274,14 @@ def profile_table(data_sets: OverDataSets) -> Table:
     measures = (LIKELIHOOD, TIME)
     columns = ["Arm"]
     for measure in measures:
-        within = [f"at most {measure.excess(ratio)} that" for ratio in measure.ratios]
+        within = [f"at most {step} that" for step in measure.steps.values()]
         columns += [measure.best.capitalize(), *within, "Farthest"]
     rows = []
     for arm in (*data_sets.average_ranks, *data_sets.unranked):
         cells = [Cell(data_sets.title(arm))]
         for measure in measures:
             profile = measure.profiles(data_sets)[arm]
-            cells += [Cell(f"{profile.within(ratio)} of {profile.data_sets}") for ratio in (1.0, *measure.ratios)]
+            cells += [Cell(f"{profile.within(ratio)} of {profile.data_sets}") for ratio in (1.0, *measure.steps)]
             farthest = profile.ratios[-1] if profile.is_complete else None
             cells.append(Cell(MISSING if farthest is None else measure.short(float(farthest))))
         rows.append(cells)

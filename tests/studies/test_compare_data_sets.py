@@ -61,7 +61,7 @@ def pages(store):
 def test_three_studies_are_compared_over_their_data_sets(cli, store):
     code, out, err = cli("compare", "s-small", "s-mid", "s-large", "--output", str(store))
     assert (code, err) == (0, "")
-    lines = out.splitlines()
+    lines = out.replace("\u00a0", " ").splitlines()
     assert lines[0] == (
         "Over 3 data sets Glow has the lowest average rank, 1.00, but no difference between arms is established "
         "(Friedman's test, p = 0.250)."

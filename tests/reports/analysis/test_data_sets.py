@@ -7,7 +7,8 @@ import pytest
 from bench.core.errors import SettingsError
 from reports.analysis.data_sets import over_data_sets
 from reports.analysis.results import Study
-from reports.text.data_sets import details, headline, likelihoods, profile_sentences, profile_table
+from reports.text import data_sets as text
+from reports.text.data_sets import details, likelihoods, profile_sentences, profile_table
 
 
 @pytest.fixture
@@ -33,6 +34,10 @@ def of(study):
         )
 
     return make
+
+
+def headline(found):
+    return text.headline(found).replace("\u00a0", " ")
 
 
 def texts(table):
@@ -153,7 +158,7 @@ def test_the_profiles_are_in_two_sentences(of):
     assert profile_sentences(found) == [
         "Glow has the lowest bits/dim on 2 of 3 data sets; Glow is at most 5.0% above that; VAE is at most 100% above "
         "that.",
-        "VAE has the shortest training on 2 of 3 data sets; VAE is at most 1.5× that; Glow is at most 5.0× that.",
+        "VAE has the shortest training on 2 of 3 data sets; VAE is at most 1.50× that; Glow is at most 5.0× that.",
     ]
 
 
