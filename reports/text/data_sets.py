@@ -242,7 +242,7 @@ def found_by_test(test: RankTest) -> str:
     reach = (
         "no difference of average ranks is beyond chance at 5%"
         if test.critical is None
-        else f"two average ranks differ by more than chance at 5% where they are {number(test.critical, 2)} or more apart"
+        else f"average ranks that are {number(test.critical, 2)} or more apart differ by more than chance at 5%"
     )
     return f"Friedman's χ² is {number(test.statistic, 2)}, p{NO_BREAK}{_p(test.p)} over {over} of the ranks; {reach}."
 
