@@ -83,7 +83,7 @@ def answer(study: Study) -> Figure | None:
     if known:
         about = [about for _, _, about in known]
         layers.append(_strokes([value for _, value, _ in known], place, len(arms) + len(shown), "published", about))
-    panels = [_rows_panel(Axis("test bits/dim, lower is better"), rows, layers)]
+    panels = [rows_panel(Axis("test bits/dim, lower is better"), rows, layers)]
     excluded = {arm: len(levels[arm]) - len(values[arm]) for arm in ranked}
     caption = _answer_caption(study, layers, values, without, excluded)
     caption = " ".join([caption, *_codes_caption(codes, shown, lined), *_published_caption(study, known)])
@@ -147,7 +147,7 @@ def _published_caption(study: Study, shown: list[tuple[str, float, str]]) -> lis
     return [f"Upright strokes: published results of the same data, in bits/dim{some}."] if shown else []
 
 
-def _rows_panel(x: Axis, names: list[str], layers: list[Layer]) -> Panel:
+def rows_panel(x: Axis, names: list[str], layers: list[Layer]) -> Panel:
     """A panel with a row for each name, the first on top."""
     ticks = [(float(len(names) - row), name) for row, name in enumerate(names)]
     y = Axis(ticks=ticks, named=True, limits=(0.4, len(names) + 0.6))
@@ -164,7 +164,7 @@ def _distances(study: Study, best: str, intervals: dict[str, Interval]) -> Panel
         about = f"{study.title(arm)} less {study.title(best)}"
         layers.append(Points([interval.value], [place], label="difference", colour=arm, size=8.5, about=[about]))
     x = Axis(f"above {study.title(best)}", "bits/dim")
-    return _rows_panel(x, [study.title(arm) for arm in intervals], layers)
+    return rows_panel(x, [study.title(arm) for arm in intervals], layers)
 
 
 def _distances_caption(study: Study, best: str, intervals: dict[str, Interval | None]) -> str:

@@ -1,4 +1,4 @@
-"""``reparam-bench compare``: compares two studies, or one study at two commits."""
+"""``reparam-bench compare``: compares two studies, one study at two commits, or studies of several data sets."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from studies.cli.terminal import open_console, print_table
 
 if TYPE_CHECKING:
     from reports.analysis.comparison import Comparison
+    from reports.analysis.results import Study
 
 
 def command(
@@ -22,6 +23,12 @@ def command(
         str, typer.Argument(help="A study's identifier, or a prefix of it.", autocompletion=completion.study_ids)
     ],
     after: Annotated[str, typer.Argument(help="Another study's, likewise.", autocompletion=completion.study_ids)],
+    more: Annotated[
+        list[str] | None,
+        typer.Argument(
+            help="Further studies, each of another data set.", show_default=False, autocompletion=completion.study_ids
+        ),
+    ] = None,
     tracking_uri: TrackingUri = None,
     output: Output = Path("runs"),
     tracking_uri_after: TrackingUriAfter = None,
@@ -31,30 +38,64 @@ def command(
 ) -> None:
     """Compare two studies of the same data: did an arm get better, and is the change within noise?
 
+    Studies of two data sets or more, one each, are compared over them: which arm, by its name, is the better one on
+    all? Their ranks on each data set are tested where there are three or more.
+
     A study with the same settings at another commit has the same identifier: run it with another output folder, and
     give that by --output-after. The exit status is 3 if the studies have nothing that can be compared.
     """
     from bench.checks.preflight import check_output
     from bench.core.errors import SettingsError
-    from bench.execution.removal import REPORT_FOLDERS, check_folder
     from bench.tracking.reading.reader import load_results
-    from reports.analysis.comparison import compare
     from reports.analysis.results import Study
-    from reports.pages.comparison import write_comparison
 
     first = find_tracking_store(tracking_uri, output)
     check_output(output)
     same = tracking_uri_after is None and output_after is None
+    if more and not same:
+        raise SettingsError(
+            f"--output-after and --tracking-uri-after say where the second of two studies is, and {2 + len(more)} are "
+            "given: give two"
+        )
     second = (
         first if same else find_tracking_store(tracking_uri_after, output if output_after is None else output_after)
     )
-    ids = find_study_id(first, before), find_study_id(second, after)
-    if first == second and ids[0] == ids[1]:
-        raise SettingsError(f"{before!r} and {after!r} are the same study, {ids[0]}: give two, or --output-after")
-    folder = output / "reports" / f"compare-{ids[0]}-{ids[1]}"
+    names = [before, after, *(more or [])]
+    places = [
+        (uri, find_study_id(uri, name)) for uri, name in zip([first, *[second] * (len(names) - 1)], names, strict=True)
+    ]
+    for number, place in enumerate(places):
+        if (earlier := places.index(place)) < number:
+            raise SettingsError(
+                f"{names[earlier]!r} and {names[number]!r} are the same study, {place[1]}: give two, or --output-after"
+            )
+    studies = [Study(load_results(*place)) for place in places]
+    digests = {study.results.dataset.get("digest") for study in studies}
+    if more or (len(digests) == 2 and None not in digests):
+        _compare_over_data_sets(studies, output)
+    else:
+        _compare_two(studies[0], studies[1], output)
+
+
+def _compare_over_data_sets(studies: list[Study], output: Path) -> None:
+    from reports.text.data_sets import headline
+    from studies.cli.data_sets import compare_over_data_sets
+
+    found, page = compare_over_data_sets(studies, output, open_console())
+    typer.echo(page)
+    if not found.ranked:
+        typer.echo(f"warning: nothing can be compared: {headline(found)}", err=True)
+        raise typer.Exit(INCOMPLETE)
+
+
+def _compare_two(before: Study, after: Study, output: Path) -> None:
+    from bench.execution.removal import REPORT_FOLDERS, check_folder
+    from reports.analysis.comparison import compare
+    from reports.pages.comparison import write_comparison
+
+    folder = output / "reports" / f"compare-{before.results.study_id}-{after.results.study_id}"
     check_folder(folder, *REPORT_FOLDERS)
-    studies = [Study(load_results(uri, each)) for uri, each in zip((first, second), ids, strict=True)]
-    comparison = compare(*studies)
+    comparison = compare(before, after)
     _print(comparison)
     typer.echo(write_comparison(comparison, folder))
     if not comparison.changes:

@@ -24,6 +24,7 @@ from studies.cli import (
     upload,
     worker,
 )
+from studies.cli.data_sets import SeveralDataSets, check_each, compare_over_data_sets, run_each
 from studies.cli.names import STUDIES
 from studies.cli.options import Extensions, Grey, Output, Resize, Storage, TrackingUri, load_extensions
 from studies.cli.output import lasting_output
@@ -31,6 +32,8 @@ from studies.cli.stores import choose_studies, find_tracking_store
 from studies.cli.terminal import LogFile, Quiet, command_log, open_console, restart, run_program
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from rich.console import Console
 
     from bench.study.definition import Study, StudySettings
@@ -54,7 +57,7 @@ def main() -> None:
 
 WHOLE = "N"
 """In place of ``<int range>``: the range stands behind it, and the narrower column leaves room for the help."""
-_NO_SETTINGS = ("name", "no_reference_model", "dry_run", "extension", "quiet", "log_file")
+_NO_SETTINGS = ("name", "dataset", "no_reference_model", "dry_run", "extension", "quiet", "log_file")
 """Options of ``study`` that are not settings of a study."""
 
 
@@ -71,7 +74,7 @@ def run_script(path: str) -> None:
     main()
 
 
-@app.command()
+@app.command(cls=SeveralDataSets)
 def study(
     name: Annotated[
         str,
@@ -80,12 +83,15 @@ def study(
         ),
     ],
     dataset: Annotated[
-        str,
+        list[str] | None,
         typer.Option(
-            help="digits, mnist, fashion_mnist, cifar10, binarized_mnist, a .npz or .npy file, a folder of images.",
+            metavar="NAME...",
+            help="digits, mnist, fashion_mnist, cifar10, binarized_mnist, a .npz or .npy file, a folder of images; of "
+            "several, a study each and a comparison [default: digits].",
+            show_default=False,
             autocompletion=completion.datasets,
         ),
-    ] = "digits",
+    ] = None,
     grey_levels: Annotated[
         int | None,
         typer.Option(help="Values a pixel can take [default: 2 or 256].", show_default=False),
@@ -200,41 +206,78 @@ def study(
     from bench.study.definition import StudySettings
     from studies.cli.loading import load_study, prepare_backend_for
 
-    settings = StudySettings.from_options(options | {"reference_model": not no_reference_model})
+    options |= {"reference_model": not no_reference_model}
+    names = dataset or [StudySettings.model_fields["dataset"].default]
+    settings = [StudySettings.from_options({**options, "dataset": each}) for each in names]
     check_output(output)
-    prepare_backend_for(name, extension, settings.backend)
+    prepare_backend_for(name, extension, settings[0].backend)
     load_extensions(extension)
     declared = load_study(name)
     if dry_run:
-        _show_plan(declared, settings, open_console())
+        _show_plans(declared, settings, open_console())
         return
     from bench.workflows.run import run
     from studies.cli.plan import print_next_steps
 
     console = open_console(quiet)
+    unanswered: list[str] = []
+
+    def run_one(each: StudySettings) -> str:
+        outcome = run(declared, each, console, log_file=log_file, can_restart=True)
+        print_next_steps(name, each, outcome, console)
+        if quiet:
+            typer.echo(outcome.page)
+        if outcome.unanswered:
+            unanswered.append(outcome.unanswered)
+        return outcome.study_id
+
     try:
-        outcome = run(declared, settings, console, log_file=log_file, can_restart=True)
+        if len(settings) == 1:
+            run_one(settings[0])
+        else:
+            _run_several(declared, settings, run_one, console)
     except RestartRequiredError:
         restart()
     except KeyboardInterrupt:
         # Typer would end the command on Ctrl-C without a message.
         typer.secho("stopped: finished runs are kept; the same command continues", err=True)
         raise typer.Exit(130) from None
-    print_next_steps(name, settings, outcome, console)
-    if quiet:
-        typer.echo(outcome.page)
-    if outcome.unanswered:
-        raise StudyStoppedError(outcome.unanswered)
+    if unanswered:
+        raise StudyStoppedError("; ".join(unanswered))
 
 
-def _show_plan(study: Study, settings: StudySettings, console: Console) -> None:
-    from bench.checks.preflight import check_local_stores, check_study, load_own_data
-    from studies.cli.plan import print_plan
+def _run_several(
+    study: Study, settings: list[StudySettings], run_one: Callable[[StudySettings], str], console: Console
+) -> None:
+    """Run a study on each of several data sets, and compare its arms over those on which it has ended."""
+    from bench.checks.preflight import check_stores
+    from bench.tracking.reading.reader import load_results
+    from reports.analysis.results import Study as Prepared
 
-    planned = check_study(study, settings)
-    check_local_stores(settings.tracking, settings.storage_url, settings.output)
-    load_own_data(settings)
-    print_plan(planned, console)
+    check_each(study, settings)
+    check_stores(settings[0].tracking, settings[0].storage_url, settings[0].output)
+    status, ended = run_each(settings, run_one)
+    if len(ended) > 1:
+        console.print("")
+        studies = [Prepared(load_results(settings[0].tracking, study_id)) for study_id in ended]
+        _, page = compare_over_data_sets(studies, settings[0].output, console)
+        typer.echo(page)
+    if status:
+        raise typer.Exit(status)
+
+
+def _show_plans(study: Study, settings: list[StudySettings], console: Console) -> None:
+    from bench.checks.preflight import check_local_stores
+    from studies.cli.plan import print_plan, print_sum
+
+    planned = check_each(study, settings)
+    check_local_stores(settings[0].tracking, settings[0].storage_url, settings[0].output)
+    for each in planned:
+        print_plan(each, console)
+        if len(planned) > 1:
+            console.print("")
+    if len(planned) > 1:
+        print_sum(planned, console)
 
 
 @app.command()

@@ -6,7 +6,7 @@ import math
 import shlex
 import shutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -95,6 +95,18 @@ def print_plan(bound: BoundStudy, console: Console) -> None:
         f"converge  both families had converged on the digits by --epochs {CONVERGENT_EPOCHS}; here that is "
         f"{longer.images:,} images a run, {_duration(total_seconds(longer.bound, longer.plans))} in all. The report "
         "says of each run whether it had converged. Nothing was run."
+    )
+
+
+def print_sum(planned: Sequence[BoundStudy], console: Console) -> None:
+    """Print what a study on several data sets takes in all."""
+    runs = sum(bound.runs + (plan_reference(bound) is not None) for bound in planned)
+    seconds = sum(total_seconds(bound, plan(bound)) for bound in planned)
+    console.print(
+        f"in all    {len(planned)} data sets, one after the other, and a comparison over them: {runs:,} runs, "
+        f"{_duration(seconds)} on this processor, within a factor of about three",
+        highlight=False,
+        markup=False,
     )
 
 

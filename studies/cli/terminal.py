@@ -16,6 +16,8 @@ import typer
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from bench.core.errors import ReparamBenchError
+
 LONGEST_LINE = 1000
 """Characters of an error that are printed."""
 COLUMN_GAP = 2
@@ -88,7 +90,7 @@ def run_program(program: typer.Typer, name: str | None = None) -> None:
         program: the commands.
         name: its name in messages; by default the name of this process.
     """
-    from bench.core.errors import ReparamBenchError, UnexpectedError
+    from bench.core.errors import ReparamBenchError
 
     found: dict[str, Path] = {}
     try:
@@ -96,14 +98,13 @@ def run_program(program: typer.Typer, name: str | None = None) -> None:
             # In standalone mode Typer prints a usage error in a box of many lines.
             status = program(prog_name=name, standalone_mode=False, obj=found)
     except ReparamBenchError as error:
-        _print_error(str(error))
-        raise SystemExit(1 if isinstance(error, UnexpectedError) else 2) from None
+        raise SystemExit(print_error(error)) from None
     except typer.TyperException as error:
         # Empty if no command was given, and the help was printed.
         if message := _format_usage_error(error):
             context: typer.Context | None = getattr(error, "ctx", None)
             command = name if context is None else context.command_path
-            _print_error(f"{message.rstrip('.')}: `{command} --help` shows what is accepted")
+            _print_line(f"{message.rstrip('.')}: `{command} --help` shows what is accepted")
         raise SystemExit(error.exit_code) from None
     finally:
         # Otherwise the interpreter's last garbage collection visits every object, for seconds, before the process ends.
@@ -123,7 +124,15 @@ def _format_usage_error(error: typer.TyperException) -> str:
     return error.format_message()
 
 
-def _print_error(message: str) -> None:
+def print_error(error: ReparamBenchError) -> int:
+    """Print an error as one line; the exit status that it stands for."""
+    from bench.core.errors import UnexpectedError
+
+    _print_line(str(error))
+    return 1 if isinstance(error, UnexpectedError) else 2
+
+
+def _print_line(message: str) -> None:
     from bench.core.logs import one_line
 
     line = one_line(message)

@@ -143,6 +143,8 @@ def test_any_value_of_any_option_is_taken_or_refused(refused, tmp_path, monkeypa
         (["report", "--output", "file"], r"file/mlflow\.db (does not exist|cannot)"),
         (["compare", "partial", "partial"], r"'partial' and 'partial' are the same study, partial-digits-00000000"),
         (["compare", "partial", "other"], r"no study 'other'"),
+        (["compare", "partial", "other", "third"], r"no study 'other'"),
+        (["compare", "a", "b", "c", "--output-after", "."], r"second of two studies is, and 3 are given: give two"),
         (["compare", "partial", "partial", "--tracking-uri-after", ""], r"tracking_uri_after='' is empty"),
         (["compare", "partial", "partial", "--output-after", "gone"], r"gone/mlflow\.db does not exist"),
         (["compare", "partial", "partial", "--tracking-uri-after", "ftp://x"], r"ftp://x cannot be reached"),

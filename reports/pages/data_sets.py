@@ -1,0 +1,119 @@
+"""A comparison over data sets as a page of HTML, its Markdown twin with figures beside it, and its numbers as CSV."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pandas as pd
+
+from reports.figures import data_sets as figures
+from reports.figures.drawing import draw_each
+from reports.figures.styles import arm_styles
+from reports.formatting import listing
+from reports.pages.document import Block, Document, Figures, Glossary, Headline, Items, Section
+from reports.pages.files import remove_others, write_csv, write_file
+from reports.pages.templates import page_as_html, page_as_markdown
+from reports.text import data_sets as text
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from reports.analysis.data_sets import OverDataSets
+    from reports.figures.grammar import Figure
+
+
+def page(data_sets: OverDataSets) -> Document:
+    """Compute the page; figures and tests stand where there are enough data sets for them."""
+    styles = arm_styles(data_sets.families)
+
+    def drawn(name: str, title: str, *make: Callable[[OverDataSets], Figure | None]) -> list[Block]:
+        found = draw_each(name, title, lambda: [each for one in make if (each := one(data_sets)) is not None], styles)
+        return [Figures(found)] if found else []
+
+    answer: list[Block] = [
+        Headline(text.headline(data_sets)),
+        Items(text.details(data_sets)),
+        text.likelihoods(data_sets),
+    ]
+    sections = [Section("answer", "Answer", "Answer", answer)]
+    if (test := data_sets.test) is not None:
+        found, pairs = Items([text.found_by_test(test)]), text.pairs(data_sets, test)
+        blocks = [found, *drawn("ranks", "Ranks over data sets", figures.ranks), pairs]
+        sections.append(Section("ranks", "Ranks", "Ranks", blocks))
+    if data_sets.are_several:
+        profiles = [
+            Items(text.profile_sentences(data_sets)),
+            *drawn("profiles", "Performance profiles", figures.likelihood_profiles, figures.time_profiles),
+            text.profile_table(data_sets),
+        ]
+        sections.append(Section("profiles", "Performance profiles", "Profiles", profiles))
+    notes = [*text.RANKS, *(text.TESTS if data_sets.are_several else [])]
+    method: list[Block] = [Glossary(notes), text.sources(data_sets)]
+    sections.append(Section("method", "Method", "Method", method))
+    names = listing(list(data_sets.studies))
+    return Document(
+        name=f"Arms over {names}",
+        kicker=f"A comparison over data sets: {names}",
+        heading="Which arm is better over all data sets?",
+        sections=sections,
+        footer="Made by reparam-bench. Every number lies beside this page as CSV.",
+        styles=list(styles.values()),
+    )
+
+
+def write_data_sets(data_sets: OverDataSets, folder: Path) -> Path:
+    """Write ``compare.html``, ``compare.md``, ``results.csv`` and, where arms are tested, ``pairs.csv`` into a folder.
+
+    The same studies give the same bytes.
+
+    Returns:
+        The path of the HTML page.
+    """
+    content = page(data_sets)
+    write_csv(folder / "results.csv", _results(data_sets))
+    tested = _pairs(data_sets)
+    if tested is None:
+        (folder / "pairs.csv").unlink(missing_ok=True)
+    else:
+        write_csv(folder / "pairs.csv", tested)
+    written = {write_file(folder / each.path, each.standalone) for each in content.figures}
+    numbers = {folder / each.numbers_path: each.numbers for each in content.figures if each.numbers is not None}
+    written |= {write_csv(path, frame) for path, frame in numbers.items()}
+    remove_others([folder / "figures"], written)
+    write_file(folder / "compare.md", page_as_markdown(content))
+    return write_file(folder / "compare.html", page_as_html(content))
+
+
+def _results(data_sets: OverDataSets) -> pd.DataFrame:
+    """A row for each data set and arm."""
+    rows = []
+    for name, study in data_sets.studies.items():
+        for arm, estimate in data_sets.estimates[name].items():
+            ranked = arm in data_sets.ranked
+            rows.append(
+                {
+                    "data_set": name,
+                    "study": study.results.study_id,
+                    "arm": arm,
+                    "in_study": arm in study.families,
+                    "bits_per_dim": None if estimate is None else estimate.mean,
+                    "error": None if estimate is None else estimate.error,
+                    "seeds": 0 if estimate is None else estimate.seeds,
+                    "training_seconds": data_sets.seconds.loc[name, arm],
+                    "rank": data_sets.ranks.loc[name, arm] if ranked else None,
+                }
+            )
+    return pd.DataFrame(rows)
+
+
+def _pairs(data_sets: OverDataSets) -> pd.DataFrame | None:
+    """A row for each two ranked arms."""
+    test, arms = data_sets.test, data_sets.ranked
+    if test is None:
+        return None
+    rows = [
+        {"first": arms[i], "second": arms[j], "difference": test.average[i] - test.average[j], "p": p}
+        for (i, j), p in test.pairs.items()
+    ]
+    return pd.DataFrame(rows).assign(friedman_chi_squared=test.statistic, friedman_p=test.p, critical=test.critical)
