@@ -53,6 +53,7 @@ def test_log_p_and_latents_are_those_of_normflows_whose_latents_we_decode(glow, 
     assert_allclose(run(y, theirs)[1], kept[f"{name}/constant"], rtol=1e-11)
 
 
+@pytest.mark.slow_on_jax
 def test_single_precision_agrees_with_normflows_to_a_millionth_of_a_nat_per_dimension(glow, kept):
     name = "affine in colour"
     model, y = glow(name), kept[f"{name}/y"]

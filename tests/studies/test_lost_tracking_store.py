@@ -16,6 +16,7 @@ from bench.data.dataset import TuningData
 from tests.studies.small_study import COMMAND, DEADLINE, ROOT, is_running, small_study
 
 
+@pytest.mark.slow
 def test_a_tracking_store_that_is_lost_ends_a_quiet_study_in_one_line_with_its_traceback_in_the_log(
     keep_classifier: Callable[[TuningData, Path], None], tmp_path: Path
 ):

@@ -10,6 +10,7 @@ from nbclient import NotebookClient
 NOTEBOOK = Path(__file__).resolve().parents[2] / "studies" / "your_arrays.ipynb"
 
 
+@pytest.mark.slow
 def test_the_notebook_shows_the_answer_and_leaves_a_report(tmp_path, monkeypatch):
     monkeypatch.setenv("PYTHONPATH", str(NOTEBOOK.parents[1]))
     notebook = nbformat.read(NOTEBOOK, as_version=4)

@@ -59,6 +59,7 @@ def ladder(perturb):
     return perturb(build_model(config, (8, 8, 1), 17), scale=0.2)
 
 
+@pytest.mark.slow_on_jax
 def test_the_kl_of_each_layer_is_that_of_its_latents(ladder, images):
     measured, tables = Diagnostics(ladder).measure(images, seed=0)
     noise = np.random.default_rng(0).standard_normal((1, len(images), ladder.latents), dtype=np.float32)

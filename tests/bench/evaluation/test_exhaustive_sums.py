@@ -49,6 +49,7 @@ def trained_sum(name):
     return float(np.exp(likelihood.bound).sum()), model
 
 
+@pytest.mark.slow_on_jax
 @pytest.mark.parametrize("name", ["vae", "uniform", "variational", "logit"])
 def test_the_bound_can_become_tight(name):
     total, model = trained_sum(name)
@@ -58,6 +59,7 @@ def test_the_bound_can_become_tight(name):
         assert next(row.value for row in measurements if row.metric == "outside_share") < 0.005
 
 
+@pytest.mark.slow_on_jax
 def test_without_a_bounded_space_some_probability_is_lost_and_it_is_measured():
     total, model = trained_sum("linear")
     assert total < 0.98

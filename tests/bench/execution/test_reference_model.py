@@ -87,6 +87,7 @@ def session(tiny_study, settings_for, digits, tmp_path):
     return opened
 
 
+@pytest.mark.slow_on_jax
 @pytest.mark.backend
 def test_it_is_the_exact_likelihood_of_the_test_images_under_the_model_that_its_configuration_and_seed_give(
     session, digits

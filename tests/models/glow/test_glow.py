@@ -270,6 +270,7 @@ def test_a_uniform_density_scores_log2_of_the_grey_levels(float64, array, grey_l
     assert_allclose(array(bits_per_dim(bound, 48)), np.log2(grey_levels), rtol=1e-12)
 
 
+@pytest.mark.slow_on_jax
 @pytest.mark.parametrize("classes", [0, 3])
 def test_generate_undoes_encode(glow, normal, array, variant, classes):
     """With the noise that its latents stand for, each image generates itself."""
@@ -294,6 +295,7 @@ def test_generate_at_half_temperature_halves_the_noise(glow, normal, compiled, a
     assert (cold != full).any()
 
 
+@pytest.mark.slow_on_jax
 def test_initialise_standardises_behind_every_actnorm(float64, compiled, array):
     model = Glow(GlowConfig(**SMALL), (4, 4, 1), 256)
     images = np.random.default_rng(0).binomial(255, 0.2, size=(500, 4, 4, 1))
@@ -316,6 +318,7 @@ def test_initialise_standardises_behind_every_actnorm(float64, compiled, array):
     assert actnorms == 4
 
 
+@pytest.mark.slow_on_jax
 def test_initialise_leaves_a_finite_likelihood_where_pixels_are_constant(normal, compiled, array):
     model = Glow(GlowConfig(**SMALL), (4, 4, 1), 2)
     images = np.zeros((8, 4, 4, 1), "uint8")
@@ -323,6 +326,7 @@ def test_initialise_leaves_a_finite_likelihood_where_pixels_are_constant(normal,
     assert np.isfinite(array(compiled(model.log_weights)(images, normal(2, 8, 4, 4, 1)))).all()
 
 
+@pytest.mark.slow_on_jax
 def test_density_with_classes_is_that_of_the_class_and_without_labels_their_mixture(
     glow, cube, compiled, array, jacobian_log_det
 ):
@@ -370,6 +374,7 @@ def test_samples_without_labels_are_of_every_class_alike(glow, array):
     assert (classes_of(array(model.sample(4, seed=1, labels=labels))) == labels).all()
 
 
+@pytest.mark.slow_on_jax
 def test_labels_are_ignored_where_there_are_no_classes(glow, normal, compiled, array):
     model = glow()
     log_weights, generate = compiled(model.log_weights), compiled(model.generate)
@@ -386,6 +391,7 @@ def test_a_fixed_top_prior_is_not_trained():
     assert len(trained.trainable_variables) == len(fixed.trainable_variables) + 1
 
 
+@pytest.mark.slow_on_jax
 @pytest.mark.parametrize("settings", [{}, {"network": "residual", "blocks": 1, "checkerboard_steps": 1}], ids=str)
 def test_dropout_is_random_in_training_and_absent_elsewhere(glow, normal, array, settings):
     """In the mean over its draws the hidden layers are as without it, so that a small network's bound stays near."""
@@ -416,6 +422,7 @@ def test_a_flow_without_steps_and_images_that_cannot_be_halved_are_refused():
     GlowConfig(**alone).check_images((5, 7, 1), 2)
 
 
+@pytest.mark.slow_on_jax
 def test_convolutions_are_listed_by_level_those_of_the_checkerboard_before_the_first():
     config = GlowConfig(levels=2, flow_depth=1, checkerboard_steps=2, hidden_channels=4)
     table = convolutions(Glow(config, (4, 4, 3), 2))

@@ -335,6 +335,7 @@ def test_attention_is_keras_s_with_the_same_weights(float64, perturb, normal, ar
     assert_allclose(array(found).reshape(expected.shape), expected, atol=1e-6)  # Keras's softmax is in single precision
 
 
+@pytest.mark.slow_on_jax
 def test_attention_mixes_the_tokens_of_an_image_by_softmax_and_no_others(float64, perturb, normal, array):
     tokens, width, heads, size = 4, 6, 2, 3
     own = perturb(SelfAttention(tokens, width, heads))
@@ -349,6 +350,7 @@ def test_attention_mixes_the_tokens_of_an_image_by_softmax_and_no_others(float64
     assert_allclose(array(own(x.reshape(-1, width))).reshape(x.shape), expected, atol=1e-12)
 
 
+@pytest.mark.slow_on_jax
 def test_a_normalisation_is_keras_s_and_a_block_adds_to_its_rows(float64, perturb, normal, array):
     x = normal(8, 6)
     norm, reference = perturb(LayerNorm(6)), keras.layers.LayerNormalization(epsilon=SMALLEST_VARIANCE)
@@ -364,6 +366,7 @@ def test_a_normalisation_is_keras_s_and_a_block_adds_to_its_rows(float64, pertur
     assert_allclose(array(block(x)), expected, atol=1e-7)  # the constants of Keras's gelu are in single precision
 
 
+@pytest.mark.slow_on_jax
 def test_the_network_sees_where_a_token_lies_and_begins_at_zero(float64, perturb, normal, array):
     network = VisionTransformer(8, 2, 1, 3)
     network.build((None, 2, 3, 4))

@@ -28,6 +28,7 @@ def test_concat_elu_is_both_elus_and_so_is_its_gradient(normal, gradient, array)
     assert_allclose(found, weights[..., :4] * slopes[0] + weights[..., 4:] * slopes[1], atol=1e-8)
 
 
+@pytest.mark.slow_on_jax
 def test_a_block_is_the_normalised_sum_of_its_input_and_its_gated_branch(perturb, normal, array):
     block = GatedBlock(3)
     block.build((None, 4, 5, 3))

@@ -83,6 +83,7 @@ def test_importance_weighted_bound_rises_with_k_towards_the_analytic_log_p(linea
     assert_allclose(bounds[-1], log_p, atol=5e-3)
 
 
+@pytest.mark.slow_on_jax
 def test_elbo_lies_below_the_analytic_log_p_by_the_kl_to_the_exact_posterior(linear_gaussian, normal, compiled, array):
     model, x, log_p = linear_gaussian
     n = 100_000
@@ -224,6 +225,7 @@ def test_iwae_objective_is_the_log_mean_exp_of_the_log_weights_of_the_same_noise
 # Samples and the start from the data.
 
 
+@pytest.mark.slow_on_jax
 def test_generate_takes_each_pixel_s_quantile_given_the_latent(vae, normal, array):
     model = vae((2, 2, 1), 17)
     noise = normal(50, 2 + 4)

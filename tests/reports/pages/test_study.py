@@ -360,6 +360,7 @@ def test_four_arms_of_two_families(four, tmp_path):
     assert {len(row.cells) for _, rows in tables.comparison(Study(four)) for row in rows} == {4}
 
 
+@pytest.mark.slow
 def test_ten_arms(study, tmp_path):
     arms = {f"arm-{i}": ("vae", "glow", "made")[i % 3] for i in range(10)}
     results = study({arm: [2.0 + 0.01 * i] for i, arm in enumerate(arms)}, families=arms).results()
