@@ -12,6 +12,8 @@ from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
+import pytest
+
 from bench.data.dataset import TuningData
 from tests.studies.small_study import COMMAND, DEADLINE, ROOT, is_running, small_study
 
