@@ -25,7 +25,7 @@ COLUMNS = (
 )
 """Group and metric of the main table's columns, of those that some arm has."""
 HEAD = """% Tables of {study}, as its report states them.
-% They need \\usepackage{{booktabs}}, and a typesetter that knows the characters of the names: pdfLaTeX knows Latin ones.
+% They need \\usepackage{{booktabs}}; names in other than Latin letters need LuaLaTeX or XeLaTeX with a font for them.
 """
 _SUPERSCRIPTS = str.maketrans("⁻⁰¹²³⁴⁵⁶⁷⁸⁹", "-0123456789")
 _SPECIAL = {

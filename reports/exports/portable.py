@@ -1,4 +1,4 @@
-"""Foreign text and values as they may leave the machine: no credentials, no absolute paths, nothing that is not JSON."""
+"""Foreign text and values as they may leave the machine: no credentials, no absolute paths, nothing but JSON."""
 
 from __future__ import annotations
 

@@ -16,7 +16,7 @@ from bench.core.results import RunState
 from reports.text.answer import Outcome
 
 SCHEMA_VERSION = "1.0"
-"""The first number rises where a reader of the former version would fail or misread, the second where keys are added."""
+"""The first number rises where a reader of the version before would fail, the second where keys are added."""
 FILE = "answer.schema.json"
 
 

@@ -297,8 +297,8 @@ def as_svg(canvas: Canvas) -> str:
 def as_pdf(canvas: Canvas) -> bytes:
     """A canvas that was drawn before as PDF, the same bytes each time, its layout as it was.
 
-    Text becomes outlines: many publishers refuse matplotlib's Type 3 fonts, and to embed TrueType ones takes longer than
-    to draw the figure.
+    Text becomes outlines: many publishers refuse matplotlib's Type 3 fonts, and to embed TrueType ones takes longer
+    than to draw the figure.
     """
     canvas.set_layout_engine("none")
     for text in canvas.findobj(Text):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import reports.figures.study  # noqa: F401 - registers the project's own figures
@@ -88,7 +89,7 @@ def page_of(contents: Contents, *, pdf: bool = False) -> Document:
         Section("method", "Method", "Method", [Fold("How to read the numbers", [Glossary(method.NOTES)])]),
         provenance(results.dataset, results.settings, results.provenance),
     ]
-    return Document(
+    document = Document(
         name=f"{results.name} on {results.dataset.get('name', 'unknown data')}",
         kicker=results.study_id,
         heading=results.question or results.name,
@@ -96,13 +97,13 @@ def page_of(contents: Contents, *, pdf: bool = False) -> Document:
         footer=f"Made by reparam-bench from the logged measurements. The numbers lie beside it: {_files(results)}.",
         styles=list(styles.values()),
         selectable=True,
-        files=_for_papers(figures, pdf=pdf),
     )
+    return replace(document, files=_for_papers(document))
 
 
-def _for_papers(figures: dict[str, list[Block]], *, pdf: bool) -> list[tuple[str, str]]:
+def _for_papers(document: Document) -> list[tuple[str, str]]:
     """What lies beside the page for papers and programs."""
-    drawn = [("figures/", "each figure as PDF")] if pdf and figures else []
+    drawn = [("figures/", "each figure as PDF")] if any(each.pdf for each in document.figures) else []
     return [
         ("answer.json", "this answer for programs"),
         ("tables.tex", "its tables for LaTeX"),
