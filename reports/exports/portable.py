@@ -21,8 +21,8 @@ _PART = r"[^\s/'\"<>|;,()\[\]{}]"
 _PATHS = re.compile(
     r"\A/(?!/)[^\n'\"]*\Z"  # nothing but a path, which may have spaces
     r"|(?<=['\"])/(?!/)[^'\"\n]+(?=['\"])"  # between quotes, likewise
-    rf"|(?<![\w/.%\]-])(?:file|sqlite(?:\+\w+)?):/+(?:{_PART}+/)*{_PART}*"
-    rf"|(?<![\w/.%\]-])/(?!/)(?:{_PART}+/)*{_PART}{{2,}}/?"
+    rf"|(?<![\w/.%#<\]-])(?:file|sqlite(?:\+\w+)?):/+(?:{_PART}+/)*{_PART}*"
+    rf"|(?<![\w/.%#<\]-])/(?!/)(?:{_PART}+/)*{_PART}{{2,}}/?"
     r"|(?<!\w)(?:[A-Za-z]:\\|\\\\\w)[^\s'\"<>|;,()]*"
 )
 

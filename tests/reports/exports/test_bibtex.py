@@ -82,7 +82,7 @@ def test_a_study_cites_what_its_report_names_and_its_runs_rest_on(study):
     def cited(results) -> set[str]:
         return set(keys(references(Study(results), unescaped(page_as_markdown(page(results))))))
 
-    one = study({"vae": [2.3, 2.31]}).results(settings={"sampler": "random"})
+    one = study({"vae": [2.3, 2.31]}).results(swept={"vae": ["latent_size"]}, settings={"sampler": "random"})
     found = cited(one)
     assert {"reparam-bench", "kingma2014auto", "burda2016importance", "zaharia2018accelerating"} <= found
     assert not {"kingma2018glow", "theis2016note", "bergstra2011algorithms", "li2020system", "child2021very"} & found
