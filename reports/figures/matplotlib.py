@@ -35,6 +35,8 @@ if TYPE_CHECKING:
 
 MANY = 400
 """Above so many marks or lines of a kind the figure holds them as one picture: size grows no further, none is lost."""
+PDF_DPI = 200
+"""Dots per inch of that picture in a PDF, which is printed."""
 DASHES: dict[str, Any] = {
     "solid": "-",
     "dashed": (0, (4, 2.5)),
@@ -301,6 +303,7 @@ def as_pdf(canvas: Canvas) -> bytes:
     than to draw the figure.
     """
     canvas.set_layout_engine("none")
+    canvas.set_dpi(PDF_DPI)
     for text in canvas.findobj(Text):
         text.set_path_effects([Normal()])
     buffer = io.BytesIO()
