@@ -118,7 +118,7 @@ def _answer(contents: Contents) -> schema.Answer:
         ranking.append(
             schema.Rank(
                 arm=portable(each.arm),
-                bits_per_dim=each.estimate.mean,
+                bits_per_dim=finite(each.estimate.mean),
                 standard_error=finite(each.estimate.error),
                 seeds=each.estimate.seeds,
                 excluded=each.estimate.excluded,
@@ -138,9 +138,9 @@ def _answer(contents: Contents) -> schema.Answer:
 
 def _interval(interval: statistics.Interval) -> schema.Interval:
     return schema.Interval(
-        value=interval.value,
-        low=interval.low,
-        high=interval.high,
+        value=finite(interval.value),
+        low=finite(interval.low),
+        high=finite(interval.high),
         level=statistics.LEVEL,
         over_seeds=interval.over_seeds,
         over_images=interval.over_images,
@@ -183,7 +183,7 @@ def _arm(contents: Contents, arm: str, spent: pd.Series | None) -> schema.Arm:
             tuning=None
             if spent is None
             else schema.Tuning(
-                trials=int(spent["trials"]), images=float(spent["images"]), seconds=float(spent["seconds"])
+                trials=int(spent["trials"]), images=finite(spent["images"]), seconds=finite(spent["seconds"])
             ),
         ),
         parameters=None if parameters is None else parameters.mean,
@@ -228,15 +228,15 @@ def _measurement(measured: Measured, level: Level) -> schema.Measurement:
         higher_is_better=measured.about.higher_is_better,
         conditions=portable(measured.variant.conditions),
         samples=measured.variant.size,
-        mean=None if known is None else known.mean,
+        mean=None if known is None else finite(known.mean),
         standard_error=None if known is None else finite(known.error),
         seeds=0 if known is None else known.seeds,
         excluded=level.measured if known is None else known.excluded,
         interval_over_seeds=None
         if level.over_seeds is None
-        else schema.Ends(low=level.over_seeds[0], high=level.over_seeds[1]),
-        images_standard_error=level.images_error,
-        monte_carlo_error=level.monte_carlo_error,
+        else schema.Ends(low=finite(level.over_seeds[0]), high=finite(level.over_seeds[1])),
+        images_standard_error=finite(level.images_error),
+        monte_carlo_error=finite(level.monte_carlo_error),
         n=level.sizes,
         bounds=[
             schema.Bound(
@@ -247,7 +247,9 @@ def _measurement(measured: Measured, level: Level) -> schema.Measurement:
             )
             for each in level.bounds
         ],
-        real_images=None if floor is None else schema.Floor(mean=floor.mean, standard_error=finite(floor.error)),
+        real_images=None
+        if floor is None
+        else schema.Floor(mean=finite(floor.mean), standard_error=finite(floor.error)),
         warning=text_or_none(measured.warning),
     )
 

@@ -92,9 +92,9 @@ class Study(_Part):
 class Interval(_Part):
     """A difference with its interval."""
 
-    value: float
-    low: float
-    high: float
+    value: float | None
+    low: float | None
+    high: float | None
     level: float
     """Confidence level of the interval, 0.95."""
     over_seeds: bool
@@ -111,7 +111,7 @@ class Rank(_Part):
     """An arm's place by test bits/dim."""
 
     arm: str
-    bits_per_dim: float
+    bits_per_dim: float | None
     """Mean over seeds."""
     standard_error: float | None
     """Over seeds where there are two or more, else over images."""
@@ -160,14 +160,14 @@ class Bound(_Part):
 class Ends(_Part):
     """The ends of an interval."""
 
-    low: float
-    high: float
+    low: float | None
+    high: float | None
 
 
 class Floor(_Part):
     """What real images score under the same conditions: no sampler should be expected to do better."""
 
-    mean: float
+    mean: float | None
     standard_error: float | None
 
 
@@ -245,9 +245,9 @@ class Tuning(_Part):
     """What the search spent, trials that failed included."""
 
     trials: int
-    images: float
+    images: float | None
     """Training images."""
-    seconds: float
+    seconds: float | None
 
 
 class Budget(_Part):

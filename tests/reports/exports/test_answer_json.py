@@ -264,3 +264,15 @@ def test_a_user_s_metric_is_there_with_its_unit_and_direction(study, monkeypatch
     assert (found["metric"], found["unit"], found["higher_is_better"]) == ("unheard_of", "px", False)
     (difference,) = [each for each in answer["differences"] if each["group"] == "my_group"]
     assert difference["better"] == "glow"
+
+
+def test_numbers_that_overflow_are_null(study):
+    builder = study({"vae": [2.3, 2.4]})
+    for row in builder.measurements:
+        row["value"] = 1.7e308 if row["split"] == "quality" else row["value"]
+    for row in builder.runs:
+        row["seconds"] = np.inf
+    (vae,) = read(builder.results(swept={"vae": ["latent_size"]}))["arms"]
+    (kid,) = [each for each in vae["measurements"] if each["metric"] == "pixel_kid"]
+    assert (kid["mean"], kid["seeds"], kid["real_images"]["mean"]) == (None, 2, None)
+    assert vae["budget"]["tuning"]["seconds"] is None
