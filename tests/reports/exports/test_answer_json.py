@@ -266,6 +266,7 @@ def test_a_user_s_metric_is_there_with_its_unit_and_direction(study, monkeypatch
     assert difference["better"] == "glow"
 
 
+@pytest.mark.filterwarnings("ignore:overflow:RuntimeWarning")
 def test_numbers_that_overflow_are_null(study):
     builder = study({"vae": [2.3, 2.4]})
     for row in builder.measurements:
