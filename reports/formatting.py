@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import math
 import re
 from numbers import Integral, Real
@@ -172,6 +173,11 @@ def markdown(text: str) -> str:
     escaped = _MARKDOWN.sub(r"\\\1", visible(text))
     escaped = escaped.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
     return _MARKDOWN_BLOCK.sub(r"\1\\\2", " ".join(escaped.split()))
+
+
+def unescaped(markdown: str) -> str:
+    """What Markdown of :func:`markdown` shows."""
+    return html.unescape(re.sub(r"\\([^A-Za-z0-9\s])", r"\1", markdown))
 
 
 def address(url: str) -> Markup:

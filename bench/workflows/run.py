@@ -386,8 +386,8 @@ def _executor(
     return LocalWorkers(settings.workers or 1, command, worker_environment(settings), settings.output / "logs")
 
 
-def report(tracking: str, study_id: str, output: Path) -> StudyOutcome:
-    """Write the report of a logged study, finished or not, under the output folder.
+def report(tracking: str, study_id: str, output: Path, *, pdf: bool = True) -> StudyOutcome:
+    """Write the report of a logged study, finished or not, under the output folder, its figures as PDF too by default.
 
     Raises:
         TrackingError: the store cannot be reached, or does not hold the study.
@@ -401,7 +401,7 @@ def report(tracking: str, study_id: str, output: Path) -> StudyOutcome:
     folder = _report_folder(study_id, output)
     results = load_results(tracking, study_id)
     found = answer(Prepared(results))
-    page = write_report(results, folder).html
+    page = write_report(results, folder, pdf=pdf).html
     return StudyOutcome(results, page, found.headline, found.details)
 
 

@@ -46,6 +46,27 @@ class BestSoFar:
     pruned: bool
 
 
+@dataclass(frozen=True)
+class Spent:
+    """What an arm was given.
+
+    Attributes:
+        trials: number of its trials.
+        final_images: the least and the most training images that its final runs saw; None where that is not known.
+    """
+
+    trials: int
+    final_images: tuple[int, int] | None
+
+
+def spent(study: Study, arm: str) -> Spent:
+    """How many trials chose an arm's configuration, and how many images its final runs were trained on."""
+    points = study.histories[study.histories["run_id"].isin(study.finals[arm].runs["run_id"])]
+    seen = points.groupby("run_id", observed=True)["images"].max().dropna()
+    images = (int(seen.min()), int(seen.max())) if len(seen) else None
+    return Spent(int((study.trials["arm"] == arm).sum()), images)
+
+
 def best_of(values: np.ndarray) -> pd.DataFrame:
     """Median of the best (lowest) of n = 1..N independent draws, with a band that holds for all n at once.
 

@@ -38,6 +38,7 @@ class Difference:
         second: the other arm.
         interval: the difference with its interval and p-value.
         effect: Hedges' g, over training seeds.
+        split: the split of the metric, or its group.
         adjusted: the p-value adjusted by Holm's method over all differences of the study.
     """
 
@@ -48,6 +49,7 @@ class Difference:
     second: str
     interval: Interval
     effect: float
+    split: str
     adjusted: float = math.nan
 
 
@@ -131,14 +133,14 @@ def _of_pair(study: Study, first: str, second: str, *, only_likelihood: bool) ->
             if name.endswith(FLOOR_SUFFIX) or about.higher_is_better is None:
                 continue
             for variant in variants(a):
-                difference = _difference(study, about, variant, (first, variant.of(a)), (second, variant.of(b)))
+                difference = _difference(study, split, about, variant, (first, variant.of(a)), (second, variant.of(b)))
                 if difference is not None:
                     found.append(difference)
     return found
 
 
 def _difference(
-    study: Study, about: Metric, variant: Variant, a: tuple[str, pd.DataFrame], b: tuple[str, pd.DataFrame]
+    study: Study, split: str, about: Metric, variant: Variant, a: tuple[str, pd.DataFrame], b: tuple[str, pd.DataFrame]
 ) -> Difference | None:
     (first, x), (second, y), name = a, b, about.name
     if min(len(x), len(y)) < 2 or set(x["unit"].dropna()) != set(y["unit"].dropna()):
@@ -149,4 +151,4 @@ def _difference(
     if interval is None:
         return None
     effect = statistics.hedges_g(x["value"].to_numpy(dtype=float), y["value"].to_numpy(dtype=float))
-    return Difference(name, about, variant, first, second, interval, effect)
+    return Difference(name, about, variant, first, second, interval, effect, split)

@@ -80,23 +80,19 @@ def reference_codes(study: Study) -> list[Code]:
         if is_model and known is None:
             continue
         if is_model:
-            weights, time, images = _cost(study)
-            label = f"{label}, {weights} weights, {time}"
-            conditions = ", ".join(filter(None, [f"after {images} training images", conditions]))
+            cost = model_cost(study)
+            time = quantity(cost.get("training_seconds"), unit="s")
+            label = f"{label}, {quantity(cost.get('parameters'))} weights, {time}"
+            seen = f"after {quantity(cost.get('training_images'))} training images"
+            conditions = ", ".join(filter(None, [seen, conditions]))
         if math.isfinite(each.value):
             found.append(Code(each.metric, label, definition, each.value, error, each.n, conditions, is_model))
     return sorted(found, key=lambda code: code.value)
 
 
-def _cost(study: Study) -> tuple[str, str, str]:
-    """Weights, training time and training images of the reference model."""
-    measured = study.results.reference_codes.measured
-    cost = {each.metric: each.value for each in measured if each.split == REFERENCE_MODEL}
-    return (
-        quantity(cost.get("parameters")),
-        quantity(cost.get("training_seconds"), unit="s"),
-        quantity(cost.get("training_images")),
-    )
+def model_cost(study: Study) -> dict[str, float]:
+    """``parameters``, ``training_seconds`` and ``training_images`` of the reference model, as far as it logged them."""
+    return {each.metric: each.value for each in study.results.reference_codes.measured if each.split == REFERENCE_MODEL}
 
 
 def code_table(study: Study) -> pd.DataFrame:

@@ -229,6 +229,16 @@ def states(frame: pd.DataFrame) -> pd.DataFrame:
     return table.astype(int)
 
 
+def states_by_role(frame: pd.DataFrame) -> list[tuple[str, str, dict[str, int]]]:
+    """Role, arm, and number of runs by state, with every state that :func:`states` has of the whole frame."""
+    columns = states(frame).columns
+    return [
+        (str(role), str(arm), {str(state): int(counts.get(state, 0)) for state in columns})
+        for role in frame["role"].unique()
+        for arm, counts in states(frame[frame["role"] == role]).iterrows()
+    ]
+
+
 def reasons(frame: pd.DataFrame) -> pd.DataFrame:
     """Number of runs by ``arm``, ``role``, ``state`` and ``reason``, for all that did not complete and say why."""
     unfinished = frame[~frame["state"].isin([RunState.COMPLETE, RunState.RUNNING])].copy()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from reports.figures import matplotlib as static
@@ -36,6 +36,7 @@ class DrawnFigure:
         inline: as SVG for the page.
         standalone: as an SVG file.
         path: that file's place beside the page.
+        pdf: as a PDF file; empty where it was not asked for.
         plot: as JSON for plotly.
         numbers: its numbers; None where another file of the report holds them.
         numbers_path: the file's place beside the page.
@@ -49,6 +50,12 @@ class DrawnFigure:
     plot: str
     numbers: pd.DataFrame | None
     numbers_path: str
+    pdf: bytes = field(default=b"", repr=False)
+
+    @property
+    def pdf_path(self) -> str:
+        """The PDF file's place beside the page; empty where there is none."""
+        return f"{self.path.removesuffix('.svg')}.pdf" if self.pdf else ""
 
 
 @dataclass(frozen=True)
@@ -59,16 +66,17 @@ class FailedFigure:
     reason: str
 
 
-def draw(figure: Figure, styles: Mapping[str, Style], stem: str) -> DrawnFigure:
+def draw(figure: Figure, styles: Mapping[str, Style], stem: str, *, pdf: bool = False) -> DrawnFigure:
     """Draw a figure by both renderers.
 
     Args:
         figure: what to draw.
         styles: the look of each arm, or of what else the colour roles name.
         stem: the name of its files, without an ending.
+        pdf: whether to draw it as PDF too.
     """
     title, caption = visible(figure.title), visible(figure.caption)
-    raw = static.draw(figure, styles)
+    raw, as_pdf = static.draw_with_pdf(figure, styles) if pdf else (static.draw(figure, styles), b"")
     return DrawnFigure(
         title,
         caption,
@@ -78,11 +86,12 @@ def draw(figure: Figure, styles: Mapping[str, Style], stem: str) -> DrawnFigure:
         interactive.draw(figure, styles),
         None if figure.numbers else figure.frame(),
         figure.numbers or f"figures/{stem}.csv",
+        as_pdf,
     )
 
 
 def draw_registered(
-    entry: RegisteredFigure, study: Study, styles: Mapping[str, Style]
+    entry: RegisteredFigure, study: Study, styles: Mapping[str, Style], *, pdf: bool = False
 ) -> list[DrawnFigure | FailedFigure]:
     """Draw a registered figure for a study; one that raises leaves its place, the reason, and a line in the log."""
 
@@ -90,11 +99,11 @@ def draw_registered(
         found = entry.make(study)
         return [] if found is None else [found] if isinstance(found, Figure) else found
 
-    return draw_each(entry.name, entry.title, made, styles)
+    return draw_each(entry.name, entry.title, made, styles, pdf=pdf)
 
 
 def draw_each(
-    name: str, title: str, make: Callable[[], Iterable[Figure]], styles: Mapping[str, Style]
+    name: str, title: str, make: Callable[[], Iterable[Figure]], styles: Mapping[str, Style], *, pdf: bool = False
 ) -> list[DrawnFigure | FailedFigure]:
     """Draw all that a function makes, up to the first that fails."""
     found: list[DrawnFigure | FailedFigure] = []
@@ -103,7 +112,7 @@ def draw_each(
             if not isinstance(figure, Figure):
                 raise TypeError(f"it returned a {type(figure).__name__}, not a Figure, several, or None")
             stem = "-".join(filter(None, [slug(name), str(number), slug(figure.stem) if figure.stem else ""]))
-            found.append(draw(figure, styles, stem))
+            found.append(draw(figure, styles, stem, pdf=pdf))
     except Exception as error:
         # A user's figure may raise anything, and the report must be written.
         log.warning("figure %s could not be drawn: %s: %s", name, type(error).__name__, error, exc_info=True)

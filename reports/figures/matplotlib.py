@@ -13,9 +13,12 @@ from typing import TYPE_CHECKING, Any
 
 import matplotlib as mpl
 import numpy as np
+from matplotlib.backends.backend_pdf import FigureCanvasPdf
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure as Canvas
+from matplotlib.patheffects import Normal
+from matplotlib.text import Text
 from matplotlib.ticker import FixedFormatter, FixedLocator, NullLocator
 
 from reports.figures.grammar import Band, Bars, Line, Points, Rule, Step
@@ -32,6 +35,8 @@ if TYPE_CHECKING:
 
 MANY = 400
 """Above so many marks or lines of a kind the figure holds them as one picture: size grows no further, none is lost."""
+PDF_DPI = 200
+"""Dots per inch of that picture in a PDF, which is printed."""
 DASHES: dict[str, Any] = {
     "solid": "-",
     "dashed": (0, (4, 2.5)),
@@ -59,6 +64,13 @@ STYLE: dict[str, Any] = {
     "figure.facecolor": "none",
     "axes.facecolor": "none",
 }
+
+
+def draw_with_pdf(figure: Figure, styles: Mapping[str, Style]) -> tuple[str, bytes]:
+    """The figure as matplotlib's raw SVG, and as PDF from the same canvas."""
+    with mpl.rc_context(STYLE):
+        canvas = canvas_of(figure, styles)
+        return as_svg(canvas), as_pdf(canvas)
 
 
 def draw(figure: Figure, styles: Mapping[str, Style]) -> str:
@@ -281,4 +293,21 @@ def as_svg(canvas: Canvas) -> str:
         # The reader's browser draws the text in its own fonts: what matplotlib's font lacks only blurs the measuring.
         warnings.filterwarnings("ignore", message=r"(Glyph|Matplotlib currently)", category=UserWarning)
         FigureCanvasSVG(canvas).print_svg(buffer, metadata={"Date": None})
+    return buffer.getvalue()
+
+
+def as_pdf(canvas: Canvas) -> bytes:
+    """A canvas that was drawn before as PDF, the same bytes each time, its layout as it was.
+
+    Text becomes outlines: many publishers refuse matplotlib's Type 3 fonts, and to embed TrueType ones takes longer
+    than to draw the figure.
+    """
+    canvas.set_layout_engine("none")
+    canvas.set_dpi(PDF_DPI)
+    for text in canvas.findobj(Text):
+        text.set_path_effects([Normal()])
+    buffer = io.BytesIO()
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=r"(Glyph|Matplotlib currently)", category=UserWarning)
+        FigureCanvasPdf(canvas).print_pdf(buffer, metadata={"CreationDate": None})
     return buffer.getvalue()

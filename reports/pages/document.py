@@ -166,6 +166,7 @@ class Document:
         footer: a sentence at the end.
         styles: those whose colours the page needs.
         selectable: whether runs can be selected.
+        files: what lies beside the page for papers and programs: the place of each and what it is.
     """
 
     name: str
@@ -175,6 +176,7 @@ class Document:
     footer: str
     styles: list[Style] = field(default_factory=list)
     selectable: bool = False
+    files: list[tuple[str, str]] = field(default_factory=list)
 
     def all_blocks(self) -> Iterator[Block]:
         """Every block in its order, those within others included."""

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import base64
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import reports.figures.study  # noqa: F401 - registers the project's own figures
 from bench.core.results import PICTURES, TABLES, RunState
 from reports import formatting
-from reports.analysis import differences
-from reports.analysis.findings import Finding, findings
+from reports.analysis.findings import Finding
 from reports.analysis.results import Study
 from reports.analysis.statistics import LEVEL
 from reports.figures.drawing import draw_registered
@@ -34,13 +34,16 @@ from reports.pages.document import (
     Section,
     provenance,
 )
-from reports.text import answer, method, tables
+from reports.text import method, tables
+from reports.text.contents import Contents
 
 if TYPE_CHECKING:
     from bench.core.results import ImageGrid, StudyResults
+    from reports.analysis.differences import Difference
     from reports.figures.drawing import DrawnFigure, FailedFigure
     from reports.figures.registry import RegisteredFigure
     from reports.figures.styles import Style
+    from reports.text.answer import Answer
     from reports.text.tables import Table
 
 IMAGE_BUDGET = 1_200_000
@@ -59,20 +62,26 @@ FIRST_PICTURES = (REAL, "samples")
 
 def page(results: StudyResults) -> Document:
     """Compute the page of a study, in whatever state it is."""
-    study = Study(results)
+    return page_of(Contents(Study(results)))
+
+
+def page_of(contents: Contents, *, pdf: bool = False) -> Document:
+    """Compute the page of a study, in whatever state it is, its figures as PDF too where that is asked for."""
+    study, results = contents.study, contents.study.results
     styles = arm_styles(study.families)
     pictures = _Pictures(study)
     figures: dict[str, list[Block]] = {}
     for entry in registered_figures():
-        drawn = draw_registered(entry, study, styles)
+        drawn = draw_registered(entry, study, styles, pdf=pdf)
         if drawn:
             figures.setdefault(entry.section, []).extend(_figures(entry, drawn))
-    answered = answer.answer(study)
     more = figures.get("more", [])
     sections = [
-        Section("answer", "Answer", "Answer", _answer(study, answered, pictures, figures.get("answer", []))),
-        Section("comparison", "Comparison", "Comparison", _comparison(study, styles, figures.get("comparison", []))),
-        Section("diagnostics", "Diagnostics", "Diagnostics", _diagnostics(study, figures.get("diagnostics", []))),
+        Section("answer", "Answer", "Answer", _answer(study, contents.answer, pictures, figures.get("answer", []))),
+        Section("comparison", "Comparison", "Comparison", _comparison(contents, styles, figures.get("comparison", []))),
+        Section(
+            "diagnostics", "Diagnostics", "Diagnostics", _diagnostics(contents.findings, figures.get("diagnostics", []))
+        ),
         Section("trials", "Trials", "Trials", _trials(study, pictures, figures.get("trials", []))),
         Section("learning", "Learning curves", "Learning curves", _learning(study, figures.get("learning", []))),
         *([Section("more", "More figures", "More figures", more)] if more else []),
@@ -80,7 +89,7 @@ def page(results: StudyResults) -> Document:
         Section("method", "Method", "Method", [Fold("How to read the numbers", [Glossary(method.NOTES)])]),
         provenance(results.dataset, results.settings, results.provenance),
     ]
-    return Document(
+    document = Document(
         name=f"{results.name} on {results.dataset.get('name', 'unknown data')}",
         kicker=results.study_id,
         heading=results.question or results.name,
@@ -89,6 +98,18 @@ def page(results: StudyResults) -> Document:
         styles=list(styles.values()),
         selectable=True,
     )
+    return replace(document, files=_for_papers(document))
+
+
+def _for_papers(document: Document) -> list[tuple[str, str]]:
+    """What lies beside the page for papers and programs."""
+    drawn = [("figures/", "each figure as PDF")] if any(each.pdf for each in document.figures) else []
+    return [
+        ("answer.json", "this answer for programs"),
+        ("tables.tex", "its tables for LaTeX"),
+        ("references.bib", "what it cites"),
+        *drawn,
+    ]
 
 
 def _files(results: StudyResults) -> str:
@@ -122,7 +143,7 @@ def _figures(entry: RegisteredFigure, drawn: list[DrawnFigure | FailedFigure]) -
     return [Heading(entry.title), *note, Figures(drawn[:shown]), *more]
 
 
-def _answer(study: Study, found: answer.Answer, pictures: _Pictures, figures: list[Block]) -> list[Block]:
+def _answer(study: Study, found: Answer, pictures: _Pictures, figures: list[Block]) -> list[Block]:
     said = [*(Finding(text, alarm=True) for text in found.alarms), *map(Finding, found.first)]
     beside, below = ([Findings(some)] if some else [] for some in (said[:MOST_BESIDE], said[MOST_BESIDE:]))
     missing = [Paragraph("The final runs have left no pictures yet.", "empty")] if study.arms else []
@@ -136,8 +157,9 @@ def _answer(study: Study, found: answer.Answer, pictures: _Pictures, figures: li
     ]
 
 
-def _comparison(study: Study, styles: dict[str, Style], figures: list[Block]) -> list[Block]:
-    groups = tables.comparison(study)
+def _comparison(contents: Contents, styles: dict[str, Style], figures: list[Block]) -> list[Block]:
+    study = contents.study
+    groups = tables.comparison(study, contents.measured)
     arms = [
         Arm(study.title(arm), study.family_title(arm), styles[arm], len(study.finals[arm].runs)) for arm in study.arms
     ]
@@ -155,7 +177,7 @@ def _comparison(study: Study, styles: dict[str, Style], figures: list[Block]) ->
     return [
         *(measured if groups else [Paragraph("No final run has been measured yet.", "empty")]),
         *_folded("Metrics that could not be measured", tables.unavailable(study)),
-        *_differences(study),
+        *_differences(study, contents.differences),
         *figures,
         *_folded("Published likelihoods of this data", tables.published(study), method.PUBLISHED_NOTE),
         *([Fold("Selected configurations, all parameters", chosen)] if chosen else []),
@@ -164,15 +186,13 @@ def _comparison(study: Study, styles: dict[str, Style], figures: list[Block]) ->
     ]
 
 
-def _differences(study: Study) -> list[Block]:
-    found = differences.differences(study)
+def _differences(study: Study, found: list[Difference]) -> list[Block]:
     clear = sum(each.adjusted < 1 - LEVEL for each in found)
     summary = f"{formatting.count(len(found), 'difference')} tested, {clear} clear of 0 at 5% after Holm's correction"
     return _folded(summary, tables.differences(study, found), method.DIFFERENCES_NOTE)
 
 
-def _diagnostics(study: Study, figures: list[Block]) -> list[Block]:
-    found = findings(study)
+def _diagnostics(found: list[Finding], figures: list[Block]) -> list[Block]:
     alarms, quiet = ([each for each in found if each.alarm == loud] for loud in (True, False))
     if not found:
         return [Paragraph("The final runs have left no diagnostics yet.", "empty"), *figures]

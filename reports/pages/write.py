@@ -12,9 +12,14 @@ from pyarrow.csv import write_csv as write_rows
 from bench.core.results import HISTORY_COLUMNS, MEASUREMENT_COLUMNS, RUN_COLUMNS, TABLES
 from reports.analysis.reference_codes import code_table
 from reports.analysis.results import Study, with_schema
+from reports.exports.answer import answer_json
+from reports.exports.bibtex import references
+from reports.exports.latex import latex_tables
+from reports.formatting import unescaped
 from reports.pages.files import remove_others, replacing, write_csv, write_file
-from reports.pages.study import page
+from reports.pages.study import page_of
 from reports.pages.templates import page_as_html, page_as_markdown
+from reports.text.contents import Contents
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -37,7 +42,11 @@ class ReportPaths:
         measurements: every measurement, CSV, the schema's columns; ``measurements.parquet`` beside it holds the same.
         runs: every run, likewise.
         histories: every point of a learning curve, likewise.
+        answer: the answer for programs, JSON by the schema of :mod:`reports.exports.schema`.
+        latex: its tables for LaTeX.
+        references: what it cites, BibTeX.
         figures: the SVG files of the Markdown twin.
+        pdf_figures: the same as PDF.
         figure_numbers: the numbers of the figures, CSV, of those whose numbers no other file holds.
         images: its sample and reconstruction grids.
         tables: what final runs left beyond single numbers, CSV, one file for each of the schema's `TABLES` they left,
@@ -49,13 +58,17 @@ class ReportPaths:
     measurements: Path
     runs: Path
     histories: Path
+    answer: Path
+    latex: Path
+    references: Path
     figures: tuple[Path, ...]
     figure_numbers: tuple[Path, ...]
     images: tuple[Path, ...]
+    pdf_figures: tuple[Path, ...] = ()
     tables: tuple[Path, ...] = ()
 
 
-def write_report(results: StudyResults, folder: Path) -> ReportPaths:
+def write_report(results: StudyResults, folder: Path, *, pdf: bool = True) -> ReportPaths:
     """Write the report of a study, whether finished, partial or without a single run, into ``folder``.
 
     The same results give the same bytes. Each file is replaced whole, so that a reader never meets half of one, and
@@ -64,11 +77,14 @@ def write_report(results: StudyResults, folder: Path) -> ReportPaths:
     Args:
         results: what the study left behind.
         folder: made if it does not exist; files of an earlier report in it are replaced.
+        pdf: whether to write the figures as PDF too.
 
     Returns:
         The paths of all files written.
     """
-    content = page(results)
+    contents = Contents(Study(results))
+    content = page_of(contents, pdf=pdf)
+    text = page_as_markdown(content)
     frames = {
         "measurements": with_schema(results.measurements, MEASUREMENT_COLUMNS),
         "runs": with_schema(results.runs, RUN_COLUMNS),
@@ -76,6 +92,7 @@ def write_report(results: StudyResults, folder: Path) -> ReportPaths:
     }
     images = tuple(write_file(folder / grid.path, grid.png) for grid in content.grids)
     figures = tuple(write_file(folder / each.path, each.standalone) for each in content.figures)
+    pdf_figures = tuple(write_file(folder / each.pdf_path, each.pdf) for each in content.figures if each.pdf)
     numbers = tuple(
         write_csv(folder / each.numbers_path, each.numbers) for each in content.figures if each.numbers is not None
     )
@@ -87,17 +104,22 @@ def write_report(results: StudyResults, folder: Path) -> ReportPaths:
         if name in results.tables
     )
     if results.reference_codes.measured:
-        tables += (write_csv(folder / "tables" / "reference_codes.csv", code_table(Study(results))),)
-    remove_others([folder / name for name in ("figures", "images", "tables")], {*figures, *numbers, *images, *tables})
+        tables += (write_csv(folder / "tables" / "reference_codes.csv", code_table(contents.study)),)
+    written = {*figures, *pdf_figures, *numbers, *images, *tables}
+    remove_others([folder / name for name in ("figures", "images", "tables")], written)
     return ReportPaths(
         figures=figures,
         figure_numbers=numbers,
+        pdf_figures=pdf_figures,
+        answer=write_file(folder / "answer.json", answer_json(contents)),
+        latex=write_file(folder / "tables.tex", latex_tables(contents)),
+        references=write_file(folder / "references.bib", references(contents.study, unescaped(text))),
         images=images,
         measurements=write_csv(folder / "measurements.csv", frames["measurements"]),
         runs=write_csv(folder / "runs.csv", frames["runs"]),
         histories=_write_histories(folder / "histories.csv", frames["histories"]),
         tables=tables,
-        markdown=write_file(folder / "report.md", page_as_markdown(content)),
+        markdown=write_file(folder / "report.md", text),
         html=write_file(folder / "report.html", page_as_html(content)),
     )
 

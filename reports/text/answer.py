@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field, replace
+from enum import StrEnum
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -11,7 +12,7 @@ import pandas as pd
 
 from bench.core.results import RunState
 from reports import formatting
-from reports.analysis import differences, statistics
+from reports.analysis import budget, differences, statistics
 from reports.analysis.equal_time import at_equal_time
 from reports.analysis.findings import findings
 from reports.analysis.reference_codes import best_code, reference_model
@@ -26,6 +27,25 @@ if TYPE_CHECKING:
     from reports.analysis.reference_codes import Code
 
 
+class Outcome(StrEnum):
+    """What a study's headline says of the arms, for readers that are programs."""
+
+    LOWEST = "lowest"
+    """The first arm is lowest: the interval of its distance to the next leaves 0 out."""
+    UNDECIDED = "undecided"
+    """The interval contains 0."""
+    NO_INTERVAL = "no_interval"
+    """No uncertainty is known, so that it is open whether the first two arms differ."""
+    NOT_RANKED = "not_ranked"
+    """The arms' likelihoods are in different units."""
+    ONE_ARM = "one_arm"
+    """The study has a single arm, which was measured on test."""
+    ONE_MEASURED = "one_measured"
+    """One arm of several was measured on test."""
+    NONE_MEASURED = "none_measured"
+    """No arm has a finite test likelihood."""
+
+
 @dataclass(frozen=True)
 class Answer:
     """What the study found.
@@ -37,6 +57,11 @@ class Answer:
         alarms: what the diagnostics found to speak against a result.
         grounds: what the numbers are and rest on: intervals, bounds, cost and budget.
         outlook: what would change the answer.
+        outcome: what the headline says of the arms.
+        ranking: the arms with finite test bits/dim, the lowest mean first; empty where they are not ranked.
+        behind: by how much the mean of each further arm of the ranking lies above that of the first; None where no
+            uncertainty is known.
+        so_far: whether half of the seeds of a compared arm or more were still improving.
     """
 
     headline: str
@@ -44,6 +69,10 @@ class Answer:
     alarms: list[str] = field(default_factory=list)
     grounds: list[str] = field(default_factory=list)
     outlook: list[str] = field(default_factory=list)
+    outcome: Outcome = Outcome.NONE_MEASURED
+    ranking: list[Candidate] = field(default_factory=list)
+    behind: dict[str, Interval | None] = field(default_factory=dict)
+    so_far: bool = False
 
     @property
     def details(self) -> list[str]:
@@ -86,7 +115,8 @@ def _answer(study: Study) -> Answer:
             f"{_unmeasured(study, others)}, so there is nothing to compare it with."
         )
         first = [*_beside_codes(study, only), *_about_arms(study, [only]), *_caveats([only]), *_status(study)]
-        return Answer(_with_selected(study, headline, [only]), first, _alarms(study, [only]), _bounds([only]))
+        alarms, known = _alarms(study, [only]), _with_selected(study, headline, [only])
+        return Answer(known, first, alarms, _bounds([only]), outcome=Outcome.ONE_MEASURED, ranking=[only])
     return _comparison(study, candidates)
 
 
@@ -142,10 +172,10 @@ def _improving(study: Study, candidates: list[Candidate]) -> str:
     return f"{listing(names)} {'was' if len(names) == 1 else 'were'} still improving at the end." if names else ""
 
 
-def _so_far(study: Study, candidates: list[Candidate]) -> str:
-    """That the verdict is one so far, where half of an arm's seeds or more were still improving; else empty."""
+def _so_far(study: Study, candidates: list[Candidate]) -> bool:
+    """Whether the verdict is one so far: half of an arm's seeds or more were still improving."""
     counts = [selection.improving_seeds(study, each.arm) for each in candidates]
-    return ", so far" if any(0 < seeds <= 2 * improving for improving, seeds in counts) else ""
+    return any(0 < seeds <= 2 * improving for improving, seeds in counts)
 
 
 def _comparison(study: Study, ranked: list[Candidate]) -> Answer:
@@ -156,32 +186,39 @@ def _comparison(study: Study, ranked: list[Candidate]) -> Answer:
     units = differences.likelihood_units(study)
     if len(units) > 1:
         headline = f"The arms are not ranked: their test likelihoods are in {listing(units)}."
-        return Answer(headline, [*_about_arms(study, pair), *status], alarms, grounds)
-    others = [*_ranking(study, ranked), *_families(study, ranked)]
+        first = [*_about_arms(study, pair), *status]
+        return Answer(headline, first, alarms, grounds, outcome=Outcome.NOT_RANKED)
+    behind = {each.arm: differences.likelihood(study, each.arm, low.arm) for each in ranked[1:]}
+    others = [*_ranking(ranked, behind), *_families(study, ranked, behind)]
     equal_time, beside = at_equal_time(study, low.arm, high.arm), _beside_codes(study, low)
     first = [*equal_time, *beside, *others, *_about_arms(study, pair), *status]
     labels = _label(study, low), _label(study, high)
     levels = f"{labels[0]} reaches {_level(low.estimate)}, {labels[1]} {_level(high.estimate)}"
-    scope = f"on {_dataset(study)} at this budget{_so_far(study, pair)}"
+    so_far = _so_far(study, pair)
+    scope = f"on {_dataset(study)} at this budget{', so far' if so_far else ''}"
     lowest = "lower" if len(ranked) == 2 else "lowest"
-    interval = differences.likelihood(study, high.arm, low.arm)
+    interval, outcome = behind[high.arm], Outcome.NO_INTERVAL
     if interval is None:
         reason = "no uncertainty is known, so it is open whether they differ"
-        return Answer(_with_selected(study, f"On test {levels} {scope}; {reason}.", pair), first, alarms, grounds)
+        headline = _with_selected(study, f"On test {levels} {scope}; {reason}.", pair)
+        return Answer(headline, first, alarms, grounds, [], outcome, ranked, behind, so_far)
     value, start, end = formatting.difference(interval.value, interval.low, interval.high)
     if interval.contains_zero:
+        outcome = Outcome.UNDECIDED
         headline = (
             f"The data do not decide which arm has the {lowest} test bits/dim {scope}: {levels}; the difference of "
             f"{value} has the 95% interval {start} to {end}, which contains 0."
         )
     else:
+        outcome = Outcome.LOWEST
         headline = (
             f"{labels[0]} has the {lowest} test bits/dim {scope}: {quantity(low.estimate.mean, low.estimate.error)} "
             f"against {quantity(high.estimate.mean, high.estimate.error)} for {labels[1]}, lower by {value} "
             f"(95% interval {start} to {end}{'' if interval.over_seeds else ', with seeds not repeated'})."
         )
     grounds = [_method(interval, low, high), *grounds]
-    return Answer(_with_selected(study, headline, pair), first, alarms, grounds, outlook(study, low.arm, high.arm))
+    headline, change = _with_selected(study, headline, pair), outlook(study, low.arm, high.arm)
+    return Answer(headline, first, alarms, grounds, change, outcome, ranked, behind, so_far)
 
 
 def _beside_codes(study: Study, best: Candidate) -> list[str]:
@@ -213,15 +250,14 @@ def _beside(best: Candidate, code: Code) -> str:
     return ", within noise, what" if abs(gap) <= noise else f" {size}% {'less' if gap > 0 else 'more'} than"
 
 
-def _ranking(study: Study, ranked: list[Candidate]) -> list[str]:
+def _ranking(ranked: list[Candidate], behind: dict[str, Interval | None]) -> list[str]:
     """The arms behind the first two, each with its distance to the first."""
     if len(ranked) == 2:
         return []
-    best = ranked[0]
     parts = []
     for place, each in enumerate(ranked[2:], start=3):
         part = f"{place}. {each.name} at {_level(each.estimate)}"
-        interval = differences.likelihood(study, each.arm, best.arm)
+        interval = behind[each.arm]
         if interval is not None:
             value, start, end = formatting.difference(interval.value, interval.low, interval.high)
             open_order = ", which contains 0" if interval.contains_zero else ""
@@ -230,17 +266,18 @@ def _ranking(study: Study, ranked: list[Candidate]) -> list[str]:
     return [f"The two lowest are compared. Behind them: {'; '.join(parts)}. All pairs are in the table of differences."]
 
 
-def _families(study: Study, ranked: list[Candidate]) -> list[str]:
+def _families(study: Study, ranked: list[Candidate], behind: dict[str, Interval | None]) -> list[str]:
     """The best arm of each family, where a family has several arms."""
     best: dict[str, Candidate] = {}
     for each in ranked:
         best.setdefault(study.families[each.arm], each)
     if len(best) < 2 or len(best) == len(ranked):
         return []
-    (family, first), (other, second) = list(best.items())[:2]
+    # The first is the lowest of all, so that the distance to it is known.
+    (family, _), (other, second) = list(best.items())[:2]
     parts = [f"{study.display(name)}: {each.name} at {_level(each.estimate)}" for name, each in best.items()]
     sentence = f"The best arm of each family: {'; '.join(parts)}."
-    interval = differences.likelihood(study, second.arm, first.arm)
+    interval = behind[second.arm]
     if interval is None or second is ranked[1]:
         return [sentence]
     value, start, end = formatting.difference(interval.value, interval.low, interval.high)
@@ -331,14 +368,11 @@ def _costs(low: Candidate, high: Candidate) -> list[str]:
 
 def _budget(study: Study, candidates: list[Candidate]) -> list[str]:
     """What "this budget" is: how many trials chose, and how many images each final run was trained on."""
-    searched = study.trials["arm"].value_counts()
-    points = study.histories
     sharing: dict[tuple[int, str], list[str]] = {}
     for candidate in candidates:
-        points_of = points[points["run_id"].isin(candidate.final.runs["run_id"])]
-        seen = points_of.groupby("run_id", observed=True)["images"].max().dropna()
-        ends = dict.fromkeys([f"{int(seen.min()):,}", f"{int(seen.max()):,}"]) if len(seen) else {}
-        sharing.setdefault((int(searched.get(candidate.arm, 0)), " to ".join(ends)), []).append(candidate.name)
+        spent = budget.spent(study, candidate.arm)
+        ends = dict.fromkeys(f"{each:,}" for each in spent.final_images or ())
+        sharing.setdefault((spent.trials, " to ".join(ends)), []).append(candidate.name)
     parts = []
     for (trials, images), names in sharing.items():
         part = f"{count(trials, 'trial')} {'of' if len(names) == 1 else 'each of'} {listing(names)}"
@@ -390,17 +424,19 @@ def _ends(frame: pd.DataFrame) -> str:
 def _single_arm(study: Study, only: Candidate) -> Answer:
     searched = study.trials
     values = searched.loc[searched["state"] == RunState.COMPLETE, "value"].dropna()
-    span = _over_seeds(only)
+    span, so_far = _over_seeds(only), _so_far(study, [only])
     headline = (
         f"{_label(study, only)} reaches {_level(only.estimate)} on test{f' ({span})' if span else ''}, on "
-        f"{_dataset(study)} at this budget{_so_far(study, [only])}."
+        f"{_dataset(study)} at this budget{', so far' if so_far else ''}."
     )
     sizes = selection.smaller_sizes(study, only.arm)
     headline = " ".join([_with_selected(study, headline, [only]), *(verdict for verdict, _ in sizes if verdict)])
     sizes_and_codes = [*_beside_codes(study, only), *_about_arms(study, [only]), *(ground for _, ground in sizes)]
     first = [*sizes_and_codes, *_caveats([only]), *_status(study)]
     grounds = [*_seed_interval(only), *_spread(values), *_bounds([only]), *_budget(study, [only])]
-    return Answer(headline, first, _alarms(study, [only]), grounds)
+    return Answer(
+        headline, first, _alarms(study, [only]), grounds, outcome=Outcome.ONE_ARM, ranking=[only], so_far=so_far
+    )
 
 
 def _finite(candidate: Candidate) -> np.ndarray:

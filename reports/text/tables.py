@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from itertools import groupby
 from numbers import Real
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -10,20 +11,20 @@ from urllib.parse import urlsplit
 import numpy as np
 import pandas as pd
 
-from bench.core.metrics import FLOOR_SUFFIX, METRICS
+from bench.core.metrics import METRICS
 from bench.core.results import RunState
 from reports import formatting
-from reports.analysis import convergence, literature, statistics
+from reports.analysis import convergence, levels, literature, statistics
 from reports.analysis.extractor import doubtful
 from reports.analysis.reference_codes import kinds, reference_codes
-from reports.analysis.results import LIKELIHOOD, Variant, bounds, in_order, metric_of, select, variants
+from reports.analysis.results import LIKELIHOOD, select
 from reports.formatting import MISSING, count, plain, quantity, state_name
 
 if TYPE_CHECKING:
     from collections.abc import Hashable, Mapping
 
     from reports.analysis.differences import Difference
-    from reports.analysis.extractor import Skill
+    from reports.analysis.levels import Level, Measured
     from reports.analysis.results import Finals, Study
 
 GROUPS = {
@@ -120,23 +121,18 @@ def web_address(url: object) -> str:
     return url if parts.scheme in {"http", "https"} and parts.netloc else ""
 
 
-def comparison(study: Study) -> list[tuple[str, list[Row]]]:
-    """The groups of the comparison table: a row for each metric and set of conditions that some final run measured."""
-    measured = [(final.measurements, len(final.runs)) for final in study.finals.values()]
-    everything = pd.concat([frame for frame, _ in measured]) if measured else study.measurements
-    weak = doubtful(study)
+def comparison(study: Study, found: list[Measured] | None = None) -> list[tuple[str, list[Row]]]:
+    """The groups of the comparison table: a row for each metric and set of conditions that some final run measured.
+
+    Args:
+        study: the study.
+        found: what :func:`reports.analysis.levels.measured` finds of it, where that is known.
+    """
     groups = []
-    for split in (split for split in in_order(study) if split not in ("train", "validation")):
-        of_split = everything[everything["split"] == split]
-        rows = [
-            _row(split, metric, variant, measured, _warning(metric, variant, weak))
-            for metric in statistics.metric_order(set(map(str, of_split["metric"])), of_split["size"].max())
-            if not metric.endswith(FLOOR_SUFFIX)
-            for variant in variants(select(everything, split, metric))
-        ]
-        if rows:
-            groups.append((GROUPS.get(split, split.replace("_", " ").capitalize()), _apart(rows)))
-        if rows and split == "test" and (codes := _codes(study)):
+    for split, of_split in groupby(levels.measured(study) if found is None else found, key=lambda each: each.split):
+        title = GROUPS.get(split, split.replace("_", " ").capitalize())
+        groups.append((title, _apart([_row(each) for each in of_split])))
+        if split == "test" and (codes := _codes(study)):
             groups.append((codes_title(study), codes))
     return groups
 
@@ -173,76 +169,71 @@ def _apart(rows: list[Row]) -> list[Row]:
     ]
 
 
-def _warning(metric: str, variant: Variant, weak: Mapping[str, Skill]) -> str:
-    """That a score rests on an extractor that does not clearly beat chance; empty where it does not."""
-    rests = variant.conditions in weak and not metric.startswith("extractor_")
-    return weak[variant.conditions].mark if rests else ""
-
-
-def _row(split: str, name: str, variant: Variant, measured: list[tuple[pd.DataFrame, int]], warning: str) -> Row:
-    frames = [variant.of(select(frame, split, name)) for frame, _ in measured]
-    metric = metric_of(name, pd.concat(frames))
-    units = pd.concat(frames)["unit"].dropna()
-    mixed = units.nunique() > 1
-    unit = metric.unit
-    arrow, direction = _direction(metric.higher_is_better)
-    cells = []
-    for (everything, seeds), frame in zip(measured, frames, strict=True):
-        own = str(frame["unit"].dropna().iloc[0]) if mixed and frame["unit"].notna().any() else unit
-        cell = _cell(frame, own, seeds, bare=unit not in SCALED_UNITS and not mixed)
-        cell.notes.extend(_floor(select(everything, split, name + FLOOR_SUFFIX), variant, unit))
-        cells.append(cell)
-    shown = "" if mixed or unit in SCALED_UNITS or unit == metric.label.lower() else unit
-    return Row(metric.label, shown, arrow, direction, metric.definition, variant.notes, cells, warning=warning)
+def _row(measured: Measured) -> Row:
+    about = measured.about
+    arrow, direction = _direction(about.higher_is_better)
+    bare = about.unit not in SCALED_UNITS and not measured.mixed
+    cells = [_cell(level, bare=bare, floor_unit=about.unit) for level in measured.levels]
+    shown = "" if measured.mixed or about.unit in SCALED_UNITS or about.unit == about.label.lower() else about.unit
+    notes, warning = measured.variant.notes, measured.warning
+    return Row(about.label, shown, arrow, direction, about.definition, notes, cells, warning=warning)
 
 
 def _direction(better: bool | None) -> tuple[str, str]:
     return {True: ("↑", "higher is better"), False: ("↓", "lower is better"), None: ("", "")}[better]
 
 
-def _cell(frame: pd.DataFrame, unit: str, seeds: int, *, bare: bool) -> Cell:
-    level = statistics.estimate(frame)
-    if level is None:
-        return Cell("not measured" if frame.empty else f"not finite ({count(len(frame), 'run')})")
-    spread = level.error if level.seeds < 2 or level.error else None
-    notes = [] if level.seeds == seeds else [count(level.seeds, "seed")]
-    if level.excluded:
-        notes.append(f"{level.excluded} not finite, left out")
-    folded = _errors(frame[np.isfinite(frame["value"])]) if (frame["split"] == "test").all() else []
-    sizes = sorted({int(n) for n in frame.loc[frame["size"].isna(), "n"].dropna()})
-    if sizes and "images/s" not in unit:
-        folded.append(f"n = {', '.join(map(str, sizes))}")
-    return Cell(quantity(level.mean, spread, unit, bare=bare), notes, folded=[*folded, *bounds(frame)])
+def _cell(level: Level, *, bare: bool, floor_unit: str) -> Cell:
+    floor = _floor(level, floor_unit)
+    if level.estimate is None:
+        return Cell(f"not finite ({count(level.measured, 'run')})" if level.measured else "not measured", floor)
+    known = level.estimate
+    notes = [] if known.seeds == level.runs else [count(known.seeds, "seed")]
+    if known.excluded:
+        notes.append(f"{known.excluded} not finite, left out")
+    folded = _errors(level)
+    if level.sizes and "images/s" not in level.unit:
+        folded.append(f"n = {', '.join(map(str, level.sizes))}")
+    folded += [bound.text for bound in level.bounds]
+    return Cell(stated(level, bare=bare), [*notes, *floor], folded=folded)
 
 
-def _errors(frame: pd.DataFrame) -> list[str]:
+def stated(level: Level, *, bare: bool) -> str:
+    """A level as a number with its error; nothing where no value is finite."""
+    known = level.estimate
+    if known is None:
+        return MISSING
+    return quantity(known.mean, known.error if known.seeds < 2 or known.error else None, level.unit, bare=bare)
+
+
+def _errors(level: Level) -> list[str]:
     """The three errors of a test value, each named: over training seeds, over test images, and Monte Carlo."""
-    values = frame["value"].to_numpy(dtype=float)
     notes = []
-    if len(values) < 2:
+    if level.on_test and level.estimate is not None and level.estimate.seeds < 2:
         notes.append("seeds: not repeated; ± is over images")
-    elif np.ptp(values) > 0:
-        _, low, high = formatting.difference(float(values.mean()), *statistics.mean_interval(values))
-        notes.append(f"seeds: 95% interval {low} to {high}")
+    elif interval := over_seeds(level):
+        notes.append(f"seeds: 95% interval {interval}")
     for source, error in (
-        ("images: standard error", statistics.images_error(frame) if len(values) > 1 else np.nan),
-        ("bound: Monte Carlo error", statistics.monte_carlo_error(frame)),
+        ("images: standard error", level.images_error),
+        ("bound: Monte Carlo error", level.monte_carlo_error),
     ):
-        if np.isfinite(error):
+        if error is not None:
             notes.append(f"{source} {formatting.error(error)}")
     return notes
 
 
-def _floor(frame: pd.DataFrame, variant: Variant, unit: str) -> list[str]:
-    """What real images score under the same conditions: the same for every seed, with its error over redraws."""
-    same = frame[frame["conditions"] == variant.conditions]
-    sized = variant.of(frame)
-    known = same if sized.empty else sized
-    level = statistics.estimate(known)
-    if level is None:
-        return []
-    error = float(known["standard_error"].mean())
-    return [f"real images: {quantity(level.mean, error, unit, bare=True)}"]
+def over_seeds(level: Level) -> str:
+    """The 95% interval of a test value over seeds; empty where there is none."""
+    if level.over_seeds is None or level.estimate is None:
+        return ""
+    _, low, high = formatting.difference(level.estimate.mean, *level.over_seeds)
+    return f"{low} to {high}"
+
+
+def _floor(level: Level, unit: str) -> list[str]:
+    """What real images score under the same conditions."""
+    floor = level.floor
+    return [] if floor is None else [f"real images: {quantity(floor.mean, floor.error, unit, bare=True)}"]
 
 
 def differences(study: Study, found: list[Difference]) -> Table:
@@ -255,7 +246,7 @@ def differences(study: Study, found: list[Difference]) -> Table:
         pair = f"{study.title(difference.first)} less {study.title(difference.second)}"
         _, direction = _direction(metric.higher_is_better)
         head = ", ".join(filter(None, [pair, metric.unit, direction]))
-        warning = _warning(difference.metric, difference.variant, weak)
+        warning = levels.warning(difference.metric, difference.variant, weak)
         covers = "seeds and images" if interval.over_images else "seeds"
         rows.append(
             [
@@ -273,24 +264,24 @@ def differences(study: Study, found: list[Difference]) -> Table:
 
 def selected(study: Study) -> Table:
     """The selected trial of each arm with the values of its swept parameters: one column an arm."""
-    chosen = _chosen(study)
+    runs = chosen(study)
     rows = [
-        [Cell("Trial"), *(Cell(plain(None if row is None else row["number"])) for row in chosen.values())],
-        [Cell("Validation bits/dim"), *(_validation(row) for row in chosen.values())],
+        [Cell("Trial"), *(Cell(plain(None if row is None else row["number"])) for row in runs.values())],
+        [Cell("Validation bits/dim"), *(_validation(row) for row in runs.values())],
         [Cell("Final training seeds"), *(_seeds(runs) for runs in study.finals.values())],
     ]
-    rows += _values(_swept(study), chosen)
+    rows += _values(_swept(study), runs)
     return Table("Selected configurations, chosen on validation alone", ["", *map(study.title, study.finals)], rows)
 
 
 def fixed(study: Study) -> Table:
     """The selected configurations' parameters that were not swept."""
     named = [str(column).removeprefix("param.") for column in study.runs if str(column).startswith("param.")]
-    rows = _values([name for name in named if name not in _swept(study)], _chosen(study))
+    rows = _values([name for name in named if name not in _swept(study)], chosen(study))
     return Table("What was not swept", ["", *map(study.title, study.finals)], rows)
 
 
-def _chosen(study: Study) -> dict[str, pd.Series | None]:
+def chosen(study: Study) -> dict[str, pd.Series | None]:
     """The run that shows each arm's reported configuration: its trial, or else a final run."""
     return {name: runs.trial if runs.trial is not None else _last(runs) for name, runs in study.finals.items()}
 
@@ -299,11 +290,11 @@ def _swept(study: Study) -> list[str]:
     return list(dict.fromkeys(parameter for arm in study.arms for parameter in study.swept(arm)))
 
 
-def _values(parameters: list[str], chosen: Mapping[str, pd.Series | None]) -> list[list[Cell]]:
+def _values(parameters: list[str], runs: Mapping[str, pd.Series | None]) -> list[list[Cell]]:
     """A row for each parameter that any of the runs has."""
     rows = []
     for parameter in parameters:
-        cells = [Cell(plain(None if row is None else row.get(f"param.{parameter}"))) for row in chosen.values()]
+        cells = [Cell(plain(None if row is None else row.get(f"param.{parameter}"))) for row in runs.values()]
         if any(cell.text != MISSING for cell in cells):
             rows.append([Cell(parameter), *cells])
     return rows
@@ -392,16 +383,17 @@ def _noted(frame: pd.DataFrame, run_id: str) -> Cell:
 
 def state_counts(study: Study) -> Table:
     """Search trials and final runs by arm and state."""
-    frame = study.ended
-    rows = []
-    table = statistics.states(frame)
-    for role in frame["role"].unique():
-        by_arm = statistics.states(frame[frame["role"] == role])
-        for arm, counts in by_arm.iterrows():
-            cells = [Cell(str(counts.get(state, 0))) for state in table.columns]
-            head = Cell(f"{study.title(str(arm))} {ROLES.get(role, role)}")
-            rows.append([head, *cells, Cell(str(int(counts.sum())))])
-    return Table("Runs by how they ended", ["", *map(state_name, table.columns), "all"], rows)
+    known = statistics.states_by_role(study.ended)
+    rows = [
+        [
+            Cell(f"{study.title(arm)} {ROLES.get(role, role)}"),
+            *(Cell(str(n)) for n in counts.values()),
+            Cell(str(sum(counts.values()))),
+        ]
+        for role, arm, counts in known
+    ]
+    states = list(known[0][2]) if known else []
+    return Table("Runs by how they ended", ["", *map(state_name, states), "all"], rows)
 
 
 def failure_reasons(study: Study) -> Table:
@@ -418,13 +410,18 @@ def failure_reasons(study: Study) -> Table:
     return Table("Reasons of the runs that did not complete", ["", "State", "Reason", "Runs"], rows)
 
 
-def unavailable(study: Study) -> Table:
-    """The metrics of final runs that could not be measured, and why; reasons that several runs share stand once."""
+def reasons_of_unavailable(study: Study) -> dict[tuple[str, str, str], int]:
+    """How many final runs could not measure a metric, by arm, metric and reason."""
     reasons: dict[tuple[str, str, str], int] = {}
     for arm, final in study.finals.items():
         for run_id in final.runs["run_id"]:
             for metric, reason in study.results.unavailable.get(str(run_id), {}).items():
                 reasons[arm, metric, reason] = reasons.get((arm, metric, reason), 0) + 1
+    return reasons
+
+
+def unavailable(study: Study) -> Table:
+    """The metrics of final runs that could not be measured, and why; reasons that several runs share stand once."""
     rows = [
         [
             Cell(study.title(arm)),
@@ -432,7 +429,7 @@ def unavailable(study: Study) -> Table:
             Cell(reason),
             Cell(str(n)),
         ]
-        for (arm, metric, reason), n in reasons.items()
+        for (arm, metric, reason), n in reasons_of_unavailable(study).items()
     ]
     rows += [
         [Cell("Reference code"), Cell(_label(metric)), Cell(reason), Cell(MISSING)]

@@ -375,6 +375,17 @@ def test_samples_can_be_stepped_through_by_evaluation(tracker, client):
     assert client.get_run(uploaded(run)).data.tags["mlflow.loggedImages"] == "True"
 
 
+def test_a_report_is_logged_with_what_lies_beside_its_page(tracker, client, tmp_path):
+    beside = {"report.html", "answer.json", "tables.tex", "references.bib", "figures/answer-1.pdf"}
+    for name in beside:
+        (tmp_path / "report" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "report" / name).write_text("x")
+    parent = tracker.open_study(STUDY)
+    parent.log_report(tmp_path / "report", "Glow is better.")
+    found = [each for place in ("report", "report/figures") for each in client.list_artifacts(parent.run_id, place)]
+    assert {each.path.removeprefix("report/") for each in found if not each.is_dir} == beside
+
+
 def test_descriptions_tell_the_question_the_answer_and_what_was_reached(tracker, client, tmp_path):
     parent = tracker.open_study(STUDY)
     run_id = write_run(parent, reason="")

@@ -247,3 +247,16 @@ def test_errors_on_a_logarithmic_axis_never_reach_down_to_nothing():
     assert trace["error_y"]["arrayminus"] == [0.9, 1.0]
     ((_, y),) = scales(figure)
     assert 0 < y.low < 0.1
+
+
+def test_the_pdf_is_the_same_bytes_each_time_and_leaves_the_svg_as_it_is():
+    many = Points(np.linspace(0, 1, 1000), np.linspace(2, 3, 1000), label="many", colour="vae")
+    figure = Figure("Sizes", [Panel(Axis("size"), Axis("bits/dim"), [many])], legend=True)
+    raw, pdf = static.draw_with_pdf(figure, {})
+    assert raw == static.draw(figure, {})
+    assert static.draw_with_pdf(figure, {}) == (raw, pdf)
+    assert pdf.startswith(b"%PDF-")
+    assert len(pdf) < 60_000
+    # Text is outlines, so that there is no font, and no date; of a thousand marks there is one picture.
+    assert not [word for word in (b"/FontFile2", b"/Type3", b"CreationDate") if word in pdf]
+    assert pdf.count(b"/Subtype /Image") >= 1

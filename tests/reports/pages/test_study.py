@@ -99,9 +99,16 @@ def read(results, folder: Path) -> tuple[Page, str, str]:
     inside = {f"#{name}" for name in page.ids}
     runs = set(results.runs["url"]) if "url" in results.runs else set()
     for reference in page.references:
-        assert reference in inside or reference in runs or reference.startswith("data:image/png;base64,"), reference
+        known = reference in inside or reference in runs or reference.startswith("data:image/png;base64,")
+        assert known or (folder / reference).exists(), reference
     for target in re.findall(r"!\[(?:\\.|[^]\\])*\]\(([^)]*)\)", markdown):
         assert (folder / target).is_file()
+    for path in (paths.answer, paths.latex, paths.references):
+        assert path.name in page.references
+        assert f"[{path.name}]({path.name}): " in markdown
+    for path in paths.pdf_figures:
+        assert f"[PDF]({path.relative_to(folder)})" in markdown
+    assert ("figures/" in page.references) == bool(paths.figures)
     return page, html, markdown
 
 
@@ -213,7 +220,8 @@ def test_csv_files_hold_the_frames(finished, tmp_path):
 def test_same_results_give_the_same_bytes(finished, tmp_path):
     first, second = write_report(finished, tmp_path / "a"), write_report(finished, tmp_path / "b")
     files = [path for path in sorted((tmp_path / "a").rglob("*")) if path.is_file()]
-    assert len(files) == 8 + len(first.figures) + len(first.figure_numbers) + len(first.images)
+    assert len(files) == 11 + 2 * len(first.figures) + len(first.figure_numbers) + len(first.images)
+    assert len(first.pdf_figures) == len(first.figures)
     for path in files:
         assert path.read_bytes() == (tmp_path / "b" / path.relative_to(tmp_path / "a")).read_bytes()
     assert second.html.exists()
@@ -227,6 +235,21 @@ def test_writing_again_replaces_and_leaves_no_temporary_file(finished, tmp_path)
     assert (tmp_path / "report.html").read_text("utf-8").startswith("<!DOCTYPE html>")
     assert not list(tmp_path.rglob("*.tmp"))
     assert not (tmp_path / "figures" / "response-9-vae-beta.svg").exists()
+
+
+def test_pdf_figures_can_be_left_out(finished, tmp_path):
+    before = write_report(finished, tmp_path)
+    for path in before.pdf_figures:
+        content = path.read_bytes()
+        assert content.startswith(b"%PDF-")
+        assert not any(word in content for word in (b"CreationDate", b"/Type3"))
+    page, _, _ = read(finished, tmp_path)
+    assert "figures/" in page.references
+    after = write_report(finished, tmp_path, pdf=False)
+    assert after.pdf_figures == ()
+    assert not [*tmp_path.rglob("*.pdf")]
+    assert "[PDF]" not in after.markdown.read_text("utf-8")
+    assert [path.read_bytes() for path in before.figures] == [path.read_bytes() for path in after.figures]
 
 
 @pytest.mark.parametrize("levels", [{"vae": [2.3]}, {"vae": [2.3, 2.4], "glow": []}, {"vae": [], "glow": []}])
@@ -314,7 +337,9 @@ def test_only_web_addresses_become_links(study, tmp_path):
     for row, url in zip(builder.runs, addresses, strict=False):
         row["url"] = url
     page, _, markdown = read(builder.results(), tmp_path)
+    own = {"answer.json", "tables.tex", "references.bib", "figures/"}
     links = [reference for reference in page.references if not reference.startswith(("#", "data:image/png"))]
+    links = [link for link in links if link not in own]
     assert links
     assert all(link.startswith("http://127.0.0.1:5000/") for link in links)
     assert "](<javascript" not in markdown

@@ -1,0 +1,1 @@
+"""The answer for papers and programs: JSON with its schema, LaTeX tables and BibTeX."""

@@ -1,0 +1,279 @@
+"""answer.json: true to its schema in every state of a study, and to the page in every number."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from importlib import resources
+
+import jsonschema
+import numpy as np
+import pandas as pd
+import pytest
+
+from bench.core.metrics import METRICS
+from bench.core.results import Measurement, ReferenceCodes, Unbegun
+from reports import formatting
+from reports.analysis.results import Study
+from reports.exports import schema
+from reports.exports.answer import answer_file, answer_json
+from reports.formatting import quantity
+from reports.pages.document import Comparison
+from reports.pages.study import page_of
+from reports.text.contents import Contents
+from reports.text.tables import SCALED_UNITS, Table
+
+KEPT = resources.files("reports.exports").joinpath(schema.FILE).read_text("utf-8")
+CODES = ReferenceCodes(
+    measured=[
+        Measurement("reference_codes", "code_png", 3.25, standard_error=0.011, n=360),
+        Measurement("reference_codes", "code_xz", 2.75, n=360),
+        Measurement("reference_codes", "code_webp", float("nan"), n=360),
+        Measurement("reference_model", "code_pixelcnn", 1.875, standard_error=0.01, n=360),
+        Measurement("reference_model", "parameters", 12_345.0),
+        Measurement("reference_model", "training_seconds", 61.5),
+        Measurement("reference_model", "training_images", 12_000.0),
+    ],
+    unavailable={"code_jpeg_xl": "imagecodecs is not installed"},
+)
+
+
+def read(results):
+    """The answer of a study, valid by the schema that the repository keeps, without a number that JSON lacks."""
+
+    def refuse(constant: str) -> None:
+        raise AssertionError(f"{constant} is no JSON")
+
+    text = answer_json(Contents(Study(results)))
+    answer = json.loads(text, parse_constant=refuse)
+    jsonschema.Draft202012Validator(json.loads(KEPT)).validate(answer)
+    assert schema.AnswerFile.model_validate_json(text) == answer_file(Contents(Study(results)))
+    assert answer_json(Contents(Study(results))) == text
+    return answer
+
+
+def tables_of(contents: Contents, *columns: str) -> list[Table]:
+    """The page's tables that have such columns."""
+    blocks = [*page_of(contents).all_blocks()]
+    return [block for block in blocks if isinstance(block, Table) and set(columns) <= set(block.columns)]
+
+
+def test_the_kept_schema_is_that_of_the_definitions():
+    assert schema.json_schema() == KEPT, "python -m reports.exports.schema writes it again"
+    jsonschema.Draft202012Validator.check_schema(json.loads(KEPT))
+    parts = [part for part in json.loads(KEPT)["$defs"].values() if "properties" in part]
+    assert len(parts) > 15
+    assert all(part["additionalProperties"] is False for part in parts)
+    assert all(set(part["required"]) == set(part["properties"]) for part in parts)
+    assert json.loads(KEPT)["properties"]["schema_version"]["const"] == schema.SCHEMA_VERSION
+
+
+def test_every_measured_number_is_the_page_s(measured):
+    results = dataclasses.replace(measured, reference_codes=CODES)
+    contents, answer = Contents(Study(results)), read(results)
+    (table,) = [block for block in page_of(contents).all_blocks() if isinstance(block, Comparison)]
+    rows = {(row.label, *row.notes): row for _, group in table.groups for row in group if not row.across}
+    assert [arm["title"] for arm in answer["arms"]] == [arm.title for arm in table.arms]
+    compared = 0
+    for place, arm in enumerate(answer["arms"]):
+        for each in arm["measurements"]:
+            notes = [*filter(None, [each["conditions"]]), *([f"n = {each['samples']:,}"] if each["samples"] else [])]
+            row = rows[(each["label"], *notes)]
+            cell, bare = row.cells[place], each["unit"] not in SCALED_UNITS
+            assert cell.text == quantity(each["mean"], each["standard_error"] or None, each["unit"], bare=bare)
+            said = cell.all_notes
+            if each["interval_over_seeds"]:
+                ends = each["interval_over_seeds"].values()
+                _, low, high = formatting.difference(each["mean"], *ends)
+                assert f"seeds: 95% interval {low} to {high}" in said
+            for name, words in (
+                ("images_standard_error", "images: standard"),
+                ("monte_carlo_error", "bound: Monte Carlo"),
+            ):
+                stated = [note for note in said if note.startswith(words)]
+                assert stated == ([f"{words} error {formatting.error(each[name])}"] if each[name] else [])
+            assert [bound["text"] for bound in each["bounds"]] == [note for note in said if "bound" in note[9:]][-1:]
+            if each["real_images"]:
+                floor = each["real_images"]
+                shown = quantity(floor["mean"], floor["standard_error"], each["unit"], bare=True)
+                assert f"real images: {shown}" in said
+            compared += 1
+        assert arm["bits_per_dim"] in arm["measurements"]
+        assert arm["nll_nats"] in arm["measurements"]
+        assert arm["bits_per_dim"]["bounds"][0]["importance_samples"] == {"vae": 64, "glow": 16}[arm["family"]]
+    assert compared == sum(len([c for c in row.cells if c.text != "not measured"]) for row in rows.values()) > 30
+
+
+def test_differences_ranking_and_headline_are_the_page_s(measured):
+    contents, answer = Contents(Study(measured)), read(measured)
+    (table,) = tables_of(contents, "Hedges' g")
+    assert len(answer["differences"]) == len(table.rows) > 5
+    for each, row in zip(answer["differences"], table.rows, strict=True):
+        interval = each["interval"]
+        value, low, high = formatting.difference(interval["value"], interval["low"], interval["high"])
+        shown = [value, f"{low} to {high}", formatting.number(each["hedges_g"], 2)]
+        shown += [formatting.probability(interval["p"]), formatting.probability(each["holm_p"])]
+        assert [cell.text for cell in row[1:]] == shown
+        better = (interval["value"] > 0) == each["higher_is_better"]
+        decided = not interval["low"] <= 0 <= interval["high"]
+        assert each["better"] == (each["first"] if better else each["second"]) * decided or each["better"] is None
+    first, second = answer["answer"]["ranking"]
+    behind = second["behind_first"]
+    assert (first["arm"], second["arm"], answer["answer"]["outcome"]) == ("glow", "vae", "lowest")
+    value, low, high = formatting.difference(behind["value"], behind["low"], behind["high"])
+    assert f"lower by {value} (95% interval {low} to {high})" in answer["answer"]["headline"]
+    assert quantity(first["bits_per_dim"], first["standard_error"]) in answer["answer"]["headline"]
+    assert answer["answer"]["headline"] == contents.answer.headline
+    likelihood = answer["differences"][0]["interval"]
+    assert [likelihood[end] for end in ("value", "low", "high")] == [behind[end] for end in ("value", "low", "high")]
+
+
+def test_every_pair_of_four_arms_is_there_as_the_page_ranks_it(four):
+    answer = read(four)
+    assert [each["arm"] for each in answer["answer"]["ranking"]] == ["deep", "shallow", "conv", "dense"]
+    details = " ".join(answer["answer"]["details"])
+    for each in answer["answer"]["ranking"][2:]:
+        behind = each["behind_first"]
+        value, low, high = formatting.difference(behind["value"], behind["low"], behind["high"])
+        assert f"{value} above the first (95% interval {low} to {high}" in details
+    pairs = [(each["first"], each["second"]) for each in answer["differences"]]
+    assert len(set(pairs)) == 6
+    assert [arm["name"] for arm in answer["arms"]] == list(four.arms)
+
+
+def test_counts_codes_findings_and_cost_are_the_page_s(measured, tmp_path):
+    lost = [Unbegun("search", "vae", "no memory", 2)]
+    known = {"glow": {"round_trip_error": "timed out"}}
+    finals = measured.runs[measured.runs["role"] == "final"].groupby("arm")["run_id"].first()
+    unavailable = {finals[arm]: reasons for arm, reasons in known.items()}
+    results = dataclasses.replace(measured, reference_codes=CODES, unbegun=lost, unavailable=unavailable)
+    contents, answer = Contents(Study(results)), read(results)
+    (counts,) = tables_of(contents, "complete", "all")
+    assert [[str(n) for n in (*each["counts"].values(), each["total"])] for each in answer["runs"]] == [
+        [cell.text for cell in row[1:]] for row in counts.rows
+    ]
+    assert sum(each["total"] for each in answer["runs"]) == len(Study(results).ended)
+    codes = answer["reference_codes"]
+    assert [each["metric"] for each in codes] == ["code_pixelcnn", "code_xz", "code_png"]
+    assert [(each["is_model"], each["parameters"]) for each in codes] == [(True, 12_345), (False, None), (False, None)]
+    assert [(each["arm"], each["metric"]) for each in answer["unavailable"]] == [
+        ("glow", "round_trip_error"),
+        (None, "code_jpeg_xl"),
+    ]
+    assert [each["text"] for each in answer["findings"]] == [each.text for each in contents.findings]
+    assert any(each["alarm"] for each in answer["findings"])
+    numbers = {each.numbers_path: each.numbers for each in page_of(contents).figures}
+    for place, arm in enumerate(answer["arms"], start=1):
+        tuning, frame = arm["budget"]["tuning"], numbers[f"figures/budget-{place}-{arm['name']}.csv"]
+        assert np.isclose(frame["x"].astype(float), tuning["seconds"]).any()
+        assert np.isclose(frame["x"].astype(float), tuning["images"]).any()
+        assert arm["budget"]["final_images"] == [12_000, 12_000]
+        (course,) = [each for each in contents.answer.grounds if each.startswith("The budget")]
+        assert f"{arm['budget']['trials']} trials" in course
+
+
+@pytest.mark.parametrize(
+    ("levels", "outcome", "ranked"),
+    [
+        ({"vae": [2.3, 2.31, 2.32]}, "one_arm", 1),
+        ({"vae": [2.3]}, "one_arm", 1),
+        ({"vae": [2.3, 2.4], "glow": []}, "one_measured", 1),
+        ({"vae": [], "glow": []}, "none_measured", 0),
+        ({"vae": [2.0, 2.6, 2.3], "glow": [2.1, 2.5, 2.4]}, "undecided", 2),
+        ({"vae": [2.31, 2.32, 2.30], "glow": [1.97, 1.98, 1.96]}, "lowest", 2),
+        ({"vae": [2.31], "glow": [1.97]}, "lowest", 2),
+        ({"vae": [np.nan, np.inf], "glow": [1.97, np.nan]}, "one_measured", 1),
+    ],
+)
+def test_every_state_of_a_study(study, levels, outcome, ranked):
+    answer = read(study(levels).results(swept={arm: ["learning_rate"] for arm in levels}))
+    assert answer["answer"]["outcome"] == outcome
+    assert len(answer["answer"]["ranking"]) == ranked
+    assert [arm["name"] for arm in answer["arms"]] == list(levels)
+    for arm in answer["arms"]:
+        assert (arm["bits_per_dim"] is not None) == bool(levels[arm["name"]])
+        assert len(arm["final_runs"]) == len(levels[arm["name"]])
+    if outcome == "one_measured" and np.isnan(levels["glow"] or [0.0])[-1]:
+        vae, glow = answer["arms"]
+        assert (vae["bits_per_dim"]["mean"], vae["bits_per_dim"]["excluded"]) == (None, 2)
+        assert (glow["bits_per_dim"]["mean"], glow["bits_per_dim"]["excluded"]) == (1.97, 1)
+        assert [run["bits_per_dim"] for run in vae["final_runs"]] == [None, None]
+
+
+def test_arms_without_errors_or_in_other_units_are_not_said_to_differ(study):
+    builder = study({"vae": [2.31], "glow": [1.97]})
+    for row in builder.measurements:
+        row["standard_error"] = np.nan
+    assert read(builder.results())["answer"]["outcome"] == "no_interval"
+    for row in builder.measurements:
+        row["unit"] = "nats/dim" if row["arm"] == "vae" and row["metric"] == "bits_per_dim" else row["unit"]
+    answer = read(builder.results())
+    assert (answer["answer"]["outcome"], answer["answer"]["ranking"]) == ("not_ranked", [])
+
+
+@pytest.mark.parametrize("frame", [None, pd.DataFrame()])
+def test_no_run_and_nothing_known(empty, frame):
+    known = {} if frame is None else {"runs": frame, "measurements": frame, "histories": frame}
+    assert read(empty.results(**known))["runs"] == []
+    answer = read(empty.results(swept={}, dataset={}, settings={}, provenance={}, question="", name="x", **known))
+    assert answer["arms"] == []
+    assert answer["study"]["data"]["name"] is None
+
+
+def test_foreign_values_neither_break_it_nor_leave_the_machine(study):
+    hostile = '"}, \x00\u202e</script> NaN user:secret@host'
+    builder = study({"vae": [2.3, 2.4], "glow": [2.0, 2.1]})
+    for row in builder.runs:
+        row["param.a b"], row["param.file"] = hostile, "/home/me/My Data/weights.keras"
+        row["param.rate"] = np.inf
+    results = builder.results(
+        name=hostile,
+        question="Is /home/me/runs/store.db better than C:\\Users\\me\\x?",
+        dataset={
+            "name": hostile,
+            "source": "the folder '/home/me/my pictures'",
+            "image_shape": (8, 8, 1),
+            "sizes": 3,
+        },
+        settings={
+            hostile: [hostile, "\ud800", np.nan, {"path": "/home/me/x"}],
+            "uri": "http://me:secret@host/path?token=secret",
+        },
+        provenance={"device": np.inf, "versions": {"keras": hostile}, "dirty": "unknown", "cores": 2.5},
+        reference_codes=ReferenceCodes(unavailable={hostile: "cannot open file:///home/me/codes"}),
+    )
+    answer = read(results)
+    text = answer_json(Contents(Study(results)))
+    for forbidden in ("secret", "/home", "Users", "\u202e", "\x00"):
+        assert forbidden not in text
+    assert answer["study"]["question"] == "Is …/store.db better than …/x?"
+    assert answer["study"]["data"]["source"] == "the folder '…/my pictures'"
+    assert answer["arms"][0]["configuration"]["file"] == "…/weights.keras"
+    assert "rate" not in answer["arms"][0]["configuration"]
+    assert answer["study"]["code"]["dirty"] is None
+
+
+def test_a_user_s_metric_is_there_with_its_unit_and_direction(study, monkeypatch):
+    builder = study({"vae": [2.3, 2.4, 2.35], "glow": [2.0, 2.1, 2.05]})
+    for run in [run for run in builder.runs if run["role"] == "final"]:
+        value = 7.0 + 0.1 * int(str(run["seed"])) + (run["arm"] == "vae")
+        builder.measure(run, "my_group", "unheard_of", value, unit="px", higher_is_better=False)
+    assert "unheard_of" not in METRICS
+    answer = read(builder.results())
+    (found,) = [each for each in answer["arms"][0]["measurements"] if each["group"] == "my_group"]
+    assert (found["metric"], found["unit"], found["higher_is_better"]) == ("unheard_of", "px", False)
+    (difference,) = [each for each in answer["differences"] if each["group"] == "my_group"]
+    assert difference["better"] == "glow"
+
+
+@pytest.mark.filterwarnings("ignore:overflow:RuntimeWarning")
+def test_numbers_that_overflow_are_null(study):
+    builder = study({"vae": [2.3, 2.4]})
+    for row in builder.measurements:
+        row["value"] = 1.7e308 if row["split"] == "quality" else row["value"]
+    for row in builder.runs:
+        row["seconds"] = np.inf
+    (vae,) = read(builder.results(swept={"vae": ["latent_size"]}))["arms"]
+    (kid,) = [each for each in vae["measurements"] if each["metric"] == "pixel_kid"]
+    assert (kid["mean"], kid["seeds"], kid["real_images"]["mean"]) == (None, 2, None)
+    assert vae["budget"]["tuning"]["seconds"] is None
