@@ -59,11 +59,11 @@ def bits_by_image(study: Study, arm: str) -> pd.DataFrame | None:
     likelihood, and pairing by it would answer another question.
     """
     table = study.table("likelihood_by_image", arm).dropna(subset=["image", "bound_nats"])
-    dimensions = _dimensions(study)
-    if table.empty or not dimensions:
+    size = dimensions(study)
+    if table.empty or not size:
         return None
     nats = table.pivot_table(index="run_id", columns="image", values="bound_nats", sort=True)
-    bits = nats / (-dimensions * math.log(2))
+    bits = nats / (-size * math.log(2))
     reported = _finite(select(study.finals[arm].measurements, "test", LIKELIHOOD)).set_index("run_id")["value"]
     means = bits.mean(axis=1).reindex(reported.index)
     if reported.empty or not np.allclose(means, reported, rtol=1e-3, atol=0):
@@ -71,7 +71,8 @@ def bits_by_image(study: Study, arm: str) -> pd.DataFrame | None:
     return bits.loc[reported.index].dropna(axis=1)
 
 
-def _dimensions(study: Study) -> int:
+def dimensions(study: Study) -> int:
+    """D, the number of dimensions of an image; 0 where the study does not know its size."""
     shape = study.results.dataset.get("image_shape")
     return math.prod(int(side) for side in shape) if isinstance(shape, list | tuple) else 0
 
@@ -79,6 +80,11 @@ def _dimensions(study: Study) -> int:
 def _finite(frame: pd.DataFrame) -> pd.DataFrame:
     finite: pd.DataFrame = frame[np.isfinite(frame["value"])]
     return finite
+
+
+def finite_seeds(study: Study, arm: str) -> int:
+    """The number of an arm's final runs with finite test bits/dim, one a seed."""
+    return len(_finite(select(study.finals[arm].measurements, "test", LIKELIHOOD)))
 
 
 def likelihood_units(study: Study, split: str = "test") -> list[str]:
