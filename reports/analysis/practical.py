@@ -14,10 +14,10 @@ section 4), with the variances of this project's interval in place of theirs for
 from n values makes it the posterior under the prior 1/σ; with the sum of three it is an approximation, Satterthwaite's
 (1946). The reported 95% interval is the central 95% of this posterior, so that the two never contradict each other.
 
-The prior over δ is flat. Simulated with differences spread far wider than their errors, what is said to be at least
-95% probable holds 98 times in 100 or more with two seeds, and 96 or more with three to five
-(``tests/reports/analysis/test_practical.py``). A single seed says nothing of how another would come out: there is no
-probability then.
+The prior over δ is flat. Simulated with two, three and five seeds, a difference at the edge of the region is called
+practically equal, or larger, with 95% or more at most 5 times in 100; over differences spread far wider than their
+errors what is called so probable holds 99 times in 100 (``tests/reports/analysis/test_practical.py``). A single seed
+says nothing of how another would come out: there is no probability then.
 """
 
 from __future__ import annotations
