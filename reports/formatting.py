@@ -91,6 +91,12 @@ def chance(p: float) -> str:
     return "> 0.999" if p > 0.9995 else probability(p)
 
 
+def equals_chance(p: float) -> str:
+    """That a probability is what it is, such as ``= 0.980`` or ``> 0.999``."""
+    text = chance(p)
+    return text if text[0] in "<>" else f"= {text}"
+
+
 def difference(value: float, low: float, high: float) -> tuple[str, str, str]:
     """A difference and the ends of its interval, with the digits that the interval's half width gives."""
     decimals = _decimals(value, (high - low) / 4)

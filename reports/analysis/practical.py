@@ -126,9 +126,9 @@ def probabilities(interval: Interval, region: float) -> Probabilities:
         interval: the difference with its standard error and degrees of freedom.
         region: half the width of the region of equivalence, in the difference's unit.
     """
-    low, high = (float(stats.t.cdf((end - interval.value) / interval.error, interval.freedom)) for end in (-region, region))
-    above = float(stats.t.sf((region - interval.value) / interval.error, interval.freedom))
-    return Probabilities(low, max(0.0, high - low), above)
+    posterior = stats.t(interval.freedom, interval.value, interval.error)
+    below, within = float(posterior.cdf(-region)), float(posterior.cdf(region))
+    return Probabilities(below, max(0.0, within - below), float(posterior.sf(region)))
 
 
 def practical_size(study: Study, first: str, second: str) -> PracticalSize:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 from reports import formatting
@@ -51,15 +52,11 @@ def sentence(study: Study, low: str, high: str) -> str:
 
 def chances(found: Probabilities, by: str, first: str, second: str) -> str:
     """The three probabilities, such as ``P(Glow better than VAE by more than 0.01 bits/dim) = 0.998``."""
+    better, equal, worse = map(formatting.equals_chance, (found.better, found.equal, found.worse))
     return (
-        f"P({first} better than {second} by more than {by}) {_equals(found.better)}, "
-        f"P(practically equal) {_equals(found.equal)}, P({second} better by more) {_equals(found.worse)}"
+        f"P({first} better than {second} by more than {by}) {better}, P(practically equal) {equal}, "
+        f"P({second} better by more) {worse}"
     )
-
-
-def _equals(p: float) -> str:
-    text = formatting.chance(p)
-    return text if text[0] in "<>" else f"= {text}"
 
 
 def _meaning(known: RegionSize) -> str:
@@ -68,8 +65,8 @@ def _meaning(known: RegionSize) -> str:
     percent = quantity(100 * known.share)
     return (
         f"{known.bits_per_dim:g} bits/dim are {nats}{quantity(known.image_bytes, None, 'bytes')} an image, "
-        f"{quantity(known.all_bytes, None, 'bytes')} over {count(known.images, 'test image')}, {percent}% of the lowest "
-        "mean"
+        f"{quantity(known.all_bytes, None, 'bytes')} over {count(known.images, 'test image')}, {percent}% of the "
+        "lowest mean"
     )
 
 
@@ -102,10 +99,13 @@ def _interval(size: PracticalSize) -> list[str]:
 
 
 def won(study: Study, win: Win) -> str:
-    """How many images an arm wins against another, and by how much the pictured ones."""
-    names = study.title(win.winner), study.title(win.loser)
-    share = quantity(100 * win.won / win.measured)
-    return (
-        f"{names[0]} takes fewer bits than {names[1]} for {win.won:,} of {count(win.measured, 'test image')} ({share}%), "
-        f"for {win.clearly:,} of them by more than {region(study)}"
-    )
+    """On how many images an arm is better than another."""
+    better, other = study.title(win.winner), study.title(win.loser)
+    count_of = f"{win.won:,} of {count(win.measured, 'test image')} ({quantity(100 * win.won / win.measured)}%)"
+    return f"{better} is better than {other} on {count_of}, by more than {region(study)} on {win.clearly:,} of them"
+
+
+def won_labels(win: Win) -> tuple[str, ...]:
+    """By how many bits/dim the winner lies below the loser on each of its clearest images, all with as many digits."""
+    decimals = min(4, max(2, 1 - math.floor(math.log10(win.bits[-1])))) if win.bits else 0
+    return tuple(formatting.number(bits, decimals) for bits in win.bits)

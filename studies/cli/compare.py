@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from studies.cli import completion
-from studies.cli.options import Output, TrackingUri, TrackingUriAfter
+from studies.cli.options import Equivalence, Output, TrackingUri, TrackingUriAfter
 from studies.cli.output import INCOMPLETE
 from studies.cli.stores import find_study_id, find_tracking_store
 from studies.cli.terminal import open_console, print_table
@@ -28,6 +28,7 @@ def command(
     output_after: Annotated[
         Path | None, typer.Option(help="Output folder of the second study [default: the same].", show_default=False)
     ] = None,
+    equivalence: Equivalence = None,
 ) -> None:
     """Compare two studies of the same data: did an arm get better, and is the change within noise?
 
@@ -38,10 +39,12 @@ def command(
     from bench.core.errors import SettingsError
     from bench.execution.removal import REPORT_FOLDERS, check_folder
     from bench.tracking.reading.reader import load_results
+    from bench.workflows.run import check_equivalence, with_equivalence
     from reports.analysis.comparison import compare
     from reports.analysis.results import Study
     from reports.pages.comparison import write_comparison
 
+    check_equivalence(equivalence)
     first = find_tracking_store(tracking_uri, output)
     check_output(output)
     same = tracking_uri_after is None and output_after is None
@@ -53,7 +56,8 @@ def command(
         raise SettingsError(f"{before!r} and {after!r} are the same study, {ids[0]}: give two, or --output-after")
     folder = output / "reports" / f"compare-{ids[0]}-{ids[1]}"
     check_folder(folder, *REPORT_FOLDERS)
-    studies = [Study(load_results(uri, each)) for uri, each in zip((first, second), ids, strict=True)]
+    loaded = [load_results(uri, each) for uri, each in zip((first, second), ids, strict=True)]
+    studies = [Study(with_equivalence(each, equivalence)) for each in loaded]
     comparison = compare(*studies)
     _print(comparison)
     typer.echo(write_comparison(comparison, folder))
