@@ -276,7 +276,7 @@ class _Pictures:
                 missing.append(Paragraph(f"{said}."))
                 continue
             path = f"images/won-{place}-{formatting.slug(win.winner)}.png"
-            caption = f"{said}. Those with the largest differences, in bits/dim"
+            caption = f"{said}. Shown: the largest differences, in bits/dim"
             name = f"Better under {study.title(win.winner)}"
             grids.append(Grid(name, caption, path, png, self._embed(png), practical.won_labels(win)))
         return [*([Grids(grids)] if grids else []), *missing]

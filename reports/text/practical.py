@@ -75,32 +75,32 @@ def table(study: Study) -> Table:
     rows = [_row(study, size) for size in practical_sizes(study)]
     by = region(study)
     columns = ["First and second", f"P(first better by more than {by})", "P(practically equal)"]
-    columns += ["P(second better by more)", "In practice"]
+    columns += ["P(second better by more)", "In practice", "Difference, first less second"]
     return Table(f"Practical size: are two arms further apart than {by}?", columns, rows)
 
 
 def _row(study: Study, size: PracticalSize) -> list[Cell]:
-    head = Cell(f"{study.title(size.first)} and {study.title(size.second)}", _interval(size))
+    head = Cell(f"{study.title(size.first)} and {study.title(size.second)}")
     found = size.probabilities
     if found is None:
-        return [head, *[Cell(formatting.MISSING)] * 3, Cell("not known", [size.reason])]
+        return [head, *[Cell(formatting.MISSING)] * 3, Cell("not known", [size.reason]), _difference(size)]
     values = [Cell(formatting.chance(p), order=p) for p in (found.better, found.equal, found.worse)]
-    return [head, *values, Cell(VERDICTS[found.verdict])]
+    return [head, *values, Cell(VERDICTS[found.verdict]), _difference(size)]
 
 
-def _interval(size: PracticalSize) -> list[str]:
+def _difference(size: PracticalSize) -> Cell:
     if size.interval is None:
-        return []
+        return Cell(formatting.MISSING)
     value, low, high = formatting.difference(size.interval.value, size.interval.low, size.interval.high)
-    covers = " and ".join(
-        name for name, known in (("seeds", size.interval.over_seeds), ("images", size.interval.over_images)) if known
-    )
-    return [f"difference {value}, 95% interval {low} to {high} over {covers}"]
+    covers = [name for name in ("seeds", "images") if getattr(size.interval, f"over_{name}")]
+    return Cell(value, [f"95% interval {low} to {high} over {formatting.listing(covers)}"])
 
 
 def won(study: Study, win: Win) -> str:
     """On how many images an arm is better than another."""
     better, other = study.title(win.winner), study.title(win.loser)
+    if not win.won:
+        return f"{better} is better than {other} on none of {count(win.measured, 'test image')}"
     count_of = f"{win.won:,} of {count(win.measured, 'test image')} ({quantity(100 * win.won / win.measured)}%)"
     return f"{better} is better than {other} on {count_of}, by more than {region(study)} on {win.clearly:,} of them"
 
