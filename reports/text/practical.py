@@ -108,4 +108,4 @@ def won(study: Study, win: Win) -> str:
 def won_labels(win: Win) -> tuple[str, ...]:
     """By how many bits/dim the winner lies below the loser on each of its clearest images, all with as many digits."""
     decimals = min(4, max(2, 1 - math.floor(math.log10(win.bits[-1])))) if win.bits else 0
-    return tuple(formatting.number(bits, decimals) for bits in win.bits)
+    return tuple("< 0.0001" if bits < 0.5e-4 else formatting.number(bits, decimals) for bits in win.bits)

@@ -150,6 +150,7 @@ def test_whatever_changes_the_trials_makes_another_study():
         {"tracking_uri": "http://h"},
         {"sampler": "tpe"},
         {"epochs": 60},
+        {"equivalence": 0.5},
         {"engine": "ray", "address": "host:6379", "cpus_per_trial": 2.0, "gpus_per_trial": 0.5},
     ],
     ids=lambda same: next(iter(same)),
