@@ -14,7 +14,7 @@ import numpy as np
 
 from bench.core.metrics import FLOOR_SUFFIX
 from reports import formatting
-from reports.analysis import differences, practical, statistics
+from reports.analysis import practical, statistics
 from reports.analysis.results import LIKELIHOOD, bounds, in_order, metric_of, select, variants
 from reports.formatting import listing, plain
 
@@ -189,7 +189,7 @@ def _change(
 
 def _likelihood(before: Study, after: Study, arm: str) -> Interval | None:
     """The change in test bits/dim: paired image by image where both studies left the likelihood of each image."""
-    bits = [differences.bits_by_image(study, arm) for study in (before, after)]
+    bits = [study.bits_by_image[arm] for study in (before, after)]
     if bits[0] is not None and bits[1] is not None and bits[0].columns.equals(bits[1].columns):
         return statistics.compare_paired(bits[1].to_numpy(), bits[0].to_numpy())
     frames = [select(study.finals[arm].measurements, "test", LIKELIHOOD) for study in (before, after)]

@@ -165,7 +165,7 @@ def by_mean(study: Study) -> list[str]:
 
 def region_size(study: Study) -> RegionSize | None:
     """What the study's region of equivalence is as file size; None where no arm or no image's size is known."""
-    ranked, dimensions, region = by_mean(study), differences.dimensions(study), study.results.equivalence
+    ranked, dimensions, region = by_mean(study), study.dimensions, study.results.equivalence
     if not ranked or not dimensions:
         return None
     rows = select(study.finals[ranked[0]].measurements, "test", LIKELIHOOD)
@@ -186,7 +186,7 @@ def region_size(study: Study) -> RegionSize | None:
 
 def _other_images(study: Study, first: str, second: str) -> bool:
     """Whether two arms are known to have been measured on different test images."""
-    bits = [differences.bits_by_image(study, arm) for arm in (first, second)]
+    bits = [study.bits_by_image[arm] for arm in (first, second)]
     if bits[0] is not None and bits[1] is not None:
         return not bits[0].columns.equals(bits[1].columns)
     sizes = [set(select(study.finals[arm].measurements, "test", LIKELIHOOD)["n"].dropna()) for arm in (first, second)]

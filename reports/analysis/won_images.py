@@ -67,7 +67,7 @@ def wins(study: Study) -> list[Win]:
 
 def _means(study: Study, arm: str) -> pd.Series | None:
     """An arm's bits/dim of each test image, the mean over its seeds."""
-    bits = differences.bits_by_image(study, arm)
+    bits = study.bits_by_image[arm]
     return None if bits is None else bits.mean(axis=0)
 
 

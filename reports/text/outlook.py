@@ -108,7 +108,7 @@ def _to_decide(study: Study, low: str, high: str, interval: Interval) -> list[st
 
 def _variance_over_images(study: Study, low: str, high: str) -> float:
     """Of the mean difference, where each image's likelihood is known for both arms; else 0."""
-    bits = [differences.bits_by_image(study, arm) for arm in (low, high)]
+    bits = [study.bits_by_image[arm] for arm in (low, high)]
     if bits[0] is None or bits[1] is None or not bits[0].columns.equals(bits[1].columns):
         return 0.0
     paired = bits[1].mean(axis=0) - bits[0].mean(axis=0)

@@ -103,7 +103,7 @@ def test_what_is_no_number_is_refused_as_the_usage_of_the_option(refused, option
         (["report", "--equivalence", "nan"], r"equivalence=nan: Input should be a finite number"),
         (["report", "--equivalence", "9"], r"equivalence=9.0: Input should be less than or equal to 1"),
         (["compare", "a", "b", "--equivalence", "2"], r"equivalence=2.0: Input should be less than or equal to 1"),
-        (["compare", "a", "b", "--equivalence", "x"], r"equivalence='x': .*not a valid float"),
+        (["compare", "a", "b", "--equivalence", "x"], r"equivalence='x': .*Input should be a valid number"),
         (["compare", "a", "b"], r"mlflow\.db does not exist"),
         (["compare", "a"], r"Missing argument 'after'"),
         (["evaluate", "0123"], r"mlflow\.db does not exist"),
