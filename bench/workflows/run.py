@@ -143,7 +143,8 @@ def run_study(
         extensions: files of models, metrics, figures or data sets that are imported first, also by other workers.
         quiet: whether to print nothing.
         log_file: where to log; by default a new file in the output folder.
-        settings: :class:`bench.study.definition.StudySettings`, such as ``trials=20, epochs=30, backend="jax"``.
+        settings: :class:`bench.study.definition.StudySettings`, such as ``trials=20, epochs=30, backend="jax"``;
+            ``equivalence=0.02`` is the least difference in test bits/dim that matters, and changes the report alone.
 
     Raises:
         SettingsError: a setting is out of range, or does not fit the data.
