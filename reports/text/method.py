@@ -7,8 +7,8 @@ DIFFERENCES_NOTE = (
 )
 
 PRACTICAL_NOTE = (
-    "How probable it is that the mean test bits/dim of two arms differ by more than what matters (--equivalence), by "
-    "the t distribution of the interval: over training seeds and, where it covers them, test images."
+    "How probable it is that the mean test bits/dim of two arms differ by more than what matters to the "
+    "reader, by the t distribution of the interval: over training seeds and, where it covers them, test images."
 )
 
 COURSE_NOTE = (
