@@ -233,7 +233,8 @@ class Study:
         means = bits.mean(axis=1).reindex(reported.index)
         if reported.empty or not np.allclose(means, reported, rtol=1e-3, atol=0):
             return None
-        return bits.loc[reported.index].dropna(axis=1)
+        every_seed: pd.DataFrame = bits.loc[reported.index].dropna(axis=1)
+        return every_seed
 
     @cached_property
     def histories(self) -> pd.DataFrame:
