@@ -14,10 +14,12 @@ section 4), with the variances of this project's interval in place of theirs for
 from n values makes it the posterior under the prior 1/σ; with the sum of three it is an approximation, Satterthwaite's
 (1946). The reported 95% interval is the central 95% of this posterior, so that the two never contradict each other.
 
-The prior over δ is flat. Simulated with two, three and five seeds, a difference at the edge of the region is called
-practically equal, or larger, with 95% or more at most 5 times in 100; over differences spread far wider than their
-errors what is called so probable holds 99 times in 100 (``tests/reports/analysis/test_practical.py``). A single seed
-says nothing of how another would come out: there is no probability then.
+The prior over δ is flat. Simulated, a difference at the edge of the region is called practically equal, or larger, with
+95% or more at most 5 times in 100 where seeds vary alike in both arms. Where they vary in one arm alone it is so at
+most 6 times with three seeds and 9 with two, as Satterthwaite's approximation is then at its worst, in the interval
+too. Over differences spread far wider than their errors what is called so probable holds 97 times in 100 or more
+(``tests/reports/analysis/test_practical.py``). A single seed says nothing of how another would come out: there is no
+probability then.
 """
 
 from __future__ import annotations

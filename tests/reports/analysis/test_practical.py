@@ -70,7 +70,10 @@ def test_an_end_of_the_interval_is_where_the_probability_is_a_fortieth():
 
 
 def simulate(seeds, over_seeds, over_images, region, differences, images=30):
-    """What is said of each difference, the probabilities of better, equal and worse (differences, 3)."""
+    """What is said of each difference, the probabilities of better, equal and worse (differences, 3).
+
+    ``over_seeds`` has the spread over seeds of either arm.
+    """
     rng = np.random.default_rng(seeds)
     said = []
     for difference in differences:
@@ -78,9 +81,9 @@ def simulate(seeds, over_seeds, over_images, region, differences, images=30):
         x, y = (
             common
             + rng.normal(0, over_images, images)
-            + rng.normal(0, over_seeds, (seeds, 1))
+            + rng.normal(0, spread, (seeds, 1))
             + rng.normal(0, 0.2 * over_images, (seeds, images))
-            for _ in range(2)
+            for spread in over_seeds
         )
         found = probabilities(statistics.compare_paired(x + difference, y), region)
         said.append((found.better, found.equal, found.worse))
@@ -94,7 +97,7 @@ SPREADS = [(2, 0.1, 0.02), (2, 0.03, 0.2), (3, 0.1, 0.1), (5, 0.05, 0.3)]
 def test_probabilities_are_calibrated_and_never_too_sure(seeds, over_seeds, over_images):
     region = over_seeds
     differences = np.random.default_rng(7).uniform(-1, 1, 400) * (6 * over_seeds + over_images)
-    said = simulate(seeds, over_seeds, over_images, region, differences)
+    said = simulate(seeds, (over_seeds, over_seeds), over_images, region, differences)
     true = np.stack([differences < -region, abs(differences) <= region, differences > region], axis=1)
     sure = said >= practical.DECIDED
     assert sure.any(axis=1).mean() > 0.2
@@ -108,11 +111,18 @@ def test_probabilities_are_calibrated_and_never_too_sure(seeds, over_seeds, over
 @pytest.mark.parametrize("width", [1.0, 3.0])
 def test_a_difference_at_the_edge_of_the_region_is_seldom_called_equal_or_larger(seeds, over_seeds, over_images, width):
     region = width * over_seeds
-    said = simulate(seeds, over_seeds, over_images, region, np.full(400, region))
+    said = simulate(seeds, (over_seeds, over_seeds), over_images, region, np.full(400, region))
     sure = said >= practical.DECIDED
     # Three standard errors of a share of 400 above 5%.
     assert (sure.mean(axis=0) <= 0.083).all()
     assert sure[:, 0].mean() <= 0.01
+
+
+@pytest.mark.parametrize(("seeds", "share"), [(2, 0.09), (3, 0.06), (5, 0.055)])
+def test_where_the_seeds_of_one_arm_alone_vary_few_are_a_little_too_sure(seeds, share):
+    said = simulate(seeds, (0.1, 0.01), 0.2, 0.4, np.full(600, 0.4))
+    sure = said >= practical.DECIDED
+    assert (sure.mean(axis=0) <= share + 3 * math.sqrt(share * (1 - share) / 600)).all()
 
 
 def test_fewer_seeds_are_less_sure():
