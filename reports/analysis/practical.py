@@ -9,8 +9,8 @@ standard error over training seeds and test images and ν its degrees of freedom
     P(second better by more than r) = P(δ > r) = F_ν((d - r) / e),
     P(practically equal) = the rest.
 
-This is the Bayesian t test with a region of practical equivalence of Benavoli et al. (2017, "Time for a change",
-section 4), with the variances of this project's interval in place of theirs for cross-validation. One variance known
+This is the Bayesian t test with a region of practical equivalence of Benavoli et al. (2017, "Time for a change"),
+with the variances of this project's interval in place of theirs for cross-validation. One variance known
 from n values makes it the posterior under the prior 1/σ; with the sum of three it is an approximation, Satterthwaite's
 (1946). The reported 95% interval is the central 95% of this posterior, so that the two never contradict each other.
 
