@@ -87,6 +87,17 @@ def probability(p: float) -> str:
     return MISSING if math.isnan(p) else "< 0.001" if p < 0.0005 else number(p, 3)
 
 
+def chance(p: float) -> str:
+    """A probability with three decimals, none of which makes it certain."""
+    return "> 0.999" if p > 0.9995 else probability(p)
+
+
+def equals_chance(p: float) -> str:
+    """That a probability is what it is, such as ``= 0.980`` or ``> 0.999``."""
+    text = chance(p)
+    return text if text[0] in "<>" else f"= {text}"
+
+
 def difference(value: float, low: float, high: float) -> tuple[str, str, str]:
     """A difference and the ends of its interval, with the digits that the interval's half width gives."""
     decimals = _decimals(value, (high - low) / 4)

@@ -176,6 +176,23 @@ class ImageGrid:
 
 
 @dataclass(frozen=True)
+class WonImages:
+    """Test images on which one arm's likelihood lies above another's by most.
+
+    Attributes:
+        winner: the arm with the higher likelihood on them.
+        loser: the other.
+        images: their places among the images that final runs are measured on, the clearest first.
+        png: the images in a row, in this order.
+    """
+
+    winner: str
+    loser: str
+    images: tuple[int, ...]
+    png: bytes = field(repr=False)
+
+
+@dataclass(frozen=True)
 class Unbegun:
     """Trials or final runs of an arm that failed for one reason before they began, so that no run was logged.
 
@@ -190,6 +207,11 @@ class Unbegun:
     arm: str
     reason: str
     count: Annotated[int, Field(ge=1, le=1_000_000)]
+
+
+EQUIVALENCE = 0.01
+"""The least difference in test bits/dim that matters, unless the reader sets another."""
+Equivalence = Annotated[float, Field(gt=0, le=1, allow_inf_nan=False)]
 
 
 @dataclass(frozen=True)
@@ -224,6 +246,8 @@ class StudyResults:
         reference_codes: what simple codes and file formats take for the test images; empty in studies that have not
             ended, and in those of earlier versions.
         unbegun: the trials and final runs that failed before they had a run.
+        equivalence: the least difference in test bits/dim that matters to the reader.
+        won_images: pictures of test images that one arm models better than another, logged with the study at its end.
     """
 
     study_id: str
@@ -244,6 +268,8 @@ class StudyResults:
     unavailable: dict[str, dict[str, str]] = field(default_factory=dict)
     reference_codes: ReferenceCodes = field(default_factory=ReferenceCodes)
     unbegun: list[Unbegun] = field(default_factory=list)
+    equivalence: float = EQUIVALENCE
+    won_images: list[WonImages] = field(default_factory=list)
 
 
 RUN_COLUMNS = [

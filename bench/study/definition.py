@@ -23,6 +23,7 @@ from pydantic import (
 from pydantic.dataclasses import dataclass as checked_dataclass
 
 from bench.core.errors import SettingsError
+from bench.core.results import EQUIVALENCE, Equivalence
 from bench.core.validation import format_validation_error, validate_settings
 from bench.data.dataset import DatasetInfo
 from bench.data.preparation import Preparation, parse_size
@@ -191,6 +192,7 @@ class StudySettings(BaseModel):
     gpus_per_trial: Annotated[float, Field(ge=0, le=1024)] = 0.0
     lease: Annotated[float, Field(ge=1, le=86_400)] = 60.0
     reference_model: bool = True
+    equivalence: Equivalence = EQUIVALENCE
     mixed_code: bool = False
     smoke: bool = False
 

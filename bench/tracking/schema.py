@@ -68,6 +68,8 @@ A study's own run has those of ``reference_codes`` and ``reference_model`` once 
 """
 UNAVAILABLE_TAG = "reparam.unavailable"
 """Why each metric is missing that could not be measured, as JSON."""
+WON_TAG = "reparam.won_images"
+"""Of a study's own run: which test images its arms win, and the names of their pictures, as JSON."""
 UNBEGUN_TAG = "reparam.unbegun"
 """Of a study's own run: the trials and final runs that failed before they had a run, and why, as JSON."""
 

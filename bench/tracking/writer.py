@@ -6,9 +6,11 @@ uploads, so that training neither waits for the store nor stops while it is unre
 
 from __future__ import annotations
 
+import hashlib
 import json
 import logging
 import math
+import tempfile
 import time
 import uuid
 from collections import Counter
@@ -30,7 +32,7 @@ from bench.core.digests import file_digest
 from bench.core.errors import DisagreementError, OutboxError, TrackingError
 from bench.core.logs import shorten
 from bench.core.redaction import redact
-from bench.core.results import EvaluationRecord, Measurement, ReferenceCodes, RunState, Unbegun
+from bench.core.results import EvaluationRecord, Measurement, ReferenceCodes, RunState, Unbegun, WonImages
 from bench.tracking.connection import create_database
 from bench.tracking.deletion import below, deleted_children, only_run, was_deleted
 from bench.tracking.descriptions import (
@@ -71,6 +73,7 @@ from bench.tracking.schema import (
     TRAINING_MODE,
     UNAVAILABLE_TAG,
     UNBEGUN_TAG,
+    WON_TAG,
     StudyDescription,
 )
 from bench.tracking.views import saved_views
@@ -685,6 +688,28 @@ class ParentRun:
         metrics = [Metric(name, value, _now(), 0) for name, value in values.items()]
         rows = [RunTag(name, content) for name, content in tags.items()]
         self.tracker.request(lambda: self.client.log_batch(self.run_id, metrics=metrics, tags=rows))
+
+    def log_won_images(self, won: Sequence[WonImages]) -> None:
+        """Log pictures of the test images that arms win, in place of those logged before.
+
+        Raises:
+            TrackingError: the store cannot be reached.
+        """
+        # Named by their content: a process that dies between files and tag leaves no tag that names another picture.
+        names = [f"won_images-{hashlib.sha256(each.png).hexdigest()[:16]}" for each in won]
+        known = [
+            {"winner": each.winner, "loser": each.loser, "images": each.images, "picture": name}
+            for each, name in zip(won, names, strict=True)
+        ]
+
+        def keep() -> None:
+            with tempfile.TemporaryDirectory() as folder:
+                for each, name in zip(won, names, strict=True):
+                    (Path(folder) / f"{name}.png").write_bytes(each.png)
+                self.client.log_artifacts(self.run_id, folder, IMAGE_FOLDER)
+            self.client.set_tag(self.run_id, WON_TAG, json.dumps(known))
+
+        self.tracker.request(keep)
 
     def _tags(self) -> dict[str, str]:
         tags: dict[str, str] = self.tracker.request(lambda: self.client.get_run(self.run_id).data.tags)

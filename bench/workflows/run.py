@@ -88,19 +88,24 @@ class StudyOutcome:
         """One row a measured number, with its errors and the bound that it is."""
         return self.results.measurements
 
-    def report(self, folder: Path | str | None = None) -> Path:
+    def report(self, folder: Path | str | None = None, equivalence: float | None = None) -> Path:
         """Write the report again, with the figures that are registered by now.
 
         Args:
             folder: where to; by default where it is.
+            equivalence: the least difference in test bits/dim that matters; by default that of :attr:`results`.
 
         Returns:
             The path of its page.
+
+        Raises:
+            SettingsError: ``equivalence`` is out of range.
         """
         from reports.pages.write import write_report
 
+        results = with_equivalence(self.results, equivalence)
         target = _report_folder(self.study_id, self.page.parents[2]) if folder is None else Path(folder)
-        return write_report(self.results, target).html
+        return write_report(results, target).html
 
     def _repr_html_(self) -> str:
         details = "".join(f"<li>{html.escape(each)}</li>" for each in self.details)
@@ -140,7 +145,8 @@ def run_study(
         extensions: files of models, metrics, figures or data sets that are imported first, also by other workers.
         quiet: whether to print nothing.
         log_file: where to log; by default a new file in the output folder.
-        settings: :class:`bench.study.definition.StudySettings`, such as ``trials=20, epochs=30, backend="jax"``.
+        settings: :class:`bench.study.definition.StudySettings`, such as ``trials=20, epochs=30, backend="jax"``;
+            ``equivalence=0.02`` is the least difference in test bits/dim that matters, and changes the report alone.
 
     Raises:
         SettingsError: a setting is out of range, or does not fit the data.
@@ -233,16 +239,24 @@ def run(
         except RestartRequiredError:
             os.environ[RUNNING_STUDY_VARIABLE] = bound.study_id
             raise
-        outcome = _report(session)
+        outcome = _report(session, dataset)
         if unanswered:
             unanswered = f"{unanswered}; the other arms are answered in {outcome.page}"
     return replace(outcome, log=path, unanswered=unanswered)
 
 
-def _report(session: StudySession) -> StudyOutcome:
+def _report(session: StudySession, dataset: Dataset) -> StudyOutcome:
     """Write the report of a study that is complete, and keep it with the study's run."""
-    settings = session.bound.settings
-    outcome = report(settings.tracking, session.bound.study_id, settings.output)
+    from bench.tracking.reading.reader import load_results
+    from bench.workflows.won_images import picture_won_images
+
+    settings, study_id = session.bound.settings, session.bound.study_id
+    logged = load_results(settings.tracking, study_id)
+    won = picture_won_images(logged, dataset, settings.evaluation_images)
+    results = replace(logged, equivalence=settings.equivalence, won_images=won)
+    outcome = _write(results, _report_folder(study_id, settings.output))
+    if won != logged.won_images:
+        session.parent.log_won_images(won)
     session.parent.log_report(outcome.page.parent, outcome.headline)
     return outcome
 
@@ -288,7 +302,7 @@ def _searched(
                         "all runs of the study are done: its report is written, without the reference codes and model "
                         "that are missing, which the same command adds"
                     )
-                    _report(session)
+                    _report(session, dataset)
                     raise
 
             unanswered = coordinator.run(measure_references)
@@ -386,20 +400,55 @@ def _executor(
     return LocalWorkers(settings.workers or 1, command, worker_environment(settings), settings.output / "logs")
 
 
-def report(tracking: str, study_id: str, output: Path, *, pdf: bool = True) -> StudyOutcome:
+def report(
+    tracking: str, study_id: str, output: Path, equivalence: float | None = None, *, pdf: bool = True
+) -> StudyOutcome:
     """Write the report of a logged study, finished or not, under the output folder, its figures as PDF too by default.
+
+    Args:
+        tracking: the tracking URI.
+        study_id: the study.
+        output: the output folder.
+        equivalence: the least difference in test bits/dim that matters; by default the study's.
+        pdf: whether to write figures as PDF too.
 
     Raises:
         TrackingError: the store cannot be reached, or does not hold the study.
-        SettingsError: its identifier there is a path, or its folder a link, which would lead out of the output folder.
+        SettingsError: its identifier there is a path, or its folder a link, which would lead out of the output folder;
+            or ``equivalence`` is out of range.
     """
     from bench.tracking.reading.reader import load_results
+
+    folder = _report_folder(study_id, output)
+    return _write(with_equivalence(load_results(tracking, study_id), equivalence), folder, pdf)
+
+
+def with_equivalence(results: StudyResults, equivalence: float | None) -> StudyResults:
+    """The results for a reader to whom another difference in test bits/dim matters; as they are if None.
+
+    Raises:
+        SettingsError: ``equivalence`` is out of range.
+    """
+    check_equivalence(equivalence)
+    return results if equivalence is None else replace(results, equivalence=float(equivalence))
+
+
+def check_equivalence(equivalence: float | None) -> None:
+    """Check the least difference in test bits/dim that matters to a reader, if one is given.
+
+    Raises:
+        SettingsError: it is out of range.
+    """
+    if equivalence is not None:
+        StudySettings.from_options({"equivalence": equivalence})
+
+
+def _write(results: StudyResults, folder: Path, pdf: bool = True) -> StudyOutcome:
+    """Write a report."""
     from reports.analysis.results import Study as Prepared
     from reports.pages.write import write_report
     from reports.text.answer import answer
 
-    folder = _report_folder(study_id, output)
-    results = load_results(tracking, study_id)
     found = answer(Prepared(results))
     page = write_report(results, folder, pdf=pdf).html
     return StudyOutcome(results, page, found.headline, found.details)

@@ -14,7 +14,7 @@ import numpy as np
 
 from bench.core.metrics import FLOOR_SUFFIX
 from reports import formatting
-from reports.analysis import differences, statistics
+from reports.analysis import practical, statistics
 from reports.analysis.results import LIKELIHOOD, bounds, in_order, metric_of, select, variants
 from reports.formatting import listing, plain
 
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from bench.core.metrics import Metric
+    from reports.analysis.practical import Probabilities
     from reports.analysis.results import Study, Variant
     from reports.analysis.statistics import Interval
 
@@ -47,6 +48,8 @@ class Change:
         interval: the change with its interval and p-value.
         effect: Hedges' g, over training seeds.
         adjusted: the p-value adjusted by Holm's method over all changes.
+        in_practice: of test bits/dim how probably the arm got better, practically stayed equal, or got worse, "first"
+            being after; None where there is no telling, and of other metrics.
     """
 
     arm: str
@@ -58,6 +61,7 @@ class Change:
     interval: Interval
     effect: float
     adjusted: float = math.nan
+    in_practice: Probabilities | None = None
 
     @property
     def verdict(self) -> str:
@@ -111,7 +115,7 @@ def compare(before: Study, after: Study) -> Comparison:
     changes = [replace(change, adjusted=float(p)) for change, p in zip(changes, adjusted, strict=True)]
     if not changes and not refused:
         refused.append("Not compared: no final run of both studies was measured in the same way.")
-    headlines = [_headline(change) for change in changes if change.metric == LIKELIHOOD]
+    headlines = [_headline(change, after) for change in changes if change.metric == LIKELIHOOD]
     return Comparison(before, after, headlines, refused, changes)
 
 
@@ -176,23 +180,42 @@ def _change(
     a, b = x["value"].to_numpy(dtype=float), y["value"].to_numpy(dtype=float)
     effect = statistics.hedges_g(b, a) if min(len(a), len(b)) > 1 else math.nan
     title, about = before.title(arm), metric_of(name, x)
-    return Change(title, name, about, variant, float(a.mean()), float(b.mean()), interval, effect)
+    judged = name == LIKELIHOOD and interval.over_seeds
+    return Change(
+        *(title, name, about, variant, float(a.mean()), float(b.mean()), interval, effect),
+        in_practice=practical.probabilities(interval, after.results.equivalence) if judged else None,
+    )
 
 
 def _likelihood(before: Study, after: Study, arm: str) -> Interval | None:
     """The change in test bits/dim: paired image by image where both studies left the likelihood of each image."""
-    bits = [differences.bits_by_image(study, arm) for study in (before, after)]
+    bits = [study.bits_by_image[arm] for study in (before, after)]
     if bits[0] is not None and bits[1] is not None and bits[0].columns.equals(bits[1].columns):
         return statistics.compare_paired(bits[1].to_numpy(), bits[0].to_numpy())
     frames = [select(study.finals[arm].measurements, "test", LIKELIHOOD) for study in (before, after)]
     return statistics.compare(frames[1], frames[0])
 
 
-def _headline(change: Change) -> str:
+def _headline(change: Change, after: Study) -> str:
     value, low, high = formatting.difference(change.interval.value, change.interval.low, change.interval.high)
     name, span = change.arm, f"95% interval {low} to {high}"
     covers = "" if change.interval.over_seeds else ", with seeds not repeated"
     if change.interval.contains_zero:
-        return f"{name}: the change in test bits/dim of {value} is within noise ({span}{covers})."
-    word = "better" if change.interval.value < 0 else "worse"
-    return f"{name} got {word}: test bits/dim changed by {value} ({span}{covers})."
+        verdict = f"{name}: the change in test bits/dim of {value} is within noise ({span}{covers})."
+    else:
+        word = "better" if change.interval.value < 0 else "worse"
+        verdict = f"{name} got {word}: test bits/dim changed by {value} ({span}{covers})."
+    return " ".join([verdict, *_in_practice(change, after.results.equivalence)])
+
+
+def _in_practice(change: Change, by: float) -> list[str]:
+    """How probably the change is larger than what matters."""
+    found = change.in_practice
+    if found is None:
+        return []
+    parts = (
+        (f"better by more than {by:g}", found.better),
+        ("practically equal", found.equal),
+        ("worse by more", found.worse),
+    )
+    return [f"{formatting.listing([f'P({name}) {formatting.equals_chance(p)}' for name, p in parts])}."]

@@ -53,34 +53,14 @@ class Difference:
     adjusted: float = math.nan
 
 
-def bits_by_image(study: Study, arm: str) -> pd.DataFrame | None:
-    """Test bits/dim of each image under each seed of an arm: one row a run, one column an image.
-
-    The columns are the images that every seed measured. None where the study has no such table, where it does not know
-    the size of an image, or where the means over images are not the reported bits/dim: the table is then of another
-    likelihood, and pairing by it would answer another question.
-    """
-    table = study.table("likelihood_by_image", arm).dropna(subset=["image", "bound_nats"])
-    dimensions = _dimensions(study)
-    if table.empty or not dimensions:
-        return None
-    nats = table.pivot_table(index="run_id", columns="image", values="bound_nats", sort=True)
-    bits = nats / (-dimensions * math.log(2))
-    reported = _finite(select(study.finals[arm].measurements, "test", LIKELIHOOD)).set_index("run_id")["value"]
-    means = bits.mean(axis=1).reindex(reported.index)
-    if reported.empty or not np.allclose(means, reported, rtol=1e-3, atol=0):
-        return None
-    return bits.loc[reported.index].dropna(axis=1)
-
-
-def _dimensions(study: Study) -> int:
-    shape = study.results.dataset.get("image_shape")
-    return math.prod(int(side) for side in shape) if isinstance(shape, list | tuple) else 0
-
-
 def _finite(frame: pd.DataFrame) -> pd.DataFrame:
     finite: pd.DataFrame = frame[np.isfinite(frame["value"])]
     return finite
+
+
+def finite_seeds(study: Study, arm: str) -> int:
+    """The number of an arm's final runs with finite test bits/dim, one a seed."""
+    return len(_finite(select(study.finals[arm].measurements, "test", LIKELIHOOD)))
 
 
 def likelihood_units(study: Study, split: str = "test") -> list[str]:
@@ -94,7 +74,7 @@ def likelihood(study: Study, first: str, second: str) -> Interval | None:
     Paired image by image, over seeds and images, where both arms left the likelihood of each image, on the same images
     (:func:`reports.analysis.statistics.compare_paired`); else :func:`reports.analysis.statistics.compare`.
     """
-    bits = [bits_by_image(study, arm) for arm in (first, second)]
+    bits = [study.bits_by_image[arm] for arm in (first, second)]
     if bits[0] is not None and bits[1] is not None and bits[0].columns.equals(bits[1].columns):
         return statistics.compare_paired(bits[0].to_numpy(), bits[1].to_numpy())
     frames = [select(study.finals[arm].measurements, "test", LIKELIHOOD) for arm in (first, second)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -212,6 +213,36 @@ class Study:
         for column in TABLES[name]:
             frame[column] = pd.to_numeric(frame[column], errors="coerce")
         return frame
+
+    @property
+    def dimensions(self) -> int:
+        """D, the number of dimensions of an image; 0 where the study does not know its size."""
+        shape = self.results.dataset.get("image_shape")
+        return math.prod(int(side) for side in shape) if isinstance(shape, list | tuple) else 0
+
+    @cached_property
+    def bits_by_image(self) -> dict[str, pd.DataFrame | None]:
+        """Of each arm the test bits/dim of each image under each seed: one row a run, one column an image.
+
+        The columns are the images that every seed measured. None where the study has no such table, where it does not
+        know the size of an image, or where the means over images are not the reported bits/dim: the table is then of
+        another likelihood, and pairing by it would answer another question.
+        """
+        return {arm: self._bits_by_image(arm) for arm in self.arms}
+
+    def _bits_by_image(self, arm: str) -> pd.DataFrame | None:
+        table = self.table("likelihood_by_image", arm).dropna(subset=["image", "bound_nats"])
+        if table.empty or not self.dimensions:
+            return None
+        nats = table.pivot_table(index="run_id", columns="image", values="bound_nats", sort=True)
+        bits = nats / (-self.dimensions * math.log(2))
+        rows = select(self.finals[arm].measurements, "test", LIKELIHOOD)
+        reported = rows[np.isfinite(rows["value"])].set_index("run_id")["value"]
+        means = bits.mean(axis=1).reindex(reported.index)
+        if reported.empty or not np.allclose(means, reported, rtol=1e-3, atol=0):
+            return None
+        every_seed: pd.DataFrame = bits.loc[reported.index].dropna(axis=1)
+        return every_seed
 
     @cached_property
     def histories(self) -> pd.DataFrame:

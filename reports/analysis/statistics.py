@@ -52,6 +52,8 @@ class Interval:
         over_seeds: whether the interval covers another draw of training seeds, in both arms.
         over_images: whether it covers another draw of test images.
         p: two-sided p-value of no difference, of the same statistic as the interval.
+        error: standard error of the difference, by which the interval is Student's t.
+        freedom: its degrees of freedom; infinite where the interval is the normal one.
         paired: whether the arms were compared image by image.
     """
 
@@ -61,6 +63,8 @@ class Interval:
     over_seeds: bool
     over_images: bool
     p: float
+    error: float
+    freedom: float
     paired: bool = False
 
     @property
@@ -179,7 +183,7 @@ def _satterthwaite(
     error = math.sqrt(v.sum())
     half = float(stats.t.ppf((1 + LEVEL) / 2, freedom)) * error
     p = 2 * float(stats.t.sf(abs(value) / error, freedom))
-    return Interval(value, value - half, value + half, over_seeds, over_images, p, paired)
+    return Interval(value, value - half, value + half, over_seeds, over_images, p, error, freedom, paired)
 
 
 def hedges_g(x: np.ndarray, y: np.ndarray) -> float:

@@ -67,6 +67,13 @@ def configurations(comparison: Comparison) -> list[Table]:
     return found
 
 
+def _in_practice(change: Change) -> dict[str, float | None]:
+    """How probable each size of the change is in practice."""
+    found = change.in_practice
+    names = ("better", "equal", "worse")
+    return {f"p_practically_{name}": None if found is None else getattr(found, name) for name in names}
+
+
 def _frame(comparison: Comparison) -> pd.DataFrame:
     return pd.DataFrame(
         [
@@ -85,6 +92,7 @@ def _frame(comparison: Comparison) -> pd.DataFrame:
                 "p": change.interval.p,
                 "holm_p": change.adjusted,
                 "verdict": change.verdict,
+                **_in_practice(change),
             }
             for change in comparison.changes
         ]

@@ -92,13 +92,17 @@ class Figures:
 
 @dataclass(frozen=True)
 class Grid:
-    """A picture grid: its name, its caption, its file, and its data address where the page has room for it."""
+    """A picture grid: its name, its caption, its file, and its data address where the page has room for it.
+
+    A grid of one row has ``labels``, where something is to be said of each of its images.
+    """
 
     name: str
     caption: str
     path: str
     png: bytes
     data_uri: str
+    labels: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

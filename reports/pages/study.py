@@ -12,6 +12,7 @@ from reports import formatting
 from reports.analysis.findings import Finding
 from reports.analysis.results import Study
 from reports.analysis.statistics import LEVEL
+from reports.analysis.won_images import Win, wins
 from reports.figures.drawing import draw_registered
 from reports.figures.registry import registered_figures
 from reports.figures.styles import arm_styles
@@ -34,7 +35,7 @@ from reports.pages.document import (
     Section,
     provenance,
 )
-from reports.text import method, tables
+from reports.text import method, practical, tables
 from reports.text.contents import Contents
 
 if TYPE_CHECKING:
@@ -55,6 +56,8 @@ OPEN = {"trade-off": 2, "learning": 1} | dict.fromkeys(("bound", "latents", "imp
 """Likewise of those kinds that answer less."""
 MOST_BESIDE = 4
 """Sentences beside the figure of the answer; further ones stand below the pictures, which they would push away."""
+MOST_PAIRS = 3
+"""Pairs of arms whose practical size stands open: those of three arms."""
 REAL = "data"
 FIRST_PICTURES = (REAL, "samples")
 """The kinds of pictures that stand in the answer: real images, and samples beside them."""
@@ -78,7 +81,12 @@ def page_of(contents: Contents, *, pdf: bool = False) -> Document:
     more = figures.get("more", [])
     sections = [
         Section("answer", "Answer", "Answer", _answer(study, contents.answer, pictures, figures.get("answer", []))),
-        Section("comparison", "Comparison", "Comparison", _comparison(contents, styles, figures.get("comparison", []))),
+        Section(
+            "comparison",
+            "Comparison",
+            "Comparison",
+            _comparison(contents, styles, pictures, figures.get("comparison", [])),
+        ),
         Section(
             "diagnostics", "Diagnostics", "Diagnostics", _diagnostics(contents.findings, figures.get("diagnostics", []))
         ),
@@ -157,7 +165,7 @@ def _answer(study: Study, found: Answer, pictures: _Pictures, figures: list[Bloc
     ]
 
 
-def _comparison(contents: Contents, styles: dict[str, Style], figures: list[Block]) -> list[Block]:
+def _comparison(contents: Contents, styles: dict[str, Style], pictures: _Pictures, figures: list[Block]) -> list[Block]:
     study = contents.study
     groups = tables.comparison(study, contents.measured)
     arms = [
@@ -177,13 +185,23 @@ def _comparison(contents: Contents, styles: dict[str, Style], figures: list[Bloc
     return [
         *(measured if groups else [Paragraph("No final run has been measured yet.", "empty")]),
         *_folded("Metrics that could not be measured", tables.unavailable(study)),
+        *_practical_size(study),
         *_differences(study, contents.differences),
+        *pictures.won,
         *figures,
         *_folded("Published likelihoods of this data", tables.published(study), method.PUBLISHED_NOTE),
         *([Fold("Selected configurations, all parameters", chosen)] if chosen else []),
         *_folded("All final runs, seed by seed", tables.final_runs(study)),
         *([] if arms else [Paragraph("No arm is known yet.", "empty")]),
     ]
+
+
+def _practical_size(study: Study) -> list[Block]:
+    """The probabilities of every pair of arms; many pairs are folded up."""
+    table = practical.table(study)
+    if len(table.rows) > MOST_PAIRS:
+        return _folded(table.caption, table, method.PRACTICAL_NOTE)
+    return _shown(table, method.PRACTICAL_NOTE)
 
 
 def _differences(study: Study, found: list[Difference]) -> list[Block]:
@@ -229,6 +247,7 @@ class _Pictures:
 
     Attributes:
         first: real images beside samples, for the answer.
+        won: the test images that each arm wins, those of the second pair of arms and further ones folded up.
         others: the final runs' other grids, those of each kind folded up.
         of_trials: samples of the trials that left any, by run.
     """
@@ -243,6 +262,7 @@ class _Pictures:
         found = {kind: self._of_kind(study, kind, number) for number, kind in enumerate(kinds, start=1)}
         first = [grid for kind in FIRST_PICTURES for grid in found.pop(kind, [])]
         self.first: list[Block] = [Grids(first)] if first else []
+        self.won = self._won(study)
         self.others: list[Block] = [Fold(PICTURES.get(kind, kind), [Grids(grids)]) for kind, grids in found.items()]
         trials = set(study.trials["run_id"])
         samples = [image for image in images if image.kind == "samples" and image.run_id in trials]
@@ -254,6 +274,32 @@ class _Pictures:
             return ""
         self.left -= len(png)
         return f"data:image/png;base64,{base64.b64encode(png).decode('ascii')}"
+
+    def _won(self, study: Study) -> list[Block]:
+        """What the best arm wins against each of the others, and loses: two grids a pair, or a sentence without one."""
+        found = wins(study)
+        pairs = [found[i : i + 2] for i in range(0, len(found), 2)]
+        blocks = [self._won_by_pair(study, pair, 2 * number + 1) for number, pair in enumerate(pairs)]
+        if not blocks:
+            return []
+        names = [f"{study.title(pair[0].winner)} and {study.title(pair[0].loser)}" for pair in pairs]
+        folds = [Fold(f"Test images that separate {name}", each) for name, each in zip(names, blocks, strict=True)][1:]
+        return [Heading(f"Test images that separate {names[0]}"), *blocks[0], *folds]
+
+    def _won_by_pair(self, study: Study, pair: list[Win], number: int) -> list[Block]:
+        grids: list[Grid] = []
+        missing: list[Block] = []
+        for place, win in enumerate(pair, start=number):
+            png = next((each.png for each in study.results.won_images if win.shows(each)), b"")
+            said = practical.won(study, win)
+            if not png.startswith(PNG_SIGNATURE):
+                missing.append(Paragraph(f"{said}."))
+                continue
+            path = f"images/won-{place}-{formatting.slug(win.winner)}.png"
+            caption = f"{said}. Shown: the largest differences, in bits/dim"
+            name = f"Better under {study.title(win.winner)}"
+            grids.append(Grid(name, caption, path, png, self._embed(png), practical.won_labels(win)))
+        return [*([Grids(grids)] if grids else []), *missing]
 
     def _of_kind(self, study: Study, kind: str, number: int) -> list[Grid]:
         """One grid an arm, that of the first reported seed; of real images, which are of no arm, a single one."""

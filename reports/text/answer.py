@@ -19,7 +19,7 @@ from reports.analysis.reference_codes import best_code, reference_model
 from reports.analysis.results import LIKELIHOOD, Finals, Study, bounds, select, variants
 from reports.analysis.statistics import Estimate, Interval
 from reports.formatting import count, listing, quantity, state_name
-from reports.text import selection
+from reports.text import practical, selection
 from reports.text.outlook import outlook
 from reports.text.smoke import marked
 
@@ -191,7 +191,8 @@ def _comparison(study: Study, ranked: list[Candidate]) -> Answer:
     behind = {each.arm: differences.likelihood(study, each.arm, low.arm) for each in ranked[1:]}
     others = [*_ranking(ranked, behind), *_families(study, ranked, behind)]
     equal_time, beside = at_equal_time(study, low.arm, high.arm), _beside_codes(study, low)
-    first = [*equal_time, *beside, *others, *_about_arms(study, pair), *status]
+    in_practice = practical.sentence(study, low.arm, high.arm)
+    first = [in_practice, *equal_time, *beside, *others, *_about_arms(study, pair), *status]
     labels = _label(study, low), _label(study, high)
     levels = f"{labels[0]} reaches {_level(low.estimate)}, {labels[1]} {_level(high.estimate)}"
     so_far = _so_far(study, pair)

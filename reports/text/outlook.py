@@ -11,6 +11,7 @@ from bench.core.results import RunState
 from reports.analysis import differences
 from reports.analysis.convergence import ended_by_itself
 from reports.analysis.curves import final_band
+from reports.analysis.practical import Verdict, practical_size
 from reports.analysis.results import LIKELIHOOD, select
 from reports.formatting import count, listing, number, quantity
 
@@ -39,7 +40,17 @@ def outlook(study: Study, low: str, high: str) -> list[str]:
         return []
     open_order = interval.contains_zero
     order = _to_decide(study, low, high, interval) if open_order else _over_configurations(study, low, high)
-    return [*order, *_more_training(study, low, high, interval.value)]
+    return [*_in_practice(study, low, high), *order, *_more_training(study, low, high, interval.value)]
+
+
+def _in_practice(study: Study, low: str, high: str) -> list[str]:
+    """That a better known order would not matter, where the arms are practically equal."""
+    if practical_size(study, low, high).verdict != Verdict.EQUAL:
+        return []
+    return [
+        f"{study.title(low)} and {study.title(high)} are practically equal: more seeds or test images may settle which "
+        f"is lower, but hardly by more than {study.results.equivalence:g} bits/dim."
+    ]
 
 
 def _seeds(study: Study, arm: str) -> np.ndarray:
@@ -97,7 +108,7 @@ def _to_decide(study: Study, low: str, high: str, interval: Interval) -> list[st
 
 def _variance_over_images(study: Study, low: str, high: str) -> float:
     """Of the mean difference, where each image's likelihood is known for both arms; else 0."""
-    bits = [differences.bits_by_image(study, arm) for arm in (low, high)]
+    bits = [study.bits_by_image[arm] for arm in (low, high)]
     if bits[0] is None or bits[1] is None or not bits[0].columns.equals(bits[1].columns):
         return 0.0
     paired = bits[1].mean(axis=0) - bits[0].mean(axis=0)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from studies.cli import completion
-from studies.cli.options import Output, TrackingUri, TrackingUriAfter
+from studies.cli.options import Equivalence, Output, TrackingUri, TrackingUriAfter
 from studies.cli.output import INCOMPLETE
 from studies.cli.stores import find_study_id, find_tracking_store
 from studies.cli.terminal import open_console, print_table
@@ -35,6 +35,7 @@ def command(
     output_after: Annotated[
         Path | None, typer.Option(help="Output folder of the second study [default: the same].", show_default=False)
     ] = None,
+    equivalence: Equivalence = None,
 ) -> None:
     """Compare two studies of the same data: did an arm get better, and is the change within noise?
 
@@ -47,8 +48,10 @@ def command(
     from bench.checks.preflight import check_output
     from bench.core.errors import SettingsError
     from bench.tracking.reading.reader import load_results
+    from bench.workflows.run import check_equivalence, with_equivalence
     from reports.analysis.results import Study
 
+    check_equivalence(equivalence)
     first = find_tracking_store(tracking_uri, output)
     check_output(output)
     same = tracking_uri_after is None and output_after is None
@@ -69,7 +72,7 @@ def command(
             raise SettingsError(
                 f"{names[earlier]!r} and {names[number]!r} are the same study, {place[1]}: give two, or --output-after"
             )
-    studies = [Study(load_results(*place)) for place in places]
+    studies = [Study(with_equivalence(load_results(*place), equivalence)) for place in places]
     digests = {study.results.dataset.get("digest") for study in studies}
     if more or (len(digests) == 2 and None not in digests):
         _compare_over_data_sets(studies, output)

@@ -26,7 +26,7 @@ from studies.cli import (
 )
 from studies.cli.data_sets import SeveralDataSets, check_each, compare_over_data_sets, run_each
 from studies.cli.names import STUDIES
-from studies.cli.options import Extensions, Grey, Output, Resize, Storage, TrackingUri, load_extensions
+from studies.cli.options import Equivalence, Extensions, Grey, Output, Resize, Storage, TrackingUri, load_extensions
 from studies.cli.output import lasting_output
 from studies.cli.stores import choose_studies, find_tracking_store
 from studies.cli.terminal import LogFile, Quiet, command_log, open_console, restart, run_program
@@ -188,6 +188,13 @@ def study(
             help="Do not train the small PixelCNN whose exact likelihood the report sets beside the arms.",
         ),
     ] = False,
+    equivalence: Annotated[
+        float,
+        typer.Option(
+            help="Least difference in test bits/dim that matters to you: the report says how probably an arm is better "
+            "by more."
+        ),
+    ] = 0.01,
     mixed_code: Annotated[
         bool, typer.Option("--mixed-code", help="Continue a study that another version of the code began.")
     ] = False,
@@ -291,6 +298,7 @@ def report(
             autocompletion=completion.study_ids,
         ),
     ] = None,
+    equivalence: Equivalence = None,
     tracking_uri: TrackingUri = None,
     output: Output = Path("runs"),
     extension: Extensions = None,
@@ -300,15 +308,17 @@ def report(
 ) -> None:
     """Write the reports of studies again from what is logged: finished, partial or still running."""
     from bench.checks.preflight import check_output
+    from bench.workflows.run import check_equivalence
     from bench.workflows.run import report as write
 
+    check_equivalence(equivalence)
     load_extensions(extension)
     uri = find_tracking_store(tracking_uri, output)
     check_output(output)
     chosen = choose_studies(uri, study_ids or [])
     answers = {}
     for study_id in chosen:
-        written = write(uri, study_id, output, pdf=pdf)
+        written = write(uri, study_id, output, equivalence, pdf=pdf)
         answers[study_id] = written.headline
         typer.echo(written.page)
     if len(chosen) > 1:

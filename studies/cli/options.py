@@ -51,6 +51,12 @@ Resize = Annotated[
     ),
 ]
 Grey = Annotated[bool, typer.Option("--grey", help="Make colour images grey (ITU-R 601).")]
+Equivalence = Annotated[
+    float | None,
+    typer.Option(
+        help="Least difference in test bits/dim that matters to you [default: the study's].", show_default=False
+    ),
+]
 Extensions = Annotated[
     list[Path] | None,
     typer.Option(

@@ -79,6 +79,11 @@ def tag(run, name, value):
         ("selected", "[]", "a tag=.*: Input should be an object"),
         ("selected", '{"vae": 3}', "vae=3: Input should be"),
         ("settings", "{", "Invalid JSON"),
+        ("settings", '{"equivalence": -1}', "a tag=-1: Input should be greater than 0"),
+        ("settings", '{"equivalence": "x"}', "a tag=.x.: Input should be a valid number"),
+        ("won_images", "{}", "a tag=.*: Input should be a valid array"),
+        ("won_images", '[{"winner": "a", "loser": "b", "images": [-1], "picture": "x"}]', "images.0=-1: Input should"),
+        ("won_images", '[{"winner": "a", "loser": "b", "images": [], "picture": "../x"}]', "picture=.*: String should"),
         ("study", None, "'reparam.study' is missing"),
     ],
 )

@@ -13,12 +13,12 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import pandas as pd
 import psutil
 from mlflow.tracking import MlflowClient
-from pydantic import BaseModel, TypeAdapter, ValidationError
+from pydantic import BaseModel, Field, TypeAdapter, ValidationError
 
 from bench.core.digests import file_digest
 from bench.core.errors import SettingsError, TrackingError
@@ -26,14 +26,17 @@ from bench.core.logs import shorten
 from bench.core.metrics import METRICS, Metric
 from bench.core.redaction import redact
 from bench.core.results import (
+    EQUIVALENCE,
     HISTORY_COLUMNS,
     MEASUREMENT_COLUMNS,
     RUN_COLUMNS,
     Bound,
     BoundKind,
+    Equivalence,
     ImageGrid,
     StudyResults,
     Unbegun,
+    WonImages,
 )
 from bench.core.validation import format_validation_error
 from bench.data.dataset import DatasetInfo
@@ -61,6 +64,7 @@ from bench.tracking.schema import (
     UI_ADDRESS,
     UNAVAILABLE_TAG,
     UNBEGUN_TAG,
+    WON_TAG,
 )
 from bench.tracking.views import VIEWS, view_address
 
@@ -167,7 +171,9 @@ def _load(client: MlflowClient, uri: str, study_id: str) -> StudyResults:
         _DATASET.validate_python({name: value for name, value in dataset.items() if name != "digest"})
         settings = _OBJECT.validate_json(tags["reparam.settings"])
         selected = _SELECTED.validate_json(tags.get("reparam.selected", "{}"))
+        equivalence = _EQUIVALENCE.validate_python(settings.get("equivalence", EQUIVALENCE))
         unbegun = _UNBEGUN.validate_json(tags.get(UNBEGUN_TAG, "[]"))
+        won = _WON.validate_json(tags.get(WON_TAG, "[]"))
         space = _SPACE.validate_json(tags.get("reparam.space", "{}"))
         # Defines the user's own metrics where the file that registers them is not imported.
         for metric in _METRIC_LIST.validate_json(tags.get("reparam.metrics", "[]")):
@@ -209,6 +215,8 @@ def _load(client: MlflowClient, uri: str, study_id: str) -> StudyResults:
         unavailable={child.run_id: child.unavailable for child in finals if child.unavailable},
         reference_codes=read_reference_codes(parent.info.run_id, tags, parent.data.metrics),
         unbegun=unbegun,
+        equivalence=equivalence,
+        won_images=[each.read(parent.info.artifact_uri, artifacts) for each in won],
     )
 
 
@@ -228,6 +236,24 @@ class _StudyTag(BaseModel):
     swept: dict[str, list[str]]
 
 
+class _Won(BaseModel):
+    """What the tag ``reparam.won_images`` says of a picture."""
+
+    winner: str
+    loser: str
+    images: Annotated[tuple[Annotated[int, Field(ge=0)], ...], Field(max_length=100)]
+    picture: Annotated[str, Field(pattern=r"^won_images-[0-9a-f]{16}$")]
+
+    def read(self, location: str, artifacts: Artifacts) -> WonImages:
+        png = _download(artifacts, f"{location}/{IMAGE_FOLDER}/{self.picture}.png")
+        return WonImages(self.winner, self.loser, self.images, png)
+
+
+def _download(artifacts: Artifacts, address: str) -> bytes:
+    with tempfile.TemporaryDirectory() as folder:
+        return artifacts.download(address, Path(folder)).read_bytes()
+
+
 def _reason(error: Exception) -> str:
     if isinstance(error, ValidationError):
         return shorten(format_validation_error(error, "a tag"))
@@ -240,7 +266,9 @@ _NAME = re.compile(r"[\w-][\w.-]*")
 _OBJECT = TypeAdapter(dict[str, Any])
 _DATASET = TypeAdapter(DatasetInfo)
 _SELECTED = TypeAdapter(dict[str, _Selected])
+_EQUIVALENCE = TypeAdapter(Equivalence)
 _UNBEGUN = TypeAdapter(list[Unbegun])
+_WON = TypeAdapter(Annotated[list[_Won], Field(max_length=100)])
 _METRIC_LIST = TypeAdapter(list[Metric])
 _SPACE = TypeAdapter(dict[str, dict[str, dict[str, Any]]])
 """The ranges of the swept parameters, by arm and name."""
@@ -591,8 +619,7 @@ class _Child:
                 raise ValueError(f"{name!r}, in a tag")
 
     def _read(self, artifacts: Artifacts, path: str) -> bytes:
-        with tempfile.TemporaryDirectory() as folder:
-            return artifacts.download(f"{self.run.artifacts}/{path}", Path(folder)).read_bytes()
+        return _download(artifacts, f"{self.run.artifacts}/{path}")
 
 
 def _histories(source: ClientSource, parent_id: str, children: list[_Child]) -> pd.DataFrame:

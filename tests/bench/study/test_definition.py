@@ -165,6 +165,7 @@ def test_whatever_changes_the_trials_makes_another_study():
         {"sampler": "tpe"},
         {"epochs": 61},
         {"images": 512},
+        {"equivalence": 0.5},
         {"engine": "ray", "address": "host:6379", "cpus_per_trial": 2.0, "gpus_per_trial": 0.5},
     ],
     ids=lambda same: next(iter(same)),

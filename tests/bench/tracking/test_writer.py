@@ -30,6 +30,7 @@ from bench.core.results import (
     ReferenceCodes,
     RunState,
     Unbegun,
+    WonImages,
 )
 from bench.data.bundled import DIGITS
 from bench.evaluation.image_grid import image_grid
@@ -246,6 +247,40 @@ def test_reference_codes_that_somebody_edited_name_the_run(tracker, client, uri)
         client.set_tag(parent.run_id, "reparam.details.reference_codes", content)
         with pytest.raises(DisagreementError, match=f"run {parent.run_id} is not as it was logged"):
             load_results(uri, STUDY.study_id)
+
+
+WON = [WonImages("glow", "vae", (7, 3), PNG), WonImages("vae", "glow", (5,), PNG[:-1] + b"x")]
+
+
+def test_pictures_of_images_that_arms_win_are_artifacts_of_the_study_s_own_run(tracker, client, uri):
+    parent = tracker.open_study(STUDY)
+    write_run(parent)
+    assert load_results(uri, STUDY.study_id).won_images == []
+    parent.log_won_images(WON)
+    assert load_results(uri, STUDY.study_id).won_images == WON
+    kept = [file.path for file in client.list_artifacts(parent.run_id, "pictures")]
+    assert len(kept) == 2
+    assert all(re.fullmatch(r"pictures/won_images-[0-9a-f]{16}\.png", path) for path in kept)
+    parent.log_won_images(WON[1:])
+    assert load_results(uri, STUDY.study_id).won_images == WON[1:]
+    parent.log_won_images([])
+    assert load_results(uri, STUDY.study_id).won_images == []
+
+
+def test_a_picture_that_was_removed_names_what_is_lacking(tracker, client, uri, tmp_path):
+    parent = tracker.open_study(STUDY)
+    parent.log_won_images(WON)
+    for file in (tmp_path / "artifacts").rglob("won_images-*.png"):
+        file.unlink()
+    with pytest.raises(TrackingError, match=r"lacks \S+/pictures/won_images-[0-9a-f]{16}\.png"):
+        load_results(uri, STUDY.study_id)
+
+
+def test_the_difference_that_matters_is_the_study_s_and_that_of_studies_before_it_the_default(tracker, uri):
+    tracker.open_study(STUDY)
+    assert load_results(uri, STUDY.study_id).equivalence == 0.01
+    tracker.open_study(replace(STUDY, settings={**STUDY.settings, "equivalence": 0.05}))
+    assert load_results(uri, STUDY.study_id).equivalence == 0.05
 
 
 def test_a_learning_curve_is_a_history_by_evaluation_apart_from_the_final_figure(tracker, client):

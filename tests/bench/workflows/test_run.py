@@ -32,6 +32,8 @@ from bench.evaluation.reference_codes import measure_reference_codes
 from bench.execution import reference_model
 from bench.search.sampler import SearchObjects
 from bench.study.definition import BoundStudy, StudySettings
+from bench.tracking.reading.reader import load_results
+from bench.tracking.writer import ParentRun
 from bench.workflows.run import StudyOutcome
 from models import VAEConfig
 
@@ -186,6 +188,30 @@ def test_the_same_call_again_trains_nothing_and_more_trials_only_what_is_missing
     assert len(ran.run(trials=3).runs.query("role == 'search'")) == 3
     assert done[0] == "run_trial"
     assert set(done[1:]) <= {"run_final"}
+
+
+@pytest.mark.backend
+def test_images_that_separate_the_arms_are_pictured_once_and_what_matters_is_the_reader_s(ran, monkeypatch):
+    outcome = ran.outcome
+    uri = f"sqlite:///{ran.folder}/runs/mlflow.db"
+    won = outcome.results.won_images
+    assert {(each.winner, each.loser) for each in won} <= {("small", "fixed"), ("fixed", "small")}
+    assert won
+    assert max(image for each in won for image in each.images) < 80
+    assert load_results(uri, outcome.study_id).won_images == won
+    assert len(list((outcome.page.parent / "images").glob("won-*.png"))) == len(won)
+    logged = []
+    monkeypatch.setattr(ParentRun, "log_won_images", lambda self, won: logged.append(won))
+    again = ran.run(equivalence=0.5)
+    assert (again.study_id, again.results.equivalence, again.results.won_images) == (outcome.study_id, 0.5, won)
+    assert logged == []
+    assert load_results(uri, outcome.study_id).equivalence == 0.5
+    page = again.report(ran.folder / "wide", equivalence=0.25)
+    assert "more than 0.25 bits/dim" in page.read_text("utf-8")
+    for refused in (0, -1, float("nan"), 2, "many"):
+        with pytest.raises(SettingsError, match=r"^equivalence="):
+            again.report(ran.folder / "refused", equivalence=refused)
+    assert not (ran.folder / "refused").exists()
 
 
 def test_reference_codes_are_measured_on_the_test_images_once(ran, monkeypatch):

@@ -40,6 +40,26 @@ def test_an_arm_that_got_better_is_separated_from_one_within_noise(pair):
     assert found.refused == []
 
 
+def test_how_probably_a_change_matters_is_said(pair):
+    found = pair({"vae": [2.11, 2.13, 2.10], "glow": [1.98, 1.97, 1.97]})
+    vae, _ = found.headlines
+    assert vae.endswith(
+        "P(better by more than 0.01) > 0.999, P(practically equal) < 0.001 and P(worse by more) < 0.001."
+    )
+    judged = [change for change in found.changes if change.in_practice is not None]
+    assert [change.metric for change in judged] == ["bits_per_dim"] * 2
+    assert judged[0].in_practice.better > 0.999
+    wide = pair({"vae": [2.11, 2.13, 2.10], "glow": [1.98, 1.97, 1.97]}, equivalence=0.1).headlines[1]
+    assert "P(better by more than 0.1) < 0.001" in wide or "P(better by more than 0.1) = 0.00" in wide
+    assert "P(practically equal) = 0.9" in wide or "P(practically equal) > 0.999" in wide
+
+
+def test_with_one_seed_no_probability_of_a_change_is_said(study):
+    before, after = (Study(study({"vae": [level]}, measured=True).results()) for level in (2.3, 2.2))
+    (headline,) = compare(before, after).headlines
+    assert headline.endswith("with seeds not repeated).")
+
+
 def test_the_same_study_twice_has_changed_in_nothing(pair):
     found = pair(BEFORE)
     assert {change.verdict for change in found.changes} == {"within noise"}
