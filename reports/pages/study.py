@@ -9,6 +9,7 @@ import reports.figures.study  # noqa: F401 - registers the project's own figures
 from bench.core.results import PICTURES, TABLES, RunState
 from reports import formatting
 from reports.analysis import differences
+from reports.analysis.arm_forecasts import recorded
 from reports.analysis.findings import Finding, findings
 from reports.analysis.results import Study
 from reports.analysis.statistics import LEVEL
@@ -37,6 +38,8 @@ from reports.pages.document import (
 from reports.text import answer, method, tables
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from bench.core.results import ImageGrid, StudyResults
     from reports.figures.drawing import DrawnFigure, FailedFigure
     from reports.figures.registry import RegisteredFigure
@@ -57,9 +60,9 @@ FIRST_PICTURES = (REAL, "samples")
 """The kinds of pictures that stand in the answer: real images, and samples beside them."""
 
 
-def page(results: StudyResults) -> Document:
-    """Compute the page of a study, in whatever state it is."""
-    study = Study(results)
+def page(results: StudyResults, earlier: pd.DataFrame | None = None) -> Document:
+    """Compute the page of a study, in whatever state it is; ``earlier`` are the forecasts of earlier reports."""
+    study = Study(results, earlier)
     styles = arm_styles(study.families)
     pictures = _Pictures(study)
     figures: dict[str, list[Block]] = {}
@@ -85,16 +88,18 @@ def page(results: StudyResults) -> Document:
         kicker=results.study_id,
         heading=results.question or results.name,
         sections=sections,
-        footer=f"Made by reparam-bench from the logged measurements. The numbers lie beside it: {_files(results)}.",
+        footer=f"Made by reparam-bench from the logged measurements. The numbers lie beside it: {_files(study)}.",
         styles=list(styles.values()),
         selectable=True,
     )
 
 
-def _files(results: StudyResults) -> str:
+def _files(study: Study) -> str:
     """The files with the page's numbers, as a listing."""
+    results = study.results
     names = [f"tables/{name}.csv" for name in TABLES if name in results.tables]
     names += ["tables/reference_codes.csv"] if results.reference_codes.measured else []
+    names += ["forecasts.csv"] if len(recorded(study)) else []
     listed = formatting.listing(["measurements.csv", "runs.csv", "histories.csv", *names])
     return f"{listed}, the first three as Parquet too, and those of each figure in figures"
 
