@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 HORIZON_SCHEDULES = ("cosine", "staged")
 """Schedules of the learning rate that end with the budget: a run does not begin as a longer one would."""
-HORIZON = "its learning rate ends with the budget ({}), so that a longer run would not begin with this one"
+HORIZON = "the learning rate ends with the budget ({}), and a longer run would not begin with this one"
 TIMES = (1.25, 1.5, 2.0, 2.5, 3.0, 4.0, 5.0, 6.0, 8.0, FARTHEST)
 """How many times the measured budget the forecasts lie that a report writes down."""
 COLUMNS = ["arm", "configuration", "seeds", "made_at", "budget", "value", "low", "high"]
@@ -41,14 +41,14 @@ def forecast(study: Study, arm: str) -> Fit | Unfit:
     """The forecast of the mean validation curve of an arm's final runs, or why there is none."""
     ends = {float(curve.images[-1]) for curve in final_curves(study, arm)}
     if not ends:
-        return Unfit("it has no final run with a learning curve")
+        return Unfit("no final run has a learning curve")
     decays = _parameters(study, arm).get("decay")
     if decays in HORIZON_SCHEDULES:
         return Unfit(HORIZON.format(decays))
     if ended_by_itself(study, arm) or len(ends) > 1:
-        return Unfit("patience ended its training before the budget was spent, and more would train it no longer")
+        return Unfit("patience ended training before the budget was spent, and a larger one would not lengthen it")
     images, values = mean_curve(study, arm)
-    return fit(images, values) if len(images) else Unfit("its final runs were never evaluated at the same time")
+    return fit(images, values) if len(images) else Unfit("the final runs were never evaluated after equal images")
 
 
 def made(study: Study) -> pd.DataFrame:

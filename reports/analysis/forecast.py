@@ -31,6 +31,7 @@ from scipy import linalg
 
 from reports.analysis.convergence import State, course
 from reports.analysis.statistics import LEVEL
+from reports.formatting import count
 
 FEWEST_POINTS = 10
 """Evaluations that a forecast takes at least, after those of the `TRANSIENT`."""
@@ -209,21 +210,22 @@ def _fitted(images_of: bytes, values_of: bytes, runs: int) -> Fit | Unfit:
     """A page asks for the fit of an arm in its text, its figures and its files."""
     images, values = np.frombuffer(images_of), np.frombuffer(values_of).reshape(runs, -1)
     if course(images, values.mean(axis=0)).state == State.OVERFITTED:
-        return Unfit("its validation rose before the end")
+        return Unfit("validation rose before the end")
     kept = images >= TRANSIENT * images[-1]
     images, values = images[kept], values[:, kept]
     early = images <= CHECKED * images[-1]
     if len(images) < FEWEST_POINTS or early.sum() < FEWEST_CHECKED:
-        return Unfit(f"it was evaluated {len(images)} times, and a forecast takes {FEWEST_POINTS} or more")
+        known = f"there {'is' if len(images) == 1 else 'are'} {count(len(images), 'evaluation')}"
+        return Unfit(f"{known}, and a forecast takes {FEWEST_POINTS} or more")
     checked = _posterior(images[early], values[:, early])
     if checked is None:
-        return Unfit("its curve is no saturating power law")
+        return Unfit("the curve is no saturating power law")
     _, low, high = checked.at(images[-1:])[:, 0]
     if not low <= values[:, -1].mean() <= high:
         share = f"{CHECKED:.0%}"
-        return Unfit(f"a forecast from the first {share} of its curve misses its end")
+        return Unfit(f"a forecast from the first {share} of the curve misses its end")
     found = _posterior(images, values)
-    return Unfit("its curve is no saturating power law") if found is None else found
+    return Unfit("the curve is no saturating power law") if found is None else found
 
 
 def crossing(first: Fit, second: Fit) -> Crossing:
@@ -232,13 +234,13 @@ def crossing(first: Fit, second: Fit) -> Crossing:
     budgets = np.geomspace(start, FARTHEST * start, PLACES)
     # Their draws come in the order of their kinds of errors, which would pair them: the second's are shuffled.
     order = np.random.default_rng(2).permutation(len(second.gap))
-    count = min(len(first.gap), len(second.gap))
-    apart = first.course(budgets)[:count] - second.course(budgets)[order][:count]
+    draws = min(len(first.gap), len(second.gap))
+    apart = first.course(budgets)[:draws] - second.course(budgets)[order][:draws]
     lower = float((apart[:, 0] < 0).mean())
     apart = apart * (1.0 if np.median(apart[:, 0]) >= 0 else -1.0)
     crossed = apart <= 0
     place = np.where(crossed.any(axis=1), crossed.argmax(axis=1), len(budgets))
-    at = np.full(count, np.inf)
+    at = np.full(draws, np.inf)
     at[place == 0] = start
     within = (place > 0) & (place < len(budgets))
     after, rows = place[within], np.flatnonzero(within)

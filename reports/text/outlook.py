@@ -142,8 +142,8 @@ def _reached(study: Study, arm: str, fit: Fit) -> str:
         f"{_forecast(*each)} at {_images(budget)}" for each, budget in zip(fit.at(budgets).T, budgets, strict=True)
     )
     return (
-        f"From {number(float(fit.mean[-1]), 4)} validation bits/dim at {_images(fit.end)}, {study.title(arm)} is forecast "
-        f"to reach {twice}, twice its budget, and {farthest}, {FARTHEST:g} times its budget."
+        f"From {number(float(fit.mean[-1]), 4)} validation bits/dim at {_images(fit.end)}, {study.title(arm)} is "
+        f"forecast to reach {twice}, twice its budget, and {farthest}, {FARTHEST:g} times its budget."
     )
 
 

@@ -269,8 +269,10 @@ def _logged_table(frame: pd.DataFrame) -> str:
 def _refusals(frame: pd.DataFrame) -> str:
     """How many curves were not forecast, and why."""
     refused = frame[frame["quantity"] == NONE]
-    # One reason names how often each curve was evaluated.
-    reason = refused["reason"].str.replace(r"evaluated \d+ times", "evaluated fewer times", regex=True)
+    # One reason counts the evaluations of each curve.
+    reason = refused["reason"].str.replace(
+        r"there (is|are) \d+ evaluations?", "there are fewer evaluations", regex=True
+    )
     counts = refused.assign(reason=reason).groupby(["group", "reason"], sort=False).size()
     parts = [f"{count} ({group}): {reason}" for (group, reason), count in counts.items()]
     return f"Not forecast: {'; '.join(parts)}." if parts else ""
