@@ -52,7 +52,7 @@ CENTRE, WIDTH = 1.0, 0.5
 AUTOCORRELATIONS = (0.0, 0.5, 0.8, 0.95)
 """Values of ρ."""
 DRIFTS = (0.0, 1.0, 10.0, 100.0, 1e3, 1e4)
-"""Values of κ, of the prior weight (1 + κ)^(-1/2)."""
+"""Values of κ, of the prior weight (1 + κ)^(-3/4), chosen by coverage."""
 LIMIT = 100.0
 """Drift is taken to end at so many times the measured budget."""
 DRAWS = 4000
@@ -347,7 +347,7 @@ def _posterior(images: np.ndarray, values: np.ndarray) -> Fit | None:
             part = _solved(noise + each.drifting(images, images), basis, mean[:, None])
             volume = part.log_det + np.log(part.det) + (runs - 1) * (apart.log_det + np.log(apart.det))
             left.append(runs * part.left + apart.left + least)
-            own.append(prior - np.log1p(each.drift) / 2 - (volume + freedom * np.log(left[-1])) / 2)
+            own.append(prior - 0.75 * np.log1p(each.drift) - (volume + freedom * np.log(left[-1])) / 2)
             parts.append(part)
         return np.array(own), np.array(left), parts
 

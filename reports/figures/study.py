@@ -619,7 +619,8 @@ def _mean(study: Study, data: curves.LearningCurves, column: str, *, label: bool
 
 FORECAST_NOTE = (
     "Solid: the mean validation curve of the final runs, as measured. Dashed, with a band: a forecast of these runs "
-    "trained on, by a saturating power law, with its 95% interval; nothing of it has been measured."
+    "trained on, by a saturating power law, with its 95% interval; nothing of it has been measured. Beyond twice the "
+    "measured budget, such intervals held the hidden end of logged curves less often than they should."
 )
 
 

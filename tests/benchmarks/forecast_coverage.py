@@ -216,20 +216,23 @@ def page(frame: pd.DataFrame, about: str) -> str:
         f"`python -m tests.benchmarks.forecast_coverage`, {about}. All forecasts are in "
         "[forecast_coverage.csv](forecast_coverage.csv). An interval is meant to hold the truth 95 times in 100.",
         "## Synthetic curves",
-        f"{curves} curves at each of three noise levels, in pairs that cross, of 1 to 5 seeds and 12 to 100 evaluations. "
-        "Asymptotes, gaps and exponents differ by seed, and noise is correlated from one evaluation to the next by 0 to "
-        "0.9. Half of the curves follow the power law that is fitted; a quarter begins late, (t + t0)^-c, as after a "
-        f"warm-up; a quarter is the sum of two power laws. Noise, as a share of the value: {noises}. The truth at a "
-        "budget is what would be measured there. A crossing beyond 10 times the budget counts as none, which an interval "
-        "may hold: where it does, its width is given as none.",
+        f"{curves} curves at each of three noise levels, in pairs that cross, of 1 to 5 seeds and 12 to 100 "
+        "evaluations. Asymptotes, gaps and exponents differ by seed, and noise is correlated from one evaluation to the "
+        "next by 0 to 0.9. Half of the curves follow the power law that is fitted; a quarter begins late, (t + t0)^-c, "
+        f"as after a warm-up; a quarter is the sum of two power laws. Noise, as a share of the value: {noises}. The "
+        "truth at a budget is what would be measured there. A crossing beyond 10 times the budget counts as none, which "
+        "an interval may hold: where most do, their width is given as none. The prior weight of drift is the one choice "
+        "that was made by these rates.",
         _crosstab(frame[made_up], "group", list(NOISES)),
         _crosstab(frame[made_up], "shape", list(dict.fromkeys(SHAPES))),
         _refusals(frame[made_up]),
         "## Logged curves",
-        "Runs of [recipes.csv](recipes.csv) and [published models](../published/curves.csv), one seed each, of which the "
-        "end is hidden and forecast from the rest. Width of the interval, error of its median, and the change that was "
-        "hidden are medians, as shares of the last value seen. Many of the recipes' runs are of one model on the same "
-        "data with one setting changed: they are alike, and their rates are less certain than their number suggests.",
+        "Runs of [recipes.csv](recipes.csv) and [published models](../published/curves.csv), one seed each, of which "
+        "the end is hidden and forecast from the rest. Width of the interval, error of its median, and the change that "
+        "was hidden are medians, as shares of the last value seen. Many of the recipes' runs are of one model on the "
+        "same data with one setting changed: they are alike, and their rates are less certain than their number "
+        "suggests. Where an interval misses, the curve mostly gained less than was forecast, as curves do that "
+        "approach overfitting.",
         _logged_table(frame[~made_up & ~ends]),
         _refusals(frame[~made_up & ~ends]),
         "Of schedules that end with the budget (cosine, staged), of which reports make no forecast, as a curve's last "
