@@ -113,8 +113,8 @@ def _more_training(study: Study, low: str, high: str) -> list[str]:
     if fits:
         sentences.append(
             "Forecasts are no measurements: each is of the mean validation curve of these final runs, trained on by "
-            "the same recipe, as a saturating power law continues it. Of logged curves, such 95% intervals held the hidden "
-            "end about as often as they should at twice the budget, and less often farther out."
+            "the same recipe, as a saturating power law continues it. Such 95% intervals held the hidden end of logged "
+            "curves about as often as they should at twice the budget, and less often farther out."
         )
     reasons: dict[str, list[str]] = {}
     for arm, each in found.items():
