@@ -1,7 +1,8 @@
 # `make study` and `make test` set everything up by themselves, inside this folder.
 .DEFAULT_GOAL := help
 .PHONY: help study test test-slow test-faults test-peers lint audit ui report screenshots benchmark-report \
-	benchmark-forecasts benchmark-scaling benchmark-memory benchmark-peers benchmark-recipes benchmark-study benchmark-accelerator lock clean
+	benchmark-forecasts benchmark-scaling benchmark-memory benchmark-peers benchmark-recipes benchmark-study \
+	benchmark-accelerator lock clean
 SHELL := /bin/bash
 
 PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3; do \
