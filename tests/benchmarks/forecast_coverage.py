@@ -222,8 +222,8 @@ def page(frame: pd.DataFrame, about: str) -> str:
         "the next by 0 to 0.9. Half of the curves follow the power law that is fitted; a quarter begins late, "
         "(t + t0)^-c, as after a warm-up; a quarter is the sum of two power laws. Noise, as a share of the value: "
         f"{noises}. The truth at a budget is what would be measured there. A crossing beyond 10 times the budget "
-        "counts as none, which an interval may hold: where most do, their width is given as none. The priors were chosen with "
-        "other draws of such curves, and with the logged ones below, in view.",
+        "counts as none, which an interval may hold: where most do, their width is given as none. The priors were "
+        "chosen with other draws of such curves, and with the logged ones below, in view.",
         _crosstab(frame[made_up], "group", list(NOISES)),
         _crosstab(frame[made_up], "shape", list(dict.fromkeys(SHAPES))),
         _refusals(frame[made_up]),
