@@ -650,7 +650,8 @@ def forecasts(study: Study) -> Figure | None:
     y = Axis(VALIDATION, limits=_widened(float(values.min()), float(values.max()), share=0.05))
     title = f"{listing([study.title(arm) for arm in fits])}: {VALIDATION} forecast to {FARTHEST:g} times the budget"
     caption = (
-        "Dotted: the end of what was measured. Points of the first tenth of training are not fitted and not drawn."
+        "A dashed line is a forecast, its band the 95% interval; a dotted line ends what was measured. The first tenth "
+        "of training is not fitted and not drawn."
     )
     without = [study.title(arm) for arm in found if arm not in fits]
     if without:
