@@ -97,7 +97,8 @@ def read(path: Path) -> pd.DataFrame:
     if len(wrong):
         first = ",".join(map(str, wrong.iloc[0]))
         raise ValueError(f"row {first!r}: finite numbers, 0 < made_at < budget and low <= value <= high")
-    return frame.assign(**{name: numbers[name].astype(float) for name in numbers})
+    checked: pd.DataFrame = frame.assign(**{str(name): numbers[name].astype(float) for name in numbers})
+    return checked
 
 
 def recorded(study: Study) -> pd.DataFrame:
@@ -125,7 +126,8 @@ def score(forecasts: pd.DataFrame, images: np.ndarray, mean: np.ndarray) -> pd.D
     reached = forecasts[(forecasts["budget"] >= images[0]) & (forecasts["budget"] <= images[-1] * (1 + 1e-9))]
     measured = np.interp(np.log(reached["budget"].to_numpy(dtype=float)), np.log(images), mean)
     held = (reached["low"] <= measured) & (measured <= reached["high"])
-    return reached.assign(measured=measured, held=held)
+    scored: pd.DataFrame = reached.assign(measured=measured, held=held)
+    return scored
 
 
 def outcomes(study: Study, arm: str) -> pd.DataFrame:

@@ -136,7 +136,8 @@ class Fit:
 
     @cached_property
     def _residuals(self) -> np.ndarray:
-        return self.mean - self.law(self.images)
+        left: np.ndarray = self.mean - self.law(self.images)
+        return left
 
     def course(self, budgets: np.ndarray) -> np.ndarray:
         """Draws of the mean curve without the noise of its evaluations, ``(draws, budgets)``."""
@@ -380,4 +381,5 @@ def _posterior(images: np.ndarray, values: np.ndarray) -> Fit | None:
     kept = np.concatenate(drawn, axis=1)[:, :DRAWS]
     if kept.shape[1] < FEWEST_DRAWS:
         return None
-    return Fit(end, images, mean, *kept[:4], kept[4].astype(int), errors)
+    level, gap, exponent, scale, kinds = kept
+    return Fit(end, images, mean, level, gap, exponent, scale, kinds.astype(int), errors)

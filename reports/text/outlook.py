@@ -160,8 +160,8 @@ def _order(study: Study, low: str, high: str, found: Crossing) -> str:
     ends = [none if math.isinf(each) else _images(each) for each in (found.low, found.high)]
     middle = "would change nowhere" if math.isinf(found.budget) else f"would change at {_images(found.budget)}"
     return (
-        f"By these forecasts the order of {names} on validation {middle} (interval: {ends[0]} to {ends[1]}); the "
-        f"probability that it changes within {FARTHEST:g} times the budget is {found.probability:.0%}."
+        f"By these forecasts the order of {names} on validation {middle} (95% interval: from {ends[0]} to {ends[1]}); "
+        f"the probability that it changes within {FARTHEST:g} times the budget is {found.probability:.0%}."
     )
 
 

@@ -69,7 +69,7 @@ def test_where_the_order_would_change_is_said(study):
     # They are level where 0.1 = 0.15 t^-0.5.
     (order,) = (each for each in training(builder.results()) if "the order of" in each)
     place = f"27.0{NO_BREAK}k training images"
-    assert f"would change at {place} (interval: {place} to {place})" in order
+    assert f"would change at {place} (95% interval: from {place} to {place})" in order
     assert "within 10 times the budget is 100%" in order
 
 
