@@ -181,7 +181,6 @@ class Crossing:
         high: upper end; inf likewise.
         probability: that they do within `FARTHEST` times ``start``.
         start: the smaller of the two measured budgets.
-        lower: the probability that the first arm is lower there.
     """
 
     budget: float
@@ -189,7 +188,6 @@ class Crossing:
     high: float
     probability: float
     start: float
-    lower: float
 
 
 def fit(images: np.ndarray, values: np.ndarray) -> Fit | Unfit:
@@ -237,7 +235,6 @@ def crossing(first: Fit, second: Fit) -> Crossing:
     order = np.random.default_rng(2).permutation(len(second.gap))
     draws = min(len(first.gap), len(second.gap))
     apart = first.course(budgets)[:draws] - second.course(budgets)[order][:draws]
-    lower = float((apart[:, 0] < 0).mean())
     apart = apart * (1.0 if np.median(apart[:, 0]) >= 0 else -1.0)
     crossed = apart <= 0
     place = np.where(crossed.any(axis=1), crossed.argmax(axis=1), len(budgets))
@@ -253,7 +250,7 @@ def crossing(first: Fit, second: Fit) -> Crossing:
     none = float(np.isinf(at).mean())
     ends = (tail, 1 - tail) if none <= tail else (1 - LEVEL, 1.0)
     low, budget, high = np.quantile(at, [ends[0], 0.5, ends[1]], method="inverted_cdf")
-    return Crossing(float(budget), float(low), float(high), float(np.isfinite(at).mean()), start, lower)
+    return Crossing(float(budget), float(low), float(high), float(np.isfinite(at).mean()), start)
 
 
 def _quantiles(draws: np.ndarray) -> np.ndarray:

@@ -223,7 +223,7 @@ def page(frame: pd.DataFrame, about: str) -> str:
         "## Synthetic curves",
         f"{curves} curves at each of three noise levels, in pairs that cross, of 1 to 5 seeds and 12 to 100 "
         "evaluations. Asymptotes, gaps and exponents differ by seed, and noise is correlated from one evaluation to "
-        "the next by 0 to 0.9. Half of the curves follow the power law that is fitted; a quarter begins late, "
+        "the next by 0 to 0.9. About half of the curves follow the power law that is fitted; a quarter begins late, "
         "(t + t0)^-c, as after a warm-up; a quarter is the sum of two power laws. Noise, as a share of the value: "
         f"{noises}. The truth at a budget is what would be measured there. A crossing beyond 10 times the budget "
         "counts as none, which an interval may hold: where most do, their width is given as none. The priors were "
