@@ -231,7 +231,7 @@ def crossing(first: Fit, second: Fit) -> Crossing:
     """Where two arms change their order, beyond the budget that both have reached."""
     start = min(first.end, second.end)
     budgets = np.geomspace(start, FARTHEST * start, PLACES)
-    # Their draws come in the order of their kinds of errors, which would pair them: the second's are shuffled.
+    # Both took the same random numbers, which would tie their draws to each other: the second's are shuffled.
     order = np.random.default_rng(2).permutation(len(second.gap))
     draws = min(len(first.gap), len(second.gap))
     apart = first.course(budgets)[:draws] - second.course(budgets)[order][:draws]
