@@ -1,7 +1,8 @@
 # `make study` and `make test` set everything up by themselves, inside this folder.
 .DEFAULT_GOAL := help
 .PHONY: help study test test-slow test-faults test-peers lint audit ui report screenshots benchmark-report \
-	benchmark-scaling benchmark-memory benchmark-peers benchmark-recipes benchmark-study benchmark-accelerator lock clean
+	benchmark-forecasts benchmark-scaling benchmark-memory benchmark-peers benchmark-recipes benchmark-study \
+	benchmark-accelerator lock clean
 SHELL := /bin/bash
 
 PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3; do \
@@ -56,6 +57,9 @@ screenshots: $(INSTALLED) ## Take pictures of the newest study's report and MLfl
 
 benchmark-report: $(INSTALLED) ## Measure the report of 1,000, 3,000 and 10,000 runs: time and memory
 	$(BIN)/python tests/benchmarks/report_of_many_runs.py
+
+benchmark-forecasts: $(INSTALLED) ## Measure how often the intervals of learning-curve forecasts hold the truth
+	$(BIN)/python -m tests.benchmarks.forecast_coverage
 
 benchmark-scaling: $(INSTALLED) ## Measure studies of 1 to 16 worker processes, and what bounds those of 1,000
 	$(BIN)/python -m tests.benchmarks.scaling

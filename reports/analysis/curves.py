@@ -204,11 +204,6 @@ def learning_curves(study: Study) -> list[LearningCurves]:
     return found
 
 
-def final_band(study: Study, arm: str) -> pd.DataFrame:
-    """The mean learning curve of an arm's reported final runs with its range, as in `LearningCurves`."""
-    return _band(final_curves(study, arm))
-
-
 def final_curves(study: Study, arm: str) -> list[Curve]:
     """The learning curves of an arm's reported final runs that have any."""
     points = study.histories

@@ -114,9 +114,15 @@ class Finals:
 
 @dataclass(frozen=True)
 class Study:
-    """A study's results with what all parts of the report need of them."""
+    """A study's results with what all parts of the report need of them.
+
+    Attributes:
+        results: what the study left behind.
+        earlier: the forecasts that earlier reports of it wrote down; None where none has.
+    """
 
     results: StudyResults
+    earlier: pd.DataFrame | None = None
 
     @cached_property
     def runs(self) -> pd.DataFrame:

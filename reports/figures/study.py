@@ -8,8 +8,9 @@ import numpy as np
 
 from bench.core.metrics import METRICS
 from bench.core.results import RunState
-from reports.analysis import budget, curves, differences, literature, selection, statistics
+from reports.analysis import arm_forecasts, budget, curves, differences, literature, selection, statistics
 from reports.analysis.curves import HOLLOW_STATES, fence
+from reports.analysis.forecast import FARTHEST, Fit
 from reports.analysis.importance import importances as importances_of
 from reports.analysis.reference_codes import best_code, kinds, reference_codes, reference_model, short
 from reports.analysis.results import LIKELIHOOD, select
@@ -622,3 +623,46 @@ def _mean(study: Study, data: curves.LearningCurves, column: str, *, label: bool
             dash="arm" if label else "solid",
         ),
     ]
+
+
+FORECAST_NOTE = (
+    "Solid: the mean validation curve of the final runs, as measured. Dashed, with a band: a forecast of these runs "
+    "trained on, by a saturating power law, with its 95% interval; nothing of it has been measured. Beyond twice the "
+    "measured budget, such intervals held the hidden end of logged curves less often than they should."
+)
+
+
+@register_figure("forecast", "Forecast of more training", section="learning", note=FORECAST_NOTE)
+def forecasts(study: Study) -> Figure | None:
+    """What more training is forecast to bring each arm that has a forecast."""
+    if len(differences.likelihood_units(study, "validation")) > 1:
+        return None
+    found = {arm: arm_forecasts.forecast(study, arm) for arm in study.arms}
+    fits = {arm: fit for arm, fit in found.items() if isinstance(fit, Fit)}
+    if not fits:
+        return None
+    layers: list[Layer] = []
+    shown = []
+    for arm, fit in fits.items():
+        budgets = np.geomspace(fit.end, FARTHEST * fit.end, 40)
+        value, low, high = fit.at(budgets)
+        name = study.title(arm)
+        layers += [
+            Band(budgets, low, high, label=f"{name}, forecast", colour=arm, opacity=0.6),
+            Line(budgets, value, label=f"{name}, forecast", colour=arm, dash="dashed", width=1.2),
+            Line(fit.images, fit.mean, label=f"{name}, measured", colour=arm, width=1.9),
+        ]
+        shown += [fit.mean, low, high]
+    layers += [Rule(end, dash="dotted", opacity=0.6) for end in sorted({fit.end for fit in fits.values()})]
+    values = np.concatenate(shown)
+    y = Axis(VALIDATION, limits=_widened(float(values.min()), float(values.max()), share=0.05))
+    title = f"{listing([study.title(arm) for arm in fits])}: {VALIDATION} forecast to {FARTHEST:g} times the budget"
+    caption = (
+        "A dashed line is a forecast, its band the 95% interval; a dotted line ends what was measured. The first tenth "
+        "of training is not fitted and not drawn."
+    )
+    without = [study.title(arm) for arm in found if arm not in fits]
+    if without:
+        caption = f"{caption} Without a forecast: {listing(without)}."
+    panel = Panel(Axis(IMAGES.label, scale="log"), y, layers, height=2.9)
+    return Figure(title, [panel], caption, legend=True, stem="arms")

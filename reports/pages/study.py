@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import reports.figures.study  # noqa: F401 - registers the project's own figures
 from bench.core.results import PICTURES, TABLES, RunState
 from reports import formatting
+from reports.analysis.arm_forecasts import recorded
 from reports.analysis.findings import Finding
 from reports.analysis.results import Study
 from reports.analysis.statistics import LEVEL
@@ -39,6 +40,8 @@ from reports.text import method, practical, tables
 from reports.text.contents import Contents
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from bench.core.results import ImageGrid, StudyResults
     from reports.analysis.differences import Difference
     from reports.figures.drawing import DrawnFigure, FailedFigure
@@ -63,9 +66,9 @@ FIRST_PICTURES = (REAL, "samples")
 """The kinds of pictures that stand in the answer: real images, and samples beside them."""
 
 
-def page(results: StudyResults) -> Document:
-    """Compute the page of a study, in whatever state it is."""
-    return page_of(Contents(Study(results)))
+def page(results: StudyResults, earlier: pd.DataFrame | None = None) -> Document:
+    """Compute the page of a study, in whatever state it is; ``earlier`` are the forecasts of earlier reports."""
+    return page_of(Contents(Study(results, earlier)))
 
 
 def page_of(contents: Contents, *, pdf: bool = False) -> Document:
@@ -102,7 +105,7 @@ def page_of(contents: Contents, *, pdf: bool = False) -> Document:
         kicker=results.study_id,
         heading=results.question or results.name,
         sections=sections,
-        footer=f"Made by reparam-bench from the logged measurements. The numbers lie beside it: {_files(results)}.",
+        footer=f"Made by reparam-bench from the logged measurements. The numbers lie beside it: {_files(study)}.",
         styles=list(styles.values()),
         selectable=True,
     )
@@ -120,10 +123,12 @@ def _for_papers(document: Document) -> list[tuple[str, str]]:
     ]
 
 
-def _files(results: StudyResults) -> str:
+def _files(study: Study) -> str:
     """The files with the page's numbers, as a listing."""
+    results = study.results
     names = [f"tables/{name}.csv" for name in TABLES if name in results.tables]
     names += ["tables/reference_codes.csv"] if results.reference_codes.measured else []
+    names += ["forecasts.csv"] if len(recorded(study)) else []
     listed = formatting.listing(["measurements.csv", "runs.csv", "histories.csv", *names])
     return f"{listed}, the first three as Parquet too, and those of each figure in figures"
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -10,6 +11,7 @@ from pyarrow.csv import WriteOptions
 from pyarrow.csv import write_csv as write_rows
 
 from bench.core.results import HISTORY_COLUMNS, MEASUREMENT_COLUMNS, RUN_COLUMNS, TABLES
+from reports.analysis import arm_forecasts
 from reports.analysis.reference_codes import code_table
 from reports.analysis.results import Study, with_schema
 from reports.exports.answer import answer_json
@@ -28,6 +30,10 @@ if TYPE_CHECKING:
 
     from bench.core.results import StudyResults
 
+log = logging.getLogger(__name__)
+
+FORECASTS = "forecasts.csv"
+"""The file in which reports keep score of their forecasts."""
 ROWS_AT_ONCE = 100_000
 """Points of learning curves that are put into words at a time."""
 
@@ -51,6 +57,7 @@ class ReportPaths:
         images: its sample and reconstruction grids.
         tables: what final runs left beyond single numbers, CSV, one file for each of the schema's `TABLES` they left,
             and the reference codes.
+        forecasts: what this report and earlier ones forecast of more training, CSV; None where nothing was.
     """
 
     html: Path
@@ -66,6 +73,7 @@ class ReportPaths:
     images: tuple[Path, ...]
     pdf_figures: tuple[Path, ...] = ()
     tables: tuple[Path, ...] = ()
+    forecasts: Path | None = None
 
 
 def write_report(results: StudyResults, folder: Path, *, pdf: bool = True) -> ReportPaths:
@@ -82,7 +90,8 @@ def write_report(results: StudyResults, folder: Path, *, pdf: bool = True) -> Re
     Returns:
         The paths of all files written.
     """
-    contents = Contents(Study(results))
+    study = Study(results, _earlier_forecasts(folder / FORECASTS))
+    contents = Contents(study)
     content = page_of(contents, pdf=pdf)
     text = page_as_markdown(content)
     frames = {
@@ -104,7 +113,7 @@ def write_report(results: StudyResults, folder: Path, *, pdf: bool = True) -> Re
         if name in results.tables
     )
     if results.reference_codes.measured:
-        tables += (write_csv(folder / "tables" / "reference_codes.csv", code_table(contents.study)),)
+        tables += (write_csv(folder / "tables" / "reference_codes.csv", code_table(study)),)
     written = {*figures, *pdf_figures, *numbers, *images, *tables}
     remove_others([folder / name for name in ("figures", "images", "tables")], written)
     return ReportPaths(
@@ -119,9 +128,26 @@ def write_report(results: StudyResults, folder: Path, *, pdf: bool = True) -> Re
         runs=write_csv(folder / "runs.csv", frames["runs"]),
         histories=_write_histories(folder / "histories.csv", frames["histories"]),
         tables=tables,
+        forecasts=_write_forecasts(folder / FORECASTS, study),
         markdown=write_file(folder / "report.md", text),
         html=write_file(folder / "report.html", page_as_html(content)),
     )
+
+
+def _earlier_forecasts(path: Path) -> pd.DataFrame | None:
+    """The forecasts of earlier reports; a file that holds none is moved aside, with a warning."""
+    try:
+        return arm_forecasts.read(path)
+    except ValueError as error:
+        aside = path.replace(path.with_name(f"{path.stem}.damaged{path.suffix}"))
+        log.warning("%s held no forecasts of earlier reports and was moved to %s: %s", path.name, aside, error)
+        return None
+
+
+def _write_forecasts(path: Path, study: Study) -> Path | None:
+    """What earlier reports forecast, and what this one does."""
+    frame = arm_forecasts.recorded(study)
+    return None if frame.empty else write_csv(path, frame)
 
 
 def _write_histories(path: Path, frame: pd.DataFrame) -> Path:

@@ -8,23 +8,22 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from bench.core.results import RunState
-from reports.analysis import differences
-from reports.analysis.convergence import ended_by_itself
-from reports.analysis.curves import final_band
+from reports.analysis import arm_forecasts, differences
+from reports.analysis.forecast import FARTHEST, Fit, Unfit, crossing
 from reports.analysis.practical import Verdict, practical_size
 from reports.analysis.results import LIKELIHOOD, select
 from reports.formatting import count, listing, number, quantity
 
 if TYPE_CHECKING:
-    import pandas as pd
-
+    from reports.analysis.forecast import Crossing
     from reports.analysis.results import Study
     from reports.analysis.statistics import Interval
 
 POWER = 2.8
 """A difference of so many standard errors is separated from 0 at the 5% level four times in five (1.96 + 0.84)."""
 MOST_SEEDS = 1000
-MOST_DOUBLINGS = 10
+UNLIKELY = 0.05
+"""A change of order with a smaller probability is not forecast."""
 
 
 def outlook(study: Study, low: str, high: str) -> list[str]:
@@ -40,7 +39,7 @@ def outlook(study: Study, low: str, high: str) -> list[str]:
         return []
     open_order = interval.contains_zero
     order = _to_decide(study, low, high, interval) if open_order else _over_configurations(study, low, high)
-    return [*_in_practice(study, low, high), *order, *_more_training(study, low, high, interval.value)]
+    return [*_in_practice(study, low, high), *order, *_more_training(study, low, high)]
 
 
 def _in_practice(study: Study, low: str, high: str) -> list[str]:
@@ -115,42 +114,77 @@ def _variance_over_images(study: Study, low: str, high: str) -> float:
     return float(paired.var(ddof=1) / len(paired))
 
 
-def _more_training(study: Study, low: str, high: str, gap: float) -> list[str]:
-    """What the second half of training gained, and for how long that would have to continue."""
-    if all(ended_by_itself(study, arm) for arm in (low, high)):
-        return [
-            f"All final runs of {study.title(low)} and {study.title(high)} ended by patience before their budget was "
-            "spent: a larger one would train them no longer."
-        ]
-    gain_low, gain_high = (_last_doubling(final_band(study, arm)) for arm in (low, high))
-    if gain_low is None or gain_high is None:
-        return []
-    sentence = (
-        f"Over the second half of training the best validation bits/dim of {study.title(low)} changed by "
-        f"{_signed(0.0 - gain_low)} and that of {study.title(high)} by {_signed(0.0 - gain_high)}"
-    )
-    closing = gain_high - gain_low
-    if closing <= 0:
-        return [f"{sentence}: if that continues, a longer budget would not bring {study.title(high)} closer."]
-    doublings = gap / closing
-    if doublings > MOST_DOUBLINGS:
-        return [
-            f"{sentence}: over {MOST_DOUBLINGS} doublings of the budget would have to gain as much to close the gap."
-        ]
-    return [
-        f"{sentence}: if every further doubling of the budget gained as much, {number(doublings, 1)} of them would "
-        "close the gap. They mostly gain less and less."
+def _more_training(study: Study, low: str, high: str) -> list[str]:
+    """What each arm would reach with more training and where the order would change, or why nobody can say."""
+    found = {arm: arm_forecasts.forecast(study, arm) for arm in (low, high)}
+    fits = {arm: each for arm, each in found.items() if isinstance(each, Fit)}
+    sentences = [_reached(study, arm, each) for arm, each in fits.items()]
+    if len(fits) == len(found):
+        sentences.append(_order(study, low, high, crossing(fits[low], fits[high])))
+    if fits:
+        sentences.append(
+            "Forecasts are no measurements: each is of the mean validation curve of these final runs, trained on by "
+            "the same recipe, as a saturating power law continues it. Such 95% intervals held the hidden end of logged "
+            "curves about as often as they should at twice the budget, and less often farther out."
+        )
+    reasons: dict[str, list[str]] = {}
+    for arm, each in found.items():
+        if isinstance(each, Unfit):
+            reasons.setdefault(each.reason, []).append(study.title(arm))
+    sentences += [
+        f"No forecast of more training is made of {listing(arms)}: {reason}." for reason, arms in reasons.items()
     ]
+    return [*sentences, *(said for arm in found if (said := _kept_score(study, arm)))]
 
 
-def _signed(value: float) -> str:
-    return f"{'+' if value > 0 else ''}{quantity(value)}"
+def _images(budget: float) -> str:
+    return f"{quantity(budget)} training images"
 
 
-def _last_doubling(band: pd.DataFrame) -> float | None:
-    """By how much the best of the mean curve so far fell from half of its images to all of them."""
-    if len(band) < 2:
-        return None
-    images, mean = band["images"].to_numpy(dtype=float), band["mean"].cummin().to_numpy(dtype=float)
-    half = images[-1] / 2
-    return float(np.interp(half, images, mean) - mean[-1]) if images[0] <= half else None
+def _forecast(value: float, low: float, high: float) -> str:
+    """A forecast with its interval, to the digits that the interval gives, of which bits/dim have four at most."""
+    wide = (high - low) / 4
+    decimals = 4 if wide <= 0 else min(4, max(1, 1 - math.floor(math.log10(wide))))
+    return f"{number(value, decimals)} ({number(low, decimals)} to {number(high, decimals)})"
+
+
+def _reached(study: Study, arm: str, fit: Fit) -> str:
+    budgets = fit.end * np.array([2.0, FARTHEST])
+    twice, farthest = (
+        f"{_forecast(*each)} at {_images(budget)}" for each, budget in zip(fit.at(budgets).T, budgets, strict=True)
+    )
+    return (
+        f"From {number(float(fit.mean[-1]), 4)} validation bits/dim at {_images(fit.end)}, {study.title(arm)} is "
+        f"forecast to reach {twice}, twice its budget, and {farthest}, {FARTHEST:g} times its budget."
+    )
+
+
+def _order(study: Study, low: str, high: str, found: Crossing) -> str:
+    """Where two arms change their order on validation."""
+    names = f"{study.title(low)} and {study.title(high)}"
+    none = f"none within {FARTHEST:g} times the budget"
+    if found.probability < UNLIKELY:
+        return (
+            f"The order of {names} on validation is not forecast to change within {FARTHEST:g} times the budget: the "
+            f"probability that it does is {found.probability:.0%}."
+        )
+    ends = [none if math.isinf(each) else _images(each) for each in (found.low, found.high)]
+    middle = "would change nowhere" if math.isinf(found.budget) else f"would change at {_images(found.budget)}"
+    return (
+        f"By these forecasts the order of {names} on validation {middle} (95% interval: from {ends[0]} to {ends[1]}); "
+        f"the probability that it changes within {FARTHEST:g} times the budget is {found.probability:.0%}."
+    )
+
+
+def _kept_score(study: Study, arm: str) -> str:
+    """How earlier reports' forecasts of an arm turned out; empty where there are none that have come due."""
+    scored = arm_forecasts.outcomes(study, arm)
+    if scored.empty:
+        return ""
+    due = scored.sort_values(["budget", "made_at"]).iloc[-1]
+    held = int(scored["held"].sum())
+    return (
+        f"Of {count(len(scored), 'earlier forecast')} of {study.title(arm)}, {held} held what was measured since; the "
+        f"farthest, made at {_images(due['made_at'])} for {_images(due['budget'])}, was "
+        f"{_forecast(due['value'], due['low'], due['high'])} bits/dim, and {number(due['measured'], 4)} was measured."
+    )

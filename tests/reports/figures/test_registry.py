@@ -89,7 +89,7 @@ def test_a_figure_that_raises_leaves_its_place_and_the_rest(finished, tmp_path, 
         assert text.count("This figure could not be drawn: ") == 1
         assert words in text.replace("\\", "")
     assert "figure broken could not be drawn" in caplog.text
-    assert len(paths.figures) == 13
+    assert len(paths.figures) == 14
 
 
 def test_figures_that_belong_nowhere_else_have_a_section_of_their_own(finished, tmp_path):

@@ -124,8 +124,9 @@ def test_report_of_a_finished_study(finished, tmp_path):
         assert "importance-weighted bound, k=64" in text
         assert "python studies/vae_vs_glow.py --dataset digits --trials 24 --seed 0" in text
         assert "6704154c0ffee" in text
-    # The answer, one trade-off, four responses, two importances, two budgets, and three figures of learning curves.
-    assert page.tags.count("svg") == 13
+    # The answer, one trade-off, four responses, two importances, two budgets, three figures of learning curves and
+    # one of their forecast.
+    assert page.tags.count("svg") == 14
     assert "could not be drawn" not in page.text
     assert page.tags.count("img") == 4
     assert page.tags.count("main") == page.tags.count("header") == page.tags.count("footer") == 1
@@ -143,9 +144,9 @@ def test_report_of_all_that_a_run_measures(measured, tmp_path):
         assert "Interpolations between held-out images" in text
         assert "tables/likelihood_by_image.csv" in text.replace("\\", "")
         assert " wins" not in text
-    # The answer, two trade-offs, four responses, two importances, three learning curves, two budgets, two bounds, and
-    # the latents.
-    assert page.tags.count("svg") == 17
+    # The answer, two trade-offs, four responses, two importances, three learning curves and their forecast, two
+    # budgets, two bounds, and the latents.
+    assert page.tags.count("svg") == 18
     assert "could not be drawn" not in page.text
     assert sorted(path.stem for path in (tmp_path / "tables").iterdir()) == sorted(TABLES)
     for name, columns in TABLES.items():
@@ -220,11 +221,44 @@ def test_csv_files_hold_the_frames(finished, tmp_path):
 def test_same_results_give_the_same_bytes(finished, tmp_path):
     first, second = write_report(finished, tmp_path / "a"), write_report(finished, tmp_path / "b")
     files = [path for path in sorted((tmp_path / "a").rglob("*")) if path.is_file()]
-    assert len(files) == 11 + 2 * len(first.figures) + len(first.figure_numbers) + len(first.images)
+    assert len(files) == 12 + 2 * len(first.figures) + len(first.figure_numbers) + len(first.images)
     assert len(first.pdf_figures) == len(first.figures)
     for path in files:
         assert path.read_bytes() == (tmp_path / "b" / path.relative_to(tmp_path / "a")).read_bytes()
     assert second.html.exists()
+
+
+def test_a_longer_study_says_how_good_its_forecast_was(finished, tmp_path):
+    histories = finished.histories.assign(images=finished.histories["images"] / 2)
+    more = histories[histories["step"] > 2].assign(
+        step=lambda frame: frame["step"] + 10, images=lambda frame: 500 * (frame["step"])
+    )
+    level = more["run_id"].map(histories[histories["step"] == 12].set_index("run_id")["value"]) - 1.4 / 12
+    longer = dataclasses.replace(
+        finished, histories=pd.concat([histories, more.assign(value=level + 1.4 / more["step"])])
+    )
+    first = write_report(dataclasses.replace(finished, histories=histories), tmp_path)
+    stored = pd.read_csv(first.forecasts)
+    assert set(stored["made_at"]) == {6000.0}
+    assert "earlier forecast" not in first.markdown.read_text("utf-8")
+    again = write_report(longer, tmp_path)
+    kept = pd.read_csv(again.forecasts)
+    assert kept.head(len(stored)).equals(stored)
+    assert set(kept["made_at"].iloc[len(stored) :]) == {11_000.0}
+    for text in (Page(again.html.read_text("utf-8")).text, again.markdown.read_text("utf-8")):
+        # 1.25 and 1.5 times 6,000 images have been reached, and not twice.
+        assert "Of 2 earlier forecasts of Glow, 2 held what was measured since" in text
+        assert "forecasts.csv" in text.replace("\\", "")
+    assert write_report(longer, tmp_path).forecasts.read_bytes() == again.forecasts.read_bytes()
+
+
+def test_a_damaged_file_of_forecasts_is_moved_aside_with_a_warning(finished, tmp_path, caplog):
+    path = tmp_path / "forecasts.csv"
+    path.write_text("arm,made_at\nglow,\n")
+    written = write_report(finished, tmp_path)
+    assert "forecasts.csv held no forecasts of earlier reports and was moved to" in caplog.text
+    assert (tmp_path / "forecasts.damaged.csv").read_text() == "arm,made_at\nglow,\n"
+    assert len(pd.read_csv(written.forecasts)) > 0
 
 
 def test_writing_again_replaces_and_leaves_no_temporary_file(finished, tmp_path):
