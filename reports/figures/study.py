@@ -182,17 +182,10 @@ def _distances_caption(study: Study, best: str, intervals: dict[str, Interval | 
 
 def _published(study: Study) -> list[tuple[str, float, str]]:
     """Published results of the data: the model's name, bits/dim, and the result in words."""
-    shape = study.results.dataset.get("image_shape")
-    pixels = int(np.prod(shape)) if isinstance(shape, list | tuple) else 0
-    found = []
-    for each in literature.published(study.results.dataset):
-        unit = METRICS[each.metric].unit
-        about = f"{each.model}: {each.value:g} {unit}, {each.source}"
-        if each.metric == LIKELIHOOD:
-            found.append((each.model, each.value, about))
-        elif each.metric == "nll_nats" and pixels:
-            found.append((each.model, each.value / (pixels * np.log(2)), about))
-    return found
+    return [
+        (each.model, bits, f"{each.model}: {each.value:g} {METRICS[each.metric].unit}, {each.source}")
+        for each, bits in literature.published_bits(study.results.dataset)
+    ]
 
 
 def _level(study: Study, arm: str, runs: pd.DataFrame, place: float) -> list[Layer]:

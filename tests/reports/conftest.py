@@ -244,6 +244,15 @@ class Builder:
             bits_per_dim=value + 0.1 / ks - 0.1 / samples,
             monte_carlo_error=0.004 / np.sqrt(ks),
         )
+        self.table(
+            run,
+            "budgets",
+            images=[2000, 3000, 6000, 12_000],
+            evaluation=[2, 3, 6, 12],
+            bits_per_dim=[value + 1.4 / step - 1.4 / 12 for step in (2, 3, 6, 12)],
+            standard_error=0.013,
+            importance_samples=samples,
+        )
         if family == "vae":
             kl = np.concatenate([np.linspace(3, 1, 12), np.full(20, 0.002)])
             self.measure(run, "diagnostics", "active_units", 12)

@@ -1,0 +1,138 @@
+"""What training and tuning cost, in images, seconds, operations and joules, as far as each was logged."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+
+from bench.core.results import TRAINING_SETTINGS, RunState
+from reports.analysis.results import select
+from reports.formatting import quantity
+
+if TYPE_CHECKING:
+    from reports.analysis.curves import Curve
+    from reports.analysis.results import Study
+
+TRAINING_PASSES = 3
+"""Cost of a training step in forward passes: one forward, and a backward one that costs about two."""
+
+
+@dataclass(frozen=True)
+class Cost:
+    """A kind of cost: its name, what axes call it, and its unit."""
+
+    name: str
+    label: str
+    unit: str
+
+    def amount(self, value: float) -> str:
+        """So much of it, in words."""
+        return f"{value:,.0f} images" if self.name == "images" else quantity(value, None, self.unit)
+
+
+IMAGES = Cost("images", "training images seen", "")
+SECONDS = Cost("seconds", "training time", "s")
+OPERATIONS = Cost("operations", "training operations", "FLOP")
+JOULES = Cost("joules", "training energy", "J")
+COSTS = (IMAGES, SECONDS, OPERATIONS, JOULES)
+
+
+@dataclass(frozen=True)
+class Costs:
+    """The costs of a study's runs.
+
+    Attributes:
+        study: the study.
+        operations: floating-point operations of training on one image, by run, of the runs of which they are known.
+        joules: energy of the whole training, by run, likewise.
+        trained: ``images`` and ``seconds`` that each attempt of a search trained, by the index of the study's attempts.
+    """
+
+    study: Study
+    operations: pd.Series
+    joules: pd.Series
+    trained: pd.DataFrame
+
+    def along(self, cost: Cost, curve: Curve) -> np.ndarray:
+        """What a run had spent at each of its evaluations, NaN where it is not known.
+
+        Its energy was measured as a whole, and is shared out over its training time.
+        """
+        if cost == IMAGES:
+            return curve.images
+        if cost == SECONDS:
+            return curve.seconds
+        if cost == OPERATIONS:
+            return curve.images * float(self.operations.get(curve.run_id, math.nan))
+        return curve.seconds / curve.seconds[-1] * float(self.joules.get(curve.run_id, math.nan))
+
+    def of_tuning(self, cost: Cost, arm: str) -> float:
+        """What all attempts of an arm's search spent, pruned and failed ones too; NaN if that of one is not known.
+
+        Attempts share no work: one that continued another counts from where it did. Images and operations are those up
+        to an attempt's last evaluation. Seconds are those from its start to its end; of an attempt that was interrupted
+        or still runs, whose end is that of somebody noticing, those of its training up to its last evaluation.
+        """
+        attempts = self.study.attempts
+        attempts = attempts[attempts["arm"] == arm]
+        trained = self.trained.loc[attempts.index]
+        if cost == IMAGES:
+            spent = trained["images"]
+        elif cost == SECONDS:
+            unended = attempts["state"].isin([RunState.RUNNING, RunState.INTERRUPTED])
+            wall = pd.to_numeric(attempts["seconds"], errors="coerce")
+            spent = wall.where(~unended & wall.notna(), trained["seconds"].where(unended | (trained["seconds"] > 0)))
+        elif cost == OPERATIONS:
+            per_image = attempts["run_id"].map(self.operations).astype(float)
+            spent = (trained["images"] * per_image).where(trained["images"] > 0, 0.0)
+        else:
+            spent = attempts["run_id"].map(self.joules).astype(float)
+        return float(spent.sum(skipna=False)) if len(spent) else 0.0
+
+
+def costs(study: Study) -> Costs:
+    """The costs of a study's runs. Energy by different meters is not comparable, and is then not known of any."""
+    energy = select(study.measurements, "cost", "training_joules")
+    energy = energy[np.isfinite(energy["value"])].drop_duplicates("run_id")
+    joules = energy.set_index("run_id")["value"].astype(float)
+    if energy["conditions"].nunique() > 1:
+        joules = joules.iloc[:0]
+    return Costs(study, _operations(study), joules, _trained(study))
+
+
+def _operations(study: Study) -> pd.Series:
+    """Operations of training on one image, by run: those of a model's shape are known if any run of it counted them."""
+    counted = select(study.measurements, "cost", "operations_per_image").drop_duplicates("run_id")
+    counted = counted[np.isfinite(counted["value"])].set_index("run_id")["value"].astype(float)
+    if counted.empty:
+        return counted
+    runs = study.runs.set_index("run_id")
+    names = [str(name) for name in runs if str(name).startswith("param.")]
+    shape = [name for name in names if name.removeprefix("param.").removeprefix("training.") not in TRAINING_SETTINGS]
+    key = runs[["family", *shape]].astype(str).agg("\n".join, axis=1)
+    by_shape = counted.groupby(counted.index.map(key)).first()
+    samples = pd.to_numeric(runs.get("param.training_samples", pd.Series(1.0, runs.index)), errors="coerce").fillna(1)
+    return (TRAINING_PASSES * samples * key.map(by_shape)).dropna()
+
+
+def _trained(study: Study) -> pd.DataFrame:
+    """``images`` and ``seconds`` that each attempt of a search trained, up to its last evaluation; 0 if it had none.
+
+    An attempt that continues another has logged the other's evaluations again, with their seconds.
+    """
+    attempts = study.attempts
+    points = study.histories[["run_id", "step", "images", "seconds", "value"]]
+    points = points.merge(attempts[["run_id", "arm", "number", "attempt"]], on="run_id")
+    points = points.sort_values("attempt", kind="stable")
+    again = points.duplicated(["arm", "number", "step", "seconds", "value"])
+    spent = {}
+    for name in ("images", "seconds"):
+        last = points.groupby("run_id", observed=True)[name].max()
+        before = points[again].groupby("run_id", observed=True)[name].max()
+        of_run = last.sub(before.reindex(last.index).fillna(0.0))
+        spent[name] = attempts["run_id"].map(of_run).astype(float).where(attempts["run_id"].isin(last.index), 0.0)
+    return pd.DataFrame(spent, index=attempts.index)
