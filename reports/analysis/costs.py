@@ -125,8 +125,9 @@ def _trained(study: Study) -> pd.DataFrame:
     An attempt that continues another has logged the other's evaluations again, with their seconds.
     """
     attempts = study.attempts
-    points = study.histories[["run_id", "step", "images", "seconds", "value"]]
-    points = points.merge(attempts[["run_id", "arm", "number", "attempt"]], on="run_id")
+    by_run = attempts.set_index("run_id")
+    points = study.histories[study.histories["run_id"].isin(by_run.index)]
+    points = points.assign(**{name: points["run_id"].map(by_run[name]) for name in ("arm", "number", "attempt")})
     points = points.sort_values("attempt", kind="stable")
     again = points.duplicated(["arm", "number", "step", "seconds", "value"])
     spent = {}
