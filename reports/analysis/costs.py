@@ -113,7 +113,9 @@ def _operations(study: Study) -> pd.Series:
     runs = study.runs.set_index("run_id")
     names = [str(name) for name in runs if str(name).startswith("param.")]
     shape = [name for name in names if name.removeprefix("param.").removeprefix("training.") not in TRAINING_SETTINGS]
-    key = runs[["family", *shape]].astype(str).agg("\n".join, axis=1)
+    # Numbers by their text, as one that a run does not have is not equal to itself.
+    texts = runs[["family", *shape]].astype(object).map(str)
+    key = pd.Series(["\n".join(row) for row in texts.itertuples(index=False, name=None)], index=runs.index)
     by_shape = counted.groupby(counted.index.map(key)).first()
     samples = pd.to_numeric(runs.get("param.training_samples", pd.Series(1.0, runs.index)), errors="coerce").fillna(1)
     return (TRAINING_PASSES * samples * key.map(by_shape)).dropna()

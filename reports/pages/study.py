@@ -5,11 +5,13 @@ from __future__ import annotations
 import base64
 from typing import TYPE_CHECKING
 
-import reports.figures.study  # noqa: F401 - registers the project's own figures
+import reports.figures.frontier  # registers the project's own figures, as the next one
+import reports.figures.study  # noqa: F401
 from bench.core.results import PICTURES, TABLES, RunState
 from reports import formatting
 from reports.analysis import differences
 from reports.analysis.findings import Finding, findings
+from reports.analysis.frontier import frontiers, on_test
 from reports.analysis.results import Study
 from reports.analysis.statistics import LEVEL
 from reports.figures.drawing import draw_registered
@@ -34,7 +36,7 @@ from reports.pages.document import (
     Section,
     provenance,
 )
-from reports.text import answer, method, tables
+from reports.text import answer, frontier, method, tables
 
 if TYPE_CHECKING:
     from bench.core.results import ImageGrid, StudyResults
@@ -48,7 +50,7 @@ IMAGE_BUDGET = 1_200_000
 PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 MOST_FIGURES = 4
 """Figures of one kind that stand open; the further ones are folded."""
-OPEN = {"trade-off": 2, "learning": 1} | dict.fromkeys(("bound", "latents", "importance", "budget"), 0)
+OPEN = {"frontier": 2, "trade-off": 2, "learning": 1} | dict.fromkeys(("bound", "latents", "importance", "budget"), 0)
 """Likewise of those kinds that answer less."""
 MOST_BESIDE = 4
 """Sentences beside the figure of the answer; further ones stand below the pictures, which they would push away."""
@@ -71,6 +73,7 @@ def page(results: StudyResults) -> Document:
     more = figures.get("more", [])
     sections = [
         Section("answer", "Answer", "Answer", _answer(study, answered, pictures, figures.get("answer", []))),
+        *_budgets(study, figures.get("budgets", [])),
         Section("comparison", "Comparison", "Comparison", _comparison(study, styles, figures.get("comparison", []))),
         Section("diagnostics", "Diagnostics", "Diagnostics", _diagnostics(study, figures.get("diagnostics", []))),
         Section("trials", "Trials", "Trials", _trials(study, pictures, figures.get("trials", []))),
@@ -134,6 +137,28 @@ def _answer(study: Study, found: answer.Answer, pictures: _Pictures, figures: li
         *([Fold("What the numbers are and rest on", [Items(found.grounds)])] if found.grounds else []),
         *([Fold("What would change the answer", [Items(found.outlook)])] if found.outlook else []),
     ]
+
+
+def _budgets(study: Study, figures: list[Block]) -> list[Section]:
+    """Which arm is better for how much; nothing where there is no learning curve of a final run."""
+    found = frontiers(study)
+    if not found:
+        return []
+    test = on_test(study)
+    caption = "Validation bits/dim at each budget: one-sample bound, best evaluation so far, ± one standard error"
+    on_rungs = "Test bits/dim at shares of the budget, ± one standard error"
+    said = [*frontier.sentences(study, found), *frontier.schedules(study, found)]
+    targets = frontier.time_to_target(study, found)
+    blocks = [
+        *([Items(said)] if said else []),
+        *(_shown(frontier.budgets(study, [test], on_rungs)) if test else []),
+        *_shown(frontier.budgets(study, found, caption)),
+        *figures,
+        *_folded("Which arm is the lowest, range by range", frontier.ranges(study, found)),
+        *_folded("Where two arms cross", frontier.crossing_table(study, found)),
+        *_folded("Time to a target: reference codes and published results", targets, method.TARGETS_NOTE),
+    ]
+    return [Section("budgets", "For how much", "For how much", blocks)]
 
 
 def _comparison(study: Study, styles: dict[str, Style], figures: list[Block]) -> list[Block]:

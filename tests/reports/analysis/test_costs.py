@@ -60,6 +60,7 @@ def test_operations_are_known_of_every_run_of_a_shape_that_was_counted(empty):
     wide = {"param_latent_size": 8}
     points(empty, empty.run("vae", "search", number=0, param_learning_rate=0.1, **wide), [5.0])
     points(empty, empty.run("vae", "search", "pruned", number=1, param_learning_rate=0.2, **wide), [5.0])
+    empty.run("glow", "final", param_flow_depth=3)
     empty.run("vae", "search", "failed", number=2, param_latent_size=2)  # it was never trained
     final = empty.run("vae", "final", param_learning_rate=0.1, **wide)
     points(empty, final, [5.0, 10.0])
