@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -14,6 +14,8 @@ from reports.analysis.results import select
 from reports.formatting import quantity
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from reports.analysis.curves import Curve
     from reports.analysis.results import Study
 
@@ -39,6 +41,22 @@ SECONDS = Cost("seconds", "training time", "s")
 OPERATIONS = Cost("operations", "training operations", "FLOP")
 JOULES = Cost("joules", "training energy", "J")
 COSTS = (IMAGES, SECONDS, OPERATIONS, JOULES)
+
+
+def alone(curves: Sequence[Curve]) -> list[Curve]:
+    """The curves of an arm's runs with the time that each would have taken by itself.
+
+    The first run of a process compiles its programs and the later ones share them. What a run takes to its first
+    evaluation beyond a usual interval is its start; each is counted as long as the longest start among them.
+    """
+    starts = [
+        max(0.0, float(curve.seconds[0] - np.median(np.diff(curve.seconds)))) if len(curve.seconds) > 1 else 0.0
+        for curve in curves
+    ]
+    longest = max(starts, default=0.0)
+    return [
+        replace(curve, seconds=curve.seconds - start + longest) for curve, start in zip(curves, starts, strict=True)
+    ]
 
 
 @dataclass(frozen=True)

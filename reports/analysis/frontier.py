@@ -1,9 +1,12 @@
 """Which arm is better for how much: the best likelihood so far of each arm against what it cost, and where arms cross.
 
 Notation: y_s(b) is the lowest validation bits/dim of the final run of seed s over its evaluations up to the cost b, a
-function of steps. If the learning-rate schedule does not depend on the budget, it is what a run of the budget b gives.
+function of steps. If the learning-rate schedule does not depend on the budget, it is what a run of the budget b gives,
+to within what happens between two evaluations: that run's value lies between y_s(b) and the value y'_s(b) that the next
+evaluation shows, as the best so far never rises. An arm evaluated more rarely is so at no disadvantage.
 
-At each cost b two arms differ by the means over seeds, with Welch's interval. The costs at which it contains 0 are the
+At each cost b two arms differ by the means over seeds, with Welch's interval, from the lower end of y' - y to the upper
+end of y - y', which are the same where both were evaluated. The costs at which it contains 0 are the
 confidence set of the cost at which the arms cross: at the true one it contains 0 in 95 of 100 studies, for as few as
 two seeds. A bootstrap over seeds is not used: with three seeds its intervals are too narrow
 (:func:`reports.analysis.statistics.compare_paired`).
@@ -15,27 +18,27 @@ import math
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from functools import cached_property
-from itertools import groupby
+from itertools import groupby, permutations
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 
 from reports.analysis import statistics
-from reports.analysis.costs import COSTS, IMAGES, Cost, costs
+from reports.analysis.costs import COSTS, alone, costs
 from reports.analysis.curves import final_curves
 from reports.analysis.differences import likelihood_units
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from reports.analysis.costs import Cost, Costs
     from reports.analysis.results import Study
-    from reports.analysis.statistics import Interval
 
 RUNGS = (1 / 8, 1 / 4, 1 / 2, 1.0)
 """The shares of the budget at which values are listed."""
 SAME_RUNG = 0.02
-"""Costs that differ by less than this share are one rung: batches need not divide a budget."""
+"""Budgets that differ by less than this share are one."""
 
 
 class Schedule(StrEnum):
@@ -63,14 +66,12 @@ class RunCurve:
         run_id: the run.
         cost: at each evaluation, ascending.
         value: bits/dim of the weights that are the best until then.
-        error: standard error of each value over images, NaN where it is not known.
         ended_by_itself: whether training stopped before its budget was spent; a larger one then gives the same.
     """
 
     run_id: str
     cost: np.ndarray
     value: np.ndarray
-    error: np.ndarray
     ended_by_itself: bool
 
     @property
@@ -78,20 +79,16 @@ class RunCurve:
         """The largest cost at which its value is known."""
         return math.inf if self.ended_by_itself else float(self.cost[-1])
 
-    def _index(self, cost: np.ndarray) -> np.ndarray:
-        """The last evaluation up to each cost; -1 where there is none, or where nothing was measured any more."""
-        index = np.searchsorted(self.cost, cost, side="right") - 1
-        return np.where(cost <= self.end, index, -1)
-
     def at(self, cost: np.ndarray) -> np.ndarray:
-        """Its value at each cost; NaN outside what was measured."""
-        index = self._index(cost)
-        return np.where(index >= 0, self.value[index], np.nan)
+        """Its value at the last evaluation up to each cost; NaN outside what was measured."""
+        return self._value(cost, np.searchsorted(self.cost, cost, side="right") - 1)
 
-    def error_at(self, cost: float) -> float:
-        """The standard error of its value at a cost."""
-        (index,) = self._index(np.array([cost]))
-        return float(self.error[index]) if index >= 0 else math.nan
+    def after(self, cost: np.ndarray) -> np.ndarray:
+        """Its value at the first evaluation from each cost on, or at the last one; NaN outside what was measured."""
+        return self._value(cost, np.minimum(np.searchsorted(self.cost, cost, side="left"), len(self.cost) - 1))
+
+    def _value(self, cost: np.ndarray, index: np.ndarray) -> np.ndarray:
+        return np.where((cost >= self.cost[0]) & (cost <= self.end), self.value[index], np.nan)
 
 
 @dataclass(frozen=True)
@@ -126,13 +123,17 @@ class ArmCurves:
         return min(self.end, max(float(run.cost[-1]) for run in self.runs))
 
     def at(self, cost: np.ndarray) -> np.ndarray:
-        """The value of each seed at each cost, ``(seeds, costs)``; NaN outside what was measured."""
+        """:meth:`RunCurve.at` of each seed, ``(seeds, costs)``."""
         return np.stack([run.at(cost) for run in self.runs])
 
-    def level(self, cost: float) -> pd.DataFrame:
-        """``value`` and ``standard_error`` of each seed at a cost, as :func:`reports.analysis.statistics.compare`."""
-        values = self.at(np.array([cost]))[:, 0]
-        return pd.DataFrame({"value": values, "standard_error": [run.error_at(cost) for run in self.runs]})
+    def after(self, cost: np.ndarray) -> np.ndarray:
+        """:meth:`RunCurve.after` of each seed, ``(seeds, costs)``."""
+        return np.stack([run.after(cost) for run in self.runs])
+
+    def level(self, cost: float) -> np.ndarray:
+        """The value of each seed at a cost."""
+        values: np.ndarray = self.at(np.array([cost]))[:, 0]
+        return values
 
     def covers(self, cost: float) -> bool:
         """Whether the values of all seeds are known at a cost."""
@@ -165,15 +166,14 @@ class Frontier:
         cost: the cost.
         arms: those of which it is known.
         with_tuning: whether the cost of each arm's search is in it.
-        without: the arms with a learning curve of which the cost is not known.
-        split: of the likelihood: ``validation``, one-sample bound, or ``test``.
+        without: the other arms with a learning curve, of which it is not known, or whose seeds were measured at no
+            cost in common.
     """
 
     cost: Cost
     arms: tuple[ArmCurves, ...]
     with_tuning: bool = False
     without: tuple[str, ...] = ()
-    split: str = "validation"
 
     @property
     def shared(self) -> tuple[float, float] | None:
@@ -232,18 +232,23 @@ class AtBudget:
     Attributes:
         cost: the budget.
         share: of the largest budget at which all arms were measured, one of `RUNGS`; None for the end of an arm.
-        levels: ``value`` and ``standard_error`` of each seed, by arm, of those that were measured at it.
+        levels: bits/dim of each seed, by arm, of those that were measured at it.
         lowest: the arm with the lowest mean; empty where fewer than two were measured.
         second: the next one.
-        interval: by how much the second lies above the lowest; None where no interval is known.
+        above: by how much the second lies above the lowest, with the ends of the 95% interval; NaN where not known.
     """
 
     cost: float
     share: float | None
-    levels: dict[str, pd.DataFrame]
+    levels: dict[str, np.ndarray]
     lowest: str = ""
     second: str = ""
-    interval: Interval | None = None
+    above: tuple[float, float, float] = (math.nan, math.nan, math.nan)
+
+    @property
+    def is_clear(self) -> bool:
+        """Whether the interval excludes 0."""
+        return self.above[1] > 0
 
 
 def schedule(study: Study, arm: str) -> Schedule:
@@ -257,73 +262,46 @@ def schedule(study: Study, arm: str) -> Schedule:
 
 def frontiers(study: Study) -> list[Frontier]:
     """The arms against each cost that is known, without and with what their search cost; validation in one unit."""
-    if len(likelihood_units(study, "validation")) > 1:
-        return []
     spent = costs(study)
     found = []
     for cost in COSTS:
-        curves = {arm: final_curves(study, arm) for arm in study.arms}
-        arms, without = [], []
-        for arm, runs in curves.items():
-            along = [(curve, spent.along(cost, curve)) for curve in runs]
-            if along and all(np.isfinite(each).all() for _, each in along):
-                budget = _budget(study, arm)
-                made = [
-                    _best_so_far(curve.run_id, each, curve.value, bool(curve.images[-1] < budget))
-                    for curve, each in along
-                ]
-                arms.append(ArmCurves(arm, tuple(made), 0.0, schedule(study, arm)))
-            elif along:
-                without.append(arm)
-        if not arms:
-            continue
-        found.append(Frontier(cost, tuple(arms), without=tuple(without)))
-        tuning = {each.arm: spent.of_tuning(cost, each.arm) for each in arms}
-        known = tuple(each.with_tuning(tuning[each.arm]) for each in arms if np.isfinite(tuning[each.arm]))
-        if any(each.tuning for each in known):
-            unknown = tuple(each.arm for each in arms if not np.isfinite(tuning[each.arm]))
-            found.append(Frontier(cost, known, with_tuning=True, without=(*without, *unknown)))
+        plain = against(study, cost, spent)
+        if plain is not None:
+            found.append(plain)
+            tuning = {arm.arm: spent.of_tuning(cost, arm.arm) for arm in plain.arms}
+            known = tuple(arm.with_tuning(tuning[arm.arm]) for arm in plain.arms if np.isfinite(tuning[arm.arm]))
+            unknown = [arm for arm in tuning if not np.isfinite(tuning[arm])]
+            if any(arm.tuning for arm in known):
+                found.append(Frontier(cost, known, with_tuning=True, without=(*plain.without, *unknown)))
     return found
 
 
-def on_test(study: Study) -> Frontier | None:
-    """Test bits/dim against images, at the rungs at which final runs measured it; None where none did."""
-    if len(likelihood_units(study)) > 1:
+def against(study: Study, cost: Cost, spent: Costs) -> Frontier | None:
+    """The arms against one cost; None where it is known of none, or where validation has several units."""
+    if len(likelihood_units(study, "validation")) > 1:
         return None
-    tables = {arm: study.table("budgets", arm).dropna(subset=["images", "bits_per_dim"]) for arm in study.arms}
-    tables = {arm: table[np.isfinite(table["bits_per_dim"])] for arm, table in tables.items()}
-    rungs = _rungs(np.unique(np.concatenate([table["images"] for table in tables.values()])) if tables else np.empty(0))
-    arms = []
-    for arm, table in tables.items():
-        budget, ends = _budget(study, arm), {curve.run_id: curve.images[-1] for curve in final_curves(study, arm)}
-        made = []
-        for run_id, rows in table.assign(images=table["images"].map(rungs)).groupby("run_id", sort=False):
-            ordered = rows.sort_values("evaluation", kind="stable").drop_duplicates("images", keep="last")
-            columns = (ordered[name].to_numpy(dtype=float) for name in ("images", "bits_per_dim", "standard_error"))
-            made.append(RunCurve(str(run_id), *columns, bool(ends.get(str(run_id), math.inf) < budget)))
-        if made:
-            arms.append(ArmCurves(arm, tuple(made), 0.0, schedule(study, arm)))
-    return Frontier(IMAGES, tuple(arms), split="test") if arms else None
+    arms, without = [], []
+    for arm in study.arms:
+        along = [(curve, spent.along(cost, curve)) for curve in alone(final_curves(study, arm))]
+        if along and all(np.isfinite(each).all() for _, each in along):
+            images = budget(study, arm)
+            runs = [
+                RunCurve(curve.run_id, each, np.minimum.accumulate(curve.value), bool(curve.images[-1] < images))
+                for curve, each in along
+            ]
+            made = ArmCurves(arm, tuple(runs), 0.0, schedule(study, arm))
+            if made.start <= made.last:
+                arms.append(made)
+                continue
+        if along:
+            without.append(arm)
+    return Frontier(cost, tuple(arms), without=tuple(without)) if arms else None
 
 
-def _rungs(ascending: np.ndarray) -> dict[float, float]:
-    """The rung of each cost: the largest of those that each exceed the one before by less than `SAME_RUNG`."""
-    found: dict[float, float] = {}
-    for cost in ascending[::-1]:
-        above = next(reversed(found), math.inf)
-        found[float(cost)] = found[above] if above <= (1 + SAME_RUNG) * cost else float(cost)
-    return found
-
-
-def _budget(study: Study, arm: str) -> float:
+def budget(study: Study, arm: str) -> float:
     """Training images of a final run that does not stop before its end; 0 where the study does not say."""
     budgets = study.results.settings.get("training_images")
     return float(budgets.get(arm, 0)) if isinstance(budgets, dict) else 0.0
-
-
-def _best_so_far(run_id: str, cost: np.ndarray, value: np.ndarray, ended_by_itself: bool) -> RunCurve:
-    best = np.minimum.accumulate(value)
-    return RunCurve(run_id, cost, best, np.full(len(best), np.nan), ended_by_itself)
 
 
 def leads(arms: Sequence[ArmCurves]) -> list[Lead]:
@@ -337,12 +315,9 @@ def leads(arms: Sequence[ArmCurves]) -> list[Lead]:
     lowest = means.argmin(axis=0)
     # Whether an arm (second) is separated from another one (first), as lying above it.
     above = np.zeros((len(arms), len(arms), len(grid)), dtype=bool)
-    for first in range(len(arms)):
-        for second in range(len(arms)):
-            both = known[first] & known[second]
-            if first != second and both.any():
-                difference = statistics.compare_each(values[second][:, both], values[first][:, both])
-                above[first, second, both] = difference["low"] > 0
+    for first, second in permutations(range(len(arms)), 2):
+        both = known[first] & known[second]
+        above[first, second, both] = _difference(arms[first], arms[second], grid[both])["low"] > 0
     labels = []
     for place in range(len(grid)):
         among = tuple(arms[i].arm for i in np.flatnonzero(known[:, place]))
@@ -354,10 +329,8 @@ def leads(arms: Sequence[ArmCurves]) -> list[Lead]:
         arm, _, among = labels[places[0]]
         contenders = {name for place in places for name in labels[place][1]}
         ordered = tuple(each.arm for each in arms if each.arm in contenders)
-        after = min(places[-1] + 1, len(grid) - 1)
-        # A value holds up to the next evaluation, unless there is none of the same arms.
-        end = grid[after if labels[after][2] == among else places[-1]]
-        found.append(Lead(float(grid[places[0]]), float(end), arm, () if arm else ordered, among))
+        ends = float(grid[places[0]]), float(grid[places[-1]])
+        found.append(Lead(*ends, arm, () if arm else ordered, among))
     return [each for each in found if len(each.among) > 1]
 
 
@@ -373,10 +346,23 @@ def _grid(arms: Sequence[ArmCurves]) -> np.ndarray:
 
 
 def difference(first: ArmCurves, second: ArmCurves) -> pd.DataFrame:
-    """How far an arm lies above another one, second - first: ``cost value low high`` wherever both were measured."""
-    grid = _grid([first, second])
-    found = statistics.compare_each(second.at(grid), first.at(grid)) if len(grid) else pd.DataFrame(dtype=float)
-    return found.reindex(columns=["value", "low", "high"]).assign(cost=grid)
+    """How far an arm lies above another one, second - first, wherever both were measured.
+
+    Returns:
+        ``cost``, ``value`` by the last evaluations, ``low`` and ``high`` of the 95% interval, and ``sign``: which of
+        the means is the lower one, 0 where they are equal or where that depends on what came between evaluations.
+    """
+    return _difference(first, second, _grid([first, second]))
+
+
+def _difference(first: ArmCurves, second: ArmCurves, cost: np.ndarray) -> pd.DataFrame:
+    if not len(cost):
+        return pd.DataFrame(columns=["cost", "value", "low", "high", "sign"], dtype=float)
+    least = statistics.compare_each(second.after(cost), first.at(cost))
+    most = statistics.compare_each(second.at(cost), first.after(cost))
+    sign = np.where(least["value"] > 0, 1.0, np.where(most["value"] < 0, -1.0, 0.0))
+    value = second.at(cost).mean(axis=0) - first.at(cost).mean(axis=0)
+    return pd.DataFrame({"cost": cost, "value": value, "low": least["low"], "high": most["high"], "sign": sign})
 
 
 def crossings(first: ArmCurves, second: ArmCurves) -> list[Crossing]:
@@ -387,8 +373,8 @@ def crossings(first: ArmCurves, second: ArmCurves) -> list[Crossing]:
     as it was, they are none.
     """
     points = difference(first, second)
-    points = points[points["value"] != 0].reset_index(drop=True)
-    sign = np.sign(points["value"].to_numpy())
+    points = points[points["sign"] != 0].reset_index(drop=True)
+    sign = points["sign"].to_numpy()
     clear = np.flatnonzero((points["low"] > 0) | (points["high"] < 0))
     changes = np.flatnonzero(sign[1:] != sign[:-1]) + 1
     cost = points["cost"].to_numpy()
@@ -419,26 +405,22 @@ def crossings(first: ArmCurves, second: ArmCurves) -> list[Crossing]:
 def at_budgets(found: Frontier) -> list[AtBudget]:
     """The arms at each of `RUNGS` of the largest budget that all were measured at, and at the end of each arm.
 
-    With tuning, at the ends alone: before an arm's search has ended it has no value. On test, at the rungs measured.
+    With tuning, at the ends alone: before an arm's search has ended it has no value.
     """
     rungs: dict[float, float | None] = {}
-    if found.split == "test":
-        rungs = dict.fromkeys(float(cost) for arm in found.arms for run in arm.runs for cost in run.cost)
-    else:
-        shared = found.shared
-        if shared and not found.with_tuning:
-            rungs |= {share * shared[1]: share for share in RUNGS}
-        for end in sorted(arm.last for arm in found.arms):
-            if not any(abs(end - rung) < SAME_RUNG * end for rung in rungs):
-                rungs[end] = None
+    if found.shared and not found.with_tuning:
+        rungs = {share * found.shared[1]: share for share in RUNGS}
+    for end in sorted(arm.last for arm in found.arms):
+        if not any(abs(end - rung) < SAME_RUNG * end for rung in rungs):
+            rungs[end] = None
     return [_at(found, cost, rungs[cost]) for cost in sorted(rungs)]
 
 
 def _at(found: Frontier, cost: float, share: float | None) -> AtBudget:
     levels = {arm.arm: arm.level(cost) for arm in found.arms if arm.covers(cost)}
-    ranked = sorted(levels, key=lambda arm: float(levels[arm]["value"].mean()))
+    ranked = sorted((arm for arm in found.arms if arm.arm in levels), key=lambda arm: float(levels[arm.arm].mean()))
     if len(ranked) < 2:
         return AtBudget(cost, share, levels)
     lowest, second, *_ = ranked
-    interval = statistics.compare(levels[second], levels[lowest])
-    return AtBudget(cost, share, levels, lowest, second, interval)
+    (row,) = _difference(lowest, second, np.array([cost])).itertuples()
+    return AtBudget(cost, share, levels, lowest.arm, second.arm, (row.value, row.low, row.high))

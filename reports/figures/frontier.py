@@ -9,9 +9,11 @@ import pandas as pd
 
 from reports.analysis.costs import IMAGES, JOULES
 from reports.analysis.curves import fence
-from reports.analysis.frontier import Schedule, at_budgets, difference, frontiers, on_test
+from reports.analysis.frontier import Schedule, difference, frontiers
+from reports.analysis.rungs import rungs
 from reports.figures.grammar import Axis, Band, Figure, Panel, Points, Rule, Step
 from reports.figures.registry import register_figure
+from reports.figures.study import code_lines
 from reports.formatting import listing
 
 if TYPE_CHECKING:
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
 
     from reports.analysis.frontier import ArmCurves, Frontier
     from reports.analysis.results import Study
+    from reports.analysis.rungs import Rung
     from reports.figures.grammar import Dash, Layer
 
 VALIDATION = "validation bits/dim"
@@ -39,8 +42,8 @@ def frontier(study: Study) -> Iterator[Figure]:
         if not each.with_tuning:
             tuned = next((other for other in found if other.with_tuning and other.cost == each.cost), None)
             yield _against(study, each, tuned)
-    test = on_test(study)
-    if test is not None:
+    test = rungs(study)
+    if test:
         yield _on_test(study, test)
 
 
@@ -51,8 +54,11 @@ def _against(study: Study, plain: Frontier, tuned: Frontier | None) -> Figure:
         "Steps: the mean over the final runs of each arm" + ("; bands: the range over seeds." if several else "."),
         "The mark is where it ends.",
     ]
-    panels = [Panel(Axis(cost.label, cost.unit, scale="log"), y, _curves(study, plain), height=3.0)]
-    distances = _distances(study, plain)
+    ends = min(arm.start for arm in plain.arms), max(arm.last for arm in plain.arms)
+    limits = (ends[0] / 1.05, ends[1] * 1.05)
+    x = Axis(cost.label, cost.unit, scale="log", limits=limits)
+    panels = [Panel(x, y, _curves(study, plain), height=3.0)]
+    distances = _distances(study, plain, x)
     if distances is not None:
         lowest, panel = distances
         panels.append(panel)
@@ -65,7 +71,7 @@ def _against(study: Study, plain: Frontier, tuned: Frontier | None) -> Figure:
         sentences.append("Last: the same with what all attempts of the arm's search cost added.")
     without = [study.title(arm) for arm in plain.without]
     if without:
-        sentences.append(f"Not known of {listing(without)}.")
+        sentences.append(f"Without {listing(without)}: not known, or at no budget that its seeds share.")
     if cost == JOULES:
         sentences.append("Energy was measured of whole trainings, and is shared out over their time.")
     title = f"{VALIDATION.capitalize()} against {cost.label}"
@@ -98,12 +104,12 @@ def _band(points: pd.DataFrame, arm: str, label: str = "") -> Band:
     return Band(np.repeat(cost, 2)[1:], np.repeat(low, 2)[:-1], np.repeat(high, 2)[:-1], colour=arm, label=label)
 
 
-def _distances(study: Study, found: Frontier) -> tuple[str, Panel] | None:
+def _distances(study: Study, found: Frontier, x: Axis) -> tuple[str, Panel] | None:
     """The arm that is the lowest where all were measured last, and how far the others lie above it."""
     shared = found.shared
     if len(found.arms) < 2 or shared is None:
         return None
-    means = {arm.arm: float(arm.level(shared[1])["value"].mean()) for arm in found.arms}
+    means = {arm.arm: float(arm.level(shared[1]).mean()) for arm in found.arms}
     lowest, *others = sorted(found.arms, key=lambda arm: means[arm.arm])
     drawn = [(arm, difference(lowest, arm)) for arm in others[:MOST_DIFFERENCES]]
     bands: list[Layer] = []
@@ -115,9 +121,10 @@ def _distances(study: Study, found: Frontier) -> tuple[str, Panel] | None:
         Step(points["cost"], points["value"], label=study.title(arm.arm), colour=arm.arm, dash=_dash(lowest, arm))
         for arm, points in drawn
     ]
-    low, high = _limits([points["value"] for _, points in drawn])
+    # With the interval at the end, which the answer at the whole budget rests on.
+    ends = [points[name].dropna()[-1:] for _, points in drawn for name in ("low", "high")]
+    low, high = _limits([*(points["value"] for _, points in drawn), *ends])
     y = Axis(f"above {study.title(lowest.arm)}", "bits/dim", limits=(min(low, -0.1 * high), max(high, -0.1 * low)))
-    x = Axis(found.cost.label, found.cost.unit, scale="log")
     return lowest.arm, Panel(x, y, [Rule(0.0, across="y", dash="dotted"), *bands, *lines], height=2.3)
 
 
@@ -132,27 +139,34 @@ def _limits(values: list[pd.Series]) -> tuple[float, float]:
     return low - margin, high + margin
 
 
-def _on_test(study: Study, found: Frontier) -> Figure:
-    rows = at_budgets(found)
+def _on_test(study: Study, found: list[Rung]) -> Figure:
     layers: list[Layer] = []
-    for arm in found.arms:
-        known = [(row.cost, row.levels[arm.arm]) for row in rows if arm.arm in row.levels]
-        cost = [cost for cost, _ in known]
-        mean = [float(level["value"].mean()) for _, level in known]
-        filled = [arm.is_final(each) for each in cost]
-        for final in (True, False):
-            some = [place for place, is_final in enumerate(filled) if is_final == final]
+    arms = [arm for arm in study.arms if any(arm in rung.levels for rung in found)]
+    for arm in arms:
+        measured = [rung for rung in found if arm in rung.levels]
+        for rung in measured:
+            runs = rung.levels[arm].index
+            if len(runs) > 1:
+                about, at = [study.described[run] for run in runs], [rung.images] * len(runs)
+                seeds = rung.levels[arm]["value"]
+                layers.append(Points(at, seeds, colour=arm, filled=False, size=3.5, runs=list(runs), about=about))
+        for early in (True, False):
+            some = [rung for rung in measured if (arm in rung.early) == early]
             if some:
-                x, y = ([values[place] for place in some] for values in (cost, mean))
-                layers.append(Points(x, y, label=study.title(arm.arm), colour=arm.arm, filled=final))
-        for level, at in ((level, at) for at, level in known if len(level) > 1):
-            seeds = level["value"].to_numpy(dtype=float)
-            layers.append(Points([at] * len(seeds), seeds, label="seed", colour=arm.arm, filled=False, size=3.5))
+                means = [float(rung.levels[arm]["value"].mean()) for rung in some]
+                marks = [rung.images for rung in some]
+                layers.append(Points(marks, means, label=study.title(arm), colour=arm, filled=not early, size=7.5))
+    limits = _limits([pd.Series(layer.y) for layer in layers if isinstance(layer, Points)])
+    lines, limits, about_codes = code_lines(study, limits)
     sentences = ["The weights that were the best on validation until then: the mean over seeds"]
-    sentences[0] += ", and small, hollow, each seed." if any(len(arm.runs) > 1 for arm in found.arms) else "."
-    early = [study.title(arm.arm) for arm in found.arms if arm.schedule != Schedule.FREE]
-    if early:
-        sentences.append(f"Large hollow marks of {listing(early)} are not what a shorter run gives.")
-    x = Axis(IMAGES.label, scale="log")
-    panel = Panel(x, Axis("test bits/dim", limits=_limits([pd.Series(layer.y) for layer in layers])), layers)
-    return Figure("Test bits/dim at shares of the budget", [panel], " ".join(sentences), legend=True, stem="test")
+    sentences[0] += (
+        ", and small and hollow each seed."
+        if any(len(level) > 1 for rung in found for level in rung.levels.values())
+        else "."
+    )
+    names = [study.title(arm) for arm in arms if any(arm in rung.early for rung in found)]
+    if names:
+        sentences.append(f"Large hollow marks: {listing(names)} before the end, which a shorter run may not give.")
+    panel = Panel(Axis(IMAGES.label, scale="log"), Axis("test bits/dim", limits=limits), [*lines, *layers])
+    caption = " ".join([*sentences, *about_codes])
+    return Figure("Test bits/dim at shares of the budget", [panel], caption, legend=True, stem="test")

@@ -276,7 +276,7 @@ def trade_offs(study: Study) -> Iterator[Figure]:
                 )
         errors = _errors(study, data.split, data.points["run_id"])
         limits = _with_bars(fence(data.points["value"]) or (0.0, 1.0), data.points["value"], errors)
-        lines, limits, about_codes = _code_lines(study, limits) if data.split == "test" else ([], limits, [])
+        lines, limits, about_codes = code_lines(study, limits) if data.split == "test" else ([], limits, [])
         limits = _widened(*limits, share=0.08)
         layers = [*lines, *layers]
         runs = "complete trials" if data.split == "validation" else "final runs"
@@ -295,7 +295,7 @@ def trade_offs(study: Study) -> Iterator[Figure]:
         yield Figure(title, [Panel(axis, Axis(f"{data.split} bits/dim", limits=limits), layers)], caption, stem=cost)
 
 
-def _code_lines(study: Study, limits: tuple[float, float]) -> tuple[list[Layer], tuple[float, float], list[str]]:
+def code_lines(study: Study, limits: tuple[float, float]) -> tuple[list[Layer], tuple[float, float], list[str]]:
     """Lines at the reference codes near a scale of test bits/dim, the scale with them in it, and sentences on them."""
     low, high = limits
     codes = reference_codes(study)

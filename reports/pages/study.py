@@ -10,9 +10,11 @@ import reports.figures.study  # noqa: F401
 from bench.core.results import PICTURES, TABLES, RunState
 from reports import formatting
 from reports.analysis import differences
+from reports.analysis.costs import IMAGES, SECONDS
 from reports.analysis.findings import Finding, findings
-from reports.analysis.frontier import frontiers, on_test
+from reports.analysis.frontier import frontiers
 from reports.analysis.results import Study
+from reports.analysis.rungs import rungs
 from reports.analysis.statistics import LEVEL
 from reports.figures.drawing import draw_registered
 from reports.figures.registry import registered_figures
@@ -40,6 +42,7 @@ from reports.text import answer, frontier, method, tables
 
 if TYPE_CHECKING:
     from bench.core.results import ImageGrid, StudyResults
+    from reports.analysis.frontier import Frontier
     from reports.figures.drawing import DrawnFigure, FailedFigure
     from reports.figures.registry import RegisteredFigure
     from reports.figures.styles import Style
@@ -144,16 +147,17 @@ def _budgets(study: Study, figures: list[Block]) -> list[Section]:
     found = frontiers(study)
     if not found:
         return []
-    test = on_test(study)
-    caption = "Validation bits/dim at each budget: one-sample bound, best evaluation so far, ± one standard error"
-    on_rungs = "Test bits/dim at shares of the budget, ± one standard error"
+    parts: dict[bool, list[Frontier]] = {True: [], False: []}
+    for each in found:
+        parts[each.cost in (IMAGES, SECONDS) and not each.with_tuning].append(each)
     said = [*frontier.sentences(study, found), *frontier.schedules(study, found)]
     targets = frontier.time_to_target(study, found)
     blocks = [
         *([Items(said)] if said else []),
-        *(_shown(frontier.budgets(study, [test], on_rungs)) if test else []),
-        *_shown(frontier.budgets(study, found, caption)),
         *figures,
+        *_shown(frontier.on_test(study, rungs(study))),
+        *_shown(frontier.budgets(study, parts[True])),
+        *_folded("The same with tuning, and by operations and energy", frontier.budgets(study, parts[False])),
         *_folded("Which arm is the lowest, range by range", frontier.ranges(study, found)),
         *_folded("Where two arms cross", frontier.crossing_table(study, found)),
         *_folded("Time to a target: reference codes and published results", targets, method.TARGETS_NOTE),

@@ -19,6 +19,7 @@ from reports.analysis.results import LIKELIHOOD, Finals, Study, bounds, select, 
 from reports.analysis.statistics import Estimate, Interval
 from reports.formatting import count, listing, quantity, state_name
 from reports.text import selection
+from reports.text.frontier import crossing_in_time
 from reports.text.outlook import outlook
 
 if TYPE_CHECKING:
@@ -152,8 +153,8 @@ def _comparison(study: Study, ranked: list[Candidate]) -> Answer:
         headline = f"The arms are not ranked: their test likelihoods are in {listing(units)}."
         return Answer(headline, [*_about_arms(study, pair), *status], alarms, grounds)
     others = [*_ranking(study, ranked), *_families(study, ranked)]
-    equal_time, beside = at_equal_time(study, low.arm, high.arm), _beside_codes(study, low)
-    first = [*equal_time, *beside, *others, *_about_arms(study, pair), *status]
+    equal_time = [*at_equal_time(study, low.arm, high.arm), *crossing_in_time(study, low.arm, high.arm)]
+    first = [*equal_time, *_beside_codes(study, low), *others, *_about_arms(study, pair), *status]
     labels = _label(study, low), _label(study, high)
     levels = f"{labels[0]} reaches {_level(low.estimate)}, {labels[1]} {_level(high.estimate)}"
     scope = f"on {_dataset(study)} at this budget{_so_far(study, pair)}"

@@ -6,19 +6,23 @@ from itertools import combinations
 from typing import TYPE_CHECKING
 
 import numpy as np
+import pandas as pd
 
 from reports import formatting
 from reports.analysis import statistics
-from reports.analysis.costs import IMAGES, SECONDS
-from reports.analysis.frontier import Schedule, at_budgets, crossings, leads
+from reports.analysis.costs import IMAGES, JOULES, SECONDS, costs
+from reports.analysis.frontier import Schedule, against, at_budgets, crossings, leads
 from reports.analysis.targets import time_to_targets
 from reports.formatting import MISSING, count, listing, quantity
 from reports.text.tables import Cell, Table
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from reports.analysis.costs import Cost
     from reports.analysis.frontier import ArmCurves, AtBudget, Crossing, Frontier, Lead
     from reports.analysis.results import Study
+    from reports.analysis.rungs import Rung
     from reports.analysis.targets import Passing
 
 MOST_RANGES = 4
@@ -59,12 +63,22 @@ def _order(study: Study, frontier: Frontier) -> str:
     return ". ".join([f"{head}, {'; '.join(parts)}", *_of_two_lowest(study, frontier)]) + "."
 
 
+def crossing_in_time(study: Study, first: str, second: str) -> list[str]:
+    """Where two arms cross over training time, within what was measured of both."""
+    found = against(study, SECONDS, costs(study))
+    arms = {arm.arm: arm for arm in found.arms} if found else {}
+    if found is None or not {first, second} <= set(arms):
+        return []
+    places = crossings(arms[first], arms[second])
+    return [f"{_cross(study, SECONDS, places[-1], len(places))}."] if places else []
+
+
 def _tuned(study: Study, frontier: Frontier) -> str:
     cost = frontier.cost
     spent = listing([f"{cost.amount(arm.tuning)} for {study.title(arm.arm)}" for arm in frontier.arms])
     parts = _ranges(study, frontier) or [_no_overlap(study, frontier)]
     left_out = f" ({listing([study.title(arm) for arm in frontier.without])}: not known)" if frontier.without else ""
-    return f"With tuning on the bill, {spent}{left_out}, {'; '.join(parts)}."
+    return f"With tuning included, {spent}{left_out}, {'; '.join(parts)}."
 
 
 def _no_overlap(study: Study, frontier: Frontier) -> str:
@@ -82,8 +96,8 @@ def _ranges(study: Study, frontier: Frontier) -> list[str]:
     found = leads(frontier.arms)
     if len(found) == 1:
         (only,) = found
-        return [f"{_who(study, only)} at every budget from {_span(frontier.cost, only)}"]
-    said = [f"{_who(study, each)} from {_span(frontier.cost, each)}" for each in found]
+        return [f"{_who(study, only)} at every budget measured, {_span(frontier.cost, only)}"]
+    said = [f"{_who(study, each)} {_span(frontier.cost, each)}" for each in found]
     if len(said) <= MOST_RANGES:
         return said
     between = f"between these, {len(said) - 2} ranges, listed below"
@@ -100,7 +114,11 @@ def _who(study: Study, lead: Lead) -> str:
 
 
 def _span(cost: Cost, lead: Lead) -> str:
-    return f"{cost.amount(lead.low)} to {cost.amount(lead.high)}"
+    return (
+        f"from {cost.amount(lead.low)} to {cost.amount(lead.high)}"
+        if lead.low < lead.high
+        else f"at {cost.amount(lead.low)}"
+    )
 
 
 def _without_interval(study: Study, frontier: Frontier) -> list[str]:
@@ -126,8 +144,8 @@ def _of_two_lowest(study: Study, frontier: Frontier) -> list[str]:
     if row is None:
         return []
     arms = {arm.arm: arm for arm in frontier.arms}
-    found = crossings(arms[row.lowest], arms[row.second])
-    return [_cross(study, frontier.cost, found[-1], len(found))] if found else []
+    places = crossings(arms[row.lowest], arms[row.second])
+    return [_cross(study, frontier.cost, places[-1], len(places))] if places else []
 
 
 def _cross(study: Study, cost: Cost, crossing: Crossing, times: int) -> str:
@@ -141,7 +159,7 @@ def _cross(study: Study, cost: Cost, crossing: Crossing, times: int) -> str:
 
 def _interval(cost: Cost, crossing: Crossing) -> str:
     if not crossing.has_interval:
-        return "one seed, no interval"
+        return "one seed, so no interval"
     low, high = (None if end is None else cost.amount(end) for end in (crossing.low, crossing.high))
     if low and high:
         return f"95% interval {low} to {high}"
@@ -149,53 +167,97 @@ def _interval(cost: Cost, crossing: Crossing) -> str:
         return f"95% interval up to {high}, without a lower end in what was measured"
     if low:
         return f"95% interval from {low}, without an upper end in what was measured"
-    return "the seeds separate the arms on neither side"
+    return "open, as the seeds separate the arms on neither side"
 
 
-def budgets(study: Study, found: list[Frontier], caption: str) -> Table:
-    """The arms at each budget: values, the lowest, and by how much the next one lies above it."""
+def budgets(study: Study, found: list[Frontier]) -> Table:
+    """The arms on validation at each budget: values, the lowest, and by how much the next one lies above it."""
     arms = list(dict.fromkeys(arm.arm for each in found for arm in each.arms))
     rows = []
     for each in found:
         known = {arm.arm: arm for arm in each.arms}
         for row in at_budgets(each):
-            notes = [] if each.cost.name in ("images", "joules") else [each.cost.label]
+            notes = [] if each.cost in (IMAGES, JOULES) else [each.cost.label]
             notes += ["with tuning"] if each.with_tuning else []
             notes += [SHARES[row.share]] if row.share else []
             cells = [_level(each.cost, known.get(arm), row) for arm in arms]
-            rows.append([Cell(each.cost.amount(row.cost), notes), *cells, *_verdict(study, row, known)])
-    columns = ["Budget", *map(study.title, arms), "Lowest", "The next one above it"]
-    return Table(caption, columns, rows)
+            early = [arm for arm in row.levels if not known[arm].is_final(row.cost)]
+            verdict = _verdict(study, row.lowest, row.second, row.above, early)
+            rows.append([Cell(each.cost.amount(row.cost), notes), *cells, *verdict])
+    caption = "Validation bits/dim at each budget: one-sample bound, best evaluation so far, ± one standard error"
+    return Table(caption, ["Budget", *map(study.title, arms), *VERDICT], rows)
+
+
+VERDICT = ("Lowest", "The next one above it")
 
 
 def _level(cost: Cost, arm: ArmCurves | None, row: AtBudget) -> Cell:
     if arm is None:
         return Cell("not known")
     if arm.arm in row.levels:
-        level = statistics.estimate(row.levels[arm.arm])
-        shown = MISSING if level is None else quantity(level.mean, level.error)
-        return Cell(shown, [] if arm.is_final(row.cost) else ["before its end"])
+        return Cell(_mean(row.levels[arm.arm]), [] if arm.is_final(row.cost) else [EARLY])
     if row.cost < arm.start:
         return Cell("none yet")
-    end = statistics.estimate(arm.level(arm.last))
-    value = MISSING if end is None else quantity(end.mean, end.error)
-    return Cell("ended", [f"{value} at {cost.amount(arm.last)}"])
+    return Cell("ended", [f"{_mean(arm.level(arm.last))} at {cost.amount(arm.last)}"])
 
 
-def _verdict(study: Study, row: AtBudget, known: dict[str, ArmCurves]) -> list[Cell]:
-    if not row.lowest:
+EARLY = "before its end"
+"""The mark of a value that is not what a run of that budget gives."""
+
+
+def _mean(values: np.ndarray) -> str:
+    level = statistics.estimate(pd.DataFrame({"value": values, "standard_error": np.nan}))
+    return MISSING if level is None else quantity(level.mean, level.error)
+
+
+def _verdict(
+    study: Study, lowest: str, second: str, above: tuple[float, float, float], early: Sequence[str]
+) -> list[Cell]:
+    """The lowest of the arms at a budget, or that it is open, and by how much the next one lies above it."""
+    if not lowest:
         return [Cell(MISSING), Cell(MISSING)]
-    lowest, second = study.title(row.lowest), study.title(row.second)
-    early = [study.title(arm) for arm in row.levels if not known[arm].is_final(row.cost)]
-    notes = [f"{listing(early)} before the end"] if early else []
-    if row.interval is None:
-        gap = float(row.levels[row.second]["value"].mean() - row.levels[row.lowest]["value"].mean())
-        return [Cell("open", [f"{lowest} by its mean", *notes]), Cell(quantity(gap), [second, "no interval"])]
-    value, low, high = formatting.difference(row.interval.value, row.interval.low, row.interval.high)
-    distance = Cell(value, [second, f"95% interval {low} to {high}"])
-    if row.interval.contains_zero:
-        return [Cell("open", [f"{lowest} by its mean", *notes]), distance]
-    return [Cell(lowest, notes), distance]
+    notes = [f"{listing([study.title(arm) for arm in early])} {EARLY}"] if early else []
+    value, low, high = above
+    if not np.isfinite(low):
+        distance = Cell(quantity(value), [study.title(second), "no interval"])
+    else:
+        shown, start, end = formatting.difference(value, low, high)
+        distance = Cell(shown, [study.title(second), f"95% interval {start} to {end}"])
+    if low > 0:
+        return [Cell(study.title(lowest), notes), distance]
+    return [Cell("open", [f"{study.title(lowest)} by its mean", *notes]), distance]
+
+
+def on_test(study: Study, found: list[Rung]) -> Table:
+    """The arms on test at shares of the budget."""
+    arms = [arm for arm in study.arms if any(arm in rung.levels for rung in found)]
+    rows = []
+    for rung in found:
+        cells = []
+        for arm in arms:
+            level = rung.levels.get(arm)
+            estimate = None if level is None else statistics.estimate(level)
+            if level is None or estimate is None:
+                cells.append(Cell("not measured"))
+                continue
+            samples = sorted({int(k) for k in level["importance_samples"].dropna()})
+            notes = [f"k = {', '.join(map(str, samples))}"] if samples else []
+            cells.append(
+                Cell(quantity(estimate.mean, estimate.error), [*notes, *([EARLY] if arm in rung.early else [])])
+            )
+        interval = rung.interval
+        above = (interval.value, interval.low, interval.high) if interval else (_gap(rung), np.nan, np.nan)
+        rows.append(
+            [Cell(IMAGES.amount(rung.images)), *cells, *_verdict(study, rung.lowest, rung.second, above, rung.early)]
+        )
+    caption = "Test bits/dim at shares of the budget: the best weights until then, ± one standard error"
+    return Table(caption, ["Budget", *map(study.title, arms), *VERDICT], rows)
+
+
+def _gap(rung: Rung) -> float:
+    if not rung.lowest:
+        return np.nan
+    return float(rung.levels[rung.second]["value"].mean() - rung.levels[rung.lowest]["value"].mean())
 
 
 def ranges(study: Study, found: list[Frontier]) -> Table:
