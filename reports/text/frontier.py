@@ -100,8 +100,7 @@ def _ranges(study: Study, frontier: Frontier) -> list[str]:
     said = [f"{_who(study, each)} {_span(frontier.cost, each)}" for each in found]
     if len(said) <= MOST_RANGES:
         return said
-    between = f"between these, {len(said) - 2} ranges, listed below"
-    return [said[0], between, said[-1]]
+    return [said[0], said[-1], f"between these lie {len(said) - 2} more ranges, listed below"]
 
 
 def _who(study: Study, lead: Lead) -> str:

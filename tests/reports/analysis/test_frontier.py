@@ -19,6 +19,7 @@ from reports.analysis.frontier import (
     schedule,
 )
 from reports.analysis.results import Study
+from tests.reports.conftest import FALLS, SLOW, curves_of, shifted
 
 NAN = float("nan")
 
@@ -35,14 +36,6 @@ def arm(name, *seeds, every=1.0, ended=False, tuning=0.0, schedule=Schedule.FREE
 
 def ranges(found):
     return [(each.low, each.high, each.arm or each.contenders) for each in found]
-
-
-FALLS = [9.0, 5.0, 3.0, 2.0, 1.5, 1.2]
-SLOW = [4.0, 3.9, 3.8, 3.7, 3.6, 3.5]
-
-
-def shifted(values, by=0.01):
-    return [value + by for value in values]
 
 
 def test_arms_that_cross_once_between_evaluations():
@@ -163,22 +156,8 @@ def test_an_arm_that_ends_early_leaves_the_others():
     assert [each.among for each in found] == [("a", "b", "c"), ("a", "b")]
 
 
-def made(builder, curves, *, every=1000.0, seconds=None, decay="plateau", **known):
-    """A study of these curves, by arm and seed."""
-    decays = decay if isinstance(decay, dict) else dict.fromkeys(curves, decay)
-    for name, seeds in curves.items():
-        for seed, values in enumerate(seeds):
-            parameters = {} if decays[name] is None else {"param_decay": decays[name]}
-            run = builder.run(name, "final", seed=seed, **parameters)
-            builder.history(run, values)
-            for row in builder.histories[-len(values) :]:
-                row["images"] = every * row["step"]
-                row["seconds"] = NAN if seconds is None else seconds[name] * row["step"]
-    return Study(builder.results(**known))
-
-
 def test_the_arms_of_a_study_against_images_and_seconds(empty):
-    study = made(
+    study = curves_of(
         empty, {"vae": [FALLS, shifted(FALLS)], "glow": [SLOW, shifted(SLOW)]}, seconds={"vae": 1.0, "glow": 3.0}
     )
     found = frontiers(study)
@@ -189,7 +168,7 @@ def test_the_arms_of_a_study_against_images_and_seconds(empty):
 
 
 def test_the_best_so_far_never_rises_and_a_value_that_is_not_finite_is_no_evaluation(empty):
-    study = made(empty, {"vae": [[3.0, NAN, 2.0, 2.5, float("inf"), 1.0]]})
+    study = curves_of(empty, {"vae": [[3.0, NAN, 2.0, 2.5, float("inf"), 1.0]]})
     (found,) = frontiers(study)
     (run,) = found.arms[0].runs
     assert list(run.cost) == [1000.0, 3000.0, 4000.0, 6000.0]
@@ -197,7 +176,7 @@ def test_the_best_so_far_never_rises_and_a_value_that_is_not_finite_is_no_evalua
 
 
 def test_without_seconds_there_is_no_axis_of_them_and_an_arm_without_is_named(empty):
-    study = made(empty, {"vae": [FALLS], "glow": [SLOW]}, seconds={"vae": 1.0, "glow": NAN})
+    study = curves_of(empty, {"vae": [FALLS], "glow": [SLOW]}, seconds={"vae": 1.0, "glow": NAN})
     images, seconds = frontiers(study)
     assert (images.cost, images.without) == (IMAGES, ())
     assert ([each.arm for each in seconds.arms], seconds.without) == (["vae"], ("glow",))
@@ -205,7 +184,7 @@ def test_without_seconds_there_is_no_axis_of_them_and_an_arm_without_is_named(em
 
 
 def test_an_arm_whose_seeds_share_no_budget_is_left_out_by_name(empty):
-    study = made(empty, {"vae": [FALLS, FALLS], "glow": [SLOW, SLOW]}, seconds={"vae": 1.0, "glow": 1.0})
+    study = curves_of(empty, {"vae": [FALLS, FALLS], "glow": [SLOW, SLOW]}, seconds={"vae": 1.0, "glow": 1.0})
     slow = study.finals["vae"].runs["run_id"].iloc[0]
     results = study.results
     results.histories.loc[results.histories["run_id"] == slow, "seconds"] *= 100.0
@@ -216,7 +195,7 @@ def test_an_arm_whose_seeds_share_no_budget_is_left_out_by_name(empty):
 def test_the_search_of_an_arm_is_an_offset_of_its_own(empty):
     for number in range(2):
         empty.history(empty.run("vae", "search", number=number, seconds=50.0), [3.0])
-    study = made(empty, {"vae": [FALLS], "glow": [SLOW]}, seconds={"vae": 1.0, "glow": 1.0})
+    study = curves_of(empty, {"vae": [FALLS], "glow": [SLOW]}, seconds={"vae": 1.0, "glow": 1.0})
     found = {(each.cost, each.with_tuning): each for each in frontiers(study)}
     vae, glow = found[SECONDS, True].arms
     assert (vae.tuning, glow.tuning) == (100.0, 0.0)
@@ -238,7 +217,7 @@ def test_the_search_of_an_arm_is_an_offset_of_its_own(empty):
     ],
 )
 def test_a_schedule_depends_on_the_budget_or_not_by_its_setting(empty, decay, expected):
-    study = made(empty, {"vae": [FALLS]}, decay=decay)
+    study = curves_of(empty, {"vae": [FALLS]}, decay=decay)
     assert schedule(study, "vae") == expected
     (curves,) = frontiers(study)[0].arms
     assert curves.is_final(3000.0) == (expected == Schedule.FREE)
@@ -246,7 +225,7 @@ def test_a_schedule_depends_on_the_budget_or_not_by_its_setting(empty, decay, ex
 
 
 def test_a_run_stopped_before_its_budget_ended_by_itself(empty):
-    study = made(
+    study = curves_of(
         empty, {"vae": [FALLS, FALLS[:3]], "glow": [SLOW]}, settings={"training_images": {"vae": 6000, "glow": 6000}}
     )
     vae, glow = frontiers(study)[0].arms
@@ -259,7 +238,7 @@ def test_a_run_stopped_before_its_budget_ended_by_itself(empty):
 
 
 def test_the_budgets_are_shares_of_the_largest_that_all_were_measured_at_and_the_ends(empty):
-    study = made(
+    study = curves_of(
         empty, {"vae": [FALLS, shifted(FALLS)], "glow": [SLOW, shifted(SLOW)]}, seconds={"vae": 1.0, "glow": 3.0}
     )
     rows = at_budgets(frontiers(study)[1])
@@ -285,7 +264,7 @@ def test_the_budgets_are_shares_of_the_largest_that_all_were_measured_at_and_the
 
 def test_with_tuning_the_budgets_are_the_ends(empty):
     empty.history(empty.run("vae", "search", number=0, seconds=50.0), [3.0])
-    study = made(empty, {"vae": [FALLS], "glow": [SLOW]}, seconds={"vae": 1.0, "glow": 1.0})
+    study = curves_of(empty, {"vae": [FALLS], "glow": [SLOW]}, seconds={"vae": 1.0, "glow": 1.0})
     rows = at_budgets(next(each for each in frontiers(study) if each.with_tuning and each.cost == SECONDS))
     assert [(row.cost, list(row.levels)) for row in rows] == [(6.0, ["glow"]), (56.0, ["vae"])]
 
