@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -61,32 +62,80 @@ def alone(curves: Sequence[Curve]) -> list[Curve]:
 
 @dataclass(frozen=True)
 class Costs:
-    """The costs of a study's runs.
-
-    Attributes:
-        study: the study.
-        operations: floating-point operations of training on one image, by run, of the runs of which they are known.
-        joules: energy of the whole training, by run, likewise.
-        trained: ``images`` and ``seconds`` that each attempt of a search trained, by the index of the study's attempts.
-    """
+    """The costs of a study's runs."""
 
     study: Study
-    operations: pd.Series
-    joules: pd.Series
-    trained: pd.DataFrame
+
+    @cached_property
+    def operations(self) -> pd.Series:
+        """Floating-point operations of training on one image, by run, of the runs of which they are known.
+
+        Those of a model's shape are known if any run of it counted them.
+        """
+        counted = self._measured("operations_per_image")["value"].astype(float)
+        if counted.empty:
+            return counted
+        runs = self.study.runs.set_index("run_id")
+        names = [str(name) for name in runs if str(name).startswith("param.")]
+        shape = [
+            name for name in names if name.removeprefix("param.").removeprefix("training.") not in TRAINING_SETTINGS
+        ]
+        # Numbers by their text, as one that a run does not have is not equal to itself.
+        texts = runs[["family", *shape]].astype(object).map(str)
+        key = pd.Series(["\n".join(row) for row in texts.itertuples(index=False, name=None)], index=runs.index)
+        by_shape = counted.groupby(counted.index.map(key)).first()
+        samples = pd.to_numeric(runs.get("param.training_samples", pd.Series(1.0, runs.index)), errors="coerce")
+        found: pd.Series = (TRAINING_PASSES * samples.fillna(1) * key.map(by_shape)).dropna()
+        return found
+
+    @cached_property
+    def joules(self) -> pd.Series:
+        """Energy of the whole training, by run, of the runs of which it is known; of none if by different meters."""
+        energy = self._measured("training_joules")
+        joules = energy["value"].astype(float)
+        return joules if energy["conditions"].nunique() < 2 else joules.iloc[:0]
+
+    def _measured(self, metric: str) -> pd.DataFrame:
+        """The finite measurements of a cost, by run."""
+        found = select(self.study.measurements, "cost", metric).drop_duplicates("run_id")
+        return found[np.isfinite(found["value"])].set_index("run_id")
+
+    @cached_property
+    def trained(self) -> pd.DataFrame:
+        """``images`` and ``seconds`` that each attempt of a search trained up to its last evaluation; 0 if there is none.
+
+        An attempt that continues another has logged the other's evaluations again, with their seconds.
+        """
+        attempts = self.study.attempts
+        by_run = attempts.set_index("run_id")
+        points = self.study.histories[self.study.histories["run_id"].isin(by_run.index)]
+        several = attempts.loc[attempts.duplicated(["arm", "number"], keep=False), "run_id"]
+        repeated = points[points["run_id"].isin(several)]
+        repeated = repeated.assign(
+            **{name: repeated["run_id"].map(by_run[name]) for name in ("arm", "number", "attempt")}
+        ).sort_values("attempt", kind="stable")
+        again = repeated[repeated.duplicated(["arm", "number", "step", "seconds", "value"])]
+        spent = {}
+        for name in ("images", "seconds"):
+            last = points.groupby("run_id", observed=True)[name].max()
+            before = again.groupby("run_id", observed=True)[name].max()
+            of_run = last.sub(before.reindex(last.index).fillna(0.0))
+            spent[name] = attempts["run_id"].map(of_run).astype(float).where(attempts["run_id"].isin(last.index), 0.0)
+        return pd.DataFrame(spent, index=attempts.index)
 
     def along(self, cost: Cost, curve: Curve) -> np.ndarray:
         """What a run had spent at each of its evaluations, NaN where it is not known.
 
         Its energy was measured as a whole, and is shared out over its training time.
         """
-        if cost == IMAGES:
-            return curve.images
+        spent = curve.images
         if cost == SECONDS:
-            return curve.seconds
-        if cost == OPERATIONS:
-            return curve.images * float(self.operations.get(curve.run_id, math.nan))
-        return curve.seconds / curve.seconds[-1] * float(self.joules.get(curve.run_id, math.nan))
+            spent = curve.seconds
+        elif cost == OPERATIONS:
+            spent = curve.images * float(self.operations.get(curve.run_id, math.nan))
+        elif cost == JOULES:
+            spent = curve.seconds / curve.seconds[-1] * float(self.joules.get(curve.run_id, math.nan))
+        return spent
 
     def of_tuning(self, cost: Cost, arm: str) -> float:
         """What all attempts of an arm's search spent, pruned and failed ones too; NaN if that of one is not known.
@@ -110,50 +159,3 @@ class Costs:
         else:
             spent = attempts["run_id"].map(self.joules).astype(float)
         return float(spent.sum(skipna=False)) if len(spent) else 0.0
-
-
-def costs(study: Study) -> Costs:
-    """The costs of a study's runs. Energy by different meters is not comparable, and is then not known of any."""
-    energy = select(study.measurements, "cost", "training_joules")
-    energy = energy[np.isfinite(energy["value"])].drop_duplicates("run_id")
-    joules = energy.set_index("run_id")["value"].astype(float)
-    if energy["conditions"].nunique() > 1:
-        joules = joules.iloc[:0]
-    return Costs(study, _operations(study), joules, _trained(study))
-
-
-def _operations(study: Study) -> pd.Series:
-    """Operations of training on one image, by run: those of a model's shape are known if any run of it counted them."""
-    counted = select(study.measurements, "cost", "operations_per_image").drop_duplicates("run_id")
-    counted = counted[np.isfinite(counted["value"])].set_index("run_id")["value"].astype(float)
-    if counted.empty:
-        return counted
-    runs = study.runs.set_index("run_id")
-    names = [str(name) for name in runs if str(name).startswith("param.")]
-    shape = [name for name in names if name.removeprefix("param.").removeprefix("training.") not in TRAINING_SETTINGS]
-    # Numbers by their text, as one that a run does not have is not equal to itself.
-    texts = runs[["family", *shape]].astype(object).map(str)
-    key = pd.Series(["\n".join(row) for row in texts.itertuples(index=False, name=None)], index=runs.index)
-    by_shape = counted.groupby(counted.index.map(key)).first()
-    samples = pd.to_numeric(runs.get("param.training_samples", pd.Series(1.0, runs.index)), errors="coerce").fillna(1)
-    return (TRAINING_PASSES * samples * key.map(by_shape)).dropna()
-
-
-def _trained(study: Study) -> pd.DataFrame:
-    """``images`` and ``seconds`` that each attempt of a search trained, up to its last evaluation; 0 if it had none.
-
-    An attempt that continues another has logged the other's evaluations again, with their seconds.
-    """
-    attempts = study.attempts
-    by_run = attempts.set_index("run_id")
-    points = study.histories[study.histories["run_id"].isin(by_run.index)]
-    points = points.assign(**{name: points["run_id"].map(by_run[name]) for name in ("arm", "number", "attempt")})
-    points = points.sort_values("attempt", kind="stable")
-    again = points.duplicated(["arm", "number", "step", "seconds", "value"])
-    spent = {}
-    for name in ("images", "seconds"):
-        last = points.groupby("run_id", observed=True)[name].max()
-        before = points[again].groupby("run_id", observed=True)[name].max()
-        of_run = last.sub(before.reindex(last.index).fillna(0.0))
-        spent[name] = attempts["run_id"].map(of_run).astype(float).where(attempts["run_id"].isin(last.index), 0.0)
-    return pd.DataFrame(spent, index=attempts.index)

@@ -25,14 +25,14 @@ import numpy as np
 import pandas as pd
 
 from reports.analysis import statistics
-from reports.analysis.costs import COSTS, alone, costs
+from reports.analysis.costs import COSTS, Costs, alone
 from reports.analysis.curves import final_curves
 from reports.analysis.differences import likelihood_units
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from reports.analysis.costs import Cost, Costs
+    from reports.analysis.costs import Cost
     from reports.analysis.results import Study
 
 RUNGS = (1 / 8, 1 / 4, 1 / 2, 1.0)
@@ -262,7 +262,7 @@ def schedule(study: Study, arm: str) -> Schedule:
 
 def frontiers(study: Study) -> list[Frontier]:
     """The arms against each cost that is known, without and with what their search cost; validation in one unit."""
-    spent = costs(study)
+    spent = Costs(study)
     found = []
     for cost in COSTS:
         plain = against(study, cost, spent)
@@ -320,8 +320,8 @@ def leads(arms: Sequence[ArmCurves]) -> list[Lead]:
         above[first, second, both] = _difference(arms[first], arms[second], grid[both])["low"] > 0
     labels = []
     for place in range(len(grid)):
-        among = tuple(arms[i].arm for i in np.flatnonzero(known[:, place]))
-        near = [i for i in np.flatnonzero(known[:, place]) if not above[lowest[place], i, place]]
+        among = tuple(arms[i].arm for i in map(int, np.flatnonzero(known[:, place])))
+        near = [i for i in map(int, np.flatnonzero(known[:, place])) if not above[lowest[place], i, place]]
         labels.append((arms[near[0]].arm if len(near) == 1 else None, tuple(arms[i].arm for i in near), among))
     found = []
     for _, group in groupby(range(len(grid)), key=lambda place: (labels[place][0], labels[place][2])):
@@ -422,5 +422,6 @@ def _at(found: Frontier, cost: float, share: float | None) -> AtBudget:
     if len(ranked) < 2:
         return AtBudget(cost, share, levels)
     lowest, second, *_ = ranked
-    (row,) = _difference(lowest, second, np.array([cost])).itertuples()
-    return AtBudget(cost, share, levels, lowest.arm, second.arm, (row.value, row.low, row.high))
+    points = _difference(lowest, second, np.array([cost]))
+    value, low, high = (float(points[name].iloc[0]) for name in ("value", "low", "high"))
+    return AtBudget(cost, share, levels, lowest.arm, second.arm, (value, low, high))

@@ -10,7 +10,7 @@ import pandas as pd
 
 from reports import formatting
 from reports.analysis import statistics
-from reports.analysis.costs import IMAGES, JOULES, SECONDS, costs
+from reports.analysis.costs import IMAGES, JOULES, SECONDS, Costs
 from reports.analysis.frontier import Schedule, against, at_budgets, crossings, leads
 from reports.analysis.targets import time_to_targets
 from reports.formatting import MISSING, count, listing, quantity
@@ -65,7 +65,7 @@ def _order(study: Study, frontier: Frontier) -> str:
 
 def crossing_in_time(study: Study, first: str, second: str) -> list[str]:
     """Where two arms cross over training time, within what was measured of both."""
-    found = against(study, SECONDS, costs(study))
+    found = against(study, SECONDS, Costs(study))
     arms = {arm.arm: arm for arm in found.arms} if found else {}
     if found is None or not {first, second} <= set(arms):
         return []

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from reports.analysis.costs import IMAGES, JOULES, OPERATIONS, SECONDS, costs
+from reports.analysis.costs import IMAGES, JOULES, OPERATIONS, SECONDS, Costs
 from reports.analysis.curves import final_curves
 from reports.analysis.results import Study
 
@@ -19,7 +19,7 @@ def points(builder, run, seconds, values=None):
 
 def tuned(builder):
     """The cost of tuning the VAE of a study."""
-    found = costs(Study(builder.results()))
+    found = Costs(Study(builder.results()))
     return [found.of_tuning(cost, "vae") for cost in (IMAGES, SECONDS, OPERATIONS, JOULES)]
 
 
@@ -70,7 +70,7 @@ def test_operations_are_known_of_every_run_of_a_shape_that_was_counted(empty):
     assert tuned(empty)[2] == 2000 * 300
     study = Study(empty.results())
     (curve,) = final_curves(study, "vae")
-    assert list(costs(study).along(OPERATIONS, curve)) == [300_000.0, 600_000.0]
+    assert list(Costs(study).along(OPERATIONS, curve)) == [300_000.0, 600_000.0]
     points(empty, empty.run("vae", "search", "pruned", number=3, param_latent_size=2), [5.0])
     assert np.isnan(tuned(empty)[2])
 
@@ -80,7 +80,7 @@ def test_training_on_several_samples_costs_as_many_passes(empty):
     points(empty, final, [5.0])
     empty.measure(final, "cost", "operations_per_image", 100.0)
     study = Study(empty.results())
-    assert list(costs(study).along(OPERATIONS, final_curves(study, "vae")[0])) == [1000 * 5 * 300.0]
+    assert list(Costs(study).along(OPERATIONS, final_curves(study, "vae")[0])) == [1000 * 5 * 300.0]
 
 
 def test_energy_is_shared_out_over_training_time_and_known_where_it_was_measured(empty):
@@ -89,10 +89,10 @@ def test_energy_is_shared_out_over_training_time_and_known_where_it_was_measured
     search = empty.run("vae", "search", number=0)
     points(empty, search, [5.0])
     study = Study(empty.results())
-    assert np.isnan(costs(study).along(JOULES, final_curves(study, "vae")[0])).all()
+    assert np.isnan(Costs(study).along(JOULES, final_curves(study, "vae")[0])).all()
     empty.measure(final, "cost", "training_joules", 1000.0, conditions="RAPL")
     study = Study(empty.results())
-    assert list(costs(study).along(JOULES, final_curves(study, "vae")[0])) == [250.0, 1000.0]
+    assert list(Costs(study).along(JOULES, final_curves(study, "vae")[0])) == [250.0, 1000.0]
     assert np.isnan(tuned(empty)[3])
     empty.measure(search, "cost", "training_joules", 300.0, conditions="RAPL")
     assert tuned(empty)[3] == 300.0
@@ -103,7 +103,7 @@ def test_energy_by_different_meters_is_not_compared(empty):
         run = empty.run(arm, "final")
         points(empty, run, [5.0])
         empty.measure(run, "cost", "training_joules", 1000.0, conditions=meter)
-    assert costs(Study(empty.results())).joules.empty
+    assert Costs(Study(empty.results())).joules.empty
 
 
 @pytest.mark.parametrize(

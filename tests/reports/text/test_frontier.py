@@ -77,9 +77,9 @@ def test_many_ranges_are_counted(empty):
     study = curves_of(empty, {"vae": [one, shifted(one)], "glow": [other, shifted(other)]})
     (by_images,) = said(study)
     assert by_images == (
-        "By training images seen, Glow is lower at 1,000 images; VAE is lower at 8,000 images; between these lie 6 more "
-        "ranges, listed below. The means of Glow and VAE cross for the last of 7 times at 8,000 images (95% interval "
-        "7,000 images to 8,000 images): Glow is lower before, VAE after."
+        "By training images seen, Glow is lower at 1,000 images; VAE is lower at 8,000 images; between these lie 6 "
+        "more ranges, listed below. The means of Glow and VAE cross for the last of 7 times at 8,000 images (95% "
+        "interval 7,000 images to 8,000 images): Glow is lower before, VAE after."
     )
     found = frontiers(study)
     assert [row[3] for row in cells(frontier.ranges(study, found))] == ["Glow", "VAE"] * 4
