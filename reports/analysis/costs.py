@@ -48,15 +48,17 @@ def alone(curves: Sequence[Curve]) -> list[Curve]:
     """The curves of an arm's runs with the time that each would have taken by itself.
 
     The first run of a process compiles its programs and the later ones share them. What a run takes to its first
-    evaluation beyond a usual interval is its start; each is counted as long as the longest start among them.
+    evaluation beyond a usual interval is its start; each is counted as long as the longest start among them. Of a run with one
+    evaluation it is not known.
     """
     starts = [
-        max(0.0, float(curve.seconds[0] - np.median(np.diff(curve.seconds)))) if len(curve.seconds) > 1 else 0.0
+        max(0.0, float(curve.seconds[0] - np.median(np.diff(curve.seconds)))) if len(curve.seconds) > 1 else math.nan
         for curve in curves
     ]
-    longest = max(starts, default=0.0)
+    longest = max((start for start in starts if math.isfinite(start)), default=0.0)
     return [
-        replace(curve, seconds=curve.seconds - start + longest) for curve, start in zip(curves, starts, strict=True)
+        replace(curve, seconds=curve.seconds + (longest - start)) if math.isfinite(start) else curve
+        for curve, start in zip(curves, starts, strict=True)
     ]
 
 
@@ -102,7 +104,7 @@ class Costs:
 
     @cached_property
     def trained(self) -> pd.DataFrame:
-        """``images`` and ``seconds`` that each attempt of a search trained up to its last evaluation; 0 if there is none.
+        """``images`` and ``seconds`` that each attempt of a search trained, up to its last evaluation.
 
         An attempt that continues another has logged the other's evaluations again, with their seconds.
         """

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from reports.analysis.costs import IMAGES, JOULES, OPERATIONS, SECONDS, Costs
+from reports.analysis.costs import IMAGES, JOULES, OPERATIONS, SECONDS, Costs, alone
 from reports.analysis.curves import final_curves
 from reports.analysis.results import Study
 
@@ -112,3 +112,13 @@ def test_energy_by_different_meters_is_not_compared(empty):
 )
 def test_amounts_in_words(cost, value, text):
     assert cost.amount(value).replace("\u00a0", " ") == text
+
+
+def test_each_seed_is_counted_with_the_start_of_the_run_that_compiled(empty):
+    points(empty, empty.run("vae", "final", seed=0), [13.0, 14.0, 15.0])
+    points(empty, empty.run("vae", "final", seed=1), [1.0, 2.0, 3.0])
+    points(empty, empty.run("vae", "final", seed=2), [2.0])
+    first, second, single = alone(final_curves(Study(empty.results()), "vae"))
+    assert list(first.seconds) == list(second.seconds) == [13.0, 14.0, 15.0]
+    assert list(single.seconds) == [2.0]  # of one evaluation the start is not known
+    assert alone([]) == []
