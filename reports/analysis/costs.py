@@ -48,8 +48,8 @@ def alone(curves: Sequence[Curve]) -> list[Curve]:
     """The curves of an arm's runs with the time that each would have taken by itself.
 
     The first run of a process compiles its programs and the later ones share them. What a run takes to its first
-    evaluation beyond a usual interval is its start; each is counted as long as the longest start among them. Of a run with one
-    evaluation it is not known.
+    evaluation beyond a usual interval is its start; each is counted as long as the longest start among them. A run of
+    one evaluation, whose start is not known, stays as it is.
     """
     starts = [
         max(0.0, float(curve.seconds[0] - np.median(np.diff(curve.seconds)))) if len(curve.seconds) > 1 else math.nan

@@ -206,7 +206,7 @@ def test_no_more_than_a_few_figures_of_a_kind_stand_open(four):
 def test_all_figures_and_tables_of_folds_reach_the_files(document):
     inside = [block for block in document.all_blocks() if isinstance(block, Figures | Table | Comparison | Headline)]
     assert {type(block) for block in inside} == {Figures, Table, Comparison, Headline}
-    assert len(document.figures) == 17
+    assert len(document.figures) == 20
 
 
 def test_repeated_attempts_are_named_below_the_counts(study):
