@@ -85,7 +85,7 @@ class Costs:
         # Numbers by their text, as one that a run does not have is not equal to itself.
         texts = runs[["family", *shape]].astype(object).map(str)
         key = pd.Series(["\n".join(row) for row in texts.itertuples(index=False, name=None)], index=runs.index)
-        by_shape = counted.groupby(counted.index.map(key)).first()
+        by_shape = counted.groupby(key.reindex(counted.index)).first()
         samples = pd.to_numeric(runs.get("param.training_samples", pd.Series(1.0, runs.index)), errors="coerce")
         found: pd.Series = (TRAINING_PASSES * samples.fillna(1) * key.map(by_shape)).dropna()
         return found
@@ -100,7 +100,8 @@ class Costs:
     def _measured(self, metric: str) -> pd.DataFrame:
         """The finite measurements of a cost, by run."""
         found = select(self.study.measurements, "cost", metric).drop_duplicates("run_id")
-        return found[np.isfinite(found["value"])].set_index("run_id")
+        finite: pd.DataFrame = found[np.isfinite(found["value"])]
+        return finite.set_index("run_id")
 
     @cached_property
     def trained(self) -> pd.DataFrame:

@@ -70,7 +70,11 @@ def crossing_in_time(study: Study, first: str, second: str) -> list[str]:
     if found is None or not {first, second} <= set(arms):
         return []
     places = crossings(arms[first], arms[second])
-    return [f"{_cross(study, SECONDS, places[-1], len(places))}."] if places else []
+    if not places:
+        return []
+    bound = [study.title(arm) for arm in (first, second) if arms[arm].schedule != Schedule.FREE]
+    caveat = f" By their schedules, shorter runs of {listing(bound)} may give lower values than these." if bound else ""
+    return [f"{_cross(study, SECONDS, places[-1], len(places))}.{caveat}"]
 
 
 def _tuned(study: Study, frontier: Frontier) -> str:
