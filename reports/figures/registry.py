@@ -14,8 +14,7 @@ if TYPE_CHECKING:
     from reports.analysis.results import Study
 
 SECTIONS = ("answer", "budgets", "comparison", "diagnostics", "trials", "learning", "more")
-"""The sections of a report that hold figures: ``answer`` is its first screen, ``budgets`` is there where a final
-run has a learning curve, ``more`` has what belongs in no other."""
+"""The sections of a report that hold figures: ``answer`` is its first screen, ``more`` has what belongs in no other."""
 OWN = __name__.partition(".")[0]
 FigureFunction = Callable[["Study"], "Figure | Iterable[Figure] | None"]
 F = TypeVar("F", bound=FigureFunction)

@@ -143,9 +143,9 @@ def _answer(study: Study, found: answer.Answer, pictures: _Pictures, figures: li
 
 
 def _budgets(study: Study, figures: list[Block]) -> list[Section]:
-    """Which arm is better for how much; nothing where there is no learning curve of a final run."""
+    """Which arm is better for how much; nothing where no final run has a learning curve or was measured."""
     found = frontiers(study)
-    if not found:
+    if not found and not figures:
         return []
     parts: dict[bool, list[Frontier]] = {True: [], False: []}
     for each in found:
