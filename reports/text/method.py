@@ -111,7 +111,8 @@ NOTES: list[tuple[str, str]] = [
         "where its interval with every other one excludes 0; elsewhere it is open. Where the means change their "
         "order, the interval of the crossing reaches from the last budget before it at which the order is clear to "
         "the first after it. In 2,000 simulated studies each of two, three and five seeds it held the true crossing "
-        "in 98, 97 and 96 of 100; a bootstrap over seeds in 65, 86 and 89. With one seed there is no interval.",
+        "in 98.0, 97.4 and 96.5 of 100; in the first 400 of each, a bootstrap over seeds did in 65, 86 and 89. "
+        "With one seed there is no interval.",
     ),
     (
         "Costs, tuning included",
