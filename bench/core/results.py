@@ -316,7 +316,7 @@ TABLES: dict[str, list[str]] = {
     "likelihood_by_image": ["image", "bound_nats", "monte_carlo_error", "effective_sample_size"],
     # The mean test bits/dim at k' = 1, 2, 4, ... k, from the same weights in groups of k'.
     "bound_by_samples": ["importance_samples", "bits_per_dim", "monte_carlo_error"],
-    # One row per share of the budget: the bound of the best weights by then, of so many importance samples.
+    # One row per share of the budget (1/8, 1/4, 1/2 and 1): the test bound of the best weights until then.
     "budgets": ["images", "evaluation", "bits_per_dim", "standard_error", "importance_samples"],
     # One row per latent of a VAE, ladder or not.
     "latents": ["latent", "kl_nats", "variance_of_mean", "active"],

@@ -10,6 +10,7 @@ import pandas as pd
 
 from reports import formatting
 from reports.analysis import statistics
+from reports.analysis.costs import alone
 from reports.analysis.curves import final_curves
 from reports.formatting import number, quantity
 
@@ -21,14 +22,14 @@ if TYPE_CHECKING:
 
 
 def at_equal_time(study: Study, low: str, high: str) -> list[str]:
-    """Which of two arms is lower at equal training time, and where their order changes.
+    """Which of two arms is lower at equal training time: all that the shorter one took.
 
     Args:
         study: the study.
         low: the arm with the lower mean test bits/dim.
         high: the other.
     """
-    curves = {arm: final_curves(study, arm) for arm in (low, high)}
+    curves = {arm: alone(final_curves(study, arm)) for arm in (low, high)}
     if not all(found and all(np.isfinite(each.seconds).all() for each in found) for found in curves.values()):
         return []
     totals = {arm: float(np.mean([each.seconds[-1] for each in found])) for arm, found in curves.items()}
@@ -57,7 +58,7 @@ def at_equal_time(study: Study, low: str, high: str) -> list[str]:
         turned = "" if ahead == low else ", the reverse of their order on test"
         verdict = f"{study.title(ahead)} is lower{turned}: {first} against {second}, by {shown}"
     note = f"validation, one-sample bound, best evaluation so far, mean over seeds{span}"
-    return [f"At equal training time, {spent}, {verdict} ({note}).", *_crossing(study, curves, low, high)]
+    return [f"At equal training time, {spent}, {verdict} ({note})."]
 
 
 def _best_until(curves: Sequence[Curve], seconds: float) -> np.ndarray:
@@ -69,21 +70,3 @@ def _best_until(curves: Sequence[Curve], seconds: float) -> np.ndarray:
 def _difference(x: np.ndarray, y: np.ndarray) -> statistics.Interval | None:
     frames = [pd.DataFrame({"value": values, "standard_error": np.nan}) for values in (x, y)]
     return statistics.compare(*frames)
-
-
-def _crossing(study: Study, curves: dict[str, list[Curve]], low: str, high: str) -> list[str]:
-    """Where the order of the mean curves changes for the last time; each holds its best value after its end."""
-    times = np.unique(np.concatenate([each.seconds for found in curves.values() for each in found]))
-    gap = np.array(
-        [np.mean(_best_until(curves[high], time)) - np.mean(_best_until(curves[low], time)) for time in times]
-    )
-    known = np.isfinite(gap) & (gap != 0)
-    times, lower = times[known], gap[known] > 0
-    changes = np.flatnonzero(lower[1:] != lower[:-1]) + 1
-    if not len(changes):
-        return []
-    last = int(changes[-1])
-    after, before = (study.title(low), study.title(high)) if lower[last] else (study.title(high), study.title(low))
-    times_changed = "" if len(changes) == 1 else f" for the last of {len(changes)} times"
-    moment = quantity(float(times[last]), None, "s")
-    return [f"Their order changes{times_changed} at {moment}: {before} is lower before, {after} after."]

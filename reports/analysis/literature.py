@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -138,3 +139,12 @@ def published(dataset: Mapping[str, object]) -> list[Published]:
     levels = dataset.get("grey_levels")
     known = RESULTS.get((str(dataset.get("name")), int(levels) if isinstance(levels, int | float) else 0), [])
     return sorted(known, key=lambda each: each.value)
+
+
+def published_bits(dataset: Mapping[str, object]) -> list[tuple[Published, float]]:
+    """What is known of a study's data set, each with its bits/dim; without those in nats if an image's size is not."""
+    shape = dataset.get("image_shape")
+    dimensions = math.prod(int(side) for side in shape) if isinstance(shape, list | tuple) else 0
+    units = {"bits_per_dim": 1.0, "nll_nats": 1 / (dimensions * math.log(2)) if dimensions else math.nan}
+    found = [(each, each.value * units.get(each.metric, math.nan)) for each in published(dataset)]
+    return [(each, bits) for each, bits in found if math.isfinite(bits)]

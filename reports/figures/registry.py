@@ -13,7 +13,7 @@ from reports.figures.grammar import Figure
 if TYPE_CHECKING:
     from reports.analysis.results import Study
 
-SECTIONS = ("answer", "comparison", "diagnostics", "trials", "learning", "more")
+SECTIONS = ("answer", "budgets", "comparison", "diagnostics", "trials", "learning", "more")
 """The sections of a report that hold figures: ``answer`` is its first screen, ``more`` has what belongs in no other."""
 OWN = __name__.partition(".")[0]
 FigureFunction = Callable[["Study"], "Figure | Iterable[Figure] | None"]

@@ -189,17 +189,10 @@ def _distances_caption(study: Study, best: str, intervals: dict[str, Interval | 
 
 def _published(study: Study) -> list[tuple[str, float, str]]:
     """Published results of the data: the model's name, bits/dim, and the result in words."""
-    shape = study.results.dataset.get("image_shape")
-    pixels = int(np.prod(shape)) if isinstance(shape, list | tuple) else 0
-    found = []
-    for each in literature.published(study.results.dataset):
-        unit = METRICS[each.metric].unit
-        about = f"{each.model}: {each.value:g} {unit}, {each.source}"
-        if each.metric == LIKELIHOOD:
-            found.append((each.model, each.value, about))
-        elif each.metric == "nll_nats" and pixels:
-            found.append((each.model, each.value / (pixels * np.log(2)), about))
-    return found
+    return [
+        (each.model, bits, f"{each.model}: {each.value:g} {METRICS[each.metric].unit}, {each.source}")
+        for each, bits in literature.published_bits(study.results.dataset)
+    ]
 
 
 def _level(study: Study, arm: str, runs: pd.DataFrame, place: float) -> list[Layer]:
@@ -290,7 +283,7 @@ def trade_offs(study: Study) -> Iterator[Figure]:
                 )
         errors = _errors(study, data.split, data.points["run_id"])
         limits = _with_bars(fence(data.points["value"]) or (0.0, 1.0), data.points["value"], errors)
-        lines, limits, about_codes = _code_lines(study, limits) if data.split == "test" else ([], limits, [])
+        lines, limits, about_codes = code_lines(study, limits) if data.split == "test" else ([], limits, [])
         limits = _widened(*limits, share=0.08)
         layers = [*lines, *layers]
         runs = "complete trials" if data.split == "validation" else "final runs"
@@ -309,7 +302,7 @@ def trade_offs(study: Study) -> Iterator[Figure]:
         yield Figure(title, [Panel(axis, Axis(f"{data.split} bits/dim", limits=limits), layers)], caption, stem=cost)
 
 
-def _code_lines(study: Study, limits: tuple[float, float]) -> tuple[list[Layer], tuple[float, float], list[str]]:
+def code_lines(study: Study, limits: tuple[float, float]) -> tuple[list[Layer], tuple[float, float], list[str]]:
     """Lines at the reference codes near a scale of test bits/dim, the scale with them in it, and sentences on them."""
     low, high = limits
     codes = reference_codes(study)

@@ -6,12 +6,16 @@ import base64
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-import reports.figures.study  # noqa: F401 - registers the project's own figures
+import reports.figures.frontier  # registers the project's own figures, as the next one
+import reports.figures.study  # noqa: F401
 from bench.core.results import PICTURES, TABLES, RunState
 from reports import formatting
 from reports.analysis.arm_forecasts import recorded
+from reports.analysis.costs import IMAGES, SECONDS
 from reports.analysis.findings import Finding
+from reports.analysis.frontier import frontiers
 from reports.analysis.results import Study
+from reports.analysis.rungs import rungs
 from reports.analysis.statistics import LEVEL
 from reports.analysis.won_images import Win, wins
 from reports.figures.drawing import draw_registered
@@ -36,7 +40,7 @@ from reports.pages.document import (
     Section,
     provenance,
 )
-from reports.text import method, practical, tables
+from reports.text import frontier, method, practical, tables
 from reports.text.contents import Contents
 
 if TYPE_CHECKING:
@@ -44,6 +48,7 @@ if TYPE_CHECKING:
 
     from bench.core.results import ImageGrid, StudyResults
     from reports.analysis.differences import Difference
+    from reports.analysis.frontier import Frontier
     from reports.figures.drawing import DrawnFigure, FailedFigure
     from reports.figures.registry import RegisteredFigure
     from reports.figures.styles import Style
@@ -55,7 +60,7 @@ IMAGE_BUDGET = 1_200_000
 PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 MOST_FIGURES = 4
 """Figures of one kind that stand open; the further ones are folded."""
-OPEN = {"trade-off": 2, "learning": 1} | dict.fromkeys(("bound", "latents", "importance", "budget"), 0)
+OPEN = {"frontier": 2, "trade-off": 2, "learning": 1} | dict.fromkeys(("bound", "latents", "importance", "budget"), 0)
 """Likewise of those kinds that answer less."""
 MOST_BESIDE = 4
 """Sentences beside the figure of the answer; further ones stand below the pictures, which they would push away."""
@@ -84,6 +89,7 @@ def page_of(contents: Contents, *, pdf: bool = False) -> Document:
     more = figures.get("more", [])
     sections = [
         Section("answer", "Answer", "Answer", _answer(study, contents.answer, pictures, figures.get("answer", []))),
+        *_budgets(study, figures.get("budgets", [])),
         Section(
             "comparison",
             "Comparison",
@@ -168,6 +174,29 @@ def _answer(study: Study, found: Answer, pictures: _Pictures, figures: list[Bloc
         *([Fold("What the numbers are and rest on", [Items(found.grounds)])] if found.grounds else []),
         *([Fold("What would change the answer", [Items(found.outlook)])] if found.outlook else []),
     ]
+
+
+def _budgets(study: Study, figures: list[Block]) -> list[Section]:
+    """Which arm is better for how much; nothing where no final run has a learning curve or was measured."""
+    found = frontiers(study)
+    if not found and not figures:
+        return []
+    parts: dict[bool, list[Frontier]] = {True: [], False: []}
+    for each in found:
+        parts[each.cost in (IMAGES, SECONDS) and not each.with_tuning].append(each)
+    said = [*frontier.sentences(study, found), *frontier.schedules(study, found)]
+    targets = frontier.time_to_target(study, found)
+    blocks = [
+        *([Items(said)] if said else []),
+        *figures,
+        *_shown(frontier.on_test(study, rungs(study))),
+        *_shown(frontier.budgets(study, parts[True])),
+        *_folded("The same with tuning, and by operations and energy", frontier.budgets(study, parts[False])),
+        *_folded("Which arm is the lowest, range by range", frontier.ranges(study, found)),
+        *_folded("Where two arms cross", frontier.crossing_table(study, found)),
+        *_folded("Time to a target: reference codes and published results", targets, method.TARGETS_NOTE),
+    ]
+    return [Section("budgets", "For how much", "For how much", blocks)]
 
 
 def _comparison(contents: Contents, styles: dict[str, Style], pictures: _Pictures, figures: list[Block]) -> list[Block]:

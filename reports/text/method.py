@@ -24,6 +24,12 @@ PUBLISHED_NOTE = (
     "were published too, some rounded there."
 )
 
+TARGETS_NOTE = (
+    "The first evaluation of each seed at or below the target, the range over seeds. Targets are of test images, the "
+    "curves of validation images by the one-sample bound, which is looser than the bound on test: an arm may reach a "
+    "target earlier on test. A seed that did not reach it, diverged or failed is a miss."
+)
+
 NOTES: list[tuple[str, str]] = [
     (
         "Arms and families",
@@ -90,7 +96,38 @@ NOTES: list[tuple[str, str]] = [
         "Equal numbers of images take models unequal time. The answer at equal time is read "
         "off the logged curves of the final runs: the best validation value so far of each seed at the end of the "
         "shorter arm's training, averaged over seeds, by the one-sample bound. Seconds are those of training on "
-        "the study's device, with compilation and validation. After its end a run holds its best value.",
+        "the study's device, with compilation and validation; each seed is counted with the longest start among the "
+        "arm's. After its end a run holds its best value.",
+    ),
+    (
+        "For how much",
+        "The value of an arm at a budget is the best validation value so far of each final run, by the one-sample "
+        "bound, at its last evaluation within the budget. Where the schedule does not depend on the budget (a constant "
+        "rate, or a lower one on each plateau), that is what a run of this budget gives, from ten epochs on: below, a "
+        "run is evaluated more often than once an epoch, and a shorter one may lower its rate sooner. A cosine or "
+        "staged schedule does depend on it: such an arm is dashed and marked, and only its end counts as a value at a "
+        "budget. Nothing is said beyond the budgets that were measured, except that a run that stopped by patience "
+        "keeps its value.",
+    ),
+    (
+        "The lowest arm at each budget, and crossings",
+        "At each budget two arms differ by Welch's 95% interval over seeds, at that budget by itself. Between two "
+        "evaluations of an arm its value lies between theirs, and the interval covers both. One arm is the lowest "
+        "where its interval with every other one excludes 0; elsewhere it is open. Where the means change their "
+        "order, the interval of the crossing reaches from the last budget before it at which the order is clear to "
+        "the first after it. In 2,000 simulated studies each of two, three and five seeds it held the true crossing "
+        "in 98.0, 97.4 and 96.5 of 100; in the first 400 of each, a bootstrap over seeds did in 65, 86 and 89. "
+        "With one seed there is no interval.",
+    ),
+    (
+        "Costs, tuning included",
+        "Tuning included means: what all attempts of the arm's search cost, pruned, failed and interrupted ones too, "
+        "added to each point. Of seconds that is their time from start to end, summed over workers; of an interrupted "
+        "one, and of images and operations, what it trained up to its last evaluation. Final runs of one process share "
+        "its compiled programs: each is counted as if it had taken the longest start among the arm's seeds. Operations "
+        "are those of products and convolutions, three forward passes an image, where they were counted for the shape "
+        "of every model. Energy was measured of whole trainings and is shared out over their time. A cost that is not "
+        "known of an arm leaves the arm out of its axis.",
     ),
     (
         "Three errors",

@@ -22,6 +22,7 @@ from bench.core.results import (
     RunState,
     StudyResults,
 )
+from reports.analysis.results import Study
 
 SWEPT = {"vae": ["latent_size", "learning_rate"], "glow": ["flow_depth", "learning_rate"]}
 BOUNDS = {
@@ -244,6 +245,15 @@ class Builder:
             bits_per_dim=value + 0.1 / ks - 0.1 / samples,
             monte_carlo_error=0.004 / np.sqrt(ks),
         )
+        self.table(
+            run,
+            "budgets",
+            images=[2000, 3000, 6000, 12_000],
+            evaluation=[2, 3, 6, 12],
+            bits_per_dim=[value + 1.4 / step - 1.4 / 12 for step in (2, 3, 6, 12)],
+            standard_error=0.013,
+            importance_samples=samples,
+        )
         if family == "vae":
             kl = np.concatenate([np.linspace(3, 1, 12), np.full(20, 0.002)])
             self.measure(run, "diagnostics", "active_units", 12)
@@ -357,6 +367,48 @@ def whole(levels: dict[str, list[float]], *, measured: bool = False, families: d
             final = builder.measured if measured else builder.final
             final(arm, seed, value, **best(builder, arm))
     return builder
+
+
+FALLS = [9.0, 5.0, 3.0, 2.0, 1.5, 1.2]
+SLOW = [4.0, 3.9, 3.8, 3.7, 3.6, 3.5]
+"""Two learning curves that cross between the second and the third evaluation."""
+
+
+def shifted(values: list[float], by: float = 0.01) -> list[float]:
+    """The learning curve of another seed."""
+    return [value + by for value in values]
+
+
+def curves_of(
+    builder: Builder,
+    curves: dict[str, list[list[float]]],
+    *,
+    every: float = 1000.0,
+    seconds: dict[str, float] | None = None,
+    decay: str | dict[str, str | None] | None = "plateau",
+    **known: object,
+) -> Study:
+    """A study whose final runs have these learning curves, by arm and seed.
+
+    Args:
+        builder: collects them.
+        curves: bits/dim at each evaluation.
+        every: images between two evaluations.
+        seconds: time between two evaluations of each arm.
+        decay: the setting of the arms, or of each.
+        known: further fields of the results.
+    """
+    decays = decay if isinstance(decay, dict) else dict.fromkeys(curves, decay)
+    for arm, seeds in curves.items():
+        for seed, values in enumerate(seeds):
+            parameters = {} if decays[arm] is None else {"param_decay": decays[arm]}
+            run = builder.run(arm, "final", seed=seed, **parameters)
+            builder.history(run, values)
+            for row in builder.histories[-len(values) :]:
+                step = float(str(row["step"]))
+                row["images"] = every * step
+                row["seconds"] = np.nan if seconds is None else seconds[arm] * step
+    return Study(builder.results(**known))
 
 
 FOUR = {"dense": "vae", "conv": "vae", "shallow": "glow", "deep": "glow"}

@@ -120,3 +120,17 @@ def test_the_tightest_bound_of_a_run_is_reported(study):
     builder.measure(run, "test", "bits_per_dim", 2.4, importance_samples=1)
     test = select(Study(builder.results()).finals["vae"].measurements, "test", "bits_per_dim")
     assert list(test["value"]) == [2.2]
+
+
+def test_the_interval_at_each_of_several_points_is_that_of_the_point_by_itself():
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(2.0, 0.1, (3, 4)), rng.normal(2.1, 0.2, (2, 4))
+    x[:, 3], y[:, 3] = 1.0, 2.0  # nothing varies there
+    found = statistics.compare_each(x, y)
+    for point in range(3):
+        frames = [pd.DataFrame({"value": each[:, point], "standard_error": np.nan}) for each in (x, y)]
+        one = statistics.compare(*frames)
+        assert found.loc[point].to_list() == pytest.approx([one.value, one.low, one.high])
+    assert found.loc[3, "value"] == -1.0
+    assert found.loc[3, ["low", "high"]].isna().all()
+    assert statistics.compare_each(x[:1], y)["low"].isna().all()

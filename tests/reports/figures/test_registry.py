@@ -89,7 +89,7 @@ def test_a_figure_that_raises_leaves_its_place_and_the_rest(finished, tmp_path, 
         assert text.count("This figure could not be drawn: ") == 1
         assert words in text.replace("\\", "")
     assert "figure broken could not be drawn" in caplog.text
-    assert len(paths.figures) == 14
+    assert len(paths.figures) == 16
 
 
 def test_figures_that_belong_nowhere_else_have_a_section_of_their_own(finished, tmp_path):
@@ -107,7 +107,7 @@ def test_nothing_to_show_is_no_heading(finished, tmp_path):
 
 
 def test_names_and_sections_are_checked_and_ours_come_first():
-    with pytest.raises(SettingsError, match="section 'top' is none of answer, comparison, diagnostics"):
+    with pytest.raises(SettingsError, match="section 'top' is none of answer, budgets, comparison"):
         register_figure("a", "A", section="top")
     with pytest.raises(SettingsError, match="a name has lower-case letters"):
         register_figure("a b", "A")

@@ -17,6 +17,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.collections import FillBetweenPolyCollection
 from matplotlib.container import ErrorbarContainer
 
+import reports.figures.frontier  # noqa: F401 - registers its figure
 from bench.core.results import Measurement, ReferenceCodes
 from bench.study.search_space import Integers, Reals, to_json
 from reports.analysis.results import Study

@@ -206,7 +206,30 @@ def test_no_more_than_a_few_figures_of_a_kind_stand_open(four):
 def test_all_figures_and_tables_of_folds_reach_the_files(document):
     inside = [block for block in document.all_blocks() if isinstance(block, Figures | Table | Comparison | Headline)]
     assert {type(block) for block in inside} == {Figures, Table, Comparison, Headline}
-    assert len(document.figures) == 18
+    assert len(document.figures) == 21
+
+
+def test_for_how_much_stands_right_after_the_answer(document):
+    assert [each.anchor for each in document.sections][:3] == ["answer", "budgets", "comparison"]
+    found = kinds(document, "budgets")
+    # Sentences, figures, and the values on test and on validation; ranges and what tuning adds are folded.
+    assert found[:7] == ["Items", "Heading", "Paragraph", "Figures", "Fold", "Table", "Table"]
+    assert set(found[7:]) == {"Fold"}
+    summaries = [block.summary for block in section(document, "budgets").blocks if isinstance(block, Fold)]
+    assert "The same with tuning, and by operations and energy" in summaries
+    assert "Which arm is the lowest, range by range" in summaries
+    assert "Where two arms cross" not in summaries  # they do not
+
+
+def test_a_users_figure_of_budgets_needs_no_learning_curve(empty, monkeypatch):
+    assert "budgets" not in [each.anchor for each in page(empty.results()).sections]
+    monkeypatch.setattr(registry, "_FIGURES", {})
+
+    @registry.register_figure("mine", "Heading of mine", section="budgets")
+    def mine(study):
+        return Figure("Mine", [Panel(Axis(), Axis(), [Points([1.0], [2.0])])])
+
+    assert kinds(page(empty.results()), "budgets") == ["Heading", "Figures"]
 
 
 def test_repeated_attempts_are_named_below_the_counts(study):

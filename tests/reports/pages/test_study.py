@@ -114,7 +114,12 @@ def read(results, folder: Path) -> tuple[Page, str, str]:
 
 def test_report_of_a_finished_study(finished, tmp_path):
     page, html, markdown = read(finished, tmp_path)
-    assert html.index('id="answer"') < html.index('id="comparison"') < html.index('id="trials"')
+    assert (
+        html.index('id="answer"')
+        < html.index('id="budgets"')
+        < html.index('id="comparison"')
+        < html.index('id="trials"')
+    )
     for text in (page.text.replace(NO_BREAK, " "), markdown):
         assert "has the lower test bits/dim on digits at this budget, so far" in text
         assert "Course of training of the final runs" in text
@@ -124,9 +129,9 @@ def test_report_of_a_finished_study(finished, tmp_path):
         assert "importance-weighted bound, k=64" in text
         assert "python studies/vae_vs_glow.py --dataset digits --trials 24 --seed 0" in text
         assert "6704154c0ffee" in text
-    # The answer, one trade-off, four responses, two importances, two budgets, three figures of learning curves and
-    # one of their forecast.
-    assert page.tags.count("svg") == 14
+    # The answer, two costs, one trade-off, four responses, two importances, two budgets, three figures of learning
+    # curves and one of their forecast.
+    assert page.tags.count("svg") == 16
     assert "could not be drawn" not in page.text
     assert page.tags.count("img") == 4
     assert page.tags.count("main") == page.tags.count("header") == page.tags.count("footer") == 1
@@ -144,9 +149,9 @@ def test_report_of_all_that_a_run_measures(measured, tmp_path):
         assert "Interpolations between held-out images" in text
         assert "tables/likelihood_by_image.csv" in text.replace("\\", "")
         assert " wins" not in text
-    # The answer, two trade-offs, four responses, two importances, three learning curves and their forecast, two
-    # budgets, two bounds, and the latents.
-    assert page.tags.count("svg") == 18
+    # The answer, two costs and test at shares of the budget, two trade-offs, four responses, two importances, three
+    # learning curves and their forecast, two budgets, two bounds, and the latents.
+    assert page.tags.count("svg") == 21
     assert "could not be drawn" not in page.text
     assert sorted(path.stem for path in (tmp_path / "tables").iterdir()) == sorted(TABLES)
     for name, columns in TABLES.items():

@@ -1,0 +1,100 @@
+"""Test bits/dim at shares of the budget, as the final runs measured them with their best weights until then."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from reports.analysis import statistics
+from reports.analysis.curves import final_curves
+from reports.analysis.differences import likelihood_units
+from reports.analysis.frontier import SAME_RUNG, Schedule, budget, schedule
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from reports.analysis.results import Study
+    from reports.analysis.statistics import Interval
+
+
+@dataclass(frozen=True)
+class Rung:
+    """The arms on test at one budget.
+
+    Attributes:
+        images: the budget.
+        levels: ``value``, ``standard_error`` over images and ``importance_samples`` of each run, by arm, of those of
+            which every seed measured it; a run that stopped by itself before has its last value.
+        early: the arms of which this is not known to be the value of a run of that budget, as their schedule depends on
+            the budget or is not known, and theirs was larger.
+        lowest: the arm with the lowest mean; empty where fewer than two were measured.
+        second: the next one.
+        interval: by how much the second lies above the lowest, over seeds, or else over images; None where not known.
+    """
+
+    images: float
+    levels: dict[str, pd.DataFrame]
+    early: tuple[str, ...] = ()
+    lowest: str = ""
+    second: str = ""
+    interval: Interval | None = None
+
+
+def rungs(study: Study) -> list[Rung]:
+    """The arms at each budget at which final runs measured test; none where they did not, or in several units."""
+    if len(likelihood_units(study)) > 1:
+        return []
+    measured = {}
+    for arm in study.arms:
+        table = study.table("budgets", arm).dropna(subset=["images"])
+        table = table[np.isfinite(table["bits_per_dim"])]
+        if len(table):
+            measured[arm] = table.rename(columns={"bits_per_dim": "value"})
+    if not measured:
+        return []
+    places = _places(np.unique(np.concatenate([table["images"] for table in measured.values()])))
+    measured = {arm: table.assign(images=table["images"].map(places)) for arm, table in measured.items()}
+    return [_rung(study, images, measured) for images in sorted(set(places.values()))]
+
+
+def _places(ascending: np.ndarray) -> dict[float, float]:
+    """The rung of each number of images: batches need not divide a budget, so that arms differ a little."""
+    found: dict[float, float] = {}
+    for images in ascending[::-1]:
+        above = next(reversed(found), math.inf)
+        found[float(images)] = found[above] if above <= (1 + SAME_RUNG) * images else float(images)
+    return found
+
+
+def _rung(study: Study, images: float, measured: dict[str, pd.DataFrame]) -> Rung:
+    levels, early = {}, []
+    for arm, table in measured.items():
+        level = _level(study, arm, table, images)
+        if level is not None:
+            levels[arm] = level
+            if schedule(study, arm) != Schedule.FREE and images < table["images"].max():
+                early.append(arm)
+    ranked = sorted(levels, key=lambda arm: float(levels[arm]["value"].mean()))
+    if len(ranked) < 2:
+        return Rung(images, levels, tuple(early))
+    lowest, second, *_ = ranked
+    return Rung(images, levels, tuple(early), lowest, second, statistics.compare(levels[second], levels[lowest]))
+
+
+def _level(study: Study, arm: str, table: pd.DataFrame, images: float) -> pd.DataFrame | None:
+    """What an arm's seeds measured at a rung; None where one of them did not."""
+    last = table.sort_values("evaluation", kind="stable").groupby("run_id").tail(1)
+    ended = {curve.run_id for curve in final_curves(study, arm) if curve.images[-1] < budget(study, arm)}
+    kept = last[last["run_id"].isin(ended) & (last["images"] < images)]
+    here = (
+        table[table["images"] == images].sort_values("evaluation", kind="stable").drop_duplicates("run_id", keep="last")
+    )
+    seeds = study.finals[arm].runs["run_id"]
+    parts = here.set_index("run_id").combine_first(kept.set_index("run_id"))
+    if not seeds.isin(parts.index).all():
+        return None
+    found: pd.DataFrame = parts.loc[seeds, ["value", "standard_error", "importance_samples"]]
+    return found

@@ -1,0 +1,349 @@
+"""Which arm is better for how much, in sentences and tables."""
+
+from __future__ import annotations
+
+from itertools import combinations
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+
+from reports import formatting
+from reports.analysis import statistics
+from reports.analysis.costs import IMAGES, JOULES, SECONDS, Costs
+from reports.analysis.frontier import Schedule, against, at_budgets, crossings, leads
+from reports.analysis.targets import time_to_targets
+from reports.formatting import MISSING, count, listing, quantity
+from reports.text.tables import Cell, Table
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from reports.analysis.costs import Cost
+    from reports.analysis.frontier import ArmCurves, AtBudget, Crossing, Frontier, Lead
+    from reports.analysis.results import Study
+    from reports.analysis.rungs import Rung
+    from reports.analysis.targets import Passing
+
+MOST_RANGES = 4
+"""Ranges of budgets that a sentence lists; the table has all."""
+SHARES = {1 / 8: "1/8", 1 / 4: "1/4", 1 / 2: "1/2", 1.0: "all that was measured of every arm"}
+
+
+def sentences(study: Study, found: list[Frontier]) -> list[str]:
+    """Which arm is the lowest over which budgets, where the two lowest cross, and what tuning changes of it."""
+    plain = [each for each in found if not each.with_tuning and each.cost in (SECONDS, IMAGES) and len(each.arms) > 1]
+    tuned = [each for each in found if each.with_tuning and each.cost in (SECONDS, IMAGES) and len(each.arms) > 1]
+    plain.sort(key=lambda each: each.cost != SECONDS)
+    tuned.sort(key=lambda each: each.cost != SECONDS)
+    return [*(_order(study, each) for each in plain), *(_tuned(study, each) for each in tuned[:1])]
+
+
+def schedules(study: Study, found: list[Frontier]) -> list[str]:
+    """Of which arms a point before the end is not what a shorter run gives, in sentences."""
+    arms = {each.arm: each.schedule for frontier in found for each in frontier.arms}
+    said = []
+    for schedule, why in (
+        (Schedule.BOUND, "depends on the budget"),
+        (Schedule.UNKNOWN, "is not known not to depend on the budget"),
+    ):
+        names = [study.title(arm) for arm, of in arms.items() if of == schedule]
+        if names:
+            said.append(
+                f"The learning-rate schedule of {listing(names)} {why}: a point before the end (dashed) is not what a "
+                "shorter run gives, which may be lower; only the end is."
+            )
+    return said
+
+
+def _order(study: Study, frontier: Frontier) -> str:
+    """Which arm is the lowest over which budgets, and where the two lowest cross."""
+    head = f"By {frontier.cost.label}"
+    parts = _ranges(study, frontier) or [_no_overlap(study, frontier)]
+    return ". ".join([f"{head}, {'; '.join(parts)}", *_of_two_lowest(study, frontier)]) + "."
+
+
+def crossing_in_time(study: Study, first: str, second: str) -> list[str]:
+    """Where two arms cross over training time, within what was measured of both."""
+    found = against(study, SECONDS, Costs(study))
+    arms = {arm.arm: arm for arm in found.arms} if found else {}
+    if found is None or not {first, second} <= set(arms):
+        return []
+    places = crossings(arms[first], arms[second])
+    if not places:
+        return []
+    bound = [study.title(arm) for arm in (first, second) if arms[arm].schedule != Schedule.FREE]
+    caveat = f" By their schedules, shorter runs of {listing(bound)} may give lower values than these." if bound else ""
+    return [f"{_cross(study, SECONDS, places[-1], len(places))}.{caveat}"]
+
+
+def _tuned(study: Study, frontier: Frontier) -> str:
+    cost = frontier.cost
+    spent = listing([f"{cost.amount(arm.tuning)} for {study.title(arm.arm)}" for arm in frontier.arms])
+    parts = _ranges(study, frontier) or [_no_overlap(study, frontier)]
+    left_out = f" ({listing([study.title(arm) for arm in frontier.without])}: not known)" if frontier.without else ""
+    return f"With tuning included, {spent}{left_out}, {'; '.join(parts)}."
+
+
+def _no_overlap(study: Study, frontier: Frontier) -> str:
+    ordered = sorted(frontier.arms, key=lambda arm: arm.last)
+    first, second = ordered[0], ordered[1]
+    return (
+        f"no budget was measured of two arms: {study.title(first.arm)} ends at {frontier.cost.amount(first.last)}, "
+        f"before the first evaluation of {study.title(second.arm)} at {frontier.cost.amount(second.start)}"
+    )
+
+
+def _ranges(study: Study, frontier: Frontier) -> list[str]:
+    if min(len(arm.runs) for arm in frontier.arms) < 2:
+        return _without_interval(study, frontier)
+    found = leads(frontier.arms)
+    if len(found) == 1:
+        (only,) = found
+        return [f"{_who(study, only)} at every budget measured, {_span(frontier.cost, only)}"]
+    said = [f"{_who(study, each)} {_span(frontier.cost, each)}" for each in found]
+    if len(said) <= MOST_RANGES:
+        return said
+    return [said[0], said[-1], f"between these lie {len(said) - 2} more ranges, listed below"]
+
+
+def _who(study: Study, lead: Lead) -> str:
+    lower = "lower" if len(lead.among) == 2 else "the lowest"
+    if lead.arm:
+        beside = "" if len(lead.among) == 2 else f" of {len(lead.among)}"
+        return f"{study.title(lead.arm)} is {lower}{beside}"
+    names = [study.title(arm) for arm in lead.contenders]
+    return f"the seeds leave open which of {listing(names)} is {lower}"
+
+
+def _span(cost: Cost, lead: Lead) -> str:
+    return (
+        f"from {cost.amount(lead.low)} to {cost.amount(lead.high)}"
+        if lead.low < lead.high
+        else f"at {cost.amount(lead.low)}"
+    )
+
+
+def _without_interval(study: Study, frontier: Frontier) -> list[str]:
+    row = _at_shared_end(frontier)
+    if row is None:
+        return []
+    one = listing([study.title(arm.arm) for arm in frontier.arms if len(arm.runs) < 2])
+    return [
+        f"{study.title(row.lowest)} has the lowest value at {frontier.cost.amount(row.cost)}, the largest budget that "
+        f"was measured of all; {one} has one seed, so that no interval is known"
+    ]
+
+
+def _at_shared_end(frontier: Frontier) -> AtBudget | None:
+    """The arms at the largest budget that was measured of all."""
+    shared = frontier.shared
+    rows = [row for row in at_budgets(frontier) if shared and row.cost == shared[1] and row.lowest]
+    return rows[0] if rows else None
+
+
+def _of_two_lowest(study: Study, frontier: Frontier) -> list[str]:
+    row = _at_shared_end(frontier)
+    if row is None:
+        return []
+    arms = {arm.arm: arm for arm in frontier.arms}
+    places = crossings(arms[row.lowest], arms[row.second])
+    return [_cross(study, frontier.cost, places[-1], len(places))] if places else []
+
+
+def _cross(study: Study, cost: Cost, crossing: Crossing, times: int) -> str:
+    before, after = study.title(crossing.before), study.title(crossing.after)
+    last = "" if times == 1 else f" for the last of {times} times"
+    return (
+        f"The means of {before} and {after} cross{last} at {cost.amount(crossing.at)} ({_interval(cost, crossing)}): "
+        f"{before} is lower before, {after} after"
+    )
+
+
+def _interval(cost: Cost, crossing: Crossing) -> str:
+    if not crossing.has_interval:
+        return "one seed, so no interval"
+    low, high = (None if end is None else cost.amount(end) for end in (crossing.low, crossing.high))
+    if low and high:
+        return f"95% interval {low} to {high}"
+    if high:
+        return f"95% interval up to {high}, without a lower end in what was measured"
+    if low:
+        return f"95% interval from {low}, without an upper end in what was measured"
+    return "open, as the seeds separate the arms on neither side"
+
+
+def budgets(study: Study, found: list[Frontier]) -> Table:
+    """The arms on validation at each budget: values, the lowest, and by how much the next one lies above it."""
+    arms = list(dict.fromkeys(arm.arm for each in found for arm in each.arms))
+    rows = []
+    for each in found:
+        known = {arm.arm: arm for arm in each.arms}
+        for row in at_budgets(each):
+            notes = [] if each.cost in (IMAGES, JOULES) else [each.cost.label]
+            notes += ["with tuning"] if each.with_tuning else []
+            notes += [SHARES[row.share]] if row.share else []
+            cells = [_level(each.cost, known.get(arm), row) for arm in arms]
+            early = [arm for arm in row.levels if not known[arm].is_final(row.cost)]
+            verdict = _verdict(study, row.lowest, row.second, row.above, early)
+            rows.append([Cell(each.cost.amount(row.cost), notes), *cells, *verdict])
+    caption = "Validation bits/dim at each budget: one-sample bound, best evaluation so far, ± one standard error"
+    return Table(caption, ["Budget", *map(study.title, arms), *VERDICT], rows)
+
+
+VERDICT = ("Lowest", "The next one above it")
+
+
+def _level(cost: Cost, arm: ArmCurves | None, row: AtBudget) -> Cell:
+    if arm is None:
+        return Cell("not known")
+    if arm.arm in row.levels:
+        return Cell(_mean(row.levels[arm.arm]), [] if arm.is_final(row.cost) else [EARLY])
+    if row.cost < arm.start:
+        return Cell("none yet")
+    return Cell("ended", [f"{_mean(arm.level(arm.last))} at {cost.amount(arm.last)}"])
+
+
+EARLY = "before its end"
+"""The mark of a value that is not what a run of that budget gives."""
+
+
+def _mean(values: np.ndarray) -> str:
+    level = statistics.estimate(pd.DataFrame({"value": values, "standard_error": np.nan}))
+    return MISSING if level is None else quantity(level.mean, level.error)
+
+
+def _verdict(
+    study: Study, lowest: str, second: str, above: tuple[float, float, float], early: Sequence[str]
+) -> list[Cell]:
+    """The lowest of the arms at a budget, or that it is open, and by how much the next one lies above it."""
+    if not lowest:
+        return [Cell(MISSING), Cell(MISSING)]
+    notes = [f"{listing([study.title(arm) for arm in early])} {EARLY}"] if early else []
+    value, low, high = above
+    if not np.isfinite(low):
+        distance = Cell(quantity(value), [study.title(second), "no interval"])
+    else:
+        shown, start, end = formatting.difference(value, low, high)
+        distance = Cell(shown, [study.title(second), f"95% interval {start} to {end}"])
+    if low > 0:
+        return [Cell(study.title(lowest), notes), distance]
+    return [Cell("open", [f"{study.title(lowest)} by its mean", *notes]), distance]
+
+
+def on_test(study: Study, found: list[Rung]) -> Table:
+    """The arms on test at shares of the budget."""
+    arms = [arm for arm in study.arms if any(arm in rung.levels for rung in found)]
+    rows = []
+    for rung in found:
+        cells = []
+        for arm in arms:
+            level = rung.levels.get(arm)
+            estimate = None if level is None else statistics.estimate(level)
+            if level is None or estimate is None:
+                cells.append(Cell("not measured"))
+                continue
+            samples = sorted({int(k) for k in level["importance_samples"].dropna()})
+            notes = [f"k = {', '.join(map(str, samples))}"] if samples else []
+            cells.append(
+                Cell(quantity(estimate.mean, estimate.error), [*notes, *([EARLY] if arm in rung.early else [])])
+            )
+        interval = rung.interval
+        above = (interval.value, interval.low, interval.high) if interval else (_gap(rung), np.nan, np.nan)
+        rows.append(
+            [Cell(IMAGES.amount(rung.images)), *cells, *_verdict(study, rung.lowest, rung.second, above, rung.early)]
+        )
+    caption = "Test bits/dim at shares of the budget: the best weights until then, ± one standard error"
+    return Table(caption, ["Budget", *map(study.title, arms), *VERDICT], rows)
+
+
+def _gap(rung: Rung) -> float:
+    if not rung.lowest:
+        return np.nan
+    return float(rung.levels[rung.second]["value"].mean() - rung.levels[rung.lowest]["value"].mean())
+
+
+def ranges(study: Study, found: list[Frontier]) -> Table:
+    """Every range of budgets over which one arm is the lowest, or over which that is open."""
+    rows = [
+        [
+            Cell(_axis(each)),
+            Cell(each.cost.amount(lead.low), order=lead.low),
+            Cell(each.cost.amount(lead.high), order=lead.high),
+            Cell(study.title(lead.arm) if lead.arm else "open"),
+            Cell(listing([study.title(arm) for arm in lead.among if arm not in (lead.contenders or (lead.arm,))])),
+        ]
+        for each in found
+        for lead in leads(each.arms)
+    ]
+    columns = ["Budget in", "From", "To", "Lowest", "Clearly above"]
+    return Table("Which arm is the lowest, by 95% intervals over seeds at each budget", columns, rows, sortable=True)
+
+
+def crossing_table(study: Study, found: list[Frontier]) -> Table:
+    """Every crossing of two arms."""
+    rows = [
+        [
+            Cell(_axis(each)),
+            Cell(study.title(crossing.before)),
+            Cell(study.title(crossing.after)),
+            Cell(each.cost.amount(crossing.at), order=crossing.at),
+            Cell(_interval(each.cost, crossing)),
+        ]
+        for each in found
+        for first, second in combinations(each.arms, 2)
+        for crossing in crossings(first, second)
+    ]
+    columns = ["Budget in", "Lower before", "Lower after", "The means cross at", "Interval"]
+    return Table("Where two arms cross", columns, rows, sortable=True)
+
+
+def _axis(frontier: Frontier) -> str:
+    return f"{frontier.cost.label}{', with tuning' if frontier.with_tuning else ''}"
+
+
+def time_to_target(study: Study, found: list[Frontier]) -> Table:
+    """When each arm first passed what codes and models that are no arms take; a miss says what was spent on it."""
+    passings = time_to_targets(study)
+    arms = list(passings[0][1]) if passings else []
+    tuning = {
+        (each.cost.name, arm.arm): arm.tuning for each in found if each.with_tuning for arm in each.arms if arm.tuning
+    }
+    rows = [
+        [
+            Cell(target.name),
+            Cell(quantity(target.value), order=target.value),
+            *(_passed(by_arm[arm], tuning.get(("seconds", arm))) for arm in arms),
+        ]
+        for target, by_arm in passings
+    ]
+    return Table("Time to a target", ["Target", "bits/dim", *map(study.title, arms)], rows)
+
+
+def _passed(passing: Passing, tuning: float | None) -> Cell:
+    """When the seeds of an arm first passed a target: the range over them, and the misses."""
+    timed = bool(np.isfinite(passing.spent_seconds).all())
+    cost = SECONDS if timed else IMAGES
+    at, spent = (passing.seconds, passing.spent_seconds) if timed else (passing.images, passing.spent_images)
+    hits, passed = at[passing.passed], int(passing.passed.sum())
+    misses = passing.seeds - passed
+    lost = [f"{count(passing.lost, 'seed')} diverged or failed"] if passing.lost else []
+    if not passed:
+        notes = [f"in {IMAGES.amount(float(passing.spent_images.max()))}"] if timed else []
+        return Cell(f"not reached in {cost.amount(float(spent.max()))}", [*notes, *lost])
+    notes = [_extent(IMAGES, passing.images[passing.passed])] if timed else []
+    if passing.at_first:
+        notes.append(f"the first evaluation in {count(passing.at_first, 'seed')}")
+    if misses:
+        missed = spent[~passing.passed]
+        within = f" in {cost.amount(float(missed.max()))}" if len(missed) else ""
+        notes.append(f"{passed} of {count(passing.seeds, 'seed')}; not reached{within} by {misses}")
+    if timed and tuning:
+        notes.append(f"with tuning {_extent(cost, hits + tuning)}")
+    return Cell(_extent(cost, hits), [*notes, *lost], order=float(hits.max()) if not misses else None)
+
+
+def _extent(cost: Cost, values: np.ndarray) -> str:
+    """The range over seeds; one number where they agree."""
+    ends = dict.fromkeys(cost.amount(float(end)) for end in (values.min(), values.max()))
+    return " to ".join(ends)
