@@ -19,10 +19,10 @@ STUDY = Study(
         Arm(
             LADDER_VAE.model.model_copy(update={"kl_warmup_steps": 500}),
             training=LADDER_VAE.training.model_copy(
-                update={"images": 400_000, "batch_size": 64, "evaluations": 20, "warmup_steps": 200}
+                update={"images": 240_000, "batch_size": 64, "evaluations": 20, "warmup_steps": 200}
             ),
         ),
-        Arm(GLOW.model, training=GLOW.training.model_copy(update={"images": 90_000})),
+        Arm(GLOW.model, training=GLOW.training.model_copy(update={"images": 60_000})),
     ),
 )
 
