@@ -22,7 +22,7 @@ import pandas as pd
 from scipy import stats
 
 from bench.core.results import TRAINING_SETTINGS, RunState
-from reports.analysis.results import LIKELIHOOD, select
+from reports.analysis.results import LIKELIHOOD, UNENDED, select
 from reports.analysis.statistics import LEVEL
 from reports.formatting import listing, short
 
@@ -39,7 +39,6 @@ FEWEST_TRIALS = 5
 """Complete trials of an arm below which it is open what else does as well."""
 MOST_COMPARED = 200
 """Trials that are compared in pairs to find out which settings are sizes."""
-UNENDED = (RunState.RUNNING, RunState.INTERRUPTED)
 """States that say nothing about a configuration."""
 
 
