@@ -280,6 +280,7 @@ RUN_COLUMNS = [
     "family",
     "number",
     "attempt",
+    "continued_from",
     "seed",
     "state",
     "reason",

@@ -105,10 +105,10 @@ def run_trial(
     """
     compiled = _compiled_model(config, data, seed)
     log, meter = _train(compiled, config, data, seed, on_evaluation, checkpoint, on_rescue=on_rescue, until=until)
-    if until is not None and len(log.records) == until < config.training.evaluations:
+    if until is not None and until <= len(log.records) < config.training.evaluations:
         raise StoppedAtRungError(
-            f"stopped at evaluation {until} of {config.training.evaluations}: it is continued once it is among the "
-            "better half there"
+            f"stopped at evaluation {len(log.records)} of {config.training.evaluations}: it is continued once it is "
+            "among the better half there"
         )
     model = compiled.model
     validation = _validation(compiled, data, importance_samples)

@@ -41,6 +41,7 @@ from bench.execution.trial import OnEvaluation, OnRescue, Outcome, run_final, ru
 from bench.search.heartbeat import BEATS_PER_LEASE, Heartbeat
 from bench.search.processes import Owner
 from bench.search.queue import STOPPED, Claim, UnusableTaskError
+from bench.search.sampler import BUDGET
 from bench.study.config import RunConfig
 from bench.study.definition import FINALS, Arm
 from bench.tracking.writer import ModelRun
@@ -212,6 +213,10 @@ class Worker:
         """Train one configuration of the sweep, and evaluate it on validation."""
         arm, settings = self.study.bound.study.arm(kind), self.study.bound.settings
         config = self.study.bound.configure(arm, claim.values)
+        # Of the task, whose budget may be another than when this worker joined.
+        budget = int(claim.note.get(BUDGET, config.training.evaluations))
+        if budget != config.training.evaluations:
+            config = config.model_copy(update={"training": config.training.lasting(budget)})
         seed = derive_seed(settings.seed, kind, claim.number)
 
         def train(on_evaluation: OnEvaluation, checkpoint: Checkpoint, on_rescue: OnRescue) -> Outcome:
@@ -272,10 +277,11 @@ class Worker:
         checkpoint = self.study.checkpoint(kind, claim.number, job.config, job.seed)
         extends = not job.config.training.depends_on_budget
 
-        def is_settled() -> bool:
-            return claim.number in queue.settled()
+        def is_over() -> bool:
+            last = queue.settled().get(claim.number)
+            return last is not None and (last.is_out or (last.state == RunState.COMPLETE and not extends))
 
-        with _Attempt(name, claim, checkpoint, is_settled, self.progress, extends) as attempt:
+        with _Attempt(name, claim, checkpoint, is_over, self.progress, extends) as attempt:
             evaluations = claim.evaluations or job.config.training.evaluations
             self.progress.start_run(name, evaluations, job.kind, len(queue.settled()), total)
             # Last, as an interruption between here and the training would leave the run open.
@@ -285,6 +291,7 @@ class Worker:
                 attempt=claim.attempt,
                 key=claim.key,
                 continuation=_format_continuation(claim, checkpoint),
+                continued_from=len(checkpoint.records()),
                 inactive=[swept for swept in job.arm.sweep if swept not in job.values],
                 **job.parameters,
             )
@@ -346,7 +353,8 @@ class _Attempt:
     name: str
     claim: Claim
     checkpoint: Checkpoint
-    is_settled: Callable[[], bool]
+    is_over: Callable[[], bool]
+    """Whether another attempt has ended the task so that none continues it."""
     progress: StudyProgress
     extends: bool
     """Whether a larger budget continues a complete training."""
@@ -381,9 +389,9 @@ class _Attempt:
             self.claim.end(state, reason=reason)
         if self.run is not None and not isinstance(error, OutboxError | CheckpointError | TrackingError):
             self.run.finish(state, reason, rank)
-        # The next attempt at a lost trial has removed the checkpoint, which this one may have written again; and no
+        # Another attempt at a lost trial may have removed the checkpoint, which this one may have written again; and no
         # attempt may continue from weights that were trained on altered images.
-        is_void = isinstance(error, AlteredDataError) or (isinstance(error, LostTrialError) and self.is_settled())
+        is_void = isinstance(error, AlteredDataError) or (isinstance(error, LostTrialError) and self.is_over())
         may_continue = state == RunState.INTERRUPTED or isinstance(error, StoppedAtRungError)
         may_continue |= outcome is not None and self.extends
         if is_void or not may_continue:

@@ -62,8 +62,10 @@ class _OwnTrials:
     ) -> list[FrozenTrial]:
         own = attempts_at_tasks(self._storage.get_all_trials(study_id, deepcopy), self._note)
         tried = [trial for trial in own if trial.state in _TRAINED and not was_ended_by_hand(trial)]
-        # Of the attempts at one trial, each of which continued the one before, a sampler learns from the last.
-        last = {trial.user_attrs["task"]: trial.number for trial in tried}
+        # Of the attempts at one trial, each of which continued the one before, a sampler learns from the last that has
+        # ended: it would take a trial for bad while another attempt continues it.
+        in_order = sorted(tried, key=lambda trial: (trial.state.is_finished(), trial.number))
+        last = {trial.user_attrs["task"]: trial.number for trial in in_order}
         return [
             trial
             for trial in own

@@ -5,9 +5,10 @@ from __future__ import annotations
 import sys
 import time
 import uuid
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from itertools import takewhile
 from typing import Any, TypeVar
 
 import optuna
@@ -25,7 +26,8 @@ from bench.search.storage import with_retries
 Result = TypeVar("Result")
 
 MAX_DEATHS = 3
-"""Deaths of its processes after which a task has failed, since it probably kills them."""
+"""Deaths of its processes after which a task has failed, since it probably kills them; those before a rung that it
+reached do not count beyond it."""
 OBJECTIVE = "bits/dim on validation"
 """What all queues minimise."""
 ALWAYS = sys.maxsize
@@ -105,6 +107,11 @@ class Attempt:
         """The evaluation after which it was stopped, to be continued by a later attempt perhaps; else None."""
         last = self.frozen.last_step or 0
         return self.evaluations if self.state == RunState.PRUNED and 0 < self.evaluations <= last else None
+
+    @property
+    def is_out(self) -> bool:
+        """Whether it ended so that nothing continues it: it failed, diverged, or was pruned before its rung."""
+        return self.counts and self.state != RunState.COMPLETE and self.stopped_at is None
 
     @property
     def reached(self) -> int:
@@ -331,7 +338,7 @@ class Queue:
         attempts = self.attempts()
         gone = [each for each in attempts if each.state == RunState.RUNNING and self._is_gone(each)]
         for each in gone:
-            deaths = sum(other.number == each.number and other.reason == DIED for other in attempts) + 1
+            deaths = 1 + _deaths_since_progress([other for other in attempts if other.number == each.number])
             if deaths < MAX_DEATHS:
                 self.call(lambda each=each: self._take_back(each, RunState.INTERRUPTED, DIED))  # type: ignore[misc]
             else:
@@ -458,6 +465,12 @@ class Claim:
             f"attempt {self.attempt} at {self._queue.name} {self.number} was taken away: its process sent no heartbeat "
             f"for {self._queue.lease:g} s, or {BY_HAND}"
         )
+
+
+def _deaths_since_progress(attempts: Sequence[Attempt]) -> int:
+    """How many of the attempts at a task died since the last that counts."""
+    latest = takewhile(lambda each: not each.counts, reversed(attempts))
+    return sum(each.reason == DIED for each in latest)
 
 
 def _attempt(trial: FrozenTrial) -> Attempt:

@@ -14,9 +14,8 @@ from optuna.storages import BaseStorage
 from scipy.stats import qmc
 
 from bench.core.errors import SettingsError
-from bench.core.results import RunState
 from bench.core.seeds import derive_seed
-from bench.search.queue import Attempt, Claim, Queue, Task, UnusableValuesError
+from bench.search.queue import ALWAYS, Attempt, Claim, Queue, Task, UnusableValuesError
 from bench.study.definition import HALVING, PRUNERS
 from bench.study.rungs import Progress, rungs, targets
 from bench.study.search_space import Choices, Integers, Parameter, Space, choose_values, value_at
@@ -27,6 +26,8 @@ AnyPruner = str | optuna.pruners.BasePruner
 """A pruner, or its name."""
 _NEEDED = {"CmaEsSampler": "cmaes", "GPSampler": "torch"}
 """What samplers of Optuna's import when they propose, not when they are made."""
+BUDGET = "evaluations"
+"""Where the note of a trial's task has the evaluations of the whole budget: a worker may have joined before it grew."""
 TPE_STARTUP_TRIALS = 4
 """Random trials before TPE models their outcome; fewer than Optuna's ten, since studies are small."""
 
@@ -91,7 +92,8 @@ class Search(Queue):
             stopped = [at for each in settled.values() if (at := each.stopped_at) is not None]
             levels = rungs(self.evaluations, stopped)
             wanted = targets({number: _progress(each) for number, each in settled.items()}, levels, trials)
-        return [Task(number, self._known_values(number), evaluations=target) for number, target in wanted.items()]
+        note = {BUDGET: self.evaluations}
+        return [Task(number, self._known_values(number), note, target) for number, target in wanted.items()]
 
     def furthest(self) -> Attempt | None:
         """Of the trials that were stopped at a rung, the best of those that came furthest."""
@@ -100,7 +102,7 @@ class Search(Queue):
 
     def foremost(self, most: int) -> set[int]:
         """The numbers of the trials that a larger budget would continue first."""
-        whole = [each for each in self.settled().values() if not _progress(each).is_out]
+        whole = [each for each in self.settled().values() if not each.is_out and each.reached != ALWAYS]
         return {each.number for each in sorted(whole, key=_standing)[:most]}
 
     def _known_values(self, number: int) -> dict[str, Any]:
@@ -155,8 +157,7 @@ class Search(Queue):
 
 
 def _progress(attempt: Attempt) -> Progress:
-    is_out = attempt.state != RunState.COMPLETE and attempt.stopped_at is None
-    return Progress(attempt.reached, is_out, attempt.frozen.intermediate_values)
+    return Progress(attempt.reached, attempt.is_out, attempt.frozen.intermediate_values)
 
 
 def _standing(attempt: Attempt) -> tuple[int, float, int]:

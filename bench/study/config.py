@@ -90,6 +90,11 @@ class TrainingConfig(BaseModel):
         del written["images"], written["evaluations"]
         return {**written, "steps_per_evaluation": self.steps_per_evaluation}
 
+    def lasting(self, evaluations: int) -> TrainingConfig:
+        """The same training with another budget, of so many intervals between evaluations."""
+        images = round(self.images / self.evaluations * evaluations)
+        return self.model_copy(update={"images": images, "evaluations": evaluations})
+
     @property
     def steps(self) -> int:
         """Optimizer steps in all, rounded up to fill the last interval between evaluations."""

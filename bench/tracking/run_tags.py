@@ -34,6 +34,8 @@ class RunTags(BaseModel):
     state: RunState
     number: int | None = None
     attempt: int = 1
+    continued_from: int = 0
+    """The evaluation of earlier attempts after which it went on; 0 if it began from the start."""
     key: str = ""
     """Identifies the run before MLflow does; empty in runs of earlier versions."""
     reason: str = ""

@@ -504,6 +504,7 @@ class ParentRun:
         attempt: int = 1,
         key: str | None = None,
         continuation: str = "",
+        continued_from: int = 0,
         inactive: Collection[str] = (),
         **parameters: Any,
     ) -> ModelRun:
@@ -519,6 +520,7 @@ class ParentRun:
             attempt: the number of the attempt at this trial, from 1.
             key: identifies the run before MLflow does; by default a new one.
             continuation: what the attempt continues, in words: ``attempt 1, from evaluation 3``.
+            continued_from: the evaluation after which it continues earlier attempts; 0 if it begins from the start.
             inactive: swept parameters without a value in this run, since it does not meet their condition.
             parameters: further parameters to log beside the configuration's own.
 
@@ -543,6 +545,7 @@ class ParentRun:
             "reparam.state": RunState.RUNNING,
             **({} if number is None else {"reparam.number": str(number)}),
             **({"reparam.continuation": _clean(continuation)} if continuation else {}),
+            **({"reparam.continued_from": str(continued_from)} if continued_from else {}),
         }
         creation = Creation(
             store=store_from(self.tracker.store, self.tracker.outbox),

@@ -34,7 +34,7 @@ def make_study(published: PublishedResult) -> Study:
 
 
 def collect_runs(published: PublishedResult, results: StudyResults, tracking: str) -> list[ObtainedRun]:
-    """The complete final runs of a study, in the order of their start.
+    """The complete final runs of a study, in the order of their start; of an extended study those of each budget.
 
     Args:
         published: the published result.
@@ -46,7 +46,9 @@ def collect_runs(published: PublishedResult, results: StudyResults, tracking: st
     """
     finals = results.runs[(results.runs["role"] == "final") & (results.runs["state"] == RunState.COMPLETE)]
     ordered = finals.sort_values("started")
-    return [_collect_run(published, results, run, number, tracking) for number, run in enumerate(ordered["run_id"])]
+    numbers = {seed: number for number, seed in enumerate(dict.fromkeys(ordered["seed"]))}
+    runs = zip(ordered["run_id"], ordered["seed"].map(numbers), strict=True)
+    return [_collect_run(published, results, run_id, int(number), tracking) for run_id, number in runs]
 
 
 def _collect_run(

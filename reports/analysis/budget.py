@@ -29,13 +29,15 @@ class BestSoFar:
 
     Attributes:
         arm: the arm.
-        observed: one row a trial that has ended, in their order: ``trials`` (interrupted ones are repeated and do not
-            count), ``images`` and ``seconds`` spent until then, and ``best``, NaN until a trial completes.
+        observed: one row an attempt that has ended, in the order in which they began: ``trials`` (one of which several
+            attempts were made counts once, and not before one has ended by itself), ``images`` and ``seconds`` spent
+            until then, where an attempt that continued others adds what it trained itself, and ``best``, NaN until a
+            trial completes.
         band: ``trials``, ``median``, ``low`` and ``high`` of the best of so many random trials; None where trials were
             not independent draws.
         draws: number of trials that the band rests on.
         sampler: how trials were proposed; empty where the study does not say.
-        pruned: whether any trial was pruned.
+        pruned: whether any trial was stopped early for good.
     """
 
     arm: str
@@ -101,25 +103,36 @@ def best_so_far(study: Study) -> list[BestSoFar]:
     """The course of each arm's search, of those in which a trial has completed with a finite value."""
     sampler = str(study.results.settings.get("sampler") or "")
     searched = study.attempts[study.attempts["state"] != RunState.RUNNING]
-    seen = study.histories.groupby("run_id", observed=True)["images"].max()
+    trained = _images_trained(study)
     found = []
     for arm in study.arms:
-        frame = searched[searched["arm"] == arm].sort_values("number", kind="stable")
+        frame = searched[searched["arm"] == arm].sort_values(["started", "number"], kind="stable")
         value = frame["value"].where(frame["state"] == RunState.COMPLETE)
         if value.isna().all():
             continue
         counted = frame["state"] != RunState.INTERRUPTED
         observed = pd.DataFrame(
             {
-                "trials": counted.cumsum(),
-                "images": frame["run_id"].map(seen).fillna(0.0).cumsum(),
+                "trials": (counted & ~frame["task"].where(counted).duplicated()).cumsum(),
+                "images": frame["run_id"].map(trained).fillna(0.0).cumsum(),
                 "seconds": pd.to_numeric(frame["seconds"], errors="coerce").fillna(0.0).cumsum(),
                 "best": value.cummin().ffill(),
             }
         )
         # The first trial is the arm's own configuration, not a draw.
-        drawn = value[counted & (frame["config_hash"] != frame["config_hash"].iloc[0])].fillna(np.inf)
+        own = frame.loc[frame["number"].sort_values(kind="stable").index, "config_hash"].iloc[0]
+        last = counted & frame.index.isin(study.counted.index)
+        drawn = value[last & (frame["config_hash"] != own)].fillna(np.inf)
         band = best_of(drawn.to_numpy(dtype=float)) if sampler == "random" and len(drawn) else None
-        pruned = bool((frame["state"] == RunState.PRUNED).any())
+        pruned = bool((last & (frame["state"] == RunState.PRUNED)).any())
         found.append(BestSoFar(arm, observed.reset_index(drop=True), band, len(drawn), sampler, pruned))
     return found
+
+
+def _images_trained(study: Study) -> pd.Series:
+    """The images that each run trained on itself: its learning curve begins with that of the attempt it continued."""
+    points = study.histories
+    continued_from = points["run_id"].astype(object).map(study.runs.set_index("run_id")["continued_from"])
+    before = points[points["step"] <= continued_from].groupby("run_id", observed=True)["images"].max()
+    seen: pd.Series = points.groupby("run_id", observed=True)["images"].max()
+    return seen.sub(before, fill_value=0.0)

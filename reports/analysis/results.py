@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 LIKELIHOOD = "bits_per_dim"
 UNKNOWN = "unknown"
+UNENDED = (RunState.RUNNING, RunState.INTERRUPTED)
 SPLITS = ("train", "validation", "test", "out_of_distribution", "diagnostics", "quality", "throughput", "cost")
 """Splits and groups without a split that the project measures; a user's metric may have another."""
 
@@ -101,7 +102,7 @@ class Finals:
         runs: the complete final runs of one configuration, one a seed.
         measurements: their measurements.
         trial: the trial that the configuration comes from, None where no complete trial has it.
-        left_out: number of complete final runs of other configurations or repeated seeds.
+        left_out: number of complete final runs of other configurations or budgets, or repeated seeds.
         superseded: whether another trial has reached a lower validation value since.
     """
 
@@ -126,22 +127,40 @@ class Study:
 
     @cached_property
     def runs(self) -> pd.DataFrame:
-        """All runs, with no arm, family, state or role missing: a run that lacks one is counted as ``unknown``."""
+        """All runs, with no arm, family, state or role missing: a run that lacks one is counted as ``unknown``.
+
+        ``task`` is the number of the trial or final run that it is an attempt at; ``spent`` are its seconds, with those
+        of the attempts that it continued.
+        """
         frame = with_schema(self.results.runs, RUN_COLUMNS)
         frame["arm"] = frame["arm"].astype(object).where(frame["arm"].notna(), frame["family"])
         for column in ("arm", "family", "state", "role"):
             frame[column] = frame[column].astype(object).where(frame[column].notna(), UNKNOWN).map(str)
+        frame["attempt"] = pd.to_numeric(frame["attempt"], errors="coerce").fillna(1)
+        frame["continued_from"] = pd.to_numeric(frame["continued_from"], errors="coerce").fillna(0)
+        # A trial is known by its number; a final run has none and is known by what it trains, from which seed.
+        final = [frame[name].where(frame["number"].isna()) for name in ("config_hash", "seed")]
+        by = [frame["arm"], frame["role"], frame["number"], *final]
+        frame["task"] = frame.groupby(by, dropna=False, sort=False).ngroup()
+        own = pd.to_numeric(frame["seconds"], errors="coerce")
+        in_order = own.fillna(0.0)[frame["attempt"].sort_values(kind="stable").index]
+        so_far = in_order.groupby(frame["task"]).cumsum()
+        frame["spent"] = own.where((frame["continued_from"] == 0) | own.isna(), so_far)
         return frame
 
     @cached_property
     def counted(self) -> pd.DataFrame:
-        """One run for each trial and each final run: its last attempt, as an interrupted one is repeated."""
+        """One run for each trial and each final run: the last attempt that ended by itself, or else the last.
+
+        Of a trial it is the last complete one if there is any, as that may be selected whatever became of a later
+        attempt that continued it.
+        """
         runs = self.runs
-        # A trial is known by its number; a final run has none and is known by what it trains, from which seed.
-        final = [runs[name].where(runs["number"].isna()) for name in ("config_hash", "seed")]
-        task = runs.groupby([runs["arm"], runs["role"], runs["number"], *final], dropna=False, sort=False).ngroup()
-        attempt = pd.to_numeric(runs["attempt"], errors="coerce").fillna(1)
-        return runs[attempt == attempt.groupby(task).transform("max")]
+        is_complete = (runs["state"] == RunState.COMPLETE) & (runs["role"] == "search")
+        standing = is_complete.astype(int) + ~runs["state"].isin(UNENDED)
+        of_task = runs["task"]
+        attempt = runs["attempt"].where(standing == standing.groupby(of_task).transform("max"))
+        return runs[attempt == attempt.groupby(of_task).transform("max")]
 
     @cached_property
     def ended(self) -> pd.DataFrame:
@@ -163,9 +182,11 @@ class Study:
         return list(zip(frame["state"], frame["reason"].fillna("").map(str), strict=True))
 
     @property
-    def repeated(self) -> pd.DataFrame:
-        """The attempts at trials and final runs that later ones repeated: none of them counts."""
-        return self.runs.drop(self.counted.index)
+    def uncounted(self) -> pd.DataFrame:
+        """The other attempts at trials and final runs: ``is_later`` are those that began after the one that counts."""
+        left = self.runs.drop(self.counted.index)
+        last = self.counted.groupby("task")["attempt"].max()
+        return left.assign(is_later=left["attempt"] > left["task"].map(last))
 
     @cached_property
     def families(self) -> dict[str, str]:
@@ -310,7 +331,10 @@ class Study:
         return {arm: self._finals(arm) for arm in self.arms}
 
     def _finals(self, arm: str) -> Finals:
-        """Those of the best trial's configuration, or else of the latest configuration that has any."""
+        """Those of the best trial's configuration, or else of the latest configuration that has any.
+
+        Of different budgets, as in a study that is being extended, the one that has most seeds, or else the largest.
+        """
         searched = self.trials[(self.trials["arm"] == arm) & (self.trials["state"] == RunState.COMPLETE)]
         searched = searched.dropna(subset=["value"]).sort_values(["value", "number"], kind="stable")
         final = self.runs[(self.runs["arm"] == arm) & (self.runs["role"] == "final")]
@@ -320,14 +344,14 @@ class Study:
             return Finals(final, self.measurements.iloc[:0], best, 0, superseded=False)
         chosen, searched_hashes = list(final["config_hash"]), list(searched["config_hash"])
         wanted = searched_hashes[0] if searched_hashes and searched_hashes[0] in chosen else chosen[-1]
-        current = final[final["config_hash"] == wanted]
+        current = _of_one_budget(final[final["config_hash"] == wanted])
         repeated = current["seed"].notna() & current.duplicated("seed", keep="last")
         current = current[~repeated].sort_values("seed", kind="stable")
         return Finals(
             runs=current,
             measurements=self.measurements[self.measurements["run_id"].isin(current["run_id"])],
             trial=searched.iloc[searched_hashes.index(wanted)] if wanted in searched_hashes else None,
-            left_out=len(final) - len(current),
+            left_out=int(final.index.isin(self.counted.index.difference(current.index)).sum()),
             superseded=bool(searched_hashes) and searched_hashes[0] != wanted,
         )
 
@@ -335,3 +359,13 @@ class Study:
     def selected(self) -> set[str]:
         """The run of each arm's selected trial."""
         return {str(final.trial["run_id"]) for final in self.finals.values() if final.trial is not None}
+
+
+def _of_one_budget(final: pd.DataFrame) -> pd.DataFrame:
+    """Those of the budget that has most seeds, or else of the largest: means are over runs of the same budget."""
+    if "param.images" not in final or final["param.images"].isna().all():
+        return final
+    images = pd.to_numeric(final["param.images"], errors="coerce")
+    seeds = final.groupby(images)["seed"].nunique()
+    reported: pd.DataFrame = final[images == seeds[seeds == seeds.max()].index.max()]
+    return reported

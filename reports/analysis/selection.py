@@ -22,7 +22,7 @@ import pandas as pd
 from scipy import stats
 
 from bench.core.results import TRAINING_SETTINGS, RunState
-from reports.analysis.results import LIKELIHOOD, select
+from reports.analysis.results import LIKELIHOOD, UNENDED, select
 from reports.analysis.statistics import LEVEL
 from reports.formatting import listing, short
 
@@ -41,7 +41,6 @@ MOST_COMPARED = 200
 """Trials that are compared in pairs to find out which settings are sizes."""
 SAFEGUARDS = ("clip_norm", "patience", "rescues")
 """Settings of the training that guard it: one at the end of its range does not say that a better model lies beyond."""
-UNENDED = (RunState.RUNNING, RunState.INTERRUPTED)
 """States that say nothing about a configuration."""
 
 

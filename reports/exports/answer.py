@@ -52,7 +52,7 @@ def answer_file(contents: Contents) -> schema.AnswerFile:
             schema.Runs(role=portable(role), arm=portable(arm), counts=_counts(counts), total=sum(counts.values()))
             for role, arm, counts in statistics.states_by_role(study.ended)
         ],
-        repeated_attempts=len(study.repeated),
+        repeated_attempts=len(study.uncounted),
     )
 
 

@@ -256,13 +256,12 @@ def _diagnostics(found: list[Finding], figures: list[Block]) -> list[Block]:
 
 
 def _trials(study: Study, pictures: _Pictures, figures: list[Block]) -> list[Block]:
-    counts, reasons, repeated = tables.state_counts(study), tables.failure_reasons(study), len(study.repeated)
+    counts, reasons = tables.state_counts(study), tables.failure_reasons(study)
     stability = [tables.learning_rate_stability(study, arm) for arm in study.arms]
     stable = [table for table in stability if table is not None]
     searched = [(study.title(arm), tables.trials(study, arm, pictures.of_trials)) for arm in study.arms]
-    note = f"Not counted: {formatting.count(repeated, 'interrupted attempt')}, repeated by the runs counted here."
     return [
-        *(_shown(counts, note if repeated else "") or [Paragraph("No run has been logged yet.", "empty")]),
+        *(_shown(counts, tables.uncounted(study)) or [Paragraph("No run has been logged yet.", "empty")]),
         *(_folded(reasons.caption, reasons) if (study.runs["state"] == RunState.COMPLETE).any() else _shown(reasons)),
         *figures,
         *([Fold("How stable training is, by learning rate", stable)] if stable else []),

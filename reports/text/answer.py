@@ -395,8 +395,8 @@ def _caveats(candidates: list[Candidate]) -> list[str]:
                 "made; the test values are those of the earlier choice."
             )
         if candidate.final.left_out:
-            n = count(candidate.final.left_out, "earlier final run")
-            sentences.append(f"{n} of {candidate.name} (other configuration or repeated seed) left out.")
+            n = count(candidate.final.left_out, "final run")
+            sentences.append(f"{n} of {candidate.name} (other configuration or budget, or repeated seed) left out.")
     return sentences
 
 

@@ -246,11 +246,14 @@ NOTES: list[tuple[str, str]] = [
         "best of n and its band follow from the distribution of trial values, which Kolmogorov's statistic bounds with "
         "no assumption on its shape (Lourie et al. 2024). With few trials the band is wide or has no end; that is "
         "what they can say. Other samplers learn from earlier trials, so that one study is one observation and has no "
-        "interval. Time and images are those that the trials spent, failed ones included.",
+        "interval. Time and images are those that the trials spent, failed ones included; an attempt that continued "
+        "another adds what it trained itself.",
     ),
     (
         "Trials that ended early",
         "Pruned, diverged, failed and interrupted trials are counted and drawn. A pruned trial stands at the last "
-        "validation value it reached, which it might have improved on.",
+        "validation value it reached, which it might have improved on. Of a trial that was stopped at a rung and "
+        "continued from there, its last attempt counts, and of one that completed and was continued to a larger budget "
+        "its last complete one.",
     ),
 ]

@@ -17,7 +17,7 @@ from reports import formatting
 from reports.analysis import convergence, levels, literature, statistics
 from reports.analysis.extractor import doubtful
 from reports.analysis.reference_codes import kinds, reference_codes
-from reports.analysis.results import LIKELIHOOD, select
+from reports.analysis.results import LIKELIHOOD, UNENDED, select
 from reports.formatting import MISSING, count, plain, quantity, state_name
 
 if TYPE_CHECKING:
@@ -442,6 +442,23 @@ def _label(metric: str) -> str:
     return METRICS[metric].label if metric in METRICS else metric
 
 
+def uncounted(study: Study) -> str:
+    """What became of the attempts that do not count, in a sentence; empty if all do."""
+    left = study.uncounted
+    is_unended = left["state"].isin(UNENDED)
+    kinds = (
+        (is_unended & ~left["is_later"], "interrupted attempt", "repeated or continued by the runs counted here"),
+        (
+            ~is_unended & ~left["is_later"],
+            "attempt",
+            "stopped after fewer images and continued by the runs counted here",
+        ),
+        (left["is_later"], "attempt", "begun to continue runs counted here, and not complete"),
+    )
+    parts = [f"{count(int(which.sum()), noun)}, {what}" for which, noun, what in kinds if which.any()]
+    return f"Not counted: {'; '.join(parts)}." if parts else ""
+
+
 def trials(study: Study, arm: str, pictures: Mapping[str, str]) -> Table:
     """Every trial of an arm: complete ones by value, then those that ended early by the value they had reached.
 
@@ -572,7 +589,7 @@ def _reason(run: Mapping[Hashable, Any]) -> list[str]:
 
 
 def _seconds(run: Mapping[Hashable, Any]) -> float | None:
-    return None if pd.isna(run["seconds"]) else float(run["seconds"])
+    return None if pd.isna(run["spent"]) else float(run["spent"])
 
 
 def _link(run: Mapping[Hashable, Any]) -> Cell:

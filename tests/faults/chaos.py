@@ -106,6 +106,14 @@ class Tally:
     """Of processes that did not end by themselves and well, by role and status."""
     seconds: float = 0.0
 
+    def __add__(self, later: Tally) -> Tally:
+        return Tally(
+            self.faults + later.faults,
+            self.requests_hit + later.requests_hit,
+            self.ends + later.ends,
+            self.seconds + later.seconds,
+        )
+
 
 class Chaos:
     """Runs a study, breaks things under a seed until so many are broken, and lets it come to its end.

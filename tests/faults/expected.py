@@ -13,6 +13,7 @@ from models.glow.config import GlowConfig
 from models.vae.config import VAEConfig
 
 EVALUATIONS = 8
+IMAGES_PER_EVALUATION = 128
 VALUE = "validation/bits_per_dim"
 _STATES = 1 << 31
 _DIVERGES_AT = 3

@@ -1,9 +1,14 @@
-"""What must hold of a study after its end, whatever happened to it: nothing lost, nothing doubled, all as computed."""
+"""What must hold of a study after its end, whatever happened to it: nothing lost, nothing doubled, all as computed.
+
+A task is settled once for each rung that it is trained to: each of its attempts that count reaches further than the one
+before, and logs the whole learning curve from the first evaluation.
+"""
 
 from __future__ import annotations
 
 from collections import Counter, defaultdict
 from dataclasses import dataclass, field
+from itertools import groupby, pairwise
 from typing import Any
 
 from mlflow.entities import ViewType
@@ -11,7 +16,9 @@ from mlflow.tracking import MlflowClient
 
 from bench.core.results import RunState
 from bench.core.seeds import derive_seed
-from bench.search.queue import DIED, MAX_DEATHS, Attempt, Queue
+from bench.execution.session import CHECKPOINTS_KEPT
+from bench.search.queue import ALWAYS, DIED, MAX_DEATHS, Attempt, Queue
+from bench.search.sampler import Search
 from bench.search.storage import open_storage
 from bench.search.study_record import StudyRecord
 from bench.study.config import RunConfig
@@ -51,10 +58,29 @@ def check(bound: BoundStudy, tracking_uri: str) -> Findings:
     found = Findings()
     storage = open_storage(bound.settings.storage_url)
     record = StudyRecord(storage, bound.study_id, bound.settings.lease)
-    queues = {
-        arm.name: (Queue(storage, f"{bound.study_id}/{arm.name}"), set(range(bound.settings.trials)))
+    searches = {
+        arm.name: Search(
+            storage,
+            f"{bound.study_id}/{arm.name}",
+            space=arm.sweep,
+            first=bound.first_values(arm),
+            sampler=bound.sampler,
+            pruner=bound.settings.pruner,
+            evaluations=bound.base(arm).training.evaluations,
+            seed=bound.settings.seed,
+        )
         for arm in bound.study.arms
     }
+    wanted = set(range(bound.settings.trials))
+    queues: dict[str, tuple[Queue, set[int]]] = {name: (search, wanted) for name, search in searches.items()}
+    for name, search in searches.items():
+        settled = search.settled()
+        short = [
+            task.number
+            for task in search.tasks(bound.settings.trials)
+            if task.number not in settled or not task.is_settled_by(settled[task.number])
+        ]
+        found.expect(not short, "lost trials", f"{name} {short} were not trained as far as their rungs")
     finals = {each.number for each in record.finals.attempts()}
     found.expect(len(finals) >= bound.settings.seeds * len(queues), "lost trials", "final runs were never offered")
     queues[FINALS] = (record.finals, finals)
@@ -64,14 +90,29 @@ def check(bound: BoundStudy, tracking_uri: str) -> Findings:
         attempts.update({each.key: (kind, each) for each in queue.attempts()})
     found.expect(record.watch_coordinator().observe().is_gone, "unended", "the storage has a coordinator")
     _check_runs(found, bound, attempts, MlflowClient(tracking_uri))
+    may_remain = _kept_checkpoints(bound, searches, record.finals)
     for folder in ("outbox", "checkpoints"):
-        left = [str(each) for each in (bound.settings.output / folder).rglob("*") if each.is_file()]
+        files = [each for each in (bound.settings.output / folder).rglob("*") if each.is_file()]
+        left = [str(each) for each in files if folder == "outbox" or each.name not in may_remain]
         found.expect(not left, f"{folder} left", f"{len(left)} files: {left[:4]}")
+    found.counts["checkpoints kept"] += len(files)
     return found
 
 
+def _kept_checkpoints(bound: BoundStudy, searches: dict[str, Search], finals: Queue) -> set[str]:
+    """The names of those that a larger budget would continue; no half-written file has one of them."""
+    names, selected = set(), set()
+    for name, search in searches.items():
+        names |= {f"{name}-{number}.npz" for number in search.foremost(CHECKPOINTS_KEPT)}
+        best = search.best()
+        if best is not None:
+            selected.add(bound.configure(bound.study.arm(name), best.values).hash)
+    of_finals = [each.number for each in finals.complete() if each.note["config_hash"] in selected]
+    return names | {f"{FINALS}-{number}.npz" for number in of_finals}
+
+
 def _check_tasks(found: Findings, kind: str, attempts: list[Attempt], wanted: set[int]) -> None:
-    """Each task is settled, once; its attempts are numbered; three deaths are the end of it, and not two."""
+    """Each task is settled, once a rung; its attempts are numbered; three deaths are the end of it, and not two."""
     by_task: dict[int, list[Attempt]] = defaultdict(list)
     for each in attempts:
         by_task[each.number].append(each)
@@ -82,23 +123,34 @@ def _check_tasks(found: Findings, kind: str, attempts: list[Attempt], wanted: se
         name = f"{kind} {number}"
         counting = [each for each in those if each.counts]
         found.expect(counting, "lost trials", f"{name} is not settled: {[each.state for each in those]}")
-        found.expect(len(counting) < 2, "duplicates", f"{name} is settled {len(counting)} times")
+        reached = [each.reached for each in counting]
+        found.expect(
+            all(before < after for before, after in pairwise(reached)), "duplicates", f"{name} is settled at {reached}"
+        )
+        found.counts["attempts that continued a trial"] += max(0, len(counting) - 1)
         numbers = [each.attempt for each in those]
         found.expect(numbers == list(range(1, len(those) + 1)), "duplicates", f"{name} has the attempts {numbers}")
         states = [each.state for each in those if each.state in (None, RunState.RUNNING)]
         found.expect(not states, "unended", f"{name} has attempts that are {states}")
-        deaths = sum(each.reason == DIED and each.state == RunState.INTERRUPTED for each in those)
-        given_up = [each for each in those if each.state == RunState.FAILED]
-        found.counts["deaths"] += deaths + len(given_up)
         found.counts["interrupted otherwise"] += sum(
             each.state == RunState.INTERRUPTED and each.reason != DIED for each in those
         )
-        found.counts["given up after three deaths"] += len(given_up)
-        found.expect(
-            (deaths == MAX_DEATHS - 1 and "died" in given_up[0].reason) if given_up else deaths < MAX_DEATHS,
-            "wrongly given up",
-            f"{name} after {deaths} deaths: {[each.reason for each in those]}",
-        )
+        for rung in _by_rung(those):
+            deaths = sum(each.reason == DIED and each.state == RunState.INTERRUPTED for each in rung)
+            given_up = [each for each in rung if each.state == RunState.FAILED]
+            found.counts["deaths"] += deaths + len(given_up)
+            found.counts["given up after three deaths"] += len(given_up)
+            found.expect(
+                (deaths == MAX_DEATHS - 1 and "died" in given_up[0].reason) if given_up else deaths < MAX_DEATHS,
+                "wrongly given up",
+                f"{name} after {deaths} deaths: {[each.reason for each in rung]}",
+            )
+
+
+def _by_rung(attempts: list[Attempt]) -> list[list[Attempt]]:
+    """The attempts at a task, those up to each that counts together."""
+    counting = [sum(before.counts for before in attempts[:i]) for i in range(len(attempts))]
+    return [[each for _, each in group] for _, group in groupby(zip(counting, attempts, strict=True), lambda x: x[0])]
 
 
 def _check_runs(
@@ -169,8 +221,10 @@ def _check_run(
         config = bound.configure(bound.study.arm(kind), attempt.values)
         seed = derive_seed(bound.settings.seed, kind, attempt.number)
     curve = expected.curve(config, seed)
+    if attempt.counts and attempt.reached != ALWAYS:
+        curve = curve[: attempt.reached]
     evaluations = _evaluations(client, run.info.run_id, f"{expected.VALUE}{EVALUATION_SUFFIX}")
-    is_whole = state in (RunState.COMPLETE, RunState.DIVERGED)
+    is_whole = state in (RunState.COMPLETE, RunState.DIVERGED) or attempt.stopped_at is not None
     due = curve if is_whole else curve[: len(evaluations)]
     found.counts["metrics"] += len(evaluations)
     steps = [step for step, _ in evaluations]

@@ -18,7 +18,7 @@ from typing import Any
 from bench.data.bundled import load_digits
 from bench.study.definition import BoundStudy, StudySettings
 from tests.faults.clock import follow
-from tests.faults.expected import EVALUATIONS, STUDY
+from tests.faults.expected import EVALUATIONS, IMAGES_PER_EVALUATION, STUDY
 from tests.faults.terminal import Terminal, print_to_file, take
 
 HTTP_SECONDS = 5
@@ -38,6 +38,7 @@ class Place:
         logs: folder of the processes' logs.
         lease: seconds without a sign of life that mean death.
         evaluation_seconds: that training to an evaluation takes.
+        evaluations: of the whole budget.
         sampler: who proposes values.
         pruner: which trials are stopped early.
         seeds: final runs of each arm.
@@ -51,6 +52,7 @@ class Place:
     logs: Path
     lease: float = 3.0
     evaluation_seconds: float = 0.2
+    evaluations: int = EVALUATIONS
     sampler: str = "qmc"
     pruner: str = "none"
     seeds: int = 2
@@ -63,8 +65,8 @@ class Place:
         settings = StudySettings(
             trials=trials,
             seeds=self.seeds,
-            images=EVALUATIONS * 128,
-            batch_size=128,
+            images=self.evaluations * IMAGES_PER_EVALUATION,
+            batch_size=IMAGES_PER_EVALUATION,
             sampler=self.sampler,
             pruner=self.pruner,
             lease=self.lease,
@@ -73,7 +75,8 @@ class Place:
             output=self.output,
             workers=0,
         )
-        return BoundStudy(STUDY, settings, dataset.info, dataset.digest, dataset.labels_digest)
+        intervals = {arm.name: IMAGES_PER_EVALUATION for arm in STUDY.arms}
+        return BoundStudy(STUDY, settings, dataset.info, dataset.digest, dataset.labels_digest, intervals)
 
 
 _context = multiprocessing.get_context("forkserver")

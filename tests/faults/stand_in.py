@@ -20,7 +20,7 @@ from PIL import Image
 
 import bench.runtime.backend
 import bench.training.checkpoint
-from bench.core.errors import DivergedError
+from bench.core.errors import DivergedError, StoppedAtRungError
 from bench.core.results import Bound, BoundKind, EvaluationRecord, Measurement
 from bench.data.bundled import load_digits
 from bench.data.dataset import TuningData
@@ -29,7 +29,6 @@ from bench.training.checkpoint import Checkpoint
 from bench.training.history import TrainingLog
 from tests.faults import expected
 
-IMAGES_PER_EVALUATION = 128
 LARGEST_PARAMETERS = 5_000
 """Numbers that a checkpoint holds beside the state."""
 OFF = 100.0
@@ -83,8 +82,11 @@ def run_trial(
     on_evaluation: Callable[[EvaluationRecord], None],
     checkpoint: Checkpoint,
     on_rescue: Callable[[str], None],
+    until: int | None = None,
 ) -> Outcome:
-    model, log = _trained(config, seed, on_evaluation, checkpoint)
+    model, log = _trained(config, seed, on_evaluation, checkpoint, until=until)
+    if until is not None and until <= len(log.records) < config.training.evaluations:
+        raise StoppedAtRungError(f"stopped at evaluation {until} of {config.training.evaluations}")
     return Outcome(model, log, _measured("validation", log, data))
 
 
@@ -98,8 +100,9 @@ def run_final(
     on_progress: Callable[[int, int], None],
     checkpoint: Checkpoint,
     on_rescue: Callable[[str], None],
+    until: int | None = None,
 ) -> Outcome:
-    model, log = _trained(config, seed, on_evaluation, checkpoint, _png())
+    model, log = _trained(config, seed, on_evaluation, checkpoint, _png(), until)
     time.sleep(evaluation_seconds)
     on_progress(1, 1)
     return Outcome(
@@ -113,27 +116,33 @@ def _trained(
     on_evaluation: Callable[[EvaluationRecord], None],
     checkpoint: Checkpoint,
     samples: bytes | None = None,
+    until: int | None = None,
 ) -> tuple[_Model, TrainingLog]:
     """In the order in which :func:`bench.training.loop.train` does it."""
     model = _Model(config, seed)
     earlier = checkpoint.restore(model)  # type: ignore[arg-type]
-    log = TrainingLog([], [], IMAGES_PER_EVALUATION) if earlier is None else earlier.continued()
-    reports = config.training.evaluations
-    for evaluation in range(len(log.records) + 1, reports + 1):
+    log = TrainingLog([], [], expected.IMAGES_PER_EVALUATION) if earlier is None else earlier.continued()
+    last = config.training.evaluations if until is None else until
+    for evaluation in range(len(log.records) + 1, last + 1):
         time.sleep(evaluation_seconds)
         if expected.diverges(config, evaluation):
             raise DivergedError(f"loss became nan in evaluation {evaluation}")
         model.state.assign(np.asarray(expected.next_state(int(model.state.value)), np.int64))
         value = expected.bits_per_dim(config, int(model.state.value), evaluation)
-        shown = samples if evaluation == reports else None
+        shown = samples if evaluation == config.training.evaluations else None
         log.interval_seconds.append(evaluation_seconds)
         log.records.append(
             EvaluationRecord(
-                evaluation, evaluation * IMAGES_PER_EVALUATION, evaluation * 0.5, {expected.VALUE: value}, shown
+                evaluation,
+                evaluation * expected.IMAGES_PER_EVALUATION,
+                evaluation * 0.5,
+                {expected.VALUE: value},
+                shown,
             )
         )
         on_evaluation(log.records[-1])
-        checkpoint.save(model, log, {"model_0": np.array(model.state.value)})  # type: ignore[arg-type]
+        best = {"model_0": np.array(model.state.value)}
+        checkpoint.save(model, log, best, is_last=evaluation == last)  # type: ignore[arg-type]
     return model, log
 
 

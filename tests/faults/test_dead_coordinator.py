@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from bench.search.queue import ALWAYS, Queue
+from bench.search.storage import open_storage
 from tests.faults.invariants import check
 from tests.faults.processes import Place, start_coordinator, start_worker
 
@@ -63,15 +68,16 @@ def killed(place):
 
 
 def queues(place: Place):
-    from bench.search.queue import Queue
-    from bench.search.storage import open_storage
-
     storage, study = open_storage(place.storage), place.bound(TRIALS).study_id
     return [Queue(storage, name.study_name) for name in storage.get_all_studies() if name.study_name.startswith(study)]
 
 
 def is_begun(place: Place) -> bool:
     return any(queue.waiting for queue in queues(place))
+
+
+def offered(place: Place) -> int:
+    return sum(queue.waiting for queue in queues(place))
 
 
 def done(place: Place) -> int:
@@ -108,3 +114,25 @@ def test_workers_say_that_their_coordinator_died_do_what_waits_and_end(place, ki
     worker.join(SECONDS)
     assert (coordinator.exitcode, worker.exitcode) == (0, 0)
     check(place.bound(TRIALS), str(place.tracking_uri)).assert_none()
+
+
+def test_trials_are_promoted_after_a_coordinator_died_at_the_end_of_a_rung(place):
+    """It has offered what leads to the first rung, and does not live to see that all trials have come there."""
+    place = replace(place, pruner="halving", evaluation_seconds=0.05)
+    coordinator = start_coordinator(place, TRIALS)
+    wait_for(lambda: Path(place.storage).is_file() and offered(place) == 2 * TRIALS, "the study did not begin")
+    os.kill(coordinator.pid, signal.SIGSTOP)
+    worker = start_worker(place)
+    wait_for(lambda: done(place) == 2 * TRIALS, "the first rung was not reached")
+    assert {each.reached for queue in queues(place) for each in queue.attempts() if each.counts} <= {2, ALWAYS}
+    for process in (coordinator, worker):
+        process.kill()
+    again = start_coordinator(place, TRIALS)
+    wait_for(lambda: offered(place), "no trial was promoted")
+    workers = [start_worker(place) for _ in range(2)]
+    for process in (again, *workers):
+        process.join(SECONDS)
+        assert process.exitcode == 0
+    found = check(place.bound(TRIALS), str(place.tracking_uri))
+    found.assert_none()
+    assert found.counts["attempts that continued a trial"] >= 2 * (TRIALS // 2 + 1)

@@ -10,7 +10,7 @@ import csv
 import os
 from collections.abc import Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
@@ -53,6 +53,7 @@ SERVER = dict.fromkeys(NETWORK, 1.0)
 DATABASE = {"database killed": 2.0, "database restarted": 2.0}
 DISK = {"disk full": 6.0}
 FOLDER = {"outbox not writable": 6.0}
+KILLS = {"worker killed": 5.0, "worker stopped for long": 1.0, "coordinator killed": 2.0}
 
 
 @dataclass(frozen=True)
@@ -67,6 +68,8 @@ class Scenario:
         sampler: who proposes values.
         pruner: which trials are stopped early.
         pause: seconds between two faults, on average.
+        evaluation_seconds: that training to an evaluation takes.
+        extended: faults while the complete study is continued to twice its budget; None: it is not.
     """
 
     faults: dict[str, float]
@@ -76,6 +79,8 @@ class Scenario:
     sampler: str = "qmc"
     pruner: str = "none"
     pause: float = 1.5
+    evaluation_seconds: float = 0.2
+    extended: int | None = None
 
 
 SCENARIOS = {
@@ -91,6 +96,8 @@ SCENARIOS = {
     "terminals and clocks": Scenario({**TERMINALS, **CLOCK, "worker killed": 1.0}, count=60, pause=1.0),
     "edits by hand": Scenario({**PROCESSES, **EDITS}, count=70),
     "altered images": Scenario({**PROCESSES, **IMAGES}, count=50),
+    "rungs, one worker": Scenario(KILLS, count=20, workers=1, pruner="halving", pause=6.0, extended=10),
+    "rungs, four workers": Scenario({**PROCESSES, **SERVER}, count=60, workers=4, pruner="halving", extended=30),
 }
 
 
@@ -130,25 +137,36 @@ def run(scenario: Scenario, seed: int, folder: Path, server: tuple[Proxy, str]) 
             folder / "logs",
             sampler=scenario.sampler,
             pruner=scenario.pruner,
+            evaluation_seconds=scenario.evaluation_seconds,
             clock=clock.path,
             # Onto the disk that becomes full; terminals are lost elsewhere.
             printed=disk.folder / "printed.txt" if "disk full" in scenario.faults else None,
         )
-        chaos = Chaos(
-            place,
-            scenario.workers,
-            scenario.faults,
-            scenario.count,
-            scenario.pause,
-            seed,
-            proxy=proxy,
-            database=database,
-            disk=disk,
-            clock=clock,
-            tracking_uri=address,
-        )
-        tally = chaos.run()
-        return tally, check(place.bound(chaos.trials), address)
+
+        def chaos_of(place: Place, count: int) -> Chaos:
+            return Chaos(
+                place,
+                scenario.workers,
+                scenario.faults,
+                count,
+                scenario.pause,
+                seed,
+                proxy=proxy,
+                database=database,
+                disk=disk,
+                clock=clock,
+                tracking_uri=address,
+            )
+
+        chaos = chaos_of(place, scenario.count)
+        tally, found = chaos.run(), check(place.bound(chaos.trials), address)
+        if scenario.extended is None:
+            return tally, found
+        found.assert_none()
+        place = replace(place, evaluations=2 * place.evaluations)
+        extended = chaos_of(place, scenario.extended)
+        extended.trials = max(chaos.trials, extended.trials)
+        return tally + extended.run(), check(place.bound(extended.trials), address)
 
 
 def record(name: str, tally: Tally, found: Findings) -> None:
@@ -181,8 +199,17 @@ def test_nothing_is_lost_and_nothing_is_doubled(name: str, tmp_path: Path, serve
     scenario = SCENARIOS[name]
     tally, found = run(scenario, seed=sorted(SCENARIOS).index(name), folder=tmp_path, server=server)
     record(name, tally, found)
-    assert tally.faults.total() == scenario.count
+    assert tally.faults.total() == scenario.count + (scenario.extended or 0)
     assert set(tally.faults) == set(scenario.faults)
+    found.assert_none()
+
+
+def test_a_search_by_rungs_and_its_extension_live_through_kills(tmp_path: Path, server: tuple[Proxy, str]) -> None:
+    scenario = Scenario(KILLS, count=4, workers=4, pruner="halving", pause=0.8, evaluation_seconds=0.05, extended=3)
+    tally, found = run(scenario, seed=3, folder=tmp_path, server=server)
+    record("short, rungs", tally, found)
+    assert tally.faults.total() == 7
+    assert found.counts["attempts that continued a trial"] > 0
     found.assert_none()
 
 

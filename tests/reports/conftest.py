@@ -83,6 +83,7 @@ class Builder:
             "family": self.family(arm),
             "number": np.nan,
             "attempt": 1,
+            "continued_from": 0,
             "seed": 0,
             "state": str(state),
             "reason": "",

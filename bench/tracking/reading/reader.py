@@ -537,6 +537,7 @@ class _Child:
             "family": self.tags.family,
             "number": self.tags.number,
             "attempt": self.tags.attempt,
+            "continued_from": self.tags.continued_from,
             "seed": self.tags.seed,
             "state": self.tags.state.value,
             "reason": self.tags.reason,

@@ -10,7 +10,14 @@ import pytest
 import bench.execution.trial
 import bench.execution.worker
 import bench.training.loop
+from bench.core.errors import DivergedError
+from bench.core.results import RunState
+from bench.core.signals import StopRequest
+from bench.execution.coordinator import Coordinator
+from bench.execution.executors.base import InProcess
 from bench.execution.session import CHECKPOINTS_KEPT
+from bench.execution.worker import Worker
+from bench.search.queue import DIED
 from bench.study.config import TrainingConfig
 from bench.study.definition import Arm, Study
 from bench.study.search_space import Integers, Reals
@@ -95,6 +102,29 @@ def test_time_that_ends_before_any_trial_does_leaves_the_one_that_came_furthest(
     assert {config.model.latent_size for config, _ in trainer.finals} == {sizes.min()}
 
 
+def test_the_same_command_continues_a_search_whose_time_ended_at_a_rung(run, trainer, monkeypatch):
+    with monkeypatch.context() as patch:
+        patch.setattr("bench.search.sampler.targets", lambda done, levels, trials: dict.fromkeys(range(trials), 2))
+        run(BY_SIZE, trials=4)
+    runner = run(BY_SIZE, trials=4)
+    attempts = runner.searches["vae"].attempts()
+    assert sorted(each.evaluations for each in attempts) == [2, 2, 2, 2, 4, 4, 8]
+    assert {config.model.latent_size for config, _ in trainer.finals} == {
+        runner.searches["vae"].best().values["latent_size"]
+    }
+
+
+def test_a_larger_budget_continues_what_a_pruner_of_optunas_left_and_nothing_else(run, trainer):
+    trainer.lag = {5}
+    run(BY_SIZE, trials=6, pruner="MedianPruner")
+    before = len(trainer.trials)
+    search = run(BY_SIZE, trials=6, pruner="MedianPruner", images=128 * 16).searches["vae"]
+    assert len(trainer.trials) - before == 5
+    assert [each.number for each in search.attempts() if each.evaluations == 16] == [0, 1, 2, 3, 4]
+    # One of them may be pruned beyond what it had completed, which still counts.
+    assert sorted(each.number for each in search.complete()) == [0, 1, 2, 3, 4]
+
+
 def curves(runner):
     """The values of each evaluation of the last attempt at each trial and final run, by what it trained."""
     results = load_results(runner.bound.settings.tracking, runner.bound.study_id)
@@ -133,6 +163,7 @@ def test_a_study_extended_to_three_times_its_budget_trains_no_step_again(run, ta
     final = runs_of(extended, "final").sort_values("attempt")
     assert final["state"].tolist() == ["complete"] * 2
     assert final["attempt"].astype(int).tolist() == [1, 2]
+    assert final["continued_from"].astype(int).tolist() == [0, 8]
 
 
 def test_a_final_run_that_is_extended_equals_one_of_that_budget(run, tmp_path):
@@ -161,6 +192,32 @@ def test_the_test_bound_at_each_share_of_a_budget_is_that_of_a_run_of_this_budge
     assert whole["bits_per_dim"].is_monotonic_decreasing
 
 
+def test_a_checkpoint_that_is_older_or_damaged_costs_time_and_changes_no_result(run, tmp_path, taken):
+    """As a process that was paused for long writes it over a newer one, or a disk that loses what it was given."""
+    unswept = Study(name="unswept", question="How low?", arms=(Arm(SMALL, training=TRAINING),))
+    (tmp_path / "one").mkdir()
+
+    def extended(evaluations):
+        before = len(taken)
+        runner = run(unswept, images=128 * evaluations)
+        return curves(runner), taken[before:], next((tmp_path / "one" / "checkpoints").rglob("final-0.npz"))
+
+    # Ten evaluations are the first budget's by default: the interval is that of the whole study.
+    _, _, file = extended(10)
+    older = file.read_bytes()
+    extended(12)
+    file.write_bytes(older)
+    _, trained, _ = extended(14)
+    assert trained == [10, 11, 12, 13]
+    file.write_bytes(file.read_bytes()[:-100])
+    found, trained, _ = extended(16)
+    assert trained == list(range(16))
+    whole = Study(
+        name="unswept", question="?", arms=(Arm(SMALL, training=TRAINING.model_copy(update={"evaluations": 16})),)
+    )
+    assert found == curves(run(whole, output=tmp_path / "two", images=128 * 16))
+
+
 def test_few_checkpoints_outlast_a_study(run, trainer, tmp_path, monkeypatch):
     assert CHECKPOINTS_KEPT >= 8
     monkeypatch.setattr("bench.execution.session.CHECKPOINTS_KEPT", 1)
@@ -179,3 +236,57 @@ def test_a_schedule_that_depends_on_the_budget_keeps_no_checkpoint(run, tmp_path
     folder = tmp_path / "one" / "checkpoints" / runner.bound.study_id
     assert not list(folder.glob("*.npz"))
     assert np.isfinite(runs_of(runner, "final")["seconds"].astype(float)).all()
+
+
+def diverge():
+    raise DivergedError("loss became nan")
+
+
+def test_a_complete_trial_whose_continuation_diverges_still_counts(run, trainer):
+    run(BY_SIZE, trials=2, pruner="none")
+    trainer.accidents = {len(trainer.trials) + order: diverge for order in range(2)}
+    runner = run(BY_SIZE, trials=2, pruner="none", images=128 * 16)
+    search = runner.searches["vae"]
+    assert [each.state for each in search.settled().values()] == [RunState.DIVERGED] * 2
+    assert [each.evaluations for each in search.complete()] == [8, 8]
+    assert {config.model.latent_size for config, _ in trainer.finals} == {search.best().values["latent_size"]}
+
+
+def test_an_attempt_that_was_taken_away_leaves_the_checkpoint_that_another_continues(
+    start, digits, trainer, tmp_path, monkeypatch
+):
+    runner, real, left = start(BY_SIZE, digits, tmp_path, pruner="halving", images=128 * 8), trainer.run_trial, []
+
+    def train(config, data, seed, samples, on_evaluation, checkpoint, on_rescue, until=None):
+        if until == 4 and not left:
+            search = runner.searches["vae"]
+            (running,) = [each for each in search.attempts() if each.state == RunState.RUNNING]
+            search._take_back(running, RunState.INTERRUPTED, DIED)
+            checkpoint.path.parent.mkdir(parents=True)
+            checkpoint.path.touch()
+            left.append(checkpoint.path)
+        elif until == 4:
+            left.append(checkpoint.path.exists())
+        return real(config, data, seed, samples, on_evaluation, checkpoint, on_rescue, until)
+
+    monkeypatch.setattr(bench.execution.worker, "run_trial", train)
+    runner.run(digits)
+    assert left[1:] == [True]
+
+
+def test_a_worker_that_has_joined_before_the_budget_grew_trains_to_the_rungs_of_the_larger_one(
+    run, start, digits, trainer, tmp_path
+):
+    run(BY_SIZE, trials=4)
+    where = (BY_SIZE, digits, tmp_path / "one")
+    earlier = start(*where, pruner="halving", trials=4, images=128 * 8)
+    larger = start(*where, pruner="halving", trials=8, images=128 * 32)
+    with StopRequest() as stop:
+        worker = Worker(earlier.shared, digits, earlier.progress, stop)
+        Coordinator(larger.shared, InProcess(worker), larger.progress, stop).run()
+    new = [each for each in larger.searches["vae"].attempts() if each.note["evaluations"] == 32]
+    assert {each.evaluations for each in new} >= {2, 16, 32}
+    assert all((each.state == RunState.COMPLETE) == (each.evaluations == 32) for each in new)
+    runs = runs_of(larger, "search").set_index(["number", "attempt"])
+    images = {int(runs.loc[(each.number, each.attempt), "param.images"]) for each in new}
+    assert images == {128 * 32}

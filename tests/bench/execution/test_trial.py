@@ -16,7 +16,7 @@ from PIL import Image
 import bench.evaluation.metrics
 import bench.execution.trial
 import bench.execution.worker
-from bench.core.errors import DivergedError, PrunedError
+from bench.core.errors import DivergedError, PrunedError, StoppedAtRungError
 from bench.core.metrics import METRICS
 from bench.core.results import TABLES
 from bench.core.seeds import derive_seed
@@ -25,6 +25,7 @@ from bench.evaluation.likelihood import log_likelihood
 from bench.evaluation.programs import OutsideData
 from bench.study.config import RunConfig, TrainingConfig
 from bench.tracking.reading.reader import load_model_file, load_results
+from bench.training.checkpoint import Checkpoint
 from models.glow.config import GlowConfig
 from models.vae.config import VAEConfig
 
@@ -149,6 +150,17 @@ def test_a_run_repeats_itself_bitwise_whatever_ran_before_it(tuning, model):
     assert in_a_row[0] == in_a_row[2]
     assert in_a_row[1] == alone
     assert in_a_row[0] != in_a_row[1]
+
+
+def test_a_trial_whose_checkpoint_is_beyond_the_rung_is_stopped_there_and_not_complete(tuning, tmp_path):
+    """A larger budget has a higher first rung: a smaller one finds what was interrupted between both."""
+    training = TrainingConfig(batch_size=64, images=512, evaluations=8)
+    config, counts = config_of(VAE, tuning).model_copy(update={"training": training}), []
+    for until in (3, 2):
+        checkpoint = Checkpoint(tmp_path / "trial.npz", config.hash, 0, "code")
+        with pytest.raises(StoppedAtRungError, match="stopped at evaluation 3 of 8"):
+            bench.execution.trial.run_trial(config, tuning, 0, 2, counts.append, checkpoint, until=until)
+    assert [record.evaluation for record in counts] == [1, 2, 3]
 
 
 @pytest.mark.backend

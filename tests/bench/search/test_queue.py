@@ -156,6 +156,26 @@ def test_a_task_whose_processes_die_again_and_again_fails_in_the_end(journal, mo
     assert one.claim() is None
 
 
+def test_deaths_before_a_task_was_stopped_at_a_rung_do_not_count_beyond_it(journal, monkeypatch):
+    """A task of many rungs would otherwise fail at the last, though none of its trainings kills processes."""
+    one = queue(journal)
+
+    def die(evaluations):
+        one.offer([Task(0, evaluations=evaluations)])
+        one.claim()
+        with monkeypatch.context() as patch:
+            patch.setattr("bench.search.queue.is_surely_dead", lambda owner: True)
+            return one.reclaim()[0].state
+
+    for rung in (2, 4):
+        assert [die(rung) for _ in range(MAX_DEATHS - 1)] == [RunState.INTERRUPTED] * (MAX_DEATHS - 1)
+        one.offer([Task(0, evaluations=rung)])
+        claim = one.claim()
+        claim.report(1.0, rung)
+        claim.end(RunState.PRUNED)
+    assert [die(8) for _ in range(MAX_DEATHS)][-1] == RunState.FAILED
+
+
 def test_attempts_that_a_person_stopped_are_no_deaths(journal):
     one = queue(journal)
     for _ in range(MAX_DEATHS + 2):

@@ -9,6 +9,7 @@ import pytest
 
 from bench.core.errors import SettingsError
 from bench.core.results import RunState
+from bench.search.foreign import only_own
 from bench.search.sampler import build_pruner, build_sampler
 from bench.study.search_space import Choices, Integers, Reals, from_json, to_json, value_at
 from tests.bench.search.conftest import FIRST, SPACE
@@ -53,6 +54,22 @@ def test_a_search_interrupted_in_the_midst_of_trials_proposes_the_same_values_in
             one.claim().end(RunState.INTERRUPTED)
         finished += run(search(parts, sampler), 1)
     assert finished == whole
+
+
+def test_a_sampler_learns_from_a_trial_that_was_stopped_also_while_another_attempt_continues_it(search, journal):
+    one = search(journal, "tpe", pruner="halving", evaluations=8)
+    one.offer(one.tasks(3))
+    for number in range(3):
+        claim = one.claim()
+        for evaluation in (1, 2):
+            claim.report(float(number), evaluation)
+        claim.end(RunState.PRUNED)
+    one.offer(one.tasks(3))
+    assert one.claim().number == 0
+    own = only_own(one.storage, one.name)
+    states = [each.state.name for each in own.get_all_trials(one.study._study_id)]
+    # Another one that runs would count as worse than all that have ended.
+    assert sorted(states) == ["PRUNED"] * 3 + ["WAITING"] * states.count("WAITING")
 
 
 @pytest.mark.parametrize("sampler", SAMPLERS)
@@ -133,8 +150,8 @@ def test_a_sampler_given_as_an_object_is_the_one_that_proposes(search, run, jour
         (lambda: build_sampler("GuessingSampler", 0), "Optuna has no GuessingSampler: one of .*TPESampler"),
         (lambda: build_sampler("BaseSampler", 0), "Optuna has no BaseSampler"),
         (lambda: build_sampler("GridSampler", 0), r"GridSampler cannot be created by its name .*give an object"),
-        (lambda: build_pruner("GuessingPruner", 9), "Optuna has no GuessingPruner: one of .*MedianPruner"),
-        (lambda: build_pruner("ThresholdPruner", 9), "ThresholdPruner cannot be created by its name .*give an object"),
+        (lambda: build_pruner("GuessingPruner"), "Optuna has no GuessingPruner: one of .*MedianPruner"),
+        (lambda: build_pruner("ThresholdPruner"), "ThresholdPruner cannot be created by its name .*give an object"),
     ],
 )
 def test_what_optuna_has_not_or_cannot_make_is_refused_in_one_line(build, message):
@@ -220,10 +237,6 @@ def lag(search, levels, evaluations=10):
     return stopped
 
 
-def test_a_trial_that_lags_behind_is_stopped_but_neither_early_nor_among_the_first(search, journal):
-    assert lag(search(journal, pruner="halving"), (3.0, 1.0, 1.0, 5.0, 0.5)) == [None, None, None, 5, None]
-
-
 def test_pruners_of_optunas_stop_trials_by_name_and_as_objects(search, tmp_path):
     levels = (1.0,) * 5 + (9.0,)
     for name, pruner in (("name", "MedianPruner"), ("object", optuna.pruners.MedianPruner())):
@@ -235,28 +248,18 @@ def test_nothing_is_stopped_where_pruning_is_off(search, journal):
     assert lag(search(journal), (1.0, 1.0, 1.0, 99.0)) == [None] * 4
 
 
-def test_a_trial_is_held_against_those_still_running(search, journal):
-    one = search(journal, pruner="halving")
-    one.offer(one.tasks(4))
-    claims = [one.claim() for _ in range(4)]
-    for claim in claims[:3]:
-        for evaluation in range(1, 6):
-            claim.report(1.0, evaluation)
-            assert not claim.should_prune()
-    claims[3].report(9.0, 5)
-    assert claims[3].should_prune()
-
-
-def test_an_attempt_that_was_interrupted_counts_once_in_pruning(search, journal):
-    one = search(journal, pruner="halving")
-    one.offer(one.tasks(4))
-    for level in (1.0, 1.0):
-        claim = one.claim()
-        claim.report(level, 5)
-        claim.end(RunState.COMPLETE, level)
-    interrupted = one.claim()
-    interrupted.report(1.0, 5)
-    interrupted.end(RunState.INTERRUPTED)
-    late = one.claim()
-    late.report(9.0, 5)
-    assert not late.should_prune()
+def test_a_trial_that_was_continued_counts_once_in_pruning(search, journal):
+    """Optuna's pruners leave the first trials alone: as many as are trials, not attempts."""
+    for evaluations in (5, 10):
+        one = search(journal, pruner="MedianPruner", evaluations=evaluations)
+        one.offer(one.tasks(4))
+        for _ in range(3):
+            claim = one.claim()
+            for evaluation in range(1, evaluations + 1):
+                claim.report(1.0, evaluation)
+            claim.end(RunState.COMPLETE, 1.0)
+        late = one.claim()
+        late.report(9.0, 5)
+        assert not late.should_prune()
+        late.end(RunState.INTERRUPTED)
+    assert len(one.attempts()) == 8

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pandas as pd
 import pytest
 
+import bench.workflows.reproduce
 from bench.core.errors import SettingsError
 from bench.core.results import RunState
 from bench.data.preparation import AS_STORED
@@ -84,6 +86,13 @@ def test_a_published_result_leaves_what_it_obtained_its_budget_and_its_curve(sta
     assert table["published_images"].fillna(0).tolist() == [0, 2_000_000]
     append_runs([], tmp_path / "published")
     assert len(pd.read_csv(tmp_path / "published" / "obtained.csv")) == 2
+
+
+def test_runs_that_were_extended_keep_the_number_of_their_seed(monkeypatch):
+    monkeypatch.setattr(bench.workflows.reproduce, "_collect_run", lambda *known: known[2:4])
+    runs = pd.DataFrame({"run_id": list("abcd"), "seed": [7, 8, 7, 8], "started": range(4)})
+    results = SimpleNamespace(runs=runs.assign(role="final", state=RunState.COMPLETE))
+    assert collect_runs(RESULT, results, "") == [("a", 0), ("b", 1), ("c", 0), ("d", 1)]
 
 
 def test_commands_that_add_to_one_table_at_once_lose_no_run(tmp_path):

@@ -69,6 +69,7 @@ class _Clock:
         on_evaluation: OnEvaluation,
         checkpoint: Checkpoint | None = None,
         on_rescue: OnRescue = say_nothing,
+        until: int | None = None,
     ) -> Outcome:
         """The project's own, observed."""
 
@@ -77,7 +78,7 @@ class _Clock:
                 self.first_step = time.perf_counter() - record.seconds
             on_evaluation(record)
 
-        self.outcome = run_trial(config, data, seed, importance_samples, observed, checkpoint, on_rescue)
+        self.outcome = run_trial(config, data, seed, importance_samples, observed, checkpoint, on_rescue, until)
         return self.outcome
 
     def timed(self, name: str, method: Callable[..., Any]) -> Callable[..., Any]:

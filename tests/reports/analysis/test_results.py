@@ -38,7 +38,7 @@ def test_attempts_are_not_trials(counts):
     assert len(interrupted.runs) == len(plain.runs) + 2
     assert list(interrupted.counted["run_id"]) == list(plain.runs["run_id"])
     assert list(interrupted.trials["run_id"]) == list(plain.trials["run_id"])
-    assert list(interrupted.repeated["state"]) == ["interrupted", "interrupted"]
+    assert list(interrupted.uncounted["state"]) == ["interrupted", "interrupted"]
 
 
 def test_every_count_of_trials_is_that_of_the_study_without_interruptions(counts):
@@ -69,6 +69,65 @@ def test_an_attempt_that_runs_again_is_the_trial(empty):
         empty.run("vae", "search", state, number=0, attempt=attempt)
     empty.run("vae", "search", RunState.INTERRUPTED, number=1)
     assert list(Study(empty.results()).trials["state"]) == ["running", "interrupted"]
+
+
+def attempts(empty, number, *those):
+    """Attempts at a trial of learning curves of 1,000 images an evaluation: how each ended, from where to where."""
+    for attempt, (state, begin, end) in enumerate(those, start=1):
+        known = {"number": number, "config_hash": str(number), "attempt": attempt, "continued_from": begin}
+        run = empty.run("vae", "search", state, seconds=10.0, **known)
+        empty.history(run, [5.0 - 0.1 * step - number for step in range(1, end + 1)])
+        if state == RunState.COMPLETE:
+            empty.measure(run, "validation", "bits_per_dim", 5.0 - 0.1 * end - number)
+
+
+PRUNED, COMPLETE, DIVERGED, INTERRUPTED = RunState.PRUNED, RunState.COMPLETE, RunState.DIVERGED, RunState.INTERRUPTED
+
+
+@pytest.fixture
+def halved(empty):
+    """A search by rungs, extended once to twice its budget."""
+    attempts(empty, 0, (PRUNED, 0, 2), (INTERRUPTED, 2, 3), (PRUNED, 3, 4), (COMPLETE, 4, 8), (COMPLETE, 8, 16))
+    attempts(empty, 1, (PRUNED, 0, 2), (COMPLETE, 2, 8), (DIVERGED, 8, 9))
+    attempts(empty, 2, (PRUNED, 0, 2), (DIVERGED, 2, 3))
+    attempts(empty, 3, (PRUNED, 0, 2), (INTERRUPTED, 0, 0))
+    return Study(empty.results(settings={"sampler": "random"}))
+
+
+def test_of_a_trial_that_was_continued_the_last_complete_attempt_counts_or_else_the_last_that_ended(halved):
+    trials = halved.trials.set_index("number")
+    assert trials["state"].to_dict() == {0: "complete", 1: "complete", 2: "diverged", 3: "pruned"}
+    assert trials["value"].round(3).to_dict() == {0: 3.4, 1: 3.2, 2: 2.7, 3: 1.8}
+    assert trials["spent"].to_dict() == {0: 50.0, 1: 20.0, 2: 20.0, 3: 10.0}
+
+
+def test_what_became_of_attempts_that_do_not_count_is_said(halved):
+    assert tables.uncounted(halved) == (
+        "Not counted: 1 interrupted attempt, repeated or continued by the runs counted here; 5 attempts, stopped after "
+        "fewer images and continued by the runs counted here; 2 attempts, begun to continue runs counted here, and not "
+        "complete."
+    )
+
+
+def test_an_attempt_that_continued_another_spent_what_it_added(halved):
+    (data,) = budget.best_so_far(halved)
+    assert data.observed["trials"].tolist() == [1, 1, 1, 1, 1, 2, 2, 2, 3, 3, 4, 4]
+    assert data.observed["images"].diff().fillna(2000.0).tolist() == [
+        1000.0 * added for added in (2, 1, 1, 4, 8, 2, 6, 1, 2, 1, 2, 0)
+    ]
+    assert data.observed["best"].iloc[-1] == pytest.approx(3.2)
+    assert (data.draws, data.pruned) == (3, True)
+
+
+@pytest.mark.parametrize(("extended", "reported"), [(1, [8000, 8000]), (2, [16000, 16000])])
+def test_final_runs_are_reported_of_one_budget(empty, extended, reported):
+    for seed in range(2):
+        empty.run("vae", "final", seed=seed, param_images=8000, config_hash="a")
+    for seed in range(extended):
+        empty.run("vae", "final", seed=seed, param_images=16000, config_hash="a", attempt=2, continued_from=8)
+    final = Study(empty.results()).finals["vae"]
+    assert final.runs["param.images"].tolist() == reported
+    assert final.left_out == (1 if extended == 1 else 0)
 
 
 def test_what_failed_before_it_had_a_run_is_counted_with_its_reason(empty):

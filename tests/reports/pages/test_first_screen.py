@@ -238,5 +238,5 @@ def test_repeated_attempts_are_named_below_the_counts(study):
     builder.runs.append({**whole, "run_id": "stopped", "state": "interrupted"})
     whole["attempt"] = 2
     html = page_as_html(page(builder.results()))
-    assert "Not counted: 1 interrupted attempt, repeated by the runs counted here." in html
+    assert "Not counted: 1 interrupted attempt, repeated or continued by the runs counted here." in html
     assert "Not counted" not in page_as_html(page(study({"vae": [2.3, 2.31], "glow": [2.0, 2.01]}).results()))
