@@ -128,10 +128,11 @@ def _without_interval(study: Study, frontier: Frontier) -> list[str]:
     row = _at_shared_end(frontier)
     if row is None:
         return []
-    one = listing([study.title(arm.arm) for arm in frontier.arms if len(arm.runs) < 2])
+    single = [study.title(arm.arm) for arm in frontier.arms if len(arm.runs) < 2]
+    have = "has" if len(single) == 1 else "have"
     return [
         f"{study.title(row.lowest)} has the lowest value at {frontier.cost.amount(row.cost)}, the largest budget that "
-        f"was measured of all; {one} has one seed, so that no interval is known"
+        f"was measured of all; {listing(single)} {have} one seed, so that no interval is known"
     ]
 
 
