@@ -32,6 +32,8 @@ FAILURES_IN_A_ROW = 20
 """If this many trials in a row fail, neither pruned nor diverged, they share a fault."""
 TRACKING_SECONDS = 60.0
 """Interval at which the runs of dead processes are ended in the tracking server while others work."""
+TIDY_EVERY = 8
+"""After so many attempts of an arm have ended, checkpoints that are not needed are removed."""
 TASKS_AHEAD = 32
 """Least number of queued tasks; with more workers, as many as are running."""
 
@@ -179,12 +181,19 @@ class Coordinator:
         study, settings, searches = self.study.bound.study, self.study.bound.settings, self.study.searches
         trials = {name: settings.trials if study.arm(name).sweep else 0 for name in searches}
         deadline = time.monotonic() + (settings.timeout or math.inf)
+        # A process that was killed may have left it open: no worker opens test while trials train.
+        self.study.record.finals.set_open(False)
+
+        def is_done(name: str) -> bool:
+            search, is_eager = searches[name], settings.timeout is not None
+            return self._is_done(name, lambda found: search.targets(trials[name], found, is_eager), search.task)
+
         for search in searches.values():
             search.set_open(True)
         left = list(searches)
         until = _split_time(deadline, len(left))
         while left:
-            for name in [name for name in left if self._is_done(name, searches[name].tasks(trials[name]))]:
+            for name in [name for name in left if is_done(name)]:
                 left.remove(name)
                 until = _split_time(deadline, len(left))
             if left and time.monotonic() >= until:
@@ -238,12 +247,21 @@ class Coordinator:
         """Retrain each selected configuration from several seeds, and measure each model once on test."""
         finals = self.study.record.finals
         finals.set_open(True)
-        tasks = self.study.final_tasks(selected)
-        while not self._is_done(FINALS, tasks):
+        tasks = {task.number: task for task in self.study.final_tasks(selected)}
+        targets = {number: task.evaluations for number, task in tasks.items()}
+        while not self._is_done(FINALS, lambda found: targets, lambda number, target: tasks[number]):
             self.executor.poll()
 
-    def _is_done(self, kind: str, tasks: list[Task]) -> bool:
-        """Whether all tasks are settled; requeues those of dead processes, and queues those that are missing."""
+    def _is_done(
+        self, kind: str, targets: Callable[[list[Attempt]], dict[int, int]], task: Callable[[int, int], Task]
+    ) -> bool:
+        """Whether all tasks are settled; requeues those of dead processes, and queues those that are missing.
+
+        Args:
+            kind: the queue.
+            targets: the evaluation to which each task is to be trained, given all attempts.
+            task: the task of a number and an evaluation.
+        """
         self.stop.check()
         self._check()
         self.check_lock()
@@ -256,15 +274,15 @@ class Coordinator:
             self._bring_tracking_up_to_date(patience=0.0)
             self._tracking_due = time.monotonic() + TRACKING_SECONDS
         attempts = self._read(kind)
-        targets = {task.number: task for task in tasks}
-        settled = {each.number for each in attempts if (task := targets.get(each.number)) and task.is_settled_by(each)}
+        wanted = targets(attempts)
+        settled = {each.number for each in attempts if each.counts and each.reached >= wanted.get(each.number, 0)}
         under_way = {each.number for each in attempts if each.state == RunState.RUNNING}
         waiting = {each.number for each in attempts if each.state is None}
-        wanted = [task for task in tasks if task.number not in settled]
+        left = [number for number in wanted if number not in settled]
         ahead = max(TASKS_AHEAD, len(under_way)) - len(waiting)
-        missing = [task for task in wanted if task.number not in under_way | waiting]
-        queue.offer(missing[: max(0, ahead)])
-        return not wanted
+        missing = [number for number in left if number not in under_way | waiting][: max(0, ahead)]
+        queue.offer([task(number, wanted[number]) for number in missing])
+        return not left
 
     def _check_failures(self, name: str) -> None:
         ended = sorted(self.study.searches[name].settled().values(), key=lambda each: each.ended)
@@ -297,9 +315,9 @@ class Coordinator:
                 self.progress.say(_format_attempt(kind, each))
             arm_kind = f"{each.note['arm']} final" if kind == FINALS else f"{kind} search"
             self.progress.finish_run(arm_kind, timed=earlier is not None)
-        complete = [each for each in ended.values() if each.objective is not None]
-        if complete and kind != FINALS:
-            best = min(complete, key=lambda each: (each.objective, each.number))
+        if kind != FINALS and len(ended) // TIDY_EVERY > len(earlier or ()) // TIDY_EVERY:
+            self.study.tidy_search(kind)
+        if kind != FINALS and (best := self.study.searches[kind].best()):
             self.progress.show_best(kind, best.objective or 0.0, best.number)
         return attempts
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import logging
+import math
 import re
 from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from bench.core.errors import CheckpointError, DataError, DisagreementError, TrackingError
+from bench.core.errors import CheckpointError, DataError, DisagreementError, SettingsError, TrackingError
 from bench.core.extensions import load_extension
 from bench.core.metrics import own_metrics
 from bench.data.dataset import Dataset, TuningData
@@ -25,7 +26,8 @@ from bench.search.storage import open_storage
 from bench.search.study_record import StudyRecord, find_study
 from bench.study import search_space as space
 from bench.study.config import RunConfig
-from bench.study.definition import ENGINE, FINALS, BoundStudy, StudySettings
+from bench.study.definition import ENGINE, FINALS, BoundStudy, Earlier, StudySettings
+from bench.study.rungs import REDUCTION
 from bench.study.serialization import check_code, earlier_budgets, from_json, to_json
 from bench.tracking.schema import StudyDescription
 from bench.tracking.writer import ParentRun, Tracker
@@ -36,6 +38,8 @@ log = logging.getLogger(__name__)
 
 _CHECKPOINT = re.compile(r"(?P<unfinished>\.?)(?P<kind>.+)-(?P<task>\d+)\.npz")
 """A checkpoint's file, or a half-written one."""
+MOST_EVALUATIONS_EXTENDED = 4000
+"""A budget that extends a study may have at most so many evaluations."""
 CHECKPOINTS_KEPT = 16
 """Trials of an arm whose checkpoints outlast a study that is complete: a larger budget continues the best of them."""
 OUTSIDE_DIGEST = "outside_digest"
@@ -124,6 +128,16 @@ class StudySession:
         kept[FINALS] = {each.number for each in finals if each.note["config_hash"] in selected}
         self._remove_checkpoints(settled, kept)
 
+    def tidy_search(self, name: str) -> None:
+        """Remove the checkpoints of an arm's trials that are not among those that are likely to be continued.
+
+        Where trials halve, the better half of all may be: a search needs room for these at most.
+        """
+        search, kept = self.searches[name], CHECKPOINTS_KEPT
+        if search.halves:
+            kept = max(kept, math.ceil(self.bound.settings.trials / REDUCTION))
+        self._remove_checkpoints({name: set(search.settled())}, {name: search.foremost(kept)})
+
     def remove_checkpoint(self, kind: str, task: int) -> None:
         """Remove the checkpoint of a task, whatever its configuration was, if there is one.
 
@@ -175,7 +189,7 @@ def open_session(bound: BoundStudy, objects: SearchObjects | None = None) -> Stu
     earlier = record.specification
     if earlier is not None:
         check_code(earlier, settings.mixed_code)
-        bound = replace(bound, earlier=earlier_budgets(earlier))
+        bound = _extended(bound, earlier_budgets(earlier), record)
     specification = to_json(bound)
     codes = [] if earlier is None else [code for code in earlier["codes"] if code != specification["code"]["code"]]
     codes.append(specification["code"]["code"])
@@ -189,6 +203,32 @@ def open_session(bound: BoundStudy, objects: SearchObjects | None = None) -> Stu
         {**specification, **known, "codes": codes, "experiment_id": parent.experiment_id, "run_id": parent.run_id}
     )
     return StudySession(bound, record, searches, tracker, parent, is_new=earlier is None)
+
+
+def _extended(bound: BoundStudy, begun: Mapping[str, Earlier], record: StudyRecord) -> BoundStudy:
+    """A study that was begun with another budget: its evaluations keep their distance, and it shrinks to none.
+
+    What counts of earlier budgets is what was trained: one that was given by mistake is forgotten.
+
+    Raises:
+        SettingsError: an arm would be evaluated too often.
+    """
+    trained = dict.fromkeys(begun, 0)
+    for name in begun:
+        search = Queue(record.storage, f"{bound.study_id}/{name}", lease=bound.settings.lease)
+        own = [*search.attempts(), *(each for each in record.finals.attempts() if each.note["arm"] == name)]
+        trained[name] = max((each.evaluations for each in own if each.counts), default=0)
+    earlier = {name: each._replace(evaluations=trained[name]) for name, each in begun.items()}
+    extended = replace(bound, earlier=earlier)
+    for arm in extended.study.arms:
+        training = extended.base(arm).training
+        if arm.name in begun and training.evaluations > MOST_EVALUATIONS_EXTENDED:
+            raise SettingsError(
+                f"{arm.name}: {training.images:,} images a run are {training.evaluations:,} evaluations of the "
+                f"{begun[arm.name].interval:,} images that {bound.study_id} was begun with, and at most "
+                f"{MOST_EVALUATIONS_EXTENDED:,} are made: give a smaller budget, or another --output"
+            )
+    return extended
 
 
 def _describe(bound: BoundStudy, record: StudyRecord, searches: Mapping[str, Search]) -> None:

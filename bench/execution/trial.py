@@ -44,7 +44,9 @@ WEIGHT_BYTES_KEPT = 2**28
 BUDGET_SHARES = (8, 4, 2, 1)
 """A final run is measured on test at these shares of its budget, where its schedule does not depend on the budget."""
 BUDGET_SAMPLES = 16
-"""Importance samples of these bounds at most: all of them cost less than the bound at the end."""
+"""Importance samples of these bounds at most ..."""
+BUDGET_COST = 0.5
+"""... so that all of them take at most this share of the samples of the bound at the end."""
 OPTIMISM_SAMPLES = 4
 """Importance samples of the bound that estimates a final run's selection optimism under fresh noise."""
 
@@ -131,7 +133,6 @@ def run_final(
     on_progress: Callable[[int, int], None],
     checkpoint: Checkpoint | None = None,
     on_rescue: OnRescue = say_nothing,
-    until: int | None = None,
 ) -> Outcome:
     """Train an already selected configuration from one seed, then measure it on test.
 
@@ -145,7 +146,6 @@ def run_final(
         on_progress: receives (done, total) log-weights of the test evaluation.
         checkpoint: where training saves its state, and resumes from.
         on_rescue: receives a line at each rescue from divergence.
-        until: the evaluation after which training stops; by default the last one.
 
     Raises:
         DivergedError: the loss or a bound is not finite.
@@ -156,10 +156,13 @@ def run_final(
     picture = _samples_while_training(programs.sampler, config)
     evaluations, depends = config.training.evaluations, config.training.depends_on_budget
     milestones = Milestones({evaluations} if depends else {max(1, evaluations // share) for share in BUDGET_SHARES})
-    log, meter = _train(compiled, config, data, seed, on_evaluation, checkpoint, picture, on_rescue, until, milestones)
+    log, meter = _train(
+        compiled, config, data, seed, on_evaluation, checkpoint, picture, on_rescue, milestones=milestones
+    )
     fresh = _validation(compiled, data, OPTIMISM_SAMPLES)
     found = evaluate(programs, test.images, "test", data.train.images, protocol, seed, on_progress)
-    budgets = _test_by_budget(compiled, log, milestones, test, min(protocol.importance_samples, BUDGET_SAMPLES), seed)
+    samples = min(BUDGET_SAMPLES, max(1, int(BUDGET_COST * protocol.importance_samples / len(BUDGET_SHARES))))
+    budgets = _test_by_budget(compiled, log, milestones, test, samples, seed)
     measurements = [*found.measurements, selection_optimism(fresh, log), *_cost(model, config, log, meter)]
     if programs.operations is not None:
         measurements.append(_peak_fraction(model, programs.operations, config, log))
@@ -179,6 +182,8 @@ def _test_by_budget(
             milestones.restore(evaluation, model)
         bound = log_likelihood(model, test.images, samples, seed, compiled.evaluation.likelihood_program)
         bits, _ = bound.measurements("test")
+        if not math.isfinite(bits.value):
+            continue
         images = evaluation * log.images_per_interval
         rows.append((images, evaluation, bits.value, bits.standard_error, bound.kind.importance_samples))
         best.restore()

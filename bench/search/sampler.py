@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
 from types import ModuleType
@@ -14,6 +15,7 @@ from optuna.storages import BaseStorage
 from scipy.stats import qmc
 
 from bench.core.errors import SettingsError
+from bench.core.results import RunState
 from bench.core.seeds import derive_seed
 from bench.search.queue import ALWAYS, Attempt, Claim, Queue, Task, UnusableValuesError
 from bench.study.definition import HALVING, PRUNERS
@@ -85,15 +87,27 @@ class Search(Queue):
 
     def tasks(self, trials: int) -> list[Task]:
         """The tasks of this many trials, as far as each is to be trained by now."""
+        return [self.task(number, target) for number, target in self.targets(trials, self.attempts()).items()]
+
+    def task(self, number: int, target: int) -> Task:
+        """The task of training a trial to an evaluation."""
+        return Task(number, self._known_values(number), {BUDGET: self.evaluations}, target)
+
+    def targets(self, trials: int, attempts: Sequence[Attempt], is_eager: bool = False) -> dict[int, int]:
+        """The evaluation to which each of this many trials is to be trained by now, by its number.
+
+        Args:
+            trials: their number.
+            attempts: all attempts at them.
+            is_eager: whether trials are continued before all have begun.
+        """
         if not self.halves:
-            wanted = dict.fromkeys(range(trials), self.evaluations)
-        else:
-            settled = self.settled()
-            stopped = [at for each in settled.values() if (at := each.stopped_at) is not None]
-            levels = rungs(self.evaluations, stopped)
-            wanted = targets({number: _progress(each) for number, each in settled.items()}, levels, trials)
-        note = {BUDGET: self.evaluations}
-        return [Task(number, self._known_values(number), note, target) for number, target in wanted.items()]
+            return dict.fromkeys(range(trials), self.evaluations)
+        settled = {each.number: each for each in attempts if each.counts}
+        stopped = [at for each in settled.values() if (at := each.stopped_at) is not None]
+        begun = {each.number for each in attempts if each.state == RunState.RUNNING} - set(settled)
+        done = {number: _progress(each) for number, each in settled.items()}
+        return targets(done, rungs(self.evaluations, stopped), trials, None if is_eager else len(begun))
 
     def furthest(self) -> Attempt | None:
         """Of the trials that were stopped at a rung, the best of those that came furthest."""

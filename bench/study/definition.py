@@ -443,6 +443,8 @@ class BoundStudy:
 
     def depends_on_budget(self, arm: Arm) -> bool:
         """Whether any schedule of the arm's depends on the budget, which is then part of the study's identity."""
+        if "images" in arm.sweep:
+            return True
         swept = arm.sweep.get(setting_name(type(arm.model), "training.decay"))
         training = self.base(arm).training
         decays = [training.decay, *(swept.values if isinstance(swept, Choices) else ())]

@@ -49,17 +49,23 @@ def rungs(evaluations: int, earlier: Iterable[int] = ()) -> list[int]:
     return sorted(new | {rung for rung in earlier if rung <= evaluations})
 
 
-def targets(done: Mapping[int, Progress], levels: Sequence[int], trials: int) -> dict[int, int]:
+def targets(
+    done: Mapping[int, Progress], levels: Sequence[int], trials: int, under_way: int | None = None
+) -> dict[int, int]:
     """The evaluation to which each trial is to be trained by now, by its number.
 
-    While trials are still on their way to a rung, half of those that have reached it are continued, rounded down;
-    rounded up once no other can come, so that one trial at least is trained to the end.
+    Trials are continued once none is left to begin. While some are still on their way to a rung, half of those that
+    have reached it are, rounded down, as others would have nothing to do; rounded up once no other can come, so that
+    one trial at least is trained to the end. One process alone thus halves exactly.
 
     Args:
         done: the trials that were trained, by number.
         levels: the rungs, ascending.
         trials: how many trials there are to be.
+        under_way: how many further trials have begun; None where trials are continued before all have, as the time of
+            a search may end before that.
     """
+    has_all_begun = under_way is None or len(done) + under_way >= trials
     wanted = dict.fromkeys(range(trials), levels[0])
     is_final = True
     for rung, following in pairwise(levels):
@@ -67,7 +73,7 @@ def targets(done: Mapping[int, Progress], levels: Sequence[int], trials: int) ->
         left = [number for number in coming if not (number in done and done[number].is_out)]
         here = [number for number in left if number in done and done[number].reached >= rung]
         is_final = is_final and len(here) == len(left)
-        quota = (math.ceil if is_final else math.floor)(len(here) / REDUCTION)
+        quota = (math.ceil if is_final else math.floor)(len(here) / REDUCTION) if has_all_begun else 0
         better = sorted(here, key=lambda number: (done[number].best_until(rung), number))[:quota]
         further = [number for number in here if done[number].reached > rung]
         wanted |= dict.fromkeys([*better, *further], following)

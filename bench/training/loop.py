@@ -186,7 +186,8 @@ def train(
     best = KeptState(best_variables(model, with_optimizer=config.decay == "plateau"))
     if checkpoint is not None and earlier is not None:
         best.arrays, checkpoint.best = checkpoint.best, {}
-        milestones.weights, checkpoint.milestones = checkpoint.milestones, {}
+        milestones.weights = {n: own for n, own in checkpoint.milestones.items() if n in milestones.evaluations}
+        checkpoint.milestones = {}
     rescue = Rescue(model, config, log)
     rescue.keep()
     began = time.perf_counter() - log.seconds

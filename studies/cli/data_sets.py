@@ -80,12 +80,14 @@ def check_each(study: DeclaredStudy, settings: Sequence[StudySettings]) -> list[
     return planned
 
 
-def run_each(settings: Sequence[StudySettings], run: Callable[[StudySettings], str]) -> tuple[int, list[str]]:
+def run_each(
+    settings: Sequence[StudySettings], run: Callable[[StudySettings], tuple[str, str]]
+) -> tuple[int, list[str]]:
     """Run a study on each of several data sets in turn; what goes wrong on one is printed, and the next one begins.
 
     Args:
         settings: those of each.
-        run: runs the study with one of them; its identifier.
+        run: runs the study with one of them; its identifier, and why arms of it have no answer.
 
     Returns:
         The exit status of the worst, and the identifiers of the studies that have ended.
@@ -94,13 +96,14 @@ def run_each(settings: Sequence[StudySettings], run: Callable[[StudySettings], s
         RestartRequiredError: a fresh process must continue, which takes no study up that has ended.
     """
     from bench.core.environment import ENDED_STUDIES_VARIABLE
-    from bench.core.errors import ReparamBenchError, RestartRequiredError
+    from bench.core.errors import ReparamBenchError, RestartRequiredError, StudyStoppedError
 
     # The exit status of each, and the identifier of one that has ended.
     ended: list[tuple[int, str]] = json.loads(os.environ.pop(ENDED_STUDIES_VARIABLE, "[]"))
     for each in settings[len(ended) :]:
         try:
-            ended.append((0, run(each)))
+            study_id, unanswered = run(each)
+            ended.append((print_error(StudyStoppedError(unanswered)) if unanswered else 0, study_id))
         except RestartRequiredError:
             os.environ[ENDED_STUDIES_VARIABLE] = json.dumps(ended)
             raise

@@ -227,20 +227,18 @@ def study(
     from studies.cli.plan import print_next_steps
 
     console = open_console(quiet)
-    unanswered: list[str] = []
 
-    def run_one(each: StudySettings) -> str:
+    def run_one(each: StudySettings) -> tuple[str, str]:
         outcome = run(declared, each, console, log_file=log_file, can_restart=True)
         print_next_steps(name, each, outcome, console)
         if quiet:
             typer.echo(outcome.page)
-        if outcome.unanswered:
-            unanswered.append(outcome.unanswered)
-        return outcome.study_id
+        return outcome.study_id, outcome.unanswered
 
+    unanswered = ""
     try:
         if len(settings) == 1:
-            run_one(settings[0])
+            _, unanswered = run_one(settings[0])
         else:
             _run_several(declared, settings, run_one, console)
     except RestartRequiredError:
@@ -250,11 +248,11 @@ def study(
         typer.secho("stopped: finished runs are kept; the same command continues", err=True)
         raise typer.Exit(130) from None
     if unanswered:
-        raise StudyStoppedError("; ".join(unanswered))
+        raise StudyStoppedError(unanswered)
 
 
 def _run_several(
-    study: Study, settings: list[StudySettings], run_one: Callable[[StudySettings], str], console: Console
+    study: Study, settings: list[StudySettings], run_one: Callable[[StudySettings], tuple[str, str]], console: Console
 ) -> None:
     """Run a study on each of several data sets, and compare its arms over those on which it has ended."""
     from bench.checks.preflight import check_stores

@@ -79,7 +79,7 @@ def print_plan(bound: BoundStudy, console: Console) -> None:
         line(f"reference model, no arm: {reason}")
     line(
         f"estimate  {_duration(total_seconds(bound, plans))} in all on this processor, within a factor of about three "
-        "(the middle of each range, none stopped early)"
+        "(the middle of each range)"
     )
     memory = expected_memory(bound, plans)
     once = " once for all" if settings.workers not in (None, 1) else ""

@@ -10,7 +10,7 @@ import pytest
 import bench.execution.trial
 import bench.execution.worker
 import bench.training.loop
-from bench.core.errors import DivergedError
+from bench.core.errors import DivergedError, SettingsError
 from bench.core.results import RunState
 from bench.core.signals import StopRequest
 from bench.execution.coordinator import Coordinator
@@ -70,7 +70,48 @@ def test_the_better_half_at_each_rung_is_continued_and_the_best_of_all_is_retrai
     assert sizes[last["state"] == "complete"].min() == sizes.min()
     assert last["reason"][last["state"] == "pruned"].str.contains(r"stopped at evaluation [24] of 8").all()
     assert {config.model.latent_size for config, _ in trainer.finals} == {sizes.min()}
-    assert (ended.groupby("number").size() <= 3).all()
+    assert ended.groupby("number").size().value_counts().to_dict() == {1: 4, 2: 2, 3: 2}
+
+
+def test_a_budget_that_was_given_by_mistake_is_forgotten(run, start, digits, tmp_path, trainer):
+    begun = run(BY_SIZE, trials=2)
+    start(BY_SIZE, digits, tmp_path / "one", pruner="halving", trials=2, images=128 * 800)
+    assert run(BY_SIZE, trials=2).shared.bound.base(BY_SIZE.arms[0]) == begun.shared.bound.base(BY_SIZE.arms[0])
+
+
+def test_a_budget_of_too_many_evaluations_is_refused(run, start, digits, tmp_path, trainer):
+    run(BY_SIZE, trials=2)
+    with pytest.raises(SettingsError, match=r"vae: 12,800,000 images .* 100,000 evaluations of the 128 images"):
+        start(BY_SIZE, digits, tmp_path / "one", pruner="halving", trials=2, images=128 * 100_000)
+
+
+def test_final_runs_are_not_given_out_while_trials_train(run, start, digits, tmp_path, trainer):
+    run(BY_SIZE, trials=2)
+    larger = start(BY_SIZE, digits, tmp_path / "one", pruner="halving", trials=4)
+    larger.shared.record.finals.set_open(True)
+    seen, real = [], trainer.run_trial
+
+    def watched(*arguments):
+        seen.append(larger.shared.record.finals.is_open)
+        return real(*arguments)
+
+    trainer.run_trial = watched
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(bench.execution.worker, "run_trial", watched)
+        larger.run(digits)
+    assert seen
+    assert not any(seen)
+
+
+def test_checkpoints_that_no_trial_needs_go_while_a_search_runs(run, trainer, tmp_path, monkeypatch):
+    monkeypatch.setattr("bench.execution.session.CHECKPOINTS_KEPT", 1)
+    runner = run(BY_SIZE, trials=8, pruner="none")
+    folder = tmp_path / "one" / "checkpoints" / runner.bound.study_id
+    folder.mkdir(parents=True, exist_ok=True)
+    for number in range(8):
+        (folder / f"vae-{number}.npz").touch()
+    runner.shared.tidy_search("vae")
+    assert len(list(folder.glob("vae-*.npz"))) == 1
 
 
 def test_the_same_command_again_trains_nothing(run, trainer):
@@ -96,7 +137,9 @@ def test_more_trials_compete_with_those_that_were_stopped(run, trainer):
 
 
 def test_time_that_ends_before_any_trial_does_leaves_the_one_that_came_furthest(run, trainer, monkeypatch):
-    monkeypatch.setattr("bench.search.sampler.targets", lambda done, levels, trials: dict.fromkeys(range(trials), 2))
+    monkeypatch.setattr(
+        "bench.search.sampler.targets", lambda done, levels, trials, under_way=None: dict.fromkeys(range(trials), 2)
+    )
     runner = run(BY_SIZE, trials=3)
     sizes = runs_of(runner, "search")["param.latent_size"].astype(int)
     assert {config.model.latent_size for config, _ in trainer.finals} == {sizes.min()}
@@ -104,7 +147,9 @@ def test_time_that_ends_before_any_trial_does_leaves_the_one_that_came_furthest(
 
 def test_the_same_command_continues_a_search_whose_time_ended_at_a_rung(run, trainer, monkeypatch):
     with monkeypatch.context() as patch:
-        patch.setattr("bench.search.sampler.targets", lambda done, levels, trials: dict.fromkeys(range(trials), 2))
+        patch.setattr(
+            "bench.search.sampler.targets", lambda done, levels, trials, under_way=None: dict.fromkeys(range(trials), 2)
+        )
         run(BY_SIZE, trials=4)
     runner = run(BY_SIZE, trials=4)
     attempts = runner.searches["vae"].attempts()

@@ -37,6 +37,13 @@ def test_the_only_trial_is_trained_to_the_end():
     assert targets({0: trained(2, 9.0)}, [2, 4], 1) == {0: 4}
 
 
+def test_none_is_continued_before_all_have_begun_unless_time_may_end_the_search():
+    done = {0: trained(2, 1.5), 1: trained(2, 1.0)}
+    assert targets(done, [2, 4], 4, under_way=1) == dict.fromkeys(range(4), 2)
+    assert targets(done, [2, 4], 4, under_way=2) == {0: 2, 1: 4, 2: 2, 3: 2}
+    assert targets(done, [2, 4], 4) == {0: 2, 1: 4, 2: 2, 3: 2}
+
+
 def test_what_failed_takes_the_place_of_none_and_is_not_waited_for():
     done = {0: Progress(99, is_out=True, curve={1: 0.1, 2: 0.1}), 1: trained(2, 2.0)}
     assert targets(done, [2, 4], 2)[1] == 4
