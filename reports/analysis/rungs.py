@@ -9,9 +9,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from reports.analysis import statistics
-from reports.analysis.curves import final_curves
 from reports.analysis.differences import likelihood_units
-from reports.analysis.frontier import SAME_RUNG, Schedule, budget, schedule
+from reports.analysis.frontier import SAME_RUNG, Schedule, holding, schedule
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -87,8 +86,7 @@ def _rung(study: Study, images: float, measured: dict[str, pd.DataFrame]) -> Run
 def _level(study: Study, arm: str, table: pd.DataFrame, images: float) -> pd.DataFrame | None:
     """What an arm's seeds measured at a rung; None where one of them did not."""
     last = table.sort_values("evaluation", kind="stable").groupby("run_id").tail(1)
-    ended = {curve.run_id for curve in final_curves(study, arm) if curve.images[-1] < budget(study, arm)}
-    kept = last[last["run_id"].isin(ended) & (last["images"] < images)]
+    kept = last[last["run_id"].isin(holding(study, arm)) & (last["images"] < images)]
     here = (
         table[table["images"] == images].sort_values("evaluation", kind="stable").drop_duplicates("run_id", keep="last")
     )

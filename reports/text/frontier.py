@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 MOST_RANGES = 4
 """Ranges of budgets that a sentence lists; the table has all."""
-SHARES = {1 / 8: "1/8", 1 / 4: "1/4", 1 / 2: "1/2", 1.0: "all that was measured of every arm"}
+SHARES = {1 / 8: "1/8", 1 / 4: "1/4", 1 / 2: "1/2", 1.0: "the largest known of every arm"}
 
 
 def sentences(study: Study, found: list[Frontier]) -> list[str]:
@@ -132,7 +132,7 @@ def _without_interval(study: Study, frontier: Frontier) -> list[str]:
     have = "has" if len(single) == 1 else "have"
     return [
         f"{study.title(row.lowest)} has the lowest value at {frontier.cost.amount(row.cost)}, the largest budget that "
-        f"was measured of all; {listing(single)} {have} one seed, so that no interval is known"
+        f"is known of all; {listing(single)} {have} one seed, so that no interval is known"
     ]
 
 
@@ -199,7 +199,9 @@ def _level(cost: Cost, arm: ArmCurves | None, row: AtBudget) -> Cell:
     if arm is None:
         return Cell("not known")
     if arm.arm in row.levels:
-        return Cell(_mean(row.levels[arm.arm]), [] if arm.is_final(row.cost) else [EARLY])
+        held = arm.held_since(row.cost)
+        notes = [] if held is None else [f"held since {cost.amount(held)}, where patience ended training"]
+        return Cell(_mean(row.levels[arm.arm]), [*notes, *([] if arm.is_final(row.cost) else [EARLY])])
     if row.cost < arm.start:
         return Cell("none yet")
     return Cell("ended", [f"{_mean(arm.level(arm.last))} at {cost.amount(arm.last)}"])

@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from reports.analysis.convergence import ended_by_itself
 from reports.analysis.costs import IMAGES, SECONDS
 from reports.analysis.frontier import (
     ArmCurves,
@@ -225,9 +226,8 @@ def test_a_schedule_depends_on_the_budget_or_not_by_its_setting(empty, decay, ex
 
 
 def test_a_run_stopped_before_its_budget_ended_by_itself(empty):
-    study = curves_of(
-        empty, {"vae": [FALLS, FALLS[:3]], "glow": [SLOW]}, settings={"training_images": {"vae": 6000, "glow": 6000}}
-    )
+    budget = dict.fromkeys(("vae", "glow"), (6000, 6, 100))
+    study = curves_of(empty, {"vae": [FALLS, FALLS[:3]], "glow": [SLOW]}, budget=budget)
     vae, glow = frontiers(study)[0].arms
     assert [run.ended_by_itself for run in vae.runs] == [False, True]
     assert [run.ended_by_itself for run in glow.runs] == [False]
@@ -235,6 +235,33 @@ def test_a_run_stopped_before_its_budget_ended_by_itself(empty):
     assert vae.last == 6000.0
     assert list(vae.band["low"])[-1] == 1.2
     assert list(vae.band["high"])[-1] == 3.0
+
+
+def test_a_run_of_a_smaller_budget_than_the_study_has_now_did_not_end_by_itself(empty):
+    larger = {"training_images": {"vae": 6000, "glow": 6000}}
+    budget = {"vae": (3000, 3, 100), "glow": (6000, 6, 100)}
+    study = curves_of(empty, {"vae": [FALLS[:3]] * 2, "glow": [SLOW] * 2}, budget=budget, settings=larger)
+    vae, _ = frontiers(study)[0].arms
+    assert vae.end == 3000.0
+    assert {lead.high for lead in leads(frontiers(study)[0].arms)} == {3000.0}
+
+
+def test_batches_that_do_not_divide_the_budget_do_not_end_a_run_by_themselves(empty):
+    # 6,000 images in 6 evaluations of 10 batches of 96 are 5,760.
+    study = curves_of(empty, {"vae": [FALLS]}, every=960.0, budget={"vae": (6000, 6, 96)})
+    (vae,) = frontiers(study)[0].arms
+    assert vae.end == 5760.0
+    assert not ended_by_itself(study, "vae")
+
+
+@pytest.mark.parametrize("decay", ["cosine", "of my own"])
+def test_a_run_whose_schedule_is_not_free_of_the_budget_holds_no_value_beyond_its_end(empty, decay):
+    curves = {"vae": [FALLS[:3], FALLS[:3]], "glow": [SLOW, SLOW]}
+    budget = dict.fromkeys(curves, (6000, 6, 100))
+    study = curves_of(empty, curves, budget=budget, decay={"vae": decay, "glow": "plateau"})
+    vae, glow = frontiers(study)[0].arms
+    assert (vae.end, glow.end) == (3000.0, 6000.0)
+    assert ended_by_itself(study, "vae")
 
 
 def test_the_budgets_are_shares_of_the_largest_that_all_were_measured_at_and_the_ends(empty):

@@ -51,7 +51,7 @@ def test_what_the_seeds_do_not_separate_is_open(empty):
 def test_one_seed_is_said_to_have_no_interval(empty):
     (by_images,) = said(curves_of(empty, {"vae": [FALLS], "glow": [SLOW, shifted(SLOW)]}))
     assert by_images == (
-        "By training images seen, VAE has the lowest value at 6,000 images, the largest budget that was measured of "
+        "By training images seen, VAE has the lowest value at 6,000 images, the largest budget that is known of "
         "all; VAE has one seed, so that no interval is known. The means of Glow and VAE cross at 3,000 images (one "
         "seed, so no interval): Glow is lower before, VAE after."
     )
@@ -129,6 +129,16 @@ def test_the_budgets_of_arms_that_end_apart(empty):
     assert rows[-1][:3] == ["18 s (training time)", "ended (1.2050 ± 0.0050 at 6.00 s)", "3.5050 ± 0.0050"]
     assert rows[-1][3:] == ["–", "–"]
     assert rows[1][2] == "none yet"
+
+
+def test_a_value_held_after_patience_ended_training_is_marked(empty):
+    curves = {"vae": [FALLS[:3], FALLS[:4]], "glow": [SLOW, SLOW]}
+    study = curves_of(empty, curves, budget=dict.fromkeys(curves, (6000, 6, 100)))
+    rows = cells(frontier.budgets(study, frontiers(study)))
+    assert rows[-1][0] == "6,000 images (the largest known of every arm)"
+    assert rows[-1][1] == "2.50 ± 0.50 (held since 3,000 images, where patience ended training)"
+    assert "held" not in rows[-1][2]
+    assert not any("held" in row[1] for row in rows[:-2])
 
 
 def test_time_to_a_target_counts_misses(empty):
