@@ -418,10 +418,11 @@ def at_budgets(found: Frontier) -> list[AtBudget]:
     for end in sorted(arm.last for arm in found.arms):
         if not any(abs(end - rung) < SAME_RUNG * end for rung in rungs):
             rungs[end] = None
-    return [_at(found, cost, rungs[cost]) for cost in sorted(rungs)]
+    return [at_budget(found, cost, rungs[cost]) for cost in sorted(rungs)]
 
 
-def _at(found: Frontier, cost: float, share: float | None) -> AtBudget:
+def at_budget(found: Frontier, cost: float, share: float | None = None) -> AtBudget:
+    """The arms at one budget."""
     levels = {arm.arm: arm.level(cost) for arm in found.arms if arm.covers(cost)}
     ranked = sorted((arm for arm in found.arms if arm.arm in levels), key=lambda arm: float(levels[arm.arm].mean()))
     if len(ranked) < 2:

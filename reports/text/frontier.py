@@ -10,8 +10,8 @@ import pandas as pd
 
 from reports import formatting
 from reports.analysis import statistics
-from reports.analysis.costs import IMAGES, JOULES, SECONDS, Costs
-from reports.analysis.frontier import Schedule, against, at_budgets, crossings, leads
+from reports.analysis.costs import IMAGES, JOULES, SECONDS
+from reports.analysis.frontier import Schedule, at_budgets, crossings, leads
 from reports.analysis.targets import time_to_targets
 from reports.formatting import MISSING, count, listing, quantity
 from reports.text.tables import Cell, Table
@@ -61,20 +61,6 @@ def _order(study: Study, frontier: Frontier) -> str:
     head = f"By {frontier.cost.label}"
     parts = _ranges(study, frontier) or [_no_overlap(study, frontier)]
     return ". ".join([f"{head}, {'; '.join(parts)}", *_of_two_lowest(study, frontier)]) + "."
-
-
-def crossing_in_time(study: Study, first: str, second: str) -> list[str]:
-    """Where two arms cross over training time, within what was measured of both."""
-    found = against(study, SECONDS, Costs(study))
-    arms = {arm.arm: arm for arm in found.arms} if found else {}
-    if found is None or not {first, second} <= set(arms):
-        return []
-    places = crossings(arms[first], arms[second])
-    if not places:
-        return []
-    bound = [study.title(arm) for arm in (first, second) if arms[arm].schedule != Schedule.FREE]
-    caveat = f" By their schedules, shorter runs of {listing(bound)} may give lower values than these." if bound else ""
-    return [f"{_cross(study, SECONDS, places[-1], len(places))}.{caveat}"]
 
 
 def _tuned(study: Study, frontier: Frontier) -> str:
@@ -149,10 +135,11 @@ def _of_two_lowest(study: Study, frontier: Frontier) -> list[str]:
         return []
     arms = {arm.arm: arm for arm in frontier.arms}
     places = crossings(arms[row.lowest], arms[row.second])
-    return [_cross(study, frontier.cost, places[-1], len(places))] if places else []
+    return [cross(study, frontier.cost, places[-1], len(places))] if places else []
 
 
-def _cross(study: Study, cost: Cost, crossing: Crossing, times: int) -> str:
+def cross(study: Study, cost: Cost, crossing: Crossing, times: int) -> str:
+    """Where two arms cross, within a sentence."""
     before, after = study.title(crossing.before), study.title(crossing.after)
     last = "" if times == 1 else f" for the last of {times} times"
     return (

@@ -105,18 +105,6 @@ def test_a_schedule_that_depends_on_the_budget_is_said_and_marked(empty, decay, 
     assert not any("before its end" in row[2] for row in rows)
 
 
-@pytest.mark.parametrize(("decay", "caveat"), [("plateau", ""), ("cosine", "VAE"), (None, "VAE")])
-def test_the_crossing_of_the_answer_says_what_it_holds_for(empty, decay, caveat):
-    curves = {"vae": [FALLS, shifted(FALLS)], "glow": [SLOW, shifted(SLOW)]}
-    study = curves_of(empty, curves, seconds=dict.fromkeys(TIMES, 1.0), decay={"vae": decay, "glow": "plateau"})
-    (sentence,) = frontier.crossing_in_time(study, "vae", "glow")
-    assert sentence.startswith("The means of Glow and VAE cross at 3.00")
-    ends = f"By their schedules, shorter runs of {caveat} may give lower values than these."
-    assert sentence.endswith(ends) == bool(caveat)
-    assert frontier.crossing_in_time(study, "vae", "an arm without a curve") == []
-    assert frontier.crossing_in_time(curves_of(type(empty)(), curves), "vae", "glow") == []
-
-
 def test_schedules_that_do_not_depend_on_it_need_no_words(empty):
     study = curves_of(empty, {"vae": [FALLS], "glow": [SLOW]})
     assert frontier.schedules(study, frontiers(study)) == []
