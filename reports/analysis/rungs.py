@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from reports.analysis import statistics
-from reports.analysis.differences import likelihood_units
+from reports.analysis.curves import final_curves
+from reports.analysis.differences import likelihood, likelihood_units
 from reports.analysis.frontier import SAME_RUNG, Schedule, holding, schedule
+from reports.analysis.results import LIKELIHOOD, select
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -32,6 +34,7 @@ class Rung:
         lowest: the arm with the lowest mean; empty where fewer than two were measured.
         second: the next one.
         interval: by how much the second lies above the lowest, over seeds, or else over images; None where not known.
+        whole: whether all training had ended by it, so that values and interval are those of the study's answer.
     """
 
     images: float
@@ -40,6 +43,7 @@ class Rung:
     lowest: str = ""
     second: str = ""
     interval: Interval | None = None
+    whole: bool = False
 
 
 def rungs(study: Study) -> list[Rung]:
@@ -76,11 +80,26 @@ def _rung(study: Study, images: float, measured: dict[str, pd.DataFrame]) -> Run
             levels[arm] = level
             if schedule(study, arm) != Schedule.FREE and images < table["images"].max():
                 early.append(arm)
+    ends = {arm: _end(study, arm, measured[arm], images) for arm in levels}
+    answered = {arm: end for arm, end in ends.items() if end is not None}
+    whole = bool(levels) and len(answered) == len(levels)
+    levels = answered if whole else levels
     ranked = sorted(levels, key=lambda arm: float(levels[arm]["value"].mean()))
     if len(ranked) < 2:
-        return Rung(images, levels, tuple(early))
+        return Rung(images, levels, tuple(early), whole=whole)
     lowest, second, *_ = ranked
-    return Rung(images, levels, tuple(early), lowest, second, statistics.compare(levels[second], levels[lowest]))
+    interval = likelihood(study, second, lowest) if whole else statistics.compare(levels[second], levels[lowest])
+    return Rung(images, levels, tuple(early), lowest, second, interval, whole)
+
+
+def _end(study: Study, arm: str, table: pd.DataFrame, images: float) -> pd.DataFrame | None:
+    """The answer's own test likelihoods of an arm, where its training had ended by a rung and every seed has one."""
+    ended = all(curve.images[-1] <= (1 + SAME_RUNG) * images for curve in final_curves(study, arm))
+    found = select(study.finals[arm].measurements, "test", LIKELIHOOD)
+    found = found[np.isfinite(found["value"])]
+    if images < table["images"].max() or not ended or set(found["run_id"]) != set(study.finals[arm].runs["run_id"]):
+        return None
+    return found[["value", "standard_error", "importance_samples"]]
 
 
 def _level(study: Study, arm: str, table: pd.DataFrame, images: float) -> pd.DataFrame | None:

@@ -173,7 +173,7 @@ def budgets(study: Study, found: list[Frontier]) -> Table:
             notes += [SHARES[row.share]] if row.share else []
             cells = [_level(each.cost, known.get(arm), row) for arm in arms]
             early = [arm for arm in row.levels if not known[arm].is_final(row.cost)]
-            verdict = _verdict(study, row.lowest, row.second, row.above, early)
+            verdict = _verdict(study, row, row.above, early)
             rows.append([Cell(each.cost.amount(row.cost), notes), *cells, *verdict])
     caption = "Validation bits/dim at each budget: one-sample bound, best evaluation so far, ± one standard error"
     return Table(caption, ["Budget", *map(study.title, arms), *VERDICT], rows)
@@ -194,6 +194,8 @@ def _level(cost: Cost, arm: ArmCurves | None, row: AtBudget) -> Cell:
     return Cell("ended", [f"{_mean(arm.level(arm.last))} at {cost.amount(arm.last)}"])
 
 
+SINGLE = "seeds not repeated"
+"""The mark of an order that another seed may turn, whatever the interval says."""
 EARLY = "before its end"
 """The mark of a value that is not what a run of that budget gives."""
 
@@ -203,20 +205,21 @@ def _mean(values: np.ndarray) -> str:
     return MISSING if level is None else quantity(level.mean, level.error)
 
 
-def _verdict(
-    study: Study, lowest: str, second: str, above: tuple[float, float, float], early: Sequence[str]
-) -> list[Cell]:
+def _verdict(study: Study, row: AtBudget | Rung, above: tuple[float, float, float], early: Sequence[str]) -> list[Cell]:
     """The lowest of the arms at a budget, or that it is open, and by how much the next one lies above it."""
+    lowest, second = row.lowest, row.second
     if not lowest:
         return [Cell(MISSING), Cell(MISSING)]
-    notes = [f"{listing([study.title(arm) for arm in early])} {EARLY}"] if early else []
+    single = min(len(row.levels[arm]) for arm in (lowest, second)) < 2
+    notes = [SINGLE] if single else []
+    notes += [f"{listing([study.title(arm) for arm in early])} {EARLY}"] if early else []
     value, low, high = above
     if not np.isfinite(low):
         distance = Cell(quantity(value), [study.title(second), "no interval"])
     else:
         shown, start, end = formatting.difference(value, low, high)
         distance = Cell(shown, [study.title(second), f"95% interval {start} to {end}"])
-    if low > 0:
+    if low > 0 or (single and not np.isfinite(low)):
         return [Cell(study.title(lowest), notes), distance]
     return [Cell("open", [f"{study.title(lowest)} by its mean", *notes]), distance]
 
@@ -240,11 +243,18 @@ def on_test(study: Study, found: list[Rung]) -> Table:
             )
         interval = rung.interval
         above = (interval.value, interval.low, interval.high) if interval else (_gap(rung), np.nan, np.nan)
-        rows.append(
-            [Cell(IMAGES.amount(rung.images)), *cells, *_verdict(study, rung.lowest, rung.second, above, rung.early)]
-        )
+        rows.append([Cell(IMAGES.amount(rung.images)), *cells, *_verdict(study, rung, above, rung.early)])
     caption = "Test bits/dim at shares of the budget: the best weights until then, ± one standard error"
-    return Table(caption, ["Budget", *map(study.title, arms), *VERDICT], rows)
+    return Table(f"{caption}{_covered(found)}", ["Budget", *map(study.title, arms), *VERDICT], rows)
+
+
+def _covered(found: list[Rung]) -> str:
+    """What the intervals on test cover, for the caption."""
+    shares = [rung.interval for rung in found if rung.interval and not rung.whole]
+    scopes = dict.fromkeys("training seeds" if each.over_seeds else "test images" for each in shares)
+    said = [f"95% intervals over {listing(list(scopes))} alone"] if scopes else []
+    said += ["at the whole budget, values and interval of the answer"] if any(rung.whole for rung in found) else []
+    return "".join(f"; {each}" for each in said)
 
 
 def _gap(rung: Rung) -> float:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
+from reports.analysis.differences import likelihood
 from reports.analysis.results import Study
 from reports.analysis.rungs import rungs
 from tests.reports.conftest import FALLS, SLOW, curves_of
@@ -82,3 +85,20 @@ def test_points_before_the_end_of_a_schedule_that_depends_on_the_budget_are_mark
     decays = {"vae": "cosine", "glow": "plateau"}
     found = rungs(measured(empty, curves_of(empty, {"vae": [FALLS], "glow": [SLOW]}, decay=decays)))
     assert [rung.early for rung in found] == [("vae",), ("vae",), ("vae",), ()]
+
+
+def test_the_whole_budget_has_the_values_and_the_interval_of_the_answer(measured):
+    found = rungs(Study(measured))
+    assert [rung.whole for rung in found] == [False, False, False, True]
+    assert found[-1].interval == likelihood(Study(measured), "vae", "glow")
+    assert found[-1].interval.paired
+    assert not found[-2].interval.paired
+
+
+def test_values_of_the_answer_need_every_seed_and_the_end_of_training(measured):
+    run = Study(measured).finals["vae"].runs["run_id"].iloc[0]
+    table = measured.measurements
+    lost = table.drop(table.index[(table["run_id"] == run) & (table["metric"] == "bits_per_dim")])
+    assert not rungs(Study(replace(measured, measurements=lost)))[-1].whole
+    longer = measured.histories.assign(images=2 * measured.histories["images"])
+    assert not rungs(Study(replace(measured, histories=longer)))[-1].whole

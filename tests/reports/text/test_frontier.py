@@ -156,8 +156,23 @@ def test_time_to_a_target_without_seconds_is_images(empty):
 
 def test_the_arms_on_test(measured):
     study = Study(measured)
-    rows = cells(frontier.on_test(study, rungs(study)))
+    table = frontier.on_test(study, rungs(study))
+    rows = cells(table)
     assert [row[0] for row in rows] == ["2,000 images", "3,000 images", "6,000 images", "12,000 images"]
     assert rows[3][1] == "2.3133 ± 0.0088 (k = 64)"
     assert rows[3][3] == "Glow"
+    assert table.caption.endswith(
+        "; 95% intervals over training seeds alone; at the whole budget, values and interval of the answer"
+    )
     assert "before its end" in rows[0][1]  # its schedule was not logged
+
+
+def test_one_seed_is_treated_alike_on_test_and_on_validation(study):
+    one = Study(study({"vae": [2.31], "glow": [1.97]}, measured=True).results())
+    on_test = frontier.on_test(one, rungs(one))
+    at_share, *_ = cells(on_test)
+    on_validation, *_ = (row for row in cells(frontier.budgets(one, frontiers(one))) if "of every arm" in row[0])
+    assert at_share[3].startswith("Glow (seeds not repeated")
+    assert on_validation[3].startswith("Glow (seeds not repeated")
+    assert "no interval" in on_validation[4]
+    assert "95% intervals over test images alone" in on_test.caption
