@@ -10,7 +10,7 @@ import pandas as pd
 
 from reports import formatting
 from reports.analysis import statistics
-from reports.analysis.costs import IMAGES, JOULES, SECONDS
+from reports.analysis.costs import IMAGES, JOULES, OPERATIONS, SECONDS
 from reports.analysis.frontier import Schedule, at_budgets, crossings, leads
 from reports.analysis.targets import time_to_targets
 from reports.formatting import MISSING, count, listing, quantity
@@ -28,15 +28,27 @@ if TYPE_CHECKING:
 MOST_RANGES = 4
 """Ranges of budgets that a sentence lists; the table has all."""
 SHARES = {1 / 8: "1/8", 1 / 4: "1/4", 1 / 2: "1/2", 1.0: "the largest known of every arm"}
+BASIS = (
+    "These orders are of the one-sample bound on validation at the best evaluation so far. Any 95% interval is over "
+    "training seeds alone, and holds at its budget by itself, not at all budgets at once."
+)
+"""What the orders by budget rest on."""
 
 
-def sentences(study: Study, found: list[Frontier]) -> list[str]:
-    """Which arm is the lowest over which budgets, where the two lowest cross, and what tuning changes of it."""
+def sentences(study: Study, found: list[Frontier], answer: Sequence[str] = ()) -> list[str]:
+    """Which arm is the lowest over which budgets, where the two lowest cross, and what tuning changes of it.
+
+    Args:
+        study: the study.
+        found: the arms against each cost.
+        answer: what the page says before; a crossing that stands there is not said again.
+    """
     plain = [each for each in found if not each.with_tuning and each.cost in (SECONDS, IMAGES) and len(each.arms) > 1]
     tuned = [each for each in found if each.with_tuning and each.cost in (SECONDS, IMAGES) and len(each.arms) > 1]
     plain.sort(key=lambda each: each.cost != SECONDS)
     tuned.sort(key=lambda each: each.cost != SECONDS)
-    return [*(_order(study, each) for each in plain), *(_tuned(study, each) for each in tuned[:1])]
+    said = [*(_order(study, each, answer) for each in plain), *(_tuned(study, each) for each in tuned[:1])]
+    return [*said, BASIS] if said else []
 
 
 def schedules(study: Study, found: list[Frontier]) -> list[str]:
@@ -56,11 +68,12 @@ def schedules(study: Study, found: list[Frontier]) -> list[str]:
     return said
 
 
-def _order(study: Study, frontier: Frontier) -> str:
+def _order(study: Study, frontier: Frontier, answer: Sequence[str]) -> str:
     """Which arm is the lowest over which budgets, and where the two lowest cross."""
-    head = f"By {frontier.cost.label}"
+    head = f"On validation, by {frontier.cost.label}"
     parts = _ranges(study, frontier) or [_no_overlap(study, frontier)]
-    return ". ".join([f"{head}, {'; '.join(parts)}", *_of_two_lowest(study, frontier)]) + "."
+    crossing = [said for said in _of_two_lowest(study, frontier) if not any(said in each for each in answer)]
+    return ". ".join([f"{head}, {'; '.join(parts)}", *crossing]) + "."
 
 
 def _tuned(study: Study, frontier: Frontier) -> str:
@@ -68,7 +81,7 @@ def _tuned(study: Study, frontier: Frontier) -> str:
     spent = listing([f"{cost.amount(arm.tuning)} for {study.title(arm.arm)}" for arm in frontier.arms])
     parts = _ranges(study, frontier) or [_no_overlap(study, frontier)]
     left_out = f" ({listing([study.title(arm) for arm in frontier.without])}: not known)" if frontier.without else ""
-    return f"With tuning included, {spent}{left_out}, {'; '.join(parts)}."
+    return f"On validation with tuning included, {spent}{left_out}, {'; '.join(parts)}."
 
 
 def _no_overlap(study: Study, frontier: Frontier) -> str:
@@ -175,8 +188,16 @@ def budgets(study: Study, found: list[Frontier]) -> Table:
             early = [arm for arm in row.levels if not known[arm].is_final(row.cost)]
             verdict = _verdict(study, row, row.above, early)
             rows.append([Cell(each.cost.amount(row.cost), notes), *cells, *verdict])
-    caption = "Validation bits/dim at each budget: one-sample bound, best evaluation so far, ± one standard error"
-    return Table(caption, ["Budget", *map(study.title, arms), *VERDICT], rows)
+    kinds = [] if not any(each.with_tuning for each in found) else ["with tuning"]
+    kinds += [each.cost.label for each in found if each.cost in (OPERATIONS, JOULES) and not each.with_tuning]
+    caption = f"Validation bits/dim at each budget{f' ({listing(kinds)})' if kinds else ''}"
+    several = any(len(arm.runs) > 1 for each in found for arm in each.arms)
+    error = ", ± one standard error" if several else ""
+    return Table(
+        f"{caption}: one-sample bound, best evaluation so far{error}",
+        ["Budget", *map(study.title, arms), *VERDICT],
+        rows,
+    )
 
 
 VERDICT = ("Lowest", "The next one above it")
@@ -264,7 +285,7 @@ def _gap(rung: Rung) -> float:
 
 
 def ranges(study: Study, found: list[Frontier]) -> Table:
-    """Every range of budgets over which one arm is the lowest, or over which that is open."""
+    """Every range of budgets over which one arm is the lowest, or over which that is open; none with one seed."""
     rows = [
         [
             Cell(_axis(each)),
@@ -274,6 +295,7 @@ def ranges(study: Study, found: list[Frontier]) -> Table:
             Cell(listing([study.title(arm) for arm in lead.among if arm not in (lead.contenders or (lead.arm,))])),
         ]
         for each in found
+        if min(len(arm.runs) for arm in each.arms) > 1
         for lead in leads(each.arms)
     ]
     columns = ["Budget in", "From", "To", "Lowest", "Clearly above"]
@@ -306,6 +328,7 @@ def time_to_target(study: Study, found: list[Frontier]) -> Table:
     """When each arm first passed what codes and models that are no arms take; a miss says what was spent on it."""
     passings = time_to_targets(study)
     arms = list(passings[0][1]) if passings else []
+    at_once = [target for target, by_arm in passings if all(each.at_first == each.seeds for each in by_arm.values())]
     tuning = {
         (each.cost.name, arm.arm): arm.tuning for each in found if each.with_tuning for arm in each.arms if arm.tuning
     }
@@ -316,8 +339,13 @@ def time_to_target(study: Study, found: list[Frontier]) -> Table:
             *(_passed(by_arm[arm], tuning.get(("seconds", arm))) for arm in arms),
         ]
         for target, by_arm in passings
+        if target not in at_once
     ]
-    return Table("Time to a target", ["Target", "bits/dim", *map(study.title, arms)], rows)
+    left_out = (
+        f"; left out, as every arm passed them by its first evaluation: {listing([each.name for each in at_once])}"
+    )
+    caption = f"Time to a target{left_out if at_once else ''}"
+    return Table(caption, ["Target", "bits/dim", *map(study.title, arms)], rows)
 
 
 def _passed(passing: Passing, tuning: float | None) -> Cell:
@@ -338,9 +366,11 @@ def _passed(passing: Passing, tuning: float | None) -> Cell:
         missed = spent[~passing.passed]
         within = f" in {cost.amount(float(missed.max()))}" if len(missed) else ""
         notes.append(f"{passed} of {count(passing.seeds, 'seed')}; not reached{within} by {misses}")
-    if timed and tuning:
+    if timed and tuning and not passing.at_first:
         notes.append(f"with tuning {_extent(cost, hits + tuning)}")
-    return Cell(_extent(cost, hits), [*notes, *lost], order=float(hits.max()) if not misses else None)
+    # Before its first evaluation a run is not known not to have passed.
+    most = "≤ " if passing.at_first == passed else ""
+    return Cell(f"{most}{_extent(cost, hits)}", [*notes, *lost], order=float(hits.max()) if not misses else None)
 
 
 def _extent(cost: Cost, values: np.ndarray) -> str:

@@ -195,14 +195,14 @@ def test_an_arm_whose_seeds_share_no_budget_is_left_out_by_name(empty):
 
 def test_the_search_of_an_arm_is_an_offset_of_its_own(empty):
     for number in range(2):
-        empty.history(empty.run("vae", "search", number=number, seconds=50.0), [3.0])
+        empty.history(empty.run("vae", "search", number=number), [3.0] * 100)
     study = curves_of(empty, {"vae": [FALLS], "glow": [SLOW]}, seconds={"vae": 1.0, "glow": 1.0})
     found = {(each.cost, each.with_tuning): each for each in frontiers(study)}
     vae, glow = found[SECONDS, True].arms
     assert (vae.tuning, glow.tuning) == (100.0, 0.0)
     assert list(vae.runs[0].cost) == [101.0, 102.0, 103.0, 104.0, 105.0, 106.0]
     assert list(glow.runs[0].cost) == [1.0, 2.0, 3.0, 4.0, 5.0, 6.0]
-    assert found[IMAGES, True].arms[0].tuning == 2000.0
+    assert found[IMAGES, True].arms[0].tuning == 200_000.0
     assert found[SECONDS, True].shared is None
 
 
@@ -290,7 +290,7 @@ def test_the_budgets_are_shares_of_the_largest_that_all_were_measured_at_and_the
 
 
 def test_with_tuning_the_budgets_are_the_ends(empty):
-    empty.history(empty.run("vae", "search", number=0, seconds=50.0), [3.0])
+    empty.history(empty.run("vae", "search", number=0), [3.0] * 100)
     study = curves_of(empty, {"vae": [FALLS], "glow": [SLOW]}, seconds={"vae": 1.0, "glow": 1.0})
     rows = at_budgets(next(each for each in frontiers(study) if each.with_tuning and each.cost == SECONDS))
     assert [(row.cost, list(row.levels)) for row in rows] == [(6.0, ["glow"]), (56.0, ["vae"])]
