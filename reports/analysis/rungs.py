@@ -27,8 +27,8 @@ class Rung:
 
     Attributes:
         images: the budget.
-        levels: ``value``, ``standard_error`` over images and ``importance_samples`` of each run, by arm, of those of
-            which every seed measured it; a run that stopped by itself before has its last value.
+        levels: ``value``, ``standard_error`` over images and ``importance_samples`` by run, by arm, of those of which
+            every seed measured it; a run that stopped by itself before has its last value.
         early: the arms of which this is not known to be the value of a run of that budget, as their schedule depends on
             the budget or is not known, and theirs was larger.
         lowest: the arm with the lowest mean; empty where fewer than two were measured.
@@ -99,7 +99,8 @@ def _end(study: Study, arm: str, table: pd.DataFrame, images: float) -> pd.DataF
     found = found[np.isfinite(found["value"])]
     if images < table["images"].max() or not ended or set(found["run_id"]) != set(study.finals[arm].runs["run_id"]):
         return None
-    return found[["value", "standard_error", "importance_samples"]]
+    answered: pd.DataFrame = found.set_index("run_id")[["value", "standard_error", "importance_samples"]]
+    return answered
 
 
 def _level(study: Study, arm: str, table: pd.DataFrame, images: float) -> pd.DataFrame | None:

@@ -102,3 +102,11 @@ def test_values_of_the_answer_need_every_seed_and_the_end_of_training(measured):
     assert not rungs(Study(replace(measured, measurements=lost)))[-1].whole
     longer = measured.histories.assign(images=2 * measured.histories["images"])
     assert not rungs(Study(replace(measured, histories=longer)))[-1].whole
+
+
+def test_the_values_of_every_rung_are_by_run(measured):
+    study = Study(measured)
+    for rung in rungs(study):
+        assert {arm: set(level.index) for arm, level in rung.levels.items()} == {
+            arm: set(study.finals[arm].runs["run_id"]) for arm in ("vae", "glow")
+        }
