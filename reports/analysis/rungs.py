@@ -45,6 +45,11 @@ class Rung:
     interval: Interval | None = None
     whole: bool = False
 
+    @property
+    def importance_samples(self) -> dict[str, set[int]]:
+        """The numbers of importance samples of the arms, as far as they have any."""
+        return {arm: {int(k) for k in level["importance_samples"].dropna()} for arm, level in self.levels.items()}
+
 
 def rungs(study: Study) -> list[Rung]:
     """The arms at each budget at which final runs measured test; none where they did not, or in several units."""
@@ -61,6 +66,13 @@ def rungs(study: Study) -> list[Rung]:
     places = _places(np.unique(np.concatenate([table["images"] for table in measured.values()])))
     measured = {arm: table.assign(images=table["images"].map(places)) for arm, table in measured.items()}
     return [_rung(study, images, measured) for images in sorted(set(places.values()))]
+
+
+def other_bound(found: list[Rung]) -> bool:
+    """Whether an arm's value at the whole budget has another number of importance samples than those before."""
+    wholes = [rung.importance_samples for rung in found if rung.whole]
+    shares = [rung.importance_samples for rung in found if not rung.whole]
+    return any(whole[arm] != share.get(arm, whole[arm]) for whole in wholes for share in shares for arm in whole)
 
 
 def _places(ascending: np.ndarray) -> dict[float, float]:

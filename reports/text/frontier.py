@@ -12,6 +12,7 @@ from reports import formatting
 from reports.analysis import statistics
 from reports.analysis.costs import IMAGES, JOULES, OPERATIONS, SECONDS
 from reports.analysis.frontier import Schedule, at_budgets, crossings, leads
+from reports.analysis.rungs import other_bound
 from reports.analysis.targets import time_to_targets
 from reports.formatting import MISSING, count, listing, quantity
 from reports.text.tables import Cell, Table
@@ -257,7 +258,7 @@ def on_test(study: Study, found: list[Rung]) -> Table:
             if level is None or estimate is None:
                 cells.append(Cell("not measured"))
                 continue
-            samples = sorted({int(k) for k in level["importance_samples"].dropna()})
+            samples = sorted(rung.importance_samples[arm])
             notes = [f"k = {', '.join(map(str, samples))}"] if samples else []
             cells.append(
                 Cell(quantity(estimate.mean, estimate.error), [*notes, *([EARLY] if arm in rung.early else [])])
@@ -275,6 +276,7 @@ def _covered(found: list[Rung]) -> str:
     scopes = dict.fromkeys("training seeds" if each.over_seeds else "test images" for each in shares)
     said = [f"95% intervals over {listing(list(scopes))} alone"] if scopes else []
     said += ["at the whole budget, values and interval of the answer"] if any(rung.whole for rung in found) else []
+    said += ["there by another k, which changes the bound"] if other_bound(found) else []
     return "".join(f"; {each}" for each in said)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from reports.analysis.frontier import frontiers
@@ -233,3 +235,13 @@ def test_a_crossing_that_the_answer_says_is_not_said_again(empty):
     by_time, by_images, _ = frontier.sentences(study, frontiers(study), answer)
     assert "cross" not in by_time
     assert "cross at 3,000 images" in by_images.replace(NO_BREAK, " ")
+
+
+@pytest.mark.parametrize(("samples", "says"), [(64, False), (8, True)])
+def test_another_bound_at_the_whole_budget_is_said(measured, samples, says):
+    table = measured.tables["budgets"].assign(importance_samples=samples)
+    of_vae = measured.runs.loc[measured.runs["arm"] == "vae", "run_id"]
+    table = table[table["run_id"].isin(of_vae)]
+    found = Study(replace(measured, tables=measured.tables | {"budgets": table}))
+    caption = frontier.on_test(found, rungs(found)).caption
+    assert caption.endswith("by another k, which changes the bound") == says
