@@ -12,6 +12,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING
 
 import numpy as np
+import pandas as pd
 
 from reports.analysis.curves import final_curves
 from reports.analysis.results import select
@@ -120,10 +121,29 @@ def improving(study: Study, arm: str) -> list[Course]:
 
 def ended_by_itself(study: Study, arm: str) -> bool:
     """Whether every final run stopped before it had seen all images of its budget; False where that is not known."""
-    budgets = study.results.settings.get("training_images")
-    budget = float(budgets.get(arm, 0)) if isinstance(budgets, dict) else 0.0
-    seen = [each.images for each in courses(study, arm).values()]
-    return bool(seen) and max(seen) < budget
+    runs = {curve.run_id for curve in final_curves(study, arm)}
+    return bool(runs) and runs <= stopped_early(study, arm)
+
+
+def stopped_early(study: Study, arm: str) -> set[str]:
+    """The reported final runs of an arm that stopped before they had seen all images of their own budget.
+
+    The budget is what the run itself logged, as the study may have a larger one by now: whole batches in each interval
+    between evaluations, as :class:`bench.study.config.TrainingConfig` counts them. A run that does not say is in none.
+    """
+    runs = study.finals[arm].runs.set_index("run_id")
+    images, evaluations, batch = (_setting(runs, name) for name in ("images", "evaluations", "batch_size"))
+    budget = np.maximum(1, np.round(images / batch / evaluations)) * evaluations * batch
+    return {curve.run_id for curve in final_curves(study, arm) if curve.images[-1] < budget[curve.run_id]}
+
+
+def _setting(runs: pd.DataFrame, name: str) -> pd.Series:
+    """A training setting of each run, NaN where it was not logged."""
+    found = pd.Series(np.nan, runs.index)
+    for column in (f"param.{name}", f"param.training.{name}"):
+        if column in runs:
+            found = found.fillna(pd.to_numeric(runs[column], errors="coerce"))
+    return found
 
 
 def keeps_best(study: Study, arm: str) -> bool:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from bench.core.results import TRAINING_SETTINGS, RunState
+from bench.core.results import TRAINING_SETTINGS
 from reports.analysis.results import select
 from reports.formatting import quantity
 
@@ -143,9 +143,8 @@ class Costs:
     def of_tuning(self, cost: Cost, arm: str) -> float:
         """What all attempts of an arm's search spent, pruned and failed ones too; NaN if that of one is not known.
 
-        Attempts share no work: one that continued another counts from where it did. Images and operations are those up
-        to an attempt's last evaluation. Seconds are those from its start to its end; of an attempt that was interrupted
-        or still runs, whose end is that of somebody noticing, those of its training up to its last evaluation.
+        Attempts share no work: one that continued another counts from where it did. Images, operations and seconds are
+        those of training up to an attempt's last evaluation, as those of final runs are.
         """
         attempts = self.study.attempts
         attempts = attempts[attempts["arm"] == arm]
@@ -153,9 +152,7 @@ class Costs:
         if cost == IMAGES:
             spent = trained["images"]
         elif cost == SECONDS:
-            unended = attempts["state"].isin([RunState.RUNNING, RunState.INTERRUPTED])
-            wall = pd.to_numeric(attempts["seconds"], errors="coerce")
-            spent = wall.where(~unended & wall.notna(), trained["seconds"].where(unended | (trained["seconds"] > 0)))
+            spent = trained["seconds"]
         elif cost == OPERATIONS:
             per_image = attempts["run_id"].map(self.operations).astype(float)
             spent = (trained["images"] * per_image).where(trained["images"] > 0, 0.0)

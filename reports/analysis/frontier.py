@@ -25,6 +25,7 @@ import numpy as np
 import pandas as pd
 
 from reports.analysis import statistics
+from reports.analysis.convergence import stopped_early
 from reports.analysis.costs import COSTS, Costs, alone
 from reports.analysis.curves import final_curves
 from reports.analysis.differences import likelihood_units
@@ -66,7 +67,8 @@ class RunCurve:
         run_id: the run.
         cost: at each evaluation, ascending.
         value: bits/dim of the weights that are the best until then.
-        ended_by_itself: whether training stopped before its budget was spent; a larger one then gives the same.
+        ended_by_itself: whether training stopped before its budget was spent, by a schedule that does not depend on the
+            budget; a larger one then gives the same.
     """
 
     run_id: str
@@ -138,6 +140,10 @@ class ArmCurves:
     def covers(self, cost: float) -> bool:
         """Whether the values of all seeds are known at a cost."""
         return self.start <= cost <= self.end
+
+    def held_since(self, cost: float) -> float | None:
+        """The first end before a cost of a seed whose value is held from there on; None where each was measured."""
+        return min((float(run.cost[-1]) for run in self.runs if run.cost[-1] < cost <= run.end), default=None)
 
     def is_final(self, cost: float) -> bool:
         """Whether its values at a cost are those of a run of that budget, whatever the schedule."""
@@ -284,9 +290,9 @@ def against(study: Study, cost: Cost, spent: Costs) -> Frontier | None:
     for arm in study.arms:
         along = [(curve, spent.along(cost, curve)) for curve in alone(final_curves(study, arm))]
         if along and all(np.isfinite(each).all() for _, each in along):
-            images = budget(study, arm)
+            holds = holding(study, arm)
             runs = [
-                RunCurve(curve.run_id, each, np.minimum.accumulate(curve.value), bool(curve.images[-1] < images))
+                RunCurve(curve.run_id, each, np.minimum.accumulate(curve.value), curve.run_id in holds)
                 for curve, each in along
             ]
             made = ArmCurves(arm, tuple(runs), 0.0, schedule(study, arm))
@@ -298,10 +304,9 @@ def against(study: Study, cost: Cost, spent: Costs) -> Frontier | None:
     return Frontier(cost, tuple(arms), without=tuple(without)) if arms else None
 
 
-def budget(study: Study, arm: str) -> float:
-    """Training images of a final run that does not stop before its end; 0 where the study does not say."""
-    budgets = study.results.settings.get("training_images")
-    return float(budgets.get(arm, 0)) if isinstance(budgets, dict) else 0.0
+def holding(study: Study, arm: str) -> set[str]:
+    """The final runs whose last value is that of every larger budget: a larger one would have changed nothing."""
+    return stopped_early(study, arm) if schedule(study, arm) == Schedule.FREE else set()
 
 
 def leads(arms: Sequence[ArmCurves]) -> list[Lead]:
@@ -413,10 +418,11 @@ def at_budgets(found: Frontier) -> list[AtBudget]:
     for end in sorted(arm.last for arm in found.arms):
         if not any(abs(end - rung) < SAME_RUNG * end for rung in rungs):
             rungs[end] = None
-    return [_at(found, cost, rungs[cost]) for cost in sorted(rungs)]
+    return [at_budget(found, cost, rungs[cost]) for cost in sorted(rungs)]
 
 
-def _at(found: Frontier, cost: float, share: float | None) -> AtBudget:
+def at_budget(found: Frontier, cost: float, share: float | None = None) -> AtBudget:
+    """The arms at one budget."""
     levels = {arm.arm: arm.level(cost) for arm in found.arms if arm.covers(cost)}
     ranked = sorted((arm for arm in found.arms if arm.arm in levels), key=lambda arm: float(levels[arm.arm].mean()))
     if len(ranked) < 2:

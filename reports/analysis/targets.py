@@ -109,7 +109,11 @@ def passing(curves: Sequence[Curve], target: float, lost: int = 0) -> Passing:
 
 
 def _lost(study: Study, arm: str) -> int:
-    """Final runs of an arm's reported configuration that ended without a model."""
+    """Seeds of an arm's reported configuration and budget of which every final run ended without a model."""
     runs, reported = study.counted, study.finals[arm].runs
     runs = runs[(runs["arm"] == arm) & (runs["role"] == "final") & runs["state"].isin(LOST)]
-    return int(runs["config_hash"].isin(reported["config_hash"]).sum())
+    # The hash leaves the budget out where the schedule does not depend on it.
+    for column in ("config_hash", "param.images", "param.evaluations"):
+        if column in runs:
+            runs = runs[runs[column].isin(reported[column])]
+    return int(runs.loc[~runs["seed"].isin(reported["seed"]), "seed"].nunique())

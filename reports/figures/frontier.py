@@ -10,7 +10,7 @@ import pandas as pd
 from reports.analysis.costs import IMAGES, JOULES
 from reports.analysis.curves import fence
 from reports.analysis.frontier import Schedule, difference, frontiers
-from reports.analysis.rungs import rungs
+from reports.analysis.rungs import other_bound, rungs
 from reports.figures.grammar import Axis, Band, Figure, Panel, Points, Rule, Step
 from reports.figures.registry import register_figure
 from reports.figures.study import code_lines
@@ -167,6 +167,8 @@ def _on_test(study: Study, found: list[Rung]) -> Figure:
     names = [study.title(arm) for arm in arms if any(arm in rung.early for rung in found)]
     if names:
         sentences.append(f"Large hollow marks: {listing(names)} before the end, which a shorter run may not give.")
+    if other_bound(found):
+        sentences.append("At the whole budget the bound has another k than before, as the table says.")
     panel = Panel(Axis(IMAGES.label, scale="log"), Axis("test bits/dim", limits=limits), [*lines, *layers])
     caption = " ".join([*sentences, *about_codes])
     return Figure("Test bits/dim at shares of the budget", [panel], caption, legend=True, stem="test")

@@ -89,7 +89,7 @@ def page_of(contents: Contents, *, pdf: bool = False) -> Document:
     more = figures.get("more", [])
     sections = [
         Section("answer", "Answer", "Answer", _answer(study, contents.answer, pictures, figures.get("answer", []))),
-        *_budgets(study, figures.get("budgets", [])),
+        *_budgets(study, contents.answer.first, figures.get("budgets", [])),
         Section(
             "comparison",
             "Comparison",
@@ -176,7 +176,7 @@ def _answer(study: Study, found: Answer, pictures: _Pictures, figures: list[Bloc
     ]
 
 
-def _budgets(study: Study, figures: list[Block]) -> list[Section]:
+def _budgets(study: Study, answer: list[str], figures: list[Block]) -> list[Section]:
     """Which arm is better for how much; nothing where no final run has a learning curve or was measured."""
     found = frontiers(study)
     if not found and not figures:
@@ -184,14 +184,15 @@ def _budgets(study: Study, figures: list[Block]) -> list[Section]:
     parts: dict[bool, list[Frontier]] = {True: [], False: []}
     for each in found:
         parts[each.cost in (IMAGES, SECONDS) and not each.with_tuning].append(each)
-    said = [*frontier.sentences(study, found), *frontier.schedules(study, found)]
-    targets = frontier.time_to_target(study, found)
+    said = [*frontier.sentences(study, found, answer), *frontier.schedules(study, found)]
+    targets, on_test = frontier.time_to_target(study, found), frontier.on_test(study, rungs(study))
+    on_validation = frontier.budgets(study, parts[True])
     blocks = [
         *([Items(said)] if said else []),
         *figures,
-        *_shown(frontier.on_test(study, rungs(study))),
-        *_shown(frontier.budgets(study, parts[True])),
-        *_folded("The same with tuning, and by operations and energy", frontier.budgets(study, parts[False])),
+        *_shown(on_test),
+        *(_folded("The same on validation", on_validation) if on_test.rows else _shown(on_validation)),
+        *_folded("Validation with tuning, and by operations and energy", frontier.budgets(study, parts[False])),
         *_folded("Which arm is the lowest, range by range", frontier.ranges(study, found)),
         *_folded("Where two arms cross", frontier.crossing_table(study, found)),
         *_folded("Time to a target: reference codes and published results", targets, method.TARGETS_NOTE),

@@ -13,14 +13,13 @@ import pandas as pd
 from bench.core.results import RunState
 from reports import formatting
 from reports.analysis import budget, differences, statistics
-from reports.analysis.equal_time import at_equal_time
 from reports.analysis.findings import findings
 from reports.analysis.reference_codes import best_code, reference_model
 from reports.analysis.results import LIKELIHOOD, Finals, Study, bounds, select, variants
 from reports.analysis.statistics import Estimate, Interval
 from reports.formatting import count, listing, quantity, state_name
 from reports.text import practical, selection
-from reports.text.frontier import crossing_in_time
+from reports.text.equal_time import at_equal_time
 from reports.text.outlook import outlook
 from reports.text.smoke import marked
 
@@ -191,7 +190,7 @@ def _comparison(study: Study, ranked: list[Candidate]) -> Answer:
         return Answer(headline, first, alarms, grounds, outcome=Outcome.NOT_RANKED)
     behind = {each.arm: differences.likelihood(study, each.arm, low.arm) for each in ranked[1:]}
     others = [*_ranking(ranked, behind), *_families(study, ranked, behind)]
-    equal_time = [*at_equal_time(study, low.arm, high.arm), *crossing_in_time(study, low.arm, high.arm)]
+    equal_time = at_equal_time(study, low.arm, high.arm)
     beside = _beside_codes(study, low)
     in_practice = practical.sentence(study, low.arm, high.arm)
     first = [in_practice, *equal_time, *beside, *others, *_about_arms(study, pair), *status]

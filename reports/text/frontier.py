@@ -10,8 +10,9 @@ import pandas as pd
 
 from reports import formatting
 from reports.analysis import statistics
-from reports.analysis.costs import IMAGES, JOULES, SECONDS, Costs
-from reports.analysis.frontier import Schedule, against, at_budgets, crossings, leads
+from reports.analysis.costs import IMAGES, JOULES, OPERATIONS, SECONDS
+from reports.analysis.frontier import Schedule, at_budgets, crossings, leads
+from reports.analysis.rungs import other_bound
 from reports.analysis.targets import time_to_targets
 from reports.formatting import MISSING, count, listing, quantity
 from reports.text.tables import Cell, Table
@@ -27,16 +28,28 @@ if TYPE_CHECKING:
 
 MOST_RANGES = 4
 """Ranges of budgets that a sentence lists; the table has all."""
-SHARES = {1 / 8: "1/8", 1 / 4: "1/4", 1 / 2: "1/2", 1.0: "all that was measured of every arm"}
+SHARES = {1 / 8: "1/8", 1 / 4: "1/4", 1 / 2: "1/2", 1.0: "the largest known of every arm"}
+BASIS = (
+    "These orders are of the one-sample bound on validation at the best evaluation so far. Any 95% interval is over "
+    "training seeds alone, and holds at its budget by itself, not at all budgets at once."
+)
+"""What the orders by budget rest on."""
 
 
-def sentences(study: Study, found: list[Frontier]) -> list[str]:
-    """Which arm is the lowest over which budgets, where the two lowest cross, and what tuning changes of it."""
+def sentences(study: Study, found: list[Frontier], answer: Sequence[str] = ()) -> list[str]:
+    """Which arm is the lowest over which budgets, where the two lowest cross, and what tuning changes of it.
+
+    Args:
+        study: the study.
+        found: the arms against each cost.
+        answer: what the page says before; a crossing that stands there is not said again.
+    """
     plain = [each for each in found if not each.with_tuning and each.cost in (SECONDS, IMAGES) and len(each.arms) > 1]
     tuned = [each for each in found if each.with_tuning and each.cost in (SECONDS, IMAGES) and len(each.arms) > 1]
     plain.sort(key=lambda each: each.cost != SECONDS)
     tuned.sort(key=lambda each: each.cost != SECONDS)
-    return [*(_order(study, each) for each in plain), *(_tuned(study, each) for each in tuned[:1])]
+    said = [*(_order(study, each, answer) for each in plain), *(_tuned(study, each) for each in tuned[:1])]
+    return [*said, BASIS] if said else []
 
 
 def schedules(study: Study, found: list[Frontier]) -> list[str]:
@@ -56,25 +69,12 @@ def schedules(study: Study, found: list[Frontier]) -> list[str]:
     return said
 
 
-def _order(study: Study, frontier: Frontier) -> str:
+def _order(study: Study, frontier: Frontier, answer: Sequence[str]) -> str:
     """Which arm is the lowest over which budgets, and where the two lowest cross."""
-    head = f"By {frontier.cost.label}"
+    head = f"On validation, by {frontier.cost.label}"
     parts = _ranges(study, frontier) or [_no_overlap(study, frontier)]
-    return ". ".join([f"{head}, {'; '.join(parts)}", *_of_two_lowest(study, frontier)]) + "."
-
-
-def crossing_in_time(study: Study, first: str, second: str) -> list[str]:
-    """Where two arms cross over training time, within what was measured of both."""
-    found = against(study, SECONDS, Costs(study))
-    arms = {arm.arm: arm for arm in found.arms} if found else {}
-    if found is None or not {first, second} <= set(arms):
-        return []
-    places = crossings(arms[first], arms[second])
-    if not places:
-        return []
-    bound = [study.title(arm) for arm in (first, second) if arms[arm].schedule != Schedule.FREE]
-    caveat = f" By their schedules, shorter runs of {listing(bound)} may give lower values than these." if bound else ""
-    return [f"{_cross(study, SECONDS, places[-1], len(places))}.{caveat}"]
+    crossing = [said for said in _of_two_lowest(study, frontier) if not any(said in each for each in answer)]
+    return ". ".join([f"{head}, {'; '.join(parts)}", *crossing]) + "."
 
 
 def _tuned(study: Study, frontier: Frontier) -> str:
@@ -82,7 +82,7 @@ def _tuned(study: Study, frontier: Frontier) -> str:
     spent = listing([f"{cost.amount(arm.tuning)} for {study.title(arm.arm)}" for arm in frontier.arms])
     parts = _ranges(study, frontier) or [_no_overlap(study, frontier)]
     left_out = f" ({listing([study.title(arm) for arm in frontier.without])}: not known)" if frontier.without else ""
-    return f"With tuning included, {spent}{left_out}, {'; '.join(parts)}."
+    return f"On validation with tuning included, {spent}{left_out}, {'; '.join(parts)}."
 
 
 def _no_overlap(study: Study, frontier: Frontier) -> str:
@@ -132,7 +132,7 @@ def _without_interval(study: Study, frontier: Frontier) -> list[str]:
     have = "has" if len(single) == 1 else "have"
     return [
         f"{study.title(row.lowest)} has the lowest value at {frontier.cost.amount(row.cost)}, the largest budget that "
-        f"was measured of all; {listing(single)} {have} one seed, so that no interval is known"
+        f"is known of all; {listing(single)} {have} one seed, so that no interval is known"
     ]
 
 
@@ -149,10 +149,11 @@ def _of_two_lowest(study: Study, frontier: Frontier) -> list[str]:
         return []
     arms = {arm.arm: arm for arm in frontier.arms}
     places = crossings(arms[row.lowest], arms[row.second])
-    return [_cross(study, frontier.cost, places[-1], len(places))] if places else []
+    return [cross(study, frontier.cost, places[-1], len(places))] if places else []
 
 
-def _cross(study: Study, cost: Cost, crossing: Crossing, times: int) -> str:
+def cross(study: Study, cost: Cost, crossing: Crossing, times: int) -> str:
+    """Where two arms cross, within a sentence."""
     before, after = study.title(crossing.before), study.title(crossing.after)
     last = "" if times == 1 else f" for the last of {times} times"
     return (
@@ -186,10 +187,18 @@ def budgets(study: Study, found: list[Frontier]) -> Table:
             notes += [SHARES[row.share]] if row.share else []
             cells = [_level(each.cost, known.get(arm), row) for arm in arms]
             early = [arm for arm in row.levels if not known[arm].is_final(row.cost)]
-            verdict = _verdict(study, row.lowest, row.second, row.above, early)
+            verdict = _verdict(study, row, row.above, early)
             rows.append([Cell(each.cost.amount(row.cost), notes), *cells, *verdict])
-    caption = "Validation bits/dim at each budget: one-sample bound, best evaluation so far, ± one standard error"
-    return Table(caption, ["Budget", *map(study.title, arms), *VERDICT], rows)
+    kinds = [] if not any(each.with_tuning for each in found) else ["with tuning"]
+    kinds += [each.cost.label for each in found if each.cost in (OPERATIONS, JOULES) and not each.with_tuning]
+    caption = f"Validation bits/dim at each budget{f' ({listing(kinds)})' if kinds else ''}"
+    several = any(len(arm.runs) > 1 for each in found for arm in each.arms)
+    error = ", ± one standard error" if several else ""
+    return Table(
+        f"{caption}: one-sample bound, best evaluation so far{error}",
+        ["Budget", *map(study.title, arms), *VERDICT],
+        rows,
+    )
 
 
 VERDICT = ("Lowest", "The next one above it")
@@ -199,12 +208,16 @@ def _level(cost: Cost, arm: ArmCurves | None, row: AtBudget) -> Cell:
     if arm is None:
         return Cell("not known")
     if arm.arm in row.levels:
-        return Cell(_mean(row.levels[arm.arm]), [] if arm.is_final(row.cost) else [EARLY])
+        held = arm.held_since(row.cost)
+        notes = [] if held is None else [f"held since {cost.amount(held)}, where patience ended training"]
+        return Cell(_mean(row.levels[arm.arm]), [*notes, *([] if arm.is_final(row.cost) else [EARLY])])
     if row.cost < arm.start:
         return Cell("none yet")
     return Cell("ended", [f"{_mean(arm.level(arm.last))} at {cost.amount(arm.last)}"])
 
 
+SINGLE = "seeds not repeated"
+"""The mark of an order that another seed may turn, whatever the interval says."""
 EARLY = "before its end"
 """The mark of a value that is not what a run of that budget gives."""
 
@@ -214,20 +227,21 @@ def _mean(values: np.ndarray) -> str:
     return MISSING if level is None else quantity(level.mean, level.error)
 
 
-def _verdict(
-    study: Study, lowest: str, second: str, above: tuple[float, float, float], early: Sequence[str]
-) -> list[Cell]:
+def _verdict(study: Study, row: AtBudget | Rung, above: tuple[float, float, float], early: Sequence[str]) -> list[Cell]:
     """The lowest of the arms at a budget, or that it is open, and by how much the next one lies above it."""
+    lowest, second = row.lowest, row.second
     if not lowest:
         return [Cell(MISSING), Cell(MISSING)]
-    notes = [f"{listing([study.title(arm) for arm in early])} {EARLY}"] if early else []
+    single = min(len(row.levels[arm]) for arm in (lowest, second)) < 2
+    notes = [SINGLE] if single else []
+    notes += [f"{listing([study.title(arm) for arm in early])} {EARLY}"] if early else []
     value, low, high = above
     if not np.isfinite(low):
         distance = Cell(quantity(value), [study.title(second), "no interval"])
     else:
         shown, start, end = formatting.difference(value, low, high)
         distance = Cell(shown, [study.title(second), f"95% interval {start} to {end}"])
-    if low > 0:
+    if low > 0 or (single and not np.isfinite(low)):
         return [Cell(study.title(lowest), notes), distance]
     return [Cell("open", [f"{study.title(lowest)} by its mean", *notes]), distance]
 
@@ -244,18 +258,26 @@ def on_test(study: Study, found: list[Rung]) -> Table:
             if level is None or estimate is None:
                 cells.append(Cell("not measured"))
                 continue
-            samples = sorted({int(k) for k in level["importance_samples"].dropna()})
+            samples = sorted(rung.importance_samples[arm])
             notes = [f"k = {', '.join(map(str, samples))}"] if samples else []
             cells.append(
                 Cell(quantity(estimate.mean, estimate.error), [*notes, *([EARLY] if arm in rung.early else [])])
             )
         interval = rung.interval
         above = (interval.value, interval.low, interval.high) if interval else (_gap(rung), np.nan, np.nan)
-        rows.append(
-            [Cell(IMAGES.amount(rung.images)), *cells, *_verdict(study, rung.lowest, rung.second, above, rung.early)]
-        )
+        rows.append([Cell(IMAGES.amount(rung.images)), *cells, *_verdict(study, rung, above, rung.early)])
     caption = "Test bits/dim at shares of the budget: the best weights until then, ± one standard error"
-    return Table(caption, ["Budget", *map(study.title, arms), *VERDICT], rows)
+    return Table(f"{caption}{_covered(found)}", ["Budget", *map(study.title, arms), *VERDICT], rows)
+
+
+def _covered(found: list[Rung]) -> str:
+    """What the intervals on test cover, for the caption."""
+    shares = [rung.interval for rung in found if rung.interval and not rung.whole]
+    scopes = dict.fromkeys("training seeds" if each.over_seeds else "test images" for each in shares)
+    said = [f"95% intervals over {listing(list(scopes))} alone"] if scopes else []
+    said += ["at the whole budget, values and interval of the answer"] if any(rung.whole for rung in found) else []
+    said += ["there by another k, which changes the bound"] if other_bound(found) else []
+    return "".join(f"; {each}" for each in said)
 
 
 def _gap(rung: Rung) -> float:
@@ -265,7 +287,7 @@ def _gap(rung: Rung) -> float:
 
 
 def ranges(study: Study, found: list[Frontier]) -> Table:
-    """Every range of budgets over which one arm is the lowest, or over which that is open."""
+    """Every range of budgets over which one arm is the lowest, or over which that is open; none with one seed."""
     rows = [
         [
             Cell(_axis(each)),
@@ -275,6 +297,7 @@ def ranges(study: Study, found: list[Frontier]) -> Table:
             Cell(listing([study.title(arm) for arm in lead.among if arm not in (lead.contenders or (lead.arm,))])),
         ]
         for each in found
+        if min(len(arm.runs) for arm in each.arms) > 1
         for lead in leads(each.arms)
     ]
     columns = ["Budget in", "From", "To", "Lowest", "Clearly above"]
@@ -307,6 +330,7 @@ def time_to_target(study: Study, found: list[Frontier]) -> Table:
     """When each arm first passed what codes and models that are no arms take; a miss says what was spent on it."""
     passings = time_to_targets(study)
     arms = list(passings[0][1]) if passings else []
+    at_once = [target for target, by_arm in passings if all(each.at_first == each.seeds for each in by_arm.values())]
     tuning = {
         (each.cost.name, arm.arm): arm.tuning for each in found if each.with_tuning for arm in each.arms if arm.tuning
     }
@@ -317,8 +341,13 @@ def time_to_target(study: Study, found: list[Frontier]) -> Table:
             *(_passed(by_arm[arm], tuning.get(("seconds", arm))) for arm in arms),
         ]
         for target, by_arm in passings
+        if target not in at_once
     ]
-    return Table("Time to a target", ["Target", "bits/dim", *map(study.title, arms)], rows)
+    left_out = (
+        f"; left out, as every arm passed them by its first evaluation: {listing([each.name for each in at_once])}"
+    )
+    caption = f"Time to a target{left_out if at_once else ''}"
+    return Table(caption, ["Target", "bits/dim", *map(study.title, arms)], rows)
 
 
 def _passed(passing: Passing, tuning: float | None) -> Cell:
@@ -339,9 +368,11 @@ def _passed(passing: Passing, tuning: float | None) -> Cell:
         missed = spent[~passing.passed]
         within = f" in {cost.amount(float(missed.max()))}" if len(missed) else ""
         notes.append(f"{passed} of {count(passing.seeds, 'seed')}; not reached{within} by {misses}")
-    if timed and tuning:
+    if timed and tuning and not passing.at_first:
         notes.append(f"with tuning {_extent(cost, hits + tuning)}")
-    return Cell(_extent(cost, hits), [*notes, *lost], order=float(hits.max()) if not misses else None)
+    # Before its first evaluation a run is not known not to have passed.
+    most = "≤ " if passing.at_first == passed else ""
+    return Cell(f"{most}{_extent(cost, hits)}", [*notes, *lost], order=float(hits.max()) if not misses else None)
 
 
 def _extent(cost: Cost, values: np.ndarray) -> str:

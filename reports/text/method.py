@@ -122,8 +122,8 @@ NOTES: list[tuple[str, str]] = [
     (
         "Costs, tuning included",
         "Tuning included means: what all attempts of the arm's search cost, pruned, failed and interrupted ones too, "
-        "added to each point. Of seconds that is their time from start to end, summed over workers; of an interrupted "
-        "one, and of images and operations, what it trained up to its last evaluation. Final runs of one process share "
+        "added to each point: what each trained up to its last evaluation, of seconds the training time, summed over "
+        "workers, without evaluation and measurement. Final runs of one process share "
         "its compiled programs: each is counted as if it had taken the longest start among the arm's seeds. Operations "
         "are those of products and convolutions, three forward passes an image, where they were counted for the shape "
         "of every model. Energy was measured of whole trainings and is shared out over their time. A cost that is not "

@@ -387,6 +387,7 @@ def curves_of(
     every: float = 1000.0,
     seconds: dict[str, float] | None = None,
     decay: str | dict[str, str | None] | None = "plateau",
+    budget: dict[str, tuple[int, int, int]] | None = None,
     **known: object,
 ) -> Study:
     """A study whose final runs have these learning curves, by arm and seed.
@@ -397,12 +398,16 @@ def curves_of(
         every: images between two evaluations.
         seconds: time between two evaluations of each arm.
         decay: the setting of the arms, or of each.
+        budget: the settings ``images``, ``evaluations`` and ``batch_size`` of arms.
         known: further fields of the results.
     """
     decays = decay if isinstance(decay, dict) else dict.fromkeys(curves, decay)
     for arm, seeds in curves.items():
         for seed, values in enumerate(seeds):
-            parameters = {} if decays[arm] is None else {"param_decay": decays[arm]}
+            parameters: dict[str, object] = {} if decays[arm] is None else {"param_decay": decays[arm]}
+            if budget and arm in budget:
+                names = ("param_images", "param_evaluations", "param_batch_size")
+                parameters |= dict(zip(names, budget[arm], strict=True))
             run = builder.run(arm, "final", seed=seed, **parameters)
             builder.history(run, values)
             for row in builder.histories[-len(values) :]:

@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from reports.analysis.convergence import ended_by_itself
 from reports.analysis.costs import IMAGES, SECONDS
 from reports.analysis.frontier import (
     ArmCurves,
@@ -194,14 +195,14 @@ def test_an_arm_whose_seeds_share_no_budget_is_left_out_by_name(empty):
 
 def test_the_search_of_an_arm_is_an_offset_of_its_own(empty):
     for number in range(2):
-        empty.history(empty.run("vae", "search", number=number, seconds=50.0), [3.0])
+        empty.history(empty.run("vae", "search", number=number), [3.0] * 100)
     study = curves_of(empty, {"vae": [FALLS], "glow": [SLOW]}, seconds={"vae": 1.0, "glow": 1.0})
     found = {(each.cost, each.with_tuning): each for each in frontiers(study)}
     vae, glow = found[SECONDS, True].arms
     assert (vae.tuning, glow.tuning) == (100.0, 0.0)
     assert list(vae.runs[0].cost) == [101.0, 102.0, 103.0, 104.0, 105.0, 106.0]
     assert list(glow.runs[0].cost) == [1.0, 2.0, 3.0, 4.0, 5.0, 6.0]
-    assert found[IMAGES, True].arms[0].tuning == 2000.0
+    assert found[IMAGES, True].arms[0].tuning == 200_000.0
     assert found[SECONDS, True].shared is None
 
 
@@ -225,9 +226,8 @@ def test_a_schedule_depends_on_the_budget_or_not_by_its_setting(empty, decay, ex
 
 
 def test_a_run_stopped_before_its_budget_ended_by_itself(empty):
-    study = curves_of(
-        empty, {"vae": [FALLS, FALLS[:3]], "glow": [SLOW]}, settings={"training_images": {"vae": 6000, "glow": 6000}}
-    )
+    budget = dict.fromkeys(("vae", "glow"), (6000, 6, 100))
+    study = curves_of(empty, {"vae": [FALLS, FALLS[:3]], "glow": [SLOW]}, budget=budget)
     vae, glow = frontiers(study)[0].arms
     assert [run.ended_by_itself for run in vae.runs] == [False, True]
     assert [run.ended_by_itself for run in glow.runs] == [False]
@@ -235,6 +235,33 @@ def test_a_run_stopped_before_its_budget_ended_by_itself(empty):
     assert vae.last == 6000.0
     assert list(vae.band["low"])[-1] == 1.2
     assert list(vae.band["high"])[-1] == 3.0
+
+
+def test_a_run_of_a_smaller_budget_than_the_study_has_now_did_not_end_by_itself(empty):
+    larger = {"training_images": {"vae": 6000, "glow": 6000}}
+    budget = {"vae": (3000, 3, 100), "glow": (6000, 6, 100)}
+    study = curves_of(empty, {"vae": [FALLS[:3]] * 2, "glow": [SLOW] * 2}, budget=budget, settings=larger)
+    vae, _ = frontiers(study)[0].arms
+    assert vae.end == 3000.0
+    assert {lead.high for lead in leads(frontiers(study)[0].arms)} == {3000.0}
+
+
+def test_batches_that_do_not_divide_the_budget_do_not_end_a_run_by_themselves(empty):
+    # 6,000 images in 6 evaluations of 10 batches of 96 are 5,760.
+    study = curves_of(empty, {"vae": [FALLS]}, every=960.0, budget={"vae": (6000, 6, 96)})
+    (vae,) = frontiers(study)[0].arms
+    assert vae.end == 5760.0
+    assert not ended_by_itself(study, "vae")
+
+
+@pytest.mark.parametrize("decay", ["cosine", "of my own"])
+def test_a_run_whose_schedule_is_not_free_of_the_budget_holds_no_value_beyond_its_end(empty, decay):
+    curves = {"vae": [FALLS[:3], FALLS[:3]], "glow": [SLOW, SLOW]}
+    budget = dict.fromkeys(curves, (6000, 6, 100))
+    study = curves_of(empty, curves, budget=budget, decay={"vae": decay, "glow": "plateau"})
+    vae, glow = frontiers(study)[0].arms
+    assert (vae.end, glow.end) == (3000.0, 6000.0)
+    assert ended_by_itself(study, "vae")
 
 
 def test_the_budgets_are_shares_of_the_largest_that_all_were_measured_at_and_the_ends(empty):
@@ -263,7 +290,7 @@ def test_the_budgets_are_shares_of_the_largest_that_all_were_measured_at_and_the
 
 
 def test_with_tuning_the_budgets_are_the_ends(empty):
-    empty.history(empty.run("vae", "search", number=0, seconds=50.0), [3.0])
+    empty.history(empty.run("vae", "search", number=0), [3.0] * 100)
     study = curves_of(empty, {"vae": [FALLS], "glow": [SLOW]}, seconds={"vae": 1.0, "glow": 1.0})
     rows = at_budgets(next(each for each in frontiers(study) if each.with_tuning and each.cost == SECONDS))
     assert [(row.cost, list(row.levels)) for row in rows] == [(6.0, ["glow"]), (56.0, ["vae"])]

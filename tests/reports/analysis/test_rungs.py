@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
+from reports.analysis.differences import likelihood
 from reports.analysis.results import Study
 from reports.analysis.rungs import rungs
 from tests.reports.conftest import FALLS, SLOW, curves_of
@@ -25,7 +28,7 @@ def measured(builder, study, extra=0.0, **changed):
             "importance_samples": 64,
         }
         builder.table(row, "budgets", **(columns | changed.get(row["run_id"], {})))
-    return Study(builder.results(**{"settings": {"training_images": {"vae": 6000, "glow": 6000}}}))
+    return Study(builder.results())
 
 
 def test_a_study_that_measured_no_rungs_has_none(empty):
@@ -65,15 +68,45 @@ def test_an_arm_is_compared_where_every_seed_was_measured(empty):
     assert (found[2].lowest, found[2].interval) == ("", None)
 
 
-def test_a_run_that_stopped_by_itself_keeps_its_value_at_larger_budgets(empty):
-    study = curves_of(empty, {"vae": [FALLS[:3], FALLS], "glow": [SLOW, SLOW]})
+@pytest.mark.parametrize(
+    ("images", "decay", "keeps"), [(6000, "plateau", True), (3000, "plateau", False), (6000, "cosine", False)]
+)
+def test_a_run_that_stopped_by_itself_keeps_its_value_at_larger_budgets(empty, images, decay, keeps):
+    curves = {"vae": [FALLS[:3]], "glow": [SLOW]}
+    budget = {"vae": (images, images // 1000, 100), "glow": (6000, 6, 100)}
+    study = curves_of(empty, curves, budget=budget, decay={"vae": decay, "glow": "plateau"})
     first = study.finals["vae"].runs["run_id"].iloc[0]
     stopped = {"images": [1000, 2000, 3000], "evaluation": [1, 2, 3], "bits_per_dim": [4.2, 3.2, 2.2]}
     found = rungs(measured(empty, study, **{first: stopped}))
-    assert sorted(found[3].levels["vae"]["value"]) == [1.21, 2.2]
+    assert list(found[3].levels) == (["vae", "glow"] if keeps else ["glow"])
 
 
 def test_points_before_the_end_of_a_schedule_that_depends_on_the_budget_are_marked(empty):
     decays = {"vae": "cosine", "glow": "plateau"}
     found = rungs(measured(empty, curves_of(empty, {"vae": [FALLS], "glow": [SLOW]}, decay=decays)))
     assert [rung.early for rung in found] == [("vae",), ("vae",), ("vae",), ()]
+
+
+def test_the_whole_budget_has_the_values_and_the_interval_of_the_answer(measured):
+    found = rungs(Study(measured))
+    assert [rung.whole for rung in found] == [False, False, False, True]
+    assert found[-1].interval == likelihood(Study(measured), "vae", "glow")
+    assert found[-1].interval.paired
+    assert not found[-2].interval.paired
+
+
+def test_values_of_the_answer_need_every_seed_and_the_end_of_training(measured):
+    run = Study(measured).finals["vae"].runs["run_id"].iloc[0]
+    table = measured.measurements
+    lost = table.drop(table.index[(table["run_id"] == run) & (table["metric"] == "bits_per_dim")])
+    assert not rungs(Study(replace(measured, measurements=lost)))[-1].whole
+    longer = measured.histories.assign(images=2 * measured.histories["images"])
+    assert not rungs(Study(replace(measured, histories=longer)))[-1].whole
+
+
+def test_the_values_of_every_rung_are_by_run(measured):
+    study = Study(measured)
+    for rung in rungs(study):
+        assert {arm: set(level.index) for arm, level in rung.levels.items()} == {
+            arm: set(study.finals[arm].runs["run_id"]) for arm in ("vae", "glow")
+        }

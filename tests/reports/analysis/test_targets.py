@@ -68,6 +68,19 @@ def test_final_runs_that_were_lost_are_misses(empty):
     assert (found["vae"].lost, found["vae"].seeds, found["glow"].lost) == (2, 3, 0)
 
 
+def test_a_seed_that_was_lost_at_another_budget_is_no_further_seed(empty):
+    curves_of(empty, {"vae": [FALLS, FALLS]}, budget={"vae": (6000, 6, 100)}, seconds=TIMES)
+    own = {"param_decay": "plateau", "param_evaluations": 6, "param_batch_size": 100}
+    empty.run("vae", "final", "diverged", seed=1, param_images=6000, **own)  # reported by another attempt
+    empty.run("vae", "final", "diverged", seed=2, param_images=12_000, **own)  # of a larger budget
+    for _ in range(2):
+        empty.run("vae", "final", "diverged", seed=3, param_images=6000, **own)
+    for run in empty.runs:
+        run["config_hash"] = "one"
+    ((_, found), *_) = time_to_targets(Study(empty.results(reference_codes=CODES)))
+    assert (found["vae"].lost, found["vae"].seeds) == (1, 3)
+
+
 def test_targets_are_codes_the_reference_model_and_what_was_published_of_the_same_data(empty):
     study = curves_of(empty, {"vae": [FALLS], "glow": [SLOW]}, seconds=TIMES, dataset=MNIST, reference_codes=CODES)
     known = targets(study)

@@ -212,13 +212,20 @@ def test_all_figures_and_tables_of_folds_reach_the_files(document):
 def test_for_how_much_stands_right_after_the_answer(document):
     assert [each.anchor for each in document.sections][:3] == ["answer", "budgets", "comparison"]
     found = kinds(document, "budgets")
-    # Sentences, figures, and the values on test and on validation; ranges and what tuning adds are folded.
-    assert found[:7] == ["Items", "Heading", "Paragraph", "Figures", "Fold", "Table", "Table"]
-    assert set(found[7:]) == {"Fold"}
+    # Sentences, figures, and the values on test; those on validation, ranges and what tuning adds are folded.
+    assert found[:6] == ["Items", "Heading", "Paragraph", "Figures", "Fold", "Table"]
+    assert set(found[6:]) == {"Fold"}
     summaries = [block.summary for block in section(document, "budgets").blocks if isinstance(block, Fold)]
-    assert "The same with tuning, and by operations and energy" in summaries
+    assert "The same on validation" in summaries
+    assert "Validation with tuning, and by operations and energy" in summaries
     assert "Which arm is the lowest, range by range" in summaries
     assert "Where two arms cross" not in summaries  # they do not
+
+
+def test_without_values_on_test_those_on_validation_stand_open(finished):
+    document = page(finished)
+    tables = [block for block in section(document, "budgets").blocks if isinstance(block, Table)]
+    assert [table.caption.split(":")[0] for table in tables] == ["Validation bits/dim at each budget"]
 
 
 def test_a_users_figure_of_budgets_needs_no_learning_curve(empty, monkeypatch):

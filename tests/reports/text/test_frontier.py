@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from reports.analysis.frontier import frontiers
@@ -9,13 +11,16 @@ from reports.analysis.results import Study
 from reports.analysis.rungs import rungs
 from reports.formatting import NO_BREAK
 from reports.text import frontier
+from reports.text.equal_time import at_equal_time
 from tests.reports.analysis.test_targets import CODES, TIMES
 from tests.reports.conftest import FALLS, SLOW, curves_of, shifted
 
 
 def said(study):
     found = frontiers(study)
-    return [text.replace(NO_BREAK, " ") for text in frontier.sentences(study, found)]
+    *orders, basis = [text.replace(NO_BREAK, " ") for text in frontier.sentences(study, found)] or [frontier.BASIS]
+    assert basis == frontier.BASIS
+    return orders
 
 
 def cells(table):
@@ -30,11 +35,12 @@ def test_ranges_and_crossing_by_time_then_by_images(empty):
     curves = {"vae": [FALLS, shifted(FALLS)], "glow": [SLOW, shifted(SLOW)]}
     by_time, by_images = said(curves_of(empty, curves, seconds=dict.fromkeys(TIMES, 2.0)))
     assert by_time == (
-        "By training time, Glow is lower from 2.00 s to 4.00 s; VAE is lower from 6.00 s to 12 s. The means of Glow "
+        "On validation, "
+        "by training time, Glow is lower from 2.00 s to 4.00 s; VAE is lower from 6.00 s to 12 s. The means of Glow "
         "and VAE cross at 6.00 s (95% interval 4.00 s to 6.00 s): Glow is lower before, VAE after."
     )
     assert by_images.startswith(
-        "By training images seen, Glow is lower from 1,000 images to 2,000 images; VAE is lower"
+        "On validation, by training images seen, Glow is lower from 1,000 images to 2,000 images; VAE is lower"
     )
 
 
@@ -42,7 +48,8 @@ def test_what_the_seeds_do_not_separate_is_open(empty):
     curves = {"vae": [FALLS, shifted(FALLS, 3.0)], "glow": [SLOW, shifted(SLOW, 3.0)]}
     (by_images,) = said(curves_of(empty, curves))
     assert by_images == (
-        "By training images seen, the seeds leave open which of VAE and Glow is lower at every budget measured, from "
+        "On validation, "
+        "by training images seen, the seeds leave open which of VAE and Glow is lower at every budget measured, from "
         "1,000 images to 6,000 images. The means of Glow and VAE cross at 3,000 images (open, as the seeds separate "
         "the arms on neither side): Glow is lower before, VAE after."
     )
@@ -51,18 +58,20 @@ def test_what_the_seeds_do_not_separate_is_open(empty):
 def test_one_seed_is_said_to_have_no_interval(empty):
     (by_images,) = said(curves_of(empty, {"vae": [FALLS], "glow": [SLOW, shifted(SLOW)]}))
     assert by_images == (
-        "By training images seen, VAE has the lowest value at 6,000 images, the largest budget that was measured of "
+        "On validation, "
+        "by training images seen, VAE has the lowest value at 6,000 images, the largest budget that is known of "
         "all; VAE has one seed, so that no interval is known. The means of Glow and VAE cross at 3,000 images (one "
         "seed, so no interval): Glow is lower before, VAE after."
     )
 
 
 def test_tuning_may_leave_no_budget_at_which_both_were_measured(empty):
-    empty.history(empty.run("vae", "search", number=0, seconds=50.0), [3.0])
+    empty.history(empty.run("vae", "search", number=0), [3.0] * 100)  # half a second each
     curves = {"vae": [FALLS, shifted(FALLS)], "glow": [SLOW, shifted(SLOW)]}
     *_, tuned = said(curves_of(empty, curves, seconds=dict.fromkeys(TIMES, 1.0)))
     assert tuned == (
-        "With tuning included, 50 s for VAE and 0 s for Glow, no budget was measured of two arms: Glow ends at 6.00 s, "
+        "On validation with tuning included, "
+        "50 s for VAE and 0 s for Glow, no budget was measured of two arms: Glow ends at 6.00 s, "
         "before the first evaluation of VAE at 51 s."
     )
 
@@ -77,7 +86,8 @@ def test_many_ranges_are_counted(empty):
     study = curves_of(empty, {"vae": [one, shifted(one)], "glow": [other, shifted(other)]})
     (by_images,) = said(study)
     assert by_images == (
-        "By training images seen, Glow is lower at 1,000 images; VAE is lower at 8,000 images; between these lie 6 "
+        "On validation, "
+        "by training images seen, Glow is lower at 1,000 images; VAE is lower at 8,000 images; between these lie 6 "
         "more ranges, listed below. The means of Glow and VAE cross for the last of 7 times at 8,000 images (95% "
         "interval 7,000 images to 8,000 images): Glow is lower before, VAE after."
     )
@@ -105,18 +115,6 @@ def test_a_schedule_that_depends_on_the_budget_is_said_and_marked(empty, decay, 
     assert not any("before its end" in row[2] for row in rows)
 
 
-@pytest.mark.parametrize(("decay", "caveat"), [("plateau", ""), ("cosine", "VAE"), (None, "VAE")])
-def test_the_crossing_of_the_answer_says_what_it_holds_for(empty, decay, caveat):
-    curves = {"vae": [FALLS, shifted(FALLS)], "glow": [SLOW, shifted(SLOW)]}
-    study = curves_of(empty, curves, seconds=dict.fromkeys(TIMES, 1.0), decay={"vae": decay, "glow": "plateau"})
-    (sentence,) = frontier.crossing_in_time(study, "vae", "glow")
-    assert sentence.startswith("The means of Glow and VAE cross at 3.00")
-    ends = f"By their schedules, shorter runs of {caveat} may give lower values than these."
-    assert sentence.endswith(ends) == bool(caveat)
-    assert frontier.crossing_in_time(study, "vae", "an arm without a curve") == []
-    assert frontier.crossing_in_time(curves_of(type(empty)(), curves), "vae", "glow") == []
-
-
 def test_schedules_that_do_not_depend_on_it_need_no_words(empty):
     study = curves_of(empty, {"vae": [FALLS], "glow": [SLOW]})
     assert frontier.schedules(study, frontiers(study)) == []
@@ -131,8 +129,18 @@ def test_the_budgets_of_arms_that_end_apart(empty):
     assert rows[1][2] == "none yet"
 
 
+def test_a_value_held_after_patience_ended_training_is_marked(empty):
+    curves = {"vae": [FALLS[:3], FALLS[:4]], "glow": [SLOW, SLOW]}
+    study = curves_of(empty, curves, budget=dict.fromkeys(curves, (6000, 6, 100)))
+    rows = cells(frontier.budgets(study, frontiers(study)))
+    assert rows[-1][0] == "6,000 images (the largest known of every arm)"
+    assert rows[-1][1] == "2.50 ± 0.50 (held since 3,000 images, where patience ended training)"
+    assert "held" not in rows[-1][2]
+    assert not any("held" in row[1] for row in rows[:-2])
+
+
 def test_time_to_a_target_counts_misses(empty):
-    empty.history(empty.run("vae", "search", number=0, seconds=50.0), [3.0])
+    empty.history(empty.run("vae", "search", number=0), [3.0] * 100)  # half a second each
     curves = {"vae": [FALLS, shifted(FALLS), SLOW], "glow": [SLOW, SLOW]}
     study = curves_of(empty, curves, seconds=TIMES, reference_codes=CODES)
     png, xz, pixelcnn = cells(frontier.time_to_target(study, frontiers(study)))
@@ -151,15 +159,89 @@ def test_time_to_a_target_without_seconds_is_images(empty):
     png, xz, _ = cells(frontier.time_to_target(study, frontiers(study)))
     assert png[2:] == [
         "3,000 images",
-        "1,000 images (the first evaluation in 1 seed; 1 of 2 seeds; not reached by 1; 1 seed diverged or failed)",
+        "≤ 1,000 images (the first evaluation in 1 seed; 1 of 2 seeds; not reached by 1; 1 seed diverged or failed)",
     ]
     assert xz[2] == "6,000 images"
 
 
 def test_the_arms_on_test(measured):
     study = Study(measured)
-    rows = cells(frontier.on_test(study, rungs(study)))
+    table = frontier.on_test(study, rungs(study))
+    rows = cells(table)
     assert [row[0] for row in rows] == ["2,000 images", "3,000 images", "6,000 images", "12,000 images"]
     assert rows[3][1] == "2.3133 ± 0.0088 (k = 64)"
     assert rows[3][3] == "Glow"
+    assert table.caption.endswith(
+        "; 95% intervals over training seeds alone; at the whole budget, values and interval of the answer"
+    )
     assert "before its end" in rows[0][1]  # its schedule was not logged
+
+
+def test_one_seed_is_treated_alike_on_test_and_on_validation(study):
+    one = Study(study({"vae": [2.31], "glow": [1.97]}, measured=True).results())
+    on_test = frontier.on_test(one, rungs(one))
+    at_share, *_ = cells(on_test)
+    on_validation, *_ = (row for row in cells(frontier.budgets(one, frontiers(one))) if "of every arm" in row[0])
+    assert at_share[3].startswith("Glow (seeds not repeated")
+    assert on_validation[3].startswith("Glow (seeds not repeated")
+    assert "no interval" in on_validation[4]
+    assert "95% intervals over test images alone" in on_test.caption
+
+
+def test_a_target_passed_by_the_first_evaluation_is_a_bound_without_tuning(empty):
+    empty.history(empty.run("vae", "search", number=0), [3.0] * 100)
+    curves = {"vae": [[2.0, 1.0], [2.0, 1.0]], "glow": [SLOW, FALLS]}
+    study = curves_of(empty, curves, seconds=TIMES, reference_codes=CODES)
+    png, *_ = cells(frontier.time_to_target(study, frontiers(study)))
+    assert png[2] == "≤ 1.00 s (1,000 images; the first evaluation in 2 seeds)"
+
+
+def test_a_target_that_every_arm_passed_by_its_first_evaluation_is_named_and_not_listed(empty):
+    curves = {"vae": [[2.0, 1.0]], "glow": [[2.5, 1.1]]}
+    study = curves_of(empty, curves, seconds=TIMES, reference_codes=CODES)
+    table = frontier.time_to_target(study, frontiers(study))
+    assert [row[0].split(",")[0] for row in cells(table)] == ["xz", "PixelCNN"]
+    assert ": PNG" in table.caption
+
+
+def test_one_seed_has_no_ranges(empty):
+    study = curves_of(empty, {"vae": [FALLS], "glow": [SLOW, shifted(SLOW)]})
+    found = frontiers(study)
+    assert frontier.ranges(study, found).rows == []
+    study = curves_of(type(empty)(), {"vae": [FALLS, shifted(FALLS)], "glow": [SLOW, shifted(SLOW)]})
+    assert frontier.ranges(study, frontiers(study)).rows
+
+
+def test_captions_name_an_error_where_there_is_one_and_tell_the_tables_apart(empty):
+    empty.history(empty.run("vae", "search", number=0), [3.0])
+    study = curves_of(empty, {"vae": [FALLS], "glow": [SLOW]})
+    plain, tuned = (
+        [each for each in frontiers(study) if each.with_tuning == with_tuning] for with_tuning in (False, True)
+    )
+    assert frontier.budgets(study, plain).caption == (
+        "Validation bits/dim at each budget: one-sample bound, best evaluation so far"
+    )
+    assert frontier.budgets(study, tuned).caption.startswith("Validation bits/dim at each budget (with tuning):")
+    several = curves_of(type(empty)(), {"vae": [FALLS, FALLS]})
+    assert frontier.budgets(several, frontiers(several)).caption.endswith(
+        "best evaluation so far, ± one standard error"
+    )
+
+
+def test_a_crossing_that_the_answer_says_is_not_said_again(empty):
+    curves = {"vae": [FALLS, shifted(FALLS)], "glow": [SLOW, shifted(SLOW)]}
+    study = curves_of(empty, curves, seconds=dict.fromkeys(TIMES, 2.0))
+    answer = at_equal_time(study, "vae", "glow")
+    by_time, by_images, _ = frontier.sentences(study, frontiers(study), answer)
+    assert "cross" not in by_time
+    assert "cross at 3,000 images" in by_images.replace(NO_BREAK, " ")
+
+
+@pytest.mark.parametrize(("samples", "says"), [(64, False), (8, True)])
+def test_another_bound_at_the_whole_budget_is_said(measured, samples, says):
+    table = measured.tables["budgets"].assign(importance_samples=samples)
+    of_vae = measured.runs.loc[measured.runs["arm"] == "vae", "run_id"]
+    table = table[table["run_id"].isin(of_vae)]
+    found = Study(replace(measured, tables=measured.tables | {"budgets": table}))
+    caption = frontier.on_test(found, rungs(found)).caption
+    assert caption.endswith("by another k, which changes the bound") == says

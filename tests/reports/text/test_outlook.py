@@ -131,6 +131,6 @@ def test_nothing_is_said_where_there_is_nothing_to_compare(study, levels):
 def test_a_budget_that_patience_left_unspent_is_no_reason_to_hope_for_more(finished):
     seen = int(finished.histories["images"].max())
     for budget, ended in ((seen + 1, True), (seen, False)):
-        settings = {**finished.settings, "training_images": {"vae": budget, "glow": budget}}
-        second = training(replace(finished, settings=settings))[0]
+        own = {"param.images": budget, "param.evaluations": 1, "param.batch_size": 1}
+        second = training(replace(finished, runs=finished.runs.assign(**own)))[0]
         assert ("No forecast" in second and "patience ended training" in second) == ended
