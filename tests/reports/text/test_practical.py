@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 
+from reports.analysis import differences
 from reports.analysis.practical import practical_size
 from reports.analysis.results import Study
 from reports.analysis.won_images import Win
@@ -33,8 +34,16 @@ def test_the_readers_region_is_named(measured):
     assert said(study).startswith("Whether the difference matters in practice is open: ")
     equal = Study(dataclasses.replace(measured, equivalence=0.5))
     assert said(equal).startswith("In practice the two are equal: ")
-    assert "practically equal: more seeds or test images may settle which is lower" in " ".join(answer(equal).outlook)
     assert "practically equal" not in " ".join(answer(Study(measured)).outlook)
+
+
+def test_a_clear_difference_that_is_too_small_to_matter_needs_no_more_seeds(measured):
+    equal = Study(dataclasses.replace(measured, equivalence=0.5))
+    interval = differences.likelihood(equal, "vae", "glow")
+    assert interval is not None
+    said = " ".join(answer(equal).outlook)
+    assert ("may settle which is lower" in said) == interval.contains_zero
+    assert ("the difference is clear, and too small to matter" in said) != interval.contains_zero
 
 
 def test_two_levels_are_said_in_nats_too(study):
