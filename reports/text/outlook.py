@@ -132,8 +132,8 @@ def _more_training(study: Study, low: str, high: str) -> list[str]:
     if fits:
         sentences.append(
             "Forecasts are no measurements: each is of the best so far of the mean validation curve of these final "
-            "runs, trained on by the same recipe, as a saturating power law with drift continues it (Domhan et al. "
-            f"2015; Hestness et al. 2017; Wahba 1990). At twice the budget such 95% intervals held {HELD}."
+            "runs, trained on by the same recipe, as a saturating power law with drift continues it. At twice the "
+            f"budget such 95% intervals held {HELD}."
         )
     reasons: dict[str, list[str]] = {}
     for arm, each in found.items():
@@ -161,7 +161,8 @@ def _reached(study: Study, arm: str, fit: Fit) -> str:
     value, low, high = fit.at(np.array([budget]))[:, 0]
     return (
         f"From {number(fit.best, 4)} validation bits/dim, the best by {_images(fit.end)}, {study.title(arm)} is "
-        f"forecast to reach {_forecast(value, low, high)} at {_images(budget)}, {FARTHEST:g} times its budget (95% interval)."
+        f"forecast to reach {_forecast(value, low, high)} at {_images(budget)}, {FARTHEST:g} times its budget (95% "
+        "interval)."
     )
 
 

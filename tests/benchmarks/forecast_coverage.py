@@ -243,9 +243,9 @@ def page(frame: pd.DataFrame, about: str) -> str:
         "Runs of [recipes.csv](recipes.csv) and [published models](../published/curves.csv), one seed each, of which "
         "the end is hidden and its lowest value so far forecast from the rest. Width of the interval, error of its "
         "median, and the change that was hidden are medians, as shares of the last value seen. Many of the "
-        "recipes' runs are of one model on the same data with one setting changed: they are alike, and their rates are less certain than their number "
-        "suggests. Where an interval misses, the curve mostly gained less than was forecast, as curves do that "
-        "approach overfitting.",
+        "recipes' runs are of one model on the same data with one setting changed: they are alike, and their rates "
+        "are less certain than their number suggests. Where an interval misses, the curve mostly gained less than was "
+        "forecast, as curves do that approach overfitting.",
         _logged_table(frame[~made_up & ~ends]),
         _refusals(frame[~made_up & ~ends]),
         "Of schedules that end with the budget (cosine, staged), of which reports make no forecast, as a curve's last "
