@@ -10,10 +10,10 @@ import pandas as pd
 import pytest
 
 from reports.analysis.arm_forecasts import HORIZON_SCHEDULES, recorded
-from reports.analysis.forecast import Crossing
+from reports.analysis.forecast import CHECKED, FARTHEST, FEWEST_POINTS, Crossing
 from reports.analysis.results import Study
 from reports.formatting import NO_BREAK
-from reports.text import answer
+from reports.text import answer, method
 from reports.text.outlook import HELD, POWER, outlook
 from tests.benchmarks.forecast_coverage import OUTPUT
 
@@ -83,6 +83,16 @@ def test_an_order_that_rather_stays_has_no_place_where_it_changes(finished, monk
     (order,) = (each for each in training(finished) if "the order of" in each)
     assert "stays rather than changes within 2 times the budget: the probability that it changes is 31%" in order
     assert "nowhere" not in order
+
+
+def test_the_method_is_that_of_the_forecasts():
+    notes = dict(method.NOTES)
+    assert "second half" not in notes["What would change the answer"]
+    note = notes["Forecasts of more training"]
+    for said in (f"fewer than {FEWEST_POINTS} evaluations", f"the first {CHECKED:.0%} of the curve", "never rises"):
+        assert said in note
+    assert "end at twice the budget" in note
+    assert FARTHEST == 2
 
 
 def test_the_coverage_that_the_text_states_was_measured():
