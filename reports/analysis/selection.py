@@ -41,7 +41,6 @@ MOST_COMPARED = 200
 """Trials that are compared in pairs to find out which settings are sizes."""
 SAFEGUARDS = ("clip_norm", "patience", "rescues")
 """Settings of the training that guard it: one at the end of its range does not say that a better model lies beyond."""
-"""States that say nothing about a configuration."""
 
 
 @dataclass(frozen=True)

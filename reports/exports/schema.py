@@ -133,7 +133,8 @@ class Answer(_Part):
     ``undecided``: it contains 0. ``no_interval``: no uncertainty is known. ``not_ranked``: the likelihoods are in
     different units. ``one_arm``, ``one_measured``, ``none_measured``: there is nothing to compare with."""
     so_far: bool
-    """Whether half of the seeds of a compared arm or more were still improving when training ended."""
+    """Whether half of the seeds or more were still improving when training ended: of the trailing arm where the order
+    of the two lowest is clear, else of one of them."""
     headline: str
     """The answer in sentences that stand alone, as on the page."""
     details: list[str]

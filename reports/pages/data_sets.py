@@ -64,7 +64,7 @@ def page(data_sets: OverDataSets) -> Document:
 
 
 def write_data_sets(data_sets: OverDataSets, folder: Path) -> Path:
-    """Write ``compare.html`` and ``.md``, ``references.bib``, ``results.csv`` and, where arms are tested, ``pairs.csv``.
+    """Write ``compare.html`` and ``.md``, ``references.bib``, ``results.csv`` and, where tested, ``pairs.csv``.
 
     The same studies give the same bytes.
 
