@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 HORIZON_SCHEDULES = ("cosine", "staged")
 """Schedules of the learning rate that end with the budget: a run does not begin as a longer one would."""
 HORIZON = "the learning rate ends with the budget ({}), and a longer run would not begin with this one"
-TIMES = (1.25, 1.5, 2.0, 2.5, 3.0, 4.0, 5.0, 6.0, 8.0, FARTHEST)
+TIMES = (1.25, 1.5, FARTHEST)
 """How many times the measured budget the forecasts lie that a report writes down."""
 COLUMNS = ["arm", "configuration", "seeds", "made_at", "budget", "value", "low", "high"]
 """Of the file: budgets in training images, values in validation bits/dim, ``seeds`` those of the runs in the mean."""
@@ -117,7 +117,7 @@ def score(forecasts: pd.DataFrame, images: np.ndarray, mean: np.ndarray) -> pd.D
     Args:
         forecasts: ``made_at``, ``budget``, ``value``, ``low`` and ``high``.
         images: training images at each evaluation, ascending.
-        mean: the curve that was forecast, as measured there.
+        mean: the curve that was forecast, the best so far, as measured there.
 
     Returns:
         These forecasts with ``measured``, between evaluations by interpolation in log images, and ``held``, whether
@@ -138,4 +138,4 @@ def outcomes(study: Study, arm: str) -> pd.DataFrame:
         own = own[own[name] == value]
     if not len(images):
         return own.head(0)
-    return score(own[own["made_at"] < images[-1]], images, values.mean(axis=0))
+    return score(own[own["made_at"] < images[-1]], images, np.minimum.accumulate(values.mean(axis=0)))

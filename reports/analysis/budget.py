@@ -115,7 +115,7 @@ def best_so_far(study: Study) -> list[BestSoFar]:
             {
                 "trials": (counted & ~frame["task"].where(counted).duplicated()).cumsum(),
                 "images": frame["run_id"].map(trained).fillna(0.0).cumsum(),
-                "seconds": pd.to_numeric(frame["seconds"], errors="coerce").fillna(0.0).cumsum(),
+                "seconds": frame["own"].fillna(0.0).cumsum(),
                 "best": value.cummin().ffill(),
             }
         )

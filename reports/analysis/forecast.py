@@ -18,7 +18,10 @@ laws of learning curves: Domhan et al. 2015, "Speeding up Automatic Hyperparamet
 by Extrapolation of Learning Curves"; Hestness et al. 2017, "Deep Learning Scaling is Predictable, Empirically". How
 often the intervals hold the truth, on synthetic and on logged curves: ``reports/benchmarks/forecast_coverage.md``.
 
-All that is forecast is of the runs at hand, trained on: the mean of other seeds is as much farther as seeds differ.
+What is forecast is the lowest value of the mean curve so far, as reports state the best evaluation: it never rises.
+Where the power law misses the end of the curve, or the posterior sits at the largest ρ and κ of its grid, drift alone
+would be continued, and there is no forecast. All is of the runs at hand, trained on: the mean of other seeds is as much
+farther as seeds differ.
 """
 
 from __future__ import annotations
@@ -43,8 +46,12 @@ TRANSIENT = 0.1
 """Points before this share of the measured range belong to warm-up and first steps, and are not fitted."""
 CHECKED = 0.7
 """The check fits up to this share of the measured range, and forecasts its end."""
-FARTHEST = 10.0
-"""Forecasts reach to so many times the measured budget."""
+FARTHEST = 2.0
+"""Forecasts reach to so many times the measured budget: farther out, intervals held too few ends of logged curves."""
+DEPARTURE, NOISES = 0.2, 3.0
+"""A law misses the end by more than this share of the measured fall and so many standard deviations of the noise."""
+NEGLIGIBLE = 0.01
+"""The same share where the posterior sits at the largest ρ and κ, which are then too small."""
 EXPONENTS = (0.02, 6.0)
 """Smallest and largest exponent: slower is a straight line against log n, faster is a curve that has ended."""
 CENTRE, WIDTH = 1.0, 0.5
@@ -110,6 +117,8 @@ class Fit:
         end: the budget at which the forecast is made: training images of the last evaluation.
         images: n_1..n_N, as fitted.
         mean: ȳ there, bits/dim.
+        spacing: training images from one of these to the next.
+        best: the lowest evaluation of the mean curve, bits/dim.
         asymptote: draws of ā, bits/dim.
         gap: draws of b̄, bits/dim.
         exponent: draws of c.
@@ -121,6 +130,8 @@ class Fit:
     end: float
     images: np.ndarray
     mean: np.ndarray
+    spacing: float
+    best: float
     asymptote: np.ndarray
     gap: np.ndarray
     exponent: np.ndarray
@@ -144,8 +155,26 @@ class Fit:
         return self._drawn(np.asarray(budgets, dtype=float), noisy=False)
 
     def at(self, budgets: np.ndarray) -> np.ndarray:
-        """Median and ends of the interval at `LEVEL` of what would be measured, ``(3, budgets)``."""
-        return _quantiles(self._drawn(np.asarray(budgets, dtype=float), noisy=True))
+        """Median and ends of the interval at `LEVEL` of the best that would be measured so far, ``(3, budgets)``.
+
+        Args:
+            budgets: training images, at `end` or later.
+        """
+        budgets = np.asarray(budgets, dtype=float)
+        ahead = np.arange(self.end + self.spacing, budgets.max(), self.spacing)
+        if len(ahead) > MOST_POINTS:
+            ahead = np.linspace(self.end, budgets.max(), MOST_POINTS + 1)[1:]
+        places = np.union1d(ahead, budgets)
+        lowest = np.minimum.accumulate(self._drawn(places, noisy=True), axis=1)
+        return _quantiles(np.minimum(self.best, lowest[:, np.searchsorted(places, budgets)]))
+
+    @property
+    def departs(self) -> bool:
+        """Whether drift, not the power law, says where the mean curve ended."""
+        apart = abs(float(np.median(self.law(self.images[-1:]))) - self.mean[-1])
+        at_corner = (self.kind == len(self.errors) - 1).mean() > 0.5
+        allowed = NEGLIGIBLE if at_corner else DEPARTURE
+        return bool(apart > allowed * np.ptp(self.mean) and apart > NOISES * np.median(self.scale))
 
     def limit(self) -> np.ndarray:
         """Median and ends of the interval at `LEVEL` of what the curve tends to: ā and the drift until then."""
@@ -220,21 +249,24 @@ def _fitted(images_of: bytes, values_of: bytes, runs: int) -> Fit | Unfit:
     if checked is None:
         return Unfit("the curve is no saturating power law")
     _, low, high = checked.at(images[-1:])[:, 0]
-    if not low <= values[:, -1].mean() <= high:
+    if not low <= values.mean(axis=0).min() <= high:
         share = f"{CHECKED:.0%}"
         return Unfit(f"a forecast from the first {share} of the curve misses its end")
     found = _posterior(images, values)
-    return Unfit("the curve is no saturating power law") if found is None else found
+    if found is None or found.departs:
+        return Unfit("the curve is no saturating power law")
+    return found
 
 
 def crossing(first: Fit, second: Fit) -> Crossing:
-    """Where two arms change their order, beyond the budget that both have reached."""
+    """Where two arms' lowest values so far change their order, beyond the budget that both have reached."""
     start = min(first.end, second.end)
     budgets = np.geomspace(start, FARTHEST * start, PLACES)
     # Both took the same random numbers, which would tie their draws to each other: the second's are shuffled.
     order = np.random.default_rng(2).permutation(len(second.gap))
     draws = min(len(first.gap), len(second.gap))
-    apart = first.course(budgets)[:draws] - second.course(budgets)[order][:draws]
+    lowest = [np.minimum.accumulate(each.course(budgets), axis=1) for each in (first, second)]
+    apart = lowest[0][:draws] - lowest[1][order][:draws]
     apart = apart * (1.0 if np.median(apart[:, 0]) >= 0 else -1.0)
     crossed = apart <= 0
     place = np.where(crossed.any(axis=1), crossed.argmax(axis=1), len(budgets))
@@ -318,6 +350,7 @@ def _solved(covariance: np.ndarray, basis: np.ndarray, curves: np.ndarray) -> _S
 def _posterior(images: np.ndarray, values: np.ndarray) -> Fit | None:
     """Draws of the posterior; None where next to none of it has a falling curve above 0."""
     end = float(images[-1])
+    best = float(values.mean(axis=0).min())
     images, values = _thinned(images, values)
     runs, points = values.shape
     mean = values.mean(axis=0)
@@ -379,4 +412,4 @@ def _posterior(images: np.ndarray, values: np.ndarray) -> Fit | None:
     if kept.shape[1] < FEWEST_DRAWS:
         return None
     level, gap, exponent, scale, kinds = kept
-    return Fit(end, images, mean, level, gap, exponent, scale, kinds.astype(int), errors)
+    return Fit(end, images, mean, spacing, best, level, gap, exponent, scale, kinds.astype(int), errors)

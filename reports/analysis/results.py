@@ -129,8 +129,9 @@ class Study:
     def runs(self) -> pd.DataFrame:
         """All runs, with no arm, family, state or role missing: a run that lacks one is counted as ``unknown``.
 
-        ``task`` is the number of the trial or final run that it is an attempt at; ``spent`` are its seconds, with those
-        of the attempts that it continued.
+        ``task`` is the number of the trial or final run that it is an attempt at; ``own`` are its seconds, of an
+        interrupted one those of its training up to its last evaluation, as its end is that of somebody noticing;
+        ``spent`` are these with those of the attempts that it continued.
         """
         frame = with_schema(self.results.runs, RUN_COLUMNS)
         frame["arm"] = frame["arm"].astype(object).where(frame["arm"].notna(), frame["family"])
@@ -142,11 +143,23 @@ class Study:
         final = [frame[name].where(frame["number"].isna()) for name in ("config_hash", "seed")]
         by = [frame["arm"], frame["role"], frame["number"], *final]
         frame["task"] = frame.groupby(by, dropna=False, sort=False).ngroup()
-        own = pd.to_numeric(frame["seconds"], errors="coerce")
-        in_order = own.fillna(0.0)[frame["attempt"].sort_values(kind="stable").index]
-        so_far = in_order.groupby(frame["task"]).cumsum()
-        frame["spent"] = own.where((frame["continued_from"] == 0) | own.isna(), so_far)
+        wall = pd.to_numeric(frame["seconds"], errors="coerce")
+        trained = frame["run_id"].map(self._trained_seconds(frame)).astype(float).fillna(0.0)
+        frame["own"] = own = wall.where(frame["state"] != RunState.INTERRUPTED, trained)
+        order = frame["attempt"].sort_values(kind="stable").index
+        begun = (frame["continued_from"] == 0)[order].groupby(frame["task"]).cumsum()
+        so_far = own.fillna(0.0)[order].groupby([frame["task"], begun]).cumsum()
+        frame["spent"] = so_far.where(own.notna())
         return frame
+
+    def _trained_seconds(self, runs: pd.DataFrame) -> pd.Series:
+        """Training time of each run up to its last evaluation, less that of the evaluations that it logged again."""
+        points = self.histories
+        begun = points["run_id"].astype(object).map(runs.set_index("run_id")["continued_from"])
+        before = points[points["step"] <= begun].groupby("run_id", observed=True)["seconds"].max()
+        until = points.groupby("run_id", observed=True)["seconds"].max()
+        spent: pd.Series = until - before.reindex(until.index).fillna(0.0)
+        return spent
 
     @cached_property
     def counted(self) -> pd.DataFrame:

@@ -5,12 +5,16 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Literal
 
+import numpy as np
 import pandas as pd
 
-from reports.analysis import budget, levels, selection, statistics
+from reports.analysis import arm_forecasts, budget, levels, selection, statistics
 from reports.analysis.extractor import doubtful
+from reports.analysis.forecast import FARTHEST, Unfit
+from reports.analysis.practical import practical_sizes
 from reports.analysis.reference_codes import model_cost, reference_codes
 from reports.analysis.results import LIKELIHOOD, select
+from reports.analysis.rungs import rungs
 from reports.exports import schema
 from reports.exports.portable import finite, json_value, portable, text_or_none, whole
 from reports.text.tables import chosen, reasons_of_unavailable
@@ -21,6 +25,7 @@ if TYPE_CHECKING:
     from reports.analysis.levels import Level, Measured
     from reports.analysis.reference_codes import Code
     from reports.analysis.results import Finals, Study
+    from reports.analysis.rungs import Rung
     from reports.text.contents import Contents
 
 ENDS: dict[str, Literal["top", "bottom"]] = {"top": "top", "bottom": "bottom"}
@@ -42,6 +47,9 @@ def answer_file(contents: Contents) -> schema.AnswerFile:
         answer=_answer(contents),
         arms=[_arm(contents, arm, spent.get(arm)) for arm in study.arms],
         differences=_differences(contents),
+        equivalence=_equivalence(study),
+        budgets=[_at_budget(each) for each in rungs(study)],
+        forecasts=[_forecast(study, arm) for arm in study.arms],
         reference_codes=[_code(study, each) for each in reference_codes(study)],
         findings=[
             schema.Finding(text=portable(each.text), alarm=each.alarm, arm=text_or_none(each.arm))
@@ -279,6 +287,66 @@ def _differences(contents: Contents) -> list[schema.Difference]:
             )
         )
     return found
+
+
+def _equivalence(study: Study) -> schema.Equivalence:
+    pairs = []
+    for size in practical_sizes(study):
+        found = size.probabilities
+        pairs.append(
+            schema.Pair(
+                first=portable(size.first),
+                second=portable(size.second),
+                better=None if found is None else finite(found.better),
+                equal=None if found is None else finite(found.equal),
+                worse=None if found is None else finite(found.worse),
+                verdict=size.verdict,
+                reason=text_or_none(size.reason),
+            )
+        )
+    return schema.Equivalence(region=study.results.equivalence, pairs=pairs)
+
+
+def _at_budget(rung: Rung) -> schema.AtBudget:
+    arms = []
+    for arm, level in rung.levels.items():
+        known = statistics.estimate(level)
+        arms.append(
+            schema.ArmAtBudget(
+                arm=portable(arm),
+                bits_per_dim=None if known is None else finite(known.mean),
+                standard_error=None if known is None else finite(known.error),
+                seeds=0 if known is None else known.seeds,
+                early=arm in rung.early,
+            )
+        )
+    return schema.AtBudget(
+        images=rung.images,
+        arms=arms,
+        lowest=text_or_none(rung.lowest),
+        second=text_or_none(rung.second),
+        interval=None if rung.interval is None else _interval(rung.interval),
+    )
+
+
+def _forecast(study: Study, arm: str) -> schema.Forecast:
+    found = arm_forecasts.forecast(study, arm)
+    if isinstance(found, Unfit):
+        known: dict[str, float | None] = dict.fromkeys(("made_at", "best", "budget", "bits_per_dim", "low", "high"))
+        return schema.Forecast(arm=portable(arm), level=statistics.LEVEL, reason=portable(found.reason), **known)
+    end = FARTHEST * found.end
+    value, low, high = map(finite, found.at(np.array([end]))[:, 0])
+    return schema.Forecast(
+        arm=portable(arm),
+        made_at=found.end,
+        best=finite(found.best),
+        budget=end,
+        bits_per_dim=value,
+        low=low,
+        high=high,
+        level=statistics.LEVEL,
+        reason=None,
+    )
 
 
 def _code(study: Study, code: Code) -> schema.ReferenceCode:

@@ -1,4 +1,4 @@
-"""``references.bib``: what a study's report names and its runs rest on, as BibTeX, and nothing else."""
+"""``references.bib``: what a report names and the runs of its studies rest on, as BibTeX, and nothing else."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from bench.core.results import BoundKind
 from reports.analysis.results import LIKELIHOOD, select
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from reports.analysis.results import Study
 
@@ -19,6 +19,8 @@ FILE = "all_references.bib"
 SOFTWARE = ("reparam-bench", "akiba2019optuna", "chollet2015keras", "zaharia2018accelerating")
 """What every study runs on, this project first."""
 NAMED: dict[str, str] = {
+    "Benavoli et al. 2016": "benavoli2016should",
+    "Benavoli et al. 2017": "benavoli2017time",
     "Bińkowski et al. 2018": "binkowski2018demystifying",
     "Burda et al. 2016": "burda2016importance",
     "Burda, Grosse & Salakhutdinov 2016": "burda2016importance",
@@ -26,11 +28,16 @@ NAMED: dict[str, str] = {
     "Chen et al. 2019": "chen2019residual",
     "Child 2021": "child2021very",
     "Chong & Forsyth 2020": "chong2020effectively",
+    "Demšar 2006": "demsar2006statistical",
     "Dittadi, ladder-vae-pytorch": "dittadi-ladder-vae-pytorch",
+    "Dolan & Moré 2002": "dolan2002benchmarking",
+    "Domhan et al. 2015": "domhan2015speeding",
+    "Friedman 1937": "friedman1937use",
     "Germain et al. 2015": "germain2015made",
     "Grathwohl et al. 2019": "grathwohl2019ffjord",
     "Hazami et al. 2022": "hazami2022efficient",
     "Hedges' g": "hedges1981distribution",
+    "Hestness et al. 2017": "hestness2017deep",
     "Heusel et al. 2017": "heusel2017gans",
     "Ho et al. 2019": "ho2019flow",
     "Holm's method 1979": "holm1979simple",
@@ -53,11 +60,13 @@ NAMED: dict[str, str] = {
     "Meehan et al. 2020": "meehan2020non",
     "Naeem et al. 2020": "naeem2020reliable",
     "Nalisnick et al. 2019": "nalisnick2019deep",
+    "Nemenyi 1963": "nemenyi1963distribution",
     "Salimans et al. 2017": "salimans2017pixelcnn",
     "Satterthwaite's": "satterthwaite1946approximate",
     "Song et al. 2021": "song2021score",
     "Tomczak & Welling 2018": "tomczak2018vae",
     "Vahdat & Kautz 2020": "vahdat2020nvae",
+    "Wahba 1990": "wahba1990spline",
     "Welch's t": "welch1947generalization",
     "Xiao, Rasul and Vollgraf 2017": "xiao2017fashion",
     "van Amersfoort, Glow-PyTorch": "amersfoort-glow-pytorch",
@@ -77,15 +86,15 @@ SAMPLERS = {"tpe": "bergstra2011algorithms"}
 PRUNERS = {"halving": "li2020system"}
 
 
-def references(study: Study, page: str) -> str:
-    """The entries of what a study cites, by key.
+def references(studies: Iterable[Study], page: str) -> str:
+    """The entries of what a report cites, by key.
 
     Args:
-        study: the study, whose families, bounds, optimisers and search have sources of their own.
-        page: the text of its report, whose mentions are cited.
+        studies: its studies, whose families, bounds, optimisers and search have sources of their own.
+        page: its text, whose mentions are cited.
     """
     entries = all_entries()
-    cited = {*SOFTWARE, *named(page), *_used(study)}
+    cited = {*SOFTWARE, *named(page), *(key for study in studies for key in _used(study))}
     return "\n".join(f"{entry}\n" for key, entry in entries.items() if key in cited)
 
 

@@ -19,10 +19,10 @@ if TYPE_CHECKING:
 
 _PART = r"[^\s/'\"<>|;,()\[\]{}]"
 _PATHS = re.compile(
-    r"\A/(?!/)[^\n'\"]*\Z"  # nothing but a path, which may have spaces
-    r"|(?<=['\"])/(?!/)[^'\"\n]+(?=['\"])"  # between quotes, likewise
+    r"\A/(?![/\s])[^\n'\"]*\Z"  # nothing but a path, which may have spaces
+    r"|(?<=['\"])/(?![/\s])[^'\"\n]+(?=['\"])"  # between quotes, likewise
     rf"|(?<![\w/.%#<\]-])(?:file|sqlite(?:\+\w+)?):/+(?:{_PART}+/)*{_PART}*"
-    rf"|(?<![\w/.%#<\]-])/(?!/)(?:{_PART}+/)*{_PART}{{2,}}/?"
+    rf"|(?<![\w/.%#<\]-])/(?!/)(?:{_PART}+/)+{_PART}+/?"
     r"|(?<!\w)(?:[A-Za-z]:\\|\\\\\w)[^\s'\"<>|;,()]*"
 )
 

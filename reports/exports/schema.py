@@ -13,6 +13,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
 from bench.core.results import RunState
+from reports.analysis.practical import Verdict
 from reports.text.answer import Outcome
 
 SCHEMA_VERSION = "1.0"
@@ -133,7 +134,8 @@ class Answer(_Part):
     ``undecided``: it contains 0. ``no_interval``: no uncertainty is known. ``not_ranked``: the likelihoods are in
     different units. ``one_arm``, ``one_measured``, ``none_measured``: there is nothing to compare with."""
     so_far: bool
-    """Whether half of the seeds of a compared arm or more were still improving when training ended."""
+    """Whether half of the seeds or more were still improving when training ended: of the trailing arm where the order
+    of the two lowest is clear, else of one of them."""
     headline: str
     """The answer in sentences that stand alone, as on the page."""
     details: list[str]
@@ -312,6 +314,79 @@ class Difference(_Part):
     warning: str | None
 
 
+class Pair(_Part):
+    """How probably two arms are further apart than the region of equivalence; the first has the lower mean."""
+
+    first: str
+    second: str
+    better: float | None
+    """Probability that the first is lower by more than the region; the three are null where they are not known."""
+    equal: float | None
+    """Probability that the two differ by no more than the region."""
+    worse: float | None
+    """Probability that the second is lower by more than the region."""
+    verdict: Verdict
+    """``better``, ``equal`` or ``worse`` where that is 95% probable, else ``open``."""
+    reason: str | None
+    """Why the probabilities are not known."""
+
+
+class Equivalence(_Part):
+    """Practical size."""
+
+    region: float
+    """In bits/dim: a smaller difference does not matter to the reader."""
+    pairs: list[Pair]
+    """Every two arms with test bits/dim; empty where units differ."""
+
+
+class ArmAtBudget(_Part):
+    """An arm on test at a share of its budget, with its best weights until then."""
+
+    arm: str
+    bits_per_dim: float | None
+    """Mean over seeds."""
+    standard_error: float | None
+    """Over seeds where there are two or more, else over images."""
+    seeds: int
+    early: bool
+    """Whether the schedule of the learning rate is not known to be that of a run of this budget."""
+
+
+class AtBudget(_Part):
+    """The arms on test at one budget."""
+
+    images: float
+    """Training images."""
+    arms: list[ArmAtBudget]
+    """Those that every seed measured there, or had ended before."""
+    lowest: str | None
+    """Null where fewer than two arms were measured."""
+    second: str | None
+    interval: Interval | None
+    """By how much the second lies above the lowest."""
+
+
+class Forecast(_Part):
+    """What an arm's final runs are forecast to reach with more training."""
+
+    arm: str
+    made_at: float | None
+    """Training images until now; this and the numbers below are null where there is no forecast."""
+    best: float | None
+    """The lowest validation bits/dim of the mean curve until now."""
+    budget: float | None
+    """Training images that the forecast is for."""
+    bits_per_dim: float | None
+    """The lowest validation bits/dim by then: the median."""
+    low: float | None
+    high: float | None
+    level: float
+    """Level of the interval from ``low`` to ``high``, 0.95."""
+    reason: str | None
+    """Why there is no forecast."""
+
+
 class ReferenceCode(_Part):
     """What a code that is no arm takes for the same test images."""
 
@@ -371,6 +446,9 @@ class AnswerFile(_Part):
     answer: Answer
     arms: list[Arm] = Field(description="In the study's order.")
     differences: list[Difference] = Field(description="Every tested difference between two arms.")
+    equivalence: Equivalence
+    budgets: list[AtBudget] = Field(description="Test values at shares of the budget; empty where none was measured.")
+    forecasts: list[Forecast] = Field(description="Of each arm, in the study's order.")
     reference_codes: list[ReferenceCode] = Field(description="The shortest first.")
     findings: list[Finding] = Field(description="Alarms first.")
     unavailable: list[Unavailable]

@@ -620,8 +620,8 @@ def _mean(study: Study, data: curves.LearningCurves, column: str, *, label: bool
 
 FORECAST_NOTE = (
     "Solid: the mean validation curve of the final runs, as measured. Dashed, with a band: a forecast of these runs "
-    "trained on, by a saturating power law, with its 95% interval; nothing of it has been measured. Beyond twice the "
-    "measured budget, such intervals held the hidden end of logged curves less often than they should."
+    "trained on, the best so far by a saturating power law with drift, with its 95% interval; nothing of it has been "
+    "measured. It ends at twice the measured budget, as farther out such intervals held too few ends of logged curves."
 )
 
 
@@ -651,8 +651,8 @@ def forecasts(study: Study) -> Figure | None:
     y = Axis(VALIDATION, limits=_widened(float(values.min()), float(values.max()), share=0.05))
     title = f"{listing([study.title(arm) for arm in fits])}: {VALIDATION} forecast to {FARTHEST:g} times the budget"
     caption = (
-        "A dashed line is a forecast, its band the 95% interval; a dotted line ends what was measured. The first tenth "
-        "of training is not fitted and not drawn."
+        "A dashed line is a forecast of the best so far, its band the 95% interval; a dotted line ends what was "
+        "measured. The first tenth of training is not fitted and not drawn."
     )
     without = [study.title(arm) for arm in found if arm not in fits]
     if without:

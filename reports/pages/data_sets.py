@@ -6,10 +6,11 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
+from reports.exports.bibtex import references
 from reports.figures import data_sets as figures
 from reports.figures.drawing import draw_each
 from reports.figures.styles import arm_styles
-from reports.formatting import listing
+from reports.formatting import listing, unescaped
 from reports.pages.document import Block, Document, Figures, Glossary, Headline, Items, Section
 from reports.pages.files import remove_others, write_csv, write_file
 from reports.pages.templates import page_as_html, page_as_markdown
@@ -57,13 +58,13 @@ def page(data_sets: OverDataSets) -> Document:
         kicker=f"A comparison over data sets: {names}",
         heading="Which arm is better over all data sets?",
         sections=sections,
-        footer="Made by reparam-bench. Every number lies beside this page as CSV.",
+        footer="Made by reparam-bench. Every number lies beside this page as CSV, and in references.bib what it cites.",
         styles=list(styles.values()),
     )
 
 
 def write_data_sets(data_sets: OverDataSets, folder: Path) -> Path:
-    """Write ``compare.html``, ``compare.md``, ``results.csv`` and, where arms are tested, ``pairs.csv`` into a folder.
+    """Write ``compare.html`` and ``.md``, ``references.bib``, ``results.csv`` and, where tested, ``pairs.csv``.
 
     The same studies give the same bytes.
 
@@ -81,7 +82,9 @@ def write_data_sets(data_sets: OverDataSets, folder: Path) -> Path:
     numbers = {folder / each.numbers_path: each.numbers for each in content.figures if each.numbers is not None}
     written |= {write_csv(path, frame) for path, frame in numbers.items()}
     remove_others([folder / "figures"], written)
-    write_file(folder / "compare.md", page_as_markdown(content))
+    markdown = page_as_markdown(content)
+    write_file(folder / "compare.md", markdown)
+    write_file(folder / "references.bib", references(data_sets.studies.values(), unescaped(markdown)))
     return write_file(folder / "compare.html", page_as_html(content))
 
 

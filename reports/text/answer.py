@@ -61,7 +61,8 @@ class Answer:
         ranking: the arms with finite test bits/dim, the lowest mean first; empty where they are not ranked.
         behind: by how much the mean of each further arm of the ranking lies above that of the first; None where no
             uncertainty is known.
-        so_far: whether half of the seeds of a compared arm or more were still improving.
+        so_far: whether half of the seeds or more were still improving, of the trailing arm where the order of the
+            two lowest is clear, else of one of them.
     """
 
     headline: str
@@ -173,7 +174,7 @@ def _improving(study: Study, candidates: list[Candidate]) -> str:
 
 
 def _so_far(study: Study, candidates: list[Candidate]) -> bool:
-    """Whether the verdict is one so far: half of an arm's seeds or more were still improving."""
+    """Whether the verdict is one so far: half of the seeds or more of an arm that may turn it were still improving."""
     counts = [selection.improving_seeds(study, each.arm) for each in candidates]
     return any(0 < seeds <= 2 * improving for improving, seeds in counts)
 
@@ -192,14 +193,22 @@ def _comparison(study: Study, ranked: list[Candidate]) -> Answer:
     others = [*_ranking(ranked, behind), *_families(study, ranked, behind)]
     equal_time = at_equal_time(study, low.arm, high.arm)
     beside = _beside_codes(study, low)
-    in_practice = practical.sentence(study, low.arm, high.arm)
-    first = [in_practice, *equal_time, *beside, *others, *_about_arms(study, pair), *status]
+    first = [
+        *practical.sentence(study, low.arm, high.arm),
+        *equal_time,
+        *beside,
+        *others,
+        *_about_arms(study, pair),
+        *status,
+    ]
     labels = _label(study, low), _label(study, high)
     levels = f"{labels[0]} reaches {_level(low.estimate)}, {labels[1]} {_level(high.estimate)}"
-    so_far = _so_far(study, pair)
+    interval, outcome = behind[high.arm], Outcome.NO_INTERVAL
+    # An arm that leads clearly and still improves only widens its lead.
+    so_far = _so_far(study, pair if interval is None or interval.contains_zero else [high])
     scope = f"on {_dataset(study)} at this budget{', so far' if so_far else ''}"
     lowest = "lower" if len(ranked) == 2 else "lowest"
-    interval, outcome = behind[high.arm], Outcome.NO_INTERVAL
+    grounds = [*grounds, practical.ground(study, low.arm, high.arm)]
     if interval is None:
         reason = "no uncertainty is known, so it is open whether they differ"
         headline = _with_selected(study, f"On test {levels} {scope}; {reason}.", pair)

@@ -229,10 +229,22 @@ NOTES: list[tuple[str, str]] = [
         "Where the order is open, the number of seeds follows from the variance over seeds and over images, for a "
         "difference of the observed size to be separated from 0 at the 5% level four times in five. Where it is "
         "decided, the range of validation bits/dim over the complete trials shows how far the configuration moves an "
-        "arm; one that was not searched may turn the order. What longer training would do is read off the mean "
-        "learning curves: the fall of their best value over the second half of the images is taken as the gain of a "
-        "doubling. A learning rate that ends at 0 makes this fall larger than a longer run would continue it, so that "
-        "it is the most that can be hoped for.",
+        "arm; one that was not searched may turn the order. What longer training would do is forecast from the "
+        "learning curves, where a power law describes them.",
+    ),
+    (
+        "Forecasts of more training",
+        "The mean validation curve of an arm's final runs is fitted by a saturating power law a + b n^(-c) of the "
+        "training images n, as learning curves mostly follow one (Domhan et al. 2015; Hestness et al. 2017). How it "
+        "departs from that law is of two kinds: noise that neighbouring evaluations share, of which the spread of "
+        "seeds around their mean says how large it is, and drift, a slow bend that all seeds share, with the prior of "
+        "a cubic smoothing spline in log n (Wahba 1990). The posterior of the law, the noise and the drift gives the "
+        "interval; the first tenth of the training is left out. What is forecast is the lowest value so far, which "
+        "never rises, of these runs trained on: other seeds would differ by as much more as seeds do. There is no "
+        "forecast from fewer than 10 evaluations, after patience ended training, with a learning rate that ends with "
+        "the budget, where validation rose, where a forecast from the first 70% of the curve misses its end, and where "
+        "the law itself misses it, as drift alone would be continued then. Forecasts end at twice the budget: farther "
+        "out, too few intervals held the hidden ends of logged curves.",
     ),
     (
         "Importances",

@@ -28,26 +28,40 @@ def region(study: Study) -> str:
     return f"{study.results.equivalence:g} bits/dim"
 
 
-def sentence(study: Study, low: str, high: str) -> str:
-    """How probably the arm with the lower mean is better than another in practice, and what the region means.
+def sentence(study: Study, low: str, high: str) -> list[str]:
+    """How probably the arm with the lower mean is better than another in practice; empty where that is not known.
 
     Args:
         study: the study.
         low: the arm with the lower mean test bits/dim.
         high: the other.
     """
+    found, known, by = practical_size(study, low, high).probabilities, region_size(study), region(study)
+    if found is None:
+        return []
+    names = study.title(low), study.title(high)
+    if known:
+        size = quantity(known.all_bytes, None, "bytes")
+        by = f"{by}, {size} over {count(known.images, 'test image')}"
+    better, equal, worse = map(formatting.equals_chance, (found.better, found.equal, found.worse))
+    said = {
+        Verdict.BETTER: f"In practice {names[0]} is better (P {better} by more than {by}).",
+        Verdict.EQUAL: f"Practically equal (P {equal} within {by}).",
+        Verdict.WORSE: f"In practice {names[1]} is better (P {worse} by more than {by}).",
+        Verdict.OPEN: f"Whether the difference matters in practice is open (P {formatting.equals_chance(found.equal)} "
+        f"within {by}).",
+    }
+    return [said[found.verdict]]
+
+
+def ground(study: Study, low: str, high: str) -> str:
+    """All three probabilities and what the region is as file size, or why they are not known."""
     size, known = practical_size(study, low, high), region_size(study)
     if size.probabilities is None:
         return f"How probably the difference is more than {region(study)} is not known: {size.reason}."
     names = study.title(low), study.title(high)
-    verdict = {
-        Verdict.BETTER: f"In practice {names[0]} is better",
-        Verdict.EQUAL: "In practice the two are equal",
-        Verdict.WORSE: f"In practice {names[1]} is better",
-        Verdict.OPEN: "Whether the difference matters in practice is open",
-    }[size.verdict]
     meaning = f"{_meaning(known)}." if known else ""
-    return " ".join(filter(None, [f"{verdict}: {chances(size.probabilities, region(study), *names)}.", meaning]))
+    return " ".join(filter(None, [f"{chances(size.probabilities, region(study), *names)}.", meaning]))
 
 
 def chances(found: Probabilities, by: str, first: str, second: str) -> str:

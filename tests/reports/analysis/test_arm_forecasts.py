@@ -10,7 +10,7 @@ import pytest
 
 from reports.analysis import arm_forecasts
 from reports.analysis.arm_forecasts import COLUMNS, TIMES, forecast, made, read, recorded, score
-from reports.analysis.forecast import Fit, Unfit
+from reports.analysis.forecast import FARTHEST, Fit, Unfit
 from reports.analysis.results import Study
 
 
@@ -111,6 +111,7 @@ def test_the_score_says_what_was_measured_and_whether_the_interval_held_it():
 
 def test_forecasts_of_other_runs_are_not_scored(finished):
     earlier = made(Study(finished)).assign(made_at=3000.0, budget=6000.0)
+    assert max(TIMES) == FARTHEST == 2
     assert len(arm_forecasts.outcomes(Study(finished, earlier), "glow")) == len(TIMES)
     for column, value in (("configuration", "0123456789ab"), ("seeds", "0 1"), ("arm", "jet"), ("made_at", 12_000.0)):
         assert arm_forecasts.outcomes(Study(finished, earlier.assign(**{column: value})), "glow").empty

@@ -125,6 +125,12 @@ def test_verdict_on_a_family_still_improving_is_one_so_far(study):
     )
 
 
+def test_a_clear_leader_that_still_improves_only_widens_its_lead(study):
+    found = answer(Study(with_curves(study, {"vae": [flat(T)] * 2, "glow": [falling(T)] * 2}).results()))
+    assert "Glow has the lower test bits/dim on digits at this budget: " in found.headline
+    assert not found.so_far
+
+
 def test_seeds_that_differ_are_counted(study):
     known = Study(with_curves(study, {"vae": [flat(T), falling(T)]}).results(swept={"vae": []}))
     assert in_words(known, "vae") == "converged in 1 of 2 seeds and still improving when it stopped in 1 of 2 seeds"

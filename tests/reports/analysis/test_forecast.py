@@ -27,11 +27,22 @@ def test_a_curve_without_noise_is_recovered_exactly(seeds, exponent):
     np.testing.assert_allclose(np.median(found.exponent), exponent, rtol=1e-7)
 
 
-def test_at_the_end_of_the_measured_range_the_forecast_is_what_was_measured():
+def test_at_the_end_of_the_measured_range_the_forecast_is_the_best_that_was_measured():
     values = law(IMAGES) + 0.002 * np.random.default_rng(0).standard_normal(40)
     found = fit(IMAGES, values[None])
     assert isinstance(found, Fit)
-    np.testing.assert_allclose(found.at(IMAGES[-1:])[:, 0], values[-1], rtol=1e-9)
+    np.testing.assert_allclose(found.at(IMAGES[-1:])[:, 0], values.min(), rtol=1e-9)
+
+
+def test_a_forecast_never_rises_above_the_best_so_far():
+    rng = np.random.default_rng(3)
+    for scale in (0.0005, 0.005, 0.02):
+        values = law(IMAGES, gap=0.01) + scale * rng.standard_normal(40)
+        found = fit(IMAGES, values[None])
+        assert isinstance(found, Fit)
+        ahead = found.at(found.end * np.array([1.0, 1.25, 1.5, 2.0]))
+        assert ahead.max() <= values.min()
+        assert (np.diff(ahead, axis=1) <= 0).all()
 
 
 def test_the_interval_widens_with_the_horizon_and_with_the_noise():
@@ -89,7 +100,7 @@ def test_a_long_curve_is_forecast_from_its_own_end():
 def test_a_crossing_without_noise_is_where_the_curves_cross():
     first = law(IMAGES, 1.2, 0.3, 0.7)
     second = law(IMAGES, 1.3, 0.15, 0.4)
-    budgets = np.geomspace(40_000, 400_000, 100_001)
+    budgets = np.geomspace(40_000, 80_000, 100_001)
     apart = law(budgets, 1.2, 0.3, 0.7) - law(budgets, 1.3, 0.15, 0.4)
     truth = budgets[np.flatnonzero(np.diff(np.sign(apart)))[0]]
     fits = [fit(IMAGES, values[None]) for values in (first, second)]
@@ -117,6 +128,12 @@ def rising(images):
     return law(images) + 0.3 * np.maximum(images / images[-1] - 0.6, 0)
 
 
+def bent(images):
+    """A steep start, a plateau, another fall and a standstill."""
+    t = images / images[-1]
+    return 2.1 + 0.3 / (1 + np.exp((t - 0.35) * 18)) + 0.5 * np.exp(-t * 20)
+
+
 @pytest.mark.parametrize(
     ("values", "reason"),
     [
@@ -126,6 +143,8 @@ def rising(images):
         (law(IMAGES[:1]), f"there is 1 evaluation, and a forecast takes {FEWEST_POINTS} or more"),
         (2 + 1e-4 * np.log(IMAGES), "the curve is no saturating power law"),
         (0.4 - 0.1 * np.log(IMAGES / 1000), "the curve is no saturating power law"),
+        # Falls ever faster and then stands still: only drift can follow, at the corner of its grid.
+        (bent(IMAGES), "the curve is no saturating power law"),
     ],
 )
 def test_what_does_not_fit_has_no_forecast_and_a_reason(values, reason):
@@ -156,8 +175,10 @@ def test_a_curve_that_has_ended_stays_where_it_is():
     found = fit(IMAGES, law(IMAGES, 1.2, 1e-4, 3.0) + noise)
     assert isinstance(found, Fit)
     _, low, high = found.at(FARTHEST * IMAGES[-1:])[:, 0]
-    assert low <= 1.2 <= high
-    assert high - low < 0.02
+    later = 1.2 + 0.0005 / np.sqrt(2) * np.random.default_rng(6).standard_normal((200, 40))
+    best = np.minimum(found.best, later.min(axis=1))
+    assert ((low <= best) & (best <= high)).mean() > 0.9
+    assert high - low < 0.01
 
 
 def held(frame):
@@ -166,11 +187,11 @@ def held(frame):
 
 def test_the_intervals_hold_the_truth_of_a_few_curves():
     rows = held(forecast_coverage.on_synthetic(24, ["medium"]))
-    # Of 24 intervals that hold 95 in 100, fewer than 19 hold the truth once in 500 times.
+    # Of 16 intervals that hold 95 in 100, fewer than 12 hold the truth once in 1,000 times.
     curves = rows.loc[list(forecast_coverage.QUANTITIES)]
-    assert (curves["forecasts"] >= 20).all()
-    assert (curves["held"] >= 19 / 24).all()
-    assert rows.loc[forecast_coverage.CROSSING, "held"] >= 9 / 12
+    assert (curves["forecasts"] >= 16).all()
+    assert (curves["held"] >= 0.75).all()
+    assert rows.loc[forecast_coverage.CROSSING, "held"] >= 0.75
     # They say something: they are no wider than a few times what is still to be gained.
     assert rows.loc["at 2 times the budget", "width"] < 0.03
 

@@ -6,6 +6,7 @@ import pytest
 
 from bench.core.results import RunState, Unbegun
 from reports.analysis import budget, curves, statistics
+from reports.analysis.costs import SECONDS, Costs
 from reports.analysis.results import Study
 from reports.figures import study as figures
 from reports.formatting import NO_BREAK
@@ -98,7 +99,21 @@ def test_of_a_trial_that_was_continued_the_last_complete_attempt_counts_or_else_
     trials = halved.trials.set_index("number")
     assert trials["state"].to_dict() == {0: "complete", 1: "complete", 2: "diverged", 3: "pruned"}
     assert trials["value"].round(3).to_dict() == {0: 3.4, 1: 3.2, 2: 2.7, 3: 1.8}
-    assert trials["spent"].to_dict() == {0: 50.0, 1: 20.0, 2: 20.0, 3: 10.0}
+    assert trials["spent"].to_dict() == {0: 40.5, 1: 20.0, 2: 20.0, 3: 10.0}
+
+
+def test_an_attempt_that_began_again_spent_nothing_of_the_attempts_before(empty):
+    attempts(empty, 0, (PRUNED, 0, 2), (COMPLETE, 0, 3), (COMPLETE, 3, 5))
+    assert Study(empty.results()).trials["spent"].tolist() == [20.0]
+
+
+def test_an_interrupted_attempt_spent_its_training_and_not_the_time_until_somebody_noticed(empty):
+    attempts(empty, 0, (INTERRUPTED, 0, 2), (COMPLETE, 2, 4))
+    empty.runs[0]["seconds"] = 86_400.0
+    known = Study(empty.results(settings={"sampler": "random"}))
+    assert known.trials["spent"].tolist() == [11.0]
+    assert budget.best_so_far(known)[0].observed["seconds"].iloc[-1] == 11.0
+    assert Costs(known).of_tuning(SECONDS, "vae") == 11.0
 
 
 def test_what_became_of_attempts_that_do_not_count_is_said(halved):

@@ -15,13 +15,16 @@ from bench.core.metrics import METRICS
 from bench.core.results import Measurement, ReferenceCodes, Unbegun
 from reports import formatting
 from reports.analysis.results import Study
+from reports.analysis.rungs import rungs
 from reports.exports import schema
 from reports.exports.answer import answer_file, answer_json
-from reports.formatting import quantity
+from reports.formatting import NO_BREAK, quantity
 from reports.pages.document import Comparison
 from reports.pages.study import page_of
 from reports.text.contents import Contents
 from reports.text.tables import SCALED_UNITS, Table
+from tests.reports.analysis.test_rungs import measured as rungs_of
+from tests.reports.conftest import FALLS, SLOW, curves_of
 
 KEPT = resources.files("reports.exports").joinpath(schema.FILE).read_text("utf-8")
 CODES = ReferenceCodes(
@@ -139,6 +142,43 @@ def test_every_pair_of_four_arms_is_there_as_the_page_ranks_it(four):
     pairs = [(each["first"], each["second"]) for each in answer["differences"]]
     assert len(set(pairs)) == 6
     assert [arm["name"] for arm in answer["arms"]] == list(four.arms)
+
+
+def test_practical_size_and_forecasts_are_the_page_s(measured):
+    contents = Contents(Study(measured))
+    answer = read(measured)
+    assert answer["equivalence"]["region"] == 0.01
+    (table,) = tables_of(contents, "First and second", "P(practically equal)")
+    assert len(answer["equivalence"]["pairs"]) == len(table.rows) == 1
+    for row, each in zip(table.rows, answer["equivalence"]["pairs"], strict=True):
+        assert [cell.order for cell in row[1:4]] == [each["better"], each["equal"], each["worse"]]
+        assert (each["first"], each["verdict"], each["reason"]) == ("glow", "better", None)
+    said = " ".join(contents.answer.outlook).replace(NO_BREAK, " ")
+    assert [each["arm"] for each in answer["forecasts"]] == ["vae", "glow"]
+    for each in answer["forecasts"]:
+        assert each["budget"] == 2 * each["made_at"] == 24_000
+        assert each["low"] <= each["bits_per_dim"] <= each["high"] <= each["best"]
+        assert f"{each['bits_per_dim']:.4f} ({each['low']:.4f} to {each['high']:.4f}) at 24 k" in said
+
+
+def test_an_arm_without_a_forecast_says_why(measured):
+    runs = measured.runs.assign(**{"param.decay": "cosine"})
+    for each in read(dataclasses.replace(measured, runs=runs))["forecasts"]:
+        assert each["bits_per_dim"] is each["made_at"] is None
+        assert each["reason"].startswith("the learning rate ends with the budget (cosine)")
+
+
+def test_budgets_are_the_page_s_rungs(empty):
+    known = rungs_of(empty, curves_of(empty, {"vae": [FALLS, FALLS], "glow": [SLOW, SLOW]}))
+    found = rungs(known)
+    budgets = json.loads(answer_json(Contents(known)))["budgets"]
+    assert [each["images"] for each in budgets] == [1000.0, 2000.0, 3000.0, 6000.0]
+    for rung, each in zip(found, budgets, strict=True):
+        assert (each["lowest"], each["second"]) == (rung.lowest, rung.second)
+        assert each["interval"]["value"] == rung.interval.value
+        assert {arm["arm"]: arm["bits_per_dim"] for arm in each["arms"]} == pytest.approx(
+            {arm: level["value"].mean() for arm, level in rung.levels.items()}
+        )
 
 
 def test_counts_codes_findings_and_cost_are_the_page_s(measured, tmp_path):

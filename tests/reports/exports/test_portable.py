@@ -22,6 +22,9 @@ from reports.exports.portable import json_value, portable, whole
         ("C:\\Users\\me\\data is none", "…/data is none"),
         ("\\\\server\\share\\me", "…/me"),
         ("/home/me/runs/", "…/runs"),
+        ("no /home/u/x here", "no …/x here"),
+        ("in /home/u/", "in …/u"),
+        ("/home/u/x", "…/x"),
     ],
 )
 def test_paths_are_cut_to_their_last_part(text, shown):
@@ -37,6 +40,9 @@ def test_paths_are_cut_to_their_last_part(text, shown):
         "a/b, and/or, 1 / 2, x // y",
         "mean over height × width / 2",
         "models/vae.keras",
+        "and /or",
+        "/ is a slash",
+        "a /b",
     ],
 )
 def test_other_text_is_left(text):

@@ -36,12 +36,15 @@ def test_all_of_it_is_written_and_the_same_each_time(studies, tmp_path):
     assert page == tmp_path / "compare.html"
     written = {path.relative_to(tmp_path).as_posix(): path.read_bytes() for path in tmp_path.rglob("*.*")}
     assert set(written) == {
-        *("compare.html", "compare.md", "results.csv", "pairs.csv"),
+        *("compare.html", "compare.md", "references.bib", "results.csv", "pairs.csv"),
         *(f"figures/ranks-1-ranks.{end}" for end in ("svg", "csv")),
         *(f"figures/profiles-1-likelihood.{end}" for end in ("svg", "csv")),
     }
     write_data_sets(studies(6), tmp_path)
     assert written == {path.relative_to(tmp_path).as_posix(): path.read_bytes() for path in tmp_path.rglob("*.*")}
+    cited = written["references.bib"].decode("ascii")
+    for key in ("friedman1937use", "nemenyi1963distribution", "demsar2006statistical", "dolan2002benchmarking"):
+        assert f"{{{key}," in cited
     results = pd.read_csv(tmp_path / "results.csv")
     assert results.groupby("arm")["rank"].mean().to_dict() == {"vae": 1.0, "glow": 2.0}
     (pair,) = pd.read_csv(tmp_path / "pairs.csv").to_dict("records")

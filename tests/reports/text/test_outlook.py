@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
 import numpy as np
+import pandas as pd
 import pytest
 
-from reports.analysis.arm_forecasts import recorded
+from reports.analysis.arm_forecasts import HORIZON_SCHEDULES, recorded
+from reports.analysis.forecast import CHECKED, FARTHEST, FEWEST_POINTS, Crossing
 from reports.analysis.results import Study
 from reports.formatting import NO_BREAK
-from reports.text import answer
-from reports.text.outlook import POWER, outlook
+from reports.text import answer, method
+from reports.text.outlook import HELD, POWER, outlook
+from tests.benchmarks.forecast_coverage import OUTPUT
 
 
 def test_a_decided_order_is_set_against_the_spread_over_configurations(finished):
@@ -53,24 +57,55 @@ def final_curves(builder, arm, values):
 def test_more_training_is_forecast_from_the_curves(finished):
     # Both curves are value + 1.4 / step at 12 steps of 1,000 images, without noise.
     glow, vae, order, what = training(finished)
-    assert f"at {'24 k'.replace(' ', NO_BREAK)} training images, twice its budget" in glow
+    assert f"at {'24 k'.replace(' ', NO_BREAK)} training images, 2 times its budget" in glow
     for sentence, level in ((glow, (1.97 + 1.99 + 1.96) / 3), (vae, (2.31 + 2.33 + 2.30) / 3)):
-        for step in (24, 120):
-            value = f"{level + 1.4 / step:.4f}"
-            assert f"{value} ({value} to {value})" in sentence
-    assert "is not forecast to change within 10 times the budget: the probability that it does is 0%" in order
+        value = f"{level + 1.4 / 24:.4f}"
+        assert f"{value} ({value} to {value})" in sentence
+        assert "10 times" not in sentence
+    assert "is not forecast to change within 2 times the budget: the probability that it does is < 0.1%" in order
     assert what.startswith("Forecasts are no measurements")
 
 
 def test_where_the_order_would_change_is_said(study):
     builder = study({"vae": [2.3, 2.31], "glow": [1.97, 1.98]})
     final_curves(builder, "glow", lambda images: 2.0 + 0.05 * (images / 12_000) ** -0.5)
-    final_curves(builder, "vae", lambda images: 1.9 + 0.2 * (images / 12_000) ** -0.5)
-    # They are level where 0.1 = 0.15 t^-0.5.
+    final_curves(builder, "vae", lambda images: 1.9 + 0.17 * (images / 12_000) ** -0.5)
+    # They are level where 0.1 = 0.12 t^-0.5.
     (order,) = (each for each in training(builder.results()) if "the order of" in each)
-    place = f"27.0{NO_BREAK}k training images"
+    place = f"17.3{NO_BREAK}k training images"
     assert f"would change at {place} (95% interval: from {place} to {place})" in order
-    assert "within 10 times the budget is 100%" in order
+    assert "within 2 times the budget is > 99.9%" in order
+
+
+def test_an_order_that_rather_stays_has_no_place_where_it_changes(finished, monkeypatch):
+    found = Crossing(math.inf, 15_000.0, math.inf, 0.31, 12_000.0)
+    monkeypatch.setattr("reports.text.outlook.crossing", lambda *_: found)
+    (order,) = (each for each in training(finished) if "the order of" in each)
+    assert "stays rather than changes within 2 times the budget: the probability that it changes is 31%" in order
+    assert "nowhere" not in order
+
+
+def test_the_method_is_that_of_the_forecasts():
+    notes = dict(method.NOTES)
+    assert "second half" not in notes["What would change the answer"]
+    note = notes["Forecasts of more training"]
+    for said in (f"fewer than {FEWEST_POINTS} evaluations", f"the first {CHECKED:.0%} of the curve", "never rises"):
+        assert said in note
+    assert "end at twice the budget" in note
+    assert FARTHEST == 2
+
+
+def test_the_coverage_that_the_text_states_was_measured():
+    frame = pd.read_csv(OUTPUT / "forecast_coverage.csv")
+    rows = frame[(frame["quantity"] == "at 2 times the budget") & (frame["source"] == "synthetic")]
+    held = rows["held"].astype(bool)
+    late = held[rows["shape"] == "late start"].mean()
+    logged = frame[(frame["quantity"] == "end") & (frame["group"] == "second half")]
+    ends = logged.loc[~logged["shape"].isin(HORIZON_SCHEDULES), "held"].astype(bool)
+    assert (
+        f"{1000 * held.mean():.0f} of 1,000 ends of synthetic curves, {100 * late:.0f} in 100 of those that begin "
+        f"late, and {ends.sum()} of {len(ends)} of logged curves"
+    ) == HELD
 
 
 def test_a_cosine_has_no_forecast_and_says_why(finished):
@@ -95,13 +130,17 @@ def test_one_arm_without_a_forecast_is_named_and_the_other_is_forecast(study):
 def test_earlier_forecasts_are_kept_score_of(finished):
     before = recorded(Study(finished))
     short = before.assign(made_at=before["made_at"] / 2, budget=before["budget"] / 2)
+    assert len(short) > len(short["arm"].unique())
     short["value"], short["low"], short["high"] = 2.2, 2.0, 2.4
     found = outlook(Study(finished, short), "glow", "vae")
     glow, vae = (each for each in found if "earlier forecast" in each)
-    # Of 1.25, 1.5 and twice 6,000 images, measured 1.973 + 1.4 / step and 2.313 + 1.4 / step.
-    assert glow.startswith("Of 3 earlier forecasts of Glow, 3 held what was measured since; the farthest, made at ")
-    assert glow.endswith("was 2.20 (2.00 to 2.40) bits/dim, and 2.0900 was measured.")
-    assert vae.startswith("Of 3 earlier forecasts of VAE, 0 held")
+    # 1.25, 1.5 and twice 6,000 images are one forecast, measured 1.973 + 1.4 / step and 2.313 + 1.4 / step.
+    assert glow.startswith("The earlier forecast of Glow, made at ")
+    assert glow.endswith("was 2.20 (2.00 to 2.40) bits/dim, and 2.0900 was measured: its interval held it.")
+    assert vae.endswith("its interval did not hold it.")
+    earlier = pd.concat([short, short.assign(made_at=4_000.0, low=2.15, value=2.2)], ignore_index=True)
+    glow = next(each for each in outlook(Study(finished, earlier), "glow", "vae") if "earlier forecast" in each)
+    assert glow.startswith("Of 2 earlier forecasts of Glow, 1 held what was measured since; the farthest, made at ")
 
 
 def test_ranges_that_do_not_overlap_are_named_as_such(study):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 
+from reports.analysis import differences
 from reports.analysis.practical import practical_size
 from reports.analysis.results import Study
 from reports.analysis.won_images import Win
@@ -14,39 +15,59 @@ from tests.reports.analysis.test_won_images import two_arms
 
 
 def said(study):
-    return practical.sentence(study, "glow", "vae").replace(NO_BREAK, " ")
+    return " ".join(practical.sentence(study, "glow", "vae")).replace(NO_BREAK, " ")
+
+
+def ground(study, low="glow", high="vae"):
+    return practical.ground(study, low, high).replace(NO_BREAK, " ")
 
 
 def test_the_sentence_of_the_answer(measured):
     study = Study(measured)
     assert said(study) == (
-        "In practice Glow is better: P(Glow better than VAE by more than 0.01 bits/dim) > 0.999, P(practically equal) "
+        "In practice Glow is better (P > 0.999 by more than 0.01 bits/dim, 28.8 bytes over 360 test images)."
+    )
+    assert ground(study) == (
+        "P(Glow better than VAE by more than 0.01 bits/dim) > 0.999, P(practically equal) "
         "< 0.001, P(VAE better by more) < 0.001. 0.01 bits/dim are 0.0800 bytes an image, 28.8 bytes over 360 test "
         "images, 0.507% of the lowest mean."
     )
-    assert practical.sentence(study, "glow", "vae") in answer(study).first
+    (short,) = practical.sentence(study, "glow", "vae")
+    assert short in answer(study).first
+    assert practical.ground(study, "glow", "vae") in answer(study).grounds
 
 
 def test_the_readers_region_is_named(measured):
     study = Study(dataclasses.replace(measured, equivalence=0.34))
-    assert "by more than 0.34 bits/dim) = 0.500" in said(study)
-    assert said(study).startswith("Whether the difference matters in practice is open: ")
+    assert "by more than 0.34 bits/dim) = 0.500" in ground(study)
+    assert said(study).startswith("Whether the difference matters in practice is open (P = 0.")
     equal = Study(dataclasses.replace(measured, equivalence=0.5))
-    assert said(equal).startswith("In practice the two are equal: ")
-    assert "practically equal: more seeds or test images may settle which is lower" in " ".join(answer(equal).outlook)
+    assert said(equal).startswith("Practically equal (P > 0.999 within 0.5 bits/dim, ")
     assert "practically equal" not in " ".join(answer(Study(measured)).outlook)
+
+
+def test_a_clear_difference_that_is_too_small_to_matter_needs_no_more_seeds(measured):
+    equal = Study(dataclasses.replace(measured, equivalence=0.5))
+    interval = differences.likelihood(equal, "vae", "glow")
+    assert interval is not None
+    said = " ".join(answer(equal).outlook)
+    assert ("may settle which is lower" in said) == interval.contains_zero
+    assert ("the difference is clear, and too small to matter" in said) != interval.contains_zero
 
 
 def test_two_levels_are_said_in_nats_too(study):
     builder = study({"vae": [0.15, 0.151], "glow": [0.17, 0.171]})
     results = builder.results(dataset={"name": "b", "image_shape": (28, 28, 1), "grey_levels": 2})
-    text = practical.sentence(Study(results), "vae", "glow").replace(NO_BREAK, " ")
+    text = ground(Study(results), "vae", "glow")
     assert "0.01 bits/dim are 5.43 nats or 0.980 bytes an image, 353 bytes over 360 test images, 6.64% of" in text
 
 
 def test_one_seed_says_why_there_is_no_probability(study):
     results = study({"vae": [2.3], "glow": [2.0, 2.01]}, measured=True).results()
-    assert said(Study(results)) == (
+    assert said(Study(results)) == ""
+    why = ground(Study(results))
+    assert practical.ground(Study(results), "glow", "vae") in answer(Study(results)).grounds
+    assert why == (
         "How probably the difference is more than 0.01 bits/dim is not known: both arms need two training seeds or "
         "more, not 2 of Glow and 1 of VAE."
     )
