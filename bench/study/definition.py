@@ -280,8 +280,9 @@ class StudySettings(BaseModel):
         evaluations = min(most, 2 if self.smoke else wanted)
         if not base.depends_on_budget:
             # Whole intervals of whole images: a run of a larger budget begins with the evaluations of this one.
-            interval = earlier.interval if earlier else max(1, round(images / evaluations))
-            evaluations = max(1, round(images / interval), earlier.evaluations if earlier else 1)
+            interval = earlier.interval if earlier else max(1, images // evaluations)
+            if earlier:
+                evaluations = max(1, images // interval, earlier.evaluations)
             images = evaluations * interval
         changes = {"batch_size": batch_size, "images": images, "evaluations": evaluations}
         return TrainingConfig.model_validate({**base.model_dump(), **changes})

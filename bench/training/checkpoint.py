@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -131,7 +132,7 @@ class Checkpoint:
         model: LikelihoodModel,
         training_log: TrainingLog,
         best: Arrays,
-        milestones: Mapping[int, Arrays],
+        milestones: Mapping[int, Arrays] = MappingProxyType({}),
         is_last: bool = False,
     ) -> None:
         """Save the state after an evaluation, unless saving would exceed its share of the training time.

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.data.bundled import load_digits
-from bench.study.definition import BoundStudy, StudySettings
+from bench.study.definition import BoundStudy, Earlier, StudySettings
 from tests.faults.clock import follow
 from tests.faults.expected import EVALUATIONS, IMAGES_PER_EVALUATION, STUDY
 from tests.faults.terminal import Terminal, print_to_file, take
@@ -75,8 +75,8 @@ class Place:
             output=self.output,
             workers=0,
         )
-        intervals = {arm.name: IMAGES_PER_EVALUATION for arm in STUDY.arms}
-        return BoundStudy(STUDY, settings, dataset.info, dataset.digest, dataset.labels_digest, intervals)
+        earlier = {arm.name: Earlier(IMAGES_PER_EVALUATION, 0) for arm in STUDY.arms}
+        return BoundStudy(STUDY, settings, dataset.info, dataset.digest, dataset.labels_digest, earlier)
 
 
 _context = multiprocessing.get_context("forkserver")

@@ -32,7 +32,8 @@ def outcome(**levels):
     ]
     runs = pd.DataFrame({"role": ["search", "final"]})
     results = SimpleNamespace(study_id=STUDY_ID, measurements=pd.DataFrame(rows), runs=runs)
-    return SimpleNamespace(headline="A.", page=Path("report.html"), log=Path("a.log"), results=results)
+    page, log = Path("report.html"), Path("a.log")
+    return SimpleNamespace(study_id=STUDY_ID, headline="A.", page=page, log=log, results=results, unanswered="")
 
 
 @pytest.fixture

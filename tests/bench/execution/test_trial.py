@@ -112,7 +112,12 @@ def test_a_final_run_leaves_everything_that_is_measured(digits, protocol, model,
     assert progress[-1] == (128, 128)
     assert {name: list(table) for name, table in outcome.tables.items()} == {
         name: TABLES[name]
-        for name in ("likelihood_by_image", "bound_by_samples", "convolutions" if model is GLOW else "latents")
+        for name in (
+            "likelihood_by_image",
+            "bound_by_samples",
+            "budgets",
+            "convolutions" if model is GLOW else "latents",
+        )
     }
     assert outcome.unavailable == {}
     speeds = [row for row in outcome.measurements if row.split == "throughput"]
@@ -260,6 +265,7 @@ def test_a_finished_study_has_a_row_for_everything(finished):
     assert {name: set(table["run_id"]) for name, table in results.tables.items()} == {
         "likelihood_by_image": set(finals["run_id"]),
         "bound_by_samples": set(finals["run_id"]),
+        "budgets": set(finals["run_id"]),
         "latents": set(finals.query("family == 'vae'")["run_id"]),
         "convolutions": set(finals.query("family == 'glow'")["run_id"]),
     }

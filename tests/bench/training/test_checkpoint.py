@@ -95,8 +95,8 @@ def after_a_look_but_before_saving(patch):
 def after_saving(patch):
     save = Checkpoint.save
 
-    def interrupted(checkpoint, model, log, best):
-        save(checkpoint, model, log, best)
+    def interrupted(checkpoint, model, log, *others):
+        save(checkpoint, model, log, *others)
         if len(log.records) == 2:
             interrupt()
 

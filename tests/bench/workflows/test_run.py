@@ -375,6 +375,7 @@ def asked(monkeypatch, tmp_path):
 
     def run(study, settings, console, objects, log_file):
         calls.append(SimpleNamespace(study=study, settings=settings, objects=objects, quiet=console.quiet))
+        return SimpleNamespace(unanswered="")
 
     monkeypatch.setattr(bench.workflows.run, "run", run)
 
