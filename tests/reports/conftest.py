@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import pickle
 import struct
 import zlib
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -23,6 +25,9 @@ from bench.core.results import (
     StudyResults,
 )
 from reports.analysis.results import Study
+from reports.figures import drawing
+from reports.figures.drawing import DrawnFigure
+from reports.figures.grammar import Figure
 
 SWEPT = {"vae": ["latent_size", "learning_rate"], "glow": ["flow_depth", "learning_rate"]}
 BOUNDS = {
@@ -456,3 +461,21 @@ def measured() -> StudyResults:
 def four() -> StudyResults:
     """Two VAEs and two Glows, three seeds each, with all that is measured; the second Glow is the lowest."""
     return whole(FOUR_LEVELS, measured=True, families=FOUR).results()
+
+
+_drawn: dict[bytes, DrawnFigure] = {}
+"""By all that a figure is drawn from."""
+
+
+@pytest.fixture(autouse=True)
+def _drawn_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Draw the figures of the pages of equal studies once: drawing is most of a page's time, and of these tests'."""
+    draw = drawing.draw
+
+    def once(figure: Figure, styles: Any, stem: str, *, pdf: bool = False) -> DrawnFigure:
+        key = pickle.dumps((figure, dict(styles), stem, pdf))
+        if key not in _drawn:
+            _drawn[key] = draw(figure, styles, stem, pdf=pdf)
+        return _drawn[key]
+
+    monkeypatch.setattr(drawing, "draw", once)

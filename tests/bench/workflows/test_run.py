@@ -346,7 +346,7 @@ def test_two_workers_train_a_model_of_the_user_s_own_beside_ours(own_registries,
         output=tmp_path / "runs",
         backend=os.environ["KERAS_BACKEND"],
         grey_levels=4,
-        **{"trials": 2, "seeds": 1, "images": 256, "batch_size": 64, "importance_samples": 4},
+        **{"trials": 2, "seeds": 1, "images": 256, "batch_size": 64, "importance_samples": 4, "pruner": "none"},
     )
     assert outcome.runs.groupby(["arm", "role", "state"]).size().to_dict() == {
         ("made", "final", "complete"): 1,

@@ -185,6 +185,7 @@ def held(frame):
     return forecast_coverage.rates(frame, ["quantity"])
 
 
+@pytest.mark.slow
 def test_the_intervals_hold_the_truth_of_a_few_curves():
     rows = held(forecast_coverage.on_synthetic(24, ["medium"]))
     # Of 16 intervals that hold 95 in 100, fewer than 12 hold the truth once in 1,000 times.
