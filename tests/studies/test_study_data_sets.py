@@ -121,12 +121,20 @@ def test_what_goes_wrong_on_one_data_set_keeps_no_other_from_running(capsys):
             raise StudyStoppedError("no run completed")
         if name == "d":
             raise UnexpectedError("its traceback is elsewhere")
-        return f"s-{name}"
+        return f"s-{name}", ""
 
     assert run_each(["a", "b", "c", "d", "e"], run) == (2, ["s-a", "s-c", "s-e"])
     assert capsys.readouterr().err.splitlines() == ["error: no run completed", "error: its traceback is elsewhere"]
     assert run_each(["a", "d"], run) == (1, ["s-a"])
     assert run_each(["a", "c"], run) == (0, ["s-a", "s-c"])
+
+
+def test_an_arm_without_an_answer_is_said_at_once_and_its_study_is_compared(capsys):
+    def run(name):
+        return f"s-{name}", "no trial of vae completed" if name == "f" else ""
+
+    assert run_each(["a", "f"], run) == (2, ["s-a", "s-f"])
+    assert capsys.readouterr().err == "error: no trial of vae completed\n"
 
 
 def test_a_process_that_starts_again_takes_up_no_study_that_has_ended(monkeypatch):
@@ -139,7 +147,7 @@ def test_a_process_that_starts_again_takes_up_no_study_that_has_ended(monkeypatc
             raise TrackingError("lost")
         if name == "c" and begun.count("c") == 1:
             raise RestartRequiredError("too large")
-        return f"s-{name}"
+        return f"s-{name}", ""
 
     with pytest.raises(RestartRequiredError):
         run_each(["a", "b", "c", "d"], run)

@@ -37,7 +37,7 @@ from bench.core.signals import StopRequest
 from bench.data.dataset import Dataset
 from bench.data.shared import share
 from bench.execution.coordinator import FAILURES_IN_A_ROW, Coordinator
-from bench.search.queue import DIED, MAX_DEATHS, NOT_BEGUN, Queue
+from bench.search.queue import DIED, MAX_DEATHS, NOT_BEGUN, Queue, Task
 from bench.study.config import TrainingConfig
 from bench.study.definition import Arm, Study
 from bench.study.search_space import Choices, Integers, Reals
@@ -755,7 +755,7 @@ def test_a_coordinator_that_lost_its_lock_stops_and_leaves_the_queues_to_its_suc
     coordinator = Coordinator(study, executor, None, StopRequest())
     coordinator._lock = SimpleNamespace(lost=True)
     with pytest.raises(StudyStoppedError, match="another process took over mine"):
-        coordinator._is_done("vae", [])
+        coordinator._is_done("vae", lambda attempts: {}, Task)
     coordinator._end_work()
     assert touched == ["executor"]
     coordinator._lock.lost = False
