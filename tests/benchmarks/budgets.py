@@ -79,7 +79,7 @@ def page(rows: pd.DataFrame, backend: str, epochs: int) -> str:
     largest = (one - separate).abs().max()
     return f"""# One set of runs for all budgets
 
-`python -m tests.benchmarks.budgets --backend {backend} --epochs {epochs}` on {processor()}, commit
+`python -m tests.benchmarks.budgets --backend {backend} --seeds {rows["seed"].nunique()} --epochs {epochs}` on {processor()}, commit
 {code_version(backend)["code"][:12]}. Test bits/dim on the digits, the mean over {rows["seed"].nunique()} seeds ± its \
 standard error; the bound of 16 importance samples.
 
@@ -87,7 +87,8 @@ standard error; the bound of 16 importance samples.
 
 "One set of runs" are final runs of the whole budget, measured on test by their best weights until each budget;
 "separate runs" are others of these budgets from the same seeds. Of one seed the two differ by at most {largest:.2g}
-bits/dim. The third column has the same recipe with a cosine decay to the end of each budget in place of its plateaus.
+bits/dim. The third column has the same recipe with a cosine decay to the end of each budget in place of its plateaus; where a budget
+is no longer than the recipe's {RECIPE.warmup_steps} steps of warm-up, the two schedules are one.
 """
 
 
