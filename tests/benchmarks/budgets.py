@@ -76,19 +76,20 @@ def page(rows: pd.DataFrame, backend: str, epochs: int) -> str:
         rows[rows["way"] == way].set_index(["arm", "seed", "images"])["bits_per_dim"]
         for way in ("one set of runs", "separate runs")
     )
-    largest = (one - separate).abs().max()
+    largest, seeds = (one - separate).abs().max(), rows["seed"].nunique()
     return f"""# One set of runs for all budgets
 
-`python -m tests.benchmarks.budgets --backend {backend} --seeds {rows["seed"].nunique()} --epochs {epochs}` on {processor()}, commit
-{code_version(backend)["code"][:12]}. Test bits/dim on the digits, the mean over {rows["seed"].nunique()} seeds ± its \
+`python -m tests.benchmarks.budgets --backend {backend} --seeds {seeds} --epochs {epochs}` on
+{processor()}, commit
+{code_version(backend)["code"][:12]}. Test bits/dim on the digits, the mean over {seeds} seeds ± its \
 standard error; the bound of 16 importance samples.
 
 {chr(10).join(lines)}
 
 "One set of runs" are final runs of the whole budget, measured on test by their best weights until each budget;
 "separate runs" are others of these budgets from the same seeds. Of one seed the two differ by at most {largest:.2g}
-bits/dim. The third column has the same recipe with a cosine decay to the end of each budget in place of its plateaus; where a budget
-is no longer than the recipe's {RECIPE.warmup_steps} steps of warm-up, the two schedules are one.
+bits/dim. The third column has the same recipe with a cosine decay to the end of each budget in place of its plateaus;
+where a budget is no longer than the recipe's {RECIPE.warmup_steps} steps of warm-up, the two schedules are one.
 """
 
 
