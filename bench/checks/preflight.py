@@ -16,7 +16,9 @@ from bench.core.redaction import redact
 from bench.data.dataset import Dataset, DatasetInfo
 from bench.data.preparation import AS_STORED, Preparation
 from bench.data.registry import BUILT_IN, check_outside, describe, load
+from bench.evaluation.cost.energy import readable_meters
 from bench.runtime.backend import check_backend
+from bench.study.budget import check_budget, unknown_cost
 from bench.study.definition import AUTO, PRUNERS, SAMPLERS, BoundStudy, Study, StudySettings
 
 LEAST_FREE_BYTES = 64 * 2**20
@@ -126,6 +128,9 @@ def check_study(
     planned = BoundStudy(study, settings, info, digest="not opened")
     check_evaluation(settings.extractor, settings.outside_dataset, info, settings.preparation)
     check_search(sampler or planned.sampler, pruner or settings.pruner)
+    check_budget(planned)
+    if settings.joules is not None and not readable_meters():
+        raise SettingsError(unknown_cost("joules", settings.joules))
     if settings.backend != AUTO:
         check_backend(settings.backend)
     return planned

@@ -8,16 +8,13 @@ from __future__ import annotations
 import hashlib
 import importlib.util
 import json
-import math
 import os
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
 
-import numpy as np
 from pydantic import Field, TypeAdapter, ValidationError
 
 from bench.core.environment import search_path
@@ -27,15 +24,10 @@ from bench.runtime.backend import BACKENDS, select_backend
 from bench.runtime.provenance import code_version, processor
 from bench.study.config import RunConfig
 from bench.study.definition import Arm, BoundStudy
-from bench.study.plan import middle_values
-from bench.study.search_space import Choices, Integers
+from bench.study.plan import middle_values, shapes
 
 _Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 _KEPT = TypeAdapter(dict[str, Annotated[dict[str, _Seconds], Field(min_length=1)]])
-WARM_SECONDS = 2.0
-"""Seconds for which the speed of a compiled program is measured."""
-IMAGES = 2048
-"""Number of random images to train on."""
 
 
 def choose_backend(bound: BoundStudy, say: Callable[[str], None]) -> str:
@@ -133,46 +125,21 @@ def _measure_backends(bound: BoundStudy, installed: list[str], job: dict[str, An
 def _study_seconds(bound: BoundStudy, arm: Arm, first: float, step: float) -> float:
     """Training seconds of an arm: the first step of each shape, and all steps of all runs."""
     settings = bound.settings
-    shapes = 1
-    for name, parameter in arm.sweep.items():
-        if isinstance(parameter, Integers):
-            shapes *= parameter.high - parameter.low + 1
-        elif isinstance(parameter, Choices):
-            shapes *= len(parameter.values)
-        elif name != "learning_rate":
-            shapes = settings.trials
     runs = settings.trials + settings.seeds
-    return min(shapes, settings.trials) * first + runs * bound.base(arm).training.steps * step
+    return shapes(arm, settings.trials) * first + runs * bound.base(arm).training.steps * step
 
 
 def measure(backend: str, job: dict[str, Any]) -> dict[str, tuple[float, float]]:
     """Seconds until the first step is done, and seconds of a later step, by arm."""
     select_backend(backend)
-    from bench.training.loop import compile_for_training
-    from bench.training.program import training_program
-    from models.registry import build_model
+    from bench.execution.speeds import begin_training, measure_steps, random_images
 
-    height, width, channels = job["shape"]
-    dtype = np.uint8 if job["grey_levels"] <= 256 else np.uint16
-    generator = np.random.default_rng(0)
-    images = generator.integers(0, job["grey_levels"], (IMAGES, height, width, channels), dtype=dtype)
+    images = random_images(tuple(job["shape"]), job["grey_levels"])
     measured = {}
     for name, values in job["configs"].items():
         config = RunConfig.model_validate(values)
-        began = time.perf_counter()
-        model = build_model(config.model, (height, width, channels), job["grey_levels"])
-        compile_for_training(model, config.training)
-        program = training_program(model)
-        program.initialise(images)
-        order = generator.integers(0, IMAGES, (4096, config.training.batch_size))
-        program.train(images, None, order, 0, 1)
-        first = time.perf_counter() - began
-        done, began = 1, time.perf_counter()
-        while (elapsed := time.perf_counter() - began) < WARM_SECONDS and done < len(order):
-            stop = min(len(order), max(done + 1, round(done * math.e)))
-            program.train(images, None, order, done, stop)
-            done = stop
-        measured[name] = (first, elapsed / max(1, done - 1))
+        program, first = begin_training(config, images, job["grey_levels"])
+        measured[name] = (first, measure_steps(program, images, config.training.batch_size)[0])
     return measured
 
 

@@ -18,9 +18,11 @@ from bench.execution.agreement import runless
 from bench.execution.executors.base import Executor
 from bench.execution.progress import StudyProgress
 from bench.execution.session import Selection, StudySession
+from bench.execution.study_clock import StudyClock, TimeKeeper
 from bench.execution.worker import format_value
 from bench.search.heartbeat import Heartbeat
 from bench.search.queue import DIED, Attempt, Task
+from bench.study.budget import TimePlan
 from bench.study.config import RunConfig
 from bench.study.definition import FINALS
 from bench.tracking.logged_run import LoggedRun
@@ -47,6 +49,8 @@ class Coordinator:
         progress: shows the progress.
         stop: a request to stop.
         check: raises AlteredDataError once the images that the workers share were altered.
+        plan: how the study's time is planned to be spent, if it has one.
+        began: when this process began, by :func:`time.monotonic`; by default now.
     """
 
     def __init__(
@@ -56,6 +60,8 @@ class Coordinator:
         progress: StudyProgress,
         stop: StopRequest,
         check: Callable[[], None] = lambda: None,
+        plan: TimePlan | None = None,
+        began: float | None = None,
     ) -> None:
         self.study = study
         self.executor = executor
@@ -67,6 +73,8 @@ class Coordinator:
         self._unbegun: list[Unbegun] = []
         self._unanswered: dict[str, str] = {}
         self._tracking_due = 0.0
+        self.clock = StudyClock(study.record, time.monotonic() if began is None else began)
+        self._keeper = None if plan is None else TimeKeeper(study, plan, self.clock)
         self._lock: Heartbeat | None = None
 
     def run(self, afterwards: Callable[[], None] = lambda: None) -> str:
@@ -99,6 +107,7 @@ class Coordinator:
                 self._bring_tracking_up_to_date()
                 self.study.parent.finish_if_reachable(state)
             afterwards()
+            self.clock.save(at_once=True)
         return "; ".join(self._unanswered.values())
 
     def check_lock(self) -> None:
@@ -164,6 +173,7 @@ class Coordinator:
         # A process that has taken over decides on its queues.
         try:
             if self._lock is None or not self._lock.lost:
+                self.clock.save(at_once=True)
                 for queue in self.study.queues.values():
                     queue.set_open(False)
         finally:
@@ -175,17 +185,32 @@ class Coordinator:
     def _search(self) -> dict[str, Selection]:
         """Run each arm's trials up to their total or the end of its time, and select the best of each.
 
-        An arm that sweeps nothing needs no trial. Workers start with the next arm as soon as no trial of the first is
-        queued. Each arm has an equal share of the time that is left when the arm before it is done.
+        An arm that sweeps nothing needs no trial. A study that has a time adds trials while there is time for them.
         """
-        study, settings, searches = self.study.bound.study, self.study.bound.settings, self.study.searches
-        trials = {name: settings.trials if study.arm(name).sweep else 0 for name in searches}
-        deadline = time.monotonic() + (settings.timeout or math.inf)
+        study, settings = self.study.bound.study, self.study.bound.settings
+        trials = {name: settings.trials if study.arm(name).sweep else 0 for name in self.study.searches}
         # A process that was killed may have left it open: no worker opens test while trials train.
         self.study.record.finals.set_open(False)
+        if self._keeper is None:
+            self._run_trials(trials, settings.timeout or math.inf)
+            return self._select()
+        self._run_trials(trials, self._keeper.search_seconds)
+        while any(trials.values()) and self._keeper.has_time_for_more_trials:
+            trials = {name: number + math.ceil(number / 2) for name, number in trials.items()}
+            self._run_trials(trials, self._keeper.search_seconds)
+        return self._select()
+
+    def _run_trials(self, trials: dict[str, int], seconds: float) -> None:
+        """Run trials until each arm has as many, or the time is over.
+
+        Workers start with the next arm as soon as no trial of the first is queued. Each arm has an equal share of the
+        time that is left when the arm before it is done.
+        """
+        searches, is_eager = self.study.searches, self.study.bound.settings.timeout is not None
+        deadline = time.monotonic() + seconds
 
         def is_done(name: str) -> bool:
-            search, is_eager = searches[name], settings.timeout is not None
+            search = searches[name]
             return self._is_done(name, lambda found: search.targets(trials[name], found, is_eager), search.task)
 
         for search in searches.values():
@@ -202,7 +227,6 @@ class Coordinator:
             elif left:
                 self._check_failures(left[0])
                 self.executor.poll()
-        return self._select()
 
     def _close(self, name: str) -> None:
         """Start no further trial of an arm, and wait for the running ones."""
@@ -240,16 +264,34 @@ class Coordinator:
         if best is not None:
             return Selection(best.number, best.values)
         if not ended:
-            return f"timeout={self.study.bound.settings.timeout} ended before any {name} trial did: allow more time"
+            settings = self.study.bound.settings
+            limit = (
+                f"timeout={settings.timeout}"
+                if settings.time is None
+                else f"the search's share of time={settings.time:g}"
+            )
+            return f"{limit} ended before any {name} trial did: allow more time"
         return none_completed(name, [(str(each.state), each.reason) for each in ended])
 
     def _finals(self, selected: dict[str, Selection]) -> None:
         """Retrain each selected configuration from several seeds, and measure each model once on test."""
-        finals = self.study.record.finals
-        finals.set_open(True)
-        tasks = {task.number: task for task in self.study.final_tasks(selected)}
-        targets = {number: task.evaluations for number, task in tasks.items()}
-        while not self._is_done(FINALS, lambda found: targets, lambda number, target: tasks[number]):
+        self.study.record.finals.set_open(True)
+        if self._keeper is None:
+            self._train(self.study.final_tasks(selected))
+            return
+        tasks: list[Task] = []
+        for place, (name, trial) in enumerate(selected.items()):
+            evaluations = self._keeper.decide_evaluations(name, trial, len(selected) - place)
+            interval = self.study.bound.base(self.study.bound.study.arm(name)).training
+            self.progress.say(f"{name}: final runs of {evaluations * interval.images // interval.evaluations:,} images")
+            tasks += self.study.final_tasks({name: trial}, {name: evaluations})
+            self._train(tasks)
+
+    def _train(self, tasks: list[Task]) -> None:
+        """Have final runs done."""
+        by_number = {task.number: task for task in tasks}
+        targets = {number: task.evaluations for number, task in by_number.items()}
+        while not self._is_done(FINALS, lambda found: targets, lambda number, target: by_number[number]):
             self.executor.poll()
 
     def _is_done(
@@ -265,6 +307,7 @@ class Coordinator:
         self.stop.check()
         self._check()
         self.check_lock()
+        self.clock.save()
         queue = self.study.queues[kind]
         lost = queue.reclaim()
         for attempt in lost:

@@ -26,7 +26,7 @@ from bench.search.storage import open_storage
 from bench.search.study_record import StudyRecord, find_study
 from bench.study import search_space as space
 from bench.study.config import RunConfig
-from bench.study.definition import ENGINE, FINALS, BoundStudy, Earlier, StudySettings
+from bench.study.definition import BUDGETS, ENGINE, FINALS, BoundStudy, Earlier, StudySettings
 from bench.study.rungs import REDUCTION
 from bench.study.serialization import check_code, earlier_budgets, from_json, to_json
 from bench.tracking.schema import StudyDescription
@@ -86,14 +86,23 @@ class StudySession:
         """The queues by kind, in the order in which they are worked on."""
         return {**self.searches, FINALS: self.record.finals}
 
-    def final_tasks(self, selected: Mapping[str, Selection]) -> list[Task]:
-        """A task for each final run of the selection; a run of an earlier selection keeps its task."""
+    def final_tasks(
+        self, selected: Mapping[str, Selection], evaluations: Mapping[str, int] | None = None
+    ) -> list[Task]:
+        """A task for each final run of the selection; a run of an earlier selection keeps its task.
+
+        Args:
+            selected: what is retrained of each arm.
+            evaluations: to which evaluation it is trained; by default as long as a trial.
+        """
         notes = [(each.note, each.number) for each in self.record.finals.attempts()]
         # By arm too: two may select the same configuration.
         known = {(note["arm"], note["config_hash"], note["seed"]): number for note, number in notes}
         tasks: list[Task] = []
         for name, trial in selected.items():
             config = self.bound.configure(self.bound.study.arm(name), trial.values)
+            if evaluations is not None:
+                config = config.model_copy(update={"training": config.training.lasting(evaluations[name])})
             for seed in range(self.bound.settings.seeds):
                 number = known.get((name, config.hash, seed), max(known.values(), default=-1) + 1)
                 known[name, config.hash, seed] = number
@@ -216,7 +225,10 @@ def _extended(bound: BoundStudy, begun: Mapping[str, Earlier], record: StudyReco
     trained = dict.fromkeys(begun, 0)
     for name in begun:
         search = Queue(record.storage, f"{bound.study_id}/{name}", lease=bound.settings.lease)
-        own = [*search.attempts(), *(each for each in record.finals.attempts() if each.note["arm"] == name)]
+        own = search.attempts()
+        if bound.settings.time is None:
+            # A time lets final runs train longer than trials.
+            own += [each for each in record.finals.attempts() if each.note["arm"] == name]
         trained[name] = max((each.evaluations for each in own if each.counts), default=0)
     earlier = {name: each._replace(evaluations=trained[name]) for name, each in begun.items()}
     extended = replace(bound, earlier=earlier)
@@ -367,7 +379,7 @@ def _description(bound: BoundStudy, codes: Sequence[str]) -> StudyDescription:
         settings={
             **settings.model_dump(
                 mode="json",
-                exclude={"storage", "tracking_uri", "output", "epochs", "images", "lease", "mixed_code", *ENGINE},
+                exclude={"storage", "tracking_uri", "output", *BUDGETS, "lease", "mixed_code", *ENGINE},
             ),
             "sampler": bound.sampler,
             "training_images": {name: config.steps * config.batch_size for name, config in training.items()},

@@ -28,6 +28,7 @@ from bench.evaluation.sampling import Sampler
 from bench.evaluation.throughput import conditions, speed
 from bench.study.config import RunConfig
 from bench.study.definition import LEAST_EVALUATIONS
+from bench.study.rungs import BUDGET_SHARES, budget_samples
 from bench.training.checkpoint import Checkpoint
 from bench.training.history import VALIDATION, TrainingLog
 from bench.training.kept_state import KeptState, Milestones, best_variables
@@ -41,12 +42,6 @@ SHAPES_KEPT = 12
 """Models of different shapes whose programs stay cached, least recently used first out; final runs reuse trials'."""
 WEIGHT_BYTES_KEPT = 2**28
 """Largest size of the weights of all cached models, unless a single one exceeds it."""
-BUDGET_SHARES = (8, 4, 2, 1)
-"""A final run is measured on test at these shares of its budget, where its schedule does not depend on the budget."""
-BUDGET_SAMPLES = 16
-"""Importance samples of these bounds at most ..."""
-BUDGET_COST = 0.5
-"""... so that all of them take at most this share of the samples of the bound at the end."""
 OPTIMISM_SAMPLES = 4
 """Importance samples of the bound that estimates a final run's selection optimism under fresh noise."""
 
@@ -161,7 +156,7 @@ def run_final(
     )
     fresh = _validation(compiled, data, OPTIMISM_SAMPLES)
     found = evaluate(programs, test.images, "test", data.train.images, protocol, seed, on_progress)
-    samples = min(BUDGET_SAMPLES, max(1, int(BUDGET_COST * protocol.importance_samples / len(BUDGET_SHARES))))
+    samples = budget_samples(protocol.importance_samples)
     budgets = _test_by_budget(compiled, log, milestones, test, samples, seed)
     measurements = [*found.measurements, selection_optimism(fresh, log), *_cost(model, config, log, meter)]
     if programs.operations is not None:
@@ -304,7 +299,11 @@ def _compiled_model(config: RunConfig, data: TuningData, seed: int) -> _Compiled
     # Variables of the optimizer, which are not compiled into any program.
     variables = {"learning_rate": 1.0, "weight_decay": float(config.training.weight_decay > 0)}
     info, evaluated = data.info, LEAST_EVALUATIONS * len(data.validation)
-    shape = (config.with_values(variables), info.image_shape, info.grey_levels, evaluated)
+    shaped = config.with_values(variables)
+    if not config.training.depends_on_budget:
+        # Nor is the number of evaluations: final runs may train longer than trials.
+        shaped = shaped.model_copy(update={"training": shaped.training.lasting(1)})
+    shape = (shaped, info.image_shape, info.grey_levels, evaluated)
     if shape not in _kept:
         _kept[shape] = _CompiledModel(config, info, seed, evaluated)
     _kept.move_to_end(shape)

@@ -132,6 +132,12 @@ class Attempt:
         return self.frozen.datetime_complete or datetime.max
 
     @property
+    def seconds(self) -> float:
+        """Seconds from its beginning to its end, by the clocks of the machines that set them; 0 before its end."""
+        began = self.frozen.datetime_start
+        return 0.0 if began is None or self.frozen.datetime_complete is None else (self.ended - began).total_seconds()
+
+    @property
     def ended_seconds_ago(self) -> float:
         """Seconds since it ended, as far as the machines' clocks agree."""
         return (datetime.now() - self.ended).total_seconds()

@@ -18,6 +18,8 @@ from bench.search.storage import COORDINATOR, FINALS, with_retries
 
 FINAL_NOTE = ("arm", "trial", "values", "config", "config_hash", "seed")
 """What the note of a final run holds: whose model it retrains, and how."""
+SECONDS_SPENT = "seconds_spent"
+TIMED_EVALUATIONS = "timed_evaluations"
 LEASE = 60.0
 """Seconds without a heartbeat after which a process counts as dead, where the study does not say."""
 
@@ -48,6 +50,28 @@ class StudyRecord:
     def publish(self, specification: Mapping[str, Any]) -> None:
         """Publish the study's specification, JSON, for workers to read."""
         with_retries(lambda: self.finals.study.set_user_attr("specification", dict(specification)))
+
+    @property
+    def seconds_spent(self) -> float:
+        """Seconds that the study's coordinators have run, as far as :meth:`spend` has recorded them."""
+        return float(self._attribute(SECONDS_SPENT, 0.0))
+
+    def spend(self, seconds: float) -> None:
+        """Record the seconds that the study's coordinators have run in all."""
+        self.finals.call(lambda: self.finals.study.set_user_attr(SECONDS_SPENT, seconds))
+
+    @property
+    def timed_evaluations(self) -> dict[str, int]:
+        """To which evaluation final runs are trained in a study that has a time; see :meth:`decide_evaluations`."""
+        return dict(self._attribute(TIMED_EVALUATIONS, {}))
+
+    def decide_evaluations(self, key: str, evaluations: int) -> None:
+        """Record how long final runs are trained, so that a study that is continued trains them as long."""
+        decided = {**self.timed_evaluations, key: evaluations}
+        self.finals.call(lambda: self.finals.study.set_user_attr(TIMED_EVALUATIONS, decided))
+
+    def _attribute(self, name: str, default: Any) -> Any:
+        return self.finals.call(lambda: self.finals.study.user_attrs).get(name, default)
 
     def watch_coordinator(self) -> CoordinatorWatch:
         """Begin to watch the coordinator."""

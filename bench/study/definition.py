@@ -29,17 +29,24 @@ from bench.data.dataset import DatasetInfo
 from bench.data.preparation import Preparation, parse_size
 from bench.runtime.backend import BACKENDS
 from bench.study.config import RECIPE, RunConfig, TrainingConfig, setting_name
+from bench.study.duration import parse_duration
 from bench.study.rungs import attempts, rungs
 from bench.study.search_space import Choices, Parameter, Space, check_conditions, choose_values, encode, to_json
 from models.base.config import ModelConfig
 
 Images = Annotated[int, Field(ge=1, le=10**12)]
 Samples = Annotated[int, Field(ge=1, le=10**6)]
+Amount = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Duration = Annotated[Amount, BeforeValidator(parse_duration)]
 LARGEST_SEED = 2**63 - 1
 """Tables of results hold seeds as 64-bit integers."""
 
 
 EVALUATIONS = "evaluations"
+MEASURED_BUDGETS = ("seconds", "operations", "joules")
+"""Budgets of a run that each arm turns into training images, by its size or by its measured speed."""
+BUDGETS = ("epochs", "images", *MEASURED_BUDGETS, "time")
+"""The settings of which one sets the budget."""
 SAMPLERS = ("tpe", "qmc", "random")
 HALVING = "halving"
 PRUNERS = (HALVING, "none")
@@ -170,7 +177,11 @@ class StudySettings(BaseModel):
     trials: Annotated[int, Field(ge=1, le=1_000_000)] = 8
     epochs: Annotated[int, Field(ge=1, le=10**6)] | None = None
     images: Images | None = None
-    timeout: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
+    seconds: Duration | None = None
+    operations: Amount | None = None
+    joules: Amount | None = None
+    time: Duration | None = None
+    timeout: Amount | None = None
     seed: Annotated[int, Field(ge=0, le=LARGEST_SEED)] = 0
     seeds: Annotated[int, Field(ge=1, le=1000)] = 3
     batch_size: Annotated[int, Field(ge=1, le=10**6)] | None = None
@@ -198,8 +209,21 @@ class StudySettings(BaseModel):
 
     @model_validator(mode="after")
     def _one_budget(self) -> StudySettings:
-        if self.epochs is not None and self.images is not None:
-            raise ValueError(f"give epochs={self.epochs} or images={self.images}, not both: each sets the budget")
+        given = [f"{name}={value:g}" for name in BUDGETS if (value := getattr(self, name)) is not None]
+        if len(given) > 1:
+            raise ValueError(
+                f"give {' or '.join(given)}, not {'both' if len(given) == 2 else 'all'}: each sets the budget"
+            )
+        if self.time is not None and self.timeout is not None:
+            raise ValueError(
+                f"give time={self.time:g}, by which the whole study ends, or timeout={self.timeout:g}, by which the "
+                "search does"
+            )
+        if self.time is not None and not self.is_single_process:
+            raise ValueError(
+                f"time={self.time:g} is kept by a single process, and workers={self.workers}, engine={self.engine!r} "
+                "start others: leave them out, or give the budget of a run"
+            )
         if self.backend not in (*BACKENDS, AUTO):
             raise ValueError(f"backend={self.backend!r} is unknown: one of {', '.join((*BACKENDS, AUTO))}")
         if self.engine == "ray" and self.workers == 0:
@@ -225,8 +249,8 @@ class StudySettings(BaseModel):
     def _shrink(self) -> Self:
         """The settings of a smoke run, which does every step as quickly as possible."""
         small = {
+            **dict.fromkeys(BUDGETS),
             "trials": min(self.trials, 2),
-            "epochs": None,
             "images": min(self.images or 512, 512),
             "seeds": min(self.seeds, 2),
             "selection_samples": min(self.selection_samples, 2),
@@ -255,21 +279,24 @@ class StudySettings(BaseModel):
         """MLflow's tracking URI."""
         return self.tracking_uri or f"sqlite:///{self.output.resolve() / 'mlflow.db'}"
 
-    def training(self, base: TrainingConfig, train_images: int, earlier: Earlier | None = None) -> TrainingConfig:
+    def training(
+        self, base: TrainingConfig, train_images: int, earlier: Earlier | None = None, budget: int | None = None
+    ) -> TrainingConfig:
         """``base`` with the settings' batch size, if any, and the budget of a run.
 
-        The budget is ``images``, else ``epochs``, else ``base.images`` if it is set, else a default that grows with the
-        data. Unless ``base.evaluations`` is set, there is one evaluation per epoch, at least ten and at most four
-        hundred.
+        The budget is ``budget``, else ``images``, else ``epochs``, else ``base.images`` if it is set, else a default
+        that grows with the data. Unless ``base.evaluations`` is set, there is one evaluation per epoch, at least ten
+        and at most four hundred.
 
         Args:
             base: the training of an arm.
             train_images: the number of training images.
             earlier: the budget that the study has had already; it does not become smaller.
+            budget: training images, where they follow from another budget, such as the time of the study.
         """
         explicit = base.model_fields_set
-        if self.images or self.epochs:
-            images = self.images or (self.epochs or 0) * train_images
+        if budget or self.images or self.epochs:
+            images = budget or self.images or (self.epochs or 0) * train_images
         else:
             images = base.images if "images" in explicit else default_images(train_images)
         batch_size = self.batch_size or base.batch_size
@@ -324,6 +351,8 @@ class BoundStudy:
     """:attr:`bench.data.dataset.Dataset.labels_digest`: sample quality and conditional models depend on labels."""
     earlier: Mapping[str, Earlier] = field(default_factory=dict)
     """The budget that each arm has had already, of which the schedule does not depend on the budget."""
+    images: Mapping[str, int] = field(default_factory=dict)
+    """Training images of a run by arm, and of the reference model, where they follow from another budget."""
 
     def __post_init__(self) -> None:
         names = [arm.name for arm in self.study.arms]
@@ -355,11 +384,16 @@ class BoundStudy:
         """Runs of the searches, some of which continue others, and final runs, in all."""
         return sum(sum(number for number, _ in self.search(arm)) + self.settings.seeds for arm in self.study.arms)
 
-    def search(self, arm: Arm) -> list[tuple[int, float]]:
-        """The runs of an arm's search: how many train how large a share of the budget; none if it sweeps nothing."""
+    def search(self, arm: Arm, evaluations: int | None = None) -> list[tuple[int, float]]:
+        """The runs of an arm's search: how many train how large a share of the budget; none if it sweeps nothing.
+
+        Args:
+            arm: the arm.
+            evaluations: those of the budget; by default the study's.
+        """
         if not arm.sweep:
             return []
-        evaluations = self.base(arm).training.evaluations
+        evaluations = evaluations or self.base(arm).training.evaluations
         if self.settings.pruner != HALVING:
             return [(self.settings.trials, 1.0)]
         return [(number, n / evaluations) for number, n in attempts(self.settings.trials, rungs(evaluations))]
@@ -371,7 +405,9 @@ class BoundStudy:
 
     def base(self, arm: Arm) -> RunConfig:
         """The arm's configuration before any swept value."""
-        training = self.settings.training(arm.training, self.info.sizes["train"], self.earlier.get(arm.name))
+        training = self.settings.training(
+            arm.training, self.info.sizes["train"], self.earlier.get(arm.name), self.images.get(arm.name)
+        )
         return RunConfig.model_validate(
             {
                 "model": arm.model.model_dump(),

@@ -3,23 +3,19 @@
 from __future__ import annotations
 
 import math
-import time
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from functools import cache
 from typing import Any
 
-import numpy as np
-
-from bench.study.definition import CONVERGENT_EPOCHS, Arm, BoundStudy
+from bench.study.config import RunConfig
+from bench.study.definition import BUDGETS, CONVERGENT_EPOCHS, Arm, BoundStudy
 from bench.study.eta import Eta, Expected
 from bench.study.reference_model import RUN_KIND, reference_study
+from bench.study.rungs import BUDGET_SHARES, budget_samples
 from bench.study.search_space import Choices, Integers, Parameter, Space, choose_values
-from models.base.size import TRAINING_PASSES, Size
+from bench.study.speed import Speed, estimate_speed
+from models.base.size import Size
 
-EFFICIENCY = 0.15
-"""Share of the processor's speed at matrix products that small models reach, measured on two cores."""
-SECONDS_PER_STEP = 0.005
-"""Overhead of a training step: dispatch and batching."""
 PROCESS_BYTES = {"tensorflow": 1.0 * 2**30, "jax": 0.7 * 2**30}
 """A process after its first run on small images."""
 BYTES_PER_RUN = 0.1 * 2**30
@@ -32,9 +28,10 @@ LARGEST_BATCH = 2**21
 ROWS_PER_BATCH = 1024
 BYTES_PER_PARAMETER = 24
 """Weight, gradient, two moments, and the best and the saved weights, in single precision."""
-COMPILE_SECONDS = 3.0
-COMPILE_SECONDS_PER_FLOW_STEP = 1.1
-"""Time to build, initialise, trace and compile a model; it grows with the steps of a flow."""
+FINAL_SECONDS = 5.0
+"""What measuring a final run takes beside likelihoods: samples and their quality, pictures, the model's files."""
+COMPILATIONS = 2
+"""Of final runs, in units of that of a training: programs to train, and as many to measure."""
 
 
 @dataclass(frozen=True)
@@ -46,21 +43,61 @@ class ArmPlan:
     largest: Size | None
     images: int
     evaluations: int
-    search_seconds: float
-    trial_seconds: float
-    final_seconds: float
+    times: Times
+
+    @property
+    def search_seconds(self) -> float:
+        """The arm's whole search."""
+        return self.times.search
+
+    @property
+    def trial_seconds(self) -> float:
+        """A trial that is trained to the end, alone."""
+        return self.times.first + self.times.training + self.times.selection
+
+    @property
+    def final_seconds(self) -> float:
+        """A final run, alone."""
+        return self.times.finals(1)
 
 
-def plan(bound: BoundStudy) -> list[ArmPlan]:
-    """Estimate sizes and times of each arm; times in the middle of its swept ranges."""
-    rate = _multiplications_per_second() * EFFICIENCY
-    return [_plan(bound, arm, rate) for arm in bound.study.arms]
+@dataclass(frozen=True)
+class Times:
+    """Expected seconds of an arm.
+
+    Attributes:
+        search: its whole search.
+        first: compiling a shape.
+        training: a run, with its evaluations.
+        selection: the bound that is compared at the end of a trial.
+        test: measuring a final run.
+    """
+
+    search: float
+    first: float
+    training: float
+    selection: float
+    test: float
+
+    def finals(self, runs: int) -> float:
+        """So many final runs, which share what is compiled: programs for training, and as many to measure."""
+        return COMPILATIONS * self.first + runs * (self.training + self.test)
 
 
-def plan_reference(bound: BoundStudy) -> ArmPlan | None:
+def plan(bound: BoundStudy, speeds: Mapping[str, Speed] | None = None) -> list[ArmPlan]:
+    """Estimate sizes and times of each arm; times in the middle of its swept ranges.
+
+    Args:
+        bound: the study.
+        speeds: the measured speed of each arm; by default they are estimated.
+    """
+    return [_plan(bound, arm, (speeds or {}).get(arm.name)) for arm in bound.study.arms]
+
+
+def plan_reference(bound: BoundStudy, speed: Speed | None = None) -> ArmPlan | None:
     """Estimate size and time of the reference model, whose only run is a final one; None where there is none."""
     reference = reference_study(bound)
-    return None if reference is None else plan(reference)[0]
+    return None if reference is None else _plan(reference, reference.study.arms[0], speed)
 
 
 @dataclass(frozen=True)
@@ -78,8 +115,8 @@ class LongerStudy:
 
 def at_convergent_budget(bound: BoundStudy) -> LongerStudy:
     """The study with a budget of ``CONVERGENT_EPOCHS`` passes over its training images."""
-    budget = {"epochs": CONVERGENT_EPOCHS, "images": None}
-    longer = replace(bound, settings=bound.settings.model_copy(update=budget))
+    budget = {**dict.fromkeys(BUDGETS), "epochs": CONVERGENT_EPOCHS}
+    longer = replace(bound, settings=bound.settings.model_copy(update=budget), images={})
     return LongerStudy(longer, plan(longer))
 
 
@@ -111,7 +148,7 @@ def study_eta(bound: BoundStudy) -> Eta:
         search = bound.search(each.arm)
         runs = sum(number for number, _ in search)
         expected[f"{name} search"] = Expected(runs, each.search_seconds / max(1, runs))
-        expected[f"{name} final"] = Expected(settings.seeds, each.final_seconds)
+        expected[f"{name} final"] = Expected(settings.seeds, each.times.finals(settings.seeds) / settings.seeds)
     if reference := plan_reference(bound):
         expected[RUN_KIND] = Expected(1, reference.final_seconds)
     return Eta(expected)
@@ -121,44 +158,66 @@ def total_seconds(bound: BoundStudy, plans: list[ArmPlan]) -> float:
     """Rough time of the whole study: the searches, then the final runs and the reference model."""
     settings, reference = bound.settings, plan_reference(bound)
     return (0.0 if reference is None else reference.final_seconds) + sum(
-        p.search_seconds + settings.seeds * p.final_seconds for p in plans
+        p.search_seconds + p.times.finals(settings.seeds) for p in plans
     )
 
 
-def _plan(bound: BoundStudy, arm: Arm, rate: float) -> ArmPlan:
-    info, settings = bound.info, bound.settings
+def _plan(bound: BoundStudy, arm: Arm, speed: Speed | None) -> ArmPlan:
+    info = bound.info
 
     def size(corner: str) -> Size | None:
         config = bound.configure(arm, _values(arm.sweep, corner))
         return config.model.size(info.image_shape, info.grey_levels)
 
     middle = bound.configure(arm, middle_values(arm.sweep))
-    work = (size("middle") or Size()).multiplications
-    training = middle.training
-    images = training.steps * training.batch_size
-    compile_seconds = COMPILE_SECONDS + COMPILE_SECONDS_PER_FLOW_STEP * middle.model.compiled_steps
-    exact = middle.model.is_exact
-
-    def evaluated(split: str) -> int:
-        return min(info.sizes[split], settings.evaluation_images or info.sizes[split])
-
-    train_seconds = compile_seconds + images * TRAINING_PASSES * work / rate + training.steps * SECONDS_PER_STEP
-    evaluation_seconds = training.evaluations * evaluated("validation") * work / rate
-    selection = evaluated("validation") * (1 if exact else settings.selection_samples) * work / rate
-    test = evaluated("test") * (1 if exact else settings.importance_samples) * work / rate + compile_seconds
-    search = bound.search(arm)
-    complete = search[-1][0] if search else 0
-    trainings = sum(number * share for number, share in search)
     return ArmPlan(
         arm=arm,
         smallest=size("low"),
         largest=size("high"),
-        images=images,
-        evaluations=training.evaluations,
-        search_seconds=trainings * (train_seconds + evaluation_seconds) + complete * selection,
-        trial_seconds=train_seconds + evaluation_seconds + selection,
-        final_seconds=train_seconds + evaluation_seconds + test,
+        images=middle.training.steps * middle.training.batch_size,
+        evaluations=middle.training.evaluations,
+        times=expected_times(bound, arm, middle, speed or estimate_speed(middle, info)),
     )
+
+
+def expected_times(bound: BoundStudy, arm: Arm, config: RunConfig, speed: Speed) -> Times:
+    """Expected seconds of an arm whose runs all cost as much as those of one configuration."""
+    info, settings, training = bound.info, bound.settings, config.training
+
+    def evaluated(split: str) -> int:
+        return min(info.sizes[split], settings.evaluation_images or info.sizes[split])
+
+    def likelihoods(split: str, samples: int) -> float:
+        return evaluated(split) * (1 if config.model.is_exact else samples) * speed.likelihood_seconds
+
+    train = training.steps * speed.step_seconds + training.evaluations * likelihoods("validation", 1)
+    selection = likelihoods("validation", settings.selection_samples)
+    shares = 1 if training.depends_on_budget else len(BUDGET_SHARES)
+    test = likelihoods("test", settings.importance_samples)
+    test += shares * likelihoods("test", budget_samples(settings.importance_samples))
+    search = bound.search(arm, training.evaluations)
+    return Times(
+        search=min(shapes(arm, settings.trials), settings.trials if search else 0) * speed.first_seconds
+        + sum(number * share for number, share in search) * train
+        + (search[-1][0] if search else 0) * selection,
+        first=speed.first_seconds,
+        training=train,
+        selection=selection,
+        test=test + FINAL_SECONDS,
+    )
+
+
+def shapes(arm: Arm, trials: int) -> int:
+    """How many different shapes of model so many trials are likely to train, each of which is compiled."""
+    found = 1
+    for name, parameter in arm.sweep.items():
+        if isinstance(parameter, Integers):
+            found *= parameter.high - parameter.low + 1
+        elif isinstance(parameter, Choices):
+            found *= len(parameter.values)
+        elif name not in ("learning_rate", "weight_decay"):
+            found = trials
+    return min(found, trials)
 
 
 def middle_values(sweep: Space) -> dict[str, Any]:
@@ -177,20 +236,3 @@ def _values(sweep: Space, corner: str) -> dict[str, Any]:
         return round(at_corner) if isinstance(parameter, Integers) else at_corner
 
     return choose_values(sweep, value)
-
-
-@cache
-def _multiplications_per_second() -> float:
-    """Multiply-adds per second of a float32 matrix product on all cores, measured in about 0.1 s.
-
-    The best of many: on a busy machine most products wait for a core.
-    """
-    n = 512
-    matrix = np.ones((n, n), dtype=np.float32)
-    matrix @ matrix
-    best = math.inf
-    for _ in range(30):
-        began = time.perf_counter()
-        matrix @ matrix
-        best = min(best, time.perf_counter() - began)
-    return n**3 / best

@@ -10,7 +10,7 @@ from dataclasses import replace
 
 from bench.data.dataset import DatasetInfo
 from bench.study.config import RECIPE
-from bench.study.definition import Arm, BoundStudy, Study
+from bench.study.definition import BUDGETS, Arm, BoundStudy, Study
 from models.autoregressive.config import AutoregressiveConfig
 from models.base.size import TRAINING_PASSES
 
@@ -43,8 +43,9 @@ def reference_study(bound: BoundStudy) -> BoundStudy | None:
     if not _is_wanted(bound) or too_large(bound):
         return None
     settings, model = bound.settings, _model(bound.info)
-    images, batch_size = min(_wanted_images(bound), _most_images(bound.info)), _batch_size(bound)
-    budget = settings.model_copy(update={"images": images, "epochs": None, "batch_size": batch_size, "seeds": 1})
+    images, batch_size = min(_wanted_images(bound), _most_images(bound)), _batch_size(bound)
+    changes = {**dict.fromkeys(BUDGETS), "images": images, "batch_size": batch_size, "seeds": 1}
+    budget = settings.model_copy(update=changes)
     training = budget.training(TRAINING, bound.info.sizes["train"])
     validation = min(
         settings.evaluation_images or MOST_VALIDATION_IMAGES,
@@ -63,9 +64,14 @@ def reference_study(bound: BoundStudy) -> BoundStudy | None:
 
 def too_large(bound: BoundStudy) -> str:
     """Why the images of a study that wants a reference model are too large for one; empty where they are not."""
-    images, batch_size = _most_images(bound.info), _batch_size(bound)
+    images, batch_size = _most_images(bound), _batch_size(bound)
     if not _is_wanted(bound) or _wanted_images(bound) <= images or images >= LEAST_STEPS * batch_size:
         return ""
+    if NAME in bound.images and images == bound.images[NAME]:
+        return (
+            f"not trained: the time that the study leaves it is {images // batch_size:,} steps of {batch_size} images, "
+            f"and fewer than {LEAST_STEPS} say little of such a model"
+        )
     return (
         f"not trained: on images of {'x'.join(map(str, bound.info.image_shape))}, the {MOST_MULTIPLICATIONS:.0e} "
         f"multiply-adds that it may take are {images // batch_size:,} steps of {batch_size} images, and fewer than "
@@ -94,9 +100,10 @@ def _most_likelihoods(info: DatasetInfo) -> int:
     return int(MOST_MULTIPLICATIONS // _model(info).size(info.image_shape, info.grey_levels).multiplications)
 
 
-def _most_images(info: DatasetInfo) -> int:
-    """On how many images its cost lets it be trained."""
-    return _most_likelihoods(info) // TRAINING_PASSES
+def _most_images(bound: BoundStudy) -> int:
+    """On how many images its cost lets it be trained, and the study's time, if that is limited."""
+    most = _most_likelihoods(bound.info) // TRAINING_PASSES
+    return min(most, bound.images.get(NAME, most))
 
 
 def _wanted_images(bound: BoundStudy) -> int:
@@ -109,5 +116,5 @@ def _batch_size(bound: BoundStudy) -> int:
     # that a batch of this size would leave fewer steps than it takes, it is a smaller one.
     height, width, _ = bound.info.image_shape
     room = max(1, MOST_HIDDEN_VALUES // (height * width * _model(bound.info).hidden_channels))
-    most = max(LEAST_BATCH_SIZE, _most_images(bound.info) // LEAST_STEPS)
+    most = max(LEAST_BATCH_SIZE, _most_likelihoods(bound.info) // TRAINING_PASSES // LEAST_STEPS)
     return min(bound.settings.batch_size or TRAINING.batch_size, room, most)

@@ -17,6 +17,17 @@ REDUCTION = 2
 """Of the trials that reach a rung, one in so many is continued."""
 HALVINGS = 2
 """The first rung is at the budget divided by the reduction to this power."""
+BUDGET_SHARES = (8, 4, 2, 1)
+"""A final run is measured on test at these shares of its budget, where its schedule does not depend on the budget."""
+BUDGET_SAMPLES = 16
+"""Importance samples of these bounds at most ..."""
+BUDGET_COST = 0.5
+"""... so that all of them take at most this share of the samples of the bound at the end."""
+
+
+def budget_samples(importance_samples: int) -> int:
+    """Importance samples of the test bound at each share of the budget, of which the whole budget has so many."""
+    return min(BUDGET_SAMPLES, max(1, int(BUDGET_COST * importance_samples / len(BUDGET_SHARES))))
 
 
 @dataclass(frozen=True)

@@ -48,6 +48,7 @@ def to_json(bound: BoundStudy) -> dict[str, Any]:
             for arm in study.arms
             if not (training := bound.base(arm).training).depends_on_budget
         },
+        "images": dict(bound.images),
         "code": code_version(bound.settings.backend),
         "extensions": extension_digests(),
     }
@@ -76,7 +77,7 @@ def from_json(written: Mapping[str, Any], storage: str | None, tracking_uri: str
     info = _INFO.validate_python(written["info"])
     study = Study(arms=arms, **written["study"])
     earlier = earlier_budgets(written)
-    bound = BoundStudy(study, settings, info, written["digest"], written["labels"], earlier)
+    bound = BoundStudy(study, settings, info, written["digest"], written["labels"], earlier, written["images"])
     if bound.study_id != written["study_id"]:
         raise SettingsError(
             f"{written['study_id']} becomes {bound.study_id} here: its configuration or this code has changed"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import html
 import os
 import sys
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -48,6 +49,7 @@ if TYPE_CHECKING:
     from bench.execution.progress import StudyProgress
     from bench.execution.session import StudySession
     from bench.search.sampler import AnyPruner, AnySampler, SearchObjects
+    from bench.study.budget import TimePlan
 
 Array = np.ndarray[Any, Any]
 Data = str | Path | Array | Mapping[str, Array]
@@ -200,6 +202,7 @@ def run(
     """
     from bench.execution.executors.ray import Resources, connect
 
+    began = time.monotonic()
     # Everything is checked before a framework is imported, data downloaded, or anything written.
     planned = check_study(
         study,
@@ -234,15 +237,43 @@ def run(
                 f"same command continues; as it is now, the command run again begins {bound.study_id}"
             )
         _report_folder(bound.study_id, settings.output)
+        bound, time_plan = _with_budget(bound, lambda text: console.print(text, highlight=False, markup=False))
         try:
-            session, unanswered = _searched(bound, dataset, console, objects, can_restart)
+            session, unanswered = _searched(bound, dataset, console, objects, can_restart, time_plan, began)
         except RestartRequiredError:
             os.environ[RUNNING_STUDY_VARIABLE] = bound.study_id
             raise
+        searched = time.monotonic()
         outcome = _report(session, dataset)
+        spent = session.record.seconds_spent + time.monotonic() - searched
+        session.record.spend(spent)
+        if settings.time is not None:
+            console.print(f"took {spent:.0f} s of its {settings.time:g} s", highlight=False, markup=False)
         if unanswered:
             unanswered = f"{unanswered}; the other arms are answered in {outcome.page}"
     return replace(outcome, log=path, unanswered=unanswered)
+
+
+def _with_budget(bound: BoundStudy, say: Callable[[str], None]) -> tuple[BoundStudy, TimePlan | None]:
+    """The study with a budget of images, where it was given another one; and how its time is spent, if it has one.
+
+    Raises:
+        SettingsError: the budget is too small, or cannot be turned into images.
+    """
+    from bench.study.budget import images_of_runs, plan_time
+
+    settings = bound.settings
+    if settings.time is None and settings.seconds is None and settings.joules is None:
+        return replace(bound, images=images_of_runs(bound)), None
+    from bench.execution.speeds import measured_speeds
+
+    speeds = measured_speeds(bound, say)
+    if settings.time is None:
+        return replace(bound, images=images_of_runs(bound, speeds)), None
+    planned = plan_time(bound, speeds)
+    for line in planned.sentences():
+        say(f"time      {line}")
+    return replace(bound, images=planned.images), planned
 
 
 def _report(session: StudySession, dataset: Dataset) -> StudyOutcome:
@@ -262,7 +293,13 @@ def _report(session: StudySession, dataset: Dataset) -> StudyOutcome:
 
 
 def _searched(
-    bound: BoundStudy, dataset: Dataset, console: Console, objects: SearchObjects | None, can_restart: bool
+    bound: BoundStudy,
+    dataset: Dataset,
+    console: Console,
+    objects: SearchObjects | None,
+    can_restart: bool,
+    time_plan: TimePlan | None,
+    began: float,
 ) -> tuple[StudySession, str]:
     """Have all trials and final runs done; the session, and why arms have no final runs."""
     from bench.core.signals import StopRequest
@@ -291,7 +328,7 @@ def _searched(
             if settings.workers != 0 and not settings.is_single_process:
                 dataset = share(dataset, settings.output / "data")
             executor = _executor(session, dataset, progress, stop, can_restart)
-            coordinator = Coordinator(session, executor, progress, stop, dataset.check)
+            coordinator = Coordinator(session, executor, progress, stop, dataset.check, time_plan, began)
 
             def measure_references() -> None:
                 try:

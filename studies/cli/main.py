@@ -104,6 +104,25 @@ def study(
         typer.Option(help="Passes over the training images at most [default: 10 to 60].", show_default=False),
     ] = None,
     images: Annotated[int | None, typer.Option(help="Training images seen, instead of epochs.")] = None,
+    seconds: Annotated[
+        str | None,
+        typer.Option(metavar="DURATION", help="Training time of a run, instead: 90s, 5m.", show_default=False),
+    ] = None,
+    operations: Annotated[
+        float | None, typer.Option(help="Floating-point operations of a run's training, instead.", show_default=False)
+    ] = None,
+    joules: Annotated[
+        float | None,
+        typer.Option(help="Energy of a run's training, instead, where it can be read.", show_default=False),
+    ] = None,
+    time: Annotated[
+        str | None,
+        typer.Option(
+            metavar="DURATION",
+            help="Time of the whole study, from its start to its report, instead: 30m, 1h30m. Arms have equal shares.",
+            show_default=False,
+        ),
+    ] = None,
     timeout: Annotated[float | None, typer.Option(help="Seconds after which no further trial begins.")] = None,
     seed: Annotated[int, typer.Option(help="Seed from which all others derive.")] = 0,
     seeds: Annotated[int, typer.Option(help="Final runs per arm, each from a seed of its own.")] = 3,

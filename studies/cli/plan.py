@@ -7,17 +7,20 @@ import shlex
 import shutil
 import sys
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rich.console import Console
 
-from bench.core.errors import TrackingError
+from bench.core.errors import SettingsError, TrackingError
 from bench.core.metrics import METRICS, SMALLEST_SET
 from bench.core.redaction import redact
 from bench.core.results import Measurement
 from bench.data.registry import BUILT_IN
+from bench.study.budget import images_of_runs, plan_time
 from bench.study.definition import CONVERGENT_EPOCHS, BoundStudy
+from bench.study.duration import format_duration
 from bench.study.plan import (
     ArmPlan,
     at_convergent_budget,
@@ -42,6 +45,7 @@ if TYPE_CHECKING:
 
 def print_plan(bound: BoundStudy, console: Console) -> None:
     """Print the search space, the number of parameters and an estimate of the time."""
+    bound, by_budget = _with_estimated_budget(bound)
     study, settings = bound.study, bound.settings
 
     def line(text: str) -> None:
@@ -65,22 +69,24 @@ def print_plan(bound: BoundStudy, console: Console) -> None:
         for name, parameter in each.arm.sweep.items():
             line(f"{label} {name}: {parameter}")
             label = " " * width
-        trial = f"{_duration(each.trial_seconds)} a trial, " if each.arm.sweep else ""
+        trial = f"{format_duration(each.trial_seconds)} a trial, " if each.arm.sweep else ""
         line(
             f"{label} {_sizes(each)}; {each.images:,} images a run, {_count(each.evaluations, 'evaluation')}; "
-            f"{trial}{_duration(each.final_seconds)} a final run"
+            f"{trial}{format_duration(each.final_seconds)} a final run"
         )
     if reference := plan_reference(bound):
         line(
             f"reference {registered(reference.arm.family).title} of {_sizes(reference)}, no arm; {reference.images:,} "
-            f"images, {_duration(reference.final_seconds)} (--no-reference-model leaves it out)"
+            f"images, {format_duration(reference.final_seconds)} (--no-reference-model leaves it out)"
         )
     elif reason := too_large(bound):
         line(f"reference model, no arm: {reason}")
     line(
-        f"estimate  {_duration(total_seconds(bound, plans))} in all on this processor, within a factor of about three "
-        "(the middle of each range)"
+        f"estimate  {format_duration(total_seconds(bound, plans))} in all on this processor, within a factor of about "
+        "three (the middle of each range)"
     )
+    for text in by_budget:
+        line(f"time      {text}")
     memory = expected_memory(bound, plans)
     once = " once for all" if settings.workers not in (None, 1) else ""
     line(
@@ -91,11 +97,27 @@ def print_plan(bound: BoundStudy, console: Console) -> None:
     if longer.images <= max(each.images for each in plans):
         line("Nothing was run.")
         return
+    seconds = total_seconds(longer.bound, longer.plans)
     line(
         f"converge  both families had converged on the digits by --epochs {CONVERGENT_EPOCHS}; here that is "
-        f"{longer.images:,} images a run, {_duration(total_seconds(longer.bound, longer.plans))} in all. The report "
-        "says of each run whether it had converged. Nothing was run."
+        f"{longer.images:,} images a run, {format_duration(seconds)} in all. The report says of each run whether it "
+        "had converged. Nothing was run."
     )
+
+
+def _with_estimated_budget(bound: BoundStudy) -> tuple[BoundStudy, list[str]]:
+    """The study with the images to which its budget leads by estimated speeds, and what a reader must know of that."""
+    settings = bound.settings
+    if settings.joules is not None:
+        return bound, [f"joules={settings.joules:g} are turned into images once the arms' energy is measured"]
+    if settings.time is None:
+        return replace(bound, images=images_of_runs(bound)), []
+    begins = f"a study begins by measuring its arms' speeds, and divides its {format_duration(settings.time)} by them"
+    try:
+        planned = plan_time(bound)
+    except SettingsError as error:
+        return bound, [f"by this estimate, {error}", begins]
+    return replace(bound, images=planned.images), [*planned.sentences(), begins]
 
 
 def print_sum(planned: Sequence[BoundStudy], console: Console) -> None:
@@ -104,7 +126,7 @@ def print_sum(planned: Sequence[BoundStudy], console: Console) -> None:
     seconds = sum(total_seconds(bound, plan(bound)) for bound in planned)
     console.print(
         f"in all    {len(planned)} data sets, one after the other, and a comparison over them: {runs:,} runs, "
-        f"{_duration(seconds)} on this processor, within a factor of about three",
+        f"{format_duration(seconds)} on this processor, within a factor of about three",
         highlight=False,
         markup=False,
     )
@@ -149,14 +171,6 @@ def _sizes(arm: ArmPlan) -> str:
         return "an unknown number of parameters (its family states no size)"
     ends = dict.fromkeys(f"{size.parameters:,}" for size in (arm.smallest, arm.largest))
     return f"{' to '.join(ends)} parameters"
-
-
-def _duration(seconds: float) -> str:
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    if seconds < 90 * 60:
-        return f"{seconds / 60:.0f} min"
-    return f"{seconds / 3600:.1f} h"
 
 
 def print_evaluation(evaluation: Evaluation, console: Console) -> None:

@@ -50,7 +50,7 @@ def planned(study, **settings):
 
 @pytest.fixture(autouse=True)
 def _steady_processor(monkeypatch):
-    monkeypatch.setattr("bench.study.plan._multiplications_per_second", lambda: 1e10)
+    monkeypatch.setattr("bench.study.speed.multiplications_per_second", lambda: 1e10)
 
 
 def test_a_plan_lists_each_arm_with_finite_positive_times(tiny_study):
@@ -62,7 +62,7 @@ def test_a_plan_lists_each_arm_with_finite_positive_times(tiny_study):
         assert 0 < p.final_seconds < math.inf
         assert 0 < p.smallest.parameters < p.largest.parameters
     _, alone = planned(tiny_study, reference_model=False)
-    assert alone == pytest.approx(sum(p.search_seconds + s.seeds * p.final_seconds for p in plans))
+    assert alone == pytest.approx(sum(p.search_seconds + p.times.finals(s.seeds) for p in plans))
     assert all(p.search_seconds < s.trials * p.trial_seconds for p in plans)
     assert total > alone
 
@@ -125,9 +125,9 @@ def test_a_plan_counts_the_images_that_training_will_see(tiny_study):
 
 def test_the_processor_is_measured_as_some_multiplications_per_second(monkeypatch):
     monkeypatch.undo()
-    from bench.study.plan import _multiplications_per_second
+    from bench.study.speed import multiplications_per_second
 
-    assert 1e7 < _multiplications_per_second() < 1e14
+    assert 1e7 < multiplications_per_second() < 1e14
 
 
 @pytest.mark.parametrize(

@@ -22,7 +22,7 @@ VAE = Arm(VAEConfig(latent_size=4), sweep={"latent_size": Integers(2, 64)})
 
 @pytest.fixture(autouse=True)
 def _steady_processor(monkeypatch):
-    monkeypatch.setattr("bench.study.plan._multiplications_per_second", lambda: 1e10)
+    monkeypatch.setattr("bench.study.speed.multiplications_per_second", lambda: 1e10)
 
 
 def bind(*arms, info=DIGITS, **settings):

@@ -1,0 +1,243 @@
+"""Turns the budgets that people have into training images: seconds, operations or joules of a run, a study's time."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from bench.core.errors import SettingsError
+from bench.study.config import RunConfig
+from bench.study.definition import LEAST_EVALUATIONS, MEASURED_BUDGETS, Arm, BoundStudy
+from bench.study.duration import format_duration
+from bench.study.plan import ArmPlan, Times, expected_times, middle_values, plan_reference
+from bench.study.reference_model import NAME, reference_study
+from bench.study.rungs import HALVINGS, REDUCTION
+from bench.study.speed import Speed, estimate_speed, training_operations
+
+START_SECONDS = 30.0
+"""What a study takes before its first trial: imports, data, databases, measuring speeds, the network for quality."""
+END_SECONDS = 25.0
+"""What it takes after its last run: reference codes, the report."""
+REFERENCE_SHARE = 0.1
+"""Share of a study's time that its reference model takes at most."""
+FINALS_KEPT = 0.75
+"""Share of the planned time of final runs into which no search extends, however slow its trials are."""
+MOST_IMAGES = 10**12
+
+
+@dataclass(frozen=True)
+class TimePlan:
+    """How a study spends its time.
+
+    Attributes:
+        seconds: the time of the whole study.
+        seeds: final runs of an arm.
+        images: training images of a run by arm, and of the reference model.
+        times: planned seconds by arm.
+        reference: planned seconds of the reference model.
+    """
+
+    seconds: float
+    seeds: int
+    images: Mapping[str, int]
+    times: Mapping[str, Times]
+    reference: float
+
+    @property
+    def finals_end(self) -> float:
+        """Seconds from the study's beginning by which its final runs are to be done."""
+        return self.seconds - END_SECONDS - self.reference
+
+    def sentences(self) -> list[str]:
+        """How the time is planned to be spent, in lines."""
+        arms = [
+            f"{name}: {format_duration(times.search)} of search, {format_duration(times.finals(self.seeds))} of final "
+            f"runs, {format_duration(self.seeds * times.test)} of it to measure; {self.images[name]:,} images a run"
+            for name, times in self.times.items()
+        ]
+        others = [f"{format_duration(START_SECONDS)} to begin", *arms]
+        if self.reference:
+            others.append(f"{format_duration(self.reference)} for the reference model")
+        return [*others, f"{format_duration(END_SECONDS)} for the report"]
+
+
+def images_of_runs(bound: BoundStudy, speeds: Mapping[str, Speed] | None = None) -> dict[str, int]:
+    """Training images of a run by arm, where the budget is in seconds, operations or joules; else none.
+
+    They are those of the arm's configuration in the middle of its sweep: all trials of an arm see as many images, as
+    its search compares them.
+
+    Args:
+        bound: the study.
+        speeds: the measured speed of each arm; by default they are estimated, but for joules.
+
+    Raises:
+        SettingsError: the budget is less than a step of an arm's training, or an arm's cost is not known.
+    """
+    settings = bound.settings
+    name = next((name for name in MEASURED_BUDGETS if getattr(settings, name) is not None), None)
+    if name is None:
+        return {}
+    found = {}
+    for arm in bound.study.arms:
+        config = bound.configure(arm, middle_values(arm.sweep))
+        cost = _cost_of_an_image(name, bound, config, (speeds or {}).get(arm.name))
+        if cost is None:
+            raise SettingsError(unknown_cost(name, getattr(settings, name), arm.name))
+        images = min(MOST_IMAGES, int(getattr(settings, name) / cost))
+        if images < config.training.batch_size:
+            raise SettingsError(
+                f"{name}={getattr(settings, name):g} is less than a step of {config.training.batch_size} images of "
+                f"{arm.name} takes, {cost * config.training.batch_size:.3g}: give more"
+            )
+        found[arm.name] = images
+    return found
+
+
+def _cost_of_an_image(name: str, bound: BoundStudy, config: RunConfig, speed: Speed | None) -> float | None:
+    if name == "operations":
+        return training_operations(config, bound.info)
+    if name == "seconds":
+        return (speed or estimate_speed(config, bound.info)).step_seconds / config.training.batch_size
+    joules = None if speed is None else speed.step_joules
+    return None if joules is None else joules / config.training.batch_size
+
+
+def unknown_cost(name: str, value: float, arm: str = "") -> str:
+    """Why a budget cannot be turned into images of an arm."""
+    if name == "joules":
+        return (
+            f"joules={value:g}: this machine has no counter of energy that this user can read (NVML or RAPL): give "
+            "seconds, operations, images or epochs"
+        )
+    return (
+        f"{name}={value:g}: the models of {arm} state no size, so that their operations are not known: give "
+        "seconds, images or epochs"
+    )
+
+
+def plan_time(bound: BoundStudy, speeds: Mapping[str, Speed] | None = None) -> TimePlan:
+    """Divide a study's time: each arm has an equal share, for its search and its final runs.
+
+    The training images of an arm's runs are the most whose search and final runs fit into its share, at the speed of
+    the middle of its sweep.
+
+    Args:
+        bound: the study, whose settings have a time.
+        speeds: the measured speed of each arm and of the reference model; by default they are estimated.
+
+    Raises:
+        SettingsError: the time is too short, or an arm's schedule depends on its budget.
+    """
+    total, speeds = bound.settings.time or 0.0, speeds or {}
+    check_budget(bound)
+    usable = total - START_SECONDS - END_SECONDS
+    reference, of_reference = _plan_reference(bound, REFERENCE_SHARE * usable, speeds.get(NAME))
+    share = (usable - (0.0 if reference is None else reference.final_seconds)) / len(bound.study.arms)
+    images, found = {NAME: of_reference}, {}
+    for arm in bound.study.arms:
+        config = bound.configure(arm, middle_values(arm.sweep))
+        speed = speeds.get(arm.name) or estimate_speed(config, bound.info)
+        times = _times(bound, arm, config, speed)
+        least = LEAST_EVALUATIONS * config.training.batch_size
+        images[arm.name] = largest(lambda n, times=times: _whole(times(n), bound) <= share, least)  # type: ignore[misc]
+        if not images[arm.name]:
+            raise _too_short(bound, arm, share, times(least))
+        found[arm.name] = times(images[arm.name])
+    seconds = 0.0 if reference is None else reference.final_seconds
+    return TimePlan(total, bound.settings.seeds, images, found, seconds)
+
+
+def _too_short(bound: BoundStudy, arm: Arm, share: float, times: Times) -> SettingsError:
+    """The error of a time that an arm's shortest runs exceed."""
+    settings, used = bound.settings, min(bound.info.sizes["test"], bound.settings.evaluation_images or math.inf)
+    # Half of the share for training leaves room for a study worth the name.
+    room = (share / 2 - _whole(replace(times, test=0.0), bound)) / (settings.seeds * max(times.test, 1e-9))
+    fewer = f", for example --evaluation-images {max(2, int(room * used))}" if 0 < room < 1 else ""
+    return SettingsError(
+        f"time={settings.time:g} leaves {arm.name} {max(0.0, share):.0f} s, and {_runs(bound, arm)} take "
+        f"{_whole(times, bound):.0f} s at least, {settings.seeds * times.test:.0f} s of it to measure them: give more "
+        f"time, fewer trials, seeds or importance samples, or measure fewer images{fewer}"
+    )
+
+
+def check_budget(bound: BoundStudy) -> None:
+    """Check that a budget can be turned into training images, before any speed is measured.
+
+    Raises:
+        SettingsError: an arm's schedule depends on its budget, which a time does not know in advance; or an arm's
+            operations are not known.
+    """
+    if bound.settings.operations is not None:
+        images_of_runs(bound)
+    for arm in bound.study.arms:
+        if bound.settings.time is not None and bound.depends_on_budget(arm):
+            raise SettingsError(
+                f"time={bound.settings.time:g}: the schedule of {arm.name}, or its swept images, depend on the budget, "
+                "which the time decides only as the study runs: give epochs or images, or decay='plateau' or 'constant'"
+            )
+
+
+def _plan_reference(bound: BoundStudy, share: float, speed: Speed | None) -> tuple[ArmPlan | None, int]:
+    """The plan of a reference model that fits into a share of the time, and its images; none where none does."""
+    if reference_study(bound) is None:
+        return None, 1
+
+    def planned(images: int) -> ArmPlan | None:
+        # The arms' own budget is not known yet: it does not limit this one.
+        limited = {arm.name: MOST_IMAGES for arm in bound.study.arms} | {NAME: images}
+        return plan_reference(replace(bound, images=limited), speed)
+
+    def fits(images: int) -> bool:
+        found = planned(images)
+        return found is None or found.final_seconds <= share
+
+    images = max(1, largest(fits, 1))
+    return planned(images), images
+
+
+def _times(bound: BoundStudy, arm: Arm, config: RunConfig, speed: Speed) -> Callable[[int], Times]:
+    """Expected seconds of an arm by the training images of a run."""
+
+    def times(images: int) -> Times:
+        budget = bound.settings.training(arm.training, bound.info.sizes["train"], budget=images)
+        training = config.training.model_copy(update={"images": budget.images, "evaluations": budget.evaluations})
+        return expected_times(bound, arm, config.model_copy(update={"training": training}), speed)
+
+    return times
+
+
+def _whole(times: Times, bound: BoundStudy) -> float:
+    return times.search + times.finals(bound.settings.seeds)
+
+
+def _runs(bound: BoundStudy, arm: Arm) -> str:
+    finals = f"{bound.settings.seeds} final runs"
+    return f"{bound.settings.trials} trials and {finals}" if arm.sweep else finals
+
+
+def largest(fits: Callable[[int], bool], least: int, most: int = MOST_IMAGES) -> int:
+    """The largest number that fits, where all smaller ones do; 0 if not even the least does."""
+    if not fits(least):
+        return 0
+    low, high = least, most + 1
+    while high - low > max(1, low // 1000):
+        middle = max(low + 1, math.isqrt(low * high)) if high > 2 * low else (low + high) // 2
+        low, high = (middle, high) if fits(middle) else (low, middle)
+    return low
+
+
+def final_evaluations(share: float, fixed: float, seconds: float, done: Sequence[int], planned: int, most: int) -> int:
+    """Evaluations of each final run of an arm that fit into a share of the time, at least those of the first rung.
+
+    Args:
+        share: seconds for the arm's final runs.
+        fixed: what they take beside training.
+        seconds: one interval between evaluations, with its evaluation.
+        done: the evaluations to which each run was trained already.
+        planned: evaluations of a trial that is trained to the end.
+        most: evaluations of a run at most.
+    """
+    fitting = int((share - fixed + sum(done) * seconds) / (len(done) * seconds))
+    return min(most, max([fitting, planned // REDUCTION**HALVINGS, 1, *done]))
