@@ -10,6 +10,8 @@ CHOSEN_BACKEND_VARIABLE = "REPARAM_BENCH_CHOSEN_BACKEND"
 """What ``--backend auto`` chose, for the process that starts again on it."""
 RUNNING_STUDY_VARIABLE = "REPARAM_BENCH_RUNNING_STUDY"
 """The study that a process ran, for the one that starts again in its place."""
+RESTARTED_VARIABLE = "REPARAM_BENCH_RESTARTED"
+"""When it did, by the machine's monotonic clock, as the time of a study counts on meanwhile."""
 ENDED_STUDIES_VARIABLE = "REPARAM_BENCH_ENDED_STUDIES"
 """The studies of other data sets that the same command has ended, likewise."""
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from bench.checks.preflight import check_output, check_stores, check_study, load_own_data
-from bench.core.environment import CHOSEN_BACKEND_VARIABLE, RUNNING_STUDY_VARIABLE
+from bench.core.environment import CHOSEN_BACKEND_VARIABLE, RESTARTED_VARIABLE, RUNNING_STUDY_VARIABLE
 from bench.core.errors import (
     CheckpointError,
     DataError,
@@ -200,9 +200,12 @@ def run(
         log_file: where to log; by default a new file in the output folder.
         can_restart: whether a process that has grown too large may end by :class:`RestartRequiredError`.
     """
+    from rich.console import Console
+
     from bench.execution.executors.ray import Resources, connect
 
-    began = time.monotonic()
+    restarted = os.environ.pop(RESTARTED_VARIABLE, None)
+    began = time.monotonic() if restarted is None else float(restarted)
     # Everything is checked before a framework is imported, data downloaded, or anything written.
     planned = check_study(
         study,
@@ -237,11 +240,14 @@ def run(
                 f"same command continues; as it is now, the command run again begins {bound.study_id}"
             )
         _report_folder(bound.study_id, settings.output)
-        bound, time_plan = _with_budget(bound, lambda text: console.print(text, highlight=False, markup=False))
+        # Said before the restart.
+        quiet = Console(quiet=True) if restarted else console
+        bound, time_plan = _with_budget(bound, lambda text: quiet.print(text, highlight=False, markup=False))
         try:
             session, unanswered = _searched(bound, dataset, console, objects, can_restart, time_plan, began)
         except RestartRequiredError:
             os.environ[RUNNING_STUDY_VARIABLE] = bound.study_id
+            os.environ[RESTARTED_VARIABLE] = str(time.monotonic())
             raise
         searched = time.monotonic()
         outcome = _report(session, dataset)

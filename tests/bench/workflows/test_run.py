@@ -7,6 +7,7 @@ import os
 import re
 import subprocess
 import sys
+import time
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -19,7 +20,7 @@ from mlflow.tracking import MlflowClient
 import bench.execution.worker
 import bench.workflows.run
 from bench import Arm, Integers, Reals, Study, TrainingConfig, run_study
-from bench.core.environment import RUNNING_STUDY_VARIABLE
+from bench.core.environment import RESTARTED_VARIABLE, RUNNING_STUDY_VARIABLE
 from bench.core.errors import DataError, RestartRequiredError, SettingsError, StudyStoppedError, TrackingError
 from bench.core.extensions import load_extension
 from bench.core.metrics import CODES
@@ -416,11 +417,13 @@ def test_a_process_that_starts_again_continues_the_same_study_or_stops(tmp_path,
 
     monkeypatch.setattr(bench.workflows.run, "_searched", grow)
     # Restored after the test, whatever the calls below leave.
-    monkeypatch.setenv(RUNNING_STUDY_VARIABLE, "")
-    monkeypatch.delenv(RUNNING_STUDY_VARIABLE)
+    for variable in (RUNNING_STUDY_VARIABLE, RESTARTED_VARIABLE):
+        monkeypatch.setenv(variable, "")
+        monkeypatch.delenv(variable)
     with pytest.raises(RestartRequiredError):
         run()
     assert os.environ[RUNNING_STUDY_VARIABLE] == begun[0]
+    assert 0 <= time.monotonic() - float(os.environ[RESTARTED_VARIABLE]) < 60
     if alter == "altered":
         np.savez(path, images=IMAGES[::-1], grey_levels=4)
     with pytest.raises(DataError if alter == "altered" else RestartRequiredError) as raised:

@@ -1,0 +1,205 @@
+"""A study keeps to its time, whatever its trials really take: simulated, with a stand-in for training."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import pytest
+
+import bench.execution.coordinator
+import bench.execution.study_clock
+from bench.core.errors import StudyStoppedError
+from bench.core.results import EvaluationRecord
+from bench.core.signals import StopRequest
+from bench.execution.coordinator import Coordinator
+from bench.execution.executors.base import InProcess
+from bench.execution.study_clock import StudyClock, TimeKeeper
+from bench.execution.worker import Worker
+from bench.study.budget import END_SECONDS, plan_time
+from bench.study.config import TrainingConfig
+from bench.study.definition import Arm, BoundStudy, Study
+from bench.study.search_space import Integers
+from bench.study.speed import Speed
+from models.glow.config import GlowConfig
+from models.vae.config import VAEConfig
+
+pytestmark = pytest.mark.usefixtures("short_patience")
+
+TRAINING = TrainingConfig(decay="plateau", patience=50)
+STUDY = Study(
+    name="timed",
+    question="Which, in this time?",
+    arms=(
+        Arm(VAEConfig(hidden_sizes=(8,), latent_size=2), {"latent_size": Integers(2, 64)}, TRAINING),
+        Arm(GlowConfig(levels=1, flow_depth=1, hidden_channels=4), {"hidden_channels": Integers(4, 8)}, TRAINING),
+    ),
+)
+SPEED = Speed(first_seconds=1.0, step_seconds=0.01, likelihood_seconds=0.0)
+TIME = 600.0
+BEGAN = 1000.0
+
+
+class Simulated:
+    """A clock that stands still but while something is trained or measured.
+
+    Attributes:
+        now: seconds.
+        step: by arm, seconds of a training step.
+        measuring: seconds that a final run takes beside training.
+    """
+
+    def __init__(self) -> None:
+        self.now = BEGAN
+        self.step = {"vae": 0.01, "glow": 0.01}
+        self.measuring = 5.0
+        self.reached: dict[tuple, int] = {}
+        self.trained: list[tuple[str, str, int, int]] = []
+        """Role, arm, and the evaluations from which and to which each run was trained."""
+
+    def monotonic(self) -> float:
+        return self.now
+
+    def sleep(self, seconds: float) -> None:
+        self.now += seconds
+
+    def train(self, role, config, key, until) -> None:
+        begun = self.reached.get((role, *key), 0)
+        steps = (until - begun) * config.training.steps_per_evaluation
+        self.now += steps * self.step[config.model.family]
+        self.reached[(role, *key)] = until
+        self.trained.append((role, config.model.family, begun, until))
+
+
+@pytest.fixture
+def simulated(monkeypatch, trainer):
+    clock = Simulated()
+    for module in (bench.execution.coordinator, bench.execution.study_clock):
+        monkeypatch.setattr(module, "time", SimpleNamespace(monotonic=clock.monotonic, sleep=clock.sleep))
+
+    def run_trial(config, data, seed, samples, on_evaluation, checkpoint, on_rescue, until=None):
+        clock.train("search", config, (config.hash, seed), until or config.training.evaluations)
+        return trainer.run_trial(config, data, seed, samples, on_evaluation, checkpoint, on_rescue, until)
+
+    def run_final(config, data, test, seed, *others):
+        clock.train("final", config, (config.hash, seed), config.training.evaluations)
+        clock.now += clock.measuring
+        outcome = trainer.run_final(config, data, test, seed, *others)
+        # It reaches its last evaluation, as one that its patience does not end.
+        others[1](EvaluationRecord(config.training.evaluations, 1, 1.0, {"validation/bits_per_dim": 2.0}))
+        return outcome
+
+    monkeypatch.setattr(bench.execution.worker, "run_trial", run_trial)
+    monkeypatch.setattr(bench.execution.worker, "run_final", run_final)
+
+    def records(self, name, trial):
+        training = self.study.bound.base(STUDY.arm(name)).training
+        seconds = training.steps_per_evaluation * clock.step[name]
+        return [EvaluationRecord(i, i, i * seconds, {}) for i in (1, 2, 3)]
+
+    monkeypatch.setattr(TimeKeeper, "_records", records)
+    return clock
+
+
+@pytest.fixture
+def run(settings_for, keep_classifier, digits, tmp_path, simulated):
+    """Runs the study in some seconds; what it took, and its session."""
+    from tests.bench.conftest import StudyInThisProcess
+
+    def begin(seconds=TIME, **settings):
+        changes = {"pruner": "halving", "images": None, "time": seconds, "trials": 4, "seeds": 2, **settings}
+        bound = BoundStudy(STUDY, settings_for(tmp_path, **changes), digits.info, digits.digest, digits.labels_digest)
+        planned = plan_time(bound, dict.fromkeys(("vae", "glow"), SPEED))
+        bound = BoundStudy(
+            *(getattr(bound, name) for name in ("study", "settings", "info", "digest", "labels")), images=planned.images
+        )
+        keep_classifier(digits.tuning, tmp_path)
+        runner = StudyInThisProcess(bound)
+        began = simulated.now
+        try:
+            with StopRequest() as stop:
+                worker = Worker(runner.shared, digits, runner.progress, stop)
+                Coordinator(runner.shared, InProcess(worker), runner.progress, stop, plan=planned, began=began).run()
+        finally:
+            runner.shared.tracker.close()
+        return simulated.now - began, runner.shared
+
+    return begin
+
+
+@pytest.mark.parametrize(("vae", "glow"), [(0.02, 0.005), (0.005, 0.02)])
+def test_a_study_ends_in_its_time_although_its_arms_are_slower_or_faster_than_was_measured(run, simulated, vae, glow):
+    simulated.step = {"vae": vae, "glow": glow}
+    seconds, session = run()
+    assert seconds == pytest.approx(TIME - END_SECONDS, rel=0.05)
+    spent = session.record.seconds_spent
+    assert spent == pytest.approx(seconds)
+
+
+def test_final_runs_of_an_arm_are_trained_for_equally_long_and_those_of_both_in_equal_time(run, simulated):
+    simulated.step = {"vae": 0.005, "glow": 0.02}
+    run()
+    finals = [(arm, until) for role, arm, _, until in simulated.trained if role == "final"]
+    assert [arm for arm, _ in finals] == ["vae"] * 2 + ["glow"] * 2
+    assert len(set(finals)) == 2
+
+
+def test_the_second_arm_is_trained_for_less_where_measuring_the_first_took_longer_than_planned(run, simulated):
+    simulated.measuring = 20.0
+    seconds, _ = run()
+    assert seconds == pytest.approx(TIME - END_SECONDS, rel=0.05)
+
+
+def test_a_fast_search_adds_trials_until_its_time_is_over(run, simulated):
+    simulated.step = {"vae": 0.005, "glow": 0.005}
+    _, session = run(trials=2)
+    assert all(len(search.settled()) > 2 for search in session.searches.values())
+
+
+def test_the_same_command_trains_nothing_again(run, simulated):
+    run()
+    trained = list(simulated.trained)
+    seconds, _ = run()
+    assert simulated.trained == trained
+    assert seconds == 0
+
+
+def test_a_study_that_was_killed_between_runs_ends_in_its_time(run, simulated, monkeypatch):
+    real, count = simulated.train, []
+
+    def die(*arguments):
+        count.append(1)
+        if len(count) == 10:
+            raise KeyboardInterrupt
+        real(*arguments)
+
+    monkeypatch.setattr(simulated, "train", die)
+    with pytest.raises(KeyboardInterrupt):
+        run()
+    first = simulated.now - BEGAN
+    simulated.now += 10_000
+    second, _ = run()
+    assert first + second == pytest.approx(TIME - END_SECONDS, rel=0.05)
+
+
+def test_twice_the_time_continues_every_final_run_and_repeats_nothing(run, simulated):
+    run()
+    _, session = run(2 * TIME)
+    assert session.record.seconds_spent == pytest.approx(2 * TIME - END_SECONDS, rel=0.05)
+    assert all(until > begun for _, _, begun, until in simulated.trained)
+    finals = [each for each in simulated.trained if each[0] == "final"]
+    assert sum(begun > 0 for _, _, begun, _ in finals) >= 2
+
+
+def test_a_time_that_is_used_up_lets_final_runs_have_the_first_rungs_budget(run, simulated):
+    simulated.step = {"vae": 0.2, "glow": 0.2}
+    _, session = run()
+    planned = session.bound.base(STUDY.arm("glow")).training.evaluations
+    finals = {(arm, until) for role, arm, _, until in simulated.trained if role == "final"}
+    assert ("glow", planned // 4) in finals
+
+
+def test_a_search_that_had_no_time_says_so(run, simulated, monkeypatch):
+    late = property(lambda self: TIME)
+    monkeypatch.setattr(StudyClock, "seconds", late)
+    with pytest.raises(StudyStoppedError, match=r"the search's share of time=600 ended before any vae trial did"):
+        run()
