@@ -35,7 +35,8 @@ def choose_backend(bound: BoundStudy, say: Callable[[str], None]) -> str:
 
     Each backend trains the middle of every arm's sweep for some seconds, on random images of the data's shape. The time
     to the first step counts once per shape of model that the search is likely to train, the time of a step for all
-    steps of all runs. The choice is cached in the output folder: the same command continues with the same backend.
+    steps of all runs. The choice is cached in the output folder: the same command, also with another budget, continues
+    with the same backend.
 
     Args:
         bound: the study; its own ``backend`` is ignored.
@@ -47,7 +48,13 @@ def choose_backend(bound: BoundStudy, say: Callable[[str], None]) -> str:
     """
     installed = [name for name in BACKENDS if importlib.util.find_spec(name) is not None]
     job = _make_job(bound)
-    known = {"job": job, "processor": processor(), "versions": [code_version(name) for name in installed]}
+    # A larger budget continues a study, by the backend that it was begun with.
+    of_speed = {name: RunConfig.model_validate(config).without_budget for name, config in job["configs"].items()}
+    known = {
+        "job": {**job, "configs": of_speed},
+        "processor": processor(),
+        "versions": [code_version(name) for name in installed],
+    }
     key = hashlib.sha256(json.dumps(known, sort_keys=True).encode()).hexdigest()[:16]
     path = bound.settings.output / "backends.json"
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -64,7 +71,7 @@ def choose_backend(bound: BoundStudy, say: Callable[[str], None]) -> str:
         raise _damaged(path, f"it names {', '.join(sorted(set(expected) - set(installed)))}")
     chosen = min(expected, key=lambda name: expected[name])
     times = ", ".join(f"{name} {seconds:.0f} s" for name, seconds in expected.items())
-    say(f"backend {chosen}, chosen by its expected training time of the whole study: {times}")
+    say(f"backend {chosen}, chosen by its expected training time of the study as it was begun: {times}")
     return chosen
 
 

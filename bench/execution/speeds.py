@@ -6,7 +6,7 @@ import hashlib
 import json
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -57,8 +57,7 @@ def measured_speeds(bound: BoundStudy, say: Callable[[str], None]) -> dict[str, 
     if (reference := reference_study(bound)) is not None:
         configs[NAME] = reference.base(reference.study.arms[0])
     known = {
-        # The budget does not change the speed.
-        "configs": {name: _without_budget(config) for name, config in configs.items()},
+        "configs": {name: config.without_budget for name, config in configs.items()},
         "shape": list(bound.info.image_shape),
         "grey_levels": bound.info.grey_levels,
         "processor": processor(),
@@ -91,11 +90,6 @@ def measured_speeds(bound: BoundStudy, say: Callable[[str], None]) -> dict[str, 
             f"{1 / max(speed.likelihood_seconds, 1e-9):,.0f} likelihoods/s"
         )
     return kept[key]
-
-
-def _without_budget(config: RunConfig) -> Mapping[str, Any]:
-    training = config.training.model_dump(mode="json", exclude={"images", "evaluations"})
-    return {**config.model_dump(mode="json"), "training": training}
 
 
 def measure_speed(config: RunConfig, image_shape: Shape, grey_levels: int) -> Speed:

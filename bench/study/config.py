@@ -151,6 +151,13 @@ class RunConfig(BaseModel):
         canonical = json.dumps({**self.model_dump(mode="json"), "training": self.training.identity}, sort_keys=True)
         return hashlib.sha256(canonical.encode()).hexdigest()[:12]
 
+    @property
+    def without_budget(self) -> dict[str, Any]:
+        """All that determines how fast it is, as JSON: everything but the budget."""
+        written = self.model_dump(mode="json")
+        written["training"] = {k: v for k, v in written["training"].items() if k not in ("images", "evaluations")}
+        return written
+
     def parameters(self) -> dict[str, Any]:
         """Model and training settings in one flat mapping, by :func:`setting_name`."""
         parts = {"model": self.model.model_dump(mode="json"), "training": self.training.model_dump(mode="json")}

@@ -57,7 +57,7 @@ def test_it_counts_the_first_step_of_each_shape_and_the_steps_of_each_run(bound,
     said = []
     # 12 runs of 10 steps; one shape of VAE, three of Glow: 1 + 1.2 + 30 + 12, against 2 + 0.12 + 150 + 2.4.
     assert choose_backend(bound, said.append) == "tensorflow"
-    assert said[-1].endswith("whole study: tensorflow 44 s, jax 155 s")
+    assert said[-1].endswith("as it was begun: tensorflow 44 s, jax 155 s")
 
 
 def test_what_was_measured_is_not_measured_again_unless_something_else_is_asked(bound, measured, tmp_path):
@@ -65,7 +65,10 @@ def test_what_was_measured_is_not_measured_again_unless_something_else_is_asked(
     assert choose_backend(bound, lambda text: None) == "jax"
     assert choose_backend(bound, lambda text: None) == "jax"
     assert asked == ["tensorflow", "jax"]
-    other = bound.settings.model_copy(update={"images": 64_000})
+    larger = bound.settings.model_copy(update={"images": 64_000})
+    assert choose_backend(BoundStudy(STUDY, larger, DIGITS, digest="not opened"), lambda text: None) == "jax"
+    assert len(asked) == 2
+    other = bound.settings.model_copy(update={"batch_size": 32})
     assert choose_backend(BoundStudy(STUDY, other, DIGITS, digest="not opened"), lambda text: None) == "jax"
     assert len(asked) == 4
 

@@ -19,7 +19,7 @@ from mlflow.tracking import MlflowClient
 
 import bench.execution.worker
 import bench.workflows.run
-from bench import Arm, Integers, Reals, Study, TrainingConfig, run_study
+from bench import RECIPE, Arm, Integers, Reals, Study, TrainingConfig, run_study
 from bench.core.environment import RESTARTED_VARIABLE, RUNNING_STUDY_VARIABLE
 from bench.core.errors import DataError, RestartRequiredError, SettingsError, StudyStoppedError, TrackingError
 from bench.core.extensions import load_extension
@@ -555,3 +555,27 @@ def test_arrays_that_are_no_images_are_refused_before_anything_is_written(tmp_pa
     with pytest.raises(DataError, match=message):
         run_study([Arm(VAEConfig())], data, output=tmp_path / "runs", quiet=True)
     assert not (tmp_path / "runs").exists()
+
+
+@pytest.mark.slow
+def test_a_study_fits_into_its_time_and_a_longer_one_continues_it(tmp_path, monkeypatch):
+    """In real seconds, of which few are left for start and report."""
+    import bench.execution.speeds
+    import bench.study.budget
+
+    monkeypatch.setattr(bench.study.budget, "START_SECONDS", 4.0)
+    monkeypatch.setattr(bench.study.budget, "END_SECONDS", 2.0)
+    monkeypatch.setattr(bench.execution.speeds, "WARM_SECONDS", 0.2)
+    settings = {"trials": 2, "seeds": 1, "reference_model": False, "importance_samples": 2, "quiet": True}
+    settings |= {"output": tmp_path / "runs", "backend": os.environ["KERAS_BACKEND"]}
+    arms = [replace(SMALL, training=RECIPE.model_copy(update={"warmup_steps": 2, "patience": 500}))]
+    first = run_study(arms, data=IMAGES, time="40s", **settings)
+    second = run_study(arms, data=IMAGES, time="80s", **settings)
+    assert second.study_id == first.study_id
+    finals = [each.runs[each.runs["role"] == "final"] for each in (first, second)]
+    trained = [each["param.images"].astype(int).max() for each in finals]
+    assert trained[1] > 1.2 * trained[0]
+    # A final run of the longer time continues the same training: its run says from where.
+    assert len(finals[1]) >= len(finals[0])
+    again = run_study(arms, data=IMAGES, time="80s", **settings)
+    assert len(again.runs) == len(second.runs)
