@@ -7,6 +7,7 @@ import keras
 import pytest
 
 import bench.execution.backend_choice
+import bench.execution.speeds
 from bench.core.errors import SettingsError
 from bench.core.file_locks import LockFileError
 from bench.data.bundled import DIGITS
@@ -139,7 +140,7 @@ def test_a_link_in_place_of_its_lock_is_named(bound, measured):
 
 @pytest.mark.backend
 def test_a_measurement_takes_real_steps(bound, monkeypatch):
-    monkeypatch.setattr(bench.execution.backend_choice, "WARM_SECONDS", 0.01)
+    monkeypatch.setattr(bench.execution.speeds, "WARM_SECONDS", 0.01)
     found = measure(keras.backend.backend(), bench.execution.backend_choice._make_job(bound))
     for first, step in found.values():
         assert first > step > 0
