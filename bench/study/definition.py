@@ -329,7 +329,7 @@ class BoundStudy:
     earlier: Mapping[str, Earlier] = field(default_factory=dict)
     """The budget that each arm has had already, of which the schedule does not depend on the budget."""
     held_out: str = ""
-    """:attr:`bench.data.dataset.Dataset.held_out_digest`: by it studies of other numbers of training images are known."""
+    """:attr:`bench.data.dataset.Dataset.held_out_digest`: the same for any number of training images."""
 
     def __post_init__(self) -> None:
         names = [arm.name for arm in self.study.arms]
