@@ -161,7 +161,7 @@ def _budget(found: OverTrainSizes) -> list[str]:
         else listing([f"{text} by {found.title(arm)}" for arm, text in texts.items()])
     )
     if same:
-        return [f"At every number of training images runs saw about as many images, at most {listed}."]
+        return [f"At every number of training images runs have about the same budget of images seen: at most {listed}."]
     return [
         f"Budgets differ with the number of training images: runs saw at most {listed}. What more images bring is then "
         "also what more training brings."

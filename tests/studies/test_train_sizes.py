@@ -163,7 +163,9 @@ def test_the_comparison_is_written_at_the_end(history):
     assert page.endswith("/compare.html")
     path = history["folder"] / page
     text = path.with_suffix(".md").read_text("utf-8")
-    assert "At every number of training images runs saw about as many images, at most 660 images." in text
+    assert (
+        "At every number of training images runs have about the same budget of images seen: at most 660 images." in text
+    )
     assert "could not be drawn" not in text
     assert {each.suffix for each in (path.parent / "figures").iterdir()} == {".svg", ".pdf", ".csv"}
     assert "training images" in path.read_text("utf-8")

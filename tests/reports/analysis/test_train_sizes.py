@@ -157,7 +157,9 @@ def test_arms_that_are_absent_or_have_no_value_are_said(of):
 
 def test_the_budget_at_each_number_is_said(of):
     same = [of(n, {"vae": level(2.0)}, seen=150_000 - n) for n in (300, WHOLE)]
-    assert "runs saw about as many images, at most 149,700 images." in said(text.details(over_train_sizes(same)))
+    assert "runs have about the same budget of images seen: at most 149,700 images." in said(
+        text.details(over_train_sizes(same))
+    )
     passes = [of(n, {"vae": level(2.0)}, seen=20 * n) for n in (300, WHOLE)]
     assert (
         "Budgets differ with the number of training images: runs saw at most 6,000 at 300 and 50,000 at 2,500. What "
