@@ -227,7 +227,8 @@ class StudyResults:
         titles: of the families, as reports write them, where their models state one.
         swept: for each arm, the names of the swept parameters, in order; names as in ``runs`` columns
             without their ``param.`` prefix.
-        dataset: ``name``, ``digest``, ``source``, ``image_shape``, ``grey_levels``, ``sizes`` (split -> n).
+        dataset: ``name``, ``digest``, ``held_out`` (the digest of validation and test alone), ``source``,
+            ``image_shape``, ``grey_levels``, ``sizes`` (split -> n).
         settings: the study's settings (epochs, batch size, seeds, ...), flat.
         provenance: commit, dirty state, versions, backend, device, command.
         runs: one row per run: ``run_id name role arm family number attempt seed state reason config_hash started

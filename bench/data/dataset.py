@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -32,6 +32,7 @@ class DatasetInfo:
         source: where the data comes from and under which licence, one sentence.
         class_names: the classes in the order of their labels, where the data names them.
         split_off: splits that the source does not have, and that are taken from the rest of it.
+        chosen_from: number of training images of which those of ``train`` are a choice; None where they are all.
     """
 
     name: str
@@ -42,6 +43,7 @@ class DatasetInfo:
     source: str
     class_names: tuple[str, ...] = ()
     split_off: tuple[str, ...] = ()
+    chosen_from: int | None = None
 
     @property
     def dimensions(self) -> int:
@@ -110,9 +112,17 @@ class Dataset:
         """SHA-256 over shape, grey levels and pixels of all three splits, in order; independent of file format."""
         if self._known_digest is not None:
             return self._known_digest
+        return self._digest_of({"train": self._train, "validation": self._validation, "test": self._test})
+
+    @cached_property
+    def held_out_digest(self) -> str:
+        """The same of validation and test alone: it does not depend on how many images are trained on."""
+        return self._digest_of({"validation": self._validation, "test": self._test})
+
+    def _digest_of(self, splits: Mapping[str, Split]) -> str:
         digest = hashlib.sha256()
         digest.update(f"{self.info.image_shape} {self.info.grey_levels}".encode())
-        for name, split in (("train", self._train), ("validation", self._validation), ("test", self._test)):
+        for name, split in splits.items():
             digest.update(f" {name} {len(split)} ".encode())
             # In batches, as all images in 16 bits would take several times their own memory.
             for start in range(0, len(split), _DIGEST_BATCH):

@@ -133,13 +133,13 @@ def check_arrays(arrays: ArraySource, preparation: Preparation) -> DatasetInfo:
     """The metadata of named arrays, all of whose values are in range.
 
     Raises:
-        DataError: as for :func:`load`.
+        DataError: as for :func:`load`, or there are too few training images.
     """
     info = describe_arrays(arrays, preparation)
     for name in _find(arrays, _IMAGE_NAMES).values():
         for _ in _checked_blocks(arrays, name, info.grey_levels):
             pass
-    return info
+    return preparation.describe_chosen(info)
 
 
 def _checked_blocks(arrays: ArraySource, name: str, grey_levels: int) -> Iterator[npt.NDArray[np.generic]]:

@@ -1,10 +1,10 @@
-"""What is done to images as they are read: colour to grey, then to one size."""
+"""What is done to images as they are read: colour to grey, then to one size; and how many of them are trained on."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from typing import Any, Self
 
 import numpy as np
@@ -43,17 +43,25 @@ class Preparation:
         resize: (height, width) that each image is brought to: the largest part of this shape in its centre, resized by
             Pillow with antialiasing (a triangle filter, which leaves no grey level's range); None keeps the size.
         grey: whether colour becomes grey, by ITU-R 601 as in Pillow's mode ``L``.
+        train_images: number of training images, the first ones of a fixed permutation: fewer are among more. None takes
+            all of them. Validation and test are the same for any number.
     """
 
     grey_levels: int | None = None
     resize: tuple[int, int] | None = None
     grey: bool = False
+    train_images: int | None = None
 
     @classmethod
     def from_settings(cls, settings: Mapping[str, Any]) -> Self:
         """The preparation of a study with these settings; those of a study without one of them are as it is stored."""
         size = settings.get("resize")
-        return cls(settings.get("grey_levels"), None if size is None else parse_size(size), settings.get("grey", False))
+        return cls(
+            settings.get("grey_levels"),
+            None if size is None else parse_size(size),
+            settings.get("grey", False),
+            settings.get("train_images"),
+        )
 
     def shape(self, stored: tuple[int, int, int], where: str) -> tuple[int, int, int]:
         """(height, width, channels) of images that are stored in the shape ``stored``.
@@ -100,7 +108,43 @@ class Preparation:
         name, source = "-".join([info.name, *done]), f"{info.source} Here {' and '.join(done)}."
         return replace(info, name=name, image_shape=shape, source=source)
 
+    def choose(self, dataset: Dataset) -> Dataset:
+        """A data set of which only the wanted number of images is trained on; the same one if these are all.
 
+        Raises:
+            DataError: it has fewer.
+        """
+        info = self.describe_chosen(dataset.info)
+        if info == dataset.info:
+            return dataset
+        tuning = dataset.tuning
+        return Dataset(info, tuning.train.some(self.train_images), tuning.validation, dataset.open_test())
+
+    def describe_chosen(self, info: DatasetInfo) -> DatasetInfo:
+        """The metadata of what :meth:`choose` makes of a data set.
+
+        Raises:
+            DataError: it has fewer training images.
+        """
+        n, there = self.train_images, info.sizes["train"]
+        if n is None or n == there:
+            return info
+        if n > there:
+            raise DataError(
+                f"train_images={n}: {info.name} has {there} training images; 2 to {there} are accepted, and without a "
+                "number, or with --train-sizes all, every one is used"
+            )
+        return replace(
+            info,
+            name=f"{info.name}-{n}",
+            sizes={**info.sizes, "train": n},
+            source=f"{info.source.rstrip('.')}; here {n:,} of its {there:,} training images, always the same.",
+            chosen_from=there,
+        )
+
+
+PREPARATION = tuple(field.name for field in fields(Preparation))
+"""The settings of a study that say how its images are read."""
 AS_STORED = Preparation()
 """Images as they are, whose grey levels are read from them."""
 

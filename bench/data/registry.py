@@ -125,8 +125,12 @@ def describe(dataset: str, preparation: Preparation = AS_STORED) -> DatasetInfo:
         preparation: how images are read.
 
     Raises:
-        DataError: no such data set, or the user's own data is not of an accepted form.
+        DataError: no such data set, the user's own data is not of an accepted form, or it has too few training images.
     """
+    return preparation.describe_chosen(_describe(dataset, preparation))
+
+
+def _describe(dataset: str, preparation: Preparation) -> DatasetInfo:
     if dataset in _LOADERS:
         info, _ = _LOADERS[dataset]
         _check_built_in_grey_levels(info, preparation.grey_levels)
@@ -151,6 +155,10 @@ def load(dataset: str, preparation: Preparation = AS_STORED) -> Dataset:
         DataError: as for :func:`describe`, or the data is neither cached nor downloadable, or a pixel is outside
             0..grey_levels-1.
     """
+    return preparation.choose(_load(dataset, preparation))
+
+
+def _load(dataset: str, preparation: Preparation) -> Dataset:
     if dataset in _LOADERS:
         info, loader = _LOADERS[dataset]
         _check_built_in_grey_levels(info, preparation.grey_levels)
@@ -201,13 +209,13 @@ def check_outside(dataset: str, info: DatasetInfo, preparation: Preparation = AS
         preparation: how the images of ``info`` are read.
 
     Returns:
-        How the other images are read: of the same size and kind, with grey levels of their own.
+        How the other images are read: of the same size and kind, all of them, with grey levels of their own.
 
     Raises:
         DataError: there is no such data set.
         SettingsError: its images have another shape or number of grey levels.
     """
-    own_levels = replace(preparation, grey_levels=None)
+    own_levels = replace(preparation, grey_levels=None, train_images=None)
     other = describe(dataset, own_levels)
     if (other.image_shape, other.grey_levels) != (info.image_shape, info.grey_levels):
         mine, others = (

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from bench.core.errors import DataError
 from bench.data.dataset import DatasetInfo
+from bench.data.preparation import PREPARATION
 from bench.evaluation.evaluator import open_outside
 from bench.evaluation.programs import OutsideData
 from bench.execution.session import EXTRACTOR, OUTSIDE_DIGEST, StudySession
@@ -78,7 +79,7 @@ def say_other_data(study: StudySession) -> str:
     """
     if not study.is_new:
         return ""
-    own = study.bound.settings.model_dump(mode="json", include={"dataset", "preparation"})
+    own = study.bound.settings.model_dump(mode="json", include={"dataset", *PREPARATION})
     others = [
         each["study_id"]
         for each in specifications(study.record.storage)

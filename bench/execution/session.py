@@ -387,6 +387,7 @@ def _description(bound: BoundStudy, codes: Sequence[str]) -> StudyDescription:
         provenance={**provenance(settings.backend), "code": ", then ".join(codes)},
         dataset=bound.info,
         digest=bound.digest,
+        held_out=bound.held_out,
         metrics=own_metrics(),
         titles={arm.family: registered(arm.family).title for arm in bound.study.arms},
     )

@@ -240,4 +240,4 @@ def final_evaluations(share: float, fixed: float, seconds: float, done: Sequence
         most: evaluations of a run at most.
     """
     fitting = int((share - fixed + sum(done) * seconds) / (len(done) * seconds))
-    return min(most, max([fitting, planned // REDUCTION**HALVINGS, 1, *done]))
+    return min(most, max(fitting, planned // int(REDUCTION**HALVINGS), 1, *done))

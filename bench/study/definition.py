@@ -26,7 +26,7 @@ from bench.core.errors import SettingsError
 from bench.core.results import EQUIVALENCE, Equivalence
 from bench.core.validation import format_validation_error, validate_settings
 from bench.data.dataset import DatasetInfo
-from bench.data.preparation import Preparation, parse_size
+from bench.data.preparation import PREPARATION, Preparation, parse_size
 from bench.runtime.backend import BACKENDS
 from bench.study.config import RECIPE, RunConfig, TrainingConfig, setting_name
 from bench.study.duration import parse_duration
@@ -174,6 +174,7 @@ class StudySettings(BaseModel):
     grey_levels: Annotated[int, Field(ge=2, le=65536)] | None = None
     resize: Annotated[str, BeforeValidator(_canonical_size)] | None = None
     grey: bool = False
+    train_images: Annotated[int, Field(ge=2)] | None = None
     trials: Annotated[int, Field(ge=1, le=1_000_000)] = 8
     epochs: Annotated[int, Field(ge=1, le=10**6)] | None = None
     images: Images | None = None
@@ -267,7 +268,7 @@ class StudySettings(BaseModel):
     @property
     def preparation(self) -> Preparation:
         """How images are read."""
-        return Preparation.from_settings({"grey_levels": self.grey_levels, "resize": self.resize, "grey": self.grey})
+        return Preparation.from_settings(self.model_dump(include=set(PREPARATION)))
 
     @property
     def storage_url(self) -> str:
@@ -280,25 +281,32 @@ class StudySettings(BaseModel):
         return self.tracking_uri or f"sqlite:///{self.output.resolve() / 'mlflow.db'}"
 
     def training(
-        self, base: TrainingConfig, train_images: int, earlier: Earlier | None = None, budget: int | None = None
+        self,
+        base: TrainingConfig,
+        train_images: int,
+        earlier: Earlier | None = None,
+        budget: int | None = None,
+        chosen_from: int | None = None,
     ) -> TrainingConfig:
         """``base`` with the settings' batch size, if any, and the budget of a run.
 
         The budget is ``budget``, else ``images``, else ``epochs``, else ``base.images`` if it is set, else a default
-        that grows with the data. Unless ``base.evaluations`` is set, there is one evaluation per epoch, at least ten
-        and at most four hundred.
+        that grows with the data: with all of it, so that where some of its images are trained on, as many are seen as
+        with all. Unless ``base.evaluations`` is set, there is one evaluation per epoch, at least ten and at most four
+        hundred.
 
         Args:
             base: the training of an arm.
             train_images: the number of training images.
             earlier: the budget that the study has had already; it does not become smaller.
             budget: training images, where they follow from another budget, such as the time of the study.
+            chosen_from: the number of images of which they are a choice; None where they are all.
         """
         explicit = base.model_fields_set
         if budget or self.images or self.epochs:
             images = budget or self.images or (self.epochs or 0) * train_images
         else:
-            images = base.images if "images" in explicit else default_images(train_images)
+            images = base.images if "images" in explicit else default_images(chosen_from or train_images)
         batch_size = self.batch_size or base.batch_size
         wanted = base.evaluations
         if "evaluations" not in explicit:
@@ -353,6 +361,8 @@ class BoundStudy:
     """The budget that each arm has had already, of which the schedule does not depend on the budget."""
     images: Mapping[str, int] = field(default_factory=dict)
     """Training images of a run by arm, and of the reference model, where they follow from another budget."""
+    held_out: str = ""
+    """:attr:`bench.data.dataset.Dataset.held_out_digest`: the same for any number of training images."""
 
     def __post_init__(self) -> None:
         names = [arm.name for arm in self.study.arms]
@@ -405,8 +415,13 @@ class BoundStudy:
 
     def base(self, arm: Arm) -> RunConfig:
         """The arm's configuration before any swept value."""
+        info = self.info
         training = self.settings.training(
-            arm.training, self.info.sizes["train"], self.earlier.get(arm.name), self.images.get(arm.name)
+            arm.training,
+            info.sizes["train"],
+            self.earlier.get(arm.name),
+            self.images.get(arm.name),
+            info.chosen_from,
         )
         return RunConfig.model_validate(
             {

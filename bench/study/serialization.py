@@ -43,6 +43,7 @@ def to_json(bound: BoundStudy) -> dict[str, Any]:
         "info": asdict(bound.info),
         "digest": bound.digest,
         "labels": bound.labels,
+        "held_out": bound.held_out,
         "budgets": {
             arm.name: [training.images // training.evaluations, training.evaluations]
             for arm in study.arms
@@ -77,7 +78,10 @@ def from_json(written: Mapping[str, Any], storage: str | None, tracking_uri: str
     info = _INFO.validate_python(written["info"])
     study = Study(arms=arms, **written["study"])
     earlier = earlier_budgets(written)
-    bound = BoundStudy(study, settings, info, written["digest"], written["labels"], earlier, written["images"])
+    held_out = written.get("held_out", "")
+    bound = BoundStudy(
+        study, settings, info, written["digest"], written["labels"], earlier, written["images"], held_out
+    )
     if bound.study_id != written["study_id"]:
         raise SettingsError(
             f"{written['study_id']} becomes {bound.study_id} here: its configuration or this code has changed"

@@ -94,3 +94,4 @@ class StudyDescription:
     space: dict[str, dict[str, Any]] = field(default_factory=dict)
     metrics: list[Metric] = field(default_factory=list)
     titles: dict[str, str] = field(default_factory=dict)
+    held_out: str = ""

@@ -455,7 +455,7 @@ class ParentRun:
         """Log what the study is and where it runs; each process that continues it logs this again."""
         study = self.study
         # The names of a thousand classes are longer than a tag may be.
-        data = asdict(replace(study.dataset, class_names=())) | {"digest": study.digest}
+        data = asdict(replace(study.dataset, class_names=())) | {"digest": study.digest, "held_out": study.held_out}
         tags = {
             **_identity(study.study_id),
             "reparam.study": json.dumps(

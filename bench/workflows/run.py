@@ -231,7 +231,12 @@ def run(
         select_backend(settings.backend)
         dataset = own or load(settings.dataset, settings.preparation)
         bound = replace(
-            planned, settings=settings, info=dataset.info, digest=dataset.digest, labels=dataset.labels_digest
+            planned,
+            settings=settings,
+            info=dataset.info,
+            digest=dataset.digest,
+            labels=dataset.labels_digest,
+            held_out=dataset.held_out_digest,
         )
         running = os.environ.pop(RUNNING_STUDY_VARIABLE, bound.study_id)
         if running != bound.study_id:

@@ -106,7 +106,7 @@ def compare(before: Study, after: Study) -> Comparison:
     changes: list[Change] = []
     splits = [split for split in in_order(before, after) if split not in ONE_STUDY]
     for arm in (arm for arm in before.arms if arm in after.arms):
-        bound = _other_bound(before, after, arm)
+        bound = other_bound(before, after, arm)
         refused += bound
         left_out = {*(TIMED if machine else ()), *(("test",) if bound else ())}
         for split in splits:
@@ -140,7 +140,7 @@ def _other_machine(before: Study, after: Study) -> list[str]:
     return [f"Speed and cost are not compared: they were measured on different machines ({listing(parts)})."]
 
 
-def _other_bound(before: Study, after: Study, arm: str) -> list[str]:
+def other_bound(before: Study, after: Study, arm: str) -> list[str]:
     """Why an arm's test likelihoods cannot be compared."""
     frames = [select(study.finals[arm].measurements, "test", LIKELIHOOD) for study in (before, after)]
     if any(frame.empty for frame in frames):
@@ -174,7 +174,7 @@ def _changes(before: Study, after: Study, arm: str, split: str) -> list[Change]:
 def _change(
     before: Study, after: Study, arm: str, name: str, variant: Variant, x: pd.DataFrame, y: pd.DataFrame
 ) -> Change | None:
-    interval = _likelihood(before, after, arm) if name == LIKELIHOOD else statistics.compare(y, x)
+    interval = likelihood_change(before, after, arm) if name == LIKELIHOOD else statistics.compare(y, x)
     if interval is None:
         return None
     a, b = x["value"].to_numpy(dtype=float), y["value"].to_numpy(dtype=float)
@@ -187,7 +187,7 @@ def _change(
     )
 
 
-def _likelihood(before: Study, after: Study, arm: str) -> Interval | None:
+def likelihood_change(before: Study, after: Study, arm: str) -> Interval | None:
     """The change in test bits/dim: paired image by image where both studies left the likelihood of each image."""
     bits = [study.bits_by_image[arm] for study in (before, after)]
     if bits[0] is not None and bits[1] is not None and bits[0].columns.equals(bits[1].columns):

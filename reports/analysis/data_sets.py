@@ -6,7 +6,7 @@ scales.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -27,11 +27,11 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class OverDataSets:
-    """Studies of different data sets; arms are matched by name.
+class SeveralStudies:
+    """Studies of the same arms, which are matched by name.
 
     Attributes:
-        studies: those that are compared, by the name of their data set.
+        studies: those that are compared, by the name of what they differ in.
         left_out: why others are not.
     """
 
@@ -57,7 +57,7 @@ class OverDataSets:
 
     @cached_property
     def estimates(self) -> dict[str, dict[str, Estimate | None]]:
-        """By data set and arm, the test bits/dim over seeds; None where an arm has no finite value, or is absent."""
+        """By study and arm, the test bits/dim over seeds; None where an arm has no finite value, or is absent."""
         return {name: self._estimates(study) for name, study in self.studies.items()}
 
     def _estimates(self, study: Study) -> dict[str, Estimate | None]:
@@ -65,6 +65,19 @@ class OverDataSets:
         for arm, final in study.finals.items():
             found[arm] = statistics.estimate(select(final.measurements, "test", LIKELIHOOD))
         return found
+
+    @property
+    def other_families(self) -> dict[str, list[str]]:
+        """The families of each arm whose name stands for several."""
+        of_arm = {
+            arm: list(dict.fromkeys(study.families[arm] for study in self.studies.values() if arm in study.families))
+            for arm in self.arms
+        }
+        return {arm: families for arm, families in of_arm.items() if len(families) > 1}
+
+
+class OverDataSets(SeveralStudies):
+    """Studies of different data sets, by the name of each."""
 
     @cached_property
     def likelihood(self) -> pd.DataFrame:
@@ -124,15 +137,6 @@ class OverDataSets:
         """How close each arm's training time is to the fastest arm's."""
         return profiles(self.seconds)
 
-    @property
-    def other_families(self) -> dict[str, list[str]]:
-        """The families of each arm whose name stands for several."""
-        of_arm = {
-            arm: list(dict.fromkeys(study.families[arm] for study in self.studies.values() if arm in study.families))
-            for arm in self.arms
-        }
-        return {arm: families for arm, families in of_arm.items() if len(families) > 1}
-
 
 def over_data_sets(studies: Sequence[Study]) -> OverDataSets:
     """Bring together studies of different data sets.
@@ -153,14 +157,22 @@ def over_data_sets(studies: Sequence[Study]) -> OverDataSets:
                 "studies give one for each data set; two alone are compared with each other"
             )
         known[digest] = study
-    units = {digest: likelihood_units(study) for digest, study in known.items()}
-    left_out = [
-        f"{_name(study)} is left out: its likelihoods stand in {listing(units[digest])}, and have no order."
-        for digest, study in known.items()
-        if len(units[digest]) > 1
-    ]
-    kept = [study for digest, study in known.items() if len(units[digest]) < 2]
+    kept, left_out = in_one_unit(known.values())
     return OverDataSets(dict(zip(_distinct(kept), kept, strict=True)), left_out)
+
+
+def in_one_unit(studies: Iterable[Study]) -> tuple[list[Study], list[str]]:
+    """The studies whose likelihoods have an order, and why the others are left out."""
+    kept, left_out = [], []
+    for study in studies:
+        units = likelihood_units(study)
+        if len(units) < 2:
+            kept.append(study)
+        else:
+            left_out.append(
+                f"{_name(study)} is left out: its likelihoods stand in {listing(units)}, and have no order."
+            )
+    return kept, left_out
 
 
 def _name(study: Study) -> str:

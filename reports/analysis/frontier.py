@@ -377,7 +377,19 @@ def crossings(first: ArmCurves, second: ArmCurves) -> list[Crossing]:
     which the order after it is. Changes that the seeds do not separate from each other are one; if they leave the order
     as it was, they are none.
     """
-    points = difference(first, second)
+    has_interval = min(len(first.runs), len(second.runs)) > 1
+    return changes_of_order(difference(first, second), first.arm, second.arm, has_interval=has_interval)
+
+
+def changes_of_order(points: pd.DataFrame, first: str, second: str, *, has_interval: bool) -> list[Crossing]:
+    """The same of differences as :func:`difference` gives them.
+
+    Args:
+        points: second - first.
+        first: an arm.
+        second: the other one.
+        has_interval: whether an interval is known of both.
+    """
     points = points[points["sign"] != 0].reset_index(drop=True)
     sign = points["sign"].to_numpy()
     clear = np.flatnonzero((points["low"] > 0) | (points["high"] < 0))
@@ -392,18 +404,9 @@ def crossings(first: ArmCurves, second: ArmCurves) -> list[Crossing]:
         place = int(np.searchsorted(clear, together[0]))
         low = float(cost[clear[place - 1]]) if place else None
         high = float(cost[clear[place]]) if place < len(clear) else None
-        lower = {1.0: first.arm, -1.0: second.arm}
-        found.append(
-            Crossing(
-                lower[before],
-                lower[after],
-                float(cost[together[-1]]),
-                low,
-                high,
-                len(together),
-                min(len(first.runs), len(second.runs)) > 1,
-            )
-        )
+        lower = {1.0: first, -1.0: second}
+        at = float(cost[together[-1]])
+        found.append(Crossing(lower[before], lower[after], at, low, high, len(together), has_interval))
     return found
 
 

@@ -17,10 +17,11 @@ from reports.pages.templates import page_as_html, page_as_markdown
 from reports.text import data_sets as text
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable, Mapping
     from pathlib import Path
 
     from reports.analysis.data_sets import OverDataSets
+    from reports.analysis.results import Study
     from reports.figures.grammar import Figure
 
 
@@ -71,20 +72,31 @@ def write_data_sets(data_sets: OverDataSets, folder: Path) -> Path:
     Returns:
         The path of the HTML page.
     """
-    content = page(data_sets)
-    write_csv(folder / "results.csv", _results(data_sets))
-    tested = _pairs(data_sets)
-    if tested is None:
-        (folder / "pairs.csv").unlink(missing_ok=True)
-    else:
-        write_csv(folder / "pairs.csv", tested)
+    frames = {"results": _results(data_sets), "pairs": _pairs(data_sets)}
+    return write_several(page(data_sets), frames, data_sets.studies.values(), folder)
+
+
+def write_several(
+    content: Document, frames: Mapping[str, pd.DataFrame | None], studies: Iterable[Study], folder: Path
+) -> Path:
+    """Write the page of several studies, its twin, its figures, what it cites, and frames as CSV; None removes one.
+
+    Returns:
+        The path of the HTML page.
+    """
+    for name, frame in frames.items():
+        if frame is None:
+            (folder / f"{name}.csv").unlink(missing_ok=True)
+        else:
+            write_csv(folder / f"{name}.csv", frame)
     written = {write_file(folder / each.path, each.standalone) for each in content.figures}
+    written |= {write_file(folder / each.pdf_path, each.pdf) for each in content.figures if each.pdf}
     numbers = {folder / each.numbers_path: each.numbers for each in content.figures if each.numbers is not None}
     written |= {write_csv(path, frame) for path, frame in numbers.items()}
     remove_others([folder / "figures"], written)
     markdown = page_as_markdown(content)
     write_file(folder / "compare.md", markdown)
-    write_file(folder / "references.bib", references(data_sets.studies.values(), unescaped(markdown)))
+    write_file(folder / "references.bib", references(studies, unescaped(markdown)))
     return write_file(folder / "compare.html", page_as_html(content))
 
 

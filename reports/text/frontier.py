@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from itertools import combinations
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 import pandas as pd
@@ -25,6 +25,14 @@ if TYPE_CHECKING:
     from reports.analysis.results import Study
     from reports.analysis.rungs import Rung
     from reports.analysis.targets import Passing
+
+
+class Titled(Protocol):
+    """What knows the names of arms as people write them."""
+
+    def title(self, arm: str) -> str:
+        """An arm's name."""
+
 
 MOST_RANGES = 4
 """Ranges of budgets that a sentence lists; the table has all."""
@@ -157,12 +165,13 @@ def cross(study: Study, cost: Cost, crossing: Crossing, times: int) -> str:
     before, after = study.title(crossing.before), study.title(crossing.after)
     last = "" if times == 1 else f" for the last of {times} times"
     return (
-        f"The means of {before} and {after} cross{last} at {cost.amount(crossing.at)} ({_interval(cost, crossing)}): "
+        f"The means of {before} and {after} cross{last} at {cost.amount(crossing.at)} ({interval_of(cost, crossing)}): "
         f"{before} is lower before, {after} after"
     )
 
 
-def _interval(cost: Cost, crossing: Crossing) -> str:
+def interval_of(cost: Cost, crossing: Crossing) -> str:
+    """The interval of a crossing in words."""
     if not crossing.has_interval:
         return "one seed, so no interval"
     low, high = (None if end is None else cost.amount(end) for end in (crossing.low, crossing.high))
@@ -187,8 +196,8 @@ def budgets(study: Study, found: list[Frontier]) -> Table:
             notes += [SHARES[row.share]] if row.share else []
             cells = [_level(each.cost, known.get(arm), row) for arm in arms]
             early = [arm for arm in row.levels if not known[arm].is_final(row.cost)]
-            verdict = _verdict(study, row, row.above, early)
-            rows.append([Cell(each.cost.amount(row.cost), notes), *cells, *verdict])
+            judged = verdict(study, row, row.above, early)
+            rows.append([Cell(each.cost.amount(row.cost), notes), *cells, *judged])
     kinds = [] if not any(each.with_tuning for each in found) else ["with tuning"]
     kinds += [each.cost.label for each in found if each.cost in (OPERATIONS, JOULES) and not each.with_tuning]
     caption = f"Validation bits/dim at each budget{f' ({listing(kinds)})' if kinds else ''}"
@@ -227,7 +236,7 @@ def _mean(values: np.ndarray) -> str:
     return MISSING if level is None else quantity(level.mean, level.error)
 
 
-def _verdict(study: Study, row: AtBudget | Rung, above: tuple[float, float, float], early: Sequence[str]) -> list[Cell]:
+def verdict(study: Titled, row: AtBudget | Rung, above: tuple[float, float, float], early: Sequence[str]) -> list[Cell]:
     """The lowest of the arms at a budget, or that it is open, and by how much the next one lies above it."""
     lowest, second = row.lowest, row.second
     if not lowest:
@@ -265,7 +274,7 @@ def on_test(study: Study, found: list[Rung]) -> Table:
             )
         interval = rung.interval
         above = (interval.value, interval.low, interval.high) if interval else (_gap(rung), np.nan, np.nan)
-        rows.append([Cell(IMAGES.amount(rung.images)), *cells, *_verdict(study, rung, above, rung.early)])
+        rows.append([Cell(IMAGES.amount(rung.images)), *cells, *verdict(study, rung, above, rung.early)])
     caption = "Test bits/dim at shares of the budget: the best weights until then, ± one standard error"
     return Table(f"{caption}{_covered(found)}", ["Budget", *map(study.title, arms), *VERDICT], rows)
 
@@ -312,7 +321,7 @@ def crossing_table(study: Study, found: list[Frontier]) -> Table:
             Cell(study.title(crossing.before)),
             Cell(study.title(crossing.after)),
             Cell(each.cost.amount(crossing.at), order=crossing.at),
-            Cell(_interval(each.cost, crossing)),
+            Cell(interval_of(each.cost, crossing)),
         ]
         for each in found
         for first, second in combinations(each.arms, 2)

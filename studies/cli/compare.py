@@ -1,4 +1,4 @@
-"""``reparam-bench compare``: compares two studies, one study at two commits, or studies of several data sets."""
+"""``reparam-bench compare``: two studies, one at two commits, or several of other data sets or training images."""
 
 from __future__ import annotations
 
@@ -26,7 +26,9 @@ def command(
     more: Annotated[
         list[str] | None,
         typer.Argument(
-            help="Further studies, each of another data set.", show_default=False, autocompletion=completion.study_ids
+            help="Further studies, each of another data set, or of another number of training images.",
+            show_default=False,
+            autocompletion=completion.study_ids,
         ),
     ] = None,
     tracking_uri: TrackingUri = None,
@@ -40,7 +42,8 @@ def command(
     """Compare two studies of the same data: did an arm get better, and is the change within noise?
 
     Studies of two data sets or more, one each, are compared over them: which arm, by its name, is the better one on
-    all? Their ranks on each data set are tested where there are three or more.
+    all? Their ranks on each data set are tested where there are three or more. Studies of one data set that differ in
+    the number of their training images are compared over it.
 
     A study with the same settings at another commit has the same identifier: run it with another output folder, and
     give that by --output-after. The exit status is 3 if the studies have nothing that can be compared.
@@ -75,19 +78,18 @@ def command(
     studies = [Study(with_equivalence(load_results(*place), equivalence)) for place in places]
     digests = {study.results.dataset.get("digest") for study in studies}
     if more or (len(digests) == 2 and None not in digests):
-        _compare_over_data_sets(studies, output)
+        _compare_several(studies, output)
     else:
         _compare_two(studies[0], studies[1], output)
 
 
-def _compare_over_data_sets(studies: list[Study], output: Path) -> None:
-    from reports.text.data_sets import headline
-    from studies.cli.data_sets import compare_over_data_sets
+def _compare_several(studies: list[Study], output: Path) -> None:
+    from studies.cli.data_sets import compare_several
 
-    found, page = compare_over_data_sets(studies, output, open_console())
+    reason, page = compare_several(studies, output, open_console())
     typer.echo(page)
-    if not found.ranked:
-        typer.echo(f"warning: nothing can be compared: {headline(found)}", err=True)
+    if reason:
+        typer.echo(f"warning: nothing can be compared: {reason}", err=True)
         raise typer.Exit(INCOMPLETE)
 
 

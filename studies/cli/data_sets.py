@@ -1,4 +1,4 @@
-"""Studies of several data sets: the option that names them, one after the other, and their comparison."""
+"""Studies of several data sets, or of several numbers of training images: their options, runs and comparison."""
 
 from __future__ import annotations
 
@@ -19,14 +19,16 @@ if TYPE_CHECKING:
 
     from bench.study.definition import BoundStudy, StudySettings
     from bench.study.definition import Study as DeclaredStudy
-    from reports.analysis.data_sets import OverDataSets
     from reports.analysis.results import Study
+    from reports.text.tables import Table
 
-OPTION = "--dataset"
+OPTIONS = ("--dataset", "--train-sizes")
+ALL = "all"
+"""The number of training images that is every one."""
 
 
-class SeveralDataSets(TyperCommand):
-    """A command whose ``--dataset`` takes all words up to the next option: ``--dataset a b c``."""
+class SeveralWords(TyperCommand):
+    """A command whose :data:`OPTIONS` take all words up to the next option: ``--dataset a b c``."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Repeat the option before each of its words but a last one that is the command's own argument."""
@@ -36,54 +38,86 @@ class SeveralDataSets(TyperCommand):
             words = list(_further_words(args))
             # Without another word, the last one is what the command itself takes: `study --dataset a b NAME`.
             if extra and len(extra) <= len(words) <= len(extra) + 1:
-                taken = set(words[: len(extra)])
-                args = [each for i, word in enumerate(args) for each in ([OPTION, word] if i in taken else [word])]
+                taken = dict(words[: len(extra)])
+                args = [each for i, word in enumerate(args) for each in ([taken[i], word] if i in taken else [word])]
         return super().parse_args(ctx, args)
 
 
-def _further_words(args: Sequence[str]) -> Iterator[int]:
-    """Places of the words that follow the value of ``--dataset`` up to the next option."""
-    values = -1
+def _further_words(args: Sequence[str]) -> Iterator[tuple[int, str]]:
+    """Places of the words that follow the value of one of the options up to the next option, and which one it is."""
+    values, option = -1, ""
     for place, word in enumerate(args):
         if word == "--":
             return
-        if word == OPTION or word.startswith(f"{OPTION}="):
-            values = 0 if word == OPTION else 1
+        name, is_joined, _ = word.partition("=")
+        if name in OPTIONS:
+            values, option = (1 if is_joined else 0), name
         elif word.startswith("-") and values != 0:
             values = -1
         elif values >= 0:
             values += 1
             if values > 1:
-                yield place
+                yield place, option
+
+
+def varied(datasets: Sequence[str], train_sizes: Sequence[str]) -> list[dict[str, Any]]:
+    """The settings in which the studies of one command differ: the data set, or the number of training images.
+
+    Raises:
+        SettingsError: several of both are given, one number twice, or what is none.
+    """
+    from bench.core.errors import SettingsError
+
+    numbers: list[int | None] = []
+    for word in train_sizes:
+        if word != ALL and not (word.isdecimal() and int(word) > 1):
+            raise SettingsError(f"train_sizes={word!r}: a whole number from 2, or {ALL!r} for every image, is accepted")
+        number = None if word == ALL else int(word)
+        if number in numbers:
+            raise SettingsError(f"train_sizes={word!r} is given twice: give it once")
+        numbers.append(number)
+    if len(datasets) > 1 and len(numbers) > 1:
+        raise SettingsError(
+            f"{len(datasets)} data sets and {len(numbers)} numbers of training images are given: several of one of the "
+            "two are accepted"
+        )
+    return [{"dataset": name, "train_images": number} for name in datasets for number in numbers or [None]]
 
 
 def check_each(study: DeclaredStudy, settings: Sequence[StudySettings]) -> list[BoundStudy]:
-    """Check a study on each of several data sets, before it begins on any.
+    """Check a study with each of several settings, before it begins with any.
 
     Raises:
-        SettingsError: a setting does not fit one of them, or two hold the same images.
-        DataError: one is missing or not of an accepted form.
+        SettingsError: a setting does not fit the data, or two are of the same images.
+        DataError: data is missing, not of an accepted form, or has too few training images.
     """
     from bench.checks.preflight import check_study, load_own_data
     from bench.core.errors import SettingsError
 
     planned = [check_study(study, each) for each in settings]
-    known: dict[str, str] = {}
-    for each in settings:
-        own = load_own_data(each)
-        content = each.dataset if own is None else own.digest
-        if content in known:
+    contents: dict[str, str] = {}
+    known: dict[tuple[str, int], StudySettings] = {}
+    for each, bound in zip(settings, planned, strict=True):
+        if each.dataset not in contents:
+            own = load_own_data(each)
+            contents[each.dataset] = each.dataset if own is None else own.digest
+        images = bound.info.sizes["train"]
+        other = known.setdefault((contents[each.dataset], images), each)
+        if other is each:
+            continue
+        if each.dataset == other.dataset and each.train_images != other.train_images:
+            first, second = (number.train_images or ALL for number in (other, each))
             raise SettingsError(
-                f"dataset={each.dataset!r} holds the same images as {known[content]!r}: give one of them"
+                f"train_sizes={first} and {second} are the same {images} images of {each.dataset!r}: give one of them"
             )
-        known[content] = each.dataset
+        raise SettingsError(f"dataset={each.dataset!r} holds the same images as {other.dataset!r}: give one of them")
     return planned
 
 
 def run_each(
     settings: Sequence[StudySettings], run: Callable[[StudySettings], tuple[str, str]]
 ) -> tuple[int, list[str]]:
-    """Run a study on each of several data sets in turn; what goes wrong on one is printed, and the next one begins.
+    """Run a study with each of several settings in turn; what goes wrong with one is printed, and the next one begins.
 
     Args:
         settings: those of each.
@@ -112,39 +146,49 @@ def run_each(
     return max(status for status, _ in ended), [study_id for _, study_id in ended if study_id]
 
 
-def compare_over_data_sets(studies: Sequence[Study], output: Path, console: Console) -> tuple[OverDataSets, Path]:
-    """Compare studies of different data sets, print what they say together, and write the page.
+def compare_several(studies: Sequence[Study], output: Path, console: Console) -> tuple[str, Path]:
+    """Compare studies of several data sets, or of several numbers of training images of one, and write the page.
 
-    The same studies, in any order, have their page in the same folder.
+    What they say together is printed. The same studies, in any order, have their page in the same folder.
 
     Returns:
-        The comparison, and the path of its page.
+        Why nothing can be compared, empty where something is; and the path of the page.
 
     Raises:
-        SettingsError: two studies are of the same data, or the page's folder is a link.
+        SettingsError: two studies are of the same data, they differ in both, or the page's folder is a link.
     """
     from bench.execution.removal import REPORT_FOLDERS, check_folder
     from reports.analysis.data_sets import over_data_sets
+    from reports.analysis.train_sizes import are_train_sizes, over_train_sizes
     from reports.pages.data_sets import write_data_sets
+    from reports.pages.train_sizes import write_train_sizes
+    from reports.text import data_sets, train_sizes
 
-    found = over_data_sets(studies)
     ids = sorted(study.results.study_id for study in studies)
     digest = hashlib.sha256("\n".join(ids).encode()).hexdigest()[:8]
-    folder = output / "reports" / f"compare-{len(ids)}-data-sets-{digest}"
-    check_folder(folder, *REPORT_FOLDERS)
-    _print(found, console)
-    return found, write_data_sets(found, folder)
+
+    def folder_of(kind: str) -> Path:
+        folder = output / "reports" / f"compare-{len(ids)}-{kind}-{digest}"
+        check_folder(folder, *REPORT_FOLDERS)
+        return folder
+
+    if are_train_sizes(studies):
+        sizes = over_train_sizes(studies)
+        folder, headline = folder_of("train-sizes"), train_sizes.headline(sizes)
+        _print(headline, train_sizes.details(sizes), train_sizes.likelihoods(sizes), console)
+        return "" if sizes.compared else headline, write_train_sizes(sizes, folder)
+    found = over_data_sets(studies)
+    folder, headline = folder_of("data-sets"), data_sets.headline(found)
+    _print(headline, data_sets.details(found), data_sets.likelihoods(found), console)
+    return "" if found.ranked else headline, write_data_sets(found, folder)
 
 
-def _print(found: OverDataSets, console: Console) -> None:
+def _print(headline: str, details: list[str], table: Table, console: Console) -> None:
     from rich.text import Text
 
-    from reports.text.data_sets import details, headline, likelihoods
-
-    console.print(Text(headline(found), style="bold"))
-    for sentence in details(found):
+    console.print(Text(headline, style="bold"))
+    for sentence in details:
         console.print(Text(sentence))
     console.print("")
-    table = likelihoods(found)
     rows = [[", ".join([cell.text, *cell.notes[:1]]) for cell in row] for row in table.rows]
     print_table(console, [column.lower() if column == table.columns[0] else column for column in table.columns], rows)

@@ -24,7 +24,7 @@ from studies.cli import (
     upload,
     worker,
 )
-from studies.cli.data_sets import SeveralDataSets, check_each, compare_over_data_sets, run_each
+from studies.cli.data_sets import SeveralWords, check_each, compare_several, run_each, varied
 from studies.cli.names import STUDIES
 from studies.cli.options import Equivalence, Extensions, Grey, Output, Resize, Storage, TrackingUri, load_extensions
 from studies.cli.output import lasting_output
@@ -57,7 +57,7 @@ def main() -> None:
 
 WHOLE = "N"
 """In place of ``<int range>``: the range stands behind it, and the narrower column leaves room for the help."""
-_NO_SETTINGS = ("name", "dataset", "no_reference_model", "dry_run", "extension", "quiet", "log_file")
+_NO_SETTINGS = ("name", "dataset", "train_sizes", "no_reference_model", "dry_run", "extension", "quiet", "log_file")
 """Options of ``study`` that are not settings of a study."""
 
 
@@ -74,7 +74,7 @@ def run_script(path: str) -> None:
     main()
 
 
-@app.command(cls=SeveralDataSets)
+@app.command(cls=SeveralWords)
 def study(
     name: Annotated[
         str,
@@ -98,6 +98,15 @@ def study(
     ] = None,
     resize: Resize = None,
     grey: Grey = False,
+    train_sizes: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="N...",
+            help="Train on so many images, `all` being every one; of several numbers, a study each and a comparison "
+            "[default: all].",
+            show_default=False,
+        ),
+    ] = None,
     trials: Annotated[int, typer.Option(help="Trials per arm, in all: a continued study adds what is missing.")] = 8,
     epochs: Annotated[
         int | None,
@@ -234,7 +243,7 @@ def study(
 
     options |= {"reference_model": not no_reference_model}
     names = dataset or [StudySettings.model_fields["dataset"].default]
-    settings = [StudySettings.from_options({**options, "dataset": each}) for each in names]
+    settings = [StudySettings.from_options({**options, **each}) for each in varied(names, train_sizes or [])]
     check_output(output)
     prepare_backend_for(name, extension, settings[0].backend)
     load_extensions(extension)
@@ -273,7 +282,7 @@ def study(
 def _run_several(
     study: Study, settings: list[StudySettings], run_one: Callable[[StudySettings], tuple[str, str]], console: Console
 ) -> None:
-    """Run a study on each of several data sets, and compare its arms over those on which it has ended."""
+    """Run a study with each of several settings, and compare its arms over those with which it has ended."""
     from bench.checks.preflight import check_stores
     from bench.tracking.reading.reader import load_results
     from reports.analysis.results import Study as Prepared
@@ -284,7 +293,7 @@ def _run_several(
     if len(ended) > 1:
         console.print("")
         studies = [Prepared(load_results(settings[0].tracking, study_id)) for study_id in ended]
-        _, page = compare_over_data_sets(studies, settings[0].output, console)
+        _, page = compare_several(studies, settings[0].output, console)
         typer.echo(page)
     if status:
         raise typer.Exit(status)

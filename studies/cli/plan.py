@@ -121,11 +121,14 @@ def _with_estimated_budget(bound: BoundStudy) -> tuple[BoundStudy, list[str]]:
 
 
 def print_sum(planned: Sequence[BoundStudy], console: Console) -> None:
-    """Print what a study on several data sets takes in all."""
+    """Print what a study on several data sets, or of several numbers of training images, takes in all."""
+    planned = [_with_estimated_budget(bound)[0] for bound in planned]
     runs = sum(bound.runs + (plan_reference(bound) is not None) for bound in planned)
     seconds = sum(total_seconds(bound, plan(bound)) for bound in planned)
+    of_one = len({bound.settings.dataset for bound in planned}) == 1
+    kind = "numbers of training images" if of_one else "data sets"
     console.print(
-        f"in all    {len(planned)} data sets, one after the other, and a comparison over them: {runs:,} runs, "
+        f"in all    {len(planned)} {kind}, one after the other, and a comparison over them: {runs:,} runs, "
         f"{format_duration(seconds)} on this processor, within a factor of about three",
         highlight=False,
         markup=False,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ from PIL import Image, ImageOps
 from bench import register_dataset
 from bench.core.errors import DataError
 from bench.data import registry
+from bench.data.dataset import Dataset
 from bench.data.preparation import Preparation, parse_size
 
 RNG = np.random.default_rng(0)
@@ -121,3 +123,78 @@ def test_two_channels_cannot_become_grey() -> None:
     register = {"images": COLOUR[..., :2]}
     with pytest.raises(DataError, match="has 2 channels; --grey takes images of 3"):
         Preparation(grey=True).apply(register["images"])
+
+
+def chosen(n: int | None, dataset: str = "digits") -> Dataset:
+    return registry.load(dataset, Preparation(train_images=n))
+
+
+def rows(images: np.ndarray) -> list[bytes]:
+    return [image.tobytes() for image in images]
+
+
+def test_fewer_training_images_are_among_more_and_validation_and_test_stay() -> None:
+    whole, large, small = chosen(None), chosen(300), chosen(40)
+    assert [len(each.tuning.train) for each in (whole, large, small)] == [1259, 300, 40]
+    assert rows(large.tuning.train.images)[:40] == rows(small.tuning.train.images)
+    assert set(rows(large.tuning.train.images)) <= set(rows(whole.tuning.train.images))
+    # No run of neighbours: a file may be sorted by class.
+    assert len(set(small.tuning.train.labels)) > 5
+    for each in (large, small):
+        assert np.array_equal(each.tuning.validation.images, whole.tuning.validation.images)
+        assert np.array_equal(each.open_test().images, whole.open_test().images)
+        assert np.array_equal(each.open_test().labels, whole.open_test().labels)
+    assert len({each.digest for each in (whole, large, small)}) == 3
+    assert len({each.held_out_digest for each in (whole, large, small)}) == 1
+    again = chosen(300)
+    assert (again.digest, again.labels_digest) == (large.digest, large.labels_digest)
+
+
+def test_the_labels_are_those_of_the_images() -> None:
+    whole, small = chosen(None).tuning.train, chosen(40).tuning.train
+    label = dict(zip(rows(whole.images), whole.labels, strict=True))
+    assert [label[image] for image in rows(small.images)] == small.labels.tolist()
+
+
+def test_what_is_known_of_fewer_training_images_says_so() -> None:
+    small, whole = chosen(300), registry.describe("digits")
+    assert small.info == registry.describe("digits", Preparation(train_images=300))
+    assert (small.info.name, small.info.sizes["train"], small.info.chosen_from) == ("digits-300", 300, 1259)
+    assert small.info.source.endswith("; here 300 of its 1,259 training images, always the same.")
+    # All of them are the data set itself, however they are asked for.
+    assert chosen(1259).info == whole
+    assert chosen(1259).digest == chosen(None).digest
+    resized = registry.describe("digits", Preparation(resize=(4, 4), train_images=300))
+    assert (resized.name, resized.image_shape) == ("digits-4x4-300", (4, 4, 1))
+
+
+@pytest.mark.usefixtures("own_registries")
+def test_training_images_are_chosen_of_every_kind_of_data(tmp_path: Path) -> None:
+    images = RNG.integers(0, 256, (40, 4, 4), np.uint8)
+    np.savez(tmp_path / "mine.npz", x_train=images, x_test=images[:5])
+    (tmp_path / "files").mkdir()
+    for i, image in enumerate(images):
+        Image.fromarray(image).save(tmp_path / "files" / f"{i:02d}.png")
+    register_dataset("mine", source="here")(lambda: {"images": images})
+    for name in (str(tmp_path / "mine.npz"), str(tmp_path / "files"), "mine"):
+        few, whole = chosen(7, name), chosen(None, name)
+        assert few.info == registry.describe(name, Preparation(train_images=7))
+        assert set(rows(few.tuning.train.images)) <= set(rows(whole.tuning.train.images))
+        assert few.held_out_digest == whole.held_out_digest
+
+
+@pytest.mark.parametrize("function", [registry.describe, registry.load])
+def test_more_training_images_than_there_are_cannot_be_chosen(function: Callable[..., object]) -> None:
+    message = (
+        "^train_images=1260: digits has 1259 training images; 2 to 1259 are accepted, and without a number, or with "
+        "--train-sizes all, every one is used$"
+    )
+    with pytest.raises(DataError, match=message):
+        function("digits", Preparation(train_images=1260))
+
+
+def test_data_outside_is_whole_whatever_is_trained_on(tmp_path: Path) -> None:
+    np.savez(tmp_path / "outside.npz", images=RNG.integers(0, 17, (12, 8, 8), np.uint8), grey_levels=17)
+    few = Preparation(train_images=500)
+    own = registry.check_outside(str(tmp_path / "outside.npz"), registry.describe("digits", few), few)
+    assert own == Preparation()

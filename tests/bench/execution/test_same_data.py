@@ -113,6 +113,19 @@ def test_a_study_without_outside_data_opens_none(start, tiny_study, digits, tmp_
     study.tracker.close()
 
 
+@pytest.mark.parametrize("other", [{"resize": 4}, {"train_images": 50}], ids=lambda other: next(iter(other)))
+def test_the_same_file_that_is_read_in_another_way_is_what_it_was(settings_for, tiny_study, tmp_path, other):
+    path = tmp_path / "data.npz"
+    write(path, n=200)
+    for changes in ({}, other):
+        settings = settings_for(tmp_path / "runs", dataset=str(path), **changes)
+        data = load(str(path), settings.preparation)
+        study = open_session(BoundStudy(tiny_study, settings, data.info, data.digest, data.labels_digest))
+        study.tracker.close()
+        assert study.is_new
+        assert say_other_data(study) == ""
+
+
 def test_a_file_that_was_replaced_begins_another_study_which_is_said_once(settings_for, tiny_study, tmp_path):
     path = tmp_path / "data.npz"
 

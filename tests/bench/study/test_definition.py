@@ -40,6 +40,7 @@ def bind(*arms, info=DIGITS, digest="d", study=BOTH, **settings):
         ({"selection_samples": 0}, r"selection_samples=0: .*greater than or equal to 1"),
         ({"importance_samples": 0}, r"importance_samples=0: .*greater than or equal to 1"),
         ({"evaluation_images": 1}, r"evaluation_images=1: .*greater than or equal to 2"),
+        ({"train_images": 1}, r"train_images=1: .*greater than or equal to 2"),
         ({"grey_levels": 1}, r"grey_levels=1: .*greater than or equal to 2"),
         ({"resize": "32x"}, r"resize='32x': a size is HEIGHTxWIDTH, such as 32x48, or one number for both"),
         ({"resize": 0}, r"resize=0: a size is HEIGHTxWIDTH"),
@@ -101,6 +102,19 @@ def test_a_budget_is_images_or_passes_over_the_training_split(settings, train_im
     training = StudySettings.from_options(settings).training(TrainingConfig(learning_rate=0.5), train_images)
     assert (training.images, training.evaluations, training.learning_rate) == (images, evaluations, 0.5)
     assert training.steps >= evaluations
+
+
+@pytest.mark.parametrize(
+    ("settings", "images", "evaluations"),
+    [({}, 100_000, 200), ({"images": 5000}, 5000, 10), ({"epochs": 20}, 10_000, 20)],
+)
+def test_as_many_images_are_seen_of_a_part_of_the_data_as_of_all_of_it(settings, images, evaluations):
+    chosen = StudySettings.from_options(settings).training(TrainingConfig(), 500, chosen_from=5000)
+    assert (chosen.images, chosen.evaluations) == (images, evaluations)
+    info = replace(DIGITS, sizes={**DIGITS.sizes, "train": 500}, chosen_from=1259)
+    # The nearest whole number of whole intervals between its own evaluations.
+    assert bind(info=info).base(VAE).training.images == pytest.approx(60 * 1259, rel=0.01)
+    assert bind(info=info, epochs=20).base(VAE).training.images == 10_000
 
 
 def test_everything_is_kept_in_the_output_folder_unless_it_is_set_otherwise(tmp_path):
@@ -181,6 +195,7 @@ def test_a_size_is_given_in_several_ways_and_kept_in_one(size):
     assert settings.preparation == Preparation(17, (32, 32), True)
     assert Preparation.from_settings(settings.model_dump(mode="json")) == settings.preparation
     assert Preparation.from_settings({}) == StudySettings().preparation == Preparation()
+    assert StudySettings(train_images=9).preparation == Preparation(train_images=9)
 
 
 def test_the_identifier_names_study_and_data():

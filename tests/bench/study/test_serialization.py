@@ -43,11 +43,13 @@ def test_every_study_comes_back_as_it_was(bound, tmp_path, name):
 
 
 def test_how_images_are_read_and_the_names_of_their_classes_come_back(bound, tmp_path):
-    one = bound(load_study(STUDIES[0]), storage=None, resize=8, grey=True)
-    one = replace(one, info=replace(one.info, class_names=tuple("0123456789"), split_off=("validation", "test")))
+    one = bound(load_study(STUDIES[0]), storage=None, resize=8, grey=True, train_images=500)
+    one = replace(
+        one, info=replace(one.info, class_names=tuple("0123456789"), split_off=("validation", "test")), held_out="h"
+    )
     back = from_json(json.loads(json.dumps(to_json(one))), None, None, tmp_path)
     assert replace(back, earlier={}) == one
-    assert back.settings.preparation == Preparation(None, (8, 8), True)
+    assert back.settings.preparation == Preparation(None, (8, 8), True, 500)
 
 
 SWEPT = {

@@ -498,6 +498,16 @@ def test_images_are_brought_to_a_size_by_a_setting(asked):
     assert load(one.settings.dataset, one.settings.preparation).info.image_shape == (2, 3, 1)
 
 
+def test_fewer_images_are_trained_on_by_a_setting(asked, tmp_path):
+    with pytest.raises(DataError, match=r"train_images=211: the-arrays has 210 training images; 2 to 210 are accepted"):
+        asked(data=IMAGES, train_images=211)
+    assert not (tmp_path / "runs" / "data").exists()
+    one = asked(data=IMAGES, train_images=20)
+    data = load(one.settings.dataset, one.settings.preparation)
+    assert data.info.sizes == {"train": 20, "validation": 30, "test": 60}
+    assert one.settings.dataset == asked(data=IMAGES).settings.dataset
+
+
 def test_settings_and_arms_are_taken_as_they_are_given(asked):
     one = asked(SMALL, trials=5, quiet=True)
     assert (one.study.name, one.study.arms, one.settings.trials, one.quiet) == ("study", (SMALL,), 5, True)

@@ -1,0 +1,214 @@
+"""Studies of one data set at several numbers of training images: how does the answer change with the data?
+
+The sets of images lie within each other and are no independent data sets: there are no ranks, and no test over them. At
+each number stand the mean and the interval that the study of this number has alone; an arm's change from one number to
+the next is that of two studies of the same test images.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import combinations, groupby, pairwise
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+
+from bench.core.errors import SettingsError
+from reports.analysis.comparison import likelihood_change, other_bound
+from reports.analysis.costs import Cost
+from reports.analysis.data_sets import SeveralStudies, in_one_unit
+from reports.analysis.differences import likelihood
+from reports.analysis.frontier import AtBudget, changes_of_order
+from reports.analysis.results import LIKELIHOOD, select
+from reports.formatting import plain
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from reports.analysis.frontier import Crossing
+    from reports.analysis.results import Study
+    from reports.analysis.statistics import Interval
+
+TRAINING_IMAGES = Cost("images", "training images", "")
+"""What the arms are drawn and compared against."""
+DETERMINING = (
+    *("question", "trials", "seeds", "seed", "sampler", "pruner", "batch_size", "selection_samples"),
+    *("importance_samples", "evaluation_images", "backend", "smoke"),
+)
+"""Settings in which studies should not differ beside the number of images."""
+
+
+@dataclass(frozen=True)
+class Gain:
+    """What more training images bring an arm.
+
+    Attributes:
+        arm: the arm.
+        before: fewer images.
+        after: more images.
+        change: of test bits/dim, after - before; None where no interval is known.
+    """
+
+    arm: str
+    before: int
+    after: int
+    change: Interval | None
+
+
+class OverTrainSizes(SeveralStudies):
+    """Studies of one data set by their number of training images, in words and ascending."""
+
+    @cached_property
+    def sizes(self) -> list[int]:
+        """The numbers of training images."""
+        return [train_size(study) for study in self.studies.values()]
+
+    @property
+    def data_name(self) -> str:
+        """The name of the data set that all are of."""
+        dataset = next(iter(self.studies.values())).results.dataset
+        name = plain(dataset.get("name"))
+        return name.removesuffix(f"-{self.sizes[0]}") if dataset.get("chosen_from") else name
+
+    def levels(self, arm: str) -> dict[int, np.ndarray]:
+        """The finite test bits/dim of an arm's seeds, by number of training images; those that have any."""
+        found = {}
+        for n, study in zip(self.sizes, self.studies.values(), strict=True):
+            if arm in study.finals:
+                values = select(study.finals[arm].measurements, "test", LIKELIHOOD)["value"].to_numpy(dtype=float)
+                if np.isfinite(values).any():
+                    found[n] = values[np.isfinite(values)]
+        return found
+
+    @cached_property
+    def orders(self) -> list[AtBudget]:
+        """The arms at each number of training images, by the interval that the study there has alone."""
+        levels = {arm: self.levels(arm) for arm in self.arms}
+        found = []
+        for n, study in zip(self.sizes, self.studies.values(), strict=True):
+            here = {arm: values[n] for arm, values in levels.items() if n in values}
+            ranked = sorted(here, key=lambda arm: float(here[arm].mean()))
+            if len(ranked) < 2:
+                found.append(AtBudget(n, None, here))
+                continue
+            lowest, second, *_ = ranked
+            found.append(AtBudget(n, None, here, lowest, second, _above(study, lowest, second, here)))
+        return found
+
+    @property
+    def leads(self) -> list[tuple[list[AtBudget], str]]:
+        """Neighbouring numbers with the arm that is clearly the lowest there, empty where that is open."""
+        compared = [order for order in self.orders if order.lowest]
+        return [(list(some), arm) for arm, some in groupby(compared, lambda each: each.lowest * each.is_clear)]
+
+    @property
+    def compared(self) -> bool:
+        """Whether an arm has a likelihood at two numbers of training images or more."""
+        return any(len(self.levels(arm)) > 1 for arm in self.arms)
+
+    def difference(self, first: str, second: str) -> pd.DataFrame:
+        """How far an arm lies above another one, as :func:`reports.analysis.frontier.difference` has it of budgets."""
+        rows = []
+        for order, study in zip(self.orders, self.studies.values(), strict=True):
+            if first in order.levels and second in order.levels:
+                rows.append([order.cost, *_above(study, first, second, order.levels)])
+        points = pd.DataFrame(rows, columns=["cost", "value", "low", "high"], dtype=float)
+        return points.assign(sign=np.sign(points["value"]))
+
+    @cached_property
+    def crossings(self) -> list[Crossing]:
+        """Where the order of two arms changes; ``at`` is the first number of images of their new order."""
+        found = []
+        for first, second in combinations(self.arms, 2):
+            points = self.difference(first, second)
+            known = bool(points["low"].notna().any())
+            found += changes_of_order(points, first, second, has_interval=known)
+        return found
+
+    @cached_property
+    def gains(self) -> list[Gain]:
+        """What each step to more training images brings each arm."""
+        return [self.gain(arm, *step) for arm in self.arms for step in pairwise(self.levels(arm))]
+
+    def gain(self, arm: str, before: int, after: int) -> Gain:
+        """What an arm gains between two numbers of training images at which it has a likelihood."""
+        fewer, more = (list(self.studies.values())[self.sizes.index(n)] for n in (before, after))
+        comparable = not other_bound(fewer, more, arm)
+        return Gain(arm, before, after, likelihood_change(fewer, more, arm) if comparable else None)
+
+    @property
+    def differing(self) -> list[str]:
+        """Settings beside the number of images in which the studies differ."""
+        known = [{**study.results.settings, "question": study.results.question} for study in self.studies.values()]
+        return [name for name in DETERMINING if len({str(settings.get(name)) for settings in known}) > 1]
+
+    def seen(self, arm: str) -> dict[int, int]:
+        """The training images that a run of an arm sees at most, by number of images, where the study logged it."""
+        found = {}
+        for n, study in zip(self.sizes, self.studies.values(), strict=True):
+            budgets = study.results.settings.get("training_images")
+            if isinstance(budgets, dict) and isinstance(budgets.get(arm), int):
+                found[n] = budgets[arm]
+        return found
+
+
+def _above(study: Study, first: str, second: str, levels: dict[str, np.ndarray]) -> tuple[float, float, float]:
+    """How far the second of two arms lies above the first, with its interval; NaN for an interval that is not known."""
+    interval = likelihood(study, second, first)
+    if interval is None:
+        return float(levels[second].mean() - levels[first].mean()), np.nan, np.nan
+    return interval.value, interval.low, interval.high
+
+
+def train_size(study: Study) -> int:
+    """The number of training images of a study.
+
+    Raises:
+        SettingsError: it does not say.
+    """
+    sizes = study.results.dataset.get("sizes")
+    n = sizes.get("train") if isinstance(sizes, dict) else None
+    if not isinstance(n, int):
+        raise SettingsError(f"{study.results.study_id} does not say how many images it trained on: leave it out")
+    return n
+
+
+def are_train_sizes(studies: Sequence[Study]) -> bool:
+    """Whether studies are of one data set with other training images, by the digest of what they hold out.
+
+    Raises:
+        SettingsError: some are, and others are of another data set.
+    """
+    groups: dict[object, list[Study]] = {}
+    for study in studies:
+        dataset = study.results.dataset
+        groups.setdefault(dataset.get("held_out") or dataset.get("digest"), []).append(study)
+    differing = [group for group in groups.values() if len({each.results.dataset.get("digest") for each in group}) > 1]
+    if differing and len(groups) > 1:
+        first, second, *_ = differing[0]
+        other = next(group[0] for group in groups.values() if group is not differing[0])
+        raise SettingsError(
+            f"{first.results.study_id} and {second.results.study_id} are of one data set with other training images, "
+            f"and {other.results.study_id} is of another data set: give studies of one data set, or one of each"
+        )
+    return bool(differing)
+
+
+def over_train_sizes(studies: Sequence[Study]) -> OverTrainSizes:
+    """Bring together studies of one data set that :func:`are_train_sizes` has found to be such.
+
+    Raises:
+        SettingsError: two trained on the same number of images, or one does not say on how many.
+    """
+    known: dict[int, Study] = {}
+    for study in studies:
+        other = known.setdefault(n := train_size(study), study)
+        if other is not study:
+            raise SettingsError(
+                f"{other.results.study_id} and {study.results.study_id} both trained on {n} images: give one study for "
+                "each number of training images"
+            )
+    kept, left_out = in_one_unit(known[n] for n in sorted(known))
+    return OverTrainSizes({f"{train_size(study):,}": study for study in kept}, left_out)

@@ -1,0 +1,232 @@
+"""A comparison over numbers of training images in words and tables."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from reports import formatting
+from reports.analysis.convergence import improving
+from reports.analysis.train_sizes import TRAINING_IMAGES
+from reports.formatting import MISSING, count, listing, plain, quantity
+from reports.text.frontier import VERDICT, interval_of, verdict
+from reports.text.smoke import marked
+from reports.text.tables import Cell, Table
+
+if TYPE_CHECKING:
+    from reports.analysis.frontier import AtBudget, Crossing
+    from reports.analysis.train_sizes import Gain, OverTrainSizes
+
+SAME_BUDGET = 0.05
+"""Budgets that differ by less than this share are the same but for whole evaluations."""
+NOTES: list[tuple[str, str]] = [
+    (
+        "Training images",
+        "The first ones of a fixed permutation of the training split, so that fewer images lie within more. They are "
+        "drawn whatever their class. Validation and test images are the same for every number, and so are those that "
+        "choose the best weights.",
+    ),
+    (
+        "Budget",
+        "By default a run sees as many training images at every number as it would with all of them, so that only the "
+        "data differ and not how long training lasts; of fewer images it makes more passes, is evaluated once a pass "
+        "(at most 400 times), keeps the weights of its best evaluation on validation, and ends once validation has not "
+        "improved for a while. So a small set is not judged by weights that have overfitted it. --epochs counts passes "
+        "over the images of each number instead, and then fewer images are also trained on for fewer steps.",
+    ),
+    (
+        "Intervals",
+        "Which arm is lower at a number of images is what the study of that number says alone, with its interval: over "
+        "seeds and test images, paired image by image, where it has the likelihood of each image. What more images "
+        "bring an arm is the same of two studies, whose test images are the same ones. Seeds choose no images: another "
+        "draw of the training images is in no interval.",
+    ),
+    (
+        "No ranks",
+        "The sets of images share their images, and each study its test images, so that they are no independent data "
+        "sets: there are no average ranks and no test over them.",
+    ),
+]
+"""How the page is to be read."""
+
+
+def headline(found: OverTrainSizes) -> str:
+    """How the answer changes with the number of training images, in a sentence or two."""
+    said = _headline(found)
+    smoke = any(study.results.settings.get("smoke") is True for study in found.studies.values())
+    return marked(said, {"smoke": smoke})
+
+
+def _headline(found: OverTrainSizes) -> str:
+    if not found.compared:
+        return "No arm was measured at two numbers of training images."
+    leads, name = found.leads, found.data_name
+    if not leads:
+        return " ".join(_fall(found, arm) for arm in found.arms if len(found.levels(arm)) > 1)
+    lower = "lower" if max(len(order.levels) for order in found.orders) == 2 else "lowest"
+    if len(leads) == 1:
+        (orders, arm), *_ = leads
+        ends = _span(orders)
+        if arm:
+            everywhere = f"at every number of training images, {ends}"
+            return f"{found.title(arm)} has the {lower} test bits/dim on {name} {everywhere}."
+        return f"At no number of training images of {name}, {ends}, do the data decide{_between(found, orders)}."
+    parts = []
+    for orders, arm in leads:
+        said = f"{found.title(arm)} has the {lower} test bits/dim" if arm else "the data do not decide"
+        parts.append(f"{_span(orders)} {said}{'' if arm else _between(found, orders)}")
+    changes = len({arm for _, arm in leads if arm}) > 1
+    head = f"Which arm is better on {name} changes" if changes else f"How clear the answer on {name} is depends"
+    return f"{head} {'with' if changes else 'on'} the number of training images: {'; '.join(parts)}."
+
+
+def _span(orders: list[AtBudget]) -> str:
+    first, last = (f"{order.cost:,.0f}" for order in (orders[0], orders[-1]))
+    return f"at {first}" if len(orders) == 1 else f"from {first} to {last}"
+
+
+def _between(found: OverTrainSizes, orders: list[AtBudget]) -> str:
+    """The two lowest arms of each number, at which their order is open."""
+    names = dict.fromkeys(arm for order in orders for arm in (order.lowest, order.second))
+    return f" between {listing([found.title(arm) for arm in found.arms if arm in names])}"
+
+
+def _fall(found: OverTrainSizes, arm: str) -> str:
+    """How an arm's bits/dim change from the fewest to the most images."""
+    levels = found.levels(arm)
+    fewest, most = min(levels), max(levels)
+    means = [quantity(float(levels[n].mean())) for n in (fewest, most)]
+    word = "falls" if levels[most].mean() < levels[fewest].mean() else "rises"
+    text = f"{found.title(arm)} {word} from {means[0]} bits/dim at {fewest:,} training images to {means[1]} at {most:,}"
+    change = found.gain(arm, fewest, most).change
+    if change is None:
+        return f"{text}; no interval is known."
+    value, low, high = formatting.difference(change.value, change.low, change.high)
+    return f"{text}: a change of {value} (95% interval {low} to {high})."
+
+
+def details(found: OverTrainSizes) -> list[str]:
+    """What a reader must know to weigh the headline."""
+    # The others are of arms of which neither becomes the lowest.
+    lowest = {order.cost: order.lowest for order in found.orders}
+    said = [*found.left_out, *(_crossing(found, each) for each in found.crossings if lowest[each.at] == each.after)]
+    if found.leads:
+        said += [_fall(found, arm) for arm in found.arms if len(found.levels(arm)) > 1]
+    single = [
+        row for row in found.orders if row.lowest and min(len(row.levels[a]) for a in (row.lowest, row.second)) < 2
+    ]
+    if single:
+        said.append(
+            "Where an arm has one seed, its interval is over test images alone: another seed may turn the order."
+        )
+    said += _budget(found)
+    if unfinished := _improving(found):
+        said.append(f"Still improving when training stopped, so that more epochs would lower them: {unfinished}.")
+    for arm in found.arms:
+        missing = [name for name, row in found.estimates.items() if row[arm] is None]
+        if missing:
+            said.append(f"{found.title(arm)} has no test bits/dim at {listing(missing)} training images.")
+    said += [
+        f"{found.title(arm)} is of different families at different numbers of training images: {listing(families)}."
+        for arm, families in found.other_families.items()
+    ]
+    if found.differing:
+        said.append(f"The studies differ in more than their training images: {listing(found.differing)}.")
+    return said
+
+
+def _crossing(found: OverTrainSizes, crossing: Crossing) -> str:
+    before, after = found.title(crossing.before), found.title(crossing.after)
+    both = found.levels(crossing.before).keys() & found.levels(crossing.after).keys()
+    last = max(n for n in both if n < crossing.at)
+    return (
+        f"The means of {before} and {after} cross between {last:,} and {TRAINING_IMAGES.amount(crossing.at)} "
+        f"({interval_of(TRAINING_IMAGES, crossing)}): {before} is lower before, {after} after."
+    )
+
+
+def _budget(found: OverTrainSizes) -> list[str]:
+    """How many images runs saw at most: the same number everywhere, or what it was at the ends."""
+    by_arm = {arm: seen for arm in found.arms if len(seen := found.seen(arm)) > 1}
+    if not by_arm:
+        return []
+    same = all(max(seen.values()) <= (1 + SAME_BUDGET) * min(seen.values()) for seen in by_arm.values())
+    texts = {}
+    for arm, seen in by_arm.items():
+        most = TRAINING_IMAGES.amount(max(seen.values()))
+        fewest, largest = min(seen), max(seen)
+        texts[arm] = most if same else f"{seen[fewest]:,} at {fewest:,} and {seen[largest]:,} at {largest:,}"
+    listed = (
+        next(iter(texts.values()))
+        if len(set(texts.values())) == 1
+        else listing([f"{text} by {found.title(arm)}" for arm, text in texts.items()])
+    )
+    if same:
+        return [f"At every number of training images runs have about the same budget of images seen: at most {listed}."]
+    return [
+        f"Budgets differ with the number of training images: runs saw at most {listed}. What more images bring is then "
+        "also what more training brings."
+    ]
+
+
+def _improving(found: OverTrainSizes) -> str:
+    """The arms of which half of the seeds or more were still improving, and at which numbers."""
+    said = []
+    for arm in found.arms:
+        at = [
+            name
+            for name, study in found.studies.items()
+            if arm in study.finals and 0 < len(study.finals[arm].runs) <= 2 * len(improving(study, arm))
+        ]
+        if at:
+            everywhere = len(at) == len(found.levels(arm)) > 1
+            said.append(f"{found.title(arm)} {'at every number' if everywhere else f'at {listing(at)}'}")
+    return "; ".join(said)
+
+
+def likelihoods(found: OverTrainSizes) -> Table:
+    """Test bits/dim of each arm at each number of training images, the lowest, and the distance to the next one."""
+    rows = []
+    for name, order in zip(found.studies, found.orders, strict=True):
+        cells = [_level(found, name, arm) for arm in found.arms]
+        judged = verdict(found, order, order.above, []) if len(found.arms) > 1 else []
+        rows.append([Cell(name, order=order.cost), *cells, *judged])
+    judged_columns = VERDICT if len(found.arms) > 1 else ()
+    caption = "Test bits/dim, mean over seeds ± its error; less is better"
+    return Table(caption, ["Training images", *map(found.title, found.arms), *judged_columns], rows, sortable=True)
+
+
+def _level(found: OverTrainSizes, name: str, arm: str) -> Cell:
+    estimate = found.estimates[name][arm]
+    if estimate is None:
+        return Cell("no value" if arm in found.studies[name].families else "absent")
+    return Cell(quantity(estimate.mean, estimate.error), [count(estimate.seeds, "seed")], order=estimate.mean)
+
+
+def gains(found: OverTrainSizes) -> Table:
+    """What each step to more training images brings each arm."""
+    rows = [[Cell(found.title(each.arm)), Cell(f"{each.before:,}"), *_gain(each)] for each in found.gains]
+    caption = "What more training images bring: the change of test bits/dim, less is better"
+    return Table(caption, ["Arm", "From", "To", "Change", "95% interval", "Verdict"], rows)
+
+
+def _gain(gain: Gain) -> list[Cell]:
+    after, change = Cell(f"{gain.after:,}"), gain.change
+    if change is None:
+        return [after, Cell(MISSING), Cell(MISSING), Cell("not known")]
+    value, low, high = formatting.difference(change.value, change.low, change.high)
+    notes = [] if change.over_seeds else ["seeds not repeated"]
+    judged = "within noise" if change.contains_zero else "lower" if change.value < 0 else "higher"
+    return [after, Cell(value), Cell(f"{low} to {high}", notes), Cell(judged)]
+
+
+def sources(found: OverTrainSizes) -> Table:
+    """The study of each number of training images, and what its runs saw at most."""
+    rows = []
+    for n, (name, study) in zip(found.sizes, found.studies.items(), strict=True):
+        known, settings = study.results.provenance, study.results.settings
+        seen = {each for arm in found.arms if (each := found.seen(arm).get(n))}
+        ends = " to ".join(f"{each:,}" for each in sorted({min(seen), max(seen)})) if seen else MISSING
+        values = [settings.get("trials"), settings.get("seeds"), known.get("commit"), known.get("device")]
+        rows.append([Cell(name), Cell(study.results.study_id), Cell(ends), *(Cell(plain(value)) for value in values)])
+    columns = ["Training images", "Study", "Images seen at most", "Trials", "Seeds", "Commit", "Device"]
+    return Table("The studies", columns, rows)
