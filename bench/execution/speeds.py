@@ -22,7 +22,7 @@ from bench.study.definition import BoundStudy
 from bench.study.duration import format_duration
 from bench.study.plan import middle_values
 from bench.study.reference_model import NAME, reference_study
-from bench.study.speed import Speed
+from bench.study.speed import Speed, mean_speed
 from bench.training.loop import compile_for_training
 from bench.training.program import TrainingProgram, training_program
 from models.base.config import Shape
@@ -41,9 +41,11 @@ FILE = "speeds.json"
 
 
 def measured_speeds(bound: BoundStudy, say: Callable[[str], None]) -> dict[str, Speed]:
-    """The speed of each arm in the middle of its sweep, and that of the reference model, by name.
+    """The speed of each arm, and that of the reference model, by name.
 
-    It is measured once, by the backend that this process runs on, and cached: the same command finds the same budget.
+    That of an arm is the mean of two configurations' speeds, as a choice may have a fast and a slow end: its own, and
+    the middle of its sweep. It is measured once, by the backend that this process runs on, and cached: the same command
+    finds the same budget.
 
     Args:
         bound: the study.
@@ -53,11 +55,14 @@ def measured_speeds(bound: BoundStudy, say: Callable[[str], None]) -> dict[str, 
         SettingsError: what was cached was altered.
         LockFileError: its lock cannot be opened.
     """
-    configs = {arm.name: bound.configure(arm, middle_values(arm.sweep)) for arm in bound.study.arms}
+    configs = {
+        arm.name: [bound.configure(arm, each) for each in (bound.first_values(arm), middle_values(arm.sweep))]
+        for arm in bound.study.arms
+    }
     if (reference := reference_study(bound)) is not None:
-        configs[NAME] = reference.base(reference.study.arms[0])
+        configs[NAME] = [reference.base(reference.study.arms[0])]
     known = {
-        "configs": {name: config.without_budget for name, config in configs.items()},
+        "configs": {name: [each.without_budget for each in measured] for name, measured in configs.items()},
         "shape": list(bound.info.image_shape),
         "grey_levels": bound.info.grey_levels,
         "processor": processor(),
@@ -77,19 +82,28 @@ def measured_speeds(bound: BoundStudy, say: Callable[[str], None]) -> dict[str, 
         if key not in kept:
             say("measuring how fast the arms are here")
             kept[key] = {
-                name: measure_speed(config, bound.info.image_shape, bound.info.grey_levels)
-                for name, config in configs.items()
+                name: mean_speed(
+                    [
+                        measure_speed(each, bound.info.image_shape, bound.info.grey_levels)
+                        for each in _different(measured)
+                    ]
+                )
+                for name, measured in configs.items()
             }
             unfinished = path.with_suffix(".new")
             unfinished.write_bytes(_KEPT.dump_json(kept, indent=1))
             unfinished.replace(path)
     for name, speed in kept[key].items():
-        rate = configs[name].training.batch_size / speed.step_seconds
+        rate = configs[name][0].training.batch_size / speed.step_seconds
         say(
             f"{name}: {rate:,.0f} images/s of training after {format_duration(speed.first_seconds)} of compiling, "
             f"{1 / max(speed.likelihood_seconds, 1e-9):,.0f} likelihoods/s"
         )
     return kept[key]
+
+
+def _different(configs: list[RunConfig]) -> list[RunConfig]:
+    return [each for i, each in enumerate(configs) if each not in configs[:i]]
 
 
 def measure_speed(config: RunConfig, image_shape: Shape, grey_levels: int) -> Speed:

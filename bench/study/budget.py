@@ -65,8 +65,8 @@ class TimePlan:
 def images_of_runs(bound: BoundStudy, speeds: Mapping[str, Speed] | None = None) -> dict[str, int]:
     """Training images of a run by arm, where the budget is in seconds, operations or joules; else none.
 
-    They are those of the arm's configuration in the middle of its sweep: all trials of an arm see as many images, as
-    its search compares them.
+    All trials of an arm see as many images, as its search compares them: they follow from the arm's measured speed, and
+    for operations from the middle of its sweep.
 
     Args:
         bound: the study.
@@ -120,8 +120,7 @@ def unknown_cost(name: str, value: float, arm: str = "") -> str:
 def plan_time(bound: BoundStudy, speeds: Mapping[str, Speed] | None = None) -> TimePlan:
     """Divide a study's time: each arm has an equal share, for its search and its final runs.
 
-    The training images of an arm's runs are the most whose search and final runs fit into its share, at the speed of
-    the middle of its sweep.
+    The training images of an arm's runs are the most whose search and final runs fit into its share, at its speed.
 
     Args:
         bound: the study, whose settings have a time.

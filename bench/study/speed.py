@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Sequence
 from functools import cache
+from statistics import fmean
 from typing import Annotated
 
 import numpy as np
@@ -41,6 +43,17 @@ class Speed(BaseModel):
     step_seconds: Annotated[float, Field(gt=0, allow_inf_nan=False)]
     likelihood_seconds: Seconds
     step_joules: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
+
+
+def mean_speed(speeds: Sequence[Speed]) -> Speed:
+    """The mean of several speeds; of their energies, where each is known."""
+    joules = [each.step_joules for each in speeds if each.step_joules is not None]
+    return Speed(
+        first_seconds=fmean(each.first_seconds for each in speeds),
+        step_seconds=fmean(each.step_seconds for each in speeds),
+        likelihood_seconds=fmean(each.likelihood_seconds for each in speeds),
+        step_joules=fmean(joules) if len(joules) == len(speeds) else None,
+    )
 
 
 def estimate_speed(config: RunConfig, info: DatasetInfo) -> Speed:
