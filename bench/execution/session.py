@@ -18,6 +18,7 @@ from bench.data.kept import find_kept
 from bench.data.registry import load
 from bench.data.shared import open_shared
 from bench.execution.agreement import check_agreement
+from bench.execution.promotion import new_promotions
 from bench.runtime.backend import select_backend
 from bench.runtime.provenance import code_version, provenance
 from bench.search.queue import Queue, Task
@@ -179,7 +180,7 @@ def open_session(bound: BoundStudy, objects: SearchObjects | None = None) -> Stu
     Raises:
         DisagreementError: storage and server do not hold the same trials.
         TrackingError: storage or server cannot be reached.
-        SettingsError: other code began the study.
+        SettingsError: other code began the study, or a trial cannot be promoted.
     """
     settings = bound.settings
     settings.output.mkdir(parents=True, exist_ok=True)
@@ -195,6 +196,11 @@ def open_session(bound: BoundStudy, objects: SearchObjects | None = None) -> Stu
     codes.append(specification["code"]["code"])
     # Those of a study that the storage does not know are created once the server agrees that it is new.
     begun = _searches(bound, record, objects) if earlier is not None else {}
+    if settings.promote and not begun:
+        raise SettingsError(
+            f"promote={', '.join(settings.promote)}: {bound.study_id} has not begun, and has no trials yet"
+        )
+    new_promotions(begun, settings.promotions)
     parent = _parent(tracker, _description(bound, codes), earlier, {**begun, FINALS: record.finals})
     searches = begun or _searches(bound, record, objects)
     _describe(bound, record, searches)
@@ -367,7 +373,10 @@ def _description(bound: BoundStudy, codes: Sequence[str]) -> StudyDescription:
         settings={
             **settings.model_dump(
                 mode="json",
-                exclude={"storage", "tracking_uri", "output", "epochs", "images", "lease", "mixed_code", *ENGINE},
+                exclude={
+                    *("storage", "tracking_uri", "output", "epochs", "images", "lease", "mixed_code", "promote"),
+                    *ENGINE,
+                },
             ),
             "sampler": bound.sampler,
             "training_images": {name: config.steps * config.batch_size for name, config in training.items()},

@@ -69,7 +69,8 @@ NOTES: list[tuple[str, str]] = [
         "Trials were judged on the validation split alone. The configuration with the lowest validation bits/dim of "
         "each arm was trained again from each final seed, and only these final runs were measured on the test "
         "split, once each. A selected trial's validation value is the best of many and flatters; its test value does "
-        "not.",
+        "not. Where trials halve, a person may have one that was stopped trained to the end (--promote), which takes "
+        "the place of no other: an intervention in the search, which the trials and the answer's grounds name.",
     ),
     (
         "Best evaluation kept",
