@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import pandas as pd
@@ -28,7 +28,7 @@ TRAINING_PASSES = 3
 class Cost:
     """A kind of cost: its name, what axes call it, and its unit."""
 
-    name: str
+    name: Literal["images", "seconds", "operations", "joules"]
     label: str
     unit: str
 

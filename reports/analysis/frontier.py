@@ -18,7 +18,7 @@ import math
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from functools import cached_property
-from itertools import groupby, permutations
+from itertools import combinations, groupby, permutations
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -31,7 +31,7 @@ from reports.analysis.curves import final_curves
 from reports.analysis.differences import likelihood_units
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from reports.analysis.costs import Cost
     from reports.analysis.results import Study
@@ -405,6 +405,14 @@ def crossings(first: ArmCurves, second: ArmCurves) -> list[Crossing]:
             )
         )
     return found
+
+
+def all_crossings(found: Sequence[Frontier]) -> Iterator[tuple[Frontier, Crossing]]:
+    """Where the order of any two arms changes, against each cost."""
+    for each in found:
+        for first, second in combinations(each.arms, 2):
+            for crossing in crossings(first, second):
+                yield each, crossing
 
 
 def at_budgets(found: Frontier) -> list[AtBudget]:

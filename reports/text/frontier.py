@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from itertools import combinations
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -11,7 +10,7 @@ import pandas as pd
 from reports import formatting
 from reports.analysis import statistics
 from reports.analysis.costs import IMAGES, JOULES, OPERATIONS, SECONDS
-from reports.analysis.frontier import Schedule, at_budgets, crossings, leads
+from reports.analysis.frontier import Schedule, all_crossings, at_budgets, crossings, leads
 from reports.analysis.rungs import other_bound
 from reports.analysis.targets import time_to_targets
 from reports.formatting import MISSING, count, listing, quantity
@@ -314,9 +313,7 @@ def crossing_table(study: Study, found: list[Frontier]) -> Table:
             Cell(each.cost.amount(crossing.at), order=crossing.at),
             Cell(_interval(each.cost, crossing)),
         ]
-        for each in found
-        for first, second in combinations(each.arms, 2)
-        for crossing in crossings(first, second)
+        for each, crossing in all_crossings(found)
     ]
     columns = ["Budget in", "Lower before", "Lower after", "The means cross at", "Interval"]
     return Table("Where two arms cross", columns, rows, sortable=True)
