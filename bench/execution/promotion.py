@@ -54,4 +54,4 @@ def new_promotions(
 def _stopped(settled: Mapping[int, Attempt]) -> str:
     """Which trials can be promoted."""
     numbers = sorted(number for number, each in settled.items() if each.stopped_at is not None)
-    return f"stopped at a rung are {', '.join(map(str, numbers))}" if numbers else "none is stopped at a rung"
+    return f"stopped at a rung: {', '.join(map(str, numbers))}" if numbers else "none is stopped at a rung"

@@ -18,6 +18,8 @@ from bench.execution.executors.base import InProcess
 from bench.execution.session import CHECKPOINTS_KEPT
 from bench.execution.worker import Worker
 from bench.search.queue import DIED
+from bench.search.storage import open_storage
+from bench.search.study_record import list_studies
 from bench.study.config import TrainingConfig
 from bench.study.definition import Arm, Study
 from bench.study.search_space import Integers, Reals
@@ -251,6 +253,7 @@ def test_a_promoted_trial_that_is_the_best_at_the_end_is_selected_and_retrained(
 def test_what_cannot_be_promoted_is_refused_before_any_work(run, start, digits, tmp_path, trainer, three_of_four):
     with pytest.raises(SettingsError, match=r"promote=vae:1: sized-digits-\w+ has not begun, and has no trials yet"):
         start(BY_SIZE, digits, tmp_path / "one", pruner="halving", images=128 * 8, promote=["vae:1"])
+    assert list_studies(open_storage(str(tmp_path / "one" / "search.journal"))) == []
     runner, _ = three_of_four()
     again = {"pruner": "halving", "trials": 8, "images": 128 * 8}
     search = runner.searches["vae"]
@@ -262,8 +265,8 @@ def test_what_cannot_be_promoted_is_refused_before_any_work(run, start, digits, 
         return str(error.value)
 
     stopped = ", ".join(str(each.number) for each in search.settled().values() if each.stopped_at)
-    assert refused(9) == f"promote='vae:9': there is no such trial; stopped at a rung are {stopped}"
-    assert refused(4) == f"promote='vae:4': it has not come to a rung yet; stopped at a rung are {stopped}"
+    assert refused(9) == f"promote='vae:9': there is no such trial; stopped at a rung: {stopped}"
+    assert refused(4) == f"promote='vae:4': it has not come to a rung yet; stopped at a rung: {stopped}"
     search.set_open(True)
     claim = search.claim()
     claim.end(RunState.DIVERGED, reason="loss became nan")
