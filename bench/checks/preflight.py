@@ -124,6 +124,7 @@ def check_study(
         SettingsError: a setting does not fit the data, or the backend is not installed.
         DataError: the data is missing or not of an accepted form.
     """
+    check_promotions(study, settings)
     info = describe(settings.dataset, settings.preparation)
     planned = BoundStudy(study, settings, info, digest="not opened")
     check_evaluation(settings.extractor, settings.outside_dataset, info, settings.preparation)
@@ -134,6 +135,20 @@ def check_study(
     if settings.backend != AUTO:
         check_backend(settings.backend)
     return planned
+
+
+def check_promotions(study: Study, settings: StudySettings) -> None:
+    """Check that the study has the arms of which trials are promoted, and that these have trials.
+
+    Raises:
+        SettingsError: it does not have one, or nothing of one is swept.
+    """
+    searched = {arm.name: bool(arm.sweep) for arm in study.arms}
+    for each in settings.promotions:
+        if each.arm not in searched:
+            raise SettingsError(f"promote={str(each)!r}: {study.name} has the arms {', '.join(searched)}")
+        if not searched[each.arm]:
+            raise SettingsError(f"promote={str(each)!r}: nothing of {each.arm} is swept, so that it has no trials")
 
 
 def load_own_data(settings: StudySettings) -> Dataset | None:

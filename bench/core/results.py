@@ -248,6 +248,8 @@ class StudyResults:
             ended, and in those of earlier versions.
         unbegun: the trials and final runs that failed before they had a run.
         equivalence: the least difference in test bits/dim that matters to the reader.
+        promoted: for each arm of which a person had trials trained to the whole budget, though others were the better
+            half, the numbers of these trials.
         won_images: pictures of test images that one arm models better than another, logged with the study at its end.
     """
 
@@ -271,6 +273,7 @@ class StudyResults:
     unbegun: list[Unbegun] = field(default_factory=list)
     equivalence: float = EQUIVALENCE
     won_images: list[WonImages] = field(default_factory=list)
+    promoted: dict[str, list[int]] = field(default_factory=dict)
 
 
 RUN_COLUMNS = [

@@ -17,6 +17,7 @@ from bench.core.trial_ends import none_completed
 from bench.execution.agreement import runless
 from bench.execution.executors.base import Executor
 from bench.execution.progress import StudyProgress
+from bench.execution.promotion import new_promotions
 from bench.execution.session import Selection, StudySession
 from bench.execution.study_clock import StudyClock, TimeKeeper
 from bench.execution.worker import format_value
@@ -71,6 +72,7 @@ class Coordinator:
         self._shown: dict[str, set[str]] = {}
         self._foreign: dict[str, int] = {}
         self._unbegun: list[Unbegun] = []
+        self._promoted: dict[str, list[int]] = {}
         self._unanswered: dict[str, str] = {}
         self._tracking_due = 0.0
         self.clock = StudyClock(study.record, time.monotonic() if began is None else began)
@@ -119,6 +121,7 @@ class Coordinator:
             )
 
     def _run(self) -> None:
+        self._promote()
         self._bring_tracking_up_to_date()
         self._name_runless()
         selected = self._search()
@@ -132,6 +135,15 @@ class Coordinator:
             self._record_selection(chosen)
         self._register(configs)
         self.study.tidy_checkpoints({config.hash for config in configs.values()})
+
+    def _promote(self) -> None:
+        """Record the trials that a person wants trained to the whole budget."""
+        found, lines = new_promotions(self.study.searches, self.study.bound.settings.promotions)
+        for name, stopped in found.items():
+            self.study.searches[name].promote(stopped)
+            lines += [f"{name}:{number} is promoted by hand, from evaluation {at}" for number, at in stopped.items()]
+        for line in lines:
+            self.progress.say(line)
 
     def _name_runless(self) -> None:
         """Say which runs are not the study's, and of which trials that count no run is logged or waits for upload."""
@@ -378,6 +390,7 @@ class Coordinator:
         try:
             tracker.upload_orphans()
             self._log_unbegun()
+            self._log_promoted()
             if patience and (left := tracker.drain(patience)):
                 self.progress.say(f"{left} records wait in {tracker.outbox}: `reparam-bench upload` uploads them")
                 return
@@ -406,6 +419,13 @@ class Coordinator:
         if unbegun != self._unbegun:
             self.study.parent.log_unbegun(unbegun)
             self._unbegun = unbegun
+
+    def _log_promoted(self) -> None:
+        """Log which trials a person promoted, where that is new."""
+        promoted = {name: sorted(found) for name, each in self.study.searches.items() if (found := each.promoted)}
+        if promoted != self._promoted:
+            self.study.parent.log_promoted(promoted)
+            self._promoted = promoted
 
     def _find_mismatches(self) -> list[tuple[LoggedRun, Attempt]]:
         """Runs whose state is not that of their attempt; of two runs of one attempt, the open one is removed.

@@ -18,12 +18,13 @@ from bench.data.kept import find_kept
 from bench.data.registry import load
 from bench.data.shared import open_shared
 from bench.execution.agreement import check_agreement
+from bench.execution.promotion import new_promotions
 from bench.runtime.backend import select_backend
 from bench.runtime.provenance import code_version, provenance
 from bench.search.queue import Queue, Task
 from bench.search.sampler import Search, SearchObjects
 from bench.search.storage import open_storage
-from bench.search.study_record import StudyRecord, find_study
+from bench.search.study_record import StudyRecord, find_study, list_studies
 from bench.study import search_space as space
 from bench.study.config import RunConfig
 from bench.study.definition import BUDGETS, ENGINE, FINALS, BoundStudy, Earlier, StudySettings
@@ -188,11 +189,14 @@ def open_session(bound: BoundStudy, objects: SearchObjects | None = None) -> Stu
     Raises:
         DisagreementError: storage and server do not hold the same trials.
         TrackingError: storage or server cannot be reached.
-        SettingsError: other code began the study.
+        SettingsError: other code began the study, or a trial cannot be promoted.
     """
     settings = bound.settings
     settings.output.mkdir(parents=True, exist_ok=True)
     storage = open_storage(settings.storage_url)
+    if settings.promote and bound.study_id not in list_studies(storage):
+        # Before it is made there.
+        raise _has_no_trials(bound)
     tracker = _tracker(bound)
     record = StudyRecord(storage, bound.study_id, settings.lease)
     earlier = record.specification
@@ -204,6 +208,9 @@ def open_session(bound: BoundStudy, objects: SearchObjects | None = None) -> Stu
     codes.append(specification["code"]["code"])
     # Those of a study that the storage does not know are created once the server agrees that it is new.
     begun = _searches(bound, record, objects) if earlier is not None else {}
+    if settings.promote and not begun:
+        raise _has_no_trials(bound)
+    new_promotions(begun, settings.promotions)
     parent = _parent(tracker, _description(bound, codes), earlier, {**begun, FINALS: record.finals})
     searches = begun or _searches(bound, record, objects)
     _describe(bound, record, searches)
@@ -212,6 +219,12 @@ def open_session(bound: BoundStudy, objects: SearchObjects | None = None) -> Stu
         {**specification, **known, "codes": codes, "experiment_id": parent.experiment_id, "run_id": parent.run_id}
     )
     return StudySession(bound, record, searches, tracker, parent, is_new=earlier is None)
+
+
+def _has_no_trials(bound: BoundStudy) -> SettingsError:
+    return SettingsError(
+        f"promote={', '.join(bound.settings.promote)}: {bound.study_id} has not begun, and has no trials yet"
+    )
 
 
 def _extended(bound: BoundStudy, begun: Mapping[str, Earlier], record: StudyRecord) -> BoundStudy:
@@ -379,7 +392,7 @@ def _description(bound: BoundStudy, codes: Sequence[str]) -> StudyDescription:
         settings={
             **settings.model_dump(
                 mode="json",
-                exclude={"storage", "tracking_uri", "output", *BUDGETS, "lease", "mixed_code", *ENGINE},
+                exclude={"storage", "tracking_uri", "output", *BUDGETS, "lease", "mixed_code", "promote", *ENGINE},
             ),
             "sampler": bound.sampler,
             "training_images": {name: config.steps * config.batch_size for name, config in training.items()},

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
 from types import ModuleType
@@ -30,6 +30,8 @@ _NEEDED = {"CmaEsSampler": "cmaes", "GPSampler": "torch"}
 """What samplers of Optuna's import when they propose, not when they are made."""
 BUDGET = "evaluations"
 """Where the note of a trial's task has the evaluations of the whole budget: a worker may have joined before it grew."""
+PROMOTED = "promoted"
+"""Where a search has the trials that a person promoted: the evaluation at which each was stopped, by its number."""
 TPE_STARTUP_TRIALS = 4
 """Random trials before TPE models their outcome; fewer than Optuna's ten, since studies are small."""
 
@@ -103,11 +105,36 @@ class Search(Queue):
         """
         if not self.halves:
             return dict.fromkeys(range(trials), self.evaluations)
-        settled = {each.number: each for each in attempts if each.counts}
-        stopped = [at for each in settled.values() if (at := each.stopped_at) is not None]
+        settled, promoted = {each.number: each for each in attempts if each.counts}, self.promoted
+        stopped = [
+            at
+            for each in attempts
+            if (at := each.stopped_at) is not None
+            # Where a promoted trial was stopped remains a rung, as if it still were.
+            and (settled[each.number] is each or promoted.get(each.number) == at)
+        ]
         begun = {each.number for each in attempts if each.state == RunState.RUNNING} - set(settled)
         done = {number: _progress(each) for number, each in settled.items()}
-        return targets(done, rungs(self.evaluations, stopped), trials, None if is_eager else len(begun))
+        levels, under_way = rungs(self.evaluations, stopped), None if is_eager else len(begun)
+        return targets(done, levels, trials, under_way, promoted)
+
+    @property
+    def promoted(self) -> dict[int, int]:
+        """The trials that a person promoted: the evaluation at which each had been stopped, by number."""
+        found = self.call(lambda: self.study.user_attrs).get(PROMOTED)
+        # People can edit it, as all attributes.
+        known = found.items() if isinstance(found, dict) else ()
+        return {int(number): at for number, at in known if str(number).isdecimal() and type(at) is int}
+
+    def promote(self, stopped: Mapping[int, int]) -> None:
+        """Have trials trained to the whole budget from now on, for as long as the search exists.
+
+        Args:
+            stopped: the evaluation at which each was stopped, by its number.
+        """
+        known = {**stopped, **self.promoted}
+        attribute = {str(number): at for number, at in sorted(known.items())}
+        self.call(lambda: self.study.set_user_attr(PROMOTED, attribute))
 
     def furthest(self) -> Attempt | None:
         """Of the trials that were stopped at a rung, the best of those that came furthest."""
@@ -117,7 +144,8 @@ class Search(Queue):
     def foremost(self, most: int) -> set[int]:
         """The numbers of the trials that a larger budget would continue first."""
         whole = [each for each in self.settled().values() if not each.is_out and each.reached != ALWAYS]
-        return {each.number for each in sorted(whole, key=_standing)[:most]}
+        first = {each.number for each in sorted(whole, key=_standing)[:most]}
+        return first | (self.promoted.keys() & {each.number for each in whole})
 
     def _known_values(self, number: int) -> dict[str, Any]:
         if number == 0:

@@ -30,6 +30,7 @@ from bench.data.preparation import PREPARATION, Preparation, parse_size
 from bench.runtime.backend import BACKENDS
 from bench.study.config import RECIPE, RunConfig, TrainingConfig, setting_name
 from bench.study.duration import parse_duration
+from bench.study.promotion import Promotion
 from bench.study.rungs import attempts, rungs
 from bench.study.search_space import Choices, Parameter, Space, check_conditions, choose_values, encode, to_json
 from models.base.config import ModelConfig
@@ -65,6 +66,10 @@ def _check_sampler(name: str) -> str:
 
 def _check_pruner(name: str) -> str:
     return _check_name(name, PRUNERS, "Pruner", "HyperbandPruner")
+
+
+def _check_promotion(text: str) -> str:
+    return str(Promotion.parse(text))
 
 
 @checked_dataclass(frozen=True, config=ConfigDict(arbitrary_types_allowed=True))
@@ -193,6 +198,7 @@ class StudySettings(BaseModel):
     outside_dataset: str | None = None
     sampler: Annotated[str, AfterValidator(_check_sampler)] | None = None
     pruner: Annotated[str, AfterValidator(_check_pruner)] = HALVING
+    promote: tuple[Annotated[str, AfterValidator(_check_promotion)], ...] = ()
     backend: str = "tensorflow"
     storage: str | None = None
     tracking_uri: str | None = None
@@ -235,6 +241,11 @@ class StudySettings(BaseModel):
             raise ValueError(f"address={self.address!r} is that of a Ray cluster: give engine='ray' with it")
         if self.gpus_per_trial > 1 and self.gpus_per_trial % 1:
             raise ValueError(f"gpus_per_trial={self.gpus_per_trial}: a fraction of one, or a whole number")
+        if self.promote and self.pruner != HALVING:
+            raise ValueError(
+                f"promote={', '.join(self.promote)}: with pruner={self.pruner!r} no trial is stopped at a rung, from "
+                f"which it could be continued; pruner={HALVING!r} does that"
+            )
         return self
 
     @classmethod
@@ -259,6 +270,11 @@ class StudySettings(BaseModel):
             "evaluation_images": min(self.evaluation_images or 128, 128),
         }
         return self.model_copy(update=small)
+
+    @property
+    def promotions(self) -> list[Promotion]:
+        """The trials to be trained to the whole budget, each once."""
+        return list(dict.fromkeys(map(Promotion.parse, self.promote)))
 
     @property
     def is_single_process(self) -> bool:

@@ -2,7 +2,8 @@
 
 A search trains all its trials to the first rung, the better half of those to the next one, and so on up to the whole
 budget. A trial that was stopped at a rung is continued from there as soon as it belongs to the better half, also when
-the budget of the study grows. This is asynchronous successive halving by promotion (ASHA, Li et al. 2020, "A System for
+the budget of the study grows. One that a person promotes is continued to the whole budget beside them, in the place of
+none. This is asynchronous successive halving by promotion (ASHA, Li et al. 2020, "A System for
 Massively Parallel Hyperparameter Tuning", algorithm 2) with the reduction factor 2.
 """
 
@@ -12,6 +13,7 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
+from types import MappingProxyType
 
 REDUCTION = 2
 """Of the trials that reach a rung, one in so many is continued."""
@@ -61,7 +63,11 @@ def rungs(evaluations: int, earlier: Iterable[int] = ()) -> list[int]:
 
 
 def targets(
-    done: Mapping[int, Progress], levels: Sequence[int], trials: int, under_way: int | None = None
+    done: Mapping[int, Progress],
+    levels: Sequence[int],
+    trials: int,
+    under_way: int | None = None,
+    promoted: Mapping[int, int] = MappingProxyType({}),
 ) -> dict[int, int]:
     """The evaluation to which each trial is to be trained by now, by its number.
 
@@ -75,20 +81,27 @@ def targets(
         trials: how many trials there are to be.
         under_way: how many further trials have begun; None where trials are continued before all have, as the time of
             a search may end before that.
+        promoted: of the trials that a person promoted, the evaluation at which each had been stopped. What they were
+            trained beyond it counts for them where they are in the better half without that, and for no other trial.
     """
     has_all_begun = under_way is None or len(done) + under_way >= trials
     wanted = dict.fromkeys(range(trials), levels[0])
     is_final = True
     for rung, following in pairwise(levels):
         coming = [number for number, target in wanted.items() if target >= rung]
-        left = [number for number in coming if not (number in done and done[number].is_out)]
+        left = [
+            number
+            for number in coming
+            if not (number in done and done[number].is_out) or rung <= promoted.get(number, 0)
+        ]
         here = [number for number in left if number in done and done[number].reached >= rung]
         is_final = is_final and len(here) == len(left)
         quota = (math.ceil if is_final else math.floor)(len(here) / REDUCTION) if has_all_begun else 0
-        better = sorted(here, key=lambda number: (done[number].best_until(rung), number))[:quota]
-        further = [number for number in here if done[number].reached > rung]
+        going = [number for number in here if not done[number].is_out]
+        better = sorted(going, key=lambda number: (done[number].best_until(rung), number))[:quota]
+        further = [number for number in going if promoted.get(number, done[number].reached) > rung]
         wanted |= dict.fromkeys([*better, *further], following)
-    return wanted
+    return wanted | dict.fromkeys(promoted.keys() & done.keys(), levels[-1])
 
 
 def attempts(trials: int, levels: Sequence[int]) -> list[tuple[int, int]]:

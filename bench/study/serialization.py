@@ -20,8 +20,9 @@ from models.base.registry import AnyModelConfig
 
 _MODEL: TypeAdapter[Any] = TypeAdapter(AnyModelConfig)
 _INFO = TypeAdapter(DatasetInfo)
-_OWN = {"storage", "tracking_uri", "output", "workers", *ENGINE}
-"""Settings of each process; addresses may hold credentials, which are not stored."""
+_OWN = {"storage", "tracking_uri", "output", "workers", "promote", *ENGINE}
+"""Settings of each process; addresses may hold credentials, which are not stored, and promotions are stored with the
+search that they are of."""
 
 
 def to_json(bound: BoundStudy) -> dict[str, Any]:

@@ -72,6 +72,8 @@ WON_TAG = "reparam.won_images"
 """Of a study's own run: which test images its arms win, and the names of their pictures, as JSON."""
 UNBEGUN_TAG = "reparam.unbegun"
 """Of a study's own run: the trials and final runs that failed before they had a run, and why, as JSON."""
+PROMOTED_TAG = "reparam.promoted"
+"""Of a study's own run: the numbers of the trials that a person promoted, by arm, as JSON."""
 
 
 @dataclass(frozen=True)

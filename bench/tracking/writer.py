@@ -68,6 +68,7 @@ from bench.tracking.schema import (
     MODEL_FOLDER,
     MONTE_CARLO_SUFFIX,
     NOTE_TAG,
+    PROMOTED_TAG,
     STATUS,
     TABLE_FOLDER,
     TRAINING_MODE,
@@ -665,6 +666,14 @@ class ParentRun:
         """
         text = _unbegun_tag([replace(each, reason=_clean(each.reason)) for each in unbegun])
         self.tracker.request(lambda: self.client.set_tag(self.run_id, UNBEGUN_TAG, text))
+
+    def log_promoted(self, promoted: Mapping[str, Sequence[int]]) -> None:
+        """Log which trials a person promoted: their numbers by arm.
+
+        Raises:
+            TrackingError: the store cannot be reached.
+        """
+        self.tracker.request(lambda: self.client.set_tag(self.run_id, PROMOTED_TAG, json.dumps(promoted)))
 
     def has_reference_codes(self, group: str) -> bool:
         """Whether the reference codes are logged.

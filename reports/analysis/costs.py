@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import pandas as pd
@@ -28,7 +28,7 @@ TRAINING_PASSES = 3
 class Cost:
     """A kind of cost: its name, what axes call it, and its unit."""
 
-    name: str
+    name: Literal["images", "seconds", "operations", "joules"]
     label: str
     unit: str
 
@@ -109,15 +109,7 @@ class Costs:
 
         An attempt that continues another has logged the other's evaluations again, with their seconds.
         """
-        attempts = self.study.attempts
-        by_run = attempts.set_index("run_id")
-        points = self.study.histories[self.study.histories["run_id"].isin(by_run.index)]
-        several = attempts.loc[attempts.duplicated(["arm", "number"], keep=False), "run_id"]
-        repeated = points[points["run_id"].isin(several)]
-        repeated = repeated.assign(
-            **{name: repeated["run_id"].map(by_run[name]) for name in ("arm", "number", "attempt")}
-        ).sort_values("attempt", kind="stable")
-        again = repeated[repeated.duplicated(["arm", "number", "step", "seconds", "value"])]
+        attempts, points, again = self.study.attempts, self._evaluations, self._evaluations.loc[self._again]
         spent = {}
         for name in ("images", "seconds"):
             last = points.groupby("run_id", observed=True)[name].max()
@@ -125,6 +117,48 @@ class Costs:
             of_run = last.sub(before.reindex(last.index).fillna(0.0))
             spent[name] = attempts["run_id"].map(of_run).astype(float).where(attempts["run_id"].isin(last.index), 0.0)
         return pd.DataFrame(spent, index=attempts.index)
+
+    @cached_property
+    def _evaluations(self) -> pd.DataFrame:
+        """The points of the learning curves of all attempts of the searches."""
+        histories: pd.DataFrame = self.study.histories
+        return histories[histories["run_id"].isin(self.study.attempts["run_id"])]
+
+    @cached_property
+    def _again(self) -> pd.Index:
+        """Those of them that an attempt did not make itself: it continues another, which had logged them."""
+        attempts, points = self.study.attempts, self._evaluations
+        by_run = attempts.set_index("run_id")
+        several = attempts.loc[attempts.duplicated(["arm", "number"], keep=False), "run_id"]
+        repeated = points[points["run_id"].isin(several)]
+        repeated = repeated.assign(
+            **{name: repeated["run_id"].map(by_run[name]) for name in ("arm", "number", "attempt")}
+        ).sort_values("attempt", kind="stable")
+        return repeated.index[repeated.duplicated(["arm", "number", "step", "seconds", "value"])]
+
+    @cached_property
+    def own_evaluations(self) -> pd.DataFrame:
+        """The evaluations that each attempt of a search made itself: ``run_id value own_images own_seconds``.
+
+        The last two are what it trained since the evaluation before.
+        """
+        points = self._evaluations
+        counted = points[["images", "seconds"]].astype(float)
+        before = counted.groupby(points["run_id"].astype(object), sort=False).shift(1, fill_value=0.0)
+        own = (counted - before).add_prefix("own_")
+        return points[["run_id", "value"]].join(own).drop(self._again)
+
+    def of_evaluations(self, cost: Cost, points: pd.DataFrame) -> pd.Series:
+        """What led to each of :attr:`own_evaluations`, NaN where it is not known; their sum is :meth:`of_tuning`."""
+        runs = points["run_id"].astype(object)
+        if cost == IMAGES:
+            return points["own_images"]
+        if cost == SECONDS:
+            return points["own_seconds"]
+        if cost == OPERATIONS:
+            return points["own_images"] * runs.map(self.operations).astype(float)
+        share = points["own_seconds"] / points.groupby(runs, sort=False)["own_seconds"].transform("sum")
+        return share * runs.map(self.joules).astype(float)
 
     def along(self, cost: Cost, curve: Curve) -> np.ndarray:
         """What a run had spent at each of its evaluations, NaN where it is not known.

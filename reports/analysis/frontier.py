@@ -18,7 +18,7 @@ import math
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from functools import cached_property
-from itertools import groupby, permutations
+from itertools import combinations, groupby, permutations
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -29,12 +29,14 @@ from reports.analysis.convergence import stopped_early
 from reports.analysis.costs import COSTS, Costs, alone
 from reports.analysis.curves import final_curves
 from reports.analysis.differences import likelihood_units
+from reports.analysis.search_course import search_course
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from reports.analysis.costs import Cost
     from reports.analysis.results import Study
+    from reports.analysis.search_course import SearchCourse
 
 RUNGS = (1 / 8, 1 / 4, 1 / 2, 1.0)
 """The shares of the budget at which values are listed."""
@@ -102,12 +104,14 @@ class ArmCurves:
         runs: one curve a seed.
         tuning: what is in their cost for the arm's search.
         schedule: whether a point before the end is what a run of that budget gives.
+        search: where tuning is in the cost, what the search itself had found until then.
     """
 
     arm: str
     runs: tuple[RunCurve, ...]
     tuning: float
     schedule: Schedule
+    search: SearchCourse | None = None
 
     @cached_property
     def start(self) -> float:
@@ -158,10 +162,14 @@ class ArmCurves:
         columns = {"cost": grid, "mean": values.mean(axis=0), "low": values.min(axis=0), "high": values.max(axis=0)}
         return pd.DataFrame(columns)
 
-    def with_tuning(self, tuning: float) -> ArmCurves:
-        """The same curves with the cost of the arm's search added."""
+    def with_tuning(self, tuning: float, search: SearchCourse | None) -> ArmCurves:
+        """The same curves with the cost of the arm's search added, and the course of the search before them."""
         runs = tuple(replace(run, cost=run.cost + tuning) for run in self.runs)
-        return replace(self, runs=runs, tuning=tuning)
+        return replace(self, runs=runs, tuning=tuning, search=search)
+
+    def searched(self, cost: float) -> float:
+        """The best of its search by a cost before its final runs have a value; NaN where there is none."""
+        return math.nan if self.search is None or cost >= self.start else self.search.level(cost)
 
 
 @dataclass(frozen=True)
@@ -275,7 +283,11 @@ def frontiers(study: Study) -> list[Frontier]:
         if plain is not None:
             found.append(plain)
             tuning = {arm.arm: spent.of_tuning(cost, arm.arm) for arm in plain.arms}
-            known = tuple(arm.with_tuning(tuning[arm.arm]) for arm in plain.arms if np.isfinite(tuning[arm.arm]))
+            known = tuple(
+                arm.with_tuning(tuning[arm.arm], search_course(spent, cost, arm.arm))
+                for arm in plain.arms
+                if np.isfinite(tuning[arm.arm])
+            )
             unknown = [arm for arm in tuning if not np.isfinite(tuning[arm])]
             if any(arm.tuning for arm in known):
                 found.append(Frontier(cost, known, with_tuning=True, without=(*plain.without, *unknown)))
@@ -410,10 +422,18 @@ def changes_of_order(points: pd.DataFrame, first: str, second: str, *, has_inter
     return found
 
 
+def all_crossings(found: Sequence[Frontier]) -> Iterator[tuple[Frontier, Crossing]]:
+    """Where the order of any two arms changes, against each cost."""
+    for each in found:
+        for first, second in combinations(each.arms, 2):
+            for crossing in crossings(first, second):
+                yield each, crossing
+
+
 def at_budgets(found: Frontier) -> list[AtBudget]:
     """The arms at each of `RUNGS` of the largest budget that all were measured at, and at the end of each arm.
 
-    With tuning, at the ends alone: before an arm's search has ended it has no value.
+    With tuning, at the ends alone: before an arm's search has ended, that has a value, and its final runs have none.
     """
     rungs: dict[float, float | None] = {}
     if found.shared and not found.with_tuning:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 import pandas as pd
 
-from reports.analysis import arm_forecasts, budget, levels, selection, statistics
+from reports.analysis import arm_forecasts, budget, frontier, levels, selection, statistics
 from reports.analysis.extractor import doubtful
 from reports.analysis.forecast import FARTHEST, Unfit
 from reports.analysis.practical import practical_sizes
@@ -22,6 +22,7 @@ from reports.text.tables import chosen, reasons_of_unavailable
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from reports.analysis.frontier import Crossing, Frontier
     from reports.analysis.levels import Level, Measured
     from reports.analysis.reference_codes import Code
     from reports.analysis.results import Finals, Study
@@ -42,13 +43,14 @@ def answer_file(contents: Contents) -> schema.AnswerFile:
     study = contents.study
     spent = {each.arm: each.observed.iloc[-1] for each in budget.best_so_far(study)}
     return schema.AnswerFile(
-        schema_version="1.0",
+        schema_version=schema.SCHEMA_VERSION,
         study=_study(study),
         answer=_answer(contents),
         arms=[_arm(contents, arm, spent.get(arm)) for arm in study.arms],
         differences=_differences(contents),
         equivalence=_equivalence(study),
         budgets=[_at_budget(each) for each in rungs(study)],
+        crossings=[_crossing(*each) for each in frontier.all_crossings(frontier.frontiers(study))],
         forecasts=[_forecast(study, arm) for arm in study.arms],
         reference_codes=[_code(study, each) for each in reference_codes(study)],
         findings=[
@@ -181,6 +183,7 @@ def _arm(contents: Contents, arm: str, spent: pd.Series | None) -> schema.Arm:
             for each in selection.selected(study, arm)
         ],
         configuration={portable(name): value for name, value in known.items() if value is not None},
+        promoted=study.results.promoted.get(arm, []),
         trial=_trial(final),
         superseded=final.superseded,
         final_runs=_final_runs(final),
@@ -326,6 +329,22 @@ def _at_budget(rung: Rung) -> schema.AtBudget:
         lowest=text_or_none(rung.lowest),
         second=text_or_none(rung.second),
         interval=None if rung.interval is None else _interval(rung.interval),
+    )
+
+
+def _crossing(against: Frontier, crossing: Crossing) -> schema.Crossing:
+    return schema.Crossing(
+        cost=against.cost.name,
+        unit=against.cost.unit or against.cost.name,
+        with_tuning=against.with_tuning,
+        before=portable(crossing.before),
+        after=portable(crossing.after),
+        at=crossing.at,
+        low=crossing.low,
+        high=crossing.high,
+        level=statistics.LEVEL,
+        has_interval=crossing.has_interval,
+        times=crossing.times,
     )
 
 

@@ -16,7 +16,7 @@ from bench.core.results import RunState
 from reports.analysis.practical import Verdict
 from reports.text.answer import Outcome
 
-SCHEMA_VERSION = "1.0"
+SCHEMA_VERSION: Literal["1.1"] = "1.1"
 """The first number rises where a reader of the version before would fail, the second where keys are added."""
 FILE = "answer.schema.json"
 
@@ -274,6 +274,8 @@ class Arm(_Part):
     """The swept parameters, those that a reader asks for first."""
     configuration: dict[str, JsonValue]
     """All parameters of the selected configuration."""
+    promoted: list[int]
+    """Trials that a person had trained to the whole budget, though the search had stopped them."""
     trial: Trial | None
     """Where the configuration comes from; null where no complete trial has it."""
     superseded: bool
@@ -367,6 +369,33 @@ class AtBudget(_Part):
     """By how much the second lies above the lowest."""
 
 
+class Crossing(_Part):
+    """A budget at which two arms change their order on validation: best evaluation so far, one-sample bound."""
+
+    cost: Literal["images", "seconds", "operations", "joules"]
+    """In what the budget is counted: training images seen, training time, floating-point operations, energy."""
+    unit: str
+    """Of the budget: ``images``, ``s``, ``FLOP``, ``J``."""
+    with_tuning: bool
+    """Whether what each arm's search cost is in the budget."""
+    before: str
+    """The arm with the lower mean before."""
+    after: str
+    """The arm with the lower mean after."""
+    at: float
+    """The first budget at which the means were measured in their new order."""
+    low: float | None
+    """The last budget before at which the interval of the difference leaves 0 out; null where none was measured."""
+    high: float | None
+    """The first budget after at which it does; null where none was measured."""
+    level: float
+    """Confidence level of the interval from ``low`` to ``high``, 0.95."""
+    has_interval: bool
+    """Whether both arms have two seeds or more; without, both ends are null as no interval is known."""
+    times: int
+    """How often the means change their order within the interval."""
+
+
 class Forecast(_Part):
     """What an arm's final runs are forecast to reach with more training."""
 
@@ -441,13 +470,16 @@ class AnswerFile(_Part):
     credentials and with absolute paths cut to their last part.
     """
 
-    schema_version: Literal["1.0"]
+    schema_version: Literal["1.1"]
     study: Study
     answer: Answer
     arms: list[Arm] = Field(description="In the study's order.")
     differences: list[Difference] = Field(description="Every tested difference between two arms.")
     equivalence: Equivalence
     budgets: list[AtBudget] = Field(description="Test values at shares of the budget; empty where none was measured.")
+    crossings: list[Crossing] = Field(
+        description="Every change of the order of two arms, against each cost that is known; empty where none changes."
+    )
     forecasts: list[Forecast] = Field(description="Of each arm, in the study's order.")
     reference_codes: list[ReferenceCode] = Field(description="The shortest first.")
     findings: list[Finding] = Field(description="Alarms first.")

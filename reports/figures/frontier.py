@@ -67,8 +67,10 @@ def _against(study: Study, plain: Frontier, tuned: Frontier | None) -> Figure:
         sentences[-1] += ", with a band for the 95% interval over seeds at each budget by itself." if banded else "."
     if tuned is not None:
         axis = Axis(f"{cost.label}, tuning included", cost.unit, scale="log")
-        panels.append(Panel(axis, y, _curves(study, tuned), height=2.3))
-        sentences.append("Last: the same with what all attempts of the arm's search cost added.")
+        searches = _searches(study, tuned)
+        panels.append(Panel(axis, y, [*searches, *_curves(study, tuned)], height=2.3))
+        sentences.append("Last: the same with what all attempts of the arm's search cost added")
+        sentences[-1] += ", and dotted before it what the search had found." if searches else "."
     without = [study.title(arm) for arm in plain.without]
     if without:
         sentences.append(f"Without {listing(without)}: not known, or at no budget that its seeds share.")
@@ -95,6 +97,19 @@ def _curves(study: Study, found: Frontier) -> list[Layer]:
         layers.append(Step(band["cost"], band["mean"], label=name, colour=arm.arm, dash=_dash(arm), width=1.9))
         about = [f"{name}: the end of {'its mean curve' if len(arm.runs) > 1 else 'its curve'}"]
         layers.append(Points(band["cost"][-1:], band["mean"][-1:], colour=arm.arm, size=6, about=about))
+    return layers
+
+
+def _searches(study: Study, found: Frontier) -> list[Layer]:
+    """What each search had found until the final runs have a value."""
+    layers: list[Layer] = []
+    for arm in found.arms:
+        if arm.search is not None:
+            # Of thousands of evaluations few find something better.
+            better = np.flatnonzero(np.diff(arm.search.value, prepend=np.inf))
+            cost = np.append(arm.search.cost[better], arm.start)
+            best = np.append(arm.search.value[better], arm.search.value[-1])
+            layers.append(Step(cost, best, colour=arm.arm, dash="dotted", width=1.3))
     return layers
 
 

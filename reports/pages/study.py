@@ -42,6 +42,7 @@ from reports.pages.document import (
 )
 from reports.text import frontier, method, practical, tables
 from reports.text.contents import Contents
+from reports.text.promotion import by_hand
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -258,11 +259,13 @@ def _diagnostics(found: list[Finding], figures: list[Block]) -> list[Block]:
 
 def _trials(study: Study, pictures: _Pictures, figures: list[Block]) -> list[Block]:
     counts, reasons = tables.state_counts(study), tables.failure_reasons(study)
+    promoted = by_hand(study, study.arms)
     stability = [tables.learning_rate_stability(study, arm) for arm in study.arms]
     stable = [table for table in stability if table is not None]
     searched = [(study.title(arm), tables.trials(study, arm, pictures.of_trials)) for arm in study.arms]
     return [
         *(_shown(counts, tables.uncounted(study)) or [Paragraph("No run has been logged yet.", "empty")]),
+        *([Paragraph(promoted, "note")] if promoted else []),
         *(_folded(reasons.caption, reasons) if (study.runs["state"] == RunState.COMPLETE).any() else _shown(reasons)),
         *figures,
         *([Fold("How stable training is, by learning rate", stable)] if stable else []),

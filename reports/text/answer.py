@@ -21,6 +21,7 @@ from reports.formatting import count, listing, quantity, state_name
 from reports.text import practical, selection
 from reports.text.equal_time import at_equal_time
 from reports.text.outlook import outlook
+from reports.text.promotion import by_hand
 from reports.text.smoke import marked
 
 if TYPE_CHECKING:
@@ -378,7 +379,7 @@ def _costs(low: Candidate, high: Candidate) -> list[str]:
 
 
 def _budget(study: Study, candidates: list[Candidate]) -> list[str]:
-    """What "this budget" is: how many trials chose, and how many images each final run was trained on."""
+    """What "this budget" is: how many trials chose, by hand too, and how many images each final run was trained on."""
     sharing: dict[tuple[int, str], list[str]] = {}
     for candidate in candidates:
         spent = budget.spent(study, candidate.arm)
@@ -388,7 +389,8 @@ def _budget(study: Study, candidates: list[Candidate]) -> list[str]:
     for (trials, images), names in sharing.items():
         part = f"{count(trials, 'trial')} {'of' if len(names) == 1 else 'each of'} {listing(names)}"
         parts.append(f"{part}, whose final runs saw {images} training images each" if images else part)
-    return [f"The budget: {'; '.join(parts)}."]
+    promoted = by_hand(study, [candidate.arm for candidate in candidates])
+    return [f"The budget: {'; '.join(parts)}.", *([promoted] if promoted else [])]
 
 
 def _caveats(candidates: list[Candidate]) -> list[str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from itertools import combinations
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
@@ -11,7 +10,7 @@ import pandas as pd
 from reports import formatting
 from reports.analysis import statistics
 from reports.analysis.costs import IMAGES, JOULES, OPERATIONS, SECONDS
-from reports.analysis.frontier import Schedule, at_budgets, crossings, leads
+from reports.analysis.frontier import Schedule, all_crossings, at_budgets, crossings, leads
 from reports.analysis.rungs import other_bound
 from reports.analysis.targets import time_to_targets
 from reports.formatting import MISSING, count, listing, quantity
@@ -96,9 +95,16 @@ def _tuned(study: Study, frontier: Frontier) -> str:
 def _no_overlap(study: Study, frontier: Frontier) -> str:
     ordered = sorted(frontier.arms, key=lambda arm: arm.last)
     first, second = ordered[0], ordered[1]
+    name, other, cost = study.title(first.arm), study.title(second.arm), frontier.cost
+    best = second.searched(first.last)
+    until_then = (
+        f"; the search of {other} had come to {quantity(best)} by then (one search, so no interval), and the final "
+        f"{'run' if len(first.runs) == 1 else 'runs'} of {name} to {_mean(first.level(first.last))}"
+    )
     return (
-        f"no budget was measured of two arms: {study.title(first.arm)} ends at {frontier.cost.amount(first.last)}, "
-        f"before the first evaluation of {study.title(second.arm)} at {frontier.cost.amount(second.start)}"
+        f"no budget was measured of {'the final runs of ' if frontier.with_tuning else ''}two arms: {name} ends at "
+        f"{cost.amount(first.last)}, before the first evaluation of {other} at {cost.amount(second.start)}"
+        f"{until_then if np.isfinite(best) else ''}"
     )
 
 
@@ -221,12 +227,15 @@ def _level(cost: Cost, arm: ArmCurves | None, row: AtBudget) -> Cell:
         notes = [] if held is None else [f"held since {cost.amount(held)}, where patience ended training"]
         return Cell(_mean(row.levels[arm.arm]), [*notes, *([] if arm.is_final(row.cost) else [EARLY])])
     if row.cost < arm.start:
-        return Cell("none yet")
+        best = arm.searched(row.cost)
+        return Cell(quantity(best), [SEARCHED]) if np.isfinite(best) else Cell("none yet")
     return Cell("ended", [f"{_mean(arm.level(arm.last))} at {cost.amount(arm.last)}"])
 
 
 SINGLE = "seeds not repeated"
 """The mark of an order that another seed may turn, whatever the interval says."""
+SEARCHED = "the best of its search so far"
+"""The mark of a value that is of no final run."""
 EARLY = "before its end"
 """The mark of a value that is not what a run of that budget gives."""
 
@@ -323,9 +332,7 @@ def crossing_table(study: Study, found: list[Frontier]) -> Table:
             Cell(each.cost.amount(crossing.at), order=crossing.at),
             Cell(interval_of(each.cost, crossing)),
         ]
-        for each in found
-        for first, second in combinations(each.arms, 2)
-        for crossing in crossings(first, second)
+        for each, crossing in all_crossings(found)
     ]
     columns = ["Budget in", "Lower before", "Lower after", "The means cross at", "Interval"]
     return Table("Where two arms cross", columns, rows, sortable=True)

@@ -69,7 +69,8 @@ NOTES: list[tuple[str, str]] = [
         "Trials were judged on the validation split alone. The configuration with the lowest validation bits/dim of "
         "each arm was trained again from each final seed, and only these final runs were measured on the test "
         "split, once each. A selected trial's validation value is the best of many and flatters; its test value does "
-        "not.",
+        "not. Where trials halve, a person may have one that was stopped trained to the end (--promote), which takes "
+        "the place of no other: an intervention in the search, which the trials and the answer's grounds name.",
     ),
     (
         "Best evaluation kept",
@@ -123,7 +124,10 @@ NOTES: list[tuple[str, str]] = [
         "Costs, tuning included",
         "Tuning included means: what all attempts of the arm's search cost, pruned, failed and interrupted ones too, "
         "added to each point: what each trained up to its last evaluation, of seconds the training time, summed over "
-        "workers, without evaluation and measurement. Final runs of one process share "
+        "workers, without evaluation and measurement. Before the final runs the search has a curve of its own, dotted: "
+        "the best evaluation so far of all its attempts but those that diverged or failed, at what all had cost until "
+        "then, which is what a user has who stops there. It is the lowest of many evaluations of one search, which "
+        "flatters, so that it has no interval and enters no verdict. Final runs of one process share "
         "its compiled programs: each is counted as if it had taken the longest start among the arm's seeds. Operations "
         "are those of products and convolutions, three forward passes an image, where they were counted for the shape "
         "of every model. Energy was measured of whole trainings and is shared out over their time. A cost that is not "

@@ -478,9 +478,10 @@ def trials(study: Study, arm: str, pictures: Mapping[str, str]) -> Table:
         notes = ["selected"] if run["run_id"] in study.selected else []
         if early:
             notes = [f"at evaluation {plain(run['step'])}"]
+        by_hand = ["promoted by hand"] if run["number"] in study.results.promoted.get(arm, []) else []
         rows.append(
             [
-                Cell(plain(run["number"]), picture=pictures.get(str(run["run_id"]), "")),
+                Cell(plain(run["number"]), by_hand, picture=pictures.get(str(run["run_id"]), "")),
                 Cell(quantity(float(run["value"]), float(run["value_error"])), notes, order=float(run["value"])),
                 *(_parameter(run.get(f"param.{name}")) for name in parameters),
                 Cell(state_name(run["state"]), _reason(run)),

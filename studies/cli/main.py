@@ -172,6 +172,14 @@ def study(
             help="Which trials stop early: halving, none, or a pruner of Optuna's.", autocompletion=completion.pruners
         ),
     ] = "halving",
+    promote: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="ARM:TRIAL",
+            help="Train a trial that was stopped at a rung to the end, such as glow:5; repeatable.",
+            show_default=False,
+        ),
+    ] = None,
     backend: Annotated[
         str,
         typer.Option(
@@ -237,12 +245,14 @@ def study(
     """Run a study, or continue it: sweep on validation, retrain the best from several seeds, measure on test."""
     options = {key: value for key, value in locals().items() if key not in _NO_SETTINGS}
     from bench.checks.preflight import check_output
-    from bench.core.errors import RestartRequiredError, StudyStoppedError
+    from bench.core.errors import RestartRequiredError, SettingsError, StudyStoppedError
     from bench.study.definition import StudySettings
     from studies.cli.loading import load_study, prepare_backend_for
 
-    options |= {"reference_model": not no_reference_model}
+    options |= {"reference_model": not no_reference_model, "promote": promote or ()}
     names = dataset or [StudySettings.model_fields["dataset"].default]
+    if promote and len(names) * max(1, len(train_sizes or [])) > 1:
+        raise SettingsError(f"promote={', '.join(promote)} is of one study, and several are given: give its own")
     settings = [StudySettings.from_options({**options, **each}) for each in varied(names, train_sizes or [])]
     check_output(output)
     prepare_backend_for(name, extension, settings[0].backend)

@@ -41,6 +41,7 @@ class Place:
         evaluations: of the whole budget.
         sampler: who proposes values.
         pruner: which trials are stopped early.
+        promote: which of them a person wants trained to the end.
         seeds: final runs of each arm.
         clock: file of the wall clock that the processes follow; None: this machine's.
         printed: file that processes print to; None: each has a terminal of its own.
@@ -55,6 +56,7 @@ class Place:
     evaluations: int = EVALUATIONS
     sampler: str = "qmc"
     pruner: str = "none"
+    promote: tuple[str, ...] = ()
     seeds: int = 2
     clock: Path | None = None
     printed: Path | None = None
@@ -69,6 +71,7 @@ class Place:
             batch_size=IMAGES_PER_EVALUATION,
             sampler=self.sampler,
             pruner=self.pruner,
+            promote=self.promote,
             lease=self.lease,
             storage=self.storage,
             tracking_uri=self.tracking_uri,

@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from bench.core.results import RunState
 from bench.search.queue import ALWAYS, Queue
-from bench.search.storage import open_storage
+from bench.search.storage import FINALS, open_storage
 from tests.faults.invariants import check
 from tests.faults.processes import Place, start_coordinator, start_worker
 
@@ -136,3 +137,50 @@ def test_trials_are_promoted_after_a_coordinator_died_at_the_end_of_a_rung(place
     found = check(place.bound(TRIALS), str(place.tracking_uri))
     found.assert_none()
     assert found.counts["attempts that continued a trial"] >= 2 * (TRIALS // 2 + 1)
+
+
+def run_whole(place: Place, workers: int) -> None:
+    """Run the study to its end."""
+    coordinator = start_coordinator(place, TRIALS)
+    while coordinator.is_alive():
+        # One that comes before the coordinator finds the study over, and ends.
+        working = [start_worker(place) for _ in range(workers)]
+        assert all(worker.join(SECONDS) for worker in working)
+    assert coordinator.exitcode == 0
+
+
+def reached(place: Place) -> dict[tuple[str, int], int]:
+    """How far the trials of each arm were trained."""
+    return {
+        (queue.name, number): each.reached
+        for queue in queues(place)
+        for number, each in queue.settled().items()
+        if not queue.name.endswith(FINALS)
+    }
+
+
+def test_a_promotion_by_hand_outlives_the_coordinator_and_the_worker_that_were_killed(place):
+    place = replace(place, pruner="halving", evaluation_seconds=0.05)
+    run_whole(place, 3)
+    before = reached(place)
+    name, number = min(key for key, at in before.items() if at < place.evaluations)
+    arm = name.rpartition("/")[2]
+
+    def running():
+        attempts = next(queue for queue in queues(place) if queue.name == name).attempts()
+        return [each for each in attempts if each.number == number and each.state == RunState.RUNNING]
+
+    slow = replace(place, promote=(f"{arm}:{number}",), evaluation_seconds=0.5)
+    coordinator = start_coordinator(slow, TRIALS)
+    wait_for(lambda: offered(place), "the promoted trial was not offered")
+    worker = start_worker(slow)
+    wait_for(lambda: any(each.frozen.last_step for each in running()), "nobody continued it")
+    for process in (coordinator, worker):
+        process.kill()
+    assert reached(place) == before
+    # The storage has it: it is given once.
+    run_whole(place, 3)
+    assert reached(place) == before | {(name, number): place.evaluations}
+    found = check(place.bound(TRIALS), str(place.tracking_uri))
+    found.assert_none()
+    assert found.counts["deaths"] == 1

@@ -81,6 +81,18 @@ BAD = {
         r"Optuna has no NoSampler: one",
     ),
     "unknown pruner": (["study", "vae_vs_glow", "--pruner", "MeanPruner"], r"Optuna has no MeanPruner: one of "),
+    "promoted trial of another arm": (
+        ["study", "vae_vs_glow", "--promote", "vea:3"],
+        r"promote='vea:3': vae_vs_glow has the arms vae, glow",
+    ),
+    "promoted trial of an arm without trials": (
+        ["study", "strong_arms", "--promote", "ladder_vae:0"],
+        r"nothing of ladder_vae is swept, so that it has no trials",
+    ),
+    "promoted trial of several studies": (
+        ["study", "vae_vs_glow", "--promote", "vae:3", "--dataset", "digits", "mnist"],
+        r"promote=vae:3 is of one study, and several are given: give its own",
+    ),
     "no batch": (["study", "vae_vs_glow", "--batch-size", "0"], r"batch_size=0: "),
     "negative seed": (["study", "vae_vs_glow", "--seed", "-1"], r"seed=-1: .*greater than or equal to 0"),
     "no time": (["study", "vae_vs_glow", "--timeout", "0"], r"timeout=0\.0: .*greater than 0"),

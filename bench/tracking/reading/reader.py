@@ -59,6 +59,7 @@ from bench.tracking.schema import (
     MODEL_FILE,
     MODEL_FOLDER,
     MONTE_CARLO_SUFFIX,
+    PROMOTED_TAG,
     TABLE_FOLDER,
     TRAINING_MODE,
     UI_ADDRESS,
@@ -173,6 +174,7 @@ def _load(client: MlflowClient, uri: str, study_id: str) -> StudyResults:
         selected = _SELECTED.validate_json(tags.get("reparam.selected", "{}"))
         equivalence = _EQUIVALENCE.validate_python(settings.get("equivalence", EQUIVALENCE))
         unbegun = _UNBEGUN.validate_json(tags.get(UNBEGUN_TAG, "[]"))
+        promoted = _PROMOTED.validate_json(tags.get(PROMOTED_TAG, "{}"))
         won = _WON.validate_json(tags.get(WON_TAG, "[]"))
         space = _SPACE.validate_json(tags.get("reparam.space", "{}"))
         # Defines the user's own metrics where the file that registers them is not imported.
@@ -216,6 +218,7 @@ def _load(client: MlflowClient, uri: str, study_id: str) -> StudyResults:
         reference_codes=read_reference_codes(parent.info.run_id, tags, parent.data.metrics),
         unbegun=unbegun,
         equivalence=equivalence,
+        promoted=promoted,
         won_images=[each.read(parent.info.artifact_uri, artifacts) for each in won],
     )
 
@@ -268,6 +271,7 @@ _DATASET = TypeAdapter(DatasetInfo)
 _SELECTED = TypeAdapter(dict[str, _Selected])
 _EQUIVALENCE = TypeAdapter(Equivalence)
 _UNBEGUN = TypeAdapter(list[Unbegun])
+_PROMOTED = TypeAdapter(dict[str, list[int]])
 _WON = TypeAdapter(Annotated[list[_Won], Field(max_length=100)])
 _METRIC_LIST = TypeAdapter(list[Metric])
 _SPACE = TypeAdapter(dict[str, dict[str, dict[str, Any]]])

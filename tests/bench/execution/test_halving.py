@@ -18,6 +18,8 @@ from bench.execution.executors.base import InProcess
 from bench.execution.session import CHECKPOINTS_KEPT
 from bench.execution.worker import Worker
 from bench.search.queue import DIED
+from bench.search.storage import open_storage
+from bench.search.study_record import list_studies
 from bench.study.config import TrainingConfig
 from bench.study.definition import Arm, Study
 from bench.study.search_space import Integers, Reals
@@ -138,7 +140,7 @@ def test_more_trials_compete_with_those_that_were_stopped(run, trainer):
 
 def test_time_that_ends_before_any_trial_does_leaves_the_one_that_came_furthest(run, trainer, monkeypatch):
     monkeypatch.setattr(
-        "bench.search.sampler.targets", lambda done, levels, trials, under_way=None: dict.fromkeys(range(trials), 2)
+        "bench.search.sampler.targets", lambda done, levels, trials, *_: dict.fromkeys(range(trials), 2)
     )
     runner = run(BY_SIZE, trials=3)
     sizes = runs_of(runner, "search")["param.latent_size"].astype(int)
@@ -147,9 +149,7 @@ def test_time_that_ends_before_any_trial_does_leaves_the_one_that_came_furthest(
 
 def test_the_same_command_continues_a_search_whose_time_ended_at_a_rung(run, trainer, monkeypatch):
     with monkeypatch.context() as patch:
-        patch.setattr(
-            "bench.search.sampler.targets", lambda done, levels, trials, under_way=None: dict.fromkeys(range(trials), 2)
-        )
+        patch.setattr("bench.search.sampler.targets", lambda done, levels, trials, *_: dict.fromkeys(range(trials), 2))
         run(BY_SIZE, trials=4)
     runner = run(BY_SIZE, trials=4)
     attempts = runner.searches["vae"].attempts()
@@ -195,6 +195,114 @@ def test_a_promoted_trial_equals_one_that_was_never_stopped(run, digits):
         bench.execution.trial.run_trial(config, digits.tuning, each.seed, 2, records.append)
         whole = [[name, r.evaluation, value] for r in records for name, value in r.values.items() if "bits" in name]
         assert found["search", config.hash, each.seed] == sorted(whole)
+
+
+@pytest.fixture
+def three_of_four(run):
+    """The number of a trial that was stopped at the first rung, of a study that ended."""
+
+    def stopped(study=BY_SIZE, **settings):
+        runner = run(study, trials=4, **settings)
+        last = runner.searches["vae"].settled().values()
+        return runner, max(each.number for each in last if each.stopped_at == 2)
+
+    return stopped
+
+
+def test_a_trial_that_is_promoted_by_hand_equals_one_that_was_never_stopped(run, digits, three_of_four, taken):
+    _, number = three_of_four(HALVED)
+    trained = len(taken)
+    runner = run(trials=4, promote=[f"vae:{number}"])
+    # From its checkpoint.
+    assert taken[trained : trained + 6] == [2, 3, 4, 5, 6, 7]
+    search = runs_of(runner, "search")
+    (one,) = search[(search["number"] == number) & (search["state"] == "complete")].itertuples()
+    values = {"learning_rate": float(search.loc[one.Index, "param.learning_rate"])}
+    config, records = runner.bound.configure(runner.bound.study.arms[0], values), []
+    bench.execution.trial.run_trial(config, digits.tuning, one.seed, 2, records.append)
+    whole = [[name, r.evaluation, value] for r in records for name, value in r.values.items() if "bits" in name]
+    assert curves(runner)["search", config.hash, one.seed] == sorted(whole)
+
+
+def test_a_promotion_by_hand_takes_no_place_is_given_once_and_is_logged(run, trainer, three_of_four):
+    runner, number = three_of_four()
+    before = {each.number: each.reached for each in runner.searches["vae"].settled().values()}
+    done = len(trainer.trials)
+    promoted = run(BY_SIZE, trials=4, promote=[f"vae:{number}"])
+    assert len(trainer.trials) == done + 1
+    after = {each.number: each.reached for each in promoted.searches["vae"].settled().values()}
+    assert after == before | {number: 8}
+    results = load_results(promoted.bound.settings.tracking, promoted.bound.study_id)
+    assert results.promoted == {"vae": [number]}
+    assert "promote" not in results.settings
+    assert promoted.bound.study_id == runner.bound.study_id
+    larger = run(BY_SIZE, trials=4, images=128 * 16).searches["vae"]
+    assert larger.settled()[number].reached == 16
+
+
+def test_a_promoted_trial_that_is_the_best_at_the_end_is_selected_and_retrained(run, trainer):
+    trainer.lag = {0}
+    earlier = run(BY_SIZE, trials=4).searches["vae"]
+    assert earlier.settled()[0].reached == 2
+    assert earlier.best().values["latent_size"] > 2
+    retrained = len(trainer.finals)
+    assert run(BY_SIZE, trials=4, promote=["vae:0"]).searches["vae"].best().number == 0
+    assert [config.model.latent_size for config, _ in trainer.finals[retrained:]] == [2]
+
+
+def test_what_cannot_be_promoted_is_refused_before_any_work(run, start, digits, tmp_path, trainer, three_of_four):
+    with pytest.raises(SettingsError, match=r"promote=vae:1: sized-digits-\w+ has not begun, and has no trials yet"):
+        start(BY_SIZE, digits, tmp_path / "one", pruner="halving", images=128 * 8, promote=["vae:1"])
+    assert list_studies(open_storage(str(tmp_path / "one" / "search.journal"))) == []
+    runner, _ = three_of_four()
+    again = {"pruner": "halving", "trials": 8, "images": 128 * 8}
+    search = runner.searches["vae"]
+    search.offer([search.task(4, 2)])
+
+    def refused(number):
+        with pytest.raises(SettingsError) as error:
+            start(BY_SIZE, digits, tmp_path / "one", **again, promote=[f"vae:{number}"])
+        return str(error.value)
+
+    stopped = ", ".join(str(each.number) for each in search.settled().values() if each.stopped_at)
+    assert refused(9) == f"promote='vae:9': there is no such trial; stopped at a rung: {stopped}"
+    assert refused(4) == f"promote='vae:4': it has not come to a rung yet; stopped at a rung: {stopped}"
+    search.set_open(True)
+    claim = search.claim()
+    claim.end(RunState.DIVERGED, reason="loss became nan")
+    assert refused(4).startswith("promote='vae:4': nothing continues it, as it ended: diverged, loss became nan; ")
+    assert search.promoted == {}
+
+
+def said(runner):
+    return runner.progress.console.file.getvalue()
+
+
+def test_promoting_what_is_whole_or_was_promoted_before_is_no_error(run, trainer, three_of_four):
+    runner, number = three_of_four()
+    best = runner.searches["vae"].best().number
+    whole = run(BY_SIZE, trials=4, promote=[f"vae:{best}"])
+    assert f"vae:{best} is trained to the whole budget already" in said(whole)
+    assert whole.searches["vae"].promoted == {}
+    trainer.accidents = {len(trainer.trials): diverge}
+    lost = run(BY_SIZE, trials=4, promote=[f"vae:{number}"])
+    assert f"vae:{number} is promoted by hand, from evaluation 2" in said(lost)
+    done = len(trainer.trials)
+    again = run(BY_SIZE, trials=4, promote=[f"vae:{number}"])
+    assert f"vae:{number} was promoted before, and ended since: diverged, loss became nan" in said(again)
+    assert len(trainer.trials) == done
+
+
+def test_a_promotion_that_was_interrupted_needs_no_second_one(run, trainer, three_of_four):
+    _, number = three_of_four()
+
+    def stop():
+        raise KeyboardInterrupt
+
+    trainer.accidents = {len(trainer.trials): stop}
+    with pytest.raises(KeyboardInterrupt):
+        run(BY_SIZE, trials=4, promote=[f"vae:{number}"])
+    assert run(BY_SIZE, trials=4).searches["vae"].settled()[number].reached == 8
 
 
 def test_a_study_extended_to_three_times_its_budget_trains_no_step_again(run, taken):

@@ -72,6 +72,65 @@ def test_a_sampler_learns_from_a_trial_that_was_stopped_also_while_another_attem
     assert sorted(states) == ["PRUNED"] * 3 + ["WAITING"] * states.count("WAITING")
 
 
+def stop_at(search, numbers, evaluation):
+    """Have trials stopped at a rung, the first ones the best."""
+    search.offer([search.task(number, evaluation) for number in numbers])
+    for number in numbers:
+        claim = search.claim()
+        assert claim.number == number
+        for step in range(1, evaluation + 1):
+            claim.report(1.0 + number, step)
+        claim.end(RunState.PRUNED)
+
+
+def test_a_promoted_trial_is_to_be_trained_to_the_end_by_all_that_open_the_search(search, address):
+    one = search(address, pruner="halving", evaluations=8)
+    stop_at(one, range(4), 2)
+    assert [task.evaluations for task in one.tasks(4)] == [4, 4, 2, 2]
+    one.promote({3: 2})
+    assert search(address, pruner="halving", evaluations=8).promoted == {3: 2}
+    assert [task.evaluations for task in search(address, pruner="halving", evaluations=8).tasks(4)] == [4, 4, 2, 8]
+    larger = search(address, pruner="halving", evaluations=32)
+    assert larger.targets(4, larger.attempts())[3] == 32
+
+
+def test_the_first_promotion_of_a_trial_is_kept_and_others_join_it(search, journal):
+    one = search(journal, pruner="halving", evaluations=8)
+    one.promote({3: 2})
+    one.promote({3: 8, 1: 4})
+    assert one.promoted == {1: 4, 3: 2}
+
+
+def test_the_rung_at_which_a_promoted_trial_was_stopped_remains_one(search, journal):
+    """Of an earlier budget: another search would have it as long as a trial is stopped there."""
+    one = search(journal, pruner="halving", evaluations=8)
+    stop_at(one, [0], 3)
+    stop_at(one, [1, 2], 2)
+    before = one.targets(3, one.attempts())
+    one.promote({0: 3})
+    one.offer([one.task(0, 8)])
+    claim = one.claim()
+    for step in range(1, 9):
+        claim.report(1.0 if step <= 3 else 9.0, step)
+    claim.end(RunState.COMPLETE, 9.0)
+    assert one.targets(3, one.attempts()) == before | {0: 8}
+
+
+def test_the_checkpoint_of_a_promoted_trial_is_kept_however_bad_it_is(search, journal):
+    one = search(journal, pruner="halving", evaluations=8)
+    stop_at(one, range(4), 2)
+    assert one.foremost(1) == {0}
+    one.promote({3: 2, 7: 2})
+    assert one.foremost(1) == {0, 3}
+
+
+@pytest.mark.parametrize("edited", [7, ["3"], {"x": 2, "3": "2", "2": True, "1": 2}], ids=str)
+def test_promotions_that_somebody_edited_are_left_out_where_they_are_none(search, journal, edited):
+    one = search(journal, pruner="halving", evaluations=8)
+    one.study.set_user_attr("promoted", edited)
+    assert one.promoted == ({1: 2} if isinstance(edited, dict) else {})
+
+
 @pytest.mark.parametrize("sampler", SAMPLERS)
 def test_another_seed_proposes_other_values(search, run, tmp_path, sampler):
     one, other = (run(search(str(tmp_path / f"{seed}.journal"), sampler, seed=seed), 5)[1:] for seed in (0, 1))

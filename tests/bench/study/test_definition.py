@@ -48,6 +48,12 @@ def bind(*arms, info=DIGITS, digest="d", study=BOTH, **settings):
         ({"pruner": "halve"}, r"pruner='halve': one of halving, none, or the name of a pruner of Optuna's"),
         ({"pruner": "RandomSampler"}, r"pruner='RandomSampler': one of halving"),
         ({"backend": "torch"}, r"backend='torch' is unknown: one of tensorflow, jax"),
+        ({"promote": ["glow"]}, r"promote.0='glow': an arm and the number of one of its trials, such as glow:5"),
+        ({"promote": ["glow:-1"]}, r"promote.0='glow:-1': an arm and the number"),
+        (
+            {"promote": ["glow:1", "vae:2"], "pruner": "none"},
+            r"promote=glow:1, vae:2: with pruner='none' no trial is stopped at a rung.*pruner='halving' does that",
+        ),
         ({"epochs": 3, "images": 100}, r"epochs=3 or images=100, not both"),
         ({"epoch": 3}, r"epoch=3: "),
         ({"engine": "dask"}, r"engine='dask': .*'local' or 'ray'"),

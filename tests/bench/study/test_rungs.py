@@ -59,6 +59,71 @@ def test_the_best_evaluation_until_a_rung_counts_and_not_its_last():
     assert targets(done, [2, 4], 2)[0] == 4
 
 
+def test_a_promoted_trial_is_wanted_whole_and_the_better_half_is_as_without_it():
+    done = {0: trained(2, 1.5), 1: trained(2, 1.0), 2: trained(2, 1.2), 3: trained(2, 1.1)}
+    assert targets(done, [2, 4, 8], 4) == {0: 2, 1: 4, 2: 2, 3: 4}
+    assert targets(done, [2, 4, 8], 4, promoted={0: 2}) == {0: 8, 1: 4, 2: 2, 3: 4}
+
+
+def test_one_that_is_promoted_before_all_have_begun_is_not_waited_for():
+    assert targets({0: trained(2, 1.5)}, [2, 4], 3, under_way=0, promoted={0: 2}) == {0: 4, 1: 2, 2: 2}
+
+
+def test_a_promotion_beyond_the_number_of_trials_counts_and_one_that_has_not_ended_does_not():
+    assert targets({5: trained(2, 1.0)}, [2, 4], 1, promoted={5: 2, 6: 2}) == {0: 2, 5: 4}
+
+
+def test_a_trial_that_was_promoted_to_the_end_takes_no_place_at_the_rungs_beyond():
+    """It is the best of all at the second rung, to which it came by hand alone."""
+    done = {n: Progress(4, curve={2: 1.0 + n / 10, 4: 0.9 + n / 10}) for n in range(3)}
+    done |= {3: trained(2, 1.3), 4: Progress(8, curve={2: 9.0, 4: 0.1, 8: 0.1})}
+    without = targets(done | {4: trained(2, 9.0)}, [2, 4, 8], 5)
+    assert without == {0: 8, 1: 8, 2: 4, 3: 2, 4: 2}
+    assert targets(done, [2, 4, 8], 5, promoted={4: 2}) == without | {4: 8}
+    assert targets(done, [2, 4, 8], 5) != without | {4: 8}
+
+
+def test_a_promoted_trial_that_is_in_the_better_half_by_itself_has_its_place():
+    done = {0: Progress(8, curve={2: 0.5, 4: 0.4, 8: 0.3}), 1: trained(2, 1.0), 2: trained(2, 1.2), 3: trained(2, 1.4)}
+    assert targets(done, [2, 4, 8], 4, promoted={0: 2}) == {0: 8, 1: 4, 2: 2, 3: 2}
+
+
+def test_one_that_had_passed_a_rung_before_it_was_promoted_still_counts_there():
+    done = {0: Progress(8, curve={2: 1.0, 4: 0.9, 8: 0.8}), 1: trained(4, 0.5), 2: trained(4, 0.4), 3: trained(2, 0.6)}
+    stopped = targets(done | {0: Progress(4, curve={2: 1.0, 4: 0.9})}, [2, 4, 8], 4)
+    assert targets(done, [2, 4, 8], 4, promoted={0: 4}) == stopped | {0: 8}
+
+
+def test_a_promoted_trial_that_diverged_leaves_the_better_half_as_large():
+    done = {0: Progress(99, is_out=True, curve={1: 9.0, 2: 9.0}), 1: trained(2, 2.0), 2: trained(2, 2.1)}
+    assert targets(done, [2, 4], 3, promoted={0: 2}) == {0: 4, 1: 4, 2: 4}
+    done[0] = Progress(99, is_out=True, curve={2: 0.1})
+    assert targets(done, [2, 4], 3, promoted={0: 2})[2] == 4
+
+
+@pytest.mark.parametrize("trials", [3, 8, 20])
+@pytest.mark.parametrize("seed", range(3))
+def test_promotions_leave_what_becomes_of_all_other_trials_in_a_search_of_one_process(trials, seed):
+    order = np.random.default_rng(seed)
+    levels, quality = [2, 5, 10], {n: order.random() for n in range(trials)}
+
+    def search(promoted):
+        done, by_hand = {}, {}
+        while left := [
+            n
+            for n, to in targets(done, levels, trials, promoted=by_hand).items()
+            if n not in done or done[n].reached < to
+        ]:
+            number = left[0]
+            to = targets(done, levels, trials, promoted=by_hand)[number]
+            done[number] = Progress(to, curve={step: quality[number] + 1 / step for step in range(1, to + 1)})
+            by_hand |= {n: done[n].reached for n in promoted if n in done and n not in by_hand}
+        return {n: progress.reached for n, progress in done.items()}
+
+    worst = max(quality, key=quality.get)
+    assert search([]) | {worst: 10} == search([worst])
+
+
 @pytest.mark.parametrize("trials", [1, 2, 3, 7, 8, 20])
 @pytest.mark.parametrize("seed", range(3))
 def test_a_search_ends_and_its_best_at_each_rung_is_trained_to_the_end(trials, seed):

@@ -542,6 +542,14 @@ def test_what_had_no_run_is_counted_of_its_arm_and_role_however_long_the_reasons
     assert logged[0].reason.startswith(found[0].reason)
 
 
+def test_promoted_trials_are_read_as_they_were_logged_last(tracker, uri):
+    parent = tracker.open_study(STUDY)
+    assert load_results(uri, STUDY.study_id).promoted == {}
+    parent.log_promoted({"vae": [3]})
+    parent.log_promoted({"vae": [3, 7], "glow": [0]})
+    assert load_results(uri, STUDY.study_id).promoted == {"vae": [3, 7], "glow": [0]}
+
+
 def test_of_more_arms_than_a_tag_names_the_first_are_kept(tracker, uri):
     logged = unbegun(*((role, f"arm{i:060}") for i in range(50) for role in ("search", "final")))
     tracker.open_study(STUDY).log_unbegun(logged)

@@ -204,6 +204,17 @@ def test_the_search_of_an_arm_is_an_offset_of_its_own(empty):
     assert list(glow.runs[0].cost) == [1.0, 2.0, 3.0, 4.0, 5.0, 6.0]
     assert found[IMAGES, True].arms[0].tuning == 200_000.0
     assert found[SECONDS, True].shared is None
+    assert found[SECONDS, False].arms[0].search is None
+
+
+def test_before_the_final_runs_the_search_has_a_value_of_its_own(empty):
+    empty.history(empty.run("vae", "search", number=0), [3.0] * 100)
+    empty.history(empty.run("vae", "search", number=1), [2.0] * 100)
+    study = curves_of(empty, {"vae": [FALLS], "glow": [SLOW]}, seconds={"vae": 1.0, "glow": 1.0})
+    vae, glow = next(each for each in frontiers(study) if each.with_tuning and each.cost == SECONDS).arms
+    # Evaluated every half second, each trial for fifty; from 101 s on the final run has a value.
+    assert [vae.searched(cost) for cost in (0.5, 50.0, 50.5, 100.9)] == [3.0, 3.0, 2.0, 2.0]
+    assert np.isnan([vae.searched(0.4), vae.searched(101.0), glow.searched(0.5)]).all()
 
 
 @pytest.mark.parametrize(

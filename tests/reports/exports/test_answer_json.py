@@ -24,7 +24,7 @@ from reports.pages.study import page_of
 from reports.text.contents import Contents
 from reports.text.tables import SCALED_UNITS, Table
 from tests.reports.analysis.test_rungs import measured as rungs_of
-from tests.reports.conftest import FALLS, SLOW, curves_of
+from tests.reports.conftest import FALLS, SLOW, curves_of, shifted
 
 KEPT = resources.files("reports.exports").joinpath(schema.FILE).read_text("utf-8")
 CODES = ReferenceCodes(
@@ -179,6 +179,49 @@ def test_budgets_are_the_page_s_rungs(empty):
         assert {arm["arm"]: arm["bits_per_dim"] for arm in each["arms"]} == pytest.approx(
             {arm: level["value"].mean() for arm, level in rung.levels.items()}
         )
+
+
+def test_crossings_are_those_of_the_page_s_table(empty):
+    """By images, by seconds, and by both with tuning, which the VAE alone has."""
+    empty.history(empty.run("vae", "search", number=0), [3.0, 2.0])
+    curves = {"vae": [FALLS, shifted(FALLS)], "glow": [SLOW, shifted(SLOW)]}
+    study = curves_of(empty, curves, seconds={"vae": 1.0, "glow": 2.0})
+    found = json.loads(answer_json(Contents(study)))["crossings"]
+    (table,) = tables_of(Contents(study), "The means cross at")
+    assert len(table.rows) == len(found) == 4
+    assert [(each["cost"], each["unit"], each["with_tuning"]) for each in found] == [
+        ("images", "images", False),
+        ("images", "images", True),
+        ("seconds", "s", False),
+        ("seconds", "s", True),
+    ]
+    for row, each in zip(table.rows, found, strict=True):
+        axis, before, after, at, interval = row
+        assert ("with tuning" in axis.text) == each["with_tuning"]
+        assert (before.text.lower(), after.text.lower()) == (each["before"], each["after"]) == ("glow", "vae")
+        assert at.order == each["at"]
+        assert each["has_interval"]
+        for end in ("low", "high"):
+            amount = f"{each[end]:,.0f} images" if each["cost"] == "images" else quantity(each[end], None, "s")
+            assert amount in interval.text
+
+
+@pytest.mark.parametrize("seeds", [1, 2])
+def test_a_crossing_without_an_interval_has_no_ends(empty, seeds):
+    curves = {"vae": [FALLS, shifted(FALLS, 3.0)], "glow": [SLOW, shifted(SLOW, 3.0)]}
+    known = curves_of(empty, {arm: each[:seeds] for arm, each in curves.items()})
+    (crossing,) = json.loads(answer_json(Contents(known)))["crossings"]
+    assert (crossing["low"], crossing["high"], crossing["has_interval"]) == (None, None, seeds > 1)
+    assert (crossing["at"], crossing["times"], crossing["level"]) == (3000.0, 1, 0.95)
+
+
+def test_without_a_second_arm_nothing_crosses(empty):
+    assert json.loads(answer_json(Contents(curves_of(empty, {"vae": [FALLS, FALLS]}))))["crossings"] == []
+
+
+def test_promoted_trials_are_there_by_arm(measured):
+    vae, glow = read(dataclasses.replace(measured, promoted={"glow": [2, 5]}))["arms"]
+    assert (vae["promoted"], glow["promoted"]) == ([], [2, 5])
 
 
 def test_counts_codes_findings_and_cost_are_the_page_s(measured, tmp_path):

@@ -28,6 +28,21 @@ def test_a_figure_for_each_cost_that_is_known(empty):
     assert figure.stem == "images"
 
 
+def test_what_the_search_had_found_is_dotted_before_the_final_runs(empty):
+    empty.history(empty.run("vae", "search", number=0), [3.0, 2.5, 2.5])
+    empty.history(empty.run("vae", "search", number=1), [2.75, 1.5])
+    _, seconds = frontier(curves_of(empty, BOTH, seconds=TIMES))
+    plain, _, tuned = seconds.panels
+    found, final = of(tuned, Step, "vae")
+    assert [each.dash for each in (found, final)] == ["dotted", "solid"]
+    # Where it found something better, and held until the first evaluation of a final run.
+    assert list(found.x) == [0.5, 1.0, 2.5, 3.5]
+    assert list(found.y) == [3.0, 2.5, 1.5, 1.5]
+    assert final.x[0] == 3.5
+    assert len(of(tuned, Step, "glow")) == len(of(plain, Step, "vae")) == 1
+    assert "and dotted before it what the search had found." in seconds.caption
+
+
 def test_curves_begin_and_end_where_they_were_measured(empty):
     _, seconds = frontier(curves_of(empty, BOTH, seconds=TIMES))
     curves, distance = seconds.panels

@@ -71,9 +71,33 @@ def test_tuning_may_leave_no_budget_at_which_both_were_measured(empty):
     *_, tuned = said(curves_of(empty, curves, seconds=dict.fromkeys(TIMES, 1.0)))
     assert tuned == (
         "On validation with tuning included, "
-        "50 s for VAE and 0 s for Glow, no budget was measured of two arms: Glow ends at 6.00 s, "
-        "before the first evaluation of VAE at 51 s."
+        "50 s for VAE and 0 s for Glow, no budget was measured of the final runs of two arms: Glow ends at 6.00 s, "
+        "before the first evaluation of VAE at 51 s; the search of VAE had come to 3.00 by then (one search, so no "
+        "interval), and the final runs of Glow to 3.5050 ± 0.0050."
     )
+
+
+def test_what_a_search_had_found_stands_where_its_final_runs_have_no_value_yet_and_enters_no_verdict(empty):
+    empty.history(empty.run("vae", "search", number=0), [3.0] * 50 + [2.0] * 50)
+    curves = {"vae": [FALLS, shifted(FALLS)], "glow": [SLOW, shifted(SLOW)]}
+    study = curves_of(empty, curves, seconds=dict.fromkeys(TIMES, 5.0))
+    tuned = [each for each in frontiers(study) if each.with_tuning and each.cost.name == "seconds"]
+    first, last = cells(frontier.budgets(study, tuned))
+    assert first == [
+        "30 s (training time; with tuning)",
+        "2.00 (the best of its search so far)",
+        "3.5050 ± 0.0050",
+        "–",
+        "–",
+    ]
+    assert last[1:3] == ["1.2050 ± 0.0050", "ended (3.5050 ± 0.0050 at 30 s)"]
+
+
+def test_before_a_search_has_begun_there_is_nothing(empty):
+    empty.history(empty.run("vae", "search", number=0), [float("nan")] * 99 + [2.0])
+    curves = {"vae": [FALLS, shifted(FALLS)], "glow": [SLOW, shifted(SLOW)]}
+    *_, tuned = said(curves_of(empty, curves, seconds=dict.fromkeys(TIMES, 1.0)))
+    assert tuned.endswith("before the first evaluation of VAE at 51 s.")
 
 
 def test_one_arm_has_nothing_to_be_better_than(empty):
