@@ -16,6 +16,8 @@ from keras import ops
 
 Tensor = Any
 """A backend's tensor; Keras gives it no common type."""
+LARGEST_LOG_SCALE = 50.0
+"""By which scales of logistics are bounded, and their inverses."""
 BORDER_PIECES = 16
 """Pieces in which a mean over all grey levels is summed."""
 BROKEN = -1
@@ -172,6 +174,12 @@ def _discretised_logistic_log_prob(x: Tensor, mean: Tensor, log_scale: Tensor, g
     return below + above + inside
 
 
+def _bounded(log_scale: Tensor) -> Tensor:
+    """Within ±:data:`LARGEST_LOG_SCALE`; what is no number stays so."""
+    bounded = ops.where(log_scale > LARGEST_LOG_SCALE, LARGEST_LOG_SCALE, log_scale)
+    return ops.where(bounded < -LARGEST_LOG_SCALE, -LARGEST_LOG_SCALE, bounded)
+
+
 def _discretised_logistic_quantile(u: Tensor, mean: Tensor, log_scale: Tensor, grey_levels: int) -> Tensor:
     """Grey level whose cell contains μ + s·logit(u), cells of the edges being open."""
     position = mean + ops.exp(log_scale) * (ops.log(u) - ops.log1p(-u))
@@ -183,12 +191,14 @@ class DiscretisedLogistic(GreyLevelDistribution):
     """A logistic of location μ and scale s, integrated over each grey level's cell (Kingma et al. 2016).
 
     The grey level v is the cell [v/Q, (v+1)/Q) of the unit interval; ``mean`` and ``log_scale`` (..., h, w, c) are
-    in units of that interval.
+    in units of that interval. Scales are bounded by e^±50: beyond, no probability changes that single precision can
+    tell from 0, and gradients would overflow. Training does lead there: a scale without end puts half of the mass on
+    the lowest level and half on the highest, which suits images in black and white.
     """
 
     def __init__(self, mean: Tensor, log_scale: Tensor, grey_levels: int) -> None:
         self.location = mean
-        self.log_scale = log_scale
+        self.log_scale = _bounded(log_scale)
         self.grey_levels = grey_levels
 
     def log_prob(self, x: Tensor) -> Tensor:

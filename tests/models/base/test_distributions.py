@@ -10,6 +10,7 @@ from numpy.testing import assert_allclose
 
 from models.base.distributions import (
     BROKEN,
+    LARGEST_LOG_SCALE,
     Bernoulli,
     Categorical,
     DiagonalGaussian,
@@ -181,6 +182,28 @@ def test_categorical_is_the_log_softmax_of_scipy(float64, log_probabilities):
     assert_allclose(log_p.T, scipy.special.log_softmax(distribution.logits, axis=-1), rtol=1e-10, atol=1e-10)
 
 
+@pytest.mark.parametrize("log_scale", [-200.0, -60.0, -20.0, 15.0, 40.0, 87.0, 95.0, 200.0])
+def test_a_scale_of_any_size_has_finite_gradients_and_its_own_probabilities(gradient, array, log_scale):
+    """Training lets a scale grow without end: half of it below the lowest level and half above suits black and white."""
+    x = tensor(np.array([0, 1, 128, 254, 255]))
+    parameters = tensor(np.stack([np.full(5, 0.4), np.full(5, log_scale)]))
+
+    def log_prob(parameters):
+        return DiscretisedLogistic(parameters[0], parameters[1], 256).log_prob(x)
+
+    def mixture(parameters):
+        both = [ops.stack([each, ops.zeros_like(each) - 3.0], axis=-1) for each in parameters]
+        return LogisticMixture(ops.zeros_like(both[0]), *both, 256).log_prob(x)
+
+    for function in (log_prob, mixture):
+        assert np.isfinite(array(function(parameters))).all()
+        assert np.isfinite(gradient(function, parameters)).all()
+    if log_scale > 10:
+        # Half of the mass at each end, and between them the density's maximum, 1/(4s), over a cell.
+        inside = -min(log_scale, LARGEST_LOG_SCALE) - np.log(4 * 256)
+        assert_allclose(array(log_prob(parameters)), [np.log(0.5), *[inside] * 3, np.log(0.5)], rtol=1e-5)
+
+
 def scipy_logistic_cells(locations, log_scales, grey_levels):
     """P of every grey level (Q, ...) from differences of scipy's distribution functions."""
     borders = np.concatenate([[-np.inf], np.arange(1, grey_levels) / grey_levels, [np.inf]])
@@ -275,7 +298,7 @@ NO_DISTRIBUTIONS = {
     "categorical": lambda: Categorical(tensor([[0.0, NAN, 0.0], [0.0, 0.0, 1.0]])),
     "categorical, infinite": lambda: Categorical(tensor([[0.0, np.inf, 0.0], [0.0, 0.0, 1.0]])),
     "logistic, location": lambda: DiscretisedLogistic(tensor([NAN, 0.5]), tensor([0.0, 0.0]), 4),
-    "logistic, scale": lambda: DiscretisedLogistic(tensor([0.5, 0.5]), tensor([1e4, 0.0]), 4),
+    "logistic, scale": lambda: DiscretisedLogistic(tensor([0.5, 0.5]), tensor([NAN, 0.0]), 4),
     "mixture": lambda: LogisticMixture(
         tensor([[0.0, NAN], [0.0, 0.0]]), tensor([[0.5, 0.5]] * 2), tensor([[0.0, 0.0]] * 2), 4
     ),
