@@ -184,7 +184,7 @@ def test_categorical_is_the_log_softmax_of_scipy(float64, log_probabilities):
 
 @pytest.mark.parametrize("log_scale", [-200.0, -60.0, -20.0, 15.0, 40.0, 87.0, 95.0, 200.0])
 def test_a_scale_of_any_size_has_finite_gradients_and_its_own_probabilities(gradient, array, log_scale):
-    """Training lets a scale grow without end: half of it below the lowest level and half above suits black and white."""
+    """A scale may grow without end: half of the mass below the lowest level and half above suits black and white."""
     x = tensor(np.array([0, 1, 128, 254, 255]))
     parameters = tensor(np.stack([np.full(5, 0.4), np.full(5, log_scale)]))
 
