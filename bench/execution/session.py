@@ -395,6 +395,7 @@ def _description(bound: BoundStudy, codes: Sequence[str]) -> StudyDescription:
                 exclude={"storage", "tracking_uri", "output", *BUDGETS, "lease", "mixed_code", "promote", *ENGINE},
             ),
             "sampler": bound.sampler,
+            **({} if settings.time is None else {"time": settings.time}),
             "training_images": {name: config.steps * config.batch_size for name, config in training.items()},
         },
         provenance={**provenance(settings.backend), "code": ", then ".join(codes)},

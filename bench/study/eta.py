@@ -59,3 +59,23 @@ class Eta:
         measured = sum(seconds for _, seconds in self._done.values())
         expected = sum(units * self._expected[name].seconds for name, (units, _) in self._done.items())
         return self._expected[kind].seconds * measured / expected
+
+
+class TimeLeft(Eta):
+    """Counts down to the end of a time that work fills, however long its units take.
+
+    Args:
+        seconds: until then.
+        clock: returns seconds.
+    """
+
+    def __init__(self, seconds: float, clock: Clock = time.monotonic) -> None:
+        super().__init__({}, clock)
+        self._end = clock() + seconds
+
+    def finish(self, kind: str, number: float = 1, timed: bool = True) -> None:
+        """Do nothing: finished units do not change the end."""
+
+    def seconds(self) -> float:
+        """Seconds that are left."""
+        return max(0.0, self._end - self._clock())

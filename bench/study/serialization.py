@@ -81,7 +81,7 @@ def from_json(written: Mapping[str, Any], storage: str | None, tracking_uri: str
     earlier = earlier_budgets(written)
     held_out = written.get("held_out", "")
     bound = BoundStudy(
-        study, settings, info, written["digest"], written["labels"], earlier, written["images"], held_out
+        study, settings, info, written["digest"], written["labels"], earlier, written.get("images", {}), held_out
     )
     if bound.study_id != written["study_id"]:
         raise SettingsError(

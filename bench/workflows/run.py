@@ -35,6 +35,7 @@ from bench.data.preparation import Preparation
 from bench.data.registry import load
 from bench.runtime.backend import select_backend
 from bench.study.definition import AUTO, PRUNERS, SAMPLERS, Arm, BoundStudy, Earlier, Study, StudySettings
+from bench.study.eta import TimeLeft
 from bench.study.plan import study_eta
 from bench.study.reference_model import RUN_KIND, reference_study, too_large
 
@@ -324,7 +325,8 @@ def _searched(
     console.print(f"{bound.study_id}: {bound.study.question}", style="bold", highlight=False, markup=False)
     reference = reference_study(bound)
     runs = bound.runs + (reference is not None)
-    with StopRequest() as stop, StudyProgress(console, runs, study_eta(bound)) as progress:
+    eta = study_eta(bound) if time_plan is None else TimeLeft(time_plan.seconds - (time.monotonic() - began))
+    with StopRequest() as stop, StudyProgress(console, runs, eta) as progress:
         session = open_session(bound, objects)
         for line in _larger_budgets(bound, session.bound):
             console.print(line, highlight=False, markup=False)

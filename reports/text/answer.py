@@ -390,6 +390,9 @@ def _budget(study: Study, candidates: list[Candidate]) -> list[str]:
         part = f"{count(trials, 'trial')} {'of' if len(names) == 1 else 'each of'} {listing(names)}"
         parts.append(f"{part}, whose final runs saw {images} training images each" if images else part)
     promoted = by_hand(study, [candidate.arm for candidate in candidates])
+    seconds = study.results.settings.get("time")
+    if isinstance(seconds, int | float) and seconds > 0:
+        parts.append(f"the study was given {quantity(seconds, unit='s')}, of which each arm had an equal share")
     return [f"The budget: {'; '.join(parts)}.", *([promoted] if promoted else [])]
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from bench.study.eta import Eta, Expected
+from bench.study.eta import Eta, Expected, TimeLeft
 
 
 class Clock:
@@ -108,3 +108,13 @@ def test_runs_of_an_earlier_process_are_neither_left_nor_measured(study, clock):
     clock.now = 10.0
     study.finish("glow search")
     assert study.seconds() == 3 + 30
+
+
+def test_a_time_is_counted_down_whatever_is_finished(clock):
+    eta = TimeLeft(10.0, clock)
+    assert eta.seconds() == 10.0
+    clock.now += 4.0
+    eta.finish("vae search")
+    assert eta.seconds() == 6.0
+    clock.now += 40.0
+    assert eta.seconds() == 0.0

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from reports.analysis.results import Study
@@ -163,6 +165,13 @@ def test_three_arms_compare_the_lowest_two(study):
     assert text.startswith("Glow has the lowest test bits/dim")
     assert "Behind them: 3. pixelcnn at 2.6050" in text
     assert "The best arm of each family" not in text
+
+
+def test_a_study_that_was_given_a_time_says_so(study):
+    results = study({"vae": [2.3, 2.4], "glow": [2.0, 2.1]}).results()
+    timed = replace(results, settings={**results.settings, "time": 1800.0})
+    assert "the study was given 30.0 min, of which each arm had an equal share" in said(timed)
+    assert "was given" not in said(results)
 
 
 def test_final_runs_that_stopped_after_different_budgets(study):
