@@ -19,7 +19,7 @@ from bench.execution.executors.base import Executor
 from bench.execution.progress import StudyProgress
 from bench.execution.promotion import new_promotions
 from bench.execution.session import Selection, StudySession
-from bench.execution.study_clock import StudyClock, TimeKeeper
+from bench.execution.study_clock import StudyClock, TimeKeeper, images_between_evaluations
 from bench.execution.worker import format_value
 from bench.search.heartbeat import Heartbeat
 from bench.search.queue import DIED, Attempt, Task
@@ -108,8 +108,10 @@ class Coordinator:
             finally:
                 self._bring_tracking_up_to_date()
                 self.study.parent.finish_if_reachable(state)
-            afterwards()
-            self.clock.save(at_once=True)
+            try:
+                afterwards()
+            finally:
+                self.clock.save(at_once=True)
         return "; ".join(self._unanswered.values())
 
     def check_lock(self) -> None:
@@ -206,6 +208,11 @@ class Coordinator:
         if self._keeper is None:
             self._run_trials(trials, settings.timeout or math.inf)
             return self._select()
+        if self._keeper.has_begun_finals:
+            return self._select()
+        # Those that an earlier process, or a shorter time, added are compared too.
+        begun = {name: {each.number for each in search.attempts()} for name, search in self.study.searches.items()}
+        trials = {name: max(number, len(begun[name])) if number else 0 for name, number in trials.items()}
         self._run_trials(trials, self._keeper.search_seconds)
         while any(trials.values()) and self._keeper.has_time_for_more_trials:
             trials = {name: number + math.ceil(number / 2) for name, number in trials.items()}
@@ -293,9 +300,9 @@ class Coordinator:
             return
         tasks: list[Task] = []
         for place, (name, trial) in enumerate(selected.items()):
-            evaluations = self._keeper.decide_evaluations(name, trial, len(selected) - place)
-            interval = self.study.bound.base(self.study.bound.study.arm(name)).training
-            self.progress.say(f"{name}: final runs of {evaluations * interval.images // interval.evaluations:,} images")
+            evaluations = self._keeper.decide_evaluations(name, trial, list(selected)[place:])
+            interval = images_between_evaluations(self._config(name, trial).training)
+            self.progress.say(f"{name}: final runs of {evaluations * interval:,} images")
             tasks += self.study.final_tasks({name: trial}, {name: evaluations})
             self._train(tasks)
 

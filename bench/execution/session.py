@@ -145,7 +145,7 @@ class StudySession:
         """
         search, kept = self.searches[name], CHECKPOINTS_KEPT
         if search.halves:
-            kept = max(kept, math.ceil(self.bound.settings.trials / REDUCTION))
+            kept = max(kept, math.ceil(max(self.bound.settings.trials, len(search.settled())) / REDUCTION))
         self._remove_checkpoints({name: set(search.settled())}, {name: search.foremost(kept)})
 
     def remove_checkpoint(self, kind: str, task: int) -> None:
@@ -238,13 +238,16 @@ def _extended(bound: BoundStudy, begun: Mapping[str, Earlier], record: StudyReco
     trained = dict.fromkeys(begun, 0)
     for name in begun:
         search = Queue(record.storage, f"{bound.study_id}/{name}", lease=bound.settings.lease)
-        own = search.attempts()
-        if bound.settings.time is None:
-            # A time lets final runs train longer than trials.
-            own += [each for each in record.finals.attempts() if each.note["arm"] == name]
+        # Final runs of a study that had a time may be trained for longer than its trials.
+        sweeps = bool(bound.study.arm(name).sweep)
+        own = search.attempts() if sweeps else [a for a in record.finals.attempts() if a.note["arm"] == name]
         trained[name] = max((each.evaluations for each in own if each.counts), default=0)
     earlier = {name: each._replace(evaluations=trained[name]) for name, each in begun.items()}
-    extended = replace(bound, earlier=earlier)
+    images = dict(bound.images)
+    if bound.settings.time is not None:
+        most = {name: MOST_EVALUATIONS_EXTENDED * each.interval for name, each in begun.items()}
+        images |= {name: min(images[name], number) for name, number in most.items() if name in images}
+    extended = replace(bound, earlier=earlier, images=images)
     for arm in extended.study.arms:
         training = extended.base(arm).training
         if arm.name in begun and training.evaluations > MOST_EVALUATIONS_EXTENDED:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import math
 import time
 from collections.abc import Callable
@@ -14,8 +15,11 @@ from pydantic import TypeAdapter, ValidationError
 
 from bench.core.errors import SettingsError
 from bench.core.file_locks import locked
+from bench.core.logs import shorten
+from bench.data.dataset import DatasetInfo
 from bench.evaluation.cost.energy import EnergyMeter
 from bench.evaluation.likelihood import likelihood_program, log_likelihood
+from bench.runtime.backend import backend_errors
 from bench.runtime.provenance import code_version, processor
 from bench.study.config import RunConfig
 from bench.study.definition import BoundStudy
@@ -27,6 +31,8 @@ from bench.training.loop import compile_for_training
 from bench.training.program import TrainingProgram, training_program
 from models.base.config import Shape
 from models.registry import build_model
+
+log = logging.getLogger(__name__)
 
 _KEPT = TypeAdapter(dict[str, dict[str, Speed]])
 WARM_SECONDS = 2.0
@@ -52,7 +58,7 @@ def measured_speeds(bound: BoundStudy, say: Callable[[str], None]) -> dict[str, 
         say: prints a line.
 
     Raises:
-        SettingsError: what was cached was altered.
+        SettingsError: what was cached was altered, or no configuration of an arm can be trained.
         LockFileError: its lock cannot be opened.
     """
     configs = {
@@ -81,20 +87,17 @@ def measured_speeds(bound: BoundStudy, say: Callable[[str], None]) -> dict[str, 
             ) from error
         if key not in kept:
             say("measuring how fast the arms are here")
-            kept[key] = {
-                name: mean_speed(
-                    [
-                        measure_speed(each, bound.info.image_shape, bound.info.grey_levels)
-                        for each in _different(measured)
-                    ]
+            found = {name: _measure(name, each, bound.info, say) for name, each in configs.items()}
+            kept[key] = {name: speed for name, speed in found.items() if speed is not None}
+            if missing := next((name for name, speed in found.items() if speed is None and name != NAME), None):
+                raise SettingsError(
+                    f"the speed of {missing} could not be measured: give epochs or images as the budget"
                 )
-                for name, measured in configs.items()
-            }
             unfinished = path.with_suffix(".new")
             unfinished.write_bytes(_KEPT.dump_json(kept, indent=1))
             unfinished.replace(path)
     for name, speed in kept[key].items():
-        rate = configs[name][0].training.batch_size / speed.step_seconds
+        rate = configs[name][-1].training.batch_size / speed.step_seconds
         say(
             f"{name}: {rate:,.0f} images/s of training after {format_duration(speed.first_seconds)} of compiling, "
             f"{1 / max(speed.likelihood_seconds, 1e-9):,.0f} likelihoods/s"
@@ -102,8 +105,19 @@ def measured_speeds(bound: BoundStudy, say: Callable[[str], None]) -> dict[str, 
     return kept[key]
 
 
-def _different(configs: list[RunConfig]) -> list[RunConfig]:
-    return [each for i, each in enumerate(configs) if each not in configs[:i]]
+def _measure(name: str, configs: list[RunConfig], info: DatasetInfo, say: Callable[[str], None]) -> Speed | None:
+    """The mean speed of several configurations, of those that can be trained; in steps of the last one's batch size."""
+    failures: tuple[type[Exception], ...] = (MemoryError, OSError, RuntimeError, ValueError, *backend_errors())
+    found, batch_size = [], configs[-1].training.batch_size
+    for config in [each for i, each in enumerate(configs) if each not in configs[:i]]:
+        try:
+            speed = measure_speed(config, info.image_shape, info.grey_levels)
+        except failures as error:
+            log.warning("%s: its speed could not be measured", name, exc_info=True)
+            say(f"{name}: its speed could not be measured, {shorten(str(error))}")
+        else:
+            found.append(speed.in_steps_of(batch_size / config.training.batch_size))
+    return mean_speed(found) if found else None
 
 
 def measure_speed(config: RunConfig, image_shape: Shape, grey_levels: int) -> Speed:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 
@@ -12,8 +13,10 @@ import numpy as np
 from bench.core.results import EvaluationRecord
 from bench.core.seeds import derive_seed
 from bench.execution.session import MOST_EVALUATIONS_EXTENDED, Selection, StudySession
+from bench.search.queue import Attempt
 from bench.search.study_record import StudyRecord
 from bench.study.budget import FINALS_KEPT, TimePlan, final_evaluations
+from bench.study.config import RunConfig, TrainingConfig
 from bench.study.plan import COMPILATIONS, FINAL_SECONDS
 
 SAVED_SECONDS = 5.0
@@ -60,83 +63,118 @@ class TimeKeeper:
     study: StudySession
     plan: TimePlan
     clock: StudyClock
-    _expected: tuple[float, int] | None = None
+    _expected: tuple[float, int] | None = field(default=None, init=False)
     """When the final runs of the arm before were expected to end, by the clock; and how many they were."""
     _correction: float = field(default=0.0, init=False)
-    """By how many seconds a final run takes longer than was planned, by those of the arm before."""
+    """By how many seconds a final run takes longer than was planned, by those of the arms before."""
 
     @property
     def search_seconds(self) -> float:
-        """Seconds that are left for the search."""
-        done = sum(each.seconds for each in self.study.record.finals.attempts() if each.counts)
-        finals = sum(self._finals_seconds(name) for name in self.study.searches)
-        return self.plan.finals_end - max(0.0, finals - done) - self.clock.seconds
+        """Seconds that are left for trials that were planned: a slow search may take some of the final runs' time."""
+        return self._left(FINALS_KEPT)
 
     @property
     def has_time_for_more_trials(self) -> bool:
-        """Whether the search has time left for a further trial that takes as long as the longest so far."""
+        """Whether a trial that takes as long as the longest so far leaves all of the final runs' time."""
         attempts = [each for search in self.study.searches.values() for each in search.attempts()]
         longest = max((each.seconds for each in attempts if each.counts), default=math.inf)
-        return self.search_seconds > longest
+        return self._left(1.0) > longest
 
-    def _finals_seconds(self, name: str) -> float:
-        """Seconds to keep for an arm's final runs: fewer than planned where its best trial ended by its patience."""
+    @property
+    def has_begun_finals(self) -> bool:
+        """Whether final runs of this time have begun, after which no trial is: they were chosen."""
+        return any(key.endswith(self._purpose) for key in self.study.record.timed_evaluations)
+
+    @property
+    def _purpose(self) -> str:
+        settings = self.study.bound.settings
+        return f"{settings.seeds} seeds of {settings.trials} trials in {self.plan.seconds:g} s"
+
+    def _left(self, kept: float) -> float:
+        """Seconds until the final runs must begin, if so large a share of their planned time is kept."""
+        finals = sum(self._finals_seconds(name, kept) for name in self.study.searches)
+        return self.plan.finals_end - finals - self.clock.seconds
+
+    def _finals_seconds(self, name: str, kept: float) -> float:
+        """Seconds to keep for an arm's final runs.
+
+        They are fewer where its best trial ended by its patience, as final runs will, and where final runs of a shorter
+        time are continued.
+        """
         times, seeds = self.plan.times[name], self.plan.seeds
         best = self.study.searches[name].best()
-        if best is not None and (best.frozen.last_step or 0) < best.evaluations:
-            records = self._records(name, Selection(best.number, best.values))
-            if records:
-                return min(times.finals(seeds), times.finals(seeds) - seeds * (times.training - records[-1].seconds))
-        return FINALS_KEPT * times.finals(seeds)
+        if best is None:
+            return kept * times.finals(seeds)
+        trial = Selection(best.number, best.values)
+        records = self._records(name, trial)
+        if records and (best.frozen.last_step or 0) < best.evaluations:
+            return times.finals(seeds) - seeds * max(0.0, times.training - records[-1].seconds)
+        config_hash = self._config(name, trial).hash
+        done = sum(each.seconds for each in self._finals(name, config_hash))
+        return max(0.0, kept * times.finals(seeds) - done)
 
-    def decide_evaluations(self, name: str, trial: Selection, arms: int) -> int:
+    def decide_evaluations(self, name: str, trial: Selection, arms: Sequence[str]) -> int:
         """To which evaluation an arm's final runs are trained; once it is decided for a time, it stays.
 
         Args:
             name: the arm.
             trial: what is retrained.
-            arms: for how many arms, this one among them, the rest of the time is.
+            arms: the arms that the rest of the time is for, this one among them.
         """
         record, seeds = self.study.record, self.plan.seeds
-        config = self.study.bound.configure(self.study.bound.study.arm(name), trial.values)
-        key = f"{name} {config.hash}, {seeds} seeds in {self.plan.seconds:g} s"
+        config = self._config(name, trial)
+        key = f"{name} {config.hash}, {self._purpose}"
         if (decided := record.timed_evaluations.get(key)) is not None:
             self._expected = None
             return decided
         if self._expected is not None:
             end, runs = self._expected
             # Those that ended sooner may have been trained for less: by their patience.
-            self._correction = max(0.0, (self.clock.seconds - end) / runs)
-        planned, times = config.training.evaluations, self.plan.times[name]
-        interval = self._interval(name, trial) or times.training / planned
+            self._correction = max(0.0, self._correction + (self.clock.seconds - end) / runs)
+        times, interval = self.plan.times[name], images_between_evaluations(config.training)
+        planned = times.training * interval / self.plan.images[name]
+        seconds = self._interval_seconds(name, trial) or planned
         # Likelihoods take longer by as much as training does.
-        test = (times.test - FINAL_SECONDS) * interval * planned / times.training + FINAL_SECONDS
+        test = (times.test - FINAL_SECONDS) * seconds / planned + FINAL_SECONDS
         fixed = COMPILATIONS * times.first + seeds * (test + self._correction)
-        share = (self.plan.finals_end - self.clock.seconds) / arms
+        weights = {arm: self.plan.times[arm].finals(seeds) for arm in arms}
+        share = (self.plan.finals_end - self.clock.seconds) * weights[name] / sum(weights.values())
         done = self._done(name, config.hash)
-        found = final_evaluations(share, fixed, interval, done, planned, MOST_EVALUATIONS_EXTENDED)
-        self._expected = self.clock.seconds + fixed + sum(found - each for each in done) * interval, seeds
+        evaluations = self.plan.images[name] // interval
+        found = final_evaluations(share, fixed, seconds, done, evaluations, MOST_EVALUATIONS_EXTENDED)
+        self._expected = self.clock.seconds + fixed + sum(found - each for each in done) * seconds, seeds
         record.decide_evaluations(key, found)
         return found
 
-    def _interval(self, name: str, trial: Selection) -> float | None:
+    def _config(self, name: str, trial: Selection) -> RunConfig:
+        return self.study.bound.configure(self.study.bound.study.arm(name), trial.values)
+
+    def _interval_seconds(self, name: str, trial: Selection) -> float | None:
         """Seconds of the trial from one evaluation to the next; None where its checkpoint is gone."""
-        records = self._records(name, trial)
-        seconds = [later.seconds - earlier.seconds for earlier, later in pairwise(records)]
+        seconds = [later.seconds - earlier.seconds for earlier, later in pairwise(self._records(name, trial))]
         return float(np.median(seconds)) if seconds else None
 
     def _records(self, name: str, trial: Selection) -> list[EvaluationRecord]:
         if trial.number is None:
             return []
-        bound = self.study.bound
-        config = bound.configure(bound.study.arm(name), trial.values)
-        seed = derive_seed(bound.settings.seed, name, trial.number)
-        return self.study.checkpoint(name, trial.number, config, seed).records()
+        seed = derive_seed(self.study.bound.settings.seed, name, trial.number)
+        return self.study.checkpoint(name, trial.number, self._config(name, trial), seed).records()
+
+    def _finals(self, name: str, config_hash: str) -> list[Attempt]:
+        """The complete final runs of an arm's configuration, the last of each."""
+        notes = (name, config_hash)
+        return [
+            each
+            for each in self.study.record.finals.complete()
+            if (each.note["arm"], each.note["config_hash"]) == notes
+        ]
 
     def _done(self, name: str, config_hash: str) -> list[int]:
         """The evaluations to which each final run of a configuration was trained already, by seed."""
-        reached = dict.fromkeys(range(self.plan.seeds), 0)
-        for each in self.study.record.finals.complete():
-            if (each.note["arm"], each.note["config_hash"]) == (name, config_hash) and each.note["seed"] in reached:
-                reached[each.note["seed"]] = each.evaluations
-        return list(reached.values())
+        reached = {each.note["seed"]: each.evaluations for each in self._finals(name, config_hash)}
+        return [reached.get(seed, 0) for seed in range(self.plan.seeds)]
+
+
+def images_between_evaluations(training: TrainingConfig) -> int:
+    """Training images from one evaluation to the next."""
+    return training.steps_per_evaluation * training.batch_size

@@ -272,7 +272,8 @@ class Worker:
     def _run_attempt(self, job: _Job, kind: str, claim: Claim) -> None:
         """Train, measure, and record how the attempt ends."""
         queue, settings = self.study.queues[kind], self.study.bound.settings
-        total = settings.seeds * len(self.study.searches) if kind == FINALS else settings.trials
+        trials = max(settings.trials, claim.number + 1)
+        total = settings.seeds * len(self.study.searches) if kind == FINALS else trials
         name = f"{job.name}, attempt {claim.attempt}" if claim.attempt > 1 else job.name
         checkpoint = self.study.checkpoint(kind, claim.number, job.config, job.seed)
         extends = not job.config.training.depends_on_budget

@@ -8,15 +8,20 @@ from dataclasses import dataclass, replace
 
 from bench.core.errors import SettingsError
 from bench.study.config import RunConfig
-from bench.study.definition import LEAST_EVALUATIONS, MEASURED_BUDGETS, Arm, BoundStudy
+from bench.study.definition import COST_BUDGETS, LEAST_EVALUATIONS, Arm, BoundStudy
 from bench.study.duration import format_duration
 from bench.study.plan import ArmPlan, Times, expected_times, middle_values, plan_reference
 from bench.study.reference_model import NAME, reference_study
 from bench.study.rungs import HALVINGS, REDUCTION
 from bench.study.speed import Speed, estimate_speed, training_operations
 
-START_SECONDS = 30.0
-"""What a study takes before its first trial: imports, data, databases, measuring speeds, the network for quality."""
+START_SECONDS = 20.0
+"""What a study takes before its first trial, beside measuring speeds: imports, data, databases, the network that scores
+samples."""
+MEASURING_SECONDS = 5.0
+"""What measuring a configuration takes beside compiling it."""
+CONFIGURATIONS = 2
+"""Configurations of an arm that are measured."""
 END_SECONDS = 25.0
 """What it takes after its last run: reference codes, the report."""
 REFERENCE_SHARE = 0.1
@@ -32,6 +37,7 @@ class TimePlan:
 
     Attributes:
         seconds: the time of the whole study.
+        start: planned seconds before its first trial.
         seeds: final runs of an arm.
         images: training images of a run by arm, and of the reference model.
         times: planned seconds by arm.
@@ -39,6 +45,7 @@ class TimePlan:
     """
 
     seconds: float
+    start: float
     seeds: int
     images: Mapping[str, int]
     times: Mapping[str, Times]
@@ -56,7 +63,7 @@ class TimePlan:
             f"runs, {format_duration(self.seeds * times.test)} of it to measure; {self.images[name]:,} images a run"
             for name, times in self.times.items()
         ]
-        others = [f"{format_duration(START_SECONDS)} to begin", *arms]
+        others = [f"{format_duration(self.start)} to begin", *arms]
         if self.reference:
             others.append(f"{format_duration(self.reference)} for the reference model")
         return [*others, f"{format_duration(END_SECONDS)} for the report"]
@@ -76,7 +83,7 @@ def images_of_runs(bound: BoundStudy, speeds: Mapping[str, Speed] | None = None)
         SettingsError: the budget is less than a step of an arm's training, or an arm's cost is not known.
     """
     settings = bound.settings
-    name = next((name for name in MEASURED_BUDGETS if getattr(settings, name) is not None), None)
+    name = next((name for name in COST_BUDGETS if getattr(settings, name) is not None), None)
     if name is None:
         return {}
     found = {}
@@ -131,10 +138,12 @@ def plan_time(bound: BoundStudy, speeds: Mapping[str, Speed] | None = None) -> T
     """
     total, speeds = bound.settings.time or 0.0, speeds or {}
     check_budget(bound)
-    usable = total - START_SECONDS - END_SECONDS
+    # Of the same length whether or not speeds were kept, so that the same command finds the same budget.
+    start = START_SECONDS + sum(CONFIGURATIONS * (each.first_seconds + MEASURING_SECONDS) for each in speeds.values())
+    usable = total - start - END_SECONDS
     reference, of_reference = _plan_reference(bound, REFERENCE_SHARE * usable, speeds.get(NAME))
     share = (usable - (0.0 if reference is None else reference.final_seconds)) / len(bound.study.arms)
-    images, found = {NAME: of_reference}, {}
+    images, found = {} if of_reference is None else {NAME: of_reference}, {}
     for arm in bound.study.arms:
         config = bound.configure(arm, middle_values(arm.sweep))
         speed = speeds.get(arm.name) or estimate_speed(config, bound.info)
@@ -145,7 +154,7 @@ def plan_time(bound: BoundStudy, speeds: Mapping[str, Speed] | None = None) -> T
             raise _too_short(bound, arm, share, times(least))
         found[arm.name] = times(images[arm.name])
     seconds = 0.0 if reference is None else reference.final_seconds
-    return TimePlan(total, bound.settings.seeds, images, found, seconds)
+    return TimePlan(total, start, bound.settings.seeds, images, found, seconds)
 
 
 def _too_short(bound: BoundStudy, arm: Arm, share: float, times: Times) -> SettingsError:
@@ -165,23 +174,24 @@ def check_budget(bound: BoundStudy) -> None:
     """Check that a budget can be turned into training images, before any speed is measured.
 
     Raises:
-        SettingsError: an arm's schedule depends on its budget, which a time does not know in advance; or an arm's
-            operations are not known.
+        SettingsError: an arm's schedule depends on a budget that follows from measured speeds, or an arm's operations
+            are not known.
     """
     if bound.settings.operations is not None:
         images_of_runs(bound)
-    for arm in bound.study.arms:
-        if bound.settings.time is not None and bound.depends_on_budget(arm):
+    given = {name: value for name in ("time", "seconds", "joules") if (value := getattr(bound.settings, name))}
+    for name, value in given.items():
+        if (arm := next((arm for arm in bound.study.arms if bound.depends_on_budget(arm)), None)) is not None:
             raise SettingsError(
-                f"time={bound.settings.time:g}: the schedule of {arm.name}, or its swept images, depend on the budget, "
-                "which the time decides only as the study runs: give epochs or images, or decay='plateau' or 'constant'"
+                f"{name}={value:g}: the schedule of {arm.name}, or its swept images, depend on the budget, which follows "
+                "from how fast this machine is: give epochs, images or operations, or decay='plateau' or 'constant'"
             )
 
 
-def _plan_reference(bound: BoundStudy, share: float, speed: Speed | None) -> tuple[ArmPlan | None, int]:
-    """The plan of a reference model that fits into a share of the time, and its images; none where none does."""
+def _plan_reference(bound: BoundStudy, share: float, speed: Speed | None) -> tuple[ArmPlan | None, int | None]:
+    """The plan of a reference model that fits into a share of the time, and its images at most, if it is wanted."""
     if reference_study(bound) is None:
-        return None, 1
+        return None, None
 
     def planned(images: int) -> ArmPlan | None:
         # The arms' own budget is not known yet: it does not limit this one.

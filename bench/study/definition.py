@@ -44,9 +44,9 @@ LARGEST_SEED = 2**63 - 1
 
 
 EVALUATIONS = "evaluations"
-MEASURED_BUDGETS = ("seconds", "operations", "joules")
-"""Budgets of a run that each arm turns into training images, by its size or by its measured speed."""
-BUDGETS = ("epochs", "images", *MEASURED_BUDGETS, "time")
+COST_BUDGETS = ("seconds", "operations", "joules")
+"""Budgets of a run that each arm turns into training images, by its measured speed or by its size."""
+BUDGETS = ("epochs", "images", *COST_BUDGETS, "time")
 """The settings of which one sets the budget."""
 SAMPLERS = ("tpe", "qmc", "random")
 HALVING = "halving"
@@ -216,7 +216,8 @@ class StudySettings(BaseModel):
 
     @model_validator(mode="after")
     def _one_budget(self) -> StudySettings:
-        given = [f"{name}={value:g}" for name in BUDGETS if (value := getattr(self, name)) is not None]
+        values = {name: value for name in BUDGETS if (value := getattr(self, name)) is not None}
+        given = [f"{name}={value if isinstance(value, int) else f'{value:g}'}" for name, value in values.items()]
         if len(given) > 1:
             raise ValueError(
                 f"give {' or '.join(given)}, not {'both' if len(given) == 2 else 'all'}: each sets the budget"
@@ -333,7 +334,9 @@ class StudySettings(BaseModel):
             # Whole intervals of whole images: a run of a larger budget begins with the evaluations of this one.
             interval = earlier.interval if earlier else max(1, images // evaluations)
             if earlier:
-                evaluations = max(1, images // interval, earlier.evaluations)
+                # The budget of before, in as many evaluations, may leave a rest of more than an interval.
+                is_same = interval == max(1, images // evaluations)
+                evaluations = max(1, evaluations if is_same else images // interval, earlier.evaluations)
             images = evaluations * interval
         changes = {"batch_size": batch_size, "images": images, "evaluations": evaluations}
         return TrainingConfig.model_validate({**base.model_dump(), **changes})

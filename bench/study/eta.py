@@ -76,6 +76,10 @@ class TimeLeft(Eta):
     def finish(self, kind: str, number: float = 1, timed: bool = True) -> None:
         """Do nothing: finished units do not change the end."""
 
+    def shorten(self, seconds: float) -> None:
+        """Count what was used before."""
+        self._end -= seconds
+
     def seconds(self) -> float:
         """Seconds that are left."""
         return max(0.0, self._end - self._clock())

@@ -69,8 +69,8 @@ def too_large(bound: BoundStudy) -> str:
         return ""
     if NAME in bound.images and images == bound.images[NAME]:
         return (
-            f"not trained: the time that the study leaves it is {images // batch_size:,} steps of {batch_size} images, "
-            f"and fewer than {LEAST_STEPS} say little of such a model"
+            f"not trained: the study's time leaves it fewer than {LEAST_STEPS} steps of {batch_size} images, and these "
+            "say little of such a model"
         )
     return (
         f"not trained: on images of {'x'.join(map(str, bound.info.image_shape))}, the {MOST_MULTIPLICATIONS:.0e} "

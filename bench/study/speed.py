@@ -44,9 +44,14 @@ class Speed(BaseModel):
     likelihood_seconds: Seconds
     step_joules: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
 
+    def in_steps_of(self, ratio: float) -> Speed:
+        """That of steps of so many times the images."""
+        joules = None if self.step_joules is None else ratio * self.step_joules
+        return self.model_copy(update={"step_seconds": ratio * self.step_seconds, "step_joules": joules})
+
 
 def mean_speed(speeds: Sequence[Speed]) -> Speed:
-    """The mean of several speeds; of their energies, where each is known."""
+    """The mean of several speeds of one batch size; of their energies, where each is known."""
     joules = [each.step_joules for each in speeds if each.step_joules is not None]
     return Speed(
         first_seconds=fmean(each.first_seconds for each in speeds),

@@ -228,6 +228,7 @@ def run(
             settings = settings.model_copy(update={"backend": backend})
             if can_restart and "keras" in sys.modules and sys.modules["keras"].backend.backend() != backend:
                 os.environ[CHOSEN_BACKEND_VARIABLE] = backend
+                os.environ[RESTARTED_VARIABLE] = str(time.monotonic())
                 raise RestartRequiredError(f"the study's own files run on another backend than {backend}")
         select_backend(settings.backend)
         dataset = own or load(settings.dataset, settings.preparation)
@@ -239,6 +240,9 @@ def run(
             labels=dataset.labels_digest,
             held_out=dataset.held_out_digest,
         )
+        # Said before the restart.
+        quiet = Console(quiet=True) if restarted else console
+        bound, time_plan = _with_budget(bound, lambda text: quiet.print(text, highlight=False, markup=False))
         running = os.environ.pop(RUNNING_STUDY_VARIABLE, bound.study_id)
         if running != bound.study_id:
             raise DataError(
@@ -246,9 +250,6 @@ def run(
                 f"same command continues; as it is now, the command run again begins {bound.study_id}"
             )
         _report_folder(bound.study_id, settings.output)
-        # Said before the restart.
-        quiet = Console(quiet=True) if restarted else console
-        bound, time_plan = _with_budget(bound, lambda text: quiet.print(text, highlight=False, markup=False))
         try:
             session, unanswered = _searched(bound, dataset, console, objects, can_restart, time_plan, began)
         except RestartRequiredError:
@@ -258,7 +259,6 @@ def run(
         searched = time.monotonic()
         outcome = _report(session, dataset)
         spent = session.record.seconds_spent + time.monotonic() - searched
-        session.record.spend(spent)
         if settings.time is not None:
             console.print(f"took {spent:.0f} s of its {settings.time:g} s", highlight=False, markup=False)
         if unanswered:
@@ -328,6 +328,9 @@ def _searched(
     eta = study_eta(bound) if time_plan is None else TimeLeft(time_plan.seconds - (time.monotonic() - began))
     with StopRequest() as stop, StudyProgress(console, runs, eta) as progress:
         session = open_session(bound, objects)
+        if isinstance(eta, TimeLeft) and (spent := session.record.seconds_spent):
+            eta.shorten(spent)
+            progress.say(f"{spent:.0f} s of the study's time are used")
         for line in _larger_budgets(bound, session.bound):
             console.print(line, highlight=False, markup=False)
         if line := say_other_data(session):

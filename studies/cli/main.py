@@ -107,7 +107,12 @@ def study(
             show_default=False,
         ),
     ] = None,
-    trials: Annotated[int, typer.Option(help="Trials per arm, in all: a continued study adds what is missing.")] = 8,
+    trials: Annotated[
+        int,
+        typer.Option(
+            help="Trials per arm, in all: a continued study adds what is missing, and one that has a time more where it can."
+        ),
+    ] = 8,
     epochs: Annotated[
         int | None,
         typer.Option(help="Passes over the training images at most [default: 10 to 60].", show_default=False),

@@ -221,7 +221,9 @@ def next_steps(name: str, settings: StudySettings, outcome: StudyOutcome) -> Ite
         yield f"MLflow    {redact(settings.tracking_uri)}"
     yield from _serving(settings.tracking, outcome.results)
     yield f"log       {outcome.log}"
-    if (outcome.results.runs["role"] == "search").any():
+    if settings.time is not None:
+        yield f"next      the same command with --time {2 * settings.time:g}s continues the trials and final runs"
+    elif (outcome.results.runs["role"] == "search").any():
         yield f"next      the same command with --trials {settings.trials * 2} continues the search"
     else:
         yield f"next      the same command with --seeds {settings.seeds * 2} adds final runs, as nothing is swept"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
@@ -105,10 +106,10 @@ def run(settings_for, keep_classifier, digits, tmp_path, simulated):
     """Runs the study in some seconds; what it took, and its session."""
     from tests.bench.conftest import StudyInThisProcess
 
-    def begin(seconds=TIME, **settings):
+    def begin(seconds=TIME, study=STUDY, **settings):
         changes = {"pruner": "halving", "images": None, "time": seconds, "trials": 4, "seeds": 2, **settings}
-        bound = BoundStudy(STUDY, settings_for(tmp_path, **changes), digits.info, digits.digest, digits.labels_digest)
-        planned = plan_time(bound, dict.fromkeys(("vae", "glow"), SPEED))
+        bound = BoundStudy(study, settings_for(tmp_path, **changes), digits.info, digits.digest, digits.labels_digest)
+        planned = plan_time(bound, {arm.name: SPEED for arm in study.arms})
         bound = BoundStudy(
             *(getattr(bound, name) for name in ("study", "settings", "info", "digest", "labels")), images=planned.images
         )
@@ -137,10 +138,36 @@ def test_a_study_ends_in_its_time_although_its_arms_are_slower_or_faster_than_wa
 
 def test_final_runs_of_an_arm_are_trained_for_equally_long_and_those_of_both_in_equal_time(run, simulated):
     simulated.step = {"vae": 0.005, "glow": 0.02}
-    run()
+    _, session = run()
     finals = [(arm, until) for role, arm, _, until in simulated.trained if role == "final"]
     assert [arm for arm, _ in finals] == ["vae"] * 2 + ["glow"] * 2
     assert len(set(finals)) == 2
+    steps = {arm: session.bound.base(STUDY.arm(arm)).training.steps_per_evaluation for arm, _ in finals}
+    seconds = {arm: until * steps[arm] * simulated.step[arm] for arm, until in finals}
+    assert seconds["vae"] == pytest.approx(seconds["glow"], rel=0.15)
+
+
+def test_an_arm_without_a_search_has_its_share_for_its_final_runs(run, simulated):
+    vae, glow = STUDY.arms
+    _, session = run(study=replace(STUDY, arms=(vae, replace(glow, sweep={}))))
+    spent = dict.fromkeys(("vae", "glow"), 0.0)
+    for _, arm, begun, until in simulated.trained:
+        steps = session.bound.base(session.bound.study.arm(arm)).training.steps_per_evaluation
+        spent[arm] += (until - begun) * steps * simulated.step[arm]
+    assert spent["vae"] == pytest.approx(spent["glow"], rel=0.15)
+
+
+def test_a_search_that_takes_as_long_as_planned_has_the_trials_that_were_asked_for(run, simulated):
+    _, session = run()
+    assert {len(search.settled()) for search in session.searches.values()} == {4}
+    budgets = {arm: max(until for role, name, _, until in simulated.trained if name == arm) for arm in ("vae", "glow")}
+    finals = {arm: until for role, arm, _, until in simulated.trained if role == "final"}
+    assert all(finals[arm] >= 0.9 * budgets[arm] for arm in finals)
+
+
+def test_an_arm_alone_has_the_whole_time(run, simulated):
+    seconds, _ = run(study=replace(STUDY, arms=STUDY.arms[:1]))
+    assert seconds == pytest.approx(TIME - END_SECONDS, rel=0.05)
 
 
 def test_the_second_arm_is_trained_for_less_where_measuring_the_first_took_longer_than_planned(run, simulated):
@@ -163,8 +190,10 @@ def test_the_same_command_trains_nothing_again(run, simulated):
     assert seconds == 0
 
 
-def test_a_study_that_was_killed_between_runs_ends_in_its_time(run, simulated, monkeypatch):
-    real, count = simulated.train, []
+def test_a_study_that_was_killed_ends_in_its_time(run, simulated, monkeypatch):
+    real, count, save = simulated.train, [], StudyClock.save
+    # A process that is killed records nothing at its end.
+    monkeypatch.setattr(StudyClock, "save", lambda self, at_once=False: None if at_once else save(self))
 
     def die(*arguments):
         count.append(1)
@@ -176,9 +205,26 @@ def test_a_study_that_was_killed_between_runs_ends_in_its_time(run, simulated, m
     with pytest.raises(KeyboardInterrupt):
         run()
     first = simulated.now - BEGAN
+    monkeypatch.setattr(StudyClock, "save", save)
     simulated.now += 10_000
     second, _ = run()
     assert first + second == pytest.approx(TIME - END_SECONDS, rel=0.05)
+
+
+def test_once_final_runs_have_begun_no_trial_is_added_although_time_is_left(run, simulated, monkeypatch):
+    real = bench.execution.worker.run_final
+
+    def end_early(*arguments):
+        began = simulated.now
+        outcome = real(*arguments)
+        simulated.now = began
+        return outcome
+
+    monkeypatch.setattr(bench.execution.worker, "run_final", end_early)
+    run()
+    trained = list(simulated.trained)
+    run()
+    assert simulated.trained == trained
 
 
 def test_twice_the_time_continues_every_final_run_and_repeats_nothing(run, simulated):

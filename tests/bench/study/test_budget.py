@@ -9,6 +9,7 @@ from bench.data.bundled import DIGITS
 from bench.data.keras_datasets import MNIST
 from bench.study.budget import (
     END_SECONDS,
+    MEASURING_SECONDS,
     REFERENCE_SHARE,
     START_SECONDS,
     check_budget,
@@ -51,7 +52,7 @@ def test_arms_share_the_time_evenly_by_cost_and_not_by_images(time, more):
     bound = bind(time=time, **more)
     planned = plan_time(bound, SPEEDS)
     by_arm = spent(bound, planned)
-    share = (time - START_SECONDS - END_SECONDS - planned.reference) / 2
+    share = (time - planned.start - END_SECONDS - planned.reference) / 2
     # Whole evaluations of whole steps.
     assert by_arm == pytest.approx(dict.fromkeys(by_arm, share), rel=0.03)
     assert all(seconds <= share for seconds in by_arm.values())
@@ -70,18 +71,19 @@ def test_the_reference_model_has_a_tenth_of_the_time_at_most_and_is_left_out_whe
         planned = plan_time(bound, SPEEDS)
         whole = replace(bound, images=planned.images)
         assert planned.reference == plan_reference(whole, SLOW).final_seconds
-        assert 0.5 < planned.reference / (REFERENCE_SHARE * (time - START_SECONDS - END_SECONDS)) <= 1
+        assert 0.5 < planned.reference / (REFERENCE_SHARE * (time - planned.start - END_SECONDS)) <= 1
         assert reference_study(whole) is not None
     bound = bind(time=120, info=MNIST, evaluation_images=10)
     planned = plan_time(bound, SPEEDS)
     whole = replace(bound, images=planned.images)
     assert (planned.reference, reference_study(whole)) == (0.0, None)
-    assert "the time that the study leaves it is" in too_large(whole)
+    assert "the study's time leaves it fewer than 500 steps of 64 images" in too_large(whole)
 
 
 def test_the_plan_says_how_the_time_is_spent():
     lines = plan_time(bind(time=1800), SPEEDS).sentences()
-    assert lines[0] == "30 s to begin"
+    # Two configurations of each of the three models are compiled and measured.
+    assert lines[0] == f"{START_SECONDS + 2 * (1 + 4 + 4 + 3 * MEASURING_SECONDS):.0f} s to begin"
     assert lines[1].startswith("vae: ")
     assert "images a run" in lines[1]
     assert [lines[2][:6], lines[-2][-19:], lines[-1]] == ["glow: ", "the reference model", "25 s for the report"]
@@ -115,10 +117,12 @@ def test_a_test_that_takes_too_long_is_refused_with_a_number_of_images_that_woul
     ],
     ids=["cosine", "swept", "images"],
 )
-def test_a_schedule_that_depends_on_the_budget_cannot_fill_a_time(arm):
-    with pytest.raises(SettingsError, match=r"time=60: the schedule of vae.*depend.*give epochs or images, or decay="):
-        check_budget(bind(arm, GLOW, time=60))
-    check_budget(bind(arm, GLOW, images=1000))
+def test_a_schedule_that_depends_on_the_budget_does_not_fit_one_that_depends_on_the_machine(arm):
+    for name in ("time", "seconds", "joules"):
+        with pytest.raises(SettingsError, match=rf"{name}=60: the schedule of vae.*depend.*give epochs, .*, or decay="):
+            check_budget(bind(arm, GLOW, **{name: 60}))
+    for name in ("images", "operations"):
+        check_budget(bind(arm, GLOW, **{name: 1e9 if name == "operations" else 1000}))
 
 
 def test_seconds_become_images_by_each_arms_own_speed():
