@@ -223,7 +223,7 @@ class Coordinator:
         """Run trials until each arm has as many, or the time is over.
 
         Workers start with the next arm as soon as no trial of the first is queued. Each arm has an equal share of the
-        time that is left when the arm before it is done.
+        time that is left when the arm before it is done; of a study's time, of all that its searches take.
         """
         searches, is_eager = self.study.searches, self.study.bound.settings.timeout is not None
         deadline = time.monotonic() + seconds
@@ -235,17 +235,27 @@ class Coordinator:
         for search in searches.values():
             search.set_open(True)
         left = list(searches)
-        until = _split_time(deadline, len(left))
+        until = self._end_of_first(left, deadline)
         while left:
             for name in [name for name in left if is_done(name)]:
                 left.remove(name)
-                until = _split_time(deadline, len(left))
+                until = self._end_of_first(left, deadline)
             if left and time.monotonic() >= until:
                 self._close(left.pop(0))
-                until = _split_time(deadline, len(left))
+                until = self._end_of_first(left, deadline)
             elif left:
                 self._check_failures(left[0])
                 self.executor.poll()
+
+    def _end_of_first(self, arms: list[str], deadline: float) -> float:
+        """The time until which the first of some arms may start trials, so that all have equal shares."""
+        now, spent = time.monotonic(), dict.fromkeys(arms, 0.0)
+        if not arms:
+            return deadline
+        if self._keeper is not None:
+            # With what they took in processes before this one.
+            spent = {name: sum(each.seconds for each in self.study.searches[name].attempts()) for name in arms}
+        return now + (deadline - now + sum(spent.values())) / len(arms) - spent[arms[0]]
 
     def _close(self, name: str) -> None:
         """Start no further trial of an arm, and wait for the running ones."""
@@ -491,9 +501,3 @@ def _format_attempt(kind: str, attempt: Attempt) -> str:
         name = f"{kind} #{attempt.number} {values}"
     result = attempt.reason if attempt.objective is None else f"{attempt.objective:.4f} bits/dim on validation"
     return f"{name}: {attempt.state}, {result}"
-
-
-def _split_time(deadline: float, arms: int) -> float:
-    """The time until which the next of ``arms`` may start trials: each has an equal share of what is left."""
-    now = time.monotonic()
-    return now + (deadline - now) / max(1, arms)

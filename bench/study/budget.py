@@ -183,8 +183,8 @@ def check_budget(bound: BoundStudy) -> None:
     for name, value in given.items():
         if (arm := next((arm for arm in bound.study.arms if bound.depends_on_budget(arm)), None)) is not None:
             raise SettingsError(
-                f"{name}={value:g}: the schedule of {arm.name}, or its swept images, depend on the budget, which follows "
-                "from how fast this machine is: give epochs, images or operations, or decay='plateau' or 'constant'"
+                f"{name}={value:g}: the schedule of {arm.name}, or its swept images, depend on the budget, which would "
+                "follow from this machine's speed: give epochs, images or operations, or decay='plateau' or 'constant'"
             )
 
 

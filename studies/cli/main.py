@@ -109,9 +109,7 @@ def study(
     ] = None,
     trials: Annotated[
         int,
-        typer.Option(
-            help="Trials per arm, in all: a continued study adds what is missing, and one that has a time more where it can."
-        ),
+        typer.Option(help="Trials per arm, in all: a continued study adds what is missing; --time adds more."),
     ] = 8,
     epochs: Annotated[
         int | None,

@@ -16,6 +16,7 @@ from bench.execution.coordinator import Coordinator
 from bench.execution.executors.base import InProcess
 from bench.execution.study_clock import StudyClock, TimeKeeper
 from bench.execution.worker import Worker
+from bench.search.queue import Attempt
 from bench.study.budget import END_SECONDS, plan_time
 from bench.study.config import TrainingConfig
 from bench.study.definition import Arm, BoundStudy, Study
@@ -66,6 +67,7 @@ class Simulated:
     def train(self, role, config, key, until) -> None:
         begun = self.reached.get((role, *key), 0)
         steps = (until - begun) * config.training.steps_per_evaluation
+        self.now += SPEED.first_seconds * (begun == 0)
         self.now += steps * self.step[config.model.family]
         self.reached[(role, *key)] = until
         self.trained.append((role, config.model.family, begun, until))
@@ -98,6 +100,8 @@ def simulated(monkeypatch, trainer):
         return [EvaluationRecord(i, i, i * seconds, {}) for i in (1, 2, 3)]
 
     monkeypatch.setattr(TimeKeeper, "_records", records)
+    # By the machines' clocks an attempt takes no time here.
+    monkeypatch.setattr(Attempt, "seconds", property(lambda self: 100.0 if "seed" in self.note else 20.0))
     return clock
 
 
@@ -116,6 +120,8 @@ def run(settings_for, keep_classifier, digits, tmp_path, simulated):
         keep_classifier(digits.tuning, tmp_path)
         runner = StudyInThisProcess(bound)
         began = simulated.now
+        if not runner.shared.record.seconds_spent:
+            simulated.now += planned.start
         try:
             with StopRequest() as stop:
                 worker = Worker(runner.shared, digits, runner.progress, stop)
