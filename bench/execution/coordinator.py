@@ -254,7 +254,8 @@ class Coordinator:
             return deadline
         if self._keeper is not None:
             # With what they took in processes before this one.
-            spent = {name: sum(each.seconds for each in self.study.searches[name].attempts()) for name in arms}
+            ended = {name: [each for each in self.study.searches[name].attempts() if each.counts] for name in arms}
+            spent = {name: sum(each.seconds for each in found) for name, found in ended.items()}
         return now + (deadline - now + sum(spent.values())) / len(arms) - spent[arms[0]]
 
     def _close(self, name: str) -> None:

@@ -73,7 +73,7 @@ def test_the_reference_model_has_a_tenth_of_the_time_at_most_and_is_left_out_whe
         assert planned.reference == plan_reference(whole, SLOW).final_seconds
         assert 0.5 < planned.reference / (REFERENCE_SHARE * (time - planned.start - END_SECONDS)) <= 1
         assert reference_study(whole) is not None
-    bound = bind(time=120, info=MNIST, evaluation_images=10)
+    bound = bind(time=150, info=MNIST, evaluation_images=10)
     planned = plan_time(bound, SPEEDS)
     whole = replace(bound, images=planned.images)
     assert (planned.reference, reference_study(whole)) == (0.0, None)
@@ -91,9 +91,9 @@ def test_the_plan_says_how_the_time_is_spent():
 
 def test_a_time_that_is_too_short_is_refused_with_what_it_would_take():
     with pytest.raises(
-        SettingsError, match=r"time=70 leaves vae 8 s, and 8 trials and 3 final runs take \d+ s at least"
+        SettingsError, match=r"time=110 leaves vae 8 s, and 8 trials and 3 final runs take \d+ s at least"
     ):
-        plan_time(bind(time=70), SPEEDS)
+        plan_time(bind(time=110), SPEEDS)
     with pytest.raises(SettingsError, match=r"time=20 leaves vae 0 s, and 3 final runs take"):
         plan_time(bind(replace(VAE, sweep={}), time=20), SPEEDS)
 
