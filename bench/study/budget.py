@@ -29,6 +29,8 @@ REFERENCE_SHARE = 0.1
 FINALS_KEPT = 0.75
 """Share of the planned time of final runs into which no search extends, however slow its trials are."""
 MOST_IMAGES = 10**12
+FEW_IMAGES = 50
+"""Fewer test images are not proposed."""
 
 
 @dataclass(frozen=True)
@@ -162,7 +164,7 @@ def _too_short(bound: BoundStudy, arm: Arm, share: float, times: Times) -> Setti
     settings, used = bound.settings, min(bound.info.sizes["test"], bound.settings.evaluation_images or math.inf)
     # Half of the share for training leaves room for a study worth the name.
     room = (share / 2 - _whole(replace(times, test=0.0), bound)) / (settings.seeds * max(times.test, 1e-9))
-    fewer = f", for example --evaluation-images {max(2, int(room * used))}" if 0 < room < 1 else ""
+    fewer = f", for example --evaluation-images {int(room * used)}" if FEW_IMAGES / used < room < 1 else ""
     return SettingsError(
         f"time={settings.time:g} leaves {arm.name} {max(0.0, share):.0f} s, and {_runs(bound, arm)} take "
         f"{_whole(times, bound):.0f} s at least, {settings.seeds * times.test:.0f} s of it to measure them: give more "

@@ -73,7 +73,7 @@ def test_the_reference_model_has_a_tenth_of_the_time_at_most_and_is_left_out_whe
         assert planned.reference == plan_reference(whole, SLOW).final_seconds
         assert 0.5 < planned.reference / (REFERENCE_SHARE * (time - planned.start - END_SECONDS)) <= 1
         assert reference_study(whole) is not None
-    bound = bind(time=150, info=MNIST, evaluation_images=10)
+    bound = bind(time=154, info=MNIST, evaluation_images=10)
     planned = plan_time(bound, SPEEDS)
     whole = replace(bound, images=planned.images)
     assert (planned.reference, reference_study(whole)) == (0.0, None)

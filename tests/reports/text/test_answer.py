@@ -170,7 +170,7 @@ def test_three_arms_compare_the_lowest_two(study):
 def test_a_study_that_was_given_a_time_says_so(study):
     results = study({"vae": [2.3, 2.4], "glow": [2.0, 2.1]}).results()
     timed = replace(results, settings={**results.settings, "time": 1800.0})
-    assert f"the study was given 30{NO_BREAK}min, of which each arm had an equal share" in said(timed)
+    assert "the study was given 30 min, of which each arm had an equal share" in said(timed)
     assert "was given" not in said(results)
 
 
