@@ -213,19 +213,19 @@ class Coordinator:
         # Those that an earlier process, or a shorter time, added are compared too.
         begun = {name: {each.number for each in search.attempts()} for name, search in self.study.searches.items()}
         trials = {name: max(number, len(begun[name])) if number else 0 for name, number in trials.items()}
-        self._run_trials(trials, self._keeper.search_seconds)
+        self._run_trials(trials)
         while any(trials.values()) and self._keeper.has_time_for_more_trials:
             trials = {name: number + math.ceil(number / 2) for name, number in trials.items()}
-            self._run_trials(trials, self._keeper.search_seconds)
+            self._run_trials(trials)
         return self._select()
 
-    def _run_trials(self, trials: dict[str, int], seconds: float) -> None:
+    def _run_trials(self, trials: dict[str, int], seconds: float = math.inf) -> None:
         """Run trials until each arm has as many, or the time is over.
 
         Workers start with the next arm as soon as no trial of the first is queued. Each arm has an equal share of the
         time that is left when the arm before it is done; of a study's time, of all that its searches take.
         """
-        searches, is_eager = self.study.searches, self.study.bound.settings.timeout is not None
+        keeper, searches, is_eager = self._keeper, self.study.searches, self.study.bound.settings.timeout is not None
         deadline = time.monotonic() + seconds
 
         def is_done(name: str) -> bool:
@@ -235,28 +235,27 @@ class Coordinator:
         for search in searches.values():
             search.set_open(True)
         left = list(searches)
-        until = self._end_of_first(left, deadline)
+        until = _split_time(deadline, len(left))
         while left:
             for name in [name for name in left if is_done(name)]:
                 left.remove(name)
-                until = self._end_of_first(left, deadline)
-            if left and time.monotonic() >= until:
+                until = _split_time(deadline, len(left))
+            if left and time.monotonic() >= (until if keeper is None else self._end_of_first(keeper, left)):
                 self._close(left.pop(0))
-                until = self._end_of_first(left, deadline)
+                until = _split_time(deadline, len(left))
             elif left:
                 self._check_failures(left[0])
                 self.executor.poll()
 
-    def _end_of_first(self, arms: list[str], deadline: float) -> float:
-        """The time until which the first of some arms may start trials, so that all have equal shares."""
-        now, spent = time.monotonic(), dict.fromkeys(arms, 0.0)
-        if not arms:
-            return deadline
-        if self._keeper is not None:
-            # With what they took in processes before this one.
-            ended = {name: [each for each in self.study.searches[name].attempts() if each.counts] for name in arms}
-            spent = {name: sum(each.seconds for each in found) for name, found in ended.items()}
-        return now + (deadline - now + sum(spent.values())) / len(arms) - spent[arms[0]]
+    def _end_of_first(self, keeper: TimeKeeper, arms: list[str]) -> float:
+        """The time until which the first of some arms may start trials in a study that has a time.
+
+        All have equal shares, with what they took in processes before this one; what final runs need becomes known.
+        """
+        ended = {name: [each for each in self.study.searches[name].attempts() if each.counts] for name in arms}
+        spent = {name: sum(each.seconds for each in found) for name, found in ended.items()}
+        share = (keeper.search_seconds + sum(spent.values())) / len(arms)
+        return time.monotonic() + share - spent[arms[0]]
 
     def _close(self, name: str) -> None:
         """Start no further trial of an arm, and wait for the running ones."""
@@ -502,3 +501,9 @@ def _format_attempt(kind: str, attempt: Attempt) -> str:
         name = f"{kind} #{attempt.number} {values}"
     result = attempt.reason if attempt.objective is None else f"{attempt.objective:.4f} bits/dim on validation"
     return f"{name}: {attempt.state}, {result}"
+
+
+def _split_time(deadline: float, arms: int) -> float:
+    """The time until which the next of ``arms`` may start trials: each has an equal share of what is left."""
+    now = time.monotonic()
+    return now + (deadline - now) / max(1, arms)

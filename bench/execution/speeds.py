@@ -26,7 +26,7 @@ from bench.study.definition import BoundStudy
 from bench.study.duration import format_duration
 from bench.study.plan import middle_values
 from bench.study.reference_model import NAME, reference_study
-from bench.study.speed import Speed, mean_speed
+from bench.study.speed import Speed, slowest
 from bench.training.loop import compile_for_training
 from bench.training.program import TrainingProgram, training_program
 from models.base.config import Shape
@@ -49,9 +49,10 @@ FILE = "speeds.json"
 def measured_speeds(bound: BoundStudy, say: Callable[[str], None]) -> dict[str, Speed]:
     """The speed of each arm, and that of the reference model, by name.
 
-    That of an arm is the mean of two configurations' speeds, as a choice may have a fast and a slow end: its own, and
-    the middle of its sweep. It is measured once, by the backend that this process runs on, and cached: the same command
-    finds the same budget.
+    That of an arm is the slower of two configurations: its own, and the middle of its sweep. Where others are faster, a
+    study that has a time adds trials and trains final runs for longer; where they were slower than was planned, it
+    would have to train these for less. It is measured once, by the backend that this process runs on, and cached: the
+    same command finds the same budget.
 
     Args:
         bound: the study.
@@ -106,7 +107,7 @@ def measured_speeds(bound: BoundStudy, say: Callable[[str], None]) -> dict[str, 
 
 
 def _measure(name: str, configs: list[RunConfig], info: DatasetInfo, say: Callable[[str], None]) -> Speed | None:
-    """The mean speed of several configurations, of those that can be trained; in steps of the last one's batch size."""
+    """The slowest speed of several configurations that can be trained, in steps of the last one's batch size."""
     failures: tuple[type[Exception], ...] = (MemoryError, OSError, RuntimeError, ValueError, *backend_errors())
     found, batch_size = [], configs[-1].training.batch_size
     for config in [each for i, each in enumerate(configs) if each not in configs[:i]]:
@@ -117,7 +118,7 @@ def _measure(name: str, configs: list[RunConfig], info: DatasetInfo, say: Callab
             say(f"{name}: its speed could not be measured, {shorten(str(error))}")
         else:
             found.append(speed.in_steps_of(batch_size / config.training.batch_size))
-    return mean_speed(found) if found else None
+    return slowest(found) if found else None
 
 
 def measure_speed(config: RunConfig, image_shape: Shape, grey_levels: int) -> Speed:

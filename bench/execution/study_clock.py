@@ -10,7 +10,7 @@ from itertools import pairwise
 
 import numpy as np
 
-from bench.core.results import EvaluationRecord
+from bench.core.results import EvaluationRecord, RunState
 from bench.core.seeds import derive_seed
 from bench.execution.session import MOST_EVALUATIONS_EXTENDED, Selection, StudySession
 from bench.search.queue import Attempt
@@ -96,22 +96,28 @@ class TimeKeeper:
         return self.plan.finals_end - finals - self.clock.seconds
 
     def _finals_seconds(self, name: str, kept: float) -> float:
-        """Seconds to keep for an arm's final runs.
+        """Seconds to keep for an arm's final runs, by what its best trial took so far, if one came to a rung.
 
-        They are fewer where its best trial ended by its patience, as final runs will, and where final runs of a shorter
+        They are fewer where that trial ended by its patience, as final runs will, and where final runs of a shorter
         time are continued.
         """
         times, seeds = self.plan.times[name], self.plan.seeds
-        best = self.study.searches[name].best()
+        search = self.study.searches[name]
+        best = search.best() or search.furthest()
         if best is None:
             return kept * times.finals(seeds)
         trial = Selection(best.number, best.values)
+        seconds, planned = self._interval_seconds(name, trial)
         records = self._records(name, trial)
-        if records and (best.frozen.last_step or 0) < best.evaluations:
-            return times.finals(seeds) - seeds * max(0.0, times.training - records[-1].seconds)
-        config_hash = self._config(name, trial).hash
-        done = sum(each.seconds for each in self._finals(name, config_hash))
-        return max(0.0, kept * times.finals(seeds) - done)
+        is_short = best.state == RunState.COMPLETE and (best.frozen.last_step or 0) < best.evaluations
+        training = records[-1].seconds if records and is_short else kept * times.training * seconds / planned
+        expected = COMPILATIONS * times.first + seeds * (training + self._test_seconds(name, seconds / planned))
+        done = sum(each.seconds for each in self._finals(name, self._config(name, trial).hash))
+        return max(0.0, expected - done)
+
+    def _test_seconds(self, name: str, ratio: float) -> float:
+        """What measuring a final run takes, where a run takes so many times as long as was planned."""
+        return (self.plan.times[name].test - FINAL_SECONDS) * ratio + FINAL_SECONDS
 
     def decide_evaluations(self, name: str, trial: Selection, arms: Sequence[str]) -> int:
         """To which evaluation an arm's final runs are trained; once it is decided for a time, it stays.
@@ -131,16 +137,13 @@ class TimeKeeper:
             end, runs = self._expected
             # Those that ended sooner may have been trained for less: by their patience.
             self._correction = max(0.0, self._correction + (self.clock.seconds - end) / runs)
-        times, interval = self.plan.times[name], images_between_evaluations(config.training)
-        planned = times.training * interval / self.plan.images[name]
-        seconds = self._interval_seconds(name, trial) or planned
-        # Likelihoods take longer by as much as training does.
-        test = (times.test - FINAL_SECONDS) * seconds / planned + FINAL_SECONDS
-        fixed = COMPILATIONS * times.first + seeds * (test + self._correction)
+        seconds, planned = self._interval_seconds(name, trial)
+        test = self._test_seconds(name, seconds / planned)
+        fixed = COMPILATIONS * self.plan.times[name].first + seeds * (test + self._correction)
         weights = {arm: self.plan.times[arm].finals(seeds) for arm in arms}
         share = (self.plan.finals_end - self.clock.seconds) * weights[name] / sum(weights.values())
         done = self._done(name, config.hash)
-        evaluations = self.plan.images[name] // interval
+        evaluations = self.plan.images[name] // images_between_evaluations(config.training)
         found = final_evaluations(share, fixed, seconds, done, evaluations, MOST_EVALUATIONS_EXTENDED)
         self._expected = self.clock.seconds + fixed + sum(found - each for each in done) * seconds, seeds
         record.decide_evaluations(key, found)
@@ -149,10 +152,12 @@ class TimeKeeper:
     def _config(self, name: str, trial: Selection) -> RunConfig:
         return self.study.bound.configure(self.study.bound.study.arm(name), trial.values)
 
-    def _interval_seconds(self, name: str, trial: Selection) -> float | None:
-        """Seconds of the trial from one evaluation to the next; None where its checkpoint is gone."""
-        seconds = [later.seconds - earlier.seconds for earlier, later in pairwise(self._records(name, trial))]
-        return float(np.median(seconds)) if seconds else None
+    def _interval_seconds(self, name: str, trial: Selection) -> tuple[float, float]:
+        """Seconds from one evaluation to the next: of the trial, if its checkpoint is there, and as planned."""
+        interval = images_between_evaluations(self._config(name, trial).training)
+        planned = self.plan.times[name].training * interval / self.plan.images[name]
+        found = [later.seconds - earlier.seconds for earlier, later in pairwise(self._records(name, trial))]
+        return float(np.median(found)) if found else planned, planned
 
     def _records(self, name: str, trial: Selection) -> list[EvaluationRecord]:
         if trial.number is None:

@@ -6,7 +6,6 @@ import math
 import time
 from collections.abc import Sequence
 from functools import cache
-from statistics import fmean
 from typing import Annotated
 
 import numpy as np
@@ -50,14 +49,14 @@ class Speed(BaseModel):
         return self.model_copy(update={"step_seconds": ratio * self.step_seconds, "step_joules": joules})
 
 
-def mean_speed(speeds: Sequence[Speed]) -> Speed:
-    """The mean of several speeds of one batch size; of their energies, where each is known."""
+def slowest(speeds: Sequence[Speed]) -> Speed:
+    """The slowest in each respect of several speeds of one batch size; of their energies, where each is known."""
     joules = [each.step_joules for each in speeds if each.step_joules is not None]
     return Speed(
-        first_seconds=fmean(each.first_seconds for each in speeds),
-        step_seconds=fmean(each.step_seconds for each in speeds),
-        likelihood_seconds=fmean(each.likelihood_seconds for each in speeds),
-        step_joules=fmean(joules) if len(joules) == len(speeds) else None,
+        first_seconds=max(each.first_seconds for each in speeds),
+        step_seconds=max(each.step_seconds for each in speeds),
+        likelihood_seconds=max(each.likelihood_seconds for each in speeds),
+        step_joules=max(joules) if len(joules) == len(speeds) else None,
     )
 
 
