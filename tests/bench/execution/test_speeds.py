@@ -11,7 +11,7 @@ from bench.execution.speeds import measure_speed, measured_speeds
 from bench.study.definition import Arm, BoundStudy, Study
 from bench.study.reference_model import NAME
 from bench.study.search_space import Integers
-from bench.study.speed import Speed
+from bench.study.speed import Speed, slowest
 from models.autoregressive.config import AutoregressiveConfig
 from models.glow.config import GlowConfig
 from models.vae.config import VAEConfig
@@ -74,6 +74,42 @@ def test_what_was_altered_is_refused_with_the_way_out(bound, asked, altered):
     path.write_text(altered.replace("KEY", key))
     with pytest.raises(SettingsError, match=r"speeds\.json, which keeps .* was altered: remove it"):
         measured_speeds(bound(time=600), lambda line: None)
+
+
+def test_the_slower_of_an_arms_configurations_counts_and_one_that_cannot_be_trained_does_not(bound, monkeypatch):
+    def measure(config, image_shape, grey_levels):
+        if config.model.family == "autoregressive":
+            raise MemoryError("no room")
+        if config.model.family == "glow":
+            return Speed(first_seconds=1, step_seconds=1, likelihood_seconds=1)
+        if config.model.latent_size == 6:
+            raise ValueError("too large")
+        return Speed(first_seconds=2, step_seconds=0.5, likelihood_seconds=3)
+
+    monkeypatch.setattr(bench.execution.speeds, "measure_speed", measure)
+    said = []
+    found = measured_speeds(bound(time=600), said.append)
+    assert {name: speed.step_seconds for name, speed in found.items()} == {"vae": 0.5, "glow": 1.0}
+    assert [line for line in said if "could not be measured" in line] == [
+        "vae: its speed could not be measured, too large",
+        f"{NAME}: its speed could not be measured, no room",
+    ]
+
+
+def test_an_arm_that_cannot_be_measured_has_no_budget(bound, monkeypatch):
+    def fail(*arguments):
+        raise ValueError("too large")
+
+    monkeypatch.setattr(bench.execution.speeds, "measure_speed", fail)
+    with pytest.raises(SettingsError, match="the speed of vae could not be measured: give epochs or images"):
+        measured_speeds(bound(time=600), lambda line: None)
+
+
+def test_speeds_of_other_batch_sizes_are_those_of_as_many_images():
+    one = Speed(first_seconds=1, step_seconds=0.1, likelihood_seconds=3, step_joules=2.0).in_steps_of(4)
+    assert (one.first_seconds, one.step_seconds, one.step_joules, one.likelihood_seconds) == (1, 0.4, 8, 3)
+    other = Speed(first_seconds=2, step_seconds=0.2, likelihood_seconds=1)
+    assert slowest([one, other]) == Speed(first_seconds=2, step_seconds=0.4, likelihood_seconds=3)
 
 
 @pytest.mark.backend
