@@ -203,7 +203,7 @@ def _above(study: Study, first: str, second: str, levels: dict[str, np.ndarray])
 def _fixed(study: Study, arm: str) -> dict[str, str]:
     """The parameters of an arm that it does not sweep, and that do not follow from the number of images."""
     runs = study.finals[arm].runs
-    names = [name for name in runs if name.startswith("param.")]
+    names = [name for name in map(str, runs.columns) if name.startswith("param.")]
     left_out = {f"param.{name}" for name in (*study.swept(arm), *DEPENDENT)}
     values = {name: runs[name].dropna().map(str) for name in names if name not in left_out}
     return {name: ", ".join(sorted(set(each))) for name, each in values.items() if len(each)}

@@ -23,7 +23,6 @@ from models.vae.config import VAEConfig
 from studies.cli.data_sets import varied
 from studies.cli.loading import load_study
 from studies.cli.main import app
-from tests.studies.small_study import DEADLINE, start_command
 
 SCRIPT = """
 from bench.study.definition import Arm, Study
@@ -154,7 +153,7 @@ def test_the_dry_run_shows_each_plan_and_their_sum(cli, tmp_path):
     assert not (tmp_path / "runs").exists()
 
 
-def test_each_number_is_a_study_of_its_own_and_all_is_the_study_without_the_option(tmp_path, keep_classifier):
+def test_each_number_is_a_study_of_its_own_and_all_is_the_study_without_the_option(cli, tmp_path, keep_classifier):
     write_data(tmp_path)
     where, runs = str(tmp_path / "bright.npz"), tmp_path / "runs"
     settings = [
@@ -167,12 +166,8 @@ def test_each_number_is_a_study_of_its_own_and_all_is_the_study_without_the_opti
     data = [load(where, each.preparation) for each in settings]
     for each in data:
         keep_classifier(each.tuning, runs)
-    process = start_command(tmp_path, STUDY)
-    try:
-        output = process.communicate(timeout=2 * DEADLINE)[0]
-    finally:
-        process.kill()
-    assert process.returncode == 0, output
+    code, output, _ = cli(*STUDY)
+    assert code == 0, output
     uri = f"sqlite:///{runs / 'mlflow.db'}"
     results = {study_id: load_results(uri, study_id) for study_id in list_studies(uri)}
     declared = load_study(str(tmp_path / "tiny.py"))
