@@ -35,7 +35,6 @@ os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES", "-1")
 
 LONGEST = (
     "studies/test_interruption.py",
-    "studies/test_study_data_sets.py",
     "faults/test_fault_injection.py",
     "bench/execution/test_trial.py",
     "models/base/test_likelihood_model.py",

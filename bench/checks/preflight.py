@@ -148,7 +148,7 @@ def check_promotions(study: Study, settings: StudySettings) -> None:
         if each.arm not in searched:
             raise SettingsError(f"promote={str(each)!r}: {study.name} has the arms {', '.join(searched)}")
         if not searched[each.arm]:
-            raise SettingsError(f"promote={str(each)!r}: nothing of {each.arm} is swept, so that it has no trials")
+            raise SettingsError(f"promote={str(each)!r}: nothing of {each.arm} is swept, and it has no trials")
 
 
 def load_own_data(settings: StudySettings) -> Dataset | None:

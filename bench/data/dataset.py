@@ -147,6 +147,10 @@ class Dataset:
         """Training and validation split, without a reference to the test split."""
         return TuningData(self.info, self.digest, self._train, self._validation)
 
+    def training_on(self, info: DatasetInfo, n: int | None) -> Dataset:
+        """The same data, of which only ``n`` images are trained on, as :meth:`Split.some` chooses them."""
+        return Dataset(info, self._train.some(n), self._validation, self._test, check=self.check)
+
     def open_test(self) -> Split:
         """The test split. Only the final evaluation of an already selected configuration may call this."""
         return self._test

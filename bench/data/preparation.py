@@ -117,8 +117,7 @@ class Preparation:
         info = self.describe_chosen(dataset.info)
         if info == dataset.info:
             return dataset
-        tuning = dataset.tuning
-        return Dataset(info, tuning.train.some(self.train_images), tuning.validation, dataset.open_test())
+        return dataset.training_on(info, self.train_images)
 
     def describe_chosen(self, info: DatasetInfo) -> DatasetInfo:
         """The metadata of what :meth:`choose` makes of a data set.
@@ -131,8 +130,8 @@ class Preparation:
             return info
         if n > there:
             raise DataError(
-                f"train_images={n}: {info.name} has {there} training images; 2 to {there} are accepted, and without a "
-                "number, or with --train-sizes all, every one is used"
+                f"train_images={n}: {info.name} has {there} training images; 2 to {there} are accepted, or "
+                "train_images=None (--train-sizes all) for every one"
             )
         return replace(
             info,

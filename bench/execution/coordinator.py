@@ -143,9 +143,30 @@ class Coordinator:
         found, lines = new_promotions(self.study.searches, self.study.bound.settings.promotions)
         for name, stopped in found.items():
             self.study.searches[name].promote(stopped)
-            lines += [f"{name}:{number} is promoted by hand, from evaluation {at}" for number, at in stopped.items()]
+            lines += [self._describe_promotion(name, number, at) for number, at in stopped.items()]
+        if self._keeper is not None and (left := self._promotions_left()) and self._keeper.search_seconds <= 0:
+            lines.append(
+                f"{', '.join(left)}: time={self.study.bound.settings.time:g} leaves the search none to train what is "
+                "promoted by hand: give a longer time"
+            )
         for line in lines:
             self.progress.say(line)
+
+    def _describe_promotion(self, name: str, number: int, stopped: int) -> str:
+        has_checkpoint = self.study.has_checkpoint(name, number)
+        how = "continues from its checkpoint" if has_checkpoint else "begins again, as no checkpoint of it is here"
+        return f"{name}:{number} is promoted by hand: it was stopped at evaluation {stopped}, and {how}"
+
+    def _promotions_left(self) -> list[str]:
+        """The trials that are promoted by hand, and not yet trained to the whole budget."""
+        found = [
+            (name, number, each, search.evaluations)
+            for name, search in self.study.searches.items()
+            if (promoted := search.promoted)
+            for number, each in sorted(search.settled().items())
+            if number in promoted
+        ]
+        return [f"{name}:{number}" for name, number, each, whole in found if each.reached < whole and not each.is_out]
 
     def _name_runless(self) -> None:
         """Say which runs are not the study's, and of which trials that count no run is logged or waits for upload."""

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from bench.core.errors import SettingsError
 from bench.search.queue import Attempt
 from bench.search.sampler import Search
+from bench.study.definition import HALVING
 from bench.study.promotion import Promotion
 
 
@@ -24,12 +25,17 @@ def new_promotions(
         others, for which nothing is to be done.
 
     Raises:
-        SettingsError: a trial has not come to a rung, or has ended so that nothing continues it.
+        SettingsError: a trial has not come to a rung, or nothing continues it as it ended; or trials do not halve.
     """
     found: dict[str, dict[int, int]] = {}
     lines = []
     for each in wanted:
         search = searches[each.arm]
+        if not search.halves:
+            raise SettingsError(
+                f"promote={str(each)!r}: your own pruner stops no trial at a rung, from which it could be continued; "
+                f"pruner={HALVING!r} does that"
+            )
         attempts = search.attempts()
         settled = {attempt.number: attempt for attempt in attempts if attempt.counts}
         last = settled.get(each.number)

@@ -11,6 +11,7 @@ from bench.evaluation.evaluator import open_outside
 from bench.evaluation.programs import OutsideData
 from bench.execution.session import EXTRACTOR, OUTSIDE_DIGEST, StudySession
 from bench.search.storage import specifications
+from bench.study.definition import StudySettings
 
 if TYPE_CHECKING:
     from bench.evaluation.quality import Extractor
@@ -80,10 +81,12 @@ def say_other_data(study: StudySession) -> str:
     if not study.is_new:
         return ""
     own = study.bound.settings.model_dump(mode="json", include={"dataset", *PREPARATION})
+    # Studies of earlier versions lack what was not yet a setting.
+    defaults = StudySettings().model_dump(mode="json", include={*PREPARATION})
     others = [
         each["study_id"]
         for each in specifications(study.record.storage)
-        if own.items() <= each["settings"].items()
+        if own.items() <= {**defaults, **each["settings"]}.items()
         and (each["digest"], each["labels"]) != (study.bound.digest, study.bound.labels)
     ]
     if not others:

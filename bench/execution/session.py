@@ -123,6 +123,10 @@ class StudySession:
         code = code_version(self.bound.settings.backend)["code"]
         return Checkpoint(self._checkpoints / f"{kind}-{task}.npz", config.hash, seed, code)
 
+    def has_checkpoint(self, kind: str, task: int) -> bool:
+        """Whether the checkpoint of a task is in this process's folder."""
+        return (self._checkpoints / f"{kind}-{task}.npz").is_file()
+
     def tidy_checkpoints(self, selected: Container[str]) -> None:
         """Remove the checkpoints of settled tasks, but for those that a larger budget is likely to continue.
 

@@ -149,7 +149,10 @@ class Costs:
         return points[["run_id", "value"]].join(own).drop(self._again)
 
     def of_evaluations(self, cost: Cost, points: pd.DataFrame) -> pd.Series:
-        """What led to each of :attr:`own_evaluations`, NaN where it is not known; their sum is :meth:`of_tuning`."""
+        """What led to each of :attr:`own_evaluations`, NaN where it is not known.
+
+        Their sum is :meth:`of_tuning`, but for the energy of attempts without an evaluation.
+        """
         runs = points["run_id"].astype(object)
         if cost == IMAGES:
             return points["own_images"]

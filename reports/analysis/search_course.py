@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from reports.analysis.costs import Cost, Costs
 
 LOST = (RunState.DIVERGED, RunState.FAILED, RunState.OUT_OF_MEMORY)
-"""Attempts that ended so cost what they cost, and left nothing that could be selected."""
+"""Attempts that ended so cost what they cost, and left no value."""
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,8 @@ class SearchCourse:
 
     Attributes:
         cost: at each evaluation of any attempt, ascending.
-        value: the lowest validation bits/dim until then, by the one-sample bound, of what can be selected.
+        value: the lowest validation bits/dim until then, by the one-sample bound, of attempts that did not diverge or
+            fail: also of pruned ones, though complete trials are selected where there are any.
     """
 
     cost: np.ndarray
@@ -55,7 +56,7 @@ def search_course(spent: Costs, cost: Cost, arm: str) -> SearchCourse | None:
     trained = points.groupby(runs, sort=False)["own_seconds"].cumsum()
     order = (started + pd.to_timedelta(trained, unit="s")).fillna(started).sort_values(kind="stable").index
     amount = spent.of_evaluations(cost, points)[order].cumsum().to_numpy(dtype=float)
-    can_be_selected = ~runs.map(attempts["state"]).isin(LOST)
-    best = points["value"].where(can_be_selected)[order].cummin().ffill().to_numpy(dtype=float)
+    has_value = ~runs.map(attempts["state"]).isin(LOST)
+    best = points["value"].where(has_value)[order].cummin().ffill().to_numpy(dtype=float)
     known = np.isfinite(best)
     return SearchCourse(amount[known], best[known]) if known.any() and np.isfinite(amount).all() else None

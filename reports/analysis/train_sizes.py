@@ -34,10 +34,12 @@ if TYPE_CHECKING:
 TRAINING_IMAGES = Cost("images", "training images", "")
 """What the arms are drawn and compared against."""
 DETERMINING = (
-    *("question", "trials", "seeds", "seed", "sampler", "pruner", "batch_size", "selection_samples"),
-    *("importance_samples", "evaluation_images", "backend", "smoke"),
+    *("question", "commit", "trials", "seeds", "seed", "sampler", "pruner", "batch_size", "selection_samples"),
+    *("importance_samples", "evaluation_images", "extractor", "backend", "smoke"),
 )
-"""Settings in which studies should not differ beside the number of images."""
+"""What studies should not differ in beside the number of images, nor in the models and the ranges of their arms."""
+DEPENDENT = ("images", "evaluations")
+"""Parameters of a run that follow from the number of training images."""
 
 
 @dataclass(frozen=True)
@@ -57,20 +59,20 @@ class Gain:
     change: Interval | None
 
 
+@dataclass(frozen=True)
 class OverTrainSizes(SeveralStudies):
-    """Studies of one data set by their number of training images, in words and ascending."""
+    """Studies of one data set by their number of training images, in words and ascending.
+
+    Attributes:
+        data_name: the name of the data set that all are of.
+    """
+
+    data_name: str
 
     @cached_property
     def sizes(self) -> list[int]:
         """The numbers of training images."""
         return [train_size(study) for study in self.studies.values()]
-
-    @property
-    def data_name(self) -> str:
-        """The name of the data set that all are of."""
-        dataset = next(iter(self.studies.values())).results.dataset
-        name = plain(dataset.get("name"))
-        return name.removesuffix(f"-{self.sizes[0]}") if dataset.get("chosen_from") else name
 
     def levels(self, arm: str) -> dict[int, np.ndarray]:
         """The finite test bits/dim of an arm's seeds, by number of training images; those that have any."""
@@ -140,9 +142,45 @@ class OverTrainSizes(SeveralStudies):
 
     @property
     def differing(self) -> list[str]:
-        """Settings beside the number of images in which the studies differ."""
-        known = [{**study.results.settings, "question": study.results.question} for study in self.studies.values()]
-        return [name for name in DETERMINING if len({str(settings.get(name)) for settings in known}) > 1]
+        """What the studies differ in beside the number of images."""
+        known = [
+            {
+                **study.results.settings,
+                "question": study.results.question,
+                "commit": study.results.provenance.get("commit"),
+            }
+            for study in self.studies.values()
+        ]
+        found = [name for name in DETERMINING if len({str(settings.get(name)) for settings in known}) > 1]
+        for arm in self.arms:
+            own = [study for study in self.studies.values() if arm in study.families]
+            spaces = [space for study in own if (space := study.results.space.get(arm))]
+            if any(each != spaces[0] for each in spaces) or any(each.swept(arm) != own[0].swept(arm) for each in own):
+                found.append(f"what {self.title(arm)} sweeps")
+            fixed = [parameters for study in own if (parameters := _fixed(study, arm))]
+            if any(each != fixed[0] for each in fixed):
+                found.append(f"the fixed parameters of {self.title(arm)}")
+        return found
+
+    def evaluations(self, arm: str) -> dict[int, int]:
+        """How often a final run of an arm is evaluated at most, by number of images, where it was logged."""
+        found = {}
+        for n, study in zip(self.sizes, self.studies.values(), strict=True):
+            if arm in study.finals and "param.evaluations" in (runs := study.finals[arm].runs):
+                values = pd.to_numeric(runs["param.evaluations"], errors="coerce").dropna()
+                if len(values):
+                    found[n] = int(values.max())
+        return found
+
+    def really_seen(self, arm: str) -> dict[int, list[int]]:
+        """The training images that each final run of an arm saw until its last evaluation, by number of images."""
+        found = {}
+        for n, study in zip(self.sizes, self.studies.values(), strict=True):
+            if arm in study.finals:
+                points = study.histories[study.histories["run_id"].isin(study.finals[arm].runs["run_id"])]
+                last = points.groupby("run_id", observed=True)["images"].max().dropna()
+                found[n] = [int(images) for images in last]
+        return found
 
     def seen(self, arm: str) -> dict[int, int]:
         """The training images that a run of an arm sees at most, by number of images, where the study logged it."""
@@ -162,6 +200,15 @@ def _above(study: Study, first: str, second: str, levels: dict[str, np.ndarray])
     return interval.value, interval.low, interval.high
 
 
+def _fixed(study: Study, arm: str) -> dict[str, str]:
+    """The parameters of an arm that it does not sweep, and that do not follow from the number of images."""
+    runs = study.finals[arm].runs
+    names = [name for name in map(str, runs.columns) if name.startswith("param.")]
+    left_out = {f"param.{name}" for name in (*study.swept(arm), *DEPENDENT)}
+    values = {name: runs[name].dropna().map(str) for name in names if name not in left_out}
+    return {name: ", ".join(sorted(set(each))) for name, each in values.items() if len(each)}
+
+
 def train_size(study: Study) -> int:
     """The number of training images of a study.
 
@@ -176,16 +223,20 @@ def train_size(study: Study) -> int:
 
 
 def are_train_sizes(studies: Sequence[Study]) -> bool:
-    """Whether studies are of one data set with other training images, by the digest of what they hold out.
+    """Whether studies are of one data set with other training images.
+
+    They then hold out the same images, and those that they train on are choices of as many.
 
     Raises:
-        SettingsError: some are, and others are of another data set.
+        SettingsError: some are, and others are of another data set; or one may be of the data of others, and does not
+            say what it holds out.
     """
+    _check_held_out(studies)
     groups: dict[object, list[Study]] = {}
     for study in studies:
         dataset = study.results.dataset
-        groups.setdefault(dataset.get("held_out") or dataset.get("digest"), []).append(study)
-    differing = [group for group in groups.values() if len({each.results.dataset.get("digest") for each in group}) > 1]
+        groups.setdefault((dataset.get("held_out") or dataset.get("digest"), _whole(study)), []).append(study)
+    differing = [group for group in groups.values() if _are_choices(group)]
     if differing and len(groups) > 1:
         first, second, *_ = differing[0]
         other = next(group[0] for group in groups.values() if group is not differing[0])
@@ -194,6 +245,33 @@ def are_train_sizes(studies: Sequence[Study]) -> bool:
             f"and {other.results.study_id} is of another data set: give studies of one data set, or one of each"
         )
     return bool(differing)
+
+
+def _are_choices(studies: Sequence[Study]) -> bool:
+    """Whether studies that hold out the same images train on different numbers of those of one data set."""
+    datasets = [study.results.dataset for study in studies]
+    digests = {str(dataset.get("digest")) for dataset in datasets}
+    numbers = {str(dataset.get("sizes")) for dataset in datasets}
+    return len(digests) > 1 and len(numbers) > 1 and any(dataset.get("chosen_from") for dataset in datasets)
+
+
+def _check_held_out(studies: Sequence[Study]) -> None:
+    """Refuse a study of an earlier version that may be of the data of which another trains on a part."""
+    parts = {_whole(study): study for study in studies if study.results.dataset.get("chosen_from")}
+    for study in studies:
+        part = parts.get(_whole(study))
+        if part is not None and not study.results.dataset.get("held_out"):
+            raise SettingsError(
+                f"{study.results.study_id} does not say which images it holds out, and {part.results.study_id} may be "
+                "of a part of its data: run its command again, which logs that"
+            )
+
+
+def _whole(study: Study) -> object:
+    """The number of training images of a study's data, of which it may train on a part."""
+    dataset = study.results.dataset
+    sizes = dataset.get("sizes")
+    return dataset.get("chosen_from") or (sizes.get("train") if isinstance(sizes, dict) else None)
 
 
 def over_train_sizes(studies: Sequence[Study]) -> OverTrainSizes:
@@ -211,4 +289,8 @@ def over_train_sizes(studies: Sequence[Study]) -> OverTrainSizes:
                 "each number of training images"
             )
     kept, left_out = in_one_unit(known[n] for n in sorted(known))
-    return OverTrainSizes({f"{train_size(study):,}": study for study in kept}, left_out)
+    fewest = min(known)
+    dataset = known[fewest].results.dataset
+    name = plain(dataset.get("name"))
+    name = name.removesuffix(f"-{fewest}") if dataset.get("chosen_from") else name
+    return OverTrainSizes({f"{train_size(study):,}": study for study in kept}, left_out, name)

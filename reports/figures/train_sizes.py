@@ -12,6 +12,7 @@ from reports.figures.grammar import Axis, Band, Figure, Line, Panel, Points, Rul
 from reports.formatting import listing
 
 if TYPE_CHECKING:
+    from reports.analysis.frontier import AtBudget
     from reports.analysis.train_sizes import OverTrainSizes
     from reports.figures.grammar import Layer
 
@@ -37,12 +38,12 @@ def likelihoods(found: OverTrainSizes) -> Figure | None:
         sentences.append("Bands: the 95% interval over seeds at each number by itself.")
     distances = _distances(found, x)
     if distances is not None:
-        lowest, panel, also_cut = distances
+        order, panel, also_cut = distances
         panels.append(panel)
         cut = cut or also_cut
         sentences.append(
-            f"Below: how far the others lie above {found.title(lowest)}, the lowest with the most images, with the 95% "
-            "interval of each study; where it excludes 0, that study decides."
+            f"Below: how far {_others(order)} above {found.title(order.lowest)}, the lowest at {order.cost:,.0f} "
+            "images, with the 95% interval of each study; where it excludes 0, that study decides."
         )
     if cut:
         sentences.append("Bands that are far wider than the arms lie apart end at the edge.")
@@ -74,8 +75,16 @@ def _arms(found: OverTrainSizes) -> tuple[list[Layer], list[Layer]]:
     return bands, lines
 
 
-def _distances(found: OverTrainSizes, x: Axis) -> tuple[str, Panel, bool] | None:
-    """The arm that is the lowest with the most images at which two were measured, and how far others lie above it."""
+def _others(order: AtBudget) -> str:
+    """The other arms whose distances are drawn, with their verb."""
+    others = len(order.levels) - 1
+    if others > MOST_DIFFERENCES:
+        return f"the nearest {MOST_DIFFERENCES} lie"
+    return "the other one lies" if others == 1 else "the others lie"
+
+
+def _distances(found: OverTrainSizes, x: Axis) -> tuple[AtBudget, Panel, bool] | None:
+    """The arms at the most images at which two were measured, and how far others lie above the lowest of them."""
     compared = [order for order in found.orders if order.lowest]
     if not compared:
         return None
@@ -93,7 +102,7 @@ def _distances(found: OverTrainSizes, x: Axis) -> tuple[str, Panel, bool] | None
         )
     limits, cut = _limits(np.concatenate([[0.0], *(layer.columns()["y"] for layer in lines)]), bands)
     y = Axis(f"above {found.title(last.lowest)}", "bits/dim", limits=limits)
-    return last.lowest, Panel(x, y, [Rule(0.0, across="y", dash="dotted"), *bands, *lines], height=2.3), cut
+    return last, Panel(x, y, [Rule(0.0, across="y", dash="dotted"), *bands, *lines], height=2.3), cut
 
 
 def _limits(values: np.ndarray, bands: list[Layer]) -> tuple[tuple[float, float], bool]:

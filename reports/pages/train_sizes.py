@@ -44,7 +44,7 @@ def page(sizes: OverTrainSizes) -> Document:
     names = listing(list(sizes.studies))
     return Document(
         name=f"{sizes.data_name} by number of training images",
-        kicker=f"A comparison over numbers of training images of {sizes.data_name}: {names}",
+        kicker=f"A comparison over numbers of training images of {sizes.data_name}: {names or 'none'}",
         heading="How does the answer change with the number of training images?",
         sections=sections,
         footer="Made by reparam-bench. Every number lies beside this page as CSV, the figure as PDF in figures, and in "

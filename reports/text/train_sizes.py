@@ -27,11 +27,14 @@ NOTES: list[tuple[str, str]] = [
     ),
     (
         "Budget",
-        "By default a run sees as many training images at every number as it would with all of them, so that only the "
-        "data differ and not how long training lasts; of fewer images it makes more passes, is evaluated once a pass "
-        "(at most 400 times), keeps the weights of its best evaluation on validation, and ends once validation has not "
-        "improved for a while. So a small set is not judged by weights that have overfitted it. --epochs counts passes "
-        "over the images of each number instead, and then fewer images are also trained on for fewer steps.",
+        "By default a run may see as many training images at every number as it would with all of them. Of fewer "
+        "images it makes more passes, and is evaluated once a pass (at least 10 and at most 400 times), so that the "
+        "weights of its best evaluation on validation, which are kept, are not long overfitted ones. So the data are "
+        "not all that differs: patience, by which the learning rate falls and training ends, counts evaluations, "
+        "which lie closer together in a small set. There the rate may fall, and training end, after fewer images than "
+        "with more data. The table of the studies says how often runs were evaluated, and how many images they really "
+        "saw. --epochs counts passes over the images of each number instead, and then fewer images are also trained "
+        "on for fewer steps.",
     ),
     (
         "Intervals",
@@ -65,23 +68,30 @@ def _headline(found: OverTrainSizes) -> str:
     lower = "lower" if max(len(order.levels) for order in found.orders) == 2 else "lowest"
     if len(leads) == 1:
         (orders, arm), *_ = leads
-        ends = _span(orders)
+        where, everywhere = _span(found, orders), len(orders) == len(found.orders)
+        alone = f"the {'only number' if len(orders) == 1 else 'numbers'} at which two arms have a value"
         if arm:
-            everywhere = f"at every number of training images, {ends}"
-            return f"{found.title(arm)} has the {lower} test bits/dim on {name} {everywhere}."
-        return f"At no number of training images of {name}, {ends}, do the data decide{_between(found, orders)}."
+            at = f"at every number of training images, {where}" if everywhere else f"{where} training images, {alone}"
+            return f"{found.title(arm)} has the {lower} test bits/dim on {name} {at}."
+        if everywhere:
+            return f"At no number of training images of {name}, {where}, do the data decide{_between(found, orders)}."
+        return f"The data do not decide{_between(found, orders)} on {name} {where} training images, {alone}."
     parts = []
     for orders, arm in leads:
         said = f"{found.title(arm)} has the {lower} test bits/dim" if arm else "the data do not decide"
-        parts.append(f"{_span(orders)} {said}{'' if arm else _between(found, orders)}")
+        parts.append(f"{_span(found, orders)} {said}{'' if arm else _between(found, orders)}")
     changes = len({arm for _, arm in leads if arm}) > 1
     head = f"Which arm is better on {name} changes" if changes else f"How clear the answer on {name} is depends"
     return f"{head} {'with' if changes else 'on'} the number of training images: {'; '.join(parts)}."
 
 
-def _span(orders: list[AtBudget]) -> str:
-    first, last = (f"{order.cost:,.0f}" for order in (orders[0], orders[-1]))
-    return f"at {first}" if len(orders) == 1 else f"from {first} to {last}"
+def _span(found: OverTrainSizes, orders: list[AtBudget]) -> str:
+    """Numbers of training images: by the ends where none between them is left out."""
+    numbers = [f"{order.cost:,.0f}" for order in orders]
+    between = [order for order in found.orders if orders[0].cost <= order.cost <= orders[-1].cost]
+    if 1 < len(orders) == len(between):
+        return f"from {numbers[0]} to {numbers[-1]}"
+    return f"at {listing(numbers)}"
 
 
 def _between(found: OverTrainSizes, orders: list[AtBudget]) -> str:
@@ -118,7 +128,7 @@ def details(found: OverTrainSizes) -> list[str]:
         said.append(
             "Where an arm has one seed, its interval is over test images alone: another seed may turn the order."
         )
-    said += _budget(found)
+    said += [*_budget(found), *_evaluations(found)]
     if unfinished := _improving(found):
         said.append(f"Still improving when training stopped, so that more epochs would lower them: {unfinished}.")
     for arm in found.arms:
@@ -138,9 +148,11 @@ def _crossing(found: OverTrainSizes, crossing: Crossing) -> str:
     before, after = found.title(crossing.before), found.title(crossing.after)
     both = found.levels(crossing.before).keys() & found.levels(crossing.after).keys()
     last = max(n for n in both if n < crossing.at)
+    # Why there is none may be another bound or a value that is missing, and not the seeds alone.
+    interval = interval_of(TRAINING_IMAGES, crossing) if crossing.has_interval else "no interval"
     return (
         f"The means of {before} and {after} cross between {last:,} and {TRAINING_IMAGES.amount(crossing.at)} "
-        f"({interval_of(TRAINING_IMAGES, crossing)}): {before} is lower before, {after} after."
+        f"({interval}): {before} is lower before, {after} after."
     )
 
 
@@ -165,6 +177,21 @@ def _budget(found: OverTrainSizes) -> list[str]:
     return [
         f"Budgets differ with the number of training images: runs saw at most {listed}. What more images bring is then "
         "also what more training brings."
+    ]
+
+
+def _evaluations(found: OverTrainSizes) -> list[str]:
+    """That patience means another number of images where runs are evaluated more often."""
+    most: dict[int, int] = {}
+    for arm in found.arms:
+        for n, times in found.evaluations(arm).items():
+            most[n] = max(times, most.get(n, 0))
+    if len(set(most.values())) < 2:
+        return []
+    fewest, largest = min(most), max(most)
+    return [
+        f"Runs were evaluated up to {most[fewest]:,} times at {fewest:,} and {most[largest]:,} times at {largest:,}: "
+        "patience, by which the learning rate falls and training ends, counts these."
     ]
 
 
@@ -220,13 +247,21 @@ def _gain(gain: Gain) -> list[Cell]:
 
 
 def sources(found: OverTrainSizes) -> Table:
-    """The study of each number of training images, and what its runs saw at most."""
+    """The study of each number of training images, and how long its runs were trained at most and really."""
     rows = []
     for n, (name, study) in zip(found.sizes, found.studies.items(), strict=True):
         known, settings = study.results.provenance, study.results.settings
         seen = {each for arm in found.arms if (each := found.seen(arm).get(n))}
-        ends = " to ".join(f"{each:,}" for each in sorted({min(seen), max(seen)})) if seen else MISSING
+        really = {run for arm in found.arms for run in found.really_seen(arm).get(n, [])}
+        times = {found.evaluations(arm)[n] for arm in found.arms if n in found.evaluations(arm)}
+        trained = [_ends(seen), _ends(really), _ends(times)]
         values = [settings.get("trials"), settings.get("seeds"), known.get("commit"), known.get("device")]
-        rows.append([Cell(name), Cell(study.results.study_id), Cell(ends), *(Cell(plain(value)) for value in values)])
-    columns = ["Training images", "Study", "Images seen at most", "Trials", "Seeds", "Commit", "Device"]
+        cells = [*map(Cell, trained), *(Cell(plain(value)) for value in values)]
+        rows.append([Cell(name), Cell(study.results.study_id), *cells])
+    trained_columns = ["Images seen at most", "Images really seen", "Evaluations at most"]
+    columns = ["Training images", "Study", *trained_columns, "Trials", "Seeds", "Commit", "Device"]
     return Table("The studies", columns, rows)
+
+
+def _ends(values: set[int]) -> str:
+    return " to ".join(f"{each:,}" for each in sorted({min(values), max(values)})) if values else MISSING

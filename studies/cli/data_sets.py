@@ -22,7 +22,8 @@ if TYPE_CHECKING:
     from reports.analysis.results import Study
     from reports.text.tables import Table
 
-OPTIONS = ("--dataset", "--train-sizes")
+TRAIN_SIZES = "--train-sizes"
+OPTIONS = ("--dataset", TRAIN_SIZES)
 ALL = "all"
 """The number of training images that is every one."""
 
@@ -31,16 +32,32 @@ class SeveralWords(TyperCommand):
     """A command whose :data:`OPTIONS` take all words up to the next option: ``--dataset a b c``."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        """Repeat the option before each of its words but a last one that is the command's own argument."""
+        """Repeat the option before each of its words, but for one that is the command's own argument."""
         # A command line that is being completed may be wrong in any way.
         if not ctx.resilient_parsing:
             _, extra, _ = self.make_parser(ctx).parse_args(list(args))
             words = list(_further_words(args))
-            # Without another word, the last one is what the command itself takes: `study --dataset a b NAME`.
-            if extra and len(extra) <= len(words) <= len(extra) + 1:
-                taken = dict(words[: len(extra)])
+            own = len(words) - len(extra)
+            if own == 1:
+                words = _without_argument(args, words)
+            if own in (0, 1):
+                taken = dict(words)
                 args = [each for i, word in enumerate(args) for each in ([taken[i], word] if i in taken else [word])]
         return super().parse_args(ctx, args)
+
+
+def _without_argument(args: Sequence[str], words: list[tuple[int, str]]) -> list[tuple[int, str]]:
+    """The words without what the command itself takes: ``study --dataset a b NAME``, ``study --train-sizes 5 6 NAME``.
+
+    It is what cannot be a number of images, else the last data set; nothing where there are numbers alone.
+    """
+    names = [word for word in words if word[1] == TRAIN_SIZES and not _is_number(args[word[0]])]
+    names = names or [word for word in words if word[1] != TRAIN_SIZES]
+    return [word for word in words if word not in names[-1:]]
+
+
+def _is_number(word: str) -> bool:
+    return word == ALL or word.isdecimal()
 
 
 def _further_words(args: Sequence[str]) -> Iterator[tuple[int, str]]:
@@ -70,7 +87,7 @@ def varied(datasets: Sequence[str], train_sizes: Sequence[str]) -> list[dict[str
 
     numbers: list[int | None] = []
     for word in train_sizes:
-        if word != ALL and not (word.isdecimal() and int(word) > 1):
+        if not _is_number(word) or (word != ALL and int(word) < 2):
             raise SettingsError(f"train_sizes={word!r}: a whole number from 2, or {ALL!r} for every image, is accepted")
         number = None if word == ALL else int(word)
         if number in numbers:

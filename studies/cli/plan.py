@@ -85,6 +85,8 @@ def print_plan(bound: BoundStudy, console: Console) -> None:
         f"estimate  {format_duration(total_seconds(bound, plans))} in all on this processor, within a factor of about "
         "three (the middle of each range)"
     )
+    if settings.promote:
+        line(f"promoted  {', '.join(settings.promote)}, to the whole budget: the run checks them (not in the estimate)")
     for text in by_budget:
         line(f"time      {text}")
     memory = expected_memory(bound, plans)

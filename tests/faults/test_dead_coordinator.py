@@ -159,6 +159,7 @@ def reached(place: Place) -> dict[tuple[str, int], int]:
     }
 
 
+@pytest.mark.slow
 def test_a_promotion_by_hand_outlives_the_coordinator_and_the_worker_that_were_killed(place):
     place = replace(place, pruner="halving", evaluation_seconds=0.05)
     run_whole(place, 3)

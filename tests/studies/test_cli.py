@@ -87,7 +87,7 @@ BAD = {
     ),
     "promoted trial of an arm without trials": (
         ["study", "strong_arms", "--promote", "ladder_vae:0"],
-        r"nothing of ladder_vae is swept, so that it has no trials",
+        r"nothing of ladder_vae is swept, and it has no trials",
     ),
     "promoted trial of several studies": (
         ["study", "vae_vs_glow", "--promote", "vae:3", "--dataset", "digits", "mnist"],
@@ -168,6 +168,13 @@ def test_a_dry_run_shows_data_space_sizes_and_time_and_runs_nothing(cli, tmp_pat
         assert line in out
     assert "secret" not in out
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_dry_run_names_what_is_promoted_and_says_that_it_is_not_in_the_estimate(cli):
+    code, out, _ = cli("study", "vae_vs_glow", "--dry-run", "--promote", "vae:3", "--promote", "glow:1")
+    assert code == 0
+    line = "promoted  vae:3, glow:1, to the whole budget: the run checks them (not in the estimate)"
+    assert line in out.splitlines()
 
 
 def test_a_study_without_a_reference_model_plans_none(cli):

@@ -93,8 +93,9 @@ BAD = {
 }
 
 
-@pytest.mark.parametrize("dry", [(), ("--dry-run",)], ids=["run", "dry run"])
-@pytest.mark.parametrize("name", BAD)
+@pytest.mark.parametrize(
+    ("name", "dry"), [*((name, ()) for name in BAD), ("one does not fit", ("--dry-run",))], ids=str
+)
 def test_all_data_sets_are_checked_before_the_study_begins_on_the_first(refused, tmp_path, name, dry):
     names, message = BAD[name]
     write_data(tmp_path)
@@ -196,6 +197,7 @@ def history(tmp_path_factory):
     return {"folder": folder, "ended": ended, "together": results[0], "alone": results[1]}
 
 
+@pytest.mark.slow
 def test_a_stopped_command_continues_where_it_was(history):
     (stopped, code), (whole, after), _ = history["ended"]
     assert code == 130
@@ -210,6 +212,7 @@ def test_a_stopped_command_continues_where_it_was(history):
         assert sorted(complete["arm"]) == ["width-16", "width-4"]
 
 
+@pytest.mark.slow
 def test_each_is_the_study_that_it_would_be_alone(history):
     output, code = history["ended"][2]
     assert code == 0, output
@@ -225,6 +228,7 @@ def test_each_is_the_study_that_it_would_be_alone(history):
     assert len(values[0]) >= 4
 
 
+@pytest.mark.slow
 def test_the_comparison_is_written_at_the_end(history):
     output, _ = history["ended"][1]
     page = output.splitlines()[-1]

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from PIL import Image, ImageOps
 
 from bench import register_dataset
-from bench.core.errors import DataError
+from bench.core.errors import AlteredDataError, DataError
 from bench.data import registry
 from bench.data.dataset import Dataset
 from bench.data.preparation import Preparation, parse_size
@@ -186,8 +186,8 @@ def test_training_images_are_chosen_of_every_kind_of_data(tmp_path: Path) -> Non
 @pytest.mark.parametrize("function", [registry.describe, registry.load])
 def test_more_training_images_than_there_are_cannot_be_chosen(function: Callable[..., object]) -> None:
     message = (
-        "^train_images=1260: digits has 1259 training images; 2 to 1259 are accepted, and without a number, or with "
-        "--train-sizes all, every one is used$"
+        "^train_images=1260: digits has 1259 training images; 2 to 1259 are accepted, or train_images=None "
+        r"\(--train-sizes all\) for every one$"
     )
     with pytest.raises(DataError, match=message):
         function("digits", Preparation(train_images=1260))
@@ -198,3 +198,16 @@ def test_data_outside_is_whole_whatever_is_trained_on(tmp_path: Path) -> None:
     few = Preparation(train_images=500)
     own = registry.check_outside(str(tmp_path / "outside.npz"), registry.describe("digits", few), few)
     assert own == Preparation()
+
+
+def test_a_choice_keeps_watch_over_what_the_images_are_read_from_and_reads_them_for_no_digest() -> None:
+    def altered() -> None:
+        raise AlteredDataError("altered")
+
+    whole = registry.load("digits")
+    parts = whole.tuning.train, whole.tuning.validation, whole.open_test()
+    watched = Dataset(whole.info, *parts, check=altered)
+    few = Preparation(train_images=10).choose(watched)
+    with pytest.raises(AlteredDataError):
+        few.check()
+    assert "digest" not in vars(watched)

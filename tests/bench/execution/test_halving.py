@@ -184,10 +184,17 @@ def curves(runner):
     }
 
 
-def test_a_promoted_trial_equals_one_that_was_never_stopped(run, digits):
+def test_a_promoted_trial_equals_one_that_was_never_stopped(run, digits, taken):
+    """Promoted by the search, and by hand."""
     runner = run(trials=4)
+    stopped = [each.number for each in runner.searches["vae"].settled().values() if each.stopped_at == 2]
+    trained = len(taken)
+    runner = run(trials=4, promote=[f"vae:{max(stopped)}"])
+    assert "stopped at evaluation 2, and continues from its checkpoint" in said(runner)
+    assert taken[trained : trained + 6] == [2, 3, 4, 5, 6, 7]
     complete = runs_of(runner, "search").query("state == 'complete'")
     assert complete["attempt"].astype(int).max() == 3
+    assert max(stopped) in complete["number"].tolist()
     found = curves(runner)
     for each in complete.itertuples():
         values = {"learning_rate": float(complete.loc[each.Index, "param.learning_rate"])}
@@ -198,40 +205,32 @@ def test_a_promoted_trial_equals_one_that_was_never_stopped(run, digits):
 
 
 @pytest.fixture
-def three_of_four(run):
-    """The number of a trial that was stopped at the first rung, of a study that ended."""
-
-    def stopped(study=BY_SIZE, **settings):
-        runner = run(study, trials=4, **settings)
-        last = runner.searches["vae"].settled().values()
-        return runner, max(each.number for each in last if each.stopped_at == 2)
-
-    return stopped
+def stopped(run):
+    """A study that ended, and the number of a trial that was stopped at its first rung."""
+    runner = run(BY_SIZE, trials=4)
+    return runner, max(each.number for each in runner.searches["vae"].settled().values() if each.stopped_at == 2)
 
 
-def test_a_trial_that_is_promoted_by_hand_equals_one_that_was_never_stopped(run, digits, three_of_four, taken):
-    _, number = three_of_four(HALVED)
-    trained = len(taken)
-    runner = run(trials=4, promote=[f"vae:{number}"])
-    # From its checkpoint.
-    assert taken[trained : trained + 6] == [2, 3, 4, 5, 6, 7]
-    search = runs_of(runner, "search")
-    (one,) = search[(search["number"] == number) & (search["state"] == "complete")].itertuples()
-    values = {"learning_rate": float(search.loc[one.Index, "param.learning_rate"])}
-    config, records = runner.bound.configure(runner.bound.study.arms[0], values), []
-    bench.execution.trial.run_trial(config, digits.tuning, one.seed, 2, records.append)
-    whole = [[name, r.evaluation, value] for r in records for name, value in r.values.items() if "bits" in name]
-    assert curves(runner)["search", config.hash, one.seed] == sorted(whole)
+def said(runner):
+    return runner.progress.console.file.getvalue()
 
 
-def test_a_promotion_by_hand_takes_no_place_is_given_once_and_is_logged(run, trainer, three_of_four):
-    runner, number = three_of_four()
+def test_a_promotion_by_hand_takes_no_place_is_given_once_and_is_logged(trainer, stopped, run):
+    runner, number = stopped
+    best = runner.searches["vae"].best().number
     before = {each.number: each.reached for each in runner.searches["vae"].settled().values()}
     done = len(trainer.trials)
-    promoted = run(BY_SIZE, trials=4, promote=[f"vae:{number}"])
+    promoted = run(BY_SIZE, trials=4, promote=[f"vae:{number}", f"vae:{best}"])
     assert len(trainer.trials) == done + 1
     after = {each.number: each.reached for each in promoted.searches["vae"].settled().values()}
     assert after == before | {number: 8}
+    # The stand-in leaves no checkpoint.
+    assert (
+        f"vae:{number} is promoted by hand: it was stopped at evaluation 2, and begins again, as no checkpoint of it "
+        "is here"
+    ) in said(promoted)
+    assert f"vae:{best} is trained to the whole budget already" in said(promoted)
+    assert promoted.searches["vae"].promoted == {number: 2}
     results = load_results(promoted.bound.settings.tracking, promoted.bound.study_id)
     assert results.promoted == {"vae": [number]}
     assert "promote" not in results.settings
@@ -250,51 +249,14 @@ def test_a_promoted_trial_that_is_the_best_at_the_end_is_selected_and_retrained(
     assert [config.model.latent_size for config, _ in trainer.finals[retrained:]] == [2]
 
 
-def test_what_cannot_be_promoted_is_refused_before_any_work(run, start, digits, tmp_path, trainer, three_of_four):
+def test_a_study_that_has_not_begun_has_nothing_to_promote(start, digits, tmp_path):
     with pytest.raises(SettingsError, match=r"promote=vae:1: sized-digits-\w+ has not begun, and has no trials yet"):
         start(BY_SIZE, digits, tmp_path / "one", pruner="halving", images=128 * 8, promote=["vae:1"])
     assert list_studies(open_storage(str(tmp_path / "one" / "search.journal"))) == []
-    runner, _ = three_of_four()
-    again = {"pruner": "halving", "trials": 8, "images": 128 * 8}
-    search = runner.searches["vae"]
-    search.offer([search.task(4, 2)])
-
-    def refused(number):
-        with pytest.raises(SettingsError) as error:
-            start(BY_SIZE, digits, tmp_path / "one", **again, promote=[f"vae:{number}"])
-        return str(error.value)
-
-    stopped = ", ".join(str(each.number) for each in search.settled().values() if each.stopped_at)
-    assert refused(9) == f"promote='vae:9': there is no such trial; stopped at a rung: {stopped}"
-    assert refused(4) == f"promote='vae:4': it has not come to a rung yet; stopped at a rung: {stopped}"
-    search.set_open(True)
-    claim = search.claim()
-    claim.end(RunState.DIVERGED, reason="loss became nan")
-    assert refused(4).startswith("promote='vae:4': nothing continues it, as it ended: diverged, loss became nan; ")
-    assert search.promoted == {}
 
 
-def said(runner):
-    return runner.progress.console.file.getvalue()
-
-
-def test_promoting_what_is_whole_or_was_promoted_before_is_no_error(run, trainer, three_of_four):
-    runner, number = three_of_four()
-    best = runner.searches["vae"].best().number
-    whole = run(BY_SIZE, trials=4, promote=[f"vae:{best}"])
-    assert f"vae:{best} is trained to the whole budget already" in said(whole)
-    assert whole.searches["vae"].promoted == {}
-    trainer.accidents = {len(trainer.trials): diverge}
-    lost = run(BY_SIZE, trials=4, promote=[f"vae:{number}"])
-    assert f"vae:{number} is promoted by hand, from evaluation 2" in said(lost)
-    done = len(trainer.trials)
-    again = run(BY_SIZE, trials=4, promote=[f"vae:{number}"])
-    assert f"vae:{number} was promoted before, and ended since: diverged, loss became nan" in said(again)
-    assert len(trainer.trials) == done
-
-
-def test_a_promotion_that_was_interrupted_needs_no_second_one(run, trainer, three_of_four):
-    _, number = three_of_four()
+def test_a_promotion_that_was_interrupted_needs_no_second_one(trainer, stopped, run):
+    _, number = stopped
 
     def stop():
         raise KeyboardInterrupt
@@ -302,7 +264,14 @@ def test_a_promotion_that_was_interrupted_needs_no_second_one(run, trainer, thre
     trainer.accidents = {len(trainer.trials): stop}
     with pytest.raises(KeyboardInterrupt):
         run(BY_SIZE, trials=4, promote=[f"vae:{number}"])
-    assert run(BY_SIZE, trials=4).searches["vae"].settled()[number].reached == 8
+    trainer.accidents = {len(trainer.trials): diverge}
+    lost = run(BY_SIZE, trials=4)
+    assert lost.searches["vae"].settled()[number].state == RunState.DIVERGED
+    # It is given once, whatever became of it.
+    done = len(trainer.trials)
+    again = run(BY_SIZE, trials=4, promote=[f"vae:{number}"])
+    assert f"vae:{number} was promoted before, and ended since: diverged, loss became nan" in said(again)
+    assert len(trainer.trials) == done
 
 
 def test_a_study_extended_to_three_times_its_budget_trains_no_step_again(run, taken):

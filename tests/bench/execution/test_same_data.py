@@ -148,6 +148,12 @@ def test_a_file_that_was_replaced_begins_another_study_which_is_said_once(settin
     said = f"your data {path} is not what it was when {others} began: restore it to continue those studies"
     assert say_other_data(after) == said
     assert say_other_data(opened()) == ""
+    # An earlier version stored no number of training images.
+    for study in (before, other):
+        written = dict(study.record.specification)
+        settings = {name: value for name, value in written["settings"].items() if name != "train_images"}
+        study.record.publish({**written, "settings": settings})
+    assert say_other_data(replace(after, is_new=True)) == said
     # Somebody edits what the storage holds of others.
     for number, edit in enumerate(("x", None, {}, {"settings": 3}, {**opened().record.specification, "settings": "x"})):
         other = StudyRecord(before.record.storage, f"mine-{number}", 60.0)

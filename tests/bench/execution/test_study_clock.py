@@ -110,7 +110,7 @@ def run(settings_for, keep_classifier, digits, tmp_path, simulated):
     """Runs the study in some seconds; what it took, and its session."""
     from tests.bench.conftest import StudyInThisProcess
 
-    def begin(seconds=TIME, study=STUDY, **settings):
+    def begin(seconds=TIME, study=STUDY, say=None, **settings):
         changes = {"pruner": "halving", "images": None, "time": seconds, "trials": 4, "seeds": 2, **settings}
         bound = BoundStudy(study, settings_for(tmp_path, **changes), digits.info, digits.digest, digits.labels_digest)
         planned = plan_time(bound, {arm.name: SPEED for arm in study.arms})
@@ -128,6 +128,8 @@ def run(settings_for, keep_classifier, digits, tmp_path, simulated):
                 Coordinator(runner.shared, InProcess(worker), runner.progress, stop, plan=planned, began=began).run()
         finally:
             runner.shared.tracker.close()
+            if say is not None:
+                say.append(runner.progress.console.file.getvalue())
         return simulated.now - began, runner.shared
 
     return begin
@@ -188,12 +190,16 @@ def test_a_fast_search_adds_trials_until_its_time_is_over(run, simulated):
     assert all(len(search.settled()) > 2 for search in session.searches.values())
 
 
-def test_the_same_command_trains_nothing_again(run, simulated):
-    run()
-    trained = list(simulated.trained)
-    seconds, _ = run()
+def test_the_same_command_trains_nothing_again_and_says_that_what_it_promotes_needs_more_time(run, simulated):
+    _, session = run()
+    trained, said = list(simulated.trained), []
+    settled = {name: search.settled() for name, search in session.searches.items()}
+    name, number = next((name, n) for name, each in settled.items() for n, last in each.items() if last.stopped_at)
+    seconds, _ = run(promote=(f"{name}:{number}",), say=said)
     assert simulated.trained == trained
     assert seconds == 0
+    line = f"{name}:{number}: time=600 leaves the search none to train what is promoted by hand: give a longer time"
+    assert line in said[0]
 
 
 def test_a_study_that_was_killed_ends_in_its_time(run, simulated, monkeypatch):

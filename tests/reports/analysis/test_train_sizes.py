@@ -6,8 +6,11 @@ import numpy as np
 import pytest
 
 from bench.core.errors import SettingsError
+from reports.analysis.frontier import changes_of_order
 from reports.analysis.results import Study
+from reports.analysis.statistics import compare_each
 from reports.analysis.train_sizes import are_train_sizes, over_train_sizes
+from reports.pages.train_sizes import write_train_sizes
 from reports.text import train_sizes as text
 
 WHOLE = 2500
@@ -125,10 +128,28 @@ def test_values_of_different_bounds_are_no_gain(of):
             "How clear the answer on digits is depends on the number of training images: at 300 the data do not decide "
             "between VAE and Glow; from 1,000 to 2,500 Glow has the lower test bits/dim.",
         ),
+        (
+            {300: (2.3, 2.0), 1000: (2.1, None), WHOLE: (2.0, 1.7)},
+            "Glow has the lower test bits/dim on digits at 300 and 2,500 training images, the numbers at which two "
+            "arms have a value.",
+        ),
+        (
+            {300: (2.0, 2.001), 1000: (None, 1.9), WHOLE: (1.9, 1.901)},
+            "The data do not decide between VAE and Glow on digits at 300 and 2,500 training images, the numbers at "
+            "which two arms have a value.",
+        ),
+        (
+            {300: (2.3, 2.0), WHOLE: (2.0, None)},
+            "Glow has the lower test bits/dim on digits at 300 training images, the only number at which two arms have "
+            "a value.",
+        ),
     ],
 )
 def test_the_headline_says_what_holds_over_which_numbers(of, means, expected):
-    studies = [of(n, {"vae": level(vae), "glow": level(glow)}) for n, (vae, glow) in means.items()]
+    studies = [
+        of(n, {arm: [] if mean is None else level(mean) for arm, mean in zip(("vae", "glow"), pair, strict=True)})
+        for n, pair in means.items()
+    ]
     assert said(text.headline(over_train_sizes(studies))) == expected
 
 
@@ -182,8 +203,6 @@ def test_studies_of_one_data_set_are_known_by_what_they_hold_out(of):
     assert are_train_sizes(sizes)
     others = [of(WHOLE, {"vae": level(2.0)}, data=data, held_out=data) for data in ("digits", "mnist")]
     assert not are_train_sizes(others)
-    # Studies of earlier versions do not say what they hold out, and are of the data that they name.
-    assert not are_train_sizes([of(n, {"vae": level(2.0)}, held_out="") for n in (300, WHOLE)])
     # The same data twice is for the comparison over data sets to refuse.
     assert not are_train_sizes([sizes[0], sizes[0], others[1]])
 
@@ -215,18 +234,127 @@ def test_a_study_that_does_not_say_its_number_is_refused(of):
         over_train_sizes(studies)
 
 
-def test_the_interval_of_a_crossing_holds_the_place_where_the_true_curves_cross(of):
-    """Simulated: two straight lines in log n that cross at 1,000, seen with noise between three seeds."""
-    rng, numbers, held = np.random.default_rng(0), (250, 500, 1000, 2000, 4000), 0
-    rounds = 12
+def test_data_sets_that_hold_out_the_same_images_are_not_numbers_of_images_of_one(of):
+    """As clean and noisy training images of one test split, or of a part of each."""
+    clean, noisy = (of(WHOLE, {"vae": level(2.0)}, data=data) for data in ("clean", "noisy"))
+    assert not are_train_sizes([clean, noisy])
+    noisy.results.dataset["sizes"] = {"train": 900, "validation": 50, "test": 100}
+    assert not are_train_sizes([clean, noisy])
+    parts = [of(500, {"vae": level(2.0)}, data=data) for data in ("clean", "noisy")]
+    assert not are_train_sizes(parts)
+    # Choices of different numbers are of different images.
+    parts[1].results.dataset.update(chosen_from=900, sizes={"train": 600, "validation": 50, "test": 100})
+    assert not are_train_sizes(parts)
+
+
+def test_a_study_of_an_earlier_version_that_may_be_of_the_same_data_is_refused(of):
+    old, part = of(WHOLE, {"vae": level(2.0)}, held_out=""), of(300, {"vae": level(2.1)})
+    message = (
+        "^s-digits-2500 does not say which images it holds out, and s-digits-300 may be of a part of its data: run its "
+        "command again, which logs that$"
+    )
+    with pytest.raises(SettingsError, match=message):
+        are_train_sizes([old, part])
+    assert not are_train_sizes([old, of(WHOLE, {"vae": level(2.0)}, data="mnist", held_out="")])
+    # One of as many images cannot be of the same data if that has more.
+    old.results.dataset["sizes"] = {"train": 700, "validation": 50, "test": 100}
+    assert not are_train_sizes([old, part])
+
+
+def in_nats(study, arm):
+    """The study with the likelihoods of an arm in another unit."""
+    frame = study.results.measurements
+    frame.loc[(frame["arm"] == arm) & (frame["metric"] == "bits_per_dim"), "unit"] = "nats"
+    return study
+
+
+def test_a_number_at_which_likelihoods_have_several_units_is_left_out(of):
+    studies = [of(n, {"vae": level(2.0), "glow": level(1.9)}) for n in (300, 1000, WHOLE)]
+    found = over_train_sizes([in_nats(studies[0], "vae"), *studies[1:]])
+    assert found.sizes == [1000, WHOLE]
+    assert found.data_name == "digits"
+    assert text.details(found)[0] == (
+        "digits-300 is left out: its likelihoods stand in bits/dim and nats, and have no order."
+    )
+
+
+def test_where_every_number_is_left_out_the_page_says_why(of, tmp_path):
+    found = over_train_sizes([in_nats(of(n, {"vae": level(2.0), "glow": level(1.9)}), "vae") for n in (300, WHOLE)])
+    assert found.studies == {}
+    assert text.headline(found) == "No arm was measured at two numbers of training images."
+    markdown = write_train_sizes(found, tmp_path).with_suffix(".md").read_text("utf-8")
+    assert "A comparison over numbers of training images of digits: none" in markdown
+    assert markdown.count("is left out: its likelihoods stand in bits/dim and nats") == 2
+
+
+def test_a_crossing_without_an_interval_blames_no_seed(of):
+    means = {300: (2.0, 2.3), WHOLE: (1.85, 1.7)}
+    levels = {n: {"vae": level(vae, 1), "glow": level(glow, 1)} for n, (vae, glow) in means.items()}
+    studies = [of(n, each, measured=False) for n, each in levels.items()]
+    for study in studies:
+        study.results.measurements["standard_error"] = np.nan
+    found = over_train_sizes(studies)
+    assert [each.has_interval for each in found.crossings] == [False]
+    sentence = "The means of VAE and Glow cross between 300 and 2,500 images (no interval): "
+    assert said(text.details(found)).startswith(sentence)
+
+
+def set_sizes(results, sizes):
+    results.runs["param.hidden_sizes"] = sizes
+
+
+CHANGES = {
+    "extractor": lambda results: results.settings.update(extractor="inception_v3"),
+    "commit": lambda results: results.provenance.update(commit="another"),
+    "what VAE sweeps": lambda results: results.space.update(vae={"latent_size": {"low": 2, "high": 9}}),
+    "the fixed parameters of VAE": lambda results: set_sizes(results, "(9,)"),
+}
+
+
+@pytest.mark.parametrize("name", CHANGES)
+def test_what_the_studies_differ_in_beside_their_images_is_said(of, name):
+    studies = [of(n, {"vae": level(2.0)}) for n in (300, WHOLE)]
+    for number, study in enumerate(studies):
+        study.results.space["vae"] = {"latent_size": {"low": 2, "high": 8}}
+        set_sizes(study.results, "(4,)")
+        study.results.runs["param.images"] = 1000 + number
+    assert over_train_sizes(studies).differing == []
+    CHANGES[name](studies[0].results)
+    found = over_train_sizes([Study(each.results) for each in studies])
+    assert found.differing == [name]
+    assert f"The studies differ in more than their training images: {name}." in said(text.details(found))
+
+
+def test_how_often_runs_were_evaluated_and_what_they_really_saw_is_said(of):
+    studies = [of(n, {"vae": level(2.0), "glow": level(1.9)}) for n in (300, WHOLE)]
+    for study, times in zip(studies, (400, 60), strict=True):
+        study.results.runs["param.evaluations"] = str(times)
+    found = over_train_sizes(studies)
+    assert (
+        "Runs were evaluated up to 400 times at 300 and 60 times at 2,500: patience, by which the learning rate falls "
+        "and training ends, counts these."
+    ) in said(text.details(found))
+    table = text.sources(found)
+    cells = [dict(zip(table.columns, (cell.text for cell in row), strict=True)) for row in table.rows]
+    assert [row["Evaluations at most"] for row in cells] == ["400", "60"]
+    last = studies[0].results.histories.groupby("run_id")["images"].max().max()
+    assert {row["Images really seen"] for row in cells} == {f"{int(last):,}"}
+    for study in studies:
+        study.results.runs["param.evaluations"] = "60"
+    again = over_train_sizes([Study(each.results) for each in studies])
+    assert "were evaluated" not in said(text.details(again))
+
+
+def test_the_interval_of_a_crossing_holds_the_place_where_the_true_curves_cross():
+    """Simulated: two straight lines in log n that cross at 1,400, seen with noise between three seeds."""
+    rng, numbers, true = np.random.default_rng(0), np.array([250.0, 500, 1000, 2000, 4000]), 1400
+    fall = 0.1 * np.log2(numbers / true)
+    rounds, held, finite = 200, 0, 0
     for _ in range(rounds):
-        studies = []
-        for n in numbers:
-            slope = 0.1 * np.log2(n / 1000)
-            noise = rng.normal(0, 0.03, (2, 3))
-            studies.append(
-                of(n, {"vae": list(2 - slope / 2 + noise[0]), "glow": list(2 - slope + noise[1])}, measured=False)
-            )
-        found = over_train_sizes(studies).crossings
-        held += any((each.low or 0) <= 1000 <= (each.high or np.inf) for each in found)
-    assert held >= rounds - 2
+        vae, glow = (2 - slope + rng.normal(0, 0.02, (3, len(numbers))) for slope in (fall / 2, fall))
+        points = compare_each(glow, vae).assign(cost=numbers)
+        found = changes_of_order(points.assign(sign=np.sign(points["value"])), "vae", "glow", has_interval=True)
+        held += any((each.low or 0) <= true <= (each.high or np.inf) for each in found)
+        finite += any(each.low is not None and each.high is not None for each in found)
+    assert finite >= 0.8 * rounds
+    assert 0.93 * rounds <= held

@@ -24,8 +24,13 @@ def test_trials_are_named_with_what_it_means_for_the_search(finished):
     assert said_of(finished, {"gone": [1]}) == ""
     assert said_of(finished, {"glow": [5], "vae": [2, 7, 11]}) == (
         "Promoted by hand, to be trained to the whole budget though the search had stopped them: trials 2, 7 and 11 of "
-        "VAE and trial 5 of Glow."
+        "VAE and trial 5 of Glow. Not trained to it: trial 2 of VAE (pruned), trial 11 of VAE (out of memory) and "
+        "trial 5 of Glow (diverged)."
     )
+
+
+def test_one_of_which_no_run_is_known_is_not_said_to_be_trained(finished):
+    assert said_of(finished, {"glow": [99]}).endswith("Not trained to it: trial 99 of Glow (no run).")
 
 
 def test_one_that_was_selected_is_said_to_be(finished):
