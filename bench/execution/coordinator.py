@@ -144,7 +144,8 @@ class Coordinator:
         for name, stopped in found.items():
             self.study.searches[name].promote(stopped)
             lines += [self._describe_promotion(name, number, at) for number, at in stopped.items()]
-        if self._keeper is not None and (left := self._promotions_left()) and self._keeper.search_seconds <= 0:
+        is_over = self._keeper and (self._keeper.has_begun_finals or self._keeper.search_seconds <= 0)
+        if is_over and (left := self._promotions_left()):
             lines.append(
                 f"{', '.join(left)}: time={self.study.bound.settings.time:g} leaves the search none to train what is "
                 "promoted by hand: give a longer time"
