@@ -76,7 +76,7 @@ def drawn(page):
         yield figure
 
 
-@pytest.mark.parametrize("width", [390, 1280])
+@pytest.mark.parametrize("width", [390, pytest.param(1280, marks=pytest.mark.slow)])
 def test_no_tick_labels_touch(watch, report, width):
     page = opened(watch, report, width).page
     found = 0

@@ -144,14 +144,14 @@ def test_a_trial_is_selected_by_its_mark_or_by_the_keyboard(opened):
     assert watched.problems == []
 
 
-@pytest.mark.parametrize("width", [390, 768, 1600])
+@pytest.mark.parametrize("width", [390, *(pytest.param(width, marks=pytest.mark.slow) for width in (768, 1600))])
 def test_no_width_scrolls_sideways(opened, width):
     page = opened(viewport={"width": width, "height": 844}).page
     scroll_through(page)
     assert page.evaluate("document.documentElement.scrollWidth") <= width
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("scheme", ["light", pytest.param("dark", marks=pytest.mark.slow)])
 def test_axe_finds_no_violation(opened, axe, scheme):
     page = opened(color_scheme=scheme).page
     scroll_through(page)

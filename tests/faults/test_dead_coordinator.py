@@ -85,6 +85,7 @@ def done(place: Place) -> int:
     return sum(len(queue.settled()) for queue in queues(place))
 
 
+@pytest.mark.slow
 def test_the_same_command_takes_over_while_the_workers_of_a_killed_coordinator_work(place, killed):
     again, workers = killed
     coordinator = again()

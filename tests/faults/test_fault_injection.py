@@ -204,6 +204,7 @@ def test_nothing_is_lost_and_nothing_is_doubled(name: str, tmp_path: Path, serve
     found.assert_none()
 
 
+@pytest.mark.slow
 def test_a_search_by_rungs_and_its_extension_live_through_kills(tmp_path: Path, server: tuple[Proxy, str]) -> None:
     scenario = Scenario(KILLS, count=4, workers=4, pruner="halving", pause=0.8, evaluation_seconds=0.05, extended=3)
     tally, found = run(scenario, seed=3, folder=tmp_path, server=server)

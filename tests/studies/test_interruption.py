@@ -29,6 +29,8 @@ from tests.studies.small_study import (
     start_command,
 )
 
+pytestmark = pytest.mark.slow
+
 ON_JAX = (*COMMAND, "--backend", "jax")
 
 

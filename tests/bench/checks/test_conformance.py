@@ -66,14 +66,13 @@ SLOW = (
     "jet, patches",
     "jet, both",
     "ladder vae, deep",
+    "ladder vae",
+    "jet",
 )
-SLOW_ON_JAX = ("ladder vae", "jet")
 
 
 def marks(name):
-    if name in SLOW:
-        return pytest.mark.slow
-    return pytest.mark.slow_on_jax if name in SLOW_ON_JAX else ()
+    return pytest.mark.slow if name in SLOW else ()
 
 
 def failures(config, checks=CHECKS):
@@ -328,6 +327,7 @@ def command(capsys, monkeypatch):
     return run
 
 
+@pytest.mark.slow
 def test_the_command_checks_on_both_backends(command):
     status, output, _ = command(MY_MODEL, "--json", "--settings", '{"hidden_size": 8}')
     found = json.loads(output)

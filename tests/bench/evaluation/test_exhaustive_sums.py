@@ -50,7 +50,9 @@ def trained_sum(name):
 
 
 @pytest.mark.slow_on_jax
-@pytest.mark.parametrize("name", ["vae", "uniform", "variational", "logit"])
+@pytest.mark.parametrize(
+    "name", ["vae", "uniform", *(pytest.param(each, marks=pytest.mark.slow) for each in ("variational", "logit"))]
+)
 def test_the_bound_can_become_tight(name):
     total, model = trained_sum(name)
     assert 0.99 < total < 1.01
@@ -60,6 +62,7 @@ def test_the_bound_can_become_tight(name):
 
 
 @pytest.mark.slow_on_jax
+@pytest.mark.slow
 def test_without_a_bounded_space_some_probability_is_lost_and_it_is_measured():
     total, model = trained_sum("linear")
     assert total < 0.98

@@ -184,6 +184,7 @@ def test_the_second_arm_is_trained_for_less_where_measuring_the_first_took_longe
     assert seconds == pytest.approx(TIME - END_SECONDS, rel=0.05)
 
 
+@pytest.mark.slow
 def test_a_fast_search_adds_trials_until_its_time_is_over(run, simulated):
     simulated.step = {"vae": 0.005, "glow": 0.005}
     _, session = run(trials=2)

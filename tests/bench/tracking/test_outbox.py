@@ -900,6 +900,7 @@ def server(proxy, monkeypatch):
     proxy.mode = "pass"
 
 
+@pytest.mark.slow
 def test_a_real_server_that_fails_in_every_way_gets_everything_once(server, tmp_path):
     server.seconds = 1.2  # longer than a client waits
     client = MlflowClient(tracking_uri=f"http://127.0.0.1:{server.target}")

@@ -129,8 +129,19 @@ def optimizers(monkeypatch):
     return begun
 
 
-@pytest.mark.parametrize("way", ["constant", "cosine", "staged"])
-@pytest.mark.parametrize("step", [1, 2, 3])
+@pytest.mark.parametrize(
+    ("way", "step"),
+    [
+        ("constant", 1),
+        ("cosine", 2),
+        ("staged", 3),
+        *(
+            pytest.param(way, step, marks=pytest.mark.slow)
+            for way, steps in (("constant", (2, 3)), ("cosine", (1, 3)), ("staged", (1, 2)))
+            for step in steps
+        ),
+    ],
+)
 def test_a_rescued_training_is_one_that_took_the_lower_rate_from_that_evaluation(monkeypatch, optimizers, way, step):
     def lower(record):
         if record.evaluation == 2:

@@ -211,6 +211,7 @@ def test_a_run_trained_again_comes_out_bit_by_bit(study, digits, role):
 
 
 @pytest.mark.slow_on_jax
+@pytest.mark.slow
 def test_a_run_of_a_study_that_evaluates_on_some_images_is_trained_again_on_those(
     start, tiny_study, digits, protocol, tmp_path
 ):

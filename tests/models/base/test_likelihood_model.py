@@ -155,6 +155,7 @@ print(keras.backend.backend())
 """
 
 
+@pytest.mark.slow
 def test_models_saved_on_one_backend_load_on_the_other(normal, perturb, array, tmp_path):
     other = "jax" if keras.backend.backend() == "tensorflow" else "tensorflow"
     if importlib.util.find_spec(other) is None:
