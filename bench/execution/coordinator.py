@@ -276,6 +276,9 @@ class Coordinator:
         """
         ended = {name: [each for each in self.study.searches[name].attempts() if each.counts] for name in arms}
         spent = {name: sum(each.seconds for each in found) for name, found in ended.items()}
+        if not ended[arms[0]] and not keeper.is_over:
+            # However slow the arms before were, without a trial it would have no answer.
+            return math.inf
         share = (keeper.search_seconds + sum(spent.values())) / len(arms)
         return time.monotonic() + share - spent[arms[0]]
 

@@ -69,6 +69,11 @@ class TimeKeeper:
     """By how many seconds a final run takes longer than was planned, by those of the arms before."""
 
     @property
+    def is_over(self) -> bool:
+        """Whether the time is used up."""
+        return self.clock.seconds >= self.plan.seconds
+
+    @property
     def search_seconds(self) -> float:
         """Seconds that are left for trials that were planned: a slow search may take some of the final runs' time."""
         return self._left(FINALS_KEPT)

@@ -73,8 +73,9 @@ class Refusals:
         assert len(err) < 1100
 
     def everything(self) -> dict[str, object]:
-        """Each path below the folder, with what it is and holds."""
-        return {str(path): self._held(path) for path in sorted(self.folder.rglob("*"))}
+        """Each path below the folder, with what it is and holds; what Python compiled of scripts is its own."""
+        paths = [path for path in sorted(self.folder.rglob("*")) if "__pycache__" not in path.parts]
+        return {str(path): self._held(path) for path in paths}
 
     def _held(self, path: Path) -> object:
         mode = path.lstat().st_mode

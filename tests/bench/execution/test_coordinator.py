@@ -48,6 +48,7 @@ from models.vae.config import VAEConfig
 from tests.bench.execution.conftest import reached
 
 pytestmark = pytest.mark.usefixtures("short_patience")
+RECORD = SimpleNamespace(seconds_spent=0.0)
 
 
 def results_of(runner):
@@ -307,7 +308,7 @@ def test_the_traceback_of_failures_is_where_the_message_says(reason, where):
         for number in range(FAILURES_IN_A_ROW)
     ]
     search = SimpleNamespace(settled=lambda: dict(enumerate(attempts)))
-    coordinator = Coordinator(SimpleNamespace(searches={"vae": search}), None, None, StopRequest())
+    coordinator = Coordinator(SimpleNamespace(searches={"vae": search}, record=RECORD), None, None, StopRequest())
     with pytest.raises(StudyStoppedError, match=f"the last one by: {reason}{where}$"):
         coordinator._check_failures("vae")
 
@@ -750,7 +751,7 @@ def test_images_that_were_altered_under_way_stop_the_study_with_a_line(start, ti
 def test_a_coordinator_that_lost_its_lock_stops_and_leaves_the_queues_to_its_successor():
     touched: list[str] = []
     queue = SimpleNamespace(set_open=lambda is_open: touched.append("queue"), reclaim=lambda: touched.append("queue"))
-    study = SimpleNamespace(record=SimpleNamespace(study_id="mine", lease=60.0), queues={"vae": queue})
+    study = SimpleNamespace(record=SimpleNamespace(**vars(RECORD), study_id="mine", lease=60.0), queues={"vae": queue})
     executor = SimpleNamespace(shutdown=lambda: touched.append("executor"))
     coordinator = Coordinator(study, executor, None, StopRequest())
     coordinator._lock = SimpleNamespace(lost=True)

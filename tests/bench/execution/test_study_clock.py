@@ -250,7 +250,7 @@ def test_twice_the_time_continues_every_final_run_and_repeats_nothing(run, simul
 
 
 def test_a_time_that_is_used_up_lets_final_runs_have_the_first_rungs_budget(run, simulated):
-    simulated.step = {"vae": 0.2, "glow": 0.2}
+    simulated.step = {"vae": 0.08, "glow": 0.08}
     _, session = run()
     planned = session.bound.base(STUDY.arm("glow")).training.evaluations
     finals = {(arm, until) for role, arm, _, until in simulated.trained if role == "final"}
