@@ -111,7 +111,7 @@ class Coordinator:
             try:
                 afterwards()
             finally:
-                self.clock.save(at_once=True)
+                self._save_time()
         return "; ".join(self._unanswered.values())
 
     def check_lock(self) -> None:
@@ -205,11 +205,16 @@ class Coordinator:
             return False
         return True
 
+    def _save_time(self) -> None:
+        """Record the study's time, unless another process counts it now."""
+        if self._lock is None or not self._lock.lost:
+            self.clock.save(at_once=True)
+
     def _end_work(self) -> None:
         # A process that has taken over decides on its queues.
         try:
+            self._save_time()
             if self._lock is None or not self._lock.lost:
-                self.clock.save(at_once=True)
                 for queue in self.study.queues.values():
                     queue.set_open(False)
         finally:

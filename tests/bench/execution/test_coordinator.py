@@ -751,7 +751,10 @@ def test_images_that_were_altered_under_way_stop_the_study_with_a_line(start, ti
 def test_a_coordinator_that_lost_its_lock_stops_and_leaves_the_queues_to_its_successor():
     touched: list[str] = []
     queue = SimpleNamespace(set_open=lambda is_open: touched.append("queue"), reclaim=lambda: touched.append("queue"))
-    study = SimpleNamespace(record=SimpleNamespace(**vars(RECORD), study_id="mine", lease=60.0), queues={"vae": queue})
+    record = SimpleNamespace(
+        seconds_spent=0.0, spend=lambda seconds: touched.append("time"), study_id="mine", lease=60.0
+    )
+    study = SimpleNamespace(record=record, queues={"vae": queue})
     executor = SimpleNamespace(shutdown=lambda: touched.append("executor"))
     coordinator = Coordinator(study, executor, None, StopRequest())
     coordinator._lock = SimpleNamespace(lost=True)
@@ -761,7 +764,7 @@ def test_a_coordinator_that_lost_its_lock_stops_and_leaves_the_queues_to_its_suc
     assert touched == ["executor"]
     coordinator._lock.lost = False
     coordinator._end_work()
-    assert touched == ["executor", "queue", "executor"]
+    assert touched == ["executor", "time", "queue", "executor"]
 
 
 def test_what_follows_a_complete_study_is_done_by_its_only_coordinator(start, tiny_study, digits, tmp_path, trainer):
