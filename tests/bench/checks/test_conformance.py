@@ -69,10 +69,13 @@ SLOW = (
     "ladder vae",
     "jet",
 )
+SLOW_ON_JAX = ("vae, vamp", "vae, flow", "autoregressive")
 
 
 def marks(name):
-    return pytest.mark.slow if name in SLOW else ()
+    if name in SLOW:
+        return pytest.mark.slow
+    return pytest.mark.slow_on_jax if name in SLOW_ON_JAX else ()
 
 
 def failures(config, checks=CHECKS):
@@ -106,6 +109,7 @@ def made():
 
 
 @pytest.mark.backend
+@pytest.mark.slow_on_jax
 def test_the_users_family_of_the_documentation_conforms(made):
     assert failures(made[0]) == {}
 

@@ -139,6 +139,7 @@ def test_a_link_in_place_of_its_lock_is_named(bound, measured):
 
 
 @pytest.mark.backend
+@pytest.mark.slow_on_jax
 def test_a_measurement_takes_real_steps(bound, monkeypatch):
     monkeypatch.setattr(bench.execution.speeds, "WARM_SECONDS", 0.01)
     found = measure(keras.backend.backend(), bench.execution.backend_choice._make_job(bound))

@@ -117,6 +117,7 @@ def test_it_is_the_exact_likelihood_of_the_test_images_under_the_model_that_its_
 
 
 @pytest.mark.backend
+@pytest.mark.slow_on_jax
 def test_after_an_interruption_the_same_command_continues_it_to_the_very_same_figure(session, digits, monkeypatch):
     monkeypatch.setattr("bench.training.checkpoint.LARGEST_SHARE", 1e9)
     whole = session()

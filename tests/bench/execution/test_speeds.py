@@ -121,6 +121,7 @@ def test_speeds_of_other_batch_sizes_are_those_of_as_many_images():
     ],
     ids=["vae", "autoregressive"],
 )
+@pytest.mark.slow_on_jax
 def test_a_larger_model_is_measured_to_be_slower(bound, monkeypatch, small, large):
     monkeypatch.setattr(bench.execution.speeds, "WARM_SECONDS", 0.2)
     config = bound().base(STUDY.arms[0])
