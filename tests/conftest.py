@@ -48,11 +48,23 @@ LONGEST = (
 """Files whose tests take half a minute or more: where processes share the files, these come first, that none is last
 and alone."""
 
+SLOW_ON_JAX = (
+    "bench/evaluation/quality/test_classifier.py",
+    "bench/evaluation/test_annealing.py",
+    "bench/execution/test_speeds.py",
+    "bench/training/test_rescue.py",
+    "bench/workflows/test_evaluate.py",
+    "bench/workflows/test_run.py",
+)
+"""Files whose tests on JAX are slow ones: what they test is no mathematics of a backend, and JAX compiles for long."""
+
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Put the longest files first; leave what JAX compiles for long to its slow tests."""
+    long_on_jax = {ROOT / "tests" / name for name in SLOW_ON_JAX}
     for item in items:
-        if os.environ["KERAS_BACKEND"] == "jax" and item.get_closest_marker("slow_on_jax"):
+        is_slow = item.get_closest_marker("slow_on_jax") or item.path in long_on_jax
+        if os.environ["KERAS_BACKEND"] == "jax" and is_slow:
             item.add_marker("slow")
     place = {ROOT / "tests" / name: number for number, name in enumerate(LONGEST)}
     items.sort(key=lambda item: place.get(item.path, len(place)))

@@ -39,7 +39,7 @@ MODELS = {
 }
 
 
-SLOW_ON_JAX = ("jet",)
+SLOW_ON_JAX = ("jet", "ladder vae", "residual categorical vae", "glow, classes")
 
 
 @pytest.fixture(
