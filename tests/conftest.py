@@ -55,6 +55,7 @@ SLOW_ON_JAX = (
     "bench/training/test_rescue.py",
     "bench/workflows/test_evaluate.py",
     "bench/workflows/test_run.py",
+    "peers/test_normflows_fixture.py",
 )
 """Files whose tests on JAX are slow ones: what they test is no mathematics of a backend, and JAX compiles for long."""
 

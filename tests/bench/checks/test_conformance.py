@@ -69,7 +69,7 @@ SLOW = (
     "ladder vae",
     "jet",
 )
-SLOW_ON_JAX = ("vae, vamp", "vae, flow", "autoregressive")
+SLOW_ON_JAX = ("vae, vamp", "vae, flow", "autoregressive", "glow")
 
 
 def marks(name):

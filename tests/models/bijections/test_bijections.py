@@ -59,7 +59,14 @@ BIJECTIONS = {
 SHAPES = [(4, 2, 3), (2, 4, 2)]  # neither square; an odd and an even number of channels
 
 
-LONG_ON_JAX = ("residual coupling", "mixture checkerboard", "repeated checkerboard", "recomputed checkerboard")
+LONG_ON_JAX = (
+    "chain",
+    "mixture coupling",
+    "residual coupling",
+    "mixture checkerboard",
+    "repeated checkerboard",
+    "recomputed checkerboard",
+)
 """Each of them is compiled for seconds in several tests."""
 
 
@@ -185,6 +192,7 @@ def test_coupling_leaves_the_first_half_of_the_channels_alone(float64, perturb, 
     assert (y[..., 2:] != array(x)[..., 2:]).all()
 
 
+@pytest.mark.slow_on_jax
 def test_additive_coupling_starts_as_the_identity(normal, array):
     coupling = Coupling(Additive(), NETWORK)
     coupling.build((None, 2, 2, 4))
@@ -212,6 +220,7 @@ def test_actnorm_centres_but_does_not_scale_a_constant_channel(normal, array):
     assert_allclose(y[..., 0].std(), 1, rtol=1e-5)
 
 
+@pytest.mark.slow_on_jax
 def test_chain_standardises_behind_each_of_its_actnorms(float64, normal, perturb, array):
     chain = Chain([Squeeze(), ActNorm(), LUConvolution(), Coupling(Affine(), NETWORK), ActNorm()])
     chain.build((None, 4, 2, 1))
@@ -231,6 +240,7 @@ def repeated(request, float64, perturb):
     return perturb(repeated, scale=0.1)
 
 
+@pytest.mark.slow_on_jax
 def test_a_step_of_flow_is_its_three_parts_one_after_the_other(float64, perturb, normal, array):
     for make in (flow_step, plain_step, mixture_step):
         step = make()
@@ -250,6 +260,7 @@ def test_repeated_is_the_chain_of_its_copies(repeated, normal, compiled, array):
     assert_allclose(array(compiled(repeated.inverse)(x)), array(compiled(chain.inverse)(x)), atol=1e-11)
 
 
+@pytest.mark.slow_on_jax
 def test_repeated_initialises_as_the_chain_of_its_copies(repeated, normal, array):
     x = 3 * normal(32, 4, 2, 3) + 1
     chain = Chain(repeated.unrolled())

@@ -82,6 +82,7 @@ def test_u_is_the_logit_of_scipys_mixture_and_the_slope_that_of_its_density(floa
     assert_allclose(back, x, atol=1e-11)
 
 
+@pytest.mark.slow_on_jax
 def test_equal_components_are_as_one(float64):
     x = np.linspace(-5, 5, 51)
     one = both_ways(*_with(mixture(0.1, 0.2, [0.0], np.array([0.5]), [-0.7], 51), x))
@@ -115,6 +116,7 @@ def test_components_have_gradients_of_their_own(float64, normal, gradient):
 TAILS = np.array([-3e4, -300.0, -30.0, -3.0, 0.0, 0.1, 3.0, 30.0, 300.0, 3e4])
 
 
+@pytest.mark.slow_on_jax
 def test_tails_of_narrow_and_wide_components_lose_nothing_in_single_precision():
     means, log_scales = np.array([-0.4, 0.3, 0.0]), np.array([-3.0, -1.0, 1.0])
     elementwise, theta = mixture(0.2, -0.3, np.array([0.5, 0.0, -1.0]), means, log_scales, n=len(TAILS))
@@ -126,6 +128,7 @@ def test_tails_of_narrow_and_wide_components_lose_nothing_in_single_precision():
     assert_allclose(back, TAILS, rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.slow_on_jax
 def test_what_bisection_finds_has_the_value_even_between_components_far_apart():
     """Where F is flat, x is lost to rounding, and y is still right."""
     elementwise, theta = mixture(0.0, 0.0, [0.0, 0.0], np.array([-1.0, 1.0]), [-3.0, -5.0], n=201)

@@ -105,6 +105,7 @@ def _fitted(levels, shape):
     return marginal
 
 
+@pytest.mark.slow_on_jax
 def test_a_saved_glow_keeps_its_marginal(tmp_path, array):
     import keras
 

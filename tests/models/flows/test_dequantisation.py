@@ -54,6 +54,7 @@ def test_variational_log_q_is_that_of_the_noise_less_the_log_det_of_the_autodiff
     assert_allclose(array(log_q), expected, atol=1e-5)
 
 
+@pytest.mark.slow_on_jax
 def test_variational_noise_depends_on_the_image(variational, normal, array):
     dequantisation = variational(2, 2, 1)
     noise = normal(1, 2, 2, 1)
@@ -74,6 +75,7 @@ def test_variational_density_covers_the_unit_cube_once(variational, normal, comp
     assert_allclose(volume, 1, atol=1e-3)
 
 
+@pytest.mark.slow_on_jax
 def test_variational_dequantisation_starts_near_the_uniform_distribution(kind, normal, array):
     dequantisation = VariationalDequantisation(depth=2, network_of=network_of(kind, 4, blocks=1))
     dequantisation.build((None, 2, 2, 1))

@@ -209,6 +209,7 @@ def test_doubly_reparameterised_with_one_sample_sticks_the_landing(network):
         assert_allclose(mine, theirs, rtol=1e-9, atol=1e-12)
 
 
+@pytest.mark.slow_on_jax
 @pytest.mark.parametrize("k", [1, 3])
 def test_the_default_is_the_bounds_own_gradient_by_finite_differences(network, array, k):
     assert VAEConfig().gradient_estimator == "pathwise"
