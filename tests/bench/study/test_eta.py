@@ -116,5 +116,7 @@ def test_a_time_is_counted_down_whatever_is_finished(clock):
     clock.now += 4.0
     eta.finish("vae search")
     assert eta.seconds() == 6.0
+    eta.shorten(2.0)
+    assert eta.seconds() == 4.0
     clock.now += 40.0
     assert eta.seconds() == 0.0
