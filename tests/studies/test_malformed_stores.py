@@ -170,7 +170,7 @@ def test_a_server_that_never_answers_is_given_up_within_seconds(refused, monkeyp
         silent.bind(("127.0.0.1", 0))
         silent.listen()
         refused(r"cannot be reached: .*timed? ?out", *tracking(f"http://127.0.0.1:{silent.getsockname()[1]}"))
-    assert time.monotonic() - began < 15
+    assert time.monotonic() - began < 60
     assert dict(os.environ) == before
 
 

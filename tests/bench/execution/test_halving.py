@@ -408,6 +408,7 @@ def test_a_worker_that_has_joined_before_the_budget_grew_trains_to_the_rungs_of_
     with StopRequest() as stop:
         worker = Worker(earlier.shared, digits, earlier.progress, stop)
         Coordinator(larger.shared, InProcess(worker), larger.progress, stop).run()
+    assert earlier.shared.tracker.drain() == 0
     new = [each for each in larger.searches["vae"].attempts() if each.note["evaluations"] == 32]
     assert {each.evaluations for each in new} >= {2, 16, 32}
     assert all((each.state == RunState.COMPLETE) == (each.evaluations == 32) for each in new)
