@@ -53,11 +53,21 @@ SLOW_ON_JAX = (
     "bench/evaluation/test_annealing.py",
     "bench/execution/test_speeds.py",
     "bench/training/test_rescue.py",
+    "bench/study/test_plan.py",
     "bench/workflows/test_evaluate.py",
+    "bench/workflows/test_reproduce.py",
     "bench/workflows/test_run.py",
+    "models/autoregressive/test_autoregressive.py",
+    "models/base/test_observations.py",
+    "models/bijections/test_elementwise.py",
+    "models/bijections/test_preprocessing.py",
+    "models/flows/test_dequantisation.py",
+    "models/glow/test_glow.py",
+    "models/vae/test_gradient_estimators.py",
+    "models/vae/test_vae.py",
     "peers/test_normflows_fixture.py",
 )
-"""Files whose tests on JAX are slow ones: what they test is no mathematics of a backend, and JAX compiles for long."""
+"""Files whose tests on JAX are slow ones: they test what is the same on every backend, and JAX compiles for long."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

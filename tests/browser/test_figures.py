@@ -33,7 +33,7 @@ def of_two_arms(tmp_path_factory):
     return write_report(results, tmp_path_factory.mktemp("report")).html
 
 
-@pytest.mark.parametrize("arms", ["of_two_arms", "report"])
+@pytest.mark.parametrize("arms", [pytest.param("of_two_arms", marks=pytest.mark.slow), "report"])
 def test_on_a_phone_no_value_of_the_comparison_is_cut_off(watch, request, arms):
     page = opened(watch, request.getfixturevalue(arms), 390).page
     assert page.locator(".scroll:has(.comparison)").evaluate("each => each.scrollWidth - each.clientWidth") <= 0

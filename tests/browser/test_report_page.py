@@ -214,6 +214,7 @@ def test_what_a_row_unfolds_is_part_of_its_disclosure(opened):
     assert row.get_by_role("cell").count() == 2
 
 
+@pytest.mark.slow
 def test_the_print_has_the_still_figures(opened):
     page = opened().page
     scroll_through(page)

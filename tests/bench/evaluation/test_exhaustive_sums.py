@@ -63,6 +63,7 @@ def test_the_bound_can_become_tight(name):
 
 @pytest.mark.slow_on_jax
 @pytest.mark.slow
+@pytest.mark.slow
 def test_without_a_bounded_space_some_probability_is_lost_and_it_is_measured():
     total, model = trained_sum("linear")
     assert total < 0.98

@@ -315,6 +315,7 @@ def test_the_test_bound_at_each_share_of_a_budget_is_that_of_a_run_of_this_budge
 
 
 @pytest.mark.slow
+@pytest.mark.slow
 def test_a_checkpoint_that_is_older_or_damaged_costs_time_and_changes_no_result(run, tmp_path, taken):
     """As a process that was paused for long writes it over a newer one, or a disk that loses what it was given."""
     unswept = Study(name="unswept", question="How low?", arms=(Arm(SMALL, training=TRAINING),))
@@ -353,6 +354,7 @@ def test_few_checkpoints_outlast_a_study(run, trainer, tmp_path, monkeypatch):
     assert len(list(folder.glob("vae-*.npz"))) == 1
 
 
+@pytest.mark.slow
 @pytest.mark.slow
 def test_a_schedule_that_depends_on_the_budget_keeps_no_checkpoint(run, tmp_path):
     cosine = Arm(SMALL, {"latent_size": Integers(2, 3)}, TrainingConfig(decay="cosine"))

@@ -192,6 +192,7 @@ def test_the_same_call_again_trains_nothing_and_more_trials_only_what_is_missing
 
 
 @pytest.mark.backend
+@pytest.mark.slow
 def test_images_that_separate_the_arms_are_pictured_once_and_what_matters_is_the_reader_s(ran, monkeypatch):
     outcome = ran.outcome
     uri = f"sqlite:///{ran.folder}/runs/mlflow.db"
@@ -256,6 +257,7 @@ def test_without_the_tracking_server_reference_codes_are_left_for_the_next_time(
 
 
 @pytest.mark.backend
+@pytest.mark.slow
 def test_the_reference_model_is_trained_once_and_is_no_run_and_no_arm(ran, monkeypatch):
     results = ran.outcome.results
     model = {each.metric: each for each in results.reference_codes.measured if each.split == REFERENCE_MODEL}
@@ -304,6 +306,7 @@ def test_where_there_is_no_reference_model_an_earlier_checkpoint_goes_and_a_reas
         assert codes.unavailable["code_pixelcnn"].startswith("not trained: on images of 1024x1024x1")
 
 
+@pytest.mark.slow
 def test_an_interruption_after_the_last_run_leaves_a_report_and_the_same_call_adds_what_is_missing(
     ran, monkeypatch, tmp_path, keep_classifier
 ):

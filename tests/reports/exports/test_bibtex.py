@@ -81,6 +81,7 @@ def test_every_work_that_a_report_may_name_has_an_entry():
     assert {mention for mention in mentions if not named(mention)} == set()
 
 
+@pytest.mark.slow
 def test_a_study_cites_what_its_report_names_and_its_runs_rest_on(study):
     from reports.formatting import unescaped
     from reports.pages.study import page

@@ -43,6 +43,7 @@ def load(path, text):
     spec.loader.exec_module(importlib.util.module_from_spec(spec))
 
 
+@pytest.mark.slow
 def test_one_file_adds_a_figure_to_every_form_of_the_report(four, tmp_path):
     load(tmp_path / "my_figure.py", FILE)
     paths = write_report(four, tmp_path / "report")

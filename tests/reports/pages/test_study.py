@@ -233,6 +233,7 @@ def test_same_results_give_the_same_bytes(finished, tmp_path):
     assert second.html.exists()
 
 
+@pytest.mark.slow
 def test_a_longer_study_says_how_good_its_forecast_was(finished, tmp_path):
     histories = finished.histories.assign(images=finished.histories["images"] / 2)
     more = histories[histories["step"] > 2].assign(
@@ -407,6 +408,7 @@ def test_report_imports_no_framework(tmp_path):
     assert done.stdout.splitlines() == ["1", "[]", "set()"]
 
 
+@pytest.mark.slow
 def test_four_arms_of_two_families(four, tmp_path):
     page, html, markdown = read(four, tmp_path)
     assert "could not be drawn" not in page.text
