@@ -13,7 +13,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from models.base.distributions import Tensor
+from models.base.distributions import Tensor, log_sigmoid, softplus
 
 LOG_SCALES = (-7.0, 7.0)
 """Least and largest of a logistic in a mixture; the former as in the code published with Ho et al. (2019)."""
@@ -71,7 +71,7 @@ class Affine(Elementwise):
 
     def _shift_and_log_scale(self, theta: Tensor) -> tuple[Tensor, Tensor]:
         shift, raw = ops.split(theta, 2, axis=-1)
-        return shift, ops.log_sigmoid(raw + self.offset) + self.log_largest
+        return shift, log_sigmoid(raw + self.offset) + self.log_largest
 
     def forward(self, x: Tensor, theta: Tensor) -> tuple[Tensor, Tensor]:
         """(x + b)·scale; log-slope log m + log sigmoid(r + a)."""
@@ -141,7 +141,7 @@ def elementwise_of(kind: str, components: int) -> Elementwise:
 def _logit_cdf(x: Tensor, log_weights: Tensor, means: Tensor, log_scales: Tensor) -> tuple[Tensor, Tensor]:
     """u = log F - log(1 - F) and log ∂u/∂x at x (n, h, w, c), of mixtures (K, n, h, w, c)."""
     z = (x - means) * ops.exp(-log_scales)
-    above = log_weights - ops.softplus(z)  # log π_i σ(-z_i)
+    above = log_weights - softplus(z)  # log π_i σ(-z_i)
     below = above + z  # log π_i σ(z_i)
     log_cdf, log_survival = ops.logsumexp(below, axis=0), ops.logsumexp(above, axis=0)
     log_density = ops.logsumexp(below + above - log_weights - log_scales, axis=0)

@@ -9,7 +9,7 @@ import keras
 from keras import ops
 
 from models.base.config import BatchShape
-from models.base.distributions import Tensor, standard_normal_cdf, standard_normal_log_prob, sum_event
+from models.base.distributions import Tensor, log_sigmoid, standard_normal_cdf, standard_normal_log_prob, sum_event
 from models.bijections.coupling_networks import NetworkOf
 from models.bijections.squeeze import Squeeze
 
@@ -72,5 +72,5 @@ class VariationalDequantisation(keras.layers.Layer):
             log_q = log_q - sum_event(log_scale)
             v = ops.concatenate([changed, kept], axis=-1)
         v = self.squeeze.inverse(v)
-        log_q = log_q - sum_event(ops.log_sigmoid(v) + ops.log_sigmoid(-v))
+        log_q = log_q - sum_event(log_sigmoid(v) + log_sigmoid(-v))
         return ops.sigmoid(v), log_q

@@ -25,6 +25,7 @@ from keras import ops
 
 from models.base.config import BatchShape
 from models.base.distributions import Tensor
+from models.base.processor import runs_by_xla_on_a_processor
 from models.layers.own_gradient import with_gradient
 
 FEW_CHANNELS = 8
@@ -43,7 +44,7 @@ def convolve(x: Tensor, kernel: Tensor, stride: int = 1) -> Tensor:
     def gradient(of_y: Tensor, x: Tensor, kernel: Tensor) -> tuple[Tensor, Tensor]:
         return _transposed(of_y, kernel, stride, x.shape), _kernel_gradient(x, of_y, size, stride)
 
-    return with_gradient(value, gradient, x, kernel) if _own_gradient_is_slow() else value(x, kernel)
+    return with_gradient(value, gradient, x, kernel) if runs_by_xla_on_a_processor() else value(x, kernel)
 
 
 def convolve_transposed(y: Tensor, kernel: Tensor, stride: int) -> Tensor:
@@ -66,12 +67,7 @@ def convolve_transposed(y: Tensor, kernel: Tensor, stride: int) -> Tensor:
         of_y = ops.conv(of_x, kernel, strides=stride, padding="same")
         return of_y, _kernel_gradient(of_x, y, size, stride)
 
-    return with_gradient(value, gradient, y, kernel) if _own_gradient_is_slow() else value(y, kernel)
-
-
-def _own_gradient_is_slow() -> bool:
-    """Whether the backend's gradient of a convolution is: XLA's on a processor."""
-    return keras.backend.backend() == "jax" and str(keras.distribution.list_devices()[0]).startswith("cpu")
+    return with_gradient(value, gradient, y, kernel) if runs_by_xla_on_a_processor() else value(y, kernel)
 
 
 def _as_product(x: Tensor, kernel: Tensor) -> Tensor:

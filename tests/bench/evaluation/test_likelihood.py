@@ -138,6 +138,16 @@ def test_kept_noise_is_that_of_the_images_own_streams(model, images):
     np.testing.assert_allclose(one_by_one, at_once[0], rtol=2e-6)
 
 
+def test_noise_is_kept_whatever_the_number_of_batches(model, images, monkeypatch):
+    model = model("vae")
+    monkeypatch.setattr(likelihood, "ROWS_PER_BATCH", 2)
+    many = images[np.arange(40) % len(images)]
+    first = log_likelihood(model, many, 1, seed=5).bound
+    drawn = likelihood._only_noise.cache_info().misses
+    np.testing.assert_array_equal(log_likelihood(model, many, 1, seed=5).bound, first)
+    assert likelihood._only_noise.cache_info().misses == drawn
+
+
 def test_the_seed_alone_decides_the_noise(model, images):
     model = model("vae")
     first, again, other = (log_likelihood(model, images[:4], 2, seed=seed).bound for seed in (1, 1, 2))

@@ -101,6 +101,7 @@ ALONE = [name for name in BIJECTIONS if not isinstance(BIJECTIONS[name](), Repea
 
 
 @pytest.mark.parametrize("name", marked(ALONE))
+@pytest.mark.slow_on_jax
 def test_inverse_undoes_forward_at_eight_standard_deviations(name, float64, perturb, normal, compiled, array):
     bijection = BIJECTIONS[name]()
     bijection.build((None, 4, 2, 3))
@@ -133,6 +134,7 @@ def test_log_det_of_each_image_is_that_of_the_autodiff_jacobian(
         "affine checkerboard",
     ],
 )
+@pytest.mark.slow_on_jax
 def test_perturbed_log_dets_are_far_from_zero(name, float64, perturb, normal, array):
     """Without this the Jacobian test could not see a wrong sign."""
     bijection = BIJECTIONS[name]()

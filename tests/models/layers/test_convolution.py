@@ -37,7 +37,7 @@ CONVOLUTIONS = [
 @pytest.fixture
 def our_gradient(monkeypatch):
     """On any backend."""
-    monkeypatch.setattr(convolution, "_own_gradient_is_slow", lambda: True)
+    monkeypatch.setattr(convolution, "runs_by_xla_on_a_processor", lambda: True)
 
 
 def sum_of_sines(function, variables):
@@ -98,7 +98,7 @@ def test_xla_s_gradients_on_a_processor_alone_are_replaced(monkeypatch):
     for backend, device, expected in (("jax", "cpu:0", True), ("jax", "gpu:0", False), ("tensorflow", "cpu:0", False)):
         monkeypatch.setattr(keras.backend, "backend", lambda backend=backend: backend)
         monkeypatch.setattr(keras.distribution, "list_devices", lambda device=device: [device])
-        assert convolution._own_gradient_is_slow() is expected
+        assert convolution.runs_by_xla_on_a_processor() is expected
 
 
 # The layer.
