@@ -11,10 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from bench.core.environment import home
+from bench.core.environment import home, own_cache
 from bench.data.cache import cache_folder
 from bench.runtime.allocator import OWN_SETTINGS
-from bench.runtime.backend import _cache_folder
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -101,5 +100,5 @@ def test_a_user_without_a_home_has_no_cache_folder(monkeypatch):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr(pwd, "getpwuid", unknown)
     assert home() is None
-    assert _cache_folder() is None
+    assert own_cache() is None
     assert cache_folder().parts[-2:] == (".keras", "datasets")
