@@ -63,8 +63,9 @@ def _is_usable(kept: Path) -> bool:
         if not check_database(f"sqlite:///{kept}", MLFLOW, "empty database"):
             return False
         with closing(sqlite3.connect(kept)) as opened:
-            rows = opened.execute("SELECT count(*) FROM experiments").fetchone()
-            return opened.execute("PRAGMA quick_check").fetchone() == ("ok",) and rows == (0,)
+            is_whole: bool = opened.execute("PRAGMA quick_check").fetchone() == ("ok",)
+            is_empty: bool = opened.execute("SELECT count(*) FROM experiments").fetchone() == (0,)
+            return is_whole and is_empty
     except (TrackingError, sqlite3.Error) as error:
         log.debug("the empty database %s is made again: %s", kept, error)
         return False
