@@ -376,6 +376,23 @@ def test_another_content_of_a_file_is_refused_for_a_study_that_has_begun(ran):
     assert "\n" not in str(raised.value)
 
 
+WHOLE = """
+import sys
+from bench import run_study
+from studies.vae_vs_glow import STUDY
+run_study(STUDY, "digits", backend="jax", smoke=True, output=sys.argv[1], quiet=True)
+print(sorted({"tensorflow", "sklearn"} & {name for name, module in sys.modules.items() if module is not None}))
+"""
+
+
+@pytest.mark.slow
+def test_a_whole_study_on_jax_imports_no_tensorflow_and_prints_none_of_its_lines(tmp_path):
+    environment = {name: value for name, value in os.environ.items() if name not in ("KERAS_BACKEND", "XLA_FLAGS")}
+    command = [sys.executable, "-c", WHOLE, str(tmp_path)]
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=1200, check=False)
+    assert (done.returncode, done.stdout.strip(), done.stderr.strip()) == (0, "[]", "")
+
+
 @pytest.mark.slow
 @pytest.mark.backend
 def test_two_workers_train_a_model_of_the_user_s_own_beside_ours(own_registries, tmp_path):
