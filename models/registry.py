@@ -12,6 +12,7 @@ from pathlib import Path
 import keras
 
 from models.base.config import ModelConfig, Shape
+from models.base.draws import flat_draws
 from models.base.likelihood_model import LikelihoodModel
 from models.base.registry import FamilyError, registered
 from models.families import OWN_FAMILIES
@@ -26,7 +27,8 @@ def build_model(config: ModelConfig, image_shape: Shape, grey_levels: int) -> Li
     Raises:
         ValueError: the configuration does not fit the images, or its family is not registered.
     """
-    model: LikelihoodModel = registered(config.family).model(config, image_shape, grey_levels)
+    with flat_draws():
+        model: LikelihoodModel = registered(config.family).model(config, image_shape, grey_levels)
     return model
 
 

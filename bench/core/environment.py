@@ -24,6 +24,14 @@ def home() -> Path | None:
         return None
 
 
+def own_cache() -> Path | None:
+    """``$XDG_CACHE_HOME/reparam-bench``, or ``~/.cache/reparam-bench``; None where the user has no home."""
+    if given := os.environ.get("XDG_CACHE_HOME"):
+        return Path(given) / "reparam-bench"
+    own = home()
+    return None if own is None else own / ".cache" / "reparam-bench"
+
+
 def search_path() -> str:
     """The ``PYTHONPATH`` of a process that runs code of ours: that of this process, behind our own packages.
 

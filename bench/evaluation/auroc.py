@@ -6,7 +6,6 @@ from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from scipy.stats import rankdata
 
 Array = npt.NDArray[np.float64]
 
@@ -28,6 +27,8 @@ def auroc(higher: Array, lower: Array) -> Auroc:
         higher: values (m,), at least 2.
         lower: values (n,), at least 2.
     """
+    from scipy.stats import rankdata  # takes half a second to import, and trials do without
+
     m, n = len(higher), len(lower)
     ranks = rankdata(np.concatenate([higher, lower]))
     above = (ranks[:m] - rankdata(higher)) / n  # share of ``lower`` below each of ``higher``

@@ -79,11 +79,14 @@ class Coordinator:
         self._keeper = None if plan is None else TimeKeeper(study, plan, self.clock)
         self._lock: Heartbeat | None = None
 
-    def run(self, afterwards: Callable[[], None] = lambda: None) -> str:
+    def run(
+        self, afterwards: Callable[[], None] = lambda: None, before_finals: Callable[[], None] = lambda: None
+    ) -> str:
         """Search, select, retrain and measure; finished tasks are not repeated.
 
         Args:
             afterwards: what is left to do once a study is complete, as its only coordinator still.
+            before_finals: what final runs need and trials do not.
 
         Returns:
             Why arms have no final runs, of which no trial completed; empty where all have.
@@ -98,7 +101,7 @@ class Coordinator:
             state = RunState.FAILED
             try:
                 try:
-                    self.stop.run_interruptible(self._run)
+                    self.stop.run_interruptible(lambda: self._run(before_finals))
                 finally:
                     self._end_work()
                 state = RunState.FAILED if self._unanswered else RunState.COMPLETE
@@ -122,7 +125,7 @@ class Coordinator:
                 f"{self.study.record.lease:g} s"
             )
 
-    def _run(self) -> None:
+    def _run(self, before_finals: Callable[[], None]) -> None:
         self._promote()
         self._bring_tracking_up_to_date()
         self._name_runless()
@@ -130,6 +133,7 @@ class Coordinator:
         configs = {name: self._config(name, trial) for name, trial in selected.items()}
         chosen = {name: {"number": each.number, "config_hash": configs[name].hash} for name, each in selected.items()}
         is_recorded = self._record_selection(chosen)
+        before_finals()
         self._finals(selected)
         self._end_work()
         self._bring_tracking_up_to_date()

@@ -9,17 +9,22 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
-from pathlib import Path
 
 import numpy as np
 
-from bench.core.environment import home
+from bench.core.environment import own_cache
 from bench.core.errors import SettingsError
 from bench.runtime.allocator import keep_freed_memory
 
 log = logging.getLogger(__name__)
 
 BACKENDS = ("tensorflow", "jax")
+_NOT_NEEDED = {"tensorflow": ("jax", "matplotlib", "sklearn"), "jax": ("tensorflow", "matplotlib", "sklearn")}
+"""Packages that are imported with a backend if they are installed, which takes longer than JAX itself.
+
+Keras takes two for wrappers and galleries, which say that they lack them in a process that selected its backend here,
+and TensorFlow JAX for a converter.
+"""
 
 
 def check_backend(name: str) -> None:
@@ -50,7 +55,7 @@ def prepare_backend(name: str) -> None:
         # JAX then sees each core as a device, and a batch can be sharded over them.
         os.environ.setdefault("JAX_NUM_CPU_DEVICES", str(cores()))
         # Other workers, and a study that is continued, reuse compiled programs.
-        if cache := _cache_folder():
+        if cache := own_cache():
             os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(cache / "jax"))
         os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.1")
         os.environ.setdefault("JAX_COMPILATION_CACHE_MAX_SIZE", str(2**30))
@@ -65,7 +70,7 @@ def select_backend(name: str) -> None:
     """
     prepare_backend(name)
     # XLA ends the process where it does not know a flag, and says so there.
-    with nullcontext() if os.environ.get("XLA_FLAGS") else hold_back_stderr():
+    with nullcontext() if os.environ.get("XLA_FLAGS") else hold_back_stderr(), _absent(*_NOT_NEEDED[name]):
         device()
     import keras
 
@@ -95,21 +100,21 @@ def _let_keras_do_without_tensorflow() -> None:
     """
     import keras
 
-    if "tensorflow" in sys.modules:
-        return
-    sys.modules["tensorflow"] = None  # type: ignore[assignment]  # how Python knows that there is no such module
-    try:
+    with _absent("tensorflow"):
         keras.saving.serialize_keras_object(np.zeros(1))
+
+
+@contextmanager
+def _absent(*names: str) -> Iterator[None]:
+    """Let what is imported meanwhile do without some packages, unless they are imported already."""
+    hidden = [name for name in names if name not in sys.modules]
+    # How Python knows that there is no such module.
+    sys.modules.update(dict.fromkeys(hidden))  # type: ignore[arg-type]
+    try:
+        yield
     finally:
-        del sys.modules["tensorflow"]
-
-
-def _cache_folder() -> Path | None:
-    """``$XDG_CACHE_HOME/reparam-bench``, or ``~/.cache/reparam-bench``; None where the user has no home."""
-    if given := os.environ.get("XDG_CACHE_HOME"):
-        return Path(given) / "reparam-bench"
-    own = home()
-    return None if own is None else own / ".cache" / "reparam-bench"
+        for name in hidden:
+            del sys.modules[name]
 
 
 @contextmanager

@@ -12,7 +12,6 @@ from typing import Any, cast
 import numpy as np
 import optuna
 from optuna.storages import BaseStorage
-from scipy.stats import qmc
 
 from bench.core.errors import SettingsError
 from bench.core.results import RunState
@@ -161,6 +160,8 @@ class Search(Queue):
             generator = np.random.default_rng(derive_seed(self.seed, self.name, number))
             return [float(u) for u in generator.random(len(self.space))]
         if number > len(self._sequence):
+            from scipy.stats import qmc  # takes half a second to import
+
             # One scrambled Sobol sequence for the whole search, drawn in powers of two, in which it is balanced.
             generator = np.random.default_rng(derive_seed(self.seed, self.name))
             self._sequence = qmc.Sobol(len(self.space), rng=generator).random(1 << number.bit_length())

@@ -16,8 +16,8 @@ from bench.study.rungs import HALVINGS, REDUCTION
 from bench.study.speed import Speed, estimate_speed, training_operations
 
 START_SECONDS = 20.0
-"""What a study takes before its first trial, beside measuring speeds: imports, data, databases, the network that scores
-samples."""
+"""What a study takes beside its runs and measuring speeds, until its last run: imports, data, databases, the network
+that scores samples."""
 MEASURING_SECONDS = 5.0
 """What measuring a configuration takes beside compiling it."""
 CONFIGURATIONS = 2

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import os
-import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
-from pathlib import Path
+from contextlib import contextmanager
 
 from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
@@ -47,27 +45,6 @@ def connect(uri: str) -> MlflowClient:
     except Exception as error:  # Stores are plugins, which raise errors of their own.
         raise TrackingError(f"tracking store {redact(uri)} cannot be reached: {_reason(error)}") from error
     return client
-
-
-def create_database(file: Path) -> None:
-    """Create MLflow's tables in another file, which takes the database's place whole.
-
-    It needs a second and many statements, and cannot continue where it was interrupted.
-    """
-    from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore  # takes a second to import
-
-    # Another one each time: MLflow keeps connections by their address.
-    unfinished = file.with_name(f".{file.name}.{uuid.uuid4().hex[:8]}.new")
-    try:
-        store = SqlAlchemyStore(f"sqlite:///{unfinished}", str(file.parent / "artifacts"))
-        store.engine.dispose()
-        if file.exists() and file.stat().st_size == 0:
-            unfinished.replace(file)
-        else:
-            with suppress(FileExistsError):  # Another process was first.
-                file.hardlink_to(unfinished)
-    finally:
-        unfinished.unlink(missing_ok=True)
 
 
 @contextmanager

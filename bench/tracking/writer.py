@@ -33,7 +33,6 @@ from bench.core.errors import DisagreementError, OutboxError, TrackingError
 from bench.core.logs import shorten
 from bench.core.redaction import redact
 from bench.core.results import EvaluationRecord, Measurement, ReferenceCodes, RunState, Unbegun, WonImages
-from bench.tracking.connection import create_database
 from bench.tracking.deletion import below, deleted_children, only_run, was_deleted
 from bench.tracking.descriptions import (
     experiment_note,
@@ -45,6 +44,7 @@ from bench.tracking.descriptions import (
 )
 from bench.tracking.location import database_file, settle, store_from, store_name
 from bench.tracking.logged_run import LoggedRun
+from bench.tracking.new_database import create_database
 from bench.tracking.outbox.inside import RefusedPathError
 from bench.tracking.outbox.outbox import Outbox, count_runs, outboxes, raise_outbox_errors
 from bench.tracking.outbox.records import Creation, End, File, Package, Record, Samples, Values

@@ -318,9 +318,8 @@ def _searched(
     from bench.data.shared import share
     from bench.execution.coordinator import Coordinator
     from bench.execution.progress import StudyProgress
-    from bench.execution.same_data import publish_extractor, publish_outside_data, say_other_data
+    from bench.execution.same_data import say_other_data
     from bench.execution.session import open_session
-    from bench.execution.worker import open_protocol
 
     console.print(f"{bound.study_id}: {bound.study.question}", style="bold", highlight=False, markup=False)
     reference = reference_study(bound)
@@ -336,10 +335,7 @@ def _searched(
         if line := say_other_data(session):
             console.print(line, highlight=False, markup=False)
         try:
-            # What is missing for the evaluation fails before any work, and no two workers prepare it at once.
-            protocol = open_protocol(session, dataset)
-            publish_outside_data(session, protocol.outside)
-            publish_extractor(session, protocol.extractor)
+            prepare_finals = _prepare_evaluation(session, dataset)
             settings = bound.settings
             if settings.workers != 0 and not settings.is_single_process:
                 dataset = share(dataset, settings.output / "data")
@@ -358,13 +354,36 @@ def _searched(
                     _report(session, dataset)
                     raise
 
-            unanswered = coordinator.run(measure_references)
+            unanswered = coordinator.run(measure_references, prepare_finals)
         except StudyStoppedError:
             report(bound.settings.tracking, bound.study_id, bound.settings.output)
             raise
         finally:
             session.tracker.close()
     return session, unanswered
+
+
+def _prepare_evaluation(session: StudySession, dataset: Dataset) -> Callable[[], None]:
+    """Open what measures final runs: what is missing fails before any work, and no two workers prepare it at once.
+
+    Returns:
+        What is left until there are final runs: training the network that scores samples, which takes seconds.
+    """
+    from bench.evaluation.quality import must_be_trained
+    from bench.execution.same_data import open_outside_data, publish_extractor, publish_outside_data
+    from bench.execution.worker import open_protocol
+
+    def prepare() -> None:
+        protocol = open_protocol(session, dataset)
+        publish_outside_data(session, protocol.outside)
+        publish_extractor(session, protocol.extractor)
+
+    settings = session.bound.settings
+    if must_be_trained(settings.extractor, dataset.tuning, settings.output / "extractors"):
+        publish_outside_data(session, open_outside_data(session, dataset.info))
+        return prepare
+    prepare()
+    return lambda: None
 
 
 def _larger_budgets(wanted: BoundStudy, begun: BoundStudy) -> Iterator[str]:

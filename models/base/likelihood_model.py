@@ -17,6 +17,7 @@ from keras import ops
 from models.base.config import ModelConfig, Shape
 from models.base.diagnostics import Diagnosis, Run
 from models.base.distributions import Tensor, log_mean_exp
+from models.base.draws import standard_normal
 from models.base.registry import families, parse_config, registered
 from models.base.units import bits_per_dim
 
@@ -174,7 +175,7 @@ class LikelihoodModel(keras.Model):
     def training_noise(self, n: int) -> Tensor:
         """Posterior noise for the objective of n images, (training_samples, n, …), from the model's seed generator."""
         shape = (self.training_samples, n, *self.posterior_noise_shape)
-        return keras.random.normal(shape, dtype=self.compute_dtype, seed=self.seed_generator)
+        return standard_normal(shape, self.compute_dtype, self.seed_generator)
 
     def step_metrics(self, outputs: dict[str, Tensor]) -> dict[str, Tensor]:
         """What training logs of a batch, from the outputs of :meth:`objective`: means over its images.

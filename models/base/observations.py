@@ -6,8 +6,8 @@ import math
 
 import keras
 import numpy as np
-import scipy.stats
 from keras import ops
+from scipy.special import ndtri
 
 from models.base.distributions import (
     Bernoulli,
@@ -53,7 +53,7 @@ def initial_bias(kind: Observation, images: Tensor, grey_levels: int, components
     log_scale = ops.log(deviation * (math.sqrt(3) / math.pi))
     if kind == "discretised_logistic":
         return ops.stack([mean, log_scale], axis=-1)
-    quantiles = scipy.stats.norm.ppf((np.arange(components) + 0.5) / components).astype(keras.config.floatx())
+    quantiles = ndtri((np.arange(components) + 0.5) / components).astype(keras.config.floatx())
     means = mean[..., None] + deviation[..., None] * quantiles
     log_scales = ops.repeat((log_scale - 0.5 * math.log(components))[..., None], components, axis=-1)
     return ops.concatenate([ops.zeros_like(means), means, log_scales], axis=-1)

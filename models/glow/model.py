@@ -12,6 +12,7 @@ from keras import ops
 from models.base.config import BatchShape, Shape
 from models.base.diagnostics import Diagnosis, Run
 from models.base.distributions import DiagonalGaussian, Tensor, standard_normal_cdf, sum_event
+from models.base.draws import standard_normal
 from models.bijections.base import Chain, in_pieces
 from models.bijections.coupling import CheckerboardCoupling, Coupling
 from models.bijections.coupling_networks import NetworkOf, ZeroConvolution, network_of
@@ -226,7 +227,7 @@ class Glow(FlowModel):
     def initialise(self, images: Tensor) -> None:
         """Fit the preprocessing to ``images``; have every actnorm give mean 0 and variance 1 on them."""
         super().initialise(images)
-        noise = keras.random.normal(tuple(images.shape), dtype=self.compute_dtype, seed=self.seed_generator)
+        noise = standard_normal(tuple(images.shape), self.compute_dtype, self.seed_generator)
 
         def dequantised(both: Tensor) -> Tensor:
             x, noise = ops.split(both, 2, axis=-1)

@@ -11,6 +11,7 @@ from keras import ops
 from models.base.config import Shape
 from models.base.diagnostics import Diagnosis, Run
 from models.base.distributions import DiagonalGaussian, GreyLevelDistribution, Tensor, log_mean_exp
+from models.base.draws import standard_normal
 from models.base.variational import VariationalModel
 from models.vae import diagnostics
 from models.vae.config import VAEConfig, activation_bytes
@@ -92,7 +93,7 @@ class VAE(VariationalModel):
         super().initialise(images)
         if self.configuration.prior == "vamp":
             inside = ops.clip(ops.convert_to_tensor(self.input_mean), LEAST_PSEUDO_INPUT, 1.0 - LEAST_PSEUDO_INPUT)
-            noise = keras.random.normal(self.pseudo_inputs.shape, dtype=self.compute_dtype, seed=self.seed_generator)
+            noise = standard_normal(self.pseudo_inputs.shape, self.compute_dtype, self.seed_generator)
             self.pseudo_inputs.assign(inside + PSEUDO_INPUT_NOISE * noise)
 
     def posterior(self, images: Tensor, training: bool = False) -> DiagonalGaussian:

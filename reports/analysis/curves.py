@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from bench.core.results import RunState
+from reports.analysis.once import once
 from reports.formatting import plain
 
 if TYPE_CHECKING:
@@ -204,6 +205,7 @@ def learning_curves(study: Study) -> list[LearningCurves]:
     return found
 
 
+@once
 def final_curves(study: Study, arm: str) -> list[Curve]:
     """The learning curves of an arm's reported final runs that have any."""
     points = study.histories

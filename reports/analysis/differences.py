@@ -11,6 +11,7 @@ import numpy as np
 
 from bench.core.metrics import FLOOR_SUFFIX, METRICS
 from reports.analysis import statistics
+from reports.analysis.once import once
 from reports.analysis.results import LIKELIHOOD, in_order, metric_of, select, variants
 
 if TYPE_CHECKING:
@@ -68,6 +69,7 @@ def likelihood_units(study: Study, split: str = "test") -> list[str]:
     return sorted(map(str, select(study.measurements, split, LIKELIHOOD)["unit"].dropna().unique()))
 
 
+@once
 def likelihood(study: Study, first: str, second: str) -> Interval | None:
     """The difference of test bits/dim, first - second, with the soundest interval that the study allows.
 

@@ -29,6 +29,7 @@ from reports.analysis.convergence import stopped_early
 from reports.analysis.costs import COSTS, Costs, alone
 from reports.analysis.curves import final_curves
 from reports.analysis.differences import likelihood_units
+from reports.analysis.once import once
 from reports.analysis.search_course import search_course
 
 if TYPE_CHECKING:
@@ -274,6 +275,7 @@ def schedule(study: Study, arm: str) -> Schedule:
     return found.pop() if len(found) == 1 else Schedule.UNKNOWN
 
 
+@once
 def frontiers(study: Study) -> list[Frontier]:
     """The arms against each cost that is known, without and with what their search cost; validation in one unit."""
     spent = Costs(study)

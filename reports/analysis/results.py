@@ -126,6 +126,11 @@ class Study:
     earlier: pd.DataFrame | None = None
 
     @cached_property
+    def computed(self) -> dict[Hashable, Any]:
+        """What functions decorated with :func:`reports.analysis.once.once` have computed, by function and arguments."""
+        return {}
+
+    @cached_property
     def runs(self) -> pd.DataFrame:
         """All runs, with no arm, family, state or role missing: a run that lacks one is counted as ``unknown``.
 

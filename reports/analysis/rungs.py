@@ -12,6 +12,7 @@ from reports.analysis import statistics
 from reports.analysis.curves import final_curves
 from reports.analysis.differences import likelihood, likelihood_units
 from reports.analysis.frontier import SAME_RUNG, Schedule, holding, schedule
+from reports.analysis.once import once
 from reports.analysis.results import LIKELIHOOD, select
 
 if TYPE_CHECKING:
@@ -51,6 +52,7 @@ class Rung:
         return {arm: {int(k) for k in level["importance_samples"].dropna()} for arm, level in self.levels.items()}
 
 
+@once
 def rungs(study: Study) -> list[Rung]:
     """The arms at each budget at which final runs measured test; none where they did not, or in several units."""
     if len(likelihood_units(study)) > 1:

@@ -193,7 +193,11 @@ _put(
 )
 _put("bench.evaluation.evaluator", open_outside=_nothing)
 _put("bench.evaluation.programs", EvaluationProtocol=_nothing, OutsideData=object)
-_put("bench.evaluation.quality", open_extractor=lambda *arguments: SimpleNamespace(description="none"))
+_put(
+    "bench.evaluation.quality",
+    must_be_trained=lambda *arguments: False,
+    open_extractor=lambda *arguments: SimpleNamespace(description="none"),
+)
 _put("bench.tracking.logged_model", write_package=_write_package)
 _put("bench.evaluation.cost.memory", host_bytes=lambda: 0)
 # What waits is over within seconds, and would not be worth saving.

@@ -68,13 +68,11 @@ def open_classifier(data: TuningData, folder: Path) -> NetworkExtractor:
     Raises:
         DataError: the cached classifier is damaged or belongs to other data, or cannot be written.
     """
-    with_labels = data.info.classes >= 2 and data.train.labels is not None and data.validation.labels is not None
+    with_labels = _has_labels(data)
     outputs = data.info.classes if with_labels else ORIENTATIONS
     task = f"{outputs} classes" if with_labels else f"{ORIENTATIONS} orientations, self-supervised"
-    # The digest of the data is of its pixels: labels may come later, or change.
-    predicted = _labels_digest(data) if with_labels else "orientations"
-    stem = folder / f"classifier-v{ARCHITECTURE}-{data.digest[:12]}-{predicted}"
-    weights_file, record_file = stem.with_suffix(".npz"), stem.with_suffix(".json")
+    stem = _stem(data, folder)
+    weights_file, record_file = _files(stem)
     features, classifier = _networks(data.info.image_shape, outputs)
     # The first of several workers trains it, while the others wait.
     with _locked(stem):
@@ -103,6 +101,33 @@ def open_classifier(data: TuningData, folder: Path) -> NetworkExtractor:
         batch_size=BATCH_SIZE,
         accuracy=record.accuracy,
     )
+
+
+def is_cached(data: TuningData, folder: Path) -> bool:
+    """Whether :func:`open_classifier` would find a trained classifier, damaged or not.
+
+    Raises:
+        DataError: none could be cached there.
+    """
+    stem = _stem(data, folder)
+    _make_folder(stem)
+    return all(file.exists() for file in _files(stem))
+
+
+def _stem(data: TuningData, folder: Path) -> Path:
+    """The path of the cached files, without their suffixes."""
+    # The digest of the data is of its pixels: labels may come later, or change.
+    predicted = _labels_digest(data) if _has_labels(data) else "orientations"
+    return folder / f"classifier-v{ARCHITECTURE}-{data.digest[:12]}-{predicted}"
+
+
+def _files(stem: Path) -> tuple[Path, Path]:
+    """The weights and their record."""
+    return stem.with_suffix(".npz"), stem.with_suffix(".json")
+
+
+def _has_labels(data: TuningData) -> bool:
+    return data.info.classes >= 2 and data.train.labels is not None and data.validation.labels is not None
 
 
 def _labels_digest(data: TuningData) -> str:
@@ -210,13 +235,17 @@ def _record_digest(written: Mapping[str, Any]) -> str:
     return hashlib.sha256(json.dumps(written, sort_keys=True).encode()).hexdigest()
 
 
-@contextmanager
-def _locked(stem: Path) -> Iterator[None]:
-    """Lock against other processes."""
+def _make_folder(stem: Path) -> None:
     try:
         stem.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise DataError(f"the classifier cannot be kept in {stem.parent}: {error}.") from error
+
+
+@contextmanager
+def _locked(stem: Path) -> Iterator[None]:
+    """Lock against other processes."""
+    _make_folder(stem)
     with locked(stem.with_suffix(".lock")):
         yield
 

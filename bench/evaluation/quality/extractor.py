@@ -64,3 +64,16 @@ def open_extractor(kind: str, data: TuningData, folder: Path) -> Extractor:
 
         return open_inception(data.info)
     raise SettingsError(f"feature extractor {kind!r} is unknown: one of {', '.join(EXTRACTORS)} is accepted.")
+
+
+def must_be_trained(kind: str, data: TuningData, folder: Path) -> bool:
+    """Whether :func:`open_extractor` would train a network first, as none is cached.
+
+    Raises:
+        DataError: none could be cached in ``folder``.
+    """
+    if kind != "classifier":
+        return False
+    from bench.evaluation.quality.classifier import is_cached
+
+    return not is_cached(data, folder)

@@ -8,6 +8,7 @@ from types import FunctionType, ModuleType
 import numpy as np
 import pytest
 
+import bench.data.bundled
 from bench.core.errors import DataError
 from bench.data.dataset import Dataset, DatasetInfo, Split
 from bench.data.preparation import Preparation
@@ -36,6 +37,12 @@ def test_digits_are_those_of_scikit_learn_each_once() -> None:
     found = np.concatenate([s.images for s in (digits.tuning.train, digits.tuning.validation, digits.open_test())])
     expected = load_digits().images.astype(np.uint8)
     assert sorted(image.tobytes() for image in found) == sorted(image.tobytes() for image in expected)
+
+
+def test_digits_that_are_not_where_scikit_learn_had_them_are_said_in_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bench.data.bundled, "find_spec", lambda name: None)
+    with pytest.raises(DataError, match=r"^digits: the installed scikit-learn has no datasets/data/digits.csv.gz: .*$"):
+        load("digits")
 
 
 def test_digest_is_stable() -> None:

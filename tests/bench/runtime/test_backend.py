@@ -11,17 +11,19 @@ from pathlib import Path
 
 import pytest
 
-from bench.core.environment import home
+from bench.core.environment import home, own_cache
 from bench.data.cache import cache_folder
 from bench.runtime.allocator import OWN_SETTINGS
-from bench.runtime.backend import _cache_folder
 
 ROOT = Path(__file__).resolve().parents[3]
 
 
-def printed(expression: str, **variables: str) -> str:
-    """What an expression is in a process that has selected JAX."""
-    script = f"from bench.runtime.backend import select_backend; select_backend('jax'); import jax; print({expression})"
+def printed(expression: str, backend: str = "jax", **variables: str) -> str:
+    """What an expression is in a process that has selected a backend."""
+    script = (
+        f"import sys; from bench.runtime.backend import select_backend; select_backend({backend!r}); "
+        f"import {backend}; print({expression})"
+    )
     others = {name: value for name, value in os.environ.items() if not name.startswith(("JAX_", "KERAS_", "XDG_"))}
     command = [sys.executable, "-c", script]
     done = subprocess.run(command, cwd=ROOT, env={**others, **variables}, capture_output=True, text=True, check=True)
@@ -70,6 +72,13 @@ def test_precision_and_layout_are_those_of_a_run_whatever_the_users_keras_json_s
     assert printed(found, KERAS_HOME=str(tmp_path)) == "('float32', 'float32', 'channels_last', 1e-07)"
 
 
+@pytest.mark.parametrize(("backend", "other"), [("jax", "tensorflow"), ("tensorflow", "jax")])
+def test_no_package_is_imported_that_keras_can_do_without_and_each_can_be_imported_later(backend, other):
+    packages = [other, "matplotlib", "sklearn"]
+    found = printed(f"[name in sys.modules for name in {packages}], __import__('sklearn.base').__name__", backend)
+    assert found == "[False, False, False] sklearn"
+
+
 def test_a_flag_that_xla_does_not_know_is_named():
     script = "from bench.runtime.backend import select_backend; select_backend('jax')"
     environment = {**os.environ, "XLA_FLAGS": "--xla_nonsense=1"}
@@ -101,5 +110,5 @@ def test_a_user_without_a_home_has_no_cache_folder(monkeypatch):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr(pwd, "getpwuid", unknown)
     assert home() is None
-    assert _cache_folder() is None
+    assert own_cache() is None
     assert cache_folder().parts[-2:] == (".keras", "datasets")

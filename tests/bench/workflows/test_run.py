@@ -29,6 +29,7 @@ from bench.core.signals import StopRequest
 from bench.data.bundled import DIGITS
 from bench.data.registry import load
 from bench.evaluation import reference_codes
+from bench.evaluation.quality import classifier
 from bench.evaluation.reference_codes import measure_reference_codes
 from bench.execution import reference_model
 from bench.search.sampler import SearchObjects
@@ -147,6 +148,48 @@ def test_an_arm_whose_trials_all_diverge_leaves_the_other_its_answer(ran):
     assert "no trial of hopeless completed (2 diverged)" in text
     assert "No answer: none of the 2 hopeless trials completed" in text
     assert run() == said
+
+
+@pytest.mark.backend
+def test_the_network_that_scores_samples_is_trained_after_the_search_and_a_damaged_one_is_said_before(
+    tmp_path, monkeypatch
+):
+    events = []
+
+    def recorded(module, name):
+        call = getattr(module, name)
+        monkeypatch.setattr(module, name, lambda *given, **named: events.append(name) or call(*given, **named))
+
+    for name in ("run_trial", "run_final"):
+        recorded(bench.execution.worker, name)
+    recorded(classifier, "_train")
+    # A quarter of a second instead of seconds.
+    monkeypatch.setattr(classifier, "EPOCHS", 1)
+
+    def run(output):
+        run_study(
+            SMALL,
+            IMAGES,
+            quiet=True,
+            backend=os.environ["KERAS_BACKEND"],
+            reference_model=False,
+            output=output,
+            trials=2,
+            seeds=1,
+            images=256,
+            batch_size=64,
+            importance_samples=4,
+            pruner="none",
+        )
+
+    run(tmp_path / "runs")
+    assert events == ["run_trial", "run_trial", "_train", "run_final"]
+    (tmp_path / "other" / "extractors").mkdir(parents=True)
+    for file in (tmp_path / "runs" / "extractors").iterdir():
+        (tmp_path / "other" / "extractors" / file.name).write_bytes(b"damaged")
+    with pytest.raises(DataError, match=r"the cached classifier .* cannot be used"):
+        run(tmp_path / "other")
+    assert len(events) == 4
 
 
 def test_a_metric_of_the_user_s_own_reaches_a_reader_that_has_never_seen_its_file(ran):
@@ -334,6 +377,23 @@ def test_another_content_of_a_file_is_refused_for_a_study_that_has_begun(ran):
     finally:
         file.write_text(before)
     assert "\n" not in str(raised.value)
+
+
+WHOLE = """
+import sys
+from bench import run_study
+from studies.vae_vs_glow import STUDY
+run_study(STUDY, "digits", backend="jax", smoke=True, output=sys.argv[1], quiet=True)
+print(sorted({"tensorflow", "sklearn"} & {name for name, module in sys.modules.items() if module is not None}))
+"""
+
+
+@pytest.mark.slow
+def test_a_whole_study_on_jax_imports_no_tensorflow_and_prints_none_of_its_lines(tmp_path):
+    environment = {name: value for name, value in os.environ.items() if name not in ("KERAS_BACKEND", "XLA_FLAGS")}
+    command = [sys.executable, "-c", WHOLE, str(tmp_path)]
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=1200, check=False)
+    assert (done.returncode, done.stdout.strip(), done.stderr.strip()) == (0, "[]", "")
 
 
 @pytest.mark.slow
