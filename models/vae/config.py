@@ -11,9 +11,10 @@ from pydantic import Field, model_validator
 
 from models.base.config import Activation, ModelConfig, Shape
 from models.base.halving import check_halvings, halved
-from models.base.pixels import Observation, check_observation, observation_for, parameters_per_value
+from models.base.pixels import Observation, check_observation, input_shape, observation_for, parameters_per_value
 from models.base.registry import register_family
 from models.base.size import Size, convolution, dense
+from models.base.window import window
 
 GradientEstimator = Literal[
     "pathwise", "score_function", "score_function_baseline", "sticking_the_landing", "doubly_reparameterised"
@@ -41,11 +42,11 @@ class VAEConfig(ModelConfig):
         activation: nonlinearity of hidden layers.
         input_scaling: what the encoder sees of a pixel: x/(Q-1) less its mean over training images (``centred``),
             x/(Q-1) itself (``unit``), or 2x/(Q-1) - 1 (``symmetric``), which makes the background of most images a
-            large constant and costs likelihood.
+            large constant and costs likelihood; or, of symbols without an order, a channel for each (``one_hot``).
         dropout: share of the hidden units, behind each dense layer or each resolution, that are left out at random in
             training.
         observation: distribution of a pixel given z; ``auto`` takes Bernoulli for 2 grey levels, a categorical up to
-            32, and a mixture of discretised logistics above.
+            32 and for one-hot symbols, and a mixture of discretised logistics elsewhere.
         mixture_components: logistics in ``logistic_mixture``.
         prior: p(z): ``standard`` for N(0, I), or one of :mod:`models.vae.priors`: ``vamp``, the mixture of the
             posteriors of trained pseudo-inputs, or ``flow``, N(0, I) through affine couplings.
@@ -71,7 +72,7 @@ class VAEConfig(ModelConfig):
     downsamplings: Annotated[int, Field(ge=0, le=8)] = 2
     blocks: Annotated[int, Field(ge=1)] = 2
     activation: Activation = "relu"
-    input_scaling: Literal["centred", "unit", "symmetric"] = "centred"
+    input_scaling: Literal["centred", "unit", "symmetric", "one_hot"] = "centred"
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
     observation: Observation = "auto"
     mixture_components: Annotated[int, Field(ge=1)] = 5
@@ -131,6 +132,11 @@ class VAEConfig(ModelConfig):
                 f"gradient_estimator={self.gradient_estimator} needs the closed form of the KL, which prior=standard "
                 f"has, got prior={self.prior}: take pathwise, sticking_the_landing or doubly_reparameterised"
             )
+        if self.prior == "vamp" and self.input_scaling == "one_hot":
+            raise ValueError(
+                "prior=vamp encodes pseudo-inputs that lie between grey levels, and between symbols there is nothing: "
+                "input_scaling=one_hot takes prior=standard or flow"
+            )
         if self.prior == "flow" and self.latent_size < 2:
             raise ValueError(
                 f"prior=flow couples one half of the latents to the other: latent_size >= 2, got {self.latent_size}"
@@ -150,7 +156,7 @@ class VAEConfig(ModelConfig):
 
     def observation_for(self, grey_levels: int) -> Observation:
         """The observation distribution that ``auto`` stands for on data with ``grey_levels`` levels."""
-        return observation_for(self.observation, grey_levels)
+        return observation_for(self.observation, grey_levels, self.input_scaling)
 
     def parameters_per_value(self, grey_levels: int) -> int:
         """How many decoder outputs describe one channel of one pixel."""
@@ -181,7 +187,7 @@ def activation_bytes(config: VAEConfig, image_shape: Shape, grey_levels: int) ->
 
 
 def _parts(config: VAEConfig, image_shape: Shape, grey_levels: int) -> Iterator[Size]:
-    encoder = sum(_encoder(config, image_shape), Size())
+    encoder = sum(_encoder(config, input_shape(config.input_scaling, image_shape, grey_levels)), Size())
     yield encoder
     yield from _decoder(config, image_shape, config.parameters_per_value(grey_levels))
     latents = config.latent_size
@@ -208,11 +214,11 @@ def _resolutions(config: VAEConfig, image_shape: Shape) -> tuple[list[int], list
     return pixels, [config.hidden_channels * 2**i for i in halvings]
 
 
-def _blocks(config: VAEConfig, channels: int, pixels: int) -> Iterator[Size]:
+def _blocks(config: VAEConfig, channels: int, taps: int, pixels: int) -> Iterator[Size]:
     """The residual blocks of encoder or decoder at one resolution, of two convolutions each."""
     if config.network == "residual":
         for _ in range(2 * config.blocks):
-            yield convolution(channels, channels, 9, pixels)
+            yield convolution(channels, channels, taps, pixels)
 
 
 def _encoder(config: VAEConfig, image_shape: Shape) -> Iterator[Size]:
@@ -221,10 +227,10 @@ def _encoder(config: VAEConfig, image_shape: Shape) -> Iterator[Size]:
         yield from _hidden(config, widths)
         yield dense(widths[-1], 2 * config.latent_size)
         return
-    pixels, widths = _resolutions(config, image_shape)
+    taps, (pixels, widths) = math.prod(window(3, image_shape)), _resolutions(config, image_shape)
     for inputs, outputs, size in zip((image_shape[-1], *widths), widths, pixels, strict=False):
-        yield convolution(inputs, outputs, 9, size)
-        yield from _blocks(config, outputs, size)
+        yield convolution(inputs, outputs, taps, size)
+        yield from _blocks(config, outputs, taps, size)
     yield dense(pixels[-1] * widths[-1], 2 * config.latent_size)
 
 
@@ -236,14 +242,14 @@ def _decoder(config: VAEConfig, image_shape: Shape, per_pixel: int) -> Iterator[
         yield from _hidden(config, widths)
         yield dense(widths[-1], dimensions * per_pixel, bias=False)
         return
-    pixels, widths = _resolutions(config, image_shape)
+    taps, (pixels, widths) = math.prod(window(3, image_shape)), _resolutions(config, image_shape)
     yield dense(config.latent_size, pixels[-1] * widths[-1])
     for i, (outputs, size) in enumerate(zip(widths, pixels, strict=True)):
-        yield from _blocks(config, outputs, size)
+        yield from _blocks(config, outputs, taps, size)
         if i:
             # Upsampling: a transposed convolution applies its kernel at each coarse pixel.
-            yield convolution(outputs, widths[i - 1], 9, size)
-    yield convolution(widths[0], image_shape[-1] * per_pixel, 9, pixels[0], bias=False)
+            yield convolution(outputs, widths[i - 1], taps, size)
+    yield convolution(widths[0], image_shape[-1] * per_pixel, taps, pixels[0], bias=False)
 
 
 register_family(VAEConfig, "models.vae.model:VAE", title="VAE")

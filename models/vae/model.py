@@ -50,7 +50,7 @@ class VAE(VariationalModel):
     ) -> None:
         super().__init__(config, image_shape, grey_levels, **kwargs)
         settings = self.configuration
-        self.encoder = encoder(settings, self.image_shape, lambda: self.seed_generator)
+        self.encoder = encoder(settings, self.seen_shape, lambda: self.seed_generator)
         self.decoder = decoder(settings, self.image_shape, self.parameters_per_value, lambda: self.seed_generator)
         if settings.prior == "vamp":
             # In the middle of the pixels' range, should `initialise` never be called.
@@ -97,12 +97,8 @@ class VAE(VariationalModel):
 
     def posterior(self, images: Tensor, training: bool = False) -> DiagonalGaussian:
         """q(z | x): mean and log-scale (n, latent_size); dropout only in training."""
-        scaled = self.as_float(images) / (self.grey_levels - 1)
-        if self.configuration.input_scaling == "symmetric":
-            scaled = 2.0 * scaled - 1.0
-        if self.configuration.input_scaling == "centred":
-            scaled = scaled - self.input_mean
-        return DiagonalGaussian(*ops.split(self.encoder(scaled, training=training), 2, axis=-1))
+        seen = self.encoder_input(images)
+        return DiagonalGaussian(*ops.split(self.encoder(seen, training=training), 2, axis=-1))
 
     def prior(self, training: bool = False) -> Prior:
         """p(z); dropout, of the encoder that a VampPrior takes, only in training.
@@ -183,8 +179,11 @@ class VAE(VariationalModel):
         return self.quantiles(likelihood, temperature * of_pixels)
 
     def reconstruct(self, images: Tensor) -> Tensor:
-        """E[x | z = μ(x)], the mean image decoded from the posterior's mean; floats in 0..Q-1."""
-        return self.likelihood(self.posterior(images).mean).mean()
+        """E[x | z = μ(x)], the mean image decoded from the posterior's mean; floats in 0..Q-1.
+
+        Of one-hot symbols the likeliest.
+        """
+        return self.centre(self.likelihood(self.posterior(images).mean))
 
     def interpolate(self, first: Tensor, second: Tensor, shares: Tensor) -> Tensor:
         """E[x | z] along straight lines z = (1 - s)·μ(first) + s·μ(second): (n, m, h, w, c), floats in 0..Q-1."""
