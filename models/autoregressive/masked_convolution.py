@@ -99,7 +99,8 @@ class MaskedConvolution(keras.layers.Layer):
     def at(self, window: Tensor) -> Tensor:
         """y at one pixel (n, m), from the window (n, r + 1, 2r + 1, c) that its taps lie in, r being the ``reach``.
 
-        Of a single tap, from x at the pixel (n, c). The mask keeps what lies behind the pixel out: the window need not hold it yet.
+        Of a single tap, from x at the pixel (n, c). The mask keeps what lies behind the pixel out: the window need not
+        hold it yet.
         """
         if len(self.taps) > 1:
             window = ops.concatenate([window[:, i, j] for i, j in self.taps], axis=-1)
