@@ -150,7 +150,8 @@ class LadderVAE(VariationalModel):
 
     def interpolate(self, first: Tensor, second: Tensor, shares: Tensor) -> Tensor:
         """E[x | z] along straight lines between the posterior means of u, of all layers together."""
-        return self.means_between(self._means(first), self._means(second), shares, self.decode)
+        start, end = self._means(first), self._means(second)
+        return self.means_between(start, end, shares, lambda u: self.centre(self.decode(u)))
 
     def _means(self, images: Tensor) -> Tensor:
         drawn = self.infer(images, self._no_noise(images)).standardised

@@ -29,14 +29,16 @@ class VAEConfig(ModelConfig):
     """A variational autoencoder (Kingma & Welling 2014; Rezende et al. 2014).
 
     Attributes:
-        network: kind of encoder and decoder.
+        network: kind of encoder and decoder. A ``recurrent`` one, for sequences, takes an image value by value: its
+            decoder writes each value given z and those before it (Bowman et al. 2016).
         latent_size: dimensions of z.
         hidden_sizes: widths of a dense encoder's layers; the decoder mirrors them.
         hidden_width: where given, the width of all these layers, of which ``hidden_sizes`` then says the number alone:
             a width that can be swept.
         gated: whether a dense layer is (W x + b)·σ(V x + c), in place of its activation (Dauphin et al. 2017; as in
             Tomczak & Welling 2018).
-        hidden_channels: channels of a convolutional or residual network at full resolution, doubled at each halving.
+        hidden_channels: channels of a convolutional or residual network at full resolution, doubled at each halving;
+            width of a recurrent one.
         downsamplings: how often a convolutional or residual encoder halves the image.
         blocks: residual blocks per resolution.
         activation: nonlinearity of hidden layers.
@@ -44,7 +46,9 @@ class VAEConfig(ModelConfig):
             x/(Q-1) itself (``unit``), or 2x/(Q-1) - 1 (``symmetric``), which makes the background of most images a
             large constant and costs likelihood; or, of symbols without an order, a channel for each (``one_hot``).
         dropout: share of the hidden units, behind each dense layer or each resolution, that are left out at random in
-            training.
+            training; behind the recurrence of a recurrent network.
+        symbol_dropout: share of the values before that are hidden from a recurrent decoder at random in training, so
+            that it has to ask z (Bowman et al. 2016, section 3.1).
         observation: distribution of a pixel given z; ``auto`` takes Bernoulli for 2 grey levels, a categorical up to
             32 and for one-hot symbols, and a mixture of discretised logistics elsewhere.
         mixture_components: logistics in ``logistic_mixture``.
@@ -63,7 +67,7 @@ class VAEConfig(ModelConfig):
     """
 
     family: Literal["vae"] = "vae"
-    network: Literal["dense", "convolutional", "residual"] = "dense"
+    network: Literal["dense", "convolutional", "residual", "recurrent"] = "dense"
     latent_size: Annotated[int, Field(ge=1, le=65536)] = 16
     hidden_sizes: Annotated[tuple[Annotated[int, Field(ge=1)], ...], Field(min_length=1)] = (200, 200)
     hidden_width: Annotated[int, Field(ge=1)] | None = None
@@ -74,6 +78,7 @@ class VAEConfig(ModelConfig):
     activation: Activation = "relu"
     input_scaling: Literal["centred", "unit", "symmetric", "one_hot"] = "centred"
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    symbol_dropout: Annotated[float, Field(ge=0, le=1)] = 0.0
     observation: Observation = "auto"
     mixture_components: Annotated[int, Field(ge=1)] = 5
     prior: PriorKind = "standard"
@@ -92,7 +97,9 @@ class VAEConfig(ModelConfig):
         "vamp": {"hidden_sizes": (300, 300), "gated": True, "latent_size": 40, "prior": "vamp"},
         "convolutional": {"network": "convolutional", "activation": "relu"},
         "residual": {"network": "residual", "activation": "silu"},
+        "recurrent": {"network": "recurrent", "hidden_channels": 128},
     }
+    later_settings: ClassVar[frozenset[str]] = frozenset({"symbol_dropout"})
 
     @model_validator(mode="after")
     def _objective_is_a_bound(self) -> VAEConfig:
@@ -149,6 +156,15 @@ class VAEConfig(ModelConfig):
             raise ValueError(f"gated=true is for network=dense, got network={self.network}")
         return self
 
+    @model_validator(mode="after")
+    def _symbols_are_hidden_from_a_recurrent_decoder(self) -> VAEConfig:
+        if self.symbol_dropout and self.network != "recurrent":
+            raise ValueError(
+                f"symbol_dropout={self.symbol_dropout} hides values from a decoder that sees those before: it needs "
+                f"network=recurrent, got network={self.network}"
+            )
+        return self
+
     @property
     def layer_sizes(self) -> tuple[int, ...]:
         """The widths of a dense encoder's layers."""
@@ -165,7 +181,7 @@ class VAEConfig(ModelConfig):
     def check_images(self, image_shape: Shape, grey_levels: int) -> None:
         """Raise ValueError if the observation distribution or the downsampling does not fit the images."""
         check_observation(self.observation, grey_levels)
-        if self.network != "dense":
+        if self.network in ("convolutional", "residual"):
             check_halvings(self.downsamplings, image_shape)
 
     def size(self, image_shape: Shape, grey_levels: int) -> Size:
@@ -187,9 +203,11 @@ def activation_bytes(config: VAEConfig, image_shape: Shape, grey_levels: int) ->
 
 
 def _parts(config: VAEConfig, image_shape: Shape, grey_levels: int) -> Iterator[Size]:
-    encoder = sum(_encoder(config, input_shape(config.input_scaling, image_shape, grey_levels)), Size())
+    seen = input_shape(config.input_scaling, image_shape, grey_levels)
+    encoder = sum(_encoder(config, seen, math.prod(image_shape)), Size())
     yield encoder
-    yield from _decoder(config, image_shape, config.parameters_per_value(grey_levels))
+    per_value = config.parameters_per_value(grey_levels)
+    yield from _decoder(config, image_shape, math.prod(seen) // math.prod(image_shape), per_value)
     latents = config.latent_size
     if config.prior == "vamp":
         encoded = config.pseudo_inputs * encoder.multiplications // IMAGES_PER_PSEUDO_BATCH
@@ -221,7 +239,18 @@ def _blocks(config: VAEConfig, channels: int, taps: int, pixels: int) -> Iterato
             yield convolution(channels, channels, taps, pixels)
 
 
-def _encoder(config: VAEConfig, image_shape: Shape) -> Iterator[Size]:
+def _recurrence(config: VAEConfig, inputs: int, steps: int) -> Size:
+    """A gated recurrent unit that takes so many steps."""
+    width = config.hidden_channels
+    matrices = 3 * width * (inputs + width)
+    return Size(matrices + 4 * width, steps * matrices)
+
+
+def _encoder(config: VAEConfig, image_shape: Shape, values: int) -> Iterator[Size]:
+    if config.network == "recurrent":
+        yield _recurrence(config, math.prod(image_shape) // values, values)
+        yield dense(config.hidden_channels, 2 * config.latent_size)
+        return
     if config.network == "dense":
         widths = [math.prod(image_shape), *config.layer_sizes]
         yield from _hidden(config, widths)
@@ -234,9 +263,16 @@ def _encoder(config: VAEConfig, image_shape: Shape) -> Iterator[Size]:
     yield dense(pixels[-1] * widths[-1], 2 * config.latent_size)
 
 
-def _decoder(config: VAEConfig, image_shape: Shape, per_pixel: int) -> Iterator[Size]:
+def _decoder(config: VAEConfig, image_shape: Shape, inputs: int, per_pixel: int) -> Iterator[Size]:
     dimensions = math.prod(image_shape)
     yield Size(dimensions * per_pixel, 0)  # output bias
+    if config.network == "recurrent":
+        width = config.hidden_channels
+        yield dense(config.latent_size, width)
+        yield dense(config.latent_size, 3 * width, bias=False)
+        yield _recurrence(config, inputs, dimensions)
+        yield Size(width * per_pixel, dimensions * width * per_pixel)
+        return
     if config.network == "dense":
         widths = [config.latent_size, *reversed(config.layer_sizes)]
         yield from _hidden(config, widths)

@@ -1,8 +1,8 @@
-"""Encoders and decoders of the VAE: dense, convolutional and residual, for images of any size, lines among them."""
+"""Encoders and decoders of the VAE: dense, convolutional, residual, and a recurrent encoder."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
 from typing import Any
 
 import keras
@@ -15,8 +15,7 @@ from models.base.window import window
 from models.layers.convolution import Convolution, convolve_transposed
 from models.layers.residual_block import ResidualBlock
 from models.vae.config import VAEConfig
-
-SeedOf = Callable[[], keras.random.SeedGenerator]
+from models.vae.recurrent import LastState, SeedOf
 
 
 class GatedDense(keras.layers.Layer):
@@ -96,13 +95,21 @@ class UpsampleTo(keras.layers.Layer):
         return shape[0], self.height, self.width, self.channels
 
 
-def encoder(config: VAEConfig, image_shape: Shape, seed_generator: SeedOf) -> keras.Sequential:
-    """Scaled images (n, h, w, c) to the posterior's mean and log-scale, (n, 2·latent_size)."""
+def encoder(config: VAEConfig, image_shape: Shape, values: int, seed_generator: SeedOf) -> keras.Sequential:
+    """What is seen of images (n, h, w, c) to the posterior's mean and log-scale, (n, 2·latent_size).
+
+    ``values`` are those of an image, each of which a recurrent encoder takes in one step.
+    """
     layers: list[keras.layers.Layer] = []
     if config.network == "dense":
         layers.append(keras.layers.Flatten())
         for size in config.layer_sizes:
             layers += [_hidden(config, size), *_dropout(config, seed_generator)]
+    elif config.network == "recurrent":
+        # What is seen of a value lies side by side.
+        layers.append(keras.layers.Reshape((values, math.prod(image_shape) // values)))
+        layers.append(LastState(math.prod(image_shape) // values, config.hidden_channels))
+        layers += _dropout(config, seed_generator)
     else:
         size, inputs = window(3, image_shape), image_shape[-1]
         for i in range(config.downsamplings + 1):
