@@ -111,13 +111,13 @@ def encoder(config: VAEConfig, image_shape: Shape, values: int, seed_generator: 
         layers.append(LastState(math.prod(image_shape) // values, config.hidden_channels))
         layers += _dropout(config, seed_generator)
     else:
-        size, inputs = window(3, image_shape), image_shape[-1]
+        kernel, inputs = window(3, image_shape), image_shape[-1]
         for i in range(config.downsamplings + 1):
             channels, stride = config.hidden_channels * 2**i, window(2 if i else 1, image_shape)
-            layers.append(Convolution(channels, size, stride, config.activation, "glorot_uniform", inputs=inputs))
+            layers.append(Convolution(channels, kernel, stride, config.activation, "glorot_uniform", inputs=inputs))
             inputs = channels
             if config.network == "residual":
-                layers += [ResidualBlock(channels, config.activation, size=size) for _ in range(config.blocks)]
+                layers += [ResidualBlock(channels, config.activation, size=kernel) for _ in range(config.blocks)]
             layers += _dropout(config, seed_generator)
         layers.append(keras.layers.Flatten())
     layers.append(keras.layers.Dense(2 * config.latent_size))
@@ -138,7 +138,7 @@ def decoder(config: VAEConfig, image_shape: Shape, parameters: int, seed_generat
         layers.append(keras.layers.Dense(height * width * outputs, use_bias=False))
         layers.append(keras.layers.Reshape((height, width, outputs)))
     else:
-        size = window(3, image_shape)
+        kernel = window(3, image_shape)
         coarse_height, coarse_width = halved(image_shape[:2], config.downsamplings)
         channels = config.hidden_channels * 2**config.downsamplings
         layers.append(keras.layers.Dense(coarse_height * coarse_width * channels, activation=config.activation))
@@ -148,9 +148,9 @@ def decoder(config: VAEConfig, image_shape: Shape, parameters: int, seed_generat
             if i < config.downsamplings:
                 layers.append(UpsampleTo(2 * channels, channels, image_shape, i, config.activation))
             if config.network == "residual":
-                layers += [ResidualBlock(channels, config.activation, size=size) for _ in range(config.blocks)]
+                layers += [ResidualBlock(channels, config.activation, size=kernel) for _ in range(config.blocks)]
             layers += _dropout(config, seed_generator)
-        last = Convolution(outputs, size, kernel_initializer="glorot_uniform", use_bias=False, inputs=channels)
+        last = Convolution(outputs, kernel, kernel_initializer="glorot_uniform", use_bias=False, inputs=channels)
         layers.append(last)
     return _built(layers, (None, config.latent_size), "decoder")
 
