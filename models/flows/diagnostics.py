@@ -20,7 +20,7 @@ SAMPLES = 256
 def diagnose(model: FlowModel, images: Array, seed: int, run: Run) -> Diagnosis:
     """Round trip of dequantised images, and what the model samples outside the cube.
 
-    Of symbols that are encoded there is no cube, but a share of them that comes back.
+    Of symbols that are encoded, which have neither a distance nor a cube, the share that comes back.
 
     Args:
         model: the model.
@@ -31,14 +31,13 @@ def diagnose(model: FlowModel, images: Array, seed: int, run: Run) -> Diagnosis:
     rng = np.random.default_rng(seed)
     some = images[rng.permutation(len(images))[:ROUND_TRIP_IMAGES]]  # the first ones may be all of one class
     noise = rng.standard_normal((len(some), *model.posterior_noise_shape), dtype=np.float32)
-    worst = Number(float(np.max(run(round_trip_error, some, noise))), None, len(some))
     if model.drawn_symbols:
-        recovered = run(recovered_share, some, noise).astype(np.float64)
-        return Diagnosis(numbers={"recovered_share": mean_of(recovered), "round_trip_error": worst})
+        return Diagnosis(numbers={"recovered_share": mean_of(run(recovered_share, some, noise).astype(np.float64))})
+    worst = float(np.max(run(round_trip_error, some, noise)))
     prior_noise = rng.standard_normal((SAMPLES, model.prior_noise_size), dtype=np.float32)
     outside = run(outside_share, prior_noise).astype(np.float64)
     return Diagnosis(
-        numbers={"outside_share": mean_of(outside), "round_trip_error": worst},
+        numbers={"outside_share": mean_of(outside), "round_trip_error": Number(worst, None, len(some))},
     )
 
 
@@ -50,18 +49,16 @@ def outside_share(model: FlowModel, noise: Tensor) -> Tensor:
 
 
 def round_trip_error(model: FlowModel, images: Tensor, noise: Tensor) -> Tensor:
-    """max |f⁻¹(f(v)) - v| of each dequantised image (n,), in grey levels; in σ_x where a symbol is encoded."""
+    """max |f⁻¹(f(v)) - v| of each dequantised image, in grey levels (n,)."""
     v, _ = model.dequantise(images, noise)
     latents, _ = model.encode(v)
-    error = ops.abs(model.decode(latents) - v)
-    if model.drawn_symbols:
-        return ops.max(error * ops.exp(-model.dequantisation.given(images).log_scale), axis=(1, 2, 3))
-    return ops.max(error, axis=(1, 2, 3)) * model.grey_levels
+    return ops.max(ops.abs(model.decode(latents) - v), axis=(1, 2, 3)) * model.grey_levels
 
 
 def recovered_share(model: FlowModel, images: Tensor, noise: Tensor) -> Tensor:
-    """Share of each image's symbols that are the likeliest given their own encoding, argmax p(x' | v) = x (n,)."""
+    """Share of each image's symbols x that are the likeliest given their own encoding, argmax p(· | f⁻¹(f(v))) (n,)."""
     v, _ = model.dequantise(images, noise)
-    likeliest = ops.argmax(model.dequantisation.decoder(v).logits, axis=-1)
+    latents, _ = model.encode(v)
+    likeliest = ops.argmax(model.dequantisation.decoder(model.decode(latents)).logits, axis=-1)
     same = ops.equal(ops.cast(likeliest, "int32"), ops.cast(images, "int32"))
     return ops.mean(ops.cast(same, v.dtype), axis=(1, 2, 3))

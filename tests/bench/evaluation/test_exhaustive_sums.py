@@ -25,6 +25,8 @@ MODELS = {
     "uniform": GlowConfig(**GLOW, dequantisation="uniform"),
     "variational": GlowConfig(**GLOW, dequantisation="variational"),
     "logit": GlowConfig(**GLOW, preprocessing="logit", dequantisation="uniform"),
+    "categorical": GlowConfig(**GLOW, dequantisation="categorical", encoding_channels=2),
+    "recurrent": VAEConfig(network="recurrent", hidden_channels=16, latent_size=2, input_scaling="one_hot"),
     "linear": GlowConfig(**GLOW, preprocessing="linear", dequantisation="uniform"),
 }
 
@@ -51,12 +53,17 @@ def trained_sum(name):
 
 @pytest.mark.slow_on_jax
 @pytest.mark.parametrize(
-    "name", ["vae", "uniform", *(pytest.param(each, marks=pytest.mark.slow) for each in ("variational", "logit"))]
+    "name",
+    [
+        "vae",
+        "uniform",
+        *(pytest.param(each, marks=pytest.mark.slow) for each in ("variational", "logit", "categorical", "recurrent")),
+    ],
 )
 def test_the_bound_can_become_tight(name):
     total, model = trained_sum(name)
     assert 0.99 < total < 1.01
-    if name != "vae":
+    if isinstance(MODELS[name], GlowConfig) and name != "categorical":
         measurements, _ = Diagnostics(model).measure(IMAGES, seed=0)
         assert next(row.value for row in measurements if row.metric == "outside_share") < 0.005
 

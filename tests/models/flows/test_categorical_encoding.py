@@ -145,8 +145,7 @@ def test_a_new_model_knows_the_shares_of_the_symbols(array):
 
 def test_a_diagnosis_says_how_many_symbols_come_back(flow, encoding, array):
     found = flow.diagnose(LINES, 0, lambda method, *arrays: array(method(flow, *arrays))).numbers
-    assert set(found) == {"recovered_share", "round_trip_error"}
-    assert found["round_trip_error"].value < 1e-10
+    assert set(found) == {"recovered_share"}
     assert 0.3 < found["recovered_share"].value < 1
     flow.dequantisation.log_scale.assign(np.full((SYMBOLS, CHANNELS), -6.0))
     found = flow.diagnose(LINES, 0, lambda method, *arrays: array(method(flow, *arrays))).numbers
