@@ -173,8 +173,8 @@ METRICS: dict[str, Metric] = CODES | {
             "Symbols that come back",
             "of 1",
             None,
-            "Share of held-out symbols that are the likeliest given their own encoding, behind the flow and its inverse. "
-            "Below 1 encodings overlap, or the flow is not invertible in its precision.",
+            "Share of held-out symbols that are the likeliest given their own encoding, behind the flow and its "
+            "inverse. Below 1 encodings overlap, or the flow is not invertible in its precision.",
         ),
         Metric(
             "condition_number",
