@@ -90,9 +90,9 @@ def dequantisation_size(
     """The parts of the dequantisation, with networks of this kind."""
     height, width, channels = image_shape
     if config.dequantisation == "categorical":
-        numbers = channels * grey_levels * config.encoding_channels
-        # A location and a scale for each, and the frequencies; all symbols' densities at each place.
-        yield Size(2 * numbers + channels * grey_levels, 2 * numbers * height * width)
+        numbers = grey_levels * config.encoding_channels
+        # Locations, scales and shares; at each value both are looked up by a product, and all densities computed.
+        yield Size(2 * numbers + grey_levels, 3 * numbers * math.prod(image_shape))
     if config.dequantisation != "variational":
         return
     taps, block = (math.prod(window(size, image_shape)) for size in (3, 2))
