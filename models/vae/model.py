@@ -154,10 +154,8 @@ class VAE(VariationalModel):
     def _reconstruction(self, images: Tensor, z: Tensor, training: bool = False) -> Tensor:
         """log p(x | z) for z (k, n, latent_size): (k, n)."""
         latents, k = ops.reshape(z, (-1, self.configuration.latent_size)), z.shape[0]  # (k·n, latent_size)
-        if isinstance(self.decoder, RecurrentDecoder) and k > 1:
-            tiled = ops.tile(images, (k, 1, 1, 1))
-            return ops.reshape(sum_event(self.conditionals(tiled, latents, training).log_prob(tiled)), (k, -1))
-        return self.reconstruction(images, self.conditionals(images, latents, training), k)
+        tiled = images if k == 1 else ops.tile(images, (k, 1, 1, 1))  # (k·n, h, w, c)
+        return ops.reshape(sum_event(self.conditionals(tiled, latents, training).log_prob(tiled)), (k, -1))
 
     def written(self, z: Tensor, uniform: Tensor | None = None) -> Tensor:
         """Images that a recurrent decoder writes from z (n, latent_size), value after value: int32 (n, h, w, c).
