@@ -52,6 +52,7 @@ class AutoregressiveConfig(ModelConfig):
     presets: ClassVar[dict[str, dict[str, Any]]] = {
         "small": {"hidden_channels": 48, "blocks": 3, "first_kernel": 7},
         "wide": {"hidden_channels": 96, "blocks": 6},
+        "sequence": {"blocks": 6, "dilation_cycle": 6, "dropout": 0.1},
     }
 
     def observation_for(self, grey_levels: int) -> Observation:
