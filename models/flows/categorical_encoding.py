@@ -10,7 +10,6 @@ from keras import ops
 
 from models.base.config import BatchShape
 from models.base.distributions import Categorical, DiagonalGaussian, Tensor, sum_event
-from models.layers.squared_distances import squared_distances
 
 FIRST_LOG_SCALE = math.log(0.3)
 """Of each symbol's distribution at first, whose locations are drawn from N(0, I)."""
@@ -73,10 +72,12 @@ class CategoricalEncoding(keras.layers.Layer):
     def decoder(self, v: Tensor) -> Categorical:
         """p(x | v) of points v (n, h, w, c·d): a categorical (n, h, w, c, Q), its logits log p̃(x) q(v | x)."""
         _, height, width, size = v.shape
-        # Of tensors: TensorFlow refuses a gradient of ours in variables.
-        components = 1.0 * self.mean, ops.exp(-self.log_scale)
-        distances = squared_distances(ops.reshape(v, (-1, self.channels)), *components)
+        points = ops.reshape(v, (-1, height, width, size // self.channels, self.channels))
+        inverse_scale = ops.exp(-self.log_scale)
         constant = 0.5 * self.channels * math.log(2 * math.pi)
-        log_q = -0.5 * distances - ops.sum(self.log_scale, axis=-1) - constant
-        joint = log_q + ops.log_softmax(self.logits)
-        return Categorical(ops.reshape(joint, (-1, height, width, size // self.channels, self.symbols)))
+        joint = ops.log_softmax(self.logits) - ops.sum(self.log_scale, axis=-1) - constant
+        # A dimension at a time: all at once would take d times the memory.
+        for i in range(self.channels):
+            deviation = (points[..., i, None] - self.mean[:, i]) * inverse_scale[:, i]
+            joint = joint - 0.5 * ops.square(deviation)
+        return Categorical(joint)

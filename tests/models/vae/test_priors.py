@@ -13,12 +13,11 @@ from pydantic import ValidationError
 
 from bench.runtime.autodiff import gradient_program, gradients
 from models.base.distributions import DiagonalGaussian
-from models.layers import squared_distances as distances
-from models.layers.squared_distances import squared_distances
 from models.registry import load_model
+from models.vae import priors
 from models.vae.config import VAEConfig
 from models.vae.model import VAE
-from models.vae.priors import CouplingFlow, FlowPrior, PosteriorMixture, StandardNormal
+from models.vae.priors import CouplingFlow, FlowPrior, PosteriorMixture, StandardNormal, squared_distances
 
 pytestmark = [pytest.mark.backend, pytest.mark.slow_on_jax]
 
@@ -69,7 +68,7 @@ def test_a_mixture_s_density_is_the_mean_of_its_components(float64, normal, arra
 
 @pytest.mark.parametrize("at_once", [2**22, 6, 1])
 def test_squared_distances_and_their_gradients_whatever_is_held_at_once(float64, array, monkeypatch, at_once):
-    monkeypatch.setattr(distances, "DEVIATIONS_AT_ONCE", at_once)
+    monkeypatch.setattr(priors, "DEVIATIONS_AT_ONCE", at_once)
     rng = np.random.default_rng(0)
     weights = rng.standard_normal((5, 4))
     values = [rng.standard_normal((5, 3)), rng.standard_normal((4, 3)), rng.uniform(0.5, 2, (4, 3))]
