@@ -27,7 +27,10 @@ SPLITS = {
 
 
 def splits(patch_split: str, rows: int) -> tuple[str, ...]:
-    """The ways to split so many rows of patches: ``all`` leaves out ``rows`` where there is a single one."""
+    """The ways to split patches in so many rows: ``all`` leaves out ``rows`` where there is a single one.
+
+    Higher images that are a single row of patches are refused where ``rows`` would be in use.
+    """
     ways = SPLITS[patch_split]
     return tuple(way for way in ways if way != "rows") if patch_split == "all" and rows == 1 else ways
 
@@ -42,8 +45,8 @@ class JetConfig(FlowConfig):
         channel_couplings: couplings that split the values of each token, before each one that splits the patches.
         patch_split: which patches stay in a coupling that splits them: those of one colour of a ``checkerboard``,
             every second of the ``rows`` or ``columns``, or these three in turns, ``all``; each is followed by its
-            opposite. All three occur from 5·(channel_couplings + 1) couplings on; a single row of patches is not split
-            by rows. ``none``: every coupling splits the values of each token.
+            opposite. All three occur from 5·(channel_couplings + 1) couplings on, but for the rows on a line. ``none``:
+            every coupling splits the values of each token.
         blocks: transformer blocks of each coupling's network.
         width: of the networks, a multiple of ``heads``.
         heads: attention heads of each block.
@@ -99,7 +102,7 @@ class JetConfig(FlowConfig):
         if values < 2 and self.couplings > self.patch_couplings:
             return f"patch_size={p} leaves tokens of a single value, which cannot be split"
         patches = {"checkerboard": rows * columns, "rows": rows, "columns": columns}
-        in_use = splits(self.patch_split, rows)[: math.ceil(self.patch_couplings / 2)]
+        in_use = splits(self.patch_split, height)[: math.ceil(self.patch_couplings / 2)]
         if any(patches[kind] < 2 for kind in in_use):
             return f"patch_split={self.patch_split} cannot split {rows}x{columns} patches of patch_size={p}"
         return ""
