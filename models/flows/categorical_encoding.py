@@ -16,13 +16,13 @@ FIRST_LOG_SCALE = math.log(0.3)
 
 
 class CategoricalEncoding(keras.layers.Layer):
-    """Each symbol x becomes a point v of d dimensions, drawn from a distribution of its own.
+    """Each symbol x becomes a point v of d dimensions, drawn from a distribution of its own (their section 3).
 
-        q(v | x) = N(v; μ_x, diag σ_x²),    p(x | v) = p̃(x) q(v | x) / Σ_x' p̃(x') q(v | x')          (their eq. 4)
+        q(v | x) = N(v; μ_x, diag σ_x²),    p(x | v) = p̃(x) q(v | x) / Σ_x' p̃(x') q(v | x')
 
     with μ, σ and p̃ trained, the same at all positions. A model p(v) of the points is one of the symbols,
 
-        P(x) = ∫ p(x | v) p(v) dv >= exp E_q[log p(v) + log p(x | v) - log q(v | x)]                   (their eq. 3)
+        P(x) = ∫ p(x | v) p(v) dv >= exp E_q[log p(v) + log p(x | v) - log q(v | x)]
 
     in which q(v | x) cancels: log p(v) + log p̃(x) - log Σ_x' p̃(x') q(v | x'). No symbol is nearer to another than
     training puts it, where a dequantisation places each between its neighbours by number.
