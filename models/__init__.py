@@ -2,7 +2,8 @@
 
 Notation used throughout the folder:
 
-* x: an image of integers in 0..Q-1, Q ``grey_levels``, shape (h, w, c); D = h·w·c ``dimensions``.
+* x: an image of integers in 0..Q-1, Q ``grey_levels``, shape (h, w, c); D = h·w·c ``dimensions``. A sequence is an
+  image of height 1, a line: what acts on squares of images acts on its length alone (:mod:`models.base.window`).
 * z: latent variables; ε: standard normal noise, of which all randomness is a deterministic function.
 * n: images in a batch; k: importance samples per image.
 * p: the model's density or probability; q: the distribution that proposes z, or the dequantised image, given x.

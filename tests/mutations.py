@@ -40,7 +40,46 @@ PREPROCESSING = "models/bijections/preprocessing.py"
 PRIORS = "models/vae/priors.py"
 MASKED = "models/autoregressive/masked_convolution.py"
 LADDER = "models/ladder_vae/model.py"
+ENCODING = "models/flows/categorical_encoding.py"
+RECURRENT = "models/vae/recurrent.py"
 MUTATIONS = {
+    "encoding: a density without its scale": Mutation(
+        ENCODING,
+        "- ops.sum(self.log_scale, axis=-1) - constant",
+        "- constant",
+        "models/flows/test_categorical_encoding",
+    ),
+    "encoding: the share of the symbol itself is left out": Mutation(
+        ENCODING,
+        "sum_event(ops.logsumexp(joint, axis=-1) - of_x)",
+        "sum_event(ops.logsumexp(joint, axis=-1))",
+        "models/flows/test_categorical_encoding",
+    ),
+    "encoding: a sample's symbols are drawn by the noise of its points": Mutation(
+        FLOW,
+        "noise[:, : self.drawn_symbols], noise[:, self.drawn_symbols :]",
+        "noise[:, -self.drawn_symbols :], noise[:, self.drawn_symbols :]",
+        "models/flows/test_categorical_encoding",
+    ),
+    "recurrent: a value sees itself": Mutation(
+        RECURRENT,
+        "before = ops.concatenate([ops.zeros_like(seen[:, :1]), seen[:, :-1]], axis=1)",
+        "before = seen",
+        "models/vae/test_recurrent",
+    ),
+    "recurrent: z is no input beside the values": Mutation(
+        RECURRENT, "+ beside[:, None]", "", "models/vae/test_recurrent"
+    ),
+    "recurrent: no reset gate": Mutation(RECURRENT, "+ reset * (hidden", "+ (hidden", "models/vae/test_recurrent"),
+    "autoregressive: the gradient of dilated taps goes elsewhere": Mutation(
+        MASKED,
+        "2 * r - j : 2 * r - j + width",
+        "r - j // 2 : r - j // 2 + width",
+        "models/autoregressive/test_autoregressive",
+    ),
+    "lines: windows of several rows": Mutation(
+        "models/base/window.py", "1 if image_shape[0] == 1 else size", "size", "models/test_lines"
+    ),
     "autoregressive: a value sees itself": Mutation(
         MASKED,
         "inputs[:, None] < outputs if",
@@ -217,12 +256,12 @@ MUTATIONS = {
         "models/flows/test_dequantisation",
     ),
     "glow: log-weights without log q": Mutation(
-        FLOW, "log_prob - log_q - self", "log_prob - self", "models/glow/test_glow"
+        FLOW, "log_prob - log_q - cells", "log_prob - cells", "models/glow/test_glow"
     ),
     "glow: no D log Q": Mutation(
         FLOW,
-        "- self.dimensions * math.log(self.grey_levels)",
-        "- math.log(self.grey_levels)",
+        "else self.dimensions * math.log(self.grey_levels)",
+        "else math.log(self.grey_levels)",
         "models/glow/test_glow",
     ),
     "glow: split prior left out": Mutation(

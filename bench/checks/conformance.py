@@ -42,9 +42,18 @@ if TYPE_CHECKING:
 
 Array = npt.NDArray[Any]
 
-COUNTABLE: tuple[tuple[Shape, int], ...] = (((2, 2, 1), 3), ((3, 3, 1), 2), ((2, 2, 3), 2), ((4, 4, 1), 2))
-"""Image shapes and grey levels of which all images are counted: 81, 512, 4,096 or 65,536; the first that fits."""
-SMALL: tuple[tuple[Shape, int], ...] = (((4, 4, 1), 5), ((8, 8, 1), 5), ((8, 8, 3), 5), ((28, 28, 1), 256))
+COUNTABLE: tuple[tuple[Shape, int], ...] = (
+    *(((2, 2, 1), 3), ((3, 3, 1), 2), ((2, 2, 3), 2), ((4, 4, 1), 2)),
+    *(((1, 3, 1), 3), ((1, 4, 1), 3)),
+)
+"""Image shapes and grey levels of which all images are counted: 27 to 65,536; the first that fits.
+
+Sequences, which are images of height 1, come last: they are for models that take no others.
+"""
+SMALL: tuple[tuple[Shape, int], ...] = (
+    *(((4, 4, 1), 5), ((8, 8, 1), 5), ((8, 8, 3), 5), ((28, 28, 1), 256)),
+    ((1, 16, 1), 5),
+)
 """Those of the other checks; the first that fits."""
 ROWS = 2**18
 """Log-weights that estimate the probabilities of all images together, at least 4 and at most 256 each."""

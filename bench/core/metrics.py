@@ -169,6 +169,14 @@ METRICS: dict[str, Metric] = CODES | {
             "are clipped to it: probability mass outside the space of images, which lowers the bound.",
         ),
         Metric(
+            "recovered_share",
+            "Symbols that come back",
+            "of 1",
+            None,
+            "Share of held-out symbols that are the likeliest given their own encoding, behind the flow and its "
+            "inverse. Below 1 encodings overlap, or the flow is not invertible in its precision.",
+        ),
+        Metric(
             "condition_number",
             "Worst conditioned 1x1 convolution",
             "",

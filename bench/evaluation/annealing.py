@@ -229,7 +229,7 @@ class _Walk:
 
 def _log_observation(model: VAE, images: Tensor, v: Tensor) -> Tensor:
     """log p(x | g(v)) of each image and its noise, (m,)."""
-    return sum_event(model.likelihood(model.prior().from_noise(v)).log_prob(images))
+    return sum_event(model.conditionals(images, model.prior().from_noise(v)).log_prob(images))
 
 
 def _stream(seed: int, *names: object) -> np.random.Generator:

@@ -148,7 +148,8 @@ class RunConfig(BaseModel):
         Runs that differ in their budgets alone have one hash where the schedule does not depend on it: the longer one
         begins with the steps of the shorter one.
         """
-        canonical = json.dumps({**self.model_dump(mode="json"), "training": self.training.identity}, sort_keys=True)
+        parts = {"model": self.model.identity, "training": self.training.identity}
+        canonical = json.dumps({**self.model_dump(mode="json"), **parts}, sort_keys=True)
         return hashlib.sha256(canonical.encode()).hexdigest()[:12]
 
     @property

@@ -476,13 +476,7 @@ class BoundStudy:
         settings = self.settings
         determining = {
             "layout": STORAGE_LAYOUT,
-            "arms": {
-                arm.name: {
-                    "base": {**self.base(arm).model_dump(mode="json"), "training": self._training_identity(arm)},
-                    "sweep": to_json(arm.sweep),
-                }
-                for arm in self.study.arms
-            },
+            "arms": {arm.name: self._arm_identity(arm) for arm in self.study.arms},
             "sampler": self.sampler,
             **({"labels": self.labels} if self.labels else {}),
             **({"smoke": True} if settings.smoke else {}),
@@ -501,6 +495,11 @@ class BoundStudy:
         }
         fingerprint = hashlib.sha256(json.dumps(determining, sort_keys=True).encode()).hexdigest()[:8]
         return f"{self.study.name}-{self.info.name}-{fingerprint}"
+
+    def _arm_identity(self, arm: Arm) -> dict[str, Any]:
+        base = self.base(arm)
+        identities = {"model": base.model.identity, "training": self._training_identity(arm)}
+        return {"base": {**base.model_dump(mode="json"), **identities}, "sweep": to_json(arm.sweep)}
 
     def _training_identity(self, arm: Arm) -> dict[str, Any]:
         training = self.base(arm).training

@@ -13,6 +13,9 @@ from models.base.config import BatchShape, Shape
 from models.base.distributions import GreyLevelDistribution, Tensor, standard_normal_cdf, sum_event
 from models.base.likelihood_model import ExactLikelihoodModel
 from models.base.observations import initial_bias, observation
+from models.base.one_hot import one_hot
+from models.base.pixels import ONE_HOT, input_shape
+from models.base.window import window
 
 
 class Block(keras.layers.Layer):
@@ -56,6 +59,9 @@ class Autoregressive(ExactLikelihoodModel):
     2017, eq. 2), each channel on its own given those before it. All are distributions over 0..Q-1, so that the
     likelihood of the integer image is exact.
 
+    Of a line, an image of height 1, it is a causal network of its one row, which a ``dilation_cycle`` lets see far back
+    (van den Oord et al. 2016, WaveNet).
+
     Deviations from the papers: no second stack of convolutions reaches what is hidden from the first; a wide first
     kernel and a bias for each pixel of the first hidden layer and of the outputs stand in for it.
     """
@@ -74,16 +80,18 @@ class Autoregressive(ExactLikelihoodModel):
         height, width, channels = self.image_shape
         self.observation_kind = settings.observation_for(self.grey_levels)
         self.parameters = settings.parameters_per_value(self.grey_levels)
-        image, hidden = groups(channels, channels), groups(settings.hidden_channels, channels)
+        seen = input_shape(settings.input_scaling, self.image_shape, self.grey_levels)
+        inputs, hidden = groups(seen[2], channels), groups(settings.hidden_channels, channels)
         outputs = groups(channels * self.parameters, channels)
         shape: BatchShape = (None, height, width, settings.hidden_channels)
         self.activation = keras.activations.get(settings.activation)
-        self.first = MaskedConvolution("A", settings.first_kernel, image, hidden, bias=False, name="first")
-        self.first.build((None, *self.image_shape))
+        first, later = (window(size, self.image_shape) for size in (settings.first_kernel, 3))
+        self.first = MaskedConvolution("A", first, inputs, hidden, bias=False, name="first")
+        self.first.build((None, *seen))
         self.blocks = []
         for i in range(settings.blocks):
             block = Block(
-                MaskedConvolution("B", 3, hidden, hidden, name="convolution"),
+                MaskedConvolution("B", later, hidden, hidden, dilation=settings.dilation(i), name="convolution"),
                 MaskedConvolution("B", 1, hidden, hidden, kernel_initializer="zeros", name="mixing"),
                 settings.activation,
                 name=f"block_{i}",
@@ -120,7 +128,7 @@ class Autoregressive(ExactLikelihoodModel):
     def conditionals(self, images: Tensor, training: bool = False) -> GreyLevelDistribution:
         """p(x_d | x_<d) for all values of integer images (n, h, w, c) at once; dropout only in training."""
         settings, n = self.configuration, ops.shape(images)[0]
-        h = self.first(self._scaled(images, self.input_mean)) + self.position_bias
+        h = self.first(self._seen(images, self.input_mean)) + self.position_bias
         for block in self.blocks:
             keep = None
             if training and settings.dropout:
@@ -143,10 +151,10 @@ class Autoregressive(ExactLikelihoodModel):
         height, width, channels = self.image_shape
         uniform = standard_normal_cdf(ops.reshape(temperature * noise, (-1, *self.image_shape)))
         n, hidden = ops.shape(uniform)[0], self.configuration.hidden_channels
-        reach = self.configuration.first_kernel // 2
 
-        def rows(above: int, channels: int) -> Tensor:
-            return ops.zeros((n, above + 1, width + 2 * above, channels), dtype=uniform.dtype)
+        def rows(layer: MaskedConvolution, channels: int) -> Tensor:
+            above, beside = layer.reach
+            return ops.zeros((n, above + 1, width + 2 * beside, channels), dtype=uniform.dtype)
 
         def row(i: Tensor, state: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
             images, *kept = state
@@ -157,7 +165,9 @@ class Autoregressive(ExactLikelihoodModel):
 
             return tuple(ops.fori_loop(0, width * channels, value, (images, *kept)))
 
-        begin = (ops.zeros_like(uniform, dtype="int32"), rows(reach, channels), *(rows(1, hidden) for _ in self.blocks))
+        *_, seen = input_shape(self.configuration.input_scaling, self.image_shape, self.grey_levels)
+        kept = (rows(block.convolution, hidden) for block in self.blocks)
+        begin = (ops.zeros_like(uniform, dtype="int32"), rows(self.first, seen), *kept)
         images: Tensor = ops.fori_loop(0, height, row, begin)[0]
         return images
 
@@ -166,26 +176,31 @@ class Autoregressive(ExactLikelihoodModel):
     ) -> tuple[Any, ...]:
         """Draw the value in row i, column j and channel: the images so far, and each layer's last rows, with it."""
         images, inputs, *kept = state
-        h = self.first.at(_window(inputs, j, self.first.size)) + self.position_bias[i, j]
+        above, beside = self.first.reach
+        h = self.first.at(_window(inputs, j, 2 * beside + 1)) + self.position_bias[i, j]
         for number, block in enumerate(self.blocks):
-            kept[number] = ops.slice_update(kept[number], (0, 1, j + 1, 0), block.activation(h)[:, None, None])
-            h = block.at(h, _window(kept[number], j, 3))
+            up, aside = block.convolution.reach
+            kept[number] = ops.slice_update(kept[number], (0, up, j + aside, 0), block.activation(h)[:, None, None])
+            h = block.at(h, _window(kept[number], j, 2 * aside + 1))
         outputs = ops.reshape(self.last.at(self.activation(h)), (-1, self.image_shape[2], self.parameters))
         conditional = observation(
             self.observation_kind, (outputs + self.output_bias[i, j])[:, channel], self.grey_levels
         )
         drawn = conditional.quantile(uniform[:, i, j, channel])
         images = ops.slice_update(images, (0, i, j, channel), drawn[:, None, None, None])
-        reach = self.first.size // 2
-        scaled = self._scaled(drawn, self.input_mean[i, j, channel])
-        inputs = ops.slice_update(inputs, (0, reach, j + reach, channel), scaled[:, None, None, None])
+        seen = self._seen(drawn[:, None], self.input_mean[i, j, channel])  # (n, 1), or (n, Q)
+        place = (0, above, j + beside, channel * seen.shape[1])
+        inputs = ops.slice_update(inputs, place, seen[:, None, None])
         return (images, inputs, *kept)
 
-    def _scaled(self, images: Tensor, mean: Tensor) -> Tensor:
+    def _seen(self, images: Tensor, mean: Tensor) -> Tensor:
+        """What the network sees of values (..., c): (..., c), or (..., c·Q)."""
+        if self.configuration.input_scaling == ONE_HOT:
+            return one_hot(images, self.grey_levels, self.compute_dtype)
         return self.as_float(images) / (self.grey_levels - 1) - mean
 
 
 def _window(rows: Tensor, j: Tensor, size: int) -> Tensor:
-    """Columns j to j + size of all rows (n, r + 1, w + 2r, c): (n, r + 1, size, c)."""
+    """Columns j to j + size of all rows (n, m, w + 2r, c): (n, m, size, c)."""
     _, height, _, channels = rows.shape
     return ops.slice(rows, (0, 0, j, 0), (ops.shape(rows)[0], height, size, channels))

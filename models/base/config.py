@@ -29,6 +29,8 @@ class ModelConfig(BaseModel):
         family: the family's name, by which a stored configuration finds its class again.
         presets: configurations by name, each the fields in which it differs from the default.
         is_exact: whether its models give log P(x) itself, so that an evaluation takes a single sample.
+        later_settings: settings that came later. At their defaults they are no part of :attr:`identity`, so that what
+            was logged before keeps its hash.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=False)
@@ -36,6 +38,17 @@ class ModelConfig(BaseModel):
     family: str
     presets: ClassVar[dict[str, dict[str, Any]]] = {}
     is_exact: ClassVar[bool] = False
+    later_settings: ClassVar[frozenset[str]] = frozenset()
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """What determines the model, as JSON: all settings but later ones at their defaults."""
+        fields = type(self).model_fields
+        return {
+            name: value
+            for name, value in self.model_dump(mode="json").items()
+            if not (name in self.later_settings and getattr(self, name) == fields[name].default)
+        }
 
     @classmethod
     def preset(cls, name: str, **changes: Any) -> ModelConfig:

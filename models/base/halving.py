@@ -1,4 +1,7 @@
-"""Images that are halved, and halved again. This module imports no framework."""
+"""Images that are halved, and halved again; of lines, which are of height 1, the length alone.
+
+This module imports no framework.
+"""
 
 from __future__ import annotations
 
@@ -14,8 +17,9 @@ def halved(size: tuple[int, int], times: int) -> tuple[int, int]:
 def check_halvings(downsamplings: int, image_shape: Shape) -> None:
     """Raise ValueError if so many halvings leave less than a pixel."""
     height, width, _ = image_shape
-    if 2**downsamplings > min(height, width):
+    least = width if height == 1 else min(height, width)
+    if 2**downsamplings > least:
         raise ValueError(
             f"downsamplings={downsamplings} halves {height}x{width} images below one pixel: "
-            f"at most {min(height, width).bit_length() - 1}"
+            f"at most {least.bit_length() - 1}"
         )

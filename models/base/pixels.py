@@ -4,22 +4,34 @@ from __future__ import annotations
 
 from typing import Literal
 
+from models.base.config import Shape
+
 Observation = Literal["auto", "bernoulli", "categorical", "discretised_logistic", "logistic_mixture"]
 
 CATEGORICAL_LIMIT = 32
 """Largest number of grey levels for which ``auto`` gives each level a probability of its own."""
+ONE_HOT = "one_hot"
+"""The ``input_scaling`` of symbols without an order: a channel for each symbol, 1 where it is and 0 elsewhere."""
 
 
-def observation_for(observation: Observation, grey_levels: int) -> Observation:
+def input_shape(input_scaling: str, image_shape: Shape, grey_levels: int) -> Shape:
+    """The shape of what a network sees of images: (h, w, c), or (h, w, c·Q) of one-hot symbols."""
+    height, width, channels = image_shape
+    return height, width, channels * (grey_levels if input_scaling == ONE_HOT else 1)
+
+
+def observation_for(observation: Observation, grey_levels: int, input_scaling: str = "") -> Observation:
     """The distribution that ``auto`` stands for on data with ``grey_levels`` levels; any other stands for itself.
 
-    Bernoulli for 2 levels, a categorical up to 32, and a mixture of discretised logistics above.
+    Bernoulli for 2 levels, a categorical up to 32, and a mixture of discretised logistics above; of one-hot symbols a
+    categorical for any number, as a mixture of logistics makes neighbours by number alike.
     """
     if observation != "auto":
         return observation
     if grey_levels == 2:
         return "bernoulli"
-    return "categorical" if grey_levels <= CATEGORICAL_LIMIT else "logistic_mixture"
+    few = grey_levels <= CATEGORICAL_LIMIT
+    return "categorical" if few or input_scaling == ONE_HOT else "logistic_mixture"
 
 
 def check_observation(observation: Observation, grey_levels: int) -> None:

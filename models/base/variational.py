@@ -9,9 +9,18 @@ import keras
 from keras import ops
 
 from models.base.config import ModelConfig, Shape
-from models.base.distributions import GreyLevelDistribution, Tensor, standard_normal_cdf, sum_event
+from models.base.distributions import (
+    Categorical,
+    GreyLevelDistribution,
+    Tensor,
+    as_grey_levels,
+    standard_normal_cdf,
+    sum_event,
+)
 from models.base.likelihood_model import LikelihoodModel
 from models.base.observations import initial_bias, observation
+from models.base.one_hot import one_hot
+from models.base.pixels import ONE_HOT, input_shape
 
 
 class VariationalModel(LikelihoodModel):
@@ -20,8 +29,8 @@ class VariationalModel(LikelihoodModel):
     A network gives the parameters of that distribution, to which a bias for each pixel is added. The KL of the bound
     that training maximises has a weight that rises over ``kl_warmup_steps``.
 
-    A family's configuration has ``observation_for``, ``parameters_per_value``, ``mixture_components`` and
-    ``kl_warmup_steps``.
+    A family's configuration has ``input_scaling``, ``observation_for``, ``parameters_per_value``,
+    ``mixture_components`` and ``kl_warmup_steps``.
     """
 
     def __init__(
@@ -51,6 +60,39 @@ class VariationalModel(LikelihoodModel):
         """Those of every model, and ``kl_nats``, the KL of the posterior to the prior."""
         return super().step_metrics(outputs) | {"kl_nats": ops.mean(outputs["kl"])}
 
+    @property
+    def seen_shape(self) -> Shape:
+        """The shape of what the encoder sees of an image."""
+        settings: Any = self.configuration
+        return input_shape(settings.input_scaling, self.image_shape, self.grey_levels)
+
+    def encoder_input(self, images: Tensor) -> Tensor:
+        """What the encoder sees of integer images (n, h, w, c), by ``input_scaling``: floats (n, *seen_shape)."""
+        return self.seen(images, self.input_mean)
+
+    def seen(self, values: Tensor, mean: Tensor) -> Tensor:
+        """What a network sees of values (..., c) whose means over training images are given: (..., c) or (..., c·Q)."""
+        settings: Any = self.configuration
+        if settings.input_scaling == ONE_HOT:
+            return one_hot(values, self.grey_levels, self.compute_dtype)
+        scaled = self.as_float(values) / (self.grey_levels - 1)
+        if settings.input_scaling == "symmetric":
+            scaled = 2.0 * scaled - 1.0
+        if settings.input_scaling == "centred":
+            scaled = scaled - mean
+        return scaled
+
+    def centre(self, likelihood: GreyLevelDistribution) -> Tensor:
+        """The mean of each value; its likeliest symbol where symbols have no order, hence no mean."""
+        settings: Any = self.configuration
+        if settings.input_scaling == ONE_HOT and isinstance(likelihood, Categorical):
+            return self.as_float(ops.argmax(likelihood.logits, axis=-1))
+        return likelihood.mean()
+
+    def likeliest(self, likelihood: GreyLevelDistribution) -> Tensor:
+        """The grey level next to :meth:`centre`, int32."""
+        return as_grey_levels(self.centre(likelihood) + 0.5, self.grey_levels)
+
     def observed(self, outputs: Tensor) -> GreyLevelDistribution:
         """p(x | z) by the network's outputs, parameters_per_value for each value."""
         by_value = ops.reshape(outputs, (-1, *self.image_shape, self.parameters_per_value))
@@ -74,11 +116,9 @@ class VariationalModel(LikelihoodModel):
         """Each value's Φ(ε) quantile of p(x | z), for noise ε (n, dimensions)."""
         return likelihood.quantile(standard_normal_cdf(ops.reshape(noise, (-1, *self.image_shape))))
 
-    def means_between(
-        self, start: Tensor, end: Tensor, shares: Tensor, likelihood: Callable[[Tensor], GreyLevelDistribution]
-    ) -> Tensor:
-        """E[x | z] along straight lines z = (1 - s)·start + s·end of latents (n, d): (n, m, h, w, c), in 0..Q-1."""
+    def means_between(self, start: Tensor, end: Tensor, shares: Tensor, mean: Callable[[Tensor], Tensor]) -> Tensor:
+        """E[x | z], by ``mean``, along straight lines z = (1 - s)·start + s·end of latents (n, d): (n, m, h, w, c)."""
         share = ops.convert_to_tensor(shares, dtype=self.compute_dtype)[None, :, None]
         z = (1 - share) * start[:, None] + share * end[:, None]  # (n, m, d)
-        means = likelihood(ops.reshape(z, (-1, z.shape[-1]))).mean()
+        means = mean(ops.reshape(z, (-1, z.shape[-1])))
         return ops.reshape(means, (-1, share.shape[1], *self.image_shape))

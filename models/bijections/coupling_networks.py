@@ -15,20 +15,21 @@ from keras import ops
 
 from models.base.config import BatchShape
 from models.base.distributions import Tensor
+from models.base.window import Window
 from models.layers.convolution import Convolution
 from models.layers.gated_block import GatedBlock, concat_elu
 
 
 class ZeroConvolution(keras.layers.Layer):
-    """A 3x3 convolution that starts as zero, its output scaled by exp(3·s) per channel.
+    """A 3x3 convolution, 1x3 on a line, that starts as zero, its output scaled by exp(3·s) per channel.
 
     It makes each coupling begin as the identity (Kingma & Dhariwal 2018, section 3.3); the learned scale s, zero
     at first, is of their published code.
     """
 
-    def __init__(self, channels: int, **kwargs: Any) -> None:
+    def __init__(self, channels: int, size: Window = (3, 3), **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self.convolution = Convolution(channels, 3, kernel_initializer="zeros", name="convolution")
+        self.convolution = Convolution(channels, size, kernel_initializer="zeros", name="convolution")
 
     def build(self, shape: BatchShape) -> None:
         """Create the convolution and the scale s (channels,)."""
@@ -65,14 +66,15 @@ class CouplingNetwork(ConditionerNetwork):
     Args:
         hidden_channels: width.
         channels: of its outputs.
+        size: of the first kernel and of the last.
     """
 
-    def __init__(self, hidden_channels: int, channels: int, **kwargs: Any) -> None:
+    def __init__(self, hidden_channels: int, channels: int, size: Window = (3, 3), **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.stages = [
-            Convolution(hidden_channels, 3, activation="relu", name="first"),
+            Convolution(hidden_channels, size, activation="relu", name="first"),
             Convolution(hidden_channels, 1, activation="relu", name="second"),
-            ZeroConvolution(channels, name="last"),
+            ZeroConvolution(channels, size, name="last"),
         ]
 
     def build(self, shape: BatchShape) -> None:
@@ -97,14 +99,15 @@ class ResidualNetwork(ConditionerNetwork):
         hidden_channels: width.
         blocks: number of blocks.
         channels: of its outputs.
+        size: of the kernels.
     """
 
-    def __init__(self, hidden_channels: int, blocks: int, channels: int, **kwargs: Any) -> None:
+    def __init__(self, hidden_channels: int, blocks: int, channels: int, size: Window = (3, 3), **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.stages = [
-            Convolution(hidden_channels, 3, kernel_initializer="lecun_normal", name="first"),
-            *(GatedBlock(hidden_channels, name=f"block_{i}") for i in range(blocks)),
-            Convolution(channels, 3, kernel_initializer="zeros", name="last"),
+            Convolution(hidden_channels, size, kernel_initializer="lecun_normal", name="first"),
+            *(GatedBlock(hidden_channels, size, name=f"block_{i}") for i in range(blocks)),
+            Convolution(channels, size, kernel_initializer="zeros", name="last"),
         ]
 
     def build(self, shape: BatchShape) -> None:
@@ -128,8 +131,11 @@ NetworkOf = Callable[[int], ConditionerNetwork]
 """Makes a network with so many output channels."""
 
 
-def network_of(kind: str, hidden_channels: int, blocks: int) -> NetworkOf:
-    """What makes a network by name: ``convolutional`` or ``residual``, the latter with so many blocks."""
+def network_of(kind: str, hidden_channels: int, blocks: int, size: Window = (3, 3)) -> NetworkOf:
+    """What makes a network by name: ``convolutional`` or ``residual``, the latter with so many blocks.
+
+    ``size`` is that of the kernels that see a pixel's neighbours.
+    """
     if kind == "convolutional":
-        return lambda channels: CouplingNetwork(hidden_channels, channels)
-    return lambda channels: ResidualNetwork(hidden_channels, blocks, channels)
+        return lambda channels: CouplingNetwork(hidden_channels, channels, size)
+    return lambda channels: ResidualNetwork(hidden_channels, blocks, channels, size)

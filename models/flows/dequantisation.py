@@ -1,4 +1,8 @@
-"""Dequantisation: from integer grey levels to the continuous images that a flow takes."""
+"""Dequantisation: from integer grey levels to the continuous images that a flow takes.
+
+It goes by order: a level becomes the interval between itself and the next. Of symbols without an order, such as
+letters, it makes neighbours of those whose numbers are; :mod:`models.flows.categorical_encoding` does not.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +14,7 @@ from keras import ops
 
 from models.base.config import BatchShape
 from models.base.distributions import Tensor, log_sigmoid, standard_normal_cdf, standard_normal_log_prob, sum_event
+from models.base.window import Window
 from models.bijections.coupling_networks import NetworkOf
 from models.bijections.squeeze import Squeeze
 
@@ -32,13 +37,18 @@ class VariationalDequantisation(keras.layers.Layer):
     f is a scale and a shift per channel of the squeezed image, then ``depth`` affine couplings that alternate
     between its halves and see the image beside the half they keep. It begins close to the uniform distribution,
     of which the logistic is the pre-image: log q(u | x) = log N(ε; 0, I) - log |det ∂u/∂ε|.
+
+    Args:
+        depth: couplings.
+        network_of: makes the network of one.
+        block: the rows and columns that are squeezed.
     """
 
-    def __init__(self, depth: int, network_of: NetworkOf, **kwargs: Any) -> None:
+    def __init__(self, depth: int, network_of: NetworkOf, block: Window = (2, 2), **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.depth = depth
         self.network_of = network_of
-        self.squeeze = Squeeze(name="squeeze")
+        self.squeeze = Squeeze(block, name="squeeze")
 
     def build(self, image_shape: BatchShape) -> None:
         """Create the networks for images (n, h, w, c)."""

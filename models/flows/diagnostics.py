@@ -20,6 +20,8 @@ SAMPLES = 256
 def diagnose(model: FlowModel, images: Array, seed: int, run: Run) -> Diagnosis:
     """Round trip of dequantised images, and what the model samples outside the cube.
 
+    Of symbols that are encoded, which have neither a distance nor a cube, the share that comes back.
+
     Args:
         model: the model.
         images: integer images (n, h, w, c), held out.
@@ -28,7 +30,10 @@ def diagnose(model: FlowModel, images: Array, seed: int, run: Run) -> Diagnosis:
     """
     rng = np.random.default_rng(seed)
     some = images[rng.permutation(len(images))[:ROUND_TRIP_IMAGES]]  # the first ones may be all of one class
-    worst = float(np.max(run(round_trip_error, some, rng.standard_normal(some.shape, dtype=np.float32))))
+    noise = rng.standard_normal((len(some), *model.posterior_noise_shape), dtype=np.float32)
+    if model.drawn_symbols:
+        return Diagnosis(numbers={"recovered_share": mean_of(run(recovered_share, some, noise).astype(np.float64))})
+    worst = float(np.max(run(round_trip_error, some, noise)))
     prior_noise = rng.standard_normal((SAMPLES, model.prior_noise_size), dtype=np.float32)
     outside = run(outside_share, prior_noise).astype(np.float64)
     return Diagnosis(
@@ -48,3 +53,12 @@ def round_trip_error(model: FlowModel, images: Tensor, noise: Tensor) -> Tensor:
     v, _ = model.dequantise(images, noise)
     latents, _ = model.encode(v)
     return ops.max(ops.abs(model.decode(latents) - v), axis=(1, 2, 3)) * model.grey_levels
+
+
+def recovered_share(model: FlowModel, images: Tensor, noise: Tensor) -> Tensor:
+    """Share of each image's symbols x that are the likeliest given their own encoding, argmax p(· | f⁻¹(f(v))) (n,)."""
+    v, _ = model.dequantise(images, noise)
+    latents, _ = model.encode(v)
+    likeliest = ops.argmax(model.dequantisation.decoder(model.decode(latents)).logits, axis=-1)
+    same = ops.equal(ops.cast(likeliest, "int32"), ops.cast(images, "int32"))
+    return ops.mean(ops.cast(same, v.dtype), axis=(1, 2, 3))

@@ -12,12 +12,15 @@ from keras import ops
 
 from models.base.config import Shape
 from models.base.diagnostics import Diagnosis, Run
-from models.base.distributions import Tensor, as_grey_levels
+from models.base.distributions import Tensor, as_grey_levels, standard_normal_cdf
 from models.base.likelihood_model import LikelihoodModel
+from models.base.window import window
+from models.bijections.base import Chain
 from models.bijections.coupling_networks import NetworkOf
-from models.bijections.preprocessing import Marginal, preprocessing
+from models.bijections.preprocessing import Marginal, Preprocessing, preprocessing
 from models.bijections.repeated import Repeated
 from models.flows import diagnostics
+from models.flows.categorical_encoding import CategoricalEncoding
 from models.flows.config import FlowConfig
 from models.flows.dequantisation import UniformDequantisation, VariationalDequantisation
 
@@ -29,6 +32,11 @@ class FlowModel(LikelihoodModel):
     change of variables and Jensen's inequality (Theis et al. 2016, section 3.1; Ho et al. 2019, section 3.1),
 
         log P(x) >= E_u[log p(v(u)) - D log Q - log q(u | x)],    log p(v) = log p(z) + log |det ∂z/∂v|.
+
+    Symbols without an order are encoded in place of that (:mod:`models.flows.categorical_encoding`): v has the shape
+    (h, w, c·d), is not preprocessed, and
+
+        log P(x) >= E_q[log p(v) + log p(x | v) - log q(v | x)].
 
     A family gives :meth:`encode`, :meth:`decode`, :meth:`draw`, and what its networks are.
     """
@@ -44,16 +52,24 @@ class FlowModel(LikelihoodModel):
     ) -> None:
         super().__init__(config, image_shape, grey_levels, **kwargs)
         settings = self.configuration
-        self.dequantisation: UniformDequantisation | VariationalDequantisation = (
-            UniformDequantisation(name="dequantisation")
-            if settings.dequantisation == "uniform"
-            else VariationalDequantisation(
-                settings.dequantisation_depth, self.dequantisation_network, name="dequantisation"
-            )
-        )
+        self.continuous_shape = settings.continuous_shape(self.image_shape)
+        self.dequantisation = self._dequantisation()
         self.dequantisation.build((None, *self.image_shape))
-        self.preprocessing = preprocessing(settings.preprocessing, settings.alpha, self.grey_levels)
-        self.preprocessing.build((None, *self.image_shape))
+        self.preprocessing: Preprocessing | Chain = (
+            Chain([], name="preprocessing")
+            if settings.dequantisation == "categorical"
+            else preprocessing(settings.preprocessing, settings.alpha, self.grey_levels)
+        )
+        self.preprocessing.build((None, *self.continuous_shape))
+
+    def _dequantisation(self) -> UniformDequantisation | VariationalDequantisation | CategoricalEncoding:
+        settings = self.configuration
+        if settings.dequantisation == "uniform":
+            return UniformDequantisation(name="dequantisation")
+        if settings.dequantisation == "variational":
+            depth, block = settings.dequantisation_depth, window(2, self.image_shape)
+            return VariationalDequantisation(depth, self.dequantisation_network, block, name="dequantisation")
+        return CategoricalEncoding(settings.encoding_channels, self.grey_levels, name="dequantisation")
 
     # What a family provides.
 
@@ -94,17 +110,22 @@ class FlowModel(LikelihoodModel):
 
     @property
     def posterior_noise_shape(self) -> tuple[int, ...]:
-        """(h, w, c): one number for each dimension, which becomes the dequantisation."""
-        return self.image_shape
+        """(h, w, c): one number for each dimension, which becomes the dequantisation; (h, w, c·d) for an encoding."""
+        return self.continuous_shape
 
     @property
     def prior_noise_size(self) -> int:
-        """D."""
-        return self.dimensions
+        """One number for each latent; and D, by which symbols are drawn from p(x | v), where they are encoded."""
+        return self.drawn_symbols + math.prod(self.continuous_shape)
+
+    @property
+    def drawn_symbols(self) -> int:
+        """D where a sample's symbols are drawn from p(x | v), which takes the first numbers of its noise; else 0."""
+        return self.dimensions if isinstance(self.dequantisation, CategoricalEncoding) else 0
 
     @property
     def dequantisation_name(self) -> str:
-        """``uniform`` or ``variational``."""
+        """``uniform``, ``variational`` or ``categorical``."""
         return self.configuration.dequantisation
 
     @property
@@ -117,15 +138,21 @@ class FlowModel(LikelihoodModel):
         return diagnostics.diagnose(self, images, seed, run)
 
     def dequantise(self, images: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
-        """v = (x + u)/Q (n, h, w, c) and log q(u | x) (n,) for noise (n, h, w, c)."""
+        """v = (x + u)/Q (n, h, w, c) and log q(u | x) (n,) for noise (n, h, w, c).
+
+        Of symbols that are encoded, v (n, h, w, c·d) and log q(v | x) - log p(x | v), for noise of that shape.
+        """
+        if isinstance(self.dequantisation, CategoricalEncoding):
+            return self.dequantisation.encode(images, noise)
         x = self.as_float(images)
         u, log_q = self.dequantisation.dequantise(x / self.grey_levels - 0.5, noise)
         return (x + u) / self.grey_levels, log_q
 
     def initialise(self, images: Tensor) -> None:
-        """Fit the preprocessing to ``images``."""
-        if isinstance(self.preprocessing, Marginal):
-            self.preprocessing.fit(images)
+        """Fit the preprocessing, or the encoding's shares of symbols, to ``images``."""
+        for part in (self.dequantisation, self.preprocessing):
+            if isinstance(part, CategoricalEncoding | Marginal):
+                part.fit(images)
 
     def objective(self, images: Tensor, noise: Tensor, labels: Tensor | None, training: bool) -> dict[str, Tensor]:
         """The one-sample bound; in training with ``dropout`` of the networks' hidden channels (Tompson et al. 2015)."""
@@ -139,7 +166,7 @@ class FlowModel(LikelihoodModel):
         return {"objective": bound, "bound": bound}
 
     def log_weights(self, images: Tensor, noise: Tensor, labels: Tensor | None = None) -> Tensor:
-        """log p(v) - D log Q - log q(u | x) at u = u(ε); (k, n)."""
+        """log p(v) - D log Q - log q(u | x) at u = u(ε), or log p(v) + log p(x | v) - log q(v | x); (k, n)."""
         return self._log_weights(images, noise, labels)
 
     def _log_weights(
@@ -149,15 +176,21 @@ class FlowModel(LikelihoodModel):
         tiled = images if k == 1 else ops.tile(images, (k, 1, 1, 1))  # (k·n, h, w, c)
         if labels is not None and k > 1:
             labels = ops.tile(labels, (k,))
-        v, log_q = self.dequantise(tiled, ops.reshape(noise, (-1, *self.image_shape)))
+        v, log_q = self.dequantise(tiled, ops.reshape(noise, (-1, *self.continuous_shape)))
         _, log_prob = self.encode(v, labels, masks)
-        return ops.reshape(log_prob - log_q - self.dimensions * math.log(self.grey_levels), (k, -1))
+        cells = 0.0 if self.drawn_symbols else self.dimensions * math.log(self.grey_levels)
+        return ops.reshape(log_prob - log_q - cells, (k, -1))
 
     def generate(self, noise: Tensor, temperature: Tensor | float = 1.0, labels: Tensor | None = None) -> Tensor:
         """The grey level that each value of :meth:`continuous` lies in; those outside the cube get the nearest.
 
         A latent far out may leave the floating type's range on its way back: the value is then -1, and no grey level.
+        An encoded symbol is the Φ(T·ε) quantile of p(x | v), by number: at T = 1 a draw from it.
         """
+        if isinstance(self.dequantisation, CategoricalEncoding):
+            of_symbols, of_latents = noise[:, : self.drawn_symbols], noise[:, self.drawn_symbols :]
+            uniform = standard_normal_cdf(ops.reshape(temperature * of_symbols, (-1, *self.image_shape)))
+            return self.dequantisation.decoder(self.continuous(of_latents, temperature, labels)).quantile(uniform)
         return as_grey_levels(self.continuous(noise, temperature, labels) * self.grey_levels, self.grey_levels)
 
     def continuous(self, noise: Tensor, temperature: Tensor | float = 1.0, labels: Tensor | None = None) -> Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from typing import Annotated, Any, ClassVar, Literal
 
@@ -10,6 +11,7 @@ from pydantic import Field, model_validator
 from models.base.config import Shape
 from models.base.registry import register_family
 from models.base.size import Size, convolution
+from models.base.window import window
 from models.flows.config import FlowConfig, dequantisation_size, network_size, zero_convolution_size
 
 
@@ -61,7 +63,8 @@ class GlowConfig(FlowConfig):
     def check_images(self, image_shape: Shape, grey_levels: int) -> None:
         """Raise ValueError if the images cannot be squeezed ``levels`` times, or as a dequantisation needs."""
         height, width, _ = image_shape
-        most = min((size & -size).bit_length() - 1 for size in (height, width))
+        sides = (width,) if height == 1 else (height, width)
+        most = min((size & -size).bit_length() - 1 for size in sides)
         if self.levels > most:
             uniform = " with dequantisation=uniform" if self.dequantisation == "variational" else ""
             raise ValueError(
@@ -76,7 +79,7 @@ class GlowConfig(FlowConfig):
 
     def size(self, image_shape: Shape, grey_levels: int) -> Size:
         """The weights and multiply-adds of all steps of flow, of the priors and of the dequantisation."""
-        return sum(_parts(self, image_shape), Size())
+        return sum(_parts(self, image_shape, grey_levels), Size())
 
     @property
     def compiled_steps(self) -> int:
@@ -94,38 +97,44 @@ def activation_bytes(config: GlowConfig, image_shape: Shape) -> int:
 
     They are those of its 3x3 convolutions' narrower sides, shifted nine times, and of its hidden layers.
     """
-    height, width, channels = image_shape
+    height, width, channels = config.continuous_shape(image_shape)
+    taps, (rows, columns) = math.prod(window(3, image_shape)), window(2, image_shape)
     inputs, changed = channels, channels
     if not config.checkerboard_steps:
-        height, width, inputs, changed = height // 2, width // 2, 2 * channels, 2 * channels
+        half = rows * columns * channels // 2
+        height, width, inputs, changed = height // rows, width // columns, half, half
     hidden, outputs = config.hidden_channels, config.parameters_per_value * changed
     if config.network == "convolutional":
-        widths = 9 * min(inputs, hidden) + 2 * hidden + 9 * min(hidden, outputs)
+        widths = taps * min(inputs, hidden) + 2 * hidden + taps * min(hidden, outputs)
     else:
-        widths = 9 * min(inputs, hidden) + 15 * hidden + 9 * min(2 * hidden, outputs)
+        widths = taps * min(inputs, hidden) + 15 * hidden + taps * min(2 * hidden, outputs)
     return 4 * height * width * widths
 
 
-def _steps(config: GlowConfig, number: int, channels: int, kept: int, changed: int, pixels: int) -> Iterator[Size]:
+def _steps(
+    config: GlowConfig, number: int, channels: int, kept: int, changed: int, taps: int, pixels: int
+) -> Iterator[Size]:
     outputs = changed * config.parameters_per_value
     for _ in range(number):
         yield Size(2 * channels, 0)
         yield convolution(channels, channels, 1, pixels, bias=False)
-        yield from network_size(config.network, config.hidden_channels, config.blocks, kept, outputs, pixels)
+        yield from network_size(config.network, config.hidden_channels, config.blocks, kept, outputs, taps, pixels)
 
 
-def _parts(config: GlowConfig, image_shape: Shape) -> Iterator[Size]:
-    height, width, channels = image_shape
-    yield from dequantisation_size(config, image_shape, config.network, config.hidden_channels, config.blocks)
-    yield from _steps(config, config.checkerboard_steps, channels, channels, channels, height * width)
+def _parts(config: GlowConfig, image_shape: Shape, grey_levels: int) -> Iterator[Size]:
+    networks = config.network, config.hidden_channels, config.blocks
+    yield from dequantisation_size(config, image_shape, grey_levels, *networks)
+    height, width, channels = config.continuous_shape(image_shape)
+    taps, (rows, columns) = math.prod(window(3, image_shape)), window(2, image_shape)
+    yield from _steps(config, config.checkerboard_steps, channels, channels, channels, taps, height * width)
     for level in range(config.levels):
-        height, width, channels = height // 2, width // 2, 4 * channels
+        height, width, channels = height // rows, width // columns, rows * columns * channels
         kept = channels // 2
-        yield from _steps(config, config.flow_depth, channels, kept, channels - kept, height * width)
+        yield from _steps(config, config.flow_depth, channels, kept, channels - kept, taps, height * width)
         if level < config.levels - 1:
             factored = channels // 2
             channels -= factored
-            yield from zero_convolution_size(channels, 2 * factored, height * width)
+            yield from zero_convolution_size(channels, 2 * factored, taps, height * width)
     yield Size(2 * channels * (config.learned_top_prior + config.classes), 0)
 
 

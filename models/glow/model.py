@@ -13,6 +13,7 @@ from models.base.config import BatchShape, Shape
 from models.base.diagnostics import Diagnosis, Run
 from models.base.distributions import DiagonalGaussian, Tensor, standard_normal_cdf, sum_event
 from models.base.draws import standard_normal
+from models.base.window import Window, window
 from models.bijections.base import Chain, in_pieces
 from models.bijections.coupling import CheckerboardCoupling, Coupling
 from models.bijections.coupling_networks import NetworkOf, ZeroConvolution, network_of
@@ -59,9 +60,9 @@ class TopPrior(keras.layers.Layer):
 class SplitPrior(keras.layers.Layer):
     """Prior of the half that a split factors out, conditioned on the half that is kept (their section 3.6)."""
 
-    def __init__(self, channels: int, **kwargs: Any) -> None:
+    def __init__(self, channels: int, size: Window = (3, 3), **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self.convolution = ZeroConvolution(2 * channels, name="convolution")
+        self.convolution = ZeroConvolution(2 * channels, size, name="convolution")
 
     def build(self, shape: BatchShape) -> None:
         """Build the zero-initialised convolution."""
@@ -102,7 +103,8 @@ class Glow(FlowModel):
     ) -> None:
         super().__init__(config, image_shape, grey_levels, **kwargs)
         settings = self.configuration
-        shape: BatchShape = (None, *self.image_shape)
+        shape: BatchShape = (None, *self.continuous_shape)
+        block, kernel = window(2, self.image_shape), window(3, self.image_shape)
         self.checkerboard = (
             self._repeated(CheckerboardCoupling, settings.checkerboard_steps, "checkerboard")
             if settings.checkerboard_steps
@@ -115,21 +117,21 @@ class Glow(FlowModel):
         self.latent_shapes: list[Shape] = []
         for level in range(settings.levels):
             steps = self._repeated(Coupling, settings.flow_depth, "steps")
-            chain = Chain([Squeeze(), steps], name=f"level_{level}")
+            chain = Chain([Squeeze(block), steps], name=f"level_{level}")
             chain.build(shape)
             shape = chain.compute_output_shape(shape)
             self.chains.append(chain)
             _, height, width, channels = shape
             if level < settings.levels - 1:
                 factored = channels // 2
-                prior = SplitPrior(factored, name=f"split_prior_{level}")
+                prior = SplitPrior(factored, kernel, name=f"split_prior_{level}")
                 shape = (None, height, width, channels - factored)
                 prior.build(shape)
                 self.split_priors.append(prior)
                 channels = factored
             self.latent_shapes.append((height, width, channels))
         if not settings.levels:
-            self.latent_shapes = [self.image_shape]
+            self.latent_shapes = [self.continuous_shape]
         self.top_prior = TopPrior(
             self.latent_shapes[-1][-1], settings.classes, settings.learned_top_prior, name="top_prior"
         )
@@ -149,7 +151,8 @@ class Glow(FlowModel):
     def dequantisation_network(self) -> NetworkOf:
         """Networks of the kind that the couplings have."""
         settings = self.configuration
-        return network_of(settings.network, settings.hidden_channels, settings.blocks)
+        kernel = window(3, self.image_shape)
+        return network_of(settings.network, settings.hidden_channels, settings.blocks, kernel)
 
     @property
     def last_hidden_channels(self) -> int:
@@ -164,8 +167,8 @@ class Glow(FlowModel):
 
     @property
     def prior_noise_size(self) -> int:
-        """D, and one more to pick a class where there are classes."""
-        return self.dimensions + (1 if self.configuration.classes else 0)
+        """That of every flow, and one more number to pick a class where there are classes."""
+        return super().prior_noise_size + (1 if self.configuration.classes else 0)
 
     @property
     def classes(self) -> int:
@@ -227,14 +230,16 @@ class Glow(FlowModel):
     def initialise(self, images: Tensor) -> None:
         """Fit the preprocessing to ``images``; have every actnorm give mean 0 and variance 1 on them."""
         super().initialise(images)
-        noise = standard_normal(tuple(images.shape), self.compute_dtype, self.seed_generator)
+        shape = (images.shape[0], *self.continuous_shape)
+        noise = standard_normal(shape, self.compute_dtype, self.seed_generator)
+        channels = self.image_shape[-1]
 
         def dequantised(both: Tensor) -> Tensor:
-            x, noise = ops.split(both, 2, axis=-1)
-            return ops.concatenate([self.dequantise(x, noise)[0], noise], axis=-1)
+            x, noise = both[..., :channels], both[..., channels:]
+            return ops.concatenate([x, self.dequantise(x, noise)[0]], axis=-1)
 
         both = in_pieces(dequantised, ops.concatenate([self.as_float(images), noise], axis=-1))
-        y, _ = self.preprocessing(ops.split(both, 2, axis=-1)[0])
+        y, _ = self.preprocessing(both[..., channels:])
         if self.checkerboard is not None:
             y = self.checkerboard.initialise(y)
         for level, chain in enumerate(self.chains):
@@ -248,7 +253,7 @@ class Glow(FlowModel):
             labels = ops.zeros_like(noise[:, 0])
         elif labels is None:
             labels = ops.floor(standard_normal_cdf(noise[:, -1]) * self.configuration.classes)
-        parts = self._latent_noise(temperature * noise[:, : self.dimensions])
+        parts = self._latent_noise(temperature * noise[:, : math.prod(self.continuous_shape)])
         y = self.top_prior.given(labels).sample(parts[-1])
         for level in reversed(range(len(self.chains))):
             if level < len(self.split_priors):
@@ -258,7 +263,7 @@ class Glow(FlowModel):
         return self._undo_checkerboard(y)
 
     def _latent_noise(self, noise: Tensor) -> list[Tensor]:
-        """A noise vector (n, D) cut into the latents' shapes."""
+        """A noise vector, of a number for each latent, cut into the latents' shapes."""
         parts: list[Tensor] = []
         start = 0
         for shape in self.latent_shapes:

@@ -11,6 +11,7 @@ from pydantic import Field, model_validator
 from models.base.config import Shape
 from models.base.registry import register_family
 from models.base.size import Size, convolution
+from models.base.window import window
 from models.flows.config import FlowConfig, dequantisation_size
 
 MLP_RATIO = 4
@@ -25,17 +26,27 @@ SPLITS = {
 """The ways to split patches that take turns, two couplings each, by the name of ``patch_split``."""
 
 
+def splits(patch_split: str, rows: int) -> tuple[str, ...]:
+    """The ways to split patches in so many rows: ``all`` leaves out ``rows`` where there is a single one.
+
+    Higher images that are a single row of patches are refused where ``rows`` would be in use.
+    """
+    ways = SPLITS[patch_split]
+    return tuple(way for way in ways if way != "rows") if patch_split == "all" and rows == 1 else ways
+
+
 class JetConfig(FlowConfig):
     """Jet (Kolesnikov et al. 2024): affine couplings on tokens, whose networks are vision transformers.
 
     Attributes:
-        patch_size: p, which divides height and width; a token is the p²·c values of a patch of pxp pixels.
+        patch_size: p, which divides height and width; a token is the p²·c values of a patch of pxp pixels, and of 1xp
+            on a line, an image of height 1.
         couplings: K, one after the other.
         channel_couplings: couplings that split the values of each token, before each one that splits the patches.
         patch_split: which patches stay in a coupling that splits them: those of one colour of a ``checkerboard``,
             every second of the ``rows`` or ``columns``, or these three in turns, ``all``; each is followed by its
-            opposite. All three occur from 5·(channel_couplings + 1) couplings on. ``none``: every coupling splits the
-            values of each token.
+            opposite. All three occur from 5·(channel_couplings + 1) couplings on, but for the rows on a line. ``none``:
+            every coupling splits the values of each token.
         blocks: transformer blocks of each coupling's network.
         width: of the networks, a multiple of ``heads``.
         heads: attention heads of each block.
@@ -71,9 +82,9 @@ class JetConfig(FlowConfig):
 
     def tokens(self, image_shape: Shape) -> tuple[int, int, int]:
         """Rows and columns of patches, and the values of a token."""
-        height, width, channels = image_shape
-        p = self.patch_size
-        return height // p, width // p, p * p * channels
+        height, width, channels = self.continuous_shape(image_shape)
+        rows, columns = window(self.patch_size, image_shape)
+        return height // rows, width // columns, rows * columns * channels
 
     def check_images(self, image_shape: Shape, grey_levels: int) -> None:
         """Raise ValueError if patches do not cover the images, or leave nothing to split."""
@@ -84,21 +95,22 @@ class JetConfig(FlowConfig):
     def _refusal(self, image_shape: Shape) -> str:
         """Why the patches do not fit such images; empty where they do."""
         height, width, _ = image_shape
-        p = self.patch_size
-        if height % p or width % p:
+        p, patch = self.patch_size, window(self.patch_size, image_shape)
+        if height % patch[0] or width % patch[1]:
             return f"patch_size={p} does not divide images of {height}x{width}"
         rows, columns, values = self.tokens(image_shape)
         if values < 2 and self.couplings > self.patch_couplings:
             return f"patch_size={p} leaves tokens of a single value, which cannot be split"
         patches = {"checkerboard": rows * columns, "rows": rows, "columns": columns}
-        in_use = SPLITS[self.patch_split][: math.ceil(self.patch_couplings / 2)]
+        in_use = splits(self.patch_split, height)[: math.ceil(self.patch_couplings / 2)]
         if any(patches[kind] < 2 for kind in in_use):
             return f"patch_split={self.patch_split} cannot split {rows}x{columns} patches of patch_size={p}"
         return ""
 
     def _instead(self, image_shape: Shape) -> str:
         """What to take for such images, none of it refused in its turn."""
-        common = math.gcd(*image_shape[:2])
+        height, width, _ = image_shape
+        common = width if height == 1 else math.gcd(height, width)
         divisors = [p for p in range(1, common + 1) if common % p == 0]
 
         def fits(**change: object) -> bool:
@@ -116,7 +128,7 @@ class JetConfig(FlowConfig):
 
     def size(self, image_shape: Shape, grey_levels: int) -> Size:
         """The weights and multiply-adds of all couplings and of the dequantisation."""
-        return sum(_parts(self, image_shape), Size())
+        return sum(_parts(self, image_shape, grey_levels), Size())
 
     @property
     def compiled_steps(self) -> int:
@@ -137,10 +149,11 @@ def activation_bytes(config: JetConfig, image_shape: Shape) -> int:
     return 4 * tokens * config.blocks * of_a_token
 
 
-def _parts(config: JetConfig, image_shape: Shape) -> Iterator[Size]:
+def _parts(config: JetConfig, image_shape: Shape, grey_levels: int) -> Iterator[Size]:
     rows, columns, values = config.tokens(image_shape)
     tokens, width = rows * columns, config.width
-    yield from dequantisation_size(config, image_shape, "convolutional", config.dequantisation_channels, blocks=0)
+    networks = "convolutional", config.dequantisation_channels
+    yield from dequantisation_size(config, image_shape, grey_levels, *networks, blocks=0)
     for _ in range(config.couplings):
         yield convolution(values, width, 1, tokens)
         yield Size(tokens * width, 0)  # where each token lies

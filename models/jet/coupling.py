@@ -15,7 +15,7 @@ from models.bijections.base import current
 from models.bijections.coupling import MaskedCoupling
 from models.bijections.coupling_networks import NetworkOf
 from models.bijections.elementwise import Affine
-from models.jet.config import SPLITS, JetConfig
+from models.jet.config import JetConfig, splits
 
 LARGEST_SCALE = 2.0
 """Of a coupling, which begins at half of it, 1 (Kolesnikov et al. 2024, section 3)."""
@@ -79,7 +79,7 @@ class TokenCoupling(MaskedCoupling):
         if self.config.patch_split == "none" or turn < self.config.channel_couplings:
             stays = random_half(values)
         else:
-            kinds = SPLITS[self.config.patch_split]
+            kinds = splits(self.config.patch_split, height)
             kept = tokens_that_stay(kinds[turns // 2 % len(kinds)], height, width)
             stays = (kept if turns % 2 == 0 else ~kept)[:, :, None]
         self.mask.assign(np.broadcast_to(stays, self.mask.shape))

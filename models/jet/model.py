@@ -8,6 +8,7 @@ from keras import ops
 
 from models.base.config import BatchShape, Shape
 from models.base.distributions import Tensor, standard_normal_log_prob, sum_event
+from models.base.window import window
 from models.bijections.coupling_networks import ConditionerNetwork, NetworkOf, network_of
 from models.bijections.repeated import Repeated
 from models.bijections.squeeze import Squeeze
@@ -38,9 +39,9 @@ class Jet(FlowModel):
     ) -> None:
         super().__init__(config, image_shape, grey_levels, **kwargs)
         settings = self.configuration
-        self.patches = Squeeze(settings.patch_size, name="patches")
+        self.patches = Squeeze(window(settings.patch_size, self.image_shape), name="patches")
         self.steps = Repeated(self._coupling, settings.couplings, settings.recompute, name="steps")
-        shape: BatchShape = (None, *self.image_shape)
+        shape: BatchShape = (None, *self.continuous_shape)
         self.steps.build(self.patches.compute_output_shape(shape))
         self.built = True
 
@@ -54,7 +55,8 @@ class Jet(FlowModel):
     @property
     def dequantisation_network(self) -> NetworkOf:
         """Convolutional networks."""
-        return network_of("convolutional", self.configuration.dequantisation_channels, blocks=0)
+        kernel = window(3, self.image_shape)
+        return network_of("convolutional", self.configuration.dequantisation_channels, blocks=0, size=kernel)
 
     @property
     def repeated(self) -> list[Repeated]:

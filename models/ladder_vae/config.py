@@ -11,9 +11,10 @@ from pydantic import Field
 
 from models.base.config import Activation, ModelConfig, Shape
 from models.base.halving import check_halvings, halved
-from models.base.pixels import Observation, check_observation, observation_for, parameters_per_value
+from models.base.pixels import Observation, check_observation, input_shape, observation_for, parameters_per_value
 from models.base.registry import register_family
 from models.base.size import Size, convolution
+from models.base.window import window
 
 
 @dataclass(frozen=True)
@@ -36,8 +37,10 @@ class LadderVAEConfig(ModelConfig):
         downsamplings: how often the image is halved on the way to the top layer.
         blocks: residual blocks of each layer, bottom-up and top-down.
         activation: nonlinearity of hidden layers.
+        input_scaling: what the bottom-up network sees of a pixel: x/(Q-1) less its mean over training images
+            (``centred``), or a channel for each symbol (``one_hot``), for symbols without an order.
         observation: distribution of a pixel given all latents; ``auto`` takes Bernoulli for 2 grey levels, a
-            categorical up to 32, and a mixture of discretised logistics above.
+            categorical up to 32 and for one-hot symbols, and a mixture of discretised logistics elsewhere.
         mixture_components: logistics in ``logistic_mixture``.
         kl_warmup_steps: training steps over which the weight of the KL rises linearly from 0 to 1 (Sønderby et al.
             2016).
@@ -52,11 +55,13 @@ class LadderVAEConfig(ModelConfig):
     downsamplings: Annotated[int, Field(ge=1, le=8)] = 2
     blocks: Annotated[int, Field(ge=1)] = 1
     activation: Activation = "silu"
+    input_scaling: Literal["centred", "one_hot"] = "centred"
     observation: Observation = "auto"
     mixture_components: Annotated[int, Field(ge=1)] = 5
     kl_warmup_steps: Annotated[int, Field(ge=0)] = 0
     free_bits: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0
 
+    later_settings: ClassVar[frozenset[str]] = frozenset({"input_scaling"})
     presets: ClassVar[dict[str, dict[str, Any]]] = {
         "small": {"latent_layers": 3, "downsamplings": 3, "hidden_channels": 32, "blocks": 1},
         "wide": {"latent_layers": 3, "downsamplings": 3, "hidden_channels": 40, "blocks": 2},
@@ -64,7 +69,7 @@ class LadderVAEConfig(ModelConfig):
 
     def observation_for(self, grey_levels: int) -> Observation:
         """The observation distribution that ``auto`` stands for on data with ``grey_levels`` levels."""
-        return observation_for(self.observation, grey_levels)
+        return observation_for(self.observation, grey_levels, self.input_scaling)
 
     def parameters_per_value(self, grey_levels: int) -> int:
         """How many outputs describe one channel of one pixel."""
@@ -102,6 +107,8 @@ class LadderVAEConfig(ModelConfig):
 def _parts(config: LadderVAEConfig, image_shape: Shape, grey_levels: int) -> Iterator[Size]:
     height, width, channels = image_shape
     outputs = channels * config.parameters_per_value(grey_levels)
+    *_, seen = input_shape(config.input_scaling, image_shape, grey_levels)
+    taps, block = (math.prod(window(size, image_shape)) for size in (3, 2))
     yield Size(height * width * outputs)  # output bias
     latents = config.latent_channels
     rungs = config.rungs(image_shape)
@@ -111,20 +118,20 @@ def _parts(config: LadderVAEConfig, image_shape: Shape, grey_levels: int) -> Ite
         pixels = math.prod(halved((height, width), halvings))
         hidden = config.channels_after(halvings)
         if halvings == 1:
-            yield convolution(4 * channels, hidden, 9, pixels)
-            yield convolution(hidden, 4 * outputs, 9, pixels, bias=False)
+            yield convolution(block * seen, hidden, taps, pixels)
+            yield convolution(hidden, block * outputs, taps, pixels, bias=False)
         else:
             above = config.channels_after(halvings - 1)
-            yield convolution(4 * above, hidden, 1, pixels)
-            yield convolution(hidden, 4 * above, 1, pixels)
+            yield convolution(block * above, hidden, 1, pixels)
+            yield convolution(hidden, block * above, 1, pixels)
     for rung in rungs:
         pixels, hidden = rung.height * rung.width, rung.channels
         for _ in range(2 * 2 * config.blocks):  # two convolutions a block; bottom-up and top-down
-            yield convolution(hidden, hidden, 9, pixels)
+            yield convolution(hidden, hidden, taps, pixels)
         yield convolution(hidden, hidden, 1, pixels)  # the posterior's, from above
         yield convolution(hidden, hidden, 1, pixels, bias=False)  # and from the image
         for _ in range(2):  # moments of posterior and of prior
-            yield convolution(hidden, 2 * latents, 9, pixels)
+            yield convolution(hidden, 2 * latents, taps, pixels)
         yield convolution(latents, hidden, 1, pixels)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,6 +13,7 @@ from models.base.config import Shape
 from models.base.diagnostics import Diagnosis, Run
 from models.base.distributions import DiagonalGaussian, GreyLevelDistribution, Tensor, sum_event
 from models.base.variational import VariationalModel
+from models.base.window import window
 from models.ladder_vae import diagnostics
 from models.ladder_vae.config import LadderVAEConfig
 from models.ladder_vae.networks import BottomUp, TopDown, flat
@@ -50,7 +52,7 @@ class LadderVAE(VariationalModel):
     ``free_bits``, KL_l being the batch mean of layer l.
 
     Deviations from the papers: a posterior's log-scale is bounded to ±5 beyond the prior's, softly; images are halved
-    by laying 2x2 blocks side by side; there is no batch normalisation.
+    by laying 2x2 blocks side by side, lines by 1x2 blocks; there is no batch normalisation.
     """
 
     configuration: LadderVAEConfig
@@ -64,7 +66,7 @@ class LadderVAE(VariationalModel):
     ) -> None:
         super().__init__(config, image_shape, grey_levels, **kwargs)
         settings = self.configuration
-        self.bottom_up = BottomUp(settings, self.image_shape, name="bottom_up")
+        self.bottom_up = BottomUp(settings, self.seen_shape, name="bottom_up")
         outputs = self.image_shape[2] * self.parameters_per_value
         self.top_down = TopDown(settings, self.image_shape, outputs, name="top_down")
         self.latents = sum(self.top_down.sizes)
@@ -88,12 +90,12 @@ class LadderVAE(VariationalModel):
     @property
     def activation_bytes(self) -> int:
         """What a 3x3 convolution of the last layer needs: its input, shifted nine times, and its output."""
-        finest = self.top_down.rungs[-1]
-        return 4 * finest.height * finest.width * 10 * finest.channels
+        finest, taps = self.top_down.rungs[-1], math.prod(window(3, self.image_shape))
+        return 4 * finest.height * finest.width * (taps + 1) * finest.channels
 
     def infer(self, images: Tensor, noise: Tensor) -> Inference:
         """Draw the latents of each layer from q(z_l | x, z_>l), with noise (k, n, latents)."""
-        features = self.bottom_up(self.as_float(images) / (self.grey_levels - 1) - self.input_mean)
+        features = self.bottom_up(self.encoder_input(images))
         noises = self.top_down.split(noise)
         posteriors: list[DiagonalGaussian] = []
         drawn: list[Tensor] = []
@@ -140,12 +142,16 @@ class LadderVAE(VariationalModel):
         return self.quantiles(self.decode(noise[:, : self.latents]), noise[:, self.latents :])
 
     def reconstruct(self, images: Tensor) -> Tensor:
-        """E[x | z] at the posterior mean of each layer, given those of the layers above; floats in 0..Q-1."""
-        return self.infer(images, self._no_noise(images)).likelihood.mean()
+        """E[x | z] at the posterior mean of each layer, given those of the layers above; floats in 0..Q-1.
+
+        Of one-hot symbols the likeliest.
+        """
+        return self.centre(self.infer(images, self._no_noise(images)).likelihood)
 
     def interpolate(self, first: Tensor, second: Tensor, shares: Tensor) -> Tensor:
         """E[x | z] along straight lines between the posterior means of u, of all layers together."""
-        return self.means_between(self._means(first), self._means(second), shares, self.decode)
+        start, end = self._means(first), self._means(second)
+        return self.means_between(start, end, shares, lambda u: self.centre(self.decode(u)))
 
     def _means(self, images: Tensor) -> Tensor:
         drawn = self.infer(images, self._no_noise(images)).standardised

@@ -5,7 +5,8 @@ m),
 
     y[p] = Σ_ij x[d·p + (i, j) - r] K[i, j],    i, j = 0..s-1,
 
-with r as TensorFlow pads (``same``): (s - 1)/2 at stride 1. There are three ways to compute it.
+with r as TensorFlow pads (``same``): (s - 1)/2 at stride 1. On a line, an image of height 1, the kernel is (1, s, c,
+m), and the stride (1, d). There are three ways to compute it.
 
 - Where x or y has few channels, as a product of matrices. If x has the fewer, its s² shifted copies are laid side by
   side and multiplied by K as one matrix (:func:`patches`); if y has, x is multiplied first, and the s² products are
@@ -18,6 +19,7 @@ with r as TensorFlow pads (``same``): (s - 1)/2 at stride 1. There are three way
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import keras
@@ -26,28 +28,30 @@ from keras import ops
 from models.base.config import BatchShape
 from models.base.distributions import Tensor
 from models.base.processor import runs_by_xla_on_a_processor
+from models.base.window import Window, pair
 from models.layers.own_gradient import with_gradient
 
 FEW_CHANNELS = 8
 """Up to so many channels of x or y a product of matrices is faster than a convolution, on either backend."""
 
 
-def convolve(x: Tensor, kernel: Tensor, stride: int = 1) -> Tensor:
+def convolve(x: Tensor, kernel: Tensor, stride: int | Window = 1) -> Tensor:
     """K * x: (n, h, w, c) -> (n, ⌈h/d⌉, ⌈w/d⌉, m)."""
-    size, _, channels, filters = kernel.shape
-    if stride == 1 and (size == 1 or min(channels, filters) <= FEW_CHANNELS):
+    rows, columns, channels, filters = kernel.shape
+    size, strides = (rows, columns), pair(stride)
+    if strides == (1, 1) and (size == (1, 1) or min(channels, filters) <= FEW_CHANNELS):
         return _as_product(x, kernel)
 
     def value(x: Tensor, kernel: Tensor) -> Tensor:
-        return ops.conv(x, kernel, strides=stride, padding="same")
+        return ops.conv(x, kernel, strides=strides, padding="same")
 
     def gradient(of_y: Tensor, x: Tensor, kernel: Tensor) -> tuple[Tensor, Tensor]:
-        return _transposed(of_y, kernel, stride, x.shape), _kernel_gradient(x, of_y, size, stride)
+        return _transposed(of_y, kernel, strides, x.shape), _kernel_gradient(x, of_y, size, strides)
 
     return with_gradient(value, gradient, x, kernel) if runs_by_xla_on_a_processor() else value(x, kernel)
 
 
-def convolve_transposed(y: Tensor, kernel: Tensor, stride: int) -> Tensor:
+def convolve_transposed(y: Tensor, kernel: Tensor, stride: int | Window) -> Tensor:
     """The transpose of :func:`convolve` of images of a size that the stride divides.
 
     Args:
@@ -58,47 +62,49 @@ def convolve_transposed(y: Tensor, kernel: Tensor, stride: int) -> Tensor:
     Returns:
         (n, d·h, d·w, c).
     """
-    size = kernel.shape[0]
+    rows, columns, _, _ = kernel.shape
+    size, strides = (rows, columns), pair(stride)
 
     def value(y: Tensor, kernel: Tensor) -> Tensor:
-        return ops.conv_transpose(y, kernel, strides=stride, padding="same")
+        return ops.conv_transpose(y, kernel, strides=strides, padding="same")
 
     def gradient(of_x: Tensor, y: Tensor, kernel: Tensor) -> tuple[Tensor, Tensor]:
-        of_y = ops.conv(of_x, kernel, strides=stride, padding="same")
-        return of_y, _kernel_gradient(of_x, y, size, stride)
+        of_y = ops.conv(of_x, kernel, strides=strides, padding="same")
+        return of_y, _kernel_gradient(of_x, y, size, strides)
 
     return with_gradient(value, gradient, y, kernel) if runs_by_xla_on_a_processor() else value(y, kernel)
 
 
 def _as_product(x: Tensor, kernel: Tensor) -> Tensor:
-    size, _, channels, filters = kernel.shape
-    if size == 1 or channels <= filters:
-        return by_pixel(patches(x, size), ops.reshape(kernel, (size**2 * channels, filters)))
-    matrix = ops.reshape(ops.transpose(kernel, (2, 0, 1, 3)), (channels, size**2 * filters))
+    rows, columns, channels, filters = kernel.shape
+    size, taps = (rows, columns), rows * columns
+    if taps == 1 or channels <= filters:
+        return by_pixel(patches(x, size), ops.reshape(kernel, (taps * channels, filters)))
+    matrix = ops.reshape(ops.transpose(kernel, (2, 0, 1, 3)), (channels, taps * filters))
     return shifted_sum(by_pixel(x, matrix), size)
 
 
-def _transposed(of_y: Tensor, kernel: Tensor, stride: int, shape: BatchShape) -> Tensor:
+def _transposed(of_y: Tensor, kernel: Tensor, stride: Window, shape: BatchShape) -> Tensor:
     """The gradient in x, of that shape, from that in y."""
     _, height, width, _ = shape
-    if height % stride == width % stride == 0:
+    if height % stride[0] == width % stride[1] == 0:
         return ops.conv_transpose(of_y, kernel, strides=stride, padding="same")
     # Of another size, "same" lays the kernel elsewhere.
     whole = ops.conv_transpose(of_y, kernel, strides=stride, padding="valid")
-    (top, _), (left, _) = (_margins(each, kernel.shape[0], stride) for each in (height, width))
+    (top, _), (left, _) = map(_margins, (height, width), kernel.shape[:2], stride)
     return whole[:, top : top + height, left : left + width]
 
 
-def _kernel_gradient(x: Tensor, of_y: Tensor, size: int, stride: int) -> Tensor:
+def _kernel_gradient(x: Tensor, of_y: Tensor, size: Window, stride: Window) -> Tensor:
     """∂/∂K of a sum whose gradient in y is ``of_y``: (s, s, c, m).
 
     The patches are those of whichever has the fewer channels: of x, or of ∂y, whose shifts are the other way round.
     """
     channels, filters = x.shape[-1], of_y.shape[-1]
-    if stride > 1 or channels < filters:
+    if stride != (1, 1) or channels < filters:
         product = _sum_of_products(_patches(x, size, stride=stride), of_y)
-        return ops.reshape(product, (size, size, channels, filters))
-    product = ops.reshape(_sum_of_products(x, _patches(of_y, size, flipped=True)), (channels, size, size, filters))
+        return ops.reshape(product, (*size, channels, filters))
+    product = ops.reshape(_sum_of_products(x, _patches(of_y, size, flipped=True)), (channels, *size, filters))
     return ops.transpose(product, (1, 2, 0, 3))
 
 
@@ -118,38 +124,39 @@ def _margins(length: int, size: int, stride: int) -> tuple[int, int]:
     return both // 2, both - both // 2
 
 
-def _patches(x: Tensor, size: int, flipped: bool = False, stride: int = 1) -> Tensor:
+def _patches(x: Tensor, size: Window, flipped: bool = False, stride: Window = (1, 1)) -> Tensor:
     """x (n, h, w, c) -> (n, ⌈h/d⌉, ⌈w/d⌉, s²·c): part (i, j) is x[d·p + (i, j) - r], or shifted back if ``flipped``."""
     _, height, width, _ = x.shape
-    rows, columns = (_margins(each, size, stride) for each in (height, width))
-    padded = ops.pad(x, ((0, 0), rows, columns, (0, 0)))
-    shifts = _shifts(size, flipped)
-    by_row = ops.concatenate([padded[:, :, j : j + width : stride] for j in shifts], axis=-1)
-    return ops.concatenate([by_row[:, i : i + height : stride] for i in shifts], axis=-1)
+    padded = ops.pad(x, ((0, 0), *map(_margins, (height, width), size, stride), (0, 0)))
+    rows, columns = (_shifts(each, flipped) for each in size)
+    by_row = ops.concatenate([padded[:, :, j : j + width : stride[1]] for j in columns], axis=-1)
+    return ops.concatenate([by_row[:, i : i + height : stride[0]] for i in rows], axis=-1)
 
 
-def _shifted_sum(parts: Tensor, size: int, flipped: bool = False) -> Tensor:
+def _shifted_sum(parts: Tensor, size: Window, flipped: bool = False) -> Tensor:
     """parts (n, h, w, s²·m) -> (n, h, w, m): Σ_ij part (i, j) shifted by (i, j) - r, or the other way."""
     _, height, width, channels = parts.shape
-    margin, shifts, m = (size // 2, size // 2), _shifts(size, flipped), channels // size**2
-    by_row = ops.reshape(parts, (-1, height, width, size, size * m))
-    padded = ops.pad(by_row, ((0, 0), margin, margin, (0, 0), (0, 0)))
-    rows = _sum([padded[:, i : i + height, :, k] for k, i in enumerate(shifts)])  # (n, h, w + 2r, s·m)
-    return _sum([rows[:, :, j : j + width, k * m : (k + 1) * m] for k, j in enumerate(shifts)])
+    m = channels // math.prod(size)
+    margins = [(each // 2, each // 2) for each in size]
+    by_row = ops.reshape(parts, (-1, height, width, size[0], size[1] * m))
+    padded = ops.pad(by_row, ((0, 0), *margins, (0, 0), (0, 0)))
+    shifts = [_shifts(each, flipped) for each in size]
+    rows = _sum([padded[:, i : i + height, :, k] for k, i in enumerate(shifts[0])])  # (n, h, w + 2r, s·m)
+    return _sum([rows[:, :, j : j + width, k * m : (k + 1) * m] for k, j in enumerate(shifts[1])])
 
 
 def _sum(tensors: list[Tensor]) -> Tensor:
     return sum(tensors[1:], tensors[0])
 
 
-def patches(x: Tensor, size: int) -> Tensor:
+def patches(x: Tensor, size: Window) -> Tensor:
     """The s² shifted copies of x (n, h, w, c) side by side: (n, h, w, s²·c)."""
-    if size == 1:
+    if size == (1, 1):
         return x
     return with_gradient(lambda x: _patches(x, size), lambda of_parts, x: _shifted_sum(of_parts, size, flipped=True), x)
 
 
-def shifted_sum(parts: Tensor, size: int) -> Tensor:
+def shifted_sum(parts: Tensor, size: Window) -> Tensor:
     """The s² parts of (n, h, w, s²·m) shifted and added: (n, h, w, m)."""
     return with_gradient(
         lambda parts: _shifted_sum(parts, size), lambda of_sum, parts: _patches(of_sum, size, flipped=True), parts
@@ -171,8 +178,8 @@ class Convolution(keras.layers.Layer):
 
     Args:
         filters: channels m of y.
-        size: s, the odd height and width of the kernel.
-        stride: d.
+        size: s, the odd height and width of the kernel, or the two.
+        stride: d, or that along each.
         activation: a Keras activation's name.
         kernel_initializer: a Keras initialiser, or its name; the bias begins at 0.
         use_bias: whether there is one.
@@ -182,8 +189,8 @@ class Convolution(keras.layers.Layer):
     def __init__(
         self,
         filters: int,
-        size: int,
-        stride: int = 1,
+        size: int | Window,
+        stride: int | Window = 1,
         activation: str = "linear",
         kernel_initializer: str | keras.initializers.Initializer = "he_normal",
         use_bias: bool = True,
@@ -192,8 +199,8 @@ class Convolution(keras.layers.Layer):
     ) -> None:
         super().__init__(**kwargs)
         self.filters = filters
-        self.size = size
-        self.stride = stride
+        self.size = pair(size)
+        self.stride = pair(stride)
         self.activation = keras.activations.get(activation)
         self.kernel_initializer = kernel_initializer
         self.use_bias = use_bias
@@ -206,7 +213,7 @@ class Convolution(keras.layers.Layer):
 
     def _create(self, inputs: int) -> None:
         self.kernel = self.add_weight(
-            shape=(self.size, self.size, inputs, self.filters), initializer=self.kernel_initializer, name="kernel"
+            shape=(*self.size, inputs, self.filters), initializer=self.kernel_initializer, name="kernel"
         )
         if self.use_bias:
             self.bias = self.add_weight(shape=(self.filters,), initializer="zeros", name="bias")
@@ -227,4 +234,4 @@ class Convolution(keras.layers.Layer):
     def compute_output_shape(self, shape: BatchShape) -> BatchShape:
         """(n, ⌈h/d⌉, ⌈w/d⌉, filters)."""
         n, height, width, _ = shape
-        return n, -(-height // self.stride), -(-width // self.stride), self.filters
+        return n, -(-height // self.stride[0]), -(-width // self.stride[1]), self.filters

@@ -12,6 +12,7 @@ from keras import ops
 
 from models.base.config import BatchShape
 from models.base.distributions import Tensor
+from models.base.window import Window
 from models.layers.convolution import Convolution
 from models.layers.normalisation import normalised
 from models.layers.own_gradient import with_gradient
@@ -45,13 +46,14 @@ class GatedBlock(keras.layers.Layer):
 
     Args:
         channels: c of x.
+        size: of the first kernel.
     """
 
-    def __init__(self, channels: int, **kwargs: Any) -> None:
+    def __init__(self, channels: int, size: Window = (3, 3), **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.channels = channels
         self.convolutions = [
-            Convolution(channels, 3, kernel_initializer="lecun_normal", name="first"),
+            Convolution(channels, size, kernel_initializer="lecun_normal", name="first"),
             Convolution(2 * channels, 1, kernel_initializer="lecun_normal", name="second"),
         ]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import keras
@@ -10,14 +11,23 @@ from keras import ops
 
 from models.base.config import Shape
 from models.base.diagnostics import Diagnosis, Run
-from models.base.distributions import DiagonalGaussian, GreyLevelDistribution, Tensor, log_mean_exp
+from models.base.distributions import (
+    DiagonalGaussian,
+    GreyLevelDistribution,
+    Tensor,
+    log_mean_exp,
+    standard_normal_cdf,
+    sum_event,
+)
 from models.base.draws import standard_normal
+from models.base.observations import observation
 from models.base.variational import VariationalModel
 from models.vae import diagnostics
 from models.vae.config import VAEConfig, activation_bytes
 from models.vae.gradient_estimators import ESTIMATORS, Joint, log_ratio, with_value
 from models.vae.networks import decoder, encoder
 from models.vae.priors import CouplingFlow, FlowPrior, PosteriorMixture, Prior, StandardNormal
+from models.vae.recurrent import RecurrentDecoder
 
 LEAST_PSEUDO_INPUT = 0.05
 """Distance of a pseudo-input from the ends of the pixels' range at first: beyond them it would not be trained."""
@@ -37,6 +47,7 @@ class VAE(VariationalModel):
 
     Training maximises E_q[log p(x | z)] - β·Σ_j max(λ, KL_j), where β rises over ``kl_warmup_steps`` and λ is
     ``free_bits``, KL_j being the batch mean of latent j; or the second bound where ``training_samples`` is above 1.
+    With ``network=recurrent``, p(x | z) = Π_d p(x_d | x_<d, z) (Bowman et al. 2016); with any other, Π_d p(x_d | z).
     ``gradient_estimator`` can put another estimator in the place of the reparameterised gradient.
     """
 
@@ -51,8 +62,8 @@ class VAE(VariationalModel):
     ) -> None:
         super().__init__(config, image_shape, grey_levels, **kwargs)
         settings = self.configuration
-        self.encoder = encoder(settings, self.image_shape, lambda: self.seed_generator)
-        self.decoder = decoder(settings, self.image_shape, self.parameters_per_value, lambda: self.seed_generator)
+        self.encoder = encoder(settings, self.seen_shape, self.dimensions, lambda: self.seed_generator)
+        self.decoder: keras.Sequential | RecurrentDecoder = self._decoder()
         if settings.prior == "vamp":
             # In the middle of the pixels' range, should `initialise` never be called.
             self.pseudo_inputs = self.add_weight(
@@ -64,6 +75,21 @@ class VAE(VariationalModel):
             self.flow = CouplingFlow(settings.prior_couplings, settings.prior_width, name="flow")
             self.flow.build((None, settings.latent_size))
         self.built = True
+
+    def _decoder(self) -> keras.Sequential | RecurrentDecoder:
+        settings, outputs = self.configuration, self.parameters_per_value
+        if settings.network != "recurrent":
+            return decoder(settings, self.image_shape, outputs, lambda: self.seed_generator)
+        return RecurrentDecoder(
+            settings.latent_size,
+            math.prod(self.seen_shape) // self.dimensions,
+            settings.hidden_channels,
+            outputs,
+            settings.symbol_dropout,
+            settings.dropout,
+            lambda: self.seed_generator,
+            name="decoder",
+        )
 
     @property
     def posterior_noise_shape(self) -> tuple[int, ...]:
@@ -98,12 +124,8 @@ class VAE(VariationalModel):
 
     def posterior(self, images: Tensor, training: bool = False) -> DiagonalGaussian:
         """q(z | x): mean and log-scale (n, latent_size); dropout only in training."""
-        scaled = self.as_float(images) / (self.grey_levels - 1)
-        if self.configuration.input_scaling == "symmetric":
-            scaled = 2.0 * scaled - 1.0
-        if self.configuration.input_scaling == "centred":
-            scaled = scaled - self.input_mean
-        return DiagonalGaussian(*ops.split(self.encoder(scaled, training=training), 2, axis=-1))
+        seen = self.encoder_input(images)
+        return DiagonalGaussian(*ops.split(self.encoder(seen, training=training), 2, axis=-1))
 
     def prior(self, training: bool = False) -> Prior:
         """p(z); dropout, of the encoder that a VampPrior takes, only in training.
@@ -119,10 +141,45 @@ class VAE(VariationalModel):
         """p(x | z) for latents z (n, latent_size); dropout only in training."""
         return self.observed(self.decoder(z, training=training))
 
+    def conditionals(self, images: Tensor, z: Tensor, training: bool = False) -> GreyLevelDistribution:
+        """p(x_d | x_<d, z) of images (n, h, w, c) for latents z (n, latent_size); dropout only in training.
+
+        It is p(x_d | z) but for a recurrent decoder.
+        """
+        if not isinstance(self.decoder, RecurrentDecoder):
+            return self.likelihood(z, training)
+        seen = self.encoder_input(images)
+        sequence = ops.reshape(seen, (-1, self.dimensions, math.prod(self.seen_shape) // self.dimensions))
+        return self.observed(self.decoder(z, sequence, training=training))
+
     def _reconstruction(self, images: Tensor, z: Tensor, training: bool = False) -> Tensor:
         """log p(x | z) for z (k, n, latent_size): (k, n)."""
-        latents = ops.reshape(z, (-1, self.configuration.latent_size))  # (k·n, latent_size)
-        return self.reconstruction(images, self.likelihood(latents, training), z.shape[0])
+        latents, k = ops.reshape(z, (-1, self.configuration.latent_size)), z.shape[0]  # (k·n, latent_size)
+        tiled = images if k == 1 else ops.tile(images, (k, 1, 1, 1))  # (k·n, h, w, c)
+        return ops.reshape(sum_event(self.conditionals(tiled, latents, training).log_prob(tiled)), (k, -1))
+
+    def written(self, z: Tensor, uniform: Tensor | None = None) -> Tensor:
+        """Images that a recurrent decoder writes from z (n, latent_size), value after value: int32 (n, h, w, c).
+
+        Each value is the quantile of p(x_d | x_<d, z) at its uniform number (n, dimensions); where none are given, the
+        level next to its mean, and the likeliest of one-hot symbols.
+        """
+        unit: Any = self.decoder
+        state, beside = unit.begin(z)
+        bias = ops.reshape(ops.convert_to_tensor(self.output_bias), (self.dimensions, -1))
+        mean = ops.reshape(ops.convert_to_tensor(self.input_mean), (-1,))
+
+        def value(d: Tensor, carried: tuple[Tensor, Tensor, Tensor]) -> tuple[Tensor, Tensor, Tensor]:
+            values, seen, state = carried
+            state = unit.recurrence.step(state, unit.recurrence.driven(seen) + beside)
+            likelihood = observation(self.observation_kind, unit.last(state) + bias[d], self.grey_levels)
+            drawn = self.likeliest(likelihood) if uniform is None else likelihood.quantile(uniform[:, d])
+            return ops.slice_update(values, (0, d), drawn[:, None]), self.seen(drawn[:, None], mean[d]), state
+
+        values = ops.zeros((ops.shape(z)[0], self.dimensions), dtype="int32")
+        seen = ops.zeros((ops.shape(z)[0], math.prod(self.seen_shape) // self.dimensions), dtype=z.dtype)
+        values, _, _ = ops.fori_loop(0, self.dimensions, value, (values, seen, state))
+        return ops.reshape(values, (-1, *self.image_shape))
 
     def log_weights(self, images: Tensor, noise: Tensor, labels: Tensor | None = None) -> Tensor:
         """log p(x | z) + log p(z) - log q(z | x) at z = μ(x) + σ(x)·ε; (k, n)."""
@@ -167,30 +224,43 @@ class VAE(VariationalModel):
         """
         settings = self.configuration
         alone = settings.gradient_estimator != "score_function_baseline"
-        return alone and not settings.free_bits and not settings.dropout
+        return alone and not (settings.free_bits or settings.dropout or settings.symbol_dropout)
 
     @property
     def activation_bytes(self) -> int:
-        """The outputs of convolutional layers; 0 with dense ones, and where each piece would encode pseudo-inputs."""
+        """The outputs of convolutional layers; 0 with others, and where each piece would encode pseudo-inputs."""
         settings = self.configuration
-        if settings.network == "dense" or settings.prior == "vamp":
+        if settings.network in ("dense", "recurrent") or settings.prior == "vamp":
             return 0
         return activation_bytes(settings, self.image_shape, self.grey_levels)
 
     def generate(self, noise: Tensor, temperature: Tensor | float = 1.0, labels: Tensor | None = None) -> Tensor:
-        """z of the prior at T, then each pixel the Φ(T·ε_x) quantile of p(x | z): its median at T = 0."""
+        """z of the prior at T, then each pixel the Φ(T·ε_x) quantile of p(x | z): its median at T = 0.
+
+        Of a recurrent decoder, of p(x_d | x_<d, z).
+        """
         of_latents, of_pixels = noise[:, : self.latent_noise_size], noise[:, self.latent_noise_size :]
-        likelihood = self.likelihood(self.prior().from_noise(of_latents, temperature))
-        return self.quantiles(likelihood, temperature * of_pixels)
+        z = self.prior().from_noise(of_latents, temperature)
+        if isinstance(self.decoder, RecurrentDecoder):
+            return self.written(z, standard_normal_cdf(temperature * of_pixels))
+        return self.quantiles(self.likelihood(z), temperature * of_pixels)
 
     def reconstruct(self, images: Tensor) -> Tensor:
-        """E[x | z = μ(x)], the mean image decoded from the posterior's mean; floats in 0..Q-1."""
-        return self.likelihood(self.posterior(images).mean).mean()
+        """E[x | z = μ(x)], the mean image decoded from the posterior's mean; floats in 0..Q-1.
+
+        Of one-hot symbols the likeliest; of a recurrent decoder what it writes without noise.
+        """
+        return self._mean(self.posterior(images).mean)
+
+    def _mean(self, z: Tensor) -> Tensor:
+        if isinstance(self.decoder, RecurrentDecoder):
+            return self.as_float(self.written(z))
+        return self.centre(self.likelihood(z))
 
     def interpolate(self, first: Tensor, second: Tensor, shares: Tensor) -> Tensor:
         """E[x | z] along straight lines z = (1 - s)·μ(first) + s·μ(second): (n, m, h, w, c), floats in 0..Q-1."""
         start, end = (self.posterior(images).mean for images in (first, second))
-        return self.means_between(start, end, shares, self.likelihood)
+        return self.means_between(start, end, shares, self._mean)
 
     def diagnose(self, images: npt.NDArray[Any], seed: int, run: Run) -> Diagnosis:
         """What the model does with its latents: :mod:`models.vae.diagnostics`."""

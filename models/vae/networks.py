@@ -1,8 +1,8 @@
-"""Encoders and decoders of the VAE: dense, convolutional and residual, for images of any size."""
+"""Encoders and decoders of the VAE: dense, convolutional, residual, and a recurrent encoder."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
 from typing import Any
 
 import keras
@@ -11,11 +11,11 @@ from keras import ops
 from models.base.config import BatchShape, Shape
 from models.base.distributions import Tensor
 from models.base.halving import halved
+from models.base.window import window
 from models.layers.convolution import Convolution, convolve_transposed
 from models.layers.residual_block import ResidualBlock
 from models.vae.config import VAEConfig
-
-SeedOf = Callable[[], keras.random.SeedGenerator]
+from models.vae.recurrent import LastState, SeedOf
 
 
 class GatedDense(keras.layers.Layer):
@@ -66,21 +66,28 @@ class Dropout(keras.layers.Layer):
 
 
 class UpsampleTo(keras.layers.Layer):
-    """Doubling transposed convolution, cropped to (height, width): undoes a halving of an odd size as well."""
+    """Doubling transposed convolution, cropped to the images' size after so many halvings, odd ones among them.
 
-    def __init__(self, inputs: int, channels: int, height: int, width: int, activation: str, **kwargs: Any) -> None:
+    Of lines, images of height 1, it doubles the length alone.
+    """
+
+    def __init__(
+        self, inputs: int, channels: int, image_shape: Shape, halvings: int, activation: str, **kwargs: Any
+    ) -> None:
         super().__init__(**kwargs)
         self.channels = channels
-        self.height = height
-        self.width = width
+        self.height, self.width = halved(image_shape[:2], halvings)
+        self.stride = window(2, image_shape)
         self.activation = keras.activations.get(activation)
-        self.kernel = self.add_weight(shape=(3, 3, channels, inputs), initializer="glorot_uniform", name="kernel")
+        self.kernel = self.add_weight(
+            shape=(*window(3, image_shape), channels, inputs), initializer="glorot_uniform", name="kernel"
+        )
         self.bias = self.add_weight(shape=(channels,), initializer="zeros", name="bias")
         self.built = True
 
     def call(self, x: Tensor) -> Tensor:
         """(n, ⌈h/2⌉, ⌈w/2⌉, inputs) -> (n, height, width, channels)."""
-        y = convolve_transposed(x, ops.convert_to_tensor(self.kernel), stride=2)
+        y = convolve_transposed(x, ops.convert_to_tensor(self.kernel), self.stride)
         return self.activation(y[:, : self.height, : self.width, :] + self.bias)
 
     def compute_output_shape(self, shape: BatchShape) -> BatchShape:
@@ -88,21 +95,29 @@ class UpsampleTo(keras.layers.Layer):
         return shape[0], self.height, self.width, self.channels
 
 
-def encoder(config: VAEConfig, image_shape: Shape, seed_generator: SeedOf) -> keras.Sequential:
-    """Scaled images (n, h, w, c) to the posterior's mean and log-scale, (n, 2·latent_size)."""
+def encoder(config: VAEConfig, image_shape: Shape, values: int, seed_generator: SeedOf) -> keras.Sequential:
+    """What is seen of images (n, h, w, c) to the posterior's mean and log-scale, (n, 2·latent_size).
+
+    ``values`` are those of an image, each of which a recurrent encoder takes in one step.
+    """
     layers: list[keras.layers.Layer] = []
     if config.network == "dense":
         layers.append(keras.layers.Flatten())
         for size in config.layer_sizes:
             layers += [_hidden(config, size), *_dropout(config, seed_generator)]
+    elif config.network == "recurrent":
+        # What is seen of a value lies side by side.
+        layers.append(keras.layers.Reshape((values, math.prod(image_shape) // values)))
+        layers.append(LastState(math.prod(image_shape) // values, config.hidden_channels))
+        layers += _dropout(config, seed_generator)
     else:
-        inputs = image_shape[-1]
+        kernel, inputs = window(3, image_shape), image_shape[-1]
         for i in range(config.downsamplings + 1):
-            channels = config.hidden_channels * 2**i
-            layers.append(Convolution(channels, 3, 2 if i else 1, config.activation, "glorot_uniform", inputs=inputs))
+            channels, stride = config.hidden_channels * 2**i, window(2 if i else 1, image_shape)
+            layers.append(Convolution(channels, kernel, stride, config.activation, "glorot_uniform", inputs=inputs))
             inputs = channels
             if config.network == "residual":
-                layers += [ResidualBlock(channels, config.activation) for _ in range(config.blocks)]
+                layers += [ResidualBlock(channels, config.activation, size=kernel) for _ in range(config.blocks)]
             layers += _dropout(config, seed_generator)
         layers.append(keras.layers.Flatten())
     layers.append(keras.layers.Dense(2 * config.latent_size))
@@ -123,6 +138,7 @@ def decoder(config: VAEConfig, image_shape: Shape, parameters: int, seed_generat
         layers.append(keras.layers.Dense(height * width * outputs, use_bias=False))
         layers.append(keras.layers.Reshape((height, width, outputs)))
     else:
+        kernel = window(3, image_shape)
         coarse_height, coarse_width = halved(image_shape[:2], config.downsamplings)
         channels = config.hidden_channels * 2**config.downsamplings
         layers.append(keras.layers.Dense(coarse_height * coarse_width * channels, activation=config.activation))
@@ -130,11 +146,11 @@ def decoder(config: VAEConfig, image_shape: Shape, parameters: int, seed_generat
         for i in reversed(range(config.downsamplings + 1)):
             channels = config.hidden_channels * 2**i
             if i < config.downsamplings:
-                layers.append(UpsampleTo(2 * channels, channels, *halved(image_shape[:2], i), config.activation))
+                layers.append(UpsampleTo(2 * channels, channels, image_shape, i, config.activation))
             if config.network == "residual":
-                layers += [ResidualBlock(channels, config.activation) for _ in range(config.blocks)]
+                layers += [ResidualBlock(channels, config.activation, size=kernel) for _ in range(config.blocks)]
             layers += _dropout(config, seed_generator)
-        last = Convolution(outputs, 3, kernel_initializer="glorot_uniform", use_bias=False, inputs=channels)
+        last = Convolution(outputs, kernel, kernel_initializer="glorot_uniform", use_bias=False, inputs=channels)
         layers.append(last)
     return _built(layers, (None, config.latent_size), "decoder")
 

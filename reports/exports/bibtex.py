@@ -80,7 +80,11 @@ FAMILIES = {
     "ladder_vae": ("sonderby2016ladder", "child2021very"),
     "vae": ("kingma2014auto", "rezende2014stochastic"),
 }
-DEQUANTISATIONS = {"uniform": "theis2016note", "variational": "ho2019flow"}
+DEQUANTISATIONS = {
+    "uniform": "theis2016note",
+    "variational": "ho2019flow",
+    "categorical": "lippe2021categorical",
+}
 OPTIMIZERS = dict.fromkeys(("adam", "adamax"), "kingma2015adam")
 SAMPLERS = {"tpe": "bergstra2011algorithms"}
 PRUNERS = {"halving": "li2020system"}

@@ -154,7 +154,7 @@ class Bound(_Part):
     importance_samples: int | None
     """Its number of samples k."""
     dequantisation: str | None
-    """``none``, ``uniform`` or ``variational``."""
+    """``none``, ``uniform``, ``variational`` or ``categorical``."""
     text: str
     """The same in words."""
 

@@ -100,6 +100,41 @@ def test_glows_conform_in_colour(monkeypatch, name):
     assert failures(OWN[name]) == {}
 
 
+OF_LINES = {
+    "vae, dense": VAEConfig(hidden_sizes=(16,), latent_size=3, input_scaling="one_hot"),
+    "vae, convolutional": VAEConfig(
+        network="convolutional", hidden_channels=8, downsamplings=1, latent_size=3, activation="silu"
+    ),
+    "vae, recurrent": VAEConfig(network="recurrent", hidden_channels=8, latent_size=2, input_scaling="one_hot"),
+    "glow, variational": GlowConfig(levels=1, flow_depth=2, hidden_channels=8, dequantisation="variational"),
+    "glow, encoded": GlowConfig(
+        levels=1, flow_depth=2, hidden_channels=8, dequantisation="categorical", encoding_channels=2
+    ),
+    "glow, encoded, of classes": GlowConfig(
+        levels=0, checkerboard_steps=2, hidden_channels=8, classes=2, dequantisation="categorical", encoding_channels=2
+    ),
+    "jet": JetConfig(patch_size=1, couplings=4, channel_couplings=0, width=8, heads=2),
+    "jet, encoded": JetConfig(
+        patch_size=1, couplings=3, width=8, heads=2, dequantisation="categorical", encoding_channels=2
+    ),
+    "autoregressive": AutoregressiveConfig(
+        hidden_channels=8, blocks=2, first_kernel=5, dilation_cycle=2, input_scaling="one_hot"
+    ),
+    "ladder vae": LadderVAEConfig(
+        hidden_channels=4, latent_layers=2, latent_channels=2, downsamplings=1, input_scaling="one_hot"
+    ),
+}
+
+
+@pytest.mark.backend
+@pytest.mark.slow
+@pytest.mark.parametrize("name", OF_LINES)
+def test_families_conform_on_lines(monkeypatch, name):
+    monkeypatch.setattr(conformance, "COUNTABLE", conformance.COUNTABLE[-2:])
+    monkeypatch.setattr(conformance, "SMALL", conformance.SMALL[-1:])
+    assert failures(OF_LINES[name]) == {}
+
+
 @pytest.fixture
 def made():
     """The user's family: its configuration, and its class to derive broken ones from."""

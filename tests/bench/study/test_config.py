@@ -4,7 +4,10 @@ from pydantic import ValidationError
 from bench.core.errors import SettingsError
 from bench.core.results import TRAINING_SETTINGS
 from bench.study.config import RunConfig, TrainingConfig, setting_name
+from models.autoregressive.config import AutoregressiveConfig
 from models.glow.config import GlowConfig
+from models.jet.config import JetConfig
+from models.ladder_vae.config import LadderVAEConfig
 from models.vae.config import VAEConfig
 
 
@@ -47,8 +50,35 @@ def test_budgets_share_a_hash_where_the_schedule_and_the_interval_do_not_depend_
     assert short.hash != config(**schedule, images=20_000).hash
 
 
-def test_hashes_of_logged_runs_stay_what_they_were():
-    assert DIFFERENT[0].hash == "3f97edf47e3b"
+LOGGED = {
+    "3f97edf47e3b": VAEConfig(),
+    "b5a97ed77f40": GlowConfig(),
+    "6d804bb32b64": JetConfig(),
+    "2f874bfebf4b": LadderVAEConfig(),
+    "60f86a943709": AutoregressiveConfig(),
+}
+
+
+@pytest.mark.parametrize("logged", LOGGED)
+def test_hashes_of_logged_runs_stay_what_they_were(logged):
+    assert config(LOGGED[logged]).hash == logged
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        VAEConfig(network="recurrent", symbol_dropout=0.1),
+        GlowConfig(encoding_channels=3),
+        LadderVAEConfig(input_scaling="one_hot"),
+        AutoregressiveConfig(dilation_cycle=2),
+    ],
+)
+def test_a_setting_that_came_later_changes_the_hash_where_it_differs(changed):
+    (later,) = changed.later_settings & changed.model_fields_set
+    without = changed.model_copy(update={later: type(changed).model_fields[later].default})
+    assert config(changed).hash != config(without).hash
+    assert later not in without.identity
+    assert changed.identity[later] == getattr(changed, later)
 
 
 def test_swept_values_go_where_their_names_belong():

@@ -35,7 +35,7 @@ def test_what_is_said_to_be_accepted_is():
     assert settings["hidden_sizes"] == "tuple, each whole from 1"
     assert settings["hidden_width"] == "whole from 1 or none"
     assert settings["dropout"] == "real from 0 below 1"
-    assert settings["network"] == "dense, convolutional, residual"
+    assert settings["network"] == "dense, convolutional, residual, recurrent"
     for name, values in (("latent_size", (1, 65536)), ("dropout", (0.0, 0.999)), ("hidden_width", (1, None))):
         for value in values:
             assert getattr(VAEConfig(**{name: value}), name) == value

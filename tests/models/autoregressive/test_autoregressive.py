@@ -112,12 +112,12 @@ def test_an_untrained_model_has_the_marginals_of_the_training_images(array):
     assert_allclose(scipy.special.softmax(logits, axis=-1), frequencies, rtol=1e-4)
 
 
-@pytest.mark.parametrize("size", [3, 5])
-def test_the_gradient_of_the_patches_is_their_transpose(float64, normal, gradient, array, size):
-    x, weight = normal(2, 4, 3, 2), normal(2, 4, 3, 2 * len(taps(size)), seed=1)
-    slope = gradient(lambda x: causal_patches(x, size) * weight, x)
-    direction = normal(2, 4, 3, 2, seed=2)
-    change = (array(causal_patches(direction, size)) * array(weight)).sum()
+@pytest.mark.parametrize(("size", "dilation"), [(3, 1), (5, 1), (3, 2), ((1, 5), 2)])
+def test_the_gradient_of_the_patches_is_their_transpose(float64, normal, gradient, array, size, dilation):
+    x, weight = normal(2, 4, 6, 2), normal(2, 4, 6, 2 * len(taps(size)), seed=1)
+    slope = gradient(lambda x: causal_patches(x, size, dilation) * weight, x)
+    direction = normal(2, 4, 6, 2, seed=2)
+    change = (array(causal_patches(direction, size, dilation)) * array(weight)).sum()
     assert_allclose((slope * array(direction)).sum(), change, rtol=1e-10)
 
 

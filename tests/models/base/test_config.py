@@ -27,7 +27,7 @@ def test_configurations_import_no_framework():
         ({"latent_sise": 3}, ["latent_sise", "Extra inputs are not permitted"]),
         ({"latent_size": 0}, ["latent_size", "greater than or equal to 1", "input_value=0"]),
         ({"beta": float("nan")}, ["beta", "finite"]),
-        ({"network": "transformer"}, ["network", "'dense', 'convolutional' or 'residual'", "transformer"]),
+        ({"network": "transformer"}, ["network", "'residual' or 'recurrent'", "transformer"]),
         ({"training_samples": 5, "beta": 2.0}, ["training_samples=5", "beta=2.0", "needs beta=1"]),
         ({"training_samples": 5, "free_bits": 0.1}, ["free_bits=0.1"]),
         ({"training_samples": 5, "kl_warmup_steps": 9}, ["kl_warmup_steps=9"]),

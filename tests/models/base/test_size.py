@@ -57,14 +57,47 @@ CONFIGURATIONS = {
 }
 
 
-@pytest.mark.parametrize("name", CONFIGURATIONS)
-def test_size_without_building_is_that_of_the_built_model(name):
+LINES = {
+    **{name: CONFIGURATIONS[name] for name in ("residual", "all of a flow", "autoregressive", "ladder, deep")},
+    "jet, variational": CONFIGURATIONS["jet, variational"],
+    "convolutional, one-hot": (
+        VAEConfig(network="convolutional", hidden_channels=3, downsamplings=3, input_scaling="one_hot"),
+        40,
+    ),
+    "recurrent": (VAEConfig(network="recurrent", hidden_channels=5, latent_size=3, input_scaling="one_hot"), 40),
+    "recurrent, ordered": (VAEConfig(network="recurrent", hidden_channels=5, latent_size=3), 256),
+    "dilated": (AutoregressiveConfig(hidden_channels=7, blocks=3, dilation_cycle=2, input_scaling="one_hot"), 5),
+    "ladder, one-hot": (LadderVAEConfig(hidden_channels=3, latent_layers=2, input_scaling="one_hot"), 5),
+    "encoded": (GlowConfig(levels=2, flow_depth=1, hidden_channels=5, dequantisation="categorical"), 7),
+    "jet, encoded": (JetConfig(couplings=2, width=6, heads=2, dequantisation="categorical", encoding_channels=3), 7),
+}
+
+
+def is_that_of_the_built_model(config, image_shape, grey_levels):
     from models.registry import build_model
 
-    config, grey_levels = CONFIGURATIONS[name]
-    model = build_model(config, (4, 8, 3), grey_levels)
+    model = build_model(config, image_shape, grey_levels)
     built = sum(math.prod(weight.shape) for weight in model.trainable_variables)
-    assert config.size((4, 8, 3), grey_levels).parameters == built
+    assert config.size(image_shape, grey_levels).parameters == built
+
+
+@pytest.mark.parametrize("name", CONFIGURATIONS)
+def test_size_without_building_is_that_of_the_built_model(name):
+    config, grey_levels = CONFIGURATIONS[name]
+    is_that_of_the_built_model(config, (4, 8, 3), grey_levels)
+
+
+@pytest.mark.parametrize("name", LINES)
+def test_size_of_a_model_of_lines_is_that_of_the_built_one(name):
+    config, grey_levels = LINES[name]
+    is_that_of_the_built_model(config, (1, 8, 2), grey_levels)
+
+
+def test_a_recurrent_vae_multiplies_at_each_value():
+    config = VAEConfig(network="recurrent", hidden_channels=4, latent_size=3, input_scaling="one_hot")
+    step = 3 * 4 * (5 + 4)  # one of 5 symbols and the state, to three gates
+    once = 4 * 6 + 3 * 4 + 3 * 12  # to mean and scale; from z to the first state and to the gates
+    assert config.size((1, 6, 1), 5).multiplications == 6 * (2 * step + 4 * 5) + once
 
 
 def test_a_dense_vae_multiplies_once_for_each_weight_of_its_matrices():

@@ -39,6 +39,7 @@ def mixture_step():
 
 BIJECTIONS = {
     "squeeze": Squeeze,
+    "squeeze of lines": lambda: Squeeze((1, 2)),
     "actnorm": ActNorm,
     "plain convolution": PlainConvolution,
     "lu convolution": LUConvolution,
@@ -46,6 +47,7 @@ BIJECTIONS = {
     "additive coupling": lambda: Coupling(Additive(), NETWORK),
     "mixture coupling": lambda: Coupling(MixtureLogistic(3), NETWORK),
     "residual coupling": lambda: Coupling(Affine(), residual),
+    "coupling of lines": lambda: Coupling(Affine(), network_of("convolutional", 5, blocks=0, size=(1, 3))),
     "affine checkerboard": lambda: CheckerboardCoupling(Affine(), NETWORK),
     "mixture checkerboard": lambda: CheckerboardCoupling(MixtureLogistic(2), residual),
     "flow step": flow_step,
@@ -183,6 +185,12 @@ def test_squeeze_moves_each_block_of_two_by_two_into_the_channels_of_one_pixel(a
         for column in range(3):
             block = x[0, 2 * row : 2 * row + 2, 2 * column : 2 * column + 2]
             assert set(y[0, row, column]) == set(block.ravel())
+
+
+def test_of_lines_two_pixels_in_a_row_become_the_channels_of_one(array):
+    line = ops.reshape(ops.arange(8, dtype="float32"), (1, 1, 4, 2))  # channels 0, 1 of pixel 0, 2, 3 of pixel 1, …
+    squeezed, _ = Squeeze((1, 2))(line)
+    assert array(squeezed).tolist() == [[[[0, 2, 1, 3], [4, 6, 5, 7]]]]
 
 
 def test_coupling_leaves_the_first_half_of_the_channels_alone(float64, perturb, normal, array):

@@ -7,6 +7,7 @@ from keras import ops
 from numpy.testing import assert_allclose
 
 from bench.runtime.autodiff import gradients
+from models.base.window import pair
 from models.layers import convolution
 from models.layers.convolution import FEW_CHANNELS, Convolution, convolve, convolve_transposed, patches, shifted_sum
 
@@ -34,6 +35,17 @@ CONVOLUTIONS = [
 ]
 
 
+# On a line, an image of height 1: products of either form, the backend's, strides that divide the length or do not.
+LINES = [
+    (2, 5, (1, 3), (1, 1), (1, 6)),
+    (5, 2, (1, 5), (1, 1), (1, 6)),
+    (MANY, MANY + 1, (1, 3), (1, 1), (1, 5)),
+    (2, 3, (1, 3), (1, 2), (1, 6)),
+    (3, 2, (1, 3), (1, 2), (1, 5)),
+    (3, 2, (1, 5), (1, 3), (1, 7)),
+]
+
+
 @pytest.fixture
 def our_gradient(monkeypatch):
     """On any backend."""
@@ -47,10 +59,10 @@ def sum_of_sines(function, variables):
 
 
 @pytest.mark.usefixtures("our_gradient")
-@pytest.mark.parametrize("shape", PRODUCTS + CONVOLUTIONS, ids=str)
+@pytest.mark.parametrize("shape", PRODUCTS + CONVOLUTIONS + LINES, ids=str)
 def test_value_and_gradients_are_those_of_keras_s_convolution(normal, array, shape):
     channels, filters, size, stride, image = shape
-    x, kernel = normal(3, *image, channels), normal(size, size, channels, filters, seed=1)
+    x, kernel = normal(3, *image, channels), normal(*pair(size), channels, filters, seed=1)
     layer = keras.layers.Conv2D(filters, size, strides=stride, padding="same", use_bias=False)
     layer.build(x.shape)
     layer.kernel.assign(kernel)
@@ -62,15 +74,19 @@ def test_value_and_gradients_are_those_of_keras_s_convolution(normal, array, sha
 
 
 @pytest.mark.usefixtures("our_gradient")
-@pytest.mark.parametrize("shape", [(3, 2, 3, 2), (2, 5, 5, 2), (MANY, 2, 3, 1), (2, 3, 3, 3)], ids=str)
+@pytest.mark.parametrize(
+    "shape",
+    [(3, 2, 3, 2), (2, 5, 5, 2), (MANY, 2, 3, 1), (2, 3, 3, 3), (3, 2, (1, 3), (1, 2)), (2, 3, (1, 5), (1, 3))],
+    ids=str,
+)
 def test_value_and_gradients_are_those_of_keras_s_transposed_convolution(normal, array, shape):
     channels, filters, size, stride = shape
-    y, kernel = normal(3, 5, 4, filters), normal(size, size, channels, filters, seed=1)
+    y, kernel = normal(3, 5, 4, filters), normal(*pair(size), channels, filters, seed=1)
     layer = keras.layers.Conv2DTranspose(channels, size, strides=stride, padding="same", use_bias=False)
     layer.build(y.shape)
     layer.kernel.assign(kernel)
     x = array(convolve_transposed(y, kernel, stride))
-    assert x.shape == (3, stride * 5, stride * 4, channels)
+    assert x.shape == (3, pair(stride)[0] * 5, pair(stride)[1] * 4, channels)
     assert_allclose(x, array(layer(y)), atol=1e-12)
     found = sum_of_sines(lambda y, kernel: convolve_transposed(y, kernel, stride), [y, kernel])
     expected = sum_of_sines(
@@ -91,7 +107,9 @@ def test_convolution_and_transposed_convolution_are_transposes(normal, array, si
 def test_patches_are_the_transpose_of_the_flipped_shifted_sum(normal, array):
     x, y = normal(2, 4, 6, 3), normal(2, 4, 6, 27, seed=1)
     flipped = ops.reshape(ops.flip(ops.reshape(y, (2, 4, 6, 9, 3)), 3), (2, 4, 6, 27))
-    assert_allclose(array(ops.sum(patches(x, 3) * y)), array(ops.sum(x * shifted_sum(flipped, 3))), rtol=1e-12)
+    assert_allclose(
+        array(ops.sum(patches(x, (3, 3)) * y)), array(ops.sum(x * shifted_sum(flipped, (3, 3)))), rtol=1e-12
+    )
 
 
 def test_xla_s_gradients_on_a_processor_alone_are_replaced(monkeypatch):
@@ -99,6 +117,12 @@ def test_xla_s_gradients_on_a_processor_alone_are_replaced(monkeypatch):
         monkeypatch.setattr(keras.backend, "backend", lambda backend=backend: backend)
         monkeypatch.setattr(keras.distribution, "list_devices", lambda device=device: [device])
         assert convolution.runs_by_xla_on_a_processor() is expected
+
+
+@pytest.mark.parametrize("shape", [(2, 5), (MANY, MANY)], ids=str)
+def test_on_a_line_the_outer_rows_of_a_square_kernel_see_nothing(normal, array, shape):
+    x, kernel = normal(3, 1, 6, shape[0]), normal(5, 5, *shape, seed=1)
+    assert_allclose(array(convolve(x, kernel[2:3])), array(convolve(x, kernel)), atol=1e-12)
 
 
 # The layer.
