@@ -169,6 +169,9 @@ def _load(client: MlflowClient, uri: str, study_id: str) -> StudyResults:
     try:
         study = _StudyTag.model_validate_json(tags["reparam.study"])
         dataset, provenance = (_OBJECT.validate_json(tags[f"reparam.{name}"]) for name in ("dataset", "provenance"))
+        # Earlier versions knew images alone.
+        dataset = {"kind": "image", "encoding": "", "sample_rate": None, **dataset}
+        dataset["symbols"] = list(_text(dataset.get("symbols", "")))
         _DATASET.validate_python({name: value for name, value in dataset.items() if name not in ("digest", "held_out")})
         settings = _OBJECT.validate_json(tags["reparam.settings"])
         selected = _SELECTED.validate_json(tags.get("reparam.selected", "{}"))
