@@ -140,13 +140,13 @@ def _plan(name: str, source: str, parts: Mapping[str, Part], preparation: Prepar
         class_names = ()
     missing = missing_splits(counts)
     sentences = [
-        f"{source}; {_count(len(flat), 'recording')} at {_rates(rates, rate)}, {encoding} to {LEVELS} levels",
-        f"in windows of {window} samples" + _split_off(missing, way),
+        f"{source}; {_count(len(flat), 'recording')} at {_rates(rates, rate)}, {encoding} to {LEVELS} levels, in "
+        f"windows of {window} samples{_split_off(missing, way)}"
     ]
-    if (short := sum(count == 0 for found in windows.values() for count in found)) > 0:
-        sentences.append(f"{_count(short, 'recording')} shorter than a window left out")
+    if short := sum(count == 0 for found in windows.values() for count in found):
+        sentences.append(f"{short:,} of the recordings {'is' if short == 1 else 'are'} shorter than a window")
     if left := total - window * sum(counts.values()):
-        sentences.append(f"{left:,} samples that fill no window left out")
+        sentences.append(f"what fills no window ({left:,} samples in all) is left out")
     info = DatasetInfo(
         name=name,
         image_shape=(1, window, 1),

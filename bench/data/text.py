@@ -154,8 +154,8 @@ def cut_text(
         grey_levels=grey_levels,
         sizes={split: len(found) for split, found in splits.items()},
         classes=0,
-        source=f"{source}, {said}; in windows of {window} {noun}{_by(parts)}"
-        f"{_left(length - sum(counts.values()) * window, noun)}.",
+        source=f"{source}, {said}, in windows of {window} {noun}{_by(parts)}"
+        f"{_left(length - sum(counts.values()) * window)}.",
         split_off=missing_splits(counts),
         kind="text",
         encoding="bytes" if in_bytes else "characters",
@@ -184,7 +184,7 @@ def _read(file: Path, in_bytes: bool) -> Codes:
 def _all_bytes(splits: Mapping[str, Codes], where: str) -> tuple[str, npt.NDArray[np.integer], str]:
     """No alphabet, the level of each byte, and what is to be said of them."""
     _check_several(np.flatnonzero(_occurring(splits["train"], LEVELS)), where, "bytes")
-    return "", np.arange(LEVELS), "bytes"
+    return "", np.arange(LEVELS), "as bytes"
 
 
 def _alphabet(
@@ -212,11 +212,10 @@ def _alphabet(
         )
     levels = np.full(_CODES, max(0, symbols.find(UNKNOWN)), np.int64)
     levels[to_codes(symbols)] = np.arange(len(symbols))
-    said = f"UTF-8; {len(symbols)} symbols, " + ("the training part's" if given is None else "those of the other data")
+    said = "those of the training part" if given is None else "those of the data that it is compared with"
     if any(unknown.values()):
-        counted = " and ".join(f"{n:,} of {split}" for split, n in unknown.items() if n)
-        said += f" and U+FFFD for any other ({counted})"
-    return symbols, levels, said
+        said += f", and U+FFFD for others: {', '.join(f'{n:,} of {split}' for split, n in unknown.items() if n)}"
+    return symbols, levels, f"as UTF-8 of {len(symbols)} symbols ({said})"
 
 
 def _occurring(codes: Codes, count: int) -> npt.NDArray[np.bool_]:
@@ -237,5 +236,5 @@ def _by(parts: Collection[str]) -> str:
     return f", {'' if ALL in parts else ' and '.join(missing) + ' '}split off by position" if missing else ""
 
 
-def _left(symbols: int, noun: str) -> str:
-    return f", {symbols:,} {noun} that fill no window left out" if symbols else ""
+def _left(symbols: int) -> str:
+    return f"; what fills no window ({symbols:,} in all) is left out" if symbols else ""
