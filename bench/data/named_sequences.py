@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from bench.core.errors import DataError
+from bench.core.sequences import Kind
 from bench.data.audio import describe_recordings, load_recordings
 from bench.data.cache import cache_folder
 from bench.data.dataset import Dataset, DatasetInfo
@@ -36,6 +37,7 @@ class NamedSequence:
 
     Attributes:
         name: the name.
+        kind: text or audio.
         file: the file or folder of the cache that it is read from; empty if it needs none.
         origin: what that is, where it is to be had, and under which licence.
         describe: its metadata.
@@ -43,6 +45,7 @@ class NamedSequence:
     """
 
     name: str
+    kind: Kind
     file: str
     origin: str
     describe: Callable[[Preparation], DatasetInfo]
@@ -151,7 +154,7 @@ def _load_digits(preparation: Preparation) -> Dataset:
 
 def _text(name: str, file: str, origin: str, load: Callable[[Preparation], Dataset]) -> NamedSequence:
     # The alphabet of a text is not known before all of it is read.
-    return NamedSequence(name, file, origin, lambda preparation: load(preparation).info, load)
+    return NamedSequence(name, "text", file, origin, lambda preparation: load(preparation).info, load)
 
 
 SEQUENCES: dict[str, NamedSequence] = {
@@ -173,6 +176,7 @@ SEQUENCES: dict[str, NamedSequence] = {
         ),
         NamedSequence(
             "free_spoken_digits",
+            "audio",
             "free-spoken-digit-dataset",
             "a clone of https://github.com/Jakobovski/free-spoken-digit-dataset (27 MB; CC BY-SA 4.0)",
             _describe_digits,

@@ -32,7 +32,8 @@ _OF = {
     "speakers": "sound",
 }
 """What each setting is for."""
-_IN_WORDS = {"image": "images", "text": "text", "audio": "sound"}
+IN_WORDS: dict[Kind, str] = {"image": "images", "text": "text", "audio": "sound"}
+"""Kinds of data."""
 _SIZE = re.compile(r"(\d{1,4})(?:[xX](\d{1,4}))?")
 _LUMA = np.array([19595, 38470, 7471], np.uint32)
 """ITU-R 601's weights of red, green and blue in 16 bits, as Pillow's mode ``L`` has them."""
@@ -106,7 +107,7 @@ class Preparation:
         Raises:
             DataError: one is.
         """
-        mine = _IN_WORDS[kind]
+        mine = IN_WORDS[kind]
         for name, of in _OF.items():
             if getattr(self, name) not in (None, False) and mine not in of:
                 option = f"--{name.replace('_', '-')}"

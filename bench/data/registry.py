@@ -19,6 +19,7 @@ import numpy.typing as npt
 
 from bench.core.errors import DataError, SettingsError
 from bench.core.extensions import mark_as_code
+from bench.core.sequences import Kind
 from bench.data import audio, folder, npz, text
 from bench.data.binarized_mnist import BINARIZED_MNIST, load_binarized_mnist
 from bench.data.bundled import DIGITS, load_digits
@@ -38,7 +39,7 @@ from bench.data.named_sequences import SEQUENCES
 from bench.data.npz import describe_arrays, load_arrays
 from bench.data.npz_archive import ArraysInMemory
 from bench.data.other_formats import SOUNDS, TEXTS, holds_numbers
-from bench.data.preparation import AS_STORED, Preparation
+from bench.data.preparation import AS_STORED, IN_WORDS, Preparation
 
 _LOADERS: dict[str, tuple[DatasetInfo, Callable[[], Dataset]]] = {
     info.name: (info, loader)
@@ -209,8 +210,17 @@ def _reader(path: Path, preparation: Preparation) -> _Reader:
         return audio
     elif preparation.text_unit or (path.suffix.lower() in TEXTS and not holds_numbers(path)):
         return text
-    preparation.check_kind("image", str(path))
     return folder if path.is_dir() else npz
+
+
+def _kind(dataset: str, preparation: Preparation) -> Kind:
+    """What a data set is of."""
+    if dataset in SEQUENCES:
+        return SEQUENCES[dataset].kind
+    if dataset in _LOADERS or dataset in _REGISTERED:
+        return "image"
+    reader = _reader(_existing_path(dataset), preparation)
+    return "text" if reader is text else "audio" if reader is audio else "image"
 
 
 def _check_built_in_grey_levels(info: DatasetInfo, grey_levels: int | None) -> None:
@@ -259,13 +269,18 @@ def check_outside(dataset: str, info: DatasetInfo, preparation: Preparation = AS
 
     Raises:
         DataError: there is no such data set, or it is text that its alphabet cannot write.
-        SettingsError: its images have another shape or number of grey levels.
+        SettingsError: it is of another kind, or its images have another shape or number of grey levels.
     """
     own_levels = replace(preparation, grey_levels=None, train_images=None)
     if info.kind != "image":
         own_levels = replace(own_levels, window=info.image_shape[1], sample_rate=info.sample_rate)
     if info.encoding == "characters":
         own_levels = replace(own_levels, symbols=info.symbols)
+    if (kind := _kind(dataset, preparation)) != info.kind:
+        raise SettingsError(
+            f"outside_dataset={dataset!r} is {IN_WORDS[kind]}, and {info.name} is {IN_WORDS[info.kind]}: likelihoods "
+            "of other kinds of data are not comparable"
+        )
     other = describe(dataset, own_levels)
     if _meaning(other) != _meaning(info):
         mine, others = map(_in_words, (info, other))
