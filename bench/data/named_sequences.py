@@ -24,7 +24,9 @@ from bench.data.splitting import ALL
 from bench.data.text import Codes, cut_text, decode, read_bytes, to_codes
 
 _TEXT8_SPLITS = {"train": (0, 90), "validation": (90, 95), "test": (95, 100)}
-"""Millions of characters of text8, as its likelihoods are published (Mikolov et al. 2012)."""
+"""Hundredths of text8, as its likelihoods are published (Mikolov et al. 2012)."""
+_TEXT8_PERCENT = 10**6
+"""Characters of one of them."""
 _PTB_FILES = {"train": "ptb.char.train.txt", "validation": "ptb.char.valid.txt", "test": "ptb.char.test.txt"}
 _DIGIT = re.compile(r"(\d)_([A-Za-z]+)_(\d+)\.wav")
 _DIGIT_SPLITS = {"train": range(10, 10**6), "validation": range(5, 10), "test": range(5)}
@@ -90,13 +92,15 @@ def _load_topics(preparation: Preparation) -> Dataset:
 def _load_text8(preparation: Preparation) -> Dataset:
     file = _cached("text8")
     content = np.frombuffer(read_bytes(file), np.uint8)
-    if len(content) != 10**8:
+    if len(content) != 100 * _TEXT8_PERCENT:
         raise DataError(
             f"{file} holds {len(content):,} bytes; text8 holds 100,000,000. Unpack text8.zip again, or give the file "
             "by its path as a text of your own."
         )
     # ASCII: a byte is its code point.
-    parts = {split: [content[start * 10**6 : end * 10**6]] for split, (start, end) in _TEXT8_SPLITS.items()}
+    parts = {
+        split: [content[start * _TEXT8_PERCENT : end * _TEXT8_PERCENT]] for split, (start, end) in _TEXT8_SPLITS.items()
+    }
     source = (
         "text8 (Mahoney 2006), 100 MB of English Wikipedia in 26 letters and the space, CC BY-SA; the first 90 million "
         "characters are train, then 5 million validation and 5 million test"

@@ -9,6 +9,7 @@ import pytest
 
 from bench.core.errors import DataError
 from bench.core.sequences import to_text
+from bench.data import named_sequences
 from bench.data.preparation import Preparation
 from bench.data.registry import BUILT_IN, SEQUENCES, describe, is_cached, load
 from tests.bench.data.sounds import save
@@ -51,22 +52,23 @@ def test_ptb_is_its_characters_without_the_spaces_between_them(cache: Path) -> N
     folder.mkdir()
     for part in ("train", "valid", "test"):
         (folder / f"ptb.char.{part}.txt").write_text(" n o _ i t \n w a s n ' t _ b l a c k _ m o n d a y \n" * 20)
-    dataset = load("ptb_characters", Preparation(window=29))
+    dataset = load("ptb_characters", Preparation(window=26))
     assert dataset.info.sizes == {"train": 20, "validation": 20, "test": 20}
-    assert to_text(dataset.tuning.train.images[0], dataset.info.symbols) == "no it\nwasn't black monday\nno "
+    assert to_text(dataset.tuning.train.images[0], dataset.info.symbols) == "no it\nwasn't black monday\n"
     (folder / "ptb.char.test.txt").unlink()
     with pytest.raises(DataError, match=r"ptb\.char\.test\.txt cannot be read"):
         load("ptb_characters")
 
 
-def test_text8_is_split_as_it_is_published(cache: Path) -> None:
+def test_text8_is_split_as_it_is_published(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (cache / "text8").write_bytes(b"not it")
     with pytest.raises(DataError, match=r"text8 holds 6 bytes; text8 holds 100,000,000"):
         load("text8")
+    monkeypatch.setattr(named_sequences, "_TEXT8_PERCENT", 1000)
     letters = np.frombuffer(b" abcdefghijklmnopqrstuvwxyz", np.uint8)
-    np.resize(letters, 10**8).tofile(cache / "text8")
+    np.resize(letters, 10**5).tofile(cache / "text8")
     info = describe("text8", Preparation(window=100))
-    assert info.sizes == {"train": 900_000, "validation": 50_000, "test": 50_000}
+    assert info.sizes == {"train": 900, "validation": 50, "test": 50}
     assert "".join(info.symbols) == letters.tobytes().decode()
 
 
