@@ -30,8 +30,8 @@ from bench.data.validation import assemble, check_memory, pixel_dtype, short_nam
 from bench.data.windows import by_position, check_enough
 
 DEFAULT_WINDOW = 64
-MOST_SYMBOLS = 512
-"""Largest alphabet: a softmax over thousands of characters is nobody's practice, and bytes take any text."""
+MOST_SYMBOLS = 400
+"""Largest alphabet, which must fit into a tag of MLflow's; bytes take any text."""
 _CODES = 0x110000
 """Code points of Unicode."""
 _BYTES_PER_BYTE = 12

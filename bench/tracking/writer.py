@@ -455,9 +455,10 @@ class ParentRun:
     def _describe(self) -> None:
         """Log what the study is and where it runs; each process that continues it logs this again."""
         study = self.study
-        # The names of a thousand classes are longer than a tag may be, and an alphabet as a list of strings may be.
+        # The names of a thousand classes are longer than a tag may be. Symbols are code points, in which nothing looks
+        # like a credential that is to be redacted.
         data = asdict(replace(study.dataset, class_names=())) | {
-            "symbols": "".join(study.dataset.symbols),
+            "symbols": [ord(symbol) for symbol in study.dataset.symbols],
             "digest": study.digest,
             "held_out": study.held_out,
         }

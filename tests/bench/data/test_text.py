@@ -170,7 +170,7 @@ BAD: dict[str, tuple[str | bytes, Preparation, str]] = {
     "too large an alphabet": (
         "".join(map(chr, range(0x4E00, 0x4E00 + 600))) * 2,
         SMALL,
-        r"holds 600 different characters; up to 512 .* --text-unit bytes",
+        r"holds 600 different characters; up to 400 .* --text-unit bytes",
     ),
 }
 
