@@ -59,16 +59,20 @@ def inspect(file: Path) -> Header:
 def read(file: Path) -> tuple[npt.NDArray[np.float64], int]:
     """The amplitudes in [-1, 1] of a recording (frames,), the mean over its channels, and its samples a second.
 
+    Floating-point numbers beyond are clipped.
+
     Raises:
         DataError: as for :func:`inspect`, or an amplitude is no number.
     """
     header = inspect(file)
     waveform, end = np.empty(header.frames), 0
     for block in _flac_blocks(file) if _is_flac(file) else _wav_blocks(file):
-        mono = block.mean(axis=1)
+        # What is no number, or becomes none, is refused.
+        with np.errstate(invalid="ignore", over="ignore"):
+            mono = block.mean(axis=1)
         if not np.isfinite(mono).all():
             raise DataError(f"{file} holds an amplitude that is no number; numbers from -1 to 1 are accepted.")
-        waveform[end : end + len(mono)] = mono[: header.frames - end]
+        waveform[end : end + len(mono)] = mono[: header.frames - end].clip(-1, 1)
         end += len(mono)
     if end != header.frames:
         raise DataError(f"{file} says that it holds {header.frames:,} samples, and holds {end:,}: it is cut short.")
@@ -162,7 +166,8 @@ def _wav_blocks(file: Path) -> Iterator[npt.NDArray[np.float64]]:
 
 def _amplitudes(content: bytes, wav: _Wav) -> npt.NDArray[np.float64]:
     if wav.is_float:
-        return np.frombuffer(content, f"<f{wav.width}").astype(np.float64)
+        with np.errstate(invalid="ignore"):  # Of what is no number.
+            return np.frombuffer(content, f"<f{wav.width}").astype(np.float64)
     if wav.width == 1:
         # The only ones without a sign.
         return (np.frombuffer(content, np.uint8).astype(np.float64) - 128) / 128

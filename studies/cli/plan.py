@@ -18,6 +18,7 @@ from bench.core.metrics import METRICS, SMALLEST_SET
 from bench.core.redaction import redact
 from bench.core.results import Measurement
 from bench.data.dataset import DatasetInfo
+from bench.data.named_sequences import SEQUENCES
 from bench.data.registry import BUILT_IN
 from bench.study.budget import images_of_runs, plan_time
 from bench.study.definition import CONVERGENT_EPOCHS, BoundStudy
@@ -36,6 +37,7 @@ from studies.cli.terminal import print_table
 
 CLASSES_SHOWN = 8
 """Largest number of classes that are named."""
+_OWN_DATA = {"image": "your.npz", "text": "your.txt", "audio": "your/recordings"}
 
 if TYPE_CHECKING:
     from bench.core.results import StudyResults
@@ -242,7 +244,8 @@ def next_steps(name: str, settings: StudySettings, outcome: StudyOutcome) -> Ite
     else:
         yield f"next      the same command with --seeds {settings.seeds * 2} adds final runs, as nothing is swept"
     if settings.dataset in BUILT_IN:
-        command = f"reparam-bench study {shlex.quote(name)} --dataset path/to/your.npz --dry-run"
+        own = _OWN_DATA[SEQUENCES[settings.dataset].kind if settings.dataset in SEQUENCES else "image"]
+        command = f"reparam-bench study {shlex.quote(name)} --dataset path/to/{own} --dry-run"
         yield f"your data {_found(command, 'reparam-bench')}"
 
 

@@ -384,6 +384,7 @@ def test_any_bytes_are_an_image_or_are_refused(tmp_path, data, kind):
 
 
 @ANY
+@pytest.mark.filterwarnings("error")
 @given(data=st.data(), form=st.sampled_from([(1, False), (2, False), (3, False), (4, True)]), extensible=st.booleans())
 def test_any_bytes_are_a_recording_or_are_refused(tmp_path, data, form, extensible):
     file = tmp_path / "my.wav"

@@ -103,9 +103,15 @@ def test_what_is_no_recording_is_refused(tmp_path: Path, name: str) -> None:
         recording.inspect(write(tmp_path, content))
 
 
-@pytest.mark.parametrize("value", [np.nan, np.inf])
-def test_an_amplitude_that_is_no_number_is_refused(tmp_path: Path, value: float) -> None:
-    file = write(tmp_path, wav(np.array([0, value, 0]), 8000, 4, is_float=True))
+def test_numbers_beyond_one_are_clipped(tmp_path: Path) -> None:
+    file = write(tmp_path, wav(np.array([0.5, 7, -1e300]), 8000, 8, is_float=True))
+    assert recording.read(file)[0].tolist() == [0.5, 1, -1]
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("value", [[np.nan, 0], [np.inf, -np.inf], [1.7e308, 1.7e308]])
+def test_an_amplitude_that_is_no_number_is_refused(tmp_path: Path, value: list[float]) -> None:
+    file = write(tmp_path, wav(np.array([[0, 0], value]), 8000, 8, is_float=True))
     with pytest.raises(DataError, match=r"x\.wav holds an amplitude that is no number"):
         recording.read(file)
 
