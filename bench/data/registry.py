@@ -284,7 +284,8 @@ def check_outside(dataset: str, info: DatasetInfo, preparation: Preparation = AS
     other = describe(dataset, own_levels)
     if _meaning(other) != _meaning(info):
         mine, others = map(_in_words, (info, other))
-        raise SettingsError(f"outside_dataset={dataset!r} has {others}: those of {info.name} are {mine}")
+        noun = "images " if info.kind == "image" else ""
+        raise SettingsError(f"outside_dataset={dataset!r} has {noun}{others}: those of {info.name} are {mine}")
     return own_levels
 
 
@@ -296,4 +297,4 @@ def _meaning(info: DatasetInfo) -> tuple[object, ...]:
 def _in_words(info: DatasetInfo) -> str:
     if info.kind != "image":
         return info.form
-    return f"images {'x'.join(map(str, info.image_shape))} with {info.grey_levels} grey levels"
+    return f"{'x'.join(map(str, info.image_shape))} with {info.grey_levels} grey levels"
