@@ -32,8 +32,10 @@ _OF = {
     "speakers": "sound",
 }
 """What each setting is for."""
-IN_WORDS: dict[Kind, str] = {"image": "images", "text": "text", "audio": "sound"}
+IN_WORDS: dict[str, str] = {"image": "images", "text": "text", "audio": "sound"}
 """Kinds of data."""
+LEAST_RATE, MOST_RATE = 1000, 384_000
+"""Samples a second that sound may have."""
 _SIZE = re.compile(r"(\d{1,4})(?:[xX](\d{1,4}))?")
 _LUMA = np.array([19595, 38470, 7471], np.uint32)
 """ITU-R 601's weights of red, green and blue in 16 bits, as Pillow's mode ``L`` has them."""

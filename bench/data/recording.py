@@ -16,9 +16,9 @@ import numpy as np
 import numpy.typing as npt
 
 from bench.core.errors import DataError
+from bench.data.preparation import LEAST_RATE, MOST_RATE
 
 MOST_CHANNELS = 64
-LEAST_RATE, MOST_RATE = 1000, 384_000
 _BLOCK_FRAMES = 2**18
 _MOST_CHUNKS = 1000
 """A file with more chunks before its sound is rejected."""
