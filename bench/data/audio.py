@@ -34,8 +34,9 @@ DEFAULT_WINDOW = 256
 DEFAULT_ENCODING: SoundEncoding = "mu-law"
 _MOST_RATES = 6
 """Largest number of rates that are named."""
-_BYTES_PER_SAMPLE = 4 * np.dtype(np.float64).itemsize
-"""Memory that reading a file takes, per sample: its waveform, and what makes levels of it."""
+_BYTES_PER_SAMPLE = 3 * np.dtype(np.float64).itemsize
+"""Memory that reading a file takes, per sample: its waveform, and that of another rate."""
+_BLOCK_SAMPLES = 2**20
 
 
 class _Plan(NamedTuple):
@@ -199,7 +200,12 @@ def _read_windows(file: Path, info: DatasetInfo, count: int) -> Images:
         waveform = resample_poly(waveform, ratio.numerator, ratio.denominator)
     if len(waveform) // window != count:
         raise DataError(f"{file} is now of another length; it has changed while it was read.")
-    return encode_waveform(waveform[: count * window], info.encoding).reshape(count, window)
+    levels = np.empty(count * window, np.uint8)
+    # In blocks, as what makes levels of a waveform takes several times its memory.
+    for start in range(0, len(levels), _BLOCK_SAMPLES):
+        block = slice(start, min(start + _BLOCK_SAMPLES, len(levels)))
+        levels[block] = encode_waveform(waveform[block], info.encoding)
+    return levels.reshape(count, window)
 
 
 def _length(header: recording.Header, rate: int) -> int:

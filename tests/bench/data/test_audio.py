@@ -67,6 +67,15 @@ def test_one_recording_is_cut_into_windows_and_split_by_position(tmp_path: Path,
     assert "split off by position; what fills no window (50 samples in all) is left out" in info.source
 
 
+def test_levels_do_not_depend_on_the_blocks_in_which_they_are_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    save(tmp_path / "x.wav", NOISE)
+    whole = registry.load(str(tmp_path / "x.wav"), SMALL).digest
+    monkeypatch.setattr(audio, "_BLOCK_SAMPLES", 17)
+    assert registry.load(str(tmp_path / "x.wav"), SMALL).digest == whole
+
+
 def test_linear_levels_of_eight_bits_are_those_of_the_file(tmp_path: Path) -> None:
     save(tmp_path / "x.wav", NOISE, width=1)
     dataset = registry.load(str(tmp_path / "x.wav"), LINEAR)
@@ -190,7 +199,7 @@ def test_an_hour_of_sound_is_described_by_its_header_and_refused_by_the_memory_t
     wanted = Preparation(window=256, sample_rate=8000)
     assert sum(registry.describe(str(file), wanted).sizes.values()) == seconds * 8000 // 256
     monkeypatch.setattr("bench.data.validation.MOST_BYTES", 2**30)
-    with pytest.raises(DataError, match=r"hour\.wav: .* GiB; up to 1\.0 GiB .* cut them into shorter files"):
+    with pytest.raises(DataError, match=r"hour\.wav: .* 3\.6 GiB; up to 1\.0 GiB .* cut them into shorter files"):
         registry.describe(str(file), wanted)
 
 
