@@ -213,7 +213,10 @@ def _list_files(top: Path, folder: Path, sought: Sought) -> list[Path]:
     # Sorted, as the order must not depend on the file system.
     files = sorted(_walk(top, folder.resolve(), sought), key=lambda file: file.relative_to(folder).as_posix())
     if not files:
-        raise DataError(f"{top} holds no {sought.noun}; files that end in {', '.join(sought.suffixes)} are accepted.")
+        others = f", or texts ({', '.join(TEXTS)}) or recordings ({', '.join(SOUNDS)})" if sought == IMAGES else ""
+        raise DataError(
+            f"{top} holds no {sought.noun}; files that end in {', '.join(sought.suffixes)} are accepted{others}."
+        )
     return files
 
 

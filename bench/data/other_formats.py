@@ -52,17 +52,16 @@ def advise(path: Path) -> None:
 
 
 def holds_numbers(path: Path) -> bool:
-    """Whether a file of text begins with a line of two numbers or more, and not with prose.
+    """Whether a file of text begins with a line of two numbers or more, perhaps below as many names.
 
     Raises:
         DataError: it cannot be read.
     """
     try:
-        with path.open("rb") as file:
-            fields = file.readline(_MOST_LINE_BYTES).decode(errors="replace").split()
+        first, second = (line.split() for line in _first_lines(path))
     except OSError as error:
         raise DataError(f"{path} cannot be read: {error.strerror}. A readable file is accepted.") from error
-    return len(fields) > 1 and all(map(_is_number, fields))
+    return len(first) > 1 and any(len(line) == len(first) and all(map(_is_number, line)) for line in (first, second))
 
 
 def _is_number(field: str) -> bool:
@@ -75,10 +74,14 @@ def square_side(values: int) -> int:
     return side if side * side == values else 0
 
 
+def _first_lines(path: Path) -> list[str]:
+    with path.open("rb") as file:
+        return [file.readline(_MOST_LINE_BYTES).decode(errors="replace").strip() for _ in range(2)]
+
+
 def _recipe(path: Path, separator: str | None) -> str:
     """What to type for a file of numbers, one image a line, perhaps with names above and a label before them."""
-    with path.open("rb") as file:
-        lines = [file.readline(_MOST_LINE_BYTES).decode(errors="replace").strip() for _ in range(2)]
+    lines = _first_lines(path)
     fields = lines[0].split(separator)
     named = not all(map(_is_number, fields))
     options = f", delimiter={separator!r}" * (separator is not None) + ", skiprows=1" * named
