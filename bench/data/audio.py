@@ -14,6 +14,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from fractions import Fraction
+from itertools import combinations
 from pathlib import Path
 from typing import NamedTuple
 
@@ -24,7 +25,7 @@ from bench.core.errors import DataError
 from bench.core.sequences import LEVELS, encode_waveform
 from bench.data import alignment, recording
 from bench.data.dataset import Dataset, DatasetInfo, Images, Split
-from bench.data.folder_layout import RECORDINGS, Part, list_parts, valid_text
+from bench.data.folder_layout import RECORDINGS, Part, list_by_owner, list_parts, valid_text
 from bench.data.preparation import AS_STORED, Preparation, SoundEncoding
 from bench.data.splitting import ALL, SPLITS, Selection, missing_splits
 from bench.data.validation import assemble, check_memory, short_name
@@ -59,7 +60,7 @@ def describe(path: Path, preparation: Preparation = AS_STORED) -> DatasetInfo:
     Raises:
         DataError: one is unreadable, or cut short; there are too few or too short ones, or they would fill the memory.
     """
-    return describe_recordings(*_own(path), preparation, str(path))
+    return describe_recordings(*_own(path, preparation.speakers), preparation, str(path))
 
 
 def load(path: Path, preparation: Preparation = AS_STORED) -> Dataset:
@@ -72,7 +73,7 @@ def load(path: Path, preparation: Preparation = AS_STORED) -> Dataset:
     Raises:
         DataError: as for :func:`describe`, or an amplitude is no number.
     """
-    return load_recordings(*_own(path), preparation, str(path))
+    return load_recordings(*_own(path, preparation.speakers), preparation, str(path))
 
 
 def describe_recordings(
@@ -113,11 +114,13 @@ def load_recordings(name: str, source: str, parts: Mapping[str, Part], preparati
     return assemble(info, splits, where)
 
 
-def _own(path: Path) -> tuple[str, str, dict[str, Part]]:
-    """Name, source and files of the user's own recordings."""
+def _own(path: Path, speakers: bool) -> tuple[str, str, dict[str, Part]]:
+    """Name, source and files of the user's own recordings, whose classes may be speakers."""
     name = valid_text(path.resolve().name)
-    parts = list_parts(path, RECORDINGS) if path.is_dir() else {ALL: Part([path], None, ())}
-    kind = "folder" if path.is_dir() else "file"
+    if path.is_dir():
+        kind, parts = "folder", (list_by_owner if speakers else list_parts)(path, RECORDINGS)
+    else:
+        kind, parts = "file", {ALL: Part([path], None, ())}
     return short_name(path.resolve().stem), f"the user's own {kind} {name}", parts
 
 
@@ -170,10 +173,14 @@ def _split(
     """The windows of each split, and how they were split off."""
     pool = ALL if ALL in parts else "train"
     if speakers:
-        labels = parts[pool].labels
-        if labels is None:
-            raise DataError(f"{where}: --speakers takes a sub-folder for each speaker, and there are none.")
-        return by_group(windows, labels, where, "speakers"), "speaker"
+        labels = {part: found.labels for part, found in parts.items() if found.labels is not None}
+        if pool not in labels:
+            raise DataError(f"{where}: --speakers takes a folder with a sub-folder for each speaker.")
+        for one, other in combinations(labels, 2):
+            if both := np.intersect1d(labels[one], labels[other]).tolist():
+                name = parts[one].class_names[both[0]]
+                raise DataError(f"{where}: the speaker {name} is in {one} and in {other}; in one of them is accepted.")
+        return by_group(windows, labels[pool], where, "speakers"), "speaker"
     if sum(count > 0 for count in windows[pool]) < len({"train", *missing_splits(windows)}):
         return by_position({part: sum(found) for part, found in windows.items()}, where), "position"
     return by_group(windows, range(len(windows[pool])), where, "files"), "file"

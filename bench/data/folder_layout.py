@@ -91,6 +91,27 @@ def list_parts(folder: Path, sought: Sought = IMAGES) -> dict[str, Part]:
     return _find_classes(tops, found, sought)
 
 
+def list_by_owner(folder: Path, sought: Sought) -> dict[str, Part]:
+    """The files of each part, and as their classes whose they are: the sub-folder that each lies in.
+
+    Raises:
+        DataError: a file lies in none.
+    """
+    tops = _find_parts(folder, sought)
+    files = {part: _shuffle(_list_files(top, folder, sought)) for part, top in tops.items()}
+    owners = {part: [_sub_folder(file, tops[part]) or "" for file in found] for part, found in files.items()}
+    for part, found in owners.items():
+        if "" in found:
+            raise DataError(
+                f"{files[part][found.index('')]} lies in no sub-folder; a sub-folder for each speaker is accepted, or "
+                "no --speakers."
+            )
+    names = sorted({name for found in owners.values() for name in found})
+    shown = tuple(map(valid_text, names))
+    labels = {part: np.array([names.index(name) for name in found], np.int64) for part, found in owners.items()}
+    return {part: Part(found, labels[part], shown) for part, found in files.items()}
+
+
 def list_texts(folder: Path) -> dict[str, list[Path]]:
     """The texts of each part, by their names."""
     tops = _find_parts(folder, TEXT)

@@ -130,8 +130,26 @@ def test_no_speaker_is_in_two_splits(tmp_path: Path) -> None:
         shutil.rmtree(tmp_path / name)
     with pytest.raises(DataError, match=r"has 2 speakers of a window or more; 3 or more are accepted"):
         registry.describe(str(tmp_path), wanted)
-    with pytest.raises(DataError, match="--speakers takes a sub-folder for each speaker, and there are none"):
+    with pytest.raises(DataError, match=r"\d\.wav lies in no sub-folder; a sub-folder for each speaker is accepted"):
         registry.describe(str(tmp_path / "a"), wanted)
+    with pytest.raises(DataError, match="--speakers takes a folder with a sub-folder for each speaker"):
+        registry.describe(str(tmp_path / "a" / "0.wav"), wanted)
+
+
+def test_speakers_of_splits_that_a_folder_names_are_others(tmp_path: Path) -> None:
+    names = ("train/a", "train/b", "valid/c", "test/d/chapter")
+    constant(tmp_path, {f"{name}/{i}.wav": 250 for name in names for i in range(2)})
+    wanted = Preparation(window=100, sound_encoding="linear", speakers=True)
+    assert list(map(len, levels(registry.load(str(tmp_path), wanted)))) == [4, 2, 2]
+    shutil.move(tmp_path / "test" / "d", tmp_path / "test" / "b")
+    with pytest.raises(DataError, match="the speaker b is in train and in test; in one of them is accepted"):
+        registry.describe(str(tmp_path), wanted)
+
+
+def test_speakers_may_have_a_recording_each(tmp_path: Path) -> None:
+    constant(tmp_path, {f"{name}/{name}.wav": 250 for name in "abcdef"})
+    wanted = Preparation(window=100, sound_encoding="linear", speakers=True)
+    assert sum(map(len, levels(registry.load(str(tmp_path), wanted)))) == 6
 
 
 def test_splits_that_a_folder_names_are_kept_and_a_missing_one_is_whole_files(tmp_path: Path) -> None:
