@@ -132,8 +132,9 @@ def test_no_speaker_is_in_two_splits(tmp_path: Path) -> None:
         registry.describe(str(tmp_path), wanted)
     with pytest.raises(DataError, match=r"\d\.wav lies in no sub-folder; a sub-folder for each speaker is accepted"):
         registry.describe(str(tmp_path / "a"), wanted)
+    constant(tmp_path, {"one.wav": 2500})
     with pytest.raises(DataError, match="--speakers takes a folder with a sub-folder for each speaker"):
-        registry.describe(str(tmp_path / "a" / "0.wav"), wanted)
+        registry.describe(str(tmp_path / "one.wav"), wanted)
 
 
 def test_speakers_of_splits_that_a_folder_names_are_others(tmp_path: Path) -> None:
