@@ -83,6 +83,16 @@ def test_linear_levels_of_eight_bits_are_those_of_the_file(tmp_path: Path) -> No
     assert found == (tmp_path / "x.wav").read_bytes()[44:4044]
 
 
+def test_flac_is_the_same_data_as_wav(tmp_path: Path) -> None:
+    soundfile = pytest.importorskip("soundfile")
+    for kind in ("wav", "flac"):
+        (tmp_path / kind).mkdir()
+        for i in range(6):
+            sound = np.rint(NOISE[: 900 + 100 * i] * 2**15).clip(-(2**15), 2**15 - 1).astype(np.int16)
+            soundfile.write(tmp_path / kind / f"{i}.{kind}", sound, 8000)
+    assert len({registry.load(str(tmp_path / kind), SMALL).digest for kind in ("wav", "flac")}) == 1
+
+
 def test_no_file_is_in_two_splits(tmp_path: Path) -> None:
     constant(tmp_path, {f"{i}.wav": 100 * (i % 7 + 1) + 30 for i in range(24)})
     dataset = registry.load(str(tmp_path), LINEAR)
