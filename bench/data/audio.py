@@ -116,12 +116,12 @@ def load_recordings(name: str, source: str, parts: Mapping[str, Part], preparati
 
 def _own(path: Path, speakers: bool) -> tuple[str, str, dict[str, Part]]:
     """Name, source and files of the user's own recordings, whose classes may be speakers."""
-    name = valid_text(path.resolve().name)
+    whole = path.resolve()
     if path.is_dir():
-        kind, parts = "folder", (list_by_owner if speakers else list_parts)(path, RECORDINGS)
+        name, kind, parts = whole.name, "folder", (list_by_owner if speakers else list_parts)(path, RECORDINGS)
     else:
-        kind, parts = "file", {ALL: Part([path], None, ())}
-    return short_name(path.resolve().stem), f"the user's own {kind} {name}", parts
+        name, kind, parts = whole.stem, "file", {ALL: Part([path], None, ())}
+    return short_name(name), f"the user's own {kind} {valid_text(whole.name)}", parts
 
 
 def _plan(name: str, source: str, parts: Mapping[str, Part], preparation: Preparation, where: str) -> _Plan:

@@ -68,9 +68,10 @@ def load(path: Path, preparation: Preparation = AS_STORED) -> Dataset:
     _check_size([file for found in files.values() for file in found], path)
     in_bytes = preparation.text_unit == "bytes"
     parts = {part: [_read(file, in_bytes) for file in found] for part, found in files.items()}
-    name = valid_text(path.resolve().name)
-    source = f"the user's own {'folder' if path.is_dir() else 'file'} {name}"
-    return cut_text(short_name(path.resolve().stem), source, parts, preparation, str(path))
+    whole = path.resolve()
+    source = f"the user's own {'folder' if path.is_dir() else 'file'} {valid_text(whole.name)}"
+    name = short_name(whole.name if path.is_dir() else whole.stem)
+    return cut_text(name, source, parts, preparation, str(path))
 
 
 def read_bytes(file: Path) -> bytes:
@@ -199,9 +200,9 @@ def _alphabet(
     symbols = "".join(given) if given is not None else "".join(map(chr, codes))
     if any(unknown.values()) and UNKNOWN not in symbols:
         if given is not None:
-            strange = next(chr(code) for found in splits.values() for code in found.ravel() if not known[code])
+            strange = next(found[~known[found]][0] for split, found in splits.items() if unknown[split])
             raise DataError(
-                f"{where} holds {strange!r}, which is not in the alphabet of the data that it is compared with; text "
+                f"{where} holds {chr(strange)!r}, which is not in the alphabet of the data that it is compared with; text "
                 "of the same characters is accepted, or --text-unit bytes for both."
             )
         symbols += UNKNOWN

@@ -113,8 +113,9 @@ def test_the_longest_of_three_files_is_trained_on(tmp_path: Path) -> None:
 
 
 def test_two_files_are_split_by_position(tmp_path: Path) -> None:
-    constant(tmp_path, {"a.wav": 1000, "b.wav": 1000})
-    dataset = registry.load(str(tmp_path), LINEAR)
+    constant(tmp_path / "v1.5", {"a.wav": 1000, "b.wav": 1000})
+    dataset = registry.load(str(tmp_path / "v1.5"), LINEAR)
+    assert dataset.info.name == "v1-5"
     assert dataset.info.sizes == {"train": 14, "validation": 2, "test": 4}
     assert "split off by position" in dataset.info.source
 

@@ -73,6 +73,13 @@ def test_symbols_that_training_lacks_are_one_more_symbol_and_are_counted(tmp_pat
     assert UNKNOWN not in registry.load(write(tmp_path, "abé" * 400), SMALL).info.symbols
 
 
+def test_more_than_256_symbols_are_wider_integers(tmp_path: Path) -> None:
+    content = "".join(map(chr, range(0x4E00, 0x4E00 + 300))) * 4
+    dataset = registry.load(write(tmp_path, content), SMALL)
+    assert dataset.tuning.train.images.dtype == np.uint16
+    assert "".join(read(dataset)) == content
+
+
 def test_bytes_have_all_256_values(tmp_path: Path) -> None:
     content = bytes(range(256)) * 8
     dataset = registry.load(write(tmp_path, content, "my.bin"), Preparation(window=16, text_unit="bytes"))
@@ -117,9 +124,10 @@ def test_files_of_a_folder_are_joined_by_name_and_no_window_holds_two(tmp_path: 
     write(tmp_path, "a" * 25 + "b" * 25 + "c" * 5, "books/1.txt")
     write(tmp_path, "c" * 54, "books/2.txt")
     write(tmp_path, "not read", "books/.hidden.txt")
-    dataset = registry.load(str(tmp_path / "books"), SMALL)
+    (tmp_path / "books").rename(tmp_path / "v1.5 books")
+    dataset = registry.load(str(tmp_path / "v1.5 books"), SMALL)
     assert "".join(read(dataset)) == "a" * 25 + "b" * 25 + "c" * 50
-    assert dataset.info.name == "books"
+    assert dataset.info.name == "v1-5-books"
     assert "what fills no window (9 in all)" in dataset.info.source
 
 
