@@ -202,8 +202,8 @@ def _alphabet(
         if given is not None:
             strange = next(found[~known[found]][0] for split, found in splits.items() if unknown[split])
             raise DataError(
-                f"{where} holds {chr(strange)!r}, which is not in the alphabet of the data that it is compared with; text "
-                "of the same characters is accepted, or --text-unit bytes for both."
+                f"{where} holds {chr(strange)!r}, which is not in the alphabet of the data that it is compared with; "
+                "text of the same characters is accepted, or --text-unit bytes for both."
             )
         symbols += UNKNOWN
     if len(symbols) > MOST_SYMBOLS:
