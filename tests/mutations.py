@@ -42,6 +42,8 @@ MASKED = "models/autoregressive/masked_convolution.py"
 LADDER = "models/ladder_vae/model.py"
 ENCODING = "models/flows/categorical_encoding.py"
 RECURRENT = "models/vae/recurrent.py"
+SEQUENCES = "bench/core/sequences.py"
+WINDOWS = "bench/data/test_windows"
 MUTATIONS = {
     "encoding: a density without its scale": Mutation(
         ENCODING,
@@ -368,6 +370,40 @@ MUTATIONS = {
     ),
     "mixture: component picked from the wrong end": Mutation(
         "models/base/distributions.py", "starts = ends - weights", "starts = ends", "models/base/test_distributions"
+    ),
+    "sound: companded the other way": Mutation(
+        SEQUENCES, "np.log1p(_MU * np.abs(clipped))", "np.expm1(_MU * np.abs(clipped))", "bench/core/test_sequences"
+    ),
+    "sound: levels rounded down": Mutation(SEQUENCES, "* _MU + 0.5)", "* _MU)", "bench/core/test_sequences"),
+    "sound: 24 bits are the lower bytes": Mutation(
+        "bench/data/recording.py", "padded[:, 1:]", "padded[:, :3]", "bench/data/test_recording"
+    ),
+    "sound: a channel for all of them": Mutation(
+        "bench/data/recording.py", "block.mean(axis=1)", "block[:, 0]", "bench/data/test_recording"
+    ),
+    "sound: resampled the other way": Mutation(
+        "bench/data/audio.py",
+        "ratio.numerator, ratio.denominator",
+        "ratio.denominator, ratio.numerator",
+        "bench/data/test_audio",
+    ),
+    "windows: validation begins before train ends": Mutation(
+        "bench/data/windows.py",
+        "slice(start, start + sizes[split])",
+        "slice(start // 2, start + sizes[split])",
+        WINDOWS,
+    ),
+    "windows: a group goes to the split that has most of its share": Mutation(
+        "bench/data/windows.py", "np.argmin(held / shares)", "np.argmax(held / shares)", WINDOWS
+    ),
+    "text: the alphabet is that of all splits": Mutation(
+        "bench/data/text.py",
+        '_occurring(splits["train"] if',
+        "_occurring(np.concatenate([*splits.values()]) if",
+        "bench/data/test_text",
+    ),
+    "text: two alphabets have one digest": Mutation(
+        "bench/data/dataset.py", "self.info.symbols, self.info", "(), self.info", "bench/data/test_text"
     ),
     "units: natural logarithm for bits": Mutation(
         "models/base/units.py",

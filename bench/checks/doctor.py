@@ -29,6 +29,7 @@ from bench.core.environment import search_path
 from bench.core.errors import SettingsError
 from bench.core.logs import one_line, shorten
 from bench.core.redaction import redact
+from bench.data.named_sequences import SEQUENCES
 from bench.data.registry import BUILT_IN, is_cached
 from bench.evaluation.cost.energy import readable_meters
 from bench.runtime.backend import BACKENDS, cores
@@ -290,6 +291,8 @@ def _check_energy() -> Iterable[Finding]:
 def _check_data() -> Iterable[Finding]:
     for name in BUILT_IN:
         ok, remedy = is_cached(name), "the first study that uses it downloads it"
+        if name in SEQUENCES:
+            remedy = SEQUENCES[name].remedy
         yield _finding("data", name, ok, "at hand" if ok else "not in the cache", remedy, Status.MISSING)
 
 

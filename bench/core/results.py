@@ -228,7 +228,8 @@ class StudyResults:
         swept: for each arm, the names of the swept parameters, in order; names as in ``runs`` columns
             without their ``param.`` prefix.
         dataset: ``name``, ``digest``, ``held_out`` (the digest of validation and test alone), ``source``,
-            ``image_shape``, ``grey_levels``, ``sizes`` (split -> n).
+            ``image_shape``, ``grey_levels``, ``sizes`` (split -> n), ``kind`` (``image``, ``text`` or ``audio``), and
+            ``encoding``, ``symbols`` and ``sample_rate``, of which :mod:`bench.core.sequences` makes text and sound.
         settings: the study's settings (epochs, batch size, seeds, ...), flat.
         provenance: commit, dirty state, versions, backend, device, command.
         runs: one row per run: ``run_id name role arm family number attempt seed state reason config_hash started

@@ -1,1 +1,1 @@
-"""Data sets: integer images in three disjoint splits, with a content digest; tuning cannot reach the test split."""
+"""Data sets: images, text and sound as integers in three disjoint splits, with a digest; tuning sees no test split."""

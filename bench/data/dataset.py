@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -10,6 +11,7 @@ from functools import cached_property
 import numpy as np
 import numpy.typing as npt
 
+from bench.core.sequences import Encoding, Kind, unit_of
 from bench.data.choice import fixed_choice
 
 Images = npt.NDArray[np.integer]
@@ -33,6 +35,11 @@ class DatasetInfo:
         class_names: the classes in the order of their labels, where the data names them.
         split_off: splits that the source does not have, and that are taken from the rest of it.
         chosen_from: number of training images of which those of ``train`` are a choice; None where they are all.
+        kind: ``image``, or ``text`` or ``audio``, whose windows are images (1, length, 1).
+        encoding: what an integer of text is (``characters``, ``bytes``), or how one of sound stands for an amplitude
+            (``mu-law``, ``linear``); empty of images.
+        symbols: the alphabet of characters, of which symbol ``i`` is the integer ``i``.
+        sample_rate: samples of sound a second.
     """
 
     name: str
@@ -44,6 +51,37 @@ class DatasetInfo:
     class_names: tuple[str, ...] = ()
     split_off: tuple[str, ...] = ()
     chosen_from: int | None = None
+    kind: Kind = "image"
+    encoding: Encoding = ""
+    symbols: tuple[str, ...] = ()
+    sample_rate: int | None = None
+
+    @property
+    def is_ordered(self) -> bool:
+        """Whether neighbouring integers mean similar things, as grey levels and amplitudes do, and symbols do not."""
+        return self.kind != "text"
+
+    @property
+    def unit(self) -> str:
+        """The unit of a likelihood per dimension: bits/dim, bits/character, bits/byte or bits/sample."""
+        return unit_of(self.encoding)
+
+    @property
+    def form(self) -> str:
+        """The form of an image or a window, in words."""
+        height, width, channels = self.image_shape
+        if self.kind == "image":
+            return f"{height}x{width}x{channels}, {self.grey_levels} grey levels"
+        if self.kind == "audio":
+            rate = f"{self.sample_rate:,}" if self.sample_rate else "unknown"
+            return f"windows of {width} samples at {rate} Hz, {self.encoding} to {self.grey_levels} levels"
+        of = f", an alphabet of {self.grey_levels}" if self.symbols else ""
+        return f"windows of {width} {self.encoding}{of}"
+
+    @property
+    def noun(self) -> str:
+        """What the data consists of, in the plural."""
+        return "images" if self.kind == "image" else "windows"
 
     @property
     def dimensions(self) -> int:
@@ -109,7 +147,10 @@ class Dataset:
 
     @cached_property
     def digest(self) -> str:
-        """SHA-256 over shape, grey levels and pixels of all three splits, in order; independent of file format."""
+        """SHA-256 over shape, grey levels and pixels of all three splits, in order; independent of file format.
+
+        Of a sequence, over what its integers mean too: two texts may differ in their alphabets alone.
+        """
         if self._known_digest is not None:
             return self._known_digest
         return self._digest_of({"train": self._train, "validation": self._validation, "test": self._test})
@@ -122,6 +163,9 @@ class Dataset:
     def _digest_of(self, splits: Mapping[str, Split]) -> str:
         digest = hashlib.sha256()
         digest.update(f"{self.info.image_shape} {self.info.grey_levels}".encode())
+        if self.info.kind != "image":
+            meaning = (self.info.kind, self.info.encoding, self.info.symbols, self.info.sample_rate)
+            digest.update(json.dumps(meaning).encode())
         for name, split in splits.items():
             digest.update(f" {name} {len(split)} ".encode())
             # In batches, as all images in 16 bits would take several times their own memory.

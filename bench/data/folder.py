@@ -96,6 +96,7 @@ def load(folder: Path, preparation: Preparation = AS_STORED) -> Dataset:
 def _describe(folder: Path, parts: dict[str, Part], preparation: Preparation) -> tuple[DatasetInfo, str]:
     """The metadata, and the mode in which images are read."""
     where = str(folder)
+    preparation.check_kind("image", where)
     counts = {part: len(found.files) for part, found in parts.items()}
     sizes = split_sizes(counts, where)
     files = [file for found in parts.values() for file in found.files]

@@ -1,4 +1,4 @@
-"""Where the images of a folder lie: its splits, its classes, and the files of each.
+"""Where the images, the texts or the recordings of a folder lie: its splits, its classes, and the files of each.
 
 *Splits*: if the folder has a sub-folder ``train`` (or ``training``), then it, ``validation`` (``valid``, ``val``,
 ``dev``) and ``test`` (``testing``) are the splits, in capitals or not, and other folders beside them are ignored, but
@@ -9,12 +9,15 @@ sorted names are their labels; deeper folders belong to their class. Images that
 classes, nor have those of which each lies in a sub-folder of its own. A single sub-folder is no class: it stands for
 the folder around it.
 
-Hidden files and folders are skipped, and links are followed to files inside the folder alone.
+Hidden files and folders are skipped, and links are followed to files inside the folder alone. What is said of images
+holds of recordings too. Texts have no classes; a folder of nothing but a ``train``, a ``validation`` and a ``test``
+file, such as ``ptb.train.txt``, holds the splits.
 """
 
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -23,7 +26,7 @@ import numpy as np
 
 from bench.core.errors import DataError
 from bench.data.dataset import Labels
-from bench.data.other_formats import PICTURES
+from bench.data.other_formats import PICTURES, SOUNDS, TEXTS
 from bench.data.splitting import ALL, permutation
 
 _PART_FOLDERS = {
@@ -36,24 +39,98 @@ MOST_LISTED = 8
 """Largest number of classes in an error."""
 
 
+class Sought(NamedTuple):
+    """The files of a folder that hold its data: what they are called, and how their names end."""
+
+    noun: str
+    suffixes: tuple[str, ...]
+
+    def holds(self, name: str) -> bool:
+        """Whether a file of this name is one; hidden files are none."""
+        return not name.startswith(".") and name.lower().endswith(self.suffixes)
+
+
+IMAGES = Sought("image", PICTURES)
+TEXT = Sought("text", TEXTS)
+RECORDINGS = Sought("recording", SOUNDS)
+
+
+def find_sought(folder: Path) -> Sought:
+    """What a folder is of: images or recordings, or texts where there are none of these.
+
+    Raises:
+        DataError: there are images and recordings.
+    """
+    first: dict[Sought, Path] = {}
+    # What cannot be listed is an error of reading the folder.
+    for parent, folders, names in os.walk(folder):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        for kind in (IMAGES, RECORDINGS, TEXT):
+            if kind not in first and (name := next(filter(kind.holds, sorted(names)), None)):
+                first[kind] = Path(parent, name)
+    if IMAGES in first and RECORDINGS in first:
+        raise DataError(
+            f"{folder} holds images and recordings, such as {first[IMAGES]} and {first[RECORDINGS]}; one kind of data "
+            "is accepted: give the folder of one, or move the others out."
+        )
+    return next((kind for kind in (IMAGES, RECORDINGS, TEXT) if kind in first), IMAGES)
+
+
 class Part(NamedTuple):
-    """The image files of a part in a fixed shuffled order, and their classes, if they have them."""
+    """The files of a part in a fixed shuffled order, and their classes, if they have them."""
 
     files: list[Path]
     labels: Labels | None
     class_names: tuple[str, ...]
 
 
-def list_parts(folder: Path) -> dict[str, Part]:
-    """The image files of each part, and their classes."""
-    tops = _find_parts(folder)
-    found = {part: _list_images(top, folder) for part, top in tops.items()}
-    return _find_classes(tops, found)
+def list_parts(folder: Path, sought: Sought = IMAGES) -> dict[str, Part]:
+    """The files of each part, and their classes."""
+    tops = _find_parts(folder, sought)
+    found = {part: _shuffle(_list_files(top, folder, sought)) for part, top in tops.items()}
+    return _find_classes(tops, found, sought)
 
 
-def _find_parts(folder: Path) -> dict[str, Path]:
+def list_by_owner(folder: Path, sought: Sought) -> dict[str, Part]:
+    """The files of each part, and as their classes whose they are: the sub-folder that each lies in.
+
+    Raises:
+        DataError: a file lies in none.
+    """
+    tops = _find_parts(folder, sought)
+    files = {part: _shuffle(_list_files(top, folder, sought)) for part, top in tops.items()}
+    owners = {part: [_sub_folder(file, tops[part]) or "" for file in found] for part, found in files.items()}
+    for part, found in owners.items():
+        if "" in found:
+            raise DataError(
+                f"{files[part][found.index('')]} lies in no sub-folder; a sub-folder for each speaker is accepted, or "
+                "no --speakers."
+            )
+    names = sorted({name for found in owners.values() for name in found})
+    shown = tuple(map(valid_text, names))
+    labels = {part: np.array([names.index(name) for name in found], np.int64) for part, found in owners.items()}
+    return {part: Part(found, labels[part], shown) for part, found in files.items()}
+
+
+def list_texts(folder: Path) -> dict[str, list[Path]]:
+    """The texts of each part, by their names."""
+    tops = _find_parts(folder, TEXT)
+    found = {part: _list_files(top, folder, TEXT) for part, top in tops.items()}
+    files = found.get(ALL, [])
+    by_name = {part: [file for file in files if _is_named(file, names)] for part, names in _PART_FOLDERS.items()}
+    given = {part: named for part, named in by_name.items() if named}
+    if "train" in given and all(len(named) == 1 for named in given.values()) and len(given) == len(files) > 1:
+        return given
+    return found
+
+
+def _is_named(file: Path, names: tuple[str, ...]) -> bool:
+    return re.split(r"[._-]", file.stem.lower())[-1] in names
+
+
+def _find_parts(folder: Path, sought: Sought) -> dict[str, Path]:
     """The folder of each part; a folder that holds nothing but one folder stands for that one."""
-    folders, has_images = _look_into(folder)
+    folders, has_files = _look_into(folder, sought)
     tops: dict[str, Path] = {}
     for part, names in _PART_FOLDERS.items():
         present = [each for each in folders if each.name.lower() in names]
@@ -66,46 +143,43 @@ def _find_parts(folder: Path) -> dict[str, Path]:
         found = next(iter(tops.values()))
         raise DataError(f"{found} stands without a folder {folder / 'train'}; both, or neither, are accepted.")
     beside = [each for each in folders if each not in tops.values()]
-    if len(tops) == 1 and (beside := [each for each in beside if any(_walk(each, folder.resolve()))]):
+    if len(tops) == 1 and (beside := [each for each in beside if any(_walk(each, folder.resolve(), sought))]):
         # It may be a class of that name, whose splits are to be made.
         raise DataError(
             f"{beside[0]} and {tops['train']} lie side by side: {tops['train'].name!r} is a split, and the other "
             "folder would be left out. Splits around the classes are accepted, or classes with other names than "
             f"{', '.join(sorted(_SPLIT_NAMES))}, or splits alone."
         )
-    if not tops and len(folders) == 1 and not has_images and not folders[0].is_symlink():
-        return _find_parts(folders[0])
+    if not tops and len(folders) == 1 and not has_files and not folders[0].is_symlink():
+        return _find_parts(folders[0], sought)
     return tops or {ALL: folder}
 
 
-def _look_into(folder: Path) -> tuple[list[Path], bool]:
-    """The sub-folders, sorted, and whether there are images beside them."""
+def _look_into(folder: Path, sought: Sought) -> tuple[list[Path], bool]:
+    """The sub-folders, sorted, and whether there are files of data beside them."""
     try:
         entries = sorted(each for each in folder.iterdir() if not each.name.startswith("."))
-        return [each for each in entries if each.is_dir()], any(_is_image(each.name) for each in entries)
+        return [each for each in entries if each.is_dir()], any(sought.holds(each.name) for each in entries)
     except OSError as error:
         raise DataError(f"{folder} cannot be listed: {error.strerror}. A readable folder is accepted.") from error
 
 
-def _is_image(name: str) -> bool:
-    return not name.startswith(".") and name.lower().endswith(PICTURES)
-
-
-def _find_classes(tops: dict[str, Path], files: dict[str, list[Path]]) -> dict[str, Part]:
-    """The class of each image: the sub-folder of its part that it lies in."""
+def _find_classes(tops: dict[str, Path], files: dict[str, list[Path]], sought: Sought) -> dict[str, Part]:
+    """The class of each file: the sub-folder of its part that it lies in."""
     owners = {part: [_sub_folder(file, tops[part]) for file in found] for part, found in files.items()}
     inside = {part: set(found) - {None} for part, found in owners.items()}
     for part, found in owners.items():
         if None in found and inside[part]:
             beside, within = (files[part][found.index(each)] for each in (None, next(iter(inside[part]))))
             raise DataError(
-                f"{beside} lies beside the folder of {within}; images in sub-folders, which are then classes, or no "
-                "sub-folders are accepted."
+                f"{beside} lies beside the folder of {within}; {sought.noun}s in sub-folders, which are then classes, "
+                "or no sub-folders are accepted."
             )
     classified = [part for part in tops if inside[part]]
     names = sorted(name for name in set().union(*inside.values()) if name is not None)
     if len(names) == 1:
-        return _find_classes({part: top / names[0] if inside[part] else top for part, top in tops.items()}, files)
+        inner = {part: top / names[0] if inside[part] else top for part, top in tops.items()}
+        return _find_classes(inner, files, sought)
     first = next(iter(tops))
     if not names or len(inside[first]) == len(files[first]) > 1:
         return {part: Part(found, None, ()) for part, found in files.items()}
@@ -115,7 +189,7 @@ def _find_classes(tops: dict[str, Path], files: dict[str, list[Path]]) -> dict[s
             "neither, are accepted."
         )
     for part in classified:
-        _check_classes(tops, part, names, files[part])
+        _check_classes(tops, part, names, files[part], sought)
     return {
         part: Part(
             found,
@@ -132,7 +206,7 @@ def _sub_folder(file: Path, top: Path) -> str | None:
     return parts[0] if len(parts) > 1 else None
 
 
-def _check_classes(tops: dict[str, Path], part: str, names: list[str], files: list[Path]) -> None:
+def _check_classes(tops: dict[str, Path], part: str, names: list[str], files: list[Path], sought: Sought) -> None:
     """Check that a part has all classes, if only as empty folders, and that no class holds splits."""
     top = tops[part]
     absent = [name for name in names if not (top / name).is_dir()]
@@ -140,7 +214,7 @@ def _check_classes(tops: dict[str, Path], part: str, names: list[str], files: li
         holder = next(other / absent[0] for other in tops.values() if (other / absent[0]).is_dir())
         raise DataError(
             f"{holder} is a class, and {top} has no folder {valid_text(absent[0])!r}; the same classes in every split "
-            "are accepted: rename one, or make the folder, empty if the split has no such image."
+            f"are accepted: rename one, or make the folder, empty if the split has no such {sought.noun}."
         )
     for file in files:
         below = file.relative_to(top).parts[1:-1]
@@ -156,16 +230,23 @@ def _join(names: list[str]) -> str:
     return ", ".join(shown) + (f" and {len(names) - MOST_LISTED} more" if len(names) > MOST_LISTED else "")
 
 
-def _list_images(top: Path, folder: Path) -> list[Path]:
-    files = sorted(_walk(top, folder.resolve()), key=lambda file: file.relative_to(folder).as_posix())
+def _list_files(top: Path, folder: Path, sought: Sought) -> list[Path]:
+    # Sorted, as the order must not depend on the file system.
+    files = sorted(_walk(top, folder.resolve(), sought), key=lambda file: file.relative_to(folder).as_posix())
     if not files:
-        raise DataError(f"{top} holds no image; files that end in {', '.join(PICTURES)} are accepted.")
-    # Sorted, as the order must not depend on the file system; then shuffled, as a folder with one subfolder per class
-    # begins with images of one class.
+        others = f", or texts ({', '.join(TEXTS)}) or recordings ({', '.join(SOUNDS)})" if sought == IMAGES else ""
+        raise DataError(
+            f"{top} holds no {sought.noun}; files that end in {', '.join(sought.suffixes)} are accepted{others}."
+        )
+    return files
+
+
+def _shuffle(files: list[Path]) -> list[Path]:
+    # A folder with one subfolder per class begins with files of one class.
     return [files[i] for i in permutation(len(files))]
 
 
-def _walk(top: Path, root: Path) -> Iterator[Path]:
+def _walk(top: Path, root: Path, sought: Sought) -> Iterator[Path]:
     def raise_data_error(error: OSError) -> None:
         raise DataError(
             f"{error.filename} cannot be listed: {error.strerror}. A readable folder is accepted."
@@ -175,16 +256,16 @@ def _walk(top: Path, root: Path) -> Iterator[Path]:
         _refuse_link(top)
     for parent, folders, names in os.walk(top, onerror=raise_data_error):
         folders[:] = [name for name in folders if not name.startswith(".")]
-        images = [name for name in names if _is_image(name)]
+        wanted = [name for name in names if sought.holds(name)]
         for path in (Path(parent, name) for name in folders):
             _refuse_link(path)
-        for file in (Path(parent, name) for name in images):
+        for file in (Path(parent, name) for name in wanted):
             try:
                 target = file.resolve()
             except (OSError, RuntimeError) as error:  # a link to itself
                 raise DataError(f"{file} cannot be followed: {error}. Files are accepted.") from error
             if not target.is_relative_to(root):
-                raise DataError(f"{file} links to {target}, outside {root}; images inside it are accepted.")
+                raise DataError(f"{file} links to {target}, outside {root}; {sought.noun}s inside it are accepted.")
             # Not opened: reading a named pipe would block.
             if not file.is_file():
                 raise DataError(f"{file} is a pipe, a device or a broken link; files are accepted.")

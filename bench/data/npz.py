@@ -65,6 +65,7 @@ def describe(path: Path, preparation: Preparation = AS_STORED) -> DatasetInfo:
         DataError: the file is unreadable, an array is missing, or has a wrong shape or dtype.
     """
     with ArrayFile(path) as file:
+        preparation.check_kind("image", str(path))
         return describe_arrays(file, preparation)
 
 
@@ -79,6 +80,7 @@ def load(path: Path, preparation: Preparation = AS_STORED) -> Dataset:
         DataError: as for :func:`describe`, or a value is outside 0..grey_levels-1.
     """
     with ArrayFile(path) as file:
+        preparation.check_kind("image", str(path))
         return load_arrays(file, preparation)
 
 

@@ -10,15 +10,23 @@ from bench.core.errors import DataError
 NPY_MAGIC = b"\x93NUMPY"
 """How a .npy file begins."""
 _TEXT = {".csv": ",", ".tsv": "\t", ".txt": None, ".amat": None}
-"""Files of text, and what separates their numbers; None is white space."""
+"""Files of numbers as text, and what separates them; None is white space."""
 PICTURES = (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
 """Suffixes of the images that are read."""
+TEXTS = (".txt",)
+"""Suffixes of the texts that are read."""
+SOUNDS = (".flac", ".wav")
+"""Suffixes of the recordings that are read."""
 _LABEL_NAMES = ("class", "label", "target", "y")
 _MOST_LINE_BYTES = 2**20
 _PICKLED = "is a pickle, which can run code, and is never opened: where it was made, type np.savez('my.npz', images=x)"
 UNPACK = "is an archive of files: unpack it, and give the folder of images"
 """What an archive of images is, and what to do with it."""
+_SOUND = "is sound of another format: ffmpeg -i FILE my.wav makes a recording that is read"
+_PROSE = "may be text: --text-unit characters (or bytes) reads any file as text"
 _ADVICE = {
+    **dict.fromkeys((".mp3", ".ogg", ".opus", ".m4a", ".aac", ".wma", ".aif", ".aiff", ".au"), _SOUND),
+    **dict.fromkeys((".md", ".rst", ".tex", ".text", ".log", ".html", ".json", ".py"), _PROSE),
     **dict.fromkeys((".pkl", ".pickle", ".pt", ".pth", ".joblib"), _PICKLED),
     **dict.fromkeys((".tar", ".tgz", ".7z", ".rar"), UNPACK),
     **dict.fromkeys(PICTURES, "is one image: give the folder that holds all of them"),
@@ -43,18 +51,39 @@ def advise(path: Path) -> None:
         raise DataError(f"{path} cannot be read: it {_ADVICE[suffix]}. A .npz or .npy file or a folder is accepted.")
 
 
+def holds_numbers(path: Path) -> bool:
+    """Whether a file of text begins with a line of two numbers or more, perhaps below as many names.
+
+    Raises:
+        DataError: it cannot be read.
+    """
+    try:
+        first, second = (line.split() for line in _first_lines(path))
+    except OSError as error:
+        raise DataError(f"{path} cannot be read: {error.strerror}. A readable file is accepted.") from error
+    return len(first) > 1 and any(len(line) == len(first) and all(map(_is_number, line)) for line in (first, second))
+
+
+def _is_number(field: str) -> bool:
+    return field.strip().lstrip("+-").replace(".", "", 1).isdecimal()
+
+
 def square_side(values: int) -> int:
     """The side of a square of so many pixels; 0 if there is none."""
     side = math.isqrt(max(values, 0))
     return side if side * side == values else 0
 
 
+def _first_lines(path: Path) -> list[str]:
+    with path.open("rb") as file:
+        return [file.readline(_MOST_LINE_BYTES).decode(errors="replace").strip() for _ in range(2)]
+
+
 def _recipe(path: Path, separator: str | None) -> str:
     """What to type for a file of numbers, one image a line, perhaps with names above and a label before them."""
-    with path.open("rb") as file:
-        lines = [file.readline(_MOST_LINE_BYTES).decode(errors="replace").strip() for _ in range(2)]
+    lines = _first_lines(path)
     fields = lines[0].split(separator)
-    named = not all(field.strip().lstrip("+-").replace(".", "", 1).isdecimal() for field in fields)
+    named = not all(map(_is_number, fields))
     options = f", delimiter={separator!r}" * (separator is not None) + ", skiprows=1" * named
     columns = len(lines[1].split(separator)) if named and lines[1] else len(fields)
     side = square_side(columns)
@@ -63,7 +92,8 @@ def _recipe(path: Path, separator: str | None) -> str:
         last = named and fields[-1].strip(" \"'").lower() in _LABEL_NAMES
         pixels, labels = ("x[:, :-1]", ", labels=x[:, -1]") if last else ("x[:, 1:]", ", labels=x[:, 0]")
     shape = f"{side}, {side}" if side > 1 else "HEIGHT, WIDTH"
+    read = "; --text-unit characters reads it as text" if path.suffix.lower() in TEXTS else ""
     return (
         f"it is text. In Python type import numpy as np; x = np.loadtxt({path.name!r}, dtype=int{options}); "
-        f"np.savez('{path.stem}.npz', images={pixels}.reshape(-1, {shape}){labels}), and give {path.stem}.npz."
+        f"np.savez('{path.stem}.npz', images={pixels}.reshape(-1, {shape}){labels}), and give {path.stem}.npz{read}."
     )

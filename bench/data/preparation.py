@@ -1,20 +1,41 @@
-"""What is done to images as they are read: colour to grey, then to one size; and how many of them are trained on."""
+"""What is done to data as it is read, and how much of it is trained on.
+
+Colour becomes grey, then images are brought to one size; text and sound are cut into windows.
+"""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 import numpy as np
 import numpy.typing as npt
 
 from bench.core.errors import DataError
+from bench.core.sequences import Kind
 from bench.data.dataset import Dataset, DatasetInfo, Images, Split
 
 MOST_PIXELS = 4096
 """Largest height and width that images are brought to."""
+TextUnit = Literal["characters", "bytes"]
+SoundEncoding = Literal["mu-law", "linear"]
+_OF = {
+    "resize": "images",
+    "grey": "images",
+    "grey_levels": "images",
+    "window": "text and sound",
+    "text_unit": "text",
+    "sample_rate": "sound",
+    "sound_encoding": "sound",
+    "speakers": "sound",
+}
+"""What each setting is for."""
+IN_WORDS: dict[str, str] = {"image": "images", "text": "text", "audio": "sound"}
+"""Kinds of data."""
+LEAST_RATE, MOST_RATE = 1000, 384_000
+"""Samples a second that sound may have."""
 _SIZE = re.compile(r"(\d{1,4})(?:[xX](\d{1,4}))?")
 _LUMA = np.array([19595, 38470, 7471], np.uint32)
 """ITU-R 601's weights of red, green and blue in 16 bits, as Pillow's mode ``L`` has them."""
@@ -36,7 +57,7 @@ def parse_size(size: object) -> tuple[int, int]:
 
 @dataclass(frozen=True)
 class Preparation:
-    """How images are read.
+    """How data is read.
 
     Attributes:
         grey_levels: number of values that a pixel's channel can take; by default 2 where no value is above 1, else 256.
@@ -45,12 +66,26 @@ class Preparation:
         grey: whether colour becomes grey, by ITU-R 601 as in Pillow's mode ``L``.
         train_images: number of training images, the first ones of a fixed permutation: fewer are among more. None takes
             all of them. Validation and test are the same for any number.
+        window: the number of symbols or samples of a window of text or sound; None takes that of their kind.
+        text_unit: whether the symbols of text are ``characters`` of UTF-8 or ``bytes``; given, any file is text. None
+            reads characters.
+        sample_rate: samples a second to which sound is resampled; None takes the lowest rate among the files.
+        sound_encoding: how sound becomes 256 levels: ``mu-law`` or ``linear``; None takes mu-law.
+        speakers: whether the sub-folders of recordings are speakers, none of which is in two splits, and not classes.
+        symbols: the alphabet in which characters are read, no setting of a study's own; None takes that of the
+            training part.
     """
 
     grey_levels: int | None = None
     resize: tuple[int, int] | None = None
     grey: bool = False
     train_images: int | None = None
+    window: int | None = None
+    text_unit: TextUnit | None = None
+    sample_rate: int | None = None
+    sound_encoding: SoundEncoding | None = None
+    speakers: bool = False
+    symbols: tuple[str, ...] | None = None
 
     @classmethod
     def from_settings(cls, settings: Mapping[str, Any]) -> Self:
@@ -61,7 +96,24 @@ class Preparation:
             None if size is None else parse_size(size),
             settings.get("grey", False),
             settings.get("train_images"),
+            settings.get("window"),
+            settings.get("text_unit"),
+            settings.get("sample_rate"),
+            settings.get("sound_encoding"),
+            settings.get("speakers", False),
         )
+
+    def check_kind(self, kind: Kind, where: str) -> None:
+        """Check that no setting is for another kind of data, such as a window for images.
+
+        Raises:
+            DataError: one is.
+        """
+        mine = IN_WORDS[kind]
+        for name, of in _OF.items():
+            if getattr(self, name) not in (None, False) and mine not in of:
+                option = f"--{name.replace('_', '-')}"
+                raise DataError(f"{where} holds {mine}, and {option} is for {of}: leave it out, or give other data.")
 
     def shape(self, stored: tuple[int, int, int], where: str) -> tuple[int, int, int]:
         """(height, width, channels) of images that are stored in the shape ``stored``.
@@ -130,20 +182,20 @@ class Preparation:
             return info
         if n > there:
             raise DataError(
-                f"train_images={n}: {info.name} has {there} training images; 2 to {there} are accepted, or "
+                f"train_images={n}: {info.name} has {there} training {info.noun}; 2 to {there} are accepted, or "
                 "train_images=None (--train-sizes all) for every one"
             )
         return replace(
             info,
             name=f"{info.name}-{n}",
             sizes={**info.sizes, "train": n},
-            source=f"{info.source.rstrip('.')}; here {n:,} of its {there:,} training images, always the same.",
+            source=f"{info.source.rstrip('.')}; here {n:,} of its {there:,} training {info.noun}, always the same.",
             chosen_from=there,
         )
 
 
-PREPARATION = tuple(field.name for field in fields(Preparation))
-"""The settings of a study that say how its images are read."""
+PREPARATION = tuple(field.name for field in fields(Preparation) if field.name != "symbols")
+"""The settings of a study that say how its data is read."""
 AS_STORED = Preparation()
 """Images as they are, whose grey levels are read from them."""
 

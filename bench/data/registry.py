@@ -1,7 +1,8 @@
-"""The data sets by name: the built-in ones, the user's own .npz files, folders of images and functions.
+"""The data sets by name: the built-in ones, the user's own files, folders and functions.
 
-A built-in data set is one module with its :class:`DatasetInfo` and its loader, and one line in ``_LOADERS``; a user's
-is a function that :func:`register_dataset` registers.
+A built-in data set of images is one module with its :class:`DatasetInfo` and its loader, and one line in ``_LOADERS``;
+text and sound by name are in :mod:`bench.data.named_sequences`; a user's is a function that :func:`register_dataset`
+registers.
 """
 
 from __future__ import annotations
@@ -12,17 +13,19 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 import numpy.typing as npt
 
 from bench.core.errors import DataError, SettingsError
 from bench.core.extensions import mark_as_code
-from bench.data import folder, npz
+from bench.core.sequences import Kind
+from bench.data import audio, folder, npz, text
 from bench.data.binarized_mnist import BINARIZED_MNIST, load_binarized_mnist
 from bench.data.bundled import DIGITS, load_digits
 from bench.data.cache import cache_folder
 from bench.data.dataset import Dataset, DatasetInfo
+from bench.data.folder_layout import IMAGES, RECORDINGS, find_sought
 from bench.data.keras_datasets import (
     CACHED_FILES,
     CIFAR10,
@@ -32,9 +35,11 @@ from bench.data.keras_datasets import (
     load_fashion_mnist,
     load_mnist,
 )
+from bench.data.named_sequences import SEQUENCES
 from bench.data.npz import describe_arrays, load_arrays
 from bench.data.npz_archive import ArraysInMemory
-from bench.data.preparation import AS_STORED, Preparation
+from bench.data.other_formats import SOUNDS, TEXTS, holds_numbers
+from bench.data.preparation import AS_STORED, IN_WORDS, Preparation
 
 _LOADERS: dict[str, tuple[DatasetInfo, Callable[[], Dataset]]] = {
     info.name: (info, loader)
@@ -46,7 +51,7 @@ _LOADERS: dict[str, tuple[DatasetInfo, Callable[[], Dataset]]] = {
         (BINARIZED_MNIST, load_binarized_mnist),
     )
 }
-BUILT_IN: tuple[str, ...] = tuple(_LOADERS)
+BUILT_IN: tuple[str, ...] = (*_LOADERS, *SEQUENCES)
 """Names of the built-in data sets."""
 Arrays = Mapping[str, npt.ArrayLike]
 ArraysFunction = TypeVar("ArraysFunction", bound=Callable[[], Arrays])
@@ -109,6 +114,8 @@ _REGISTERED: dict[str, tuple[Callable[[Preparation], DatasetInfo], Callable[[Pre
 
 def is_cached(built_in: str) -> bool:
     """Whether a built-in data set can be loaded without a download; opens no file."""
+    if built_in in SEQUENCES:
+        return SEQUENCES[built_in].is_cached
     files = {**CACHED_FILES, "binarized_mnist": ("binarized_mnist.npz",)}.get(built_in, ())
     return all((cache_folder() / file).exists() for file in files)
 
@@ -116,13 +123,13 @@ def is_cached(built_in: str) -> bool:
 def describe(dataset: str, preparation: Preparation = AS_STORED) -> DatasetInfo:
     """The metadata of a data set, without loading its images.
 
-    Nothing is opened for a built-in data set; for the user's own data headers are read and, of an .npz file, labels and
-    pixels until the number of grey levels is known.
+    Nothing is opened for a built-in data set of images; for the user's own data headers are read and, of an .npz file,
+    labels and pixels until the number of grey levels is known. Text is read whole, as its alphabet is not known before.
 
     Args:
-        dataset: a name, or the path of an .npz or .npy file or a folder of images. ``./name`` is a file or folder that
-            has the name of a built-in data set.
-        preparation: how images are read.
+        dataset: a name, or the path of an .npz or .npy file, a text, a recording, or a folder of images, of texts or of
+            recordings. ``./name`` is a file or folder that has the name of a built-in data set.
+        preparation: how the data is read.
 
     Raises:
         DataError: no such data set, the user's own data is not of an accepted form, or it has too few training images.
@@ -131,6 +138,10 @@ def describe(dataset: str, preparation: Preparation = AS_STORED) -> DatasetInfo:
 
 
 def _describe(dataset: str, preparation: Preparation) -> DatasetInfo:
+    if dataset in SEQUENCES:
+        return SEQUENCES[dataset].describe(preparation)
+    if dataset in {**_LOADERS, **_REGISTERED}:
+        preparation.check_kind("image", dataset)
     if dataset in _LOADERS:
         info, _ = _LOADERS[dataset]
         _check_built_in_grey_levels(info, preparation.grey_levels)
@@ -138,7 +149,7 @@ def _describe(dataset: str, preparation: Preparation) -> DatasetInfo:
     if dataset in _REGISTERED:
         return _REGISTERED[dataset][0](preparation)
     path = _existing_path(dataset)
-    return folder.describe(path, preparation) if path.is_dir() else npz.describe(path, preparation)
+    return _reader(path, preparation).describe(path, preparation)
 
 
 def load(dataset: str, preparation: Preparation = AS_STORED) -> Dataset:
@@ -159,6 +170,10 @@ def load(dataset: str, preparation: Preparation = AS_STORED) -> Dataset:
 
 
 def _load(dataset: str, preparation: Preparation) -> Dataset:
+    if dataset in SEQUENCES:
+        return SEQUENCES[dataset].load(preparation)
+    if dataset in {**_LOADERS, **_REGISTERED}:
+        preparation.check_kind("image", dataset)
     if dataset in _LOADERS:
         info, loader = _LOADERS[dataset]
         _check_built_in_grey_levels(info, preparation.grey_levels)
@@ -166,7 +181,46 @@ def _load(dataset: str, preparation: Preparation) -> Dataset:
     if dataset in _REGISTERED:
         return _REGISTERED[dataset][1](preparation)
     path = _existing_path(dataset)
-    return folder.load(path, preparation) if path.is_dir() else npz.load(path, preparation)
+    return _reader(path, preparation).load(path, preparation)
+
+
+class _Reader(Protocol):
+    """A module that reads the user's own file or folder."""
+
+    def describe(self, path: Path, preparation: Preparation) -> DatasetInfo:
+        """Its metadata."""
+
+    def load(self, path: Path, preparation: Preparation) -> Dataset:
+        """Its data."""
+
+
+def _reader(path: Path, preparation: Preparation) -> _Reader:
+    """The module that reads the user's own file or folder.
+
+    Raises:
+        DataError: it is unreadable, holds images and recordings, or a setting is for another kind of data.
+    """
+    if path.is_dir():
+        sought = find_sought(path)
+        if sought == RECORDINGS:
+            return audio
+        if sought != IMAGES:
+            return text
+    elif path.suffix.lower() in SOUNDS:
+        return audio
+    elif preparation.text_unit or (path.suffix.lower() in TEXTS and not holds_numbers(path)):
+        return text
+    return folder if path.is_dir() else npz
+
+
+def _kind(dataset: str, preparation: Preparation) -> Kind:
+    """What a data set is of."""
+    if dataset in SEQUENCES:
+        return SEQUENCES[dataset].kind
+    if dataset in _LOADERS or dataset in _REGISTERED:
+        return "image"
+    reader = _reader(_existing_path(dataset), preparation)
+    return "text" if reader is text else "audio" if reader is audio else "image"
 
 
 def _check_built_in_grey_levels(info: DatasetInfo, grey_levels: int | None) -> None:
@@ -196,7 +250,8 @@ def _existing_path(dataset: str) -> Path:
     suggestion = f" Did you mean {close[0]!r}?" if close else ""
     raise DataError(
         f"there is no data set {dataset!r}, neither built in nor as a file or folder.{suggestion} Accepted are "
-        f"{', '.join(BUILT_IN)}, or the path to an .npz or .npy file or a folder of images."
+        f"{', '.join(BUILT_IN)}, or the path to an .npz or .npy file, a text (.txt), a recording (.wav, .flac) or a "
+        "folder of images, texts or recordings."
     )
 
 
@@ -209,17 +264,37 @@ def check_outside(dataset: str, info: DatasetInfo, preparation: Preparation = AS
         preparation: how the images of ``info`` are read.
 
     Returns:
-        How the other images are read: of the same size and kind, all of them, with grey levels of their own.
+        How the other images are read: of the same size and kind, all of them, with grey levels of their own. Text is
+        read in the alphabet of ``info``, sound at its rate.
 
     Raises:
-        DataError: there is no such data set.
-        SettingsError: its images have another shape or number of grey levels.
+        DataError: there is no such data set, or it is text that its alphabet cannot write.
+        SettingsError: it is of another kind, or its images have another shape or number of grey levels.
     """
     own_levels = replace(preparation, grey_levels=None, train_images=None)
-    other = describe(dataset, own_levels)
-    if (other.image_shape, other.grey_levels) != (info.image_shape, info.grey_levels):
-        mine, others = (
-            f"{'x'.join(map(str, each.image_shape))} with {each.grey_levels} grey levels" for each in (info, other)
+    if info.kind != "image":
+        own_levels = replace(own_levels, window=info.image_shape[1], sample_rate=info.sample_rate)
+    if info.encoding == "characters":
+        own_levels = replace(own_levels, symbols=info.symbols)
+    if (kind := _kind(dataset, preparation)) != info.kind:
+        raise SettingsError(
+            f"outside_dataset={dataset!r} is {IN_WORDS[kind]}, and {info.name} is {IN_WORDS[info.kind]}: likelihoods "
+            "of other kinds of data are not comparable"
         )
-        raise SettingsError(f"outside_dataset={dataset!r} has images {others}: those of {info.name} are {mine}")
+    other = describe(dataset, own_levels)
+    if _meaning(other) != _meaning(info):
+        mine, others = map(_in_words, (info, other))
+        noun = "images " if info.kind == "image" else ""
+        raise SettingsError(f"outside_dataset={dataset!r} has {noun}{others}: those of {info.name} are {mine}")
     return own_levels
+
+
+def _meaning(info: DatasetInfo) -> tuple[object, ...]:
+    """What two data sets must share for the likelihoods of one model to be comparable."""
+    return info.image_shape, info.grey_levels, info.kind, info.encoding, info.symbols, info.sample_rate
+
+
+def _in_words(info: DatasetInfo) -> str:
+    if info.kind != "image":
+        return info.form
+    return f"{'x'.join(map(str, info.image_shape))} with {info.grey_levels} grey levels"

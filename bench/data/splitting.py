@@ -14,7 +14,7 @@ studies of a data set tune and test on the same images.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import NamedTuple
 
 import numpy as np
@@ -27,7 +27,7 @@ ALL = "all"
 """The part of a source that names no splits."""
 
 _SEED = 2011
-_LEAST = 2
+LEAST = 2
 """Least images of a split."""
 _MOST_HELD_OUT = 10_000
 
@@ -45,12 +45,13 @@ def permutation(n: int) -> npt.NDArray[np.intp]:
     return np.random.RandomState(_SEED).permutation(n).astype(np.intp)
 
 
-def split_sizes(parts: Mapping[str, int], where: str) -> dict[str, int]:
+def split_sizes(parts: Mapping[str, int], where: str, noun: str = "images") -> dict[str, int]:
     """The number of images in each of the three splits.
 
     Args:
         parts: number of images in each part that the source gives.
         where: the source; errors name it.
+        noun: what errors call the images.
 
     Raises:
         DataError: there are too few images for three splits.
@@ -58,22 +59,22 @@ def split_sizes(parts: Mapping[str, int], where: str) -> dict[str, int]:
     sizes = dict(parts)
     if ALL in sizes:
         n = sizes.pop(ALL)
-        sizes["validation"], sizes["test"] = max(_LEAST, n // 10), max(_LEAST, n // 5)
+        sizes["validation"], sizes["test"] = max(LEAST, n // 10), max(LEAST, n // 5)
         sizes["train"] = n - sizes["validation"] - sizes["test"]
     for split in ("test", "validation"):
         if split not in sizes:
-            sizes[split] = min(_MOST_HELD_OUT, max(_LEAST, sizes["train"] // 6))
+            sizes[split] = min(_MOST_HELD_OUT, max(LEAST, sizes["train"] // 6))
             sizes["train"] -= sizes[split]
-    if min(sizes.values()) < _LEAST:
+    if min(sizes.values()) < LEAST:
         given = ", ".join(f"{n} in {part}" for part, n in parts.items())
         raise DataError(
-            f"{where}: too few images ({given}) for a train, a validation and a test split of {_LEAST} or more, "
+            f"{where}: too few {noun} ({given}) for a train, a validation and a test split of {LEAST} or more, "
             "without which no uncertainty is known."
         )
     return {split: sizes[split] for split in SPLITS}
 
 
-def missing_splits(parts: Mapping[str, int]) -> tuple[str, ...]:
+def missing_splits(parts: Collection[str]) -> tuple[str, ...]:
     """The splits that the source does not give, and that are taken from the rest of it."""
     return tuple(split for split in SPLITS if split not in parts)
 

@@ -111,8 +111,13 @@ def check_labels(shape: tuple[int, ...], dtype: np.dtype[np.generic], n: int, wh
         raise DataError(f"{where} has dtype {dtype}; integer class labels, counted from 0, are accepted.")
 
 
-def check_memory(n_bytes: int, where: str) -> None:
+def check_memory(n_bytes: int, where: str, advice: str = "Give fewer or smaller images.") -> None:
     """Check that arrays of ``n_bytes`` can be held in memory.
+
+    Args:
+        n_bytes: their bytes.
+        where: the source; errors name it.
+        advice: how to go on, if they cannot.
 
     Raises:
         DataError: they are larger than ``MOST_BYTES`` or than the memory available now.
@@ -123,7 +128,7 @@ def check_memory(n_bytes: int, where: str) -> None:
     if n_bytes > most:
         raise DataError(
             f"{where}: the arrays take {n_bytes / 2**30:.1f} GiB; up to {most / 2**30:.1f} GiB are accepted "
-            f"(the memory available now, at most {MOST_BYTES / 2**30:.0f} GiB). Give fewer or smaller images."
+            f"(the memory available now, at most {MOST_BYTES / 2**30:.0f} GiB). {advice}"
         )
 
 

@@ -26,7 +26,15 @@ from bench.core.errors import SettingsError
 from bench.core.results import EQUIVALENCE, Equivalence
 from bench.core.validation import format_validation_error, validate_settings
 from bench.data.dataset import DatasetInfo
-from bench.data.preparation import PREPARATION, Preparation, parse_size
+from bench.data.preparation import (
+    LEAST_RATE,
+    MOST_RATE,
+    PREPARATION,
+    Preparation,
+    SoundEncoding,
+    TextUnit,
+    parse_size,
+)
 from bench.runtime.backend import BACKENDS
 from bench.study.config import RECIPE, RunConfig, TrainingConfig, setting_name
 from bench.study.duration import parse_duration
@@ -180,6 +188,11 @@ class StudySettings(BaseModel):
     resize: Annotated[str, BeforeValidator(_canonical_size)] | None = None
     grey: bool = False
     train_images: Annotated[int, Field(ge=2)] | None = None
+    window: Annotated[int, Field(ge=1, le=2**20)] | None = None
+    text_unit: TextUnit | None = None
+    sample_rate: Annotated[int, Field(ge=LEAST_RATE, le=MOST_RATE)] | None = None
+    sound_encoding: SoundEncoding | None = None
+    speakers: bool = False
     trials: Annotated[int, Field(ge=1, le=1_000_000)] = 8
     epochs: Annotated[int, Field(ge=1, le=10**6)] | None = None
     images: Images | None = None
@@ -284,7 +297,7 @@ class StudySettings(BaseModel):
 
     @property
     def preparation(self) -> Preparation:
-        """How images are read."""
+        """How data is read."""
         return Preparation.from_settings(self.model_dump(include=set(PREPARATION)))
 
     @property

@@ -55,10 +55,9 @@ def study_note(study: StudyDescription, headline: str = "", report: str = "") ->
         f"{arm} by {', '.join(plain(name) for name in names)}" for arm, names in study.swept.items() if names
     )
     data = study.dataset
-    height, width, channels = data.image_shape
     return f"""*{plain(study.question)}*
 
-{answer}Data: {plain(data.name)}, {height}x{width}x{channels}, {data.grey_levels} grey levels. {plain(data.source)}
+{answer}Data: {plain(data.name)}, {data.form}. {plain(data.source)}
 
 {f"Swept: {swept}." if swept else ""}
 """

@@ -455,8 +455,13 @@ class ParentRun:
     def _describe(self) -> None:
         """Log what the study is and where it runs; each process that continues it logs this again."""
         study = self.study
-        # The names of a thousand classes are longer than a tag may be.
-        data = asdict(replace(study.dataset, class_names=())) | {"digest": study.digest, "held_out": study.held_out}
+        # The names of a thousand classes are longer than a tag may be. Symbols are code points, in which nothing looks
+        # like a credential that is to be redacted.
+        data = asdict(replace(study.dataset, class_names=())) | {
+            "symbols": [ord(symbol) for symbol in study.dataset.symbols],
+            "digest": study.digest,
+            "held_out": study.held_out,
+        }
         tags = {
             **_identity(study.study_id),
             "reparam.study": json.dumps(
@@ -491,6 +496,7 @@ class ParentRun:
             "source": json.dumps({"source": redact(info.source)}),
             "profile": json.dumps(
                 {"sizes": info.sizes, "grey_levels": info.grey_levels, "image_shape": info.image_shape}
+                | ({} if info.kind == "image" else {"kind": info.kind, "encoding": info.encoding})
             ),
         }
 

@@ -16,10 +16,25 @@ def studies(incomplete: str) -> list[str]:
 
 
 def datasets(incomplete: str) -> list[str]:
-    """The built-in data sets, ``.npz`` and ``.npy`` files, and folders."""
+    """The built-in data sets, files of arrays, texts and recordings, and folders."""
+    from bench.data.other_formats import SOUNDS, TEXTS
     from bench.data.registry import BUILT_IN
 
-    return [*_with_prefix(incomplete, BUILT_IN), *_paths(incomplete, ".npz", ".npy")]
+    return [*_with_prefix(incomplete, BUILT_IN), *_paths(incomplete, ".npz", ".npy", *TEXTS, *SOUNDS)]
+
+
+def text_units(incomplete: str) -> list[str]:
+    """What the symbols of text are."""
+    from bench.data.preparation import TextUnit
+
+    return _with_prefix(incomplete, get_args(TextUnit))
+
+
+def sound_encodings(incomplete: str) -> list[str]:
+    """How sound becomes levels."""
+    from bench.data.preparation import SoundEncoding
+
+    return _with_prefix(incomplete, get_args(SoundEncoding))
 
 
 def backends(incomplete: str) -> list[str]:

@@ -105,13 +105,14 @@ def check_each(study: DeclaredStudy, settings: Sequence[StudySettings]) -> list[
     """Check a study with each of several settings, before it begins with any.
 
     Raises:
-        SettingsError: a setting does not fit the data, or two are of the same images.
+        SettingsError: a setting does not fit the data, two are of the same images, or of different kinds of data.
         DataError: data is missing, not of an accepted form, or has too few training images.
     """
     from bench.checks.preflight import check_study, load_own_data
     from bench.core.errors import SettingsError
 
     planned = [check_study(study, each) for each in settings]
+    _check_kinds([(bound.info.name, bound.info.kind) for bound in planned])
     contents: dict[str, str] = {}
     known: dict[tuple[str, int], StudySettings] = {}
     for each, bound in zip(settings, planned, strict=True):
@@ -172,7 +173,8 @@ def compare_several(studies: Sequence[Study], output: Path, console: Console) ->
         Why nothing can be compared, empty where something is; and the path of the page.
 
     Raises:
-        SettingsError: two studies are of the same data, they differ in both, or the page's folder is a link.
+        SettingsError: two studies are of the same data, they differ in both, they are of different kinds of data, or
+            the page's folder is a link.
     """
     from bench.execution.removal import REPORT_FOLDERS, check_folder
     from reports.analysis.data_sets import over_data_sets
@@ -181,6 +183,8 @@ def compare_several(studies: Sequence[Study], output: Path, console: Console) ->
     from reports.pages.train_sizes import write_train_sizes
     from reports.text import data_sets, train_sizes
 
+    data = [study.results.dataset for study in studies]
+    _check_kinds([(str(each.get("name")), str(each.get("kind", "image"))) for each in data])
     ids = sorted(study.results.study_id for study in studies)
     digest = hashlib.sha256("\n".join(ids).encode()).hexdigest()[:8]
 
@@ -198,6 +202,23 @@ def compare_several(studies: Sequence[Study], output: Path, console: Console) ->
     folder, headline = folder_of("data-sets"), data_sets.headline(found)
     _print(headline, data_sets.details(found), data_sets.likelihoods(found), console)
     return "" if found.ranked else headline, write_data_sets(found, folder)
+
+
+def _check_kinds(kinds: Sequence[tuple[str, str]]) -> None:
+    """Check that data sets, of which names and kinds are given, are all of one kind.
+
+    Raises:
+        SettingsError: they are not.
+    """
+    from bench.core.errors import SettingsError
+    from bench.data.preparation import IN_WORDS
+
+    (name, kind), *others = kinds
+    if other := next((each for each in others if each[1] != kind), None):
+        raise SettingsError(
+            f"{name} is {IN_WORDS[kind]} and {other[0]} is {IN_WORDS[other[1]]}: their likelihoods are in other units, "
+            "and no ranking holds both; give data of one kind"
+        )
 
 
 def _print(headline: str, details: list[str], table: Table, console: Console) -> None:

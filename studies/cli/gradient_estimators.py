@@ -15,7 +15,18 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from studies.cli import completion
-from studies.cli.options import Grey, Output, Resize, Storage, TrackingUri
+from studies.cli.options import (
+    Grey,
+    Output,
+    Resize,
+    SampleRate,
+    SoundEncoding,
+    Speakers,
+    Storage,
+    TextUnit,
+    TrackingUri,
+    Window,
+)
 from studies.cli.terminal import LogFile, Quiet, command_log, open_console
 
 if TYPE_CHECKING:
@@ -30,7 +41,8 @@ def command(
     dataset: Annotated[
         str,
         typer.Option(
-            help="digits, mnist, fashion_mnist, cifar10, binarized_mnist, a .npz or .npy file, a folder of images.",
+            help="digits, mnist, fashion_mnist, cifar10, binarized_mnist, a .npz or .npy file, a folder of images, or "
+            "text or sound as `study` takes it.",
             autocompletion=completion.datasets,
         ),
     ] = "digits",
@@ -40,6 +52,11 @@ def command(
     ] = None,
     resize: Resize = None,
     grey: Grey = False,
+    window: Window = None,
+    text_unit: TextUnit = None,
+    sample_rate: SampleRate = None,
+    sound_encoding: SoundEncoding = None,
+    speakers: Speakers = False,
     images: Annotated[int, typer.Option(help="Training images that each VAE sees.")] = 30_000,
     batch_size: Annotated[int, typer.Option(help="Images per training step.")] = 64,
     seeds: Annotated[int, typer.Option(help="Training runs per estimator.")] = 2,

@@ -26,7 +26,21 @@ from studies.cli import (
 )
 from studies.cli.data_sets import SeveralWords, check_each, compare_several, run_each, varied
 from studies.cli.names import STUDIES
-from studies.cli.options import Equivalence, Extensions, Grey, Output, Resize, Storage, TrackingUri, load_extensions
+from studies.cli.options import (
+    Equivalence,
+    Extensions,
+    Grey,
+    Output,
+    Resize,
+    SampleRate,
+    SoundEncoding,
+    Speakers,
+    Storage,
+    TextUnit,
+    TrackingUri,
+    Window,
+    load_extensions,
+)
 from studies.cli.output import lasting_output
 from studies.cli.stores import choose_studies, find_tracking_store
 from studies.cli.terminal import LogFile, Quiet, command_log, open_console, restart, run_program
@@ -86,7 +100,8 @@ def study(
         list[str] | None,
         typer.Option(
             metavar="NAME...",
-            help="digits, mnist, fashion_mnist, cifar10, binarized_mnist, a .npz or .npy file, a folder of images; of "
+            help="digits, mnist, fashion_mnist, cifar10, binarized_mnist, python_topics, text8, ptb_characters, "
+            "free_spoken_digits, a .npz or .npy file, a text, a recording, a folder of images, texts or recordings; of "
             "several, a study each and a comparison [default: digits].",
             show_default=False,
             autocompletion=completion.datasets,
@@ -98,6 +113,11 @@ def study(
     ] = None,
     resize: Resize = None,
     grey: Grey = False,
+    window: Window = None,
+    text_unit: TextUnit = None,
+    sample_rate: SampleRate = None,
+    sound_encoding: SoundEncoding = None,
+    speakers: Speakers = False,
     train_sizes: Annotated[
         list[str] | None,
         typer.Option(

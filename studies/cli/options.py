@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from bench.core.environment import STORAGE_VARIABLE, TRACKING_VARIABLE
+from studies.cli import completion
 
 
 def _address(context: typer.Context, parameter: typer.CallbackParam, value: str | None) -> str | None:
@@ -51,6 +52,36 @@ Resize = Annotated[
     ),
 ]
 Grey = Annotated[bool, typer.Option("--grey", help="Make colour images grey (ITU-R 601).")]
+Window = Annotated[
+    int | None,
+    typer.Option(
+        help="Cut text or sound into windows of so many symbols or samples [default: 64, 256].", show_default=False
+    ),
+]
+TextUnit = Annotated[
+    str | None,
+    typer.Option(
+        help="Read a file as text, of `characters` of UTF-8 or of `bytes` [default: .txt by characters].",
+        show_default=False,
+        autocompletion=completion.text_units,
+    ),
+]
+SampleRate = Annotated[
+    int | None,
+    typer.Option(help="Resample sound to so many samples a second [default: the lowest rate].", show_default=False),
+]
+SoundEncoding = Annotated[
+    str | None,
+    typer.Option(
+        help="How sound becomes 256 levels: mu-law or linear [default: mu-law].",
+        show_default=False,
+        autocompletion=completion.sound_encodings,
+    ),
+]
+Speakers = Annotated[
+    bool,
+    typer.Option("--speakers", help="Sub-folders of recordings are speakers: none is in two splits."),
+]
 Equivalence = Annotated[
     float | None,
     typer.Option(

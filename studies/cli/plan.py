@@ -17,6 +17,8 @@ from bench.core.errors import SettingsError, TrackingError
 from bench.core.metrics import METRICS, SMALLEST_SET
 from bench.core.redaction import redact
 from bench.core.results import Measurement
+from bench.data.dataset import DatasetInfo
+from bench.data.named_sequences import SEQUENCES
 from bench.data.registry import BUILT_IN
 from bench.study.budget import images_of_runs, plan_time
 from bench.study.definition import CONVERGENT_EPOCHS, BoundStudy
@@ -35,6 +37,7 @@ from studies.cli.terminal import print_table
 
 CLASSES_SHOWN = 8
 """Largest number of classes that are named."""
+_OWN_DATA = {"image": "your.npz", "text": "your.txt", "audio": "your/recordings"}
 
 if TYPE_CHECKING:
     from bench.core.results import StudyResults
@@ -140,26 +143,37 @@ def print_sum(planned: Sequence[BoundStudy], console: Console) -> None:
 def _data(bound: BoundStudy) -> Iterator[str]:
     """What was found in the data: images, splits, labels, and what they are too few for."""
     info, settings = bound.info, bound.settings
-    height, width, channels = info.image_shape
-    kind = {1: "grey", 3: "colour"}.get(channels, f"{channels} channels")
-    shape = f"{height}x{width}x{channels}, {info.grey_levels} grey levels, {kind}"
+    channels = info.image_shape[2]
+    colour = {1: "grey", 3: "colour"}.get(channels, f"{channels} channels")
+    form = f"{info.form}, {colour}" if info.kind == "image" else info.form
     sizes = ", ".join(f"{n:,} {split}" for split, n in info.sizes.items())
     missing = "" if "train" in info.split_off else f"{' and '.join(info.split_off)} "
-    split_off = f", {missing}split off by a fixed permutation" if info.split_off else ""
-    yield f"data      {info.name}: {shape}; {sizes}{split_off}"
+    # The source of text and sound says how they are split.
+    split_off = f", {missing}split off by a fixed permutation" if info.split_off and info.kind == "image" else ""
+    yield f"data      {info.name}: {form}; {sizes}{split_off}"
     yield f"source    {info.source}"
     if info.classes:
         shown = ", ".join(info.class_names[:CLASSES_SHOWN])
         more = f" and {len(info.class_names) - CLASSES_SHOWN} more" if len(info.class_names) > CLASSES_SHOWN else ""
         yield f"labels    {info.classes} classes{': ' * bool(shown)}{shown}{more}"
-    else:
-        yield "labels    none (a sub-folder for each class, or y_train, would give them)"
+    elif info.kind != "text":
+        ways = "a sub-folder for each class" + ", or y_train," * (info.kind == "image")
+        yield f"labels    none ({ways} would give them)"
+    if info.kind == "text":
+        yield f"alphabet  {_alphabet(info)}"
     few = min(info.sizes["train"], info.sizes["test"], settings.evaluation_images or info.sizes["test"])
     if few < SMALLEST_SET:
         yield f"quality   of samples is not measured: it needs {SMALLEST_SET} training and test images, not {few}"
     elif settings.extractor == "classifier":
         task = "classes" if info.classes else "four orientations, as there are no labels"
         yield f"quality   of samples is measured by a network that learns the {task}"
+
+
+def _alphabet(info: DatasetInfo) -> str:
+    """The symbols of a text, those that end lines or cannot be seen as Python writes them."""
+    if not info.symbols:
+        return "the 256 values of a byte"
+    return "".join(symbol if symbol.isprintable() else repr(symbol)[1:-1] for symbol in info.symbols)
 
 
 def _bytes(count: float) -> str:
@@ -230,7 +244,8 @@ def next_steps(name: str, settings: StudySettings, outcome: StudyOutcome) -> Ite
     else:
         yield f"next      the same command with --seeds {settings.seeds * 2} adds final runs, as nothing is swept"
     if settings.dataset in BUILT_IN:
-        command = f"reparam-bench study {shlex.quote(name)} --dataset path/to/your.npz --dry-run"
+        own = _OWN_DATA[SEQUENCES[settings.dataset].kind if settings.dataset in SEQUENCES else "image"]
+        command = f"reparam-bench study {shlex.quote(name)} --dataset path/to/{own} --dry-run"
         yield f"your data {_found(command, 'reparam-bench')}"
 
 

@@ -29,8 +29,9 @@ def store(tmp_path_factory):
     folder = tmp_path_factory.mktemp("data_sets") / "runs"
     tracker = Tracker(f"sqlite:///{folder / 'mlflow.db'}", folder / "artifacts", folder / "outbox")
     folder.mkdir()
-    for study_id, name in [*((f"s-{name}", name) for name in LEVELS), ("again-small", "small")]:
+    for study_id, name in [*((f"s-{name}", name) for name in LEVELS), ("again-small", "small"), ("s-play", "large")]:
         arms = LEVELS[name]
+        kind = {"kind": "text", "encoding": "characters", "symbols": ("a", "b")} if study_id == "s-play" else {}
         parent = tracker.open_study(
             StudyDescription(
                 study_id=study_id,
@@ -40,8 +41,8 @@ def store(tmp_path_factory):
                 swept={arm: [] for arm in arms},
                 settings={},
                 provenance={"commit": "0" * 40},
-                dataset=replace(DIGITS, name=name),
-                digest=name * 8,
+                dataset=replace(DIGITS, name=study_id.removeprefix("s-") if kind else name, **kind),
+                digest=study_id if kind else name * 8,
             )
         )
         for arm, value in arms.items():
@@ -108,6 +109,8 @@ def test_studies_without_two_common_arms_are_no_success(cli, store):
     [
         (["s-small", "s-large", "again"], "error: s-small and again-small are both of small: of more than two studies"),
         (["s-small", "s-large", "s-sm"], "error: 's-small' and 's-sm' are the same study, s-small: give two, or"),
+        (["s-small", "s-play"], "error: small is images and play is text: their likelihoods are in other units"),
+        (["s-play", "s-small", "s-large"], "error: play is text and small is images: their likelihoods are in"),
         (["s-small", "s-large", "s-gone"], "error: no study 's-gone' in "),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",

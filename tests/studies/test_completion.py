@@ -63,10 +63,18 @@ def test_names_are_offered(offered, monkeypatch, line):
 
 def test_the_user_s_own_scripts_and_data_are_offered(offered, tmp_path):
     (tmp_path / "mine").mkdir()
-    for name in ("my_study.py", "my_data.npz", "my_array.npy", "my_notes.txt", "mine/deep.npz", ".my_hidden.npz"):
+    taken = ("my_study.py", "my_data.npz", "my_array.npy", "my_text.txt", "my_voice.wav", "mine/deep.npz")
+    for name in (*taken, "my_notes.md", ".my_hidden.npz"):
         (tmp_path / name).touch()
     assert offered("reparam-bench study my") == ["my_study.py"]
-    assert offered("reparam-bench study x --dataset m") == ["mnist", "mine/", "my_array.npy", "my_data.npz"]
+    assert offered("reparam-bench study x --dataset m") == [
+        "mnist",
+        "mine/",
+        "my_array.npy",
+        "my_data.npz",
+        "my_text.txt",
+        "my_voice.wav",
+    ]
     assert offered("reparam-bench study x --dataset mine/") == ["mine/deep.npz"]
     assert offered("reparam-bench study x --dataset gone/") == []
 

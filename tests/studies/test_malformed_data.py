@@ -16,6 +16,7 @@ from PIL import Image
 
 from bench.core.errors import DataError
 from bench.data.registry import load
+from tests.bench.data.sounds import wav
 from tests.studies.faults import ANY, Make, any_bytes, raw
 
 STUDY = ("study", "vae_vs_glow")
@@ -75,6 +76,16 @@ def with_file(name: str, make: Make) -> Make:
     def made(folder: Path) -> None:
         painted()(folder)
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        make(folder / name)
+
+    return made
+
+
+def folder_of(name: str, make: Make) -> Make:
+    """A folder of one file."""
+
+    def made(folder: Path) -> None:
+        folder.mkdir()
         make(folder / name)
 
     return made
@@ -295,6 +306,30 @@ DATA: dict[str, tuple[str, Make | None, str]] = {
         with_file(os.fsdecode(b"\xff\xfe.png"), raw(b"hello")),
         r"\.png cannot be read as an image",
     ),
+    "an empty text": ("my.txt", raw(b""), r"my\.txt is empty"),
+    "a text of one symbol": ("my.txt", raw(b"a" * 9999), r"holds one symbol alone, 'a'"),
+    "a text that is no UTF-8": ("my.txt", raw("Grüße ".encode("latin-1") * 99), r"byte 2 is 0xfc .*--text-unit bytes"),
+    "a binary called text": ("my.txt", raw(b"\x89PNG\r\n" * 99), r"my\.txt is no UTF-8: byte 0 is 0x89"),
+    "zeros called text": ("my.txt", raw(bytes(999)), r"my\.txt is no text: byte 0 is 0"),
+    "a text of few windows": ("my.txt", raw(b"to be or not " * 20), r"too few windows of 64 characters \(4 in all\)"),
+    "texts of few windows": ("books", folder_of("a.txt", raw(b"ab")), r"books: too few windows of 64 characters"),
+    "a text in another format": (
+        "my.rst",
+        raw(b"ab"),
+        r"my\.rst cannot be read: it may be text: --text-unit characters",
+    ),
+    "a recording of no samples": ("my.wav", raw(wav(np.zeros(0))), r"too few windows of 256 samples \(0 in all\)"),
+    "a recording that ends": ("my.wav", raw(wav(np.zeros(999))[:-9]), r"holds 999 samples, and holds 994: it is cut"),
+    "a recording whose header ends": ("my.wav", raw(wav(np.zeros(999))[:30]), r"my\.wav ends within its header"),
+    "a recording that is none": ("my.wav", raw(b"hello, world"), r"my\.wav is no WAV file, as its first bytes"),
+    "a recording in another format": (
+        "my.mp3",
+        raw(b"ID3"),
+        r"my\.mp3 cannot be read: it is sound of another .*ffmpeg",
+    ),
+    "recordings and images": ("scans", with_file("x.wav", raw(wav(np.zeros(9999)))), r"scans holds images and record"),
+    "recordings of which one is none": ("words", folder_of("x.wav", raw(b"hello")), r"x\.wav is no WAV file"),
+    "a recording that is a pipe": ("words", folder_of("x.wav", os.mkfifo), r"x\.wav is a pipe, a device or a broken"),
     "a file of no name": (os.fsdecode(b"\xff.npz"), npz(), r"has a name that is not valid text: rename it"),
 }
 
@@ -346,3 +381,20 @@ def test_any_bytes_are_an_image_or_are_refused(tmp_path, data, kind):
     # Of two images that differ, the one that is as it should be may be named first.
     outcome = taken_or_refused(str(folder))
     assert "own folder scans" in outcome or ".png" in outcome
+
+
+@ANY
+@pytest.mark.filterwarnings("error")
+@given(data=st.data(), form=st.sampled_from([(1, False), (2, False), (3, False), (4, True)]), extensible=st.booleans())
+def test_any_bytes_are_a_recording_or_are_refused(tmp_path, data, form, extensible):
+    file = tmp_path / "my.wav"
+    file.write_bytes(any_bytes(data, wav(np.linspace(-1, 1, 4000), 8000, *form, extensible)))
+    assert "my.wav" in taken_or_refused(str(file))
+
+
+@ANY
+@given(data=st.data())
+def test_any_bytes_are_a_text_or_are_refused(tmp_path, data):
+    file = tmp_path / "my.txt"
+    file.write_bytes(any_bytes(data, "Grüße, 世界! ".encode() * 99))
+    assert "my.txt" in taken_or_refused(str(file))

@@ -117,6 +117,10 @@ def test_the_printed_command_for_own_data_is_taken_as_it_stands(cli, printed, tm
     assert "Nothing was run." in out
 
 
+def test_a_study_of_a_text_asks_for_a_text(printed, monkeypatch):
+    assert "--dataset path/to/your.txt --dry-run" in printed(outcome(vae=[2.0]), dataset="python_topics")["your data"]
+
+
 def test_whoever_has_given_own_data_is_not_asked_for_it_again(tmp_path, monkeypatch):
     monkeypatch.setattr(registry, "is_registered", lambda uri, name: False)
     settings = StudySettings.from_options({"output": tmp_path, "dataset": "my.npz"})

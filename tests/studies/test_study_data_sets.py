@@ -85,6 +85,10 @@ BAD = {
     "one is unknown": (["bright.npz", "nowhere", "mixed.npz"], r"there is no data set 'nowhere'"),
     "one does not fit": (["bright.npz", "dark.npz", "broken.npz"], r"broken\.npz"),
     "an arm cannot model one": (["bright.npz", "cifar10"], r"cifar10 has 256 grey levels, not 8"),
+    "one is text": (
+        ["digits", "python_topics"],
+        r"digits is images and python_topics is text: .* no ranking",
+    ),
     "the same name twice": (["digits", "mnist", "digits"], r"dataset='digits' holds the same images as 'digits'"),
     "the same images twice": (
         ["bright.npz", "dark.npz", "copy.npz"],

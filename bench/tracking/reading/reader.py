@@ -169,6 +169,9 @@ def _load(client: MlflowClient, uri: str, study_id: str) -> StudyResults:
     try:
         study = _StudyTag.model_validate_json(tags["reparam.study"])
         dataset, provenance = (_OBJECT.validate_json(tags[f"reparam.{name}"]) for name in ("dataset", "provenance"))
+        # Earlier versions knew images alone.
+        dataset = {"kind": "image", "encoding": "", "sample_rate": None, **dataset}
+        dataset["symbols"] = [chr(code) for code in _CODE_POINTS.validate_python(dataset.get("symbols", []))]
         _DATASET.validate_python({name: value for name, value in dataset.items() if name not in ("digest", "held_out")})
         settings = _OBJECT.validate_json(tags["reparam.settings"])
         selected = _SELECTED.validate_json(tags.get("reparam.selected", "{}"))
@@ -268,6 +271,7 @@ _NAME = re.compile(r"[\w-][\w.-]*")
 """Of an artifact."""
 _OBJECT = TypeAdapter(dict[str, Any])
 _DATASET = TypeAdapter(DatasetInfo)
+_CODE_POINTS = TypeAdapter(list[Annotated[int, Field(ge=0, le=0x10FFFF)]])
 _SELECTED = TypeAdapter(dict[str, _Selected])
 _EQUIVALENCE = TypeAdapter(Equivalence)
 _UNBEGUN = TypeAdapter(list[Unbegun])

@@ -33,6 +33,7 @@ from bench.core.results import (
     WonImages,
 )
 from bench.data.bundled import DIGITS
+from bench.data.text import MOST_SYMBOLS
 from bench.evaluation.image_grid import image_grid
 from bench.study.config import RunConfig, TrainingConfig
 from bench.study.search_space import Choices, Integers, from_json, to_json
@@ -153,6 +154,55 @@ def test_a_study_is_an_experiment_with_a_parent_run_that_says_what_it_is(tracker
     assert json.loads(tags["reparam.provenance"])["dirty"] is True
     assert json.loads(tags["reparam.settings"]) == STUDY.settings
     assert run.data.params["trials"] == "3"
+
+
+ALPHABETS = {
+    "like a credential": "".join(map(chr, range(ord(","), ord("Z")))).replace("/", ""),
+    "of lines and quotes": "\n\r\t\x0b\x1b\"'<>\\",
+    "as large as may be": "".join(map(chr, range(0x10FFFF - MOST_SYMBOLS, 0x10FFFF))),
+}
+
+
+@pytest.mark.parametrize("name", ALPHABETS)
+def test_an_alphabet_comes_back_as_it_was(tracker, client, uri, name):
+    symbols = tuple(ALPHABETS[name])
+    changes = {"kind": "text", "encoding": "characters", "symbols": symbols, "image_shape": (1, 64, 1)}
+    text = replace(DIGITS, grey_levels=len(symbols), source="s" * 600, **changes)
+    parent = tracker.open_study(replace(STUDY, dataset=text))
+    assert len(client.get_run(parent.run_id).data.tags["reparam.dataset"]) <= LONGEST_TAG
+    dataset = load_results(uri, STUDY.study_id).dataset
+    assert tuple(dataset["symbols"]) == symbols
+    assert (dataset["kind"], dataset["encoding"], dataset["sample_rate"]) == ("text", "characters", None)
+
+
+def test_sound_comes_back_with_its_rate(tracker, client, uri):
+    sound = replace(DIGITS, kind="audio", encoding="mu-law", sample_rate=8000, image_shape=(1, 256, 1))
+    run = tracker.open_study(replace(STUDY, dataset=sound)).run_id
+    dataset = load_results(uri, STUDY.study_id).dataset
+    assert (dataset["kind"], dataset["encoding"], dataset["sample_rate"]) == ("audio", "mu-law", 8000)
+    assert (
+        "windows of 256 samples at 8,000 Hz, mu-law to 17 levels"
+        in client.get_run(run).data.tags["mlflow.note.content"]
+    )
+
+
+def test_a_study_of_an_earlier_version_is_of_images(tracker, client, uri):
+    run = tracker.open_study(STUDY).run_id
+    known = json.loads(client.get_run(run).data.tags["reparam.dataset"])
+    for name in ("kind", "encoding", "symbols", "sample_rate"):
+        del known[name]
+    client.set_tag(run, "reparam.dataset", json.dumps(known))
+    dataset = load_results(uri, STUDY.study_id).dataset
+    assert (dataset["kind"], dataset["symbols"], dataset["sample_rate"]) == ("image", [], None)
+
+
+@pytest.mark.parametrize("symbols", ["abc", [-1], [2**21], ["a"]])
+def test_symbols_that_somebody_edited_name_the_run(tracker, client, uri, symbols):
+    run = tracker.open_study(STUDY).run_id
+    known = json.loads(client.get_run(run).data.tags["reparam.dataset"])
+    client.set_tag(run, "reparam.dataset", json.dumps({**known, "symbols": symbols}))
+    with pytest.raises(TrackingError, match=rf"is not as a study logs it .*{run}"):
+        load_results(uri, STUDY.study_id)
 
 
 def test_a_trained_model_is_a_child_run_with_its_parameters(tracker, client):
