@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import math
 import random
 from collections import OrderedDict
@@ -315,6 +316,20 @@ def _compiled_model(config: RunConfig, data: TuningData, seed: int) -> _Compiled
 def _forget(compiled: _CompiledModel) -> None:
     for shape in [shape for shape, kept in _kept.items() if kept is compiled]:
         del _kept[shape]
+
+
+def forget_models() -> None:
+    """Free all models and, on JAX, the programs that were compiled for them; later runs compile again what they need.
+
+    TensorFlow never frees a program.
+    """
+    _kept.clear()
+    keras.utils.clear_session()
+    if keras.backend.backend() == "jax":
+        import jax
+
+        jax.clear_caches()
+    gc.collect()
 
 
 def _weight_bytes() -> int:

@@ -37,7 +37,16 @@ from bench.evaluation.quality import open_extractor
 from bench.execution.progress import StudyProgress
 from bench.execution.same_data import check_extractor, open_outside_data
 from bench.execution.session import StudySession, limit_validation
-from bench.execution.trial import OnEvaluation, OnRescue, Outcome, run_final, run_trial, validation_bits_per_dim
+from bench.execution.trial import (
+    OnEvaluation,
+    OnRescue,
+    Outcome,
+    forget_models,
+    run_final,
+    run_trial,
+    validation_bits_per_dim,
+)
+from bench.runtime.allocator import give_back_freed_memory
 from bench.search.heartbeat import BEATS_PER_LEASE, Heartbeat
 from bench.search.processes import Owner
 from bench.search.queue import STOPPED, Claim, UnusableTaskError
@@ -53,9 +62,11 @@ log = logging.getLogger(__name__)
 LEAST_TASKS = 10
 """A process does at least this many tasks before it is replaced."""
 MOST_GROWTH = 2**30
-"""Bytes by which a process may grow beyond its size at its first task, before a fresh one replaces it.
+"""Bytes by which a process may grow beyond its size at its first task, before it frees what it can."""
+LEFT_GROWTH = MOST_GROWTH // 2
+"""Bytes of these that may then be left; with more, a fresh process replaces it.
 
-The backends never free a compiled program, which takes tens of megabytes per shape of model.
+TensorFlow never frees a compiled program, which takes up to 200 MB per shape of model.
 """
 IDLE_SECONDS = 0.5
 """Interval of polling for a task, while none is queued."""
@@ -156,9 +167,16 @@ class Worker:
         if self._tasks <= 1:
             self._first_bytes = now
         elif self.can_restart and self._tasks >= LEAST_TASKS and now - self._first_bytes > MOST_GROWTH:
-            raise RestartRequiredError(
-                f"after {self._tasks} runs this process holds {now / 2**30:.1f} GiB: a fresh one continues in its place"
-            )
+            give_back_freed_memory()
+            if host_bytes() - self._first_bytes > LEFT_GROWTH:
+                forget_models()
+                give_back_freed_memory()
+            left = host_bytes()
+            if left - self._first_bytes > LEFT_GROWTH:
+                raise RestartRequiredError(
+                    f"after {self._tasks} runs this process holds {left / 2**30:.1f} GiB: a fresh one continues in its "
+                    "place"
+                )
 
     def work_until_over(self) -> None:
         """Do tasks until the coordinator ends the study, or has died and none was queued for a lease.

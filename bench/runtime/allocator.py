@@ -34,3 +34,14 @@ def keep_freed_memory() -> None:
     mallopt = ctypes.CDLL(None).mallopt
     for parameter, value in SETTINGS.items():
         mallopt(parameter, value)
+
+
+def give_back_freed_memory() -> None:
+    """Have glibc return to the system what it keeps for later arrays, such as what XLA needed to compile.
+
+    Takes up to a second. Does nothing with another C library.
+    """
+    if platform.libc_ver()[0] == "glibc":
+        trim = ctypes.CDLL(None).malloc_trim
+        trim.argtypes = [ctypes.c_size_t]
+        trim(0)

@@ -187,6 +187,7 @@ _put(
     OnEvaluation=Any,
     OnRescue=Any,
     Outcome=Outcome,
+    forget_models=_nothing,
     run_trial=run_trial,
     run_final=run_final,
     validation_bits_per_dim=lambda outcome: outcome.measurements[0].value,

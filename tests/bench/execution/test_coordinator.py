@@ -721,6 +721,34 @@ def test_a_process_that_has_grown_too_large_makes_way_and_the_next_goes_on(
     assert (len(trainer.trials), len(trainer.finals)) == (4, 2)
 
 
+@pytest.mark.parametrize("frees", ["give_back_freed_memory", "forget_models"])
+def test_a_process_that_has_grown_too_large_goes_on_where_that_frees_enough(
+    start, tiny_study, digits, tmp_path, trainer, monkeypatch, frees
+):
+    size, freed = [0], []
+
+    def host_bytes():
+        return size[0] * 2**20
+
+    def free(name):
+        freed.append(name)
+        size[0] = 100 if name == frees else size[0]
+
+    def run_trial(*arguments):
+        size[0] += 600
+        return trainer.run_trial(*arguments)
+
+    monkeypatch.setattr(bench.execution.worker, "host_bytes", host_bytes)
+    monkeypatch.setattr(bench.execution.worker, "run_trial", run_trial)
+    monkeypatch.setattr(bench.execution.worker, "LEAST_TASKS", 3)
+    for name in ("give_back_freed_memory", "forget_models"):
+        monkeypatch.setattr(bench.execution.worker, name, lambda name=name: free(name))
+    start(tiny_study, digits, tmp_path, trials=2).run(digits)
+    assert (len(trainer.trials), len(trainer.finals)) == (4, 2)
+    both = ["give_back_freed_memory", "forget_models", "give_back_freed_memory"]
+    assert freed == (both if frees == "forget_models" else ["give_back_freed_memory"])
+
+
 def test_a_study_that_other_code_continues_says_so_and_only_if_it_was_asked_for(
     start, tiny_study, digits, tmp_path, trainer, monkeypatch
 ):

@@ -381,9 +381,14 @@ def test_another_content_of_a_file_is_refused_for_a_study_that_has_begun(ran):
 
 WHOLE = """
 import sys
-from bench import run_study
-from studies.vae_vs_glow import STUDY
-run_study(STUDY, "digits", backend="jax", smoke=True, output=sys.argv[1], quiet=True)
+from bench import Arm, Integers, run_study
+from models import GlowConfig, VAEConfig
+arms = [
+    Arm(VAEConfig(hidden_sizes=(8,), latent_size=2), {"latent_size": Integers(1, 4)}),
+    Arm(GlowConfig(levels=1, flow_depth=1, hidden_channels=4)),
+]
+small = {"trials": 1, "seeds": 1, "images": 256, "importance_samples": 4, "reference_model": False}
+run_study(arms, "digits", backend="jax", output=sys.argv[1], quiet=True, **small)
 print(sorted({"tensorflow", "sklearn"} & {name for name, module in sys.modules.items() if module is not None}))
 """
 
