@@ -330,5 +330,7 @@ TABLES: dict[str, list[str]] = {
     "latent_layers": ["layer", "latents", "kl_nats", "active_units"],
     # One row per invertible 1x1 convolution of a Glow.
     "convolutions": ["level", "step", "channels", "condition_number", "log_abs_det"],
+    # Of text and sound: one row per integer of some held-out sequences and of some samples (drawn: 0 or 1).
+    "sequences": ["drawn", "sequence", "position", "value"],
 }
 """Tables that a final run logs beside its measurements, by name, with their columns."""

@@ -6,9 +6,10 @@ from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
+import pandas as pd
 
 from bench.core.errors import DivergedError
-from bench.core.results import Measurement
+from bench.core.results import TABLES, Measurement
 from bench.core.seeds import derive_seed
 from bench.data.choice import fixed_choice
 from bench.data.dataset import DatasetInfo, Images
@@ -22,6 +23,9 @@ from bench.evaluation.programs import EvaluationPrograms, EvaluationProtocol, Ou
 from bench.evaluation.quality import sample_quality
 from bench.evaluation.sample_grids import final_pictures
 from bench.evaluation.throughput import sampling_latency, sampling_speed, speed
+
+SEQUENCES = 8
+"""Sequences of text or sound, and samples, that a final run keeps to be read or listened to."""
 
 
 def evaluate(
@@ -119,6 +123,21 @@ def _throughput(context: EvaluationContext) -> Evaluation:
 def _pictures(context: EvaluationContext) -> Evaluation:
     pictures = final_pictures(context.programs.sampler, context.images, context.split, context.train, context.seed)
     return Evaluation([], pictures=pictures)
+
+
+@register_measure("sequences")
+def _sequences(context: EvaluationContext) -> Evaluation:
+    """Some held-out sequences and samples as they are, where images are lines."""
+    height, _, channels = context.model.image_shape
+    if (height, channels) != (1, 1):
+        return Evaluation([])
+    sets = (fixed_choice(context.images, SEQUENCES), context.samples_as_drawn[:SEQUENCES])
+    frames = []
+    for drawn, sequences in enumerate(sets):
+        number, position = (each.reshape(-1) for each in np.indices((len(sequences), sequences.shape[2])))
+        columns = (np.full_like(number, drawn), number, position, sequences.reshape(-1).astype(np.int64))
+        frames.append(pd.DataFrame(dict(zip(TABLES["sequences"], columns, strict=True))))
+    return Evaluation([], {"sequences": pd.concat(frames, ignore_index=True)})
 
 
 def check_finite(likelihood: LogLikelihood, split: str) -> None:

@@ -37,12 +37,17 @@ class Picture:
 
 
 def trial_pictures(sampler: Sampler, images: Images, seed: int) -> list[Picture]:
-    """What a trial shows: samples, and reconstructions of held-out ``images`` where its family has them."""
+    """What a trial shows: samples, and reconstructions of held-out ``images`` where its family has them.
+
+    Nothing of lines: text and sound are no pictures.
+    """
+    if is_line(sampler):
+        return []
     return [samples(sampler, seed), *_reconstructions(sampler, images)]
 
 
 def final_pictures(sampler: Sampler, images: Images, split: str, train: Images, seed: int) -> list[Picture]:
-    """What a final run shows: real images, and all kinds that its family has.
+    """What a final run shows: real images, and all kinds that its family has; nothing of lines.
 
     Args:
         sampler: of the trained model.
@@ -51,6 +56,8 @@ def final_pictures(sampler: Sampler, images: Images, split: str, train: Images, 
         train: training images, among which the samples' nearest neighbours are sought.
         seed: of the samples.
     """
+    if is_line(sampler):
+        return []
     pictures = [
         _data(sampler, images, split),
         samples(sampler, seed),
@@ -64,6 +71,11 @@ def samples(sampler: Sampler, seed: int) -> Picture:
     """A grid of samples as they come."""
     caption = f"{GRID} samples at temperature 1, not selected"
     return _picture("samples", caption, _drawn(sampler, GRID, 1.0, seed), sampler)
+
+
+def is_line(sampler: Sampler) -> bool:
+    """Whether images are a single row, as windows of text and of sound are."""
+    return sampler.model.image_shape[0] == 1
 
 
 def shows_samples(evaluation: int, last: int) -> bool:

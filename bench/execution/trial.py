@@ -24,7 +24,7 @@ from bench.evaluation.cost.memory import peak_device_bytes, peak_host_bytes
 from bench.evaluation.evaluator import check_finite, evaluate
 from bench.evaluation.likelihood import LogLikelihood, error_of_mean, log_likelihood
 from bench.evaluation.programs import EvaluationPrograms, EvaluationProtocol
-from bench.evaluation.sample_grids import GRID, Picture, shows_samples, trial_pictures, watched_samples
+from bench.evaluation.sample_grids import GRID, Picture, is_line, shows_samples, trial_pictures, watched_samples
 from bench.evaluation.sampling import Sampler
 from bench.evaluation.throughput import conditions, speed
 from bench.study.config import RunConfig
@@ -381,7 +381,8 @@ def _samples_while_training(sampler: Sampler, config: RunConfig) -> Callable[[in
     """
 
     def draw(evaluation: int) -> bytes | None:
-        return watched_samples(sampler) if shows_samples(evaluation, config.training.evaluations) else None
+        shown = shows_samples(evaluation, config.training.evaluations) and not is_line(sampler)
+        return watched_samples(sampler) if shown else None
 
     return draw
 

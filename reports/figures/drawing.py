@@ -12,6 +12,7 @@ from reports.figures import plotly as interactive
 from reports.figures import svg
 from reports.figures.grammar import Figure
 from reports.formatting import shortened, slug, visible
+from reports.units import in_unit_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -97,7 +98,8 @@ def draw_registered(
 
     def made() -> Iterable[Figure]:
         found = entry.make(study)
-        return [] if found is None else [found] if isinstance(found, Figure) else found
+        several = [] if found is None else [found] if isinstance(found, Figure) else found
+        return (in_unit_of(study.results.dataset, each) for each in several)
 
     return draw_each(entry.name, entry.title, made, styles, pdf=pdf)
 

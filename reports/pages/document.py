@@ -113,6 +113,24 @@ class Grids:
 
 
 @dataclass(frozen=True)
+class Passages:
+    """Passages of text under a name, as they are."""
+
+    name: str
+    caption: str
+    texts: list[str]
+
+
+@dataclass(frozen=True)
+class Sounds:
+    """Sounds under a name: the data addresses of WAV files."""
+
+    name: str
+    caption: str
+    addresses: list[str]
+
+
+@dataclass(frozen=True)
 class Beside:
     """Blocks side by side where there is room, else one below the other."""
 

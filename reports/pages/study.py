@@ -10,6 +10,7 @@ import reports.figures.frontier  # registers the project's own figures, as the n
 import reports.figures.study  # noqa: F401
 from bench.core.results import PICTURES, TABLES, RunState
 from reports import formatting
+from reports.analysis import sequences
 from reports.analysis.arm_forecasts import recorded
 from reports.analysis.costs import IMAGES, SECONDS
 from reports.analysis.findings import Finding
@@ -37,12 +38,15 @@ from reports.pages.document import (
     Headline,
     Items,
     Paragraph,
+    Passages,
     Section,
+    Sounds,
     provenance,
 )
 from reports.text import frontier, method, practical, tables
 from reports.text.contents import Contents
 from reports.text.promotion import by_hand
+from reports.units import in_unit_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -116,7 +120,7 @@ def page_of(contents: Contents, *, pdf: bool = False) -> Document:
         styles=list(styles.values()),
         selectable=True,
     )
-    return replace(document, files=_for_papers(document))
+    return in_unit_of(results.dataset, replace(document, files=_for_papers(document)))
 
 
 def _for_papers(document: Document) -> list[tuple[str, str]]:
@@ -299,6 +303,8 @@ class _Pictures:
         found = {kind: self._of_kind(study, kind, number) for number, kind in enumerate(kinds, start=1)}
         first = [grid for kind in FIRST_PICTURES for grid in found.pop(kind, [])]
         self.first: list[Block] = [Grids(first)] if first else []
+        if read := _sequences(study):
+            self.first, found = read, {}
         self.won = self._won(study)
         self.others: list[Block] = [Fold(PICTURES.get(kind, kind), [Grids(grids)]) for kind, grids in found.items()]
         trials = set(study.trials["run_id"])
@@ -350,6 +356,32 @@ class _Pictures:
             path = f"images/{number}-{formatting.slug(kind)}-{len(shown) + 1}-{formatting.slug(arm)}.png"
             shown.append(Grid(name, image.caption, path, image.png, self._embed(image.png)))
         return shown
+
+
+def _sequences(study: Study) -> list[Block]:
+    """Real text or sound, and samples of each arm; nothing of images."""
+    kind = sequences.kind_of(study)
+    sets = [("Held-out data", "Not selected", sequences.held_out(study))]
+    for arm in study.arms:
+        name = f"Samples of {study.title(arm)}"
+        sets.append((name, "At temperature 1, not selected", sequences.samples(study, arm)))
+    if kind == "text":
+        return [
+            Passages(name, caption, [sequences.as_text(study, each) for each in found])
+            for name, caption, found in sets
+            if found
+        ]
+    if kind == "audio":
+        return [
+            Sounds(name, caption, [_wav_address(sequences.as_wav(study, each)) for each in found])
+            for name, caption, found in sets
+            if found
+        ]
+    return []
+
+
+def _wav_address(wav: bytes) -> str:
+    return f"data:audio/wav;base64,{base64.b64encode(wav).decode('ascii')}"
 
 
 def _first_grid(images: list[ImageGrid], kind: str, runs: list[str]) -> ImageGrid | None:

@@ -23,6 +23,7 @@ from reports.text.equal_time import at_equal_time
 from reports.text.outlook import outlook
 from reports.text.promotion import by_hand
 from reports.text.smoke import marked
+from reports.units import in_unit_of
 
 if TYPE_CHECKING:
     from reports.analysis.reference_codes import Code
@@ -100,6 +101,8 @@ class Candidate:
 def answer(study: Study) -> Answer:
     """The study's answer, whatever its state: from no run at all to several seeds of every arm."""
     found = _answer(study)
+    said = ("headline", "first", "alarms", "grounds", "outlook")
+    found = replace(found, **{name: in_unit_of(study.results.dataset, getattr(found, name)) for name in said})
     return replace(found, headline=marked(found.headline, study.results.settings))
 
 

@@ -28,6 +28,9 @@ DATA = {"application/json", "application/octet-stream"}
 VOID = {"meta", "br", "img", "link", "input", "hr"}
 HOSTILE = "<script>alert('x')</script> \"quoted\" | `tick` $math$ [a](javascript:1)\n# line 😀 שלום \u202egnp.exe \x00"
 
+OF_IMAGES = [name for name in TABLES if name != "sequences"]
+"""Tables that runs on images leave."""
+
 
 class Page(HTMLParser):
     """Collects what the checks need, and notes every tag that is not closed as it was opened."""
@@ -153,8 +156,9 @@ def test_report_of_all_that_a_run_measures(measured, tmp_path):
     # learning curves and their forecast, two budgets, two bounds, and the latents.
     assert page.tags.count("svg") == 21
     assert "could not be drawn" not in page.text
-    assert sorted(path.stem for path in (tmp_path / "tables").iterdir()) == sorted(TABLES)
-    for name, columns in TABLES.items():
+    assert sorted(path.stem for path in (tmp_path / "tables").iterdir()) == sorted(OF_IMAGES)
+    for name in OF_IMAGES:
+        columns = TABLES[name]
         stored = pd.read_csv(tmp_path / "tables" / f"{name}.csv")
         assert list(stored.columns) == ["run_id", *columns]
         assert len(stored) == len(measured.tables[name])
