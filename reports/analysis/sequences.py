@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -32,13 +33,14 @@ def samples(study: Study, arm: str) -> Sequences:
 
 def as_text(study: Study, sequence: npt.NDArray[np.integer[Any]]) -> str:
     """A sequence of a text, each end of a line as a sign."""
-    found = to_text(sequence, study.results.dataset.get("symbols") or ())
+    about: Mapping[str, Any] = study.results.dataset
+    found = to_text(sequence, about.get("symbols") or ())
     return found.replace("\r", "\u240d").replace("\n", "\u23ce")
 
 
 def as_wav(study: Study, sequence: npt.NDArray[np.integer[Any]]) -> bytes:
     """A sequence of a sound as a WAV file."""
-    about = study.results.dataset
+    about: Mapping[str, Any] = study.results.dataset
     return to_wav(sequence, str(about.get("encoding", "")), int(about["sample_rate"]))
 
 
