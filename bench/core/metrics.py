@@ -85,6 +85,17 @@ CODES: dict[str, Metric] = {
             "for the next, so that there is no error over images.",
         ),
         _code(
+            "code_bzip2",
+            "bzip2",
+            "Of text and sound: all sequences in one piece, as for xz, compressed by bzip2 at its largest block.",
+        ),
+        _code(
+            "code_ngram",
+            "5-gram",
+            "Of text and sound: an ideal code by the four symbols before each, within its sequence, with the counts of "
+            "the training sequences interpolated by Witten and Bell's method C (1991).",
+        ),
+        _code(
             REFERENCE_MODEL_CODE,
             "PixelCNN",
             "The ideal code of the reference model, a small PixelCNN (van den Oord et al. 2016) that the study trains "

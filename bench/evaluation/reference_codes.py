@@ -1,5 +1,7 @@
 """Reference codes: what codes that are no models of the study take for its test images, in bits/dim.
 
+Of images of one row, text or sound, these are general compressors and an n-gram; of all others image formats too.
+
 A model's bits/dim is the length of an ideal code. What 2.1 bits/dim mean is seen beside codes that everybody has: file
 formats for images, a general compressor, the histogram of each pixel, and no knowledge at all. They are measured on
 the very images that final runs are measured on, or on a fixed choice of these where that would take minutes.
@@ -7,6 +9,7 @@ the very images that final runs are measured on, or on a fixed choice of these w
 
 from __future__ import annotations
 
+import bz2
 import logging
 import lzma
 import math
@@ -19,6 +22,7 @@ from bench.core.results import REFERENCE_CODES, Measurement, ReferenceCodes
 from bench.data.choice import fixed_choice
 from bench.data.dataset import Images
 from bench.evaluation.image_formats import ImageFormat, formats, packed
+from bench.evaluation.ngrams import ORDER, ngram_bits
 
 log = logging.getLogger(__name__)
 
@@ -43,8 +47,9 @@ def measure_reference_codes(
         grey_levels: Q, the number of values that a pixel's channel can take.
         check: called between images; what it raises ends the measurement.
     """
+    is_line = test.shape[1] == test.shape[3] == 1
     few = _some(test, MOST_VALUES_IN_FILES)
-    able, unavailable = formats(test.shape[1:], grey_levels)
+    able, unavailable = ([], {}) if is_line else formats(test.shape[1:], grey_levels)
     measured = [
         Measurement(REFERENCE_CODES, "code_uniform", math.log2(grey_levels), 0.0, len(test)),
         _measurement("code_pixel_histogram", histogram_bits(test, train, grey_levels), test),
@@ -58,12 +63,15 @@ def measure_reference_codes(
             unavailable[each.metric] = f"{type(error).__name__}: {error}"
     check()
     piece = _some(test, MOST_VALUES_IN_ONE_PIECE)
-    size = 8 * len(compressed(packed(piece, grey_levels)))
-    measured.append(
-        Measurement(
-            REFERENCE_CODES, "code_xz", size / piece.size, None, len(piece), conditions=share_of_test(piece, test)
-        )
-    )
+    content, about = packed(piece, grey_levels), share_of_test(piece, test)
+    sizes = {"code_xz": len(compressed(content))}
+    if is_line:
+        sizes["code_bzip2"] = len(bz2.compress(content))
+        lines = [images.reshape(len(images), -1) for images in (test, train)]
+        order = min(ORDER, int(64 / math.log2(grey_levels)))
+        measured.append(_measurement("code_ngram", ngram_bits(*lines, grey_levels, order), test))
+    for metric, size in sizes.items():
+        measured.append(Measurement(REFERENCE_CODES, metric, 8 * size / piece.size, None, len(piece), conditions=about))
     return ReferenceCodes(measured, unavailable)
 
 
