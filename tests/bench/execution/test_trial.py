@@ -6,6 +6,7 @@ import gc
 import io
 import json
 import re
+import weakref
 from types import FunctionType, ModuleType
 
 import numpy as np
@@ -205,6 +206,21 @@ def test_a_run_on_a_model_that_was_built_for_another_is_as_if_it_were_built_for_
     bench.execution.trial._kept.clear()
     bench.execution.trial._compiled_model(config, tuning, seed=1)
     assert bound(0) == expected
+
+
+@pytest.mark.backend
+def test_models_that_are_forgotten_are_freed_and_the_same_run_comes_to_the_same(tuning):
+    config = config_of(VAEConfig(hidden_sizes=(6,), latent_size=2), tuning)
+
+    def run():
+        outcome = bench.execution.trial.run_trial(config, tuning, 3, 2, lambda record: None)
+        return weakref.ref(outcome.model), outcome.measurements[0].value
+
+    model, value = run()
+    assert model() is not None
+    bench.execution.trial.forget_models()
+    assert model() is None
+    assert run()[1] == value
 
 
 @pytest.mark.backend

@@ -63,6 +63,29 @@ def test_memory_that_an_array_gave_back_serves_the_next_but_where_the_user_has_s
     assert pages(MALLOC_ARENA_MAX="8") >= whole_array
 
 
+MEMORY_KEPT = """
+import numpy as np
+import psutil
+from bench.runtime.allocator import give_back_freed_memory, keep_freed_memory
+keep_freed_memory()
+arrays = [np.ones(2**20, np.float32) for _ in range(50)]
+last = np.ones(2**20, np.float32)
+del arrays
+kept = psutil.Process().memory_info().rss
+give_back_freed_memory()
+print(kept - psutil.Process().memory_info().rss)
+"""
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="the allocator is that of another C library")
+def test_memory_that_arrays_gave_back_goes_to_the_system_when_that_is_wanted():
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(OWN_SETTINGS)}
+    done = subprocess.run(
+        [sys.executable, "-c", MEMORY_KEPT], cwd=ROOT, env=environment, capture_output=True, text=True, check=True
+    )
+    assert int(done.stdout) > 40 * 2**22
+
+
 @pytest.mark.parametrize("floatx", ["float16", "float64"])
 def test_precision_and_layout_are_those_of_a_run_whatever_the_users_keras_json_says(tmp_path, floatx):
     settings = {"floatx": floatx, "epsilon": 1e-3, "backend": "tensorflow", "image_data_format": "channels_first"}
