@@ -67,9 +67,9 @@ def measure_reference_codes(
     sizes = {"code_xz": len(compressed(content))}
     if is_line:
         sizes["code_bzip2"] = len(bz2.compress(content))
-        lines = [images.reshape(len(images), -1) for images in (test, train)]
+        lines, known = (images.reshape(len(images), -1) for images in (test, train))
         order = min(ORDER, int(64 / math.log2(grey_levels)))
-        measured.append(_measurement("code_ngram", ngram_bits(*lines, grey_levels, order), test))
+        measured.append(_measurement("code_ngram", ngram_bits(lines, known, grey_levels, order), test))
     for metric, size in sizes.items():
         measured.append(Measurement(REFERENCE_CODES, metric, 8 * size / piece.size, None, len(piece), conditions=about))
     return ReferenceCodes(measured, unavailable)
