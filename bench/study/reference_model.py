@@ -93,7 +93,10 @@ def _is_wanted(bound: BoundStudy) -> bool:
 def _model(info: DatasetInfo) -> AutoregressiveConfig:
     # Each channel of an image takes a share of the hidden ones, of which the preset has fewer than some images.
     small = AutoregressiveConfig.presets["small"]
-    return AutoregressiveConfig(**{**small, "hidden_channels": max(small["hidden_channels"], info.image_shape[2])})
+    values = {**small, "hidden_channels": max(small["hidden_channels"], info.image_shape[2])}
+    if not info.is_ordered:
+        values["input_scaling"] = "one_hot"
+    return AutoregressiveConfig(**values)
 
 
 def _most_likelihoods(info: DatasetInfo) -> int:

@@ -148,6 +148,16 @@ def test_images_of_many_channels_have_a_hidden_one_each():
     assert arm.model.hidden_channels == 60
 
 
+def test_symbols_of_a_text_have_no_order_for_it():
+    shape = {"image_shape": (1, 64, 1), "grey_levels": 100}
+    text = replace(DIGITS, **shape, kind="text", encoding="characters", symbols=tuple(map(chr, range(100))))
+    scaling = []
+    for info in (text, replace(text, kind="audio", encoding="linear", symbols=(), sample_rate=8000)):
+        (arm,) = reference_study(bind(info=info)).study.arms
+        scaling.append(arm.model.input_scaling)
+    assert scaling == ["one_hot", "centred"]
+
+
 def test_the_plan_and_the_predicted_time_have_it():
     bound, without = bind(), bind(reference_model=False)
     reference = plan_reference(bound)
