@@ -247,7 +247,7 @@ MUTATIONS = {
     ),
     "variational dequantisation: sign of the sigmoid's log-det": Mutation(
         "models/flows/dequantisation.py",
-        "log_q - sum_event(ops.log_sigmoid(v)",
+        "log_q - sum_event(log_sigmoid(v)",
         "log_q + sum_event(ops.log_sigmoid(v)",
         "models/flows/test_dequantisation",
     ),
@@ -349,7 +349,7 @@ MUTATIONS = {
     ),
     "discretised logistic: highest level is no edge": Mutation(
         "models/base/distributions.py",
-        "above = ops.where(level > grey_levels - 1.5, 0.0, ops.log_sigmoid(upper))",
+        "above = ops.where(level > grey_levels - 1.5, 0.0, log_sigmoid(upper))",
         "above = ops.log_sigmoid(upper)",
         "models/base/test_distributions",
     ),

@@ -93,7 +93,7 @@ CODES: dict[str, Metric] = {
             "code_ngram",
             "5-gram",
             "Of text and sound: an ideal code by the four symbols before each, within its sequence, with the counts of "
-            "the training sequences interpolated by Witten and Bell's method C (1991).",
+            "the training sequences, of at most 8 million symbols, interpolated by Witten and Bell's method C (1991).",
         ),
         _code(
             REFERENCE_MODEL_CODE,

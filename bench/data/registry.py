@@ -271,7 +271,7 @@ def check_outside(dataset: str, info: DatasetInfo, preparation: Preparation = AS
         DataError: there is no such data set, or it is text that its alphabet cannot write.
         SettingsError: it is of another kind, or its images have another shape or number of grey levels.
     """
-    own_levels = replace(preparation, grey_levels=None, train_images=None)
+    own_levels = replace(preparation, grey_levels=None, train_images=None, speakers=False)
     if info.kind != "image":
         own_levels = replace(own_levels, window=info.image_shape[1], sample_rate=info.sample_rate)
     if info.encoding == "characters":

@@ -26,6 +26,8 @@ from bench.evaluation.throughput import sampling_latency, sampling_speed, speed
 
 SEQUENCES = 8
 """Sequences of text or sound, and samples, that a final run keeps to be read or listened to."""
+MOST_VALUES = 2**17
+"""Of their integers in all, unless a single one has more: a page holds 16 bits of each."""
 
 
 def evaluate(
@@ -131,7 +133,8 @@ def _sequences(context: EvaluationContext) -> Evaluation:
     height, _, channels = context.model.image_shape
     if (height, channels) != (1, 1):
         return Evaluation([])
-    sets = (fixed_choice(context.images, SEQUENCES), context.samples_as_drawn[:SEQUENCES])
+    most = max(1, min(SEQUENCES, MOST_VALUES // context.model.dimensions))
+    sets = (fixed_choice(context.images, most), context.samples_as_drawn[:most])
     frames = []
     for drawn, sequences in enumerate(sets):
         number, position = (each.reshape(-1) for each in np.indices((len(sequences), sequences.shape[2])))

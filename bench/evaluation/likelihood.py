@@ -201,7 +201,8 @@ def log_likelihood(
         importance_samples = 1
     noise_seed = derive_seed(seed, "posterior noise")
     total = len(images) * importance_samples
-    rows = max(1, min(ROWS_PER_BATCH, VALUES_PER_BATCH // model.dimensions))
+    values = max(model.dimensions, math.prod(model.posterior_noise_shape))
+    rows = max(1, min(ROWS_PER_BATCH, VALUES_PER_BATCH // values))
     size = _BatchSize.within(rows, len(images), importance_samples, samples_at_once)
     batches: list[tuple[Array, Array, Array]] = []
     seconds: list[float] = []

@@ -67,7 +67,8 @@ def measure_reference_codes(
     sizes = {"code_xz": len(compressed(content))}
     if is_line:
         sizes["code_bzip2"] = len(bz2.compress(content))
-        lines, known = (images.reshape(len(images), -1) for images in (test, train))
+        check()
+        lines, known = (images.reshape(len(images), -1) for images in (piece, _some(train, MOST_VALUES_IN_ONE_PIECE)))
         order = min(ORDER, int(64 / math.log2(grey_levels)))
         measured.append(_measurement("code_ngram", ngram_bits(lines, known, grey_levels, order), test))
     for metric, size in sizes.items():

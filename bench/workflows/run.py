@@ -364,7 +364,9 @@ def _searched(
 
 
 def _prepare_evaluation(session: StudySession, dataset: Dataset) -> Callable[[], None]:
-    """Open what measures final runs: what is missing fails before any work, and no two workers prepare it at once.
+    """Open what measures final runs, so that no two workers prepare it at once.
+
+    What is missing or is another than the study's fails before any work.
 
     Returns:
         What is left until there are final runs: training the network that scores samples, which takes seconds.
@@ -379,7 +381,8 @@ def _prepare_evaluation(session: StudySession, dataset: Dataset) -> Callable[[],
         publish_extractor(session, protocol.extractor)
 
     settings = session.bound.settings
-    if must_be_trained(settings.extractor, dataset.tuning, settings.output / "extractors"):
+    is_new = not session.record.finals.attempts()
+    if is_new and must_be_trained(settings.extractor, dataset.tuning, settings.output / "extractors"):
         publish_outside_data(session, open_outside_data(session, dataset.info))
         return prepare
     prepare()

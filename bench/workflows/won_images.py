@@ -16,13 +16,15 @@ if TYPE_CHECKING:
 def picture_won_images(results: StudyResults, dataset: Dataset, evaluation_images: int | None) -> list[WonImages]:
     """A picture of the images that each arm wins by most, for the pairs of arms that reports show.
 
+    None of text and sound.
+
     Args:
         results: the study, whose final runs left the likelihood of each test image.
         dataset: its images; their test split is opened only where final runs were measured on it.
         evaluation_images: how many of the test images those were measured on; None for all.
     """
     found = [win for win in wins(Study(results)) if win.images]
-    if not found:
+    if not found or dataset.info.kind != "image":
         return []
     test = dataset.open_test().some(evaluation_images).images
     return [

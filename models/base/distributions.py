@@ -41,13 +41,16 @@ def sum_last(x: Tensor) -> Tensor:
     XLA on a processor computes a sum in one loop with its terms, and their exponentials and logarithms then one by one:
     2 to 7 times as slowly as in a loop of their own. So there it is the product with a vector of ones.
     """
-    if not runs_by_xla_on_a_processor():
+    is_floating = "float" in keras.backend.standardize_dtype(x.dtype)
+    if not (is_floating and runs_by_xla_on_a_processor()):
         return ops.sum(x, axis=-1)
     return ops.matmul(x, ops.ones(x.shape[-1:], dtype=x.dtype))
 
 
 def sum_event(x: Tensor, batch_axes: int = 1) -> Tensor:
     """Sum over all axes but the first ``batch_axes``: elementwise log-probabilities to one number an image."""
+    if None in x.shape[batch_axes:]:
+        return ops.sum(x, axis=tuple(range(batch_axes, len(x.shape))))
     size = math.prod(x.shape[batch_axes:])
     return sum_last(ops.reshape(x, (*ops.shape(x)[:batch_axes], size)))
 
@@ -68,7 +71,9 @@ def softplus(x: Tensor) -> Tensor:
     """
     if not runs_by_xla_on_a_processor():
         return ops.softplus(x)
-    return ops.maximum(x, 0.0) + ops.log1p(ops.exp(-ops.abs(x)))
+    # Not by `maximum` and `abs`, whose slopes at 0 are not of one side: together they would not be ½.
+    is_positive = x >= 0.0
+    return ops.where(is_positive, x, 0.0) + ops.log1p(ops.exp(ops.where(is_positive, -x, x)))
 
 
 def log_sigmoid(x: Tensor) -> Tensor:

@@ -30,7 +30,9 @@ class _Flat(keras.initializers.VarianceScaling):
     """Draws on one axis, and on JAX a power of two numbers, of which the first are taken: few programs serve all."""
 
     def __call__(self, shape: tuple[int, ...], dtype: Any = None) -> Tensor:
-        """Weights of a shape whose last axes are inputs and outputs."""
+        """Weights of a shape whose last axes are inputs and outputs; of any other by Keras's own draw."""
+        if len(shape) < 2 or self.input_axes is not None or self.output_axes is not None:
+            return super().__call__(shape, dtype)
         size, field = math.prod(shape), math.prod(shape[:-2])
         fans = {"fan_in": field * shape[-2], "fan_avg": (field * shape[-2] + field * shape[-1]) / 2}
         variance = self.scale / max(1.0, fans[self.mode])
@@ -45,20 +47,25 @@ class _Flat(keras.initializers.VarianceScaling):
             numbers = keras.random.truncated_normal(drawn, 0.0, deviation, dtype=dtype, seed=self.seed)
         return np.asarray(ops.convert_to_numpy(numbers))[:size].reshape(shape)
 
+    def get_config(self) -> dict[str, Any]:
+        """What makes another of its class."""
+        known = super().get_config()
+        return {name: value for name, value in known.items() if name not in ("scale", "mode", "distribution")}
+
 
 class _HeNormal(_Flat):
-    def __init__(self, seed: Any = None) -> None:
-        super().__init__(2.0, "fan_in", "truncated_normal", seed)
+    def __init__(self, seed: Any = None, **axes: Any) -> None:
+        super().__init__(2.0, "fan_in", "truncated_normal", seed=seed, **axes)
 
 
 class _LecunNormal(_Flat):
-    def __init__(self, seed: Any = None) -> None:
-        super().__init__(1.0, "fan_in", "truncated_normal", seed)
+    def __init__(self, seed: Any = None, **axes: Any) -> None:
+        super().__init__(1.0, "fan_in", "truncated_normal", seed=seed, **axes)
 
 
 class _GlorotUniform(_Flat):
-    def __init__(self, seed: Any = None) -> None:
-        super().__init__(1.0, "fan_avg", "uniform", seed)
+    def __init__(self, seed: Any = None, **axes: Any) -> None:
+        super().__init__(1.0, "fan_avg", "uniform", seed=seed, **axes)
 
 
 FLAT = {"he_normal": _HeNormal, "lecun_normal": _LecunNormal, "glorot_uniform": _GlorotUniform}

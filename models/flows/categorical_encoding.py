@@ -55,10 +55,11 @@ class CategoricalEncoding(keras.layers.Layer):
 
     def given(self, x: Tensor) -> DiagonalGaussian:
         """q(v | x) of integer images x (n, h, w, c), elementwise (n, h, w, c·d): the d of a value side by side."""
-        # A product, whose gradient is one as well, in the place of rows that are looked up.
-        chosen = ops.one_hot(ops.cast(x, "int32"), self.symbols, dtype=self.compute_dtype)
+        # Looked up, as a product rounds on an accelerator: v would be drawn from another q than its density is of.
+        symbols = ops.cast(x, "int32")
         shape = (*x.shape[1:3], x.shape[3] * self.channels)
-        moments = (ops.reshape(ops.matmul(chosen, table), (-1, *shape)) for table in (self.mean, self.log_scale))
+        tables = (ops.convert_to_tensor(table) for table in (self.mean, self.log_scale))
+        moments = (ops.reshape(ops.take(table, symbols, axis=0), (-1, *shape)) for table in tables)
         return DiagonalGaussian(*moments)
 
     def encode(self, x: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:

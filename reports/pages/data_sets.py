@@ -15,6 +15,7 @@ from reports.pages.document import Block, Document, Figures, Glossary, Headline,
 from reports.pages.files import remove_others, write_csv, write_file
 from reports.pages.templates import page_as_html, page_as_markdown
 from reports.text import data_sets as text
+from reports.units import in_unit_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -84,6 +85,10 @@ def write_several(
     Returns:
         The path of the HTML page.
     """
+    studies = list(studies)
+    kinds = {str(study.results.dataset.get("encoding", "")): study.results.dataset for study in studies}
+    if len(kinds) == 1:
+        content = in_unit_of(next(iter(kinds.values())), content)
     for name, frame in frames.items():
         if frame is None:
             (folder / f"{name}.csv").unlink(missing_ok=True)

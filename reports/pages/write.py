@@ -22,6 +22,7 @@ from reports.pages.files import remove_others, replacing, write_csv, write_file
 from reports.pages.study import page_of
 from reports.pages.templates import page_as_html, page_as_markdown
 from reports.text.contents import Contents
+from reports.units import in_unit_of
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -120,8 +121,8 @@ def write_report(results: StudyResults, folder: Path, *, pdf: bool = True) -> Re
         figures=figures,
         figure_numbers=numbers,
         pdf_figures=pdf_figures,
-        answer=write_file(folder / "answer.json", answer_json(contents)),
-        latex=write_file(folder / "tables.tex", latex_tables(contents)),
+        answer=write_file(folder / "answer.json", in_unit_of(results.dataset, answer_json(contents))),
+        latex=write_file(folder / "tables.tex", in_unit_of(results.dataset, latex_tables(contents))),
         references=write_file(folder / "references.bib", references([contents.study], unescaped(text))),
         images=images,
         measurements=write_csv(folder / "measurements.csv", frames["measurements"]),

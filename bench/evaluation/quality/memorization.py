@@ -31,7 +31,7 @@ def nearest(images: Images, train: Images) -> tuple[Indices, Array]:
     points = _flat(images)
     squares = np.einsum("nd,nd->n", points, points)
     index, distance = np.zeros(len(points), dtype=np.intp), np.full(len(points), np.inf)
-    rows = max(1, _CHUNK_BYTES // (8 * points.shape[1]))
+    rows = max(1, _CHUNK_BYTES // (8 * max(points.shape)))
     for start in range(0, len(train) if len(points) else 0, rows):
         # In double precision squared distances of integers are exact, and so are ties.
         chunk = _flat(train[start : start + rows])
