@@ -17,6 +17,7 @@ class Model:
     """Grey level = class: each image is of one level throughout."""
 
     grey_levels = CLASSES
+    image_shape = (2, 2, 1)
 
     def reconstruct(self, images):
         return images.astype(float)
