@@ -62,12 +62,17 @@ SLOW_ON_JAX = (
     "models/bijections/test_elementwise.py",
     "models/bijections/test_preprocessing.py",
     "models/flows/test_dequantisation.py",
+    "models/flows/test_categorical_encoding.py",
     "models/glow/test_glow.py",
+    "models/jet/test_jet.py",
     "models/vae/test_gradient_estimators.py",
+    "models/vae/test_networks.py",
+    "models/vae/test_recurrent.py",
     "models/vae/test_vae.py",
     "peers/test_normflows_fixture.py",
 )
-"""Files whose tests on JAX are slow ones: they test what is the same on every backend, and JAX compiles for long."""
+"""Files whose tests on JAX are slow ones: they test what is the same on every backend (what is not, such as the sums of
+:mod:`models.base.distributions`, has quick tests of its own), and JAX compiles for long."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

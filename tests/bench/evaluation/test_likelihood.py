@@ -76,6 +76,7 @@ def stated_noise(model, n, k, seed):
 
 
 @pytest.mark.parametrize("name", CONFIGURATIONS)
+@pytest.mark.slow_on_jax
 def test_the_bound_is_the_log_mean_exp_of_the_weights_under_the_stated_noise(model, images, name):
     model, images = model(name), images[:5]
     log_weights = np.asarray(model.log_weights(images, stated_noise(model, 5, 6, seed=3)), dtype=np.float64)

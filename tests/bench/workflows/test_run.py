@@ -151,6 +151,7 @@ def test_an_arm_whose_trials_all_diverge_leaves_the_other_its_answer(ran):
 
 
 @pytest.mark.backend
+@pytest.mark.slow
 def test_the_network_that_scores_samples_is_trained_after_the_search_and_a_damaged_one_is_said_before(
     tmp_path, monkeypatch
 ):

@@ -64,6 +64,7 @@ def labels_of(model, n=6):
     return np.arange(n) % 3 if model.classes else None
 
 
+@pytest.mark.slow_on_jax
 def test_samples_are_images_of_the_data_s_kind(model, array):
     samples = array(model.sample(40, seed=3))
     assert samples.shape == (40, *SHAPE)
@@ -118,6 +119,7 @@ def test_at_temperature_0_all_noise_gives_one_image_per_class(model, normal, com
         assert (images[0] != images[1]).any()
 
 
+@pytest.mark.slow_on_jax
 def test_bound_repeats_for_a_seed_and_is_in_single_precision(model, array):
     images = images_of(model)
     bound = array(model.log_prob_bound(images, importance_samples=2, seed=5))
