@@ -13,6 +13,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -197,12 +198,21 @@ def test_a_dry_run_refuses_a_database_that_the_run_would_refuse(cli, tmp_path, o
     assert "there is no folder /no/such/folder; create it, or give another" in err
 
 
+SEQUENCES = {
+    "text": {"image_shape": (1, 64, 1), "grey_levels": 27, "kind": "text", "encoding": "characters"},
+    "speech": {"image_shape": (1, 256, 1), "grey_levels": 256, "kind": "audio", "encoding": "mu-law"},
+}
+"""What the studies of other data than images are for."""
+
+
 @pytest.mark.parametrize("name", STUDIES)
 @pytest.mark.parametrize("info", [DIGITS, MNIST], ids=lambda info: info.name)
 def test_every_bundled_study_asks_a_question_and_fits_small_and_usual_data(name, info):
     study = load_study(name)
     assert study.name == name
     assert study.question.endswith("?")
+    if name in SEQUENCES:
+        info = replace(info, **SEQUENCES[name])
     bound = BoundStudy(study, StudySettings(), info, "d")
     for arm in study.arms:
         assert bool(arm.sweep) == (name != "strong_arms")
