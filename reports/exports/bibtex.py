@@ -19,6 +19,9 @@ FILE = "all_references.bib"
 SOFTWARE = ("reparam-bench", "akiba2019optuna", "chollet2015keras", "zaharia2018accelerating")
 """What every study runs on, this project first."""
 NAMED: dict[str, str] = {
+    "Jackson et al. 2016": "jackson2016free",
+    "Mahoney 2006": "mahoney2006large",
+    "Mikolov et al. 2012": "mikolov2012subword",
     "Benavoli et al. 2016": "benavoli2016should",
     "Benavoli et al. 2017": "benavoli2017time",
     "Bińkowski et al. 2018": "binkowski2018demystifying",
