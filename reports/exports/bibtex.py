@@ -19,9 +19,6 @@ FILE = "all_references.bib"
 SOFTWARE = ("reparam-bench", "akiba2019optuna", "chollet2015keras", "zaharia2018accelerating")
 """What every study runs on, this project first."""
 NAMED: dict[str, str] = {
-    "Jackson et al. 2016": "jackson2016free",
-    "Mahoney 2006": "mahoney2006large",
-    "Mikolov et al. 2012": "mikolov2012subword",
     "Benavoli et al. 2016": "benavoli2016should",
     "Benavoli et al. 2017": "benavoli2017time",
     "Bińkowski et al. 2018": "binkowski2018demystifying",
@@ -47,6 +44,7 @@ NAMED: dict[str, str] = {
     "Hoogeboom et al. 2020": "hoogeboom2021learning",
     "Hoogeboom et al. 2021": "hoogeboom2021learning",
     "Hutter et al. 2014": "hutter2014efficient",
+    "Jackson et al. 2016": "jackson2016free",
     "Jain et al. 2020": "jain2020locally",
     "Jun et al. 2020": "jun2020distribution",
     "Kingma & Dhariwal 2018": "kingma2018glow",
@@ -60,7 +58,9 @@ NAMED: dict[str, str] = {
     "Lippe, UvA deep learning tutorials": "lippe2022uva",
     "Lourie et al. 2024": "lourie2024show",
     "Maaløe et al. 2019": "maaloe2019biva",
+    "Mahoney 2006": "mahoney2006large",
     "Meehan et al. 2020": "meehan2020non",
+    "Mikolov et al. 2012": "mikolov2012subword",
     "Naeem et al. 2020": "naeem2020reliable",
     "Nalisnick et al. 2019": "nalisnick2019deep",
     "Nemenyi 1963": "nemenyi1963distribution",
