@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import gc
 import os
 import sys
@@ -92,6 +93,8 @@ def run_program(program: typer.Typer, name: str | None = None) -> None:
     """
     from bench.core.errors import ReparamBenchError
 
+    # Otherwise the interpreter's last garbage collection visits every object, for seconds, before the process ends.
+    atexit.register(gc.freeze)
     found: dict[str, Path] = {}
     try:
         with _unexpected_errors_logged(found):
@@ -106,9 +109,6 @@ def run_program(program: typer.Typer, name: str | None = None) -> None:
             command = name if context is None else context.command_path
             _print_line(f"{message.rstrip('.')}: `{command} --help` shows what is accepted")
         raise SystemExit(error.exit_code) from None
-    finally:
-        # Otherwise the interpreter's last garbage collection visits every object, for seconds, before the process ends.
-        gc.freeze()
     raise SystemExit(status)
 
 

@@ -143,6 +143,13 @@ class Postgres:
             else:
                 return
 
+    def close_connections(self) -> None:
+        """Close every connection, such as those of storages that are no longer used but not collected yet."""
+        engine = sqlalchemy.create_engine(self.url, poolclass=sqlalchemy.NullPool)
+        others = "select pg_terminate_backend(pid) from pg_stat_activity where backend_type = 'client backend' "
+        with engine.connect() as connection:
+            connection.execute(sqlalchemy.text(others + "and pid <> pg_backend_pid()"))
+
     def stop(self) -> None:
         """Stop it as an administrator does: connections are cut, what is committed is kept."""
         self._end(signal.SIGINT)

@@ -47,7 +47,15 @@ def address(request: pytest.FixtureRequest, tmp_path: Path) -> str:
         return str(tmp_path / "s.journal")
     if request.param == "sqlite":
         return f"sqlite:///{tmp_path / 's.db'}"
-    url = str(request.getfixturevalue("postgres" if request.param == "postgresql" else "storage_server").url)
+    if request.param == "grpc":
+        return _emptied(request.getfixturevalue("storage_server").url)
+    server: Postgres = request.getfixturevalue("postgres")
+    # Storages of earlier tests keep theirs until they are collected, and the server admits a hundred.
+    server.close_connections()
+    return _emptied(server.url)
+
+
+def _emptied(url: str) -> str:
     storage = open_storage(url)
     for study in storage.get_all_studies():
         storage.delete_study(study._study_id)
