@@ -90,6 +90,12 @@ CODES: dict[str, Metric] = {
             "Of text and sound: all sequences in one piece, as for xz, compressed by bzip2 at its largest block.",
         ),
         _code(
+            "code_flac",
+            "FLAC",
+            "Of sound: all windows in one piece, each level one sample of 8 bits, as a FLAC file by libsndfile at its "
+            "highest compression: what follows the metadata.",
+        ),
+        _code(
             "code_ngram",
             "5-gram",
             "Of text and sound: an ideal code by the four symbols before each, within its sequence, with the counts of "
@@ -283,6 +289,23 @@ METRICS: dict[str, Metric] = CODES | {
             "Probability that a sample is nearer to its nearest training image, in pixels, than a held-out image is to "
             "its own (after Meehan et al. 2020): 0.5 for a perfect sampler, near 1 for one that memorises. Samples "
             "with non-finite values are left out.",
+        ),
+        *_with_floor(
+            "trigram_divergence",
+            "Divergence of trigrams",
+            "bits",
+            False,
+            "Of text: the Jensen-Shannon divergence (Lin 1991) between the shares of all runs of three symbols among "
+            "samples and among as many held-out windows, 0 to 1. It is biased upwards by few windows.",
+        ),
+        *_with_floor(
+            "copied_share",
+            "Copied from training text",
+            "of 1",
+            None,
+            "Of text: share of the samples' runs of 20 symbols that stand as they are in the training windows, of at "
+            "most 8 million symbols. That of held-out windows shows how often text repeats itself: well above it is "
+            "memory.",
         ),
         Metric(
             "train_images_per_second",

@@ -62,6 +62,15 @@ class DatasetInfo:
         return self.kind != "text"
 
     @property
+    def has_features(self) -> bool:
+        """Whether a network's features say how good samples are: of images, and of sounds with classes.
+
+        Symbols have no order on which a network's input could be scaled, and a line has too few orientations to learn
+        from.
+        """
+        return self.kind == "image" or (self.kind == "audio" and self.classes > 1)
+
+    @property
     def unit(self) -> str:
         """The unit of a likelihood per dimension: bits/dim, bits/character, bits/byte or bits/sample."""
         return unit_of(self.encoding)

@@ -19,9 +19,9 @@ from bench.evaluation.auroc import auroc
 from bench.evaluation.broken_samples import broken, share_of_broken
 from bench.evaluation.likelihood import LogLikelihood
 from bench.evaluation.metrics import Evaluation, EvaluationContext, measure_all, register_measure
+from bench.evaluation.pictures import final_pictures
 from bench.evaluation.programs import EvaluationPrograms, EvaluationProtocol, OutsideData
-from bench.evaluation.quality import sample_quality
-from bench.evaluation.sample_grids import final_pictures
+from bench.evaluation.quality import UNAVAILABLE_WITHOUT_FEATURES, sample_quality, text_quality
 from bench.evaluation.throughput import sampling_latency, sampling_speed, speed
 
 SEQUENCES = 8
@@ -90,18 +90,16 @@ def _diagnostics(context: EvaluationContext) -> Evaluation:
 
 @register_measure("sample quality")
 def _sample_quality(context: EvaluationContext) -> Evaluation:
-    levels = context.model.grey_levels
-    quality = sample_quality(
-        context.samples,
-        context.images,
-        context.train,
-        context.protocol.extractor,
-        levels,
-        broken(context.samples_as_drawn, levels),
-    )
-    extractor = context.protocol.extractor
-    skill = [] if extractor.accuracy is None else extractor.accuracy.measurements(extractor.description)
+    levels, extractor = context.model.grey_levels, context.protocol.extractor
     lost = share_of_broken(context.samples_as_drawn, levels)
+    if context.protocol.info.kind == "text":
+        quality = text_quality(context.samples, context.images, context.train, levels)
+        return Evaluation([*quality.measurements, lost], unavailable=quality.unavailable)
+    if extractor is None:
+        return Evaluation([lost], unavailable=UNAVAILABLE_WITHOUT_FEATURES)
+    are_broken = broken(context.samples_as_drawn, levels)
+    quality = sample_quality(context.samples, context.images, context.train, extractor, levels, are_broken)
+    skill = [] if extractor.accuracy is None else extractor.accuracy.measurements(extractor.description)
     return Evaluation([*quality.measurements, *skill, lost], unavailable=quality.unavailable)
 
 
@@ -123,15 +121,15 @@ def _throughput(context: EvaluationContext) -> Evaluation:
 
 @register_measure("pictures")
 def _pictures(context: EvaluationContext) -> Evaluation:
-    pictures = final_pictures(context.programs.sampler, context.images, context.split, context.train, context.seed)
+    info, sampler = context.protocol.info, context.programs.sampler
+    pictures = final_pictures(info, sampler, context.images, context.split, context.train, context.seed)
     return Evaluation([], pictures=pictures)
 
 
 @register_measure("sequences")
 def _sequences(context: EvaluationContext) -> Evaluation:
-    """Some held-out sequences and samples as they are, where images are lines."""
-    height, _, channels = context.model.image_shape
-    if (height, channels) != (1, 1):
+    """Some held-out sequences and samples as they are, of text and of sound."""
+    if context.protocol.info.kind == "image":
         return Evaluation([])
     most = max(1, min(SEQUENCES, MOST_VALUES // context.model.dimensions))
     sets = (fixed_choice(context.images, most), context.samples_as_drawn[:most])

@@ -1,8 +1,9 @@
-"""Grids of images as PNG files."""
+"""Grids of images as PNG files, and the pictures of a run, which are such grids."""
 
 from __future__ import annotations
 
 import io
+from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
@@ -14,6 +15,15 @@ TARGET_WIDTH = 640
 """Width in pixels to which a grid of small images is enlarged, by an integer factor."""
 CROSS, BEHIND_CROSS = (0.8, 0.0, 0.0), (0.95, 0.9, 0.9)
 """Colours of a tile whose image is none: a red cross on a pale ground."""
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A grid of images with its caption."""
+
+    kind: str
+    caption: str
+    png: bytes = field(repr=False)
 
 
 def image_grid(images: npt.NDArray[np.generic], grey_levels: int, columns: int) -> bytes:

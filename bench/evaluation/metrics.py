@@ -18,9 +18,9 @@ from bench.core.results import Measurement
 from bench.core.seeds import derive_seed
 from bench.data.dataset import Images
 from bench.evaluation.broken_samples import with_noise_for_broken
+from bench.evaluation.image_grid import Picture
 from bench.evaluation.likelihood import LogLikelihood, log_likelihood
 from bench.evaluation.programs import EvaluationPrograms, EvaluationProtocol
-from bench.evaluation.sample_grids import Picture
 
 if TYPE_CHECKING:
     from models.base.likelihood_model import LikelihoodModel

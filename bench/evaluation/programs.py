@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from functools import cached_property
 
-from bench.data.dataset import Images
+from bench.data.dataset import DatasetInfo, Images
 from bench.evaluation.cost.flops import operations_per_image
 from bench.evaluation.diagnostics import Diagnostics
 from bench.evaluation.likelihood import likelihood_program
@@ -34,13 +34,15 @@ class EvaluationProtocol:
     """How models are measured.
 
     Attributes:
+        info: the data, whose kind decides on pictures and on the scores of samples.
         importance_samples: k of the bound.
-        extractor: computes the features for sample quality.
+        extractor: computes the features for sample quality; None where no network's features say how good samples are.
         outside: another data set, if any.
     """
 
+    info: DatasetInfo
     importance_samples: int
-    extractor: Extractor
+    extractor: Extractor | None
     outside: OutsideData | None = None
 
 

@@ -1,6 +1,7 @@
 """Reference codes: what codes that are no models of the study take for its test images, in bits/dim.
 
-Of images of one row, text or sound, these are general compressors and an n-gram; of all others image formats too.
+Of images these are file formats and a general compressor; of text and sound two general compressors and an n-gram, and
+of sound FLAC.
 
 A model's bits/dim is the length of an ideal code. What 2.1 bits/dim mean is seen beside codes that everybody has: file
 formats for images, a general compressor, the histogram of each pixel, and no knowledge at all. They are measured on
@@ -10,6 +11,7 @@ the very images that final runs are measured on, or on a fixed choice of these w
 from __future__ import annotations
 
 import bz2
+import io
 import logging
 import lzma
 import math
@@ -19,6 +21,7 @@ import numpy as np
 import numpy.typing as npt
 
 from bench.core.results import REFERENCE_CODES, Measurement, ReferenceCodes
+from bench.core.sequences import Kind
 from bench.data.choice import fixed_choice
 from bench.data.dataset import Images
 from bench.evaluation.image_formats import ImageFormat, formats, packed
@@ -32,24 +35,26 @@ MOST_VALUES_IN_ONE_PIECE = 2**23
 """Largest number of values that xz compresses at once: seconds, and 11 times its bytes in memory."""
 FEWEST_IMAGES = 2
 """Number of images that are written, however large: fewer have no standard error."""
+_ANY_RATE = 8000
+"""The sample rate that is written into a FLAC file; its size does not depend on it."""
 _SMALLEST_DICTIONARY = 4096
 """Bytes; the least that LZMA2 takes."""
 
 
 def measure_reference_codes(
-    test: Images, train: Images, grey_levels: int, check: Callable[[], None] = lambda: None
+    test: Images, train: Images, grey_levels: int, kind: Kind = "image", check: Callable[[], None] = lambda: None
 ) -> ReferenceCodes:
-    """Measure all reference codes that images of this kind have.
+    """Measure all reference codes that data of this kind has.
 
     Args:
         test: the images (n, h, w, c) in 0..grey_levels-1 that final runs are measured on.
         train: training images, of which the histograms are counted.
         grey_levels: Q, the number of values that a pixel's channel can take.
+        kind: what the images are.
         check: called between images; what it raises ends the measurement.
     """
-    is_line = test.shape[1] == test.shape[3] == 1
     few = _some(test, MOST_VALUES_IN_FILES)
-    able, unavailable = ([], {}) if is_line else formats(test.shape[1:], grey_levels)
+    able, unavailable = formats(test.shape[1:], grey_levels) if kind == "image" else ([], {})
     measured = [
         Measurement(REFERENCE_CODES, "code_uniform", math.log2(grey_levels), 0.0, len(test)),
         _measurement("code_pixel_histogram", histogram_bits(test, train, grey_levels), test),
@@ -65,12 +70,18 @@ def measure_reference_codes(
     piece = _some(test, MOST_VALUES_IN_ONE_PIECE)
     content, about = packed(piece, grey_levels), share_of_test(piece, test)
     sizes = {"code_xz": len(compressed(content))}
-    if is_line:
+    if kind != "image":
         sizes["code_bzip2"] = len(bz2.compress(content))
         check()
         lines, known = (images.reshape(len(images), -1) for images in (piece, _some(train, MOST_VALUES_IN_ONE_PIECE)))
         order = min(ORDER, int(64 / math.log2(grey_levels)))
         measured.append(_measurement("code_ngram", ngram_bits(lines, known, grey_levels, order), test))
+    if kind == "audio":
+        try:
+            sizes["code_flac"] = flac_size(piece.reshape(-1))
+        except (ImportError, OSError, RuntimeError, ValueError) as error:
+            log.warning("code_flac is not measured", exc_info=True)
+            unavailable["code_flac"] = f"FLAC needs the library soundfile, pip install -e '.[audio]' ({error})"
     for metric, size in sizes.items():
         measured.append(Measurement(REFERENCE_CODES, metric, 8 * size / piece.size, None, len(piece), conditions=about))
     return ReferenceCodes(measured, unavailable)
@@ -99,6 +110,31 @@ def compressed(content: bytes) -> bytes:
 def decompressed(content: bytes, size: int) -> bytes:
     """The ``size`` bytes that :func:`compressed` made ``content`` of."""
     return lzma.decompress(content, lzma.FORMAT_RAW, filters=_filters(size))
+
+
+def flac_size(levels: npt.NDArray[np.integer]) -> int:
+    """Bytes of the frames of a FLAC file whose samples, of 8 bits, are the levels (n,) in 0..255.
+
+    Raises:
+        ImportError, OSError: soundfile, or its C library, is not installed.
+        ValueError: the file does not give the levels back.
+    """
+    import soundfile
+
+    # libsndfile takes 16 bits, of which a file of 8 has the upper ones.
+    samples = ((levels.astype(np.int32) - 128) << 8).astype(np.int16)
+    with io.BytesIO() as file:
+        soundfile.write(file, samples, _ANY_RATE, subtype="PCM_S8", format="FLAC", compression_level=1.0)
+        content = file.getvalue()
+    again, _ = soundfile.read(io.BytesIO(content), dtype="int16")
+    if not np.array_equal(again, samples):
+        raise ValueError("a FLAC file does not give back the levels that it was written of")
+    # After the signature come blocks of metadata, each with its length behind a byte whose highest bit marks the last.
+    start, is_last = 4, False
+    while not is_last:
+        is_last = bool(content[start] & 0x80)
+        start += 4 + int.from_bytes(content[start + 1 : start + 4], "big")
+    return len(content) - start
 
 
 def _filters(size: int) -> list[dict[str, int]]:

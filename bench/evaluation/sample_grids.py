@@ -1,8 +1,6 @@
-"""The pictures that a run leaves: samples, temperatures, neighbours, reconstructions, interpolations."""
+"""The pictures of images that a run leaves: samples, temperatures, neighbours, reconstructions, interpolations."""
 
 from __future__ import annotations
-
-from dataclasses import dataclass, field
 
 import keras
 import numpy as np
@@ -12,7 +10,7 @@ from bench.core.seeds import derive_seed
 from bench.data.choice import fixed_choice
 from bench.data.dataset import Images
 from bench.evaluation.broken_samples import broken
-from bench.evaluation.image_grid import image_grid
+from bench.evaluation.image_grid import Picture, image_grid
 from bench.evaluation.quality import nearest_training_images
 from bench.evaluation.sampling import Sampler
 
@@ -27,27 +25,13 @@ INTERPOLATIONS = 8
 """Pairs of images between which a model interpolates, if its family does."""
 
 
-@dataclass(frozen=True)
-class Picture:
-    """A grid of images with its caption."""
-
-    kind: str
-    caption: str
-    png: bytes = field(repr=False)
-
-
-def trial_pictures(sampler: Sampler, images: Images, seed: int) -> list[Picture]:
-    """What a trial shows: samples, and reconstructions of held-out ``images`` where its family has them.
-
-    Nothing of lines: text and sound are no pictures.
-    """
-    if is_line(sampler):
-        return []
+def trial_grids(sampler: Sampler, images: Images, seed: int) -> list[Picture]:
+    """What a trial shows: samples, and reconstructions of held-out ``images`` where its family has them."""
     return [samples(sampler, seed), *_reconstructions(sampler, images)]
 
 
-def final_pictures(sampler: Sampler, images: Images, split: str, train: Images, seed: int) -> list[Picture]:
-    """What a final run shows: real images, and all kinds that its family has; nothing of lines.
+def final_grids(sampler: Sampler, images: Images, split: str, train: Images, seed: int) -> list[Picture]:
+    """What a final run shows: real images, and all kinds that its family has.
 
     Args:
         sampler: of the trained model.
@@ -56,8 +40,6 @@ def final_pictures(sampler: Sampler, images: Images, split: str, train: Images, 
         train: training images, among which the samples' nearest neighbours are sought.
         seed: of the samples.
     """
-    if is_line(sampler):
-        return []
     pictures = [
         _data(sampler, images, split),
         samples(sampler, seed),
@@ -71,16 +53,6 @@ def samples(sampler: Sampler, seed: int) -> Picture:
     """A grid of samples as they come."""
     caption = f"{GRID} samples at temperature 1, not selected"
     return _picture("samples", caption, _drawn(sampler, GRID, 1.0, seed), sampler)
-
-
-def is_line(sampler: Sampler) -> bool:
-    """Whether images are a single row, as windows of text and of sound are."""
-    return sampler.model.image_shape[0] == 1
-
-
-def shows_samples(evaluation: int, last: int) -> bool:
-    """Whether samples are drawn at an evaluation: at 1, 2, 4, 8, … and the last, as samples change less and less."""
-    return evaluation == last or (evaluation & (evaluation - 1) == 0 and 3 * evaluation < 2 * last)
 
 
 def watched_samples(sampler: Sampler) -> bytes:

@@ -20,6 +20,8 @@ from bench.tracking.reading.reader import list_studies as list_logged
 
 REPORT_FOLDERS = ("figures", "images", "tables")
 """What a report fills, besides its own folder."""
+EVALUATION_FOLDERS = ("tables", "images", "sequences")
+"""Folders within that of an evaluation."""
 
 
 @dataclass(frozen=True)

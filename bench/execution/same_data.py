@@ -47,7 +47,7 @@ def publish_outside_data(study: StudySession, outside: OutsideData | None) -> No
         study.record.publish({**published, OUTSIDE_DIGEST: outside.digest})
 
 
-def check_extractor(study: StudySession, extractor: Extractor) -> None:
+def check_extractor(study: StudySession, extractor: Extractor | None) -> None:
     """Check that the network that scores samples is the one that the study's final runs so far were scored by.
 
     Its record beside it shows damage, but not that both were replaced by another network and its own record.
@@ -56,7 +56,7 @@ def check_extractor(study: StudySession, extractor: Extractor) -> None:
         DataError: it is another one.
     """
     known = (study.record.specification or {}).get(EXTRACTOR)
-    if known in (None, extractor.description) or not study.record.finals.attempts():
+    if extractor is None or known in (None, extractor.description) or not study.record.finals.attempts():
         return
     folder = study.bound.settings.output / "extractors"
     raise DataError(
@@ -66,10 +66,10 @@ def check_extractor(study: StudySession, extractor: Extractor) -> None:
     )
 
 
-def publish_extractor(study: StudySession, extractor: Extractor) -> None:
+def publish_extractor(study: StudySession, extractor: Extractor | None) -> None:
     """Publish which network scores samples, for other processes to compare theirs with; the coordinator does so."""
     published = study.record.specification or {}
-    if published.get(EXTRACTOR) != extractor.description:
+    if extractor is not None and published.get(EXTRACTOR) != extractor.description:
         study.record.publish({**published, EXTRACTOR: extractor.description})
 
 

@@ -22,9 +22,11 @@ from bench.evaluation.cost.energy import EnergyMeter
 from bench.evaluation.cost.flops import peak_operations_per_second
 from bench.evaluation.cost.memory import peak_device_bytes, peak_host_bytes
 from bench.evaluation.evaluator import check_finite, evaluate
+from bench.evaluation.image_grid import Picture
 from bench.evaluation.likelihood import LogLikelihood, error_of_mean, log_likelihood
+from bench.evaluation.pictures import picture_while_training, trial_pictures
 from bench.evaluation.programs import EvaluationPrograms, EvaluationProtocol
-from bench.evaluation.sample_grids import GRID, Picture, is_line, shows_samples, trial_pictures, watched_samples
+from bench.evaluation.sample_grids import GRID
 from bench.evaluation.sampling import Sampler
 from bench.evaluation.throughput import conditions, speed
 from bench.study.config import RunConfig
@@ -116,7 +118,8 @@ def run_trial(
         selection_optimism(validation, log),
         *_cost(model, config, log, meter),
     ]
-    return Outcome(model, log, measurements, trial_pictures(compiled.grid_sampler, data.validation.images, seed))
+    pictures = trial_pictures(data.info, compiled.grid_sampler, data.validation.images, seed)
+    return Outcome(model, log, measurements, pictures)
 
 
 def run_final(
@@ -149,7 +152,7 @@ def run_final(
     """
     compiled = _compiled_model(config, data, seed)
     model, programs = compiled.model, compiled.evaluation
-    picture = _samples_while_training(programs.sampler, config)
+    picture = _samples_while_training(data.info, programs.sampler, config.training.evaluations)
     evaluations, depends = config.training.evaluations, config.training.depends_on_budget
     milestones = Milestones({evaluations} if depends else {max(1, evaluations // share) for share in BUDGET_SHARES})
     log, meter = _train(
@@ -374,17 +377,12 @@ def _train(
     return log, meter
 
 
-def _samples_while_training(sampler: Sampler, config: RunConfig) -> Callable[[int], bytes | None]:
+def _samples_while_training(info: DatasetInfo, sampler: Sampler, last: int) -> Callable[[int], bytes | None]:
     """A function that draws samples at some evaluations.
 
     Only for final runs, which compile the sampling program anyway.
     """
-
-    def draw(evaluation: int) -> bytes | None:
-        shown = shows_samples(evaluation, config.training.evaluations) and not is_line(sampler)
-        return watched_samples(sampler) if shown else None
-
-    return draw
+    return lambda evaluation: picture_while_training(info, sampler, evaluation, last)
 
 
 def _cost(model: LikelihoodModel, config: RunConfig, log: TrainingLog, meter: EnergyMeter) -> list[Measurement]:

@@ -34,6 +34,7 @@ from bench.data.dataset import Dataset, Split
 from bench.evaluation.cost.memory import host_bytes
 from bench.evaluation.programs import EvaluationProtocol
 from bench.evaluation.quality import open_extractor
+from bench.evaluation.sequence_files import sequence_files
 from bench.execution.progress import StudyProgress
 from bench.execution.same_data import check_extractor, open_outside_data
 from bench.execution.session import StudySession, limit_validation
@@ -351,6 +352,8 @@ class Worker:
         run.log_measurements(outcome.measurements)
         run.log_pictures([(picture.kind, picture.caption, picture.png) for picture in outcome.pictures])
         run.log_tables(outcome.tables)
+        for name, content in sequence_files(outcome.tables, self.data.info).items():
+            run.log_file(content, name)
         run.log_unavailable(outcome.unavailable)
         return outcome
 
@@ -431,11 +434,8 @@ def open_protocol(study: StudySession, dataset: Dataset) -> EvaluationProtocol:
     settings = study.bound.settings
     extractor = open_extractor(settings.extractor, dataset.tuning, settings.output / "extractors")
     check_extractor(study, extractor)
-    return EvaluationProtocol(
-        settings.importance_samples,
-        extractor,
-        open_outside_data(study, dataset.info),
-    )
+    outside = open_outside_data(study, dataset.info)
+    return EvaluationProtocol(dataset.info, settings.importance_samples, extractor, outside)
 
 
 def as_trial_error(error: Exception) -> TrialError:

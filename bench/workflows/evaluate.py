@@ -14,12 +14,13 @@ from bench.core.errors import SettingsError, TrackingError
 from bench.core.logs import shorten
 from bench.core.metrics import METRICS
 from bench.core.results import EvaluationRecord
-from bench.data.dataset import Dataset
+from bench.data.dataset import Dataset, DatasetInfo
 from bench.evaluation.annealing import bidirectional_check
 from bench.evaluation.evaluator import evaluate as measure
 from bench.evaluation.metrics import Evaluation
 from bench.evaluation.programs import EvaluationPrograms, EvaluationProtocol
-from bench.execution.removal import check_folder
+from bench.evaluation.sequence_files import sequence_files
+from bench.execution.removal import EVALUATION_FOLDERS, check_folder
 from bench.execution.session import limit_validation
 from bench.execution.trial import train_model
 from bench.study.config import RunConfig
@@ -134,15 +135,17 @@ def measurements_frame(evaluation: Evaluation) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def write_evaluation(evaluation: Evaluation, folder: Path) -> Path:
-    """Write measurements, tables and pictures of an evaluation; the path of ``measurements.csv``.
+def write_evaluation(evaluation: Evaluation, info: DatasetInfo, folder: Path) -> Path:
+    """Write measurements, tables, pictures and sequences of an evaluation; the path of ``measurements.csv``.
 
     Raises:
         SettingsError: the folder, or one within it, is a link.
     """
-    check_folder(folder, "tables", "images")
+    check_folder(folder, *EVALUATION_FOLDERS)
     for name, table in evaluation.tables.items():
         _write(folder / "tables" / f"{name}.csv", table.to_csv(index=False).encode())
+    for name, content in sequence_files(evaluation.tables, info).items():
+        _write(folder / name, content)
     for picture in evaluation.pictures:
         _write(folder / "images" / f"{picture.kind}.png", picture.png)
     return _write(folder / "measurements.csv", measurements_frame(evaluation).to_csv(index=False).encode())

@@ -411,8 +411,10 @@ def _measure_reference_codes(
         if session.parent.has_reference_codes(REFERENCE_CODES):
             return
         test = dataset.open_test().some(session.bound.settings.evaluation_images)
-        train, levels = dataset.tuning.train, dataset.info.grey_levels
-        codes = stop.run_interruptible(lambda: measure_reference_codes(test.images, train.images, levels, stop.check))
+        train, info = dataset.tuning.train.images, dataset.info
+        codes = stop.run_interruptible(
+            lambda: measure_reference_codes(test.images, train, info.grey_levels, info.kind, stop.check)
+        )
         session.parent.log_reference_codes(codes)
     except TrackingError as error:
         progress.say(f"the reference codes are not logged, the same command does it: {error}")

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from bench.core.metrics import FLOOR_SUFFIX
 from bench.core.trial_ends import none_completed
 from reports.analysis import convergence, statistics
 from reports.analysis.convergence import State
@@ -86,6 +87,7 @@ def findings(study: Study) -> list[Finding]:
             _inverse,
             _conditioning,
             _copying,
+            _copied_text,
             _out_of_distribution,
         ):
             of_arm += finder(study, arm)
@@ -430,6 +432,25 @@ def _copying(study: Study, arm: str) -> Iterator[Finding]:
             yield Finding(f"{stated}: below it, samples are further from the data than real images are.")
         else:
             yield Finding(f"{stated}.")
+
+
+def _copied_text(study: Study, arm: str) -> Iterator[Finding]:
+    """How much of the samples of a text stands in the training text, and whether held-out text has as much of that."""
+    rows = select(study.finals[arm].measurements, "quality", "copied_share")
+    floor = select(study.finals[arm].measurements, "quality", f"copied_share{FLOOR_SUFFIX}")
+    both = rows.merge(floor, on="run_id", suffixes=("", "_floor"))
+    if both.empty:
+        return
+    copied, held_out = (float(both[name].mean()) for name in ("value", "value_floor"))
+    error = math.sqrt(float((both["standard_error"] ** 2 + both["standard_error_floor"] ** 2).mean()) / len(both))
+    text = (
+        f"of the runs of 20 symbols in samples of {study.title(arm)}, {quantity(100 * copied)}% stand in the training "
+        f"text, and of those in held-out windows {quantity(100 * held_out)}%"
+    )
+    if copied - held_out > 2 * error:
+        yield Finding(f"Copied text: {text}.", alarm=True)
+    else:
+        yield Finding(f"{text[0].upper()}{text[1:]}.")
 
 
 def _out_of_distribution(study: Study, arm: str) -> Iterator[Finding]:

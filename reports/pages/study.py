@@ -303,8 +303,7 @@ class _Pictures:
         found = {kind: self._of_kind(study, kind, number) for number, kind in enumerate(kinds, start=1)}
         first = [grid for kind in FIRST_PICTURES for grid in found.pop(kind, [])]
         self.first: list[Block] = [Grids(first)] if first else []
-        if read := _sequences(study):
-            self.first, found = read, {}
+        self.first = [*_sequences(study), *self.first]
         self.won = self._won(study)
         self.others: list[Block] = [Fold(PICTURES.get(kind, kind), [Grids(grids)]) for kind, grids in found.items()]
         trials = set(study.trials["run_id"])

@@ -112,7 +112,7 @@ def check_each(study: DeclaredStudy, settings: Sequence[StudySettings]) -> list[
     from bench.core.errors import SettingsError
 
     planned = [check_study(study, each) for each in settings]
-    _check_kinds([(bound.info.name, bound.info.kind) for bound in planned])
+    _check_units([(bound.info.name, bound.info.kind, bound.info.encoding) for bound in planned])
     contents: dict[str, str] = {}
     known: dict[tuple[str, int], StudySettings] = {}
     for each, bound in zip(settings, planned, strict=True):
@@ -184,7 +184,9 @@ def compare_several(studies: Sequence[Study], output: Path, console: Console) ->
     from reports.text import data_sets, train_sizes
 
     data = [study.results.dataset for study in studies]
-    _check_kinds([(str(each.get("name")), str(each.get("kind", "image"))) for each in data])
+    _check_units(
+        [(str(each.get("name")), str(each.get("kind", "image")), str(each.get("encoding", ""))) for each in data]
+    )
     ids = sorted(study.results.study_id for study in studies)
     digest = hashlib.sha256("\n".join(ids).encode()).hexdigest()[:8]
 
@@ -204,21 +206,20 @@ def compare_several(studies: Sequence[Study], output: Path, console: Console) ->
     return "" if found.ranked else headline, write_data_sets(found, folder)
 
 
-def _check_kinds(kinds: Sequence[tuple[str, str]]) -> None:
-    """Check that data sets, of which names and kinds are given, are all of one kind.
+def _check_units(known: Sequence[tuple[str, str, str]]) -> None:
+    """Check that likelihoods of all data sets, of which names, kinds and encodings are given, are in one unit.
 
     Raises:
         SettingsError: they are not.
     """
     from bench.core.errors import SettingsError
+    from bench.core.sequences import unit_of
     from bench.data.preparation import IN_WORDS
 
-    (name, kind), *others = kinds
-    if other := next((each for each in others if each[1] != kind), None):
-        raise SettingsError(
-            f"{name} is {IN_WORDS[kind]} and {other[0]} is {IN_WORDS[other[1]]}: their likelihoods are in other units, "
-            "and no ranking holds both; give data of one kind"
-        )
+    first, *others = known
+    if other := next((each for each in others if unit_of(each[2]) != unit_of(first[2])), None):
+        one, two = (f"{name} is {IN_WORDS[kind]}, in {unit_of(encoding)}" for name, kind, encoding in (first, other))
+        raise SettingsError(f"{one}, and {two}: no ranking holds both units; give data of one unit")
 
 
 def _print(headline: str, details: list[str], table: Table, console: Console) -> None:

@@ -438,7 +438,7 @@ def evaluate(
     from bench.checks.preflight import check_evaluation, check_output
     from bench.data.kept import find_kept
     from bench.data.registry import describe, load
-    from bench.execution.removal import check_folder
+    from bench.execution.removal import EVALUATION_FOLDERS, check_folder
     from bench.runtime.backend import check_backend, select_backend
     from bench.study.definition import StudySettings
     from bench.tracking.reading.reader import load_model_file, load_run
@@ -448,7 +448,7 @@ def evaluate(
     check_output(output)
     uri = find_tracking_store(tracking_uri, output)
     logged = load_run(uri, run)
-    check_folder(output / "evaluations" / logged.run_id, "tables", "images")
+    check_folder(output / "evaluations" / logged.run_id, *EVALUATION_FOLDERS)
     load_extensions(extension, backend or logged.backend)
     name = find_kept(dataset or logged.dataset, output)
     check_evaluation(extractor, outside_dataset, describe(name, logged.preparation), logged.preparation)
@@ -469,6 +469,7 @@ def evaluate(
         data = load(name, logged.preparation)
         k = importance_samples or int(logged.settings.get("importance_samples", 256))
         protocol = EvaluationProtocol(
+            data.info,
             k,
             open_extractor(extractor, data.tuning, output / "extractors"),
             None if outside_dataset is None else open_outside(outside_dataset, data.info, logged.preparation),
@@ -478,7 +479,7 @@ def evaluate(
             callbacks = Callbacks(progress.show_evaluation, progress.show_test_progress)
             evaluation = evaluate(uri, logged, data, protocol, evaluation_images, callbacks, annealing, model_file)
             progress.finish_run()
-        folder = write_evaluation(evaluation, output / "evaluations" / logged.run_id)
+        folder = write_evaluation(evaluation, data.info, output / "evaluations" / logged.run_id)
     print_evaluation(evaluation, console)
     typer.echo(folder)
 

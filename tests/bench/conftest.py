@@ -118,9 +118,13 @@ class PixelExtractor:
 @pytest.fixture(scope="session")
 def protocol() -> Callable[..., EvaluationProtocol]:
     """With what a model is measured, k first; its extractor needs no training."""
+    from bench.data.dataset import DatasetInfo
     from bench.evaluation.evaluator import EvaluationProtocol
 
-    return lambda importance_samples, **others: EvaluationProtocol(importance_samples, PixelExtractor(), **others)
+    info = DatasetInfo("digits", (8, 8, 1), 17, {}, 0, "")
+    return lambda importance_samples, **others: EvaluationProtocol(
+        others.pop("info", info), importance_samples, PixelExtractor(), **others
+    )
 
 
 class StudyInThisProcess:

@@ -180,6 +180,7 @@ def test_a_value_of_a_line_sees_as_far_back_as_the_reach(float64, perturb, compi
     assert (moved == ((behind > 0) & (behind <= reach))).all()
 
 
+@pytest.mark.slow_on_jax
 @pytest.mark.parametrize(
     ("shape", "settings"),
     [
@@ -261,6 +262,7 @@ def test_the_mean_of_one_hot_symbols_is_the_likeliest(perturb, array):
     assert (array(model.interpolate(lines, lines[::-1], np.array([0.0]))) == found[:, None]).all()
 
 
+@pytest.mark.slow_on_jax
 def test_two_hundred_symbols_have_probabilities_of_sum_1_and_begin_with_their_shares(perturb, compiled, array):
     config = AutoregressiveConfig(hidden_channels=8, blocks=1, input_scaling="one_hot", dropout=0.0)
     model = build_model(config, (1, 1, 1), 200)

@@ -109,8 +109,11 @@ def test_studies_without_two_common_arms_are_no_success(cli, store):
     [
         (["s-small", "s-large", "again"], "error: s-small and again-small are both of small: of more than two studies"),
         (["s-small", "s-large", "s-sm"], "error: 's-small' and 's-sm' are the same study, s-small: give two, or"),
-        (["s-small", "s-play"], "error: small is images and play is text: their likelihoods are in other units"),
-        (["s-play", "s-small", "s-large"], "error: play is text and small is images: their likelihoods are in"),
+        (["s-small", "s-play"], "error: small is images, in bits/dim, and play is text, in bits/character: no"),
+        (
+            ["s-play", "s-small", "s-large"],
+            "error: play is text, in bits/character, and small is images, in bits/dim: no",
+        ),
         (["s-small", "s-large", "s-gone"], "error: no study 's-gone' in "),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",

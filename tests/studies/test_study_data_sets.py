@@ -87,7 +87,7 @@ BAD = {
     "an arm cannot model one": (["bright.npz", "cifar10"], r"cifar10 has 256 grey levels, not 8"),
     "one is text": (
         ["digits", "python_topics"],
-        r"digits is images and python_topics is text: .* no ranking",
+        r"digits is images, in bits/dim, and python_topics is text, in bits/character: no ranking",
     ),
     "the same name twice": (["digits", "mnist", "digits"], r"dataset='digits' holds the same images as 'digits'"),
     "the same images twice": (

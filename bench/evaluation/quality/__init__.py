@@ -10,11 +10,13 @@ from bench.evaluation.quality.frechet import frechet_distance, frechet_distance_
 from bench.evaluation.quality.kid import kernel_distance
 from bench.evaluation.quality.memorization import data_copying, nearest_training_images
 from bench.evaluation.quality.prdc import Prdc, compute_prdc
-from bench.evaluation.quality.scores import Quality, sample_quality
+from bench.evaluation.quality.scores import UNAVAILABLE_WITHOUT_FEATURES, Quality, sample_quality
+from bench.evaluation.quality.text import text_quality
 
 __all__ = [
     "EXTRACTORS",
     "SMALLEST_SET",
+    "UNAVAILABLE_WITHOUT_FEATURES",
     "Estimate",
     "Extractor",
     "Prdc",
@@ -28,4 +30,5 @@ __all__ = [
     "nearest_training_images",
     "open_extractor",
     "sample_quality",
+    "text_quality",
 ]

@@ -140,8 +140,8 @@ def _labels_digest(data: TuningData) -> str:
 def _networks(image_shape: tuple[int, int, int], outputs: int) -> tuple[keras.Model, keras.Model]:
     """Images (n, h, w, c) in [-1, 1] -> features (n, 64); and -> logits (n, outputs), by the same layers.
 
-    Convolutions halve the image until its smaller side is at most 4. SiLU, as dead ReLU units would be constant
-    features and make covariances singular.
+    Convolutions halve the image until its smaller side, or the length of a line, is at most 4. SiLU, as dead ReLU units
+    would be constant features and make covariances singular.
     """
     # Single precision under any policy; NumPy draws the weights later.
     plain = {"dtype": "float32", "kernel_initializer": "zeros"}
@@ -149,7 +149,8 @@ def _networks(image_shape: tuple[int, int, int], outputs: int) -> tuple[keras.Mo
     def convolution(channels: int, stride: int) -> keras.layers.Layer:
         return keras.layers.Conv2D(channels, 3, strides=stride, padding="same", activation="silu", **plain)
 
-    side = min(image_shape[:2])
+    height, width, _ = image_shape
+    side = width if height == 1 else min(height, width)
     stride = 1 if side < 16 else 2
     images = keras.Input(image_shape, dtype="float32", name="images")
     x = convolution(32, stride)(images)

@@ -42,8 +42,8 @@ class Extractor(Protocol):
         ...
 
 
-def open_extractor(kind: str, data: TuningData, folder: Path) -> Extractor:
-    """Open the extractor of a kind for a data set.
+def open_extractor(kind: str, data: TuningData, folder: Path) -> Extractor | None:
+    """Open the extractor of a kind for a data set; None if its samples are not measured by one.
 
     Args:
         kind: ``classifier`` (small, trained on the data set's own training split and cached in ``folder``) or
@@ -55,6 +55,8 @@ def open_extractor(kind: str, data: TuningData, folder: Path) -> Extractor:
         SettingsError: the kind is unknown, or does not fit the data.
         DataError: a cached classifier is damaged, or the weights of Inception can neither be found nor downloaded.
     """
+    if kind in EXTRACTORS and not data.info.has_features:
+        return None
     if kind == "classifier":
         from bench.evaluation.quality.classifier import open_classifier
 
@@ -72,7 +74,7 @@ def must_be_trained(kind: str, data: TuningData, folder: Path) -> bool:
     Raises:
         DataError: none could be cached in ``folder``.
     """
-    if kind != "classifier":
+    if kind != "classifier" or not data.info.has_features:
         return False
     from bench.evaluation.quality.classifier import is_cached
 

@@ -30,6 +30,12 @@ REDRAWS = 5
 """Draws of training images over which a floor is averaged, if there are more images than one draw needs."""
 SMALL_FEATURES = 512
 """Up to this many features one thread is faster, as matrices are small."""
+UNAVAILABLE_WITHOUT_FEATURES = dict.fromkeys(
+    ("frechet_distance", "frechet_distance_infinity", "kid", *Prdc._fields, "data_copying"),
+    "sounds without classes have no network whose features would say how good samples are: sub-folders of recordings, "
+    "one for each class, give them.",
+)
+"""Why the metrics on features are not measured of recordings that have no classes."""
 _SEED = 2017
 
 

@@ -57,7 +57,7 @@ def test_contexts_that_no_number_holds_are_refused():
 
 def test_on_prose_it_takes_less_than_half_of_a_histogram_and_a_text_is_written_to_no_picture_format():
     text = load("python_topics")
-    found = measure_reference_codes(text.open_test().images, text.tuning.train.images, text.info.grey_levels)
+    found = measure_reference_codes(text.open_test().images, text.tuning.train.images, text.info.grey_levels, "text")
     value = {each.metric: each.value for each in found.measured}
     assert set(value) == {"code_uniform", "code_pixel_histogram", "code_xz", "code_bzip2", "code_ngram"}
     assert found.unavailable == {}

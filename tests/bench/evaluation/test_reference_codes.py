@@ -6,6 +6,7 @@ import importlib.util
 import itertools
 import math
 import struct
+import sys
 from dataclasses import replace
 
 import numpy as np
@@ -16,10 +17,16 @@ from bench.core.results import REFERENCE_CODES
 from bench.data.choice import fixed_choice
 from bench.evaluation import reference_codes
 from bench.evaluation.image_formats import bits_per_value, formats, packed, unpacked
-from bench.evaluation.reference_codes import compressed, decompressed, histogram_bits, measure_reference_codes
+from bench.evaluation.reference_codes import (
+    compressed,
+    decompressed,
+    flac_size,
+    histogram_bits,
+    measure_reference_codes,
+)
 
 HAS_JPEG_XL = importlib.util.find_spec("imagecodecs") is not None
-OF_LINES = ("code_bzip2", "code_ngram")
+OF_LINES = ("code_bzip2", "code_ngram", "code_flac")
 LEVELS = (2, 3, 4, 5, 6, 16, 17, 200, 256, 257, 4096, 65536)
 
 
@@ -215,9 +222,36 @@ def test_it_ends_where_a_stop_is_requested():
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        measure_reference_codes(some_images(17, 1), some_images(17, 1), 17, stop)
+        measure_reference_codes(some_images(17, 1), some_images(17, 1), 17, check=stop)
 
 
 def test_a_single_image_has_no_error():
     found = measure_reference_codes(some_images(17, 1, n=1), some_images(17, 1), 17)
     assert {each.metric for each in found.measured if each.standard_error is not None} == {"code_uniform"}
+
+
+def test_flac_is_the_frames_of_a_file_and_unordered_levels_cost_it_more():
+    pytest.importorskip("soundfile", reason="soundfile is not installed")
+    time = np.arange(20_000)
+    levels = np.rint(128 + 100 * np.sin(time / 9)).astype(np.uint8)
+    noise = np.random.RandomState(0).randint(0, 256, 20_000).astype(np.uint8)
+    # Noise cannot be coded: its frames are a little longer than its samples.
+    assert 20_000 <= flac_size(noise) <= 20_200
+    assert flac_size(levels) < 0.5 * flac_size(noise)
+    test = levels.reshape(100, 1, 200, 1)
+    known = {each.metric: each for each in measure_reference_codes(test, test, 256, "audio").measured}
+    assert known["code_flac"].value == 8 * flac_size(levels) / 20_000
+    assert known["code_flac"].standard_error is None
+    assert "code_png" not in known
+
+
+def test_without_its_library_flac_is_left_out_and_named(monkeypatch):
+    monkeypatch.setitem(sys.modules, "soundfile", None)
+    found = measure_reference_codes(*[np.zeros((3, 1, 8, 1), np.uint8)] * 2, 256, "audio")
+    assert "pip install -e '.[audio]'" in found.unavailable["code_flac"]
+    assert {"code_xz", "code_bzip2", "code_ngram"} <= {each.metric for each in found.measured}
+
+
+def test_of_text_flac_is_not_measured_and_not_missed():
+    found = measure_reference_codes(*[np.zeros((3, 1, 8, 1), np.uint8)] * 2, 30, "text")
+    assert "code_flac" not in {each.metric for each in found.measured} | set(found.unavailable)

@@ -88,7 +88,10 @@ def test_a_trial_leaves_validation_figures_costs_and_pictures_and_nothing_of_tes
 
 
 @pytest.mark.backend
-@pytest.mark.parametrize(("model", "own"), [(VAE, ["reconstructions", "interpolations"]), (GLOW, [])])
+@pytest.mark.parametrize(
+    ("model", "own"),
+    [(VAE, ["reconstructions", "interpolations"]), pytest.param(GLOW, [], marks=pytest.mark.slow_on_jax)],
+)
 def test_a_final_run_leaves_everything_that_is_measured(digits, protocol, model, own):
     tuning, progress = digits.tuning, []
     outcome = bench.execution.trial.run_final(
@@ -208,6 +211,7 @@ def test_a_run_on_a_model_that_was_built_for_another_is_as_if_it_were_built_for_
     assert bound(0) == expected
 
 
+@pytest.mark.slow_on_jax
 @pytest.mark.backend
 def test_models_that_are_forgotten_are_freed_and_the_same_run_comes_to_the_same(tuning):
     config = config_of(VAEConfig(hidden_sizes=(6,), latent_size=2), tuning)

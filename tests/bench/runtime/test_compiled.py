@@ -19,7 +19,13 @@ MODELS = [GlowConfig(levels=2, flow_depth=2, hidden_channels=4), VAEConfig(laten
 
 @pytest.mark.backend
 @pytest.mark.parametrize("use", USES)
-@pytest.mark.parametrize("config", MODELS, ids=lambda config: config.family)
+@pytest.mark.parametrize(
+    "config",
+    [
+        pytest.param(config, marks=pytest.mark.slow_on_jax if config.family == "glow" else (), id=config.family)
+        for config in MODELS
+    ],
+)
 def test_a_compiled_method_is_the_method_for_any_shapes_and_for_the_weights_of_the_moment(config, use, perturb):
     model = build_model(config, (4, 4, 1), 5)
     program = CompiledMethod(model, LikelihoodModel.log_weights_by_image, use)

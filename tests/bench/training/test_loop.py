@@ -82,7 +82,7 @@ LONG = ("glow", "glow, classes", "glow, variational")
     [
         *((name, 2**20) for name in FITTED if name not in LONG),
         *(pytest.param(name, 2**20, marks=pytest.mark.slow) for name in LONG),
-        ("glow", 2**13),
+        pytest.param("glow", 2**13, marks=pytest.mark.slow_on_jax),
         pytest.param("vae, convolutional", 2**13, marks=pytest.mark.slow_on_jax),
     ],
 )

@@ -67,7 +67,7 @@ def trained_together(config, images, rates, seeds, **changes):
     ("config", "rates", "changes"),
     [
         (VAE, (1e-3, 3e-3, 1e-2), {"decay": "cosine", "warmup_steps": 2}),
-        (GLOW, (1e-3, 4e-3), {"weight_average": 0.9}),
+        pytest.param(GLOW, (1e-3, 4e-3), {"weight_average": 0.9}, marks=pytest.mark.slow),
     ],
     ids=["three VAEs", "two Glows"],
 )

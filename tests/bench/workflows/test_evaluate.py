@@ -20,8 +20,8 @@ from bench.core.metrics import METRICS
 from bench.data.dataset import Dataset, Split
 from bench.data.registry import check_outside
 from bench.evaluation.evaluator import open_outside
+from bench.evaluation.image_grid import Picture
 from bench.evaluation.metrics import Evaluation
-from bench.evaluation.sample_grids import Picture
 from bench.study.config import RunConfig, TrainingConfig
 from bench.tracking.reading.reader import (
     check_model_file,
@@ -161,7 +161,7 @@ def test_other_data_than_the_runs_own_is_refused(study, digits, protocol):
 
 def test_an_evaluation_is_written_as_files(study, digits, protocol, tmp_path):
     evaluation = evaluate(study.uri, logged_run(study, "final"), digits, protocol(2), 50, Callbacks())
-    path = write_evaluation(evaluation, tmp_path)
+    path = write_evaluation(evaluation, digits.info, tmp_path)
     frame = pd.read_csv(path)
     assert len(frame) == len(evaluation.measurements)
     assert set(frame["metric"]) <= set(METRICS)
@@ -171,15 +171,15 @@ def test_an_evaluation_is_written_as_files(study, digits, protocol, tmp_path):
     assert {"tables/likelihood_by_image.csv", "tables/latents.csv", "images/interpolations.png"} < written
 
 
-@pytest.mark.parametrize("place", ["", "tables", "images"])
-def test_an_evaluation_follows_no_link(tmp_path, place):
+@pytest.mark.parametrize("place", ["", "tables", "images", "sequences"])
+def test_an_evaluation_follows_no_link(digits, tmp_path, place):
     evaluation = Evaluation([], {"latents": pd.DataFrame({"x": [1]})}, [Picture("samples", "", b"png")])
     elsewhere, folder = tmp_path / "elsewhere", tmp_path / "evaluations" / "0123"
     elsewhere.mkdir()
     (folder / place).parent.mkdir(parents=True)
     (folder / place).symlink_to(elsewhere)
     with pytest.raises(SettingsError, match=f"^{folder / place} is a link to {elsewhere}, .* remove the link"):
-        write_evaluation(evaluation, folder)
+        write_evaluation(evaluation, digits.info, folder)
     assert list(elsewhere.iterdir()) == []
     assert [path for path in folder.iterdir() if path.name != place] == []
 

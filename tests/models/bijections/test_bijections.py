@@ -296,6 +296,7 @@ def test_repeated_begins_as_steps_built_one_after_the_other(array):
     assert trained == 2 * sum(int(np.prod(weight.shape)) for weight in step.trainable_weights)
 
 
+@pytest.mark.slow_on_jax
 def test_repeated_becomes_the_steps_it_is_given(repeated, perturb, normal, array):
     steps = [perturb(step, scale=0.1) for step in repeated.unrolled()]
     x = normal(3, 4, 2, 3)
@@ -329,6 +330,7 @@ def test_the_gradient_through_a_loop_is_that_through_the_chain(float64, perturb,
             assert_allclose(own, np.concatenate([np.ravel(expected[id(v)]) for v in step.groups[group]]), atol=1e-10)
 
 
+@pytest.mark.slow_on_jax
 @pytest.mark.parametrize("shape", [(3, 5, 1), (4, 3, 2)], ids=str)
 def test_a_checkerboard_of_an_odd_size_moves_the_pixels_of_one_colour_alone_and_the_next_step_the_others(
     float64, perturb, normal, compiled, array, jacobian_log_det, shape

@@ -12,7 +12,7 @@ from bench.core.file_locks import LockFileError
 from bench.core.metrics import METRICS
 from bench.data.bundled import load_digits
 from bench.data.dataset import DatasetInfo, Split, TuningData
-from bench.evaluation.quality import classifier, open_extractor
+from bench.evaluation.quality import classifier, must_be_trained, open_extractor
 from bench.evaluation.quality.accuracy import Accuracy
 
 pytestmark = pytest.mark.backend
@@ -52,6 +52,30 @@ def by_hand(images, grey_levels, weights):
         x = y / (1 + np.exp(-y))
     y = x.mean((1, 2)) @ dense + bias
     return y / (1 + np.exp(-y))
+
+
+def of_kind(data, kind):
+    return replace(data, info=replace(data.info, kind=kind, encoding={"audio": "mu-law"}.get(kind, "characters")))
+
+
+@pytest.mark.parametrize(("kind", "classes"), [("text", 0), ("text", 3), ("audio", 0), ("audio", 1)])
+def test_text_and_sounds_without_classes_are_not_judged_by_a_network(tmp_path, kind, classes):
+    data = of_kind(noise((1, 32, 1), 256, classes), kind)
+    assert open_extractor("classifier", data, tmp_path) is None
+    assert not must_be_trained("classifier", data, tmp_path)
+    assert list(tmp_path.iterdir()) == []
+    with pytest.raises(SettingsError, match="'nonsense' is unknown"):
+        open_extractor("nonsense", data, tmp_path)
+
+
+def test_features_of_a_sound_reach_over_all_of_it(tmp_path, short):
+    data = of_kind(noise((1, 64, 1), 256, classes=3), "audio")
+    assert must_be_trained("classifier", data, tmp_path)
+    extractor = open_extractor("classifier", data, tmp_path)
+    halvings = [each for each in extractor.network.layers if getattr(each, "strides", None) == (2, 2)]
+    assert len(halvings) == 4  # 64 to 4
+    image = open_extractor("classifier", noise((2, 32, 1), 256, classes=3, digest="cd" * 32), tmp_path)
+    assert not [each for each in image.network.layers if getattr(each, "strides", None) == (2, 2)]
 
 
 def test_digits_are_classified_within_seconds_and_the_classifier_is_kept(tmp_path, monkeypatch):
