@@ -87,7 +87,8 @@ def _spectrograms(waveforms: npt.NDArray[np.floating]) -> Tiles:
     bands = decibels.shape[-1]
     rows = np.arange(SPECTROGRAM_HEIGHT)[::-1] * bands // SPECTROGRAM_HEIGHT
     shades = np.clip(1 + decibels / DECIBELS, 0, 1) * _WHITE
-    return np.rint(shades[:, :, rows].swapaxes(1, 2)).astype(np.int64)
+    pixels: Tiles = np.rint(shades[:, :, rows].swapaxes(1, 2)).astype(np.int64)
+    return pixels
 
 
 def _samples(info: DatasetInfo, sampler: Sampler, seed: int) -> Picture:

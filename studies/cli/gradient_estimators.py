@@ -17,6 +17,7 @@ import typer
 from studies.cli import completion
 from studies.cli.options import (
     Grey,
+    GreyLevels,
     Output,
     Resize,
     SampleRate,
@@ -46,10 +47,7 @@ def command(
             autocompletion=completion.datasets,
         ),
     ] = "digits",
-    grey_levels: Annotated[
-        int | None,
-        typer.Option(help="Values a pixel can take [default: 2 or 256].", show_default=False),
-    ] = None,
+    grey_levels: GreyLevels = None,
     resize: Resize = None,
     grey: Grey = False,
     window: Window = None,

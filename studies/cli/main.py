@@ -27,10 +27,14 @@ from studies.cli import (
 from studies.cli.data_sets import SeveralWords, check_each, compare_several, run_each, varied
 from studies.cli.names import STUDIES
 from studies.cli.options import (
+    DataOfRun,
     Equivalence,
     Extensions,
+    ExtractorName,
     Grey,
+    GreyLevels,
     Output,
+    OutsideDataset,
     Resize,
     SampleRate,
     SoundEncoding,
@@ -107,10 +111,7 @@ def study(
             autocompletion=completion.datasets,
         ),
     ] = None,
-    grey_levels: Annotated[
-        int | None,
-        typer.Option(help="Values a pixel can take [default: 2 or 256].", show_default=False),
-    ] = None,
+    grey_levels: GreyLevels = None,
     resize: Resize = None,
     grey: Grey = False,
     window: Window = None,
@@ -166,21 +167,8 @@ def study(
     evaluation_images: Annotated[
         int | None, typer.Option(help="Validation and test images used [default: all].", show_default=False)
     ] = None,
-    extractor: Annotated[
-        str,
-        typer.Option(
-            help="Network whose features score samples: classifier or inception_v3.",
-            autocompletion=completion.extractors,
-        ),
-    ] = "classifier",
-    outside_dataset: Annotated[
-        str | None,
-        typer.Option(
-            help="Another data set whose likelihood is measured too.",
-            show_default=False,
-            autocompletion=completion.datasets,
-        ),
-    ] = None,
+    extractor: ExtractorName = "classifier",
+    outside_dataset: OutsideDataset = None,
     sampler: Annotated[
         str | None,
         typer.Option(
@@ -395,21 +383,8 @@ def evaluate(
     evaluation_images: Annotated[
         int | None, typer.Option(help="Held-out images used [default: all].", metavar=WHOLE, show_default=False, min=2)
     ] = None,
-    extractor: Annotated[
-        str,
-        typer.Option(
-            help="Network whose features score samples: classifier or inception_v3.",
-            autocompletion=completion.extractors,
-        ),
-    ] = "classifier",
-    outside_dataset: Annotated[
-        str | None,
-        typer.Option(
-            help="Another data set whose likelihood is measured too.",
-            show_default=False,
-            autocompletion=completion.datasets,
-        ),
-    ] = None,
+    extractor: ExtractorName = "classifier",
+    outside_dataset: OutsideDataset = None,
     annealing: Annotated[
         int,
         typer.Option(
@@ -419,9 +394,7 @@ def evaluate(
             max=1_000_000,
         ),
     ] = 0,
-    dataset: Annotated[
-        str | None, typer.Option(help="Where the run's data is now [default: where it was].", show_default=False)
-    ] = None,
+    dataset: DataOfRun = None,
     backend: Annotated[
         str | None,
         typer.Option(

@@ -43,6 +43,27 @@ Storage = Annotated[
         envvar=STORAGE_VARIABLE,
     ),
 ]
+DataOfRun = Annotated[
+    str | None, typer.Option(help="Where the run's data is now [default: where it was].", show_default=False)
+]
+ExtractorName = Annotated[
+    str,
+    typer.Option(
+        help="Network whose features score samples: classifier or inception_v3.",
+        autocompletion=completion.extractors,
+    ),
+]
+OutsideDataset = Annotated[
+    str | None,
+    typer.Option(
+        help="Another data set whose likelihood is measured too.",
+        show_default=False,
+        autocompletion=completion.datasets,
+    ),
+]
+GreyLevels = Annotated[
+    int | None, typer.Option(help="Values a pixel can take [default: 2 or 256].", show_default=False)
+]
 Resize = Annotated[
     str | None,
     typer.Option(

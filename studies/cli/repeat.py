@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from studies.cli.options import Extensions, Output, TrackingUri, load_extensions
+from studies.cli.options import DataOfRun, Extensions, Output, TrackingUri, load_extensions
 from studies.cli.stores import find_tracking_store
 from studies.cli.terminal import LogFile, Quiet, command_log, open_console
 
@@ -17,9 +17,7 @@ if TYPE_CHECKING:
 
 def command(
     run: Annotated[str, typer.Argument(help="A run's identifier in MLflow, or its first digits; see runs.csv.")],
-    dataset: Annotated[
-        str | None, typer.Option(help="Where the run's data is now [default: where it was].", show_default=False)
-    ] = None,
+    dataset: DataOfRun = None,
     tracking_uri: TrackingUri = None,
     output: Output = Path("runs"),
     extension: Extensions = None,
