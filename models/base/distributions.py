@@ -105,7 +105,8 @@ def _no_probabilities(logits: Tensor) -> Tensor:
 
     They are asked themselves, as XLA on a processor makes numbers of the exponential, maximum and minimum of NaN.
     """
-    return ops.any(ops.logical_or(ops.isnan(logits), logits == math.inf), axis=-1)
+    lost = ops.any(ops.logical_or(ops.isnan(logits), logits == math.inf), axis=-1)
+    return ops.logical_or(lost, ops.all(logits == -math.inf, axis=-1))
 
 
 class DiagonalGaussian:
@@ -172,6 +173,11 @@ class Bernoulli(GreyLevelDistribution):
         """P(1)."""
         return ops.sigmoid(self.logits)
 
+    def likeliest(self) -> Tensor:
+        """1 where P(1) > ½, else 0; NaN of NaN."""
+        on = ops.cast(self.logits > 0, self.logits.dtype)
+        return ops.where(ops.isnan(self.logits), math.nan, on)
+
 
 class Categorical(GreyLevelDistribution):
     """A probability of its own for each grey level. ``logits`` (..., h, w, c, Q)."""
@@ -195,6 +201,11 @@ class Categorical(GreyLevelDistribution):
         """Σ v P(v)."""
         levels = ops.arange(self.grey_levels, dtype=self.logits.dtype)
         return ops.sum(ops.softmax(self.logits, axis=-1) * levels, axis=-1)
+
+    def likeliest(self) -> Tensor:
+        """The first level of the highest probability, as a float; NaN where there are no probabilities."""
+        level = ops.cast(ops.argmax(self.logits, axis=-1), self.logits.dtype)
+        return ops.where(_no_probabilities(self.logits), math.nan, level)
 
 
 def _discretised_logistic_log_prob(x: Tensor, mean: Tensor, log_scale: Tensor, grey_levels: int) -> Tensor:

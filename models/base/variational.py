@@ -10,6 +10,7 @@ from keras import ops
 
 from models.base.config import ModelConfig, Shape
 from models.base.distributions import (
+    Bernoulli,
     Categorical,
     GreyLevelDistribution,
     Tensor,
@@ -85,8 +86,8 @@ class VariationalModel(LikelihoodModel):
     def centre(self, likelihood: GreyLevelDistribution) -> Tensor:
         """The mean of each value; its likeliest symbol where symbols have no order, hence no mean."""
         settings: Any = self.configuration
-        if settings.input_scaling == ONE_HOT and isinstance(likelihood, Categorical):
-            return self.as_float(ops.argmax(likelihood.logits, axis=-1))
+        if settings.input_scaling == ONE_HOT and isinstance(likelihood, Bernoulli | Categorical):
+            return likelihood.likeliest()
         return likelihood.mean()
 
     def likeliest(self, likelihood: GreyLevelDistribution) -> Tensor:

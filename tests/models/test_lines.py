@@ -262,6 +262,12 @@ def test_the_mean_of_one_hot_symbols_is_the_likeliest(perturb, array):
     assert (array(model.interpolate(lines, lines[::-1], np.array([0.0]))) == found[:, None]).all()
 
 
+def test_the_mean_of_two_one_hot_symbols_is_one_of_them(perturb, array):
+    config = VAEConfig(hidden_sizes=(4,), latent_size=2, input_scaling="one_hot")
+    model, lines = perturb(build_model(config, (1, 6, 1), 2), 0.8), images_of((1, 6, 1), 2)
+    assert set(np.unique(array(model.reconstruct(lines)))) == {0.0, 1.0}
+
+
 @pytest.mark.slow_on_jax
 def test_two_hundred_symbols_have_probabilities_of_sum_1_and_begin_with_their_shares(perturb, compiled, array):
     config = AutoregressiveConfig(hidden_channels=8, blocks=1, input_scaling="one_hot", dropout=0.0)

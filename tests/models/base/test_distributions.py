@@ -297,6 +297,7 @@ NO_DISTRIBUTIONS = {
     "bernoulli": lambda: Bernoulli(tensor([NAN, 0.0])),
     "categorical": lambda: Categorical(tensor([[0.0, NAN, 0.0], [0.0, 0.0, 1.0]])),
     "categorical, infinite": lambda: Categorical(tensor([[0.0, np.inf, 0.0], [0.0, 0.0, 1.0]])),
+    "categorical, all impossible": lambda: Categorical(tensor([[-np.inf] * 3, [0.0, -np.inf, -np.inf]])),
     "logistic, location": lambda: DiscretisedLogistic(tensor([NAN, 0.5]), tensor([0.0, 0.0]), 4),
     "logistic, scale": lambda: DiscretisedLogistic(tensor([0.5, 0.5]), tensor([NAN, 0.0]), 4),
     "mixture": lambda: LogisticMixture(
@@ -310,3 +311,11 @@ def test_a_distribution_whose_parameters_are_no_numbers_has_no_grey_level(compil
     broken, whole = array(compiled(lambda u: NO_DISTRIBUTIONS[kind]().quantile(u))(tensor([0.7, 0.7])))
     assert broken == BROKEN
     assert whole >= 0
+
+
+def test_the_likeliest_level_is_that_of_the_highest_probability_and_none_where_there_are_none(compiled, array):
+    logits = [[0.0, 3.0, 1.0], [2.0, -np.inf, 2.0], [NAN, 0.0, 9.0], [-np.inf] * 3]
+    found = array(compiled(lambda logits: Categorical(logits).likeliest())(tensor(logits)))
+    np.testing.assert_array_equal(found, [1, 0, NAN, NAN])
+    found = array(compiled(lambda logits: Bernoulli(logits).likeliest())(tensor([-1.0, 0.0, 2.0, NAN])))
+    np.testing.assert_array_equal(found, [0, 0, 1, NAN])
