@@ -9,7 +9,6 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
 from importlib.metadata import version
 from pathlib import Path
-from typing import cast
 
 from bench.core.databases import MLFLOW, check_database
 from bench.core.environment import own_cache
@@ -75,13 +74,11 @@ def _make_tables() -> sqlite3.Connection:
     """A database in memory with MLflow's tables, without its default experiment, which names a store's folder."""
     from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 
-    # Another address each time: MLflow keeps connections by their address.
-    address = f"sqlite:///file:{uuid.uuid4().hex}?mode=memory&cache=shared&uri=true"
-    store = SqlAlchemyStore(address, ".")
-    made = sqlite3.connect(":memory:")
-    with closing(store.engine.raw_connection()) as opened:
-        cast(sqlite3.Connection, opened.driver_connection).backup(made)
-    store.engine.dispose()
+    # Another name each time: MLflow keeps connections by their address.
+    shared = f"file:{uuid.uuid4().hex}?mode=memory&cache=shared"
+    # It lasts as long as a connection to it, and MLflow may be set to keep none.
+    made = sqlite3.connect(shared, uri=True)
+    SqlAlchemyStore(f"sqlite:///{shared}&uri=true", ".").engine.dispose()
     with made:
         made.execute("DELETE FROM experiments")
     return made

@@ -141,3 +141,9 @@ def test_processes_that_create_it_at_once_use_the_same(tmp_path):
     assert [process.wait(120) for process in started] == [0, 0]
     assert {each.name for each in connect(f"sqlite:///{file}").search_experiments()} >= {"one", "two"}
     assert [path.name for path in tmp_path.iterdir()] == ["mlflow.db"]
+
+
+def test_it_is_created_where_mlflow_is_set_to_keep_no_connection(tmp_path, monkeypatch):
+    monkeypatch.setenv("MLFLOW_SQLALCHEMYSTORE_POOLCLASS", "NullPool")
+    create_database(tmp_path / "mlflow.db")
+    assert [each.name for each in connect(f"sqlite:///{tmp_path / 'mlflow.db'}").search_experiments()] == ["Default"]
