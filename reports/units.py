@@ -5,9 +5,8 @@ from __future__ import annotations
 from dataclasses import fields, is_dataclass, replace
 from typing import Any, TypeVar
 
-from bench.core.sequences import unit_of
+from bench.core.sequences import BITS_PER_DIM, unit_of
 
-BITS_PER_DIM = unit_of("")
 Content = TypeVar("Content")
 
 

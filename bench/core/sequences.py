@@ -21,13 +21,15 @@ LEVELS = 256
 """Levels of an encoded waveform, and values of a byte."""
 UNKNOWN = "\ufffd"
 """The symbol of characters that are not in an alphabet, and of what is no symbol (U+FFFD)."""
+BITS_PER_DIM = "bits/dim"
+"""The unit of images, which have no encoding."""
 _UNITS = {"characters": "bits/character", "bytes": "bits/byte", "mu-law": "bits/sample", "linear": "bits/sample"}
 _MU = LEVELS - 1
 
 
 def unit_of(encoding: str) -> str:
     """The unit of a likelihood per integer, by the encoding of the data; bits/dim of images, which have none."""
-    return _UNITS.get(encoding, "bits/dim")
+    return _UNITS.get(encoding, BITS_PER_DIM)
 
 
 def mu_law_encode(waveform: Waveform) -> Levels:

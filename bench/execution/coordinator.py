@@ -418,7 +418,7 @@ class Coordinator:
         self._shown[kind] = set(ended)
         for each in [each for key, each in ended.items() if key not in (earlier or set())]:
             if earlier is not None and not each.is_own:
-                self.progress.say(_format_attempt(kind, each))
+                self.progress.say(_format_attempt(kind, each, self.progress.unit))
             arm_kind = f"{each.note['arm']} final" if kind == FINALS else f"{kind} search"
             self.progress.finish_run(arm_kind, timed=earlier is not None)
         if kind != FINALS and len(ended) // TIDY_EVERY > len(earlier or ()) // TIDY_EVERY:
@@ -526,14 +526,14 @@ def _may_still_report(attempt: Attempt) -> bool:
     return attempt.reason != DIED and attempt.ended_seconds_ago < DRAIN_SECONDS
 
 
-def _format_attempt(kind: str, attempt: Attempt) -> str:
+def _format_attempt(kind: str, attempt: Attempt, unit: str) -> str:
     """How an attempt of another process ended, in one line."""
     if kind == FINALS:
         name = f"{attempt.note['arm']} final, seed {attempt.note['seed'] + 1}"
     else:
         values = " ".join(f"{name}={format_value(value)}" for name, value in attempt.values.items())
         name = f"{kind} #{attempt.number} {values}"
-    result = attempt.reason if attempt.objective is None else f"{attempt.objective:.4f} bits/dim on validation"
+    result = attempt.reason if attempt.objective is None else f"{attempt.objective:.4f} {unit} on validation"
     return f"{name}: {attempt.state}, {result}"
 
 

@@ -14,6 +14,7 @@ from rich.text import Text
 
 from bench.core.logs import one_line
 from bench.core.results import EvaluationRecord
+from bench.core.sequences import BITS_PER_DIM
 from bench.study.eta import Clock, Eta, Expected
 
 log = logging.getLogger(__name__)
@@ -32,9 +33,18 @@ class StudyProgress(Progress):
         runs: models to train in all.
         eta: predicts the study's remaining time.
         clock: returns seconds.
+        unit: of the data's likelihoods per dimension.
     """
 
-    def __init__(self, console: Console, runs: int, eta: Eta | None = None, clock: Clock = time.monotonic) -> None:
+    def __init__(
+        self,
+        console: Console,
+        runs: int,
+        eta: Eta | None = None,
+        clock: Clock = time.monotonic,
+        unit: str = BITS_PER_DIM,
+    ) -> None:
+        self.unit = unit
         self._bests: dict[str, str] = {}
         super().__init__(
             TextColumn("{task.description}"),
@@ -87,7 +97,7 @@ class StudyProgress(Progress):
     def show_evaluation(self, record: EvaluationRecord) -> None:
         """Show a point of the learning curve."""
         value = record.values.get("validation/bits_per_dim", record.values.get("train/bits_per_dim", float("nan")))
-        note = f"{value:.3f} bits/dim, {_images_per_second(record, self._earlier):,.0f} images/s"
+        note = f"{value:.3f} {self.unit}, {_images_per_second(record, self._earlier):,.0f} images/s"
         self._earlier = record
         event = f"{self._name}: evaluation {record.evaluation} of {self.tasks[self._run].total}, {note}"
         log.info("%s", event)
@@ -103,7 +113,7 @@ class StudyProgress(Progress):
 
     def show_best(self, arm: str, bits_per_dim: float, number: int) -> None:
         """Show an arm's best trial so far: its bits/dim on validation, and its number."""
-        self._bests[arm] = f"{arm} {bits_per_dim:.4f} bits/dim (trial {number})"
+        self._bests[arm] = f"{arm} {bits_per_dim:.4f} {self.unit} (trial {number})"
 
     def finish_run(self, kind: str = "", timed: bool = True) -> None:
         """Count a finished run of a kind; ``timed`` if it ran during this session."""

@@ -102,7 +102,7 @@ def measure_reference_model(
         progress.say(f"{NAME}: {reason}; the study is complete without it, and the same command tries it again")
         found = ReferenceCodes([], {REFERENCE_MODEL_CODE: reason})
     else:
-        progress.say(f"{NAME}: {measured[0].value:.4f} bits/dim on test, exact")
+        progress.say(f"{NAME}: {measured[0].value:.4f} {progress.unit} on test, exact")
         found = ReferenceCodes(measured)
     session.parent.log_reference_codes(found)
     progress.finish_run(RUN_KIND)

@@ -362,7 +362,7 @@ class Worker:
         complete = self.study.queues[kind].complete()
         order = sorted(complete, key=lambda each: math.inf if each.objective is None else each.objective)
         rank = 1 + next(i for i, each in enumerate(order) if each.number == number)
-        return f"At its end number {rank} of {len(order)} complete trials of its arm by bits/dim on validation"
+        return f"At its end number {rank} of {len(order)} complete trials of its arm by {self.data.info.unit} on validation"
 
 
 @dataclass
@@ -420,7 +420,9 @@ class _Attempt:
             self.checkpoint.remove()
         if state == RunState.INTERRUPTED:
             return False
-        self.progress.say(f"{self.name}: {f'{state}, {reason}' if outcome is None else _format_result(outcome)}")
+        self.progress.say(
+            f"{self.name}: {f'{state}, {reason}' if outcome is None else _format_result(outcome, self.progress.unit)}"
+        )
         return isinstance(error, Exception)
 
 
@@ -459,7 +461,7 @@ def _format_continuation(claim: Claim, checkpoint: Checkpoint) -> str:
     return f"attempt {claim.attempt - 1}, from evaluation {done}" if done else ""
 
 
-def _format_result(outcome: Outcome) -> str:
+def _format_result(outcome: Outcome, unit: str) -> str:
     row = next(m for m in outcome.measurements if m.metric == "bits_per_dim")
     error = "" if row.standard_error is None else f" ± {row.standard_error:.4f}"
-    return f"{row.value:.4f}{error} bits/dim on {row.split} in {outcome.log.seconds:.1f} s"
+    return f"{row.value:.4f}{error} {unit} on {row.split} in {outcome.log.seconds:.1f} s"

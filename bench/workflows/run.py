@@ -325,7 +325,7 @@ def _searched(
     reference = reference_study(bound)
     runs = bound.runs + (reference is not None)
     eta = study_eta(bound) if time_plan is None else TimeLeft(time_plan.seconds - (time.monotonic() - began))
-    with StopRequest() as stop, StudyProgress(console, runs, eta) as progress:
+    with StopRequest() as stop, StudyProgress(console, runs, eta, unit=bound.info.unit) as progress:
         session = open_session(bound, objects)
         if isinstance(eta, TimeLeft) and (spent := session.record.seconds_spent):
             eta.shorten(spent)

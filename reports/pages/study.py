@@ -360,7 +360,10 @@ class _Pictures:
 def _sequences(study: Study) -> list[Block]:
     """Real text or sound, and samples of each arm; nothing of images."""
     kind = sequences.kind_of(study)
-    sets = [("Held-out data", "Not selected", sequences.held_out(study))]
+    held_out = sequences.held_out(study)
+    length, of = len(held_out[0]) if held_out else 0, "samples" if kind == "audio" else "symbols"
+    named = f"Not selected. Such a window of {length:,} {of} is what this page calls an image"
+    sets = [("Held-out data", named, held_out)]
     for arm in study.arms:
         name = f"Samples of {study.title(arm)}"
         sets.append((name, "At temperature 1, not selected", sequences.samples(study, arm)))

@@ -447,7 +447,7 @@ def evaluate(
             open_extractor(extractor, data.tuning, output / "extractors"),
             None if outside_dataset is None else open_outside(outside_dataset, data.info, logged.preparation),
         )
-        with StudyProgress(console, runs=1) as progress:
+        with StudyProgress(console, runs=1, unit=data.info.unit) as progress:
             progress.start_run(logged.name, logged.evaluations)
             callbacks = Callbacks(progress.show_evaluation, progress.show_test_progress)
             evaluation = evaluate(uri, logged, data, protocol, evaluation_images, callbacks, annealing, model_file)

@@ -51,9 +51,10 @@ def command(
         from bench.execution.progress import StudyProgress
         from bench.workflows.repeat import repeat
 
-        with StudyProgress(console, runs=1) as progress:
+        data = load(name, logged.preparation)
+        with StudyProgress(console, runs=1, unit=data.info.unit) as progress:
             progress.start_run(logged.name, logged.evaluations)
-            compared = repeat(logged, curve, load(name, logged.preparation), progress.show_evaluation)
+            compared = repeat(logged, curve, data, progress.show_evaluation)
             progress.finish_run()
     typer.echo(_format_comparison(compared))
     if (compared["difference"] != 0).any():

@@ -52,7 +52,7 @@ def _work(
         from bench.execution.worker import Worker
         from bench.tracking.writer import DRAIN_SECONDS
 
-        with StudyProgress(open_console(quiet), study.bound.runs) as progress:
+        with StudyProgress(open_console(quiet), study.bound.runs, unit=study.bound.info.unit) as progress:
             try:
                 worker = Worker(study, open_data(study.bound), progress, stop)
                 stop.run_interruptible(worker.work_until_over)

@@ -119,3 +119,18 @@ def test_a_run_s_name_cannot_command_the_terminal(clock):
     with StudyProgress(console, 1, clock=clock) as progress:
         progress.say("vae \x1b[2J\rname [bold]=1\nfailed")
     assert console.file.getvalue() == "vae [2J name [bold]=1 failed\n"
+
+
+def test_likelihoods_are_said_in_the_unit_of_the_data(clock):
+    console = Console(file=io.StringIO(), width=1000)
+    with StudyProgress(console, 3, clock=clock, unit="bits/character") as progress:
+        progress.start_run("vae #0", 5, "vae search", 0, 3)
+        clock.now = 2 * SILENCE_SECONDS
+        progress.show_evaluation(EvaluationRecord(1, 10, 100, 1.0, {"validation/bits_per_dim": 2.5}))
+        progress.show_best("vae", 2.5, 0)
+        clock.now = 4 * SILENCE_SECONDS
+        progress.finish_run()
+    said = console.file.getvalue()
+    assert "2.500 bits/character" in said
+    assert "vae 2.5000 bits/character (trial 0)" in said
+    assert "bits/dim" not in said
