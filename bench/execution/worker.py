@@ -362,7 +362,8 @@ class Worker:
         complete = self.study.queues[kind].complete()
         order = sorted(complete, key=lambda each: math.inf if each.objective is None else each.objective)
         rank = 1 + next(i for i, each in enumerate(order) if each.number == number)
-        return f"At its end number {rank} of {len(order)} complete trials of its arm by {self.data.info.unit} on validation"
+        unit = self.data.info.unit
+        return f"At its end number {rank} of {len(order)} complete trials of its arm by {unit} on validation"
 
 
 @dataclass
@@ -420,9 +421,8 @@ class _Attempt:
             self.checkpoint.remove()
         if state == RunState.INTERRUPTED:
             return False
-        self.progress.say(
-            f"{self.name}: {f'{state}, {reason}' if outcome is None else _format_result(outcome, self.progress.unit)}"
-        )
+        result = f"{state}, {reason}" if outcome is None else _format_result(outcome, self.progress.unit)
+        self.progress.say(f"{self.name}: {result}")
         return isinstance(error, Exception)
 
 

@@ -126,7 +126,7 @@ def test_likelihoods_are_said_in_the_unit_of_the_data(clock):
     with StudyProgress(console, 3, clock=clock, unit="bits/character") as progress:
         progress.start_run("vae #0", 5, "vae search", 0, 3)
         clock.now = 2 * SILENCE_SECONDS
-        progress.show_evaluation(EvaluationRecord(1, 10, 100, 1.0, {"validation/bits_per_dim": 2.5}))
+        progress.show_evaluation(EvaluationRecord(1, 10, 1.0, {"validation/bits_per_dim": 2.5}))
         progress.show_best("vae", 2.5, 0)
         clock.now = 4 * SILENCE_SECONDS
         progress.finish_run()
