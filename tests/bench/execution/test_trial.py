@@ -142,7 +142,13 @@ def test_what_a_test_split_is_too_small_for_is_refused_with_the_reason(digits, p
 
 
 @pytest.mark.backend
-@pytest.mark.parametrize("model", [VAEConfig(hidden_sizes=(8,), latent_size=2, kl_warmup_steps=3), GLOW])
+@pytest.mark.parametrize(
+    "model",
+    [
+        VAEConfig(hidden_sizes=(8,), latent_size=2, kl_warmup_steps=3),
+        pytest.param(GLOW, marks=pytest.mark.slow_on_jax),
+    ],
+)
 def test_a_run_repeats_itself_bitwise_whatever_ran_before_it(tuning, model):
     """Runs of one configuration share their compiled programs: nothing else may pass from one to the next."""
     training = TrainingConfig(batch_size=64, images=256, evaluations=2, weight_average=0.9, decay="cosine")

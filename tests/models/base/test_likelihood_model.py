@@ -196,6 +196,7 @@ def train(model, jit_compile, labels=None, epochs=10):
     return history, model.evaluate(inputs, batch_size=32, verbose=0, return_dict=True)
 
 
+@pytest.mark.slow_on_jax
 def test_training_lowers_the_loss_and_reports_its_metrics(model):
     jit_compile = keras.backend.backend() == "jax"
     history, evaluation = train(model, jit_compile, labels_of(model, 128))

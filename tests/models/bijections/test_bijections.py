@@ -280,6 +280,7 @@ def test_repeated_initialises_as_the_chain_of_its_copies(repeated, normal, array
             assert_allclose(array(found), array(expected), atol=1e-12)
 
 
+@pytest.mark.slow_on_jax
 def test_repeated_begins_as_steps_built_one_after_the_other(array):
     keras.utils.set_random_seed(1)
     repeated = Repeated(flow_step, 2)
@@ -305,7 +306,7 @@ def test_repeated_becomes_the_steps_it_is_given(repeated, perturb, normal, array
         assert_allclose(array(found), array(expected), atol=1e-12)
 
 
-@pytest.mark.parametrize("recompute", [False, True])
+@pytest.mark.parametrize("recompute", [pytest.param(False, marks=pytest.mark.slow_on_jax), True])
 @pytest.mark.parametrize("make", [flow_step, pytest.param(mixture_step, marks=pytest.mark.slow_on_jax)])
 def test_the_gradient_through_a_loop_is_that_through_the_chain(float64, perturb, normal, make, recompute):
     from bench.runtime.autodiff import gradients
