@@ -22,7 +22,8 @@ class Metric:
 SMALLEST_SET = 50
 """Least number of images in each set whose samples' quality is measured; with fewer an estimate would be noise."""
 FLOOR_SUFFIX = "_floor"
-"""Suffix of a sample-quality metric computed on training images in the samples' place."""
+"""Suffix of a sample-quality metric of real data: of training images in the samples' place, but for copies of text."""
+COPIED_FLOOR = f"copied_share{FLOOR_SUFFIX}"
 
 
 def _with_floor(
@@ -222,8 +223,8 @@ METRICS: dict[str, Metric] = CODES | {
             "of 1",
             False,
             "Share of the samples that hold a NaN or infinite value before it is rounded to a grey level. Pictures "
-            "cross such samples out. In the Fréchet and kernel distances each counts as an image of uniformly random "
-            "grey levels; precision, recall, density and coverage are those of the other samples times their share.",
+            "cross such samples out. In distances and the divergence of trigrams each counts as one of uniformly "
+            "random values; precision, recall, density and coverage are those of the other samples times their share.",
         ),
         *_with_floor(
             "frechet_distance",
@@ -298,14 +299,21 @@ METRICS: dict[str, Metric] = CODES | {
             "Of text: the Jensen-Shannon divergence (Lin 1991) between the shares of all runs of three symbols among "
             "samples and among as many held-out windows, 0 to 1. It is biased upwards by few windows.",
         ),
-        *_with_floor(
+        Metric(
             "copied_share",
             "Copied from training text",
             "of 1",
             None,
-            "Of text: share of the samples' runs of 20 symbols that stand as they are in the training windows, of at "
-            "most 8 million symbols. That of held-out windows shows how often text repeats itself: well above it is "
-            "memory.",
+            "Of text: share of the samples' runs of 20 symbols (of fewer in shorter windows) that stand as they are in "
+            "a training window; at most 8 million symbols of these are searched. Samples with non-finite values are "
+            "left out.",
+        ),
+        Metric(
+            COPIED_FLOOR,
+            "Copied from training text, of held-out text",
+            "of 1",
+            None,
+            "The same of held-out windows: how often text repeats itself. Samples well above it come from memory.",
         ),
         Metric(
             "train_images_per_second",

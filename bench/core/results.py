@@ -154,7 +154,7 @@ class EvaluationRecord:
 
 
 PICTURES: dict[str, str] = {
-    "data": "Real images",
+    "data": "Real data",
     "samples": "Samples",
     "temperatures": "Samples over temperatures",
     "neighbours": "Samples and their nearest training images",

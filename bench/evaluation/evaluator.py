@@ -19,9 +19,10 @@ from bench.evaluation.auroc import auroc
 from bench.evaluation.broken_samples import broken, share_of_broken
 from bench.evaluation.likelihood import LogLikelihood
 from bench.evaluation.metrics import Evaluation, EvaluationContext, measure_all, register_measure
-from bench.evaluation.pictures import final_pictures
 from bench.evaluation.programs import EvaluationPrograms, EvaluationProtocol, OutsideData
 from bench.evaluation.quality import UNAVAILABLE_WITHOUT_FEATURES, sample_quality, text_quality
+from bench.evaluation.sample_grids import final_pictures
+from bench.evaluation.sound_pictures import sound_pictures
 from bench.evaluation.throughput import sampling_latency, sampling_speed, speed
 
 SEQUENCES = 8
@@ -92,12 +93,12 @@ def _diagnostics(context: EvaluationContext) -> Evaluation:
 def _sample_quality(context: EvaluationContext) -> Evaluation:
     levels, extractor = context.model.grey_levels, context.protocol.extractor
     lost = share_of_broken(context.samples_as_drawn, levels)
+    are_broken = broken(context.samples_as_drawn, levels)
     if context.protocol.info.kind == "text":
-        quality = text_quality(context.samples, context.images, context.train, levels)
+        quality = text_quality(context.samples, context.images, context.train, levels, are_broken)
         return Evaluation([*quality.measurements, lost], unavailable=quality.unavailable)
     if extractor is None:
         return Evaluation([lost], unavailable=UNAVAILABLE_WITHOUT_FEATURES)
-    are_broken = broken(context.samples_as_drawn, levels)
     quality = sample_quality(context.samples, context.images, context.train, extractor, levels, are_broken)
     skill = [] if extractor.accuracy is None else extractor.accuracy.measurements(extractor.description)
     return Evaluation([*quality.measurements, *skill, lost], unavailable=quality.unavailable)
@@ -121,9 +122,13 @@ def _throughput(context: EvaluationContext) -> Evaluation:
 
 @register_measure("pictures")
 def _pictures(context: EvaluationContext) -> Evaluation:
-    info, sampler = context.protocol.info, context.programs.sampler
-    pictures = final_pictures(info, sampler, context.images, context.split, context.train, context.seed)
-    return Evaluation([], pictures=pictures)
+    info = context.protocol.info
+    if info.kind == "text":
+        return Evaluation([])
+    if info.kind == "audio":
+        return Evaluation([], pictures=sound_pictures(info, context.images, context.split, context.samples_as_drawn))
+    sampler = context.programs.sampler
+    return Evaluation([], pictures=final_pictures(sampler, context.images, context.split, context.train, context.seed))
 
 
 @register_measure("sequences")

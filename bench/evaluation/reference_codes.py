@@ -79,9 +79,11 @@ def measure_reference_codes(
     if kind == "audio":
         try:
             sizes["code_flac"] = flac_size(piece.reshape(-1))
-        except (ImportError, OSError, RuntimeError, ValueError) as error:
-            log.warning("code_flac is not measured", exc_info=True)
+        except (ImportError, OSError) as error:
             unavailable["code_flac"] = f"FLAC needs the library soundfile, pip install -e '.[audio]' ({error})"
+        except (RuntimeError, ValueError) as error:
+            log.warning("code_flac is not measured", exc_info=True)
+            unavailable["code_flac"] = f"{type(error).__name__}: {error}"
     for metric, size in sizes.items():
         measured.append(Measurement(REFERENCE_CODES, metric, 8 * size / piece.size, None, len(piece), conditions=about))
     return ReferenceCodes(measured, unavailable)

@@ -25,12 +25,12 @@ INTERPOLATIONS = 8
 """Pairs of images between which a model interpolates, if its family does."""
 
 
-def trial_grids(sampler: Sampler, images: Images, seed: int) -> list[Picture]:
+def trial_pictures(sampler: Sampler, images: Images, seed: int) -> list[Picture]:
     """What a trial shows: samples, and reconstructions of held-out ``images`` where its family has them."""
     return [samples(sampler, seed), *_reconstructions(sampler, images)]
 
 
-def final_grids(sampler: Sampler, images: Images, split: str, train: Images, seed: int) -> list[Picture]:
+def final_pictures(sampler: Sampler, images: Images, split: str, train: Images, seed: int) -> list[Picture]:
     """What a final run shows: real images, and all kinds that its family has.
 
     Args:
@@ -53,6 +53,11 @@ def samples(sampler: Sampler, seed: int) -> Picture:
     """A grid of samples as they come."""
     caption = f"{GRID} samples at temperature 1, not selected"
     return _picture("samples", caption, _drawn(sampler, GRID, 1.0, seed), sampler)
+
+
+def shows_samples(evaluation: int, last: int) -> bool:
+    """Whether samples are drawn at an evaluation: at 1, 2, 4, 8, … and the last, as samples change less and less."""
+    return evaluation == last or (evaluation & (evaluation - 1) == 0 and 3 * evaluation < 2 * last)
 
 
 def watched_samples(sampler: Sampler) -> bytes:

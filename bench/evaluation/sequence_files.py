@@ -10,7 +10,7 @@ import pandas as pd
 from bench.core.sequences import to_text, to_wav
 from bench.data.dataset import DatasetInfo
 
-FOLDER = "sequences"
+SEQUENCE_FOLDER = "sequences"
 _NAMES = ("held-out", "sample")
 """By the value of ``drawn`` in the table of sequences."""
 _RULE = "\n\n--------\n\n"
@@ -31,8 +31,10 @@ def sequence_files(tables: Mapping[str, pd.DataFrame], info: DatasetInfo) -> dic
         of_kind = table[table["drawn"] == drawn].sort_values(["sequence", "position"])
         windows = [each["value"].to_numpy(np.int64) for _, each in of_kind.groupby("sequence")]
         if info.kind == "text":
-            files[f"{FOLDER}/{name}.txt"] = _RULE.join(to_text(each, info.symbols) for each in windows).encode()
+            files[f"{SEQUENCE_FOLDER}/{name}.txt"] = _RULE.join(
+                to_text(each, info.symbols) for each in windows
+            ).encode()
             continue
         for number, each in enumerate(windows, start=1):
-            files[f"{FOLDER}/{name}-{number}.wav"] = to_wav(each, info.encoding, int(info.sample_rate or 0))
+            files[f"{SEQUENCE_FOLDER}/{name}-{number}.wav"] = to_wav(each, info.encoding, int(info.sample_rate or 0))
     return files

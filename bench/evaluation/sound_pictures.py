@@ -5,13 +5,11 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from bench.core.seeds import derive_seed
 from bench.core.sequences import decode_waveform
 from bench.data.choice import fixed_choice
 from bench.data.dataset import DatasetInfo, Images
 from bench.evaluation.broken_samples import broken
 from bench.evaluation.image_grid import Picture, image_grid
-from bench.evaluation.sampling import Sampler
 
 SOUNDS = 16
 """Sounds in a picture."""
@@ -19,7 +17,7 @@ COLUMNS = 4
 TILE_WIDTH = 160
 WAVEFORM_HEIGHT = 32
 SPECTROGRAM_HEIGHT = 48
-LOUDEST_WINDOW = 256
+LONGEST_WINDOW = 256
 """Samples of a spectrogram's window at most, and a quarter of the sound's at most."""
 DECIBELS = 80.0
 """How far below a sine of amplitude 1 a spectrogram is black."""
@@ -28,21 +26,23 @@ _WHITE = 255
 Tiles = npt.NDArray[np.int64]
 
 
-def trial_sounds(info: DatasetInfo, sampler: Sampler, seed: int) -> list[Picture]:
-    """What a trial shows: samples."""
-    return [_samples(info, sampler, seed)]
+def sound_pictures(info: DatasetInfo, sounds: Images, split: str, samples: Images) -> list[Picture]:
+    """What a final run shows: held-out sounds and the first samples, those that people hear.
 
-
-def final_sounds(info: DatasetInfo, sampler: Sampler, sounds: Images, split: str, seed: int) -> list[Picture]:
-    """What a final run shows: held-out sounds and samples."""
-    chosen = fixed_choice(sounds, SOUNDS)
-    held_out = Picture("data", f"{len(chosen)} {split} windows, drawn at random: {_axes(info)}", _grid(info, chosen))
-    return [held_out, _samples(info, sampler, seed)]
-
-
-def watched_sounds(info: DatasetInfo, sampler: Sampler) -> bytes:
-    """PNG of samples from the same noise whatever the run and the evaluation: what differs is the model."""
-    return _grid(info, sampler.draw(SOUNDS, 1.0, derive_seed(0, "grid")))
+    Args:
+        info: the data.
+        sounds: held-out windows (n, 1, length, 1).
+        split: their name.
+        samples: samples of the model, -1 where a value is not finite.
+    """
+    chosen, drawn = fixed_choice(sounds, SOUNDS), samples[:SOUNDS]
+    caption = f"{len(drawn)} samples at temperature 1, not selected: {_axes(info)}"
+    if lost := int(broken(drawn, info.grey_levels).sum()):
+        caption += f"; {lost} {'is' if lost == 1 else 'are'} crossed out, with values that are not finite"
+    return [
+        Picture("data", f"{len(chosen)} {split} windows, drawn at random: {_axes(info)}", _grid(info, chosen)),
+        Picture("samples", caption, _grid(info, drawn)),
+    ]
 
 
 def sound_tiles(levels: npt.NDArray[np.integer], encoding: str) -> Tiles:
@@ -76,7 +76,7 @@ def _drawn(waveforms: npt.NDArray[np.floating]) -> Tiles:
 def _spectrograms(waveforms: npt.NDArray[np.floating]) -> Tiles:
     """(n, SPECTROGRAM_HEIGHT, TILE_WIDTH), the louder the brighter."""
     length = waveforms.shape[1]
-    size = max(2, min(LOUDEST_WINDOW, 2 ** int(np.log2(max(2, length // 4)))))
+    size = max(2, min(LONGEST_WINDOW, 2 ** int(np.log2(max(2, length // 4)))))
     padded = np.pad(waveforms, ((0, 0), (0, max(0, size - length))))
     starts = np.linspace(0, padded.shape[1] - size, TILE_WIDTH).astype(np.intp)
     window = np.hanning(size + 2)[1:-1]
@@ -84,19 +84,11 @@ def _spectrograms(waveforms: npt.NDArray[np.floating]) -> Tiles:
     # A sine of amplitude 1 peaks at half the window's sum.
     loudness = np.abs(np.fft.rfft(frames, axis=-1)) / (window.sum() / 2)
     decibels = 20 * np.log10(np.maximum(loudness, 10 ** (-DECIBELS / 20)))
-    bands = decibels.shape[-1]
-    rows = np.arange(SPECTROGRAM_HEIGHT)[::-1] * bands // SPECTROGRAM_HEIGHT
-    shades = np.clip(1 + decibels / DECIBELS, 0, 1) * _WHITE
-    pixels: Tiles = np.rint(shades[:, :, rows].swapaxes(1, 2)).astype(np.int64)
+    # A row shows the loudest of its bands.
+    lowest = np.arange(SPECTROGRAM_HEIGHT) * decibels.shape[-1] // SPECTROGRAM_HEIGHT
+    rows = np.maximum.reduceat(decibels, lowest, axis=-1)[..., ::-1].swapaxes(1, 2)
+    pixels: Tiles = np.rint(np.clip(1 + rows / DECIBELS, 0, 1) * _WHITE).astype(np.int64)
     return pixels
-
-
-def _samples(info: DatasetInfo, sampler: Sampler, seed: int) -> Picture:
-    drawn = sampler.draw(SOUNDS, 1.0, derive_seed(seed, "grid"))
-    caption = f"{SOUNDS} samples at temperature 1, not selected: {_axes(info)}"
-    if lost := int(broken(drawn, info.grey_levels).sum()):
-        caption += f"; {lost} {'is' if lost == 1 else 'are'} crossed out, with values that are not finite"
-    return Picture("samples", caption, _grid(info, drawn))
 
 
 def _axes(info: DatasetInfo) -> str:

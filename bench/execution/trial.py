@@ -24,9 +24,8 @@ from bench.evaluation.cost.memory import peak_device_bytes, peak_host_bytes
 from bench.evaluation.evaluator import check_finite, evaluate
 from bench.evaluation.image_grid import Picture
 from bench.evaluation.likelihood import LogLikelihood, error_of_mean, log_likelihood
-from bench.evaluation.pictures import picture_while_training, trial_pictures
 from bench.evaluation.programs import EvaluationPrograms, EvaluationProtocol
-from bench.evaluation.sample_grids import GRID
+from bench.evaluation.sample_grids import GRID, shows_samples, trial_pictures, watched_samples
 from bench.evaluation.sampling import Sampler
 from bench.evaluation.throughput import conditions, speed
 from bench.study.config import RunConfig
@@ -118,7 +117,8 @@ def run_trial(
         selection_optimism(validation, log),
         *_cost(model, config, log, meter),
     ]
-    pictures = trial_pictures(data.info, compiled.grid_sampler, data.validation.images, seed)
+    is_image = data.info.kind == "image"
+    pictures = trial_pictures(compiled.grid_sampler, data.validation.images, seed) if is_image else []
     return Outcome(model, log, measurements, pictures)
 
 
@@ -378,11 +378,16 @@ def _train(
 
 
 def _samples_while_training(info: DatasetInfo, sampler: Sampler, last: int) -> Callable[[int], bytes | None]:
-    """A function that draws samples at some evaluations.
+    """A function that draws samples at some evaluations, of images alone: text and sound are read and heard at the end.
 
     Only for final runs, which compile the sampling program anyway.
     """
-    return lambda evaluation: picture_while_training(info, sampler, evaluation, last)
+
+    def draw(evaluation: int) -> bytes | None:
+        shown = info.kind == "image" and shows_samples(evaluation, last)
+        return watched_samples(sampler) if shown else None
+
+    return draw
 
 
 def _cost(model: LikelihoodModel, config: RunConfig, log: TrainingLog, meter: EnergyMeter) -> list[Measurement]:

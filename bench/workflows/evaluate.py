@@ -19,7 +19,7 @@ from bench.evaluation.annealing import bidirectional_check
 from bench.evaluation.evaluator import evaluate as measure
 from bench.evaluation.metrics import Evaluation
 from bench.evaluation.programs import EvaluationPrograms, EvaluationProtocol
-from bench.evaluation.sequence_files import sequence_files
+from bench.evaluation.sequence_files import SEQUENCE_FOLDER, sequence_files
 from bench.execution.removal import EVALUATION_FOLDERS, check_folder
 from bench.execution.session import limit_validation
 from bench.execution.trial import train_model
@@ -144,7 +144,11 @@ def write_evaluation(evaluation: Evaluation, info: DatasetInfo, folder: Path) ->
     check_folder(folder, *EVALUATION_FOLDERS)
     for name, table in evaluation.tables.items():
         _write(folder / "tables" / f"{name}.csv", table.to_csv(index=False).encode())
-    for name, content in sequence_files(evaluation.tables, info).items():
+    sequences = sequence_files(evaluation.tables, info)
+    for earlier in (folder / SEQUENCE_FOLDER).glob("*"):
+        if f"{SEQUENCE_FOLDER}/{earlier.name}" not in sequences:
+            earlier.unlink()
+    for name, content in sequences.items():
         _write(folder / name, content)
     for picture in evaluation.pictures:
         _write(folder / "images" / f"{picture.kind}.png", picture.png)

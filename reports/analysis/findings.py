@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from bench.core.metrics import FLOOR_SUFFIX
+from bench.core.metrics import COPIED_FLOOR
 from bench.core.trial_ends import none_completed
 from reports.analysis import convergence, statistics
 from reports.analysis.convergence import State
@@ -39,6 +39,8 @@ FLAT = 1e-3
 """Relative change of the bound over a doubling of k below which its curve counts as flat."""
 MATERIAL = 0.05
 """Share of the gap between arms from which a change of one arm's likelihood matters."""
+COPIED_MORE = 0.01
+"""Share of runs of symbols by which samples must copy more than held-out text repeats before it is an alarm."""
 FAR_FROM_DATA = 0.25
 """Probability that a sample is nearer to training images below which it lies far from all data."""
 OUTSIDE = 0.01
@@ -318,8 +320,8 @@ def _broken_samples(study: Study, arm: str) -> Iterator[Finding]:
         share = quantity(100 * broken / images)
         yield Finding(
             f"Broken samples: {broken:,} of {images:,} images that {study.title(arm)} generated ({share}%, "
-            f"{count(len(rows), 'seed')}) held values that are not finite. Pictures cross them out, and each "
-            "enters the scores of sample quality as an image of random grey levels.",
+            f"{count(len(rows), 'seed')}) held values that are not finite. Pictures cross them out, and in "
+            "distances of samples from data each counts as one of random values.",
             alarm=True,
         )
 
@@ -393,8 +395,8 @@ def _conditioning(study: Study, arm: str) -> Iterator[Finding]:
         yield Finding(f"{text[0].upper()}{text[1:]} (worst seed).")
 
 
-def _against_half(frame: pd.DataFrame) -> tuple[str, float, float] | None:
-    """An AUROC in words with its 95% interval: over seeds where there are two, else over images."""
+def _with_interval(frame: pd.DataFrame) -> tuple[str, float, float] | None:
+    """An AUROC, or a share, in words with its 95% interval: over seeds where there are two, else over images."""
     level = statistics.estimate(frame)
     if level is None:
         return None
@@ -407,7 +409,7 @@ def _against_half(frame: pd.DataFrame) -> tuple[str, float, float] | None:
         low, high = level.mean - half, level.mean + half
     shown = number(level.mean, 3)
     if math.isfinite(low) and high > low:
-        ends = f"{number(max(low, 0.0), 3)} to {number(min(high, 1.0), 3)}"  # no AUROC lies outside
+        ends = f"{number(max(low, 0.0), 3)} to {number(min(high, 1.0), 3)}"  # none lies outside
         shown += f" (95% interval {ends}, {count(level.seeds, 'seed')})"
     return shown, low, high
 
@@ -416,7 +418,7 @@ def _copying(study: Study, arm: str) -> Iterator[Finding]:
     name = study.title(arm)
     rows = select(study.finals[arm].measurements, "quality", "data_copying")
     for variant in variants(rows):
-        known = _against_half(variant.of(rows))
+        known = _with_interval(variant.of(rows))
         if known is None:
             continue
         shown, low, high = known
@@ -436,28 +438,32 @@ def _copying(study: Study, arm: str) -> Iterator[Finding]:
 
 def _copied_text(study: Study, arm: str) -> Iterator[Finding]:
     """How much of the samples of a text stands in the training text, and whether held-out text has as much of that."""
-    rows = select(study.finals[arm].measurements, "quality", "copied_share")
-    floor = select(study.finals[arm].measurements, "quality", f"copied_share{FLOOR_SUFFIX}")
-    both = rows.merge(floor, on="run_id", suffixes=("", "_floor"))
-    if both.empty:
-        return
-    copied, held_out = (float(both[name].mean()) for name in ("value", "value_floor"))
-    error = math.sqrt(float((both["standard_error"] ** 2 + both["standard_error_floor"] ** 2).mean()) / len(both))
-    text = (
-        f"of the runs of 20 symbols in samples of {study.title(arm)}, {quantity(100 * copied)}% stand in the training "
-        f"text, and of those in held-out windows {quantity(100 * held_out)}%"
+    rows, floors = (
+        select(study.finals[arm].measurements, "quality", metric) for metric in ("copied_share", COPIED_FLOOR)
     )
-    if copied - held_out > 2 * error:
-        yield Finding(f"Copied text: {text}.", alarm=True)
-    else:
-        yield Finding(f"{text[0].upper()}{text[1:]}.")
+    for variant in variants(rows):
+        known, floor = _with_interval(variant.of(rows)), variant.of(floors)
+        if known is None or floor.empty:
+            continue
+        held_out, error = (float(floor[name].mean()) for name in ("value", "standard_error"))
+        shown, low, _ = known
+        about = f" ({variant.conditions})" if variant.conditions else ""
+        text = (
+            f"of the runs of symbols in samples of {study.title(arm)}, a share of {shown} stands in the training text "
+            f"as it is, and of those in held-out windows {number(held_out, 3)}{about}"
+        )
+        # The same held-out windows for every seed: their error does not fall with the number of seeds.
+        if low > held_out + 2 * error + COPIED_MORE:
+            yield Finding(f"Copied text: {text}.", alarm=True)
+        else:
+            yield Finding(f"{text[0].upper()}{text[1:]}.")
 
 
 def _out_of_distribution(study: Study, arm: str) -> Iterator[Finding]:
     name = study.title(arm)
     rows = select(study.finals[arm].measurements, "out_of_distribution", "auroc")
     for variant in variants(rows):
-        known = _against_half(variant.of(rows))
+        known = _with_interval(variant.of(rows))
         if known is None:
             continue
         shown, _, high = known

@@ -22,6 +22,7 @@ COLUMNS = (
     ("throughput", "train_images_per_second"),
     ("throughput", "sample_images_per_second"),
     ("quality", "kid"),
+    ("quality", "trigram_divergence"),
 )
 """Group and metric of the main table's columns, of those that some arm has."""
 HEAD = """% Tables of {study}, as its report states them.

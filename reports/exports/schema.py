@@ -167,7 +167,7 @@ class Ends(_Part):
 
 
 class Floor(_Part):
-    """What real images score under the same conditions: no sampler should be expected to do better."""
+    """What real data scores under the same conditions; where a metric has a direction, no sampler should do better."""
 
     mean: float | None
     standard_error: float | None

@@ -180,10 +180,11 @@ NOTES: list[tuple[str, str]] = [
         "Conditions",
         "Speeds depend on device, backend, precision and batch size, scores of samples on the feature extractor and "
         "the number of samples. Numbers under different conditions stand in different rows, with the conditions in "
-        "the row's head. Beside a score stands what training images score in the samples' place, the mean over five "
-        "random draws with its standard error, or one draw where there are no images for more: no sampler should be "
-        "expected to do better. Below 2,000 images the extrapolated Fréchet distance stands first, as the plain one is "
-        "biased upwards by about 1/n.",
+        "the row's head. Beside a score stands what real data scores: training images in the samples' place, the mean "
+        "over five random draws with its standard error, or one draw where there are no images for more, and of text "
+        "one draw; no sampler should be expected to do better. Of copies of text it is what held-out text scores. "
+        "Below 2,000 images the extrapolated Fréchet distance stands first, as the plain one is biased upwards by "
+        "about 1/n.",
     ),
     (
         "Bound against k",
@@ -209,9 +210,10 @@ NOTES: list[tuple[str, str]] = [
         "the sampled pixel values outside the data's range; half of the latents or more inactive, or none active; a "
         "flow that gives back an image more than 0.5 grey levels off; a 1x1 convolution with a condition number above "
         "10,000; an effective sample size below 2; a bound that has not flattened, by more than 5% of the gap between "
-        "arms; samples nearer to training images than held-out images are, or another data set likelier than the "
-        "model's own, with the 95% interval of the AUROC clear of 0.5. An alarm does not make a value wrong: it says "
-        "what to check before relying on it.",
+        "arms; samples nearer to training images than held-out images are, samples of text of whose runs of symbols a "
+        "larger share is copied than of held-out text, by 0.01 and two standard errors, or another data set likelier "
+        "than the model's own, with the 95% interval of the AUROC clear of 0.5. An alarm does not make a value wrong: "
+        "it says what to check before relying on it.",
     ),
     (
         "As well, within 1%",

@@ -231,9 +231,9 @@ def over_seeds(level: Level) -> str:
 
 
 def _floor(level: Level, unit: str) -> list[str]:
-    """What real images score under the same conditions."""
+    """What real data scores under the same conditions."""
     floor = level.floor
-    return [] if floor is None else [f"real images: {quantity(floor.mean, floor.error, unit, bare=True)}"]
+    return [] if floor is None else [f"real data: {quantity(floor.mean, floor.error, unit, bare=True)}"]
 
 
 def differences(study: Study, found: list[Difference]) -> Table:

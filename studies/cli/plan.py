@@ -162,12 +162,12 @@ def _data(bound: BoundStudy) -> Iterator[str]:
     if info.kind == "text":
         yield f"alphabet  {_alphabet(info)}"
     few = min(info.sizes["train"], info.sizes["test"], settings.evaluation_images or info.sizes["test"])
-    if few < SMALLEST_SET:
-        yield f"quality   of samples is not measured: it needs {SMALLEST_SET} training and test images, not {few}"
-    elif info.kind == "text":
-        yield "quality   of samples is measured by their trigrams, and by runs of 20 symbols that are copies"
-    elif not info.has_features:
+    if not info.has_features and info.kind != "text":
         yield "quality   of samples is not measured: recordings without classes have no network that could judge them"
+    elif few < SMALLEST_SET:
+        yield f"quality   of samples is not measured: it needs {SMALLEST_SET} training and test {info.noun}, not {few}"
+    elif info.kind == "text":
+        yield "quality   of samples is measured by their trigrams, and by their runs of 20 symbols that are copies"
     elif settings.extractor == "classifier":
         task = "classes" if info.classes else "four orientations, as there are no labels"
         yield f"quality   of samples is measured by a network that learns the {task}"

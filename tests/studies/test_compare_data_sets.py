@@ -23,15 +23,25 @@ LEVELS = {
 }
 
 
+TEXTS = {
+    "s-play": {"kind": "text", "encoding": "characters", "symbols": ("a", "b")},
+    "s-file": {"kind": "text", "encoding": "bytes"},
+}
+
+
 @pytest.fixture(scope="module")
 def store(tmp_path_factory):
     """An output folder with a study of each data set, each arm with one final run; one is of the same data again."""
     folder = tmp_path_factory.mktemp("data_sets") / "runs"
     tracker = Tracker(f"sqlite:///{folder / 'mlflow.db'}", folder / "artifacts", folder / "outbox")
     folder.mkdir()
-    for study_id, name in [*((f"s-{name}", name) for name in LEVELS), ("again-small", "small"), ("s-play", "large")]:
+    for study_id, name in [
+        *((f"s-{name}", name) for name in LEVELS),
+        ("again-small", "small"),
+        *((study_id, "large") for study_id in TEXTS),
+    ]:
         arms = LEVELS[name]
-        kind = {"kind": "text", "encoding": "characters", "symbols": ("a", "b")} if study_id == "s-play" else {}
+        kind = TEXTS.get(study_id, {})
         parent = tracker.open_study(
             StudyDescription(
                 study_id=study_id,
@@ -110,6 +120,10 @@ def test_studies_without_two_common_arms_are_no_success(cli, store):
         (["s-small", "s-large", "again"], "error: s-small and again-small are both of small: of more than two studies"),
         (["s-small", "s-large", "s-sm"], "error: 's-small' and 's-sm' are the same study, s-small: give two, or"),
         (["s-small", "s-play"], "error: small is images, in bits/dim, and play is text, in bits/character: no"),
+        (
+            ["s-file", "s-play"],
+            "error: file is text, in bits/byte, and play is text, in bits/character: no ranking holds both units",
+        ),
         (
             ["s-play", "s-small", "s-large"],
             "error: play is text, in bits/character, and small is images, in bits/dim: no",

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from mlflow.tracking import MlflowClient
 
 from bench.core.results import StudyResults
 from bench.tracking.reading.reader import load_results
@@ -42,6 +43,7 @@ def test_the_dry_run_says_what_it_found_in_a_text(cli):
     )
     assert lines["alphabet"] == r"alphabet  \n ,benort"
     assert "labels" not in lines
+    assert lines["quality"].endswith("by their trigrams, and by their runs of 20 symbols that are copies")
 
 
 def test_the_dry_run_says_what_it_found_in_recordings(cli):
@@ -57,6 +59,10 @@ def test_the_dry_run_says_what_it_found_in_recordings(cli):
         "out."
     )
     assert lines["labels"] == "labels    2 classes: no, yes"
+    assert lines["quality"] == "quality   of samples is not measured: it needs 50 training and test windows, not 36"
+    code, out, err = cli("study", "own_study.py", "--dataset", "words/no", "--window", "16", "--dry-run")
+    assert code == 0, err
+    assert "recordings without classes have no network that could judge them" in said(out)["quality"]
 
 
 def test_bytes_have_no_alphabet_of_their_own(cli):
@@ -103,6 +109,17 @@ def test_a_text_is_studied_by_several_processes_and_repeated_and_its_alphabet_is
     assert (results.dataset["kind"], results.dataset["encoding"]) == ("text", "characters")
     assert "".join(results.dataset["symbols"]) == "\n ,benort"
     assert results.settings["window"] == 16
+    final = results.runs[results.runs["role"] == "final"]["run_id"].iloc[0]
+    client = MlflowClient(f"sqlite:///{Path('runs/mlflow.db').resolve()}")
+    assert {each.path for each in client.list_artifacts(final, "sequences")} == {
+        "sequences/held-out.txt",
+        "sequences/sample.txt",
+    }
+    scores = results.measurements[results.measurements["run_id"] == final].query("split == 'quality'")
+    assert set(scores["metric"]) | set(results.unavailable.get(final, {})) == {
+        *("trigram_divergence", "trigram_divergence_floor", "copied_share", "copied_share_floor"),
+        "non_finite_samples",
+    }
     # How it was read is the study's: the same file elsewhere is enough.
     moved = Path("play.txt").rename("moved.txt")
     code, out, err = cli("repeat", results.runs["run_id"].iloc[0], "--dataset", str(moved))
@@ -119,3 +136,7 @@ def test_recordings_are_studied(cli):
     assert (results.dataset["kind"], results.dataset["encoding"]) == ("audio", "linear")
     assert results.dataset["sample_rate"] == 8000
     assert set(results.runs["state"]) == {"complete"}
+    final = results.runs[results.runs["role"] == "final"]["run_id"].iloc[0]
+    client = MlflowClient(f"sqlite:///{Path('runs/mlflow.db').resolve()}")
+    assert "sequences/sample-1.wav" in {each.path for each in client.list_artifacts(final, "sequences")}
+    assert {each.kind for each in results.images if each.run_id == final} == {"data", "samples"}

@@ -20,6 +20,7 @@ import numpy.typing as npt
 
 from bench.core.errors import DataError
 from bench.core.file_locks import locked
+from bench.core.sequences import Kind
 from bench.data.dataset import Images, Labels, Split, TuningData
 from bench.data.npz_archive import ArrayFile
 from bench.evaluation.quality.accuracy import Accuracy
@@ -73,7 +74,7 @@ def open_classifier(data: TuningData, folder: Path) -> NetworkExtractor:
     task = f"{outputs} classes" if with_labels else f"{ORIENTATIONS} orientations, self-supervised"
     stem = _stem(data, folder)
     weights_file, record_file = _files(stem)
-    features, classifier = _networks(data.info.image_shape, outputs)
+    features, classifier = _networks(data.info.image_shape, outputs, data.info.kind)
     # The first of several workers trains it, while the others wait.
     with _locked(stem):
         if weights_file.exists() and record_file.exists():
@@ -137,11 +138,11 @@ def _labels_digest(data: TuningData) -> str:
     return digest.hexdigest()[:8]
 
 
-def _networks(image_shape: tuple[int, int, int], outputs: int) -> tuple[keras.Model, keras.Model]:
+def _networks(image_shape: tuple[int, int, int], outputs: int, kind: Kind) -> tuple[keras.Model, keras.Model]:
     """Images (n, h, w, c) in [-1, 1] -> features (n, 64); and -> logits (n, outputs), by the same layers.
 
-    Convolutions halve the image until its smaller side, or the length of a line, is at most 4. SiLU, as dead ReLU units
-    would be constant features and make covariances singular.
+    Convolutions halve the image until its smaller side, or the length of a sound, is at most 4. SiLU, as dead ReLU
+    units would be constant features and make covariances singular.
     """
     # Single precision under any policy; NumPy draws the weights later.
     plain = {"dtype": "float32", "kernel_initializer": "zeros"}
@@ -150,7 +151,7 @@ def _networks(image_shape: tuple[int, int, int], outputs: int) -> tuple[keras.Mo
         return keras.layers.Conv2D(channels, 3, strides=stride, padding="same", activation="silu", **plain)
 
     height, width, _ = image_shape
-    side = width if height == 1 else min(height, width)
+    side = width if kind == "audio" else min(height, width)
     stride = 1 if side < 16 else 2
     images = keras.Input(image_shape, dtype="float32", name="images")
     x = convolution(32, stride)(images)

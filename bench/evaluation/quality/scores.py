@@ -33,7 +33,7 @@ SMALL_FEATURES = 512
 UNAVAILABLE_WITHOUT_FEATURES = dict.fromkeys(
     ("frechet_distance", "frechet_distance_infinity", "kid", *Prdc._fields, "data_copying"),
     "sounds without classes have no network whose features would say how good samples are: sub-folders of recordings, "
-    "one for each class, give them.",
+    "one for each class, give them, unless --speakers takes these for speakers.",
 )
 """Why the metrics on features are not measured of recordings that have no classes."""
 _SEED = 2017

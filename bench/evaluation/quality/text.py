@@ -9,57 +9,67 @@ import numpy as np
 import numpy.typing as npt
 
 from bench.core.errors import SettingsError
-from bench.core.metrics import FLOOR_SUFFIX, SMALLEST_SET
+from bench.core.metrics import COPIED_FLOOR, FLOOR_SUFFIX, SMALLEST_SET
 from bench.core.results import Measurement
 from bench.data.choice import fixed_choice
 from bench.data.dataset import Images
-from bench.evaluation.quality.estimate import Estimate
+from bench.evaluation.quality.estimate import Estimate, Mask
 from bench.evaluation.quality.scores import LARGEST_FRECHET_SET, Quality
 
 TRIGRAM = 3
 LONG_RUN = 20
 """Symbols of a run that text does not repeat by chance, about four words of English."""
-MOST_TRAINING_SYMBOLS = 2**23
-"""Symbols of the training text, at most, among which copies are sought: 8 bytes of memory each."""
+MOST_SYMBOLS = 2**23
+"""Symbols of each set, at most, that are compared: some 40 bytes of memory each while they are sorted."""
+_DIVERGENCES = ("trigram_divergence", f"trigram_divergence{FLOOR_SUFFIX}")
+_COPIES = ("copied_share", COPIED_FLOOR)
 _MULTIPLIER = np.uint64(0x9E3779B97F4A7C15)
 
 Symbols = npt.NDArray[np.integer]
 Codes = npt.NDArray[np.uint64]
 
 
-def text_quality(samples: Images, held_out: Images, train: Images, levels: int) -> Quality:
-    """Compare samples of text with held-out windows and with the training text, each score beside its floor.
+def text_quality(samples: Images, held_out: Images, train: Images, levels: int, broken: Mask | None = None) -> Quality:
+    """Compare samples of text with held-out windows and with the training text, each score beside that of real text.
 
     Args:
         samples: windows (m, 1, length, 1) in 0..levels-1 drawn from the model.
         held_out: windows that the model was not trained on.
         train: training windows, all of them.
         levels: the number of symbols.
+        broken: which samples (m,) stand for some that are none. The divergence takes them as they are; copies are
+            sought among the others, as noise would hide that these are copies.
 
     Raises:
         SettingsError: windows differ in length.
     """
     lines = [images.reshape(len(images), -1) for images in (samples, held_out, train)]
     if len({each.shape[1] for each in lines}) > 1:
-        raise SettingsError(f"sample quality: windows of {[each.shape[1] for each in lines]} symbols are of one length")
-    n = min(*map(len, lines), LARGEST_FRECHET_SET)
-    scores = ("trigram_divergence", "copied_share")
+        lengths = ", ".join(str(each.shape[1]) for each in lines)
+        raise SettingsError(f"sample quality: windows of {lengths} symbols differ in length; one length is accepted")
+    length = lines[0].shape[1]
+    n = min(*map(len, lines), LARGEST_FRECHET_SET, max(SMALLEST_SET, MOST_SYMBOLS // length))
     if n < SMALLEST_SET:
         reason = f"needs at least {SMALLEST_SET} windows of each set, and there are {n}."
-        return Quality([], dict.fromkeys((*scores, *(each + FLOOR_SUFFIX for each in scores)), reason))
-    length = lines[0].shape[1]
-    known = fixed_choice(lines[2], max(n, MOST_TRAINING_SYMBOLS // length))
+        return Quality([], dict.fromkeys((*_DIVERGENCES, *_COPIES), reason))
     drawn, own, real = (fixed_choice(each, n) for each in lines)
-    order, run = min(TRIGRAM, length), min(LONG_RUN, length)
-    found = {
-        "trigram_divergence": ngram_divergence(drawn, own, levels, order),
-        f"trigram_divergence{FLOOR_SUFFIX}": ngram_divergence(real, own, levels, order),
-        "copied_share": copied_share(drawn, known, run),
-        f"copied_share{FLOOR_SUFFIX}": copied_share(own, known, run),
-    }
-    return Quality(
-        [Measurement("quality", name, each.value, each.standard_error, n) for name, each in found.items()], {}
-    )
+    divergences = (ngram_divergence(each, own, levels, min(TRIGRAM, length)) for each in (drawn, real))
+    measured = [
+        Measurement("quality", name, each.value, each.standard_error, n)
+        for name, each in zip(_DIVERGENCES, divergences, strict=True)
+    ]
+    whole = drawn if broken is None else drawn[~fixed_choice(broken, n)]
+    if len(whole) < SMALLEST_SET:
+        reason = f"needs at least {SMALLEST_SET} samples that are whole, and of {n} samples {len(whole)} are."
+        return Quality(measured, dict.fromkeys(_COPIES, reason))
+    known, run = fixed_choice(lines[2], max(n, MOST_SYMBOLS // length)), min(LONG_RUN, length)
+    conditions = f"runs of {run}, sought in {known.size:,} of {lines[2].size:,} training symbols"
+    for name, windows in zip(_COPIES, (whole, own), strict=True):
+        share = copied_share(windows, known, run)
+        measured.append(
+            Measurement("quality", name, share.value, share.standard_error, len(windows), conditions=conditions)
+        )
+    return Quality(measured, {})
 
 
 def ngram_divergence(x: Symbols, y: Symbols, levels: int, order: int = TRIGRAM) -> Estimate:
@@ -93,8 +103,8 @@ def ngram_divergence(x: Symbols, y: Symbols, levels: int, order: int = TRIGRAM) 
 def copied_share(windows: Symbols, train: Symbols, run: int = LONG_RUN) -> Estimate:
     """The share of the runs of windows (n, length) that stand in one of the training windows, with its error over n.
 
-    Runs are compared by 64 bits of a polynomial hash: two different ones are taken for equal about once in 10⁹ runs of
-    as many training symbols as are kept.
+    Runs are compared by 64 bits of a polynomial hash: one that is not among m others is taken for one of them with a
+    probability of about m/2⁶⁴, below 10⁻¹².
     """
     known = np.unique(_codes(train, run, _MULTIPLIER))
     wanted = _codes(windows, run, _MULTIPLIER)

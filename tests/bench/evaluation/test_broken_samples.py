@@ -198,7 +198,8 @@ def test_real_images_are_as_large_as_the_samples(measured):
     context = measured()
     sampler = context.programs.sampler
     pictures = {
-        each.kind: each for each in sample_grids.final_grids(sampler, context.images, context.split, context.train, 0)
+        each.kind: each
+        for each in sample_grids.final_pictures(sampler, context.images, context.split, context.train, 0)
     }
     sizes = {kind: pixels_of(pictures[kind].png).shape for kind in ("data", "samples")}
     assert sizes["data"] == sizes["samples"]

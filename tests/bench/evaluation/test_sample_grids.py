@@ -9,7 +9,7 @@ import pytest
 
 from bench.evaluation import sample_grids
 from bench.evaluation.image_grid import Picture
-from bench.evaluation.sample_grids import final_grids, trial_grids
+from bench.evaluation.sample_grids import final_pictures, trial_pictures
 
 CLASSES = 10
 
@@ -58,7 +58,7 @@ def classes(images):
 
 def test_of_a_sorted_file_all_classes_are_shown(shown):
     images = sorted_images(100)
-    pictures = {each.kind: each for each in final_grids(Sampler(), images, "test", images, 0)}
+    pictures = {each.kind: each for each in final_pictures(Sampler(), images, "test", images, 0)}
     assert pictures["data"].caption == "64 test images, drawn at random"
     for kind in ("data", "reconstructions"):
         assert classes(shown[kind]) == set(range(CLASSES)), kind
@@ -68,7 +68,7 @@ def test_of_a_sorted_file_all_classes_are_shown(shown):
 
 
 def test_of_a_sorted_file_a_trial_reconstructs_all_classes(shown):
-    trial_grids(Sampler(), sorted_images(100), 0)
+    trial_pictures(Sampler(), sorted_images(100), 0)
     assert classes(shown["reconstructions"]) == set(range(CLASSES))
 
 
@@ -76,7 +76,7 @@ def test_all_runs_show_the_same_images_and_none_twice(shown):
     images = np.arange(200)[:, None, None, None] * np.ones((1, 4, 4, 1), np.int32)
     drawn = []
     for seed in (0, 1):
-        final_grids(Sampler(), images, "test", images, seed)
+        final_pictures(Sampler(), images, "test", images, seed)
         drawn.append(shown["data"])
     assert (drawn[0] == drawn[1]).all()
     assert len(classes(drawn[0])) == 64
@@ -84,6 +84,6 @@ def test_all_runs_show_the_same_images_and_none_twice(shown):
 
 def test_fewer_images_than_a_grid_holds_are_all_shown(shown):
     images = sorted_images(2)
-    (first, *_) = final_grids(SimpleNamespace(model=Model(), draw=Sampler().draw), images, "test", images, 0)
+    (first, *_) = final_pictures(SimpleNamespace(model=Model(), draw=Sampler().draw), images, "test", images, 0)
     assert first.caption == "All 20 test images"
     assert sorted(shown["data"][:, 0, 0, 0]) == sorted(images[:, 0, 0, 0])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -11,14 +10,13 @@ from PIL import Image
 
 from bench.core.sequences import encode_waveform
 from bench.data.dataset import DatasetInfo
-from bench.evaluation import pictures
+from bench.evaluation.image_grid import image_grid
 from bench.evaluation.sound_pictures import (
     SPECTROGRAM_HEIGHT,
     TILE_WIDTH,
     WAVEFORM_HEIGHT,
-    final_sounds,
+    sound_pictures,
     sound_tiles,
-    trial_sounds,
 )
 
 RATE = 8000
@@ -32,11 +30,12 @@ def tile(waveform):
     return sound_tiles(encode_waveform(waveform[None], "linear"), "linear")[0, :, :, 0]
 
 
-@pytest.mark.parametrize("frequency", [500, 1000, 2000, 3500])
+@pytest.mark.parametrize("frequency", [500, 609, 1000, 2000, 3500, 3950])
 def test_a_sine_is_brightest_at_its_frequency(frequency):
     spectrogram = tile(sine(frequency))[WAVEFORM_HEIGHT:]
     assert spectrogram.shape == (SPECTROGRAM_HEIGHT, TILE_WIDTH)
     brightest = spectrogram.mean(axis=1).argmax()
+    assert spectrogram.max() > 235  # whatever the band that it falls into
     # Row 0 is half the rate, the last one 0 Hz.
     assert (SPECTROGRAM_HEIGHT - 0.5 - brightest) / SPECTROGRAM_HEIGHT * RATE / 2 == pytest.approx(frequency, abs=90)
 
@@ -74,49 +73,21 @@ INFO = DatasetInfo(
 )  # fmt: skip
 
 
-class Sampler:
-    """Every second sample has a value that is not finite."""
-
-    def __init__(self, broken=0):
-        self.broken = broken
-        self.model = SimpleNamespace(image_shape=(1, 64, 1), grey_levels=256)
-
-    def draw(self, n, temperature, seed):
-        drawn = np.random.RandomState(0).randint(0, 256, (n, 1, 64, 1))
-        drawn[: self.broken, 0, 3] = -1
-        return drawn
-
-
 def pixels_of(png):
     return np.asarray(Image.open(io.BytesIO(png)))
 
 
-def test_a_final_run_shows_held_out_sounds_and_samples_and_crosses_out_what_is_none():
+def test_a_final_run_shows_held_out_sounds_and_the_samples_that_people_hear():
     sounds = np.random.RandomState(1).randint(0, 256, (30, 1, 64, 1)).astype(np.uint8)
-    data, samples = final_sounds(INFO, Sampler(broken=2), sounds, "test", 0)
-    assert (data.kind, samples.kind) == ("data", "samples")
+    samples = np.random.RandomState(0).randint(0, 256, (30, 1, 64, 1))
+    data, whole = sound_pictures(INFO, sounds, "test", samples)
+    assert (data.kind, whole.kind) == ("data", "samples")
     assert data.caption == "16 test windows, drawn at random: 0.008 s as waveform and as spectrogram from 0 to 4,000 Hz"
-    assert samples.caption.endswith("Hz; 2 are crossed out, with values that are not finite")
-    assert pixels_of(data.png).shape == pixels_of(samples.png).shape[:2]
-    coloured = pixels_of(samples.png)
-    assert coloured.ndim == 3  # the crosses are red
-    (whole,) = trial_sounds(INFO, Sampler(), 0)
     assert "crossed out" not in whole.caption
-    assert pixels_of(whole.png).ndim == 2
-
-
-def test_runs_leave_pictures_of_what_their_data_is(monkeypatch):
-    text = DatasetInfo("text", (1, 64, 1), 40, {}, 0, "made", kind="text", encoding="characters")
-    sounds = np.zeros((20, 1, 64, 1), np.uint8)
-    assert pictures.trial_pictures(text, Sampler(), sounds, 0) == []
-    assert pictures.final_pictures(text, Sampler(), sounds, "test", sounds, 0) == []
-    assert pictures.picture_while_training(text, Sampler(), 1, 10) is None
-    assert [each.kind for each in pictures.final_pictures(INFO, Sampler(), sounds, "test", sounds, 0)] == [
-        "data",
-        "samples",
-    ]
-    shown = [each for each in range(1, 11) if pictures.picture_while_training(INFO, Sampler(), each, 10)]
-    assert shown == [1, 2, 4, 10]
-    # A single row of pixels is an image where the data says so.
-    line = DatasetInfo("lines", (1, 64, 1), 256, {}, 0, "made")
-    assert pictures.picture_while_training(line, Sampler(), 1, 10) is not None
+    expected = image_grid(sound_tiles(samples[:16].reshape(16, 64), "mu-law"), 256, 4)
+    assert np.array_equal(pixels_of(whole.png), pixels_of(expected))
+    samples[:2, 0, 3] = -1
+    data, lost = sound_pictures(INFO, sounds, "test", samples)
+    assert lost.caption.endswith("Hz; 2 are crossed out, with values that are not finite")
+    assert pixels_of(data.png).shape == pixels_of(lost.png).shape[:2]
+    assert pixels_of(lost.png).ndim == 3  # the crosses are red

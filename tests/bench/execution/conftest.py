@@ -12,7 +12,7 @@ import bench.execution.worker
 import bench.tracking.logged_model
 from bench.core.errors import StoppedAtRungError
 from bench.core.results import Bound, BoundKind, EvaluationRecord, Measurement
-from bench.evaluation.sample_grids import Picture
+from bench.evaluation.image_grid import Picture
 from bench.execution.trial import Outcome
 from bench.training.history import TrainingLog
 

@@ -170,6 +170,40 @@ def test_samples_far_from_the_data_are_not_called_fine(study, values, words):
     assert any(text.startswith("Samples of VAE are nearer") and words in text for text in said)
 
 
+def copied(study, values, errors, floor, floor_error=0.002, conditions="runs of 20"):
+    """The study with such shares of copied runs of its VAE's three seeds, in the place of another score."""
+    builder = study(LEVELS, measured=True)
+    rows = [row for row in builder.measurements if row["metric"] == "data_copying" and row["arm"] == "vae"]
+    for row, value in zip(rows, values, strict=True):
+        common = {**row, "n": 500, "conditions": conditions}
+        builder.measurements.append({**common, "metric": "copied_share", "value": value, "standard_error": errors})
+        builder.measurements.append(
+            {**common, "metric": "copied_share_floor", "value": floor, "standard_error": floor_error}
+        )
+    return builder.results()
+
+
+@pytest.mark.parametrize(
+    ("values", "floor", "floor_error", "alarm"),
+    [
+        ([0.2, 0.21, 0.22], 0.02, 0.002, True),
+        # Clearly more, and too little to matter.
+        ([0.0280, 0.0281, 0.0282], 0.02, 0.0001, False),
+        # The floor's own error is that of one set of windows, however many seeds there are.
+        ([0.045, 0.0451, 0.0452], 0.02, 0.01, False),
+        # Seeds differ by more than they lie above the floor.
+        ([0.02, 0.05, 0.09], 0.03, 0.002, False),
+        ([0.01, 0.01, 0.01], 0.02, 0.002, False),
+    ],
+)
+def test_copies_of_a_text_are_an_alarm_where_held_out_text_has_fewer(study, values, floor, floor_error, alarm):
+    results = copied(study, values, 0.001, floor, floor_error)
+    said = [text for text in texts(results, alarm=alarm) if "runs of symbols in samples of VAE" in text]
+    assert len(said) == 1
+    assert said[0].startswith("Copied text: ") == alarm
+    assert f"in held-out windows {floor:.3f} (runs of 20)" in said[0]
+
+
 def test_mass_outside_the_data(study):
     def said(value, *, alarm):
         builder = study(LEVELS, measured=True)

@@ -99,7 +99,7 @@ def test_every_measured_number_is_the_page_s(measured):
             if each["real_images"]:
                 floor = each["real_images"]
                 shown = quantity(floor["mean"], floor["standard_error"], each["unit"], bare=True)
-                assert f"real images: {shown}" in said
+                assert f"real data: {shown}" in said
             compared += 1
         assert arm["bits_per_dim"] in arm["measurements"]
         assert arm["nll_nats"] in arm["measurements"]

@@ -175,7 +175,7 @@ def test_numbers_under_different_conditions_share_no_row(study):
     one, other = rows()
     assert (one.notes, other.notes) == (["classifier features", "n = 1,000"], ["random features", "n = 1,000"])
     for cell in one.cells:
-        assert [note.replace(NO_BREAK, " ") for note in cell.notes] == ["real images: 2.00 ± 0.20 × 10⁻⁴"]
+        assert [note.replace(NO_BREAK, " ") for note in cell.notes] == ["real data: 2.00 ± 0.20 × 10⁻⁴"]
     for row in builder.measurements:
         if row["metric"] == "kid" and row["family"] == "vae":
             row["n"] = 500
@@ -188,7 +188,7 @@ def test_results_from_before_the_new_columns_still_give_a_report(finished, tmp_p
     old = finished.measurements.drop(columns=["monte_carlo_error", "conditions"])
     page, _, _ = read(dataclasses.replace(finished, measurements=old), tmp_path)
     assert "The final runs have left no diagnostics yet." in page.text
-    assert "real images: " in page.text
+    assert "real data: " in page.text
 
 
 def test_counts_in_the_page_are_those_of_the_frame(finished, tmp_path):

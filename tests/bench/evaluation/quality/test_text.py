@@ -10,6 +10,7 @@ from scipy.spatial.distance import jensenshannon
 
 from bench.core.errors import SettingsError
 from bench.core.metrics import METRICS
+from bench.evaluation.quality import text as quality
 from bench.evaluation.quality.text import LONG_RUN, copied_share, ngram_divergence, text_quality
 
 NAMES = ("trigram_divergence", "trigram_divergence_floor", "copied_share", "copied_share_floor")
@@ -80,6 +81,10 @@ def test_every_score_has_its_floor():
     assert tuple(value) == NAMES
     assert set(NAMES) <= set(METRICS)
     assert {each.n for each in found.measurements} == {100}
+    assert {each.conditions for each in found.measurements} == {
+        "",
+        "runs of 20, sought in 12,000 of 12,000 training symbols",
+    }
     assert found.unavailable == {}
     # Samples of the very distribution score as training text does.
     assert value["trigram_divergence"] < 2 * value["trigram_divergence_floor"] < 0.05
@@ -112,6 +117,27 @@ def test_too_few_windows_are_not_measured():
     assert "at least 50 windows of each set, and there are 49" in found.unavailable["copied_share"]
 
 
+def test_broken_samples_are_left_out_of_copies_and_not_of_the_divergence():
+    train, own = windows(0, n=300), windows(1, n=200)
+    samples = train[:200].copy()
+    broken = np.arange(200) % 2 == 0
+    samples[broken] = np.random.RandomState(5).randint(0, 4, (100, 40))
+    value = {each.metric: each for each in text_quality(*map(as_images, (samples, own, train)), 4, broken).measurements}
+    assert (value["copied_share"].value, value["copied_share"].n) == (1.0, 100)
+    assert value["trigram_divergence"].value > 0.05
+    few = text_quality(*map(as_images, (samples, own, train)), 4, np.arange(200) > 40)
+    assert [each.metric for each in few.measurements] == ["trigram_divergence", "trigram_divergence_floor"]
+    assert "of 200 samples 41 are" in few.unavailable["copied_share_floor"]
+
+
+def test_of_large_texts_a_fixed_choice_is_compared_and_searched(monkeypatch):
+    monkeypatch.setattr(quality, "MOST_SYMBOLS", 80 * 40)
+    train, own, samples = windows(0, n=300), windows(1, n=200), windows(2, n=200)
+    found = text_quality(*map(as_images, (samples, own, train)), 4).measurements
+    assert {each.n for each in found} == {80}
+    assert found[-1].conditions == "runs of 20, sought in 3,200 of 12,000 training symbols"
+
+
 def test_windows_of_other_lengths_are_refused():
-    with pytest.raises(SettingsError, match=r"\[40, 40, 30\] symbols"):
+    with pytest.raises(SettingsError, match="windows of 40, 40, 30 symbols differ in length"):
         text_quality(as_images(windows(0)), as_images(windows(0)), as_images(windows(0, length=30)), 4)
