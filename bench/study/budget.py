@@ -41,6 +41,8 @@ class TimePlan:
         seconds: the time of the whole study.
         start: planned seconds before its first trial.
         seeds: final runs of an arm.
+        trials: trials by arm that the time is planned for: fewer than were asked for where all do not fit.
+        asked: trials that were asked for.
         images: training images of a run by arm, and of the reference model.
         times: planned seconds by arm.
         reference: planned seconds of the reference model.
@@ -49,6 +51,8 @@ class TimePlan:
     seconds: float
     start: float
     seeds: int
+    trials: Mapping[str, int]
+    asked: int
     images: Mapping[str, int]
     times: Mapping[str, Times]
     reference: float
@@ -61,14 +65,19 @@ class TimePlan:
     def sentences(self) -> list[str]:
         """How the time is planned to be spent, in lines."""
         arms = [
-            f"{name}: {format_duration(times.search)} of search, {format_duration(times.finals(self.seeds))} of final "
-            f"runs, {format_duration(self.seeds * times.test)} of it to measure; {self.images[name]:,} images a run"
+            f"{name}: {format_duration(times.search)} of search{self._fewer(name)}, "
+            f"{format_duration(times.finals(self.seeds))} of final runs, "
+            f"{format_duration(self.seeds * times.test)} of it to measure; {self.images[name]:,} images a run"
             for name, times in self.times.items()
         ]
         others = [f"{format_duration(self.start)} to begin", *arms]
         if self.reference:
             others.append(f"{format_duration(self.reference)} for the reference model")
         return [*others, f"{format_duration(END_SECONDS)} for the report"]
+
+    def _fewer(self, arm: str) -> str:
+        fewer = self.trials.get(arm, self.asked)
+        return "" if fewer == self.asked else f", enough for {fewer} of {self.asked} trials"
 
 
 def images_of_runs(bound: BoundStudy, speeds: Mapping[str, Speed] | None = None) -> dict[str, int]:
@@ -130,6 +139,7 @@ def plan_time(bound: BoundStudy, speeds: Mapping[str, Speed] | None = None) -> T
     """Divide a study's time: each arm has an equal share, for its search and its final runs.
 
     The training images of an arm's runs are the most whose search and final runs fit into its share, at its speed.
+    Where the shortest runs of all trials do not fit, the search is planned for as many trials as do.
 
     Args:
         bound: the study, whose settings have a time.
@@ -145,18 +155,22 @@ def plan_time(bound: BoundStudy, speeds: Mapping[str, Speed] | None = None) -> T
     usable = total - start - END_SECONDS
     reference, of_reference = _plan_reference(bound, REFERENCE_SHARE * usable, speeds.get(NAME))
     share = (usable - (0.0 if reference is None else reference.final_seconds)) / len(bound.study.arms)
-    images, found = {} if of_reference is None else {NAME: of_reference}, {}
+    images, found, trials = {} if of_reference is None else {NAME: of_reference}, {}, {}
     for arm in bound.study.arms:
         config = bound.configure(arm, middle_values(arm.sweep))
         speed = speeds.get(arm.name) or estimate_speed(config, bound.info)
-        times = _times(bound, arm, config, speed)
         least = LEAST_EVALUATIONS * config.training.batch_size
+        fewer = bound
+        times = _times(fewer, arm, config, speed)
+        while arm.sweep and _whole(times(least), bound) > share and fewer.settings.trials > 1:
+            fewer = replace(fewer, settings=fewer.settings.model_copy(update={"trials": fewer.settings.trials - 1}))
+            times = _times(fewer, arm, config, speed)
         images[arm.name] = largest(lambda n, times=times: _whole(times(n), bound) <= share, least)  # type: ignore[misc]
         if not images[arm.name]:
-            raise _too_short(bound, arm, share, times(least))
-        found[arm.name] = times(images[arm.name])
+            raise _too_short(fewer, arm, share, times(least))
+        found[arm.name], trials[arm.name] = times(images[arm.name]), fewer.settings.trials
     seconds = 0.0 if reference is None else reference.final_seconds
-    return TimePlan(total, start, bound.settings.seeds, images, found, seconds)
+    return TimePlan(total, start, bound.settings.seeds, trials, bound.settings.trials, images, found, seconds)
 
 
 def _too_short(bound: BoundStudy, arm: Arm, share: float, times: Times) -> SettingsError:
@@ -168,7 +182,7 @@ def _too_short(bound: BoundStudy, arm: Arm, share: float, times: Times) -> Setti
     return SettingsError(
         f"time={settings.time:g} leaves {arm.name} {max(0.0, share):.0f} s, and {_runs(bound, arm)} take "
         f"{_whole(times, bound):.0f} s at least, {settings.seeds * times.test:.0f} s of it to measure them: give more "
-        f"time, fewer trials, seeds or importance samples, or measure fewer images{fewer}"
+        f"time, fewer seeds or importance samples, or measure fewer images{fewer}"
     )
 
 
@@ -225,7 +239,7 @@ def _whole(times: Times, bound: BoundStudy) -> float:
 
 def _runs(bound: BoundStudy, arm: Arm) -> str:
     finals = f"{bound.settings.seeds} final runs"
-    return f"{bound.settings.trials} trials and {finals}" if arm.sweep else finals
+    return f"a single trial and {finals}" if arm.sweep else finals
 
 
 def largest(fits: Callable[[int], bool], least: int, most: int = MOST_IMAGES) -> int:

@@ -90,12 +90,32 @@ def test_the_plan_says_how_the_time_is_spent():
 
 
 def test_a_time_that_is_too_short_is_refused_with_what_it_would_take():
-    with pytest.raises(
-        SettingsError, match=r"time=110 leaves vae 8 s, and 8 trials and 3 final runs take \d+ s at least"
-    ):
-        plan_time(bind(time=110), SPEEDS)
+    with pytest.raises(SettingsError, match=r"time=90 leaves vae 0 s, and a single trial and 3 final runs take \d+ s"):
+        plan_time(bind(time=90), SPEEDS)
     with pytest.raises(SettingsError, match=r"time=20 leaves vae 0 s, and 3 final runs take"):
         plan_time(bind(replace(VAE, sweep={}), time=20), SPEEDS)
+
+
+def test_where_all_trials_do_not_fit_the_search_is_planned_for_fewer():
+    slow = {"vae": SLOW}
+    shortest = next(time for time in range(60, 900, 10) if _fits(bind(VAE, time=time, trials=1), slow))
+    planned = plan_time(bind(VAE, time=shortest, trials=8), slow)
+    assert 1 <= planned.trials["vae"] < 8
+    assert f"of search, enough for {planned.trials['vae']} of 8 trials, " in planned.sentences()[1]
+    share = planned.seconds - planned.start - END_SECONDS - planned.reference
+    times = planned.times["vae"]
+    assert times.search + times.finals(3) <= share
+    whole = plan_time(bind(VAE, time=20 * shortest, trials=8), slow)
+    assert whole.trials == {"vae": 8}
+    assert "enough for" not in whole.sentences()[1]
+
+
+def _fits(bound, speeds):
+    try:
+        plan_time(bound, speeds)
+    except SettingsError:
+        return False
+    return True
 
 
 def test_a_test_that_takes_too_long_is_refused_with_a_number_of_images_that_would_do():
