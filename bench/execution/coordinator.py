@@ -354,6 +354,8 @@ class Coordinator:
         """Have final runs done."""
         by_number = {task.number: task for task in tasks}
         targets = {number: task.evaluations for number, task in by_number.items()}
+        # Of an earlier command, which wanted more seeds or had selected other trials.
+        self.study.record.finals.withdraw(targets)
         while not self._is_done(FINALS, lambda found: targets, lambda number, target: by_number[number]):
             self.executor.poll()
 

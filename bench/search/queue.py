@@ -34,6 +34,7 @@ ALWAYS = sys.maxsize
 """What an attempt has reached that no further evaluation would continue."""
 DIED = "its process ended before it did"
 STOPPED = "stopped by the user or the scheduler"
+WITHDRAWN = "it was no longer wanted"
 BY_HAND = "somebody ended it in Optuna"
 NOT_BEGUN = "it could not begin: "
 """How the reason begins of an attempt that failed before it had a run."""
@@ -260,6 +261,12 @@ class Queue:
             self.study.enqueue_trial(
                 values, user_attrs={**known, "evaluations": task.evaluations, "note": dict(task.note)}
             )
+
+    def withdraw(self, wanted: Collection[int]) -> None:
+        """Take back the waiting tasks whose numbers are not among the wanted ones; they can be offered again."""
+        for attempt in self.attempts():
+            if attempt.state is None and attempt.number not in wanted:
+                self.call(lambda each=attempt: self._take_back(each, RunState.INTERRUPTED, WITHDRAWN))  # type: ignore[misc]
 
     def set_open(self, is_open: bool) -> None:
         """Open the queue, or close it: a closed queue gives out no tasks."""

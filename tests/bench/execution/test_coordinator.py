@@ -640,6 +640,20 @@ def champions(runner, arms=("vae", "glow")):
     return found
 
 
+def test_with_fewer_seeds_those_that_waited_are_not_trained(start, tiny_study, digits, tmp_path, trainer, study_run):
+    trainer.accidents = {-1: raising(KeyboardInterrupt)}
+    with pytest.raises(KeyboardInterrupt):
+        start(tiny_study, digits, tmp_path, trials=3, seeds=3).run(digits)
+    trainer.accidents.clear(), trainer.finals.clear()
+    runner = study_run(trials=3, seeds=1)
+    assert len(trainer.finals) == 2
+    finals = results_of(runner).runs.query("role == 'final' and state == 'complete'")
+    assert finals.groupby("arm")["seed"].nunique().to_dict() == {"vae": 1, "glow": 1}
+    trainer.finals.clear()
+    study_run(trials=3, seeds=2)
+    assert len(trainer.finals) == 2
+
+
 def test_the_champion_is_the_final_run_that_validation_finds_best_whatever_it_reaches_on_test(
     study_run, trainer, monkeypatch
 ):

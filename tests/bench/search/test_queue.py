@@ -74,6 +74,24 @@ def test_offering_again_adds_only_what_is_neither_settled_nor_waiting_nor_being_
     assert [(each.number, each.attempt) for each in one.attempts()] == [(0, 1), (1, 1), (2, 1), (3, 1)]
 
 
+def test_waiting_tasks_that_are_no_longer_wanted_are_taken_back_and_can_be_offered_again(address):
+    one = queue(address, 4)
+    running = one.claim()
+    one.withdraw({2})
+    assert [(each.number, each.state) for each in one.attempts()] == [
+        (0, RunState.RUNNING),
+        (1, RunState.INTERRUPTED),
+        (2, None),
+        (3, RunState.INTERRUPTED),
+    ]
+    running.end(RunState.COMPLETE, 1.0)
+    assert one.claim().number == 2
+    assert one.claim() is None
+    one.offer([Task(3)])
+    again = one.claim()
+    assert (again.number, again.attempt) == (3, 2)
+
+
 def test_an_interrupted_attempt_is_made_again_with_its_values_and_does_not_count(search, address):
     one = search(address)
     one.offer(one.tasks(2))
