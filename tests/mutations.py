@@ -614,7 +614,7 @@ MUTATIONS = {
         "bench/evaluation/test_metrics",
     ),
     "tracking: a parameter that is not swept in a run is logged of it": Mutation(
-        "bench/tracking/writer.py", "if name not in inactive", "if name", "bench/execution/test_coordinator"
+        "bench/tracking/parent_run.py", "if name not in inactive", "if name", "bench/execution/test_coordinator"
     ),
     "final runs: two arms of one configuration share theirs": Mutation(
         "bench/execution/session.py",

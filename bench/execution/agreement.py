@@ -8,7 +8,7 @@ from bench.core.errors import DisagreementError
 from bench.search.queue import Attempt, Queue
 from bench.study.definition import FINALS
 from bench.tracking.logged_run import OBJECTIVE, LoggedRun
-from bench.tracking.writer import ParentRun
+from bench.tracking.parent_run import ParentRun
 
 
 def check_agreement(parent: ParentRun, queues: Mapping[str, Queue]) -> None:

@@ -27,7 +27,7 @@ from bench.study.budget import TimePlan
 from bench.study.config import RunConfig
 from bench.study.definition import FINALS
 from bench.tracking.logged_run import LoggedRun
-from bench.tracking.writer import DRAIN_SECONDS
+from bench.tracking.tracker import DRAIN_SECONDS
 
 log = logging.getLogger(__name__)
 

@@ -30,8 +30,10 @@ from bench.study.config import RunConfig
 from bench.study.definition import BUDGETS, ENGINE, FINALS, BoundStudy, Earlier, StudySettings
 from bench.study.rungs import REDUCTION
 from bench.study.serialization import check_code, earlier_budgets, from_json, to_json
+from bench.tracking.opening import join_study, open_study
+from bench.tracking.parent_run import ParentRun
 from bench.tracking.schema import StudyDescription
-from bench.tracking.writer import ParentRun, Tracker
+from bench.tracking.tracker import Tracker
 from bench.training.checkpoint import Checkpoint
 from models.base.registry import registered
 
@@ -283,8 +285,8 @@ def _parent(
     known = None if earlier is None else (earlier["experiment_id"], earlier["run_id"])
     is_begun = any(queue.attempts() for queue in queues.values())
     try:
-        parent = tracker.open_study(
-            description, known if is_begun else None, lambda found: check_agreement(found, queues)
+        parent = open_study(
+            tracker, description, known if is_begun else None, lambda found: check_agreement(found, queues)
         )
     except DisagreementError:
         raise
@@ -292,7 +294,7 @@ def _parent(
         if known is None:
             raise
         log.warning("the study continues without its tracking server: %s", error)
-        return tracker.join_study(description, *known)
+        return join_study(tracker, description, *known)
     return parent
 
 
@@ -329,7 +331,7 @@ def join_session(
     bound = from_json(written, storage, tracking_uri, output)
     record = StudyRecord(opened, found, bound.settings.lease)
     tracker = _tracker(bound)
-    parent = tracker.join_study(_description(bound, written["codes"]), written["experiment_id"], written["run_id"])
+    parent = join_study(tracker, _description(bound, written["codes"]), written["experiment_id"], written["run_id"])
     return StudySession(bound, record, _searches(bound, record), tracker, parent)
 
 

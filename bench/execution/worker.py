@@ -54,7 +54,7 @@ from bench.search.queue import STOPPED, Claim, UnusableTaskError
 from bench.search.sampler import BUDGET
 from bench.study.config import RunConfig
 from bench.study.definition import FINALS, Arm
-from bench.tracking.writer import ModelRun
+from bench.tracking.model_run import ModelRun
 from bench.training.checkpoint import Checkpoint
 from bench.training.history import VALIDATION
 

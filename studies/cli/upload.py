@@ -12,7 +12,7 @@ from studies.cli.output import INCOMPLETE
 from studies.cli.terminal import LogFile, command_log, open_console
 
 if TYPE_CHECKING:
-    from bench.tracking.writer import Tracker
+    from bench.tracking.tracker import Tracker
 
 
 def command(
@@ -28,7 +28,7 @@ def command(
     """
     from bench.checks.preflight import check_output
     from bench.tracking.location import is_moved
-    from bench.tracking.writer import Tracker
+    from bench.tracking.tracker import Tracker
 
     # On a full disk too: what is uploaded makes room.
     check_output(output, least_free=0)

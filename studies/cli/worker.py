@@ -50,7 +50,7 @@ def _work(
 
         from bench.execution.progress import StudyProgress
         from bench.execution.worker import Worker
-        from bench.tracking.writer import DRAIN_SECONDS
+        from bench.tracking.tracker import DRAIN_SECONDS
 
         with StudyProgress(open_console(quiet), study.bound.runs, unit=study.bound.info.unit) as progress:
             try:

@@ -73,7 +73,7 @@ def tiny_study() -> Study:
 @pytest.fixture(scope="session")
 def _empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An MLflow database without runs: making one takes a second, copying it none."""
-    from bench.tracking.writer import Tracker
+    from bench.tracking.tracker import Tracker
 
     folder = tmp_path_factory.mktemp("store")
     assert Tracker(f"sqlite:///{folder / 'mlflow.db'}", folder, folder).client.search_experiments()

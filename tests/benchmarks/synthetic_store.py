@@ -1,6 +1,6 @@
 """A tracking store with a study of thousands of runs, written in seconds.
 
-A few runs are logged as the harness logs them, by :class:`bench.tracking.writer.Tracker`; the others are copies of
+A few runs are logged as the harness logs them, by :class:`bench.tracking.tracker.Tracker`; the others are copies of
 their rows in MLflow's SQLite database, with identifiers, states, times and values of their own.
 """
 
@@ -20,8 +20,11 @@ from bench.core.results import Bound, BoundKind, EvaluationRecord, Measurement, 
 from bench.data.bundled import DIGITS
 from bench.evaluation.image_grid import image_grid
 from bench.study.config import RunConfig, TrainingConfig
+from bench.tracking.model_run import ModelRun
+from bench.tracking.opening import open_study
+from bench.tracking.parent_run import ParentRun
 from bench.tracking.schema import STATUS, StudyDescription
-from bench.tracking.writer import ModelRun, ParentRun, Tracker
+from bench.tracking.tracker import Tracker
 from models.glow.config import GlowConfig
 from models.vae.config import VAEConfig
 
@@ -60,7 +63,7 @@ def write_store(folder: Path, trials: int, steps: int = 100) -> str:
     folder.mkdir(parents=True, exist_ok=True)
     uri = f"sqlite:///{folder.resolve() / 'mlflow.db'}"
     with Tracker(uri, folder / "artifacts", folder / "outbox") as tracker:
-        parent = tracker.open_study(_description(trials))
+        parent = open_study(tracker, _description(trials))
         templates = [_templates(parent, family, steps) for family in LEVELS]
         for each in templates:
             _final_runs(parent, each, steps)

@@ -13,8 +13,9 @@ from PIL import Image
 from bench.core.results import Bound, BoundKind, EvaluationRecord, Measurement, RunState
 from bench.data.bundled import DIGITS
 from bench.study.config import RunConfig, TrainingConfig
+from bench.tracking.opening import open_study
 from bench.tracking.schema import StudyDescription
-from bench.tracking.writer import Tracker
+from bench.tracking.tracker import Tracker
 from models.vae.config import VAEConfig
 from tests.browser.chromium import mlflow_server, unfold_study
 
@@ -67,7 +68,7 @@ def served(browser: object, tmp_path_factory: pytest.TempPathFactory) -> Iterato
         digest="0" * 64,
     )
     tracker = Tracker(uri, folder / "artifacts", folder / "outbox")
-    parent = tracker.open_study(study)
+    parent = open_study(tracker, study)
     config = RunConfig(model=VAEConfig(latent_size=4), training=TrainingConfig(), dataset_digest="0", backend="jax")
     names, children = [], {}
     for number, (state, reason) in enumerate(ENDS.items()):

@@ -184,7 +184,7 @@ def _run_worker(place: Place) -> None:
     from bench.core.signals import StopRequest
     from bench.execution.session import join_session, open_data
     from bench.execution.worker import Worker
-    from bench.tracking.writer import DRAIN_SECONDS
+    from bench.tracking.tracker import DRAIN_SECONDS
 
     with StopRequest() as stop, _progress() as progress:
         study = join_session(place.bound(1).study_id, place.storage, place.tracking_uri, place.output)

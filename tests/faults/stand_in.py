@@ -210,4 +210,4 @@ bench.runtime.backend.device = lambda: "none"
 import mlflow.store.tracking.rest_store  # noqa: E402, F401
 
 import bench.execution.coordinator  # noqa: E402
-import bench.tracking.writer  # noqa: E402
+import bench.tracking.tracker  # noqa: E402

@@ -76,7 +76,7 @@ def main() -> None:
     from bench.core.signals import StopRequest
     from bench.execution.progress import StudyProgress
     from bench.execution.worker import Worker
-    from bench.tracking.writer import DRAIN_SECONDS
+    from bench.tracking.tracker import DRAIN_SECONDS
 
     timed = Timed()
     opened = bench.execution.session.open_storage

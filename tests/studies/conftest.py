@@ -14,6 +14,7 @@ from types import SimpleNamespace
 import pytest
 
 from bench.data.bundled import DIGITS
+from bench.tracking.opening import open_study
 
 Cli = Callable[..., tuple[int, str, str]]
 
@@ -105,7 +106,7 @@ def stores(tmp_path_factory: pytest.TempPathFactory) -> SimpleNamespace:
     """The bytes of a database of MLflow's, of one of Optuna's and of a journal, with little in them."""
     import optuna
 
-    from bench.tracking.writer import Tracker
+    from bench.tracking.tracker import Tracker
 
     folder = tmp_path_factory.mktemp("stores")
     assert Tracker(f"sqlite:///{folder / 'mlflow.db'}", folder, folder / "outbox").client.search_experiments()
@@ -121,7 +122,7 @@ def partial_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from bench.core.results import Bound, BoundKind, EvaluationRecord, Measurement, RunState
     from bench.study.config import RunConfig, TrainingConfig
     from bench.tracking.schema import StudyDescription
-    from bench.tracking.writer import Tracker
+    from bench.tracking.tracker import Tracker
     from models.vae.config import VAEConfig
 
     output = tmp_path_factory.mktemp("partial")
@@ -137,7 +138,7 @@ def partial_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
         digest="0" * 64,
     )
     tracker = Tracker(f"sqlite:///{output / 'mlflow.db'}", output / "artifacts", output / "outbox")
-    parent = tracker.open_study(study)
+    parent = open_study(tracker, study)
     config = RunConfig(model=VAEConfig(latent_size=4), training=TrainingConfig(), dataset_digest="0", backend="jax")
     for number in range(2):
         tried = config.with_values({"latent_size": 4 + number})

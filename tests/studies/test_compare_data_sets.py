@@ -9,8 +9,9 @@ import pytest
 from bench.core.results import Bound, BoundKind, Measurement, RunState
 from bench.data.bundled import DIGITS
 from bench.study.config import RunConfig, TrainingConfig
+from bench.tracking.opening import open_study
 from bench.tracking.schema import StudyDescription
-from bench.tracking.writer import Tracker
+from bench.tracking.tracker import Tracker
 from models.glow.config import GlowConfig
 from models.vae.config import VAEConfig
 
@@ -42,7 +43,8 @@ def store(tmp_path_factory):
     ]:
         arms = LEVELS[name]
         kind = TEXTS.get(study_id, {})
-        parent = tracker.open_study(
+        parent = open_study(
+            tracker,
             StudyDescription(
                 study_id=study_id,
                 name="s",
@@ -53,7 +55,7 @@ def store(tmp_path_factory):
                 provenance={"commit": "0" * 40},
                 dataset=replace(DIGITS, name=study_id.removeprefix("s-") if kind else name, **kind),
                 digest=study_id if kind else name * 8,
-            )
+            ),
         )
         for arm, value in arms.items():
             config = RunConfig(model=MODELS[arm], training=TrainingConfig(), dataset_digest=name, backend="jax")

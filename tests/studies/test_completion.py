@@ -113,13 +113,14 @@ def test_the_studies_of_a_store_are_offered_newest_first(offered, tmp_path):
 
 def test_the_studies_of_a_real_store_are_offered(offered, tmp_path):
     from bench.data.bundled import DIGITS
+    from bench.tracking.opening import open_study
     from bench.tracking.schema import StudyDescription
-    from bench.tracking.writer import Tracker
+    from bench.tracking.tracker import Tracker
 
     provenance = {"commit": "0" * 40}
     study = StudyDescription("tiny-digits-0", "tiny", "Is it listed?", {}, {}, {}, provenance, DIGITS, "0" * 64)
     (tmp_path / "runs").mkdir()
-    Tracker(f"sqlite:///{tmp_path / 'runs' / 'mlflow.db'}", tmp_path, tmp_path).open_study(study)
+    open_study(Tracker(f"sqlite:///{tmp_path / 'runs' / 'mlflow.db'}", tmp_path, tmp_path), study)
     assert offered("reparam-bench report ti") == ["tiny-digits-0"]
 
 

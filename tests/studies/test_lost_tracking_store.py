@@ -30,7 +30,7 @@ def test_a_tracking_store_that_is_lost_ends_a_quiet_study_in_one_line_with_its_t
             sys.executable,
             "-c",
             # Nobody waits half a minute for a store that does not come back.
-            "import bench.tracking.writer as w; w.DRAIN_SECONDS = 2.0; from studies.cli.main import main; main()",
+            "import bench.tracking.tracker as w; w.DRAIN_SECONDS = 2.0; from studies.cli.main import main; main()",
             *COMMAND,
             "--backend",
             "tensorflow",

@@ -8,8 +8,9 @@ import pytest
 
 from bench.core.errors import TrackingError
 from bench.data.bundled import DIGITS
+from bench.tracking.opening import open_study
 from bench.tracking.schema import StudyDescription
-from bench.tracking.writer import Tracker
+from bench.tracking.tracker import Tracker
 from bench.workflows.gradients.settings import NAME as GRADIENTS
 from studies.cli.main import main
 from studies.cli.stores import choose_studies
@@ -23,7 +24,8 @@ def output(tmp_path_factory):
     folder = tmp_path_factory.mktemp("several")
     tracker = Tracker(f"sqlite:///{folder / 'mlflow.db'}", folder / "artifacts", folder / "outbox")
     for study_id in (OLD, OTHER, NEW, f"{GRADIENTS}-digits-33"):
-        tracker.open_study(
+        open_study(
+            tracker,
             StudyDescription(
                 study_id=study_id,
                 name=study_id.partition("-")[0],
@@ -34,7 +36,7 @@ def output(tmp_path_factory):
                 provenance={"commit": "0" * 40},
                 dataset=DIGITS,
                 digest="0" * 64,
-            )
+            ),
         )
     return folder
 

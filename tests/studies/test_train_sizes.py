@@ -15,9 +15,10 @@ from bench.data.bundled import DIGITS
 from bench.data.registry import load
 from bench.study.config import RunConfig, TrainingConfig
 from bench.study.definition import BoundStudy, StudySettings
+from bench.tracking.opening import open_study
 from bench.tracking.reading.reader import list_studies, load_results, load_run
 from bench.tracking.schema import StudyDescription
-from bench.tracking.writer import Tracker
+from bench.tracking.tracker import Tracker
 from models.glow.config import GlowConfig
 from models.vae.config import VAEConfig
 from studies.cli.data_sets import varied
@@ -211,7 +212,8 @@ def store(tmp_path_factory):
         info = replace(DIGITS, sizes={**DIGITS.sizes, "train": n})
         info = replace(info, name=f"digits-{n}", chosen_from=1259) if chosen else info
         arms = dict(zip(("vae", "glow"), values, strict=True))
-        parent = tracker.open_study(
+        parent = open_study(
+            tracker,
             StudyDescription(
                 study_id=study_id,
                 name="s",
@@ -223,7 +225,7 @@ def store(tmp_path_factory):
                 dataset=info,
                 digest=f"{n}" * 8,
                 held_out="" if study_id == "old-all" else "h" * 8,
-            )
+            ),
         )
         for arm, value in arms.items():
             model = VAEConfig() if arm == "vae" else GlowConfig()

@@ -12,9 +12,10 @@ from bench.core.results import EvaluationRecord, RunState
 from bench.data.bundled import DIGITS
 from bench.study.config import RunConfig, TrainingConfig
 from bench.tracking.location import is_moved
+from bench.tracking.opening import join_study, open_study
 from bench.tracking.reading.reader import load_results
 from bench.tracking.schema import StudyDescription
-from bench.tracking.writer import Tracker
+from bench.tracking.tracker import Tracker
 from models.vae.config import VAEConfig
 from studies.cli.main import main
 
@@ -57,7 +58,7 @@ def leave_runs(uri, folder, experiment_id="1", run_id="0" * 32):
     """Two runs that are logged and not uploaded, one without its end."""
     with Tracker(uri, folder / "artifacts", folder / "outbox") as tracker:
         vars(tracker)["client"] = Away()
-        parent = tracker.join_study(STUDY, experiment_id, run_id)
+        parent = join_study(tracker, STUDY, experiment_id, run_id)
         for number in range(2):
             run = parent.start_run(f"vae #{number}", "search", "vae", 0, CONFIG, number)
             run.log_evaluation(EvaluationRecord(1, 128, 0.5, {"train/bits_per_dim": 3.0}))
@@ -67,7 +68,7 @@ def leave_runs(uri, folder, experiment_id="1", run_id="0" * 32):
 
 def test_what_waits_is_delivered_once(upload, store, tmp_path):
     with Tracker(store, tmp_path / "runs" / "artifacts", tmp_path / "runs" / "outbox") as tracker:
-        parent = tracker.open_study(STUDY)
+        parent = open_study(tracker, STUDY)
     leave_runs(store, tmp_path / "runs", parent.experiment_id, parent.run_id)
     assert upload() == (0, ["uploaded 2 of 2 runs, 5 records"], [])
     runs = load_results(store, STUDY.study_id).runs.sort_values("number")
@@ -77,7 +78,7 @@ def test_what_waits_is_delivered_once(upload, store, tmp_path):
 
 def test_what_waits_is_delivered_though_the_disk_is_full(upload, store, tmp_path, monkeypatch):
     with Tracker(store, tmp_path / "runs" / "artifacts", tmp_path / "runs" / "outbox") as tracker:
-        parent = tracker.open_study(STUDY)
+        parent = open_study(tracker, STUDY)
     leave_runs(store, tmp_path / "runs", parent.experiment_id, parent.run_id)
     monkeypatch.setattr("shutil.disk_usage", lambda folder: SimpleNamespace(free=0))
     assert upload() == (0, ["uploaded 2 of 2 runs, 5 records"], [])
@@ -85,7 +86,7 @@ def test_what_waits_is_delivered_though_the_disk_is_full(upload, store, tmp_path
 
 def test_a_moved_folder_has_its_addresses_rewritten_though_nothing_waits(upload, store, tmp_path):
     with Tracker(store, tmp_path / "runs" / "artifacts", tmp_path / "runs" / "outbox") as tracker:
-        tracker.open_study(STUDY)
+        open_study(tracker, STUDY)
     (tmp_path / "runs").rename(tmp_path / "moved")
     line = "moved was moved: MLflow's addresses are those of its new place"
     assert upload("--output", "moved") == (0, [line, "nothing waits in moved/outbox"], [])
@@ -132,7 +133,7 @@ def test_what_is_refused_has_a_status_of_its_own_though_nothing_else_waits(uploa
 
 def test_what_something_damaged_is_counted_and_all_else_is_delivered(upload, store, tmp_path):
     with Tracker(store, tmp_path / "runs" / "artifacts", tmp_path / "runs" / "outbox") as tracker:
-        parent = tracker.open_study(STUDY)
+        parent = open_study(tracker, STUDY)
     leave_runs(store, tmp_path / "runs", parent.experiment_id, parent.run_id)
     damaged = tmp_path / "runs" / "outbox" / STUDY.study_id / "damaged"
     (damaged / "records.jsonl").mkdir(parents=True)

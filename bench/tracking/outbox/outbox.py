@@ -9,7 +9,7 @@ One folder ``OUTBOX/STUDY/KEY`` per run::
     lock             locked by the process that owns the outbox
 
 The kernel releases the lock when its process dies, however it dies. Then any process may take the outbox over and
-upload it. Records hold no credentials: :mod:`bench.tracking.writer` redacts them. An outbox is its user's alone, and
+upload it. Records hold no credentials: :mod:`bench.tracking.entries` redacts them. An outbox is its user's alone, and
 all of it is opened by :mod:`bench.tracking.outbox.inside`, which follows no links.
 """
 

@@ -41,8 +41,8 @@ from bench.search.queue import DIED, MAX_DEATHS, NOT_BEGUN, Queue, Task
 from bench.study.config import TrainingConfig
 from bench.study.definition import Arm, Study
 from bench.study.search_space import Choices, Integers, Reals
+from bench.tracking.model_run import ModelRun
 from bench.tracking.reading.reader import load_results
-from bench.tracking.writer import ModelRun
 from models.glow.config import GlowConfig
 from models.vae.config import VAEConfig
 from tests.bench.execution.conftest import reached
@@ -532,7 +532,7 @@ def test_a_process_that_cannot_begin_a_trial_gives_it_back_which_is_no_death(
     start, tiny_study, digits, tmp_path, trainer, study_run, monkeypatch, problem, raised
 ):
     with monkeypatch.context() as patch:
-        patch.setattr(bench.tracking.writer.ParentRun, "start_run", lambda *_, **__: raising(problem)())
+        patch.setattr(bench.tracking.parent_run.ParentRun, "start_run", lambda *_, **__: raising(problem)())
         for _ in range(MAX_DEATHS):
             runner = start(tiny_study, digits, tmp_path)
             with pytest.raises(raised):
@@ -572,7 +572,7 @@ def test_a_study_goes_on_while_its_tracking_store_is_away_and_is_whole_once_it_i
         raise MlflowException("it is away")
 
     with monkeypatch.context() as patch:
-        patch.setattr(bench.tracking.writer, "PAUSES", ())
+        patch.setattr(bench.tracking.tracker, "PAUSES", ())
         patch.setattr(bench.execution.coordinator, "DRAIN_SECONDS", 0.1)
         for method in ("search_runs", "set_tag", "log_batch", "create_run", "get_experiment_by_name"):
             patch.setattr(MlflowClient, method, away)
@@ -590,7 +590,7 @@ def test_a_study_goes_on_while_its_tracking_store_is_away_and_is_whole_once_it_i
 
 def test_the_selection_is_recorded_before_the_test_split_is_opened_once(study_run, monkeypatch):
     events = []
-    open_test, select = Dataset.open_test, bench.tracking.writer.ParentRun.select
+    open_test, select = Dataset.open_test, bench.tracking.parent_run.ParentRun.select
 
     def recorded(event, method):
         def call(*arguments):
@@ -600,7 +600,7 @@ def test_the_selection_is_recorded_before_the_test_split_is_opened_once(study_ru
         return call
 
     monkeypatch.setattr(Dataset, "open_test", recorded("open", open_test))
-    monkeypatch.setattr(bench.tracking.writer.ParentRun, "select", recorded("select", select))
+    monkeypatch.setattr(bench.tracking.parent_run.ParentRun, "select", recorded("select", select))
     runner = study_run()
     assert events == ["select", "open"]
     tags = MlflowClient(tracking_uri=runner.bound.settings.tracking).get_run(runner.parent.run_id).data.tags
@@ -700,7 +700,7 @@ def test_a_store_without_a_registry_costs_the_study_a_line(study_run, monkeypatc
 
 
 def test_a_run_that_is_not_uploaded_in_time_costs_its_arm_the_registration_and_a_line(study_run, monkeypatch):
-    monkeypatch.setattr(bench.tracking.writer.ParentRun, "children", lambda parent: [])
+    monkeypatch.setattr(bench.tracking.parent_run.ParentRun, "children", lambda parent: [])
     runner = study_run()
     assert "not registered: vae, glow, whose runs are not uploaded yet; the same command does it" in said(runner)
     monkeypatch.undo()

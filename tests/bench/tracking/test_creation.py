@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from bench.tracking.writer import Tracker
+from bench.tracking.tracker import Tracker
 
 
 def open_store(folder: Path, barrier: object) -> None:
@@ -22,7 +22,7 @@ def test_commands_that_begin_at_once_in_a_new_folder_all_find_a_whole_database(t
     if empty:
         (tmp_path / "mlflow.db").touch()
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["bench.tracking.writer", "mlflow.store.tracking.sqlalchemy_store"])
+    context.set_forkserver_preload(["bench.tracking.tracker", "mlflow.store.tracking.sqlalchemy_store"])
     barrier = context.Barrier(4)
     processes = [context.Process(target=open_store, args=(tmp_path, barrier)) for _ in range(4)]
     for process in processes:

@@ -9,11 +9,11 @@ import pytest
 from mlflow.tracking import MlflowClient
 
 from bench.core.errors import TrackingError
-from bench.tracking import writer
+from bench.tracking import tracker as of_store
 from bench.tracking.outbox.outbox import Outbox, outboxes
 from bench.tracking.outbox.records import Creation, File, Values
 from bench.tracking.schema import KEY_TAG
-from bench.tracking.writer import Tracker
+from bench.tracking.tracker import Tracker
 
 STUDY = "tiny-digits-12345678"
 
@@ -205,7 +205,7 @@ def test_a_run_that_the_store_rejects_is_named_though_the_store_is_then_away(uri
 
     monkeypatch.setattr(MlflowClient, "create_run", fail)
     monkeypatch.setattr(MlflowClient, "search_experiments", search)
-    monkeypatch.setattr(writer, "outboxes", lambda root: sorted(outboxes(root)))
+    monkeypatch.setattr(of_store, "outboxes", lambda root: sorted(outboxes(root)))
     with Tracker(uri, tmp_path / "artifacts", tmp_path / "outbox") as tracker:
         with pytest.raises(TrackingError, match=r"cannot be reached: aborted; .* of 2 runs wait in "):
             tracker.upload_orphans()

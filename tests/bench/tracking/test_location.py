@@ -19,9 +19,10 @@ from bench.data.bundled import DIGITS
 from bench.data.kept import find_kept
 from bench.study.config import RunConfig, TrainingConfig
 from bench.tracking.location import find_moves, settle, store_name
+from bench.tracking.opening import open_study
 from bench.tracking.reading.reader import load_model_file, load_results, load_run
 from bench.tracking.schema import MODEL_FILE, StudyDescription
-from bench.tracking.writer import Tracker
+from bench.tracking.tracker import Tracker
 from models.vae.config import VAEConfig
 
 STUDY = StudyDescription(
@@ -79,7 +80,7 @@ def written(tmp_path_factory, _empty_store):
         patch.setitem(
             __import__("sys").modules, "bench.tracking.logged_model", SimpleNamespace(write_package=write_package)
         )
-        parent = tracker.open_study(STUDY)
+        parent = open_study(tracker, STUDY)
         log_final(parent)
         assert tracker.drain() == 0
         parent.register({"vae": parent.children()[0]})
@@ -124,7 +125,7 @@ def test_a_moved_folder_is_read_and_nothing_iswritten(moved):
 def test_what_writes_to_a_moved_folder_rewrites_its_addresses_and_says_so(moved, caplog):
     caplog.set_level("INFO")
     with open_tracker(moved.now) as tracker:
-        parent = tracker.open_study(STUDY)
+        parent = open_study(tracker, STUDY)
         log_final(parent)
         assert tracker.drain() == 0
     (line,) = [record.getMessage() for record in caplog.records if "was moved" in record.getMessage()]
@@ -150,7 +151,7 @@ def test_a_copy_leaves_the_original_alone(written, tmp_path):
     shutil.copytree(written, copy)
     before = {path: path.read_bytes() for path in written.rglob("*") if path.is_file()}
     with open_tracker(copy) as tracker:
-        log_final(tracker.open_study(STUDY))
+        log_final(open_study(tracker, STUDY))
         assert tracker.drain() == 0
     shutil.rmtree(copy / "artifacts" / "moved" / "models")
     results = load_results(uri_of(copy), STUDY.study_id)
@@ -162,7 +163,7 @@ def test_a_copy_leaves_the_original_alone(written, tmp_path):
 
 def test_what_waits_in_an_outbox_is_uploaded_from_where_it_is_now(moved):
     with open_tracker(moved.now) as tracker:
-        parent = tracker.open_study(STUDY)
+        parent = open_study(tracker, STUDY)
         vars(tracker)["client"] = None
         log_final(parent, key="0" * 32)
     last = moved.now.with_name("last")
@@ -204,10 +205,10 @@ def test_a_folder_moved_before_anything_lay_in_it_gets_what_is_logged_later(tmp_
     first, last = tmp_path / "first", tmp_path / "last"
     first.mkdir()
     with open_tracker(first) as tracker:
-        tracker.open_study(STUDY)
+        open_study(tracker, STUDY)
     first.rename(last)
     with open_tracker(last) as tracker:
-        log_final(tracker.open_study(STUDY))
+        log_final(open_study(tracker, STUDY))
         assert tracker.drain() == 0
     assert not first.exists()
     assert_readable(last)

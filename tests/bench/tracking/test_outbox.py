@@ -31,12 +31,13 @@ from bench.core.results import EvaluationRecord, Measurement, RunState
 from bench.data.bundled import DIGITS
 from bench.evaluation.image_grid import image_grid
 from bench.study.config import RunConfig, TrainingConfig
+from bench.tracking.opening import join_study, open_study
 from bench.tracking.outbox import uploader as uploader
 from bench.tracking.outbox.outbox import Outbox
 from bench.tracking.outbox.records import End, Values
 from bench.tracking.outbox.retry import is_transient
 from bench.tracking.schema import LOST, StudyDescription
-from bench.tracking.writer import Tracker
+from bench.tracking.tracker import Tracker
 from bench.training.history import VALIDATION
 from models.vae.config import VAEConfig
 from tests.browser.chromium import mlflow_server
@@ -135,7 +136,7 @@ def client(uri):
 
 @pytest.fixture
 def parent(tracker):
-    return tracker.open_study(STUDY)
+    return open_study(tracker, STUDY)
 
 
 def begin(parent, number=0, **options):
@@ -288,7 +289,7 @@ def test_more_values_than_a_request_takes_are_sent_in_several(parent, tracker, c
 def test_nothing_is_lost_or_doubled_where_any_request_may_fail_or_its_answer_be_lost(uri, tmp_path, client):
     rng = random.Random(1)  # noqa: S311 - no secret
     with tracking(uri, tmp_path) as tracker:
-        parent = tracker.open_study(STUDY)
+        parent = open_study(tracker, STUDY)
         tracker.client.fault = lambda call: rng.choice(("before", "after", "after")) if rng.random() < 0.4 else ""
         runs = [begin(parent, number) for number in range(4)]
         for run in runs:
@@ -307,7 +308,7 @@ def test_nothing_is_lost_or_doubled_where_any_request_may_fail_or_its_answer_be_
 def test_no_value_comes_after_the_end(uri, tmp_path):
     rng = random.Random(2)  # noqa: S311 - no secret
     with tracking(uri, tmp_path) as tracker:
-        parent = tracker.open_study(STUDY)
+        parent = open_study(tracker, STUDY)
         seen = []
         log_batch, end = tracker.client.client.log_batch, tracker.client.client.set_terminated
 
@@ -485,7 +486,7 @@ def test_a_run_that_the_store_rejects_waits_for_a_later_process(parent, tracker,
         client.restore_experiment(parent.experiment_id)
         assert later.waiting() == (1, LINES)
         assert later.upload_orphans() == 1
-        (child,) = later.open_study(STUDY).children()
+        (child,) = open_study(later, STUDY).children()
     assert_arrived(client, child.run_id)
 
 
@@ -517,7 +518,7 @@ def test_a_drain_waits_no_longer_than_it_may_and_says_what_is_left(parent, track
 def test_nothing_is_waited_for_where_no_server_is(tmp_path):
     """A worker begins, trains and ends its run: no request is made in its thread, which costs microseconds."""
     with Tracker("http://me:secret@127.0.0.1:1", tmp_path, tmp_path / "outbox") as tracker:
-        run = begin(tracker.join_study(STUDY, "1", "0" * 32))
+        run = begin(join_study(tracker, STUDY, "1", "0" * 32))
         seconds = []
         for evaluation in range(1, 301):
             record = EvaluationRecord(evaluation, 128, 0.5, {f"train/{name}": 1 / evaluation for name in "abcdefgh"})
@@ -534,7 +535,7 @@ def test_nothing_is_waited_for_where_no_server_is(tmp_path):
 def leave(uri, folder, number=0, ended=True):
     """A run whose process ends without having uploaded any of it; the run's key."""
     with tracking(uri, folder, lambda call: "before") as tracker:
-        run = begin(tracker.join_study(STUDY, *open_study(uri, folder)), number)
+        run = begin(join_study(tracker, STUDY, *opened_elsewhere(uri, folder)), number)
         if ended:
             log_all(run)
         else:
@@ -542,14 +543,14 @@ def leave(uri, folder, number=0, ended=True):
     return run.key
 
 
-def open_study(uri, folder):
+def opened_elsewhere(uri, folder):
     parent = parent_of(uri, folder)
     return parent.experiment_id, parent.run_id
 
 
 def parent_of(uri, folder):
     with tracking(uri, folder) as tracker:
-        return tracker.open_study(STUDY)
+        return open_study(tracker, STUDY)
 
 
 def test_what_a_process_left_is_uploaded_by_a_later_one(uri, tmp_path, client):
@@ -558,7 +559,7 @@ def test_what_a_process_left_is_uploaded_by_a_later_one(uri, tmp_path, client):
         assert later.waiting() == (2, 2 * LINES)
         assert later.upload_orphans() == 2
         assert later.waiting() == (0, 0)
-        children = later.open_study(STUDY).children()
+        children = open_study(later, STUDY).children()
     assert sorted(child.key for child in children) == sorted(left)
     for child in children:
         assert_arrived(client, child.run_id)
@@ -587,7 +588,7 @@ def test_a_run_that_its_process_did_not_end_is_interrupted_and_a_line_cut_off_co
     last = records.stat().st_mtime * 1000
     with tracking(uri, tmp_path) as later:
         assert later.upload_orphans() == 1
-        (child,) = later.open_study(STUDY).children()
+        (child,) = open_study(later, STUDY).children()
     run = client.get_run(child.run_id)
     assert_arrived(client, child.run_id, ended=False)
     assert (run.info.status, child.state, run.data.tags["reparam.reason"]) == ("KILLED", RunState.INTERRUPTED, LOST)
@@ -630,7 +631,7 @@ def test_a_state_that_was_lost_or_is_impossible_costs_a_second_upload_that_chang
 ):
     with tracking(uri, tmp_path) as tracker:
         tracker.client.fault = lambda call: "before" if call == "set_terminated" else ""
-        run = begin(tracker.open_study(STUDY))
+        run = begin(open_study(tracker, STUDY))
         log_all(run)
         await_left(tracker, 1)
         run_id = run.run_id
@@ -639,7 +640,7 @@ def test_a_state_that_was_lost_or_is_impossible_costs_a_second_upload_that_chang
     with tracking(uri, tmp_path) as later:
         assert later.upload_orphans() == 1
         assert later.problems() == []
-        (child,) = later.open_study(STUDY).children()
+        (child,) = open_study(later, STUDY).children()
     assert child.run_id == run_id
     assert_arrived(client, run_id)
     assert outboxed(tmp_path) == []
@@ -657,7 +658,7 @@ def test_the_runs_of_living_processes_are_left_to_them(uri, tmp_path, parent, tr
 def test_runs_go_to_no_other_store_than_their_own_whatever_its_password(uri, tmp_path, client):
     server = "http://me:{}@127.0.0.1:1"
     with Tracker(server.format("secret"), tmp_path, tmp_path / "outbox") as tracker:
-        begin(tracker.join_study(STUDY, "1", "0" * 32)).finish(RunState.COMPLETE)
+        begin(join_study(tracker, STUDY, "1", "0" * 32)).finish(RunState.COMPLETE)
     with tracking(uri, tmp_path) as other:
         assert other.waiting() == (0, 0)
         assert (other.upload_orphans(), other.problems()) == (0, [])
@@ -673,7 +674,7 @@ def test_runs_go_to_no_other_store_than_their_own_whatever_its_password(uri, tmp
 def test_no_outbox_holds_credentials(tmp_path):
     with Tracker("http://me:secret@127.0.0.1:1", tmp_path, tmp_path / "outbox") as tracker:
         leaky = "postgresql://me:secret@host/db?token=secret"
-        parent = tracker.join_study(STUDY, "1", "0" * 32)
+        parent = join_study(tracker, STUDY, "1", "0" * 32)
         run = begin(parent, uri=leaky, continuation=leaky)
         run.log_measurements([Measurement("cost", "parameters", 1, conditions=leaky)])
         run.log_file(f"Traceback {leaky}", "traceback.txt")
@@ -705,9 +706,9 @@ def full_disk(room):
 
 
 def test_a_full_disk_is_reported_in_a_line_and_spoils_nothing(uri, tmp_path, client):
-    experiment_id, run_id = open_study(uri, tmp_path)
+    experiment_id, run_id = opened_elsewhere(uri, tmp_path)
     with tracking(uri, tmp_path, lambda call: "before") as tracker:
-        run = begin(tracker.join_study(STUDY, experiment_id, run_id))
+        run = begin(join_study(tracker, STUDY, experiment_id, run_id))
         train(run, 10)
         (records,) = (path for path in outboxed(tmp_path) if path.name == "records.jsonl")
         size = records.stat().st_size
@@ -717,7 +718,7 @@ def test_a_full_disk_is_reported_in_a_line_and_spoils_nothing(uri, tmp_path, cli
         with full_disk(100), pytest.raises(OutboxError):
             run.log_file(b"x" * 1000, "large")
         with full_disk(100), pytest.raises(OutboxError):
-            begin(run.study, 1)
+            begin(join_study(tracker, STUDY, experiment_id, run_id), 1)
         for evaluation in range(11, EVALUATIONS + 1):
             run.log_evaluation(
                 EvaluationRecord(evaluation, 128 * evaluation, 0.5 * evaluation, {VALIDATION: 1 / evaluation})
@@ -729,7 +730,7 @@ def test_a_full_disk_is_reported_in_a_line_and_spoils_nothing(uri, tmp_path, cli
     assert "\n" not in message
     with tracking(uri, tmp_path) as later:
         assert later.upload_orphans() == 1
-        (child,) = later.open_study(STUDY).children()
+        (child,) = open_study(later, STUDY).children()
     assert_arrived(client, child.run_id, ended=False)
     assert outboxed(tmp_path) == []
 
@@ -740,7 +741,7 @@ def test_an_outbox_that_cannot_be_made_is_reported_before_any_work(uri, tmp_path
         Tracker(uri, tmp_path, tmp_path / "file") as tracker,
         pytest.raises(OutboxError, match=r"file.*File exists"),
     ):
-        begin(tracker.join_study(STUDY, "1", "0" * 32))
+        begin(join_study(tracker, STUDY, "1", "0" * 32))
 
 
 def test_an_outbox_that_somebody_removes_is_reported_as_lost(parent, tracker, tmp_path):
@@ -757,15 +758,15 @@ def test_an_outbox_that_somebody_removes_is_reported_as_lost(parent, tracker, tm
 def test_a_store_that_is_away_at_the_start_is_reported_and_nothing_is_left_half_written(
     uri, tmp_path, client, monkeypatch
 ):
-    monkeypatch.setattr("bench.tracking.writer.PAUSES", (0.0, 0.0))
+    monkeypatch.setattr("bench.tracking.tracker.PAUSES", (0.0, 0.0))
     for failing in ("create_experiment", "set_experiment_tag", "create_run", "log_batch", "log_inputs"):
         with (
             tracking(uri, tmp_path, lambda call, failing=failing: "before" if call == failing else "") as tracker,
             pytest.raises(TrackingError, match=r"tracking store sqlite:.*cannot be reached: .*database is locked"),
         ):
-            tracker.open_study(STUDY)
+            open_study(tracker, STUDY)
     with tracking(uri, tmp_path) as tracker:
-        parent = tracker.open_study(STUDY)
+        parent = open_study(tracker, STUDY)
     run = client.get_run(parent.run_id)
     assert run.data.params == {"trials": "3"}
     assert len(client.search_runs([parent.experiment_id])) == 1
@@ -788,7 +789,7 @@ def test_a_store_that_is_away_at_the_start_is_reported_and_nothing_is_left_half_
 def test_what_a_study_writes_at_once_outlives_a_failure_and_tells_of_an_outage(
     parent, tracker, tmp_path, write, monkeypatch
 ):
-    monkeypatch.setattr("bench.tracking.writer.PAUSES", (0.0, 0.0))
+    monkeypatch.setattr("bench.tracking.tracker.PAUSES", (0.0, 0.0))
     report = tmp_path / "report"
     report.mkdir()
     tracker.client.calls.clear()
@@ -846,7 +847,7 @@ def die(point):
 
     with Tracker(uri, folder / "artifacts", folder / "outbox") as tracker:
         vars(tracker)["client"] = Dying(MlflowClient(tracking_uri=uri))
-        log_all(begin(tracker.join_study(STUDY, *sys.argv[3:5])))
+        log_all(begin(join_study(tracker, STUDY, *sys.argv[3:5])))
         tracker.drain(60)
 
 
@@ -865,14 +866,14 @@ in_processes(upload, range(3), at_once=True)
 
 def test_of_processes_killed_anywhere_in_their_upload_others_that_upload_at_once_upload_all_once(uri, tmp_path, client):
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    command = [sys.executable, "-c", CHILD, uri, str(tmp_path), *open_study(uri, tmp_path)]
+    command = [sys.executable, "-c", CHILD, uri, str(tmp_path), *opened_elsewhere(uri, tmp_path)]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300, check=True)
     left, *uploaded = done.stdout.splitlines()
     assert len(left.split()) == 6, done.stderr
     assert len(uploaded) == 3, done.stderr
     assert sum(map(int, uploaded)) == 6
     with tracking(uri, tmp_path) as later:
-        children = later.open_study(STUDY).children()
+        children = open_study(later, STUDY).children()
     assert sorted(child.key for child in children) == sorted(left.split())
     for child in children:
         assert_arrived(client, child.run_id)
@@ -905,7 +906,7 @@ def test_a_real_server_that_fails_in_every_way_gets_everything_once(server, tmp_
     server.seconds = 1.2  # longer than a client waits
     client = MlflowClient(tracking_uri=f"http://127.0.0.1:{server.target}")
     with Tracker(server.address, tmp_path, tmp_path / "outbox") as tracker:
-        parent = tracker.open_study(STUDY)
+        parent = open_study(tracker, STUDY)
         faults = {"refuse": 0.1, "error500": 0.1, "drop_response": 0.1, "reset": 0.1, "delay": 0.02}
         server.mode = at_random(faults, seed=3)
         runs = [begin(parent, number) for number in range(2)]
@@ -923,7 +924,7 @@ def test_a_real_server_that_fails_in_every_way_gets_everything_once(server, tmp_
 
 def test_a_creation_whose_answer_is_lost_is_found_and_not_repeated(server, tmp_path):
     with Tracker(server.address, tmp_path, tmp_path / "outbox") as tracker:
-        parent = tracker.open_study(replace_study("ambiguous"))
+        parent = open_study(tracker, replace_study("ambiguous"))
         creation = "/api/2.0/mlflow/runs/create"
         server.forwarded.clear()
 
@@ -942,7 +943,7 @@ def test_a_creation_whose_answer_is_lost_is_found_and_not_repeated(server, tmp_p
 
 def test_a_server_that_comes_back_after_the_process_is_gone_gets_everything_then(server, tmp_path):
     with Tracker(server.address, tmp_path, tmp_path / "outbox") as tracker:
-        parent = tracker.open_study(replace_study("gone"))
+        parent = open_study(tracker, replace_study("gone"))
         run = begin(parent)
         train(run, 5)
         assert tracker.drain(30) == 0
@@ -956,7 +957,7 @@ def test_a_server_that_comes_back_after_the_process_is_gone_gets_everything_then
     server.mode = "pass"
     with Tracker(server.address, tmp_path, tmp_path / "outbox") as later:
         assert later.upload_orphans() == 1
-        assert keys(later.open_study(replace_study("gone"))) == [run.key]
+        assert keys(open_study(later, replace_study("gone"))) == [run.key]
     assert_arrived(MlflowClient(tracking_uri=server.address), run.run_id, ended=False)
 
 

@@ -20,7 +20,7 @@ from bench.tracking.outbox.inside import RefusedPathError, open_inside
 from bench.tracking.outbox.outbox import Outbox, count_runs, outboxes, remove_study
 from bench.tracking.outbox.records import Creation, File, Package, Samples, Values
 from bench.tracking.schema import KEY_TAG
-from bench.tracking.writer import Tracker
+from bench.tracking.tracker import Tracker
 
 PRIVATE = "a private key"
 PNG = image_grid(np.zeros((4, 8, 8, 1), np.uint8), 17, 2)

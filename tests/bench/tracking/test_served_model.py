@@ -28,9 +28,10 @@ from bench.core.results import RunState
 from bench.data.bundled import DIGITS
 from bench.study.config import RunConfig, TrainingConfig
 from bench.tracking.location import settle
+from bench.tracking.opening import open_study
 from bench.tracking.registry import PORT, is_registered, sample_request, serve_command
 from bench.tracking.schema import StudyDescription
-from bench.tracking.writer import Tracker
+from bench.tracking.tracker import Tracker
 from models.base.registry import registered as registered_family
 from models.base.units import bits_per_dim
 from models.glow.config import GlowConfig
@@ -62,7 +63,7 @@ def registered(request, tmp_path_factory, digits):
     for weight in model.trainable_variables:
         weight.assign(np.asarray(weight) + 0.1 * rng.standard_normal(weight.shape))
     with Tracker(uri, folder / "artifacts", folder / "outbox") as tracker:
-        parent = tracker.open_study(STUDY)
+        parent = open_study(tracker, STUDY)
         run = parent.start_run("final", "final", request.param, 0, settings_of(request.param))
         run.log_model(model, digits.tuning.validation.images[:1])
         run.finish(RunState.COMPLETE)
@@ -206,7 +207,7 @@ def test_the_description_of_a_registered_model_holds_the_commands(registered):
 def test_a_model_whose_study_has_an_awkward_name_is_registered_under_one_that_is_not(registered, tmp_path):
     _, uri, _ = registered
     with Tracker(uri, tmp_path, tmp_path / "outbox") as tracker:
-        parent = tracker.open_study(replace(STUDY, study_id="tiny-a:b/c-1"))
+        parent = open_study(tracker, replace(STUDY, study_id="tiny-a:b/c-1"))
         run = parent.start_run("final", "final", "vae", 0, settings_of("vae"))
         run.log_file("{}", "model/MLmodel")
         run.finish(RunState.COMPLETE)

@@ -13,11 +13,12 @@ from mlflow.tracking import MlflowClient
 from bench.core.results import EvaluationRecord, Measurement, RunState
 from bench.data.bundled import DIGITS
 from bench.study.config import RunConfig, TrainingConfig
+from bench.tracking.opening import open_study
 from bench.tracking.reading import reader as read
 from bench.tracking.reading import sources
 from bench.tracking.reading.sources import ClientSource, DatabaseSource, ServerSource, open_source
 from bench.tracking.schema import StudyDescription
-from bench.tracking.writer import Tracker
+from bench.tracking.tracker import Tracker
 from models.glow.config import GlowConfig
 from tests.browser.chromium import mlflow_server
 
@@ -43,7 +44,7 @@ def write_store(folder):
     """Runs in every state a store can hold: with a NaN, a step logged twice, without curves, deleted, and another's."""
     tracker = Tracker(f"sqlite:///{folder / 'mlflow.db'}", folder / "artifacts", folder / "outbox")
     for study_id in (STUDY.study_id, "another-digits-12345678"):
-        parent = tracker.open_study(StudyDescription(**{**vars(STUDY), "study_id": study_id}))
+        parent = open_study(tracker, StudyDescription(**{**vars(STUDY), "study_id": study_id}))
         for number, (state, evaluations) in enumerate(
             [(RunState.COMPLETE, 5), (RunState.DIVERGED, 3), (RunState.FAILED, 0), (RunState.PRUNED, 2)]
         ):

@@ -34,8 +34,8 @@ from bench.evaluation.reference_codes import measure_reference_codes
 from bench.execution import reference_model
 from bench.search.sampler import SearchObjects
 from bench.study.definition import BoundStudy, StudySettings
+from bench.tracking.parent_run import ParentRun
 from bench.tracking.reading.reader import load_results
-from bench.tracking.writer import ParentRun
 from bench.workflows.run import StudyOutcome
 from models import VAEConfig
 

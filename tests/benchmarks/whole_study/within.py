@@ -32,7 +32,8 @@ from bench.execution.worker import Worker
 from bench.search.queue import Claim, Task
 from bench.study.config import RunConfig
 from bench.study.definition import Arm, BoundStudy, StudySettings
-from bench.tracking.writer import DRAIN_SECONDS, ModelRun
+from bench.tracking.model_run import ModelRun
+from bench.tracking.tracker import DRAIN_SECONDS
 from bench.training.checkpoint import Checkpoint
 from studies.vae_vs_glow import STUDY
 from tests.benchmarks.whole_study.page import WATCHED, WITHIN, Row

@@ -38,10 +38,11 @@ from bench.evaluation.image_grid import image_grid
 from bench.study.config import RunConfig, TrainingConfig
 from bench.study.search_space import Choices, Integers, from_json, to_json
 from bench.tracking.descriptions import plain
+from bench.tracking.opening import open_study
 from bench.tracking.reading.listed import ListedStudy
 from bench.tracking.reading.reader import list_studies, load_model_file, load_results, load_run
 from bench.tracking.schema import LONGEST_TAG, UI_ADDRESS, UNBEGUN_TAG, StudyDescription
-from bench.tracking.writer import Tracker
+from bench.tracking.tracker import Tracker
 from models.glow.config import GlowConfig
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
@@ -122,7 +123,7 @@ def client(uri):
 
 def uploaded(run):
     """Its identifier, once MLflow has all of it."""
-    assert run.study.tracker.drain(30) == 0
+    assert run.uploader.drain(30) == 0
     return run.run_id
 
 
@@ -141,7 +142,7 @@ def write_run(parent, role="search", number=0, config=CONFIG, state=RunState.COM
 
 
 def test_a_study_is_an_experiment_with_a_parent_run_that_says_what_it_is(tracker, client):
-    parent = tracker.open_study(STUDY)
+    parent = open_study(tracker, STUDY)
     parent.finish(RunState.COMPLETE)
     run = client.get_run(parent.run_id)
     assert client.get_experiment(run.info.experiment_id).name == "reparam-bench/tiny"
@@ -168,7 +169,7 @@ def test_an_alphabet_comes_back_as_it_was(tracker, client, uri, name):
     symbols = tuple(ALPHABETS[name])
     changes = {"kind": "text", "encoding": "characters", "symbols": symbols, "image_shape": (1, 64, 1)}
     text = replace(DIGITS, grey_levels=len(symbols), source="s" * 600, **changes)
-    parent = tracker.open_study(replace(STUDY, dataset=text))
+    parent = open_study(tracker, replace(STUDY, dataset=text))
     assert len(client.get_run(parent.run_id).data.tags["reparam.dataset"]) <= LONGEST_TAG
     dataset = load_results(uri, STUDY.study_id).dataset
     assert tuple(dataset["symbols"]) == symbols
@@ -177,7 +178,7 @@ def test_an_alphabet_comes_back_as_it_was(tracker, client, uri, name):
 
 def test_sound_comes_back_with_its_rate(tracker, client, uri):
     sound = replace(DIGITS, kind="audio", encoding="mu-law", sample_rate=8000, image_shape=(1, 256, 1))
-    run = tracker.open_study(replace(STUDY, dataset=sound)).run_id
+    run = open_study(tracker, replace(STUDY, dataset=sound)).run_id
     dataset = load_results(uri, STUDY.study_id).dataset
     assert (dataset["kind"], dataset["encoding"], dataset["sample_rate"]) == ("audio", "mu-law", 8000)
     assert (
@@ -187,7 +188,7 @@ def test_sound_comes_back_with_its_rate(tracker, client, uri):
 
 
 def test_a_study_of_an_earlier_version_is_of_images(tracker, client, uri):
-    run = tracker.open_study(STUDY).run_id
+    run = open_study(tracker, STUDY).run_id
     known = json.loads(client.get_run(run).data.tags["reparam.dataset"])
     for name in ("kind", "encoding", "symbols", "sample_rate"):
         del known[name]
@@ -198,7 +199,7 @@ def test_a_study_of_an_earlier_version_is_of_images(tracker, client, uri):
 
 @pytest.mark.parametrize("symbols", ["abc", [-1], [2**21], ["a"]])
 def test_symbols_that_somebody_edited_name_the_run(tracker, client, uri, symbols):
-    run = tracker.open_study(STUDY).run_id
+    run = open_study(tracker, STUDY).run_id
     known = json.loads(client.get_run(run).data.tags["reparam.dataset"])
     client.set_tag(run, "reparam.dataset", json.dumps({**known, "symbols": symbols}))
     with pytest.raises(TrackingError, match=rf"is not as a study logs it .*{run}"):
@@ -206,7 +207,7 @@ def test_symbols_that_somebody_edited_name_the_run(tracker, client, uri, symbols
 
 
 def test_a_trained_model_is_a_child_run_with_its_parameters(tracker, client):
-    parent = tracker.open_study(STUDY)
+    parent = open_study(tracker, STUDY)
     run = client.get_run(write_run(parent, number=5))
     assert run.info.run_name == "glow #5"
     assert run.data.tags["mlflow.parentRunId"] == parent.run_id
@@ -216,7 +217,7 @@ def test_a_trained_model_is_a_child_run_with_its_parameters(tracker, client):
 
 
 def test_metrics_stand_in_groups_with_their_standard_errors(tracker, client):
-    metrics = client.get_run(write_run(tracker.open_study(STUDY))).data.metrics
+    metrics = client.get_run(write_run(open_study(tracker, STUDY))).data.metrics
     assert metrics["validation/bits_per_dim"] == 1.25
     assert metrics["validation/bits_per_dim_standard_error"] == 0.0625
     assert metrics["cost/parameters"] == 1234
@@ -240,7 +241,7 @@ CODES = ReferenceCodes(
 
 
 def test_reference_codes_are_metrics_of_the_study_s_own_run_and_come_back_as_they_were(tracker, client, uri):
-    parent = tracker.open_study(STUDY)
+    parent = open_study(tracker, STUDY)
     write_run(parent)
     assert not parent.has_reference_codes("reference_codes")
     assert load_results(uri, STUDY.study_id).reference_codes == ReferenceCodes()
@@ -270,7 +271,7 @@ REFERENCE = [
 
 
 def test_the_reference_model_is_logged_beside_the_codes_and_a_reason_until_it_is(tracker, client, uri):
-    parent = tracker.open_study(STUDY)
+    parent = open_study(tracker, STUDY)
     write_run(parent)
     parent.log_reference_codes(CODES)
     parent.log_reference_codes(ReferenceCodes([], {"code_pixelcnn": "training loss became nan"}))
@@ -290,7 +291,7 @@ def test_the_reference_model_is_logged_beside_the_codes_and_a_reason_until_it_is
 
 
 def test_reference_codes_that_somebody_edited_name_the_run(tracker, client, uri):
-    parent = tracker.open_study(STUDY)
+    parent = open_study(tracker, STUDY)
     write_run(parent)
     parent.log_reference_codes(CODES)
     for content in ("[1]", "no JSON", '{"code_gone": {"n": 3}}', '{"code_png": {}}'):
@@ -303,7 +304,7 @@ WON = [WonImages("glow", "vae", (7, 3), PNG), WonImages("vae", "glow", (5,), PNG
 
 
 def test_pictures_of_images_that_arms_win_are_artifacts_of_the_study_s_own_run(tracker, client, uri):
-    parent = tracker.open_study(STUDY)
+    parent = open_study(tracker, STUDY)
     write_run(parent)
     assert load_results(uri, STUDY.study_id).won_images == []
     parent.log_won_images(WON)
@@ -318,7 +319,7 @@ def test_pictures_of_images_that_arms_win_are_artifacts_of_the_study_s_own_run(t
 
 
 def test_a_picture_that_was_removed_names_what_is_lacking(tracker, client, uri, tmp_path):
-    parent = tracker.open_study(STUDY)
+    parent = open_study(tracker, STUDY)
     parent.log_won_images(WON)
     for file in (tmp_path / "artifacts").rglob("won_images-*.png"):
         file.unlink()
@@ -327,14 +328,14 @@ def test_a_picture_that_was_removed_names_what_is_lacking(tracker, client, uri, 
 
 
 def test_the_difference_that_matters_is_the_study_s_and_that_of_studies_before_it_the_default(tracker, uri):
-    tracker.open_study(STUDY)
+    open_study(tracker, STUDY)
     assert load_results(uri, STUDY.study_id).equivalence == 0.01
-    tracker.open_study(replace(STUDY, settings={**STUDY.settings, "equivalence": 0.05}))
+    open_study(tracker, replace(STUDY, settings={**STUDY.settings, "equivalence": 0.05}))
     assert load_results(uri, STUDY.study_id).equivalence == 0.05
 
 
 def test_a_learning_curve_is_a_history_by_evaluation_apart_from_the_final_figure(tracker, client):
-    run_id = write_run(tracker.open_study(STUDY))
+    run_id = write_run(open_study(tracker, STUDY))
     curve = client.get_metric_history(run_id, "validation/bits_per_dim_by_evaluation")
     assert [(point.step, point.value) for point in curve] == [(1, 4.0), (2, 2.0), (3, 4 / 3)]
     images = client.get_metric_history(run_id, "cost/images_seen_by_evaluation")
@@ -343,7 +344,7 @@ def test_a_learning_curve_is_a_history_by_evaluation_apart_from_the_final_figure
 
 
 def test_a_long_curve_arrives_whole(tracker, client):
-    run = tracker.open_study(STUDY).start_run("long", "search", "vae", 0, CONFIG, 0)
+    run = open_study(tracker, STUDY).start_run("long", "search", "vae", 0, CONFIG, 0)
     for evaluation in range(1, 701):
         run.log_evaluation(
             EvaluationRecord(evaluation, evaluation, evaluation, {"train/bits_per_dim": 1.0 / evaluation})
@@ -365,7 +366,7 @@ def test_a_long_curve_arrives_whole(tracker, client):
     ],
 )
 def test_a_run_ends_in_its_state_and_in_the_nearest_that_mlflow_knows(tracker, client, uri, state, status):
-    run_id = write_run(tracker.open_study(STUDY), state=state, reason="because")
+    run_id = write_run(open_study(tracker, STUDY), state=state, reason="because")
     run = client.get_run(run_id)
     assert (run.info.status, run.data.tags["reparam.state"], run.data.tags["reparam.reason"]) == (
         status,
@@ -378,7 +379,7 @@ def test_a_run_ends_in_its_state_and_in_the_nearest_that_mlflow_knows(tracker, c
 
 
 def test_a_run_that_goes_on_is_running(tracker, client, uri):
-    run = tracker.open_study(STUDY).start_run("on", "search", "vae", 0, CONFIG, 0)
+    run = open_study(tracker, STUDY).start_run("on", "search", "vae", 0, CONFIG, 0)
     assert client.get_run(uploaded(run)).info.status == "RUNNING"
     row = load_results(uri, STUDY.study_id).runs.iloc[0]
     assert row["state"] == "running"
@@ -386,7 +387,7 @@ def test_a_run_that_goes_on_is_running(tracker, client, uri):
 
 
 def test_the_data_set_is_an_input_of_every_run_with_its_digest(tracker, client):
-    parent = tracker.open_study(STUDY)
+    parent = open_study(tracker, STUDY)
     contexts = {}
     for role in ("study", "search", "final"):
         run_id = parent.run_id if role == "study" else write_run(parent, role)
@@ -399,7 +400,7 @@ def test_the_data_set_is_an_input_of_every_run_with_its_digest(tracker, client):
 
 
 def test_pictures_and_files_are_artifacts(tracker, client, tmp_path):
-    parent = tracker.open_study(STUDY)
+    parent = open_study(tracker, STUDY)
     run = parent.start_run("r", "final", "vae", 0, CONFIG)
     run.log_pictures([("samples", "caption", PNG)])
     run.log_file("Traceback …: http://user:secret@host", "traceback.txt")
@@ -414,7 +415,7 @@ def test_pictures_and_files_are_artifacts(tracker, client, tmp_path):
 
 
 def test_a_kept_model_is_the_runs_logged_model_with_its_data_and_figures(tracker, client, model):
-    run = tracker.open_study(STUDY).start_run("a/b: c, seed 1", "final", "glow", 0, CONFIG)
+    run = open_study(tracker, STUDY).start_run("a/b: c, seed 1", "final", "glow", 0, CONFIG)
     run.log_model(model, EXAMPLE)
     run.log_measurements(MEASURED)
     run.finish(RunState.COMPLETE)
@@ -434,12 +435,13 @@ def test_a_store_that_knows_no_logged_models_keeps_the_same_files(tracker, clien
         raise MlflowException("no such endpoint", ENDPOINT_NOT_FOUND)
 
     study = replace(STUDY, settings={**STUDY.settings, "dataset": "digits"})
-    run = tracker.open_study(study).start_run("r", "final", "glow", 0, CONFIG)
+    parent = open_study(tracker, study)
+    run = parent.start_run("r", "final", "glow", 0, CONFIG)
     with monkeypatch.context() as patch:
         patch.setattr(MlflowClient, "create_logged_model", reject)
         run.log_model(model, EXAMPLE)
         uploaded(run)
-    assert client.search_logged_models([run.study.experiment_id]) == []
+    assert client.search_logged_models([parent.experiment_id]) == []
     assert load_run(uri, uploaded(run)).keeps_model
     assert load_model_file(uri, run.run_id, tmp_path).stat().st_size > 1000
     run.log_measurements(MEASURED)
@@ -448,7 +450,7 @@ def test_a_store_that_knows_no_logged_models_keeps_the_same_files(tracker, clien
 
 
 def test_samples_can_be_stepped_through_by_evaluation(tracker, client):
-    run = tracker.open_study(STUDY).start_run("r", "search", "glow", 0, CONFIG, 0)
+    run = open_study(tracker, STUDY).start_run("r", "search", "glow", 0, CONFIG, 0)
     for record, samples in zip(RECORDS, (PNG, None, PNG), strict=True):
         run.log_evaluation(replace(record, samples=samples))
     run.log_pictures([("samples", "caption", PNG)])
@@ -465,14 +467,14 @@ def test_a_report_is_logged_with_what_lies_beside_its_page(tracker, client, tmp_
     for name in beside:
         (tmp_path / "report" / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / "report" / name).write_text("x")
-    parent = tracker.open_study(STUDY)
+    parent = open_study(tracker, STUDY)
     parent.log_report(tmp_path / "report", "Glow is better.")
     found = [each for place in ("report", "report/figures") for each in client.list_artifacts(parent.run_id, place)]
     assert {each.path.removeprefix("report/") for each in found if not each.is_dir} == beside
 
 
 def test_descriptions_tell_the_question_the_answer_and_what_was_reached(tracker, client, tmp_path):
-    parent = tracker.open_study(STUDY)
+    parent = open_study(tracker, STUDY)
     run_id = write_run(parent, reason="")
     failed = parent.start_run("f", "search", "vae", 0, CONFIG, 1)
     failed.finish(RunState.DIVERGED, "loss became nan")
@@ -506,7 +508,7 @@ def test_foreign_text_in_a_description_is_text(tracker, client):
     assert "🙂" in html.unescape(shown)
     assert html.unescape(shown) == " ".join(HOSTILE.split()).replace("\u202e", "\\u202e")
     study = replace(STUDY, question=HOSTILE, dataset=replace(DIGITS, source=HOSTILE))
-    parent = tracker.open_study(study)
+    parent = open_study(tracker, study)
     run = parent.start_run(HOSTILE, "search", "vae", 0, CONFIG, 0, note=HOSTILE)
     run.finish(RunState.FAILED, HOSTILE)
     logged = client.get_run(uploaded(run))
@@ -518,7 +520,7 @@ def test_foreign_text_in_a_description_is_text(tracker, client):
 
 
 def test_the_experiment_has_views_with_the_columns_that_matter(tracker, client):
-    experiment_id = tracker.open_study(STUDY).experiment_id
+    experiment_id = open_study(tracker, STUDY).experiment_id
     tags = client.get_experiment(experiment_id).tags
     views = {name: json.loads(value) for name, value in tags.items() if name.startswith("mlflow.sharedViewState.")}
     assert len(views) == 2
@@ -534,15 +536,15 @@ def test_the_experiment_has_views_with_the_columns_that_matter(tracker, client):
 
 
 def test_what_a_person_writes_about_an_experiment_stays(tracker, client):
-    experiment_id = tracker.open_study(STUDY).experiment_id
+    experiment_id = open_study(tracker, STUDY).experiment_id
     client.set_experiment_tag(experiment_id, "mlflow.note.content", "mine")
-    tracker.open_study(replace(STUDY, study_id="tiny-digits-other"))
+    open_study(tracker, replace(STUDY, study_id="tiny-digits-other"))
     assert client.get_experiment(experiment_id).tags["mlflow.note.content"] == "mine"
 
 
 def test_credentials_reach_neither_parameters_nor_reasons_nor_commands(tracker, client, uri):
     leaky = replace(STUDY, settings={"storage": "mysql://user:secret@host"})
-    parent = tracker.open_study(leaky)
+    parent = open_study(tracker, leaky)
     run = parent.start_run("r", "search", "vae", 0, CONFIG, 0, uri="http://user:secret@host")
     run.finish(RunState.FAILED, "cannot reach http://user:secret@host")
     parent.finish(RunState.FAILED)
@@ -555,7 +557,7 @@ def test_credentials_reach_neither_parameters_nor_reasons_nor_commands(tracker, 
 
 
 def test_long_parameters_and_reasons_are_cut_not_refused(tracker, client):
-    run = tracker.open_study(STUDY).start_run("r", "search", "vae", 0, CONFIG, 0, long="x" * 9000)
+    run = open_study(tracker, STUDY).start_run("r", "search", "vae", 0, CONFIG, 0, long="x" * 9000)
     run.finish(RunState.FAILED, "y" * 9000)
     logged = client.get_run(uploaded(run))
     assert logged.data.params["long"] == "x" * 500
@@ -578,7 +580,7 @@ def unbegun(*arms, rows=1, reason="{}", count=1):
     ids=["two queues", "one row", "many arms", "three queues"],
 )
 def test_what_had_no_run_is_counted_of_its_arm_and_role_however_long_the_reasons(tracker, uri, client, logged):
-    parent = tracker.open_study(STUDY)
+    parent = open_study(tracker, STUDY)
     parent.log_unbegun(logged)
     assert len(client.get_run(parent.run_id).data.tags[UNBEGUN_TAG]) <= LONGEST_TAG
     found = load_results(uri, STUDY.study_id).unbegun
@@ -593,7 +595,7 @@ def test_what_had_no_run_is_counted_of_its_arm_and_role_however_long_the_reasons
 
 
 def test_promoted_trials_are_read_as_they_were_logged_last(tracker, uri):
-    parent = tracker.open_study(STUDY)
+    parent = open_study(tracker, STUDY)
     assert load_results(uri, STUDY.study_id).promoted == {}
     parent.log_promoted({"vae": [3]})
     parent.log_promoted({"vae": [3, 7], "glow": [0]})
@@ -602,7 +604,7 @@ def test_promoted_trials_are_read_as_they_were_logged_last(tracker, uri):
 
 def test_of_more_arms_than_a_tag_names_the_first_are_kept(tracker, uri):
     logged = unbegun(*((role, f"arm{i:060}") for i in range(50) for role in ("search", "final")))
-    tracker.open_study(STUDY).log_unbegun(logged)
+    open_study(tracker, STUDY).log_unbegun(logged)
     found = load_results(uri, STUDY.study_id).unbegun
     assert len(found) > 30
     assert [(row.role, row.arm) for row in found] == [(row.role, row.arm) for row in logged[: len(found)]]
@@ -611,14 +613,14 @@ def test_of_more_arms_than_a_tag_names_the_first_are_kept(tracker, uri):
 @pytest.mark.parametrize(("name", "value"), [("count", 0), ("count", 10**12), ("count", "many"), ("role", "cook")])
 def test_counts_that_are_none_are_refused(tracker, uri, client, name, value):
     row = {"role": "search", "arm": "vae", "reason": "why", "count": 1} | {name: value}
-    client.set_tag(tracker.open_study(STUDY).run_id, UNBEGUN_TAG, json.dumps([row]))
+    client.set_tag(open_study(tracker, STUDY).run_id, UNBEGUN_TAG, json.dumps([row]))
     with pytest.raises(TrackingError, match=f"is not as a study logs it .*{name}"):
         load_results(uri, STUDY.study_id)
 
 
 @pytest.mark.parametrize("state", [RunState.PRUNED, RunState.DIVERGED, RunState.COMPLETE])
 def test_rescues_are_read_of_the_curve_where_a_run_ended_before_it_was_measured(tracker, uri, state):
-    run = tracker.open_study(STUDY).start_run("vae #0", "search", "vae", 0, CONFIG, 0)
+    run = open_study(tracker, STUDY).start_run("vae #0", "search", "vae", 0, CONFIG, 0)
     for record, rescues in zip(RECORDS, (0.0, 1.0, 2.0), strict=True):
         run.log_evaluation(replace(record, values=record.values | {"train/rescues": rescues}))
     if state == RunState.COMPLETE:
@@ -635,20 +637,20 @@ def test_a_study_is_listed_with_no_date_where_none_is_known(began, date):
 
 
 def test_a_study_that_logged_no_ranges_is_read_without(tracker, uri, client):
-    parent = tracker.open_study(STUDY)
+    parent = open_study(tracker, STUDY)
     client.delete_tag(parent.run_id, "reparam.space")
     assert load_results(uri, STUDY.study_id).space == {}
 
 
 def test_ranges_that_are_none_are_refused(tracker, uri, client):
-    parent = tracker.open_study(STUDY)
+    parent = open_study(tracker, STUDY)
     client.set_tag(parent.run_id, "reparam.space", '{"vae": [2, 64]}')
     with pytest.raises(TrackingError, match="is not as a study logs it"):
         load_results(uri, STUDY.study_id)
 
 
 def test_reports_read_back_what_was_logged(tracker, uri):
-    parent = tracker.open_study(STUDY)
+    parent = open_study(tracker, STUDY)
     run_id = write_run(parent, "search", number=2)
     final_id = write_run(parent, "final")
     parent.select({"glow": {"number": 2, "config_hash": CONFIG.hash}})
@@ -706,7 +708,7 @@ def test_reports_read_back_what_was_logged(tracker, uri):
 
 def test_pictures_are_read_of_the_best_trials_of_each_arm_alone(tracker, uri, monkeypatch):
     monkeypatch.setattr("bench.tracking.reading.reader.TRIALS_PICTURED", 2)
-    parent = tracker.open_study(STUDY)
+    parent = open_study(tracker, STUDY)
     runs = [write_run(parent, "search", number=number) for number in range(3)]
     for run, value in zip(runs, (3.0, 1.0, 2.0), strict=True):
         tracker.client.log_metric(run, "validation/bits_per_dim", value, step=1)
@@ -714,14 +716,14 @@ def test_pictures_are_read_of_the_best_trials_of_each_arm_alone(tracker, uri, mo
 
 
 def test_every_run_has_its_page_where_the_ui_shows_an_embedded_store(tracker, uri):
-    parent = tracker.open_study(STUDY)
+    parent = open_study(tracker, STUDY)
     run = write_run(parent, "search", number=2)
     (url,) = load_results(uri, STUDY.study_id).runs["url"]
     assert url.startswith(f"{UI_ADDRESS}/#/experiments/{parent.experiment_id}/runs/{run}?")
 
 
 def test_final_runs_of_a_configuration_that_is_no_longer_selected_are_superseded(tracker, uri):
-    parent = tracker.open_study(STUDY)
+    parent = open_study(tracker, STUDY)
     old, new = write_run(parent, "final"), write_run(parent, "final", config=OTHER)
     parent.select({"glow": {"number": 0, "config_hash": CONFIG.hash}})
     parent.select({"glow": {"number": 1, "config_hash": OTHER.hash}})
@@ -732,7 +734,7 @@ def test_final_runs_of_a_configuration_that_is_no_longer_selected_are_superseded
 
 
 def test_a_run_is_found_by_the_first_digits_of_its_identifier_with_all_that_measures_it_again(tracker, uri, model):
-    parent = tracker.open_study(replace(STUDY, settings={**STUDY.settings, "dataset": "mine.npz", "grey_levels": 17}))
+    parent = open_study(tracker, replace(STUDY, settings={**STUDY.settings, "dataset": "mine.npz", "grey_levels": 17}))
     run_id = write_run(parent, "final")
     found = load_run(uri, run_id[:8])
     assert (found.run_id, found.role, found.seed, found.backend, found.evaluations) == (run_id, "final", 7, "jax", 3)
@@ -745,7 +747,7 @@ def test_a_run_is_found_by_the_first_digits_of_its_identifier_with_all_that_meas
 
 
 def test_an_unknown_run_or_the_run_of_a_study_is_refused(tracker, uri):
-    parent = tracker.open_study(STUDY)
+    parent = open_study(tracker, STUDY)
     for wrong in ("nothing", "'; DROP TABLE runs", "0" * 32, "abc"):
         with pytest.raises(TrackingError, match="32 hexadecimal digits or the first few"):
             load_run(uri, wrong)
@@ -756,14 +758,14 @@ def test_an_unknown_run_or_the_run_of_a_study_is_refused(tracker, uri):
 
 
 def test_a_run_without_tables_is_read_as_one_that_has_none(tracker, uri):
-    run = tracker.open_study(STUDY).start_run("r", "final", "glow", 0, CONFIG)
+    run = open_study(tracker, STUDY).start_run("r", "final", "glow", 0, CONFIG)
     run.finish(RunState.COMPLETE)
     uploaded(run)
     assert load_results(uri, STUDY.study_id).tables == {}
 
 
 def test_a_study_without_runs_is_read_as_empty_frames_of_the_schema(tracker, uri):
-    tracker.open_study(STUDY)
+    open_study(tracker, STUDY)
     results = load_results(uri, STUDY.study_id)
     assert list(results.runs.columns) == RUN_COLUMNS
     assert list(results.measurements.columns) == MEASUREMENT_COLUMNS
@@ -772,9 +774,9 @@ def test_a_study_without_runs_is_read_as_empty_frames_of_the_schema(tracker, uri
 
 
 def test_a_continued_study_is_the_same_parent_run_with_its_settings_anew(tracker, client, uri):
-    first = tracker.open_study(STUDY)
+    first = open_study(tracker, STUDY)
     first.finish(RunState.INTERRUPTED)
-    again = tracker.open_study(replace(STUDY, settings={**STUDY.settings, "trials": 9}))
+    again = open_study(tracker, replace(STUDY, settings={**STUDY.settings, "trials": 9}))
     assert again.run_id == first.run_id
     assert client.get_run(again.run_id).info.status == "RUNNING"
     assert load_results(uri, STUDY.study_id).settings["trials"] == 9
@@ -783,7 +785,7 @@ def test_a_continued_study_is_the_same_parent_run_with_its_settings_anew(tracker
 def test_studies_are_listed_newest_first_and_do_not_mix(tracker, uri):
     other = replace(STUDY, study_id="tiny-digits-other", name="tiny")
     for study in (STUDY, other):
-        write_run(tracker.open_study(study))
+        write_run(open_study(tracker, study))
     assert list_studies(uri) == [other.study_id, STUDY.study_id]
     assert len(load_results(uri, other.study_id).runs) == 1
 
@@ -791,14 +793,14 @@ def test_studies_are_listed_newest_first_and_do_not_mix(tracker, uri):
 def test_an_unknown_study_is_refused_with_those_that_are_known(tracker, uri):
     with pytest.raises(TrackingError, match=r"no study 'nothing' in sqlite:.*: it holds none"):
         load_results(uri, "nothing")
-    tracker.open_study(STUDY)
+    open_study(tracker, STUDY)
     with pytest.raises(TrackingError, match=rf"no study 'else' in sqlite:.*: it holds {STUDY.study_id}"):
         load_results(uri, "else")
 
 
 @pytest.mark.parametrize(
     "open_store",
-    [lambda uri, path: Tracker(uri, path, path).open_study(STUDY), lambda uri, path: list_studies(uri)],
+    [lambda uri, path: open_study(Tracker(uri, path, path), STUDY), lambda uri, path: list_studies(uri)],
     ids=["write", "read"],
 )
 def test_an_unreachable_store_is_reported_without_its_credentials(open_store, tmp_path, monkeypatch):
@@ -810,7 +812,7 @@ def test_an_unreachable_store_is_reported_without_its_credentials(open_store, tm
 
 @pytest.mark.parametrize("lost", [MlflowException("no answer"), ConnectionError("no answer")])
 def test_a_store_that_goes_away_while_it_is_read_is_reported_in_a_line(tracker, uri, monkeypatch, lost):
-    tracker.open_study(STUDY)
+    open_study(tracker, STUDY)
 
     def away(*arguments):
         raise lost
@@ -821,7 +823,7 @@ def test_a_store_that_goes_away_while_it_is_read_is_reported_in_a_line(tracker, 
 
 
 def test_the_charts_of_a_run_begin_with_copies_of_its_bits_per_dim(tracker, client):
-    run = tracker.open_study(STUDY).start_run("r", "final", "vae", 0, CONFIG)
+    run = open_study(tracker, STUDY).start_run("r", "final", "vae", 0, CONFIG)
     values = {"train/bits_per_dim": 3.0, "validation/bits_per_dim": 3.1, "train/loss": 9.0}
     run.log_evaluation(EvaluationRecord(1, 128, 0.5, values))
     run.log_measurements([Measurement("test", "bits_per_dim", 2.5, 0.01, 64), Measurement("test", "nll_nats", 9.0)])
