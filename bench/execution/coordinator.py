@@ -241,6 +241,9 @@ class Coordinator:
             return self._select()
         if self._keeper.has_begun_finals:
             return self._select()
+        # Fewer where their time is too short for all: none passes its first rung before all of them have begun.
+        planned = self._keeper.plan.trials
+        trials = {name: min(number, planned[name]) for name, number in trials.items()}
         # Those that an earlier process, or a shorter time, added are compared too.
         begun = {name: {each.number for each in search.attempts()} for name, search in self.study.searches.items()}
         trials = {name: max(number, len(begun[name])) if number else 0 for name, number in trials.items()}

@@ -173,6 +173,15 @@ def test_a_search_that_takes_as_long_as_planned_has_the_trials_that_were_asked_f
     assert all(finals[arm] >= 0.9 * budgets[arm] for arm in finals)
 
 
+def test_of_more_trials_than_the_time_is_planned_for_as_many_begin_and_the_best_is_trained_to_the_end(run, simulated):
+    _, session = run(seconds=90.0, trials=60, study=replace(STUDY, arms=STUDY.arms[:1]))
+    planned = plan_time(session.bound, {"vae": SPEED}).trials["vae"]
+    assert 1 < planned < 60
+    assert len(session.searches["vae"].settled()) == planned
+    whole = session.bound.base(STUDY.arm("vae")).training.evaluations
+    assert max(until for role, _, _, until in simulated.trained if role == "search") == whole
+
+
 def test_an_arm_alone_has_the_whole_time(run, simulated):
     seconds, _ = run(study=replace(STUDY, arms=STUDY.arms[:1]))
     assert seconds == pytest.approx(TIME - END_SECONDS, rel=0.05)
