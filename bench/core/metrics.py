@@ -6,6 +6,7 @@ import re
 from dataclasses import dataclass
 
 from bench.core.errors import SettingsError
+from bench.core.sequences import BITS_PER_DIM
 
 
 @dataclass(frozen=True)
@@ -17,6 +18,10 @@ class Metric:
     unit: str
     higher_is_better: bool | None
     definition: str
+
+    def unit_on(self, unit_of_data: str) -> str:
+        """Its unit on data whose likelihoods per dimension have another one than bits/dim: bits/character of text."""
+        return unit_of_data if self.unit == BITS_PER_DIM else self.unit
 
 
 SMALLEST_SET = 50
@@ -291,13 +296,20 @@ METRICS: dict[str, Metric] = CODES | {
             "its own (after Meehan et al. 2020): 0.5 for a perfect sampler, near 1 for one that memorises. Samples "
             "with non-finite values are left out.",
         ),
-        *_with_floor(
+        Metric(
             "trigram_divergence",
             "Divergence of trigrams",
             "bits",
             False,
             "Of text: the Jensen-Shannon divergence (Lin 1991) between the shares of all runs of three symbols among "
             "samples and among as many held-out windows, 0 to 1. It is biased upwards by few windows.",
+        ),
+        Metric(
+            f"trigram_divergence{FLOOR_SUFFIX}",
+            "Divergence of trigrams, of training text",
+            "bits",
+            False,
+            "The same of training windows in the samples' place: what a perfect sampler would score.",
         ),
         Metric(
             "copied_share",
@@ -396,8 +408,8 @@ METRICS: dict[str, Metric] = CODES | {
             "Operations per image",
             "FLOP",
             False,
-            "Floating-point operations of one likelihood of one image, a forward pass, as the backend counts them in "
-            "its program; a multiply-add is two.",
+            "Floating-point operations of one likelihood of one image, a forward pass, counted from the model's "
+            "configuration: two for each multiply-add of a product or convolution.",
         ),
         Metric(
             "peak_fraction",

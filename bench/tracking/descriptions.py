@@ -82,16 +82,16 @@ def run_note(
         measured: its measurements.
     """
     ended = f"**{state.replace('_', ' ').capitalize()}.**" + (f" {plain(reason)}." if reason else "")
-    values = [_value(row) for row in measured if row.metric == "bits_per_dim"]
+    values = [_value(row, study.dataset.unit) for row in measured if row.metric == "bits_per_dim"]
     lines = [ended, *values, rank and f"{rank}.", f"Part of [{plain(study.study_id)}]({parent})."]
     return "\n\n".join(line for line in lines if line) + "\n"
 
 
-def _value(row: Measurement) -> str:
+def _value(row: Measurement, unit: str) -> str:
     error = "" if row.standard_error is None else f" ± {row.standard_error:.4f}"
     over = "" if row.standard_error is None else f"; ± is the standard error over {row.n:,} images"
     about = f" ({row.bound}{over})" if row.bound else ""
-    return f"{row.value:.4f}{error} {METRICS[row.metric].unit} on {plain(row.split)}{about}."
+    return f"{row.value:.4f}{error} {METRICS[row.metric].unit_on(unit)} on {plain(row.split)}{about}."
 
 
 def registered_model_note(study: StudyDescription, name: str, uri: str) -> str:
@@ -99,8 +99,8 @@ def registered_model_note(study: StudyDescription, name: str, uri: str) -> str:
     height, width, channels = study.dataset.image_shape
     return f"""*{plain(study.question)}* Data: {plain(study.dataset.name)}.
 
-The alias `champion` is the final run of the selected configuration with the lowest bits/dim on *validation* at the end
-of its training (one-sample bound). The choice does not use the test split.
+The alias `champion` is the final run of the selected configuration with the lowest {study.dataset.unit} on
+*validation* at the end of its training (one-sample bound). The choice does not use the test split.
 
 Serve it, with reparam-bench's environment active:
 
@@ -110,13 +110,14 @@ Ask for samples, others at each request unless `params` has a `seed`:
 
     {sample_request()}
 
-or for the bits/dim of images (high for images unlike those of training), as the file `serving_input_example.json` among
-the logged model's artifacts does: `inputs` is a list of images, each {height}x{width}x{channels} integers from 0 to
-{study.dataset.grey_levels - 1}, and `params` may set `importance_samples` (64) and `seed` (0).
+or for the {study.dataset.unit} of {study.dataset.noun} (high for those unlike the training data), as the file
+`serving_input_example.json` among the logged model's artifacts does: `inputs` is a list of images, each
+{height}x{width}x{channels} integers from 0 to {study.dataset.grey_levels - 1}, and `params`
+may set `importance_samples` (64) and `seed` (0).
 """
 
 
-def version_note(run: LoggedRun) -> str:
+def version_note(run: LoggedRun, unit: str) -> str:
     """The description of a registered model's version: the final run that it is."""
-    reached = "" if run.validation is None else f": {run.validation:.4f} bits/dim on validation (one-sample bound)"
+    reached = "" if run.validation is None else f": {run.validation:.4f} {unit} on validation (one-sample bound)"
     return f"The final run of {plain(run.arm)} from seed {run.seed}{reached}."

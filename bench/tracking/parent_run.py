@@ -289,7 +289,7 @@ class ParentRun:
             about = registered_model_note(self.study, name, self.tracker.uri)
 
             def registered(name: str = name, run: LoggedRun = run, about: str = about) -> str:
-                return register(self.client, name, run.run_id, about, version_note(run))
+                return register(self.client, name, run.run_id, about, version_note(run, self.study.dataset.unit))
 
             names.append(self.tracker.request(registered, f"does not register {name!r}"))
         return names

@@ -110,7 +110,7 @@ def _model(
             raise TrackingError(f"the model of run {logged.run_id} cannot be loaded: {shorten(str(error))}") from error
 
 
-def measurements_frame(evaluation: Evaluation) -> pd.DataFrame:
+def measurements_frame(evaluation: Evaluation, info: DatasetInfo) -> pd.DataFrame:
     """The measurements as rows, with unit and direction of each metric."""
     rows = []
     for row in evaluation.measurements:
@@ -124,7 +124,7 @@ def measurements_frame(evaluation: Evaluation) -> pd.DataFrame:
                 "standard_error": row.standard_error,
                 "monte_carlo_error": row.monte_carlo_error,
                 "n": row.n,
-                "unit": metric.unit,
+                "unit": metric.unit_on(info.unit),
                 "higher_is_better": metric.higher_is_better,
                 "bound": bound.get("kind"),
                 "importance_samples": bound.get("importance_samples"),
@@ -152,7 +152,7 @@ def write_evaluation(evaluation: Evaluation, info: DatasetInfo, folder: Path) ->
         _write(folder / name, content)
     for picture in evaluation.pictures:
         _write(folder / "images" / f"{picture.kind}.png", picture.png)
-    return _write(folder / "measurements.csv", measurements_frame(evaluation).to_csv(index=False).encode())
+    return _write(folder / "measurements.csv", measurements_frame(evaluation, info).to_csv(index=False).encode())
 
 
 def _write(path: Path, content: bytes) -> Path:

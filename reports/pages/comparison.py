@@ -12,6 +12,7 @@ from reports.pages.files import write_file
 from reports.pages.templates import markdown
 from reports.text import tables
 from reports.text.tables import Cell, Table
+from reports.units import in_unit_of
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -21,9 +22,12 @@ if TYPE_CHECKING:
 
 def write_comparison(comparison: Comparison, folder: Path) -> Path:
     """Write ``compare.md`` and ``changes.csv`` into a folder; the path of the former."""
-    write_file(folder / "changes.csv", _frame(comparison).to_csv(index=False, lineterminator="\n"))
+    dataset = comparison.before.results.dataset
+    numbers = _frame(comparison).to_csv(index=False, lineterminator="\n")
+    write_file(folder / "changes.csv", in_unit_of(dataset, numbers))
     shown = [table for table in (changes(comparison), codes(comparison), *configurations(comparison)) if table.rows]
-    return write_file(folder / "compare.md", markdown("compare.md.j2", comparison=comparison, tables=shown))
+    page = markdown("compare.md.j2", comparison=comparison, tables=shown)
+    return write_file(folder / "compare.md", in_unit_of(dataset, page))
 
 
 def changes(comparison: Comparison) -> Table:

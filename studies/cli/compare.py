@@ -114,17 +114,18 @@ def _print(comparison: Comparison) -> None:
 
     from reports.formatting import NO_BREAK
     from reports.pages.comparison import changes
+    from reports.units import in_unit_of
 
-    console = open_console()
-    for sentence in comparison.headlines:
+    console, dataset = open_console(), comparison.before.results.dataset
+    for sentence in in_unit_of(dataset, comparison.headlines):
         console.print(Text(sentence, style="bold"))
     if comparison.changes:
         for sentence in comparison.refused:
             console.print(Text(sentence))
-    data = changes(comparison)
+    data = in_unit_of(dataset, changes(comparison))
     by_arm: dict[str, list[list[str]]] = {}
     for change, cells in zip(comparison.changes, data.rows, strict=True):
-        label, unit = change.about.label, change.about.unit
+        label, unit = change.about.label, in_unit_of(dataset, change.about.unit)
         values = [cell.text.removesuffix(f"{NO_BREAK}{unit}") for cell in cells[1:6]]
         notes = [note for note in cells[0].notes if note.lower() != label.lower()]
         by_arm.setdefault(change.arm, []).append([", ".join([label, *notes]), *values])

@@ -182,6 +182,7 @@ def compare_several(studies: Sequence[Study], output: Path, console: Console) ->
     from reports.pages.data_sets import write_data_sets
     from reports.pages.train_sizes import write_train_sizes
     from reports.text import data_sets, train_sizes
+    from reports.units import in_unit_of
 
     data = [study.results.dataset for study in studies]
     _check_units(
@@ -197,12 +198,13 @@ def compare_several(studies: Sequence[Study], output: Path, console: Console) ->
 
     if are_train_sizes(studies):
         sizes = over_train_sizes(studies)
-        folder, headline = folder_of("train-sizes"), train_sizes.headline(sizes)
-        _print(headline, train_sizes.details(sizes), train_sizes.likelihoods(sizes), console)
+        folder, headline = folder_of("train-sizes"), in_unit_of(data[0], train_sizes.headline(sizes))
+        said = train_sizes.details(sizes), train_sizes.likelihoods(sizes)
+        _print(headline, *in_unit_of(data[0], said), console)
         return "" if sizes.compared else headline, write_train_sizes(sizes, folder)
     found = over_data_sets(studies)
-    folder, headline = folder_of("data-sets"), data_sets.headline(found)
-    _print(headline, data_sets.details(found), data_sets.likelihoods(found), console)
+    folder, headline = folder_of("data-sets"), in_unit_of(data[0], data_sets.headline(found))
+    _print(headline, *in_unit_of(data[0], (data_sets.details(found), data_sets.likelihoods(found))), console)
     return "" if found.ranked else headline, write_data_sets(found, folder)
 
 

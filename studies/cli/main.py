@@ -453,7 +453,7 @@ def evaluate(
             evaluation = evaluate(uri, logged, data, protocol, evaluation_images, callbacks, annealing, model_file)
             progress.finish_run()
         folder = write_evaluation(evaluation, data.info, output / "evaluations" / logged.run_id)
-    print_evaluation(evaluation, console)
+    print_evaluation(evaluation, data.info, console)
     typer.echo(folder)
 
 

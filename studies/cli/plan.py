@@ -196,8 +196,8 @@ def _sizes(arm: ArmPlan) -> str:
     return f"{' to '.join(ends)} parameters"
 
 
-def print_evaluation(evaluation: Evaluation, console: Console) -> None:
-    """Print every measurement of a run with its errors, and why others are missing."""
+def print_evaluation(evaluation: Evaluation, info: DatasetInfo, console: Console) -> None:
+    """Print every measurement of a run on this data with its errors, and why others are missing."""
     groups: dict[str, list[Measurement]] = {}
     for row in evaluation.measurements:
         stated = str(row.bound) if row.bound else ""
@@ -208,7 +208,7 @@ def print_evaluation(evaluation: Evaluation, console: Console) -> None:
                 METRICS[row.metric].label,
                 f"{row.value:.6g}",
                 *("" if error is None else f"{error:.2g}" for error in (row.standard_error, row.monte_carlo_error)),
-                METRICS[row.metric].unit,
+                METRICS[row.metric].unit_on(info.unit),
                 "" if row.n is None else str(row.n),
             ]
             for row in rows

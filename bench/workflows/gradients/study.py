@@ -36,7 +36,7 @@ CLOSED_FORM_STEPS = 5
 
 
 def count_steps(settings: GradientSettings) -> int:
-    """How often :func:`measure_gradients` reports a step."""
+    """How often :func:`run_gradient_study` reports a step."""
     return CLOSED_FORM_STEPS + len(_gradients_wanted(settings))
 
 
