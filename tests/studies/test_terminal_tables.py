@@ -8,6 +8,7 @@ from bench.checks.conformance import CheckResult, Outcome
 from bench.checks.doctor import Finding, Status
 from bench.core.metrics import METRICS
 from bench.core.results import Measurement
+from bench.data.dataset import DatasetInfo
 from bench.evaluation.metrics import Evaluation
 from reports.analysis.comparison import compare as compare_studies
 from reports.analysis.results import Study
@@ -24,6 +25,8 @@ LEVELS = {
     "a dense one": [2.5, 2.51, 2.52],
 }
 FAMILIES = dict(zip(LEVELS, ("vae", "glow", "glow", "vae"), strict=True))
+
+INFO = DatasetInfo("digits", (8, 8, 1), 17, {}, 0, "")
 
 
 @pytest.fixture
@@ -69,7 +72,7 @@ def test_an_evaluation_breaks_no_number(printed, columns):
         for metric in METRICS
     ]
     evaluation = Evaluation(rows)
-    lines = printed(columns, lambda: print_evaluation(evaluation, open_console()))
+    lines = printed(columns, lambda: print_evaluation(evaluation, INFO, open_console()))
     assert max(map(len, lines)) <= columns
     assert sum(line.count("-12345.7") for line in lines) == len(METRICS)
     assert sum(line.count("0.00012") for line in lines) == 2 * len(METRICS)
