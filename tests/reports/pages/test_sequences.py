@@ -10,9 +10,14 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from bench.core.metrics import METRICS
 from bench.core.results import TABLES, StudyResults
 from bench.core.sequences import to_wav
 from reports import write_report
+from reports.analysis.comparison import compare
+from reports.analysis.results import Study
+from reports.pages.comparison import write_comparison
+from studies.cli.compare import _print as print_comparison
 
 HOSTILE = "</code><script>alert(1)</script>"
 TEXT = {"kind": "text", "encoding": "characters", "symbols": sorted({*HOSTILE, "\n", "e", "x"}), "grey_levels": 20}
@@ -88,3 +93,20 @@ def test_images_are_in_bits_per_dim_and_have_no_sequences(finished, tmp_path):
     assert "bits/dim" in page
     assert "<audio" not in page
     assert "passages" not in page.partition("</style>")[2]
+
+
+def test_a_comparison_of_two_studies_of_a_text_is_in_its_unit(finished, tmp_path, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "200")
+    text = dataclasses.replace(finished, dataset={**finished.dataset, **TEXT})
+    found = compare(Study(text), Study(text))
+    page = write_comparison(found, tmp_path)
+    print_comparison(found)
+    said = page.read_text() + (tmp_path / "changes.csv").read_text() + capsys.readouterr().out
+    assert "bits/dim" not in said
+    assert said.count("bits/character") >= 3
+
+
+def test_a_metric_knows_its_unit_on_any_data():
+    assert METRICS["bits_per_dim"].unit_on("bits/character") == "bits/character"
+    assert METRICS["code_xz"].unit_on("bits/sample") == "bits/sample"
+    assert METRICS["nll_nats"].unit_on("bits/sample") == "nats"
