@@ -99,8 +99,9 @@ def registered_model_note(study: StudyDescription, name: str, uri: str) -> str:
     height, width, channels = study.dataset.image_shape
     return f"""*{plain(study.question)}* Data: {plain(study.dataset.name)}.
 
-The alias `champion` is the final run of the selected configuration with the lowest {study.dataset.unit} on
-*validation* at the end of its training (one-sample bound). The choice does not use the test split.
+The alias `champion` is the final run of the selected configuration that has the
+lowest {study.dataset.unit} on *validation* at the end of its training (one-sample bound). The choice does not use the
+test split.
 
 Serve it, with reparam-bench's environment active:
 

@@ -55,6 +55,7 @@ NAMED: dict[str, str] = {
     "LeCun, Cortes and Burges 1998": "lecun1998mnist",
     "Alpaydin and Kaynak 1998": "alpaydin1998digits",
     "Krizhevsky 2009": "krizhevsky2009learning",
+    "Lin 1991": "lin1991divergence",
     "Lippe, UvA deep learning tutorials": "lippe2022uva",
     "Lourie et al. 2024": "lourie2024show",
     "Maaløe et al. 2019": "maaloe2019biva",

@@ -282,7 +282,8 @@ def test_a_long_text_takes_no_time(part):
     began = time.process_time()
     redact(part * 5_000)
     redact(f"http://h/?{part * 5_000}=")
-    assert time.process_time() - began < 2.0
+    # What took quadratic time took minutes.
+    assert time.process_time() - began < 10.0
 
 
 @given(
