@@ -63,10 +63,16 @@ def below(row, what):
     )
 
 
+def open_details(summary):
+    """Unfold by the keyboard: a figure that is drawn between a mouse's press and its release moves the page."""
+    summary.press("Enter")
+    sync_api.expect(summary.locator("..")).to_have_attribute("open", "")
+
+
 def unfold(page):
     """Open all that is folded, the outer before the inner, as a reader without scripts would."""
     for summary in page.locator("details > summary").all():
-        summary.click()
+        open_details(summary)
 
 
 def all_trials(page):
@@ -105,7 +111,7 @@ def test_failures_are_shown(opened):
 def test_a_table_sorts_by_its_head(opened):
     watched = opened()
     page = watched.page
-    all_trials(page).locator("summary").click()
+    open_details(all_trials(page).locator("summary"))
     table = all_trials(page).locator("table.sortable")
     head = table.get_by_role("columnheader", name="Trial")
 
@@ -135,8 +141,7 @@ def test_a_trial_is_selected_by_its_mark_or_by_the_keyboard(opened):
     assert chosen.get_by_role("link").count() == 1
     chosen.get_by_role("button", name="Close").click()
     assert not chosen.is_visible()
-    all_trials(page).locator("summary").focus()
-    page.keyboard.press("Enter")
+    open_details(all_trials(page).locator("summary"))
     all_trials(page).locator("tbody button").first.focus()
     page.keyboard.press("Enter")
     assert chosen.is_visible()
