@@ -80,7 +80,7 @@ def _check_promotion(text: str) -> str:
     return str(Promotion.parse(text))
 
 
-@checked_dataclass(frozen=True, config=ConfigDict(arbitrary_types_allowed=True))
+@checked_dataclass(frozen=True, config=ConfigDict(arbitrary_types_allowed=True, extra="forbid"))
 class Arm:
     """One side of a comparison: a model, its swept parameters, and its training.
 
@@ -128,7 +128,7 @@ class Arm:
         return self.model.family
 
 
-@checked_dataclass(frozen=True, config=ConfigDict(arbitrary_types_allowed=True))
+@checked_dataclass(frozen=True, config=ConfigDict(arbitrary_types_allowed=True, extra="forbid"))
 class Study:
     """A question, and the arms whose comparison answers it.
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+from bench.core.warmups import WARMUPS, long_warmups
 from bench.study.config import RunConfig
 from bench.study.definition import BUDGETS, CONVERGENT_EPOCHS, Arm, BoundStudy
 from bench.study.eta import Eta, Expected
@@ -137,6 +138,20 @@ def expected_memory(bound: BoundStudy, plans: list[ArmPlan]) -> Memory:
     kept = min(BYTES_PER_RUN * bound.runs, MOST_KEPT_BYTES)
     first = PROCESS_BYTES.get(bound.settings.backend, max(PROCESS_BYTES.values()))
     return Memory(images, first + kept + images + batch + BYTES_PER_PARAMETER * parameters)
+
+
+def too_long_warmups(bound: BoundStudy) -> list[str]:
+    """Sentences on the arms whose training is mostly warm-up, which a reader should know before it begins."""
+    found = []
+    for arm in bound.study.arms:
+        config = bound.configure(arm, middle_values(arm.sweep))
+        steps = config.training.steps
+        found += [
+            f"{arm.name}: its {WARMUPS[name]} rises over {name}={warmup}, and a run takes {steps:,} steps: give it a "
+            "larger budget, or a shorter warm-up"
+            for name, warmup in long_warmups(config.parameters(), steps).items()
+        ]
+    return found
 
 
 def study_eta(bound: BoundStudy) -> Eta:

@@ -20,7 +20,7 @@ _EXACT = 2**53
 Whole = Annotated[int, Field(ge=-_EXACT, le=_EXACT)]
 
 
-@dataclass(frozen=True, config=ConfigDict(strict=True))
+@dataclass(frozen=True, config=ConfigDict(strict=True, extra="forbid"))
 class Integers:
     """Whole numbers from ``low`` to ``high``, both included.
 
@@ -51,7 +51,7 @@ class Integers:
         return self.low, self.high
 
 
-@dataclass(frozen=True, config=ConfigDict(strict=True, allow_inf_nan=False))
+@dataclass(frozen=True, config=ConfigDict(strict=True, allow_inf_nan=False, extra="forbid"))
 class Reals:
     """Real numbers from ``low`` to ``high``.
 
@@ -82,7 +82,7 @@ class Reals:
         return self.low, self.high, self.low + (self.high - self.low) * 0.382
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=ConfigDict(extra="forbid"))
 class Choices:
     """One of several values.
 

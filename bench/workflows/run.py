@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -36,7 +37,7 @@ from bench.data.registry import load
 from bench.runtime.backend import select_backend
 from bench.study.definition import AUTO, PRUNERS, SAMPLERS, Arm, BoundStudy, Earlier, Study, StudySettings
 from bench.study.eta import TimeLeft
-from bench.study.plan import study_eta
+from bench.study.plan import study_eta, too_long_warmups
 from bench.study.reference_model import RUN_KIND, reference_study, too_large
 
 if TYPE_CHECKING:
@@ -242,7 +243,10 @@ def run(
         )
         # Said before the restart.
         quiet = Console(quiet=True) if restarted else console
-        bound, time_plan = _with_budget(bound, lambda text: quiet.print(text, highlight=False, markup=False))
+        say = partial(quiet.print, highlight=False, markup=False)
+        bound, time_plan = _with_budget(bound, say)
+        for line in [] if settings.smoke else too_long_warmups(bound):
+            say(f"warm-up   {line}")
         running = os.environ.pop(RUNNING_STUDY_VARIABLE, bound.study_id)
         if running != bound.study_id:
             raise DataError(

@@ -132,12 +132,12 @@ def stopped_early(study: Study, arm: str) -> set[str]:
     between evaluations, as :class:`bench.study.config.TrainingConfig` counts them. A run that does not say is in none.
     """
     runs = study.finals[arm].runs.set_index("run_id")
-    images, evaluations, batch = (_setting(runs, name) for name in ("images", "evaluations", "batch_size"))
+    images, evaluations, batch = (setting(runs, name) for name in ("images", "evaluations", "batch_size"))
     budget = np.maximum(1, np.round(images / batch / evaluations)) * evaluations * batch
     return {curve.run_id for curve in final_curves(study, arm) if curve.images[-1] < budget[curve.run_id]}
 
 
-def _setting(runs: pd.DataFrame, name: str) -> pd.Series:
+def setting(runs: pd.DataFrame, name: str) -> pd.Series:
     """A training setting of each run, NaN where it was not logged."""
     found = pd.Series(np.nan, runs.index)
     for column in (f"param.{name}", f"param.training.{name}"):

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 
 from bench.core.results import RunState
+from bench.core.warmups import long_warmups
 from reports.analysis import convergence, statistics
 from reports.analysis.convergence import State
 from reports.analysis.results import LIKELIHOOD, select
@@ -92,10 +93,22 @@ def _missing(value: Any) -> bool:
     return value is None or (isinstance(value, float) and math.isnan(value))
 
 
+def warmups_to_sweep(steps: float) -> str:
+    """Steps of a warm-up that leave most of a training of so many steps, as Python writes them."""
+    return _written(sorted({0, round(steps / 10), round(steps / 3)}))
+
+
 def _swept(run: Any, name: str) -> str:
     """The values to sweep, as Python writes them."""
     own = run[f"param.{name}"]
     values = [own * times for times in TIMES] if _used(run, name) else VALUES[name]
+    images, batch = (pd.to_numeric(run.get(f"param.{each}"), errors="coerce") for each in ("images", "batch_size"))
+    if images > 0 and batch > 0 and any(long_warmups({name: value}, images / batch) for value in values):
+        return warmups_to_sweep(images / batch)
+    return _written(values)
+
+
+def _written(values: Iterable[float]) -> str:
     return f"({', '.join(map(plain, values))})"
 
 

@@ -29,6 +29,7 @@ from bench.study.plan import (
     expected_memory,
     plan,
     plan_reference,
+    too_long_warmups,
     total_seconds,
 )
 from bench.study.reference_model import too_large
@@ -92,6 +93,8 @@ def print_plan(bound: BoundStudy, console: Console) -> None:
         line(f"promoted  {', '.join(settings.promote)}, to the whole budget: the run checks them (not in the estimate)")
     for text in by_budget:
         line(f"time      {text}")
+    for text in [] if settings.smoke else too_long_warmups(bound):
+        line(f"warm-up   {text}")
     memory = expected_memory(bound, plans)
     once = " once for all" if settings.workers not in (None, 1) else ""
     line(

@@ -70,6 +70,21 @@ def test_a_bad_setting_is_refused_by_name_with_its_value_and_what_is_accepted(ba
     assert "\n" not in str(raised.value)
 
 
+@pytest.mark.parametrize(
+    ("make", "misspelt"),
+    [
+        (lambda: Arm(VAEConfig(), swep={}), "swep"),
+        (lambda: Study("s", "?", (VAE,), sampelr="random"), "sampelr"),
+        (lambda: Integers(1, 8, lgo=True), "lgo"),
+        (lambda: Reals(1e-4, 1e-2, lgo=True), "lgo"),
+        (lambda: Choices((1, 2), whne={}), "whne"),
+    ],
+)
+def test_a_misspelt_argument_is_refused(make, misspelt):
+    with pytest.raises(ValidationError, match=rf"{misspelt}\n  Unexpected keyword argument"):
+        make()
+
+
 def test_all_bad_settings_are_named_at_once():
     with pytest.raises(SettingsError, match=r"trials=0.*; seeds=0"):
         StudySettings.from_options({"trials": 0, "seeds": 0})

@@ -8,8 +8,9 @@ import pytest
 
 from bench.data.bundled import DIGITS
 from bench.data.keras_datasets import CIFAR10
+from bench.study.config import TrainingConfig
 from bench.study.definition import Arm, BoundStudy, Study, StudySettings
-from bench.study.plan import expected_memory, plan, total_seconds
+from bench.study.plan import expected_memory, plan, too_long_warmups, total_seconds
 from bench.study.search_space import Integers
 from models.glow.config import GlowConfig
 from models.vae.config import VAEConfig
@@ -74,6 +75,26 @@ def test_a_plan_lists_each_arm_with_finite_positive_times(tiny_study):
 )
 def test_more_of_anything_takes_longer(tiny_study, more):
     assert planned(tiny_study, **more)[1] > planned(tiny_study)[1]
+
+
+def test_an_arm_that_is_warmed_up_for_more_than_half_of_its_training_is_named():
+    arms = (
+        Arm(VAEConfig(kl_warmup_steps=200), training=TrainingConfig(warmup_steps=30), name="slow"),
+        Arm(VAEConfig(kl_warmup_steps=100), training=TrainingConfig(), name="quick"),
+    )
+    study = Study("warm", "?", arms)
+
+    def named(images):
+        return too_long_warmups(BoundStudy(study, StudySettings.from_options({"images": images}), DIGITS, "d"))
+
+    assert named(40_000) == []
+    assert [said.partition(" rises")[0] for said in named(10_000)] == [
+        "slow: its weight of the KL",
+        "quick: its weight of the KL",
+    ]
+    said = named(2_000)
+    assert [each.partition(":")[0] for each in said] == ["slow", "slow", "quick"]
+    assert "its learning rate rises over warmup_steps=30, and a run takes 30 steps: give it a larger budget" in said[1]
 
 
 def memory(study, info=DIGITS, **settings):

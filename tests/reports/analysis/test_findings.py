@@ -107,6 +107,49 @@ def test_runs_that_were_rescued_from_divergence_are_counted(study):
     ]
 
 
+def warming_up(builder, **settings):
+    """The alarms of too long a warm-up, where all final runs of the VAE were trained by batches of 64 images."""
+    for run in builder.runs:
+        if run["role"] == "final" and run["arm"] == "vae":
+            run |= {"param.batch_size": 64} | {f"param.{name}": value for name, value in settings.items()}
+    return [text for text in texts(builder.results(), alarm=True) if text.startswith("Warm-up too long")]
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        (
+            {"kl_warmup_steps": 500},
+            "KL of VAE rises over kl_warmup_steps=500, and 3 of 3 final runs took as few as 188 steps: "
+            "it ended at 38% of it.",
+        ),
+        (
+            {"kl_warmup_steps": 150},
+            "kl_warmup_steps=150, and 3 of 3 final runs took as few as 188 steps: only 20% of its training came after",
+        ),
+        (
+            {"warmup_steps": 400},
+            "the learning rate of VAE rises over warmup_steps=400, and 3 of 3 final runs took as few",
+        ),
+    ],
+)
+def test_a_warm_up_of_more_than_half_of_the_training(study, settings, words):
+    (text,) = warming_up(study(LEVELS, measured=True), **settings)
+    assert words in text
+    name = next(iter(settings))
+    assert text.endswith(f'(--epochs), or sweep {{"{name}": Choices((0, 19, 62))}}.')
+
+
+def test_a_warm_up_that_leaves_most_of_the_training_or_of_a_smoke_run_is_no_alarm(study):
+    assert warming_up(study(LEVELS, measured=True), kl_warmup_steps=90, warmup_steps=90) == []
+    assert warming_up(study(LEVELS, measured=True)) == []
+    builder = study(LEVELS, measured=True)
+    assert len(warming_up(builder, kl_warmup_steps=95)) == 1
+    results = builder.results()
+    results.settings["smoke"] = True
+    assert not any(text.startswith("Warm-up") for text in texts(results, alarm=True))
+
+
 def test_no_active_unit_is_collapse_even_where_the_share_is_not_known(study):
     builder = study(LEVELS, measured=True)
     builder.measurements = [row for row in builder.measurements if row["metric"] != "collapsed_share"]

@@ -46,6 +46,12 @@ def test_it_names_the_settings_in_a_line_to_paste(alarm):
     assert "among its own trials" not in text
 
 
+def test_warm_ups_to_sweep_leave_most_of_the_training(alarm):
+    text = alarm({"images": 60_000, "batch_size": 64})
+    assert '"kl_warmup_steps": Choices((0, 94, 312))}.' in text
+    assert '"kl_warmup_steps": Choices((0, 1000, 5000))}.' in alarm({"images": 640_000, "batch_size": 64})
+
+
 @pytest.mark.parametrize(
     ("settings", "words"),
     [
