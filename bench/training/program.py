@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 from keras import ops
 
+from bench.runtime.compiled import tensorflow_program
 from bench.runtime.sharding import Sharding, jax_cores, training_sharding
 from bench.training.resident import on_device, to_tensorflow
 from models.base.likelihood_model import LikelihoodModel
@@ -62,21 +63,16 @@ class _TensorFlowProgram(TrainingProgram):
 
     def __init__(self, model: LikelihoodModel) -> None:
         super().__init__(model)
-        import tensorflow as tf
-
-        # Without autograph, which would double the time of tracing.
-        self._initialise = tf.function(model.initialise, autograph=False)
-        self._initialised: dict[tuple[int, ...], Any] = {}
+        self._initialisations: dict[tuple[int, ...], Any] = {}
         self._programs: dict[int, Any] = {}
 
     def initialise(self, images: Array) -> None:
         import tensorflow as tf
 
-        if images.shape not in self._initialised:
-            # Traced here, as TensorFlow would warn of repeated tracing.
+        if images.shape not in self._initialisations:
             spec = tf.TensorSpec(images.shape, tf.as_dtype(images.dtype))
-            self._initialised[images.shape] = self._initialise.get_concrete_function(spec)
-        self._initialised[images.shape](tf.constant(images))
+            self._initialisations[images.shape] = tensorflow_program(self.model.initialise, [spec])
+        self._initialisations[images.shape](tf.constant(images))
 
     def train(self, images: Array, labels: Array | None, order: Array, start: int, stop: int) -> Logs:
         import tensorflow as tf
@@ -88,7 +84,7 @@ class _TensorFlowProgram(TrainingProgram):
             # One program for any number of steps.
             known = [tf.TensorSpec.from_tensor(each) for each in arguments]
             steps = tf.TensorSpec((None, batch_size), tf.int64)
-            self._programs[batch_size] = tf.function(self._steps, autograph=False).get_concrete_function(steps, *known)
+            self._programs[batch_size] = tensorflow_program(self._steps, [steps, *known])
         logs = self._programs[batch_size](tf.constant(order[start:stop], tf.int64), *arguments)
         return {name: np.asarray(values) for name, values in logs.items()}
 

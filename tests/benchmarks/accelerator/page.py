@@ -6,7 +6,7 @@ import statistics
 from collections.abc import Iterable, Mapping, Sequence
 
 from tests.benchmarks.accelerator.rows import FAILED, WHOLE, Row
-from tests.benchmarks.accelerator.sizes import CURVES, FLOW, MEMORY, PACKING, PRECISION, SPEED, STUDY, TESTS
+from tests.benchmarks.accelerator.sizes import CURVES, FLOW, MEMORY, PRECISION, SPEED, STUDY, TESTS
 
 POINTS = 10
 """Of a learning curve that the page shows; the table on disk has all."""
@@ -19,11 +19,6 @@ PARTS = {
         "fraction of peak counts 2 operations for each multiplication of the forward pass, times 3 for training, "
         "over the rate of a large matrix product in the default precision. Ratios are of GPUs alone: beside other "
         "processes PyTorch's threads wait for each other, and `make benchmark-peers` is what measures it.",
-    ),
-    PACKING: (
-        "Trainings at once",
-        "Images/s of all trainings together: as one vectorised program, each with its own rate, weights, noise and "
-        "order of the images, against one training after the other.",
     ),
     PRECISION: (
         "Precision of matrix products",

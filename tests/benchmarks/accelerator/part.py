@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tests.benchmarks.accelerator.rows import Row, Table
-from tests.benchmarks.accelerator.sizes import CURVES, FLOW, FULL, PACKING, PARTS, PRECISION, SMALL, Sizes
+from tests.benchmarks.accelerator.sizes import CURVES, FLOW, FULL, PARTS, PRECISION, SMALL, Sizes
 
 TABLE = "accelerator.csv"
-ON_KERAS = (PACKING, PRECISION, CURVES, FLOW)
+ON_KERAS = (PRECISION, CURVES, FLOW)
 """The parts that compute in their own process; the others start processes that do."""
 
 

@@ -17,9 +17,6 @@ class Sizes:
         works: whose speed is measured, by name.
         rounds: turns of each activity.
         turn_seconds: of each.
-        packs: numbers of trainings at once.
-        packed_glow: levels, depth and width of the Glow of small trainings.
-        packed_batch: images of a step of each training.
         precision_glow: levels, depth and width of the Glow that is trained in several precisions.
         precision_images: that it sees.
         product: rows of the square matrices whose product is timed.
@@ -43,9 +40,6 @@ class Sizes:
     works: dict[str, GlowWork | VAEWork]
     rounds: int
     turn_seconds: float
-    packs: tuple[int, ...]
-    packed_glow: tuple[int, int, int]
-    packed_batch: int
     precision_glow: tuple[int, int, int]
     precision_images: int
     product: int
@@ -68,7 +62,6 @@ FULL = Sizes(
     budgets={
         "tests": 220,
         "speed": 330,
-        "packing": 150,
         "precision": 180,
         "study": 270,
         "curves": 230,
@@ -79,9 +72,6 @@ FULL = Sizes(
     works={**WORKS, "glow-32x3-512": GlowWork(3, 32, 512, 64, (32, 32, 3))},
     rounds=3,
     turn_seconds=2.0,
-    packs=(1, 2, 4, 8, 16),
-    packed_glow=(2, 4, 64),
-    packed_batch=64,
     precision_glow=(2, 8, 256),
     precision_images=60_000,
     product=8192,
@@ -107,23 +97,19 @@ SMALL = Sizes(
     budgets={
         "tests": 60,
         "speed": 180,
-        "packing": 80,
         "precision": 120,
         "study": 300,
         "curves": 110,
         "memory": 100,
         "flow": 600,
     },
-    tests=("tests/models/glow/test_dequantisation.py",),
+    tests=("tests/models/flows/test_dequantisation.py",),
     works={
         "glow-1x1-8": GlowWork(1, 1, 8, 16, (8, 8, 1), images=32, samples=16),
         "vae": VAEWork((50,), 10, 50, (28, 28, 1), images=500, samples=64),
     },
     rounds=1,
     turn_seconds=0.2,
-    packs=(4,),
-    packed_glow=(1, 1, 8),
-    packed_batch=16,
     precision_glow=(1, 1, 8),
     precision_images=512,
     product=512,
@@ -142,4 +128,4 @@ SMALL = Sizes(
     flow_images=100,
 )
 
-TESTS, SPEED, PACKING, PRECISION, STUDY, CURVES, MEMORY, FLOW = PARTS = tuple(FULL.budgets)
+TESTS, SPEED, PRECISION, STUDY, CURVES, MEMORY, FLOW = PARTS = tuple(FULL.budgets)
