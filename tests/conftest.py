@@ -21,8 +21,6 @@ ROOT = Path(__file__).resolve().parents[1]
 # The folders of the tests mirror those of the project: its root must come first for `import models` to mean the latter.
 sys.path.insert(0, str(ROOT))
 
-from bench.runtime.garbage import existing_objects_uncollected  # noqa: E402
-
 # As the project has it, for a test module may import MLflow before the project does.
 os.environ.setdefault("MLFLOW_CONFIGURE_LOGGING", "false")
 os.environ.setdefault("KERAS_BACKEND", "tensorflow")
@@ -48,6 +46,14 @@ LONGEST = (
     "bench/training/test_loop.py",
     "bench/tracking/test_outbox.py",
     "studies/test_lost_tracking_store.py",
+    "bench/workflows/test_run.py",
+    "bench/execution/test_study_clock.py",
+    "bench/checks/test_conformance.py",
+    "bench/training/test_rescue.py",
+    "studies/test_gradient_study.py",
+    "studies/test_train_sizes.py",
+    "studies/test_own_sequences.py",
+    "studies/test_own_data.py",
 )
 """Files whose tests take half a minute or more: where processes share the files, these come first, that none is last
 and alone."""
@@ -99,8 +105,9 @@ _collected = time.monotonic()
 def _existing_objects_uncollected() -> Iterator[None]:
     """Spare the garbage collector what earlier tests left and imported, which took an eighth of the tests' time."""
     global _collected
-    with existing_objects_uncollected():
-        yield
+    gc.freeze()
+    yield
+    gc.unfreeze()
     if time.monotonic() - _collected > COLLECTED_EVERY:
         gc.collect()
         _collected = time.monotonic()

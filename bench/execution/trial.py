@@ -322,7 +322,10 @@ def _forget(compiled: _CompiledModel) -> None:
 
 
 def forget_models() -> None:
-    """Free all models and the programs that were compiled for them; later runs compile again what they need."""
+    """Free all models and, on JAX, the programs that were compiled for them; later runs compile again what they need.
+
+    TensorFlow never frees a program.
+    """
     _kept.clear()
     keras.utils.clear_session()
     if keras.backend.backend() == "jax":

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import weakref
-from collections.abc import Callable, Sequence
-from functools import partial
-from typing import Any, Literal, cast
+from collections.abc import Callable
+from typing import Any, Literal
 
 import keras
 import numpy as np
@@ -53,37 +51,12 @@ def _tensorflow_program(model: LikelihoodModel, method: Method, use: Use) -> Cal
             return method(model, *inputs)
         shapes = tuple(array.shape for array in arrays)
         if shapes not in programs:
-            known = [tf.TensorSpec.from_tensor(each) for each in inputs]
-            programs[shapes] = tensorflow_program(partial(method, model), known, by_xla=use == "often")
+            by_xla = use == "often"
+            compiled = tf.function(lambda *tensors: method(model, *tensors), autograph=False, jit_compile=by_xla)
+            programs[shapes] = compiled.get_concrete_function(*map(tf.TensorSpec.from_tensor, inputs))
         return programs[shapes](*inputs)
 
     return run
-
-
-def tensorflow_program(method: Callable[..., Any], known: Sequence[Any], by_xla: bool = False) -> Callable[..., Any]:
-    """``method`` as a program of TensorFlow for tensors of known shapes and types (``tf.TensorSpec``).
-
-    It is freed with the last reference to it, which TensorFlow by itself does not do: graphs and their operations refer
-    to each other from C++, where Python's garbage collector does not see it.
-    """
-    import tensorflow as tf
-
-    # Without autograph, which would double the time of tracing.
-    function = tf.function(method, autograph=False, jit_compile=by_xla)
-    # Traced here, as TensorFlow warns of functions of which it traces several.
-    program = function.get_concrete_function(*known)
-    weakref.finalize(program, _free, program.graph).atexit = False
-    return cast(Callable[..., Any], program)
-
-
-def _free(graph: Any) -> None:
-    """Break the cycles of a graph that is no longer run, and of the graphs of its loops and branches."""
-    from tensorflow.python.framework.func_graph import dismantle_func_graph
-
-    inner = [function.graph for function in graph._functions.values()]
-    dismantle_func_graph(graph)
-    for each in inner:
-        _free(each)
 
 
 def _jax_program(model: LikelihoodModel, method: Method) -> Callable[..., Any]:

@@ -141,15 +141,19 @@ def expected_memory(bound: BoundStudy, plans: list[ArmPlan]) -> Memory:
 
 
 def too_long_warmups(bound: BoundStudy) -> list[str]:
-    """Sentences on the arms whose training is mostly warm-up, which a reader should know before it begins."""
+    """A sentence on each warm-up that takes most of a run of an arm's own configuration, if no smoke run or sweep."""
+    if bound.settings.smoke:
+        return []
     found = []
     for arm in bound.study.arms:
-        config = bound.configure(arm, middle_values(arm.sweep))
-        steps = config.training.steps
+        config = bound.configure(arm, bound.first_values(arm))
+        training = config.training
+        settings = {**config.model.model_dump(), "warmup_steps": training.warmup_steps}
         found += [
-            f"{arm.name}: its {WARMUPS[name]} rises over {name}={warmup}, and a run takes {steps:,} steps: give it a "
-            "larger budget, or a shorter warm-up"
-            for name, warmup in long_warmups(config.parameters(), steps).items()
+            f"{arm.name}: its {WARMUPS[name]} rises over {name}={warmup:g}, and a run takes {training.steps:,} steps: "
+            "give it a larger budget, or a shorter warm-up"
+            for name, warmup in long_warmups(settings, training.steps).items()
+            if not {name, f"model.{name}", f"training.{name}"} & arm.sweep.keys()
         ]
     return found
 

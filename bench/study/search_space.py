@@ -226,7 +226,7 @@ def from_json(space: Mapping[str, Mapping[str, Any]]) -> dict[str, Parameter]:
 
     Raises:
         SettingsError: a range is empty.
-        KeyError, TypeError: the input is not from :func:`to_json`.
+        KeyError, TypeError, pydantic.ValidationError: the input is not from :func:`to_json`.
     """
     return {name: _parameter(**written) for name, written in space.items()}
 

@@ -16,7 +16,6 @@ import numpy as np
 import numpy.typing as npt
 from keras import ops
 
-from bench.runtime.compiled import tensorflow_program
 from bench.runtime.sharding import Sharding, jax_cores, training_sharding
 from bench.training.resident import on_device, to_tensorflow
 from models.base.likelihood_model import LikelihoodModel
@@ -63,16 +62,21 @@ class _TensorFlowProgram(TrainingProgram):
 
     def __init__(self, model: LikelihoodModel) -> None:
         super().__init__(model)
-        self._initialisations: dict[tuple[int, ...], Any] = {}
+        import tensorflow as tf
+
+        # Without autograph, which would double the time of tracing.
+        self._initialise = tf.function(model.initialise, autograph=False)
+        self._initialised: dict[tuple[int, ...], Any] = {}
         self._programs: dict[int, Any] = {}
 
     def initialise(self, images: Array) -> None:
         import tensorflow as tf
 
-        if images.shape not in self._initialisations:
+        if images.shape not in self._initialised:
+            # Traced here, as TensorFlow would warn of repeated tracing.
             spec = tf.TensorSpec(images.shape, tf.as_dtype(images.dtype))
-            self._initialisations[images.shape] = tensorflow_program(self.model.initialise, [spec])
-        self._initialisations[images.shape](tf.constant(images))
+            self._initialised[images.shape] = self._initialise.get_concrete_function(spec)
+        self._initialised[images.shape](tf.constant(images))
 
     def train(self, images: Array, labels: Array | None, order: Array, start: int, stop: int) -> Logs:
         import tensorflow as tf
@@ -84,7 +88,7 @@ class _TensorFlowProgram(TrainingProgram):
             # One program for any number of steps.
             known = [tf.TensorSpec.from_tensor(each) for each in arguments]
             steps = tf.TensorSpec((None, batch_size), tf.int64)
-            self._programs[batch_size] = tensorflow_program(self._steps, [steps, *known])
+            self._programs[batch_size] = tf.function(self._steps, autograph=False).get_concrete_function(steps, *known)
         logs = self._programs[batch_size](tf.constant(order[start:stop], tf.int64), *arguments)
         return {name: np.asarray(values) for name, values in logs.items()}
 
@@ -107,7 +111,7 @@ class _TensorFlowProgram(TrainingProgram):
             metrics = model.step_metrics(model.objective(images, model.training_noise(images.shape[0]), labels, True))
         gradients = tape.gradient(metrics["loss"], [weight.value for weight in weights])
         model.optimizer.apply(gradients, weights)
-        return metrics | clipped_metric(model, gradients)
+        return metrics | _clipped_metric(model, gradients)
 
 
 def metric_names(model: LikelihoodModel) -> list[str]:
@@ -116,7 +120,7 @@ def metric_names(model: LikelihoodModel) -> list[str]:
     return ["loss", *(tracker.name for tracker in model.trackers), *clipped]
 
 
-def clipped_metric(model: LikelihoodModel, gradients: Sequence[Any]) -> dict[str, Any]:
+def _clipped_metric(model: LikelihoodModel, gradients: Sequence[Any]) -> dict[str, Any]:
     """The metric ``clipped``: 1 where the global norm exceeds the optimizer's limit, else 0; empty without a limit."""
     limit = model.optimizer.global_clipnorm
     if not limit:
@@ -199,7 +203,7 @@ class _JaxProgram(TrainingProgram):
             weights, others, optimizer_values = state
             noise, others = draw_noise(model, others, images.shape[0])
             metrics, others, found = gradients(weights, others, images, labels, noise)
-            metrics |= clipped_metric(model, found)
+            metrics |= _clipped_metric(model, found)
             weights, optimizer_values = model.optimizer.stateless_apply(optimizer_values, found, weights)
             return [weights, others, optimizer_values], metrics
 

@@ -8,7 +8,6 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -243,10 +242,7 @@ def run(
         )
         # Said before the restart.
         quiet = Console(quiet=True) if restarted else console
-        say = partial(quiet.print, highlight=False, markup=False)
-        bound, time_plan = _with_budget(bound, say)
-        for line in [] if settings.smoke else too_long_warmups(bound):
-            say(f"warm-up   {line}")
+        bound, time_plan = _with_budget(bound, lambda text: quiet.print(text, highlight=False, markup=False))
         running = os.environ.pop(RUNNING_STUDY_VARIABLE, bound.study_id)
         if running != bound.study_id:
             raise DataError(
@@ -336,7 +332,7 @@ def _searched(
         if isinstance(eta, TimeLeft) and (spent := session.record.seconds_spent):
             eta.shorten(spent)
             progress.say(f"{spent:.0f} s of the study's time are used")
-        for line in _larger_budgets(bound, session.bound):
+        for line in (*_larger_budgets(bound, session.bound), *too_long_warmups(session.bound)):
             console.print(line, highlight=False, markup=False)
         if line := say_other_data(session):
             console.print(line, highlight=False, markup=False)

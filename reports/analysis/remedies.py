@@ -25,8 +25,8 @@ TIMES = (1, 3, 10)
 """Multiples to sweep of a value that was used and was too small."""
 NEEDED = {"training_samples": 1, "gradient_estimator": "pathwise", "prior": "standard"}
 """What they need of other settings; the prior matters to free bits alone."""
-LOWER_RATES = (30, 3)
-"""Parts of a learning rate between which to sweep where it was too high."""
+LOWEST_RATE = 30
+"""The part of a learning rate down to which to sweep where it was too high."""
 MOST_NAMED = 3
 """Settings by which two arms differ that are named; more are counted."""
 
@@ -43,16 +43,19 @@ def remedies(study: Study, arm: str) -> Iterator[str]:
     if not known:
         return
     against = {name: _obstacles(run, name) for name in known}
-    free = [name for name in known if not against[name]]
+    allowed = [name for name in known if not against[name]]
+    free = {name: values for name in allowed if len(values := _swept(run, name)) > 1}
     if free:
         used = [f"{name}={plain(run[f'param.{name}'])}" for name in free if _used(run, name)]
-        line = ", ".join(f'"{name}": Choices({_swept(run, name)})' for name in free)
+        line = ", ".join(f'"{name}": Choices(({", ".join(map(plain, values))}))' for name, values in free.items())
         yield f"It was trained with {listing(used)} already; sweep on:" if used else "Sweep against it:"
         yield f"{{{line}}}."
+    elif allowed:
+        yield "A longer warm-up would take most of its training: train it for longer (--epochs)."
     else:
         needed = listing([f"{name}={plain(value)}" for name, value in against[known[0]].items()])
         yield f"What works against it, {listing(known)}, needs {needed}: compare with an arm that has that."
-    yield from _in_other_arms(study, arm, run, free or known)
+    yield from _in_other_arms(study, arm, run, list(free) or known)
     yield from _in_trials(study, arm, known)
 
 
@@ -69,7 +72,7 @@ def against_no_knowledge(study: Study, arm: str) -> Iterator[str]:
         yield "It may have seen too few images: train it for longer (--epochs)."
     rate = pd.to_numeric(run.get("param.learning_rate"), errors="coerce")
     if rate > 0:
-        low, high = (f"{rate / parts:.2g}" for parts in LOWER_RATES)
+        low, high = f"{rate / LOWEST_RATE:.2g}", plain(rate)
         clipped = _missing(run.get("param.clip_norm")) or _used(run, "clip_norm")
         swept = f'{{"learning_rate": Reals({low}, {high}, log=True)}}'
         norm = "" if clipped else " and clip_norm=1.0 in its training"
@@ -93,23 +96,19 @@ def _missing(value: Any) -> bool:
     return value is None or (isinstance(value, float) and math.isnan(value))
 
 
-def warmups_to_sweep(steps: float) -> str:
-    """Steps of a warm-up that leave most of a training of so many steps, as Python writes them."""
-    return _written(sorted({0, round(steps / 10), round(steps / 3)}))
-
-
-def _swept(run: Any, name: str) -> str:
-    """The values to sweep, as Python writes them."""
+def _swept(run: Any, name: str) -> list[float]:
+    """The values to sweep, its own among them, of which no warm-up takes most of the training."""
     own = run[f"param.{name}"]
-    values = [own * times for times in TIMES] if _used(run, name) else VALUES[name]
     images, batch = (pd.to_numeric(run.get(f"param.{each}"), errors="coerce") for each in ("images", "batch_size"))
-    if images > 0 and batch > 0 and any(long_warmups({name: value}, images / batch) for value in values):
-        return warmups_to_sweep(images / batch)
-    return _written(values)
+    steps = images / batch if images > 0 and batch > 0 else math.inf
 
+    def short(values: Iterable[float]) -> list[float]:
+        return [value for value in values if not long_warmups({name: value}, steps)]
 
-def _written(values: Iterable[float]) -> str:
-    return f"({', '.join(map(plain, values))})"
+    if _used(run, name):
+        return short(own * times for times in TIMES)
+    found = short(VALUES[name])
+    return found if len(found) > 1 else sorted({0, round(steps / 10), round(steps / 3)})
 
 
 def _used(run: Any, name: str) -> bool:

@@ -93,7 +93,8 @@ def print_plan(bound: BoundStudy, console: Console) -> None:
         line(f"promoted  {', '.join(settings.promote)}, to the whole budget: the run checks them (not in the estimate)")
     for text in by_budget:
         line(f"time      {text}")
-    for text in [] if settings.smoke else too_long_warmups(bound):
+    budget_is_known = bound.images or (settings.time is None and settings.joules is None)
+    for text in too_long_warmups(bound) if budget_is_known else []:
         line(f"warm-up   {text}")
     memory = expected_memory(bound, plans)
     once = " once for all" if settings.workers not in (None, 1) else ""

@@ -171,6 +171,13 @@ def test_a_dry_run_shows_data_space_sizes_and_time_and_runs_nothing(cli, tmp_pat
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_dry_run_names_a_warm_up_that_takes_most_of_a_run(cli):
+    said = "warm-up   vae: its weight of the KL rises over kl_warmup_steps=200, and a run takes 100 steps: give it"
+    assert said in cli("study", "vae_vs_glow", "--dry-run", "--images", "6400")[1]
+    assert "warm-up" not in cli("study", "vae_vs_glow", "--dry-run", "--images", "64000")[1]
+    assert "warm-up" not in cli("study", "vae_vs_glow", "--dry-run", "--joules", "9")[1]
+
+
 def test_a_dry_run_names_what_is_promoted_and_says_that_it_is_not_in_the_estimate(cli):
     code, out, _ = cli("study", "vae_vs_glow", "--dry-run", "--promote", "vae:3", "--promote", "glow:1")
     assert code == 0

@@ -12,10 +12,10 @@ from bench.core.warmups import WARMUPS, long_warmups
 from reports.analysis import convergence
 from reports.analysis.convergence import State
 from reports.analysis.findings.finding import MATERIAL, Finding, finite_values, gap_to_nearest
-from reports.analysis.remedies import against_no_knowledge, warmups_to_sweep
+from reports.analysis.remedies import against_no_knowledge
 from reports.analysis.results import LIKELIHOOD, select
 from reports.analysis.selection import selected
-from reports.formatting import count, listing, number, quantity, short, shortened
+from reports.formatting import count, listing, number, plain, quantity, short, shortened
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -77,22 +77,27 @@ def warming_up(study: Study, arm: str) -> Iterator[Finding]:
     runs, courses = study.finals[arm].runs.set_index("run_id"), convergence.courses(study, arm)
     batch = convergence.setting(runs, "batch_size")
     steps = {run_id: course.images / batch[run_id] for run_id, course in courses.items() if batch[run_id] > 0}
-    long: dict[str, list[tuple[float, int]]] = {}
-    for setting in WARMUPS:
+    for setting, what in WARMUPS.items():
         values = convergence.setting(runs, setting)
-        for run_id, taken in steps.items():
-            for warmup in long_warmups({setting: values[run_id]}, taken).values():
-                long.setdefault(setting, []).append((taken, warmup))
-    for setting, found in long.items():
-        taken, warmup = min(found, key=lambda each: each[0] / each[1])
-        reached = number(100 * min(1.0, taken / warmup), 0)
-        after = number(100 * max(0.0, 1 - warmup / taken), 0)
-        rest = f"it ended at {reached}% of it" if taken <= warmup else f"only {after}% of its training came after that"
+        found = {
+            run_id: (taken, warmup)
+            for run_id, taken in steps.items()
+            for warmup in long_warmups({setting: values[run_id]}, taken).values()
+        }
+        if not found:
+            continue
+        taken, warmup = min(found.values(), key=lambda each: each[0] / each[1])
+        fewest = "as few as " if len(set(found.values())) > 1 else ""
+        rest = (
+            f"the {what} reached at most {number(100 * taken / warmup, 0)}% of its full value"
+            if taken <= warmup
+            else f"only {number(100 * (1 - warmup / taken), 0)}% of the training came after the warm-up"
+        )
+        longer = "more patience" if found.keys() <= convergence.stopped_early(study, arm) else "more --epochs"
         yield Finding(
-            f"Warm-up too long: the {WARMUPS[setting]} of {study.title(arm)} rises over {setting}={warmup}, and "
-            f"{len(found)} of {count(len(courses), 'final run')} took {'as few as ' if len(found) > 1 else ''}"
-            f"{count(round(taken), 'step')}: {rest}. This is no verdict on the model: train it for longer (--epochs), "
-            f'or sweep {{"{setting}": Choices({warmups_to_sweep(taken)})}}.',
+            f"Warm-up too long: the {what} of {study.title(arm)} rises over {setting}={plain(warmup)}, and "
+            f"{len(found)} of {count(len(courses), 'final run')} took {fewest}{count(round(taken), 'step')}: {rest}. "
+            f"This is no verdict on the model: give it {longer}, or {setting}={round(taken / 3)} or less.",
             alarm=True,
         )
 

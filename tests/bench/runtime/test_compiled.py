@@ -1,17 +1,12 @@
 """Compiled methods of a model against the methods themselves."""
 
-import gc
 import os
 
-import keras
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose
 
 from bench.runtime.compiled import CompiledMethod
-from bench.study.config import TrainingConfig
-from bench.training.loop import compile_for_training
-from bench.training.program import training_program
 from models.base.likelihood_model import LikelihoodModel
 from models.glow.config import GlowConfig
 from models.registry import build_model
@@ -41,32 +36,3 @@ def test_a_compiled_method_is_the_method_for_any_shapes_and_for_the_weights_of_t
         noise = generator.standard_normal((images, samples, *model.posterior_noise_shape), dtype=np.float32)
         expected = np.asarray(model.log_weights_by_image(x, noise))
         assert_allclose(program.run(x, noise), expected, rtol=1e-4, atol=1e-4)
-
-
-@pytest.mark.skipif("keras.backend.backend() == 'jax'", reason="JAX frees its programs by itself")
-@pytest.mark.backend
-def test_tensorflow_s_programs_are_freed_with_their_model():
-    from tensorflow.python.framework.ops import Operation
-
-    def operations():
-        gc.collect()
-        return sum(isinstance(each, Operation) for each in gc.get_objects())
-
-    def train():
-        model = build_model(MODELS[0], (4, 4, 1), 5)
-        compile_for_training(model, TrainingConfig())
-        program = training_program(model)
-        images = np.zeros((8, 4, 4, 1), np.uint8)
-        program.initialise(images)
-        program.train(images, None, np.zeros((2, 8), np.int64), 0, 2)
-        CompiledMethod(model, LikelihoodModel.log_weights_by_image, "sometimes").run(
-            images, np.zeros((8, 1, *model.posterior_noise_shape), np.float32)
-        )
-        return operations()
-
-    before = operations()
-    during = train() - before
-    keras.utils.clear_session()
-    left = operations() - before
-    assert during > 1000
-    assert left < 0.2 * during

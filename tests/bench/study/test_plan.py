@@ -11,7 +11,7 @@ from bench.data.keras_datasets import CIFAR10
 from bench.study.config import TrainingConfig
 from bench.study.definition import Arm, BoundStudy, Study, StudySettings
 from bench.study.plan import expected_memory, plan, too_long_warmups, total_seconds
-from bench.study.search_space import Integers
+from bench.study.search_space import Choices, Integers
 from models.glow.config import GlowConfig
 from models.vae.config import VAEConfig
 from studies.cli.loading import load_study
@@ -81,17 +81,20 @@ def test_an_arm_that_is_warmed_up_for_more_than_half_of_its_training_is_named():
     arms = (
         Arm(VAEConfig(kl_warmup_steps=200), training=TrainingConfig(warmup_steps=30), name="slow"),
         Arm(VAEConfig(kl_warmup_steps=100), training=TrainingConfig(), name="quick"),
+        Arm(VAEConfig(), sweep={"kl_warmup_steps": Choices((0, 10_000))}, training=TrainingConfig(), name="swept"),
     )
     study = Study("warm", "?", arms)
 
-    def named(images):
-        return too_long_warmups(BoundStudy(study, StudySettings.from_options({"images": images}), DIGITS, "d"))
+    def named(images, **settings):
+        options = StudySettings.from_options({"images": images, **settings})
+        return too_long_warmups(BoundStudy(study, options, DIGITS, "d"))
 
     assert named(40_000) == []
     assert [said.partition(" rises")[0] for said in named(10_000)] == [
         "slow: its weight of the KL",
         "quick: its weight of the KL",
     ]
+    assert named(2_000, smoke=True) == []
     said = named(2_000)
     assert [each.partition(":")[0] for each in said] == ["slow", "slow", "quick"]
     assert "its learning rate rises over warmup_steps=30, and a run takes 30 steps: give it a larger budget" in said[1]

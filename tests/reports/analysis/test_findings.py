@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from bench.core.warmups import long_warmups
 from reports.analysis.findings import findings
 from reports.analysis.results import Study
 from reports.formatting import NO_BREAK
@@ -62,7 +63,7 @@ def test_a_final_run_that_is_worse_than_the_uniform_code(study):
     assert f"code: 2 of 3 final runs of VAE took up to 5.12 bits/dim on test, {UNIFORM}" in text
     # Trained to the end of its curve, at the rate that was selected.
     assert "Its learning rate of 0.00471 may be too high: sweep " in text
-    assert '{"learning_rate": Reals(0.00016, 0.0016, log=True)}.' in text
+    assert '{"learning_rate": Reals(0.00016, 0.00470781, log=True)}.' in text
     (text,) = worse_than_uniform(study({"vae": [4.2], "glow": [1.97]}))
     assert "code: 1 of 1 final run of VAE took 4.20 bits/dim on test" in text
     builder = study({"vae": [4.2], "glow": [1.97]})
@@ -77,7 +78,7 @@ def test_a_selected_trial_that_is_worse_than_the_uniform_code(empty):
     (text,) = worse_than_uniform(empty)
     assert f"code: the selected trial of VAE took 4.50 bits/dim on validation, {UNIFORM}" in text
     assert "too few images: train it for longer (--epochs). Its learning rate of 0.3 may be too high" in text
-    assert text.endswith("Reals(0.01, 0.1, log=True)} and clip_norm=1.0 in its training.")
+    assert text.endswith("Reals(0.01, 0.3, log=True)} and clip_norm=1.0 in its training.")
 
 
 @pytest.mark.parametrize(("deleted", "words"), [(1, "1 run of this study, deleted in MLflow, is"), (2, "2 runs of")])
@@ -120,24 +121,35 @@ def warming_up(builder, **settings):
     [
         (
             {"kl_warmup_steps": 500},
-            "KL of VAE rises over kl_warmup_steps=500, and 3 of 3 final runs took as few as 188 steps: "
-            "it ended at 38% of it.",
+            "KL of VAE rises over kl_warmup_steps=500, and 3 of 3 final runs took 188 steps: the "
+            "weight of the KL reached at most 38% of its full value.",
         ),
         (
             {"kl_warmup_steps": 150},
-            "kl_warmup_steps=150, and 3 of 3 final runs took as few as 188 steps: only 20% of its training came after",
+            "kl_warmup_steps=150, and 3 of 3 final runs took 188 steps: only 20% of the training came after",
         ),
         (
             {"warmup_steps": 400},
-            "the learning rate of VAE rises over warmup_steps=400, and 3 of 3 final runs took as few",
+            "the learning rate of VAE rises over warmup_steps=400, and 3 of 3 final runs took 188 steps: the ",
         ),
     ],
 )
 def test_a_warm_up_of_more_than_half_of_the_training(study, settings, words):
     (text,) = warming_up(study(LEVELS, measured=True), **settings)
     assert words in text
-    name = next(iter(settings))
-    assert text.endswith(f'(--epochs), or sweep {{"{name}": Choices((0, 19, 62))}}.')
+    assert text.endswith(f"give it more --epochs, or {next(iter(settings))}=62 or less.")
+
+
+def test_a_warm_up_of_runs_that_patience_ended(study):
+    """They saw 12,000 images; that of the whole budget had been short."""
+    (text,) = warming_up(study(LEVELS, measured=True), kl_warmup_steps=150, images=640_000, evaluations=640)
+    assert text.endswith("give it more patience, or kl_warmup_steps=62 or less.")
+
+
+@pytest.mark.parametrize("number", [150, 150.0, np.int64(150), np.float64(150)])
+def test_a_warm_up_in_any_kind_of_number_and_of_no_run_that_does_not_say(number):
+    assert long_warmups({"kl_warmup_steps": number, "warmup_steps": np.nan}, 200) == {"kl_warmup_steps": 150}
+    assert long_warmups({"kl_warmup_steps": number}, 300) == {}
 
 
 def test_a_warm_up_that_leaves_most_of_the_training_or_of_a_smoke_run_is_no_alarm(study):

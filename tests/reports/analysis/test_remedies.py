@@ -6,6 +6,10 @@ import re
 
 import pytest
 
+from bench.data.bundled import DIGITS
+from bench.study import definition
+from bench.study.search_space import Choices
+from models.vae.config import VAEConfig
 from reports.analysis.findings import findings
 from reports.analysis.results import Study
 from reports.formatting import NO_BREAK
@@ -50,6 +54,21 @@ def test_warm_ups_to_sweep_leave_most_of_the_training(alarm):
     text = alarm({"images": 60_000, "batch_size": 64})
     assert '"kl_warmup_steps": Choices((0, 94, 312))}.' in text
     assert '"kl_warmup_steps": Choices((0, 1000, 5000))}.' in alarm({"images": 640_000, "batch_size": 64})
+    budget = {"images": 64_000, "batch_size": 64}
+    assert '"kl_warmup_steps": Choices((100, 300))}.' in alarm(budget | {"kl_warmup_steps": 100})
+    # Its own value alone is left, which is no sweep.
+    assert "kl_warmup" not in alarm(budget | {"kl_warmup_steps": 400})
+    assert alarm(budget | {"kl_warmup_steps": 400, "prior": "vamp"}).endswith(
+        "A longer warm-up would take most of its training: train it for longer (--epochs)."
+    )
+
+
+@pytest.mark.parametrize("own", [{}, {"kl_warmup_steps": 100}, {"free_bits": 0.1}])
+def test_a_sweep_that_is_pasted_is_accepted(alarm, own):
+    line = re.search(r"\{.*?\)\)\}", alarm({"images": 64_000, "batch_size": 64} | own))[0]
+    sweep = eval(line, {"Choices": Choices})  # noqa: S307 - our own text
+    study = definition.Study(name="s", question="?", arms=(definition.Arm(VAEConfig(**own), sweep=sweep),))
+    definition.BoundStudy(study, definition.StudySettings(), DIGITS, "d")
 
 
 @pytest.mark.parametrize(
