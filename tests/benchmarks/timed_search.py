@@ -4,9 +4,9 @@
 
 ``halving`` is the default: arms share the time evenly, trials stop at rungs, and the best are continued. ``median`` is
 how a study searched before: all runs of both arms see the same number of images, trials are pruned for good by the
-median (Optuna's ``MedianPruner``), and the search ends by ``--timeout``. Its images are those of a final run of the arm
-that was best by halving, and its timeout leaves its final runs what theirs took for as many images. A study that is
-complete in FOLDER is not run again. Several of these commands may write into one FOLDER, each on a core of its own.
+median (Optuna's ``MedianPruner``), and the search ends by ``--timeout``. Its final runs have the time that those of
+``halving`` took, which gives the images of every run, and its search has the rest. A study that is complete in FOLDER
+is not run again. Several of these commands may write into one FOLDER, each on a core of its own.
 Writes reports/benchmarks/timed_search.csv and .md from all studies in FOLDER.
 """
 
@@ -52,19 +52,17 @@ def read(folder: Path) -> tuple[dict[str, Any], pd.DataFrame]:
     (report,) = (folder / "reports").glob("vae_vs_glow-*")
     measurements = pd.read_csv(report / "measurements.csv")
     costs = measurements[measurements["split"] == "cost"].pivot_table(index="run_id", columns="metric", values="value")
-    runs = pd.read_csv(report / "runs.csv").set_index("run_id").join(costs)
+    images = pd.read_csv(report / "histories.csv").groupby("run_id")["images"].max().rename("images_seen")
+    runs = pd.read_csv(report / "runs.csv").set_index("run_id").join([costs, images])
     return json.loads((report / "answer.json").read_text()), runs
 
 
 def earlier_search(folder: Path, seconds: float) -> list[str]:
     """The options of the earlier search, by what the study in a folder did in as many seconds."""
-    answer, runs = read(folder)
-    best = min(answer["arms"], key=lambda arm: arm["bits_per_dim"]["mean"])
-    images = int(max(best["budget"]["final_images"]))
+    _, runs = read(folder)
     finals = runs[(runs["role"] == "final") & (runs["state"] == "complete")]
-    training = (finals["training_seconds"] / finals["images_seen"] * images).sum()
-    measuring = (finals["seconds"] - finals["training_seconds"]).sum()
-    left = seconds - START_SECONDS - training - measuring
+    images = int(finals["training_seconds"].sum() / (finals["training_seconds"] / finals["images_seen"]).sum())
+    left = seconds - START_SECONDS - finals["seconds"].sum()
     return ["--images", str(images), "--pruner", "MedianPruner", "--trials", "1000", "--timeout", f"{left:.0f}"]
 
 
@@ -115,8 +113,8 @@ def page(table: pd.DataFrame, seconds: float, cores: int) -> str:
 {said} bits/dim.
 
 `halving` is `--time {seconds:g} --trials {TRIALS}`: arms share the time evenly, trials stop at rungs, and the best are
-continued. `median` is how studies searched before: each run of both arms sees as many images as a final run of the best
-arm by halving, trials are pruned for good by the median, and a timeout leaves the final runs their time.
+continued. `median` is how studies searched before: all runs of both arms see the same number of images, trials are
+pruned for good by the median, and a timeout ends the search. Its final runs have the time that those by halving took.
 """
 
 

@@ -12,7 +12,8 @@ from keras import ops
 from pydantic import ConfigDict
 
 from bench.checks import conformance
-from bench.checks.conformance import CHECKS, CheckResult, Outcome, check_family, registered_by
+from bench.checks.conformance import CHECKS, CheckResult, Outcome, check_family, registered_by, subject
+from bench.checks.conformance.configuration import configuration_survives_storage, size_is_that_of_the_model
 from bench.core.errors import SettingsError
 from bench.core.extensions import load_extension
 from models.autoregressive.config import AutoregressiveConfig
@@ -95,8 +96,8 @@ def test_our_own_families_conform(name):
 @pytest.mark.slow
 @pytest.mark.parametrize("name", [name for name in OWN if name.startswith("glow, ") and name != "glow, of classes"])
 def test_glows_conform_in_colour(monkeypatch, name):
-    monkeypatch.setattr(conformance, "COUNTABLE", (((2, 2, 3), 2),))
-    monkeypatch.setattr(conformance, "SMALL", (((8, 8, 3), 5),))
+    monkeypatch.setattr(subject, "COUNTABLE", (((2, 2, 3), 2),))
+    monkeypatch.setattr(subject, "SMALL", (((8, 8, 3), 5),))
     assert failures(OWN[name]) == {}
 
 
@@ -130,8 +131,8 @@ OF_LINES = {
 @pytest.mark.slow
 @pytest.mark.parametrize("name", OF_LINES)
 def test_families_conform_on_lines(monkeypatch, name):
-    monkeypatch.setattr(conformance, "COUNTABLE", conformance.COUNTABLE[-2:])
-    monkeypatch.setattr(conformance, "SMALL", conformance.SMALL[-1:])
+    monkeypatch.setattr(subject, "COUNTABLE", subject.COUNTABLE[-2:])
+    monkeypatch.setattr(subject, "SMALL", subject.SMALL[-1:])
     assert failures(OF_LINES[name]) == {}
 
 
@@ -331,7 +332,7 @@ def test_a_wrong_size_fails(broken, made, change, reason):
 
 def test_what_does_not_apply_is_skipped(broken, made):
     kind = type("Sizeless", (type(made[0]),), {"size": ModelConfig.size})
-    (result,) = check_family(kind(), (conformance.size_is_that_of_the_model,))
+    (result,) = check_family(kind(), (size_is_that_of_the_model,))
     assert (result.outcome, "states no size()" in result.detail) == (Outcome.SKIPPED, True)
     config = GlowConfig(levels=3, flow_depth=1, hidden_channels=4)
     (result,) = check_family(
@@ -343,7 +344,7 @@ def test_what_does_not_apply_is_skipped(broken, made):
 
 def test_a_configuration_that_can_be_changed_fails(made):
     thawed = type("Thawed", (type(made[0]),), {"model_config": ConfigDict(frozen=False)})
-    (reason,) = failures(thawed(), (conformance.configuration_survives_storage,)).values()
+    (reason,) = failures(thawed(), (configuration_survives_storage,)).values()
     assert "the configuration changes" in reason or "keep ModelConfig's frozen=True" in reason
 
 
