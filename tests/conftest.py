@@ -3,11 +3,9 @@
 Keras is imported inside the fixtures alone: tests of the reports and of the command line run without a framework.
 """
 
-import gc
 import os
 import shutil
 import sys
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from importlib import import_module
@@ -94,22 +92,6 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker("slow")
     place = {ROOT / "tests" / name: number for number, name in enumerate(LONGEST)}
     items.sort(key=lambda item: place.get(item.path, len(place)))
-
-
-COLLECTED_EVERY = 10.0
-"""Seconds of tests after which their garbage is collected."""
-_collected = time.monotonic()
-
-
-@pytest.fixture(autouse=True)
-def _survivors_uncollected() -> Iterator[None]:
-    """Spare the garbage collector what survives it: visiting millions of TensorFlow's objects would take seconds."""
-    global _collected
-    yield
-    if time.monotonic() - _collected > COLLECTED_EVERY:
-        gc.collect()
-        gc.freeze()
-        _collected = time.monotonic()
 
 
 @pytest.fixture(autouse=True)

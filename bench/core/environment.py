@@ -12,6 +12,8 @@ RUNNING_STUDY_VARIABLE = "REPARAM_BENCH_RUNNING_STUDY"
 """The study that a process ran, for the one that starts again in its place."""
 RESTARTED_VARIABLE = "REPARAM_BENCH_RESTARTED"
 """When it did, by the machine's monotonic clock, as the time of a study counts on meanwhile."""
+SEARCH_BEGAN_VARIABLE = "REPARAM_BENCH_SEARCH_BEGAN"
+"""When its search began, by the same clock, as ``--timeout`` counts from there."""
 ENDED_STUDIES_VARIABLE = "REPARAM_BENCH_ENDED_STUDIES"
 """The studies of other data sets that the same command has ended, likewise."""
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import logging
 import math
+import os
 import time
 from collections import Counter
 from collections.abc import Callable
 from itertools import chain
 from typing import Any, Literal
 
+from bench.core.environment import SEARCH_BEGAN_VARIABLE
 from bench.core.errors import OutboxError, RestartRequiredError, StudyStoppedError, TrackingError
 from bench.core.results import RunState, Unbegun
 from bench.core.signals import StopRequest
@@ -259,8 +261,15 @@ class Coordinator:
         Workers start with the next arm as soon as no trial of the first is queued. Each arm has an equal share of the
         time that is left when the arm before it is done; of a study's time, of all that its searches take.
         """
+        began = float(os.environ.pop(SEARCH_BEGAN_VARIABLE, time.monotonic()))
+        try:
+            self._run_trials_until(trials, began + seconds)
+        except RestartRequiredError:
+            os.environ[SEARCH_BEGAN_VARIABLE] = str(began)
+            raise
+
+    def _run_trials_until(self, trials: dict[str, int], deadline: float) -> None:
         keeper, searches, is_eager = self._keeper, self.study.searches, self.study.bound.settings.timeout is not None
-        deadline = time.monotonic() + seconds
 
         def is_done(name: str) -> bool:
             search = searches[name]

@@ -320,14 +320,12 @@ def _searched(
     from bench.execution.progress import StudyProgress
     from bench.execution.same_data import say_other_data
     from bench.execution.session import open_session
-    from bench.runtime.garbage import existing_objects_uncollected
 
     console.print(f"{bound.study_id}: {bound.study.question}", style="bold", highlight=False, markup=False)
     reference = reference_study(bound)
     runs = bound.runs + (reference is not None)
     eta = study_eta(bound) if time_plan is None else TimeLeft(time_plan.seconds - (time.monotonic() - began))
-    shown = StudyProgress(console, runs, eta, unit=bound.info.unit)
-    with StopRequest() as stop, shown as progress, existing_objects_uncollected():
+    with StopRequest() as stop, StudyProgress(console, runs, eta, unit=bound.info.unit) as progress:
         session = open_session(bound, objects)
         if isinstance(eta, TimeLeft) and (spent := session.record.seconds_spent):
             eta.shorten(spent)

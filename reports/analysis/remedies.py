@@ -97,17 +97,17 @@ def _missing(value: Any) -> bool:
 
 
 def _swept(run: Any, name: str) -> list[float]:
-    """The values to sweep, its own among them, of which no warm-up takes most of the training."""
+    """The values to sweep, without warm-ups of most of the training; its own is among them, if it is not that long."""
     own = run[f"param.{name}"]
     images, batch = (pd.to_numeric(run.get(f"param.{each}"), errors="coerce") for each in ("images", "batch_size"))
     steps = images / batch if images > 0 and batch > 0 else math.inf
 
-    def short(values: Iterable[float]) -> list[float]:
+    def not_too_long(values: Iterable[float]) -> list[float]:
         return [value for value in values if not long_warmups({name: value}, steps)]
 
     if _used(run, name):
-        return short(own * times for times in TIMES)
-    found = short(VALUES[name])
+        return not_too_long(own * times for times in TIMES)
+    found = not_too_long(VALUES[name])
     return found if len(found) > 1 else sorted({0, round(steps / 10), round(steps / 3)})
 
 

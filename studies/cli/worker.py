@@ -50,14 +50,12 @@ def _work(
 
         from bench.execution.progress import StudyProgress
         from bench.execution.worker import Worker
-        from bench.runtime.garbage import existing_objects_uncollected
         from bench.tracking.tracker import DRAIN_SECONDS
 
         with StudyProgress(open_console(quiet), study.bound.runs, unit=study.bound.info.unit) as progress:
             try:
                 worker = Worker(study, open_data(study.bound), progress, stop)
-                with existing_objects_uncollected():
-                    stop.run_interruptible(worker.work_until_over)
+                stop.run_interruptible(worker.work_until_over)
             finally:
                 if left := study.tracker.drain(DRAIN_SECONDS):
                     progress.say(f"{left} records wait in {study.tracker.outbox}: `reparam-bench upload` uploads them")

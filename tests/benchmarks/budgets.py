@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from bench.runtime.provenance import code_version, processor
+from bench.runtime.provenance import commit, processor
 from bench.study.config import RECIPE, TrainingConfig
 from bench.study.definition import Arm, Study
 from bench.workflows.run import run_study
@@ -81,7 +81,7 @@ def page(rows: pd.DataFrame, backend: str, epochs: int) -> str:
 
 `python -m tests.benchmarks.budgets --backend {backend} --seeds {seeds} --epochs {epochs}` on
 {processor()}, commit
-{code_version(backend)["code"][:12]}. Test bits/dim on the digits, the mean over {seeds} seeds ± its \
+{commit()[:12]}. Test bits/dim on the digits, the mean over {seeds} seeds ± its \
 standard error; the bound of 16 importance samples.
 
 {chr(10).join(lines)}

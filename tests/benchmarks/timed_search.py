@@ -1,13 +1,16 @@
-"""What a study under ``--time`` finds beside the earlier way to search, in the same time on the same core.
+"""What a study under ``--time`` finds beside the search that the project had before, in the same time on one core.
 
     python -m tests.benchmarks.timed_search --data mnist.npz [--time 1800] [--seeds 1 2 3] [--core 0] --output FOLDER
 
-``halving`` is the default: arms share the time evenly, trials stop at rungs, and the best are continued. ``median`` is
-how a study searched before: all runs of both arms see the same number of images, trials are pruned for good by the
-median (Optuna's ``MedianPruner``), and the search ends by ``--timeout``. Its final runs have the time that those of
-``halving`` took, which gives the images of every run, and its search has the rest. A study that is complete in FOLDER
-is not run again. Several of these commands may write into one FOLDER, each on a core of its own.
-Writes reports/benchmarks/timed_search.csv and .md from all studies in FOLDER.
+``halving`` is ``--time``: arms share the time evenly, trials stop at rungs, and the best are continued. ``median`` is
+the search of before: all runs of both arms see the same number of images, :class:`StopBelowMedian` ends trials for
+good, and a timeout ends the search. Its final runs have the training time that those of ``halving`` had, which gives
+the images of every run, and its search has the rest. It may take longer than planned, as the selected model may be
+slower: the page shows the seconds of both.
+
+A search that is complete in FOLDER with these settings is not run again; several of these commands may share FOLDER,
+each on a core of its own. Run it from a checkout that nobody edits meanwhile. Writes
+reports/benchmarks/timed_search.csv and .md from all that is complete in FOLDER.
 """
 
 from __future__ import annotations
@@ -15,39 +18,118 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import shutil
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from statistics import median
 from typing import Any
 
+import optuna
 import pandas as pd
+from optuna.trial import FrozenTrial
 
+from bench.core.results import RunState
 from bench.runtime.provenance import code_version, processor
 
 TARGET = Path(__file__).resolve().parents[2] / "reports" / "benchmarks" / "timed_search.csv"
-FINAL_RUNS = 2
-MEASURED = ("--importance-samples", "16", "--evaluation-images", "2000", "--no-reference-model")
+SEARCHES = ("halving", "median")
+MEASURED = {"seeds": 2, "importance_samples": 16, "evaluation_images": 2000, "reference_model": False}
 TRIALS = 8
-START_SECONDS = 45.0
+MOST_TRIALS = 1000
+AROUND_SECONDS = 45.0
 """What a study takes before its first trial and after its last run."""
-SPENT = "seconds.txt"
+RECORD = "search.json"
+FEWEST_OTHERS = 3
+EVALUATIONS = 10
+"""Of a run that passes over the training images at most so often."""
 
 
-def run(arguments: list[str], seed: int, data: Path, folder: Path) -> None:
-    """Run a study to its report, and note its seconds; nothing where that was done before."""
-    if (folder / SPENT).exists():
+class StopBelowMedian(optuna.pruners.BasePruner):
+    """Ends a trial that is worse than the median of all that came as far, from half of the training on.
+
+    Each counts by its best evaluation until there, whether it runs still or has ended.
+    """
+
+    def prune(self, study: optuna.Study, trial: FrozenTrial) -> bool:
+        """Whether to end the trial."""
+        step = trial.last_step
+        if step is None or step < EVALUATIONS // 2:
+            return False
+        others = [
+            _best_until(other, step)
+            for other in study.get_trials(deepcopy=False)
+            if other.number != trial.number
+            and step in other.intermediate_values
+            and other.user_attrs.get("state") != RunState.INTERRUPTED
+        ]
+        return len(others) >= FEWEST_OTHERS and _best_until(trial, step) > median(others)
+
+
+def _best_until(trial: FrozenTrial, step: int) -> float:
+    return min(value for at, value in trial.intermediate_values.items() if at <= step)
+
+
+@dataclass(frozen=True)
+class Search:
+    """A search that was run, or is to be."""
+
+    search: str
+    seed: int
+    data: str
+    core: int | None
+    time: float
+
+    def folder(self, output: Path) -> Path:
+        """Where its study lies."""
+        return output / str(self.seed) / self.search
+
+
+def run(wanted: Search, output: Path) -> None:
+    """Run a search to its report in a process of its own, and record it with its seconds; nothing if it is recorded.
+
+    Raises:
+        subprocess.CalledProcessError: the study ended with an error.
+        ValueError: the time is too short for the final runs.
+    """
+    folder = wanted.folder(output)
+    if (folder / RECORD).exists() and Search(**_recorded(folder)["search"]) == wanted:
         return
-    program = Path(sys.executable).with_name("reparam-bench")
-    command = [str(program), "study", "vae_vs_glow", "--dataset", str(data)]
-    command += ["--seed", str(seed), "--seeds", str(FINAL_RUNS), *MEASURED, *arguments, "--output", str(folder)]
-    began = time.monotonic()
+    # What an interrupted study had taken is not known.
+    shutil.rmtree(folder, ignore_errors=True)
+    if wanted.search == "halving":
+        settings: dict[str, Any] = {"time": wanted.time, "trials": TRIALS}
+    else:
+        settings = _before(output / str(wanted.seed) / "halving", wanted.time)
+    settings |= {**MEASURED, "seed": wanted.seed, "output": str(folder)}
+    code, began = code_version("tensorflow")["code"], time.monotonic()
+    command = [sys.executable, "-m", "tests.benchmarks.timed_search", "--study", wanted.data, json.dumps(settings)]
     subprocess.run(command, check=True)
-    (folder / SPENT).write_text(f"{time.monotonic() - began:.1f}\n")
+    seconds = time.monotonic() - began
+    if code_version("tensorflow")["code"] != code:
+        raise ValueError(f"the code was edited while {folder} ran: remove that folder, and run it again")
+    record = {"search": asdict(wanted), "seconds": round(seconds, 1), "processor": processor()}
+    (folder / RECORD).write_text(json.dumps(record))
 
 
-def read(folder: Path) -> tuple[dict[str, Any], pd.DataFrame]:
+def study(data: str, settings: dict[str, Any]) -> None:
+    """Run one study, in the process that is timed."""
+    from bench.workflows.run import run_study
+    from studies.vae_vs_glow import STUDY
+
+    pruner = StopBelowMedian() if "timeout" in settings else None
+    run_study(STUDY, data, pruner=pruner, **{**settings, "output": Path(settings["output"])})
+
+
+def _recorded(folder: Path) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((folder / RECORD).read_text())
+    return found
+
+
+def _read(folder: Path) -> tuple[dict[str, Any], pd.DataFrame]:
     """The answer of a study, and its runs with what they cost."""
     (report,) = (folder / "reports").glob("vae_vs_glow-*")
     measurements = pd.read_csv(report / "measurements.csv")
@@ -57,87 +139,101 @@ def read(folder: Path) -> tuple[dict[str, Any], pd.DataFrame]:
     return json.loads((report / "answer.json").read_text()), runs
 
 
-def earlier_search(folder: Path, seconds: float) -> list[str]:
-    """The options of the earlier search, by what the study in a folder did in as many seconds."""
-    _, runs = read(folder)
+def _before(halving: Path, seconds: float) -> dict[str, Any]:
+    """The settings of the search of before, by what the one with halving did in as many seconds."""
+    _, runs = _read(halving)
     finals = runs[(runs["role"] == "final") & (runs["state"] == "complete")]
-    images = int(finals["training_seconds"].sum() / (finals["training_seconds"] / finals["images_seen"]).sum())
-    left = seconds - START_SECONDS - finals["seconds"].sum()
-    return ["--images", str(images), "--pruner", "MedianPruner", "--trials", "1000", "--timeout", f"{left:.0f}"]
+    images = finals["training_seconds"].sum() / (finals["training_seconds"] / finals["images_seen"]).sum()
+    left = seconds - AROUND_SECONDS - finals["seconds"].sum()
+    if finals.empty or left <= 0:
+        raise ValueError(f"{halving} leaves a search {left:.0f} s beside {len(finals)} final runs: give more time")
+    return {"images": int(images), "trials": MOST_TRIALS, "timeout": round(left)}
 
 
 def rows(output: Path) -> Iterator[dict[str, object]]:
-    """A row for each arm of each complete study."""
-    for spent in sorted(output.glob(f"*/*/{SPENT}")):
-        answer, runs = read(spent.parent)
+    """A row for each arm of each recorded search."""
+    for file in sorted(output.glob(f"*/*/{RECORD}")):
+        record, (answer, runs) = _recorded(file.parent), _read(file.parent)
         for arm in answer["arms"]:
-            level = arm["bits_per_dim"]
-            trials = runs[(runs["arm"] == arm["name"]) & (runs["role"] == "search")]
+            level, trials = arm["bits_per_dim"] or {}, runs[(runs["arm"] == arm["name"]) & (runs["role"] == "search")]
             yield {
-                "seed": int(spent.parents[1].name),
-                "search": spent.parent.name,
+                **record["search"],
                 "arm": arm["name"],
-                "bits_per_dim": None if level is None else level["mean"],
-                "standard_error": None if level is None else level["standard_error"],
-                "study_seconds": float(spent.read_text()),
-                "trials": len(trials),
-                "complete": int((trials["state"] == "complete").sum()),
-                "final_images": int(max(arm["budget"]["final_images"], default=0)),
+                "bits_per_dim": float(level.get("mean", "nan")),
+                "standard_error": float(level.get("standard_error") or "nan"),
+                "seconds": record["seconds"],
+                "trials": trials["number"].nunique(),
+                "to_the_end": trials.loc[trials["state"] == "complete", "number"].nunique(),
+                "final_images": max(arm["budget"]["final_images"] or [0]),
+                "processor": record["processor"],
+                "commit": answer["study"]["code"]["commit"],
             }
 
 
-def page(table: pd.DataFrame, seconds: float, cores: int) -> str:
+def page(table: pd.DataFrame) -> str:
     """The page that shows both searches side by side."""
-    best = table.loc[table.groupby(["seed", "search"])["bits_per_dim"].idxmin()]
-    cells = best.pivot(index="seed", columns="search", values="bits_per_dim")
-    lines = ["| seed | search | best arm | bits/dim | trials, complete | images of a final run | seconds |"]
+    known = table.dropna(subset=["bits_per_dim"])
+    best = known.loc[known.groupby(["seed", "search"])["bits_per_dim"].idxmin()].sort_values(["seed", "search"])
+    lines = ["| seed | search | best arm | bits/dim | trials, to the end | images of a final run | seconds |"]
     lines.append("| --: | --- | --- | --: | --: | --: | --: |")
     lines += [
         f"| {row.seed} | {row.search} | {row.arm} | {row.bits_per_dim:.4f} ± {row.standard_error:.4f} | "
-        f"{row.trials}, {row.complete} | {row.final_images:,} | {row.study_seconds:,.0f} |"
-        for row in best.sort_values(["seed", "search"]).itertuples()
+        f"{row.trials}, {row.to_the_end} | {row.final_images:,} | {row.seconds:,.0f} |"
+        for row in best.itertuples()
     ]
-    difference = (cells["halving"] - cells["median"]).dropna() if {"halving", "median"} <= {*cells} else pd.Series()
-    said = f"Halving less median, of {len(difference)} seeds: " if len(difference) else "No seed has both yet."
-    said += ", ".join(f"{value:+.4f}" for value in difference)
-    if len(difference) > 1:
-        said += f"; mean {difference.mean():+.4f} ± {difference.sem():.4f}"
-    return f"""# The earlier search in the same time
+    pairs = best.pivot(index="seed", columns="search", values=["bits_per_dim", "seconds"])
+    pairs = pairs.dropna() if set(SEARCHES) <= set(best["search"]) else pairs.iloc[:0]
+    said = "No seed has both yet."
+    if len(pairs):
+        difference = pairs["bits_per_dim"]["halving"] - pairs["bits_per_dim"]["median"]
+        spread = f" ± {difference.sem():.4f}" if len(pairs) > 1 else ""
+        took = " and ".join(f"{pairs['seconds'][name].mean():,.0f} s by {name}" for name in SEARCHES)
+        said = (
+            f"halving less median, by seed: {', '.join(f'{value:+.4f}' for value in difference)} bits/dim; mean "
+            f"{difference.mean():+.4f}{spread}. They took {took}."
+        )
+    commits, data = (", ".join(sorted({str(value)[:12] for value in table[name]})) for name in ("commit", "data"))
+    return f"""# The search under a time beside the one before
 
-`python -m tests.benchmarks.timed_search --time {seconds:g}` on {processor()}, one core of {cores} a study, commit
-{code_version("tensorflow")["code"][:12]}: `vae_vs_glow` on MNIST, {FINAL_RUNS} final runs an arm, test bits/dim of
-2,000 images by the bound of 16 importance samples; ± is the standard error over final runs.
+`python -m tests.benchmarks.timed_search --time {table["time"].iloc[0]:g}` on {table["processor"].iloc[0]}, one core a
+study, commit {commits}: `vae_vs_glow` on {data}, {MEASURED["seeds"]} final runs an arm, test bits/dim of
+{MEASURED["evaluation_images"]:,} images by the bound of {MEASURED["importance_samples"]} importance samples; ± is the
+standard error over final runs.
 
 {chr(10).join(lines)}
 
-{said} bits/dim.
+{said}
 
-`halving` is `--time {seconds:g} --trials {TRIALS}`: arms share the time evenly, trials stop at rungs, and the best are
-continued. `median` is how studies searched before: all runs of both arms see the same number of images, trials are
-pruned for good by the median, and a timeout ends the search. Its final runs have the time that those by halving took.
+`halving` is `--time`: arms share the time evenly, trials stop at rungs, and the best are continued. `median` is the
+search that studies had before: all runs of both arms see the same number of images, a trial that is worse than the
+median of all that came as far ends for good, from half of its training on, and a timeout ends the search. Its final
+runs have the training time that those of `halving` had.
 """
 
 
 def main() -> None:
     """Run what is missing, and write table and page."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--data", type=Path, required=True)
-    parser.add_argument("--output", type=Path, required=True)
+    parser.add_argument("--study", nargs=2, help=argparse.SUPPRESS)
+    parser.add_argument("--data")
+    parser.add_argument("--output", type=Path)
     parser.add_argument("--time", type=float, default=1800.0)
     parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
-    parser.add_argument("--core", type=int)
+    parser.add_argument("--core", type=int, default=0)
     options = parser.parse_args()
-    cores = os.cpu_count() or 1
-    if options.core is not None:
-        os.sched_setaffinity(0, {options.core})
-    for seed in options.seeds:
-        folder = options.output / str(seed)
-        halving = ["--time", f"{options.time:g}", "--trials", str(TRIALS)]
-        run(halving, seed, options.data, folder / "halving")
-        run(earlier_search(folder / "halving", options.time), seed, options.data, folder / "median")
-    table = pd.DataFrame(rows(options.output))
-    table.to_csv(TARGET, index=False)
-    TARGET.with_suffix(".md").write_text(page(table, options.time, cores))
+    if options.study:
+        study(options.study[0], json.loads(options.study[1]))
+        return
+    os.sched_setaffinity(0, {options.core})
+    try:
+        for seed in options.seeds:
+            for search in SEARCHES:
+                run(Search(search, seed, options.data, options.core, options.time), options.output)
+    finally:
+        if found := list(rows(options.output)):
+            table = pd.DataFrame(found)
+            table.to_csv(TARGET, index=False)
+            TARGET.with_suffix(".md").write_text(page(table))
 
 
 if __name__ == "__main__":

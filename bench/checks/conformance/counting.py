@@ -38,7 +38,7 @@ class Probabilities:
 
 
 def estimate_probabilities(model: LikelihoodModel) -> Probabilities:
-    """Those of a model of images that can be counted."""
+    """The probabilities of all images of a model whose images can be counted."""
     from bench.evaluation.likelihood import likelihood_program
 
     values = itertools.product(range(model.grey_levels), repeat=model.dimensions)

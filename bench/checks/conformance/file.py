@@ -68,7 +68,11 @@ def installed_backends() -> list[str]:
 
 
 def run_job(backend: str, job: dict[str, Any]) -> list[dict[str, Any]]:
-    """The results of a job, of a file and settings, on a backend.
+    """Check the families of a job's file on a backend.
+
+    Args:
+        backend: the Keras backend.
+        job: the ``file``, and the ``settings`` of :func:`check_file`.
 
     Raises:
         SettingsError: as for :func:`check_file`.

@@ -1,4 +1,4 @@
-"""Checks of the likelihood: sums over all images, frequencies of samples, the bound by its samples and by its batch."""
+"""Checks of the likelihood: sums over all images, frequencies of samples, and what the bound depends on."""
 
 from __future__ import annotations
 

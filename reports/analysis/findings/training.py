@@ -93,7 +93,11 @@ def warming_up(study: Study, arm: str) -> Iterator[Finding]:
             if taken <= warmup
             else f"only {number(100 * (1 - warmup / taken), 0)}% of the training came after the warm-up"
         )
-        longer = "more patience" if found.keys() <= convergence.stopped_early(study, arm) else "more --epochs"
+        longer = (
+            "more patience"
+            if found.keys() <= convergence.stopped_early(study, arm)
+            else "a larger budget (--epochs or --time)"
+        )
         yield Finding(
             f"Warm-up too long: the {what} of {study.title(arm)} rises over {setting}={plain(warmup)}, and "
             f"{len(found)} of {count(len(courses), 'final run')} took {fewest}{count(round(taken), 'step')}: {rest}. "

@@ -21,6 +21,7 @@ import bench.execution.trial
 import bench.execution.worker
 import bench.study.serialization
 import bench.tracking.logged_model
+from bench.core.environment import SEARCH_BEGAN_VARIABLE
 from bench.core.errors import (
     AlteredDataError,
     CheckpointError,
@@ -396,6 +397,26 @@ def test_after_the_time_is_up_no_trial_begins_but_what_was_found_is_measured(stu
     runner = study_run(trials=50, timeout=6.0)
     assert {arm: len(ended) for arm, ended in states(runner).items()} == {"vae": 3, "glow": 3}
     assert len(trainer.finals) == 2
+
+
+def test_the_time_counts_on_while_a_process_that_has_grown_too_large_makes_way(
+    start, tiny_study, digits, tmp_path, trainer, monkeypatch
+):
+    clock = SimpleNamespace(monotonic=lambda: float(len(trainer.trials)))
+    monkeypatch.setattr(bench.execution.coordinator, "time", clock)
+    size = iter(range(0, 10**9, 600 * 2**20))
+    monkeypatch.setattr(bench.execution.worker, "host_bytes", lambda: next(size, 0))
+    monkeypatch.setattr(bench.execution.worker, "LEAST_TASKS", 3)
+    monkeypatch.setenv(SEARCH_BEGAN_VARIABLE, "0.0")
+    monkeypatch.delenv(SEARCH_BEGAN_VARIABLE)
+    with pytest.raises(RestartRequiredError):
+        start(tiny_study, digits, tmp_path, trials=50, timeout=8.0).run(digits)
+    before = len(trainer.trials)
+    assert 0 < before < 8
+    monkeypatch.setattr(bench.execution.worker, "host_bytes", lambda: 0)
+    start(tiny_study, digits, tmp_path, trials=50, timeout=8.0).run(digits)
+    assert len(trainer.trials) == 8
+    assert SEARCH_BEGAN_VARIABLE not in os.environ
 
 
 def test_a_time_too_short_for_any_trial_is_named_as_such(start, tiny_study, digits, tmp_path, trainer):

@@ -137,7 +137,7 @@ def warming_up(builder, **settings):
 def test_a_warm_up_of_more_than_half_of_the_training(study, settings, words):
     (text,) = warming_up(study(LEVELS, measured=True), **settings)
     assert words in text
-    assert text.endswith(f"give it more --epochs, or {next(iter(settings))}=62 or less.")
+    assert text.endswith(f"give it a larger budget (--epochs or --time), or {next(iter(settings))}=62 or less.")
 
 
 def test_a_warm_up_of_runs_that_patience_ended(study):
