@@ -404,7 +404,7 @@ def test_the_time_counts_on_while_a_process_that_has_grown_too_large_makes_way(
 ):
     clock = SimpleNamespace(monotonic=lambda: float(len(trainer.trials)))
     monkeypatch.setattr(bench.execution.coordinator, "time", clock)
-    size = iter(range(0, 10**9, 600 * 2**20))
+    size = iter(range(0, 2**40, 600 * 2**20))
     monkeypatch.setattr(bench.execution.worker, "host_bytes", lambda: next(size, 0))
     monkeypatch.setattr(bench.execution.worker, "LEAST_TASKS", 3)
     monkeypatch.setenv(SEARCH_BEGAN_VARIABLE, "0.0")
