@@ -95,7 +95,7 @@ def _verdict(lines: Sequence[Line]) -> str:
     named = "; ".join(f"{line.work}, {line.activity}, against {line.peer}" for line in slower)
     return (
         f"Of {_counted(len(lines), 'comparison')}, ours is the faster in {len(faster)} and the slower in "
-        f"{len(slower)}{f' ({named})' if named else ''}; {open_ones} {"is" if open_ones == 1 else "are"} undecided.\n"
+        f"{len(slower)}{f' ({named})' if named else ''}; {open_ones} {'is' if open_ones == 1 else 'are'} undecided.\n"
     )
 
 
