@@ -3,7 +3,7 @@
     python -m tests.benchmarks.timed_search --data mnist.npz [--time 1800] [--seeds 1 2 3] [--core 0] --output FOLDER
 
 ``halving`` is ``--time``: arms share the time evenly, trials stop at rungs, and the best are continued. ``median`` is
-the search of before: all runs of both arms see the same number of images, :class:`StopBelowMedian` ends trials for
+the search of before: all runs of both arms see the same number of images, :class:`BelowMedianPruner` ends trials for
 good, and a timeout ends the search. Its final runs have the training time that those of ``halving`` had, which gives
 the images of every run, and its search has the rest. It may take longer than planned, as the selected model may be
 slower: the page shows the seconds of both.
@@ -48,7 +48,7 @@ EVALUATIONS = 10
 """Of a run that passes over the training images at most so often."""
 
 
-class StopBelowMedian(optuna.pruners.BasePruner):
+class BelowMedianPruner(optuna.pruners.BasePruner):
     """Ends a trial that is worse than the median of all that came as far, from half of the training on.
 
     Each counts by its best evaluation until there, whether it runs still or has ended.
@@ -120,7 +120,7 @@ def study(data: str, settings: dict[str, Any]) -> None:
     from bench.workflows.run import run_study
     from studies.vae_vs_glow import STUDY
 
-    pruner = StopBelowMedian() if "timeout" in settings else None
+    pruner = BelowMedianPruner() if "timeout" in settings else None
     run_study(STUDY, data, pruner=pruner, **{**settings, "output": Path(settings["output"])})
 
 
