@@ -28,6 +28,8 @@ REFERENCE_SHARE = 0.1
 """Share of a study's time that its reference model takes at most."""
 FINALS_KEPT = 0.75
 """Share of the planned time of final runs into which no search extends, however slow its trials are."""
+MOST_FIXED = 0.5
+"""Share of an arm's search that compiling and measuring its trials may take where fewer of them would take less."""
 MOST_IMAGES = 10**12
 FEW_IMAGES = 50
 """Fewer test images are not proposed."""
@@ -139,7 +141,8 @@ def plan_time(bound: BoundStudy, speeds: Mapping[str, Speed] | None = None) -> T
     """Divide a study's time: each arm has an equal share, for its search and its final runs.
 
     The training images of an arm's runs are the most whose search and final runs fit into its share, at its speed.
-    Where the shortest runs of all trials do not fit, the search is planned for as many trials as do.
+    Where the shortest runs of all trials would take most of the search's time, as much is compiled or measured, the
+    search is planned for fewer: a few trials that are trained say more than many that are not.
 
     Args:
         bound: the study, whose settings have a time.
@@ -162,7 +165,8 @@ def plan_time(bound: BoundStudy, speeds: Mapping[str, Speed] | None = None) -> T
         least = LEAST_EVALUATIONS * config.training.batch_size
         fewer = bound
         times = _times(fewer, arm, config, speed)
-        while arm.sweep and _whole(times(least), bound) > share and fewer.settings.trials > 1:
+        of_search = share - times(least).finals(bound.settings.seeds)
+        while arm.sweep and times(least).search > MOST_FIXED * of_search and fewer.settings.trials > 1:
             fewer = replace(fewer, settings=fewer.settings.model_copy(update={"trials": fewer.settings.trials - 1}))
             times = _times(fewer, arm, config, speed)
         images[arm.name] = largest(lambda n, times=times: _whole(times(n), bound) <= share, least)  # type: ignore[misc]

@@ -10,6 +10,7 @@ from bench.data.keras_datasets import MNIST
 from bench.study.budget import (
     END_SECONDS,
     MEASURING_SECONDS,
+    MOST_FIXED,
     REFERENCE_SHARE,
     START_SECONDS,
     check_budget,
@@ -19,7 +20,7 @@ from bench.study.budget import (
     plan_time,
 )
 from bench.study.config import TrainingConfig
-from bench.study.definition import Arm, BoundStudy, Study, StudySettings
+from bench.study.definition import LEAST_EVALUATIONS, Arm, BoundStudy, Study, StudySettings
 from bench.study.plan import middle_values, plan, plan_reference
 from bench.study.reference_model import NAME, reference_study, too_large
 from bench.study.search_space import Choices, Integers, Reals
@@ -108,6 +109,19 @@ def test_where_all_trials_do_not_fit_the_search_is_planned_for_fewer():
     whole = plan_time(bind(VAE, time=20 * shortest, trials=8), slow)
     assert whole.trials == {"vae": 8}
     assert "enough for" not in whole.sentences()[1]
+
+
+def test_compiling_and_measuring_trials_leave_half_of_the_search_to_train_them():
+    compiled = SLOW.model_copy(update={"first_seconds": 10.0})
+    bound = bind(VAE, time=240, trials=8)
+    planned = plan_time(bound, {"vae": compiled})
+    times, trials = planned.times["vae"], planned.trials["vae"]
+    assert 1 < trials < 8
+    of_search = planned.finals_end - planned.start - 2 * times.first - 3 * times.test
+    assert (trials - 1) * times.first < MOST_FIXED * of_search
+    # All eight would have fitted, with ten steps each.
+    assert 8 * times.first < of_search - 10
+    assert planned.images["vae"] > 10 * LEAST_EVALUATIONS * 64
 
 
 def _fits(bound, speeds):
