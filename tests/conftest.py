@@ -6,6 +6,7 @@ Keras is imported inside the fixtures alone: tests of the reports and of the com
 import os
 import shutil
 import sys
+import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from importlib import import_module
@@ -18,6 +19,11 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 # The folders of the tests mirror those of the project: its root must come first for `import models` to mean the latter.
 sys.path.insert(0, str(ROOT))
+
+# Databases and journals are synced thousands of times, and removed: in memory that takes no time.
+MEMORY = Path("/dev/shm")  # noqa: S108
+if "TMPDIR" not in os.environ and os.access(MEMORY, os.W_OK) and shutil.disk_usage(MEMORY).free > 4 * 2**30:
+    tempfile.tempdir = os.environ["TMPDIR"] = str(MEMORY)
 
 # As the project has it, for a test module may import MLflow before the project does.
 os.environ.setdefault("MLFLOW_CONFIGURE_LOGGING", "false")
@@ -114,9 +120,10 @@ def keep_classifier(
     kept = tmp_path_factory.mktemp("extractors") if cache is None else cache.mkdir("extractors")
 
     def keep(tuning: Any, output: Path) -> None:
-        from bench.evaluation.quality import open_extractor
+        from bench.evaluation.quality import must_be_trained, open_extractor
 
-        open_extractor("classifier", tuning, kept)
+        if must_be_trained("classifier", tuning, kept):
+            open_extractor("classifier", tuning, kept)
         shutil.copytree(kept, output / "extractors", dirs_exist_ok=True)
 
     return keep

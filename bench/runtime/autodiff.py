@@ -65,5 +65,5 @@ def _tensorflow_program(function: Callable[..., Any], variables: Sequence[keras.
         # Of a weight whose rows are picked, TensorFlow gives the rows alone.
         return [tf.convert_to_tensor(each) for each in found]
 
-    program = tf.function(gradient)
+    program = tf.function(gradient, autograph=False)
     return lambda *arrays: program(*map(tf.convert_to_tensor, arrays))
