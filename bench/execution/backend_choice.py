@@ -6,10 +6,7 @@ python -m bench.execution.backend_choice BACKEND < JOB      # measures one backe
 from __future__ import annotations
 
 import hashlib
-import importlib.util
 import json
-import os
-import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -17,10 +14,10 @@ from typing import Annotated, Any
 
 from pydantic import Field, TypeAdapter, ValidationError
 
-from bench.core.environment import search_path
 from bench.core.errors import SettingsError
 from bench.core.file_locks import locked
-from bench.runtime.backend import BACKENDS, select_backend
+from bench.runtime.backend import BACKENDS, installed_backends, select_backend
+from bench.runtime.backend_process import run_on_backend
 from bench.runtime.provenance import code_version, processor
 from bench.study.config import RunConfig
 from bench.study.definition import Arm, BoundStudy
@@ -46,7 +43,7 @@ def choose_backend(bound: BoundStudy, say: Callable[[str], None]) -> str:
         SettingsError: no backend can train the study's models, or the cached choice was altered.
         LockFileError: its lock cannot be opened.
     """
-    installed = [name for name in BACKENDS if importlib.util.find_spec(name) is not None]
+    installed = installed_backends()
     job = _make_job(bound)
     # A larger budget continues a study, by the backend that it was begun with.
     of_speed = {name: RunConfig.model_validate(config).without_budget for name, config in job["configs"].items()}
@@ -110,19 +107,11 @@ def _measure_backends(bound: BoundStudy, installed: list[str], job: dict[str, An
     """Expected training seconds of the whole study by backend, without backends that fail."""
     expected, reasons = {}, []
     for name in installed:
-        environment = {variable: value for variable, value in os.environ.items() if variable != "KERAS_BACKEND"}
-        ended = subprocess.run(  # noqa: S603 - runs this module
-            [sys.executable, "-P", "-m", "bench.execution.backend_choice", name],
-            input=json.dumps(job),
-            env={**environment, "PYTHONPATH": search_path()},
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        if ended.returncode:
-            reasons.append(f"{name}: {(ended.stderr.strip().splitlines() or ['no message'])[-1]}")
+        try:
+            seconds = run_on_backend("bench.execution.backend_choice", name, job)
+        except SettingsError as error:
+            reasons.append(f"{name}: {error}")
             continue
-        seconds = json.loads(ended.stdout.splitlines()[-1])
         expected[name] = sum(_study_seconds(bound, arm, *seconds[arm.name]) for arm in bound.study.arms)
     if not expected:
         raise SettingsError(f"backend='auto' found no backend that trains these models: {'; '.join(reasons)}")

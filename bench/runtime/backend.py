@@ -41,6 +41,11 @@ def check_backend(name: str) -> None:
         )
 
 
+def installed_backends() -> list[str]:
+    """The backends that are installed here."""
+    return [name for name in BACKENDS if importlib.util.find_spec(name) is not None]
+
+
 def prepare_backend(name: str) -> None:
     """Set the environment so that Keras, if it is not imported yet, will run on backend ``name``.
 

@@ -42,6 +42,17 @@ class SearchObjects:
     sampler: optuna.samplers.BaseSampler | None = None
     pruner: optuna.pruners.BasePruner | None = None
 
+    def check(self) -> None:
+        """Check their types.
+
+        Raises:
+            SettingsError: one is no object of Optuna's.
+        """
+        for name, base in (("sampler", optuna.samplers.BaseSampler), ("pruner", optuna.pruners.BasePruner)):
+            value = getattr(self, name)
+            if not isinstance(value, base | None):
+                raise SettingsError(f"{name}={value!r}: the name of a {name}, or a {base.__name__} of Optuna's")
+
 
 class Search(Queue):
     """The search of one arm: suggests the values of its trials, and minimises bits/dim on validation.

@@ -62,8 +62,8 @@ PRUNERS = (HALVING, "none")
 
 
 def _check_name(name: str, own: tuple[str, ...], kind: str, example: str) -> str:
-    # `bench.search` checks that Optuna has it: this module does not import Optuna.
-    if name not in own and not re.fullmatch(rf"[A-Z][A-Za-z]*{kind}", name):
+    # `bench.search` checks that Optuna has it, where it is no user's own: this module does not import Optuna.
+    if name not in own and not re.fullmatch(r"_*[A-Z]\w*", name):
         raise ValueError(f"one of {', '.join(own)}, or the name of a {kind.lower()} of Optuna's, such as {example}")
     return name
 

@@ -168,6 +168,7 @@ def run_study(
     for key, value in (("sampler", sampler), ("pruner", pruner)):
         if value is not None:
             settings[key] = value if isinstance(value, str) else type(value).__name__
+    objects.check()
     chosen = StudySettings.from_options(settings)
     if objects != SearchObjects() and not chosen.is_single_process:
         raise SettingsError(

@@ -47,8 +47,8 @@ def command(
     """
     from dataclasses import asdict
 
-    from bench.checks.conformance import Outcome, check_file, installed_backends
-    from bench.runtime.backend import check_backend
+    from bench.checks.conformance import Outcome, check_file
+    from bench.runtime.backend import check_backend, installed_backends
 
     changes = _settings(settings)
     if backend is not None:

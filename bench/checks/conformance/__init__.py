@@ -7,7 +7,7 @@ mistakes.
 """
 
 from bench.checks.conformance.family import CHECKS, check_family
-from bench.checks.conformance.file import check_file, installed_backends, registered_by
+from bench.checks.conformance.file import check_file, registered_by
 from bench.checks.conformance.outcome import CheckResult, FailedError, Outcome, SkippedError
 from bench.checks.conformance.subject import Subject
 
@@ -20,6 +20,5 @@ __all__ = [
     "Subject",
     "check_family",
     "check_file",
-    "installed_backends",
     "registered_by",
 ]

@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-import importlib.util
-import json
-import os
-import subprocess
-import sys
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from bench.checks.conformance.family import check_family
 from bench.checks.conformance.outcome import CheckResult, Outcome
-from bench.core.environment import search_path
 from bench.core.errors import SettingsError
 from bench.core.extensions import load_extension
-from bench.runtime.backend import BACKENDS, select_backend
+from bench.runtime.backend import select_backend
+from bench.runtime.backend_process import run_on_backend
 from models.base.registry import families, registered
 
 
@@ -47,24 +42,8 @@ def check_file(file: Path, backend: str, settings: dict[str, Any]) -> list[Check
         SettingsError: the file cannot be imported, or registers no family; a setting is unknown or out of range.
     """
     job = {"file": str(file.resolve()), "settings": settings}
-    environment = {name: value for name, value in os.environ.items() if name != "KERAS_BACKEND"}
-    ended = subprocess.run(  # noqa: S603 - our own module
-        [sys.executable, "-P", "-m", "bench.checks.conformance", backend],
-        input=json.dumps(job),
-        env={**environment, "PYTHONPATH": search_path()},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    if ended.returncode:
-        raise SettingsError((ended.stderr.strip().splitlines() or ["the checks ended without a message"])[-1])
-    rows = json.loads(ended.stdout.splitlines()[-1])
+    rows = run_on_backend("bench.checks.conformance", backend, job)
     return [CheckResult(**{**row, "outcome": Outcome(row["outcome"])}) for row in rows]
-
-
-def installed_backends() -> list[str]:
-    """The backends that can be checked here."""
-    return [name for name in BACKENDS if importlib.util.find_spec(name) is not None]
 
 
 def run_job(backend: str, job: dict[str, Any]) -> list[dict[str, Any]]:

@@ -8,6 +8,7 @@ import pytest
 
 import bench.execution.backend_choice
 import bench.execution.speeds
+import bench.runtime.backend_process
 from bench.core.errors import SettingsError
 from bench.core.file_locks import LockFileError
 from bench.data.bundled import DIGITS
@@ -47,7 +48,7 @@ def measured(monkeypatch):
                 return SimpleNamespace(returncode=1, stdout="", stderr=f"a traceback\n{answer}\n")
             return SimpleNamespace(returncode=0, stdout=f"noise\n{json.dumps(answer)}\n", stderr="")
 
-        monkeypatch.setattr(bench.execution.backend_choice.subprocess, "run", run)
+        monkeypatch.setattr(bench.runtime.backend_process.subprocess, "run", run)
         return asked
 
     return answers

@@ -46,7 +46,7 @@ def bind(*arms, info=DIGITS, digest="d", study=BOTH, **settings):
         ({"resize": 0}, r"resize=0: a size is HEIGHTxWIDTH"),
         ({"sampler": "grid"}, r"sampler='grid': one of tpe, qmc, random, or the name of a sampler of Optuna's"),
         ({"pruner": "halve"}, r"pruner='halve': one of halving, none, or the name of a pruner of Optuna's"),
-        ({"pruner": "RandomSampler"}, r"pruner='RandomSampler': one of halving"),
+        ({"pruner": "random-2"}, r"pruner='random-2': one of halving"),
         ({"backend": "torch"}, r"backend='torch' is unknown: one of tensorflow, jax"),
         ({"promote": ["glow"]}, r"promote.0='glow': an arm and the number of one of its trials, such as glow:5"),
         ({"promote": ["glow:-1"]}, r"promote.0='glow:-1': an arm and the number"),

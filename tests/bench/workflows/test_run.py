@@ -52,6 +52,10 @@ def broken_metric(context):
 """
 
 
+class _Strict2(optuna.pruners.NopPruner):
+    """Named as one likes."""
+
+
 class HighestSampler(optuna.samplers.RandomSampler):
     """Proposes the highest value."""
 
@@ -583,9 +587,11 @@ def test_settings_and_arms_are_taken_as_they_are_given(asked):
     study = Study("mine", "What?", (SMALL, replace(SMALL, name="other")), sampler="qmc")
     assert asked(study).study is study
     assert [arm.name for arm in asked(list(study.arms), name="two").study.arms] == ["small", "other"]
-    objects = asked(sampler=HighestSampler(seed=0), pruner="HyperbandPruner", workers=1).objects
-    assert isinstance(objects.sampler, HighestSampler)
-    assert objects.pruner is None
+    one = asked(sampler=HighestSampler(seed=0), pruner="HyperbandPruner", workers=1)
+    assert isinstance(one.objects.sampler, HighestSampler)
+    assert one.objects.pruner is None
+    one = asked(pruner=_Strict2())
+    assert (type(one.objects.pruner), one.settings.pruner) == (_Strict2, "_Strict2")
     assert asked(sampler="QMCSampler", workers=2).objects == SearchObjects()
 
 
@@ -606,6 +612,8 @@ def test_settings_and_arms_are_taken_as_they_are_given(asked):
         ({"sampler": "guess"}, r"sampler='guess': one of tpe, qmc, random"),
         ({"sampler": HighestSampler(), "workers": 2}, r"an object serves one process, and workers=2 starts others"),
         ({"pruner": optuna.pruners.NopPruner(), "engine": "ray"}, r"an object serves one process"),
+        ({"sampler": optuna.samplers.TPESampler}, r"sampler=<class '.*TPESampler'>: the name of a sampler, or a "),
+        ({"pruner": 3}, r"pruner=3: the name of a pruner, or a BasePruner of Optuna's"),
         ({"extensions": ["gone.py"]}, r"extension 'gone.py' does not exist"),
     ],
     ids=lambda value: re.sub(r"\W+", "-", str(value))[:40] if isinstance(value, str) else "",
