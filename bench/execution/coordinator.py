@@ -249,26 +249,28 @@ class Coordinator:
         # Those that an earlier process, or a shorter time, added are compared too.
         begun = {name: {each.number for each in search.attempts()} for name, search in self.study.searches.items()}
         trials = {name: max(number, len(begun[name])) if number else 0 for name, number in trials.items()}
-        self._run_trials(trials)
-        while any(trials.values()) and self._keeper.has_time_for_more_trials:
-            trials = {name: number + math.ceil(number / 2) for name, number in trials.items()}
+        self._run_trials(trials, is_first=True)
+        # More of an arm whose trials all fail would only end the study.
+        while self._keeper.has_time_for_more_trials and (more := [name for name in trials if self._keeper.best(name)]):
+            trials |= {name: trials[name] + math.ceil(trials[name] / 2) for name in more}
             self._run_trials(trials)
         return self._select()
 
-    def _run_trials(self, trials: dict[str, int], seconds: float = math.inf) -> None:
+    def _run_trials(self, trials: dict[str, int], seconds: float = math.inf, is_first: bool = False) -> None:
         """Run trials until each arm has as many, or the time is over.
 
         Workers start with the next arm as soon as no trial of the first is queued. Each arm has an equal share of the
-        time that is left when the arm before it is done; of a study's time, of all that its searches take.
+        time that is left when the arm before it is done; of a study's time, of all that its searches take. There
+        ``trials`` becomes the number of those that began, where slow ones would leave none to continue the better half.
         """
         began = float(os.environ.pop(SEARCH_BEGAN_VARIABLE, time.monotonic()))
         try:
-            self._run_trials_until(trials, began + seconds)
+            self._run_trials_until(trials, began + seconds, is_first)
         except RestartRequiredError:
             os.environ[SEARCH_BEGAN_VARIABLE] = str(began)
             raise
 
-    def _run_trials_until(self, trials: dict[str, int], deadline: float) -> None:
+    def _run_trials_until(self, trials: dict[str, int], deadline: float, is_first: bool) -> None:
         keeper, searches, is_eager = self._keeper, self.study.searches, self.study.bound.settings.timeout is not None
 
         def is_done(name: str) -> bool:
@@ -283,7 +285,11 @@ class Coordinator:
             for name in [name for name in left if is_done(name)]:
                 left.remove(name)
                 until = _split_time(deadline, len(left))
-            if left and time.monotonic() >= (until if keeper is None else self._end_of_first(keeper, left)):
+            if keeper is not None and left:
+                until = self._end_of_first(keeper, left)
+                if is_first and keeper.has_begun_enough(left[0], until - time.monotonic()):
+                    trials[left[0]] = self._begin_no_more(left[0], trials[left[0]])
+            if left and time.monotonic() >= until:
                 self._close(left.pop(0))
                 until = _split_time(deadline, len(left))
             elif left:
@@ -301,7 +307,21 @@ class Coordinator:
             # However slow the arms before were, without a trial it would have no answer.
             return math.inf
         share = (keeper.search_seconds + sum(spent.values())) / len(arms)
-        return time.monotonic() + share - spent[arms[0]]
+        # Where the others had more than their shares, no more than is left of all.
+        return time.monotonic() + min(share - spent[arms[0]], keeper.search_seconds)
+
+    def _begin_no_more(self, name: str, trials: int) -> int:
+        """Take back the trials of an arm that have not begun, if others are continued; how many there are now."""
+        search = self.study.searches[name]
+        begun = [each.number for each in search.attempts() if each.counts or each.state == RunState.RUNNING]
+        if not search.halves or not begun or max(begun) + 1 >= trials:
+            return trials
+        search.withdraw(begun)
+        self.progress.say(
+            f"{name}: after {len(set(begun))} of {trials} trials, which were slow, no further one begins, so that the "
+            "better half is continued in the time that is left"
+        )
+        return max(begun) + 1
 
     def _close(self, name: str) -> None:
         """Start no further trial of an arm, and wait for the running ones."""
@@ -335,7 +355,8 @@ class Coordinator:
             return Selection(None)
         search = self.study.searches[name]
         # In a search that ended before any trial did, that which came furthest.
-        best, ended = search.best() or search.furthest(), sorted(search.settled().values(), key=lambda each: each.ended)
+        best = search.best() or search.furthest() if self._keeper is None else self._keeper.best(name)
+        ended = sorted(search.settled().values(), key=lambda each: each.ended)
         if best is not None:
             return Selection(best.number, best.values)
         if not ended:

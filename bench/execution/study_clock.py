@@ -14,11 +14,14 @@ from bench.core.results import EvaluationRecord, RunState
 from bench.core.seeds import derive_seed
 from bench.execution.session import MOST_EVALUATIONS_EXTENDED, Selection, StudySession
 from bench.search.queue import Attempt
+from bench.search.sampler import progress_of
 from bench.search.study_record import StudyRecord
 from bench.study.budget import FINALS_KEPT, TimePlan, final_evaluations
 from bench.study.config import RunConfig, TrainingConfig
 from bench.study.plan import COMPILATIONS, FINAL_SECONDS
 
+LONGEST_BEGINNING = 1.1
+"""Trials take at most so many times the share of an arm's search until the first rung that was planned for them."""
 SAVED_SECONDS = 5.0
 """What was counted is recorded when it has grown by so many seconds, between two runs."""
 
@@ -85,10 +88,57 @@ class TimeKeeper:
         longest = max((each.seconds for each in attempts if each.counts), default=math.inf)
         return self._left(1.0) > longest
 
+    def has_begun_enough(self, name: str, left: float) -> bool:
+        """Whether trials that have taken so long leave the others' time only if no further one begins.
+
+        Args:
+            name: the arm.
+            left: seconds that are left for its search.
+        """
+        times = self.plan.times[name]
+        spent = sum(each.seconds for each in self.study.searches[name].attempts() if each.counts)
+        return spent * times.search > LONGEST_BEGINNING * times.beginning * (spent + left)
+
+    def best(self, name: str) -> Attempt | None:
+        """The trial that is retrained: the best, if its final runs have time for as many images as it saw.
+
+        Else that whose learning curve is lowest where its final runs would end: those of slow configurations see fewer
+        images. Once final runs of this time have begun, it is theirs.
+        """
+        search = self.study.searches[name]
+        usual = search.best() or search.furthest()
+        known = {each.number: each for each in search.complete()}
+        known |= {number: each for number, each in search.settled().items() if not each.is_out}
+        decided = self.study.record.timed_evaluations
+        begun = [each for each in known.values() if self._key(name, Selection(each.number, each.values)) in decided]
+        if begun:
+            return begun[0]
+        if usual is None or self._evaluations_of_finals(name, usual) >= progress_of(usual).last:
+            return usual
+        curves = {each.number: progress_of(each) for each in known.values()}
+        reached = {
+            number: curves[number].best_until(self._evaluations_of_finals(name, each)) for number, each in known.items()
+        }
+        return known[min(known, key=lambda number: (reached[number], number))]
+
+    def _evaluations_of_finals(self, name: str, trial: Attempt) -> int:
+        """The evaluations of each final run of a trial that fit into the time that was planned for them."""
+        chosen = Selection(trial.number, trial.values)
+        seconds, planned = self._interval_seconds(name, chosen)
+        times, seeds = self.plan.times[name], self.plan.seeds
+        fixed = COMPILATIONS * times.first + seeds * self._test_seconds(name, seconds / planned)
+        evaluations = self._planned_evaluations(name, chosen)
+        return final_evaluations(
+            times.finals(seeds), fixed, seconds, [0] * seeds, evaluations, MOST_EVALUATIONS_EXTENDED
+        )
+
+    def _planned_evaluations(self, name: str, trial: Selection) -> int:
+        return self.plan.images[name] // images_between_evaluations(self._config(name, trial).training)
+
     @property
     def has_begun_finals(self) -> bool:
         """Whether final runs of this time have begun, after which no trial is: they were chosen."""
-        return any(key.endswith(self._purpose) for key in self.study.record.timed_evaluations)
+        return any(key.endswith(f", {self._purpose}") for key in self.study.record.timed_evaluations)
 
     @property
     def _purpose(self) -> str:
@@ -107,8 +157,7 @@ class TimeKeeper:
         time are continued.
         """
         times, seeds = self.plan.times[name], self.plan.seeds
-        search = self.study.searches[name]
-        best = search.best() or search.furthest()
+        best = self.best(name)
         if best is None:
             return kept * times.finals(seeds)
         trial = Selection(best.number, best.values)
@@ -133,8 +182,7 @@ class TimeKeeper:
             arms: the arms that the rest of the time is for, this one among them.
         """
         record, seeds = self.study.record, self.plan.seeds
-        config = self._config(name, trial)
-        key = f"{name} {config.hash}, {self._purpose}"
+        config, key = self._config(name, trial), self._key(name, trial)
         if (decided := record.timed_evaluations.get(key)) is not None:
             self._expected = None
             return decided
@@ -148,11 +196,15 @@ class TimeKeeper:
         weights = {arm: self.plan.times[arm].finals(seeds) for arm in arms}
         share = (self.plan.finals_end - self.clock.seconds) * weights[name] / sum(weights.values())
         done = self._done(name, config.hash)
-        evaluations = self.plan.images[name] // images_between_evaluations(config.training)
+        evaluations = self._planned_evaluations(name, trial)
         found = final_evaluations(share, fixed, seconds, done, evaluations, MOST_EVALUATIONS_EXTENDED)
         self._expected = self.clock.seconds + fixed + sum(found - each for each in done) * seconds, seeds
         record.decide_evaluations(key, found)
         return found
+
+    def _key(self, name: str, trial: Selection) -> str:
+        """Under which the record has how far a trial's final runs are trained in this time."""
+        return f"{name} {self._config(name, trial).hash}, {self._purpose}"
 
     def _config(self, name: str, trial: Selection) -> RunConfig:
         return self.study.bound.configure(self.study.bound.study.arm(name), trial.values)

@@ -124,7 +124,7 @@ class Search(Queue):
             and (settled[each.number] is each or promoted.get(each.number) == at)
         ]
         begun = {each.number for each in attempts if each.state == RunState.RUNNING} - set(settled)
-        done = {number: _progress(each) for number, each in settled.items()}
+        done = {number: progress_of(each) for number, each in settled.items()}
         levels, under_way = rungs(self.evaluations, stopped), None if is_eager else len(begun)
         return targets(done, levels, trials, under_way, promoted)
 
@@ -210,13 +210,14 @@ class Search(Queue):
         return build_sampler(self.sampler, derive_seed(self.seed, self.name, number))
 
 
-def _progress(attempt: Attempt) -> Progress:
+def progress_of(attempt: Attempt) -> Progress:
+    """How far a trial was trained, by its last attempt."""
     return Progress(attempt.reached, attempt.is_out, attempt.frozen.intermediate_values)
 
 
 def _standing(attempt: Attempt) -> tuple[int, float, int]:
     """Orders trials: those that came further first, and of those the better ones."""
-    progress = _progress(attempt)
+    progress = progress_of(attempt)
     return -progress.reached, progress.best_until(progress.reached), attempt.number
 
 

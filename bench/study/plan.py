@@ -68,6 +68,7 @@ class Times:
 
     Attributes:
         search: its whole search.
+        beginning: its trials until the first rung, with what is compiled.
         first: compiling a shape.
         training: a run, with its evaluations.
         selection: the bound that is compared at the end of a trial.
@@ -75,6 +76,7 @@ class Times:
     """
 
     search: float
+    beginning: float
     first: float
     training: float
     selection: float
@@ -215,10 +217,12 @@ def expected_times(bound: BoundStudy, arm: Arm, config: RunConfig, speed: Speed)
     test = likelihoods("test", settings.importance_samples)
     test += shares * likelihoods("test", budget_samples(settings.importance_samples))
     search = bound.search(arm, training.evaluations)
+    compiling = min(shapes(arm, settings.trials), settings.trials if search else 0) * speed.first_seconds
     return Times(
-        search=min(shapes(arm, settings.trials), settings.trials if search else 0) * speed.first_seconds
+        search=compiling
         + sum(number * share for number, share in search) * train
         + (search[-1][0] if search else 0) * selection,
+        beginning=compiling + math.prod(search[0]) * train if search else 0.0,
         first=speed.first_seconds,
         training=train,
         selection=selection,

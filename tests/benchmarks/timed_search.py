@@ -1,6 +1,6 @@
-"""What a study under ``--time`` finds beside the search that the project had before, in the same time on one core.
+"""What a study under ``--time`` finds beside the search that the project had before, in the same time on the same cores.
 
-    python -m tests.benchmarks.timed_search --data mnist.npz [--time 1800] [--seeds 1 2 3] [--core 0] --output FOLDER
+    python -m tests.benchmarks.timed_search --data mnist.npz [--time 1800] [--seeds 1 2 3] [--cores 0 1] --output FOLDER
 
 ``halving`` is ``--time``: arms share the time evenly, trials stop at rungs, and the best are continued. ``median`` is
 the search of before: all runs of both arms see the same number of images, :class:`BelowMedianPruner` ends trials for
@@ -9,7 +9,7 @@ the images of every run, and its search has the rest. It may take longer than pl
 slower: the page shows the seconds of both.
 
 A search that is complete in FOLDER with these settings is not run again; several of these commands may share FOLDER,
-each on a core of its own. Run it from a checkout that nobody edits meanwhile. Writes
+each with ``--at-once`` as many as they are: so many studies then share the cores, of either search. Run it from a checkout that nobody edits meanwhile. Writes
 reports/benchmarks/timed_search.csv and .md from all that is complete in FOLDER.
 """
 
@@ -80,7 +80,8 @@ class Search:
     search: str
     seed: int
     data: str
-    core: int | None
+    cores: str
+    at_once: int
     time: float
 
     def folder(self, output: Path) -> Path:
@@ -192,7 +193,11 @@ def page(table: pd.DataFrame) -> str:
             f"halving less median, by seed: {', '.join(f'{value:+.4f}' for value in difference)} bits/dim; mean "
             f"{difference.mean():+.4f}{spread}. They took {took}."
         )
-    commits, data = (", ".join(sorted({str(value)[:12] for value in table[name]})) for name in ("commit", "data"))
+    commits, data, cores = (
+        ", ".join(sorted({str(value)[:12] for value in table[name]})) for name in ("commit", "data", "cores")
+    )
+    most = max(table["at_once"])
+    at_once = "one study at a time" if most == 1 else f"{most} studies at once"
     return f"""# The search under a time beside the one before
 
 `python -m tests.benchmarks.timed_search --time {table["time"].iloc[0]:g}` on {table["processor"].iloc[0]}, one core a
@@ -219,16 +224,18 @@ def main() -> None:
     parser.add_argument("--output", type=Path)
     parser.add_argument("--time", type=float, default=1800.0)
     parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
-    parser.add_argument("--core", type=int, default=0)
+    parser.add_argument("--cores", type=int, nargs="+", default=[0])
+    parser.add_argument("--at-once", type=int, default=1)
     options = parser.parse_args()
     if options.study:
         study(options.study[0], json.loads(options.study[1]))
         return
-    os.sched_setaffinity(0, {options.core})
+    os.sched_setaffinity(0, set(options.cores))
+    cores = " ".join(map(str, sorted(set(options.cores))))
     try:
         for seed in options.seeds:
             for search in SEARCHES:
-                run(Search(search, seed, options.data, options.core, options.time), options.output)
+                run(Search(search, seed, options.data, cores, options.at_once, options.time), options.output)
     finally:
         if found := list(rows(options.output)):
             table = pd.DataFrame(found)

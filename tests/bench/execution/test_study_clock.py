@@ -20,6 +20,7 @@ from bench.search.queue import Attempt
 from bench.study.budget import END_SECONDS, plan_time
 from bench.study.config import TrainingConfig
 from bench.study.definition import Arm, BoundStudy, Study
+from bench.study.plan import FINAL_SECONDS, Times
 from bench.study.search_space import Integers
 from bench.study.speed import Speed
 from models.glow.config import GlowConfig
@@ -57,6 +58,8 @@ class Simulated:
         self.reached: dict[tuple, int] = {}
         self.trained: list[tuple[str, str, int, int]] = []
         """Role, arm, and the evaluations from which and to which each run was trained."""
+        self.took: dict[tuple, float] = {}
+        """Seconds of a trial's attempt, by the arm's swept value and the evaluation to which it was trained."""
 
     def monotonic(self) -> float:
         return self.now
@@ -65,11 +68,14 @@ class Simulated:
         self.now += seconds
 
     def train(self, role, config, key, until) -> None:
-        begun = self.reached.get((role, *key), 0)
+        begun, began = self.reached.get((role, *key), 0), self.now
         steps = (until - begun) * config.training.steps_per_evaluation
         self.now += SPEED.first_seconds * (begun == 0)
         self.now += steps * self.step[config.model.family]
         self.reached[(role, *key)] = until
+        if role == "search":
+            model = config.model
+            self.took[(model.latent_size if model.family == "vae" else model.hidden_channels, until)] = self.now - began
         self.trained.append((role, config.model.family, begun, until))
 
 
@@ -100,8 +106,14 @@ def simulated(monkeypatch, trainer):
         return [EvaluationRecord(i, i, i * seconds, {}) for i in (1, 2, 3)]
 
     monkeypatch.setattr(TimeKeeper, "_records", records)
+
+    def seconds(self):
+        if "seed" in self.note:
+            return 100.0
+        return clock.took.get((next(iter(self.values.values()), None), self.evaluations), 0.0)
+
     # By the machines' clocks an attempt takes no time here.
-    monkeypatch.setattr(Attempt, "seconds", property(lambda self: 100.0 if "seed" in self.note else 20.0))
+    monkeypatch.setattr(Attempt, "seconds", property(seconds))
     return clock
 
 
@@ -180,6 +192,62 @@ def test_of_more_trials_than_the_time_is_planned_for_as_many_begin_and_the_best_
     assert len(session.searches["vae"].settled()) == planned
     whole = session.bound.base(STUDY.arm("vae")).training.evaluations
     assert max(until for role, _, _, until in simulated.trained if role == "search") == whole
+
+
+def test_where_trials_are_slow_fewer_begin_and_the_better_half_of_them_is_continued(run, simulated):
+    simulated.step = {"vae": 0.04, "glow": 0.01}
+    said = []
+    _, session = run(trials=16, study=replace(STUDY, arms=STUDY.arms[:1]), say=said)
+    settled = session.searches["vae"].settled()
+    assert 2 <= len(settled) < 16
+    assert f"vae: after {len(settled)} of 16 trials, which were slow, no further one begins" in said[0]
+    assert any(begun for role, _, begun, _ in simulated.trained if role == "search")
+
+
+class _Keeper(TimeKeeper):
+    """Of trials whose intervals between evaluations take known seconds, their number times ten."""
+
+    def _interval_seconds(self, name, trial):
+        return (10.0 * trial.number, 10.0)
+
+    def _planned_evaluations(self, name, trial):
+        return 16
+
+    def _key(self, name, trial):
+        return f"{name} {trial.number}"
+
+
+def _ended(number, curve, objective=None):
+    frozen = SimpleNamespace(intermediate_values=dict(enumerate(curve, 1)), last_step=len(curve))
+    return SimpleNamespace(
+        number=number, values={}, objective=objective, is_out=False, reached=len(curve), frozen=frozen
+    )
+
+
+def test_the_trial_is_retrained_that_is_best_at_as_many_images_as_its_final_runs_have_time_for():
+    times = Times(search=0.0, beginning=0.0, first=0.0, training=160.0, selection=0.0, test=FINAL_SECONDS)
+    plan = SimpleNamespace(times={"vae": times}, seeds=2)
+    # The second takes twice as long: its final runs end at half of its curve, and a complete trial's value is its last.
+    fast, slow = [3 - 0.1 * i for i in range(16)], [3 - 0.15 * i for i in range(16)]
+    # Where the best has time, its objective decides alone.
+    for curves, objectives, best in (
+        ((fast, slow), (1.4, 0.7), 1),
+        ((fast, [each - 1 for each in slow]), (1.4, 0.7), 2),
+        ((fast, [each - 1 for each in slow]), (0.6, 0.7), 1),
+    ):
+        record = SimpleNamespace(timed_evaluations={})
+        trials = {i + 1: _ended(i + 1, curves[i], objectives[i]) for i in range(2)}
+        lowest = min(trials.values(), key=lambda each: each.objective)
+        search = SimpleNamespace(
+            settled=lambda trials=trials: trials,
+            complete=lambda trials=trials: list(trials.values()),
+            best=lambda lowest=lowest: lowest,
+        )
+        keeper = _Keeper(SimpleNamespace(searches={"vae": search}, record=record), plan, None)
+        assert keeper.best("vae").number == best
+        # Once final runs of this time were decided, the trial stays.
+        record.timed_evaluations[f"vae {3 - best}"] = 8
+        assert keeper.best("vae").number == 3 - best
 
 
 def test_an_arm_alone_has_the_whole_time(run, simulated):
