@@ -1,6 +1,6 @@
-"""What a study under ``--time`` finds beside the search that the project had before, in the same time on the same cores.
+"""What a study under ``--time`` finds beside the search that the project had before, in the same time.
 
-    python -m tests.benchmarks.timed_search --data mnist.npz [--time 1800] [--seeds 1 2 3] [--cores 0 1] --output FOLDER
+    python -m tests.benchmarks.timed_search --data FILE [--time 1800] [--seeds 1 2 3] [--cores 0 1] --output FOLDER
 
 ``halving`` is ``--time``: arms share the time evenly, trials stop at rungs, and the best are continued. ``median`` is
 the search of before: all runs of both arms see the same number of images, :class:`BelowMedianPruner` ends trials for
@@ -8,9 +8,10 @@ good, and a timeout ends the search. Its final runs have the training time that 
 the images of every run, and its search has the rest. It may take longer than planned, as the selected model may be
 slower: the page shows the seconds of both.
 
-A search that is complete in FOLDER with these settings is not run again; several of these commands may share FOLDER,
-each with ``--at-once`` as many as they are: so many studies then share the cores, of either search. Run it from a checkout that nobody edits meanwhile. Writes
-reports/benchmarks/timed_search.csv and .md from all that is complete in FOLDER.
+A search that is complete in FOLDER with these settings is not run again. Several of these commands may share FOLDER,
+each with other seeds and with ``--at-once`` as many as they are: so many studies then share the cores, of either
+search. Run them from a checkout that nobody edits meanwhile. Writes reports/benchmarks/timed_search.csv and .md from
+all that is complete in FOLDER.
 """
 
 from __future__ import annotations
@@ -200,8 +201,8 @@ def page(table: pd.DataFrame) -> str:
     at_once = "one study at a time" if most == 1 else f"{most} studies at once"
     return f"""# The search under a time beside the one before
 
-`python -m tests.benchmarks.timed_search --time {table["time"].iloc[0]:g}` on {table["processor"].iloc[0]}, one core a
-study, commit {commits}: `vae_vs_glow` on {data}, {MEASURED["seeds"]} final runs an arm, test bits/dim of
+`python -m tests.benchmarks.timed_search --time {table["time"].iloc[0]:g}` on {table["processor"].iloc[0]}, {at_once}
+on cores {cores}, commit {commits}: `vae_vs_glow` on {data}, {MEASURED["seeds"]} final runs an arm, test bits/dim of
 {MEASURED["evaluation_images"]:,} images by the bound of {MEASURED["importance_samples"]} importance samples; ± is the
 standard error over final runs.
 
