@@ -252,7 +252,9 @@ class Coordinator:
         self._run_trials(trials, is_first=True)
         # More of an arm whose trials all fail would only end the study.
         while self._keeper.has_time_for_more_trials and (more := [name for name in trials if self._keeper.best(name)]):
-            trials |= {name: trials[name] + math.ceil(trials[name] / 2) for name in more}
+            added = {name: math.ceil(trials[name] / 2) for name in more}
+            trials |= {name: trials[name] + number for name, number in added.items()}
+            self.progress.expect_runs(sum(added.values()))
             self._run_trials(trials)
         return self._select()
 
@@ -317,6 +319,7 @@ class Coordinator:
         if not search.halves or not begun or max(begun) + 1 >= trials:
             return trials
         search.withdraw(begun)
+        self.progress.expect_runs(max(begun) + 1 - trials)
         self.progress.say(
             f"{name}: after {len(set(begun))} of {trials} trials, which were slow, no further one begins, so that the "
             "better half is continued in the time that is left"

@@ -76,6 +76,10 @@ class StudyProgress(Progress):
         log.info("%s", line)
         self._print(line)
 
+    def expect_runs(self, more: int) -> None:
+        """Count on more runs of the study than before, or on fewer."""
+        self.update(self._study, total=(self.tasks[self._study].total or 0) + more)
+
     def start_run(self, name: str, evaluations: int, kind: str = "", done: int = 0, total: int = 1) -> None:
         """Start the bars of a run.
 

@@ -227,6 +227,20 @@ def open_session(bound: BoundStudy, objects: SearchObjects | None = None) -> Stu
     return StudySession(bound, record, searches, tracker, parent, is_new=earlier is None)
 
 
+def known_budgets(bound: BoundStudy) -> Mapping[str, Earlier]:
+    """The budgets that a study has had already, by arm; none if it has not begun.
+
+    Raises:
+        TrackingError: the storage cannot be reached.
+    """
+    bound.settings.output.mkdir(parents=True, exist_ok=True)
+    storage = open_storage(bound.settings.storage_url)
+    if bound.study_id not in list_studies(storage):
+        return {}
+    specification = StudyRecord(storage, bound.study_id, bound.settings.lease).specification
+    return {} if specification is None else earlier_budgets(specification)
+
+
 def _has_no_trials(bound: BoundStudy) -> SettingsError:
     return SettingsError(
         f"promote={', '.join(bound.settings.promote)}: {bound.study_id} has not begun, and has no trials yet"

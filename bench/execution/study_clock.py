@@ -166,7 +166,8 @@ class TimeKeeper:
         is_short = best.state == RunState.COMPLETE and (best.frozen.last_step or 0) < best.evaluations
         training = records[-1].seconds if records and is_short else kept * times.training * seconds / planned
         expected = COMPILATIONS * times.first + seeds * (training + self._test_seconds(name, seconds / planned))
-        done = sum(each.seconds for each in self._finals(name, self._config(name, trial).hash))
+        # What they were measured for a shorter time does not count: they are measured again.
+        done = sum(min(training, each * seconds) for each in self._done(name, self._config(name, trial).hash))
         return max(0.0, expected - done)
 
     def _test_seconds(self, name: str, ratio: float) -> float:

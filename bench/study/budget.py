@@ -11,7 +11,7 @@ from bench.study.config import RunConfig
 from bench.study.definition import COST_BUDGETS, LEAST_EVALUATIONS, Arm, BoundStudy
 from bench.study.duration import format_duration
 from bench.study.plan import ArmPlan, Times, expected_times, middle_values, plan_reference
-from bench.study.reference_model import NAME, reference_study
+from bench.study.reference_model import NAME, least_images, reference_study
 from bench.study.rungs import HALVINGS, REDUCTION
 from bench.study.speed import Speed, estimate_speed, training_operations
 
@@ -160,21 +160,32 @@ def plan_time(bound: BoundStudy, speeds: Mapping[str, Speed] | None = None) -> T
     share = (usable - (0.0 if reference is None else reference.final_seconds)) / len(bound.study.arms)
     images, found, trials = {} if of_reference is None else {NAME: of_reference}, {}, {}
     for arm in bound.study.arms:
-        config = bound.configure(arm, middle_values(arm.sweep))
-        speed = speeds.get(arm.name) or estimate_speed(config, bound.info)
-        least = LEAST_EVALUATIONS * config.training.batch_size
-        fewer = bound
-        times = _times(fewer, arm, config, speed)
-        of_search = share - times(least).finals(bound.settings.seeds)
-        while arm.sweep and times(least).search > MOST_FIXED * of_search and fewer.settings.trials > 1:
-            fewer = replace(fewer, settings=fewer.settings.model_copy(update={"trials": fewer.settings.trials - 1}))
-            times = _times(fewer, arm, config, speed)
-        images[arm.name] = largest(lambda n, times=times: _whole(times(n), bound) <= share, least)  # type: ignore[misc]
-        if not images[arm.name]:
-            raise _too_short(fewer, arm, share, times(least))
-        found[arm.name], trials[arm.name] = times(images[arm.name]), fewer.settings.trials
+        images[arm.name], found[arm.name], trials[arm.name] = _plan_arm(bound, arm, share, speeds.get(arm.name))
     seconds = 0.0 if reference is None else reference.final_seconds
     return TimePlan(total, start, bound.settings.seeds, trials, bound.settings.trials, images, found, seconds)
+
+
+def _plan_arm(bound: BoundStudy, arm: Arm, share: float, measured: Speed | None) -> tuple[int, Times, int]:
+    """Training images of a run, expected times and number of trials of an arm that has a share of the time."""
+    config = bound.configure(arm, middle_values(arm.sweep))
+    speed = measured or estimate_speed(config, bound.info)
+    least, trials = LEAST_EVALUATIONS * config.training.batch_size, bound.settings.trials
+
+    def times_of(trials: int) -> Callable[[int], Times]:
+        return _times(_of_trials(bound, trials), arm, config, speed)
+
+    of_search = MOST_FIXED * (share - times_of(trials)(least).finals(bound.settings.seeds))
+    if arm.sweep:
+        trials = max(1, largest(lambda number: times_of(number)(least).search <= of_search, 1, trials))
+    times = times_of(trials)
+    images = largest(lambda images: _whole(times(images), bound) <= share, least)
+    if not images:
+        raise _too_short(bound, arm, share, times(least))
+    return images, times(images), trials
+
+
+def _of_trials(bound: BoundStudy, trials: int) -> BoundStudy:
+    return replace(bound, settings=bound.settings.model_copy(update={"trials": trials}))
 
 
 def _too_short(bound: BoundStudy, arm: Arm, share: float, times: Times) -> SettingsError:
@@ -220,17 +231,20 @@ def _plan_reference(bound: BoundStudy, share: float, speed: Speed | None) -> tup
 
     def fits(images: int) -> bool:
         found = planned(images)
-        return found is None or found.final_seconds <= share
+        return found is not None and found.final_seconds <= share
 
-    images = max(1, largest(fits, 1))
-    return planned(images), images
+    images = largest(fits, least_images(bound))
+    # None at all is said to be of the study's time.
+    return (planned(images), images) if images else (None, 1)
 
 
 def _times(bound: BoundStudy, arm: Arm, config: RunConfig, speed: Speed) -> Callable[[int], Times]:
-    """Expected seconds of an arm by the training images of a run."""
+    """Expected seconds of an arm by the training images of a run, whose evaluations keep the distance they have."""
+    earlier = bound.earlier.get(arm.name)
+    kept = None if earlier is None else earlier._replace(evaluations=0)
 
     def times(images: int) -> Times:
-        budget = bound.settings.training(arm.training, bound.info.sizes["train"], budget=images)
+        budget = bound.settings.training(arm.training, bound.info.sizes["train"], kept, images)
         training = config.training.model_copy(update={"images": budget.images, "evaluations": budget.evaluations})
         return expected_times(bound, arm, config.model_copy(update={"training": training}), speed)
 

@@ -65,7 +65,7 @@ def reference_study(bound: BoundStudy) -> BoundStudy | None:
 def too_large(bound: BoundStudy) -> str:
     """Why the images of a study that wants a reference model are too large for one; empty where they are not."""
     images, batch_size = _most_images(bound), _batch_size(bound)
-    if not _is_wanted(bound) or _wanted_images(bound) <= images or images >= LEAST_STEPS * batch_size:
+    if not _is_wanted(bound) or _wanted_images(bound) <= images or images >= least_images(bound):
         return ""
     if NAME in bound.images and images == bound.images[NAME]:
         return (
@@ -77,6 +77,11 @@ def too_large(bound: BoundStudy) -> str:
         f"multiply-adds that it may take are {images // batch_size:,} steps of {batch_size} images, and fewer than "
         f"{LEAST_STEPS} say little of such a model"
     )
+
+
+def least_images(bound: BoundStudy) -> int:
+    """On how many images it is trained at least: fewer steps say little of such a model."""
+    return LEAST_STEPS * _batch_size(bound)
 
 
 def most_test_images(info: DatasetInfo) -> int:

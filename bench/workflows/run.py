@@ -229,7 +229,7 @@ def run(
             settings = settings.model_copy(update={"backend": backend})
             if can_restart and "keras" in sys.modules and sys.modules["keras"].backend.backend() != backend:
                 os.environ[CHOSEN_BACKEND_VARIABLE] = backend
-                os.environ[RESTARTED_VARIABLE] = str(time.monotonic())
+                os.environ[RESTARTED_VARIABLE] = str(began)
                 raise RestartRequiredError(f"the study's own files run on another backend than {backend}")
         select_backend(settings.backend)
         dataset = own or load(settings.dataset, settings.preparation)
@@ -241,8 +241,8 @@ def run(
             labels=dataset.labels_digest,
             held_out=dataset.held_out_digest,
         )
-        # Said before the restart.
-        quiet = Console(quiet=True) if restarted else console
+        # Said before the restart, where the study had begun.
+        quiet = Console(quiet=True) if RUNNING_STUDY_VARIABLE in os.environ else console
         bound, time_plan = _with_budget(bound, lambda text: quiet.print(text, highlight=False, markup=False))
         running = os.environ.pop(RUNNING_STUDY_VARIABLE, bound.study_id)
         if running != bound.study_id:
@@ -278,12 +278,13 @@ def _with_budget(bound: BoundStudy, say: Callable[[str], None]) -> tuple[BoundSt
     settings = bound.settings
     if settings.time is None and settings.seconds is None and settings.joules is None:
         return replace(bound, images=images_of_runs(bound)), None
+    from bench.execution.session import known_budgets
     from bench.execution.speeds import measured_speeds
 
     speeds = measured_speeds(bound, say)
     if settings.time is None:
         return replace(bound, images=images_of_runs(bound, speeds)), None
-    planned = plan_time(bound, speeds)
+    planned = plan_time(replace(bound, earlier=known_budgets(bound)), speeds)
     for line in planned.sentences():
         say(f"time      {line}")
     return replace(bound, images=planned.images), planned

@@ -42,7 +42,8 @@ def forecast(study: Study, arm: str) -> Fit | Unfit:
     ends = {float(curve.images[-1]) for curve in final_curves(study, arm)}
     if not ends:
         return Unfit("no final run has a learning curve")
-    decays = _parameters(study, arm).get("decay")
+    parameters = _parameters(study, arm)
+    decays = parameters.get("training.decay", parameters.get("decay"))
     if decays in HORIZON_SCHEDULES:
         return Unfit(HORIZON.format(decays))
     if ended_by_itself(study, arm) or len(ends) > 1:
@@ -73,7 +74,9 @@ def _parameters(study: Study, arm: str) -> dict[str, str]:
 
 def _identity(study: Study, arm: str) -> dict[str, str]:
     """What a forecast and a measurement of the same runs share: ``arm``, ``configuration`` and ``seeds``."""
-    known = {name: value for name, value in _parameters(study, arm).items() if name not in LONGER}
+    known = {
+        name: value for name, value in _parameters(study, arm).items() if name.removeprefix("training.") not in LONGER
+    }
     text = json.dumps([known, plain(study.results.dataset.get("digest"))], sort_keys=True)
     seeds = " ".join(plain(seed) for seed in study.finals[arm].runs["seed"])
     return {"arm": arm, "configuration": hashlib.sha256(text.encode()).hexdigest()[:12], "seeds": seeds}

@@ -119,7 +119,7 @@ def _answer(study: Study) -> Answer:
             f"Only {_label(study, only)} has been measured on test, at {_level(only.estimate)}; "
             f"{_unmeasured(study, others)}, so there is nothing to compare it with."
         )
-        first = [*_beside_codes(study, only), *_about_arms(study, [only]), *_caveats([only]), *_status(study)]
+        first = [*_beside_codes(study, only), *_about_arms(study, [only]), *_caveats(study, [only]), *_status(study)]
         alarms, known = _alarms(study, [only]), _with_selected(study, headline, [only])
         return Answer(known, first, alarms, _bounds([only]), outcome=Outcome.ONE_MEASURED, ranking=[only])
     return _comparison(study, candidates)
@@ -186,7 +186,7 @@ def _so_far(study: Study, candidates: list[Candidate]) -> bool:
 def _comparison(study: Study, ranked: list[Candidate]) -> Answer:
     low, high = pair = ranked[:2]
     grounds = [*_bounds(ranked), *_costs(low, high), *_budget(study, ranked), *_about_arms(study, ranked[2:])]
-    status = [*_caveats(ranked), *_status(study)]
+    status = [*_caveats(study, ranked), *_status(study)]
     alarms = _alarms(study, ranked)
     units = differences.likelihood_units(study)
     if len(units) > 1:
@@ -399,16 +399,21 @@ def _budget(study: Study, candidates: list[Candidate]) -> list[str]:
     return [f"The budget: {'; '.join(parts)}.", *([promoted] if promoted else [])]
 
 
-def _caveats(candidates: list[Candidate]) -> list[str]:
-    sentences = []
+def _caveats(study: Study, candidates: list[Candidate]) -> list[str]:
+    sentences, is_timed = [], bool(study.results.settings.get("time"))
     for candidate in candidates:
         if candidate.estimate.excluded:
             n = count(candidate.estimate.excluded, "final run")
             sentences.append(f"{n} of {candidate.name} gave no finite test likelihood and is not in the mean.")
         if candidate.final.superseded:
             sentences.append(
-                f"Another trial of {candidate.name} has reached a lower validation bits/dim since its final runs were "
-                "made; the test values are those of the earlier choice."
+                f"Another trial of {candidate.name} has reached a lower validation bits/dim "
+                + (
+                    "since its final runs were made; the test values are those of the earlier choice."
+                    if not is_timed
+                    else "at more images than its final runs had time for, or since they were made; the test values "
+                    "are those of the trial that was lowest where the time ends, or of the earlier choice."
+                )
             )
         if candidate.final.left_out:
             n = count(candidate.final.left_out, "final run")
@@ -451,7 +456,7 @@ def _single_arm(study: Study, only: Candidate) -> Answer:
     sizes = selection.smaller_sizes(study, only.arm)
     headline = " ".join([_with_selected(study, headline, [only]), *(verdict for verdict, _ in sizes if verdict)])
     sizes_and_codes = [*_beside_codes(study, only), *_about_arms(study, [only]), *(ground for _, ground in sizes)]
-    first = [*sizes_and_codes, *_caveats([only]), *_status(study)]
+    first = [*sizes_and_codes, *_caveats(study, [only]), *_status(study)]
     grounds = [*_seed_interval(only), *_spread(values), *_bounds([only]), *_budget(study, [only])]
     return Answer(
         headline, first, _alarms(study, [only]), grounds, outcome=Outcome.ONE_ARM, ranking=[only], so_far=so_far

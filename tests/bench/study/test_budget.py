@@ -20,7 +20,7 @@ from bench.study.budget import (
     plan_time,
 )
 from bench.study.config import TrainingConfig
-from bench.study.definition import LEAST_EVALUATIONS, Arm, BoundStudy, Study, StudySettings
+from bench.study.definition import LEAST_EVALUATIONS, Arm, BoundStudy, Earlier, Study, StudySettings
 from bench.study.plan import middle_values, plan, plan_reference
 from bench.study.reference_model import NAME, reference_study, too_large
 from bench.study.search_space import Choices, Integers, Reals
@@ -79,6 +79,25 @@ def test_the_reference_model_has_a_tenth_of_the_time_at_most_and_is_left_out_whe
     whole = replace(bound, images=planned.images)
     assert (planned.reference, reference_study(whole)) == (0.0, None)
     assert "the study's time leaves it fewer than 500 steps of 64 images" in too_large(whole)
+
+
+def test_a_reference_model_that_the_time_cannot_pay_for_is_left_out_also_where_arms_see_few_images():
+    slow = Speed(first_seconds=4.0, step_seconds=0.9, likelihood_seconds=1e-3)
+    bound = bind(time=1800, info=MNIST, evaluation_images=1000, importance_samples=4)
+    planned = plan_time(bound, {"vae": slow, "glow": slow, NAME: slow})
+    assert max(planned.images[arm] for arm in ("vae", "glow")) < 32_000
+    whole = replace(bound, images=planned.images)
+    assert (planned.reference, reference_study(whole)) == (0.0, None)
+    assert "the study's time leaves it fewer than 500 steps of 64 images" in too_large(whole)
+
+
+def test_a_longer_time_counts_the_evaluations_at_the_distance_that_the_study_was_begun_with():
+    bound = bind(time=1800, info=MNIST, reference_model=False, evaluation_images=2000, importance_samples=4)
+    costly = {"vae": SLOW, "glow": SLOW}
+    begun = replace(bound, earlier={"vae": Earlier(640, 10), "glow": Earlier(64_000, 1)})
+    fresh, longer = plan_time(bound, costly).images, plan_time(begun, costly).images
+    assert longer["vae"] < 0.7 * fresh["vae"]
+    assert longer["glow"] > fresh["glow"]
 
 
 def test_the_plan_says_how_the_time_is_spent():
