@@ -276,8 +276,8 @@ class Coordinator:
         keeper, searches, is_eager = self._keeper, self.study.searches, self.study.bound.settings.timeout is not None
 
         def is_done(name: str) -> bool:
-            search = searches[name]
-            return self._is_done(name, lambda found: search.targets(trials[name], found, is_eager), search.task)
+            search, slow = searches[name], set() if keeper is None else keeper.too_slow(name)
+            return self._is_done(name, lambda found: search.targets(trials[name], found, is_eager, slow), search.task)
 
         for search in searches.values():
             search.set_open(True)

@@ -14,7 +14,7 @@ from bench.core.results import EvaluationRecord, RunState
 from bench.core.seeds import derive_seed
 from bench.execution.session import MOST_EVALUATIONS_EXTENDED, Selection, StudySession
 from bench.search.queue import Attempt
-from bench.search.sampler import progress_of
+from bench.search.sampler import standing
 from bench.search.study_record import StudyRecord
 from bench.study.budget import FINALS_KEPT, TimePlan, final_evaluations
 from bench.study.config import RunConfig, TrainingConfig
@@ -22,6 +22,8 @@ from bench.study.plan import COMPILATIONS, FINAL_SECONDS
 
 LONGEST_BEGINNING = 1.1
 """Trials take at most so many times the share of an arm's search until the first rung that was planned for them."""
+LEAST_SHARE = 0.5
+"""Trials whose final runs would see a smaller share of what others see in their time are not continued."""
 SAVED_SECONDS = 5.0
 """What was counted is recorded when it has grown by so many seconds, between two runs."""
 
@@ -66,6 +68,8 @@ class TimeKeeper:
     study: StudySession
     plan: TimePlan
     clock: StudyClock
+    _intervals: dict[str, tuple[float, float]] = field(default_factory=dict, init=False)
+    """Of an attempt by its key, the seconds from one evaluation to the next, and those that were planned."""
     _expected: tuple[float, int] | None = field(default=None, init=False)
     """When the final runs of the arm before were expected to end, by the clock; and how many they were."""
     _correction: float = field(default=0.0, init=False)
@@ -100,31 +104,43 @@ class TimeKeeper:
         return spent * times.search > LONGEST_BEGINNING * times.beginning * (spent + left)
 
     def best(self, name: str) -> Attempt | None:
-        """The trial that is retrained: the best, if its final runs have time for as many images as it saw.
-
-        Else that whose learning curve is lowest where its final runs would end: those of slow configurations see fewer
-        images. Once final runs of this time have begun, it is theirs.
-        """
-        search = self.study.searches[name]
-        usual = search.best() or search.furthest()
-        known = {each.number: each for each in search.complete()}
-        known |= {number: each for number, each in search.settled().items() if not each.is_out}
+        """The trial that is retrained: the best that is not too slow, or one whose final runs of this time have begun."""
+        trials = self._trials(name)
         decided = self.study.record.timed_evaluations
-        begun = [each for each in known.values() if self._key(name, Selection(each.number, each.values)) in decided]
+        begun = [each for each in trials.values() if self._key(name, Selection(each.number, each.values)) in decided]
         if begun:
             return begun[0]
-        if usual is None or self._evaluations_of_finals(name, usual) >= progress_of(usual).last:
-            return usual
-        curves = {each.number: progress_of(each) for each in known.values()}
-        reached = {
-            number: curves[number].best_until(self._evaluations_of_finals(name, each)) for number, each in known.items()
-        }
-        return known[min(known, key=lambda number: (reached[number], number))]
+        slow = self.too_slow(name)
+        left = [each for number, each in trials.items() if number not in slow]
+        complete = [each for each in left if each.objective is not None]
+        return min(
+            complete, key=lambda each: (each.objective, each.number), default=min(left, key=standing, default=None)
+        )
+
+    def too_slow(self, name: str) -> set[int]:
+        """Trials of an arm that are not continued: in the time of its final runs they would see few images.
+
+        Few are fewer than half of what the fastest trial would, and of what was planned: what a slow configuration
+        reaches by as many images as others says little of what it reaches by half of them.
+        """
+        trials = self._trials(name)
+        reached = {number: self._evaluations_of_finals(name, each) for number, each in trials.items()}
+        planned = [self._planned_evaluations(name, Selection(each.number, each.values)) for each in trials.values()]
+        most = min([max(reached.values(), default=0), *planned])
+        return {number for number, evaluations in reached.items() if evaluations < LEAST_SHARE * most}
+
+    def _trials(self, name: str) -> dict[int, Attempt]:
+        """The trials that can be retrained, by number: those at a rung, and complete ones, whatever became of them."""
+        search = self.study.searches[name]
+        settled = {number: each for number, each in search.settled().items() if not each.is_out}
+        return {each.number: each for each in search.complete()} | settled
 
     def _evaluations_of_finals(self, name: str, trial: Attempt) -> int:
         """The evaluations of each final run of a trial that fit into the time that was planned for them."""
         chosen = Selection(trial.number, trial.values)
-        seconds, planned = self._interval_seconds(name, chosen)
+        if trial.key not in self._intervals:
+            self._intervals[trial.key] = self._interval_seconds(name, chosen)
+        seconds, planned = self._intervals[trial.key]
         times, seeds = self.plan.times[name], self.plan.seeds
         fixed = COMPILATIONS * times.first + seeds * self._test_seconds(name, seconds / planned)
         evaluations = self._planned_evaluations(name, chosen)
@@ -168,7 +184,8 @@ class TimeKeeper:
         expected = COMPILATIONS * times.first + seeds * (training + self._test_seconds(name, seconds / planned))
         # What they were measured for a shorter time does not count: they are measured again.
         done = sum(min(training, each * seconds) for each in self._done(name, self._config(name, trial).hash))
-        return max(0.0, expected - done)
+        # Those of a slow one see fewer images.
+        return max(0.0, min(expected, times.finals(seeds)) - done)
 
     def _test_seconds(self, name: str, ratio: float) -> float:
         """What measuring a final run takes, where a run takes so many times as long as was planned."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
 from types import ModuleType
@@ -105,13 +105,16 @@ class Search(Queue):
         """The task of training a trial to an evaluation."""
         return Task(number, self._known_values(number), {BUDGET: self.evaluations}, target)
 
-    def targets(self, trials: int, attempts: Sequence[Attempt], is_eager: bool = False) -> dict[int, int]:
+    def targets(
+        self, trials: int, attempts: Sequence[Attempt], is_eager: bool = False, left_out: Collection[int] = ()
+    ) -> dict[int, int]:
         """The evaluation to which each of this many trials is to be trained by now, by its number.
 
         Args:
             trials: their number.
             attempts: all attempts at them.
             is_eager: whether trials are continued before all have begun.
+            left_out: trials that are not continued.
         """
         if not self.halves:
             return dict.fromkeys(range(trials), self.evaluations)
@@ -124,7 +127,7 @@ class Search(Queue):
             and (settled[each.number] is each or promoted.get(each.number) == at)
         ]
         begun = {each.number for each in attempts if each.state == RunState.RUNNING} - set(settled)
-        done = {number: progress_of(each) for number, each in settled.items()}
+        done = {number: _progress(each, number in left_out) for number, each in settled.items()}
         levels, under_way = rungs(self.evaluations, stopped), None if is_eager else len(begun)
         return targets(done, levels, trials, under_way, promoted)
 
@@ -149,12 +152,12 @@ class Search(Queue):
     def furthest(self) -> Attempt | None:
         """Of the trials that were stopped at a rung, the best of those that came furthest."""
         stopped = [each for each in self.settled().values() if each.stopped_at is not None]
-        return min(stopped, key=_standing, default=None)
+        return min(stopped, key=standing, default=None)
 
     def foremost(self, most: int) -> set[int]:
         """The numbers of the trials that a larger budget would continue first."""
         whole = [each for each in self.settled().values() if not each.is_out and each.reached != ALWAYS]
-        first = {each.number for each in sorted(whole, key=_standing)[:most]}
+        first = {each.number for each in sorted(whole, key=standing)[:most]}
         return first | (self.promoted.keys() & {each.number for each in whole})
 
     def _known_values(self, number: int) -> dict[str, Any]:
@@ -210,14 +213,13 @@ class Search(Queue):
         return build_sampler(self.sampler, derive_seed(self.seed, self.name, number))
 
 
-def progress_of(attempt: Attempt) -> Progress:
-    """How far a trial was trained, by its last attempt."""
-    return Progress(attempt.reached, attempt.is_out, attempt.frozen.intermediate_values)
+def _progress(attempt: Attempt, is_left_out: bool = False) -> Progress:
+    return Progress(attempt.reached, attempt.is_out or is_left_out, attempt.frozen.intermediate_values)
 
 
-def _standing(attempt: Attempt) -> tuple[int, float, int]:
+def standing(attempt: Attempt) -> tuple[int, float, int]:
     """Orders trials: those that came further first, and of those the better ones."""
-    progress = progress_of(attempt)
+    progress = _progress(attempt)
     return -progress.reached, progress.best_until(progress.reached), attempt.number
 
 

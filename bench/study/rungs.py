@@ -46,11 +46,6 @@ class Progress:
     is_out: bool = False
     curve: Mapping[int, float] = field(default_factory=dict)
 
-    @property
-    def last(self) -> int:
-        """The last evaluation that was made."""
-        return max(self.curve, default=0)
-
     def best_until(self, evaluation: int) -> float:
         """The objective of a training that ends at this evaluation: it keeps the best weights."""
         return min((value for step, value in self.curve.items() if step <= evaluation), default=math.inf)

@@ -205,10 +205,10 @@ def test_where_trials_are_slow_fewer_begin_and_the_better_half_of_them_is_contin
 
 
 class _Keeper(TimeKeeper):
-    """Of trials whose intervals between evaluations take known seconds, their number times ten."""
+    """Of trials whose intervals between evaluations take known seconds, by number."""
 
     def _interval_seconds(self, name, trial):
-        return (10.0 * trial.number, 10.0)
+        return {1: 10.0, 2: 14.0, 3: 40.0, 4: 40.0}[trial.number], 10.0
 
     def _planned_evaluations(self, name, trial):
         return 16
@@ -217,37 +217,39 @@ class _Keeper(TimeKeeper):
         return f"{name} {trial.number}"
 
 
-def _ended(number, curve, objective=None):
-    frozen = SimpleNamespace(intermediate_values=dict(enumerate(curve, 1)), last_step=len(curve))
+def _ended(number, value, objective=None):
+    frozen = SimpleNamespace(intermediate_values={4: value}, last_step=4)
     return SimpleNamespace(
-        number=number, values={}, objective=objective, is_out=False, reached=len(curve), frozen=frozen
+        key=str(number), number=number, values={}, objective=objective, is_out=False, reached=4, frozen=frozen
     )
 
 
-def test_the_trial_is_retrained_that_is_best_at_as_many_images_as_its_final_runs_have_time_for():
+@pytest.mark.parametrize(
+    ("trials", "slow", "best"),
+    [
+        ([_ended(1, 1.4), _ended(2, 1.3), _ended(3, 0.7)], {3}, 2),
+        ([_ended(1, 1.4, 1.4), _ended(2, 1.3), _ended(3, 0.7, 0.7)], {3}, 1),
+        ([_ended(3, 1.4), _ended(4, 1.3)], set(), 4),
+        ([_ended(2, 1.4), _ended(3, 1.3)], {3}, 2),
+        ([], set(), None),
+    ],
+)
+def test_a_trial_is_not_continued_nor_retrained_where_final_runs_of_others_see_far_more_images(trials, slow, best):
     times = Times(search=0.0, beginning=0.0, first=0.0, training=160.0, selection=0.0, test=FINAL_SECONDS)
     plan = SimpleNamespace(times={"vae": times}, seeds=2)
-    # The second takes twice as long: its final runs end at half of its curve, and a complete trial's value is its last.
-    fast, slow = [3 - 0.1 * i for i in range(16)], [3 - 0.15 * i for i in range(16)]
-    # Where the best has time, its objective decides alone.
-    for curves, objectives, best in (
-        ((fast, slow), (1.4, 0.7), 1),
-        ((fast, [each - 1 for each in slow]), (1.4, 0.7), 2),
-        ((fast, [each - 1 for each in slow]), (0.6, 0.7), 1),
-    ):
-        record = SimpleNamespace(timed_evaluations={})
-        trials = {i + 1: _ended(i + 1, curves[i], objectives[i]) for i in range(2)}
-        lowest = min(trials.values(), key=lambda each: each.objective)
-        search = SimpleNamespace(
-            settled=lambda trials=trials: trials,
-            complete=lambda trials=trials: list(trials.values()),
-            best=lambda lowest=lowest: lowest,
-        )
-        keeper = _Keeper(SimpleNamespace(searches={"vae": search}, record=record), plan, None)
-        assert keeper.best("vae").number == best
+    record = SimpleNamespace(timed_evaluations={})
+    search = SimpleNamespace(
+        settled=lambda: {each.number: each for each in trials},
+        complete=lambda: [each for each in trials if each.objective is not None],
+    )
+    keeper = _Keeper(SimpleNamespace(searches={"vae": search}, record=record), plan, None)
+    assert keeper.too_slow("vae") == slow
+    chosen = keeper.best("vae")
+    assert (chosen and chosen.number) == best
+    for each in trials:
         # Once final runs of this time were decided, the trial stays.
-        record.timed_evaluations[f"vae {3 - best}"] = 8
-        assert keeper.best("vae").number == 3 - best
+        record.timed_evaluations = {f"vae {each.number}": 8}
+        assert keeper.best("vae") is each
 
 
 def test_an_arm_alone_has_the_whole_time(run, simulated):

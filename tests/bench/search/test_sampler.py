@@ -116,6 +116,14 @@ def test_the_rung_at_which_a_promoted_trial_was_stopped_remains_one(search, jour
     assert one.targets(3, one.attempts()) == before | {0: 8}
 
 
+def test_a_trial_that_is_left_out_is_not_continued_and_another_is_in_its_place(search, journal):
+    one = search(journal, pruner="halving", evaluations=8)
+    stop_at(one, range(4), 2)
+    assert [number for number, target in one.targets(4, one.attempts()).items() if target > 2] == [0, 1]
+    left = one.targets(4, one.attempts(), left_out={0})
+    assert [number for number, target in left.items() if target > 2] == [1, 2]
+
+
 def test_the_checkpoint_of_a_promoted_trial_is_kept_however_bad_it_is(search, journal):
     one = search(journal, pruner="halving", evaluations=8)
     stop_at(one, range(4), 2)
