@@ -104,7 +104,7 @@ class TimeKeeper:
         return spent * times.search > LONGEST_BEGINNING * times.beginning * (spent + left)
 
     def best(self, name: str) -> Attempt | None:
-        """The trial that is retrained: the best that is not too slow, or one whose final runs of this time have begun."""
+        """The trial that is retrained: the best that is not too slow, or one whose final runs have begun."""
         trials = self._trials(name)
         decided = self.study.record.timed_evaluations
         begun = [each for each in trials.values() if self._key(name, Selection(each.number, each.values)) in decided]
