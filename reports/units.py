@@ -8,6 +8,8 @@ from typing import Any, TypeVar
 from bench.core.sequences import BITS_PER_DIM, unit_of
 
 Content = TypeVar("Content")
+VERBATIM = "verbatim"
+"""In the metadata of a dataclass's field: it holds data, in which nothing is replaced."""
 
 
 def in_unit_of(dataset: dict[str, Any], content: Content) -> Content:
@@ -21,7 +23,7 @@ def in_unit_of(dataset: dict[str, Any], content: Content) -> Content:
 
 def _in_unit(content: Any, unit: str) -> Any:
     if isinstance(content, str):
-        return content.replace(BITS_PER_DIM, unit)
+        return content.replace(BITS_PER_DIM, unit).replace(BITS_PER_DIM.capitalize(), unit.capitalize())
     if isinstance(content, tuple) and hasattr(content, "_fields"):
         return type(content)(*(_in_unit(each, unit) for each in content))
     if isinstance(content, list | tuple):
@@ -30,6 +32,7 @@ def _in_unit(content: Any, unit: str) -> Any:
         return {_in_unit(name, unit): _in_unit(value, unit) for name, value in content.items()}
     if is_dataclass(content) and not isinstance(content, type):
         known = {each.name: getattr(content, each.name) for each in fields(content) if each.init}
-        changed = {name: _in_unit(value, unit) for name, value in known.items()}
+        verbatim = {each.name for each in fields(content) if each.metadata.get(VERBATIM)}
+        changed = {name: value if name in verbatim else _in_unit(value, unit) for name, value in known.items()}
         return replace(content, **changed)
     return content

@@ -140,7 +140,8 @@ def _plan(name: str, source: str, parts: Mapping[str, Part], preparation: Prepar
     check_enough(counts, window, where, "samples")
     splits, way = _split(parts, windows, preparation.speakers, where)
     class_names = next((found.class_names for found in parts.values() if found.class_names), ())
-    if preparation.speakers:
+    if preparation.speakers or any(found.labels is None for part, found in parts.items() if part != "test"):
+        # The network that scores samples learns classes of train and validation.
         class_names = ()
     missing = missing_splits(counts)
     sentences = [

@@ -26,7 +26,7 @@ import numpy as np
 
 from bench.core.errors import DataError
 from bench.data.dataset import Labels
-from bench.data.other_formats import PICTURES, SOUNDS, TEXTS
+from bench.data.other_formats import OTHER_SOUNDS, PICTURES, SOUNDS, TEXTS
 from bench.data.splitting import ALL, permutation
 
 _PART_FOLDERS = {
@@ -53,25 +53,33 @@ class Sought(NamedTuple):
 IMAGES = Sought("image", PICTURES)
 TEXT = Sought("text", TEXTS)
 RECORDINGS = Sought("recording", SOUNDS)
+_UNREAD = Sought("recording", OTHER_SOUNDS)
 
 
 def find_sought(folder: Path) -> Sought:
     """What a folder is of: images or recordings, or texts where there are none of these.
 
     Raises:
-        DataError: there are images and recordings.
+        DataError: there are images and recordings, or recordings that are not read.
     """
     first: dict[Sought, Path] = {}
+    unread: list[Path] = []
     # What cannot be listed is an error of reading the folder.
     for parent, folders, names in os.walk(folder):
         folders[:] = [name for name in folders if not name.startswith(".")]
         for kind in (IMAGES, RECORDINGS, TEXT):
             if kind not in first and (name := next(filter(kind.holds, sorted(names)), None)):
                 first[kind] = Path(parent, name)
+        unread += [Path(parent, name) for name in sorted(names) if _UNREAD.holds(name)]
     if IMAGES in first and RECORDINGS in first:
         raise DataError(
             f"{folder} holds images and recordings, such as {first[IMAGES]} and {first[RECORDINGS]}; one kind of data "
             "is accepted: give the folder of one, or move the others out."
+        )
+    if unread and (RECORDINGS in first or not first):
+        raise DataError(
+            f"{folder} holds {len(unread):,} recordings of formats that are not read, such as {unread[0]}; "
+            f"{', '.join(SOUNDS)} are accepted: ffmpeg -i FILE my.wav makes one, or move them out."
         )
     return next((kind for kind in (IMAGES, RECORDINGS, TEXT) if kind in first), IMAGES)
 
@@ -121,6 +129,12 @@ def list_texts(folder: Path) -> dict[str, list[Path]]:
     given = {part: named for part, named in by_name.items() if named}
     if "train" in given and all(len(named) == 1 for named in given.values()) and len(given) == len(files) > 1:
         return given
+    if held_out := next((named[0] for part, named in given.items() if part != "train"), None):
+        # Otherwise what the user holds out would be trained on.
+        raise DataError(
+            f"{held_out} is called a split, and {folder} holds other texts than one of each split; one text for train, "
+            "and one at most for validation and for test, or texts of other names are accepted."
+        )
     return found
 
 

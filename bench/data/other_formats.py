@@ -17,6 +17,8 @@ TEXTS = (".txt",)
 """Suffixes of the texts that are read."""
 SOUNDS = (".flac", ".wav")
 """Suffixes of the recordings that are read."""
+OTHER_SOUNDS = (".mp3", ".ogg", ".opus", ".m4a", ".aac", ".wma", ".aif", ".aiff", ".au")
+"""Suffixes of recordings that are not read."""
 _LABEL_NAMES = ("class", "label", "target", "y")
 _MOST_LINE_BYTES = 2**20
 _PICKLED = "is a pickle, which can run code, and is never opened: where it was made, type np.savez('my.npz', images=x)"
@@ -25,7 +27,7 @@ UNPACK = "is an archive of files: unpack it, and give the folder of images"
 _SOUND = "is sound of another format: ffmpeg -i FILE my.wav makes a recording that is read"
 _PROSE = "may be text: --text-unit characters (or bytes) reads any file as text"
 _ADVICE = {
-    **dict.fromkeys((".mp3", ".ogg", ".opus", ".m4a", ".aac", ".wma", ".aif", ".aiff", ".au"), _SOUND),
+    **dict.fromkeys(OTHER_SOUNDS, _SOUND),
     **dict.fromkeys((".md", ".rst", ".tex", ".text", ".log", ".html", ".json", ".py"), _PROSE),
     **dict.fromkeys((".pkl", ".pickle", ".pt", ".pth", ".joblib"), _PICKLED),
     **dict.fromkeys((".tar", ".tgz", ".7z", ".rar"), UNPACK),

@@ -7,6 +7,7 @@ the library soundfile, if it is installed (``pip install 'reparam-bench[audio]'`
 
 from __future__ import annotations
 
+import os
 import struct
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,6 +20,8 @@ from bench.core.errors import DataError
 from bench.data.preparation import LEAST_RATE, MOST_RATE
 
 MOST_CHANNELS = 64
+MOST_AMPLITUDE = 2.0
+"""Largest one that is clipped: mixing and filtering exceed 1 a little, and larger ones are of another scale."""
 _BLOCK_FRAMES = 2**18
 _MOST_CHUNKS = 1000
 """A file with more chunks before its sound is rejected."""
@@ -59,10 +62,10 @@ def inspect(file: Path) -> Header:
 def read(file: Path) -> tuple[npt.NDArray[np.float64], int]:
     """The amplitudes in [-1, 1] of a recording (frames,), the mean over its channels, and its samples a second.
 
-    Floating-point numbers beyond are clipped.
+    Floating-point numbers that are a little beyond are clipped.
 
     Raises:
-        DataError: as for :func:`inspect`, or an amplitude is no number.
+        DataError: as for :func:`inspect`, or an amplitude is no number, or far beyond.
     """
     header = inspect(file)
     waveform, end = np.empty(header.frames), 0
@@ -72,6 +75,11 @@ def read(file: Path) -> tuple[npt.NDArray[np.float64], int]:
             mono = block.mean(axis=1)
         if not np.isfinite(mono).all():
             raise DataError(f"{file} holds an amplitude that is no number; numbers from -1 to 1 are accepted.")
+        if (largest := float(np.abs(mono).max(initial=0))) > MOST_AMPLITUDE:
+            raise DataError(
+                f"{file} holds an amplitude of {largest:,.6g}; numbers from -1 to 1 are accepted: divide by the "
+                "largest, which is 32,768 for whole numbers of 16 bits."
+            )
         waveform[end : end + len(mono)] = mono[: header.frames - end].clip(-1, 1)
         end += len(mono)
     if end != header.frames:
@@ -116,7 +124,8 @@ def _parse(stream: IO[bytes], file: Path) -> _Wav:
         if name == b"data":
             if form is None:
                 raise DataError(f"{file} does not say what its sound consists of before it begins. {_ACCEPTED}.")
-            return _describe(form, length, stream.tell(), size, file)
+            start = stream.tell()
+            return _describe(form, length, start, size, file, length > 0 or _are_chunks(stream, size))
         if name == b"fmt ":
             form = stream.read(min(length, 40))
             # Extra bytes, and one that fills an odd length.
@@ -126,7 +135,17 @@ def _parse(stream: IO[bytes], file: Path) -> _Wav:
     raise DataError(f"{file} holds no sound among its first {_MOST_CHUNKS} chunks. {_ACCEPTED}.")
 
 
-def _describe(form: bytes, length: int, start: int, size: int, file: Path) -> _Wav:
+def _are_chunks(stream: IO[bytes], size: int) -> bool:
+    """Whether the rest of a file consists of chunks."""
+    while (place := stream.tell()) + 8 <= size:
+        name, length = struct.unpack("<4sI", stream.read(8))
+        if not all(32 <= byte < 127 for byte in name) or place + 8 + length > size:
+            return False
+        stream.seek(length + length % 2, 1)
+    return True
+
+
+def _describe(form: bytes, length: int, start: int, size: int, file: Path, follows: bool) -> _Wav:
     code, channels, rate, _, frame, bits = struct.unpack("<HHIIHH", form[:16])
     if code == _EXTENSIBLE:
         (code,) = struct.unpack("<H", form[24:26])
@@ -141,6 +160,11 @@ def _describe(form: bytes, length: int, start: int, size: int, file: Path) -> _W
     if rest or width not in widths or bits > 8 * width:
         raise DataError(f"{file} has {bits} bits a sample in {frame} bytes of {channels} channels. {_ACCEPTED}.")
     held = size - start
+    if not length and held and not follows:
+        raise DataError(
+            f"{file} says that it holds no samples, and {held:,} bytes follow, as where a recorder was not closed: "
+            "ffmpeg -i FILE my.wav may repair it."
+        )
     if length == _TO_THE_END:
         length = held
     if length > held:
@@ -195,7 +219,7 @@ def _soundfile(file: Path) -> Any:
 def _inspect_flac(file: Path) -> Header:
     soundfile = _soundfile(file)
     try:
-        found = soundfile.info(str(file))
+        found = soundfile.info(os.fsencode(file))
     except soundfile.SoundFileError as error:
         raise DataError(f"{file} cannot be read as FLAC: {error}. {_ACCEPTED}.") from error
     if found.format != "FLAC":
@@ -206,6 +230,6 @@ def _inspect_flac(file: Path) -> Header:
 def _flac_blocks(file: Path) -> Iterator[npt.NDArray[np.float64]]:
     soundfile = _soundfile(file)
     try:
-        yield from soundfile.blocks(str(file), _BLOCK_FRAMES, always_2d=True)
+        yield from soundfile.blocks(os.fsencode(file), _BLOCK_FRAMES, always_2d=True)
     except soundfile.SoundFileError as error:
         raise DataError(f"{file} cannot be read as FLAC: {error}. {_ACCEPTED}.") from error

@@ -5,7 +5,7 @@ other, so that a permutation of windows would test on what was trained on.
 
 - *By position*: the windows of train come first, then those of validation, then those of test.
 - *By group*: a group is a file or a speaker, and none is in two splits. From the longest to the shortest, a group goes
-  to the split that has least of its share.
+  to the split that lacks most of its share, while there are as many groups left as splits without one.
 """
 
 from __future__ import annotations
@@ -82,9 +82,14 @@ def by_group(
         )
     held = np.zeros(len(missing), np.int64)
     owner = np.zeros(len(sizes), np.intp)
+    left = long_enough
     for group in np.argsort(-sizes, kind="stable"):
-        owner[group] = np.argmin(held / shares)
+        lacking = shares - held
+        if left <= np.count_nonzero(held == 0):
+            lacking = np.where(held == 0, lacking, np.iinfo(np.int64).min)
+        owner[group] = np.argmax(lacking)
         held[owner[group]] += sizes[group]
+        left -= 1
     if held.min() < LEAST:
         raise DataError(
             f"{where}: {held.min()} window of {noun} is too little for the {missing[held.argmin()]} split; {LEAST} or "

@@ -40,7 +40,7 @@ For a Glow of 6 steps on 8x8 digits compilation pays off after about 2 million; 
 """
 STAGES = 8
 """Stages of the ``staged`` decay of the learning rate."""
-UNDECAYED = ["bias", "mixing", "moments", "pseudo_inputs", "scale", "shift"]
+UNDECAYED = ["bias", "mixing", "moments", "pseudo_inputs", "scale", "shift", "symbol_means", "symbol_logits"]
 """Weights whose names contain one of these have no decay; a flow's coupling networks are stored as one weight."""
 
 

@@ -42,9 +42,9 @@ class CategoricalEncoding(keras.layers.Layer):
         """Create μ and log σ, both (Q, d), and log p̃ (Q,) but for a constant."""
         shape = (self.symbols, self.channels)
         spread, scale = keras.initializers.RandomNormal(stddev=1.0), keras.initializers.Constant(FIRST_LOG_SCALE)
-        self.mean = self.add_weight(shape=shape, initializer=spread, name="mean")
+        self.mean = self.add_weight(shape=shape, initializer=spread, name="symbol_means")
         self.log_scale = self.add_weight(shape=shape, initializer=scale, name="log_scale")
-        self.logits = self.add_weight(shape=(self.symbols,), initializer="zeros", name="logits")
+        self.logits = self.add_weight(shape=(self.symbols,), initializer="zeros", name="symbol_logits")
         self.built = True
 
     def fit(self, images: Tensor) -> None:

@@ -136,6 +136,8 @@ RESULTS: dict[tuple[str, int], list[Published]] = {
 
 def published(dataset: Mapping[str, object]) -> list[Published]:
     """What is known of a study's data set, the lowest first; empty where nothing is."""
+    if dataset.get("kind", "image") != "image":
+        return []
     levels = dataset.get("grey_levels")
     known = RESULTS.get((str(dataset.get("name")), int(levels) if isinstance(levels, int | float) else 0), [])
     return sorted(known, key=lambda each: each.value)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
+from bench.core.sequences import unit_of
 from reports.exports.bibtex import references
 from reports.figures import data_sets as figures
 from reports.figures.drawing import draw_each
@@ -86,7 +87,7 @@ def write_several(
         The path of the HTML page.
     """
     studies = list(studies)
-    kinds = {str(study.results.dataset.get("encoding", "")): study.results.dataset for study in studies}
+    kinds = {unit_of(str(study.results.dataset.get("encoding", ""))): study.results.dataset for study in studies}
     if len(kinds) == 1:
         content = in_unit_of(next(iter(kinds.values())), content)
     for name, frame in frames.items():

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from reports import formatting
 from reports.figures.drawing import DrawnFigure
 from reports.text.tables import facts
+from reports.units import VERBATIM
 
 if TYPE_CHECKING:
     from reports.analysis.findings import Finding
@@ -118,7 +119,7 @@ class Passages:
 
     name: str
     caption: str
-    texts: list[str]
+    texts: list[str] = field(metadata={VERBATIM: True})
 
 
 @dataclass(frozen=True)
@@ -127,7 +128,7 @@ class Sounds:
 
     name: str
     caption: str
-    addresses: list[str]
+    addresses: list[str] = field(metadata={VERBATIM: True})
 
 
 @dataclass(frozen=True)

@@ -92,6 +92,7 @@ def page_of(contents: Contents, *, pdf: bool = False) -> Document:
         if drawn:
             figures.setdefault(entry.section, []).extend(_figures(entry, drawn))
     more = figures.get("more", [])
+    notes = method.notes(sequences.kind_of(study))
     sections = [
         Section("answer", "Answer", "Answer", _answer(study, contents.answer, pictures, figures.get("answer", []))),
         *_budgets(study, contents.answer.first, figures.get("budgets", [])),
@@ -108,7 +109,12 @@ def page_of(contents: Contents, *, pdf: bool = False) -> Document:
         Section("learning", "Learning curves", "Learning curves", _learning(study, figures.get("learning", []))),
         *([Section("more", "More figures", "More figures", more)] if more else []),
         *([Section("pictures", "More pictures", "Pictures", pictures.others)] if pictures.others else []),
-        Section("method", "Method", "Method", [Fold("How to read the numbers", [Glossary(method.NOTES)])]),
+        Section(
+            "method",
+            "Method",
+            "Method",
+            [Fold("How to read the numbers", [Glossary(notes)])],
+        ),
         provenance(results.dataset, results.settings, results.provenance),
     ]
     document = Document(

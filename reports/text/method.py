@@ -1,5 +1,11 @@
 """What a reader must know of the method, in plain words; the same in the page and in its Markdown twin."""
 
+
+def notes(kind: str) -> list[tuple[str, str]]:
+    """The notes of a study of images, texts or sounds."""
+    return NOTES if kind == "image" else [(title, OF_SEQUENCES.get(title, text)) for title, text in NOTES]
+
+
 DIFFERENCES_NOTE = (
     "A difference is read by its interval and its size first; p is the chance of a difference at least as large "
     "between arms that do not differ, and Holm's p is corrected for there being many. A large p is no proof of "
@@ -29,6 +35,26 @@ TARGETS_NOTE = (
     "curves of validation images by the one-sample bound, which is looser than the bound on test: an arm may reach a "
     "target earlier on test. A seed that did not reach it, diverged or failed is a miss."
 )
+
+OF_SEQUENCES: dict[str, str] = {
+    "Bits/dim": "The average number of bits that a model needs to encode one symbol of a text, or one sample of a "
+    "sound, that it has not seen: −log2 P(x) / D, where P(x) is the probability of a window and D its length. Each "
+    "window is encoded by itself. A model that knows nothing needs log2 of the number of symbols or levels. Lower is "
+    "better.",
+    "Reference codes": (
+        "What everybody's codes take for the same test windows, so that a reader knows what these numbers mean: no "
+        "knowledge at all, each place's own histogram over the training windows, a 5-gram that was counted on the "
+        "training windows, and xz, bzip2 and (of sound, where its library is installed) FLAC. The 5-gram begins each "
+        "window without what lies before it, as models do. The compressors have the windows in one piece: they know "
+        "what lies before a window, but no training data. Of files the content's share counts, without headers; of "
+        "many windows a fixed choice is written, which the row says. The reference model beside them, left out where "
+        "an arm is of its family or the windows are too long to train it in minutes, is a small PixelCNN that the "
+        "study trains once on its own training windows, one seed by a fixed recipe: it shows what an exact likelihood "
+        "of this size obtains in this time, and no limit. All are measured once a study, are of no arm, and enter no "
+        "selection."
+    ),
+}
+"""Notes that are other ones for text and sound, by their titles."""
 
 NOTES: list[tuple[str, str]] = [
     (

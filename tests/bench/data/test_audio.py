@@ -109,7 +109,7 @@ def test_no_file_is_in_two_splits(tmp_path: Path) -> None:
 
 def test_the_longest_of_three_files_is_trained_on(tmp_path: Path) -> None:
     constant(tmp_path, {"a.wav": 200, "b.wav": 3000, "c.wav": 300})
-    assert levels(registry.load(str(tmp_path), LINEAR)) == [{15: 30}, {25: 3}, {5: 2}]
+    assert levels(registry.load(str(tmp_path), LINEAR)) == [{15: 30}, {5: 2}, {25: 3}]
 
 
 def test_two_files_are_split_by_position(tmp_path: Path) -> None:
@@ -126,6 +126,27 @@ def test_sub_folders_are_classes_and_windows_have_their_file_s(tmp_path: Path) -
     assert (dataset.info.classes, dataset.info.class_names) == (2, ("no", "yes"))
     for split in splits(dataset):
         assert (split.labels == (split.images[:, 0, 0, 0] >= 105)).all()
+
+
+def test_classes_that_validation_lacks_are_none_as_a_network_learns_them_from_train_and_validation(
+    tmp_path: Path,
+) -> None:
+    names = ("train/no", "train/yes", "valid", "test")
+    constant(tmp_path, {f"{name}/{i}.wav": 250 for name in names for i in range(3)})
+    dataset = registry.load(str(tmp_path), LINEAR)
+    assert (dataset.info.classes, dataset.info.has_features, dataset.tuning.train.labels) == (0, False, None)
+
+
+def test_recordings_of_formats_that_are_not_read_are_never_passed_over(tmp_path: Path) -> None:
+    constant(tmp_path, {f"{i}.wav": 250 for i in range(6)})
+    for name in ("a.mp3", "b.ogg"):
+        (tmp_path / name).write_bytes(b"ID3")
+    with pytest.raises(DataError, match=r"holds 2 recordings of formats that are not read, such as .*a\.mp3; \.flac, "):
+        registry.describe(str(tmp_path), LINEAR)
+    for i in range(6):
+        (tmp_path / f"{i}.wav").unlink()
+    with pytest.raises(DataError, match=r"holds 2 recordings of formats .*: ffmpeg -i FILE my\.wav makes one"):
+        registry.describe(str(tmp_path), LINEAR)
 
 
 def test_no_speaker_is_in_two_splits(tmp_path: Path) -> None:

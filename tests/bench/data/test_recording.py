@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import struct
 import sys
 import wave
@@ -104,8 +105,31 @@ def test_what_is_no_recording_is_refused(tmp_path: Path, name: str) -> None:
 
 
 def test_numbers_beyond_one_are_clipped(tmp_path: Path) -> None:
-    file = write(tmp_path, wav(np.array([0.5, 7, -1e300]), 8000, 8, is_float=True))
+    file = write(tmp_path, wav(np.array([0.5, 1.7, -2]), 8000, 8, is_float=True))
     assert recording.read(file)[0].tolist() == [0.5, 1, -1]
+
+
+def test_floating_point_numbers_of_another_scale_are_refused(tmp_path: Path) -> None:
+    file = write(tmp_path, wav(np.array([0.5, -20_000]), 8000, 4, is_float=True))
+    with pytest.raises(DataError, match=r"x\.wav holds an amplitude of 20,000; numbers from -1 to 1 are accepted: div"):
+        recording.read(file)
+
+
+def test_a_recording_whose_length_was_never_written_is_refused_and_one_of_no_samples_is_not(tmp_path: Path) -> None:
+    content = chunk(b"fmt ", form(1, 1, 8000, 2)) + b"data" + bytes(4)
+    file = write(tmp_path, riff(content + bytes(range(1, 101)) * 10))
+    with pytest.raises(DataError, match=r"says that it holds no samples, and 1,000 bytes follow"):
+        recording.inspect(file)
+    assert recording.inspect(write(tmp_path, riff(content + chunk(b"LIST", b"INFO")))).frames == 0
+
+
+def test_flac_of_a_name_that_is_no_text_is_read(tmp_path: Path) -> None:
+    soundfile = pytest.importorskip("soundfile")
+    file = Path(os.fsdecode(os.fsencode(tmp_path) + b"/M\xfcller.flac"))
+    plain = tmp_path / "x.flac"
+    soundfile.write(plain, np.zeros(100), 8000)
+    plain.rename(file)
+    assert len(recording.read(file)[0]) == 100
 
 
 @pytest.mark.filterwarnings("error")

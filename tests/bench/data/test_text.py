@@ -149,6 +149,16 @@ def test_splits_that_a_folder_names_are_kept(tmp_path: Path, names: tuple[str, .
     assert "split off" not in dataset.info.source
 
 
+@pytest.mark.parametrize("others", [("readme.txt", "train.txt"), ("train-00.txt", "train-01.txt"), ("a.txt",)])
+def test_a_text_called_test_is_not_trained_on_where_others_are_no_splits(
+    tmp_path: Path, others: tuple[str, ...]
+) -> None:
+    for name in ("test.txt", *others):
+        (tmp_path / name).write_text("held out or not, " * 100)
+    with pytest.raises(DataError, match=r"test\.txt is called a split, and .* holds other texts than one of each"):
+        registry.load(str(tmp_path), SMALL)
+
+
 def test_a_missing_split_is_taken_from_the_end_of_train(tmp_path: Path) -> None:
     write(tmp_path, PROSE[:600], "given/train.txt")
     write(tmp_path, PROSE[600:700], "given/test.txt")

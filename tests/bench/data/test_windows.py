@@ -55,6 +55,11 @@ def test_groups_of_one_length_have_the_shares_of_the_splits() -> None:
     assert [len(each.indices) // 5 for each in selections.values()] == [70, 10, 20]
 
 
+def test_few_long_groups_are_trained_on_and_every_split_has_one() -> None:
+    selections = by_group({"all": [100, 90, 10, 10, 10]}, range(5), "x", "files")
+    assert [len(each.indices) for each in selections.values()] == [190, 10, 20]
+
+
 def test_a_group_of_a_missing_split_is_taken_from_train() -> None:
     selections = by_group({"train": [6] * 12, "test": [3]}, range(12), "x", "files")
     assert [each.part for each in selections.values()] == ["train", "train", "test"]

@@ -304,12 +304,12 @@ def test_the_average_forgets_the_initial_weights_soon():
     np.testing.assert_allclose(np.asarray(optimizer._model_variables_moving_average[0]), expected, rtol=1e-5)
 
 
-def test_weight_decay_shrinks_kernels_and_leaves_biases_and_pseudo_inputs_alone():
-    names = ("kernel", "output_bias", "pseudo_inputs")
+def test_weight_decay_shrinks_kernels_and_leaves_biases_pseudo_inputs_and_points_of_symbols_alone():
+    names = ("kernel", "output_bias", "pseudo_inputs", "symbol_means", "symbol_logits")
     kernel, *others = (keras.Variable(np.ones((2, 2), "float32"), name=name) for name in names)
     optimizer = build_optimizer(TrainingConfig(learning_rate=0.1, weight_decay=0.5, clip_norm=0))
     optimizer.build([kernel, *others])
-    optimizer.apply([keras.ops.zeros((2, 2))] * 3, [kernel, *others])
+    optimizer.apply([keras.ops.zeros((2, 2))] * 5, [kernel, *others])
     np.testing.assert_allclose(np.asarray(kernel), 1 - 0.1 * 0.5, rtol=1e-6)
     for other in others:
         np.testing.assert_array_equal(np.asarray(other), 1.0)
