@@ -109,11 +109,17 @@ class Split:
     def __len__(self) -> int:
         return len(self.images)
 
-    def some(self, n: int | None) -> Split:
-        """A :func:`fixed_choice` of ``n`` images with their labels; all of them, in their order, if ``n`` is None."""
+    def some(self, n: int | None, kind: Kind = "image") -> Split:
+        """A :func:`fixed_choice` of ``n`` images with their labels; all of them, in their order, if ``n`` is None.
+
+        Windows of a text or a sound stay in their order.
+        """
         if n is None:
             return self
-        return Split(fixed_choice(self.images, n), None if self.labels is None else fixed_choice(self.labels, n))
+        chosen = fixed_choice(np.arange(len(self)), n)
+        if kind != "image":
+            chosen.sort()
+        return Split(self.images[chosen], None if self.labels is None else self.labels[chosen])
 
 
 @dataclass(frozen=True)

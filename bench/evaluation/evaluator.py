@@ -59,10 +59,10 @@ def evaluate(
 
 @register_measure("likelihood")
 def _likelihood(context: EvaluationContext) -> Evaluation:
-    found = context.likelihood
+    found, kind = context.likelihood, context.protocol.info.kind
     check_finite(found, context.split)
     return Evaluation(
-        [*found.measurements(context.split), *found.tightness(context.split)],
+        [*found.measurements(context.split, kind), *found.tightness(context.split, kind)],
         {"likelihood_by_image": found.table_by_image(), "bound_by_samples": found.table_by_samples()},
     )
 
@@ -77,7 +77,7 @@ def _out_of_distribution(context: EvaluationContext) -> Evaluation:
     split = "out_of_distribution"
     separation = auroc(own.bound, other.bound)
     rows = [
-        *other.measurements(split),
+        *other.measurements(split, context.protocol.info.kind),
         Measurement(split, "auroc", separation.value, separation.standard_error, len(other.bound), own.kind),
     ]
     return Evaluation([replace(row, conditions=outside.name) for row in rows])

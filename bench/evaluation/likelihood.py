@@ -15,9 +15,11 @@ import pandas as pd
 from cachetools import LRUCache, cached
 from scipy.special import logsumexp
 
+from bench.core.blocks import independent
 from bench.core.errors import is_out_of_memory
 from bench.core.results import TABLES, Bound, BoundKind, Measurement
 from bench.core.seeds import derive_seed
+from bench.core.sequences import Kind
 from bench.data.dataset import Images
 from bench.runtime.compiled import CompiledMethod, Use
 from bench.runtime.sharding import largest_divisor
@@ -91,8 +93,8 @@ class LogLikelihood:
         """By which a bound in nats is multiplied for bits/dim, its sign changed: 1 / (D ln 2)."""
         return float(bits_per_dim(-1.0, self.dimensions))
 
-    def measurements(self, split: str) -> list[Measurement]:
-        """Mean bits/dim and NLL in nats, each with the standard error of the mean over images.
+    def measurements(self, split: str, kind: Kind = "image") -> list[Measurement]:
+        """Mean bits/dim and NLL in nats, each with the standard error of the mean over images, or blocks of windows.
 
         Their Monte Carlo error is that of the mean, √(Σ e_i²) / n, as the images' noise is independent.
         """
@@ -106,7 +108,7 @@ class LogLikelihood:
                     split,
                     metric,
                     float(np.mean(values)),
-                    float(np.std(values, ddof=1) / math.sqrt(n)) if n > 1 else None,
+                    _standard_error(values, kind),
                     n,
                     self.kind,
                     scale * monte_carlo if math.isfinite(monte_carlo) else None,
@@ -114,7 +116,7 @@ class LogLikelihood:
             )
         return rows
 
-    def tightness(self, split: str) -> list[Measurement]:
+    def tightness(self, split: str, kind: Kind = "image") -> list[Measurement]:
         """The ELBO, and the effective sample size of the k weights: how far the bound has come, and how surely.
 
         Of an exact likelihood there is neither.
@@ -122,11 +124,8 @@ class LogLikelihood:
         if self.kind.kind == BoundKind.EXACT:
             return []
         n = len(self.bound)
-        kind = replace(self.kind, importance_samples=1)
-        error, own_error = (
-            float(np.std(values, ddof=1) / math.sqrt(n)) if n > 1 else None
-            for values in (self.bounds[0], self.effective_sample_size)
-        )
+        elbo_bound = replace(self.kind, importance_samples=1)
+        error, own_error = (_standard_error(each, kind) for each in (self.bounds[0], self.effective_sample_size))
         monte_carlo = error_of_mean(self.monte_carlo_errors[0])
         elbo = Measurement(
             split,
@@ -134,7 +133,7 @@ class LogLikelihood:
             float(np.mean(self.bounds[0])),
             error,
             n,
-            kind,
+            elbo_bound,
             monte_carlo if math.isfinite(monte_carlo) else None,
         )
         effective = float(np.mean(self.effective_sample_size))
@@ -150,6 +149,12 @@ class LogLikelihood:
         means = -self.bits_per_nat * self.bounds.mean(axis=1)
         errors = [self.bits_per_nat * error_of_mean(row) for row in self.monte_carlo_errors]
         return pd.DataFrame(dict(zip(TABLES["bound_by_samples"], (self.samples, means, errors), strict=True)))
+
+
+def _standard_error(values: Array, kind: Kind) -> float | None:
+    """Of the mean over images, or over windows that resemble their neighbours; None of a single one."""
+    own = independent(values, kind)
+    return float(np.std(own, ddof=1) / math.sqrt(len(own))) if len(own) > 1 else None
 
 
 def error_of_mean(errors: Array) -> float:

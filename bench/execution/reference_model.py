@@ -12,7 +12,6 @@ from bench.core.metrics import REFERENCE_MODEL_CODE
 from bench.core.results import REFERENCE_MODEL, EvaluationRecord, Measurement, ReferenceCodes
 from bench.core.seeds import derive_seed
 from bench.core.signals import StopRequest
-from bench.data.choice import fixed_choice
 from bench.data.dataset import Dataset
 from bench.evaluation.evaluator import check_finite
 from bench.evaluation.likelihood import log_likelihood
@@ -74,16 +73,18 @@ def measure_reference_model(
             progress.show_evaluation(record)
         data = limit_validation(dataset, reference.settings.evaluation_images)
         model, training = train_model(config, data, seed, on_evaluation, checkpoint)
-        test = dataset.open_test().some(session.bound.settings.evaluation_images).images
-        used = fixed_choice(test, most) if len(test) > (most := most_test_images(dataset.info)) else test
-        found = log_likelihood(model, used, 1, seed, on_progress=on_progress)
+        kind = dataset.info.kind
+        test = dataset.open_test().some(session.bound.settings.evaluation_images, kind)
+        most = most_test_images(dataset.info)
+        used = test.some(most, kind) if len(test) > most else test
+        found = log_likelihood(model, used.images, 1, seed, on_progress=on_progress)
         check_finite(found, "test")
         dataset.check()
-        bits, _ = found.measurements("test")
+        bits, _ = found.measurements("test", kind)
         return [
             Measurement(
                 *(REFERENCE_MODEL, REFERENCE_MODEL_CODE, bits.value, bits.standard_error, bits.n),
-                conditions=share_of_test(used, test),
+                conditions=share_of_test(used.images, test.images),
             ),
             Measurement(REFERENCE_MODEL, "parameters", sum(int(np.prod(w.shape)) for w in model.trainable_weights)),
             Measurement(REFERENCE_MODEL, "training_seconds", training.seconds),

@@ -375,7 +375,8 @@ def open_data(bound: BoundStudy) -> Dataset:
 def limit_validation(dataset: Dataset, evaluation_images: int | None) -> TuningData:
     """Training and validation images, validation cut to ``evaluation_images``."""
     tuning = dataset.tuning
-    return TuningData(tuning.info, tuning.digest, tuning.train, tuning.validation.some(evaluation_images))
+    validation = tuning.validation.some(evaluation_images, tuning.info.kind)
+    return TuningData(tuning.info, tuning.digest, tuning.train, validation)
 
 
 def _tracker(bound: BoundStudy) -> Tracker:

@@ -17,6 +17,7 @@ import pandas as pd
 from bench.core.errors import StoppedAtRungError, TrialError
 from bench.core.results import TABLES, EvaluationRecord, Measurement
 from bench.core.seeds import derive_seed
+from bench.core.sequences import Kind
 from bench.data.dataset import DatasetInfo, Split, TuningData
 from bench.evaluation.cost.energy import EnergyMeter
 from bench.evaluation.cost.flops import peak_operations_per_second
@@ -113,7 +114,7 @@ def run_trial(
     validation = _validation(compiled, data, importance_samples)
     check_finite(validation, "validation")
     measurements = [
-        *validation.measurements("validation"),
+        *validation.measurements("validation", data.info.kind),
         selection_optimism(validation, log),
         *_cost(model, config, log, meter),
     ]
@@ -161,7 +162,7 @@ def run_final(
     fresh = _validation(compiled, data, OPTIMISM_SAMPLES)
     found = evaluate(programs, test.images, "test", data.train.images, protocol, seed, on_progress)
     samples = budget_samples(protocol.importance_samples)
-    budgets = _test_by_budget(compiled, log, milestones, test, samples, seed)
+    budgets = _test_by_budget(compiled, log, milestones, test, samples, seed, data.info.kind)
     measurements = [*found.measurements, selection_optimism(fresh, log), *_cost(model, config, log, meter)]
     if programs.operations is not None:
         measurements.append(_peak_fraction(model, programs.operations, config, log))
@@ -169,7 +170,13 @@ def run_final(
 
 
 def _test_by_budget(
-    compiled: _CompiledModel, log: TrainingLog, milestones: Milestones, test: Split, samples: int, seed: int
+    compiled: _CompiledModel,
+    log: TrainingLog,
+    milestones: Milestones,
+    test: Split,
+    samples: int,
+    seed: int,
+    kind: Kind,
 ) -> dict[str, pd.DataFrame]:
     """The test bound at each milestone, which a run of that budget has; the model ends with its best weights."""
     model, rows = compiled.model, []
@@ -180,7 +187,7 @@ def _test_by_budget(
         if evaluation != last:
             milestones.restore(evaluation, model)
         bound = log_likelihood(model, test.images, samples, seed, compiled.evaluation.likelihood_program)
-        bits, _ = bound.measurements("test")
+        bits, _ = bound.measurements("test", kind)
         if not math.isfinite(bits.value):
             continue
         images = evaluation * log.images_per_interval

@@ -132,7 +132,7 @@ class Worker:
     @cached_property
     def _test(self) -> Split:
         """The test split, opened by the first final run, when no trial is left to be selected."""
-        return self.dataset.open_test().some(self.study.bound.settings.evaluation_images)
+        return self.dataset.open_test().some(self.study.bound.settings.evaluation_images, self.dataset.info.kind)
 
     def work(self) -> bool:
         """Do the first queued task; False if there is none.

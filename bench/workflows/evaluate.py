@@ -76,7 +76,7 @@ def evaluate(
     logged.check_data(dataset.info.name, dataset.digest)
     model = _model(uri, logged, config, dataset, callbacks, model_file)
     final = logged.role == "final"
-    held_out = (dataset.open_test() if final else dataset.tuning.validation).some(evaluation_images)
+    held_out = (dataset.open_test() if final else dataset.tuning.validation).some(evaluation_images, dataset.info.kind)
     split = "test" if final else "validation"
     train = dataset.tuning.train.images
     if annealing and not isinstance(model, VAE):

@@ -412,7 +412,7 @@ def _measure_reference_codes(
     try:
         if session.parent.has_reference_codes(REFERENCE_CODES):
             return
-        test = dataset.open_test().some(session.bound.settings.evaluation_images)
+        test = dataset.open_test().some(session.bound.settings.evaluation_images, dataset.info.kind)
         train, info = dataset.tuning.train.images, dataset.info
         codes = stop.run_interruptible(
             lambda: measure_reference_codes(test.images, train, info.grey_levels, info.kind, stop.check)

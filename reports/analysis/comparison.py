@@ -191,7 +191,7 @@ def likelihood_change(before: Study, after: Study, arm: str) -> Interval | None:
     """The change in test bits/dim: paired image by image where both studies left the likelihood of each image."""
     bits = [study.bits_by_image[arm] for study in (before, after)]
     if bits[0] is not None and bits[1] is not None and bits[0].columns.equals(bits[1].columns):
-        return statistics.compare_paired(bits[1].to_numpy(), bits[0].to_numpy())
+        return statistics.compare_paired(bits[1].to_numpy(), bits[0].to_numpy(), after.kind)
     frames = [select(study.finals[arm].measurements, "test", LIKELIHOOD) for study in (before, after)]
     return statistics.compare(frames[1], frames[0])
 

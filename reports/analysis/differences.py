@@ -78,7 +78,7 @@ def likelihood(study: Study, first: str, second: str) -> Interval | None:
     """
     bits = [study.bits_by_image[arm] for arm in (first, second)]
     if bits[0] is not None and bits[1] is not None and bits[0].columns.equals(bits[1].columns):
-        return statistics.compare_paired(bits[0].to_numpy(), bits[1].to_numpy())
+        return statistics.compare_paired(bits[0].to_numpy(), bits[1].to_numpy(), study.kind)
     frames = [select(study.finals[arm].measurements, "test", LIKELIHOOD) for arm in (first, second)]
     return statistics.compare(*frames)
 

@@ -12,6 +12,7 @@ import pandas as pd
 
 from bench.core.metrics import METRICS, Metric
 from bench.core.results import HISTORY_COLUMNS, MEASUREMENT_COLUMNS, RUN_COLUMNS, TABLES, Bound, BoundKind, RunState
+from bench.core.sequences import Kind
 from reports.formatting import display, plain, state_name, visible
 
 if TYPE_CHECKING:
@@ -124,6 +125,12 @@ class Study:
 
     results: StudyResults
     earlier: pd.DataFrame | None = None
+
+    @cached_property
+    def kind(self) -> Kind:
+        """Whether the data are images, texts or sounds."""
+        found = self.results.dataset.get("kind")
+        return found if found in ("text", "audio") else "image"
 
     @cached_property
     def computed(self) -> dict[Hashable, Any]:

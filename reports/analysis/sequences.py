@@ -16,11 +16,6 @@ if TYPE_CHECKING:
 Sequences = list[npt.NDArray[np.integer[Any]]]
 
 
-def kind_of(study: Study) -> str:
-    """``image``, ``text`` or ``audio``."""
-    return str(study.results.dataset.get("kind", "image"))
-
-
 def held_out(study: Study) -> Sequences:
     """Some real sequences, which are of no arm."""
     return next((found for arm in study.arms if (found := _of(study, arm, drawn=0))), [])

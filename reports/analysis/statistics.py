@@ -14,8 +14,10 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
+from bench.core.blocks import independent
 from bench.core.metrics import METRICS
 from bench.core.results import RunState
+from bench.core.sequences import Kind
 
 LEVEL = 0.95
 NORMAL = 1.96
@@ -80,7 +82,7 @@ def estimate(frame: pd.DataFrame) -> Estimate | None:
         return None
     values = finite["value"].to_numpy(dtype=float)
     if len(values) >= 2:
-        error: float | None = math.sqrt(_variance_of_mean(values))
+        error: float | None = math.sqrt(variance_of_mean(values))
     else:
         own = float(finite["standard_error"].iloc[0])
         error = own if math.isfinite(own) else None
@@ -106,7 +108,7 @@ def compare(a: pd.DataFrame, b: pd.DataFrame) -> Interval | None:
     x, y = first["value"].to_numpy(dtype=float), second["value"].to_numpy(dtype=float)
     value = float(x.mean() - y.mean())
     if min(len(x), len(y)) >= 2:
-        variances = [_variance_of_mean(x), _variance_of_mean(y)]
+        variances = [variance_of_mean(x), variance_of_mean(y)]
         return _satterthwaite(value, variances, [len(x) - 1, len(y) - 1], over_seeds=True, over_images=False)
     error = math.hypot(_error(first), _error(second))
     if not math.isfinite(error):
@@ -131,7 +133,7 @@ def compare_each(x: np.ndarray, y: np.ndarray) -> pd.DataFrame:
     value = x.mean(axis=0) - y.mean(axis=0)
     half = np.full(len(value), np.nan)
     if min(len(x), len(y)) >= 2:
-        # As of `_variance_of_mean`, equal values vary by 0 and not by a rounding error.
+        # As of `variance_of_mean`, equal values vary by 0 and not by a rounding error.
         a, b = (np.where(np.ptp(each, axis=0) > 0, each.var(axis=0, ddof=1) / len(each), 0.0) for each in (x, y))
         known = a + b > 0
         a, b = a[known], b[known]
@@ -140,7 +142,7 @@ def compare_each(x: np.ndarray, y: np.ndarray) -> pd.DataFrame:
     return pd.DataFrame({"value": value, "low": value - half, "high": value + half})
 
 
-def compare_paired(x: np.ndarray, y: np.ndarray) -> Interval | None:
+def compare_paired(x: np.ndarray, y: np.ndarray, kind: Kind = "image") -> Interval | None:
     """The difference of two arms' means, x - y, with an interval over training seeds and test images at once.
 
     With x_{s,i} the bits/dim of image i under seed s = 1..S_x, and likewise y on *the same* images i = 1..n, the mean
@@ -150,7 +152,8 @@ def compare_paired(x: np.ndarray, y: np.ndarray) -> Interval | None:
 
     The interval is Student's t with Satterthwaite's (1946) degrees of freedom for the sum of three mean squares of
     S_x - 1, S_y - 1 and n - 1: Welch's interval with the paired error over images added. The interaction of seeds and
-    images is in each of the terms, so that the sum errs on the wide side.
+    images is in each of the terms, so that the sum errs on the wide side. Windows of a text or a sound resemble their
+    neighbours: the third term is over blocks of them (:func:`bench.core.blocks.independent`), and so is its freedom.
 
     A hierarchical bootstrap, which resamples seeds and then images, is not used: its spread of S seeds is too narrow by
     the factor ((S - 1) / S)^½, and it knows nothing of the tails of few values. Simulated where seeds vary more than
@@ -160,6 +163,7 @@ def compare_paired(x: np.ndarray, y: np.ndarray) -> Interval | None:
     Args:
         x: bits/dim of an arm, ``(seeds, images)``.
         y: bits/dim of another arm on the same images, ``(seeds, images)``.
+        kind: what they are images of, or windows of, in their order.
 
     Returns:
         The interval; it covers the images alone where an arm has a single seed. None with fewer than two images, or
@@ -174,16 +178,17 @@ def compare_paired(x: np.ndarray, y: np.ndarray) -> Interval | None:
     if images < 2:
         return None
     paired = x.mean(axis=0) - y.mean(axis=0)  # (images,)
-    variances, degrees = [_variance_of_mean(paired)], [images - 1.0]
+    own = independent(paired, kind)
+    variances, degrees = [variance_of_mean(own)], [len(own) - 1.0]
     for arm in (x, y):
         if len(arm) >= 2:
-            variances.append(_variance_of_mean(arm.mean(axis=1)))
+            variances.append(variance_of_mean(arm.mean(axis=1)))
             degrees.append(len(arm) - 1.0)
     both = min(len(x), len(y)) >= 2
     return _satterthwaite(float(paired.mean()), variances, degrees, over_seeds=both, over_images=True, paired=True)
 
 
-def _variance_of_mean(values: np.ndarray) -> float:
+def variance_of_mean(values: np.ndarray) -> float:
     """Variance of the mean of at least two values; 0, and not a rounding error, where all are the same."""
     return float(values.var(ddof=1) / len(values)) if np.ptp(values) > 0 else 0.0
 
@@ -218,7 +223,7 @@ def hedges_g(x: np.ndarray, y: np.ndarray) -> float:
     g = (1 - 3 / (4 m - 1)) (mean(x) - mean(y)) / s, with m = n_x + n_y - 2 and s² the pooled variance.
     """
     m = len(x) + len(y) - 2
-    pooled = (len(x) * (len(x) - 1) * _variance_of_mean(x) + len(y) * (len(y) - 1) * _variance_of_mean(y)) / m
+    pooled = (len(x) * (len(x) - 1) * variance_of_mean(x) + len(y) * (len(y) - 1) * variance_of_mean(y)) / m
     return float((1 - 3 / (4 * m - 1)) * (x.mean() - y.mean()) / math.sqrt(pooled)) if pooled > 0 else math.nan
 
 

@@ -92,7 +92,7 @@ def page_of(contents: Contents, *, pdf: bool = False) -> Document:
         if drawn:
             figures.setdefault(entry.section, []).extend(_figures(entry, drawn))
     more = figures.get("more", [])
-    notes = method.notes(sequences.kind_of(study))
+    notes = method.notes(study.kind)
     sections = [
         Section("answer", "Answer", "Answer", _answer(study, contents.answer, pictures, figures.get("answer", []))),
         *_budgets(study, contents.answer.first, figures.get("budgets", [])),
@@ -365,7 +365,7 @@ class _Pictures:
 
 def _sequences(study: Study) -> list[Block]:
     """Real text or sound, and samples of each arm; nothing of images."""
-    kind = sequences.kind_of(study)
+    kind = study.kind
     held_out = sequences.held_out(study)
     length, of = len(held_out[0]) if held_out else 0, "samples" if kind == "audio" else "symbols"
     named = f"Not selected. Such a window of {length:,} {of} is what this page calls an image"

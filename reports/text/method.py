@@ -1,10 +1,7 @@
 """What a reader must know of the method, in plain words; the same in the page and in its Markdown twin."""
 
-
-def notes(kind: str) -> list[tuple[str, str]]:
-    """The notes of a study of images, texts or sounds."""
-    return NOTES if kind == "image" else [(title, OF_SEQUENCES.get(title, text)) for title, text in NOTES]
-
+from bench.core.blocks import BLOCKS
+from bench.core.sequences import Kind
 
 DIFFERENCES_NOTE = (
     "A difference is read by its interval and its size first; p is the chance of a difference at least as large "
@@ -55,6 +52,13 @@ OF_SEQUENCES: dict[str, str] = {
     ),
 }
 """Notes that are other ones for text and sound, by their titles."""
+
+BESIDE = {
+    "Three errors": " Windows that lie beside each other in a text or a recording resemble each other, so that they say "
+    f"less than as many images do: errors over them are those of the means of {BLOCKS} blocks of consecutive ones, "
+    "where there are two windows a block or more.",
+}
+"""What notes say beside that of text and sound, by their titles."""
 
 NOTES: list[tuple[str, str]] = [
     (
@@ -303,3 +307,10 @@ NOTES: list[tuple[str, str]] = [
         "its last complete one.",
     ),
 ]
+
+
+def notes(kind: Kind) -> list[tuple[str, str]]:
+    """The notes of a study of images, texts or sounds."""
+    if kind == "image":
+        return NOTES
+    return [(title, OF_SEQUENCES.get(title, text) + BESIDE.get(title, "")) for title, text in NOTES]

@@ -7,11 +7,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from bench.core.blocks import independent
 from bench.core.results import RunState
 from reports.analysis import arm_forecasts, differences
 from reports.analysis.forecast import FARTHEST, Fit, Unfit, crossing
 from reports.analysis.practical import Verdict, practical_size
 from reports.analysis.results import LIKELIHOOD, select
+from reports.analysis.statistics import variance_of_mean
 from reports.formatting import count, listing, number, quantity
 
 if TYPE_CHECKING:
@@ -119,7 +121,7 @@ def _variance_over_images(study: Study, low: str, high: str) -> float:
     if bits[0] is None or bits[1] is None or not bits[0].columns.equals(bits[1].columns):
         return 0.0
     paired = bits[1].mean(axis=0) - bits[0].mean(axis=0)
-    return float(paired.var(ddof=1) / len(paired))
+    return variance_of_mean(independent(paired.to_numpy(), study.kind))
 
 
 def _more_training(study: Study, low: str, high: str) -> list[str]:

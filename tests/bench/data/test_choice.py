@@ -27,6 +27,14 @@ def test_some_images_of_a_split_that_is_sorted_by_class_are_of_all_classes(n: in
     assert (some.images.ravel() // 100 == some.labels).all()
 
 
+def test_windows_are_chosen_as_images_are_and_stay_in_their_order() -> None:
+    split = Split(np.arange(100).reshape(-1, 1, 1, 1), np.arange(100))
+    images, windows = split.some(30), split.some(30, "audio")
+    assert np.array_equal(np.sort(images.images, axis=0), windows.images)
+    assert np.array_equal(windows.labels, windows.images.ravel())
+    assert not np.array_equal(images.images, windows.images)
+
+
 def test_all_images_keep_their_order_and_a_split_without_labels_has_none() -> None:
     assert SORTED.some(None) is SORTED
     assert Split(SORTED.images).some(5).labels is None

@@ -84,6 +84,15 @@ def test_hierarchical_bootstrap_would_be_too_narrow(seeds):
     assert np.mean(hits) < 0.9
 
 
+def test_windows_that_resemble_their_neighbours_widen_the_interval():
+    rng = np.random.default_rng(0)
+    paired = np.repeat(rng.normal(size=60), 20)
+    x, y = paired[None], np.zeros((1, 1200))
+    images, windows = statistics.compare_paired(x, y), statistics.compare_paired(x, y, "text")
+    assert windows.value == images.value
+    assert windows.high - windows.low > 3 * (images.high - images.low)
+
+
 def test_pairing_needs_the_same_images():
     with pytest.raises(ValueError, match="x has 3 images and y 4"):
         statistics.compare_paired(np.ones((2, 3)), np.ones((2, 4)))
