@@ -54,8 +54,8 @@ OF_SEQUENCES: dict[str, str] = {
 """Notes that are other ones for text and sound, by their titles."""
 
 BESIDE = {
-    "Three errors": " Windows that lie beside each other in a text or a recording resemble each other, so that they say "
-    f"less than as many images do: errors over them are those of the means of {BLOCKS} blocks of consecutive ones, "
+    "Three errors": " Windows that lie beside each other in a text or a recording resemble each other, so that they "
+    f"say less than as many images do: errors over them are those of the means of {BLOCKS} blocks of consecutive ones, "
     "where there are two windows a block or more.",
 }
 """What notes say beside that of text and sound, by their titles."""
