@@ -27,12 +27,17 @@ from bench.runtime.provenance import commit, processor
 from tests.benchmarks.peers.page import Line, page
 from tests.benchmarks.peers.peak import PRODUCT
 from tests.benchmarks.peers.processes import ROOT, SideProcess
-from tests.benchmarks.peers.works import TRAINING, WORKS, GlowWork
+from tests.benchmarks.peers.works import TRAINING, WORKS, GlowWork, VAEWork
 
 OUTPUT = ROOT / "reports" / "benchmarks"
 OURS = "reparam-bench"
 NUMPY = "numpy"
-PEERS = {"normflows": "normflows_side", "plain PyTorch": "torch_vae", "pythae": "pythae_side"}
+PEERS = {
+    "normflows": "normflows_side",
+    "a Glow in plain PyTorch": "torch_glow",
+    "plain PyTorch": "torch_vae",
+    "pythae": "pythae_side",
+}
 """By the names that the page gives them, their modules."""
 PEAK_SECONDS = 1.0
 RESAMPLES = 9_999
@@ -62,7 +67,7 @@ def measure(key: str, options: argparse.Namespace) -> tuple[list[Turn], list[Lin
             stack.callback(side.close)
             return side
 
-        names = ["normflows"] if isinstance(WORKS[key], GlowWork) else ["plain PyTorch", "pythae"]
+        names = _peers(WORKS[key])
         sides = {OURS: started(sys.executable, "ours", key, options.backend)}
         sides |= {name: started(options.peer_python, PEERS[name], key) for name in names}
         device = _device(sides)
@@ -75,6 +80,13 @@ def measure(key: str, options: argparse.Namespace) -> tuple[list[Turn], list[Lin
     about = {"device": device, "versions": versions}
     operations = OPERATIONS_PER_MULTIPLICATION * sides[OURS].about["multiplications"]
     return turns, _compared(turns, names, sides[OURS].about["activities"], operations), about
+
+
+def _peers(work: GlowWork | VAEWork) -> list[str]:
+    """What has models of these layers."""
+    if isinstance(work, VAEWork):
+        return ["plain PyTorch", "pythae"]
+    return ["normflows"] if work.network == "convolutional" else ["a Glow in plain PyTorch"]
 
 
 def _device(sides: dict[str, SideProcess]) -> str:

@@ -98,7 +98,14 @@ class _Ours:
 def _configuration(work: GlowWork | VAEWork) -> ModelConfig:
     if isinstance(work, VAEWork):
         return VAEConfig(latent_size=work.latent_size, hidden_sizes=work.hidden_sizes)
-    return GlowConfig(levels=work.levels, flow_depth=work.flow_depth, hidden_channels=work.hidden_channels)
+    return GlowConfig(
+        levels=work.levels,
+        flow_depth=work.flow_depth,
+        hidden_channels=work.hidden_channels,
+        network=work.network,
+        blocks=work.blocks,
+        checkerboard_steps=work.checkerboard_steps,
+    )
 
 
 def _synthetic(work: GlowWork | VAEWork) -> TuningData:

@@ -6,6 +6,7 @@ Every side's process reads this, whatever is installed there: it imports nothing
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 LEARNING_RATE = 1e-4
 """Of Adam, on every side. Noise cannot be learned: the rate only has to keep the weights finite."""
@@ -14,7 +15,10 @@ TRAINING, LIKELIHOOD, SAMPLING = "training", "likelihood", "sampling"
 
 @dataclass(frozen=True)
 class GlowWork:
-    """A Glow with affine couplings and LU convolutions on images of 256 grey levels."""
+    """A Glow with affine couplings and LU convolutions on images of 256 grey levels.
+
+    Its coupling networks are Glow's own, or residual ones of gated blocks; steps of a checkerboard may come first.
+    """
 
     levels: int
     flow_depth: int
@@ -27,11 +31,17 @@ class GlowWork:
     """Trained on, in batches, and evaluated, at once."""
     samples: int = 256
     """Drawn at once."""
+    network: Literal["convolutional", "residual"] = "convolutional"
+    blocks: int = 3
+    """Of a residual network."""
+    checkerboard_steps: int = 0
 
     def __str__(self) -> str:
         height, width, channels = self.image_shape
+        gated = f" gated ({self.blocks} blocks)" if self.network == "residual" else ""
+        first = f" after {self.checkerboard_steps} checkerboard steps" if self.checkerboard_steps else ""
         return (
-            f"Glow K={self.flow_depth} L={self.levels} width {self.hidden_channels}, "
+            f"Glow{gated} K={self.flow_depth} L={self.levels}{first} width {self.hidden_channels}, "
             f"batch {self.batch_size}, {channels}x{height}x{width}"
         )
 
@@ -74,5 +84,7 @@ WORKS: dict[str, GlowWork | VAEWork] = {
     "glow-8x3-64": GlowWork(3, 8, 64, 32, (32, 32, 3)),
     "glow-4x2-64": GlowWork(2, 4, 64, 64, (28, 28, 1)),
     "glow-16x3-256": GlowWork(3, 16, 256, 32, (32, 32, 3)),
+    "glow-gated": GlowWork(2, 4, 32, 64, (28, 28, 1), network="residual", blocks=2),
+    "glow-checkerboard": GlowWork(2, 4, 32, 64, (28, 28, 1), network="residual", blocks=2, checkerboard_steps=2),
     "vae": VAEWork((200, 200), 50, 100, (28, 28, 1)),
 }
