@@ -21,6 +21,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from bench.core.counted import counted
 from bench.core.errors import DataError
 from bench.core.sequences import LEVELS, encode_waveform
 from bench.data import alignment, recording
@@ -145,7 +146,7 @@ def _plan(name: str, source: str, parts: Mapping[str, Part], preparation: Prepar
         class_names = ()
     missing = missing_splits(counts)
     sentences = [
-        f"{source}; {_count(len(flat), 'recording')} at {_rates(rates, rate)}, {encoding} to {LEVELS} levels, in "
+        f"{source}; {counted(len(flat), 'recording')} at {_rates(rates, rate)}, {encoding} to {LEVELS} levels, in "
         f"windows of {window} samples{_split_off(missing, way)}"
     ]
     if short := sum(count == 0 for found in windows.values() for count in found):
@@ -236,7 +237,3 @@ def _rates(rates: Sequence[int], rate: int) -> str:
         return f"{rate:,} Hz"
     shown = ", ".join(f"{each:,}" for each in rates[:_MOST_RATES]) + ", …" * (len(rates) > _MOST_RATES)
     return f"{shown} Hz, resampled to {rate:,} Hz"
-
-
-def _count(n: int, noun: str) -> str:
-    return f"{n:,} {noun}{'' if n == 1 else 's'}"

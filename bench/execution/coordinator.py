@@ -6,30 +6,26 @@ import logging
 import math
 import os
 import time
-from collections import Counter
 from collections.abc import Callable
-from itertools import chain
-from typing import Any, Literal
 
+from bench.core.counted import counted
 from bench.core.environment import SEARCH_BEGAN_VARIABLE
-from bench.core.errors import OutboxError, RestartRequiredError, StudyStoppedError, TrackingError
-from bench.core.results import RunState, Unbegun
+from bench.core.errors import RestartRequiredError, StudyStoppedError
+from bench.core.results import RunState
 from bench.core.signals import StopRequest
 from bench.core.trial_ends import none_completed
-from bench.execution.agreement import runless
 from bench.execution.executors.base import Executor
 from bench.execution.progress import StudyProgress
-from bench.execution.promotion import new_promotions
+from bench.execution.promotion import describe_promotion, new_promotions, promotions_left
 from bench.execution.session import Selection, StudySession
 from bench.execution.study_clock import StudyClock, TimeKeeper, images_between_evaluations
+from bench.execution.study_tracking import StudyTracking
 from bench.execution.worker import format_value
 from bench.search.heartbeat import Heartbeat
-from bench.search.queue import DIED, Attempt, Task
+from bench.search.queue import Attempt, Task
 from bench.study.budget import TimePlan
 from bench.study.config import RunConfig
 from bench.study.definition import FINALS
-from bench.tracking.logged_run import LoggedRun
-from bench.tracking.tracker import DRAIN_SECONDS
 
 log = logging.getLogger(__name__)
 
@@ -73,9 +69,8 @@ class Coordinator:
         self._check = check
         self._shown: dict[str, set[str]] = {}
         self._foreign: dict[str, int] = {}
-        self._unbegun: list[Unbegun] = []
-        self._promoted: dict[str, list[int]] = {}
         self._unanswered: dict[str, str] = {}
+        self._tracking = StudyTracking(study, progress)
         self._tracking_due = 0.0
         self.clock = StudyClock(study.record, time.monotonic() if began is None else began)
         self._keeper = None if plan is None else TimeKeeper(study, plan, self.clock)
@@ -111,7 +106,7 @@ class Coordinator:
                 state = RunState.INTERRUPTED
                 raise
             finally:
-                self._bring_tracking_up_to_date()
+                self._tracking.bring_up_to_date()
                 self.study.parent.finish_if_reachable(state)
             try:
                 afterwards()
@@ -129,19 +124,19 @@ class Coordinator:
 
     def _run(self, before_finals: Callable[[], None]) -> None:
         self._promote()
-        self._bring_tracking_up_to_date()
-        self._name_runless()
+        self._tracking.bring_up_to_date()
+        self._tracking.name_runless()
         selected = self._search()
         configs = {name: self._config(name, trial) for name, trial in selected.items()}
         chosen = {name: {"number": each.number, "config_hash": configs[name].hash} for name, each in selected.items()}
-        is_recorded = self._record_selection(chosen)
+        is_recorded = self._tracking.record_selection(chosen)
         before_finals()
         self._finals(selected)
         self._end_work()
-        self._bring_tracking_up_to_date()
+        self._tracking.bring_up_to_date()
         if not is_recorded:
-            self._record_selection(chosen)
-        self._register(configs)
+            self._tracking.record_selection(chosen)
+        self._tracking.register(configs)
         self.study.tidy_checkpoints({config.hash for config in configs.values()})
 
     def _promote(self) -> None:
@@ -149,67 +144,18 @@ class Coordinator:
         found, lines = new_promotions(self.study.searches, self.study.bound.settings.promotions)
         for name, stopped in found.items():
             self.study.searches[name].promote(stopped)
-            lines += [self._describe_promotion(name, number, at) for number, at in stopped.items()]
+            lines += [
+                describe_promotion(name, number, at, self.study.has_checkpoint(name, number))
+                for number, at in stopped.items()
+            ]
         is_over = self._keeper and (self._keeper.has_begun_finals or self._keeper.search_seconds <= 0)
-        if is_over and (left := self._promotions_left()):
+        if is_over and (left := promotions_left(self.study.searches)):
             lines.append(
                 f"{', '.join(left)}: time={self.study.bound.settings.time:g} leaves the search none to train what is "
                 "promoted by hand: give a longer time"
             )
         for line in lines:
             self.progress.say(line)
-
-    def _describe_promotion(self, name: str, number: int, stopped: int) -> str:
-        has_checkpoint = self.study.has_checkpoint(name, number)
-        how = "continues from its checkpoint" if has_checkpoint else "begins again, as no checkpoint of it is here"
-        return f"{name}:{number} is promoted by hand: it was stopped at evaluation {stopped}, and {how}"
-
-    def _promotions_left(self) -> list[str]:
-        """The trials that are promoted by hand, and not yet trained to the whole budget."""
-        found = [
-            (name, number, each, search.evaluations)
-            for name, search in self.study.searches.items()
-            if (promoted := search.promoted)
-            for number, each in sorted(search.settled().items())
-            if number in promoted
-        ]
-        return [f"{name}:{number}" for name, number, each, whole in found if each.reached < whole and not each.is_out]
-
-    def _name_runless(self) -> None:
-        """Say which runs are not the study's, and of which trials that count no run is logged or waits for upload."""
-        attempts = {kind: queue.attempts() for kind, queue in self.study.queues.items()}
-        if unbegun := [(kind, each) for kind, found in attempts.items() for each in found if not each.could_begin]:
-            kind, first = unbegun[0]
-            self.progress.say(
-                f"not in MLflow: {_count(len(unbegun), 'trial')} or final runs that failed before they began, which "
-                f"the report counts, such as {kind} {first.number}: {first.reason}"
-            )
-        try:
-            runs, foreign = self.study.parent.read_children()
-            if foreign:
-                self.progress.say(
-                    f"ignored: {_count(foreign, 'run')} below the study's in MLflow, made or stripped of its tags by "
-                    "somebody"
-                )
-            if self.study.tracker.drain(0.0) or not (missing := runless(runs, chain(*attempts.values()))):
-                return
-        except TrackingError:
-            # Said already.
-            return
-        self.progress.say(
-            f"not in MLflow: {_count(len(missing), 'run')} of finished trials or final runs, such as attempt "
-            f"{missing[0].key}, waiting in the outbox of another folder or machine (`reparam-bench upload` there), or "
-            "removed by somebody"
-        )
-
-    def _record_selection(self, chosen: dict[str, dict[str, Any]]) -> bool:
-        """Log the selection; False if the tracking server cannot be reached, for which final runs do not wait."""
-        try:
-            self.study.parent.select(chosen)
-        except TrackingError as error:
-            self.progress.say(f"the selection is not recorded: {error}")
-            return False
-        return True
 
     def _save_time(self) -> None:
         """Record the study's time, unless another process counts it now."""
@@ -415,7 +361,7 @@ class Coordinator:
             again = "; it is queued again" if attempt.state == RunState.INTERRUPTED else ""
             self.progress.say(f"{kind} {attempt.number}, attempt {attempt.attempt}: {attempt.reason}{again}")
         if lost and time.monotonic() >= self._tracking_due:
-            self._bring_tracking_up_to_date(patience=0.0)
+            self._tracking.bring_up_to_date(patience=0.0)
             self._tracking_due = time.monotonic() + TRACKING_SECONDS
         attempts = self._read(kind)
         wanted = targets(attempts)
@@ -442,7 +388,7 @@ class Coordinator:
     def _say_foreign(self, kind: str, foreign: int) -> None:
         if foreign > self._foreign.get(kind, 0):
             self.progress.say(
-                f"ignored: {_count(foreign, 'trial')} of {self.study.queues[kind].name} in the storage, added or "
+                f"ignored: {counted(foreign, 'trial')} of {self.study.queues[kind].name} in the storage, added or "
                 "changed by somebody in Optuna"
             )
         self._foreign[kind] = foreign
@@ -464,104 +410,6 @@ class Coordinator:
         if kind != FINALS and (best := self.study.searches[kind].best()):
             self.progress.show_best(kind, best.objective or 0.0, best.number)
         return attempts
-
-    def _bring_tracking_up_to_date(self, patience: float | None = None) -> None:
-        """Upload what dead processes logged, and end the runs whose attempts have ended.
-
-        The state of an attempt in the storage is final, whatever the state of its run.
-
-        Args:
-            patience: seconds to wait for processes that may still report the end of an attempt; by default the
-                longest time of an upload.
-        """
-        patience = DRAIN_SECONDS if patience is None else patience
-        tracker, parent = self.study.tracker, self.study.parent
-        try:
-            tracker.upload_orphans()
-            self._log_unbegun()
-            self._log_promoted()
-            if patience and (left := tracker.drain(patience)):
-                self.progress.say(f"{left} records wait in {tracker.outbox}: `reparam-bench upload` uploads them")
-                return
-            until = time.monotonic() + patience
-            while (
-                any(_may_still_report(attempt) for _, attempt in self._find_mismatches()) and time.monotonic() < until
-            ):
-                time.sleep(1.0)
-            for run, attempt in self._find_mismatches():
-                if patience or not _may_still_report(attempt):
-                    parent.end_run(run.run_id, attempt.state or RunState.INTERRUPTED, attempt.reason)
-        except StudyStoppedError as error:
-            self.progress.say(str(error))
-        except (OutboxError, TrackingError) as error:
-            self.progress.say(f"the tracking server is updated later: {error}")
-
-    def _log_unbegun(self) -> None:
-        """Log what failed before it had a run, where that is new."""
-        found: Counter[tuple[Literal["search", "final"], str, str]] = Counter(
-            ("final", str(each.note["arm"]), each.reason) if kind == FINALS else ("search", kind, each.reason)
-            for kind, queue in self.study.queues.items()
-            for each in queue.attempts()
-            if not each.could_begin
-        )
-        unbegun = [Unbegun(*about, count) for about, count in found.most_common()]
-        if unbegun != self._unbegun:
-            self.study.parent.log_unbegun(unbegun)
-            self._unbegun = unbegun
-
-    def _log_promoted(self) -> None:
-        """Log which trials a person promoted, where that is new."""
-        promoted = {name: sorted(found) for name, each in self.study.searches.items() if (found := each.promoted)}
-        if promoted != self._promoted:
-            self.study.parent.log_promoted(promoted)
-            self._promoted = promoted
-
-    def _find_mismatches(self) -> list[tuple[LoggedRun, Attempt]]:
-        """Runs whose state is not that of their attempt; of two runs of one attempt, the open one is removed.
-
-        A request to create a run may succeed after its timeout, when a second run was created already.
-        """
-        attempts = [each for queue in self.study.queues.values() for each in queue.attempts()]
-        ended = {each.key: each for each in attempts if each.state not in (None, RunState.RUNNING)}
-        runs = [run for run in self.study.parent.children() if run.key in ended]
-        closed = {run.key for run in runs if run.state != RunState.RUNNING}
-        for run in runs:
-            if run.state == RunState.RUNNING and run.key in closed:
-                self.study.parent.remove_run(run.run_id)
-        return [
-            (run, ended[run.key])
-            for run in runs
-            if run.state != ended[run.key].state and not (run.state == RunState.RUNNING and run.key in closed)
-        ]
-
-    def _register(self, configs: dict[str, RunConfig]) -> None:
-        """Register the final run of each arm that is best on validation, not on test."""
-        complete = [each for each in self.study.record.finals.complete() if each.objective is not None]
-        best: dict[str, Attempt] = {}
-        for name, config in configs.items():
-            wanted = (name, config.hash)
-            own = [each for each in complete if (each.note["arm"], each.note["config_hash"]) == wanted]
-            if own:
-                best[name] = min(own, key=lambda each: (each.objective, each.number))
-        try:
-            runs: dict[str, LoggedRun] = {run.key: run for run in self.study.parent.children()}
-            self.study.parent.register({name: runs[each.key] for name, each in best.items() if each.key in runs})
-            if missing := [name for name, each in best.items() if each.key not in runs]:
-                self.progress.say(
-                    f"not registered: {', '.join(missing)}, whose runs are not uploaded yet; the same command does it"
-                )
-        except TrackingError as error:
-            # The models stay logged with their runs.
-            self.progress.say(f"not registered: {error}")
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}{'' if number == 1 else 's'}"
-
-
-def _may_still_report(attempt: Attempt) -> bool:
-    """Whether the process that ended an attempt may still report it to the tracking server."""
-    return attempt.reason != DIED and attempt.ended_seconds_ago < DRAIN_SECONDS
 
 
 def _format_attempt(kind: str, attempt: Attempt, unit: str) -> str:

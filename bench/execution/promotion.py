@@ -57,6 +57,24 @@ def new_promotions(
     return found, lines
 
 
+def describe_promotion(name: str, number: int, stopped: int, has_checkpoint: bool) -> str:
+    """What becomes of a trial that is promoted and was stopped at an evaluation."""
+    how = "continues from its checkpoint" if has_checkpoint else "begins again, as no checkpoint of it is here"
+    return f"{name}:{number} is promoted by hand: it was stopped at evaluation {stopped}, and {how}"
+
+
+def promotions_left(searches: Mapping[str, Search]) -> list[str]:
+    """The trials that are promoted by hand, and not yet trained to the whole budget."""
+    found = [
+        (name, number, each, search.evaluations)
+        for name, search in searches.items()
+        if (promoted := search.promoted)
+        for number, each in sorted(search.settled().items())
+        if number in promoted
+    ]
+    return [f"{name}:{number}" for name, number, each, whole in found if each.reached < whole and not each.is_out]
+
+
 def _stopped(settled: Mapping[int, Attempt]) -> str:
     """Which trials can be promoted."""
     numbers = sorted(number for number, each in settled.items() if each.stopped_at is not None)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 
+from bench.core.counted import counted
 from bench.core.errors import SettingsError, TrackingError
 from bench.core.metrics import METRICS, SMALLEST_SET
 from bench.core.redaction import redact
@@ -58,9 +59,9 @@ def print_plan(bound: BoundStudy, console: Console) -> None:
     line(f"{study.name}: {study.question}")
     for text in _data(bound):
         line(text)
-    seeds = _count(settings.seeds, "seed")
+    seeds = counted(settings.seeds, "seed")
     if any(arm.sweep for arm in study.arms):
-        runs = f"{_count(settings.trials, 'trial')} an arm ({bound.sampler}), then {seeds} of the best"
+        runs = f"{counted(settings.trials, 'trial')} an arm ({bound.sampler}), then {seeds} of the best"
     else:
         runs = f"{seeds} of each arm, as nothing is swept"
     line(f"plan      {runs}; backend {settings.backend}")
@@ -75,7 +76,7 @@ def print_plan(bound: BoundStudy, console: Console) -> None:
             label = " " * width
         trial = f"{format_duration(each.trial_seconds)} a trial, " if each.arm.sweep else ""
         line(
-            f"{label} {_sizes(each)}; {each.images:,} images a run, {_count(each.evaluations, 'evaluation')}; "
+            f"{label} {_sizes(each)}; {each.images:,} images a run, {counted(each.evaluations, 'evaluation')}; "
             f"{trial}{format_duration(each.final_seconds)} a final run"
         )
     if reference := plan_reference(bound):
@@ -187,10 +188,6 @@ def _alphabet(info: DatasetInfo) -> str:
 def _bytes(count: float) -> str:
     power = min(3, max(1, int(math.log2(max(count, 1)) / 10)))
     return f"{count / 1024**power:.1f} {('KiB', 'MiB', 'GiB')[power - 1]}"
-
-
-def _count(n: int, noun: str) -> str:
-    return f"{n:,} {noun}{'' if n == 1 else 's'}"
 
 
 def _sizes(arm: ArmPlan) -> str:

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 import bench.execution.coordinator
+import bench.execution.study_tracking
 import bench.execution.worker
 import bench.tracking.logged_model
 from bench.core.errors import StoppedAtRungError
@@ -108,4 +109,4 @@ def study_run(start, tiny_study, digits, tmp_path, trainer):
 @pytest.fixture
 def short_patience(monkeypatch: pytest.MonkeyPatch) -> None:
     """No process is left that could say later how its attempt ended."""
-    monkeypatch.setattr(bench.execution.coordinator, "DRAIN_SECONDS", 2.0)
+    monkeypatch.setattr(bench.execution.study_tracking, "DRAIN_SECONDS", 2.0)

@@ -202,9 +202,9 @@ def test_a_run_that_is_gone_for_good_is_counted(study, digits):
     study.client.set_tag(study.runs[0], "mlflow.parentRunId", "mine")
     opened = study.open()
     opened.progress.console.file.truncate(0)
-    from bench.execution.coordinator import Coordinator
+    from bench.execution.study_tracking import StudyTracking
 
-    Coordinator(opened.shared, None, opened.progress, None)._name_runless()
+    StudyTracking(opened.shared, opened.progress).name_runless()
     assert "not in MLflow: 1 run of finished trials or final runs" in opened.progress.console.file.getvalue()
 
 

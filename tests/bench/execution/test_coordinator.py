@@ -17,6 +17,7 @@ from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 
 import bench.execution.coordinator
+import bench.execution.study_tracking
 import bench.execution.trial
 import bench.execution.worker
 import bench.study.serialization
@@ -113,7 +114,7 @@ FOUR = Study(
 def test_arms_of_one_family_are_searched_selected_and_registered_by_their_names(
     start, digits, tmp_path, trainer, monkeypatch
 ):
-    monkeypatch.setattr(bench.execution.coordinator, "DRAIN_SECONDS", 30.0)
+    monkeypatch.setattr(bench.execution.study_tracking, "DRAIN_SECONDS", 30.0)
     runner = start(FOUR, digits, tmp_path, trials=4, seeds=2, batch_size=None)
     runner.run(digits)
     # An arm of which nothing is swept has no trial.
@@ -210,7 +211,7 @@ def test_a_better_configuration_found_later_is_retrained_and_the_old_finals_are_
     study_run, trainer, monkeypatch
 ):
     # As many runs take longer to upload where other processes share the machine.
-    monkeypatch.setattr(bench.execution.coordinator, "DRAIN_SECONDS", 30.0)
+    monkeypatch.setattr(bench.execution.study_tracking, "DRAIN_SECONDS", 30.0)
     study_run(trials=1)
     runner = study_run(trials=24)
     results = results_of(runner)
@@ -594,7 +595,7 @@ def test_a_study_goes_on_while_its_tracking_store_is_away_and_is_whole_once_it_i
 
     with monkeypatch.context() as patch:
         patch.setattr(bench.tracking.tracker, "PAUSES", ())
-        patch.setattr(bench.execution.coordinator, "DRAIN_SECONDS", 0.1)
+        patch.setattr(bench.execution.study_tracking, "DRAIN_SECONDS", 0.1)
         for method in ("search_runs", "set_tag", "log_batch", "create_run", "get_experiment_by_name"):
             patch.setattr(MlflowClient, method, away)
         runner = start(tiny_study, digits, tmp_path)
@@ -682,7 +683,7 @@ def test_with_fewer_seeds_those_that_waited_are_not_trained(start, tiny_study, d
 def test_the_champion_is_the_final_run_that_validation_finds_best_whatever_it_reaches_on_test(
     study_run, trainer, monkeypatch
 ):
-    monkeypatch.setattr(bench.execution.coordinator, "DRAIN_SECONDS", 30.0)
+    monkeypatch.setattr(bench.execution.study_tracking, "DRAIN_SECONDS", 30.0)
     trainer.luck = [0.3, 0.1, 0.2]
     runner = study_run(seeds=3)
     for arm, (run, version) in champions(runner).items():

@@ -9,6 +9,7 @@ import pytest
 
 import bench.execution.coordinator
 import bench.execution.study_clock
+import bench.execution.study_tracking
 from bench.core.errors import StudyStoppedError
 from bench.core.results import EvaluationRecord
 from bench.core.signals import StopRequest
@@ -82,7 +83,7 @@ class Simulated:
 @pytest.fixture
 def simulated(monkeypatch, trainer):
     clock = Simulated()
-    for module in (bench.execution.coordinator, bench.execution.study_clock):
+    for module in (bench.execution.coordinator, bench.execution.study_clock, bench.execution.study_tracking):
         monkeypatch.setattr(module, "time", SimpleNamespace(monotonic=clock.monotonic, sleep=clock.sleep))
 
     def run_trial(config, data, seed, samples, on_evaluation, checkpoint, on_rescue, until=None):
