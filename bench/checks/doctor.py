@@ -72,7 +72,7 @@ elif file is not None:  # MLflow takes seconds to import.
     from bench.tracking.reading.sqlite import peek_studies
     found = f"{len(peek_studies(file))} studies"
 else:
-    from bench.tracking.reading.reader import list_studies
+    from bench.tracking.reading.studies import list_studies
     found = f"{len(list_studies(uri))} studies"
 print("\\n" + json.dumps(found))
 """

@@ -16,7 +16,7 @@ from bench.search.study_record import list_studies, removal
 from bench.tracking.connection import connect, raise_tracking_errors
 from bench.tracking.deletion import all_runs, delete_runs, deleted_studies
 from bench.tracking.outbox.outbox import remove_study
-from bench.tracking.reading.reader import list_studies as list_logged
+from bench.tracking.reading.studies import list_studies as list_logged
 
 REPORT_FOLDERS = ("figures", "images", "tables")
 """What a report fills, besides its own folder."""

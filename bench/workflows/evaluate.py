@@ -24,7 +24,7 @@ from bench.execution.removal import EVALUATION_FOLDERS, check_folder
 from bench.execution.session import limit_validation
 from bench.execution.trial import train_model
 from bench.study.config import RunConfig
-from bench.tracking.reading.reader import LoggedModel, load_model_file
+from bench.tracking.reading.model_runs import LoggedModel, load_model_file
 from models.base.likelihood_model import LikelihoodModel
 from models.registry import load_model
 from models.vae.model import VAE

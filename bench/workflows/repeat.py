@@ -13,7 +13,7 @@ from bench.data.dataset import Dataset
 from bench.execution.session import limit_validation
 from bench.execution.trial import train_model
 from bench.study.config import RunConfig
-from bench.tracking.reading.reader import LoggedModel
+from bench.tracking.reading.model_runs import LoggedModel
 
 
 def repeat(
@@ -26,7 +26,7 @@ def repeat(
 
     Args:
         logged: the run.
-        curve: its learning curve, ``evaluation metric value``, by :func:`bench.tracking.reading.reader.load_curve`.
+        curve: its learning curve, ``evaluation metric value``, by :func:`bench.tracking.reading.model_runs.load_curve`.
         dataset: the data that it was trained on.
         on_evaluation: receives each evaluation.
 

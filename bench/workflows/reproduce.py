@@ -12,7 +12,7 @@ import pandas as pd
 from bench.core.file_locks import locked
 from bench.core.results import RunState, StudyResults
 from bench.study.definition import Arm, Study
-from bench.tracking.reading.reader import load_curve, load_run
+from bench.tracking.reading.model_runs import load_curve, load_run
 from bench.workflows.published_result import PublishedResult
 
 

@@ -549,7 +549,7 @@ def keep_report(tracking: str, study_id: str, folder: Path, name: str) -> None:
     Raises:
         TrackingError: the store cannot be reached, or does not hold the study.
     """
-    from bench.tracking.reading.reader import find_study_run
+    from bench.tracking.reading.studies import find_study_run
     from bench.tracking.tracker import keep_folder
 
     keep_folder(tracking, find_study_run(tracking, study_id), folder, name)

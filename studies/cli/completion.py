@@ -94,7 +94,7 @@ def study_ids(ctx: typer.Context, incomplete: str) -> list[str]:
         found = [each.study_id for each in peek_studies(database)]
     else:
         from bench.core.errors import TrackingError
-        from bench.tracking.reading.reader import list_studies
+        from bench.tracking.reading.studies import list_studies
 
         try:
             found = list_studies(uri)

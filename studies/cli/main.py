@@ -414,7 +414,7 @@ def evaluate(
     from bench.execution.removal import EVALUATION_FOLDERS, check_folder
     from bench.runtime.backend import check_backend, select_backend
     from bench.study.definition import StudySettings
-    from bench.tracking.reading.reader import load_model_file, load_run
+    from bench.tracking.reading.model_runs import load_model_file, load_run
 
     given = {"importance_samples": importance_samples, "evaluation_images": evaluation_images, "extractor": extractor}
     StudySettings.from_options({option: value for option, value in given.items() if value is not None})
@@ -575,7 +575,7 @@ def list_(tracking_uri: TrackingUri = None, output: Output = Path("runs")) -> No
     known = peek_studies(output / "mlflow.db") if tracking_uri is None else []
     if not known:
         # MLflow takes seconds to import; it knows what is wrong with a store.
-        from bench.tracking.reading.reader import describe_studies
+        from bench.tracking.reading.studies import describe_studies
 
         known = describe_studies(uri)
     rows = [[one_line(text) for text in each] for each in known]

@@ -32,7 +32,7 @@ def command(
     from bench.data.kept import find_kept
     from bench.data.registry import describe, load
     from bench.runtime.backend import check_backend, select_backend
-    from bench.tracking.reading.reader import check_model_file, load_curve, load_run
+    from bench.tracking.reading.model_runs import check_model_file, load_curve, load_run
 
     check_output(output)
     uri = find_tracking_store(tracking_uri, output)

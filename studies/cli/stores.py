@@ -56,7 +56,7 @@ def find_study_id(uri: str, name: str) -> str:
         TrackingError: the server cannot be reached, or no study or several match.
     """
     from bench.core.redaction import redact
-    from bench.tracking.reading.reader import list_deleted, list_studies
+    from bench.tracking.reading.studies import list_deleted, list_studies
 
     known = list_studies(uri)
     if not any(name and study_id.startswith(name) for study_id in known):
@@ -75,7 +75,7 @@ def choose_studies(uri: str, names: list[str]) -> list[str]:
     """
     from bench.core.errors import TrackingError
     from bench.core.redaction import redact
-    from bench.tracking.reading.reader import list_deleted, list_studies
+    from bench.tracking.reading.studies import list_deleted, list_studies
     from bench.workflows.gradients.settings import NAME
 
     chosen = list(dict.fromkeys(find_study_id(uri, name) for name in names))

@@ -47,7 +47,7 @@ def command(
     optuna-dashboard asks for no password, and stays on the loopback interface.
     """
     from bench.tracking.location import settle
-    from bench.tracking.reading.reader import newest_view
+    from bench.tracking.reading.studies import newest_view
     from bench.tracking.schema import TRAINING_MODE
     from bench.tracking.server import is_loopback, password_environment, server_command, server_environment
 

@@ -43,7 +43,8 @@ COLUMNS = {
 def measure(uri: str, folder: Path) -> dict[str, float]:
     """Make a report in this process."""
     started = time.perf_counter()
-    from bench.tracking.reading.reader import list_studies, load_results
+    from bench.tracking.reading.reader import load_results
+    from bench.tracking.reading.studies import list_studies
     from reports import write_report
 
     imported = time.perf_counter()

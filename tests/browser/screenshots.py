@@ -17,7 +17,8 @@ from PIL import Image
 from playwright.sync_api import expect
 
 from bench.core.errors import ReparamBenchError, TrackingError
-from bench.tracking.reading.reader import list_studies, load_results
+from bench.tracking.reading.reader import load_results
+from bench.tracking.reading.studies import list_studies
 from bench.tracking.views import VIEWS, view_address
 from tests.browser.chromium import NoBrowserError, chromium, mlflow_server, new_context
 

@@ -18,7 +18,9 @@ from optuna.storages.journal import JournalFileBackend
 from optuna.trial import TrialState
 
 from bench.data.dataset import TuningData
-from bench.tracking.reading.reader import list_studies, load_model_file, load_results
+from bench.tracking.reading.model_runs import load_model_file
+from bench.tracking.reading.reader import load_results
+from bench.tracking.reading.studies import list_studies
 from tests.studies.small_study import (
     COMMAND,
     DEADLINE,

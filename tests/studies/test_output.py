@@ -13,7 +13,8 @@ from pathlib import Path
 import pytest
 
 from bench.data.dataset import TuningData
-from bench.tracking.reading.reader import list_studies, load_results
+from bench.tracking.reading.reader import load_results
+from bench.tracking.reading.studies import list_studies
 from studies.cli.output import lasting_output
 from tests.studies.small_study import COMMAND, DEADLINE, ROOT, TRIALS, is_running, small_study
 

@@ -15,7 +15,8 @@ import typer
 
 from bench.core.environment import ENDED_STUDIES_VARIABLE
 from bench.core.errors import RestartRequiredError, StudyStoppedError, TrackingError, UnexpectedError
-from bench.tracking.reading.reader import list_studies, load_results
+from bench.tracking.reading.reader import load_results
+from bench.tracking.reading.studies import list_studies
 from studies.cli.data_sets import run_each
 from studies.cli.main import app
 from tests.studies.small_study import DEADLINE, start_command

@@ -16,7 +16,9 @@ from bench.data.registry import load
 from bench.study.config import RunConfig, TrainingConfig
 from bench.study.definition import BoundStudy, StudySettings
 from bench.tracking.opening import open_study
-from bench.tracking.reading.reader import list_studies, load_results, load_run
+from bench.tracking.reading.model_runs import load_run
+from bench.tracking.reading.reader import load_results
+from bench.tracking.reading.studies import list_studies
 from bench.tracking.schema import StudyDescription
 from bench.tracking.tracker import Tracker
 from models.glow.config import GlowConfig

@@ -18,7 +18,7 @@ from bench.core.results import RunState, StudyResults
 from bench.core.seeds import derive_seed
 from bench.data.registry import load
 from bench.study.definition import FINALS
-from bench.tracking.reading.reader import load_model_file
+from bench.tracking.reading.model_runs import load_model_file
 from bench.workflows.gradients.closed_forms import measure
 from bench.workflows.gradients.encoder_gradients import encoder_gradients, gradient_noise, with_estimator
 from bench.workflows.gradients.settings import (

@@ -25,7 +25,8 @@ from bench.data.dataset import Dataset, Split
 from bench.evaluation.likelihood import log_likelihood
 from bench.evaluation.programs import OutsideData
 from bench.study.config import RunConfig, TrainingConfig
-from bench.tracking.reading.reader import load_model_file, load_results
+from bench.tracking.reading.model_runs import load_model_file
+from bench.tracking.reading.reader import load_results
 from bench.training.checkpoint import Checkpoint
 from models.glow.config import GlowConfig
 from models.vae.config import VAEConfig

@@ -20,7 +20,8 @@ from bench.data.kept import find_kept
 from bench.study.config import RunConfig, TrainingConfig
 from bench.tracking.location import find_moves, settle, store_name
 from bench.tracking.opening import open_study
-from bench.tracking.reading.reader import load_model_file, load_results, load_run
+from bench.tracking.reading.model_runs import load_model_file, load_run
+from bench.tracking.reading.reader import load_results
 from bench.tracking.schema import MODEL_FILE, StudyDescription
 from bench.tracking.tracker import Tracker
 from models.vae.config import VAEConfig

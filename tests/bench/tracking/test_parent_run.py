@@ -40,7 +40,9 @@ from bench.study.search_space import Choices, Integers, from_json, to_json
 from bench.tracking.descriptions import plain
 from bench.tracking.opening import open_study
 from bench.tracking.reading.listed import ListedStudy
-from bench.tracking.reading.reader import list_studies, load_model_file, load_results, load_run
+from bench.tracking.reading.model_runs import load_model_file, load_run
+from bench.tracking.reading.reader import load_results
+from bench.tracking.reading.studies import list_studies
 from bench.tracking.schema import LONGEST_TAG, UI_ADDRESS, UNBEGUN_TAG, StudyDescription
 from bench.tracking.tracker import Tracker
 from models.glow.config import GlowConfig

@@ -15,7 +15,7 @@ from bench.data.bundled import DIGITS
 from bench.study.config import RunConfig, TrainingConfig
 from bench.tracking.opening import open_study
 from bench.tracking.reading import reader as read
-from bench.tracking.reading import sources
+from bench.tracking.reading import sources, studies
 from bench.tracking.reading.sources import ClientSource, DatabaseSource, ServerSource, open_source
 from bench.tracking.schema import StudyDescription
 from bench.tracking.tracker import Tracker
@@ -149,7 +149,7 @@ def test_a_server_without_the_bulk_endpoint_is_asked_run_by_run(uri, server, mon
 def test_a_run_that_begins_while_a_study_is_read_is_left_out(uri):
     source = open_source(MlflowClient(uri), uri)
     parent = next(
-        run for run in read._parents(source.client, "") if run.data.tags["reparam.study_id"] == STUDY.study_id
+        run for run in studies._parents(source.client, "") if run.data.tags["reparam.study_id"] == STUDY.study_id
     )
     first, *_ = source.children(parent.info.experiment_id, parent.info.run_id)
     found = source.history(parent.info.run_id, [first.run_id], f"{CURVE}_by_evaluation")

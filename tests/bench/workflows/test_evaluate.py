@@ -23,13 +23,8 @@ from bench.evaluation.evaluator import open_outside
 from bench.evaluation.image_grid import Picture
 from bench.evaluation.metrics import Evaluation
 from bench.study.config import RunConfig, TrainingConfig
-from bench.tracking.reading.reader import (
-    check_model_file,
-    load_curve,
-    load_model_file,
-    load_results,
-    load_run,
-)
+from bench.tracking.reading.model_runs import check_model_file, load_curve, load_model_file, load_run
+from bench.tracking.reading.reader import load_results
 from bench.tracking.schema import MODEL_DIGEST_TAG, MODEL_FILE
 from bench.workflows.evaluate import Callbacks, evaluate, write_evaluation
 from bench.workflows.repeat import repeat
