@@ -11,12 +11,11 @@ import numpy as np
 import pandas as pd
 
 from bench.core.results import TRAINING_SETTINGS
+from reports.analysis.curves import final_curves
 from reports.analysis.results import select
 from reports.formatting import quantity
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from reports.analysis.curves import Curve
     from reports.analysis.results import Study
 
@@ -44,22 +43,35 @@ JOULES = Cost("joules", "training energy", "J")
 COSTS = (IMAGES, SECONDS, OPERATIONS, JOULES)
 
 
-def alone(curves: Sequence[Curve]) -> list[Curve]:
-    """The curves of an arm's runs with the time that each would have taken by itself.
+def alone(study: Study, arm: str) -> list[Curve]:
+    """The curves of an arm's reported final runs with the time that each would have taken by itself, in one go.
 
     The first run of a process compiles its programs and the later ones share them. What a run takes to its first
     evaluation beyond a usual interval is its start; each is counted as long as the longest start among them. A run of
-    one evaluation, whose start is not known, stays as it is.
+    one evaluation, whose start is not known, stays as it is. A run that another attempt continued compiled again: what
+    the interval after that took beyond a usual one is left out.
     """
+    found = [_in_one_go(study, curve) for curve in final_curves(study, arm)]
     starts = [
         max(0.0, float(curve.seconds[0] - np.median(np.diff(curve.seconds)))) if len(curve.seconds) > 1 else math.nan
-        for curve in curves
+        for curve in found
     ]
     longest = max((start for start in starts if math.isfinite(start)), default=0.0)
     return [
         replace(curve, seconds=curve.seconds + (longest - start)) if math.isfinite(start) else curve
-        for curve, start in zip(curves, starts, strict=True)
+        for curve, start in zip(found, starts, strict=True)
     ]
+
+
+def _in_one_go(study: Study, curve: Curve) -> Curve:
+    runs = study.runs.set_index("run_id")
+    own = runs.loc[curve.run_id]
+    attempts = runs[(runs["task"] == own["task"]) & (runs["attempt"] <= own["attempt"])]
+    seconds, usual = curve.seconds.copy(), float(np.median(np.diff(curve.seconds))) if len(curve.seconds) > 1 else 0.0
+    for evaluation in sorted({int(each) for each in attempts["continued_from"]}):
+        if 0 < evaluation < len(seconds):
+            seconds[evaluation:] -= max(0.0, seconds[evaluation] - seconds[evaluation - 1] - usual)
+    return replace(curve, seconds=seconds)
 
 
 @dataclass(frozen=True)

@@ -27,7 +27,6 @@ import pandas as pd
 from reports.analysis import statistics
 from reports.analysis.convergence import stopped_early
 from reports.analysis.costs import COSTS, Costs, alone
-from reports.analysis.curves import final_curves
 from reports.analysis.differences import likelihood_units
 from reports.analysis.once import once
 from reports.analysis.search_course import search_course
@@ -302,7 +301,7 @@ def against(study: Study, cost: Cost, spent: Costs) -> Frontier | None:
         return None
     arms, without = [], []
     for arm in study.arms:
-        along = [(curve, spent.along(cost, curve)) for curve in alone(final_curves(study, arm))]
+        along = [(curve, spent.along(cost, curve)) for curve in alone(study, arm)]
         if along and all(np.isfinite(each).all() for _, each in along):
             holds = holding(study, arm)
             runs = [

@@ -10,7 +10,6 @@ import numpy as np
 from bench.core.results import RunState
 from reports.analysis import literature
 from reports.analysis.costs import alone
-from reports.analysis.curves import final_curves
 from reports.analysis.differences import likelihood_units
 from reports.analysis.reference_codes import reference_codes
 
@@ -77,7 +76,7 @@ def time_to_targets(study: Study) -> list[tuple[Target, dict[str, Passing]]]:
     """Each target with when each arm that has a learning curve first passed it on validation."""
     if set(likelihood_units(study, "validation")) - {"bits/dim"}:
         return []
-    curves = {arm: alone(final_curves(study, arm)) for arm in study.arms}
+    curves = {arm: alone(study, arm) for arm in study.arms}
     known = {arm: found for arm, found in curves.items() if found}
     if not known:
         return []

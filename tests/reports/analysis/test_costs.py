@@ -124,7 +124,16 @@ def test_each_seed_is_counted_with_the_start_of_the_run_that_compiled(empty):
     points(empty, empty.run("vae", "final", seed=0), [13.0, 14.0, 15.0])
     points(empty, empty.run("vae", "final", seed=1), [1.0, 2.0, 3.0])
     points(empty, empty.run("vae", "final", seed=2), [2.0])
-    first, second, single = alone(final_curves(Study(empty.results()), "vae"))
+    first, second, single = alone(Study(empty.results()), "vae")
     assert list(first.seconds) == list(second.seconds) == [13.0, 14.0, 15.0]
     assert list(single.seconds) == [2.0]  # of one evaluation the start is not known
-    assert alone([]) == []
+    assert alone(Study(empty.results()), "glow") == []
+
+
+def test_a_run_that_was_continued_is_counted_as_if_it_had_been_trained_in_one_go(empty):
+    for attempt, begun in ((1, 0), (2, 2)):
+        run = empty.run("vae", "final", seed=0, attempt=attempt, continued_from=begun, config_hash="a")
+        points(empty, run, [3.0, 4.0, 25.0, 26.0][: 2 * attempt])
+    points(empty, empty.run("vae", "final", seed=1, config_hash="a"), [1.0, 2.0, 3.0, 4.0])
+    first, second = alone(Study(empty.results()), "vae")
+    assert list(first.seconds) == list(second.seconds) == [3.0, 4.0, 5.0, 6.0]
