@@ -221,9 +221,12 @@ class Coordinator:
     def _run_trials_until(self, trials: dict[str, int], deadline: float, is_first: bool) -> None:
         keeper, searches, is_eager = self._keeper, self.study.searches, self.study.bound.settings.timeout is not None
 
+        def targets(name: str, attempts: list[Attempt]) -> dict[int, int]:
+            slow = set() if keeper is None else keeper.too_slow(name)
+            return searches[name].targets(trials[name], attempts, is_eager, slow)
+
         def is_done(name: str) -> bool:
-            search, slow = searches[name], set() if keeper is None else keeper.too_slow(name)
-            return self._is_done(name, lambda found: search.targets(trials[name], found, is_eager, slow), search.task)
+            return self._is_done(name, lambda found: targets(name, found), searches[name].task)
 
         for search in searches.values():
             search.set_open(True)
@@ -237,6 +240,8 @@ class Coordinator:
                 until = self._end_of_first(keeper, left)
                 if is_first and keeper.has_begun_enough(left[0], until - time.monotonic()):
                     trials[left[0]] = self._begin_no_more(left[0], trials[left[0]])
+                # No attempt begins that would end in the time of others.
+                until -= keeper.next_seconds(left[0], targets(left[0], searches[left[0]].attempts()))
             if left and time.monotonic() >= until:
                 self._close(left.pop(0))
                 until = _split_time(deadline, len(left))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 
@@ -16,7 +16,7 @@ from bench.execution.session import MOST_EVALUATIONS_EXTENDED, Selection, StudyS
 from bench.search.queue import Attempt
 from bench.search.sampler import standing
 from bench.search.study_record import StudyRecord
-from bench.study.budget import FINALS_KEPT, TimePlan, final_evaluations
+from bench.study.budget import TimePlan, final_evaluations
 from bench.study.config import RunConfig, TrainingConfig
 from bench.study.plan import COMPILATIONS, FINAL_SECONDS
 
@@ -82,15 +82,16 @@ class TimeKeeper:
 
     @property
     def search_seconds(self) -> float:
-        """Seconds that are left for trials that were planned: a slow search may take some of the final runs' time."""
-        return self._left(FINALS_KEPT)
+        """Seconds until the final runs must begin."""
+        finals = sum(self._finals_seconds(name) for name in self.study.searches)
+        return self.plan.finals_end - finals - self.clock.seconds
 
     @property
     def has_time_for_more_trials(self) -> bool:
-        """Whether a trial that takes as long as the longest so far leaves all of the final runs' time."""
+        """Whether a trial that takes as long as the longest so far leaves the final runs' time."""
         attempts = [each for search in self.study.searches.values() for each in search.attempts()]
         longest = max((each.seconds for each in attempts if each.counts), default=math.inf)
-        return self._left(1.0) > longest
+        return self.search_seconds > longest
 
     def has_begun_enough(self, name: str, left: float) -> bool:
         """Whether trials that have taken so long leave the others' time only if no further one begins.
@@ -102,6 +103,23 @@ class TimeKeeper:
         times = self.plan.times[name]
         spent = sum(each.seconds for each in self.study.searches[name].attempts() if each.counts)
         return spent * times.search > LONGEST_BEGINNING * times.beginning * (spent + left)
+
+    def next_seconds(self, name: str, targets: Mapping[int, int]) -> float:
+        """Expected seconds of an arm's next attempt; 0 where none is left, or nothing is known of it.
+
+        Args:
+            name: the arm.
+            targets: the evaluation to which each trial is to be trained by now, by its number.
+        """
+        search = self.study.searches[name]
+        settled, attempts = search.settled(), search.attempts()
+        left = [each for each, until in targets.items() if each not in settled or settled[each].reached < until]
+        if not left:
+            return 0.0
+        if (last := settled.get(number := min(left))) is not None:
+            seconds, _ = self._interval_seconds(name, Selection(number, last.values))
+            return (targets[number] - last.reached) * seconds
+        return float(np.median([each.seconds for each in attempts if each.counts and each.attempt == 1] or [0.0]))
 
     def best(self, name: str) -> Attempt | None:
         """The trial that is retrained: the best that is not too slow, or one whose final runs have begun."""
@@ -161,12 +179,7 @@ class TimeKeeper:
         settings = self.study.bound.settings
         return f"{settings.seeds} seeds of {settings.trials} trials in {self.plan.seconds:g} s"
 
-    def _left(self, kept: float) -> float:
-        """Seconds until the final runs must begin, if so large a share of their planned time is kept."""
-        finals = sum(self._finals_seconds(name, kept) for name in self.study.searches)
-        return self.plan.finals_end - finals - self.clock.seconds
-
-    def _finals_seconds(self, name: str, kept: float) -> float:
+    def _finals_seconds(self, name: str) -> float:
         """Seconds to keep for an arm's final runs, by what its best trial took so far, if one came to a rung.
 
         They are fewer where that trial ended by its patience, as final runs will, and where final runs of a shorter
@@ -175,12 +188,12 @@ class TimeKeeper:
         times, seeds = self.plan.times[name], self.plan.seeds
         best = self.best(name)
         if best is None:
-            return kept * times.finals(seeds)
+            return times.finals(seeds)
         trial = Selection(best.number, best.values)
         seconds, planned = self._interval_seconds(name, trial)
         records = self._records(name, trial)
         is_short = best.state == RunState.COMPLETE and (best.frozen.last_step or 0) < best.evaluations
-        training = records[-1].seconds if records and is_short else kept * times.training * seconds / planned
+        training = records[-1].seconds if records and is_short else times.training * seconds / planned
         expected = COMPILATIONS * times.first + seeds * (training + self._test_seconds(name, seconds / planned))
         # What they were measured for a shorter time does not count: they are measured again.
         done = sum(min(training, each * seconds) for each in self._done(name, self._config(name, trial).hash))

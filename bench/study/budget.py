@@ -26,8 +26,6 @@ END_SECONDS = 25.0
 """What it takes after its last run: reference codes, the report."""
 REFERENCE_SHARE = 0.1
 """Share of a study's time that its reference model takes at most."""
-FINALS_KEPT = 0.75
-"""Share of the planned time of final runs into which no search extends, however slow its trials are."""
 MOST_FIXED = 0.5
 """Share of an arm's search that compiling and measuring its trials may take where fewer of them would take less."""
 MOST_IMAGES = 10**12
