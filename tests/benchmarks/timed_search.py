@@ -38,7 +38,7 @@ from bench.runtime.provenance import code_version, processor
 
 TARGET = Path(__file__).resolve().parents[2] / "reports" / "benchmarks" / "timed_search.csv"
 SEARCHES = ("halving", "median")
-MEASURED = {"seeds": 2, "importance_samples": 16, "evaluation_images": 2000, "reference_model": False}
+MEASURED = {"seeds": 2, "importance_samples": 4, "evaluation_images": 2000, "reference_model": False}
 TRIALS = 8
 MOST_TRIALS = 1000
 AROUND_SECONDS = 45.0
