@@ -184,7 +184,7 @@ def test_sound_comes_back_with_its_rate(tracker, client, uri):
     dataset = load_results(uri, STUDY.study_id).dataset
     assert (dataset["kind"], dataset["encoding"], dataset["sample_rate"]) == ("audio", "mu-law", 8000)
     assert (
-        "windows of 256 samples at 8,000 Hz, mu-law to 17 levels"
+        "windows of 256 samples (32 ms) at 8,000 Hz, mu-law to 17 levels"
         in client.get_run(run).data.tags["mlflow.note.content"]
     )
 
