@@ -51,7 +51,8 @@ def test_the_dry_run_says_what_it_found_in_recordings(cli):
     assert code == 0, err
     lines = said(out)
     assert lines["data"] == (
-        "data      words: windows of 64 samples (8 ms) at 8,000 Hz, mu-law to 256 levels; 126 train, 18 validation, 36 test"
+        "data      words: windows of 64 samples (8 ms) at 8,000 Hz, mu-law to 256 levels; 126 train, 18 validation, 36 "
+        "test"
     )
     assert lines["source"] == (
         "source    the user's own folder words; 20 recordings at 8,000, 16,000 Hz, resampled to 8,000 Hz, mu-law to "
