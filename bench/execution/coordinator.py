@@ -196,13 +196,22 @@ class Coordinator:
         begun = {name: {each.number for each in search.attempts()} for name, search in self.study.searches.items()}
         trials = {name: max(number, len(begun[name])) if number else 0 for name, number in trials.items()}
         self._run_trials(trials, is_first=True)
-        # More of an arm whose trials all fail would only end the study.
-        while self._keeper.has_time_for_more_trials and (more := [name for name in trials if self._keeper.best(name)]):
-            added = {name: math.ceil(trials[name] / 2) for name in more}
-            trials |= {name: trials[name] + number for name, number in added.items()}
-            self.progress.expect_runs(sum(added.values()))
-            self._run_trials(trials)
+        while self._keeper.has_time_for_more_trials and self._add_trials(trials):
+            pass
         return self._select()
+
+    def _add_trials(self, trials: dict[str, int]) -> bool:
+        """Run half as many trials again, in the time that is left; whether any attempt had room in it."""
+        keeper, searches = self._keeper, self.study.searches
+        # More of an arm whose trials all fail would only end the study.
+        added = {
+            name: math.ceil(number / 2) for name, number in trials.items() if keeper is not None and keeper.best(name)
+        }
+        before = sum(each.counts for name in added for each in searches[name].attempts())
+        trials |= {name: trials[name] + number for name, number in added.items()}
+        self.progress.expect_runs(sum(added.values()))
+        self._run_trials(trials)
+        return sum(each.counts for name in added for each in searches[name].attempts()) > before
 
     def _run_trials(self, trials: dict[str, int], seconds: float = math.inf, is_first: bool = False) -> None:
         """Run trials until each arm has as many, or the time is over.

@@ -205,6 +205,13 @@ def test_where_trials_are_slow_fewer_begin_and_the_better_half_of_them_is_contin
     assert any(begun for role, _, begun, _ in simulated.trained if role == "search")
 
 
+def test_a_search_ends_where_time_is_left_and_no_attempt_fits_into_it(run, simulated, monkeypatch):
+    monkeypatch.setattr(TimeKeeper, "next_seconds", lambda self, name, targets: 1e9)
+    _, session = run(study=replace(STUDY, arms=STUDY.arms[:1]))
+    assert len(session.searches["vae"].settled()) == 1
+    assert [role for role, *_ in simulated.trained] == ["search", "final", "final"]
+
+
 class _Keeper(TimeKeeper):
     """Of trials whose intervals between evaluations take known seconds, by number."""
 
