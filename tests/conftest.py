@@ -22,7 +22,13 @@ sys.path.insert(0, str(ROOT))
 
 # Databases and journals are synced thousands of times, and removed: in memory that takes no time.
 MEMORY = Path("/dev/shm")  # noqa: S108
-if "TMPDIR" not in os.environ and os.access(MEMORY, os.W_OK) and shutil.disk_usage(MEMORY).free > 4 * 2**30:
+if (
+    "TMPDIR" not in os.environ
+    and os.access(MEMORY, os.W_OK)
+    and shutil.disk_usage(MEMORY).free > 4 * 2**30
+    # Some tests write programs there.
+    and not os.statvfs(MEMORY).f_flag & os.ST_NOEXEC
+):
     tempfile.tempdir = os.environ["TMPDIR"] = str(MEMORY)
 
 # As the project has it, for a test module may import MLflow before the project does.

@@ -83,7 +83,8 @@ class DatasetInfo:
             return f"{height}x{width}x{channels}, {self.grey_levels} grey levels"
         if self.kind == "audio":
             rate = f"{self.sample_rate:,} Hz" if self.sample_rate else "an unknown rate"
-            length = f" ({1000 * width / self.sample_rate:,.3g} ms)" if self.sample_rate else ""
+            seconds = width / self.sample_rate if self.sample_rate else 0.0
+            length = f" ({seconds:,.3g} s)" if seconds >= 1 else f" ({1000 * seconds:,.3g} ms)" if seconds else ""
             return f"windows of {width} samples{length} at {rate}, {self.encoding} to {self.grey_levels} levels"
         of = f", an alphabet of {self.grey_levels}" if self.symbols else ""
         return f"windows of {width} {self.encoding}{of}"

@@ -129,7 +129,7 @@ def list_texts(folder: Path) -> dict[str, list[Path]]:
     given = {part: named for part, named in by_name.items() if named}
     if "train" in given and all(len(named) == 1 for named in given.values()) and len(given) == len(files) > 1:
         return given
-    if held_out := next((named[0] for part, named in given.items() if part != "train"), None):
+    if len(files) > 1 and (held_out := next((named[0] for part, named in given.items() if part != "train"), None)):
         # Otherwise what the user holds out would be trained on.
         raise DataError(
             f"{held_out} is called a split, and {folder} holds other texts than one of each split; one text for train, "

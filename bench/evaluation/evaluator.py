@@ -12,7 +12,7 @@ from bench.core.errors import DivergedError
 from bench.core.results import TABLES, Measurement
 from bench.core.seeds import derive_seed
 from bench.data.choice import fixed_choice
-from bench.data.dataset import DatasetInfo, Images
+from bench.data.dataset import DatasetInfo, Images, Split
 from bench.data.preparation import AS_STORED, Preparation
 from bench.data.registry import check_outside, load
 from bench.evaluation.auroc import auroc
@@ -73,7 +73,9 @@ def _out_of_distribution(context: EvaluationContext) -> Evaluation:
     outside, own = context.protocol.outside, context.likelihood
     if outside is None:
         return Evaluation([])
-    other = context.log_likelihood(fixed_choice(outside.images, len(own.bound)), "outside")
+    other = context.log_likelihood(
+        Split(outside.images).some(len(own.bound), context.protocol.info.kind).images, "outside"
+    )
     split = "out_of_distribution"
     separation = auroc(own.bound, other.bound)
     rows = [

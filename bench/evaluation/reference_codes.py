@@ -20,6 +20,7 @@ from collections.abc import Callable
 import numpy as np
 import numpy.typing as npt
 
+from bench.core.blocks import independent
 from bench.core.results import REFERENCE_CODES, Measurement, ReferenceCodes
 from bench.core.sequences import Kind
 from bench.data.choice import fixed_choice
@@ -53,29 +54,31 @@ def measure_reference_codes(
         kind: what the images are.
         check: called between images; what it raises ends the measurement.
     """
-    few = _some(test, MOST_VALUES_IN_FILES)
+    few = _some(test, MOST_VALUES_IN_FILES, kind)
     able, unavailable = formats(test.shape[1:], grey_levels) if kind == "image" else ([], {})
     measured = [
         Measurement(REFERENCE_CODES, "code_uniform", math.log2(grey_levels), 0.0, len(test)),
-        _measurement("code_pixel_histogram", histogram_bits(test, train, grey_levels), test),
+        _measurement("code_pixel_histogram", histogram_bits(test, train, grey_levels), test, kind),
     ]
     for each in able:
         try:
-            measured.append(_measurement(each.metric, _file_bits(each, few, check), test))
+            measured.append(_measurement(each.metric, _file_bits(each, few, check), test, kind))
         except (OSError, RuntimeError, ValueError) as error:
             # A library that fails costs its code, and not the report of a study that is done.
             log.warning("%s is not measured", each.metric, exc_info=True)
             unavailable[each.metric] = f"{type(error).__name__}: {error}"
     check()
-    piece = _some(test, MOST_VALUES_IN_ONE_PIECE)
+    piece = _some(test, MOST_VALUES_IN_ONE_PIECE, kind)
     content, about = packed(piece, grey_levels), share_of_test(piece, test)
     sizes = {"code_xz": len(compressed(content))}
     if kind != "image":
         sizes["code_bzip2"] = len(bz2.compress(content))
         check()
-        lines, known = (images.reshape(len(images), -1) for images in (piece, _some(train, MOST_VALUES_IN_ONE_PIECE)))
+        lines, known = (
+            images.reshape(len(images), -1) for images in (piece, _some(train, MOST_VALUES_IN_ONE_PIECE, kind))
+        )
         order = min(ORDER, int(64 / math.log2(grey_levels)))
-        measured.append(_measurement("code_ngram", ngram_bits(lines, known, grey_levels, order), test))
+        measured.append(_measurement("code_ngram", ngram_bits(lines, known, grey_levels, order), test, kind))
     if kind == "audio":
         try:
             sizes["code_flac"] = flac_size(piece.reshape(-1))
@@ -161,10 +164,12 @@ def _file_bits(form: ImageFormat, images: Images, check: Callable[[], None]) -> 
     return np.array(sizes)
 
 
-def _some(images: Images, values: int) -> Images:
-    """The images, or a fixed choice of so few that they have no more than ``values`` values."""
-    each = images[0].size
-    return images if images.size <= values else fixed_choice(images, max(FEWEST_IMAGES, values // each))
+def _some(images: Images, values: int, kind: Kind) -> Images:
+    """The images, or a fixed choice of so few that they have no more than ``values`` values; of windows the first."""
+    if images.size <= values:
+        return images
+    number = max(FEWEST_IMAGES, values // images[0].size)
+    return fixed_choice(images, number) if kind == "image" else images[:number]
 
 
 def share_of_test(used: npt.NDArray[np.generic], test: Images) -> str:
@@ -172,9 +177,10 @@ def share_of_test(used: npt.NDArray[np.generic], test: Images) -> str:
     return "" if len(used) == len(test) else f"on {len(used):,} of the {len(test):,} test images"
 
 
-def _measurement(metric: str, bits: npt.NDArray[np.float64], test: Images) -> Measurement:
+def _measurement(metric: str, bits: npt.NDArray[np.float64], test: Images, kind: Kind) -> Measurement:
     values = bits / test[0].size
-    error = float(np.std(values, ddof=1) / math.sqrt(len(values))) if len(values) > 1 else None
+    own = independent(values, kind)
+    error = float(np.std(own, ddof=1) / math.sqrt(len(own))) if len(own) > 1 else None
     return Measurement(
         REFERENCE_CODES, metric, float(values.mean()), error, len(values), conditions=share_of_test(bits, test)
     )

@@ -148,14 +148,18 @@ class Coordinator:
                 describe_promotion(name, number, at, self.study.has_checkpoint(name, number))
                 for number, at in stopped.items()
             ]
-        is_over = self._keeper and (self._keeper.has_begun_finals or self._keeper.search_seconds <= 0)
-        if is_over and (left := promotions_left(self.study.searches)):
-            lines.append(
+        for line in lines:
+            self.progress.say(line)
+        if self._keeper and self._keeper.has_begun_finals:
+            self._say_promotions_left()
+
+    def _say_promotions_left(self) -> None:
+        """Say which trials that are promoted by hand the time is too short for."""
+        if left := promotions_left(self.study.searches):
+            self.progress.say(
                 f"{', '.join(left)}: time={self.study.bound.settings.time:g} leaves the search none to train what is "
                 "promoted by hand: give a longer time"
             )
-        for line in lines:
-            self.progress.say(line)
 
     def _save_time(self) -> None:
         """Record the study's time, unless another process counts it now."""
@@ -198,6 +202,7 @@ class Coordinator:
         self._run_trials(trials, is_first=True)
         while self._keeper.has_time_for_more_trials and self._add_trials(trials):
             pass
+        self._say_promotions_left()
         return self._select()
 
     def _add_trials(self, trials: dict[str, int]) -> bool:

@@ -70,6 +70,8 @@ class TimeKeeper:
     clock: StudyClock
     _intervals: dict[str, tuple[float, float]] = field(default_factory=dict, init=False)
     """Of an attempt by its key, the seconds from one evaluation to the next, and those that were planned."""
+    _configs: dict[tuple[str, int | None], RunConfig] = field(default_factory=dict, init=False)
+    """By arm and number of the trial."""
     _expected: tuple[float, int] | None = field(default=None, init=False)
     """When the final runs of the arm before were expected to end, by the clock; and how many they were."""
     _correction: float = field(default=0.0, init=False)
@@ -101,8 +103,10 @@ class TimeKeeper:
             left: seconds that are left for its search.
         """
         times = self.plan.times[name]
-        spent = sum(each.seconds for each in self.study.searches[name].attempts() if each.counts)
-        return spent * times.search > LONGEST_BEGINNING * times.beginning * (spent + left)
+        ended = [each for each in self.study.searches[name].attempts() if each.counts]
+        beginning = sum(each.seconds for each in ended if each.attempt == 1)
+        spent = sum(each.seconds for each in ended)
+        return beginning * times.search > LONGEST_BEGINNING * times.beginning * (spent + left)
 
     def next_seconds(self, name: str, targets: Mapping[int, int]) -> float:
         """Expected seconds of an arm's next attempt; 0 where none is left, or nothing is known of it.
@@ -117,22 +121,25 @@ class TimeKeeper:
         if not left:
             return 0.0
         if (last := settled.get(number := min(left))) is not None:
-            seconds, _ = self._interval_seconds(name, Selection(number, last.values))
-            return (targets[number] - last.reached) * seconds
-        return float(np.median([each.seconds for each in attempts if each.counts and each.attempt == 1] or [0.0]))
+            return (targets[number] - last.reached) * self._interval_of(name, last)[0]
+        ended = [each for each in attempts if each.attempt == 1 and each.counts and each.frozen.last_step]
+        by_evaluation = [each.seconds / (each.frozen.last_step or 1) for each in ended]
+        return targets[number] * float(np.median(by_evaluation or [0.0]))
 
     def best(self, name: str) -> Attempt | None:
         """The trial that is retrained: the best that is not too slow, or one whose final runs have begun."""
-        trials = self._trials(name)
-        decided = self.study.record.timed_evaluations
-        begun = [each for each in trials.values() if self._key(name, Selection(each.number, each.values)) in decided]
-        if begun:
-            return begun[0]
+        trials, decided = self._trials(name), self.study.record.timed_evaluations
+        for each in trials.values() if decided else ():
+            if self._key(name, Selection(each.number, each.values)) in decided:
+                return each
         slow = self.too_slow(name)
         left = [each for number, each in trials.items() if number not in slow]
-        complete = [each for each in left if each.objective is not None]
+        # One that was complete by a shorter time, and is being continued, still is.
+        complete = [each for each in self.study.searches[name].complete() if each.number not in slow]
         return min(
-            complete, key=lambda each: (each.objective, each.number), default=min(left, key=standing, default=None)
+            (each for each in complete if each.objective is not None),
+            key=lambda each: (each.objective, each.number),
+            default=min(left, key=standing, default=None),
         )
 
     def too_slow(self, name: str) -> set[int]:
@@ -156,15 +163,19 @@ class TimeKeeper:
     def _evaluations_of_finals(self, name: str, trial: Attempt) -> int:
         """The evaluations of each final run of a trial that fit into the time that was planned for them."""
         chosen = Selection(trial.number, trial.values)
-        if trial.key not in self._intervals:
-            self._intervals[trial.key] = self._interval_seconds(name, chosen)
-        seconds, planned = self._intervals[trial.key]
+        seconds, planned = self._interval_of(name, trial)
         times, seeds = self.plan.times[name], self.plan.seeds
         fixed = COMPILATIONS * times.first + seeds * self._test_seconds(name, seconds / planned)
         evaluations = self._planned_evaluations(name, chosen)
         return final_evaluations(
             times.finals(seeds), fixed, seconds, [0] * seeds, evaluations, MOST_EVALUATIONS_EXTENDED
         )
+
+    def _interval_of(self, name: str, trial: Attempt) -> tuple[float, float]:
+        """Those of :meth:`_interval_seconds`, which reads a checkpoint, once an attempt."""
+        if trial.key not in self._intervals:
+            self._intervals[trial.key] = self._interval_seconds(name, Selection(trial.number, trial.values))
+        return self._intervals[trial.key]
 
     def _planned_evaluations(self, name: str, trial: Selection) -> int:
         return self.plan.images[name] // images_between_evaluations(self._config(name, trial).training)
@@ -190,10 +201,10 @@ class TimeKeeper:
         if best is None:
             return times.finals(seeds)
         trial = Selection(best.number, best.values)
-        seconds, planned = self._interval_seconds(name, trial)
-        records = self._records(name, trial)
+        seconds, planned = self._interval_of(name, best)
         is_short = best.state == RunState.COMPLETE and (best.frozen.last_step or 0) < best.evaluations
-        training = records[-1].seconds if records and is_short else times.training * seconds / planned
+        records = self._records(name, trial) if is_short else []
+        training = records[-1].seconds if records else times.training * seconds / planned
         expected = COMPILATIONS * times.first + seeds * (training + self._test_seconds(name, seconds / planned))
         # What they were measured for a shorter time does not count: they are measured again.
         done = sum(min(training, each * seconds) for each in self._done(name, self._config(name, trial).hash))
@@ -238,7 +249,10 @@ class TimeKeeper:
         return f"{name} {self._config(name, trial).hash}, {self._purpose}"
 
     def _config(self, name: str, trial: Selection) -> RunConfig:
-        return self.study.bound.configure(self.study.bound.study.arm(name), trial.values)
+        if (known := self._configs.get((name, trial.number))) is None:
+            known = self.study.bound.configure(self.study.bound.study.arm(name), trial.values)
+            self._configs[name, trial.number] = known
+        return known
 
     def _interval_seconds(self, name: str, trial: Selection) -> tuple[float, float]:
         """Seconds from one evaluation to the next: of the trial, if its checkpoint is there, and as planned."""

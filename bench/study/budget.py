@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 from bench.core.errors import SettingsError
 from bench.study.config import RunConfig
-from bench.study.definition import COST_BUDGETS, LEAST_EVALUATIONS, Arm, BoundStudy
+from bench.study.definition import COST_BUDGETS, LEAST_EVALUATIONS, Arm, BoundStudy, Earlier
 from bench.study.duration import format_duration
 from bench.study.plan import ArmPlan, Times, expected_times, middle_values, plan_reference
 from bench.study.reference_model import NAME, least_images, reference_study
@@ -179,7 +179,9 @@ def _plan_arm(bound: BoundStudy, arm: Arm, share: float, measured: Speed | None)
     images = largest(lambda images: _whole(times(images), bound) <= share, least)
     if not images:
         raise _too_short(bound, arm, share, times(least))
-    return images, times(images), trials
+    # Of whole intervals, as runs see them.
+    whole = bound.settings.training(arm.training, bound.info.sizes["train"], _interval(bound, arm), images).images
+    return whole or images, times(images), trials
 
 
 def _of_trials(bound: BoundStudy, trials: int) -> BoundStudy:
@@ -238,8 +240,7 @@ def _plan_reference(bound: BoundStudy, share: float, speed: Speed | None) -> tup
 
 def _times(bound: BoundStudy, arm: Arm, config: RunConfig, speed: Speed) -> Callable[[int], Times]:
     """Expected seconds of an arm by the training images of a run, whose evaluations keep the distance they have."""
-    earlier = bound.earlier.get(arm.name)
-    kept = None if earlier is None else earlier._replace(evaluations=0)
+    kept = _interval(bound, arm)
 
     def times(images: int) -> Times:
         budget = bound.settings.training(arm.training, bound.info.sizes["train"], kept, images)
@@ -247,6 +248,12 @@ def _times(bound: BoundStudy, arm: Arm, config: RunConfig, speed: Speed) -> Call
         return expected_times(bound, arm, config.model_copy(update={"training": training}), speed)
 
     return times
+
+
+def _interval(bound: BoundStudy, arm: Arm) -> Earlier | None:
+    """The distance of evaluations that an arm of a study that has begun keeps."""
+    earlier = bound.earlier.get(arm.name)
+    return None if earlier is None else earlier._replace(evaluations=0)
 
 
 def _whole(times: Times, bound: BoundStudy) -> float:

@@ -44,7 +44,7 @@ OF_SEQUENCES: dict[str, str] = {
         "training windows, and xz, bzip2 and (of sound, where its library is installed) FLAC. The 5-gram begins each "
         "window without what lies before it, as models do. The compressors have the windows in one piece: they know "
         "what lies before a window, but no training data. Of files the content's share counts, without headers; of "
-        "many windows a fixed choice is written, which the row says. The reference model beside them, left out where "
+        "many windows the first are written, which the row says. The reference model beside them, left out where "
         "an arm is of its family or the windows are too long to train it in minutes, is a small PixelCNN that the "
         "study trains once on its own training windows, one seed by a fixed recipe: it shows what an exact likelihood "
         "of this size obtains in this time, and no limit. All are measured once a study, are of no arm, and enter no "

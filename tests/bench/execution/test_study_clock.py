@@ -260,6 +260,14 @@ def test_a_trial_is_not_continued_nor_retrained_where_final_runs_of_others_see_f
         assert keeper.best("vae") is each
 
 
+def test_a_trial_that_was_complete_and_is_being_continued_is_still_the_best():
+    times = Times(search=0.0, beginning=0.0, first=0.0, training=160.0, selection=0.0, test=FINAL_SECONDS)
+    complete = [_ended(1, 1.2, 1.2), _ended(2, 1.3, 1.3)]
+    search = SimpleNamespace(settled=lambda: {1: _ended(1, 1.1), 2: complete[1]}, complete=lambda: complete)
+    study = SimpleNamespace(searches={"vae": search}, record=SimpleNamespace(timed_evaluations={}))
+    assert _Keeper(study, SimpleNamespace(times={"vae": times}, seeds=2), None).best("vae") is complete[0]
+
+
 def test_an_arm_alone_has_the_whole_time(run, simulated):
     seconds, _ = run(study=replace(STUDY, arms=STUDY.arms[:1]))
     assert seconds == pytest.approx(TIME - END_SECONDS, rel=0.05)

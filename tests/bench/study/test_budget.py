@@ -97,7 +97,8 @@ def test_a_longer_time_counts_the_evaluations_at_the_distance_that_the_study_was
     begun = replace(bound, earlier={"vae": Earlier(640, 10), "glow": Earlier(64_000, 1)})
     fresh, longer = plan_time(bound, costly).images, plan_time(begun, costly).images
     assert longer["vae"] < 0.7 * fresh["vae"]
-    assert longer["glow"] > fresh["glow"]
+    # Of whole intervals of 64,000 images.
+    assert 0.9 * fresh["glow"] < longer["glow"] == 11 * 64_000
 
 
 def test_the_plan_says_how_the_time_is_spent():
