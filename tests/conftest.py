@@ -3,6 +3,7 @@
 Keras is imported inside the fixtures alone: tests of the reports and of the command line run without a framework.
 """
 
+import gc
 import os
 import shutil
 import sys
@@ -14,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import psutil
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -104,6 +106,26 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker("slow")
     place = {ROOT / "tests" / name: number for number, name in enumerate(LONGEST)}
     items.sort(key=lambda item: place.get(item.path, len(place)))
+
+
+MOST_GROWTH = 2**29
+"""Bytes by which a process may grow before it looks for models that nobody holds."""
+
+
+@pytest.fixture(scope="session")
+def _bytes_left() -> dict[str, int]:
+    """What this process held after it last looked for such models."""
+    return {"bytes": 0}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _freed_models(_bytes_left: dict[str, int]) -> Iterator[None]:
+    """Free models that end in cycles: Python counts their few objects, not their programs, and looks too late."""
+    yield
+    process = psutil.Process()
+    if process.memory_info().rss > _bytes_left["bytes"] + MOST_GROWTH:
+        gc.collect()
+        _bytes_left["bytes"] = process.memory_info().rss
 
 
 @pytest.fixture(autouse=True)
