@@ -198,7 +198,7 @@ def test_of_many_test_images_it_is_measured_on_a_fixed_choice_which_its_row_says
 
     trained = SimpleNamespace(trainable_weights=[]), SimpleNamespace(seconds=1.0, records=[SimpleNamespace(images=64)])
     found = SimpleNamespace(
-        bound=np.zeros(7), measurements=lambda split: (Measurement(split, "bits_per_dim", 1.0, 0.1, 7), None)
+        bound=np.zeros(7), measurements=lambda split, kind: (Measurement(split, "bits_per_dim", 1.0, 0.1, 7), None)
     )
     monkeypatch.setattr(bench.execution.reference_model, "train_model", lambda *a: trained)
     monkeypatch.setattr(

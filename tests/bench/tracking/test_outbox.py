@@ -801,7 +801,7 @@ def test_what_a_study_writes_at_once_outlives_a_failure_and_tells_of_an_outage(
 
 
 CHILD = """
-import os, random, signal, sys
+import os, random, signal, sys, threading
 from pathlib import Path
 from tests.bench.tracking.test_outbox import *
 import bench.tracking.outbox.uploader as uploader
@@ -830,7 +830,7 @@ def in_processes(work, each, at_once):
 def die(point):
     # Killed within the upload: after a request is done, and before its answer is remembered.
     call, count = point
-    seen = []
+    seen, logged = [], threading.Event()
 
     class Dying(Faulty):
         def __getattr__(self, name):
@@ -840,6 +840,8 @@ def die(point):
                 found = method(*arguments, **options)
                 seen.append(name)
                 if seen.count(call) > count:
+                    # A run whose end was not logged yet would be an interrupted one.
+                    logged.wait(60)
                     os.kill(os.getpid(), signal.SIGKILL)
                 return found
 
@@ -848,6 +850,7 @@ def die(point):
     with Tracker(uri, folder / "artifacts", folder / "outbox") as tracker:
         vars(tracker)["client"] = Dying(MlflowClient(tracking_uri=uri))
         log_all(begin(join_study(tracker, STUDY, *sys.argv[3:5])))
+        logged.set()
         tracker.drain(60)
 
 
