@@ -191,25 +191,26 @@ class TimeKeeper:
         return f"{settings.seeds} seeds of {settings.trials} trials in {self.plan.seconds:g} s"
 
     def _finals_seconds(self, name: str) -> float:
-        """Seconds to keep for an arm's final runs, by what its best trial took so far, if one came to a rung.
+        """Seconds to keep for an arm's final runs: what was planned for them, by whose end they see what they can.
 
-        They are fewer where that trial ended by its patience, as final runs will, and where final runs of a shorter
+        They are fewer where the best trial ended by its patience, as final runs will, and where final runs of a shorter
         time are continued.
         """
         times, seeds = self.plan.times[name], self.plan.seeds
-        best = self.best(name)
+        kept, best = times.finals(seeds), self.best(name)
         if best is None:
-            return times.finals(seeds)
+            return kept
         trial = Selection(best.number, best.values)
         seconds, planned = self._interval_of(name, best)
+        training = times.training
         is_short = best.state == RunState.COMPLETE and (best.frozen.last_step or 0) < best.evaluations
-        records = self._records(name, trial) if is_short else []
-        training = records[-1].seconds if records else times.training * seconds / planned
-        expected = COMPILATIONS * times.first + seeds * (training + self._test_seconds(name, seconds / planned))
+        if is_short and (records := self._records(name, trial)):
+            training = records[-1].seconds
+            test = self._test_seconds(name, seconds / planned)
+            kept = min(kept, COMPILATIONS * times.first + seeds * (training + test))
         # What they were measured for a shorter time does not count: they are measured again.
         done = sum(min(training, each * seconds) for each in self._done(name, self._config(name, trial).hash))
-        # Those of a slow one see fewer images.
-        return max(0.0, min(expected, times.finals(seeds)) - done)
+        return max(0.0, kept - done)
 
     def _test_seconds(self, name: str, ratio: float) -> float:
         """What measuring a final run takes, where a run takes so many times as long as was planned."""

@@ -168,6 +168,13 @@ def test_final_runs_of_an_arm_are_trained_for_equally_long_and_those_of_both_in_
     assert seconds["vae"] == pytest.approx(seconds["glow"], rel=0.15)
 
 
+def test_an_arm_that_is_faster_than_was_planned_takes_nothing_of_the_other_s_final_runs(run, simulated):
+    simulated.step = {"vae": 0.002, "glow": 0.01}
+    run()
+    reached = {role: until for role, arm, _, until in sorted(simulated.trained) if arm == "glow"}
+    assert reached["final"] >= 0.9 * reached["search"]
+
+
 def test_an_arm_without_a_search_has_its_share_for_its_final_runs(run, simulated):
     vae, glow = STUDY.arms
     _, session = run(study=replace(STUDY, arms=(vae, replace(glow, sweep={}))))
