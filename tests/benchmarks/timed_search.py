@@ -160,6 +160,7 @@ def rows(output: Path) -> Iterator[dict[str, object]]:
             level, trials = arm["bits_per_dim"] or {}, runs[(runs["arm"] == arm["name"]) & (runs["role"] == "search")]
             yield {
                 **record["search"],
+                "data": Path(record["search"]["data"]).stem,
                 "arm": arm["name"],
                 "bits_per_dim": float(level.get("mean", "nan")),
                 "standard_error": float(level.get("standard_error") or "nan"),
@@ -202,7 +203,7 @@ def page(table: pd.DataFrame) -> str:
     return f"""# The search under a time beside the one before
 
 `python -m tests.benchmarks.timed_search --time {table["time"].iloc[0]:g}` on {table["processor"].iloc[0]}, {at_once}
-on cores {cores}, commit {commits}: `vae_vs_glow` on {data}, {MEASURED["seeds"]} final runs an arm, test bits/dim of
+on core {cores}, commit {commits}: `vae_vs_glow` on {data}, {MEASURED["seeds"]} final runs an arm, test bits/dim of
 {MEASURED["evaluation_images"]:,} images by the bound of {MEASURED["importance_samples"]} importance samples; ± is the
 standard error over final runs.
 
