@@ -121,7 +121,7 @@ def _explained(about: Mapping[str, str]) -> str:
         "batches that the harness takes, theirs in batches of 1,000.\n"
         "- **Sampling**: 256 integer images at once, on the host.\n"
         "- **Models.** The layers are the same, on synthetic images. Our Glow's split priors depend on the half that "
-        "goes on, by one convolution a split, which normflows' do not; normflows' sampling also gives the samples' "
+        "is kept, by one convolution a split, which normflows' do not; normflows' sampling also gives the samples' "
         "log-probabilities. The Glow in plain PyTorch has such split priors too; ours alone brings the marginals of "
         "pixels near normal ones first.\n"
         f"- **Peak**: {peak}.\n"
