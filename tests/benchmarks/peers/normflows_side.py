@@ -7,7 +7,7 @@ from importlib.metadata import version
 import normflows
 import torch
 
-from tests.benchmarks.peers.on_torch import DEVICE, KIND, batches, check_finite, synchronise
+from tests.benchmarks.peers.on_torch import DEVICE, KIND, Trained, batches
 from tests.benchmarks.peers.side import Side, rate
 from tests.benchmarks.peers.works import LEARNING_RATE, LIKELIHOOD, SAMPLING, TRAINING, GlowWork
 
@@ -51,7 +51,7 @@ def glow(work: GlowWork) -> normflows.MultiscaleFlow:
     return normflows.MultiscaleFlow(bases, flows, merges, class_cond=False)
 
 
-class _Peer:
+class _Peer(Trained):
     def __init__(self, work: GlowWork) -> None:
         height, width, channels = work.image_shape
         self.work = work
@@ -61,29 +61,14 @@ class _Peer:
         self.images = torch.randint(work.grey_levels, shape, dtype=torch.uint8, device=DEVICE)
         self.batches = batches(self.images, work.batch_size)
 
-    def train(self, seconds: float) -> float:
-        return rate(self.step, seconds, self._finish)
-
-    def step(self) -> int:
-        images = next(self.batches)
-        self.loss = -self._log_prob(images).mean()
-        self.optimizer.zero_grad()
-        self.loss.backward()
-        self.optimizer.step()
-        return len(images)
-
-    def _finish(self) -> None:
-        synchronise()
-        check_finite(self.loss)
-
-    def _log_prob(self, images: torch.Tensor) -> torch.Tensor:
+    def log_likelihood(self, images: torch.Tensor) -> torch.Tensor:
         """log p(y) of dequantised images."""
         y = (images + torch.rand(images.shape, device=DEVICE)) / self.work.grey_levels
         return self.flow.log_prob(y, None)
 
     @torch.no_grad()
     def evaluate(self) -> int:
-        return len(self._log_prob(self.images).cpu())
+        return len(self.log_likelihood(self.images).cpu())
 
     @torch.no_grad()
     def sample(self) -> int:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 
 import torch
+
+from tests.benchmarks.peers.side import rate
 
 DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
 KIND = "gpu" if DEVICE.type == "cuda" else "cpu"
@@ -29,3 +32,32 @@ def batches(images: torch.Tensor, size: int) -> Iterator[torch.Tensor]:
         order = torch.randperm(len(images), device=images.device)
         for start in range(0, len(images), size):
             yield images[order[start : start + size]]
+
+
+class Trained(ABC):
+    """A model that is trained by its log-likelihood, a batch after the other."""
+
+    optimizer: torch.optim.Optimizer
+    batches: Iterator[torch.Tensor]
+    loss: torch.Tensor
+
+    @abstractmethod
+    def log_likelihood(self, images: torch.Tensor) -> torch.Tensor:
+        """Log p of images, or a bound on it (n,)."""
+
+    def train(self, seconds: float) -> float:
+        """Images a second over about so many seconds."""
+        return rate(self.step, seconds, self._finish)
+
+    def step(self) -> int:
+        """One step; its images."""
+        images = next(self.batches)
+        self.loss = -self.log_likelihood(images).mean()
+        self.optimizer.zero_grad()
+        self.loss.backward()
+        self.optimizer.step()
+        return len(images)
+
+    def _finish(self) -> None:
+        synchronise()
+        check_finite(self.loss)

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from tests.benchmarks.peers.on_torch import DEVICE, KIND, batches, check_finite, synchronise
+from tests.benchmarks.peers.on_torch import DEVICE, KIND, Trained, batches
 from tests.benchmarks.peers.side import Side, rate
 from tests.benchmarks.peers.works import LEARNING_RATE, LIKELIHOOD, SAMPLING, TRAINING, GlowWork
 
@@ -139,7 +139,7 @@ class Step(nn.Module):
         return shift, functional.logsigmoid(raw + 2)
 
 
-def normal_log_prob(z: torch.Tensor, mean: torch.Tensor, log_scale: torch.Tensor) -> torch.Tensor:
+def normallog_likelihood(z: torch.Tensor, mean: torch.Tensor, log_scale: torch.Tensor) -> torch.Tensor:
     """Summed over all but the first axis (n,)."""
     return (-0.5 * (((z - mean) * (-log_scale).exp()).square() + LOG_2_PI) - log_scale).sum((1, 2, 3))
 
@@ -175,8 +175,8 @@ class PlainGlow(nn.Module):
                 total = total + log_det
             if level < len(self.priors):
                 x, z = x.chunk(2, dim=1)
-                total = total + normal_log_prob(z, *self.priors[level](x).chunk(2, dim=1))
-        return total + normal_log_prob(x, *self.top)
+                total = total + normallog_likelihood(z, *self.priors[level](x).chunk(2, dim=1))
+        return total + normallog_likelihood(x, *self.top)
 
     def sample(self, n: int) -> torch.Tensor:
         """Images (n, c, h, w)."""
@@ -194,7 +194,7 @@ class PlainGlow(nn.Module):
         return x
 
 
-class _Peer:
+class _Peer(Trained):
     def __init__(self, work: GlowWork) -> None:
         height, width, channels = work.image_shape
         self.work = work
@@ -204,28 +204,13 @@ class _Peer:
         self.images = torch.randint(work.grey_levels, shape, dtype=torch.uint8, device=DEVICE)
         self.batches = batches(self.images, work.batch_size)
 
-    def train(self, seconds: float) -> float:
-        return rate(self.step, seconds, self._finish)
-
-    def step(self) -> int:
-        images = next(self.batches)
-        self.loss = -self._log_prob(images).mean()
-        self.optimizer.zero_grad()
-        self.loss.backward()
-        self.optimizer.step()
-        return len(images)
-
-    def _finish(self) -> None:
-        synchronise()
-        check_finite(self.loss)
-
-    def _log_prob(self, images: torch.Tensor) -> torch.Tensor:
+    def log_likelihood(self, images: torch.Tensor) -> torch.Tensor:
         """log p of dequantised images."""
         return self.flow.log_prob((images + torch.rand(images.shape, device=DEVICE)) / self.work.grey_levels - 0.5)
 
     @torch.no_grad()
     def evaluate(self) -> int:
-        return len(self._log_prob(self.images).cpu())
+        return len(self.log_likelihood(self.images).cpu())
 
     @torch.no_grad()
     def sample(self) -> int:

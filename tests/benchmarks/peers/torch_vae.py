@@ -9,7 +9,7 @@ import torch
 from torch import nn
 from torch.nn.functional import binary_cross_entropy_with_logits
 
-from tests.benchmarks.peers.on_torch import DEVICE, KIND, batches, check_finite, synchronise
+from tests.benchmarks.peers.on_torch import DEVICE, KIND, Trained, batches
 from tests.benchmarks.peers.side import Side, rate
 from tests.benchmarks.peers.works import LEARNING_RATE, LIKELIHOOD, SAMPLING, TRAINING, VAEWork
 
@@ -46,7 +46,7 @@ def binary_images(work: VAEWork) -> torch.Tensor:
     return torch.randint(2, (work.images, work.pixels)).float()
 
 
-class _Peer:
+class _Peer(Trained):
     def __init__(self, work: VAEWork) -> None:
         self.work = work
         self.encoder = dense(work.encoder_sizes).to(DEVICE)
@@ -56,22 +56,7 @@ class _Peer:
         self.images = binary_images(work).to(DEVICE)
         self.batches = batches(self.images, work.batch_size)
 
-    def train(self, seconds: float) -> float:
-        return rate(self.step, seconds, self._finish)
-
-    def step(self) -> int:
-        images = next(self.batches)
-        self.loss = -self._elbo(images).mean()
-        self.optimizer.zero_grad()
-        self.loss.backward()
-        self.optimizer.step()
-        return len(images)
-
-    def _finish(self) -> None:
-        synchronise()
-        check_finite(self.loss)
-
-    def _elbo(self, images: torch.Tensor) -> torch.Tensor:
+    def log_likelihood(self, images: torch.Tensor) -> torch.Tensor:
         """log p(x | z) at one z of the posterior, less the KL to the prior in closed form; (n,)."""
         mean, log_scale = self.encoder(images).chunk(2, dim=-1)
         logits = self.decoder(mean + log_scale.exp() * torch.randn_like(mean))
@@ -81,7 +66,7 @@ class _Peer:
 
     @torch.no_grad()
     def evaluate(self) -> int:
-        bounds = torch.cat([self._elbo(images) for images in self.images.split(EVALUATED_AT_ONCE)])
+        bounds = torch.cat([self.log_likelihood(images) for images in self.images.split(EVALUATED_AT_ONCE)])
         return len(bounds.cpu())
 
     @torch.no_grad()
