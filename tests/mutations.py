@@ -537,8 +537,8 @@ MUTATIONS = {
     ),
     "initialised in pieces: without the rest": Mutation(
         "models/bijections/base.py",
-        "math.ceil(n / PIECE)",
-        "n // PIECE",
+        "math.ceil(n / max(1, PIECE // math.prod(image_shape[:2])))",
+        "n // max(1, PIECE // math.prod(image_shape[:2]))",
         "models/bijections/test_bijections",
     ),
     "training: leaves the last weights": Mutation(

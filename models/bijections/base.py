@@ -21,8 +21,9 @@ def current(weight: keras.Variable) -> Tensor:
     return ops.convert_to_tensor(weight)
 
 
-PIECE = 64
-"""Images that a map which needs much memory takes at a time, where all of many images are mapped: a usual batch."""
+PIECE = 64 * 32 * 32
+"""Positions that a map which needs much memory takes at a time, where all of many images are mapped: those of a usual
+batch of 32x32 images."""
 
 
 class Bijection(keras.layers.Layer):
@@ -57,11 +58,11 @@ def zeros_per_image(x: Tensor) -> Tensor:
 def in_pieces(function: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
     """``function`` of images x (n, h, w, c), to as many of the same shape, a piece of them after the other.
 
-    What ``function`` needs on its way is needed for one piece at a time, of at most :data:`PIECE` images. n must be
-    known, and ``function`` must treat each image by itself.
+    What ``function`` needs on its way is needed for one piece at a time, of at most :data:`PIECE` positions, or of one
+    image. n must be known, and ``function`` must treat each image by itself.
     """
     n, *image_shape = x.shape
-    pieces = math.ceil(n / PIECE)
+    pieces = math.ceil(n / max(1, PIECE // math.prod(image_shape[:2])))
     if pieces <= 1:
         return function(x)
     size = math.ceil(n / pieces)

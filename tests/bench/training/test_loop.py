@@ -214,12 +214,13 @@ def test_the_gradient_is_clipped_by_its_global_norm():
     assert build_optimizer(TrainingConfig(clip_norm=0)).global_clipnorm is None
 
 
-def stepped(optimizer, gradients):
+def stepped(optimizer, gradients, dtype="float32"):
     """Two weights of different shapes after a step for each gradient, and their averages."""
-    weights = [keras.Variable(np.ones((2, 3), "float32")), keras.Variable(np.float32(2.0))]
+    weights = [keras.Variable(np.ones((2, 3)), dtype=dtype), keras.Variable(2.0, dtype=dtype)]
     optimizer.build(weights)
     for gradient in gradients:
-        optimizer.apply([keras.ops.convert_to_tensor(part) for part in (gradient, gradient.sum())], weights)
+        parts = [keras.ops.convert_to_tensor(part, dtype) for part in (gradient, gradient.sum())]
+        optimizer.apply(parts, weights)
     raw = [np.asarray(weight) for weight in weights]
     optimizer.finalize_variable_values(weights)
     return raw + [np.asarray(weight) for weight in weights]
@@ -236,16 +237,42 @@ def test_a_tiny_clipping_norm_holds_the_weights_near_their_start():
     assert np.abs(held - 1).max() < 1e-4 < 1e-2 < np.abs(moved - 1).max()
 
 
-def test_adam_on_one_vector_takes_the_steps_of_keras_adam():
-    config = TrainingConfig(learning_rate=0.1, warmup_steps=2, weight_average=0.9, clip_norm=0.5)
+@pytest.mark.parametrize(("name", "kind"), [("adam", keras.optimizers.Adam), ("adamax", keras.optimizers.Adamax)])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_a_step_is_that_of_keras_optimizer(request, name, kind, dtype):
+    if dtype == "float64":
+        request.getfixturevalue("float64")
+    config = TrainingConfig(
+        learning_rate=0.1, warmup_steps=2, weight_average=0.9, clip_norm=0.5, weight_decay=0.1, optimizer=name
+    )
 
-    class PlainAdam(ScheduledRate, keras.optimizers.Adam):
+    class Plain(ScheduledRate, kind):
         """Keras's own, at the same rates."""
 
-    flat = build_optimizer(config)
-    plain = PlainAdam(0.1, flat._learning_rate, global_clipnorm=0.5, use_ema=True, ema_momentum=0.9)
-    for found, expected in zip(stepped(flat, GRADIENTS), stepped(plain, GRADIENTS), strict=True):
+        _backend_update_step = kind._backend_update_step
+
+    ours = build_optimizer(config)
+    plain = Plain(0.1, ours._learning_rate, 0.1, global_clipnorm=0.5, use_ema=True, ema_momentum=0.9)
+    stepped_both = (stepped(each, GRADIENTS, dtype) for each in (ours, plain))
+    for found, expected in zip(*stepped_both, strict=True):
+        assert found.dtype == dtype
         np.testing.assert_allclose(found, expected, rtol=1e-5)
+
+
+def test_a_gradient_of_some_rows_of_a_table_is_that_of_the_whole_table():
+    if keras.backend.backend() != "tensorflow":
+        pytest.skip("gradients of some rows are TensorFlow's")
+    import tensorflow as tf
+
+    table, whole = (keras.Variable(np.ones((4, 2), "float32")) for _ in range(2))
+    some = tf.IndexedSlices(tf.constant([[1.0, 2.0], [0.5, -1.0]]), tf.constant([2, 0]), tf.constant([4, 2]))
+    for weight, gradient in ((table, some), (whole, tf.convert_to_tensor(some))):
+        optimizer = build_optimizer(TrainingConfig(learning_rate=0.1, clip_norm=0))
+        optimizer.build([weight])
+        for _ in range(3):
+            optimizer.apply([gradient], [weight])
+    assert np.ptp(np.asarray(whole)) > 0.1
+    np.testing.assert_array_equal(np.asarray(table), np.asarray(whole))
 
 
 @pytest.mark.parametrize(

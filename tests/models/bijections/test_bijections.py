@@ -374,7 +374,8 @@ def test_a_coupling_is_initialised_in_pieces_with_the_same_result(float64, repea
         return forward(coupling, images, *others)
 
     monkeypatch.setattr(kind, "forward", recorded)
-    monkeypatch.setattr(models.bijections.base, "PIECE", 8)
+    # Of 4 x 2 positions each.
+    monkeypatch.setattr(models.bijections.base, "PIECE", 8 * 8)
     assert_allclose(array(repeated.initialise(x)), expected, atol=1e-11)
     assert sizes == {{5: 5, 16: 8, 21: 7}[n]}
     for weight, value in zip(repeated.weights, initialised, strict=True):
