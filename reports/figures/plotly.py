@@ -1,18 +1,19 @@
 """The interactive renderer: a figure as JSON for plotly, which the page draws over the static one.
 
-Colours are the page's CSS variables, so that they follow its theme. A point of a run carries the run's identifier as
-``customdata``, a line as ``meta``: selecting it shows the run.
+It is written by plotly.js's own names: plotly's Python package would check each as it is set, which took a third of a
+report's time. Colours are the page's CSS variables, so that they follow its theme. A point of a run carries the run's
+identifier as ``customdata``, a line as ``meta``: selecting it shows the run.
 """
 
 from __future__ import annotations
 
+import json
 from functools import singledispatch
 from html import escape
-from typing import TYPE_CHECKING, Any, cast
+from itertools import accumulate
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
-import plotly.graph_objects as go
-from plotly.subplots import make_subplots
 
 from reports.figures.grammar import Band, Bars, Line, Points, Rule, Step
 from reports.figures.scales import lower_error, rule_labels, scales
@@ -20,12 +21,14 @@ from reports.figures.styles import MARKERS, look_of
 from reports.formatting import shortened
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
 
     from reports.figures.grammar import Axis, Figure, Layer, Panel
     from reports.figures.scales import Scale
     from reports.figures.styles import Style
 
+Drawn: TypeAlias = dict[str, Any]
+"""A trace, an axis, a shape or an annotation."""
 INK, FAINT = "var(--ink)", "var(--rule)"
 MOST_POINTS = 1200
 """Points of a layer that can be pointed at, shared among the arms; of more, the first are drawn. The static figure has
@@ -43,6 +46,16 @@ FULL = ",.9~g"
 BETWEEN = 0.75
 """Inches between panels, for the labels of the upper one."""
 DASHES = {"solid": "solid", "dashed": "dash", "dotted": "dot", "dashdot": "dashdot"}
+_TITLE = {"font": {"size": 13}, "standoff": 8}
+_STYLE: dict[str, Any] = {
+    "gridcolor": FAINT,
+    "tickcolor": FAINT,
+    "ticks": "outside",
+    "zeroline": False,
+    "automargin": True,
+    "title": _TITLE,
+}
+"""What all axes share."""
 SHAPES = {"pre": "vh", "post": "hv", "mid": "hvh"}
 
 
@@ -53,23 +66,45 @@ def draw(figure: Figure, styles: Mapping[str, Style]) -> str:
         figure: what to draw.
         styles: the look of each arm, or of what else the colour roles name.
     """
-    heights = [panel.height for panel in figure.panels]
-    space = 0.02 if figure.one_x or len(heights) < 2 else min(BETWEEN / sum(heights), 0.8 / (len(heights) - 1))
-    drawn = make_subplots(len(heights), 1, shared_xaxes=figure.one_x, row_heights=heights, vertical_spacing=space)
+    data: list[Drawn] = []
+    layout: dict[str, Any] = _layout(figure)
     labelled: set[str] = set()
-    for row, (panel, seen) in enumerate(zip(figure.panels, scales(figure), strict=True), start=1):
+    heights = [panel.height for panel in figure.panels]
+    of_panels = zip(figure.panels, _domains(heights, one_x=figure.one_x), scales(figure), strict=True)
+    for row, (panel, domain, seen) in enumerate(of_panels, start=1):
+        names = _names(row)
         for layer in _few(panel, len(styles)):
             look = look_of(layer.colour, styles)
             fresh = figure.legend and bool(layer.label) and layer.label not in labelled
             for trace in traces(layer, look, panel, _share(MOST_POINTS, len(styles))):
-                drawn.add_trace(trace.update(showlegend=fresh), row=row, col=1)
+                data.append({**trace, **names, "showlegend": fresh})
                 fresh = False
             labelled |= {layer.label} if layer.label else set()
-            if isinstance(layer, Rule):
-                _rule(drawn, layer, look, row)
-        _rule_labels(drawn, panel, seen[1], row)
-        _finish(drawn, panel, seen, row)
-    return _json(drawn, round(INCH * sum(heights)), legend=bool(figure.legend))
+            if isinstance(layer, Rule) and np.isfinite(layer.at):
+                layout["shapes"].append(_rule(layer, look, names))
+        layout["annotations"] += _rule_labels(panel, seen[1], names)
+        below = figure.one_x and row < len(heights)
+        layout |= _axes(panel, seen, row, domain, below=_names(len(heights))["xaxis"] if below else None)
+        if panel.shaded:
+            layout["shapes"].append(_ground(names))
+        if panel.note:
+            layout["annotations"].append(_note(panel.note, names))
+    return json.dumps({"data": data, "layout": layout}, allow_nan=False)
+
+
+def _names(row: int) -> dict[str, str]:
+    """What plotly calls the axes of the panel in a row, counted from 1."""
+    number = "" if row == 1 else str(row)
+    return {"xaxis": f"x{number}", "yaxis": f"y{number}"}
+
+
+def _domains(heights: Sequence[float], *, one_x: bool) -> list[list[float]]:
+    """Where each panel begins and ends, the first at the top: shares of the height."""
+    gaps = len(heights) - 1
+    space = 0.02 if one_x or not gaps else min(BETWEEN / sum(heights), 0.8 / gaps)
+    unit = (1 - space * gaps) / sum(heights)
+    ends = [1.0, *(1 - unit * high - space * number for number, high in enumerate(accumulate(heights), start=1))]
+    return [[max(0.0, top - unit * height), top] for top, height in zip(ends, heights, strict=False)]
 
 
 def _share(most: int, arms: int) -> int:
@@ -96,7 +131,7 @@ def _colour(look: Style) -> str:
 
 
 @singledispatch
-def traces(layer: Layer, look: Style, panel: Panel, most: int) -> list[go.Scatter | go.Bar]:
+def traces(layer: Layer, look: Style, panel: Panel, most: int) -> list[Drawn]:
     """What plotly draws for a layer, of points the first ``most``."""
     return []
 
@@ -120,14 +155,14 @@ def _hover(panel: Panel, about: str) -> str:
 
 
 @traces.register(Line)
-def _(layer: Line, look: Style, panel: Panel, most: int) -> list[go.Scatter | go.Bar]:
+def _(layer: Line, look: Style, panel: Panel, most: int) -> list[Drawn]:
     columns = layer.columns()
     x, y = _numbers(columns["x"]), _numbers(columns["y"])
     shape = SHAPES[layer.where] if isinstance(layer, Step) else "linear"
     dash = DASHES[look.dash if layer.dash == "arm" else layer.dash]
     marked = layer.markers or len(x) == 1
     return [
-        go.Scatter(
+        _scatter(
             x=x,
             y=y,
             mode="lines+markers" if marked else "lines",
@@ -143,13 +178,13 @@ def _(layer: Line, look: Style, panel: Panel, most: int) -> list[go.Scatter | go
 
 
 @traces.register(Points)
-def _(layer: Points, look: Style, panel: Panel, most: int) -> list[go.Scatter | go.Bar]:
+def _(layer: Points, look: Style, panel: Panel, most: int) -> list[Drawn]:
     columns = {name: values[:most] for name, values in layer.columns().items()}
     marker = MARKERS[layer.marker or look.marker]
     about = [_text(str(text)) for text in list(layer.about)[:most]]
     hollow = "" if layer.filled or marker.interactive.endswith("-open") or not marker.hollow else "-open"
     return [
-        go.Scatter(
+        _scatter(
             x=_numbers(columns["x"]),
             y=_numbers(columns["y"]),
             mode="markers",
@@ -170,15 +205,15 @@ def _(layer: Points, look: Style, panel: Panel, most: int) -> list[go.Scatter | 
 
 
 @traces.register(Band)
-def _(layer: Band, look: Style, panel: Panel, most: int) -> list[go.Scatter | go.Bar]:
+def _(layer: Band, look: Style, panel: Panel, most: int) -> list[Drawn]:
     columns = layer.columns()
     shape = "hvh" if layer.step else "linear"
-    edge = {"mode": "lines", "line": {"width": 0, "color": _colour(look), "shape": shape}, "hoverinfo": "skip"}
+    edge: Drawn = {"mode": "lines", "line": {"width": 0, "color": _colour(look), "shape": shape}, "hoverinfo": "skip"}
     x = _numbers(columns["x"])
     low, high = (np.nan_to_num(columns[name], posinf=1e9, neginf=-1e9) for name in ("low", "high"))
     return [
-        go.Scatter(x=x, y=_numbers(low), **edge),
-        go.Scatter(
+        _scatter(x=x, y=_numbers(low), **edge),
+        _scatter(
             x=x,
             y=_numbers(high),
             fill="tonexty",
@@ -189,7 +224,7 @@ def _(layer: Band, look: Style, panel: Panel, most: int) -> list[go.Scatter | go
 
 
 @traces.register(Bars)
-def _(layer: Bars, look: Style, panel: Panel, most: int) -> list[go.Scatter | go.Bar]:
+def _(layer: Bars, look: Style, panel: Panel, most: int) -> list[Drawn]:
     columns = layer.columns()
     place = [_text(shortened(name, 30)) for name in layer.names][::-1]
     errors = None
@@ -198,56 +233,85 @@ def _(layer: Bars, look: Style, panel: Panel, most: int) -> list[go.Scatter | go
         errors = {"array": _numbers(up), "arrayminus": _numbers(down), "symmetric": False, "color": INK, "width": 0}
     bar = {"color": _colour(look), "opacity": 0.75 * layer.opacity}
     x = _numbers(columns["x"][::-1])
-    return [go.Bar(x=x, y=place, orientation="h", width=0.55, marker=bar, error_x=errors, name=_text(layer.label))]
+    return [
+        _trace("bar", x=x, y=place, orientation="h", width=0.55, marker=bar, error_x=errors, name=_text(layer.label))
+    ]
 
 
-def _rule(drawn: go.Figure, layer: Rule, look: Style, row: int) -> None:
+def _rule(layer: Rule, look: Style, names: dict[str, str]) -> Drawn:
+    """A line across the panel."""
+    x, y = (names["xaxis"], f"{names['yaxis']} domain"), (f"{names['xaxis']} domain", names["yaxis"])
+    at = float(layer.at)
+    ends: dict[str, float] = {"x0": at, "x1": at, "y0": 0, "y1": 1}
+    if layer.across == "y":
+        ends = {"x0": 0, "x1": 1, "y0": at, "y1": at}
     line = {"color": _colour(look), "width": 1, "dash": DASHES[look.dash if layer.dash == "arm" else layer.dash]}
-    add = drawn.add_vline if layer.across == "x" else drawn.add_hline
-    # A rule may come before all else in its panel, which plotly would take for an empty one.
-    add(layer.at, line=line, opacity=layer.opacity, row=row, col=1, exclude_empty_subplots=False)
+    refs = dict(zip(("xref", "yref"), x if layer.across == "x" else y, strict=True))
+    return {"type": "line", **ends, **refs, "line": line, "opacity": layer.opacity}
 
 
-def _rule_labels(drawn: go.Figure, panel: Panel, scale: Scale, row: int) -> None:
-    for place, label in rule_labels(panel, scale):
-        drawn.add_annotation(
-            text=_text(label),
-            x=1,
-            y=float(np.log10(place)) if scale.log else place,
-            xref="x domain",
-            xanchor="right",
-            yanchor="bottom",
-            showarrow=False,
-            font={"size": 11},
-            row=row,
-            col=1,
-        )
+def _rule_labels(panel: Panel, scale: Scale, names: dict[str, str]) -> list[Drawn]:
+    return [
+        {
+            "text": _text(label),
+            "x": 1,
+            "y": float(np.log10(place) if scale.log else place),
+            "xref": f"{names['xaxis']} domain",
+            "yref": names["yaxis"],
+            "xanchor": "right",
+            "yanchor": "bottom",
+            "showarrow": False,
+            "font": {"size": 11},
+        }
+        for place, label in rule_labels(panel, scale)
+    ]
 
 
-def _finish(drawn: go.Figure, panel: Panel, seen: tuple[Scale, Scale], row: int) -> None:
+def _whole(names: dict[str, str]) -> dict[str, str]:
+    """Places as shares of the panel."""
+    return {"xref": f"{names['xaxis']} domain", "yref": f"{names['yaxis']} domain"}
+
+
+def _ground(names: dict[str, str]) -> Drawn:
+    ends = {"x0": 0, "x1": 1, "y0": 0, "y1": 1, **_whole(names)}
+    return {
+        "type": "rect",
+        **ends,
+        "fillcolor": "var(--ink-band)",
+        "opacity": 0.3,
+        "line": {"width": 0},
+        "layer": "below",
+    }
+
+
+def _note(text: str, names: dict[str, str]) -> Drawn:
+    return {"text": _text(text), "x": 0.5, "y": 0.5, **_whole(names), "showarrow": False}
+
+
+def _axes(
+    panel: Panel, seen: tuple[Scale, Scale], row: int, domain: list[float], *, below: str | None
+) -> dict[str, Drawn]:
+    """Both axes of a panel; ``below`` is the x-axis whose range and ticks it shares, if any."""
+    names = _names(row)
+    shared = {} if below is None else {"matches": below, "showticklabels": False}
+    line = {"showgrid": False, "showline": True, "linecolor": FAINT}
     bars = any(isinstance(layer, Bars) for layer in panel.layers)
-    drawn.update_xaxes(**_axis(panel.x, seen[0]), row=row, col=1)
-    if not bars:
-        drawn.update_yaxes(**_axis(panel.y, seen[1]), row=row, col=1)
-    if panel.shaded:
-        ends = {"x0": 0, "x1": 1, "y0": 0, "y1": 1, "xref": "x domain", "yref": "y domain"}
-        ground = {"fillcolor": "var(--ink-band)", "opacity": 0.3, "line_width": 0, "layer": "below"}
-        drawn.add_shape(type="rect", **ends, **ground, row=row, col=1)
-    if panel.note:
-        drawn.add_annotation(
-            text=_text(panel.note), x=0.5, y=0.5, xref="x domain", yref="y domain", showarrow=False, row=row, col=1
-        )
+    x = {"anchor": names["yaxis"], "domain": [0.0, 1.0], **shared, **_axis(panel.x, seen[0]), **line}
+    y = {"anchor": names["xaxis"], "domain": domain, **(_STYLE if bars else _axis(panel.y, seen[1]))}
+    number = "" if row == 1 else str(row)
+    return {f"xaxis{number}": x, f"yaxis{number}": y}
 
 
 def _axis(axis: Axis, scale: Scale) -> dict[str, Any]:
     """An axis with the ticks of the static figure, which the page's script replaces by plotly's own in a zoom."""
     return {
-        "title_text": _lines(scale.title),
+        **_STYLE,
+        "title": {**_TITLE, "text": _lines(scale.title)},
         "visible": axis.shown,
         "type": "log" if scale.log else "linear",
-        "range": [float(np.log10(end)) if scale.log else end for end in (scale.low, scale.high)],
+        "range": [float(np.log10(end) if scale.log else end) for end in (scale.low, scale.high)],
         "tickmode": "array",
-        "tickvals": [place for place, _ in scale.ticks],
+        "tickvals": [float(place) for place, _ in scale.ticks],
         "ticktext": [_lines(label) for _, label in scale.ticks],
         "tickformat": FULL,
     }
@@ -267,23 +331,24 @@ def _lines(text: str) -> str:
     return "<br>".join(map(_text, text.split("\n")))
 
 
-def _json(figure: go.Figure, height: int, *, legend: bool) -> str:
-    axis: dict[str, Any] = {
-        "gridcolor": FAINT,
-        "tickcolor": FAINT,
-        "ticks": "outside",
-        "zeroline": False,
-        "automargin": True,
-    }
-    axis |= {"title_font": {"size": 13}, "title_standoff": 8}
-    figure.update_xaxes(**axis, showgrid=False, showline=True, linecolor=FAINT)
-    figure.update_yaxes(**axis)
-    figure.update_layout(
-        template="none",
-        height=height,
-        margin={"l": 10, "r": 10, "t": 10, "b": 10},
-        showlegend=legend,
-        legend={
+def _scatter(**of_trace: Any) -> Drawn:
+    return _trace("scatter", **of_trace)
+
+
+def _trace(kind: str, **of_trace: Any) -> Drawn:
+    """A trace with what is known of it."""
+    return {"type": kind, **{name: value for name, value in of_trace.items() if value is not None}}
+
+
+def _layout(figure: Figure) -> dict[str, Any]:
+    """What all panels share."""
+    return {
+        "height": round(INCH * sum(panel.height for panel in figure.panels)),
+        "shapes": [],
+        "annotations": [],
+        "margin": {"l": 10, "r": 10, "t": 10, "b": 10},
+        "showlegend": bool(figure.legend),
+        "legend": {
             "orientation": "h",
             "x": 0,
             "xanchor": "left",
@@ -292,11 +357,10 @@ def _json(figure: go.Figure, height: int, *, legend: bool) -> str:
             "itemclick": False,
             "traceorder": "normal",
         },
-        hovermode="closest",
-        font={"color": "var(--soft)", "size": 13, "family": "system-ui, sans-serif"},
-        paper_bgcolor="rgba(0,0,0,0)",
-        plot_bgcolor="rgba(0,0,0,0)",
-        hoverlabel={"bgcolor": "var(--raised)", "bordercolor": FAINT, "font": {"color": INK}, "align": "left"},
-        dragmode="zoom",
-    )
-    return cast(str, figure.to_json(remove_uids=True))
+        "hovermode": "closest",
+        "font": {"color": "var(--soft)", "size": 13, "family": "system-ui, sans-serif"},
+        "paper_bgcolor": "rgba(0,0,0,0)",
+        "plot_bgcolor": "rgba(0,0,0,0)",
+        "hoverlabel": {"bgcolor": "var(--raised)", "bordercolor": FAINT, "font": {"color": INK}, "align": "left"},
+        "dragmode": "zoom",
+    }

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+from itertools import pairwise
 
+import plotly.graph_objects as go
 import pytest
 
 import reports.figures.frontier  # noqa: F401 - registers its figure
@@ -22,8 +24,19 @@ def load(text):
     return json.loads(text, parse_constant=lambda name: (_ for _ in ()).throw(AssertionError(name)))
 
 
+def checked(text):
+    """What plotly draws of it; plotly's package knows every name and value, and raises where it does not."""
+    go.Figure(found := load(text))
+    return found
+
+
 def plotted(figure, study):
-    return load(interactive.draw(figure, arm_styles(study.families)))
+    return checked(interactive.draw(figure, arm_styles(study.families)))
+
+
+def test_plotly_refuses_what_it_does_not_know():
+    with pytest.raises(ValueError, match="markerr"):
+        checked('{"data": [{"type": "scatter", "markerr": 1}], "layout": {}}')
 
 
 def response(results, arm, parameter):
@@ -111,7 +124,7 @@ def test_every_layer_is_drawn_whatever_its_numbers(scale):
     ]
     panel = Panel(Axis("x", "s", scale=scale), Axis("y", scale=scale), layers)
     bars = Panel(Axis("share"), Axis(), [Bars(["<i>", "b"], [0.2, 0.4], [0.1, 0.3], [0.3, 0.5])])
-    plot = load(interactive.draw(Figure("a", [panel, bars], legend=True), arm_styles({"arm": "made"})))
+    plot = checked(interactive.draw(Figure("a", [panel, bars], legend=True), arm_styles({"arm": "made"})))
     assert [trace["type"] for trace in plot["data"]] == ["scatter"] * 4 + ["bar"]
     assert plot["data"][0]["line"]["color"] == "var(--other-1)"
     assert plot["data"][-1]["y"] == ["b", "&lt;i&gt;"]
@@ -120,5 +133,29 @@ def test_every_layer_is_drawn_whatever_its_numbers(scale):
 
 def test_a_rule_is_drawn_in_its_panel_though_it_comes_first():
     panels = [Panel(Axis("x"), Axis("y"), [Rule(0.0), Points([1.0], [2.0])]) for _ in range(2)]
-    shapes = load(interactive.draw(Figure("a", panels), {}))["layout"]["shapes"]
+    shapes = checked(interactive.draw(Figure("a", panels), {}))["layout"]["shapes"]
     assert [shape["xref"] for shape in shapes] == ["x", "x2"]
+
+
+@pytest.mark.parametrize("one_x", [True, False])
+def test_panels_stand_one_below_the_other_by_their_heights(one_x):
+    panels = [
+        Panel(Axis("x"), Axis("y"), [Points([1.0], [2.0])], height=height, shaded=True, note="a note")
+        for height in (2.0, 1.0, 1.0)
+    ]
+    layout = checked(interactive.draw(Figure("a", panels, one_x=one_x), {}))["layout"]
+    ends = [layout[name]["domain"] for name in ("yaxis", "yaxis2", "yaxis3")]
+    high, *others = (top - bottom for bottom, top in ends)
+    assert others == pytest.approx([high / 2] * 2)
+    space = 0.02 if one_x else 0.75 / 4
+    assert [above[0] - below[1] for above, below in pairwise(ends)] == pytest.approx([space] * 2)
+    assert (ends[0][1], ends[2][0]) == pytest.approx((1, 0), abs=1e-12)
+    shared = [layout[name].get("matches") for name in ("xaxis", "xaxis2", "xaxis3")]
+    assert shared == (["x3", "x3", None] if one_x else [None] * 3)
+    assert [each["yref"] for each in layout["annotations"]] == ["y domain", "y2 domain", "y3 domain"]
+
+
+def test_a_rule_at_no_number_is_left_out():
+    panel = Panel(Axis("x"), Axis("y"), [Rule(float("nan")), Rule(1.0, across="y"), Points([1.0], [2.0])])
+    (shape,) = checked(interactive.draw(Figure("a", [panel]), {}))["layout"]["shapes"]
+    assert (shape["y0"], shape["y1"], shape["yref"], shape["xref"]) == (1.0, 1.0, "y", "x domain")
