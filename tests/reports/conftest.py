@@ -5,7 +5,7 @@ from __future__ import annotations
 import pickle
 import struct
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -26,6 +26,7 @@ from bench.core.results import (
 )
 from reports.analysis.results import Study
 from reports.figures import drawing
+from reports.figures import matplotlib as static
 from reports.figures.drawing import DrawnFigure
 from reports.figures.grammar import Figure
 
@@ -44,6 +45,18 @@ ENDS = [
     (RunState.INTERRUPTED, "SIGINT"),
     (RunState.RUNNING, ""),
 ]
+
+
+UNDRAWN = '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 1 1"/>'
+
+
+@pytest.fixture(scope="module")
+def undrawn() -> Iterator[None]:
+    """Figures are made and matplotlib does not draw them, which takes most of a page's time: for what a page says."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(static, "draw", lambda figure, styles: UNDRAWN)
+        patch.setattr(static, "draw_with_pdf", lambda figure, styles: (UNDRAWN, b"%PDF"))
+        yield
 
 
 def png(size: int = 40, seed: int = 0) -> bytes:

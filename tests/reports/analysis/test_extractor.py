@@ -15,6 +15,8 @@ from reports.pages.templates import page_as_html, page_as_markdown
 from reports.text import tables
 from reports.text.answer import answer
 
+pytestmark = pytest.mark.usefixtures("undrawn")
+
 NEAR, OPEN = "extractor near chance", "extractor possibly at chance"
 NAME = "classifier features"
 """The conditions of the scores in the synthetic studies."""

@@ -11,6 +11,8 @@ from reports.analysis.results import Study
 from reports.formatting import NO_BREAK
 from reports.text.answer import answer
 
+pytestmark = pytest.mark.usefixtures("undrawn")
+
 LEVELS = {"vae": [2.31, 2.33, 2.30], "glow": [1.97, 1.99, 1.96]}
 
 

@@ -26,6 +26,8 @@ from reports.text.tables import SCALED_UNITS, Table
 from tests.reports.analysis.test_rungs import measured as rungs_of
 from tests.reports.conftest import FALLS, SLOW, curves_of, shifted
 
+pytestmark = pytest.mark.usefixtures("undrawn")
+
 KEPT = resources.files("reports.exports").joinpath(schema.FILE).read_text("utf-8")
 CODES = ReferenceCodes(
     measured=[

@@ -17,6 +17,8 @@ from reports.pages.templates import page_as_html, page_as_markdown
 from reports.text.tables import Table
 from tests.reports.conftest import png, whole
 
+pytestmark = pytest.mark.usefixtures("undrawn")
+
 
 @pytest.fixture(scope="module")
 def document() -> Document:

@@ -12,6 +12,8 @@ from reports.pages.study import page
 from reports.pages.templates import page_as_html, page_as_markdown
 from reports.text.answer import answer
 
+pytestmark = pytest.mark.usefixtures("undrawn")
+
 
 def said(results):
     found = answer(Study(results))
