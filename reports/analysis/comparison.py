@@ -15,7 +15,7 @@ import numpy as np
 from bench.core.metrics import FLOOR_SUFFIX
 from reports import formatting
 from reports.analysis import practical, statistics
-from reports.analysis.results import LIKELIHOOD, bounds, in_order, metric_of, select, variants
+from reports.analysis.results import LIKELIHOOD, bounds, in_order, metric_of, variants
 from reports.formatting import listing, plain
 
 if TYPE_CHECKING:
@@ -142,7 +142,7 @@ def _other_machine(before: Study, after: Study) -> list[str]:
 
 def other_bound(before: Study, after: Study, arm: str) -> list[str]:
     """Why an arm's test likelihoods cannot be compared."""
-    frames = [select(study.finals[arm].measurements, "test", LIKELIHOOD) for study in (before, after)]
+    frames = [study.finals[arm].measured("test", LIKELIHOOD) for study in (before, after)]
     if any(frame.empty for frame in frames):
         return [f"{before.title(arm)} is not compared on test: it has no final run in one of the studies."]
     kinds = [listing(bounds(frame)) or "a bound that was not named" for frame in frames]
@@ -192,7 +192,7 @@ def likelihood_change(before: Study, after: Study, arm: str) -> Interval | None:
     bits = [study.bits_by_image[arm] for study in (before, after)]
     if bits[0] is not None and bits[1] is not None and bits[0].columns.equals(bits[1].columns):
         return statistics.compare_paired(bits[1].to_numpy(), bits[0].to_numpy(), after.kind)
-    frames = [select(study.finals[arm].measurements, "test", LIKELIHOOD) for study in (before, after)]
+    frames = [study.finals[arm].measured("test", LIKELIHOOD) for study in (before, after)]
     return statistics.compare(frames[1], frames[0])
 
 

@@ -15,7 +15,6 @@ import numpy as np
 import pandas as pd
 
 from reports.analysis.curves import final_curves
-from reports.analysis.results import select
 from reports.formatting import listing
 
 if TYPE_CHECKING:
@@ -149,7 +148,7 @@ def setting(runs: pd.DataFrame, name: str) -> pd.Series:
 def keeps_best(study: Study, arm: str) -> bool:
     """Whether the final runs were measured at their best evaluation; earlier versions measured the last weights."""
     final = study.finals[arm]
-    return not final.runs.empty and len(select(final.measurements, "cost", "best_images")) == len(final.runs)
+    return not final.runs.empty and len(final.measured("cost", "best_images")) == len(final.runs)
 
 
 def in_words(study: Study, arm: str) -> str:

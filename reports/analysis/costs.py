@@ -12,7 +12,6 @@ import pandas as pd
 
 from bench.core.results import TRAINING_SETTINGS
 from reports.analysis.curves import final_curves
-from reports.analysis.results import select
 from reports.formatting import quantity
 
 if TYPE_CHECKING:
@@ -111,7 +110,7 @@ class Costs:
 
     def _measured(self, metric: str) -> pd.DataFrame:
         """The finite measurements of a cost, by run."""
-        found = select(self.study.measurements, "cost", metric).drop_duplicates("run_id")
+        found = self.study.measured("cost", metric).drop_duplicates("run_id")
         finite: pd.DataFrame = found[np.isfinite(found["value"])]
         return finite.set_index("run_id")
 

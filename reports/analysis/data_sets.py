@@ -18,7 +18,7 @@ from reports.analysis import statistics
 from reports.analysis.differences import likelihood_units
 from reports.analysis.profiles import Profile, profiles
 from reports.analysis.ranks import LEAST_DATA_SETS, RankTest, rank_test, ranks_within
-from reports.analysis.results import LIKELIHOOD, select
+from reports.analysis.results import LIKELIHOOD
 from reports.formatting import listing, plain
 
 if TYPE_CHECKING:
@@ -63,7 +63,7 @@ class SeveralStudies:
     def _estimates(self, study: Study) -> dict[str, Estimate | None]:
         found: dict[str, Estimate | None] = dict.fromkeys(self.arms)
         for arm, final in study.finals.items():
-            found[arm] = statistics.estimate(select(final.measurements, "test", LIKELIHOOD))
+            found[arm] = statistics.estimate(final.measured("test", LIKELIHOOD))
         return found
 
     @property
@@ -91,7 +91,7 @@ class OverDataSets(SeveralStudies):
         frame = pd.DataFrame(index=list(self.studies), columns=self.arms, dtype=float)
         for name, study in self.studies.items():
             for arm, final in study.finals.items():
-                found = statistics.estimate(select(final.measurements, "cost", "training_seconds"))
+                found = statistics.estimate(final.measured("cost", "training_seconds"))
                 frame.loc[name, arm] = float("nan") if found is None else found.mean
         return frame
 

@@ -61,12 +61,12 @@ def _finite(frame: pd.DataFrame) -> pd.DataFrame:
 
 def finite_seeds(study: Study, arm: str) -> int:
     """The number of an arm's final runs with finite test bits/dim, one a seed."""
-    return len(_finite(select(study.finals[arm].measurements, "test", LIKELIHOOD)))
+    return len(_finite(study.finals[arm].measured("test", LIKELIHOOD)))
 
 
 def likelihood_units(study: Study, split: str = "test") -> list[str]:
     """The units in which the likelihoods of all runs on a split stand: arms in several are neither ranked nor drawn."""
-    return sorted(map(str, select(study.measurements, split, LIKELIHOOD)["unit"].dropna().unique()))
+    return sorted(map(str, study.measured(split, LIKELIHOOD)["unit"].dropna().unique()))
 
 
 @once
@@ -79,7 +79,7 @@ def likelihood(study: Study, first: str, second: str) -> Interval | None:
     bits = [study.bits_by_image[arm] for arm in (first, second)]
     if bits[0] is not None and bits[1] is not None and bits[0].columns.equals(bits[1].columns):
         return statistics.compare_paired(bits[0].to_numpy(), bits[1].to_numpy(), study.kind)
-    frames = [select(study.finals[arm].measurements, "test", LIKELIHOOD) for arm in (first, second)]
+    frames = [study.finals[arm].measured("test", LIKELIHOOD) for arm in (first, second)]
     return statistics.compare(*frames)
 
 

@@ -99,7 +99,7 @@ def measured(study: Study) -> list[Measured]:
             _measured(study, split, metric, variant, warning(metric, variant, weak))
             for metric in statistics.metric_order(set(map(str, of_split["metric"])), of_split["size"].max())
             if not metric.endswith(FLOOR_SUFFIX)
-            for variant in variants(select(everything, split, metric))
+            for variant in variants(select(of_split, split, metric))
         ]
     return found
 
@@ -111,13 +111,13 @@ def warning(metric: str, variant: Variant, weak: Mapping[str, Skill]) -> str:
 
 
 def _measured(study: Study, split: str, name: str, variant: Variant, against: str) -> Measured:
-    frames = {arm: variant.of(select(final.measurements, split, name)) for arm, final in study.finals.items()}
+    frames = {arm: variant.of(final.measured(split, name)) for arm, final in study.finals.items()}
     together = pd.concat(frames.values())
     about, mixed = metric_of(name, together), together["unit"].dropna().nunique() > 1
     levels = []
     for arm, frame in frames.items():
         own = str(frame["unit"].dropna().iloc[0]) if mixed and frame["unit"].notna().any() else about.unit
-        floors = select(study.finals[arm].measurements, split, name + FLOOR_SUFFIX)
+        floors = study.finals[arm].measured(split, name + FLOOR_SUFFIX)
         levels.append(_level(arm, frame, own, len(study.finals[arm].runs), _floor(floors, variant)))
     return Measured(split, about, variant, against, mixed, levels)
 

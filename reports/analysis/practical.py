@@ -34,7 +34,7 @@ import numpy as np
 from scipy import stats
 
 from reports.analysis import differences, statistics
-from reports.analysis.results import LIKELIHOOD, select
+from reports.analysis.results import LIKELIHOOD
 
 if TYPE_CHECKING:
     from reports.analysis.results import Study
@@ -160,7 +160,7 @@ def by_mean(study: Study) -> list[str]:
     means = {
         arm: level.mean
         for arm, final in study.finals.items()
-        if (level := statistics.estimate(select(final.measurements, "test", LIKELIHOOD))) is not None
+        if (level := statistics.estimate(final.measured("test", LIKELIHOOD))) is not None
     }
     return sorted(means, key=lambda arm: means[arm])
 
@@ -170,7 +170,7 @@ def region_size(study: Study) -> RegionSize | None:
     ranked, dimensions, region = by_mean(study), study.dimensions, study.results.equivalence
     if not ranked or not dimensions:
         return None
-    rows = select(study.finals[ranked[0]].measurements, "test", LIKELIHOOD)
+    rows = study.finals[ranked[0]].measured("test", LIKELIHOOD)
     rows = rows[np.isfinite(rows["value"])]
     images, mean = rows["n"].max(), float(rows["value"].mean())
     if not images > 0 or not mean > 0:
@@ -191,5 +191,5 @@ def _other_images(study: Study, first: str, second: str) -> bool:
     bits = [study.bits_by_image[arm] for arm in (first, second)]
     if bits[0] is not None and bits[1] is not None:
         return not bits[0].columns.equals(bits[1].columns)
-    sizes = [set(select(study.finals[arm].measurements, "test", LIKELIHOOD)["n"].dropna()) for arm in (first, second)]
+    sizes = [set(study.finals[arm].measured("test", LIKELIHOOD)["n"].dropna()) for arm in (first, second)]
     return sizes[0] != sizes[1]

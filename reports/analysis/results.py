@@ -95,6 +95,12 @@ def variants(frame: pd.DataFrame) -> list[Variant]:
     return [Variant(str(conditions), None if pd.isna(size) else int(size)) for conditions, size in distinct]
 
 
+def by_metric(frame: pd.DataFrame) -> dict[tuple[str, str], pd.DataFrame]:
+    """The rows of each metric on each split."""
+    groups = frame.groupby(["split", "metric"], sort=False)
+    return {(str(split), str(metric)): rows for (split, metric), rows in groups}
+
+
 @dataclass(frozen=True)
 class Finals:
     """The final runs of one arm.
@@ -112,6 +118,14 @@ class Finals:
     trial: pd.Series | None
     left_out: int
     superseded: bool
+
+    def measured(self, split: str, metric: str) -> pd.DataFrame:
+        """The measurements of one metric on one split, which nobody changes."""
+        return self._by_metric.get((split, metric), self.measurements.iloc[:0])
+
+    @cached_property
+    def _by_metric(self) -> dict[tuple[str, str], pd.DataFrame]:
+        return by_metric(self.measurements)
 
 
 @dataclass(frozen=True)
@@ -257,6 +271,14 @@ class Study:
         frame = frame.sort_values("importance_samples", kind="stable", na_position="first")
         return frame.drop_duplicates(["run_id", "split", "metric", "conditions", "size"], keep="last").sort_index()
 
+    def measured(self, split: str, metric: str) -> pd.DataFrame:
+        """The measurements of one metric on one split, which nobody changes."""
+        return self._by_metric.get((split, metric), self.measurements.iloc[:0])
+
+    @cached_property
+    def _by_metric(self) -> dict[tuple[str, str], pd.DataFrame]:
+        return by_metric(self.measurements)
+
     def table(self, name: str, arm: str) -> pd.DataFrame:
         """What an arm's reported final runs left of one of the schema's `TABLES`, its columns numeric."""
         columns = ["run_id", *TABLES[name]]
@@ -288,7 +310,7 @@ class Study:
             return None
         nats = table.pivot_table(index="run_id", columns="image", values="bound_nats", sort=True)
         bits = nats / (-self.dimensions * math.log(2))
-        rows = select(self.finals[arm].measurements, "test", LIKELIHOOD)
+        rows = self.finals[arm].measured("test", LIKELIHOOD)
         reported = rows[np.isfinite(rows["value"])].set_index("run_id")["value"]
         means = bits.mean(axis=1).reindex(reported.index)
         if reported.empty or not np.allclose(means, reported, rtol=1e-3, atol=0):
@@ -319,7 +341,7 @@ class Study:
         ``best`` marks, in each arm, the complete trial with the lowest value.
         """
         frame = self.runs[self.runs["role"] == "search"].copy()
-        measured = select(self.measurements, "validation", LIKELIHOOD).set_index("run_id")
+        measured = self.measured("validation", LIKELIHOOD).set_index("run_id")
         last = (
             self.histories.dropna(subset=["value"])
             .groupby("run_id", sort=False, observed=True)

@@ -13,7 +13,7 @@ from reports.analysis.curves import final_curves
 from reports.analysis.differences import likelihood, likelihood_units
 from reports.analysis.frontier import SAME_RUNG, Schedule, holding, schedule
 from reports.analysis.once import once
-from reports.analysis.results import LIKELIHOOD, select
+from reports.analysis.results import LIKELIHOOD
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -109,7 +109,7 @@ def _rung(study: Study, images: float, measured: dict[str, pd.DataFrame]) -> Run
 def _end(study: Study, arm: str, table: pd.DataFrame, images: float) -> pd.DataFrame | None:
     """The answer's own test likelihoods of an arm, where its training had ended by a rung and every seed has one."""
     ended = all(curve.images[-1] <= (1 + SAME_RUNG) * images for curve in final_curves(study, arm))
-    found = select(study.finals[arm].measurements, "test", LIKELIHOOD)
+    found = study.finals[arm].measured("test", LIKELIHOOD)
     found = found[np.isfinite(found["value"])]
     if images < table["images"].max() or not ended or set(found["run_id"]) != set(study.finals[arm].runs["run_id"]):
         return None

@@ -22,7 +22,7 @@ import pandas as pd
 from scipy import stats
 
 from bench.core.results import TRAINING_SETTINGS, RunState
-from reports.analysis.results import LIKELIHOOD, UNENDED, select
+from reports.analysis.results import LIKELIHOOD, UNENDED
 from reports.analysis.statistics import LEVEL
 from reports.formatting import listing, short
 
@@ -206,7 +206,7 @@ def is_size(study: Study, arm: str, parameter: str) -> bool:
 
 def _weights(study: Study) -> pd.Series:
     """The number of parameters of each run's model, by run."""
-    return select(study.measurements, "cost", "parameters").set_index("run_id")["value"]
+    return study.measured("cost", "parameters").set_index("run_id")["value"]
 
 
 def _numbers(trials: pd.DataFrame, parameter: str) -> pd.Series:
@@ -331,7 +331,7 @@ def _alternatives(study: Study, arm: str, parameter: str) -> Alternatives | None
 
 
 def _noise(study: Study, arm: str, trials: int) -> tuple[float | None, int]:
-    values = select(study.finals[arm].measurements, "test", LIKELIHOOD)["value"].to_numpy(dtype=float)
+    values = study.finals[arm].measured("test", LIKELIHOOD)["value"].to_numpy(dtype=float)
     values = values[np.isfinite(values)]
     if len(values) < FEWEST_SEEDS or trials < FEWEST_TRIALS or np.ptp(values) == 0:
         return None, len(values)

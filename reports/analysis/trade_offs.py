@@ -11,7 +11,7 @@ import pandas as pd
 from bench.core.metrics import METRICS
 from bench.core.results import RunState
 from reports.analysis.differences import likelihood_units
-from reports.analysis.results import LIKELIHOOD, select, variants
+from reports.analysis.results import LIKELIHOOD, variants
 
 if TYPE_CHECKING:
     from reports.analysis.results import Study
@@ -49,14 +49,14 @@ def trade_offs(study: Study) -> list[TradeOff]:
     """Against training time and size over the complete trials, and against sampling speed over the final runs."""
     trials = study.trials[(study.trials["state"] == RunState.COMPLETE) & study.trials["value"].notna()]
     found = [
-        TradeOff(metric, "validation", "", _points(study, trials, select(study.measurements, "cost", metric)))
+        TradeOff(metric, "validation", "", _points(study, trials, study.measured("cost", metric)))
         for metric in ("training_seconds", "parameters")
     ]
     finals = pd.concat([final.runs for final in study.finals.values()]) if study.finals else study.runs.iloc[:0]
-    test = select(study.measurements, "test", LIKELIHOOD).set_index("run_id")["value"]
+    test = study.measured("test", LIKELIHOOD).set_index("run_id")["value"]
     finals = finals.assign(value=finals["run_id"].map(test).astype(float))
     finals = finals[np.isfinite(finals["value"])]
-    speeds = select(study.measurements, "throughput", "sample_images_per_second")
+    speeds = study.measured("throughput", "sample_images_per_second")
     speeds = speeds[speeds["run_id"].isin(finals["run_id"])]
     found += [
         TradeOff("sample_images_per_second", "test", variant.conditions, _points(study, finals, variant.of(speeds)))

@@ -21,7 +21,7 @@ from reports.analysis.costs import Cost
 from reports.analysis.data_sets import SeveralStudies, in_one_unit
 from reports.analysis.differences import likelihood
 from reports.analysis.frontier import AtBudget, changes_of_order
-from reports.analysis.results import LIKELIHOOD, select
+from reports.analysis.results import LIKELIHOOD
 from reports.formatting import plain
 
 if TYPE_CHECKING:
@@ -79,7 +79,7 @@ class OverTrainSizes(SeveralStudies):
         found = {}
         for n, study in zip(self.sizes, self.studies.values(), strict=True):
             if arm in study.finals:
-                values = select(study.finals[arm].measurements, "test", LIKELIHOOD)["value"].to_numpy(dtype=float)
+                values = study.finals[arm].measured("test", LIKELIHOOD)["value"].to_numpy(dtype=float)
                 if np.isfinite(values).any():
                     found[n] = values[np.isfinite(values)]
         return found

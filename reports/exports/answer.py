@@ -13,7 +13,7 @@ from reports.analysis.extractor import doubtful
 from reports.analysis.forecast import FARTHEST, Unfit
 from reports.analysis.practical import practical_sizes
 from reports.analysis.reference_codes import model_cost, reference_codes
-from reports.analysis.results import LIKELIHOOD, select
+from reports.analysis.results import LIKELIHOOD
 from reports.analysis.rungs import rungs
 from reports.exports import schema
 from reports.exports.portable import finite, json_value, portable, text_or_none, whole
@@ -217,7 +217,7 @@ def _trial(final: Finals) -> schema.Trial | None:
 
 
 def _final_runs(final: Finals) -> list[schema.FinalRun]:
-    measured = select(final.measurements, "test", LIKELIHOOD).drop_duplicates("run_id").set_index("run_id")
+    measured = final.measured("test", LIKELIHOOD).drop_duplicates("run_id").set_index("run_id")
     return [
         schema.FinalRun(
             run_id=portable(str(run["run_id"])),

@@ -8,7 +8,7 @@ from importlib import resources
 from typing import TYPE_CHECKING
 
 from bench.core.results import BoundKind
-from reports.analysis.results import LIKELIHOOD, select
+from reports.analysis.results import LIKELIHOOD
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -125,7 +125,7 @@ def _used(study: Study) -> Iterator[str]:
     for family in set(study.families.values()):
         yield from FAMILIES.get(family, ())
     for final in study.finals.values():
-        likelihood = select(final.measurements, "test", LIKELIHOOD)
+        likelihood = final.measured("test", LIKELIHOOD)
         kinds = set(likelihood["bound"].dropna().map(str))
         if BoundKind.IMPORTANCE_WEIGHTED_DEQUANTISATION in kinds:
             yield "hoogeboom2021learning"

@@ -13,7 +13,7 @@ from reports.analysis.curves import HOLLOW_STATES, fence
 from reports.analysis.forecast import FARTHEST, Fit
 from reports.analysis.importance import importances as importances_of
 from reports.analysis.reference_codes import best_code, kinds, reference_codes, reference_model, short
-from reports.analysis.results import LIKELIHOOD, select
+from reports.analysis.results import LIKELIHOOD
 from reports.analysis.trade_offs import trade_offs as trade_offs_of
 from reports.figures.grammar import Axis, Band, Bars, Figure, Line, Panel, Points, Rule, Step
 from reports.figures.registry import register_figure
@@ -45,7 +45,7 @@ def _widened(low: float, high: float, share: float = 0.06) -> tuple[float, float
 
 def _errors(study: Study, split: str, runs: pd.Series) -> np.ndarray:
     """The standard errors of the bits/dim of some runs, NaN where none was measured."""
-    measured = select(study.measurements, split, LIKELIHOOD).drop_duplicates("run_id").set_index("run_id")
+    measured = study.measured(split, LIKELIHOOD).drop_duplicates("run_id").set_index("run_id")
     return runs.map(measured["standard_error"]).to_numpy(dtype=float)
 
 
@@ -61,7 +61,7 @@ def answer(study: Study) -> Figure | None:
     """Test bits/dim of the arms beside what was published of the same data, and each arm's distance to the lowest."""
     if len(differences.likelihood_units(study)) > 1:
         return None
-    levels = {arm: select(final.measurements, "test", LIKELIHOOD) for arm, final in study.finals.items()}
+    levels = {arm: final.measured("test", LIKELIHOOD) for arm, final in study.finals.items()}
     values = {arm: frame[np.isfinite(frame["value"])] for arm, frame in levels.items()}
     ranked = sorted((arm for arm in values if len(values[arm])), key=lambda arm: float(values[arm]["value"].mean()))
     if not ranked:

@@ -15,7 +15,7 @@ from reports import formatting
 from reports.analysis import budget, differences, statistics
 from reports.analysis.findings import findings
 from reports.analysis.reference_codes import best_code, reference_model
-from reports.analysis.results import LIKELIHOOD, Finals, Study, bounds, select, variants
+from reports.analysis.results import LIKELIHOOD, Finals, Study, bounds, variants
 from reports.analysis.statistics import Estimate, Interval
 from reports.formatting import count, listing, quantity, state_name
 from reports.text import practical, selection
@@ -95,7 +95,7 @@ class Candidate:
     @property
     def likelihood(self) -> pd.DataFrame:
         """The rows of test bits/dim, one a seed."""
-        return select(self.final.measurements, "test", LIKELIHOOD)
+        return self.final.measured("test", LIKELIHOOD)
 
 
 def answer(study: Study) -> Answer:
@@ -130,7 +130,7 @@ def _candidates(study: Study) -> list[Candidate]:
     found = []
     for arm in study.arms:
         final = study.finals[arm]
-        level = statistics.estimate(select(final.measurements, "test", LIKELIHOOD))
+        level = statistics.estimate(final.measured("test", LIKELIHOOD))
         if level is not None:
             found.append(Candidate(arm, study.title(arm), final, level))
     return sorted(found, key=lambda candidate: candidate.estimate.mean)
@@ -367,7 +367,7 @@ def _costs(low: Candidate, high: Candidate) -> list[str]:
         ("throughput", "sample_images_per_second", "images/s", "sampled at {ratio} the speed of {other}"),
         ("cost", "parameters", "", "has {ratio} the parameters of {other}"),
     ):
-        rows = [select(candidate.final.measurements, split, metric) for candidate in (low, high)]
+        rows = [candidate.final.measured(split, metric) for candidate in (low, high)]
         shared = [variant for variant in variants(rows[0]) if variant in variants(rows[1])]
         if not shared:
             continue

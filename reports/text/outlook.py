@@ -12,7 +12,7 @@ from bench.core.results import RunState
 from reports.analysis import arm_forecasts, differences
 from reports.analysis.forecast import FARTHEST, Fit, Unfit, crossing
 from reports.analysis.practical import Verdict, practical_size
-from reports.analysis.results import LIKELIHOOD, select
+from reports.analysis.results import LIKELIHOOD
 from reports.analysis.statistics import variance_of_mean
 from reports.formatting import count, listing, number, quantity
 
@@ -64,7 +64,7 @@ def _in_practice(study: Study, low: str, high: str, open_order: bool) -> list[st
 
 def _seeds(study: Study, arm: str) -> np.ndarray:
     """The finite test bits/dim of an arm, one a seed."""
-    values = select(study.finals[arm].measurements, "test", LIKELIHOOD)["value"].to_numpy(dtype=float)
+    values = study.finals[arm].measured("test", LIKELIHOOD)["value"].to_numpy(dtype=float)
     finite: np.ndarray = values[np.isfinite(values)]
     return finite
 

@@ -17,7 +17,7 @@ from reports import formatting
 from reports.analysis import convergence, levels, literature, statistics
 from reports.analysis.extractor import doubtful
 from reports.analysis.reference_codes import kinds, reference_codes
-from reports.analysis.results import LIKELIHOOD, UNENDED, select
+from reports.analysis.results import LIKELIHOOD, UNENDED
 from reports.formatting import MISSING, count, plain, quantity, state_name
 
 if TYPE_CHECKING:
@@ -319,7 +319,7 @@ def final_runs(study: Study) -> Table:
     """Every final run, one row each: what it reached on test, or how it ended."""
     frame = study.counted
     frame = frame[frame["role"] == "final"].sort_values(["arm", "seed", "started"], kind="stable")
-    test = select(study.measurements, "test", LIKELIHOOD)
+    test = study.measured("test", LIKELIHOOD)
     frame = frame.merge(test[["run_id", "value", "standard_error"]], how="left", on="run_id")
     reported = {run for final in study.finals.values() for run in final.runs["run_id"]}
     rows = []
@@ -344,9 +344,9 @@ def final_runs(study: Study) -> Table:
 def training_course(study: Study) -> Table:
     """Of each reported final run when it was best and how far it had come when it stopped."""
     noted = {
-        "Clipped steps": select(study.measurements, "cost", "clipped_share"),
-        "Rescues": select(study.measurements, "cost", "rescues"),
-        "Owed to lucky noise": select(study.measurements, "validation", "selection_optimism"),
+        "Clipped steps": study.measured("cost", "clipped_share"),
+        "Rescues": study.measured("cost", "rescues"),
+        "Owed to lucky noise": study.measured("validation", "selection_optimism"),
     }
     finals = pd.concat([final.runs for final in study.finals.values()]) if study.finals else study.runs.iloc[:0]
     noted = {name: frame.drop_duplicates("run_id").set_index("run_id") for name, frame in noted.items()}
@@ -515,7 +515,7 @@ def learning_rate_stability(study: Study, arm: str) -> Table | None:
     if frame.empty:
         return None
     best = frame.loc[frame["state"] == RunState.COMPLETE, "value"].min()
-    known = select(study.measurements, "cost", "rescues")
+    known = study.measured("cost", "rescues")
     known = known[known["run_id"].isin(frame["run_id"])]
     rescued = known.loc[known["value"] > 0, "run_id"]
     rows = []
@@ -560,9 +560,9 @@ def published(study: Study) -> Table:
     ]
     unit = METRICS[known[0].metric].unit if known else ""
     for arm, final in study.finals.items():
-        level = statistics.estimate(select(final.measurements, "test", known[0].metric)) if known else None
+        level = statistics.estimate(final.measured("test", known[0].metric)) if known else None
         if level is not None:
-            weights = statistics.estimate(select(final.measurements, "cost", "parameters"))
+            weights = statistics.estimate(final.measured("cost", "parameters"))
             seen = study.histories.loc[study.histories["run_id"].isin(final.runs["run_id"]), "images"].max()
             rows.append(
                 [

@@ -20,6 +20,7 @@ from reports.analysis.findings.training import (
     warming_up,
     worse_than_uniform,
 )
+from reports.analysis.once import once
 
 if TYPE_CHECKING:
     from reports.analysis.results import Study
@@ -47,6 +48,7 @@ OF_AN_ARM = (
 """Each finds what speaks against one arm; in this order it is said."""
 
 
+@once
 def findings(study: Study) -> list[Finding]:
     """All findings of a study, alarms first."""
     curves = {curve.arm: curve for curve in bound_curves(study)}

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from reports.analysis.findings.finding import MATERIAL, Finding, finite_values, over_seeds
-from reports.analysis.results import select
 from reports.formatting import number, quantity
 
 if TYPE_CHECKING:
@@ -53,7 +52,7 @@ def effective_weights(study: Study, arm: str) -> Iterator[Finding]:
     values = finite_values(study, arm, "test", "effective_sample_size")
     if not len(values):
         return
-    rows = select(study.finals[arm].measurements, "test", "effective_sample_size")
+    rows = study.finals[arm].measured("test", "effective_sample_size")
     samples = rows["importance_samples"].dropna()
     among = f" of {int(samples.max())}" if len(samples) else ""
     mean = float(values.mean())

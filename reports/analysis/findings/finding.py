@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from reports.analysis.results import LIKELIHOOD, select
+from reports.analysis.results import LIKELIHOOD
 
 if TYPE_CHECKING:
     from reports.analysis.results import Study
@@ -27,7 +27,7 @@ class Finding:
 
 def finite_values(study: Study, arm: str, split: str, metric: str) -> np.ndarray:
     """The finite values of a metric, one a seed."""
-    values = select(study.finals[arm].measurements, split, metric)["value"]
+    values = study.finals[arm].measured(split, metric)["value"]
     finite: np.ndarray = values[np.isfinite(values)].to_numpy(dtype=float)
     return finite
 

@@ -10,7 +10,7 @@ import numpy as np
 from bench.core.metrics import COPIED_FLOOR
 from reports.analysis import statistics
 from reports.analysis.findings.finding import Finding
-from reports.analysis.results import select, variants
+from reports.analysis.results import variants
 from reports.formatting import count, number, quantity
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ def _with_interval(frame: pd.DataFrame) -> tuple[str, float, float] | None:
 
 def broken_samples(study: Study, arm: str) -> Iterator[Finding]:
     """Generated images that held a value that is not finite."""
-    rows = select(study.finals[arm].measurements, "quality", "non_finite_samples")
+    rows = study.finals[arm].measured("quality", "non_finite_samples")
     rows = rows[np.isfinite(rows["value"]) & (rows["n"] > 0)]
     broken, images = round(float((rows["value"] * rows["n"]).sum())), int(rows["n"].sum())
     if broken:
@@ -63,7 +63,7 @@ def broken_samples(study: Study, arm: str) -> Iterator[Finding]:
 def copying(study: Study, arm: str) -> Iterator[Finding]:
     """Whether samples are nearer to training images than held-out images are."""
     name = study.title(arm)
-    rows = select(study.finals[arm].measurements, "quality", "data_copying")
+    rows = study.finals[arm].measured("quality", "data_copying")
     for variant in variants(rows):
         known = _with_interval(variant.of(rows))
         if known is None:
@@ -85,9 +85,7 @@ def copying(study: Study, arm: str) -> Iterator[Finding]:
 
 def copied_text(study: Study, arm: str) -> Iterator[Finding]:
     """How much of the samples of a text stands in the training text, and whether held-out text has as much of that."""
-    rows, floors = (
-        select(study.finals[arm].measurements, "quality", metric) for metric in ("copied_share", COPIED_FLOOR)
-    )
+    rows, floors = (study.finals[arm].measured("quality", metric) for metric in ("copied_share", COPIED_FLOOR))
     for variant in variants(rows):
         known, floor = _with_interval(variant.of(rows)), variant.of(floors)
         if known is None or floor.empty:
@@ -109,7 +107,7 @@ def copied_text(study: Study, arm: str) -> Iterator[Finding]:
 def out_of_distribution(study: Study, arm: str) -> Iterator[Finding]:
     """Whether another data set is likelier than the held-out data of the model's own."""
     name = study.title(arm)
-    rows = select(study.finals[arm].measurements, "out_of_distribution", "auroc")
+    rows = study.finals[arm].measured("out_of_distribution", "auroc")
     for variant in variants(rows):
         known = _with_interval(variant.of(rows))
         if known is None:

@@ -13,7 +13,7 @@ from reports.analysis import convergence
 from reports.analysis.convergence import State
 from reports.analysis.findings.finding import MATERIAL, Finding, finite_values, gap_to_nearest
 from reports.analysis.remedies import against_no_knowledge
-from reports.analysis.results import LIKELIHOOD, select
+from reports.analysis.results import LIKELIHOOD
 from reports.analysis.selection import selected
 from reports.formatting import count, listing, number, plain, quantity, short, shortened
 
@@ -51,7 +51,7 @@ def worse_than_uniform(study: Study, arm: str) -> Iterator[Finding]:
     if not isinstance(levels, int) or levels < 2:
         return
     uniform, final = math.log2(levels), study.finals[arm]
-    rows = select(final.measurements, "test", LIKELIHOOD)
+    rows = final.measured("test", LIKELIHOOD)
     values = rows.loc[rows["unit"].isna() | (rows["unit"] == "bits/dim"), "value"].to_numpy(dtype=float)
     runs, split = count(len(values), "final run"), "test"
     if final.runs.empty and final.trial is not None:
