@@ -18,10 +18,13 @@ from bench.search.sampler import standing
 from bench.search.study_record import StudyRecord
 from bench.study.budget import TimePlan, final_evaluations
 from bench.study.config import RunConfig, TrainingConfig
-from bench.study.plan import COMPILATIONS, FINAL_SECONDS
+from bench.study.plan import COMPILATIONS
 
 LONGEST_BEGINNING = 1.1
 """Trials take at most so many times the share of an arm's search until the first rung that was planned for them."""
+MOST_LATE = 0.07
+"""Share of the study's time by which it may end late where final runs would else have less than was planned: were only
+those of the last arms cut, whose turn comes when the time is short, the arms would not be compared at equal times."""
 LEAST_SHARE = 0.5
 """Trials whose final runs would see a smaller share of what others see in their time are not continued."""
 SAVED_SECONDS = 5.0
@@ -214,7 +217,7 @@ class TimeKeeper:
 
     def _test_seconds(self, name: str, ratio: float) -> float:
         """What measuring a final run takes, where a run takes so many times as long as was planned."""
-        return (self.plan.times[name].test - FINAL_SECONDS) * ratio + FINAL_SECONDS
+        return self.plan.times[name].test * ratio + self.plan.times[name].others
 
     def decide_evaluations(self, name: str, trial: Selection, arms: Sequence[str]) -> int:
         """To which evaluation an arm's final runs are trained; once it is decided for a time, it stays.
@@ -237,7 +240,9 @@ class TimeKeeper:
         test = self._test_seconds(name, seconds / planned)
         fixed = COMPILATIONS * self.plan.times[name].first + seeds * (test + self._correction)
         weights = {arm: self.plan.times[arm].finals(seeds) for arm in arms}
-        share = (self.plan.finals_end - self.clock.seconds) * weights[name] / sum(weights.values())
+        left, kept = self.plan.finals_end - self.clock.seconds, sum(map(self._finals_seconds, arms))
+        left = max(left, min(kept, left + MOST_LATE * self.plan.seconds))
+        share = left * weights[name] / sum(weights.values())
         done = self._done(name, config.hash)
         evaluations = self._planned_evaluations(name, trial)
         found = final_evaluations(share, fixed, seconds, done, evaluations, MOST_EVALUATIONS_EXTENDED)

@@ -31,6 +31,7 @@ from bench.evaluation.sampling import Sampler
 from bench.evaluation.throughput import conditions, speed
 from bench.study.config import RunConfig
 from bench.study.definition import LEAST_EVALUATIONS
+from bench.study.plan import OPTIMISM_SAMPLES
 from bench.study.rungs import BUDGET_SHARES, budget_samples
 from bench.training.checkpoint import Checkpoint
 from bench.training.history import VALIDATION, TrainingLog
@@ -45,8 +46,6 @@ SHAPES_KEPT = 12
 """Models of different shapes whose programs stay cached, least recently used first out; final runs reuse trials'."""
 WEIGHT_BYTES_KEPT = 2**28
 """Largest size of the weights of all cached models, unless a single one exceeds it."""
-OPTIMISM_SAMPLES = 4
-"""Importance samples of the bound that estimates a final run's selection optimism under fresh noise."""
 
 OnEvaluation = Callable[[EvaluationRecord], None]
 OnRescue = Callable[[str], None]

@@ -67,7 +67,7 @@ class TimePlan:
         arms = [
             f"{name}: {format_duration(times.search)} of search{self._fewer(name)}, "
             f"{format_duration(times.finals(self.seeds))} of final runs, "
-            f"{format_duration(self.seeds * times.test)} of it to measure; {self.images[name]:,} images a run"
+            f"{format_duration(self.seeds * times.measuring)} of it to measure; {self.images[name]:,} images a run"
             for name, times in self.times.items()
         ]
         others = [f"{format_duration(self.start)} to begin", *arms]
@@ -192,12 +192,12 @@ def _too_short(bound: BoundStudy, arm: Arm, share: float, times: Times) -> Setti
     """The error of a time that an arm's shortest runs exceed."""
     settings, used = bound.settings, min(bound.info.sizes["test"], bound.settings.evaluation_images or math.inf)
     # Half of the share for training leaves room for a study worth the name.
-    room = (share / 2 - _whole(replace(times, test=0.0), bound)) / (settings.seeds * max(times.test, 1e-9))
+    room = (share / 2 - _whole(replace(times, test=0.0, others=0.0), bound)) / (settings.seeds * times.measuring)
     fewer = f", for example --evaluation-images {int(room * used)}" if FEW_IMAGES / used < room < 1 else ""
     return SettingsError(
         f"time={settings.time:g} leaves {arm.name} {max(0.0, share):.0f} s, and {_runs(bound, arm)} take "
-        f"{_whole(times, bound):.0f} s at least, {settings.seeds * times.test:.0f} s of it to measure them: give more "
-        f"time, fewer seeds or importance samples, or measure fewer images{fewer}"
+        f"{_whole(times, bound):.0f} s at least, {settings.seeds * times.measuring:.0f} s of it to measure them: give "
+        f"more time, fewer seeds or importance samples, or measure fewer images{fewer}"
     )
 
 

@@ -137,7 +137,7 @@ def test_compiling_and_measuring_trials_leave_half_of_the_search_to_train_them()
     planned = plan_time(bound, {"vae": compiled})
     times, trials = planned.times["vae"], planned.trials["vae"]
     assert 1 < trials < 8
-    of_search = planned.finals_end - planned.start - 2 * times.first - 3 * times.test
+    of_search = planned.finals_end - planned.start - 2 * times.first - 3 * times.measuring
     assert (trials - 1) * times.first < MOST_FIXED * of_search
     # All eight would have fitted, with ten steps each.
     assert 8 * times.first < of_search - 10
@@ -159,7 +159,7 @@ def test_a_test_that_takes_too_long_is_refused_with_a_number_of_images_that_woul
     number = int(str(raised.value).rpartition(" ")[2])
     fewer = bind(VAE, time=600, info=MNIST, evaluation_images=number)
     times = plan_time(fewer, {"vae": SLOW}).times["vae"]
-    assert 3 * times.test < 0.6 * (times.search + times.finals(3))
+    assert 3 * times.measuring < 0.6 * (times.search + times.finals(3))
 
 
 @pytest.mark.parametrize(
