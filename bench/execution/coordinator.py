@@ -126,11 +126,15 @@ class Coordinator:
         self._promote()
         self._tracking.bring_up_to_date()
         self._tracking.name_runless()
+        if self._keeper is not None:
+            # Before the search, which is given all the time that final runs leave.
+            before_finals()
         selected = self._search()
         configs = {name: self._config(name, trial) for name, trial in selected.items()}
         chosen = {name: {"number": each.number, "config_hash": configs[name].hash} for name, each in selected.items()}
         is_recorded = self._tracking.record_selection(chosen)
-        before_finals()
+        if self._keeper is None:
+            before_finals()
         self._finals(selected)
         self._end_work()
         self._tracking.bring_up_to_date()
@@ -200,18 +204,15 @@ class Coordinator:
         begun = {name: {each.number for each in search.attempts()} for name, search in self.study.searches.items()}
         trials = {name: max(number, len(begun[name])) if number else 0 for name, number in trials.items()}
         self._run_trials(trials, is_first=True)
-        while self._keeper.has_time_for_more_trials and self._add_trials(trials):
+        while self._add_trials(self._keeper, trials):
             pass
         self._say_promotions_left()
         return self._select()
 
-    def _add_trials(self, trials: dict[str, int]) -> bool:
-        """Run half as many trials again, in the time that is left; whether any attempt had room in it."""
-        keeper, searches = self._keeper, self.study.searches
-        # More of an arm whose trials all fail would only end the study.
-        added = {
-            name: math.ceil(number / 2) for name, number in trials.items() if keeper is not None and keeper.best(name)
-        }
+    def _add_trials(self, keeper: TimeKeeper, trials: dict[str, int]) -> bool:
+        """Run more trials in the time that is left; whether any attempt had room in it."""
+        searches = self.study.searches
+        added = {name: more for name, number in trials.items() if (more := keeper.more_trials(name, number))}
         before = sum(each.counts for name in added for each in searches[name].attempts())
         trials |= {name: trials[name] + number for name, number in added.items()}
         self.progress.expect_runs(sum(added.values()))

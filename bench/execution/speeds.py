@@ -19,7 +19,7 @@ from bench.core.logs import shorten
 from bench.data.dataset import DatasetInfo
 from bench.evaluation.cost.energy import EnergyMeter
 from bench.evaluation.likelihood import likelihood_program, log_likelihood
-from bench.runtime.backend import backend_errors
+from bench.runtime.backend import backend_errors, cores, device
 from bench.runtime.provenance import code_version, processor
 from bench.study.config import RunConfig
 from bench.study.definition import BoundStudy
@@ -73,6 +73,8 @@ def measured_speeds(bound: BoundStudy, say: Callable[[str], None]) -> dict[str, 
         "shape": list(bound.info.image_shape),
         "grey_levels": bound.info.grey_levels,
         "processor": processor(),
+        "device": device(),
+        "cores": cores(),
         "version": code_version(bound.settings.backend),
     }
     key = hashlib.sha256(json.dumps(known, sort_keys=True).encode()).hexdigest()[:16]

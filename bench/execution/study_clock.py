@@ -18,6 +18,7 @@ from bench.search.sampler import standing
 from bench.search.study_record import StudyRecord
 from bench.study.budget import TimePlan, final_evaluations
 from bench.study.config import RunConfig, TrainingConfig
+from bench.study.definition import FINALS
 from bench.study.plan import COMPILATIONS
 
 LONGEST_BEGINNING = 1.1
@@ -75,10 +76,6 @@ class TimeKeeper:
     """Of an attempt by its key, the seconds from one evaluation to the next, and those that were planned."""
     _configs: dict[tuple[str, int | None], RunConfig] = field(default_factory=dict, init=False)
     """By arm and number of the trial."""
-    _expected: tuple[float, int] | None = field(default=None, init=False)
-    """When the final runs of the arm before were expected to end, by the clock; and how many they were."""
-    _correction: float = field(default=0.0, init=False)
-    """By how many seconds a final run takes longer than was planned, by those of the arms before."""
 
     @property
     def is_over(self) -> bool:
@@ -91,12 +88,17 @@ class TimeKeeper:
         finals = sum(self._finals_seconds(name) for name in self.study.searches)
         return self.plan.finals_end - finals - self.clock.seconds
 
-    @property
-    def has_time_for_more_trials(self) -> bool:
-        """Whether a trial that takes as long as the longest so far leaves the final runs' time."""
-        attempts = [each for search in self.study.searches.values() for each in search.attempts()]
-        longest = max((each.seconds for each in attempts if each.counts), default=math.inf)
-        return self.search_seconds > longest
+    def more_trials(self, name: str, trials: int) -> int:
+        """How many trials an arm's search has time for beside so many, with those of them that are continued.
+
+        They are at most half as many. Of more, none would be continued in time, and it would have been in vain.
+        """
+        ended = [each for each in self.study.searches[name].attempts() if each.counts]
+        if not trials or self.best(name) is None or not ended:
+            return 0
+        of_a_trial = sum(each.seconds for each in ended) / len({each.number for each in ended})
+        share = self.search_seconds / len(self.study.searches)
+        return min(math.ceil(trials / 2), max(0, int(share / of_a_trial)) if of_a_trial else trials)
 
     def has_begun_enough(self, name: str, left: float) -> bool:
         """Whether trials that have taken so long leave the others' time only if no further one begins.
@@ -124,7 +126,10 @@ class TimeKeeper:
         if not left:
             return 0.0
         if (last := settled.get(number := min(left))) is not None:
-            return (targets[number] - last.reached) * self._interval_of(name, last)[0]
+            seconds, planned = self._interval_of(name, last)
+            is_whole = targets[number] >= self._planned_evaluations(name, Selection(number, last.values))
+            measuring = self.plan.times[name].selection * seconds / planned if is_whole else 0.0
+            return (targets[number] - last.reached) * seconds + measuring
         ended = [each for each in attempts if each.attempt == 1 and each.counts and each.frozen.last_step]
         by_evaluation = [each.seconds / (each.frozen.last_step or 1) for each in ended]
         return targets[number] * float(np.median(by_evaluation or [0.0]))
@@ -230,25 +235,45 @@ class TimeKeeper:
         record, seeds = self.study.record, self.plan.seeds
         config, key = self._config(name, trial), self._key(name, trial)
         if (decided := record.timed_evaluations.get(key)) is not None:
-            self._expected = None
             return decided
-        if self._expected is not None:
-            end, runs = self._expected
-            # Those that ended sooner may have been trained for less: by their patience.
-            self._correction = max(0.0, self._correction + (self.clock.seconds - end) / runs)
         seconds, planned = self._interval_seconds(name, trial)
-        test = self._test_seconds(name, seconds / planned)
-        fixed = COMPILATIONS * self.plan.times[name].first + seeds * (test + self._correction)
-        weights = {arm: self.plan.times[arm].finals(seeds) for arm in arms}
-        left, kept = self.plan.finals_end - self.clock.seconds, sum(map(self._finals_seconds, arms))
-        left = max(left, min(kept, left + MOST_LATE * self.plan.seconds))
-        share = left * weights[name] / sum(weights.values())
+        longer = self._measured_longer(arms)
+        fixed = COMPILATIONS * self.plan.times[name].first
+        fixed += seeds * (self._test_seconds(name, seconds / planned) + longer)
+        kept = {arm: self._finals_seconds(arm) + seeds * longer for arm in arms}
+        left = self.plan.finals_end - self.clock.seconds
+        # A study of one arm has nobody to be compared with at equal times.
+        late = 0.0 if len(arms) == len(self.study.searches) else MOST_LATE * self.plan.seconds
+        left = max(left, min(sum(kept.values()), left + late))
+        share = left * kept[name] / (sum(kept.values()) or 1.0)
         done = self._done(name, config.hash)
         evaluations = self._planned_evaluations(name, trial)
         found = final_evaluations(share, fixed, seconds, done, evaluations, MOST_EVALUATIONS_EXTENDED)
-        self._expected = self.clock.seconds + fixed + sum(found - each for each in done) * seconds, seeds
         record.decide_evaluations(key, found)
         return found
+
+    def _measured_longer(self, arms: Sequence[str]) -> float:
+        """By how many seconds measuring a final run took longer than was planned, in the arms before some; at least 0.
+
+        Of each arm by the run that was measured soonest, as what the others wait for is compiled for the first.
+        """
+        found = [0.0]
+        for name in [each for each in self.study.searches if each not in arms]:
+            best = self.best(name)
+            trial = Selection(None) if best is None else Selection(best.number, best.values)
+            config = self._config(name, trial)
+            measured = [self._measuring(each, config) for each in self._finals(name, config.hash)]
+            if known := [each for each in measured if each is not None]:
+                seconds, planned = self._interval_seconds(name, trial)
+                found.append(min(known) - self._test_seconds(name, seconds / planned))
+        return max(found)
+
+    def _measuring(self, final: Attempt, config: RunConfig) -> float | None:
+        """Seconds that a final run took beside its training; None where it was continued, or its checkpoint is gone."""
+        seed = derive_seed(self.study.bound.settings.seed, FINALS, final.note["seed"])
+        checkpoint = self.study.checkpoint(FINALS, final.number, config, seed)
+        records = checkpoint.records() if final.attempt == 1 else []
+        return final.seconds - records[-1].seconds if records else None
 
     def _key(self, name: str, trial: Selection) -> str:
         """Under which the record has how far a trial's final runs are trained in this time."""

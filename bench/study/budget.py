@@ -152,7 +152,9 @@ def plan_time(bound: BoundStudy, speeds: Mapping[str, Speed] | None = None) -> T
     total, speeds = bound.settings.time or 0.0, speeds or {}
     check_budget(bound)
     # Of the same length whether or not speeds were kept, so that the same command finds the same budget.
-    start = START_SECONDS + sum(CONFIGURATIONS * (each.first_seconds + MEASURING_SECONDS) for each in speeds.values())
+    measured = [_speed(bound, arm, speeds.get(arm.name)) for arm in bound.study.arms]
+    measured += [speeds[NAME]] if NAME in speeds else []
+    start = START_SECONDS + sum(CONFIGURATIONS * (each.first_seconds + MEASURING_SECONDS) for each in measured)
     usable = total - start - END_SECONDS
     reference, of_reference = _plan_reference(bound, REFERENCE_SHARE * usable, speeds.get(NAME))
     share = (usable - (0.0 if reference is None else reference.final_seconds)) / len(bound.study.arms)
@@ -165,8 +167,7 @@ def plan_time(bound: BoundStudy, speeds: Mapping[str, Speed] | None = None) -> T
 
 def _plan_arm(bound: BoundStudy, arm: Arm, share: float, measured: Speed | None) -> tuple[int, Times, int]:
     """Training images of a run, expected times and number of trials of an arm that has a share of the time."""
-    config = bound.configure(arm, middle_values(arm.sweep))
-    speed = measured or estimate_speed(config, bound.info)
+    config, speed = bound.configure(arm, middle_values(arm.sweep)), _speed(bound, arm, measured)
     least, trials = LEAST_EVALUATIONS * config.training.batch_size, bound.settings.trials
 
     def times_of(trials: int) -> Callable[[int], Times]:
@@ -182,6 +183,11 @@ def _plan_arm(bound: BoundStudy, arm: Arm, share: float, measured: Speed | None)
     # Of whole intervals, as runs see them.
     whole = bound.settings.training(arm.training, bound.info.sizes["train"], _interval(bound, arm), images).images
     return whole or images, times(images), trials
+
+
+def _speed(bound: BoundStudy, arm: Arm, measured: Speed | None) -> Speed:
+    """The measured speed of an arm, or an estimate of it."""
+    return measured or estimate_speed(bound.configure(arm, middle_values(arm.sweep)), bound.info)
 
 
 def _of_trials(bound: BoundStudy, trials: int) -> BoundStudy:
