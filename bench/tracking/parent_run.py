@@ -28,6 +28,7 @@ from bench.tracking.entries import (
     clean,
     continues,
     end_tags,
+    in_tags,
     timestamp,
 )
 from bench.tracking.location import store_from
@@ -114,7 +115,8 @@ class ParentRun:
             "mlflow.source.git.commit": str(study.provenance["commit"]),
             NOTE_TAG: study_note(study),
         }
-        self.client.log_batch(self.run_id, tags=[RunTag(name, redact(value)) for name, value in tags.items()])
+        split = {part: text for name, value in tags.items() for part, text in in_tags(name, redact(value)).items()}
+        self.client.log_batch(self.run_id, tags=[RunTag(name, value) for name, value in split.items()])
         tag = InputTag("mlflow.data.context", "all splits")
         self.client.log_inputs(self.run_id, datasets=[DatasetInput(DatasetEntity(**self._dataset()), [tag])])
 

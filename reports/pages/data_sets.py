@@ -99,7 +99,7 @@ def write_several(
     written |= {write_file(folder / each.pdf_path, each.pdf) for each in content.figures if each.pdf}
     numbers = {folder / each.numbers_path: each.numbers for each in content.figures if each.numbers is not None}
     written |= {write_csv(path, frame) for path, frame in numbers.items()}
-    remove_others([folder / "figures"], written)
+    remove_others(folder, written)
     markdown = page_as_markdown(content)
     write_file(folder / "compare.md", markdown)
     write_file(folder / "references.bib", references(studies, unescaped(markdown)))

@@ -93,6 +93,6 @@ def write_report(results: GradientResults, folder: Path) -> Path:
     for name, frame in frames.items():
         write_csv(folder / f"{name}.csv", frame)
     written = {write_file(folder / each.path, each.standalone) for each in content.figures}
-    remove_others([folder / "figures"], written)
+    remove_others(folder, written)
     write_file(folder / "report.md", page_as_markdown(content))
     return write_file(folder / "report.html", page_as_html(content))

@@ -115,8 +115,7 @@ def write_report(results: StudyResults, folder: Path, *, pdf: bool = True) -> Re
     )
     if results.reference_codes.measured:
         tables += (write_csv(folder / "tables" / "reference_codes.csv", code_table(study)),)
-    written = {*figures, *pdf_figures, *numbers, *images, *tables}
-    remove_others([folder / name for name in ("figures", "images", "tables")], written)
+    remove_others(folder, {*figures, *pdf_figures, *numbers, *images, *tables})
     return ReportPaths(
         figures=figures,
         figure_numbers=numbers,

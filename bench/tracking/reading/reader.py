@@ -28,6 +28,7 @@ from bench.core.validation import format_validation_error
 from bench.data.dataset import DatasetInfo
 from bench.tracking.connection import connect, raise_tracking_errors
 from bench.tracking.deletion import deleted_children, was_deleted
+from bench.tracking.entries import of_tags
 from bench.tracking.location import Artifacts
 from bench.tracking.reading.child import Child, Selected, download
 from bench.tracking.reading.reference_codes import read_reference_codes
@@ -64,21 +65,23 @@ def _load(client: MlflowClient, uri: str, study_id: str) -> StudyResults:
     parent = parent_run(client, uri, study_id)
     tags = parent.data.tags
     try:
-        study = _StudyTag.model_validate_json(tags["reparam.study"])
-        dataset, provenance = (_OBJECT.validate_json(tags[f"reparam.{name}"]) for name in ("dataset", "provenance"))
+        study = _StudyTag.model_validate_json(of_tags(tags, "reparam.study"))
+        dataset, provenance = (
+            _OBJECT.validate_json(of_tags(tags, f"reparam.{name}")) for name in ("dataset", "provenance")
+        )
         # Earlier versions knew images alone.
         dataset = {"kind": "image", "encoding": "", "sample_rate": None, **dataset}
         dataset["symbols"] = [chr(code) for code in _CODE_POINTS.validate_python(dataset.get("symbols", []))]
         _DATASET.validate_python({name: value for name, value in dataset.items() if name not in ("digest", "held_out")})
-        settings = _OBJECT.validate_json(tags["reparam.settings"])
+        settings = _OBJECT.validate_json(of_tags(tags, "reparam.settings"))
         selected = _SELECTED.validate_json(tags.get("reparam.selected", "{}"))
         equivalence = _EQUIVALENCE.validate_python(settings.get("equivalence", EQUIVALENCE))
         unbegun = _UNBEGUN.validate_json(tags.get(UNBEGUN_TAG, "[]"))
         promoted = _PROMOTED.validate_json(tags.get(PROMOTED_TAG, "{}"))
         won = _WON.validate_json(tags.get(WON_TAG, "[]"))
-        space = _SPACE.validate_json(tags.get("reparam.space", "{}"))
+        space = _SPACE.validate_json(of_tags({"reparam.space": "{}", **tags}, "reparam.space"))
         # Defines the user's own metrics where the file that registers them is not imported.
-        for metric in _METRIC_LIST.validate_json(tags.get("reparam.metrics", "[]")):
+        for metric in _METRIC_LIST.validate_json(of_tags({"reparam.metrics": "[]", **tags}, "reparam.metrics")):
             METRICS.setdefault(metric.name, metric)
     except (KeyError, ValueError, TypeError) as error:
         raise TrackingError(

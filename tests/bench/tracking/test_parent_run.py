@@ -38,6 +38,7 @@ from bench.evaluation.image_grid import image_grid
 from bench.study.config import RunConfig, TrainingConfig
 from bench.study.search_space import Choices, Integers, from_json, to_json
 from bench.tracking.descriptions import plain
+from bench.tracking.entries import in_tags, of_tags
 from bench.tracking.opening import open_study
 from bench.tracking.reading.listed import ListedStudy
 from bench.tracking.reading.model_runs import load_model_file, load_run
@@ -141,6 +142,30 @@ def write_run(parent, role="search", number=0, config=CONFIG, state=RunState.COM
     run.log_unavailable({"kid": "too few"})
     run.finish(state, reason)
     return uploaded(run)
+
+
+@pytest.mark.parametrize("length", [0, 1, LONGEST_TAG - 1, LONGEST_TAG, LONGEST_TAG + 1, 3 * LONGEST_TAG])
+def test_a_text_of_any_length_is_kept_in_tags(length):
+    text = "".join(chr(97 + i % 26) for i in range(length))
+    tags = in_tags("about", text)
+    assert all(len(value) <= LONGEST_TAG for value in tags.values())
+    # A longer text of before has left tags that no longer count.
+    assert of_tags({**in_tags("about", "x" * 6 * LONGEST_TAG), **tags}, "about") == text
+    if len(tags) > 1:
+        with pytest.raises(KeyError, match=r"about\.2"):
+            of_tags({"about": tags["about"]}, "about")
+
+
+def test_a_study_of_many_arms_and_values_is_read_back(tracker, uri):
+    arms = [f"arm {number}" for number in range(200)]
+    rates = Choices(tuple(0.001 + number / 1e6 for number in range(100)))
+    space = {arm: to_json({"learning_rate": rates}) for arm in arms}
+    many = replace(STUDY, arms=dict.fromkeys(arms, "vae"), swept={arm: ["learning_rate"] for arm in arms}, space=space)
+    open_study(tracker, many)
+    results = load_results(uri, many.study_id)
+    assert list(results.arms) == arms
+    assert len(json.dumps(space)) > 8_000
+    assert from_json(results.space["arm 199"]) == {"learning_rate": rates}
 
 
 def test_a_study_is_an_experiment_with_a_parent_run_that_says_what_it_is(tracker, client):

@@ -274,11 +274,29 @@ def test_a_damaged_file_of_forecasts_is_moved_aside_with_a_warning(finished, tmp
 def test_writing_again_replaces_and_leaves_no_temporary_file(finished, tmp_path):
     write_report(finished, tmp_path)
     (tmp_path / "report.html").write_text("old")
-    (tmp_path / "figures" / "response-9-vae-beta.svg").write_text("of a sweep that is no more")
+    stale, listed = tmp_path / "figures" / "response-9-vae-beta.svg", tmp_path / "files.json"
+    stale.write_text("of a sweep that is no more")
+    listed.write_text(json.dumps([*json.loads(listed.read_text()), "figures/response-9-vae-beta.svg"]))
     write_report(finished, tmp_path)
     assert (tmp_path / "report.html").read_text("utf-8").startswith("<!DOCTYPE html>")
     assert not list(tmp_path.rglob("*.tmp"))
-    assert not (tmp_path / "figures" / "response-9-vae-beta.svg").exists()
+    assert not stale.exists()
+
+
+@pytest.mark.parametrize(
+    "listed", [None, "[", "{}", '["../mine.txt", "/mine.txt", "a/../../mine.txt", 1, "images/.."]']
+)
+def test_files_of_anybody_else_stay(finished, tmp_path, listed):
+    folder = tmp_path / "paper"
+    others = [tmp_path / "mine.txt", folder / "images" / "cat.png", folder / "figures" / "plot.v2" / "a.pdf"]
+    for path in others:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("mine")
+    for _ in range(2):
+        if listed is not None:
+            (folder / "files.json").write_text(listed)
+        write_report(finished, folder, pdf=False)
+        assert [path.read_text() for path in others] == ["mine"] * 3
 
 
 def test_pdf_figures_can_be_left_out(finished, tmp_path):
