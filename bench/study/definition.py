@@ -400,9 +400,12 @@ class BoundStudy:
         names = [arm.name for arm in self.study.arms]
         if not names:
             raise SettingsError(f"{self.study.name} has no arms: it needs one or more")
-        twice = next((name for name in names if names.count(name) > 1), None)
-        if twice is not None:
-            raise SettingsError(f"two arms of {self.study.name} are called {twice!r}: give each a name, Arm(…, name=…)")
+        # Reports write the family "vae" as VAE, and some file systems and databases take VAE and vae for the same.
+        folded = [name.casefold() for name in names]
+        alike = [name for name in names if folded.count(name.casefold()) > 1][:2]
+        if alike:
+            called = " and ".join(map(repr, dict.fromkeys(alike)))
+            raise SettingsError(f"two arms of {self.study.name} are called {called}: give each a name, Arm(…, name=…)")
         for arm in self.study.arms:
             for values in _probes(arm.sweep):
                 try:

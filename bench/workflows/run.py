@@ -67,6 +67,7 @@ class StudyOutcome:
         details: what a reader must know to weigh it.
         log: the log file of the run, if this process ran it.
         unanswered: why some arms have no answer, of which no trial completed; empty where all have one.
+        ranking: the arms by test bits/dim, the lowest first; empty where none was measured, or they are not ranked.
     """
 
     results: StudyResults
@@ -75,6 +76,7 @@ class StudyOutcome:
     details: list[str]
     log: Path | None = None
     unanswered: str = ""
+    ranking: tuple[str, ...] = ()
 
     @property
     def study_id(self) -> str:
@@ -530,7 +532,8 @@ def _write(results: StudyResults, folder: Path, pdf: bool = True) -> StudyOutcom
 
     found = answer(Prepared(results))
     page = write_report(results, folder, pdf=pdf).html
-    return StudyOutcome(results, page, found.headline, found.details)
+    ranking = tuple(each.arm for each in found.ranking)
+    return StudyOutcome(results, page, found.headline, found.details, ranking=ranking)
 
 
 def _report_folder(study_id: str, output: Path) -> Path:

@@ -132,14 +132,24 @@ RESULTS: dict[tuple[str, int], list[Published]] = {
     ],
 }
 """By name of the data set and its number of grey levels, under which the publications measured it."""
+IMAGE_SHAPES = {
+    "mnist": (28, 28, 1),
+    "fashion_mnist": (28, 28, 1),
+    "cifar10": (32, 32, 3),
+    "binarized_mnist": (28, 28, 1),
+}
+"""Of the images that they measured."""
 
 
 def published(dataset: Mapping[str, object]) -> list[Published]:
     """What is known of a study's data set, the lowest first; empty where nothing is."""
     if dataset.get("kind", "image") != "image":
         return []
-    levels = dataset.get("grey_levels")
-    known = RESULTS.get((str(dataset.get("name")), int(levels) if isinstance(levels, int | float) else 0), [])
+    name, levels, shape = str(dataset.get("name")), dataset.get("grey_levels"), dataset.get("image_shape")
+    # A user's file may be called like it, and its images may have been resized.
+    if isinstance(shape, list | tuple) and tuple(shape) != IMAGE_SHAPES.get(name):
+        return []
+    known = RESULTS.get((name, int(levels) if isinstance(levels, int | float) else 0), [])
     return sorted(known, key=lambda each: each.value)
 
 

@@ -42,7 +42,6 @@ CLASSES_SHOWN = 8
 _OWN_DATA = {"image": "your.npz", "text": "your.txt", "audio": "your/recordings"}
 
 if TYPE_CHECKING:
-    from bench.core.results import StudyResults
     from bench.evaluation.metrics import Evaluation
     from bench.study.definition import StudySettings
     from bench.workflows.run import StudyOutcome
@@ -240,7 +239,7 @@ def next_steps(name: str, settings: StudySettings, outcome: StudyOutcome) -> Ite
         yield f"MLflow    {_found(f'reparam-bench ui{folder}', 'reparam-bench')}"
     else:
         yield f"MLflow    {redact(settings.tracking_uri)}"
-    yield from _serving(settings.tracking, outcome.results)
+    yield from _serving(settings.tracking, outcome)
     yield f"log       {outcome.log}"
     if settings.time is not None:
         yield f"next      the same command with --time {2 * settings.time:g}s continues the trials and final runs"
@@ -254,15 +253,13 @@ def next_steps(name: str, settings: StudySettings, outcome: StudyOutcome) -> Ite
         yield f"your data {_found(command, 'reparam-bench')}"
 
 
-def _serving(tracking: str, results: StudyResults) -> Iterator[str]:
+def _serving(tracking: str, outcome: StudyOutcome) -> Iterator[str]:
     """The commands that serve the best arm's model, and that ask it for samples, where a model is registered."""
     from bench.tracking.registry import is_registered, model_name, sample_request, serve_command
 
-    rows = results.measurements
-    finals = rows[(rows["split"] == "test") & (rows["metric"] == "bits_per_dim") & (rows["role"] == "final")]
-    arms = finals.groupby("arm")["value"].mean().sort_values().index
+    names = [model_name(outcome.study_id, arm) for arm in outcome.ranking]
     try:
-        best = next((name for arm in arms if is_registered(tracking, name := model_name(results.study_id, arm))), None)
+        best = next((name for name in names if is_registered(tracking, name)), None)
     except TrackingError as error:
         yield f"serve     not known: {error}"
         return

@@ -50,3 +50,6 @@ def test_the_lowest_comes_first_and_other_data_has_none():
     assert [each.value for each in known] == sorted(each.value for each in known)
     assert published({"name": "cifar10", "grey_levels": 2}) == []
     assert published({"name": "mine"}) == []
+    # Of a user's file that is called like it, or resized.
+    assert published({"name": "cifar10", "grey_levels": 256, "image_shape": [32, 32, 3]}) == known
+    assert published({"name": "cifar10", "grey_levels": 256, "image_shape": (16, 16, 3)}) == []
