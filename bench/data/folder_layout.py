@@ -156,6 +156,11 @@ def _find_parts(folder: Path, sought: Sought) -> dict[str, Path]:
         # Otherwise images that the user holds out would become training images.
         found = next(iter(tops.values()))
         raise DataError(f"{found} stands without a folder {folder / 'train'}; both, or neither, are accepted.")
+    if tops and has_files:
+        raise DataError(
+            f"{folder} holds {sought.noun}s beside {tops['train']}, which would be left out; splits alone, or "
+            f"{sought.noun}s without splits, are accepted."
+        )
     beside = [each for each in folders if each not in tops.values()]
     if len(tops) == 1 and (beside := [each for each in beside if any(_walk(each, folder.resolve(), sought))]):
         # It may be a class of that name, whose splits are to be made.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from pathlib import Path
 
 from bench.core.errors import DataError
@@ -60,7 +61,7 @@ def holds_numbers(path: Path) -> bool:
         DataError: it cannot be read.
     """
     try:
-        first, second = (line.split() for line in _first_lines(path))
+        first, second = (re.split(r"[\s,;]+", line.strip()) for line in _first_lines(path))
     except OSError as error:
         raise DataError(f"{path} cannot be read: {error.strerror}. A readable file is accepted.") from error
     return len(first) > 1 and any(len(line) == len(first) and all(map(_is_number, line)) for line in (first, second))

@@ -9,11 +9,15 @@ from pathlib import Path
 
 import pandas as pd
 
+from bench.core.errors import DataError
 from bench.core.file_locks import locked
 from bench.core.results import RunState, StudyResults
 from bench.study.definition import Arm, Study
 from bench.tracking.reading.model_runs import load_curve, load_run
 from bench.workflows.published_result import PublishedResult
+
+FILES = ("obtained.csv", "curves.csv")
+"""What was obtained: a row a run, and its learning curve."""
 
 
 @dataclass(frozen=True)
@@ -92,6 +96,24 @@ def _collect_run(
     return ObtainedRun(row, whole)
 
 
+def check_obtained(folder: Path) -> None:
+    """Check what :func:`append_runs` will add to, before hours of training.
+
+    Raises:
+        DataError: a file there is not as it was written.
+    """
+    for name in FILES:
+        path = folder / name
+        try:
+            if path.is_file() and "run_id" not in pd.read_csv(path, nrows=1):
+                raise ValueError("it has no column run_id")
+        except (OSError, ValueError) as error:
+            raise DataError(
+                f"{path}, which collects what was obtained, cannot be read ({error}): move it away, and the same "
+                "command writes a new one"
+            ) from error
+
+
 def append_runs(runs: Sequence[ObtainedRun], folder: Path) -> None:
     """Add runs to ``obtained.csv`` and their learning curves to ``curves.csv``, each written atomically.
 
@@ -107,7 +129,7 @@ def append_runs(runs: Sequence[ObtainedRun], folder: Path) -> None:
     rows = pd.DataFrame([each.row for each in runs])
     points = pd.concat([each.curve for each in runs])
     with locked(folder / ".lock"):
-        for name, frame in (("obtained.csv", rows), ("curves.csv", points)):
+        for name, frame in zip(FILES, (rows, points), strict=True):
             path = folder / name
             if path.is_file():
                 earlier = _read_earlier(path)

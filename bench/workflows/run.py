@@ -29,7 +29,7 @@ from bench.core.metrics import REFERENCE_MODEL_CODE
 from bench.core.results import REFERENCE_CODES, REFERENCE_MODEL, ReferenceCodes
 from bench.core.validation import format_validation_error
 from bench.data.kept import keep
-from bench.data.npz import check_arrays
+from bench.data.npz import DATA_NAMES, check_arrays
 from bench.data.npz_archive import ArraysInMemory
 from bench.data.preparation import Preparation
 from bench.data.registry import load
@@ -129,9 +129,9 @@ def run_study(
     question: str = "Which arm is the better likelihood model of this data?",
     sampler: AnySampler | None = None,
     pruner: AnyPruner | None = None,
-    extensions: Iterable[Path | str] = (),
+    extensions: Path | str | Iterable[Path | str] = (),
     quiet: bool = False,
-    log_file: Path | None = None,
+    log_file: Path | str | None = None,
     **settings: Any,
 ) -> StudyOutcome:
     """Run a study, or continue it: sweep on validation, retrain the best of each arm, measure on test, report.
@@ -164,7 +164,9 @@ def run_study(
 
     from bench.search.sampler import SearchObjects
 
-    for file in extensions:
+    if "dataset" in settings:
+        raise SettingsError(f"dataset={settings['dataset']!r}: give the data as data={settings['dataset']!r}")
+    for file in [extensions] if isinstance(extensions, str | Path) else extensions:
         load_extension(file)
     objects = SearchObjects(None if isinstance(sampler, str) else sampler, None if isinstance(pruner, str) else pruner)
     for key, value in (("sampler", sampler), ("pruner", pruner)):
@@ -180,7 +182,7 @@ def run_study(
     check_output(chosen.output)
     chosen = chosen.model_copy(update={"dataset": _dataset(data, chosen.output, chosen.preparation)})
     console = Console(soft_wrap=True, quiet=quiet)
-    outcome = run(_study(study, name, question), chosen, console, objects, log_file)
+    outcome = run(_study(study, name, question), chosen, console, objects, log_file and Path(log_file))
     if outcome.unanswered:
         raise StudyStoppedError(outcome.unanswered)
     return outcome
@@ -422,6 +424,8 @@ def _measure_reference_codes(
         session.parent.log_reference_codes(codes)
     except TrackingError as error:
         progress.say(f"the reference codes are not logged, the same command does it: {error}")
+    except MemoryError:
+        progress.say(f"the reference codes are not measured: {len(dataset.tuning.train)} images do not fit into memory")
 
 
 def _measure_reference_model(
@@ -573,7 +577,9 @@ def _dataset(data: Data, output: Path, preparation: Preparation) -> str:
     """The name or path of the data; arrays are kept as a file of the output folder, where any worker finds them."""
     if isinstance(data, str | Path):
         return str(data)
-    arrays = dict(data) if isinstance(data, Mapping) else {"images": data}
+    given = {str(name): array for name, array in data.items()} if isinstance(data, Mapping) else {"images": data}
+    # What else a file holds, such as the names of its images, is no part of the data.
+    arrays = {name: given[name] for name in given if name in DATA_NAMES} or given
     arrays = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
     # Whatever is wrong with them is an error before they are written.
     check_arrays(ArraysInMemory("the arrays", arrays, "arrays"), preparation)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 
 LIKELIHOOD = "bits_per_dim"
 UNKNOWN = "unknown"
+AS_STORED = {sys.float_info.max: math.inf, -sys.float_info.max: -math.inf}
+"""What the databases of MLflow hold in the place of infinity."""
 UNENDED = (RunState.RUNNING, RunState.INTERRUPTED)
 SPLITS = ("train", "validation", "test", "out_of_distribution", "diagnostics", "quality", "throughput", "cost")
 """Splits and groups without a split that the project measures; a user's metric may have another."""
@@ -265,7 +268,7 @@ class Study:
         """
         frame = with_schema(self.results.measurements, MEASUREMENT_COLUMNS)
         for column in ("value", "standard_error", "n", "importance_samples", "monte_carlo_error"):
-            frame[column] = pd.to_numeric(frame[column], errors="coerce")
+            frame[column] = pd.to_numeric(frame[column], errors="coerce").replace(AS_STORED)
         frame["conditions"] = frame["conditions"].astype(object).where(frame["conditions"].notna(), "").map(str)
         frame["size"] = frame["n"].where((frame["split"] == "quality") & np.isfinite(frame["n"]))
         frame = frame.sort_values("importance_samples", kind="stable", na_position="first")
@@ -378,41 +381,69 @@ class Study:
         return {arm: self._finals(arm) for arm in self.arms}
 
     def _finals(self, arm: str) -> Finals:
-        """Those of the best trial's configuration, or else of the latest configuration that has any.
-
-        Of different budgets, as in a study that is being extended, the one that has most seeds, or else the largest.
-        """
-        searched = self.trials[(self.trials["arm"] == arm) & (self.trials["state"] == RunState.COMPLETE)]
-        searched = searched.dropna(subset=["value"]).sort_values(["value", "number"], kind="stable")
-        final = self.runs[(self.runs["arm"] == arm) & (self.runs["role"] == "final")]
-        final = final[final["state"] == RunState.COMPLETE].sort_values("started", kind="stable")
+        """Those of the best trial's configuration, or else of the latest configuration that has any, of one budget."""
+        searched, final = self._searched(arm), self._complete_finals(arm)
         best = None if searched.empty else searched.iloc[0]
         if final.empty:
             return Finals(final, self.measurements.iloc[:0], best, 0, superseded=False)
-        chosen, searched_hashes = list(final["config_hash"]), list(searched["config_hash"])
-        wanted = searched_hashes[0] if searched_hashes and searched_hashes[0] in chosen else chosen[-1]
-        current = _of_one_budget(final[final["config_hash"] == wanted])
+        hashes, wanted = list(searched["config_hash"]), self._retrained(arm)
+        current = self._of_one_budget(final[final["config_hash"] == wanted])
         repeated = current["seed"].notna() & current.duplicated("seed", keep="last")
         current = current[~repeated].sort_values("seed", kind="stable")
         return Finals(
             runs=current,
             measurements=self.measurements[self.measurements["run_id"].isin(current["run_id"])],
-            trial=searched.iloc[searched_hashes.index(wanted)] if wanted in searched_hashes else None,
+            trial=searched.iloc[hashes.index(wanted)] if wanted in hashes else None,
             left_out=int(final.index.isin(self.counted.index.difference(current.index)).sum()),
-            superseded=bool(searched_hashes) and searched_hashes[0] != wanted,
+            superseded=bool(hashes) and hashes[0] != wanted,
         )
+
+    def _searched(self, arm: str) -> pd.DataFrame:
+        """The complete trials of an arm, the best first."""
+        found = self.trials[(self.trials["arm"] == arm) & (self.trials["state"] == RunState.COMPLETE)]
+        return found.dropna(subset=["value"]).sort_values(["value", "number"], kind="stable")
+
+    def _complete_finals(self, arm: str) -> pd.DataFrame:
+        """The complete final runs of an arm, as they began."""
+        final = self.runs[(self.runs["arm"] == arm) & (self.runs["role"] == "final")]
+        return final[final["state"] == RunState.COMPLETE].sort_values("started", kind="stable")
+
+    def _retrained(self, arm: str) -> Any:
+        """The configuration whose final runs are reported, of an arm that has any."""
+        searched, chosen = self._searched(arm), list(self._complete_finals(arm)["config_hash"])
+        best = None if searched.empty else searched["config_hash"].iloc[0]
+        return best if best in chosen else chosen[-1]
+
+    def _seeds_by_budget(self, runs: pd.DataFrame) -> pd.Series:
+        """How many of the seeds that are wanted some final runs have, by their budget; empty where it is not known."""
+        if "param.images" not in runs or runs["param.images"].isna().all():
+            return pd.Series(dtype=float)
+        wanted = self.results.settings.get("seeds")
+        seeds = runs.groupby(pd.to_numeric(runs["param.images"], errors="coerce"))["seed"].nunique()
+        return seeds.clip(upper=wanted) if isinstance(wanted, int) else seeds
+
+    @cached_property
+    def _common_budget(self) -> float | None:
+        """The budget of which every arm with final runs has most seeds, or else the largest; None if they share none.
+
+        In a study that is being extended each arm has final runs of several, and one of them may have failed.
+        """
+        finals = [(self._complete_finals(arm), arm) for arm in self.arms]
+        current = [each[each["config_hash"] == self._retrained(arm)] for each, arm in finals if len(each)]
+        seeds = [self._seeds_by_budget(each) for each in current]
+        shared = set[float]().union(*(each.index for each in seeds[:1])).intersection(*(each.index for each in seeds))
+        return max(shared, key=lambda images: (min(each[images] for each in seeds), images), default=None)
+
+    def _of_one_budget(self, runs: pd.DataFrame) -> pd.DataFrame:
+        """Those of the common budget, or else of that with most seeds, or of the largest: a mean is of one budget."""
+        seeds = self._seeds_by_budget(runs)
+        if seeds.empty:
+            return runs
+        budget = self._common_budget if self._common_budget in seeds.index else seeds[seeds == seeds.max()].index.max()
+        reported: pd.DataFrame = runs[pd.to_numeric(runs["param.images"], errors="coerce") == budget]
+        return reported
 
     @cached_property
     def selected(self) -> set[str]:
         """The run of each arm's selected trial."""
         return {str(final.trial["run_id"]) for final in self.finals.values() if final.trial is not None}
-
-
-def _of_one_budget(final: pd.DataFrame) -> pd.DataFrame:
-    """Those of the budget that has most seeds, or else of the largest: means are over runs of the same budget."""
-    if "param.images" not in final or final["param.images"].isna().all():
-        return final
-    images = pd.to_numeric(final["param.images"], errors="coerce")
-    seeds = final.groupby(images)["seed"].nunique()
-    reported: pd.DataFrame = final[images == seeds[seeds == seeds.max()].index.max()]
-    return reported

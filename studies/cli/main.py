@@ -509,7 +509,7 @@ def reproduce(
     from bench.checks.preflight import check_output
     from bench.data.registry import describe
     from bench.study.definition import StudySettings
-    from bench.workflows.reproduce import append_runs, collect_runs, make_study
+    from bench.workflows.reproduce import append_runs, check_obtained, collect_runs, make_study
     from bench.workflows.run import run
     from reports.pages.published import write_published
 
@@ -536,6 +536,7 @@ def reproduce(
         published.check_data(describe(own.dataset, own.preparation))
     check_output(output)
     console, folder = open_console(quiet), output / "published"
+    check_obtained(folder)
     try:
         for published, own in zip(chosen, settings, strict=True):
             outcome = run(make_study(published), own, console, log_file=log_file)
@@ -569,6 +570,7 @@ app.command(name="storage")(storage_server.command)
 def list_(tracking_uri: TrackingUri = None, output: Output = Path("runs")) -> None:
     """List the studies in a tracking store, newest first: identifier, when it began, how it ended, its question."""
     from bench.core.logs import one_line
+    from bench.core.redaction import redact
     from bench.tracking.reading.sqlite import peek_studies
 
     uri = find_tracking_store(tracking_uri, output)
@@ -578,6 +580,9 @@ def list_(tracking_uri: TrackingUri = None, output: Output = Path("runs")) -> No
         from bench.tracking.reading.studies import describe_studies
 
         known = describe_studies(uri)
+    if not known:
+        typer.echo(f"{redact(uri)} holds no study yet", err=True)
+        return
     rows = [[one_line(text) for text in each] for each in known]
     widths = [max(map(len, column)) for column in list(zip(*rows, strict=True))[:-1]]
     for row in rows:

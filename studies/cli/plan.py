@@ -159,7 +159,8 @@ def _data(bound: BoundStudy) -> Iterator[str]:
     if info.classes:
         shown = ", ".join(info.class_names[:CLASSES_SHOWN])
         more = f" and {len(info.class_names) - CLASSES_SHOWN} more" if len(info.class_names) > CLASSES_SHOWN else ""
-        yield f"labels    {info.classes} classes{': ' * bool(shown)}{shown}{more}"
+        classes = "1 class" if info.classes == 1 else f"{info.classes} classes"
+        yield f"labels    {classes}{': ' * bool(shown)}{shown}{more}"
     elif info.kind != "text":
         ways = "a sub-folder for each class" + ", or y_train," * (info.kind == "image")
         yield f"labels    none ({ways} would give them)"
@@ -173,7 +174,8 @@ def _data(bound: BoundStudy) -> Iterator[str]:
     elif info.kind == "text":
         yield "quality   of samples is measured by their trigrams, and by their runs of 20 symbols that are copies"
     elif settings.extractor == "classifier":
-        task = "classes" if info.classes else "four orientations, as there are no labels"
+        why = "all have the same label" if info.classes else "there are no labels"
+        task = "classes" if info.classes > 1 else f"four orientations, as {why}"
         yield f"quality   of samples is measured by a network that learns the {task}"
 
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from reports.analysis.findings.finding import Finding, finite_values, over_seeds
 from reports.analysis.remedies import remedies
-from reports.formatting import number, quantity
+from reports.formatting import count, number, quantity
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -46,6 +46,12 @@ def inverse(study: Study, arm: str) -> Iterator[Finding]:
     """By how many grey levels a flow and its inverse change an image."""
     name = study.title(arm)
     values = finite_values(study, arm, "diagnostics", "round_trip_error")
+    if lost := len(study.finals[arm].measured("diagnostics", "round_trip_error")) - len(values):
+        yield Finding(
+            f"{name} loses images: the inverse of the flow gives no number for a held-out image in "
+            f"{lost} of {count(lost + len(values), 'final run')}, so its likelihood is not that of what it samples.",
+            alarm=True,
+        )
     if not len(values):
         return
     worst = quantity(float(values.max()), None, "grey levels")

@@ -333,6 +333,7 @@ def test_classes_in_the_only_sub_folder_of_each_split(tmp_path: Path) -> None:
     [
         (["cats/{}.png", "dogs/{}.png", "{}.png"], r"lies beside the folder of .*; images in sub-folders, .* or no"),
         (["train/cats/{}.png", "train/{}.png"], r"lies beside the folder of .*cats"),
+        (["train/{}.png", "test/{}.png", "{}.png"], r"holds images beside .*train, which would be left out; splits"),
         (
             ["train/cats/{}.png", "train/dogs/{}.png", "test/cats/{}.png"],
             r"train/dogs is a class, and .*test has no folder 'dogs'; the same classes in every split are accepted",

@@ -99,6 +99,9 @@ def test_any_file_is_text_if_its_unit_is_given(tmp_path: Path) -> None:
 def test_numbers_keep_their_advice_and_prose_with_numbers_is_text(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"np\.loadtxt\('my\.txt'.*; --text-unit characters reads it as text\.$"):
         registry.describe(write(tmp_path, "0 1 2 3\n4 5 6 7\n"))
+    for between in (",", ", ", ";"):
+        with pytest.raises(DataError, match=r"np\.loadtxt"):
+            registry.describe(write(tmp_path, between.join("0123") + "\n" + between.join("4567") + "\n"))
     with pytest.raises(DataError, match=r"skiprows=1\); np\.savez\('my\.npz'"):
         registry.describe(write(tmp_path, "label a b c\n4 5 6 7\n"))
     assert registry.describe(write(tmp_path, "1 apple\n" * 50), SMALL).kind == "text"

@@ -10,14 +10,14 @@ import pandas as pd
 import pytest
 
 import bench.workflows.reproduce
-from bench.core.errors import SettingsError
+from bench.core.errors import DataError, SettingsError
 from bench.core.results import RunState
 from bench.data.preparation import AS_STORED
 from bench.data.registry import describe
 from bench.study.config import RunConfig, TrainingConfig
 from bench.tracking.reading.reader import load_results
 from bench.workflows.published_result import PublishedResult
-from bench.workflows.reproduce import ObtainedRun, append_runs, collect_runs, make_study
+from bench.workflows.reproduce import ObtainedRun, append_runs, check_obtained, collect_runs, make_study
 from models.glow.config import GlowConfig
 from models.vae.config import VAEConfig
 from studies.published import BURDA_EPOCHS, PUBLISHED
@@ -104,6 +104,16 @@ def test_commands_that_add_to_one_table_at_once_lose_no_run(tmp_path):
         list(pool.map(add, range(24)))
     assert set(pd.read_csv(tmp_path / "obtained.csv")["run_id"]) == {f"r{number}" for number in range(24)}
     assert len(pd.read_csv(tmp_path / "curves.csv")) == 48
+
+
+@pytest.mark.parametrize(("name", "content"), [("obtained.csv", ""), ("curves.csv", "a,b\n1,2\n")])
+def test_a_damaged_table_is_an_error_before_anything_is_trained(tmp_path, name, content):
+    check_obtained(tmp_path)
+    append_runs([ObtainedRun({"run_id": "a"}, pd.DataFrame({"run_id": ["a"]}))], tmp_path)
+    check_obtained(tmp_path)
+    (tmp_path / name).write_text(content)
+    with pytest.raises(DataError, match=rf"{name}, which collects what was obtained, cannot be read"):
+        check_obtained(tmp_path)
 
 
 def test_a_model_that_does_not_fit_the_images_is_refused(digits):

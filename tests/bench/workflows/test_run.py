@@ -615,6 +615,9 @@ def test_settings_and_arms_are_taken_as_they_are_given(asked):
         ({"sampler": optuna.samplers.TPESampler}, r"sampler=<class '.*TPESampler'>: the name of a sampler, or a "),
         ({"pruner": 3}, r"pruner=3: the name of a pruner, or a BasePruner of Optuna's"),
         ({"extensions": ["gone.py"]}, r"extension 'gone.py' does not exist"),
+        ({"extensions": "gone.py"}, r"extension 'gone.py' does not exist"),
+        ({"dataset": "mnist.npz"}, r"dataset='mnist.npz': give the data as data='mnist.npz'"),
+        ({"study": [SMALL, replace(SMALL, name="SMALL")]}, r"two arms of study are called 'small' and 'SMALL'"),
     ],
     ids=lambda value: re.sub(r"\W+", "-", str(value))[:40] if isinstance(value, str) else "",
 )

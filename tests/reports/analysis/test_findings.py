@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 import numpy as np
 import pytest
 
@@ -212,6 +214,16 @@ def test_nothing_to_say_of_old_results(finished):
 def test_values_that_are_not_finite_raise_nothing(study):
     for metric in ("collapsed_share", "round_trip_error", "condition_number", "data_copying", "auroc"):
         findings(Study(changed(study, metric, [np.nan, np.inf, np.nan])))
+
+
+@pytest.mark.parametrize(
+    ("values", "lost"), [([0.1, np.nan, 0.2], 1), ([np.inf] * 3, 3), ([sys.float_info.max, 0.1, 0.1], 1)]
+)
+def test_an_inverse_that_gives_no_number_loses_images(study, values, lost):
+    """A database of MLflow keeps infinity as the largest number."""
+    found = texts(changed(study, "round_trip_error", values), alarm=True)
+    (text,) = [text for text in found if text.startswith("Glow loses images")]
+    assert f"gives no number for a held-out image in {lost} of 3 final runs" in text
 
 
 @pytest.mark.parametrize(

@@ -146,6 +146,27 @@ def test_final_runs_are_reported_of_one_budget(empty, extended, reported):
     assert final.left_out == (1 if extended == 1 else 0)
 
 
+@pytest.mark.parametrize(
+    ("seeds", "vae", "glow", "reported"),
+    [
+        # One of the larger budget failed: both arms are reported at the smaller one, which is complete.
+        (2, {8000: 2, 16000: 1}, {8000: 2, 16000: 2}, {"vae": 8000, "glow": 8000}),
+        (2, {8000: 2, 16000: 2}, {8000: 2, 16000: 2}, {"vae": 16000, "glow": 16000}),
+        # More seeds than are wanted now do not speak for a smaller budget.
+        (2, {8000: 3, 16000: 2}, {8000: 3, 16000: 2}, {"vae": 16000, "glow": 16000}),
+        # Of a study that has a time each arm has its own.
+        (2, {8000: 2, 16000: 1}, {900: 1, 1800: 2}, {"vae": 8000, "glow": 1800}),
+    ],
+)
+def test_arms_are_reported_at_a_budget_that_they_share(empty, seeds, vae, glow, reported):
+    for arm, budgets in (("vae", vae), ("glow", glow)):
+        for attempt, (images, number) in enumerate(budgets.items(), start=1):
+            for seed in range(number):
+                empty.run(arm, "final", seed=seed, param_images=images, config_hash=arm, attempt=attempt)
+    finals = Study(empty.results(settings={"seeds": seeds})).finals
+    assert {arm: set(finals[arm].runs["param.images"]) for arm in finals} == {a: {n} for a, n in reported.items()}
+
+
 def test_what_failed_before_it_had_a_run_is_counted_with_its_reason(empty):
     for number in range(2):
         empty.run("vae", "search", number=number)
