@@ -10,7 +10,7 @@ from typing import Annotated, Any, Self
 from pydantic import Field
 
 from bench.study.config import TrainingConfig
-from bench.study.definition import Arm, Study, StudySettings
+from bench.study.definition import BUDGETS, Arm, Study, StudySettings
 from models.vae.config import VAEConfig
 
 NAME = "gradient_estimators"
@@ -116,6 +116,10 @@ class GradientSettings(StudySettings):
 
     @property
     def fingerprint(self) -> str:
-        """A hash of the settings that determine the measurements beside training."""
-        own: dict[str, Any] = self.model_dump(include={"draws", "gradient_draws", "gradient_images", "seed", "smoke"})
-        return hashlib.sha256(json.dumps(own, sort_keys=True).encode()).hexdigest()[:8]
+        """A hash of the settings that determine the measurements beside training, and of its budget.
+
+        A longer training of the same study leaves other weights, at which gradients are measured.
+        """
+        own = {"draws", "gradient_draws", "gradient_images", "seed", "smoke", *BUDGETS}
+        known: dict[str, Any] = self.model_dump(include=own, mode="json")
+        return hashlib.sha256(json.dumps(known, sort_keys=True).encode()).hexdigest()[:8]

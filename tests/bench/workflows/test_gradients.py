@@ -171,7 +171,8 @@ def test_each_estimator_is_an_arm_of_a_name_of_its_own_of_which_nothing_is_swept
 
 
 def test_what_changes_the_numbers_beside_training_has_a_fingerprint_of_its_own():
-    changes = ({}, {"seed": 1}, {"draws": 128}, {"gradient_draws": 64}, {"gradient_images": 4}, {"smoke": True})
+    own = ({"seed": 1}, {"draws": 128}, {"gradient_draws": 64}, {"gradient_images": 4}, {"smoke": True})
+    changes = ({}, *own, {"images": 300_000})
     prints = {GradientSettings.from_options(each).fingerprint for each in changes}
     assert len(prints) == len(changes)
     assert GradientSettings.from_options({"output": "elsewhere", "workers": 2}).fingerprint in prints
