@@ -1,9 +1,15 @@
-"""Digests by which a file is known again."""
+"""Digests by which a file, or a value, is known again."""
 
 from __future__ import annotations
 
 import hashlib
+import json
 from pathlib import Path
+
+
+def json_digest(value: object) -> str:
+    """The SHA-256 of a value as JSON, whose order of keys does not count, in hexadecimal digits."""
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
 
 
 def file_digest(path: Path) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import warnings
 from pathlib import Path
 
@@ -10,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from bench.core.errors import DataError
+from bench.core.files import replacing
 from bench.data import npz
 from bench.data.cache import cache_folder, download_error, download_lock
 from bench.data.dataset import Dataset, DatasetInfo, Split
@@ -94,13 +94,8 @@ def _parse(file: Path) -> npt.NDArray[np.uint8]:
 def _save(file: Path, splits: dict[str, Split]) -> None:
     """Write an .npz file atomically."""
     train, validation, test = (splits[split].images for split in SPLITS)
-    unfinished = file.with_name(f"{file.name}.{os.getpid()}.tmp")
     try:
-        try:
-            with unfinished.open("wb") as stream:
-                np.savez_compressed(stream, x_train=train, x_validation=validation, x_test=test)
-            unfinished.replace(file)
-        finally:
-            unfinished.unlink(missing_ok=True)
+        with replacing(file) as unfinished, unfinished.open("wb") as stream:
+            np.savez_compressed(stream, x_train=train, x_validation=validation, x_test=test)
     except OSError as error:
         warnings.warn(f"{file} cannot be written ({error}): the text files are parsed every time.", stacklevel=3)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import re
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
@@ -13,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from bench.core.errors import DataError
+from bench.core.files import replacing
 from bench.core.private_files import make_private
 from bench.data.npz_archive import ArrayFile
 
@@ -30,10 +30,8 @@ def keep(arrays: Arrays, output: Path) -> Path:
     path = output / "data" / digest[:12] / "arrays.npz"
     if not path.is_file():
         make_private(path.parent)
-        unfinished = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-        with unfinished.open("wb") as file:
+        with replacing(path) as unfinished, unfinished.open("wb") as file:
             np.savez(file, allow_pickle=False, **arrays)
-        unfinished.replace(path)
     elif not _holds(path, digest):
         raise DataError(
             f"{path}, which keeps the arrays that the study was given, was altered: remove it, and the same call "

@@ -5,7 +5,6 @@ python -m bench.execution.backend_choice BACKEND < JOB      # measures one backe
 
 from __future__ import annotations
 
-import hashlib
 import json
 import sys
 from collections.abc import Callable
@@ -14,8 +13,10 @@ from typing import Annotated, Any
 
 from pydantic import Field, TypeAdapter, ValidationError
 
+from bench.core.digests import json_digest
 from bench.core.errors import SettingsError
 from bench.core.file_locks import locked
+from bench.core.files import write_file
 from bench.runtime.backend import BACKENDS, installed_backends, select_backend
 from bench.runtime.backend_process import run_on_backend
 from bench.runtime.provenance import code_version, processor
@@ -52,7 +53,7 @@ def choose_backend(bound: BoundStudy, say: Callable[[str], None]) -> str:
         "processor": processor(),
         "versions": [code_version(name) for name in installed],
     }
-    key = hashlib.sha256(json.dumps(known, sort_keys=True).encode()).hexdigest()[:16]
+    key = json_digest(known)[:16]
     path = bound.settings.output / "backends.json"
     path.parent.mkdir(parents=True, exist_ok=True)
     with locked(path.with_name(f"{path.name}.lock")):
@@ -60,9 +61,7 @@ def choose_backend(bound: BoundStudy, say: Callable[[str], None]) -> str:
         if key not in kept:
             say(f"measuring which of {', '.join(installed)} is faster here, which takes a minute")
             kept[key] = _measure_backends(bound, installed, job)
-            unfinished = path.with_suffix(".new")
-            unfinished.write_text(json.dumps(kept, indent=1))
-            unfinished.replace(path)
+            write_file(path, json.dumps(kept, indent=1))
     expected = kept[key]
     if not set(expected) <= set(installed):
         raise _damaged(path, f"it names {', '.join(sorted(set(expected) - set(installed)))}")

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import logging
 import math
 import time
@@ -13,8 +11,10 @@ from typing import Any
 import numpy as np
 from pydantic import TypeAdapter, ValidationError
 
+from bench.core.digests import json_digest
 from bench.core.errors import SettingsError
 from bench.core.file_locks import locked
+from bench.core.files import write_file
 from bench.core.logs import shorten
 from bench.data.dataset import DatasetInfo
 from bench.evaluation.cost.energy import EnergyMeter
@@ -77,7 +77,7 @@ def measured_speeds(bound: BoundStudy, say: Callable[[str], None]) -> dict[str, 
         "cores": cores(),
         "version": code_version(bound.settings.backend),
     }
-    key = hashlib.sha256(json.dumps(known, sort_keys=True).encode()).hexdigest()[:16]
+    key = json_digest(known)[:16]
     path = bound.settings.output / FILE
     path.parent.mkdir(parents=True, exist_ok=True)
     with locked(path.with_name(f"{path.name}.lock")):
@@ -96,9 +96,7 @@ def measured_speeds(bound: BoundStudy, say: Callable[[str], None]) -> dict[str, 
                 raise SettingsError(
                     f"the speed of {missing} could not be measured: give epochs or images as the budget"
                 )
-            unfinished = path.with_suffix(".new")
-            unfinished.write_bytes(_KEPT.dump_json(kept, indent=1))
-            unfinished.replace(path)
+            write_file(path, _KEPT.dump_json(kept, indent=1))
     for name, speed in kept[key].items():
         rate = configs[name][-1].training.batch_size / speed.step_seconds
         say(

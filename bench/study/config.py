@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from bench.core.digests import json_digest
 from bench.core.errors import SettingsError
 from bench.core.validation import format_validation_error
 from bench.study.search_space import decode
@@ -149,8 +148,7 @@ class RunConfig(BaseModel):
         begins with the steps of the shorter one.
         """
         parts = {"model": self.model.identity, "training": self.training.identity}
-        canonical = json.dumps({**self.model_dump(mode="json"), **parts}, sort_keys=True)
-        return hashlib.sha256(canonical.encode()).hexdigest()[:12]
+        return json_digest({**self.model_dump(mode="json"), **parts})[:12]
 
     @property
     def without_budget(self) -> dict[str, Any]:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
@@ -22,6 +20,7 @@ from pydantic import (
 )
 from pydantic.dataclasses import dataclass as checked_dataclass
 
+from bench.core.digests import json_digest
 from bench.core.errors import SettingsError
 from bench.core.results import EQUIVALENCE, Equivalence
 from bench.core.validation import format_validation_error, validate_settings
@@ -509,7 +508,7 @@ class BoundStudy:
                 },
             ),
         }
-        fingerprint = hashlib.sha256(json.dumps(determining, sort_keys=True).encode()).hexdigest()[:8]
+        fingerprint = json_digest(determining)[:8]
         return f"{self.study.name}-{self.info.name}-{fingerprint}"
 
     def _arm_identity(self, arm: Arm) -> dict[str, Any]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import tempfile
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -11,6 +10,7 @@ from pathlib import Path
 import pandas as pd
 
 from bench.core.errors import SettingsError, TrackingError
+from bench.core.files import write_file
 from bench.core.logs import shorten
 from bench.core.metrics import METRICS
 from bench.core.results import EvaluationRecord
@@ -143,21 +143,13 @@ def write_evaluation(evaluation: Evaluation, info: DatasetInfo, folder: Path) ->
     """
     check_folder(folder, *EVALUATION_FOLDERS)
     for name, table in evaluation.tables.items():
-        _write(folder / "tables" / f"{name}.csv", table.to_csv(index=False).encode())
+        write_file(folder / "tables" / f"{name}.csv", table.to_csv(index=False).encode())
     sequences = sequence_files(evaluation.tables, info)
     for earlier in (folder / SEQUENCE_FOLDER).glob("*"):
         if f"{SEQUENCE_FOLDER}/{earlier.name}" not in sequences:
             earlier.unlink()
     for name, content in sequences.items():
-        _write(folder / name, content)
+        write_file(folder / name, content)
     for picture in evaluation.pictures:
-        _write(folder / "images" / f"{picture.kind}.png", picture.png)
-    return _write(folder / "measurements.csv", measurements_frame(evaluation, info).to_csv(index=False).encode())
-
-
-def _write(path: Path, content: bytes) -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    temporary.write_bytes(content)
-    temporary.replace(path)
-    return path
+        write_file(folder / "images" / f"{picture.kind}.png", picture.png)
+    return write_file(folder / "measurements.csv", measurements_frame(evaluation, info).to_csv(index=False).encode())

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +10,7 @@ import pandas as pd
 
 from bench.core.errors import DataError
 from bench.core.file_locks import locked
+from bench.core.files import replacing
 from bench.core.results import RunState, StudyResults
 from bench.study.definition import Arm, Study
 from bench.tracking.reading.model_runs import load_curve, load_run
@@ -134,9 +134,8 @@ def append_runs(runs: Sequence[ObtainedRun], folder: Path) -> None:
             if path.is_file():
                 earlier = _read_earlier(path)
                 frame = pd.concat([earlier[~earlier["run_id"].isin(frame["run_id"])], frame])
-            temporary = path.with_name(f".{name}.{os.getpid()}.tmp")
-            frame.to_csv(temporary, index=False)
-            temporary.replace(path)
+            with replacing(path) as temporary:
+                frame.to_csv(temporary, index=False)
 
 
 def _read_earlier(path: Path) -> pd.DataFrame:

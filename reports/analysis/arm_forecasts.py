@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 
+from bench.core.digests import json_digest
 from reports.analysis.convergence import ended_by_itself
 from reports.analysis.curves import final_curves
 from reports.analysis.forecast import FARTHEST, Fit, Unfit, fit
@@ -77,9 +76,9 @@ def _identity(study: Study, arm: str) -> dict[str, str]:
     known = {
         name: value for name, value in _parameters(study, arm).items() if name.removeprefix("training.") not in LONGER
     }
-    text = json.dumps([known, plain(study.results.dataset.get("digest"))], sort_keys=True)
+    found = [known, plain(study.results.dataset.get("digest"))]
     seeds = " ".join(plain(seed) for seed in study.finals[arm].runs["seed"])
-    return {"arm": arm, "configuration": hashlib.sha256(text.encode()).hexdigest()[:12], "seeds": seeds}
+    return {"arm": arm, "configuration": json_digest(found)[:12], "seeds": seeds}
 
 
 def read(path: Path) -> pd.DataFrame:

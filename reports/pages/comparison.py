@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
+from bench.core.files import write_file
 from reports import formatting
 from reports.formatting import plain, quantity
-from reports.pages.files import write_file
 from reports.pages.templates import markdown
 from reports.text import tables
 from reports.text.tables import Cell, Table

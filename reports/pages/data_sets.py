@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
+from bench.core.files import write_file
 from bench.core.sequences import unit_of
 from reports.exports.bibtex import references
 from reports.figures import data_sets as figures
@@ -13,7 +14,7 @@ from reports.figures.drawing import draw_each
 from reports.figures.styles import arm_styles
 from reports.formatting import listing, unescaped
 from reports.pages.document import Block, Document, Figures, Glossary, Headline, Items, Section
-from reports.pages.files import remove_others, write_csv, write_file
+from reports.pages.files import remove_others, write_csv
 from reports.pages.templates import page_as_html, page_as_markdown
 from reports.text import data_sets as text
 from reports.units import in_unit_of

@@ -1,15 +1,15 @@
-"""Files that are written whole or not at all."""
+"""The files of a report."""
 
 from __future__ import annotations
 
 import json
-import os
 import re
-from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from bench.core.files import replacing, write_file
+
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable
     from pathlib import Path
 
     import pandas as pd
@@ -19,31 +19,11 @@ FILES = "files.json"
 _IN_A_FOLDER = re.compile(r"[a-z]+/(?!\.)[^/\\]+")
 
 
-def write_file(path: Path, content: str | bytes) -> Path:
-    """Write a file whole or not at all, its folder made if need be; returns ``path``."""
-    data = content if isinstance(content, bytes) else content.encode("utf-8", "backslashreplace")
-    with replacing(path) as temporary:
-        temporary.write_bytes(data)
-    return path
-
-
 def write_csv(path: Path, frame: pd.DataFrame) -> Path:
     """Write a frame as CSV; returns ``path``."""
     with replacing(path) as temporary:
         frame.to_csv(temporary, index=False, lineterminator="\n", encoding="utf-8", errors="backslashreplace")
     return path
-
-
-@contextmanager
-def replacing(path: Path) -> Iterator[Path]:
-    """A temporary file, to be written, that becomes ``path`` if all goes well; its folder is made if need be."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        yield temporary
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def remove_others(folder: Path, written: Iterable[Path]) -> None:

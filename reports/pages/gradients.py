@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from bench.core.files import write_file
 from reports.analysis.gradients import verdicts
 from reports.figures import gradients as figures
 from reports.figures.drawing import draw_each
@@ -18,7 +19,7 @@ from reports.pages.document import (
     Section,
     provenance,
 )
-from reports.pages.files import remove_others, write_csv, write_file
+from reports.pages.files import remove_others, write_csv
 from reports.pages.templates import page_as_html, page_as_markdown
 from reports.text import gradients as text
 

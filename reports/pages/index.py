@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from reports.pages.files import write_file
+from bench.core.files import write_file
 from reports.pages.templates import html, own_file
 
 if TYPE_CHECKING:

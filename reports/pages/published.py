@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
+from bench.core.files import write_file
 from reports import formatting
 from reports.figures import matplotlib as static
 from reports.figures import svg
 from reports.figures.grammar import Axis, Figure, Line, Panel, Points, Rule
 from reports.figures.styles import HUES
 from reports.formatting import quantity, tick
-from reports.pages.files import write_file
 from reports.pages.templates import markdown
 
 if TYPE_CHECKING:

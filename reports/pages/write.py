@@ -10,6 +10,7 @@ from pyarrow import Table
 from pyarrow.csv import WriteOptions
 from pyarrow.csv import write_csv as write_rows
 
+from bench.core.files import replacing, write_file
 from bench.core.results import HISTORY_COLUMNS, MEASUREMENT_COLUMNS, RUN_COLUMNS, TABLES
 from reports.analysis import arm_forecasts
 from reports.analysis.reference_codes import code_table
@@ -18,7 +19,7 @@ from reports.exports.answer import answer_json
 from reports.exports.bibtex import references
 from reports.exports.latex import latex_tables
 from reports.formatting import unescaped
-from reports.pages.files import remove_others, replacing, write_csv, write_file
+from reports.pages.files import remove_others, write_csv
 from reports.pages.study import page_of
 from reports.pages.templates import page_as_html, page_as_markdown
 from reports.text.contents import Contents

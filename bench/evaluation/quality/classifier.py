@@ -7,19 +7,20 @@ from __future__ import annotations
 
 import hashlib
 import json
-import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import keras
 import numpy as np
 import numpy.typing as npt
 
+from bench.core.digests import json_digest
 from bench.core.errors import DataError
 from bench.core.file_locks import locked
+from bench.core.files import replacing, write_file
 from bench.core.sequences import Kind
 from bench.data.dataset import Images, Labels, Split, TuningData
 from bench.data.npz_archive import ArrayFile
@@ -234,7 +235,7 @@ def _accuracy(classifier: keras.Model, data: TuningData, with_labels: bool) -> A
 
 def _record_digest(written: Mapping[str, Any]) -> str:
     """SHA-256 of a record as it is written, without its own digest."""
-    return hashlib.sha256(json.dumps(written, sort_keys=True).encode()).hexdigest()
+    return json_digest(written)
 
 
 def _make_folder(stem: Path) -> None:
@@ -257,24 +258,11 @@ def _save(weights_file: Path, record_file: Path, weights: Weights, record: _Reco
     written = asdict(record)
     text = json.dumps(written | {"record_digest": _record_digest(written)}, indent=2) + "\n"
     try:
-        _replace(weights_file, lambda file: np.savez(file, *weights))
-        _replace(record_file, lambda file: file.write(text.encode()))
+        with replacing(weights_file) as unfinished, unfinished.open("wb") as file:
+            np.savez(file, *weights)
+        write_file(record_file, text)
     except OSError as error:
         raise DataError(f"the classifier cannot be kept in {weights_file.parent}: {error}.") from error
-
-
-def _replace(path: Path, write: Callable[[IO[bytes]], Any]) -> None:
-    """Write a file atomically."""
-    with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}-", delete=False) as file:
-        temporary = Path(file.name)
-        try:
-            write(file)
-            file.close()
-            temporary.chmod(0o644)
-            temporary.replace(path)
-        except BaseException:
-            temporary.unlink(missing_ok=True)
-            raise
 
 
 def _load(weights_file: Path, record_file: Path, classifier: keras.Model, data_digest: str) -> tuple[Weights, _Record]:

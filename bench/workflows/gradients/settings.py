@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from dataclasses import dataclass
 from typing import Annotated, Any, Self
 
 from pydantic import Field
 
+from bench.core.digests import json_digest
 from bench.study.config import TrainingConfig
 from bench.study.definition import BUDGETS, Arm, Study, StudySettings
 from models.vae.config import VAEConfig
@@ -122,4 +121,4 @@ class GradientSettings(StudySettings):
         """
         own = {"draws", "gradient_draws", "gradient_images", "seed", "smoke", *BUDGETS}
         known: dict[str, Any] = self.model_dump(include=own, mode="json")
-        return hashlib.sha256(json.dumps(known, sort_keys=True).encode()).hexdigest()[:8]
+        return json_digest(known)[:8]

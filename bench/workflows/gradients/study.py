@@ -13,6 +13,7 @@ from pathlib import Path
 import pandas as pd
 from rich.console import Console
 
+from bench.core.files import replacing
 from bench.core.gradient_results import HISTORY_COLUMNS, RUN_COLUMNS, VAE_COLUMNS, ClosedForms, GradientResults
 from bench.core.results import RunState, StudyResults
 from bench.core.seeds import derive_seed
@@ -171,6 +172,5 @@ def _each_run(settings: GradientSettings, results: StudyResults) -> list[tuple[T
 
 
 def _write(frame: pd.DataFrame, file: Path) -> None:
-    unfinished = file.with_suffix(".tmp")
-    frame.to_csv(unfinished, index=False)
-    unfinished.replace(file)
+    with replacing(file) as unfinished:
+        frame.to_csv(unfinished, index=False)
