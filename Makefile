@@ -1,6 +1,6 @@
 # `make study` and `make test` set everything up by themselves, inside this folder.
 .DEFAULT_GOAL := help
-.PHONY: help study test test-slow test-faults test-peers lint audit ui report screenshots benchmark-report \
+.PHONY: help study test test-slow test-faults test-peers lint style types audit ui report screenshots benchmark-report \
 	benchmark-forecasts benchmark-scaling benchmark-memory benchmark-peers benchmark-recipes benchmark-study \
 	benchmark-accelerator lock clean
 SHELL := /bin/bash
@@ -21,7 +21,8 @@ help: ## Show what can be made
 study: $(INSTALLED) ## Run the flagship study, VAE against Glow on the bundled digits, to its report
 	$(BIN)/reparam-bench study vae_vs_glow
 
-test: $(INSTALLED) lint audit ## Run the linters, the audit and the tests, on TensorFlow and on JAX
+test: $(INSTALLED) ## Run the linters, the audit and the tests, on TensorFlow and on JAX
+	@$(MAKE) --no-print-directory -j2 types style audit
 	KERAS_BACKEND=tensorflow $(BIN)/python -m pytest -m 'not slow and not faults' -n 2 --dist loadfile --no-loadscope-reorder
 	KERAS_BACKEND=jax $(BIN)/python -m pytest -m 'backend and not slow' -n 2 --dist loadfile --no-loadscope-reorder
 
@@ -37,11 +38,15 @@ test-peers: $(INSTALLED) $(PEERS) ## Compare with other packages on PyTorch, ins
 	KERAS_BACKEND=tensorflow .venv-peers/bin/python -m pytest tests/peers
 	KERAS_BACKEND=jax .venv-peers/bin/python -m pytest tests/peers
 
-lint: $(INSTALLED) ## Check style, types and which folder imports which
+lint: style types ## Check style, types and which folder imports which
+
+style: $(INSTALLED)
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
-	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo --cache-dir .ruff_cache/imports
+
+types: $(INSTALLED)
+	$(BIN)/mypy
 
 audit: $(INSTALLED) ## Look the locked dependencies up among known vulnerabilities
 	$(BIN)/python tests/audit.py
