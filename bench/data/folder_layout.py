@@ -156,7 +156,7 @@ def _find_parts(folder: Path, sought: Sought) -> dict[str, Path]:
         # Otherwise images that the user holds out would become training images.
         found = next(iter(tops.values()))
         raise DataError(f"{found} stands without a folder {folder / 'train'}; both, or neither, are accepted.")
-    if tops and has_files:
+    if tops and has_files and sought != TEXT:  # a README beside a text's parts is none of them
         raise DataError(
             f"{folder} holds {sought.noun}s beside {tops['train']}, which would be left out; splits alone, or "
             f"{sought.noun}s without splits, are accepted."

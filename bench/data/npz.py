@@ -50,7 +50,9 @@ _LABEL_NAMES = {
 }
 MOST_LISTED = 12
 """Largest number of array names in an error."""
-DATA_NAMES = frozenset(name for names in (*_IMAGE_NAMES.values(), *_LABEL_NAMES.values()) for name in names)
+DATA_NAMES = frozenset(
+    ["grey_levels", *(name for names in (*_IMAGE_NAMES.values(), *_LABEL_NAMES.values()) for name in names)]
+)
 """The arrays of a file that are read where it holds several."""
 _ACCEPTED = "x_train (with optional x_validation and x_test), or images alone"
 

@@ -85,6 +85,7 @@ def _first_lines(path: Path) -> list[str]:
 def _recipe(path: Path, separator: str | None) -> str:
     """What to type for a file of numbers, one image a line, perhaps with names above and a label before them."""
     lines = _first_lines(path)
+    separator = separator or next((each for each in ",;" if each in lines[0]), None)
     fields = lines[0].split(separator)
     named = not all(map(_is_number, fields))
     options = f", delimiter={separator!r}" * (separator is not None) + ", skiprows=1" * named

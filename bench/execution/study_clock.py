@@ -243,9 +243,10 @@ class TimeKeeper:
         kept = {arm: self._finals_seconds(arm) + seeds * longer for arm in arms}
         left = self.plan.finals_end - self.clock.seconds
         # A study of one arm has nobody to be compared with at equal times.
-        late = 0.0 if len(arms) == len(self.study.searches) else MOST_LATE * self.plan.seconds
-        left = max(left, min(sum(kept.values()), left + late))
-        share = left * kept[name] / (sum(kept.values()) or 1.0)
+        late = 0.0 if len(self.study.searches) == 1 else MOST_LATE * self.plan.seconds
+        needed = sum(kept.values())
+        left = max(left, min(needed, left + late))
+        share = left * kept[name] / needed if left < needed else kept[name] + (left - needed) / len(arms)
         done = self._done(name, config.hash)
         evaluations = self._planned_evaluations(name, trial)
         found = final_evaluations(share, fixed, seconds, done, evaluations, MOST_EVALUATIONS_EXTENDED)
@@ -255,7 +256,7 @@ class TimeKeeper:
     def _measured_longer(self, arms: Sequence[str]) -> float:
         """By how many seconds measuring a final run took longer than was planned, in the arms before some; at least 0.
 
-        Of each arm by the run that was measured soonest, as what the others wait for is compiled for the first.
+        Of each arm by the run that was measured soonest, as programs are compiled for the first.
         """
         found = [0.0]
         for name in [each for each in self.study.searches if each not in arms]:
@@ -265,7 +266,8 @@ class TimeKeeper:
             measured = [self._measuring(each, config) for each in self._finals(name, config.hash)]
             if known := [each for each in measured if each is not None]:
                 seconds, planned = self._interval_seconds(name, trial)
-                found.append(min(known) - self._test_seconds(name, seconds / planned))
+                compiling = (COMPILATIONS - 1) * self.plan.times[name].first if len(known) == 1 else 0.0
+                found.append(min(known) - compiling - self._test_seconds(name, seconds / planned))
         return max(found)
 
     def _measuring(self, final: Attempt, config: RunConfig) -> float | None:

@@ -15,7 +15,6 @@ from bench.tracking.schema import (
     DETAILS_TAG,
     ERROR_SUFFIX,
     HEADLINE,
-    LONGEST_TAG,
     MAX_VALUE_LENGTH,
     MONTE_CARLO_SUFFIX,
     NOTE_TAG,
@@ -47,27 +46,6 @@ def as_metrics_and_tags(measurements: Sequence[Measurement]) -> tuple[dict[str, 
             **({"conditions": clean(row.conditions)} if row.conditions else {}),
         }
     return metrics, {f"{DETAILS_TAG}{split}": json.dumps(known) for split, known in details.items()}
-
-
-def in_tags(name: str, text: str) -> dict[str, str]:
-    """A text as a tag ``name``, and what is longer than a tag may be in ``name.2``, ``name.3`` and so on.
-
-    A tag that is full is continued by the next one, so that those of an earlier, longer text are not read.
-    """
-    parts = [text[start : start + LONGEST_TAG] for start in range(0, len(text) + 1, LONGEST_TAG)]
-    return {name if number == 1 else f"{name}.{number}": part for number, part in enumerate(parts, start=1)}
-
-
-def of_tags(tags: Mapping[str, str], name: str) -> str:
-    """The text that :func:`in_tags` made tags of.
-
-    Raises:
-        KeyError: there is no such tag, or one that continues it is missing.
-    """
-    parts = [tags[name]]
-    while len(parts[-1]) == LONGEST_TAG:
-        parts.append(tags[f"{name}.{len(parts) + 1}"])
-    return "".join(parts)
 
 
 def headline_metrics(values: Mapping[str, float], suffix: str = "") -> dict[str, float]:

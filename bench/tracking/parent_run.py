@@ -28,11 +28,11 @@ from bench.tracking.entries import (
     clean,
     continues,
     end_tags,
-    in_tags,
     timestamp,
 )
 from bench.tracking.location import store_from
 from bench.tracking.logged_run import LoggedRun
+from bench.tracking.long_tags import in_tags
 from bench.tracking.model_run import ModelRun
 from bench.tracking.outbox.outbox import Outbox
 from bench.tracking.outbox.records import Creation

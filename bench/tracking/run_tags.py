@@ -12,7 +12,6 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from bench.core.errors import DisagreementError
 from bench.core.logs import shorten
 from bench.core.results import RunState
-from bench.tracking.entries import of_tags
 
 PREFIX = "reparam."
 
@@ -90,7 +89,7 @@ def read_json(run_id: str, tags: Mapping[str, str], name: str, default: Any) -> 
         DisagreementError: it is not JSON of the kind of ``default``.
     """
     with raise_if_edited(run_id):
-        content = json.loads(of_tags(tags, name)) if name in tags else default
+        content = json.loads(tags[name]) if name in tags else default
         if not isinstance(content, type(default)):
             raise TypeError(f"{name} is {content!r}")
     return content

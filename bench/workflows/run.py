@@ -182,7 +182,8 @@ def run_study(
     check_output(chosen.output)
     chosen = chosen.model_copy(update={"dataset": _dataset(data, chosen.output, chosen.preparation)})
     console = Console(soft_wrap=True, quiet=quiet)
-    outcome = run(_study(study, name, question), chosen, console, objects, log_file and Path(log_file))
+    path = None if log_file is None else Path(log_file)
+    outcome = run(_study(study, name, question), chosen, console, objects, path)
     if outcome.unanswered:
         raise StudyStoppedError(outcome.unanswered)
     return outcome

@@ -426,8 +426,12 @@ class Study:
     def _common_budget(self) -> float | None:
         """The budget of which every arm with final runs has most seeds, or else the largest; None if they share none.
 
-        In a study that is being extended each arm has final runs of several, and one of them may have failed.
+        In a study that is being extended each arm has final runs of several, and one of them may have failed. Where the
+        budget is a time, or another cost, that of each arm is its own.
         """
+        asked = self.results.settings.get("training_images")
+        if self.results.settings.get("time") or (isinstance(asked, dict) and len(set(asked.values())) > 1):
+            return None
         finals = [(self._complete_finals(arm), arm) for arm in self.arms]
         current = [each[each["config_hash"] == self._retrained(arm)] for each, arm in finals if len(each)]
         seeds = [self._seeds_by_budget(each) for each in current]

@@ -89,7 +89,9 @@ def draw(figure: Figure, styles: Mapping[str, Style]) -> str:
             layout["shapes"].append(_ground(names))
         if panel.note:
             layout["annotations"].append(_note(panel.note, names))
-    return json.dumps({"data": data, "layout": layout}, allow_nan=False)
+    # Numbers of NumPy's, as a user's figure may give.
+    known = {"data": data, "layout": layout}
+    return json.dumps(known, allow_nan=False, separators=(",", ":"), default=lambda number: number.item())
 
 
 def _names(row: int) -> dict[str, str]:

@@ -34,8 +34,9 @@ def remove_others(folder: Path, written: Iterable[Path]) -> None:
         written: what this report wrote into folders in it, which ``files.json`` lists for the next one.
     """
     now = sorted(path.relative_to(folder).as_posix() for path in written)
-    for name in set(_listed(folder / FILES)) - set(now):
-        (folder / name).unlink(missing_ok=True)
+    for path in (folder / name for name in set(_listed(folder / FILES)) - set(now)):
+        if path.is_file() or path.is_symlink():
+            path.unlink()
     write_file(folder / FILES, json.dumps(now, indent=1) + "\n")
 
 
@@ -43,7 +44,7 @@ def _listed(manifest: Path) -> list[str]:
     """The files that an earlier report lists; none that lies elsewhere than a report's files do."""
     try:
         found = json.loads(manifest.read_text(encoding="utf-8"))
-    except (FileNotFoundError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return []
     names = found if isinstance(found, list) else []
     return [name for name in names if isinstance(name, str) and _IN_A_FOLDER.fullmatch(name)]

@@ -30,7 +30,9 @@ def test_a_study_is_removed_and_the_commands_that_read_it_say_so(cli, runs):
     assert (code, err) == (0, "")
     assert "MLflow    3 runs, which MLflow hides (State: Deleted) and keeps until `mlflow gc`" in out
     assert "storage   0 trials and final runs" in out
-    assert cli("list") == (0, "", "")
+    code, out, err = cli("list")
+    assert (code, out) == (0, "")
+    assert "holds no study yet" in err
     for command in (("report",), ("report", "partial")):
         code, out, err = cli(*command)
         assert (code, out) == (2, "")

@@ -379,7 +379,8 @@ def test_an_output_folder_may_have_almost_any_name(cli, tmp_path, stores, output
     for name in ("mlflow", "optuna"):
         (tmp_path / output / f"{name}.db").write_bytes(getattr(stores, name))
     code, out, err = cli("list", "--output", output)
-    assert (code, out, err) == (0, "", "")
+    assert (code, out) == (0, "")
+    assert "holds no study yet" in err
     check_storage(f"sqlite:///{tmp_path / output / 'optuna.db'}", tmp_path)
     assert {path.name for path in tmp_path.rglob("*")} == {output, "mlflow.db", "optuna.db"}
 

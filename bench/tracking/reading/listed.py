@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+import re
 from contextlib import suppress
 from datetime import UTC, datetime
 from typing import NamedTuple
+
+_QUESTION = re.compile(r'"question":\s*("(?:[^"\\]|\\.)*")')
 
 
 class ListedStudy(NamedTuple):
@@ -32,6 +35,8 @@ class ListedStudy(NamedTuple):
         with suppress(TypeError, ValueError, OverflowError, OSError):
             # A server answers with 0 where its database has none.
             began = datetime.fromtimestamp(start_time / 1000, UTC).date().isoformat() if start_time else ""
-        with suppress(TypeError, ValueError, KeyError):
-            question = str(json.loads(about or "")["question"])
+        # Of a long text the tag holds the beginning alone, in which the question stands.
+        if found := _QUESTION.search(about or ""):
+            with suppress(ValueError):
+                question = str(json.loads(found.group(1)))
         return cls(study_id, began, "not ended" if status == "RUNNING" else state or status.lower(), question)

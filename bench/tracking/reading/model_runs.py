@@ -21,6 +21,7 @@ from bench.core.redaction import redact
 from bench.data.preparation import Preparation
 from bench.tracking.connection import connect, raise_tracking_errors
 from bench.tracking.location import Artifacts
+from bench.tracking.long_tags import of_tags
 from bench.tracking.reading.reader import log
 from bench.tracking.registry import model_location
 from bench.tracking.run_tags import RunTags, raise_if_edited, read_json
@@ -111,7 +112,10 @@ def load_run(uri: str, run_id: str) -> LoggedModel:
         with raise_if_edited(run.info.run_id):
             parent = client.get_run(known[PARENT_TAG])
         kept = (run.outputs and run.outputs.model_outputs) or client.list_artifacts(run.info.run_id, MODEL_FOLDER)
-    settings = read_json(parent.info.run_id, parent.data.tags, "reparam.settings", {})
+    of_study = parent.data.tags
+    with raise_if_edited(parent.info.run_id):
+        whole = {name: of_tags(of_study, name) for name in ("reparam.settings",) if name in of_study}
+    settings = read_json(parent.info.run_id, whole, "reparam.settings", {})
     if "dataset" not in settings:
         raise TrackingError(
             f"the study of run {run_id!r} does not say what data it used: its model cannot be evaluated"

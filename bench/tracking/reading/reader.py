@@ -28,8 +28,8 @@ from bench.core.validation import format_validation_error
 from bench.data.dataset import DatasetInfo
 from bench.tracking.connection import connect, raise_tracking_errors
 from bench.tracking.deletion import deleted_children, was_deleted
-from bench.tracking.entries import of_tags
 from bench.tracking.location import Artifacts
+from bench.tracking.long_tags import of_tags
 from bench.tracking.reading.child import Child, Selected, download
 from bench.tracking.reading.reference_codes import read_reference_codes
 from bench.tracking.reading.sources import ClientSource, open_source

@@ -105,6 +105,7 @@ def test_binarized_mnist_with_a_wrong_text_file(cache: Path, text: str) -> None:
 
 def test_a_cache_that_cannot_be_written_is_reported(tmp_path: Path) -> None:
     split = Split(np.zeros((1, 28, 28, 1), np.uint8))
+    (tmp_path / "absent").write_text("a file")
     with pytest.warns(UserWarning, match="cannot be written .*parsed every time"):
         _save(tmp_path / "absent" / "binarized_mnist.npz", {"train": split, "validation": split, "test": split})
 

@@ -38,7 +38,7 @@ from bench.evaluation.image_grid import image_grid
 from bench.study.config import RunConfig, TrainingConfig
 from bench.study.search_space import Choices, Integers, from_json, to_json
 from bench.tracking.descriptions import plain
-from bench.tracking.entries import in_tags, of_tags
+from bench.tracking.long_tags import in_tags, of_tags
 from bench.tracking.opening import open_study
 from bench.tracking.reading.listed import ListedStudy
 from bench.tracking.reading.model_runs import load_model_file, load_run

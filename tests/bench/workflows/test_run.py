@@ -471,6 +471,10 @@ def test_arrays_are_kept_as_a_file_of_the_output_folder_that_later_calls_find(as
     np.savez(path, images=IMAGES)
     assert load(asked(data=path).settings.dataset).digest == data.digest
     assert asked(data=IMAGES[::-1]).settings.dataset != alone.settings.dataset
+    # What else is in a file is no part of the data; its grey levels are.
+    names = np.array(["a.png", None] * (len(IMAGES) // 2), dtype=object)
+    more = {"images": IMAGES, "names": names, "grey_levels": np.array(99)}
+    assert load(asked(data=more).settings.dataset).info.grey_levels == 99
     assert asked().settings.dataset == "digits"
 
 

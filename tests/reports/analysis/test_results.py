@@ -154,8 +154,15 @@ def test_final_runs_are_reported_of_one_budget(empty, extended, reported):
         (2, {8000: 2, 16000: 2}, {8000: 2, 16000: 2}, {"vae": 16000, "glow": 16000}),
         # More seeds than are wanted now do not speak for a smaller budget.
         (2, {8000: 3, 16000: 2}, {8000: 3, 16000: 2}, {"vae": 16000, "glow": 16000}),
-        # Of a study that has a time each arm has its own.
+        # By a cost each arm has its own budget.
         (2, {8000: 2, 16000: 1}, {900: 1, 1800: 2}, {"vae": 8000, "glow": 1800}),
+        ({"seeds": 2, "time": 1800.0}, {8000: 2, 50_000: 2}, {8000: 2, 30_000: 2}, {"vae": 50_000, "glow": 30_000}),
+        (
+            {"seeds": 2, "training_images": {"vae": 50_000, "glow": 30_000}},
+            {8000: 2, 50_000: 2},
+            {8000: 2, 30_000: 2},
+            {"vae": 50_000, "glow": 30_000},
+        ),
     ],
 )
 def test_arms_are_reported_at_a_budget_that_they_share(empty, seeds, vae, glow, reported):
@@ -163,7 +170,8 @@ def test_arms_are_reported_at_a_budget_that_they_share(empty, seeds, vae, glow, 
         for attempt, (images, number) in enumerate(budgets.items(), start=1):
             for seed in range(number):
                 empty.run(arm, "final", seed=seed, param_images=images, config_hash=arm, attempt=attempt)
-    finals = Study(empty.results(settings={"seeds": seeds})).finals
+    settings = seeds if isinstance(seeds, dict) else {"seeds": seeds}
+    finals = Study(empty.results(settings=settings)).finals
     assert {arm: set(finals[arm].runs["param.images"]) for arm in finals} == {a: {n} for a, n in reported.items()}
 
 

@@ -36,7 +36,7 @@ def test_all_of_it_is_written_and_the_same_each_time(studies, tmp_path):
     assert page == tmp_path / "compare.html"
     written = {path.relative_to(tmp_path).as_posix(): path.read_bytes() for path in tmp_path.rglob("*.*")}
     assert set(written) == {
-        *("compare.html", "compare.md", "references.bib", "results.csv", "pairs.csv"),
+        *("compare.html", "compare.md", "references.bib", "results.csv", "pairs.csv", "files.json"),
         *(f"figures/ranks-1-ranks.{end}" for end in ("svg", "csv")),
         *(f"figures/profiles-1-likelihood.{end}" for end in ("svg", "csv")),
     }

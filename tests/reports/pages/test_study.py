@@ -231,7 +231,7 @@ def test_csv_files_hold_the_frames(finished, tmp_path):
 def test_same_results_give_the_same_bytes(finished, tmp_path):
     first, second = write_report(finished, tmp_path / "a"), write_report(finished, tmp_path / "b")
     files = [path for path in sorted((tmp_path / "a").rglob("*")) if path.is_file()]
-    assert len(files) == 12 + 2 * len(first.figures) + len(first.figure_numbers) + len(first.images)
+    assert len(files) == 13 + 2 * len(first.figures) + len(first.figure_numbers) + len(first.images)
     assert len(first.pdf_figures) == len(first.figures)
     for path in files:
         assert path.read_bytes() == (tmp_path / "b" / path.relative_to(tmp_path / "a")).read_bytes()

@@ -43,7 +43,7 @@ def test_all_of_it_is_written_and_the_same_each_time(sizes, tmp_path):
     assert path == tmp_path / "compare.html"
     written = {each.relative_to(tmp_path).as_posix(): each.read_bytes() for each in tmp_path.rglob("*.*")}
     assert set(written) == {
-        *("compare.html", "compare.md", "references.bib", "results.csv", "gains.csv"),
+        *("compare.html", "compare.md", "references.bib", "results.csv", "gains.csv", "files.json"),
         *(f"figures/train-sizes-1-likelihood.{end}" for end in ("svg", "pdf", "csv")),
     }
     assert written["figures/train-sizes-1-likelihood.pdf"].startswith(b"%PDF")
