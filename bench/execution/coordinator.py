@@ -38,6 +38,9 @@ TIDY_EVERY = 8
 TASKS_AHEAD = 32
 """Least number of queued tasks; with more workers, as many as are running."""
 
+MOST_IN_VAIN = 3
+"""Trials of an arm that fail, after which its search takes no time that is not its own."""
+
 
 class Coordinator:
     """Runs a study, or continues it where it stopped.
@@ -271,8 +274,9 @@ class Coordinator:
         """
         ended = {name: [each for each in self.study.searches[name].attempts() if each.counts] for name in arms}
         spent = {name: sum(each.seconds for each in found) for name, found in ended.items()}
-        if not ended[arms[0]] and not keeper.is_over:
-            # However slow the arms before were, without a trial it would have no answer.
+        in_vain = [each for each in ended[arms[0]] if each.is_out]
+        if len(in_vain) == len(ended[arms[0]]) < MOST_IN_VAIN and not keeper.is_over:
+            # However slow the arms before were, without a trial that can be retrained it would have no answer.
             return math.inf
         share = (keeper.search_seconds + sum(spent.values())) / len(arms)
         # Where the others had more than their shares, no more than is left of all.

@@ -288,10 +288,17 @@ class TimeKeeper:
         return known
 
     def _interval_seconds(self, name: str, trial: Selection) -> tuple[float, float]:
-        """Seconds from one evaluation to the next: of the trial, if its checkpoint is there, and as planned."""
+        """Seconds from one evaluation to the next: of the trial, and as planned.
+
+        Where its checkpoint is gone, they are its attempts' time, with what was compiled and measured in it.
+        """
         interval = images_between_evaluations(self._config(name, trial).training)
         planned = self.plan.times[name].training * interval / self.plan.images[name]
         found = [later.seconds - earlier.seconds for earlier, later in pairwise(self._records(name, trial))]
+        if not found and trial.number is not None:
+            attempts = [each for each in self.study.searches[name].attempts() if each.number == trial.number]
+            last = max((each.frozen.last_step or 0 for each in attempts), default=0)
+            found = [sum(each.seconds for each in attempts) / last] if last else []
         return float(np.median(found)) if found else planned, planned
 
     def _records(self, name: str, trial: Selection) -> list[EvaluationRecord]:

@@ -10,11 +10,12 @@ import pytest
 import bench.execution.coordinator
 import bench.execution.study_clock
 import bench.execution.study_tracking
-from bench.core.errors import StudyStoppedError
+from bench.core.errors import DivergedError, StudyStoppedError
 from bench.core.results import EvaluationRecord
 from bench.core.signals import StopRequest
 from bench.execution.coordinator import Coordinator
 from bench.execution.executors.base import InProcess
+from bench.execution.session import Selection
 from bench.execution.study_clock import MOST_LATE, StudyClock, TimeKeeper
 from bench.execution.worker import Worker
 from bench.search.queue import Attempt
@@ -274,6 +275,37 @@ def test_a_trial_that_was_complete_and_is_being_continued_is_still_the_best():
     search = SimpleNamespace(settled=lambda: {1: _ended(1, 1.1), 2: complete[1]}, complete=lambda: complete)
     study = SimpleNamespace(searches={"vae": search}, record=SimpleNamespace(timed_evaluations={}))
     assert _Keeper(study, SimpleNamespace(times={"vae": times}, seeds=2), None).best("vae") is complete[0]
+
+
+def test_the_speed_of_a_trial_whose_checkpoint_is_gone_is_that_of_its_attempts(monkeypatch):
+    training = SimpleNamespace(steps_per_evaluation=10, batch_size=10)
+    monkeypatch.setattr(TimeKeeper, "_config", lambda self, name, trial: SimpleNamespace(training=training))
+    monkeypatch.setattr(TimeKeeper, "_records", lambda self, name, trial: [])
+    attempts = [
+        SimpleNamespace(number=number, seconds=seconds, frozen=SimpleNamespace(last_step=last))
+        for number, seconds, last in ((1, 30.0, 2), (1, 90.0, 6), (2, 5.0, 1))
+    ]
+    study = SimpleNamespace(searches={"vae": SimpleNamespace(attempts=lambda: attempts)})
+    times = Times(search=0.0, beginning=0.0, first=0.0, training=160.0, selection=0.0, test=0.0)
+    keeper = TimeKeeper(study, SimpleNamespace(times={"vae": times}, images={"vae": 1600}), None)
+    assert keeper._interval_seconds("vae", Selection(1, {})) == (20.0, 10.0)
+    assert keeper._interval_seconds("vae", Selection(3, {})) == (10.0, 10.0)
+
+
+def test_an_arm_whose_first_trial_fails_has_another_though_the_arm_before_took_its_time(run, simulated, monkeypatch):
+    simulated.step = {"vae": 0.2, "glow": 0.01}
+    real, failed = bench.execution.worker.run_trial, []
+
+    def fail_once(config, *others, **named):
+        if config.model.family == "glow" and not failed:
+            failed.append(config)
+            raise DivergedError("the loss became NaN at step 3")
+        return real(config, *others, **named)
+
+    monkeypatch.setattr(bench.execution.worker, "run_trial", fail_once)
+    run()
+    assert failed
+    assert [arm for role, arm, _, _ in simulated.trained if role == "final"] == ["vae"] * 2 + ["glow"] * 2
 
 
 def test_an_arm_alone_has_the_whole_time(run, simulated):
