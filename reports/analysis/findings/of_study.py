@@ -41,12 +41,14 @@ def foreign_runs(study: Study) -> Iterator[Finding]:
 def doubtful_extractors(study: Study) -> Iterator[Finding]:
     """Networks at chance level, whose features tell one image from another no better than noise does, or maybe so."""
     for skill in doubtful(study).values():
-        verdict = (
-            f"{count(skill.n, 'image')} {'is' if skill.n == 1 else 'are'} too few to tell this from chance, and "
-            "whether its features say anything of an image is open"
-            if skill.too_few
-            else "Its features say little of an image"
-        )
+        verdict = "Its features say little of an image"
+        if skill.chance == 1.0:
+            verdict = "All of them have one label, so that nothing can be told of its features"
+        elif skill.too_few:
+            verdict = (
+                f"{count(skill.n, 'image')} {'is' if skill.n == 1 else 'are'} too few to tell this from chance, and "
+                "whether its features say anything of an image is open"
+            )
         yield Finding(
             f"{skill.mark.capitalize()}: the {skill.name or 'network'} on whose features sample quality is measured "
             f"predicts {number(100 * skill.accuracy, 1)}% of {count(skill.n, 'validation image')} correctly, and a "
