@@ -70,7 +70,8 @@ work() {
 # the trial that was under way goes on from its checkpoint. One that was cancelled ends at another time, and is not.
 step() {
     local status=0
-    srun --ntasks=1 "$@" || status=$?
+    # Steps do not take over their job's cores by themselves.
+    srun --ntasks=1 ${SLURM_CPUS_PER_TASK:+--cpus-per-task="$SLURM_CPUS_PER_TASK"} "$@" || status=$?
     if [[ $status =~ $STOPPED && -n ${SLURM_JOB_END_TIME:-} ]] && (($(date +%s) > SLURM_JOB_END_TIME - 180)); then
         scontrol requeue "$SLURM_JOB_ID"
     fi

@@ -168,7 +168,7 @@ def _kind(image: Image.Image, file: Path) -> Kind:
         opaque = "L" if image.mode in ("L", "LA", "La") else "RGB"
         raise DataError(
             f"{file} has an alpha channel or a transparent colour; images without transparency are accepted: in "
-            f"Python, Image.open(FILE).convert({opaque!r}).save(FILE) removes it."
+            f"Python, Image.open(FILE).convert('RGBA').convert({opaque!r}).save(FILE) removes it."
         )
     if getattr(image, "n_frames", 1) > 1:
         raise DataError(f"{file} holds several frames; one image in each file is accepted.")

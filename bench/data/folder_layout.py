@@ -26,7 +26,7 @@ import numpy as np
 
 from bench.core.errors import DataError
 from bench.data.dataset import Labels
-from bench.data.other_formats import OTHER_SOUNDS, PICTURES, SOUNDS, TEXTS
+from bench.data.other_formats import OTHER_PICTURES, OTHER_SOUNDS, PICTURES, SOUNDS, TEXTS
 from bench.data.splitting import ALL, permutation
 
 _PART_FOLDERS = {
@@ -54,6 +54,7 @@ IMAGES = Sought("image", PICTURES)
 TEXT = Sought("text", TEXTS)
 RECORDINGS = Sought("recording", SOUNDS)
 _UNREAD = Sought("recording", OTHER_SOUNDS)
+_UNREAD_IMAGES = Sought("image", OTHER_PICTURES)
 
 
 def find_sought(folder: Path) -> Sought:
@@ -64,6 +65,7 @@ def find_sought(folder: Path) -> Sought:
     """
     first: dict[Sought, Path] = {}
     unread: list[Path] = []
+    pictures: list[Path] = []
     # What cannot be listed is an error of reading the folder.
     for parent, folders, names in os.walk(folder):
         folders[:] = [name for name in folders if not name.startswith(".")]
@@ -71,6 +73,7 @@ def find_sought(folder: Path) -> Sought:
             if kind not in first and (name := next(filter(kind.holds, sorted(names)), None)):
                 first[kind] = Path(parent, name)
         unread += [Path(parent, name) for name in sorted(names) if _UNREAD.holds(name)]
+        pictures += [Path(parent, name) for name in sorted(names) if _UNREAD_IMAGES.holds(name)]
     if IMAGES in first and RECORDINGS in first:
         raise DataError(
             f"{folder} holds images and recordings, such as {first[IMAGES]} and {first[RECORDINGS]}; one kind of data "
@@ -80,6 +83,11 @@ def find_sought(folder: Path) -> Sought:
         raise DataError(
             f"{folder} holds {len(unread):,} recordings of formats that are not read, such as {unread[0]}; "
             f"{', '.join(SOUNDS)} are accepted: ffmpeg -i FILE my.wav makes one, or move them out."
+        )
+    if pictures and (IMAGES in first or not first):
+        raise DataError(
+            f"{folder} holds {len(pictures):,} images of formats that are not read, such as {pictures[0]}; "
+            f"{', '.join(PICTURES)} are accepted: convert them, or move them out."
         )
     return next((kind for kind in (IMAGES, RECORDINGS, TEXT) if kind in first), IMAGES)
 

@@ -18,6 +18,8 @@ TEXTS = (".txt",)
 """Suffixes of the texts that are read."""
 SOUNDS = (".flac", ".wav")
 """Suffixes of the recordings that are read."""
+OTHER_PICTURES = (".jfif", ".jpe", ".pjpeg", ".ppm", ".pgm", ".pbm", ".avif", ".heic", ".heif", ".jp2", ".jxl", ".tga")
+"""Suffixes of images that are not read."""
 OTHER_SOUNDS = (".mp3", ".ogg", ".opus", ".m4a", ".aac", ".wma", ".aif", ".aiff", ".au")
 """Suffixes of recordings that are not read."""
 _LABEL_NAMES = ("class", "label", "target", "y")
@@ -68,7 +70,10 @@ def holds_numbers(path: Path) -> bool:
 
 
 def _is_number(field: str) -> bool:
-    return field.strip().lstrip("+-").replace(".", "", 1).isdecimal()
+    try:
+        return math.isfinite(float(field))
+    except ValueError:
+        return False
 
 
 def square_side(values: int) -> int:
@@ -97,7 +102,9 @@ def _recipe(path: Path, separator: str | None) -> str:
         pixels, labels = ("x[:, :-1]", ", labels=x[:, -1]") if last else ("x[:, 1:]", ", labels=x[:, 0]")
     shape = f"{side}, {side}" if side > 1 else "HEIGHT, WIDTH"
     read = "; --text-unit characters reads it as text" if path.suffix.lower() in TEXTS else ""
+    is_whole = all(field.strip().lstrip("+-").isdecimal() for field in lines[1 if named else 0].split(separator))
+    load = f"{path.name!r}, dtype=int{options})" if is_whole else f"{path.name!r}{options}).astype(int)"
     return (
-        f"it is text. In Python type import numpy as np; x = np.loadtxt({path.name!r}, dtype=int{options}); "
+        f"it is text. In Python type import numpy as np; x = np.loadtxt({load}; "
         f"np.savez('{path.stem}.npz', images={pixels}.reshape(-1, {shape}){labels}), and give {path.stem}.npz{read}."
     )

@@ -43,7 +43,8 @@ def image_grid(images: npt.NDArray[np.generic], grey_levels: int, columns: int) 
     canvas[: len(pixels), :height, :width] = pixels
     canvas = canvas.reshape(rows, columns, height + 1, width + 1, -1).swapaxes(1, 2)
     canvas = canvas.reshape(rows * (height + 1), columns * (width + 1), -1)[:-1, :-1]
-    picture = Image.fromarray(np.round(canvas * 255).clip(0, 255).astype(np.uint8).squeeze())
+    values = np.round(canvas * 255).clip(0, 255).astype(np.uint8)
+    picture = Image.fromarray(values[..., 0] if values.shape[-1] == 1 else values)
     factor = max(1, TARGET_WIDTH // picture.width)
     picture = picture.resize((picture.width * factor, picture.height * factor), Image.Resampling.NEAREST)
     buffer = io.BytesIO()

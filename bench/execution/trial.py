@@ -186,12 +186,12 @@ def _test_by_budget(
         if evaluation != last:
             milestones.restore(evaluation, model)
         bound = log_likelihood(model, test.images, samples, seed, compiled.evaluation.likelihood_program)
+        best.restore()
         bits, _ = bound.measurements("test", kind)
         if not math.isfinite(bits.value):
             continue
         images = evaluation * log.images_per_interval
         rows.append((images, evaluation, bits.value, bits.standard_error, bound.kind.importance_samples))
-        best.restore()
     return {"budgets": pd.DataFrame(rows, columns=TABLES["budgets"])}
 
 

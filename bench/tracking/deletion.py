@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -28,7 +29,8 @@ def was_deleted(client: MlflowClient, what: str, experiment_id: str) -> Disagree
     else:
         how = (
             f"restore their experiment {experiment.name!r}, whose name stays taken "
-            f"(`mlflow experiments restore --experiment-id {experiment_id}`)"
+            f"(`MLFLOW_TRACKING_URI={shlex.quote(redact(client.tracking_uri))} mlflow experiments restore "
+            f"--experiment-id {experiment_id}`)"
         )
     return DisagreementError(
         f"{what} deleted in MLflow ({redact(client.tracking_uri)}): {how}, or have `reparam-bench delete` remove what "

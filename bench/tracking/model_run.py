@@ -26,6 +26,8 @@ from bench.tracking.schema import (
     EVALUATION_SUFFIX,
     IMAGE_FOLDER,
     KEY_TAG,
+    LONGEST_TAG,
+    MAX_VALUE_LENGTH,
     MODEL_FILE,
     MODEL_FOLDER,
     STATUS,
@@ -108,7 +110,11 @@ class ModelRun:
 
     def log_unavailable(self, unavailable: Mapping[str, str]) -> None:
         """Log why metrics could not be measured."""
-        self._tag(UNAVAILABLE_TAG, {metric: clean(reason) for metric, reason in unavailable.items()})
+        reasons, length = {metric: clean(reason) for metric, reason in unavailable.items()}, MAX_VALUE_LENGTH
+        # A user's metric may raise a text of any length, and MLflow would cut the tag, which nobody could read then.
+        while length and len(json.dumps({metric: reason[:length] for metric, reason in reasons.items()})) > LONGEST_TAG:
+            length //= 2
+        self._tag(UNAVAILABLE_TAG, {metric: reason[:length] for metric, reason in reasons.items()})
 
     def log_file(self, content: bytes | str, name: str) -> None:
         """Log a small file as an artifact; ``name`` may have folders, ``pictures/samples.png``."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import sqlite3
 import uuid
 from collections.abc import Iterator
@@ -34,7 +35,13 @@ def create_database(file: Path) -> None:
             unfinished.replace(file)
         else:
             with suppress(FileExistsError):  # Another process was first.
-                file.hardlink_to(unfinished)
+                try:
+                    file.hardlink_to(unfinished)
+                except FileExistsError:
+                    raise
+                except OSError:  # The file system has no hard links.
+                    os.close(os.open(file, os.O_CREAT | os.O_EXCL))
+                    unfinished.replace(file)
 
 
 def _empty_database() -> sqlite3.Connection:

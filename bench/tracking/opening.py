@@ -8,6 +8,7 @@ from typing import Any, cast
 
 from mlflow.entities import LifecycleStage, Param
 from mlflow.exceptions import MlflowException
+from mlflow.protos.databricks_pb2 import RESOURCE_ALREADY_EXISTS, ErrorCode
 
 from bench.core.errors import DisagreementError
 from bench.core.redaction import redact
@@ -127,7 +128,13 @@ def _experiment(tracker: Tracker, study: StudyDescription) -> str:
             # So that it is found if the folder is moved before anything lies there.
             folder.mkdir(parents=True, exist_ok=True)
             location = folder.as_uri()
-        experiment_id = cast(str, tracker.client.create_experiment(full_name, location, _EXPERIMENT_TAGS))
+        try:
+            experiment_id = cast(str, tracker.client.create_experiment(full_name, location, _EXPERIMENT_TAGS))
+        except MlflowException as error:
+            # Another study of this name began at the same time.
+            if error.error_code != ErrorCode.Name(RESOURCE_ALREADY_EXISTS):
+                raise
+            experiment_id = cast(str, tracker.client.get_experiment_by_name(full_name).experiment_id)
         known = {}
     else:
         experiment_id, known = cast(str, experiment.experiment_id), experiment.tags

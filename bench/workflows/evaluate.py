@@ -142,14 +142,13 @@ def write_evaluation(evaluation: Evaluation, info: DatasetInfo, folder: Path) ->
         SettingsError: the folder, or one within it, is a link.
     """
     check_folder(folder, *EVALUATION_FOLDERS)
-    for name, table in evaluation.tables.items():
-        write_file(folder / "tables" / f"{name}.csv", table.to_csv(index=False).encode())
-    sequences = sequence_files(evaluation.tables, info)
-    for earlier in (folder / SEQUENCE_FOLDER).glob("*"):
-        if f"{SEQUENCE_FOLDER}/{earlier.name}" not in sequences:
+    files = {f"tables/{name}.csv": table.to_csv(index=False).encode() for name, table in evaluation.tables.items()}
+    files |= {f"images/{picture.kind}.png": picture.png for picture in evaluation.pictures}
+    files |= sequence_files(evaluation.tables, info)
+    # What an earlier evaluation of the run left beside them was measured in another way.
+    for earlier in (path for name in ("tables", "images", SEQUENCE_FOLDER) for path in (folder / name).glob("*")):
+        if earlier.relative_to(folder).as_posix() not in files:
             earlier.unlink()
-    for name, content in sequences.items():
+    for name, content in files.items():
         write_file(folder / name, content)
-    for picture in evaluation.pictures:
-        write_file(folder / "images" / f"{picture.kind}.png", picture.png)
     return write_file(folder / "measurements.csv", measurements_frame(evaluation, info).to_csv(index=False).encode())

@@ -21,6 +21,9 @@ from models.base.draws import standard_normal
 from models.base.registry import families, parse_config, registered
 from models.base.units import bits_per_dim
 
+VALUES_AT_ONCE = 2**20
+"""Pixel values of the samples that are computed at once, which bounds the memory."""
+
 
 class LikelihoodModel(keras.Model):
     """A model of integer images x in 0..Q-1, shape (n, h, w, c).
@@ -227,7 +230,12 @@ class LikelihoodModel(keras.Model):
         Without a seed each call draws others, from Keras's global generator (``keras.utils.set_random_seed``).
         """
         noise = keras.random.normal((n, self.prior_noise_size), dtype=self.compute_dtype, seed=seed)
-        return self.generate(noise, temperature, labels)
+        size = max(1, VALUES_AT_ONCE // self.dimensions)
+        if n <= size:
+            return self.generate(noise, temperature, labels)
+        parts = [slice(start, start + size) for start in range(0, n, size)]
+        drawn = [self.generate(noise[part], temperature, None if labels is None else labels[part]) for part in parts]
+        return ops.concatenate(drawn)
 
     def bare_copy(self) -> LikelihoodModel:
         """A model of the same weights, without optimizer or compiled programs: what is worth keeping after training."""

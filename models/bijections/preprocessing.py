@@ -104,8 +104,9 @@ class Marginal(_Pointwise):
         """Set F from integer images (n, h, w, c)."""
         levels = ops.cast(images, "int32") * self.bins // self.grey_levels
         bins = ops.reshape(levels + self.bins * ops.arange(self.channels, dtype="int32"), (-1,))
-        counts = ops.segment_sum(ops.ones_like(bins, dtype=self.compute_dtype), bins, self.channels * self.bins)
-        counts = ops.reshape(counts, (self.channels, self.bins))
+        # As whole numbers: in single precision a count ends at 2^24.
+        counts = ops.segment_sum(ops.ones_like(bins), bins, self.channels * self.bins)
+        counts = ops.cast(ops.reshape(counts, (self.channels, self.bins)), self.compute_dtype)
         masses = counts / ops.sum(counts, axis=-1, keepdims=True)
         masses = (1.0 - UNIFORM_SHARE) * masses + UNIFORM_SHARE / self.bins
         inner = ops.cumsum(masses, axis=-1)[:, :-1]

@@ -89,6 +89,8 @@ def _rapl() -> list[_Counter]:
         if folder.name.count(":") > 1:
             continue  # A part of a package, which the package's counter includes.
         try:
+            if not (folder / "name").read_text().startswith("package"):
+                continue  # The whole platform, which includes the packages.
             # RAPL counts microjoules.
             files = (folder / "energy_uj", folder / "max_energy_range_uj")
             reading, wraps_at = (int(file.read_text()) / 1e6 for file in files)

@@ -25,6 +25,17 @@ def values(dataset: Dataset) -> list[list[int]]:
     return [split.images[:, 0, 0, 0].tolist() for split in splits]
 
 
+@pytest.mark.parametrize("others", ["dogs/{}.jfif", "dogs/{}.PGM"])
+def test_a_class_of_images_that_are_not_read_is_refused(tmp_path: Path, others: str) -> None:
+    for i in range(12):
+        paint(tmp_path / "cats" / f"{i}.png", i)
+        other = tmp_path / others.format(i)
+        other.parent.mkdir(exist_ok=True)
+        other.write_bytes((tmp_path / "cats" / f"{i}.png").read_bytes())
+    with pytest.raises(DataError, match=r"holds 12 images of formats that are not read, such as .*dogs.0\."):
+        registry.describe(str(tmp_path))
+
+
 def test_images_are_split_by_the_fixed_permutation(tmp_path: Path) -> None:
     for value in range(20):
         paint(tmp_path / f"{value:02d}.png", value)

@@ -104,6 +104,8 @@ def test_numbers_keep_their_advice_and_prose_with_numbers_is_text(tmp_path: Path
             registry.describe(write(tmp_path, between.join("0123") + "\n" + between.join("4567") + "\n"))
     with pytest.raises(DataError, match=r"skiprows=1\); np\.savez\('my\.npz'"):
         registry.describe(write(tmp_path, "label a b c\n4 5 6 7\n"))
+    with pytest.raises(DataError, match=r"np\.loadtxt\('my\.txt'\)\.astype\(int\); np\.savez"):
+        registry.describe(write(tmp_path, "1.000e+00 2.000e+00\n3.0e+00 4.0e+00\n"))
     assert registry.describe(write(tmp_path, "1 apple\n" * 50), SMALL).kind == "text"
     assert registry.describe(write(tmp_path, "To be, or not\n2 5 7\n" * 50), SMALL).kind == "text"
     assert registry.describe(write(tmp_path, "3.14159265358979" * 20), SMALL).kind == "text"

@@ -144,6 +144,18 @@ def write_run(parent, role="search", number=0, config=CONFIG, state=RunState.COM
     return uploaded(run)
 
 
+@pytest.mark.parametrize("reason", ["x" * 20_000, "\u00e9" * 3_000])
+def test_a_reason_of_any_length_is_read_back(tracker, client, reason):
+    """MLflow cuts longer tags without a word."""
+    run = open_study(tracker, STUDY).start_run("a final", "final", "glow", 7, CONFIG)
+    run.log_unavailable({"kid": reason, "mine": "too few"})
+    run.finish(RunState.COMPLETE)
+    found = json.loads(client.get_run(uploaded(run)).data.tags["reparam.unavailable"])
+    assert reason.startswith(found["kid"])
+    assert len(found["kid"]) > 50
+    assert found["mine"] == "too few"
+
+
 @pytest.mark.parametrize("length", [0, 1, LONGEST_TAG - 1, LONGEST_TAG, LONGEST_TAG + 1, 3 * LONGEST_TAG])
 def test_a_text_of_any_length_is_kept_in_tags(length):
     text = "".join(chr(97 + i % 26) for i in range(length))

@@ -25,6 +25,7 @@ def packages(tmp_path, monkeypatch):
             folder.mkdir(exist_ok=True)
             (folder / "energy_uj").write_text(f"{reading}\n")
             (folder / "max_energy_range_uj").write_text("1000000000\n")
+            (folder / "name").write_text(f"package-{name[-1]}\n")
 
     return set_to
 
@@ -35,6 +36,15 @@ def test_the_packages_energy_is_what_their_counters_advanced_by(packages):
         packages(7_500_000, 1_250_000, 99_000_000)
     assert meter.joules == pytest.approx(2.75)
     assert meter.source == "RAPL intel-rapl:0, RAPL intel-rapl:1"
+
+
+def test_the_counter_of_the_whole_platform_which_includes_the_packages_is_left_out(packages, tmp_path):
+    packages(5_000_000, 1_000_000, 77)
+    (tmp_path / "intel-rapl:1" / "name").write_text("psys\n")
+    with EnergyMeter() as meter:
+        packages(7_500_000, 9_000_000, 77)
+        (tmp_path / "intel-rapl:1" / "name").write_text("psys\n")
+    assert (meter.joules, meter.source) == (pytest.approx(2.5), "RAPL intel-rapl:0")
 
 
 def test_a_counter_that_began_again_from_zero_is_carried_on(packages):
