@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from bench.core.metrics import FLOOR_SUFFIX, METRICS
+from bench.core.metrics import FLOOR_SUFFIX, METRICS, own_metrics
 from reports.analysis import statistics
 from reports.analysis.once import once
 from reports.analysis.results import LIKELIHOOD, in_order, metric_of, select, variants
@@ -107,7 +107,7 @@ def _of_pair(study: Study, first: str, second: str, *, only_likelihood: bool) ->
         of_split = frames[0][frames[0]["split"] == split]
         names = set(map(str, of_split["metric"]))
         if split == "test":
-            own = {name for name in names if name not in METRICS}
+            own = {name for name in names if name not in METRICS} | {metric.name for metric in own_metrics()}
             names &= {LIKELIHOOD} if only_likelihood else {*LIKELIHOODS, *own}
         for name in statistics.metric_order(names, of_split["size"].max()):
             a, b = (select(frame, split, name) for frame in frames)

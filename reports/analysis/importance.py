@@ -7,6 +7,7 @@ of its main effect in the sum of all main effects.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -60,20 +61,26 @@ def importances(study: Study) -> list[Importances]:
         columns = [column for column in columns if frame[column].notna().mean() >= WIDESPREAD]
         frame = frame.dropna(subset=columns)
         columns = [column for column in columns if frame[column].nunique() > 1]
-        if len(columns) >= 2 and len(frame) >= FEWEST_TRIALS:
+        if len(columns) >= 2 and len(frame) >= FEWEST_TRIALS and _clipped(frame["value"]).nunique() > 1:
             found.append(Importances(arm, _shares(frame[columns], frame["value"]), len(frame)))
     return found
 
 
+def _clipped(values: pd.Series) -> pd.Series:
+    """A single trial far off would otherwise be all that there is to explain."""
+    _, highest = fence(values) or (0.0, math.inf)
+    return values.clip(upper=highest)
+
+
 def _shares(parameters: pd.DataFrame, values: pd.Series) -> pd.DataFrame:
-    _, highest = fence(values) or (0.0, 0.0)
-    # A single trial far off would otherwise be all that there is to explain.
-    clipped = values.clip(upper=highest)
+    clipped = _clipped(values)
     distributions = {str(column): _distribution(parameters[column]) for column in parameters}
     rng = np.random.default_rng(0)
     draws = []
-    for _ in range(RESAMPLES):
+    while len(draws) < RESAMPLES:
         rows = rng.choice(len(parameters), min(len(parameters), MOST_TRIALS))
+        if clipped.iloc[rows].nunique() == 1:
+            continue  # It has nothing to explain.
         draws.append(_one(parameters.iloc[rows], clipped.iloc[rows], distributions))
     table = pd.DataFrame(draws)
     shares = pd.DataFrame(

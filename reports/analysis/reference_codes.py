@@ -85,7 +85,7 @@ def reference_codes(study: Study) -> list[Code]:
             label = f"{label}, {quantity(cost.get('parameters'))} weights, {time}"
             seen = f"after {quantity(cost.get('training_images'))} training images"
             conditions = ", ".join(filter(None, [seen, conditions]))
-        if math.isfinite(each.value):
+        if math.isfinite(each.value) and each.value > 0:
             found.append(Code(each.metric, label, definition, each.value, error, each.n, conditions, is_model))
     return sorted(found, key=lambda code: code.value)
 

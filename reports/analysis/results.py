@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 LIKELIHOOD = "bits_per_dim"
 UNKNOWN = "unknown"
+ROUNDED = 0.05
+"""By which share arms' training images may differ for being whole batches of the same budget."""
 AS_STORED = {sys.float_info.max: math.inf, -sys.float_info.max: -math.inf}
 """What the databases of MLflow hold in the place of infinity."""
 UNENDED = (RunState.RUNNING, RunState.INTERRUPTED)
@@ -357,7 +359,8 @@ class Study:
         frame["value"] = value.where(np.isfinite(value))
         frame["value_error"] = frame["run_id"].map(measured["standard_error"]).where(logged)
         frame["step"] = frame["run_id"].map(last["step"])
-        complete = frame[(frame["state"] == RunState.COMPLETE) & frame["value"].notna()]
+        counts = frame.index.isin(self.counted.index)
+        complete = frame[(frame["state"] == RunState.COMPLETE) & frame["value"].notna() & counts]
         best = complete.sort_values(["value", "number"], kind="stable").drop_duplicates("arm").index
         frame["best"] = frame.index.isin(best)
         return frame
@@ -430,7 +433,8 @@ class Study:
         budget is a time, or another cost, that of each arm is its own.
         """
         asked = self.results.settings.get("training_images")
-        if self.results.settings.get("time") or (isinstance(asked, dict) and len(set(asked.values())) > 1):
+        images = [each for each in asked.values() if isinstance(each, int | float)] if isinstance(asked, dict) else []
+        if self.results.settings.get("time") or (images and max(images) > (1 + ROUNDED) * min(images)):
             return None
         finals = [(self._complete_finals(arm), arm) for arm in self.arms]
         current = [each[each["config_hash"] == self._retrained(arm)] for each, arm in finals if len(each)]

@@ -10,6 +10,7 @@ from reports import formatting
 from reports.analysis.data_sets import kind
 from reports.analysis.ranks import LEAST_DATA_SETS, LEVEL, PERMUTATIONS, data_sets_needed, least_p
 from reports.formatting import MISSING, NO_BREAK, count, listing, number, plain, quantity
+from reports.text.smoke import marked
 from reports.text.tables import Cell, Table
 
 if TYPE_CHECKING:
@@ -99,6 +100,11 @@ TIME = Measure(
 
 def headline(data_sets: OverDataSets) -> str:
     """What the data sets say together, in a sentence or two."""
+    smoke = any(study.results.settings.get("smoke") is True for study in data_sets.studies.values())
+    return marked(_headline(data_sets), {"smoke": smoke})
+
+
+def _headline(data_sets: OverDataSets) -> str:
     studies = data_sets.studies
     if len(studies) < 2:
         return "There are no two data sets to compare arms over."
@@ -123,8 +129,8 @@ def _lead(data_sets: OverDataSets) -> str:
     names = listing([data_sets.title(arm) for arm in best])
     if len(best) > 1:
         return f"Over {n} data sets {names} share the lowest average rank"
-    if data_sets.test is None:
-        first = int((data_sets.ranks[best[0]] == 1).sum())
+    first = int((data_sets.ranks[best[0]] == 1).sum())
+    if first == n and data_sets.test is None:
         return f"{names} has the lowest test bits/dim on {_of(first, n)} data sets"
     return f"Over {n} data sets {names} has the lowest average rank, {number(average[best[0]], 2)}"
 

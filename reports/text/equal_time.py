@@ -74,6 +74,8 @@ def _over(pair: Frontier, row: AtBudget) -> str:
     """What the values are means over, and the interval of their difference."""
     if not math.isfinite(row.above[1]):
         single = [arm for arm in pair.arms if len(arm.runs) < 2]
+        if not single:
+            return "all seeds alike, so no interval"
         return "one seed, so no interval" if len(single) == 2 else "one seed of one of them, so no interval"
     _, start, end = formatting.difference(*row.above)
     return f"mean over seeds, 95% interval over seeds {start} to {end}"

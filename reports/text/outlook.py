@@ -104,7 +104,7 @@ def _to_decide(study: Study, low: str, high: str, interval: Interval) -> list[st
     if left <= 0:
         return [
             "If the difference is what it appears to be, no number of seeds would separate it from 0 on these test "
-            "images: more test images would be needed."
+            "images four times in five: more test images would be needed."
         ]
     needed = math.ceil(sum(float(v.var(ddof=1)) for v in values) / left)
     if needed > MOST_SEEDS:

@@ -18,6 +18,10 @@ if TYPE_CHECKING:
     from reports.analysis.results import Study
 
 
+MOST_OF_NAME = 240
+"""Characters of two studies' identifiers up to which they name the folder of their page."""
+
+
 def command(
     before: Annotated[
         str, typer.Argument(help="A study's identifier, or a prefix of it.", autocompletion=completion.study_ids)
@@ -94,11 +98,14 @@ def _compare_several(studies: list[Study], output: Path) -> None:
 
 
 def _compare_two(before: Study, after: Study, output: Path) -> None:
+    from bench.core.digests import json_digest
     from bench.execution.removal import REPORT_FOLDERS, check_folder
     from reports.analysis.comparison import compare
     from reports.pages.comparison import write_comparison
 
-    folder = output / "reports" / f"compare-{before.results.study_id}-{after.results.study_id}"
+    name = f"{before.results.study_id}-{after.results.study_id}"
+    # File systems take names of 255 bytes.
+    folder = output / "reports" / f"compare-{name if len(name) < MOST_OF_NAME else json_digest(name)[:16]}"
     check_folder(folder, *REPORT_FOLDERS)
     comparison = compare(before, after)
     _print(comparison)

@@ -243,8 +243,10 @@ def next_steps(name: str, settings: StudySettings, outcome: StudyOutcome) -> Ite
         yield f"MLflow    {redact(settings.tracking_uri)}"
     yield from _serving(settings.tracking, outcome)
     yield f"log       {outcome.log}"
-    if settings.time is not None:
-        yield f"next      the same command with --time {2 * settings.time:g}s continues the trials and final runs"
+    if settings.smoke:
+        yield "next      the same command without --smoke is the study"
+    elif settings.time is not None:
+        yield f"next      the same command with --time {2 * settings.time:.0f}s continues the trials and final runs"
     elif (outcome.results.runs["role"] == "search").any():
         yield f"next      the same command with --trials {settings.trials * 2} continues the search"
     else:

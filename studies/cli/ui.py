@@ -46,6 +46,7 @@ def command(
     With --host, others reach the MLflow UI, and sign in as admin with the password in REPARAM_BENCH_UI_PASSWORD.
     optuna-dashboard asks for no password, and stays on the loopback interface.
     """
+    from bench.core.errors import SettingsError
     from bench.tracking.location import settle
     from bench.tracking.reading.studies import newest_view
     from bench.tracking.schema import TRAINING_MODE
@@ -54,6 +55,8 @@ def command(
     password = None if is_loopback(host) else _password(host)
     tracking = find_tracking_store(None, output)
     view = newest_view(tracking)
+    if port == dashboard_port:
+        raise SettingsError(f"--port {port} is also the dashboard's: give one of the two another, --dashboard-port")
     _check_free(host, port)
     dashboard = _start_dashboard(storage, output, dashboard_port)
     with settle(tracking) or contextlib.nullcontext(), TemporaryDirectory(prefix="reparam-bench-ui-") as private:
