@@ -76,7 +76,7 @@ def _shares(parameters: pd.DataFrame, values: pd.Series) -> pd.DataFrame:
     clipped = _clipped(values)
     distributions = {str(column): _distribution(parameters[column]) for column in parameters}
     rng = np.random.default_rng(0)
-    draws = []
+    draws: list[dict[str, float]] = []
     while len(draws) < RESAMPLES:
         rows = rng.choice(len(parameters), min(len(parameters), MOST_TRIALS))
         if clipped.iloc[rows].nunique() == 1:
