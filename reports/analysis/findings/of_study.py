@@ -43,7 +43,7 @@ def doubtful_extractors(study: Study) -> Iterator[Finding]:
     for skill in doubtful(study).values():
         verdict = "Its features say little of an image"
         if skill.chance == 1.0:
-            verdict = "All of them have one label, so that nothing can be told of its features"
+            verdict = "All of them have one label, so that nothing is known of its features"
         elif skill.too_few:
             verdict = (
                 f"{count(skill.n, 'image')} {'is' if skill.n == 1 else 'are'} too few to tell this from chance, and "

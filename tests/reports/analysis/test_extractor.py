@@ -72,7 +72,7 @@ def test_too_few_images_are_no_proof_that_features_say_little(study):
 
 def test_of_images_of_one_label_nothing_can_be_told(study):
     (said,) = [finding for finding in findings(extracted(study, 1.0, 1.0, 10_000)) if "xtractor" in finding.text]
-    assert "All of them have one label, so that nothing can be told of its features" in said.text
+    assert "All of them have one label, so that nothing is known of its features" in said.text
     assert "too few" not in said.text
 
 
