@@ -196,14 +196,14 @@ def page(table: pd.DataFrame) -> str:
             f"{difference.mean():+.4f}{spread}. They took {took}."
         )
     commits, data, cores = (
-        ", ".join(sorted({str(value)[:12] for value in table[name]})) for name in ("commit", "data", "cores")
+        " or ".join(sorted({str(value)[:12] for value in table[name]})) for name in ("commit", "data", "cores")
     )
     most = max(table["at_once"])
-    at_once = "one study at a time" if most == 1 else f"{most} studies at once"
+    at_once = f"one study at a time on core {cores}" if most == 1 else f"{most} studies at once, on core {cores} each"
     return f"""# The search under a time beside the one before
 
-`python -m tests.benchmarks.timed_search --time {table["time"].iloc[0]:g}` on {table["processor"].iloc[0]}, {at_once}
-on core {cores}, commit {commits}: `vae_vs_glow` on {data}, {MEASURED["seeds"]} final runs an arm, test bits/dim of
+`python -m tests.benchmarks.timed_search --time {table["time"].iloc[0]:g}` on {table["processor"].iloc[0]}, {at_once},
+commit {commits}: `vae_vs_glow` on {data}, {MEASURED["seeds"]} final runs an arm, test bits/dim of
 {MEASURED["evaluation_images"]:,} images by the bound of {MEASURED["importance_samples"]} importance samples; ± is the
 standard error over final runs.
 
