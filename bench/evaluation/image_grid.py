@@ -13,6 +13,8 @@ from bench.evaluation.broken_samples import broken
 
 TARGET_WIDTH = 640
 """Width in pixels to which a grid of small images is enlarged, by an integer factor."""
+MOST_HEIGHT = 4 * TARGET_WIDTH
+"""Height in pixels beyond which it is not enlarged: a grid of narrow images would be a picture of any height."""
 CROSS, BEHIND_CROSS = (0.8, 0.0, 0.0), (0.95, 0.9, 0.9)
 """Colours of a tile whose image is none: a red cross on a pale ground."""
 
@@ -45,7 +47,7 @@ def image_grid(images: npt.NDArray[np.generic], grey_levels: int, columns: int) 
     canvas = canvas.reshape(rows * (height + 1), columns * (width + 1), -1)[:-1, :-1]
     values = np.round(canvas * 255).clip(0, 255).astype(np.uint8)
     picture = Image.fromarray(values[..., 0] if values.shape[-1] == 1 else values)
-    factor = max(1, TARGET_WIDTH // picture.width)
+    factor = max(1, min(TARGET_WIDTH // picture.width, MOST_HEIGHT // picture.height))
     picture = picture.resize((picture.width * factor, picture.height * factor), Image.Resampling.NEAREST)
     buffer = io.BytesIO()
     picture.save(buffer, format="PNG")

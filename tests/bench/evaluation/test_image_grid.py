@@ -21,7 +21,7 @@ def test_images_of_any_size_lie_side_by_side(height, width, channels, n, columns
     rows = -(-n // columns)
     high, wide = rows * (height + 1) - 1, columns * (width + 1) - 1
     assert picture.mode == ("RGB" if channels == 3 else "L")
-    factor = max(1, 640 // wide)
+    factor = max(1, min(640 // wide, 2560 // high))
     assert picture.size == (wide * factor, high * factor)
     pixels = np.asarray(picture)[::factor, ::factor].reshape(high, wide, channels)
     for number, image in enumerate(images):
