@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from reports.analysis import differences
-from reports.analysis.literature import RESULTS
+from reports.analysis.literature import IMAGE_SHAPES, RESULTS
 from reports.analysis.results import Study
 from reports.analysis.statistics import mean_interval
 from reports.figures import study as figures
@@ -149,7 +149,8 @@ def test_without_a_test_value_there_is_none(study, empty):
 
 @pytest.mark.parametrize(("name", "levels"), list(RESULTS), ids=str)
 def test_published_results_are_marks_in_the_same_unit(study, name, levels):
-    dataset = {"name": name, "grey_levels": levels, "image_shape": [28, 28, 1]}
+    shape = IMAGE_SHAPES[name]
+    dataset = {"name": name, "grey_levels": levels, "image_shape": list(shape)}
     figure = figures.answer(Study(study({"vae": [1.2, 1.3]}).results(swept=ALONE, dataset=dataset)))
     known = rows(figure)
     published = {each.model: each for each in RESULTS[name, levels]}
@@ -160,7 +161,7 @@ def test_published_results_are_marks_in_the_same_unit(study, name, levels):
         (marks,) = known[f"published: {model}"]
         index = [text.startswith(f"{model}: {each.value:g} ") for text in marks.about].index(True)
         nats = each.metric == "nll_nats"
-        assert marks.x[index] == pytest.approx(each.value / (784 * np.log(2)) if nats else each.value)
+        assert marks.x[index] == pytest.approx(each.value / (np.prod(shape) * np.log(2)) if nats else each.value)
         assert each.source in marks.about[index]
     some = ", the lowest and those nearest to the lowest arm" if len(shown) < len(published) else ""
     assert figure.caption.endswith(f"Upright strokes: published results of the same data, in bits/dim{some}.")
