@@ -36,6 +36,8 @@ class HandEdits:
         self._bound = bound
         self._rng = rng
         self._step = 1000
+        self._edited: set[str] = set()
+        """Runs that are still to be set right, which MLflow refuses of a deleted one."""
         self.kinds: dict[str, Callable[[], Undo | None]] = {
             "run deleted": self._delete_run,
             "tag edited": self._edit_tag,
@@ -55,7 +57,7 @@ class HandEdits:
         return [run for run in runs if KEY_TAG in run.data.tags and run.info.status == "FINISHED"]
 
     def _delete_run(self) -> Undo | None:
-        runs = self._ended()
+        runs = [run for run in self._ended() if run.info.run_id not in self._edited]
         if not runs:
             return None
         run_id = self._rng.choice(runs).info.run_id
@@ -68,7 +70,7 @@ class HandEdits:
             return None
         run = self._rng.choice(runs)
         self._client.set_tag(run.info.run_id, ATTEMPT, "7")
-        return lambda: self._client.set_tag(run.info.run_id, ATTEMPT, run.data.tags[ATTEMPT])
+        return self._undo(run, lambda: self._client.set_tag(run.info.run_id, ATTEMPT, run.data.tags[ATTEMPT]))
 
     def _log_metric(self) -> Undo | None:
         runs = [run for run in self._ended() if run.data.tags["reparam.role"] == "search"]
@@ -76,7 +78,16 @@ class HandEdits:
             return None
         run_id, value = (run := self._rng.choice(runs)).info.run_id, run.data.metrics[METRIC]
         self._client.log_metric(run_id, METRIC, 0.0, step=self._next_step())
-        return lambda: self._client.log_metric(run_id, METRIC, value, step=self._next_step())
+        return self._undo(run, lambda: self._client.log_metric(run_id, METRIC, value, step=self._next_step()))
+
+    def _undo(self, run: Run, edit: Undo) -> Undo:
+        self._edited.add(run.info.run_id)
+
+        def undone() -> None:
+            edit()
+            self._edited.discard(run.info.run_id)
+
+        return undone
 
     def _next_step(self) -> int:
         self._step += 1

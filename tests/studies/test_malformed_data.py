@@ -254,7 +254,7 @@ DATA: dict[str, tuple[str, Make | None, str]] = {
     "a folder of one image": ("scans", painted(1), r"too few images \(1 in all\)"),
     "images beside folders": ("scans", with_file("more/x.png", picture("L")), r"lies beside the folder of .*x\.png"),
     "an image whose pixels end": ("scans", with_file("x.png", cut_picture), r"x\.png cannot be read as an image"),
-    "an empty part": ("scans", with_file("train/.keep", raw(b"")), r"train holds no image"),
+    "an empty part": ("scans", with_file("train/.keep", raw(b"")), r"scans holds images beside .*train"),
     "test without train": ("scans", with_file("test/a.png", picture("L")), r"test stands without a folder"),
     "two validations": (
         "scans",
