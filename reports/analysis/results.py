@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 
 LIKELIHOOD = "bits_per_dim"
 UNKNOWN = "unknown"
-ROUNDED = 0.05
-"""By which share arms' training images may differ for being whole batches of the same budget."""
+SAME_BUDGET = 0.05
+"""Numbers of training images that differ by so small a share, as where batches are whole, are the same budget."""
 AS_STORED = {sys.float_info.max: math.inf, -sys.float_info.max: -math.inf}
 """What the databases of MLflow hold in the place of infinity."""
 UNENDED = (RunState.RUNNING, RunState.INTERRUPTED)
@@ -434,7 +434,7 @@ class Study:
         """
         asked = self.results.settings.get("training_images")
         images = [each for each in asked.values() if isinstance(each, int | float)] if isinstance(asked, dict) else []
-        if self.results.settings.get("time") or (images and max(images) > (1 + ROUNDED) * min(images)):
+        if self.results.settings.get("time") or (images and max(images) > (1 + SAME_BUDGET) * min(images)):
             return None
         finals = [(self._complete_finals(arm), arm) for arm in self.arms]
         current = [each[each["config_hash"] == self._retrained(arm)] for each, arm in finals if len(each)]

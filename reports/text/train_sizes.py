@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from reports import formatting
 from reports.analysis.convergence import improving
+from reports.analysis.results import SAME_BUDGET
 from reports.analysis.train_sizes import TRAINING_IMAGES
 from reports.formatting import MISSING, count, listing, plain, quantity
 from reports.text.frontier import VERDICT, interval_of, verdict
@@ -16,8 +17,6 @@ if TYPE_CHECKING:
     from reports.analysis.frontier import AtBudget, Crossing
     from reports.analysis.train_sizes import Gain, OverTrainSizes
 
-SAME_BUDGET = 0.05
-"""Budgets that differ by less than this share are the same but for whole evaluations."""
 NOTES: list[tuple[str, str]] = [
     (
         "Training images",
