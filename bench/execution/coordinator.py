@@ -226,7 +226,7 @@ class Coordinator:
         """Run trials until each arm has as many, or the time is over.
 
         Workers start with the next arm as soon as no trial of the first is queued. Each arm has an equal share of the
-        time that is left when the arm before it is done; of a study's time, of all that its searches take. There
+        time that is left when the arm before it is done; of a study's time, for its search and its final runs. There
         ``trials`` becomes the number of those that began, where slow ones would leave none to continue the better half.
         """
         began = float(os.environ.pop(SEARCH_BEGAN_VARIABLE, time.monotonic()))
@@ -240,8 +240,9 @@ class Coordinator:
         keeper, searches, is_eager = self._keeper, self.study.searches, self.study.bound.settings.timeout is not None
 
         def targets(name: str, attempts: list[Attempt]) -> dict[int, int]:
-            slow = set() if keeper is None else keeper.too_slow(name)
-            return searches[name].targets(trials[name], attempts, is_eager, slow)
+            if keeper is None:
+                return searches[name].targets(trials[name], attempts, is_eager)
+            return keeper.next_round(name, searches[name].targets(trials[name], attempts, False, keeper.too_slow(name)))
 
         def is_done(name: str) -> bool:
             return self._is_done(name, lambda found: targets(name, found), searches[name].task)
@@ -255,7 +256,7 @@ class Coordinator:
                 left.remove(name)
                 until = _split_time(deadline, len(left))
             if keeper is not None and left:
-                until = self._end_of_first(keeper, left)
+                until = self._end_of_search(keeper, left[0])
                 if is_first and keeper.has_begun_enough(left[0], until - time.monotonic()):
                     trials[left[0]] = self._begin_no_more(left[0], trials[left[0]])
                 # No attempt begins that would end in the time of others.
@@ -267,20 +268,13 @@ class Coordinator:
                 self._check_failures(left[0])
                 self.executor.poll()
 
-    def _end_of_first(self, keeper: TimeKeeper, arms: list[str]) -> float:
-        """The time until which the first of some arms may start trials in a study that has a time.
-
-        All have equal shares, with what they took in processes before this one; what final runs need becomes known.
-        """
-        ended = {name: [each for each in self.study.searches[name].attempts() if each.counts] for name in arms}
-        spent = {name: sum(each.seconds for each in found) for name, found in ended.items()}
-        in_vain = [each for each in ended[arms[0]] if each.is_out]
-        if len(in_vain) == len(ended[arms[0]]) < MOST_IN_VAIN and not keeper.is_over:
+    def _end_of_search(self, keeper: TimeKeeper, name: str) -> float:
+        """The time until which an arm of a study that has a time may start trials."""
+        ended = [each for each in self.study.searches[name].attempts() if each.counts]
+        if all(each.is_out for each in ended) and len(ended) < MOST_IN_VAIN and not keeper.is_over:
             # However slow the arms before were, without a trial that can be retrained it would have no answer.
             return math.inf
-        share = (keeper.search_seconds + sum(spent.values())) / len(arms)
-        # Where the others had more than their shares, no more than is left of all.
-        return time.monotonic() + min(share - spent[arms[0]], keeper.search_seconds)
+        return time.monotonic() + keeper.search_seconds(name)
 
     def _begin_no_more(self, name: str, trials: int) -> int:
         """Take back the trials of an arm that have not begun, if others are continued; how many there are now."""
@@ -300,6 +294,9 @@ class Coordinator:
         """Start no further trial of an arm, and wait for the running ones."""
         search = self.study.searches[name]
         search.set_open(False)
+        if self._keeper is not None:
+            # What did not fit does not begin before what is added later.
+            search.withdraw(())
         while any(each.state == RunState.RUNNING for each in search.attempts()):
             self.stop.check()
             search.reclaim()

@@ -82,22 +82,37 @@ class TimeKeeper:
         """Whether the time is used up."""
         return self.clock.seconds >= self.plan.seconds
 
+    def search_seconds(self, name: str) -> float:
+        """Seconds that are left for an arm's search: of its share, and at most until the final runs must begin."""
+        finals = {arm: self._finals_seconds(arm) for arm in self.study.searches}
+        return min(self._share_left(name) - finals[name], self._left - sum(finals.values()))
+
     @property
-    def search_seconds(self) -> float:
-        """Seconds until the final runs must begin."""
-        finals = sum(self._finals_seconds(name) for name in self.study.searches)
-        return self.plan.finals_end - finals - self.clock.seconds
+    def _left(self) -> float:
+        """Seconds until the final runs are to be done."""
+        return self.plan.finals_end - self.clock.seconds
+
+    def _share_left(self, name: str) -> float:
+        """What an arm's search and final runs have left of its share of the time, which is equal for all arms."""
+        spent = {arm: self._spent_seconds(arm) for arm in self.study.searches}
+        return (self._left + sum(spent.values())) / len(spent) - spent[name]
+
+    def _spent_seconds(self, name: str) -> float:
+        """What an arm's search and its final runs took until now."""
+        finals = [each for each in self.study.record.finals.attempts() if each.note["arm"] == name]
+        return sum(each.seconds for each in [*self.study.searches[name].attempts(), *finals] if each.counts)
 
     def more_trials(self, name: str, trials: int) -> int:
         """How many trials an arm's search has time for beside so many, with those of them that are continued.
 
-        They are at most half as many. Of more, none would be continued in time, and it would have been in vain.
+        They are at most half as many. Of more, none would be continued in time, and it would have been in vain. Their
+        time is what final runs of the planned images leave.
         """
         ended = [each for each in self.study.searches[name].attempts() if each.counts]
         if not trials or self.best(name) is None or not ended:
             return 0
         of_a_trial = sum(each.seconds for each in ended) / len({each.number for each in ended})
-        share = self.search_seconds / len(self.study.searches)
+        share = self.search_seconds(name) - self._missing_seconds(name)
         return min(math.ceil(trials / 2), max(0, int(share / of_a_trial)) if of_a_trial else trials)
 
     def has_begun_enough(self, name: str, left: float) -> bool:
@@ -113,26 +128,61 @@ class TimeKeeper:
         spent = sum(each.seconds for each in ended)
         return beginning * times.search > LONGEST_BEGINNING * times.beginning * (spent + left)
 
-    def next_seconds(self, name: str, targets: Mapping[int, int]) -> float:
-        """Expected seconds of an arm's next attempt; 0 where none is left, or nothing is known of it.
+    def next_round(self, name: str, targets: Mapping[int, int]) -> dict[int, int]:
+        """How far trials are trained now, of those that are to be trained further: all to the nearest rung first.
+
+        A trial that would come to a rung alone decides nothing there: it stays where it is, and its time is the final
+        runs'. One that a person promoted is continued in any case.
 
         Args:
             name: the arm.
             targets: the evaluation to which each trial is to be trained by now, by its number.
         """
         search = self.study.searches[name]
-        settled, attempts = search.settled(), search.attempts()
-        left = [each for each, until in targets.items() if each not in settled or settled[each].reached < until]
+        settled, promoted = search.settled(), search.promoted
+        left = _left(settled, targets)
+        nearest = min(left.values(), default=0)
+        coming = [number for number, until in left.items() if until == nearest]
+        has_others = len(coming) > 1 or any(each.reached >= nearest and not each.is_out for each in settled.values())
+        held = {number for number, until in left.items() if until > nearest or (number in settled and not has_others)}
+        return {
+            number: settled[number].reached if number in held - promoted.keys() else until
+            for number, until in targets.items()
+        }
+
+    def next_seconds(self, name: str, targets: Mapping[int, int]) -> float:
+        """Expected seconds of an arm's next attempt; 0 where none is left, or nothing is known of it.
+
+        The first that comes to a rung counts with the second, without which it would decide nothing. Trials are
+        continued in the time that final runs of the planned images leave.
+
+        Args:
+            name: the arm.
+            targets: the evaluation to which each trial is to be trained by now, by its number.
+        """
+        search = self.study.searches[name]
+        settled, left = search.settled(), _left(search.settled(), targets)
         if not left:
             return 0.0
-        if (last := settled.get(number := min(left))) is not None:
-            seconds, planned = self._interval_of(name, last)
-            is_whole = targets[number] >= self._planned_evaluations(name, Selection(number, last.values))
-            measuring = self.plan.times[name].selection * seconds / planned if is_whole else 0.0
-            return (targets[number] - last.reached) * seconds + measuring
-        ended = [each for each in attempts if each.attempt == 1 and each.counts and each.frozen.last_step]
+        number = min(left)
+        if number in settled:
+            until = left[number]
+            is_first = not any(each.reached >= until and not each.is_out for each in settled.values())
+            continued = [each for each in sorted(left) if left[each] == until and each in settled]
+            counted = continued[:2] if is_first else [number]
+            return self._missing_seconds(name) + sum(
+                self._continued_seconds(name, settled[each], until) for each in counted
+            )
+        ended = [each for each in search.attempts() if each.attempt == 1 and each.counts and each.frozen.last_step]
         by_evaluation = [each.seconds / (each.frozen.last_step or 1) for each in ended]
-        return targets[number] * float(np.median(by_evaluation or [0.0]))
+        return left[number] * float(np.median(by_evaluation or [0.0]))
+
+    def _continued_seconds(self, name: str, trial: Attempt, until: int) -> float:
+        """Expected seconds of an attempt that continues a trial to an evaluation."""
+        seconds, planned = self._interval_of(name, trial)
+        is_whole = until >= self._planned_evaluations(name, Selection(trial.number, trial.values))
+        measuring = self.plan.times[name].selection * seconds / planned if is_whole else 0.0
+        return (until - trial.reached) * seconds + measuring
 
     def best(self, name: str) -> Attempt | None:
         """The trial that is retrained: the best that is not too slow, or one whose final runs have begun."""
@@ -198,11 +248,15 @@ class TimeKeeper:
         settings = self.study.bound.settings
         return f"{settings.seeds} seeds of {settings.trials} trials in {self.plan.seconds:g} s"
 
-    def _finals_seconds(self, name: str) -> float:
+    def _finals_seconds(self, name: str, of_planned_images: bool = False) -> float:
         """Seconds to keep for an arm's final runs: what was planned for them, by whose end they see what they can.
 
         They are fewer where the best trial ended by its patience, as final runs will, and where final runs of a shorter
         time are continued.
+
+        Args:
+            name: the arm.
+            of_planned_images: as many at least as final runs of the best trial take to see the planned images.
         """
         times, seeds = self.plan.times[name], self.plan.seeds
         kept, best = times.finals(seeds), self.best(name)
@@ -210,15 +264,28 @@ class TimeKeeper:
             return kept
         trial = Selection(best.number, best.values)
         seconds, planned = self._interval_of(name, best)
+        fixed = COMPILATIONS * times.first + seeds * self._test_seconds(name, seconds / planned)
         training = times.training
-        is_short = best.state == RunState.COMPLETE and (best.frozen.last_step or 0) < best.evaluations
-        if is_short and (records := self._records(name, trial)):
-            training = records[-1].seconds
-            test = self._test_seconds(name, seconds / planned)
-            kept = min(kept, COMPILATIONS * times.first + seeds * (training + test))
+        if (ended := self._ended_early(name, best)) is not None:
+            training = ended
+            kept = min(kept, fixed + seeds * training)
+        elif of_planned_images:
+            training = max(training, self._planned_evaluations(name, trial) * seconds)
+            kept = max(kept, fixed + seeds * training)
         # What they were measured for a shorter time does not count: they are measured again.
         done = sum(min(training, each * seconds) for each in self._done(name, self._config(name, trial).hash))
         return max(0.0, kept - done)
+
+    def _missing_seconds(self, name: str) -> float:
+        """By how much final runs of the planned images take longer than was planned, as the best trial is slower."""
+        return self._finals_seconds(name, of_planned_images=True) - self._finals_seconds(name)
+
+    def _ended_early(self, name: str, best: Attempt) -> float | None:
+        """The seconds that a trial had trained for when its patience ended it; None where it did not."""
+        if best.state != RunState.COMPLETE or (best.frozen.last_step or 0) >= best.evaluations:
+            return None
+        records = self._records(name, Selection(best.number, best.values))
+        return records[-1].seconds if records else None
 
     def _test_seconds(self, name: str, ratio: float) -> float:
         """What measuring a final run takes, where a run takes so many times as long as was planned."""
@@ -240,18 +307,24 @@ class TimeKeeper:
         longer = self._measured_longer(arms)
         fixed = COMPILATIONS * self.plan.times[name].first
         fixed += seeds * (self._test_seconds(name, seconds / planned) + longer)
-        kept = {arm: self._finals_seconds(arm) + seeds * longer for arm in arms}
-        left = self.plan.finals_end - self.clock.seconds
-        # A study of one arm has nobody to be compared with at equal times.
-        late = 0.0 if len(self.study.searches) == 1 else MOST_LATE * self.plan.seconds
-        needed = sum(kept.values())
+        wanted = {arm: self._wanted_seconds(arm) + seeds * longer for arm in arms}
+        left, needed = self._left, sum(wanted.values())
+        # No final run was trained at the expense of the first arm's.
+        late = 0.0 if len(arms) == len(self.study.searches) else MOST_LATE * self.plan.seconds
         left = max(left, min(needed, left + late))
-        share = left * kept[name] / needed if left < needed else kept[name] + (left - needed) / len(arms)
+        spare = left - needed
+        share = wanted[name] * left / needed if spare < 0 < needed else wanted[name] + spare / len(arms)
         done = self._done(name, config.hash)
         evaluations = self._planned_evaluations(name, trial)
         found = final_evaluations(share, fixed, seconds, done, evaluations, MOST_EVALUATIONS_EXTENDED)
         record.decide_evaluations(key, found)
         return found
+
+    def _wanted_seconds(self, name: str) -> float:
+        """Seconds for an arm's final runs: what is left of its share, or what they need to end by their patience."""
+        left, best = max(0.0, self._share_left(name)), self.best(name)
+        ends_early = best is not None and self._ended_early(name, best) is not None
+        return min(left, self._finals_seconds(name)) if ends_early else left
 
     def _measured_longer(self, arms: Sequence[str]) -> float:
         """By how many seconds measuring a final run took longer than was planned, in the arms before some; at least 0.
@@ -320,6 +393,11 @@ class TimeKeeper:
         """The evaluations to which each final run of a configuration was trained already, by seed."""
         reached = {each.note["seed"]: each.evaluations for each in self._finals(name, config_hash)}
         return [reached.get(seed, 0) for seed in range(self.plan.seeds)]
+
+
+def _left(settled: Mapping[int, Attempt], targets: Mapping[int, int]) -> dict[int, int]:
+    """The trials that are not trained as far as they are to be, and how far they are to be."""
+    return {each: until for each, until in targets.items() if each not in settled or settled[each].reached < until}
 
 
 def images_between_evaluations(training: TrainingConfig) -> int:

@@ -440,7 +440,9 @@ class BoundStudy:
         evaluations = evaluations or self.base(arm).training.evaluations
         if self.settings.pruner != HALVING:
             return [(self.settings.trials, 1.0)]
-        return [(number, n / evaluations) for number, n in attempts(self.settings.trials, rungs(evaluations))]
+        found = [(number, n / evaluations) for number, n in attempts(self.settings.trials, rungs(evaluations))]
+        # In a given time, no trial is continued alone.
+        return found if self.settings.time is None else found[:1] + [each for each in found[1:] if each[0] > 1]
 
     @property
     def sampler(self) -> str:

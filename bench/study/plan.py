@@ -231,9 +231,7 @@ def expected_times(bound: BoundStudy, arm: Arm, config: RunConfig, speed: Speed)
     search = bound.search(arm, training.evaluations)
     compiling = min(shapes(arm, settings.trials), settings.trials if search else 0) * speed.first_seconds
     return Times(
-        search=compiling
-        + sum(number * share for number, share in search) * train
-        + (search[-1][0] if search else 0) * selection,
+        search=compiling + sum(number * share for number, share in search) * train + _trained_whole(search) * selection,
         beginning=compiling + math.prod(search[0]) * train if search else 0.0,
         first=speed.first_seconds,
         training=train,
@@ -241,6 +239,11 @@ def expected_times(bound: BoundStudy, arm: Arm, config: RunConfig, speed: Speed)
         test=test,
         others=FINAL_SECONDS + FINAL_SECONDS_PER_IMAGE * evaluated("test"),
     )
+
+
+def _trained_whole(search: list[tuple[int, float]]) -> int:
+    """How many trials of a search are trained to the end."""
+    return search[-1][0] if search and math.isclose(sum(share for _, share in search), 1.0) else 0
 
 
 def shapes(arm: Arm, trials: int) -> int:

@@ -12,16 +12,17 @@ import bench.execution.study_clock
 import bench.execution.study_tracking
 from bench.core.errors import DivergedError, StudyStoppedError
 from bench.core.results import EvaluationRecord
+from bench.core.seeds import derive_seed
 from bench.core.signals import StopRequest
 from bench.execution.coordinator import Coordinator
 from bench.execution.executors.base import InProcess
 from bench.execution.session import Selection
 from bench.execution.study_clock import MOST_LATE, StudyClock, TimeKeeper
 from bench.execution.worker import Worker
-from bench.search.queue import Attempt
+from bench.search.queue import ALWAYS, Attempt
 from bench.study.budget import END_SECONDS, plan_time
 from bench.study.config import TrainingConfig
-from bench.study.definition import Arm, BoundStudy, Study
+from bench.study.definition import FINALS, Arm, BoundStudy, Study
 from bench.study.plan import Times
 from bench.study.search_space import Integers
 from bench.study.speed import Speed
@@ -41,6 +42,7 @@ STUDY = Study(
 )
 SPEED = Speed(first_seconds=1.0, step_seconds=0.01, likelihood_seconds=0.0)
 TIME = 600.0
+SEED = 0
 BEGAN = 1000.0
 
 
@@ -61,7 +63,8 @@ class Simulated:
         self.trained: list[tuple[str, str, int, int]] = []
         """Role, arm, and the evaluations from which and to which each run was trained."""
         self.took: dict[tuple, float] = {}
-        """Seconds of a trial's attempt, by the arm's swept value and the evaluation to which it was trained."""
+        """Seconds of an attempt: of a trial by the arm's swept value, of a final run by its configuration and seed,
+        and by the evaluation to which it was trained."""
 
     def monotonic(self) -> float:
         return self.now
@@ -76,9 +79,13 @@ class Simulated:
         self.now += steps * self.step[config.model.family]
         self.reached[(role, *key)] = until
         if role == "search":
-            model = config.model
-            self.took[(model.latent_size if model.family == "vae" else model.hidden_channels, until)] = self.now - began
+            name = "latent_size" if config.model.family == "vae" else "hidden_channels"
+            self.took[(name, getattr(config.model, name), until)] = self.now - began
         self.trained.append((role, config.model.family, begun, until))
+
+    def finish(self, key, until, began) -> None:
+        self.now += self.measuring
+        self.took[(*key, until)] = self.now - began
 
 
 @pytest.fixture
@@ -92,8 +99,9 @@ def simulated(monkeypatch, trainer):
         return trainer.run_trial(config, data, seed, samples, on_evaluation, checkpoint, on_rescue, until)
 
     def run_final(config, data, test, seed, *others):
-        clock.train("final", config, (config.hash, seed), config.training.evaluations)
-        clock.now += clock.measuring
+        key, until, began = (config.hash, seed), config.training.evaluations, clock.now
+        clock.train("final", config, key, until)
+        clock.finish(key, until, began)
         outcome = trainer.run_final(config, data, test, seed, *others)
         # It reaches its last evaluation, as one that its patience does not end.
         others[1](EvaluationRecord(config.training.evaluations, 1, 1.0, {"validation/bits_per_dim": 2.0}))
@@ -112,8 +120,9 @@ def simulated(monkeypatch, trainer):
 
     def seconds(self):
         if "seed" in self.note:
-            return 100.0
-        return clock.took.get((next(iter(self.values.values()), None), self.evaluations), 0.0)
+            seed = derive_seed(SEED, FINALS, self.note["seed"])
+            return clock.took.get((self.note["config_hash"], seed, self.evaluations), 0.0)
+        return clock.took.get((*next(iter(self.values.items()), ()), self.evaluations), 0.0)
 
     # By the machines' clocks an attempt takes no time here.
     monkeypatch.setattr(Attempt, "seconds", property(seconds))
@@ -126,7 +135,15 @@ def run(settings_for, keep_classifier, digits, tmp_path, simulated):
     from tests.bench.conftest import StudyInThisProcess
 
     def begin(seconds=TIME, study=STUDY, say=None, **settings):
-        changes = {"pruner": "halving", "images": None, "time": seconds, "trials": 4, "seeds": 2, **settings}
+        changes = {
+            "pruner": "halving",
+            "images": None,
+            "time": seconds,
+            "trials": 4,
+            "seeds": 2,
+            "seed": SEED,
+            **settings,
+        }
         bound = BoundStudy(study, settings_for(tmp_path, **changes), digits.info, digits.digest, digits.labels_digest)
         planned = plan_time(bound, {arm.name: SPEED for arm in study.arms})
         bound = BoundStudy(
@@ -159,15 +176,43 @@ def test_a_study_ends_in_its_time_although_its_arms_are_slower_or_faster_than_wa
     assert spent == pytest.approx(seconds)
 
 
-def test_final_runs_of_an_arm_are_trained_for_equally_long_and_those_of_both_in_equal_time(run, simulated):
+def _spent(simulated, session, roles=("search", "final")):
+    """Seconds of training by arm."""
+    spent = dict.fromkeys(session.searches, 0.0)
+    for role, arm, begun, until in simulated.trained:
+        if role in roles:
+            steps = session.bound.base(session.bound.study.arm(arm)).training.steps_per_evaluation
+            spent[arm] += (until - begun) * steps * simulated.step[arm]
+    return spent
+
+
+@pytest.mark.parametrize("trials", [4, 8])
+def test_final_runs_of_an_arm_are_trained_for_equally_long_and_both_arms_in_equal_time(run, simulated, trials):
     simulated.step = {"vae": 0.005, "glow": 0.02}
-    _, session = run()
+    _, session = run(trials=trials)
     finals = [(arm, until) for role, arm, _, until in simulated.trained if role == "final"]
     assert [arm for arm, _ in finals] == ["vae"] * 2 + ["glow"] * 2
     assert len(set(finals)) == 2
-    steps = {arm: session.bound.base(STUDY.arm(arm)).training.steps_per_evaluation for arm, _ in finals}
-    seconds = {arm: until * steps[arm] * simulated.step[arm] for arm, until in finals}
-    assert seconds["vae"] == pytest.approx(seconds["glow"], rel=0.15)
+    spent = _spent(simulated, session)
+    assert spent["vae"] == pytest.approx(spent["glow"], rel=0.1)
+
+
+@pytest.mark.parametrize("arm", ["vae", "glow"])
+def test_final_runs_of_a_slow_arm_see_the_planned_images_and_its_search_is_shorter(run, simulated, arm):
+    """Its trials are continued only in the time that those leave."""
+    simulated.step |= {arm: 0.016}
+    _, session = run(trials=8)
+    planned = session.bound.base(STUDY.arm(arm)).training.evaluations
+    (final,) = {until for role, name, _, until in simulated.trained if role == "final" and name == arm}
+    furthest = {
+        name: max(until for role, each, _, until in simulated.trained if role == "search" and each == name)
+        for name in session.searches
+    }
+    assert final >= 0.9 * planned > furthest[arm]
+    (other,) = {"vae", "glow"} - {arm}
+    assert furthest[other] == session.bound.base(STUDY.arm(other)).training.evaluations
+    spent = _spent(simulated, session)
+    assert spent["vae"] == pytest.approx(spent["glow"], rel=0.1)
 
 
 def test_an_arm_that_is_faster_than_was_planned_takes_nothing_of_the_other_s_final_runs(run, simulated):
@@ -180,10 +225,7 @@ def test_an_arm_that_is_faster_than_was_planned_takes_nothing_of_the_other_s_fin
 def test_an_arm_without_a_search_has_its_share_for_its_final_runs(run, simulated):
     vae, glow = STUDY.arms
     _, session = run(study=replace(STUDY, arms=(vae, replace(glow, sweep={}))))
-    spent = dict.fromkeys(("vae", "glow"), 0.0)
-    for _, arm, begun, until in simulated.trained:
-        steps = session.bound.base(session.bound.study.arm(arm)).training.steps_per_evaluation
-        spent[arm] += (until - begun) * steps * simulated.step[arm]
+    spent = _spent(simulated, session)
     assert spent["vae"] == pytest.approx(spent["glow"], rel=0.15)
 
 
@@ -204,14 +246,16 @@ def test_of_more_trials_than_the_time_is_planned_for_as_many_begin_and_the_best_
     assert max(until for role, _, _, until in simulated.trained if role == "search") == whole
 
 
-def test_where_trials_are_slow_fewer_begin_and_the_better_half_of_them_is_continued(run, simulated):
+def test_where_trials_are_slow_fewer_begin_and_final_runs_come_further_than_they(run, simulated):
     simulated.step = {"vae": 0.04, "glow": 0.01}
     said = []
     _, session = run(trials=16, study=replace(STUDY, arms=STUDY.arms[:1]), say=said)
     settled = session.searches["vae"].settled()
     assert 2 <= len(settled) < 16
     assert f"vae: after {len(settled)} of 16 trials, which were slow, no further one begins" in said[0]
-    assert any(begun for role, _, begun, _ in simulated.trained if role == "search")
+    trials = [until for role, _, _, until in simulated.trained if role == "search"]
+    assert len(trials) == len(settled)
+    assert all(until > max(trials) for role, _, _, until in simulated.trained if role == "final")
 
 
 def test_a_search_ends_where_time_is_left_and_no_attempt_fits_into_it(run, simulated, monkeypatch):
@@ -219,6 +263,37 @@ def test_a_search_ends_where_time_is_left_and_no_attempt_fits_into_it(run, simul
     _, session = run(study=replace(STUDY, arms=STUDY.arms[:1]))
     assert len(session.searches["vae"].settled()) == 1
     assert [role for role, *_ in simulated.trained] == ["search", "final", "final"]
+
+
+@pytest.mark.parametrize(
+    ("reached", "targets", "expected"),
+    [
+        ({}, {0: 2, 1: 2}, {0: 2, 1: 2}),
+        # All come to the nearest rung first.
+        ({0: 4, 1: 2, 2: 2}, {0: 8, 1: 4, 2: 4}, {0: 4, 1: 4, 2: 4}),
+        ({0: 4, 1: 4, 2: 4}, {0: 8, 1: 8, 2: 4}, {0: 8, 1: 8, 2: 4}),
+        # One that would be alone at a rung stays where it is, unless another has been there, or a person promoted it.
+        ({0: 4, 1: 4}, {0: 8, 1: 4}, {0: 4, 1: 4}),
+        ({0: 4, 1: 8}, {0: 8, 1: 8}, {0: 8, 1: 8}),
+        ({3: 4, 1: 4}, {3: 8, 1: 4}, {3: 8, 1: 4}),
+        # The first of those that are to begin is not alone.
+        ({}, {0: 2}, {0: 2}),
+        ({}, {}, {}),
+    ],
+)
+def test_trials_come_to_the_nearest_rung_first_and_none_is_continued_alone(reached, targets, expected):
+    settled = {number: SimpleNamespace(reached=at, is_out=False) for number, at in reached.items()}
+    search = SimpleNamespace(settled=lambda: settled, promoted={3: 2})
+    keeper = TimeKeeper(SimpleNamespace(searches={"vae": search}), None, None)
+    assert keeper.next_round("vae", targets) == expected
+
+
+def test_a_trial_that_would_follow_only_a_failed_one_to_a_rung_stays_where_it_is():
+    settled = {0: SimpleNamespace(reached=4, is_out=False), 1: SimpleNamespace(reached=ALWAYS, is_out=True)}
+    keeper = TimeKeeper(
+        SimpleNamespace(searches={"vae": SimpleNamespace(settled=lambda: settled, promoted={})}), None, None
+    )
+    assert keeper.next_round("vae", {0: 8, 1: 8}) == {0: 4, 1: 8}
 
 
 class _Keeper(TimeKeeper):
@@ -320,11 +395,7 @@ def test_the_second_arm_is_trained_like_the_first_although_measuring_took_longer
     """The study then ends late, by at most a share of its time: beyond it, the second arm is trained for less."""
     simulated.measuring = measuring
     seconds, session = run()
-    trained = {}
-    for role, arm, begun, until in simulated.trained:
-        if role == "final":
-            training = session.bound.base(STUDY.arm(arm)).training
-            trained[arm] = trained.get(arm, 0.0) + (until - begun) * training.steps_per_evaluation * SPEED.step_seconds
+    trained = _spent(simulated, session, roles=("final",))
     planned = plan_time(session.bound, {arm.name: SPEED for arm in STUDY.arms}).times
     over = 2 * max(0.0, measuring - planned["vae"].measuring)
     late = MOST_LATE * TIME
