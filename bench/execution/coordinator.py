@@ -5,12 +5,13 @@ from __future__ import annotations
 import logging
 import math
 import os
+import sys
 import time
 from collections.abc import Callable
 
 from bench.core.counted import counted
 from bench.core.environment import SEARCH_BEGAN_VARIABLE
-from bench.core.errors import RestartRequiredError, StudyStoppedError
+from bench.core.errors import RestartRequiredError, StudyStoppedError, TrackingError
 from bench.core.results import RunState
 from bench.core.signals import StopRequest
 from bench.core.trial_ends import none_completed
@@ -78,6 +79,7 @@ class Coordinator:
         self.clock = StudyClock(study.record, time.monotonic() if began is None else began)
         self._keeper = None if plan is None else TimeKeeper(study, plan, self.clock)
         self._lock: Heartbeat | None = None
+        self._expected = 0
 
     def run(
         self, afterwards: Callable[[], None] = lambda: None, before_finals: Callable[[], None] = lambda: None
@@ -89,7 +91,7 @@ class Coordinator:
             before_finals: what final runs need and trials do not.
 
         Returns:
-            Why arms have no final runs, of which no trial completed; empty where all have.
+            Why arms have no complete final run, or no trial; empty where all have.
 
         Raises:
             KeyboardInterrupt: after Ctrl-C or SIGTERM, once the interrupted runs are marked as such.
@@ -139,6 +141,7 @@ class Coordinator:
         if self._keeper is None:
             before_finals()
         self._finals(selected)
+        self._unanswered |= self._without_final_run(configs)
         self._end_work()
         self._tracking.bring_up_to_date()
         if not is_recorded:
@@ -198,7 +201,10 @@ class Coordinator:
         if self._keeper is None:
             self._run_trials(trials, settings.timeout or math.inf)
             return self._select()
+        bound = self.study.bound
+        self._expected = sum(number for arm in study.arms for number, _ in bound.search(arm))
         if self._keeper.has_begun_finals:
+            self._expect_no_more()
             return self._select()
         # Fewer where their time is too short for all: none passes its first rung before all of them have begun.
         planned = self._keeper.plan.trials
@@ -209,6 +215,7 @@ class Coordinator:
         self._run_trials(trials, is_first=True)
         while self._add_trials(self._keeper, trials):
             pass
+        self._expect_no_more()
         self._say_promotions_left()
         return self._select()
 
@@ -218,16 +225,26 @@ class Coordinator:
         added = {name: more for name, number in trials.items() if (more := keeper.more_trials(name, number))}
         before = sum(each.counts for name in added for each in searches[name].attempts())
         trials |= {name: trials[name] + number for name, number in added.items()}
-        self.progress.expect_runs(sum(added.values()))
+        self._expect(sum(added.values()))
         self._run_trials(trials)
         return sum(each.counts for name in added for each in searches[name].attempts()) > before
+
+    def _expect(self, more: int) -> None:
+        """Count on more runs of the searches than before, or on fewer."""
+        self._expected += more
+        self.progress.expect_runs(more)
+
+    def _expect_no_more(self) -> None:
+        """Count on the runs of the searches that there are."""
+        ended = sum(each.counts for search in self.study.searches.values() for each in search.attempts())
+        self._expect(ended - self._expected)
 
     def _run_trials(self, trials: dict[str, int], seconds: float = math.inf, is_first: bool = False) -> None:
         """Run trials until each arm has as many, or the time is over.
 
         Workers start with the next arm as soon as no trial of the first is queued. Each arm has an equal share of the
         time that is left when the arm before it is done; of a study's time, for its search and its final runs. There
-        ``trials`` becomes the number of those that began, where slow ones would leave none to continue the better half.
+        ``trials`` becomes the number of those that began, where slow ones would leave no time to continue any.
         """
         began = float(os.environ.pop(SEARCH_BEGAN_VARIABLE, time.monotonic()))
         try:
@@ -266,7 +283,7 @@ class Coordinator:
                 until = _split_time(deadline, len(left))
             elif left:
                 self._check_failures(left[0])
-                self.executor.poll()
+                self._poll()
 
     def _end_of_search(self, keeper: TimeKeeper, name: str) -> float:
         """The time until which an arm of a study that has a time may start trials."""
@@ -283,10 +300,10 @@ class Coordinator:
         if not search.halves or not begun or max(begun) + 1 >= trials:
             return trials
         search.withdraw(begun)
-        self.progress.expect_runs(max(begun) + 1 - trials)
+        self._expect(max(begun) + 1 - trials)
         self.progress.say(
-            f"{name}: after {len(set(begun))} of {trials} trials, which were slow, no further one begins, so that the "
-            "better half is continued in the time that is left"
+            f"{name}: after {len(set(begun))} of {trials} trials, which were slow, no further one begins: the time that"
+            " is left is for continuing the better half, and for final runs"
         )
         return max(begun) + 1
 
@@ -300,7 +317,7 @@ class Coordinator:
         while any(each.state == RunState.RUNNING for each in search.attempts()):
             self.stop.check()
             search.reclaim()
-            self.executor.poll()
+            self._poll()
         self._read(name)
 
     def _select(self) -> dict[str, Selection]:
@@ -345,13 +362,25 @@ class Coordinator:
         if self._keeper is None:
             self._train(self.study.final_tasks(selected))
             return
+        for search in self.study.searches.values():
+            search.set_open(False)
         tasks: list[Task] = []
         for place, (name, trial) in enumerate(selected.items()):
-            evaluations = self._keeper.decide_evaluations(name, trial, list(selected)[place:])
+            evaluations = self._keeper.decide_evaluations(name, trial, list(selected)[place:], place > 0)
             interval = images_between_evaluations(self._config(name, trial).training)
             self.progress.say(f"{name}: final runs of {evaluations * interval:,} images")
             tasks += self.study.final_tasks({name: trial}, {name: evaluations})
             self._train(tasks)
+
+    def _without_final_run(self, configs: dict[str, RunConfig]) -> dict[str, str]:
+        """Of the arms whose final runs all failed, how these ended."""
+        ended, found = [each for each in self.study.record.finals.attempts() if each.counts], {}
+        for name, config in configs.items():
+            own = [each for each in ended if (each.note["arm"], each.note["config_hash"]) == (name, config.hash)]
+            if own and not any(each.state == RunState.COMPLETE for each in own):
+                found[name] = none_completed(name, [(str(each.state), each.reason) for each in own], "final run")
+                self.progress.say(found[name])
+        return found
 
     def _train(self, tasks: list[Task]) -> None:
         """Have final runs done."""
@@ -360,7 +389,31 @@ class Coordinator:
         # Of an earlier command, which wanted more seeds or had selected other trials.
         self.study.record.finals.withdraw(targets)
         while not self._is_done(FINALS, lambda found: targets, lambda number, target: by_number[number]):
+            self._poll()
+
+    def _poll(self) -> None:
+        """Have work done; in a study that has a time, the arm whose run it was is charged for it."""
+        if self._keeper is None:
             self.executor.poll()
+            return
+        before, began = self._begun(), self.clock.seconds
+        try:
+            self.executor.poll()
+        finally:
+            # Also where the run was interrupted: this process has one alone at a time. A storage that is away, or was
+            # removed, is not asked again.
+            if not isinstance(sys.exception(), TrackingError | StudyStoppedError):
+                for arm in {arm for key, arm in self._begun().items() if key not in before}:
+                    self.clock.charge(arm, self.clock.seconds - began)
+
+    def _begun(self) -> dict[str, str]:
+        """The arm of each attempt that has begun, by its key."""
+        return {
+            each.key: each.note["arm"] if kind == FINALS else kind
+            for kind, queue in self.study.queues.items()
+            for each in queue.attempts()
+            if each.state is not None
+        }
 
     def _is_done(
         self, kind: str, targets: Callable[[list[Attempt]], dict[int, int]], task: Callable[[int, int], Task]
@@ -391,6 +444,9 @@ class Coordinator:
         waiting = {each.number for each in attempts if each.state is None}
         left = [number for number in wanted if number not in settled]
         ahead = max(TASKS_AHEAD, len(under_way)) - len(waiting)
+        if self._keeper is not None and waiting - set(left):
+            # Held meanwhile, as the trial that was to come to its rung too has failed.
+            queue.withdraw(left)
         missing = [number for number in left if number not in under_way | waiting][: max(0, ahead)]
         queue.offer([task(number, wanted[number]) for number in missing])
         return not left

@@ -14,12 +14,13 @@ from bench.core.results import EvaluationRecord, RunState
 from bench.core.seeds import derive_seed
 from bench.execution.session import MOST_EVALUATIONS_EXTENDED, Selection, StudySession
 from bench.search.queue import Attempt
-from bench.search.sampler import standing
+from bench.search.sampler import value_at_rung
 from bench.search.study_record import StudyRecord
 from bench.study.budget import TimePlan, final_evaluations
 from bench.study.config import RunConfig, TrainingConfig
 from bench.study.definition import FINALS
 from bench.study.plan import COMPILATIONS
+from bench.study.rungs import HALVINGS, REDUCTION
 
 LONGEST_BEGINNING = 1.1
 """Trials take at most so many times the share of an arm's search until the first rung that was planned for them."""
@@ -33,7 +34,7 @@ SAVED_SECONDS = 5.0
 
 
 class StudyClock:
-    """Counts the seconds of a study, without those in which no process coordinated it.
+    """Counts the seconds of a study, without those in which no process coordinated it, and those of each arm's runs.
 
     Those of a process that is killed count up to the end of its last run.
 
@@ -46,6 +47,15 @@ class StudyClock:
         self._record = record
         self._saved = record.seconds_spent
         self._began = began - self._saved
+        self._of_arms = record.seconds_of_arms
+
+    def charge(self, arm: str, seconds: float) -> None:
+        """Count seconds of a run of an arm."""
+        self._of_arms[arm] = self.of_arm(arm) + seconds
+
+    def of_arm(self, arm: str) -> float:
+        """Seconds of an arm's runs so far, its search and its final runs."""
+        return self._of_arms.get(arm, 0.0)
 
     @property
     def seconds(self) -> float:
@@ -56,7 +66,7 @@ class StudyClock:
         """Record them, where they have grown."""
         if at_once or self.seconds - self._saved > SAVED_SECONDS:
             self._saved = self.seconds
-            self._record.spend(self._saved)
+            self._record.spend(self._saved, self._of_arms)
 
 
 @dataclass
@@ -84,8 +94,9 @@ class TimeKeeper:
 
     def search_seconds(self, name: str) -> float:
         """Seconds that are left for an arm's search: of its share, and at most until the final runs must begin."""
-        finals = {arm: self._finals_seconds(arm) for arm in self.study.searches}
-        return min(self._share_left(name) - finals[name], self._left - sum(finals.values()))
+        others = [arm for arm in self.study.searches if arm != name]
+        kept = sum(min(self._finals_seconds(arm), self._wanted_seconds(arm)) for arm in others)
+        return min(self._share_left(name), self._left - kept) - self._finals_seconds(name)
 
     @property
     def _left(self) -> float:
@@ -94,13 +105,8 @@ class TimeKeeper:
 
     def _share_left(self, name: str) -> float:
         """What an arm's search and final runs have left of its share of the time, which is equal for all arms."""
-        spent = {arm: self._spent_seconds(arm) for arm in self.study.searches}
+        spent = {arm: self.clock.of_arm(arm) for arm in self.study.searches}
         return (self._left + sum(spent.values())) / len(spent) - spent[name]
-
-    def _spent_seconds(self, name: str) -> float:
-        """What an arm's search and its final runs took until now."""
-        finals = [each for each in self.study.record.finals.attempts() if each.note["arm"] == name]
-        return sum(each.seconds for each in [*self.study.searches[name].attempts(), *finals] if each.counts)
 
     def more_trials(self, name: str, trials: int) -> int:
         """How many trials an arm's search has time for beside so many, with those of them that are continued.
@@ -124,7 +130,7 @@ class TimeKeeper:
         """
         times = self.plan.times[name]
         ended = [each for each in self.study.searches[name].attempts() if each.counts]
-        beginning = sum(each.seconds for each in ended if each.attempt == 1)
+        beginning = sum(each.seconds for each in _first(ended))
         spent = sum(each.seconds for each in ended)
         return beginning * times.search > LONGEST_BEGINNING * times.beginning * (spent + left)
 
@@ -132,7 +138,7 @@ class TimeKeeper:
         """How far trials are trained now, of those that are to be trained further: all to the nearest rung first.
 
         A trial that would come to a rung alone decides nothing there: it stays where it is, and its time is the final
-        runs'. One that a person promoted is continued in any case.
+        runs'. One that a person promoted is continued though it is alone, and before the others come to its rung.
 
         Args:
             name: the arm.
@@ -173,7 +179,7 @@ class TimeKeeper:
             return self._missing_seconds(name) + sum(
                 self._continued_seconds(name, settled[each], until) for each in counted
             )
-        ended = [each for each in search.attempts() if each.attempt == 1 and each.counts and each.frozen.last_step]
+        ended = [each for each in _first(search.attempts()) if each.frozen.last_step]
         by_evaluation = [each.seconds / (each.frozen.last_step or 1) for each in ended]
         return left[number] * float(np.median(by_evaluation or [0.0]))
 
@@ -185,20 +191,27 @@ class TimeKeeper:
         return (until - trial.reached) * seconds + measuring
 
     def best(self, name: str) -> Attempt | None:
-        """The trial that is retrained: the best that is not too slow, or one whose final runs have begun."""
+        """The trial that is retrained: the best that is not too slow, or one whose final runs have begun.
+
+        Trials are compared at the furthest evaluation that two of them have reached: one that came further alone counts
+        by what it was there. Complete ones are by the bound at their end.
+        """
         trials, decided = self._trials(name), self.study.record.timed_evaluations
         for each in trials.values() if decided else ():
             if self._key(name, Selection(each.number, each.values)) in decided:
                 return each
         slow = self.too_slow(name)
         left = [each for number, each in trials.items() if number not in slow]
-        # One that was complete by a shorter time, and is being continued, still is.
-        complete = [each for each in self.study.searches[name].complete() if each.number not in slow]
-        return min(
-            (each for each in complete if each.objective is not None),
-            key=lambda each: (each.objective, each.number),
-            default=min(left, key=standing, default=None),
-        )
+        if not left:
+            return None
+        # Those that ended by themselves are as far as any can be.
+        most = self.study.searches[name].evaluations
+        reached = sorted((min(each.reached, most) for each in left), reverse=True)
+        level = reached[:2][-1]
+        there = [each for each in left if each.reached >= level]
+        if all(each.objective is not None for each in there):
+            return min(there, key=lambda each: (each.objective, each.number))
+        return min(there, key=lambda each: (value_at_rung(each, level), each.number))
 
     def too_slow(self, name: str) -> set[int]:
         """Trials of an arm that are not continued: in the time of its final runs they would see few images.
@@ -291,13 +304,14 @@ class TimeKeeper:
         """What measuring a final run takes, where a run takes so many times as long as was planned."""
         return self.plan.times[name].test * ratio + self.plan.times[name].others
 
-    def decide_evaluations(self, name: str, trial: Selection, arms: Sequence[str]) -> int:
+    def decide_evaluations(self, name: str, trial: Selection, arms: Sequence[str], may_be_late: bool) -> int:
         """To which evaluation an arm's final runs are trained; once it is decided for a time, it stays.
 
         Args:
             name: the arm.
             trial: what is retrained.
             arms: the arms that the rest of the time is for, this one among them.
+            may_be_late: whether another arm's final runs have taken of the time.
         """
         record, seeds = self.study.record, self.plan.seeds
         config, key = self._config(name, trial), self._key(name, trial)
@@ -309,9 +323,7 @@ class TimeKeeper:
         fixed += seeds * (self._test_seconds(name, seconds / planned) + longer)
         wanted = {arm: self._wanted_seconds(arm) + seeds * longer for arm in arms}
         left, needed = self._left, sum(wanted.values())
-        # No final run was trained at the expense of the first arm's.
-        late = 0.0 if len(arms) == len(self.study.searches) else MOST_LATE * self.plan.seconds
-        left = max(left, min(needed, left + late))
+        left = max(left, min(needed, left + MOST_LATE * self.plan.seconds * may_be_late))
         spare = left - needed
         share = wanted[name] * left / needed if spare < 0 < needed else wanted[name] + spare / len(arms)
         done = self._done(name, config.hash)
@@ -321,10 +333,21 @@ class TimeKeeper:
         return found
 
     def _wanted_seconds(self, name: str) -> float:
-        """Seconds for an arm's final runs: what is left of its share, or what they need to end by their patience."""
-        left, best = max(0.0, self._share_left(name)), self.best(name)
-        ends_early = best is not None and self._ended_early(name, best) is not None
-        return min(left, self._finals_seconds(name)) if ends_early else left
+        """Seconds for an arm's final runs: what is left of its share, or what they need to end by their patience.
+
+        At least those of the first rung's images, which they see in any case.
+        """
+        left, best = self._share_left(name), self.best(name)
+        if best is None:
+            return max(0.0, left)
+        if self._ended_early(name, best) is not None:
+            left = min(left, self._finals_seconds(name))
+        trial, seeds = Selection(best.number, best.values), self.plan.seeds
+        seconds, planned = self._interval_of(name, best)
+        least = max(1, self._planned_evaluations(name, trial) // int(REDUCTION**HALVINGS))
+        fixed = COMPILATIONS * self.plan.times[name].first + seeds * self._test_seconds(name, seconds / planned)
+        missing = sum(max(0, least - each) for each in self._done(name, self._config(name, trial).hash))
+        return max(left, fixed + missing * seconds)
 
     def _measured_longer(self, arms: Sequence[str]) -> float:
         """By how many seconds measuring a final run took longer than was planned, in the arms before some; at least 0.
@@ -393,6 +416,15 @@ class TimeKeeper:
         """The evaluations to which each final run of a configuration was trained already, by seed."""
         reached = {each.note["seed"]: each.evaluations for each in self._finals(name, config_hash)}
         return [reached.get(seed, 0) for seed in range(self.plan.seeds)]
+
+
+def _first(attempts: Sequence[Attempt]) -> list[Attempt]:
+    """The first attempt of each trial that counts."""
+    found: dict[int, Attempt] = {}
+    for each in attempts:
+        if each.counts:
+            found.setdefault(each.number, each)
+    return list(found.values())
 
 
 def _left(settled: Mapping[int, Attempt], targets: Mapping[int, int]) -> dict[int, int]:

@@ -223,6 +223,11 @@ def standing(attempt: Attempt) -> tuple[int, float, int]:
     return -progress.reached, progress.best_until(progress.reached), attempt.number
 
 
+def value_at_rung(attempt: Attempt, evaluation: int) -> float:
+    """What a trial would have reached in a training that ended at an evaluation; infinite if it did not come there."""
+    return _progress(attempt).best_until(evaluation)
+
+
 def build_sampler(sampler: AnySampler, seed: int) -> optuna.samplers.BaseSampler:
     """Create a sampler; one of Optuna's has Optuna's defaults.
 

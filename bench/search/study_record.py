@@ -19,6 +19,7 @@ from bench.search.storage import COORDINATOR, FINALS, with_retries
 FINAL_NOTE = ("arm", "trial", "values", "config", "config_hash", "seed")
 """What the note of a final run holds: whose model it retrains, and how."""
 SECONDS_SPENT = "seconds_spent"
+SECONDS_OF_ARMS = "seconds_of_arms"
 TIMED_EVALUATIONS = "timed_evaluations"
 LEASE = 60.0
 """Seconds without a heartbeat after which a process counts as dead, where the study does not say."""
@@ -56,9 +57,15 @@ class StudyRecord:
         """Seconds that the study's coordinators have run, as far as :meth:`spend` has recorded them."""
         return float(self._attribute(SECONDS_SPENT, 0.0))
 
-    def spend(self, seconds: float) -> None:
-        """Record the seconds that the study's coordinators have run in all."""
-        self.finals.call(lambda: self.finals.study.set_user_attr(SECONDS_SPENT, seconds))
+    @property
+    def seconds_of_arms(self) -> dict[str, float]:
+        """Those of them that the runs of each arm took, interrupted ones too."""
+        return {str(arm): float(seconds) for arm, seconds in self._attribute(SECONDS_OF_ARMS, {}).items()}
+
+    def spend(self, seconds: float, of_arms: Mapping[str, float]) -> None:
+        """Record the seconds that the study's coordinators have run in all, and those of each arm's runs."""
+        for name, value in ((SECONDS_SPENT, seconds), (SECONDS_OF_ARMS, dict(of_arms))):
+            self.finals.call(lambda name=name, value=value: self.finals.study.set_user_attr(name, value))  # type: ignore[misc]
 
     @property
     def timed_evaluations(self) -> dict[str, int]:

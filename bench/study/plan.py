@@ -11,7 +11,7 @@ from bench.core.warmups import WARMUPS, long_warmups
 from bench.study.config import RunConfig
 from bench.study.definition import BUDGETS, CONVERGENT_EPOCHS, Arm, BoundStudy
 from bench.study.eta import Eta, Expected
-from bench.study.reference_model import RUN_KIND, reference_study
+from bench.study.reference_model import RUN_KIND, most_test_images, reference_study
 from bench.study.rungs import BUDGET_SHARES, budget_samples
 from bench.study.search_space import Choices, Integers, Parameter, Space, choose_values
 from bench.study.speed import Speed, estimate_speed
@@ -109,9 +109,17 @@ def plan(bound: BoundStudy, speeds: Mapping[str, Speed] | None = None) -> list[A
 
 
 def plan_reference(bound: BoundStudy, speed: Speed | None = None) -> ArmPlan | None:
-    """Estimate size and time of the reference model, whose only run is a final one; None where there is none."""
-    reference = reference_study(bound)
-    return None if reference is None else _plan(reference, reference.study.arms[0], speed)
+    """Estimate size and time of the reference model, whose only run is a final one; None where there is none.
+
+    Of measures, it has the exact likelihood of test images alone.
+    """
+    if (reference := reference_study(bound)) is None:
+        return None
+    (arm,), info = reference.study.arms, bound.info
+    speed = speed or estimate_speed(reference.base(arm), info)
+    planned = _plan(reference, arm, speed)
+    images = min(info.sizes["test"], bound.settings.evaluation_images or math.inf, most_test_images(info))
+    return replace(planned, times=replace(planned.times, test=images * speed.likelihood_seconds, others=0.0))
 
 
 @dataclass(frozen=True)

@@ -309,18 +309,25 @@ class _Keeper(TimeKeeper):
         return f"{name} {trial.number}"
 
 
-def _ended(number, value, objective=None):
-    frozen = SimpleNamespace(intermediate_values={4: value}, last_step=4)
-    return SimpleNamespace(
-        key=str(number), number=number, values={}, objective=objective, is_out=False, reached=4, frozen=frozen
-    )
+def _ended(number, value, objective=None, further=None):
+    """A trial with its value at evaluation 4, and at 8 if it came so far."""
+    values = {4: value} if further is None else {4: value, 8: further}
+    frozen = SimpleNamespace(intermediate_values=values, last_step=max(values))
+    common = {"key": str(number), "number": number, "values": {}, "is_out": False}
+    return SimpleNamespace(**common, objective=objective, reached=max(values), frozen=frozen)
 
 
 @pytest.mark.parametrize(
     ("trials", "slow", "best"),
     [
         ([_ended(1, 1.4), _ended(2, 1.3), _ended(3, 0.7)], {3}, 2),
-        ([_ended(1, 1.4, 1.4), _ended(2, 1.3), _ended(3, 0.7, 0.7)], {3}, 1),
+        # Complete ones are compared by the bound at their end, and one alone by what it was where others are.
+        ([_ended(1, 1.4, 1.4), _ended(2, 1.3, 1.5), _ended(3, 0.7, 0.7)], {3}, 1),
+        ([_ended(1, 1.4, 1.4), _ended(2, 1.3), _ended(3, 0.7, 0.7)], {3}, 2),
+        # What one was later, where no other has been, is not compared.
+        ([_ended(1, 1.4, further=1.0), _ended(2, 1.3)], set(), 2),
+        ([_ended(1, 1.2, further=1.1), _ended(2, 1.3)], set(), 1),
+        ([_ended(1, 1.2, further=1.1), _ended(2, 1.3, further=1.0)], set(), 2),
         ([_ended(3, 1.4), _ended(4, 1.3)], set(), 4),
         ([_ended(2, 1.4), _ended(3, 1.3)], {3}, 2),
         ([], set(), None),
@@ -333,6 +340,7 @@ def test_a_trial_is_not_continued_nor_retrained_where_final_runs_of_others_see_f
     search = SimpleNamespace(
         settled=lambda: {each.number: each for each in trials},
         complete=lambda: [each for each in trials if each.objective is not None],
+        evaluations=16,
     )
     keeper = _Keeper(SimpleNamespace(searches={"vae": search}, record=record), plan, None)
     assert keeper.too_slow("vae") == slow
@@ -344,12 +352,25 @@ def test_a_trial_is_not_continued_nor_retrained_where_final_runs_of_others_see_f
         assert keeper.best("vae") is each
 
 
-def test_a_trial_that_was_complete_and_is_being_continued_is_still_the_best():
+@pytest.mark.parametrize(
+    ("settled", "best"),
+    [
+        ({1: _ended(1, 1.2, 1.2), 2: _ended(2, 1.3, 1.3)}, 1),
+        # The second was continued, and the first was not: they are compared where both have been.
+        ({1: _ended(1, 1.2, 1.2), 2: _ended(2, 1.3, further=1.0)}, 1),
+        # Both were, and changed places; a third one that came as far is lower than they.
+        ({1: _ended(1, 1.2, further=1.1), 2: _ended(2, 1.3, further=1.0)}, 2),
+        ({1: _ended(1, 1.2, further=1.1), 2: _ended(2, 1.3, further=1.0), 4: _ended(4, 1.4, further=0.9)}, 4),
+    ],
+)
+def test_trials_that_were_complete_by_a_shorter_time_are_compared_with_what_the_longer_one_trained(settled, best):
     times = Times(search=0.0, beginning=0.0, first=0.0, training=160.0, selection=0.0, test=0.0)
     complete = [_ended(1, 1.2, 1.2), _ended(2, 1.3, 1.3)]
-    search = SimpleNamespace(settled=lambda: {1: _ended(1, 1.1), 2: complete[1]}, complete=lambda: complete)
+    search = SimpleNamespace(settled=lambda: settled, complete=lambda: complete, evaluations=16)
     study = SimpleNamespace(searches={"vae": search}, record=SimpleNamespace(timed_evaluations={}))
-    assert _Keeper(study, SimpleNamespace(times={"vae": times}, seeds=2), None).best("vae") is complete[0]
+    keeper = _Keeper(study, SimpleNamespace(times={"vae": times}, seeds=2), None)
+    keeper.too_slow = lambda name: set()
+    assert keeper.best("vae").number == best
 
 
 def test_the_speed_of_a_trial_whose_checkpoint_is_gone_is_that_of_its_attempts(monkeypatch):
@@ -429,6 +450,50 @@ def test_the_same_command_trains_nothing_again_and_says_that_what_it_promotes_ne
     assert seconds == 0
     line = f"{name}:{number}: time=600 leaves the search none to train what is promoted by hand: give a longer time"
     assert line in said[0]
+
+
+def test_of_two_trials_that_come_to_a_rung_the_second_does_not_wait_in_vain_where_the_first_fails(
+    run, simulated, monkeypatch
+):
+    """It was queued with the first: it is taken back, and neither trained in the time of others nor selected after."""
+    real = bench.execution.worker.run_trial
+    rungs, out = [], []
+
+    def fail_at_the_end(config, *others, **named):
+        until = named.get("until") or others[-1] or config.training.evaluations
+        if config.model.family == "vae" and until == config.training.evaluations:
+            rungs.append(until)
+            out.append(config)
+            raise DivergedError("the loss became NaN")
+        return real(config, *others, **named)
+
+    monkeypatch.setattr(bench.execution.worker, "run_trial", fail_at_the_end)
+    _, session = run(trials=8)
+    assert len(out) == 1
+    roles = [role for role, *_ in simulated.trained]
+    assert roles == sorted(roles, key=["search", "final"].index)
+    spent = _spent(simulated, session)
+    assert spent["vae"] == pytest.approx(spent["glow"], rel=0.1)
+
+
+def test_an_interrupted_run_counts_for_its_arm(run, simulated, monkeypatch):
+    real, done = simulated.train, []
+
+    def interrupt(role, config, key, until):
+        done.append(role)
+        if len(done) == 5:
+            simulated.now += 60.0
+            raise KeyboardInterrupt
+        real(role, config, key, until)
+
+    monkeypatch.setattr(simulated, "train", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        run(trials=8)
+    _, session = run(trials=8)
+    seconds = session.record.seconds_of_arms
+    assert seconds["vae"] == pytest.approx(seconds["glow"], rel=0.1)
+    spent = _spent(simulated, session)
+    assert spent["glow"] - spent["vae"] == pytest.approx(60.0, rel=0.4)
 
 
 def test_a_study_that_was_killed_ends_in_its_time(run, simulated, monkeypatch):

@@ -62,6 +62,8 @@ def bind(*arms, info=DIGITS, digest="d", study=BOTH, **settings):
         ({"cpus_per_trial": 0}, r"cpus_per_trial=0: .*greater than 0"),
         ({"gpus_per_trial": -1}, r"gpus_per_trial=-1: .*greater than or equal to 0"),
         ({"gpus_per_trial": 1.5}, r"gpus_per_trial=1.5: a fraction of one, or a whole number"),
+        ({"gpus_per_trial": 1}, r"gpus_per_trial=1 is what Ray reserves for a trial: give engine='ray'"),
+        ({"cpus_per_trial": 2}, r"cpus_per_trial=2 is what Ray reserves for a trial: give engine='ray'"),
     ],
 )
 def test_a_bad_setting_is_refused_by_name_with_its_value_and_what_is_accepted(bad, message):
@@ -321,6 +323,15 @@ def test_of_seven_trials_halving_continues_four_and_two_of_these():
     assert bound.runs == 7 + 4 + 2 + 2
 
 
+@pytest.mark.parametrize(
+    ("trials", "expected"),
+    [(7, [(7, 0.25), (4, 0.25), (2, 0.5)]), (4, [(4, 0.25), (2, 0.25)]), (2, [(2, 0.25)]), (1, [(1, 0.25)])],
+)
+def test_in_a_given_time_no_trial_is_planned_to_be_continued_alone(trials, expected):
+    bound = bind(GLOW, trials=trials, time=600)
+    assert bound.search(GLOW, 40) == expected
+
+
 @pytest.mark.parametrize("more", [{"epochs": 60}, {"epochs": 61}, {"images": 10**6}])
 def test_a_larger_budget_keeps_the_intervals_of_the_study_that_was_begun(more):
     begun = bind(epochs=10)
@@ -361,6 +372,10 @@ def test_batch_size_optimizer_and_choices_of_the_model_are_swept_within_the_budg
     assert (swept.training.optimizer, swept.model.activation) == ("adamax", "elu")
     assert (swept.training.batch_size, swept.training.steps) == (256, 10)
     assert bound.first_values(arm) == {"batch_size": 64, "optimizer": "adam", "activation": "relu"}
+    with pytest.raises(
+        SettingsError, match="batch_size=32: vae sweeps batch_size, and would have it in its first trial"
+    ):
+        bind(arm, batch_size=32)
 
 
 def test_a_setting_that_is_a_tuple_is_swept_among_tuples():

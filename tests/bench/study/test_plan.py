@@ -68,6 +68,17 @@ def test_a_plan_lists_each_arm_with_finite_positive_times(tiny_study):
     assert total > alone
 
 
+def test_in_a_given_time_trials_that_are_not_trained_to_the_end_have_no_bound_there(tiny_study):
+    def searched(trials):
+        glow = planned(tiny_study, time=3600, trials=trials, epochs=None)[0][1]
+        return glow.search_seconds - glow.times.beginning, glow.times
+
+    seconds, times = searched(4)
+    assert seconds == pytest.approx(2 * 0.25 * times.training, rel=0.1)
+    seconds, times = searched(8)
+    assert seconds == pytest.approx((4 * 0.25 + 2 * 0.5) * times.training + 2 * times.selection, rel=0.1)
+
+
 @pytest.mark.parametrize(
     "more",
     [{"trials": 99}, {"seeds": 99}, {"epochs": 90}, {"images": 10**6}, {"selection_samples": 17}, {"batch_size": 32}],

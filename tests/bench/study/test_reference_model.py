@@ -14,6 +14,7 @@ from bench.study.definition import Arm, BoundStudy, Study, StudySettings, defaul
 from bench.study.plan import plan, plan_reference, study_eta, total_seconds
 from bench.study.reference_model import MOST_MULTIPLICATIONS, RUN_KIND, most_test_images, reference_study, too_large
 from bench.study.search_space import Integers
+from bench.study.speed import Speed
 from models.autoregressive.config import AutoregressiveConfig
 from models.vae.config import VAEConfig
 
@@ -156,6 +157,15 @@ def test_symbols_of_a_text_have_no_order_for_it():
         (arm,) = reference_study(bind(info=info)).study.arms
         scaling.append(arm.model.input_scaling)
     assert scaling == ["one_hot", "centred"]
+
+
+@pytest.mark.parametrize(("limit", "images"), [(None, 10_000), (300, 300)])
+def test_it_is_planned_to_be_measured_on_the_images_that_final_runs_are(limit, images):
+    """Its own settings limit validation, which chooses its weights; and no other measure is made of it."""
+    info = replace(DIGITS, sizes={**DIGITS.sizes, "test": 10_000})
+    speed = Speed(first_seconds=1.0, step_seconds=0.01, likelihood_seconds=0.005)
+    times = plan_reference(bind(info=info, evaluation_images=limit), speed).times
+    assert times.measuring == pytest.approx(images * 0.005)
 
 
 def test_the_plan_and_the_predicted_time_have_it():
