@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import keras
 
@@ -38,12 +39,14 @@ def load_model(file: Path) -> LikelihoodModel:
     Raises:
         FamilyError: it is no model of a family, or of one that is not registered in this process; the message says what
             to do.
+        FileNotFoundError: there is no such file.
     """
-    with zipfile.ZipFile(file) as archive:
-        stored = json.loads(archive.read("config.json"))
+    stored: Any = None
     try:
+        with zipfile.ZipFile(file) as archive:
+            stored = json.loads(archive.read("config.json"))
         family = stored["config"]["config"]["family"]
-    except (KeyError, TypeError) as error:
+    except (zipfile.BadZipFile, KeyError, TypeError, ValueError) as error:
         kind = stored.get("class_name", "no model") if isinstance(stored, dict) else "no model"
         raise FamilyError(
             f"{file.name} holds {kind}: a file that `save` of a LikelihoodModel has written is accepted"

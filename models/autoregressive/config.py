@@ -26,7 +26,7 @@ class AutoregressiveConfig(ModelConfig):
             seen by it alone.
         dilation_cycle: blocks over which the dilation of their 3x3 convolutions doubles, from 1 to 2 to 4 and so on,
             before it is 1 again (van den Oord et al. 2016, WaveNet); 1 for none. On a line, a value sees the ``reach``
-            values before it.
+            values before it. Of a dilation beyond the image, a pixel sees itself alone.
         input_scaling: what the network sees of a value: x/(Q-1) less its mean over training images (``centred``), or a
             channel for each symbol (``one_hot``), for symbols without an order.
         activation: nonlinearity of hidden layers.

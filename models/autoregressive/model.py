@@ -90,8 +90,10 @@ class Autoregressive(ExactLikelihoodModel):
         self.first.build((None, *seen))
         self.blocks = []
         for i in range(settings.blocks):
+            # Farther taps than the image is long see zeros however far they are, which would only take memory.
+            dilation = min(settings.dilation(i), max(height, width))
             block = Block(
-                MaskedConvolution("B", later, hidden, hidden, dilation=settings.dilation(i), name="convolution"),
+                MaskedConvolution("B", later, hidden, hidden, dilation=dilation, name="convolution"),
                 MaskedConvolution("B", 1, hidden, hidden, kernel_initializer="zeros", name="mixing"),
                 settings.activation,
                 name=f"block_{i}",

@@ -19,7 +19,7 @@ Run = Callable[..., Array]
 
 
 class Number(NamedTuple):
-    """A value, the standard error of the mean that it is, if it is one, and how many values it is of."""
+    """A value, its standard error if it is the mean of independent values, and of how many values it is."""
 
     value: float
     standard_error: float | None
@@ -60,6 +60,6 @@ def latents_table(mean: Array, kl: Array) -> dict[str, Array]:
 
 
 def mean_of(values: Array) -> Number:
-    """The mean of ``values`` (n,), with its standard error from two of them on."""
+    """The mean of independent ``values`` (n,), with its standard error from two of them on."""
     n = len(values)
     return Number(float(values.mean()), float(values.std(ddof=1) / np.sqrt(n)) if n > 1 else None, n)

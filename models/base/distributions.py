@@ -20,8 +20,8 @@ Tensor = Any
 """A backend's tensor; Keras gives it no common type."""
 LARGEST_LOG_SCALE = 50.0
 """By which scales of logistics are bounded, and their inverses."""
-BORDER_PIECES = 16
-"""Pieces in which a mean over all grey levels is summed."""
+BORDERS_AT_ONCE = 16
+"""Borders between grey levels over which a mean is summed at a time: each takes as much memory as the images."""
 BROKEN = -1
 """What a sampled value is where the model's arithmetic left the real numbers: no grey level, and no shade of black."""
 
@@ -81,6 +81,30 @@ def log_sigmoid(x: Tensor) -> Tensor:
     return -softplus(-x)
 
 
+def _is_double(x: Tensor) -> bool:
+    dtype: str = keras.backend.standardize_dtype(x.dtype)
+    return dtype == "float64"
+
+
+def tanh(x: Tensor) -> Tensor:
+    """Tanh x, of the type of x: Keras's own leaves double precision on JAX, and 2σ(2x) - 1 does not."""
+    return 2.0 * ops.sigmoid(2.0 * x) - 1.0 if _is_double(x) else ops.tanh(x)
+
+
+def one_minus_exp(x: Tensor) -> Tensor:
+    """1 - e^-x of x >= 0, which keeps its digits near 0.
+
+    In single precision it is 2t / (1 + t) with t = tanh(x / 2), as exact there as expm1, which XLA computes far more
+    slowly on a processor: a Glow of gated blocks is evaluated at half of its speed with it.
+    """
+    if _is_double(x):
+        return -ops.expm1(-x)
+    # Beyond, the value is 1 and the slope has to be 0. Of a tanh which rounding leaves below 1 it is not, and would be
+    # multiplied by x's own: by 10^20 where x is an inverse scale.
+    t = ops.tanh(0.5 * ops.where(x > 40.0, 40.0, x))
+    return 2.0 * t / (1.0 + t)
+
+
 def log_mean_exp(x: Tensor, axis: int = 0) -> Tensor:
     """log (1/k) Σ exp x along ``axis`` of length k, without overflow."""
     return ops.logsumexp(x, axis=axis) - math.log(x.shape[axis])
@@ -96,7 +120,7 @@ def reparameterise(mean: Tensor, log_scale: Tensor, noise: Tensor) -> Tensor:
 
 def standard_normal_cdf(x: Tensor) -> Tensor:
     """Φ(x): maps standard normal noise to uniform noise in [0, 1], kept below 1 and above 0 in working precision."""
-    tiny = 1e-15 if keras.backend.standardize_dtype(x.dtype) == "float64" else 1e-7
+    tiny = 1e-15 if _is_double(x) else 1e-7
     return ops.clip(0.5 * (1.0 + ops.erf(x / math.sqrt(2.0))), tiny, 1.0 - tiny)
 
 
@@ -188,8 +212,9 @@ class Categorical(GreyLevelDistribution):
 
     def log_prob(self, x: Tensor) -> Tensor:
         """Logit of x less the log-sum-exp of all."""
-        chosen = ops.one_hot(ops.cast(x, "int32"), self.grey_levels, dtype=self.logits.dtype)
-        return sum_last(chosen * self.logits) - log_sum_exp(self.logits)
+        chosen = ops.equal(ops.cast(x, "int32")[..., None], ops.arange(self.grey_levels, dtype="int32"))
+        # A choice and no product, as a level without any probability has the logit -∞.
+        return sum_last(ops.where(chosen, self.logits, 0.0)) - log_sum_exp(self.logits)
 
     def quantile(self, u: Tensor) -> Tensor:
         """Number of grey levels whose cumulative probability lies below u."""
@@ -223,7 +248,7 @@ def _discretised_logistic_log_prob(x: Tensor, mean: Tensor, log_scale: Tensor, g
     inside = ops.where(
         ops.logical_or(level < 0.5, level > grey_levels - 1.5),
         0.0,
-        ops.log(-ops.expm1(-inverse_scale / grey_levels)),
+        ops.log(one_minus_exp(inverse_scale / grey_levels)),
     )
     return below + above + inside
 
@@ -266,14 +291,16 @@ class DiscretisedLogistic(GreyLevelDistribution):
     def mean(self) -> Tensor:
         """Expected grey level: Σ over cell borders of the mass above them."""
         inverse_scale = ops.exp(-self.log_scale)[..., None]
-        total = ops.zeros_like(self.location)
-        # In a few pieces: all at once take as many times the images' memory as there are grey levels.
-        piece = -(-self.grey_levels // BORDER_PIECES)
-        for first in range(1, self.grey_levels, piece):
-            borders = ops.arange(first, min(first + piece, self.grey_levels), dtype=self.location.dtype)
-            standardised = (self.location[..., None] - borders / self.grey_levels) * inverse_scale
-            total += ops.sum(ops.sigmoid(standardised), axis=-1)
-        return total
+        dtype, size = self.location.dtype, min(BORDERS_AT_ONCE, self.grey_levels - 1)
+
+        def add(piece: Tensor, total: Tensor) -> Tensor:
+            borders = ops.cast(piece * size, dtype) + ops.arange(1, size + 1, dtype=dtype)
+            above = ops.sigmoid((self.location[..., None] - borders / self.grey_levels) * inverse_scale)
+            # The last piece may reach beyond the last border.
+            return total + sum_last(ops.where(borders < self.grey_levels, above, 0.0))
+
+        pieces = math.ceil((self.grey_levels - 1) / size)
+        return ops.fori_loop(0, pieces, add, ops.zeros_like(self.location))
 
 
 class LogisticMixture(GreyLevelDistribution):
@@ -292,25 +319,27 @@ class LogisticMixture(GreyLevelDistribution):
         return log_sum_exp(log_weights + self.components.log_prob(x[..., None]))
 
     def quantile(self, u: Tensor) -> Tensor:
-        """Grey level of the picked component's quantile.
+        """The least grey level v with F(v) >= u, by bisection: F(v) = Σ π_i σ(((v + 1)/Q - μ_i)/s_i), F(Q - 1) = 1.
 
-        One uniform number serves twice: its cell among the cumulated weights picks the component, and its place
-        within that cell is uniform again.
+        A component's own quantile, the component being picked by u, would be a sample too, but no median at u = ½.
         """
-        weights = ops.softmax(self.logits, axis=-1)
-        ends = ops.cumsum(weights, axis=-1)
-        starts = ends - weights
-        number = ops.sum(ops.cast(ends[..., :-1] < u[..., None], "int32"), axis=-1)
-        chosen = ops.one_hot(number, self.logits.shape[-1], dtype=self.logits.dtype)
+        weights, parts = ops.softmax(self.logits, axis=-1), self.components
+        inverse_scale = ops.exp(-parts.log_scale)
 
-        def of_chosen(values: Tensor) -> Tensor:
-            return ops.sum(chosen * values, axis=-1)
+        def halve(_: Tensor, bracket: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
+            low, high = bracket  # the level that is sought is low at least, and below high
+            middle = (low + high) // 2
+            border = ops.cast(middle, parts.location.dtype)[..., None] / parts.grey_levels
+            below = ops.sigmoid((border - parts.location) * inverse_scale)
+            # F(middle - 1) < u: the weights' sum, which rounding keeps from 1, does not matter to the difference.
+            is_higher = sum_last(weights * (below - u[..., None])) < 0.0
+            return ops.where(is_higher, middle, low), ops.where(is_higher, high, middle)
 
-        tiny = 1e-6
-        within = ops.clip((u - of_chosen(starts)) / of_chosen(weights), tiny, 1 - tiny)
-        parts = self.components
-        location = ops.where(_no_probabilities(self.logits), math.nan, of_chosen(parts.location))
-        return _discretised_logistic_quantile(within, location, of_chosen(parts.log_scale), parts.grey_levels)
+        lowest = ops.zeros_like(u + parts.location[..., 0], dtype="int32")
+        halvings = (parts.grey_levels - 1).bit_length()
+        level, _ = ops.fori_loop(0, halvings, halve, (lowest, lowest + parts.grey_levels))
+        is_number = ops.isfinite(ops.sum(parts.location + parts.log_scale, axis=-1))
+        return ops.where(ops.logical_and(is_number, ops.logical_not(_no_probabilities(self.logits))), level, BROKEN)
 
     def mean(self) -> Tensor:
         """Σ π_i E_i[x]."""

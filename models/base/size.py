@@ -1,7 +1,7 @@
 """The size of a model, from its configuration without building it: weights, and multiplications per image.
 
-A dry run answers from here at once; tests hold the counts to those of the built models. This module imports no
-framework.
+A dry run answers from here at once. Tests hold the weights to those of the built models, and multiplications to counts
+by hand. This module imports no framework.
 """
 
 from __future__ import annotations

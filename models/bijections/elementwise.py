@@ -13,7 +13,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from models.base.distributions import Tensor, log_sigmoid, softplus
+from models.base.distributions import Tensor, log_sigmoid, softplus, tanh
 
 LOG_SCALES = (-7.0, 7.0)
 """Least and largest of a logistic in a mixture; the former as in the code published with Ho et al. (2019)."""
@@ -104,7 +104,7 @@ class MixtureLogistic(Elementwise):
         self._starts = np.linspace(-spread, spread, components).reshape(-1, 1, 1, 1, 1)
 
     def _parts(self, theta: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """B and a (n, h, w, c), and the mixture: log π, μ and s, (3, K, n, h, w, c)."""
+        """B and tanh a (n, h, w, c), and the mixture: log π, μ and s, (3, K, n, h, w, c)."""
         _, height, width, channels = theta.shape
         theta = ops.reshape(theta, (-1, height, width, self.parameters, channels // self.parameters))
         # Components first: their sums are then sums of whole images, which backends compute fastest.
@@ -116,8 +116,7 @@ class MixtureLogistic(Elementwise):
             means + ops.cast(self._starts, theta.dtype),
             ops.clip(log_scales, *LOG_SCALES),
         )
-        # tanh a, which Keras computes in single precision on JAX.
-        return theta[0], 2.0 * ops.sigmoid(2.0 * theta[1]) - 1.0, mixture
+        return theta[0], tanh(theta[1]), mixture
 
     def forward(self, x: Tensor, theta: Tensor) -> tuple[Tensor, Tensor]:
         """σ⁻¹(F(x))·exp(tanh a) + b; its log-slope."""

@@ -9,7 +9,7 @@ import keras
 from keras import ops
 
 from models.base.config import BatchShape
-from models.base.distributions import Categorical, DiagonalGaussian, Tensor, sum_event
+from models.base.distributions import Categorical, DiagonalGaussian, Tensor, log_sum_exp, sum_event, sum_last
 
 FIRST_LOG_SCALE = math.log(0.3)
 """Of each symbol's distribution at first, whose locations are drawn from N(0, I)."""
@@ -50,7 +50,8 @@ class CategoricalEncoding(keras.layers.Layer):
     def fit(self, images: Tensor) -> None:
         """Set p̃ to the shares of the symbols in integer images, 1 added to each count."""
         flat = ops.reshape(ops.cast(images, "int32"), (-1,))
-        counts = ops.segment_sum(ops.ones_like(flat, dtype=self.compute_dtype), flat, self.symbols)
+        # As whole numbers: in single precision a count ends at 2^24.
+        counts = ops.cast(ops.segment_sum(ops.ones_like(flat), flat, self.symbols), self.compute_dtype)
         self.logits.assign(ops.log((counts + 1.0) / (ops.sum(counts) + self.symbols)))
 
     def given(self, x: Tensor) -> DiagonalGaussian:
@@ -67,8 +68,8 @@ class CategoricalEncoding(keras.layers.Layer):
         v = self.given(x).sample(noise)
         joint = self.decoder(v).logits
         log_prior = ops.log_softmax(self.logits)
-        of_x = ops.sum(ops.one_hot(ops.cast(x, "int32"), self.symbols, dtype=joint.dtype) * log_prior, axis=-1)
-        return v, sum_event(ops.logsumexp(joint, axis=-1) - of_x)
+        of_x = sum_last(ops.one_hot(ops.cast(x, "int32"), self.symbols, dtype=joint.dtype) * log_prior)
+        return v, sum_event(log_sum_exp(joint) - of_x)
 
     def decoder(self, v: Tensor) -> Categorical:
         """p(x | v) of points v (n, h, w, c·d): a categorical (n, h, w, c, Q), its logits log p̃(x) q(v | x)."""

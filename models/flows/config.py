@@ -91,8 +91,8 @@ def dequantisation_size(
     height, width, channels = image_shape
     if config.dequantisation == "categorical":
         numbers = grey_levels * config.encoding_channels
-        # Locations, scales and shares; at each value both are looked up by a product, and all densities computed.
-        yield Size(2 * numbers + grey_levels, 3 * numbers * math.prod(image_shape))
+        # Locations, scales and shares are looked up; the densities of all symbols are computed at each value.
+        yield Size(2 * numbers + grey_levels, numbers * math.prod(image_shape))
     if config.dequantisation != "variational":
         return
     taps, block = (math.prod(window(size, image_shape)) for size in (3, 2))

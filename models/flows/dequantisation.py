@@ -13,7 +13,14 @@ import keras
 from keras import ops
 
 from models.base.config import BatchShape
-from models.base.distributions import Tensor, log_sigmoid, standard_normal_cdf, standard_normal_log_prob, sum_event
+from models.base.distributions import (
+    Tensor,
+    log_sigmoid,
+    standard_normal_cdf,
+    standard_normal_log_prob,
+    sum_event,
+    tanh,
+)
 from models.base.window import Window
 from models.bijections.coupling_networks import NetworkOf
 from models.bijections.squeeze import Squeeze
@@ -77,7 +84,7 @@ class VariationalDequantisation(keras.layers.Layer):
         for network in self.networks:
             kept, changed = v[..., : self.half], v[..., self.half :]
             shift, raw = ops.split(network(ops.concatenate([context, kept], axis=-1)), 2, axis=-1)
-            log_scale = ops.tanh(raw)
+            log_scale = tanh(raw)
             changed = changed * ops.exp(log_scale) + shift
             log_q = log_q - sum_event(log_scale)
             v = ops.concatenate([changed, kept], axis=-1)

@@ -51,8 +51,8 @@ class LadderVAE(VariationalModel):
     Training maximises E_q[log p(x | z)] - β·Σ_l max(λ, KL_l), where β rises to 1 over ``kl_warmup_steps`` and λ is
     ``free_bits``, KL_l being the batch mean of layer l.
 
-    Deviations from the papers: a posterior's log-scale is bounded to ±5 beyond the prior's, softly; images are halved
-    by laying 2x2 blocks side by side, lines by 1x2 blocks; there is no batch normalisation.
+    Deviations from the papers: log-scales are bounded softly, a prior's to ±5 and a posterior's to ±5 beyond the
+    prior's; images are halved by laying 2x2 blocks side by side, lines by 1x2 blocks; there is no batch normalisation.
     """
 
     configuration: LadderVAEConfig

@@ -15,7 +15,7 @@ import keras
 from keras import ops
 
 from models.base.config import Shape
-from models.base.distributions import DiagonalGaussian, Tensor
+from models.base.distributions import DiagonalGaussian, Tensor, tanh
 from models.base.halving import halved
 from models.base.window import Window, window
 from models.ladder_vae.config import LadderVAEConfig, Rung
@@ -208,8 +208,7 @@ class TopDown(keras.layers.Layer):
 
 def _gaussian(moments: Tensor) -> DiagonalGaussian:
     mean, raw = ops.split(moments, 2, axis=-1)
-    # L·tanh(raw/L), by the sigmoid: Keras's tanh leaves double precision on JAX.
-    return DiagonalGaussian(mean, LOG_SCALE_LIMIT * (2.0 * ops.sigmoid(2.0 / LOG_SCALE_LIMIT * raw) - 1.0))
+    return DiagonalGaussian(mean, LOG_SCALE_LIMIT * tanh(raw / LOG_SCALE_LIMIT))
 
 
 def by_sample(x: Tensor, n: int) -> Tensor:

@@ -125,6 +125,12 @@ class VAEConfig(ModelConfig):
                 f"gradient_estimator={estimator} needs training_samples=1, got {self.training_samples}: "
                 "take pathwise or doubly_reparameterised for the IWAE bound"
             )
+        if estimator == "doubly_reparameterised" and (self.dropout or self.symbol_dropout):
+            raise ValueError(
+                f"gradient_estimator={estimator} runs the decoder twice, and would leave out other units each time: "
+                f"it needs dropout=0 and symbol_dropout=0, got dropout={self.dropout}, "
+                f"symbol_dropout={self.symbol_dropout}"
+            )
         return self
 
     @model_validator(mode="after")

@@ -15,9 +15,11 @@ from keras import ops
 from models.base.distributions import (
     DiagonalGaussian,
     Tensor,
+    log_sum_exp,
     standard_normal_cdf,
     standard_normal_log_prob,
     sum_event,
+    tanh,
 )
 from models.layers.own_gradient import with_gradient
 
@@ -80,7 +82,7 @@ class PosteriorMixture(Prior):
         log_scale = self.posterior.log_scale
         distances = squared_distances(ops.reshape(z, (-1, latents)), self.posterior.mean, ops.exp(-log_scale))
         of_component = -ops.sum(log_scale, axis=-1) - math.log(log_scale.shape[0])
-        log_prob = ops.logsumexp(of_component - 0.5 * distances, axis=-1) - 0.5 * latents * math.log(2 * math.pi)
+        log_prob = log_sum_exp(of_component - 0.5 * distances) - 0.5 * latents * math.log(2 * math.pi)
         return ops.reshape(log_prob, ops.shape(z)[:-1])
 
     def from_noise(self, noise: Tensor, temperature: Tensor | float = 1.0) -> Tensor:
@@ -195,7 +197,7 @@ class AffineCoupling(keras.layers.Layer):
         for layer in self.network:
             kept = layer(kept)
         shift, raw = ops.split(kept, 2, axis=-1)
-        return shift, LARGEST_LOG_SCALE * ops.tanh(raw / LARGEST_LOG_SCALE)
+        return shift, LARGEST_LOG_SCALE * tanh(raw / LARGEST_LOG_SCALE)
 
     def forward(self, z: Tensor) -> tuple[Tensor, Tensor]:
         """y (n, d) and log |det ∂y/∂z| (n,)."""

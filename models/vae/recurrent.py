@@ -12,7 +12,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from models.base.distributions import Tensor
+from models.base.distributions import Tensor, tanh
 
 SeedOf = Callable[[], keras.random.SeedGenerator]
 
@@ -46,7 +46,7 @@ class GatedRecurrence(keras.layers.Layer):
         gates = ops.sigmoid(driven[:, : 2 * self.width] + hidden[:, : 2 * self.width])
         update, reset = ops.split(gates, 2, axis=-1)
         candidate = driven[:, 2 * self.width :] + reset * (hidden[:, 2 * self.width :] + self.reset_bias)
-        return update * state + (1.0 - update) * bounded(candidate)
+        return update * state + (1.0 - update) * tanh(candidate)
 
     def states(self, driven: Tensor, first: Tensor) -> Tensor:
         """All states (n, D, H), from ``driven`` (n, D, 3H) and the state before them (n, H)."""
@@ -124,7 +124,7 @@ class RecurrentDecoder(keras.layers.Layer):
 
     def begin(self, z: Tensor) -> tuple[Tensor, Tensor]:
         """The state before the first value (n, H), and what z drives each step with (n, 3H)."""
-        return bounded(self.first(z)), self.beside(z)
+        return tanh(self.first(z)), self.beside(z)
 
     def call(self, z: Tensor, seen: Tensor, training: bool = False) -> Tensor:
         """All outputs (n, D, outputs) at once, from z (n, latents) and s (n, D, m)."""
@@ -138,8 +138,3 @@ class RecurrentDecoder(keras.layers.Layer):
         if training and dropout:
             states = keras.random.dropout(states, dropout, seed=self.seed_generator())
         return self.last(states)
-
-
-def bounded(x: Tensor) -> Tensor:
-    """Tanh x, by the sigmoid: Keras's own leaves double precision on JAX."""
-    return 2.0 * ops.sigmoid(2.0 * x) - 1.0

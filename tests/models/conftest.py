@@ -87,6 +87,7 @@ def jacobian_log_det() -> Callable[..., np.ndarray]:
     import keras
 
     def of(function: Callable[[Any], Any], x: Any) -> np.ndarray:
+        n, dimensions = x.shape[0], int(np.prod(x.shape[1:]))
         if keras.backend.backend() == "jax":
             import jax
 
@@ -94,11 +95,12 @@ def jacobian_log_det() -> Callable[..., np.ndarray]:
         else:
             import tensorflow as tf
 
+            # An image once for each of its outputs: one backward pass has every row, and none is traced.
+            copies = tf.repeat(x, dimensions, axis=0)
             with tf.GradientTape() as tape:
-                tape.watch(x)
-                y = function(x)
-            jacobians = tape.batch_jacobian(y, x)
-        n, dimensions = x.shape[0], int(np.prod(x.shape[1:]))
+                tape.watch(copies)
+                own = tf.linalg.trace(tf.reshape(function(copies), (n, dimensions, dimensions)))
+            jacobians = tape.gradient(own, copies)
         return np.linalg.slogdet(np.reshape(jacobians, (n, dimensions, dimensions)))[1]
 
     return of

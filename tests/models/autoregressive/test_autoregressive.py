@@ -121,6 +121,17 @@ def test_the_gradient_of_the_patches_is_their_transpose(float64, normal, gradien
     assert_allclose((slope * array(direction)).sum(), change, rtol=1e-10)
 
 
+def test_a_dilation_beyond_the_image_takes_no_more_memory_and_sees_no_less(float64, build, perturb, normal, array):
+    model = build((3, 4, 1), 3, blocks=5, dilation_cycle=5)
+    assert [block.convolution.dilation for block in model.blocks] == [1, 2, 4, 4, 4]
+    one, x = groups(6, 1), normal(2, 3, 4, 6)
+    near, far = (MaskedConvolution("B", 3, one, one, dilation=dilation) for dilation in (4, 16))
+    for layer in (near, far):
+        layer.build((None, 3, 4, 6))
+    far.set_weights(perturb(near).get_weights())
+    assert_allclose(array(near(x)), array(far(x)), rtol=1e-12)
+
+
 def test_kind_a_keeps_a_group_from_itself_and_kind_b_does_not(float64, perturb, array):
     channels = groups(4, 2)
     assert channels.tolist() == [0, 0, 1, 1]

@@ -1,3 +1,5 @@
+import math
+
 import keras
 import numpy as np
 import pytest
@@ -9,6 +11,7 @@ from keras import ops
 from numpy.testing import assert_allclose
 
 from models.base.distributions import (
+    BORDERS_AT_ONCE,
     BROKEN,
     LARGEST_LOG_SCALE,
     Bernoulli,
@@ -109,7 +112,16 @@ def test_mean_is_the_sum_of_grey_levels_times_their_probabilities(
     assert_allclose(array(compiled(distribution.mean)()), np.arange(grey_levels) @ p, rtol=1e-9, atol=1e-9)
 
 
-@pytest.mark.parametrize(("family", "grey_levels"), [f for f in FAMILIES if f[0] is not logistic_mixture])
+def test_the_mean_over_many_grey_levels_holds_few_borders_at_once(float64, compiled, array, monkeypatch):
+    sizes, sigmoid = [], ops.sigmoid
+    monkeypatch.setattr(ops, "sigmoid", lambda x: sizes.append(math.prod(x.shape)) or sigmoid(x))
+    found = array(compiled(discretised_logistic(1000).mean)())
+    above = scipy.special.expit((LOCATIONS - np.arange(1, 1000)[:, None] / 1000) * np.exp(-LOG_SCALES))
+    assert_allclose(found, above.sum(axis=0), rtol=1e-9, atol=1e-9)
+    assert max(sizes) <= BORDERS_AT_ONCE * len(LOCATIONS)
+
+
+@every_family
 def test_quantile_is_the_generalised_inverse_of_the_distribution_function(
     float64, compiled, log_probabilities, array, family, grey_levels
 ):
@@ -126,18 +138,20 @@ def test_quantile_is_the_generalised_inverse_of_the_distribution_function(
     assert (levels == expected)[decided].all()
 
 
-@pytest.mark.parametrize("grey_levels", [2, 3, 17, 256])
-def test_quantiles_of_a_mixture_have_its_probabilities(float64, compiled, log_probabilities, array, grey_levels):
-    mixture = logistic_mixture(grey_levels)
-    n = 50_000
-    u = np.broadcast_to(((np.arange(n) + 0.5) / n)[:, None], (n, pixels(mixture)))
-    levels = array(compiled(mixture.quantile)(tensor(u)))
-    assert levels.min() >= 0
-    assert levels.max() < grey_levels
-    frequencies = np.stack([(levels == level).mean(axis=0) for level in range(grey_levels)])
-    p = np.exp(log_probabilities(mixture, grey_levels))
-    # Each of three components errs by less than one number at either end of a cell, and by 1e-6 at its own ends.
-    assert_allclose(frequencies, p, rtol=0, atol=6 / n + 1e-5)
+def test_the_median_of_a_mixture_lies_between_components_of_equal_weight(compiled, array):
+    mixture = LogisticMixture(tensor([[0.0, 0.0]]), tensor([[0.3, 0.6]]), tensor([[-3.0, -3.0]]), 256)
+    assert array(compiled(mixture.quantile)(tensor([0.5]))) == [int(0.45 * 256)]
+
+
+def test_the_most_extreme_quantiles_of_a_mixture_lie_in_its_tails_in_single_precision(compiled, array):
+    """Whatever the rounded sum of its weights: the most that u can be is a rounding below 1."""
+    logits = tensor(3 * np.random.default_rng(0).standard_normal((200, 5)))
+    mixture = LogisticMixture(logits, ops.full((200, 5), 0.3), ops.full((200, 5), -5.0), 256)
+    u = standard_normal_cdf(tensor(np.broadcast_to(np.array([[-40.0], [40.0]]), (2, 200))))
+    lowest, highest = array(compiled(mixture.quantile)(u))
+    # 0.3 ± 16 scales of e^-5.
+    assert lowest.min() > 40
+    assert highest.max() < 115
 
 
 @every_family
@@ -182,6 +196,24 @@ def test_categorical_is_the_log_softmax_of_scipy(float64, log_probabilities):
     assert_allclose(log_p.T, scipy.special.log_softmax(distribution.logits, axis=-1), rtol=1e-10, atol=1e-10)
 
 
+@pytest.mark.parametrize("grey_levels", [16, 256, 65536])
+def test_slopes_from_the_least_scale_to_the_largest_are_in_single_precision_those_of_double(gradient, grey_levels):
+    """In the middle of a cell, where nothing cancels."""
+    level = grey_levels // 2
+    log_scales = np.linspace(-60, 60, 121)
+    parameters = np.stack([np.full(121, (level + 0.5) / grey_levels), log_scales])
+
+    def log_prob(parameters):
+        return DiscretisedLogistic(parameters[0], parameters[1], grey_levels).log_prob(np.full(121, level))
+
+    single, double = (gradient(log_prob, parameters.astype(precision))[1] for precision in ("float32", "float64"))
+    assert_allclose(single, double, rtol=1e-5, atol=1e-5)
+    half_cell = 0.5 / grey_levels * np.exp(-log_scales)
+    with np.errstate(over="ignore"):
+        slope = np.where(np.abs(log_scales) > LARGEST_LOG_SCALE, 0.0, -half_cell / np.sinh(half_cell))
+    assert_allclose(double, slope, rtol=1e-9, atol=1e-9)
+
+
 @pytest.mark.parametrize("log_scale", [-200.0, -60.0, -20.0, 15.0, 40.0, 87.0, 95.0, 200.0])
 def test_a_scale_of_any_size_has_finite_gradients_and_its_own_probabilities(gradient, array, log_scale):
     """A scale may grow without end: half of the mass below the lowest level and half above suits black and white."""
@@ -202,6 +234,16 @@ def test_a_scale_of_any_size_has_finite_gradients_and_its_own_probabilities(grad
         # Half of the mass at each end, and between them the density's maximum, 1/(4s), over a cell.
         inside = -min(log_scale, LARGEST_LOG_SCALE) - np.log(4 * 256)
         assert_allclose(array(log_prob(parameters)), [np.log(0.5), *[inside] * 3, np.log(0.5)], rtol=1e-5)
+
+
+def test_impossible_levels_take_nothing_from_a_categorical_s_others_and_no_gradient(compiled, array, gradient):
+    logits = np.array([[0.0, 1.0, -np.inf], [-np.inf, 2.0, -np.inf], [0.0, 0.0, -np.inf]], "float32")
+    levels = np.array([1, 1, 2])
+    found = array(compiled(lambda logits: Categorical(logits).log_prob(levels))(tensor(logits)))
+    assert_allclose(found, [1 - np.log(1 + np.e), 0, -np.inf], rtol=1e-5, atol=1e-6)
+    slope = gradient(lambda logits: Categorical(logits).log_prob(levels[:2]), tensor(logits[:2]))
+    other = 1 / (1 + np.e)
+    assert_allclose(slope, [[-other, other, 0], [0, 0, 0]], atol=1e-6)
 
 
 def scipy_logistic_cells(locations, log_scales, grey_levels):
@@ -302,6 +344,12 @@ NO_DISTRIBUTIONS = {
     "logistic, scale": lambda: DiscretisedLogistic(tensor([0.5, 0.5]), tensor([NAN, 0.0]), 4),
     "mixture": lambda: LogisticMixture(
         tensor([[0.0, NAN], [0.0, 0.0]]), tensor([[0.5, 0.5]] * 2), tensor([[0.0, 0.0]] * 2), 4
+    ),
+    "mixture, location": lambda: LogisticMixture(
+        tensor([[0.0, 0.0]] * 2), tensor([[np.inf, 0.5], [0.5, 0.5]]), tensor([[0.0, 0.0]] * 2), 4
+    ),
+    "mixture, scale": lambda: LogisticMixture(
+        tensor([[0.0, 0.0]] * 2), tensor([[0.5, 0.5]] * 2), tensor([[NAN, 0.0], [0.0, 0.0]]), 4
     ),
 }
 

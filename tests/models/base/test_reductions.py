@@ -1,4 +1,4 @@
-"""Sums and softplus where XLA runs on a processor: those of Keras, in value and in slope."""
+"""Sums and elementary functions where XLA runs on a processor: those of NumPy, in value and in slope."""
 
 from __future__ import annotations
 
@@ -11,7 +11,15 @@ import pytest
 from keras import ops
 
 from models.base import distributions
-from models.base.distributions import log_sigmoid, log_sum_exp, softplus, sum_event, sum_last
+from models.base.distributions import (
+    log_sigmoid,
+    log_sum_exp,
+    one_minus_exp,
+    softplus,
+    sum_event,
+    sum_last,
+    tanh,
+)
 
 pytestmark = pytest.mark.backend
 
@@ -52,6 +60,27 @@ def test_softplus_and_log_sigmoid_are_those_of_numpy_with_their_slopes(array, dt
         sigmoid = 1 / (1 + np.exp(-finite))
     np.testing.assert_allclose(slopes(softplus, finite), sigmoid, **tolerance)
     np.testing.assert_allclose(slopes(log_sigmoid, finite), 1 - sigmoid, **tolerance)
+
+
+@pytest.mark.parametrize(("dtype", "error"), [("float32", 1e-6), ("float64", 1e-10)])
+def test_one_minus_exp_keeps_its_digits_near_0_and_its_slope_ends(array, dtype, error):
+    x = np.array([0.0, 1e-30, 1e-8, 1e-4, 1e-3, 0.1, 1.0, 5.0, 12.0, 30.0, 60.0, 1e3, 1e20], dtype)
+    found = array(one_minus_exp(ops.convert_to_tensor(x)))
+    assert found.dtype == dtype
+    np.testing.assert_allclose(found, -np.expm1(-x.astype("float64")), rtol=error)
+    slope = slopes(one_minus_exp, x)
+    np.testing.assert_allclose(slope, np.exp(-x.astype("float64")), rtol=0, atol=error)
+    assert (slope[-3:] < 1e-25).all()
+
+
+@pytest.mark.parametrize(("dtype", "error"), [("float32", 1e-6), ("float64", 1e-14)])
+def test_tanh_keeps_the_type_of_its_argument(array, dtype, error):
+    x = np.array([-math.inf, -30.0, -2.0, -0.1, 0.0, 1e-3, 0.5, 5.0, 1e4], dtype)
+    found = array(tanh(ops.convert_to_tensor(x)))
+    assert found.dtype == dtype
+    np.testing.assert_allclose(found, np.tanh(x), rtol=0, atol=error)
+    finite = x[np.isfinite(x)]
+    np.testing.assert_allclose(slopes(tanh, finite), 1 - np.tanh(finite) ** 2, rtol=0, atol=error)
 
 
 @pytest.mark.usefixtures("_way")

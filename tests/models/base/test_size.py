@@ -127,6 +127,13 @@ def test_a_checkerboard_multiplies_at_each_pixel_and_a_gated_block_by_both_elus(
     assert config.size((5, 7, 1), 2).multiplications == 2 * at_each_pixel * 5 * 7
 
 
+def test_an_encoding_multiplies_by_the_densities_of_all_symbols_and_looks_up_the_rest():
+    settings = {"levels": 1, "flow_depth": 1, "hidden_channels": 5}
+    encoded = GlowConfig(dequantisation="categorical", encoding_channels=3, **settings).size((1, 8, 1), 7)
+    of_points = GlowConfig(**settings).size((1, 8, 3), 7)
+    assert encoded.multiplications - of_points.multiplications == 8 * 7 * 3
+
+
 def test_an_autoregressive_model_multiplies_at_each_pixel_by_the_taps_before_it():
     config = AutoregressiveConfig(hidden_channels=5, blocks=1, first_kernel=5)
     at_each_pixel = 13 * 1 * 5 + (5 * 5 * 5 + 5 * 5) + 5 * 17  # 5x5 A; 3x3 and 1x1 of the block; to 17 levels

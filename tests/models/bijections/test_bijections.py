@@ -309,7 +309,7 @@ def test_repeated_becomes_the_steps_it_is_given(repeated, perturb, normal, array
 @pytest.mark.parametrize("recompute", [pytest.param(False, marks=pytest.mark.slow_on_jax), True])
 @pytest.mark.parametrize("make", [flow_step, pytest.param(mixture_step, marks=pytest.mark.slow_on_jax)])
 def test_the_gradient_through_a_loop_is_that_through_the_chain(float64, perturb, normal, make, recompute):
-    from bench.runtime.autodiff import gradients
+    from tests.models.gradients import gradients
 
     repeated = Repeated(make, 3, recompute)
     repeated.build((None, 4, 2, 3))

@@ -104,7 +104,7 @@ def test_the_gradient_is_that_of_finite_differences(encoding, normal, array, gra
         encoding.mean.assign(mean)
         return float(array(ops.sum(encoding.encode(LINES, noise)[1])))
 
-    from bench.runtime.autodiff import gradients
+    from tests.models.gradients import gradients
 
     (found,) = gradients(lambda: ops.sum(encoding.encode(LINES, noise)[1]), [encoding.mean])
     direction = np.random.default_rng(0).standard_normal(kept.shape)
@@ -141,6 +141,17 @@ def test_a_new_model_knows_the_shares_of_the_symbols(array):
     v, _ = model.dequantise(images, np.random.default_rng(1).standard_normal((70, 1, 4, 4)))
     latents, _ = model.encode(v)
     assert 0.3 < array(latents[0]).std() < 3
+
+
+def test_symbols_are_counted_as_whole_numbers(array):
+    """In half precision ones add up to 2,048 at most, as in single precision to 2^24."""
+    encoding = CategoricalEncoding(1, 2, dtype="float16")
+    encoding.build((None, 1, 1, 1))
+    images = np.zeros((5000, 1, 1, 1), np.uint8)
+    images[0] = 1
+    encoding.fit(images)
+    shares = scipy.special.softmax(array(encoding.logits).astype("float64"))
+    assert shares[1] == pytest.approx(2 / 5002, rel=0.02)
 
 
 def test_a_diagnosis_says_how_many_symbols_come_back(flow, encoding, array):

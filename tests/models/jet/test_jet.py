@@ -84,7 +84,7 @@ def test_log_density_is_the_prior_plus_the_log_det_of_the_autodiff_jacobian(
 @pytest.mark.slow_on_jax
 @pytest.mark.parametrize("recompute", [False, True])
 def test_the_gradient_through_the_loop_is_that_through_its_couplings_one_by_one(float64, perturb, cube, recompute):
-    from bench.runtime.autodiff import gradients
+    from tests.models.gradients import gradients
 
     model = perturb(Jet(JetConfig(**SMALL, recompute=recompute), (4, 4, 1), 8), scale=0.2)
     steps, x = model.steps.unrolled(), np.asarray(cube(3, 2, 2, 4))

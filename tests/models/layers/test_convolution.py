@@ -6,10 +6,10 @@ import pytest
 from keras import ops
 from numpy.testing import assert_allclose
 
-from bench.runtime.autodiff import gradients
 from models.base.window import pair
 from models.layers import convolution
 from models.layers.convolution import FEW_CHANNELS, Convolution, convolve, convolve_transposed, patches, shifted_sum
+from tests.models.gradients import gradients
 
 pytestmark = [pytest.mark.backend, pytest.mark.usefixtures("float64")]
 

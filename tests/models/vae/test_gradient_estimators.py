@@ -9,10 +9,11 @@ from keras import ops
 from numpy.testing import assert_allclose
 from pydantic import ValidationError
 
-from bench.runtime.autodiff import gradient_program, gradients
+from bench.runtime.autodiff import gradient_program
 from models.base.distributions import DiagonalGaussian
 from models.vae.config import VAEConfig
 from models.vae.model import VAE
+from tests.models.gradients import gradients
 
 pytestmark = pytest.mark.backend
 
@@ -243,6 +244,11 @@ def test_an_unused_variable_has_gradient_0(build):
         (
             {"gradient_estimator": "sticking_the_landing", "training_samples": 4},
             ["needs training_samples=1, got 4", "doubly_reparameterised"],
+        ),
+        ({"gradient_estimator": "doubly_reparameterised", "dropout": 0.1}, ["needs dropout=0", "got dropout=0.1"]),
+        (
+            {"gradient_estimator": "doubly_reparameterised", "network": "recurrent", "symbol_dropout": 0.2},
+            ["symbol_dropout=0,", "got dropout=0.0, symbol_dropout=0.2"],
         ),
     ],
 )
