@@ -180,9 +180,10 @@ def _name(study: Study) -> str:
 
 
 def kind(study: Study) -> str:
-    """The size and the grey levels of a study's images, such as ``8 × 8 × 1, 17 grey levels``."""
+    """The size and the levels of a study's data, such as ``8 × 8 × 1, 17 grey levels``."""
     dataset = study.results.dataset
-    return f"{plain(dataset.get('image_shape'))}, {plain(dataset.get('grey_levels'))} grey levels"
+    levels = {"image": "grey levels", "text": "symbols"}.get(study.kind, "levels")
+    return f"{plain(dataset.get('image_shape'))}, {plain(dataset.get('grey_levels'))} {levels}"
 
 
 def _distinct(studies: list[Study]) -> list[str]:

@@ -248,7 +248,7 @@ class AtBudget:
         share: of the largest budget at which all arms were measured, one of `RUNGS`; None for the end of an arm.
         levels: bits/dim of each seed, by arm, of those that were measured at it.
         lowest: the arm with the lowest mean; empty where fewer than two were measured.
-        second: the next one.
+        second: the one it is compared with, as :func:`reports.analysis.statistics.rival` has it.
         above: by how much the second lies above the lowest, with the ends of the 95% interval; NaN where not known.
     """
 
@@ -261,7 +261,7 @@ class AtBudget:
 
     @property
     def is_clear(self) -> bool:
-        """Whether the interval excludes 0."""
+        """Whether the interval excludes 0, and so do those of all further arms."""
         return self.above[1] > 0
 
 
@@ -451,7 +451,8 @@ def at_budget(found: Frontier, cost: float, share: float | None = None) -> AtBud
     ranked = sorted((arm for arm in found.arms if arm.arm in levels), key=lambda arm: float(levels[arm.arm].mean()))
     if len(ranked) < 2:
         return AtBudget(cost, share, levels)
-    lowest, second, *_ = ranked
-    points = _difference(lowest, second, np.array([cost]))
-    value, low, high = (float(points[name].iloc[0]) for name in ("value", "low", "high"))
-    return AtBudget(cost, share, levels, lowest.arm, second.arm, (value, low, high))
+    lowest, *others = ranked
+    points = {each.arm: _difference(lowest, each, np.array([cost])).iloc[0] for each in others}
+    second = statistics.rival({arm: float(point["low"]) for arm, point in points.items()})
+    value, low, high = (float(points[second][name]) for name in ("value", "low", "high"))
+    return AtBudget(cost, share, levels, lowest.arm, second, (value, low, high))

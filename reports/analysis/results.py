@@ -17,7 +17,7 @@ from bench.core.sequences import Kind
 from reports.formatting import display, plain, state_name, visible
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable
+    from collections.abc import Hashable, Sequence
 
     from bench.core.results import StudyResults
 
@@ -113,7 +113,8 @@ class Finals:
     Attributes:
         runs: the complete final runs of one configuration, one a seed.
         measurements: their measurements.
-        trial: the trial that the configuration comes from, None where no complete trial has it.
+        trial: the trial that the configuration comes from, which a given time may have stopped at a rung; None where
+            no trial has it.
         left_out: number of complete final runs of other configurations or budgets, or repeated seeds.
         superseded: whether another trial has reached a lower validation value since.
     """
@@ -231,6 +232,12 @@ class Study:
         left = self.runs.drop(self.counted.index)
         last = self.counted.groupby("task")["attempt"].max()
         return left.assign(is_later=left["attempt"] > left["task"].map(last))
+
+    @property
+    def repeated(self) -> int:
+        """The number of interrupted attempts that later ones repeated or continued."""
+        left = self.uncounted
+        return int((left["state"].isin(UNENDED) & ~left["is_later"].astype(bool)).sum())
 
     @cached_property
     def families(self) -> dict[str, str]:
@@ -396,7 +403,7 @@ class Study:
         return Finals(
             runs=current,
             measurements=self.measurements[self.measurements["run_id"].isin(current["run_id"])],
-            trial=searched.iloc[hashes.index(wanted)] if wanted in hashes else None,
+            trial=searched.iloc[hashes.index(wanted)] if wanted in hashes else self._stopped(arm, wanted),
             left_out=int(final.index.isin(self.counted.index.difference(current.index)).sum()),
             superseded=bool(hashes) and hashes[0] != wanted,
         )
@@ -405,6 +412,12 @@ class Study:
         """The complete trials of an arm, the best first."""
         found = self.trials[(self.trials["arm"] == arm) & (self.trials["state"] == RunState.COMPLETE)]
         return found.dropna(subset=["value"]).sort_values(["value", "number"], kind="stable")
+
+    def _stopped(self, arm: str, config_hash: Any) -> pd.Series | None:
+        """The trial of a configuration that was stopped at a rung, and retrained all the same."""
+        found = self.trials[(self.trials["arm"] == arm) & (self.trials["config_hash"] == config_hash)]
+        found = found[(found["state"] == RunState.PRUNED) & found["value"].notna()]
+        return None if found.empty else found.iloc[0]
 
     def _complete_finals(self, arm: str) -> pd.DataFrame:
         """The complete final runs of an arm, as they began."""
@@ -425,6 +438,21 @@ class Study:
         seeds = runs.groupby(pd.to_numeric(runs["param.images"], errors="coerce"))["seed"].nunique()
         return seeds.clip(upper=wanted) if isinstance(wanted, int) else seeds
 
+    @property
+    def _asks_one_budget(self) -> bool:
+        """Whether all arms were to see as many training images."""
+        asked = self.results.settings.get("training_images")
+        images = [each for each in asked.values() if isinstance(each, int | float)] if isinstance(asked, dict) else []
+        return not (self.results.settings.get("time") or (images and max(images) > (1 + SAME_BUDGET) * min(images)))
+
+    def at_other_budgets(self, arms: Sequence[str]) -> bool:
+        """Whether arms are reported at budgets that differ, though all were to see as many training images."""
+        runs = [self.finals[arm].runs for arm in arms]
+        if not self._asks_one_budget or any("param.images" not in each for each in runs):
+            return False
+        images = [float(pd.to_numeric(each["param.images"], errors="coerce").max()) for each in runs]
+        return bool(max(images) > (1 + SAME_BUDGET) * min(images))
+
     @cached_property
     def _common_budget(self) -> float | None:
         """The budget of which every arm with final runs has most seeds, or else the largest; None if they share none.
@@ -432,9 +460,7 @@ class Study:
         In a study that is being extended each arm has final runs of several, and one of them may have failed. Where the
         budget is a time, or another cost, that of each arm is its own.
         """
-        asked = self.results.settings.get("training_images")
-        images = [each for each in asked.values() if isinstance(each, int | float)] if isinstance(asked, dict) else []
-        if self.results.settings.get("time") or (images and max(images) > (1 + SAME_BUDGET) * min(images)):
+        if not self._asks_one_budget:
             return None
         finals = [(self._complete_finals(arm), arm) for arm in self.arms]
         current = [each[each["config_hash"] == self._retrained(arm)] for each, arm in finals if len(each)]

@@ -33,7 +33,7 @@ class Rung:
         early: the arms of which this is not known to be the value of a run of that budget, as their schedule depends on
             the budget or is not known, and theirs was larger.
         lowest: the arm with the lowest mean; empty where fewer than two were measured.
-        second: the next one.
+        second: the one it is compared with, as :func:`reports.analysis.statistics.rival` has it.
         interval: by how much the second lies above the lowest, over seeds, or else over images; None where not known.
         whole: whether all training had ended by it, so that values and interval are those of the study's answer.
     """
@@ -101,9 +101,13 @@ def _rung(study: Study, images: float, measured: dict[str, pd.DataFrame]) -> Run
     ranked = sorted(levels, key=lambda arm: float(levels[arm]["value"].mean()))
     if len(ranked) < 2:
         return Rung(images, levels, tuple(early), whole=whole)
-    lowest, second, *_ = ranked
-    interval = likelihood(study, second, lowest) if whole else statistics.compare(levels[second], levels[lowest])
-    return Rung(images, levels, tuple(early), lowest, second, interval, whole)
+    lowest, *others = ranked
+    above = {
+        arm: likelihood(study, arm, lowest) if whole else statistics.compare(levels[arm], levels[lowest])
+        for arm in others
+    }
+    second = statistics.rival({arm: math.nan if each is None else each.low for arm, each in above.items()})
+    return Rung(images, levels, tuple(early), lowest, second, above[second], whole)
 
 
 def _end(study: Study, arm: str, table: pd.DataFrame, images: float) -> pd.DataFrame | None:

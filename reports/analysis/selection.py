@@ -314,7 +314,9 @@ def _alternatives(study: Study, arm: str, parameter: str) -> Alternatives | None
     frame = study.trials[(study.trials["arm"] == arm) & ~study.trials["state"].isin(UNENDED)]
     frame = frame.assign(x=_numbers(frame, parameter), weights=frame["run_id"].map(_weights(study)))
     frame = frame[frame["x"].notna() & (frame["value"].notna() | (frame["state"] != RunState.COMPLETE))]
-    if final.superseded or final.trial is None or final.trial["run_id"] not in set(frame["run_id"]):
+    if final.superseded or final.trial is None or final.trial["state"] != RunState.COMPLETE:
+        return None
+    if final.trial["run_id"] not in set(frame["run_id"]):
         return None
     own = frame[frame["run_id"] == final.trial["run_id"]].iloc[0]
     complete = frame["state"] == RunState.COMPLETE

@@ -8,6 +8,7 @@ the paired error over test images is added where the likelihood of each image is
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -99,8 +100,9 @@ def compare(a: pd.DataFrame, b: pd.DataFrame) -> Interval | None:
     """The difference of two arms' means, a - b, with its interval at `LEVEL`.
 
     Welch's t interval (Welch 1947) over training seeds where both arms have two finite values or more. Otherwise
-    the normal interval from the standard errors over test images (and over seeds, in an arm that has several), all
-    taken as independent. None where neither can be had, or where every seed gave the same value.
+    an interval from the standard errors over test images (and over seeds, in an arm that has several), all taken as
+    independent: Student's t by the degrees of freedom of those seeds. None where neither can be had, or where every
+    seed gave the same value.
     """
     first, second = (frame[np.isfinite(frame["value"])] for frame in (a, b))
     if first.empty or second.empty:
@@ -110,10 +112,25 @@ def compare(a: pd.DataFrame, b: pd.DataFrame) -> Interval | None:
     if min(len(x), len(y)) >= 2:
         variances = [variance_of_mean(x), variance_of_mean(y)]
         return _satterthwaite(value, variances, [len(x) - 1, len(y) - 1], over_seeds=True, over_images=False)
-    error = math.hypot(_error(first), _error(second))
-    if not math.isfinite(error):
+    images = math.hypot(images_error(first), images_error(second))
+    if not math.isfinite(images):
         return None
-    return _satterthwaite(value, [error**2], [math.inf], over_seeds=False, over_images=True)
+    several = [each for each in (x, y) if len(each) >= 2]
+    variances = [images**2, *(variance_of_mean(each) for each in several)]
+    degrees = [math.inf, *(len(each) - 1.0 for each in several)]
+    return _satterthwaite(value, variances, degrees, over_seeds=False, over_images=True)
+
+
+def rival(others: Mapping[str, float]) -> str:
+    """The arm that the lowest one is compared with: the first that is not separated from it, else the next.
+
+    The lowest is lower than all others only where the intervals of all of them leave 0 out.
+
+    Args:
+        others: of each further arm, by ascending mean, the lower end of the interval of its distance to the lowest;
+            NaN where that is not known.
+    """
+    return next((arm for arm, low in others.items() if not low > 0), next(iter(others)))
 
 
 def compare_each(x: np.ndarray, y: np.ndarray) -> pd.DataFrame:
@@ -206,15 +223,23 @@ def _satterthwaite(
 
     The degrees of freedom are (Σ v)² / Σ (v² / degrees): Satterthwaite (1946).
     """
-    v, nu = np.asarray(variances), np.asarray(degrees)
-    if not v.sum() > 0:
+    if not sum(variances) > 0:
         return None
-    curvature = float((v**2 / nu).sum())
-    freedom = float(v.sum() ** 2 / curvature) if curvature > 0 else math.inf
-    error = math.sqrt(v.sum())
-    half = float(stats.t.ppf((1 + LEVEL) / 2, freedom)) * error
+    freedom, error = _freedom(variances, degrees), math.sqrt(sum(variances))
+    half = half_width(variances, degrees)
     p = 2 * float(stats.t.sf(abs(value) / error, freedom))
     return Interval(value, value - half, value + half, over_seeds, over_images, p, error, freedom, paired)
+
+
+def _freedom(variances: list[float], degrees: list[float]) -> float:
+    v, nu = np.asarray(variances), np.asarray(degrees)
+    curvature = float((v**2 / nu).sum())
+    return float(v.sum() ** 2 / curvature) if curvature > 0 else math.inf
+
+
+def half_width(variances: list[float], degrees: list[float]) -> float:
+    """Half of Student's t interval at `LEVEL` for a value whose variance is a sum of mean squares (Satterthwaite)."""
+    return float(stats.t.ppf((1 + LEVEL) / 2, _freedom(variances, degrees))) * math.sqrt(sum(variances))
 
 
 def hedges_g(x: np.ndarray, y: np.ndarray) -> float:
@@ -237,12 +262,6 @@ def holm(p: np.ndarray) -> np.ndarray:
     adjusted = np.empty_like(stepped)
     adjusted[order] = stepped
     return adjusted
-
-
-def _error(frame: pd.DataFrame) -> float:
-    """Standard error over test images, with that over seeds."""
-    over_seeds = float(stats.sem(frame["value"])) if len(frame) > 1 else 0.0
-    return math.hypot(images_error(frame), over_seeds)
 
 
 def images_error(frame: pd.DataFrame) -> float:

@@ -22,6 +22,7 @@ from reports.analysis.data_sets import SeveralStudies, in_one_unit
 from reports.analysis.differences import likelihood
 from reports.analysis.frontier import AtBudget, changes_of_order
 from reports.analysis.results import LIKELIHOOD
+from reports.analysis.statistics import rival
 from reports.formatting import plain
 
 if TYPE_CHECKING:
@@ -95,8 +96,10 @@ class OverTrainSizes(SeveralStudies):
             if len(ranked) < 2:
                 found.append(AtBudget(n, None, here))
                 continue
-            lowest, second, *_ = ranked
-            found.append(AtBudget(n, None, here, lowest, second, _above(study, lowest, second, here)))
+            lowest, *others = ranked
+            above = {arm: _above(study, lowest, arm, here) for arm in others}
+            second = rival({arm: low for arm, (_, low, _) in above.items()})
+            found.append(AtBudget(n, None, here, lowest, second, above[second]))
         return found
 
     @property

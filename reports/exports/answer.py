@@ -62,7 +62,7 @@ def answer_file(contents: Contents) -> schema.AnswerFile:
             schema.Runs(role=portable(role), arm=portable(arm), counts=_counts(counts), total=sum(counts.values()))
             for role, arm, counts in statistics.states_by_role(study.ended)
         ],
-        repeated_attempts=len(study.uncounted),
+        repeated_attempts=study.repeated,
     )
 
 

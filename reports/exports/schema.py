@@ -130,12 +130,12 @@ class Answer(_Part):
     """What the study found."""
 
     outcome: Outcome
-    """``lowest``: the first arm of the ranking is lowest, the interval of its distance to the next leaves 0 out.
-    ``undecided``: it contains 0. ``no_interval``: no uncertainty is known. ``not_ranked``: the likelihoods are in
+    """``lowest``: the first arm of the ranking is lowest, the intervals of its distances to all others leave 0 out.
+    ``undecided``: one contains 0. ``no_interval``: no uncertainty is known. ``not_ranked``: the likelihoods are in
     different units. ``one_arm``, ``one_measured``, ``none_measured``: there is nothing to compare with."""
     so_far: bool
-    """Whether half of the seeds or more were still improving when training ended: of the trailing arm where the order
-    of the two lowest is clear, else of one of them."""
+    """Whether half of the seeds or more were still improving when training ended: of the arm that the lowest is
+    compared with where their order is clear, else of one of the two."""
     headline: str
     """The answer in sentences that stand alone, as on the page."""
     details: list[str]
@@ -228,7 +228,7 @@ class Trial(_Part):
     run_id: str
     number: int | None
     bits_per_dim: float | None
-    """On validation: the best of many, which flatters."""
+    """On validation: the best of many, which flatters; of a trial that was stopped at a rung, its value there."""
     standard_error: float | None
 
 
@@ -277,7 +277,7 @@ class Arm(_Part):
     promoted: list[int]
     """Trials that a person had trained to the whole budget, though the search had stopped them."""
     trial: Trial | None
-    """Where the configuration comes from; null where no complete trial has it."""
+    """Where the configuration comes from; null where no trial has it."""
     superseded: bool
     """Whether another trial has reached a lower validation value since the final runs."""
     final_runs: list[FinalRun]
@@ -365,6 +365,7 @@ class AtBudget(_Part):
     lowest: str | None
     """Null where fewer than two arms were measured."""
     second: str | None
+    """The arm that the lowest is compared with: the first that is not separated from it, else the next."""
     interval: Interval | None
     """By how much the second lies above the lowest."""
 

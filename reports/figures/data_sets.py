@@ -39,7 +39,8 @@ def ranks(data_sets: OverDataSets) -> Figure | None:
         each = Points(own, [place] * len(own), label="on one data set", colour=arm, opacity=0.45, about=names)
         layers.append(each)
         layers.append(Points([rank], [place], label="average", colour=arm, size=11, about=[title]))
-    x = Axis("rank, 1 is the lowest bits/dim", limits=(0.8, len(average) + 0.2), whole=True)
+    end = max(len(average), best + (test.critical or 0.0)) + 0.2
+    x = Axis("rank, 1 is the lowest bits/dim", limits=(0.8, end), whole=True)
     reach = (
         f" Dashed: {number(test.critical, 2)} above the lowest average, the critical difference; arms left of it are "
         "not separated from the lowest."
@@ -90,7 +91,7 @@ def _profile(
 ) -> Figure:
     n = len(data_sets.studies)
     ticks = [(i / n, f"{i} of {n}") for i in range(n + 1)] if n <= MOST_NAMED_SHARES else []
-    y = Axis("data sets", limits=(-0.03, 1.05), ticks=ticks, named=bool(ticks))
+    y = Axis("data sets" if ticks else "share of data sets", limits=(-0.03, 1.05), ticks=ticks, named=bool(ticks))
     partial = [data_sets.title(arm) for arm, profile in found.items() if not profile.is_complete]
     missing = f" {', '.join(partial)}: not measured on every data set, and within nothing there." if partial else ""
     caption = (

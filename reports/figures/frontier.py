@@ -13,7 +13,7 @@ from reports.analysis.frontier import Schedule, difference, frontiers
 from reports.analysis.rungs import other_bound, rungs
 from reports.figures.grammar import Axis, Band, Figure, Panel, Points, Rule, Step
 from reports.figures.registry import register_figure
-from reports.figures.study import code_lines
+from reports.figures.study import beyond, code_lines
 from reports.formatting import listing
 
 if TYPE_CHECKING:
@@ -185,5 +185,6 @@ def _on_test(study: Study, found: list[Rung]) -> Figure:
     if other_bound(found):
         sentences.append("At the whole budget the bound has another k than before, as the table says.")
     panel = Panel(Axis(IMAGES.label, scale="log"), Axis("test bits/dim", limits=limits), [*lines, *layers])
-    caption = " ".join([*sentences, *about_codes])
+    drawn = pd.concat([pd.Series(layer.y) for layer in layers if isinstance(layer, Points) and layer.label])
+    caption = " ".join([*sentences, *about_codes, *beyond(drawn, limits)])
     return Figure("Test bits/dim at shares of the budget", [panel], caption, legend=True, stem="test")

@@ -75,11 +75,13 @@ def draw(figure: Figure, styles: Mapping[str, Style]) -> str:
         names = _names(row)
         for layer in _few(panel, len(styles)):
             look = look_of(layer.colour, styles)
-            fresh = figure.legend and bool(layer.label) and layer.label not in labelled
+            # A band has no line to show in the legend, and belongs to one.
+            named = bool(layer.label) and not isinstance(layer, Band)
+            fresh = figure.legend and named and layer.label not in labelled
             for trace in traces(layer, look, panel, _share(MOST_POINTS, len(styles))):
                 data.append({**trace, **names, "showlegend": fresh})
                 fresh = False
-            labelled |= {layer.label} if layer.label else set()
+            labelled |= {layer.label} if named else set()
             if isinstance(layer, Rule) and np.isfinite(layer.at):
                 layout["shapes"].append(_rule(layer, look, names))
         layout["annotations"] += _rule_labels(panel, seen[1], names)

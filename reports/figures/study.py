@@ -173,15 +173,14 @@ def _distances_caption(study: Study, best: str, intervals: dict[str, Interval | 
     unknown = [study.title(arm) for arm, interval in intervals.items() if interval is None]
     sentences = []
     if known:
-        sources = {
-            "training seeds": any(interval.over_seeds for interval in known),
-            "test images": any(interval.over_images for interval in known),
-        }
-        over = listing([source for source, is_covered in sources.items() if is_covered])
         sentences.append(
-            f"Below: how far above {study.title(best)}, with the 95% interval of that difference over {over}. Where "
-            "it excludes 0 the arms differ, though their own intervals may overlap."
+            f"Below: how far above {study.title(best)}, with the 95% interval of that difference. Where it excludes 0 "
+            "the arms differ, though their own intervals may overlap."
         )
+        single = [study.title(arm) for arm, interval in intervals.items() if interval and not interval.over_seeds]
+        if single:
+            of = "" if len(single) == len(known) else f" of {listing(single)}"
+            sentences.append(f"Seeds were not repeated: the interval{of} leaves open what another seed would change.")
     if unknown:
         sentences.append(f"Of {listing(unknown)} no interval of the difference is known.")
     return " ".join(sentences)
@@ -244,7 +243,7 @@ def _answer_caption(
         sentences.append(f"Lines: 95% intervals over {over[0]}.")
     sentences += [f"{study.title(arm)}: {count(n, 'seed')} without a finite value." for arm, n in excluded.items() if n]
     if without:
-        sentences.append(f"No test value yet: {listing([study.title(arm) for arm in without])}.")
+        sentences.append(f"Without a test value: {listing([study.title(arm) for arm in without])}.")
     return " ".join(sentences)
 
 
@@ -296,10 +295,16 @@ def trade_offs(study: Study) -> Iterator[Figure]:
             f"{', '.join(key)}: {len(data.points)} {runs}{bars}. Filled{joined}: the Pareto front, runs that no other "
             f"beats in both, {listing([f'{counts[arm]} of {study.title(arm)}' for arm in counts.index])}."
         )
-        caption = " ".join([caption, *about_codes])
+        caption = " ".join([caption, *about_codes, *beyond(data.points["value"], limits)])
         under = f" ({data.conditions})" if data.conditions else ""
         title = f"{data.split.capitalize()} bits/dim against {cost}{under}"
         yield Figure(title, [Panel(axis, Axis(f"{data.split} bits/dim", limits=limits), layers)], caption, stem=cost)
+
+
+def beyond(values: pd.Series, limits: tuple[float, float]) -> list[str]:
+    """How many marks a scale leaves out, in a sentence."""
+    above = int((values > limits[1]).sum())
+    return [f"{above} above this scale {'is' if above == 1 else 'are'} not shown."] if above else []
 
 
 def code_lines(study: Study, limits: tuple[float, float]) -> tuple[list[Layer], tuple[float, float], list[str]]:

@@ -11,6 +11,7 @@ from reports import formatting
 from reports.formatting import plain, quantity
 from reports.pages.templates import markdown
 from reports.text import tables
+from reports.text.frontier import SINGLE
 from reports.text.tables import Cell, Table
 from reports.units import in_unit_of
 
@@ -47,7 +48,7 @@ def _row(change: Change) -> list[Cell]:
         Cell(quantity(change.before, None, metric.unit, bare=bare)),
         Cell(quantity(change.after, None, metric.unit, bare=bare)),
         Cell(value, [ratio] if ratio and change.metric not in ("bits_per_dim", "nll_nats") else []),
-        Cell(f"{low} to {high}"),
+        Cell(f"{low} to {high}", [] if change.interval.over_seeds else [SINGLE]),
         Cell(change.verdict),
         Cell(formatting.number(change.effect, 2) if change.effect == change.effect else formatting.MISSING),
         Cell(formatting.probability(change.interval.p)),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from itertools import cycle
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
@@ -20,8 +19,9 @@ from reports.pages.templates import markdown
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from reports.figures.grammar import Layer
+    from reports.figures.grammar import Dash, Layer
 
+DASHES: tuple[Dash, ...] = ("solid", "dashed", "dotted", "dashdot")
 UNITS = {"nll_nats": "nats", "bits_per_dim": "bits/dim"}
 
 
@@ -105,11 +105,13 @@ def _figure(obtained: pd.DataFrame, curves: pd.DataFrame, metric: str, title: st
         Rule(each, across="y", dash="dotted") for each in sorted(set(obtained["published"].dropna()))
     ]
     shown = []
-    for hue, (_, row) in zip(cycle(HUES), obtained.iterrows(), strict=False):
+    for place, (_, row) in enumerate(obtained.iterrows()):
+        # As many curves as there are hues have each line.
+        hue, dash = list(HUES)[place % len(HUES)], DASHES[place // len(HUES) % len(DASHES)]
         points = curves[curves["run_id"] == row["run_id"]].dropna(subset=[column])
         images = float(f"{row['images_seen']:.2g}")
         label = f"{row['model']}, {tick(images)} images"
-        layers.append(Line(points["images"], points[column], label=label, colour=hue))
+        layers.append(Line(points["images"], points[column], label=label, colour=hue, dash=dash))
         shown.append(points[column])
     known = obtained.dropna(subset=["published", "published_images"]).drop_duplicates("model")
     if len(known):

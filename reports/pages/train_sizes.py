@@ -13,6 +13,7 @@ from reports.formatting import listing
 from reports.pages.data_sets import write_several
 from reports.pages.document import Beside, Block, Document, Figures, Glossary, Headline, Items, Section
 from reports.text import train_sizes as text
+from reports.units import in_unit_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -28,7 +29,9 @@ def page(sizes: OverTrainSizes) -> Document:
 
     def made() -> Iterable[Figure]:
         figure = figures.likelihoods(sizes)
-        return [] if figure is None else [figure]
+        # Before it is drawn, as the texts of a PDF cannot be replaced.
+        dataset = next(iter(sizes.studies.values())).results.dataset if sizes.studies else {}
+        return [] if figure is None else [in_unit_of(dataset, figure)]
 
     drawn = draw_each("train-sizes", "Test bits/dim against the number of training images", made, styles, pdf=True)
     answer: list[Block] = [

@@ -15,7 +15,7 @@ from reports import formatting
 from reports.analysis import budget, differences, statistics
 from reports.analysis.findings import findings
 from reports.analysis.reference_codes import best_code, reference_model
-from reports.analysis.results import LIKELIHOOD, Finals, Study, bounds, variants
+from reports.analysis.results import LIKELIHOOD, UNENDED, Finals, Study, bounds, variants
 from reports.analysis.statistics import Estimate, Interval
 from reports.formatting import count, listing, quantity, state_name
 from reports.text import practical, selection
@@ -29,15 +29,18 @@ if TYPE_CHECKING:
     from reports.analysis.reference_codes import Code
 
 
+NOT_YET = "No final run has been measured on test yet"
+
+
 class Outcome(StrEnum):
     """What a study's headline says of the arms, for readers that are programs."""
 
     LOWEST = "lowest"
-    """The first arm is lowest: the interval of its distance to the next leaves 0 out."""
+    """The first arm is lowest: the intervals of its distances to all others leave 0 out."""
     UNDECIDED = "undecided"
-    """The interval contains 0."""
+    """One of them contains 0."""
     NO_INTERVAL = "no_interval"
-    """No uncertainty is known, so that it is open whether the first two arms differ."""
+    """No uncertainty is known of one of them, so that it is open whether those two arms differ."""
     NOT_RANKED = "not_ranked"
     """The arms' likelihoods are in different units."""
     ONE_ARM = "one_arm"
@@ -63,8 +66,8 @@ class Answer:
         ranking: the arms with finite test bits/dim, the lowest mean first; empty where they are not ranked.
         behind: by how much the mean of each further arm of the ranking lies above that of the first; None where no
             uncertainty is known.
-        so_far: whether half of the seeds or more were still improving, of the trailing arm where the order of the
-            two lowest is clear, else of one of them.
+        so_far: whether half of the seeds or more were still improving, of the other arm of the two that the headline
+            compares where their order is clear, else of one of them.
     """
 
     headline: str
@@ -184,17 +187,21 @@ def _so_far(study: Study, candidates: list[Candidate]) -> bool:
 
 
 def _comparison(study: Study, ranked: list[Candidate]) -> Answer:
-    low, high = pair = ranked[:2]
-    grounds = [*_bounds(ranked), *_costs(low, high), *_budget(study, ranked), *_about_arms(study, ranked[2:])]
-    status = [*_caveats(study, ranked), *_status(study)]
+    low = ranked[0]
+    status = [*_caveats(study, ranked), *_without_value(study, ranked), *_status(study)]
     alarms = _alarms(study, ranked)
     units = differences.likelihood_units(study)
     if len(units) > 1:
         headline = f"The arms are not ranked: their test likelihoods are in {listing(units)}."
-        first = [*_about_arms(study, pair), *status]
+        grounds = [*_bounds(ranked), *_costs(*ranked[:2]), *_budget(study, ranked), *_about_arms(study, ranked[2:])]
+        first = [*_about_arms(study, ranked[:2]), *status]
         return Answer(headline, first, alarms, grounds, outcome=Outcome.NOT_RANKED)
     behind = {each.arm: differences.likelihood(study, each.arm, low.arm) for each in ranked[1:]}
-    others = [*_ranking(ranked, behind), *_families(study, ranked, behind)]
+    rival = statistics.rival({arm: math.nan if each is None else each.low for arm, each in behind.items()})
+    high = next(each for each in ranked if each.arm == rival)
+    pair, rest = [low, high], [each for each in ranked[1:] if each is not high]
+    grounds = [*_bounds(ranked), *_costs(low, high), *_budget(study, ranked), *_about_arms(study, rest)]
+    others = [*_ranking(study, ranked, high, behind), *_families(study, ranked, high, behind)]
     equal_time = at_equal_time(study, low.arm, high.arm)
     beside = _beside_codes(study, low)
     first = [
@@ -210,7 +217,8 @@ def _comparison(study: Study, ranked: list[Candidate]) -> Answer:
     interval, outcome = behind[high.arm], Outcome.NO_INTERVAL
     # An arm that leads clearly and still improves only widens its lead.
     so_far = _so_far(study, pair if interval is None or interval.contains_zero else [high])
-    scope = f"on {_dataset(study)} at this budget{', so far' if so_far else ''}"
+    at = "at different budgets" if study.at_other_budgets([each.arm for each in pair]) else "at this budget"
+    scope = f"on {_dataset(study)} {at}{', so far' if so_far else ''}"
     lowest = "lower" if len(ranked) == 2 else "lowest"
     grounds = [*grounds, practical.ground(study, low.arm, high.arm)]
     if interval is None:
@@ -255,22 +263,28 @@ def _code_level(code: Code) -> str:
 
 def _beside(best: Candidate, code: Code) -> str:
     """By how much an arm's bits/dim are less or more than a code's, in words."""
-    level = best.estimate
-    of_seeds = level.error if level.seeds > 1 else None
+    level, gap = best.estimate, code.value - best.estimate.mean
     # Hard images are hard for both, which is left out: the errors are an upper limit.
-    errors = np.array([of_seeds, statistics.images_error(best.likelihood), code.error], dtype=float)
-    gap, noise = code.value - level.mean, statistics.NORMAL * float(np.sqrt(np.nansum(errors**2)))
+    errors = np.array([statistics.images_error(best.likelihood), code.error], dtype=float)
+    variances, degrees = [float(np.nansum(errors**2))], [math.inf]
+    if level.seeds > 1 and level.error is not None:
+        variances, degrees = [*variances, level.error**2], [*degrees, level.seeds - 1.0]
+    noise = statistics.half_width(variances, degrees)
     share = 100 * abs(gap) / code.value
     size = formatting.number(share, 0) if 1 <= share < 99 else quantity(share)
     return ", within noise, what" if abs(gap) <= noise else f" {size}% {'less' if gap > 0 else 'more'} than"
 
 
-def _ranking(ranked: list[Candidate], behind: dict[str, Interval | None]) -> list[str]:
-    """The arms behind the first two, each with its distance to the first."""
+def _ranking(
+    study: Study, ranked: list[Candidate], compared: Candidate, behind: dict[str, Interval | None]
+) -> list[str]:
+    """The arms that the headline does not compare with the first, each with its distance to that."""
     if len(ranked) == 2:
         return []
     parts = []
-    for place, each in enumerate(ranked[2:], start=3):
+    for place, each in enumerate(ranked[1:], start=2):
+        if each is compared:
+            continue
         part = f"{place}. {each.name} at {_level(each.estimate)}"
         interval = behind[each.arm]
         if interval is not None:
@@ -278,10 +292,19 @@ def _ranking(ranked: list[Candidate], behind: dict[str, Interval | None]) -> lis
             open_order = ", which contains 0" if interval.contains_zero else ""
             part += f", {value} above the first (95% interval {start} to {end}{open_order})"
         parts.append(part)
-    return [f"The two lowest are compared. Behind them: {'; '.join(parts)}. All pairs are in the table of differences."]
+    head = (
+        "The two lowest are compared. Behind them"
+        if compared is ranked[1]
+        else f"The lowest arm is compared with {compared.name}, the lowest that is not separated from it. The others"
+    )
+    has_pairs = all(differences.finite_seeds(study, each.arm) > 1 for each in ranked)
+    table = " All pairs are in the table of differences." if has_pairs else ""
+    return [f"{head}: {'; '.join(parts)}.{table}"]
 
 
-def _families(study: Study, ranked: list[Candidate], behind: dict[str, Interval | None]) -> list[str]:
+def _families(
+    study: Study, ranked: list[Candidate], compared: Candidate, behind: dict[str, Interval | None]
+) -> list[str]:
     """The best arm of each family, where a family has several arms."""
     best: dict[str, Candidate] = {}
     for each in ranked:
@@ -293,7 +316,7 @@ def _families(study: Study, ranked: list[Candidate], behind: dict[str, Interval 
     parts = [f"{study.display(name)}: {each.name} at {_level(each.estimate)}" for name, each in best.items()]
     sentence = f"The best arm of each family: {'; '.join(parts)}."
     interval = behind[second.arm]
-    if interval is None or second is ranked[1]:
+    if interval is None or second is compared:
         return [sentence]
     value, start, end = formatting.difference(interval.value, interval.low, interval.high)
     verdict = ", which contains 0: the data do not decide between the families" if interval.contains_zero else ""
@@ -401,6 +424,10 @@ def _budget(study: Study, candidates: list[Candidate]) -> list[str]:
 
 def _caveats(study: Study, candidates: list[Candidate]) -> list[str]:
     sentences, is_timed = [], bool(study.results.settings.get("time"))
+    if study.at_other_budgets([each.arm for each in candidates]):
+        sentences.append(
+            "The arms have no final runs of one budget: their values are at different numbers of training images."
+        )
     for candidate in candidates:
         if candidate.estimate.excluded:
             n = count(candidate.estimate.excluded, "final run")
@@ -432,12 +459,29 @@ def _status(study: Study) -> list[str]:
     return sentences
 
 
-def _unmeasured(study: Study, arms: list[str]) -> str:
+def _without_value(study: Study, candidates: list[Candidate]) -> list[str]:
+    """Of the arms that the answer does not compare, why they have no value on test, in a sentence."""
+    others = [arm for arm in study.arms if arm not in {each.arm for each in candidates}]
+    said = _unmeasured(study, others, "not measured on test yet")
+    return [f"Not compared: {said}."] if others else []
+
+
+def _unmeasured(study: Study, arms: list[str], not_yet: str = "not yet") -> str:
     """Why arms have no value on test: no trial of theirs completed, or it is not measured yet."""
-    ended = {arm: pd.DataFrame(study.without_trial(arm), columns=["state", "reason"]) for arm in arms}
-    waiting = [study.title(arm) for arm in arms if ended[arm].empty]
-    parts = [f"no trial of {study.title(arm)} completed ({_ends(frame)})" for arm, frame in ended.items() if len(frame)]
-    return listing([*parts, *([f"{listing(waiting)} not yet"] if waiting else [])])
+    parts, waiting = [], []
+    for arm in arms:
+        name, finals = study.title(arm), study.ended[(study.ended["arm"] == arm) & (study.ended["role"] == "final")]
+        trials = pd.DataFrame(study.without_trial(arm), columns=["state", "reason"])
+        complete = int((finals["state"] == RunState.COMPLETE).sum())
+        if len(trials):
+            parts.append(f"no trial of {name} completed ({_ends(trials)})")
+        elif complete:
+            parts.append(f"{count(complete, 'final run')} of {name} gave no finite test likelihood")
+        elif len(finals) and not finals["state"].isin(UNENDED).any():
+            parts.append(f"no final run of {name} completed ({_ends(finals)})")
+        else:
+            waiting.append(name)
+    return listing([*parts, *([f"{listing(waiting)} {not_yet}"] if waiting else [])])
 
 
 def _ends(frame: pd.DataFrame) -> str:
@@ -513,7 +557,10 @@ def _without_finals(study: Study) -> str:
         error = float(row["value_error"])
         shown = quantity(float(row["value"]), error if math.isfinite(error) else None)
         levels.append(f"{shown} for {study.title(row['arm'])} (trial {number})")
+    finals = study.ended[study.ended["role"] == "final"]
+    is_over = len(finals) > 0 and not finals["state"].isin(UNENDED).any()
+    head = f"No final run has a finite test likelihood ({_ends(finals)})" if is_over else NOT_YET
     return (
-        f"No final run has been measured on test yet. The lowest validation bits/dim so far: {listing(levels)}; "
+        f"{head}. The lowest validation bits/dim so far: {listing(levels)}; "
         "the choice was made on these values, so they flatter and are no answer."
     )

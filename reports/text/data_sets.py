@@ -192,15 +192,20 @@ def details(data_sets: OverDataSets) -> list[str]:
     return found
 
 
+OF_ONE_SEED = " (with one seed that over test images)"
+
+
 def likelihoods(data_sets: OverDataSets) -> Table:
     """Test bits/dim of each arm on each data set with its rank, and the average ranks where there is a test."""
     arms = [*data_sets.average_ranks, *data_sets.unranked]
     rows = [[Cell(name, [kind(data_sets.studies[name])]), *_row(data_sets, name, arms)] for name in data_sets.studies]
+    levels = [each for row in data_sets.estimates.values() for each in row.values() if each is not None]
+    of_one_seed = OF_ONE_SEED if any(each.seeds == 1 for each in levels) else ""
     if data_sets.test is not None:
         average = data_sets.average_ranks
         cells = [Cell(number(average[arm], 2)) if arm in average else Cell(MISSING) for arm in arms]
         rows.append([Cell("Average rank"), *cells])
-    caption = "Test bits/dim, mean over seeds ± its error; less is better. Compare within a row alone"
+    caption = f"Test bits/dim, mean over seeds ± its error{of_one_seed}; less is better. Compare within a row alone"
     return Table(caption, ["Data set", *map(data_sets.title, arms)], rows)
 
 

@@ -96,6 +96,13 @@ def _no_overlap(study: Study, frontier: Frontier) -> str:
     ordered = sorted(frontier.arms, key=lambda arm: arm.last)
     first, second = ordered[0], ordered[1]
     name, other, cost = study.title(first.arm), study.title(second.arm), frontier.cost
+    latest = max(frontier.arms, key=lambda arm: arm.start)
+    if len(frontier.arms) > 2 or first.last >= second.start:
+        return (
+            f"no budget was measured of {'the final runs of ' if frontier.with_tuning else ''}all arms: {name} ends at "
+            f"{cost.amount(first.last)}, and the first evaluation of {study.title(latest.arm)} is at "
+            f"{cost.amount(latest.start)}"
+        )
     best = second.searched(first.last)
     until_then = (
         f"; the search of {other} had come to {quantity(best)} by then (one search, so no interval), and the final "
@@ -191,7 +198,7 @@ def interval_of(cost: Cost, crossing: Crossing) -> str:
 
 
 def budgets(study: Study, found: list[Frontier]) -> Table:
-    """The arms on validation at each budget: values, the lowest, and by how much the next one lies above it."""
+    """The arms on validation at each budget: values, the lowest, and how far the one it is compared with lies above."""
     arms = list(dict.fromkeys(arm.arm for each in found for arm in each.arms))
     rows = []
     for each in found:
@@ -216,7 +223,8 @@ def budgets(study: Study, found: list[Frontier]) -> Table:
     )
 
 
-VERDICT = ("Lowest", "The next one above it")
+VERDICT = ("Lowest", "Above it")
+"""The columns of :func:`verdict`: the other arm is the first that is not separated from the lowest, else the next."""
 
 
 def _level(cost: Cost, arm: ArmCurves | None, row: AtBudget) -> Cell:
@@ -246,7 +254,7 @@ def _mean(values: np.ndarray) -> str:
 
 
 def verdict(study: Titled, row: AtBudget | Rung, above: tuple[float, float, float], early: Sequence[str]) -> list[Cell]:
-    """The lowest of the arms at a budget, or that it is open, and by how much the next one lies above it."""
+    """The lowest of the arms at a budget, or that it is open, and how far the one it is compared with lies above it."""
     lowest, second = row.lowest, row.second
     if not lowest:
         return [Cell(MISSING), Cell(MISSING)]

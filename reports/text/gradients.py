@@ -320,7 +320,7 @@ def runs(results: GradientResults) -> Table:
                 Cell(name_of(row.estimator, row.samples)),
                 Cell(str(row.samples)),
                 Cell(str(row.latent_size)),
-                Cell(str(row.seed + 1)),
+                Cell(str(row.seed)),
                 Cell(bits, [row.reason] if row.reason else []),
                 Cell(quantity(row.seconds) if complete else formatting.MISSING),
             ]

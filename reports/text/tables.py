@@ -36,7 +36,7 @@ GROUPS = {
     "cost": "Cost",
 }
 ROLES = {"search": "trials", "final": "final runs", "superseded": "superseded final runs"}
-SCALED_UNITS = {"s", "bytes", "images/s"}
+SCALED_UNITS = {"s", "bytes", "images/s", "log-weights/s"}
 """Units that a value scales (min, MB, k images/s), and which therefore stand in the cell and not in the row's head."""
 
 
@@ -192,7 +192,7 @@ def _cell(level: Level, *, bare: bool, floor_unit: str) -> Cell:
     if known.excluded:
         notes.append(f"{known.excluded} not finite, left out")
     folded = _errors(level)
-    if level.sizes and "images/s" not in level.unit:
+    if level.sizes and not level.unit.endswith("/s"):
         folded.append(f"n = {', '.join(map(str, level.sizes))}")
     folded += [bound.text for bound in level.bounds]
     return Cell(stated(level, bare=bare), [*notes, *floor], folded=folded)
@@ -251,11 +251,11 @@ def differences(study: Study, found: list[Difference]) -> Table:
         rows.append(
             [
                 Cell(metric.label, [*filter(None, [warning]), head, *difference.variant.notes]),
-                Cell(value),
-                Cell(f"{low} to {high}", [f"over {covers}"]),
-                Cell(formatting.number(difference.effect, 2)),
-                Cell(formatting.probability(interval.p)),
-                Cell(formatting.probability(difference.adjusted)),
+                Cell(value, order=interval.value),
+                Cell(f"{low} to {high}", [f"over {covers}"], order=interval.low),
+                Cell(formatting.number(difference.effect, 2), order=difference.effect),
+                Cell(formatting.probability(interval.p), order=interval.p),
+                Cell(formatting.probability(difference.adjusted), order=difference.adjusted),
             ]
         )
     caption = f"Differences: Welch's t over training seeds, p adjusted by Holm over {count(len(rows), 'difference')}"
@@ -307,7 +307,8 @@ def _last(runs: Finals) -> pd.Series | None:
 def _validation(row: pd.Series | None) -> Cell:
     if row is None or "value" not in row:
         return Cell(MISSING)
-    return Cell(quantity(float(row["value"]), float(row["value_error"])))
+    notes = [] if row["state"] == RunState.COMPLETE else ["where it stopped, by the one-sample bound"]
+    return Cell(quantity(float(row["value"]), float(row["value_error"])), notes)
 
 
 def _seeds(runs: Finals) -> Cell:
@@ -477,7 +478,7 @@ def trials(study: Study, arm: str, pictures: Mapping[str, str]) -> Table:
         early = run["state"] != RunState.COMPLETE and not pd.isna(run["value"])
         notes = ["selected"] if run["run_id"] in study.selected else []
         if early:
-            notes = [f"at evaluation {plain(run['step'])}"]
+            notes = [*notes, f"at evaluation {plain(run['step'])}"]
         by_hand = ["promoted by hand"] if run["number"] in study.results.promoted.get(arm, []) else []
         rows.append(
             [

@@ -9,6 +9,7 @@ from reports.analysis.convergence import improving
 from reports.analysis.results import SAME_BUDGET
 from reports.analysis.train_sizes import TRAINING_IMAGES
 from reports.formatting import MISSING, count, listing, plain, quantity
+from reports.text.data_sets import OF_ONE_SEED
 from reports.text.frontier import VERDICT, interval_of, verdict
 from reports.text.smoke import marked
 from reports.text.tables import Cell, Table
@@ -94,7 +95,7 @@ def _span(found: OverTrainSizes, orders: list[AtBudget]) -> str:
 
 
 def _between(found: OverTrainSizes, orders: list[AtBudget]) -> str:
-    """The two lowest arms of each number, at which their order is open."""
+    """Of each number the lowest arm, and the one that is not separated from it."""
     names = dict.fromkeys(arm for order in orders for arm in (order.lowest, order.second))
     return f" between {listing([found.title(arm) for arm in found.arms if arm in names])}"
 
@@ -210,14 +211,15 @@ def _improving(found: OverTrainSizes) -> str:
 
 
 def likelihoods(found: OverTrainSizes) -> Table:
-    """Test bits/dim of each arm at each number of training images, the lowest, and the distance to the next one."""
+    """Test bits/dim of each arm at each number of training images, the lowest, and the distance of another to it."""
     rows = []
     for name, order in zip(found.studies, found.orders, strict=True):
         cells = [_level(found, name, arm) for arm in found.arms]
         judged = verdict(found, order, order.above, []) if len(found.arms) > 1 else []
         rows.append([Cell(name, order=order.cost), *cells, *judged])
     judged_columns = VERDICT if len(found.arms) > 1 else ()
-    caption = "Test bits/dim, mean over seeds ± its error; less is better"
+    one = any(each is not None and each.seeds == 1 for row in found.estimates.values() for each in row.values())
+    caption = f"Test bits/dim, mean over seeds ± its error{OF_ONE_SEED if one else ''}; less is better"
     return Table(caption, ["Training images", *map(found.title, found.arms), *judged_columns], rows, sortable=True)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pickle
 import struct
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -45,18 +45,6 @@ ENDS = [
     (RunState.INTERRUPTED, "SIGINT"),
     (RunState.RUNNING, ""),
 ]
-
-
-UNDRAWN = '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 1 1"/>'
-
-
-@pytest.fixture(scope="module")
-def undrawn() -> Iterator[None]:
-    """Figures are made and matplotlib does not draw them, which takes most of a page's time: for what a page says."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(static, "draw", lambda figure, styles: UNDRAWN)
-        patch.setattr(static, "draw_with_pdf", lambda figure, styles: (UNDRAWN, b"%PDF"))
-        yield
 
 
 def png(size: int = 40, seed: int = 0) -> bytes:
@@ -476,8 +464,8 @@ def four() -> StudyResults:
     return whole(FOUR_LEVELS, measured=True, families=FOUR).results()
 
 
-_drawn: dict[bytes, DrawnFigure] = {}
-"""By all that a figure is drawn from."""
+_drawn: dict[tuple[Any, bytes], DrawnFigure] = {}
+"""By what draws a figure, and all that it is drawn from."""
 
 
 @pytest.fixture(autouse=True)
@@ -486,7 +474,7 @@ def _drawn_once(monkeypatch: pytest.MonkeyPatch) -> None:
     draw = drawing.draw
 
     def once(figure: Figure, styles: Any, stem: str, *, pdf: bool = False) -> DrawnFigure:
-        key = pickle.dumps((figure, dict(styles), stem, pdf))
+        key = static.draw, pickle.dumps((figure, dict(styles), stem, pdf))
         if key not in _drawn:
             _drawn[key] = draw(figure, styles, stem, pdf=pdf)
         return _drawn[key]

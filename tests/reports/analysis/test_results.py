@@ -9,7 +9,7 @@ from reports.analysis import budget, curves, statistics
 from reports.analysis.costs import SECONDS, Costs
 from reports.analysis.results import Study
 from reports.figures import study as figures
-from reports.formatting import NO_BREAK
+from reports.formatting import NO_BREAK, plain
 from reports.text import tables
 from reports.text.answer import answer
 
@@ -201,3 +201,19 @@ def test_runs_without_a_number_are_all_trials(empty):
     for _ in range(3):
         empty.run("vae", "search")
     assert len(Study(empty.results()).trials) == 3
+
+
+def test_the_selected_trial_may_have_been_stopped_at_a_rung(study):
+    """As in a given time, which final runs of the planned images have before any trial is trained so far."""
+    builder = study({"vae": [2.31, 2.33], "glow": [1.97, 1.99]})
+    known = Study(builder.results()).finals["glow"].trial
+    for row in builder.runs:
+        if row["arm"] == "glow" and row["role"] == "search" and row["state"] == RunState.COMPLETE:
+            row["state"] = str(RunState.PRUNED)
+    stopped = Study(builder.results())
+    assert stopped.finals["glow"].trial["run_id"] == known["run_id"]
+    assert not stopped.finals["glow"].superseded
+    numbers, values, *_ = tables.selected(stopped).rows
+    assert numbers[-1].text == plain(known["number"])
+    assert values[-1].notes == ["where it stopped, by the one-sample bound"]
+    assert "whether a smaller" not in answer(stopped).headline

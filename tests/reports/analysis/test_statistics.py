@@ -47,7 +47,24 @@ def test_seeds_of_one_family_widen_the_interval_of_an_unrepeated_other():
     interval = statistics.compare(likelihoods([2.3, 2.4], 0.03), likelihoods([2.0], 0.04))
     assert interval is not None
     assert not interval.over_seeds
-    assert interval.high - interval.value == pytest.approx(1.959964 * math.sqrt(0.03**2 + 0.05**2 + 0.04**2), rel=1e-5)
+    # Those seeds are two, of one degree of freedom; with the images, four: Satterthwaite.
+    variance, of_seeds = 0.03**2 + 0.05**2 + 0.04**2, 0.05**2
+    half = stats.t.ppf(0.975, variance**2 / of_seeds**2) * math.sqrt(variance)
+    assert interval.high - interval.value == pytest.approx(half, rel=1e-5)
+    assert half > 1.4 * 1.96 * math.sqrt(variance)
+
+
+@pytest.mark.parametrize(
+    ("lows", "expected"),
+    [
+        ({"b": 0.1, "c": 0.2}, "b"),
+        ({"b": 0.1, "c": -0.2, "d": -0.3}, "c"),
+        ({"b": 0.1, "c": math.nan}, "c"),
+        ({"b": 0.0, "c": 0.2}, "b"),
+    ],
+)
+def test_the_lowest_is_compared_with_the_first_that_is_not_separated_from_it(lows, expected):
+    assert statistics.rival(lows) == expected
 
 
 @pytest.mark.parametrize(

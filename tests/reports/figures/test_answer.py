@@ -46,7 +46,7 @@ def test_two_arms_with_their_seeds_means_and_intervals(finished):
     assert len(set(seeds.runs)) == 3
     assert figure.caption == (
         "Filled: the mean over training seeds; hollow: each seed. Lines: 95% intervals over training seeds. "
-        "Below: how far above Glow, with the 95% interval of that difference over training seeds. Where it excludes 0 "
+        "Below: how far above Glow, with the 95% interval of that difference. Where it excludes 0 "
         "the arms differ, though their own intervals may overlap."
     )
     assert figure.panels[0].height < 1.5
@@ -94,7 +94,7 @@ def test_each_arm_is_compared_with_the_lowest(four):
     for arm, (interval, value) in drawn.items():
         found = differences.likelihood(known, arm, "deep")
         assert [*interval.x, *value.x] == [found.low, found.high, found.value]
-    assert "over training seeds and test images" in figures.answer(known).caption
+    assert "Seeds were not repeated" not in figures.answer(known).caption
 
 
 def test_a_difference_of_no_known_uncertainty_is_not_drawn_and_named(study):
@@ -125,6 +125,7 @@ def test_arms_in_different_units_share_no_chart_and_are_not_ranked(study):
 def test_arms_of_one_and_of_several_seeds_are_told_apart(study):
     figure = figures.answer(Study(study({"vae": [2.31, 2.30], "glow": [1.97]}).results()))
     assert "An arm without hollow marks has one seed." in figure.caption
+    assert "Seeds were not repeated: the interval leaves open what another seed would change." in figure.caption
     assert "over training seeds, and of an arm with one seed over test images" in figure.caption
 
 
@@ -138,7 +139,7 @@ def test_four_arms_are_ranked_and_one_without_a_value_is_named(study):
     # Both seeds gave the same value: there is no interval.
     assert [layer.label for layer in known["conv"]] == ["seed", "mean"]
     assert "shallow: 1 seed without a finite value." in figure.caption
-    assert "No test value yet: deep." in figure.caption
+    assert "Without a test value: deep." in figure.caption
 
 
 def test_without_a_test_value_there_is_none(study, empty):

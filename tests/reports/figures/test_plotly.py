@@ -159,3 +159,13 @@ def test_a_rule_at_no_number_is_left_out():
     panel = Panel(Axis("x"), Axis("y"), [Rule(float("nan")), Rule(1.0, across="y"), Points([1.0], [2.0])])
     (shape,) = checked(interactive.draw(Figure("a", [panel]), {}))["layout"]["shapes"]
     assert (shape["y0"], shape["y1"], shape["yref"], shape["xref"]) == (1.0, 1.0, "y", "x domain")
+
+
+def test_a_band_takes_no_entry_of_the_legend_from_the_line_of_its_label(finished):
+    study = Study(finished)
+    layers = [
+        Band([1, 2], [0, 0], [1, 1], label="VAE, forecast", colour="vae"),
+        Line([1, 2], [0.5, 0.5], label="VAE, forecast", colour="vae"),
+    ]
+    data = plotted(Figure("f", [Panel(Axis(), Axis(), layers)], legend=True), study)["data"]
+    assert [trace.get("name") for trace in data if trace["showlegend"]] == ["VAE, forecast"]

@@ -70,26 +70,28 @@ def test_every_figure_leaves_its_numbers(measured, tmp_path):
     assert "[Numbers](histories.csv)" in paths.markdown.read_text("utf-8")
 
 
-@pytest.mark.parametrize(
-    ("made", "words"),
-    [
-        (lambda study: study.nothing, "AttributeError: "),
-        (lambda study: 3, "TypeError: "),
-        (lambda study: [1], "TypeError: it returned a int, not a Figure, several, or None"),
-        (lambda study: Figure("f", [Panel(Axis(), Axis(), [Points([1], [1, 2])])]), "ValueError: a Points labelled"),
-        (lambda study: Figure("f", [Panel(Axis(), Axis(), [Points([1], [2], colour="blue")])]), "ValueError: colour"),
-        (lambda study: 1 / 0, "ZeroDivisionError: division by zero"),
-    ],
-)
-def test_a_figure_that_raises_leaves_its_place_and_the_rest(finished, tmp_path, caplog, made, words):
-    register_figure("broken", "A <b>broken</b> one", section="learning")(made)
+BROKEN = [
+    (lambda study: study.nothing, "AttributeError: "),
+    (lambda study: 3, "TypeError: 'int' object"),
+    (lambda study: [1], "TypeError: it returned a int, not a Figure, several, or None"),
+    (lambda study: Figure("f", [Panel(Axis(), Axis(), [Points([1], [1, 2])])]), "ValueError: a Points labelled"),
+    (lambda study: Figure("f", [Panel(Axis(), Axis(), [Points([1], [2], colour="blue")])]), "ValueError: colour"),
+    (lambda study: 1 / 0, "ZeroDivisionError: division by zero"),
+]
+
+
+def test_figures_that_raise_leave_their_places_and_the_rest(finished, tmp_path, caplog):
+    for number, (made, _) in enumerate(BROKEN):
+        register_figure(f"broken-{number}", f"A <b>broken</b> one, {number}", section="learning")(made)
     paths = write_report(finished, tmp_path)
     html, markdown = (path.read_text("utf-8") for path in (paths.html, paths.markdown))
-    assert "A &lt;b&gt;broken&lt;/b&gt; one" in html
+    for number, (_, words) in enumerate(BROKEN):
+        assert f"A &lt;b&gt;broken&lt;/b&gt; one, {number}" in html
+        assert f"figure broken-{number} could not be drawn" in caplog.text
+        for text in (html, markdown):
+            assert words in text.replace("\\", "").replace("&#39;", "'")
     for text in (html, markdown):
-        assert text.count("This figure could not be drawn: ") == 1
-        assert words in text.replace("\\", "")
-    assert "figure broken could not be drawn" in caplog.text
+        assert text.count("This figure could not be drawn: ") == len(BROKEN)
     assert len(paths.figures) == 16
 
 

@@ -85,8 +85,8 @@ class Page(HTMLParser):
             self.text += data
 
 
-def read(results, folder: Path) -> tuple[Page, str, str]:
-    paths = write_report(results, folder)
+def read(results, folder: Path, pdf: bool = False) -> tuple[Page, str, str]:
+    paths = write_report(results, folder, pdf=pdf)
     html, markdown = paths.html.read_text("utf-8"), paths.markdown.read_text("utf-8")
     page = Page(html)
     assert not page.faults
@@ -287,7 +287,7 @@ def test_writing_again_replaces_and_leaves_no_temporary_file(finished, tmp_path)
 @pytest.mark.parametrize(
     "listed", [None, "[", "{}", '["../mine.txt", "/mine.txt", "a/../../mine.txt", 1, "images/.."]']
 )
-def test_files_of_anybody_else_stay(finished, tmp_path, listed):
+def test_files_of_anybody_else_stay(empty, tmp_path, listed):
     folder = tmp_path / "paper"
     others = [tmp_path / "mine.txt", folder / "images" / "cat.png", folder / "figures" / "plot.v2" / "a.pdf"]
     for path in others:
@@ -296,7 +296,7 @@ def test_files_of_anybody_else_stay(finished, tmp_path, listed):
     for _ in range(2):
         if listed is not None:
             (folder / "files.json").write_text(listed)
-        write_report(finished, folder, pdf=False)
+        write_report(empty.results(), folder)
         assert [path.read_text() for path in others] == ["mine"] * 3
 
 
@@ -306,7 +306,7 @@ def test_pdf_figures_can_be_left_out(finished, tmp_path):
         content = path.read_bytes()
         assert content.startswith(b"%PDF-")
         assert not any(word in content for word in (b"CreationDate", b"/Type3"))
-    page, _, _ = read(finished, tmp_path)
+    page, _, _ = read(finished, tmp_path, pdf=True)
     assert "figures/" in page.references
     after = write_report(finished, tmp_path, pdf=False)
     assert after.pdf_figures == ()

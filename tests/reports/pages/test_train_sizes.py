@@ -35,6 +35,19 @@ def sizes(study):
     return make
 
 
+def test_the_pdf_of_a_text_is_in_its_unit(sizes, monkeypatch):
+    import reports.pages.train_sizes as module
+
+    drawn = []
+    monkeypatch.setattr(module, "draw_each", lambda name, title, made, styles, pdf: drawn.extend(made()) or [])
+    found = sizes(CROSSING)
+    for study in found.studies.values():
+        study.results.dataset["encoding"] = "characters"
+    page(found)
+    assert "bits/character" in str(drawn)
+    assert "bits/dim" not in str(drawn)
+
+
 CROSSING = {300: {"vae": 2.0, "glow": 2.3}, 1000: {"vae": 1.9, "glow": 1.95}, WHOLE: {"vae": 1.85, "glow": 1.7}}
 
 

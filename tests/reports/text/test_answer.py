@@ -10,7 +10,7 @@ from reports.analysis.results import Study
 from reports.formatting import NO_BREAK
 from reports.pages.study import page
 from reports.pages.templates import page_as_html, page_as_markdown
-from reports.text.answer import answer
+from reports.text.answer import Outcome, answer
 
 pytestmark = pytest.mark.usefixtures("undrawn")
 
@@ -167,6 +167,49 @@ def test_three_arms_compare_the_lowest_two(study):
     assert text.startswith("Glow has the lowest test bits/dim")
     assert "Behind them: 3. pixelcnn at 2.6050" in text
     assert "The best arm of each family" not in text
+
+
+def test_an_arm_is_lowest_only_if_all_others_are_separated_from_it(study):
+    builder = study({"vae": [2.3, 2.302], "glow": [2.0, 2.002]})
+    for seed, level in enumerate((2.0, 2.9)):
+        builder.final("pixelcnn", seed, level)
+    found = answer(Study(builder.results()))
+    text = " ".join([found.headline, *found.details]).replace(NO_BREAK, " ")
+    assert found.outcome == Outcome.UNDECIDED
+    assert text.startswith("The data do not decide which arm has the lowest test bits/dim on digits at this budget")
+    assert "Glow reaches 2.0010 ± 0.0010 bits/dim, pixelcnn 2.45 ± 0.45 bits/dim" in text
+    assert (
+        "The lowest arm is compared with pixelcnn, the lowest that is not separated from it. The others: 2. VAE at"
+        in (text)
+    )
+
+
+def test_arms_whose_final_runs_gave_no_value_are_named_with_the_reason(study):
+    builder = study({"vae": [2.3, 2.4], "glow": [2.0, 2.01]})
+    for seed in (0, 1):
+        builder.final("pixelcnn", seed, float("nan"))
+    assert "Not compared: 2 final runs of pixelcnn gave no finite test likelihood." in said(builder.results())
+    builder = study({"vae": [2.3, 2.4], "glow": []})
+    for seed in (0, 1):
+        builder.run("glow", "final", "diverged", seed=seed)
+    assert "no final run of Glow completed (2 diverged), so there is nothing to compare it with" in said(
+        builder.results()
+    )
+    builder = study({"vae": [], "glow": []})
+    for seed in (0, 1):
+        builder.final("vae", seed, float("nan"))
+    assert said(builder.results()).startswith("No final run has a finite test likelihood (2 complete). The lowest")
+
+
+def test_arms_of_other_budgets_are_named_as_such(study):
+    builder = study({"vae": [2.3, 2.4], "glow": [2.0, 2.01]})
+    for row in builder.runs:
+        row["param.images"] = 12_000 if row["arm"] == "vae" else 24_000
+    text = said(builder.results())
+    assert "on digits at different budgets" in text
+    assert "The arms have no final runs of one budget" in text
+    timed = builder.results()
+    assert "at this budget" in said(replace(timed, settings={**timed.settings, "time": 60.0}))
 
 
 def test_a_study_that_was_given_a_time_says_so(study):

@@ -65,6 +65,15 @@ def test_one_seed_is_said_to_have_no_interval(empty):
     )
 
 
+def test_of_three_arms_without_a_common_budget_that_is_said_and_no_pair_is_called_apart(empty):
+    curves = {"vae": [FALLS], "glow": [SLOW], "pixelcnn": [SLOW]}
+    by_time, _ = said(curves_of(empty, curves, seconds={**dict.fromkeys(TIMES, 2.0), "pixelcnn": 100.0}))
+    assert by_time == (
+        "On validation, by training time, no budget was measured of all arms: VAE ends at 12 s, and the first "
+        "evaluation of pixelcnn is at 100 s."
+    )
+
+
 def test_tuning_may_leave_no_budget_at_which_both_were_measured(empty):
     empty.history(empty.run("vae", "search", number=0), [3.0] * 100)  # half a second each
     curves = {"vae": [FALLS, shifted(FALLS)], "glow": [SLOW, shifted(SLOW)]}
