@@ -338,10 +338,10 @@ METRICS: dict[str, Metric] = CODES | {
         Metric(
             "evaluate_images_per_second",
             "Likelihood speed",
-            "images/s",
+            "log-weights/s",
             True,
-            "Median over the batches of the test evaluation, after the first, of log-weights (one for each image and "
-            "importance sample) computed per second.",
+            "Median over the batches of the test evaluation, after the first, of log-weights computed per second: one "
+            "for each image and importance sample, or of an exact likelihood one for each image.",
         ),
         Metric(
             "sample_images_per_second",
@@ -440,14 +440,15 @@ METRICS: dict[str, Metric] = CODES | {
             "s",
             False,
             "First interval between evaluations minus the median of the later ones: tracing and compiling; near 0 "
-            "where an earlier run had compiled the program. With what a rescue in that interval took back.",
+            "where an earlier run had compiled the program, and 0 where a rescue repeated that interval.",
         ),
         Metric(
             "evaluation_compile_seconds",
             "Compilation for evaluation",
             "s",
             False,
-            "First batch of the likelihood and of sampling, each minus the median of the later ones.",
+            "First batch of the likelihood minus the median of the later ones, plus the run's first batch of samples "
+            "minus a later one.",
         ),
         Metric(
             "peak_memory_bytes",
@@ -469,8 +470,8 @@ METRICS: dict[str, Metric] = CODES | {
             "Training energy",
             "J",
             False,
-            "Energy of the whole device during training, by its own counter: the accelerator's (NVML), else the "
-            "processor package's (RAPL).",
+            "Energy of the whole device during training, by its own counter: that of the accelerator that trains "
+            "(NVML), else the processor packages' (RAPL).",
         ),
     )
 }

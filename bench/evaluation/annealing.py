@@ -55,12 +55,10 @@ class AnnealedBounds:
     Attributes:
         lower: from forward chains (n,): E[lower] <= log P(x).
         upper: from reverse chains (n,): E[upper] >= log P(x), the mean being over images simulated from the model.
-        acceptance: share of accepted moves, forward and reverse together; NaN if there are no moves.
     """
 
     lower: Array
     upper: Array
-    acceptance: float
 
 
 @dataclass(frozen=True)
@@ -146,7 +144,7 @@ def annealed_bounds(
         raise ValueError(f"latents must be {expected}, one for each image, got {latents.shape}")
     program = CompiledMethod(model, _log_observation)
     batch = max(1, VALUES_PER_BATCH // (chains * model.dimensions))
-    lower, upper, accepted = [], [], []
+    lower, upper = [], []
     for start in range(0, len(images), batch):
         some, origin = images[start : start + batch], np.repeat(latents[start : start + batch], chains, axis=0)
         walk = _Walk(program, np.repeat(some, chains, axis=0), _stream(seed, "annealing", start))
@@ -156,9 +154,7 @@ def annealed_bounds(
         reverse = walk.log_weights(origin, schedule.reversed()).reshape(-1, chains)
         lower.append(logsumexp(forward, axis=1) - math.log(chains))
         upper.append(math.log(chains) - logsumexp(-reverse, axis=1))
-        accepted += walk.accepted
-    acceptance = float(np.mean(accepted)) if accepted else math.nan
-    return AnnealedBounds(np.concatenate(lower), np.concatenate(upper), acceptance)
+    return AnnealedBounds(np.concatenate(lower), np.concatenate(upper))
 
 
 def bidirectional_check(
@@ -204,7 +200,6 @@ class _Walk:
         self.program = program
         self.images = images
         self.noise = noise
-        self.accepted: list[float] = []
 
     def log_weights(self, v: Latents, schedule: _Schedule) -> Array:
         """Σ Δβ·log p(x | v) over the states of a chain from v (m, latent_noise_size): (m,)."""
@@ -220,7 +215,6 @@ class _Walk:
         proposal = np.float32(math.sqrt(1 - step**2)) * v + np.float32(step) * noise
         proposal_log_p = self._log_p(proposal)
         taken = -self.noise.standard_exponential(len(v)) < beta * (proposal_log_p - log_p)
-        self.accepted.append(float(taken.mean()))
         return np.where(taken[:, None], proposal, v), np.where(taken, proposal_log_p, log_p)
 
     def _log_p(self, v: Latents) -> Array:

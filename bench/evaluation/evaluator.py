@@ -18,7 +18,7 @@ from bench.data.registry import check_outside, load
 from bench.evaluation.auroc import auroc
 from bench.evaluation.broken_samples import broken, share_of_broken
 from bench.evaluation.likelihood import LogLikelihood
-from bench.evaluation.metrics import Evaluation, EvaluationContext, measure_all, register_measure
+from bench.evaluation.metrics import Evaluation, EvaluationContext, measure_all, only_finite, register_measure
 from bench.evaluation.programs import EvaluationPrograms, EvaluationProtocol, OutsideData
 from bench.evaluation.quality import UNAVAILABLE_WITHOUT_FEATURES, sample_quality, text_quality
 from bench.evaluation.sample_grids import final_pictures
@@ -61,10 +61,10 @@ def evaluate(
 def _likelihood(context: EvaluationContext) -> Evaluation:
     found, kind = context.likelihood, context.protocol.info.kind
     check_finite(found, context.split)
-    return Evaluation(
-        [*found.measurements(context.split, kind), *found.tightness(context.split, kind)],
-        {"likelihood_by_image": found.table_by_image(), "bound_by_samples": found.table_by_samples()},
-    )
+    tables = {"likelihood_by_image": found.table_by_image(), "bound_by_samples": found.table_by_samples()}
+    # A single weight of 0 makes the ELBO infinite, and leaves the bound by all of an image's finite.
+    rows = only_finite([*found.measurements(context.split, kind), *found.tightness(context.split, kind)])
+    return replace(rows, tables=tables)
 
 
 @register_measure("out of distribution")
@@ -73,22 +73,25 @@ def _out_of_distribution(context: EvaluationContext) -> Evaluation:
     outside, own = context.protocol.outside, context.likelihood
     if outside is None:
         return Evaluation([])
-    other = context.log_likelihood(
-        Split(outside.images).some(len(own.bound), context.protocol.info.kind).images, "outside"
-    )
-    split = "out_of_distribution"
-    separation = auroc(own.bound, other.bound)
+    split, kind = "out_of_distribution", context.protocol.info.kind
+    other = context.log_likelihood(Split(outside.images).some(len(own.bound), kind).images, "outside")
+    separation = auroc(own.bound, other.bound, kind)
     rows = [
-        *other.measurements(split, context.protocol.info.kind),
+        *other.measurements(split, kind),
         Measurement(split, "auroc", separation.value, separation.standard_error, len(other.bound), own.kind),
     ]
-    return Evaluation([replace(row, conditions=outside.name) for row in rows])
+    # Another data set's image may have no probability at all: that is the lowest rank, and no divergence.
+    return only_finite(replace(row, conditions=outside.name) for row in rows)
 
 
 @register_measure("diagnostics")
 def _diagnostics(context: EvaluationContext) -> Evaluation:
     seed = derive_seed(context.seed, "diagnostics")
-    return Evaluation(*context.programs.diagnostics.measure(context.images, seed))
+    rows, tables = context.programs.diagnostics.measure(context.images, seed)
+    if context.protocol.info.kind != "image":
+        # A family takes windows for independent, and they resemble their neighbours.
+        rows = [replace(row, standard_error=None) for row in rows]
+    return Evaluation(rows, tables)
 
 
 @register_measure("sample quality")

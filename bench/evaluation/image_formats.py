@@ -83,16 +83,6 @@ def packed(images: Pixels, grey_levels: int) -> bytes:
     return bytes(np.bitwise_or.reduce(filled << shifts, axis=1).astype(np.uint8))
 
 
-def unpacked(content: bytes, shape: tuple[int, ...], grey_levels: int) -> Pixels:
-    """The images of a shape that :func:`packed` made ``content`` of."""
-    bits, count = bits_per_value(grey_levels), int(np.prod(shape))
-    if bits >= 8:
-        return np.frombuffer(content, f">u{bits // 8}").astype(f"u{bits // 8}").reshape(shape)
-    shifts = np.arange(8 - bits, -1, -bits, dtype=np.uint8)
-    values = np.frombuffer(content, np.uint8)[:, None] >> shifts & ((1 << bits) - 1)
-    return values.reshape(-1)[:count].reshape(shape)
-
-
 def _png(shape: tuple[int, int, int], levels: int) -> ImageFormat | str:
     """PNG at Pillow's best compression, with whichever of zlib's strategies gives the smallest file.
 

@@ -154,7 +154,8 @@ class LogLikelihood:
 def _standard_error(values: Array, kind: Kind) -> float | None:
     """Of the mean over images, or over windows that resemble their neighbours; None of a single one."""
     own = independent(values, kind)
-    return float(np.std(own, ddof=1) / math.sqrt(len(own))) if len(own) > 1 else None
+    with np.errstate(invalid="ignore"):  # infinite bounds are reported by the caller
+        return float(np.std(own, ddof=1) / math.sqrt(len(own))) if len(own) > 1 else None
 
 
 def error_of_mean(errors: Array) -> float:

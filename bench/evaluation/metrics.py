@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, TypeVar
@@ -110,6 +110,17 @@ class EvaluationContext:
         return with_noise_for_broken(self.samples_as_drawn, self.model.grey_levels)
 
 
+def only_finite(measurements: Iterable[Measurement]) -> Evaluation:
+    """The measurements whose value is a finite number; of each other one this, as the reason why it is missing."""
+    found = Evaluation([])
+    for row in measurements:
+        if math.isfinite(row.value):
+            found.measurements.append(row)
+        else:
+            found.unavailable[row.metric] = f"{row.key} is {row.value}"
+    return found
+
+
 Measure = Callable[[EvaluationContext], Evaluation]
 MetricFunction = TypeVar("MetricFunction", bound=Callable[[EvaluationContext], float])
 
@@ -165,9 +176,7 @@ def register_metric(
             except Exception as error:  # The function is the user's: it may raise anything.
                 log.exception("metric %s could not be measured", name)
                 return Evaluation([], unavailable={name: f"{type(error).__name__}: {error}"})
-            if not math.isfinite(value):
-                return Evaluation([], unavailable={name: f"its value is {value}"})
-            return Evaluation([Measurement(group, name, value, n=len(context.images))])
+            return only_finite([Measurement(group, name, value, n=len(context.images))])
 
         MEASURES[f"metric {name}"] = measure
         return function

@@ -112,11 +112,6 @@ def compressed(content: bytes) -> bytes:
     return lzma.compress(content, lzma.FORMAT_RAW, filters=_filters(len(content)))
 
 
-def decompressed(content: bytes, size: int) -> bytes:
-    """The ``size`` bytes that :func:`compressed` made ``content`` of."""
-    return lzma.decompress(content, lzma.FORMAT_RAW, filters=_filters(size))
-
-
 def flac_size(levels: npt.NDArray[np.integer]) -> int:
     """Bytes of the frames of a FLAC file whose samples, of 8 bits, are the levels (n,) in 0..255.
 

@@ -56,7 +56,10 @@ def samples(sampler: Sampler, seed: int) -> Picture:
 
 
 def shows_samples(evaluation: int, last: int) -> bool:
-    """Whether samples are drawn at an evaluation: at 1, 2, 4, 8, … and the last, as samples change less and less."""
+    """Whether samples are drawn at an evaluation: at 1, 2, 4, 8, … below two thirds of the last, and at the last.
+
+    They change less and less.
+    """
     return evaluation == last or (evaluation & (evaluation - 1) == 0 and 3 * evaluation < 2 * last)
 
 

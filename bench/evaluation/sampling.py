@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import numpy as np
 
 from bench.data.dataset import Images
@@ -28,6 +30,7 @@ class Sampler:
         self.model = model
         self.batch_size = max(1, min(batch_size, VALUES_PER_BATCH // model.dimensions))
         self._program = CompiledMethod(model, _generate, use)
+        self._first_seconds: float | None = None
 
     def draw(self, n: int, temperature: float, seed: int) -> Images:
         """``n`` images at a temperature, integers (n, h, w, c), the same for the same seed; -1 where not finite."""
@@ -35,8 +38,19 @@ class Sampler:
         drawn = []
         for _ in range(-(-n // self.batch_size)):
             noise = generator.standard_normal((self.batch_size, self.model.prior_noise_size), dtype=np.float32)
+            began = time.perf_counter()
             drawn.append(self._program.run(noise, np.full(self.batch_size, temperature, dtype=np.float32)))
+            if self._first_seconds is None:
+                self._first_seconds = time.perf_counter() - began
         return np.concatenate(drawn)[:n]
+
+    def take_first_seconds(self) -> float:
+        """Seconds of the first batch since the last call of this, or since the start; 0 where none was drawn.
+
+        A run may draw while it trains, and its program is warm once sampling is timed.
+        """
+        seconds, self._first_seconds = self._first_seconds, None
+        return seconds or 0.0
 
 
 def _generate(model: LikelihoodModel, noise: Tensor, temperature: Tensor) -> Tensor:

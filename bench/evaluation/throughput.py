@@ -30,7 +30,7 @@ def conditions(batch_size: int) -> str:
 
 
 def speed(metric: str, rates: Rates, batch_size: int) -> Measurement:
-    """The median of ``rates`` (images per second) with its standard error."""
+    """The median of ``rates``, images or log-weights per second, with its standard error."""
     return Measurement("throughput", metric, *_median(rates), len(rates), conditions=conditions(batch_size))
 
 
@@ -44,14 +44,15 @@ def _median(values: Rates) -> tuple[float, float | None]:
 def sampling_speed(sampler: Sampler) -> tuple[Measurement, float]:
     """Images sampled per second at the sampler's batch size, and the seconds of compiling its program.
 
-    Each call draws noise, computes, and copies the images to the host, which waits for the device.
+    These are what the run's first batch took beyond a warm one, whenever it was drawn. Each call draws noise, computes,
+    and copies the images to the host, which waits for the device.
     """
-    first = _seconds(sampler, 1, 0)
+    _seconds(sampler, 1, 0)
     again = _seconds(sampler, 1, 0)
     batches = max(1, round(WINDOW_SECONDS / again))
     rates = [batches * sampler.batch_size / _seconds(sampler, batches, window) for window in range(WINDOWS)]
     measured = speed("sample_images_per_second", np.asarray(rates), sampler.batch_size)
-    return measured, max(0.0, first - again)
+    return measured, max(0.0, sampler.take_first_seconds() - again)
 
 
 def sampling_latency(single: Sampler) -> list[Measurement]:

@@ -15,6 +15,7 @@ from pydantic import Field, TypeAdapter, ValidationError
 
 from bench.core.digests import json_digest
 from bench.core.errors import SettingsError
+from bench.core.extensions import code_extensions, load_extension
 from bench.core.file_locks import locked
 from bench.core.files import write_file
 from bench.runtime.backend import BACKENDS, installed_backends, select_backend
@@ -107,7 +108,8 @@ def _measure_backends(bound: BoundStudy, installed: list[str], job: dict[str, An
     expected, reasons = {}, []
     for name in installed:
         try:
-            seconds = run_on_backend("bench.execution.backend_choice", name, job)
+            files = [str(each.path) for each in code_extensions()]
+            seconds = run_on_backend("bench.execution.backend_choice", name, {**job, "extensions": files})
         except SettingsError as error:
             reasons.append(f"{name}: {error}")
             continue
@@ -118,10 +120,10 @@ def _measure_backends(bound: BoundStudy, installed: list[str], job: dict[str, An
 
 
 def _study_seconds(bound: BoundStudy, arm: Arm, first: float, step: float) -> float:
-    """Training seconds of an arm: the first step of each shape, and all steps of all runs."""
+    """Training seconds of an arm: the first step of each shape, and the steps of all runs as far as each is trained."""
     settings = bound.settings
-    runs = settings.trials + settings.seeds
-    return shapes(arm, settings.trials) * first + runs * bound.base(arm).training.steps * step
+    whole_runs = sum(number * share for number, share in bound.search(arm)) + settings.seeds
+    return shapes(arm, settings.trials) * first + whole_runs * bound.base(arm).training.steps * step
 
 
 def measure(backend: str, job: dict[str, Any]) -> dict[str, tuple[float, float]]:
@@ -129,6 +131,8 @@ def measure(backend: str, job: dict[str, Any]) -> dict[str, tuple[float, float]]
     select_backend(backend)
     from bench.execution.speeds import begin_training, measure_steps, random_images
 
+    for file in job["extensions"]:
+        load_extension(file)
     images = random_images(tuple(job["shape"]), job["grey_levels"])
     measured = {}
     for name, values in job["configs"].items():

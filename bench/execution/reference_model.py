@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from bench.core.errors import CheckpointError, TrialError
+from bench.core.errors import AlteredDataError, CheckpointError, TrialError
 from bench.core.metrics import REFERENCE_MODEL_CODE
 from bench.core.results import REFERENCE_MODEL, EvaluationRecord, Measurement, ReferenceCodes
 from bench.core.seeds import derive_seed
@@ -51,8 +51,9 @@ def measure_reference_model(
         KeyboardInterrupt: a stop was requested; its checkpoint is kept.
         TrackingError: the tracking server cannot be reached; its checkpoint is kept.
         StudyStoppedError: another process took the study over, with the checkpoint.
-        CheckpointError: its checkpoint cannot be written; the earlier one is kept.
-        AlteredDataError: the images that the study's processes share were altered.
+        CheckpointError: its checkpoint cannot be written, and the earlier one is kept; or it is a larger budget's, and
+            cannot be removed.
+        AlteredDataError: the images that the study's processes share were altered; its checkpoint is removed.
     """
     config, seed = reference.base(reference.study.arms[0]), derive_seed(reference.settings.seed, NAME)
     checkpoint = session.checkpoint(NAME, 0, config, seed)
@@ -69,6 +70,7 @@ def measure_reference_model(
         progress.show_test_progress(done, total)
 
     def measure() -> list[Measurement]:
+        checkpoint.remove_longer(config.training.evaluations)
         for record in checkpoint.records():
             progress.show_evaluation(record)
         data = limit_validation(dataset, reference.settings.evaluation_images)
@@ -97,6 +99,10 @@ def measure_reference_model(
     )
     try:
         measured = stop.run_interruptible(measure)
+    except AlteredDataError:
+        # Nothing may continue from weights that were trained on altered images.
+        remove_checkpoint(session, progress)
+        raise
     except failures as error:
         log.warning("%s: failed", NAME, exc_info=True)
         reason = str(as_trial_error(error))

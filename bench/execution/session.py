@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from bench.core.digests import json_digest
 from bench.core.errors import CheckpointError, DataError, DisagreementError, SettingsError, TrackingError
 from bench.core.extensions import load_extension
 from bench.core.metrics import own_metrics
@@ -121,8 +122,8 @@ class StudySession:
         return tasks
 
     def checkpoint(self, kind: str, task: int, config: RunConfig, seed: int) -> Checkpoint:
-        """The checkpoint of a task."""
-        code = code_version(self.bound.settings.backend)["code"]
+        """The checkpoint of a task, from which no process with other code or other versions of libraries resumes."""
+        code = json_digest(code_version(self.bound.settings.backend))[:12]
         return Checkpoint(self._checkpoints / f"{kind}-{task}.npz", config.hash, seed, code)
 
     def has_checkpoint(self, kind: str, task: int) -> bool:

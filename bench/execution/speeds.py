@@ -17,7 +17,7 @@ from bench.core.file_locks import locked
 from bench.core.files import write_file
 from bench.core.logs import shorten
 from bench.data.dataset import DatasetInfo
-from bench.evaluation.cost.energy import EnergyMeter
+from bench.evaluation.cost.energy import EnergyMeter, readable_meters
 from bench.evaluation.likelihood import likelihood_program, log_likelihood
 from bench.runtime.backend import backend_errors, cores, device
 from bench.runtime.provenance import code_version, processor
@@ -75,6 +75,7 @@ def measured_speeds(bound: BoundStudy, say: Callable[[str], None]) -> dict[str, 
         "processor": processor(),
         "device": device(),
         "cores": cores(),
+        "meters": readable_meters(),
         "version": code_version(bound.settings.backend),
     }
     key = json_digest(known)[:16]

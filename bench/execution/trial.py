@@ -6,7 +6,7 @@ import gc
 import math
 import random
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
@@ -25,6 +25,7 @@ from bench.evaluation.cost.memory import peak_device_bytes, peak_host_bytes
 from bench.evaluation.evaluator import check_finite, evaluate
 from bench.evaluation.image_grid import Picture
 from bench.evaluation.likelihood import LogLikelihood, error_of_mean, log_likelihood
+from bench.evaluation.metrics import only_finite
 from bench.evaluation.programs import EvaluationPrograms, EvaluationProtocol
 from bench.evaluation.sample_grids import GRID, shows_samples, trial_pictures, watched_samples
 from bench.evaluation.sampling import Sampler
@@ -48,6 +49,7 @@ WEIGHT_BYTES_KEPT = 2**28
 """Largest size of the weights of all cached models, unless a single one exceeds it."""
 
 OnEvaluation = Callable[[EvaluationRecord], None]
+OnProgress = Callable[[int, int], None]
 OnRescue = Callable[[str], None]
 
 
@@ -106,20 +108,22 @@ def run_trial(
     log, meter = _train(compiled, config, data, seed, on_evaluation, checkpoint, on_rescue=on_rescue, until=until)
     if until is not None and until <= len(log.records) < config.training.evaluations:
         raise StoppedAtRungError(
-            f"stopped at evaluation {len(log.records)} of {config.training.evaluations}: it is continued once it is "
-            "among the better half there"
+            f"stopped at evaluation {len(log.records)} of {config.training.evaluations}: the better half there is "
+            "continued"
         )
     model = compiled.model
     validation = _validation(compiled, data, importance_samples)
     check_finite(validation, "validation")
+    # A single weight of 0 makes it infinite, and leaves the bound by all of an image's finite.
+    optimism = only_finite([selection_optimism(validation, log)])
     measurements = [
         *validation.measurements("validation", data.info.kind),
-        selection_optimism(validation, log),
+        *optimism.measurements,
         *_cost(model, config, log, meter),
     ]
     is_image = data.info.kind == "image"
     pictures = trial_pictures(compiled.grid_sampler, data.validation.images, seed) if is_image else []
-    return Outcome(model, log, measurements, pictures)
+    return Outcome(model, log, measurements, pictures, unavailable=optimism.unavailable)
 
 
 def run_final(
@@ -129,7 +133,7 @@ def run_final(
     seed: int,
     protocol: EvaluationProtocol,
     on_evaluation: OnEvaluation,
-    on_progress: Callable[[int, int], None],
+    on_progress: OnProgress,
     checkpoint: Checkpoint | None = None,
     on_rescue: OnRescue = say_nothing,
 ) -> Outcome:
@@ -142,7 +146,7 @@ def run_final(
         seed: the run's seed.
         protocol: how to measure.
         on_evaluation: receives each point of the learning curve.
-        on_progress: receives (done, total) log-weights of the test evaluation.
+        on_progress: receives (done, total) log-weights of all likelihoods on test.
         checkpoint: where training saves its state, and resumes from.
         on_rescue: receives a line at each rescue from divergence.
 
@@ -159,33 +163,58 @@ def run_final(
         compiled, config, data, seed, on_evaluation, checkpoint, picture, on_rescue, milestones=milestones
     )
     fresh = _validation(compiled, data, OPTIMISM_SAMPLES)
-    found = evaluate(programs, test.images, "test", data.train.images, protocol, seed, on_progress)
+    check_finite(fresh, "validation")
+    ends = sorted({*milestones.weights, len(log.records)})
     samples = budget_samples(protocol.importance_samples)
-    budgets = _test_by_budget(compiled, log, milestones, test, samples, seed, data.info.kind)
-    measurements = [*found.measurements, selection_optimism(fresh, log), *_cost(model, config, log, meter)]
+    by_image = 1 + len(ends) if model.is_exact else protocol.importance_samples + samples * len(ends)
+    progress = _Progress(on_progress, by_image * len(test))
+    found = evaluate(programs, test.images, "test", data.train.images, protocol, seed, progress)
+    found += only_finite([selection_optimism(fresh, log)])
+    budgets = _test_by_budget(compiled, log, milestones, ends, test, samples, seed, data.info.kind, progress)
+    measurements = [*found.measurements, *_cost(model, config, log, meter)]
     if programs.operations is not None:
         measurements.append(_peak_fraction(model, programs.operations, config, log))
     return Outcome(model, log, measurements, found.pictures, {**found.tables, **budgets}, found.unavailable)
+
+
+class _Progress:
+    """The progress of several likelihoods, one after the other, as that of all of them.
+
+    Args:
+        on_progress: receives (done, total) log-weights of all.
+        total: their log-weights.
+    """
+
+    def __init__(self, on_progress: OnProgress, total: int) -> None:
+        self._on_progress = on_progress
+        self._total = total
+        self._before = 0
+
+    def __call__(self, done: int, total: int) -> None:
+        self._on_progress(self._before + done, self._total)
+        if done == total:
+            self._before += total
 
 
 def _test_by_budget(
     compiled: _CompiledModel,
     log: TrainingLog,
     milestones: Milestones,
+    ends: Sequence[int],
     test: Split,
     samples: int,
     seed: int,
     kind: Kind,
+    on_progress: OnProgress,
 ) -> dict[str, pd.DataFrame]:
-    """The test bound at each milestone, which a run of that budget has; the model ends with its best weights."""
+    """The test bound at each end, which a run of that budget has; the model is left with its best weights."""
     model, rows = compiled.model, []
-    last = len(log.records)
     best = KeptState(best_variables(model, with_optimizer=False))
     best.capture()
-    for evaluation in sorted({*milestones.weights, last}):
-        if evaluation != last:
+    for evaluation in ends:
+        if evaluation != len(log.records):
             milestones.restore(evaluation, model)
-        bound = log_likelihood(model, test.images, samples, seed, compiled.evaluation.likelihood_program)
+        bound = log_likelihood(model, test.images, samples, seed, compiled.evaluation.likelihood_program, on_progress)
         best.restore()
         bits, _ = bound.measurements("test", kind)
         if not math.isfinite(bits.value):
@@ -309,10 +338,11 @@ def _compiled_model(config: RunConfig, data: TuningData, seed: int) -> _Compiled
     # Variables of the optimizer, which are not compiled into any program.
     variables = {"learning_rate": 1.0, "weight_decay": float(config.training.weight_decay > 0)}
     info, evaluated = data.info, LEAST_EVALUATIONS * len(data.validation)
-    shaped = config.with_values(variables)
-    if not config.training.depends_on_budget:
-        # Nor is the number of evaluations: final runs may train longer than trials.
-        shaped = shaped.model_copy(update={"training": shaped.training.lasting(1)})
+    # Nor is what is decided between evaluations, nor their number: final runs may train longer than trials.
+    training = config.with_values(variables).training.model_copy(update={"patience": 1, "rescues": 0})
+    if not training.depends_on_budget:
+        training = training.lasting(1)
+    shaped = config.model_copy(update={"training": training})
     shape = (shaped, info.image_shape, info.grey_levels, evaluated)
     if shape not in _kept:
         _kept[shape] = _CompiledModel(config, info, seed, evaluated)
@@ -358,14 +388,20 @@ def _train(
     milestones: Milestones | None = None,
 ) -> tuple[TrainingLog, EnergyMeter]:
     compiled.reset(config, seed)
+    meter = EnergyMeter()
+
+    def on_each(record: EvaluationRecord) -> None:
+        meter.read()
+        on_evaluation(record)
+
     try:
-        with EnergyMeter() as meter:
+        with meter:
             log = train(
                 compiled.model,
                 data,
                 config.training,
                 seed,
-                on_evaluation,
+                on_each,
                 checkpoint,
                 picture,
                 compiled.programs,

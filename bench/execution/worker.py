@@ -40,6 +40,7 @@ from bench.execution.same_data import check_extractor, open_outside_data
 from bench.execution.session import StudySession, limit_validation
 from bench.execution.trial import (
     OnEvaluation,
+    OnProgress,
     OnRescue,
     Outcome,
     forget_models,
@@ -85,7 +86,7 @@ class _Job:
     seed: int
     values: Mapping[str, Any]
     config: RunConfig
-    train: Callable[[OnEvaluation, Checkpoint, OnRescue], Outcome]
+    train: Callable[[OnEvaluation, OnProgress, Checkpoint, OnRescue], Outcome]
     objective: Callable[[Outcome], float]
     rank: Callable[[], str]
     parameters: dict[str, Any] = field(default_factory=dict)
@@ -238,7 +239,9 @@ class Worker:
             config = config.model_copy(update={"training": config.training.lasting(budget)})
         seed = derive_seed(settings.seed, kind, claim.number)
 
-        def train(on_evaluation: OnEvaluation, checkpoint: Checkpoint, on_rescue: OnRescue) -> Outcome:
+        def train(
+            on_evaluation: OnEvaluation, on_progress: OnProgress, checkpoint: Checkpoint, on_rescue: OnRescue
+        ) -> Outcome:
             samples, until = settings.selection_samples, claim.evaluations or None
             return run_trial(config, self.data, seed, samples, on_evaluation, checkpoint, on_rescue, until)
 
@@ -263,11 +266,9 @@ class Worker:
         config = RunConfig.model_validate(note["config"])
         seed = derive_seed(settings.seed, FINALS, note["seed"])
 
-        def on_progress(done: int, total: int) -> None:
-            self.stop.check()
-            self.progress.show_test_progress(done, total)
-
-        def train(on_evaluation: OnEvaluation, checkpoint: Checkpoint, on_rescue: OnRescue) -> Outcome:
+        def train(
+            on_evaluation: OnEvaluation, on_progress: OnProgress, checkpoint: Checkpoint, on_rescue: OnRescue
+        ) -> Outcome:
             measured = (self._test, seed, self.protocol)
             return run_final(config, self.data, *measured, on_evaluation, on_progress, checkpoint, on_rescue)
 
@@ -302,6 +303,8 @@ class Worker:
             return last is not None and (last.is_out or (last.state == RunState.COMPLETE and not extends))
 
         with _Attempt(name, claim, checkpoint, is_over, self.progress, extends) as attempt:
+            # A budget of which no attempt counts is forgotten; the state that one of them left is not.
+            checkpoint.remove_longer(job.config.training.evaluations)
             evaluations = claim.evaluations or job.config.training.evaluations
             self.progress.start_run(name, evaluations, job.kind, len(queue.settled()), total)
             # Last, as an interruption between here and the training would leave the run open.
@@ -310,7 +313,7 @@ class Worker:
                 number=claim.number if job.role == "search" else None,
                 attempt=claim.attempt,
                 key=claim.key,
-                continuation=_format_continuation(claim, checkpoint),
+                continuation=_format_continuation(checkpoint),
                 continued_from=len(checkpoint.records()),
                 inactive=[swept for swept in job.arm.sweep if swept not in job.values],
                 **job.parameters,
@@ -331,21 +334,28 @@ class Worker:
             run.log_evaluation(record)
             progress.show_evaluation(record)
 
-        def on_evaluation(record: EvaluationRecord) -> None:
+        def check() -> None:
             stop.check()
             if heartbeat.lost:
                 raise LostTrialError(f"{name} was reassigned to another process")
+
+        def on_evaluation(record: EvaluationRecord) -> None:
+            check()
             report(record)
             # At its last evaluation a trial is complete: pruning would save nothing.
             if record.evaluation < evaluations and claim.should_prune():
                 raise PrunedError(f"stopped by the pruner at evaluation {record.evaluation}")
+
+        def on_progress(done: int, total: int) -> None:
+            check()
+            progress.show_test_progress(done, total)
 
         def on_rescue(line: str) -> None:
             progress.say(f"{name}: {line}")
 
         for record in checkpoint.records():
             report(record)
-        outcome = self.stop.run_interruptible(lambda: job.train(on_evaluation, checkpoint, on_rescue))
+        outcome = self.stop.run_interruptible(lambda: job.train(on_evaluation, on_progress, checkpoint, on_rescue))
         self.dataset.check()
         if job.role == FINALS:
             run.log_model(outcome.model, self.data.validation.images[:1])
@@ -455,10 +465,10 @@ def format_value(value: Any) -> str:
     return f"{value:.3g}" if isinstance(value, float) else str(value)
 
 
-def _format_continuation(claim: Claim, checkpoint: Checkpoint) -> str:
-    """Which evaluation of which attempt this one resumes from; empty if from none."""
+def _format_continuation(checkpoint: Checkpoint) -> str:
+    """From which evaluation of an earlier attempt this one resumes; empty if from none."""
     done = len(checkpoint.records())
-    return f"attempt {claim.attempt - 1}, from evaluation {done}" if done else ""
+    return f"an earlier attempt, from evaluation {done}" if done else ""
 
 
 def _format_result(outcome: Outcome, unit: str) -> str:

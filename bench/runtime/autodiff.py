@@ -9,8 +9,6 @@ import keras
 import numpy as np
 import numpy.typing as npt
 
-Array = npt.NDArray[Any]
-
 
 def gradient_program(
     function: Callable[..., Any], variables: Sequence[keras.Variable]
@@ -33,13 +31,6 @@ def gradient_program(
     else:
         raise NotImplementedError(f"gradients on backend {backend!r}: only tensorflow and jax are supported")
     return lambda *arrays: [np.asarray(gradient) for gradient in program(*arrays)]
-
-
-def gradients(
-    function: Callable[..., Any], variables: Sequence[keras.Variable], *arrays: Array
-) -> list[npt.NDArray[np.floating]]:
-    """The gradient of ``function(*arrays)``, a scalar, with respect to each of ``variables``."""
-    return gradient_program(function, variables)(*arrays)
 
 
 def _jax_program(function: Callable[..., Any], variables: Sequence[keras.Variable]) -> Callable[..., Any]:

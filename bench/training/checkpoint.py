@@ -159,7 +159,7 @@ class Checkpoint:
         self._seconds_to_save = self._saved_at - began
 
     def remove(self) -> None:
-        """Remove the checkpoint and half-written files.
+        """Remove the checkpoint and half-written files; a training that has not restored it begins at its start.
 
         Raises:
             CheckpointError: one cannot be removed.
@@ -167,6 +167,18 @@ class Checkpoint:
         self._remove_unfinished()
         with self._checkpoint_errors("removed"):
             self.path.unlink(missing_ok=True)
+        self._state, self._is_read = None, True
+
+    def remove_longer(self, evaluations: int) -> None:
+        """Remove the checkpoint of a training that was given a larger budget, if it has come beyond this one's.
+
+        Its weights have seen more images than a training of so many evaluations may.
+
+        Raises:
+            CheckpointError: it cannot be removed.
+        """
+        if len(self.records()) > evaluations:
+            self.remove()
 
     def _write(self, content: dict[str, Any]) -> None:
         folder = self.path.parent

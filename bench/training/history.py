@@ -72,7 +72,12 @@ class TrainingLog:
 
     @property
     def compile_seconds(self) -> float:
-        """Seconds of the first interval beyond the median of warm ones: tracing and compiling."""
+        """Seconds of the first interval beyond the median of warm ones: tracing and compiling.
+
+        0 where it was rescued, as what was repeated is in it too.
+        """
+        if 0 in self._rescued_intervals():
+            return 0.0
         return max(0.0, self.interval_seconds[0] - float(np.median(self._warm_interval_seconds())))
 
     def images_per_second(self) -> npt.NDArray[np.float64]:
@@ -83,9 +88,11 @@ class TrainingLog:
         """The log for a process that resumes training from its end."""
         return replace(self, starts=[*self.starts, len(self.records)])
 
-    def _warm_interval_seconds(self) -> list[float]:
+    def _rescued_intervals(self) -> list[int]:
         rescues = pairwise([0.0, *(record.values.get(RESCUES, 0.0) for record in self.records)])
-        rescued = [interval for interval, (before, after) in enumerate(rescues) if after > before]
-        cold = {*self.starts, *rescued}
+        return [interval for interval, (before, after) in enumerate(rescues) if after > before]
+
+    def _warm_interval_seconds(self) -> list[float]:
+        cold = {*self.starts, *self._rescued_intervals()}
         warm = [seconds for interval, seconds in enumerate(self.interval_seconds) if interval not in cold]
         return warm or self.interval_seconds

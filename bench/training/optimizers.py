@@ -46,6 +46,14 @@ class ScheduledRate(keras.optimizers.Optimizer):
         for variable in filter(self._use_weight_decay, variables):
             variable.assign_sub(variable * self.decay * rate)
 
+    def _clip_gradients(self, grads: Sequence[Any]) -> Any:
+        """Keras's, of whole gradients: in TensorFlow's of a table's rows one may stand several times."""
+        if keras.backend.backend() == "tensorflow":
+            import tensorflow as tf
+
+            grads = [tf.convert_to_tensor(each) for each in grads]
+        return super()._clip_gradients(grads)
+
     def _backend_update_step(
         self, grads: Sequence[Any], trainable_variables: Sequence[Any], learning_rate: Any
     ) -> None:
@@ -67,8 +75,7 @@ class ScheduledRate(keras.optimizers.Optimizer):
             index = self._get_variable_index(weight)
             of_weight = (weight, *(slots[index] for slots in self._slots()))
             handles = dict(zip(("var", "m", "v"), (each.value.handle for each in of_weight), strict=True))
-            # A gradient of some rows of a table is made a whole one, as Keras does.
-            of_type[dtype](**handles, grad=tf.cast(tf.convert_to_tensor(gradient), dtype))
+            of_type[dtype](**handles, grad=tf.cast(gradient, dtype))
 
     def _constants(self, dtype: str) -> list[Any]:
         return [ops.convert_to_tensor(each, dtype) for each in (self.beta_1, self.beta_2, self.epsilon)]
@@ -82,9 +89,12 @@ class ScheduledRate(keras.optimizers.Optimizer):
         """TensorFlow's update of a weight ``var`` with moments ``m`` and ``v`` by ``grad``; steps count from 1."""
 
     def _update_model_variables_moving_average(self, trainable_variables: Sequence[Any]) -> None:
-        """Begin with the momentum (1 + t)/(10 + t): Keras's constant one keeps the first step's weights for long."""
+        """Begin with the momentum t/(9 + t) at the steps t = 0, 1, …: with the first step's weights, and not Keras's 0.
+
+        A constant momentum would keep these weights for long.
+        """
         step = ops.cast(self.iterations, "float32")
-        momentum = ops.minimum(self.ema_momentum, (1.0 + step) / (10.0 + step))
+        momentum = ops.minimum(self.ema_momentum, step / (9.0 + step))
         for weight, average in zip(trainable_variables, self._model_variables_moving_average, strict=True):
             average.assign(average + ops.cast(1.0 - momentum, average.dtype) * (weight - average))
 

@@ -109,7 +109,10 @@ class _TensorFlowProgram(TrainingProgram):
         model, weights = self.model, self.model.trainable_variables
         with tf.GradientTape() as tape:
             metrics = model.step_metrics(model.objective(images, model.training_noise(images.shape[0]), labels, True))
-        gradients = tape.gradient(metrics["loss"], [weight.value for weight in weights])
+        values = [weight.value for weight in weights]
+        found = tape.gradient(metrics["loss"], values, unconnected_gradients=tf.UnconnectedGradients.ZERO)
+        # Of a table whose rows are picked TensorFlow gives the picks alone, and the norm is that of their sums.
+        gradients = [tf.convert_to_tensor(each) for each in found]
         model.optimizer.apply(gradients, weights)
         return metrics | _clipped_metric(model, gradients)
 

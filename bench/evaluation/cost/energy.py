@@ -4,12 +4,19 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import math
+import os
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from bench.runtime.backend import device
+
 POWERCAP = Path("/sys/class/powercap")
+LARGEST_WATTS = 500.0
+"""Of a processor's package: no server's draws more for long, by the thermal design power of the largest of 2025."""
 
 
 @dataclass(frozen=True)
@@ -22,13 +29,14 @@ class _Counter:
 
 
 class EnergyMeter:
-    """Joules between entering and leaving a ``with`` block.
+    """Joules between entering and leaving a ``with`` block, once a backend is selected.
 
-    The meter is the accelerator's (NVML, total energy since the driver was loaded), else that of the processor's
-    packages (RAPL). Either counts the whole device, with other processes on it.
+    The meter is that of the accelerator that this process computes on (NVML, total energy since the driver was loaded),
+    or that of the processor's packages (RAPL) where these do. Either counts the whole device, with others' work on it.
 
     Attributes:
-        joules: energy of the block; None if there is no counter, or it may not be read.
+        joules: energy of the block; None if there is no counter, if it may not be read, or if it was read so seldom
+            that it may have begun again more than once in between.
         source: which counters were read.
     """
 
@@ -37,47 +45,58 @@ class EnergyMeter:
         self.source = ""
 
     def __enter__(self) -> EnergyMeter:
-        self._before = _read()
+        self._passed, self._latest, self._at = 0.0, _read(), time.monotonic()
         return self
+
+    def read(self) -> None:
+        """Add what has passed: within a long block, as a processor's counter begins again after some minutes."""
+        now, at = _read(), time.monotonic()
+        is_same = bool(now) and [each.name for each in now] == [each.name for each in self._latest]
+        pairs = zip(self._latest, now, strict=True) if is_same else ()
+        self._passed += sum(_difference(*both, at - self._at) for both in pairs) if is_same else math.nan
+        self._latest, self._at = now, at
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        after = _read()
-        names = [counter.name for counter in after]
-        if not names or names != [counter.name for counter in self._before]:
-            return
-        self.joules = sum(map(_difference, self._before, after))
-        self.source = ", ".join(names)
+        self.read()
+        if math.isfinite(self._passed):
+            self.joules, self.source = self._passed, ", ".join(each.name for each in self._latest)
 
 
 def readable_meters() -> list[str]:
-    """Names of the counters that an :class:`EnergyMeter` can read here."""
-    return [counter.name for counter in _read()]
+    """Names of the counters that an :class:`EnergyMeter` may read here: an accelerator's, and the processor's."""
+    return [counter.name for counter in [*_nvml(), *_rapl()]]
 
 
-def _difference(before: _Counter, after: _Counter) -> float:
+def _difference(before: _Counter, after: _Counter, seconds: float) -> float:
+    """The joules by which a counter advanced; NaN where they may have been a whole range more."""
     passed = after.joules - before.joules
-    return passed if passed >= 0 or after.wraps_at is None else passed + after.wraps_at
+    if after.wraps_at is None:
+        return passed
+    passed %= after.wraps_at
+    return passed if passed + after.wraps_at > LARGEST_WATTS * seconds else math.nan
 
 
 def _read() -> list[_Counter]:
-    return _nvml() or _rapl()
+    # Beside the device that trains, the other one is idle, or is others'.
+    return _rapl() if device().startswith("cpu") else _nvml()
 
 
 def _nvml() -> list[_Counter]:
-    """The energy counters of all NVIDIA devices (from Volta on)."""
+    """The energy counter of the NVIDIA device (from Volta on) that this process computes on, if it computes on one."""
     if importlib.util.find_spec("pynvml") is None:
         return []
     nvml: Any = importlib.import_module("pynvml")
+    # The backend's first device is the first of these, an index or a UUID. NVML itself sees the machine's devices.
+    first = os.environ.get("CUDA_VISIBLE_DEVICES", "0").split(",")[0].strip()
     try:
         nvml.nvmlInit()
-        handles = [nvml.nvmlDeviceGetHandleByIndex(i) for i in range(nvml.nvmlDeviceGetCount())]
-        return [
-            # NVML counts millijoules.
-            _Counter(f"NVML device {i}", nvml.nvmlDeviceGetTotalEnergyConsumption(handle) / 1e3, None)
-            for i, handle in enumerate(handles)
-        ]
+        by_index = first.isdecimal()
+        handle = nvml.nvmlDeviceGetHandleByIndex(int(first)) if by_index else nvml.nvmlDeviceGetHandleByUUID(first)
+        # NVML counts millijoules. The source is the kind of device: figures of workers on like ones are comparable.
+        joules = nvml.nvmlDeviceGetTotalEnergyConsumption(handle) / 1e3
+        return [_Counter(f"NVML {nvml.nvmlDeviceGetName(handle)}", joules, None)]
     except nvml.NVMLError:
         return []
 

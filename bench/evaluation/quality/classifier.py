@@ -17,6 +17,7 @@ import keras
 import numpy as np
 import numpy.typing as npt
 
+from bench.core.blocks import independent
 from bench.core.digests import json_digest
 from bench.core.errors import DataError
 from bench.core.file_locks import locked
@@ -217,7 +218,7 @@ def orient(images: Images, orientations: Labels) -> Images:
 
 def _accuracy(classifier: keras.Model, data: TuningData, with_labels: bool) -> Accuracy:
     """How many validation images are classified correctly, in every orientation where those are the task."""
-    validation = data.validation.some(MOST_VALIDATION)
+    validation = data.validation.some(MOST_VALIDATION, data.info.kind)
     images, truth, n = validation.images, validation.labels, len(validation)
     if not with_labels or truth is None:
         truth = np.repeat(np.arange(ORIENTATIONS), n)
@@ -225,9 +226,10 @@ def _accuracy(classifier: keras.Model, data: TuningData, with_labels: bool) -> A
     program = NetworkExtractor("classifier", "", classifier, data.info.grey_levels, BATCH_SIZE)
     # An image's orientations are not independent of each other: it counts as one.
     correct = (program.features(images).argmax(1) == truth).reshape(-1, n).mean(axis=0)
+    own = independent(correct, data.info.kind)
     return Accuracy(
         value=float(correct.mean()),
-        standard_error=float(correct.std(ddof=1) / np.sqrt(n)),
+        standard_error=float(own.std(ddof=1) / np.sqrt(len(own))),
         chance=float(np.bincount(truth).max() / len(truth)),
         n=n,
     )

@@ -5,9 +5,12 @@ Notation: an n-gram is a run of n symbols within a window; p and q are the share
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import numpy.typing as npt
 
+from bench.core.blocks import independent
 from bench.core.errors import SettingsError
 from bench.core.metrics import COPIED_FLOOR, FLOOR_SUFFIX, SMALLEST_SET
 from bench.core.results import Measurement
@@ -52,17 +55,17 @@ def text_quality(samples: Images, held_out: Images, train: Images, levels: int, 
     if n < SMALLEST_SET:
         reason = f"needs at least {SMALLEST_SET} windows of each set, and there are {n}."
         return Quality([], dict.fromkeys((*_DIVERGENCES, *_COPIES), reason))
-    drawn, own, real = (fixed_choice(each, n) for each in lines)
+    drawn, own, real = (_some(each, n) for each in lines)
     divergences = (ngram_divergence(each, own, levels, min(TRIGRAM, length)) for each in (drawn, real))
     measured = [
         Measurement("quality", name, each.value, each.standard_error, n)
         for name, each in zip(_DIVERGENCES, divergences, strict=True)
     ]
-    whole = drawn if broken is None else drawn[~fixed_choice(broken, n)]
+    whole = drawn if broken is None else drawn[~_some(broken, n)]
     if len(whole) < SMALLEST_SET:
         reason = f"needs at least {SMALLEST_SET} samples that are whole, and of {n} samples {len(whole)} are."
         return Quality(measured, dict.fromkeys(_COPIES, reason))
-    known, run = fixed_choice(lines[2], max(n, MOST_SYMBOLS // length)), min(LONG_RUN, length)
+    known, run = _some(lines[2], max(n, MOST_SYMBOLS // length)), min(LONG_RUN, length)
     conditions = f"runs of {run}, sought in {known.size:,} of {lines[2].size:,} training symbols"
     for name, windows in zip(_COPIES, (whole, own), strict=True):
         share = copied_share(windows, known, run)
@@ -72,13 +75,19 @@ def text_quality(samples: Images, held_out: Images, train: Images, levels: int, 
     return Quality(measured, {})
 
 
+def _some(windows: npt.NDArray[Any], n: int) -> npt.NDArray[Any]:
+    """A :func:`fixed_choice` of them in their order, in which blocks of them are made."""
+    return windows[np.sort(fixed_choice(np.arange(len(windows)), n))]
+
+
 def ngram_divergence(x: Symbols, y: Symbols, levels: int, order: int = TRIGRAM) -> Estimate:
     """The Jensen-Shannon divergence in bits (Lin 1991) between the n-grams of windows x (n, length) and y (m, length).
 
         JS(p, q) = ½ Σ p log2(p / m) + ½ Σ q log2(q / m),    m = ½ (p + q)
 
     is 0 of equal shares and 1 of sets that have no n-gram in common. Its standard error is by the delta method over
-    windows, of whose n-grams the divergence has the derivatives ½ log2(p / m) and ½ log2(q / m).
+    blocks of windows (:func:`bench.core.blocks.independent`), of whose n-grams the divergence has the derivatives
+    ½ log2(p / m) and ½ log2(q / m).
 
     Raises:
         ValueError: n-grams are too many for 64 bits.
@@ -95,13 +104,14 @@ def ngram_divergence(x: Symbols, y: Symbols, levels: int, order: int = TRIGRAM) 
         with np.errstate(divide="ignore"):
             logs = np.log2(share / middle)
         by_window = logs[place].reshape(codes.shape).mean(axis=1) / 2
+        own = independent(by_window, "text")
         value += float(by_window.mean())
-        variance += float(by_window.var(ddof=1)) / len(by_window)
+        variance += float(own.var(ddof=1)) / len(own)
     return Estimate(max(0.0, value), variance**0.5)
 
 
 def copied_share(windows: Symbols, train: Symbols, run: int = LONG_RUN) -> Estimate:
-    """The share of the runs of windows (n, length) that stand in one of the training windows, with its error over n.
+    """The share of the runs of windows (n, length) that stand in one of the training windows, its error over blocks.
 
     Runs are compared by 64 bits of a polynomial hash: one that is not among m others is taken for one of them with a
     probability of about m/2⁶⁴, below 10⁻¹².
@@ -110,7 +120,8 @@ def copied_share(windows: Symbols, train: Symbols, run: int = LONG_RUN) -> Estim
     wanted = _codes(windows, run, _MULTIPLIER)
     place = np.minimum(np.searchsorted(known, wanted), len(known) - 1)
     by_window = (known[place] == wanted).mean(axis=1)
-    return Estimate(float(by_window.mean()), float(by_window.std(ddof=1) / len(by_window) ** 0.5))
+    own = independent(by_window, "text")
+    return Estimate(float(by_window.mean()), float(own.std(ddof=1) / len(own) ** 0.5))
 
 
 def _codes(windows: Symbols, order: int, base: np.uint64) -> Codes:

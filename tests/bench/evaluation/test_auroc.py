@@ -24,6 +24,17 @@ def test_the_error_is_the_spread_over_draws():
     assert np.mean([each.standard_error for each in found]) == pytest.approx(spread, rel=0.15)
 
 
+def test_the_error_of_windows_that_resemble_their_neighbours_is_over_blocks():
+    rng = np.random.default_rng(2)
+
+    def windows(mean):
+        return np.repeat(rng.normal(mean, 1, 30), 20)
+
+    found = [auroc(windows(0.5), windows(0), "text") for _ in range(300)]
+    spread = np.std([each.value for each in found], ddof=1)
+    assert np.mean([each.standard_error for each in found]) == pytest.approx(spread, rel=0.15)
+
+
 def test_groups_apart_and_groups_alike():
     apart, alike = np.arange(10.0), np.zeros(10)
     assert auroc(apart + 100, apart) == (1.0, 0.0)

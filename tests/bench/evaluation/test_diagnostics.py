@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 
-from bench.core.results import TABLES
+from bench.core.results import TABLES, Measurement
+from bench.evaluation import evaluator
 from bench.evaluation.diagnostics import Diagnostics
 from models.autoregressive.config import AutoregressiveConfig
 from models.glow.config import GlowConfig
@@ -19,6 +22,18 @@ pytestmark = pytest.mark.backend
 
 def by_name(measurements):
     return {row.metric: row for row in measurements}
+
+
+@pytest.mark.parametrize(("kind", "error"), [("image", 0.5), ("text", None), ("audio", None)])
+def test_of_windows_that_resemble_their_neighbours_no_error_is_given(kind, error):
+    measured = [Measurement("diagnostics", "kl_nats", 3.0, 0.5, 64)]
+    context = SimpleNamespace(
+        seed=0,
+        images=None,
+        programs=SimpleNamespace(diagnostics=SimpleNamespace(measure=lambda images, seed: (measured, {}))),
+        protocol=SimpleNamespace(info=SimpleNamespace(kind=kind)),
+    )
+    assert [row.standard_error for row in evaluator._diagnostics(context).measurements] == [error]
 
 
 @pytest.fixture

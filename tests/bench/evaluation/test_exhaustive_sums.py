@@ -71,8 +71,6 @@ def test_the_bound_of_sequences_can_become_tight(name):
     assert 0.99 < total < 1.01
 
 
-@pytest.mark.slow_on_jax
-@pytest.mark.slow
 @pytest.mark.slow
 def test_without_a_bounded_space_some_probability_is_lost_and_it_is_measured():
     total, model = trained_sum("linear")

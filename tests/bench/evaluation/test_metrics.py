@@ -50,8 +50,8 @@ def broken(context):
     ("function", "reason"),
     [
         (broken, "ValueError: no samples"),
-        (lambda context: float("nan"), "its value is nan"),
-        (lambda context: -np.inf, "its value is -inf"),
+        (lambda context: float("nan"), "custom/mine is nan"),
+        (lambda context: -np.inf, "custom/mine is -inf"),
         (lambda context: "many", "ValueError: could not convert string to float: 'many'"),
         (lambda context: np.zeros(3), "TypeError: "),
     ],

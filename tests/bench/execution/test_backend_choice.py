@@ -1,6 +1,7 @@
 """The backend that is expected to be done first is chosen, and the choice is kept."""
 
 import json
+from dataclasses import replace
 from types import SimpleNamespace
 
 import keras
@@ -57,9 +58,18 @@ def measured(monkeypatch):
 def test_it_counts_the_first_step_of_each_shape_and_the_steps_of_each_run(bound, measured):
     measured(tensorflow={"vae": (1, 0.01), "glow": (10, 0.1)}, jax={"vae": (2, 0.001), "glow": (50, 0.02)})
     said = []
-    # 12 runs of 10 steps; one shape of VAE, three of Glow: 1 + 1.2 + 30 + 12, against 2 + 0.12 + 150 + 2.4.
+    # All 10 trials take 2 of 10 steps, 5 of them 3 more, and 3 the other 5: with two final runs 70 steps of each arm.
+    # One shape of VAE, three of Glow: 1 + 0.7 + 30 + 7, against 2 + 0.07 + 150 + 1.4.
     assert choose_backend(bound, said.append) == "tensorflow"
-    assert said[-1].endswith("as it was begun: tensorflow 44 s, jax 155 s")
+    assert said[-1].endswith("as it was begun: tensorflow 39 s, jax 153 s")
+
+
+def test_an_arm_that_sweeps_nothing_has_final_runs_alone(bound, measured):
+    measured(tensorflow={"vae": (1, 0.1)}, jax={"vae": (2, 0.01)})
+    said, unswept = [], replace(STUDY, arms=(replace(STUDY.arms[0], sweep={}),))
+    choose_backend(BoundStudy(unswept, bound.settings, DIGITS, digest="not opened"), said.append)
+    # Two runs of 10 steps.
+    assert said[-1].endswith("tensorflow 3 s, jax 2 s")
 
 
 def test_what_was_measured_is_not_measured_again_unless_something_else_is_asked(bound, measured, tmp_path):
@@ -139,11 +149,31 @@ def test_a_link_in_place_of_its_lock_is_named(bound, measured):
         choose_backend(bound, lambda text: None)
 
 
+def test_each_backend_is_given_the_files_of_the_users_models(bound, monkeypatch):
+    """Without them a process of its own knows no such family."""
+    monkeypatch.setattr(bench.execution.backend_choice, "code_extensions", lambda: [SimpleNamespace(path="mine.py")])
+    monkeypatch.setattr(bench.execution.backend_choice, "installed_backends", lambda: ["jax"])
+    jobs, loaded = [], []
+
+    def run_on_backend(module, backend, job):
+        jobs.append(job)
+        return {"vae": (1.0, 1.0), "glow": (1.0, 1.0)}
+
+    monkeypatch.setattr(bench.execution.backend_choice, "run_on_backend", run_on_backend)
+    choose_backend(bound, lambda text: None)
+    assert jobs[0]["extensions"] == ["mine.py"]
+    monkeypatch.setattr(bench.execution.backend_choice, "select_backend", lambda name: None)
+    monkeypatch.setattr(bench.execution.backend_choice, "load_extension", loaded.append)
+    assert measure("jax", {**jobs[0], "configs": {}}) == {}
+    assert loaded == ["mine.py"]
+
+
 @pytest.mark.backend
 @pytest.mark.slow_on_jax
 def test_a_measurement_takes_real_steps(bound, monkeypatch):
     monkeypatch.setattr(bench.execution.speeds, "WARM_SECONDS", 0.01)
-    found = measure(keras.backend.backend(), bench.execution.backend_choice._make_job(bound))
+    job = bench.execution.backend_choice._make_job(bound)
+    found = measure(keras.backend.backend(), {**job, "extensions": []})
     for first, step in found.values():
         assert first > step > 0
     assert set(found) == {"vae", "glow"}

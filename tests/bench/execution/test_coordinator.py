@@ -17,6 +17,7 @@ from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 
 import bench.execution.coordinator
+import bench.execution.session
 import bench.execution.study_tracking
 import bench.execution.trial
 import bench.execution.worker
@@ -39,6 +40,8 @@ from bench.core.signals import StopRequest
 from bench.data.dataset import Dataset
 from bench.data.shared import share
 from bench.execution.coordinator import FAILURES_IN_A_ROW, Coordinator
+from bench.runtime.provenance import code_version
+from bench.search.heartbeat import Heartbeat
 from bench.search.queue import DIED, MAX_DEATHS, NOT_BEGUN, Queue, Task
 from bench.study.config import TrainingConfig
 from bench.study.definition import Arm, Study
@@ -50,7 +53,7 @@ from models.vae.config import VAEConfig
 from tests.bench.execution.conftest import reached
 
 pytestmark = pytest.mark.usefixtures("short_patience")
-RECORD = SimpleNamespace(seconds_spent=0.0)
+RECORD = SimpleNamespace(seconds_spent=0.0, seconds_of_arms={})
 
 
 def results_of(runner):
@@ -213,7 +216,7 @@ def test_a_better_configuration_found_later_is_retrained_and_the_old_finals_are_
     # As many runs take longer to upload where other processes share the machine.
     monkeypatch.setattr(bench.execution.study_tracking, "DRAIN_SECONDS", 30.0)
     study_run(trials=1)
-    runner = study_run(trials=24)
+    runner = study_run(trials=12)
     results = results_of(runner)
     assert (results.runs["role"] == "superseded").sum() == 2 == results.settings["superseded_final_runs"]
     finals = results.runs[results.runs["role"] == "final"].set_index("arm")
@@ -281,6 +284,9 @@ def test_a_final_run_that_fails_is_counted_and_not_repeated(study_run, trainer):
     trainer.accidents = {-1: raising(DivergedError("loss became nan"))}
     runner = study_run()
     assert states(runner, "final") == {"vae": ["diverged"], "glow": ["diverged"]}
+    assert "no vae final run completed (1 diverged; the last one by: loss became nan)" in said(runner)
+    client = MlflowClient(tracking_uri=runner.bound.settings.tracking)
+    assert client.get_run(runner.parent.run_id).info.status == "FAILED"
     trainer.finals.clear()
     study_run()
     assert trainer.finals == []
@@ -408,6 +414,8 @@ def test_the_time_counts_on_while_a_process_that_has_grown_too_large_makes_way(
     size = iter(range(0, 2**40, 600 * 2**20))
     monkeypatch.setattr(bench.execution.worker, "host_bytes", lambda: next(size, 0))
     monkeypatch.setattr(bench.execution.worker, "LEAST_TASKS", 3)
+    for name in ("give_back_freed_memory", "forget_models"):
+        monkeypatch.setattr(bench.execution.worker, name, lambda: None)
     monkeypatch.setenv(SEARCH_BEGAN_VARIABLE, "0.0")
     monkeypatch.delenv(SEARCH_BEGAN_VARIABLE)
     with pytest.raises(RestartRequiredError):
@@ -448,6 +456,26 @@ def test_an_interrupted_final_run_is_marked_and_done_again(start, tiny_study, di
         start(tiny_study, digits, tmp_path).run(digits)
     trainer.accidents.clear()
     runner = study_run()
+    assert states(runner, "final") == {"vae": ["interrupted", "complete"], "glow": ["complete"]}
+
+
+def test_a_final_run_that_is_taken_away_while_it_is_measured_ends_there(
+    start, tiny_study, digits, tmp_path, trainer, monkeypatch
+):
+    runner, taken, lost = start(tiny_study, digits, tmp_path), [], []
+
+    def take_away():
+        finals = runner.shared.record.finals
+        if not taken:
+            taken.extend(each for each in finals.attempts() if each.state == RunState.RUNNING)
+            finals._take_back(taken[0], RunState.INTERRUPTED, DIED)
+            lost.append(True)
+
+    # The next heartbeat finds it; of the attempt that follows none does.
+    monkeypatch.setattr(Heartbeat, "lost", property(lambda heartbeat: bool(lost and lost.pop())))
+    trainer.accidents = {-1: take_away}
+    runner.run(digits)
+    assert "vae final, seed 1 of 1 was reassigned to another process" in said(runner)
     assert states(runner, "final") == {"vae": ["interrupted", "complete"], "glow": ["complete"]}
 
 
@@ -750,6 +778,8 @@ def test_a_process_that_has_grown_too_large_makes_way_and_the_next_goes_on(
 
     monkeypatch.setattr(bench.execution.worker, "host_bytes", host_bytes)
     monkeypatch.setattr(bench.execution.worker, "LEAST_TASKS", 3)
+    for name in ("give_back_freed_memory", "forget_models"):
+        monkeypatch.setattr(bench.execution.worker, name, lambda: None)
     with pytest.raises(RestartRequiredError, match="after 3 runs this process holds"):
         start(tiny_study, digits, tmp_path, trials=2).run(digits)
     assert len(trainer.trials) == 3
@@ -820,7 +850,11 @@ def test_a_coordinator_that_lost_its_lock_stops_and_leaves_the_queues_to_its_suc
     touched: list[str] = []
     queue = SimpleNamespace(set_open=lambda is_open: touched.append("queue"), reclaim=lambda: touched.append("queue"))
     record = SimpleNamespace(
-        seconds_spent=0.0, spend=lambda seconds: touched.append("time"), study_id="mine", lease=60.0
+        seconds_spent=0.0,
+        seconds_of_arms={},
+        spend=lambda seconds, of_arms: touched.append("time"),
+        study_id="mine",
+        lease=60.0,
     )
     study = SimpleNamespace(record=record, queues={"vae": queue})
     executor = SimpleNamespace(shutdown=lambda: touched.append("executor"))
@@ -859,6 +893,23 @@ def test_what_stops_after_a_complete_study_leaves_it_complete(start, tiny_study,
         runner.run(digits, raising(KeyboardInterrupt))
     client = MlflowClient(tracking_uri=runner.bound.settings.tracking)
     assert client.get_run(runner.parent.run_id).info.status == "FINISHED"
+
+
+def test_a_checkpoint_is_of_one_version_of_the_code_and_of_its_libraries(
+    start, tiny_study, digits, tmp_path, monkeypatch
+):
+    study = start(tiny_study, digits, tmp_path).shared
+    config, version = study.bound.base(tiny_study.arms[0]), code_version(study.bound.settings.backend)
+
+    def identity():
+        return study.checkpoint("vae", 0, config, 1).identity
+
+    before = identity()
+    assert identity() == before
+    for name in version:
+        monkeypatch.setattr(bench.execution.session, "code_version", lambda backend, name=name: version | {name: "0"})
+        assert identity() != before
+    study.tracker.close()
 
 
 def test_the_checkpoint_of_one_task_is_removed_whatever_its_training_was(start, tiny_study, digits, tmp_path, trainer):

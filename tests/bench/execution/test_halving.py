@@ -315,7 +315,6 @@ def test_the_test_bound_at_each_share_of_a_budget_is_that_of_a_run_of_this_budge
 
 
 @pytest.mark.slow
-@pytest.mark.slow
 def test_a_checkpoint_that_is_older_or_damaged_costs_time_and_changes_no_result(run, tmp_path, taken):
     """As a process that was paused for long writes it over a newer one, or a disk that loses what it was given."""
     unswept = Study(name="unswept", question="How low?", arms=(Arm(SMALL, training=TRAINING),))
@@ -342,6 +341,27 @@ def test_a_checkpoint_that_is_older_or_damaged_costs_time_and_changes_no_result(
     assert found == curves(run(whole, output=tmp_path / "two", images=128 * 16))
 
 
+def test_what_a_larger_budget_left_on_disk_is_not_continued_by_one_that_it_is_too_long_for(run, taken, monkeypatch):
+    """That budget was given by mistake, and stopped before any of its attempts counted."""
+    monkeypatch.setattr("bench.training.checkpoint.LARGEST_SHARE", float("inf"))
+    with monkeypatch.context() as patch:
+        train = bench.training.loop._train_interval
+
+        def stopped(*arguments):
+            if len(taken) == 5:
+                raise KeyboardInterrupt
+            return train(*arguments)
+
+        patch.setattr(bench.training.loop, "_train_interval", stopped)
+        with pytest.raises(KeyboardInterrupt):
+            run(trials=1, pruner="none")
+    runner = run(trials=1, pruner="none", images=128 * 2)
+    # The trial and the final run, each from its start.
+    assert taken[5:] == [0, 1, 0, 1]
+    (trial,) = runner.searches["vae"].complete()
+    assert trial.frozen.last_step == 2
+
+
 def test_few_checkpoints_outlast_a_study(run, trainer, tmp_path, monkeypatch):
     assert CHECKPOINTS_KEPT >= 8
     monkeypatch.setattr("bench.execution.session.CHECKPOINTS_KEPT", 1)
@@ -354,7 +374,6 @@ def test_few_checkpoints_outlast_a_study(run, trainer, tmp_path, monkeypatch):
     assert len(list(folder.glob("vae-*.npz"))) == 1
 
 
-@pytest.mark.slow
 @pytest.mark.slow
 def test_a_schedule_that_depends_on_the_budget_keeps_no_checkpoint(run, tmp_path):
     cosine = Arm(SMALL, {"latent_size": Integers(2, 3)}, TrainingConfig(decay="cosine"))

@@ -171,6 +171,14 @@ def test_a_failure_costs_the_reference_alone_and_its_reason_is_logged(session, d
     assert not ran.file.exists()
 
 
+def test_a_checkpoint_of_a_larger_budget_is_not_continued(session, digits, monkeypatch):
+    limits = []
+    monkeypatch.setattr(Checkpoint, "remove_longer", lambda checkpoint, evaluations: limits.append(evaluations))
+    fails(monkeypatch, lambda: DivergedError("it diverged"))
+    session().measure(digits)
+    assert limits == [EVALUATIONS]
+
+
 def test_a_checkpoint_that_cannot_be_written_leaves_the_earlier_one_to_the_same_command(session, digits, monkeypatch):
     fails(monkeypatch, lambda: CheckpointError("the disk is full"))
     ran = session()
@@ -249,13 +257,20 @@ def test_it_leaves_the_checkpoint_to_a_process_that_took_the_study_over(session,
     assert (ran.logged, ran.file.read_bytes()) == ([], b"of the other")
 
 
-@pytest.mark.parametrize("error", [AlteredDataError("the images changed"), KeyboardInterrupt()])
-def test_altered_images_and_a_request_to_stop_are_no_failure_of_the_reference(session, digits, monkeypatch, error):
+@pytest.mark.parametrize(
+    ("error", "is_kept"), [(AlteredDataError("the images changed"), False), (KeyboardInterrupt(), True)]
+)
+def test_altered_images_and_a_request_to_stop_are_no_failure_of_the_reference(
+    session, digits, monkeypatch, error, is_kept
+):
+    """Nothing is continued from weights that were trained on altered images."""
     fails(monkeypatch, lambda: error)
     ran = session()
+    ran.file.write_bytes(b"earlier")
     with pytest.raises(type(error)):
         ran.measure(digits)
     assert ran.logged == []
+    assert ran.file.exists() == is_kept
 
 
 def test_while_the_tracking_server_takes_nothing_its_checkpoint_is_kept(session, digits, monkeypatch):

@@ -116,8 +116,8 @@ def test_speeds_of_other_batch_sizes_are_those_of_as_many_images():
 @pytest.mark.parametrize(
     ("small", "large"),
     [
-        (STUDY.arms[0].model, VAEConfig(hidden_sizes=(2000, 2000), latent_size=8)),
-        (AutoregressiveConfig(hidden_channels=4, blocks=1), AutoregressiveConfig(hidden_channels=64, blocks=2)),
+        (STUDY.arms[0].model, VAEConfig(hidden_sizes=(1000, 1000), latent_size=8)),
+        (AutoregressiveConfig(hidden_channels=4, blocks=1), AutoregressiveConfig(hidden_channels=32, blocks=1)),
     ],
     ids=["vae", "autoregressive"],
 )

@@ -1,9 +1,8 @@
 """Small trials that keep their state, for the tests of checkpoints.
 
-As a script, one in a process of its own, which may kill itself at a step of an evaluation, or keep what it ends with:
+As a script, one in a process of its own, which kills itself at a step of an evaluation:
 
-    python checkpointed.py NAME CHECKPOINT kill EPOCH STEP
-    python checkpointed.py NAME CHECKPOINT keep RESULT
+    python checkpointed.py NAME CHECKPOINT EVALUATION STEP
 """
 
 from __future__ import annotations
@@ -112,13 +111,11 @@ def at_step(evaluation: int, step: int, do: Callable[[], None]) -> Callable[...,
     return check
 
 
-def main(name: str, path: str, action: str, *arguments: str) -> None:
+def main(name: str, path: str, evaluation: str, step: str) -> None:
     bench.training.checkpoint.LARGEST_SHARE = float("inf")
-    if action == "kill":
-        evaluation, step = map(int, arguments)
-        bench.training.loop._check_finite = at_step(evaluation, step, lambda: os.kill(os.getpid(), signal.SIGKILL))
-    result = trial(name, checkpoint_of(name, Path(path)))
-    np.savez(*arguments, *result.variables, bound=result.bound, starts=result.log.starts, curve=str(result.curve))
+    killing = at_step(int(evaluation), int(step), lambda: os.kill(os.getpid(), signal.SIGKILL))
+    bench.training.loop._check_finite = killing
+    trial(name, checkpoint_of(name, Path(path)))
 
 
 if __name__ == "__main__":

@@ -169,19 +169,15 @@ def run_script(*arguments):
     return subprocess.run([sys.executable, SCRIPT, *map(str, arguments)], env=environment, check=False)
 
 
-def test_a_process_that_is_killed_is_continued_by_another(path, tmp_path):
+def test_a_process_that_is_killed_is_continued_by_another(path):
     """Nothing but the file passes from the one to the other."""
-    killed = run_script("vae", path, "kill", 3, 2)
+    killed = run_script("vae", path, 3, 2)
     assert killed.returncode == -signal.SIGKILL
-    assert checkpoint_of("vae", path).records()
-    assert run_script("vae", path, "keep", tmp_path / "result.npz").returncode == 0
-    expected = uninterrupted("vae")
-    with np.load(tmp_path / "result.npz", allow_pickle=False) as found:
-        assert found["bound"] == expected.bound
-        assert str(found["curve"]) == str(expected.curve)
-        for i, variable in enumerate(expected.variables):
-            np.testing.assert_array_equal(found[f"arr_{i}"], variable)
-        assert len(found["starts"]) == 2
+    checkpoint = checkpoint_of("vae", path)
+    assert checkpoint.records()
+    found = trial("vae", checkpoint)
+    assert_same(found, uninterrupted("vae"))
+    assert len(found.log.starts) == 2
 
 
 def complete(path):
@@ -378,6 +374,17 @@ def test_a_checkpoint_that_was_removed_is_gone(path):
     assert list(path.parent.iterdir()) == []
 
 
+@pytest.mark.parametrize(("evaluations", "is_kept"), [(3, True), (2, False)])
+def test_a_checkpoint_that_is_too_long_for_a_training_is_removed_and_not_restored(path, evaluations, is_kept):
+    checkpoint_of("vae", path).save(small_model(), log_of(3), {})
+    checkpoint = checkpoint_of("vae", path)
+    assert len(checkpoint.records()) == 3
+    checkpoint.remove_longer(evaluations)
+    assert path.exists() == is_kept
+    assert len(checkpoint.records()) == 3 * is_kept
+    assert (checkpoint.restore(small_model()) is not None) == is_kept
+
+
 def test_what_a_killed_process_left_half_written_is_removed_and_nothing_else(path):
     checkpoint_of("vae", path).save(small_model(), log_of(2), {})
     half = path.with_name(f".{path.name}.abc.tmp")
@@ -502,7 +509,8 @@ def test_the_energy_of_one_process_is_not_taken_for_that_of_all(path, monkeypatc
         return {row.metric: row.value for row in outcome.measurements}
 
     first, again = measured(), measured()
-    assert first["training_joules"] == 1.0
+    # It is read at the beginning, at each evaluation and at the end.
+    assert first["training_joules"] == EVALUATIONS + 1.0
     assert "training_joules" not in again
     assert again["training_seconds"] == first["training_seconds"]
 

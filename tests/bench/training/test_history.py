@@ -50,6 +50,13 @@ def test_an_interval_with_rescues_is_no_part_of_the_speed():
     assert log.images_per_second().tolist() == [30.0, 20.0]
 
 
+def test_what_a_rescue_repeated_in_the_first_interval_is_not_taken_for_compilation():
+    log = log_of([5.0, 2.0, 1.0, 3.0])
+    for record in log.records:
+        record.values["train/rescues"] = 1
+    assert log.compile_seconds == 0.0
+
+
 def test_before_the_first_look_no_time_has_passed():
     assert log_of([]).seconds == 0.0
     assert log_of([]).rescues == 0

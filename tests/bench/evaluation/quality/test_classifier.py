@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import asdict, replace
+from types import SimpleNamespace
 
 import keras
 import numpy as np
@@ -52,6 +53,21 @@ def by_hand(images, grey_levels, weights):
         x = y / (1 + np.exp(-y))
     y = x.mean((1, 2)) @ dense + bias
     return y / (1 + np.exp(-y))
+
+
+@pytest.mark.parametrize(("kind", "values"), [("image", 1200), ("audio", 30)])
+def test_the_error_of_the_accuracy_is_over_blocks_of_windows_that_resemble_their_neighbours(monkeypatch, kind, values):
+    rights = np.random.default_rng(0).random(30) < 0.7
+    labels = np.arange(1200) % 2
+    predicted = np.where(np.repeat(rights, 40), labels, 1 - labels)
+    network = SimpleNamespace(features=lambda images: np.eye(2)[predicted[images.reshape(-1)]])
+    monkeypatch.setattr(classifier, "NetworkExtractor", lambda *arguments: network)
+    windows = Split(np.arange(1200)[:, None, None, None], labels)
+    info = DatasetInfo("windows", (1, 1, 1), 1200, {}, 2, "made up", kind=kind)
+    found = classifier._accuracy(None, TuningData(info, "", windows, windows), with_labels=True)
+    assert (found.value, found.n) == (pytest.approx(rights.mean()), 1200)
+    own = np.repeat(rights, values // 30)
+    assert found.standard_error == pytest.approx(own.std(ddof=1) / np.sqrt(values))
 
 
 def of_kind(data, kind):

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from scipy.spatial.distance import jensenshannon
 
+from bench.core.blocks import BLOCKS
 from bench.core.errors import SettingsError
 from bench.core.metrics import METRICS
 from bench.evaluation.quality import text as quality
@@ -70,6 +71,26 @@ def test_copies_are_those_that_a_search_finds(run):
     assert estimate.standard_error == pytest.approx(expected.std(ddof=1) / np.sqrt(20))
 
 
+def repeated(lines):
+    """Each window as often as a block is long: neighbours that are all alike."""
+    return np.repeat(lines, 40, axis=0)
+
+
+def test_errors_are_over_blocks_of_windows_as_their_neighbours_resemble_them():
+    x, y, train = windows(0, n=BLOCKS), windows(1, n=BLOCKS), windows(2, n=1200)
+    y[:10] = train[:10]
+    for found, expected in (
+        (ngram_divergence(repeated(x), repeated(y), 4), ngram_divergence(x, y, 4)),
+        (copied_share(repeated(y), train), copied_share(y, train)),
+    ):
+        assert expected.standard_error > 0
+        assert found.value == pytest.approx(expected.value)
+        assert found.standard_error == pytest.approx(expected.standard_error)
+    # Though a choice of windows is drawn at random, it stays in their order.
+    *_, floor = text_quality(*map(as_images, (train, repeated(y), train)), 4).measurements
+    assert floor.standard_error == pytest.approx(copied_share(y, train).standard_error)
+
+
 def as_images(lines):
     return lines[:, None, :, None].astype(np.uint8)
 
@@ -95,11 +116,13 @@ def test_every_score_has_its_floor():
 def test_noise_diverges_and_training_windows_are_copies():
     train, own = windows(0, n=300), windows(1, n=100)
     noise = np.random.RandomState(5).randint(0, 4, (100, 40))
-    for samples, divergence, copied in ((noise, 0.2, 0.05), (train[:100], 0.0, 0.99)):
-        found = text_quality(as_images(samples), as_images(own), as_images(train), 4)
-        value = {each.metric: each.value for each in found.measurements}
-        assert value["trigram_divergence"] > divergence
-        assert (value["copied_share"] > 0.5) == (copied > 0.5)
+    values = [
+        {each.metric: each.value for each in text_quality(*map(as_images, (samples, own, train)), 4).measurements}
+        for samples in (noise, train[:100])
+    ]
+    assert values[0]["trigram_divergence"] > 0.2
+    assert values[1]["trigram_divergence"] < 0.05
+    assert [value["copied_share"] for value in values] == [0.0, 1.0]
 
 
 def test_windows_shorter_than_a_run_are_compared_as_a_whole():
