@@ -81,7 +81,8 @@ import json, sys
 from bench.core.databases import OPTUNA, check_database
 from bench.search.storage import describe_storage
 storage = sys.stdin.read()
-empty = not storage.endswith(".journal") and not check_database(storage, OPTUNA, "study storage")
+is_file = storage.endswith(".journal") or storage.startswith("grpc://")
+empty = not is_file and not check_database(storage, OPTUNA, "study storage")
 print("\\n" + json.dumps("no search yet" if empty else describe_storage(storage)))
 """
 

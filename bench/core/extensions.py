@@ -19,10 +19,10 @@ from pydantic import ValidationError
 
 from bench.core.digests import file_digest
 from bench.core.errors import ReparamBenchError, SettingsError
+from bench.core.packages import OWN_PACKAGES
 from bench.core.validation import format_validation_error
 from models.base.registry import FamilyError, families
 
-OWN_PACKAGES = ("bench", "models", "reports", "studies")
 _PREFIX = "reparam_bench_extension_"
 
 

@@ -15,9 +15,9 @@ from pathlib import Path
 from rich.console import Console
 
 from bench.core.errors import ReparamBenchError, SettingsError, UnexpectedError
+from bench.core.packages import OWN_PACKAGES
 from bench.core.redaction import redact
 
-OWN_PACKAGES = ("bench", "models", "reports", "studies")
 LONGEST_REASON = 300
 """Characters of a library's message that the terminal shows; the log has all of it."""
 UPLOADER_THREAD = "uploader"

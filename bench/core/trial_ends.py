@@ -18,17 +18,18 @@ ADVICE = {
 """What to change, by how trials ended."""
 
 
-def none_completed(arm: str, ends: Sequence[tuple[str, str]]) -> str:
+def none_completed(arm: str, ends: Sequence[tuple[str, str]], kind: str = "trial") -> str:
     """That no trial of an arm completed, how many ended how, the reason of the last one, and what to change.
 
     Args:
         arm: the arm's name.
         ends: state and reason of each trial that ended, in the order in which they did.
+        kind: what they are, if no trials.
     """
     states = Counter(state for state, _ in ends).most_common()
     counted = ", ".join(f"{number} {state.replace('_', ' ')}" for state, number in states)
     reason = ends[-1][1]
     last = f"; the last one by: {reason}" if reason else ""
     advice = "; ".join(ADVICE[RunState(state)] for state, _ in states if state in ADVICE)
-    what = f"none of the {len(ends)} {arm} trials completed" if len(ends) > 1 else f"no {arm} trial completed"
+    what = f"none of the {len(ends)} {arm} {kind}s completed" if len(ends) > 1 else f"no {arm} {kind} completed"
     return f"{what} ({counted}{last})" + (f": {advice}" if advice else "")

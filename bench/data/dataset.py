@@ -210,7 +210,7 @@ class Dataset:
 
     def training_on(self, info: DatasetInfo, n: int | None) -> Dataset:
         """The same data, of which only ``n`` images are trained on, as :meth:`Split.some` chooses them."""
-        return Dataset(info, self._train.some(n), self._validation, self._test, check=self.check)
+        return Dataset(info, self._train.some(n, self.info.kind), self._validation, self._test, check=self.check)
 
     def open_test(self) -> Split:
         """The test split. Only the final evaluation of an already selected configuration may call this."""

@@ -8,10 +8,10 @@ rotated.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -36,6 +36,8 @@ if TYPE_CHECKING:
     from PIL import Image
 
 _FORMATS = ("BMP", "GIF", "JPEG", "PNG", "TIFF", "WEBP")
+_BITS_PER_SAMPLE, _SAMPLES_PER_PIXEL = 258, 277
+"""Tags of TIFF."""
 
 
 class Kind(NamedTuple):
@@ -170,6 +172,12 @@ def _kind(image: Image.Image, file: Path) -> Kind:
             f"{file} has an alpha channel or a transparent colour; images without transparency are accepted: in "
             f"Python, Image.open(FILE).convert('RGBA').convert({opaque!r}).save(FILE) removes it."
         )
+    samples = _tiff_tags(image).get(_SAMPLES_PER_PIXEL, len(image.getbands()))
+    if samples != len(image.getbands()):
+        raise DataError(
+            f"{file} has {samples} values per pixel, of which {len(image.getbands())} would be read; 1-bit, 8-bit "
+            "grey, RGB and palette images are accepted."
+        )
     if getattr(image, "n_frames", 1) > 1:
         raise DataError(f"{file} holds several frames; one image in each file is accepted.")
     mode = "RGB" if image.mode == "P" else image.mode
@@ -180,7 +188,15 @@ def _kind(image: Image.Image, file: Path) -> Kind:
 
 def _has_16_bits(image: Image.Image) -> bool:
     """Whether the file has 16 bits per value, of which Pillow drops the lower 8 where it is in colour."""
+    if max(_tiff_tags(image).get(_BITS_PER_SAMPLE, (8,))) > 8:
+        return True
     return any(";16" in str(part) for tile in getattr(image, "tile", []) for part in tile)
+
+
+def _tiff_tags(image: Image.Image) -> Mapping[int, Any]:
+    """The tags of a TIFF, which Pillow does not hold the mode to; none of another format."""
+    found: Mapping[int, Any] = getattr(image, "tag_v2", {})
+    return found
 
 
 def _inspect(file: Path) -> Kind:

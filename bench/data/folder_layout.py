@@ -115,6 +115,7 @@ def list_by_owner(folder: Path, sought: Sought) -> dict[str, Part]:
     """
     tops = _find_parts(folder, sought)
     files = {part: _shuffle(_list_files(top, folder, sought)) for part, top in tops.items()}
+    _check_no_split_inside(tops, files)
     owners = {part: [_sub_folder(file, tops[part]) or "" for file in found] for part, found in files.items()}
     for part, found in owners.items():
         if "" in found:
@@ -132,6 +133,7 @@ def list_texts(folder: Path) -> dict[str, list[Path]]:
     """The texts of each part, by their names."""
     tops = _find_parts(folder, TEXT)
     found = {part: _list_files(top, folder, TEXT) for part, top in tops.items()}
+    _check_no_split_inside(tops, found)
     files = found.get(ALL, [])
     by_name = {part: [file for file in files if _is_named(file, names)] for part, names in _PART_FOLDERS.items()}
     given = {part: named for part, named in by_name.items() if named}
@@ -204,6 +206,8 @@ def _find_classes(tops: dict[str, Path], files: dict[str, list[Path]], sought: S
             )
     classified = [part for part in tops if inside[part]]
     names = sorted(name for name in set().union(*inside.values()) if name is not None)
+    if split := next((name for name in names if ALL in tops and name.lower() in _SPLIT_NAMES), None):
+        raise _hidden_split(tops[ALL] / split)
     if len(names) == 1:
         inner = {part: top / names[0] if inside[part] else top for part, top in tops.items()}
         return _find_classes(inner, files, sought)
@@ -225,6 +229,25 @@ def _find_classes(tops: dict[str, Path], files: dict[str, list[Path]], sought: S
         )
         for part, found in files.items()
     }
+
+
+def _check_no_split_inside(tops: dict[str, Path], files: dict[str, list[Path]]) -> None:
+    """Check that no folder of a part without splits is called one: what it holds out would be trained on."""
+    for file in files.get(ALL, []):
+        for parent in file.relative_to(tops[ALL]).parents:
+            if parent.name.lower() in _SPLIT_NAMES and _has_train(tops[ALL] / parent.parent):
+                raise _hidden_split(tops[ALL] / parent)
+
+
+def _has_train(folder: Path) -> bool:
+    return any(each.name.lower() in _PART_FOLDERS["train"] and each.is_dir() for each in folder.iterdir())
+
+
+def _hidden_split(folder: Path) -> DataError:
+    return DataError(
+        f"{folder} is called a split, and other folders lie beside {folder.parent}, which holds it: what is held out "
+        f"would be trained on. {folder.parent} itself is accepted, or folders of other names."
+    )
 
 
 def _sub_folder(file: Path, top: Path) -> str | None:

@@ -44,9 +44,10 @@ def _write(dataset: Dataset, folder: Path, name: str) -> None:
         for file in temporary.iterdir():
             file.chmod(0o444)
         temporary.rename(final)
-    except OSError:
+    except BaseException as error:
+        # An interruption too would leave a copy of all images.
         shutil.rmtree(temporary, ignore_errors=True)
-        if not final.is_dir():
+        if not isinstance(error, OSError) or not final.is_dir():
             raise
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import sqlite3
 import time
 import warnings
 from collections.abc import Callable
@@ -166,7 +167,7 @@ def with_retries(action: Callable[[], Result], timeout: float = RETRY_SECONDS) -
         What ``action`` returns.
 
     Raises:
-        TrackingError: the storage was unreachable for that long, or its disk is full.
+        TrackingError: the storage was unreachable for that long, its disk is full, or its file cannot be used.
     """
     began, pause = time.monotonic(), 0.05
     while True:
@@ -178,10 +179,12 @@ def with_retries(action: Callable[[], Result], timeout: float = RETRY_SECONDS) -
             problem: Exception = error
         except Exception as error:
             if not _is_outage(error):
+                if isinstance(error.__cause__ or error, OperationalError):
+                    raise TrackingError(f"the study's storage cannot be used: {redact(_reason(error))}") from error
                 raise
             problem = error
         if time.monotonic() - began > timeout:
-            reason = redact(str(problem.__cause__ or problem).splitlines()[0])
+            reason = redact(_reason(problem))
             raise TrackingError(
                 f"the study's storage could not be reached for {timeout:.0f} s ({reason}); what is finished is kept, "
                 "and the same command continues"
@@ -196,12 +199,32 @@ def _is_outage(error: Exception) -> bool:
     """Whether an error means that the storage is unreachable now, or locked by others for too long."""
     cause = error.__cause__ if isinstance(error, StorageInternalError) else error
     # Optuna's own retry on a broken connection leaves a rollback pending.
+    if isinstance(original := getattr(cause, "orig", None), sqlite3.Error):
+        return getattr(original, "sqlite_errorcode", 0) & 0xFF in _PASSING
     if isinstance(cause, (OperationalError, InterfaceError, PendingRollbackError, PoolTimeoutError)):
         return True
     if isinstance(cause, DBAPIError):
         return cause.connection_invalidated
     # By name, since the proxy's library is optional.
     return type(error).__module__.partition(".")[0] == "grpc"
+
+
+_PASSING = {
+    sqlite3.SQLITE_BUSY,
+    sqlite3.SQLITE_LOCKED,
+    sqlite3.SQLITE_PROTOCOL,
+    sqlite3.SQLITE_IOERR,
+    sqlite3.SQLITE_CANTOPEN,
+}
+"""Errors of SQLite that may pass by themselves; a full disk does not, nor a file that is another or is read-only."""
+
+
+def _reason(error: Exception) -> str:
+    """An error in a line: gRPC's have details, and many lines."""
+    cause = error.__cause__ or error
+    details = getattr(cause, "details", None)
+    text = str(details() if callable(details) else cause)
+    return (text.splitlines() or [type(cause).__name__])[0]
 
 
 def specifications(storage: BaseStorage) -> list[dict[str, Any]]:

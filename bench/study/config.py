@@ -30,9 +30,9 @@ class TrainingConfig(BaseModel):
             10^(-i/7) times the rate (Burda et al. 2016, section 5). The first two do not depend on the budget: a longer
             training begins with the steps of a shorter one.
         clip_norm: largest global norm of the gradient of the loss in bits/dim; 0 for no clipping.
-        weight_average: momentum of the exponential moving average of the weights that is evaluated in their place;
-            over the steps t it is at most (1 + t)/(10 + t), so that the average forgets the initial weights. 0 for
-            none.
+        weight_average: momentum of the exponential moving average of the weights that is evaluated in their place; at
+            the steps t = 0, 1, … it is at most t/(9 + t), so that the average begins with the weights after the first
+            step and soon forgets them. 0 for none.
         weight_decay: share of each kernel, and of all weights of a flow's coupling networks, that a step at the rate 1
             removes, decoupled from the gradient (Loshchilov & Hutter 2019); 0 for none.
         patience: evaluations without a new best after which training ends (or, with ``plateau``, after which the rate
@@ -40,7 +40,8 @@ class TrainingConfig(BaseModel):
         rescues: how often training that diverged is taken back to its last evaluation, to repeat what follows at a
             third of the learning rate; 0 ends it there.
         batch_size: images per step.
-        images: largest number of training images seen in all.
+        images: training images to be seen in all; a run sees the nearest number that fills its steps and intervals, or
+            fewer where patience ends it.
         evaluations: number of evaluations on validation, evenly spaced over ``images``.
     """
 
@@ -96,7 +97,7 @@ class TrainingConfig(BaseModel):
 
     @property
     def steps(self) -> int:
-        """Optimizer steps in all, rounded up to fill the last interval between evaluations."""
+        """Optimizer steps in all: of each interval between evaluations the number nearest to its share of images."""
         return self.steps_per_evaluation * self.evaluations
 
     @property

@@ -90,8 +90,8 @@ class Arm:
         model: the model's configuration; its own values are the first trial.
         sweep: the swept parameters of the model or its training by name, ``model.NAME`` or ``training.NAME`` if both
             have a setting of that name. Conditions (``when``) refer to earlier parameters.
-        training: optimizer, schedule and batch size; the study's settings override budget and evaluations, and the
-            batch size if they set one.
+        training: optimizer, schedule and batch size; the study's settings override its budget, the evaluations that
+            it does not set, and the batch size if they set one.
         name: letters, digits, ``_`` and ``-``; by default the model's family.
     """
 
@@ -254,6 +254,9 @@ class StudySettings(BaseModel):
             raise ValueError(f"address={self.address!r} is that of a Ray cluster: give engine='ray' with it")
         if self.gpus_per_trial > 1 and self.gpus_per_trial % 1:
             raise ValueError(f"gpus_per_trial={self.gpus_per_trial}: a fraction of one, or a whole number")
+        for name in ("cpus_per_trial", "gpus_per_trial") if self.engine == "local" else ():
+            if (value := getattr(self, name)) != type(self).model_fields[name].default:
+                raise ValueError(f"{name}={value:g} is what Ray reserves for a trial: give engine='ray' with it")
         if self.promote and self.pruner != HALVING:
             raise ValueError(
                 f"promote={', '.join(self.promote)}: with pruner={self.pruner!r} no trial is stopped at a rung, from "
@@ -406,6 +409,11 @@ class BoundStudy:
             called = " and ".join(map(repr, dict.fromkeys(alike)))
             raise SettingsError(f"two arms of {self.study.name} are called {called}: give each a name, Arm(…, name=…)")
         for arm in self.study.arms:
+            if self.settings.batch_size is not None and {"batch_size", "training.batch_size"} & arm.sweep.keys():
+                raise SettingsError(
+                    f"batch_size={self.settings.batch_size}: {arm.name} sweeps batch_size, and would have it in its "
+                    "first trial alone: leave one of the two out"
+                )
             for values in _probes(arm.sweep):
                 try:
                     self.configure(arm, values)

@@ -64,9 +64,10 @@ def estimate_speed(config: RunConfig, info: DatasetInfo) -> Speed:
     """What a configuration's size lets expect on this processor, within a factor of about three."""
     size = config.model.size(info.image_shape, info.grey_levels) or Size()
     seconds = size.multiplications / (multiplications_per_second() * EFFICIENCY)
+    passes = TRAINING_PASSES * getattr(config.model, "training_samples", 1)
     return Speed(
         first_seconds=COMPILE_SECONDS + COMPILE_SECONDS_PER_FLOW_STEP * config.model.compiled_steps,
-        step_seconds=config.training.batch_size * TRAINING_PASSES * seconds + SECONDS_PER_STEP,
+        step_seconds=config.training.batch_size * passes * seconds + SECONDS_PER_STEP,
         likelihood_seconds=seconds,
     )
 

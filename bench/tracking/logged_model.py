@@ -17,6 +17,7 @@ from mlflow.models import ModelSignature
 from mlflow.types import ParamSchema, ParamSpec, Schema, TensorSpec
 
 import models
+from bench.core.packages import OWN_PACKAGES
 from bench.data.dataset import Images
 from bench.tracking import served_model
 from bench.tracking.schema import MODEL_FILE
@@ -43,7 +44,6 @@ SIGNATURE = ModelSignature(None, Schema([TensorSpec(np.dtype(np.float64), (-1,))
 The model checks its images itself. An integer schema would moreover cut off decimals in silence, and score images in
 0..1 as black ones.
 """
-OWN_PACKAGES = ("bench", "models", "reports", "studies")
 IMPORT_NAME = "reparam_bench"
 """The module that offers what all our packages do; see :mod:`bench.core.reparam_bench`."""
 

@@ -160,7 +160,7 @@ class ParentRun:
             number: the trial's number within the arm.
             attempt: the number of the attempt at this trial, from 1.
             key: identifies the run before MLflow does; by default a new one.
-            continuation: what the attempt continues, in words: ``attempt 1, from evaluation 3``.
+            continuation: what the attempt continues, in words: ``an earlier attempt, from evaluation 3``.
             continued_from: the evaluation after which it continues earlier attempts; 0 if it begins from the start.
             inactive: swept parameters without a value in this run, since it does not meet their condition.
             parameters: further parameters to log beside the configuration's own.

@@ -64,6 +64,8 @@ class ServedModel(mlflow.pyfunc.PythonModel):
         """
         request = params or {}
         task, seed = request["task"], request["seed"]
+        if seed is not None and not 0 <= seed < 2**32:
+            raise _refused(f"seed={seed} is out of range: it takes a number from 0 to {2**32 - 1}")
         if task == "bits_per_dim":
             images = self._checked(model_input)
             return self._bits_per_dim(images, _count("importance_samples", request), 0 if seed is None else seed)

@@ -26,6 +26,7 @@ from bench.execution.trial import train_model
 from bench.study.config import RunConfig
 from bench.tracking.reading.model_runs import LoggedModel, load_model_file
 from models.base.likelihood_model import LikelihoodModel
+from models.base.registry import registered
 from models.registry import load_model
 from models.vae.model import VAE
 
@@ -74,13 +75,13 @@ def evaluate(
     """
     config = RunConfig.from_json(logged.config)
     logged.check_data(dataset.info.name, dataset.digest)
+    if annealing and not issubclass(registered(config.model.family).model, VAE):
+        raise SettingsError(f"annealing={annealing} checks the bound of a VAE, and run {logged.name!r} is not one")
     model = _model(uri, logged, config, dataset, callbacks, model_file)
     final = logged.role == "final"
     held_out = (dataset.open_test() if final else dataset.tuning.validation).some(evaluation_images, dataset.info.kind)
     split = "test" if final else "validation"
     train = dataset.tuning.train.images
-    if annealing and not isinstance(model, VAE):
-        raise SettingsError(f"annealing={annealing} checks the bound of a VAE, and run {logged.name!r} is not one")
     programs = EvaluationPrograms(model)
     found = measure(programs, held_out.images, split, train, protocol, logged.seed, callbacks.on_progress)
     if annealing and isinstance(model, VAE):

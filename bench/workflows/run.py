@@ -66,7 +66,7 @@ class StudyOutcome:
         headline: its answer in a sentence.
         details: what a reader must know to weigh it.
         log: the log file of the run, if this process ran it.
-        unanswered: why some arms have no answer, of which no trial completed; empty where all have one.
+        unanswered: why some arms have no answer, of which no trial or no final run completed; empty where all have one.
         ranking: the arms by test bits/dim, the lowest first; empty where none was measured, or they are not ranked.
     """
 
@@ -166,8 +166,6 @@ def run_study(
 
     if "dataset" in settings:
         raise SettingsError(f"dataset={settings['dataset']!r}: give the data as data={settings['dataset']!r}")
-    for file in [extensions] if isinstance(extensions, str | Path) else extensions:
-        load_extension(file)
     objects = SearchObjects(None if isinstance(sampler, str) else sampler, None if isinstance(pruner, str) else pruner)
     for key, value in (("sampler", sampler), ("pruner", pruner)):
         if value is not None:
@@ -179,6 +177,13 @@ def run_study(
             f"a sampler or a pruner given as an object serves one process, and workers={chosen.workers} starts others: "
             "give its class's name"
         )
+    if chosen.backend != AUTO:
+        from bench.runtime.backend import prepare_backend
+
+        # A file of a model imports Keras, on the backend that is set then.
+        prepare_backend(chosen.backend)
+    for file in [extensions] if isinstance(extensions, str | Path) else extensions:
+        load_extension(file)
     check_output(chosen.output)
     chosen = chosen.model_copy(update={"dataset": _dataset(data, chosen.output, chosen.preparation)})
     console = Console(soft_wrap=True, quiet=quiet)
@@ -268,7 +273,8 @@ def run(
         if settings.time is not None:
             console.print(f"took {spent:.0f} s of its {settings.time:g} s", highlight=False, markup=False)
         if unanswered:
-            unanswered = f"{unanswered}; the other arms are answered in {outcome.page}"
+            others = "the other arms are answered" if outcome.ranking else "what is known stands"
+            unanswered = f"{unanswered}; {others} in {outcome.page}"
     return replace(outcome, log=path, unanswered=unanswered)
 
 
@@ -334,6 +340,9 @@ def _searched(
     eta = study_eta(bound) if time_plan is None else TimeLeft(time_plan.seconds - (time.monotonic() - began))
     with StopRequest() as stop, StudyProgress(console, runs, eta, unit=bound.info.unit) as progress:
         session = open_session(bound, objects)
+        if time_plan is not None and time_plan.reference and _has_reference_model(session):
+            # Measured in a shorter time: arms have what was planned for it.
+            time_plan = replace(time_plan, reference=0.0)
         if isinstance(eta, TimeLeft) and (spent := session.record.seconds_spent):
             eta.shorten(spent)
             progress.say(f"{spent:.0f} s of the study's time are used")
@@ -427,6 +436,14 @@ def _measure_reference_codes(
         progress.say(f"the reference codes are not logged, the same command does it: {error}")
     except MemoryError:
         progress.say(f"the reference codes are not measured: {len(dataset.tuning.train)} images do not fit into memory")
+
+
+def _has_reference_model(session: StudySession) -> bool:
+    """Whether the reference model is logged, as far as the tracking server can be asked."""
+    try:
+        return session.parent.has_reference_codes(REFERENCE_MODEL)
+    except TrackingError:
+        return False
 
 
 def _measure_reference_model(

@@ -38,7 +38,7 @@ def load_study(name: str) -> Study:
     with hold_back_stderr():
         study = getattr(load_extension(path).module, "STUDY", None)
     if not isinstance(study, Study):
-        raise SettingsError(f"{name!r} declares no study: it needs STUDY = Study(...), with Study from bench")
+        raise SettingsError(f"{name!r} declares no study: it needs STUDY = Study(...), with Study from reparam_bench")
     return study
 
 

@@ -134,7 +134,9 @@ def study(
     ] = 8,
     epochs: Annotated[
         int | None,
-        typer.Option(help="Passes over the training images at most [default: 10 to 60].", show_default=False),
+        typer.Option(
+            help="Passes over the training images at most [default: the arm's own, or 10 to 60].", show_default=False
+        ),
     ] = None,
     images: Annotated[int | None, typer.Option(help="Training images seen, instead of epochs.")] = None,
     seconds: Annotated[
@@ -383,7 +385,14 @@ def evaluate(
     evaluation_images: Annotated[
         int | None, typer.Option(help="Held-out images used [default: all].", metavar=WHOLE, show_default=False, min=2)
     ] = None,
-    extractor: ExtractorName = "classifier",
+    extractor: Annotated[
+        str | None,
+        typer.Option(
+            help="Network whose features score samples: classifier or inception_v3 [default: the study's].",
+            show_default=False,
+            autocompletion=completion.extractors,
+        ),
+    ] = None,
     outside_dataset: OutsideDataset = None,
     annealing: Annotated[
         int,
@@ -421,6 +430,8 @@ def evaluate(
     check_output(output)
     uri = find_tracking_store(tracking_uri, output)
     logged = load_run(uri, run)
+    extractor = extractor or str(logged.settings.get("extractor", "classifier"))
+    StudySettings.from_options({"extractor": extractor})
     check_folder(output / "evaluations" / logged.run_id, *EVALUATION_FOLDERS)
     load_extensions(extension, backend or logged.backend)
     name = find_kept(dataset or logged.dataset, output)
@@ -440,6 +451,7 @@ def evaluate(
         from studies.cli.plan import print_evaluation
 
         data = load(name, logged.preparation)
+        logged.check_data(data.info.name, data.digest)
         k = importance_samples or int(logged.settings.get("importance_samples", 256))
         protocol = EvaluationProtocol(
             data.info,

@@ -60,7 +60,8 @@ def print_plan(bound: BoundStudy, console: Console) -> None:
         line(text)
     seeds = counted(settings.seeds, "seed")
     if any(arm.sweep for arm in study.arms):
-        runs = f"{counted(settings.trials, 'trial')} an arm ({bound.sampler}), then {seeds} of the best"
+        most = "" if settings.time is None else "up to "
+        runs = f"{most}{counted(settings.trials, 'trial')} an arm ({bound.sampler}), then {seeds} of the best"
     else:
         runs = f"{seeds} of each arm, as nothing is swept"
     line(f"plan      {runs}; backend {settings.backend}")
@@ -85,15 +86,16 @@ def print_plan(bound: BoundStudy, console: Console) -> None:
         )
     elif reason := too_large(bound):
         line(f"reference model, no arm: {reason}")
-    line(
-        f"estimate  {format_duration(total_seconds(bound, plans))} in all on this processor, within a factor of about "
-        "three (the middle of each range)"
-    )
+    if settings.time is None:
+        line(
+            f"estimate  {format_duration(total_seconds(bound, plans))} in all on this processor, within a factor of "
+            "about three (the middle of each range)"
+        )
     if settings.promote:
         line(f"promoted  {', '.join(settings.promote)}, to the whole budget: the run checks them (not in the estimate)")
     for text in by_budget:
         line(f"time      {text}")
-    budget_is_known = bound.images or (settings.time is None and settings.joules is None)
+    budget_is_known = bound.images or settings.time is settings.joules is settings.seconds is None
     for text in too_long_warmups(bound) if budget_is_known else []:
         line(f"warm-up   {text}")
     memory = expected_memory(bound, plans)
@@ -119,6 +121,12 @@ def _with_estimated_budget(bound: BoundStudy) -> tuple[BoundStudy, list[str]]:
     settings = bound.settings
     if settings.joules is not None:
         return bound, [f"joules={settings.joules:g} are turned into images once the arms' energy is measured"]
+    if settings.seconds is not None:
+        measures = f"a study begins by measuring its arms' speeds, and turns {settings.seconds:g} s into images by them"
+        try:
+            return replace(bound, images=images_of_runs(bound)), [measures]
+        except SettingsError as error:
+            return bound, [f"by this estimate, {error}", measures]
     if settings.time is None:
         return replace(bound, images=images_of_runs(bound)), []
     begins = f"a study begins by measuring its arms' speeds, and divides its {format_duration(settings.time)} by them"
@@ -133,12 +141,15 @@ def print_sum(planned: Sequence[BoundStudy], console: Console) -> None:
     """Print what a study on several data sets, or of several numbers of training images, takes in all."""
     planned = [_with_estimated_budget(bound)[0] for bound in planned]
     runs = sum(bound.runs + (plan_reference(bound) is not None) for bound in planned)
-    seconds = sum(total_seconds(bound, plan(bound)) for bound in planned)
+    times = [bound.settings.time for bound in planned if bound.settings.time is not None]
+    estimate = (
+        f"{format_duration(sum(total_seconds(bound, plan(bound)) for bound in planned))} on this processor, within"
+    )
+    takes = format_duration(sum(times)) if times else f"{estimate} a factor of about three"
     of_one = len({bound.settings.dataset for bound in planned}) == 1
     kind = "numbers of training images" if of_one else "data sets"
     console.print(
-        f"in all    {len(planned)} {kind}, one after the other, and a comparison over them: {runs:,} runs, "
-        f"{format_duration(seconds)} on this processor, within a factor of about three",
+        f"in all    {len(planned)} {kind}, one after the other, and a comparison over them: {runs:,} runs, {takes}",
         highlight=False,
         markup=False,
     )

@@ -58,7 +58,7 @@ def test_a_narrow_terminal_shows_every_word_whole(shown, name):
 def test_help_says_what_an_option_is_by_default(shown):
     text = shown("study", 600)
     assert "Values a pixel can take [default: 2 or 256]." in text
-    assert "Passes over the training images at most [default: 10 to 60]." in text
+    assert "Passes over the training images at most [default: the arm's own, or 10 to 60]." in text
 
 
 def test_help_imports_no_framework():

@@ -36,6 +36,18 @@ def test_a_class_of_images_that_are_not_read_is_refused(tmp_path: Path, others: 
         registry.describe(str(tmp_path))
 
 
+@pytest.mark.parametrize("beside", ["labels/train/0.txt", "__MACOSX/x"])
+def test_splits_in_a_folder_beside_others_are_not_pooled(tmp_path: Path, beside: str) -> None:
+    """As of a detector's data, whose held-out images would be trained on."""
+    for i in range(12):
+        paint(tmp_path / "images" / ("train" if i < 8 else "val") / f"{i}.png", i)
+    (tmp_path / beside).parent.mkdir(parents=True)
+    (tmp_path / beside).write_text("0 1 1")
+    with pytest.raises(DataError, match=r"images/train is called a split, .* \S+images itself is accepted"):
+        registry.describe(str(tmp_path))
+    assert registry.describe(str(tmp_path / "images")).sizes["train"] == 8
+
+
 def test_images_are_split_by_the_fixed_permutation(tmp_path: Path) -> None:
     for value in range(20):
         paint(tmp_path / f"{value:02d}.png", value)
@@ -186,6 +198,43 @@ def not_an_accepted_format(folder: Path) -> None:
     (folder / "odd.ppm").rename(folder / "odd.png")
 
 
+def write_tiff(file: Path, bits: int, samples: int, planes: bool) -> None:
+    """An uncompressed TIFF of 5x4 pixels in colour, as other programs write and Pillow does not."""
+    strips, size = (samples, bits // 8 * 20) if planes else (1, bits // 8 * 20 * samples)
+    tags: dict[int, tuple[int, ...]] = {
+        256: (5,),
+        257: (4,),
+        258: (bits,) * samples,
+        259: (1,),
+        262: (2,),
+        273: (0,) * strips,
+        277: (samples,),
+        278: (4,),
+        279: (size,) * strips,
+        284: (2 if planes else 1,),
+        **({338: (0,) * (samples - 3)} if samples > 3 else {}),
+    }
+    place = 8 + 2 + 12 * len(tags) + 4
+    first = place + sum(4 * len(values) for values in tags.values() if len(values) > 1)
+    tags[273] = tuple(first + strip * size for strip in range(strips))
+    entries, beyond = b"", b""
+    for tag, values in tags.items():
+        own = struct.pack(f"<{len(values)}I", *values)
+        held = own if len(values) == 1 else struct.pack("<I", place + len(beyond))
+        beyond += b"" if len(values) == 1 else own
+        entries += struct.pack("<HHI", tag, 4, len(values)) + held
+    header = b"II*\0" + struct.pack("<IH", 8, len(tags)) + entries + struct.pack("<I", 0)
+    file.write_bytes(header + beyond + bytes(range(200)) * 2)
+
+
+def deep_planes(folder: Path) -> None:
+    write_tiff(folder / "odd.tif", 16, 3, planes=True)
+
+
+def near_infrared(folder: Path) -> None:
+    write_tiff(folder / "odd.tif", 8, 4, planes=False)
+
+
 def link_out(folder: Path) -> None:
     paint(folder.parent / "outside.png")
     (folder / "odd.png").symlink_to(folder.parent / "outside.png")
@@ -210,6 +259,8 @@ def link_to_a_folder(folder: Path) -> None:
         (sixteen_bit, r"odd\.png has 16 bits per value .* 8 bits are accepted, or .* up to 65536 --grey-levels\.$"),
         (deep_grey, r"odd\.png has 16 bits per value"),
         (deep_colour, r"\.png has 16 bits per value"),
+        (deep_planes, r"odd\.tif has 16 bits per value"),
+        (near_infrared, r"odd\.tif has 4 values per pixel, of which 3 would be read"),
         (several_frames, r"odd\.gif holds several frames"),
         (not_an_image, r"odd\.png cannot be read as an image"),
         (not_an_accepted_format, r"odd\.png cannot be read as an image.*BMP, GIF"),

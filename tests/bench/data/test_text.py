@@ -50,6 +50,23 @@ def test_a_text_is_cut_into_windows_and_split_by_position(tmp_path: Path) -> Non
     assert "as UTF-8 of 7 symbols (those of the training part)" in info.source
 
 
+def test_splits_in_a_folder_beside_others_are_not_pooled(tmp_path: Path) -> None:
+    for split in ("train", "test"):
+        write(tmp_path, PROSE, f"corpus/{split}/my.txt")
+    write(tmp_path, "of what it is", "docs/readme.txt")
+    with pytest.raises(DataError, match=r"corpus/(train|test) is called a split, .* \S+corpus itself is accepted"):
+        registry.load(str(tmp_path), SMALL)
+    assert registry.load(str(tmp_path / "corpus"), SMALL).info.sizes["test"] == 100
+
+
+def test_training_windows_that_are_chosen_stay_in_their_order(tmp_path: Path) -> None:
+    file = write(tmp_path, PROSE)
+    few, whole = (registry.load(file, Preparation(window=10, train_images=n)) for n in (30, None))
+    windows = read(whole)[0]
+    places = [windows.index(read(few)[0][10 * i : 10 * i + 10]) for i in range(30)]
+    assert places == sorted(places)
+
+
 @settings(deadline=None, max_examples=60)
 @given(content=st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), min_size=60, max_size=300))
 def test_any_text_comes_back_but_for_symbols_that_training_lacks(tmp_path_factory: object, content: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 import subprocess
 import sys
 import threading
@@ -387,6 +388,33 @@ def test_a_storage_that_cannot_be_reached_for_a_while_is_waited_for():
 
     assert with_retries(action) == "done"
     assert len(tries) == 3
+
+
+@pytest.mark.parametrize(("is_busy", "tried"), [(True, 3), (False, 1)])
+def test_of_sqlite_s_errors_only_a_lock_passes_by_itself(tmp_path, is_busy, tried):
+    from optuna.exceptions import StorageInternalError
+    from sqlalchemy.exc import OperationalError
+
+    with sqlite3.connect(tmp_path / "a.db") as one, sqlite3.connect(tmp_path / "a.db", timeout=0) as other:
+        one.execute("create table t (x)")
+        one.commit()
+        if is_busy:
+            one.execute("begin exclusive")
+        with pytest.raises(sqlite3.OperationalError) as raised:
+            other.execute("select x from t" if is_busy else "select x from gone")
+    tries = []
+
+    def action():
+        tries.append(1)
+        if len(tries) < 3:
+            raise StorageInternalError("commit") from OperationalError("select", {}, raised.value)
+
+    if is_busy:
+        with_retries(action)
+    else:
+        with pytest.raises(TrackingError, match="the study's storage cannot be used: "):
+            with_retries(action)
+    assert len(tries) == tried
 
 
 def test_a_connection_that_breaks_within_a_transaction_is_waited_for():

@@ -223,7 +223,7 @@ def outboxed(folder):
 
 
 def test_a_run_arrives_whole_and_leaves_no_outbox(parent, tracker, client, tmp_path):
-    run = begin(parent, attempt=2, continuation="attempt 1, from evaluation *3*")
+    run = begin(parent, attempt=2, continuation="an earlier attempt, from evaluation *3*")
     log_all(run)
     assert tracker.drain(30) == 0
     assert_arrived(client, run.run_id)
@@ -231,8 +231,8 @@ def test_a_run_arrives_whole_and_leaves_no_outbox(parent, tracker, client, tmp_p
     (child,) = parent.children()
     assert (child.key, child.attempt, child.run_id) == (run.key, 2, run.run_id)
     tags = client.get_run(run.run_id).data.tags
-    assert tags["reparam.continuation"] == "attempt 1, from evaluation *3*"
-    assert "Continues attempt 1, from evaluation &#42;3&#42;. First." in tags["mlflow.note.content"]
+    assert tags["reparam.continuation"] == "an earlier attempt, from evaluation *3*"
+    assert "Continues an earlier attempt, from evaluation &#42;3&#42;. First." in tags["mlflow.note.content"]
     assert tracker.problems() == []
 
 

@@ -147,6 +147,11 @@ def test_the_request_that_the_package_holds_as_an_example_is_answered(registered
         (lambda x: x, {"importance_samples": 0}, "importance_samples=0 is out of range: 1 to 10000"),
         (lambda x: x, {"task": "sample", "n": 10**9}, "n=1000000000 is out of range"),
         (lambda x: x, {"task": "sample", "temperature": -0.5}, "temperature=-0.5"),
+        (
+            lambda x: x,
+            {"task": "sample", "seed": -1},
+            "seed=-1 is out of range: it takes a number from 0 to 4294967295",
+        ),
     ],
 )
 def test_a_bad_request_is_refused_with_its_reason(served, sent, change, params, message):
@@ -267,6 +272,7 @@ def shell(command, port):
 
 
 @pytest.mark.skipif(shutil.which("curl") is None, reason="needs curl")
+@pytest.mark.parametrize("registered", ["vae", pytest.param("glow", marks=pytest.mark.slow)], indirect=True)
 def test_the_printed_commands_and_those_of_the_documentation_work_as_they_stand(served_by_the_command, served):
     port = served_by_the_command
     assert shell(sample_request(), port).shape == (4, 8, 8, 1)

@@ -64,7 +64,7 @@ class HighestSampler(optuna.samplers.RandomSampler):
 
 
 @pytest.fixture(scope="module")
-def ran(own_registries_of_module, tmp_path_factory, keep_classifier):
+def ran(own_registries_of_module, undrawn, tmp_path_factory, keep_classifier):
     """A study of arrays with a metric of the user's own, one that fails, and a sampler and a pruner as objects."""
     folder = tmp_path_factory.mktemp("run")
     broken = folder / "broken_metric.py"
