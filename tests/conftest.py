@@ -10,6 +10,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -108,6 +109,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: place.get(item.path, len(place)))
 
 
+def pytest_collection_finish() -> None:
+    """Have Python look for cycles among what tests made alone; a look through all else takes a second each time."""
+    gc.collect()
+    gc.freeze()
+    # Whole looks follow from the memory that is held, by `_freed_models`.
+    gc.set_threshold(700, 10, 1_000_000)
+
+
 MOST_GROWTH = 2**29
 """Bytes by which a process may grow before it looks for models that nobody holds."""
 
@@ -118,7 +127,7 @@ def _bytes_left() -> dict[str, int]:
     return {"bytes": 0}
 
 
-@pytest.fixture(scope="module", autouse=True)
+@pytest.fixture(autouse=True)
 def _freed_models(_bytes_left: dict[str, int]) -> Iterator[None]:
     """Free models that end in cycles: Python counts their few objects, not their programs, and looks too late."""
     yield
@@ -128,14 +137,40 @@ def _freed_models(_bytes_left: dict[str, int]) -> Iterator[None]:
         _bytes_left["bytes"] = process.memory_info().rss
 
 
+@pytest.fixture(scope="session")
+def _keras() -> Any:
+    """Keras as a study has it, but for the look through all memory at each new model."""
+    import keras
+
+    if keras.backend.backend() == "tensorflow":
+        import tensorflow as tf
+
+        tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": True})
+    keras.utils.clear_session = partial(keras.utils.clear_session, free_memory=False)
+    return keras
+
+
 @pytest.fixture(autouse=True)
 def _seeded_keras(request: pytest.FixtureRequest) -> None:
     """Start every backend test from the same names and seeds."""
     if "backend" in request.keywords:
-        import keras
-
-        keras.utils.clear_session(free_memory=False)
+        keras = request.getfixturevalue("_keras")
+        keras.utils.clear_session()
         keras.utils.set_random_seed(0)
+
+
+UNDRAWN = '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 1 1"/>'
+
+
+@pytest.fixture(scope="module")
+def undrawn() -> Iterator[None]:
+    """Figures are made and matplotlib does not draw them, which takes most of a page's time: for what a page says."""
+    from reports.figures import matplotlib as static
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(static, "draw", lambda figure, styles: UNDRAWN)
+        patch.setattr(static, "draw_with_pdf", lambda figure, styles: (UNDRAWN, b"%PDF"))
+        yield
 
 
 @pytest.fixture(scope="session")

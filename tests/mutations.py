@@ -53,8 +53,8 @@ MUTATIONS = {
     ),
     "encoding: the share of the symbol itself is left out": Mutation(
         ENCODING,
-        "sum_event(ops.logsumexp(joint, axis=-1) - of_x)",
-        "sum_event(ops.logsumexp(joint, axis=-1))",
+        "sum_event(log_sum_exp(joint) - of_x)",
+        "sum_event(log_sum_exp(joint))",
         "models/flows/test_categorical_encoding",
     ),
     "encoding: a sample's symbols are drawn by the noise of its points": Mutation(
@@ -368,8 +368,11 @@ MUTATIONS = {
         "self.preprocessing.inverse(y)",
         "models/glow/test_glow",
     ),
-    "mixture: component picked from the wrong end": Mutation(
-        "models/base/distributions.py", "starts = ends - weights", "starts = ends", "models/base/test_distributions"
+    "mixture: the levels are halved to the other side": Mutation(
+        "models/base/distributions.py",
+        "(below - u[..., None])) < 0.0",
+        "(below - u[..., None])) > 0.0",
+        "models/base/test_distributions",
     ),
     "sound: companded the other way": Mutation(
         SEQUENCES, "np.log1p(_MU * np.abs(clipped))", "np.expm1(_MU * np.abs(clipped))", "bench/core/test_sequences"
@@ -394,7 +397,7 @@ MUTATIONS = {
         WINDOWS,
     ),
     "windows: a group goes to the split that has most of its share": Mutation(
-        "bench/data/windows.py", "np.argmin(held / shares)", "np.argmax(held / shares)", WINDOWS
+        "bench/data/windows.py", "np.argmax(lacking)", "np.argmin(lacking)", WINDOWS
     ),
     "text: the alphabet is that of all splits": Mutation(
         "bench/data/text.py",
@@ -434,8 +437,8 @@ MUTATIONS = {
     ),
     "auroc: error by the other group's size": Mutation(
         "bench/evaluation/auroc.py",
-        "np.var(above, ddof=1) / m",
-        "np.var(above, ddof=1) / n",
+        "np.var(above, ddof=1) / len(above)",
+        "np.var(above, ddof=1) / len(below)",
         "bench/evaluation/test_auroc",
     ),
     "diagnostics: variance of latents over latents": Mutation(
@@ -567,7 +570,7 @@ MUTATIONS = {
     ),
     "average: at its full momentum from the start": Mutation(
         "bench/training/optimizers.py",
-        "ops.minimum(self.ema_momentum, (1.0 + step) / (10.0 + step))",
+        "ops.minimum(self.ema_momentum, step / (9.0 + step))",
         "self.ema_momentum + 0.0 * step",
         "bench/training/test_loop",
     ),
@@ -609,8 +612,8 @@ MUTATIONS = {
     ),
     "metrics: one that is no number is logged": Mutation(
         "bench/evaluation/metrics.py",
-        "if not math.isfinite(value):",
-        "if value is None:",
+        "if math.isfinite(row.value):",
+        "if row.value is not None:",
         "bench/evaluation/test_metrics",
     ),
     "tracking: a parameter that is not swept in a run is logged of it": Mutation(

@@ -23,7 +23,7 @@ def report(tmp_path_factory):
     from reports import write_report
 
     results = whole(FOUR_LEVELS, measured=True, families=FOUR).results(dataset=MNIST)
-    return write_report(results, tmp_path_factory.mktemp("report")).html
+    return write_report(results, tmp_path_factory.mktemp("report"), pdf=False).html
 
 
 @pytest.fixture(scope="module")
@@ -32,7 +32,7 @@ def of_two_arms(tmp_path_factory):
     from reports import write_report
 
     results = whole({"vae": [2.31, 2.33], "glow": [1.97, 1.99]}, measured=True).results()
-    return write_report(results, tmp_path_factory.mktemp("report")).html
+    return write_report(results, tmp_path_factory.mktemp("report"), pdf=False).html
 
 
 @pytest.mark.parametrize("arms", [pytest.param("of_two_arms", marks=pytest.mark.slow), "report"])

@@ -108,7 +108,7 @@ def open_page(watch, url, text):
 def assert_harmless(watched) -> None:
     """Nothing of what users wrote has run, or become an element."""
     page = watched.page
-    page.wait_for_timeout(1000)
+    page.wait_for_timeout(300)
     assert page.evaluate("window.attacked") is None
     assert page.locator("img[src='x'], [onerror]").count() == 0
     assert page.locator("script", has_text="attacked").count() == 0
@@ -133,7 +133,11 @@ def test_the_study_s_page_shows_its_question_and_settings_as_text(watch, served)
     assert_harmless(watched)
 
 
-@pytest.mark.parametrize("state", ENDS, ids=str)
+@pytest.mark.parametrize(
+    "state",
+    [pytest.param(each, marks=[pytest.mark.slow] * (each in (RunState.PRUNED, RunState.INTERRUPTED))) for each in ENDS],
+    ids=str,
+)
 def test_a_run_s_page_shows_its_name_and_parameters_as_text(watch, served, state):
     watched = open_page(watch, served.children[state], "latent_size")
     shown = watched.page.inner_text("body")

@@ -185,6 +185,7 @@ def _nothing(*arguments: Any, **named: Any) -> None:
 _put(
     "bench.execution.trial",
     OnEvaluation=Any,
+    OnProgress=Any,
     OnRescue=Any,
     Outcome=Outcome,
     forget_models=_nothing,
