@@ -488,7 +488,10 @@ class BoundStudy:
 
     def first_values(self, arm: Arm) -> dict[str, Any]:
         """The values of the swept parameters in the arm's own configuration, which are the first trial."""
-        parameters = self.base(arm).parameters()
+        parameters, images = self.base(arm).parameters(), arm.training.images
+        if "images" in arm.sweep and images in arm.sweep["images"]:
+            # The budget of a study is one of whole intervals, and a swept number is trained on as it stands.
+            parameters["images"] = images
         return choose_values(arm.sweep, lambda name, parameter: encode(parameters[name]))
 
     @property

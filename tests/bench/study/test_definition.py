@@ -378,6 +378,15 @@ def test_batch_size_optimizer_and_choices_of_the_model_are_swept_within_the_budg
         bind(arm, batch_size=32)
 
 
+def test_numbers_of_images_are_swept_as_they_stand_also_where_they_fill_no_whole_intervals():
+    training = TrainingConfig(images=100_000)
+    arm = Arm(VAEConfig(), {"images": Choices((50_000, 100_000))}, training=training)
+    bound = bind(arm)
+    assert bound.base(arm).training.images != 100_000
+    assert bound.first_values(arm) == {"images": 100_000}
+    assert bound.configure(arm, bound.first_values(arm)).training.images == 100_000
+
+
 def test_a_setting_that_is_a_tuple_is_swept_among_tuples():
     arm = Arm(VAEConfig(), {"hidden_sizes": Choices(((100,), (200, 200), (400, 200, 100)))})
     bound = bind(arm)
