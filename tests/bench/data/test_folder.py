@@ -45,7 +45,7 @@ def test_splits_in_a_folder_beside_others_are_not_pooled(tmp_path: Path, beside:
     (tmp_path / beside).write_text("0 1 1")
     with pytest.raises(DataError, match=r"images/train is called a split, .* \S+images itself is accepted"):
         registry.describe(str(tmp_path))
-    assert registry.describe(str(tmp_path / "images")).sizes["train"] == 8
+    assert registry.describe(str(tmp_path / "images")).sizes["validation"] == 4
 
 
 def test_images_are_split_by_the_fixed_permutation(tmp_path: Path) -> None:
