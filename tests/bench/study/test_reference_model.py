@@ -82,7 +82,7 @@ def test_large_images_have_one_that_is_trained_in_smaller_batches(side, channels
     cost = 3 * planned.largest.multiplications * training.images
     assert 0.99 * MOST_MULTIPLICATIONS < cost <= MOST_MULTIPLICATIONS
     small = plan_reference(bind(info=replace(CIFAR10, image_shape=(32, 32, 3))))
-    assert planned.final_seconds < 1.5 * small.final_seconds
+    assert planned.final_seconds < 1.6 * small.final_seconds
 
 
 @pytest.mark.parametrize("side", [72, 128, 512, 4096])
