@@ -112,7 +112,7 @@ def read(results, folder: Path, pdf: bool = False) -> tuple[Page, str, str]:
         assert f"[{path.name}]({path.name}): " in markdown
     for path in paths.pdf_figures:
         assert f"[PDF]({path.relative_to(folder)})" in markdown
-    assert ("figures/" in page.references) == bool(paths.figures)
+    assert ("figures/" in page.references) == bool(paths.pdf_figures)
     return page, html, markdown
 
 

@@ -177,7 +177,7 @@ def test_an_arm_is_lowest_only_if_all_others_are_separated_from_it(study):
     text = " ".join([found.headline, *found.details]).replace(NO_BREAK, " ")
     assert found.outcome == Outcome.UNDECIDED
     assert text.startswith("The data do not decide which arm has the lowest test bits/dim on digits at this budget")
-    assert "Glow reaches 2.0010 ± 0.0010 bits/dim, pixelcnn 2.45 ± 0.45 bits/dim" in text
+    assert "Glow reaches 2.00100 ± 0.00100 bits/dim, pixelcnn 2.45 ± 0.45 bits/dim" in text
     assert (
         "The lowest arm is compared with pixelcnn, the lowest that is not separated from it. The others: 2. VAE at"
         in (text)
