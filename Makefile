@@ -24,7 +24,7 @@ study: $(INSTALLED) ## Run the flagship study, VAE against Glow on the bundled d
 test: $(INSTALLED) ## Run the linters, the audit and the tests, on TensorFlow and on JAX
 	@$(MAKE) --no-print-directory -j2 types style audit
 	KERAS_BACKEND=tensorflow $(BIN)/python -m pytest -m 'not slow and not faults' -n 2 --dist loadfile --no-loadscope-reorder
-	@# Compiling is most of that part's time: without optimisations it takes about half, and holds to the same.
+	@# Compiling is most of that part: without optimisations it takes about half of the time, and the same tests hold.
 	JAX_DISABLE_MOST_OPTIMIZATIONS=1 KERAS_BACKEND=jax $(BIN)/python -m pytest -m 'backend and not slow' -n 2 --dist loadfile \
 		--no-loadscope-reorder
 
