@@ -14,7 +14,7 @@ from bench.core.results import EvaluationRecord, RunState
 from bench.core.seeds import derive_seed
 from bench.execution.session import MOST_EVALUATIONS_EXTENDED, Selection, StudySession
 from bench.search.queue import Attempt
-from bench.search.sampler import value_at_rung
+from bench.search.sampler import standing, value_at_rung
 from bench.search.study_record import StudyRecord
 from bench.study.budget import TimePlan, final_evaluations
 from bench.study.config import RunConfig, TrainingConfig
@@ -135,10 +135,11 @@ class TimeKeeper:
         return beginning * times.search > LONGEST_BEGINNING * times.beginning * (spent + left)
 
     def next_round(self, name: str, targets: Mapping[int, int]) -> dict[int, int]:
-        """How far trials are trained now, of those that are to be trained further: all to the nearest rung first.
+        """How far trials are trained now, of those that are to be trained further: to the nearest rung first.
 
-        A trial that would come to a rung alone decides nothing there: it stays where it is, and its time is the final
-        runs'. One that a person promoted is continued though it is alone, and before the others come to its rung.
+        The best two are the first that come to it, and then one after the other, as the time may end between them. A
+        trial that would come to a rung alone decides nothing there: it stays where it is, and its time is the final
+        runs'. One that a person promoted is continued as soon as it fits into the time.
 
         Args:
             name: the arm.
@@ -147,14 +148,24 @@ class TimeKeeper:
         search = self.study.searches[name]
         settled, promoted = search.settled(), search.promoted
         left = _left(settled, targets)
-        nearest = min(left.values(), default=0)
-        coming = [number for number, until in left.items() if until == nearest]
-        has_others = len(coming) > 1 or any(each.reached >= nearest and not each.is_out for each in settled.values())
-        held = {number for number, until in left.items() if until > nearest or (number in settled and not has_others)}
+        by_hand = {number: until for number, until in left.items() if number in promoted and number in settled}
+        others = {number: until for number, until in left.items() if number not in by_hand}
+        nearest = min(others.values(), default=0)
+        coming = [number for number, until in others.items() if until == nearest]
+        known = sorted((settled[number] for number in coming if number in settled), key=standing)
+        is_alone = not any(each.reached >= nearest and not each.is_out for each in settled.values())
+        released = {each.number for each in known[: 1 + is_alone]} if len(known) > is_alone else set()
+        released |= {number for number in coming if number not in settled}
+        released |= {number for number, until in by_hand.items() if self._fits(name, settled[number], until)}
         return {
-            number: settled[number].reached if number in held - promoted.keys() else until
+            number: settled[number].reached if number in left.keys() - released else until
             for number, until in targets.items()
         }
+
+    def _fits(self, name: str, trial: Attempt, until: int) -> bool:
+        """Whether a trial can be continued to an evaluation in the time of its arm's search."""
+        seconds = self._missing_seconds(name) + self._continued_seconds(name, trial, until)
+        return seconds <= self.search_seconds(name)
 
     def next_seconds(self, name: str, targets: Mapping[int, int]) -> float:
         """Expected seconds of an arm's next attempt; 0 where none is left, or nothing is known of it.
@@ -194,7 +205,7 @@ class TimeKeeper:
         """The trial that is retrained: the best that is not too slow, or one whose final runs have begun.
 
         Trials are compared at the furthest evaluation that two of them have reached: one that came further alone counts
-        by what it was there. Complete ones are by the bound at their end.
+        by what it was there. Where all have ended there, they are by the bound at their end.
         """
         trials, decided = self._trials(name), self.study.record.timed_evaluations
         for each in trials.values() if decided else ():
@@ -209,7 +220,7 @@ class TimeKeeper:
         reached = sorted((min(each.reached, most) for each in left), reverse=True)
         level = reached[:2][-1]
         there = [each for each in left if each.reached >= level]
-        if all(each.objective is not None for each in there):
+        if all(each.objective is not None and min(each.reached, most) == level for each in there):
             return min(there, key=lambda each: (each.objective, each.number))
         return min(there, key=lambda each: (value_at_rung(each, level), each.number))
 

@@ -269,8 +269,10 @@ def test_a_search_ends_where_time_is_left_and_no_attempt_fits_into_it(run, simul
     ("reached", "targets", "expected"),
     [
         ({}, {0: 2, 1: 2}, {0: 2, 1: 2}),
-        # All come to the nearest rung first.
-        ({0: 4, 1: 2, 2: 2}, {0: 8, 1: 4, 2: 4}, {0: 4, 1: 4, 2: 4}),
+        # All come to the nearest rung first, the best two before the others, and these one after the other.
+        ({0: 4, 1: 2, 2: 2}, {0: 8, 1: 4, 2: 4}, {0: 4, 1: 2, 2: 4}),
+        ({0: 4, 1: 2, 2: 4}, {0: 8, 1: 4, 2: 4}, {0: 4, 1: 4, 2: 4}),
+        ({0: 2, 1: 2, 2: 2}, {0: 4, 1: 4, 2: 4}, {0: 2, 1: 4, 2: 4}),
         ({0: 4, 1: 4, 2: 4}, {0: 8, 1: 8, 2: 4}, {0: 8, 1: 8, 2: 4}),
         # One that would be alone at a rung stays where it is, unless another has been there, or a person promoted it.
         ({0: 4, 1: 4}, {0: 8, 1: 4}, {0: 4, 1: 4}),
@@ -282,18 +284,33 @@ def test_a_search_ends_where_time_is_left_and_no_attempt_fits_into_it(run, simul
     ],
 )
 def test_trials_come_to_the_nearest_rung_first_and_none_is_continued_alone(reached, targets, expected):
-    settled = {number: SimpleNamespace(reached=at, is_out=False) for number, at in reached.items()}
-    search = SimpleNamespace(settled=lambda: settled, promoted={3: 2})
-    keeper = TimeKeeper(SimpleNamespace(searches={"vae": search}), None, None)
-    assert keeper.next_round("vae", targets) == expected
+    assert _round_of({number: _reached(number, at) for number, at in reached.items()}, targets) == expected
 
 
 def test_a_trial_that_would_follow_only_a_failed_one_to_a_rung_stays_where_it_is():
-    settled = {0: SimpleNamespace(reached=4, is_out=False), 1: SimpleNamespace(reached=ALWAYS, is_out=True)}
-    keeper = TimeKeeper(
-        SimpleNamespace(searches={"vae": SimpleNamespace(settled=lambda: settled, promoted={})}), None, None
-    )
-    assert keeper.next_round("vae", {0: 8, 1: 8}) == {0: 4, 1: 8}
+    settled = {0: _reached(0, 4), 1: SimpleNamespace(reached=ALWAYS, is_out=True)}
+    assert _round_of(settled, {0: 8, 1: 8}) == {0: 4, 1: 8}
+
+
+def test_a_promoted_trial_for_which_there_is_no_time_holds_up_no_other():
+    settled = {number: _reached(number, at) for number, at in {3: 4, 1: 2, 2: 2}.items()}
+    targets = {3: 16, 1: 4, 2: 4}
+    assert _round_of(settled, targets, fits=True) == {3: 16, 1: 2, 2: 4}
+    assert _round_of(settled, targets, fits=False) == {3: 4, 1: 2, 2: 4}
+
+
+def _reached(number, at):
+    """A trial that came to an evaluation, the better the higher its number."""
+    frozen = SimpleNamespace(intermediate_values={at: 2.0 - 0.1 * number})
+    return SimpleNamespace(number=number, reached=at, is_out=False, frozen=frozen)
+
+
+def _round_of(settled, targets, fits=True):
+    """The next round of these trials, of which a person promoted the third."""
+    search = SimpleNamespace(settled=lambda: settled, promoted={3: 2})
+    keeper = TimeKeeper(SimpleNamespace(searches={"vae": search}), None, None)
+    keeper._fits = lambda name, trial, until: fits
+    return keeper.next_round("vae", targets)
 
 
 class _Keeper(TimeKeeper):
@@ -361,6 +378,8 @@ def test_a_trial_is_not_continued_nor_retrained_where_final_runs_of_others_see_f
         # Both were, and changed places; a third one that came as far is lower than they.
         ({1: _ended(1, 1.2, further=1.1), 2: _ended(2, 1.3, further=1.0)}, 2),
         ({1: _ended(1, 1.2, further=1.1), 2: _ended(2, 1.3, further=1.0), 4: _ended(4, 1.4, further=0.9)}, 4),
+        # The second is complete by the longer time too, and alone: its bound there is of more images.
+        ({1: _ended(1, 1.2, 1.2), 2: _ended(2, 1.3, 1.0, further=1.0)}, 1),
     ],
 )
 def test_trials_that_were_complete_by_a_shorter_time_are_compared_with_what_the_longer_one_trained(settled, best):
