@@ -117,7 +117,7 @@ def pytest_collection_finish() -> None:
     gc.set_threshold(700, 10, 1_000_000)
 
 
-MOST_GROWTH = 2**29
+MOST_GROWTH = 2**28
 """Bytes by which a process may grow before it looks for models that nobody holds."""
 
 
