@@ -153,6 +153,13 @@ def _keras() -> Any:
     return keras
 
 
+@pytest.fixture(scope="module", autouse=True)
+def _keras_of_module(request: pytest.FixtureRequest) -> None:
+    """Have Keras so before the first fixture of a module trains: what is trained again has to come out the same."""
+    if any(item.path == request.path and "backend" in item.keywords for item in request.session.items):
+        request.getfixturevalue("_keras")
+
+
 @pytest.fixture(autouse=True)
 def _seeded_keras(request: pytest.FixtureRequest) -> None:
     """Start every backend test from the same names and seeds."""
