@@ -16,11 +16,10 @@ from bench.execution.session import MOST_EVALUATIONS_EXTENDED, Selection, StudyS
 from bench.search.queue import Attempt
 from bench.search.sampler import standing, value_at_rung
 from bench.search.study_record import StudyRecord
-from bench.study.budget import TimePlan, final_evaluations
+from bench.study.budget import TimePlan, final_evaluations, first_rung
 from bench.study.config import RunConfig, TrainingConfig
 from bench.study.definition import FINALS
 from bench.study.plan import COMPILATIONS
-from bench.study.rungs import HALVINGS, REDUCTION
 
 LONGEST_BEGINNING = 1.1
 """Trials take at most so many times the share of an arm's search until the first rung that was planned for them."""
@@ -247,7 +246,7 @@ class TimeKeeper:
         chosen = Selection(trial.number, trial.values)
         seconds, planned = self._interval_of(name, trial)
         times, seeds = self.plan.times[name], self.plan.seeds
-        fixed = COMPILATIONS * times.first + seeds * self._test_seconds(name, seconds / planned)
+        fixed = self._fixed_seconds(name, seconds / planned)
         evaluations = self._planned_evaluations(name, chosen)
         return final_evaluations(
             times.finals(seeds), fixed, seconds, [0] * seeds, evaluations, MOST_EVALUATIONS_EXTENDED
@@ -288,7 +287,7 @@ class TimeKeeper:
             return kept
         trial = Selection(best.number, best.values)
         seconds, planned = self._interval_of(name, best)
-        fixed = COMPILATIONS * times.first + seeds * self._test_seconds(name, seconds / planned)
+        fixed = self._fixed_seconds(name, seconds / planned)
         training = times.training
         if (ended := self._ended_early(name, best)) is not None:
             training = ended
@@ -330,8 +329,7 @@ class TimeKeeper:
             return decided
         seconds, planned = self._interval_seconds(name, trial)
         longer = self._measured_longer(arms)
-        fixed = COMPILATIONS * self.plan.times[name].first
-        fixed += seeds * (self._test_seconds(name, seconds / planned) + longer)
+        fixed = self._fixed_seconds(name, seconds / planned) + seeds * longer
         wanted = {arm: self._wanted_seconds(arm) + seeds * longer for arm in arms}
         left, needed = self._left, sum(wanted.values())
         left = max(left, min(needed, left + MOST_LATE * self.plan.seconds * may_be_late))
@@ -353,12 +351,15 @@ class TimeKeeper:
             return max(0.0, left)
         if self._ended_early(name, best) is not None:
             left = min(left, self._finals_seconds(name))
-        trial, seeds = Selection(best.number, best.values), self.plan.seeds
+        trial = Selection(best.number, best.values)
         seconds, planned = self._interval_of(name, best)
-        least = max(1, self._planned_evaluations(name, trial) // int(REDUCTION**HALVINGS))
-        fixed = COMPILATIONS * self.plan.times[name].first + seeds * self._test_seconds(name, seconds / planned)
+        least = first_rung(self._planned_evaluations(name, trial))
         missing = sum(max(0, least - each) for each in self._done(name, self._config(name, trial).hash))
-        return max(left, fixed + missing * seconds)
+        return max(left, self._fixed_seconds(name, seconds / planned) + missing * seconds)
+
+    def _fixed_seconds(self, name: str, ratio: float) -> float:
+        """What an arm's final runs take beside their training, where a run takes so many times as long as planned."""
+        return COMPILATIONS * self.plan.times[name].first + self.plan.seeds * self._test_seconds(name, ratio)
 
     def _measured_longer(self, arms: Sequence[str]) -> float:
         """By how many seconds measuring a final run took longer than was planned, in the arms before some; at least 0.

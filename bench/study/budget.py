@@ -294,4 +294,9 @@ def final_evaluations(share: float, fixed: float, seconds: float, done: Sequence
         most: evaluations of a run at most.
     """
     fitting = int((share - fixed + sum(done) * seconds) / (len(done) * seconds))
-    return min(most, max(fitting, planned // int(REDUCTION**HALVINGS), 1, *done))
+    return min(most, max(fitting, first_rung(planned), *done))
+
+
+def first_rung(planned: int) -> int:
+    """The evaluations of the first rung, of those of a trial that is trained to the end: final runs have as many."""
+    return max(1, planned // int(REDUCTION**HALVINGS))
