@@ -14,12 +14,13 @@ from bench.core.results import EvaluationRecord, RunState
 from bench.core.seeds import derive_seed
 from bench.execution.session import MOST_EVALUATIONS_EXTENDED, Selection, StudySession
 from bench.search.queue import Attempt
-from bench.search.sampler import standing, value_at_rung
+from bench.search.sampler import progress, standing
 from bench.search.study_record import StudyRecord
 from bench.study.budget import TimePlan, final_evaluations, first_rung
 from bench.study.config import RunConfig, TrainingConfig
 from bench.study.definition import FINALS
 from bench.study.plan import COMPILATIONS
+from bench.study.rungs import Progress, expected_gain
 
 LONGEST_BEGINNING = 1.1
 """Trials take at most so many times the share of an arm's search until the first rung that was planned for them."""
@@ -111,7 +112,7 @@ class TimeKeeper:
         """How many trials an arm's search has time for beside so many, with those of them that are continued.
 
         They are at most half as many. Of more, none would be continued in time, and it would have been in vain. Their
-        time is what final runs of the planned images leave.
+        time is what final runs of a trial's images leave.
         """
         ended = [each for each in self.study.searches[name].attempts() if each.counts]
         if not trials or self.best(name) is None or not ended:
@@ -170,7 +171,7 @@ class TimeKeeper:
         """Expected seconds of an arm's next attempt; 0 where none is left, or nothing is known of it.
 
         The first that comes to a rung counts with the second, without which it would decide nothing. Trials are
-        continued in the time that final runs of the planned images leave.
+        continued in the time that final runs of a trial's images leave.
 
         Args:
             name: the arm.
@@ -204,7 +205,8 @@ class TimeKeeper:
         """The trial that is retrained: the best that is not too slow, or one whose final runs have begun.
 
         Trials are compared at the furthest evaluation that two of them have reached: one that came further alone counts
-        by what it was there. Where all have ended there, they are by the bound at their end.
+        by what it was there. Where all have ended there, they are by the bound at their end. From there, each counts
+        with what it is expected to gain until the end of its final runs, in whose time a faster one sees more images.
         """
         trials, decided = self._trials(name), self.study.record.timed_evaluations
         for each in trials.values() if decided else ():
@@ -219,20 +221,39 @@ class TimeKeeper:
         reached = sorted((min(each.reached, most) for each in left), reverse=True)
         level = reached[:2][-1]
         there = [each for each in left if each.reached >= level]
-        if all(each.objective is not None and min(each.reached, most) == level for each in there):
-            return min(there, key=lambda each: (each.objective, each.number))
-        return min(there, key=lambda each: (value_at_rung(each, level), each.number))
+        by_bound = all(each.objective is not None and min(each.reached, most) == level for each in there)
+
+        def expected(trial: Attempt) -> tuple[float, int]:
+            at_level = trial.objective if by_bound else progress(trial).best_until(level)
+            return (at_level or 0.0) - self._gain(name, trial, curves, level), trial.number
+
+        curves = [progress(each) for each in there]
+        return min(there, key=expected)
+
+    def _gain(self, name: str, trial: Attempt, curves: Sequence[Progress], level: int) -> float:
+        """What a trial is expected to gain from an evaluation to the end of its final runs; 0 if its patience ended it.
+
+        Args:
+            name: the arm.
+            trial: the trial.
+            curves: those of the trials with which it is compared.
+            level: the evaluation.
+        """
+        if self._ended_early(name, trial) is not None:
+            return 0.0
+        return expected_gain(curves, level, self._evaluations_of_finals(name, trial))
 
     def too_slow(self, name: str) -> set[int]:
         """Trials of an arm that are not continued: in the time of its final runs they would see few images.
 
-        Few are fewer than half of what the fastest trial would, and of what was planned: what a slow configuration
-        reaches by as many images as others says little of what it reaches by half of them.
+        Few are fewer than half of what the fastest trial would, and of what was planned for final runs: what a slow
+        configuration reaches by as many images as others says little of what it reaches by half of them.
         """
         trials = self._trials(name)
         reached = {number: self._evaluations_of_finals(name, each) for number, each in trials.items()}
+        longer = self.plan.times[name].longer
         planned = [self._planned_evaluations(name, Selection(each.number, each.values)) for each in trials.values()]
-        most = min([max(reached.values(), default=0), *planned])
+        most = min([max(reached.values(), default=0), *(int(longer * each) for each in planned)])
         return {number for number, evaluations in reached.items() if evaluations < LEAST_SHARE * most}
 
     def _trials(self, name: str) -> dict[int, Attempt]:
@@ -271,7 +292,7 @@ class TimeKeeper:
         settings = self.study.bound.settings
         return f"{settings.seeds} seeds of {settings.trials} trials in {self.plan.seconds:g} s"
 
-    def _finals_seconds(self, name: str, of_planned_images: bool = False) -> float:
+    def _finals_seconds(self, name: str, as_a_trial: bool = False) -> float:
         """Seconds to keep for an arm's final runs: what was planned for them, by whose end they see what they can.
 
         They are fewer where the best trial ended by its patience, as final runs will, and where final runs of a shorter
@@ -279,7 +300,7 @@ class TimeKeeper:
 
         Args:
             name: the arm.
-            of_planned_images: as many at least as final runs of the best trial take to see the planned images.
+            as_a_trial: as many at least as final runs of the best trial take to see the images of a trial.
         """
         times, seeds = self.plan.times[name], self.plan.seeds
         kept, best = times.finals(seeds), self.best(name)
@@ -288,11 +309,11 @@ class TimeKeeper:
         trial = Selection(best.number, best.values)
         seconds, planned = self._interval_of(name, best)
         fixed = self._fixed_seconds(name, seconds / planned)
-        training = times.training
+        training = times.final_training
         if (ended := self._ended_early(name, best)) is not None:
             training = ended
             kept = min(kept, fixed + seeds * training)
-        elif of_planned_images:
+        elif as_a_trial:
             training = max(training, self._planned_evaluations(name, trial) * seconds)
             kept = max(kept, fixed + seeds * training)
         # What they were measured for a shorter time does not count: they are measured again.
@@ -300,8 +321,8 @@ class TimeKeeper:
         return max(0.0, kept - done)
 
     def _missing_seconds(self, name: str) -> float:
-        """By how much final runs of the planned images take longer than was planned, as the best trial is slower."""
-        return self._finals_seconds(name, of_planned_images=True) - self._finals_seconds(name)
+        """By how much final runs of a trial's images take longer than was planned, as the best trial is slower."""
+        return self._finals_seconds(name, as_a_trial=True) - self._finals_seconds(name)
 
     def _ended_early(self, name: str, best: Attempt) -> float | None:
         """The seconds that a trial had trained for when its patience ended it; None where it did not."""

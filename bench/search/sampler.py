@@ -127,7 +127,7 @@ class Search(Queue):
             and (settled[each.number] is each or promoted.get(each.number) == at)
         ]
         begun = {each.number for each in attempts if each.state == RunState.RUNNING} - set(settled)
-        done = {number: _progress(each, number in left_out) for number, each in settled.items()}
+        done = {number: progress(each, number in left_out) for number, each in settled.items()}
         levels, under_way = rungs(self.evaluations, stopped), None if is_eager else len(begun)
         return targets(done, levels, trials, under_way, promoted)
 
@@ -213,19 +213,15 @@ class Search(Queue):
         return build_sampler(self.sampler, derive_seed(self.seed, self.name, number))
 
 
-def _progress(attempt: Attempt, is_left_out: bool = False) -> Progress:
+def progress(attempt: Attempt, is_left_out: bool = False) -> Progress:
+    """How far a trial was trained, and what it reached."""
     return Progress(attempt.reached, attempt.is_out or is_left_out, attempt.frozen.intermediate_values)
 
 
 def standing(attempt: Attempt) -> tuple[int, float, int]:
     """Orders trials: those that came further first, and of those the better ones."""
-    progress = _progress(attempt)
-    return -progress.reached, progress.best_until(progress.reached), attempt.number
-
-
-def value_at_rung(attempt: Attempt, evaluation: int) -> float:
-    """What a trial would have reached in a training that ended at an evaluation; infinite if it did not come there."""
-    return _progress(attempt).best_until(evaluation)
+    curve = progress(attempt)
+    return -curve.reached, curve.best_until(curve.reached), attempt.number
 
 
 def build_sampler(sampler: AnySampler, seed: int) -> optuna.samplers.BaseSampler:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 from bench.core.errors import SettingsError
 from bench.study.config import RunConfig
@@ -26,6 +27,11 @@ END_SECONDS = 25.0
 """What it takes after its last run: reference codes, the report."""
 REFERENCE_SHARE = 0.1
 """Share of a study's time that its reference model takes at most."""
+SEARCH_SHARE = 1 / 3
+"""Share of an arm's time that its search has, where its trials can be as short: what final runs gain by twice the
+images is more than what a search gains by them (reports/benchmarks/timed_search.md)."""
+SPARE = 0.05
+"""Share of the time of final runs by which a search may take longer than planned, without a rung less."""
 MOST_FIXED = 0.5
 """Share of an arm's search that compiling and measuring its trials may take where fewer of them would take less."""
 MOST_IMAGES = 10**12
@@ -43,7 +49,8 @@ class TimePlan:
         seeds: final runs of an arm.
         trials: trials by arm that the time is planned for: fewer than were asked for where all do not fit.
         asked: trials that were asked for.
-        images: training images of a run by arm, and of the reference model.
+        images: training images of a trial that is trained to the end by arm, and of the reference model.
+        final_images: planned training images of a final run by arm.
         times: planned seconds by arm.
         reference: planned seconds of the reference model.
     """
@@ -54,6 +61,7 @@ class TimePlan:
     trials: Mapping[str, int]
     asked: int
     images: Mapping[str, int]
+    final_images: Mapping[str, int]
     times: Mapping[str, Times]
     reference: float
 
@@ -67,13 +75,17 @@ class TimePlan:
         arms = [
             f"{name}: {format_duration(times.search)} of search{self._fewer(name)}, "
             f"{format_duration(times.finals(self.seeds))} of final runs, "
-            f"{format_duration(self.seeds * times.measuring)} of it to measure; {self.images[name]:,} images a run"
+            f"{format_duration(self.seeds * times.measuring)} of it to measure; {self._images(name)}"
             for name, times in self.times.items()
         ]
         others = [f"{format_duration(self.start)} to begin", *arms]
         if self.reference:
             others.append(f"{format_duration(self.reference)} for the reference model")
         return [*others, f"{format_duration(END_SECONDS)} for the report"]
+
+    def _images(self, arm: str) -> str:
+        trial, final = self.images[arm], self.final_images[arm]
+        return f"{final:,} images a run" if trial == final else f"{trial:,} images a trial, {final:,} a final run"
 
     def _fewer(self, arm: str) -> str:
         fewer = self.trials.get(arm, self.asked)
@@ -138,9 +150,10 @@ def unknown_cost(name: str, value: float, arm: str = "") -> str:
 def plan_time(bound: BoundStudy, speeds: Mapping[str, Speed] | None = None) -> TimePlan:
     """Divide a study's time: each arm has an equal share, for its search and its final runs.
 
-    The training images of an arm's runs are the most whose search and final runs fit into its share, at its speed.
-    Where the shortest runs of all trials would take most of the search's time, as much is compiled or measured, the
-    search is planned for fewer: a few trials that are trained say more than many that are not.
+    The training images of an arm's trials are the most by which its search keeps to ``SEARCH_SHARE`` of that, at its
+    speed, and final runs of as many images fit into the rest. Final runs see what the rest allows. Where the shortest
+    runs of all trials would take most of the search's time, as much is compiled or measured, the search is planned for
+    fewer: a few trials that are trained say more than many that are not.
 
     Args:
         bound: the study, whose settings have a time.
@@ -158,31 +171,55 @@ def plan_time(bound: BoundStudy, speeds: Mapping[str, Speed] | None = None) -> T
     usable = total - start - END_SECONDS
     reference, of_reference = _plan_reference(bound, REFERENCE_SHARE * usable, speeds.get(NAME))
     share = (usable - (0.0 if reference is None else reference.final_seconds)) / len(bound.study.arms)
-    images, found, trials = {} if of_reference is None else {NAME: of_reference}, {}, {}
-    for arm in bound.study.arms:
-        images[arm.name], found[arm.name], trials[arm.name] = _plan_arm(bound, arm, share, speeds.get(arm.name))
-    seconds = 0.0 if reference is None else reference.final_seconds
-    return TimePlan(total, start, bound.settings.seeds, trials, bound.settings.trials, images, found, seconds)
+    images = {} if of_reference is None else {NAME: of_reference}
+    plans = {arm.name: _plan_arm(bound, arm, share, speeds.get(arm.name)) for arm in bound.study.arms}
+    return TimePlan(
+        seconds=total,
+        start=start,
+        seeds=bound.settings.seeds,
+        trials={name: each.trials for name, each in plans.items()},
+        asked=bound.settings.trials,
+        images=images | {name: each.images for name, each in plans.items()},
+        final_images={name: each.final_images for name, each in plans.items()},
+        times={name: each.times for name, each in plans.items()},
+        reference=0.0 if reference is None else reference.final_seconds,
+    )
 
 
-def _plan_arm(bound: BoundStudy, arm: Arm, share: float, measured: Speed | None) -> tuple[int, Times, int]:
-    """Training images of a run, expected times and number of trials of an arm that has a share of the time."""
+class _TimedArm(NamedTuple):
+    """Images of a trial and of a final run, expected times and number of trials of an arm."""
+
+    images: int
+    final_images: int
+    times: Times
+    trials: int
+
+
+def _plan_arm(bound: BoundStudy, arm: Arm, share: float, measured: Speed | None) -> _TimedArm:
+    """How an arm spends its share of the time."""
     config, speed = bound.configure(arm, middle_values(arm.sweep)), _speed(bound, arm, measured)
     least, trials = LEAST_EVALUATIONS * config.training.batch_size, bound.settings.trials
 
     def times_of(trials: int) -> Callable[[int], Times]:
         return _times(_of_trials(bound, trials), arm, config, speed)
 
-    of_search = MOST_FIXED * (share - times_of(trials)(least).finals(bound.settings.seeds))
+    finals = times_of(trials)(least).finals(bound.settings.seeds)
+    searching = min(SEARCH_SHARE * share, share - finals)
     if arm.sweep:
-        trials = max(1, largest(lambda number: times_of(number)(least).search <= of_search, 1, trials))
+        trials = max(1, largest(lambda number: times_of(number)(least).search <= MOST_FIXED * searching, 1, trials))
     times = times_of(trials)
-    images = largest(lambda images: _whole(times(images), bound) <= share, least)
+    # A single trial may take longer.
+    searching = max(searching, times(least).search)
+    images = largest(lambda n: times(n).search <= searching and _whole(times(n), bound) <= share, least)
     if not images:
         raise _too_short(bound, arm, share, times(least))
     # Of whole intervals, as runs see them.
     whole = bound.settings.training(arm.training, bound.info.sizes["train"], _interval(bound, arm), images).images
-    return whole or images, times(images), trials
+    images = whole or images
+    of_trial = times(images)
+    left = (share - of_trial.search - of_trial.finals(0)) / bound.settings.seeds - of_trial.measuring
+    longer = max(1.0, (1 - SPARE) * left / of_trial.training) if arm.sweep else 1.0
+    return _TimedArm(images, int(longer * images), replace(of_trial, longer=longer), trials)
 
 
 def _speed(bound: BoundStudy, arm: Arm, measured: Speed | None) -> Speed:

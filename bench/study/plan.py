@@ -74,10 +74,11 @@ class Times:
         search: its whole search.
         beginning: its trials until the first rung, with what is compiled.
         first: compiling a shape.
-        training: a run, with its evaluations.
+        training: a trial that is trained to the end, with its evaluations.
         selection: the bound that is compared at the end of a trial.
         test: the likelihoods by which a final run is measured.
         others: what else it is measured by.
+        longer: how many times as long as such a trial a final run is trained.
     """
 
     search: float
@@ -87,6 +88,12 @@ class Times:
     selection: float
     test: float
     others: float = FINAL_SECONDS
+    longer: float = 1.0
+
+    @property
+    def final_training(self) -> float:
+        """Training of a final run, with its evaluations."""
+        return self.longer * self.training
 
     @property
     def measuring(self) -> float:
@@ -95,7 +102,7 @@ class Times:
 
     def finals(self, runs: int) -> float:
         """So many final runs, which share what is compiled: programs for training, and as many to measure."""
-        return COMPILATIONS * self.first + runs * (self.training + self.measuring)
+        return COMPILATIONS * self.first + runs * (self.final_training + self.measuring)
 
 
 def plan(bound: BoundStudy, speeds: Mapping[str, Speed] | None = None) -> list[ArmPlan]:

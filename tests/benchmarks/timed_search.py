@@ -1,17 +1,20 @@
 """What a study under ``--time`` finds beside the search that the project had before, in the same time.
 
-    python -m tests.benchmarks.timed_search --data FILE [--time 1800] [--seeds 1 2 3] [--cores 0 1] --output FOLDER
+    python -m tests.benchmarks.timed_search --data FILE [--time 1800] [--seeds 1 2 3] [--searches halving median long]
+        [--cores 0 1] --output FOLDER
 
 ``halving`` is ``--time``: arms share the time evenly, trials stop at rungs, and the best are continued. ``median`` is
-the search of before: all runs of both arms see the same number of images, :class:`BelowMedianPruner` ends trials for
-good, and a timeout ends the search. Its final runs have the training time that those of ``halving`` had, which gives
-the images of every run, and its search has the rest. It may take longer than planned, as the selected model may be
-slower: the page shows the seconds of both.
+the search of before: all runs of both arms, trials and final runs, see the same number of images, and
+:class:`BelowMedianPruner` ends trials for good. It has as many trials an arm, and the images by which it takes the
+time; a timeout ends its search so that final runs do. ``long`` is the same search, with the images by which its final
+runs have the training time that those of ``halving`` had: the share of final runs is then that of the new search, and
+the old one has as many trials as fit into the rest. Both are planned by what runs of ``halving`` took, and may take
+longer, as the selected model may be slower: the page shows the seconds of all.
 
 A search that is complete in FOLDER with these settings is not run again. Several of these commands may share FOLDER,
-each with other seeds and with ``--at-once`` as many as they are: so many studies then share the cores, of either
-search. Run them from a checkout that nobody edits meanwhile. Writes reports/benchmarks/timed_search.csv and .md from
-all that is complete in FOLDER.
+each with other seeds or searches and with ``--at-once`` as many as they are: so many studies then share the cores, of
+any search. Run them from a checkout that nobody edits meanwhile. Writes reports/benchmarks/timed_search.csv and .md
+from all that is complete in FOLDER.
 """
 
 from __future__ import annotations
@@ -37,12 +40,15 @@ from bench.core.results import RunState
 from bench.runtime.provenance import code_version, processor
 
 TARGET = Path(__file__).resolve().parents[2] / "reports" / "benchmarks" / "timed_search.csv"
-SEARCHES = ("halving", "median")
+SEARCHES = ("halving", "median", "long")
 MEASURED = {"seeds": 2, "importance_samples": 4, "evaluation_images": 2000, "reference_model": False}
 TRIALS = 8
 MOST_TRIALS = 1000
 AROUND_SECONDS = 45.0
 """What a study takes before its first trial and after its last run."""
+NOT_PRUNED = 0.85
+"""Share of the training of all trials that the search of before is expected to do: of eight, three are trained to the
+end and half of the others to the half."""
 RECORD = "search.json"
 FEWEST_OTHERS = 3
 EVALUATIONS = 10
@@ -105,7 +111,8 @@ def run(wanted: Search, output: Path) -> None:
     if wanted.search == "halving":
         settings: dict[str, Any] = {"time": wanted.time, "trials": TRIALS}
     else:
-        settings = _before(output / str(wanted.seed) / "halving", wanted.time)
+        planned = _as_many_trials if wanted.search == "median" else _as_long_final_runs
+        settings = planned(output / str(wanted.seed) / "halving", wanted.time)
     settings |= {**MEASURED, "seed": wanted.seed, "output": str(folder)}
     code, began = code_version("tensorflow")["code"], time.monotonic()
     command = [sys.executable, "-m", "tests.benchmarks.timed_search", "--study", wanted.data, json.dumps(settings)]
@@ -136,13 +143,34 @@ def _read(folder: Path) -> tuple[dict[str, Any], pd.DataFrame]:
     (report,) = (folder / "reports").glob("vae_vs_glow-*")
     measurements = pd.read_csv(report / "measurements.csv")
     costs = measurements[measurements["split"] == "cost"].pivot_table(index="run_id", columns="metric", values="value")
-    images = pd.read_csv(report / "histories.csv").groupby("run_id")["images"].max().rename("images_seen")
-    runs = pd.read_csv(report / "runs.csv").set_index("run_id").join([costs, images])
+    histories = pd.read_csv(report / "histories.csv").groupby("run_id")[["images", "seconds"]]
+    # From the first evaluation on, before which programs are compiled.
+    most = histories.max()
+    passed = most - histories.min()
+    seconds = (passed["seconds"] / passed["images"]).rename("an_image")
+    runs = pd.read_csv(report / "runs.csv").set_index("run_id")
+    runs = runs.join([costs, most["images"].rename("images_seen"), seconds])
     return json.loads((report / "answer.json").read_text()), runs
 
 
-def _before(halving: Path, seconds: float) -> dict[str, Any]:
-    """The settings of the search of before, by what the one with halving did in as many seconds."""
+def _as_many_trials(halving: Path, seconds: float) -> dict[str, Any]:
+    """The settings of the search of before with as many trials, by what runs of the one with halving took."""
+    _, runs = _read(halving)
+    fixed, by_image, final_fixed, final_by_image = 0.0, 0.0, 0.0, 0.0
+    for _, own in runs.groupby("arm"):
+        trials = own[(own["role"] == "search") & (own["attempt"] == 1)]
+        finals = own[(own["role"] == "final") & (own["state"] == "complete")]
+        fixed += TRIALS * (trials["seconds"] - trials["an_image"] * trials["images_seen"]).mean()
+        by_image += TRIALS * NOT_PRUNED * trials["an_image"].mean()
+        final_fixed += (finals["seconds"] - finals["an_image"] * finals["images_seen"]).sum()
+        final_by_image += finals["an_image"].sum()
+    images = (seconds - AROUND_SECONDS - fixed - final_fixed) / (by_image + final_by_image)
+    timeout = seconds - AROUND_SECONDS - final_fixed - final_by_image * images
+    return {"images": int(images), "trials": TRIALS, "timeout": round(timeout)}
+
+
+def _as_long_final_runs(halving: Path, seconds: float) -> dict[str, Any]:
+    """The settings of the search of before whose final runs train as long as those of the one with halving."""
     _, runs = _read(halving)
     finals = runs[(runs["role"] == "final") & (runs["state"] == "complete")]
     images = finals["training_seconds"].sum() / (finals["training_seconds"] / finals["images_seen"]).sum()
@@ -174,7 +202,7 @@ def rows(output: Path) -> Iterator[dict[str, object]]:
 
 
 def page(table: pd.DataFrame) -> str:
-    """The page that shows both searches side by side."""
+    """The page that shows the searches side by side."""
     known = table.dropna(subset=["bits_per_dim"])
     best = known.loc[known.groupby(["seed", "search"])["bits_per_dim"].idxmin()].sort_values(["seed", "search"])
     lines = ["| seed | search | best arm | bits/dim | trials, to the end | images of a final run | seconds |"]
@@ -184,17 +212,7 @@ def page(table: pd.DataFrame) -> str:
         f"{row.trials}, {row.to_the_end} | {row.final_images:,} | {row.seconds:,.0f} |"
         for row in best.itertuples()
     ]
-    pairs = best.pivot(index="seed", columns="search", values=["bits_per_dim", "seconds"])
-    pairs = pairs.dropna() if set(SEARCHES) <= set(best["search"]) else pairs.iloc[:0]
-    said = "No seed has both yet."
-    if len(pairs):
-        difference = pairs["bits_per_dim"]["halving"] - pairs["bits_per_dim"]["median"]
-        spread = f" ± {difference.sem():.4f}" if len(pairs) > 1 else ""
-        took = " and ".join(f"{pairs['seconds'][name].mean():,.0f} s by {name}" for name in SEARCHES)
-        said = (
-            f"halving less median, by seed: {', '.join(f'{value:+.4f}' for value in difference)} bits/dim; mean "
-            f"{difference.mean():+.4f}{spread}. They took {took}."
-        )
+    said = " ".join(_compared(best, other) for other in SEARCHES[1:] if other in set(best["search"]))
     commits, data, cores = (
         " or ".join(sorted({str(value)[:12] for value in table[name]})) for name in ("commit", "data", "cores")
     )
@@ -212,10 +230,27 @@ standard error over final runs.
 {said}
 
 `halving` is `--time`: arms share the time evenly, trials stop at rungs, and the best are continued. `median` is the
-search that studies had before: all runs of both arms see the same number of images, a trial that is worse than the
-median of all that came as far ends for good, from half of its training on, and a timeout ends the search. Its final
-runs have the training time that those of `halving` had.
+search that studies had before: all runs of both arms, trials and final runs, see the same number of images, and a trial
+that is worse than the median of all that came as far ends for good, from half of its training on. It has as many trials
+an arm, and the images by which it takes the time. `long` is the same search with the images by which its final runs
+have the training time that those of `halving` had, and with as many trials as fit into the rest. Both were planned by
+what the runs of `halving` took, which a user would have to find out.
 """
+
+
+def _compared(best: pd.DataFrame, other: str) -> str:
+    """A sentence on ``halving`` beside another search."""
+    pairs = best.pivot(index="seed", columns="search", values=["bits_per_dim", "seconds"])
+    pairs = pairs.loc[:, (slice(None), ["halving", other])].dropna()
+    if pairs.empty:
+        return f"No seed has halving and {other} yet."
+    difference = pairs["bits_per_dim"]["halving"] - pairs["bits_per_dim"][other]
+    spread = f" ± {difference.sem():.4f}" if len(pairs) > 1 else ""
+    took = " and ".join(f"{pairs['seconds'][name].mean():,.0f} s by {name}" for name in ("halving", other))
+    return (
+        f"halving less {other}, by seed: {', '.join(f'{value:+.4f}' for value in difference)} bits/dim; mean "
+        f"{difference.mean():+.4f}{spread}. They took {took}."
+    )
 
 
 def main() -> None:
@@ -226,6 +261,7 @@ def main() -> None:
     parser.add_argument("--output", type=Path)
     parser.add_argument("--time", type=float, default=1800.0)
     parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
+    parser.add_argument("--searches", choices=SEARCHES, nargs="+", default=SEARCHES)
     parser.add_argument("--cores", type=int, nargs="+", default=[0])
     parser.add_argument("--at-once", type=int, default=1)
     options = parser.parse_args()
@@ -236,7 +272,7 @@ def main() -> None:
     cores = " ".join(map(str, sorted(set(options.cores))))
     try:
         for seed in options.seeds:
-            for search in SEARCHES:
+            for search in options.searches:
                 run(Search(search, seed, options.data, cores, options.at_once, options.time), options.output)
     finally:
         if found := list(rows(options.output)):

