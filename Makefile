@@ -67,6 +67,7 @@ benchmark-report: $(INSTALLED) ## Measure the report of 1,000, 3,000 and 10,000 
 
 benchmark-forecasts: $(INSTALLED) ## Measure how often the intervals of learning-curve forecasts hold the truth
 	$(BIN)/python -m tests.benchmarks.forecast_coverage
+	$(BIN)/python -m tests.benchmarks.expected_gain
 
 benchmark-scaling: $(INSTALLED) ## Measure studies of 1 to 16 worker processes, and what bounds those of 1,000
 	$(BIN)/python -m tests.benchmarks.scaling
