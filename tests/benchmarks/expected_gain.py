@@ -1,5 +1,6 @@
-"""How well the gain of further training is known that decides among trials of unequal speed: ``make benchmark-forecasts``.
+"""How well the gain of further training is known by which trials of unequal speed are compared.
 
+``make benchmark-forecasts``.
 In a given time a study retrains the trial that is the best by :func:`bench.study.rungs.expected_gain`. Logged curves
 are cut, and their gain by two and four times the training is compared with that. Writes ``expected_gain.csv`` and
 ``.md``.
