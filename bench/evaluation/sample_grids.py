@@ -89,10 +89,10 @@ def _data(sampler: Sampler, images: Images, split: str) -> Picture:
 
 
 def _temperatures(sampler: Sampler, seed: int) -> Picture:
-    rows = [_drawn(sampler, COLUMNS, temperature, seed) for temperature in TEMPERATURES]
+    drawn = sampler.draw_at(TEMPERATURES, COLUMNS, derive_seed(seed, "grid"))
     named = ", ".join(f"{temperature:g}" for temperature in TEMPERATURES)
     caption = f"Samples from the same noise at temperatures {named}, one row each"
-    return _picture("temperatures", caption, np.concatenate(rows), sampler)
+    return _picture("temperatures", caption, drawn, sampler)
 
 
 def _neighbours(sampler: Sampler, train: Images, seed: int) -> Picture:

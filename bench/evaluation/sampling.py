@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 
 import numpy as np
+import numpy.typing as npt
 
 from bench.data.dataset import Images
 from bench.runtime.compiled import CompiledMethod, Use
@@ -35,14 +37,30 @@ class Sampler:
     def draw(self, n: int, temperature: float, seed: int) -> Images:
         """``n`` images at a temperature, integers (n, h, w, c), the same for the same seed; -1 where not finite."""
         generator = np.random.default_rng(seed)
-        drawn = []
+        temperatures, drawn = np.full(self.batch_size, temperature, dtype=np.float32), []
         for _ in range(-(-n // self.batch_size)):
             noise = generator.standard_normal((self.batch_size, self.model.prior_noise_size), dtype=np.float32)
-            began = time.perf_counter()
-            drawn.append(self._program.run(noise, np.full(self.batch_size, temperature, dtype=np.float32)))
-            if self._first_seconds is None:
-                self._first_seconds = time.perf_counter() - began
+            drawn.append(self._run(noise, temperatures))
         return np.concatenate(drawn)[:n]
+
+    def draw_at(self, temperatures: Sequence[float], n: int, seed: int) -> Images:
+        """``n`` images at each temperature from the same noise: (temperatures·n, h, w, c), each as by :meth:`draw`."""
+        generator = np.random.default_rng(seed)
+        noise = np.tile(
+            generator.standard_normal((n, self.model.prior_noise_size), dtype=np.float32), (len(temperatures), 1)
+        )
+        at = np.repeat(np.asarray(temperatures, dtype=np.float32), n)
+        # Whole batches, the last one filled up with the first rows again.
+        rows = np.arange(-(-len(at) // self.batch_size) * self.batch_size) % len(at)
+        batches = rows.reshape(-1, self.batch_size)
+        return np.concatenate([self._run(noise[batch], at[batch]) for batch in batches])[: len(at)]
+
+    def _run(self, noise: npt.NDArray[np.float32], temperatures: npt.NDArray[np.float32]) -> Images:
+        began = time.perf_counter()
+        images = self._program.run(noise, temperatures)
+        if self._first_seconds is None:
+            self._first_seconds = time.perf_counter() - began
+        return images
 
     def take_first_seconds(self) -> float:
         """Seconds of the first batch since the last call of this, or since the start; 0 where none was drawn.

@@ -28,7 +28,15 @@ from bench.search.storage import open_storage
 from bench.search.study_record import StudyRecord, find_study, list_studies
 from bench.study import search_space as space
 from bench.study.config import RunConfig
-from bench.study.definition import BUDGETS, ENGINE, FINALS, BoundStudy, Earlier, StudySettings
+from bench.study.definition import (
+    BUDGETS,
+    ENGINE,
+    FINALS,
+    MOST_EVALUATIONS_EXTENDED,
+    BoundStudy,
+    Earlier,
+    StudySettings,
+)
 from bench.study.rungs import REDUCTION
 from bench.study.serialization import check_code, earlier_budgets, from_json, to_json
 from bench.tracking.opening import join_study, open_study
@@ -42,8 +50,6 @@ log = logging.getLogger(__name__)
 
 _CHECKPOINT = re.compile(r"(?P<unfinished>\.?)(?P<kind>.+)-(?P<task>\d+)\.npz")
 """A checkpoint's file, or a half-written one."""
-MOST_EVALUATIONS_EXTENDED = 4000
-"""A budget that extends a study may have at most so many evaluations."""
 CHECKPOINTS_KEPT = 16
 """Trials of an arm whose checkpoints outlast a study that is complete: a larger budget continues the best of them."""
 OUTSIDE_DIGEST = "outside_digest"
@@ -273,7 +279,7 @@ def _extended(bound: BoundStudy, begun: Mapping[str, Earlier], record: StudyReco
         training = extended.base(arm).training
         if arm.name in begun and training.evaluations > MOST_EVALUATIONS_EXTENDED:
             raise SettingsError(
-                f"{arm.name}: {training.images:,} images a run are {training.evaluations:,} evaluations of the "
+                f"{arm.name}: {training.images:,} images a trial are {training.evaluations:,} evaluations of the "
                 f"{begun[arm.name].interval:,} images that {bound.study_id} was begun with, and at most "
                 f"{MOST_EVALUATIONS_EXTENDED:,} are made: give a smaller budget, or another --output"
             )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 
@@ -12,15 +12,15 @@ import numpy as np
 
 from bench.core.results import EvaluationRecord, RunState
 from bench.core.seeds import derive_seed
-from bench.execution.session import MOST_EVALUATIONS_EXTENDED, Selection, StudySession
+from bench.execution.session import Selection, StudySession
 from bench.search.queue import Attempt
 from bench.search.sampler import progress, standing
 from bench.search.study_record import StudyRecord
 from bench.study.budget import TimePlan, final_evaluations, first_rung
 from bench.study.config import RunConfig, TrainingConfig
-from bench.study.definition import FINALS
+from bench.study.definition import FINALS, MOST_EVALUATIONS_EXTENDED
 from bench.study.plan import COMPILATIONS
-from bench.study.rungs import Progress, expected_gain
+from bench.study.rungs import expected_gain
 
 LONGEST_BEGINNING = 1.1
 """Trials take at most so many times the share of an arm's search until the first rung that was planned for them."""
@@ -84,6 +84,8 @@ class TimeKeeper:
     clock: StudyClock
     _intervals: dict[str, tuple[float, float]] = field(default_factory=dict, init=False)
     """Of an attempt by its key, the seconds from one evaluation to the next, and those that were planned."""
+    _ended: dict[str, float] = field(default_factory=dict, init=False)
+    """Of a trial that its patience ended, by the key of its last attempt, the seconds that it had trained for."""
     _configs: dict[tuple[str, int | None], RunConfig] = field(default_factory=dict, init=False)
     """By arm and number of the trial."""
 
@@ -223,25 +225,16 @@ class TimeKeeper:
         there = [each for each in left if each.reached >= level]
         by_bound = all(each.objective is not None and min(each.reached, most) == level for each in there)
 
+        gain = expected_gain([progress(each) for each in there if not _has_ended_early(each)], level)
+        until = self._evaluations_of_finals(name, there)
+
         def expected(trial: Attempt) -> tuple[float, int]:
             at_level = trial.objective if by_bound else progress(trial).best_until(level)
-            return (at_level or 0.0) - self._gain(name, trial, curves, level), trial.number
+            # One that its patience ended gains nothing more.
+            end = min(level, until[trial.number]) if _has_ended_early(trial) else until[trial.number]
+            return (at_level or 0.0) - gain(end), trial.number
 
-        curves = [progress(each) for each in there]
         return min(there, key=expected)
-
-    def _gain(self, name: str, trial: Attempt, curves: Sequence[Progress], level: int) -> float:
-        """What a trial is expected to gain from an evaluation to the end of its final runs; 0 if its patience ended it.
-
-        Args:
-            name: the arm.
-            trial: the trial.
-            curves: those of the trials with which it is compared.
-            level: the evaluation.
-        """
-        if self._ended_early(name, trial) is not None:
-            return 0.0
-        return expected_gain(curves, level, self._evaluations_of_finals(name, trial))
 
     def too_slow(self, name: str) -> set[int]:
         """Trials of an arm that are not continued: in the time of its final runs they would see few images.
@@ -250,7 +243,7 @@ class TimeKeeper:
         configuration reaches by as many images as others says little of what it reaches by half of them.
         """
         trials = self._trials(name)
-        reached = {number: self._evaluations_of_finals(name, each) for number, each in trials.items()}
+        reached = self._evaluations_of_finals(name, trials.values())
         longer = self.plan.times[name].longer
         planned = [self._planned_evaluations(name, Selection(each.number, each.values)) for each in trials.values()]
         most = min([max(reached.values(), default=0), *(int(longer * each) for each in planned)])
@@ -262,16 +255,18 @@ class TimeKeeper:
         settled = {number: each for number, each in search.settled().items() if not each.is_out}
         return {each.number: each for each in search.complete()} | settled
 
-    def _evaluations_of_finals(self, name: str, trial: Attempt) -> int:
-        """The evaluations of each final run of a trial that fit into the time that was planned for them."""
-        chosen = Selection(trial.number, trial.values)
-        seconds, planned = self._interval_of(name, trial)
-        times, seeds = self.plan.times[name], self.plan.seeds
-        fixed = self._fixed_seconds(name, seconds / planned)
-        evaluations = self._planned_evaluations(name, chosen)
-        return final_evaluations(
-            times.finals(seeds), fixed, seconds, [0] * seeds, evaluations, MOST_EVALUATIONS_EXTENDED
-        )
+    def _evaluations_of_finals(self, name: str, trials: Iterable[Attempt]) -> dict[int, int]:
+        """The evaluations of each final run of trials, by number, that fit into the time planned and left for them."""
+        finals, left, found = self.study.record.finals.complete(), max(0.0, self._share_left(name)), {}
+        for each in trials:
+            chosen = Selection(each.number, each.values)
+            seconds, planned = self._interval_of(name, each)
+            done = self._done(name, self._config(name, chosen).hash, finals)
+            share = min(self.plan.times[name].finals(self.plan.seeds) - sum(done) * seconds, left)
+            fixed = self._fixed_seconds(name, seconds / planned)
+            evaluations = self._planned_evaluations(name, chosen)
+            found[each.number] = final_evaluations(share, fixed, seconds, done, evaluations, MOST_EVALUATIONS_EXTENDED)
+        return found
 
     def _interval_of(self, name: str, trial: Attempt) -> tuple[float, float]:
         """Those of :meth:`_interval_seconds`, which reads a checkpoint, once an attempt."""
@@ -314,8 +309,8 @@ class TimeKeeper:
             training = ended
             kept = min(kept, fixed + seeds * training)
         elif as_a_trial:
-            training = max(training, self._planned_evaluations(name, trial) * seconds)
-            kept = max(kept, fixed + seeds * training)
+            needed = self._planned_evaluations(name, trial) * seconds
+            kept, training = max(kept, fixed + seeds * needed), max(training, needed)
         # What they were measured for a shorter time does not count: they are measured again.
         done = sum(min(training, each * seconds) for each in self._done(name, self._config(name, trial).hash))
         return max(0.0, kept - done)
@@ -325,11 +320,17 @@ class TimeKeeper:
         return self._finals_seconds(name, as_a_trial=True) - self._finals_seconds(name)
 
     def _ended_early(self, name: str, best: Attempt) -> float | None:
-        """The seconds that a trial had trained for when its patience ended it; None where it did not."""
-        if best.state != RunState.COMPLETE or (best.frozen.last_step or 0) >= best.evaluations:
+        """The seconds that a trial had trained for when its patience ended it; None where it did not.
+
+        Where its checkpoint is gone, they are its attempts' time.
+        """
+        if not _has_ended_early(best):
             return None
-        records = self._records(name, Selection(best.number, best.values))
-        return records[-1].seconds if records else None
+        if best.key not in self._ended:
+            records = self._records(name, Selection(best.number, best.values))
+            attempts = [each for each in self.study.searches[name].attempts() if each.number == best.number]
+            self._ended[best.key] = records[-1].seconds if records else sum(each.seconds for each in attempts)
+        return self._ended[best.key]
 
     def _test_seconds(self, name: str, ratio: float) -> float:
         """What measuring a final run takes, where a run takes so many times as long as was planned."""
@@ -436,19 +437,27 @@ class TimeKeeper:
         seed = derive_seed(self.study.bound.settings.seed, name, trial.number)
         return self.study.checkpoint(name, trial.number, self._config(name, trial), seed).records()
 
-    def _finals(self, name: str, config_hash: str) -> list[Attempt]:
+    def _finals(self, name: str, config_hash: str, finals: Sequence[Attempt] | None = None) -> list[Attempt]:
         """The complete final runs of an arm's configuration, the last of each."""
-        notes = (name, config_hash)
-        return [
-            each
-            for each in self.study.record.finals.complete()
-            if (each.note["arm"], each.note["config_hash"]) == notes
-        ]
+        complete = self.study.record.finals.complete() if finals is None else finals
+        return [each for each in complete if (each.note["arm"], each.note["config_hash"]) == (name, config_hash)]
 
-    def _done(self, name: str, config_hash: str) -> list[int]:
-        """The evaluations to which each final run of a configuration was trained already, by seed."""
-        reached = {each.note["seed"]: each.evaluations for each in self._finals(name, config_hash)}
+    def _done(self, name: str, config_hash: str, finals: Sequence[Attempt] | None = None) -> list[int]:
+        """The evaluations to which each final run of a configuration was trained already, by seed.
+
+        Args:
+            name: the arm.
+            config_hash: of the configuration.
+            finals: the complete final runs of the study, where they are at hand.
+        """
+        own = self._finals(name, config_hash, finals)
+        reached = {each.note["seed"]: each.evaluations for each in own}
         return [reached.get(seed, 0) for seed in range(self.plan.seeds)]
+
+
+def _has_ended_early(trial: Attempt) -> bool:
+    """Whether its patience ended a trial before its budget did."""
+    return trial.state == RunState.COMPLETE and (trial.frozen.last_step or 0) < trial.evaluations
 
 
 def _first(attempts: Sequence[Attempt]) -> list[Attempt]:

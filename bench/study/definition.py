@@ -361,6 +361,8 @@ STORAGE_LAYOUT = 5
 """Version of a study's storage. Studies written by another version are not resumed."""
 LEAST_EVALUATIONS = 10
 MOST_EVALUATIONS = 400
+MOST_EVALUATIONS_EXTENDED = 4000
+"""Of a run whose study was extended, or has a time."""
 DEFAULT_EPOCHS = 60
 """Default budget on small data, by which both families are near their best on the digits."""
 DEFAULT_IMAGES = 100_000
@@ -394,7 +396,7 @@ class BoundStudy:
     earlier: Mapping[str, Earlier] = field(default_factory=dict)
     """The budget that each arm has had already, of which the schedule does not depend on the budget."""
     images: Mapping[str, int] = field(default_factory=dict)
-    """Training images of a run by arm, and of the reference model, where they follow from another budget."""
+    """Training images of a trial by arm, and of the reference model, where they follow from another budget."""
     held_out: str = ""
     """:attr:`bench.data.dataset.Dataset.held_out_digest`: the same for any number of training images."""
 

@@ -10,7 +10,7 @@ Massively Parallel Hyperparameter Tuning", algorithm 2) with the reduction facto
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 from statistics import median
@@ -28,30 +28,33 @@ BUDGET_COST = 0.5
 """... so that all of them take at most this share of the samples of the bound at the end."""
 
 
-def expected_gain(trials: Sequence[Progress], evaluation: int, until: int) -> float:
-    r"""By how much training an arm's trials from one evaluation to another is expected to lower their objective.
+def expected_gain(trials: Sequence[Progress], evaluation: int) -> Callable[[int], float]:
+    r"""By how much training from an evaluation to another one is expected to lower an arm's objective.
 
     The objective is taken to fall with the square root of the training,
 
     .. math:: v(n) = v_\infty + b / \sqrt{n},
 
-    and :math:`b` is the median over the trials of what the second half of their training has given. On 98 logged
-    curves, at twice and four times the training, its mean error is 0.15 to 0.3 of the gain
-    (reports/benchmarks/expected_gain.md). It understates what follows a plateau; an exponent that is fitted to each
-    curve was worse.
+    and :math:`b` follows from the median over the trials of what the second half of their training has given: it is the
+    same for all trials of an arm, which differ by how far each can be trained. On 98 logged curves its mean error is 0.1
+    to 0.3 of the gain until training nearly ends, where it expects too much, as it expects too little after a plateau; an
+    exponent that is fitted to each curve was worse (reports/benchmarks/expected_gain.md).
 
     Args:
         trials: trials that were trained to the evaluation.
         evaluation: the evaluation from which they are trained further.
-        until: to which they are; before the first, the gain is negative.
+
+    Returns:
+        From the evaluation to which a trial is trained to its gain, which is negative where that is the earlier one.
     """
     half = evaluation // 2
     gains = [each.best_until(half) - each.best_until(evaluation) for each in trials]
     known = [gain for gain in gains if math.isfinite(gain)]
     if not known or not half:
-        return 0.0
-    of_half, reached, then = (1 / math.sqrt(each) for each in (half, evaluation, until))
-    return median(known) * (reached - then) / (of_half - reached)
+        return lambda until: 0.0
+    reached = 1 / math.sqrt(evaluation)
+    b = median(known) / (1 / math.sqrt(half) - reached)
+    return lambda until: b * (reached - 1 / math.sqrt(until))
 
 
 def budget_samples(importance_samples: int) -> int:

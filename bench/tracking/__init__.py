@@ -15,6 +15,8 @@ os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
 os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "WARNING")
 # Its warnings go to the command's log instead of stderr.
 os.environ.setdefault("MLFLOW_CONFIGURE_LOGGING", "false")
+# It would send which of its functions are called to its makers.
+os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 # It would copy a uv.lock of the current folder into every logged model.
 os.environ.setdefault("MLFLOW_UV_AUTO_DETECT", "false")
 # It would request every run once more at its end, to print its address amid the command's output.

@@ -412,7 +412,7 @@ def _larger_budgets(wanted: BoundStudy, begun: BoundStudy) -> Iterator[str]:
         # Of whole intervals.
         if now < had - begun.earlier.get(arm.name, Earlier(0, 0)).interval:
             yield (
-                f"{arm.name}: the study has had a budget of {had:,} images a run, and keeps it; its report shows the "
+                f"{arm.name}: the study has had a budget of {had:,} images a trial, and keeps it; its report shows the "
                 "smaller ones too"
             )
 

@@ -116,7 +116,7 @@ class Finals:
         trial: the trial that the configuration comes from, which a given time may have stopped at a rung; None where
             no trial has it.
         left_out: number of complete final runs of other configurations or budgets, or repeated seeds.
-        superseded: whether another trial has reached a lower validation value since.
+        superseded: whether another trial has reached a lower validation value, since or, in a given time, before.
     """
 
     runs: pd.DataFrame

@@ -167,13 +167,8 @@ class OverTrainSizes(SeveralStudies):
 
     def evaluations(self, arm: str) -> dict[int, int]:
         """How often a final run of an arm is evaluated at most, by number of images, where it was logged."""
-        found = {}
-        for n, study in zip(self.sizes, self.studies.values(), strict=True):
-            if arm in study.finals and "param.evaluations" in (runs := study.finals[arm].runs):
-                values = pd.to_numeric(runs["param.evaluations"], errors="coerce").dropna()
-                if len(values):
-                    found[n] = int(values.max())
-        return found
+        each = zip(self.sizes, self.studies.values(), strict=True)
+        return {n: most for n, study in each if (most := _most(study, arm, "param.evaluations")) is not None}
 
     def really_seen(self, arm: str) -> dict[int, list[int]]:
         """The training images that each final run of an arm saw until its last evaluation, by number of images."""
@@ -186,13 +181,27 @@ class OverTrainSizes(SeveralStudies):
         return found
 
     def seen(self, arm: str) -> dict[int, int]:
-        """The training images that a run of an arm sees at most, by number of images, where the study logged it."""
+        """The training images that a run of an arm sees at most, by number of images, where the study logged it.
+
+        In a given time final runs see more than trials.
+        """
         found = {}
         for n, study in zip(self.sizes, self.studies.values(), strict=True):
             budgets = study.results.settings.get("training_images")
-            if isinstance(budgets, dict) and isinstance(budgets.get(arm), int):
-                found[n] = budgets[arm]
+            own = budgets.get(arm) if isinstance(budgets, dict) else None
+            if study.results.settings.get("time"):
+                own = _most(study, arm, "param.images")
+            if isinstance(own, int):
+                found[n] = own
         return found
+
+
+def _most(study: Study, arm: str, parameter: str) -> int | None:
+    """The largest value of a parameter among an arm's final runs; None where none was logged."""
+    if arm not in study.finals or parameter not in (runs := study.finals[arm].runs):
+        return None
+    values = pd.to_numeric(runs[parameter], errors="coerce").dropna()
+    return int(values.max()) if len(values) else None
 
 
 def _above(study: Study, first: str, second: str, levels: dict[str, np.ndarray]) -> tuple[float, float, float]:

@@ -279,7 +279,7 @@ class Arm(_Part):
     trial: Trial | None
     """Where the configuration comes from; null where no trial has it."""
     superseded: bool
-    """Whether another trial has reached a lower validation value since the final runs."""
+    """Whether another trial has reached a lower validation value, since the final runs or, in a given time, before."""
     final_runs: list[FinalRun]
     left_out: int
     """Complete final runs of other configurations or repeated seeds, which no number here rests on."""

@@ -438,8 +438,9 @@ def _caveats(study: Study, candidates: list[Candidate]) -> list[str]:
                 + (
                     "since its final runs were made; the test values are those of the earlier choice."
                     if not is_timed
-                    else "at more images than its final runs had time for, or since they were made; the test values "
-                    "are those of the trial that was lowest where the time ends, or of the earlier choice."
+                    else "at as many or more images, or since its final runs were made; the test values are those of "
+                    "the trial that was expected to be the lowest at the end of its final runs, in whose time a faster "
+                    "one sees more images, or those of the earlier choice."
                 )
             )
         if candidate.final.left_out:

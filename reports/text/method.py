@@ -98,9 +98,11 @@ NOTES: list[tuple[str, str]] = [
         "Selection",
         "Trials were judged on the validation split alone. The configuration with the lowest validation bits/dim of "
         "each arm was trained again from each final seed, and only these final runs were measured on the test "
-        "split, once each. A selected trial's validation value is the best of many and flatters; its test value does "
-        "not. Where trials halve, a person may have one that was stopped trained to the end (--promote), which takes "
-        "the place of no other: an intervention in the search, which the trials and the answer's grounds name.",
+        "split, once each. In a given time (--time) it is the one that is expected to be the lowest at the end of its "
+        "final runs, in whose time a faster configuration sees more images. A selected trial's validation value is the "
+        "best of many and flatters; its test value does not. Where trials halve, a person may have one that was "
+        "stopped trained to the end (--promote), which takes the place of no other: an intervention in the search, "
+        "which the trials and the answer's grounds name.",
     ),
     (
         "Best evaluation kept",

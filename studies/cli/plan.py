@@ -21,7 +21,7 @@ from bench.core.results import Measurement
 from bench.data.dataset import DatasetInfo
 from bench.data.named_sequences import SEQUENCES
 from bench.data.registry import BUILT_IN
-from bench.study.budget import images_of_runs, plan_time
+from bench.study.budget import TimePlan, images_of_runs, plan_time
 from bench.study.definition import CONVERGENT_EPOCHS, BoundStudy
 from bench.study.duration import format_duration
 from bench.study.plan import (
@@ -49,7 +49,7 @@ if TYPE_CHECKING:
 
 def print_plan(bound: BoundStudy, console: Console) -> None:
     """Print the search space, the number of parameters and an estimate of the time."""
-    bound, by_budget = _with_estimated_budget(bound)
+    bound, timed, by_budget = _with_estimated_budget(bound)
     study, settings = bound.study, bound.settings
 
     def line(text: str) -> None:
@@ -68,6 +68,8 @@ def print_plan(bound: BoundStudy, console: Console) -> None:
     line(f"storage   {redact(settings.storage_url)}")
     line(f"tracking  {redact(settings.tracking)}")
     plans = plan(bound)
+    if timed is not None:
+        plans = [replace(each, times=timed.times[each.arm.name]) for each in plans]
     width = max(9, *(len(each.arm.name) for each in plans))
     for each in plans:
         label = f"{each.arm.name:{width}s}"
@@ -75,8 +77,9 @@ def print_plan(bound: BoundStudy, console: Console) -> None:
             line(f"{label} {name}: {parameter}")
             label = " " * width
         trial = f"{format_duration(each.trial_seconds)} a trial, " if each.arm.sweep else ""
+        images = f"{each.images:,} images a run" if timed is None else timed.images_in_words(each.arm.name)
         line(
-            f"{label} {_sizes(each)}; {each.images:,} images a run, {counted(each.evaluations, 'evaluation')}; "
+            f"{label} {_sizes(each)}; {images}, {counted(each.evaluations, 'evaluation')}; "
             f"{trial}{format_duration(each.final_seconds)} a final run"
         )
     if reference := plan_reference(bound):
@@ -105,7 +108,7 @@ def print_plan(bound: BoundStudy, console: Console) -> None:
         f"{_bytes(memory.images)} of it{once}"
     )
     longer = at_convergent_budget(bound)
-    if longer.images <= max(each.images for each in plans):
+    if longer.images <= max(each.images * each.times.longer for each in plans):
         line("Nothing was run.")
         return
     seconds = total_seconds(longer.bound, longer.plans)
@@ -116,25 +119,28 @@ def print_plan(bound: BoundStudy, console: Console) -> None:
     )
 
 
-def _with_estimated_budget(bound: BoundStudy) -> tuple[BoundStudy, list[str]]:
-    """The study with the images to which its budget leads by estimated speeds, and what a reader must know of that."""
+def _with_estimated_budget(bound: BoundStudy) -> tuple[BoundStudy, TimePlan | None, list[str]]:
+    """The study with the images to which its budget leads by estimated speeds, and what a reader must know of that.
+
+    In between, how its time is spent, if it has one.
+    """
     settings = bound.settings
     if settings.joules is not None:
-        return bound, [f"joules={settings.joules:g} are turned into images once the arms' energy is measured"]
+        return bound, None, [f"joules={settings.joules:g} are turned into images once the arms' energy is measured"]
     if settings.seconds is not None:
         measures = f"a study begins by measuring its arms' speeds, and turns {settings.seconds:g} s into images by them"
         try:
-            return replace(bound, images=images_of_runs(bound)), [measures]
+            return replace(bound, images=images_of_runs(bound)), None, [measures]
         except SettingsError as error:
-            return bound, [f"by this estimate, {error}", measures]
+            return bound, None, [f"by this estimate, {error}", measures]
     if settings.time is None:
-        return replace(bound, images=images_of_runs(bound)), []
+        return replace(bound, images=images_of_runs(bound)), None, []
     begins = f"a study begins by measuring its arms' speeds, and divides its {format_duration(settings.time)} by them"
     try:
         planned = plan_time(bound)
     except SettingsError as error:
-        return bound, [f"by this estimate, {error}", begins]
-    return replace(bound, images=planned.images), [*planned.sentences(), begins]
+        return bound, None, [f"by this estimate, {error}", begins]
+    return replace(bound, images=planned.images), planned, [*planned.sentences(), begins]
 
 
 def print_sum(planned: Sequence[BoundStudy], console: Console) -> None:

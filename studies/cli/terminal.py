@@ -25,6 +25,8 @@ COLUMN_GAP = 2
 NARROWEST_NAME = 28
 """Characters that the names of a table's rows have at least, before they turn into blocks."""
 NO_BREAK = "\u00a0"
+OBJECTS_UNTIL_COLLECTION = 50_000
+"""More objects than before since the last search for young garbage, until the next one."""
 Quiet = Annotated[bool, typer.Option("--quiet", help="Print errors and the result's path alone; the log has the rest.")]
 LogFile = Annotated[
     Path | None, typer.Option(help="Log file [default: a new one in the output folder's logs/].", show_default=False)
@@ -95,6 +97,8 @@ def run_program(program: typer.Typer, name: str | None = None) -> None:
 
     # Otherwise the interpreter's last garbage collection visits every object, for seconds, before the process ends.
     atexit.register(gc.freeze)
+    # Of the many objects that imports and graphs make, few are garbage: looking for it at each 700 takes seconds.
+    gc.set_threshold(OBJECTS_UNTIL_COLLECTION, 20, 20)
     found: dict[str, Path] = {}
     try:
         with _unexpected_errors_logged(found):

@@ -11,10 +11,10 @@ runs have the training time that those of ``halving`` had: the share of final ru
 the old one has as many trials as fit into the rest. Both are planned by what runs of ``halving`` took, and may take
 longer, as the selected model may be slower: the page shows the seconds of all.
 
-A search that is complete in FOLDER with these settings is not run again. Several of these commands may share FOLDER,
-each with other seeds or searches and with ``--at-once`` as many as they are: so many studies then share the cores, of
-any search. Run them from a checkout that nobody edits meanwhile. Writes reports/benchmarks/timed_search.csv and .md
-from all that is complete in FOLDER.
+A search that is complete in FOLDER with these settings and this code is not run again. Several of these commands may
+share FOLDER, each with other seeds or searches and with ``--at-once`` as many as they are: so many studies then share
+the cores, of any search. Run them from a checkout that nobody edits meanwhile. Writes
+reports/benchmarks/timed_search.csv and .md from all that is complete in FOLDER.
 """
 
 from __future__ import annotations
@@ -104,7 +104,12 @@ def run(wanted: Search, output: Path) -> None:
         ValueError: the time is too short for the final runs.
     """
     folder = wanted.folder(output)
-    if (folder / RECORD).exists() and Search(**_recorded(folder)["search"]) == wanted:
+    code = code_version("tensorflow")["code"]
+    if (
+        (folder / RECORD).exists()
+        and (known := _recorded(folder))["code"] == code
+        and known["search"] == asdict(wanted)
+    ):
         return
     # What an interrupted study had taken is not known.
     shutil.rmtree(folder, ignore_errors=True)
@@ -114,13 +119,13 @@ def run(wanted: Search, output: Path) -> None:
         planned = _as_many_trials if wanted.search == "median" else _as_long_final_runs
         settings = planned(output / str(wanted.seed) / "halving", wanted.time)
     settings |= {**MEASURED, "seed": wanted.seed, "output": str(folder)}
-    code, began = code_version("tensorflow")["code"], time.monotonic()
+    began = time.monotonic()
     command = [sys.executable, "-m", "tests.benchmarks.timed_search", "--study", wanted.data, json.dumps(settings)]
     subprocess.run(command, check=True)
     seconds = time.monotonic() - began
     if code_version("tensorflow")["code"] != code:
         raise ValueError(f"the code was edited while {folder} ran: remove that folder, and run it again")
-    record = {"search": asdict(wanted), "seconds": round(seconds, 1), "processor": processor()}
+    record = {"search": asdict(wanted), "seconds": round(seconds, 1), "processor": processor(), "code": code}
     (folder / RECORD).write_text(json.dumps(record))
 
 
@@ -166,6 +171,8 @@ def _as_many_trials(halving: Path, seconds: float) -> dict[str, Any]:
         final_by_image += finals["an_image"].sum()
     images = (seconds - AROUND_SECONDS - fixed - final_fixed) / (by_image + final_by_image)
     timeout = seconds - AROUND_SECONDS - final_fixed - final_by_image * images
+    if not (images > 0 and timeout > 0):
+        raise ValueError(f"{halving} leaves {images:.0f} images a run and {timeout:.0f} s of search: give more time")
     return {"images": int(images), "trials": TRIALS, "timeout": round(timeout)}
 
 
@@ -212,7 +219,8 @@ def page(table: pd.DataFrame) -> str:
         f"{row.trials}, {row.to_the_end} | {row.final_images:,} | {row.seconds:,.0f} |"
         for row in best.itertuples()
     ]
-    said = " ".join(_compared(best, other) for other in SEARCHES[1:] if other in set(best["search"]))
+    shown = set(best["search"])
+    said = " ".join(_compared(best, other) for other in SEARCHES[1:] if {"halving", other} <= shown)
     commits, data, cores = (
         " or ".join(sorted({str(value)[:12] for value in table[name]})) for name in ("commit", "data", "cores")
     )

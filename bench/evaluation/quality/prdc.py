@@ -7,7 +7,6 @@ from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from scipy.spatial.distance import cdist
 
 from bench.core.metrics import SMALLEST_SET
 from bench.evaluation.quality.estimate import Array, Estimate, Mask, check_features
@@ -78,6 +77,8 @@ def compute_prdc(samples: Array, held_out: Array, neighbours: int = NEIGHBOURS, 
 
 def _distances(x: Array, y: Array) -> Iterator[tuple[slice, Array]]:
     """Distances (chunk, n) of a few rows of x to all of y at a time."""
+    from scipy.spatial.distance import cdist  # a study's first trial does not wait for it
+
     rows = max(1, _CHUNK_BYTES // (8 * len(y)))
     for start in range(0, len(x), rows):
         # cdist subtracts; the faster expanded form would not keep equal distances equal, and balls are closed.

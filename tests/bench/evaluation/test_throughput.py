@@ -42,6 +42,19 @@ def metronome(monkeypatch):
     return build
 
 
+@pytest.mark.parametrize(("n", "batch_size"), [(2, 8), (2, 3), (5, 4)])
+def test_images_at_several_temperatures_are_those_of_each_drawn_alone(monkeypatch, n, batch_size):
+    class Program:
+        def run(self, noise, temperatures):
+            assert noise.shape == (batch_size, 4)
+            return (1000 * noise * temperatures[:, None]).astype(np.int32).reshape(-1, 2, 2, 1)
+
+    monkeypatch.setattr(sampling, "CompiledMethod", lambda *arguments: Program())
+    sampler = Sampler(SimpleNamespace(dimensions=4, prior_noise_size=4), batch_size)
+    alone = [sampler.draw(n, temperature, 3) for temperature in (0.0, 0.5, 1.0)]
+    assert np.array_equal(sampler.draw_at((0.0, 0.5, 1.0), n, 3), np.concatenate(alone))
+
+
 def forever(first, then):
     yield from first
     while True:

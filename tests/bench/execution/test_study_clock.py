@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from types import SimpleNamespace
 
@@ -232,9 +233,14 @@ def test_an_arm_without_a_search_has_its_share_for_its_final_runs(run, simulated
 def test_a_search_that_takes_as_long_as_planned_has_the_trials_that_were_asked_for(run, simulated):
     _, session = run()
     assert {len(search.settled()) for search in session.searches.values()} == {4}
-    budgets = {arm: max(until for role, name, _, until in simulated.trained if name == arm) for arm in ("vae", "glow")}
+    planned = plan_time(session.bound, {arm.name: SPEED for arm in STUDY.arms}).times
     finals = {arm: until for role, arm, _, until in simulated.trained if role == "final"}
-    assert all(finals[arm] >= 0.9 * budgets[arm] for arm in finals)
+    for arm, until in finals.items():
+        whole = session.bound.base(STUDY.arm(arm)).training.evaluations
+        assert until >= 0.95 * planned[arm].longer * whole
+    searched = _spent(simulated, session, roles=("search",))
+    share = sum(_spent(simulated, session).values()) / 2
+    assert all(0.2 * share < seconds < 0.4 * share for seconds in searched.values())
 
 
 def test_of_more_trials_than_the_time_is_planned_for_as_many_begin_and_the_best_is_trained_to_the_end(run, simulated):
@@ -316,22 +322,34 @@ def _round_of(settled, targets, fits=True):
 class _Keeper(TimeKeeper):
     """Of trials whose intervals between evaluations take known seconds, by number."""
 
+    left = math.inf
+
     def _interval_seconds(self, name, trial):
         return {1: 10.0, 2: 14.0, 3: 40.0, 4: 40.0, 5: 10.0}[trial.number], 10.0
 
     def _planned_evaluations(self, name, trial):
         return 16
 
+    def _share_left(self, name):
+        return self.left
+
+    def _config(self, name, trial):
+        return SimpleNamespace(hash=f"of {trial.number}")
+
     def _key(self, name, trial):
         return f"{name} {trial.number}"
 
 
-def _ended(number, value, objective=None, further=None):
+NO_FINALS = SimpleNamespace(complete=list)
+
+
+def _ended(number, value, objective=None, further=None, state=RunState.PRUNED, evaluations=16):
     """A trial with its value at evaluation 4, and at 8 if it came so far."""
     values = {4: value} if further is None else {4: value, 8: further}
     frozen = SimpleNamespace(intermediate_values=values, last_step=max(values))
-    common = {"key": str(number), "number": number, "values": {}, "is_out": False, "state": RunState.PRUNED}
-    return SimpleNamespace(**common, objective=objective, reached=max(values), frozen=frozen)
+    common = {"key": str(number), "number": number, "values": {}, "is_out": False, "state": state}
+    ended = {"objective": objective, "reached": max(values), "frozen": frozen, "evaluations": evaluations}
+    return SimpleNamespace(**common, **ended)
 
 
 @pytest.mark.parametrize(
@@ -353,7 +371,7 @@ def _ended(number, value, objective=None, further=None):
 def test_a_trial_is_not_continued_nor_retrained_where_final_runs_of_others_see_far_more_images(trials, slow, best):
     times = Times(search=0.0, beginning=0.0, first=0.0, training=160.0, selection=0.0, test=0.0)
     plan = SimpleNamespace(times={"vae": times}, seeds=2)
-    record = SimpleNamespace(timed_evaluations={})
+    record = SimpleNamespace(timed_evaluations={}, finals=NO_FINALS)
     search = SimpleNamespace(
         settled=lambda: {each.number: each for each in trials},
         complete=lambda: [each for each in trials if each.objective is not None],
@@ -378,7 +396,7 @@ def test_a_trial_is_not_continued_nor_retrained_where_final_runs_of_others_see_f
         # Both were, and changed places; a third one that came as far is lower than they.
         ({1: _ended(1, 1.2, further=1.1), 2: _ended(2, 1.3, further=1.0)}, 2),
         ({1: _ended(1, 1.2, further=1.1), 2: _ended(2, 1.3, further=1.0), 5: _ended(5, 1.4, further=0.9)}, 5),
-        # So does one that is as much slower as it is lower: final runs of the others see more images.
+        # A slower one is not chosen though it is lower: final runs of the others see more images.
         ({1: _ended(1, 1.2, further=1.1), 2: _ended(2, 1.3, further=0.9), 4: _ended(4, 1.3, further=0.85)}, 2),
         # The second is complete by the longer time too, and alone: its bound there is of more images.
         ({1: _ended(1, 1.2, 1.2), 2: _ended(2, 1.3, 1.0, further=1.0)}, 1),
@@ -388,10 +406,60 @@ def test_trials_that_were_complete_by_a_shorter_time_are_compared_with_what_the_
     times = Times(search=0.0, beginning=0.0, first=0.0, training=160.0, selection=0.0, test=0.0)
     complete = [_ended(1, 1.2, 1.2), _ended(2, 1.3, 1.3)]
     search = SimpleNamespace(settled=lambda: settled, complete=lambda: complete, evaluations=16)
-    study = SimpleNamespace(searches={"vae": search}, record=SimpleNamespace(timed_evaluations={}))
+    study = SimpleNamespace(searches={"vae": search}, record=SimpleNamespace(timed_evaluations={}, finals=NO_FINALS))
     keeper = _Keeper(study, SimpleNamespace(times={"vae": times}, seeds=2), None)
     keeper.too_slow = lambda name: set()
     assert keeper.best("vae").number == best
+
+
+def _keeper_of(trials, finals=NO_FINALS, evaluations=16):
+    times = Times(search=0.0, beginning=0.0, first=0.0, training=160.0, selection=0.0, test=0.0, others=0.0)
+    search = SimpleNamespace(
+        settled=lambda: {each.number: each for each in trials},
+        complete=lambda: [each for each in trials if each.objective is not None],
+        attempts=lambda: trials,
+        evaluations=evaluations,
+    )
+    study = SimpleNamespace(
+        searches={"vae": search}, record=SimpleNamespace(timed_evaluations={}, finals=finals), seeds=2
+    )
+    return _Keeper(study, SimpleNamespace(times={"vae": times}, seeds=2), None)
+
+
+def test_a_trial_that_its_patience_ended_gains_nothing_more_also_where_its_checkpoint_is_gone(monkeypatch):
+    monkeypatch.setattr(TimeKeeper, "_records", lambda self, name, trial: [])
+    patient = _ended(1, 1.4, further=1.10, state=RunState.COMPLETE)
+    for each in (patient, _ended(2, 1.4, further=1.12)):
+        each.reached, each.seconds = (ALWAYS if each is patient else each.reached), 30.0
+    # The second one is expected to gain more than it is behind; what the first had gained is not of those that do.
+    keeper = _keeper_of([patient, _ended(2, 1.4, further=1.12)], evaluations=8)
+    assert keeper.best("vae").number == 2
+    assert keeper._ended_early("vae", patient) == 30.0
+    assert keeper._ended_early("vae", _ended(2, 1.4, further=1.12)) is None
+    flat = [patient, _ended(2, 1.12, further=1.12)]
+    assert _keeper_of(flat, evaluations=8).best("vae").number == 1
+
+
+def test_in_a_longer_time_a_trial_counts_with_the_final_runs_that_it_has_and_others_with_the_time_that_is_left():
+    trials = [_ended(1, 1.4, further=1.100), _ended(5, 1.4, further=1.099)]
+    note = {"arm": "vae", "config_hash": "of 1"}
+    done = [SimpleNamespace(note={**note, "seed": seed}, evaluations=12) for seed in (0, 1)]
+    keeper = _keeper_of(trials, SimpleNamespace(complete=lambda: done))
+    # Of 320 s, 240 were spent on the first one's final runs.
+    keeper.left = 80.0
+    assert keeper._evaluations_of_finals("vae", trials) == {1: 16, 5: 4}
+    assert keeper.best("vae").number == 1
+    keeper.left = 320.0
+    assert keeper._evaluations_of_finals("vae", trials) == {1: 16, 5: 16}
+    assert keeper.best("vae").number == 5
+
+
+def test_nothing_more_is_kept_for_a_slow_trial_where_its_final_runs_see_a_trials_images_in_the_planned_time():
+    trials = [_ended(2, 1.4, further=1.1)]
+    keeper = _keeper_of(trials)
+    for longer, missing in ((1.0, 2 * (0.4 * 160.0 + 0.4 * 60.0)), (3.0, 0.0)):
+        keeper.plan.times["vae"] = replace(keeper.plan.times["vae"], test=60.0, longer=longer)
+        assert keeper._missing_seconds("vae") == pytest.approx(missing)
 
 
 def test_the_speed_of_a_trial_whose_checkpoint_is_gone_is_that_of_its_attempts(monkeypatch):

@@ -149,7 +149,7 @@ def test_compiling_and_measuring_trials_leave_half_of_the_search_to_train_them()
     planned = plan_time(bound, {"vae": compiled})
     times, trials = planned.times["vae"], planned.trials["vae"]
     assert 1 < trials < 8
-    of_search = planned.finals_end - planned.start - 2 * times.first - 3 * times.measuring
+    of_search = SEARCH_SHARE * (planned.finals_end - planned.start)
     assert (trials - 1) * times.first < MOST_FIXED * of_search
     # All eight would have fitted, with ten steps each.
     assert 8 * times.first < of_search - 10
@@ -271,4 +271,4 @@ def test_where_a_trial_takes_more_than_the_search_s_share_final_runs_see_as_many
     share, times = planned.finals_end - planned.start, planned.times["vae"]
     assert SEARCH_SHARE * share < times.search
     assert 0.95 * share < times.search + times.finals(1) <= share
-    assert planned.final_images["vae"] >= planned.images["vae"]
+    assert times.longer == pytest.approx(1.0, abs=0.1)

@@ -148,16 +148,17 @@ def test_attempts_say_how_many_trials_are_trained_from_rung_to_rung():
 @pytest.mark.parametrize(("evaluation", "until"), [(8, 32), (9, 18), (5, 5), (8, 3)])
 def test_the_gain_of_training_that_falls_with_the_square_root_is_exact(evaluation, until):
     trials = [Progress(9, False, {n: level + 0.7 / n**0.5 for n in range(1, 10)}) for level in (1.0, 2.0, 3.0)]
-    gain = expected_gain(trials, evaluation, until)
+    gain = expected_gain(trials, evaluation)(until)
     assert gain == pytest.approx(0.7 / evaluation**0.5 - 0.7 / until**0.5, abs=1e-12)
     # The median over trials: one that has a plateau changes nothing.
-    assert expected_gain([*trials, Progress(9, False, dict.fromkeys(range(1, 10), 1.0))], evaluation, until) == gain
+    plateau = Progress(9, False, dict.fromkeys(range(1, 10), 1.0))
+    assert expected_gain([*trials, trials[0], plateau], evaluation)(until) == pytest.approx(gain, abs=1e-12)
 
 
 def test_no_gain_is_expected_where_nothing_is_known_of_it():
     curve = {1: 2.0, 2: 1.5}
-    assert expected_gain([], 2, 4) == 0.0
-    assert expected_gain([Progress(1, False, curve)], 1, 4) == 0.0
+    assert expected_gain([], 2)(4) == 0.0
+    assert expected_gain([Progress(1, False, curve)], 1)(4) == 0.0
     # Never evaluated at the half.
-    assert expected_gain([Progress(4, False, {4: 1.0})], 4, 8) == 0.0
-    assert expected_gain([Progress(2, False, curve), Progress(4, False, {4: 1.0})], 2, 8) > 0
+    assert expected_gain([Progress(4, False, {4: 1.0})], 4)(8) == 0.0
+    assert expected_gain([Progress(2, False, curve), Progress(4, False, {4: 1.0})], 2)(8) > 0
