@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from reports.figures.axes import rows_panel
 from reports.figures.grammar import Axis, Figure, Panel, Points, Rule, Step
-from reports.figures.study import rows_panel
 from reports.formatting import count, number
 
 if TYPE_CHECKING:

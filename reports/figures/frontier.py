@@ -11,9 +11,10 @@ from reports.analysis.costs import IMAGES, JOULES
 from reports.analysis.curves import fence
 from reports.analysis.frontier import Schedule, difference, frontiers
 from reports.analysis.rungs import other_bound, rungs
+from reports.figures.axes import beyond
 from reports.figures.grammar import Axis, Band, Figure, Panel, Points, Rule, Step
+from reports.figures.reference_codes import code_lines
 from reports.figures.registry import register_figure
-from reports.figures.study import beyond, code_lines
 from reports.formatting import listing
 
 if TYPE_CHECKING:

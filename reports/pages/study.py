@@ -6,8 +6,7 @@ import base64
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-import reports.figures.frontier  # registers the project's own figures, as the next one
-import reports.figures.study  # noqa: F401
+import reports.figures.study  # noqa: F401 - registers the figures of the report
 from bench.core.results import PICTURES, TABLES, RunState
 from reports import formatting
 from reports.analysis import sequences

@@ -10,8 +10,8 @@ from bench.search import sampler as search
 from reports.analysis import budget
 from reports.analysis.results import Study
 from reports.figures import matplotlib as static
-from reports.figures import study as figures
 from reports.figures.styles import arm_styles
+from reports.figures.trials import budgets
 
 
 def test_best_of_by_hand():
@@ -72,10 +72,10 @@ def test_only_random_trials_have_a_band(measured, study):
         results = builder.results(settings={"sampler": sampler} if sampler else {})
         (data,) = budget.best_so_far(Study(results))
         assert data.band is None
-        (figure,) = figures.budgets(Study(results))
+        (figure,) = budgets(Study(results))
         assert "No interval is drawn" in figure.caption
         assert "repeated studies" in figure.caption
-    captions = [figure.caption for figure in figures.budgets(Study(measured))]
+    captions = [figure.caption for figure in budgets(Study(measured))]
     assert all("15 independent draws" in caption and "only approximately" in caption for caption in captions)
 
 
@@ -86,7 +86,7 @@ def test_a_single_trial(empty, sampler):
     results = empty.results(settings={"sampler": sampler})
     (data,) = budget.best_so_far(Study(results))
     assert data.band is None
-    (figure,) = figures.budgets(Study(results))
+    (figure,) = budgets(Study(results))
     assert "<svg" in static.draw(figure, arm_styles({"vae": "vae"}))
 
 
@@ -101,7 +101,7 @@ def test_tpe_before_it_models_anything_is_called_random(empty, trials, random):
         run = empty.run("vae", "search", number=number, param_latent_size=number)
         empty.measure(run, "validation", "bits_per_dim", 2.0 + number)
     known = Study(empty.results(settings={"sampler": "tpe"}, swept={"vae": ["latent_size"]}))
-    (figure,) = figures.budgets(known)
+    (figure,) = budgets(known)
     assert ("the arm's own configuration and random draws" in figure.caption) == random
     assert ("its trials were proposed by the tpe sampler" in figure.caption) != random
 

@@ -11,9 +11,11 @@ from bench.core.results import RunState
 from reports.analysis import curves
 from reports.analysis.results import Study
 from reports.figures import matplotlib as static
-from reports.figures import study as figures
 from reports.figures import svg
+from reports.figures.diagnostics import bound_curves, latent_profiles
+from reports.figures.learning import learning_curves
 from reports.figures.styles import HUES, INK, arm_styles
+from reports.figures.trials import response, responses
 
 
 def trial(builder, number, value, state="complete", **known):
@@ -29,7 +31,7 @@ def drawn(results, arm, parameter):
     """The response curve of a parameter as raw SVG."""
     known = Study(results)
     data = curves.response(known, arm, parameter)
-    return static.draw(figures.response(known, data), arm_styles(known.families))
+    return static.draw(response(known, data), arm_styles(known.families))
 
 
 def test_every_trial_is_drawn(finished):
@@ -132,7 +134,7 @@ def test_bound_curves_are_means_over_the_seeds_that_have_each_k(study):
     assert vae.points["value"].iloc[-1] == pytest.approx(2.32)
     assert vae.points["error"].iloc[-1] == pytest.approx(0.0005)
     assert curves.bound_curves(Study(builder.results(tables={}))) == []
-    for figure in figures.bound_curves(known):
+    for figure in bound_curves(known):
         ET.fromstring(static.draw(figure, arm_styles(known.families)))  # noqa: S314 - our own drawing
 
 
@@ -141,7 +143,7 @@ def test_latents_of_the_first_seed_in_descending_order(measured):
     assert (profile.arm, profile.seed, len(profile.points)) == ("vae", "0", 32)
     assert profile.points["kl_nats"].is_monotonic_decreasing
     assert profile.points["active"].sum() == 12
-    (figure,) = figures.latent_profiles(Study(measured))
+    (figure,) = latent_profiles(Study(measured))
     ET.fromstring(static.draw(figure, HUES))  # noqa: S314 - our own drawing
 
 
@@ -151,7 +153,7 @@ def test_many_trials_become_one_picture(empty):
         run = trial(empty, number, float(rng.normal(2, 0.1)), param_latent_size=float(rng.uniform()))
         empty.history(run, [3.0, 2.0])
     known = Study(empty.results())
-    for figure in (*figures.responses(known), *figures.learning_curves(known)):
+    for figure in (*responses(known), *learning_curves(known)):
         assert len(static.draw(figure, arm_styles(known.families))) < 200_000
 
 

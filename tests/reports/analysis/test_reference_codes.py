@@ -15,10 +15,11 @@ from reports.analysis.reference_codes import best_code, reference_codes, referen
 from reports.analysis.results import Study
 from reports.figures import matplotlib as static
 from reports.figures import plotly as interactive
-from reports.figures import study as figures
+from reports.figures.answer import answer as answer_figure
 from reports.figures.grammar import Axis, Figure, Panel, Points, Rule
 from reports.figures.scales import rule_labels, scales
 from reports.figures.styles import arm_styles
+from reports.figures.trade_offs import trade_offs
 from reports.pages.comparison import write_comparison
 from reports.pages.study import page
 from reports.pages.templates import page_as_html, page_as_markdown
@@ -175,7 +176,7 @@ def rows(panel):
 
 
 def test_the_answer_s_figure_has_them_in_rows_of_their_own_and_a_line_at_the_best(with_codes):
-    figure = figures.answer(Study(with_codes))
+    figure = answer_figure(Study(with_codes))
     panel = figure.panels[0]
     assert list(rows(panel)) == ["Glow", "VAE", "code: histogram", "code: xz"]
     (line,) = [layer for layer in panel.layers if isinstance(layer, Rule)]
@@ -193,7 +194,7 @@ def test_the_answer_s_figure_has_them_in_rows_of_their_own_and_a_line_at_the_bes
 def test_codes_that_would_leave_the_arms_no_room_are_named_alone(study):
     builder = study({"vae": [2.31]})
     known = Study(builder.results(swept={"vae": ["latent_size"]}, reference_codes=codes(("uniform", 8.0))))
-    figure = figures.answer(known)
+    figure = answer_figure(known)
     assert list(rows(figure.panels[0])) == ["VAE"]
     assert not [layer for layer in figure.panels[0].layers if isinstance(layer, Rule)]
     assert "Uniform at 8.00" in figure.caption
@@ -202,7 +203,7 @@ def test_codes_that_would_leave_the_arms_no_room_are_named_alone(study):
 def test_the_shortest_code_is_shown_where_it_leaves_the_arms_some_room(study):
     builder = study({"vae": [2.31]})
     far = codes(("xz", 5.0), ("uniform", 5.1))
-    panel = figures.answer(Study(builder.results(swept={"vae": ["latent_size"]}, reference_codes=far))).panels[0]
+    panel = answer_figure(Study(builder.results(swept={"vae": ["latent_size"]}, reference_codes=far))).panels[0]
     assert list(rows(panel)) == ["VAE", "code: xz"]
 
 
@@ -214,7 +215,7 @@ def test_lines_with_labels_stand_where_the_scale_of_a_test_likelihood_reaches_th
     ):
         builder.measure(run, "cost", "training_seconds", 5.0 + place)
     known = Study(builder.results(reference_codes=near))
-    of_test = [each for each in figures.trade_offs(known) if each.title.startswith("Test")]
+    of_test = [each for each in trade_offs(known) if each.title.startswith("Test")]
     assert of_test
     for figure in of_test:
         (panel,) = figure.panels
@@ -223,7 +224,7 @@ def test_lines_with_labels_stand_where_the_scale_of_a_test_likelihood_reaches_th
         assert all((each.across, each.written) == ("y", True) for each in lines.values())
         assert panel.y.limits[0] < 1.96 < 2.41 < panel.y.limits[1] < 4
         assert "Reference codes beyond this scale: Uniform at 8.00." in figure.caption
-    of_validation = [each for each in figures.trade_offs(known) if each.title.startswith("Validation")]
+    of_validation = [each for each in trade_offs(known) if each.title.startswith("Validation")]
     assert of_validation
     assert not any(isinstance(layer, Rule) for each in of_validation for layer in each.panels[0].layers)
 
@@ -260,7 +261,7 @@ def test_a_label_can_be_written_at_lines_across_the_vertical_axis_alone():
 
 def test_every_figure_with_codes_can_be_drawn(with_codes):
     styles = arm_styles(Study(with_codes).families)
-    for figure in (figures.answer(Study(with_codes)), *figures.trade_offs(Study(with_codes))):
+    for figure in (answer_figure(Study(with_codes)), *trade_offs(Study(with_codes))):
         assert json.loads(interactive.draw(figure, styles))["data"]
         assert ("code: xz" in static.draw(figure, styles)) == (figure.title == "Test bits/dim of each arm")
 
@@ -339,8 +340,8 @@ def test_the_reference_model_changes_no_verdict_no_ranking_and_no_selection(with
     assert [each for each in after.details if "PixelCNN" not in each] == [
         each for each in before.details if "reference code" not in each
     ]
-    trade_offs = [[figure.title for figure in figures.trade_offs(Study(each))] for each in (with_codes, with_model)]
-    assert trade_offs[0] == trade_offs[1]
+    titles = [[figure.title for figure in trade_offs(Study(each))] for each in (with_codes, with_model)]
+    assert titles[0] == titles[1]
 
 
 def test_the_reference_model_has_a_row_with_a_definition_and_lies_beside_the_page(with_model, tmp_path):
@@ -371,7 +372,7 @@ def test_a_reason_why_there_is_none_stands_among_what_could_not_be_measured(with
 
 
 def test_the_answer_s_figure_has_lines_at_the_shortest_code_and_at_the_reference_model(with_model):
-    figure = figures.answer(Study(with_model))
+    figure = answer_figure(Study(with_model))
     panel = figure.panels[0]
     assert list(rows(panel)) == ["Glow", "VAE", "model: PixelCNN", "code: histogram", "code: xz"]
     lines = {layer.label: layer.at for layer in panel.layers if isinstance(layer, Rule)}
@@ -389,14 +390,14 @@ def test_a_reference_model_far_above_the_arms_is_drawn_while_it_leaves_them_room
     swept = {"vae": ["latent_size"]}
     for value, rows_of in ((6.0, ["VAE", "model: PixelCNN"]), (9.0, ["VAE"])):
         known = Study(study({"vae": [2.31]}).results(swept=swept, reference_codes=ReferenceCodes(pixelcnn(value))))
-        figure = figures.answer(known)
+        figure = answer_figure(known)
         assert list(rows(figure.panels[0])) == rows_of
         assert ("Reference model beyond this scale: PixelCNN" in figure.caption) == (value == 9.0)
         assert ("Strokes" in figure.caption) == (value == 6.0)
 
 
 def test_the_reference_model_is_a_line_with_a_label_in_the_likelihood_figures(with_model):
-    of_test = [each for each in figures.trade_offs(Study(with_model)) if each.title.startswith("Test")]
+    of_test = [each for each in trade_offs(Study(with_model)) if each.title.startswith("Test")]
     assert of_test
     for figure in of_test:
         lines = {layer.label: layer for layer in figure.panels[0].layers if isinstance(layer, Rule)}

@@ -8,7 +8,8 @@ from bench.core.results import RunState, Unbegun
 from reports.analysis import budget, curves, statistics
 from reports.analysis.costs import SECONDS, Costs
 from reports.analysis.results import Study
-from reports.figures import study as figures
+from reports.figures.learning import learning_curves
+from reports.figures.trials import responses
 from reports.formatting import NO_BREAK, plain
 from reports.text import tables
 from reports.text.answer import answer
@@ -52,8 +53,8 @@ def test_every_count_of_trials_is_that_of_the_study_without_interruptions(counts
         lambda known: [tables.trials(known, arm, {}) for arm in known.arms],
         lambda known: [tables.learning_rate_stability(known, arm) for arm in known.arms],
         lambda known: statistics.states(known.counted).to_dict(),
-        lambda known: [figure.caption for figure in figures.responses(known)],
-        lambda known: [figure.caption for figure in figures.learning_curves(known)],
+        lambda known: [figure.caption for figure in responses(known)],
+        lambda known: [figure.caption for figure in learning_curves(known)],
         lambda known: [len(data.searched) for data in curves.learning_curves(known)],
         lambda known: [data.observed["trials"].iloc[-1] for data in budget.best_so_far(known)],
     ):

@@ -9,9 +9,11 @@ from reports.analysis import differences
 from reports.analysis.literature import IMAGE_SHAPES, RESULTS
 from reports.analysis.results import Study
 from reports.analysis.statistics import mean_interval
-from reports.figures import study as figures
+from reports.figures import answer as figures
 from reports.figures.grammar import Rule
+from reports.figures.learning import learning_curves
 from reports.figures.registry import registered_figures
+from reports.figures.trade_offs import trade_offs
 from reports.formatting import difference
 from reports.text.answer import answer
 
@@ -115,10 +117,9 @@ def test_arms_in_different_units_share_no_chart_and_are_not_ranked(study):
     known = Study(builder.results())
     assert answer(known).headline.startswith("The arms are not ranked")
     assert figures.answer(known) is None
-    assert list(figures.trade_offs(known)) == []
+    assert list(trade_offs(known)) == []
     assert all(
-        len({layer.colour for panel in each.panels for layer in panel.layers}) == 1
-        for each in figures.learning_curves(known)
+        len({layer.colour for panel in each.panels for layer in panel.layers}) == 1 for each in learning_curves(known)
     )
 
 

@@ -10,7 +10,7 @@ import pytest
 from reports.analysis.forecast import FARTHEST
 from reports.analysis.results import Study
 from reports.figures.grammar import Band, Line, Rule
-from reports.figures.study import forecasts
+from reports.figures.learning import forecasts
 
 
 @pytest.fixture

@@ -10,10 +10,11 @@ import pytest
 from reports.analysis.results import Study
 from reports.figures import matplotlib as static
 from reports.figures import plotly as interactive
-from reports.figures import study as figures
 from reports.figures.grammar import Axis, Band, Bars, Figure, Line, Panel, Points, Rule, Step
+from reports.figures.learning import learning_curves
 from reports.figures.scales import scales
 from reports.figures.styles import HUES, MARKERS, arm_styles, css, look_of
+from reports.figures.trials import responses
 
 X = [1.0, 2.0, 4.0]
 
@@ -46,7 +47,7 @@ def test_a_study_without_a_finite_value_has_no_invented_scale(study):
     builder.measurements.clear()
     builder.histories.clear()
     results = builder.results()
-    for figure in figures.responses(Study(results)):
+    for figure in responses(Study(results)):
         panel = figure.panels[-1]
         assert panel.note == "no trial has a finite value"
         assert scales(figure)[-1][1].ticks == ()
@@ -128,6 +129,6 @@ def test_colours_follow_the_theme_and_are_light_in_print():
 
 
 def test_four_arms_share_a_figure_of_learning_curves(four):
-    together = next(iter(figures.learning_curves(Study(four))))
+    together = next(iter(learning_curves(Study(four))))
     labels = [layer.label for layer in together.panels[0].layers if layer.label]
     assert labels == ["dense", "conv", "shallow", "deep"]

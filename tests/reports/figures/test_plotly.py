@@ -8,12 +8,13 @@ from itertools import pairwise
 import plotly.graph_objects as go
 import pytest
 
-import reports.figures.frontier  # noqa: F401 - registers its figure
+import reports.figures.study  # noqa: F401 - registers the figures of the report
 from reports.analysis import curves
 from reports.analysis.results import Study
 from reports.figures import plotly as interactive
-from reports.figures import study as figures
+from reports.figures import trials
 from reports.figures.grammar import Axis, Band, Bars, Figure, Line, Panel, Points, Rule
+from reports.figures.learning import learning_curves
 from reports.figures.registry import registered_figures
 from reports.figures.styles import arm_styles
 from reports.pages.templates import data_block
@@ -41,7 +42,7 @@ def test_plotly_refuses_what_it_does_not_know():
 
 def response(results, arm, parameter):
     known = Study(results)
-    return plotted(figures.response(known, curves.response(known, arm, parameter)), known)
+    return plotted(trials.response(known, curves.response(known, arm, parameter)), known)
 
 
 def test_every_trial_of_a_response_can_be_selected(finished):
@@ -69,7 +70,7 @@ def test_of_very_many_trials_the_best_are_drawn(empty):
 def test_learning_curves_carry_their_run(finished):
     known = Study(finished)
     data = curves.learning_curves(known)[0]
-    _, figure, _ = figures.learning_curves(known)
+    _, figure, _ = learning_curves(known)
     runs = [trace.get("meta") for trace in plotted(figure, known)["data"] if trace.get("meta")]
     expected = [curve.run_id for curve in (*data.searched, *data.final)]
     assert sorted(runs) == sorted(2 * expected)  # against images, and against seconds
@@ -82,7 +83,7 @@ def test_of_very_many_learning_curves_all_finals_and_the_best_trials_are_drawn(e
     final = empty.run("vae", "final")
     empty.history(final, [3.0, 2.5])
     known = Study(empty.results(swept={"vae": []}))
-    (figure,) = figures.learning_curves(known)
+    (figure,) = learning_curves(known)
     drawn = [trace for trace in plotted(figure, known)["data"] if trace.get("meta") and trace["xaxis"] == "x"]
     assert len(drawn) == interactive.MOST_CURVES + 1
     assert {trace["meta"] for trace in drawn} >= {"run0000", final["run_id"]}
@@ -105,7 +106,7 @@ def test_what_looks_like_markup_shows_as_it_is(empty):
         hostile = {"param_<b>x</b>%{y}": f"<a href='javascript:1'>{number}"}
         empty.measure(empty.run("vae", "search", number=number, **hostile), "validation", "bits_per_dim", 2.0)
     known = Study(empty.results(swept={"vae": ["<b>x</b>%{y}"]}))
-    (figure,) = figures.responses(known)
+    (figure,) = trials.responses(known)
     plot = interactive.draw(figure, arm_styles(known.families))
     assert "<b>" not in plot
     assert "<a " not in plot

@@ -17,17 +17,20 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.collections import FillBetweenPolyCollection
 from matplotlib.container import ErrorbarContainer
 
-import reports.figures.frontier  # noqa: F401 - registers its figure
+import reports.figures.study  # noqa: F401 - registers the figures of the report
 from bench.core.results import Measurement, ReferenceCodes
 from bench.study.search_space import Integers, Reals, to_json
 from reports.analysis.results import Study
 from reports.figures import matplotlib as static
 from reports.figures import plotly as interactive
-from reports.figures import study as figures
+from reports.figures.answer import OVER_SEEDS
 from reports.figures.grammar import Axis, Band, Bars, Figure, Line, Panel, Points, Rule, Step
+from reports.figures.learning import FAINT
 from reports.figures.registry import registered_figures
 from reports.figures.scales import scales
 from reports.figures.styles import arm_styles
+from reports.figures.trade_offs import trade_offs
+from reports.figures.trials import responses
 from tests.reports.conftest import Builder, whole
 
 CODES = {"xz": 2.2, "png": 2.35, "webp": 2.36, "pixel_histogram": 2.6, "uniform": 8.0}
@@ -179,14 +182,14 @@ def test_captions_promise_what_is_there_and_no_more(drawn):
         r"standard error": lambda panels: any(map(error_bars, panels)),
         r"strip": lambda panels: any(panel.shaded for panel in panels),
         r"published": lambda panels: holds(panels, Points, label="published"),
-        r"95% intervals? over training seeds": lambda panels: holds(panels, Line, label=figures.OVER_SEEDS),
+        r"95% intervals? over training seeds": lambda panels: holds(panels, Line, label=OVER_SEEDS),
         r"Dotted: reference codes": lambda panels: holds(panels, Rule, written=True, dash="dotted"),
         r"; dash-dotted: reference model": lambda panels: holds(panels, Rule, written=True, dash="dashdot"),
         r"dotted: the shortest code": lambda panels: holds(panels, Rule, across="x", dash="dotted"),
         r"a small exact model": lambda panels: holds(
             panels, Rule, across="x", dash="dashdot", label="PixelCNN, 47.9\u00a0k weights, 2.17\u00a0min"
         ),
-        r"faint": lambda panels: holds(panels, Line, opacity=figures.FAINT),
+        r"faint": lambda panels: holds(panels, Line, opacity=FAINT),
         r"the selected one": lambda panels: holds(panels, Points, label="selected"),
     }
     known = set()
@@ -216,7 +219,7 @@ def test_layers_that_need_words_have_them(drawn):
 
 def test_likelihoods_have_their_errors(measured):
     known = Study(measured)
-    (response, *_), (trade, *_) = figures.responses(known), figures.trade_offs(known)
+    (response, *_), (trade, *_) = responses(known), trade_offs(known)
     for figure in (response, trade):
         y = figure.panels[-1].y
         layers = [layer for layer in figure.panels[-1].layers if isinstance(layer, Points) and len(layer.error)]
@@ -235,7 +238,7 @@ def test_what_is_swept_by_ratio_has_a_logarithmic_axis(empty):
     space = {"vae": to_json({"latent_size": Integers(8, 16, log=True), "learning_rate": Reals(1e-4, 0.1)})}
     by_name = {
         figure.panels[-1].x.label: figure.panels[-1].x.scale
-        for figure in figures.responses(Study(empty.results(swept=swept, space=space)))
+        for figure in responses(Study(empty.results(swept=swept, space=space)))
     }
     assert by_name == {"latent_size": "log", "learning_rate": "linear"}
 
