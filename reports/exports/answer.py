@@ -17,7 +17,8 @@ from reports.analysis.results import LIKELIHOOD
 from reports.analysis.rungs import rungs
 from reports.exports import schema
 from reports.exports.portable import finite, json_value, portable, text_or_none, whole
-from reports.text.tables import chosen, reasons_of_unavailable
+from reports.text.configuration_tables import chosen
+from reports.text.state_tables import reasons_of_unavailable
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 from reports.analysis.results import LIKELIHOOD
 from reports.exports.portable import portable
 from reports.formatting import MISSING, NO_BREAK, listing, slug
-from reports.text import tables
-from reports.text.tables import SCALED_UNITS, Cell, Table
+from reports.text import comparison_tables
+from reports.text.table import SCALED_UNITS, Cell, Table
 
 if TYPE_CHECKING:
     from reports.analysis.levels import Level, Measured
@@ -79,7 +79,10 @@ def latex_tables(contents: Contents) -> str:
     """All tables that the study has, each a floating ``table`` with its label."""
     study = contents.study
     found = [("results", results(contents))]
-    found += [("differences", tables.differences(study, contents.differences)), ("codes", tables.codes(study))]
+    found += [
+        ("differences", comparison_tables.differences(study, contents.differences)),
+        ("codes", comparison_tables.codes(study)),
+    ]
     label = slug(study.results.study_id)
     parts = [_table(table, f"tab:{label}:{name}") for name, table in found if table.rows]
     return "\n".join([HEAD.format(study=" ".join(portable(study.results.study_id).split())), *parts])
@@ -103,7 +106,9 @@ def results(contents: Contents) -> Table:
         row = [Cell(f"{study.title(arm)} ({family})" if family else study.title(arm))]
         for each in shown:
             level = each.levels[place]
-            row.append(Cell(tables.stated(level, bare=each.about.unit not in SCALED_UNITS and not each.mixed)))
+            row.append(
+                Cell(comparison_tables.stated(level, bare=each.about.unit not in SCALED_UNITS and not each.mixed))
+            )
             row += _interval(level) if each.about.name == LIKELIHOOD else []
         rows.append(row)
     return Table(_caption(contents, shown), columns, rows if shown else [])
@@ -111,7 +116,7 @@ def results(contents: Contents) -> Table:
 
 def _interval(level: Level) -> list[Cell]:
     seeds = 0 if level.estimate is None else level.estimate.seeds
-    return [Cell(tables.over_seeds(level) or MISSING), Cell(str(seeds))]
+    return [Cell(comparison_tables.over_seeds(level) or MISSING), Cell(str(seeds))]
 
 
 def _most_measured(measured: list[Measured], split: str, name: str) -> Measured | None:

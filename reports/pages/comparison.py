@@ -10,9 +10,9 @@ from bench.core.files import write_file
 from reports import formatting
 from reports.formatting import plain, quantity
 from reports.pages.templates import markdown
-from reports.text import tables
+from reports.text import comparison_tables, configuration_tables, state_tables
 from reports.text.frontier import SINGLE
-from reports.text.tables import Cell, Table
+from reports.text.table import SCALED_UNITS, Cell, Table
 from reports.units import in_unit_of
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ def changes(comparison: Comparison) -> Table:
 
 def _row(change: Change) -> list[Cell]:
     metric = change.about
-    bare = metric.unit not in tables.SCALED_UNITS
+    bare = metric.unit not in SCALED_UNITS
     value, low, high = formatting.difference(change.interval.value, change.interval.low, change.interval.high)
     ratio = formatting.ratio(change.after / change.before) if change.before > 0 and change.after > 0 else ""
     return [
@@ -58,15 +58,15 @@ def _row(change: Change) -> list[Cell]:
 
 def codes(comparison: Comparison) -> Table:
     """The reference codes, of the later study that logged any: both are of the same data."""
-    after = tables.codes(comparison.after)
-    return after if after.rows else tables.codes(comparison.before)
+    after = comparison_tables.codes(comparison.after)
+    return after if after.rows else comparison_tables.codes(comparison.before)
 
 
 def configurations(comparison: Comparison) -> list[Table]:
     """How both studies' runs ended, and what they selected."""
     found = []
     for study in (comparison.before, comparison.after):
-        for table in (tables.selected(study), tables.state_counts(study)):
+        for table in (configuration_tables.selected(study), state_tables.state_counts(study)):
             caption = f"{plain(study.results.study_id)}: {table.caption[0].lower()}{table.caption[1:]}"
             found.append(Table(caption, table.columns, table.rows))
     return found

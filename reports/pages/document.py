@@ -11,17 +11,17 @@ from typing import TYPE_CHECKING, Any
 
 from reports import formatting
 from reports.figures.drawing import DrawnFigure
-from reports.text.tables import facts
+from reports.text.configuration_tables import facts
 from reports.units import VERBATIM
 
 if TYPE_CHECKING:
     from reports.analysis.findings import Finding
     from reports.figures.drawing import FailedFigure
     from reports.figures.styles import Style
-    from reports.text.tables import Row
+    from reports.text.table import Row
 
 Block = Any
-"""One of the classes below, or a :class:`reports.text.tables.Table`."""
+"""One of the classes below, or a :class:`reports.text.table.Table`."""
 
 
 @dataclass(frozen=True)

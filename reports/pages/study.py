@@ -42,7 +42,7 @@ from reports.pages.document import (
     Sounds,
     provenance,
 )
-from reports.text import frontier, method, practical, tables
+from reports.text import comparison_tables, configuration_tables, frontier, method, practical, run_tables, state_tables
 from reports.text.contents import Contents
 from reports.text.promotion import by_hand
 from reports.units import in_unit_of
@@ -57,7 +57,7 @@ if TYPE_CHECKING:
     from reports.figures.registry import RegisteredFigure
     from reports.figures.styles import Style
     from reports.text.answer import Answer
-    from reports.text.tables import Table
+    from reports.text.table import Table
 
 IMAGE_BUDGET = 1_200_000
 """Bytes of pictures that the page embeds; further grids are files beside it, as the page must stay under 6 MB."""
@@ -212,7 +212,7 @@ def _budgets(study: Study, answer: list[str], figures: list[Block]) -> list[Sect
 
 def _comparison(contents: Contents, styles: dict[str, Style], pictures: _Pictures, figures: list[Block]) -> list[Block]:
     study = contents.study
-    groups = tables.comparison(study, contents.measured)
+    groups = comparison_tables.comparison(study, contents.measured)
     arms = [
         Arm(study.title(arm), study.family_title(arm), styles[arm], len(study.finals[arm].runs)) for arm in study.arms
     ]
@@ -226,17 +226,21 @@ def _comparison(contents: Contents, styles: dict[str, Style], pictures: _Picture
         Comparison(arms, groups),
     ]
     known = any(final.trial is not None or len(final.runs) for final in study.finals.values())
-    chosen = [each for each in (tables.selected(study), tables.fixed(study)) if known and each.rows]
+    chosen = [
+        each
+        for each in (configuration_tables.selected(study), configuration_tables.fixed(study))
+        if known and each.rows
+    ]
     return [
         *(measured if groups else [Paragraph("No final run has been measured yet.", "empty")]),
-        *_folded("Metrics that could not be measured", tables.unavailable(study)),
+        *_folded("Metrics that could not be measured", state_tables.unavailable(study)),
         *_practical_size(study),
         *_differences(study, contents.differences),
         *pictures.won,
         *figures,
-        *_folded("Published likelihoods of this data", tables.published(study), method.PUBLISHED_NOTE),
+        *_folded("Published likelihoods of this data", comparison_tables.published(study), method.PUBLISHED_NOTE),
         *([Fold("Selected configurations, all parameters", chosen)] if chosen else []),
-        *_folded("All final runs, seed by seed", tables.final_runs(study)),
+        *_folded("All final runs, seed by seed", run_tables.final_runs(study)),
         *([] if arms else [Paragraph("No arm is known yet.", "empty")]),
     ]
 
@@ -252,7 +256,7 @@ def _practical_size(study: Study) -> list[Block]:
 def _differences(study: Study, found: list[Difference]) -> list[Block]:
     clear = sum(each.adjusted < 1 - LEVEL for each in found)
     summary = f"{formatting.count(len(found), 'difference')} tested, {clear} clear of 0 at 5% after Holm's correction"
-    return _folded(summary, tables.differences(study, found), method.DIFFERENCES_NOTE)
+    return _folded(summary, comparison_tables.differences(study, found), method.DIFFERENCES_NOTE)
 
 
 def _diagnostics(found: list[Finding], figures: list[Block]) -> list[Block]:
@@ -267,13 +271,13 @@ def _diagnostics(found: list[Finding], figures: list[Block]) -> list[Block]:
 
 
 def _trials(study: Study, pictures: _Pictures, figures: list[Block]) -> list[Block]:
-    counts, reasons = tables.state_counts(study), tables.failure_reasons(study)
+    counts, reasons = state_tables.state_counts(study), state_tables.failure_reasons(study)
     promoted = by_hand(study, study.arms)
-    stability = [tables.learning_rate_stability(study, arm) for arm in study.arms]
+    stability = [run_tables.learning_rate_stability(study, arm) for arm in study.arms]
     stable = [table for table in stability if table is not None]
-    searched = [(study.title(arm), tables.trials(study, arm, pictures.of_trials)) for arm in study.arms]
+    searched = [(study.title(arm), run_tables.trials(study, arm, pictures.of_trials)) for arm in study.arms]
     return [
-        *(_shown(counts, tables.uncounted(study)) or [Paragraph("No run has been logged yet.", "empty")]),
+        *(_shown(counts, state_tables.uncounted(study)) or [Paragraph("No run has been logged yet.", "empty")]),
         *([Paragraph(promoted, "note")] if promoted else []),
         *(_folded(reasons.caption, reasons) if (study.runs["state"] == RunState.COMPLETE).any() else _shown(reasons)),
         *figures,
@@ -284,7 +288,7 @@ def _trials(study: Study, pictures: _Pictures, figures: list[Block]) -> list[Blo
 
 def _learning(study: Study, figures: list[Block]) -> list[Block]:
     nothing = Paragraph("No learning curve has been logged yet.", "empty")
-    course = _folded("Course of training, seed by seed", tables.training_course(study), method.COURSE_NOTE)
+    course = _folded("Course of training, seed by seed", run_tables.training_course(study), method.COURSE_NOTE)
     return [*(figures or [nothing]), *course]
 
 

@@ -11,7 +11,7 @@ from reports.analysis.data_sets import kind
 from reports.analysis.ranks import LEAST_DATA_SETS, LEVEL, PERMUTATIONS, data_sets_needed, least_p
 from reports.formatting import MISSING, NO_BREAK, count, listing, number, plain, quantity
 from reports.text.smoke import marked
-from reports.text.tables import Cell, Table
+from reports.text.table import Cell, Table
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

@@ -14,7 +14,7 @@ from reports.analysis.frontier import Schedule, all_crossings, at_budgets, cross
 from reports.analysis.rungs import other_bound
 from reports.analysis.targets import time_to_targets
 from reports.formatting import MISSING, count, listing, quantity
-from reports.text.tables import Cell, Table
+from reports.text.table import Cell, Table
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -12,7 +12,7 @@ from reports import formatting
 from reports.analysis.gradients import NAMES, name_of, row_of, rows_of, verdicts
 from reports.formatting import count, listing, number, plain, quantity, state_name
 from reports.text.smoke import marked
-from reports.text.tables import Cell, Table
+from reports.text.table import Cell, Table
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from reports import formatting
 from reports.analysis.practical import PracticalSize, RegionSize, Verdict, practical_size, practical_sizes, region_size
 from reports.formatting import count, quantity
-from reports.text.tables import Cell, Table
+from reports.text.table import Cell, Table
 
 if TYPE_CHECKING:
     from reports.analysis.practical import Probabilities

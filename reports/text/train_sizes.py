@@ -12,7 +12,7 @@ from reports.formatting import MISSING, count, listing, plain, quantity
 from reports.text.data_sets import OF_ONE_SEED
 from reports.text.frontier import VERDICT, interval_of, verdict
 from reports.text.smoke import marked
-from reports.text.tables import Cell, Table
+from reports.text.table import Cell, Table
 
 if TYPE_CHECKING:
     from reports.analysis.frontier import AtBudget, Crossing

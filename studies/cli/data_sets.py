@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from bench.study.definition import BoundStudy, StudySettings
     from bench.study.definition import Study as DeclaredStudy
     from reports.analysis.results import Study
-    from reports.text.tables import Table
+    from reports.text.table import Table
 
 TRAIN_SIZES = "--train-sizes"
 OPTIONS = ("--dataset", TRAIN_SIZES)

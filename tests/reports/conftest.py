@@ -29,6 +29,7 @@ from reports.figures import drawing
 from reports.figures import matplotlib as static
 from reports.figures.drawing import DrawnFigure
 from reports.figures.grammar import Figure
+from reports.text.table import Table
 
 SWEPT = {"vae": ["latent_size", "learning_rate"], "glow": ["flow_depth", "learning_rate"]}
 BOUNDS = {
@@ -384,6 +385,11 @@ SLOW = [4.0, 3.9, 3.8, 3.7, 3.6, 3.5]
 def shifted(values: list[float], by: float = 0.01) -> list[float]:
     """The learning curve of another seed."""
     return [value + by for value in values]
+
+
+def texts(table: Table) -> list[list[str]]:
+    """What the cells of a table say, row by row."""
+    return [[cell.text for cell in row] for row in table.rows]
 
 
 def curves_of(

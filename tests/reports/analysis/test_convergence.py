@@ -8,7 +8,7 @@ import pytest
 from reports.analysis.convergence import State, course, courses, in_words
 from reports.analysis.results import Study
 from reports.formatting import NO_BREAK
-from reports.text import tables
+from reports.text import run_tables
 from reports.text.answer import answer
 
 
@@ -165,7 +165,7 @@ def test_table_of_the_course_of_training(study):
     builder.measure(first, "cost", "clipped_share", 0.25)
     builder.measure(first, "cost", "rescues", 2)
     builder.measure(first, "validation", "selection_optimism", 0.0021, monte_carlo_error=0.0011)
-    table = tables.training_course(Study(builder.results()))
+    table = run_tables.training_course(Study(builder.results()))
     assert table.columns[-3:] == ["Clipped steps", "Rescues", "Owed to lucky noise"]
     assert [[cell.text for cell in row[:3]] for row in table.rows] == [
         ["VAE", "0", "overfitted"],
@@ -181,5 +181,5 @@ def test_table_of_the_course_of_training(study):
 
 def test_no_run_has_no_course(empty):
     known = Study(empty.results())
-    assert tables.training_course(known).rows == []
+    assert run_tables.training_course(known).rows == []
     assert courses(known, "vae") == {}

@@ -12,7 +12,7 @@ from reports.analysis.results import Study
 from reports.formatting import NO_BREAK
 from reports.pages.study import page
 from reports.pages.templates import page_as_html, page_as_markdown
-from reports.text import tables
+from reports.text import comparison_tables
 from reports.text.answer import answer
 
 pytestmark = pytest.mark.usefixtures("undrawn")
@@ -89,14 +89,14 @@ def test_an_extractor_near_chance_is_an_alarm_once(study):
 
 def test_the_scores_that_use_it_are_marked_and_no_others(study):
     known = extracted(study, 0.25)
-    rows = dict(tables.comparison(known))["Sample quality"]
+    rows = dict(comparison_tables.comparison(known))["Sample quality"]
     marked = {(row.label, row.notes[0]) for row in rows if row.warning}
     assert marked == {
         ("Kernel distance (KID)", NAME),
         ("Fréchet distance", NAME),
         ("Recall", NAME),
     }
-    tested = tables.differences(known, differences.differences(known))
+    tested = comparison_tables.differences(known, differences.differences(known))
     notes = {row[0].notes[-2]: row[0].notes[0] for row in tested.rows if row[0].text == "Fréchet distance"}
     assert notes[NAME] == "extractor near chance"
     assert notes["random features"] != "extractor near chance"
@@ -108,7 +108,7 @@ def test_the_scores_that_use_it_are_marked_and_no_others(study):
 def test_a_good_extractor_marks_nothing(study):
     known = extracted(study, 0.97)
     assert doubtful(known) == {}
-    assert not any(row.warning for _, rows in tables.comparison(known) for row in rows)
+    assert not any(row.warning for _, rows in comparison_tables.comparison(known) for row in rows)
 
 
 def test_results_without_an_accuracy_mark_nothing(measured, empty):

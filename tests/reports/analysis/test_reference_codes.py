@@ -24,7 +24,7 @@ from reports.pages.comparison import write_comparison
 from reports.pages.study import page
 from reports.pages.templates import page_as_html, page_as_markdown
 from reports.pages.write import write_report
-from reports.text import tables
+from reports.text import comparison_tables, state_tables
 from reports.text.answer import answer
 
 
@@ -132,7 +132,7 @@ def test_arms_in_another_unit_are_not_set_beside_codes(study):
 
 
 def test_the_table_has_their_rows_below_the_likelihood_across_all_arms(with_codes):
-    groups = dict(tables.comparison(Study(with_codes)))
+    groups = dict(comparison_tables.comparison(Study(with_codes)))
     names = list(groups)
     assert names.index(TITLE) == names.index("Likelihood") + 1
     rows = groups[TITLE]
@@ -145,7 +145,7 @@ def test_the_table_has_their_rows_below_the_likelihood_across_all_arms(with_code
     assert all(row.across and len(row.cells) == 1 for row in rows)
     assert not any(row.across for title, rows in groups.items() if title != TITLE for row in rows)
     assert rows[-1].notes == ["on 100 of the 360 test images", "n = 100"]
-    unavailable = [[cell.text for cell in row] for row in tables.unavailable(Study(with_codes)).rows]
+    unavailable = [[cell.text for cell in row] for row in state_tables.unavailable(Study(with_codes)).rows]
     assert ["Reference code", "JPEG XL", CODES.unavailable["code_jpeg_xl"], "–"] in unavailable
 
 
@@ -345,7 +345,7 @@ def test_the_reference_model_changes_no_verdict_no_ranking_and_no_selection(with
 
 
 def test_the_reference_model_has_a_row_with_a_definition_and_lies_beside_the_page(with_model, tmp_path):
-    row = dict(tables.comparison(Study(with_model)))[
+    row = dict(comparison_tables.comparison(Study(with_model)))[
         "Reference codes and reference model, bits/dim of the same test images: of no arm"
     ][0]
     assert (row.label, row.cells[0].text) == (LABEL, "1.800 ±\u00a00.010")
@@ -365,7 +365,7 @@ def test_the_reference_model_has_a_row_with_a_definition_and_lies_beside_the_pag
 
 def test_a_reason_why_there_is_none_stands_among_what_could_not_be_measured(with_codes):
     reasons = replace(with_codes.reference_codes, unavailable={"code_pixelcnn": "training loss became nan at step 3"})
-    found = tables.unavailable(Study(replace(with_codes, reference_codes=reasons))).rows
+    found = state_tables.unavailable(Study(replace(with_codes, reference_codes=reasons))).rows
     assert ["Reference code", "PixelCNN", "training loss became nan at step 3", "–"] in [
         [cell.text for cell in row] for row in found
     ]

@@ -11,7 +11,7 @@ from reports.analysis.results import Study
 from reports.figures.learning import learning_curves
 from reports.figures.trials import responses
 from reports.formatting import NO_BREAK, plain
-from reports.text import tables
+from reports.text import configuration_tables, run_tables, state_tables
 from reports.text.answer import answer
 
 
@@ -47,11 +47,11 @@ def test_every_count_of_trials_is_that_of_the_study_without_interruptions(counts
     plain, interrupted = counts
     for made in (
         lambda known: [sentence.replace(NO_BREAK, " ") for sentence in answer(known).details],
-        tables.state_counts,
-        tables.failure_reasons,
-        tables.final_runs,
-        lambda known: [tables.trials(known, arm, {}) for arm in known.arms],
-        lambda known: [tables.learning_rate_stability(known, arm) for arm in known.arms],
+        state_tables.state_counts,
+        state_tables.failure_reasons,
+        run_tables.final_runs,
+        lambda known: [run_tables.trials(known, arm, {}) for arm in known.arms],
+        lambda known: [run_tables.learning_rate_stability(known, arm) for arm in known.arms],
         lambda known: statistics.states(known.counted).to_dict(),
         lambda known: [figure.caption for figure in responses(known)],
         lambda known: [figure.caption for figure in learning_curves(known)],
@@ -119,7 +119,7 @@ def test_an_interrupted_attempt_spent_its_training_and_not_the_time_until_somebo
 
 
 def test_what_became_of_attempts_that_do_not_count_is_said(halved):
-    assert tables.uncounted(halved) == (
+    assert state_tables.uncounted(halved) == (
         "Not counted: 1 interrupted attempt, repeated or continued by the runs counted here; 5 attempts, stopped after "
         "fewer images and continued by the runs counted here; 2 attempts, begun to continue runs counted here, and not "
         "complete."
@@ -183,12 +183,12 @@ def test_what_failed_before_it_had_a_run_is_counted_with_its_reason(empty):
     unbegun = [Unbegun("search", "vae", reason, 2), Unbegun("final", "vae", "it could not begin: no config", 1)]
     without, known = Study(empty.results()), Study(empty.results(unbegun=unbegun))
     assert len(known.trials) == len(without.trials) == 2
-    trials, finals = tables.state_counts(known).rows
+    trials, finals = state_tables.state_counts(known).rows
     assert (trials[0].text, trials[-1].text) == ("VAE trials", "4")
     assert (finals[0].text, finals[-1].text) == ("VAE final runs", "1")
-    failed = tables.state_counts(known).columns.index("failed")
+    failed = state_tables.state_counts(known).columns.index("failed")
     assert [row[failed].text for row in (trials, finals)] == ["2", "1"]
-    reasons = [[cell.text for cell in row] for row in tables.failure_reasons(known).rows]
+    reasons = [[cell.text for cell in row] for row in state_tables.failure_reasons(known).rows]
     assert reasons == [
         ["VAE trials", "failed", reason, "2"],
         ["VAE final runs", "failed", "it could not begin: no config", "1"],
@@ -214,7 +214,7 @@ def test_the_selected_trial_may_have_been_stopped_at_a_rung(study):
     stopped = Study(builder.results())
     assert stopped.finals["glow"].trial["run_id"] == known["run_id"]
     assert not stopped.finals["glow"].superseded
-    numbers, values, *_ = tables.selected(stopped).rows
+    numbers, values, *_ = configuration_tables.selected(stopped).rows
     assert numbers[-1].text == plain(known["number"])
     assert values[-1].notes == ["where it stopped, by the one-sample bound"]
     assert "whether a smaller" not in answer(stopped).headline

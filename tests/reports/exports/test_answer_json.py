@@ -22,7 +22,7 @@ from reports.formatting import NO_BREAK, quantity
 from reports.pages.document import Comparison
 from reports.pages.study import page_of
 from reports.text.contents import Contents
-from reports.text.tables import SCALED_UNITS, Table
+from reports.text.table import SCALED_UNITS, Table
 from tests.reports.analysis.test_rungs import measured as rungs_of
 from tests.reports.conftest import FALLS, SLOW, curves_of, shifted
 

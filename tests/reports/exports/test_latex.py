@@ -10,7 +10,7 @@ import pytest
 from reports.analysis.results import Study
 from reports.exports.latex import _SPECIAL, escape, latex_tables
 from reports.formatting import NO_BREAK
-from reports.text import tables
+from reports.text import comparison_tables
 from reports.text.contents import Contents
 
 HOSTILE = r"""a_b 50% & #1 $x$ ~ ^ \input{/etc/passwd} {c} [d] *e "f" <g> |h| \\ \end{table} 10⁻⁴ m² ± − × é"""
@@ -83,7 +83,7 @@ def test_the_tables_state_the_page_s_numbers(measured):
     head, *rows = [[shown(cell) for cell in row] for row in results]
     assert head[:5] == ["Arm", "Test bits/dim", "95% interval", "Seeds", "Parameters"]
     assert {"Training time", "Training speed", "Sampling speed"} < set(head)
-    page = {row.label: row for _, group in tables.comparison(contents.study) for row in reversed(group)}
+    page = {row.label: row for _, group in comparison_tables.comparison(contents.study) for row in reversed(group)}
     for place, (row, name) in enumerate(zip(rows, ("VAE", "Glow"), strict=True)):
         assert row[0] == name
         cell = page["Bits/dim"].cells[place]
@@ -92,7 +92,7 @@ def test_the_tables_state_the_page_s_numbers(measured):
         assert row[3] == "3"
         for label, text in zip(head[4:], row[4:], strict=True):
             assert text == page[label.removesuffix(" (MMD²)")].cells[place].text
-    table = tables.differences(contents.study, contents.differences)
+    table = comparison_tables.differences(contents.study, contents.differences)
     assert [[shown(cell) for cell in row[1:2]] for row in differences[1:]] == [[row[1].text] for row in table.rows]
     assert "importance-weighted dequantisation bound, k=16" in latex_tables(contents)
 

@@ -14,7 +14,7 @@ from reports.figures.grammar import Axis, Figure, Panel, Points
 from reports.pages.document import Beside, Comparison, Document, Figures, Findings, Fold, Grids, Headline, Section
 from reports.pages.study import MOST_BESIDE, MOST_FIGURES, page
 from reports.pages.templates import page_as_html, page_as_markdown
-from reports.text.tables import Table
+from reports.text.table import Table
 from tests.reports.conftest import png, whole
 
 pytestmark = pytest.mark.usefixtures("undrawn")

@@ -16,7 +16,7 @@ from reports.formatting import NO_BREAK
 from reports.pages.document import Fold, Grids
 from reports.pages.study import IMAGE_BUDGET, page
 from reports.pages.templates import page_as_html, page_as_markdown
-from reports.text.tables import Table
+from reports.text.table import Table
 from tests.reports.conftest import png, whole
 from tests.reports.pages.test_first_screen import section, standing_open
 from tests.reports.pages.test_study import HOSTILE, read

@@ -23,7 +23,7 @@ from reports import write_report
 from reports.analysis import differences, statistics
 from reports.analysis.results import Study
 from reports.formatting import NO_BREAK
-from reports.text import tables
+from reports.text import comparison_tables
 
 DATA = {"application/json", "application/octet-stream"}
 VOID = {"meta", "br", "img", "link", "input", "hr"}
@@ -169,7 +169,7 @@ def test_numbers_under_different_conditions_share_no_row(study):
     builder = study({"vae": [2.3, 2.4], "glow": [2.0, 2.1]}, measured=True)
 
     def rows():
-        groups = dict(tables.comparison(Study(builder.results())))
+        groups = dict(comparison_tables.comparison(Study(builder.results())))
         assert not any("of real images" in row.label for rows in groups.values() for row in rows)
         return [row for row in groups["Sample quality"] if row.label == "Kernel distance (KID)"]
 
@@ -446,7 +446,7 @@ def test_four_arms_of_two_families(four, tmp_path):
     assert set(frame["arm"]) == set(four.arms)
     # Two VAEs have latents, two Glows have not.
     assert {path.stem for path in (tmp_path / "figures").glob("latents-*.svg")} == {"latents-1-dense", "latents-2-conv"}
-    assert {len(row.cells) for _, rows in tables.comparison(Study(four)) for row in rows} == {4}
+    assert {len(row.cells) for _, rows in comparison_tables.comparison(Study(four)) for row in rows} == {4}
 
 
 @pytest.mark.slow
@@ -479,7 +479,7 @@ def test_metrics_of_users_have_a_row_in_the_section_of_their_group(study, tmp_pa
         builder.measure(run, "quality", "sharpness", value)
         builder.measure(run, "my_group", "unheard_of", 7.0 + value, unit="px", higher_is_better=False)
     known = Study(builder.results())
-    groups = dict(tables.comparison(known))
+    groups = dict(comparison_tables.comparison(known))
     (sharpness,) = [row for row in groups["Sample quality"] if row.label == "Sharpness"]
     assert (sharpness.unit, sharpness.direction, sharpness.definition) == (
         "dB",

@@ -9,7 +9,7 @@ import pytest
 from reports.analysis.results import Study
 from reports.pages.document import Paragraph
 from reports.pages.study import page
-from reports.text import tables
+from reports.text import run_tables
 from reports.text.answer import answer
 from reports.text.promotion import by_hand
 
@@ -42,10 +42,12 @@ def test_one_that_was_selected_is_said_to_be(finished):
 
 def test_the_table_of_trials_marks_them(finished):
     study = Study(replace(finished, promoted={"vae": [3]}))
-    (row,) = [row for row in tables.trials(study, "vae", {}).rows if row[0].text == "3"]
+    (row,) = [row for row in run_tables.trials(study, "vae", {}).rows if row[0].text == "3"]
     assert "promoted by hand" in row[0].all_notes
-    others = [row for arm in study.arms for row in tables.trials(study, arm, {}).rows if row[0].text != "3"]
-    assert not any("promoted by hand" in row[0].all_notes for row in [*others, *tables.trials(study, "glow", {}).rows])
+    others = [row for arm in study.arms for row in run_tables.trials(study, arm, {}).rows if row[0].text != "3"]
+    assert not any(
+        "promoted by hand" in row[0].all_notes for row in [*others, *run_tables.trials(study, "glow", {}).rows]
+    )
 
 
 @pytest.mark.parametrize("promoted", [{}, {"vae": [3]}])
