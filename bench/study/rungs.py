@@ -35,10 +35,10 @@ def expected_gain(trials: Sequence[Progress], evaluation: int) -> Callable[[int]
 
     .. math:: v(n) = v_\infty + b / \sqrt{n},
 
-    and :math:`b` follows from the median over the trials of what the second half of their training has given: it is the
-    same for all trials of an arm, which differ by how far each can be trained. On 98 logged curves its mean error is 0.1
-    to 0.3 of the gain until training nearly ends, where it expects too much, as it expects too little after a plateau; an
-    exponent that is fitted to each curve was worse (reports/benchmarks/expected_gain.md).
+    and :math:`b` follows from the median over the trials of what the second half of their training has given: it is
+    the same for all trials of an arm, which differ by how far each can be trained. On 98 logged curves its mean error
+    is 0.1 to 0.3 of the gain until training nearly ends, where it expects too much; after a plateau it expects too
+    little. An exponent that is fitted to each curve was worse (reports/benchmarks/expected_gain.md).
 
     Args:
         trials: trials that were trained to the evaluation.
