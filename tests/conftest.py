@@ -36,6 +36,7 @@ if (
 
 # As the project has it, for a test module may import MLflow before the project does.
 os.environ.setdefault("MLFLOW_CONFIGURE_LOGGING", "false")
+os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 os.environ.setdefault("KERAS_BACKEND", "tensorflow")
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 # Lets JAX hold float64 where a test asks for it; models of the default policy stay float32.

@@ -229,10 +229,12 @@ class TimeKeeper:
         until = self._evaluations_of_finals(name, there)
 
         def expected(trial: Attempt) -> tuple[float, int]:
+            end = until[trial.number]
+            if _has_ended_early(trial) and not by_bound:
+                # What it has reached is known, and it gains nothing more.
+                return progress(trial).best_until(end), trial.number
             at_level = trial.objective if by_bound else progress(trial).best_until(level)
-            # One that its patience ended gains nothing more.
-            end = min(level, until[trial.number]) if _has_ended_early(trial) else until[trial.number]
-            return (at_level or 0.0) - gain(end), trial.number
+            return (at_level or 0.0) - gain(min(level, end) if _has_ended_early(trial) else end), trial.number
 
         return min(there, key=expected)
 

@@ -107,7 +107,7 @@ def run(wanted: Search, output: Path) -> None:
     code = code_version("tensorflow")["code"]
     if (
         (folder / RECORD).exists()
-        and (known := _recorded(folder))["code"] == code
+        and (known := _recorded(folder)).get("code") == code
         and known["search"] == asdict(wanted)
     ):
         return

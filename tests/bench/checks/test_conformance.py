@@ -1,5 +1,6 @@
 """The conformance suite: our own families pass it, a user's does, and each check fails where it should."""
 
+import gc
 import json
 import sys
 from pathlib import Path
@@ -365,7 +366,9 @@ def command(capsys, monkeypatch):
             run_program(program, "check")
         return ended.value.code, *capsys.readouterr()
 
-    return run
+    collection = gc.get_threshold()
+    yield run
+    gc.set_threshold(*collection)
 
 
 @pytest.mark.slow

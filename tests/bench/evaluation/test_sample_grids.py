@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from types import SimpleNamespace
-
 import numpy as np
 import pytest
 
@@ -87,6 +85,6 @@ def test_all_runs_show_the_same_images_and_none_twice(shown):
 
 def test_fewer_images_than_a_grid_holds_are_all_shown(shown):
     images = sorted_images(2)
-    (first, *_) = final_pictures(SimpleNamespace(model=Model(), draw=Sampler().draw), images, "test", images, 0)
+    (first, *_) = final_pictures(Sampler(), images, "test", images, 0)
     assert first.caption == "All 20 test images"
     assert sorted(shown["data"][:, 0, 0, 0]) == sorted(images[:, 0, 0, 0])

@@ -429,8 +429,7 @@ def _keeper_of(trials, finals=NO_FINALS, evaluations=16):
 def test_a_trial_that_its_patience_ended_gains_nothing_more_also_where_its_checkpoint_is_gone(monkeypatch):
     monkeypatch.setattr(TimeKeeper, "_records", lambda self, name, trial: [])
     patient = _ended(1, 1.4, further=1.10, state=RunState.COMPLETE)
-    for each in (patient, _ended(2, 1.4, further=1.12)):
-        each.reached, each.seconds = (ALWAYS if each is patient else each.reached), 30.0
+    patient.reached, patient.seconds = ALWAYS, 30.0
     # The second one is expected to gain more than it is behind; what the first had gained is not of those that do.
     keeper = _keeper_of([patient, _ended(2, 1.4, further=1.12)], evaluations=8)
     assert keeper.best("vae").number == 2
@@ -438,6 +437,9 @@ def test_a_trial_that_its_patience_ended_gains_nothing_more_also_where_its_check
     assert keeper._ended_early("vae", _ended(2, 1.4, further=1.12)) is None
     flat = [patient, _ended(2, 1.12, further=1.12)]
     assert _keeper_of(flat, evaluations=8).best("vae").number == 1
+    # The only one beyond the level: what it gained there counts, and no more is expected of it.
+    for other, best in ((1.20, 1), (1.05, 5)):
+        assert _keeper_of([patient, _ended(5, other)], evaluations=8).best("vae").number == best
 
 
 def test_in_a_longer_time_a_trial_counts_with_the_final_runs_that_it_has_and_others_with_the_time_that_is_left():

@@ -145,7 +145,7 @@ def test_where_all_trials_do_not_fit_the_search_is_planned_for_fewer():
 
 def test_compiling_and_measuring_trials_leave_half_of_the_search_to_train_them():
     compiled = SLOW.model_copy(update={"first_seconds": 10.0})
-    bound = bind(VAE, time=240, trials=8)
+    bound = bind(VAE, time=400, trials=8)
     planned = plan_time(bound, {"vae": compiled})
     times, trials = planned.times["vae"], planned.trials["vae"]
     assert 1 < trials < 8
@@ -266,7 +266,8 @@ def test_an_arm_without_a_search_has_final_runs_of_its_whole_share():
 def test_where_a_trial_takes_more_than_the_search_s_share_final_runs_see_as_many_images():
     compared = {"vae": SLOW.model_copy(update={"first_seconds": 0.0, "likelihood_seconds": 2e-3})}
     settings = {"trials": 1, "seeds": 1, "importance_samples": 1, "reference_model": False, "pruner": "none"}
-    shortest = next(time for time in range(60, 900, 2) if _fits(bind(VAE, time=time, **settings), compared))
+    times = (tenths / 10 for tenths in range(600, 9000))
+    shortest = next(time for time in times if _fits(bind(VAE, time=time, **settings), compared))
     planned = plan_time(bind(VAE, time=shortest, **settings), compared)
     share, times = planned.finals_end - planned.start, planned.times["vae"]
     assert SEARCH_SHARE * share < times.search
