@@ -293,8 +293,9 @@ class _CompiledModel:
     """
 
     def __init__(self, config: RunConfig, info: DatasetInfo, seed: int, evaluated: int) -> None:
-        # Otherwise layer names and graphs of earlier runs accumulate in the process.
-        keras.utils.clear_session()
+        # Otherwise layer names and graphs of earlier runs accumulate in the process. Looking through all its memory for
+        # what is free takes a quarter of a second, and there is little until models are left out.
+        keras.utils.clear_session(free_memory=_has_left_out())
         self.info = info
         self.model = self._build(config, seed)
         self._built_for: tuple[RunConfig, int] | None = (config, seed)
@@ -350,6 +351,11 @@ def _compiled_model(config: RunConfig, data: TuningData, seed: int) -> _Compiled
     while len(_kept) > SHAPES_KEPT or (len(_kept) > 1 and _weight_bytes() > WEIGHT_BYTES_KEPT):
         _kept.popitem(last=False)
     return _kept[shape]
+
+
+def _has_left_out() -> bool:
+    """Whether models may have been left out: as many are kept as can be, or large ones."""
+    return len(_kept) >= SHAPES_KEPT or _weight_bytes() > WEIGHT_BYTES_KEPT / 2
 
 
 def _forget(compiled: _CompiledModel) -> None:
