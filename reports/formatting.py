@@ -5,6 +5,7 @@ from __future__ import annotations
 import html
 import math
 import re
+from functools import lru_cache
 from numbers import Integral, Real
 from urllib.parse import quote
 
@@ -177,8 +178,11 @@ def visible(text: str) -> str:
 
 _MARKDOWN_BLOCK = re.compile(r"^(\d*)([-+=.)])(?=[-+=]*(\s|$))")
 _MARKDOWN = re.compile(r"([\\`*_\[\]|~$#])")
+REMEMBERED = 4096
+"""Texts whose Markdown is remembered: most cells of thousands of rows say what others say."""
 
 
+@lru_cache(REMEMBERED)
 def markdown(text: str) -> str:
     """Text that Markdown renderers show as it is, on one line, with HTML switched off."""
     escaped = _MARKDOWN.sub(r"\\\1", visible(text))

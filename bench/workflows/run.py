@@ -548,12 +548,11 @@ def check_equivalence(equivalence: float | None) -> None:
 
 def _write(results: StudyResults, folder: Path, pdf: bool = True) -> StudyOutcome:
     """Write a report."""
-    from reports.analysis.results import Study as Prepared
-    from reports.pages.write import write_report
-    from reports.text.answer import answer
+    from reports.pages.write import contents_of, write_contents
 
-    found = answer(Prepared(results))
-    page = write_report(results, folder, pdf=pdf).html
+    contents = contents_of(results, folder)
+    page = write_contents(contents, folder, pdf=pdf).html
+    found = contents.answer
     ranking = tuple(each.arm for each in found.ranking)
     return StudyOutcome(results, page, found.headline, found.details, ranking=ranking)
 

@@ -14,6 +14,8 @@ import pandas as pd
 from scipy import stats
 
 from bench.core.results import RunState
+from reports.analysis.once import once
+from reports.analysis.points import spread
 from reports.analysis.statistics import LEVEL
 
 if TYPE_CHECKING:
@@ -99,6 +101,7 @@ def best_of(values: np.ndarray) -> pd.DataFrame:
     return pd.DataFrame({"trials": n, "median": reaches(q), "low": reaches(q - c), "high": reaches(q + c)})
 
 
+@once
 def best_so_far(study: Study) -> list[BestSoFar]:
     """The course of each arm's search, of those in which a trial has completed with a finite value."""
     sampler = str(study.results.settings.get("sampler") or "")
@@ -132,7 +135,7 @@ def best_so_far(study: Study) -> list[BestSoFar]:
 def _images_trained(study: Study) -> pd.Series:
     """The images that each run trained on itself: its learning curve begins with that of the attempt it continued."""
     points = study.histories
-    continued_from = points["run_id"].astype(object).map(study.runs.set_index("run_id")["continued_from"])
+    continued_from = spread(study.runs.set_index("run_id")["continued_from"], points["run_id"])
     before = points[points["step"] <= continued_from].groupby("run_id", observed=True)["images"].max()
     seen: pd.Series = points.groupby("run_id", observed=True)["images"].max()
     return seen.sub(before, fill_value=0.0)

@@ -12,11 +12,14 @@ import pandas as pd
 
 from bench.core.results import TRAINING_SETTINGS
 from reports.analysis.curves import final_curves
+from reports.analysis.once import once
+from reports.analysis.points import groups, spread
 from reports.formatting import quantity
 
 if TYPE_CHECKING:
     from reports.analysis.curves import Curve
     from reports.analysis.results import Study
+    from reports.analysis.search_course import Search
 
 TRAINING_PASSES = 3
 """Cost of a training step in forward passes: one forward, and a backward one that costs about two."""
@@ -42,6 +45,7 @@ JOULES = Cost("joules", "training energy", "J")
 COSTS = (IMAGES, SECONDS, OPERATIONS, JOULES)
 
 
+@once
 def alone(study: Study, arm: str) -> list[Curve]:
     """The curves of an arm's reported final runs with the time that each would have taken by itself, in one go.
 
@@ -78,6 +82,11 @@ class Costs:
     """The costs of a study's runs."""
 
     study: Study
+
+    @cached_property
+    def searches(self) -> dict[str, Search | None]:
+        """What :func:`reports.analysis.search_course.search_course` has found of arms, the same by any cost."""
+        return {}
 
     @cached_property
     def operations(self) -> pd.Series:
@@ -153,26 +162,27 @@ class Costs:
 
         The last two are what it trained since the evaluation before.
         """
-        points = self._evaluations
+        points, again = self._evaluations, self._again
         counted = points[["images", "seconds"]].astype(float)
-        before = counted.groupby(points["run_id"].astype(object), sort=False).shift(1, fill_value=0.0)
+        before = counted.groupby(groups(points["run_id"]), sort=False).shift(1, fill_value=0.0)
         own = (counted - before).add_prefix("own_")
-        return points[["run_id", "value"]].join(own).drop(self._again)
+        evaluations = points[["run_id", "value"]].join(own)
+        return evaluations.drop(again) if len(again) else evaluations
 
     def of_evaluations(self, cost: Cost, points: pd.DataFrame) -> pd.Series:
         """What led to each of :attr:`own_evaluations`, NaN where it is not known.
 
         Their sum is :meth:`of_tuning`, but for the energy of attempts without an evaluation.
         """
-        runs = points["run_id"].astype(object)
+        runs = points["run_id"]
         if cost == IMAGES:
             return points["own_images"]
         if cost == SECONDS:
             return points["own_seconds"]
         if cost == OPERATIONS:
-            return points["own_images"] * runs.map(self.operations).astype(float)
-        share = points["own_seconds"] / points.groupby(runs, sort=False)["own_seconds"].transform("sum")
-        return share * runs.map(self.joules).astype(float)
+            return points["own_images"] * spread(self.operations, runs).astype(float)
+        share = points["own_seconds"] / points.groupby(groups(runs), sort=False)["own_seconds"].transform("sum")
+        return share * spread(self.joules, runs).astype(float)
 
     def along(self, cost: Cost, curve: Curve) -> np.ndarray:
         """What a run had spent at each of its evaluations, NaN where it is not known.

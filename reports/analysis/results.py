@@ -14,10 +14,11 @@ import pandas as pd
 from bench.core.metrics import METRICS, Metric
 from bench.core.results import HISTORY_COLUMNS, MEASUREMENT_COLUMNS, RUN_COLUMNS, TABLES, Bound, BoundKind, RunState
 from bench.core.sequences import Kind
+from reports.analysis.points import are_in_order, spread
 from reports.formatting import display, plain, state_name, visible
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable, Sequence
+    from collections.abc import Hashable, Iterable, Sequence
 
     from bench.core.results import StudyResults
 
@@ -36,6 +37,12 @@ def with_schema(frame: pd.DataFrame, columns: list[str]) -> pd.DataFrame:
     """A frame with at least the schema's columns, as a study without any run may lack them."""
     absent = [column for column in columns if column not in frame.columns]
     return frame.reindex(columns=[*frame.columns, *absent]).reset_index(drop=True)
+
+
+def records(frame: pd.DataFrame, columns: Iterable[str]) -> list[dict[Hashable, Any]]:
+    """The rows of a frame as dictionaries of some columns, as far as it has them: of all, thousands take seconds."""
+    read = [column for column in dict.fromkeys(columns) if column in frame.columns]
+    return frame[read].to_dict("records")
 
 
 def select(frame: pd.DataFrame, split: str, metric: str) -> pd.DataFrame:
@@ -187,7 +194,7 @@ class Study:
     def _trained_seconds(self, runs: pd.DataFrame) -> pd.Series:
         """Training time of each run up to its last evaluation, less that of the evaluations that it logged again."""
         points = self.histories
-        begun = points["run_id"].astype(object).map(runs.set_index("run_id")["continued_from"])
+        begun = spread(runs.set_index("run_id")["continued_from"], points["run_id"])
         before = points[points["step"] <= begun].groupby("run_id", observed=True)["seconds"].max()
         until = points.groupby("run_id", observed=True)["seconds"].max()
         spent: pd.Series = until - before.reindex(until.index).fillna(0.0)
@@ -338,7 +345,8 @@ class Study:
         for column in ("step", "images", "value"):
             frame[column] = pd.to_numeric(frame[column], errors="coerce")
         frame["value"] = frame["value"].where(np.isfinite(frame["value"]))
-        return frame.sort_values(["run_id", "step"], kind="stable")
+        # Sorting would find this out too, but only by sorting.
+        return frame if are_in_order(frame) else frame.sort_values(["run_id", "step"], kind="stable")
 
     @cached_property
     def trials(self) -> pd.DataFrame:
@@ -376,7 +384,9 @@ class Study:
     def described(self) -> pd.Series:
         """Each run in words, by its identifier: its number or seed, its swept values, and how it ended."""
         runs = self.runs
-        words = [self._words(run) for run in runs.to_dict("records")]
+        swept = [f"param.{name}" for names in self.results.swept.values() for name in names]
+        read = records(runs, ["arm", "role", "number", "seed", "state", *swept])
+        words = [self._words(run) for run in read]
         return pd.Series(words, index=runs["run_id"], dtype=object)
 
     def _words(self, run: dict[Hashable, Any]) -> str:

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from bench.core.results import RunState
+from reports.analysis.points import groups, spread
 
 if TYPE_CHECKING:
     from reports.analysis.costs import Cost, Costs
@@ -39,24 +40,50 @@ class SearchCourse:
         return float(self.value[place]) if place >= 0 else math.nan
 
 
+@dataclass(frozen=True)
+class Search:
+    """The evaluations of an arm's search, whatever they are set against.
+
+    Attributes:
+        points: those of :attr:`reports.analysis.costs.Costs.own_evaluations`, as they lie there.
+        order: their places in the order in which they were made.
+        best: the lowest value until each of them, in that order; NaN before the first value.
+    """
+
+    points: pd.DataFrame
+    order: np.ndarray
+    best: np.ndarray
+
+
 def search_course(spent: Costs, cost: Cost, arm: str) -> SearchCourse | None:
-    """The course of an arm's search; None where it has no evaluation, or the cost of one is not known.
+    """The course of an arm's search; None where it has no evaluation, or the cost of one is not known."""
+    if arm not in spent.searches:
+        spent.searches[arm] = _search(spent, arm)
+    search = spent.searches[arm]
+    if search is None:
+        return None
+    # Of the points as they lie, then in order: the sums over runs that share out energy would round differently.
+    amount = spent.of_evaluations(cost, search.points).iloc[search.order].cumsum().to_numpy(dtype=float)
+    known = np.isfinite(search.best)
+    return SearchCourse(amount[known], search.best[known]) if known.any() and np.isfinite(amount).all() else None
+
+
+def _search(spent: Costs, arm: str) -> Search | None:
+    """The evaluations of an arm's search; None where it has none.
 
     Attempts of several workers overlap: their evaluations are ordered by the time at which they were made, as far as it
     is known by when an attempt started and how long it had trained.
     """
-    study = spent.study
-    attempts = study.attempts[study.attempts["arm"] == arm].set_index("run_id")
+    attempts = spent.study.attempts[spent.study.attempts["arm"] == arm].set_index("run_id")
     points = spent.own_evaluations
     points = points[points["run_id"].isin(attempts.index)]
     if points.empty:
         return None
-    runs = points["run_id"].astype(object)
-    started = pd.to_datetime(runs.map(attempts["started"]), errors="coerce", utc=True)
-    trained = points.groupby(runs, sort=False)["own_seconds"].cumsum()
-    order = (started + pd.to_timedelta(trained, unit="s")).fillna(started).sort_values(kind="stable").index
-    amount = spent.of_evaluations(cost, points)[order].cumsum().to_numpy(dtype=float)
-    has_value = ~runs.map(attempts["state"]).isin(LOST)
-    best = points["value"].where(has_value)[order].cummin().ffill().to_numpy(dtype=float)
-    known = np.isfinite(best)
-    return SearchCourse(amount[known], best[known]) if known.any() and np.isfinite(amount).all() else None
+    runs = points["run_id"]
+    started = pd.to_datetime(spread(attempts["started"], runs), errors="coerce", utc=True)
+    trained = points.groupby(groups(runs), sort=False)["own_seconds"].cumsum()
+    made = (started + pd.to_timedelta(trained, unit="s")).fillna(started)
+    order = made.reset_index(drop=True).sort_values(kind="stable").index.to_numpy()
+    has_value = ~runs.isin(attempts[attempts["state"].isin(LOST)].index)
+    best = points["value"].where(has_value).iloc[order].cummin().ffill().to_numpy(dtype=float)
+    return Search(points, order, best)

@@ -66,7 +66,7 @@ def _environment(*, html: bool) -> Environment:
         loader=PackageLoader("reports"),
         autoescape=html,  # noqa: S701
         undefined=StrictUndefined,
-        finalize=_escaping(formatting.visible if html else formatting.markdown),
+        finalize=_escaping(formatting.visible) if html else _escaping(formatting.markdown),
         trim_blocks=True,
         lstrip_blocks=True,
         keep_trailing_newline=not html,

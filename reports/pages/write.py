@@ -6,6 +6,7 @@ import logging
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from pandas.api.types import is_object_dtype
 from pyarrow import Table
 from pyarrow.csv import WriteOptions
 from pyarrow.csv import write_csv as write_rows
@@ -92,8 +93,27 @@ def write_report(results: StudyResults, folder: Path, *, pdf: bool = True) -> Re
     Returns:
         The paths of all files written.
     """
-    study = Study(results, _earlier_forecasts(folder / FORECASTS))
-    contents = Contents(study)
+    return write_contents(contents_of(results, folder), folder, pdf=pdf)
+
+
+def contents_of(results: StudyResults, folder: Path) -> Contents:
+    """What the report of a study says in ``folder``, where earlier ones may have left forecasts."""
+    return Contents(Study(results, _earlier_forecasts(folder / FORECASTS)))
+
+
+def write_contents(contents: Contents, folder: Path, *, pdf: bool = True) -> ReportPaths:
+    """:func:`write_report` for whoever needs what the report says too.
+
+    Args:
+        contents: what :func:`contents_of` gives of the same folder.
+        folder: made if it does not exist; files of an earlier report in it are replaced.
+        pdf: whether to write the figures as PDF too.
+
+    Returns:
+        The paths of all files written.
+    """
+    study = contents.study
+    results = study.results
     content = page_of(contents, pdf=pdf)
     text = page_as_markdown(content)
     frames = {
@@ -164,7 +184,8 @@ def _write_histories(path: Path, frame: pd.DataFrame) -> Path:
 
 def _write_parquet(path: Path, frame: pd.DataFrame) -> Path:
     """The frame as Parquet, in which a column has one type: text where a parameter is a number in some runs only."""
-    mixed = [name for name in frame.select_dtypes(object) if frame[name].dropna().map(type).nunique() > 1]
+    objects = [name for name in frame if is_object_dtype(frame[name])]
+    mixed = [name for name in objects if frame[name].dropna().map(type).nunique() > 1]
     texts = {str(name): frame[name].map(str, na_action="ignore") for name in mixed}
     with replacing(path) as temporary:
         frame.assign(**texts).to_parquet(temporary, index=False)

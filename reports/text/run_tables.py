@@ -11,7 +11,7 @@ import pandas as pd
 from bench.core.results import RunState
 from reports import formatting
 from reports.analysis import convergence
-from reports.analysis.results import LIKELIHOOD
+from reports.analysis.results import LIKELIHOOD, records
 from reports.formatting import MISSING, count, plain, quantity, state_name
 from reports.text.table import Cell, Table, web_address
 
@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from collections.abc import Hashable, Mapping
 
     from reports.analysis.results import Study
+
+READ_OF_TRIALS = ("run_id", "number", "state", "reason", "value", "value_error", "step", "spent", "name", "url")
+"""The columns that the table of trials shows, beside their parameters."""
 
 
 def final_runs(study: Study) -> Table:
@@ -101,7 +104,7 @@ def trials(study: Study, arm: str, pictures: Mapping[str, str]) -> Table:
     frame = frame.sort_values(["rank", "value", "number"], kind="stable", na_position="last")
     parameters = study.swept(arm)
     rows = []
-    for run in frame.to_dict("records"):
+    for run in records(frame, [*READ_OF_TRIALS, *(f"param.{name}" for name in parameters)]):
         early = run["state"] != RunState.COMPLETE and not pd.isna(run["value"])
         notes = ["selected"] if run["run_id"] in study.selected else []
         if early:
