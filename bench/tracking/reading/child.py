@@ -7,6 +7,7 @@ import math
 import re
 import tempfile
 from collections.abc import Iterator, Mapping
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +15,7 @@ import pandas as pd
 from pydantic import BaseModel
 
 from bench.core.metrics import METRICS
-from bench.core.results import (
-    Bound,
-    BoundKind,
-    ImageGrid,
-)
+from bench.core.results import BoundKind, ImageGrid
 from bench.tracking.location import Artifacts
 from bench.tracking.reading.sources import StoredRun
 from bench.tracking.run_tags import RunTags, raise_if_edited, read_json
@@ -106,45 +103,16 @@ class Child:
         with raise_if_edited(self.run_id, "when it began"):
             return pd.Timestamp(self.run.start_time, unit="ms", tz="UTC")
 
-    def measurements(self, study_id: str) -> Iterator[dict[str, Any]]:
-        """The rows of ``measurements``."""
-        values, details = self.run.metrics, list(self._details())
+    def measurements(self, study_id: str) -> list[tuple[Any, ...]]:
+        """The rows of ``measurements``, each in the order of ``MEASUREMENT_COLUMNS``."""
+        values, details, tags = self.run.metrics, list(self._details()), self.tags
         if _RESCUES in values and "cost/rescues" not in values:
             # Pruned or diverged, so that it was not measured.
             values = {**values, "cost/rescues": values[_RESCUES]}
             details.append(("cost", "rescues", {}))
-        for split, metric, detail in details:
-            key = f"{split}/{metric}"
-            known = METRICS.get(metric)
-            with raise_if_edited(self.run_id):
-                bound = (
-                    Bound(BoundKind(detail["kind"]), detail["importance_samples"], detail["dequantisation"])
-                    if "kind" in detail
-                    else None
-                )
-                value = values[key]
-            yield {
-                "study": study_id,
-                "run_id": self.run_id,
-                "role": self.role,
-                "arm": self.arm,
-                "family": self.tags.family,
-                "trial": self.tags.number,
-                "seed": self.tags.seed,
-                "config_hash": self.tags.config_hash,
-                "split": split,
-                "metric": metric,
-                "value": value,
-                "standard_error": values.get(f"{key}{ERROR_SUFFIX}"),
-                "n": detail.get("n"),
-                "unit": known.unit if known else "",
-                "higher_is_better": known.higher_is_better if known else None,
-                "bound": bound.kind.value if bound else None,
-                "importance_samples": bound.importance_samples if bound else None,
-                "dequantisation": bound.dequantisation if bound else None,
-                "monte_carlo_error": values.get(f"{key}{MONTE_CARLO_SUFFIX}"),
-                "conditions": detail.get("conditions", ""),
-            }
+        run = (study_id, self.run_id, self.role, self.arm, tags.family, tags.number, tags.seed, tags.config_hash)
+        with raise_if_edited(self.run_id):
+            return [(*run, *_measured(values, *each)) for each in details]
 
     def _details(self) -> Iterator[tuple[str, str, dict[str, Any]]]:
         for tag in self.run.tags:
@@ -180,6 +148,29 @@ class Child:
         return download(artifacts, f"{self.run.artifacts}/{path}")
 
 
+def _measured(values: Mapping[str, float], split: str, metric: str, detail: dict[str, Any]) -> tuple[Any, ...]:
+    """What a row of ``measurements`` has of one number: its split, and all that follows there."""
+    key, known = f"{split}/{metric}", METRICS.get(metric)
+    bound = (
+        (BoundKind(detail["kind"]).value, detail["importance_samples"], detail["dequantisation"])
+        if "kind" in detail
+        else (None, None, None)
+    )
+    return (
+        split,
+        metric,
+        values[key],
+        values.get(f"{key}{ERROR_SUFFIX}"),
+        detail.get("n"),
+        known.unit if known else "",
+        known.higher_is_better if known else None,
+        *bound,
+        values.get(f"{key}{MONTE_CARLO_SUFFIX}"),
+        detail.get("conditions", ""),
+    )
+
+
+@lru_cache(65_536)  # most runs have the same ones
 def _parsed(text: str) -> Any:  # MLflow stores every parameter as text
     """A parameter's value, as a number if it is one."""
     for kind in (int, float):

@@ -6,6 +6,8 @@ import logging
 import math
 from typing import Annotated, Any
 
+import numpy as np
+import numpy.typing as npt
 import pandas as pd
 from mlflow.tracking import MlflowClient
 from pydantic import BaseModel, Field, TypeAdapter, ValidationError
@@ -46,6 +48,8 @@ from bench.tracking.schema import (
 log = logging.getLogger(__name__)
 CURVES = ("train/bits_per_dim", "validation/bits_per_dim")
 """Learning curves that reports draw."""
+SPENT = {"images": "cost/images_seen", "seconds": "cost/seconds"}
+"""Columns of the histories that say what was spent until a point, and the metrics that hold it."""
 TRIALS_PICTURED = 12
 """The number of best trials of an arm whose pictures are read."""
 
@@ -98,6 +102,14 @@ def _load(client: MlflowClient, uri: str, study_id: str) -> StudyResults:
     settings["foreign_runs"] = len(below) - len(children)
     finals = [child for child in children if child.role == "final"]
     settings["superseded_final_runs"] = sum(child.role == "superseded" for child in children)
+    runs, holders = _runs_frame(children, uri), _holders(children)
+    measurements = pd.DataFrame.from_records(
+        [row for child in children for row in child.measurements(study_id)], columns=MEASUREMENT_COLUMNS
+    )
+    images = [grid for child in [*finals, *_best(children)] for grid in child.pictures(artifacts)]
+    tables = _tables(finals, artifacts)
+    unavailable = {child.run_id: child.unavailable for child in finals if child.unavailable}
+    del below, children, finals  # their tags and values would take memory beside the histories
     return StudyResults(
         study_id=study_id,
         name=study.name,
@@ -108,16 +120,13 @@ def _load(client: MlflowClient, uri: str, study_id: str) -> StudyResults:
         dataset=dataset,
         settings=settings,
         provenance=provenance,
-        runs=_runs_frame(children, uri),
-        measurements=pd.DataFrame.from_records(
-            [tuple(row.values()) for child in children for row in child.measurements(study_id)],
-            columns=MEASUREMENT_COLUMNS,
-        ),
-        histories=_histories(source, parent.info.run_id, children),
-        images=[grid for child in [*finals, *_best(children)] for grid in child.pictures(artifacts)],
-        tables=_tables(finals, artifacts),
+        runs=runs,
+        measurements=measurements,
+        histories=_histories(source, parent.info.run_id, runs["run_id"].tolist(), holders),
+        images=images,
+        tables=tables,
         space=space,
-        unavailable={child.run_id: child.unavailable for child in finals if child.unavailable},
+        unavailable=unavailable,
         reference_codes=read_reference_codes(parent.info.run_id, tags, parent.data.metrics),
         unbegun=unbegun,
         equivalence=equivalence,
@@ -187,27 +196,48 @@ def _tables(children: list[Child], artifacts: Artifacts) -> dict[str, pd.DataFra
     return {name: pd.concat(tables, ignore_index=True) for name, tables in parts.items()}
 
 
-def _histories(source: ClientSource, parent_id: str, children: list[Child]) -> pd.DataFrame:
-    """The learning curves of some runs; each point has the images and the seconds until then."""
-    place, order = ["run_id", "step"], pd.CategoricalDtype([child.run_id for child in children])
-    metrics = pd.CategoricalDtype(list(CURVES))
+def _holders(children: list[Child]) -> dict[str, list[str]]:
+    """The runs that logged each metric of the histories."""
+    return {
+        metric: [child.run_id for child in children if f"{metric}{EVALUATION_SUFFIX}" in child.run.metrics]
+        for metric in (*SPENT.values(), *CURVES)
+    }
 
-    def points(key: str, name: str) -> pd.DataFrame:
-        logged = f"{key}{EVALUATION_SUFFIX}"
-        runs = [child.run_id for child in children if logged in child.run.metrics]
-        frame = source.history(parent_id, runs, logged)
-        frame = frame.drop_duplicates(place, keep="last")  # a repeated attempt logs again
-        return frame.assign(run_id=frame["run_id"].astype(order)).rename(columns={"value": name})
 
-    spent = [points("cost/images_seen", "images"), points("cost/seconds", "seconds")]
+def _histories(source: ClientSource, parent_id: str, runs: list[str], holders: dict[str, list[str]]) -> pd.DataFrame:
+    """The learning curves of some runs, in their order; each point has the images and the seconds until then."""
+    order, metrics = pd.CategoricalDtype(runs), pd.CategoricalDtype(list(CURVES))
+    points = {
+        metric: source.history(parent_id, having, f"{metric}{EVALUATION_SUFFIX}") for metric, having in holders.items()
+    }
+    steps = np.unique(np.concatenate([frame["step"].to_numpy() for frame in points.values()]))
+    values = {metric: _by_place(frame, order, steps) for metric, frame in points.items()}
     curves = []
     for metric in CURVES:
-        curve = points(metric, "value")
-        for each in spent:
-            curve = curve.merge(each, how="left", on=place)
-        curves.append(curve.assign(metric=pd.Categorical([metric], dtype=metrics).repeat(len(curve))))
+        curve = values[metric]
+        codes, places = np.divmod(curve.index.to_numpy(), len(steps))
+        columns: dict[str, Any] = {
+            "run_id": pd.Categorical.from_codes(codes, dtype=order),
+            "metric": pd.Categorical([metric], dtype=metrics).repeat(len(curve)),
+            "step": steps[places],
+            **{name: values[spent].reindex(curve.index).to_numpy() for name, spent in SPENT.items()},
+            "value": curve.to_numpy(),
+        }
+        curves.append(pd.DataFrame(columns))
+    # The points of a run are in the order of metrics and steps already.
     frame = pd.concat(curves, ignore_index=True)[HISTORY_COLUMNS]
-    return frame.sort_values(["run_id", "metric", "step"], ignore_index=True)
+    return frame.sort_values("run_id", kind="stable", ignore_index=True)
+
+
+def _by_place(points: pd.DataFrame, order: pd.CategoricalDtype, steps: npt.NDArray[Any]) -> pd.Series:
+    """The values of a metric, ordered by run and step.
+
+    Its index is one integer for both, the number of the run times that of all steps plus the number of the step:
+    pairs take longer to sort and to join.
+    """
+    runs = points["run_id"].astype(order).cat.codes.to_numpy(np.int64)
+    values = points["value"].set_axis(runs * len(steps) + np.searchsorted(steps, points["step"].to_numpy()))
+    return values[~values.index.duplicated(keep="last")].sort_index()  # a repeated attempt logs again
 
 
 def _runs_frame(children: list[Child], uri: str) -> pd.DataFrame:

@@ -10,13 +10,16 @@ from __future__ import annotations
 import math
 import sys
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass
+from itertools import chain
+from operator import itemgetter
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 import sqlalchemy as sa
 from mlflow.store.db.db_types import DATABASE_ENGINES
@@ -27,16 +30,22 @@ from mlflow.utils.rest_utils import http_request
 
 from bench.core.errors import TrackingError
 from bench.tracking.runs import PARENT_TAG, search_runs
+from bench.tracking.schema import NOTE_TAG
 
 ROWS_AT_ONCE = 20_000
 RUNS_AT_ONCE = 500
 """Runs whose tags, parameters and values one query reads: databases limit its length."""
+NEARLY_ALL = 0.9
+"""If so large a share of the runs with a metric are wanted, the points of all are read and those of others left out."""
 BULK_RUNS = 100
 """Most runs in one request for histories."""
 BULK_POINTS = 25_000
 """Most points in one response; a server omits further ones silently."""
 BULK_ENDPOINT = "/ajax-api/2.0/mlflow/metrics/get-history-bulk"
 REQUESTS_AT_ONCE = 4
+
+_Points = Sequence[tuple[Any, ...]]
+"""Points of a metric: the run, the step and the value of each."""
 
 
 @dataclass(frozen=True)
@@ -91,8 +100,12 @@ class ClientSource:
             ``run_id`` (categorical), ``step`` and ``value``, one row per point; points of the same run and step in the
             order of their logging.
         """
-        histories = ((run_id, self.client.get_metric_history(run_id, key)) for run_id in runs)
-        return _frame([(run_id, point.step, point.value) for run_id, points in histories for point in points], runs)
+        return _frame(self._one_by_one(runs, key), runs)
+
+    def _one_by_one(self, runs: Sequence[str], key: str) -> Iterator[_Points]:
+        """The points of each run."""
+        for run_id in runs:
+            yield [(run_id, point.step, point.value) for point in self.client.get_metric_history(run_id, key)]
 
 
 class ServerSource(ClientSource):
@@ -106,24 +119,23 @@ class ServerSource(ClientSource):
         """See :meth:`ClientSource.history`."""
         batches = [runs[start : start + BULK_RUNS] for start in range(0, len(runs), BULK_RUNS)]
         with ThreadPoolExecutor(REQUESTS_AT_ONCE) as pool:
-            frames = list(pool.map(lambda batch: self._bulk(parent_id, batch, key), batches))
-        return _joined(frames, runs)
+            return _frame(chain.from_iterable(pool.map(lambda batch: self._bulk(batch, key), batches)), runs)
 
-    def _bulk(self, parent_id: str, runs: Sequence[str], key: str) -> pd.DataFrame:
+    def _bulk(self, runs: Sequence[str], key: str) -> list[_Points]:
         """One request; repeats it in halves, down to single runs, if the response may be incomplete."""
         if len(runs) == 1:
-            return super().history(parent_id, runs, key)
+            return list(self._one_by_one(runs, key))
         query = [*(("run_id", run_id) for run_id in runs), ("metric_key", key), ("max_results", str(BULK_POINTS))]
         answer = http_request(self.credentials, BULK_ENDPOINT, "GET", params=query)
         if answer.status_code == 404:  # the server runs without MLflow's user interface
-            return super().history(parent_id, runs, key)
+            return list(self._one_by_one(runs, key))
         if not answer.ok:
             raise TrackingError(f"the tracking server answers a request for histories with status {answer.status_code}")
         points = answer.json()["metrics"]
         if len(points) >= BULK_POINTS:
             middle = len(runs) // 2
-            return _joined([self._bulk(parent_id, half, key) for half in (runs[:middle], runs[middle:])], runs)
-        return _frame([(point["run_id"], point["step"], float(point["value"])) for point in points], runs)
+            return [*self._bulk(runs[:middle], key), *self._bulk(runs[middle:], key)]
+        return [[(point["run_id"], point["step"], float(point["value"])) for point in points]]
 
 
 class DatabaseSource(ClientSource):
@@ -148,7 +160,8 @@ class DatabaseSource(ClientSource):
         with self.engine.connect() as connection:
             for rows in connection.execute(found).partitions(RUNS_AT_ONCE):
                 ids = [row.run_uuid for row in rows]
-                tags, params, metrics = (_by_run(connection, table, ids) for table in (_TAGS, _PARAMS, _LATEST))
+                tags = _by_run(connection, _TAGS, ids, _TAGS.c.key != NOTE_TAG)  # a long text, which nothing here needs
+                params, metrics = (_by_run(connection, table, ids) for table in (_PARAMS, _LATEST))
                 for run_id, name, artifacts, start, end in rows:
                     known = (tags[run_id], params[run_id], metrics[run_id])
                     yield StoredRun(run_id, name, experiment_id, artifacts, start, end, *known)
@@ -159,17 +172,23 @@ class DatabaseSource(ClientSource):
         # One query for all runs: in parts, SQLite reads the metric's whole index for each of them.
         query = (
             sa.select(points.run_uuid, points.step, _value(_METRICS))
-            .where(points.key == key, points.run_uuid.in_(_child_ids(parent_id)))
+            .where(points.key == key)
             .order_by(points.timestamp, points.step, points.run_uuid, points.value)  # as the primary key has them
         )
+        # Where others' points are few, it is faster to leave them out below than to look up the run of each.
+        if not self._are_nearly_all(runs, key):
+            query = query.where(points.run_uuid.in_(_child_ids(parent_id)))
         text = str(query.compile(self.engine, compile_kwargs={"literal_binds": True}))
-        frames = []
         # The driver's own cursor: for millions of rows, SQLAlchemy's row objects cost half as much as the query.
         with closing(self.engine.raw_connection()) as connection, closing(connection.cursor()) as cursor:
             cursor.execute(text)
-            while rows := cursor.fetchmany(ROWS_AT_ONCE):
-                frames.append(_frame(rows, runs))
-        return _joined(frames, runs)
+            return _frame(_batches(cursor), runs)
+
+    def _are_nearly_all(self, runs: Sequence[str], key: str) -> bool:
+        """Whether few other runs of the store have the metric."""
+        query = sa.select(sa.func.count()).select_from(_LATEST).where(_LATEST.c.key == key)
+        with self.engine.connect() as connection:
+            return len(runs) >= NEARLY_ALL * connection.execute(query).scalar_one()
 
 
 def open_source(client: MlflowClient, uri: str) -> ClientSource:
@@ -208,30 +227,46 @@ def _child_ids(parent_id: str) -> sa.Select[Any]:
     return sa.select(_TAGS.c.run_uuid).where(_TAGS.c.key == PARENT_TAG, _TAGS.c.value == parent_id)
 
 
-def _by_run(connection: sa.Connection, table: sa.TableClause, ids: list[str]) -> dict[str, dict[str, Any]]:
-    """A table's keys and values for each run."""
+def _by_run(
+    connection: sa.Connection, table: sa.TableClause, ids: list[str], *conditions: sa.ColumnElement[bool]
+) -> dict[str, dict[str, Any]]:
+    """A table's keys and values for each run, of the rows that meet all conditions."""
     value, missing = (_value(table), math.nan) if "is_nan" in table.c else (table.c.value, None)
     found: dict[str, dict[str, Any]] = {run_id: {} for run_id in ids}
-    query = sa.select(table.c.run_uuid, table.c.key, value).where(table.c.run_uuid.in_(ids))
-    for run_id, key, content in connection.execute(query):
+    query = sa.select(table.c.run_uuid, table.c.key, value).where(table.c.run_uuid.in_(ids), *conditions)
+    # All at once, as SQLAlchemy would fetch each row by itself.
+    for run_id, key, content in connection.execute(query).all():
         found[run_id][sys.intern(key)] = missing if content is None else content
     return found
 
 
-def _frame(rows: Sequence[tuple[Any, ...]], runs: Sequence[str]) -> pd.DataFrame:
+def _batches(cursor: Any) -> Iterator[_Points]:
+    """What a driver's cursor has found."""
+    while rows := cursor.fetchmany(ROWS_AT_ONCE):
+        yield rows
+
+
+def _frame(batches: Iterable[_Points], runs: Sequence[str]) -> pd.DataFrame:
     """Points as columns; ``run_id`` as a category of ``runs``, since millions of copies would fill the memory."""
-    # ``runs`` lacks runs that started after it was listed.
+    # ``runs`` lacks runs that started after it was listed, and those of other studies.
     place = defaultdict(lambda: -1, {run_id: index for index, run_id in enumerate(runs)})
-    codes = np.fromiter((place[row[0]] for row in rows), np.int32, len(rows))
+    # The empty ones say the types where there are no points.
+    parts = [_arrays([], place), *(_arrays(rows, place) for rows in batches)]
+    codes, steps, values = (np.concatenate(arrays) for arrays in zip(*parts, strict=True))
+    known = codes >= 0
     columns: dict[str, Any] = {
-        "run_id": pd.Categorical.from_codes(codes, categories=pd.Index(list(runs))),
-        "step": np.fromiter((row[1] for row in rows), np.int64, len(rows)),
-        "value": np.array([row[2] for row in rows], np.float64),  # null is NaN
+        "run_id": pd.Categorical.from_codes(codes[known], categories=pd.Index(list(runs))),
+        "step": steps[known],
+        "value": values[known],
     }
-    return pd.DataFrame(columns)[codes >= 0]
+    return pd.DataFrame(columns)
 
 
-def _joined(frames: list[pd.DataFrame], runs: Sequence[str]) -> pd.DataFrame:
-    dtype = pd.CategoricalDtype(list(runs))
-    aligned = [frame.assign(run_id=frame["run_id"].astype(dtype)) for frame in frames]
-    return pd.concat(aligned, ignore_index=True) if aligned else _frame([], runs)
+def _arrays(rows: _Points, place: Mapping[str, int]) -> tuple[npt.NDArray[Any], ...]:
+    """The columns of some points: the places of their runs, steps and values."""
+    runs, steps, values = (map(itemgetter(column), rows) for column in range(3))
+    return (
+        np.fromiter(map(place.__getitem__, runs), np.int32, len(rows)),
+        np.fromiter(steps, np.int64, len(rows)),
+        np.array(list(values), np.float64),  # null is NaN
+    )

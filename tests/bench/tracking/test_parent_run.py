@@ -339,6 +339,23 @@ def test_reference_codes_that_somebody_edited_name_the_run(tracker, client, uri)
             load_results(uri, STUDY.study_id)
 
 
+@pytest.mark.parametrize(
+    "content",
+    [
+        '{"gone": {}}',
+        '{"bits_per_dim": 3}',
+        '{"bits_per_dim": []}',
+        '{"bits_per_dim": {"kind": "x"}}',
+        '{"bits_per_dim": {"kind": "exact"}}',
+    ],
+)
+def test_what_somebody_edited_of_a_measurement_names_the_run(tracker, client, uri, content):
+    run = write_run(open_study(tracker, STUDY))
+    client.set_tag(run, "reparam.details.validation", content)
+    with pytest.raises(DisagreementError, match=f"run {run} is not as it was logged: what a tag holds cannot be read"):
+        load_results(uri, STUDY.study_id)
+
+
 WON = [WonImages("glow", "vae", (7, 3), PNG), WonImages("vae", "glow", (5,), PNG[:-1] + b"x")]
 
 

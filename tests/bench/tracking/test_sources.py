@@ -10,14 +10,14 @@ import pytest
 from mlflow.entities import Metric
 from mlflow.tracking import MlflowClient
 
-from bench.core.results import EvaluationRecord, Measurement, RunState
+from bench.core.results import HISTORY_COLUMNS, EvaluationRecord, Measurement, RunState
 from bench.data.bundled import DIGITS
 from bench.study.config import RunConfig, TrainingConfig
 from bench.tracking.opening import open_study
 from bench.tracking.reading import reader as read
 from bench.tracking.reading import sources, studies
 from bench.tracking.reading.sources import ClientSource, DatabaseSource, ServerSource, open_source
-from bench.tracking.schema import StudyDescription
+from bench.tracking.schema import EVALUATION_SUFFIX, StudyDescription
 from bench.tracking.tracker import Tracker
 from models.glow.config import GlowConfig
 from tests.browser.chromium import mlflow_server
@@ -155,3 +155,96 @@ def test_a_run_that_begins_while_a_study_is_read_is_left_out(uri):
     found = source.history(parent.info.run_id, [first.run_id], f"{CURVE}_by_evaluation")
     assert found["run_id"].astype(str).unique().tolist() == [first.run_id]
     assert found["step"].tolist() == [1, 2, 3, 4, 5]
+
+
+@pytest.mark.parametrize("share", [0.0, math.inf])
+def test_points_of_other_studies_are_left_out_here_as_by_the_database(uri, monkeypatch, share):
+    expected = through_the_client(uri, monkeypatch)
+    monkeypatch.setattr(sources, "NEARLY_ALL", share)
+    assert_same_results(read.load_results(uri, STUDY.study_id), expected)
+
+
+def test_all_points_of_a_database_are_read_where_nearly_all_of_its_runs_are_wanted(uri):
+    source = open_source(MlflowClient(uri), uri)
+    # Five runs of each study have this curve, a deleted one among them.
+    assert [source._are_nearly_all(["a run"] * wanted, f"{CURVE}_by_evaluation") for wanted in (8, 9)] == [False, True]
+
+
+class Given(ClientSource):
+    """Given points of each metric: the run, the step and the value."""
+
+    def __init__(self, points):
+        self.points = points
+
+    def history(self, parent_id, runs, key):
+        return sources._frame([self.points.get(key.removesuffix(EVALUATION_SUFFIX), [])], runs)
+
+
+def joined(points, runs):
+    """Histories as pandas sorts and joins them, by runs and steps themselves."""
+    order, place = pd.CategoricalDtype(runs), ["run_id", "step"]
+
+    def read_metric(metric, name):
+        frame = pd.DataFrame(points.get(metric, []), columns=[*place, name])
+        frame = frame[frame["run_id"].isin(runs)].astype({"run_id": order, "step": "int64", name: "float64"})
+        return frame.drop_duplicates(place, keep="last")
+
+    curves = []
+    for metric in read.CURVES:
+        curve = read_metric(metric, "value")
+        for name, spent in read.SPENT.items():
+            curve = curve.merge(read_metric(spent, name), how="left", on=place)
+        curves.append(curve.assign(metric=pd.Categorical([metric], list(read.CURVES)).repeat(len(curve))))
+    return pd.concat(curves)[HISTORY_COLUMNS].sort_values(["run_id", "metric", "step"], ignore_index=True)
+
+
+IMAGES, SECONDS = read.SPENT.values()
+TRAINING = "train/bits_per_dim"
+LOGGED = {
+    "no points": ({}, ["b", "a"]),
+    "no runs": ({CURVE: [("other", 1, 2.0)]}, []),
+    "one run": ({IMAGES: [("a", 1, 64.0)], SECONDS: [("a", 1, 0.5)], CURVE: [("a", 1, 2.0)]}, ["a"]),
+    "other studies": ({CURVE: [("other", 1, 9.0), ("b", 1, 2.0), ("other", 2, 8.0), ("a", 1, 3.0)]}, ["b", "a"]),
+    "a curve without images": ({SECONDS: [("a", 2, 0.5)], CURVE: [("a", 1, 2.0), ("a", 2, 1.0)]}, ["a"]),
+    "images without a curve": ({IMAGES: [("a", 1, 64.0), ("b", 1, 64.0)], TRAINING: [("b", 1, 3.0)]}, ["a", "b"]),
+    "a run without points": ({IMAGES: [("c", 1, 64.0)], CURVE: [("c", 1, 3.0), ("a", 1, 2.0)]}, ["a", "b", "c"]),
+    "steps logged again": (
+        {
+            IMAGES: [("b", 2, 64.0), ("a", 1, 1.0), ("b", 2, 128.0), ("a", 1, math.nan), ("b", 1, 32.0)],
+            SECONDS: [("b", 2, 0.5), ("b", 1, 0.25), ("a", 1, 0.125)],
+            TRAINING: [("a", 1, 7.0), ("b", 1, 6.0), ("b", 1, 5.0)],
+            CURVE: [("b", 2, 5.0), ("a", 1, 4.0), ("b", 1, 3.0), ("b", 2, 2.0), ("a", 1, math.nan)],
+        },
+        ["b", "a"],
+    ),
+    "steps far apart": (
+        {
+            IMAGES: [("b", 2**63 - 1, 64.0), ("a", -(2**63), 32.0)],
+            TRAINING: [("b", 0, 3.0)],
+            CURVE: [("b", 2**63 - 1, 2.0), ("a", 0, 1.0), ("a", -(2**63), 4.0), ("b", -1, math.inf)],
+        },
+        ["a", "b"],
+    ),
+}
+
+
+@pytest.mark.parametrize("case", LOGGED)
+def test_histories_are_what_pandas_joins(case):
+    points, runs = LOGGED[case]
+    holders = {
+        metric: [run for run in runs if any(run == logged for logged, _, _ in points.get(metric, []))]
+        for metric in (IMAGES, SECONDS, *read.CURVES)
+    }
+    found = read._histories(Given(points), "a parent", runs, holders)
+    pd.testing.assert_frame_equal(found, joined(points, runs), check_exact=True, check_index_type=True)
+
+
+def test_points_are_read_of_any_number_of_batches():
+    rows = [("b", 1, 2.0), ("other", 1, 9.0), ("a", 3, None), ("b", 2, 1.0)]
+    expected = pd.DataFrame(
+        {"run_id": pd.Categorical(["b", "a", "b"], categories=["a", "b"]), "step": [1, 3, 2], "value": [2, math.nan, 1]}
+    )
+    for batches in ([rows], [rows[:1], [], rows[1:]], [[row] for row in rows]):
+        pd.testing.assert_frame_equal(sources._frame(batches, ["a", "b"]), expected)
+    for batches in ([], [[]]):
+        pd.testing.assert_frame_equal(sources._frame(batches, ["a", "b"]), expected[:0])
