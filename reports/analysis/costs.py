@@ -19,7 +19,6 @@ from reports.formatting import quantity
 if TYPE_CHECKING:
     from reports.analysis.curves import Curve
     from reports.analysis.results import Study
-    from reports.analysis.search_course import Search
 
 TRAINING_PASSES = 3
 """Cost of a training step in forward passes: one forward, and a backward one that costs about two."""
@@ -75,6 +74,21 @@ def _in_one_go(study: Study, curve: Curve) -> Curve:
         if 0 < evaluation < len(seconds):
             seconds[evaluation:] -= max(0.0, seconds[evaluation] - seconds[evaluation - 1] - usual)
     return replace(curve, seconds=seconds)
+
+
+@dataclass(frozen=True)
+class Search:
+    """The evaluations of an arm's search, whatever they are set against.
+
+    Attributes:
+        points: those of :attr:`Costs.own_evaluations`, as they lie there.
+        order: their places in the order in which they were made.
+        best: the lowest value until each of them, in that order; NaN before the first value.
+    """
+
+    points: pd.DataFrame
+    order: np.ndarray
+    best: np.ndarray
 
 
 @dataclass(frozen=True)

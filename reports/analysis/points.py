@@ -35,7 +35,7 @@ def are_in_order(points: pd.DataFrame) -> bool:
     if not _are_category(points["run_id"]):
         return False
     run = points["run_id"].cat.codes.to_numpy()
-    step = points["step"].astype(float).to_numpy()
+    step = pd.to_numeric(points["step"]).to_numpy()
     # A step that is not known is not at or after any other.
     follows = (run[1:] > run[:-1]) | ((run[1:] == run[:-1]) & (step[1:] >= step[:-1]))
     return bool((run >= 0).all() and follows.all())

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from bench.core.results import RunState
+from reports.analysis.costs import Search
 from reports.analysis.points import groups, spread
 
 if TYPE_CHECKING:
@@ -38,21 +39,6 @@ class SearchCourse:
         """The best by a cost; NaN before the first evaluation."""
         place = int(np.searchsorted(self.cost, cost, side="right")) - 1
         return float(self.value[place]) if place >= 0 else math.nan
-
-
-@dataclass(frozen=True)
-class Search:
-    """The evaluations of an arm's search, whatever they are set against.
-
-    Attributes:
-        points: those of :attr:`reports.analysis.costs.Costs.own_evaluations`, as they lie there.
-        order: their places in the order in which they were made.
-        best: the lowest value until each of them, in that order; NaN before the first value.
-    """
-
-    points: pd.DataFrame
-    order: np.ndarray
-    best: np.ndarray
 
 
 def search_course(spent: Costs, cost: Cost, arm: str) -> SearchCourse | None:

@@ -188,7 +188,8 @@ class DatabaseSource(ClientSource):
         """Whether few other runs of the store have the metric."""
         query = sa.select(sa.func.count()).select_from(_LATEST).where(_LATEST.c.key == key)
         with self.engine.connect() as connection:
-            return len(runs) >= NEARLY_ALL * connection.execute(query).scalar_one()
+            having: int = connection.execute(query).scalar_one()
+        return len(runs) >= NEARLY_ALL * having
 
 
 def open_source(client: MlflowClient, uri: str) -> ClientSource:
