@@ -27,7 +27,7 @@ def concat_elu(x: Tensor) -> Tensor:
     """
 
     def value(x: Tensor) -> Tensor:
-        bent = -one_minus_exp(ops.abs(x), is_differentiated=False)
+        bent = one_minus_exp(ops.abs(x), times=-1.0)
         return ops.concatenate([ops.where(x > 0, x, bent), ops.where(x > 0, bent, -x)], axis=-1)
 
     def gradient(of_both: Tensor, x: Tensor) -> Tensor:
