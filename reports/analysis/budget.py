@@ -15,7 +15,7 @@ from scipy import stats
 
 from bench.core.results import RunState
 from reports.analysis.once import once
-from reports.analysis.points import spread
+from reports.analysis.points import largest, spread
 from reports.analysis.statistics import LEVEL
 
 if TYPE_CHECKING:
@@ -136,6 +136,6 @@ def _images_trained(study: Study) -> pd.Series:
     """The images that each run trained on itself: its learning curve begins with that of the attempt it continued."""
     points = study.histories
     continued_from = spread(study.runs.set_index("run_id")["continued_from"], points["run_id"])
-    before = points[points["step"] <= continued_from].groupby("run_id", observed=True)["images"].max()
-    seen: pd.Series = points.groupby("run_id", observed=True)["images"].max()
+    again = points[points["step"] <= continued_from]
+    before, seen = (largest(each["images"], each["run_id"]) for each in (again, points))
     return seen.sub(before, fill_value=0.0)

@@ -13,7 +13,7 @@ import pandas as pd
 from bench.core.results import TRAINING_SETTINGS
 from reports.analysis.curves import final_curves
 from reports.analysis.once import once
-from reports.analysis.points import groups, spread
+from reports.analysis.points import groups, largest, spread
 from reports.formatting import quantity
 
 if TYPE_CHECKING:
@@ -146,8 +146,8 @@ class Costs:
         attempts, points, again = self.study.attempts, self._evaluations, self._evaluations.loc[self._again]
         spent = {}
         for name in ("images", "seconds"):
-            last = points.groupby("run_id", observed=True)[name].max()
-            before = again.groupby("run_id", observed=True)[name].max()
+            last = largest(points[name], points["run_id"])
+            before = largest(again[name], again["run_id"])
             of_run = last.sub(before.reindex(last.index).fillna(0.0))
             spent[name] = attempts["run_id"].map(of_run).astype(float).where(attempts["run_id"].isin(last.index), 0.0)
         return pd.DataFrame(spent, index=attempts.index)

@@ -30,6 +30,15 @@ def groups(runs: pd.Series) -> pd.Series:
     return runs.cat.codes if _are_category(runs) else runs.astype(object)
 
 
+def largest(values: pd.Series, runs: pd.Series) -> pd.Series:
+    """The largest value of each run that has one, by run, as plain text.
+
+    By the category pandas could not align two such series where one has few runs: it numbers these by another type.
+    """
+    found: pd.Series = values.groupby(runs, observed=True).max()
+    return found.set_axis(found.index.astype(object))
+
+
 def are_in_order(points: pd.DataFrame) -> bool:
     """Whether points are seen to lie by run and step already, as those of a store do; False where that is open."""
     if not _are_category(points["run_id"]):

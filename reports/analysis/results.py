@@ -14,7 +14,7 @@ import pandas as pd
 from bench.core.metrics import METRICS, Metric
 from bench.core.results import HISTORY_COLUMNS, MEASUREMENT_COLUMNS, RUN_COLUMNS, TABLES, Bound, BoundKind, RunState
 from bench.core.sequences import Kind
-from reports.analysis.points import are_in_order, spread
+from reports.analysis.points import are_in_order, largest, spread
 from reports.formatting import display, plain, state_name, visible
 
 if TYPE_CHECKING:
@@ -195,8 +195,8 @@ class Study:
         """Training time of each run up to its last evaluation, less that of the evaluations that it logged again."""
         points = self.histories
         begun = spread(runs.set_index("run_id")["continued_from"], points["run_id"])
-        before = points[points["step"] <= begun].groupby("run_id", observed=True)["seconds"].max()
-        until = points.groupby("run_id", observed=True)["seconds"].max()
+        again = points[points["step"] <= begun]
+        before, until = (largest(each["seconds"], each["run_id"]) for each in (again, points))
         spent: pd.Series = until - before.reindex(until.index).fillna(0.0)
         return spent
 

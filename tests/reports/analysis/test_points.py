@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from reports.analysis.costs import COSTS, Costs
-from reports.analysis.points import are_in_order, groups, spread
+from reports.analysis.points import are_in_order, groups, largest, spread
 from reports.analysis.results import Study
 from reports.analysis.search_course import search_course
 
@@ -103,3 +103,13 @@ def test_a_study_costs_the_same(measured, four):
                 assert all(np.array_equal(known[0].value, each.value) for each in known)
                 tuning = [spent.of_tuning(cost, arm) for spent in (plain, category)]
                 assert np.array_equal(tuning[0], tuning[1], equal_nan=True)
+
+
+def test_the_largest_values_of_all_runs_and_of_none_can_be_aligned_however_many_runs_there_are():
+    """Of more than 127 categories, pandas numbers some by two bytes and none by one, and cannot align the two."""
+    many = pd.Series(pd.Categorical([f"run {n:03}" for n in range(200)]), name="run_id")
+    values = pd.Series(np.arange(200.0))
+    of_all, of_none = largest(values, many), largest(values[:0], many[:0])
+    assert of_all.to_dict() == {f"run {n:03}": float(n) for n in range(200)}
+    pd.testing.assert_series_equal(of_all - of_none.reindex(of_all.index).fillna(0.0), of_all)
+    pd.testing.assert_series_equal(of_all.sub(of_none, fill_value=0.0), of_all, check_names=False)
