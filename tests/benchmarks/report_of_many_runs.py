@@ -121,7 +121,7 @@ def _markdown(frame: object, provenance: dict[str, str]) -> str:
         "",
         f"Synthetic studies of two families; every run has learning curves of {STEPS} steps in training and in "
         "validation, with images and seconds. Each report is made in a process of its own, as `reparam-bench report` "
-        "makes it. `make benchmark-report` writes this page anew.",
+        "makes it. `make benchmark-report` writes this page.",
         "",
         f"| {' | '.join(heads)} |",
         f"|{'|'.join('---' for _ in heads)}|",
