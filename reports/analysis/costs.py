@@ -83,11 +83,13 @@ class Search:
     Attributes:
         points: those of :attr:`Costs.own_evaluations`, as they lie there.
         order: their places in the order in which they were made.
-        best: the lowest value until each of them, in that order; NaN before the first value.
+        lower: the places, in that order, of those that lowered the best value.
+        best: the values to which they did.
     """
 
     points: pd.DataFrame
     order: np.ndarray
+    lower: np.ndarray
     best: np.ndarray
 
 

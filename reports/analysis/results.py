@@ -107,10 +107,10 @@ def variants(frame: pd.DataFrame) -> list[Variant]:
     return [Variant(str(conditions), None if pd.isna(size) else int(size)) for conditions, size in distinct]
 
 
-def by_metric(frame: pd.DataFrame) -> dict[tuple[str, str], pd.DataFrame]:
-    """The rows of each metric on each split."""
-    groups = frame.groupby(["split", "metric"], sort=False)
-    return {(str(split), str(metric)): rows for (split, metric), rows in groups}
+def places_by_metric(frame: pd.DataFrame) -> dict[Hashable, np.ndarray]:
+    """Where the rows of each metric on each split lie, by both: less than the rows, of which few are asked for."""
+    places = frame.groupby(["split", "metric"], sort=False).indices
+    return {key: np.asarray(rows) for key, rows in places.items()}
 
 
 @dataclass(frozen=True)
@@ -134,11 +134,11 @@ class Finals:
 
     def measured(self, split: str, metric: str) -> pd.DataFrame:
         """The measurements of one metric on one split, which nobody changes."""
-        return self._by_metric.get((split, metric), self.measurements.iloc[:0])
+        return self.measurements.iloc[self._places.get((split, metric), slice(0))]
 
     @cached_property
-    def _by_metric(self) -> dict[tuple[str, str], pd.DataFrame]:
-        return by_metric(self.measurements)
+    def _places(self) -> dict[Hashable, np.ndarray]:
+        return places_by_metric(self.measurements)
 
 
 @dataclass(frozen=True)
@@ -292,11 +292,11 @@ class Study:
 
     def measured(self, split: str, metric: str) -> pd.DataFrame:
         """The measurements of one metric on one split, which nobody changes."""
-        return self._by_metric.get((split, metric), self.measurements.iloc[:0])
+        return self.measurements.iloc[self._places.get((split, metric), slice(0))]
 
     @cached_property
-    def _by_metric(self) -> dict[tuple[str, str], pd.DataFrame]:
-        return by_metric(self.measurements)
+    def _places(self) -> dict[Hashable, np.ndarray]:
+        return places_by_metric(self.measurements)
 
     def table(self, name: str, arm: str) -> pd.DataFrame:
         """What an arm's reported final runs left of one of the schema's `TABLES`, its columns numeric."""
@@ -363,7 +363,8 @@ class Study:
         frame = self.runs[self.runs["role"] == "search"].copy()
         measured = self.measured("validation", LIKELIHOOD).set_index("run_id")
         last = (
-            self.histories.dropna(subset=["value"])
+            self.histories[["run_id", "step", "value"]]
+            .dropna(subset=["value"])
             .groupby("run_id", sort=False, observed=True)
             .tail(1)
             .set_index("run_id")

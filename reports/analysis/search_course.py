@@ -27,8 +27,8 @@ class SearchCourse:
     A search is made once, and its best is the lowest of many, which flatters: there is no interval.
 
     Attributes:
-        cost: at each evaluation of any attempt, ascending.
-        value: the lowest validation bits/dim until then, by the one-sample bound, of attempts that did not diverge or
+        cost: at each evaluation that lowered the best, of any attempt, ascending.
+        value: the lowest validation bits/dim from then on, by the one-sample bound, of attempts that did not diverge or
             fail: also of pruned ones, though complete trials are selected where there are any.
     """
 
@@ -50,8 +50,7 @@ def search_course(spent: Costs, cost: Cost, arm: str) -> SearchCourse | None:
         return None
     # Of the points as they lie, then in order: the sums over runs that share out energy would round differently.
     amount = spent.of_evaluations(cost, search.points).iloc[search.order].cumsum().to_numpy(dtype=float)
-    known = np.isfinite(search.best)
-    return SearchCourse(amount[known], search.best[known]) if known.any() and np.isfinite(amount).all() else None
+    return SearchCourse(amount[search.lower], search.best) if len(search.best) and np.isfinite(amount).all() else None
 
 
 def _search(spent: Costs, arm: str) -> Search | None:
@@ -71,5 +70,7 @@ def _search(spent: Costs, arm: str) -> Search | None:
     made = (started + pd.to_timedelta(trained, unit="s")).fillna(started)
     order = made.reset_index(drop=True).sort_values(kind="stable").index.to_numpy()
     has_value = ~runs.isin(attempts[attempts["state"].isin(LOST)].index)
-    best = points["value"].where(has_value).iloc[order].cummin().ffill().to_numpy(dtype=float)
-    return Search(points, order, best)
+    best = points["value"].where(has_value).iloc[order].cummin().ffill().fillna(np.inf).to_numpy(dtype=float)
+    # Of millions of evaluations few find something better.
+    lower = np.flatnonzero(np.isfinite(best) & (best < np.append(np.inf, best[:-1])))
+    return Search(points, order, lower, best[lower])

@@ -106,10 +106,8 @@ def _searches(study: Study, found: Frontier) -> list[Layer]:
     layers: list[Layer] = []
     for arm in found.arms:
         if arm.search is not None:
-            # Of thousands of evaluations few find something better.
-            better = np.flatnonzero(np.diff(arm.search.value, prepend=np.inf))
-            cost = np.append(arm.search.cost[better], arm.start)
-            best = np.append(arm.search.value[better], arm.search.value[-1])
+            cost = np.append(arm.search.cost, arm.start)
+            best = np.append(arm.search.value, arm.search.value[-1])
             layers.append(Step(cost, best, colour=arm.arm, dash="dotted", width=1.3))
     return layers
 

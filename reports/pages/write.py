@@ -35,10 +35,10 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+ROWS_AT_ONCE = 2**17
+"""Rows that a Parquet file holds together: all of them are in memory until they are written."""
 FORECASTS = "forecasts.csv"
 """The file in which reports keep score of their forecasts."""
-ROWS_AT_ONCE = 100_000
-"""Points of learning curves that are put into words at a time."""
 
 
 @dataclass(frozen=True)
@@ -173,20 +173,21 @@ def _write_forecasts(path: Path, study: Study) -> Path | None:
 
 def _write_histories(path: Path, frame: pd.DataFrame) -> Path:
     """The learning curves, by Arrow: pandas takes ten times as long, which counts for millions of points."""
-    frame = frame[HISTORY_COLUMNS]
     with replacing(path) as temporary, temporary.open("wb") as file:
         file.write((",".join(HISTORY_COLUMNS) + "\n").encode())
-        for start in range(0, len(frame), ROWS_AT_ONCE):
-            rows = frame.iloc[start : start + ROWS_AT_ONCE].astype({"run_id": str, "metric": str})
-            write_rows(Table.from_pandas(rows, preserve_index=False), file, WriteOptions(include_header=False))
+        table = Table.from_pandas(_of_one_type(frame[HISTORY_COLUMNS]), preserve_index=False)
+        write_rows(table, file, WriteOptions(include_header=False))
     return path
 
 
 def _write_parquet(path: Path, frame: pd.DataFrame) -> Path:
-    """The frame as Parquet, in which a column has one type: text where a parameter is a number in some runs only."""
+    with replacing(path) as temporary:
+        _of_one_type(frame).to_parquet(temporary, index=False, row_group_size=ROWS_AT_ONCE)
+    return path
+
+
+def _of_one_type(frame: pd.DataFrame) -> pd.DataFrame:
+    """The frame for Arrow, whose columns have one type: text where a parameter is a number in some runs only."""
     objects = [name for name in frame if is_object_dtype(frame[name])]
     mixed = [name for name in objects if frame[name].dropna().map(type).nunique() > 1]
-    texts = {str(name): frame[name].map(str, na_action="ignore") for name in mixed}
-    with replacing(path) as temporary:
-        frame.assign(**texts).to_parquet(temporary, index=False)
-    return path
+    return frame.assign(**{str(name): frame[name].map(str, na_action="ignore") for name in mixed})

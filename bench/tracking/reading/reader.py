@@ -206,27 +206,28 @@ def _holders(children: list[Child]) -> dict[str, list[str]]:
 
 def _histories(source: ClientSource, parent_id: str, runs: list[str], holders: dict[str, list[str]]) -> pd.DataFrame:
     """The learning curves of some runs, in their order; each point has the images and the seconds until then."""
-    order, metrics = pd.CategoricalDtype(runs), pd.CategoricalDtype(list(CURVES))
+    order = pd.CategoricalDtype(runs)
     points = {
         metric: source.history(parent_id, having, f"{metric}{EVALUATION_SUFFIX}") for metric, having in holders.items()
     }
-    steps = np.unique(np.concatenate([frame["step"].to_numpy() for frame in points.values()]))
-    values = {metric: _by_place(frame, order, steps) for metric, frame in points.items()}
-    curves = []
-    for metric in CURVES:
-        curve = values[metric]
-        codes, places = np.divmod(curve.index.to_numpy(), len(steps))
-        columns: dict[str, Any] = {
-            "run_id": pd.Categorical.from_codes(codes, dtype=order),
-            "metric": pd.Categorical([metric], dtype=metrics).repeat(len(curve)),
-            "step": steps[places],
-            **{name: values[spent].reindex(curve.index).to_numpy() for name, spent in SPENT.items()},
-            "value": curve.to_numpy(),
-        }
-        curves.append(pd.DataFrame(columns))
-    # The points of a run are in the order of metrics and steps already.
-    frame = pd.concat(curves, ignore_index=True)[HISTORY_COLUMNS]
-    return frame.sort_values("run_id", kind="stable", ignore_index=True)
+    steps = np.unique(np.concatenate([np.unique(frame["step"]) for frame in points.values()]))
+    # Millions of points: each form of them is dropped once the next is there.
+    values = {metric: _by_place(points.pop(metric), order, steps) for metric in holders}
+    curves = [values.pop(metric) for metric in CURVES]
+    places = np.concatenate([curve.index.to_numpy() for curve in curves])
+    metrics = np.repeat(np.arange(len(CURVES), dtype=np.int8), [len(curve) for curve in curves])
+    # Each curve is in the order of runs and steps already.
+    by_run = np.argsort(places // len(steps), kind="stable")
+    places = places[by_run]
+    codes, numbers = np.divmod(places, len(steps))
+    columns: dict[str, Any] = {
+        "run_id": pd.Categorical.from_codes(codes, dtype=order),
+        "metric": pd.Categorical.from_codes(metrics[by_run], dtype=pd.CategoricalDtype(list(CURVES))),
+        "step": steps[numbers],
+        **{name: values.pop(spent).reindex(places).to_numpy() for name, spent in SPENT.items()},
+        "value": np.concatenate([curve.to_numpy() for curve in curves])[by_run],
+    }
+    return pd.DataFrame(columns)[HISTORY_COLUMNS]
 
 
 def _by_place(points: pd.DataFrame, order: pd.CategoricalDtype, steps: npt.NDArray[Any]) -> pd.Series:

@@ -1,8 +1,9 @@
 """The loop that a competent user writes by hand: Optuna, a Keras model's own ``fit``, MLflow.
 
 It is a script of its own, on the backend in KERAS_BACKEND, with Keras's, Optuna's and MLflow's defaults. It takes this
-project's data and models, so that both loops train the same architectures on the same images. Runs are logged to
-``mlflow.db`` in the current folder. The last line says, as JSON, what came out of each arm.
+project's data and models, and the first configurations and ranges of ``vae_vs_glow``, so that both loops train the same
+architectures on the same images. Runs are logged to ``mlflow.db`` in the current folder. The last line says, as JSON,
+what came out of each arm.
 """
 
 from __future__ import annotations
@@ -19,12 +20,13 @@ import optuna
 
 from bench.data.dataset import Images
 from bench.data.registry import load
-from models.base.config import ModelConfig
+from bench.study.config import RunConfig
+from bench.study.definition import Arm
+from bench.study.search_space import Choices, Integers
 from models.base.likelihood_model import LikelihoodModel
 from models.base.units import bits_per_dim
-from models.glow.config import GlowConfig
 from models.registry import build_model
-from models.vae.config import VAEConfig
+from studies.vae_vs_glow import STUDY
 
 BATCH_SIZE = 64
 INITIALISATION_IMAGES = 1024
@@ -44,20 +46,31 @@ class LogEpoch(keras.callbacks.Callback):
         mlflow.log_metrics({**figures, "validation_bits_per_dim": validation["bits_per_dim"]}, step=epoch)
 
 
-def propose(family: str, trial: optuna.Trial) -> ModelConfig:
-    """The trial's model."""
-    if family == "vae":
-        latent_size = trial.suggest_int("latent_size", 2, 64, log=True)
-        return VAEConfig.preset("iwae", activation="relu", kl_warmup_steps=200, latent_size=latent_size)
-    return GlowConfig.preset("small", flow_depth=trial.suggest_int("flow_depth", 2, 6, log=True))
+def propose(arm: Arm, trial: optuna.Trial) -> RunConfig:
+    """The trial's model and training."""
+    values: dict[str, Any] = {}
+    for name, swept in arm.sweep.items():
+        if isinstance(swept, Choices):
+            values[name] = trial.suggest_categorical(name, swept.values)
+        else:
+            suggest = trial.suggest_int if isinstance(swept, Integers) else trial.suggest_float
+            values[name] = suggest(name, swept.low, swept.high, log=swept.log)
+    return first_of(arm).with_values(values)
 
 
-def compiled_model(config: ModelConfig, learning_rate: float, epochs: int) -> LikelihoodModel:
+def first_of(arm: Arm) -> RunConfig:
+    """The arm's own configuration."""
+    return RunConfig(model=arm.model, training=arm.training, dataset_digest="", backend=keras.backend.backend())
+
+
+def compiled_model(config: RunConfig, epochs: int) -> LikelihoodModel:
     """A new model, ready to be trained."""
-    model = build_model(config, data.info.image_shape, data.info.grey_levels)
+    model = build_model(config.model, data.info.image_shape, data.info.grey_levels)
     steps = epochs * -(-len(train_images) // BATCH_SIZE)
-    schedule = keras.optimizers.schedules.CosineDecay(learning_rate, decay_steps=steps)
-    model.compile(optimizer=keras.optimizers.Adam(schedule, global_clipnorm=1.0))
+    schedule = keras.optimizers.schedules.CosineDecay(config.training.learning_rate, decay_steps=steps)
+    model.compile(
+        optimizer=keras.optimizers.AdamW(schedule, weight_decay=config.training.weight_decay, global_clipnorm=1.0)
+    )
     model.initialise(train_images[:INITIALISATION_IMAGES])
     return model
 
@@ -68,17 +81,16 @@ def bound(model: LikelihoodModel, images: Images) -> float:
     return float(bits_per_dim(np.mean(log_prob), model.dimensions))
 
 
-def search(family: str, trials: int, epochs: int, seed: int) -> dict[str, float]:
-    """Search one family, and say what came out."""
+def search(arm: Arm, trials: int, epochs: int, seed: int) -> dict[str, float]:
+    """Search one arm, and say what came out."""
 
     def objective(trial: optuna.Trial) -> float:
         keras.utils.clear_session()
         keras.utils.set_random_seed(seed + trial.number)
-        config = propose(family, trial)
-        learning_rate = trial.suggest_float("learning_rate", 3e-4, 1e-2, log=True)
-        with mlflow.start_run(run_name=f"{family} {trial.number}"):
-            mlflow.log_params({"family": family, "batch_size": BATCH_SIZE, "epochs": epochs, **trial.params})
-            model = compiled_model(config, learning_rate, epochs)
+        config = propose(arm, trial)
+        with mlflow.start_run(run_name=f"{arm.name} {trial.number}"):
+            mlflow.log_params({"family": arm.family, "batch_size": BATCH_SIZE, "epochs": epochs, **trial.params})
+            model = compiled_model(config, epochs)
             model.fit(train_images, batch_size=BATCH_SIZE, epochs=epochs, verbose=0, callbacks=[LogEpoch()])
             value = bound(model, validation_images)
             mlflow.log_metric("bits_per_dim", value)
@@ -86,6 +98,10 @@ def search(family: str, trials: int, epochs: int, seed: int) -> dict[str, float]
 
     began = time.perf_counter()
     study = optuna.create_study(direction="minimize", sampler=optuna.samplers.TPESampler(seed=seed))
+    parts = (arm.model, arm.training)
+    study.enqueue_trial(
+        {name: next(getattr(part, name) for part in parts if hasattr(part, name)) for name in arm.sweep}
+    )
     study.optimize(objective, n_trials=trials)
     return {"trials": len(study.trials), "best": study.best_value, "seconds": time.perf_counter() - began}
 
@@ -99,7 +115,7 @@ def main() -> None:
     options = parser.parse_args()
     mlflow.set_tracking_uri("sqlite:///mlflow.db")
     mlflow.set_experiment("VAE against Glow on digits")
-    found = {family: search(family, options.trials, options.epochs, options.seed) for family in ("vae", "glow")}
+    found = {arm.name: search(arm, options.trials, options.epochs, options.seed) for arm in STUDY.arms}
     print(json.dumps({"backend": keras.backend.backend(), **found}))
 
 

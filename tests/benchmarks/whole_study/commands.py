@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import resource
 import subprocess
@@ -10,7 +11,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -36,11 +37,17 @@ class Outcome:
         backend: what it trained on.
         figures: by their names.
         study_id: of a study, from which its proposals derive.
+        values: of a study, by family, of each trial that has a value: seconds from the start to its end, and bits/dim.
     """
 
     backend: str
     figures: dict[str, float]
     study_id: str = ""
+    values: dict[str, list[tuple[float, float]]] = field(default_factory=dict)
+
+    def seconds_until(self, family: str, value: float) -> float:
+        """Until a trial of a family came to so low a value; infinite where none did."""
+        return min((seconds for seconds, reached in self.values[family] if reached <= value), default=math.inf)
 
 
 @dataclass(frozen=True)
@@ -71,7 +78,8 @@ def study(checkout: Path, options: Sequence[str], study_id: str = "") -> Outcome
         runs = _model_runs(Path(output))
         backend = json.loads(runs[0].data.tags["reparam.config"])["backend"]
         figures = {**done.figures, **_phases(done, runs), **_search(runs), **_bests(runs)}
-        return Outcome(backend, figures, runs[0].data.tags["reparam.study_id"])
+        values = {family: _values(done, runs, family) for family in FAMILIES}
+        return Outcome(backend, figures, runs[0].data.tags["reparam.study_id"], values)
 
 
 def by_hand(trials: int, epochs: int, seed: int) -> Outcome:
@@ -174,6 +182,16 @@ def _bests(runs: Sequence[Any]) -> dict[str, float]:
         figures[f"{family} best bits/dim"] = best[key]
         figures[f"{family} standard error"] = best[f"{key}_standard_error"]
     return figures
+
+
+def _values(done: _Done, runs: Sequence[Any], family: str) -> list[tuple[float, float]]:
+    """When each trial of a family ended, in seconds from the start, and its bits/dim on validation, if it has any."""
+    key = "validation/bits_per_dim"
+    return [
+        (run.info.end_time / 1000 - done.began, run.data.metrics[key])
+        for run in _trials(runs, family)
+        if key in run.data.metrics
+    ]
 
 
 def _trials(runs: Sequence[Any], family: str) -> list[Any]:

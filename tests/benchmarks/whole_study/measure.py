@@ -18,7 +18,7 @@ from bench.runtime.backend import cores, select_backend
 from bench.runtime.provenance import processor
 from bench.study.definition import StudySettings
 from tests.benchmarks.whole_study import commands
-from tests.benchmarks.whole_study.page import BEFORE, BY_HAND, NOW, OURS, Row, page
+from tests.benchmarks.whole_study.page import BEFORE, BY_HAND, NOW, OURS, UNPRUNED, Row, page
 
 OUTPUT = commands.ROOT / "reports" / "benchmarks"
 PARTS = ("by-hand", "before", "within")
@@ -32,10 +32,16 @@ def against_by_hand(options: argparse.Namespace) -> Iterator[Row]:
         seed = number - 1
         settings = {"trials": options.trials, "epochs": options.epochs, "seeds": 1, "seed": seed}
         given = [word for name, value in settings.items() for word in (f"--{name}", str(value))]
-        ours = commands.study(commands.ROOT, [*given, "--pruner", "none", "--no-reference-model", "--quiet", *backend])
-        yield from _rows(BY_HAND, OURS, number, ours)
+        given += ["--no-reference-model", "--quiet", *backend]
         other = commands.by_hand(options.trials, options.epochs, seed)
         yield from _rows(BY_HAND, BY_HAND, number, other)
+        for of, pruner in ((OURS, []), (UNPRUNED, ["--pruner", "none"])):
+            ours = commands.study(commands.ROOT, [*given, *pruner])
+            for family in commands.FAMILIES:
+                ours.figures[f"{family} seconds until as good"] = ours.seconds_until(
+                    family, other.figures[f"{family} best bits/dim"]
+                )
+            yield from _rows(BY_HAND, of, number, ours)
 
 
 def against_before(options: argparse.Namespace) -> Iterator[Row]:
