@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from typing import Any, Literal
 
 import keras
@@ -11,6 +12,7 @@ import numpy.typing as npt
 
 from bench.runtime.sharding import Sharding, forward_sharding, jax_cores
 from models.base.likelihood_model import LikelihoodModel
+from models.base.processor import traced_for_xla
 
 Method = Callable[..., Any]
 Use = Literal["seldom", "sometimes", "often"]
@@ -53,7 +55,8 @@ def _tensorflow_program(model: LikelihoodModel, method: Method, use: Use) -> Cal
         if shapes not in programs:
             by_xla = use == "often"
             compiled = tf.function(lambda *tensors: method(model, *tensors), autograph=False, jit_compile=by_xla)
-            programs[shapes] = compiled.get_concrete_function(*map(tf.TensorSpec.from_tensor, inputs))
+            with traced_for_xla() if by_xla else nullcontext():
+                programs[shapes] = compiled.get_concrete_function(*map(tf.TensorSpec.from_tensor, inputs))
         return programs[shapes](*inputs)
 
     return run

@@ -11,7 +11,7 @@ from reports.analysis.costs import IMAGES, JOULES
 from reports.analysis.curves import fence
 from reports.analysis.frontier import Schedule, difference, frontiers
 from reports.analysis.rungs import other_bound, rungs
-from reports.figures.axes import beyond
+from reports.figures.axes import VALIDATION, beyond
 from reports.figures.grammar import Axis, Band, Figure, Panel, Points, Rule, Step
 from reports.figures.reference_codes import code_lines
 from reports.figures.registry import register_figure
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from reports.analysis.rungs import Rung
     from reports.figures.grammar import Dash, Layer
 
-VALIDATION = "validation bits/dim"
 MOST_DIFFERENCES = 3
 """Arms whose distance to the lowest is drawn: the nearest ones."""
 NOTE = (

@@ -8,6 +8,7 @@ from numpy.testing import assert_allclose
 
 from bench.runtime.compiled import CompiledMethod
 from models.base.likelihood_model import LikelihoodModel
+from models.base.processor import runs_by_xla_on_a_processor
 from models.glow.config import GlowConfig
 from models.registry import build_model
 from models.vae.config import VAEConfig
@@ -36,3 +37,18 @@ def test_a_compiled_method_is_the_method_for_any_shapes_and_for_the_weights_of_t
         noise = generator.standard_normal((images, samples, *model.posterior_noise_shape), dtype=np.float32)
         expected = np.asarray(model.log_weights_by_image(x, noise))
         assert_allclose(program.run(x, noise), expected, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.backend
+@pytest.mark.parametrize("use", USES)
+def test_a_method_knows_whether_xla_compiles_it_for_a_processor(use):
+    """For some arithmetic is then written in another way."""
+    model, known = build_model(MODELS[1], (4, 4, 1), 5), []
+
+    def method(model, x):
+        known.append(runs_by_xla_on_a_processor())
+        return x + 1
+
+    assert CompiledMethod(model, method, use).run(np.zeros((2, 1), np.float32)).tolist() == [[1.0], [1.0]]
+    assert known[0] is (use == "often")
+    assert runs_by_xla_on_a_processor() is (os.environ["KERAS_BACKEND"] == "jax")

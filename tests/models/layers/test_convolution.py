@@ -6,9 +6,18 @@ import pytest
 from keras import ops
 from numpy.testing import assert_allclose
 
+from models.base.processor import traced_for_xla
 from models.base.window import pair
 from models.layers import convolution
-from models.layers.convolution import FEW_CHANNELS, Convolution, convolve, convolve_transposed, patches, shifted_sum
+from models.layers.convolution import (
+    FEW_CHANNELS,
+    Convolution,
+    convolve,
+    convolve_transposed,
+    laid_out,
+    patches,
+    shifted_sum,
+)
 from tests.models.gradients import gradients
 
 pytestmark = [pytest.mark.backend, pytest.mark.usefixtures("float64")]
@@ -26,7 +35,7 @@ PRODUCTS = [
 # divisor, and others.
 CONVOLUTIONS = [
     (MANY, MANY + 1, 3, 1, (4, 5)),
-    (MANY + 1, MANY, 5, 1, (4, 5)),
+    (MANY + 1, MANY, 5, 1, (6, 5)),
     (2, 3, 3, 2, (4, 6)),
     (3, 2, 3, 2, (5, 6)),
     (2, 3, 5, 2, (5, 7)),
@@ -46,6 +55,21 @@ LINES = [
 ]
 
 
+# Fewer pixels than the kernel has: in x, or in y alone; strides that divide the image or do not.
+SMALL = [
+    (MANY, MANY + 1, 3, 1, (2, 2)),
+    (MANY + 1, MANY, 5, 1, (2, 3)),
+    (2, 3, 3, 2, (2, 3)),
+    (3, 2, 5, 2, (4, 5)),
+    (2, 3, 3, 2, (4, 4)),
+    (3, 2, 3, 2, (5, 3)),
+    (2, 3, 3, 3, (7, 2)),
+    (2, 3, 3, 4, (5, 6)),
+    (MANY, MANY + 1, (1, 3), (1, 1), (1, 2)),
+    (2, 3, (1, 3), (1, 2), (1, 3)),
+]
+
+
 @pytest.fixture
 def our_gradient(monkeypatch):
     """On any backend."""
@@ -59,7 +83,7 @@ def sum_of_sines(function, variables):
 
 
 @pytest.mark.usefixtures("our_gradient")
-@pytest.mark.parametrize("shape", PRODUCTS + CONVOLUTIONS + LINES, ids=str)
+@pytest.mark.parametrize("shape", PRODUCTS + CONVOLUTIONS + LINES + SMALL, ids=str)
 def test_value_and_gradients_are_those_of_keras_s_convolution(normal, array, shape):
     channels, filters, size, stride, image = shape
     x, kernel = normal(3, *image, channels), normal(*pair(size), channels, filters, seed=1)
@@ -76,17 +100,30 @@ def test_value_and_gradients_are_those_of_keras_s_convolution(normal, array, sha
 @pytest.mark.usefixtures("our_gradient")
 @pytest.mark.parametrize(
     "shape",
-    [(3, 2, 3, 2), (2, 5, 5, 2), (MANY, 2, 3, 1), (2, 3, 3, 3), (3, 2, (1, 3), (1, 2)), (2, 3, (1, 5), (1, 3))],
+    [
+        (3, 2, 3, 2, (5, 4)),
+        (2, 5, 5, 2, (7, 4)),
+        (MANY, 2, 3, 1, (5, 4)),
+        (2, 3, 3, 3, (5, 4)),
+        (3, 2, (1, 3), (1, 2), (5, 4)),
+        (2, 3, (1, 5), (1, 3), (5, 4)),
+        (3, 2, 3, 2, (2, 2)),
+        (2, 5, 5, 2, (1, 3)),
+        (MANY, 2, 3, 1, (2, 3)),
+        (2, 3, 3, 3, (1, 1)),
+        (3, 2, (1, 3), (1, 2), (1, 2)),
+        (2, 3, 3, 4, (2, 1)),
+    ],
     ids=str,
 )
 def test_value_and_gradients_are_those_of_keras_s_transposed_convolution(normal, array, shape):
-    channels, filters, size, stride = shape
-    y, kernel = normal(3, 5, 4, filters), normal(*pair(size), channels, filters, seed=1)
+    channels, filters, size, stride, image = shape
+    y, kernel = normal(3, *image, filters), normal(*pair(size), channels, filters, seed=1)
     layer = keras.layers.Conv2DTranspose(channels, size, strides=stride, padding="same", use_bias=False)
     layer.build(y.shape)
     layer.kernel.assign(kernel)
     x = array(convolve_transposed(y, kernel, stride))
-    assert x.shape == (3, pair(stride)[0] * 5, pair(stride)[1] * 4, channels)
+    assert x.shape == (3, pair(stride)[0] * image[0], pair(stride)[1] * image[1], channels)
     assert_allclose(x, array(layer(y)), atol=1e-12)
     found = sum_of_sines(lambda y, kernel: convolve_transposed(y, kernel, stride), [y, kernel])
     expected = sum_of_sines(
@@ -96,10 +133,10 @@ def test_value_and_gradients_are_those_of_keras_s_transposed_convolution(normal,
         assert_allclose(mine, theirs, atol=1e-11)
 
 
-@pytest.mark.parametrize(("size", "stride"), [(3, 1), (3, 2), (5, 2)])
-def test_convolution_and_transposed_convolution_are_transposes(normal, array, size, stride):
-    x, kernel = normal(2, 4 * stride, 3 * stride, MANY), normal(size, size, MANY, MANY, seed=1)
-    y = normal(2, 4, 3, MANY, seed=2)
+@pytest.mark.parametrize(("size", "stride", "image"), [(3, 1, (4, 3)), (3, 2, (4, 3)), (5, 2, (4, 3)), (3, 2, (2, 1))])
+def test_convolution_and_transposed_convolution_are_transposes(normal, array, size, stride, image):
+    x, kernel = normal(2, image[0] * stride, image[1] * stride, MANY), normal(size, size, MANY, MANY, seed=1)
+    y = normal(2, *image, MANY, seed=2)
     one = ops.sum(convolve(x, kernel, stride) * y)
     assert_allclose(array(one), array(ops.sum(x * convolve_transposed(y, kernel, stride))), rtol=1e-12)
 
@@ -112,11 +149,56 @@ def test_patches_are_the_transpose_of_the_flipped_shifted_sum(normal, array):
     )
 
 
-def test_xla_s_gradients_on_a_processor_alone_are_replaced(monkeypatch):
+@pytest.mark.parametrize("stride", [(1, 1), (2, 2), (1, 2), (3, 3)])
+def test_strided_patches_are_the_transpose_of_parts_laid_out(normal, array, stride):
+    x = normal(2, 5, 6, 3)
+    parts = patches(x, (3, 3), stride)
+    others = normal(*parts.shape, seed=1)
+    laid = laid_out(others, (3, 3), stride, (5, 6))
+    assert laid.shape == (2, 5, 6, 3)
+    assert_allclose(array(ops.sum(parts * others)), array(ops.sum(x * laid)), rtol=1e-12)
+    (found,) = sum_of_sines(lambda x: patches(x, (3, 3), stride), [x])
+    (expected,) = sum_of_sines(lambda x: convolution._patches(x, (3, 3), stride=stride), [x])
+    assert_allclose(found, expected, atol=1e-12)
+    (found,) = sum_of_sines(lambda parts: laid_out(parts, (3, 3), stride, (5, 6)), [others])
+    (expected,) = sum_of_sines(lambda parts: convolution._laid_out(parts, (3, 3), stride, (5, 6)), [others])
+    assert_allclose(found, expected, atol=1e-12)
+
+
+@pytest.mark.usefixtures("our_gradient")
+@pytest.mark.parametrize("image", [(2, 2), (2, 4), (1, 8)], ids=str)
+@pytest.mark.parametrize(("function", "stride"), [(convolve, 1), (convolve_transposed, 1), (convolve_transposed, 2)])
+def test_the_backend_convolves_no_image_of_fewer_pixels_than_the_kernel(normal, monkeypatch, function, stride, image):
+    """XLA exchanges the two and takes many times as long, in the value and in its gradients."""
+    _refuse(monkeypatch, "conv", "conv_transpose")
+    kernel = normal(3, 3, MANY, MANY)
+    sum_of_sines(lambda x, kernel: function(x, kernel, stride), [normal(2, *image, MANY), kernel])
+    with pytest.raises(AssertionError, match="the backend's"):
+        function(normal(2, 3, 3, MANY), kernel, stride)
+
+
+@pytest.mark.usefixtures("our_gradient")
+def test_nor_a_gradient_of_fewer_pixels(normal, monkeypatch):
+    _refuse(monkeypatch, "conv_transpose")
+    kernel = normal(3, 3, MANY, MANY)
+    sum_of_sines(lambda x, kernel: convolve(x, kernel, 2), [normal(2, 4, 4, MANY), kernel])
+
+
+def _refuse(monkeypatch, *names):
+    def refused(*arguments, **named):
+        raise AssertionError("the backend's convolution")
+
+    for name in names:
+        monkeypatch.setattr(ops, name, refused)
+
+
+def test_xla_on_a_processor_alone_is_spared_what_it_is_slow_at(monkeypatch):
     for backend, device, expected in (("jax", "cpu:0", True), ("jax", "gpu:0", False), ("tensorflow", "cpu:0", False)):
         monkeypatch.setattr(keras.backend, "backend", lambda backend=backend: backend)
         monkeypatch.setattr(keras.distribution, "list_devices", lambda device=device: [device])
         assert convolution.runs_by_xla_on_a_processor() is expected
+        with traced_for_xla():
+            assert convolution.runs_by_xla_on_a_processor() is device.startswith("cpu")
 
 
 @pytest.mark.parametrize("shape", [(2, 5), (MANY, MANY)], ids=str)
