@@ -61,6 +61,8 @@ OWN = {
 }
 
 SLOW = (
+    "vae, vamp",
+    "vae, flow",
     "vae, residual",
     "glow, of classes",
     "glow, residual checkerboard",
@@ -72,7 +74,7 @@ SLOW = (
     "ladder vae",
     "jet",
 )
-SLOW_ON_JAX = ("vae, vamp", "vae, flow", "autoregressive", "glow")
+SLOW_ON_JAX = ("autoregressive", "glow")
 
 
 def marks(name):

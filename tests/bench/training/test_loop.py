@@ -2,7 +2,6 @@
 
 import math
 from dataclasses import replace
-from itertools import pairwise
 
 import keras
 import numpy as np
@@ -69,7 +68,7 @@ FITTED = {
     "iwae": VAEConfig(hidden_sizes=(8,), latent_size=2, training_samples=3),
     "vae, convolutional": VAEConfig(network="convolutional", hidden_channels=4, latent_size=2),
     "vae, free bits": VAEConfig(hidden_sizes=(8,), latent_size=2, free_bits=0.5),
-    "glow": GlowConfig(levels=2, flow_depth=2, hidden_channels=4),
+    "glow": GlowConfig(levels=1, flow_depth=2, hidden_channels=4),
     "glow, classes": GlowConfig(levels=1, flow_depth=2, hidden_channels=4, classes=10, recompute=True),
     "glow, variational": GlowConfig(levels=1, flow_depth=1, hidden_channels=4, dequantisation="variational"),
 }
@@ -370,18 +369,17 @@ def test_training_leaves_the_weights_of_its_best_evaluation(tuning):
 def test_more_budget_never_makes_the_answer_worse(tuning, decay):
     """The longer training begins with the shorter one, and keeps the best evaluation of both."""
     few, best, curves = few_images(tuning), [], []
-    for passes in (5, 60, 200):
+    for passes in (60, 200):
         keras.utils.set_random_seed(0)
         model = tiny_vae()
         config = TrainingConfig(**OVERFITTING, images=24 * passes, evaluations=passes // 5, decay=decay, patience=5)
         log = train(model, few, config, seed=0)
         best.append(evaluated(model, few))
         curves.append(log.validation)
-    assert best[2] <= best[1] + 1e-6
     assert best[1] <= best[0] + 1e-6
-    assert max(log.validation[-5:]) > best[2] + (0.01 if decay == "constant" else 0)  # there was something to lose
-    for shorter, longer in pairwise(curves):
-        np.testing.assert_allclose(longer[: len(shorter)], shorter, rtol=1e-6)
+    assert max(log.validation[-5:]) > best[1] + (0.01 if decay == "constant" else 0)  # there was something to lose
+    shorter, longer = curves
+    np.testing.assert_allclose(longer[: len(shorter)], shorter, rtol=1e-6)
 
 
 def test_patience_ends_training(tuning):
@@ -471,8 +469,7 @@ def test_xla_looks_at_validation_where_there_is_much_to_look_at(monkeypatch, loo
 
 
 def test_a_learning_rate_without_measure_ends_as_divergence_at_once(tuning):
-    model = build_model(GlowConfig(levels=1, flow_depth=1, hidden_channels=4), (8, 8, 1), 17)
-    seen = []
+    model, seen = tiny_vae(), []
     config = TrainingConfig(learning_rate=1e30, clip_norm=0, batch_size=32, images=320, evaluations=1)
     with pytest.raises(DivergedError, match=r"loss became (nan|inf|-inf) at step \d+$") as raised:
         train(model, tuning, config, seed=0, on_evaluation=seen.append)
