@@ -120,7 +120,7 @@ def test_the_bound_is_the_same_for_every_batch_size(model, judge, images, monkey
     np.testing.assert_allclose(judge(model, images, 6, seed=0).bound, expected, rtol=2e-6)
 
 
-@pytest.mark.parametrize("family", ["vae", "glow"])
+@pytest.mark.parametrize("family", ["vae", pytest.param("glow", marks=pytest.mark.slow_on_jax)])
 # JAX alone cuts batches into pieces that fit the cache.
 @pytest.mark.parametrize("cache_bytes", [2**20, 2**10] if os.environ["KERAS_BACKEND"] == "jax" else [2**20])
 def test_the_program_computes_what_the_model_does(model, images, family, cache_bytes, monkeypatch):
@@ -243,6 +243,7 @@ def test_one_sample_has_no_monte_carlo_error():
     assert [row.monte_carlo_error for row in measured.measurements("test")] == [None, None]
 
 
+@pytest.mark.slow_on_jax
 def test_the_bound_against_the_number_of_samples_comes_from_the_same_weights(model, judge, images):
     model = model("vae")
     log_weights = np.asarray(model.log_weights(images[:3], stated_noise(model, 3, 6, seed=1)), dtype=np.float64)
@@ -284,6 +285,7 @@ def test_an_image_without_any_probability_has_an_infinite_bound():
     assert np.isnan(found.effective_sample_size).all()
 
 
+@pytest.mark.slow_on_jax
 def test_each_family_states_which_bound_it_is(model):
     bounds = {name: bound_of(model(name), 8) for name in CONFIGURATIONS}
     assert {name: (b.kind, b.importance_samples, b.dequantisation) for name, b in bounds.items()} == {
@@ -399,6 +401,7 @@ def test_a_batch_that_was_made_smaller_is_timed_warm_too(monkeypatch):
     assert len(found.rates) == 1
 
 
+@pytest.mark.slow_on_jax
 def test_an_exact_likelihood_is_computed_once_and_says_so(images, perturb):
     model = build_model(AutoregressiveConfig(hidden_channels=6, blocks=1), (8, 8, 1), 17)
     model.initialise(images)
