@@ -137,6 +137,7 @@ def test_lengths_alone_have_to_be_halved():
     VAEConfig(network="convolutional", downsamplings=3).check_images((1, 9, 1), 5)
 
 
+@pytest.mark.slow_on_jax
 def test_all_ways_to_split_a_single_row_are_those_of_columns(array):
     settings = {"patch_size": 1, "channel_couplings": 0, "width": 4, "heads": 1}
     model = build_model(JetConfig(couplings=6, **settings), (1, 4, 1), 3)
@@ -162,6 +163,7 @@ def test_an_autoregressive_model_gives_all_lines_probabilities_of_sum_1(
 
 
 @pytest.mark.parametrize(("blocks", "cycle", "reach"), [(2, 1, 4), (3, 3, 9), (3, 2, 6)])
+@pytest.mark.slow_on_jax
 def test_a_value_of_a_line_sees_as_far_back_as_the_reach(float64, perturb, compiled, array, blocks, cycle, reach):
     config = AutoregressiveConfig(
         hidden_channels=4, blocks=blocks, first_kernel=5, dilation_cycle=cycle, input_scaling="one_hot"
@@ -252,6 +254,7 @@ def test_one_hot_symbols_are_seen_alike_and_their_distribution_is_categorical(ar
         VAEConfig(input_scaling="one_hot", prior="vamp")
 
 
+@pytest.mark.slow_on_jax
 def test_the_mean_of_one_hot_symbols_is_the_likeliest(perturb, array):
     config = VAEConfig(hidden_sizes=(4,), latent_size=2, input_scaling="one_hot")
     model, lines = perturb(build_model(config, (1, 6, 1), 5), 0.8), images_of((1, 6, 1), 5)
@@ -262,6 +265,7 @@ def test_the_mean_of_one_hot_symbols_is_the_likeliest(perturb, array):
     assert (array(model.interpolate(lines, lines[::-1], np.array([0.0]))) == found[:, None]).all()
 
 
+@pytest.mark.slow_on_jax
 def test_the_mean_of_two_one_hot_symbols_is_one_of_them(perturb, array):
     config = VAEConfig(hidden_sizes=(4,), latent_size=2, input_scaling="one_hot")
     model, lines = perturb(build_model(config, (1, 6, 1), 2), 0.8), images_of((1, 6, 1), 2)

@@ -188,6 +188,8 @@ def _train(classifier: keras.Model, data: TuningData, with_labels: bool) -> None
         optimizer=keras.optimizers.Adam(schedule),
         loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
     )
+    # TensorFlow traces a step that creates the optimizer's variables twice.
+    classifier.optimizer.build(classifier.trainable_variables)
     batches = _batches(data.train, data.info.grey_levels, steps, with_labels)
     classifier.fit(batches, steps_per_epoch=steps, epochs=1, shuffle=False, verbose=0)
 

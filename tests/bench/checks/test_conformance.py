@@ -61,6 +61,8 @@ OWN = {
 }
 
 SLOW = (
+    "vae, vamp",
+    "vae, flow",
     "vae, residual",
     "glow, of classes",
     "glow, residual checkerboard",
@@ -72,13 +74,10 @@ SLOW = (
     "ladder vae",
     "jet",
 )
-SLOW_ON_JAX = ("vae, vamp", "vae, flow", "autoregressive", "glow")
 
 
 def marks(name):
-    if name in SLOW:
-        return pytest.mark.slow
-    return pytest.mark.slow_on_jax if name in SLOW_ON_JAX else ()
+    return pytest.mark.slow if name in SLOW else pytest.mark.slow_on_jax
 
 
 def failures(config, checks=CHECKS):

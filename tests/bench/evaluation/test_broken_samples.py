@@ -1,6 +1,7 @@
 """Samples with values that are not finite: counted, crossed out, and of no gain to the scores."""
 
 import io
+from functools import cache
 
 import numpy as np
 import pytest
@@ -77,6 +78,7 @@ def scored():
     images = load_digits().tuning.train.images
     train, held_out, fresh = images[:500], images[500:800], images[800:1200]
 
+    @cache
     def quality(share, *, copies=False):
         samples = (train if copies else fresh)[:400].astype(np.int32)
         samples[: round(share * 400)] = -1
@@ -101,7 +103,7 @@ def test_every_sample_that_breaks_counts_against_each_score(scored, share):
         assert found[metric].standard_error > 0
 
 
-@pytest.mark.parametrize("share", [0.2, 0.5, 0.8])
+@pytest.mark.parametrize("share", [0.2, 0.5])
 def test_samples_that_break_do_not_hide_that_the_others_are_copies(scored, share):
     (whole, _), (found, _) = scored(0.0, copies=True), scored(share, copies=True)
     assert whole["data_copying"].value == found["data_copying"].value == 1.0
@@ -157,10 +159,11 @@ def test_a_cross_reaches_the_corners_of_any_tile(shape):
             assert picture[row, column].tolist() == [204, 0, 0]
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def measured(digits, protocol):
     """The context of a Glow whose samples all break, or none."""
 
+    @cache
     def context(fault=False):
         model = build_model(GlowConfig(levels=1, flow_depth=1, hidden_channels=4), (8, 8, 1), LEVELS)
         if fault:

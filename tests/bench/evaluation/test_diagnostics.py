@@ -96,6 +96,7 @@ def test_the_kl_of_each_layer_is_that_of_its_latents(ladder, images):
     assert layers["active_units"].sum() == by_name(measured)["active_units"].value == latents["active"].sum()
 
 
+@pytest.mark.slow_on_jax
 def test_a_layer_whose_posterior_is_its_prior_has_no_active_unit(ladder, images):
     for weight in ladder.top_down.layers[1].posterior_moments.trainable_variables:
         weight.assign(np.zeros(weight.shape))
@@ -112,11 +113,13 @@ def glow(perturb, images):
     return perturb(model, scale=0.1)
 
 
+@pytest.mark.slow_on_jax
 def test_a_sound_flow_comes_back_to_where_it_began(glow, images):
     measured, _ = Diagnostics(glow).measure(images[:8], seed=0)
     assert 0 < by_name(measured)["round_trip_error"].value < 1e-3
 
 
+@pytest.mark.slow_on_jax
 def test_a_nearly_singular_convolution_shows_in_condition_and_round_trip(glow, images):
     diagnostics = Diagnostics(glow)
     sound = by_name(diagnostics.measure(images[:8], seed=0)[0])
@@ -131,6 +134,7 @@ def test_a_nearly_singular_convolution_shows_in_condition_and_round_trip(glow, i
     assert broken["round_trip_error"].value > 10 * sound["round_trip_error"].value
 
 
+@pytest.mark.slow_on_jax
 def test_each_convolution_has_its_row(glow):
     table = convolutions(glow)
     assert list(table) == TABLES["convolutions"]

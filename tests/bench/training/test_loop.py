@@ -2,7 +2,6 @@
 
 import math
 from dataclasses import replace
-from itertools import pairwise
 
 import keras
 import numpy as np
@@ -69,7 +68,7 @@ FITTED = {
     "iwae": VAEConfig(hidden_sizes=(8,), latent_size=2, training_samples=3),
     "vae, convolutional": VAEConfig(network="convolutional", hidden_channels=4, latent_size=2),
     "vae, free bits": VAEConfig(hidden_sizes=(8,), latent_size=2, free_bits=0.5),
-    "glow": GlowConfig(levels=2, flow_depth=2, hidden_channels=4),
+    "glow": GlowConfig(levels=1, flow_depth=2, hidden_channels=4),
     "glow, classes": GlowConfig(levels=1, flow_depth=2, hidden_channels=4, classes=10, recompute=True),
     "glow, variational": GlowConfig(levels=1, flow_depth=1, hidden_channels=4, dequantisation="variational"),
 }
@@ -80,7 +79,8 @@ LONG = ("glow", "glow, classes", "glow, variational")
 @pytest.mark.parametrize(
     ("name", "cache_bytes"),
     [
-        *((name, 2**20) for name in FITTED if name not in LONG),
+        *((name, 2**20) for name in ("vae", "vae, free bits")),
+        *(pytest.param(name, 2**20, marks=pytest.mark.slow_on_jax) for name in ("iwae", "vae, convolutional")),
         *(pytest.param(name, 2**20, marks=pytest.mark.slow) for name in LONG),
         pytest.param("glow", 2**13, marks=pytest.mark.slow_on_jax),
         pytest.param("vae, convolutional", 2**13, marks=pytest.mark.slow),
@@ -127,6 +127,7 @@ def test_a_batch_is_divided_among_cores_and_into_pieces_that_fit_their_caches():
     assert training_sharding(glow, 2048, cores=2) == Sharding(2, 8)
 
 
+@pytest.mark.slow_on_jax
 def test_gradients_of_many_weights_are_not_added_up_piece_by_piece():
     wide = build_model(GlowConfig(levels=1, flow_depth=16, hidden_channels=512), (8, 8, 1), 17)
     assert training_sharding(wide, 128, cores=2) == Sharding(2, 1)
@@ -301,6 +302,7 @@ def test_the_learning_curve_has_one_record_a_look_that_counts_images_and_time(tu
     assert log.images_per_second() == pytest.approx(32 / np.array(log.interval_seconds[1:]))
 
 
+@pytest.mark.slow_on_jax
 def test_training_improves_on_the_initial_model(tuning):
     model = build_model(GlowConfig(levels=1, flow_depth=1, hidden_channels=4), (8, 8, 1), 17)
     log = train(model, tuning, TrainingConfig(learning_rate=1e-2, batch_size=32, images=1024, evaluations=4), seed=0)
@@ -366,22 +368,21 @@ def test_training_leaves_the_weights_of_its_best_evaluation(tuning):
     assert evaluated(model, few) == pytest.approx(log.best.values["validation/bits_per_dim"], rel=1e-6)
 
 
-@pytest.mark.parametrize("decay", ["constant", "plateau"])
+@pytest.mark.parametrize("decay", ["constant", pytest.param("plateau", marks=pytest.mark.slow_on_jax)])
 def test_more_budget_never_makes_the_answer_worse(tuning, decay):
     """The longer training begins with the shorter one, and keeps the best evaluation of both."""
     few, best, curves = few_images(tuning), [], []
-    for passes in (5, 60, 200):
+    for passes in (60, 200):
         keras.utils.set_random_seed(0)
         model = tiny_vae()
         config = TrainingConfig(**OVERFITTING, images=24 * passes, evaluations=passes // 5, decay=decay, patience=5)
         log = train(model, few, config, seed=0)
         best.append(evaluated(model, few))
         curves.append(log.validation)
-    assert best[2] <= best[1] + 1e-6
     assert best[1] <= best[0] + 1e-6
-    assert max(log.validation[-5:]) > best[2] + (0.01 if decay == "constant" else 0)  # there was something to lose
-    for shorter, longer in pairwise(curves):
-        np.testing.assert_allclose(longer[: len(shorter)], shorter, rtol=1e-6)
+    assert max(log.validation[-5:]) > best[1] + (0.01 if decay == "constant" else 0)  # there was something to lose
+    shorter, longer = curves
+    np.testing.assert_allclose(longer[: len(shorter)], shorter, rtol=1e-6)
 
 
 def test_patience_ends_training(tuning):
@@ -470,9 +471,9 @@ def test_xla_looks_at_validation_where_there_is_much_to_look_at(monkeypatch, loo
     assert uses == [expected]
 
 
+@pytest.mark.slow_on_jax
 def test_a_learning_rate_without_measure_ends_as_divergence_at_once(tuning):
-    model = build_model(GlowConfig(levels=1, flow_depth=1, hidden_channels=4), (8, 8, 1), 17)
-    seen = []
+    model, seen = tiny_vae(), []
     config = TrainingConfig(learning_rate=1e30, clip_norm=0, batch_size=32, images=320, evaluations=1)
     with pytest.raises(DivergedError, match=r"loss became (nan|inf|-inf) at step \d+$") as raised:
         train(model, tuning, config, seed=0, on_evaluation=seen.append)
@@ -502,6 +503,7 @@ def test_a_validation_that_is_no_number_ends_training_before_it_is_recorded(tuni
     assert seen == []
 
 
+@pytest.mark.slow_on_jax
 def test_labels_reach_a_model_that_is_conditioned_on_them(tuning):
     model = build_model(GlowConfig(levels=1, flow_depth=1, hidden_channels=4, classes=10), (8, 8, 1), 17)
     prior = [np.asarray(weight) for weight in model.trainable_variables]

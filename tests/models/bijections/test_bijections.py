@@ -5,6 +5,7 @@ from keras import ops
 from numpy.testing import assert_allclose
 
 import models.bijections.base
+from bench.runtime.autodiff import gradient_program
 from models.bijections.actnorm import ActNorm
 from models.bijections.base import Chain
 from models.bijections.coupling import CheckerboardCoupling, Coupling
@@ -62,6 +63,12 @@ SHAPES = [(4, 2, 3), (2, 4, 2)]  # neither square; an odd and an even number of 
 
 
 LONG_ON_JAX = (
+    "squeeze of lines",
+    "additive coupling",
+    "coupling of lines",
+    "affine checkerboard",
+    "flow step",
+    "plain flow step",
     "chain",
     "mixture coupling",
     "residual coupling",
@@ -69,7 +76,7 @@ LONG_ON_JAX = (
     "repeated checkerboard",
     "recomputed checkerboard",
 )
-"""Each of them is compiled for seconds in several tests."""
+"""Each of them is compiled for seconds in several tests, and its parts or its like are tested on JAX too."""
 
 
 def marked(names):
@@ -81,7 +88,9 @@ def bijection_name(request):
     return request.param
 
 
-@pytest.fixture(params=SHAPES, ids=str)
+@pytest.fixture(
+    params=[SHAPES[0], *(pytest.param(each, marks=pytest.mark.slow_on_jax) for each in SHAPES[1:])], ids=str
+)
 def bijection_and_images(request, bijection_name, float64, perturb, normal):
     bijection = BIJECTIONS[bijection_name]()
     bijection.build((None, *request.param))
@@ -145,7 +154,7 @@ def test_perturbed_log_dets_are_far_from_zero(name, float64, perturb, normal, ar
     assert np.abs(array(log_det)).min() > 0.1
 
 
-@pytest.mark.parametrize("kind", [LUConvolution, PlainConvolution])
+@pytest.mark.parametrize("kind", [pytest.param(LUConvolution, marks=pytest.mark.slow_on_jax), PlainConvolution])
 def test_convolution_starts_as_a_rotation(kind, float64, array):
     convolution = kind()
     convolution.build((None, 2, 2, 7))
@@ -178,6 +187,7 @@ def test_gradient_of_log_abs_det_is_the_inverse_transpose(float64, perturb, norm
     assert_allclose(gradient(log_abs_det, w), np.linalg.inv(w).T, atol=1e-10)
 
 
+@pytest.mark.slow_on_jax
 def test_squeeze_moves_each_block_of_two_by_two_into_the_channels_of_one_pixel(array):
     x = np.arange(4 * 6 * 3).reshape(1, 4, 6, 3)
     y = array(Squeeze().forward(ops.convert_to_tensor(x))[0])
@@ -187,12 +197,14 @@ def test_squeeze_moves_each_block_of_two_by_two_into_the_channels_of_one_pixel(a
             assert set(y[0, row, column]) == set(block.ravel())
 
 
+@pytest.mark.slow_on_jax
 def test_of_lines_two_pixels_in_a_row_become_the_channels_of_one(array):
     line = ops.reshape(ops.arange(8, dtype="float32"), (1, 1, 4, 2))  # channels 0, 1 of pixel 0, 2, 3 of pixel 1, …
     squeezed, _ = Squeeze((1, 2))(line)
     assert array(squeezed).tolist() == [[[[0, 2, 1, 3], [4, 6, 5, 7]]]]
 
 
+@pytest.mark.slow_on_jax
 def test_coupling_leaves_the_first_half_of_the_channels_alone(float64, perturb, normal, array):
     coupling = Coupling(Affine(), NETWORK)
     coupling.build((None, 2, 2, 5))
@@ -219,6 +231,7 @@ def test_actnorm_initialises_to_mean_0_and_variance_1_in_each_channel(float64, n
         assert_allclose(y.var(axis=(0, 1, 2)), 1, atol=1e-11)
 
 
+@pytest.mark.slow_on_jax
 def test_actnorm_centres_but_does_not_scale_a_constant_channel(normal, array):
     actnorm = ActNorm()
     actnorm.build((None, 2, 2, 2))
@@ -243,7 +256,9 @@ def test_chain_standardises_behind_each_of_its_actnorms(float64, normal, perturb
             assert_allclose(array(x).var(axis=(0, 1, 2)), 1, atol=1e-11)
 
 
-@pytest.fixture(params=[flow_step, plain_step, pytest.param(mixture_step, marks=pytest.mark.slow_on_jax)])
+@pytest.fixture(
+    params=[flow_step, *(pytest.param(each, marks=pytest.mark.slow_on_jax) for each in (plain_step, mixture_step))]
+)
 def repeated(request, float64, perturb):
     repeated = Repeated(request.param, 3)
     repeated.build((None, 4, 2, 3))
@@ -306,15 +321,16 @@ def test_repeated_becomes_the_steps_it_is_given(repeated, perturb, normal, array
         assert_allclose(array(found), array(expected), atol=1e-12)
 
 
-@pytest.mark.parametrize("recompute", [pytest.param(False, marks=pytest.mark.slow_on_jax), True])
 @pytest.mark.parametrize("make", [flow_step, pytest.param(mixture_step, marks=pytest.mark.slow_on_jax)])
-def test_the_gradient_through_a_loop_is_that_through_the_chain(float64, perturb, normal, make, recompute):
+def test_the_gradient_through_a_loop_is_that_through_the_chain(float64, perturb, normal, make):
     from tests.models.gradients import gradients
 
-    repeated = Repeated(make, 3, recompute)
-    repeated.build((None, 4, 2, 3))
-    perturb(repeated, scale=0.1)
-    chain, x = Chain(repeated.unrolled()), np.asarray(normal(3, 4, 2, 3))
+    kept, recomputed = (Repeated(make, 3, recompute) for recompute in (False, True))
+    for repeated in (kept, recomputed):
+        repeated.build((None, 4, 2, 3))
+    perturb(kept, scale=0.1)
+    recomputed.become(kept.unrolled())
+    chain, x = Chain(kept.unrolled()), np.asarray(normal(3, 4, 2, 3))
 
     def loss(bijection):
         def of(x):
@@ -323,12 +339,14 @@ def test_the_gradient_through_a_loop_is_that_through_the_chain(float64, perturb,
 
         return of
 
-    found = gradients(loss(repeated), repeated.trainable_variables, x)
     variables = [variable for step in chain.bijections for variable in step.trainable_variables]
     expected = {id(v): g for v, g in zip(variables, gradients(loss(chain), variables, x), strict=True)}
-    for by_step, group in zip(found, ("mixing", "coupling"), strict=True):
-        for own, step in zip(by_step, chain.bijections, strict=True):
-            assert_allclose(own, np.concatenate([np.ravel(expected[id(v)]) for v in step.groups[group]]), atol=1e-10)
+    for repeated in (kept, recomputed):
+        found = gradient_program(loss(repeated), repeated.trainable_variables)(x)
+        for by_step, group in zip(found, ("mixing", "coupling"), strict=True):
+            for own, step in zip(by_step, chain.bijections, strict=True):
+                of_chain = np.concatenate([np.ravel(expected[id(v)]) for v in step.groups[group]])
+                assert_allclose(own, of_chain, atol=1e-10)
 
 
 @pytest.mark.slow_on_jax
@@ -357,6 +375,7 @@ def test_squeeze_refuses_an_odd_image_and_coupling_a_single_channel():
         Coupling(Affine(), NETWORK).build((None, 2, 2, 1))
 
 
+@pytest.mark.slow_on_jax
 @pytest.mark.parametrize("n", [5, 16, 21])
 def test_a_coupling_is_initialised_in_pieces_with_the_same_result(float64, repeated, normal, array, monkeypatch, n):
     """Of at most eight images at a time, be they a multiple of it or not."""

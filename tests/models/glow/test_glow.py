@@ -114,13 +114,12 @@ def test_images_come_back_to_the_grey_level_in_single_precision(
     images = np.concatenate([images_of(shape, grey_levels, n=14), ends])
     model.initialise(images)
     perturb(model, scale=0.05)
-    decode, encode = compiled(model.decode), compiled(model.encode)
-    for noise in (-2.0, 0.0, 2.0):
-        v, _ = model.dequantise(images, np.full(images.shape, noise, "float32"))
-        assert (array(ops.floor(v * grey_levels)) == images).all()
-        back = decode(encode(v)[0])
-        assert back.dtype == v.dtype
-        assert (array(ops.floor(back * grey_levels)) == images).all()
+    images, noise = np.tile(images, (3, 1, 1, 1)), np.repeat([-2.0, 0.0, 2.0], len(images)).astype("float32")
+    v, _ = model.dequantise(images, np.broadcast_to(noise[:, None, None, None], images.shape))
+    assert (array(ops.floor(v * grey_levels)) == images).all()
+    back = compiled(model.decode)(compiled(model.encode)(v)[0])
+    assert back.dtype == v.dtype
+    assert (array(ops.floor(back * grey_levels)) == images).all()
 
 
 def test_log_density_is_the_prior_plus_the_log_det_of_the_autodiff_jacobian(
@@ -185,7 +184,7 @@ def test_probabilities_of_all_images_sum_to_1(glow, normal, compiled, array, deq
     error = weights.sum(axis=1).std() / np.sqrt(k)
     assert error < 0.03
     assert abs(total - 1) < 4 * error + 2e-3
-    log_weights = array(log_weights_of(images, noise))
+    log_weights = array(log_weights_of(images, noise[:5000]))
     sums = [np.exp(_mean_bound(log_weights, few)).sum() for few in (1, 10, 1000)]
     assert 0 < sums[0] < sums[1] < sums[2] < total + error
 
@@ -234,20 +233,20 @@ def test_an_infinite_value_is_none_of_the_ends_of_the_range(normal, array, monke
     assert ((images == -1) == np.isinf(ends)).all()
 
 
-@pytest.mark.parametrize("sigmas", [1.0, 1.5])
-def test_samples_go_back_to_the_noise_that_they_came_from(glow, normal, compiled, array, variant, sigmas):
+def test_samples_go_back_to_the_noise_that_they_came_from(glow, normal, compiled, array, variant):
     """However dark or bright a sample within the cube is, it is the model's own: the inverse loses nothing of it."""
     model = glow(scale=0.05, **variant)
-    noise = sigmas * normal(512, model.prior_noise_size)
+    noise = np.repeat([1.0, 1.5], 512)[:, None] * normal(1024, model.prior_noise_size)
     v = compiled(model.continuous)(noise)
     latents, _ = compiled(model.encode)(v)
-    prior = model.top_prior.given(np.zeros(512))
+    prior = model.top_prior.given(np.zeros(1024))
     parts = [(latents[1] - prior.mean) / ops.exp(prior.log_scale)]
     mean, log_scale = model.split_priors[0](model.chains[1].inverse(latents[1]))
     parts = [(latents[0] - mean) / ops.exp(log_scale), *parts]
     reach = 3.0 if variant.get("preprocessing") == "linear" else 0.5
     inside = (np.abs(array(v) - 0.5) < reach).all(axis=(1, 2, 3))
-    assert inside.sum() > 20
+    assert inside[:512].sum() > 20
+    assert inside[512:].sum() > 20
     assert_allclose(array(flat(parts))[inside], array(noise)[inside], rtol=0, atol=1e-7)
 
 
@@ -271,10 +270,10 @@ def test_a_uniform_density_scores_log2_of_the_grey_levels(float64, array, grey_l
 
 
 @pytest.mark.slow_on_jax
-@pytest.mark.parametrize("classes", [0, 3])
-def test_generate_undoes_encode(glow, normal, array, variant, classes):
+@pytest.mark.parametrize(("name", "classes"), [*((name, 0) for name in VARIANTS), ("affine, lu, marginal", 3)])
+def test_generate_undoes_encode(glow, normal, array, name, classes):
     """With the noise that its latents stand for, each image generates itself."""
-    model = glow(classes=classes, **variant)
+    model = glow(classes=classes, **VARIANTS[name])
     images, labels = images_of((4, 4, 1), 8), np.array([0, 1, 2, 1, 0]) if classes else None
     y, _ = model.dequantise(images, normal(5, 4, 4, 1))
     latents, _ = model.encode(y, labels)
@@ -402,7 +401,9 @@ def test_dropout_is_random_in_training_and_absent_elsewhere(glow, normal, array,
     expected = array(whole.objective(images, noise, None, training=True)["bound"])
     assert_allclose(array(model.objective(images, noise, None, training=False)["bound"]), expected)
     assert_allclose(array(model.log_weights(images, noise))[0], expected)
-    drawn = np.stack([array(model.objective(images, noise, None, training=True)["bound"]) for _ in range(30)])
+    # Each image of a batch has a draw of its own.
+    many = np.tile(images, (30, 1, 1, 1)), ops.tile(noise, (1, 30, 1, 1, 1))
+    drawn = array(model.objective(*many, None, training=True)["bound"]).reshape(30, 5)
     assert drawn.std(axis=0).min() > 1e-6
     assert np.abs(drawn.mean(axis=0) - expected).max() < 0.1 * np.abs(expected).max()
 

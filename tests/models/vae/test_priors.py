@@ -78,10 +78,13 @@ def test_squared_distances_and_their_gradients_whatever_is_held_at_once(float64,
     def naive(z, mean, scale):
         return ops.sum(ops.square((z[:, None] - mean[None]) * scale[None]), axis=-1)
 
-    found, expected = (
-        gradients(lambda weights, f=f: ops.sum(weights * f(*map(ops.convert_to_tensor, variables))), variables, weights)
-        for f in (squared_distances, naive)
-    )
+    def gradient(distances):
+        def loss(weights):
+            return ops.sum(weights * distances(*map(ops.convert_to_tensor, variables)))
+
+        return gradient_program(loss, variables)(weights)
+
+    found, expected = gradient(squared_distances), gradient(naive)
     for mine, theirs in zip(found, expected, strict=True):
         assert_allclose(mine, theirs, rtol=1e-10)
     tensors = [ops.convert_to_tensor(value) for value in values]
