@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import cache
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 import bench.execution.coordinator
+import bench.execution.session
 import bench.execution.study_tracking
 import bench.execution.worker
 import bench.tracking.logged_model
@@ -15,7 +18,9 @@ from bench.core.errors import StoppedAtRungError
 from bench.core.results import Bound, BoundKind, EvaluationRecord, Measurement
 from bench.evaluation.image_grid import Picture
 from bench.execution.trial import Outcome
+from bench.runtime.provenance import code_version
 from bench.training.history import TrainingLog
+from tests.bench.conftest import PixelExtractor
 
 BOUND = Bound(BoundKind.IMPORTANCE_WEIGHTED, 2)
 SAVED = SimpleNamespace(configuration=SimpleNamespace(family="either"))
@@ -85,13 +90,46 @@ class Trainer:
         return Outcome(SAVED, TrainingLog(records, [0.1], 128), measured, [Picture("samples", "caption", b"png")])
 
 
+class Unlogged:
+    """Stands for a study's run in a tracking store, and for those of its trials: what is logged is kept nowhere."""
+
+    experiment_id = run_id = "0"
+
+    def start_run(self, *arguments: Any, **named: Any) -> Unlogged:
+        return self
+
+    def children(self) -> list[Any]:
+        return []
+
+    def read_children(self) -> tuple[list[Any], int]:
+        return [], 0
+
+    def __getattr__(self, name: str) -> Callable[..., None]:
+        return lambda *arguments, **named: None
+
+
 @pytest.fixture
-def trainer(monkeypatch):
+def unlogged(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing is logged, which takes most of a stand-in study's time: for what the storage alone decides."""
+    monkeypatch.setattr(bench.execution.session, "_parent", lambda *arguments: Unlogged())
+
+
+def stand_in_for_training(monkeypatch: pytest.MonkeyPatch) -> Trainer:
+    """Put a stand-in where studies look for training."""
     stand_in = Trainer()
     monkeypatch.setattr(bench.execution.worker, "run_trial", stand_in.run_trial)
     monkeypatch.setattr(bench.execution.worker, "run_final", stand_in.run_final)
     monkeypatch.setattr(bench.tracking.logged_model, "write_package", write_package)
+    # The code stays as it is, and each attempt would read all of it.
+    monkeypatch.setattr(bench.execution.session, "code_version", cache(code_version))
+    # Nothing is scored, and building the network that would do it takes longer than a stand-in.
+    monkeypatch.setattr(bench.execution.worker, "open_extractor", lambda *arguments: PixelExtractor())
     return stand_in
+
+
+@pytest.fixture
+def trainer(monkeypatch):
+    return stand_in_for_training(monkeypatch)
 
 
 @pytest.fixture

@@ -167,6 +167,7 @@ def test_a_conditional_parameter_is_logged_of_the_runs_in_which_it_is_swept_alon
     assert (trainer.trials, trainer.finals) == ([], [])
 
 
+@pytest.mark.usefixtures("unlogged")
 def test_final_runs_of_all_arms_use_the_same_seeds_each_another_than_the_last(study_run, trainer):
     study_run(seeds=3)
     seeds = [seed for _, seed in trainer.finals]
@@ -193,6 +194,7 @@ def test_more_trials_add_only_what_is_missing(study_run, trainer):
     assert {arm: len(ended) for arm, ended in states(runner).items()} == {"vae": 5, "glow": 5}
 
 
+@pytest.mark.usefixtures("unlogged")
 def test_a_study_continued_trial_by_trial_trains_what_one_in_one_go_does(start, tiny_study, digits, tmp_path, trainer):
     for trials in (1, 2, 3, 4):
         start(tiny_study, digits, tmp_path / "parts", trials=trials).run(digits)
@@ -249,6 +251,7 @@ def test_a_trial_that_fails_ends_in_a_typed_state_with_its_reason_and_the_study_
     assert len(trainer.finals) == 2
 
 
+@pytest.mark.usefixtures("unlogged")
 def test_a_rescue_from_divergence_is_said_at_once_with_the_name_of_its_trial(study_run, trainer):
     trainer.rescued = {1}
     text = " ".join(said(study_run(trials=2)).split())
@@ -370,6 +373,7 @@ def test_an_arm_without_any_complete_trial_is_said_at_the_end_and_the_others_are
     assert MlflowClient(runner.bound.settings.tracking).get_run(runner.parent.run_id).info.status == "FINISHED"
 
 
+@pytest.mark.usefixtures("unlogged")
 def test_a_study_that_is_interrupted_with_an_arm_unanswered_continues_with_the_others(
     start, tiny_study, digits, tmp_path, trainer
 ):
@@ -382,6 +386,7 @@ def test_a_study_that_is_interrupted_with_an_arm_unanswered_continues_with_the_o
     assert (len(trainer.trials), len(trainer.finals)) == (0, 1)
 
 
+@pytest.mark.usefixtures("unlogged")
 def test_a_study_of_which_no_arm_has_a_complete_trial_stops_with_the_reason_of_each(
     start, tiny_study, digits, tmp_path, trainer
 ):
@@ -406,6 +411,7 @@ def test_after_the_time_is_up_no_trial_begins_but_what_was_found_is_measured(stu
     assert len(trainer.finals) == 2
 
 
+@pytest.mark.usefixtures("unlogged")
 def test_the_time_counts_on_while_a_process_that_has_grown_too_large_makes_way(
     start, tiny_study, digits, tmp_path, trainer, monkeypatch
 ):
@@ -428,6 +434,7 @@ def test_the_time_counts_on_while_a_process_that_has_grown_too_large_makes_way(
     assert SEARCH_BEGAN_VARIABLE not in os.environ
 
 
+@pytest.mark.usefixtures("unlogged")
 def test_a_time_too_short_for_any_trial_is_named_as_such(start, tiny_study, digits, tmp_path, trainer):
     with pytest.raises(StudyStoppedError, match=r"timeout=1e-09 ended before any vae trial did"):
         start(tiny_study, digits, tmp_path, timeout=1e-9).run(digits)
@@ -542,6 +549,7 @@ def test_a_run_that_was_taken_for_interrupted_though_its_trial_ended_gives_no_re
     assert (tags["reparam.state"], tags.get("reparam.reason", "")) == (RunState.COMPLETE, "")
 
 
+@pytest.mark.usefixtures("unlogged")
 def test_a_checkpoint_that_a_dying_process_left_of_a_settled_trial_is_removed_in_the_end(
     start, tiny_study, digits, tmp_path, trainer
 ):
@@ -791,6 +799,7 @@ def test_a_process_that_has_grown_too_large_makes_way_and_the_next_goes_on(
     assert (len(trainer.trials), len(trainer.finals)) == (4, 2)
 
 
+@pytest.mark.usefixtures("unlogged")
 @pytest.mark.parametrize("frees", ["give_back_freed_memory", "forget_models"])
 def test_a_process_that_has_grown_too_large_goes_on_where_that_frees_enough(
     start, tiny_study, digits, tmp_path, trainer, monkeypatch, frees
@@ -834,6 +843,7 @@ def test_a_study_that_other_code_continues_says_so_and_only_if_it_was_asked_for(
     assert len(trainer.trials) == 4
 
 
+@pytest.mark.usefixtures("unlogged")
 def test_images_that_were_altered_under_way_stop_the_study_with_a_line(start, tiny_study, digits, tmp_path, trainer):
     opened = start(tiny_study, digits, tmp_path, trials=2)
     shared = share(digits, tmp_path / "data")
@@ -895,6 +905,7 @@ def test_what_stops_after_a_complete_study_leaves_it_complete(start, tiny_study,
     assert client.get_run(runner.parent.run_id).info.status == "FINISHED"
 
 
+@pytest.mark.usefixtures("unlogged")
 def test_a_checkpoint_is_of_one_version_of_the_code_and_of_its_libraries(
     start, tiny_study, digits, tmp_path, monkeypatch
 ):
@@ -912,6 +923,7 @@ def test_a_checkpoint_is_of_one_version_of_the_code_and_of_its_libraries(
     study.tracker.close()
 
 
+@pytest.mark.usefixtures("unlogged")
 def test_the_checkpoint_of_one_task_is_removed_whatever_its_training_was(start, tiny_study, digits, tmp_path, trainer):
     runner = start(tiny_study, digits, tmp_path)
     study = runner.shared

@@ -155,7 +155,7 @@ def test_an_answer_that_is_lost_leaves_no_second_ticket(opened, monkeypatch):
     assert opened().watch_coordinator().observe().is_gone
 
 
-CONTENDERS, ROUNDS = 6, 5
+CONTENDERS, ROUNDS = 4, 6
 CONTEND = """
 import multiprocessing, os, sys
 from bench.core.errors import SettingsError
