@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from functools import cache
 from types import SimpleNamespace
@@ -91,12 +92,27 @@ class Trainer:
 
 
 class Unlogged:
-    """Stands for a study's run in a tracking store, and for those of its trials: what is logged is kept nowhere."""
+    """Stands for a study's run in a tracking store, and for those of its trials: of what is logged only ends are kept.
+
+    Attributes:
+        ended: the states in which it ended, in turn.
+        runs: those of the trials and final runs, in turn.
+    """
 
     experiment_id = run_id = "0"
 
+    def __init__(self) -> None:
+        self.ended: list[str] = []
+        self.runs: list[Unlogged] = []
+
     def start_run(self, *arguments: Any, **named: Any) -> Unlogged:
-        return self
+        self.runs.append(Unlogged())
+        return self.runs[-1]
+
+    def finish(self, state: str, *others: str) -> None:
+        self.ended.append(state)
+
+    finish_if_reachable = finish
 
     def children(self) -> list[Any]:
         return []
@@ -146,5 +162,12 @@ def study_run(start, tiny_study, digits, tmp_path, trainer):
 
 @pytest.fixture
 def short_patience(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No process is left that could say later how its attempt ended."""
+    """No process is left that could say later how its attempt ended: nobody waits for it."""
+    waited = [0.0]
+
+    def sleep(seconds: float) -> None:
+        waited[0] += seconds
+
+    clock = SimpleNamespace(monotonic=lambda: time.monotonic() + waited[0], sleep=sleep)
+    monkeypatch.setattr(bench.execution.study_tracking, "time", clock)
     monkeypatch.setattr(bench.execution.study_tracking, "DRAIN_SECONDS", 2.0)
