@@ -13,11 +13,13 @@ import pytest
 import bench.execution.coordinator
 import bench.execution.session
 import bench.execution.study_tracking
+import bench.execution.trial
 import bench.execution.worker
 import bench.tracking.logged_model
 from bench.core.errors import StoppedAtRungError
 from bench.core.results import Bound, BoundKind, EvaluationRecord, Measurement
 from bench.evaluation.image_grid import Picture
+from bench.evaluation.metrics import MEASURES
 from bench.execution.trial import Outcome
 from bench.runtime.provenance import code_version
 from bench.training.history import TrainingLog
@@ -146,6 +148,16 @@ def stand_in_for_training(monkeypatch: pytest.MonkeyPatch) -> Trainer:
 @pytest.fixture
 def trainer(monkeypatch):
     return stand_in_for_training(monkeypatch)
+
+
+@pytest.fixture
+def measured_by_likelihood(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Final runs leave their likelihood and an empty package: all else takes most of a small one's time."""
+    monkeypatch.setattr(bench.tracking.logged_model, "write_package", write_package)
+    for name in MEASURES.keys() - {"likelihood"}:
+        monkeypatch.delitem(MEASURES, name)
+    monkeypatch.setattr(bench.execution.trial, "shows_samples", lambda evaluation, last: False)
+    monkeypatch.setattr(bench.execution.worker, "open_extractor", lambda *arguments: PixelExtractor())
 
 
 @pytest.fixture

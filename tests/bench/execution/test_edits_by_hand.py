@@ -248,7 +248,7 @@ def test_a_search_that_is_removed_under_way_ends_the_study_with_a_line(edited, t
 
 
 def test_tasks_that_somebody_changed_to_what_cannot_be_done_fail_with_their_reason(
-    edited, trainer, caplog, short_patience
+    edited, trainer, caplog, short_patience, undrawn
 ):
     study = edited()
 
