@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import sqlite3
 import subprocess
 import sys
@@ -131,27 +133,44 @@ def test_many_processes_at_once_settle_every_task_once(address):
 
 
 CLAIM_AND_WAIT = """
-import sys, time
+import os, sys, time
 from bench.search.storage import open_storage
 from bench.search.queue import Queue
-claim = Queue(open_storage(sys.argv[1]), "study/kind").claim()
-claim.report(1.0, 1)
-print(claim.number, flush=True)
-time.sleep(60)
+for line in sys.stdin:
+    child = os.fork()
+    if child:
+        continue
+    try:
+        claim = Queue(open_storage(line.strip()), "study/kind").claim()
+        claim.report(1.0, 1)
+        print(claim.number, os.getpid(), flush=True)
+        time.sleep(60)
+    finally:
+        os._exit(1)
 """
 
 
-def test_an_attempt_is_taken_back_from_a_killed_process_but_not_from_a_living_one(address):
+@pytest.fixture(scope="module")
+def claiming():
+    """Forks a process for each address that it is given, which claims a task there; importing takes a second."""
+    command = [sys.executable, "-c", CLAIM_AND_WAIT]
+    with subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        yield process
+        process.stdin.close()
+
+
+def test_an_attempt_is_taken_back_from_a_killed_process_but_not_from_a_living_one(address, claiming):
     one = queue(address, 1)
-    process = subprocess.Popen(
-        [sys.executable, "-c", CLAIM_AND_WAIT, address], cwd=ROOT, stdout=subprocess.PIPE, text=True
-    )
-    try:
-        assert process.stdout.readline().strip() == "0"
-        assert one.reclaim() == []
-    finally:
-        process.kill()
-        process.communicate()
+    print(address, file=claiming.stdin, flush=True)
+    number, pid = claiming.stdout.readline().split()
+    assert number == "0"
+    assert one.reclaim() == []
+    owner = processes.this_process() | {"pid": int(pid), "started": processes._started(int(pid))}
+    os.kill(int(pid), signal.SIGKILL)
+    until = time.monotonic() + 20
+    while not processes.is_surely_dead(owner):
+        assert time.monotonic() < until
+        time.sleep(0.01)
     (lost,) = one.reclaim()
     assert (lost.number, lost.state, lost.reason) == (0, RunState.INTERRUPTED, DIED)
     assert one.reclaim() == []
