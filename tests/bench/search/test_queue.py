@@ -110,7 +110,7 @@ def test_an_interrupted_attempt_is_made_again_with_its_values_and_does_not_count
 
 def test_many_processes_at_once_settle_every_task_once(address):
     """Claims are compared and set: no two get the same, and none is left."""
-    tasks, found, problems = 40, [], []
+    tasks, found, problems = 25, [], []
     queue(address, tasks)
 
     def work():
@@ -122,7 +122,7 @@ def test_many_processes_at_once_settle_every_task_once(address):
         except Exception as error:  # noqa: BLE001 - whatever it is, the test must report it
             problems.append(error)
 
-    threads = [threading.Thread(target=work) for _ in range(8)]
+    threads = [threading.Thread(target=work) for _ in range(5)]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -337,7 +337,7 @@ def test_after_an_outage_living_processes_have_the_time_to_give_signs_of_life(jo
         one.reclaim()
         storage_is_away = one.storage._backend._own_lock
         with storage_is_away._lock:
-            threading.Event().wait(2.0)
+            threading.Event().wait(1.5)
         for _ in range(4):
             assert one.reclaim() == []
             threading.Event().wait(0.2)
