@@ -43,7 +43,7 @@ def place(tmp_path):
         # Nobody reads the terminals of workers while the coordinator is waited for, which would stop them once full.
         printed=tmp_path / "printed",
         lease=2.0,
-        evaluation_seconds=0.15,
+        evaluation_seconds=0.08,
         seeds=1,
     )
 

@@ -69,6 +69,8 @@ class Scenario:
         pruner: which trials are stopped early.
         pause: seconds between two faults, on average.
         evaluation_seconds: that training to an evaluation takes.
+        lease: seconds without a sign of life that mean death.
+        trials: of each arm at first; None: about as many as are done while faults are injected, 12 at least.
         extended: faults while the complete study is continued to twice its budget; None: it is not.
     """
 
@@ -80,6 +82,8 @@ class Scenario:
     pruner: str = "none"
     pause: float = 1.5
     evaluation_seconds: float = 0.2
+    lease: float = 3.0
+    trials: int | None = None
     extended: int | None = None
 
 
@@ -138,6 +142,7 @@ def run(scenario: Scenario, seed: int, folder: Path, server: tuple[Proxy, str]) 
             sampler=scenario.sampler,
             pruner=scenario.pruner,
             evaluation_seconds=scenario.evaluation_seconds,
+            lease=scenario.lease,
             clock=clock.path,
             # Onto the disk that becomes full; terminals are lost elsewhere.
             printed=disk.folder / "printed.txt" if "disk full" in scenario.faults else None,
@@ -159,6 +164,7 @@ def run(scenario: Scenario, seed: int, folder: Path, server: tuple[Proxy, str]) 
             )
 
         chaos = chaos_of(place, scenario.count)
+        chaos.trials = scenario.trials or chaos.trials
         tally, found = chaos.run(), check(place.bound(chaos.trials), address)
         if scenario.extended is None:
             return tally, found
@@ -216,7 +222,7 @@ def test_a_search_by_rungs_and_its_extension_live_through_kills(tmp_path: Path, 
 
 def test_a_study_lives_through_a_fault_of_each_kind(tmp_path: Path, server: tuple[Proxy, str]) -> None:
     kinds = {**PROCESSES, **TERMINALS, **CLOCK, **SERVER, **EDITS, **IMAGES}
-    scenario = Scenario(kinds, count=len(kinds), workers=4, pause=0.8)
+    scenario = Scenario(kinds, count=len(kinds), workers=3, pause=0.3, evaluation_seconds=0.05, lease=2.0, trials=8)
     tally, found = run(scenario, seed=7, folder=tmp_path, server=server)
     record("short", tally, found)
     assert tally.faults.total() == scenario.count

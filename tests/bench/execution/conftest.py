@@ -2,20 +2,28 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
+from functools import cache
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 import bench.execution.coordinator
+import bench.execution.session
 import bench.execution.study_tracking
+import bench.execution.trial
 import bench.execution.worker
 import bench.tracking.logged_model
 from bench.core.errors import StoppedAtRungError
 from bench.core.results import Bound, BoundKind, EvaluationRecord, Measurement
 from bench.evaluation.image_grid import Picture
+from bench.evaluation.metrics import MEASURES
 from bench.execution.trial import Outcome
+from bench.runtime.provenance import code_version
 from bench.training.history import TrainingLog
+from tests.bench.conftest import PixelExtractor
 
 BOUND = Bound(BoundKind.IMPORTANCE_WEIGHTED, 2)
 SAVED = SimpleNamespace(configuration=SimpleNamespace(family="either"))
@@ -85,13 +93,71 @@ class Trainer:
         return Outcome(SAVED, TrainingLog(records, [0.1], 128), measured, [Picture("samples", "caption", b"png")])
 
 
+class Unlogged:
+    """Stands for a study's run in a tracking store, and for those of its trials: of what is logged only ends are kept.
+
+    Attributes:
+        ended: the states in which it ended, in turn.
+        runs: those of the trials and final runs, in turn.
+    """
+
+    experiment_id = run_id = "0"
+
+    def __init__(self) -> None:
+        self.ended: list[str] = []
+        self.runs: list[Unlogged] = []
+
+    def start_run(self, *arguments: Any, **named: Any) -> Unlogged:
+        self.runs.append(Unlogged())
+        return self.runs[-1]
+
+    def finish(self, state: str, *others: str) -> None:
+        self.ended.append(state)
+
+    finish_if_reachable = finish
+
+    def children(self) -> list[Any]:
+        return []
+
+    def read_children(self) -> tuple[list[Any], int]:
+        return [], 0
+
+    def __getattr__(self, name: str) -> Callable[..., None]:
+        return lambda *arguments, **named: None
+
+
 @pytest.fixture
-def trainer(monkeypatch):
+def unlogged(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing is logged, which takes most of a stand-in study's time: for what the storage alone decides."""
+    monkeypatch.setattr(bench.execution.session, "_parent", lambda *arguments: Unlogged())
+
+
+def stand_in_for_training(monkeypatch: pytest.MonkeyPatch) -> Trainer:
+    """Put a stand-in where studies look for training."""
     stand_in = Trainer()
     monkeypatch.setattr(bench.execution.worker, "run_trial", stand_in.run_trial)
     monkeypatch.setattr(bench.execution.worker, "run_final", stand_in.run_final)
     monkeypatch.setattr(bench.tracking.logged_model, "write_package", write_package)
+    # The code stays as it is, and each attempt would read all of it.
+    monkeypatch.setattr(bench.execution.session, "code_version", cache(code_version))
+    # Nothing is scored, and building the network that would do it takes longer than a stand-in.
+    monkeypatch.setattr(bench.execution.worker, "open_extractor", lambda *arguments: PixelExtractor())
     return stand_in
+
+
+@pytest.fixture
+def trainer(monkeypatch):
+    return stand_in_for_training(monkeypatch)
+
+
+@pytest.fixture
+def measured_by_likelihood(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Final runs leave their likelihood and an empty package: all else takes most of a small one's time."""
+    monkeypatch.setattr(bench.tracking.logged_model, "write_package", write_package)
+    for name in MEASURES.keys() - {"likelihood"}:
+        monkeypatch.delitem(MEASURES, name)
+    monkeypatch.setattr(bench.execution.trial, "shows_samples", lambda evaluation, last: False)
+    monkeypatch.setattr(bench.execution.worker, "open_extractor", lambda *arguments: PixelExtractor())
 
 
 @pytest.fixture
@@ -108,5 +174,12 @@ def study_run(start, tiny_study, digits, tmp_path, trainer):
 
 @pytest.fixture
 def short_patience(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No process is left that could say later how its attempt ended."""
+    """No process is left that could say later how its attempt ended: nobody waits for it."""
+    waited = [0.0]
+
+    def sleep(seconds: float) -> None:
+        waited[0] += seconds
+
+    clock = SimpleNamespace(monotonic=lambda: time.monotonic() + waited[0], sleep=sleep)
+    monkeypatch.setattr(bench.execution.study_tracking, "time", clock)
     monkeypatch.setattr(bench.execution.study_tracking, "DRAIN_SECONDS", 2.0)

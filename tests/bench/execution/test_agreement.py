@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import replace
 from functools import partial
 from types import SimpleNamespace
@@ -17,14 +18,16 @@ from bench.search.queue import Task
 from bench.search.storage import open_storage
 from bench.search.study_record import list_studies
 from bench.tracking.reading.reader import load_results
+from bench.tracking.tracker import Tracker
 
 TRIALS = 2
 
 
-@pytest.fixture
-def study(start, tiny_study, digits, tmp_path):
+@pytest.fixture(scope="module")
+def complete(start, tiny_study, digits, tmp_path_factory):
     """Two trials of each arm and a final run, complete, as a study leaves them that was then stopped."""
-    opened = start(tiny_study, digits, tmp_path)
+    folder = tmp_path_factory.mktemp("complete")
+    opened = start(tiny_study, digits, folder)
     for arm, search in opened.searches.items():
         search.set_open(True)
         search.offer([Task(number) for number in range(TRIALS)])
@@ -38,16 +41,31 @@ def study(start, tiny_study, digits, tmp_path):
     settle(opened, finals, "vae", "final")
     assert opened.shared.tracker.drain() == 0
     opened.shared.tracker.close()
-    settings = opened.bound.settings
-    client = MlflowClient(tracking_uri=settings.tracking)
     return SimpleNamespace(
+        folder=folder,
         id=opened.bound.study_id,
-        settings=settings,
-        output=settings.output,
-        client=client,
         experiment=opened.parent.experiment_id,
         parent=opened.parent.run_id,
         runs=[run.run_id for run in opened.parent.children()],
+    )
+
+
+@pytest.fixture
+def study(complete, start, tiny_study, digits, settings_for, tmp_path):
+    """A copy of that study, as of a folder that was moved."""
+    shutil.copytree(complete.folder, tmp_path, dirs_exist_ok=True)
+    settings = settings_for(tmp_path)
+    # Its addresses are rewritten before a test's own client opens the store.
+    with Tracker(settings.tracking, tmp_path, tmp_path / "outbox") as tracker:
+        tracker.open()
+    return SimpleNamespace(
+        id=complete.id,
+        settings=settings,
+        output=settings.output,
+        client=MlflowClient(tracking_uri=settings.tracking),
+        experiment=complete.experiment,
+        parent=complete.parent,
+        runs=list(complete.runs),
         open=lambda **changes: start(tiny_study, digits, tmp_path, **changes),
         stores=Stores(settings.storage_url, settings.tracking, settings.output),
     )

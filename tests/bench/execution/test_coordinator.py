@@ -65,6 +65,16 @@ def states(runner, role="search"):
     return runs[runs["role"] == role].groupby("arm")["state"].agg(list).to_dict()
 
 
+def stored(runner, role="search"):
+    """As :func:`states`, by what the storage holds."""
+    if role == "search":
+        return {arm: [each.state for each in search.attempts()] for arm, search in runner.searches.items()}
+    ended = {arm: [] for arm in runner.searches}
+    for each in runner.shared.record.finals.attempts():
+        ended[each.note["arm"]].append(each.state)
+    return {arm: found for arm, found in ended.items() if found}
+
+
 def said(runner):
     return runner.progress.console.file.getvalue()
 
@@ -167,6 +177,7 @@ def test_a_conditional_parameter_is_logged_of_the_runs_in_which_it_is_swept_alon
     assert (trainer.trials, trainer.finals) == ([], [])
 
 
+@pytest.mark.usefixtures("unlogged")
 def test_final_runs_of_all_arms_use_the_same_seeds_each_another_than_the_last(study_run, trainer):
     study_run(seeds=3)
     seeds = [seed for _, seed in trainer.finals]
@@ -183,6 +194,7 @@ def test_the_same_command_again_does_no_new_run(study_run, trainer):
     assert again.measurements.equals(first.measurements)
 
 
+@pytest.mark.usefixtures("unlogged")
 def test_more_trials_add_only_what_is_missing(study_run, trainer):
     study_run(trials=2)
     two = list(trainer.trials)
@@ -190,9 +202,10 @@ def test_more_trials_add_only_what_is_missing(study_run, trainer):
     runner = study_run(trials=5)
     assert [config.model.family for config in trainer.trials] == ["vae"] * 3 + ["glow"] * 3
     assert len({config.hash for config in [*two, *trainer.trials]}) == 10
-    assert {arm: len(ended) for arm, ended in states(runner).items()} == {"vae": 5, "glow": 5}
+    assert stored(runner) == {"vae": ["complete"] * 5, "glow": ["complete"] * 5}
 
 
+@pytest.mark.usefixtures("unlogged")
 def test_a_study_continued_trial_by_trial_trains_what_one_in_one_go_does(start, tiny_study, digits, tmp_path, trainer):
     for trials in (1, 2, 3, 4):
         start(tiny_study, digits, tmp_path / "parts", trials=trials).run(digits)
@@ -202,12 +215,13 @@ def test_a_study_continued_trial_by_trial_trains_what_one_in_one_go_does(start, 
     assert sorted(config.hash for config in trainer.trials) == parts
 
 
+@pytest.mark.usefixtures("unlogged")
 def test_more_seeds_add_only_final_runs(study_run, trainer):
     study_run(seeds=1)
     trainer.trials.clear(), trainer.finals.clear()
     runner = study_run(seeds=3)
     assert (len(trainer.trials), len(trainer.finals)) == (0, 4)
-    assert states(runner, "final") == {"vae": ["complete"] * 3, "glow": ["complete"] * 3}
+    assert stored(runner, "final") == {"vae": ["complete"] * 3, "glow": ["complete"] * 3}
 
 
 def test_a_better_configuration_found_later_is_retrained_and_the_old_finals_are_superseded(
@@ -235,20 +249,21 @@ ACCIDENTS = {
 ENDS = {"diverged": "diverged", "host memory": "out_of_memory", "device memory": "out_of_memory"}
 
 
-@pytest.mark.parametrize("accident", ACCIDENTS)
-def test_a_trial_that_fails_ends_in_a_typed_state_with_its_reason_and_the_study_goes_on(study_run, trainer, accident):
-    error, reason = ACCIDENTS[accident]
-    trainer.accidents = {1: raising(error)}
-    runner = study_run(trials=3)
-    end = ENDS.get(accident, "failed")
-    assert states(runner) == {"vae": ["complete", end, "complete"], "glow": ["complete"] * 3}
-    assert [trial.state for trial in runner.searches["vae"].attempts()] == ["complete", end, "complete"]
-    row = results_of(runner).runs.query("state == @end").iloc[0]
-    assert (row["number"], row["reason"]) == (1, reason)
-    assert f"{end}, {reason}" in said(runner)
+def test_a_trial_that_fails_ends_in_a_typed_state_with_its_reason_and_the_study_goes_on(study_run, trainer):
+    trials = len(ACCIDENTS) + 2
+    trainer.accidents = {number: raising(error) for number, (error, _) in enumerate(ACCIDENTS.values(), 1)}
+    runner = study_run(trials=trials)
+    ends = ["complete", *(ENDS.get(accident, "failed") for accident in ACCIDENTS), "complete"]
+    assert states(runner) == {"vae": ends, "glow": ["complete"] * trials}
+    assert [trial.state for trial in runner.searches["vae"].attempts()] == ends
+    rows = results_of(runner).runs.query("role == 'search' and arm == 'vae'").set_index("number")
+    for number, (_, reason) in enumerate(ACCIDENTS.values(), 1):
+        assert rows.loc[number, "reason"] == reason
+        assert f"{ends[number]}, {reason}" in said(runner)
     assert len(trainer.finals) == 2
 
 
+@pytest.mark.usefixtures("unlogged")
 def test_a_rescue_from_divergence_is_said_at_once_with_the_name_of_its_trial(study_run, trainer):
     trainer.rescued = {1}
     text = " ".join(said(study_run(trials=2)).split())
@@ -272,26 +287,29 @@ def test_a_model_that_cannot_be_built_leaves_its_traceback(study_run, trainer, m
         assert "in build_model" in file.read()
 
 
+@pytest.mark.usefixtures("unlogged")
 def test_a_trial_that_lags_behind_is_pruned_and_counted_but_never_selected(study_run, trainer):
     trainer.lag = {5}
     runner = study_run(trials=6, images=128 * 8, pruner="MedianPruner")
-    assert states(runner)["vae"] == ["complete"] * 5 + ["pruned"]
-    assert "stopped by the pruner" in results_of(runner).runs.query("state == 'pruned'").iloc[0]["reason"]
+    assert stored(runner)["vae"] == ["complete"] * 5 + ["pruned"]
+    assert runner.parent.runs[5].ended == ["pruned"]
+    assert "stopped by the pruner" in runner.searches["vae"].attempts()[5].reason
     assert len(runner.searches["vae"].settled()) == 6
 
 
+@pytest.mark.usefixtures("unlogged")
 def test_a_final_run_that_fails_is_counted_and_not_repeated(study_run, trainer):
     trainer.accidents = {-1: raising(DivergedError("loss became nan"))}
     runner = study_run()
-    assert states(runner, "final") == {"vae": ["diverged"], "glow": ["diverged"]}
+    assert stored(runner, "final") == {"vae": ["diverged"], "glow": ["diverged"]}
     assert "no vae final run completed (1 diverged; the last one by: loss became nan)" in said(runner)
-    client = MlflowClient(tracking_uri=runner.bound.settings.tracking)
-    assert client.get_run(runner.parent.run_id).info.status == "FAILED"
+    assert runner.parent.ended == [RunState.FAILED]
     trainer.finals.clear()
     study_run()
     assert trainer.finals == []
 
 
+@pytest.mark.usefixtures("unlogged")
 def test_failures_one_after_the_other_stop_the_study_with_their_reason(
     study_run, trainer, tmp_path, start, tiny_study, digits
 ):
@@ -301,8 +319,7 @@ def test_failures_one_after_the_other_stop_the_study_with_their_reason(
         runner.run(digits)
     assert len(trainer.trials) == 1 + FAILURES_IN_A_ROW
     assert "ValueError: no space left" in said(runner)
-    client = MlflowClient(tracking_uri=runner.bound.settings.tracking)
-    assert client.get_run(runner.parent.run_id).info.status == "FAILED"
+    assert runner.parent.ended == [RunState.FAILED]
 
 
 @pytest.mark.parametrize(
@@ -325,6 +342,7 @@ def test_the_traceback_of_failures_is_where_the_message_says(reason, where):
         coordinator._check_failures("vae")
 
 
+@pytest.mark.usefixtures("unlogged")
 @pytest.mark.parametrize("between", [None, DivergedError("nan")], ids=["a success", "a divergence"])
 def test_failures_with_something_else_between_them_do_not_stop_the_study(study_run, trainer, between):
     trainer.accidents = dict.fromkeys(range(1, 9), raising(ValueError("no luck")))
@@ -333,8 +351,8 @@ def test_failures_with_something_else_between_them_do_not_stop_the_study(study_r
     else:
         trainer.accidents[4] = raising(between)
     runner = study_run(trials=9, pruner="none")
-    assert states(runner)["vae"].count("failed") == 7
-    assert states(runner)["glow"] == ["complete"] * 9
+    assert stored(runner)["vae"].count("failed") == 7
+    assert stored(runner)["glow"] == ["complete"] * 9
 
 
 DIVERGED = DivergedError("loss became nan")
@@ -370,6 +388,7 @@ def test_an_arm_without_any_complete_trial_is_said_at_the_end_and_the_others_are
     assert MlflowClient(runner.bound.settings.tracking).get_run(runner.parent.run_id).info.status == "FINISHED"
 
 
+@pytest.mark.usefixtures("unlogged")
 def test_a_study_that_is_interrupted_with_an_arm_unanswered_continues_with_the_others(
     start, tiny_study, digits, tmp_path, trainer
 ):
@@ -382,6 +401,7 @@ def test_a_study_that_is_interrupted_with_an_arm_unanswered_continues_with_the_o
     assert (len(trainer.trials), len(trainer.finals)) == (0, 1)
 
 
+@pytest.mark.usefixtures("unlogged")
 def test_a_study_of_which_no_arm_has_a_complete_trial_stops_with_the_reason_of_each(
     start, tiny_study, digits, tmp_path, trainer
 ):
@@ -397,15 +417,19 @@ def test_a_study_of_which_no_arm_has_a_complete_trial_stops_with_the_reason_of_e
     assert trainer.finals == []
 
 
+@pytest.mark.usefixtures("unlogged")
 def test_after_the_time_is_up_no_trial_begins_but_what_was_found_is_measured(study_run, trainer, monkeypatch):
     """Each trial takes one second of a clock that only trials move; both arms get their half of the time."""
     clock = SimpleNamespace(monotonic=lambda: float(len(trainer.trials)))
     monkeypatch.setattr(bench.execution.coordinator, "time", clock)
     runner = study_run(trials=50, timeout=6.0)
-    assert {arm: len(ended) for arm, ended in states(runner).items()} == {"vae": 3, "glow": 3}
+    # What is queued ahead has not begun.
+    ended = {arm: [state for state in found if state == RunState.COMPLETE] for arm, found in stored(runner).items()}
+    assert {arm: len(found) for arm, found in ended.items()} == {"vae": 3, "glow": 3}
     assert len(trainer.finals) == 2
 
 
+@pytest.mark.usefixtures("unlogged")
 def test_the_time_counts_on_while_a_process_that_has_grown_too_large_makes_way(
     start, tiny_study, digits, tmp_path, trainer, monkeypatch
 ):
@@ -428,6 +452,7 @@ def test_the_time_counts_on_while_a_process_that_has_grown_too_large_makes_way(
     assert SEARCH_BEGAN_VARIABLE not in os.environ
 
 
+@pytest.mark.usefixtures("unlogged")
 def test_a_time_too_short_for_any_trial_is_named_as_such(start, tiny_study, digits, tmp_path, trainer):
     with pytest.raises(StudyStoppedError, match=r"timeout=1e-09 ended before any vae trial did"):
         start(tiny_study, digits, tmp_path, timeout=1e-9).run(digits)
@@ -497,6 +522,7 @@ def translated(number: int) -> None:
         raise RuntimeError("UnknownError: KeyboardInterrupt") from None
 
 
+@pytest.mark.usefixtures("unlogged")
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=lambda number: number.name)
 @pytest.mark.parametrize("arrives", [lambda number: os.kill(os.getpid(), number), swallowed, translated])
 @pytest.mark.parametrize("role", ["search", "final"])
@@ -508,16 +534,16 @@ def test_a_signal_is_an_interruption_wherever_it_arrives(
     runner = start(tiny_study, digits, tmp_path)
     with pytest.raises(KeyboardInterrupt):
         runner.run(digits)
-    assert states(runner, role) == {"vae": ["interrupted"]}
-    client = MlflowClient(tracking_uri=runner.bound.settings.tracking)
-    assert client.get_run(runner.parent.run_id).info.status == "KILLED"
+    assert RunState.INTERRUPTED in stored(runner, role)["vae"]
+    assert runner.parent.runs[-1].ended == runner.parent.ended == [RunState.INTERRUPTED]
     assert [signal.getsignal(each) for each in (signal.SIGINT, signal.SIGTERM)] == before
     assert "Traceback" not in capfd.readouterr().err
 
 
-def test_a_trial_that_has_ended_counts_even_if_its_process_died_before_closing_its_run(
+def test_a_trial_that_has_ended_counts_even_if_its_process_died_before_closing_its_run_which_gives_no_reason(
     start, tiny_study, digits, tmp_path, trainer, study_run, monkeypatch
 ):
+    """The run was taken for interrupted."""
     with monkeypatch.context() as patch:
         patch.setattr(ModelRun, "finish", lambda *arguments: raising(KeyboardInterrupt)())
         with pytest.raises(KeyboardInterrupt):
@@ -526,22 +552,13 @@ def test_a_trial_that_has_ended_counts_even_if_its_process_died_before_closing_i
     runner = study_run()
     assert states(runner) == {"vae": ["complete"] * 2, "glow": ["complete"] * 2}
     assert len(trainer.trials) == 4
-
-
-def test_a_run_that_was_taken_for_interrupted_though_its_trial_ended_gives_no_reason(
-    start, tiny_study, digits, tmp_path, trainer, study_run, monkeypatch
-):
-    with monkeypatch.context() as patch:
-        patch.setattr(ModelRun, "finish", lambda *arguments: raising(KeyboardInterrupt)())
-        with pytest.raises(KeyboardInterrupt):
-            start(tiny_study, digits, tmp_path).run(digits)
-    runner = study_run()
     client = MlflowClient(tracking_uri=runner.bound.settings.tracking)
     (first,) = [run for run in runner.parent.children() if (run.arm, run.number) == ("vae", 0)]
     tags = client.get_run(first.run_id).data.tags
     assert (tags["reparam.state"], tags.get("reparam.reason", "")) == (RunState.COMPLETE, "")
 
 
+@pytest.mark.usefixtures("unlogged")
 def test_a_checkpoint_that_a_dying_process_left_of_a_settled_trial_is_removed_in_the_end(
     start, tiny_study, digits, tmp_path, trainer
 ):
@@ -592,6 +609,7 @@ def test_a_process_that_cannot_begin_a_trial_gives_it_back_which_is_no_death(
     assert states(study_run()) == {"vae": ["complete"] * 2, "glow": ["complete"] * 2}
 
 
+@pytest.mark.usefixtures("unlogged")
 def test_a_trial_that_is_lost_while_it_is_claimed_costs_the_worker_nothing_else(
     start, tiny_study, digits, tmp_path, trainer, monkeypatch
 ):
@@ -607,7 +625,7 @@ def test_a_trial_that_is_lost_while_it_is_claimed_costs_the_worker_nothing_else(
     monkeypatch.setattr(Queue, "claim", sometimes_lost)
     runner.run(digits)
     assert "it was taken away" in said(runner)
-    assert states(runner) == {"vae": ["complete"] * 2, "glow": ["complete"] * 2}
+    assert stored(runner) == {"vae": ["complete"] * 2, "glow": ["complete"] * 2}
 
 
 def test_a_study_goes_on_while_its_tracking_store_is_away_and_is_whole_once_it_is_back(
@@ -667,6 +685,7 @@ def test_an_unreachable_tracking_store_is_reported_before_any_trial(
     start, tiny_study, digits, tmp_path, trainer, monkeypatch
 ):
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    monkeypatch.setattr("bench.tracking.tracker.PAUSES", (0.0, 0.0))
     with pytest.raises(TrackingError, match="cannot be reached"):
         start(tiny_study, digits, tmp_path, tracking_uri="http://127.0.0.1:1")
     assert trainer.trials == []
@@ -694,6 +713,7 @@ def champions(runner, arms=("vae", "glow")):
     return found
 
 
+@pytest.mark.usefixtures("unlogged")
 def test_with_fewer_seeds_those_that_waited_are_not_trained(start, tiny_study, digits, tmp_path, trainer, study_run):
     trainer.accidents = {-1: raising(KeyboardInterrupt)}
     with pytest.raises(KeyboardInterrupt):
@@ -701,8 +721,8 @@ def test_with_fewer_seeds_those_that_waited_are_not_trained(start, tiny_study, d
     trainer.accidents.clear(), trainer.finals.clear()
     runner = study_run(trials=3, seeds=1)
     assert len(trainer.finals) == 2
-    finals = results_of(runner).runs.query("role == 'final' and state == 'complete'")
-    assert finals.groupby("arm")["seed"].nunique().to_dict() == {"vae": 1, "glow": 1}
+    complete = runner.shared.record.finals.complete()
+    assert sorted((each.note["arm"], each.note["seed"]) for each in complete) == [("glow", 0), ("vae", 0)]
     trainer.finals.clear()
     study_run(trials=3, seeds=2)
     assert len(trainer.finals) == 2
@@ -739,6 +759,7 @@ def test_a_store_without_a_registry_costs_the_study_a_line(study_run, monkeypatc
     def refuse(*arguments, **options):
         raise MlflowException("no registry here")
 
+    monkeypatch.setattr("bench.tracking.tracker.PAUSES", (0.0, 0.0))
     monkeypatch.setattr(MlflowClient, "create_registered_model", refuse)
     runner = study_run()
     lines = [line for line in said(runner).splitlines() if line.startswith("not registered: ")]
@@ -750,10 +771,10 @@ def test_a_store_without_a_registry_costs_the_study_a_line(study_run, monkeypatc
 
 
 def test_a_run_that_is_not_uploaded_in_time_costs_its_arm_the_registration_and_a_line(study_run, monkeypatch):
-    monkeypatch.setattr(bench.tracking.parent_run.ParentRun, "children", lambda parent: [])
-    runner = study_run()
+    with monkeypatch.context() as patch:
+        patch.setattr(bench.tracking.parent_run.ParentRun, "children", lambda parent: [])
+        runner = study_run()
     assert "not registered: vae, glow, whose runs are not uploaded yet; the same command does it" in said(runner)
-    monkeypatch.undo()
     assert set(champions(study_run())) == {"vae", "glow"}
 
 
@@ -791,6 +812,7 @@ def test_a_process_that_has_grown_too_large_makes_way_and_the_next_goes_on(
     assert (len(trainer.trials), len(trainer.finals)) == (4, 2)
 
 
+@pytest.mark.usefixtures("unlogged")
 @pytest.mark.parametrize("frees", ["give_back_freed_memory", "forget_models"])
 def test_a_process_that_has_grown_too_large_goes_on_where_that_frees_enough(
     start, tiny_study, digits, tmp_path, trainer, monkeypatch, frees
@@ -834,6 +856,7 @@ def test_a_study_that_other_code_continues_says_so_and_only_if_it_was_asked_for(
     assert len(trainer.trials) == 4
 
 
+@pytest.mark.usefixtures("unlogged")
 def test_images_that_were_altered_under_way_stop_the_study_with_a_line(start, tiny_study, digits, tmp_path, trainer):
     opened = start(tiny_study, digits, tmp_path, trials=2)
     shared = share(digits, tmp_path / "data")
@@ -869,32 +892,34 @@ def test_a_coordinator_that_lost_its_lock_stops_and_leaves_the_queues_to_its_suc
     assert touched == ["executor", "time", "queue", "executor"]
 
 
+@pytest.mark.usefixtures("unlogged")
 def test_what_follows_a_complete_study_is_done_by_its_only_coordinator(start, tiny_study, digits, tmp_path, trainer):
     runner, refused = start(tiny_study, digits, tmp_path), start(tiny_study, digits, tmp_path)
-    client, status = MlflowClient(tracking_uri=runner.bound.settings.tracking), []
+    status = []
     executor = SimpleNamespace(poll=raising(AssertionError("it was not refused")), shutdown=lambda: None)
     second = Coordinator(refused.shared, executor, refused.progress, StopRequest())
 
     def afterwards():
         with pytest.raises(SettingsError, match="is being run by process"):
             second.run()
-        status.append(client.get_run(runner.parent.run_id).info.status)
+        status.extend(runner.parent.ended)
 
     try:
         runner.run(digits, afterwards)
     finally:
         refused.shared.tracker.close()
-    assert status == ["FINISHED"]
+    assert status == [RunState.COMPLETE]
 
 
+@pytest.mark.usefixtures("unlogged")
 def test_what_stops_after_a_complete_study_leaves_it_complete(start, tiny_study, digits, tmp_path, trainer):
     runner = start(tiny_study, digits, tmp_path)
     with pytest.raises(KeyboardInterrupt):
         runner.run(digits, raising(KeyboardInterrupt))
-    client = MlflowClient(tracking_uri=runner.bound.settings.tracking)
-    assert client.get_run(runner.parent.run_id).info.status == "FINISHED"
+    assert runner.parent.ended == [RunState.COMPLETE]
 
 
+@pytest.mark.usefixtures("unlogged")
 def test_a_checkpoint_is_of_one_version_of_the_code_and_of_its_libraries(
     start, tiny_study, digits, tmp_path, monkeypatch
 ):
@@ -912,6 +937,7 @@ def test_a_checkpoint_is_of_one_version_of_the_code_and_of_its_libraries(
     study.tracker.close()
 
 
+@pytest.mark.usefixtures("unlogged")
 def test_the_checkpoint_of_one_task_is_removed_whatever_its_training_was(start, tiny_study, digits, tmp_path, trainer):
     runner = start(tiny_study, digits, tmp_path)
     study = runner.shared

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import shutil
 import sqlite3
 from contextlib import closing
+from types import SimpleNamespace
 
 import optuna
 import pytest
@@ -15,6 +17,7 @@ from bench.core.results import RunState, Unbegun
 from bench.search.storage import open_storage
 from bench.tracking.reading.reader import load_results
 from bench.workflows.run import report
+from tests.bench.execution.conftest import stand_in_for_training
 
 OTHERS_BEST = {"latent_size": 2, "learning_rate": 1e-3}
 BEFORE, AFTER = {"trials": 2}, {"trials": 4, "seeds": 2}
@@ -23,14 +26,12 @@ BEFORE, AFTER = {"trials": 2}, {"trials": 4, "seeds": 2}
 class Edited:
     """A finished study, in the hands of somebody who edits it."""
 
-    def __init__(self, runner, address):
-        self.runner = runner
-        self.id = runner.bound.study_id
+    def __init__(self, finished, output, address):
+        self.id = finished.id
         self.storage = open_storage(address)
-        self.client = MlflowClient(tracking_uri=runner.bound.settings.tracking)
-        self.experiment, self.parent = runner.parent.experiment_id, runner.parent.run_id
-        self.runs = [run.run_id for run in runner.parent.children()]
-        self.database = runner.bound.settings.output / "mlflow.db"
+        self.client = MlflowClient(tracking_uri=f"sqlite:///{output / 'mlflow.db'}")
+        self.experiment, self.parent, self.runs = finished.experiment, finished.parent, finished.runs
+        self.database = output / "mlflow.db"
 
     def search(self, kind="vae"):
         return optuna.load_study(study_name=f"{self.id}/{kind}", storage=self.storage)
@@ -127,30 +128,56 @@ def outcome(runner):
     }
 
 
+def address_in(folder, storage):
+    """A journal, or a database where its name says so."""
+    return str(folder / "s.journal") if storage == "journal" else f"sqlite:///{folder / 's.db'}"
+
+
 @pytest.fixture(scope="module")
-def found() -> dict:
-    """What the study finds by itself, once a test has had it run."""
-    return {}
+def finished(start, tiny_study, digits, tmp_path_factory):
+    """The study before somebody edits it, run once on each storage."""
+    made = {}
+
+    def finish(storage):
+        if storage not in made:
+            folder = tmp_path_factory.mktemp("finished")
+            with pytest.MonkeyPatch.context() as patch:
+                stand_in_for_training(patch)
+                runner = start(tiny_study, digits, folder, **BEFORE, storage=address_in(folder, storage))
+                runner.run(digits)
+            made[storage] = SimpleNamespace(
+                folder=folder,
+                id=runner.bound.study_id,
+                experiment=runner.parent.experiment_id,
+                parent=runner.parent.run_id,
+                runs=[run.run_id for run in runner.parent.children()],
+            )
+        return made[storage]
+
+    return finish
 
 
-@pytest.fixture
-def undisturbed(start, tiny_study, digits, tmp_path, trainer, found):
+@pytest.fixture(scope="module")
+def undisturbed(start, tiny_study, digits, tmp_path_factory, finished):
     """What the study finds by itself."""
-    for settings in (BEFORE, AFTER) if not found else ():
-        runner = start(tiny_study, digits, tmp_path / "undisturbed", **settings)
+    folder = tmp_path_factory.mktemp("undisturbed")
+    shutil.copytree(finished("journal").folder, folder, dirs_exist_ok=True)
+    with pytest.MonkeyPatch.context() as patch:
+        stand_in_for_training(patch)
+        runner = start(tiny_study, digits, folder, **AFTER, storage=address_in(folder, "journal"))
         runner.run(digits)
-        found |= outcome(runner)
-    return found
+    return outcome(runner)
 
 
 @pytest.fixture
-def edited(study_run, trainer, tmp_path):
-    """A study in a journal; in a database where its name says so."""
+def edited(study_run, finished, tmp_path):
+    """A copy of the study, as of a folder that was moved."""
 
     def begin(storage="journal"):
-        address = str(tmp_path / "s.journal") if storage == "journal" else f"sqlite:///{tmp_path / 's.db'}"
+        address = address_in(tmp_path, storage)
+        shutil.copytree(finished(storage).folder, tmp_path, dirs_exist_ok=True)
         begin.more = lambda: study_run(**AFTER, storage=address)
-        return Edited(study_run(**BEFORE, storage=address), address)
+        return Edited(finished(storage), tmp_path, address)
 
     return begin
 
@@ -221,7 +248,7 @@ def test_a_search_that_is_removed_under_way_ends_the_study_with_a_line(edited, t
 
 
 def test_tasks_that_somebody_changed_to_what_cannot_be_done_fail_with_their_reason(
-    edited, trainer, caplog, short_patience
+    edited, trainer, caplog, short_patience, undrawn
 ):
     study = edited()
 

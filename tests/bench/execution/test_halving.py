@@ -40,8 +40,12 @@ def runs_of(runner, role):
     return runs[runs["role"] == role]
 
 
+def sizes_of(attempts):
+    return [each.values["latent_size"] for each in attempts if each.state is not None]
+
+
 @pytest.fixture
-def run(start, digits, tmp_path):
+def run(start, digits, tmp_path, measured_by_likelihood):
     def begin(study=HALVED, output=tmp_path / "one", **settings):
         runner = start(study, digits, output, **{"pruner": "halving", "images": 128 * 8, **settings})
         runner.run(digits)
@@ -75,18 +79,21 @@ def test_the_better_half_at_each_rung_is_continued_and_the_best_of_all_is_retrai
     assert ended.groupby("number").size().value_counts().to_dict() == {1: 4, 2: 2, 3: 2}
 
 
+@pytest.mark.usefixtures("unlogged")
 def test_a_budget_that_was_given_by_mistake_is_forgotten(run, start, digits, tmp_path, trainer):
     begun = run(BY_SIZE, trials=2)
     start(BY_SIZE, digits, tmp_path / "one", pruner="halving", trials=2, images=128 * 800)
     assert run(BY_SIZE, trials=2).shared.bound.base(BY_SIZE.arms[0]) == begun.shared.bound.base(BY_SIZE.arms[0])
 
 
+@pytest.mark.usefixtures("unlogged")
 def test_a_budget_of_too_many_evaluations_is_refused(run, start, digits, tmp_path, trainer):
     run(BY_SIZE, trials=2)
     with pytest.raises(SettingsError, match=r"vae: 12,800,000 images .* 100,000 evaluations of the 128 images"):
         start(BY_SIZE, digits, tmp_path / "one", pruner="halving", trials=2, images=128 * 100_000)
 
 
+@pytest.mark.usefixtures("unlogged")
 def test_final_runs_are_not_given_out_while_trials_train(run, start, digits, tmp_path, trainer):
     run(BY_SIZE, trials=2)
     larger = start(BY_SIZE, digits, tmp_path / "one", pruner="halving", trials=4)
@@ -105,6 +112,7 @@ def test_final_runs_are_not_given_out_while_trials_train(run, start, digits, tmp
     assert not any(seen)
 
 
+@pytest.mark.usefixtures("unlogged")
 def test_checkpoints_that_no_trial_needs_go_while_a_search_runs(run, trainer, tmp_path, monkeypatch):
     monkeypatch.setattr("bench.execution.session.CHECKPOINTS_KEPT", 1)
     runner = run(BY_SIZE, trials=8, pruner="none")
@@ -116,6 +124,7 @@ def test_checkpoints_that_no_trial_needs_go_while_a_search_runs(run, trainer, tm
     assert len(list(folder.glob("vae-*.npz"))) == 1
 
 
+@pytest.mark.usefixtures("unlogged")
 def test_the_same_command_again_trains_nothing(run, trainer):
     run(BY_SIZE, trials=8)
     done = len(trainer.trials), len(trainer.finals)
@@ -123,6 +132,7 @@ def test_the_same_command_again_trains_nothing(run, trainer):
     assert (len(trainer.trials), len(trainer.finals)) == done
 
 
+@pytest.mark.usefixtures("unlogged")
 def test_a_smaller_budget_than_the_study_has_had_trains_nothing(run, trainer):
     run(BY_SIZE, trials=4)
     done = len(trainer.trials), len(trainer.finals)
@@ -130,23 +140,24 @@ def test_a_smaller_budget_than_the_study_has_had_trains_nothing(run, trainer):
     assert (len(trainer.trials), len(trainer.finals)) == done
 
 
+@pytest.mark.usefixtures("unlogged")
 def test_more_trials_compete_with_those_that_were_stopped(run, trainer):
     run(BY_SIZE, trials=2)
     runner = run(BY_SIZE, trials=8)
-    ended = runs_of(runner, "search")
-    best = ended["param.latent_size"].astype(int).min()
-    assert (ended["param.latent_size"].astype(int)[ended["state"] == "complete"] == best).any()
+    search = runner.searches["vae"]
+    assert min(sizes_of(search.attempts())) in sizes_of(search.complete())
 
 
+@pytest.mark.usefixtures("unlogged")
 def test_time_that_ends_before_any_trial_does_leaves_the_one_that_came_furthest(run, trainer, monkeypatch):
     monkeypatch.setattr(
         "bench.search.sampler.targets", lambda done, levels, trials, *_: dict.fromkeys(range(trials), 2)
     )
-    runner = run(BY_SIZE, trials=3)
-    sizes = runs_of(runner, "search")["param.latent_size"].astype(int)
-    assert {config.model.latent_size for config, _ in trainer.finals} == {sizes.min()}
+    sizes = sizes_of(run(BY_SIZE, trials=3).searches["vae"].attempts())
+    assert {config.model.latent_size for config, _ in trainer.finals} == {min(sizes)}
 
 
+@pytest.mark.usefixtures("unlogged")
 def test_the_same_command_continues_a_search_whose_time_ended_at_a_rung(run, trainer, monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr("bench.search.sampler.targets", lambda done, levels, trials, *_: dict.fromkeys(range(trials), 2))
@@ -159,6 +170,7 @@ def test_the_same_command_continues_a_search_whose_time_ended_at_a_rung(run, tra
     }
 
 
+@pytest.mark.usefixtures("unlogged")
 def test_a_larger_budget_continues_what_a_pruner_of_optunas_left_and_nothing_else(run, trainer):
     trainer.lag = {5}
     run(BY_SIZE, trials=6, pruner="MedianPruner")
@@ -239,6 +251,7 @@ def test_a_promotion_by_hand_takes_no_place_is_given_once_and_is_logged(trainer,
     assert larger.settled()[number].reached == 16
 
 
+@pytest.mark.usefixtures("unlogged")
 def test_a_promoted_trial_that_is_the_best_at_the_end_is_selected_and_retrained(run, trainer):
     trainer.lag = {0}
     earlier = run(BY_SIZE, trials=4).searches["vae"]
@@ -255,6 +268,7 @@ def test_a_study_that_has_not_begun_has_nothing_to_promote(start, digits, tmp_pa
     assert list_studies(open_storage(str(tmp_path / "one" / "search.journal"))) == []
 
 
+@pytest.mark.usefixtures("unlogged")
 def test_a_promotion_that_was_interrupted_needs_no_second_one(trainer, stopped, run):
     _, number = stopped
 
@@ -362,6 +376,7 @@ def test_what_a_larger_budget_left_on_disk_is_not_continued_by_one_that_it_is_to
     assert trial.frozen.last_step == 2
 
 
+@pytest.mark.usefixtures("unlogged")
 def test_few_checkpoints_outlast_a_study(run, trainer, tmp_path, monkeypatch):
     assert CHECKPOINTS_KEPT >= 8
     monkeypatch.setattr("bench.execution.session.CHECKPOINTS_KEPT", 1)
@@ -387,6 +402,7 @@ def diverge():
     raise DivergedError("loss became nan")
 
 
+@pytest.mark.usefixtures("unlogged")
 def test_a_complete_trial_whose_continuation_diverges_still_counts(run, trainer):
     run(BY_SIZE, trials=2, pruner="none")
     trainer.accidents = {len(trainer.trials) + order: diverge for order in range(2)}
@@ -397,6 +413,7 @@ def test_a_complete_trial_whose_continuation_diverges_still_counts(run, trainer)
     assert {config.model.latent_size for config, _ in trainer.finals} == {search.best().values["latent_size"]}
 
 
+@pytest.mark.usefixtures("unlogged")
 def test_an_attempt_that_was_taken_away_leaves_the_checkpoint_that_another_continues(
     start, digits, trainer, tmp_path, monkeypatch
 ):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 from dataclasses import replace
+from functools import partial
 from types import SimpleNamespace
 
 import numpy as np
@@ -78,22 +79,30 @@ class Interrupted(Session):
         stop.check = lambda: setattr(stop, "made", stop.made or len(shown) == 2) or check()
 
 
+def opened_in(folder, tiny_study, settings_for, digits, kind=Session):
+    settings = settings_for(folder / "runs", evaluation_images=40, reference_model=True)
+    return kind(BoundStudy(tiny_study, settings, digits.info, digits.digest), folder)
+
+
 @pytest.fixture
 def session(tiny_study, settings_for, digits, tmp_path):
-    def opened(kind=Session):
-        settings = settings_for(tmp_path / "runs", evaluation_images=40, reference_model=True)
-        return kind(BoundStudy(tiny_study, settings, digits.info, digits.digest), tmp_path)
+    return partial(opened_in, tmp_path, tiny_study, settings_for, digits)
 
-    return opened
+
+@pytest.fixture(scope="module")
+def whole(tiny_study, settings_for, digits, tmp_path_factory):
+    """A session that measured it without an interruption, and the evaluations that it showed."""
+    ran = opened_in(tmp_path_factory.mktemp("whole"), tiny_study, settings_for, digits)
+    return ran, ran.measure(digits)
 
 
 @pytest.mark.slow_on_jax
 @pytest.mark.backend
 def test_it_is_the_exact_likelihood_of_the_test_images_under_the_model_that_its_configuration_and_seed_give(
-    session, digits
+    whole, digits
 ):
-    ran = session()
-    assert ran.measure(digits) == [1, 2, 3, 4]
+    ran, shown = whole
+    assert shown == [1, 2, 3, 4]
     (codes,) = ran.logged
     rows = {row.metric: row for row in codes.measured}
     assert {row.split for row in rows.values()} == {REFERENCE_MODEL}
@@ -118,10 +127,10 @@ def test_it_is_the_exact_likelihood_of_the_test_images_under_the_model_that_its_
 
 @pytest.mark.backend
 @pytest.mark.slow_on_jax
-def test_after_an_interruption_the_same_command_continues_it_to_the_very_same_figure(session, digits, monkeypatch):
+def test_after_an_interruption_the_same_command_continues_it_to_the_very_same_figure(
+    session, whole, digits, monkeypatch
+):
     monkeypatch.setattr("bench.training.checkpoint.LARGEST_SHARE", 1e9)
-    whole = session()
-    whole.measure(digits)
     stopped = session(Interrupted)
     with pytest.raises(KeyboardInterrupt):
         stopped.measure(digits)
@@ -137,7 +146,7 @@ def test_after_an_interruption_the_same_command_continues_it_to_the_very_same_fi
     monkeypatch.setattr(bench.execution.reference_model, "train_model", train)
     assert continued.measure(digits) == [1, 2, 3, 4]
     assert trained == [3, 4]
-    assert continued.logged[0].measured[0] == whole.logged[0].measured[0]
+    assert continued.logged[0].measured[0] == whole[0].logged[0].measured[0]
     assert not continued.file.exists()
 
 

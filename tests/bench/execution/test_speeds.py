@@ -117,7 +117,12 @@ def test_speeds_of_other_batch_sizes_are_those_of_as_many_images():
     ("small", "large"),
     [
         (STUDY.arms[0].model, VAEConfig(hidden_sizes=(1000, 1000), latent_size=8)),
-        (AutoregressiveConfig(hidden_channels=4, blocks=1), AutoregressiveConfig(hidden_channels=32, blocks=1)),
+        # Compiling it takes long, and it is measured as any other.
+        pytest.param(
+            AutoregressiveConfig(hidden_channels=4, blocks=1),
+            AutoregressiveConfig(hidden_channels=32, blocks=1),
+            marks=pytest.mark.slow,
+        ),
     ],
     ids=["vae", "autoregressive"],
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 
 import optuna
 import pytest
@@ -21,9 +22,11 @@ BEST = {"depth": 20, "rate": 1e-4, "kind": "a"}
 
 
 @pytest.fixture(params=["journal", "sqlite"])
-def address(request, tmp_path):
+def address(request, tmp_path, empty_tables):
     """The storages that people open beside ours most easily."""
-    return str(tmp_path / "s.journal") if request.param == "journal" else f"sqlite:///{tmp_path / 's.db'}"
+    if request.param == "journal":
+        return str(tmp_path / "s.journal")
+    return f"sqlite:///{shutil.copy(empty_tables, tmp_path / 's.db')}"
 
 
 def by_hand(address, name="study/arm"):

@@ -37,8 +37,9 @@ pytestmark = pytest.mark.backend
 
 @pytest.fixture(scope="module")
 def study(start, tiny_study, digits, tmp_path_factory):
-    """The tiny study, trained in earnest, Glow left out."""
-    small = replace(tiny_study, arms=tiny_study.arms[:1])
+    """The tiny study, trained in earnest, Glow left out; all runs are of one shape, as compiling takes long."""
+    arm = tiny_study.arms[0]
+    small = replace(tiny_study, arms=(replace(arm, sweep={"learning_rate": arm.sweep["learning_rate"]}),))
     runner = start(small, digits, tmp_path_factory.mktemp("again"), images=256)
     runner.run(digits)
     uri = runner.bound.settings.tracking
@@ -50,25 +51,31 @@ def logged_run(study, role):
     return load_run(study.uri, run_id)
 
 
-@pytest.mark.parametrize(("role", "split", "k"), [("final", "test", 4), ("search", "validation", 2)])
-def test_a_run_measured_again_has_the_likelihood_that_was_logged(study, digits, protocol, role, split, k):
+@pytest.fixture(scope="module")
+def evaluation(study, digits, protocol):
+    """A final run, measured again."""
+    return evaluate(study.uri, logged_run(study, "final"), digits, protocol(4), None, Callbacks())
+
+
+@pytest.mark.parametrize(("role", "split"), [("final", "test"), ("search", "validation")])
+def test_a_run_measured_again_has_the_likelihood_that_was_logged_and_a_trial_never_opens_the_test_split(
+    study, digits, protocol, monkeypatch, evaluation, role, split
+):
     """A final run's model was kept; a trial's was not, and is trained again from its seed."""
-    logged = logged_run(study, role)
+
+    def sealed(dataset):
+        raise PermissionError("the test split was opened")
+
+    logged, again = logged_run(study, role), evaluation
     assert logged.keeps_model == (role == "final")
-    again = evaluate(study.uri, logged, digits, protocol(k), None, Callbacks())
+    if role == "search":
+        monkeypatch.setattr(Dataset, "open_test", sealed)
+        again = evaluate(study.uri, logged, digits, protocol(2), None, Callbacks())
     found = next(row for row in again.measurements if row.key == f"{split}/bits_per_dim")
     rows = study.results.measurements.query("run_id == @logged.run_id and metric == 'bits_per_dim' and split == @split")
     assert found.value == pytest.approx(rows.iloc[0]["value"], rel=1e-6)
     assert not any(row.split == {"test": "validation", "validation": "test"}[split] for row in again.measurements)
     assert {"diagnostics", "quality", "throughput", "cost"} < {row.split for row in again.measurements}
-
-
-def test_a_trial_never_opens_the_test_split(study, digits, protocol, monkeypatch):
-    def sealed(dataset):
-        raise PermissionError("the test split was opened")
-
-    monkeypatch.setattr(Dataset, "open_test", sealed)
-    evaluate(study.uri, logged_run(study, "search"), digits, protocol(1), 50, Callbacks())
 
 
 @pytest.mark.parametrize("content", ["another model", "no JSON", "no config", "a damaged weight file"])
@@ -154,14 +161,13 @@ def test_other_data_than_the_runs_own_is_refused(study, digits, protocol):
         evaluate(study.uri, logged_run(study, "final"), other, protocol(1), None, Callbacks())
 
 
-def test_an_evaluation_is_written_as_files(study, digits, protocol, tmp_path):
-    evaluation = evaluate(study.uri, logged_run(study, "final"), digits, protocol(2), 50, Callbacks())
+def test_an_evaluation_is_written_as_files(evaluation, digits, tmp_path):
     path = write_evaluation(evaluation, digits.info, tmp_path)
     frame = pd.read_csv(path)
     assert len(frame) == len(evaluation.measurements)
     assert set(frame["metric"]) <= set(METRICS)
     row = frame.query("split == 'test' and metric == 'bits_per_dim'").iloc[0]
-    assert (row["importance_samples"], row["n"], row["unit"]) == (2, 50, "bits/dim")
+    assert (row["importance_samples"], row["n"], row["unit"]) == (4, 64, "bits/dim")
     written = {path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*") if path.is_file()}
     assert {"tables/likelihood_by_image.csv", "tables/latents.csv", "images/interpolations.png"} < written
 
