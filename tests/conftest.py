@@ -3,8 +3,13 @@
 Keras is imported inside the fixtures alone: tests of the reports and of the command line run without a framework.
 """
 
-import gc
 import os
+
+# The threads of OpenBLAS wait by spinning, each for a core that another process of the tests has: products of small
+# matrices take ten times as long by two threads as by one. It is read where NumPy is imported.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
+import gc
 import shutil
 import sys
 import tempfile
