@@ -178,14 +178,28 @@ def _seeded_keras(request: pytest.FixtureRequest) -> None:
 UNDRAWN = '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 1 1"/>'
 
 
-@pytest.fixture(scope="module")
-def undrawn() -> Iterator[None]:
-    """Figures are made and matplotlib does not draw them, which takes most of a page's time: for what a page says."""
+@contextmanager
+def without_drawing() -> Iterator[None]:
+    """In the block figures are made and matplotlib does not draw them."""
     from reports.figures import matplotlib as static
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(static, "draw", lambda figure, styles: UNDRAWN)
         patch.setattr(static, "draw_with_pdf", lambda figure, styles: (UNDRAWN, b"%PDF"))
+        yield
+
+
+@pytest.fixture(scope="module")
+def undrawn() -> Iterator[None]:
+    """Figures are made and matplotlib does not draw them, which takes most of a page's time: for what a page says."""
+    with without_drawing():
+        yield
+
+
+@pytest.fixture
+def undrawn_here() -> Iterator[None]:
+    """The same for one test, of a module in which others are of what is drawn."""
+    with without_drawing():
         yield
 
 
