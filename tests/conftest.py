@@ -3,8 +3,13 @@
 Keras is imported inside the fixtures alone: tests of the reports and of the command line run without a framework.
 """
 
-import gc
 import os
+
+# The threads of OpenBLAS wait by spinning, each for a core that another process of the tests has: products of small
+# matrices take ten times as long by two threads as by one. It is read where NumPy is imported.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
+import gc
 import shutil
 import sys
 import tempfile
@@ -173,14 +178,28 @@ def _seeded_keras(request: pytest.FixtureRequest) -> None:
 UNDRAWN = '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 1 1"/>'
 
 
-@pytest.fixture(scope="module")
-def undrawn() -> Iterator[None]:
-    """Figures are made and matplotlib does not draw them, which takes most of a page's time: for what a page says."""
+@contextmanager
+def without_drawing() -> Iterator[None]:
+    """In the block figures are made and matplotlib does not draw them."""
     from reports.figures import matplotlib as static
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(static, "draw", lambda figure, styles: UNDRAWN)
         patch.setattr(static, "draw_with_pdf", lambda figure, styles: (UNDRAWN, b"%PDF"))
+        yield
+
+
+@pytest.fixture(scope="module")
+def undrawn() -> Iterator[None]:
+    """Figures are made and matplotlib does not draw them, which takes most of a page's time: for what a page says."""
+    with without_drawing():
+        yield
+
+
+@pytest.fixture
+def undrawn_here() -> Iterator[None]:
+    """The same for one test, of a module in which others are of what is drawn."""
+    with without_drawing():
         yield
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pickle
 import struct
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -24,8 +24,9 @@ from bench.core.results import (
     RunState,
     StudyResults,
 )
+from reports.analysis import importance
 from reports.analysis.results import Study
-from reports.figures import drawing
+from reports.figures import drawing, registry
 from reports.figures import matplotlib as static
 from reports.figures.drawing import DrawnFigure
 from reports.figures.grammar import Figure
@@ -439,6 +440,10 @@ FOUR_LEVELS = {
 }
 
 
+SEPARATED = {"vae": [2.31, 2.33, 2.30], "glow": [1.97, 1.99, 1.96]}
+"""Glow clearly below the VAE, three seeds each."""
+
+
 @pytest.fixture
 def study() -> Callable[..., Builder]:
     """`whole` for tests."""
@@ -454,14 +459,13 @@ def empty() -> Builder:
 @pytest.fixture
 def finished() -> StudyResults:
     """Glow clearly below the VAE, three seeds each."""
-    return whole({"vae": [2.31, 2.33, 2.30], "glow": [1.97, 1.99, 1.96]}).results()
+    return whole(SEPARATED).results()
 
 
 @pytest.fixture
 def measured() -> StudyResults:
     """Glow below the VAE, three seeds each, with tables, conditions and a random sampler."""
-    builder = whole({"vae": [2.31, 2.33, 2.30], "glow": [1.97, 1.99, 1.96]}, measured=True)
-    return builder.results(settings={"epochs": 12, "sampler": "random", "seeds": 3})
+    return whole(SEPARATED, measured=True).results(settings=RANDOM)
 
 
 @pytest.fixture
@@ -470,19 +474,44 @@ def four() -> StudyResults:
     return whole(FOUR_LEVELS, measured=True, families=FOUR).results()
 
 
+RANDOM = {"epochs": 12, "sampler": "random", "seeds": 3}
+"""Settings of a study by a random sampler."""
+
+
+@pytest.fixture
+def no_figures(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pages have no figures: making them is half of a page's time, for what a page says beside them."""
+    monkeypatch.setattr(registry, "_FIGURES", {})
+
+
 _drawn: dict[tuple[Any, bytes], DrawnFigure] = {}
 """By what draws a figure, and all that it is drawn from."""
+_shares: dict[bytes, pd.DataFrame] = {}
+"""Importances of swept parameters by the trials that they are of."""
 
 
-@pytest.fixture(autouse=True)
-def _drawn_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Draw the figures of the pages of equal studies once: drawing is most of a page's time, and of these tests'."""
-    draw = drawing.draw
+@pytest.fixture(scope="module", autouse=True)
+def _computed_once() -> Iterator[None]:
+    """Draw the figures of the pages of equal studies once, and fit their forests once: both take most of a page's time.
 
-    def once(figure: Figure, styles: Any, stem: str, *, pdf: bool = False) -> DrawnFigure:
+    Of a module, for its own fixtures write pages too.
+    """
+    draw, shares = drawing.draw, importance._shares
+
+    def drawn_once(figure: Figure, styles: Any, stem: str, *, pdf: bool = False) -> DrawnFigure:
         key = static.draw, pickle.dumps((figure, dict(styles), stem, pdf))
         if key not in _drawn:
             _drawn[key] = draw(figure, styles, stem, pdf=pdf)
         return _drawn[key]
 
-    monkeypatch.setattr(drawing, "draw", once)
+    def shares_once(parameters: pd.DataFrame, values: pd.Series) -> pd.DataFrame:
+        # By their values: frames that equal each other need not be pickled alike.
+        key = pickle.dumps((list(parameters), parameters.to_numpy(object).tolist(), values.tolist()))
+        if key not in _shares:
+            _shares[key] = shares(parameters, values)
+        return _shares[key].copy()
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(drawing, "draw", drawn_once)
+        patch.setattr(importance, "_shares", shares_once)
+        yield

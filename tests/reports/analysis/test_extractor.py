@@ -15,8 +15,6 @@ from reports.pages.templates import page_as_html, page_as_markdown
 from reports.text import comparison_tables
 from reports.text.answer import answer
 
-pytestmark = pytest.mark.usefixtures("undrawn")
-
 NEAR, OPEN = "extractor near chance", "extractor possibly at chance"
 NAME = "classifier features"
 """The conditions of the scores in the synthetic studies."""
@@ -55,6 +53,7 @@ def test_near_chance_is_told_apart_from_too_few_images(study, accuracy, chance, 
     assert {name: skill.mark for name, skill in found.items()} == ({NAME: mark} if mark else {})
 
 
+@pytest.mark.usefixtures("no_figures")
 def test_too_few_images_are_no_proof_that_features_say_little(study):
     known = extracted(study, 0.30, 0.15, 20)
     (said,) = [finding for finding in findings(known) if "xtractor" in finding.text]
@@ -87,6 +86,7 @@ def test_an_extractor_near_chance_is_an_alarm_once(study):
     assert said[0].text in answer(known).alarms
 
 
+@pytest.mark.usefixtures("no_figures")
 def test_the_scores_that_use_it_are_marked_and_no_others(study):
     known = extracted(study, 0.25)
     rows = dict(comparison_tables.comparison(known))["Sample quality"]
@@ -100,7 +100,8 @@ def test_the_scores_that_use_it_are_marked_and_no_others(study):
     notes = {row[0].notes[-2]: row[0].notes[0] for row in tested.rows if row[0].text == "Fréchet distance"}
     assert notes[NAME] == "extractor near chance"
     assert notes["random features"] != "extractor near chance"
-    html, markdown = page_as_html(page(known.results)), page_as_markdown(page(known.results))
+    shown = page(known.results)
+    html, markdown = page_as_html(shown), page_as_markdown(shown)
     assert html.count('<strong class="alarm">extractor near chance</strong>') == 3
     assert markdown.count("**extractor near chance**") == 3
 

@@ -77,11 +77,13 @@ def test_the_lowest_comes_first_and_what_is_not_finite_is_left_out(with_codes):
     assert (best.name, best.value, best.error, best.n) == ("code_pixel_histogram", 2.4369, 0.01, 360)
 
 
+@pytest.mark.usefixtures("undrawn_here")
 def test_a_study_without_codes_says_nothing_of_them(finished):
     known = Study(finished)
     assert reference_codes(known) == []
     assert best_code(known) is None
-    text = page_as_html(page(finished)) + page_as_markdown(page(finished)) + answer(known).headline
+    shown = page(finished)
+    text = page_as_html(shown) + page_as_markdown(shown) + answer(known).headline
     assert "eference code" not in text.replace("Reference codes</dt>", "").replace("**Reference codes.**", "")
 
 
@@ -149,8 +151,10 @@ def test_the_table_has_their_rows_below_the_likelihood_across_all_arms(with_code
     assert ["Reference code", "JPEG XL", CODES.unavailable["code_jpeg_xl"], "–"] in unavailable
 
 
+@pytest.mark.usefixtures("no_figures")
 def test_page_and_markdown_show_them_as_no_arms(with_codes):
-    html, text = page_as_html(page(with_codes)), page_as_markdown(page(with_codes))
+    shown = page(with_codes)
+    html, text = page_as_html(shown), page_as_markdown(shown)
     assert html.count('<td role="cell" class="across" colspan="2"') == 4
     assert f"**{TITLE}**" in text
     (row,) = [line for line in text.splitlines() if line.startswith("| WebP lossless")]
@@ -160,6 +164,7 @@ def test_page_and_markdown_show_them_as_no_arms(with_codes):
     assert "- **WebP lossless.** Each image a lossless WebP file" in text
 
 
+@pytest.mark.usefixtures("no_figures")
 def test_their_numbers_lie_beside_the_page(with_codes, tmp_path):
     write_report(with_codes, tmp_path)
     lines = (tmp_path / "tables" / "reference_codes.csv").read_text().splitlines()
@@ -344,6 +349,7 @@ def test_the_reference_model_changes_no_verdict_no_ranking_and_no_selection(with
     assert titles[0] == titles[1]
 
 
+@pytest.mark.usefixtures("no_figures")
 def test_the_reference_model_has_a_row_with_a_definition_and_lies_beside_the_page(with_model, tmp_path):
     row = dict(comparison_tables.comparison(Study(with_model)))[
         "Reference codes and reference model, bits/dim of the same test images: of no arm"
@@ -351,14 +357,14 @@ def test_the_reference_model_has_a_row_with_a_definition_and_lies_beside_the_pag
     assert (row.label, row.cells[0].text) == (LABEL, "1.800 ±\u00a00.010")
     assert "exact" in row.definition
     assert "It is no arm" in row.definition
-    write_report(with_model, tmp_path)
+    written = write_report(with_model, tmp_path)
     (line,) = [
         line
         for line in (tmp_path / "tables" / "reference_codes.csv").read_text().splitlines()
         if line.startswith("code_pixelcnn")
     ]
     assert "1.8,0.01,360,after 76.8" in line
-    for text in (page_as_html(page(with_model)), page_as_markdown(page(with_model))):
+    for text in (written.html.read_text("utf-8"), written.markdown.read_text("utf-8")):
         assert "a small exact model obtains" in text
         assert "47.9" in text
 

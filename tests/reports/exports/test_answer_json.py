@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 from importlib import resources
+from typing import Any
 
 import jsonschema
 import numpy as np
@@ -19,12 +20,12 @@ from reports.analysis.rungs import rungs
 from reports.exports import schema
 from reports.exports.answer import answer_file, answer_json
 from reports.formatting import NO_BREAK, quantity
-from reports.pages.document import Comparison
+from reports.pages.document import Comparison, Document
 from reports.pages.study import page_of
 from reports.text.contents import Contents
 from reports.text.table import SCALED_UNITS, Table
 from tests.reports.analysis.test_rungs import measured as rungs_of
-from tests.reports.conftest import FALLS, SLOW, curves_of, shifted
+from tests.reports.conftest import FALLS, FOUR, FOUR_LEVELS, RANDOM, SEPARATED, SLOW, curves_of, shifted, whole
 
 pytestmark = pytest.mark.usefixtures("undrawn")
 
@@ -41,18 +42,23 @@ CODES = ReferenceCodes(
     ],
     unavailable={"code_jpeg_xl": "imagecodecs is not installed"},
 )
+VALIDATOR = jsonschema.Draft202012Validator(json.loads(KEPT))
 
 
 def read(results):
     """The answer of a study, valid by the schema that the repository keeps, without a number that JSON lacks."""
+    return read_of(Contents(Study(results)))
+
+
+def read_of(contents):
+    """The same of what its report says."""
 
     def refuse(constant: str) -> None:
         raise AssertionError(f"{constant} is no JSON")
 
-    contents = Contents(Study(results))
     text = answer_json(contents)
     answer = json.loads(text, parse_constant=refuse)
-    jsonschema.Draft202012Validator(json.loads(KEPT)).validate(answer)
+    VALIDATOR.validate(answer)
     assert schema.AnswerFile.model_validate_json(text) == answer_file(contents)
     return answer
 
@@ -61,10 +67,33 @@ def test_the_same_study_leaves_the_same_text(measured):
     assert answer_json(Contents(Study(measured))) == answer_json(Contents(Study(measured)))
 
 
-def tables_of(contents: Contents, *columns: str) -> list[Table]:
+def tables_of(page: Document, *columns: str) -> list[Table]:
     """The page's tables that have such columns."""
-    blocks = [*page_of(contents).all_blocks()]
-    return [block for block in blocks if isinstance(block, Table) and set(columns) <= set(block.columns)]
+    return [block for block in page.all_blocks() if isinstance(block, Table) and set(columns) <= set(block.columns)]
+
+
+@dataclasses.dataclass(frozen=True)
+class Said:
+    """What a report says of a study, in its page and in its answer for programs."""
+
+    contents: Contents
+    page: Document
+    answer: dict[str, Any]
+
+
+@pytest.fixture(scope="module")
+def said():
+    """Of a study with all that is measured, with reference codes, and with some of what may be missing."""
+    measured = whole(SEPARATED, measured=True).results(settings=RANDOM)
+    finals = measured.runs[measured.runs["role"] == "final"].groupby("arm")["run_id"].first()
+    results = dataclasses.replace(
+        measured,
+        reference_codes=CODES,
+        unbegun=[Unbegun("search", "vae", "no memory", 2)],
+        unavailable={finals["glow"]: {"round_trip_error": "timed out"}},
+    )
+    contents = Contents(Study(results))
+    return Said(contents, page_of(contents), read_of(contents))
 
 
 def test_the_kept_schema_is_that_of_the_definitions():
@@ -77,10 +106,9 @@ def test_the_kept_schema_is_that_of_the_definitions():
     assert json.loads(KEPT)["properties"]["schema_version"]["const"] == schema.SCHEMA_VERSION
 
 
-def test_every_measured_number_is_the_page_s(measured):
-    results = dataclasses.replace(measured, reference_codes=CODES)
-    contents, answer = Contents(Study(results)), read(results)
-    (table,) = [block for block in page_of(contents).all_blocks() if isinstance(block, Comparison)]
+def test_every_measured_number_is_the_page_s(said):
+    answer = said.answer
+    (table,) = [block for block in said.page.all_blocks() if isinstance(block, Comparison)]
     rows = {(row.label, *row.notes): row for _, group in table.groups for row in group if not row.across}
     assert [arm["title"] for arm in answer["arms"]] == [arm.title for arm in table.arms]
     compared = 0
@@ -90,22 +118,22 @@ def test_every_measured_number_is_the_page_s(measured):
             row = rows[(each["label"], *notes)]
             cell, bare = row.cells[place], each["unit"] not in SCALED_UNITS
             assert cell.text == quantity(each["mean"], each["standard_error"] or None, each["unit"], bare=bare)
-            said = cell.all_notes
+            beside = cell.all_notes
             if each["interval_over_seeds"]:
                 ends = each["interval_over_seeds"].values()
                 _, low, high = formatting.difference(each["mean"], *ends)
-                assert f"seeds: 95% interval {low} to {high}" in said
+                assert f"seeds: 95% interval {low} to {high}" in beside
             for name, words in (
                 ("images_standard_error", "images: standard"),
                 ("monte_carlo_error", "bound: Monte Carlo"),
             ):
-                stated = [note for note in said if note.startswith(words)]
+                stated = [note for note in beside if note.startswith(words)]
                 assert stated == ([f"{words} error {formatting.error(each[name])}"] if each[name] else [])
-            assert [bound["text"] for bound in each["bounds"]] == [note for note in said if "bound" in note[9:]][-1:]
+            assert [bound["text"] for bound in each["bounds"]] == [note for note in beside if "bound" in note[9:]][-1:]
             if each["real_images"]:
                 floor = each["real_images"]
                 shown = quantity(floor["mean"], floor["standard_error"], each["unit"], bare=True)
-                assert f"real data: {shown}" in said
+                assert f"real data: {shown}" in beside
             compared += 1
         assert arm["bits_per_dim"] in arm["measurements"]
         assert arm["nll_nats"] in arm["measurements"]
@@ -113,9 +141,9 @@ def test_every_measured_number_is_the_page_s(measured):
     assert compared == sum(len([c for c in row.cells if c.text != "not measured"]) for row in rows.values()) > 30
 
 
-def test_differences_ranking_and_headline_are_the_page_s(measured):
-    contents, answer = Contents(Study(measured)), read(measured)
-    (table,) = tables_of(contents, "Hedges' g")
+def test_differences_ranking_and_headline_are_the_page_s(said):
+    contents, answer = said.contents, said.answer
+    (table,) = tables_of(said.page, "Hedges' g")
     assert len(answer["differences"]) == len(table.rows) > 5
     for each, row in zip(answer["differences"], table.rows, strict=True):
         interval = each["interval"]
@@ -137,7 +165,8 @@ def test_differences_ranking_and_headline_are_the_page_s(measured):
     assert [likelihood[end] for end in ("value", "low", "high")] == [behind[end] for end in ("value", "low", "high")]
 
 
-def test_every_pair_of_four_arms_is_there_as_the_page_ranks_it(four):
+def test_every_pair_of_four_arms_is_there_as_the_page_ranks_it():
+    four = whole(FOUR_LEVELS, families=FOUR).results()
     answer = read(four)
     assert [each["arm"] for each in answer["answer"]["ranking"]] == ["deep", "shallow", "conv", "dense"]
     details = " ".join(answer["answer"]["details"])
@@ -150,26 +179,25 @@ def test_every_pair_of_four_arms_is_there_as_the_page_ranks_it(four):
     assert [arm["name"] for arm in answer["arms"]] == list(four.arms)
 
 
-def test_practical_size_and_forecasts_are_the_page_s(measured):
-    contents = Contents(Study(measured))
-    answer = read(measured)
+def test_practical_size_and_forecasts_are_the_page_s(said):
+    answer = said.answer
     assert answer["equivalence"]["region"] == 0.01
-    (table,) = tables_of(contents, "First and second", "P(practically equal)")
+    (table,) = tables_of(said.page, "First and second", "P(practically equal)")
     assert len(answer["equivalence"]["pairs"]) == len(table.rows) == 1
     for row, each in zip(table.rows, answer["equivalence"]["pairs"], strict=True):
         assert [cell.order for cell in row[1:4]] == [each["better"], each["equal"], each["worse"]]
         assert (each["first"], each["verdict"], each["reason"]) == ("glow", "better", None)
-    said = " ".join(contents.answer.outlook).replace(NO_BREAK, " ")
+    outlook = " ".join(said.contents.answer.outlook).replace(NO_BREAK, " ")
     assert [each["arm"] for each in answer["forecasts"]] == ["vae", "glow"]
     for each in answer["forecasts"]:
         assert each["budget"] == 2 * each["made_at"] == 24_000
         assert each["low"] <= each["bits_per_dim"] <= each["high"] <= each["best"]
-        assert f"{each['bits_per_dim']:.4f} ({each['low']:.4f} to {each['high']:.4f}) at 24 k" in said
+        assert f"{each['bits_per_dim']:.4f} ({each['low']:.4f} to {each['high']:.4f}) at 24 k" in outlook
 
 
-def test_an_arm_without_a_forecast_says_why(measured):
-    runs = measured.runs.assign(**{"param.decay": "cosine"})
-    for each in read(dataclasses.replace(measured, runs=runs))["forecasts"]:
+def test_an_arm_without_a_forecast_says_why(finished):
+    runs = finished.runs.assign(**{"param.decay": "cosine"})
+    for each in read(dataclasses.replace(finished, runs=runs))["forecasts"]:
         assert each["bits_per_dim"] is each["made_at"] is None
         assert each["reason"].startswith("the learning rate ends with the budget (cosine)")
 
@@ -192,8 +220,9 @@ def test_crossings_are_those_of_the_page_s_table(empty):
     empty.history(empty.run("vae", "search", number=0), [3.0, 2.0])
     curves = {"vae": [FALLS, shifted(FALLS)], "glow": [SLOW, shifted(SLOW)]}
     study = curves_of(empty, curves, seconds={"vae": 1.0, "glow": 2.0})
-    found = json.loads(answer_json(Contents(study)))["crossings"]
-    (table,) = tables_of(Contents(study), "The means cross at")
+    contents = Contents(study)
+    found = json.loads(answer_json(contents))["crossings"]
+    (table,) = tables_of(page_of(contents), "The means cross at")
     assert len(table.rows) == len(found) == 4
     assert [(each["cost"], each["unit"], each["with_tuning"]) for each in found] == [
         ("images", "images", False),
@@ -225,23 +254,18 @@ def test_without_a_second_arm_nothing_crosses(empty):
     assert json.loads(answer_json(Contents(curves_of(empty, {"vae": [FALLS, FALLS]}))))["crossings"] == []
 
 
-def test_promoted_trials_are_there_by_arm(measured):
-    vae, glow = read(dataclasses.replace(measured, promoted={"glow": [2, 5]}))["arms"]
+def test_promoted_trials_are_there_by_arm(finished):
+    vae, glow = read(dataclasses.replace(finished, promoted={"glow": [2, 5]}))["arms"]
     assert (vae["promoted"], glow["promoted"]) == ([], [2, 5])
 
 
-def test_counts_codes_findings_and_cost_are_the_page_s(measured, tmp_path):
-    lost = [Unbegun("search", "vae", "no memory", 2)]
-    known = {"glow": {"round_trip_error": "timed out"}}
-    finals = measured.runs[measured.runs["role"] == "final"].groupby("arm")["run_id"].first()
-    unavailable = {finals[arm]: reasons for arm, reasons in known.items()}
-    results = dataclasses.replace(measured, reference_codes=CODES, unbegun=lost, unavailable=unavailable)
-    contents, answer = Contents(Study(results)), read(results)
-    (counts,) = tables_of(contents, "complete", "all")
+def test_counts_codes_findings_and_cost_are_the_page_s(said):
+    contents, answer = said.contents, said.answer
+    (counts,) = tables_of(said.page, "complete", "all")
     assert [[str(n) for n in (*each["counts"].values(), each["total"])] for each in answer["runs"]] == [
         [cell.text for cell in row[1:]] for row in counts.rows
     ]
-    assert sum(each["total"] for each in answer["runs"]) == len(Study(results).ended)
+    assert sum(each["total"] for each in answer["runs"]) == len(contents.study.ended)
     codes = answer["reference_codes"]
     assert [each["metric"] for each in codes] == ["code_pixelcnn", "code_xz", "code_png"]
     assert [(each["is_model"], each["parameters"]) for each in codes] == [(True, 12_345), (False, None), (False, None)]
@@ -251,7 +275,7 @@ def test_counts_codes_findings_and_cost_are_the_page_s(measured, tmp_path):
     ]
     assert [each["text"] for each in answer["findings"]] == [each.text for each in contents.findings]
     assert any(each["alarm"] for each in answer["findings"])
-    numbers = {each.numbers_path: each.numbers for each in page_of(contents).figures}
+    numbers = {each.numbers_path: each.numbers for each in said.page.figures}
     for place, arm in enumerate(answer["arms"], start=1):
         tuning, frame = arm["budget"]["tuning"], numbers[f"figures/budget-{place}-{arm['name']}.csv"]
         assert np.isclose(frame["x"].astype(float), tuning["seconds"]).any()
@@ -331,8 +355,8 @@ def test_foreign_values_neither_break_it_nor_leave_the_machine(study):
         provenance={"device": np.inf, "versions": {"keras": hostile}, "dirty": "unknown", "cores": 2.5},
         reference_codes=ReferenceCodes(unavailable={hostile: "cannot open file:///home/me/codes"}),
     )
-    answer = read(results)
-    text = answer_json(Contents(Study(results)))
+    contents = Contents(Study(results))
+    answer, text = read_of(contents), answer_json(contents)
     for forbidden in ("secret", "/home", "Users", "\u202e", "\x00"):
         assert forbidden not in text
     assert answer["study"]["question"] == "Is …/store.db better than …/x?"

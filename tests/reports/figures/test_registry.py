@@ -12,6 +12,8 @@ from reports import Axis, Figure, Panel, Points, register_figure, write_report
 from reports.figures import registry
 from reports.figures.registry import registered_figures
 
+pytestmark = pytest.mark.usefixtures("undrawn")
+
 FILE = '''
 """Latent size against the time of a trial."""
 

@@ -15,7 +15,7 @@ from reports.pages.document import Beside, Comparison, Document, Figures, Findin
 from reports.pages.study import MOST_BESIDE, MOST_FIGURES, page
 from reports.pages.templates import page_as_html, page_as_markdown
 from reports.text.table import Table
-from tests.reports.conftest import png, whole
+from tests.reports.conftest import FOUR, FOUR_LEVELS, RANDOM, SEPARATED, png, whole
 
 pytestmark = pytest.mark.usefixtures("undrawn")
 
@@ -23,8 +23,13 @@ pytestmark = pytest.mark.usefixtures("undrawn")
 @pytest.fixture(scope="module")
 def document() -> Document:
     """The page of two arms with all that is measured: it is computed once, as drawing takes seconds."""
-    levels = {"vae": [2.31, 2.33, 2.30], "glow": [1.97, 1.99, 1.96]}
-    return page(whole(levels, measured=True).results(settings={"epochs": 12, "sampler": "random", "seeds": 3}))
+    return page(whole(SEPARATED, measured=True).results(settings=RANDOM))
+
+
+@pytest.fixture(scope="module")
+def of_four() -> Document:
+    """Likewise of two VAEs and two Glows."""
+    return page(whole(FOUR_LEVELS, measured=True, families=FOUR).results())
 
 
 def section(document, anchor) -> Section:
@@ -79,6 +84,7 @@ def with_real_images(results):
     return [*(image for image in results.images if image.kind != "data"), *real]
 
 
+@pytest.mark.usefixtures("no_figures")
 def test_real_images_stand_once_before_the_samples(study):
     builder = study({"vae": [2.31, 2.33], "glow": [1.97, 1.99]})
     results = builder.results(images=with_real_images(builder.results()))
@@ -91,6 +97,7 @@ def test_real_images_stand_once_before_the_samples(study):
     assert all(grid.data_uri for grid in grids.grids)
 
 
+@pytest.mark.usefixtures("no_figures")
 def test_without_real_images_the_samples_stand_alone(finished):
     results_kinds = {image.kind for image in finished.images}
     assert "data" not in results_kinds
@@ -107,8 +114,8 @@ def test_every_other_kind_of_picture_is_folded_and_none_is_shown_twice(document)
     assert len(paths) == len(set(paths))
 
 
-def test_further_sentences_stand_below_the_pictures(four):
-    blocks = section(page(four), "answer").blocks
+def test_further_sentences_stand_below_the_pictures(of_four):
+    blocks = section(of_four, "answer").blocks
     kinds = [type(block).__name__ for block in blocks]
     assert kinds == ["Headline", "Beside", "Grids", "Findings", "Fold", "Fold"]
     assert len(blocks[1].blocks[-1].items) == MOST_BESIDE
@@ -143,6 +150,7 @@ def test_cells_of_the_comparison_are_short_and_the_rest_unfolds(document):
     assert "Mean over images of -log2 P(x) / D" in folded
 
 
+@pytest.mark.usefixtures("no_figures")
 def test_a_row_with_nothing_more_to_say_is_no_disclosure(study):
     builder = study({"vae": [2.3, 2.31], "glow": [2.0, 2.01]})
     for run in [run for run in builder.runs if run["role"] == "final"]:
@@ -161,6 +169,7 @@ def test_rows_of_one_label_show_what_tells_them_apart(document):
     assert not any("n = 1,000" in head for head in heads)
 
 
+@pytest.mark.usefixtures("no_figures")
 def test_arms_of_equal_values_keep_their_names(study):
     html = page_as_html(page(study({"vae": [2.3, 2.31], "made": [2.3, 2.31]}, families={"made": "vae"}).results()))
     row = html[html.index("<summary>Bits/dim") :]
@@ -189,8 +198,8 @@ def test_effect_sizes_methods_and_settings_are_folded(document, text):
     assert "--trials 24 --seed 0" in standing_open(html)
 
 
-def test_no_more_than_a_few_figures_of_a_kind_stand_open(four):
-    document = page(four)
+def test_no_more_than_a_few_figures_of_a_kind_stand_open(of_four):
+    document = of_four
     for anchor in ("comparison", "trials", "learning"):
         blocks = list(outside(section(document, anchor).blocks))
         assert all(len(block.figures) <= MOST_FIGURES for block in blocks if isinstance(block, Figures))
@@ -224,6 +233,7 @@ def test_for_how_much_stands_right_after_the_answer(document):
     assert "Where two arms cross" not in summaries  # they do not
 
 
+@pytest.mark.usefixtures("no_figures")
 def test_without_values_on_test_those_on_validation_stand_open(finished):
     document = page(finished)
     tables = [block for block in section(document, "budgets").blocks if isinstance(block, Table)]
@@ -241,6 +251,7 @@ def test_a_users_figure_of_budgets_needs_no_learning_curve(empty, monkeypatch):
     assert kinds(page(empty.results()), "budgets") == ["Heading", "Figures"]
 
 
+@pytest.mark.usefixtures("no_figures")
 def test_repeated_attempts_are_named_below_the_counts(study):
     builder = study({"vae": [2.3, 2.31], "glow": [2.0, 2.01]})
     whole = next(run for run in builder.runs if run["role"] == "search")

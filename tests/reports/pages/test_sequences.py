@@ -18,6 +18,7 @@ from reports.analysis.comparison import compare
 from reports.analysis.results import Study
 from reports.pages.comparison import write_comparison
 from studies.cli.compare import _print as print_comparison
+from tests.reports.conftest import SEPARATED, whole
 
 HOSTILE = "</code><script>alert(1)</script>"
 TEXT = {"kind": "text", "encoding": "characters", "symbols": sorted({*HOSTILE, "\n", "e", "x"}), "grey_levels": 20}
@@ -46,10 +47,11 @@ def of_text(text: str) -> list[int]:
     return [TEXT["symbols"].index(each) for each in text]
 
 
-@pytest.fixture
-def text_report(finished, tmp_path):
+@pytest.fixture(scope="module")
+def text_report(tmp_path_factory):
     samples = {"vae": [of_text(HOSTILE), [-1] * len(HOSTILE)], "glow": [of_text(HOSTILE[::-1])]}
-    return write_report(with_sequences(finished, TEXT, samples), tmp_path, pdf=False)
+    results = with_sequences(whole(SEPARATED).results(), TEXT, samples)
+    return write_report(results, tmp_path_factory.mktemp("report"), pdf=False)
 
 
 def test_a_text_is_read_as_it_is_and_runs_nothing(text_report):
@@ -74,6 +76,7 @@ def test_every_number_of_a_text_is_in_bits_per_character(text_report):
     assert "bits/dim" not in svg
 
 
+@pytest.mark.usefixtures("undrawn_here")
 def test_sounds_are_players_of_what_was_drawn(finished, tmp_path):
     levels = np.random.default_rng(0).integers(0, 256, (2, 64))
     report = write_report(with_sequences(finished, SOUND, {"vae": levels.tolist()}), tmp_path, pdf=False)
@@ -88,6 +91,7 @@ def test_sounds_are_players_of_what_was_drawn(finished, tmp_path):
     assert "bits/dim" not in page
 
 
+@pytest.mark.usefixtures("undrawn_here")
 def test_images_are_in_bits_per_dim_and_have_no_sequences(finished, tmp_path):
     page = write_report(finished, tmp_path, pdf=False).html.read_text()
     assert "bits/dim" in page

@@ -7,6 +7,7 @@ import dataclasses
 import hashlib
 import json
 import re
+import shutil
 import subprocess
 import sys
 from html.parser import HTMLParser
@@ -24,6 +25,7 @@ from reports.analysis import differences, statistics
 from reports.analysis.results import Study
 from reports.formatting import NO_BREAK
 from reports.text import comparison_tables
+from tests.reports.conftest import SEPARATED, whole
 
 DATA = {"application/json", "application/octet-stream"}
 VOID = {"meta", "br", "img", "link", "input", "hr"}
@@ -86,7 +88,13 @@ class Page(HTMLParser):
 
 
 def read(results, folder: Path, pdf: bool = False) -> tuple[Page, str, str]:
-    paths = write_report(results, folder, pdf=pdf)
+    """Write a report, and read it."""
+    return checked(write_report(results, folder, pdf=pdf), results)
+
+
+def checked(paths, results) -> tuple[Page, str, str]:
+    """The pages of a report, of which all holds that holds of each."""
+    folder = paths.html.parent
     html, markdown = paths.html.read_text("utf-8"), paths.markdown.read_text("utf-8")
     page = Page(html)
     assert not page.faults
@@ -116,8 +124,14 @@ def read(results, folder: Path, pdf: bool = False) -> tuple[Page, str, str]:
     return page, html, markdown
 
 
-def test_report_of_a_finished_study(finished, tmp_path):
-    page, html, markdown = read(finished, tmp_path)
+@pytest.fixture(scope="module")
+def written(tmp_path_factory):
+    """The report of a finished study, with PDF: the tests read it alone."""
+    return write_report(whole(SEPARATED).results(), tmp_path_factory.mktemp("report"))
+
+
+def test_report_of_a_finished_study(finished, written):
+    page, html, markdown = checked(written, finished)
     assert (
         html.index('id="answer"')
         < html.index('id="budgets"')
@@ -192,8 +206,8 @@ def test_results_from_before_the_new_columns_still_give_a_report(finished, tmp_p
     assert "real data: " in page.text
 
 
-def test_counts_in_the_page_are_those_of_the_frame(finished, tmp_path):
-    _, _, markdown = read(finished, tmp_path)
+def test_counts_in_the_page_are_those_of_the_frame(finished, written):
+    markdown = written.markdown.read_text("utf-8")
     runs = finished.runs
     table = markdown[markdown.index("### Runs by how they ended") :]
     head, *rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in table.splitlines()[2:8]]
@@ -205,14 +219,14 @@ def test_counts_in_the_page_are_those_of_the_frame(finished, tmp_path):
         assert int(row["all"]) == len(trials)
 
 
-def test_reasons_are_shown(finished, tmp_path):
-    page, _, _ = read(finished, tmp_path)
+def test_reasons_are_shown(written):
+    page = Page(written.html.read_text("utf-8"))
     for reason in ("the loss became NaN at step 41", "ValueError: latent_size must be positive", "SIGINT"):
         assert reason in page.text
 
 
-def test_csv_files_hold_the_frames(finished, tmp_path):
-    paths = write_report(finished, tmp_path)
+def test_csv_files_hold_the_frames(finished, written):
+    paths = written
     assert paths.tables == ()
     for path, frame, columns in (
         (paths.measurements, finished.measurements, MEASUREMENT_COLUMNS),
@@ -228,14 +242,14 @@ def test_csv_files_hold_the_frames(finished, tmp_path):
     np.testing.assert_allclose(pd.read_csv(paths.measurements)["value"], finished.measurements["value"].astype(float))
 
 
-def test_same_results_give_the_same_bytes(finished, tmp_path):
-    first, second = write_report(finished, tmp_path / "a"), write_report(finished, tmp_path / "b")
-    files = [path for path in sorted((tmp_path / "a").rglob("*")) if path.is_file()]
-    assert len(files) == 13 + 2 * len(first.figures) + len(first.figure_numbers) + len(first.images)
-    assert len(first.pdf_figures) == len(first.figures)
+def test_same_results_give_the_same_bytes(finished, written, tmp_path):
+    write_report(finished, tmp_path)
+    folder = written.html.parent
+    files = [path for path in sorted(folder.rglob("*")) if path.is_file()]
+    assert len(files) == 13 + 2 * len(written.figures) + len(written.figure_numbers) + len(written.images)
+    assert len(written.pdf_figures) == len(written.figures)
     for path in files:
-        assert path.read_bytes() == (tmp_path / "b" / path.relative_to(tmp_path / "a")).read_bytes()
-    assert second.html.exists()
+        assert path.read_bytes() == (tmp_path / path.relative_to(folder)).read_bytes()
 
 
 @pytest.mark.slow
@@ -263,6 +277,7 @@ def test_a_longer_study_says_how_good_its_forecast_was(finished, tmp_path):
     assert write_report(longer, tmp_path).forecasts.read_bytes() == again.forecasts.read_bytes()
 
 
+@pytest.mark.usefixtures("no_figures")
 def test_a_damaged_file_of_forecasts_is_moved_aside_with_a_warning(finished, tmp_path, caplog):
     path = tmp_path / "forecasts.csv"
     path.write_text("arm,made_at\nglow,\n")
@@ -272,8 +287,8 @@ def test_a_damaged_file_of_forecasts_is_moved_aside_with_a_warning(finished, tmp
     assert len(pd.read_csv(written.forecasts)) > 0
 
 
-def test_writing_again_replaces_and_leaves_no_temporary_file(finished, tmp_path):
-    write_report(finished, tmp_path)
+def test_writing_again_replaces_and_leaves_no_temporary_file(finished, written, tmp_path):
+    shutil.copytree(written.html.parent, tmp_path, dirs_exist_ok=True)
     (tmp_path / "report.html").write_text("old")
     stale, listed = tmp_path / "figures" / "response-9-vae-beta.svg", tmp_path / "files.json"
     stale.write_text("of a sweep that is no more")
@@ -300,14 +315,14 @@ def test_files_of_anybody_else_stay(empty, tmp_path, listed):
         assert [path.read_text() for path in others] == ["mine"] * 3
 
 
-def test_pdf_figures_can_be_left_out(finished, tmp_path):
-    before = write_report(finished, tmp_path)
+def test_pdf_figures_can_be_left_out(finished, written, tmp_path):
+    before = written
+    assert before.pdf_figures
     for path in before.pdf_figures:
         content = path.read_bytes()
         assert content.startswith(b"%PDF-")
         assert not any(word in content for word in (b"CreationDate", b"/Type3"))
-    page, _, _ = read(finished, tmp_path, pdf=True)
-    assert "figures/" in page.references
+    shutil.copytree(before.html.parent, tmp_path, dirs_exist_ok=True)
     after = write_report(finished, tmp_path, pdf=False)
     assert after.pdf_figures == ()
     assert not [*tmp_path.rglob("*.pdf")]
@@ -376,7 +391,8 @@ def hostile(builder):
 
 def test_foreign_text_shows_as_text(study, tmp_path):
     results = hostile(study({"vae": [2.3, 2.4], "glow": [2.0, 2.1]}))
-    page, html, markdown = read(results, tmp_path)
+    paths = write_report(results, tmp_path, pdf=False)
+    page, html, markdown = checked(paths, results)
     assert "<script>alert('x')</script> \"quoted\" | `tick` $math$ [a](javascript:1)" in page.text
     assert "😀 שלום" in page.text
     for text in (html, markdown):
@@ -391,9 +407,10 @@ def test_foreign_text_shows_as_text(study, tmp_path):
     table_lines = [line for line in outside_fences.splitlines() if line.startswith("|")]
     assert all(line.endswith("|") for line in table_lines)
     assert not re.search(r"^# line", outside_fences, re.MULTILINE)
-    assert {path.resolve().parent.name for path in write_report(results, tmp_path).images} == {"images"}
+    assert {path.resolve().parent.name for path in paths.images} == {"images"}
 
 
+@pytest.mark.usefixtures("undrawn_here")
 def test_only_web_addresses_become_links(study, tmp_path):
     builder = study({"vae": [2.3]})
     addresses = ["javascript:alert(1)", "file:///etc/passwd", "data:text/html,x", "//host/x", "http://[bad", "", None]
@@ -408,6 +425,7 @@ def test_only_web_addresses_become_links(study, tmp_path):
     assert "](<javascript" not in markdown
 
 
+@pytest.mark.usefixtures("no_figures")
 def test_large_pictures_stay_beside_the_page(study, tmp_path):
     builder = study({"vae": [2.3], "glow": [2.0]})
     grown = [ImageGrid(i.run_id, i.arm, i.kind, i.caption, i.png + b"\0" * 1_000_000) for i in builder.images]
@@ -458,6 +476,7 @@ def test_ten_arms(study, tmp_path):
     assert "arm-9 trials" in page.text
 
 
+@pytest.mark.usefixtures("undrawn_here")
 def test_an_arm_without_a_run_has_a_column(finished, tmp_path):
     arms = {"absent": "made", **finished.arms}
     page, _, _ = read(dataclasses.replace(finished, arms=arms, swept={"absent": [], **finished.swept}), tmp_path)
@@ -465,12 +484,14 @@ def test_an_arm_without_a_run_has_a_column(finished, tmp_path):
     assert "0 final runs" in page.text
 
 
+@pytest.mark.usefixtures("undrawn_here")
 def test_runs_that_name_no_arm_go_by_their_family(finished, tmp_path):
     runs, measurements = finished.runs.drop(columns="arm"), finished.measurements.drop(columns="arm")
     page, _, _ = read(dataclasses.replace(finished, runs=runs, measurements=measurements), tmp_path)
     assert "has the lower test bits/dim on digits" in page.text
 
 
+@pytest.mark.usefixtures("no_figures")
 def test_metrics_of_users_have_a_row_in_the_section_of_their_group(study, tmp_path, monkeypatch):
     monkeypatch.setitem(METRICS, "sharpness", Metric("sharpness", "Sharpness", "dB", True, "Mean power at the edges."))
     builder = study({"vae": [2.3, 2.4, 2.35], "glow": [2.0, 2.1, 2.05]})

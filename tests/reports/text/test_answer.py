@@ -310,6 +310,7 @@ def test_a_smoke_run_says_before_all_else_that_its_numbers_are_no_result(study, 
         plain = made.results()
         smoke = made.results(settings={**plain.settings, "smoke": True})
         assert answer(Study(smoke)).headline == SMOKE + answer(Study(plain)).headline
-    for text in (page_as_html(page(smoke)), page_as_markdown(page(smoke))):
+    shown = page(smoke)
+    for text in (page_as_html(shown), page_as_markdown(shown)):
         assert SMOKE in text
     assert "Smoke" not in page_as_html(page(made.results(settings={"smoke": False})))

@@ -50,6 +50,7 @@ def test_the_table_of_trials_marks_them(finished):
     )
 
 
+@pytest.mark.usefixtures("no_figures")
 @pytest.mark.parametrize("promoted", [{}, {"vae": [3]}])
 def test_the_page_and_the_grounds_of_the_answer_say_so(finished, promoted):
     results = replace(finished, promoted=promoted)
