@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -35,8 +36,8 @@ class Watched:
     """Errors of the console, uncaught exceptions and dialogs, in the order in which they came."""
 
 
-@pytest.fixture
-def watch(browser: Browser) -> Iterator[Callable[..., Watched]]:
+@contextmanager
+def watching(browser: Browser) -> Iterator[Callable[..., Watched]]:
     """Open a page in a context of its own, with options of playwright's ``new_context``, and watch it."""
     contexts = []
 
@@ -57,6 +58,13 @@ def watch(browser: Browser) -> Iterator[Callable[..., Watched]]:
     yield opened
     for context in contexts:
         context.close()
+
+
+@pytest.fixture
+def watch(browser: Browser) -> Iterator[Callable[..., Watched]]:
+    """`watching` until the test ends."""
+    with watching(browser) as opened:
+        yield opened
 
 
 @pytest.fixture

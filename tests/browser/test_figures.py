@@ -10,6 +10,9 @@ from tests.reports.conftest import FOUR, FOUR_LEVELS, whole
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="playwright: pip install -e '.[dev]'")
 
+# What matplotlib drew gives way to the interactive figure.
+pytestmark = pytest.mark.usefixtures("undrawn")
+
 MNIST = {"name": "mnist", "grey_levels": 256, "image_shape": [28, 28, 1]}
 BOXES = """figure => [...figure.querySelectorAll(".xtick text, .x2tick text, .x3tick text")].map(text => {
   const box = text.getBoundingClientRect();

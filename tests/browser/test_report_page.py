@@ -10,6 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tests.browser.conftest import watching
+
 sync_api = pytest.importorskip("playwright.sync_api", reason="playwright: pip install -e '.[dev]'")
 
 ROOT = Path(__file__).parents[2]
@@ -25,7 +27,8 @@ def report(browser, tmp_path_factory, keep_classifier) -> Path:
     keep_classifier(load_digits().tuning, output)
     script = str(Path(__file__).with_name("study_with_failures.py"))
     command = [sys.executable, script, *OPTIONS.split(), "--pruner", "none"]
-    command += ["--selection-samples", "2", "--backend", os.environ["KERAS_BACKEND"], "--output", str(output)]
+    command += ["--selection-samples", "2", "--no-reference-model"]
+    command += ["--backend", os.environ["KERAS_BACKEND"], "--output", str(output)]
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr[-3000:]
@@ -88,22 +91,38 @@ def scroll_through(page):
         sync_api.expect(figure).to_contain_class("drawn", timeout=30_000)
 
 
-def test_every_figure_is_drawn_without_an_error(opened):
-    watched = opened(viewport={"width": 1280, "height": 900})
-    page = watched.page
-    scroll_through(page)
+@pytest.fixture(scope="module")
+def whole(browser, report):
+    """The report with all unfolded and every figure drawn, in light colours."""
+    with watching(browser) as watch:
+        watched = watch(viewport={"width": 1280, "height": 900}, color_scheme="light")
+        watched.page.goto(report.as_uri())
+        scroll_through(watched.page)
+        yield watched
+
+
+def test_every_figure_is_drawn_without_an_error(whole):
+    page = whole.page
     closer = page.locator("figure.plot:has(> script)")
     assert closer.count() == page.locator("figure.plot").count() >= 9
     for figure in closer.all():
         assert figure.locator(".main-svg").first.bounding_box()["width"] > 200
         assert figure.locator(".scatterlayer path, .barlayer path").count() > 0
         assert not figure.locator(".still").is_visible()
-    assert watched.problems == []
+    assert whole.problems == []
 
 
-def test_failures_are_shown(opened):
-    page = opened().page
-    text = page.locator("#trials").inner_text()
+@pytest.fixture(scope="module")
+def untouched(browser, report):
+    """The report as it opens: nobody scrolls or unfolds, and each test sets the size of its window."""
+    with watching(browser) as watch:
+        page = watch().page
+        page.goto(report.as_uri())
+        yield page
+
+
+def test_failures_are_shown(untouched):
+    text = untouched.locator("#trials").inner_text()
     assert "diverged" in text
     assert "× " in text
 
@@ -156,13 +175,21 @@ def test_no_width_scrolls_sideways(opened, width):
     assert page.evaluate("document.documentElement.scrollWidth") <= width
 
 
-@pytest.mark.parametrize("scheme", ["light", pytest.param("dark", marks=pytest.mark.slow)])
-def test_axe_finds_no_violation(opened, axe, scheme):
-    page = opened(color_scheme=scheme).page
-    scroll_through(page)
+def violations(axe, page):
+    """What axe finds in the page with a trial selected."""
     all_trials(page).locator("tbody button").first.click()
-    found = [(each["id"], each["nodes"][0]["html"][:200]) for each in axe(page)]
-    assert found == []
+    return [(each["id"], each["nodes"][0]["html"][:200]) for each in axe(page)]
+
+
+def test_axe_finds_no_violation(whole, axe):
+    assert violations(axe, whole.page) == []
+
+
+@pytest.mark.slow
+def test_axe_finds_no_violation_in_dark_colours(opened, axe):
+    page = opened(color_scheme="dark").page
+    scroll_through(page)
+    assert violations(axe, page) == []
 
 
 def test_the_page_is_whole_without_scripts(opened):
@@ -176,9 +203,10 @@ def test_the_page_is_whole_without_scripts(opened):
 
 
 @pytest.mark.parametrize(("width", "most"), [(1280, 11_200), (390, 15_600)])
-def test_a_page_is_short_and_answers_first(opened, width, most):
+def test_a_page_is_short_and_answers_first(untouched, width, most):
     """Measured at 7,700 and 11,000 pixels; with all unfolded it is more than twice as tall."""
-    page = opened(viewport={"width": width, "height": 900}).page
+    page = untouched
+    page.set_viewport_size({"width": width, "height": 900})
     assert page.evaluate("document.documentElement.scrollHeight") < most
     assert page.locator("#answer .headline").bounding_box()["y"] < 300
     assert page.locator("#answer figure.plot").first.bounding_box()["y"] < 600
