@@ -242,6 +242,12 @@ MUTATIONS = {
         "whole[:, :height, :width]",
         "models/layers/test_convolution",
     ),
+    "laid out: parts lie the other way round": Mutation(
+        "models/layers/convolution.py",
+        "divmod(phase + before - i, stride)",
+        "divmod(phase + i - before, stride)",
+        "models/layers/test_convolution",
+    ),
     "squeeze: inverse swaps rows and columns": Mutation(
         "models/bijections/squeeze.py", "(0, 1, 4, 2, 5, 3)", "(0, 1, 5, 2, 4, 3)", "models/bijections/test_bijections"
     ),
