@@ -71,6 +71,7 @@ def pages(store):
     return sorted(path.relative_to(store / "reports").as_posix() for path in store.glob("reports/*/compare.*"))
 
 
+@pytest.mark.usefixtures("undrawn_here")
 def test_three_studies_are_compared_over_their_data_sets(cli, store):
     code, out, err = cli("compare", "s-small", "s-mid", "s-large", "--output", str(store))
     assert (code, err) == (0, "")

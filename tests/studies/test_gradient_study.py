@@ -73,6 +73,7 @@ def check_report(folder, page):
     return children
 
 
+@pytest.mark.usefixtures("undrawn_here")
 def test_a_smoke_run_leaves_its_report_and_its_runs_and_a_second_one_measures_nothing_again(cli, folder, monkeypatch):
     from bench.workflows.gradients import study
 

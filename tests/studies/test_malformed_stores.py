@@ -134,7 +134,8 @@ def server(status: int, body: bytes = b"", wait: float = 0.0, **headers: str) ->
             """Say nothing of those who do not wait for the answer."""
 
     with Server(("127.0.0.1", 0), Answer) as listening:
-        threading.Thread(target=listening.serve_forever, daemon=True).start()
+        # By default it asks every half second whether it should stop, for which each test would wait.
+        threading.Thread(target=listening.serve_forever, args=(0.01,), daemon=True).start()
         try:
             yield f"http://127.0.0.1:{listening.server_port}"
         finally:

@@ -62,6 +62,7 @@ def test_the_dry_run_says_that_there_are_no_labels_and_which_splits_it_made(cli)
     assert lines["memory"].endswith("of it once for all")
 
 
+@pytest.mark.usefixtures("undrawn_here")
 def test_a_folder_of_mixed_images_is_studied_evaluated_and_repeated(cli, pets):
     code, _, err = cli("study", "own_study.py", "--dataset", "pets", "--resize", "6x4", "--grey", "--smoke")
     assert code == 0, err

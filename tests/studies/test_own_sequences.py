@@ -102,6 +102,7 @@ def results_of(out: str, name: str) -> StudyResults:
     return load_results(f"sqlite:///{Path('runs/mlflow.db').resolve()}", study_id)
 
 
+@pytest.mark.usefixtures("undrawn_here")
 def test_a_text_is_studied_by_several_processes_and_repeated_and_its_alphabet_is_read_back(cli):
     options = ("--window", "16", "--smoke", "--no-reference-model", "--outside-dataset", "play.txt", "--workers", "2")
     code, out, err = cli("study", "own_study.py", "--dataset", "play.txt", *options)

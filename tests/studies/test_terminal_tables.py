@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 import pytest
 
 from bench.checks.conformance import CheckResult, Outcome
@@ -41,9 +43,9 @@ def printed(monkeypatch, capsys):
     return lines
 
 
-@pytest.mark.parametrize("columns", [60, 80, 120, 200])
-@pytest.mark.parametrize("arms", [2, 3, 4])
-def test_a_comparison_breaks_no_number(printed, columns, arms):
+@cache
+def compared(arms):
+    """Two studies of as many arms, and their table: the tests only print them."""
     names = list(LEVELS)[:arms]
 
     def study(by):
@@ -51,11 +53,18 @@ def test_a_comparison_breaks_no_number(printed, columns, arms):
         return Study(whole(levels, measured=True, families={name: FAMILIES[name] for name in names}).results())
 
     found = compare_studies(study(0.0), study(-0.1))
+    return names, found, changes(found).rows
+
+
+@pytest.mark.parametrize("columns", [60, 80, 120, 200])
+@pytest.mark.parametrize("arms", [2, 3, 4])
+def test_a_comparison_breaks_no_number(printed, columns, arms):
+    names, found, rows = compared(arms)
     lines = printed(columns, compare._print, found)
     tables = lines[len(found.headlines) + len(found.refused) :]
     assert max(map(len, tables)) <= columns
     assert [line for line in tables if line in names] == names
-    text, rows = "\n".join(tables), changes(found).rows
+    text = "\n".join(tables)
     assert len(rows) >= 12 * arms
     for change, cells in zip(found.changes, rows, strict=True):
         for cell in cells[1:6]:

@@ -240,6 +240,7 @@ def store(tmp_path_factory):
     return folder
 
 
+@pytest.mark.usefixtures("undrawn_here")
 def test_compare_makes_the_same_page_in_any_order(cli, store):
     pages = []
     for names in (["s-300", "s-600", "s-all"], ["s-all", "s-300", "s-600"]):
