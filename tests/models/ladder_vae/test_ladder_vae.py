@@ -336,7 +336,6 @@ def test_a_new_model_has_the_prior_for_its_posterior_and_the_data_s_marginals(im
     assert_allclose(array(result["bound"]), expected, rtol=1e-5)
 
 
-@pytest.mark.slow
 def test_fifty_steps_on_digits_lower_the_loss():
     from bench.study.config import TrainingConfig
     from bench.training.loop import compile_for_training
