@@ -123,7 +123,8 @@ def _by_hand(figures: Figures, about: Mapping[str, str]) -> list[str]:
         ),
         "Training is from the first step to the last evaluation; first epochs, part of it, are where programs are "
         "compiled. The loop by hand does not say them. With our own pruner a trial that is continued counts as another "
-        "one, and the training of those that were stopped is in their seconds alone. The error of a best value is its standard error over validation "
+        "one, and the training of those that were stopped is in their seconds alone. The error of a best value is its "
+        "standard error over validation "
         "images, the luck of the search left out: the two propose different trials. The last column is the time from "
         "the start of our command until one of its trials had reached the best value of the loop by hand (inf: none "
         "did), over the whole "
