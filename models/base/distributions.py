@@ -67,7 +67,7 @@ def log_sum_exp(x: Tensor) -> Tensor:
 def softplus(x: Tensor) -> Tensor:
     """log(1 + e^x) = max(x, 0) + log(1 + e^-|x|), without overflow.
 
-    JAX's own is the same but for a question about NaN, without which XLA vectorises it.
+    The backend's own is the same but for a question about NaN, without which XLA vectorises it.
     """
     if not runs_by_xla_on_a_processor():
         return ops.softplus(x)

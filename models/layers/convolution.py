@@ -43,7 +43,7 @@ def convolve(x: Tensor, kernel: Tensor, stride: int | Window = 1) -> Tensor:
     size, strides = (rows, columns), pair(stride)
     if strides == (1, 1) and (size == (1, 1) or min(channels, filters) <= FEW_CHANNELS):
         return _as_product(x, kernel)
-    if _is_small(x, size) and runs_by_xla_on_a_processor():
+    if runs_by_xla_on_a_processor() and _is_small(x, size):
         return by_pixel(patches(x, size, strides), ops.reshape(kernel, (-1, filters)))
 
     def value(x: Tensor, kernel: Tensor) -> Tensor:
@@ -68,7 +68,7 @@ def convolve_transposed(y: Tensor, kernel: Tensor, stride: int | Window) -> Tens
     """
     rows, columns, _, _ = kernel.shape
     size, strides = (rows, columns), pair(stride)
-    if _is_small(y, size) and runs_by_xla_on_a_processor():
+    if runs_by_xla_on_a_processor() and _is_small(y, size):
         _, height, width, _ = y.shape
         return _transposed_as_product(y, kernel, strides, (strides[0] * height, strides[1] * width))
 

@@ -108,7 +108,7 @@ def variants(frame: pd.DataFrame) -> list[Variant]:
 
 
 def places_by_metric(frame: pd.DataFrame) -> dict[Hashable, np.ndarray]:
-    """Where the rows of each metric on each split lie, by both: less than the rows, of which few are asked for."""
+    """The row numbers of each (split, metric), which take less memory than the rows."""
     places = frame.groupby(["split", "metric"], sort=False).indices
     return {key: np.asarray(rows) for key, rows in places.items()}
 

@@ -45,8 +45,7 @@ def estimate_probabilities(model: LikelihoodModel) -> Probabilities:
     images = np.array(list(values), np.uint8).reshape(-1, *model.image_shape)
     k = 1 if model.is_exact else min(256, max(4, ROWS // len(images)))
     batch = min(len(images), 4096)
-    # It runs for less time than XLA would compile.
-    program, parts = likelihood_program(model, "sometimes"), []
+    program, parts = likelihood_program(model), []
     for start in range(0, len(images), batch):
         some = images[start : start + batch]
         filled = np.concatenate([some, np.repeat(some[:1], batch - len(some), axis=0)])

@@ -46,7 +46,7 @@ def samples_are_as_frequent_as_probable(subject: Subject) -> str:
     from bench.evaluation.sampling import Sampler
 
     model, found = subject.countable, subject.probabilities
-    samples = Sampler(model, use="sometimes").draw(SAMPLES, 1.0, 0).reshape(SAMPLES, -1).astype(np.int64)
+    samples = Sampler(model).draw(SAMPLES, 1.0, 0).reshape(SAMPLES, -1).astype(np.int64)
     if samples.min() < 0 or samples.max() >= model.grey_levels:
         raise FailedError(f"samples hold {samples.min()} to {samples.max()}, not 0 to {model.grey_levels - 1}")
     images = found.images.reshape(len(found.images), -1).astype(np.int64)

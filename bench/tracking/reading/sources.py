@@ -234,12 +234,14 @@ def _by_run(
     """A table's keys and values for each run, of the rows that meet all conditions."""
     value, missing = (_value(table), math.nan) if "is_nan" in table.c else (table.c.value, None)
     found: dict[str, dict[str, Any]] = {run_id: {} for run_id in ids}
-    # Most runs have the same long tags: each is held once.
-    held: dict[Any, Any] = {}
+    # Most runs have the same long tags: of these runs each is held once.
+    held: dict[str, str] = {}
     query = sa.select(table.c.run_uuid, table.c.key, value).where(table.c.run_uuid.in_(ids), *conditions)
     # All at once, as SQLAlchemy would fetch each row by itself.
     for run_id, key, content in connection.execute(query).all():
-        found[run_id][sys.intern(key)] = missing if content is None else held.setdefault(content, content)
+        if isinstance(content, str):
+            content = held.setdefault(content, content)
+        found[run_id][sys.intern(key)] = missing if content is None else content
     return found
 
 

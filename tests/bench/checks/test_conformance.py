@@ -76,8 +76,13 @@ SLOW = (
 )
 
 
+ON_JAX = ("vae, dense",)
+
+
 def marks(name):
-    return pytest.mark.slow if name in SLOW else pytest.mark.slow_on_jax
+    if name in SLOW:
+        return pytest.mark.slow
+    return () if name in ON_JAX else pytest.mark.slow_on_jax
 
 
 def failures(config, checks=CHECKS):
