@@ -16,6 +16,8 @@ from models.vae.config import VAEConfig
 # JAX computes them all in one way.
 USES = ["often"] if os.environ["KERAS_BACKEND"] == "jax" else ["seldom", "sometimes", "often"]
 MODELS = [GlowConfig(levels=1, flow_depth=2, hidden_channels=4), VAEConfig(latent_size=3, hidden_sizes=(5,))]
+# Its coarsest images have fewer pixels than its kernels, which XLA is given as products.
+CONVOLUTIONAL = VAEConfig(network="convolutional", hidden_channels=9, latent_size=3)
 
 
 @pytest.mark.backend
@@ -23,8 +25,8 @@ MODELS = [GlowConfig(levels=1, flow_depth=2, hidden_channels=4), VAEConfig(laten
 @pytest.mark.parametrize(
     "config",
     [
-        pytest.param(config, marks=pytest.mark.slow_on_jax if config.family == "glow" else (), id=config.family)
-        for config in MODELS
+        pytest.param(config, marks=pytest.mark.slow_on_jax if config.family == "glow" else (), id=name)
+        for name, config in zip(("glow", "vae", "convolutional vae"), [*MODELS, CONVOLUTIONAL], strict=True)
     ],
 )
 def test_a_compiled_method_is_the_method_for_any_shapes_and_for_the_weights_of_the_moment(config, use, perturb):
