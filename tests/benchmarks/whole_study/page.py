@@ -103,7 +103,7 @@ def _by_hand(figures: Figures, about: Mapping[str, str]) -> list[str]:
             ("", "backend", "seconds", "processor s", *PHASES),
             [_study_line(figures, of, name) for of, name in names.items()],
         ),
-        f"Medians over {_rounds(figures)}. **{ratios[0]}** {ratios[1]}\n",
+        f"Medians over {_rounds(figures)}. **{ratios[1]}** {ratios[0]}\n",
         "### The trials\n",
         _table(
             (

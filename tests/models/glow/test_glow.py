@@ -405,6 +405,9 @@ def test_dropout_is_random_in_training_and_absent_elsewhere(glow, normal, array,
     many = np.tile(images, (30, 1, 1, 1)), ops.tile(noise, (1, 30, 1, 1, 1))
     drawn = array(model.objective(*many, None, training=True)["bound"]).reshape(30, 5)
     assert drawn.std(axis=0).min() > 1e-6
+    # And each call others.
+    again = array(model.objective(*many, None, training=True)["bound"]).reshape(30, 5)
+    assert (again != drawn).all()
     assert np.abs(drawn.mean(axis=0) - expected).max() < 0.1 * np.abs(expected).max()
 
 
